@@ -1,0 +1,2 @@
+//! The `heapledger` command.
+fn main() {}

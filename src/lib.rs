@@ -1,0 +1,8 @@
+//! Accounts for every heap allocation of a program.
+
+pub mod profile;
+
+pub use profile::{
+    ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapStats, HistoryLimits,
+    LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks,
+};

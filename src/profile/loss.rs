@@ -1,0 +1,130 @@
+//! Why an event was not booked: the closed list of loss reasons, and a count for each.
+
+use serde::{Deserialize, Serialize};
+
+/// Why an event did not reach the ledger.
+///
+/// The list is closed: an event that was attempted is recorded, in flight, or lost for exactly one of these.
+/// Events that sampling leaves out are not lost; they are counted apart, as `sampled_out`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// The thread's ring was full and the mode sheds rather than waits.
+    RingFull = 0,
+    /// The event came from a signal handler (or an inner allocator calling back) that had interrupted the
+    /// recorder in the same thread.
+    Reentrant = 1,
+    /// The thread's own storage was already gone: an event after its last destructor.
+    TlsTeardown = 2,
+    /// No memory could be had for the thread's ring.
+    NoMemory = 3,
+    /// The table of live blocks had reached its memory limit.
+    TableFull = 4,
+    /// The event came after the books were closed at the end of the process.
+    AfterShutdown = 5,
+    /// The event came from a forked child whose policy is not to record.
+    ForkedChild = 6,
+}
+
+impl LossReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 7;
+
+    /// Every reason, in the order of [`LossCounts::iter`].
+    pub const ALL: [LossReason; Self::COUNT] = [
+        LossReason::RingFull,
+        LossReason::Reentrant,
+        LossReason::TlsTeardown,
+        LossReason::NoMemory,
+        LossReason::TableFull,
+        LossReason::AfterShutdown,
+        LossReason::ForkedChild,
+    ];
+
+    /// The name used in every report and export, in snake case.
+    ///
+    /// ```
+    /// assert_eq!(heapledger::LossReason::RingFull.name(), "ring_full");
+    /// ```
+    pub const fn name(self) -> &'static str {
+        match self {
+            LossReason::RingFull => "ring_full",
+            LossReason::Reentrant => "reentrant",
+            LossReason::TlsTeardown => "tls_teardown",
+            LossReason::NoMemory => "no_memory",
+            LossReason::TableFull => "table_full",
+            LossReason::AfterShutdown => "after_shutdown",
+            LossReason::ForkedChild => "forked_child",
+        }
+    }
+}
+
+/// How many events were lost, by reason. Unit: events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossCounts {
+    counts: [u64; LossReason::COUNT],
+}
+
+impl LossCounts {
+    /// Counts in the order of [`LossReason::ALL`].
+    pub const fn from_counts(counts: [u64; LossReason::COUNT]) -> Self {
+        LossCounts { counts }
+    }
+
+    /// Events lost for one reason.
+    pub const fn get(&self, reason: LossReason) -> u64 {
+        self.counts[reason as usize]
+    }
+
+    /// Adds `events` to one reason.
+    pub const fn add(&mut self, reason: LossReason, events: u64) {
+        self.counts[reason as usize] += events;
+    }
+
+    /// Adds all of another count to this one.
+    pub fn merge(&mut self, other: &LossCounts) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            *mine += theirs;
+        }
+    }
+
+    /// Events lost for any reason.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The reason with the most events, or `None` when nothing was lost.
+    pub fn dominant(&self) -> Option<LossReason> {
+        LossReason::ALL.into_iter().filter(|reason| self.get(*reason) > 0).max_by_key(|reason| self.get(*reason))
+    }
+
+    /// Every reason with its count, zeros included.
+    pub fn iter(&self) -> impl Iterator<Item = (LossReason, u64)> + '_ {
+        LossReason::ALL.into_iter().map(|reason| (reason, self.get(reason)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_a_reason_is_its_place_in_the_list() {
+        for (index, reason) in LossReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+
+    #[test]
+    fn counts_add_up_and_name_the_dominant_cause() {
+        let mut counts = LossCounts::default();
+        assert_eq!(counts.dominant(), None);
+        counts.add(LossReason::Reentrant, 2);
+        counts.add(LossReason::RingFull, 5);
+        let mut sum = counts;
+        sum.merge(&counts);
+        assert_eq!((sum.total(), sum.get(LossReason::RingFull)), (14, 10));
+        assert_eq!(sum.dominant(), Some(LossReason::RingFull));
+    }
+}

@@ -1,0 +1,25 @@
+//! The plain data model, where the live side and the file side meet.
+//!
+//! The live side (recorder, ledger, aggregator) fills a [`Profile`]; the file side (dump, analysis, report, export)
+//! reads one. Neither knows the other. Nothing here reads a clock, holds a handle or computes a finding.
+//!
+//! [`check()`] states the laws that every profile obeys. It runs before a dump is written and after one is read.
+
+mod check;
+mod histogram;
+mod loss;
+mod model;
+mod quality;
+mod settings;
+
+pub use check::{Violation, check};
+pub use histogram::{BUCKETS, Histogram, bucket_of};
+pub use loss::{LossCounts, LossReason};
+pub use model::{
+    Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
+    ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
+};
+pub use quality::{Anomalies, CompletenessTrend, QualityIndicator};
+pub use settings::{
+    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention, Settings, Stacks,
+};

@@ -1,0 +1,176 @@
+//! What the user chose: modes, clocks, limits. Plain data, shared by the recorder, the dump and the reports.
+
+use serde::{Deserialize, Serialize};
+
+/// What happens when a thread records faster than its events can be booked.
+///
+/// Each mode is a mechanism with a stated guarantee, not a promise of a percentage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DataQualityMode {
+    /// The thread books its own ring when it is full, and waits if another thread is just doing so: nothing is
+    /// ever shed for want of space. The default.
+    #[default]
+    PerfectAccuracy = 0,
+    /// As `PerfectAccuracy`, but the wait has a time budget; once it is spent, allocations are shed before frees.
+    HighAccuracy = 1,
+    /// Never waits; records an unbiased sample of the blocks, each with both its allocation and its free.
+    HighThroughput = 2,
+    /// Never waits and never helps: what does not fit into the ring is shed, newest first, and counted.
+    BestEffort = 3,
+}
+
+impl DataQualityMode {
+    /// Every mode.
+    pub const ALL: [DataQualityMode; 4] = [
+        DataQualityMode::PerfectAccuracy,
+        DataQualityMode::HighAccuracy,
+        DataQualityMode::HighThroughput,
+        DataQualityMode::BestEffort,
+    ];
+
+    /// The name that `HEAPLEDGER_MODE` takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DataQualityMode::PerfectAccuracy => "perfect",
+            DataQualityMode::HighAccuracy => "high",
+            DataQualityMode::HighThroughput => "throughput",
+            DataQualityMode::BestEffort => "best-effort",
+        }
+    }
+}
+
+/// Bounds of the wait on the ring-full path, and the completeness that the indicator aims at.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ConcurrencyConfig {
+    /// Tries to take the books of a full ring before the overflow buffer is used. Default 3.
+    pub max_retries: u32,
+    /// Length of the first wait between two tries, in nanoseconds; it doubles with each try. Default 100.
+    pub base_delay_ns: u64,
+    /// Whether a full ring may take spare segments from the bounded common pool. Default true.
+    pub enable_overflow_buffer: bool,
+    /// The completeness, from 0 to 1, below which the quality indicator warns. Default 0.95.
+    pub target_completeness: f64,
+}
+
+impl ConcurrencyConfig {
+    /// The defaults, in a constant context.
+    pub const DEFAULT: ConcurrencyConfig = ConcurrencyConfig {
+        max_retries: 3,
+        base_delay_ns: 100,
+        enable_overflow_buffer: true,
+        target_completeness: 0.95,
+    };
+}
+
+impl Default for ConcurrencyConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// How call stacks are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stacks {
+    /// No stacks: all blocks belong to one site.
+    Off,
+}
+
+/// When the clock is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum ClockMode {
+    /// At least every 64 words of the ring and at every tick of the aggregator; the times of the events between
+    /// two marks are interpolated. The default.
+    #[default]
+    Batched = 0,
+    /// At every event.
+    PerEvent = 1,
+    /// As `Batched`, with the system's monotonic clock even where the processor's counter could be used.
+    Monotonic = 2,
+}
+
+impl ClockMode {
+    /// The name that `HEAPLEDGER_CLOCK` takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ClockMode::Batched => "batched",
+            ClockMode::PerEvent => "per-event",
+            ClockMode::Monotonic => "monotonic",
+        }
+    }
+}
+
+/// What is kept of the events once they are booked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Retention {
+    /// The ledger and a bounded history of the last events. The default.
+    #[default]
+    Ledger,
+}
+
+/// Bounds of the history of last events. Whichever is reached first holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HistoryLimits {
+    /// Events kept at most, over all threads. Default 65,536.
+    pub events: u64,
+    /// Bytes of ring memory that the history may occupy at most, over all threads. Default 1 MiB.
+    pub bytes: u64,
+    /// Events older than this many nanoseconds are left out; `None` keeps any age. Default `None`.
+    pub age_ns: Option<u64>,
+}
+
+impl HistoryLimits {
+    /// The defaults, in a constant context.
+    pub const DEFAULT: HistoryLimits = HistoryLimits { events: 65_536, bytes: 1 << 20, age_ns: None };
+}
+
+impl Default for HistoryLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Where the dump at exit goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum DumpTarget {
+    /// `heapledger.<app>.<pid>.hl` in the working directory. The default.
+    #[default]
+    WorkingDirectory,
+    /// A path in which `%e` stands for the name of the program, `%p` for its process id and `%t` for the time in
+    /// seconds since 1970.
+    Path(&'static str),
+    /// No dump at exit; `heapledger::dump` still writes one when called.
+    Off,
+}
+
+/// What a forked child does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum ForkPolicy {
+    /// The child opens a fresh ledger of its own, with a link to its parent. The default.
+    #[default]
+    Fresh = 0,
+    /// The child records nothing; its events are counted as lost with reason `forked_child`.
+    Off = 1,
+}
+
+/// The settings a process ran with, as its dump tells them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The quality mode at the time of the snapshot.
+    pub mode: DataQualityMode,
+    /// How stacks were taken.
+    pub stacks: Stacks,
+    /// When the clock was read.
+    pub clock: ClockMode,
+    /// Bounds of the history.
+    pub history: HistoryLimits,
+    /// Bounds of the wait on the ring-full path.
+    pub concurrency: ConcurrencyConfig,
+    /// What a forked child does.
+    pub fork: ForkPolicy,
+    /// Bytes of its own memory that heapledger may use at most.
+    pub memory_limit_bytes: u64,
+}
