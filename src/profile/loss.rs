@@ -85,13 +85,13 @@ impl LossCounts {
     /// Adds all of another count to this one.
     pub fn merge(&mut self, other: &LossCounts) {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
-            *mine += theirs;
+            *mine = mine.saturating_add(theirs);
         }
     }
 
-    /// Events lost for any reason.
+    /// Events lost for any reason. Saturates: counts read from a file can be anything.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// The reason with the most events, or `None` when nothing was lost.

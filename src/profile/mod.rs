@@ -12,7 +12,7 @@ mod model;
 mod quality;
 mod settings;
 
-pub use check::{Violation, check};
+pub use check::{Law, Violation, check, laws};
 pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
 pub use model::{
