@@ -96,7 +96,10 @@ impl LossCounts {
 
     /// The reason with the most events, or `None` when nothing was lost.
     pub fn dominant(&self) -> Option<LossReason> {
-        LossReason::ALL.into_iter().filter(|reason| self.get(*reason) > 0).max_by_key(|reason| self.get(*reason))
+        LossReason::ALL
+            .into_iter()
+            .filter(|reason| self.get(*reason) > 0)
+            .max_by_key(|reason| self.get(*reason))
     }
 
     /// Every reason with its count, zeros included.

@@ -102,7 +102,8 @@ pub struct QualityIndicator {
 impl QualityIndicator {
     /// Whether every event is accounted for: `attempted = recorded + lost + in_flight`.
     pub fn is_conserved(&self) -> bool {
-        let accounted = u128::from(self.recorded) + u128::from(self.lost.total()) + u128::from(self.in_flight);
+        let accounted =
+            u128::from(self.recorded) + u128::from(self.lost.total()) + u128::from(self.in_flight);
         u128::from(self.attempted) == accounted
     }
 
