@@ -2,6 +2,8 @@
 
 pub mod analysis;
 pub mod profile;
+pub mod quality;
+pub mod report;
 
 pub use profile::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapStats,
