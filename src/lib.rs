@@ -1,6 +1,7 @@
 //! Accounts for every heap allocation of a program.
 
 pub mod analysis;
+pub mod export;
 pub mod profile;
 pub mod quality;
 pub mod report;
