@@ -47,19 +47,25 @@ pub struct Written {
 ///
 /// [`WriteError`]; nothing was overwritten then, and no temporary file is left.
 pub fn write(path: &Path, profile: &Profile) -> Result<Written, WriteError> {
+    let encoded = place(path, |file| write_to(file, profile))?;
+    let Encoded { bytes, sections, broken_laws, notes } = encoded;
+    Ok(Written { path: path.to_owned(), bytes, sections, broken_laws, notes })
+}
+
+/// Puts a file at `path` whose content is what `fill` writes.
+fn place<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, WriteError> {
     if path.file_name().is_none() {
         return Err(WriteError::NoFileName { path: path.to_owned() });
     }
     let failed = |step| move |source| WriteError::Io { path: path.to_owned(), step, source };
     inspect(path)?;
     let mut temporary = Temporary::create(path).map_err(failed(WriteStep::Create))?;
-    let encoded = write_to(&mut temporary.file, profile).map_err(failed(WriteStep::Write))?;
+    let filled = fill(&mut temporary.file).map_err(failed(WriteStep::Write))?;
     temporary.file.sync_all().map_err(failed(WriteStep::Sync))?;
     inspect(path)?;
     temporary.rename(path).map_err(failed(WriteStep::Rename))?;
     sync_directory(directory_of(path));
-    let Encoded { bytes, sections, broken_laws, notes } = encoded;
-    Ok(Written { path: path.to_owned(), bytes, sections, broken_laws, notes })
+    Ok(filled)
 }
 
 /// All bytes of the file at `path`.
@@ -193,6 +199,33 @@ mod tests {
         let endless = MAGIC.chain(io::repeat(0));
         assert!(matches!(load_from(endless, 100), Err(ReadError::TooLarge { limit_bytes: 100 })));
         assert_eq!(load_from(MAGIC.chain(&[7; 92][..]), 100).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_half_way_leaves_the_older_dump_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("x.hl");
+        fs::write(&target, MAGIC).unwrap();
+        let fill = |file: &mut File| -> io::Result<()> {
+            io::Write::write_all(file, b"half")?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        let error = place(&target, fill).unwrap_err();
+        let sentence = error.to_string();
+        assert!(sentence.contains("x.hl") && sentence.contains("free some space"), "{sentence}");
+        assert!(matches!(error, WriteError::Io { step: WriteStep::Write, .. }));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(fs::read(&target).unwrap(), MAGIC);
+    }
+
+    #[test]
+    fn a_foreign_file_that_appears_meanwhile_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("x.hl");
+        let error = place(&target, |_| fs::write(&target, "mine")).unwrap_err();
+        assert!(matches!(error, WriteError::Occupied { by: Occupant::ForeignFile, .. }), "{error}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "mine");
     }
 
     #[test]
