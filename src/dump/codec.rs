@@ -70,7 +70,7 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 /// Appends the delta from `previous` to `value`, and makes `value` the previous one.
 pub(super) fn put_delta(out: &mut Vec<u8>, previous: &mut u64, value: u64) {
     let step = value.wrapping_sub(*previous) as i64;
-    put_varint(out, (step << 1 ^ step >> 63) as u64);
+    put_varint(out, ((step << 1) ^ (step >> 63)) as u64);
     *previous = value;
 }
 

@@ -34,7 +34,7 @@ fn profile() -> Profile {
     profile.threads = vec![ThreadRow { index: 0, name: "main".into(), threads: 1, ..Default::default() }];
     profile.stacks = (0..60_000u64)
         .map(|n| Stack {
-            frames: (0..n % 5).map(|frame| n * 977 ^ frame << 33).collect(),
+            frames: (0..n % 5).map(|frame| (n * 977) ^ (frame << 33)).collect(),
             truncated: n % 7 == 0,
         })
         .collect();
