@@ -54,7 +54,7 @@ impl Histogram {
         }
     }
 
-    /// Observations in all buckets. Saturates: counts read from a file can be anything.
+    /// Observations in all buckets. It saturates: counts can come from a file.
     pub fn total(&self) -> u64 {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }

@@ -89,9 +89,9 @@ impl LossCounts {
         }
     }
 
-    /// Events lost for any reason. Saturates: counts read from a file can be anything.
+    /// Events lost for any reason. It saturates: counts can come from a file.
     pub fn total(&self) -> u64 {
-        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+        self.counts.iter().fold(0, |sum, events| sum.saturating_add(*events))
     }
 
     /// The reason with the most events, or `None` when nothing was lost.

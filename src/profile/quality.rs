@@ -33,7 +33,7 @@ pub struct Anomalies {
 }
 
 impl Anomalies {
-    /// All anomalies together. Saturates: counts read from a file can be anything.
+    /// All anomalies together. It saturates: counts can come from a file.
     pub const fn total(&self) -> u64 {
         self.unmatched_frees
             .saturating_add(self.double_allocations)
@@ -102,9 +102,8 @@ pub struct QualityIndicator {
 impl QualityIndicator {
     /// Whether every event is accounted for: `attempted = recorded + lost + in_flight`.
     pub fn is_conserved(&self) -> bool {
-        let accounted =
-            u128::from(self.recorded) + u128::from(self.lost.total()) + u128::from(self.in_flight);
-        u128::from(self.attempted) == accounted
+        let sides = [self.recorded, self.lost.total(), self.in_flight].map(u128::from);
+        u128::from(self.attempted) == sides.iter().sum::<u128>()
     }
 
     /// Whether nothing was lost and nothing was left out by sampling.
@@ -114,7 +113,6 @@ impl QualityIndicator {
 
     /// Recorded ÷ (recorded + lost), from 0 to 1; 1 when both are zero.
     pub fn completeness_of(recorded: u64, lost: u64) -> f64 {
-        let settled = recorded as f64 + lost as f64;
-        if settled == 0.0 { 1.0 } else { recorded as f64 / settled }
+        if recorded == 0 && lost == 0 { 1.0 } else { recorded as f64 / (recorded as f64 + lost as f64) }
     }
 }
