@@ -32,7 +32,7 @@ pub fn write_verdict(
     let completeness = if quality.installed {
         completeness_percent(quality.recorded, lost)
     } else {
-        "unknown: no HeapLedger was the global allocator".into()
+        words::no_completeness(damage.is_empty()).into()
     };
     sheet.fact("completeness", &completeness)?;
     for (reason, events) in quality.lost.iter().filter(|(_, events)| *events > 0) {

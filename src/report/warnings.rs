@@ -205,7 +205,8 @@ pub fn warnings(profile: &Profile, verdict: &Verdict, damage: &[String]) -> Vec<
             found.push(warning);
         }
     };
-    warn(!quality.installed, Warning::NotInstalled);
+    // In a damaged file the flag itself may be what is missing.
+    warn(!quality.installed && damage.is_empty(), Warning::NotInstalled);
     warn(!damage.is_empty(), Warning::Damaged { parts: damage.len() as u64 });
     warn(verdict.broken() > 0, Warning::BrokenLaws { laws: verdict.broken() as u64 });
     for (reason, events) in quality.lost.iter() {

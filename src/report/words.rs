@@ -29,6 +29,15 @@ fn amount_of(amount: u64, figure: Figure) -> String {
     }
 }
 
+/// What stands in the place of completeness when no ledger is known to have been installed.
+pub(super) fn no_completeness(whole: bool) -> &'static str {
+    if whole {
+        "unknown: no HeapLedger was the global allocator"
+    } else {
+        "unknown: the file is damaged, and its quality counters may be what is missing"
+    }
+}
+
 /// What a group of figures is called.
 pub(super) fn figure(figure: Figure) -> &'static str {
     match figure {
@@ -47,7 +56,7 @@ pub(super) fn figure(figure: Figure) -> &'static str {
 fn cause(cause: Cause) -> String {
     let events = |n| counted(n, "event was", "events were");
     match cause {
-        Cause::NotInstalled => "no HeapLedger was the global allocator".into(),
+        Cause::NotInstalled => "no HeapLedger is known to have been the global allocator".into(),
         Cause::Damaged(n) => format!("{} of the file could not be read", counted(n, "part", "parts")),
         Cause::Lost(n) => format!("{} lost", events(n)),
         Cause::SampledOut(n) => format!("{} left out by sampling", events(n)),

@@ -7,6 +7,7 @@ use super::super::sheet::{Sheet, Tone};
 use super::super::text::Subject;
 use super::super::units::{bytes, bytes_exact, count, counted, duration};
 use super::super::warnings::warnings;
+use super::super::words;
 use crate::analysis::{LawState, Verdict};
 use crate::profile::{Anomalies, CompletenessTrend, QualityIndicator};
 use crate::quality::completeness_percent;
@@ -18,7 +19,7 @@ pub(in super::super) fn quality(
     verdict: &Verdict,
 ) -> io::Result<()> {
     let quality = &subject.profile.quality;
-    completeness(sheet, quality)?;
+    completeness(sheet, quality, subject.damage.is_empty())?;
     events(sheet, quality)?;
     history(sheet, quality)?;
     books(sheet, verdict)?;
@@ -36,9 +37,9 @@ pub(in super::super) fn quality(
     Ok(())
 }
 
-fn completeness(sheet: &mut Sheet<'_>, quality: &QualityIndicator) -> io::Result<()> {
+fn completeness(sheet: &mut Sheet<'_>, quality: &QualityIndicator, whole: bool) -> io::Result<()> {
     if !quality.installed {
-        return sheet.toned("completeness", "unknown: no HeapLedger was the global allocator", Tone::Bad);
+        return sheet.toned("completeness", words::no_completeness(whole), Tone::Bad);
     }
     let lost = quality.lost.total();
     let percent = completeness_percent(quality.recorded, lost);
