@@ -4,6 +4,7 @@
 //!
 //! * no ledger was installed → every figure is *unknown*;
 //! * parts of the file could not be read → every figure is *uncertain*: the missing part may have held some of it;
+//! * a conservation law is broken → every figure is *uncertain*: the books contradict each other;
 //! * events were lost, left out by sampling, or not booked yet → sums that only grow (blocks and bytes allocated, blocks
 //!   by size, reallocs) are *lower bounds*. Live blocks can be off either way, by at most one for
 //!   each such event: a lost free leaves a block too many, a lost allocation one too few. Live bytes have no such bound,
@@ -79,6 +80,8 @@ pub enum Cause {
     NotInstalled,
     /// Parts of the file could not be read.
     Damaged(u64),
+    /// Conservation laws that are broken.
+    BrokenLaws(u64),
     /// Events lost.
     Lost(u64),
     /// Events left out by sampling.
@@ -111,6 +114,7 @@ impl Cause {
         match self {
             Cause::NotInstalled => "not_installed",
             Cause::Damaged(_) => "damaged_parts",
+            Cause::BrokenLaws(_) => "broken_laws",
             Cause::Lost(_) => "lost",
             Cause::SampledOut(_) => "sampled_out",
             Cause::InFlight(_) => "in_flight",
@@ -131,6 +135,7 @@ impl Cause {
         match self {
             Cause::NotInstalled | Cause::NoStacks => 0,
             Cause::Damaged(n)
+            | Cause::BrokenLaws(n)
             | Cause::Lost(n)
             | Cause::SampledOut(n)
             | Cause::InFlight(n)
@@ -217,10 +222,15 @@ impl Standing {
     pub fn damaged(self, parts: usize) -> Self {
         self.doubt(Cause::Damaged(parts as u64), Grade::Uncertain)
     }
+
+    /// The same figure, from books that break `laws` of their conservation laws.
+    pub fn contradicted(self, laws: usize) -> Self {
+        self.doubt(Cause::BrokenLaws(laws as u64), Grade::Uncertain)
+    }
 }
 
-/// How far a group of figures of `profile` can be trusted. Damage of the file it came from is added by
-/// [`Standing::damaged`].
+/// How far a group of figures of `profile` can be trusted, by its counters alone. [`verify`](super::verify()) adds the
+/// damage of the file and broken laws; reports show what it says.
 pub fn standing(profile: &Profile, figure: Figure) -> Standing {
     if !profile.quality.installed {
         return Standing { grade: Grade::Unknown, causes: vec![Cause::NotInstalled] };

@@ -9,7 +9,7 @@ const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'
 ///
 /// ```
 /// use heapledger::report::plot::bars;
-/// assert_eq!(bars(&[1, 4, 2], 2, false), [" # ", "###"]);
+/// assert_eq!(bars(&[1, 4, 2], 2, false), [" # ", ".##"]);
 /// ```
 pub fn bars(values: &[u64], height: usize, unicode: bool) -> Vec<String> {
     let largest = values.iter().copied().max().unwrap_or(0);

@@ -10,7 +10,7 @@ use super::escape::escaped;
 use super::sections::{heap, quality, tables, timeline};
 use super::sheet::{Layout, Sheet, Tone};
 use super::units::duration;
-use crate::analysis::{Standing, verify};
+use crate::analysis::{Verdict, verify};
 use crate::profile::Profile;
 
 /// The headings of the report, in order. `docs/REPORTS.md` has a section for each.
@@ -33,13 +33,7 @@ pub const SECTIONS: [&str; 12] = [
 pub(super) struct Subject<'a> {
     pub(super) profile: &'a Profile,
     pub(super) damage: &'a [String],
-}
-
-impl Subject<'_> {
-    /// A standing, with the damage of the file held against it.
-    pub(super) fn marked(&self, standing: &Standing) -> Standing {
-        standing.clone().damaged(self.damage.len())
-    }
+    pub(super) verdict: Verdict,
 }
 
 /// Writes the report of `profile`. `damage` holds a line for each part of its file that could not be read; it is
@@ -54,14 +48,12 @@ pub fn write_report(
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let subject = Subject { profile, damage };
-    let verdict = verify(profile, damage.len());
+    let subject = Subject { profile, damage, verdict: verify(profile, damage.len()) };
     let sheet = &mut Sheet::new(out, layout);
     title(sheet, profile)?;
     type Section = fn(&mut Sheet<'_>, &Subject<'_>) -> io::Result<()>;
-    sheet.heading(SECTIONS[0])?;
-    quality::quality(sheet, &subject, &verdict)?;
-    let others: [Section; SECTIONS.len() - 1] = [
+    let sections: [Section; SECTIONS.len()] = [
+        quality::quality,
         heap::totals,
         heap::peak,
         tables::threads,
@@ -74,7 +66,7 @@ pub fn write_report(
         tables::sites,
         tables::changes,
     ];
-    for (heading, section) in SECTIONS[1..].iter().zip(others) {
+    for (heading, section) in SECTIONS.iter().zip(sections) {
         sheet.heading(heading)?;
         section(sheet, &subject)?;
     }
@@ -135,7 +127,7 @@ mod tests {
     fn the_sample_reads_as_computed_by_hand() {
         let text = report(&sample::complete(), &[]);
         for line in [
-            "  completeness      100.000 % (target 95%)",
+            "  completeness      100.000 % (target 95 %)",
             "  lost              0 events",
             "  allocated         10 blocks, 4.9 KiB (5,000 B)",
             "  live              3 blocks, 2.1 KiB (2,200 B)",
@@ -169,6 +161,20 @@ mod tests {
         assert!(quality.contains("section live: \\u{1b}checksum"), "{quality}");
         assert!(section(&text, "Totals").join("\n").contains("uncertain: 1 part of the file"));
         assert!(!text.contains("certainty         exact"));
+    }
+
+    #[test]
+    fn a_broken_law_is_named_and_takes_exactness_away() {
+        let mut profile = sample::complete();
+        profile.quality.evicted += 1;
+        let text = report(&profile, &[]);
+        let quality = section(&text, "Quality").join("\n");
+        assert!(quality.contains("1 BROKEN: recorded = retained + evicted"), "{quality}");
+        assert!(
+            section(&text, "Totals")
+                .join("\n")
+                .contains("uncertain: the books contradict each other in 1 law")
+        );
     }
 
     #[test]

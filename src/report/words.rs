@@ -14,11 +14,7 @@ pub(super) fn standing(standing: &Standing, figure: Figure) -> String {
         Grade::Unknown => "unknown".into(),
     };
     let causes: Vec<String> = standing.causes.iter().copied().map(cause).collect();
-    if causes.is_empty() {
-        format!("{grade}: the books contradict each other")
-    } else {
-        format!("{grade}: {}", causes.join("; "))
-    }
+    format!("{grade}: {}", causes.join("; "))
 }
 
 fn amount_of(amount: u64, figure: Figure) -> String {
@@ -58,6 +54,7 @@ fn cause(cause: Cause) -> String {
     match cause {
         Cause::NotInstalled => "no HeapLedger is known to have been the global allocator".into(),
         Cause::Damaged(n) => format!("{} of the file could not be read", counted(n, "part", "parts")),
+        Cause::BrokenLaws(n) => format!("the books contradict each other in {}", counted(n, "law", "laws")),
         Cause::Lost(n) => format!("{} lost", events(n)),
         Cause::SampledOut(n) => format!("{} left out by sampling", events(n)),
         Cause::InFlight(n) => format!("{} not booked yet", events(n)),

@@ -8,16 +8,15 @@ use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
 };
 use super::super::words;
-use crate::analysis::{Figure, Standing, reallocs as reallocs_of, summary};
+use crate::analysis::{Figure, reallocs as reallocs_of, summary};
 
 /// The line on how far the figures of a section can be trusted.
-pub(super) fn certainty(
-    sheet: &mut Sheet<'_>,
-    subject: &Subject<'_>,
-    standing: &Standing,
-    figure: Figure,
-) -> io::Result<()> {
-    sheet.toned("certainty", &words::standing(&subject.marked(standing), figure), Tone::Faint)
+pub(super) fn certainty(sheet: &mut Sheet<'_>, subject: &Subject<'_>, figure: Figure) -> io::Result<()> {
+    labelled(sheet, subject, "certainty", figure)
+}
+
+fn labelled(sheet: &mut Sheet<'_>, subject: &Subject<'_>, label: &str, figure: Figure) -> io::Result<()> {
+    sheet.toned(label, &words::standing(subject.verdict.standing(figure), figure), Tone::Faint)
 }
 
 fn blocks(n: u64) -> String {
@@ -38,15 +37,9 @@ pub(in super::super) fn totals(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> 
     let crossed =
         format!("{} by another thread than the one that allocated", blocks(found.cross_thread_frees));
     sheet.fact("freed elsewhere", &crossed)?;
-    certainty(sheet, subject, &found.standing, Figure::Totals)?;
-    let live = [
-        ("live blocks", &found.live_blocks_standing, Figure::LiveBlocks),
-        ("live bytes", &found.live_bytes_standing, Figure::LiveBytes),
-    ];
-    for (label, standing, figure) in live {
-        sheet.toned(label, &words::standing(&subject.marked(standing), figure), Tone::Faint)?;
-    }
-    Ok(())
+    certainty(sheet, subject, Figure::Totals)?;
+    labelled(sheet, subject, "live blocks", Figure::LiveBlocks)?;
+    labelled(sheet, subject, "live bytes", Figure::LiveBytes)
 }
 
 pub(in super::super) fn peak(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -61,7 +54,7 @@ pub(in super::super) fn peak(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io
     }
     let remaining = share(found.totals.live_bytes, peak.bytes);
     sheet.fact("live at the end", &format!("{remaining} of it"))?;
-    certainty(sheet, subject, &found.peak_standing, Figure::Peak)
+    certainty(sheet, subject, Figure::Peak)
 }
 
 pub(in super::super) fn temporaries(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -71,7 +64,7 @@ pub(in super::super) fn temporaries(sheet: &mut Sheet<'_>, subject: &Subject<'_>
     sheet.fact("temporary", &format!("{} ({part} of all), {size}", blocks(found.temporary_blocks)))?;
     let meaning = format!("freed before their thread made {} more allocations", found.temporary_allocs);
     sheet.fact("that is", &meaning)?;
-    certainty(sheet, subject, &found.temporary_standing, Figure::Temporaries)
+    certainty(sheet, subject, Figure::Temporaries)
 }
 
 pub(in super::super) fn reallocs(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -88,5 +81,5 @@ pub(in super::super) fn reallocs(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -
         count(all.longest_chain),
     );
     sheet.fact("chains", &chains)?;
-    certainty(sheet, subject, &found.standing, Figure::Reallocs)
+    certainty(sheet, subject, Figure::Reallocs)
 }

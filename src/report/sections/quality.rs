@@ -13,11 +13,8 @@ use crate::profile::{Anomalies, CompletenessTrend, QualityIndicator};
 use crate::quality::completeness_percent;
 use crate::quality::display::share_percent;
 
-pub(in super::super) fn quality(
-    sheet: &mut Sheet<'_>,
-    subject: &Subject<'_>,
-    verdict: &Verdict,
-) -> io::Result<()> {
+pub(in super::super) fn quality(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let verdict = &subject.verdict;
     let quality = &subject.profile.quality;
     completeness(sheet, quality, subject.damage.is_empty())?;
     events(sheet, quality)?;
@@ -29,9 +26,14 @@ pub(in super::super) fn quality(
     if !quality.recommendation.is_empty() {
         sheet.fact("recommendation", &escaped(&quality.recommendation))?;
     }
+    let mut said = "";
     for warning in warnings(subject.profile, verdict, subject.damage) {
         sheet.note(&format!("Warning: {}", warning.seen()), 2, Tone::Bad)?;
-        sheet.note(warning.matters(), 4, Tone::Plain)?;
+        // Losses for several reasons matter for the same reason: once is enough.
+        if warning.matters() != said {
+            said = warning.matters();
+            sheet.note(said, 4, Tone::Plain)?;
+        }
         sheet.note(&warning.advice(), 4, Tone::Plain)?;
     }
     Ok(())
@@ -42,8 +44,8 @@ fn completeness(sheet: &mut Sheet<'_>, quality: &QualityIndicator, whole: bool) 
         return sheet.toned("completeness", words::no_completeness(whole), Tone::Bad);
     }
     let lost = quality.lost.total();
-    let percent = completeness_percent(quality.recorded, lost);
-    let text = format!("{percent} (target {})", share_percent(quality.target_completeness));
+    let share = completeness_percent(quality.recorded, lost);
+    let text = format!("{share} (target {})", percent(quality.target_completeness));
     sheet.toned("completeness", &text, if lost == 0 { Tone::Good } else { Tone::Bad })?;
     if let Some(windowed) = quality.windowed_completeness {
         let trend = match quality.trend {
@@ -52,9 +54,14 @@ fn completeness(sheet: &mut Sheet<'_>, quality: &QualityIndicator, whole: bool) 
             CompletenessTrend::Degrading => "degrading",
             CompletenessTrend::Unknown => "too few events for a trend",
         };
-        sheet.fact("lately", &format!("{}, {trend}", share_percent(windowed)))?;
+        sheet.fact("lately", &format!("{}, {trend}", percent(windowed)))?;
     }
     Ok(())
+}
+
+/// A share in the spacing of the report.
+fn percent(share: f64) -> String {
+    share_percent(share).replace('%', " %")
 }
 
 fn events(sheet: &mut Sheet<'_>, quality: &QualityIndicator) -> io::Result<()> {

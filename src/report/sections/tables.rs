@@ -53,7 +53,7 @@ pub(in super::super) fn threads(sheet: &mut Sheet<'_>, subject: &Subject<'_>) ->
         "in all",
         &format!("{} of the program", super::super::units::counted(found.threads, "thread", "threads")),
     )?;
-    certainty(sheet, subject, &found.standing, Figure::Totals)
+    certainty(sheet, subject, Figure::Totals)
 }
 
 fn thread_name(line: &ThreadLine) -> String {
@@ -95,7 +95,7 @@ pub(in super::super) fn sizes(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> i
     let Some(median) = found.median_bytes_at_most else { return none(sheet) };
     distribution(sheet, &found.rows, found.blocks, bytes)?;
     sheet.fact("half of them", &format!("at most {}", bytes(median)))?;
-    certainty(sheet, subject, &found.standing, Figure::Totals)
+    certainty(sheet, subject, Figure::Totals)
 }
 
 pub(in super::super) fn lifetimes(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -105,7 +105,7 @@ pub(in super::super) fn lifetimes(sheet: &mut Sheet<'_>, subject: &Subject<'_>) 
     };
     distribution(sheet, &found.rows, found.blocks, duration)?;
     sheet.fact("half of them", &format!("at most {}; 99 % at most {}", duration(median), duration(p99)))?;
-    certainty(sheet, subject, &found.standing, Figure::Lifetimes)
+    certainty(sheet, subject, Figure::Lifetimes)
 }
 
 pub(in super::super) fn live(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -132,7 +132,7 @@ pub(in super::super) fn live(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io
     }
     sheet.table(&table)?;
     sheet.fact("in all", &format!("{} blocks, {}", count(found.blocks), bytes_exact(found.bytes)))?;
-    certainty(sheet, subject, &found.standing, Figure::LiveBytes)
+    certainty(sheet, subject, Figure::LiveBytes)
 }
 
 pub(in super::super) fn sites(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -162,7 +162,7 @@ pub(in super::super) fn sites(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> i
         table.row([name, String::new(), String::new(), bytes(found.other_value)]);
     }
     sheet.table(&table)?;
-    certainty(sheet, subject, &found.standing, Figure::Sites)
+    certainty(sheet, subject, Figure::Sites)
 }
 
 /// The innermost frame of a stack as an offset into its object.

@@ -49,7 +49,7 @@ pub(in super::super) fn timeline(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -
         "resolution",
         &format!("{} a character, {} recorded", duration(column_ns), duration(found.interval_ns)),
     )?;
-    certainty(sheet, subject, &found.standing, Figure::Lifetimes)
+    certainty(sheet, subject, Figure::Lifetimes)
 }
 
 /// A drawing with the value of its highest bar at its top and its name at its foot.
