@@ -22,7 +22,7 @@ use crate::profile::{Profile, Violation};
 /// same id that was killed.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 
-/// What [`write`] wrote.
+/// What [`write()`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {

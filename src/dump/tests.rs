@@ -164,6 +164,15 @@ fn content_that_does_not_add_up_is_refused_though_its_checksums_fit() {
 }
 
 #[test]
+fn a_chunk_with_a_fault_in_its_last_row_is_left_out_whole() {
+    let (good, bad): (&[u8], &[u8]) = (&[1, 1], &[1, 0x80]);
+    let dump =
+        read_bytes(&file_with(Tag::TIMELINE, &chunk(0, 2, &[good, good, good, good, good, bad]))).unwrap();
+    assert_eq!(dump.profile.timeline.intervals, []);
+    assert!(matches!(dump.damage[0].kind, DamageKind::Malformed { .. }), "{:?}", dump.damage);
+}
+
+#[test]
 fn columns_and_sections_of_a_newer_minor_version_are_skipped() {
     let mut bytes = Vec::new();
     let mut writer = SectionWriter::start(&mut bytes).unwrap();
@@ -248,6 +257,49 @@ fn a_file_that_unpacks_to_more_than_its_length_allows_is_not_read_to_the_end() {
     let dump = read_bytes(&bomb).unwrap();
     let over = |damage: &&Damage| damage.to_string().contains("more than a file of its length may");
     assert!(dump.damage.iter().filter(over).count() > 5, "{:?}", dump.damage);
+}
+
+/// Overwrites the fields of the section header at `at` with `stored_bytes` and `plain_bytes`, and mends its checksum.
+fn forge_lengths(bytes: &mut [u8], at: usize, stored_bytes: usize, plain_bytes: usize) {
+    bytes[at + 16..at + 20].copy_from_slice(&(stored_bytes as u32).to_le_bytes());
+    bytes[at + 20..at + 24].copy_from_slice(&(plain_bytes as u32).to_le_bytes());
+    let crc32 = crc32fast::hash(&bytes[at..at + 28]).to_le_bytes();
+    bytes[at + 28..at + 32].copy_from_slice(&crc32);
+}
+
+#[test]
+fn lengths_that_no_writer_gives_are_not_believed() {
+    let first = FILE_HEADER_BYTES;
+    let packed = file_with(Tag::NOTES, &chunk(0, 0, &[&[0; 9000]]));
+    let stored = packed.len() - first - SECTION_HEADER_BYTES;
+    for (stored, plain) in
+        [(stored, SECTION_PLAIN_BYTES_MAX + 1), (stored, stored * 255 + 1), (stored, stored - 1)]
+    {
+        let mut bytes = packed.clone();
+        forge_lengths(&mut bytes, first, stored, plain);
+        let dump = read_bytes(&bytes).unwrap();
+        assert!(matches!(dump.damage[0].kind, DamageKind::Unreadable { .. }), "{plain}: {:?}", dump.damage);
+    }
+    let mut long = packed[..first + SECTION_HEADER_BYTES].to_vec();
+    long.resize(long.len() + SECTION_PLAIN_BYTES_MAX + 1, 0);
+    let crc32 = crc32fast::hash(&long[first + SECTION_HEADER_BYTES..]).to_le_bytes();
+    long[first + 24..first + 28].copy_from_slice(&crc32);
+    forge_lengths(&mut long, first, SECTION_PLAIN_BYTES_MAX + 1, SECTION_PLAIN_BYTES_MAX + 1);
+    let dump = read_bytes(&long).unwrap();
+    assert!(matches!(dump.damage[0].kind, DamageKind::Unreadable { .. }), "{:?}", dump.damage);
+}
+
+#[test]
+fn a_section_that_comes_twice_is_taken_once() {
+    let bytes = bytes_of(&profile());
+    for (tag, start, end) in places(&bytes) {
+        let twice = [&bytes[..end], &bytes[start..]].concat();
+        let dump = read_bytes(&twice).unwrap();
+        assert_eq!(dump.profile, profile());
+        let damage =
+            Damage { section: Some(tag.name()), offset: Some(end as u64), kind: DamageKind::Repeated };
+        assert_eq!(dump.damage, [damage]);
+    }
 }
 
 #[test]

@@ -26,31 +26,8 @@ fn make_the_golden_file() {
 pub fn profile() -> Profile {
     Profile {
         quality: quality(),
-        process: ProcessInfo {
-            pid: 4711,
-            forked_from: Some(4700),
-            program: "sérvice".into(),
-            command_line: vec!["./sérvice".into(), "--port".into(), "80".into(), String::new()],
-            platform: "linux x86_64".into(),
-            heapledger_version: "0.1.0".into(),
-            started_unix_ns: 1_790_000_000_123_456_789,
-            duration_ns: 61_000_000_007,
-            reason: "request".into(),
-        },
-        settings: Settings {
-            mode: DataQualityMode::HighAccuracy,
-            stacks: Stacks::Off,
-            clock: ClockMode::PerEvent,
-            history: HistoryLimits { events: 4096, bytes: 32_768, age_ns: Some(5_000_000_000) },
-            concurrency: ConcurrencyConfig {
-                max_retries: 5,
-                base_delay_ns: 250,
-                enable_overflow_buffer: true,
-                target_completeness: 0.975,
-            },
-            fork: ForkPolicy::Off,
-            memory_limit_bytes: 268_435_456,
-        },
+        process: process(),
+        settings: settings(),
         clock: ClockInfo {
             source: "tsc".into(),
             why: "invariant and trusted".into(),
@@ -75,74 +52,10 @@ pub fn profile() -> Profile {
             Stack { frames: vec![0x5555_0000_1234, 0x5555_0000_2000, 0x7FFF_F7A0_0123], truncated: false },
             Stack { frames: vec![0x5555_0000_1234, u64::MAX, 1], truncated: true },
         ],
-        modules: vec![
-            Module {
-                path: "/opt/sérvice/bin".into(),
-                build_id: "9f86d081884c7d65".into(),
-                start: 0x5555_0000_0000,
-                end: 0x5555_0010_0000,
-                bias: 0x5554_FFFF_F000,
-            },
-            Module {
-                path: "libc.so.6".into(),
-                build_id: String::new(),
-                start: 1 << 46,
-                end: 3 << 45,
-                bias: u64::MAX,
-            },
-        ],
-        live: vec![
-            LiveBlock {
-                address: 0x7F00_0000_1000,
-                size: 65_536,
-                born_ns: 12_000_000,
-                stack: 1,
-                thread: 0,
-                align_log2: 12,
-                reallocs: 63,
-            },
-            LiveBlock {
-                address: 0x7F00_0000_0010,
-                size: 200,
-                born_ns: 5,
-                stack: 2,
-                thread: 1,
-                align_log2: 3,
-                reallocs: 0,
-            },
-            LiveBlock {
-                address: u64::MAX - 7,
-                size: 8,
-                born_ns: u64::MAX,
-                stack: 0,
-                thread: 2,
-                align_log2: 0,
-                reallocs: 1,
-            },
-        ],
+        modules: modules(),
+        live: live(),
         threads: threads(),
-        timeline: Timeline {
-            interval_ns: 250_000_000,
-            intervals: vec![
-                Interval {
-                    allocated_blocks: 400,
-                    allocated_bytes: 60_000,
-                    freed_blocks: 300,
-                    freed_bytes: 2_000,
-                    peak_bytes: 59_000,
-                    lost: 4,
-                },
-                Interval::default(),
-                Interval {
-                    allocated_blocks: 200,
-                    allocated_bytes: 10_000,
-                    freed_blocks: 297,
-                    freed_bytes: 2_256,
-                    peak_bytes: 66_000,
-                    lost: 24,
-                },
-            ],
-        },
+        timeline: timeline(),
         history: history(),
         changes: vec![
             Change { at_ns: 1_000, what: "mode: perfect -> high".into() },
@@ -267,4 +180,111 @@ fn history() -> Vec<Event> {
     ]
     .map(|(at_ns, thread, stack, kind)| Event { at_ns, thread, stack, kind })
     .to_vec()
+}
+
+fn process() -> ProcessInfo {
+    ProcessInfo {
+        pid: 4711,
+        forked_from: Some(4700),
+        program: "sérvice".into(),
+        command_line: vec!["./sérvice".into(), "--port".into(), "80".into(), String::new()],
+        platform: "linux x86_64".into(),
+        heapledger_version: "0.1.0".into(),
+        started_unix_ns: 1_790_000_000_123_456_789,
+        duration_ns: 61_000_000_007,
+        reason: "request".into(),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        mode: DataQualityMode::HighAccuracy,
+        stacks: Stacks::Off,
+        clock: ClockMode::PerEvent,
+        history: HistoryLimits { events: 4096, bytes: 32_768, age_ns: Some(5_000_000_000) },
+        concurrency: ConcurrencyConfig {
+            max_retries: 5,
+            base_delay_ns: 250,
+            enable_overflow_buffer: true,
+            target_completeness: 0.975,
+        },
+        fork: ForkPolicy::Off,
+        memory_limit_bytes: 268_435_456,
+    }
+}
+
+fn modules() -> Vec<Module> {
+    vec![
+        Module {
+            path: "/opt/sérvice/bin".into(),
+            build_id: "9f86d081884c7d65".into(),
+            start: 0x5555_0000_0000,
+            end: 0x5555_0010_0000,
+            bias: 0x5554_FFFF_F000,
+        },
+        Module {
+            path: "libc.so.6".into(),
+            build_id: String::new(),
+            start: 1 << 46,
+            end: 3 << 45,
+            bias: u64::MAX,
+        },
+    ]
+}
+
+fn live() -> Vec<LiveBlock> {
+    vec![
+        LiveBlock {
+            address: 0x7F00_0000_1000,
+            size: 65_536,
+            born_ns: 12_000_000,
+            stack: 1,
+            thread: 0,
+            align_log2: 12,
+            reallocs: 63,
+        },
+        LiveBlock {
+            address: 0x7F00_0000_0010,
+            size: 200,
+            born_ns: 5,
+            stack: 2,
+            thread: 1,
+            align_log2: 3,
+            reallocs: 0,
+        },
+        LiveBlock {
+            address: u64::MAX - 7,
+            size: 8,
+            born_ns: u64::MAX,
+            stack: 0,
+            thread: 2,
+            align_log2: 0,
+            reallocs: 1,
+        },
+    ]
+}
+
+fn timeline() -> Timeline {
+    Timeline {
+        interval_ns: 250_000_000,
+        intervals: vec![
+            Interval {
+                allocated_blocks: 400,
+                allocated_bytes: 60_000,
+                freed_blocks: 300,
+                freed_bytes: 2_000,
+                peak_bytes: 59_000,
+                lost: 4,
+            },
+            Interval::default(),
+            Interval {
+                allocated_blocks: 200,
+                allocated_bytes: 10_000,
+                freed_blocks: 297,
+                freed_bytes: 2_256,
+                peak_bytes: 66_000,
+                lost: 24,
+            },
+        ],
+    }
 }
