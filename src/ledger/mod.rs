@@ -46,8 +46,12 @@ use std::ptr::NonNull;
 use crate::ring::lane::Lane;
 use crate::ring::registry::{Claimed, Registry};
 use crate::sys::clock::Clock;
+use crate::sys::latch::wait;
 use crate::sys::pages::Pages;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Steps that a new thread waits for a snapshot; about a second.
+const FROZEN_ROUNDS_MAX: u32 = 20_000;
 
 /// The head of the region. All zero bytes behind `pages` are a valid start.
 #[repr(C)]
@@ -56,6 +60,8 @@ pub(crate) struct Ledger {
     pub(crate) pages: Pages,
     pub(crate) clock: Clock,
     pub(crate) facts: Facts,
+    /// Snapshots that hold the books; while there are any, no lane is given out.
+    frozen: AtomicU32,
     pub(crate) booked: peak::Booked,
     pub(crate) peak: peak::PeakCell,
     pub(crate) sites: sites::Sites,
@@ -98,6 +104,13 @@ impl Ledger {
     /// A lane for a new thread: one that another thread has left, or a fresh one. The second value says whether it
     /// was left by another. `None` when there are too many threads or no memory.
     pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
+        for round in 0..FROZEN_ROUNDS_MAX {
+            // relaxed: a thread that slips through makes a lane that the snapshot does not know; it counts lanes twice.
+            if self.frozen.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            wait(round);
+        }
         match self.lanes.claim() {
             Claimed::Reused(index) => Some((self.lane(index)?, true)),
             Claimed::Full => None,
@@ -111,6 +124,17 @@ impl Ledger {
                 Some((lane, false))
             }
         }
+    }
+
+    /// From now on no lane is given out, so that a snapshot can hold all there are.
+    pub(crate) fn freeze(&self) {
+        // relaxed: see `claim_lane`.
+        self.frozen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn thaw(&self) {
+        // relaxed: see `claim_lane`.
+        self.frozen.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The lane with this number, if it has been published.
