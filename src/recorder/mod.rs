@@ -40,4 +40,4 @@ mod hot_path;
 pub(crate) mod lifecycle;
 pub(crate) mod spare;
 pub(crate) mod thread;
-mod turn;
+pub(crate) mod turn;
