@@ -1,4 +1,5 @@
-//! Dumps from outside: round trips, the golden file, every cut and many corruptions of it, and what a writer may replace.
+//! Dumps from outside: round trips, the golden file, every cut and many corruptions of it, and what a writer may
+//! replace.
 
 #[path = "dump/arbitrary.rs"]
 mod arbitrary;
@@ -28,7 +29,8 @@ proptest! {
     fn a_profile_comes_back_as_it_was(profile in arbitrary::profile()) {
         let dump = dumps::read_bytes(&bytes_of(&profile)).unwrap();
         prop_assert!(dump.is_whole(), "{:?}", dump.damage);
-        let laws: Vec<_> = profile::check(&profile).iter().map(|law| format!("the profile breaks a law when written: {law}")).collect();
+        let note = |law| format!("the profile breaks a law when written: {law}");
+        let laws: Vec<_> = profile::check(&profile).iter().map(note).collect();
         prop_assert_eq!(&dump.notes, &laws);
         prop_assert_eq!(dump.broken_laws.len(), laws.len());
         prop_assert_eq!(dump.profile, profile);

@@ -24,9 +24,11 @@
 //!    table has, and the end section says that the writer got there. If a profile differs from what was written,
 //!    its list of [`Damage`] is not empty.
 //! 4. **A file cannot make a reader reserve memory, or work, out of proportion.** A section has at most 1 MiB of plain
-//!    bytes, all sections together a fixed multiple of the file, and a count is refused when the bytes for it are not there.
-//! 5. **Version 1 is frozen.** `v1` has its own types; a golden file in `tests/data` must read to the same values for ever.
-//!    Older readers skip sections and columns that they do not know; what they would misread gets a new major version.
+//!    bytes, all sections together a fixed multiple of the file, and a count is refused when the bytes for it are
+//!    not there.
+//! 5. **Version 1 is frozen.** `v1` has its own types; a golden file in `tests/data` must read to the same values for
+//!    ever. Older readers skip sections and columns that they do not know; what they would misread gets a new major
+//!    version.
 //! 6. **The name appears when the file is whole**, and never in place of a file that is not a dump.
 //!
 //! | file | what it knows |

@@ -6,7 +6,7 @@ use super::codec::{put_record, put_u32, put_u64, put_varint};
 use super::format::{
     FILE_HEADER_BYTES, SECTION_HEADER_BYTES, SECTION_PLAIN_BYTES_MAX, Tag, plain_budget_bytes,
 };
-use super::section::{Found, SectionWriter, Sections};
+use super::section::{Found, SectionWriter, Sections, unpack};
 use super::*;
 use crate::profile::{Change, LiveBlock, Profile, Site, Stack, ThreadRow};
 
@@ -69,6 +69,23 @@ fn one_bad_byte_costs_its_section_and_is_listed() {
             assert!(intact.iter().all(|(table, same)| *same || *table == tag), "{tag:?} at {at}: {intact:?}");
         }
     }
+}
+
+#[test]
+fn the_writer_still_writes_what_the_golden_file_holds() {
+    let golden = include_bytes!("../../tests/data/dump-v1.hl");
+    let again = bytes_of(&read_bytes(golden).unwrap().profile);
+    let plain = |bytes: &[u8]| -> Vec<(Tag, Vec<u8>)> {
+        let plain_of = |found| match found {
+            Found::Section { header, stored, .. } => {
+                (header.tag, unpack(&header, stored, &mut Vec::new()).unwrap().to_vec())
+            }
+            Found::Damage(damage) => panic!("{damage}"),
+        };
+        Sections::new(bytes).map(plain_of).filter(|(tag, _)| *tag != Tag::END).collect()
+    };
+    // How well LZ4 packs is not part of the format, and the end section counts packed bytes.
+    assert_eq!(plain(&again), plain(golden));
 }
 
 #[test]

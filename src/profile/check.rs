@@ -48,9 +48,7 @@ pub struct Law {
 pub fn laws(profile: &Profile) -> Vec<Law> {
     let mut laws = Laws { all: Vec::new(), applies: true };
     let (quality, totals) = (&profile.quality, &profile.totals);
-    let sum = |field: fn(&super::Site) -> u64| {
-        profile.sites.iter().map(|site| u128::from(field(site))).sum::<u128>()
-    };
+    let sum = |field: fn(&super::Site) -> u64| profile.sites.iter().map(|site| u128::from(field(site))).sum::<u128>();
 
     laws.equal(
         "attempted = recorded + lost + in_flight",
@@ -77,23 +75,14 @@ pub fn laws(profile: &Profile) -> Vec<Law> {
     laws.equal("total_bytes = sum over sites", totals.total_bytes, sum(|site| site.total_bytes));
     laws.equal("freed_blocks = sum over sites", totals.freed_blocks, sum(|site| site.freed_blocks));
     laws.equal("freed_bytes = sum over sites", totals.freed_bytes, sum(|site| site.freed_bytes));
-    laws.equal(
-        "total_blocks = sum over size histograms",
-        totals.total_blocks,
-        sum(|site| site.sizes.total()),
-    );
-    laws.equal(
-        "freed_blocks = sum over lifetime histograms",
-        totals.freed_blocks,
-        sum(|site| site.lifetimes.total()),
-    );
+    laws.equal("total_blocks = sum over size histograms", totals.total_blocks, sum(|site| site.sizes.total()));
+    laws.equal("freed_blocks = sum over lifetime histograms", totals.freed_blocks, sum(|site| site.lifetimes.total()));
     laws.equal("live_blocks = number of live blocks", totals.live_blocks, profile.live.len() as u128);
     let live_bytes = profile.live.iter().map(|block| u128::from(block.size)).sum();
     laws.equal("live_bytes = sum over live blocks", totals.live_bytes, live_bytes);
     let by_thread = profile.threads.iter().map(|row| u128::from(row.total_bytes)).sum();
     laws.equal("total_bytes = sum over threads", totals.total_bytes, by_thread);
-    let over_time =
-        profile.timeline.intervals.iter().map(|interval| u128::from(interval.allocated_bytes)).sum();
+    let over_time = profile.timeline.intervals.iter().map(|interval| u128::from(interval.allocated_bytes)).sum();
     laws.equal("total_bytes = sum over timeline", totals.total_bytes, over_time);
     laws.all
 }

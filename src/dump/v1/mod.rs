@@ -1,9 +1,9 @@
 //! Version 1 of the wire form: its own structs, frozen.
 //!
 //! Records are not self-describing: a field more or less and every later byte is misread. So no type of
-//! [`profile`](crate::profile) is ever serialised. `meta` holds a struct for each metadata section and `tables` a list of
-//! columns for each table; both are converted field by field, by exhaustive patterns, so a new field in the profile does
-//! not compile until someone has decided where it goes. What is here does not change once a release has written it.
+//! [`profile`](crate::profile) is ever serialised. `meta` holds a struct for each metadata section and `tables` a
+//! list of columns for each table; both are converted field by field, by exhaustive patterns, so a new field in the
+//! profile does not compile until someone has decided where it goes. What is here does not change once a release has written it.
 //! A new figure goes into a new section or a new last column, which older readers skip.
 
 pub(super) mod meta;

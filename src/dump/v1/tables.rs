@@ -299,7 +299,11 @@ impl Table for History {
 
 /// States a table of one column of records.
 macro_rules! record_table {
-    ($(#[$doc:meta])* $table:ident, $row:ty, $tag:expr, |$value:ident, $cuts:ident| $to:expr, |$wire:ident: $wire_type:ty, $faults:ident| $from:expr) => {
+    (
+        $(#[$doc:meta])* $table:ident, $row:ty, $tag:expr,
+        |$value:ident, $cuts:ident| $to:expr,
+        |$wire:ident: $wire_type:ty, $faults:ident| $from:expr
+    ) => {
         $(#[$doc])*
         pub(in crate::dump) struct $table;
 
