@@ -1,7 +1,7 @@
 //! The `heapledger` command from outside: what it prints, and how it exits.
 //!
-//! Dumps are written by the library from a small profile with known figures. For `run`, a shell script stands in for a
-//! program with a ledger: it copies such a dump to the place that `HEAPLEDGER_DUMP` names.
+//! Dumps are written by the library from a small profile with known figures. For `run`, a shell script stands in
+//! for a program with a ledger: it copies such a dump to the place that `HEAPLEDGER_DUMP` names.
 
 use std::fs;
 use std::io::Read;

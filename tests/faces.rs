@@ -1,9 +1,9 @@
 //! No profile, however absurd, makes a face panic, print a number that is none, or hide what was lost.
 //!
-//! A profile can come from a damaged or hostile file. So these are made of arbitrary counts, indices that lead nowhere, empty
-//! tables, zero durations, and names with control characters and markup.
+//! A profile can come from a damaged or hostile file. So these are made of arbitrary counts, indices that lead
+//! nowhere, empty tables, zero durations, and names with control characters and markup.
 
-use heapledger::analysis::verify;
+use heapledger::analysis::{Origin, verify};
 use heapledger::export::{Format, export};
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, CompletenessTrend, Histogram, Interval, LiveBlock, Module, Peak,
@@ -238,18 +238,18 @@ fn profile() -> impl Strategy<Value = Profile> {
 }
 
 /// What every face prints for a profile, each with its name.
-fn faces(profile: &Profile, damage: &[String], layout: &Layout) -> Vec<(String, String)> {
+fn faces(profile: &Profile, origin: &Origin, layout: &Layout) -> Vec<(String, String)> {
     let mut faces: Vec<(String, Vec<u8>)> = Vec::new();
     let mut out = Vec::new();
-    write_report(profile, damage, layout, &mut out).expect("a vector takes everything");
+    write_report(profile, origin, layout, &mut out).expect("a vector takes everything");
     faces.push(("report".into(), out));
     let mut out = Vec::new();
-    let verdict = verify(profile, damage.len());
-    write_verdict(profile, &verdict, damage, layout, &mut out).expect("a vector takes everything");
+    let verdict = verify(profile, origin);
+    write_verdict(profile, &verdict, origin, layout, &mut out).expect("a vector takes everything");
     faces.push(("verify".into(), out));
     for format in Format::ALL {
         let mut out = Vec::new();
-        export(*format, profile, damage, &mut out).expect("a vector takes everything");
+        export(*format, profile, origin, &mut out).expect("a vector takes everything");
         faces.push((format.to_string(), out));
     }
     faces.push(("indicator".into(), profile.quality.to_string().into_bytes()));
@@ -279,8 +279,8 @@ proptest! {
     #[test]
     fn every_face_survives_every_profile(profile in profile(), width in 0..300usize, rows in 0..5usize, unicode: bool) {
         let layout = Layout { width, unicode, rows, styles: Styles::none() };
-        let damage = vec!["section \"live\": \u{1b}[2J\ncut".to_string()];
-        for (face, text) in faces(&profile, &damage, &layout) {
+        let origin = Origin::new(vec!["section \"live\": \u{1b}[2J\ncut".into()], vec!["\u{1b}note".into()]);
+        for (face, text) in faces(&profile, &origin, &layout) {
             if face != "indicator" && face != "pictures" {
                 // JSON escapes what it must, which leaves the delete character and those from U+0080 to U+009F.
                 let unsafe_characters = |c: char| c.is_control() && c != '\n' && (face != "json" || c < ' ');
@@ -292,7 +292,7 @@ proptest! {
             }
         }
         let nameless = without_names(profile);
-        for (face, text) in faces(&nameless, &[], &layout) {
+        for (face, text) in faces(&nameless, &Origin::default(), &layout) {
             prop_assert!(!prints_no_number(&text), "{face}:\n{text}");
         }
     }
@@ -304,7 +304,7 @@ proptest! {
         profile.quality.lost.add(LossReason::ALL[reason], events);
         let share = QualityIndicator::completeness_of(recorded, events);
         profile.quality.current_completeness = share;
-        for (face, text) in faces(&profile, &[], &Layout::default()) {
+        for (face, text) in faces(&profile, &Origin::default(), &Layout::default()) {
             let complete = ["100.000 %", "\"completeness\": 1.0,", "completeness_ppm 1000000"];
             prop_assert!(!complete.iter().any(|claim| text.contains(claim)), "{face}:\n{text}");
             prop_assert!(text.contains(LossReason::ALL[reason].name()), "{face}:\n{text}");
@@ -339,8 +339,8 @@ fn the_check_for_numbers_that_are_none_sees_them() {
 
 #[test]
 fn damage_shows_in_every_face_that_reads_files() {
-    let damage = vec!["section \"live\": its checksum does not fit".to_string()];
-    for (face, text) in faces(&empty(), &damage, &Layout::default()) {
+    let origin = Origin::new(vec!["section \"live\": its checksum does not fit".into()], Vec::new());
+    for (face, text) in faces(&empty(), &origin, &Layout::default()) {
         if face != "indicator" && face != "pictures" {
             assert!(text.contains("checksum does not fit"), "{face}:\n{text}");
         }
@@ -364,7 +364,13 @@ fn every_label_of_the_report_is_explained_under_its_heading() {
     let mut profile = busy();
     profile.quality.windowed_completeness = Some(0.5);
     let mut out = Vec::new();
-    write_report(&profile, &["cut".into()], &Layout::default(), &mut out).expect("a vector takes everything");
+    write_report(
+        &profile,
+        &Origin::new(vec!["cut".into()], vec!["note".into()]),
+        &Layout::default(),
+        &mut out,
+    )
+    .expect("a vector takes everything");
     let text = String::from_utf8(out).expect("text");
     let mut heading = "";
     let mut seen = 0;

@@ -13,6 +13,7 @@
 
 pub mod lifetimes;
 pub mod live;
+pub mod origin;
 pub mod reallocs;
 pub mod sites;
 pub mod sizes;
@@ -27,6 +28,7 @@ pub(crate) mod sample;
 
 pub use lifetimes::{Lifetimes, lifetimes};
 pub use live::{LiveFinding, SizeGroup, live};
+pub use origin::Origin;
 pub use reallocs::{ReallocFinding, reallocs};
 pub use sites::{SiteOrder, SiteRow, TopSites, top_sites};
 pub use sizes::{Sizes, sizes};

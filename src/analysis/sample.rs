@@ -1,7 +1,8 @@
 //! Profiles with known answers, for the tests of this layer and of those above it.
 //!
-//! [`complete`] is a small program written out by hand: two threads allocate four blocks of 1,050 to 1,150 bytes and six of
-//! 100, ten in all; seven are freed, three (1,050, 1,050 and 100 bytes) are live at the end. Every law holds.
+//! [`complete`] is a small program written out by hand: two threads allocate four blocks of 1,050 to 1,150 bytes
+//! and six of 100, ten in all; seven are freed, three (1,050, 1,050 and 100 bytes) are live at the end. Every law
+//! holds.
 
 use crate::profile::{
     ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, Histogram,

@@ -229,8 +229,8 @@ impl Standing {
     }
 }
 
-/// How far a group of figures of `profile` can be trusted, by its counters alone. [`verify`](super::verify()) adds the
-/// damage of the file and broken laws; reports show what it says.
+/// How far a group of figures of `profile` can be trusted, by its counters alone. [`verify`](super::verify())
+/// adds the damage of the file and broken laws; reports show what it says.
 pub fn standing(profile: &Profile, figure: Figure) -> Standing {
     if !profile.quality.installed {
         return Standing { grade: Grade::Unknown, causes: vec![Cause::NotInstalled] };

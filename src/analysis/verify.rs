@@ -1,14 +1,14 @@
 //! Do the books balance, and which conclusions are safe?
 //!
-//! Two questions with one answer sheet. The *laws* are the conservation laws of `profile::check`, plus the relations between
-//! tables that a reader leans on (indices that exist, a peak that is no lower than what is live). Each is listed
-//! with its figures, whether it holds, is broken, or cannot be asked of this profile. A law that cannot be asked is
-//! never shown as one that holds.
+//! Two questions with one answer sheet. The *laws* are the conservation laws of `profile::check`, plus the
+//! relations between tables that a reader leans on (indices that exist, a peak that is no lower than what is
+//! live). Each is listed with its figures, whether it holds, is broken, or cannot be asked of this profile. A law
+//! that cannot be asked is never shown as one that holds.
 //!
-//! The *conclusions* follow from the quality counters ([`standing`]). They are safe only as far as the laws hold:
+//! The *conclusions* follow from the quality counters ([`standing()`]). They are safe only as far as the laws hold:
 //! with a broken law no conclusion is exact, because then the books themselves contradict each other.
 
-use super::{Figure, Standing, standing};
+use super::{Figure, Origin, Standing, standing};
 use crate::profile::{self, Profile};
 
 /// What became of a law.
@@ -77,14 +77,13 @@ impl Verdict {
     }
 }
 
-/// Asks every law of `profile`, and says which conclusions are safe when `damaged_parts` parts of its file could
-/// not be read.
-pub fn verify(profile: &Profile, damaged_parts: usize) -> Verdict {
+/// Asks every law of `profile`, and says which conclusions are safe, given what is known of its file.
+pub fn verify(profile: &Profile, origin: &Origin) -> Verdict {
     let mut laws: Vec<LawFinding> = profile::laws(profile).into_iter().map(conservation).collect();
     laws.extend(relations(profile));
     let broken = laws.iter().filter(|law| law.state == LawState::Broken).count();
     let conclude = |figure| {
-        let standing = standing(profile, figure).damaged(damaged_parts).contradicted(broken);
+        let standing = standing(profile, figure).damaged(origin.damage.len()).contradicted(broken);
         Conclusion { figure, standing }
     };
     Verdict { conclusions: Figure::ALL.into_iter().map(conclude).collect(), laws }
@@ -147,16 +146,16 @@ mod tests {
     use crate::profile::LossReason;
 
     fn broken(profile: &Profile) -> Vec<&'static str> {
-        let laws = verify(profile, 0).laws;
+        let laws = verify(profile, &Origin::default()).laws;
         laws.iter().filter(|law| law.state == LawState::Broken).map(|law| law.law).collect()
     }
 
     #[test]
     fn every_law_holds_for_the_sample() {
-        let verdict = verify(&sample::complete(), 0);
+        let verdict = verify(&sample::complete(), &Origin::default());
         assert!(verdict.laws.iter().all(|law| law.state == LawState::Holds), "{verdict:#?}");
         assert_eq!(verdict.broken(), 0);
-        assert_eq!(verify(&sample::empty(), 0).broken(), 0);
+        assert_eq!(verify(&sample::empty(), &Origin::default()).broken(), 0);
     }
 
     #[test]
@@ -180,7 +179,7 @@ mod tests {
             let mut profile = sample::complete();
             plant(&mut profile);
             assert!(broken(&profile).contains(&law), "{law}: broken were {:?}", broken(&profile));
-            let verdict = verify(&profile, 0);
+            let verdict = verify(&profile, &Origin::default());
             assert!(verdict.conclusions.iter().all(|conclusion| !conclusion.standing.is_exact()), "{law}");
         }
     }
@@ -198,7 +197,7 @@ mod tests {
     #[test]
     fn under_loss_the_tables_are_not_checkable_rather_than_fine() {
         for reason in LossReason::ALL {
-            let verdict = verify(&sample::with_loss(reason, 2), 0);
+            let verdict = verify(&sample::with_loss(reason, 2), &Origin::default());
             assert_eq!(verdict.broken(), 0, "{reason:?}");
             let unasked = verdict.laws.iter().filter(|law| law.state == LawState::NotCheckable).count();
             assert_eq!(unasked, 10, "{reason:?}");
@@ -208,7 +207,7 @@ mod tests {
 
     #[test]
     fn no_conclusion_is_exact_when_the_file_is_damaged() {
-        let verdict = verify(&sample::complete(), 1);
+        let verdict = verify(&sample::complete(), &Origin::new(vec!["cut".into()], Vec::new()));
         assert!(verdict.conclusions.iter().all(|conclusion| !conclusion.standing.is_exact()));
     }
 }

@@ -16,6 +16,7 @@
 
 use std::io::{self, Write};
 
+use crate::analysis::Origin;
 use crate::profile::{Profile, Site};
 
 /// Version of this format: grows when a column changes its meaning or goes away, not when one is added at the end.
@@ -46,8 +47,8 @@ const COLUMNS: [(&str, Figure); 19] = [
     ("median_size_at_most_bytes", |site| site.sizes.quantile_upper(0.5).unwrap_or(0)),
 ];
 
-pub(super) fn write(profile: &Profile, damage: &[String], out: &mut impl Write) -> io::Result<()> {
-    comments(profile, damage, out)?;
+pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
+    comments(profile, origin, out)?;
     write!(out, "stack")?;
     COLUMNS.iter().try_for_each(|(name, _)| write!(out, ",{name}"))?;
     writeln!(out, ",frames_truncated,frames")?;
@@ -65,7 +66,7 @@ pub(super) fn write(profile: &Profile, damage: &[String], out: &mut impl Write) 
     Ok(())
 }
 
-fn comments(profile: &Profile, damage: &[String], out: &mut impl Write) -> io::Result<()> {
+fn comments(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     let (quality, process) = (&profile.quality, &profile.process);
     let settled = u128::from(quality.recorded) + u128::from(quality.lost.total());
     // Rounded down: a million parts only when nothing is missing.
@@ -86,8 +87,9 @@ fn comments(profile: &Profile, damage: &[String], out: &mut impl Write) -> io::R
     writeln!(out, "# sampled_out {}", quality.sampled_out)?;
     writeln!(out, "# anomalies {}", quality.anomalies.total())?;
     writeln!(out, "# peak_uncertainty_bytes {}", profile.peak.uncertainty_bytes)?;
-    writeln!(out, "# damaged_parts {}", damage.len())?;
-    damage.iter().try_for_each(|part| writeln!(out, "# damage {part:?}"))
+    writeln!(out, "# damaged_parts {}", origin.damage.len())?;
+    origin.damage.iter().try_for_each(|part| writeln!(out, "# damage {part:?}"))?;
+    origin.notes.iter().try_for_each(|note| writeln!(out, "# note {note:?}"))
 }
 
 #[cfg(test)]
@@ -96,15 +98,15 @@ mod tests {
     use crate::analysis::sample;
     use crate::profile::LossReason;
 
-    fn csv(profile: &Profile, damage: &[String]) -> String {
+    fn csv(profile: &Profile, origin: &Origin) -> String {
         let mut out = Vec::new();
-        write(profile, damage, &mut out).expect("a vector takes everything");
+        write(profile, origin, &mut out).expect("a vector takes everything");
         String::from_utf8(out).expect("text")
     }
 
     #[test]
     fn every_line_has_as_many_cells_as_there_are_columns() {
-        let text = csv(&sample::complete(), &[]);
+        let text = csv(&sample::complete(), &Origin::default());
         let rows: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(rows.len(), 3, "a line of names and two sites");
         assert!(rows.iter().all(|row| row.split(',').count() == COLUMNS.len() + 3), "{text}");
@@ -116,10 +118,10 @@ mod tests {
         for reason in LossReason::ALL {
             let mut profile = sample::with_loss(reason, 1);
             profile.quality.recorded = u64::MAX;
-            let text = csv(&profile, &["cut\nshort".into()]);
+            let text = csv(&profile, &Origin::new(vec!["cut\nshort".into()], vec!["n".into()]));
             assert!(text.contains("# completeness_ppm 999999\n"));
             assert!(text.contains(&format!("# lost_{} 1\n", reason.name())));
-            assert!(text.contains("# damaged_parts 1\n# damage \"cut\\nshort\"\n"));
+            assert!(text.contains("# damaged_parts 1\n# damage \"cut\\nshort\"\n# note \"n\"\n"));
         }
     }
 
@@ -127,6 +129,6 @@ mod tests {
     fn names_cannot_end_their_line() {
         let mut profile = sample::empty();
         profile.process.program = "a\n1,2,3".into();
-        assert!(csv(&profile, &[]).contains("# program \"a\\n1,2,3\"\n"));
+        assert!(csv(&profile, &Origin::default()).contains("# program \"a\\n1,2,3\"\n"));
     }
 }

@@ -1,8 +1,8 @@
 //! Profiles in the formats of other programs.
 //!
 //! A [`Format`] names a face, [`export`] writes it. One file holds one format, with structures of its own: what a
-//! format promises is spelled out there, and a change of the profile cannot silently change what others parse. Formats
-//! share nothing with the text report.
+//! format promises is spelled out there, and a change of the profile cannot silently change what others parse.
+//! Formats share nothing with the text report.
 //!
 //! Every format carries the completeness of the data and the damage of the file it was read from, in whatever
 //! place the format has for such things.
@@ -14,6 +14,7 @@ mod json;
 use std::fmt;
 use std::io::{self, Write};
 
+use crate::analysis::Origin;
 use crate::profile::Profile;
 
 /// A format that a profile can be written in.
@@ -52,16 +53,15 @@ impl fmt::Display for Format {
     }
 }
 
-/// Writes `profile` in `format`. `damage` holds a line for each part of its file that could not be read; it is
-/// empty for a whole file and for a live process.
+/// Writes `profile` in `format`, given what is known of its file; for a live process, `&Origin::default()`.
 ///
 /// # Errors
 ///
 /// Those of `out`.
-pub fn export(format: Format, profile: &Profile, damage: &[String], out: &mut impl Write) -> io::Result<()> {
+pub fn export(format: Format, profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     match format {
         #[cfg(any(feature = "cli", feature = "validation"))]
-        Format::Json => json::write(profile, damage, out),
-        Format::Csv => csv::write(profile, damage, out),
+        Format::Json => json::write(profile, origin, out),
+        Format::Csv => csv::write(profile, origin, out),
     }
 }

@@ -6,8 +6,8 @@
 //!   Recommendation: set HEAPLEDGER_MODE=perfect, which never sheds an event
 //! ```
 //!
-//! One rule about rounding: a percentage of completeness is always rounded **down**. 99.9999 % prints as 99.9 %, never as
-//! 100 %, because the reader of a hundred concludes that nothing is missing.
+//! One rule about rounding: a percentage of completeness is always rounded **down**. 99.9999 % prints as 99.9 %,
+//! never as 100 %, because the reader of a hundred concludes that nothing is missing.
 
 use std::fmt;
 

@@ -7,12 +7,11 @@ use super::sheet::{Layout, Sheet, Tone};
 use super::text::title;
 use super::units::{count, wide_count};
 use super::words;
-use crate::analysis::{LawState, Verdict};
+use crate::analysis::{LawState, Origin, Verdict};
 use crate::profile::Profile;
 use crate::quality::completeness_percent;
 
-/// Writes what [`verify`](crate::analysis::verify()) found. `damage` holds a line for each part of the file that could
-/// not be read.
+/// Writes what [`verify`](crate::analysis::verify()) found, and what is known of the file.
 ///
 /// # Errors
 ///
@@ -20,7 +19,7 @@ use crate::quality::completeness_percent;
 pub fn write_verdict(
     profile: &Profile,
     verdict: &Verdict,
-    damage: &[String],
+    origin: &Origin,
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -32,17 +31,20 @@ pub fn write_verdict(
     let completeness = if quality.installed {
         completeness_percent(quality.recorded, lost)
     } else {
-        words::no_completeness(damage.is_empty()).into()
+        words::no_completeness(origin.is_whole()).into()
     };
     sheet.fact("completeness", &completeness)?;
     for (reason, events) in quality.lost.iter().filter(|(_, events)| *events > 0) {
         sheet.toned("lost", &format!("{} {}", reason.name(), count(events)), Tone::Bad)?;
     }
-    for part in damage {
+    for part in &origin.damage {
         sheet.toned("damage", &escaped(part), Tone::Bad)?;
     }
-    if damage.is_empty() {
+    if origin.is_whole() {
         sheet.fact("damage", "none")?;
+    }
+    for note in &origin.notes {
+        sheet.fact("note", &escaped(note))?;
     }
     sheet.heading("Laws")?;
     for law in &verdict.laws {
@@ -79,16 +81,16 @@ mod tests {
     use crate::analysis::{sample, verify};
     use crate::profile::LossReason;
 
-    fn verdict(profile: &Profile, damage: &[String]) -> String {
+    fn verdict(profile: &Profile, origin: &Origin) -> String {
         let mut out = Vec::new();
-        let found = verify(profile, damage.len());
-        write_verdict(profile, &found, damage, &Layout::default(), &mut out).expect("a vector");
+        let found = verify(profile, origin);
+        write_verdict(profile, &found, origin, &Layout::default(), &mut out).expect("a vector");
         String::from_utf8(out).expect("text")
     }
 
     #[test]
     fn laws_are_listed_with_their_figures() {
-        let text = verdict(&sample::complete(), &[]);
+        let text = verdict(&sample::complete(), &Origin::default());
         assert!(
             text.contains("  holds             attempted = recorded + lost + in_flight: 14 = 14\n"),
             "{text}"
@@ -104,7 +106,7 @@ mod tests {
         let mut profile = sample::complete();
         profile.quality.attempted = 15;
         profile.totals.peak_bytes = 2;
-        let text = verdict(&profile, &[]);
+        let text = verdict(&profile, &Origin::default());
         assert!(text.contains("  BROKEN            attempted = recorded + lost + in_flight: 15 is not 14\n"));
         assert!(
             text.contains(
@@ -117,7 +119,10 @@ mod tests {
     #[test]
     fn loss_and_damage_show() {
         for reason in LossReason::ALL {
-            let text = verdict(&sample::with_loss(reason, 5), &["section sites: cut".into()]);
+            let text = verdict(
+                &sample::with_loss(reason, 5),
+                &Origin::new(vec!["section sites: cut".into()], Vec::new()),
+            );
             assert!(text.contains(&format!("{} 5", reason.name())), "{text}");
             assert!(text.contains("section sites: cut") && text.contains("not checkable"));
         }

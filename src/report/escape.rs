@@ -1,8 +1,8 @@
 //! Names from the program, made safe to print.
 //!
-//! A thread or program can be called anything. A name with escape sequences could repaint a terminal, one with a line break
-//! could forge a line of the report, and one with a direction mark could turn a line around. Such characters are
-//! printed as `\u{1b}`.
+//! A thread or program can be called anything. A name with escape sequences could repaint a terminal, one with a
+//! line break could forge a line of the report, and one with a direction mark could turn a line around. Such
+//! characters are printed as `\u{1b}`.
 
 /// `text` with control characters and invisible direction marks written out.
 ///

@@ -10,7 +10,7 @@ use super::escape::escaped;
 use super::sections::{heap, quality, tables, timeline};
 use super::sheet::{Layout, Sheet, Tone};
 use super::units::duration;
-use crate::analysis::{Verdict, verify};
+use crate::analysis::{Origin, Verdict, verify};
 use crate::profile::Profile;
 
 /// The headings of the report, in order. `docs/REPORTS.md` has a section for each.
@@ -32,23 +32,22 @@ pub const SECTIONS: [&str; 12] = [
 /// What every section is written from.
 pub(super) struct Subject<'a> {
     pub(super) profile: &'a Profile,
-    pub(super) damage: &'a [String],
+    pub(super) origin: &'a Origin,
     pub(super) verdict: Verdict,
 }
 
-/// Writes the report of `profile`. `damage` holds a line for each part of its file that could not be read; it is
-/// empty for a whole file and for a live process.
+/// Writes the report of `profile`, given what is known of its file; for a live process, `&Origin::default()`.
 ///
 /// # Errors
 ///
 /// Those of `out`.
 pub fn write_report(
     profile: &Profile,
-    damage: &[String],
+    origin: &Origin,
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let subject = Subject { profile, damage, verdict: verify(profile, damage.len()) };
+    let subject = Subject { profile, origin, verdict: verify(profile, origin) };
     let sheet = &mut Sheet::new(out, layout);
     title(sheet, profile)?;
     type Section = fn(&mut Sheet<'_>, &Subject<'_>) -> io::Result<()>;
@@ -103,9 +102,9 @@ mod tests {
     use crate::analysis::sample;
     use crate::profile::LossReason;
 
-    fn report(profile: &Profile, damage: &[String]) -> String {
+    fn report(profile: &Profile, origin: &Origin) -> String {
         let mut out = Vec::new();
-        write_report(profile, damage, &Layout::default(), &mut out).expect("a vector takes everything");
+        write_report(profile, origin, &Layout::default(), &mut out).expect("a vector takes everything");
         String::from_utf8(out).expect("text")
     }
 
@@ -117,7 +116,7 @@ mod tests {
     #[test]
     fn sections_come_in_their_order_with_quality_first() {
         for profile in [sample::complete(), sample::empty()] {
-            let text = report(&profile, &[]);
+            let text = report(&profile, &Origin::default());
             let headings: Vec<&str> = text.lines().filter(|line| SECTIONS.contains(line)).collect();
             assert_eq!(headings, SECTIONS);
         }
@@ -125,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_sample_reads_as_computed_by_hand() {
-        let text = report(&sample::complete(), &[]);
+        let text = report(&sample::complete(), &Origin::default());
         for line in [
             "  completeness      100.000 % (target 95 %)",
             "  lost              0 events",
@@ -145,7 +144,7 @@ mod tests {
     #[test]
     fn every_forced_loss_shows_in_the_quality_block_and_at_the_figures() {
         for reason in LossReason::ALL {
-            let text = report(&sample::with_loss(reason, 3), &[]);
+            let text = report(&sample::with_loss(reason, 3), &Origin::default());
             let quality = section(&text, "Quality").join("\n");
             assert!(quality.contains("82.352 %"), "14 of 17, rounded down\n{quality}");
             assert!(quality.contains(&format!("{} 3", reason.name())), "{quality}");
@@ -156,9 +155,13 @@ mod tests {
 
     #[test]
     fn damage_shows_in_the_quality_block_and_takes_exactness_away() {
-        let text = report(&sample::complete(), &["section live: \u{1b}checksum".into()]);
+        let text = report(
+            &sample::complete(),
+            &Origin::new(vec!["section live: \u{1b}checksum".into()], vec!["a note".into()]),
+        );
         let quality = section(&text, "Quality").join("\n");
         assert!(quality.contains("section live: \\u{1b}checksum"), "{quality}");
+        assert!(quality.contains("  file notes        a note"), "{quality}");
         assert!(section(&text, "Totals").join("\n").contains("uncertain: 1 part of the file"));
         assert!(!text.contains("certainty         exact"));
     }
@@ -167,7 +170,7 @@ mod tests {
     fn a_broken_law_is_named_and_takes_exactness_away() {
         let mut profile = sample::complete();
         profile.quality.evicted += 1;
-        let text = report(&profile, &[]);
+        let text = report(&profile, &Origin::default());
         let quality = section(&text, "Quality").join("\n");
         assert!(quality.contains("1 BROKEN: recorded = retained + evicted"), "{quality}");
         assert!(
@@ -182,7 +185,7 @@ mod tests {
         let mut profile = sample::complete();
         profile.process.program = "demo\nQuality\n  completeness      100.000 %".into();
         profile.threads[0].name = "\u{1b}[31mred".into();
-        let text = report(&profile, &[]);
+        let text = report(&profile, &Origin::default());
         assert_eq!(text.lines().filter(|line| *line == "Quality").count(), 1);
         assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}[31mred"));
     }
@@ -191,7 +194,7 @@ mod tests {
     fn ascii_layouts_print_ascii_only() {
         let layout = Layout { unicode: false, ..Layout::default() };
         let mut out = Vec::new();
-        write_report(&sample::complete(), &[], &layout, &mut out).expect("a vector");
+        write_report(&sample::complete(), &Origin::default(), &layout, &mut out).expect("a vector");
         assert!(out.is_ascii());
     }
 
@@ -200,9 +203,9 @@ mod tests {
     fn colours_are_there_when_asked_for_only() {
         let coloured = Layout { styles: super::super::Styles::colour(), ..Layout::default() };
         let mut out = Vec::new();
-        write_report(&sample::complete(), &[], &coloured, &mut out).expect("a vector");
+        write_report(&sample::complete(), &Origin::default(), &coloured, &mut out).expect("a vector");
         assert!(out.contains(&0x1b));
-        assert!(!report(&sample::complete(), &[]).contains('\u{1b}'));
+        assert!(!report(&sample::complete(), &Origin::default()).contains('\u{1b}'));
     }
 
     #[test]
@@ -216,7 +219,7 @@ mod tests {
                 Ok(())
             }
         }
-        let failed = write_report(&sample::complete(), &[], &Layout::default(), &mut Full);
+        let failed = write_report(&sample::complete(), &Origin::default(), &Layout::default(), &mut Full);
         assert_eq!(failed.expect_err("the disk is full").kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -1,11 +1,11 @@
 //! All advice of the reports, in one place.
 //!
 //! A [`Warning`] is a case with its figures. Its text has three parts: what was [seen](Warning::seen), why it
-//! [matters](Warning::matters), and what to [do](Warning::advice) about it, with the name of the knob. Nothing else in the
-//! crate composes a warning of a report from strings.
+//! [matters](Warning::matters), and what to [do](Warning::advice) about it, with the name of the knob. Nothing
+//! else in the crate composes a warning of a report from strings.
 
 use super::units::{bytes, counted};
-use crate::analysis::Verdict;
+use crate::analysis::{Origin, Verdict};
 use crate::profile::{LossReason, Profile};
 use crate::quality::completeness_percent;
 
@@ -195,7 +195,7 @@ fn loss_advice(reason: LossReason, memory_limit_bytes: u64) -> String {
 }
 
 /// The warnings that a profile calls for, the gravest first.
-pub fn warnings(profile: &Profile, verdict: &Verdict, damage: &[String]) -> Vec<Warning> {
+pub fn warnings(profile: &Profile, verdict: &Verdict, origin: &Origin) -> Vec<Warning> {
     let (quality, anomalies) = (&profile.quality, &profile.quality.anomalies);
     let lost = quality.lost.total();
     let memory_limit_bytes = profile.settings.memory_limit_bytes;
@@ -206,8 +206,8 @@ pub fn warnings(profile: &Profile, verdict: &Verdict, damage: &[String]) -> Vec<
         }
     };
     // In a damaged file the flag itself may be what is missing.
-    warn(!quality.installed && damage.is_empty(), Warning::NotInstalled);
-    warn(!damage.is_empty(), Warning::Damaged { parts: damage.len() as u64 });
+    warn(!quality.installed && origin.is_whole(), Warning::NotInstalled);
+    warn(!origin.is_whole(), Warning::Damaged { parts: origin.damage.len() as u64 });
     warn(verdict.broken() > 0, Warning::BrokenLaws { laws: verdict.broken() as u64 });
     for (reason, events) in quality.lost.iter() {
         warn(events > 0, Warning::Lost { reason, events, memory_limit_bytes });
@@ -235,7 +235,7 @@ mod tests {
     use crate::analysis::{sample, verify};
 
     fn of(profile: &Profile) -> Vec<Warning> {
-        warnings(profile, &verify(profile, 0), &[])
+        warnings(profile, &verify(profile, &Origin::default()), &Origin::default())
     }
 
     #[test]
@@ -281,7 +281,8 @@ mod tests {
     #[test]
     fn damage_is_a_warning() {
         let profile = sample::complete();
-        let found = warnings(&profile, &verify(&profile, 1), &["section live: checksum".into()]);
+        let origin = Origin::new(vec!["section live: checksum".into()], Vec::new());
+        let found = warnings(&profile, &verify(&profile, &origin), &origin);
         assert_eq!(found, [Warning::Damaged { parts: 1 }]);
     }
 }

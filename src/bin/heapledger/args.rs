@@ -70,7 +70,8 @@ pub struct ExportArgs {
 
 /// Run a program that has a HeapLedger as its global allocator, then report its dump
 ///
-/// Standard input and output are the program's. The report goes to standard error. The exit code is the program's own.
+/// Standard input and output are the program's. The report goes to standard error. The exit code is the program's
+/// own.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Where the dump goes: a directory that exists, or a file; without it, the working directory

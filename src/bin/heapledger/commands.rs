@@ -20,7 +20,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     let input = input::read(&args.file)?;
     let layout = layout(&args.page, &io::stdout());
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = write_report(&input.profile, &input.damage, &layout, &mut out).and_then(|()| out.flush());
+    let result = write_report(&input.profile, &input.origin, &layout, &mut out).and_then(|()| out.flush());
     let found = args.fail_on.iter().any(|finding| shows(&input, *finding));
     // The finding was asked for, so it counts even when the reader of a pipe has gone.
     written(result, STDOUT)?;
@@ -30,17 +30,17 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
 fn shows(input: &Input, finding: FailOn) -> bool {
     let quality = &input.profile.quality;
     match finding {
-        FailOn::Loss => !quality.installed || !quality.is_complete() || !input.damage.is_empty(),
+        FailOn::Loss => !quality.installed || !quality.is_complete() || !input.origin.is_whole(),
         FailOn::Anomaly => quality.anomalies.total() > 0,
     }
 }
 
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     let input = input::read(&args.file)?;
-    let verdict = analysis::verify(&input.profile, input.damage.len());
+    let verdict = analysis::verify(&input.profile, &input.origin);
     let layout = layout(&args.page, &io::stdout());
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = write_verdict(&input.profile, &verdict, &input.damage, &layout, &mut out);
+    let result = write_verdict(&input.profile, &verdict, &input.origin, &layout, &mut out);
     written(result.and_then(|()| out.flush()), STDOUT)?;
     Ok(if verdict.broken() > 0 { Exit::Finding } else { Exit::Fine })
 }
@@ -61,7 +61,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
 }
 
 fn export_to(mut out: impl Write, place: &str, args: &ExportArgs, input: &Input) -> Result<Exit, Failure> {
-    let result = write_export(args.format.0, &input.profile, &input.damage, &mut out);
+    let result = write_export(args.format.0, &input.profile, &input.origin, &mut out);
     written(result.and_then(|()| out.flush()), place)?;
     Ok(Exit::Fine)
 }

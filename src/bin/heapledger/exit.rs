@@ -1,7 +1,7 @@
 //! Outcomes as exit codes, and failures as the lines that explain them.
 //!
-//! A failure says on standard error what went wrong (`error: …`) and, where there is something to do, what (`hint: …`).
-//! A reader that closed its end of a pipe has seen enough: that is no failure.
+//! A failure says on standard error what went wrong (`error: …`) and, where there is something to do, what
+//! (`hint: …`). A reader that closed its end of a pipe has seen enough: that is no failure.
 
 use std::fmt::Display;
 use std::io;
@@ -31,7 +31,8 @@ impl Exit {
 /// Why a command could not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The arguments make no sense together. (Those that make none alone are refused by the parser, with the same code.)
+    /// The arguments make no sense together. (Those that make none alone are refused by the parser, with the same
+    /// code.)
     Usage,
     /// The input cannot be read.
     Unreadable,

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use heapledger::Profile;
+use heapledger::analysis::Origin;
 use heapledger::dumps::{self, Dump, ReadError};
 use heapledger::report::escape::escaped;
 use indicatif::ProgressBar;
@@ -14,20 +15,17 @@ use crate::exit::{Cause, Failure};
 /// Files from this many bytes on are read behind a progress bar.
 const LONG_READ_BYTES: u64 = 16 << 20;
 
-/// What was read: the profile, and a line for each part of the file that could not be.
+/// What was read: the profile, and what is known of its file.
 pub struct Input {
     pub profile: Profile,
-    pub damage: Vec<String>,
+    pub origin: Origin,
 }
 
-/// Reads the dump at `path`; `-` is standard input. Notes in the file go to standard error.
+/// Reads the dump at `path`; `-` is standard input.
 pub fn read(path: &Path) -> Result<Input, Failure> {
     let dump = open(path).map_err(|error| unreadable(path, &error))?;
-    for note in &dump.notes {
-        anstream::eprintln!("note: {}", escaped(note));
-    }
     let damage = dump.damage.iter().map(ToString::to_string).collect();
-    Ok(Input { profile: dump.profile, damage })
+    Ok(Input { profile: dump.profile, origin: Origin::new(damage, dump.notes) })
 }
 
 fn open(path: &Path) -> Result<Dump, ReadError> {

@@ -1,7 +1,8 @@
 //! The `heapledger` command: reads dumps and says what they hold.
 //!
-//! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes, `run` starts
-//! a program under the ledger, `exit` turns outcomes into exit codes. It never records anything itself.
+//! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes,
+//! `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It never records anything
+//! itself.
 
 #![forbid(unsafe_code)]
 

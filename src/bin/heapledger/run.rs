@@ -4,8 +4,8 @@
 //!  note the dumps that are there ─► start the program with HEAPLEDGER_DUMP ─► wait ─► which dump is new? ─► report
 //! ```
 //!
-//! The program may be a wrapper whose children carry the ledger, so a directory can hold several new dumps afterwards. The
-//! one of the program's own process id is reported, else the newest; the others are named.
+//! The program may be a wrapper whose children carry the ledger, so a directory can hold several new dumps
+//! afterwards. The one of the program's own process id is reported, else the newest; the others are named.
 //!
 //! Whatever happens to the report, the exit code is the program's: `run` can stand in front of a command in a
 //! script without changing what the script does.
@@ -60,7 +60,7 @@ fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failur
     let input = input::read(dump)?;
     let layout = layout(&args.page, &io::stderr());
     let mut page = Vec::new();
-    write_report(&input.profile, &input.damage, &layout, &mut page).expect("memory takes everything");
+    write_report(&input.profile, &input.origin, &layout, &mut page).expect("memory takes everything");
     for other in others {
         let path = escaped(&other.display().to_string());
         writeln!(page, "\nnote: another process left {path}").expect("memory takes everything");

@@ -17,7 +17,7 @@ use schema::{
 };
 
 use crate::analysis::standing::Grade;
-use crate::analysis::{Standing, Verdict, live, verify};
+use crate::analysis::{Origin, Standing, Verdict, live, verify};
 use crate::profile::{CompletenessTrend, Histogram, Profile, Site, Stacks, ThreadRow};
 
 /// Version of this format.
@@ -26,18 +26,19 @@ const FORMAT_VERSION: u32 = 1;
 /// Sizes listed under `live.by_size`, at most.
 const LIVE_SIZES: usize = 1_000;
 
-pub(super) fn write(profile: &Profile, damage: &[String], out: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &document(profile, damage))?;
+pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &document(profile, origin))?;
     writeln!(out)
 }
 
-fn document<'a>(profile: &'a Profile, damage: &'a [String]) -> Document<'a> {
+fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
     let (process, clock, peak) = (&profile.process, &profile.clock, &profile.peak);
     Document {
         format_version: FORMAT_VERSION,
-        quality: quality(profile, damage),
-        damage,
-        verdict: verdict(&verify(profile, damage.len())),
+        quality: quality(profile, origin),
+        damage: &origin.damage,
+        notes: &origin.notes,
+        verdict: verdict(&verify(profile, origin)),
         process: Process {
             program: &process.program,
             pid: process.pid,
@@ -75,7 +76,7 @@ fn document<'a>(profile: &'a Profile, damage: &'a [String]) -> Document<'a> {
     }
 }
 
-fn quality<'a>(profile: &'a Profile, damage: &[String]) -> Quality<'a> {
+fn quality<'a>(profile: &'a Profile, origin: &Origin) -> Quality<'a> {
     let quality = &profile.quality;
     let lost = quality.lost.total();
     Quality {
@@ -113,7 +114,7 @@ fn quality<'a>(profile: &'a Profile, damage: &[String]) -> Quality<'a> {
         folds_away: quality.folds_away,
         waits: quality.waits,
         spare_segments: quality.spare_segments,
-        damaged_parts: damage.len() as u64,
+        damaged_parts: origin.damage.len() as u64,
     }
 }
 
@@ -294,15 +295,15 @@ mod tests {
     use crate::analysis::sample;
     use crate::profile::LossReason;
 
-    fn json(profile: &Profile, damage: &[String]) -> Value {
+    fn json(profile: &Profile, origin: &Origin) -> Value {
         let mut out = Vec::new();
-        write(profile, damage, &mut out).expect("a vector takes everything");
+        write(profile, origin, &mut out).expect("a vector takes everything");
         serde_json::from_slice(&out).expect("JSON")
     }
 
     #[test]
     fn the_promised_keys_are_there() {
-        let value = json(&sample::complete(), &[]);
+        let value = json(&sample::complete(), &Origin::default());
         for path in [
             "/format_version",
             "/quality/attempted",
@@ -326,6 +327,7 @@ mod tests {
             "/settings/mode",
             "/live/by_size/0/size_bytes",
             "/damage",
+            "/notes",
         ] {
             assert!(value.pointer(path).is_some(), "{path}");
         }
@@ -333,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_sample_reads_as_computed_by_hand() {
-        let value = json(&sample::complete(), &[]);
+        let value = json(&sample::complete(), &Origin::default());
         assert_eq!(value["totals"]["peak_bytes"], 3_500);
         assert_eq!(value["live"]["by_size"][0]["blocks"], 2);
         assert_eq!(value["sites"][1]["frames"], serde_json::json!(["0x1000", "0x2000"]));
@@ -345,7 +347,7 @@ mod tests {
     #[test]
     fn every_forced_loss_shows() {
         for reason in LossReason::ALL {
-            let value = json(&sample::with_loss(reason, 3), &[]);
+            let value = json(&sample::with_loss(reason, 3), &Origin::default());
             assert_eq!(value["quality"]["lost"], 3);
             assert_eq!(value["quality"]["lost_by_reason"][reason.name()], 3);
             assert_eq!(value["threads"][0]["lost_by_reason"][reason.name()], 3);
@@ -362,7 +364,8 @@ mod tests {
 
     #[test]
     fn damage_is_listed_and_counted_in_the_quality() {
-        let value = json(&sample::complete(), &["section live: checksum".into()]);
+        let value =
+            json(&sample::complete(), &Origin::new(vec!["section live: checksum".into()], Vec::new()));
         assert_eq!(
             (&value["damage"][0], &value["quality"]["damaged_parts"]),
             (&"section live: checksum".into(), &1.into())

@@ -9,6 +9,7 @@ pub(super) struct Document<'a> {
     pub(super) format_version: u32,
     pub(super) quality: Quality<'a>,
     pub(super) damage: &'a [String],
+    pub(super) notes: &'a [String],
     pub(super) verdict: VerdictPart,
     pub(super) process: Process<'a>,
     pub(super) settings: Settings,

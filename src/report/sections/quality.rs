@@ -8,7 +8,7 @@ use super::super::text::Subject;
 use super::super::units::{bytes, bytes_exact, count, counted, duration};
 use super::super::warnings::warnings;
 use super::super::words;
-use crate::analysis::{LawState, Verdict};
+use crate::analysis::{LawState, Origin, Verdict};
 use crate::profile::{Anomalies, CompletenessTrend, QualityIndicator};
 use crate::quality::completeness_percent;
 use crate::quality::display::share_percent;
@@ -16,18 +16,18 @@ use crate::quality::display::share_percent;
 pub(in super::super) fn quality(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let verdict = &subject.verdict;
     let quality = &subject.profile.quality;
-    completeness(sheet, quality, subject.damage.is_empty())?;
+    completeness(sheet, quality, subject.origin.is_whole())?;
     events(sheet, quality)?;
     history(sheet, quality)?;
     books(sheet, verdict)?;
-    file(sheet, subject.damage)?;
+    file(sheet, subject.origin)?;
     cost(sheet, subject)?;
     clock(sheet, subject)?;
     if !quality.recommendation.is_empty() {
         sheet.fact("recommendation", &escaped(&quality.recommendation))?;
     }
     let mut said = "";
-    for warning in warnings(subject.profile, verdict, subject.damage) {
+    for warning in warnings(subject.profile, verdict, subject.origin) {
         sheet.note(&format!("Warning: {}", warning.seen()), 2, Tone::Bad)?;
         // Losses for several reasons matter for the same reason: once is enough.
         if warning.matters() != said {
@@ -129,11 +129,17 @@ fn books(sheet: &mut Sheet<'_>, verdict: &Verdict) -> io::Result<()> {
     sheet.toned("books", &format!("{text}, {} BROKEN: {}", broken.len(), broken.join("; ")), Tone::Bad)
 }
 
-fn file(sheet: &mut Sheet<'_>, damage: &[String]) -> io::Result<()> {
-    for (index, part) in damage.iter().enumerate() {
+fn file(sheet: &mut Sheet<'_>, origin: &Origin) -> io::Result<()> {
+    for (index, part) in origin.damage.iter().enumerate() {
         sheet.toned(if index == 0 { "file damage" } else { "" }, &escaped(part), Tone::Bad)?;
     }
-    if damage.is_empty() { sheet.fact("file damage", "none") } else { Ok(()) }
+    if origin.is_whole() {
+        sheet.fact("file damage", "none")?;
+    }
+    for (index, note) in origin.notes.iter().enumerate() {
+        sheet.fact(if index == 0 { "file notes" } else { "" }, &escaped(note))?;
+    }
+    Ok(())
 }
 
 fn cost(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
