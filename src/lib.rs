@@ -31,8 +31,8 @@ pub mod dumps {
     #[doc(hidden)]
     pub use crate::dump::empty_profile;
     pub use crate::dump::{
-        Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written, read,
-        read_bytes, read_from, write, write_to,
+        Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
+        read, read_bytes, read_from, write, write_to,
     };
 }
 

@@ -133,7 +133,10 @@ impl fmt::Display for DumpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DumpError::NotInstalled => {
-                write!(f, "nothing was recorded: make a HeapLedger the global allocator, and do not set HEAPLEDGER=off")
+                write!(
+                    f,
+                    "nothing was recorded: make a HeapLedger the global allocator, and do not set HEAPLEDGER=off"
+                )
             }
             DumpError::Write(error) => error.fmt(f),
         }
@@ -191,7 +194,9 @@ fn expand(pattern: &[u8]) -> PathBuf {
             continue;
         }
         match rest.next() {
-            Some(b'e') => path.extend(snapshot::program_name(&[]).bytes().map(|byte| if byte == b'/' { b'_' } else { byte })),
+            Some(b'e') => path.extend(
+                snapshot::program_name(&[]).bytes().map(|byte| if byte == b'/' { b'_' } else { byte }),
+            ),
             Some(b'p') => path.extend(std::process::id().to_string().bytes()),
             Some(b't') => path.extend((platform::unix_time_ns() / 1_000_000_000).to_string().bytes()),
             Some(b'%') => path.push(b'%'),

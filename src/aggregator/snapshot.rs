@@ -7,13 +7,13 @@
 
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
+use crate::ledger::entry;
 use crate::ledger::fold::Fold;
 use crate::ledger::history::LaneWords;
 use crate::ledger::live::SHARDS;
 use crate::ledger::rows::Row;
 use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
-use crate::ledger::entry;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
 use crate::recorder::gate::{Own, Quiet, failed_without_lane};
 use crate::recorder::{lifecycle, thread};
@@ -52,14 +52,16 @@ fn peak(ledger: &Ledger) -> Peak {
     let (bytes, blocks, at_ns) = ledger.peak.get();
     // Each lane's live bytes can have risen by at most this much above what was booked of it. One lane alone is
     // booked in its own order: then the peak is exact.
-    let rises = ledger.lanes().map(|lane| Account::read(&account_of(lane).rise_bytes)).filter(|rise| *rise > 0);
+    let rises =
+        ledger.lanes().map(|lane| Account::read(&account_of(lane).rise_bytes)).filter(|rise| *rise > 0);
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
     Peak { bytes, blocks, at_ns, uncertainty_bytes: if lanes > 1 { sum } else { 0 } }
 }
 
 /// The counters of quality, read without stopping anyone. History figures are left at zero.
 pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
-    let mut quality = QualityIndicator { installed: true, mode: lifecycle::mode(), ..QualityIndicator::default() };
+    let mut quality =
+        QualityIndicator { installed: true, mode: lifecycle::mode(), ..QualityIndicator::default() };
     quality.target_completeness = lifecycle::options().concurrency.target_completeness;
     let mut lost = lifecycle::unlaned();
     let mut attempted = lost.total();
@@ -291,7 +293,8 @@ impl Frozen {
 fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
     // relaxed: written before the ledger was published.
     let forked_from = ledger.facts.forked_from.load(Ordering::Relaxed);
-    let command_line: Vec<String> = std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect();
+    let command_line: Vec<String> =
+        std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect();
     profile::ProcessInfo {
         pid: ledger.facts.process_id.load(Ordering::Relaxed),
         forked_from: (forked_from != 0).then_some(forked_from),
@@ -327,7 +330,8 @@ fn threads(ledger: &Ledger, running: &[(u32, Inherited)]) -> Vec<profile::Thread
     let mut rows: Vec<profile::ThreadRow> =
         numbers.map(|number| row(number, ledger.rows.get(&ledger.pages, number))).collect();
     for (number, share) in running {
-        let place = if *number == entry::ROW_OF_OTHERS { rows.len().wrapping_sub(1) } else { *number as usize };
+        let place =
+            if *number == entry::ROW_OF_OTHERS { rows.len().wrapping_sub(1) } else { *number as usize };
         // The lane of a thread that has ended, and was not taken over yet, has no share of anyone.
         let Some(row) = rows.get_mut(place).filter(|row| row.index == *number) else { continue };
         row.attempted += share.attempted;
@@ -370,7 +374,8 @@ fn row(number: u32, row: &Row) -> profile::ThreadRow {
 /// Name of the program, for the report and for the dump's file name.
 pub(crate) fn program_name(command_line: &[String]) -> String {
     let path = std::env::current_exe().ok();
-    let name = path.as_ref().and_then(|path| path.file_stem()).map(|name| name.to_string_lossy().into_owned());
+    let name =
+        path.as_ref().and_then(|path| path.file_stem()).map(|name| name.to_string_lossy().into_owned());
     let from_command = || {
         let first = std::path::Path::new(command_line.first()?);
         Some(first.file_stem()?.to_string_lossy().into_owned())

@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn lifetimes_carry_the_resolution_of_the_clock() {
         let finding = lifetimes(&sample::complete());
-        assert_eq!(finding.blocks, 7);
+        assert_eq!(finding.blocks, 2);
         assert_eq!((finding.median_ns_at_most, finding.p99_ns_at_most), (Some(1023), Some(1_048_575)));
         assert_eq!(finding.standing.grade, Grade::Within(1_000));
     }

@@ -144,7 +144,7 @@ fn sites() -> Vec<Site> {
                 longest_chain: 3,
             },
             sizes: histogram(&[(100, 2), (1_050, 2), (1_150, 2)]),
-            lifetimes: histogram(&[(1_000_000, 3)]),
+            lifetimes: histogram(&[(1_000_000, 1)]),
             ..Site::default()
         },
         Site {
@@ -159,7 +159,7 @@ fn sites() -> Vec<Site> {
             temporary_blocks: 4,
             temporary_bytes: 400,
             sizes: histogram(&[(100, 4)]),
-            lifetimes: histogram(&[(1_000, 4)]),
+            lifetimes: histogram(&[(1_000, 1)]),
             ..Site::default()
         },
     ]

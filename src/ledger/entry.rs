@@ -117,7 +117,10 @@ mod tests {
     fn every_field_of_the_meta_word_comes_back() {
         let meta = Meta::of_block(u32::MAX, ROW_OF_OTHERS, 63, true, 1000).with_reallocs(40);
         assert_eq!((meta.stack(), meta.thread(), meta.align_log2()), (u32::MAX, ROW_OF_OTHERS, 63));
-        assert_eq!((meta.is_own(), meta.is_waiting(), meta.reallocs(), meta.doubt_ns()), (true, false, 31, 1024));
+        assert_eq!(
+            (meta.is_own(), meta.is_waiting(), meta.reallocs(), meta.doubt_ns()),
+            (true, false, 31, 1024)
+        );
         let free = Meta::of_waiting_free(5, 0);
         assert_eq!((free.is_waiting(), free.thread(), free.doubt_ns(), free.stack()), (true, 5, 0, 0));
     }

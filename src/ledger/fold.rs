@@ -176,7 +176,8 @@ impl<'a> Fold<'a> {
             TAG_SKIP => (tail | (SEGMENT_WORDS - 1)) + 1,
             TAG_MARK => {
                 self.books.mark_index = tail;
-                self.books.span_ns = event::mark_time(words.get(tail), self.books.span_ns).max(self.books.span_ns);
+                self.books.span_ns =
+                    event::mark_time(words.get(tail), self.books.span_ns).max(self.books.span_ns);
                 tail + 1
             }
             _ => {
@@ -240,7 +241,8 @@ impl<'a> Fold<'a> {
                     let second = words.get(index + 1);
                     let (address, size) = (event::address_of(word), second >> 32);
                     let behind = event::free_word(address, size);
-                    if index + 2 < end && words.get(index + 2) == behind && self.is_plain(word, second as u32) {
+                    if index + 2 < end && words.get(index + 2) == behind && self.is_plain(word, second as u32)
+                    {
                         self.book_pair(size, index);
                         index += 3;
                     } else {
@@ -302,7 +304,9 @@ impl<'a> Fold<'a> {
         } else {
             self.count_alloc(size, stack, index);
         }
-        let meta = self.batch.dates.meta | u64::from(stack) | Meta::of_block(0, 0, traits.align_log2(), traits.is_own(), 0).0;
+        let meta = self.batch.dates.meta
+            | u64::from(stack)
+            | Meta::of_block(0, 0, traits.align_log2(), traits.is_own(), 0).0;
         let numbered = size | u64::from(self.books.allocs) << 32;
         self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
     }
@@ -407,7 +411,14 @@ impl<'a> Fold<'a> {
             TAG_MOVED => {
                 let second = words.get(index + 1);
                 let new = event::address_of(word);
-                self.realloc_ends(words.get(index + 2), new, second >> 32, second as u32, event::traits_of(word), index);
+                self.realloc_ends(
+                    words.get(index + 2),
+                    new,
+                    second >> 32,
+                    second as u32,
+                    event::traits_of(word),
+                    index,
+                );
             }
             TAG_REFUSED => self.realloc_refused(event::address_of(word)),
             TAG_WIDE => {
@@ -438,7 +449,13 @@ impl<'a> Fold<'a> {
         } else {
             self.count_alloc(size, stack, index);
         }
-        let meta = Meta::of_block(stack, self.books.row, traits.align_log2(), traits.is_own(), self.batch.dates.doubt_ns);
+        let meta = Meta::of_block(
+            stack,
+            self.books.row,
+            traits.align_log2(),
+            traits.is_own(),
+            self.batch.dates.doubt_ns,
+        );
         self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 

@@ -9,8 +9,8 @@ use super::Ledger;
 use super::books::books_of;
 use crate::profile::{Event, EventKind};
 use crate::ring::event::{
-    self, MARK_OPEN, TAG_ALLOC, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE, Tag,
-    record_words,
+    self, MARK_OPEN, TAG_ALLOC, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE,
+    Tag, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -51,7 +51,8 @@ impl LaneWords {
         let tail = lane.folder.tail.own();
         let oldest = lane.cold.oldest.still_whole();
         let room = self.words.capacity() as u64;
-        self.first = if tail - oldest > room { (tail - room).next_multiple_of(SEGMENT_WORDS) } else { oldest };
+        self.first =
+            if tail - oldest > room { (tail - room).next_multiple_of(SEGMENT_WORDS) } else { oldest };
         for index in self.first..tail {
             // SAFETY: I3, segments from `oldest` on are the lane's; one that is reused meanwhile still is memory of
             // the lane, and what was read of it is forgotten below.
@@ -71,7 +72,8 @@ impl LaneWords {
 
     /// The events in the copy, oldest first. heapledger's own are left out but counted.
     pub(crate) fn events(&self, into: &mut Vec<Event>) -> u64 {
-        let mut decoder = Decoder { words: self, row: self.first_row(), mark_ns: 0, mark_at: 0, end: 0, end_ns: 0, own: 0 };
+        let mut decoder =
+            Decoder { words: self, row: self.first_row(), mark_ns: 0, mark_at: 0, end: 0, end_ns: 0, own: 0 };
         let mut index = 0;
         while index < self.words.len() {
             index = decoder.step(index, into);
@@ -124,7 +126,9 @@ impl Decoder<'_> {
                 self.row = event::address_of(word) as u32;
                 return index + 1;
             }
-            TAG_ALLOC => self.alloc(event::address_of(word), field(1) >> 32, event::traits_of(word), field(1) as u32),
+            TAG_ALLOC => {
+                self.alloc(event::address_of(word), field(1) >> 32, event::traits_of(word), field(1) as u32)
+            }
             TAG_FREE => Some((EventKind::Free { address: event::address_of(word) }, 0)),
             TAG_MOVED => Some(moved(field(2), event::address_of(word), field(1) >> 32, field(1) as u32)),
             TAG_REFUSED => Some((EventKind::ReallocFailed { address: event::address_of(word) }, 0)),
@@ -143,7 +147,13 @@ impl Decoder<'_> {
         index + record_words(word) as usize
     }
 
-    fn alloc(&mut self, address: u64, size: u64, traits: event::Traits, stack: u32) -> Option<(EventKind, u32)> {
+    fn alloc(
+        &mut self,
+        address: u64,
+        size: u64,
+        traits: event::Traits,
+        stack: u32,
+    ) -> Option<(EventKind, u32)> {
         if traits.is_own() {
             self.own += 1;
             return None;

@@ -123,13 +123,10 @@ impl LiveTable {
     pub(crate) fn free(&self, pages: &Pages, free: Entry) -> Freed {
         let shard = self.shard(free.address);
         let _taken = shard.latch.take();
-        if !shard.make_room(pages) {
-            return Freed::Full;
-        }
         let table = shard.table(pages);
         let mut chosen: Option<(usize, Entry)> = None;
         let mut candidates = 0;
-        let empty = table.each_at(free.address, |place, entry| {
+        table.each_at(free.address, |place, entry| {
             if entry.meta.is_waiting() || !may_follow(&free, &entry) {
                 return;
             }
@@ -139,15 +136,7 @@ impl LiveTable {
             }
         });
         let Some((place, block)) = chosen else {
-            // relaxed, here and below: the latch orders it.
-            if shard.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
-                self.oddities.unmatched.fetch_add(1, Ordering::Relaxed);
-                return Freed::Waits;
-            }
-            table.write(empty, Entry { meta: Meta(free.meta.0 | Meta::of_waiting_free(0, 0).0), ..free });
-            add(&shard.waiting, 1);
-            add(&shard.len, 1);
-            return Freed::Waits;
+            return self.park(pages, shard, free);
         };
         let in_doubt = candidates > 1 && free.at_ns.abs_diff(block.at_ns) <= doubt(&free, &block);
         self.judge(&block, &free, in_doubt);
@@ -159,6 +148,24 @@ impl LiveTable {
         Freed::Block(block)
     }
 
+    /// Lets a free wait for its block. Runs under the shard's latch.
+    fn park(&self, pages: &Pages, shard: &Shard, free: Entry) -> Freed {
+        // relaxed: the latch orders it.
+        if shard.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
+            self.oddities.unmatched.fetch_add(1, Ordering::Relaxed);
+            return Freed::Waits;
+        }
+        if !shard.make_room(pages) {
+            return Freed::Full;
+        }
+        let table = shard.table(pages);
+        let empty = table.each_at(free.address, |_, _| ());
+        table.write(empty, Entry { meta: Meta(free.meta.0 | Meta::of_waiting_free(0, 0).0), ..free });
+        add(&shard.waiting, 1);
+        add(&shard.len, 1);
+        Freed::Waits
+    }
+
     /// Asks the processor to fetch the home of an address.
     #[inline]
     pub(crate) fn prefetch(&self, pages: &Pages, address: u64) {
@@ -166,11 +173,14 @@ impl LiveTable {
         {
             let shard = self.shard(address);
             // relaxed: a hint; a stale table costs a useless fetch.
-            let (page, capacity) = (shard.page.load(Ordering::Relaxed), shard.capacity.load(Ordering::Relaxed));
+            let (page, capacity) =
+                (shard.page.load(Ordering::Relaxed), shard.capacity.load(Ordering::Relaxed));
             if capacity > 0 {
                 let keys = pages.at(page).cast::<u64>().wrapping_add(home_of(address, capacity as usize));
                 // SAFETY: a prefetch may be given any address.
-                unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(keys.cast()) };
+                unsafe {
+                    core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(keys.cast())
+                };
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -179,7 +189,13 @@ impl LiveTable {
 
     /// Calls `visit` with the blocks of one shard, into which at most `room` fit; returns how many there are.
     /// `visit` runs under the shard's latch and must not allocate.
-    pub(crate) fn blocks_of_shard(&self, pages: &Pages, shard: usize, room: usize, mut visit: impl FnMut(Entry)) -> usize {
+    pub(crate) fn blocks_of_shard(
+        &self,
+        pages: &Pages,
+        shard: usize,
+        room: usize,
+        mut visit: impl FnMut(Entry),
+    ) -> usize {
         let shard = &self.shards[shard];
         let _taken = shard.latch.take();
         // relaxed: the latch orders it.
@@ -223,7 +239,8 @@ impl LiveTable {
             }
             let mut left_over: Option<(usize, Entry)> = None;
             table.each_at(free.address, |at, entry| {
-                if !entry.meta.is_waiting() && left_over.is_none_or(|(_, oldest)| entry.at_ns < oldest.at_ns) {
+                if !entry.meta.is_waiting() && left_over.is_none_or(|(_, oldest)| entry.at_ns < oldest.at_ns)
+                {
                     left_over = Some((at, entry));
                 }
             });
@@ -309,7 +326,8 @@ impl Shard {
         if u64::from(len + 1) * 16 <= u64::from(capacity) * 13 {
             return true;
         }
-        let wanted = if capacity < 8 * CAPACITY_MIN { (capacity * 2).max(CAPACITY_MIN) } else { capacity / 4 * 5 };
+        let wanted =
+            if capacity < 8 * CAPACITY_MIN { (capacity * 2).max(CAPACITY_MIN) } else { capacity / 4 * 5 };
         let wanted = wanted.next_multiple_of(CAPACITY_MIN);
         let Some(page) = pages.take(pages_of(wanted)) else {
             // Full when even the last empty places, which end every probe, would be used up.
@@ -366,6 +384,9 @@ impl Table {
 
     /// Calls `visit` with every entry of this address and returns the empty place that ends the probe.
     fn each_at(&self, address: u64, mut visit: impl FnMut(usize, Entry)) -> usize {
+        if self.capacity == 0 {
+            return 0;
+        }
         let mut place = home_of(address, self.capacity);
         loop {
             match self.key(place) {
@@ -514,7 +535,9 @@ mod tests {
         let room = Room::new(1 << 24);
         assert_eq!(room.table.free(room.pages(), free(64, 8, 20)), Freed::Waits);
         assert_eq!(room.table.waiting(), 1);
-        assert!(matches!(room.table.place(room.pages(), block(64, 8, 10)), Placed::FreedBy(by) if by.at_ns == 20));
+        assert!(
+            matches!(room.table.place(room.pages(), block(64, 8, 10)), Placed::FreedBy(by) if by.at_ns == 20)
+        );
         assert_eq!(room.table.waiting(), 0);
     }
 
@@ -544,10 +567,13 @@ mod tests {
     #[test]
     fn a_doubtful_choice_is_counted_and_the_size_bits_decide() {
         let room = Room::new(1 << 24);
-        let doubtful = |size, at_ns| Entry { meta: Meta::of_block(0, 1, 4, false, 1000), ..block(64, size, at_ns) };
+        let doubtful =
+            |size, at_ns| Entry { meta: Meta::of_block(0, 1, 4, false, 1000), ..block(64, size, at_ns) };
         room.table.place(room.pages(), doubtful(8, 100));
         room.table.place(room.pages(), doubtful(16, 110));
-        assert!(matches!(room.table.free(room.pages(), free(64, 8, 115)), Freed::Block(block) if block.size == 8));
+        assert!(
+            matches!(room.table.free(room.pages(), free(64, 8, 115)), Freed::Block(block) if block.size == 8)
+        );
         assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 1);
         assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 0);
     }
@@ -567,7 +593,10 @@ mod tests {
         for address in (1..).map(|n| n * 4096) {
             match room.table.place(room.pages(), block(address, 8, 1)) {
                 Placed::Live => placed.push(address),
-                other => break assert_eq!(other, Placed::Full),
+                other => {
+                    assert_eq!(other, Placed::Full);
+                    break;
+                }
             }
         }
         assert!(placed.len() > 1000, "{}", placed.len());

@@ -36,13 +36,23 @@ impl Fold<'_> {
     }
 
     /// A realloc was carried out: the block lives on under a new address and size, with the same birth.
-    pub(super) fn realloc_ends(&mut self, old: u64, new: u64, size: u64, stack: u32, traits: Traits, index: u64) {
+    pub(super) fn realloc_ends(
+        &mut self,
+        old: u64,
+        new: u64,
+        size: u64,
+        stack: u32,
+        traits: Traits,
+        index: u64,
+    ) {
         self.batch.recorded += 1;
         let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
         let before = match self.places.take(old) {
-            Some(young) if begun.is_none_or(|begun| grown_up(young).size & 0xfff == begun.size) => Some(young),
+            Some(young) if begun.is_none_or(|begun| grown_up(young).size & 0xfff == begun.size) => {
+                Some(young)
+            }
             stale => {
                 if let Some(stale) = stale {
                     self.send_survivor(stale);
@@ -58,8 +68,14 @@ impl Fold<'_> {
                 self.batch.reallocs += 1;
                 self.books.tally.sums.reallocs += 1;
             }
-            let meta = Meta::of_block(stack, self.books.row, traits.align_log2(), traits.is_own(), self.doubt_ns());
-            return self.settle_in(Entry { address: new, size, at_ns: self.time_of(index), meta: meta.with_reallocs(1) });
+            let meta =
+                Meta::of_block(stack, self.books.row, traits.align_log2(), traits.is_own(), self.doubt_ns());
+            return self.settle_in(Entry {
+                address: new,
+                size,
+                at_ns: self.time_of(index),
+                meta: meta.with_reallocs(1),
+            });
         };
         let own = before.meta.is_own();
         let old_size = size_of_young(&before);
@@ -79,7 +95,15 @@ impl Fold<'_> {
         }
     }
 
-    fn count_realloc(&mut self, before: &Entry, old_size: u64, size: u64, stack: u32, index: u64, moved: bool) {
+    fn count_realloc(
+        &mut self,
+        before: &Entry,
+        old_size: u64,
+        size: u64,
+        stack: u32,
+        index: u64,
+        moved: bool,
+    ) {
         if before.meta.stack() != self.books.tally.stack {
             self.switch_tally(before.meta.stack());
         }

@@ -127,7 +127,13 @@ impl Sites {
     }
 
     /// Moves a tally into its account and empties it.
-    pub(crate) fn commit(&self, pages: &Pages, tally: &mut Tally, peak: &PeakCell, raised: Option<RaisedPeak>) {
+    pub(crate) fn commit(
+        &self,
+        pages: &Pages,
+        tally: &mut Tally,
+        peak: &PeakCell,
+        raised: Option<RaisedPeak>,
+    ) {
         let site = tally.stack.min(SITES_MAX - 1);
         // relaxed: a bound for readers, who look under the stripe's latch.
         if self.count.load(Ordering::Relaxed) <= site {
@@ -154,7 +160,9 @@ impl Sites {
         cell.own_peak_bytes = cell.own_peak_bytes.max(bytes + tally.rise_bytes);
         cell.sums.add(&tally.sums);
         cell.longest_chain = cell.longest_chain.max(tally.longest_chain);
-        for (sums, counts) in [(&mut cell.sizes, &mut tally.sizes), (&mut cell.lifetimes, &mut tally.lifetimes)] {
+        for (sums, counts) in
+            [(&mut cell.sizes, &mut tally.sizes), (&mut cell.lifetimes, &mut tally.lifetimes)]
+        {
             for (sum, count) in sums.iter_mut().zip(counts.iter_mut()) {
                 // Sign-extended, for a count that was taken back.
                 *sum = sum.wrapping_add(*count as i32 as u64);
@@ -234,7 +242,8 @@ impl SiteFigures {
         let sums = &self.sums;
         let live = (sums.live_bytes().max(0) as u64, sums.live_blocks().max(0) as u64);
         // Not touched since the latest peak: it holds now what it held then.
-        let (at_peak_bytes, at_peak_blocks) = if self.peak_number == peak_number { self.at_peak } else { live };
+        let (at_peak_bytes, at_peak_blocks) =
+            if self.peak_number == peak_number { self.at_peak } else { live };
         profile::Site {
             stack,
             total_blocks: sums.total_blocks,

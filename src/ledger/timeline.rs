@@ -61,7 +61,8 @@ impl Timeline {
             cell.store(cell.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
         }
         slot.lost.store(slot.lost.load(Ordering::Relaxed) + flow.lost, Ordering::Relaxed);
-        slot.peak_bytes.store(slot.peak_bytes.load(Ordering::Relaxed).max(flow.peak_bytes), Ordering::Relaxed);
+        slot.peak_bytes
+            .store(slot.peak_bytes.load(Ordering::Relaxed).max(flow.peak_bytes), Ordering::Relaxed);
         (index + 1) * length
     }
 

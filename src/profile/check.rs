@@ -48,7 +48,9 @@ pub struct Law {
 pub fn laws(profile: &Profile) -> Vec<Law> {
     let mut laws = Laws { all: Vec::new(), applies: true };
     let (quality, totals) = (&profile.quality, &profile.totals);
-    let sum = |field: fn(&super::Site) -> u64| profile.sites.iter().map(|site| u128::from(field(site))).sum::<u128>();
+    let sum = |field: fn(&super::Site) -> u64| {
+        profile.sites.iter().map(|site| u128::from(field(site))).sum::<u128>()
+    };
 
     laws.equal(
         "attempted = recorded + lost + in_flight",
@@ -90,7 +92,8 @@ pub fn laws(profile: &Profile) -> Vec<Law> {
     laws.equal("live_bytes = sum over live blocks", totals.live_bytes, live_bytes);
     let by_thread = profile.threads.iter().map(|row| u128::from(row.total_bytes)).sum();
     laws.equal("total_bytes = sum over threads", totals.total_bytes, by_thread);
-    let over_time = profile.timeline.intervals.iter().map(|interval| u128::from(interval.allocated_bytes)).sum();
+    let over_time =
+        profile.timeline.intervals.iter().map(|interval| u128::from(interval.allocated_bytes)).sum();
     laws.equal("total_bytes = sum over timeline", totals.total_bytes, over_time);
     laws.all
 }

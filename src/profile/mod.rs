@@ -21,5 +21,6 @@ pub use model::{
 };
 pub use quality::{Anomalies, CompletenessTrend, QualityIndicator};
 pub use settings::{
-    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention, Settings, Stacks,
+    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention,
+    Settings, Stacks,
 };

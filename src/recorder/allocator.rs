@@ -193,7 +193,12 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         if block.is_null() {
             gate::count_failed();
         } else {
-            hot_path::record_alloc(self.opener(), block, layout.size(), Traits::new(layout.align(), false, false));
+            hot_path::record_alloc(
+                self.opener(),
+                block,
+                layout.size(),
+                Traits::new(layout.align(), false, false),
+            );
         }
         block
     }
@@ -205,7 +210,12 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         if block.is_null() {
             gate::count_failed();
         } else {
-            hot_path::record_alloc(self.opener(), block, layout.size(), Traits::new(layout.align(), true, false));
+            hot_path::record_alloc(
+                self.opener(),
+                block,
+                layout.size(),
+                Traits::new(layout.align(), true, false),
+            );
         }
         block
     }

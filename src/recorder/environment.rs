@@ -11,7 +11,7 @@ pub(super) fn apply(options: &mut Options) -> bool {
     if is_set_user_id() {
         return true;
     }
-    if with_env(c"HEAPLEDGER", |value| read_switch(value)) == Some(false) {
+    if with_env(c"HEAPLEDGER", read_switch) == Some(false) {
         return false;
     }
     with_env(c"HEAPLEDGER_DUMP", |value| match StoredPath::new(value) {
@@ -26,7 +26,9 @@ pub(super) fn apply(options: &mut Options) -> bool {
         let all = [ClockMode::Batched, ClockMode::PerEvent, ClockMode::Monotonic];
         all.into_iter().find(|mode| mode.name().as_bytes() == value)
     });
-    choose(c"HEAPLEDGER_STACKS", "off", &mut options.stacks, |value| (value == b"off").then_some(Stacks::Off));
+    choose(c"HEAPLEDGER_STACKS", "off", &mut options.stacks, |value| {
+        (value == b"off").then_some(Stacks::Off)
+    });
     true
 }
 

@@ -48,7 +48,13 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     let slot = tls::get();
     match slot {
         FRESH => {}
-        GONE => return lose(if lifecycle::state() == State::Stopped { LossReason::AfterShutdown } else { LossReason::TlsTeardown }),
+        GONE => {
+            return lose(if lifecycle::state() == State::Stopped {
+                LossReason::AfterShutdown
+            } else {
+                LossReason::TlsTeardown
+            });
+        }
         REFUSED => return lose(LossReason::NoMemory),
         OPENING | OFF => return None,
         _ => return lane_of_slot(slot),
@@ -154,7 +160,6 @@ pub(super) fn end() {
     let mut fold = Fold::begin(ledger, lane, &taken);
     fold.run();
     fold.empty_nursery();
-    drop(fold);
     // SAFETY: B3, the latch is held and the fold is over.
     let books = unsafe { &mut *books_of(lane).as_ptr() };
     let row = ledger.rows.get(&ledger.pages, books.row);

@@ -181,7 +181,8 @@ fn marked(lane: &Lane, traits: Traits) -> Traits {
 /// Writes a record whose gate stood at `limit`. Says whether it was recorded.
 fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     // relaxed, everywhere in this file: the line of the lane that only its thread writes.
-    let is_busy = lane.cold.writing.load(Ordering::Relaxed) > 0 || lane.cold.quiet_depth.load(Ordering::Relaxed) > 0;
+    let is_busy =
+        lane.cold.writing.load(Ordering::Relaxed) > 0 || lane.cold.quiet_depth.load(Ordering::Relaxed) > 0;
     let is_own = lane.cold.own_depth.load(Ordering::Relaxed) > 0;
     if is_busy || (limit == 0 && !is_own) {
         if record.what == What::Alloc || record.what == What::Free {
@@ -309,7 +310,9 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
     let mut tries = 0;
     loop {
         let held = lane.cold.segments_held.load(Ordering::Relaxed);
-        if held < home && let Some(page) = ledger.pages.take(SEGMENT_PAGES) {
+        if held < home
+            && let Some(page) = ledger.pages.take(SEGMENT_PAGES)
+        {
             return enter(lane, ledger, number, page, held + 1);
         }
         if held == 0 {
@@ -336,7 +339,10 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
             ledger.try_fold(lane);
             continue;
         }
-        if config.enable_overflow_buffer && u64::from(held) < SEGMENT_SLOTS - 1 && let Some(page) = spare::take() {
+        if config.enable_overflow_buffer
+            && u64::from(held) < SEGMENT_SLOTS - 1
+            && let Some(page) = spare::take()
+        {
             bump(&lane.cold.spares);
             return enter(lane, ledger, number, page, held + 1);
         }

@@ -219,7 +219,10 @@ mod tests {
         let free = free_word(address, 0x1234_5678);
         assert_eq!((Tag::raw(free), address_of(free), check_of(free)), (TAG_FREE, address, 0x678));
         let moved = moved_words(1, address, 9, Traits::new(8, false, false), 3);
-        assert_eq!((Tag::raw(moved[0]), address_of(moved[0]), moved[1] >> 32, moved[2]), (TAG_MOVED, address, 9, 1));
+        assert_eq!(
+            (Tag::raw(moved[0]), address_of(moved[0]), moved[1] >> 32, moved[2]),
+            (TAG_MOVED, address, 9, 1)
+        );
     }
 
     #[test]

@@ -201,4 +201,3 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
     // relaxed: one writer at a time; plain load and store, no shared read-modify-write.
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
 }
-

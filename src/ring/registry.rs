@@ -84,7 +84,12 @@ impl<const N: usize> Registry<N> {
             // relaxed: published by the exchange.
             self.next[index as usize].store(top as u32, Ordering::Relaxed);
             // Release: pairs with the acquire in `pop`.
-            match self.free.compare_exchange_weak(top, changed(top, index + 1), Ordering::Release, Ordering::Relaxed) {
+            match self.free.compare_exchange_weak(
+                top,
+                changed(top, index + 1),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(now) => top = now,
             }
@@ -98,7 +103,12 @@ impl<const N: usize> Registry<N> {
             let index = (top as u32).checked_sub(1)?;
             // relaxed: if it is stale, the top has changed and the exchange fails.
             let next = self.next[index as usize].load(Ordering::Relaxed);
-            match self.free.compare_exchange_weak(top, changed(top, next), Ordering::Acquire, Ordering::Acquire) {
+            match self.free.compare_exchange_weak(
+                top,
+                changed(top, next),
+                Ordering::Acquire,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return Some(index),
                 Err(now) => top = now,
             }
@@ -132,7 +142,12 @@ impl<const N: usize> Registry<N> {
         let mut top = self.free.load(Ordering::Relaxed);
         loop {
             self.next[index as usize].store(top as u32, Ordering::Relaxed);
-            match self.free.compare_exchange_weak(top, changed(top, index + 1), Ordering::Relaxed, Ordering::Relaxed) {
+            match self.free.compare_exchange_weak(
+                top,
+                changed(top, index + 1),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(now) => top = now,
             }

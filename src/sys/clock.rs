@@ -212,7 +212,8 @@ mod tests {
     use super::*;
 
     fn clock(want_monotonic: bool) -> Clock {
-        let clock = Clock { choice: AtomicU64::new(0), start_ticks: AtomicU64::new(0), factor: AtomicU64::new(0) };
+        let clock =
+            Clock { choice: AtomicU64::new(0), start_ticks: AtomicU64::new(0), factor: AtomicU64::new(0) };
         clock.start(want_monotonic);
         clock
     }

@@ -33,11 +33,6 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Latch {
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Latch { word: AtomicU32::new(OPEN) }
-    }
-
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Latch { word: AtomicU32::new(OPEN) }
@@ -72,13 +67,6 @@ impl Latch {
             wait(round);
             round = round.saturating_add(1);
         }
-    }
-
-    /// Opens the latch whoever holds it. For a forked child, where the holder does not exist any more.
-    #[cfg(not(loom))]
-    pub(crate) fn reset(&self) {
-        // Release: as in `Taken::drop`.
-        self.word.store(OPEN, Ordering::Release);
     }
 }
 

@@ -55,7 +55,8 @@ impl Pages {
     /// in which `Pages` is the first field.
     pub(crate) fn reserve(limit_bytes: u64, head_bytes: usize) -> Option<NonNull<Pages>> {
         let share = os::address_space_limit().map_or(u64::MAX, |limit| limit / ADDRESS_SPACE_SHARE);
-        let mut bytes = usize::try_from(limit_bytes.min(share)).unwrap_or(usize::MAX) & !(RESERVE_BYTES_MIN - 1);
+        let mut bytes =
+            usize::try_from(limit_bytes.min(share)).unwrap_or(usize::MAX) & !(RESERVE_BYTES_MIN - 1);
         let head_pages = head_bytes.div_ceil(PAGE_BYTES) as u32;
         let committed = head_pages.next_multiple_of(COMMIT_PAGES);
         bytes = bytes.min(u32::MAX as usize / 2 * PAGE_BYTES);
@@ -214,7 +215,8 @@ mod os {
     pub(super) fn commit(start: NonNull<u8>, bytes: usize) -> bool {
         // SAFETY: the range lies inside our own reservation.
         unsafe {
-            let failed = libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) != 0;
+            let failed =
+                libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) != 0;
             #[cfg(target_os = "linux")]
             if !failed {
                 // Lanes are touched here and there: a huge page for each would be memory that nobody asked for.
