@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 
-use common::raw::{Population, handfuls, tight_pairs};
+use common::raw::{Population, growing, handfuls, tight_pairs};
 use heapledger::{DumpTarget, HeapLedger};
 
 static HEAP: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
@@ -29,12 +29,12 @@ const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.
 const TOLERANCE: f64 = 0.05;
 /// Runs of which the least counts.
 const RUNS: usize = 3;
-/// Pairs of an allocation and a free that one run makes.
+/// Pairs of an allocation and a free, or reallocs, that one run makes.
 const PAIRS: u64 = 48_000;
 /// The argument that makes a child of this program.
 const CHILD: &str = "--measured";
 /// Kinds of work.
-const WORK: [&str; 3] = ["pair", "handful", "replace-1000"];
+const WORK: [&str; 4] = ["pair", "handful", "grow", "replace-1000"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -90,6 +90,8 @@ fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
     match work {
         "pair" => heapledger_measured_work(&mut || tight_pairs(allocator, PAIRS)),
         "handful" => heapledger_measured_work(&mut || handfuls(allocator, PAIRS / 16)),
+        // Counted per realloc.
+        "grow" => heapledger_measured_work(&mut || growing(allocator, PAIRS / 8)),
         _ => {
             let mut population = Population::new(allocator, 1_000);
             population.replace(20_000);
@@ -142,7 +144,7 @@ fn read_checks() -> BTreeMap<String, f64> {
 
 fn write_checks(figures: &BTreeMap<&str, f64>) -> ExitCode {
     let mut text = String::from(
-        "# Instructions that heapledger adds to one allocation and its free, on x86-64 Linux, by callgrind.\n\
+        "# Instructions that heapledger adds to an allocation and its free (or to a realloc), on x86-64 Linux, by callgrind.\n\
          # Checked and written by `cargo bench --bench instructions`; see benches/instructions.rs.\n",
     );
     for (work, figure) in figures {

@@ -54,6 +54,27 @@ pub fn handfuls<A: GlobalAlloc>(allocator: &A, handfuls: u64) {
     }
 }
 
+/// Allocates a block, doubles it eight times, and frees it: what a growing vector does.
+#[inline(never)]
+pub fn growing<A: GlobalAlloc>(allocator: &A, blocks: u64) {
+    const SMALLEST: usize = 16;
+    for _ in 0..blocks {
+        let mut layout = Layout::from_size_align(SMALLEST, 8).expect("a plain layout");
+        // SAFETY: as in `tight_pairs`; the layout follows the block's size.
+        unsafe {
+            let mut block = black_box(allocator.alloc(layout));
+            for doublings in 1..=8 {
+                assert!(!block.is_null());
+                block.write(1);
+                let size = SMALLEST << doublings;
+                block = black_box(allocator.realloc(block, layout, size));
+                layout = Layout::from_size_align_unchecked(size, 8);
+            }
+            allocator.dealloc(block, layout);
+        }
+    }
+}
+
 /// Live blocks of 16 to 4,096 bytes, any of which may be replaced at any time.
 pub struct Population<'a, A: GlobalAlloc> {
     allocator: &'a A,

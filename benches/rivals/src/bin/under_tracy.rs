@@ -1,0 +1,12 @@
+//! The Tracy client without call stacks. No server listens: events gather in memory.
+
+use std::alloc::System;
+
+use tracy_client::ProfiledAllocator;
+
+#[global_allocator]
+static HEAP: ProfiledAllocator<System> = ProfiledAllocator::new(System, 0);
+
+fn main() {
+    rivals::child::main(|| (None, None));
+}

@@ -1,0 +1,56 @@
+//! What every child does: the work that its argument names, and one line of figures about it.
+
+use std::time::Instant;
+
+use crate::work::{self, AppCpu};
+
+/// What a child says of itself, beside what can be measured from outside.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Told {
+    /// Processor time of the threads that did the work, in nanoseconds.
+    pub app_cpu_ns: f64,
+    /// Time of the work on the wall, in nanoseconds.
+    pub wall_ns: f64,
+    /// Blocks that the allocator says were allocated in the whole process; a realloc counts as one.
+    pub blocks: Option<f64>,
+    /// The completeness that the allocator itself states, from 0 to 1.
+    pub completeness: Option<f64>,
+}
+
+/// Does the work named by the first argument, then asks `ask` what the allocator has recorded.
+///
+/// # Panics
+/// When the argument names no work.
+pub fn main(ask: impl FnOnce() -> (Option<u64>, Option<f64>)) {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let work = work::ALL.iter().find(|work| work.name == name);
+    let work = work.unwrap_or_else(|| panic!("no such work: {name:?}"));
+    let (app, start) = (AppCpu::default(), Instant::now());
+    (work.run)(&app);
+    let wall_ns = start.elapsed().as_nanos();
+    let (blocks, completeness) = ask();
+    let blocks = blocks.map_or(String::from("-"), |blocks| blocks.to_string());
+    let completeness = completeness.map_or(String::from("-"), |share| share.to_string());
+    println!("told {} {wall_ns} {blocks} {completeness}", app.total_ns());
+}
+
+impl Told {
+    /// Finds and reads the line of figures.
+    pub fn parse(output: &str) -> Option<Told> {
+        let mut words = output.lines().find_map(|line| line.strip_prefix("told "))?.split(' ');
+        let mut next = || words.next().map(|word| word.parse::<f64>().ok());
+        Some(Told { app_cpu_ns: next()??, wall_ns: next()??, blocks: next()?, completeness: next()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_figures_is_found_among_others() {
+        let told = Told::parse("noise\ntold 5 7 - 0.5\n").unwrap();
+        assert_eq!(told, Told { app_cpu_ns: 5.0, wall_ns: 7.0, blocks: None, completeness: Some(0.5) });
+        assert_eq!(Told::parse("told 5 x"), None);
+    }
+}

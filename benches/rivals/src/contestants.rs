@@ -1,0 +1,80 @@
+//! Who takes part, and with which environment.
+
+/// One allocator with its settings.
+pub struct Contestant {
+    pub name: &'static str,
+    /// The program, found by its name among those that the bench was built with.
+    pub program: &'static str,
+    pub environment: &'static [(&'static str, &'static str)],
+    /// So slow that it takes part in a few rounds only.
+    pub is_slow: bool,
+    /// Whether it records every event, so that it can be held against heapledger; counters and samplers do less.
+    pub keeps: Keeps,
+}
+
+/// What a contestant keeps of an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    Nothing,
+    Counters,
+    Samples,
+    LiveBlocks,
+    Events,
+}
+
+impl Keeps {
+    pub fn word(self) -> &'static str {
+        match self {
+            Keeps::Nothing => "nothing",
+            Keeps::Counters => "counters",
+            Keeps::Samples => "samples",
+            Keeps::LiveBlocks => "live blocks",
+            Keeps::Events => "every event",
+        }
+    }
+}
+
+const fn quick(
+    name: &'static str,
+    program: &'static str,
+    environment: &'static [(&'static str, &'static str)],
+    keeps: Keeps,
+) -> Contestant {
+    Contestant { name, program, environment, is_slow: false, keeps }
+}
+
+const fn slow(name: &'static str, program: &'static str, keeps: Keeps) -> Contestant {
+    Contestant { name, program, environment: &[], is_slow: true, keeps }
+}
+
+/// Replaced by the path of the child's file.
+pub const FILE: &str = "{file}";
+
+/// All contestants; the first is the one that the others are compared with.
+pub const ALL: [Contestant; 12] = [
+    quick("bare System", "under_system", &[], Keeps::Nothing),
+    quick("heapledger", "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Events),
+    quick(
+        "heapledger, a stamp per event",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_CLOCK", "per-event")],
+        Keeps::Events,
+    ),
+    quick("heapledger, off", "under_heapledger", &[("HEAPLEDGER", "off")], Keeps::Nothing),
+    quick("stats_alloc", "under_stats_alloc", &[], Keeps::Counters),
+    quick("mod-alloc", "under_mod_alloc", &[], Keeps::Counters),
+    quick("tracking-allocator", "under_tracking_allocator", &[], Keeps::Counters),
+    quick("jemalloc", "under_jemalloc", &[("_RJEM_MALLOC_CONF", "prof:false")], Keeps::Nothing),
+    quick(
+        "jemalloc, sampling 512 KiB",
+        "under_jemalloc",
+        &[(
+            "_RJEM_MALLOC_CONF",
+            "prof:true,prof_active:true,lg_prof_sample:19,prof_final:true,prof_prefix:{file}",
+        )],
+        Keeps::Samples,
+    ),
+    slow("memscope-rs", "under_memscope", Keeps::LiveBlocks),
+    slow("Tracy client", "under_tracy", Keeps::Events),
+    slow("dhat", "under_dhat", Keeps::Events),
+];

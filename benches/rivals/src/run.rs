@@ -1,0 +1,76 @@
+//! Starts one child and measures it from outside.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::child::Told;
+use crate::contestants::{Contestant, FILE};
+
+/// What one run of one child came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    pub told: Told,
+    /// Processor time of the whole process, from its start to its end, its file included.
+    pub process_cpu_ns: f64,
+    pub peak_rss_bytes: f64,
+    /// Bytes of the files that it left behind.
+    pub file_bytes: f64,
+}
+
+/// Runs a program on some work in a directory of its own.
+///
+/// # Errors
+/// When it cannot be started, fails, or says nothing of itself.
+pub fn run(program: &Path, contestant: &Contestant, work: &str) -> io::Result<Outcome> {
+    let room = tempfile::tempdir()?;
+    let file = room.path().join("profile");
+    let mut command = Command::new(program);
+    command.arg(work).current_dir(room.path()).env("RIVALS_FILE", &file);
+    for (name, value) in contestant.environment {
+        command.env(name, value.replace(FILE, &file.to_string_lossy()));
+    }
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut output = String::new();
+    let mut pipe = child.stdout.take().ok_or_else(|| io::Error::other("the child has no output"))?;
+    pipe.read_to_string(&mut output)?;
+    let usage = wait(child.id())?;
+    let told = Told::parse(&output).ok_or_else(|| io::Error::other("the child said nothing of itself"))?;
+    Ok(Outcome { told, file_bytes: bytes_below(room.path())?, ..usage })
+}
+
+/// Waits for a child and returns what it has used.
+fn wait(id: u32) -> io::Result<Outcome> {
+    let mut status = 0;
+    // SAFETY: all zero bytes are a valid value of this plain structure.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both places are valid for writes; the child is ours and nobody else waits for it.
+    let waited = unsafe { libc::wait4(id as libc::pid_t, &raw mut status, 0, &raw mut usage) };
+    if waited < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) != 0 {
+        return Err(io::Error::other(format!("the child ended with status {status:#x}")));
+    }
+    let ns = |time: libc::timeval| time.tv_sec as f64 * 1e9 + time.tv_usec as f64 * 1e3;
+    Ok(Outcome {
+        told: Told::default(),
+        process_cpu_ns: ns(usage.ru_utime) + ns(usage.ru_stime),
+        peak_rss_bytes: usage.ru_maxrss as f64 * 1024.0,
+        file_bytes: 0.0,
+    })
+}
+
+fn bytes_below(directory: &Path) -> io::Result<f64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        bytes += entry?.metadata()?.len();
+    }
+    Ok(bytes as f64)
+}
+
+/// Where a program lies that was built next to the bench, if it was.
+pub fn program(name: &str, beside: &str) -> Option<PathBuf> {
+    let path = Path::new(beside).parent()?.join(name);
+    path.exists().then_some(path)
+}

@@ -1,0 +1,118 @@
+//! The figures of one kind of work as a Markdown table.
+
+use crate::common::figures::Spread;
+use crate::contestants::Contestant;
+use crate::run::Outcome;
+
+/// What one contestant came to on one kind of work: by round, `None` where it did not take part.
+pub type Rounds = Vec<Option<Outcome>>;
+
+/// A contestant's medians on one kind of work, beside those of the bare allocator.
+pub struct Row<'a> {
+    pub contestant: &'a Contestant,
+    pub app_cpu: Spread,
+    pub process_cpu: Spread,
+    pub wall: Spread,
+    pub peak_rss_bytes: f64,
+    pub file_bytes: f64,
+    /// Completeness, and whether the contestant states it itself.
+    pub completeness: Option<(f64, bool)>,
+    pub rounds: usize,
+}
+
+impl<'a> Row<'a> {
+    /// `blocks` is how many the work allocates, as counted by another contestant. `None` if it was never run.
+    pub fn new(
+        contestant: &'a Contestant,
+        rounds: &Rounds,
+        bare: &Rounds,
+        blocks: Option<f64>,
+    ) -> Option<Row<'a>> {
+        let pairs: Vec<(Outcome, Outcome)> =
+            rounds.iter().zip(bare).filter_map(|(one, base)| Some(((*one)?, (*base)?))).collect();
+        if pairs.is_empty() {
+            return None;
+        }
+        let ratio = |figure: fn(&Outcome) -> f64| {
+            Spread::of(
+                &pairs.iter().map(|(one, base)| figure(one) / figure(base).max(1.0)).collect::<Vec<_>>(),
+            )
+        };
+        let median = |figure: fn(&Outcome) -> f64| {
+            Spread::of(&pairs.iter().map(|(one, _)| figure(one)).collect::<Vec<_>>()).median
+        };
+        let last = pairs[pairs.len() - 1].0.told;
+        let stated = last.completeness.map(|share| (share, true));
+        let counted = last.blocks.zip(blocks).map(|(told, made)| (told / made, false));
+        Some(Row {
+            contestant,
+            app_cpu: ratio(|outcome| outcome.told.app_cpu_ns),
+            process_cpu: ratio(|outcome| outcome.process_cpu_ns),
+            wall: ratio(|outcome| outcome.told.wall_ns),
+            peak_rss_bytes: median(|outcome| outcome.peak_rss_bytes),
+            file_bytes: median(|outcome| outcome.file_bytes),
+            completeness: stated.or(counted),
+            rounds: pairs.len(),
+        })
+    }
+}
+
+/// Prints the table of one kind of work.
+pub fn print(title: &str, bare: &Rounds, rows: &[Row<'_>]) {
+    let of_bare = |figure: fn(&Outcome) -> f64| {
+        Spread::of(&bare.iter().flatten().map(figure).collect::<Vec<_>>()).median / 1e6
+    };
+    println!("\n### {title}\n");
+    println!(
+        "Bare System: {:.1} ms of app-thread CPU, {:.1} ms of process CPU, {:.1} ms on the wall.\n",
+        of_bare(|outcome| outcome.told.app_cpu_ns),
+        of_bare(|outcome| outcome.process_cpu_ns),
+        of_bare(|outcome| outcome.told.wall_ns),
+    );
+    println!(
+        "| allocator | keeps | app CPU | process CPU | quartiles | wall | peak RSS | file | completeness | rounds |"
+    );
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for row in rows {
+        println!(
+            "| {} | {} | {:.2}× | {:.2}× | {:.2}–{:.2} | {:.2}× | {:.1} MiB | {} | {} | {} |",
+            row.contestant.name,
+            row.contestant.keeps.word(),
+            row.app_cpu.median,
+            row.process_cpu.median,
+            row.process_cpu.low,
+            row.process_cpu.high,
+            row.wall.median,
+            row.peak_rss_bytes / f64::from(1 << 20),
+            size(row.file_bytes),
+            share(row.completeness),
+            row.rounds,
+        );
+    }
+}
+
+fn size(bytes: f64) -> String {
+    if bytes == 0.0 { String::from("–") } else { format!("{:.1} KiB", bytes / 1024.0) }
+}
+
+/// A share that is only counted against another's count is marked: both may be off by what starts and ends a process.
+fn share(completeness: Option<(f64, bool)>) -> String {
+    match completeness {
+        None => String::from("cannot tell"),
+        // Never rounded up to a hundred.
+        Some((share, true)) => format!("{:.3} %", (share * 1e5).floor() / 1e3),
+        Some((share, false)) => format!("≈ {:.1} %", share * 100.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_never_rounded_up_to_a_hundred() {
+        assert_eq!(share(Some((0.999_999_9, true))), "99.999 %");
+        assert_eq!(share(Some((1.0, true))), "100.000 %");
+        assert_eq!(share(None), "cannot tell");
+    }
+}

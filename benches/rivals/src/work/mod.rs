@@ -1,0 +1,117 @@
+//! The kinds of work. Each makes the same allocations whatever the allocator, except where threads race.
+
+mod index;
+mod service;
+mod threads;
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::common::clock::thread_cpu_ns;
+use crate::common::figures::Random;
+use crate::common::raw::{Population, tight_pairs};
+use crate::common::texts;
+
+/// A kind of work.
+pub struct Work {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub run: fn(&AppCpu),
+}
+
+pub const ALL: [Work; 11] = [
+    Work { name: "pair-1", title: "pairs of 64 bytes, 1 thread", run: |app| pairs(app, 1) },
+    Work { name: "pair-2", title: "pairs of 64 bytes, 2 threads", run: |app| pairs(app, 2) },
+    Work { name: "replace-1k", title: "replacing among 1,000", run: |app| replace(app, 1_000) },
+    Work { name: "replace-100k", title: "replacing among 100,000", run: |app| replace(app, 100_000) },
+    Work { name: "replace-1m", title: "replacing among 1,000,000", run: |app| replace(app, 1_000_000) },
+    Work { name: "json", title: "JSON parse and print", run: json },
+    Work { name: "regex", title: "regex and string building", run: regex },
+    Work { name: "hand-over", title: "hand-over between two threads", run: threads::hand_over },
+    Work { name: "churn", title: "1,000 short-lived threads", run: threads::churn },
+    Work { name: "tokio", title: "a tokio service", run: service::serve },
+    Work { name: "index", title: "an inverted index, 4 readers and a merger", run: index::build },
+];
+
+/// Sums the processor time of the threads that do the work.
+#[derive(Debug, Default)]
+pub struct AppCpu(AtomicU64);
+
+impl AppCpu {
+    /// Does a thread's work and counts its time.
+    pub fn count<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = thread_cpu_ns();
+        let outcome = work();
+        self.add(thread_cpu_ns() - start);
+        outcome
+    }
+
+    pub fn add(&self, ns: u64) {
+        // relaxed: a sum, read after the threads were joined.
+        self.0.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    pub fn total_ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The allocator of the program, as a value.
+struct Global;
+
+// SAFETY: the functions of `std::alloc` keep the contract of `GlobalAlloc`.
+unsafe impl GlobalAlloc for Global {
+    #[inline(always)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { std::alloc::alloc(layout) }
+    }
+
+    #[inline(always)]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { std::alloc::dealloc(block, layout) }
+    }
+}
+
+fn pairs(app: &AppCpu, threads: usize) {
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| app.count(|| tight_pairs(&Global, 1_500_000)));
+        }
+    });
+}
+
+/// The population is made outside of the app's time, but inside that of the process.
+fn replace(app: &AppCpu, live: usize) {
+    let mut population = Population::new(&Global, live);
+    app.count(|| population.replace(600_000));
+}
+
+fn json(app: &AppCpu) {
+    let document = texts::json_document(300);
+    app.count(|| {
+        for _ in 0..60 {
+            black_box(texts::parse_and_print(black_box(&document)));
+        }
+    });
+}
+
+fn regex(app: &AppCpu) {
+    app.count(|| {
+        let pattern = regex::Regex::new(r"(?<name>[a-z]+)-(?<number>\d+)").expect("the pattern is sound");
+        let mut random = Random(Random::SEED);
+        for _ in 0..200 {
+            let words: Vec<String> =
+                (0..200).map(|_| format!("word-{} and", random.below(100_000))).collect();
+            let text = words.join(" ");
+            let found: Vec<String> = pattern
+                .captures_iter(&text)
+                .map(|captures| format!("{}={}", &captures["name"], &captures["number"]))
+                .collect();
+            black_box(pattern.replace_all(&text, "$number-$name").len() + found.len());
+        }
+        black_box(texts::build_strings(4_000));
+    });
+}
