@@ -44,7 +44,7 @@ fn main() {
         show(&Row { name, budget, events: YOUNG_EVENTS, fillings }, fill);
     };
     young("pairs: freed right behind", Some(150.0), &mut || tight_pairs(&HEAP, YOUNG_EVENTS / 2));
-    young("handfuls of 16: freed a little later", None, &mut || handfuls(&HEAP, YOUNG_EVENTS / 32));
+    young("handfuls of 16: freed a little later", Some(150.0), &mut || handfuls(&HEAP, YOUNG_EVENTS / 32));
     for (live, events, name, budget) in [
         (1_000, 3_200, "replacing at random among 1,000", None),
         (100_000, 800, "replacing at random among 100,000", None),

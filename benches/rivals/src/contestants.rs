@@ -8,7 +8,7 @@ pub struct Contestant {
     pub environment: &'static [(&'static str, &'static str)],
     /// So slow that it takes part in a few rounds only.
     pub is_slow: bool,
-    /// Whether it records every event, so that it can be held against heapledger; counters and samplers do less.
+    /// What is left of an allocation. Ratios of contestants that keep different things do not rank them.
     pub keeps: Keeps,
 }
 
@@ -19,7 +19,10 @@ pub enum Keeps {
     Counters,
     Samples,
     LiveBlocks,
-    Events,
+    /// Events wait in memory for a viewer; nothing is matched or summed up.
+    Queue,
+    /// Every event is booked to its block and its site; the events themselves are not kept, or only the last.
+    Books,
 }
 
 impl Keeps {
@@ -29,7 +32,8 @@ impl Keeps {
             Keeps::Counters => "counters",
             Keeps::Samples => "samples",
             Keeps::LiveBlocks => "live blocks",
-            Keeps::Events => "every event",
+            Keeps::Queue => "a queue of events",
+            Keeps::Books => "books of every event",
         }
     }
 }
@@ -51,14 +55,15 @@ const fn slow(name: &'static str, program: &'static str, keeps: Keeps) -> Contes
 pub const FILE: &str = "{file}";
 
 /// All contestants; the first is the one that the others are compared with.
-pub const ALL: [Contestant; 12] = [
+pub const ALL: [Contestant; 13] = [
     quick("bare System", "under_system", &[], Keeps::Nothing),
-    quick("heapledger", "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Events),
+    quick("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
+    quick("heapledger", "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Books),
     quick(
         "heapledger, a stamp per event",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_CLOCK", "per-event")],
-        Keeps::Events,
+        Keeps::Books,
     ),
     quick("heapledger, off", "under_heapledger", &[("HEAPLEDGER", "off")], Keeps::Nothing),
     quick("stats_alloc", "under_stats_alloc", &[], Keeps::Counters),
@@ -75,6 +80,6 @@ pub const ALL: [Contestant; 12] = [
         Keeps::Samples,
     ),
     slow("memscope-rs", "under_memscope", Keeps::LiveBlocks),
-    slow("Tracy client", "under_tracy", Keeps::Events),
-    slow("dhat", "under_dhat", Keeps::Events),
+    slow("Tracy client", "under_tracy", Keeps::Queue),
+    slow("dhat", "under_dhat", Keeps::Books),
 ];

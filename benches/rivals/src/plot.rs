@@ -76,7 +76,7 @@ fn draw(svg: &mut String, dot: &Dot<'_>, y: f64) {
 fn color(contestant: &Contestant) -> &'static str {
     match contestant.keeps {
         _ if contestant.program == "under_heapledger" => "#0b6e4f",
-        Keeps::Events => "#c0392b",
+        Keeps::Queue | Keeps::Books => "#c0392b",
         Keeps::LiveBlocks => "#b9770e",
         Keeps::Counters | Keeps::Samples => "#2e6da4",
         Keeps::Nothing => "#888888",

@@ -13,6 +13,7 @@ pub struct Outcome {
     pub told: Told,
     /// Processor time of the whole process, from its start to its end, its file included.
     pub process_cpu_ns: f64,
+    /// Never less than the bench itself holds, because the system counts from before the program is loaded.
     pub peak_rss_bytes: f64,
     /// Bytes of the files that it left behind.
     pub file_bytes: f64,

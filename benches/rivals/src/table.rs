@@ -15,8 +15,10 @@ pub struct Row<'a> {
     pub wall: Spread,
     pub peak_rss_bytes: f64,
     pub file_bytes: f64,
-    /// Completeness, and whether the contestant states it itself.
-    pub completeness: Option<(f64, bool)>,
+    /// The completeness that the contestant states of itself.
+    pub stated: Option<f64>,
+    /// Its count of blocks, as a share of another contestant's.
+    pub counted: Option<f64>,
     pub rounds: usize,
 }
 
@@ -42,8 +44,6 @@ impl<'a> Row<'a> {
             Spread::of(&pairs.iter().map(|(one, _)| figure(one)).collect::<Vec<_>>()).median
         };
         let last = pairs[pairs.len() - 1].0.told;
-        let stated = last.completeness.map(|share| (share, true));
-        let counted = last.blocks.zip(blocks).map(|(told, made)| (told / made, false));
         Some(Row {
             contestant,
             app_cpu: ratio(|outcome| outcome.told.app_cpu_ns),
@@ -51,7 +51,8 @@ impl<'a> Row<'a> {
             wall: ratio(|outcome| outcome.told.wall_ns),
             peak_rss_bytes: median(|outcome| outcome.peak_rss_bytes),
             file_bytes: median(|outcome| outcome.file_bytes),
-            completeness: stated.or(counted),
+            stated: last.completeness,
+            counted: last.blocks.zip(blocks).map(|(told, made)| told / made),
             rounds: pairs.len(),
         })
     }
@@ -70,12 +71,12 @@ pub fn print(title: &str, bare: &Rounds, rows: &[Row<'_>]) {
         of_bare(|outcome| outcome.told.wall_ns),
     );
     println!(
-        "| allocator | keeps | app CPU | process CPU | quartiles | wall | peak RSS | file | completeness | rounds |"
+        "| allocator | keeps | app CPU | process CPU | quartiles | wall | peak RSS | file | says of itself | blocks counted | rounds |"
     );
-    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for row in rows {
         println!(
-            "| {} | {} | {:.2}× | {:.2}× | {:.2}–{:.2} | {:.2}× | {:.1} MiB | {} | {} | {} |",
+            "| {} | {} | {:.2}× | {:.2}× | {:.2}–{:.2} | {:.2}× | {:.1} MiB | {} | {} | {} | {} |",
             row.contestant.name,
             row.contestant.keeps.word(),
             row.app_cpu.median,
@@ -85,7 +86,8 @@ pub fn print(title: &str, bare: &Rounds, rows: &[Row<'_>]) {
             row.wall.median,
             row.peak_rss_bytes / f64::from(1 << 20),
             size(row.file_bytes),
-            share(row.completeness),
+            stated(row.stated),
+            counted(row.counted),
             row.rounds,
         );
     }
@@ -95,14 +97,14 @@ fn size(bytes: f64) -> String {
     if bytes == 0.0 { String::from("–") } else { format!("{:.1} KiB", bytes / 1024.0) }
 }
 
-/// A share that is only counted against another's count is marked: both may be off by what starts and ends a process.
-fn share(completeness: Option<(f64, bool)>) -> String {
-    match completeness {
-        None => String::from("cannot tell"),
-        // Never rounded up to a hundred.
-        Some((share, true)) => format!("{:.3} %", (share * 1e5).floor() / 1e3),
-        Some((share, false)) => format!("≈ {:.1} %", share * 100.0),
-    }
+fn stated(completeness: Option<f64>) -> String {
+    // Never rounded up to a hundred.
+    completeness.map_or(String::from("–"), |share| format!("{:.3} %", (share * 1e5).floor() / 1e3))
+}
+
+/// Threads race and a process starts and ends: two right counts differ by a little.
+fn counted(share: Option<f64>) -> String {
+    share.map_or(String::from("–"), |share| format!("{:.2} %", share * 100.0))
 }
 
 #[cfg(test)]
@@ -111,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_share_is_never_rounded_up_to_a_hundred() {
-        assert_eq!(share(Some((0.999_999_9, true))), "99.999 %");
-        assert_eq!(share(Some((1.0, true))), "100.000 %");
-        assert_eq!(share(None), "cannot tell");
+        assert_eq!(stated(Some(0.999_999_9)), "99.999 %");
+        assert_eq!(stated(Some(1.0)), "100.000 %");
+        assert_eq!(stated(None), "–");
     }
 }
