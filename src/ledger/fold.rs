@@ -20,7 +20,7 @@ use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
 use super::nursery::{Places, size_of_young};
 use super::peak::Height;
-use crate::profile::{TEMPORARY_ALLOCS, bucket_of};
+use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
     self, CHECK_MASK, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
     TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
@@ -153,6 +153,17 @@ impl Words {
         let word = unsafe { &*self.start.add((index % SEGMENT_WORDS) as usize) };
         // relaxed: ordered by the head's acquire; history readers may look at the same time.
         word.load(Ordering::Relaxed)
+    }
+
+    /// The words from `index` to `end`, which lie in this segment.
+    #[inline(always)]
+    fn slice<'a>(&self, index: u64, end: u64) -> &'a [AtomicU64] {
+        debug_assert!(index % SEGMENT_WORDS + (end - index) <= SEGMENT_WORDS);
+        // SAFETY: F1, as in `get`; the segment outlives the fold.
+        unsafe {
+            let start = self.start.add((index % SEGMENT_WORDS) as usize);
+            std::slice::from_raw_parts(start, (end - index) as usize)
+        }
     }
 }
 
@@ -292,13 +303,13 @@ impl<'a> Fold<'a> {
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => {
-                    let after = self.book_pairs(words, index, end);
-                    if after == index {
+                    let paired = self.book_pairs(words.slice(index, end), index);
+                    index += paired;
+                    if paired == 0 {
                         let second = words.get(index + 1);
                         self.book_alloc(word, second >> 32, second as u32, index);
                         index += event::ALLOC_WORDS;
                     }
-                    index = index.max(after);
                 }
                 TAG_FREE => {
                     self.book_free(event::address_of(word), event::check_of(word), index);
@@ -312,39 +323,40 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Books blocks that were freed right after they were allocated, as many as follow each other from `index` on,
-    /// without asking the nursery. Returns where it stopped.
+    /// Books blocks that were freed right after they were allocated, as many as follow each other at the start of
+    /// `words`, without asking the nursery. Returns how many words they took.
     #[inline(always)]
-    fn book_pairs(&mut self, words: Words, mut index: u64, end: u64) -> u64 {
+    fn book_pairs(&mut self, mut words: &[AtomicU64], index: u64) -> u64 {
         let stack = self.books.tally.stack;
-        let room = self.batch.highest - self.batch.sums.live_bytes();
+        let room = self.batch.highest.wrapping_sub(self.batch.sums.live_bytes()).max(0) as u64;
         let (mut pairs, mut bytes) = (0u64, 0u64);
-        while index + PAIR_WORDS <= end {
-            let (first, second) = (words.get(index), words.get(index + 1));
+        let sizes = &mut self.books.tally.sizes;
+        while let [first, second, third, rest @ ..] = words {
+            // relaxed: see `Words::get`.
+            let (first, second) = (first.load(Ordering::Relaxed), second.load(Ordering::Relaxed));
             let size = second >> 32;
             let behind = event::free_word(event::address_of(first), size);
-            let is_pair =
-                event::is_plain_alloc(first) && words.get(index + 2) == behind && second as u32 == stack;
-            if !is_pair {
+            let is_pair = event::is_plain_alloc(first) & (second as u32 == stack);
+            if !is_pair || third.load(Ordering::Relaxed) != behind {
                 break;
             }
-            if size as i64 > room {
-                if pairs > 0 {
-                    break;
+            if size > room {
+                if pairs == 0 {
+                    // Too rare to be quick about it: the block goes through the nursery after all.
+                    self.note_passing_height(size, index);
+                    return 0;
                 }
-                self.note_passing_height(size, index);
-                // The tally's highest has changed: look again.
-                return index;
+                break;
             }
             pairs += 1;
             bytes += size;
-            self.books.tally.sizes[bucket_of(size)] += 1;
-            index += PAIR_WORDS;
+            sizes[bucket_of_narrow(size as u32)] += 1;
+            words = rest;
         }
         if pairs > 0 {
             self.count_pairs(pairs, bytes);
         }
-        index
+        PAIR_WORDS * pairs
     }
 
     /// Adds blocks that were freed right behind their allocation to the sums.
