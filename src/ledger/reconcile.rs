@@ -39,6 +39,10 @@ impl Ledger {
         if self.live.waiting() > 0 {
             self.settle_mix_ups(own, began_ns);
         }
+        if self.is_sampling_used() && self.live.waiting() > 0 {
+            // Their blocks were left out by choice.
+            self.live.drop_waiting(&self.pages, began_ns);
+        }
     }
 
     /// Pairs what has been left over since before `began_ns`.
