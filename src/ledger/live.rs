@@ -11,9 +11,12 @@
 //! Invariant **L1**: the run of a shard holds `capacity` keys and as many rests; at least one key is 0, so that every
 //! probe ends; all of it is touched under the latch only.
 //!
-//! [`LiveTable::free`] decides by time which block a free means, and counts when the clocks leave it open.
+//! [`LiveTable::free`] decides by time which block a free means, and counts when the clocks leave it open. The size
+//! bits of the free must fit: with others it is far more likely that its block, or the end of the one that is there,
+//! has not been booked yet. So it waits; one that still waits after a flush did give another size
+//! ([`LiveTable::take_mix_ups`]).
 
-use super::entry::{Entry, Meta};
+use super::entry::{Entry, Meta, ROW_OF_OTHERS};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -102,12 +105,12 @@ impl LiveTable {
         let empty = table.each_at(block.address, |place, entry| {
             if !entry.meta.is_waiting() {
                 others += 1;
-            } else if may_follow(&entry, &block) && waiting.is_none_or(|(_, best)| entry.at_ns < best.at_ns) {
+            } else if can_be_end(&entry, &block) && waiting.is_none_or(|(_, best)| entry.at_ns < best.at_ns) {
                 waiting = Some((place, entry));
             }
         });
         if let Some((place, free)) = waiting {
-            self.judge(&block, &free, others > 0 && free.at_ns < block.at_ns);
+            self.count_doubt(others > 0 && free.at_ns < block.at_ns);
             table.remove(place);
             add(&shard.waiting, -1);
             add(&shard.len, -1);
@@ -128,7 +131,7 @@ impl LiveTable {
         let (mut candidates, mut blocks) = (0, 0);
         table.each_at(free.address, |place, entry| {
             blocks += i32::from(!entry.meta.is_waiting());
-            if entry.meta.is_waiting() || !may_follow(&free, &entry) {
+            if entry.meta.is_waiting() || !can_be_end(&free, &entry) {
                 return;
             }
             candidates += 1;
@@ -139,8 +142,7 @@ impl LiveTable {
         let Some((place, block)) = chosen else {
             return self.park(pages, shard, free);
         };
-        let in_doubt = candidates > 1 && free.at_ns.abs_diff(block.at_ns) <= doubt(&free, &block);
-        self.judge(&block, &free, in_doubt);
+        self.count_doubt(candidates > 1 && free.at_ns.abs_diff(block.at_ns) <= doubt(&free, &block));
         table.remove(place);
         add(&shard.len, -1);
         // Whichever block it was, and whether or not the others came too late to be meant.
@@ -237,14 +239,15 @@ impl LiveTable {
                 place += 1;
                 continue;
             }
-            let mut left_over: Option<(usize, Entry)> = None;
-            table.each_at(free.address, |at, entry| {
-                if !entry.meta.is_waiting() && left_over.is_none_or(|(_, oldest)| entry.at_ns < oldest.at_ns)
-                {
-                    left_over = Some((at, entry));
+            // The oldest one that fits, or the oldest of all.
+            let mut left_over: Option<Entry> = None;
+            let rank = |block: &Entry| (!sizes_agree(block, &free), block.at_ns);
+            table.each_at(free.address, |_, entry| {
+                if !entry.meta.is_waiting() && left_over.is_none_or(|best| rank(&entry) < rank(&best)) {
+                    left_over = Some(entry);
                 }
             });
-            let Some((_, block)) = left_over else {
+            let Some(block) = left_over else {
                 place += 1;
                 continue;
             };
@@ -256,7 +259,11 @@ impl LiveTable {
                 let others = table.count_blocks(free.address);
                 add(&shard.overlaps, -i32::from(others > 0));
             }
-            self.oddities.ambiguous.fetch_add(1, Ordering::Relaxed);
+            let oddity = match sizes_agree(&block, &free) {
+                true => &self.oddities.ambiguous,
+                false => &self.oddities.layout_mismatches,
+            };
+            oddity.fetch_add(1, Ordering::Relaxed);
             found[count] = Some((block, free));
             count += 1;
             // What follows was moved back: the same place is looked at again, and one before it may have changed.
@@ -280,33 +287,32 @@ impl LiveTable {
         &self.shards[(spread(address >> SHARD_SHIFT) >> (u64::BITS - SHARDS.trailing_zeros())) as usize]
     }
 
-    fn judge(&self, block: &Entry, free: &Entry, in_doubt: bool) {
-        // relaxed: counts for people.
+    fn count_doubt(&self, in_doubt: bool) {
         if in_doubt {
+            // relaxed: a count for people.
             self.oddities.ambiguous.fetch_add(1, Ordering::Relaxed);
         }
-        if !sizes_agree(block, free) {
-            self.oddities.layout_mismatches.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 
-/// Whether a free can be the end of a block, by what the clock can tell.
-fn may_follow(free: &Entry, block: &Entry) -> bool {
-    free.at_ns + doubt(free, block) >= block.at_ns
+/// Whether a free can be the end of a block, by its size bits and by what the clock can tell.
+fn can_be_end(free: &Entry, block: &Entry) -> bool {
+    sizes_agree(block, free) && free.at_ns + doubt(free, block) >= block.at_ns
 }
 
-fn doubt(a: &Entry, b: &Entry) -> u64 {
-    a.meta.doubt_ns() + b.meta.doubt_ns()
+/// How far the clock leaves the order of the two open, in nanoseconds. What one thread did is in order, whatever
+/// the dates are off by; but a block that was reallocated has the date of its birth, maybe by another thread.
+fn doubt(free: &Entry, block: &Entry) -> u64 {
+    let thread = block.meta.thread();
+    if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {
+        return 0;
+    }
+    free.meta.doubt_ns() + block.meta.doubt_ns()
 }
 
-/// Whether `a` is a better match for the free than `b`: the size bits first, then the younger of those that were
-/// there before the free, then the older of those that seem to come after it.
+/// Whether `a` is a better match for the free than `b`: the younger of those that were there before the free, then
+/// the older of those that seem to come after it.
 fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
-    let (a_fits, b_fits) = (sizes_agree(a, free), sizes_agree(b, free));
-    if a_fits != b_fits {
-        return a_fits;
-    }
     match (a.at_ns <= free.at_ns, b.at_ns <= free.at_ns) {
         (true, true) => a.at_ns > b.at_ns,
         (false, false) => a.at_ns < b.at_ns,
@@ -566,25 +572,63 @@ mod tests {
     }
 
     #[test]
-    fn a_doubtful_choice_is_counted_and_the_size_bits_decide() {
-        let room = Room::new(1 << 24);
-        let doubtful =
-            |size, at_ns| Entry { meta: Meta::of_block(0, 1, 4, false, 1000), ..block(64, size, at_ns) };
-        room.table.place(room.pages(), doubtful(8, 100));
-        room.table.place(room.pages(), doubtful(16, 110));
-        assert!(
-            matches!(room.table.free(room.pages(), free(64, 8, 115)), Freed::Block(block) if block.size == 8)
-        );
-        assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 1);
-        assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 0);
+    fn size_bits_decide_and_a_choice_that_they_leave_open_is_counted() {
+        for (other_size, doubts) in [(16, 0), (8, 1)] {
+            let room = Room::new(1 << 24);
+            let doubtful =
+                |size, at_ns| Entry { meta: Meta::of_block(0, 1, 4, false, 1000), ..block(64, size, at_ns) };
+            room.table.place(room.pages(), doubtful(8, 100));
+            room.table.place(room.pages(), doubtful(other_size, 110));
+            let freed = room.table.free(room.pages(), free(64, 8, 115));
+            assert!(matches!(freed, Freed::Block(block) if block.size == 8), "{freed:?}");
+            assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), doubts);
+            assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 0);
+        }
     }
 
     #[test]
-    fn a_free_with_another_layout_is_counted() {
+    fn a_free_with_another_layout_is_counted_once_nothing_else_can_explain_it() {
         let room = Room::new(1 << 24);
         room.table.place(room.pages(), block(64, 8, 1));
-        room.table.free(room.pages(), free(64, 9, 2));
+        assert_eq!(room.table.free(room.pages(), free(64, 9, 2)), Freed::Waits);
+        let mut found = [None; 4];
+        for shard in 0..SHARDS {
+            room.table.take_mix_ups(room.pages(), shard, 10, &mut found);
+        }
+        assert!(matches!(found[0], Some((block, free)) if block.size == 8 && free.size == 9));
         assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 1);
+        assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 0);
+        assert_eq!(room.table.waiting(), 0);
+    }
+
+    #[test]
+    fn a_free_of_another_size_waits_for_the_block_that_is_not_booked_yet() {
+        let room = Room::new(1 << 24);
+        // One thread: a block of 6 bytes, freed at 20, then one of 24 bytes at 30, which another thread frees at 40.
+        room.table.place(room.pages(), block(64, 6, 10));
+        assert_eq!(room.table.free(room.pages(), free(64, 24, 40)), Freed::Waits);
+        let first = room.table.free(room.pages(), free(64, 6, 20));
+        assert!(matches!(first, Freed::Block(block) if block.size == 6), "{first:?}");
+        let second = room.table.place(room.pages(), block(64, 24, 30));
+        assert!(matches!(second, Placed::FreedBy(free) if free.at_ns == 40), "{second:?}");
+        assert_eq!((room.table.waiting(), room.table.overlaps()), (0, 0));
+    }
+
+    #[test]
+    fn within_one_thread_no_doubt_of_the_clock_turns_a_free_around() {
+        let room = Room::new(1 << 24);
+        let with_doubt = |entry: Entry, thread, waiting| {
+            let meta = match waiting {
+                true => Meta::of_waiting_free(thread, 1000),
+                false => Meta::of_block(0, thread, 4, false, 1000),
+            };
+            Entry { meta, ..entry }
+        };
+        // Thread 2 frees what thread 1 made, then gets the address itself. Thread 1's block is booked last.
+        room.table.place(room.pages(), with_doubt(block(64, 8, 30), 2, false));
+        assert_eq!(room.table.free(room.pages(), with_doubt(free(64, 8, 20), 2, true)), Freed::Waits);
+        let placed = room.table.place(room.pages(), with_doubt(block(64, 8, 10), 1, false));
+        assert!(matches!(placed, Placed::FreedBy(free) if free.at_ns == 20), "{placed:?}");
     }
 
     #[test]
