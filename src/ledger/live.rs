@@ -173,15 +173,17 @@ impl LiveTable {
     pub(crate) fn prefetch(&self, pages: &Pages, address: u64) {
         #[cfg(target_arch = "x86_64")]
         {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let shard = self.shard(address);
             // relaxed: a hint; a stale table costs a useless fetch.
             let (page, capacity) =
                 (shard.page.load(Ordering::Relaxed), shard.capacity.load(Ordering::Relaxed));
             if capacity > 0 {
-                let keys = pages.at(page).cast::<u64>().wrapping_add(home_of(address, capacity as usize));
+                let (table, home) = (Table::at(pages, page, capacity), home_of(address, capacity as usize));
                 // SAFETY: a prefetch may be given any address.
                 unsafe {
-                    core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(keys.cast())
+                    _mm_prefetch::<_MM_HINT_T0>(table.keys.wrapping_add(home).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(table.rest.wrapping_add(home).cast());
                 };
             }
         }
