@@ -1,15 +1,10 @@
 //! The shared side of the ledger: blocks that outlived their thread's nursery, and frees that wait for their block.
 //!
-//! 64 shards by address, each an open-addressed table of 32-byte entries behind its own latch. Keys lie apart from
-//! the rest of the entries, so that a probe reads eight keys a cache line. A key's home is the high part of
-//! `hash × capacity`, which lets a table have any capacity: it grows by a quarter, and the load stays between 65 and
-//! 81 %, 39 to 49 bytes a block with the entry itself.
+//! 64 shards by address, each an open-addressed table of 32-byte entries behind its own latch (see `table`). It grows
+//! by a quarter, and the load stays between 65 and 81 %: 39 to 49 bytes a block with the entry itself.
 //!
 //! An address can be in the table more than once for a while, because threads book at different times: the block
 //! that a thread has just allocated there, next to an older one whose free is still in another thread's ring.
-//!
-//! Invariant **L1**: the run of a shard holds `capacity` keys and as many rests; at least one key is 0, so that every
-//! probe ends; all of it is touched under the latch only.
 //!
 //! [`LiveTable::free`] decides by time which block a free means, and counts when the clocks leave it open. The size
 //! bits of the free must fit: with others it is far more likely that its block, or the end of the one that is there,
@@ -17,6 +12,7 @@
 //! ([`LiveTable::take_mix_ups`]).
 
 use super::entry::{Entry, Meta, ROW_OF_OTHERS};
+use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -27,7 +23,6 @@ pub(crate) const SHARDS: usize = 64;
 const SHARD_SHIFT: u32 = 16;
 /// Entries of a shard's first table: one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
-const ENTRY_BYTES: usize = size_of::<Entry>();
 /// Frees that may wait in one shard; more are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
 
@@ -82,13 +77,6 @@ struct Shard {
     waiting: AtomicU32,
     /// Blocks beyond the first at their address.
     overlaps: AtomicU32,
-}
-
-/// The tables of a shard, as its latch lets them be seen.
-struct Table {
-    keys: *mut u64,
-    rest: *mut [u64; 3],
-    capacity: usize,
 }
 
 impl LiveTable {
@@ -361,110 +349,6 @@ impl Shard {
         // relaxed: the latch orders it.
         Table::at(pages, self.page.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed))
     }
-}
-
-impl Table {
-    fn at(pages: &Pages, page: u32, capacity: u32) -> Table {
-        let keys = pages.at(page).cast::<u64>();
-        Table { keys, rest: keys.wrapping_add(capacity as usize).cast(), capacity: capacity as usize }
-    }
-
-    fn key(&self, place: usize) -> u64 {
-        debug_assert!(place < self.capacity);
-        // SAFETY: L1, the place lies in the table's run, which the latch gives to us.
-        unsafe { self.keys.add(place).read() }
-    }
-
-    fn read(&self, place: usize) -> Entry {
-        // SAFETY: L1.
-        let [size, at_ns, meta] = unsafe { self.rest.add(place).read() };
-        Entry { address: self.key(place), size, at_ns, meta: Meta(meta) }
-    }
-
-    fn write(&self, place: usize, entry: Entry) {
-        debug_assert!(place < self.capacity);
-        // SAFETY: L1.
-        unsafe {
-            self.keys.add(place).write(entry.address);
-            self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);
-        }
-    }
-
-    /// Calls `visit` with every entry of this address and returns the empty place that ends the probe.
-    fn each_at(&self, address: u64, mut visit: impl FnMut(usize, Entry)) -> usize {
-        if self.capacity == 0 {
-            return 0;
-        }
-        let mut place = home_of(address, self.capacity);
-        loop {
-            match self.key(place) {
-                0 => return place,
-                key if key == address => visit(place, self.read(place)),
-                _ => {}
-            }
-            place = self.next(place);
-        }
-    }
-
-    /// Removes an entry wherever it lies now.
-    fn remove_entry(&self, entry: &Entry) {
-        let mut found = None;
-        self.each_at(entry.address, |place, other| {
-            if other == *entry {
-                found = Some(place);
-            }
-        });
-        if let Some(place) = found {
-            self.remove(place);
-        }
-    }
-
-    fn count_blocks(&self, address: u64) -> u32 {
-        let mut count = 0;
-        self.each_at(address, |_, entry| count += u32::from(!entry.meta.is_waiting()));
-        count
-    }
-
-    /// Empties a place and moves back what was pushed on by it, so that no probe is interrupted.
-    fn remove(&self, mut hole: usize) {
-        let mut place = hole;
-        loop {
-            place = self.next(place);
-            let key = self.key(place);
-            if key == 0 {
-                break;
-            }
-            let home = home_of(key, self.capacity);
-            if self.distance(home, place) >= self.distance(hole, place) {
-                self.write(hole, self.read(place));
-                hole = place;
-            }
-        }
-        self.write(hole, Entry::default());
-    }
-
-    fn next(&self, place: usize) -> usize {
-        if place + 1 == self.capacity { 0 } else { place + 1 }
-    }
-
-    fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.capacity - from }
-    }
-}
-
-fn pages_of(capacity: u32) -> u32 {
-    (capacity as usize * ENTRY_BYTES).div_ceil(PAGE_BYTES) as u32
-}
-
-/// Multiplication by the golden ratio: neighbouring numbers land far apart (Knuth, TAOCP volume 3, section 6.4).
-#[inline(always)]
-fn spread(number: u64) -> u64 {
-    number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-#[inline(always)]
-fn home_of(address: u64, capacity: usize) -> usize {
-    ((u128::from(spread(address)) * capacity as u128) >> 64) as usize
 }
 
 /// Adds to a counter that the latch protects.

@@ -39,6 +39,7 @@ mod reconcile;
 pub(crate) mod rows;
 mod settle;
 pub(crate) mod sites;
+mod table;
 pub(crate) mod ticks;
 pub(crate) mod timeline;
 
