@@ -42,6 +42,7 @@ pub(crate) mod rows;
 pub(crate) mod sampled;
 mod settle;
 pub(crate) mod sites;
+mod table;
 pub(crate) mod ticks;
 pub(crate) mod timeline;
 
