@@ -125,4 +125,9 @@ impl Oldest {
     pub(crate) fn pass_weakly(&self, oldest: u64) {
         self.0.store(oldest, Ordering::Relaxed);
     }
+
+    /// A twin of [`Oldest::still_whole`] without its fence.
+    pub(crate) fn still_whole_weakly(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }

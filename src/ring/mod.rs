@@ -52,4 +52,5 @@ pub(crate) mod lane;
 pub(crate) mod registry;
 
 #[cfg(all(test, loom))]
+#[allow(unsafe_code, reason = "the words of some models are cells that loom watches")]
 mod loom_tests;
