@@ -80,6 +80,14 @@ impl Oldest {
         fence(Ordering::Release);
     }
 
+    /// For a thread, before it writes into a segment that another lane may have passed and given away: who sees its
+    /// words sees that the other lane had passed them.
+    #[inline]
+    pub(crate) fn enter_after_others() {
+        // Release: pairs with the fence in `still_whole`. `pass` came before, by way of whoever handed the segment on.
+        fence(Ordering::Release);
+    }
+
     /// For a reader of the history, after it has read: words below what this returns may have been overwritten
     /// while it read, and are to be forgotten.
     #[inline]

@@ -3,7 +3,7 @@
 //! The reader holds the lane's latch, so the tail stands still; all words below it are folded, and the thread may
 //! reuse their segments whenever it wants.
 
-use super::{explore, run_all};
+use super::{explore, explore_three, run_all};
 use crate::ring::cursor::{Head, Oldest};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +75,40 @@ fn a_segment_that_is_passed_weakly_is_found_out() {
 #[should_panic(expected = "a word that was written over is believed")]
 fn a_copy_that_is_checked_weakly_is_found_out() {
     explore(0, model(1, Oldest::pass, Oldest::still_whole_weakly));
+}
+
+/// A segment that a lane gives away, by the pool of spares or by the region, is written by another lane's thread. The
+/// reader of the first lane may still be copying it.
+fn given_away(enter: fn()) -> impl Fn() {
+    move || {
+        let (lane, pool) = (Lane::new(), Arc::new(AtomicU64::new(0)));
+        let (giver, reader) = (Arc::clone(&lane), Arc::clone(&lane));
+        let taker = Arc::clone(&pool);
+        run_all([
+            Box::new(move || {
+                giver.oldest.pass(SEGMENT);
+                pool.store(1, Ordering::Release);
+            }),
+            Box::new(move || {
+                if taker.load(Ordering::Acquire) == 1 {
+                    enter();
+                    lane.word(0).store(99, Ordering::Relaxed);
+                }
+            }),
+            Box::new(move || reader.copy(Oldest::still_whole)),
+        ]);
+    }
+}
+
+#[test]
+fn nothing_that_another_lane_wrote_over_is_believed() {
+    explore_three(4_700, given_away(Oldest::enter_after_others));
+}
+
+#[test]
+#[should_panic(expected = "a word that was written over is believed")]
+fn a_segment_that_is_entered_weakly_is_found_out() {
+    explore_three(0, given_away(|| ()));
 }
 
 #[test]
