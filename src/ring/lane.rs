@@ -210,6 +210,7 @@ impl Lane {
 
     /// Makes `page` the segment with this number, and the current one.
     pub(crate) fn enter_segment(&self, pages: &Pages, number: u64, page: u32) {
+        Oldest::enter_after_others();
         // relaxed, both: the slot is published with the head, the base is the thread's own.
         self.segments[(number % SEGMENT_SLOTS) as usize].store(page, Ordering::Relaxed);
         let start = pages.at(page).expose_provenance() as u64;
