@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use super::case::{Case, Ended};
 use super::laws::complete;
@@ -24,7 +25,15 @@ pub const CASES: &[Case] = &[
     Case::new("more_threads_than_rows_share_the_last_row", too_many_threads, the_last_row_stands_for_many),
 ];
 
+/// Threads that have started so far.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
+
 extern "C" fn live_briefly(_number: *mut c_void) -> *mut c_void {
+    let wave = STARTED.fetch_add(1, SeqCst) / AT_ONCE;
+    // All of a wave live at the same time, in each wave: what they need at most is there from the first one on.
+    while STARTED.load(SeqCst) < (wave + 1) * AT_ONCE {
+        std::thread::yield_now();
+    }
     let mut held = [null_mut(); PAIRS as usize];
     for place in &mut held {
         *place = block(100);

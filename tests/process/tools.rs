@@ -103,18 +103,19 @@ pub fn lost_only(quality: &QualityIndicator, reason: LossReason) -> u64 {
     quality.lost.get(reason)
 }
 
-/// Resident memory of this process, in bytes; read without allocating.
+/// Resident memory of this process, in bytes; read without allocating. From the page tables themselves: the counters in
+/// `statm` are kept per processor and may be a megabyte behind.
 pub fn resident_bytes() -> u64 {
-    let mut text = [0u8; 256];
+    let mut text = [0u8; 1024];
     // SAFETY: the path is terminated, the buffer is valid for its length, the descriptor is ours to close.
     let length = unsafe {
-        let file = libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY);
+        let file = libc::open(c"/proc/self/smaps_rollup".as_ptr(), libc::O_RDONLY);
         let length = libc::read(file, text.as_mut_ptr().cast(), text.len());
         libc::close(file);
-        usize::try_from(length).expect("statm can be read")
+        usize::try_from(length).expect("smaps_rollup can be read")
     };
-    let pages = text[..length].split(|byte| *byte == b' ').nth(1).expect("a second field");
-    let pages = pages.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    // SAFETY: no memory is involved.
-    pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64
+    let mut lines = text[..length].split(|byte| *byte == b'\n');
+    let line = lines.find_map(|line| line.strip_prefix(b"Rss:")).expect("a line with the resident memory");
+    let digits = line.iter().filter(|byte| byte.is_ascii_digit());
+    digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')) * 1024
 }
