@@ -8,10 +8,11 @@ mod heap;
 mod inner;
 mod laws;
 mod lossless;
+mod order;
 mod runner;
 mod tools;
 
-const CASES: &[&[case::Case]] = &[laws::CASES, lossless::CASES, churn::CASES];
+const CASES: &[&[case::Case]] = &[laws::CASES, lossless::CASES, churn::CASES, order::CASES];
 
 pub fn main() -> ExitCode {
     match case::asked_for(CASES) {
