@@ -87,6 +87,8 @@ pub(crate) struct Books {
     pub(crate) allocs: u32,
     /// Where the mark of the window lies that the tail is in.
     pub(crate) mark_index: u64,
+    /// The head as an ordered fold observed it.
+    pub(crate) order_head: u64,
     /// Up to when the words below the tail are dated.
     pub(crate) span_ns: u64,
     pub(crate) inherited: Inherited,

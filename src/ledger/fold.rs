@@ -20,7 +20,7 @@ use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
 use super::nursery::{Places, size_of_young};
 use super::peak::Height;
-use crate::profile::{TEMPORARY_ALLOCS, bucket_of};
+use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
     self, CHECK_MASK, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
     TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
@@ -33,6 +33,9 @@ use crate::sys::sync::{AtomicU64, Ordering};
 const STEP_BITS: u32 = 16;
 /// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
+
+/// Words of an allocation and the free right behind it.
+const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
 
 /// Sums of one batch, so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,6 +65,8 @@ pub(crate) struct Fold<'a> {
     pub(super) books: &'a mut Books,
     pub(super) places: Places,
     pub(super) now_ns: u64,
+    /// In an ordered fold: how many lanes' latches are held. Otherwise 0.
+    pub(super) lanes_held: u32,
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
@@ -92,6 +97,28 @@ pub(super) struct Batch {
     pub(super) interval_end_ns: u64,
     pub(super) interval_peak: i64,
     pub(super) dates: Dates,
+}
+
+/// The stamp of the event that lies at `tail` or behind a mark there, and whether it takes memory.
+pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) -> (u64, bool) {
+    let word = |index: u64| {
+        // SAFETY: I3, the segment of an unfolded word has not been given back.
+        let words = Words { start: unsafe { lane.segment(&ledger.pages, index / SEGMENT_WORDS) } };
+        words.get(index)
+    };
+    let mut index = tail;
+    if Tag::raw(word(index)) == TAG_SKIP {
+        index = (index | (SEGMENT_WORDS - 1)) + 1;
+        if index >= lane.head().observe() {
+            return (not_before_ns, false);
+        }
+    }
+    let mut at_ns = not_before_ns;
+    if Tag::raw(word(index)) == TAG_MARK {
+        at_ns = event::mark_time(word(index), not_before_ns).max(not_before_ns);
+        index += 1;
+    }
+    (at_ns, matches!(Tag::raw(word(index)), TAG_ALLOC | TAG_MOVED))
 }
 
 /// How words of the present window are dated.
@@ -127,6 +154,17 @@ impl Words {
         // relaxed: ordered by the head's acquire; history readers may look at the same time.
         word.load(Ordering::Relaxed)
     }
+
+    /// The words from `index` to `end`, which lie in this segment.
+    #[inline(always)]
+    fn slice<'a>(&self, index: u64, end: u64) -> &'a [AtomicU64] {
+        debug_assert!(index % SEGMENT_WORDS + (end - index) <= SEGMENT_WORDS);
+        // SAFETY: F1, as in `get`; the segment outlives the fold.
+        unsafe {
+            let start = self.start.add((index % SEGMENT_WORDS) as usize);
+            std::slice::from_raw_parts(start, (end - index) as usize)
+        }
+    }
 }
 
 impl<'a> Fold<'a> {
@@ -141,12 +179,39 @@ impl<'a> Fold<'a> {
             account: account_of(lane),
             places,
             now_ns: ledger.clock.now_ns(),
+            lanes_held: 0,
             batch: Batch::default(),
             to_beat: 0,
             books,
         };
         fold.start_over();
         fold
+    }
+
+    /// Begins a fold of one lane among `lanes` whose latches are all held.
+    pub(crate) fn begin_in_order(
+        ledger: &'a Ledger,
+        lane: &'a Lane,
+        taken: &'a Taken<'a>,
+        lanes: u32,
+    ) -> Fold<'a> {
+        Fold { lanes_held: lanes, ..Fold::begin(ledger, lane, taken) }
+    }
+
+    /// Books events up to a time, and at most those that the ordered fold has observed.
+    pub(crate) fn run_until(&mut self, until_ns: u64) {
+        let head = self.books.order_head;
+        let mut tail = self.lane.folder.tail.own();
+        while tail < head && peek(self.ledger, self.lane, tail, self.books.span_ns).0 <= until_ns {
+            while tail < head && matches!(Tag::raw(self.words(tail).get(tail)), TAG_SKIP | TAG_MARK) {
+                tail = self.step(tail, head);
+            }
+            if tail < head {
+                tail = self.step(tail, head);
+            }
+        }
+        self.finish();
+        self.lane.folder.tail.release(tail);
     }
 
     /// Makes ready for a new batch.
@@ -238,16 +303,12 @@ impl<'a> Fold<'a> {
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => {
-                    let second = words.get(index + 1);
-                    let (address, size) = (event::address_of(word), second >> 32);
-                    let behind = event::free_word(address, size);
-                    if index + 2 < end && words.get(index + 2) == behind && self.is_plain(word, second as u32)
-                    {
-                        self.book_pair(size, index);
-                        index += 3;
-                    } else {
-                        self.book_alloc(word, size, second as u32, index);
-                        index += 2;
+                    let paired = self.book_pairs(words.slice(index, end), index);
+                    index += paired;
+                    if paired == 0 {
+                        let second = words.get(index + 1);
+                        self.book_alloc(word, second >> 32, second as u32, index);
+                        index += event::ALLOC_WORDS;
                     }
                 }
                 TAG_FREE => {
@@ -262,35 +323,67 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Whether an allocation belongs to the site at hand and to the program.
+    /// Books blocks that were freed right after they were allocated, as many as follow each other at the start of
+    /// `words`, without asking the nursery. Returns how many words they took.
     #[inline(always)]
-    fn is_plain(&self, word: u64, stack: u32) -> bool {
-        stack == self.books.tally.stack && !event::traits_of(word).is_own()
+    fn book_pairs(&mut self, mut words: &[AtomicU64], index: u64) -> u64 {
+        let stack = self.books.tally.stack;
+        let room = self.batch.highest.wrapping_sub(self.batch.sums.live_bytes()).max(0) as u64;
+        let (mut pairs, mut bytes) = (0u64, 0u64);
+        let sizes = &mut self.books.tally.sizes;
+        while let [first, second, third, rest @ ..] = words {
+            // relaxed: see `Words::get`.
+            let (first, second) = (first.load(Ordering::Relaxed), second.load(Ordering::Relaxed));
+            let size = second >> 32;
+            let behind = event::free_word(event::address_of(first), size);
+            let is_pair = event::is_plain_alloc(first) & (second as u32 == stack);
+            if !is_pair || third.load(Ordering::Relaxed) != behind {
+                break;
+            }
+            if size > room {
+                if pairs == 0 {
+                    // Too rare to be quick about it: the block goes through the nursery after all.
+                    self.note_passing_height(size, index);
+                    return 0;
+                }
+                break;
+            }
+            pairs += 1;
+            bytes += size;
+            sizes[bucket_of_narrow(size as u32)] += 1;
+            words = rest;
+        }
+        if pairs > 0 {
+            self.count_pairs(pairs, bytes);
+        }
+        PAIR_WORDS * pairs
     }
 
-    /// Books a block that was freed right after it was allocated.
+    /// Adds blocks that were freed right behind their allocation to the sums.
     #[inline(always)]
-    fn book_pair(&mut self, size: u64, index: u64) {
-        let live = self.batch.sums.live_bytes() + size as i64;
-        if live > self.batch.highest {
-            self.batch.sums.total_blocks += 1;
-            self.batch.sums.total_bytes += size;
-            self.note_height(live, index);
-            self.batch.sums.total_blocks -= 1;
-            self.batch.sums.total_bytes -= size;
-        }
-        self.batch.sums.total_blocks += 1;
-        self.batch.sums.total_bytes += size;
-        self.batch.sums.freed_blocks += 1;
-        self.batch.sums.freed_bytes += size;
-        self.batch.recorded += 2;
-        self.books.allocs = self.books.allocs.wrapping_add(1);
+    fn count_pairs(&mut self, pairs: u64, bytes: u64) {
+        let sums = &mut self.batch.sums;
+        sums.total_blocks += pairs;
+        sums.total_bytes += bytes;
+        sums.freed_blocks += pairs;
+        sums.freed_bytes += bytes;
+        self.batch.recorded += 2 * pairs;
+        self.books.allocs = self.books.allocs.wrapping_add(pairs as u32);
         let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
         let tally = &mut self.books.tally;
-        tally.sums.temporary_blocks += 1;
-        tally.sums.temporary_bytes += size;
-        tally.sizes[bucket_of(size)] += 1;
-        tally.lifetimes[bucket_of(lifetime_ns)] += 1;
+        tally.sums.temporary_blocks += pairs;
+        tally.sums.temporary_bytes += bytes;
+        tally.lifetimes[bucket_of(lifetime_ns)] += pairs as u32;
+    }
+
+    /// Remembers the height that a block reached that was freed right behind its allocation.
+    #[cold]
+    fn note_passing_height(&mut self, size: u64, index: u64) {
+        self.batch.sums.total_blocks += 1;
+        self.batch.sums.total_bytes += size;
+        self.note_height(self.batch.sums.live_bytes(), index);
+        self.batch.sums.total_blocks -= 1;
+        self.batch.sums.total_bytes -= size;
     }
 
     /// Books an allocation and puts the block into the nursery.
@@ -314,8 +407,7 @@ impl<'a> Fold<'a> {
     /// Puts a block into the nursery; what it pushes out goes on to the shared table.
     #[inline(always)]
     pub(super) fn bring_up(&mut self, block: Entry) {
-        let before = self.places.swap(block);
-        if before.address != 0 {
+        if let Some(before) = self.places.swap(block) {
             self.books.nursery.pushed_out += 1;
             self.send_survivor(before);
         }

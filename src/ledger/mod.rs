@@ -33,6 +33,7 @@ pub(crate) mod fold;
 pub(crate) mod history;
 pub(crate) mod live;
 mod nursery;
+pub(crate) mod order;
 pub(crate) mod peak;
 mod reconcile;
 pub(crate) mod rows;
@@ -43,10 +44,11 @@ pub(crate) mod timeline;
 
 use std::ptr::NonNull;
 
+use crate::profile::ClockMode;
 use crate::ring::lane::Lane;
 use crate::ring::registry::{Claimed, Registry};
 use crate::sys::clock::Clock;
-use crate::sys::latch::wait;
+use crate::sys::latch::{Latch, wait};
 use crate::sys::pages::Pages;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -60,6 +62,10 @@ pub(crate) struct Ledger {
     pub(crate) pages: Pages,
     pub(crate) clock: Clock,
     pub(crate) facts: Facts,
+    /// Held by an ordered fold.
+    order: Latch,
+    /// Whether every event carries its own stamp, so that lanes are folded in order.
+    ordered: AtomicU32,
     /// Snapshots that hold the books; while there are any, no lane is given out.
     frozen: AtomicU32,
     pub(crate) booked: peak::Booked,
@@ -85,7 +91,7 @@ pub(crate) struct Facts {
 impl Ledger {
     /// Opens a ledger in a fresh region of at most `limit_bytes`. It is never closed: whoever has seen it may look
     /// at it for the rest of the process.
-    pub(crate) fn open(limit_bytes: u64, want_monotonic: bool) -> Option<&'static Ledger> {
+    pub(crate) fn open(limit_bytes: u64, clock: ClockMode) -> Option<&'static Ledger> {
         let region: NonNull<Pages> = Pages::reserve(limit_bytes, size_of::<Ledger>())?;
         // SAFETY: P1, the head was reserved with the size of a ledger, is zeroed, and is never released once this
         // function has returned it.
@@ -94,8 +100,9 @@ impl Ledger {
             Pages::release(region);
             return None;
         }
-        ledger.clock.start(want_monotonic);
-        // relaxed: published with the ledger.
+        ledger.clock.start(clock == ClockMode::Monotonic);
+        // relaxed, all of these: published with the ledger.
+        ledger.ordered.store(u32::from(clock == ClockMode::PerEvent), Ordering::Relaxed);
         ledger.facts.started_unix_ns.store(crate::sys::platform::unix_time_ns(), Ordering::Relaxed);
         ledger.facts.process_id.store(crate::sys::platform::process_id(), Ordering::Relaxed);
         Some(ledger)
@@ -149,14 +156,25 @@ impl Ledger {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
     }
 
+    pub(crate) fn is_ordered(&self) -> bool {
+        // relaxed: written before the ledger was published.
+        self.ordered.load(Ordering::Relaxed) != 0
+    }
+
     /// Books all that the lane's thread has recorded, waiting for whoever is just doing so.
     pub(crate) fn fold(&self, lane: &Lane) {
+        if self.is_ordered() {
+            return self.fold_in_order();
+        }
         let taken = lane.folder.latch.take();
         fold::Fold::begin(self, lane, &taken).run();
     }
 
     /// As [`Ledger::fold`], unless someone else is at it; says whether it was done.
     pub(crate) fn try_fold(&self, lane: &Lane) -> bool {
+        if self.is_ordered() {
+            return self.try_fold_in_order();
+        }
         let Some(taken) = lane.folder.latch.try_take() else {
             return false;
         };

@@ -21,6 +21,9 @@ impl Ledger {
     /// meanwhile.
     pub(crate) fn flush(&self, own: &Lane) {
         let began_ns = self.clock.now_after_loads_ns();
+        if self.is_ordered() {
+            return self.fold_in_order();
+        }
         for lane in self.lanes() {
             self.fold(lane);
         }

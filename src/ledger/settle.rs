@@ -122,6 +122,9 @@ impl Fold<'_> {
     /// Takes a block out of the shared table, after everything that was sent there before.
     fn take_from_shared(&mut self, free: Entry) -> Option<Entry> {
         self.deliver();
+        if let Some(block) = self.take_from_other_lane(free.address) {
+            return Some(block);
+        }
         match self.ledger.live.free(&self.ledger.pages, free) {
             Freed::Block(block) => Some(block),
             Freed::Waits => None,
@@ -130,6 +133,14 @@ impl Fold<'_> {
                 self.batch.recorded = self.batch.recorded.wrapping_sub(1);
                 None
             }
+        }
+    }
+
+    /// In an ordered fold: the block of this address that another lane's nursery has.
+    fn take_from_other_lane(&self, address: u64) -> Option<Entry> {
+        match self.lanes_held {
+            0 => None,
+            lanes => self.ledger.take_from_nurseries(self.lane, lanes, address),
         }
     }
 
@@ -162,6 +173,10 @@ impl Fold<'_> {
             }
             let entry = self.books.outbox[place];
             if entry.meta.is_waiting() {
+                if let Some(block) = self.take_from_other_lane(entry.address) {
+                    self.count_pairing(&block, &entry);
+                    continue;
+                }
                 match ledger.live.free(pages, entry) {
                     Freed::Block(block) => self.count_pairing(&block, &entry),
                     Freed::Waits => {}

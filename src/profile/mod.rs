@@ -13,6 +13,7 @@ mod quality;
 mod settings;
 
 pub use check::{Law, Violation, check, laws};
+pub(crate) use histogram::bucket_of_narrow;
 pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
 pub use model::{

@@ -181,8 +181,7 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
         return State::Off;
     }
     set_mode(chosen.mode);
-    let monotonic = chosen.clock == crate::profile::ClockMode::Monotonic;
-    let Some(ledger) = Ledger::open(chosen.memory_limit_bytes, monotonic) else {
+    let Some(ledger) = Ledger::open(chosen.memory_limit_bytes, chosen.clock) else {
         platform::write_stderr(b"heapledger: no memory for the ledger, nothing is recorded\n");
         return State::Failed;
     };

@@ -224,6 +224,7 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
         unsafe { lane.own_word(index) }.store(*word, Ordering::Relaxed);
     }
     lane.head().publish(head + record.len);
+    lane.stamping().end();
     Ok(())
 }
 
@@ -248,6 +249,9 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
         next_segment(lane, ledger, head / SEGMENT_WORDS, record.what)?;
     }
     let epoch = EPOCH.now();
+    if ledger.is_ordered() {
+        lane.stamping().begin();
+    }
     let now_ns = match record.what {
         What::Alloc | What::SecondHalf => ledger.clock.now_after_loads_ns(),
         What::Free | What::Remark => ledger.clock.now_ns(),

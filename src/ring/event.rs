@@ -192,6 +192,13 @@ pub(crate) const fn wide_kind(word: u64) -> u64 {
     word & 0xff
 }
 
+/// Whether a word starts an allocation that is the program's own.
+#[inline(always)]
+pub(crate) const fn is_plain_alloc(word: u64) -> bool {
+    const MASK: u64 = (15 << TAG_SHIFT) | (Traits::OWN << ADDRESS_BITS);
+    word & MASK == Tag::Alloc.bits()
+}
+
 /// Words of the record that starts with `word`. A skip counts 1; whoever meets it goes to the next segment.
 #[inline(always)]
 pub(crate) const fn record_words(word: u64) -> u64 {

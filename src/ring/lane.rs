@@ -1,6 +1,6 @@
 //! A lane: one thread's ring, laid out so that the thread and the folder write to different cache lines.
 
-use super::cursor::{Head, Oldest, Tail};
+use super::cursor::{Head, Oldest, Stamping, Tail};
 use crate::profile::LossReason;
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -53,6 +53,7 @@ pub(crate) struct Hot {
 #[derive(Debug)]
 pub(crate) struct Cold {
     pub(crate) oldest: Oldest,
+    pub(crate) stamping: Stamping,
     /// What `limit` is when the gate is open.
     pub(crate) window_end: AtomicU64,
     /// Where the current window's mark lies.
@@ -95,6 +96,10 @@ impl Lane {
     #[inline(always)]
     pub(crate) fn head(&self) -> &Head {
         &self.hot.head
+    }
+
+    pub(crate) fn stamping(&self) -> &Stamping {
+        &self.cold.stamping
     }
 
     /// Closes the gate and says where it stood; 0 when it was closed already.

@@ -70,6 +70,24 @@ impl Latch {
     }
 }
 
+impl Latch {
+    /// Opens the latch for a holder that has forgotten its [`Taken`].
+    pub(crate) fn open(&self) {
+        // Release: pairs with the acquire in `try_take`.
+        self.word.store(OPEN, Ordering::Release);
+    }
+}
+
+impl<'a> Taken<'a> {
+    /// The token of a latch that the caller holds already.
+    ///
+    /// # Safety
+    /// The caller holds the latch and has forgotten its token; of the two, one is forgotten again.
+    pub(crate) unsafe fn assume(latch: &'a Latch) -> Taken<'a> {
+        Taken { latch }
+    }
+}
+
 impl Drop for Taken<'_> {
     #[inline]
     fn drop(&mut self) {
