@@ -52,6 +52,9 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         stats.reallocs += Account::read(&account.reallocs);
         stats.failed += lane.cold.failed.load(Ordering::Relaxed);
     }
+    // Frees whose allocation was lost can outnumber what is known of; live is never negative.
+    stats.freed_blocks = stats.freed_blocks.min(stats.total_blocks);
+    stats.freed_bytes = stats.freed_bytes.min(stats.total_bytes);
     stats.live_blocks = stats.total_blocks.saturating_sub(stats.freed_blocks);
     stats.live_bytes = stats.total_bytes.saturating_sub(stats.freed_bytes);
     (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();

@@ -48,7 +48,8 @@ impl Sampler {
     #[inline]
     pub(crate) fn takes(&mut self, size: u64, rate: u64, seed: u64) -> bool {
         if self.random == 0 {
-            self.random = seed | 1;
+            // Mixed, because seeds that are near each other would give the same numbers, only shifted.
+            self.random = mixed(seed) | 1;
             self.draw(rate);
         }
         if size < self.distance {
@@ -63,16 +64,18 @@ impl Sampler {
     /// Draws the next distance.
     #[cold]
     fn draw(&mut self, rate: u64) {
-        // SplitMix64 (Steele, Lea, Flood, 2014): one addition and a mix; every seed is good.
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15).max(1);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
         // In (0, 1]: the logarithm is finite.
-        let uniform = ((mixed >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        let uniform = ((mixed(self.random) >> 11) + 1) as f64 / (1u64 << 53) as f64;
         self.distance = (-uniform.ln() * mean_bytes(rate) as f64) as u64 + 1;
     }
+}
+
+/// The mix of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+fn mixed(state: u64) -> u64 {
+    let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }
 
 /// Weighted sums of sampled blocks.

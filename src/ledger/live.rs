@@ -264,8 +264,9 @@ impl LiveTable {
         }
     }
 
-    /// Drops frees that have waited since before `before_ns`: their blocks were never recorded, by choice.
-    pub(crate) fn drop_waiting(&self, pages: &Pages, before_ns: u64) {
+    /// Drops frees that have waited since before `before_ns`: their blocks were never recorded, by choice. If asked
+    /// to, only those that say so by carrying their whole size.
+    pub(crate) fn drop_waiting(&self, pages: &Pages, before_ns: u64, only_whole: bool) {
         for shard in &self.shards {
             let _taken = shard.latch.take();
             let table = shard.table(pages);
@@ -274,7 +275,8 @@ impl LiveTable {
             while place < table.capacity && shard.waiting.load(Ordering::Relaxed) > 0 {
                 let free = table.read(place);
                 let is_old = free.at_ns + free.meta.doubt_ns() < before_ns;
-                if free.address == 0 || !free.meta.is_waiting() || !is_old {
+                let is_meant = !only_whole || super::fold::whole_size(&free).is_some();
+                if free.address == 0 || !free.meta.is_waiting() || !is_old || !is_meant {
                     place += 1;
                     continue;
                 }
@@ -339,7 +341,10 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
 }
 
 fn sizes_agree(block: &Entry, free: &Entry) -> bool {
-    (block.size ^ free.size) & crate::ring::event::CHECK_MASK == 0
+    match super::fold::whole_size(free) {
+        Some(size) => block.size == size,
+        None => (block.size ^ free.size) & crate::ring::event::CHECK_MASK == 0,
+    }
 }
 
 impl Shard {

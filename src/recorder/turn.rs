@@ -12,7 +12,8 @@
 //! | --- | --- |
 //! | `PerfectAccuracy` | try again `max_retries` times, take a spare segment, wait for the latch |
 //! | `HighAccuracy` | the same, but an allocation is shed where a free waits |
-//! | `HighThroughput`, `BestEffort` | shed |
+//! | `HighThroughput` | take a spare segment, shed |
+//! | `BestEffort` | shed |
 
 use std::hint::spin_loop;
 use std::sync::atomic::compiler_fence;
@@ -395,11 +396,12 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
             lane.cold.segments_held.store(held - 1, Ordering::Relaxed);
             continue;
         }
-        if !helps || mode == DataQualityMode::HighThroughput {
+        if !helps {
             return Err(LossReason::RingFull);
         }
         let config = &lifecycle::options().concurrency;
-        if tries < config.max_retries {
+        let may_wait = mode != DataQualityMode::HighThroughput;
+        if may_wait && tries < config.max_retries {
             pause(config.base_delay_ns, tries);
             tries += 1;
             ledger.try_fold(lane);
@@ -411,6 +413,9 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         {
             bump(&lane.cold.spares);
             return enter(lane, ledger, number, page, held + 1);
+        }
+        if !may_wait {
+            return Err(LossReason::RingFull);
         }
         if mode == DataQualityMode::HighAccuracy && what == What::Alloc {
             return Err(LossReason::RingFull);
