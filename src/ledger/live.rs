@@ -102,7 +102,7 @@ impl LiveTable {
         let empty = table.each_at(block.address, |place, entry| {
             if !entry.meta.is_waiting() {
                 others += 1;
-            } else if may_follow(&entry, &block) && waiting.is_none_or(|(_, best)| entry.at_ns < best.at_ns) {
+            } else if may_end(&entry, &block) && waiting.is_none_or(|(_, best)| entry.at_ns < best.at_ns) {
                 waiting = Some((place, entry));
             }
         });
@@ -125,13 +125,14 @@ impl LiveTable {
         let _taken = shard.latch.take();
         let table = shard.table(pages);
         let mut chosen: Option<(usize, Entry)> = None;
-        let mut candidates = 0;
+        let (mut candidates, mut blocks) = (0, 0);
         table.each_at(free.address, |place, entry| {
-            if entry.meta.is_waiting() || !may_follow(&free, &entry) {
+            if entry.meta.is_waiting() {
                 return;
             }
-            candidates += 1;
-            if chosen.is_none_or(|(_, best)| better(&free, &entry, &best)) {
+            blocks += 1;
+            candidates += i32::from(may_follow(&free, &entry));
+            if may_end(&free, &entry) && chosen.is_none_or(|(_, best)| better(&free, &entry, &best)) {
                 chosen = Some((place, entry));
             }
         });
@@ -142,9 +143,7 @@ impl LiveTable {
         self.judge(&block, &free, in_doubt);
         table.remove(place);
         add(&shard.len, -1);
-        if shard.overlaps.load(Ordering::Relaxed) > 0 && candidates > 1 {
-            add(&shard.overlaps, -1);
-        }
+        add(&shard.overlaps, -i32::from(blocks > 1));
         Freed::Block(block)
     }
 
@@ -212,13 +211,13 @@ impl LiveTable {
         blocks
     }
 
-    /// Takes frees out that have waited since before `before_ns`, each with a block that is left over at its address.
+    /// Takes waiting frees out that are dated up to `until_ns`, each with a block that is left over at its address.
     /// See `reconcile` for why they belong together.
     pub(crate) fn take_mix_ups(
         &self,
         pages: &Pages,
         shard: usize,
-        before_ns: u64,
+        until_ns: u64,
         found: &mut [Option<(Entry, Entry)>],
     ) {
         let shard = &self.shards[shard];
@@ -232,15 +231,18 @@ impl LiveTable {
                 break;
             }
             let free = table.read(place);
-            let is_old = free.at_ns + free.meta.doubt_ns() < before_ns;
+            let is_old = free.at_ns <= until_ns;
             if free.address == 0 || !free.meta.is_waiting() || !is_old {
                 place += 1;
                 continue;
             }
             let mut left_over: Option<(usize, Entry)> = None;
             table.each_at(free.address, |at, entry| {
-                if !entry.meta.is_waiting() && left_over.is_none_or(|(_, oldest)| entry.at_ns < oldest.at_ns)
-                {
+                let is_older = |(_, best): (usize, Entry)| {
+                    let fits = (sizes_agree(&entry, &free), sizes_agree(&best, &free));
+                    if fits.0 == fits.1 { entry.at_ns < best.at_ns } else { fits.0 }
+                };
+                if !entry.meta.is_waiting() && left_over.is_none_or(is_older) {
                     left_over = Some((at, entry));
                 }
             });
@@ -252,11 +254,8 @@ impl LiveTable {
             table.remove_entry(&free);
             add(&shard.len, -2);
             add(&shard.waiting, -1);
-            if shard.overlaps.load(Ordering::Relaxed) > 0 {
-                let others = table.count_blocks(free.address);
-                add(&shard.overlaps, -i32::from(others > 0));
-            }
-            self.oddities.ambiguous.fetch_add(1, Ordering::Relaxed);
+            add(&shard.overlaps, -i32::from(table.count_blocks(free.address) > 0));
+            self.judge(&block, &free, true);
             found[count] = Some((block, free));
             count += 1;
             // What follows was moved back: the same place is looked at again, and one before it may have changed.
@@ -296,17 +295,20 @@ fn may_follow(free: &Entry, block: &Entry) -> bool {
     free.at_ns + doubt(free, block) >= block.at_ns
 }
 
+/// Whether a free is taken for the end of a block. When the size bits say no, it belongs to another block, which is
+/// still on its way here; the time could not say so, because a block that a realloc brought to its address was born
+/// before it came there. A program that frees with another layout than it allocated with waits for the next flush.
+fn may_end(free: &Entry, block: &Entry) -> bool {
+    may_follow(free, block) && sizes_agree(block, free)
+}
+
 fn doubt(a: &Entry, b: &Entry) -> u64 {
     a.meta.doubt_ns() + b.meta.doubt_ns()
 }
 
-/// Whether `a` is a better match for the free than `b`: the size bits first, then the younger of those that were
-/// there before the free, then the older of those that seem to come after it.
+/// Whether `a` is a better match for the free than `b`, by time: the younger of those that were there before the
+/// free, else the older of those that seem to come after it.
 fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
-    let (a_fits, b_fits) = (sizes_agree(a, free), sizes_agree(b, free));
-    if a_fits != b_fits {
-        return a_fits;
-    }
     match (a.at_ns <= free.at_ns, b.at_ns <= free.at_ns) {
         (true, true) => a.at_ns > b.at_ns,
         (false, false) => a.at_ns < b.at_ns,
@@ -582,7 +584,13 @@ mod tests {
     fn a_free_with_another_layout_is_counted() {
         let room = Room::new(1 << 24);
         room.table.place(room.pages(), block(64, 8, 1));
-        room.table.free(room.pages(), free(64, 9, 2));
+        assert_eq!(room.table.free(room.pages(), free(64, 9, 2)), Freed::Waits);
+        let mut found = [None; 2];
+        for shard in 0..SHARDS {
+            room.table.take_mix_ups(room.pages(), shard, 2, &mut found);
+        }
+        assert!(matches!(found, [Some((block, _)), None] if block.size == 8), "{found:?}");
+        assert_eq!(room.table.waiting(), 0);
         assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 1);
     }
 
