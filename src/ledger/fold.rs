@@ -76,6 +76,8 @@ pub(super) struct Batch {
     pub(super) reallocs: u64,
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
+    /// Frees in the outbox, which the sums do not know yet.
+    pub(super) frees_sent: u32,
     /// Blocks and bytes whose free belongs to another thread.
     pub(super) for_others: (u64, u64),
     /// Highest live bytes since the tally was taken up.
@@ -271,6 +273,7 @@ impl<'a> Fold<'a> {
     /// Books a block that was freed right after it was allocated.
     #[inline(always)]
     fn book_pair(&mut self, size: u64, index: u64) {
+        self.catch_up(size, self.books.tally.stack);
         let live = self.batch.sums.live_bytes() + size as i64;
         if live > self.batch.highest {
             self.batch.sums.total_blocks += 1;
@@ -327,12 +330,25 @@ impl<'a> Fold<'a> {
         if stack != self.books.tally.stack {
             self.switch_tally(stack);
         }
+        self.catch_up(size, stack);
         self.batch.sums.total_blocks += 1;
         self.batch.sums.total_bytes += size;
         self.books.tally.sizes[bucket_of(size)] += 1;
         let live = self.batch.sums.live_bytes();
         if live > self.batch.highest {
             self.note_height(live, index);
+        }
+    }
+
+    /// Before an allocation that may be a new height: the frees that came before it lower the sums now, not when the
+    /// outbox is full. Otherwise the peak would hold blocks that were gone.
+    #[inline(always)]
+    fn catch_up(&mut self, size: u64, stack: u32) {
+        if self.batch.frees_sent > 0 && self.batch.sums.live_bytes() + size as i64 > self.batch.highest {
+            self.deliver();
+            if stack != self.books.tally.stack {
+                self.switch_tally(stack);
+            }
         }
     }
 
@@ -384,6 +400,7 @@ impl<'a> Fold<'a> {
         }
         let meta = Meta::of_waiting_free(self.books.row, self.batch.dates.doubt_ns);
         self.send(Entry { address, size: check, at_ns, meta });
+        self.batch.frees_sent += 1;
     }
 
     /// Adds the free of a block to the sums.

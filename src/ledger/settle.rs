@@ -147,6 +147,7 @@ impl Fold<'_> {
     /// Brings everything in the outbox to the shared table, in order.
     pub(super) fn deliver(&mut self) {
         let len = std::mem::take(&mut self.books.outbox_len);
+        self.batch.frees_sent = 0;
         let (ledger, pages) = (self.ledger, &self.ledger.pages);
         for ahead in 0..len.min(PREFETCH_AHEAD) {
             ledger.live.prefetch(pages, self.books.outbox[ahead].address);
