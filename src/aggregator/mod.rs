@@ -66,7 +66,8 @@ impl Aggregator {
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
             step.folded += usize::from(waiting > 0 && due && fold(ledger, lane));
         }
-        step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && ledger.live.waiting() > 0;
+        let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
+        step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && has_reason;
         step
     }
 }

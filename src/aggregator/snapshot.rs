@@ -18,7 +18,7 @@ use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
 use crate::recorder::gate::{Own, Quiet, failed_without_lane};
-use crate::recorder::{lifecycle, thread};
+use crate::recorder::{lifecycle, sampling, thread};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -89,7 +89,7 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
         total.1 = total.1.wrapping_add(Account::read(&account.total_bytes));
     }
     let exact = |value: u64| profile::Estimate { value: value as f64, standard_error: 0.0 };
-    let is_sampled = lifecycle::level() != lifecycle::Level::Full;
+    let is_sampled = lifecycle::level() == lifecycle::Level::Sampled;
     profile::Estimates {
         total_blocks: exact(total.0) + sums.total_blocks(),
         total_bytes: exact(total.1) + sums.total_bytes(),
@@ -97,6 +97,32 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
         live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
         mean_bytes_between_samples: if is_sampled { mean_bytes(lifecycle::sampling_rate()) } else { 0 },
         sampled_blocks: sums.raw_blocks,
+    }
+}
+
+/// Lets threads go back to the short path when no block lives that sampling left out, and lets them look no longer for
+/// blocks from before it when none lives. Called after a flush.
+pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
+    if !ledger.is_sampling_used() {
+        return;
+    }
+    let (mut allocs, mut frees, mut samples) = (0u64, 0u64, 0i64);
+    // relaxed: counters.
+    for lane in ledger.lanes() {
+        frees += lane.cold.skipped.frees.load(Ordering::Relaxed);
+        let sums = account_of(lane).sampled.read();
+        samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
+    }
+    frees += ledger.live.oddities.skipped_frees.load(Ordering::Relaxed);
+    for lane in ledger.lanes() {
+        allocs += lane.cold.skipped.allocs.load(Ordering::Relaxed);
+    }
+    match lifecycle::level() {
+        lifecycle::Level::AfterSampling if allocs <= frees => sampling::no_blocks_left(),
+        lifecycle::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => {
+            sampling::no_earlier_blocks()
+        }
+        _ => {}
     }
 }
 

@@ -3,7 +3,7 @@
 //! It wakes every millisecond while events come in, and ever more rarely while none do. It is detached: at the end
 //! of the process it notices the state and returns, or is simply gone.
 
-use super::Aggregator;
+use super::{Aggregator, snapshot};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
 use crate::recorder::{spare, thread, turn};
@@ -44,6 +44,9 @@ pub(crate) fn run() {
         if step.settle {
             let _quiet = Quiet::enter(&own);
             ledger.flush(lane);
+        }
+        if step.settle {
+            snapshot::end_sampling_if_over(ledger);
         }
         // The aggregator's own lane does not count as activity.
         idle = if step.active > 0 { 0 } else { idle.saturating_add(1) };
