@@ -5,6 +5,7 @@
 //! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
 //! was made before, because nothing may be allocated while a latch is held.
 
+use super::watch;
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
@@ -328,6 +329,7 @@ impl Frozen {
     fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {
         self.quality.retained = (history.len() as u64).min(self.quality.recorded);
         self.quality.evicted = self.quality.recorded - self.quality.retained;
+        watch::complete(&mut self.quality, &settings(), self.at_ns);
         let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
         let live = self.live.iter().map(|entry| profile::LiveBlock {
@@ -412,7 +414,7 @@ fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
     }
 }
 
-fn settings() -> profile::Settings {
+pub(crate) fn settings() -> profile::Settings {
     let options = lifecycle::options();
     profile::Settings {
         mode: lifecycle::mode(),

@@ -311,6 +311,10 @@ unsafe extern "C" fn in_forked_child() {
     }
     LEVEL.store(Level::Full as u32, Ordering::Relaxed);
     super::sampling::no_earlier_blocks();
+    super::sampling::no_blocks_left();
+    if let Some(hooks) = hooks() {
+        (hooks.in_child)();
+    }
     super::spare::forget();
     super::turn::forget_aggregator();
     LEDGER.store(null_mut(), Ordering::Release);
