@@ -4,7 +4,7 @@ use super::books::{Account, OUTBOX};
 use super::entry::{Entry, Meta};
 use super::fold::Fold;
 use super::live::{Freed, Placed};
-use super::nursery::{grown_up, size_of_young};
+use super::nursery::grown_up;
 use super::peak::Height;
 use super::sites::RaisedPeak;
 use super::timeline::Flow;
@@ -49,9 +49,13 @@ impl Fold<'_> {
         let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
+        // Blocks in a nursery carry their running number above a size of 32 bits; those of the shared table have a
+        // size of 64 bits there.
+        let mut number = 0;
         let before = match self.places.take(old) {
             Some(young) if begun.is_none_or(|begun| grown_up(young).size & 0xfff == begun.size) => {
-                Some(young)
+                number = young.size >> 32 << 32;
+                Some(grown_up(young))
             }
             stale => {
                 if let Some(stale) = stale {
@@ -78,44 +82,35 @@ impl Fold<'_> {
             });
         };
         let own = before.meta.is_own();
-        let old_size = size_of_young(&before);
         if own {
             self.batch.own_events += 1;
         } else {
-            self.count_realloc(&before, old_size, size, stack, index, old != new);
+            self.count_realloc(&before, size, stack, index, old != new);
         }
         let meta = Meta::of_block(stack, self.books.row, traits.align_log2(), own, before.meta.doubt_ns())
             .with_reallocs(before.meta.reallocs() + 1);
         let block = Entry { address: new, size, at_ns: before.at_ns, meta };
-        if size >> 32 == 0 && before.size >> 32 != 0 {
+        if size >> 32 == 0 && number != 0 {
             // The same running number: a realloc does not make a block younger.
-            self.bring_up(Entry { size: size | before.size >> 32 << 32, ..block });
+            self.bring_up(Entry { size: size | number, ..block });
         } else {
             self.settle_in(block);
         }
     }
 
-    fn count_realloc(
-        &mut self,
-        before: &Entry,
-        old_size: u64,
-        size: u64,
-        stack: u32,
-        index: u64,
-        moved: bool,
-    ) {
+    fn count_realloc(&mut self, before: &Entry, size: u64, stack: u32, index: u64, moved: bool) {
         if before.meta.stack() != self.books.tally.stack {
             self.switch_tally(before.meta.stack());
         }
         self.batch.sums.freed_blocks += 1;
-        self.batch.sums.freed_bytes += old_size;
+        self.batch.sums.freed_bytes += before.size;
         self.count_alloc(size, stack, index);
         self.batch.reallocs += 1;
         let sums = &mut self.books.tally.sums;
         sums.reallocs += 1;
         if moved {
             sums.moved += 1;
-            sums.copied_bytes += old_size.min(size);
+            sums.copied_bytes += before.size.min(size);
         }
     }
 
