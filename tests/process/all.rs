@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod case;
 mod churn;
+mod fidelity;
 mod heap;
 mod inner;
 mod laws;
@@ -12,7 +13,7 @@ mod order;
 mod runner;
 mod tools;
 
-const CASES: &[&[case::Case]] = &[laws::CASES, lossless::CASES, churn::CASES, order::CASES];
+const CASES: &[&[case::Case]] = &[laws::CASES, lossless::CASES, churn::CASES, order::CASES, fidelity::CASES];
 
 pub fn main() -> ExitCode {
     match case::asked_for(CASES) {
