@@ -50,11 +50,15 @@ pub fn bytes() -> (u64, u64, u64) {
     (ASKED_BYTES.load(SeqCst), RETURNED_BYTES.load(SeqCst), PEAK_BYTES.load(SeqCst))
 }
 
-/// Forgets all counts: the start of a forked child.
-pub fn forget() {
-    for calls in SERVED.iter().chain([&REALLOCS_REFUSED]) {
-        calls.store(0, SeqCst);
+/// From now on, every forked child starts counting at 0.
+pub fn forget_at_fork() {
+    extern "C" fn forget() {
+        for calls in SERVED.iter().chain([&REALLOCS_REFUSED]) {
+            calls.store(0, SeqCst);
+        }
     }
+    // SAFETY: the handler lives as long as the program.
+    assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(forget)) }, 0);
 }
 
 /// Has the next `calls` of a method refused.
