@@ -263,10 +263,10 @@ fn take_all(ledger: &'static Ledger, latches: &mut Vec<Taken<'static>>) -> bool 
         let now_ns = ledger.clock.now_after_loads_ns();
         crate::sys::sync::fence(Ordering::SeqCst);
         ledger.merge(latches.len() as u32, now_ns);
-        return true;
-    }
-    for (lane, taken) in ledger.lanes().zip(latches.iter()) {
-        Fold::begin(ledger, lane, taken).run();
+    } else {
+        for (lane, taken) in ledger.lanes().zip(latches.iter()) {
+            Fold::begin(ledger, lane, taken).run();
+        }
     }
     for (lane, taken) in ledger.lanes().zip(latches.iter()) {
         Fold::begin(ledger, lane, taken).empty_nursery();
