@@ -108,7 +108,7 @@ pub use profile::{
 #[cfg(not(loom))]
 pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
-pub use session::{DumpError, flush, history, is_installed, quality, snapshot, stats};
+pub use session::{DumpError, estimates, flush, history, is_installed, quality, set_mode, snapshot, stats};
 
 #[cfg(not(loom))]
 pub use session::dump;

@@ -7,7 +7,9 @@
 
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
+use crate::ledger::changes::{self, Changed, Subject};
 use crate::ledger::entry;
+use crate::ledger::estimate::{WeightedSums, mean_bytes};
 use crate::ledger::fold::Fold;
 use crate::ledger::history::LaneWords;
 use crate::ledger::live::SHARDS;
@@ -33,14 +35,26 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         // Frees first: a block is booked before its end.
         stats.freed_blocks = stats.freed_blocks.wrapping_add(Account::read(&account.freed_blocks));
         stats.freed_bytes = stats.freed_bytes.wrapping_add(Account::read(&account.freed_bytes));
+        let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
+        stats.freed_blocks += sampled.raw_freed_blocks + skipped.frees.load(Ordering::Relaxed);
+        stats.freed_bytes += sampled.raw_freed_bytes + skipped.freed_bytes.load(Ordering::Relaxed);
     }
+    let oddities = &ledger.live.oddities;
+    stats.freed_blocks += oddities.skipped_frees.load(Ordering::Relaxed);
+    stats.freed_bytes += oddities.skipped_freed_bytes.load(Ordering::Relaxed);
     for lane in ledger.lanes() {
         let account = account_of(lane);
         stats.total_blocks = stats.total_blocks.wrapping_add(Account::read(&account.total_blocks));
         stats.total_bytes = stats.total_bytes.wrapping_add(Account::read(&account.total_bytes));
+        let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
+        stats.total_blocks += sampled.raw_blocks + skipped.allocs.load(Ordering::Relaxed);
+        stats.total_bytes += sampled.raw_bytes + skipped.alloc_bytes.load(Ordering::Relaxed);
         stats.reallocs += Account::read(&account.reallocs);
         stats.failed += lane.cold.failed.load(Ordering::Relaxed);
     }
+    // Frees whose allocation was lost can outnumber what is known of; live is never negative.
+    stats.freed_blocks = stats.freed_blocks.min(stats.total_blocks);
+    stats.freed_bytes = stats.freed_bytes.min(stats.total_bytes);
     stats.live_blocks = stats.total_blocks.saturating_sub(stats.freed_blocks);
     stats.live_bytes = stats.total_bytes.saturating_sub(stats.freed_bytes);
     (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();
@@ -55,7 +69,35 @@ fn peak(ledger: &Ledger) -> Peak {
     let rises =
         ledger.lanes().map(|lane| Account::read(&account_of(lane).rise_bytes)).filter(|rise| *rise > 0);
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
-    Peak { bytes, blocks, at_ns, uncertainty_bytes: if lanes > 1 { sum } else { 0 } }
+    // Blocks that were left out by choice are in no peak; all of them may have been live at one time.
+    // relaxed: counters.
+    let left_out: u64 =
+        ledger.lanes().map(|lane| lane.cold.skipped.alloc_bytes.load(Ordering::Relaxed)).sum();
+    Peak { bytes, blocks, at_ns, uncertainty_bytes: left_out + if lanes > 1 { sum } else { 0 } }
+}
+
+/// What the samples so far say of all blocks, together with what was recorded exactly.
+pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
+    let mut sums = WeightedSums::default();
+    let (mut total, mut freed) = ((0u64, 0u64), (0u64, 0u64));
+    for lane in ledger.lanes() {
+        let account = account_of(lane);
+        sums.merge(&account.sampled.read());
+        freed.0 = freed.0.wrapping_add(Account::read(&account.freed_blocks));
+        freed.1 = freed.1.wrapping_add(Account::read(&account.freed_bytes));
+        total.0 = total.0.wrapping_add(Account::read(&account.total_blocks));
+        total.1 = total.1.wrapping_add(Account::read(&account.total_bytes));
+    }
+    let exact = |value: u64| profile::Estimate { value: value as f64, standard_error: 0.0 };
+    let is_sampled = lifecycle::level() != lifecycle::Level::Full;
+    profile::Estimates {
+        total_blocks: exact(total.0) + sums.total_blocks(),
+        total_bytes: exact(total.1) + sums.total_bytes(),
+        live_blocks: exact(total.0.saturating_sub(freed.0)) + sums.live_blocks(),
+        live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
+        mean_bytes_between_samples: if is_sampled { mean_bytes(lifecycle::sampling_rate()) } else { 0 },
+        sampled_blocks: sums.raw_blocks,
+    }
 }
 
 /// The counters of quality, read without stopping anyone. History figures are left at zero.
@@ -71,6 +113,9 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         attempted += figures.attempted;
         quality.recorded += figures.recorded;
         lost.merge(&LossCounts::from_counts(figures.lost));
+        let skipped = &lane.cold.skipped;
+        // relaxed: counters.
+        quality.sampled_out += skipped.allocs.load(Ordering::Relaxed) + skipped.frees.load(Ordering::Relaxed);
         quality.own_events += Account::read(&account.own_events);
         // relaxed: figures for people.
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
@@ -290,10 +335,37 @@ impl Frozen {
                 intervals: std::mem::take(&mut self.intervals),
             },
             history,
-            changes: Vec::new(),
+            changes: changes_of(ledger),
             quality: self.quality,
         }
     }
+}
+
+/// The changes of state, in words.
+fn changes_of(ledger: &Ledger) -> Vec<profile::Change> {
+    let mut kept: Vec<Changed> = changes::room();
+    ledger.changes.copy(&mut kept);
+    let dropped = ledger.changes.count() - kept.len() as u64;
+    let note = (dropped > 0)
+        .then(|| profile::Change { at_ns: 0, what: format!("{dropped} earlier changes are not listed") });
+    note.into_iter().chain(kept.into_iter().map(|change| in_words(&change))).collect()
+}
+
+fn in_words(change: &Changed) -> profile::Change {
+    let mode = |raw: u32| profile::DataQualityMode::ALL.get(raw as usize).map_or("?", |mode| mode.name());
+    let level = |raw: u32| {
+        ["full", "no stacks", "sampled", "counters only"].get(raw as usize).copied().unwrap_or("?")
+    };
+    let (from, to) = (change.from, change.to);
+    let what = match change.subject {
+        Subject::Mode => format!("mode: {} -> {}", mode(from), mode(to)),
+        Subject::Level => format!("level: {} -> {}", level(from), level(to)),
+        Subject::SamplingBytes => {
+            let bytes = |rate: u32| mean_bytes(u64::from(rate));
+            format!("bytes between samples: {} -> {}", bytes(from), bytes(to))
+        }
+    };
+    profile::Change { at_ns: change.at_ns, what }
 }
 
 fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {

@@ -18,6 +18,7 @@
 use super::Ledger;
 use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
+use super::estimate::WeightedSums;
 use super::nursery::{Places, size_of_young};
 use super::peak::Height;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
@@ -81,6 +82,7 @@ pub(super) struct Batch {
     pub(super) reallocs: u64,
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
+    pub(super) sampled: WeightedSums,
     /// Blocks and bytes whose free belongs to another thread.
     pub(super) for_others: (u64, u64),
     /// Highest live bytes since the tally was taken up.
@@ -97,6 +99,16 @@ pub(super) struct Batch {
     pub(super) interval_end_ns: u64,
     pub(super) interval_peak: i64,
     pub(super) dates: Dates,
+}
+
+/// The size bits of a free that carries its whole size, with that size above them.
+fn with_whole_size(size: u64) -> u64 {
+    size & CHECK_MASK | (size + 1) << CHECK_MASK.count_ones()
+}
+
+/// The size of a waiting free that carries its whole size, or `None`.
+pub(super) fn whole_size(waiting: &Entry) -> Option<u64> {
+    (waiting.size >> CHECK_MASK.count_ones()).checked_sub(1)
 }
 
 /// The stamp of the event that lies at `tail` or behind a mark there, and whether it takes memory.
@@ -392,16 +404,37 @@ impl<'a> Fold<'a> {
         let (address, traits) = (event::address_of(word), event::traits_of(word));
         self.batch.recorded += 1;
         self.books.allocs = self.books.allocs.wrapping_add(1);
+        if traits.is_apart() {
+            return self.book_apart(address, size, stack, traits, index);
+        }
+        self.count_alloc(size, stack, index);
+        let meta =
+            self.batch.dates.meta | u64::from(stack) | Meta::of_block(0, 0, traits.align_log2(), false, 0).0;
+        let numbered = size | u64::from(self.books.allocs) << 32;
+        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+    }
+
+    /// Books an allocation that is in no total of the program: heapledger's own, or a sample.
+    #[cold]
+    fn book_apart(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
+        let (row, doubt_ns) = (self.books.row, self.batch.dates.doubt_ns);
+        let mut meta = Meta::of_block(stack, row, traits.align_log2(), traits.is_own(), doubt_ns);
         if traits.is_own() {
             self.batch.own_events += 1;
         } else {
-            self.count_alloc(size, stack, index);
+            self.batch.sampled.start(size, traits.rate());
+            meta = meta.sampled(traits.rate());
         }
-        let meta = self.batch.dates.meta
-            | u64::from(stack)
-            | Meta::of_block(0, 0, traits.align_log2(), traits.is_own(), 0).0;
-        let numbered = size | u64::from(self.books.allocs) << 32;
-        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+        self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
+    }
+
+    /// Books the end of a block that is in no total of the program.
+    #[cold]
+    pub(super) fn end_apart(&mut self, meta: Meta, size: u64) {
+        match meta.rate() {
+            0 => self.batch.own_events += 1,
+            rate => self.batch.sampled.end(size, rate),
+        }
     }
 
     /// Puts a block into the nursery; what it pushes out goes on to the shared table.
@@ -450,17 +483,17 @@ impl<'a> Fold<'a> {
         self.batch.recorded += 1;
         let at_ns = self.batch.dates.at(index);
         match self.places.take(address) {
-            Some(young) if young.size & CHECK_MASK == check => {
+            Some(young) if young.size & CHECK_MASK == check & CHECK_MASK => {
                 let age = self.books.allocs.wrapping_sub((young.size >> 32) as u32);
                 let size = size_of_young(&young);
-                if !young.meta.is_own() {
+                if !young.meta.is_apart() {
                     self.count_free(young.meta, size, at_ns.saturating_sub(young.at_ns));
                     if age <= TEMPORARY_ALLOCS {
                         self.books.tally.sums.temporary_blocks += 1;
                         self.books.tally.sums.temporary_bytes += size;
                     }
                 } else {
-                    self.batch.own_events += 1;
+                    self.end_apart(young.meta, size);
                 }
             }
             found => self.book_strange_free(found, address, check, at_ns),
@@ -526,7 +559,7 @@ impl<'a> Fold<'a> {
         let traits = event::traits_of(word);
         match event::wide_kind(word) {
             TAG_ALLOC => self.wide_alloc(address, size, stack as u32, traits, index),
-            TAG_FREE => self.book_free(address, size & CHECK_MASK, index),
+            TAG_FREE => self.book_free(address, with_whole_size(size), index),
             TAG_BEGIN => self.realloc_begins(address, size & CHECK_MASK, index),
             TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
             _ => self.realloc_refused(address),
@@ -536,18 +569,12 @@ impl<'a> Fold<'a> {
     fn wide_alloc(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
         self.batch.recorded += 1;
         self.books.allocs = self.books.allocs.wrapping_add(1);
-        if traits.is_own() {
-            self.batch.own_events += 1;
-        } else {
-            self.count_alloc(size, stack, index);
+        if traits.is_apart() {
+            return self.book_apart(address, size, stack, traits, index);
         }
-        let meta = Meta::of_block(
-            stack,
-            self.books.row,
-            traits.align_log2(),
-            traits.is_own(),
-            self.batch.dates.doubt_ns,
-        );
+        self.count_alloc(size, stack, index);
+        let meta =
+            Meta::of_block(stack, self.books.row, traits.align_log2(), false, self.batch.dates.doubt_ns);
         self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 

@@ -54,6 +54,9 @@ pub(crate) enum Freed {
 pub(crate) struct Oddities {
     pub(crate) ambiguous: AtomicU64,
     pub(crate) layout_mismatches: AtomicU64,
+    /// Frees of blocks that were left out by choice, and their bytes.
+    pub(crate) skipped_frees: AtomicU64,
+    pub(crate) skipped_freed_bytes: AtomicU64,
     /// Frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
 }
@@ -261,6 +264,33 @@ impl LiveTable {
         }
     }
 
+    /// Drops frees that have waited since before `before_ns`: their blocks were never recorded, by choice. If asked
+    /// to, only those that say so by carrying their whole size.
+    pub(crate) fn drop_waiting(&self, pages: &Pages, before_ns: u64, only_whole: bool) {
+        for shard in &self.shards {
+            let _taken = shard.latch.take();
+            let table = shard.table(pages);
+            let mut place = 0;
+            // relaxed, here and below: the latch orders it.
+            while place < table.capacity && shard.waiting.load(Ordering::Relaxed) > 0 {
+                let free = table.read(place);
+                let is_old = free.at_ns + free.meta.doubt_ns() < before_ns;
+                let is_meant = !only_whole || super::fold::whole_size(&free).is_some();
+                if free.address == 0 || !free.meta.is_waiting() || !is_old || !is_meant {
+                    place += 1;
+                    continue;
+                }
+                table.remove(place);
+                add(&shard.len, -1);
+                add(&shard.waiting, -1);
+                self.oddities.skipped_frees.fetch_add(1, Ordering::Relaxed);
+                let size = super::fold::whole_size(&free).unwrap_or(0);
+                self.oddities.skipped_freed_bytes.fetch_add(size, Ordering::Relaxed);
+                place = place.saturating_sub(1);
+            }
+        }
+    }
+
     /// Frees that wait for their block, over all shards.
     pub(crate) fn waiting(&self) -> u64 {
         // relaxed: a figure; exact when nobody folds.
@@ -311,7 +341,10 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
 }
 
 fn sizes_agree(block: &Entry, free: &Entry) -> bool {
-    block.size & crate::ring::event::CHECK_MASK == free.size
+    match super::fold::whole_size(free) {
+        Some(size) => block.size == size,
+        None => (block.size ^ free.size) & crate::ring::event::CHECK_MASK == 0,
+    }
 }
 
 impl Shard {

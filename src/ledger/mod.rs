@@ -28,7 +28,9 @@
 //! Where the clocks leave two pairings possible, one is chosen and counted (`ambiguous_pairings`).
 
 pub(crate) mod books;
+pub(crate) mod changes;
 pub(crate) mod entry;
+pub(crate) mod estimate;
 pub(crate) mod fold;
 pub(crate) mod history;
 pub(crate) mod live;
@@ -37,6 +39,7 @@ pub(crate) mod order;
 pub(crate) mod peak;
 mod reconcile;
 pub(crate) mod rows;
+pub(crate) mod sampled;
 mod settle;
 pub(crate) mod sites;
 mod table;
@@ -74,6 +77,10 @@ pub(crate) struct Ledger {
     pub(crate) sites: sites::Sites,
     pub(crate) rows: rows::Rows,
     pub(crate) ticks: ticks::Ticks,
+    pub(crate) changes: changes::Changes,
+    pub(crate) sampled: sampled::SampledSet,
+    /// Whether blocks were ever left out by choice: then a free without a block is no anomaly.
+    sampling_used: AtomicU32,
     pub(crate) live: live::LiveTable,
     pub(crate) timeline: timeline::Timeline,
     pub(crate) lanes: Registry,
@@ -155,6 +162,17 @@ impl Ledger {
     /// All lanes there have been so far.
     pub(crate) fn lanes(&self) -> impl Iterator<Item = &'static Lane> + '_ {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
+    }
+
+    /// Notes that blocks are left out by choice from now on.
+    pub(crate) fn use_sampling(&self) {
+        // relaxed: read when a flush has brought everything together.
+        self.sampling_used.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_sampling_used(&self) -> bool {
+        // relaxed: as above.
+        self.sampling_used.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn is_ordered(&self) -> bool {

@@ -36,8 +36,15 @@ impl Ledger {
             fold.run();
             fold.empty_nursery();
         }
+        if self.is_sampling_used() {
+            // Frees of blocks that were left out by choice must not take others.
+            self.live.drop_waiting(&self.pages, began_ns, true);
+        }
         if self.live.waiting() > 0 {
             self.settle_mix_ups(own, began_ns);
+        }
+        if self.is_sampling_used() {
+            self.live.drop_waiting(&self.pages, began_ns, false);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::books::{Account, OUTBOX};
 use super::entry::{Entry, Meta};
+use super::estimate::WeightedSums;
 use super::fold::Fold;
 use super::live::{Freed, Placed};
 use super::nursery::{grown_up, size_of_young};
@@ -63,7 +64,7 @@ impl Fold<'_> {
         let Some(before) = before else {
             // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
             self.batch.own_events += u64::from(traits.is_own());
-            if !traits.is_own() {
+            if !traits.is_apart() {
                 self.count_alloc(size, stack, index);
                 self.batch.reallocs += 1;
                 self.books.tally.sums.reallocs += 1;
@@ -77,6 +78,7 @@ impl Fold<'_> {
                 meta: meta.with_reallocs(1),
             });
         };
+        // A block that was sampled is freed and allocated anew when it is reallocated: it never comes here.
         let own = before.meta.is_own();
         let old_size = size_of_young(&before);
         if own {
@@ -197,9 +199,8 @@ impl Fold<'_> {
 
     /// Adds the end of a block to the sums, that this fold or an earlier one of another thread had seen freed.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
-        if block.meta.is_own() {
-            self.batch.own_events += 1;
-            return;
+        if block.meta.is_apart() {
+            return self.end_apart(block.meta, block.size);
         }
         if block.meta.stack() != self.books.tally.stack {
             self.switch_tally(block.meta.stack());
@@ -241,8 +242,11 @@ impl Fold<'_> {
     fn take_back(&mut self, block: &Entry) {
         self.batch.recorded = self.batch.recorded.wrapping_sub(1);
         self.batch.lost += 1;
-        if block.meta.is_own() {
-            self.batch.own_events = self.batch.own_events.wrapping_sub(1);
+        if block.meta.is_apart() {
+            match block.meta.rate() {
+                0 => self.batch.own_events = self.batch.own_events.wrapping_sub(1),
+                rate => self.batch.sampled.end(block.size, rate),
+            }
             return;
         }
         if block.meta.stack() != self.books.tally.stack {
@@ -344,6 +348,9 @@ impl Fold<'_> {
         ];
         for (figure, change) in changes {
             add(figure, change);
+        }
+        if self.batch.sampled != WeightedSums::default() {
+            account.sampled.add(&self.batch.sampled);
         }
         Account::raise(&account.rise_bytes, self.batch.rise.max(0) as u64);
         // relaxed: a figure for people.

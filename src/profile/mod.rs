@@ -20,7 +20,7 @@ pub use model::{
     Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
     ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
-pub use quality::{Anomalies, CompletenessTrend, QualityIndicator};
+pub use quality::{Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator};
 pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention,
     Settings, Stacks,

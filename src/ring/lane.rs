@@ -15,6 +15,9 @@ pub(crate) const SEGMENT_SLOTS: u64 = 64;
 /// Words of a window behind its mark.
 pub(crate) const WINDOW_WORDS: u64 = 63;
 
+/// Buckets of the durations of turns; the last one holds all above a second.
+pub(crate) const TURN_BUCKETS: usize = 32;
+
 const _: () = assert!(SEGMENT_WORDS.is_power_of_two() && SEGMENT_SLOTS.is_power_of_two());
 const _: () = assert!(WINDOW_WORDS < super::event::MARK_OPEN);
 const _: () = assert!(size_of::<Lane>() <= 1024);
@@ -76,9 +79,28 @@ pub(crate) struct Cold {
     pub(crate) nested: AtomicU64,
     /// Refused allocations. They are no events.
     pub(crate) failed: AtomicU64,
+    /// How the thread records: a `lifecycle::Level`.
+    pub(crate) level: AtomicU32,
+    /// The thread's sampler.
+    pub(crate) distance: AtomicU64,
+    pub(crate) random: AtomicU64,
+    /// Events that were left out by choice.
+    pub(crate) skipped: Skipped,
     pub(crate) waits: AtomicU64,
     pub(crate) spares: AtomicU64,
     lost: [AtomicU64; LossReason::COUNT],
+    /// How long turns took: one count for each power of two of nanoseconds.
+    pub(crate) turn_ns: [AtomicU32; TURN_BUCKETS],
+}
+
+/// Events that were left out by choice, whose sizes are known all the same. Written by the thread only.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    pub(crate) allocs: AtomicU64,
+    pub(crate) alloc_bytes: AtomicU64,
+    pub(crate) frees: AtomicU64,
+    pub(crate) freed_bytes: AtomicU64,
 }
 
 /// The folder's line.
@@ -188,6 +210,7 @@ impl Lane {
 
     /// Makes `page` the segment with this number, and the current one.
     pub(crate) fn enter_segment(&self, pages: &Pages, number: u64, page: u32) {
+        Oldest::enter_after_others();
         // relaxed, both: the slot is published with the head, the base is the thread's own.
         self.segments[(number % SEGMENT_SLOTS) as usize].store(page, Ordering::Relaxed);
         let start = pages.at(page).expose_provenance() as u64;

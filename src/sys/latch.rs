@@ -96,6 +96,23 @@ impl Drop for Taken<'_> {
     }
 }
 
+#[cfg(loom)]
+impl Latch {
+    /// A twin of [`Latch::try_take`] that is too weak: the models must find it out.
+    pub(crate) fn try_take_weakly(&self) -> Option<Taken<'_>> {
+        match self.word.compare_exchange(OPEN, TAKEN, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(Taken { latch: self }),
+            Err(_) => None,
+        }
+    }
+
+    /// A twin of dropping a [`Taken`] that is too weak.
+    pub(crate) fn open_weakly(taken: Taken<'_>) {
+        taken.latch.word.store(OPEN, Ordering::Relaxed);
+        std::mem::forget(taken);
+    }
+}
+
 /// One step of waiting for something that another thread is about to do; `round` counts from 0.
 pub(crate) fn wait(round: u32) {
     if round < SPINS {
