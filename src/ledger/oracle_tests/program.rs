@@ -53,7 +53,7 @@ impl Heap {
         let room = class.min(1 << 16);
         self.used = self.used.next_multiple_of(room) + room;
         let far = if wide && (self.used / room).is_multiple_of(7) { 1 << 50 } else { 0 };
-        BASE + self.used | far
+        (BASE + self.used) | far
     }
 
     fn give(&mut self, address: u64, size: u64) {
@@ -211,7 +211,7 @@ impl World {
         if self.shape.distinct {
             self.sizes += 1;
             let wide = self.shape.wide && step.size.is_multiple_of(64);
-            return self.sizes % 4096 | if wide { 1 << 32 } else { 0 };
+            return (self.sizes % 4096) | if wide { 1 << 32 } else { 0 };
         }
         match step.size % 64 {
             0 if self.shape.wide => (1 << 32) + u64::from(step.size),
@@ -247,7 +247,7 @@ fn stack_of(step: Step) -> u32 {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // SAFETY: P1, the ledger lies at the start of its region, and no lane of it is used after this.
+        // The ledger lies at the start of its region, and no lane of it is used after this.
         Pages::release(NonNull::from(self.ledger).cast());
     }
 }
