@@ -9,6 +9,7 @@
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
 pub(crate) mod snapshot;
+pub(crate) mod watch;
 pub(crate) mod worker;
 
 use crate::ledger::Ledger;
@@ -66,7 +67,8 @@ impl Aggregator {
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
             step.folded += usize::from(waiting > 0 && due && fold(ledger, lane));
         }
-        step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && ledger.live.waiting() > 0;
+        let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
+        step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && has_reason;
         step
     }
 }

@@ -5,6 +5,7 @@
 //! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
 //! was made before, because nothing may be allocated while a latch is held.
 
+use super::watch;
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
@@ -18,7 +19,7 @@ use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
 use crate::recorder::gate::{Own, Quiet, failed_without_lane};
-use crate::recorder::{lifecycle, thread};
+use crate::recorder::{lifecycle, sampling, thread};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -89,7 +90,7 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
         total.1 = total.1.wrapping_add(Account::read(&account.total_bytes));
     }
     let exact = |value: u64| profile::Estimate { value: value as f64, standard_error: 0.0 };
-    let is_sampled = lifecycle::level() != lifecycle::Level::Full;
+    let is_sampled = lifecycle::level() == lifecycle::Level::Sampled;
     profile::Estimates {
         total_blocks: exact(total.0) + sums.total_blocks(),
         total_bytes: exact(total.1) + sums.total_bytes(),
@@ -97,6 +98,32 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
         live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
         mean_bytes_between_samples: if is_sampled { mean_bytes(lifecycle::sampling_rate()) } else { 0 },
         sampled_blocks: sums.raw_blocks,
+    }
+}
+
+/// Lets threads go back to the short path when no block lives that sampling left out, and lets them look no longer for
+/// blocks from before it when none lives. Called after a flush.
+pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
+    if !ledger.is_sampling_used() {
+        return;
+    }
+    let (mut allocs, mut frees, mut samples) = (0u64, 0u64, 0i64);
+    // relaxed: counters.
+    for lane in ledger.lanes() {
+        frees += lane.cold.skipped.frees.load(Ordering::Relaxed);
+        let sums = account_of(lane).sampled.read();
+        samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
+    }
+    frees += ledger.live.oddities.skipped_frees.load(Ordering::Relaxed);
+    for lane in ledger.lanes() {
+        allocs += lane.cold.skipped.allocs.load(Ordering::Relaxed);
+    }
+    match lifecycle::level() {
+        lifecycle::Level::AfterSampling if allocs <= frees => sampling::no_blocks_left(),
+        lifecycle::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => {
+            sampling::no_earlier_blocks()
+        }
+        _ => {}
     }
 }
 
@@ -236,10 +263,10 @@ fn take_all(ledger: &'static Ledger, latches: &mut Vec<Taken<'static>>) -> bool 
         let now_ns = ledger.clock.now_after_loads_ns();
         crate::sys::sync::fence(Ordering::SeqCst);
         ledger.merge(latches.len() as u32, now_ns);
-        return true;
-    }
-    for (lane, taken) in ledger.lanes().zip(latches.iter()) {
-        Fold::begin(ledger, lane, taken).run();
+    } else {
+        for (lane, taken) in ledger.lanes().zip(latches.iter()) {
+            Fold::begin(ledger, lane, taken).run();
+        }
     }
     for (lane, taken) in ledger.lanes().zip(latches.iter()) {
         Fold::begin(ledger, lane, taken).empty_nursery();
@@ -302,6 +329,7 @@ impl Frozen {
     fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {
         self.quality.retained = (history.len() as u64).min(self.quality.recorded);
         self.quality.evicted = self.quality.recorded - self.quality.retained;
+        watch::complete(&mut self.quality, &settings(), self.at_ns);
         let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
         let live = self.live.iter().map(|entry| profile::LiveBlock {
@@ -386,7 +414,7 @@ fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
     }
 }
 
-fn settings() -> profile::Settings {
+pub(crate) fn settings() -> profile::Settings {
     let options = lifecycle::options();
     profile::Settings {
         mode: lifecycle::mode(),

@@ -5,10 +5,11 @@ use super::entry::{Entry, Meta};
 use super::estimate::WeightedSums;
 use super::fold::Fold;
 use super::live::{Freed, Placed};
-use super::nursery::{grown_up, size_of_young};
+use super::nursery::grown_up;
 use super::peak::Height;
 use super::sites::RaisedPeak;
 use super::timeline::Flow;
+use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::Traits;
 use crate::ring::lane::add;
 use crate::sys::sync::Ordering;
@@ -52,16 +53,19 @@ impl Fold<'_> {
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
         let before = match self.places.take(old) {
             Some(young) if begun.is_none_or(|begun| grown_up(young).size & 0xfff == begun.size) => {
-                Some(young)
+                Some((grown_up(young), (young.size >> 32) as u32))
             }
             stale => {
                 if let Some(stale) = stale {
                     self.send_survivor(stale);
                 }
-                self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free })
+                // It has outlived a nursery, so it is too old to be temporary.
+                let number = self.books.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
+                let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free });
+                before.map(|block| (block, number))
             }
         };
-        let Some(before) = before else {
+        let Some((before, number)) = before else {
             // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
             self.batch.own_events += u64::from(traits.is_own());
             if !traits.is_apart() {
@@ -80,44 +84,35 @@ impl Fold<'_> {
         };
         // A block that was sampled is freed and allocated anew when it is reallocated: it never comes here.
         let own = before.meta.is_own();
-        let old_size = size_of_young(&before);
         if own {
             self.batch.own_events += 1;
         } else {
-            self.count_realloc(&before, old_size, size, stack, index, old != new);
+            self.count_realloc(&before, size, stack, index, old != new);
         }
         let meta = Meta::of_block(stack, self.books.row, traits.align_log2(), own, before.meta.doubt_ns())
             .with_reallocs(before.meta.reallocs() + 1);
         let block = Entry { address: new, size, at_ns: before.at_ns, meta };
-        if size >> 32 == 0 && before.size >> 32 != 0 {
+        if size >> 32 == 0 {
             // The same running number: a realloc does not make a block younger.
-            self.bring_up(Entry { size: size | before.size >> 32 << 32, ..block });
+            self.bring_up(Entry { size: size | u64::from(number) << 32, ..block });
         } else {
             self.settle_in(block);
         }
     }
 
-    fn count_realloc(
-        &mut self,
-        before: &Entry,
-        old_size: u64,
-        size: u64,
-        stack: u32,
-        index: u64,
-        moved: bool,
-    ) {
+    fn count_realloc(&mut self, before: &Entry, size: u64, stack: u32, index: u64, moved: bool) {
         if before.meta.stack() != self.books.tally.stack {
             self.switch_tally(before.meta.stack());
         }
         self.batch.sums.freed_blocks += 1;
-        self.batch.sums.freed_bytes += old_size;
+        self.batch.sums.freed_bytes += before.size;
         self.count_alloc(size, stack, index);
         self.batch.reallocs += 1;
         let sums = &mut self.books.tally.sums;
         sums.reallocs += 1;
         if moved {
             sums.moved += 1;
-            sums.copied_bytes += old_size.min(size);
+            sums.copied_bytes += before.size.min(size);
         }
     }
 
@@ -165,6 +160,7 @@ impl Fold<'_> {
     /// Brings everything in the outbox to the shared table, in order.
     pub(super) fn deliver(&mut self) {
         let len = std::mem::take(&mut self.books.outbox_len);
+        self.batch.frees_sent = 0;
         let (ledger, pages) = (self.ledger, &self.ledger.pages);
         for ahead in 0..len.min(PREFETCH_AHEAD) {
             ledger.live.prefetch(pages, self.books.outbox[ahead].address);
@@ -200,7 +196,11 @@ impl Fold<'_> {
     /// Adds the end of a block to the sums, that this fold or an earlier one of another thread had seen freed.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
         if block.meta.is_apart() {
-            return self.end_apart(block.meta, block.size);
+            // A realloc counted itself.
+            if !free.meta.is_by_realloc() {
+                self.end_apart(block.meta, block.size);
+            }
+            return;
         }
         if block.meta.stack() != self.books.tally.stack {
             self.switch_tally(block.meta.stack());
@@ -213,7 +213,8 @@ impl Fold<'_> {
             self.count_free(block.meta, block.size, free.at_ns.saturating_sub(block.at_ns));
         }
         let by = free.meta.thread();
-        let crossed = by != block.meta.thread();
+        // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
+        let crossed = by != block.meta.thread() && !free.meta.is_by_realloc();
         self.books.tally.sums.cross_thread_frees += u64::from(crossed);
         if by == self.books.row {
             self.batch.cross_thread_frees += u64::from(crossed);

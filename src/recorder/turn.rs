@@ -316,6 +316,9 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     }
     let now_ns = match record.what {
         What::Alloc | What::SecondHalf => ledger.clock.now_after_loads_ns(),
+        // Nor may the stamp of a free be taken before the thread has learnt of the block: its maker's stamp would
+        // be the later one. Where there is one stamp for many events, that is within the doubt.
+        What::Free if ledger.is_ordered() => ledger.clock.now_after_loads_ns(),
         What::Free | What::Remark => ledger.clock.now_ns(),
     };
     // SAFETY: I2, the mark is in the segment at hand.

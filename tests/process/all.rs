@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 mod case;
 mod churn;
+mod endings;
+mod fidelity;
+mod forks;
 mod heap;
 mod inner;
 mod laws;
@@ -12,7 +15,15 @@ mod order;
 mod runner;
 mod tools;
 
-const CASES: &[&[case::Case]] = &[laws::CASES, lossless::CASES, churn::CASES, order::CASES];
+const CASES: &[&[case::Case]] = &[
+    laws::CASES,
+    lossless::CASES,
+    churn::CASES,
+    order::CASES,
+    fidelity::CASES,
+    endings::CASES,
+    forks::CASES,
+];
 
 pub fn main() -> ExitCode {
     match case::asked_for(CASES) {

@@ -32,9 +32,12 @@ pub const MAPPED_FROM: usize = 1 << 30;
 #[derive(Debug)]
 pub struct Scripted;
 
-/// Calls served so far: each is one event of a ledger that loses nothing.
+/// Reallocs that were refused.
+static REALLOCS_REFUSED: AtomicU64 = AtomicU64::new(0);
+
+/// Calls served so far: each is one event. So is a refused realloc, whose first half was recorded already.
 pub fn served() -> u64 {
-    SERVED.iter().map(|calls| calls.load(SeqCst)).sum()
+    SERVED.iter().chain([&REALLOCS_REFUSED]).map(|calls| calls.load(SeqCst)).sum()
 }
 
 /// Calls of one method served so far.
@@ -47,11 +50,15 @@ pub fn bytes() -> (u64, u64, u64) {
     (ASKED_BYTES.load(SeqCst), RETURNED_BYTES.load(SeqCst), PEAK_BYTES.load(SeqCst))
 }
 
-/// Forgets all counts: the start of a forked child.
-pub fn forget() {
-    for calls in &SERVED {
-        calls.store(0, SeqCst);
+/// From now on, every forked child starts counting at 0.
+pub fn forget_at_fork() {
+    extern "C" fn forget() {
+        for calls in SERVED.iter().chain([&REALLOCS_REFUSED]) {
+            calls.store(0, SeqCst);
+        }
     }
+    // SAFETY: the handler lives as long as the program.
+    assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(forget)) }, 0);
 }
 
 /// Has the next `calls` of a method refused.
@@ -94,6 +101,9 @@ fn note(method: Method, block: *mut u8, layout: Layout, new_size: usize, returne
     };
     let _ = LAST.try_with(|last| last.set(Some(call)));
     if returned.is_null() && method != Method::Dealloc {
+        if method == Method::Realloc {
+            REALLOCS_REFUSED.fetch_add(1, SeqCst);
+        }
         return;
     }
     SERVED[method as usize].fetch_add(1, SeqCst);
@@ -113,6 +123,31 @@ fn map(bytes: usize) -> *mut u8 {
     // SAFETY: a fresh anonymous mapping touches no memory of anyone.
     let block = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if block == libc::MAP_FAILED { null_mut() } else { block.cast() }
+}
+
+/// A realloc from or to a mapped size.
+///
+/// # Safety
+/// As for [`GlobalAlloc::realloc`].
+unsafe fn remap(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise; the block is copied into a new one of its own kind, then given back by its own.
+    unsafe {
+        if layout.size() >= MAPPED_FROM && new_size >= MAPPED_FROM {
+            let new = libc::mremap(block.cast(), layout.size(), new_size, libc::MREMAP_MAYMOVE);
+            return if new == libc::MAP_FAILED { null_mut() } else { new.cast() };
+        }
+        let new_layout = Layout::from_size_align_unchecked(new_size, layout.align());
+        let new = if new_size >= MAPPED_FROM { map(new_size) } else { System.alloc(new_layout) };
+        if !new.is_null() {
+            block.copy_to_nonoverlapping(new, layout.size().min(new_size));
+            if layout.size() >= MAPPED_FROM {
+                libc::munmap(block.cast(), layout.size());
+            } else {
+                System.dealloc(block, layout);
+            }
+        }
+        new
+    }
 }
 
 // SAFETY: blocks come from the system's allocator or from a fresh mapping, and go back to where they came from, which
@@ -152,8 +187,11 @@ unsafe impl GlobalAlloc for Scripted {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let new = if is_refused(Method::Realloc) || layout.size().max(new_size) >= MAPPED_FROM {
+        let new = if is_refused(Method::Realloc) {
             null_mut()
+        } else if layout.size().max(new_size) >= MAPPED_FROM {
+            // SAFETY: the caller's promise, passed on.
+            unsafe { remap(block, layout, new_size) }
         } else {
             // SAFETY: the caller's promise, passed on.
             unsafe { System.realloc(block, layout, new_size) }
