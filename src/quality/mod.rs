@@ -16,6 +16,7 @@
 //! * [`display`] puts an indicator into words.
 //! * [`monitor`] compares the newest window of time with the one before it.
 //! * [`cause`](cause()) finds what weighs most; [`advice`](advice()) says what to set to which value.
+//! * [`thresholds`] says when completeness crossed one, and limits how often that is printed.
 //! * [`error`] is what a setting that means nothing is refused with.
 
 mod advice;
@@ -25,6 +26,7 @@ pub mod error;
 pub mod monitor;
 mod ring_size;
 mod sentence;
+pub mod thresholds;
 
 pub use advice::{Advice, Loss, advice, advice_for};
 pub use cause::{Cause, EVENTS_PER_WAIT_MIN, LAG_NS_MAX, cause};
@@ -32,6 +34,7 @@ pub use display::{WithEmoji, completeness_percent, shows_emoji};
 pub use error::InvalidSetting;
 pub use monitor::{MonitorConfig, QualityMonitor, QualitySample, QualityView, Window};
 pub use ring_size::{RING_SEGMENT_WORDS, RING_SEGMENTS_MAX, RING_SEGMENTS_MIN, ring_events, ring_segments};
+pub use thresholds::{Crossing, LineLimit, Threshold, ThresholdWatch};
 
 /// The seed document's spelling of [`CompletenessTrend`](crate::CompletenessTrend).
 #[doc(hidden)]
