@@ -156,7 +156,6 @@ pub(super) struct TaskProbe {
     woken_at: AtomicU64,
     polled_since: AtomicU64,
     polls: AtomicU64,
-    cpu_ns: AtomicU64,
     thread: AtomicU64,
 }
 
@@ -166,7 +165,6 @@ pub(super) struct TaskSight {
     pub woken_at: u64,
     pub polled_since: u64,
     pub polls: u64,
-    pub cpu_ns: u64,
     pub thread: u64,
 }
 
@@ -178,7 +176,6 @@ impl TaskProbe {
             woken_at: AtomicU64::new(0),
             polled_since: AtomicU64::new(0),
             polls: AtomicU64::new(0),
-            cpu_ns: AtomicU64::new(0),
             thread: AtomicU64::new(0),
         })
     }
@@ -188,7 +185,6 @@ impl TaskProbe {
             woken_at: self.woken_at.load(Relaxed),
             polled_since: self.polled_since.load(Relaxed),
             polls: self.polls.load(Relaxed),
-            cpu_ns: self.cpu_ns.load(Relaxed),
             thread: self.thread.load(Relaxed),
         }
     }
@@ -312,7 +308,6 @@ impl Meter {
     }
 
     fn split(&self, wall: u64, cpu: u64, parts: &mut Parts) {
-        self.probe.cpu_ns.fetch_add(cpu, Relaxed);
         parts.cpu_raw += cpu;
         let on_cpu = cpu.min(wall);
         let off = wall - on_cpu;

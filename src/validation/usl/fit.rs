@@ -11,8 +11,9 @@ use super::super::stats::t_quantile;
 use super::{FitError, POINTS_ENOUGH, POINTS_MIN, Parameter, UslFit, UslModel, UslPoint, curve};
 
 const ITERATIONS_MAX: usize = 500;
-/// A fit within this relative error is perfect: what remains is rounding, and must not decide between models.
-const ROUNDING: f64 = 1e-6;
+/// A fit within this relative error is perfect: what remains is the grain of timers and counts, and must not decide
+/// between models.
+const ROUNDING: f64 = 1e-4;
 /// Difference of the criterion below which the simpler model is kept.
 const CRITERION_MARGIN: f64 = 2.0;
 
@@ -250,9 +251,9 @@ fn finish(points: &[UslPoint], model: UslModel, s: &Solution) -> Result<UslFit, 
     })
 }
 
-/// Akaike's criterion, corrected for small samples from six points on.
-fn criterion(n: f64, free: f64, squares: f64) -> f64 {
-    let k = free + 1.0;
+/// Akaike's criterion, corrected for small samples from six points on. Only parameters of the curve count: the noise is
+/// common to all curves, and counting it too would let seven points never show a peak that the eye sees.
+fn criterion(n: f64, k: f64, squares: f64) -> f64 {
     let plain = n * (squares / n).ln() + 2.0 * k;
     if n < POINTS_ENOUGH as f64 { plain } else { plain + 2.0 * k * (k + 1.0) / (n - k - 1.0) }
 }
@@ -283,7 +284,8 @@ mod tests {
         close(f.sigma.value, 0.0277285, "sigma");
         close(f.sigma.standard_error.unwrap(), 0.0091218, "se sigma");
         close(f.kappa.value, 0.00010437, "kappa");
-        close(f.kappa.standard_error.unwrap() / 1.988e-5, 1.0, "se kappa");
+        // Published to four digits.
+        assert!((f.kappa.standard_error.unwrap() - 1.988e-5).abs() < 5e-9, "{:?}", f.kappa);
         close(f.n_max.unwrap(), 96.519, "peak");
         close(f.residual_sd, 82.85, "residuals");
         assert!(!f.extrapolated && !f.few_points);
