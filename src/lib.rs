@@ -1,10 +1,52 @@
 //! Accounts for every heap allocation of a program.
 
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "copies books whose latches it holds")]
+mod aggregator;
+#[cfg(not(loom))]
+pub mod analysis;
+#[cfg(not(loom))]
+pub mod dump;
+#[cfg(not(loom))]
+pub mod export;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "state lies in raw pages")]
+mod ledger;
 pub mod profile;
-#[cfg(feature = "validation")]
+#[cfg(not(loom))]
+pub mod quality;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "runs inside the allocator")]
+mod recorder;
+#[cfg(not(loom))]
+pub mod report;
+mod ring;
+#[cfg(not(loom))]
+mod session;
+mod sys;
+#[cfg(all(feature = "validation", not(loom)))]
 pub mod validation;
 
+/// Dumps: profiles in files.
+#[cfg(not(loom))]
+pub mod dumps {
+    #[doc(hidden)]
+    pub use crate::dump::empty_profile;
+    pub use crate::dump::{
+        Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
+        read, read_bytes, read_from, write, write_to,
+    };
+}
+
 pub use profile::{
-    ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapStats, HistoryLimits,
-    LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks,
+    ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapStats,
+    HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks,
 };
+#[cfg(not(loom))]
+pub use recorder::allocator::HeapLedger;
+#[cfg(not(loom))]
+pub use session::{DumpError, flush, history, is_installed, quality, snapshot, stats};
+
+/// Writes a dump now: see [`session`](crate::flush) for what is in it.
+#[cfg(not(loom))]
+pub use session::dump;

@@ -44,7 +44,7 @@ impl Histogram {
         if self.counts.len() <= bucket {
             self.counts.resize(bucket + 1, 0);
         }
-        self.counts[bucket] += count;
+        self.counts[bucket] = self.counts[bucket].saturating_add(count);
     }
 
     /// Adds all of another histogram to this one.
@@ -54,9 +54,9 @@ impl Histogram {
         }
     }
 
-    /// Observations in all buckets.
+    /// Observations in all buckets. It saturates: counts can come from a file.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// The smallest and the largest value of a bucket, both inclusive.
@@ -83,9 +83,9 @@ impl Histogram {
             return None;
         }
         let rank = ((q.clamp(0.0, 1.0) * total as f64).ceil() as u64).max(1);
-        let mut seen = 0;
+        let mut seen = 0u64;
         self.rows().find_map(|(_, high, count)| {
-            seen += count;
+            seen = seen.saturating_add(count);
             (seen >= rank).then_some(high)
         })
     }

@@ -85,18 +85,21 @@ impl LossCounts {
     /// Adds all of another count to this one.
     pub fn merge(&mut self, other: &LossCounts) {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
-            *mine += theirs;
+            *mine = mine.saturating_add(theirs);
         }
     }
 
-    /// Events lost for any reason.
+    /// Events lost for any reason. It saturates: counts can come from a file.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().fold(0, |sum, events| sum.saturating_add(*events))
     }
 
     /// The reason with the most events, or `None` when nothing was lost.
     pub fn dominant(&self) -> Option<LossReason> {
-        LossReason::ALL.into_iter().filter(|reason| self.get(*reason) > 0).max_by_key(|reason| self.get(*reason))
+        LossReason::ALL
+            .into_iter()
+            .filter(|reason| self.get(*reason) > 0)
+            .max_by_key(|reason| self.get(*reason))
     }
 
     /// Every reason with its count, zeros included.

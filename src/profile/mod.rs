@@ -12,7 +12,7 @@ mod model;
 mod quality;
 mod settings;
 
-pub use check::{Violation, check};
+pub use check::{Law, Violation, check, laws};
 pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
 pub use model::{
@@ -21,5 +21,6 @@ pub use model::{
 };
 pub use quality::{Anomalies, CompletenessTrend, QualityIndicator};
 pub use settings::{
-    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention, Settings, Stacks,
+    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention,
+    Settings, Stacks,
 };

@@ -33,9 +33,12 @@ pub struct Anomalies {
 }
 
 impl Anomalies {
-    /// All anomalies together.
+    /// All anomalies together. It saturates: counts can come from a file.
     pub const fn total(&self) -> u64 {
-        self.unmatched_frees + self.double_allocations + self.ambiguous_pairings + self.layout_mismatches
+        self.unmatched_frees
+            .saturating_add(self.double_allocations)
+            .saturating_add(self.ambiguous_pairings)
+            .saturating_add(self.layout_mismatches)
     }
 }
 
@@ -99,7 +102,8 @@ pub struct QualityIndicator {
 impl QualityIndicator {
     /// Whether every event is accounted for: `attempted = recorded + lost + in_flight`.
     pub fn is_conserved(&self) -> bool {
-        self.attempted == self.recorded + self.lost.total() + self.in_flight
+        let sides = [self.recorded, self.lost.total(), self.in_flight].map(u128::from);
+        u128::from(self.attempted) == sides.iter().sum::<u128>()
     }
 
     /// Whether nothing was lost and nothing was left out by sampling.
@@ -109,6 +113,6 @@ impl QualityIndicator {
 
     /// Recorded ÷ (recorded + lost), from 0 to 1; 1 when both are zero.
     pub fn completeness_of(recorded: u64, lost: u64) -> f64 {
-        if recorded + lost == 0 { 1.0 } else { recorded as f64 / (recorded + lost) as f64 }
+        if recorded == 0 && lost == 0 { 1.0 } else { recorded as f64 / (recorded as f64 + lost as f64) }
     }
 }

@@ -113,7 +113,7 @@ pub enum Retention {
 /// Bounds of the history of last events. Whichever is reached first holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HistoryLimits {
-    /// Events kept at most, over all threads. Default 65,536.
+    /// Events kept at most, over all threads. Default 4,096.
     pub events: u64,
     /// Bytes of ring memory that the history may occupy at most, over all threads. Default 1 MiB.
     pub bytes: u64,
@@ -123,7 +123,7 @@ pub struct HistoryLimits {
 
 impl HistoryLimits {
     /// The defaults, in a constant context.
-    pub const DEFAULT: HistoryLimits = HistoryLimits { events: 65_536, bytes: 1 << 20, age_ns: None };
+    pub const DEFAULT: HistoryLimits = HistoryLimits { events: 4096, bytes: 1 << 20, age_ns: None };
 }
 
 impl Default for HistoryLimits {

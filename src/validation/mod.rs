@@ -20,6 +20,7 @@ mod config;
 mod contention;
 mod deadlock;
 mod executor;
+mod ledger_probe;
 mod machine;
 #[allow(unsafe_code, reason = "the clocks of threads and processes are C calls")]
 mod meter;
@@ -46,6 +47,7 @@ pub use deadlock::{
     WaitToken, WouldDeadlock,
 };
 pub use executor::StopHandle;
+pub use ledger_probe::LedgerProbe;
 pub use machine::MachineInfo;
 pub use meter::thread_cpu_ns;
 pub use performance::ConcurrentBenchmark;

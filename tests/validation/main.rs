@@ -4,8 +4,10 @@
 
 mod conservation;
 mod deadlocks;
+mod hangs;
 mod latency;
 mod pool;
+mod real;
 mod scaling;
 mod users;
 

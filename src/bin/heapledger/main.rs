@@ -1,2 +1,36 @@
-//! The `heapledger` command.
-fn main() {}
+//! The `heapledger` command: reads dumps and says what they hold.
+//!
+//! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes,
+//! `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It never records anything
+//! itself.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod exit;
+mod input;
+mod page;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Report(args) => commands::report(&args),
+        Command::Verify(args) => commands::verify(&args),
+        Command::Export(args) => commands::export(&args),
+        Command::Run(args) => run::run(&args),
+    };
+    match outcome {
+        Ok(exit) => exit.code(),
+        Err(failure) => {
+            failure.print();
+            failure.code()
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The view of the ledger that queries and dumps take.
+//!
+//! The figures that are only sums ([`stats`], [`quality`]) are read without stopping anyone. A whole profile must
+//! fit together, so [`profile`] freezes the books: it takes the latch of every lane, books what is there, copies, and
+//! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
+//! was made before, because nothing may be allocated while a latch is held.
+
+use crate::ledger::Ledger;
+use crate::ledger::books::{Account, Inherited, account_of, books_of};
+use crate::ledger::entry;
+use crate::ledger::fold::Fold;
+use crate::ledger::history::LaneWords;
+use crate::ledger::live::SHARDS;
+use crate::ledger::rows::Row;
+use crate::ledger::sites::SiteFigures;
+use crate::ledger::timeline::INTERVALS;
+use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
+use crate::recorder::gate::{Own, Quiet, failed_without_lane};
+use crate::recorder::{lifecycle, thread};
+use crate::ring::lane::Lane;
+use crate::sys::latch::Taken;
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Blocks that may come in between counting and freezing.
+const SLACK_BLOCKS: usize = 4096;
+
+/// Totals as of the last folds; exact after a flush, while no thread allocates.
+pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
+    let mut stats = HeapStats { failed: failed_without_lane(), ..HeapStats::default() };
+    // relaxed: sums for people.
+    for lane in ledger.lanes() {
+        let account = account_of(lane);
+        // Frees first: a block is booked before its end.
+        stats.freed_blocks = stats.freed_blocks.wrapping_add(Account::read(&account.freed_blocks));
+        stats.freed_bytes = stats.freed_bytes.wrapping_add(Account::read(&account.freed_bytes));
+    }
+    for lane in ledger.lanes() {
+        let account = account_of(lane);
+        stats.total_blocks = stats.total_blocks.wrapping_add(Account::read(&account.total_blocks));
+        stats.total_bytes = stats.total_bytes.wrapping_add(Account::read(&account.total_bytes));
+        stats.reallocs += Account::read(&account.reallocs);
+        stats.failed += lane.cold.failed.load(Ordering::Relaxed);
+    }
+    stats.live_blocks = stats.total_blocks.saturating_sub(stats.freed_blocks);
+    stats.live_bytes = stats.total_bytes.saturating_sub(stats.freed_bytes);
+    (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();
+    stats
+}
+
+/// Where the peak was, and how far the true one can lie from it.
+fn peak(ledger: &Ledger) -> Peak {
+    let (bytes, blocks, at_ns) = ledger.peak.get();
+    // Each lane's live bytes can have risen by at most this much above what was booked of it. One lane alone is
+    // booked in its own order: then the peak is exact.
+    let rises =
+        ledger.lanes().map(|lane| Account::read(&account_of(lane).rise_bytes)).filter(|rise| *rise > 0);
+    let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
+    Peak { bytes, blocks, at_ns, uncertainty_bytes: if lanes > 1 { sum } else { 0 } }
+}
+
+/// The counters of quality, read without stopping anyone. History figures are left at zero.
+pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
+    let mut quality =
+        QualityIndicator { installed: true, mode: lifecycle::mode(), ..QualityIndicator::default() };
+    quality.target_completeness = lifecycle::options().concurrency.target_completeness;
+    let mut lost = lifecycle::unlaned();
+    let mut attempted = lost.total();
+    let now_ns = ledger.clock.now_ns();
+    for lane in ledger.lanes() {
+        let (figures, account) = (thread::read_figures(lane), account_of(lane));
+        attempted += figures.attempted;
+        quality.recorded += figures.recorded;
+        lost.merge(&LossCounts::from_counts(figures.lost));
+        quality.own_events += Account::read(&account.own_events);
+        // relaxed: figures for people.
+        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        quality.ring_high_water_words = quality.ring_high_water_words.max(read(&lane.folder.high_water));
+        quality.folds_at_home += read(&lane.cold.folds_at_home);
+        quality.folds_away += read(&lane.folder.folds_away);
+        quality.waits += read(&lane.cold.waits);
+        quality.spare_segments += read(&lane.cold.spares);
+        if lane.head().observe() > lane.folder.tail.observe() {
+            let lag = now_ns.saturating_sub(Account::read(&account.booked_until_ns));
+            quality.lag_ns = quality.lag_ns.max(lag);
+        }
+    }
+    quality.lost = lost;
+    quality.attempted = attempted;
+    quality.in_flight = attempted.saturating_sub(quality.recorded + lost.total());
+    quality.current_completeness = QualityIndicator::completeness_of(quality.recorded, lost.total());
+    // relaxed: counts for people.
+    let oddities = &ledger.live.oddities;
+    quality.anomalies = profile::Anomalies {
+        unmatched_frees: ledger.live.waiting() + oddities.unmatched.load(Ordering::Relaxed),
+        double_allocations: ledger.live.overlaps(),
+        ambiguous_pairings: oddities.ambiguous.load(Ordering::Relaxed),
+        layout_mismatches: oddities.layout_mismatches.load(Ordering::Relaxed),
+    };
+    quality.evicted = quality.recorded;
+    quality.own_bytes = ledger.pages.held_bytes();
+    quality.own_cpu_ns = super::worker::cpu_ns();
+    quality
+}
+
+/// The last events, newest last, and how many of them were heapledger's own and left out.
+pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) {
+    let limits = lifecycle::options().history;
+    let (mut events, mut own_events) = (Vec::new(), 0);
+    for lane in ledger.lanes() {
+        let words = {
+            let _quiet = Quiet::enter(own);
+            LaneWords::folded(lane)
+        };
+        let mut copy = LaneWords::with_room(words.min(crate::ledger::history::LANE_WORDS_MAX));
+        {
+            let _quiet = Quiet::enter(own);
+            copy.copy(ledger, lane);
+        }
+        own_events += copy.events(&mut events);
+    }
+    events.sort_by_key(|event| event.at_ns);
+    let oldest_ns = limits.age_ns.map_or(0, |age_ns| ledger.clock.now_ns().saturating_sub(age_ns));
+    let too_old = events.partition_point(|event| event.at_ns < oldest_ns);
+    let too_many = events.len().saturating_sub(usize::try_from(limits.events).unwrap_or(usize::MAX));
+    events.drain(..too_old.max(too_many));
+    (events, own_events)
+}
+
+/// Everything, as of one moment.
+pub(crate) fn profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
+    if let Some(lane) = own.lane() {
+        let _quiet = Quiet::enter(own);
+        ledger.flush(lane);
+    }
+    let frozen = copy_frozen(ledger, own);
+    let (history, _) = history(ledger, own);
+    frozen.into_profile(ledger, history, reason)
+}
+
+/// What is copied while the books are frozen; all of it made before.
+#[derive(Default)]
+struct Frozen {
+    live: Vec<entry::Entry>,
+    sites: Vec<(u32, SiteFigures)>,
+    rows: Vec<(u32, Inherited)>,
+    intervals: Vec<profile::Interval>,
+    interval_ns: u64,
+    quality: QualityIndicator,
+    totals: HeapStats,
+    peak: Peak,
+    peak_number: u64,
+    longest_span_ns: u64,
+    at_ns: u64,
+}
+
+fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
+    let mut frozen = Frozen { intervals: Vec::with_capacity(INTERVALS), ..Frozen::default() };
+    let mut blocks = 0;
+    loop {
+        let lanes = ledger.lanes.count() as usize + 64;
+        let mut latches: Vec<Taken<'static>> = Vec::with_capacity(lanes);
+        frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
+        frozen.rows.reserve(lanes);
+        frozen.sites.reserve(ledger.sites.count() as usize + 64);
+        let _quiet = Quiet::enter(own);
+        ledger.freeze();
+        let fits = take_all(ledger, &mut latches) && frozen.copy(ledger, &mut blocks);
+        ledger.thaw();
+        // Opened one by one, in the order in which they were taken.
+        latches.clear();
+        if fits {
+            drop(_quiet);
+            return frozen;
+        }
+        drop(_quiet);
+        frozen.live.clear();
+        frozen.rows.clear();
+        frozen.sites.clear();
+    }
+}
+
+/// Takes the latch of every lane and books what is there; `false` when there are more than expected.
+fn take_all(ledger: &'static Ledger, latches: &mut Vec<Taken<'static>>) -> bool {
+    for lane in ledger.lanes() {
+        if latches.len() == latches.capacity() {
+            return false;
+        }
+        latches.push(lane.folder.latch.take());
+    }
+    for (lane, taken) in ledger.lanes().zip(latches.iter()) {
+        Fold::begin(ledger, lane, taken).run();
+    }
+    for (lane, taken) in ledger.lanes().zip(latches.iter()) {
+        Fold::begin(ledger, lane, taken).empty_nursery();
+    }
+    true
+}
+
+impl Frozen {
+    /// Copies everything; `false`, with the number of blocks, when there is not enough room.
+    fn copy(&mut self, ledger: &Ledger, blocks: &mut usize) -> bool {
+        *blocks = 0;
+        for shard in 0..SHARDS {
+            let room = self.live.capacity() - self.live.len();
+            *blocks += ledger.live.blocks_of_shard(&ledger.pages, shard, room, |entry| self.live.push(entry));
+        }
+        if *blocks > self.live.capacity() || ledger.sites.count() as usize > self.sites.capacity() {
+            return false;
+        }
+        self.live.retain(|entry| !entry.meta.is_own());
+        self.totals = stats(ledger);
+        self.peak = peak(ledger);
+        self.peak_number = ledger.peak.number();
+        self.quality = quality(ledger);
+        self.at_ns = ledger.clock.now_ns();
+        for site in 0..ledger.sites.count() {
+            self.sites.push((site, SiteFigures::EMPTY));
+            if let Some((_, figures)) = self.sites.last_mut() {
+                ledger.sites.read(&ledger.pages, site, figures);
+            }
+        }
+        self.interval_ns = ledger.timeline.copy(self.at_ns, &mut self.intervals);
+        for lane in ledger.lanes() {
+            self.copy_row(lane);
+        }
+        true
+    }
+
+    /// The share of a lane's figures that its present thread made.
+    fn copy_row(&mut self, lane: &Lane) {
+        let account = account_of(lane);
+        self.longest_span_ns = self.longest_span_ns.max(Account::read(&account.longest_span_ns));
+        // SAFETY: B3, `take_all` has taken the latch of every lane.
+        let books = unsafe { books_of(lane).as_ref() };
+        let (before, now) = (&books.inherited, thread::read_figures(lane));
+        let (freed_blocks, freed_bytes) = thread::own_frees(before, &now);
+        let share = Inherited {
+            attempted: now.attempted - before.attempted,
+            recorded: now.recorded.wrapping_sub(before.recorded),
+            total_blocks: now.total_blocks.wrapping_sub(before.total_blocks),
+            total_bytes: now.total_bytes.wrapping_sub(before.total_bytes),
+            freed_blocks,
+            freed_bytes,
+            cross_thread_frees: now.cross_thread_frees - before.cross_thread_frees,
+            lost: std::array::from_fn(|reason| now.lost[reason] - before.lost[reason]),
+            ..Inherited::default()
+        };
+        self.rows.push((books.row, share));
+    }
+
+    fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {
+        self.quality.retained = (history.len() as u64).min(self.quality.recorded);
+        self.quality.evicted = self.quality.recorded - self.quality.retained;
+        let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
+        let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
+        let live = self.live.iter().map(|entry| profile::LiveBlock {
+            address: entry.address,
+            size: entry.size,
+            born_ns: entry.at_ns,
+            stack: entry.meta.stack(),
+            thread: entry.meta.thread(),
+            align_log2: entry.meta.align_log2(),
+            reallocs: entry.meta.reallocs() as u8,
+        });
+        let mut live: Vec<profile::LiveBlock> = live.collect();
+        live.sort_by_key(|block| (block.born_ns, block.address));
+        Profile {
+            process: process(ledger, self.at_ns, reason),
+            settings: settings(),
+            clock: profile::ClockInfo {
+                source: ledger.clock.choice().source().to_owned(),
+                why: ledger.clock.choice().why().to_owned(),
+                longest_span_ns: self.longest_span_ns,
+            },
+            totals: self.totals,
+            peak: self.peak,
+            sites,
+            stacks: vec![profile::Stack::default()],
+            modules: Vec::new(),
+            live,
+            threads: threads(ledger, &self.rows),
+            timeline: profile::Timeline {
+                interval_ns: self.interval_ns,
+                intervals: std::mem::take(&mut self.intervals),
+            },
+            history,
+            changes: Vec::new(),
+            quality: self.quality,
+        }
+    }
+}
+
+fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
+    // relaxed: written before the ledger was published.
+    let forked_from = ledger.facts.forked_from.load(Ordering::Relaxed);
+    let command_line: Vec<String> =
+        std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect();
+    profile::ProcessInfo {
+        pid: ledger.facts.process_id.load(Ordering::Relaxed),
+        forked_from: (forked_from != 0).then_some(forked_from),
+        program: program_name(&command_line),
+        command_line,
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        heapledger_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix_ns: ledger.facts.started_unix_ns.load(Ordering::Relaxed),
+        duration_ns: at_ns,
+        reason: reason.to_owned(),
+    }
+}
+
+fn settings() -> profile::Settings {
+    let options = lifecycle::options();
+    profile::Settings {
+        mode: lifecycle::mode(),
+        stacks: options.stacks,
+        clock: options.clock,
+        history: options.history,
+        concurrency: options.concurrency,
+        fork: options.fork,
+        memory_limit_bytes: options.memory_limit_bytes,
+    }
+}
+
+/// One row for each thread: what ended threads left in it, and what running ones have in their lane.
+fn threads(ledger: &Ledger, running: &[(u32, Inherited)]) -> Vec<profile::ThreadRow> {
+    let others = ledger.rows.get(&ledger.pages, entry::ROW_OF_OTHERS);
+    // relaxed: figures for people.
+    let has_others = others.threads.load(Ordering::Relaxed) > 0;
+    let numbers = (0..ledger.rows.count()).chain(has_others.then_some(entry::ROW_OF_OTHERS));
+    let mut rows: Vec<profile::ThreadRow> =
+        numbers.map(|number| row(number, ledger.rows.get(&ledger.pages, number))).collect();
+    for (number, share) in running {
+        let place =
+            if *number == entry::ROW_OF_OTHERS { rows.len().wrapping_sub(1) } else { *number as usize };
+        // The lane of a thread that has ended, and was not taken over yet, has no share of anyone.
+        let Some(row) = rows.get_mut(place).filter(|row| row.index == *number) else { continue };
+        row.attempted += share.attempted;
+        row.recorded = row.recorded.wrapping_add(share.recorded);
+        row.total_blocks = row.total_blocks.wrapping_add(share.total_blocks);
+        row.total_bytes = row.total_bytes.wrapping_add(share.total_bytes);
+        row.freed_blocks = row.freed_blocks.wrapping_add(share.freed_blocks);
+        row.freed_bytes = row.freed_bytes.wrapping_add(share.freed_bytes);
+        row.cross_thread_frees += share.cross_thread_frees;
+        row.lost.merge(&LossCounts::from_counts(share.lost));
+    }
+    rows
+}
+
+fn row(number: u32, row: &Row) -> profile::ThreadRow {
+    // relaxed: figures for people.
+    let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    let name = row.name();
+    let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let ended_ns = read(&row.ended_ns);
+    profile::ThreadRow {
+        index: number,
+        name: String::from_utf8_lossy(&name[..length]).into_owned(),
+        os_id: read(&row.os_id),
+        started_ns: read(&row.started_ns),
+        ended_ns: (ended_ns != 0).then_some(ended_ns),
+        threads: u64::from(row.threads.load(Ordering::Relaxed)),
+        own: row.own.load(Ordering::Relaxed) != 0,
+        attempted: read(&row.figures.attempted),
+        recorded: read(&row.figures.recorded),
+        lost: LossCounts::from_counts(std::array::from_fn(|reason| read(&row.figures.lost[reason]))),
+        total_blocks: read(&row.figures.total_blocks),
+        total_bytes: read(&row.figures.total_bytes),
+        freed_blocks: read(&row.figures.freed_blocks),
+        freed_bytes: read(&row.figures.freed_bytes),
+        cross_thread_frees: read(&row.figures.cross_thread_frees),
+    }
+}
+
+/// Name of the program, for the report and for the dump's file name.
+pub(crate) fn program_name(command_line: &[String]) -> String {
+    let path = std::env::current_exe().ok();
+    let name =
+        path.as_ref().and_then(|path| path.file_stem()).map(|name| name.to_string_lossy().into_owned());
+    let from_command = || {
+        let first = std::path::Path::new(command_line.first()?);
+        Some(first.file_stem()?.to_string_lossy().into_owned())
+    };
+    name.or_else(from_command).unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,191 @@
+//! Profiles with known answers, for the tests of this layer and of those above it.
+//!
+//! [`complete`] is a small program written out by hand: two threads allocate four blocks of 1,050 to 1,150 bytes
+//! and six of 100, ten in all; seven are freed, three (1,050, 1,050 and 100 bytes) are live at the end. Every law
+//! holds.
+
+use crate::profile::{
+    ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, Histogram,
+    HistoryLimits, Interval, LiveBlock, LossReason, Peak, ProcessInfo, Profile, QualityIndicator,
+    ReallocStats, Settings, Site, Stack, Stacks, ThreadRow, Timeline,
+};
+
+/// A profile of a process in which nothing happened.
+pub(crate) fn empty() -> Profile {
+    Profile {
+        quality: QualityIndicator {
+            installed: true,
+            current_completeness: 1.0,
+            target_completeness: 0.95,
+            ..QualityIndicator::default()
+        },
+        process: ProcessInfo::default(),
+        settings: Settings {
+            mode: DataQualityMode::PerfectAccuracy,
+            stacks: Stacks::Off,
+            clock: ClockMode::Batched,
+            history: HistoryLimits::DEFAULT,
+            concurrency: ConcurrencyConfig::DEFAULT,
+            fork: ForkPolicy::Fresh,
+            memory_limit_bytes: 1 << 30,
+        },
+        clock: ClockInfo::default(),
+        totals: HeapStats::default(),
+        peak: Peak::default(),
+        sites: Vec::new(),
+        stacks: vec![Stack::default()],
+        modules: Vec::new(),
+        live: Vec::new(),
+        threads: Vec::new(),
+        timeline: Timeline::default(),
+        history: Vec::new(),
+        changes: Vec::new(),
+    }
+}
+
+/// The program of the module doc, recorded without loss.
+pub(crate) fn complete() -> Profile {
+    let mut profile = empty();
+    profile.quality.attempted = 14;
+    profile.quality.recorded = 14;
+    profile.quality.retained = 10;
+    profile.quality.evicted = 4;
+    profile.quality.own_events = 2;
+    profile.quality.own_bytes = 1 << 20;
+    profile.process = ProcessInfo {
+        pid: 4711,
+        program: "demo".into(),
+        command_line: vec!["./demo".into(), "--fast".into()],
+        platform: "linux x86_64".into(),
+        heapledger_version: "0.1.0".into(),
+        duration_ns: 2_000_000_000,
+        reason: "exit".into(),
+        ..ProcessInfo::default()
+    };
+    profile.clock =
+        ClockInfo { source: "tsc".into(), why: "invariant and trusted".into(), longest_span_ns: 1_000 };
+    profile.totals = HeapStats {
+        total_blocks: 10,
+        total_bytes: 5_000,
+        freed_blocks: 7,
+        freed_bytes: 2_800,
+        live_blocks: 3,
+        live_bytes: 2_200,
+        peak_blocks: 5,
+        peak_bytes: 3_500,
+        reallocs: 5,
+        failed: 0,
+    };
+    profile.peak = Peak { bytes: 3_500, blocks: 5, at_ns: 750_000_000, uncertainty_bytes: 0 };
+    profile.sites = sites();
+    profile.stacks.push(Stack { frames: vec![0x1000, 0x2000], truncated: false });
+    profile.live = [(1_050, 10), (1_050, 20), (100, 30)]
+        .into_iter()
+        .enumerate()
+        .map(|(at, (size, born_ns))| LiveBlock {
+            address: 4096 * (at as u64 + 1),
+            size,
+            born_ns,
+            ..LiveBlock::default()
+        })
+        .collect();
+    profile.threads = threads();
+    profile.timeline = Timeline {
+        interval_ns: 500_000_000,
+        intervals: [(2_000, 0, 2_000), (2_000, 1_000, 3_500), (300, 1_800, 0), (700, 0, 0)]
+            .map(|(allocated_bytes, freed_bytes, peak_bytes)| Interval {
+                allocated_bytes,
+                freed_bytes,
+                peak_bytes,
+                ..Interval::default()
+            })
+            .to_vec(),
+    };
+    profile
+}
+
+/// [`complete`], with `events` of its first thread lost for one reason.
+pub(crate) fn with_loss(reason: LossReason, events: u64) -> Profile {
+    let mut profile = complete();
+    profile.quality.attempted += events;
+    profile.quality.lost.add(reason, events);
+    profile.quality.current_completeness =
+        QualityIndicator::completeness_of(profile.quality.recorded, events);
+    profile.threads[0].attempted += events;
+    profile.threads[0].lost.add(reason, events);
+    profile.timeline.intervals[1].lost += events;
+    profile
+}
+
+fn histogram(rows: &[(u64, u64)]) -> Histogram {
+    let mut histogram = Histogram::default();
+    rows.iter().for_each(|(value, count)| histogram.add(*value, *count));
+    histogram
+}
+
+fn sites() -> Vec<Site> {
+    vec![
+        Site {
+            stack: 0,
+            total_blocks: 6,
+            total_bytes: 4_600,
+            freed_blocks: 3,
+            freed_bytes: 2_400,
+            own_peak_bytes: 3_400,
+            at_peak_bytes: 3_300,
+            at_peak_blocks: 3,
+            cross_thread_frees: 2,
+            reallocs: ReallocStats {
+                count: 5,
+                moved: 3,
+                copied_bytes: 600,
+                chains: 2,
+                chain_links: 5,
+                longest_chain: 3,
+            },
+            sizes: histogram(&[(100, 2), (1_050, 2), (1_150, 2)]),
+            lifetimes: histogram(&[(1_000_000, 1)]),
+            ..Site::default()
+        },
+        Site {
+            stack: 1,
+            total_blocks: 4,
+            total_bytes: 400,
+            freed_blocks: 4,
+            freed_bytes: 400,
+            own_peak_bytes: 200,
+            at_peak_bytes: 200,
+            at_peak_blocks: 2,
+            temporary_blocks: 4,
+            temporary_bytes: 400,
+            sizes: histogram(&[(100, 4)]),
+            lifetimes: histogram(&[(1_000, 1)]),
+            ..Site::default()
+        },
+    ]
+}
+
+fn threads() -> Vec<ThreadRow> {
+    let row = |index, name: &str, events, own| ThreadRow {
+        index,
+        name: name.into(),
+        os_id: 4711 + u64::from(index),
+        threads: 1,
+        own,
+        attempted: events,
+        recorded: events,
+        ..ThreadRow::default()
+    };
+    vec![
+        ThreadRow { total_blocks: 7, total_bytes: 4_000, freed_blocks: 5, ..row(0, "main", 9, false) },
+        ThreadRow {
+            total_blocks: 3,
+            total_bytes: 1_000,
+            freed_blocks: 2,
+            cross_thread_frees: 2,
+            ended_ns: Some(1_500_000_000),
+            ..row(1, "worker", 3, false)
+        },
+        row(2, "heapledger", 2, true),
+    ]
+}

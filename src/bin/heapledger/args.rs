@@ -1,0 +1,149 @@
+//! What can be asked: flags and help texts, no work.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{Parser, Subcommand, ValueEnum};
+use heapledger::export::Format;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 fine; 1 a finding that a flag asked for, or a broken law; 2 usage; 3 unreadable input; 4 output that \
+cannot be written. `run` exits as its command does.";
+
+/// Accounts for every heap allocation of a program, and says how complete the account is
+#[derive(Debug, Parser)]
+#[command(name = "heapledger", version, after_help = EXIT_CODES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Report(ReportArgs),
+    Verify(VerifyArgs),
+    Export(ExportArgs),
+    Run(RunArgs),
+}
+
+/// Print what a dump holds, the quality of the data first
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// The dump, such as heapledger.app.1234.hl; - reads standard input
+    pub file: PathBuf,
+
+    /// Exit with 1 when the data shows this; may be given more than once
+    #[arg(long, value_enum, value_name = "FINDING")]
+    pub fail_on: Vec<FailOn>,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+/// Check the conservation laws of a dump and say which conclusions are safe
+///
+/// Exits with 1 when a law is broken.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// The dump; - reads standard input
+    pub file: PathBuf,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+/// Write a dump in the format of another program
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// The dump; - reads standard input
+    pub file: PathBuf,
+
+    /// The format to write
+    #[arg(long, value_enum)]
+    pub format: FormatArg,
+
+    /// The file to write; without it, standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+}
+
+/// Run a program that has a HeapLedger as its global allocator, then report its dump
+///
+/// Standard input and output are the program's. The report goes to standard error. The exit code is the program's
+/// own.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Where the dump goes: a directory that exists, or a file; without it, the working directory
+    #[arg(short, long, value_name = "DIR_OR_FILE")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// How a report is laid out
+#[derive(Debug, clap::Args)]
+pub struct PageArgs {
+    /// Characters in a line; without it, those of the terminal, or 100
+    #[arg(long, value_name = "N")]
+    pub width: Option<usize>,
+
+    /// Rows in tables of threads, sites and live sizes, at most
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub rows: usize,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub color: Color,
+
+    /// Draw with ASCII characters only
+    #[arg(long)]
+    pub ascii: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal that shows them
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Events were lost or left out, or the file is damaged
+    Loss,
+    /// Pairings do not add up
+    Anomaly,
+}
+
+/// A format of the library as the value of a flag.
+#[derive(Debug, Clone, Copy)]
+pub struct FormatArg(pub Format);
+
+impl ValueEnum for FormatArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        // The list must be static and follow the library's: made once from it.
+        static ALL: std::sync::OnceLock<Vec<FormatArg>> = std::sync::OnceLock::new();
+        ALL.get_or_init(|| Format::ALL.iter().copied().map(FormatArg).collect())
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_do_not_contradict_each_other() {
+        super::Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,71 @@
+//! One function for each subcommand that reads a dump: read, analyse, write.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use heapledger::analysis;
+use heapledger::export::export as write_export;
+use heapledger::report::escape::escaped;
+use heapledger::report::{write_report, write_verdict};
+
+use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
+use crate::exit::{Cause, Exit, Failure, written};
+use crate::input::{self, Input};
+use crate::page::layout;
+
+const STDOUT: &str = "standard output";
+
+pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
+    let input = input::read(&args.file)?;
+    let layout = layout(&args.page, &io::stdout());
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = write_report(&input.profile, &input.origin, &layout, &mut out).and_then(|()| out.flush());
+    let found = args.fail_on.iter().any(|finding| shows(&input, *finding));
+    // The finding was asked for, so it counts even when the reader of a pipe has gone.
+    written(result, STDOUT)?;
+    Ok(if found { Exit::Finding } else { Exit::Fine })
+}
+
+fn shows(input: &Input, finding: FailOn) -> bool {
+    let quality = &input.profile.quality;
+    match finding {
+        FailOn::Loss => !quality.installed || !quality.is_complete() || !input.origin.is_whole(),
+        FailOn::Anomaly => quality.anomalies.total() > 0,
+    }
+}
+
+pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let input = input::read(&args.file)?;
+    let verdict = analysis::verify(&input.profile, &input.origin);
+    let layout = layout(&args.page, &io::stdout());
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = write_verdict(&input.profile, &verdict, &input.origin, &layout, &mut out);
+    written(result.and_then(|()| out.flush()), STDOUT)?;
+    Ok(if verdict.broken() > 0 { Exit::Finding } else { Exit::Fine })
+}
+
+pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
+    let input = input::read(&args.file)?;
+    let Some(path) = &args.output else {
+        return export_to(BufWriter::new(io::stdout().lock()), STDOUT, args, &input);
+    };
+    let shown = escaped(&path.display().to_string());
+    if is_same_file(path, &args.file) {
+        let error = format_args!("{shown} is the dump itself; it was left alone");
+        return Err(Failure::new(Cause::Usage, error).hint("choose another file for -o"));
+    }
+    let file = File::create(path)
+        .map_err(|error| Failure::new(Cause::Unwritable, format_args!("cannot create {shown}: {error}")))?;
+    export_to(BufWriter::new(file), &shown, args, &input)
+}
+
+fn export_to(mut out: impl Write, place: &str, args: &ExportArgs, input: &Input) -> Result<Exit, Failure> {
+    let result = write_export(args.format.0, &input.profile, &input.origin, &mut out);
+    written(result.and_then(|()| out.flush()), place)?;
+    Ok(Exit::Fine)
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,92 @@
+//! Outcomes as exit codes, and failures as the lines that explain them.
+//!
+//! A failure says on standard error what went wrong (`error: …`) and, where there is something to do, what
+//! (`hint: …`). A reader that closed its end of a pipe has seen enough: that is no failure.
+
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+
+/// How a command ended that did what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Nothing to remark.
+    Fine,
+    /// What a flag asked to be told about was found.
+    Finding,
+    /// The code of the program that was run.
+    Child(u8),
+}
+
+impl Exit {
+    pub fn code(self) -> ExitCode {
+        match self {
+            Exit::Fine => ExitCode::SUCCESS,
+            Exit::Finding => ExitCode::from(1),
+            Exit::Child(code) => ExitCode::from(code),
+        }
+    }
+}
+
+/// Why a command could not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The arguments make no sense together. (Those that make none alone are refused by the parser, with the same
+    /// code.)
+    Usage,
+    /// The input cannot be read.
+    Unreadable,
+    /// The output cannot be written.
+    Unwritable,
+    /// The program to run cannot be started.
+    NotStarted,
+    /// The program to run was not found.
+    NotFound,
+}
+
+/// A failure with its explanation.
+#[derive(Debug)]
+pub struct Failure {
+    cause: Cause,
+    error: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(cause: Cause, error: impl Display) -> Self {
+        Failure { cause, error: error.to_string(), hint: None }
+    }
+
+    pub fn hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(match self.cause {
+            Cause::Usage => 2,
+            Cause::Unreadable => 3,
+            Cause::Unwritable => 4,
+            Cause::NotStarted => 126,
+            Cause::NotFound => 127,
+        })
+    }
+
+    /// Prints the lines to standard error.
+    pub fn print(&self) {
+        anstream::eprintln!("error: {}", self.error);
+        if let Some(hint) = &self.hint {
+            anstream::eprintln!("hint: {hint}");
+        }
+    }
+}
+
+/// The outcome of writing: a closed pipe ends it quietly, any other error is a failure.
+pub fn written(result: io::Result<()>, place: impl Display) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Cause::Unwritable, format_args!("cannot write to {place}: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,296 @@
+//! Numbers to bytes and back. Writing cannot fail; reading never panics, never looks beyond the end and never
+//! reserves memory.
+//!
+//! * Fixed-width integers are little-endian.
+//! * A *varint* is LEB128: seven bits a byte, lowest first, the top bit set on all bytes but the last; at most 10.
+//! * A *delta* is the wrapped difference to the value before, zigzag-coded (0, −1, 1, −2, … become 0, 1, 2, 3, …) as
+//!   a varint: neighbours that lie close together take one byte or two, in either direction.
+//! * A *record* is a struct of metadata. [`put_record`] and [`Cursor::record`] are the only place that knows what
+//!   lays its fields out.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::format::{SECTION_PLAIN_BYTES_MAX, VARINT_BYTES_MAX};
+
+/// Why bytes could not be read as what they should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CodecError {
+    /// The bytes end before the value does.
+    Ended,
+    /// A varint goes on for more than 64 bits.
+    VarintTooLong,
+    /// A value is larger than its field can be. Holds the name of the field.
+    OutOfRange(&'static str),
+    /// Bytes are left over. Holds their number.
+    Trailing(usize),
+    /// A record does not have the fields it should have.
+    Record(String),
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodecError::Ended => f.write_str("its bytes end too early"),
+            CodecError::VarintTooLong => f.write_str("a number in it is longer than 64 bits"),
+            CodecError::OutOfRange(field) => write!(f, "its {field} is out of range"),
+            CodecError::Trailing(bytes) => write!(f, "{bytes} bytes are left over"),
+            CodecError::Record(why) => write!(f, "a record in it cannot be read ({why})"),
+        }
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+/// Appends two bytes.
+pub(super) fn put_u16(out: &mut Vec<u8>, value: u16) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends four bytes.
+pub(super) fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends eight bytes.
+pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a varint.
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends the delta from `previous` to `value`, and makes `value` the previous one.
+pub(super) fn put_delta(out: &mut Vec<u8>, previous: &mut u64, value: u64) {
+    let step = value.wrapping_sub(*previous) as i64;
+    put_varint(out, ((step << 1) ^ (step >> 63)) as u64);
+    *previous = value;
+}
+
+/// Layout of records: little-endian varints, and no allocation beyond what a section can hold.
+const RECORDS: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<SECTION_PLAIN_BYTES_MAX>,
+> = bincode::config::standard().with_limit();
+
+/// Appends a record.
+///
+/// This and [`Cursor::record`] are the seam to `bincode` 2. Its layout is published and simple (fields in order; an
+/// integer below 251 is its own byte, larger ones follow a byte 251, 252 or 253 in 2, 4 or 8 bytes; a sequence is
+/// its length, then its elements; an `Option` is a byte 0 or 1, then the value; an `f64` is its 8 bytes), so that
+/// should the crate go away, a serde `Serializer` and `Deserializer` of some 150 lines replace it here and no file
+/// changes.
+pub(super) fn put_record<T: Serialize>(out: &mut Vec<u8>, record: &T) -> Result<(), CodecError> {
+    bincode::serde::encode_into_std_write(record, out, RECORDS)
+        .map(|_bytes| ())
+        .map_err(|error| CodecError::Record(error.to_string()))
+}
+
+/// Reads from the front of a slice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    /// Starts at the front of `bytes`.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Cursor { rest: bytes }
+    }
+
+    /// Bytes that are left.
+    pub(super) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// An error unless everything was read.
+    pub(super) fn finish(self) -> Result<(), CodecError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(CodecError::Trailing(self.rest.len())) }
+    }
+
+    /// The next `bytes` bytes.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], CodecError> {
+        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(CodecError::Ended)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(CodecError::Ended)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    /// One byte.
+    pub(super) fn u8(&mut self) -> Result<u8, CodecError> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    /// Two bytes.
+    pub(super) fn u16(&mut self) -> Result<u16, CodecError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// Four bytes.
+    pub(super) fn u32(&mut self) -> Result<u32, CodecError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Eight bytes.
+    pub(super) fn u64(&mut self) -> Result<u64, CodecError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A varint.
+    pub(super) fn varint(&mut self) -> Result<u64, CodecError> {
+        let mut value = 0u64;
+        for index in 0..VARINT_BYTES_MAX {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7F);
+            let shift = 7 * index as u32;
+            if bits << shift >> shift != bits {
+                return Err(CodecError::VarintTooLong);
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(CodecError::VarintTooLong)
+    }
+
+    /// A varint that must fit into 32 bits; `field` names it in the error.
+    pub(super) fn varint_u32(&mut self, field: &'static str) -> Result<u32, CodecError> {
+        u32::try_from(self.varint()?).map_err(|_| CodecError::OutOfRange(field))
+    }
+
+    /// A count of things that take at least one byte each in `holder`, and of which there may be `most`. Memory may
+    /// be reserved for that many: the bytes are there.
+    pub(super) fn count(
+        &mut self,
+        holder: Option<&Cursor<'_>>,
+        most: usize,
+        field: &'static str,
+    ) -> Result<usize, CodecError> {
+        let count = self.varint()?;
+        let there = holder.map_or(self.remaining(), Cursor::remaining).min(most);
+        if count > there as u64 { Err(CodecError::OutOfRange(field)) } else { Ok(count as usize) }
+    }
+
+    /// A delta to `previous`, which becomes the value read.
+    pub(super) fn delta(&mut self, previous: &mut u64) -> Result<u64, CodecError> {
+        let zigzag = self.varint()?;
+        let step = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+        *previous = previous.wrapping_add(step as u64);
+        Ok(*previous)
+    }
+
+    /// A record. Texts in it are borrowed from the bytes.
+    pub(super) fn record<T: Deserialize<'a>>(&mut self) -> Result<T, CodecError> {
+        let (record, bytes) = bincode::serde::borrow_decode_from_slice(self.rest, RECORDS)
+            .map_err(|error| CodecError::Record(error.to_string()))?;
+        self.take(bytes)?;
+        Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_put_is_what_is_got(
+            a in any::<u16>(), b in any::<u32>(), c in any::<u64>(), shift in 0u32..64,
+            walk in proptest::collection::vec(any::<u64>(), 0..20),
+        ) {
+            let mut out = Vec::new();
+            put_u16(&mut out, a);
+            put_u32(&mut out, b);
+            put_u64(&mut out, c);
+            put_varint(&mut out, c >> shift);
+            let mut previous = c;
+            walk.iter().for_each(|value| put_delta(&mut out, &mut previous, value >> shift));
+
+            let mut cursor = Cursor::new(&out);
+            prop_assert_eq!((cursor.u16(), cursor.u32(), cursor.u64()), (Ok(a), Ok(b), Ok(c)));
+            prop_assert_eq!(cursor.varint(), Ok(c >> shift));
+            let mut previous = c;
+            for value in &walk {
+                prop_assert_eq!(cursor.delta(&mut previous), Ok(value >> shift));
+            }
+            prop_assert_eq!(cursor.finish(), Ok(()));
+        }
+
+        #[test]
+        fn any_bytes_are_a_value_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let mut cursor = Cursor::new(&bytes);
+            while cursor.varint().is_ok() {}
+            let _ = cursor.record::<(u64, Option<f64>, Vec<u16>)>();
+            let mut cursor = Cursor::new(&bytes);
+            while cursor.delta(&mut 7).is_ok() {}
+            prop_assert_eq!(Cursor::new(&bytes).take(bytes.len() + 1), Err(CodecError::Ended));
+        }
+
+        #[test]
+        fn a_varint_cut_anywhere_is_an_error(value in any::<u64>()) {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            prop_assert!(out.len() <= VARINT_BYTES_MAX);
+            for length in 0..out.len() {
+                prop_assert_eq!(Cursor::new(&out[..length]).varint(), Err(CodecError::Ended));
+            }
+        }
+
+        #[test]
+        fn records_come_back(number in any::<u64>(), share in proptest::option::of(0.0f64..1.0)) {
+            let mut out = Vec::new();
+            put_record(&mut out, &(number, share, true)).unwrap();
+            let mut cursor = Cursor::new(&out);
+            prop_assert_eq!(cursor.record(), Ok((number, share, true)));
+            prop_assert_eq!(cursor.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_varint_of_more_than_64_bits_is_refused() {
+        let mut too_large = [0xFF; 10];
+        too_large[9] = 0x02;
+        assert_eq!(Cursor::new(&too_large).varint(), Err(CodecError::VarintTooLong));
+        assert_eq!(Cursor::new(&[0x80; 11]).varint(), Err(CodecError::VarintTooLong));
+        too_large[9] = 0x01;
+        assert_eq!(Cursor::new(&too_large).varint(), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn a_count_beyond_the_bytes_that_are_there_is_refused() {
+        let bytes = [5, 0, 0, 0, 0, 0];
+        assert_eq!(Cursor::new(&bytes).count(None, 100, "rows"), Ok(5));
+        assert_eq!(Cursor::new(&bytes[..5]).count(None, 100, "rows"), Err(CodecError::OutOfRange("rows")));
+        assert_eq!(Cursor::new(&bytes).count(None, 4, "rows"), Err(CodecError::OutOfRange("rows")));
+        let holder = Cursor::new(&bytes[..2]);
+        assert_eq!(
+            Cursor::new(&bytes).count(Some(&holder), 100, "rows"),
+            Err(CodecError::OutOfRange("rows"))
+        );
+    }
+
+    #[test]
+    fn the_layout_of_records_is_the_one_that_the_format_states() {
+        let mut out = Vec::new();
+        put_record(&mut out, &(250u64, 251u64, 65_536u64, 1u64 << 32, Some(7u8), None::<u8>, 1.0f64))
+            .unwrap();
+        let mut expected = vec![250, 251, 251, 0, 252, 0, 0, 1, 0, 253, 0, 0, 0, 0, 1, 0, 0, 0, 1, 7, 0];
+        expected.extend_from_slice(&1.0f64.to_le_bytes());
+        assert_eq!(out, expected);
+    }
+}

@@ -1,0 +1,346 @@
+//! What can go wrong: [`WriteError`] and [`ReadError`] end a call, [`Damage`] is what a reader got round.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::format::Version;
+
+/// What stands where a dump was to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Occupant {
+    /// A regular file that is not a dump.
+    ForeignFile,
+    /// A symbolic link.
+    Symlink,
+    /// A directory.
+    Directory,
+    /// A pipe, a socket or a device.
+    Special,
+}
+
+impl fmt::Display for Occupant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Occupant::ForeignFile => "a file that is not a heapledger dump",
+            Occupant::Symlink => "a symbolic link",
+            Occupant::Directory => "a directory",
+            Occupant::Special => "a pipe, a socket or a device",
+        })
+    }
+}
+
+/// The step at which writing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteStep {
+    /// Looking at what is there already.
+    Inspect,
+    /// Creating the temporary file beside it.
+    Create,
+    /// Writing the sections.
+    Write,
+    /// Waiting until the bytes are on the disk.
+    Sync,
+    /// Giving the file its final name.
+    Rename,
+}
+
+impl fmt::Display for WriteStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriteStep::Inspect => "look at what is there",
+            WriteStep::Create => "create a temporary file beside it",
+            WriteStep::Write => "write it",
+            WriteStep::Sync => "bring it to the disk",
+            WriteStep::Rename => "rename the finished file",
+        })
+    }
+}
+
+/// Why a dump was not written. Nothing was overwritten, and no temporary file is left.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The path holds something that a dump must not replace.
+    Occupied {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        by: Occupant,
+    },
+    /// The path does not end in the name of a file.
+    NoFileName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refused.
+    Io {
+        /// The path of the dump.
+        path: PathBuf,
+        /// What was being done.
+        step: WriteStep,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::Occupied { path, by } => write!(
+                f,
+                "{} is {by}; it was left alone: remove it or choose another path for the dump",
+                path.display()
+            ),
+            WriteError::NoFileName { path } => {
+                write!(f, "\"{}\" does not end in a file name; choose a path that does", path.display())
+            }
+            WriteError::Io { path, step, source } => write!(
+                f,
+                "cannot write the dump {}: could not {step}: {source}; {}",
+                path.display(),
+                advice(source.kind())
+            ),
+        }
+    }
+}
+
+fn advice(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, or choose a path on another disk"
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            "create the directory first, or choose a path in one that exists"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "choose a directory that the program may write to"
+        }
+        _ => "choose another path, or dump again",
+    }
+}
+
+impl std::error::Error for WriteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            WriteError::Io { source, .. } => Some(source),
+            WriteError::Occupied { .. } | WriteError::NoFileName { .. } => None,
+        }
+    }
+}
+
+/// Why nothing could be read at all. A file that is merely damaged is no error: see [`Damage`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The system refused.
+    Io {
+        /// The path, if the bytes came from one.
+        path: Option<PathBuf>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path is a directory, a pipe or a device.
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The bytes do not start as a dump does.
+    NotADump,
+    /// The bytes end within the file header.
+    TooShort {
+        /// How many there are.
+        bytes: u64,
+    },
+    /// There are more bytes than a reader takes into memory.
+    TooLarge {
+        /// How many it would take.
+        limit_bytes: u64,
+    },
+    /// The file has a version that this reader does not know.
+    Version {
+        /// The version of the file.
+        found: Version,
+        /// The newest version that this reader knows.
+        expected: Version,
+    },
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Io { path: Some(path), source } => {
+                write!(f, "cannot read {}: {source}; check the path and its permissions", path.display())
+            }
+            ReadError::Io { path: None, source } => write!(f, "cannot read the dump: {source}; try again"),
+            ReadError::NotAFile { path } => {
+                write!(f, "{} is not a regular file; give the path of a dump, such as app.1234.hl", path.display())
+            }
+            ReadError::NotADump => f.write_str(
+                "this is not a heapledger dump (its first bytes differ); if it was one, copy it again in binary mode",
+            ),
+            ReadError::TooShort { bytes } => {
+                write!(f, "the file ends after {bytes} bytes, within its header; nothing can be read, record again")
+            }
+            ReadError::TooLarge { limit_bytes } => {
+                write!(f, "the file is longer than {limit_bytes} bytes, the most that is read; keep a smaller history")
+            }
+            ReadError::Version { found, expected } => write!(
+                f,
+                "the file has format version {found}, this heapledger reads version {expected}; use a heapledger as \
+                 new as the one that wrote it"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ReadError::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// One thing that a reader found missing or corrupt, and got round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The section, by the name that `docs/DUMP_FORMAT.md` gives it, if it is known.
+    pub section: Option<&'static str>,
+    /// Where in the file the damage starts, in bytes, if it has a place.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub kind: DamageKind,
+}
+
+/// What is wrong at one place of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DamageKind {
+    /// The checksum of the file header does not fit; the version in it was not believed.
+    FileHeader,
+    /// Bytes between two sections belong to neither.
+    Unreadable {
+        /// How many.
+        bytes: u64,
+    },
+    /// The section goes on beyond the end of the file.
+    Cut {
+        /// How many of its bytes are not there.
+        missing_bytes: u64,
+    },
+    /// The checksum of the section does not fit its bytes.
+    Checksum,
+    /// The section is not what its kind should be.
+    Malformed {
+        /// In which way.
+        why: String,
+    },
+    /// The section occurs again; the first one was kept.
+    Repeated,
+    /// Sections are absent from the sequence.
+    SectionsMissing {
+        /// How many.
+        sections: u64,
+    },
+    /// The section is absent; defaults stand in its place.
+    Missing,
+    /// Rows of a table are absent.
+    RowsMissing {
+        /// How many.
+        rows: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// Entries referred to a row that is absent; they refer to row 0 now.
+    Dangling {
+        /// How many entries.
+        entries: u64,
+        /// The table of the row: `stacks` or `threads`.
+        table: &'static str,
+    },
+    /// Entries referred to row 0 of a table that lost it; an empty row stands in its place.
+    PlaceholderRow,
+    /// Texts were not UTF-8; what was wrong in them is replaced by `U+FFFD`.
+    Texts {
+        /// How many.
+        texts: u64,
+    },
+    /// Settings or counts have a meaning that this version does not know; they were left out.
+    UnknownCodes {
+        /// How many.
+        codes: u64,
+    },
+    /// The end section is absent: the writer did not finish, or the file was cut.
+    Unfinished,
+    /// The rest of the file was not searched: it is too broken.
+    GaveUp,
+    /// There is more damage than is listed.
+    Unlisted {
+        /// How many more.
+        damages: u64,
+    },
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(section) = self.section {
+            write!(f, "section \"{section}\"")?;
+        } else {
+            f.write_str("file")?;
+        }
+        if let Some(offset) = self.offset {
+            write!(f, " at byte {offset}")?;
+        }
+        write!(f, ": {}", self.kind)
+    }
+}
+
+impl fmt::Display for DamageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DamageKind::FileHeader => {
+                f.write_str("the file header is corrupt; it was read as the current version")
+            }
+            DamageKind::Unreadable { bytes } => write!(f, "{bytes} bytes are no section and were skipped"),
+            DamageKind::Cut { missing_bytes } => {
+                write!(f, "its last {missing_bytes} bytes are not in the file")
+            }
+            DamageKind::Checksum => f.write_str("its checksum does not fit; it was left out"),
+            DamageKind::Malformed { why } => write!(f, "{why}; it was left out"),
+            DamageKind::Repeated => f.write_str("it occurs a second time; the first one was kept"),
+            DamageKind::SectionsMissing { sections } => {
+                write!(f, "{sections} sections before it are missing")
+            }
+            DamageKind::Missing => f.write_str("it is missing; defaults stand in its place"),
+            DamageKind::RowsMissing { rows, of } => write!(f, "{rows} of its {of} rows are missing"),
+            DamageKind::Dangling { entries, table } => {
+                write!(
+                    f,
+                    "{entries} entries referred to rows of \"{table}\" that are not there; they refer to row 0 now"
+                )
+            }
+            DamageKind::PlaceholderRow => {
+                f.write_str("its row 0 is missing; an empty row stands in its place")
+            }
+            DamageKind::Texts { texts } => {
+                write!(f, "{texts} texts were not UTF-8; the wrong bytes were replaced")
+            }
+            DamageKind::UnknownCodes { codes } => {
+                write!(
+                    f,
+                    "{codes} entries have a meaning that this version does not know; they were left out"
+                )
+            }
+            DamageKind::Unfinished => {
+                f.write_str("the file has no end section; it was cut, or its writer did not finish")
+            }
+            DamageKind::GaveUp => f.write_str("too much of it is broken; the rest was not searched"),
+            DamageKind::Unlisted { damages } => write!(f, "{damages} more damages are not listed"),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Rows refer to rows of other tables by number. When a chunk of such a table is gone, the numbers of those behind it
+//! have moved, and some lead nowhere. [`settle`] puts that right, without reserving anything for what is gone.
+
+use super::codec::CodecError;
+use super::error::DamageKind;
+use super::format::Tag;
+use super::reader::DamageList;
+use crate::profile::{Profile, Stack, ThreadRow};
+
+/// Rows of a table that are there: `rows` of them, number `in_file` and on, kept at `in_memory` and on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    in_file: u64,
+    in_memory: u64,
+    rows: u64,
+}
+
+/// The spans of one table, in ascending order, neighbours joined.
+#[derive(Debug, Default)]
+pub(super) struct Spans {
+    spans: Vec<Span>,
+}
+
+impl Spans {
+    /// The span of a chunk that is about to be read. Chunks of a table come in order and do not overlap.
+    pub(super) fn next(&self, in_file: u64, rows: u64, in_memory: usize) -> Result<Span, CodecError> {
+        let free_from = self.spans.last().map_or(0, |last| last.in_file + last.rows);
+        if in_file < free_from || in_file.checked_add(rows).is_none() {
+            return Err(CodecError::OutOfRange("number of its first row"));
+        }
+        Ok(Span { in_file, in_memory: in_memory as u64, rows })
+    }
+
+    /// Adds a span that [`Spans::next`] gave, once its rows are there.
+    pub(super) fn push(&mut self, span: Span) {
+        match self.spans.last_mut() {
+            Some(last) if last.in_file + last.rows == span.in_file => last.rows += span.rows,
+            _ => self.spans.push(span),
+        }
+    }
+
+    /// Rows in all spans.
+    pub(super) fn rows(&self) -> u64 {
+        self.spans.iter().map(|span| span.rows).sum()
+    }
+
+    /// Where row `in_file` is kept, or `None` when it is gone.
+    fn find(&self, in_file: u64) -> Option<u64> {
+        let after = self.spans.partition_point(|span| span.in_file <= in_file);
+        let span = self.spans[..after].last()?;
+        let step = in_file - span.in_file;
+        (step < span.rows).then(|| span.in_memory + step)
+    }
+}
+
+/// One table that others refer to.
+struct Target<'a> {
+    tag: Tag,
+    spans: &'a Spans,
+    /// 1 when a placeholder was put in front of the rows, because row 0 is gone.
+    shift: u64,
+    dangling: u64,
+}
+
+impl<'a> Target<'a> {
+    fn new(tag: Tag, spans: &'a Spans, is_referred_to: bool) -> Self {
+        let loses_row_0 = spans.find(0).is_none() && (is_referred_to || spans.rows() > 0);
+        Target { tag, spans, shift: u64::from(loses_row_0), dangling: 0 }
+    }
+
+    fn redirect(&mut self, reference: &mut u32) {
+        let row = self.spans.find(u64::from(*reference)).map(|row| row + self.shift);
+        match row.and_then(|row| u32::try_from(row).ok()) {
+            Some(row) => *reference = row,
+            None => {
+                // Row 0 itself is not dangling: its placeholder is what it led to.
+                self.dangling += u64::from(*reference != 0);
+                *reference = 0;
+            }
+        }
+    }
+
+    fn report(&self, damage: &mut DamageList) {
+        if self.shift > 0 {
+            damage.add(Some(self.tag.name()), None, DamageKind::PlaceholderRow);
+        }
+        if self.dangling > 0 {
+            let kind = DamageKind::Dangling { entries: self.dangling, table: self.tag.name() };
+            damage.add(None, None, kind);
+        }
+    }
+}
+
+/// Makes every reference in `profile` lead to a row, and lists those that had none.
+pub(super) fn settle(profile: &mut Profile, stacks: &Spans, threads: &Spans, damage: &mut DamageList) {
+    let events_or_blocks = !profile.live.is_empty() || !profile.history.is_empty();
+    let mut stacks = Target::new(Tag::STACKS, stacks, events_or_blocks || !profile.sites.is_empty());
+    let mut threads = Target::new(Tag::THREADS, threads, events_or_blocks);
+    if stacks.shift > 0 {
+        profile.stacks.insert(0, Stack::default());
+    }
+    if threads.shift > 0 {
+        let name = "(row lost)".to_owned();
+        profile.threads.insert(0, ThreadRow { name, threads: 1, ..ThreadRow::default() });
+    }
+    profile.sites.iter_mut().for_each(|site| stacks.redirect(&mut site.stack));
+    for block in &mut profile.live {
+        stacks.redirect(&mut block.stack);
+        threads.redirect(&mut block.thread);
+    }
+    for event in &mut profile.history {
+        stacks.redirect(&mut event.stack);
+        threads.redirect(&mut event.thread);
+    }
+    stacks.report(damage);
+    threads.report(damage);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_behind_a_gap_are_found_where_they_are_kept() {
+        let mut spans = Spans::default();
+        for (in_file, rows, in_memory) in [(0, 10, 0), (10, 5, 10), (40, 2, 15)] {
+            let span = spans.next(in_file, rows, in_memory).unwrap();
+            spans.push(span);
+        }
+        assert_eq!((spans.spans.len(), spans.rows()), (2, 17));
+        assert_eq!(
+            [0, 14, 15, 39, 40, 41, 42].map(|row| spans.find(row)),
+            [Some(0), Some(14), None, None, Some(15), Some(16), None]
+        );
+        assert!(spans.next(41, 1, 17).is_err(), "overlaps");
+        assert!(spans.next(u64::MAX, 1, 17).is_err(), "overflows");
+    }
+}

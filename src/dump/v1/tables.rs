@@ -1,0 +1,354 @@
+//! Columns of the tables, version 1.
+//!
+//! Column by column, neighbours look alike and compress well; a row is put together from one value of each column.
+//! A table is cut into chunks that stand for themselves: deltas start from 0 in each. Tables of texts have one
+//! column, of records.
+
+use super::meta::{WireChange, WireModule, WireThread};
+use super::{Cuts, Faults, Text};
+use crate::dump::codec::{CodecError, Cursor, put_delta, put_record, put_varint};
+use crate::dump::format::{
+    EVENT_ALLOC, EVENT_ALLOC_ZEROED, EVENT_FREE, EVENT_REALLOC, EVENT_REALLOC_FAILED, FRAMES_PER_STACK_MAX,
+    HISTOGRAM_BUCKETS_MAX, Tag,
+};
+use crate::profile::{
+    Change, Event, EventKind, Histogram, Interval, LiveBlock, Module, ReallocStats, Site, Stack, ThreadRow,
+};
+
+/// The values that deltas refer to; all 0 at the start of a chunk.
+#[derive(Debug, Default)]
+pub(in crate::dump) struct Last {
+    address: u64,
+    ns: u64,
+}
+
+/// How the rows of one table become columns.
+pub(in crate::dump) trait Table {
+    /// A row, as the profile has it.
+    type Row;
+    /// The section that holds the chunks.
+    const TAG: Tag;
+    /// Columns.
+    const COLUMNS: usize;
+    /// How many of the first columns hold at least one byte for every row. That justifies the memory of the rows.
+    const FULL_COLUMNS: usize;
+
+    /// Appends a row to the columns, of which there are [`Table::COLUMNS`].
+    fn put(
+        row: &Self::Row,
+        last: &mut Last,
+        columns: &mut [Vec<u8>],
+        cuts: &mut Cuts,
+    ) -> Result<(), CodecError>;
+
+    /// Takes a row off the columns, of which there are [`Table::COLUMNS`].
+    fn get(columns: &mut [Cursor<'_>], last: &mut Last, faults: &mut Faults)
+    -> Result<Self::Row, CodecError>;
+}
+
+/// What a slice of columns that is too short is answered with. Callers keep to [`Table::COLUMNS`], so nobody sees it.
+const NO_COLUMN: CodecError = CodecError::OutOfRange("number of columns");
+
+fn put_numbers(columns: &mut [Vec<u8>], numbers: &[u64]) {
+    for (column, number) in columns.iter_mut().zip(numbers) {
+        put_varint(column, *number);
+    }
+}
+
+fn get_numbers<const N: usize>(columns: &mut [Cursor<'_>]) -> Result<[u64; N], CodecError> {
+    let mut numbers = [0; N];
+    for (number, column) in numbers.iter_mut().zip(columns) {
+        *number = column.varint()?;
+    }
+    Ok(numbers)
+}
+
+fn byte(value: u64, field: &'static str) -> Result<u8, CodecError> {
+    u8::try_from(value).map_err(|_| CodecError::OutOfRange(field))
+}
+
+fn word(value: u64, field: &'static str) -> Result<u32, CodecError> {
+    u32::try_from(value).map_err(|_| CodecError::OutOfRange(field))
+}
+
+/// Stacks: number of frames · truncated · frames (deltas, also from one stack to the next).
+pub(in crate::dump) struct Stacks;
+
+impl Table for Stacks {
+    type Row = Stack;
+    const TAG: Tag = Tag::STACKS;
+    const COLUMNS: usize = 3;
+    const FULL_COLUMNS: usize = 2;
+
+    fn put(row: &Stack, last: &mut Last, columns: &mut [Vec<u8>], cuts: &mut Cuts) -> Result<(), CodecError> {
+        let [lengths, flags, frames] = columns else { return Err(NO_COLUMN) };
+        let kept = &row.frames[..row.frames.len().min(FRAMES_PER_STACK_MAX)];
+        let cut = kept.len() < row.frames.len();
+        cuts.stacks += u64::from(cut);
+        put_varint(lengths, kept.len() as u64);
+        flags.push(u8::from(row.truncated || cut));
+        kept.iter().for_each(|frame| put_delta(frames, &mut last.address, *frame));
+        Ok(())
+    }
+
+    fn get(columns: &mut [Cursor<'_>], last: &mut Last, _: &mut Faults) -> Result<Stack, CodecError> {
+        let [lengths, flags, frames] = columns else { return Err(NO_COLUMN) };
+        let length = lengths.count(Some(frames), FRAMES_PER_STACK_MAX, "number of frames")?;
+        let truncated = match flags.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(CodecError::OutOfRange("truncation mark")),
+        };
+        let mut stack = Stack { frames: Vec::with_capacity(length), truncated };
+        for _ in 0..length {
+            stack.frames.push(frames.delta(&mut last.address)?);
+        }
+        Ok(stack)
+    }
+}
+
+/// Sites: stack · ten counts · six of reallocs · sizes · lifetimes (for each: buckets, then their counts).
+pub(in crate::dump) struct Sites;
+
+fn put_histogram(column: &mut Vec<u8>, histogram: &Histogram, cuts: &mut Cuts) {
+    let (kept, rest) = histogram.counts.split_at(histogram.counts.len().min(HISTOGRAM_BUCKETS_MAX));
+    cuts.histograms += u64::from(!rest.is_empty());
+    put_varint(column, kept.len() as u64);
+    for (bucket, count) in kept.iter().enumerate() {
+        let above = if bucket + 1 == HISTOGRAM_BUCKETS_MAX { rest } else { &[] };
+        put_varint(column, above.iter().fold(*count, |sum, count| sum.saturating_add(*count)));
+    }
+}
+
+fn get_histogram(column: &mut Cursor<'_>) -> Result<Histogram, CodecError> {
+    let buckets = column.count(None, HISTOGRAM_BUCKETS_MAX, "number of buckets")?;
+    let mut histogram = Histogram { counts: Vec::with_capacity(buckets) };
+    for _ in 0..buckets {
+        histogram.counts.push(column.varint()?);
+    }
+    Ok(histogram)
+}
+
+impl Table for Sites {
+    type Row = Site;
+    const TAG: Tag = Tag::SITES;
+    const COLUMNS: usize = 19;
+    const FULL_COLUMNS: usize = 19;
+
+    #[rustfmt::skip]
+    fn put(row: &Site, _: &mut Last, columns: &mut [Vec<u8>], cuts: &mut Cuts) -> Result<(), CodecError> {
+        let Site {
+            stack, total_blocks, total_bytes, freed_blocks, freed_bytes, own_peak_bytes, at_peak_bytes,
+            at_peak_blocks, temporary_blocks, temporary_bytes, cross_thread_frees, reallocs, ref sizes,
+            ref lifetimes,
+        } = *row;
+        let ReallocStats { count, moved, copied_bytes, chains, chain_links, longest_chain } = reallocs;
+        let [numbers @ .., sizes_column, lifetimes_column] = columns else { return Err(NO_COLUMN) };
+        put_numbers(numbers, &[
+            u64::from(stack), total_blocks, total_bytes, freed_blocks, freed_bytes, own_peak_bytes, at_peak_bytes,
+            at_peak_blocks, temporary_blocks, temporary_bytes, cross_thread_frees,
+            count, moved, copied_bytes, chains, chain_links, longest_chain,
+        ]);
+        put_histogram(sizes_column, sizes, cuts);
+        put_histogram(lifetimes_column, lifetimes, cuts);
+        Ok(())
+    }
+
+    #[rustfmt::skip]
+    fn get(columns: &mut [Cursor<'_>], _: &mut Last, _: &mut Faults) -> Result<Site, CodecError> {
+        let [numbers @ .., sizes, lifetimes] = columns else { return Err(NO_COLUMN) };
+        let [
+            stack, total_blocks, total_bytes, freed_blocks, freed_bytes, own_peak_bytes, at_peak_bytes,
+            at_peak_blocks, temporary_blocks, temporary_bytes, cross_thread_frees,
+            count, moved, copied_bytes, chains, chain_links, longest_chain,
+        ] = get_numbers::<17>(numbers)?;
+        Ok(Site {
+            stack: word(stack, "stack")?,
+            total_blocks, total_bytes, freed_blocks, freed_bytes, own_peak_bytes, at_peak_bytes,
+            at_peak_blocks, temporary_blocks, temporary_bytes, cross_thread_frees,
+            reallocs: ReallocStats { count, moved, copied_bytes, chains, chain_links, longest_chain },
+            sizes: get_histogram(sizes)?,
+            lifetimes: get_histogram(lifetimes)?,
+        })
+    }
+}
+
+/// Live blocks: address (delta) · size · birth (delta) · stack · thread · alignment · reallocs.
+pub(in crate::dump) struct Live;
+
+impl Table for Live {
+    type Row = LiveBlock;
+    const TAG: Tag = Tag::LIVE;
+    const COLUMNS: usize = 7;
+    const FULL_COLUMNS: usize = 7;
+
+    fn put(
+        row: &LiveBlock,
+        last: &mut Last,
+        columns: &mut [Vec<u8>],
+        _: &mut Cuts,
+    ) -> Result<(), CodecError> {
+        let LiveBlock { address, size, born_ns, stack, thread, align_log2, reallocs } = *row;
+        let [addresses, births, numbers @ ..] = columns else { return Err(NO_COLUMN) };
+        put_delta(addresses, &mut last.address, address);
+        put_delta(births, &mut last.ns, born_ns);
+        put_numbers(numbers, &[size, stack.into(), thread.into(), align_log2.into(), reallocs.into()]);
+        Ok(())
+    }
+
+    fn get(columns: &mut [Cursor<'_>], last: &mut Last, _: &mut Faults) -> Result<LiveBlock, CodecError> {
+        let [addresses, births, numbers @ ..] = columns else { return Err(NO_COLUMN) };
+        let [size, stack, thread, align_log2, reallocs] = get_numbers(numbers)?;
+        Ok(LiveBlock {
+            address: addresses.delta(&mut last.address)?,
+            size,
+            born_ns: births.delta(&mut last.ns)?,
+            stack: word(stack, "stack")?,
+            thread: word(thread, "thread")?,
+            align_log2: byte(align_log2, "alignment")?,
+            reallocs: byte(reallocs, "number of reallocs")?,
+        })
+    }
+}
+
+/// Intervals: blocks and bytes allocated · blocks and bytes freed · peak · lost.
+pub(in crate::dump) struct Intervals;
+
+impl Table for Intervals {
+    type Row = Interval;
+    const TAG: Tag = Tag::TIMELINE;
+    const COLUMNS: usize = 6;
+    const FULL_COLUMNS: usize = 6;
+
+    fn put(row: &Interval, _: &mut Last, columns: &mut [Vec<u8>], _: &mut Cuts) -> Result<(), CodecError> {
+        let Interval { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes, peak_bytes, lost } =
+            *row;
+        put_numbers(
+            columns,
+            &[allocated_blocks, allocated_bytes, freed_blocks, freed_bytes, peak_bytes, lost],
+        );
+        Ok(())
+    }
+
+    fn get(columns: &mut [Cursor<'_>], _: &mut Last, _: &mut Faults) -> Result<Interval, CodecError> {
+        let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes, peak_bytes, lost] =
+            get_numbers(columns)?;
+        Ok(Interval { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes, peak_bytes, lost })
+    }
+}
+
+/// Events: kind · time (delta) · thread · stack · address (delta) · size, where there is one · new address of a
+/// realloc (delta to the old one).
+pub(in crate::dump) struct History;
+
+impl Table for History {
+    type Row = Event;
+    const TAG: Tag = Tag::HISTORY;
+    const COLUMNS: usize = 7;
+    const FULL_COLUMNS: usize = 5;
+
+    fn put(row: &Event, last: &mut Last, columns: &mut [Vec<u8>], _: &mut Cuts) -> Result<(), CodecError> {
+        let [kinds, times, threads, stacks, addresses, sizes, moves] = columns else { return Err(NO_COLUMN) };
+        let Event { at_ns, thread, stack, kind } = *row;
+        put_delta(times, &mut last.ns, at_ns);
+        put_varint(threads, thread.into());
+        put_varint(stacks, stack.into());
+        let (code, address) = match kind {
+            EventKind::Alloc { address, zeroed: false, .. } => (EVENT_ALLOC, address),
+            EventKind::Alloc { address, zeroed: true, .. } => (EVENT_ALLOC_ZEROED, address),
+            EventKind::Free { address } => (EVENT_FREE, address),
+            EventKind::Realloc { old_address, .. } => (EVENT_REALLOC, old_address),
+            EventKind::ReallocFailed { address } => (EVENT_REALLOC_FAILED, address),
+        };
+        kinds.push(code);
+        put_delta(addresses, &mut last.address, address);
+        match kind {
+            EventKind::Alloc { size, .. } => put_varint(sizes, size),
+            EventKind::Realloc { mut old_address, new_address, new_size } => {
+                put_delta(moves, &mut old_address, new_address);
+                put_varint(sizes, new_size);
+            }
+            EventKind::Free { .. } | EventKind::ReallocFailed { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn get(columns: &mut [Cursor<'_>], last: &mut Last, _: &mut Faults) -> Result<Event, CodecError> {
+        let [kinds, times, threads, stacks, addresses, sizes, moves] = columns else { return Err(NO_COLUMN) };
+        let address = addresses.delta(&mut last.address)?;
+        let kind = match kinds.u8()? {
+            EVENT_ALLOC => EventKind::Alloc { address, size: sizes.varint()?, zeroed: false },
+            EVENT_ALLOC_ZEROED => EventKind::Alloc { address, size: sizes.varint()?, zeroed: true },
+            EVENT_FREE => EventKind::Free { address },
+            EVENT_REALLOC => EventKind::Realloc {
+                old_address: address,
+                new_address: moves.delta(&mut { address })?,
+                new_size: sizes.varint()?,
+            },
+            EVENT_REALLOC_FAILED => EventKind::ReallocFailed { address },
+            _ => return Err(CodecError::OutOfRange("kind of event")),
+        };
+        Ok(Event {
+            at_ns: times.delta(&mut last.ns)?,
+            thread: threads.varint_u32("thread")?,
+            stack: stacks.varint_u32("stack")?,
+            kind,
+        })
+    }
+}
+
+/// States a table of one column of records.
+macro_rules! record_table {
+    (
+        $(#[$doc:meta])* $table:ident, $row:ty, $tag:expr,
+        |$value:ident, $cuts:ident| $to:expr,
+        |$wire:ident: $wire_type:ty, $faults:ident| $from:expr
+    ) => {
+        $(#[$doc])*
+        pub(in crate::dump) struct $table;
+
+        impl Table for $table {
+            type Row = $row;
+            const TAG: Tag = $tag;
+            const COLUMNS: usize = 1;
+            const FULL_COLUMNS: usize = 1;
+
+            fn put(
+                $value: &$row,
+                _: &mut Last,
+                columns: &mut [Vec<u8>],
+                $cuts: &mut Cuts,
+            ) -> Result<(), CodecError> {
+                let [column] = columns else { return Err(NO_COLUMN) };
+                put_record(column, &$to)
+            }
+
+            fn get(columns: &mut [Cursor<'_>], _: &mut Last, $faults: &mut Faults) -> Result<$row, CodecError> {
+                let [column] = columns else { return Err(NO_COLUMN) };
+                let $wire: $wire_type = column.record()?;
+                Ok($from)
+            }
+        }
+    };
+}
+
+record_table!(
+    /// Threads, as records.
+    Threads, ThreadRow, Tag::THREADS,
+    |row, cuts| WireThread::new(row, cuts), |wire: WireThread<'_>, faults| wire.read(faults)
+);
+record_table!(
+    /// Modules, as records.
+    Modules, Module, Tag::MODULES,
+    |row, cuts| WireModule::new(row, cuts), |wire: WireModule<'_>, faults| wire.read(faults)
+);
+record_table!(
+    /// Changes of state, as records.
+    Changes, Change, Tag::CHANGES,
+    |row, cuts| WireChange::new(row, cuts), |wire: WireChange<'_>, faults| wire.read(faults)
+);
+record_table!(
+    /// Notes of the writer, as records.
+    Notes, String, Tag::NOTES,
+    |row, cuts| Text::cut(row, cuts), |wire: Text<'_>, faults| faults.text(wire)
+);

@@ -1,0 +1,129 @@
+//! A profile becomes bytes. Where they go is not known here, so a test can make any write fail.
+
+use std::io::{self, Write};
+
+use super::codec::{CodecError, put_record, put_u32, put_u64};
+use super::format::{CHUNK_CLOSE_BYTES, Tag};
+use super::section::SectionWriter;
+use super::v1::meta::{WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireTotals};
+use super::v1::{Cuts, tables};
+use crate::profile::{Profile, Violation, check};
+
+/// What [`write_to`] wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Encoded {
+    /// Length of the file, in bytes.
+    pub bytes: u64,
+    /// Sections in it.
+    pub sections: u32,
+    /// Laws that the profile breaks. It was written all the same, with a note for each.
+    pub broken_laws: Vec<Violation>,
+    /// The notes that went into the file: broken laws, and what had to be cut to keep the limits of the format.
+    pub notes: Vec<String>,
+}
+
+/// Writes `profile` as a dump into `out`, and flushes it.
+///
+/// # Errors
+///
+/// The first error of `out`. What was written by then is a cut dump.
+///
+/// # Examples
+///
+/// ```
+/// # fn profile() -> heapledger::Profile { heapledger::dumps::empty_profile() }
+/// let mut bytes = Vec::new();
+/// let encoded = heapledger::dumps::write_to(&mut bytes, &profile())?;
+/// assert_eq!(encoded.bytes, bytes.len() as u64);
+/// # std::io::Result::Ok(())
+/// ```
+pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
+    let broken_laws = check(profile);
+    let mut writer = ProfileWriter { sections: SectionWriter::start(out)?, cuts: Cuts::default() };
+    writer.metadata(profile)?;
+    writer.table::<tables::Changes>(&profile.changes)?;
+    writer.table::<tables::Modules>(&profile.modules)?;
+    writer.table::<tables::Threads>(&profile.threads)?;
+    writer.table::<tables::Stacks>(&profile.stacks)?;
+    writer.table::<tables::Sites>(&profile.sites)?;
+    writer.table::<tables::Intervals>(&profile.timeline.intervals)?;
+    writer.table::<tables::Live>(&profile.live)?;
+    writer.table::<tables::History>(&profile.history)?;
+    let notes = notes(&broken_laws, writer.cuts);
+    writer.table::<tables::Notes>(&notes)?;
+    let end = WireEnd { sections: writer.sections.sections + 1, bytes: writer.sections.bytes };
+    writer.record(Tag::END, &end)?;
+    writer.sections.flush()?;
+    Ok(Encoded { bytes: writer.sections.bytes, sections: writer.sections.sections, broken_laws, notes })
+}
+
+fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
+    let Cuts { texts, arguments, stacks, histograms } = cuts;
+    let cut = [
+        (texts, "texts were longer than the format allows and were cut"),
+        (arguments, "arguments of the command line were left off, it was too long"),
+        (stacks, "stacks had more frames than the format allows; they are marked as truncated"),
+        (histograms, "histograms had more buckets than the format allows; the last ones were merged"),
+    ];
+    let laws = broken_laws.iter().map(|law| format!("the profile breaks a law when written: {law}"));
+    let cuts = cut.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    laws.chain(cuts).collect()
+}
+
+fn invalid(error: CodecError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+struct ProfileWriter<W> {
+    sections: SectionWriter<W>,
+    cuts: Cuts,
+}
+
+impl<W: Write> ProfileWriter<W> {
+    fn metadata(&mut self, profile: &Profile) -> io::Result<()> {
+        let mut cuts = Cuts::default();
+        self.record(Tag::QUALITY, &WireQuality::new(&profile.quality, &mut cuts))?;
+        self.record(Tag::CONTENTS, &WireContents::new(profile))?;
+        self.record(Tag::PROCESS, &WireProcess::new(&profile.process, &mut cuts))?;
+        self.record(Tag::SETTINGS, &WireSettings::new(&profile.settings))?;
+        let clock = WireClock::new(&profile.clock, profile.timeline.interval_ns, &mut cuts);
+        self.record(Tag::CLOCK, &clock)?;
+        self.record(Tag::TOTALS, &WireTotals::new(&profile.totals, &profile.peak))?;
+        self.cuts = cuts;
+        Ok(())
+    }
+
+    fn record<T: serde::Serialize>(&mut self, tag: Tag, record: &T) -> io::Result<()> {
+        let mut plain = Vec::new();
+        put_record(&mut plain, record).map_err(invalid)?;
+        self.sections.put(tag, &plain)
+    }
+
+    fn table<T: tables::Table>(&mut self, rows: &[T::Row]) -> io::Result<()> {
+        let mut columns = vec![Vec::new(); T::COLUMNS];
+        let (mut last, mut first_row) = (tables::Last::default(), 0);
+        for (index, row) in rows.iter().enumerate() {
+            T::put(row, &mut last, &mut columns, &mut self.cuts).map_err(invalid)?;
+            let bytes: usize = columns.iter().map(Vec::len).sum();
+            if bytes >= CHUNK_CLOSE_BYTES || index + 1 == rows.len() {
+                self.chunk(T::TAG, first_row, index + 1 - first_row, &mut columns)?;
+                first_row = index + 1;
+                last = tables::Last::default();
+            }
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, tag: Tag, first_row: usize, rows: usize, columns: &mut [Vec<u8>]) -> io::Result<()> {
+        let mut plain = Vec::new();
+        put_u64(&mut plain, first_row as u64);
+        put_u32(&mut plain, rows as u32);
+        put_u32(&mut plain, columns.len() as u32);
+        columns.iter().for_each(|column| put_u32(&mut plain, column.len() as u32));
+        for column in columns {
+            plain.append(column);
+        }
+        self.sections.put(tag, &plain)
+    }
+}

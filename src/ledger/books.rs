@@ -1,0 +1,137 @@
+//! The books of a lane: everything that a fold needs and only a fold touches, next to the lane itself.
+//!
+//! ```text
+//! page 0                                             page 1
+//! ┌──────┬─────────┬───────┬───────────────────────┬─┴───────────────┬───────────────────┐
+//! │ Lane │ Account │ state │ tally of one site     │ blocks on their │ first nursery     │
+//! │      │         │       │                       │ way to shards   │                   │
+//! └──────┴─────────┴───────┴───────────────────────┴─────────────────┴───────────────────┘
+//! ```
+//!
+//! Invariants: **B1** a page number from the registry is that of a `LaneWithBooks`. **B2** every `&Lane` that is
+//! passed around points to the lane of one. **B3** the books are touched under the latch of their lane only.
+
+use std::ptr::NonNull;
+
+use super::entry::Entry;
+use super::nursery::{Nursery, YOUNGEST};
+use super::sites::Tally;
+use crate::ring::lane::Lane;
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Blocks and frees that are gathered before they go to the shards.
+pub(crate) const OUTBOX: usize = 48;
+/// Reallocs that can be under way at one time in one thread: one, and those of signal handlers on top of it.
+pub(crate) const REALLOCS_UNDER_WAY: usize = 4;
+/// Pages of a lane with its books.
+pub(crate) const LANE_PAGES: u32 = 2;
+
+const _: () = assert!(size_of::<LaneWithBooks>() <= LANE_PAGES as usize * PAGE_BYTES);
+
+/// A lane and its books, as they lie in a run of pages. All zero bytes are a valid start.
+#[repr(C)]
+pub(crate) struct LaneWithBooks {
+    lane: Lane,
+    account: Account,
+    books: Books,
+}
+
+/// Cumulative figures of a lane, over all threads that have had it. Written by the holder of the latch, read by all.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) recorded: AtomicU64,
+    pub(crate) own_events: AtomicU64,
+    pub(crate) table_full: AtomicU64,
+    pub(crate) total_blocks: AtomicU64,
+    pub(crate) total_bytes: AtomicU64,
+    pub(crate) freed_blocks: AtomicU64,
+    pub(crate) freed_bytes: AtomicU64,
+    pub(crate) reallocs: AtomicU64,
+    pub(crate) cross_thread_frees: AtomicU64,
+    /// Part of the freed figures that is due to other threads, whose free had waited.
+    pub(crate) freed_for_others_blocks: AtomicU64,
+    pub(crate) freed_for_others_bytes: AtomicU64,
+    /// The highest rise of live bytes inside one batch.
+    pub(crate) rise_bytes: AtomicU64,
+    /// The longest span between two readings of the clock, in nanoseconds.
+    pub(crate) longest_span_ns: AtomicU64,
+    /// Up to when everything is booked, in nanoseconds.
+    pub(crate) booked_until_ns: AtomicU64,
+}
+
+/// What the account and the lane read when the present thread took the lane over.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Inherited {
+    pub(crate) attempted: u64,
+    pub(crate) recorded: u64,
+    pub(crate) total_blocks: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) freed_blocks: u64,
+    pub(crate) freed_bytes: u64,
+    pub(crate) cross_thread_frees: u64,
+    pub(crate) freed_for_others_blocks: u64,
+    pub(crate) freed_for_others_bytes: u64,
+    pub(crate) lost: [u64; crate::profile::LossReason::COUNT],
+}
+
+/// The state of the folds of one lane. Touched under the lane's latch only.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Books {
+    /// The thread's row.
+    pub(crate) row: u32,
+    /// Allocations booked, as a running number.
+    pub(crate) allocs: u32,
+    /// Where the mark of the window lies that the tail is in.
+    pub(crate) mark_index: u64,
+    /// Up to when the words below the tail are dated.
+    pub(crate) span_ns: u64,
+    pub(crate) inherited: Inherited,
+    pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
+    pub(crate) nursery: Nursery,
+    pub(crate) tally: Tally,
+    pub(crate) outbox_len: usize,
+    pub(crate) outbox: [Entry; OUTBOX],
+    pub(crate) youngest: [Entry; YOUNGEST],
+}
+
+/// The lane at the start of a run.
+///
+/// # Safety
+/// A lane was made at `page`, and the region is never unmapped.
+pub(crate) unsafe fn lane_at(pages: &Pages, page: u32) -> &'static Lane {
+    // SAFETY: B1, the caller's promise; all zero bytes are a valid lane and all its fields are atomics.
+    unsafe { &(*pages.at(page).cast::<LaneWithBooks>().cast_const()).lane }
+}
+
+/// The account next to a lane.
+pub(crate) fn account_of(lane: &Lane) -> &Account {
+    // SAFETY: B2, a lane lies at the start of a `LaneWithBooks`; the account's fields are atomics.
+    unsafe { &(*std::ptr::from_ref(lane).cast::<LaneWithBooks>()).account }
+}
+
+/// The books next to a lane, for the holder of its latch.
+pub(crate) fn books_of(lane: &Lane) -> NonNull<Books> {
+    let both = std::ptr::from_ref(lane).cast::<LaneWithBooks>().cast_mut();
+    // SAFETY: B2, as above; only an address is computed.
+    unsafe { NonNull::new_unchecked(&raw mut (*both).books) }
+}
+
+impl Account {
+    /// Reads one figure.
+    pub(crate) fn read(figure: &AtomicU64) -> u64 {
+        // relaxed: monotone counters with one writer at a time.
+        figure.load(Ordering::Relaxed)
+    }
+
+    /// Raises a maximum.
+    pub(crate) fn raise(figure: &AtomicU64, value: u64) {
+        // relaxed: one writer at a time.
+        if value > figure.load(Ordering::Relaxed) {
+            figure.store(value, Ordering::Relaxed);
+        }
+    }
+}

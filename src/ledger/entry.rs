@@ -1,0 +1,127 @@
+//! What the ledger knows of one block: 32 bytes, the same in a nursery and in the shared table.
+
+/// Threads that have a row of their own; the last number stands for all others.
+pub(crate) const ROWS_MAX: u32 = 1 << 14;
+/// The row that threads share when the table of rows is full.
+pub(crate) const ROW_OF_OTHERS: u32 = ROWS_MAX - 1;
+/// Reallocs of one block are counted up to this.
+pub(crate) const REALLOCS_MAX: u64 = 31;
+
+/// A block, or a free that waits for its block.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Where the block lies; 0 in an empty place.
+    pub(crate) address: u64,
+    /// Its size in bytes. In a waiting free: the size bits that the free carried.
+    pub(crate) size: u64,
+    /// When it was first allocated, in nanoseconds. In a waiting free: when it was freed.
+    pub(crate) at_ns: u64,
+    pub(crate) meta: Meta,
+}
+
+/// The small fields of an entry, in one word.
+///
+/// ```text
+///  63       62    61      57 56        52 51   46 45      32 31         0
+/// │ waiting │ own │ reallocs │ doubt_log2 │ align │ thread   │ stack      │
+/// ```
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Meta(pub(crate) u64);
+
+impl Meta {
+    const THREAD_SHIFT: u32 = 32;
+    const ALIGN_SHIFT: u32 = 46;
+    const DOUBT_SHIFT: u32 = 52;
+    const REALLOCS_SHIFT: u32 = 57;
+    const OWN: u64 = 1 << 62;
+    const WAITING: u64 = 1 << 63;
+
+    #[inline(always)]
+    pub(crate) const fn of_block(stack: u32, thread: u32, align_log2: u64, own: bool, doubt_ns: u64) -> Meta {
+        Meta(
+            stack as u64
+                | (thread as u64) << Self::THREAD_SHIFT
+                | align_log2 << Self::ALIGN_SHIFT
+                | doubt_log2(doubt_ns) << Self::DOUBT_SHIFT
+                | if own { Self::OWN } else { 0 },
+        )
+    }
+
+    pub(crate) const fn of_waiting_free(thread: u32, doubt_ns: u64) -> Meta {
+        Meta(Meta::of_block(0, thread, 0, false, doubt_ns).0 | Self::WAITING)
+    }
+
+    pub(crate) const fn stack(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) const fn thread(self) -> u32 {
+        (self.0 >> Self::THREAD_SHIFT) as u32 & (ROWS_MAX - 1)
+    }
+
+    pub(crate) const fn align_log2(self) -> u8 {
+        (self.0 >> Self::ALIGN_SHIFT) as u8 & 63
+    }
+
+    /// How far the time of the entry can be off, in nanoseconds, rounded up; 0 for an exact stamp.
+    pub(crate) const fn doubt_ns(self) -> u64 {
+        match self.0 >> Self::DOUBT_SHIFT & 31 {
+            0 => 0,
+            log2 => 1 << log2,
+        }
+    }
+
+    pub(crate) const fn reallocs(self) -> u64 {
+        self.0 >> Self::REALLOCS_SHIFT & REALLOCS_MAX
+    }
+
+    pub(crate) const fn with_reallocs(self, reallocs: u64) -> Meta {
+        let capped = if reallocs > REALLOCS_MAX { REALLOCS_MAX } else { reallocs };
+        Meta(self.0 & !(REALLOCS_MAX << Self::REALLOCS_SHIFT) | capped << Self::REALLOCS_SHIFT)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_own(self) -> bool {
+        self.0 & Self::OWN != 0
+    }
+
+    /// In a waiting free: marks it as the old half of a realloc.
+    pub(crate) const fn by_realloc(self) -> Meta {
+        Meta(self.0 | Self::OWN)
+    }
+
+    /// In a waiting free: whether it is the old half of a realloc.
+    pub(crate) const fn is_by_realloc(self) -> bool {
+        self.is_waiting() && self.0 & Self::OWN != 0
+    }
+
+    pub(crate) const fn is_waiting(self) -> bool {
+        self.0 & Self::WAITING != 0
+    }
+}
+
+/// The exponent of the next power of two, at most 31 (two seconds).
+#[inline(always)]
+const fn doubt_log2(doubt_ns: u64) -> u64 {
+    let log2 = (u64::BITS - doubt_ns.leading_zeros()) as u64;
+    if log2 > 31 { 31 } else { log2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_the_meta_word_comes_back() {
+        let meta = Meta::of_block(u32::MAX, ROW_OF_OTHERS, 63, true, 1000).with_reallocs(40);
+        assert_eq!((meta.stack(), meta.thread(), meta.align_log2()), (u32::MAX, ROW_OF_OTHERS, 63));
+        assert_eq!(
+            (meta.is_own(), meta.is_waiting(), meta.reallocs(), meta.doubt_ns()),
+            (true, false, 31, 1024)
+        );
+        let free = Meta::of_waiting_free(5, 0);
+        assert_eq!((free.is_waiting(), free.thread(), free.doubt_ns(), free.stack()), (true, 5, 0, 0));
+    }
+}

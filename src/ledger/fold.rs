@@ -1,0 +1,482 @@
+//! The fold: takes the words of one lane, in order, and books them.
+//!
+//! Whoever holds the lane's latch may fold: the lane's own thread when a segment is full (that is *helping*, and the
+//! words are still in its processor's cache), the aggregator when a lane has gone quiet, and whoever asks for a
+//! flush. What a fold needs lies in the lane's books; nothing is allocated.
+//!
+//! One batch goes through four stations:
+//!
+//! 1. **Date** the words: a window starts with a mark, its end is the next mark; times between are interpolated.
+//! 2. **Match** a free with its allocation, if possible right behind it in the ring, else in the nursery.
+//! 3. **Send** on what neither knows: survivors and strangers' blocks, in order, to the shared table (`settle`).
+//! 4. **Settle** the sums: tally, timeline, peak, account (`settle`).
+//!
+//! Invariant **F1**: a segment that holds a word between tail and head stays the lane's until the tail has passed it.
+//!
+//! Live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so that the loop keeps no third sum.
+
+use super::Ledger;
+use super::books::{Account, Books, account_of, books_of};
+use super::entry::{Entry, Meta};
+use super::nursery::{Places, size_of_young};
+use super::peak::Height;
+use crate::profile::{TEMPORARY_ALLOCS, bucket_of};
+use crate::ring::event::{
+    self, CHECK_MASK, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
+    TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
+};
+use crate::ring::lane::{Lane, SEGMENT_WORDS};
+use crate::sys::latch::Taken;
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Fraction bits of the time that passes from one word to the next.
+const STEP_BITS: u32 = 16;
+/// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
+const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
+
+/// Sums of one batch, so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct BatchSums {
+    pub(super) total_blocks: u64,
+    pub(super) total_bytes: u64,
+    pub(super) freed_blocks: u64,
+    pub(super) freed_bytes: u64,
+}
+
+impl BatchSums {
+    #[inline(always)]
+    pub(super) fn live_bytes(&self) -> i64 {
+        self.total_bytes.wrapping_sub(self.freed_bytes) as i64
+    }
+
+    pub(super) fn live_blocks(&self) -> i64 {
+        self.total_blocks.wrapping_sub(self.freed_blocks) as i64
+    }
+}
+
+/// A fold under way. Holds the latch of its lane through `books`.
+pub(crate) struct Fold<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) lane: &'a Lane,
+    pub(super) account: &'a Account,
+    pub(super) books: &'a mut Books,
+    pub(super) places: Places,
+    pub(super) now_ns: u64,
+    pub(super) batch: Batch,
+    /// Live bytes of the batch above which the process is at a new peak.
+    pub(super) to_beat: i64,
+}
+
+/// What the present batch has come to.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) sums: BatchSums,
+    pub(super) recorded: u64,
+    pub(super) own_events: u64,
+    pub(super) reallocs: u64,
+    pub(super) cross_thread_frees: u64,
+    pub(super) lost: u64,
+    /// Blocks and bytes whose free belongs to another thread.
+    pub(super) for_others: (u64, u64),
+    /// Highest live bytes since the tally was taken up.
+    pub(super) highest: i64,
+    /// Highest live bytes.
+    pub(super) rise: i64,
+    pub(super) top: Option<Height>,
+    /// Counts the peaks inside the batch.
+    pub(super) peak_mark: u64,
+    /// The sums when the present tally was taken up.
+    pub(super) at_switch: BatchSums,
+    /// The sums when the timeline was last told.
+    pub(super) at_flow: BatchSums,
+    pub(super) interval_end_ns: u64,
+    pub(super) interval_peak: i64,
+    pub(super) dates: Dates,
+}
+
+/// How words of the present window are dated.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Dates {
+    first: u64,
+    first_ns: u64,
+    /// Nanoseconds from one word to the next, with [`STEP_BITS`] bits behind the point.
+    step: u64,
+    doubt_ns: u64,
+    /// Thread and doubt of the entries that are made in this window.
+    meta: u64,
+}
+
+impl Dates {
+    #[inline(always)]
+    fn at(&self, index: u64) -> u64 {
+        self.first_ns + (((index - self.first) * self.step) >> STEP_BITS)
+    }
+}
+
+/// The words of one segment.
+#[derive(Clone, Copy)]
+struct Words {
+    start: *const AtomicU64,
+}
+
+impl Words {
+    #[inline(always)]
+    fn get(&self, index: u64) -> u64 {
+        // SAFETY: F1, the segment is as long as the mask and belongs to the folder up to the observed head.
+        let word = unsafe { &*self.start.add((index % SEGMENT_WORDS) as usize) };
+        // relaxed: ordered by the head's acquire; history readers may look at the same time.
+        word.load(Ordering::Relaxed)
+    }
+}
+
+impl<'a> Fold<'a> {
+    /// Begins a fold. `_taken` shows that the lane's latch is held, and must outlive the fold.
+    pub(crate) fn begin(ledger: &'a Ledger, lane: &'a Lane, _taken: &'a Taken<'a>) -> Fold<'a> {
+        // SAFETY: B3, the latch is held, and for as long as this borrow lives.
+        let books = unsafe { &mut *books_of(lane).as_ptr() };
+        let places = books.nursery.places(&ledger.pages, &raw mut books.youngest);
+        let mut fold = Fold {
+            ledger,
+            lane,
+            account: account_of(lane),
+            places,
+            now_ns: ledger.clock.now_ns(),
+            batch: Batch::default(),
+            to_beat: 0,
+            books,
+        };
+        fold.start_over();
+        fold
+    }
+
+    /// Makes ready for a new batch.
+    pub(super) fn start_over(&mut self) {
+        self.batch = Batch { interval_peak: i64::MIN, ..Batch::default() };
+        self.to_beat = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
+    }
+
+    /// Books all words up to the head as it is now.
+    pub(crate) fn run(&mut self) {
+        let head = self.lane.head().observe();
+        // After the head: no event below it can have happened later.
+        self.now_ns = self.ledger.clock.now_after_loads_ns();
+        let mut tail = self.lane.folder.tail.own();
+        Account::raise(&self.lane.folder.high_water, head - tail);
+        while tail < head {
+            tail = self.step(tail, head);
+        }
+        self.finish();
+        self.lane.folder.tail.release(tail);
+    }
+
+    /// Books what lies at `tail`: a mark, a skip, or the rest of a window. Returns the new tail.
+    fn step(&mut self, tail: u64, head: u64) -> u64 {
+        let words = self.words(tail);
+        match Tag::raw(words.get(tail)) {
+            TAG_SKIP => (tail | (SEGMENT_WORDS - 1)) + 1,
+            TAG_MARK => {
+                self.books.mark_index = tail;
+                self.books.span_ns =
+                    event::mark_time(words.get(tail), self.books.span_ns).max(self.books.span_ns);
+                tail + 1
+            }
+            _ => {
+                let end = self.date_window(words, tail, head);
+                self.book_window(words, tail, end);
+                end
+            }
+        }
+    }
+
+    fn words(&self, index: u64) -> Words {
+        // SAFETY: I3, the segment of an unfolded word has not been given back.
+        Words { start: unsafe { self.lane.segment(&self.ledger.pages, index / SEGMENT_WORDS) } }
+    }
+
+    /// Finds the end of the window that `tail` lies in, and how its words are to be dated.
+    fn date_window(&mut self, words: Words, tail: u64, head: u64) -> u64 {
+        let mark_index = self.books.mark_index;
+        let length = event::mark_length(words.get(mark_index));
+        let (end, until_ns) = if length == MARK_OPEN {
+            (head.min((tail | (SEGMENT_WORDS - 1)) + 1), self.now_ns)
+        } else {
+            let end = (mark_index + 1 + length).min(head);
+            (end, self.mark_time_at(end, head).unwrap_or(self.now_ns))
+        };
+        let first_ns = self.books.span_ns;
+        let mut span = until_ns.saturating_sub(first_ns);
+        if span > SPAN_NS_PLAUSIBLE {
+            span = span.min(self.ledger.ticks.next_after(first_ns).saturating_sub(first_ns));
+        }
+        let alone = tail == mark_index + 1 && tail + record_words(words.get(tail)) >= end;
+        let doubt_ns = if alone { 0 } else { span };
+        Account::raise(&self.account.longest_span_ns, doubt_ns);
+        let step = (span << STEP_BITS) / (end - tail).max(1);
+        let meta = Meta::of_block(0, self.books.row, 0, false, doubt_ns).0;
+        self.batch.dates = Dates { first: tail, first_ns, step, doubt_ns, meta };
+        self.books.span_ns = if alone { first_ns } else { first_ns + span };
+        end
+    }
+
+    /// The time of the mark that follows a window, if it is below the head.
+    fn mark_time_at(&self, end: u64, head: u64) -> Option<u64> {
+        let mut index = end;
+        if index < head && Tag::raw(self.words(index).get(index)) == TAG_SKIP {
+            index = (index | (SEGMENT_WORDS - 1)) + 1;
+        }
+        let word = if index < head { self.words(index).get(index) } else { return None };
+        debug_assert_eq!(Tag::raw(word), TAG_MARK);
+        Some(event::mark_time(word, self.books.span_ns))
+    }
+
+    /// Books the records from `index` to `end`, all in one window.
+    fn book_window(&mut self, words: Words, mut index: u64, end: u64) {
+        if self.batch.dates.at(end - 1) >= self.batch.interval_end_ns {
+            self.enter_interval(self.batch.dates.first_ns);
+        }
+        while index < end {
+            let word = words.get(index);
+            match Tag::raw(word) {
+                TAG_ALLOC => {
+                    let second = words.get(index + 1);
+                    let (address, size) = (event::address_of(word), second >> 32);
+                    let behind = event::free_word(address, size);
+                    if index + 2 < end && words.get(index + 2) == behind && self.is_plain(word, second as u32)
+                    {
+                        self.book_pair(size, index);
+                        index += 3;
+                    } else {
+                        self.book_alloc(word, size, second as u32, index);
+                        index += 2;
+                    }
+                }
+                TAG_FREE => {
+                    self.book_free(event::address_of(word), event::check_of(word), index);
+                    index += 1;
+                }
+                _ => {
+                    self.book_rare(words, word, index);
+                    index += record_words(word);
+                }
+            }
+        }
+    }
+
+    /// Whether an allocation belongs to the site at hand and to the program.
+    #[inline(always)]
+    fn is_plain(&self, word: u64, stack: u32) -> bool {
+        stack == self.books.tally.stack && !event::traits_of(word).is_own()
+    }
+
+    /// Books a block that was freed right after it was allocated.
+    #[inline(always)]
+    fn book_pair(&mut self, size: u64, index: u64) {
+        let live = self.batch.sums.live_bytes() + size as i64;
+        if live > self.batch.highest {
+            self.batch.sums.total_blocks += 1;
+            self.batch.sums.total_bytes += size;
+            self.note_height(live, index);
+            self.batch.sums.total_blocks -= 1;
+            self.batch.sums.total_bytes -= size;
+        }
+        self.batch.sums.total_blocks += 1;
+        self.batch.sums.total_bytes += size;
+        self.batch.sums.freed_blocks += 1;
+        self.batch.sums.freed_bytes += size;
+        self.batch.recorded += 2;
+        self.books.allocs = self.books.allocs.wrapping_add(1);
+        let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
+        let tally = &mut self.books.tally;
+        tally.sums.temporary_blocks += 1;
+        tally.sums.temporary_bytes += size;
+        tally.sizes[bucket_of(size)] += 1;
+        tally.lifetimes[bucket_of(lifetime_ns)] += 1;
+    }
+
+    /// Books an allocation and puts the block into the nursery.
+    #[inline(always)]
+    fn book_alloc(&mut self, word: u64, size: u64, stack: u32, index: u64) {
+        let (address, traits) = (event::address_of(word), event::traits_of(word));
+        self.batch.recorded += 1;
+        self.books.allocs = self.books.allocs.wrapping_add(1);
+        if traits.is_own() {
+            self.batch.own_events += 1;
+        } else {
+            self.count_alloc(size, stack, index);
+        }
+        let meta = self.batch.dates.meta
+            | u64::from(stack)
+            | Meta::of_block(0, 0, traits.align_log2(), traits.is_own(), 0).0;
+        let numbered = size | u64::from(self.books.allocs) << 32;
+        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+    }
+
+    /// Puts a block into the nursery; what it pushes out goes on to the shared table.
+    #[inline(always)]
+    pub(super) fn bring_up(&mut self, block: Entry) {
+        let before = self.places.swap(block);
+        if before.address != 0 {
+            self.books.nursery.pushed_out += 1;
+            self.send_survivor(before);
+        }
+    }
+
+    /// Adds an allocation to the sums.
+    #[inline(always)]
+    pub(super) fn count_alloc(&mut self, size: u64, stack: u32, index: u64) {
+        if stack != self.books.tally.stack {
+            self.switch_tally(stack);
+        }
+        self.batch.sums.total_blocks += 1;
+        self.batch.sums.total_bytes += size;
+        self.books.tally.sizes[bucket_of(size)] += 1;
+        let live = self.batch.sums.live_bytes();
+        if live > self.batch.highest {
+            self.note_height(live, index);
+        }
+    }
+
+    /// Remembers that the live bytes of the batch are at their highest, and maybe those of the process.
+    #[inline]
+    fn note_height(&mut self, live: i64, index: u64) {
+        self.batch.highest = live;
+        if live > self.to_beat {
+            self.to_beat = live;
+            self.batch.peak_mark += 1;
+            let at_ns = self.batch.dates.at(index.max(self.batch.dates.first));
+            self.batch.top = Some(Height { bytes: live, blocks: self.batch.sums.live_blocks(), at_ns });
+            let (bytes, blocks) = self.tally_live();
+            let tally = &mut self.books.tally;
+            (tally.at_peak_bytes, tally.at_peak_blocks) = (bytes, blocks);
+            tally.peak_mark = self.batch.peak_mark;
+        }
+    }
+
+    /// Books a free, in the nursery if its block is there.
+    #[inline(always)]
+    fn book_free(&mut self, address: u64, check: u64, index: u64) {
+        self.batch.recorded += 1;
+        let at_ns = self.batch.dates.at(index);
+        match self.places.take(address) {
+            Some(young) if young.size & CHECK_MASK == check => {
+                let age = self.books.allocs.wrapping_sub((young.size >> 32) as u32);
+                let size = size_of_young(&young);
+                if !young.meta.is_own() {
+                    self.count_free(young.meta, size, at_ns.saturating_sub(young.at_ns));
+                    if age <= TEMPORARY_ALLOCS {
+                        self.books.tally.sums.temporary_blocks += 1;
+                        self.books.tally.sums.temporary_bytes += size;
+                    }
+                } else {
+                    self.batch.own_events += 1;
+                }
+            }
+            found => self.book_strange_free(found, address, check, at_ns),
+        }
+    }
+
+    /// A free of a block that this nursery does not have, or has with another size: then the thread's own block at
+    /// this address was freed by someone else before, and this free means a stranger's.
+    #[cold]
+    fn book_strange_free(&mut self, found: Option<Entry>, address: u64, check: u64, at_ns: u64) {
+        if let Some(stale) = found {
+            self.send_survivor(stale);
+        }
+        let meta = Meta::of_waiting_free(self.books.row, self.batch.dates.doubt_ns);
+        self.send(Entry { address, size: check, at_ns, meta });
+    }
+
+    /// Adds the free of a block to the sums.
+    #[inline(always)]
+    pub(super) fn count_free(&mut self, meta: Meta, size: u64, lifetime_ns: u64) {
+        if meta.stack() != self.books.tally.stack {
+            self.switch_tally(meta.stack());
+        }
+        self.batch.sums.freed_blocks += 1;
+        self.batch.sums.freed_bytes += size;
+        let tally = &mut self.books.tally;
+        tally.lifetimes[bucket_of(lifetime_ns)] += 1;
+        let reallocs = meta.reallocs();
+        if reallocs > 0 {
+            tally.sums.chains += 1;
+            tally.sums.chain_links += reallocs;
+            tally.longest_chain = tally.longest_chain.max(reallocs);
+        }
+    }
+
+    #[cold]
+    fn book_rare(&mut self, words: Words, word: u64, index: u64) {
+        match Tag::raw(word) {
+            TAG_BEGIN => self.realloc_begins(event::address_of(word), event::check_of(word), index),
+            TAG_MOVED => {
+                let second = words.get(index + 1);
+                let new = event::address_of(word);
+                self.realloc_ends(
+                    words.get(index + 2),
+                    new,
+                    second >> 32,
+                    second as u32,
+                    event::traits_of(word),
+                    index,
+                );
+            }
+            TAG_REFUSED => self.realloc_refused(event::address_of(word)),
+            TAG_WIDE => {
+                let field = |n| words.get(index + n);
+                self.book_wide(word, [field(1), field(2), field(3), field(4)], index);
+            }
+            TAG_THREAD => {}
+            _ => debug_assert!(false, "no such record: {word:#x}"),
+        }
+    }
+
+    fn book_wide(&mut self, word: u64, [address, size, stack, old]: [u64; 4], index: u64) {
+        let traits = event::traits_of(word);
+        match event::wide_kind(word) {
+            TAG_ALLOC => self.wide_alloc(address, size, stack as u32, traits, index),
+            TAG_FREE => self.book_free(address, size & CHECK_MASK, index),
+            TAG_BEGIN => self.realloc_begins(address, size & CHECK_MASK, index),
+            TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
+            _ => self.realloc_refused(address),
+        }
+    }
+
+    fn wide_alloc(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
+        self.batch.recorded += 1;
+        self.books.allocs = self.books.allocs.wrapping_add(1);
+        if traits.is_own() {
+            self.batch.own_events += 1;
+        } else {
+            self.count_alloc(size, stack, index);
+        }
+        let meta = Meta::of_block(
+            stack,
+            self.books.row,
+            traits.align_log2(),
+            traits.is_own(),
+            self.batch.dates.doubt_ns,
+        );
+        self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
+    }
+
+    /// A block with its full size: into the nursery if that size fits there, else on to the shared table.
+    pub(super) fn settle_in(&mut self, block: Entry) {
+        if block.size >> 32 == 0 {
+            let size = block.size | u64::from(self.books.allocs) << 32;
+            self.bring_up(Entry { size, ..block });
+            return;
+        }
+        if let Some(before) = self.places.take(block.address) {
+            self.send_survivor(before);
+        }
+        self.send(block);
+    }
+
+    pub(super) fn time_of(&self, index: u64) -> u64 {
+        self.batch.dates.at(index)
+    }
+
+    pub(super) fn doubt_ns(&self) -> u64 {
+        self.batch.dates.doubt_ns
+    }
+}

@@ -1,0 +1,188 @@
+//! The bounded history: the last events of every lane, read back from the ring they were folded from.
+//!
+//! A folded segment keeps its words until the thread needs it again, so the history costs nothing while recording.
+//! A reader holds the lane's latch, so nothing is folded meanwhile, but the thread goes on and may reuse a segment
+//! under the reader's eyes. The reader notices by the `oldest` cursor, which it reads last, and forgets what lies
+//! below it.
+
+use super::Ledger;
+use super::books::books_of;
+use crate::profile::{Event, EventKind};
+use crate::ring::event::{
+    self, MARK_OPEN, TAG_ALLOC, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE,
+    Tag, record_words,
+};
+use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Words that a lane can hold back at most.
+pub(crate) const LANE_WORDS_MAX: usize = (SEGMENT_SLOTS * SEGMENT_WORDS) as usize;
+
+/// A copy of the folded words of one lane.
+#[derive(Debug, Default)]
+pub(crate) struct LaneWords {
+    /// Number of the first word.
+    first: u64,
+    words: Vec<u64>,
+    row: u32,
+    /// When everything in `words` had happened, in nanoseconds.
+    until_ns: u64,
+}
+
+impl LaneWords {
+    /// Room for one lane; made before any latch is taken.
+    pub(crate) fn with_room(words: usize) -> LaneWords {
+        LaneWords { words: Vec::with_capacity(words), ..LaneWords::default() }
+    }
+
+    /// How many words lie in the folded part of a lane.
+    pub(crate) fn folded(lane: &Lane) -> usize {
+        let _taken = lane.folder.latch.take();
+        (lane.folder.tail.own() - lane.cold.oldest.still_whole()) as usize
+    }
+
+    /// Copies the folded words of a lane, the newest ones if there is not room for all. Allocates nothing.
+    pub(crate) fn copy(&mut self, ledger: &Ledger, lane: &Lane) {
+        let _taken = lane.folder.latch.take();
+        // SAFETY: B3, the latch is held.
+        let books = unsafe { books_of(lane).as_ref() };
+        (self.row, self.until_ns) = (books.row, books.span_ns);
+        self.words.clear();
+        let tail = lane.folder.tail.own();
+        let oldest = lane.cold.oldest.still_whole();
+        let room = self.words.capacity() as u64;
+        self.first =
+            if tail - oldest > room { (tail - room).next_multiple_of(SEGMENT_WORDS) } else { oldest };
+        for index in self.first..tail {
+            // SAFETY: I3, segments from `oldest` on are the lane's; one that is reused meanwhile still is memory of
+            // the lane, and what was read of it is forgotten below.
+            let words: *const AtomicU64 = unsafe { lane.segment(&ledger.pages, index / SEGMENT_WORDS) };
+            // SAFETY: as above; the offset is below the length of a segment.
+            let word = unsafe { &*words.add((index % SEGMENT_WORDS) as usize) };
+            // relaxed: validated by `still_whole` below.
+            self.words.push(word.load(Ordering::Relaxed));
+        }
+        let whole = lane.cold.oldest.still_whole();
+        if whole > self.first {
+            let gone = ((whole - self.first) as usize).min(self.words.len());
+            self.words.drain(..gone);
+            self.first += gone as u64;
+        }
+    }
+
+    /// The events in the copy, oldest first. heapledger's own are left out but counted.
+    pub(crate) fn events(&self, into: &mut Vec<Event>) -> u64 {
+        let mut decoder =
+            Decoder { words: self, row: self.first_row(), mark_ns: 0, mark_at: 0, end: 0, end_ns: 0, own: 0 };
+        let mut index = 0;
+        while index < self.words.len() {
+            index = decoder.step(index, into);
+        }
+        decoder.own
+    }
+
+    /// The thread of the first words: the one that a first "ends" names, if there is one.
+    fn first_row(&self) -> u32 {
+        let mut index = 0;
+        while let Some(word) = self.words.get(index) {
+            match Tag::raw(*word) {
+                TAG_THREAD if word >> event::ADDRESS_BITS & 3 == 2 => return event::address_of(*word) as u32,
+                TAG_THREAD => return self.row,
+                TAG_SKIP => index = self.next_segment(index),
+                _ => index += record_words(*word) as usize,
+            }
+        }
+        self.row
+    }
+
+    fn next_segment(&self, index: usize) -> usize {
+        let number = self.first + index as u64;
+        (((number | (SEGMENT_WORDS - 1)) + 1) - self.first) as usize
+    }
+}
+
+struct Decoder<'a> {
+    words: &'a LaneWords,
+    row: u32,
+    mark_ns: u64,
+    mark_at: usize,
+    end: usize,
+    end_ns: u64,
+    own: u64,
+}
+
+impl Decoder<'_> {
+    fn step(&mut self, index: usize, into: &mut Vec<Event>) -> usize {
+        let words = &self.words.words;
+        let word = words[index];
+        let field = |n: usize| words.get(index + n).copied().unwrap_or(0);
+        let kind = match Tag::raw(word) {
+            TAG_SKIP => return self.words.next_segment(index),
+            TAG_MARK => {
+                self.enter_window(index, word);
+                return index + 1;
+            }
+            TAG_THREAD => {
+                self.row = event::address_of(word) as u32;
+                return index + 1;
+            }
+            TAG_ALLOC => {
+                self.alloc(event::address_of(word), field(1) >> 32, event::traits_of(word), field(1) as u32)
+            }
+            TAG_FREE => Some((EventKind::Free { address: event::address_of(word) }, 0)),
+            TAG_MOVED => Some(moved(field(2), event::address_of(word), field(1) >> 32, field(1) as u32)),
+            TAG_REFUSED => Some((EventKind::ReallocFailed { address: event::address_of(word) }, 0)),
+            TAG_WIDE => match event::wide_kind(word) {
+                TAG_ALLOC => self.alloc(field(1), field(2), event::traits_of(word), field(3) as u32),
+                TAG_FREE => Some((EventKind::Free { address: field(1) }, 0)),
+                TAG_MOVED => Some(moved(field(4), field(1), field(2), field(3) as u32)),
+                TAG_REFUSED => Some((EventKind::ReallocFailed { address: field(1) }, 0)),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some((kind, stack)) = kind {
+            into.push(Event { at_ns: self.time_of(index), thread: self.row, stack, kind });
+        }
+        index + record_words(word) as usize
+    }
+
+    fn alloc(
+        &mut self,
+        address: u64,
+        size: u64,
+        traits: event::Traits,
+        stack: u32,
+    ) -> Option<(EventKind, u32)> {
+        if traits.is_own() {
+            self.own += 1;
+            return None;
+        }
+        Some((EventKind::Alloc { address, size, zeroed: traits.is_zeroed() }, stack))
+    }
+
+    fn enter_window(&mut self, index: usize, mark: u64) {
+        self.mark_ns = event::mark_time(mark, self.mark_ns);
+        self.mark_at = index;
+        let length = event::mark_length(mark);
+        self.end = if length == MARK_OPEN { self.words.words.len() } else { index + 1 + length as usize };
+        let mut next = self.end;
+        if self.words.words.get(next).is_some_and(|word| Tag::raw(*word) == TAG_SKIP) {
+            next = self.words.next_segment(next);
+        }
+        self.end_ns = match self.words.words.get(next) {
+            Some(word) if Tag::raw(*word) == TAG_MARK => event::mark_time(*word, self.mark_ns),
+            _ => self.words.until_ns.max(self.mark_ns),
+        };
+    }
+
+    fn time_of(&self, index: usize) -> u64 {
+        let length = self.end.saturating_sub(self.mark_at + 1).max(1) as u64;
+        let passed = index.saturating_sub(self.mark_at + 1) as u64;
+        self.mark_ns + (self.end_ns - self.mark_ns) * passed / length
+    }
+}
+
+fn moved(old_address: u64, new_address: u64, new_size: u64, stack: u32) -> (EventKind, u32) {
+    (EventKind::Realloc { old_address, new_address, new_size }, stack)
+}

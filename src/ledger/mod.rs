@@ -1,0 +1,166 @@
+//! The ledger: what a fold books events into.
+//!
+//! # The way of an event
+//!
+//! ```text
+//!             under the lane's latch                          under the shard's latch
+//!  ring ──► date ──► match in the nursery ──survivors,──► shared table: live blocks and
+//!            │            │                  strangers'    frees that wait for theirs
+//!            │            │                  frees                 │
+//!            └──► timeline└──► tally ──► site ◄─────────────────────┘
+//!                              └──► account of the lane ──► totals, peak
+//! ```
+//!
+//! Two levels, because most blocks die young on the thread that made them: those never leave the lane's books, which
+//! nobody else touches. The rest goes to a shared table in 64 shards. No latch is global on that way but two that are
+//! taken once a batch: the timeline's, and the peak's when there is a new one.
+//!
+//! # Where it lies
+//!
+//! Everything is in one region of raw pages ([`crate::sys::pages`]) that begins with [`Ledger`]; parts refer to each
+//! other by page number. Nothing here touches the Rust heap, which is what makes it safe inside an allocator.
+//!
+//! # Order
+//!
+//! For one address a free is never booked before its allocation nor after the next one. In one thread the ring gives
+//! the order. Between threads: a free is published before the block can be given out again, and an allocation after
+//! it was given out; so when both are folded, their times tell. Until both are, a free waits in the shared table.
+//! Where the clocks leave two pairings possible, one is chosen and counted (`ambiguous_pairings`).
+
+pub(crate) mod books;
+pub(crate) mod entry;
+pub(crate) mod fold;
+pub(crate) mod history;
+pub(crate) mod live;
+mod nursery;
+pub(crate) mod peak;
+mod reconcile;
+pub(crate) mod rows;
+mod settle;
+pub(crate) mod sites;
+pub(crate) mod ticks;
+pub(crate) mod timeline;
+
+use std::ptr::NonNull;
+
+use crate::ring::lane::Lane;
+use crate::ring::registry::{Claimed, Registry};
+use crate::sys::clock::Clock;
+use crate::sys::latch::wait;
+use crate::sys::pages::Pages;
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Steps that a new thread waits for a snapshot; about a second.
+const FROZEN_ROUNDS_MAX: u32 = 20_000;
+
+/// The head of the region. All zero bytes behind `pages` are a valid start.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) pages: Pages,
+    pub(crate) clock: Clock,
+    pub(crate) facts: Facts,
+    /// Snapshots that hold the books; while there are any, no lane is given out.
+    frozen: AtomicU32,
+    pub(crate) booked: peak::Booked,
+    pub(crate) peak: peak::PeakCell,
+    pub(crate) sites: sites::Sites,
+    pub(crate) rows: rows::Rows,
+    pub(crate) ticks: ticks::Ticks,
+    pub(crate) live: live::LiveTable,
+    pub(crate) timeline: timeline::Timeline,
+    pub(crate) lanes: Registry,
+}
+
+/// Who opened the ledger, and when. Written before it is published.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) started_unix_ns: AtomicU64,
+    pub(crate) process_id: AtomicU32,
+    /// The process that this one was forked from with a ledger open; 0 if none.
+    pub(crate) forked_from: AtomicU32,
+}
+
+impl Ledger {
+    /// Opens a ledger in a fresh region of at most `limit_bytes`. It is never closed: whoever has seen it may look
+    /// at it for the rest of the process.
+    pub(crate) fn open(limit_bytes: u64, want_monotonic: bool) -> Option<&'static Ledger> {
+        let region: NonNull<Pages> = Pages::reserve(limit_bytes, size_of::<Ledger>())?;
+        // SAFETY: P1, the head was reserved with the size of a ledger, is zeroed, and is never released once this
+        // function has returned it.
+        let ledger: &'static Ledger = unsafe { region.cast::<Ledger>().as_ref() };
+        if !ledger.sites.open(&ledger.pages) || !ledger.rows.open(&ledger.pages) {
+            Pages::release(region);
+            return None;
+        }
+        ledger.clock.start(want_monotonic);
+        // relaxed: published with the ledger.
+        ledger.facts.started_unix_ns.store(crate::sys::platform::unix_time_ns(), Ordering::Relaxed);
+        ledger.facts.process_id.store(crate::sys::platform::process_id(), Ordering::Relaxed);
+        Some(ledger)
+    }
+
+    /// A lane for a new thread: one that another thread has left, or a fresh one. The second value says whether it
+    /// was left by another. `None` when there are too many threads or no memory.
+    pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
+        for round in 0..FROZEN_ROUNDS_MAX {
+            // relaxed: a thread that slips through makes a lane that the snapshot does not know; it counts lanes twice.
+            if self.frozen.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            wait(round);
+        }
+        match self.lanes.claim() {
+            Claimed::Reused(index) => Some((self.lane(index)?, true)),
+            Claimed::Full => None,
+            Claimed::Fresh(index) => {
+                let page = self.pages.take(books::LANE_PAGES)?;
+                // SAFETY: B1, the run was taken for this lane.
+                let lane = unsafe { books::lane_at(&self.pages, page) };
+                // relaxed: published with the lane.
+                lane.cold.index.store(index, Ordering::Relaxed);
+                self.lanes.publish(index, page);
+                Some((lane, false))
+            }
+        }
+    }
+
+    /// From now on no lane is given out, so that a snapshot can hold all there are.
+    pub(crate) fn freeze(&self) {
+        // relaxed: see `claim_lane`.
+        self.frozen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn thaw(&self) {
+        // relaxed: see `claim_lane`.
+        self.frozen.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The lane with this number, if it has been published.
+    pub(crate) fn lane(&self, index: u32) -> Option<&'static Lane> {
+        let page = self.lanes.page(index)?;
+        // SAFETY: B1, the registry holds pages of lanes only, and the ledger is never released.
+        Some(unsafe { books::lane_at(&self.pages, page) })
+    }
+
+    /// All lanes there have been so far.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &'static Lane> + '_ {
+        (0..self.lanes.count()).filter_map(|index| self.lane(index))
+    }
+
+    /// Books all that the lane's thread has recorded, waiting for whoever is just doing so.
+    pub(crate) fn fold(&self, lane: &Lane) {
+        let taken = lane.folder.latch.take();
+        fold::Fold::begin(self, lane, &taken).run();
+    }
+
+    /// As [`Ledger::fold`], unless someone else is at it; says whether it was done.
+    pub(crate) fn try_fold(&self, lane: &Lane) -> bool {
+        let Some(taken) = lane.folder.latch.try_take() else {
+            return false;
+        };
+        fold::Fold::begin(self, lane, &taken).run();
+        true
+    }
+}

@@ -1,0 +1,98 @@
+//! The peak: the moment at which the most bytes were live.
+//!
+//! A fold knows how its own thread's live bytes rose and fell inside the batch, to the event. What other threads did
+//! meanwhile it does not know until they fold. So the peak is exact to the event while one thread allocates; with
+//! several it is right up to what they had not booked, and that bound is published with it.
+//!
+//! Which site held how much at the peak needs no second pass: a site remembers the number of the last peak that it
+//! has seen, and when it is touched after a newer one, what it held *before* that touch is what it held at the peak.
+//! That costs a comparison an event instead of a scan of all sites at each new peak (the idea of memray's
+//! high-water-mark aggregator).
+
+use crate::sys::latch::Latch;
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// What all threads have booked so far, live. One cache line, written once a fold.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Booked {
+    bytes: AtomicU64,
+    blocks: AtomicU64,
+}
+
+impl Booked {
+    /// Adds the outcome of a batch.
+    pub(crate) fn add(&self, bytes: i64, blocks: i64) {
+        // relaxed, both: sums of independent changes; two's complement makes an addition of a negative number.
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.blocks.fetch_add(blocks as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes live as booked. Can be negative for a moment, when a block's free is booked by one thread before its
+    /// allocation is by another.
+    pub(crate) fn bytes(&self) -> i64 {
+        // relaxed: as above.
+        self.bytes.load(Ordering::Relaxed) as i64
+    }
+
+    pub(crate) fn blocks(&self) -> i64 {
+        // relaxed: as above.
+        self.blocks.load(Ordering::Relaxed) as i64
+    }
+}
+
+/// The highest point so far. All zero bytes are a valid start.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct PeakCell {
+    latch: Latch,
+    bytes: AtomicU64,
+    blocks: AtomicU64,
+    at_ns: AtomicU64,
+    /// Counts the peaks; a new one makes older remarks about "at the peak" stale.
+    number: AtomicU64,
+}
+
+/// A moment that may be the new peak.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Height {
+    pub(crate) bytes: i64,
+    pub(crate) blocks: i64,
+    pub(crate) at_ns: u64,
+}
+
+impl PeakCell {
+    /// Bytes of the peak so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        // relaxed: a lower bound; `raise` looks again under the latch.
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        // relaxed: compared for equality under the latch of the site that uses it.
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Makes this the peak if it is higher than the last one; returns the number of the new peak.
+    pub(crate) fn raise(&self, height: Height) -> Option<u64> {
+        let _taken = self.latch.take();
+        // relaxed, all of it: the latch orders it.
+        if height.bytes <= self.bytes.load(Ordering::Relaxed) as i64 {
+            return None;
+        }
+        self.bytes.store(height.bytes as u64, Ordering::Relaxed);
+        self.blocks.store(height.blocks.max(0) as u64, Ordering::Relaxed);
+        self.at_ns.store(height.at_ns, Ordering::Relaxed);
+        let number = self.number.load(Ordering::Relaxed) + 1;
+        self.number.store(number, Ordering::Relaxed);
+        Some(number)
+    }
+
+    /// Bytes, blocks, and when, in nanoseconds.
+    pub(crate) fn get(&self) -> (u64, u64, u64) {
+        let _taken = self.latch.take();
+        // relaxed: the latch orders it.
+        let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        (read(&self.bytes), read(&self.blocks), read(&self.at_ns))
+    }
+}

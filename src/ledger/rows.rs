@@ -1,0 +1,114 @@
+//! The threads: one row for each, in the order of their first event.
+//!
+//! While a thread runs, its figures are in its lane's account; the row holds who it is. When the thread ends, its
+//! share of the account is moved into the row, and the lane goes to the next thread. When the table is full,
+//! further threads share the last row.
+//!
+//! Invariant **R1**: the run of rows is as long as the table and is never given back.
+
+use super::entry::{ROW_OF_OTHERS, ROWS_MAX};
+use crate::profile::LossReason;
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+const ROWS_PAGES: u32 = (ROWS_MAX as usize * size_of::<Row>()).div_ceil(PAGE_BYTES) as u32;
+const ROWS_A_PAGE: u32 = (PAGE_BYTES / size_of::<Row>()) as u32;
+
+/// The table of rows. All zero bytes are a valid start.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Rows {
+    page: AtomicU32,
+    count: AtomicU32,
+}
+
+/// One thread, or all others together.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) os_id: AtomicU64,
+    name: [AtomicU64; 2],
+    pub(crate) started_ns: AtomicU64,
+    /// When it ended, or 0 while it runs.
+    pub(crate) ended_ns: AtomicU64,
+    /// Threads that this row stands for.
+    pub(crate) threads: AtomicU32,
+    pub(crate) own: AtomicU32,
+    /// Figures of ended threads, and of frees that were paired late, by another thread.
+    pub(crate) figures: RowFigures,
+}
+
+/// What is summed up in a row.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct RowFigures {
+    pub(crate) attempted: AtomicU64,
+    pub(crate) recorded: AtomicU64,
+    pub(crate) total_blocks: AtomicU64,
+    pub(crate) total_bytes: AtomicU64,
+    pub(crate) freed_blocks: AtomicU64,
+    pub(crate) freed_bytes: AtomicU64,
+    pub(crate) cross_thread_frees: AtomicU64,
+    pub(crate) lost: [AtomicU64; LossReason::COUNT],
+}
+
+impl Rows {
+    pub(crate) fn open(&self, pages: &Pages) -> bool {
+        let Some(page) = pages.take_unheld(ROWS_PAGES) else {
+            return false;
+        };
+        // relaxed: published with the ledger.
+        self.page.store(page, Ordering::Relaxed);
+        true
+    }
+
+    /// Gives out the next row, or the row of the others.
+    pub(crate) fn next(&self, pages: &Pages) -> u32 {
+        // relaxed: only the number matters; a row is filled by its thread before anyone learns the number.
+        let taken = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < ROW_OF_OTHERS).then_some(count + 1)
+        });
+        match taken {
+            Ok(row) => {
+                if row.is_multiple_of(ROWS_A_PAGE) {
+                    pages.hold(1);
+                }
+                row
+            }
+            Err(_) => ROW_OF_OTHERS,
+        }
+    }
+
+    /// Rows given out; the row of the others comes on top when it stands for anyone.
+    pub(crate) fn count(&self) -> u32 {
+        // relaxed: a bound.
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn get<'a>(&self, pages: &'a Pages, row: u32) -> &'a Row {
+        // relaxed: written before the ledger was published.
+        let rows = pages.at(self.page.load(Ordering::Relaxed)).cast::<Row>();
+        // SAFETY: R1, the run has a row for every number below ROWS_MAX and is never given back; all fields are
+        // atomics, and all zero bytes are a valid row.
+        unsafe { &*rows.add((row % ROWS_MAX) as usize) }
+    }
+}
+
+impl Row {
+    pub(crate) fn set_name(&self, name: &[u8; 16]) {
+        for (cell, bytes) in self.name.iter().zip(name.chunks_exact(8)) {
+            // relaxed: a name for people.
+            cell.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
+        }
+    }
+
+    /// The name, ended by a zero byte if it is shorter than 16.
+    pub(crate) fn name(&self) -> [u8; 16] {
+        let mut name = [0; 16];
+        for (cell, bytes) in self.name.iter().zip(name.chunks_exact_mut(8)) {
+            // relaxed: a name for people.
+            bytes.copy_from_slice(&cell.load(Ordering::Relaxed).to_le_bytes());
+        }
+        name
+    }
+}

@@ -1,0 +1,358 @@
+//! The second half of a fold: reallocs, what goes to the shared table, and the sums.
+
+use super::books::{Account, OUTBOX};
+use super::entry::{Entry, Meta};
+use super::fold::Fold;
+use super::live::{Freed, Placed};
+use super::nursery::{grown_up, size_of_young};
+use super::peak::Height;
+use super::sites::RaisedPeak;
+use super::timeline::Flow;
+use crate::ring::event::Traits;
+use crate::ring::lane::add;
+use crate::sys::sync::Ordering;
+
+/// How many entries ahead the shared table is asked to be fetched.
+const PREFETCH_AHEAD: usize = 6;
+
+impl Fold<'_> {
+    /// A realloc is under way: from now on someone else may get the old address.
+    pub(super) fn realloc_begins(&mut self, address: u64, check: u64, index: u64) {
+        let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
+        let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
+        let free_place = self.books.under_way.iter().position(|entry| entry.address == 0);
+        // With all places taken, handlers have interrupted reallocs that never came back: the oldest is forgotten.
+        self.books.under_way[free_place.unwrap_or(0)] = begun;
+    }
+
+    fn begun(&mut self, address: u64) -> Option<Entry> {
+        let place = self.books.under_way.iter().position(|entry| entry.address == address)?;
+        Some(std::mem::take(&mut self.books.under_way[place]))
+    }
+
+    pub(super) fn realloc_refused(&mut self, address: u64) {
+        self.batch.recorded += 1;
+        let _ = self.begun(address);
+    }
+
+    /// A realloc was carried out: the block lives on under a new address and size, with the same birth.
+    pub(super) fn realloc_ends(
+        &mut self,
+        old: u64,
+        new: u64,
+        size: u64,
+        stack: u32,
+        traits: Traits,
+        index: u64,
+    ) {
+        self.batch.recorded += 1;
+        let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
+        let begun = self.begun(old);
+        let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
+        let before = match self.places.take(old) {
+            Some(young) if begun.is_none_or(|begun| grown_up(young).size & 0xfff == begun.size) => {
+                Some(young)
+            }
+            stale => {
+                if let Some(stale) = stale {
+                    self.send_survivor(stale);
+                }
+                self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free })
+            }
+        };
+        let Some(before) = before else {
+            // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
+            self.batch.own_events += u64::from(traits.is_own());
+            if !traits.is_own() {
+                self.count_alloc(size, stack, index);
+                self.batch.reallocs += 1;
+                self.books.tally.sums.reallocs += 1;
+            }
+            let meta =
+                Meta::of_block(stack, self.books.row, traits.align_log2(), traits.is_own(), self.doubt_ns());
+            return self.settle_in(Entry {
+                address: new,
+                size,
+                at_ns: self.time_of(index),
+                meta: meta.with_reallocs(1),
+            });
+        };
+        let own = before.meta.is_own();
+        let old_size = size_of_young(&before);
+        if own {
+            self.batch.own_events += 1;
+        } else {
+            self.count_realloc(&before, old_size, size, stack, index, old != new);
+        }
+        let meta = Meta::of_block(stack, self.books.row, traits.align_log2(), own, before.meta.doubt_ns())
+            .with_reallocs(before.meta.reallocs() + 1);
+        let block = Entry { address: new, size, at_ns: before.at_ns, meta };
+        if size >> 32 == 0 && before.size >> 32 != 0 {
+            // The same running number: a realloc does not make a block younger.
+            self.bring_up(Entry { size: size | before.size >> 32 << 32, ..block });
+        } else {
+            self.settle_in(block);
+        }
+    }
+
+    fn count_realloc(
+        &mut self,
+        before: &Entry,
+        old_size: u64,
+        size: u64,
+        stack: u32,
+        index: u64,
+        moved: bool,
+    ) {
+        if before.meta.stack() != self.books.tally.stack {
+            self.switch_tally(before.meta.stack());
+        }
+        self.batch.sums.freed_blocks += 1;
+        self.batch.sums.freed_bytes += old_size;
+        self.count_alloc(size, stack, index);
+        self.batch.reallocs += 1;
+        let sums = &mut self.books.tally.sums;
+        sums.reallocs += 1;
+        if moved {
+            sums.moved += 1;
+            sums.copied_bytes += old_size.min(size);
+        }
+    }
+
+    /// Takes a block out of the shared table, after everything that was sent there before.
+    fn take_from_shared(&mut self, free: Entry) -> Option<Entry> {
+        self.deliver();
+        match self.ledger.live.free(&self.ledger.pages, free) {
+            Freed::Block(block) => Some(block),
+            Freed::Waits => None,
+            Freed::Full => {
+                self.batch.lost += 1;
+                self.batch.recorded = self.batch.recorded.wrapping_sub(1);
+                None
+            }
+        }
+    }
+
+    /// Sends a block that has outlived the nursery to the shared table.
+    #[inline]
+    pub(super) fn send_survivor(&mut self, young: Entry) {
+        self.send(grown_up(young));
+    }
+
+    /// Sends a block, or a free that looks for its block, to the shared table.
+    #[inline]
+    pub(super) fn send(&mut self, entry: Entry) {
+        if self.books.outbox_len == OUTBOX {
+            self.deliver();
+        }
+        self.books.outbox[self.books.outbox_len] = entry;
+        self.books.outbox_len += 1;
+    }
+
+    /// Brings everything in the outbox to the shared table, in order.
+    pub(super) fn deliver(&mut self) {
+        let len = std::mem::take(&mut self.books.outbox_len);
+        let (ledger, pages) = (self.ledger, &self.ledger.pages);
+        for ahead in 0..len.min(PREFETCH_AHEAD) {
+            ledger.live.prefetch(pages, self.books.outbox[ahead].address);
+        }
+        for place in 0..len {
+            if place + PREFETCH_AHEAD < len {
+                ledger.live.prefetch(pages, self.books.outbox[place + PREFETCH_AHEAD].address);
+            }
+            let entry = self.books.outbox[place];
+            if entry.meta.is_waiting() {
+                match ledger.live.free(pages, entry) {
+                    Freed::Block(block) => self.count_pairing(&block, &entry),
+                    Freed::Waits => {}
+                    Freed::Full => {
+                        self.batch.lost += 1;
+                        self.batch.recorded = self.batch.recorded.wrapping_sub(1);
+                    }
+                }
+            } else {
+                match ledger.live.place(pages, entry) {
+                    Placed::Live => {}
+                    Placed::FreedBy(free) => self.count_pairing(&entry, &free),
+                    Placed::Full => self.take_back(&entry),
+                }
+            }
+        }
+    }
+
+    /// Adds the end of a block to the sums, that this fold or an earlier one of another thread had seen freed.
+    pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
+        if block.meta.is_own() {
+            self.batch.own_events += 1;
+            return;
+        }
+        if block.meta.stack() != self.books.tally.stack {
+            self.switch_tally(block.meta.stack());
+        }
+        if free.meta.is_by_realloc() {
+            // The realloc that freed it counted itself; only the old block's share was missing.
+            self.batch.sums.freed_blocks += 1;
+            self.batch.sums.freed_bytes += block.size;
+        } else {
+            self.count_free(block.meta, block.size, free.at_ns.saturating_sub(block.at_ns));
+        }
+        let by = free.meta.thread();
+        let crossed = by != block.meta.thread();
+        self.books.tally.sums.cross_thread_frees += u64::from(crossed);
+        if by == self.books.row {
+            self.batch.cross_thread_frees += u64::from(crossed);
+        } else {
+            let row = self.ledger.rows.get(&self.ledger.pages, by);
+            // relaxed: sums for people.
+            row.figures.freed_blocks.fetch_add(1, Ordering::Relaxed);
+            row.figures.freed_bytes.fetch_add(block.size, Ordering::Relaxed);
+            row.figures.cross_thread_frees.fetch_add(u64::from(crossed), Ordering::Relaxed);
+            self.batch.for_others.0 += 1;
+            self.batch.for_others.1 += block.size;
+            self.flow_earlier(free.at_ns, block.size);
+        }
+    }
+
+    /// Dates a free that was made some time ago into its own interval of the timeline.
+    fn flow_earlier(&mut self, at_ns: u64, bytes: u64) {
+        let flow = Flow { freed_blocks: 1, freed_bytes: bytes, ..Flow::default() };
+        self.ledger.timeline.add(at_ns, &flow);
+        self.batch.at_flow.freed_blocks += 1;
+        self.batch.at_flow.freed_bytes += bytes;
+    }
+
+    /// Takes an allocation back that the shared table has no room for: it is lost, not recorded.
+    #[cold]
+    fn take_back(&mut self, block: &Entry) {
+        self.batch.recorded = self.batch.recorded.wrapping_sub(1);
+        self.batch.lost += 1;
+        if block.meta.is_own() {
+            self.batch.own_events = self.batch.own_events.wrapping_sub(1);
+            return;
+        }
+        if block.meta.stack() != self.books.tally.stack {
+            self.switch_tally(block.meta.stack());
+        }
+        self.batch.sums.total_blocks = self.batch.sums.total_blocks.wrapping_sub(1);
+        self.batch.sums.total_bytes = self.batch.sums.total_bytes.wrapping_sub(block.size);
+        let count = &mut self.books.tally.sizes[crate::profile::bucket_of(block.size)];
+        *count = count.wrapping_sub(1);
+    }
+
+    /// What the tally at hand holds live, relative to its last commit.
+    pub(super) fn tally_live(&self) -> (i64, i64) {
+        let sums = &self.books.tally.sums;
+        let bytes = sums.live_bytes() + self.batch.sums.live_bytes() - self.batch.at_switch.live_bytes();
+        let blocks = sums.live_blocks() + self.batch.sums.live_blocks() - self.batch.at_switch.live_blocks();
+        (bytes, blocks)
+    }
+
+    /// Puts the tally at hand away and takes up that of another stack.
+    #[cold]
+    pub(super) fn switch_tally(&mut self, stack: u32) {
+        self.commit_tally();
+        self.books.tally.stack = stack;
+    }
+
+    fn commit_tally(&mut self) {
+        let raised = self.raise_peak();
+        self.batch.rise = self.batch.rise.max(self.batch.highest);
+        let tally = &mut self.books.tally;
+        tally.rise_bytes = tally.rise_bytes.max(self.batch.highest - self.batch.at_switch.live_bytes());
+        let (now, then) = (&self.batch.sums, &self.batch.at_switch);
+        let sums = &mut tally.sums;
+        sums.total_blocks = sums.total_blocks.wrapping_add(now.total_blocks.wrapping_sub(then.total_blocks));
+        sums.total_bytes = sums.total_bytes.wrapping_add(now.total_bytes.wrapping_sub(then.total_bytes));
+        sums.freed_blocks = sums.freed_blocks.wrapping_add(now.freed_blocks.wrapping_sub(then.freed_blocks));
+        sums.freed_bytes = sums.freed_bytes.wrapping_add(now.freed_bytes.wrapping_sub(then.freed_bytes));
+        self.ledger.sites.commit(&self.ledger.pages, tally, &self.ledger.peak, raised);
+        self.batch.at_switch = self.batch.sums;
+        self.batch.highest = self.batch.sums.live_bytes();
+    }
+
+    /// Tells the process of the highest point of this batch, if it is a new peak.
+    fn raise_peak(&mut self) -> Option<RaisedPeak> {
+        let top = self.batch.top.take()?;
+        let (bytes, blocks) = (self.ledger.booked.bytes(), self.ledger.booked.blocks());
+        let height = Height { bytes: bytes + top.bytes, blocks: blocks + top.blocks, at_ns: top.at_ns };
+        self.batch.interval_peak = self.batch.interval_peak.max(height.bytes);
+        let number = self.ledger.peak.raise(height)?;
+        Some(RaisedPeak { number, mark: self.batch.peak_mark })
+    }
+
+    /// Tells the timeline what the batch did since it was last told, and goes on to the interval of `at_ns`.
+    pub(super) fn enter_interval(&mut self, at_ns: u64) {
+        self.flow_out(at_ns);
+        self.batch.interval_end_ns = self.ledger.timeline.add(at_ns, &Flow::default());
+    }
+
+    /// Tells the timeline what the batch did since it was last told, dated into the interval at hand, or to `at_ns`
+    /// if none was entered yet.
+    fn flow_out(&mut self, at_ns: u64) {
+        let (now, then) = (self.batch.sums, self.batch.at_flow);
+        let flow = Flow {
+            allocated_blocks: now.total_blocks.wrapping_sub(then.total_blocks),
+            allocated_bytes: now.total_bytes.wrapping_sub(then.total_bytes),
+            freed_blocks: now.freed_blocks.wrapping_sub(then.freed_blocks),
+            freed_bytes: now.freed_bytes.wrapping_sub(then.freed_bytes),
+            peak_bytes: self.batch.interval_peak.max(0) as u64,
+            lost: self.batch.lost,
+        };
+        let at_ns = if self.batch.interval_end_ns == 0 { at_ns } else { self.batch.interval_end_ns - 1 };
+        self.ledger.timeline.add(at_ns, &flow);
+        self.batch.at_flow = now;
+        self.batch.interval_peak = i64::MIN;
+    }
+
+    /// Ends a batch: everything in it is booked, and visible to all. The fold may go on with another one.
+    pub(super) fn finish(&mut self) {
+        self.grow_nursery();
+        self.deliver();
+        self.commit_tally();
+        let booked = self.ledger.booked.bytes() + self.batch.rise.max(self.batch.sums.live_bytes());
+        self.batch.interval_peak = self.batch.interval_peak.max(booked);
+        self.flow_out(self.books.span_ns);
+        self.ledger.booked.add(self.batch.sums.live_bytes(), self.batch.sums.live_blocks());
+        let account = self.account;
+        let changes = [
+            (&account.total_blocks, self.batch.sums.total_blocks),
+            (&account.total_bytes, self.batch.sums.total_bytes),
+            (&account.freed_blocks, self.batch.sums.freed_blocks),
+            (&account.freed_bytes, self.batch.sums.freed_bytes),
+            (&account.own_events, self.batch.own_events),
+            (&account.reallocs, self.batch.reallocs),
+            (&account.cross_thread_frees, self.batch.cross_thread_frees),
+            (&account.freed_for_others_blocks, self.batch.for_others.0),
+            (&account.freed_for_others_bytes, self.batch.for_others.1),
+            (&account.table_full, self.batch.lost),
+            (&account.recorded, self.batch.recorded),
+        ];
+        for (figure, change) in changes {
+            add(figure, change);
+        }
+        Account::raise(&account.rise_bytes, self.batch.rise.max(0) as u64);
+        // relaxed: a figure for people.
+        account.booked_until_ns.store(self.now_ns, Ordering::Relaxed);
+        self.start_over();
+    }
+
+    fn grow_nursery(&mut self) {
+        let (mut nursery, first) = (self.books.nursery, &raw mut self.books.youngest);
+        let pages = &self.ledger.pages;
+        nursery.grow_if_crowded(pages, first, |entry| self.send_survivor(entry));
+        self.books.nursery = nursery;
+        self.places = nursery.places(pages, first);
+    }
+
+    /// Sends every block of the nursery to the shared table, where frees of other threads may wait for it.
+    pub(crate) fn empty_nursery(&mut self) {
+        for place in 0..self.places.len() {
+            let entry = self.places.at(place);
+            if entry.address != 0 {
+                self.places.put(place, Entry::default());
+                self.send_survivor(entry);
+            }
+        }
+        self.finish();
+    }
+}

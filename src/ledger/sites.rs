@@ -1,0 +1,275 @@
+//! The accounts of stacks, shared by all threads; and the tally in which one thread gathers what it adds to one.
+//!
+//! Invariant **S1**: an account is touched only under the latch of its stripe, and its run is never given back.
+
+use super::peak::PeakCell;
+use crate::profile::{self, BUCKETS};
+use crate::sys::latch::Latch;
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU32, Ordering};
+
+/// Sites that have an account of their own; further stacks share the last one.
+pub(crate) const SITES_MAX: u32 = 1 << 16;
+/// Latches of the accounts: one for each residue.
+const STRIPES: usize = 64;
+
+const SITES_PAGES: u32 = (SITES_MAX as usize * size_of::<SiteCell>()).div_ceil(PAGE_BYTES) as u32;
+
+/// All accounts. All zero bytes are a valid start; the accounts' run is taken by [`Sites::open`].
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Sites {
+    page: AtomicU32,
+    /// Highest site in use, plus one.
+    count: AtomicU32,
+    stripes: [Latch; STRIPES],
+}
+
+/// Figures that a tally and an account have in common.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sums {
+    pub(crate) total_blocks: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) freed_blocks: u64,
+    pub(crate) freed_bytes: u64,
+    pub(crate) temporary_blocks: u64,
+    pub(crate) temporary_bytes: u64,
+    pub(crate) cross_thread_frees: u64,
+    pub(crate) reallocs: u64,
+    pub(crate) moved: u64,
+    pub(crate) copied_bytes: u64,
+    pub(crate) chains: u64,
+    pub(crate) chain_links: u64,
+}
+
+impl Sums {
+    fn add(&mut self, more: &Sums) {
+        // Wrapping: an allocation that is taken back adds the two's complement of one.
+        let pairs = [
+            (&mut self.total_blocks, more.total_blocks),
+            (&mut self.total_bytes, more.total_bytes),
+            (&mut self.freed_blocks, more.freed_blocks),
+            (&mut self.freed_bytes, more.freed_bytes),
+            (&mut self.temporary_blocks, more.temporary_blocks),
+            (&mut self.temporary_bytes, more.temporary_bytes),
+            (&mut self.cross_thread_frees, more.cross_thread_frees),
+            (&mut self.reallocs, more.reallocs),
+            (&mut self.moved, more.moved),
+            (&mut self.copied_bytes, more.copied_bytes),
+            (&mut self.chains, more.chains),
+            (&mut self.chain_links, more.chain_links),
+        ];
+        for (sum, value) in pairs {
+            *sum = sum.wrapping_add(value);
+        }
+    }
+
+    pub(crate) fn live_bytes(&self) -> i64 {
+        self.total_bytes.wrapping_sub(self.freed_bytes) as i64
+    }
+
+    pub(crate) fn live_blocks(&self) -> i64 {
+        self.total_blocks.wrapping_sub(self.freed_blocks) as i64
+    }
+}
+
+/// One shared account.
+#[repr(C)]
+struct SiteCell {
+    sums: Sums,
+    longest_chain: u64,
+    own_peak_bytes: i64,
+    /// The peak that `at_peak` is about.
+    peak_number: u64,
+    at_peak_bytes: i64,
+    at_peak_blocks: i64,
+    sizes: [u64; BUCKETS],
+    lifetimes: [u64; BUCKETS],
+}
+
+/// What one thread adds to one site between two commits. All zero bytes are a valid, empty tally of site 0.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) stack: u32,
+    pub(crate) sums: Sums,
+    pub(crate) longest_chain: u64,
+    /// Highest live bytes of this tally, relative to the last commit.
+    pub(crate) rise_bytes: i64,
+    /// The batch's peak that `at_peak` is about; 0 when there was none.
+    pub(crate) peak_mark: u64,
+    pub(crate) at_peak_bytes: i64,
+    pub(crate) at_peak_blocks: i64,
+    /// One count for each power of two; wide enough for what lies between two commits.
+    pub(crate) sizes: [u32; BUCKETS],
+    pub(crate) lifetimes: [u32; BUCKETS],
+}
+
+/// The peak that a batch has just raised, as its tallies need to know it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RaisedPeak {
+    /// The number of the process's peak.
+    pub(crate) number: u64,
+    /// The batch's own mark of it.
+    pub(crate) mark: u64,
+}
+
+impl Sites {
+    /// Takes the memory of the accounts: address space only, until they are used.
+    pub(crate) fn open(&self, pages: &Pages) -> bool {
+        let Some(page) = pages.take_unheld(SITES_PAGES) else {
+            return false;
+        };
+        // relaxed: published with the ledger.
+        self.page.store(page, Ordering::Relaxed);
+        true
+    }
+
+    /// Moves a tally into its account and empties it.
+    pub(crate) fn commit(
+        &self,
+        pages: &Pages,
+        tally: &mut Tally,
+        peak: &PeakCell,
+        raised: Option<RaisedPeak>,
+    ) {
+        let site = tally.stack.min(SITES_MAX - 1);
+        // relaxed: a bound for readers, who look under the stripe's latch.
+        if self.count.load(Ordering::Relaxed) <= site {
+            self.count.fetch_max(site + 1, Ordering::Relaxed);
+        }
+        let _taken = self.stripes[site as usize % STRIPES].take();
+        let cell = self.cell(pages, site);
+        // SAFETY: S1, the stripe's latch gives us the cell.
+        let cell = unsafe { &mut *cell };
+        let (bytes, blocks) = (cell.sums.live_bytes(), cell.sums.live_blocks());
+        let number = raised.map_or_else(|| peak.number(), |raised| raised.number);
+        if cell.peak_number != number {
+            // Untouched since the peak: what it held before this commit is what it held then, and when the peak
+            // came in the midst of what is committed now, what the tally had by then on top.
+            let (more_bytes, more_blocks) = match raised {
+                Some(raised) if tally.peak_mark == raised.mark => (tally.at_peak_bytes, tally.at_peak_blocks),
+                Some(_) => (tally.sums.live_bytes(), tally.sums.live_blocks()),
+                None => (0, 0),
+            };
+            cell.at_peak_bytes = bytes + more_bytes;
+            cell.at_peak_blocks = blocks + more_blocks;
+            cell.peak_number = number;
+        }
+        cell.own_peak_bytes = cell.own_peak_bytes.max(bytes + tally.rise_bytes);
+        cell.sums.add(&tally.sums);
+        cell.longest_chain = cell.longest_chain.max(tally.longest_chain);
+        for (sums, counts) in
+            [(&mut cell.sizes, &mut tally.sizes), (&mut cell.lifetimes, &mut tally.lifetimes)]
+        {
+            for (sum, count) in sums.iter_mut().zip(counts.iter_mut()) {
+                // Sign-extended, for a count that was taken back.
+                *sum = sum.wrapping_add(*count as i32 as u64);
+                *count = 0;
+            }
+        }
+        tally.sums = Sums::default();
+        tally.longest_chain = 0;
+        tally.rise_bytes = 0;
+        tally.peak_mark = 0;
+    }
+
+    /// Sites in use.
+    pub(crate) fn count(&self) -> u32 {
+        // relaxed: a bound.
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The account of a site. `into` has room for two histograms; nothing is allocated.
+    pub(crate) fn read(&self, pages: &Pages, site: u32, into: &mut SiteFigures) {
+        let _taken = self.stripes[site as usize % STRIPES].take();
+        // SAFETY: S1.
+        let cell = unsafe { &*self.cell(pages, site) };
+        into.sums = cell.sums;
+        into.longest_chain = cell.longest_chain;
+        into.own_peak_bytes = cell.own_peak_bytes.max(0) as u64;
+        into.peak_number = cell.peak_number;
+        into.at_peak = (cell.at_peak_bytes.max(0) as u64, cell.at_peak_blocks.max(0) as u64);
+        into.sizes = cell.sizes;
+        into.lifetimes = cell.lifetimes;
+    }
+
+    fn cell(&self, pages: &Pages, site: u32) -> *mut SiteCell {
+        // relaxed: written before the ledger was published.
+        pages.at(self.page.load(Ordering::Relaxed)).cast::<SiteCell>().wrapping_add(site as usize)
+    }
+}
+
+/// A copy of one account, made under its latch.
+#[derive(Debug, Clone)]
+pub(crate) struct SiteFigures {
+    sums: Sums,
+    longest_chain: u64,
+    own_peak_bytes: u64,
+    peak_number: u64,
+    at_peak: (u64, u64),
+    sizes: [u64; BUCKETS],
+    lifetimes: [u64; BUCKETS],
+}
+
+impl SiteFigures {
+    pub(crate) const EMPTY: SiteFigures = SiteFigures {
+        sums: Sums {
+            total_blocks: 0,
+            total_bytes: 0,
+            freed_blocks: 0,
+            freed_bytes: 0,
+            temporary_blocks: 0,
+            temporary_bytes: 0,
+            cross_thread_frees: 0,
+            reallocs: 0,
+            moved: 0,
+            copied_bytes: 0,
+            chains: 0,
+            chain_links: 0,
+        },
+        longest_chain: 0,
+        own_peak_bytes: 0,
+        peak_number: 0,
+        at_peak: (0, 0),
+        sizes: [0; BUCKETS],
+        lifetimes: [0; BUCKETS],
+    };
+
+    /// The account as the profile shows it. `peak_number` is that of the latest peak.
+    pub(crate) fn to_site(&self, stack: u32, peak_number: u64) -> profile::Site {
+        let sums = &self.sums;
+        let live = (sums.live_bytes().max(0) as u64, sums.live_blocks().max(0) as u64);
+        // Not touched since the latest peak: it holds now what it held then.
+        let (at_peak_bytes, at_peak_blocks) =
+            if self.peak_number == peak_number { self.at_peak } else { live };
+        profile::Site {
+            stack,
+            total_blocks: sums.total_blocks,
+            total_bytes: sums.total_bytes,
+            freed_blocks: sums.freed_blocks,
+            freed_bytes: sums.freed_bytes,
+            own_peak_bytes: self.own_peak_bytes,
+            at_peak_bytes,
+            at_peak_blocks,
+            temporary_blocks: sums.temporary_blocks,
+            temporary_bytes: sums.temporary_bytes,
+            cross_thread_frees: sums.cross_thread_frees,
+            reallocs: profile::ReallocStats {
+                count: sums.reallocs,
+                moved: sums.moved,
+                copied_bytes: sums.copied_bytes,
+                chains: sums.chains,
+                chain_links: sums.chain_links,
+                longest_chain: self.longest_chain,
+            },
+            sizes: profile::Histogram::from_counts(&self.sizes),
+            lifetimes: profile::Histogram::from_counts(&self.lifetimes),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sums.total_blocks == 0 && self.sums.freed_blocks == 0
+    }
+}

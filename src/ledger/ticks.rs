@@ -1,0 +1,40 @@
+//! When the aggregator ticked: the end of a window's epoch, for windows that were left open over a pause.
+
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Ticks that are remembered. A power of two.
+const TICKS: usize = 256;
+
+/// The last ticks. All zero bytes are a valid, empty list.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Ticks {
+    count: AtomicU64,
+    at_ns: [AtomicU64; TICKS],
+}
+
+impl Ticks {
+    /// Remembers a tick. Called by one thread.
+    pub(crate) fn push(&self, at_ns: u64) {
+        // relaxed: one writer; a reader that misses the newest tick finds a later end, which is also true.
+        let count = self.count.load(Ordering::Relaxed);
+        self.at_ns[count as usize % TICKS].store(at_ns, Ordering::Relaxed);
+        self.count.store(count + 1, Ordering::Release);
+    }
+
+    /// The first remembered tick after `ns`, or the end of time.
+    pub(crate) fn next_after(&self, ns: u64) -> u64 {
+        // Acquire: pairs with the release in `push`.
+        let count = self.count.load(Ordering::Acquire);
+        let mut next = u64::MAX;
+        for back in 1..=count.min(TICKS as u64) {
+            // relaxed: read after the count.
+            let tick = self.at_ns[(count - back) as usize % TICKS].load(Ordering::Relaxed);
+            if tick <= ns {
+                break;
+            }
+            next = tick;
+        }
+        next
+    }
+}

@@ -1,0 +1,143 @@
+//! What happened when, in a fixed number of intervals.
+//!
+//! When time runs past the last interval, neighbours merge and the resolution halves, so the memory is constant and
+//! the whole run is always covered. An interval holds flows (allocated, freed); the live bytes at its end follow by
+//! summing up, and are exact however late a fold comes, because flows are dated by the event and not by the fold.
+
+use crate::profile;
+use crate::sys::latch::Latch;
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Intervals of the timeline. A power of two.
+pub(crate) const INTERVALS: usize = 512;
+/// Length of an interval at the start, in nanoseconds.
+const INTERVAL_NS_MIN: u64 = 1_000_000;
+
+/// The timeline. All zero bytes are a valid, empty one.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    latch: Latch,
+    /// How often neighbours have merged.
+    merges: AtomicU64,
+    slots: [Slot; INTERVALS],
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct Slot {
+    flow: [AtomicU64; 4],
+    peak_bytes: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// What one fold adds to one interval.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Flow {
+    pub(crate) allocated_blocks: u64,
+    pub(crate) allocated_bytes: u64,
+    pub(crate) freed_blocks: u64,
+    pub(crate) freed_bytes: u64,
+    /// The most bytes live, as booked.
+    pub(crate) peak_bytes: u64,
+    pub(crate) lost: u64,
+}
+
+impl Timeline {
+    /// Adds a flow to the interval that holds `at_ns`, and returns the end of that interval.
+    pub(crate) fn add(&self, at_ns: u64, flow: &Flow) -> u64 {
+        let _taken = self.latch.take();
+        // relaxed, all of it: the latch orders it.
+        let mut length = self.interval_ns();
+        while at_ns / length >= INTERVALS as u64 {
+            self.merge();
+            length = self.interval_ns();
+        }
+        let index = at_ns / length;
+        let slot = &self.slots[index as usize];
+        let values = [flow.allocated_blocks, flow.allocated_bytes, flow.freed_blocks, flow.freed_bytes];
+        for (cell, value) in slot.flow.iter().zip(values) {
+            // Wrapping: a flow that is taken back is the two's complement of what was added.
+            cell.store(cell.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
+        }
+        slot.lost.store(slot.lost.load(Ordering::Relaxed) + flow.lost, Ordering::Relaxed);
+        slot.peak_bytes
+            .store(slot.peak_bytes.load(Ordering::Relaxed).max(flow.peak_bytes), Ordering::Relaxed);
+        (index + 1) * length
+    }
+
+    /// The timeline up to `now_ns`, into `intervals`, which has room for [`INTERVALS`]; returns the length of one.
+    pub(crate) fn copy(&self, now_ns: u64, intervals: &mut Vec<profile::Interval>) -> u64 {
+        debug_assert!(intervals.capacity() >= INTERVALS);
+        let _taken = self.latch.take();
+        let length = self.interval_ns();
+        let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        let filled = |slot: &Slot| slot.flow.iter().any(|cell| read(cell) != 0) || read(&slot.lost) != 0;
+        let last_filled = self.slots.iter().rposition(filled).map_or(0, |last| last + 1);
+        let used = ((now_ns / length + 1).min(INTERVALS as u64) as usize).max(last_filled);
+        intervals.clear();
+        intervals.extend(self.slots[..used].iter().map(|slot| profile::Interval {
+            allocated_blocks: read(&slot.flow[0]),
+            allocated_bytes: read(&slot.flow[1]),
+            freed_blocks: read(&slot.flow[2]),
+            freed_bytes: read(&slot.flow[3]),
+            peak_bytes: read(&slot.peak_bytes),
+            lost: read(&slot.lost),
+        }));
+        length
+    }
+
+    fn interval_ns(&self) -> u64 {
+        INTERVAL_NS_MIN << self.merges.load(Ordering::Relaxed)
+    }
+
+    /// Halves the resolution.
+    fn merge(&self) {
+        let take = |cell: &AtomicU64| {
+            let value = cell.load(Ordering::Relaxed);
+            cell.store(0, Ordering::Relaxed);
+            value
+        };
+        for half in 0..INTERVALS / 2 {
+            let (a, b) = (&self.slots[2 * half], &self.slots[2 * half + 1]);
+            let (peak_a, peak_b) = (take(&a.peak_bytes), take(&b.peak_bytes));
+            let lost = take(&a.lost) + take(&b.lost);
+            let mut flow = [0u64; 4];
+            for (sum, (a, b)) in flow.iter_mut().zip(a.flow.iter().zip(&b.flow)) {
+                *sum = take(a).wrapping_add(take(b));
+            }
+            let slot = &self.slots[half];
+            for (cell, value) in slot.flow.iter().zip(flow) {
+                cell.store(value, Ordering::Relaxed);
+            }
+            slot.peak_bytes.store(peak_a.max(peak_b), Ordering::Relaxed);
+            slot.lost.store(lost, Ordering::Relaxed);
+        }
+        self.merges.store(self.merges.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_keeps_every_sum_and_the_order_in_time() {
+        // SAFETY: all zero bytes are a valid timeline.
+        let timeline = unsafe { Box::<Timeline>::new_zeroed().assume_init() };
+        let mut sum = 0;
+        for n in 0..10_000u64 {
+            let flow = Flow { allocated_blocks: 1, allocated_bytes: n, peak_bytes: n, ..Flow::default() };
+            let end = timeline.add(n * 1_000_000, &flow);
+            assert!(end > n * 1_000_000);
+            sum += n;
+        }
+        let mut intervals = Vec::with_capacity(INTERVALS);
+        let length = timeline.copy(10_000_000_000, &mut intervals);
+        assert_eq!(length, 32_000_000);
+        assert_eq!(intervals.len(), 313);
+        assert_eq!(intervals.iter().map(|i| i.allocated_bytes).sum::<u64>(), sum);
+        assert_eq!(intervals.iter().map(|i| i.allocated_blocks).sum::<u64>(), 10_000);
+        assert!(intervals.is_sorted_by_key(|i| i.peak_bytes));
+    }
+}

@@ -1,0 +1,225 @@
+//! A [`QualityIndicator`] in words.
+//!
+//! ```text
+//! Data quality: 94.2% (target: 95%)
+//!   recorded 942 of 1,000 events; 58 lost: ring_full 58; 0 in flight; trend degrading
+//!   Recommendation: set HEAPLEDGER_MODE=perfect, which never sheds an event
+//! ```
+//!
+//! One rule about rounding: a percentage of completeness is always rounded **down**. 99.9999 % prints as 99.9 %,
+//! never as 100 %, because the reader of a hundred concludes that nothing is missing.
+
+use std::fmt;
+
+use crate::profile::{CompletenessTrend, QualityIndicator};
+
+impl fmt::Display for QualityIndicator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_indicator(self, f, &PLAIN)
+    }
+}
+
+/// An indicator with pictures in front of its lines, for terminals and chats that show them.
+///
+/// ```
+/// use heapledger::{QualityIndicator, quality::WithEmoji};
+///
+/// let quality = QualityIndicator {
+///     installed: true,
+///     current_completeness: 0.942,
+///     target_completeness: 0.95,
+///     ..QualityIndicator::default()
+/// };
+/// assert!(WithEmoji(&quality).to_string().starts_with("📊 Data quality: 94.2% ⚠️ (target: 95%)"));
+/// assert!(quality.to_string().starts_with("Data quality: 94.2% (target: 95%)"));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct WithEmoji<'a>(
+    /// The indicator to print.
+    pub &'a QualityIndicator,
+);
+
+impl fmt::Display for WithEmoji<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_indicator(self.0, f, &PICTURES)
+    }
+}
+
+/// Marks that differ between the two forms.
+struct Marks {
+    quality: &'static str,
+    reached: &'static str,
+    missed: &'static str,
+    advice: &'static str,
+}
+
+const PLAIN: Marks = Marks { quality: "", reached: "", missed: "", advice: "" };
+const PICTURES: Marks = Marks { quality: "📊 ", reached: " ✅", missed: " ⚠️", advice: "💡 " };
+
+fn write_indicator(quality: &QualityIndicator, f: &mut fmt::Formatter<'_>, marks: &Marks) -> fmt::Result {
+    if !quality.installed {
+        return write!(f, "{}Data quality: unknown (no HeapLedger is the global allocator)", marks.quality);
+    }
+    let (current, target) = (quality.current_completeness, quality.target_completeness);
+    let mark = if current >= target { marks.reached } else { marks.missed };
+    write!(
+        f,
+        "{}Data quality: {}{mark} (target: {})",
+        marks.quality,
+        floored(current, 1),
+        share_percent(target)
+    )?;
+    let lost = quality.lost.total();
+    write!(f, "\n  recorded {} of {} events; ", grouped(quality.recorded), grouped(quality.attempted))?;
+    write!(f, "{} lost", grouped(lost))?;
+    for (index, (reason, events)) in quality.lost.iter().filter(|(_, events)| *events > 0).enumerate() {
+        let separator = if index == 0 { ": " } else { ", " };
+        write!(f, "{separator}{} {}", reason.name(), grouped(events))?;
+    }
+    write!(f, "; {} in flight", grouped(quality.in_flight))?;
+    if quality.sampled_out > 0 {
+        write!(f, "; {} left out by sampling", grouped(quality.sampled_out))?;
+    }
+    if quality.anomalies.total() > 0 {
+        write!(f, "; {} anomalies", grouped(quality.anomalies.total()))?;
+    }
+    if let Some(trend) = trend_name(quality.trend) {
+        write!(f, "; trend {trend}")?;
+    }
+    if !quality.recommendation.is_empty() {
+        write!(f, "\n  {}Recommendation: {}", marks.advice, quality.recommendation)?;
+    }
+    Ok(())
+}
+
+/// The word for a trend, or `None` when too few events tell.
+fn trend_name(trend: CompletenessTrend) -> Option<&'static str> {
+    match trend {
+        CompletenessTrend::Improving => Some("improving"),
+        CompletenessTrend::Stable => Some("stable"),
+        CompletenessTrend::Degrading => Some("degrading"),
+        CompletenessTrend::Unknown => None,
+    }
+}
+
+/// Recorded ÷ (recorded + lost) in percent with three places, rounded down: `100.000 %` is printed only when
+/// nothing was lost. Exact for every count.
+///
+/// ```
+/// use heapledger::quality::completeness_percent;
+/// assert_eq!(completeness_percent(9_999_999, 1), "99.999 %");
+/// assert_eq!(completeness_percent(5, 0), "100.000 %");
+/// assert_eq!(completeness_percent(0, 0), "100.000 %");
+/// ```
+pub fn completeness_percent(recorded: u64, lost: u64) -> String {
+    let settled = u128::from(recorded) + u128::from(lost);
+    let thousandths = (u128::from(recorded) * 100_000).checked_div(settled).unwrap_or(100_000);
+    format!("{}.{:03} %", thousandths / 1_000, thousandths % 1_000)
+}
+
+/// A share from 0 to 1 in percent, rounded down to `places`; `unknown` when it is no number.
+fn floored(share: f64, places: u32) -> String {
+    if !share.is_finite() {
+        return "unknown".into();
+    }
+    let scale = 10u64.pow(places);
+    let hundred = 100 * scale;
+    // The nudge undoes the binary representation of decimals: 0.57 × 100 is 56.99999999999999.
+    let mut units = (share.clamp(0.0, 1.0) * hundred as f64 + 1e-6).floor() as u64;
+    if share < 1.0 {
+        units = units.min(hundred - 1);
+    }
+    match places {
+        0 => format!("{units}%"),
+        _ => format!("{}.{:0width$}%", units / scale, units % scale, width = places as usize),
+    }
+}
+
+/// A share from 0 to 1 in percent, rounded down, with as many places as it needs and three at most; `unknown` when it
+/// is no number.
+pub(crate) fn share_percent(share: f64) -> String {
+    let full = floored(share, 3);
+    match full.strip_suffix('%') {
+        Some(digits) => format!("{}%", digits.trim_end_matches('0').trim_end_matches('.')),
+        None => full,
+    }
+}
+
+/// A count with its thousands separated by commas.
+pub(crate) fn grouped(count: impl Into<u128>) -> String {
+    let digits = count.into().to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{LossCounts, LossReason};
+
+    fn seed_example() -> QualityIndicator {
+        let mut lost = LossCounts::default();
+        lost.add(LossReason::RingFull, 58);
+        QualityIndicator {
+            installed: true,
+            current_completeness: 0.942,
+            target_completeness: 0.95,
+            trend: CompletenessTrend::Degrading,
+            recommendation: "set HEAPLEDGER_MODE=perfect".into(),
+            attempted: 1_000,
+            recorded: 942,
+            lost,
+            ..QualityIndicator::default()
+        }
+    }
+
+    #[test]
+    fn an_indicator_prints_as_promised() {
+        let expected = "Data quality: 94.2% (target: 95%)\n  \
+            recorded 942 of 1,000 events; 58 lost: ring_full 58; 0 in flight; trend degrading\n  \
+            Recommendation: set HEAPLEDGER_MODE=perfect";
+        assert_eq!(seed_example().to_string(), expected);
+    }
+
+    #[test]
+    fn the_form_with_pictures_says_whether_the_target_is_reached() {
+        let mut quality = seed_example();
+        assert!(WithEmoji(&quality).to_string().contains("94.2% ⚠️ (target: 95%)"));
+        assert!(WithEmoji(&quality).to_string().contains("💡 Recommendation:"));
+        quality.current_completeness = 0.96;
+        assert!(WithEmoji(&quality).to_string().contains("96.0% ✅"));
+    }
+
+    #[test]
+    fn nothing_is_claimed_when_no_ledger_is_installed() {
+        assert!(QualityIndicator::default().to_string().starts_with("Data quality: unknown"));
+    }
+
+    #[test]
+    fn completeness_is_rounded_down_and_decimals_stay_what_they_are() {
+        assert_eq!(floored(0.999_999, 1), "99.9%");
+        assert_eq!(floored(0.999_999_999_999, 1), "99.9%");
+        assert_eq!(floored(1.0, 1), "100.0%");
+        assert_eq!((floored(0.57, 0).as_str(), share_percent(0.99999).as_str()), ("57%", "99.999%"));
+        assert_eq!((floored(f64::NAN, 1).as_str(), share_percent(0.9).as_str()), ("unknown", "90%"));
+    }
+
+    #[test]
+    fn one_lost_event_among_the_most_there_can_be_still_shows() {
+        assert_eq!(completeness_percent(u64::MAX, 1), "99.999 %");
+        assert_eq!(completeness_percent(0, u64::MAX), "0.000 %");
+        assert_eq!(completeness_percent(2, 1), "66.666 %");
+    }
+
+    #[test]
+    fn thousands_are_separated() {
+        let texts = [0u64, 999, 1_000, 1_234_567].map(grouped);
+        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
+    }
+}

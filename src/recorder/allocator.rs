@@ -1,0 +1,258 @@
+//! [`HeapLedger`]: the global allocator that records, and its options.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+
+use super::{gate, hot_path};
+use crate::profile::{
+    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention, Stacks,
+};
+use crate::ring::event::Traits;
+
+/// Bytes of the longest path that `HEAPLEDGER_DUMP` may hold.
+pub(super) const DUMP_PATH_BYTES_MAX: usize = 1000;
+
+/// A global allocator that records every allocation and free of the program, and leaves the work to another one.
+///
+/// One line installs it:
+///
+/// ```
+/// #[global_allocator]
+/// static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();
+/// # fn main() {}
+/// ```
+///
+/// Any other global allocator can be inside, and the builder sets what the environment does not override:
+///
+/// ```
+/// use heapledger::{ConcurrencyConfig, DumpTarget, HeapLedger};
+///
+/// #[global_allocator]
+/// static HEAP: HeapLedger = HeapLedger::new(std::alloc::System)
+///     .concurrency(ConcurrencyConfig { max_retries: 5, ..ConcurrencyConfig::DEFAULT })
+///     .dump(DumpTarget::Off);
+/// # fn main() {}
+/// ```
+///
+/// # What it does
+///
+/// Each of the four methods of `GlobalAlloc` forwards to the same method of the inner allocator with the same
+/// layout, and returns what that returned. What is recorded: address, size, alignment, whether zeroed, when, and by
+/// which thread. A refused allocation changes nothing and is counted as failed.
+#[derive(Debug)]
+pub struct HeapLedger<A = System> {
+    pub(crate) inner: A,
+    pub(crate) options: Options,
+    pub(crate) hooks: Hooks,
+}
+
+/// What upper layers do at certain moments. Plain functions, so that a static can hold them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hooks {
+    /// Closes the books and writes the dump; called once, at the end of the process.
+    pub(crate) at_exit: fn(),
+    /// The body of heapledger's own thread.
+    pub(crate) aggregator: fn(),
+}
+
+/// All that the builder sets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) mode: DataQualityMode,
+    pub(crate) stacks: Stacks,
+    pub(crate) clock: ClockMode,
+    pub(crate) retention: Retention,
+    pub(crate) history: HistoryLimits,
+    pub(crate) concurrency: ConcurrencyConfig,
+    pub(crate) dump: DumpTarget,
+    pub(crate) dump_override: StoredPath,
+    pub(crate) fork: ForkPolicy,
+    pub(crate) memory_limit_bytes: u64,
+    pub(crate) background: bool,
+}
+
+impl Options {
+    pub(crate) const DEFAULT: Options = Options {
+        mode: DataQualityMode::PerfectAccuracy,
+        stacks: Stacks::Off,
+        clock: ClockMode::Batched,
+        retention: Retention::Ledger,
+        history: HistoryLimits::DEFAULT,
+        concurrency: ConcurrencyConfig::DEFAULT,
+        dump: DumpTarget::WorkingDirectory,
+        dump_override: StoredPath::NONE,
+        fork: ForkPolicy::Fresh,
+        memory_limit_bytes: 16 << 30,
+        background: true,
+    };
+}
+
+/// The value of `HEAPLEDGER_DUMP`, kept without allocating.
+#[derive(Clone, Copy)]
+pub(crate) struct StoredPath {
+    bytes: [u8; DUMP_PATH_BYTES_MAX],
+    len: u16,
+    set: bool,
+}
+
+impl StoredPath {
+    pub(crate) const NONE: StoredPath = StoredPath { bytes: [0; DUMP_PATH_BYTES_MAX], len: 0, set: false };
+
+    pub(crate) fn new(path: &[u8]) -> Option<StoredPath> {
+        if path.is_empty() || path.len() > DUMP_PATH_BYTES_MAX {
+            return None;
+        }
+        let mut stored = StoredPath { len: path.len() as u16, set: true, ..StoredPath::NONE };
+        stored.bytes[..path.len()].copy_from_slice(path);
+        Some(stored)
+    }
+
+    pub(crate) fn get(&self) -> Option<&[u8]> {
+        self.set.then(|| &self.bytes[..usize::from(self.len)])
+    }
+}
+
+impl std::fmt::Debug for StoredPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.get().map(String::from_utf8_lossy).fmt(f)
+    }
+}
+
+/// The builder. Every method can be used in a `static`.
+impl<A> HeapLedger<A> {
+    /// What happens when a thread records faster than its events can be booked. Default: wait, lose nothing.
+    pub const fn mode(mut self, mode: DataQualityMode) -> Self {
+        self.options.mode = mode;
+        self
+    }
+
+    /// How call stacks are taken.
+    pub const fn stacks(mut self, stacks: Stacks) -> Self {
+        self.options.stacks = stacks;
+        self
+    }
+
+    /// When the clock is read. Default: in batches.
+    pub const fn clock(mut self, clock: ClockMode) -> Self {
+        self.options.clock = clock;
+        self
+    }
+
+    /// What is kept of the events once they are booked. Default: the ledger and a bounded history.
+    pub const fn retention(mut self, retention: Retention) -> Self {
+        self.options.retention = retention;
+        self
+    }
+
+    /// Bounds of the history of last events.
+    pub const fn history(mut self, limits: HistoryLimits) -> Self {
+        self.options.history = limits;
+        self
+    }
+
+    /// Bounds of the wait of a thread whose ring is full.
+    pub const fn concurrency(mut self, config: ConcurrencyConfig) -> Self {
+        self.options.concurrency = config;
+        self
+    }
+
+    /// Where the dump at exit goes. Default: `heapledger.<app>.<pid>.hl` in the working directory.
+    pub const fn dump(mut self, target: DumpTarget) -> Self {
+        self.options.dump = target;
+        self
+    }
+
+    /// What a forked child does. Default: it opens a ledger of its own.
+    pub const fn fork(mut self, policy: ForkPolicy) -> Self {
+        self.options.fork = policy;
+        self
+    }
+
+    /// Bytes that heapledger may use for itself at most. Default 16 GiB of address space, of which only what is
+    /// used is memory. At the limit events are lost with reason `no_memory` or `table_full`, and counted.
+    pub const fn memory_limit(mut self, bytes: u64) -> Self {
+        self.options.memory_limit_bytes = bytes;
+        self
+    }
+
+    /// Whether heapledger runs a thread of its own, which books rings that have gone quiet and reads the clock every
+    /// millisecond. Default true. Without it nothing is lost, but times between two clock readings are coarser and
+    /// a quiet thread's last events are booked only by a flush or at exit.
+    pub const fn background(mut self, enabled: bool) -> Self {
+        self.options.background = enabled;
+        self
+    }
+}
+
+// SAFETY: every method passes its arguments to the same method of the inner allocator and returns its result; the
+// recording around it allocates nothing through this allocator, does not unwind, and does not touch the block.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        let block = unsafe { self.inner.alloc(layout) };
+        if block.is_null() {
+            gate::count_failed();
+        } else {
+            hot_path::record_alloc(
+                self.opener(),
+                block,
+                layout.size(),
+                Traits::new(layout.align(), false, false),
+            );
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        let block = unsafe { self.inner.alloc_zeroed(layout) };
+        if block.is_null() {
+            gate::count_failed();
+        } else {
+            hot_path::record_alloc(
+                self.opener(),
+                block,
+                layout.size(),
+                Traits::new(layout.align(), true, false),
+            );
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        hot_path::record_free(self.opener(), block, layout.size());
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.inner.dealloc(block, layout) };
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let begun = hot_path::record_realloc_begin(self.opener(), block, layout.size());
+        // SAFETY: the caller's promise, passed on.
+        let new = unsafe { self.inner.realloc(block, layout, new_size) };
+        if new.is_null() {
+            gate::count_failed();
+            hot_path::record_realloc_refused(self.opener(), begun, block);
+        } else {
+            let traits = Traits::new(layout.align(), false, false);
+            hot_path::record_realloc_end(self.opener(), begun, block, new, new_size, traits);
+        }
+        new
+    }
+}
+
+/// What the first event of a process, or of a thread, needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Opener<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) hooks: &'a Hooks,
+}
+
+impl<A> HeapLedger<A> {
+    #[inline(always)]
+    fn opener(&self) -> Opener<'_> {
+        Opener { options: &self.options, hooks: &self.hooks }
+    }
+}

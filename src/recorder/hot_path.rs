@@ -1,0 +1,101 @@
+//! The recording path. Budget: about 20 instructions an event, two stores for the words and one to publish them.
+//!
+//! Read it top to bottom: find the lane, close its gate, see that the record fits into the window and that the
+//! window is of this epoch, write the words, count, publish, open the gate. Everything else is `turn`'s.
+//!
+//! The fences are for the compiler only: a signal handler of the same thread sees program order, and must find the
+//! gate closed whenever the words are half written.
+
+use std::sync::atomic::compiler_fence;
+
+use super::allocator::Opener;
+use super::lifecycle::EPOCH;
+use super::{thread, turn};
+use crate::ring::event::{self, Traits};
+use crate::ring::lane::Lane;
+use crate::sys::sync::Ordering;
+use crate::sys::tls;
+
+/// Records a block that the inner allocator has just given out.
+#[inline(always)]
+pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) {
+    let (address, size) = (block.addr() as u64, size as u64);
+    let Some(lane) = thread::lane_of_slot(tls::get()) else {
+        return turn::alloc_without_lane(opener, address, size, traits);
+    };
+    let limit = lane.close_gate();
+    compiler_fence(Ordering::SeqCst);
+    let head = lane.head().own();
+    let after = head + event::ALLOC_WORDS;
+    if after > limit || lane.epoch() != EPOCH.now() || !event::is_narrow(address, size) {
+        return turn::alloc(lane, limit, address, size, traits);
+    }
+    let [first, second] = event::alloc_words(address, size, traits, 0);
+    // SAFETY: I2, both words are below the limit, so in the current segment.
+    unsafe {
+        // relaxed: published with the head.
+        lane.own_word(head).store(first, Ordering::Relaxed);
+        lane.own_word(head + 1).store(second, Ordering::Relaxed);
+    }
+    publish(lane, after, limit);
+}
+
+/// Records a block that the inner allocator is about to take back.
+#[inline(always)]
+pub(super) fn record_free(opener: Opener<'_>, block: *mut u8, size: usize) {
+    let (address, size) = (block.addr() as u64, size as u64);
+    let Some(lane) = thread::lane_of_slot(tls::get()) else {
+        return turn::free_without_lane(opener, address, size);
+    };
+    let limit = lane.close_gate();
+    compiler_fence(Ordering::SeqCst);
+    let head = lane.head().own();
+    let after = head + 1;
+    if after > limit || lane.epoch() != EPOCH.now() || !event::is_narrow(address, 0) {
+        return turn::free(lane, limit, address, size);
+    }
+    // SAFETY: I2, the word is below the limit, so in the current segment.
+    unsafe {
+        // relaxed: published with the head.
+        lane.own_word(head).store(event::free_word(address, size), Ordering::Relaxed);
+    }
+    publish(lane, after, limit);
+}
+
+#[inline(always)]
+fn publish(lane: &Lane, head: u64, limit: u64) {
+    lane.attempt();
+    lane.head().publish(head);
+    compiler_fence(Ordering::SeqCst);
+    lane.open_gate(limit);
+}
+
+/// Records the first half of a realloc: the old block may be given to someone else from now on. Says whether it was
+/// recorded; the second half is only recorded then.
+#[inline]
+pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> bool {
+    turn::realloc_begin(opener, block.addr() as u64, size as u64)
+}
+
+/// Records that a realloc was refused.
+#[inline]
+pub(super) fn record_realloc_refused(opener: Opener<'_>, begun: bool, block: *mut u8) {
+    if begun {
+        turn::realloc_refused(opener, block.addr() as u64);
+    }
+}
+
+/// Records the second half of a realloc.
+#[inline]
+pub(super) fn record_realloc_end(
+    opener: Opener<'_>,
+    begun: bool,
+    old: *mut u8,
+    new: *mut u8,
+    size: usize,
+    traits: Traits,
+) {
+    if begun {
+        turn::realloc_end(opener, old.addr() as u64, new.addr() as u64, size as u64, traits);
+    }
+}

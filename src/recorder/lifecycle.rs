@@ -1,0 +1,239 @@
+//! The life of the recorder in a process, and the few statics there are.
+//!
+//! ```text
+//!                    HEAPLEDGER=off
+//!               ┌──────────────────────► Off
+//!               │
+//!  Unopened ────┴─first event──► Opening ──────────► Running ──exit──► Draining ──dumped──► Stopped
+//!      ▲                            │                   │
+//!      │                            └─no memory─► Failed│
+//!      │                                                │ fork, in the child
+//!      └──────────────── policy Fresh ──────────────────┤
+//!                                                       └─ policy Off ──► ChildOff
+//! ```
+//!
+//! The first event of the process opens the ledger, before `main`. `Draining` still records: other threads may run
+//! on while the dump is written. From `Stopped` on every event is counted as `after_shutdown`.
+
+use std::cell::UnsafeCell;
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
+
+use super::allocator::{Hooks, Options};
+use super::environment;
+use crate::ledger::Ledger;
+use crate::profile::{DataQualityMode, ForkPolicy, LossCounts, LossReason};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::{latch, platform, tls};
+
+/// Where the recorder is in its life. The picture is above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    Unopened = 0,
+    Opening = 1,
+    Running = 2,
+    Draining = 3,
+    Stopped = 4,
+    Off = 5,
+    Failed = 6,
+    ChildOff = 7,
+}
+
+impl State {
+    fn from_raw(raw: u32) -> State {
+        match raw {
+            0 => State::Unopened,
+            1 => State::Opening,
+            2 => State::Running,
+            3 => State::Draining,
+            4 => State::Stopped,
+            5 => State::Off,
+            6 => State::Failed,
+            _ => State::ChildOff,
+        }
+    }
+
+    /// Whether events are recorded.
+    pub(crate) fn records(self) -> bool {
+        matches!(self, State::Running | State::Draining)
+    }
+}
+
+/// Steps that a second thread waits for the first to open the ledger; more than a second.
+const OPENING_ROUNDS_MAX: u32 = 20_000;
+
+/// The aggregator's tick: read at every event, written about every millisecond, alone on its cache line.
+#[repr(align(128))]
+pub(crate) struct Epoch(AtomicU64);
+
+impl Epoch {
+    #[inline(always)]
+    pub(crate) fn now(&self) -> u64 {
+        // relaxed: nothing is read through this value; a thread that sees it late marks the time late.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The next tick: every thread's next event turns its window.
+    pub(crate) fn tick(&self) {
+        // relaxed: as above.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) static EPOCH: Epoch = Epoch(AtomicU64::new(1));
+static STATE: AtomicU32 = AtomicU32::new(State::Unopened as u32);
+static LEDGER: AtomicPtr<Ledger> = AtomicPtr::new(null_mut());
+static MODE: AtomicU32 = AtomicU32::new(0);
+static HOOKED: AtomicU32 = AtomicU32::new(0);
+static FORKED_FROM: AtomicU32 = AtomicU32::new(0);
+/// Events that no lane could take, by reason: they were attempted and lost at once.
+static UNLANED: [AtomicU64; LossReason::COUNT] = [const { AtomicU64::new(0) }; LossReason::COUNT];
+static CHOSEN: Chosen = Chosen { options: UnsafeCell::new(Options::DEFAULT), hooks: UnsafeCell::new(None) };
+
+/// What was chosen when the ledger was opened.
+struct Chosen {
+    options: UnsafeCell<Options>,
+    hooks: UnsafeCell<Option<Hooks>>,
+}
+
+// SAFETY: C1, written by the one thread that is opening, read only after the state has been seen past `Opening`.
+unsafe impl Sync for Chosen {}
+
+pub(crate) fn state() -> State {
+    // Acquire: pairs with the release in `set_state`; who sees `Running` sees the ledger and the options.
+    State::from_raw(STATE.load(Ordering::Acquire))
+}
+
+fn set_state(state: State) {
+    // Release: pairs with the acquire in `state`.
+    STATE.store(state as u32, Ordering::Release);
+}
+
+/// The ledger of this process, if it has been opened.
+pub(crate) fn ledger() -> Option<&'static Ledger> {
+    // Acquire: pairs with the release in `open`.
+    let ledger = LEDGER.load(Ordering::Acquire);
+    // SAFETY: C2, the pointer is null or one that `Ledger::open` returned for ever.
+    unsafe { ledger.as_ref() }
+}
+
+/// The options in force. Meaningful once the state is past `Opening`.
+pub(crate) fn options() -> &'static Options {
+    // SAFETY: C1.
+    unsafe { &*CHOSEN.options.get() }
+}
+
+pub(crate) fn hooks() -> Option<Hooks> {
+    // SAFETY: C1.
+    unsafe { *CHOSEN.hooks.get() }
+}
+
+pub(crate) fn mode() -> DataQualityMode {
+    // relaxed: a mode takes effect at each thread's next turn, whenever that is.
+    DataQualityMode::ALL[MODE.load(Ordering::Relaxed) as usize % DataQualityMode::ALL.len()]
+}
+
+pub(crate) fn set_mode(mode: DataQualityMode) {
+    // relaxed: as above.
+    MODE.store(mode as u32, Ordering::Relaxed);
+}
+
+/// Counts an event that no lane could take.
+pub(crate) fn lose_unlaned(reason: LossReason) {
+    // relaxed: a sum.
+    UNLANED[reason as usize].fetch_add(1, Ordering::Relaxed);
+}
+
+/// Events that no lane could take.
+pub(crate) fn unlaned() -> LossCounts {
+    // relaxed: sums.
+    LossCounts::from_counts(std::array::from_fn(|reason| UNLANED[reason].load(Ordering::Relaxed)))
+}
+
+/// Opens the ledger, if this thread is the first to ask; otherwise waits until it is open. Returns the state then.
+pub(crate) fn open(options: &Options, hooks: &Hooks) -> State {
+    let opening = State::Opening as u32;
+    // Acquire and release: one thread wins, the others see what it left behind.
+    if STATE.compare_exchange(State::Unopened as u32, opening, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        tls::set(super::thread::OPENING);
+        let state = open_alone(options, hooks);
+        tls::set(super::thread::FRESH);
+        set_state(state);
+        return state;
+    }
+    for round in 0..OPENING_ROUNDS_MAX {
+        match state() {
+            State::Opening => latch::wait(round),
+            opened => return opened,
+        }
+    }
+    State::Failed
+}
+
+fn open_alone(options: &Options, hooks: &Hooks) -> State {
+    // SAFETY: C1, this is the thread that is opening.
+    let chosen = unsafe { &mut *CHOSEN.options.get() };
+    *chosen = *options;
+    // SAFETY: C1.
+    unsafe { *CHOSEN.hooks.get() = Some(*hooks) };
+    if !environment::apply(chosen) {
+        return State::Off;
+    }
+    set_mode(chosen.mode);
+    let monotonic = chosen.clock == crate::profile::ClockMode::Monotonic;
+    let Some(ledger) = Ledger::open(chosen.memory_limit_bytes, monotonic) else {
+        platform::write_stderr(b"heapledger: no memory for the ledger, nothing is recorded\n");
+        return State::Failed;
+    };
+    // relaxed: published with the ledger.
+    ledger.facts.forked_from.store(FORKED_FROM.load(Ordering::Relaxed), Ordering::Relaxed);
+    // Release: pairs with the acquire in `ledger`.
+    LEDGER.store(std::ptr::from_ref(ledger).cast_mut(), Ordering::Release);
+    // relaxed: only this thread looks at it.
+    if HOOKED.swap(1, Ordering::Relaxed) == 0 {
+        tls::prepare(super::thread::end);
+        platform::at_exit(at_exit);
+        platform::at_fork(in_forked_child);
+    }
+    State::Running
+}
+
+extern "C" fn at_exit() {
+    if !state().records() {
+        return;
+    }
+    if let Some(hooks) = hooks() {
+        set_state(State::Draining);
+        (hooks.at_exit)();
+    }
+    stop();
+}
+
+/// Ends the recording: from here on, events are counted as `after_shutdown`.
+pub(crate) fn stop() {
+    set_state(State::Stopped);
+    EPOCH.tick();
+}
+
+/// Only the forking thread exists in the child. It keeps the parent's region mapped, in case it was interrupted in
+/// the midst of a record, but starts with a ledger of its own, or with none.
+unsafe extern "C" fn in_forked_child() {
+    if let Some(ledger) = ledger() {
+        // relaxed: there is one thread.
+        FORKED_FROM.store(ledger.facts.process_id.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    match state() {
+        State::Off | State::Unopened | State::ChildOff => return,
+        _ => {}
+    }
+    for lost in &UNLANED {
+        lost.store(0, Ordering::Relaxed);
+    }
+    super::spare::forget();
+    super::turn::forget_aggregator();
+    LEDGER.store(null_mut(), Ordering::Release);
+    tls::set(super::thread::FRESH);
+    set_state(if options().fork == ForkPolicy::Off { State::ChildOff } else { State::Unopened });
+    EPOCH.tick();
+}

@@ -1,0 +1,214 @@
+//! A thread's lane: claimed at its first event, retired at its end.
+//!
+//! The thread's slot holds the address of its lane, or one of a few small numbers that say why it has none:
+//!
+//! | slot | meaning | an event is |
+//! | --- | --- | --- |
+//! | `FRESH` | the thread has made no event yet | the one that claims a lane |
+//! | `OPENING` | the thread is opening the ledger or claiming its lane | not the program's: ignored |
+//! | `GONE` | the thread's lane was retired: its last destructor has run | lost, `tls_teardown` |
+//! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
+//! | `OFF` | nothing is recorded in this process | not looked at |
+
+use std::ptr::without_provenance;
+
+use super::allocator::Opener;
+use super::lifecycle::{self, State};
+use super::turn;
+use crate::ledger::Ledger;
+use crate::ledger::books::{Account, Inherited, account_of, books_of};
+use crate::ledger::fold::Fold;
+use crate::ledger::rows::Row;
+use crate::profile::LossReason;
+use crate::ring::lane::Lane;
+use crate::sys::sync::{AtomicU64, Ordering};
+use crate::sys::{platform, tls};
+
+pub(super) const FRESH: *const () = without_provenance(0);
+pub(super) const OPENING: *const () = without_provenance(1);
+const GONE: *const () = without_provenance(2);
+const REFUSED: *const () = without_provenance(3);
+const OFF: *const () = without_provenance(4);
+/// Slots below this are no addresses.
+const LANES_FROM: usize = 64;
+
+/// The lane in a slot, if it is one.
+#[inline(always)]
+pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
+    if slot.addr() < LANES_FROM {
+        return None;
+    }
+    // SAFETY: T1, any other value is the address of a lane, stored by `claim`; lanes are never released.
+    Some(unsafe { &*slot.cast::<Lane>() })
+}
+
+/// What a thread without a lane does with an event: gets a lane, or counts why not.
+#[cold]
+pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
+    let slot = tls::get();
+    match slot {
+        FRESH => {}
+        GONE => {
+            return lose(if lifecycle::state() == State::Stopped {
+                LossReason::AfterShutdown
+            } else {
+                LossReason::TlsTeardown
+            });
+        }
+        REFUSED => return lose(LossReason::NoMemory),
+        OPENING | OFF => return None,
+        _ => return lane_of_slot(slot),
+    }
+    let mut state = lifecycle::state();
+    if matches!(state, State::Unopened | State::Opening) {
+        state = lifecycle::open(opener.options, opener.hooks);
+    }
+    match state {
+        State::Running | State::Draining => claim().or_else(|| lose(LossReason::NoMemory)),
+        State::Stopped => lose(LossReason::AfterShutdown),
+        State::ChildOff => lose(LossReason::ForkedChild),
+        State::Off => {
+            tls::set(OFF);
+            None
+        }
+        State::Unopened | State::Opening | State::Failed => lose(LossReason::NoMemory),
+    }
+}
+
+fn lose<T>(reason: LossReason) -> Option<T> {
+    lifecycle::lose_unlaned(reason);
+    None
+}
+
+/// The calling thread's lane; a thread without one gets one if events are recorded at all.
+pub(super) fn lane_or_claim() -> Option<&'static Lane> {
+    match tls::get() {
+        FRESH if lifecycle::state().records() => claim(),
+        slot => lane_of_slot(slot),
+    }
+}
+
+/// Claims a lane for the calling thread and writes the record of its start.
+fn claim() -> Option<&'static Lane> {
+    let ledger = lifecycle::ledger()?;
+    tls::set(OPENING);
+    let Some((lane, _reused)) = ledger.claim_lane() else {
+        tls::set(REFUSED);
+        return None;
+    };
+    let row = start_row(ledger, lane);
+    tls::arm();
+    tls::set(std::ptr::from_ref(lane).cast());
+    turn::thread_starts(lane, row);
+    Some(lane)
+}
+
+/// Gives the thread a row, and notes what the lane's figures are before it.
+fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
+    let number = ledger.rows.next(&ledger.pages);
+    let row = ledger.rows.get(&ledger.pages, number);
+    let mut name = [0; 16];
+    platform::thread_name(&mut name);
+    // relaxed, all of them: the row is read by people, and found through books that the latch protects.
+    row.set_name(&name);
+    row.os_id.store(platform::thread_id(), Ordering::Relaxed);
+    row.started_ns.store(ledger.clock.now_ns(), Ordering::Relaxed);
+    row.ended_ns.store(0, Ordering::Relaxed);
+    row.threads.fetch_add(1, Ordering::Relaxed);
+    let _taken = lane.folder.latch.take();
+    // SAFETY: B3, the latch is held.
+    let books = unsafe { &mut *books_of(lane).as_ptr() };
+    books.row = number;
+    books.inherited = read_figures(lane);
+    number
+}
+
+/// The cumulative figures of a lane.
+pub(crate) fn read_figures(lane: &Lane) -> Inherited {
+    let account = account_of(lane);
+    let mut lost = LossReason::ALL.map(|reason| lane.lost(reason));
+    lost[LossReason::TableFull as usize] += Account::read(&account.table_full);
+    Inherited {
+        recorded: Account::read(&account.recorded),
+        total_blocks: Account::read(&account.total_blocks),
+        total_bytes: Account::read(&account.total_bytes),
+        freed_blocks: Account::read(&account.freed_blocks),
+        freed_bytes: Account::read(&account.freed_bytes),
+        cross_thread_frees: Account::read(&account.cross_thread_frees),
+        freed_for_others_blocks: Account::read(&account.freed_for_others_blocks),
+        freed_for_others_bytes: Account::read(&account.freed_for_others_bytes),
+        lost,
+        // Last: an event is attempted before it is anything else.
+        attempted: lane.attempted(),
+    }
+}
+
+/// The end of a thread: its lane is folded to the end, its nursery emptied, and both go to the next thread.
+pub(super) fn end() {
+    let Some(lane) = lane_of_slot(tls::get()) else {
+        tls::set(GONE);
+        return;
+    };
+    let Some(ledger) = lifecycle::ledger() else {
+        tls::set(GONE);
+        return;
+    };
+    turn::thread_ends(lane);
+    lane.close_gate();
+    tls::set(GONE);
+    let taken = lane.folder.latch.take();
+    let mut fold = Fold::begin(ledger, lane, &taken);
+    fold.run();
+    fold.empty_nursery();
+    // SAFETY: B3, the latch is held and the fold is over.
+    let books = unsafe { &mut *books_of(lane).as_ptr() };
+    let row = ledger.rows.get(&ledger.pages, books.row);
+    move_to_row(row, &books.inherited, &read_figures(lane));
+    // relaxed: a figure for people.
+    row.ended_ns.store(ledger.clock.now_ns().max(1), Ordering::Relaxed);
+    books.inherited = read_figures(lane);
+    books.row = crate::ledger::entry::ROW_OF_OTHERS;
+    drop(taken);
+    // relaxed: the retiring exchange publishes it.
+    ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));
+}
+
+/// Adds what the lane's figures have grown by to the row.
+fn move_to_row(row: &Row, before: &Inherited, now: &Inherited) {
+    let figures = &row.figures;
+    // relaxed: sums for people.
+    let add = |figure: &AtomicU64, grown: u64| {
+        figure.fetch_add(grown, Ordering::Relaxed);
+    };
+    add(&figures.attempted, now.attempted - before.attempted);
+    add(&figures.recorded, now.recorded.wrapping_sub(before.recorded));
+    add(&figures.total_blocks, now.total_blocks.wrapping_sub(before.total_blocks));
+    add(&figures.total_bytes, now.total_bytes.wrapping_sub(before.total_bytes));
+    let (blocks, bytes) = own_frees(before, now);
+    add(&figures.freed_blocks, blocks);
+    add(&figures.freed_bytes, bytes);
+    add(&figures.cross_thread_frees, now.cross_thread_frees - before.cross_thread_frees);
+    for (figure, (now, before)) in figures.lost.iter().zip(now.lost.iter().zip(&before.lost)) {
+        add(figure, now - before);
+    }
+}
+
+/// Frees of the lane that its own thread made, in blocks and bytes.
+pub(crate) fn own_frees(before: &Inherited, now: &Inherited) -> (u64, u64) {
+    let blocks = now.freed_blocks.wrapping_sub(before.freed_blocks);
+    let bytes = now.freed_bytes.wrapping_sub(before.freed_bytes);
+    (
+        blocks.wrapping_sub(now.freed_for_others_blocks - before.freed_for_others_blocks),
+        bytes.wrapping_sub(now.freed_for_others_bytes - before.freed_for_others_bytes),
+    )
+}
+
+/// Marks the calling thread as one of heapledger's own, in the table of threads.
+pub(crate) fn mark_own(lane: &Lane) {
+    let Some(ledger) = lifecycle::ledger() else { return };
+    let _taken = lane.folder.latch.take();
+    // SAFETY: B3, the latch is held.
+    let row = unsafe { books_of(lane).as_ref() }.row;
+    // relaxed: a remark for people.
+    ledger.rows.get(&ledger.pages, row).own.store(1, Ordering::Relaxed);
+}

@@ -1,0 +1,378 @@
+//! The turn of a window: everything about a record that the hot path leaves out.
+//!
+//! A record comes here when it does not fit into the window, when the epoch has changed, when it is wide, when the
+//! gate is closed, or when the thread has no lane. In the usual case, once in some forty events, the window is full:
+//! the turn closes it (its mark learns its length), takes the time, and opens the next one. Every sixteenth or so
+//! time the segment is full as well: then the thread folds what it wrote (it *helps*) and goes on in a segment whose
+//! words are folded.
+//!
+//! When there is none, because someone else holds the lane's latch, the mode decides:
+//!
+//! | mode | then |
+//! | --- | --- |
+//! | `PerfectAccuracy` | try again `max_retries` times, take a spare segment, wait for the latch |
+//! | `HighAccuracy` | the same, but an allocation is shed where a free waits |
+//! | `HighThroughput`, `BestEffort` | shed |
+
+use std::hint::spin_loop;
+use std::sync::atomic::compiler_fence;
+
+use super::allocator::Opener;
+use super::lifecycle::{self, EPOCH};
+use super::{gate, spare, thread};
+use crate::ledger::Ledger;
+use crate::profile::{ClockMode, DataQualityMode, LossReason};
+use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
+use crate::ring::lane::{Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, WINDOW_WORDS, bump};
+use crate::sys::sync::{AtomicU32, Ordering};
+use crate::sys::{platform, tls};
+
+/// Segments that every lane has: one to write, one being folded, two of history.
+const SEGMENTS_HOME: u32 = 4;
+/// Segments of one lane at most; the rest of its slots stay free for spares.
+const SEGMENTS_MAX: u32 = 48;
+/// Words of a window while no aggregator ticks.
+const WINDOW_WORDS_UNTICKED: u64 = 7;
+/// Turns of a lane after which the aggregator is worth its thread.
+const TURNS_BEFORE_AGGREGATOR: u64 = 8;
+/// Nanoseconds that one round of `spin_loop` takes, about.
+const SPIN_NS: u64 = 20;
+/// The longest single wait between two tries, in nanoseconds, whatever is configured.
+const DELAY_NS_MAX: u64 = 100_000;
+/// No window is open.
+const NO_MARK: u64 = u64::MAX;
+
+/// Whether the aggregator's thread was asked for: 0 no, 1 yes, 2 it runs.
+static AGGREGATOR: AtomicU32 = AtomicU32::new(0);
+
+/// A record that is to be written.
+#[derive(Clone, Copy)]
+struct Record {
+    words: [u64; RECORD_WORDS_MAX as usize],
+    len: u64,
+    what: What,
+}
+
+/// What the turn has to know of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Its stamp must not be taken before the inner allocator has returned.
+    Alloc,
+    Free,
+    /// The second half of an event that was counted with its first.
+    SecondHalf,
+    /// No event.
+    Remark,
+}
+
+impl Record {
+    fn new(words: &[u64], what: What) -> Record {
+        let mut record = Record { words: [0; RECORD_WORDS_MAX as usize], len: words.len() as u64, what };
+        record.words[..words.len()].copy_from_slice(words);
+        record
+    }
+}
+
+#[cold]
+pub(super) fn alloc_without_lane(opener: Opener<'_>, address: u64, size: u64, traits: Traits) {
+    if let Some(lane) = thread::lane_for_event(opener) {
+        alloc(lane, lane.close_gate(), address, size, traits);
+    }
+}
+
+#[cold]
+pub(super) fn free_without_lane(opener: Opener<'_>, address: u64, size: u64) {
+    if let Some(lane) = thread::lane_for_event(opener) {
+        free(lane, lane.close_gate(), address, size);
+    }
+}
+
+#[cold]
+pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
+    let traits = marked(lane, traits);
+    let record = if event::is_narrow(address, size) {
+        Record::new(&event::alloc_words(address, size, traits, 0), What::Alloc)
+    } else {
+        Record::new(&event::wide_words(Tag::Alloc, traits, [address, size, 0, 0]), What::Alloc)
+    };
+    write(lane, limit, &record);
+}
+
+#[cold]
+pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
+    let record = if event::is_narrow(address, 0) {
+        Record::new(&[event::free_word(address, size)], What::Free)
+    } else {
+        Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), What::Free)
+    };
+    write(lane, limit, &record);
+}
+
+pub(super) fn realloc_begin(opener: Opener<'_>, address: u64, size: u64) -> bool {
+    let Some(lane) = lane(opener) else { return false };
+    let record = if event::is_narrow(address, 0) {
+        Record::new(&[event::begin_word(address, size)], What::Free)
+    } else {
+        Record::new(&event::wide_words(Tag::Begin, Traits::default(), [address, size, 0, 0]), What::Free)
+    };
+    write(lane, lane.close_gate(), &record)
+}
+
+pub(super) fn realloc_refused(opener: Opener<'_>, address: u64) {
+    let Some(lane) = lane(opener) else { return };
+    let record = if event::is_narrow(address, 0) {
+        Record::new(&[event::refused_word(address)], What::SecondHalf)
+    } else {
+        Record::new(&event::wide_words(Tag::Refused, Traits::default(), [address, 0, 0, 0]), What::SecondHalf)
+    };
+    write(lane, lane.close_gate(), &record);
+}
+
+pub(super) fn realloc_end(opener: Opener<'_>, old: u64, new: u64, size: u64, traits: Traits) {
+    let Some(lane) = lane(opener) else { return };
+    let traits = marked(lane, traits);
+    let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
+        Record::new(&event::moved_words(old, new, size, traits, 0), What::SecondHalf)
+    } else {
+        Record::new(&event::wide_words(Tag::Moved, traits, [new, size, 0, old]), What::SecondHalf)
+    };
+    write(lane, lane.close_gate(), &record);
+}
+
+pub(super) fn thread_starts(lane: &Lane, row: u32) {
+    // relaxed, both: the thread's own line.
+    lane.cold.own_depth.store(0, Ordering::Relaxed);
+    lane.cold.quiet_depth.store(0, Ordering::Relaxed);
+    // There is no window yet; with this limit it counts as full, not as closed.
+    write(lane, 1, &Record::new(&[event::thread_word(true, row)], What::Remark));
+}
+
+pub(super) fn thread_ends(lane: &Lane) {
+    let row = {
+        let _taken = lane.folder.latch.take();
+        // SAFETY: B3, the latch is held.
+        unsafe { crate::ledger::books::books_of(lane).as_ref() }.row
+    };
+    write(lane, lane.close_gate(), &Record::new(&[event::thread_word(false, row)], What::Remark));
+}
+
+/// Forgets the aggregator, in a forked child: its thread does not exist there.
+pub(super) fn forget_aggregator() {
+    // relaxed: there is one thread.
+    AGGREGATOR.store(0, Ordering::Relaxed);
+}
+
+/// Tells that the aggregator ticks.
+pub(crate) fn aggregator_runs() {
+    // relaxed: windows may become longer at any time.
+    AGGREGATOR.store(2, Ordering::Relaxed);
+}
+
+fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
+    thread::lane_of_slot(tls::get()).or_else(|| thread::lane_for_event(opener))
+}
+
+/// The traits of an allocation, with the mark of heapledger's own if the thread is in such a section.
+fn marked(lane: &Lane, traits: Traits) -> Traits {
+    // relaxed: the thread's own line.
+    if lane.cold.own_depth.load(Ordering::Relaxed) > 0 { traits.as_own() } else { traits }
+}
+
+/// Writes a record whose gate stood at `limit`. Says whether it was recorded.
+fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
+    // relaxed, everywhere in this file: the line of the lane that only its thread writes.
+    let is_busy =
+        lane.cold.writing.load(Ordering::Relaxed) > 0 || lane.cold.quiet_depth.load(Ordering::Relaxed) > 0;
+    let is_own = lane.cold.own_depth.load(Ordering::Relaxed) > 0;
+    if is_busy || (limit == 0 && !is_own) {
+        if record.what == What::Alloc || record.what == What::Free {
+            lane.cold.nested.fetch_add(1, Ordering::Relaxed);
+        }
+        return false;
+    }
+    lane.cold.writing.store(1, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    if record.what == What::Alloc || record.what == What::Free {
+        lane.attempt();
+    }
+    let written = match place(lane, record) {
+        Ok(()) => true,
+        Err(reason) => {
+            if record.what != What::Remark {
+                lane.lose(reason);
+            }
+            false
+        }
+    };
+    compiler_fence(Ordering::SeqCst);
+    lane.cold.writing.store(0, Ordering::Relaxed);
+    if !gate::is_in_section(lane) {
+        lane.open_gate(lane.cold.window_end.load(Ordering::Relaxed));
+    }
+    written
+}
+
+/// Puts a record into the window at hand, or into the next one.
+fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
+    let mut head = lane.head().own();
+    let fits = head + record.len <= lane.cold.window_end.load(Ordering::Relaxed);
+    if !fits || lane.epoch() != EPOCH.now() {
+        head = turn(lane, record)?;
+    }
+    for (word, index) in record.words.iter().take(record.len as usize).zip(head..) {
+        // SAFETY: I2, the window holds the record.
+        unsafe { lane.own_word(index) }.store(*word, Ordering::Relaxed);
+    }
+    lane.head().publish(head + record.len);
+    Ok(())
+}
+
+/// Closes the window at hand and opens the next one, long enough for the record. Returns where it goes.
+fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
+    if !lifecycle::state().records() {
+        return Err(LossReason::AfterShutdown);
+    }
+    let ledger = lifecycle::ledger().ok_or(LossReason::NoMemory)?;
+    let mut head = lane.head().own();
+    close_window(lane, head);
+    let left = (SEGMENT_WORDS - head % SEGMENT_WORDS) % SEGMENT_WORDS;
+    let has_segment = lane.cold.segments_held.load(Ordering::Relaxed) > 0;
+    if !has_segment || left < 1 + RECORD_WORDS_MAX {
+        if left > 0 && has_segment && head > 0 {
+            // SAFETY: I2, the word is in the segment that is being left.
+            unsafe { lane.own_word(head) }.store(0, Ordering::Relaxed);
+            head += left;
+            lane.head().publish(head);
+        }
+        lane.cold.window_end.store(head.max(1), Ordering::Relaxed);
+        next_segment(lane, ledger, head / SEGMENT_WORDS, record.what)?;
+    }
+    let epoch = EPOCH.now();
+    let now_ns = match record.what {
+        What::Alloc | What::SecondHalf => ledger.clock.now_after_loads_ns(),
+        What::Free | What::Remark => ledger.clock.now_ns(),
+    };
+    // SAFETY: I2, the mark is in the segment at hand.
+    unsafe { lane.own_word(head) }.store(event::mark_word(now_ns), Ordering::Relaxed);
+    lane.cold.mark_index.store(head, Ordering::Relaxed);
+    lane.set_epoch(epoch);
+    let start = head + 1;
+    let segment_end = (head | (SEGMENT_WORDS - 1)) + 1;
+    let words = window_words(record.len);
+    lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
+    count_turn(lane);
+    Ok(start)
+}
+
+/// How long the next window is.
+fn window_words(record_len: u64) -> u64 {
+    if lifecycle::options().clock == ClockMode::PerEvent {
+        return record_len;
+    }
+    let usual = if AGGREGATOR.load(Ordering::Relaxed) == 2 { WINDOW_WORDS } else { WINDOW_WORDS_UNTICKED };
+    usual.max(record_len)
+}
+
+/// Lets the mark of the window at hand know how long it became.
+fn close_window(lane: &Lane, head: u64) {
+    let mark_index = lane.cold.mark_index.load(Ordering::Relaxed);
+    if mark_index == NO_MARK || lane.cold.segments_held.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    // SAFETY: I2, the mark lies in the segment at hand, where no one else writes.
+    let mark = unsafe { lane.own_word(mark_index) };
+    let length = head - mark_index - 1;
+    mark.store(event::closed_mark(mark.load(Ordering::Relaxed), length), Ordering::Relaxed);
+    lane.cold.mark_index.store(NO_MARK, Ordering::Relaxed);
+}
+
+/// Counts the turn and, once there is enough to do, has the aggregator started.
+fn count_turn(lane: &Lane) {
+    bump(&lane.cold.turns);
+    if lane.cold.turns.load(Ordering::Relaxed) == TURNS_BEFORE_AGGREGATOR
+        && lifecycle::options().background
+        && AGGREGATOR.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        && let Some(hooks) = lifecycle::hooks()
+    {
+        // If it cannot be had, helping closes the books all the same.
+        platform::spawn(c"heapledger", hooks.aggregator);
+    }
+}
+
+/// Finds a segment for the words from `number × SEGMENT_WORDS` on.
+fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result<(), LossReason> {
+    let mode = lifecycle::mode();
+    let helps = !matches!(mode, DataQualityMode::BestEffort);
+    if helps && lane.cold.segments_held.load(Ordering::Relaxed) > 0 && ledger.try_fold(lane) {
+        bump(&lane.cold.folds_at_home);
+    }
+    let home = segments_home();
+    let mut tries = 0;
+    loop {
+        let held = lane.cold.segments_held.load(Ordering::Relaxed);
+        if held < home
+            && let Some(page) = ledger.pages.take(SEGMENT_PAGES)
+        {
+            return enter(lane, ledger, number, page, held + 1);
+        }
+        if held == 0 {
+            return Err(LossReason::NoMemory);
+        }
+        let oldest = lane.cold.oldest.own() / SEGMENT_WORDS;
+        if (oldest + 1) * SEGMENT_WORDS <= lane.folder.tail.observe() {
+            let page = lane.segment_page(oldest);
+            lane.cold.oldest.pass((oldest + 1) * SEGMENT_WORDS);
+            if held <= home {
+                return enter(lane, ledger, number, page, held);
+            }
+            spare::give_back(ledger, page);
+            lane.cold.segments_held.store(held - 1, Ordering::Relaxed);
+            continue;
+        }
+        if !helps || mode == DataQualityMode::HighThroughput {
+            return Err(LossReason::RingFull);
+        }
+        let config = &lifecycle::options().concurrency;
+        if tries < config.max_retries {
+            pause(config.base_delay_ns, tries);
+            tries += 1;
+            ledger.try_fold(lane);
+            continue;
+        }
+        if config.enable_overflow_buffer
+            && u64::from(held) < SEGMENT_SLOTS - 1
+            && let Some(page) = spare::take()
+        {
+            bump(&lane.cold.spares);
+            return enter(lane, ledger, number, page, held + 1);
+        }
+        if mode == DataQualityMode::HighAccuracy && what == What::Alloc {
+            return Err(LossReason::RingFull);
+        }
+        bump(&lane.cold.waits);
+        ledger.fold(lane);
+    }
+}
+
+fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Result<(), LossReason> {
+    lane.enter_segment(&ledger.pages, number, page);
+    lane.cold.segments_held.store(held, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Segments that a lane keeps: enough for its share of the history.
+fn segments_home() -> u32 {
+    let limits = &lifecycle::options().history;
+    // An event takes one and a half words on average.
+    let words = limits.events.saturating_mul(3) / 2;
+    let segments = words.div_ceil(SEGMENT_WORDS).min(limits.bytes / (SEGMENT_WORDS * 8));
+    (segments as u32).clamp(SEGMENTS_HOME, SEGMENTS_MAX)
+}
+
+/// Waits a little for whoever is folding: `base_ns`, doubled with each try.
+fn pause(base_ns: u64, tries: u32) {
+    let delay_ns = base_ns.saturating_mul(1 << tries.min(20)).min(DELAY_NS_MAX);
+    for _ in 0..delay_ns / SPIN_NS {
+        spin_loop();
+    }
+}

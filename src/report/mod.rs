@@ -1,0 +1,28 @@
+//! Findings in words, for a person at a terminal.
+//!
+//! The report is a page: a title, then sections in a fixed order, whose headings are [`SECTIONS`]. The first one
+//! is always the quality of the data, and every later one says how far its own figures can be trusted.
+//! `docs/REPORTS.md` explains each line of it.
+//!
+//! Rooms: [`text`] orders the sections and `sections` writes them; [`check`] is the face of `heapledger verify`;
+//! [`mod@warnings`] holds all advice; [`units`], [`table`], [`plot`] and [`escape`] turn numbers, rows, series
+//! and names into characters; `words` says how far a figure can be trusted.
+//!
+//! Nothing here computes a figure, asks what kind of terminal there is, or knows where the text goes: width,
+//! character set and colour are given by a [`Layout`], and the text goes to any `Write`.
+
+pub mod check;
+pub mod escape;
+pub mod plot;
+mod sections;
+mod sheet;
+pub mod table;
+pub mod text;
+pub mod units;
+pub mod warnings;
+mod words;
+
+pub use check::write_verdict;
+pub use sheet::{Layout, Styles};
+pub use text::{SECTIONS, write_report};
+pub use warnings::{Warning, warnings};

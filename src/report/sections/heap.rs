@@ -1,0 +1,85 @@
+//! The sections that state facts: totals, peak, temporaries, reallocs.
+
+use std::io;
+
+use super::super::sheet::{Sheet, Tone};
+use super::super::text::Subject;
+use super::super::units::{
+    NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
+};
+use super::super::words;
+use crate::analysis::{Figure, reallocs as reallocs_of, summary};
+
+/// The line on how far the figures of a section can be trusted.
+pub(super) fn certainty(sheet: &mut Sheet<'_>, subject: &Subject<'_>, figure: Figure) -> io::Result<()> {
+    labelled(sheet, subject, "certainty", figure)
+}
+
+fn labelled(sheet: &mut Sheet<'_>, subject: &Subject<'_>, label: &str, figure: Figure) -> io::Result<()> {
+    sheet.toned(label, &words::standing(subject.verdict.standing(figure), figure), Tone::Faint)
+}
+
+fn blocks(n: u64) -> String {
+    counted(n, "block", "blocks")
+}
+
+pub(in super::super) fn totals(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let found = summary(subject.profile);
+    let totals = &found.totals;
+    let line = |n, size| format!("{}, {}", blocks(n), bytes_exact(size));
+    sheet.fact("allocated", &line(totals.total_blocks, totals.total_bytes))?;
+    sheet.fact("freed", &line(totals.freed_blocks, totals.freed_bytes))?;
+    sheet.fact("live", &line(totals.live_blocks, totals.live_bytes))?;
+    sheet.fact("mean size", &found.average_bytes.map_or(NOT_AVAILABLE.into(), bytes_exact))?;
+    let speed = format!("{}, {}", rate(found.blocks_per_second), byte_rate(found.bytes_per_second));
+    sheet.fact("allocation rate", &speed)?;
+    sheet.fact("refused", &counted(totals.failed, "request", "requests"))?;
+    let crossed =
+        format!("{} by another thread than the one that allocated", blocks(found.cross_thread_frees));
+    sheet.fact("freed elsewhere", &crossed)?;
+    certainty(sheet, subject, Figure::Totals)?;
+    labelled(sheet, subject, "live blocks", Figure::LiveBlocks)?;
+    labelled(sheet, subject, "live bytes", Figure::LiveBytes)
+}
+
+pub(in super::super) fn peak(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let found = summary(subject.profile);
+    let peak = &found.peak;
+    let when = duration(peak.at_ns);
+    sheet
+        .fact("highest", &format!("{} in {}, after {when}", bytes_exact(peak.bytes), blocks(peak.blocks)))?;
+    if peak.uncertainty_bytes > 0 {
+        let most = peak.bytes.saturating_add(peak.uncertainty_bytes);
+        sheet.fact("at most", &format!("{}, counting what was made but not booked", bytes_exact(most)))?;
+    }
+    let remaining = share(found.totals.live_bytes, peak.bytes);
+    sheet.fact("live at the end", &format!("{remaining} of it"))?;
+    certainty(sheet, subject, Figure::Peak)
+}
+
+pub(in super::super) fn temporaries(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let found = summary(subject.profile);
+    let part = share(found.temporary_blocks, found.totals.total_blocks);
+    let size = bytes(found.temporary_bytes);
+    sheet.fact("temporary", &format!("{} ({part} of all), {size}", blocks(found.temporary_blocks)))?;
+    let meaning = format!("freed before their thread made {} more allocations", found.temporary_allocs);
+    sheet.fact("that is", &meaning)?;
+    certainty(sheet, subject, Figure::Temporaries)
+}
+
+pub(in super::super) fn reallocs(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let found = reallocs_of(subject.profile);
+    let all = &found.all;
+    sheet.fact("reallocs", &counted(all.count, "call", "calls"))?;
+    let moved = share(all.moved, all.count);
+    sheet.fact("moved", &format!("{} ({moved}), {} in place", count(all.moved), count(found.in_place)))?;
+    sheet.fact("copied", &format!("{} to new places", bytes_exact(all.copied_bytes)))?;
+    let chains = format!(
+        "{} freed after growing; {} reallocs each in the mean, {} at most",
+        blocks(all.chains),
+        hundredths(found.mean_chain_hundredths),
+        count(all.longest_chain),
+    );
+    sheet.fact("chains", &chains)?;
+    certainty(sheet, subject, Figure::Reallocs)
+}

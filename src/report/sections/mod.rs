@@ -1,0 +1,6 @@
+//! The sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], and the [`timeline`].
+
+pub(super) mod heap;
+pub(super) mod quality;
+pub(super) mod tables;
+pub(super) mod timeline;

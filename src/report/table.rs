@@ -1,0 +1,152 @@
+//! Columns that line up.
+//!
+//! A table knows alignment and width, not what its columns mean. Every column is as wide as its widest cell; when the
+//! table is wider than the page, the cells of the one column that may shrink are cut, with `..` for what is
+//! missing. Width is counted in characters.
+
+use std::io::{self, Write};
+
+/// Where the text of a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Names and words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Rows of cells under a line of titles.
+#[derive(Debug, Clone)]
+pub struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+    shrinking: Option<usize>,
+}
+
+/// Spaces in front of each row.
+const INDENT: usize = 2;
+/// Spaces between two columns.
+const GAP: usize = 2;
+/// A column is never cut to fewer characters than this.
+const NARROWEST: usize = 8;
+
+impl Table {
+    /// A table with these columns and no rows. With empty titles throughout, no line of titles is written.
+    pub fn new(columns: &[(&'static str, Align)]) -> Self {
+        Table { columns: columns.to_vec(), rows: Vec::new(), shrinking: None }
+    }
+
+    /// Lets the cells of one column be cut when the page is too narrow.
+    pub fn shrinking(mut self, column: usize) -> Self {
+        self.shrinking = Some(column);
+        self
+    }
+
+    /// Adds a row; missing cells are empty, surplus ones are left out.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let mut cells: Vec<String> = cells.into_iter().collect();
+        cells.resize(self.columns.len(), String::new());
+        self.rows.push(cells);
+    }
+
+    /// Writes the table for a page of `width` characters.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write(&self, out: &mut dyn Write, width: usize) -> io::Result<()> {
+        let widths = self.widths(width);
+        let titles: Vec<String> = self.columns.iter().map(|(title, _)| (*title).to_string()).collect();
+        if titles.iter().any(|title| !title.is_empty()) {
+            self.line(out, &titles, &widths)?;
+        }
+        self.rows.iter().try_for_each(|row| self.line(out, row, &widths))
+    }
+
+    fn widths(&self, page: usize) -> Vec<usize> {
+        let title_widths = self.columns.iter().map(|(title, _)| title.chars().count());
+        let mut widths: Vec<usize> = title_widths.collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let used = INDENT + widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+        if let Some(width) = self.shrinking.and_then(|column| widths.get_mut(column)) {
+            let kept = width.saturating_sub(used.saturating_sub(page));
+            *width = kept.max(NARROWEST.min(*width));
+        }
+        widths
+    }
+
+    fn line(&self, out: &mut dyn Write, cells: &[String], widths: &[usize]) -> io::Result<()> {
+        let mut line = " ".repeat(INDENT);
+        for (index, ((cell, width), (_, align))) in cells.iter().zip(widths).zip(&self.columns).enumerate() {
+            if index > 0 {
+                line.push_str(&" ".repeat(GAP));
+            }
+            let cell = cut(cell, *width);
+            match align {
+                Align::Left => line.push_str(&format!("{cell:<width$}")),
+                Align::Right => line.push_str(&format!("{cell:>width$}")),
+            }
+        }
+        writeln!(out, "{}", line.trim_end())
+    }
+}
+
+/// The first `width` characters, the last two of them `..` when something is missing.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_string();
+    }
+    let mut kept: String = text.chars().take(width.saturating_sub(2)).collect();
+    kept.push_str(&".."[..width.min(2)]);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(table: &Table, width: usize) -> String {
+        let mut out = Vec::new();
+        table.write(&mut out, width).expect("a vector takes everything");
+        String::from_utf8(out).expect("text")
+    }
+
+    fn sample() -> Table {
+        let mut table = Table::new(&[("thread", Align::Left), ("bytes", Align::Right)]).shrinking(0);
+        table.row(["a rather long name".into(), "1".into()]);
+        table.row(["b".into(), "1,000".into()]);
+        table
+    }
+
+    #[test]
+    fn names_stand_left_and_numbers_right() {
+        let expected =
+            "  thread              bytes\n  a rather long name      1\n  b                   1,000\n";
+        assert_eq!(written(&sample(), 80), expected);
+    }
+
+    #[test]
+    fn only_the_shrinking_column_is_cut_and_never_below_its_floor() {
+        let narrow = written(&sample(), 20);
+        assert!(narrow.contains("  a rather ..      1\n"), "{narrow}");
+        assert!(narrow.lines().all(|line| line.chars().count() <= 20));
+        assert!(written(&sample(), 0).contains("a rath.."));
+    }
+
+    #[test]
+    fn missing_cells_are_empty() {
+        let mut table = Table::new(&[("", Align::Left), ("", Align::Right)]);
+        table.row(["alone".into()]);
+        assert_eq!(written(&table, 80), "  alone\n");
+    }
+
+    #[test]
+    fn cutting_counts_characters_not_bytes() {
+        assert_eq!(["äöüäöü", "abc"].map(|text| cut(text, 4)), ["äö..", "abc"]);
+        assert_eq!((cut("abc", 1).as_str(), cut("abc", 0).as_str()), (".", ""));
+    }
+}

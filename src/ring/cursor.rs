@@ -1,0 +1,128 @@
+//! The three cursors of a lane and every ordering between the thread and the folder. Knows indices, not storage.
+
+use crate::sys::sync::{AtomicU64, Ordering, fence};
+
+/// How far the thread has written. Moved by the thread only.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct Head(AtomicU64);
+
+/// How far the words are folded. Moved by the holder of the lane's latch only.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct Tail(AtomicU64);
+
+/// The first word that has not been reused. Moved by the thread only.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct Oldest(AtomicU64);
+
+impl Head {
+    /// For the thread: its own cursor.
+    #[inline(always)]
+    pub(crate) fn own(&self) -> u64 {
+        // relaxed: read by its only writer.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// For the thread: everything below `head` is whole from here on.
+    #[inline(always)]
+    pub(crate) fn publish(&self, head: u64) {
+        // Release: pairs with `observe`.
+        self.0.store(head, Ordering::Release);
+    }
+
+    /// For the folder: the words below what this returns may be read.
+    #[inline]
+    pub(crate) fn observe(&self) -> u64 {
+        // Acquire: pairs with `publish`.
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Tail {
+    /// For the holder of the latch: its own cursor.
+    #[inline]
+    pub(crate) fn own(&self) -> u64 {
+        // relaxed: the latch orders the folders.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// For the holder of the latch: nothing below `tail` will be read by a folder again.
+    #[inline]
+    pub(crate) fn release(&self, tail: u64) {
+        // Release: pairs with `observe`; the folder's reads come before it.
+        self.0.store(tail, Ordering::Release);
+    }
+
+    /// For the thread: words below what this returns may be overwritten.
+    #[inline]
+    pub(crate) fn observe(&self) -> u64 {
+        // Acquire: pairs with `release`.
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Oldest {
+    /// For the thread: its own cursor.
+    #[inline]
+    pub(crate) fn own(&self) -> u64 {
+        // relaxed: read by its only writer.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// For the thread: words below `oldest` are about to be overwritten.
+    #[inline]
+    pub(crate) fn pass(&self, oldest: u64) {
+        // relaxed: the fence orders it before the words that follow.
+        self.0.store(oldest, Ordering::Relaxed);
+        // Release: pairs with the fence in `still_whole`; who sees a new word sees this cursor.
+        fence(Ordering::Release);
+    }
+
+    /// For a reader of the history, after it has read: words below what this returns may have been overwritten
+    /// while it read, and are to be forgotten.
+    #[inline]
+    pub(crate) fn still_whole(&self) -> u64 {
+        // Acquire: pairs with the fence in `pass`; the reader's loads come before it.
+        fence(Ordering::Acquire);
+        // relaxed: the fence orders it.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(loom)]
+impl Head {
+    pub(crate) fn new() -> Self {
+        Head(AtomicU64::new(0))
+    }
+
+    /// A twin of [`Head::publish`] that is too weak: the models must find it out.
+    pub(crate) fn publish_weakly(&self, head: u64) {
+        self.0.store(head, Ordering::Relaxed);
+    }
+}
+
+#[cfg(loom)]
+impl Tail {
+    pub(crate) fn new() -> Self {
+        Tail(AtomicU64::new(0))
+    }
+
+    /// A twin of [`Tail::release`] that is too weak.
+    pub(crate) fn release_weakly(&self, tail: u64) {
+        self.0.store(tail, Ordering::Relaxed);
+    }
+}
+
+#[cfg(loom)]
+impl Oldest {
+    pub(crate) fn new() -> Self {
+        Oldest(AtomicU64::new(0))
+    }
+
+    /// A twin of [`Oldest::pass`] without its fence.
+    pub(crate) fn pass_weakly(&self, oldest: u64) {
+        self.0.store(oldest, Ordering::Relaxed);
+    }
+}

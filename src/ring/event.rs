@@ -1,0 +1,257 @@
+//! How an event becomes words.
+//!
+//! The top four bits of a record's first word are its tag. A free takes one word, an allocation two; what does not
+//! fit takes a wide record.
+//!
+//! ```text
+//!         63    60 59                  48 47                                             0
+//! SKIP    │ 0     │ rest of the segment is unused                                         │
+//! ALLOC   │ 1     │ zer own align(6)    │ address                                         │  size(32)·stack(32)
+//! FREE    │ 2     │ low 12 bits of size │ address                                         │
+//! BEGIN   │ 3     │ low 12 bits of size │ old address of a realloc, before the call       │
+//! MOVED   │ 4     │ -   own align(6)    │ new address of a realloc                        │  size(32)·stack(32), old address
+//! REFUSED │ 5     │ -                   │ address of a refused realloc                    │
+//! MARK    │ 6     │ words(7) │ nanoseconds since the start, low 53 bits                   │
+//! WIDE    │ 7     │ zer own align(6) │ kind of the record in the low byte                 │  four words, see below
+//! THREAD  │ 8     │ 1 = starts, 2 = ends│ row of the thread                               │
+//! ```
+//!
+//! A wide record has four more words: address, size, stack, old address. It serves every kind, whenever an address
+//! has more than 48 bits or a size more than 32.
+//!
+//! The size bits of a free are not needed to book it. They tell whether the block it is paired with can be the right
+//! one, and whether the program freed with the layout that it allocated with.
+
+/// Bits of an address that a narrow record holds.
+pub(crate) const ADDRESS_BITS: u32 = 48;
+const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
+const TAG_SHIFT: u32 = 60;
+/// Bits of a size that a free carries.
+const CHECK_BITS: u32 = 12;
+/// The size bits that a free carries.
+pub(crate) const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
+const MARK_TIME_BITS: u32 = 53;
+const MARK_TIME_MASK: u64 = (1 << MARK_TIME_BITS) - 1;
+
+/// Words in the longest record.
+pub(crate) const RECORD_WORDS_MAX: u64 = 5;
+/// Words in an allocation.
+pub(crate) const ALLOC_WORDS: u64 = 2;
+/// Words of a realloc that was carried out.
+pub(crate) const MOVED_WORDS: u64 = 3;
+/// Words in a wide record.
+pub(crate) const WIDE_WORDS: u64 = 5;
+
+/// Length of a window that is still being written.
+pub(crate) const MARK_OPEN: u64 = 127;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Tag {
+    Skip = 0,
+    Alloc = 1,
+    Free = 2,
+    Begin = 3,
+    Moved = 4,
+    Refused = 5,
+    Mark = 6,
+    Wide = 7,
+    Thread = 8,
+}
+
+impl Tag {
+    #[inline(always)]
+    pub(crate) const fn raw(word: u64) -> u64 {
+        word >> TAG_SHIFT
+    }
+
+    const fn bits(self) -> u64 {
+        (self as u64) << TAG_SHIFT
+    }
+}
+
+pub(crate) const TAG_SKIP: u64 = Tag::Skip as u64;
+pub(crate) const TAG_ALLOC: u64 = Tag::Alloc as u64;
+pub(crate) const TAG_FREE: u64 = Tag::Free as u64;
+pub(crate) const TAG_BEGIN: u64 = Tag::Begin as u64;
+pub(crate) const TAG_MOVED: u64 = Tag::Moved as u64;
+pub(crate) const TAG_REFUSED: u64 = Tag::Refused as u64;
+pub(crate) const TAG_MARK: u64 = Tag::Mark as u64;
+pub(crate) const TAG_WIDE: u64 = Tag::Wide as u64;
+pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
+
+/// Eight bits that go with an allocation: alignment, whether it is heapledger's own, whether it was zeroed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Traits(pub(crate) u64);
+
+impl Traits {
+    const OWN: u64 = 1 << 6;
+    const ZEROED: u64 = 1 << 7;
+
+    #[inline(always)]
+    pub(crate) const fn new(align: usize, zeroed: bool, own: bool) -> Traits {
+        let bits = (align.trailing_zeros() as u64) | ((own as u64) << 6) | ((zeroed as u64) << 7);
+        Traits(bits)
+    }
+
+    pub(crate) const fn align_log2(self) -> u64 {
+        self.0 & 63
+    }
+
+    pub(crate) const fn is_own(self) -> bool {
+        self.0 & Self::OWN != 0
+    }
+
+    /// The same, marked as heapledger's own.
+    pub(crate) const fn as_own(self) -> Traits {
+        Traits(self.0 | Self::OWN)
+    }
+
+    pub(crate) const fn is_zeroed(self) -> bool {
+        self.0 & Self::ZEROED != 0
+    }
+}
+
+/// Whether an address and a size fit a narrow record.
+#[inline(always)]
+pub(crate) const fn is_narrow(address: u64, size: u64) -> bool {
+    (address >> ADDRESS_BITS) | (size >> 32) == 0
+}
+
+#[inline(always)]
+pub(crate) const fn alloc_words(address: u64, size: u64, traits: Traits, stack: u32) -> [u64; 2] {
+    [Tag::Alloc.bits() | (traits.0 << ADDRESS_BITS) | address, (size << 32) | stack as u64]
+}
+
+#[inline(always)]
+pub(crate) const fn free_word(address: u64, size: u64) -> u64 {
+    Tag::Free.bits() | ((size & CHECK_MASK) << ADDRESS_BITS) | address
+}
+
+pub(crate) const fn begin_word(address: u64, size: u64) -> u64 {
+    Tag::Begin.bits() | ((size & CHECK_MASK) << ADDRESS_BITS) | address
+}
+
+pub(crate) const fn refused_word(address: u64) -> u64 {
+    Tag::Refused.bits() | address
+}
+
+pub(crate) const fn moved_words(old: u64, new: u64, size: u64, traits: Traits, stack: u32) -> [u64; 3] {
+    [Tag::Moved.bits() | (traits.0 << ADDRESS_BITS) | new, (size << 32) | stack as u64, old]
+}
+
+pub(crate) const fn thread_word(starts: bool, row: u32) -> u64 {
+    Tag::Thread.bits() | ((if starts { 1 } else { 2 }) << ADDRESS_BITS) | row as u64
+}
+
+pub(crate) const fn wide_words(kind: Tag, traits: Traits, fields: [u64; 4]) -> [u64; 5] {
+    let first = Tag::Wide.bits() | (traits.0 << ADDRESS_BITS) | kind as u64;
+    [first, fields[0], fields[1], fields[2], fields[3]]
+}
+
+pub(crate) const fn mark_word(ns: u64) -> u64 {
+    Tag::Mark.bits() | (MARK_OPEN << MARK_TIME_BITS) | (ns & MARK_TIME_MASK)
+}
+
+/// The same mark, with the length of its window now known.
+pub(crate) const fn closed_mark(mark: u64, words: u64) -> u64 {
+    (mark & !(MARK_OPEN << MARK_TIME_BITS)) | (words << MARK_TIME_BITS)
+}
+
+/// Words after the mark, or [`MARK_OPEN`].
+pub(crate) const fn mark_length(mark: u64) -> u64 {
+    (mark >> MARK_TIME_BITS) & MARK_OPEN
+}
+
+/// The time of a mark: the first at or after `not_before` with these low bits. 53 bits are 104 days, so a ring that
+/// was idle for longer would be dated too early by that much.
+pub(crate) const fn mark_time(mark: u64, not_before: u64) -> u64 {
+    let low = mark & MARK_TIME_MASK;
+    let time = (not_before & !MARK_TIME_MASK) | low;
+    if time + (1 << (MARK_TIME_BITS - 1)) < not_before { time + (1 << MARK_TIME_BITS) } else { time }
+}
+
+#[inline(always)]
+pub(crate) const fn address_of(word: u64) -> u64 {
+    word & ADDRESS_MASK
+}
+
+#[inline(always)]
+pub(crate) const fn check_of(word: u64) -> u64 {
+    (word >> ADDRESS_BITS) & CHECK_MASK
+}
+
+#[inline(always)]
+pub(crate) const fn traits_of(word: u64) -> Traits {
+    Traits((word >> ADDRESS_BITS) & 0xff)
+}
+
+/// The kind that a wide record stands for, as a raw tag.
+pub(crate) const fn wide_kind(word: u64) -> u64 {
+    word & 0xff
+}
+
+/// Words of the record that starts with `word`. A skip counts 1; whoever meets it goes to the next segment.
+#[inline(always)]
+pub(crate) const fn record_words(word: u64) -> u64 {
+    match Tag::raw(word) {
+        TAG_ALLOC => ALLOC_WORDS,
+        TAG_MOVED => MOVED_WORDS,
+        TAG_WIDE => WIDE_WORDS,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrow_records_give_back_what_went_in() {
+        let traits = Traits::new(4096, true, true);
+        assert_eq!((traits.align_log2(), traits.is_own(), traits.is_zeroed()), (12, true, true));
+        let (address, size) = (ADDRESS_MASK - 7, u64::from(u32::MAX));
+        assert!(is_narrow(address, size));
+        let [first, second] = alloc_words(address, size, traits, 77);
+        assert_eq!((Tag::raw(first), address_of(first), traits_of(first)), (TAG_ALLOC, address, traits));
+        assert_eq!((second >> 32, second as u32), (size, 77));
+        let free = free_word(address, 0x1234_5678);
+        assert_eq!((Tag::raw(free), address_of(free), check_of(free)), (TAG_FREE, address, 0x678));
+        let moved = moved_words(1, address, 9, Traits::new(8, false, false), 3);
+        assert_eq!(
+            (Tag::raw(moved[0]), address_of(moved[0]), moved[1] >> 32, moved[2]),
+            (TAG_MOVED, address, 9, 1)
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_wide() {
+        assert!(!is_narrow(1 << 48, 1));
+        assert!(!is_narrow(1, 1 << 32));
+        let words = wide_words(Tag::Free, Traits::default(), [u64::MAX, 1, 2, 3]);
+        assert_eq!((Tag::raw(words[0]), wide_kind(words[0]), words[1]), (TAG_WIDE, TAG_FREE, u64::MAX));
+        assert_eq!(record_words(words[0]), WIDE_WORDS);
+    }
+
+    #[test]
+    fn a_mark_keeps_its_time_when_it_is_closed() {
+        let ns = 123_456_789_012;
+        let mark = mark_word(ns);
+        assert_eq!((mark_length(mark), mark_time(mark, 0)), (MARK_OPEN, ns));
+        let closed = closed_mark(mark, 63);
+        assert_eq!((mark_length(closed), mark_time(closed, ns - 5)), (63, ns));
+    }
+
+    #[test]
+    fn marks_go_on_after_their_bits_wrap() {
+        let ns = (1 << MARK_TIME_BITS) + 17;
+        assert_eq!(mark_time(mark_word(ns), (1 << MARK_TIME_BITS) - 3), ns);
+    }
+
+    #[test]
+    fn only_a_skip_is_zero() {
+        assert_eq!(Tag::raw(0), TAG_SKIP);
+        assert_ne!(thread_word(true, 0), 0);
+    }
+}

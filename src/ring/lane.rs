@@ -1,0 +1,203 @@
+//! A lane: one thread's ring, laid out so that the thread and the folder write to different cache lines.
+
+use super::cursor::{Head, Oldest, Tail};
+use crate::profile::LossReason;
+use crate::sys::latch::Latch;
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Words in a segment.
+pub(crate) const SEGMENT_WORDS: u64 = 1024;
+/// Pages of a segment.
+pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) as u32;
+/// Entries of the table that says where a segment lies. A lane never has more segments than this.
+pub(crate) const SEGMENT_SLOTS: u64 = 64;
+/// Words of a window behind its mark.
+pub(crate) const WINDOW_WORDS: u64 = 63;
+
+const _: () = assert!(SEGMENT_WORDS.is_power_of_two() && SEGMENT_SLOTS.is_power_of_two());
+const _: () = assert!(WINDOW_WORDS < super::event::MARK_OPEN);
+const _: () = assert!(size_of::<Lane>() <= 1024);
+
+/// One thread's ring. All zero bytes are a valid lane with a closed gate and no segments.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// What the hot path reads and writes, one cache line; written by the thread only.
+    pub(crate) hot: Hot,
+    /// What the turn of a window needs; written by the thread only.
+    pub(crate) cold: Cold,
+    /// Written by the holder of the latch.
+    pub(crate) folder: Folder,
+    /// Page of the segment whose number is congruent to the index. Written by the thread only.
+    segments: [AtomicU32; SEGMENT_SLOTS as usize],
+}
+
+/// The line of the hot path.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Hot {
+    pub(crate) head: Head,
+    /// The thread may write below this; 0 while the gate is closed.
+    limit: AtomicU64,
+    /// The epoch in which the current window was opened.
+    epoch: AtomicU64,
+    /// Address that word 0 would have if the current segment reached back to it.
+    base: AtomicU64,
+    /// Events that the thread made on this lane, lost ones included, nested ones not.
+    attempted: AtomicU64,
+}
+
+/// The thread's second line.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Cold {
+    pub(crate) oldest: Oldest,
+    /// What `limit` is when the gate is open.
+    pub(crate) window_end: AtomicU64,
+    /// Where the current window's mark lies.
+    pub(crate) mark_index: AtomicU64,
+    /// Nesting of sections whose events are heapledger's own.
+    pub(crate) own_depth: AtomicU32,
+    /// Nesting of sections in which no event can be recorded.
+    pub(crate) quiet_depth: AtomicU32,
+    /// Whether a record is being written by way of the turn.
+    pub(crate) writing: AtomicU32,
+    /// Segments that the lane has.
+    pub(crate) segments_held: AtomicU32,
+    /// Number of the lane in the registry.
+    pub(crate) index: AtomicU32,
+    /// Turns since the lane was opened.
+    pub(crate) turns: AtomicU64,
+    /// Segments that the thread folded itself.
+    pub(crate) folds_at_home: AtomicU64,
+    /// Events of signal handlers that found the gate closed; the only counter that nests.
+    pub(crate) nested: AtomicU64,
+    /// Refused allocations. They are no events.
+    pub(crate) failed: AtomicU64,
+    pub(crate) waits: AtomicU64,
+    pub(crate) spares: AtomicU64,
+    lost: [AtomicU64; LossReason::COUNT],
+}
+
+/// The folder's line.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) latch: Latch,
+    pub(crate) tail: Tail,
+    /// Highest number of words that were waiting when a fold began.
+    pub(crate) high_water: AtomicU64,
+    pub(crate) folds_away: AtomicU64,
+}
+
+impl Lane {
+    #[inline(always)]
+    pub(crate) fn head(&self) -> &Head {
+        &self.hot.head
+    }
+
+    /// Closes the gate and says where it stood; 0 when it was closed already.
+    #[inline(always)]
+    pub(crate) fn close_gate(&self) -> u64 {
+        // relaxed, as every access here: the line belongs to one thread; a handler of the same thread sees program
+        // order, which the compiler fences of the caller keep.
+        let limit = self.hot.limit.load(Ordering::Relaxed);
+        self.hot.limit.store(0, Ordering::Relaxed);
+        limit
+    }
+
+    #[inline(always)]
+    pub(crate) fn open_gate(&self, limit: u64) {
+        // relaxed: see `close_gate`.
+        self.hot.limit.store(limit, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u64 {
+        // relaxed: read by its only writer.
+        self.hot.epoch.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: u64) {
+        // relaxed: read by its only writer.
+        self.hot.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Counts an event of the thread.
+    #[inline(always)]
+    pub(crate) fn attempt(&self) {
+        // relaxed: one writer; plain load and store, no shared read-modify-write.
+        let attempted = self.hot.attempted.load(Ordering::Relaxed);
+        self.hot.attempted.store(attempted + 1, Ordering::Relaxed);
+    }
+
+    /// Events of the thread so far, nested ones included.
+    pub(crate) fn attempted(&self) -> u64 {
+        // relaxed: monotone counters; what is booked of them was read before.
+        self.hot.attempted.load(Ordering::Relaxed) + self.cold.nested.load(Ordering::Relaxed)
+    }
+
+    /// Counts an event of the thread as lost.
+    pub(crate) fn lose(&self, reason: LossReason) {
+        bump(&self.cold.lost[reason as usize]);
+    }
+
+    pub(crate) fn lost(&self, reason: LossReason) -> u64 {
+        // relaxed: a monotone counter.
+        let counted = self.cold.lost[reason as usize].load(Ordering::Relaxed);
+        match reason {
+            LossReason::Reentrant => counted + self.cold.nested.load(Ordering::Relaxed),
+            _ => counted,
+        }
+    }
+
+    /// The word with this number, for the thread. `index` lies in the current segment.
+    ///
+    /// # Safety
+    /// The current segment was entered by [`Lane::enter_segment`] and holds `index`.
+    #[inline(always)]
+    pub(crate) unsafe fn own_word(&self, index: u64) -> &AtomicU64 {
+        // relaxed: read by its only writer.
+        let base = self.hot.base.load(Ordering::Relaxed);
+        let address = base.wrapping_add(index.wrapping_mul(8)) as usize;
+        // SAFETY: I2, the caller says that the word lies in the lane's current segment, which stays mapped.
+        unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(address) }
+    }
+
+    /// The words of a segment, for whoever may read it.
+    ///
+    /// # Safety
+    /// The lane has had a segment of this number, and it has not been given back to `pages`.
+    pub(crate) unsafe fn segment(&self, pages: &Pages, number: u64) -> *const AtomicU64 {
+        // relaxed: the number was learnt from a cursor, whose ordering covers the slot as well.
+        let page = self.segments[(number % SEGMENT_SLOTS) as usize].load(Ordering::Relaxed);
+        pages.at(page).cast::<AtomicU64>().cast_const()
+    }
+
+    /// Page of the segment with this number.
+    pub(crate) fn segment_page(&self, number: u64) -> u32 {
+        // relaxed: read by its only writer.
+        self.segments[(number % SEGMENT_SLOTS) as usize].load(Ordering::Relaxed)
+    }
+
+    /// Makes `page` the segment with this number, and the current one.
+    pub(crate) fn enter_segment(&self, pages: &Pages, number: u64, page: u32) {
+        // relaxed, both: the slot is published with the head, the base is the thread's own.
+        self.segments[(number % SEGMENT_SLOTS) as usize].store(page, Ordering::Relaxed);
+        let start = pages.at(page).expose_provenance() as u64;
+        let base = start.wrapping_sub(number.wrapping_mul(SEGMENT_WORDS * 8));
+        self.hot.base.store(base, Ordering::Relaxed);
+    }
+}
+
+/// Adds one to a counter that one thread writes.
+pub(crate) fn bump(counter: &AtomicU64) {
+    add(counter, 1);
+}
+
+/// Adds to a counter that one thread writes, or the holder of a latch.
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    // relaxed: one writer at a time; plain load and store, no shared read-modify-write.
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+}

@@ -1,0 +1,1 @@
+//! Models of the ring's protocols, explored by loom.

@@ -1,0 +1,55 @@
+//! The ring of a thread: how events become words, and how words travel from the thread to whoever books them.
+//!
+//! # Picture
+//!
+//! A *lane* is one thread's ring. Its words are numbered from 0 on, for ever; they lie in *segments* of 1,024 words,
+//! and a small table says where the segment of a number is.
+//!
+//! ```text
+//!            oldest            tail                        head     limit
+//!              │                │                           │         │
+//!  ┌───────────┴──┬─────────────┼┬──────────────┬───────────┼───┬─────┼─────┐
+//!  │ folded: history            ││ written, not folded      │   │window    │
+//!  └──────────────┴─────────────┼┴──────────────┴───────────┼───┴─────┼─────┘
+//!     segment n      segment n+1      segment n+2      segment n+3
+//!  └─ may be reused ┘└─ folder ───────────────────────┘└──── thread ────────┘
+//! ```
+//!
+//! Only the thread moves `head` and `oldest`; only who holds the lane's latch moves `tail`.
+//!
+//! # Windows
+//!
+//! A *window* is a run of at most 64 words that starts with a time mark. The hot path knows nothing of segments,
+//! marks or folding: it writes as long as its record fits below `limit`. Everything else happens at the turn of a
+//! window (`recorder::turn`). `limit` is also the lane's gate: while a record is being written it is 0, so an event
+//! of a signal handler finds the window closed, as does an event on a lane that is off.
+//!
+//! # Invariants
+//!
+//! * **I1** Words from `tail` to `head` are not written: the thread writes at `head` and above only.
+//! * **I2** Words at `head` and above are the thread's alone, up to `limit`.
+//! * **I3** A segment is reused only when all its words are below `tail`, and `oldest` has passed it first.
+//! * **I4** `head` and `tail` never leave a record or a mark half inside.
+//! * **I5** Every segment starts with a mark; a record never crosses from one segment to the next.
+//!
+//! # Orderings
+//!
+//! | what | by | pairs with | gives |
+//! | --- | --- | --- | --- |
+//! | `Head::publish` release | thread | `Head::observe` acquire, folder | the words below head are seen whole |
+//! | `Tail::release` release | folder | `Tail::observe` acquire, thread | the folder is done reading before reuse |
+//! | `Oldest::pass` + release fence | thread | `Oldest::still_whole` acquire fence, history | words that were reused are known |
+//! | latch | folder | latch | folders follow each other |
+//!
+//! Each of them has a model that loom explores, and a weakened twin that must fail.
+
+pub(crate) mod cursor;
+#[cfg(not(loom))]
+pub(crate) mod event;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "lanes lie in raw pages")]
+pub(crate) mod lane;
+pub(crate) mod registry;
+
+#[cfg(all(test, loom))]
+mod loom_tests;

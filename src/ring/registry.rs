@@ -1,0 +1,156 @@
+//! Which lanes there are, and who has them.
+//!
+//! ```text
+//!            fresh ──publish──► in use ◄──reuse── free
+//!   (index)                       │                ▲
+//!                                 └──── retire ────┘
+//! ```
+//!
+//! A lane is never destroyed: a thread that ends retires its lane, folded to the end, and the next thread takes it
+//! over. The free ones form a stack by index, whose head carries a count of its changes, so that a lane that left
+//! and came back between a look and a swap is noticed. Nothing here waits; when the table is full, the caller is
+//! told and counts.
+
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Lanes that can exist at one time.
+pub(crate) const LANES_MAX: usize = 16_384;
+
+/// The table of lanes. All zero bytes are a valid, empty registry.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Registry<const N: usize = LANES_MAX> {
+    /// Changes of the stack in the high half, index of its top plus one in the low half.
+    free: AtomicU64,
+    count: AtomicU32,
+    /// Where each lane lies: its page number, 0 until it is published.
+    pages: [AtomicU32; N],
+    /// For a free lane: index plus one of the next free one.
+    next: [AtomicU32; N],
+}
+
+/// What a thread that asks for a lane gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// A lane that another thread has retired.
+    Reused(u32),
+    /// An index for a lane that is still to be made and published.
+    Fresh(u32),
+    /// All lanes are in use.
+    Full,
+}
+
+impl<const N: usize> Registry<N> {
+    /// Takes a free lane, or the index of a new one.
+    pub(crate) fn claim(&self) -> Claimed {
+        if let Some(index) = self.pop() {
+            return Claimed::Reused(index);
+        }
+        // relaxed: the index is only a number; what lies there is published by `publish`.
+        let mut count = self.count.load(Ordering::Relaxed);
+        while (count as usize) < N {
+            match self.count.compare_exchange_weak(count, count + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Claimed::Fresh(count),
+                Err(now) => count = now,
+            }
+        }
+        Claimed::Full
+    }
+
+    /// Makes a fresh lane visible to all.
+    pub(crate) fn publish(&self, index: u32, page: u32) {
+        // Release: pairs with the acquire in `page`; who sees the number sees the lane.
+        self.pages[index as usize].store(page, Ordering::Release);
+    }
+
+    /// The page of a lane, or `None` when it has not been published.
+    pub(crate) fn page(&self, index: u32) -> Option<u32> {
+        // Acquire: pairs with the release in `publish`.
+        let page = self.pages[index as usize].load(Ordering::Acquire);
+        (page != 0).then_some(page)
+    }
+
+    /// How many indices were ever given out. Lanes may be added while the caller goes through them.
+    pub(crate) fn count(&self) -> u32 {
+        // relaxed: a lower bound at any time; a lane is reached through `page`.
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Gives a lane back: everything its thread wrote, and what was booked of it, goes to the next thread.
+    pub(crate) fn retire(&self, index: u32) {
+        // relaxed: the exchange below says whether it still holds.
+        let mut top = self.free.load(Ordering::Relaxed);
+        loop {
+            // relaxed: published by the exchange.
+            self.next[index as usize].store(top as u32, Ordering::Relaxed);
+            // Release: pairs with the acquire in `pop`.
+            match self.free.compare_exchange_weak(
+                top,
+                changed(top, index + 1),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => top = now,
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<u32> {
+        // Acquire: pairs with the release in `retire`; the lane's state is seen with its index.
+        let mut top = self.free.load(Ordering::Acquire);
+        loop {
+            let index = (top as u32).checked_sub(1)?;
+            // relaxed: if it is stale, the top has changed and the exchange fails.
+            let next = self.next[index as usize].load(Ordering::Relaxed);
+            match self.free.compare_exchange_weak(
+                top,
+                changed(top, next),
+                Ordering::Acquire,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Some(index),
+                Err(now) => top = now,
+            }
+        }
+    }
+}
+
+/// The head of the stack with a new top and one more change.
+fn changed(top: u64, index_plus_one: u32) -> u64 {
+    ((top >> 32).wrapping_add(1) << 32) | u64::from(index_plus_one)
+}
+
+#[cfg(loom)]
+impl<const N: usize> Registry<N> {
+    pub(crate) fn new() -> Self {
+        Registry {
+            free: AtomicU64::new(0),
+            count: AtomicU32::new(0),
+            pages: std::array::from_fn(|_| AtomicU32::new(0)),
+            next: std::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+
+    /// A twin of [`Registry::publish`] that is too weak.
+    pub(crate) fn publish_weakly(&self, index: u32, page: u32) {
+        self.pages[index as usize].store(page, Ordering::Relaxed);
+    }
+
+    /// A twin of [`Registry::retire`] that is too weak.
+    pub(crate) fn retire_weakly(&self, index: u32) {
+        let mut top = self.free.load(Ordering::Relaxed);
+        loop {
+            self.next[index as usize].store(top as u32, Ordering::Relaxed);
+            match self.free.compare_exchange_weak(
+                top,
+                changed(top, index + 1),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => top = now,
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The public handle: constructors of the allocator, queries, and the dump at exit.
+//!
+//! Everything here may allocate, and does so in an *own* section: those events are recorded as heapledger's own, and
+//! are in no total of the program.
+
+use std::alloc::System;
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::aggregator::{snapshot, worker};
+use crate::dump::{self, Written};
+use crate::ledger::Ledger;
+use crate::profile::{self, DumpTarget, HeapStats, Profile, QualityIndicator};
+use crate::recorder::allocator::{HeapLedger, Hooks, Options};
+use crate::recorder::gate::{Own, Quiet};
+use crate::recorder::lifecycle;
+use crate::sys::platform;
+
+const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run };
+
+impl HeapLedger<System> {
+    /// Records, with the system's allocator inside.
+    pub const fn system() -> Self {
+        HeapLedger::new(System)
+    }
+}
+
+impl<A> HeapLedger<A> {
+    /// Records, with any other global allocator inside.
+    pub const fn new(inner: A) -> Self {
+        HeapLedger { inner, options: Options::DEFAULT, hooks: HOOKS }
+    }
+}
+
+/// Whether a [`HeapLedger`] is the global allocator of this process and records (or has recorded).
+///
+/// `false` also when `HEAPLEDGER=off` switched it off. Then every query returns zeros and says so.
+pub fn is_installed() -> bool {
+    lifecycle::ledger().is_some()
+}
+
+/// Books all that any thread recorded before the call.
+///
+/// When it returns, queries see every event that had returned before it was called. Other threads are not stopped.
+pub fn flush() {
+    with_ledger(|ledger, own| {
+        if let Some(lane) = own.lane() {
+            let _quiet = Quiet::enter(own);
+            ledger.flush(lane);
+        }
+    });
+}
+
+/// How complete the data is, now. See [`QualityIndicator`].
+///
+/// ```
+/// let quality = heapledger::quality();
+/// assert!(quality.is_conserved());
+/// ```
+pub fn quality() -> QualityIndicator {
+    let quality = with_ledger(|ledger, own| {
+        let mut quality = {
+            let _quiet = Quiet::enter(own);
+            snapshot::quality(ledger)
+        };
+        quality.retained = (snapshot::history(ledger, own).0.len() as u64).min(quality.recorded);
+        quality.evicted = quality.recorded - quality.retained;
+        quality
+    });
+    quality.unwrap_or_else(|| QualityIndicator {
+        current_completeness: 1.0,
+        lost: lifecycle::unlaned(),
+        attempted: lifecycle::unlaned().total(),
+        ..QualityIndicator::default()
+    })
+}
+
+/// Totals of the heap as of the last booking; exact after [`flush`], while no other thread allocates.
+///
+/// All zeros when no [`HeapLedger`] is installed (see [`is_installed`]).
+pub fn stats() -> HeapStats {
+    with_ledger(|ledger, own| {
+        let _quiet = Quiet::enter(own);
+        snapshot::stats(ledger)
+    })
+    .unwrap_or_default()
+}
+
+/// Everything that is known of the heap, as of one moment; `None` when no [`HeapLedger`] is installed.
+///
+/// Books are held for as long as copying takes; other threads go on recording.
+pub fn snapshot() -> Option<Profile> {
+    with_ledger(|ledger, own| snapshot::profile(ledger, own, "request"))
+}
+
+/// The last events that the bounded history holds, newest last. Empty when no [`HeapLedger`] is installed.
+pub fn history() -> Vec<profile::Event> {
+    flush();
+    with_ledger(|ledger, own| snapshot::history(ledger, own).0).unwrap_or_default()
+}
+
+/// Writes a dump now.
+///
+/// # Errors
+///
+/// [`DumpError::NotInstalled`] when there is nothing to write, [`DumpError::Write`] when the file could not be written;
+/// then nothing is left under its name.
+pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
+    write_dump(path.as_ref(), "request")
+}
+
+fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError> {
+    with_ledger(|ledger, own| {
+        let profile = snapshot::profile(ledger, own, reason);
+        dump::write(path, &profile).map_err(DumpError::Write)
+    })
+    .unwrap_or(Err(DumpError::NotInstalled))
+}
+
+/// Why there is no dump.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DumpError {
+    /// No `HeapLedger` is the global allocator of this process, or it is switched off.
+    NotInstalled,
+    /// The file could not be written.
+    Write(dump::WriteError),
+}
+
+impl fmt::Display for DumpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DumpError::NotInstalled => {
+                write!(
+                    f,
+                    "nothing was recorded: make a HeapLedger the global allocator, and do not set HEAPLEDGER=off"
+                )
+            }
+            DumpError::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DumpError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            DumpError::NotInstalled => None,
+            DumpError::Write(error) => Some(error),
+        }
+    }
+}
+
+/// Runs `work` in an own section, if there is a ledger.
+fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &Own) -> T) -> Option<T> {
+    let ledger = lifecycle::ledger()?;
+    let own = Own::enter();
+    Some(work(ledger, &own))
+}
+
+/// Closes the books and writes the dump, at the end of the process. Whatever goes wrong is one line on standard
+/// error; the exit code of the program stays what it is.
+fn dump_at_exit() {
+    let Some(path) = with_ledger(|_, _| exit_path()).flatten() else {
+        return;
+    };
+    if let Err(error) = write_dump(&path, "exit") {
+        let _own = Own::enter();
+        platform::write_stderr(format!("heapledger: {error}\n").as_bytes());
+    }
+}
+
+/// Where the dump at exit goes, or `None` when there is to be none.
+fn exit_path() -> Option<PathBuf> {
+    let options = lifecycle::options();
+    let pattern: Cow<'_, [u8]> = match (options.dump_override.get(), options.dump) {
+        (Some(b"off"), _) => return None,
+        (Some(path), _) => Cow::Borrowed(path),
+        (None, DumpTarget::Off) => return None,
+        (None, DumpTarget::Path(path)) => Cow::Borrowed(path.as_bytes()),
+        (None, DumpTarget::WorkingDirectory) => Cow::Borrowed(b"heapledger.%e.%p.hl"),
+    };
+    Some(expand(&pattern))
+}
+
+/// Replaces `%e`, `%p` and `%t`; `%%` stands for a percent sign.
+fn expand(pattern: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(pattern.len() + 32);
+    let mut rest = pattern.iter();
+    while let Some(byte) = rest.next() {
+        if *byte != b'%' {
+            path.push(*byte);
+            continue;
+        }
+        match rest.next() {
+            Some(b'e') => path.extend(
+                snapshot::program_name(&[]).bytes().map(|byte| if byte == b'/' { b'_' } else { byte }),
+            ),
+            Some(b'p') => path.extend(std::process::id().to_string().bytes()),
+            Some(b't') => path.extend((platform::unix_time_ns() / 1_000_000_000).to_string().bytes()),
+            Some(b'%') => path.push(b'%'),
+            Some(other) => path.extend([b'%', *other]),
+            None => path.push(b'%'),
+        }
+    }
+    to_path(path)
+}
+
+#[cfg(unix)]
+fn to_path(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(not(unix))]
+fn to_path(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_expanded_and_percent_signs_kept() {
+        let pid = std::process::id();
+        assert_eq!(expand(b"/tmp/%p.hl"), PathBuf::from(format!("/tmp/{pid}.hl")));
+        assert_eq!(expand(b"a%%b%x%"), PathBuf::from("a%b%x%"));
+        assert!(expand(b"%e").to_string_lossy().starts_with("heapledger"));
+    }
+
+    #[test]
+    fn without_an_installed_allocator_queries_say_so() {
+        assert!(!is_installed());
+        assert!(!quality().installed);
+        assert_eq!(stats(), HeapStats::default());
+        assert!(snapshot().is_none() && history().is_empty());
+        assert!(matches!(dump("/dev/null"), Err(DumpError::NotInstalled)));
+    }
+}

@@ -1,0 +1,123 @@
+//! A lock that lives in raw pages: one word, zero is open.
+//!
+//! std's mutex may allocate on some platforms and cannot lie in zeroed pages, so the crate has this one. It guards
+//! a lane's books, a shard of the live table, a stripe of sites, and the page directory. Sections under a latch are
+//! short, allocate nothing, and cannot panic in release builds.
+//!
+//! A latch is never taken by a signal handler's event: whoever takes one has closed its own lane first (see
+//! `recorder::hot_path`), so that the handler's event is counted as `reentrant` instead.
+//!
+//! Lock order, outermost first: lane, shard, sites, timeline, peak, pages.
+
+use super::sync::{AtomicU32, Ordering, spin_loop};
+
+/// Spins before the first yield.
+const SPINS: u32 = 64;
+/// Yields before the first sleep: then the holder is probably off the processor.
+const YIELDS: u32 = 64;
+
+const OPEN: u32 = 0;
+const TAKEN: u32 = 1;
+
+/// A lock of one word. All zero bytes are a valid, open latch.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct Latch {
+    word: AtomicU32,
+}
+
+/// A taken latch; dropping it opens the latch.
+#[must_use]
+pub(crate) struct Taken<'a> {
+    latch: &'a Latch,
+}
+
+impl Latch {
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Latch { word: AtomicU32::new(OPEN) }
+    }
+
+    /// Takes the latch if it is open.
+    #[inline]
+    pub(crate) fn try_take(&self) -> Option<Taken<'_>> {
+        // Acquire: pairs with the release in `Taken::drop`; what the last holder wrote is seen.
+        match self.word.compare_exchange(OPEN, TAKEN, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => Some(Taken { latch: self }),
+            Err(_) => None,
+        }
+    }
+
+    /// Takes the latch, waiting for its holder: spins, then yields, then sleeps.
+    #[inline]
+    pub(crate) fn take(&self) -> Taken<'_> {
+        match self.try_take() {
+            Some(taken) => taken,
+            None => self.take_slowly(),
+        }
+    }
+
+    #[cold]
+    fn take_slowly(&self) -> Taken<'_> {
+        let mut round = 0u32;
+        loop {
+            if let Some(taken) = self.try_take() {
+                return taken;
+            }
+            wait(round);
+            round = round.saturating_add(1);
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: pairs with the acquire in `try_take`.
+        self.latch.word.store(OPEN, Ordering::Release);
+    }
+}
+
+/// One step of waiting for something that another thread is about to do; `round` counts from 0.
+pub(crate) fn wait(round: u32) {
+    if round < SPINS {
+        spin_loop();
+    } else if round < SPINS + YIELDS {
+        yield_now();
+    } else {
+        sleep_briefly();
+    }
+}
+
+#[cfg(loom)]
+fn yield_now() {
+    loom::thread::yield_now();
+}
+
+#[cfg(loom)]
+fn sleep_briefly() {
+    loom::thread::yield_now();
+}
+
+#[cfg(all(not(loom), unix))]
+fn yield_now() {
+    // SAFETY: no arguments, no memory; always succeeds on the systems we know.
+    unsafe { libc::sched_yield() };
+}
+
+#[cfg(all(not(loom), unix))]
+fn sleep_briefly() {
+    let pause = libc::timespec { tv_sec: 0, tv_nsec: 50_000 };
+    // SAFETY: `pause` is valid for reads and a null remainder is allowed; being interrupted is fine.
+    unsafe { libc::nanosleep(&pause, std::ptr::null_mut()) };
+}
+
+#[cfg(all(not(loom), not(unix)))]
+fn yield_now() {
+    std::thread::yield_now();
+}
+
+#[cfg(all(not(loom), not(unix)))]
+fn sleep_briefly() {
+    std::thread::sleep(std::time::Duration::from_micros(50));
+}

@@ -1,0 +1,32 @@
+//! What needs the platform, and nothing else: below the allocator, so that everything above can stand on it.
+//!
+//! Nothing in this room allocates on the Rust heap, takes a lock that the program could hold, or panics.
+//!
+//! | file | holds | must not |
+//! | --- | --- | --- |
+//! | `sync` | atomics, from std or loom | contain an algorithm |
+//! | `latch` | the one lock of the crate | be taken by a signal handler's event |
+//! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
+//! | `pages` | zeroed memory by page number | know what is stored in it |
+//! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
+//! | `platform` | process, thread and file questions | be asked from the hot path |
+//!
+//! Two implementations stand behind `clock`, `pages`, `tls` and `platform`: one for Linux, through libc, and a
+//! portable one that uses only std. `--cfg heapledger_portable` switches the portable one on under Linux, where
+//! it is tested.
+
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "reads the processor's counter")]
+pub(crate) mod clock;
+#[allow(unsafe_code, reason = "calls the system to wait")]
+pub(crate) mod latch;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "hands out raw memory")]
+pub(crate) mod pages;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "calls the system")]
+pub(crate) mod platform;
+pub(crate) mod sync;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "registers a destructor with the system")]
+pub(crate) mod tls;

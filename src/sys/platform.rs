@@ -1,0 +1,214 @@
+//! Questions to the system that are asked off the hot path: who am I, what was I told, wake me later.
+//!
+//! Nothing here allocates under Unix. The portable twin may, where std gives no other way; its callers run with the
+//! thread's events marked as heapledger's own.
+
+#[cfg(all(unix, not(heapledger_portable)))]
+mod os {
+    use std::ffi::{CStr, c_int, c_void};
+    use std::ptr::{null, null_mut};
+
+    /// Bytes of stack for heapledger's own thread: it writes no dumps, so this is plenty.
+    const OWN_STACK_BYTES: usize = 256 << 10;
+
+    /// Reads a file of at most `text.len()` bytes and returns how many there were.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
+        // SAFETY: the path is terminated, the buffer is valid for its length, and the descriptor is ours to close.
+        unsafe {
+            let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if file < 0 {
+                return None;
+            }
+            let length = libc::read(file, text.as_mut_ptr().cast(), text.len());
+            libc::close(file);
+            usize::try_from(length).ok()
+        }
+    }
+
+    /// Calls `read` with the value of an environment variable, if it is set.
+    pub(crate) fn with_env<T>(name: &CStr, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        // SAFETY: the name is terminated; the value is copied or parsed before anyone could change the environment,
+        // which at this point (the first allocation of the process) only this thread can.
+        unsafe {
+            let value = libc::getenv(name.as_ptr());
+            if value.is_null() { None } else { Some(read(CStr::from_ptr(value).to_bytes())) }
+        }
+    }
+
+    /// Whether the program runs with rights that its caller does not have.
+    pub(crate) fn is_set_user_id() -> bool {
+        #[cfg(target_os = "linux")]
+        // SAFETY: no memory is involved.
+        return unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+        #[cfg(not(target_os = "linux"))]
+        // SAFETY: no memory is involved.
+        return unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() };
+    }
+
+    pub(crate) fn process_id() -> u32 {
+        // SAFETY: no memory is involved; it cannot fail.
+        unsafe { libc::getpid() as u32 }
+    }
+
+    pub(crate) fn thread_id() -> u64 {
+        #[cfg(target_os = "linux")]
+        // SAFETY: no memory is involved; it cannot fail.
+        return unsafe { libc::syscall(libc::SYS_gettid) as u64 };
+        #[cfg(not(target_os = "linux"))]
+        // SAFETY: no memory is involved; it cannot fail.
+        return unsafe { libc::pthread_self() as u64 };
+    }
+
+    /// Writes the calling thread's name into `name`, ended by a zero byte.
+    pub(crate) fn thread_name(name: &mut [u8; 16]) {
+        // SAFETY: the buffer is valid for its length; on failure it stays as it is.
+        unsafe { libc::pthread_getname_np(libc::pthread_self(), name.as_mut_ptr().cast(), name.len()) };
+    }
+
+    /// Processor time of the calling thread, in nanoseconds.
+    pub(crate) fn thread_cpu_ns() -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is valid for writes.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
+
+    /// Calendar time, in nanoseconds since 1970 UTC.
+    pub(crate) fn unix_time_ns() -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is valid for writes.
+        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
+
+    /// Writes to standard error, once, whatever becomes of it.
+    pub(crate) fn write_stderr(text: &[u8]) {
+        // SAFETY: the buffer is valid for its length.
+        unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+    }
+
+    /// Sleeps for about so many nanoseconds, or less when a signal comes.
+    pub(crate) fn sleep_ns(ns: u64) {
+        let time = libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ };
+        // SAFETY: `time` is valid for reads and a null remainder is allowed.
+        unsafe { libc::nanosleep(&time, null_mut()) };
+    }
+
+    /// Has `on_exit` called when `main` returns or `exit` is called.
+    pub(crate) fn at_exit(on_exit: extern "C" fn()) -> bool {
+        // SAFETY: the function is `extern "C"` and lives as long as the program.
+        unsafe { libc::atexit(on_exit) == 0 }
+    }
+
+    /// Has `in_child` called in every forked child, before `fork` returns there.
+    pub(crate) fn at_fork(in_child: unsafe extern "C" fn()) -> bool {
+        // SAFETY: the function is `extern "C"` and lives as long as the program.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) == 0 }
+    }
+
+    extern "C" fn start(argument: *mut c_void) -> *mut c_void {
+        // SAFETY: `spawn` passes the address of a `fn()` and nothing else does.
+        let body = unsafe { std::mem::transmute::<*mut c_void, fn()>(argument) };
+        body();
+        null_mut()
+    }
+
+    /// Starts a detached thread that receives no signals. Does not go through std, which would allocate.
+    pub(crate) fn spawn(name: &'static CStr, body: fn()) -> bool {
+        // SAFETY: every object passed is initialised by the call before it and outlives the call it is passed to;
+        // the signal mask of the calling thread is put back.
+        unsafe {
+            let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+            if libc::pthread_attr_init(&mut attributes) != 0 {
+                return false;
+            }
+            libc::pthread_attr_setdetachstate(&mut attributes, libc::PTHREAD_CREATE_DETACHED);
+            libc::pthread_attr_setstacksize(&mut attributes, OWN_STACK_BYTES);
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+            let mut thread: libc::pthread_t = std::mem::zeroed();
+            let failed: c_int = libc::pthread_create(&mut thread, &attributes, start, body as *mut c_void);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
+            libc::pthread_attr_destroy(&mut attributes);
+            #[cfg(target_os = "linux")]
+            if failed == 0 {
+                libc::pthread_setname_np(thread, name.as_ptr());
+            }
+            let _ = (name, null::<u8>());
+            failed == 0
+        }
+    }
+}
+
+#[cfg(not(all(unix, not(heapledger_portable))))]
+mod os {
+    use std::ffi::CStr;
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    #[allow(dead_code)]
+    pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
+        std::fs::File::open(path.to_str().ok()?).ok()?.read(text).ok()
+    }
+
+    pub(crate) fn with_env<T>(name: &CStr, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let value = std::env::var_os(name.to_str().ok()?)?;
+        Some(read(value.as_encoded_bytes()))
+    }
+
+    pub(crate) fn is_set_user_id() -> bool {
+        false
+    }
+
+    pub(crate) fn process_id() -> u32 {
+        std::process::id()
+    }
+
+    pub(crate) fn thread_id() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // relaxed: only the uniqueness matters.
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn thread_name(_name: &mut [u8; 16]) {}
+
+    pub(crate) fn thread_cpu_ns() -> u64 {
+        0
+    }
+
+    pub(crate) fn unix_time_ns() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
+    }
+
+    pub(crate) fn write_stderr(text: &[u8]) {
+        let _ = std::io::stderr().write_all(text);
+    }
+
+    pub(crate) fn sleep_ns(ns: u64) {
+        std::thread::sleep(Duration::from_nanos(ns));
+    }
+
+    unsafe extern "C" {
+        fn atexit(on_exit: extern "C" fn()) -> i32;
+    }
+
+    /// Part of the C library on every platform that std supports with one.
+    pub(crate) fn at_exit(on_exit: extern "C" fn()) -> bool {
+        // SAFETY: the function is `extern "C"` and lives as long as the program.
+        unsafe { atexit(on_exit) == 0 }
+    }
+
+    pub(crate) fn at_fork(_in_child: unsafe extern "C" fn()) -> bool {
+        true
+    }
+
+    pub(crate) fn spawn(name: &'static CStr, body: fn()) -> bool {
+        let name = name.to_str().unwrap_or_default().to_owned();
+        std::thread::Builder::new().name(name).spawn(body).is_ok()
+    }
+}
+
+pub(crate) use os::*;

@@ -1,0 +1,289 @@
+//! Profiles of any content. Only what the model promises is kept: references lead to rows, row 0 exists, histograms
+//! have at most 64 buckets.
+
+use heapledger::profile::{
+    Anomalies, Change, ClockInfo, Event, EventKind, Histogram, Interval, LiveBlock, Module, Peak,
+    ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, ThreadRow, Timeline,
+};
+use heapledger::{
+    ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits,
+    LossCounts, Profile, Stacks,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Small numbers, large ones and the ends of the range.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0u64..300, any::<u64>(), Just(u64::MAX)]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[a-z/._-]{1,20}", any::<String>()]
+}
+
+fn share() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(0.0), Just(1.0), 0.0f64..1.0]
+}
+
+/// `N` numbers; strategies of tuples end at twelve, so structs of counts are filled from one array.
+fn numbers<const N: usize>() -> impl Strategy<Value = [u64; N]> {
+    vec(number(), N).prop_map(|numbers| numbers.try_into().unwrap())
+}
+
+fn losses() -> impl Strategy<Value = LossCounts> {
+    numbers::<7>().prop_map(LossCounts::from_counts)
+}
+
+fn mode() -> impl Strategy<Value = DataQualityMode> {
+    prop::sample::select(DataQualityMode::ALL.to_vec())
+}
+
+fn trend() -> impl Strategy<Value = CompletenessTrend> {
+    use CompletenessTrend::{Degrading, Improving, Stable, Unknown};
+    prop::sample::select(vec![Degrading, Improving, Stable, Unknown])
+}
+
+fn quality() -> impl Strategy<Value = QualityIndicator> {
+    let words = (any::<bool>(), share(), share(), prop::option::of(share()), trend(), text(), mode());
+    (words, losses(), numbers::<18>()).prop_map(|(words, lost, n)| QualityIndicator {
+        installed: words.0,
+        current_completeness: words.1,
+        target_completeness: words.2,
+        windowed_completeness: words.3,
+        trend: words.4,
+        recommendation: words.5,
+        mode: words.6,
+        attempted: n[0],
+        recorded: n[1],
+        in_flight: n[2],
+        lost,
+        sampled_out: n[3],
+        retained: n[4],
+        evicted: n[5],
+        anomalies: Anomalies {
+            unmatched_frees: n[6],
+            double_allocations: n[7],
+            ambiguous_pairings: n[8],
+            layout_mismatches: n[9],
+        },
+        own_events: n[10],
+        lag_ns: n[11],
+        ring_high_water_words: n[12],
+        folds_at_home: n[13],
+        folds_away: n[14],
+        waits: n[15],
+        spare_segments: n[16],
+        own_bytes: n[17],
+        own_cpu_ns: n[0],
+    })
+}
+
+fn process() -> impl Strategy<Value = ProcessInfo> {
+    let ids = (any::<u32>(), any::<Option<u32>>(), number(), number());
+    (ids, text(), vec(text(), 0..5), text(), text(), text()).prop_map(
+        |(ids, program, command_line, a, b, c)| {
+            let (pid, forked_from, started_unix_ns, duration_ns) = ids;
+            let (platform, heapledger_version, reason) = (a, b, c);
+            ProcessInfo {
+                pid,
+                forked_from,
+                program,
+                command_line,
+                platform,
+                heapledger_version,
+                started_unix_ns,
+                duration_ns,
+                reason,
+            }
+        },
+    )
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let clock = prop::sample::select(vec![ClockMode::Batched, ClockMode::PerEvent, ClockMode::Monotonic]);
+    let fork = prop::sample::select(vec![ForkPolicy::Fresh, ForkPolicy::Off]);
+    let numbers = (number(), number(), prop::option::of(number()), number(), number());
+    (mode(), clock, fork, numbers, any::<u32>(), any::<bool>(), share()).prop_map(
+        |(mode, clock, fork, n, max_retries, enable_overflow_buffer, target_completeness)| Settings {
+            mode,
+            stacks: Stacks::Off,
+            clock,
+            history: HistoryLimits { events: n.0, bytes: n.1, age_ns: n.2 },
+            concurrency: ConcurrencyConfig {
+                max_retries,
+                base_delay_ns: n.3,
+                enable_overflow_buffer,
+                target_completeness,
+            },
+            fork,
+            memory_limit_bytes: n.4,
+        },
+    )
+}
+
+fn histogram() -> impl Strategy<Value = Histogram> {
+    vec(number(), 0..=64).prop_map(|counts| Histogram { counts })
+}
+
+fn site(stacks: u32) -> impl Strategy<Value = Site> {
+    (0..stacks, numbers::<16>(), histogram(), histogram()).prop_map(|(stack, n, sizes, lifetimes)| Site {
+        stack,
+        total_blocks: n[0],
+        total_bytes: n[1],
+        freed_blocks: n[2],
+        freed_bytes: n[3],
+        own_peak_bytes: n[4],
+        at_peak_bytes: n[5],
+        at_peak_blocks: n[6],
+        temporary_blocks: n[7],
+        temporary_bytes: n[8],
+        cross_thread_frees: n[9],
+        reallocs: ReallocStats {
+            count: n[10],
+            moved: n[11],
+            copied_bytes: n[12],
+            chains: n[13],
+            chain_links: n[14],
+            longest_chain: n[15],
+        },
+        sizes,
+        lifetimes,
+    })
+}
+
+fn thread() -> impl Strategy<Value = ThreadRow> {
+    (any::<u32>(), text(), prop::option::of(number()), any::<bool>(), losses(), numbers::<10>()).prop_map(
+        |(index, name, ended_ns, own, lost, n)| ThreadRow {
+            index,
+            name,
+            os_id: n[0],
+            started_ns: n[1],
+            ended_ns,
+            threads: n[2],
+            own,
+            attempted: n[3],
+            recorded: n[4],
+            lost,
+            total_blocks: n[5],
+            total_bytes: n[6],
+            freed_blocks: n[7],
+            freed_bytes: n[8],
+            cross_thread_frees: n[9],
+        },
+    )
+}
+
+fn event(stacks: u32, threads: u32) -> impl Strategy<Value = Event> {
+    let kind = prop_oneof![
+        (number(), number(), any::<bool>()).prop_map(|(address, size, zeroed)| EventKind::Alloc {
+            address,
+            size,
+            zeroed
+        }),
+        number().prop_map(|address| EventKind::Free { address }),
+        (number(), number(), number()).prop_map(|(old_address, new_address, new_size)| {
+            EventKind::Realloc { old_address, new_address, new_size }
+        }),
+        number().prop_map(|address| EventKind::ReallocFailed { address }),
+    ];
+    (number(), 0..stacks, 0..threads, kind).prop_map(|(at_ns, stack, thread, kind)| Event {
+        at_ns,
+        thread,
+        stack,
+        kind,
+    })
+}
+
+fn live_block(stacks: u32, threads: u32) -> impl Strategy<Value = LiveBlock> {
+    (numbers::<3>(), 0..stacks, 0..threads, any::<u8>(), any::<u8>()).prop_map(
+        |([address, size, born_ns], stack, thread, align_log2, reallocs)| LiveBlock {
+            address,
+            size,
+            born_ns,
+            stack,
+            thread,
+            align_log2,
+            reallocs,
+        },
+    )
+}
+
+type Tables = (Vec<Site>, Vec<Stack>, Vec<Module>, Vec<LiveBlock>, Vec<ThreadRow>, Vec<Event>, Vec<Change>);
+
+fn tables() -> impl Strategy<Value = Tables> {
+    (1u32..9, 1u32..9).prop_flat_map(|(stacks, threads)| {
+        let stack =
+            (vec(number(), 0..9), any::<bool>()).prop_map(|(frames, truncated)| Stack { frames, truncated });
+        let module = (text(), text(), numbers::<3>())
+            .prop_map(|(path, build_id, [start, end, bias])| Module { path, build_id, start, end, bias });
+        (
+            vec(site(stacks), 0..5),
+            vec(stack, stacks as usize),
+            vec(module, 0..4),
+            vec(live_block(stacks, threads), 0..30),
+            vec(thread(), threads as usize),
+            vec(event(stacks, threads), 0..30),
+            vec((number(), text()).prop_map(|(at_ns, what)| Change { at_ns, what }), 0..4),
+        )
+    })
+}
+
+fn timeline() -> impl Strategy<Value = Timeline> {
+    let interval = numbers::<6>().prop_map(|n| Interval {
+        allocated_blocks: n[0],
+        allocated_bytes: n[1],
+        freed_blocks: n[2],
+        freed_bytes: n[3],
+        peak_bytes: n[4],
+        lost: n[5],
+    });
+    (number(), vec(interval, 0..20)).prop_map(|(interval_ns, intervals)| Timeline { interval_ns, intervals })
+}
+
+/// Any profile.
+pub fn profile() -> impl Strategy<Value = Profile> {
+    let clock = (text(), text(), number()).prop_map(|(source, why, longest_span_ns)| ClockInfo {
+        source,
+        why,
+        longest_span_ns,
+    });
+    let totals = numbers::<10>().prop_map(|n| HeapStats {
+        total_blocks: n[0],
+        total_bytes: n[1],
+        freed_blocks: n[2],
+        freed_bytes: n[3],
+        live_blocks: n[4],
+        live_bytes: n[5],
+        peak_blocks: n[6],
+        peak_bytes: n[7],
+        reallocs: n[8],
+        failed: n[9],
+    });
+    let peak = numbers::<4>().prop_map(|[bytes, blocks, at_ns, uncertainty_bytes]| Peak {
+        bytes,
+        blocks,
+        at_ns,
+        uncertainty_bytes,
+    });
+    (quality(), process(), settings(), clock, totals, peak, tables(), timeline()).prop_map(
+        |(quality, process, settings, clock, totals, peak, tables, timeline)| {
+            let (sites, stacks, modules, live, threads, history, changes) = tables;
+            Profile {
+                quality,
+                process,
+                settings,
+                clock,
+                totals,
+                peak,
+                sites,
+                stacks,
+                modules,
+                live,
+                threads,
+                timeline,
+                history,
+                changes,
+            }
+        },
+    )
+}
