@@ -25,6 +25,11 @@ impl RunClock {
         self.start.get_or_init(Instant::now);
     }
 
+    /// Whether the run has begun.
+    pub fn has_started(&self) -> bool {
+        self.start.get().is_some()
+    }
+
     /// Nanoseconds since the start; 0 before it.
     pub fn now_ns(&self) -> u64 {
         self.start.get().map_or(0, |s| s.elapsed().as_nanos() as u64)

@@ -104,6 +104,8 @@ pub struct BenchmarkConfig {
     pub cpu_metering: Metering,
     /// The completeness that a level must reach not to count as broken. Default 1.
     pub target_completeness: f64,
+    /// Share of all cores, 0 to 1, that other programs may use before a run allows no conclusions. Default 0.1.
+    pub max_foreign_cpu: f64,
 }
 
 impl Default for BenchmarkConfig {
@@ -128,6 +130,7 @@ impl Default for BenchmarkConfig {
             deadlock_action: DeadlockAction::default(),
             cpu_metering: Metering::default(),
             target_completeness: 1.0,
+            max_foreign_cpu: 0.1,
         }
     }
 }
@@ -162,8 +165,12 @@ impl BenchmarkConfig {
         if !exponent.is_finite() || exponent <= 0.0 {
             return Err(BenchError::NonFinite("Zipf exponent"));
         }
-        if !self.target_completeness.is_finite() {
-            return Err(BenchError::NonFinite("target_completeness"));
+        for (value, what) in
+            [(self.target_completeness, "target_completeness"), (self.max_foreign_cpu, "max_foreign_cpu")]
+        {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(BenchError::NonFinite(what));
+            }
         }
         if self.max_concurrent_users == 0 { Err(BenchError::ZeroUsers) } else { Ok(()) }
     }

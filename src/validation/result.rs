@@ -243,7 +243,7 @@ impl ConcurrentTestResult {
             completeness: completeness_of(&f),
             tracker_overhead: None,
             timeline: timeline_of(&f),
-            validity: validity::issues(&f, breakdown.as_ref(), cpu_known),
+            validity: validity::issues(&f, breakdown.as_ref(), cpu_known, config.max_foreign_cpu),
             valid: true,
             machine: MachineInfo::read(),
             threshold_results: Vec::new(),

@@ -22,7 +22,6 @@ const DRIFT_P: f64 = 0.01;
 const DRIFT_FROM: f64 = 0.10;
 /// Answers in the window below which its drift is not judged.
 const DRIFT_ANSWERS_MIN: u64 = 500;
-const FOREIGN_FROM: f64 = 0.10;
 /// Efficiency above which the baseline is doubtful, in percent.
 pub(super) const SUPER_LINEAR_FROM: f64 = 105.0;
 
@@ -126,7 +125,12 @@ impl fmt::Display for ValidityIssue {
     }
 }
 
-pub(super) fn issues(f: &Finished, breakdown: Option<&TimeBreakdown>, cpu_known: bool) -> Vec<ValidityIssue> {
+pub(super) fn issues(
+    f: &Finished,
+    breakdown: Option<&TimeBreakdown>,
+    cpu_known: bool,
+    max_foreign_cpu: f64,
+) -> Vec<ValidityIssue> {
     let mut found = Vec::new();
     if f.all.slices.iter().all(|s| s.ok == 0) && f.rows.iter().all(|r| r.ok == 0) {
         found.push(ValidityIssue::ZeroSuccess);
@@ -151,7 +155,7 @@ pub(super) fn issues(f: &Finished, breakdown: Option<&TimeBreakdown>, cpu_known:
     }
     if f.clock_is_virtual {
         found.push(ValidityIssue::ClockVirtual);
-    } else if let Some(share) = f.foreign_cpu.filter(|s| *s > FOREIGN_FROM) {
+    } else if let Some(share) = f.foreign_cpu.filter(|s| *s > max_foreign_cpu) {
         found.push(ValidityIssue::ForeignCpu { share });
     }
     let n = f.all.response.count() as f64;

@@ -18,6 +18,8 @@ use super::Run;
 
 /// The longest that the dispatcher sleeps at once, so that a stopped run is noticed.
 const NAP: Duration = Duration::from_millis(20);
+/// How often the dispatcher looks whether the run has begun.
+const WAIT_FOR_START: Duration = Duration::from_micros(50);
 /// How long before an arrival the dispatcher stops sleeping and watches the clock, where there are cores to spare.
 const SPIN: Duration = Duration::from_micros(200);
 
@@ -93,10 +95,10 @@ impl ArrivalQueue {
         self.due.close();
     }
 
-    /// Whether every arrival let in was taken.
+    /// Whether every arrival let in is finished.
     pub fn is_drained(&self) -> bool {
         let _backlog = self.backlog();
-        self.taken.load(Relaxed) >= self.released.load(Relaxed)
+        self.inside.load(Relaxed) == 0
     }
 
     /// The arrivals that nobody took.
@@ -169,6 +171,9 @@ impl<W: Workload> Run<W> {
         let spin = if super::super::machine::cores() > 2 { SPIN } else { Duration::ZERO };
         let mut plan = queue.plan.clone().peekable();
         begun.store(true, Relaxed);
+        while !self.clock.has_started() && !self.closed.load(Relaxed) {
+            std::thread::sleep(WAIT_FOR_START);
+        }
         while let Some(next) = self.release_due(&mut plan) {
             if self.is_cut_short() || self.closed.load(Relaxed) {
                 break;

@@ -79,7 +79,7 @@ impl ThreadWatch {
         let mut threads = HashMap::new();
         for entry in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
             let Some(tid) = entry.file_name().to_str().and_then(|s| s.parse().ok()) else { continue };
-            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim().to_owned();
+            let name = comm(tid).unwrap_or_default();
             if !name.starts_with(prefix) {
                 continue;
             }
@@ -97,6 +97,8 @@ impl ThreadWatch {
             .filter_map(|(tid, (name, file, before, switched))| {
                 let now = read_schedstat(&file)?;
                 let after = switches(tid);
+                // A thread that had only just begun still bore the name of the one that started it.
+                let name = comm(tid).unwrap_or(name);
                 Some(OsThreadStats {
                     tid,
                     name,
@@ -110,6 +112,10 @@ impl ThreadWatch {
         all.sort_by_key(|t| t.tid);
         all
     }
+}
+
+fn comm(tid: u64) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim().to_owned())
 }
 
 fn switches(tid: u64) -> Switches {
@@ -127,6 +133,7 @@ struct Watch {
     pool_at_end: Option<ConnectionPoolStats>,
     deadline_ns: u64,
     known_deadlocks: usize,
+    idle_looks: u32,
     sights: Vec<(u64, TrackerSnapshot)>,
     next_sight_ns: u64,
 }
@@ -145,6 +152,7 @@ impl<W: Workload> Run<W> {
             pool_at_end: None,
             deadline_ns: self.phases.load_end_ns + self.config.graceful_stop.as_nanos() as u64,
             known_deadlocks: 0,
+            idle_looks: 0,
             sights: Vec::new(),
             next_sight_ns: 0,
         };
@@ -155,17 +163,19 @@ impl<W: Workload> Run<W> {
         let threads = ThreadWatch::begin(thread_prefix);
         let before_cpu = machine::busy_ns().zip(process_cpu_ns());
         let started_at_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        self.quiesce().ok();
-        self.clock.start();
-        let wall = WallInstant::now();
+        // The dispatcher waits for the clock. All that comes before the first look at the tracker is booked by then, and
+        // nothing but the users comes after it.
         dispatch()?;
+        self.quiesce().ok();
         let before = self.probe.as_ref().map(|p| p.snapshot());
+        let wall = WallInstant::now();
+        self.clock.start();
         self.gate.add_permits(self.users.len());
 
         self.watch_until_the_end(&mut watch).await;
 
         let ended_ns = self.clock.now_ns();
-        let all_done = self.finished.load(Relaxed) == self.users.len();
+        let all_done = self.nothing_under_way();
         let tracker = before.map(|before| {
             let quiesced = self.quiesce();
             let after = self.probe.as_ref().map_or(before, |p| p.snapshot());
@@ -226,8 +236,14 @@ impl<W: Workload> Run<W> {
     async fn watch_until_the_end(&self, watch: &mut Watch) {
         loop {
             let now_ns = self.clock.now_ns();
-            let idle_after_load = now_ns >= self.phases.load_end_ns && self.nothing_under_way();
-            if self.finished.load(Relaxed) == self.users.len() || now_ns >= watch.deadline_ns || idle_after_load {
+            if self.finished.load(Relaxed) == self.users.len() || now_ns >= watch.deadline_ns {
+                return;
+            }
+            // Users that think, or wait for arrivals, need not be waited for. Two looks, since one may fall between a
+            // user's decision to send and its sending.
+            let idle = now_ns >= self.phases.load_end_ns && self.nothing_under_way();
+            watch.idle_looks = if idle { watch.idle_looks + 1 } else { 0 };
+            if watch.idle_looks > 1 {
                 return;
             }
             let wait = self.one_look(watch, now_ns);
