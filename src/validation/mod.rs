@@ -20,6 +20,7 @@ mod config;
 mod contention;
 mod deadlock;
 mod executor;
+pub mod hybrid;
 mod ledger_probe;
 mod machine;
 #[allow(unsafe_code, reason = "the clocks of threads and processes are C calls")]
@@ -57,7 +58,10 @@ pub use pool::{
     erlang_c_mean_wait, smallest_pool, smallest_unlockable,
 };
 pub use recommend::{Confidence, Reason, RecommendationDetail, ScalabilityRecommendation};
-pub use report::{Latency, Metric, Part, Threshold, ThresholdError, ThresholdResult};
+pub use report::{
+    ExitCode, Latency, Metric, Part, SCHEMA_VERSION, Threshold, ThresholdError, ThresholdResult, ValidationReport,
+    scalability_svg, scalability_text,
+};
 pub use result::{ConcurrentTestResult, OsThreadStats, Slice, ThreadPerformance};
 pub use scalability::{BreakingCause, LevelSummary, ScalabilityReport};
 pub use stats::{BatchMeans, LatencySummary, Trend, batch_means, mann_kendall, mean_interval, normal_tail, t_quantile};

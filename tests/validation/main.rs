@@ -8,6 +8,7 @@ mod hangs;
 mod latency;
 mod pool;
 mod real;
+mod report;
 mod scaling;
 mod users;
 

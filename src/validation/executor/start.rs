@@ -1,7 +1,7 @@
 //! Where the users run: in a runtime of their own, on threads, or in the caller's runtime.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -47,20 +47,18 @@ pub(in super::super) fn run_apart<W: Workload>(run: &Arc<Run<W>>) -> Result<Fini
         .name(format!("{prefix}coord"))
         .spawn(move || {
             let runtime = Builder::new_current_thread().enable_time().build().map_err(BenchError::Watchdog)?;
-            runtime.block_on(conduct(&run, &prefix))
+            let crew = Crew::start(&run, &prefix).inspect_err(|_| run.let_go())?;
+            let finished = runtime.block_on(conduct(&run, &prefix));
+            // Not inside the runtime: waiting for another runtime to end is blocking.
+            let abandoned_threads = crew.disband();
+            retire(&run);
+            finished.map(|f| Finished { abandoned_threads, ..f })
         })
         .map_err(BenchError::Watchdog)?;
     coordinator.join().unwrap_or_else(|_| Err(BenchError::Watchdog(std::io::Error::other("the coordinator panicked"))))
 }
 
 async fn conduct<W: Workload>(run: &Arc<Run<W>>, prefix: &str) -> Result<Finished, BenchError> {
-    let crew = match Crew::start(run, prefix) {
-        Ok(crew) => crew,
-        Err(e) => {
-            run.let_go();
-            return Err(e);
-        }
-    };
     let mut dispatcher = None;
     let finished = run
         .coordinate(prefix, || {
@@ -83,9 +81,7 @@ async fn conduct<W: Workload>(run: &Arc<Run<W>>, prefix: &str) -> Result<Finishe
         // It runs no code of the system under test, so it ends within one nap.
         let _ = thread.join();
     }
-    let abandoned_threads = crew.disband();
-    retire(run);
-    finished.map(|f| Finished { abandoned_threads, ..f })
+    finished
 }
 
 fn retire<W: Workload>(run: &Run<W>) {
@@ -93,9 +89,19 @@ fn retire<W: Workload>(run: &Run<W>) {
     run.detector.retire(&actors);
 }
 
+type TaskHandle = tokio::task::JoinHandle<()>;
+
+/// What the warm-up of the workers allocated. It is kept until the run is over, so that nothing of it is freed inside
+/// the account.
+type WarmUp = (Arc<AtomicUsize>, Vec<TaskHandle>);
+
 /// The users' threads.
 enum Crew {
-    Tasks(Runtime, Vec<tokio::task::JoinHandle<()>>),
+    Tasks {
+        runtime: Runtime,
+        users: Vec<TaskHandle>,
+        _warm_up: WarmUp,
+    },
     Threads(Vec<JoinHandle<()>>),
 }
 
@@ -110,8 +116,9 @@ impl Crew {
                     .enable_all()
                     .build()
                     .map_err(BenchError::Runtime)?;
+                let warm_up = warm_up_workers(&runtime, workers);
                 let users = (0..run.users.len()).map(|u| runtime.spawn(Arc::clone(run).live(u))).collect();
-                Ok(Self::Tasks(runtime, users))
+                Ok(Self::Tasks { runtime, users, _warm_up: warm_up })
             }
             Executor::Threads => {
                 let user = |user: usize| {
@@ -130,14 +137,15 @@ impl Crew {
     /// Waits for the threads for a while and gives how many did not end.
     fn disband(self) -> usize {
         match self {
-            Self::Tasks(runtime, users) => {
+            Self::Tasks { runtime, users, .. } => {
                 // Tasks between polls are dropped; one inside a poll keeps its worker.
                 let deadline = Instant::now() + ABANDON_AFTER;
-                while !users.iter().all(tokio::task::JoinHandle::is_finished) && Instant::now() < deadline {
-                    users.iter().for_each(tokio::task::JoinHandle::abort);
+                while !users.iter().all(TaskHandle::is_finished) && Instant::now() < deadline {
+                    users.iter().for_each(TaskHandle::abort);
                     std::thread::sleep(Duration::from_millis(2));
                 }
-                runtime.shutdown_background();
+                // Waits for the workers, so that what they free at their end is not freed inside the next run.
+                runtime.shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
                 users.iter().filter(|u| !u.is_finished()).count()
             }
             Self::Threads(users) => {
@@ -149,6 +157,27 @@ impl Crew {
             }
         }
     }
+}
+
+/// Returns when every worker has run something, or after a second: a worker that only begins inside the window would
+/// bring its own start into the account.
+fn warm_up_workers(runtime: &Runtime, workers: usize) -> WarmUp {
+    let (begun, limit) = (Arc::new(AtomicUsize::new(0)), Instant::now() + Duration::from_secs(1));
+    let task = |_| {
+        let begun = Arc::clone(&begun);
+        // Each of these keeps its worker until all have one.
+        runtime.spawn(async move {
+            begun.fetch_add(1, Relaxed);
+            while begun.load(Relaxed) < workers && Instant::now() < limit {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        })
+    };
+    let tasks: Vec<TaskHandle> = (0..workers).map(task).collect();
+    while !tasks.iter().all(TaskHandle::is_finished) && Instant::now() < limit {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    (begun, tasks)
 }
 
 fn live_on_a_thread<W: Workload>(run: &Arc<Run<W>>, user: usize) {
