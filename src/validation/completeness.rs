@@ -91,7 +91,8 @@ impl From<&QualityIndicator> for TrackerSnapshot {
 
 fn by_kind(lost: &LossCounts) -> (u64, u64, u64, u64) {
     use crate::profile::LossReason as R;
-    let (full, reentrant, teardown) = (lost.get(R::RingFull), lost.get(R::Reentrant), lost.get(R::TlsTeardown));
+    let (full, reentrant, teardown) =
+        (lost.get(R::RingFull), lost.get(R::Reentrant), lost.get(R::TlsTeardown));
     (full, reentrant, teardown, lost.total() - full - reentrant - teardown)
 }
 
@@ -104,7 +105,11 @@ pub struct QuiesceError {
 
 impl fmt::Display for QuiesceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} events were still in flight: let the tracker's thread run, or wait longer", self.in_flight)
+        write!(
+            f,
+            "{} events were still in flight: let the tracker's thread run, or wait longer",
+            self.in_flight
+        )
     }
 }
 
@@ -205,7 +210,8 @@ impl LevelCompleteness {
             aggregated: d.aggregated,
             dropped,
             completeness: (d.observed > 0).then(|| d.aggregated as f64 / d.observed as f64),
-            conserved: after.is_conserved() && d.observed + before.in_flight == d.aggregated + d.dropped() + d.in_flight,
+            conserved: after.is_conserved()
+                && d.observed + before.in_flight == d.aggregated + d.dropped() + d.in_flight,
             oracle_expected: expected,
             oracle_error: expected.map(|e| d.observed as i64 - e as i64),
             min_slice: slices.clone().filter_map(|(_, s)| share(&s)).reduce(f64::min),
@@ -288,7 +294,13 @@ mod tests {
     use super::*;
 
     fn snapshot(observed: u64, aggregated: u64, ring_full: u64, in_flight: u64) -> TrackerSnapshot {
-        TrackerSnapshot { observed, aggregated, dropped_ring_full: ring_full, in_flight, ..Default::default() }
+        TrackerSnapshot {
+            observed,
+            aggregated,
+            dropped_ring_full: ring_full,
+            in_flight,
+            ..Default::default()
+        }
     }
 
     fn between(b: TrackerSnapshot, a: TrackerSnapshot, expected: Option<u64>) -> LevelCompleteness {
@@ -325,7 +337,14 @@ mod tests {
     fn the_worst_slice_is_kept() {
         let sights =
             [(0, snapshot(0, 0, 0, 0)), (100, snapshot(100, 50, 50, 0)), (200, snapshot(300, 250, 50, 0))];
-        let l = LevelCompleteness::between(&sights[0].1, &sights[2].1, &sights, Duration::from_nanos(200), None, true);
+        let l = LevelCompleteness::between(
+            &sights[0].1,
+            &sights[2].1,
+            &sights,
+            Duration::from_nanos(200),
+            None,
+            true,
+        );
         assert_eq!(l.min_slice, Some(0.5));
         assert_eq!(l.peak_events_per_s, Some(2e9));
     }
@@ -333,7 +352,8 @@ mod tests {
     #[test]
     fn cost_comes_from_pairs_in_balanced_order() {
         assert_eq!(interleaved(2).collect::<Vec<_>>(), [true, false, false, true]);
-        let pair = |on, off| OverheadPair { on_rps: on, off_rps: off, on_p50_ms: Some(1.1), off_p50_ms: Some(1.0) };
+        let pair =
+            |on, off| OverheadPair { on_rps: on, off_rps: off, on_p50_ms: Some(1.1), off_p50_ms: Some(1.0) };
         let o = Overhead::from_pairs(&[pair(95.0, 100.0), pair(93.0, 100.0), pair(94.0, 100.0)]).unwrap();
         let (low, high) = o.interval.unwrap();
         assert!((o.throughput_loss - 0.06).abs() < 1e-9 && low < 0.06 && high > 0.06 && o.pairs == 3);

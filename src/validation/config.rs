@@ -240,23 +240,34 @@ impl fmt::Display for BenchError {
         match self {
             Self::ZeroUsers => f.write_str("the load has no users: ask for at least 1"),
             Self::UsersExceedMax { requested, max } => {
-                write!(f, "{requested} users exceed the limit of {max}: raise max_concurrent_users or ask for fewer")
+                write!(
+                    f,
+                    "{requested} users exceed the limit of {max}: raise max_concurrent_users or ask for fewer"
+                )
             }
-            Self::ZeroStep => f.write_str("a step of 0 never reaches the highest level: use a step of at least 1"),
+            Self::ZeroStep => {
+                f.write_str("a step of 0 never reaches the highest level: use a step of at least 1")
+            }
             Self::ZeroDuration => f.write_str("the measured window has no length: give a duration above 0"),
             Self::ZeroRate => f.write_str("the load never sends a request: give a rate above 0"),
-            Self::NonFinite(what) => write!(f, "{what} is not a usable number: give a finite one in its range"),
+            Self::NonFinite(what) => {
+                write!(f, "{what} is not a usable number: give a finite one in its range")
+            }
             Self::PoolTooSmall { size, per_request } => write!(
                 f,
                 "a pool of {size} cannot serve a request that holds {per_request} connections: make it at least that large"
             ),
             Self::EmptyQueries => f.write_str("the workload has no queries: give it at least one"),
             Self::SessionOpen { user, error } => write!(f, "user {user} could not open its session: {error}"),
-            Self::Connect { connection, error } => write!(f, "connection {connection} could not be made: {error}"),
+            Self::Connect { connection, error } => {
+                write!(f, "connection {connection} could not be made: {error}")
+            }
             Self::Baseline(what) => write!(f, "the baseline cannot be used: {what}"),
             Self::Runtime(e) => write!(f, "no runtime for the users: {e}; ask for fewer workers"),
             Self::Watchdog(e) => write!(f, "no thread to coordinate the run: {e}; close other programs"),
-            Self::Aborted { threshold, value } => write!(f, "stopped early: {threshold} was breached with {value}"),
+            Self::Aborted { threshold, value } => {
+                write!(f, "stopped early: {threshold} was breached with {value}")
+            }
         }
     }
 }

@@ -38,7 +38,8 @@ pub struct MachineInfo {
 impl MachineInfo {
     /// Reads what the system tells.
     pub fn read() -> Self {
-        let line = |path: &str| fs::read_to_string(path).ok().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty());
+        let line =
+            |path: &str| fs::read_to_string(path).ok().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty());
         let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
             let name = text.lines().find(|l| l.starts_with("model name"))?;
             Some(name.split_once(':')?.1.trim().to_owned())

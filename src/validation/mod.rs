@@ -38,14 +38,15 @@ mod validity;
 mod workload;
 
 pub use completeness::{
-    DropBreakdown, LevelCompleteness, Overhead, OverheadPair, QuiesceError, TrackerProbe, TrackerSnapshot, interleaved,
+    DropBreakdown, LevelCompleteness, Overhead, OverheadPair, QuiesceError, TrackerProbe, TrackerSnapshot,
+    interleaved,
 };
 pub use config::{BenchError, BenchmarkConfig, DeadlockAction, Executor, Metering};
 pub use contention::{ContentionCause, ContentionScore, TimeBreakdown};
 pub use deadlock::{
-    ActorId, DeadlockClass, DeadlockDetector, DeadlockReport, Hold, HoldToken, ResourceId, StallClass, StallReport,
-    ThreadEvidence, TrackedMutex, TrackedMutexGuard, TrackedReadGuard, TrackedRwLock, TrackedWriteGuard, WaitEdge,
-    WaitToken, WouldDeadlock,
+    ActorId, DeadlockClass, DeadlockDetector, DeadlockReport, Hold, HoldToken, ResourceId, StallClass,
+    StallReport, ThreadEvidence, TrackedMutex, TrackedMutexGuard, TrackedReadGuard, TrackedRwLock,
+    TrackedWriteGuard, WaitEdge, WaitToken, WouldDeadlock,
 };
 pub use executor::StopHandle;
 pub use ledger_probe::LedgerProbe;
@@ -59,15 +60,17 @@ pub use pool::{
 };
 pub use recommend::{Confidence, Reason, RecommendationDetail, ScalabilityRecommendation};
 pub use report::{
-    ExitCode, Latency, Metric, Part, SCHEMA_VERSION, Threshold, ThresholdError, ThresholdResult, ValidationReport,
-    scalability_svg, scalability_text,
+    ExitCode, Latency, Metric, Part, SCHEMA_VERSION, Threshold, ThresholdError, ThresholdResult,
+    ValidationReport, scalability_svg, scalability_text,
 };
 pub use result::{ConcurrentTestResult, OsThreadStats, Slice, ThreadPerformance};
 pub use scalability::{BreakingCause, LevelSummary, ScalabilityReport};
-pub use stats::{BatchMeans, LatencySummary, Trend, batch_means, mann_kendall, mean_interval, normal_tail, t_quantile};
+pub use stats::{
+    BatchMeans, LatencySummary, Trend, batch_means, mann_kendall, mean_interval, normal_tail, t_quantile,
+};
 pub use validity::ValidityIssue;
 pub use workload::{
-    AllocWorkload, Blocking, DeadlockKind, DeadlockWorkload, LeakyConnWorkload, LockedWorkload, MixedOutcomes,
-    NullWorkload, Outcome, PanicWorkload, PooledWorkload, Popularity, SleepWorkload, SpinWorkload, StallWorkload,
-    SyncWorkload, ThinkTime, UserId, UserRng, UslWorkload, Workload,
+    AllocWorkload, Blocking, DeadlockKind, DeadlockWorkload, LeakyConnWorkload, LockedWorkload,
+    MixedOutcomes, NullWorkload, Outcome, PanicWorkload, PooledWorkload, Popularity, SleepWorkload,
+    SpinWorkload, StallWorkload, SyncWorkload, ThinkTime, UserId, UserRng, UslWorkload, Workload,
 };

@@ -132,7 +132,8 @@ impl<W: Workload> ConcurrentBenchmark<W> {
             if i > 0 {
                 std::thread::sleep(self.config.recovery);
             }
-            let run = self.prepare(&LoadModel::closed(users), test_duration_per_step, self.config.seed + i as u64)?;
+            let run =
+                self.prepare(&LoadModel::closed(users), test_duration_per_step, self.config.seed + i as u64)?;
             results.push(self.checked(ConcurrentTestResult::of(
                 run_apart(&run)?,
                 &LoadModel::closed(users),
@@ -162,7 +163,11 @@ impl<W: Workload> ConcurrentBenchmark<W> {
             }
             let load = LoadModel::closed(users);
             let run = self.prepare(&load, test_duration_per_step, self.config.seed + i as u64)?;
-            results.push(self.checked(ConcurrentTestResult::of(run_here(run).await?, &load, &self.config))?);
+            results.push(self.checked(ConcurrentTestResult::of(
+                run_here(run).await?,
+                &load,
+                &self.config,
+            ))?);
         }
         Ok(analyse(results, order, &self.config))
     }
@@ -191,15 +196,27 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         let pairs: Vec<OverheadPair> = on
             .into_iter()
             .zip(off)
-            .map(|((on_rps, on_p50_ms), (off_rps, off_p50_ms))| OverheadPair { on_rps, off_rps, on_p50_ms, off_p50_ms })
+            .map(|((on_rps, on_p50_ms), (off_rps, off_p50_ms))| OverheadPair {
+                on_rps,
+                off_rps,
+                on_p50_ms,
+                off_p50_ms,
+            })
             .collect();
         Ok(Overhead::from_pairs(&pairs))
     }
 
     fn prepare(&self, load: &LoadModel, duration: Duration, seed: u64) -> Result<Arc<Run<W>>, BenchError> {
         let config = BenchmarkConfig { seed, ..self.config.clone() };
-        let run =
-            Run::new(&self.workload, &config, load, duration, &self.detector, self.probe.as_ref(), &self.stop)?;
+        let run = Run::new(
+            &self.workload,
+            &config,
+            load,
+            duration,
+            &self.detector,
+            self.probe.as_ref(),
+            &self.stop,
+        )?;
         Ok(Arc::new(run))
     }
 

@@ -125,7 +125,12 @@ impl LoadModel {
 
     /// Poisson arrivals at `rate_per_sec`, queued when all 1,024 workers are busy.
     pub const fn open(rate_per_sec: f64) -> Self {
-        Self::Open { rate_per_sec, arrivals: Arrivals::Poisson, max_in_flight: 1024, overload: Overload::Queue }
+        Self::Open {
+            rate_per_sec,
+            arrivals: Arrivals::Poisson,
+            max_in_flight: 1024,
+            overload: Overload::Queue,
+        }
     }
 
     /// How many users or workers the load needs.
@@ -200,7 +205,12 @@ impl LoadModel {
     }
 
     /// The intended starts in nanoseconds from the start of the run; `None` for a closed load.
-    pub(super) fn intended_starts(&self, ramp: Duration, load_end_ns: u64, seed: u64) -> Option<IntendedStarts> {
+    pub(super) fn intended_starts(
+        &self,
+        ramp: Duration,
+        load_end_ns: u64,
+        seed: u64,
+    ) -> Option<IntendedStarts> {
         let end_s = load_end_ns as f64 / 1e9;
         let (curve, source) = match self {
             Self::Open { rate_per_sec, arrivals, .. } => {
@@ -267,9 +277,10 @@ impl RateCurve {
         if len_s <= 0.0 {
             return;
         }
-        let (start_s, due_before) = self.pieces.last().map_or((0.0, 0.0), |p| {
-            (p.start_s + p.len_s, p.due_before + (p.from + p.to) / 2.0 * p.len_s)
-        });
+        let (start_s, due_before) = self
+            .pieces
+            .last()
+            .map_or((0.0, 0.0), |p| (p.start_s + p.len_s, p.due_before + (p.from + p.to) / 2.0 * p.len_s));
         self.pieces.push(Piece { start_s, len_s, from: from.max(0.0), to: to.max(0.0), due_before });
     }
 
@@ -376,13 +387,17 @@ impl Levels {
         let mut counts = vec![1];
         match self {
             Self::Arithmetic { step: 0, .. } => return Err(BenchError::ZeroStep),
-            Self::Arithmetic { max: 0, .. } | Self::Geometric { max: 0 } => return Err(BenchError::ZeroUsers),
+            Self::Arithmetic { max: 0, .. } | Self::Geometric { max: 0 } => {
+                return Err(BenchError::ZeroUsers);
+            }
             Self::Arithmetic { max, step } => {
                 counts.extend((*step..=*max).step_by(*step));
                 counts.push(*max);
             }
             Self::Geometric { max } => {
-                counts.extend(std::iter::successors(Some(1usize), |n| n.checked_mul(2)).take_while(|n| n <= max));
+                counts.extend(
+                    std::iter::successors(Some(1usize), |n| n.checked_mul(2)).take_while(|n| n <= max),
+                );
                 counts.push(*max);
             }
             Self::List(list) if list.is_empty() || list.contains(&0) => return Err(BenchError::ZeroUsers),
@@ -463,8 +478,11 @@ mod tests {
     #[test]
     fn stages_ramp_down_too_and_the_window_is_the_flat_one() {
         let stage = |s, target, shape| Stage { duration: Duration::from_secs(s), target, shape };
-        let stages =
-            vec![stage(10, 50.0, Shape::Linear), stage(20, 50.0, Shape::Linear), stage(10, 0.0, Shape::Linear)];
+        let stages = vec![
+            stage(10, 50.0, Shape::Linear),
+            stage(20, 50.0, Shape::Linear),
+            stage(10, 0.0, Shape::Linear),
+        ];
         let load = LoadModel::Staged { start: 0.0, stages, unit: Unit::RatePerSec, max_in_flight: 4 };
         let phases = load.phases(Duration::ZERO, Duration::ZERO, Duration::from_secs(1));
         assert_eq!(
@@ -495,7 +513,10 @@ mod tests {
     fn impossible_loads_are_named() {
         assert!(matches!(LoadModel::closed(0).check(), Err(BenchError::ZeroUsers)));
         assert!(matches!(open(0.0, Arrivals::Uniform).check(), Err(BenchError::ZeroRate)));
-        assert!(matches!(open(f64::NAN, Arrivals::Uniform).check(), Err(BenchError::NonFinite("rate_per_sec"))));
+        assert!(matches!(
+            open(f64::NAN, Arrivals::Uniform).check(),
+            Err(BenchError::NonFinite("rate_per_sec"))
+        ));
         assert!(matches!(Levels::Arithmetic { max: 8, step: 0 }.counts(), Err(BenchError::ZeroStep)));
         assert!(matches!(Levels::Geometric { max: 0 }.counts(), Err(BenchError::ZeroUsers)));
     }

@@ -88,7 +88,9 @@ type Advice = (ScalabilityRecommendation, RecommendationDetail);
 pub(super) fn recommend(report: &ScalabilityReport, config: &BenchmarkConfig) -> Advice {
     let users = report.scalability_breaking_point.or_else(|| report.levels.last().map(|l| l.users));
     let level = users.and_then(|u| report.level(u));
-    let Some(level) = level else { return inconclusive("no level was measured", "measure at least three levels") };
+    let Some(level) = level else {
+        return inconclusive("no level was measured", "measure at least three levels");
+    };
     let run = middle_run(report.test_results.iter().filter(|r| r.concurrent_users == level.users));
     let advice = doubtful(report)
         .or_else(|| faulty(report))
@@ -136,7 +138,9 @@ fn advice(
 
 fn doubtful(report: &ScalabilityReport) -> Option<Advice> {
     let bad = report.test_results.iter().find(|r| !r.valid);
-    if let Some((run, issue)) = bad.and_then(|r| Some((r, r.validity.iter().find(|v| v.forbids_conclusions())?))) {
+    if let Some((run, issue)) =
+        bad.and_then(|r| Some((r, r.validity.iter().find(|v| v.forbids_conclusions())?)))
+    {
         return Some(inconclusive(
             &format!("a run with {} users allows no conclusions", run.concurrent_users),
             &issue.to_string(),
@@ -163,7 +167,12 @@ fn faulty(report: &ScalabilityReport) -> Option<Advice> {
             (format!("{open_stalls} requests never ended with {users} users"), action, "stalls", open_stalls)
         } else if r.check_failures > 0 {
             let action = "compare the answers with those of one user: they differ under load".to_owned();
-            (format!("{} wrong answers with {users} users", r.check_failures), action, "check failures", r.check_failures)
+            (
+                format!("{} wrong answers with {users} users", r.check_failures),
+                action,
+                "check failures",
+                r.check_failures,
+            )
         } else if r.panicked_users > 0 {
             let action = "read the panic message on standard error".to_owned();
             (format!("{} users panicked", r.panicked_users), action, "panics", r.panicked_users)
@@ -187,7 +196,9 @@ fn acceptable(report: &ScalabilityReport, config: &BenchmarkConfig) -> Option<Ad
     let limit = config.thresholds.is_empty().then_some(HALF_OF_LINEAR);
     let reasons = vec![reason("efficiency", last.users, efficiency, limit)];
     let action = match report.model.as_ref().and_then(|m| m.n_max) {
-        Some(n) => format!("throughput should peak near {n:.0} users: measure up to there before relying on more"),
+        Some(n) => {
+            format!("throughput should peak near {n:.0} users: measure up to there before relying on more")
+        }
         None => "measure higher levels to find where it ends".to_owned(),
     };
     advice(ScalabilityRecommendation::AcceptablePerformance, headline, reasons, vec![action])
@@ -227,7 +238,8 @@ fn in_each_others_way(report: &ScalabilityReport, level: &LevelSummary) -> Optio
     let contention = level.contention;
     let cause = dominant(level).filter(|c| matches!(c, ContentionCause::Lock | ContentionCause::Coherency));
     let highest = report.levels.last().map_or(0, |l| l.users) as f64;
-    let bends = report.model.as_ref().filter(|m| m.n_max.is_some_and(|n| n <= highest) && dominant(level).is_none());
+    let bends =
+        report.model.as_ref().filter(|m| m.n_max.is_some_and(|n| n <= highest) && dominant(level).is_none());
     if cause.is_none() && bends.is_none() {
         return None;
     }
@@ -247,7 +259,10 @@ fn in_each_others_way(report: &ScalabilityReport, level: &LevelSummary) -> Optio
             "shorten or split what is done under the lock that all requests take",
         ),
         Some(_) => (
-            format!("{:.0} % of the response time is extra work for the same request", contention?.coherency?),
+            format!(
+                "{:.0} % of the response time is extra work for the same request",
+                contention?.coherency?
+            ),
             "look for memory that several threads write, and for locks that spin",
         ),
         None => (
@@ -279,7 +294,11 @@ fn short_of_cores(
     if let (Some(m), Some(_)) = (&report.model, twice) {
         let alone = m.gamma.value;
         let scale = |n: f64| n / (1.0 + m.kappa.value * n * (n - 1.0));
-        actions.push(format!("{} cores could give up to {:.0} answers a second", 2 * cores, alone * scale(2.0 * cores as f64)));
+        actions.push(format!(
+            "{} cores could give up to {:.0} answers a second",
+            2 * cores,
+            alone * scale(2.0 * cores as f64)
+        ));
     }
     advice(
         ScalabilityRecommendation::IncreaseResources,
@@ -318,6 +337,8 @@ fn incomplete(report: &ScalabilityReport) -> Option<Advice> {
         ScalabilityRecommendation::OptimizeCode,
         format!("the tracker booked {:.3} % of the events with {users} users", completeness * 100.0),
         vec![reason("completeness", users, *completeness, Some(1.0))],
-        vec![format!("enlarge the tracker's rings or drain them more often: {peak:.0} events a second at the peak")],
+        vec![format!(
+            "enlarge the tracker's rings or drain them more often: {peak:.0} events a second at the peak"
+        )],
     )
 }

@@ -197,7 +197,7 @@ impl ConcurrentTestResult {
         let response_ns: u128 = f.rows.iter().map(|r| r.response_ns).sum();
         let (transient_deadlocks, deadlocks): (Vec<_>, Vec<_>) =
             f.deadlocks.iter().cloned().partition(|d| d.class == DeadlockClass::Transient);
-        let rates: Vec<f64> = whole_slices(&f).iter().map(|s| f64::from(s.ok) * 1e9 / f.slice_ns as f64).collect();
+        let validity = validity::issues(&f, breakdown.as_ref(), cpu_known, config.max_foreign_cpu);
         let mut result = Self {
             concurrent_users: f.rows.len(),
             total_requests: total as usize,
@@ -211,7 +211,12 @@ impl ConcurrentTestResult {
             max_response_time_ms: f.rows.iter().filter(|r| r.ok > 0).map(|r| r.max_ns).max().map(ms),
             min_response_time_ms: f.rows.iter().filter_map(|r| r.min_ns).min().map(ms),
             requests_per_second: per_second(answered as f64),
-            thread_performance: f.rows.iter().enumerate().map(|(u, r)| performance_of(u, r, cpu_known)).collect(),
+            thread_performance: f
+                .rows
+                .iter()
+                .enumerate()
+                .map(|(u, r)| performance_of(u, r, cpu_known))
+                .collect(),
             resource_contention_score: None,
             scalability_efficiency: None,
             connection_pool_usage: f.pool.clone(),
@@ -227,7 +232,7 @@ impl ConcurrentTestResult {
             offered_rate: f.arrivals_in_window.map(|n| per_second(n as f64)),
             attempted_rate: per_second(total as f64),
             error_rate: (total > 0).then(|| (total - ok) as f64 / total as f64),
-            rps_ci95: batch_means(&rates).map(|b| b.interval),
+            rps_ci95: throughput_interval(&f),
             response: f.all.response.summary(),
             service: f.all.service.summary(),
             failures: f.all.failures.summary(),
@@ -243,13 +248,12 @@ impl ConcurrentTestResult {
             completeness: completeness_of(&f),
             tracker_overhead: None,
             timeline: timeline_of(&f),
-            validity: validity::issues(&f, breakdown.as_ref(), cpu_known, config.max_foreign_cpu),
-            valid: true,
+            valid: !validity.iter().any(ValidityIssue::forbids_conclusions),
+            validity,
             machine: MachineInfo::read(),
             threshold_results: Vec::new(),
             breakdown,
         };
-        result.valid = !result.validity.iter().any(ValidityIssue::forbids_conclusions);
         result.judge(&config.thresholds);
         result
     }
@@ -273,8 +277,8 @@ impl ConcurrentTestResult {
     /// Fills in what needs the run at one user: efficiency and contention.
     pub(super) fn compare_with(&mut self, baseline: &Self) {
         let alone = baseline.requests_per_second / baseline.concurrent_users as f64;
-        self.scalability_efficiency = (alone > 0.0)
-            .then(|| 100.0 * self.requests_per_second / (self.concurrent_users as f64 * alone));
+        self.scalability_efficiency =
+            (alone > 0.0).then(|| 100.0 * self.requests_per_second / (self.concurrent_users as f64 * alone));
         self.contention = self
             .breakdown
             .as_ref()
@@ -282,7 +286,8 @@ impl ConcurrentTestResult {
             .and_then(|(level, baseline)| ContentionScore::against(level, baseline));
         self.resource_contention_score = self.contention.map(|c| c.total);
         if self.scalability_efficiency.is_some_and(|e| e > validity::SUPER_LINEAR_FROM) {
-            self.validity.push(ValidityIssue::SuperLinear { efficiency: self.scalability_efficiency.unwrap_or(0.0) });
+            self.validity
+                .push(ValidityIssue::SuperLinear { efficiency: self.scalability_efficiency.unwrap_or(0.0) });
         }
     }
 
@@ -303,6 +308,11 @@ fn ms(ns: u64) -> f64 {
 /// The slices that lie in the window with their whole length.
 fn whole_slices(f: &Finished) -> &[super::executor::SliceCell] {
     &f.all.slices[..((f.window_ns / f.slice_ns) as usize).min(f.all.slices.len())]
+}
+
+fn throughput_interval(f: &Finished) -> Option<(f64, f64)> {
+    let rates: Vec<f64> = whole_slices(f).iter().map(|s| f64::from(s.ok) * 1e9 / f.slice_ns as f64).collect();
+    batch_means(&rates).map(|b| b.interval)
 }
 
 fn performance_of(user: usize, r: &Row, cpu_known: bool) -> ThreadPerformance {
@@ -336,7 +346,8 @@ fn co_exposure(f: &Finished, load: &LoadModel) -> Option<f64> {
 
 fn unfairness(rows: &[Row]) -> Option<f64> {
     // Users without an answer have no mean; they are seen in their own rows.
-    let means: Vec<f64> = rows.iter().filter(|r| r.ok > 0).map(|r| r.response_ns as f64 / r.ok as f64).collect();
+    let means: Vec<f64> =
+        rows.iter().filter(|r| r.ok > 0).map(|r| r.response_ns as f64 / r.ok as f64).collect();
     let n = means.len() as f64;
     let mean = means.iter().sum::<f64>() / n;
     let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / n;
@@ -346,7 +357,14 @@ fn unfairness(rows: &[Row]) -> Option<f64> {
 fn completeness_of(f: &Finished) -> Option<LevelCompleteness> {
     let t = f.tracker.as_ref()?;
     let elapsed = std::time::Duration::from_nanos(t.elapsed_ns);
-    Some(LevelCompleteness::between(&t.before, &t.after, &t.sights, elapsed, t.expected_events, t.quiesced.is_ok()))
+    Some(LevelCompleteness::between(
+        &t.before,
+        &t.after,
+        &t.sights,
+        elapsed,
+        t.expected_events,
+        t.quiesced.is_ok(),
+    ))
 }
 
 fn timeline_of(f: &Finished) -> Vec<Slice> {

@@ -124,6 +124,12 @@ pub struct ScalabilityReport {
 }
 
 impl ScalabilityReport {
+    /// Draws the conclusions from runs made elsewhere: other processes, or a stored baseline.
+    pub fn from_runs(runs: Vec<ConcurrentTestResult>, config: &BenchmarkConfig) -> Self {
+        let order = runs.iter().map(|r| r.concurrent_users).collect();
+        analyse(runs, order, config)
+    }
+
     /// Whether all runs are valid and met all thresholds.
     pub fn passed(&self) -> bool {
         self.test_results.iter().all(ConcurrentTestResult::passed)
@@ -164,7 +170,8 @@ pub(super) fn analyse(
         results.chunk_by(|a, b| a.concurrent_users == b.concurrent_users).collect();
     let alone = runs.first().filter(|r| r[0].concurrent_users == 1).map(|r| mean_throughput(r));
     let levels: Vec<LevelSummary> = runs.iter().map(|r| summarise(r, alone)).collect();
-    let broken = runs.iter().zip(0..).find_map(|(r, i)| Some((r[0].concurrent_users, breaks(r, &levels, i, config)?)));
+    let broken =
+        runs.iter().zip(0..).find_map(|(r, i)| Some((r[0].concurrent_users, breaks(r, &levels, i, config)?)));
     let curve = |f: fn(&LevelSummary) -> Option<f64>| -> Vec<(usize, f64)> {
         levels.iter().filter_map(|l| Some((l.users, f(l)?))).collect()
     };

@@ -86,7 +86,10 @@ impl ValidityIssue {
     pub const fn forbids_conclusions(&self) -> bool {
         matches!(
             self,
-            Self::GeneratorLate { .. } | Self::NotStationary { .. } | Self::ForeignCpu { .. } | Self::ZeroSuccess
+            Self::GeneratorLate { .. }
+                | Self::NotStationary { .. }
+                | Self::ForeignCpu { .. }
+                | Self::ZeroSuccess
         )
     }
 }
@@ -104,14 +107,21 @@ impl fmt::Display for ValidityIssue {
                 change * 100.0
             ),
             Self::ForeignCpu { share } => {
-                write!(f, "other programs used {:.0} % of the machine: repeat it on a quiet one", share * 100.0)
+                write!(
+                    f,
+                    "other programs used {:.0} % of the machine: repeat it on a quiet one",
+                    share * 100.0
+                )
             }
             Self::ZeroSuccess => f.write_str("nothing was answered: look at the failures first"),
             Self::TooFewSamples { quantile } => {
                 write!(f, "too few requests for p{}: measure longer", quantile * 100.0)
             }
             Self::Correlated { lag1 } => {
-                write!(f, "neighbouring batches correlate ({lag1:.2}): the interval is too narrow, measure longer")
+                write!(
+                    f,
+                    "neighbouring batches correlate ({lag1:.2}): the interval is too narrow, measure longer"
+                )
             }
             Self::ClockVirtual => f.write_str("time was virtual: figures of processor time mean nothing"),
             Self::MeteringUnavailable { what } => write!(f, "{what} is not to be had on this system"),
@@ -147,7 +157,9 @@ pub(super) fn issues(
         whole.iter().filter(|s| s.ok > 0).map(|s| s.response_ns as f64 / f64::from(s.ok)).collect();
     if whole.iter().map(|s| u64::from(s.ok)).sum::<u64>() >= DRIFT_ANSWERS_MIN {
         for (what, series) in [("throughput", &rates), ("response", &means)] {
-            if let Some(t) = mann_kendall(series).filter(|t| t.p < DRIFT_P && t.relative_change.abs() > DRIFT_FROM) {
+            if let Some(t) =
+                mann_kendall(series).filter(|t| t.p < DRIFT_P && t.relative_change.abs() > DRIFT_FROM)
+            {
                 let what = what.to_owned();
                 found.push(ValidityIssue::NotStationary { what, change: t.relative_change, p: t.p });
             }
@@ -160,9 +172,10 @@ pub(super) fn issues(
     }
     let n = f.all.response.count() as f64;
     found.extend(
-        [0.5, 0.9, 0.99].into_iter().find(|q| n > 0.0 && n * (1.0 - q) + 1e-6 < 10.0).map(|quantile| {
-            ValidityIssue::TooFewSamples { quantile }
-        }),
+        [0.5, 0.9, 0.99]
+            .into_iter()
+            .find(|q| n > 0.0 && n * (1.0 - q) + 1e-6 < 10.0)
+            .map(|quantile| ValidityIssue::TooFewSamples { quantile }),
     );
     found.extend(
         batch_means(&rates)

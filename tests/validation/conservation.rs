@@ -44,7 +44,11 @@ fn every_request_has_one_fate_whatever_happens() {
         ];
         seen.iter_mut().zip(fates).for_each(|(sum, n)| *sum += n);
         assert!(r.connection_pool_usage.is_conserved(), "{:?}", r.connection_pool_usage);
-        assert!(r.failures.n > 0 && r.response.n as usize == r.successful_requests + r.timeout_requests + r.interrupted_requests);
+        assert!(
+            r.failures.n > 0
+                && r.response.n as usize
+                    == r.successful_requests + r.timeout_requests + r.interrupted_requests
+        );
     }
     assert!(seen.iter().all(|n| *n > 0), "every fate was met: {seen:?}");
 }
@@ -70,9 +74,12 @@ fn the_law_fails_when_one_count_is_wrong() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let (a, b, c) = (mixed(5, LoadModel::closed(4)), mixed(5, LoadModel::closed(4)), mixed(6, LoadModel::closed(4)));
-    assert_eq!(a.thread_performance.iter().map(|u| u.requests_completed).collect::<Vec<_>>(),
-        b.thread_performance.iter().map(|u| u.requests_completed).collect::<Vec<_>>());
+    let (a, b, c) =
+        (mixed(5, LoadModel::closed(4)), mixed(5, LoadModel::closed(4)), mixed(6, LoadModel::closed(4)));
+    assert_eq!(
+        a.thread_performance.iter().map(|u| u.requests_completed).collect::<Vec<_>>(),
+        b.thread_performance.iter().map(|u| u.requests_completed).collect::<Vec<_>>()
+    );
     assert_eq!((a.failed_requests, &a.response), (b.failed_requests, &b.response));
     assert_ne!(a.response, c.response);
 }
@@ -87,7 +94,10 @@ fn is_finite(r: &ConcurrentTestResult) -> bool {
 fn no_figure_is_infinite_or_not_a_number() {
     let runs = [
         mixed(1, LoadModel::closed(1)),
-        mixed(2, LoadModel::Replay { offsets_ns: (0..200).map(|k| k * 1_000_000).collect(), max_in_flight: 5 }),
+        mixed(
+            2,
+            LoadModel::Replay { offsets_ns: (0..200).map(|k| k * 1_000_000).collect(), max_in_flight: 5 },
+        ),
         {
             let b = ConcurrentBenchmark::new(
                 MixedOutcomes { fail: 1.0, hang: 0.0, wrong: 0.0, service: MS },

@@ -155,7 +155,8 @@ fn code_outside_the_benchmark_can_say_what_it_waits_for() {
     let (a, b) = (detector.resource("left", 1), detector.resource("right", 1));
     let (me, you) = std::thread::scope(|s| {
         let d = &detector;
-        let other = s.spawn(move || (d.current_actor(), d.acquired(d.waiting(d.current_actor(), b, 1, None))));
+        let other =
+            s.spawn(move || (d.current_actor(), d.acquired(d.waiting(d.current_actor(), b, 1, None))));
         ((d.current_actor(), d.acquired(d.waiting(d.current_actor(), a, 1, None))), other.join().unwrap())
     });
     assert!(detector.scan_now().is_empty());
@@ -164,7 +165,11 @@ fn code_outside_the_benchmark_can_say_what_it_waits_for() {
     let second = detector.waiting(you.0, a, 1, None);
     let reports = detector.scan_now();
     assert_eq!(reports.len(), 1);
-    assert!(reports[0].cycle.contains("left") && reports[0].cycle.contains("right") && reports[0].cycle.contains("thread"));
+    assert!(
+        reports[0].cycle.contains("left")
+            && reports[0].cycle.contains("right")
+            && reports[0].cycle.contains("thread")
+    );
     drop((first, second));
     assert!(detector.scan_now().is_empty());
 }

@@ -62,7 +62,8 @@ fn locks_of_the_standard_library() {
             assert!(took < RETURNS_WITHIN, "{took:?}");
             assert!(!r.deadlock_detected, "locks that nobody registered prove nothing");
             assert_eq!((r.interrupted_requests, r.abandoned_threads), (2, 2), "{executor:?}: {r:?}");
-            let blocked: Vec<_> = r.stalls.iter().filter(|s| s.class == StallClass::Blocked && !s.ended).collect();
+            let blocked: Vec<_> =
+                r.stalls.iter().filter(|s| s.class == StallClass::Blocked && !s.ended).collect();
             assert_eq!(blocked.len(), 2, "{:?}", r.stalls);
             let mut tids: Vec<_> = blocked.iter().filter_map(|s| Some(s.kernel.as_ref()?.tid)).collect();
             tids.dedup();
@@ -118,7 +119,12 @@ fn a_blocked_executor_starves_the_others() {
             fn next_request(&self, _: &mut UserId, _: &mut UserRng, seq: u64) -> u64 {
                 seq
             }
-            async fn execute(&self, user: &mut UserId, _: Option<&mut ()>, seq: &u64) -> Result<Outcome, Self::Error> {
+            async fn execute(
+                &self,
+                user: &mut UserId,
+                _: Option<&mut ()>,
+                seq: &u64,
+            ) -> Result<Outcome, Self::Error> {
                 tokio::time::sleep(MS).await;
                 if user.0 == 0 && *seq == 3 {
                     std::thread::sleep(Duration::from_secs(3600));
@@ -137,7 +143,11 @@ fn a_blocked_executor_starves_the_others() {
         let r = b.run_concurrent_test(LoadModel::closed(3), Duration::from_secs(1)).unwrap();
         assert!(begin.elapsed() < RETURNS_WITHIN);
         assert_eq!(r.interrupted_requests, 3, "{r:?}");
-        assert!(r.stalls.iter().any(|s| s.class == StallClass::Blocked && s.actor == "user 0"), "{:?}", r.stalls);
+        assert!(
+            r.stalls.iter().any(|s| s.class == StallClass::Blocked && s.actor == "user 0"),
+            "{:?}",
+            r.stalls
+        );
         assert!(r.abandoned_threads >= 1 && r.is_conserved());
     });
 }

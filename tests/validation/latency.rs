@@ -9,7 +9,12 @@ use crate::virtually;
 const SEC: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-fn drive<W: Workload>(workload: W, config: BenchmarkConfig, load: LoadModel, time: Duration) -> ConcurrentTestResult {
+fn drive<W: Workload>(
+    workload: W,
+    config: BenchmarkConfig,
+    load: LoadModel,
+    time: Duration,
+) -> ConcurrentTestResult {
     let config = BenchmarkConfig { max_concurrent_users: 2000, ..config };
     let benchmark = ConcurrentBenchmark::new(workload, config).unwrap();
     virtually(benchmark.drive_concurrent_test(load, time)).unwrap()
@@ -21,7 +26,12 @@ fn one_server(overload: Overload) -> LoadModel {
 
 #[test]
 fn an_open_load_shows_the_requests_that_a_stall_delayed() {
-    let r = drive(StallWorkload::new(MS, 10 * SEC, 2 * SEC), BenchmarkConfig::bare(), one_server(Overload::Queue), 20 * SEC);
+    let r = drive(
+        StallWorkload::new(MS, 10 * SEC, 2 * SEC),
+        BenchmarkConfig::bare(),
+        one_server(Overload::Queue),
+        20 * SEC,
+    );
     assert_eq!((r.total_requests, r.successful_requests), (2000, 2000));
     let p99 = r.response.p99_ms.unwrap();
     assert!((1700.0..1900.0).contains(&p99), "response p99 {p99}");
@@ -37,7 +47,12 @@ fn an_open_load_shows_the_requests_that_a_stall_delayed() {
 
 #[test]
 fn without_a_stall_response_is_service() {
-    let r = drive(StallWorkload::new(MS, Duration::ZERO, Duration::ZERO), BenchmarkConfig::bare(), one_server(Overload::Queue), 20 * SEC);
+    let r = drive(
+        StallWorkload::new(MS, Duration::ZERO, Duration::ZERO),
+        BenchmarkConfig::bare(),
+        one_server(Overload::Queue),
+        20 * SEC,
+    );
     assert!(r.co_gap.unwrap() < 1.1, "gap {:?}", r.co_gap);
     assert_eq!(r.total_requests, 2000);
 }
@@ -56,7 +71,12 @@ fn a_closed_loop_hides_them_and_says_how_much() {
 
 #[test]
 fn dropped_arrivals_are_all_accounted_for() {
-    let r = drive(StallWorkload::new(MS, 10 * SEC, 2 * SEC), BenchmarkConfig::bare(), one_server(Overload::Drop), 20 * SEC);
+    let r = drive(
+        StallWorkload::new(MS, 10 * SEC, 2 * SEC),
+        BenchmarkConfig::bare(),
+        one_server(Overload::Drop),
+        20 * SEC,
+    );
     assert_eq!(r.dropped_arrivals as usize + r.total_requests, 2000);
     assert!((195..=200).contains(&r.dropped_arrivals), "{} dropped", r.dropped_arrivals);
     assert_eq!(r.offered_rate, Some(100.0));
@@ -82,7 +102,12 @@ fn poisson_arrivals_keep_their_rate() {
 #[test]
 fn a_replay_repeats_its_trace() {
     let offsets_ns = vec![0, 5_000_000, 5_000_000, 900_000_000];
-    let r = drive(NullWorkload::pausing(10 * MS), BenchmarkConfig::bare(), LoadModel::Replay { offsets_ns, max_in_flight: 4 }, SEC);
+    let r = drive(
+        NullWorkload::pausing(10 * MS),
+        BenchmarkConfig::bare(),
+        LoadModel::Replay { offsets_ns, max_in_flight: 4 },
+        SEC,
+    );
     assert_eq!((r.total_requests, r.max_response_time_ms), (4, Some(10.0)));
 }
 
@@ -105,7 +130,8 @@ fn requests_that_never_end_are_interrupted() {
     assert!(r.is_conserved());
     // Of an open load, arrivals that no worker took up count too.
     let config = BenchmarkConfig { graceful_stop: SEC, ..BenchmarkConfig::bare() };
-    let r = drive(SleepWorkload { time: 3600 * SEC, blocking: false }, config, one_server(Overload::Queue), SEC);
+    let r =
+        drive(SleepWorkload { time: 3600 * SEC, blocking: false }, config, one_server(Overload::Queue), SEC);
     assert_eq!((r.total_requests, r.interrupted_requests), (100, 100));
     assert!(r.is_conserved());
 }

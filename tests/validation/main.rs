@@ -2,6 +2,7 @@
 //! load in milliseconds, with the same result each time.
 #![cfg(feature = "validation")]
 
+mod advice;
 mod conservation;
 mod deadlocks;
 mod hangs;
@@ -16,5 +17,10 @@ use std::future::Future;
 
 /// Runs on a single-threaded runtime with a paused clock.
 fn virtually<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(future)
 }

@@ -13,7 +13,8 @@ const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
 
 fn pool<R>(resources: Vec<R>, acquire_timeout: Option<Duration>) -> ConnectionPool<R> {
-    ConnectionPool::new(resources, PoolConfig { acquire_timeout, leak_after: SEC, ..PoolConfig::default() }).unwrap()
+    ConnectionPool::new(resources, PoolConfig { acquire_timeout, leak_after: SEC, ..PoolConfig::default() })
+        .unwrap()
 }
 
 #[test]
@@ -40,7 +41,11 @@ fn a_queue_with_four_servers_waits_as_erlang_says() {
         stats
     });
     let expected = 1000.0 * erlang_c_mean_wait(servers, rate * hold, hold).unwrap();
-    assert!((stats.wait_time_ms / expected - 1.0).abs() < 0.05, "{} ms, expected {expected}", stats.wait_time_ms);
+    assert!(
+        (stats.wait_time_ms / expected - 1.0).abs() < 0.05,
+        "{} ms, expected {expected}",
+        stats.wait_time_ms
+    );
     let waited = stats.acquires_waited as f64 / (stats.acquires_waited + stats.acquires_direct) as f64;
     assert!((waited - erlang_c(servers, rate * hold).unwrap()).abs() < 0.01, "{waited}");
     assert!((stats.average_usage / 3.2 - 1.0).abs() < 0.01, "{}", stats.average_usage);
@@ -53,7 +58,11 @@ fn a_queue_with_four_servers_waits_as_erlang_says() {
 
 #[test]
 fn fifty_users_never_hold_more_than_five() {
-    let config = BenchmarkConfig { connection_pool_size: Some(5), pool_acquire_timeout: 60 * SEC, ..BenchmarkConfig::bare() };
+    let config = BenchmarkConfig {
+        connection_pool_size: Some(5),
+        pool_acquire_timeout: 60 * SEC,
+        ..BenchmarkConfig::bare()
+    };
     let b = ConcurrentBenchmark::new(PooledWorkload::new(10 * MS), config).unwrap();
     let r = virtually(b.drive_concurrent_test(LoadModel::closed(50), 10 * SEC)).unwrap();
     let p = &r.connection_pool_usage;

@@ -95,7 +95,11 @@ fn an_open_load_keeps_its_rate_in_real_time() {
         let config = BenchmarkConfig { executor, ..BenchmarkConfig::bare() };
         let b = ConcurrentBenchmark::new(NullWorkload::default(), config).unwrap();
         let r = b.run_concurrent_test(load.clone(), SEC).unwrap();
-        assert_eq!((r.total_requests, r.successful_requests), (500, 500), "the plan does not depend on the machine");
+        assert_eq!(
+            (r.total_requests, r.successful_requests),
+            (500, 500),
+            "the plan does not depend on the machine"
+        );
         assert!(r.dispatch_lag.n == 500 && r.is_conserved());
         assert!(r.breakdown.unwrap().dispatch_queue_ms >= 0.0);
     }
@@ -136,14 +140,16 @@ fn a_late_generator_is_seen_and_forbids_conclusions() {
             std::thread::sleep(self.0);
         }
         async fn execute(&self, _: &mut (), _: Option<&mut ()>, _: &()) -> Result<Outcome, Self::Error> {
-            Ok(tokio::time::sleep(5 * MS).await).map(|()| Outcome::default())
+            tokio::time::sleep(5 * MS).await;
+            Ok(Outcome::default())
         }
         fn connections_per_request(&self) -> usize {
             0
         }
     }
     let late = |choice| {
-        let config = BenchmarkConfig { executor: Executor::Threads, max_foreign_cpu: 1.0, ..BenchmarkConfig::bare() };
+        let config =
+            BenchmarkConfig { executor: Executor::Threads, max_foreign_cpu: 1.0, ..BenchmarkConfig::bare() };
         let load = LoadModel::Open {
             rate_per_sec: 20.0,
             arrivals: Arrivals::Uniform,

@@ -14,7 +14,8 @@ fn series(thresholds: &[&str]) -> ValidationReport {
     let thresholds = thresholds.iter().map(|t| t.parse().unwrap()).collect();
     let config = BenchmarkConfig { thresholds, ..BenchmarkConfig::bare() };
     let b = ConcurrentBenchmark::new(UslWorkload::new(100.0, 0.05, 0.005), config.clone()).unwrap();
-    let scalability = virtually(b.drive_scalability_test(Levels::List(vec![2, 4, 8, 16, 32]), 30 * SEC)).unwrap();
+    let scalability =
+        virtually(b.drive_scalability_test(Levels::List(vec![2, 4, 8, 16, 32]), 30 * SEC)).unwrap();
     let mut report = ValidationReport::new(b.workload().name(), &config);
     report.scalability = Some(scalability);
     report
@@ -41,7 +42,8 @@ fn the_exit_code_follows_from_the_thresholds() {
     assert_eq!(breached.scalability.unwrap().scalability_breaking_point, Some(2));
     // No tracker was watched, so completeness is undefined, and undefined satisfies nothing.
     assert_eq!(series(&["completeness>=1"]).exit_code(), ExitCode::ThresholdBreached);
-    let codes = [ExitCode::Ok, ExitCode::Usage, ExitCode::Invalid, ExitCode::ThresholdBreached].map(|c| c as i32);
+    let codes =
+        [ExitCode::Ok, ExitCode::Usage, ExitCode::Invalid, ExitCode::ThresholdBreached].map(|c| c as i32);
     assert_eq!(codes, [0, 2, 3, 99]);
 }
 
@@ -51,7 +53,15 @@ fn the_text_has_a_row_per_level_and_the_conclusions() {
     let text = report.to_text();
     let rows = text.lines().filter(|l| l.trim_start().starts_with(|c: char| c.is_ascii_digit())).count();
     assert_eq!(rows, 6, "{text}");
-    for part in ["knee", "peak", "linear", "law             Full", "breaks at       32 users", "recommendation  ", "machine"] {
+    for part in [
+        "knee",
+        "peak",
+        "linear",
+        "law             Full",
+        "breaks at       32 users",
+        "recommendation  ",
+        "machine",
+    ] {
         assert!(text.contains(part), "no {part} in\n{text}");
     }
     assert!(!text.contains("NaN") && !text.contains("inf"));
@@ -69,7 +79,10 @@ fn the_plot_draws_every_level_in_every_panel() {
     assert!(svg.matches("<circle").count() >= 6 * 5, "{}", svg.matches("<circle").count());
     assert!(svg.contains("no tracker was watched"));
     assert!(!svg.contains("NaN") && !svg.contains("inf"));
-    assert_eq!(svg.matches("<path").count(), svg.matches("/>").count() - svg.matches("<circle").count() - svg.matches("<rect").count());
+    assert_eq!(
+        svg.matches("<path").count(),
+        svg.matches("/>").count() - svg.matches("<circle").count() - svg.matches("<rect").count()
+    );
 }
 
 #[test]
@@ -80,16 +93,14 @@ fn searching_under_load_gives_the_answers_of_one_thread() {
     let r = b.run_concurrent_test(LoadModel::closed(4), SEC / 2).unwrap();
     assert!(r.successful_requests > 50 && r.check_failures == 0 && r.is_conserved(), "{r:?}");
     assert_eq!(r.error_rate, Some(0.0));
-    assert!(matches!(
-        HybridWorkload::synthetic(0, 5, SearchMix::TEXT),
-        Err(BenchError::EmptyQueries)
-    ));
+    assert!(matches!(HybridWorkload::synthetic(0, 5, SearchMix::TEXT), Err(BenchError::EmptyQueries)));
 }
 
 #[test]
 fn a_wrong_answer_is_seen() {
     let workload = MixedOutcomes { fail: 0.0, hang: 0.0, wrong: 0.01, service: MS };
-    let config = BenchmarkConfig { thresholds: vec!["rate(check)>=1".parse().unwrap()], ..BenchmarkConfig::bare() };
+    let config =
+        BenchmarkConfig { thresholds: vec!["rate(check)>=1".parse().unwrap()], ..BenchmarkConfig::bare() };
     let b = ConcurrentBenchmark::new(workload, config).unwrap();
     let r = virtually(b.drive_scalability_test(Levels::List(vec![1, 2, 4]), 10 * SEC)).unwrap();
     assert_eq!(r.recommendation, ScalabilityRecommendation::OptimizeCode, "{:?}", r.detail);
@@ -111,7 +122,12 @@ fn overhead_is_measured_in_pairs() {
         fn snapshot(&self) -> TrackerSnapshot {
             let observed = self.seen.load(Relaxed);
             let lost = observed / 10;
-            TrackerSnapshot { observed, aggregated: observed - lost, dropped_ring_full: lost, ..Default::default() }
+            TrackerSnapshot {
+                observed,
+                aggregated: observed - lost,
+                dropped_ring_full: lost,
+                ..Default::default()
+            }
         }
         fn quiesce(&self, _: Duration) -> Result<(), QuiesceError> {
             Ok(())
@@ -165,5 +181,7 @@ fn overhead_is_measured_in_pairs() {
     let b = ConcurrentBenchmark::new(Tracked(Arc::clone(&fake)), config).unwrap().with_probe(fake.clone());
     let s = b.run_scalability_test(Levels::List(vec![1, 2, 3]), SEC / 5).unwrap();
     assert!(matches!(s.breaking_cause, Some(BreakingCause::Incomplete { .. })), "{:?}", s.breaking_cause);
-    assert!(s.detail.headline.contains("tracker") || s.recommendation == ScalabilityRecommendation::Inconclusive);
+    assert!(
+        s.detail.headline.contains("tracker") || s.recommendation == ScalabilityRecommendation::Inconclusive
+    );
 }

@@ -11,7 +11,12 @@ use crate::virtually;
 const SEC: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-fn scale<W: Workload>(workload: W, config: BenchmarkConfig, levels: &[usize], time: Duration) -> ScalabilityReport {
+fn scale<W: Workload>(
+    workload: W,
+    config: BenchmarkConfig,
+    levels: &[usize],
+    time: Duration,
+) -> ScalabilityReport {
     let benchmark = ConcurrentBenchmark::new(workload, config).unwrap();
     virtually(benchmark.drive_scalability_test(Levels::List(levels.to_vec()), time)).unwrap()
 }
@@ -22,11 +27,9 @@ const LEVELS: [usize; 8] = [1, 2, 4, 8, 12, 16, 24, 32];
 fn the_planted_law_comes_back() {
     let r = scale(UslWorkload::new(10.0, 0.05, 0.005), BenchmarkConfig::bare(), &LEVELS, 100 * SEC);
     let m = r.model.as_ref().expect("eight levels have a law");
-    for (what, value, want) in [
-        ("gamma", m.gamma.value, 10.0),
-        ("sigma", m.sigma.value, 0.05),
-        ("kappa", m.kappa.value, 0.005),
-    ] {
+    for (what, value, want) in
+        [("gamma", m.gamma.value, 10.0), ("sigma", m.sigma.value, 0.05), ("kappa", m.kappa.value, 0.005)]
+    {
         assert!((value / want - 1.0).abs() < 0.02, "{what} {value}");
     }
     assert!((m.n_max.unwrap() - 13.8).abs() < 0.3, "{m}");
@@ -42,7 +45,8 @@ fn the_planted_law_comes_back() {
 
 #[test]
 fn a_linear_workload_has_no_peak() {
-    let r = scale(SleepWorkload { time: 10 * MS, blocking: false }, BenchmarkConfig::bare(), &LEVELS, 10 * SEC);
+    let r =
+        scale(SleepWorkload { time: 10 * MS, blocking: false }, BenchmarkConfig::bare(), &LEVELS, 10 * SEC);
     let m = r.model.as_ref().unwrap();
     assert_eq!((m.model, m.n_max, m.kappa.value), (UslModel::Linear, None, 0.0));
     assert_eq!((r.scalability_breaking_point, r.linear_scaling_range), (None, (1, 32)));
@@ -54,8 +58,11 @@ fn a_linear_workload_has_no_peak() {
 #[test]
 fn a_serial_share_levels_off() {
     // Users that start together finish together, and the window then cuts off a share of a round: a ramp spreads them.
-    let config =
-        BenchmarkConfig { ramp_up_duration: Duration::from_millis(9_700), warm_up: 10 * SEC, ..BenchmarkConfig::bare() };
+    let config = BenchmarkConfig {
+        ramp_up_duration: Duration::from_millis(9_700),
+        warm_up: 10 * SEC,
+        ..BenchmarkConfig::bare()
+    };
     let r = scale(UslWorkload::new(1.0, 0.1, 0.0), config, &LEVELS, 500 * SEC);
     let m = r.model.as_ref().unwrap();
     assert_eq!((m.model, m.n_max), (UslModel::Amdahl, None), "{m}");
@@ -103,7 +110,11 @@ fn failing_everything_is_an_efficiency_of_zero() {
     let e: Vec<_> = r.efficiency_curve.iter().map(|(_, e)| *e).collect();
     assert_eq!(e[0], 100.0);
     assert!(e[2] == 0.0 && r.level(4).unwrap().error_rate == Some(1.0), "{e:?}");
-    assert_eq!(r.recommendation, ScalabilityRecommendation::Inconclusive, "a level without answers is no measurement");
+    assert_eq!(
+        r.recommendation,
+        ScalabilityRecommendation::Inconclusive,
+        "a level without answers is no measurement"
+    );
 }
 
 #[test]

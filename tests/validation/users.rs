@@ -9,7 +9,12 @@ use crate::virtually;
 const SEC: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-fn drive<W: Workload>(workload: W, config: BenchmarkConfig, load: LoadModel, time: Duration) -> (ConcurrentTestResult, ConcurrentBenchmark<W>) {
+fn drive<W: Workload>(
+    workload: W,
+    config: BenchmarkConfig,
+    load: LoadModel,
+    time: Duration,
+) -> (ConcurrentTestResult, ConcurrentBenchmark<W>) {
     let benchmark = ConcurrentBenchmark::new(workload, config).unwrap();
     let result = virtually(benchmark.drive_concurrent_test(load, time)).unwrap();
     (result, benchmark)
@@ -39,7 +44,10 @@ fn impossible_loads_are_refused_by_name() {
     let e = refused(LoadModel::closed(65));
     assert!(matches!(e, BenchError::UsersExceedMax { requested: 65, max: 64 }), "{e}");
     assert!(matches!(refused(LoadModel::open(f64::INFINITY)), BenchError::NonFinite(_)));
-    assert!(matches!(b.run_concurrent_test(LoadModel::closed(1), Duration::ZERO), Err(BenchError::ZeroDuration)));
+    assert!(matches!(
+        b.run_concurrent_test(LoadModel::closed(1), Duration::ZERO),
+        Err(BenchError::ZeroDuration)
+    ));
     assert!(matches!(
         b.run_scalability_test(Levels::Arithmetic { max: 8, step: 0 }, SEC),
         Err(BenchError::ZeroStep)
@@ -89,11 +97,15 @@ fn one_stalled_user_leaves_the_others_as_they_were() {
 
 #[test]
 fn a_panicking_user_is_booked_and_the_others_go_on() {
-    let config = BenchmarkConfig { thresholds: vec!["panics==0".parse().unwrap()], ..BenchmarkConfig::bare() };
+    let config =
+        BenchmarkConfig { thresholds: vec!["panics==0".parse().unwrap()], ..BenchmarkConfig::bare() };
     let (r, _) = drive(PanicWorkload { at: 10, service: MS }, config, LoadModel::closed(3), SEC);
     assert_eq!((r.panicked_users, r.failed_requests), (1, 1));
     assert!(r.thread_performance[0].panicked);
-    assert_eq!(r.thread_performance.iter().map(|u| u.requests_completed).collect::<Vec<_>>(), [10, 1000, 1000]);
+    assert_eq!(
+        r.thread_performance.iter().map(|u| u.requests_completed).collect::<Vec<_>>(),
+        [10, 1000, 1000]
+    );
     assert!(r.is_conserved() && !r.passed());
 }
 
@@ -117,7 +129,9 @@ fn a_session_that_cannot_open_is_an_error() {
     }
     let b = ConcurrentBenchmark::new(Blocking(Closed), BenchmarkConfig::bare()).unwrap();
     for executor in [Executor::Tokio { workers: 1 }, Executor::Threads] {
-        let b = ConcurrentBenchmark::new(Blocking(Closed), BenchmarkConfig { executor, ..b.config().clone() }).unwrap();
+        let b =
+            ConcurrentBenchmark::new(Blocking(Closed), BenchmarkConfig { executor, ..b.config().clone() })
+                .unwrap();
         match b.run_concurrent_test(LoadModel::closed(4), SEC) {
             Err(BenchError::SessionOpen { user: 2, error }) => assert_eq!(error, "no seat left"),
             other => panic!("{other:?}"),

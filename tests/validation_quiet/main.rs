@@ -109,7 +109,12 @@ fn the_oracle_is_exact_and_one_allocation_too_many_is_seen() {
             }
             self.0.next_request(s, rng, seq)
         }
-        async fn execute(&self, s: &mut Self::Session, c: Option<&mut ()>, r: &u64) -> Result<Outcome, Self::Error> {
+        async fn execute(
+            &self,
+            s: &mut Self::Session,
+            c: Option<&mut ()>,
+            r: &u64,
+        ) -> Result<Outcome, Self::Error> {
             self.0.execute(s, c, r).await
         }
         fn expected_alloc_events(&self, r: &u64) -> Option<u64> {

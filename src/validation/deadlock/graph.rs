@@ -109,10 +109,18 @@ impl Snapshot {
             // A holder explains more than a place in the queue, and another actor more than the actor itself.
             let held_by = |b: &&usize| {
                 let b = **b;
-                b != last && self.actors[last].waits.iter().any(|w| self.actors[b].holds.iter().any(|h| h.0 == w.resource))
+                b != last
+                    && self.actors[last]
+                        .waits
+                        .iter()
+                        .any(|w| self.actors[b].holds.iter().any(|h| h.0 == w.resource))
             };
             let in_part: Vec<usize> = blockers.into_iter().filter(|b| part.contains(b)).collect();
-            let next = in_part.iter().find(held_by).or_else(|| in_part.iter().find(|b| **b != last)).or(in_part.first());
+            let next = in_part
+                .iter()
+                .find(held_by)
+                .or_else(|| in_part.iter().find(|b| **b != last))
+                .or(in_part.first());
             let Some(&next) = next else { break };
             if let Some(start) = walk.iter().position(|&w| w == next) {
                 return walk.split_off(start);
@@ -145,7 +153,10 @@ mod tests {
             .iter()
             .map(|(holds, waits)| ActorNode {
                 holds: holds.to_vec(),
-                waits: waits.iter().map(|&(resource, units, ticket)| WaitNode { resource, units, ticket }).collect(),
+                waits: waits
+                    .iter()
+                    .map(|&(resource, units, ticket)| WaitNode { resource, units, ticket })
+                    .collect(),
             })
             .collect();
         Snapshot { capacities: capacities.to_vec(), actors }

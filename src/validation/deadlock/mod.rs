@@ -21,11 +21,14 @@
 mod graph;
 mod locks;
 mod registry;
+mod scan;
 mod stall;
+mod token;
 
 pub use locks::{TrackedMutex, TrackedMutexGuard, TrackedReadGuard, TrackedRwLock, TrackedWriteGuard};
+pub use registry::DeadlockDetector;
 pub(super) use registry::{Actor, enter};
-pub use registry::{DeadlockDetector, HoldToken, WaitToken};
+pub use token::{HoldToken, WaitToken};
 
 use std::fmt;
 

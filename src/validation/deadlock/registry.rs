@@ -1,4 +1,4 @@
-//! The books of the detector: actors, resources, tokens, and the scan.
+//! The books of the detector: actors and resources.
 //!
 //! A wait or a hold is written into its actor's own slot, under a lock that nobody else takes but a scan; resources
 //! only hand out tickets. So watching costs the watched no shared lock, and the graph is built only when somebody has
@@ -17,14 +17,14 @@ use tokio::time::Instant;
 
 use super::super::clock::RunClock;
 use super::super::meter::{TaskProbe, thread_id};
-use super::graph::{ActorNode, Snapshot, WaitNode};
+use super::graph::ActorNode;
+use super::scan::Scratch;
 use super::stall::StallWatch;
-use super::{
-    ActorId, DeadlockClass, DeadlockReport, Hold, ResourceId, StallReport, WaitEdge, WouldDeadlock,
-};
+use super::token::{HoldToken, WaitToken};
+use super::{ActorId, DeadlockClass, DeadlockReport, ResourceId, StallReport};
 
 /// No wait shorter than this starts a scan.
-const PATIENCE_NS: u64 = 25_000_000;
+pub(super) const PATIENCE_NS: u64 = 25_000_000;
 /// Two scans this far apart must agree.
 const AGREE_AFTER_NS: u64 = 20_000_000;
 /// Time between looks while nothing is suspected, and while something is.
@@ -34,8 +34,6 @@ const SUSPICIOUS: Duration = Duration::from_millis(25);
 const STRANGERS_MAX: usize = 1024;
 /// Waits and holds of one actor that need no allocation.
 const USUAL_EDGES: usize = 8;
-/// Reports kept.
-const REPORTS_MAX: usize = 100;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic of the system under test while it drops a guard must not blind the detector.
@@ -43,30 +41,30 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Wait {
-    id: u64,
-    resource: ResourceId,
-    units: u32,
-    at: &'static Location<'static>,
-    since_ns: u64,
-    ticket: u64,
-    has_deadline: bool,
+pub(super) struct Wait {
+    pub id: u64,
+    pub resource: ResourceId,
+    pub units: u32,
+    pub at: &'static Location<'static>,
+    pub since_ns: u64,
+    pub ticket: u64,
+    pub has_deadline: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    id: u64,
-    resource: ResourceId,
-    units: u32,
-    at: &'static Location<'static>,
-    since_ns: u64,
+pub(super) struct Held {
+    pub id: u64,
+    pub resource: ResourceId,
+    pub units: u32,
+    pub at: &'static Location<'static>,
+    pub since_ns: u64,
 }
 
 #[derive(Debug)]
-struct Edges {
-    epoch: u64,
-    waits: Vec<Wait>,
-    holds: Vec<Held>,
+pub(super) struct Edges {
+    pub epoch: u64,
+    pub waits: Vec<Wait>,
+    pub holds: Vec<Held>,
 }
 
 /// A user, a task or a thread.
@@ -75,7 +73,7 @@ pub(in super::super) struct Actor {
     pub id: ActorId,
     detector: u64,
     pub name: String,
-    edges: Mutex<Edges>,
+    pub(super) edges: Mutex<Edges>,
     victim: AtomicBool,
     notify: Notify,
     /// What can be seen of a user's task; strangers have none.
@@ -86,7 +84,7 @@ pub(in super::super) struct Actor {
 
 impl Actor {
     /// Resolves when this actor's wait was chosen to fail.
-    async fn condemned(&self) {
+    pub(super) async fn condemned(&self) {
         loop {
             if self.victim.swap(false, Relaxed) {
                 return;
@@ -106,10 +104,10 @@ impl Actor {
 }
 
 #[derive(Debug)]
-struct Resource {
-    name: String,
-    capacity: u32,
-    next_ticket: AtomicU64,
+pub(super) struct Resource {
+    pub name: String,
+    pub capacity: u32,
+    pub next_ticket: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,33 +116,18 @@ enum Stranger {
     Thread(u64),
 }
 
-/// Buffers of a scan, kept so that scanning a contended run does not allocate.
-#[derive(Debug, Default)]
-struct Scratch {
-    snapshot: Snapshot,
-    actors: Vec<(ActorId, u64)>,
-    resources: Vec<ResourceId>,
-    spare: Vec<ActorNode>,
-    free: Vec<i64>,
-    stuck: Vec<usize>,
-    /// Suspects of the scan before: actor, epoch, and when it was first suspected.
-    suspects: Vec<(ActorId, u64, u64)>,
-    next_suspects: Vec<(ActorId, u64, u64)>,
-    reported: Vec<(ActorId, u64)>,
-}
-
-struct Inner {
-    uid: u64,
-    timeout: Duration,
-    clock: RunClock,
-    next_id: AtomicU64,
-    actors: RwLock<Vec<Arc<Actor>>>,
+pub(super) struct Inner {
+    pub uid: u64,
+    pub timeout: Duration,
+    pub clock: RunClock,
+    pub next_id: AtomicU64,
+    pub actors: RwLock<Vec<Arc<Actor>>>,
     strangers: Mutex<HashMap<Stranger, ActorId>>,
-    resources: RwLock<Vec<Arc<Resource>>>,
-    waiting: AtomicUsize,
-    scratch: Mutex<Scratch>,
-    reports: Mutex<Vec<DeadlockReport>>,
-    stalls: Mutex<StallWatch>,
+    pub resources: RwLock<Vec<Arc<Resource>>>,
+    pub waiting: AtomicUsize,
+    pub scratch: Mutex<Scratch>,
+    pub reports: Mutex<Vec<DeadlockReport>>,
+    pub stalls: Mutex<StallWatch>,
 }
 
 /// Watches who waits for whom. Clones share one set of books.
@@ -160,7 +143,7 @@ struct Inner {
 /// ```
 #[derive(Clone)]
 pub struct DeadlockDetector {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 impl fmt::Debug for DeadlockDetector {
@@ -237,7 +220,11 @@ impl DeadlockDetector {
     /// lock whose writers take all units. Waiters are taken to be served in order.
     pub fn resource(&self, name: &str, capacity: u32) -> ResourceId {
         let mut resources = self.inner.resources.write().unwrap_or_else(PoisonError::into_inner);
-        resources.push(Arc::new(Resource { name: name.to_owned(), capacity, next_ticket: AtomicU64::new(0) }));
+        resources.push(Arc::new(Resource {
+            name: name.to_owned(),
+            capacity,
+            next_ticket: AtomicU64::new(0),
+        }));
         ResourceId(resources.len() as u64 - 1)
     }
 
@@ -293,7 +280,9 @@ impl DeadlockDetector {
     pub(in super::super) fn reserve(&self, users: usize) {
         let mut s = lock(&self.inner.scratch);
         let edges = || Vec::with_capacity(USUAL_EDGES);
-        s.spare.extend((0..users + 16).map(|_| ActorNode { waits: Vec::with_capacity(USUAL_EDGES), holds: edges() }));
+        s.spare.extend(
+            (0..users + 16).map(|_| ActorNode { waits: Vec::with_capacity(USUAL_EDGES), holds: edges() }),
+        );
         let room = users + 64;
         s.snapshot.actors.reserve(room);
         s.snapshot.capacities.reserve(room);
@@ -365,7 +354,7 @@ impl DeadlockDetector {
         edges.epoch += 1;
         edges.holds.push(Held { id, resource, units, at, since_ns: self.now_ns() });
         drop(edges);
-        HoldToken { actor, id }
+        HoldToken::new(actor, id)
     }
 
     pub(in super::super) fn wait_here(
@@ -394,19 +383,19 @@ impl DeadlockDetector {
         edges.waits.push(Wait { id, resource, units, at, since_ns: self.now_ns(), ticket, has_deadline });
         drop(edges);
         self.inner.waiting.fetch_add(1, Relaxed);
-        WaitToken { detector: Some(self.clone()), actor, id }
+        WaitToken::new(self.clone(), actor, id)
     }
 
     fn next_id(&self) -> u64 {
         self.inner.next_id.fetch_add(1, Relaxed)
     }
 
-    fn with_resource<R>(&self, id: ResourceId, f: impl FnOnce(&Resource) -> R) -> Option<R> {
+    pub(super) fn with_resource<R>(&self, id: ResourceId, f: impl FnOnce(&Resource) -> R) -> Option<R> {
         let resources = self.inner.resources.read().unwrap_or_else(PoisonError::into_inner);
         resources.get(id.0 as usize).map(|r| f(r))
     }
 
-    fn resource_name(&self, id: ResourceId) -> String {
+    pub(super) fn resource_name(&self, id: ResourceId) -> String {
         self.with_resource(id, |r| r.name.clone()).unwrap_or_else(|| format!("resource {}", id.0))
     }
 
@@ -431,7 +420,7 @@ impl DeadlockDetector {
         actor
     }
 
-    fn find(&self, id: ActorId) -> Option<Arc<Actor>> {
+    pub(super) fn find(&self, id: ActorId) -> Option<Arc<Actor>> {
         let actors = self.inner.actors.read().unwrap_or_else(PoisonError::into_inner);
         actors.binary_search_by_key(&id, |a| a.id).ok().map(|i| Arc::clone(&actors[i]))
     }
@@ -464,198 +453,5 @@ impl DeadlockDetector {
         let actor = self.register(name, None);
         strangers.insert(key, actor.id);
         actor
-    }
-
-    /// Scans; findings younger than `agree_after_ns` stay suspects. Gives whether there are any.
-    fn scan(&self, agree_after_ns: u64) -> bool {
-        let mut guard = lock(&self.inner.scratch);
-        let s = &mut *guard;
-        let now_ns = self.now_ns();
-        let longest_ns = self.take_snapshot(s, now_ns);
-        if agree_after_ns > 0 && longest_ns < PATIENCE_NS {
-            return false;
-        }
-        s.snapshot.reduce(&mut s.free, &mut s.stuck);
-        s.next_suspects.clear();
-        for &i in &s.stuck {
-            let (id, epoch) = s.actors[i];
-            let since = s.suspects.iter().find(|x| (x.0, x.1) == (id, epoch)).map_or(now_ns, |x| x.2);
-            s.next_suspects.push((id, epoch, since));
-        }
-        std::mem::swap(&mut s.suspects, &mut s.next_suspects);
-        let agreed: Vec<usize> = s
-            .suspects
-            .iter()
-            .zip(&s.stuck)
-            .filter(|((_, _, since), _)| now_ns - since >= agree_after_ns)
-            .map(|(_, &i)| i)
-            .collect();
-        if !agreed.is_empty() {
-            self.report_new(s, &agreed, now_ns);
-        }
-        !s.suspects.is_empty() && agreed.len() < s.suspects.len()
-    }
-
-    /// Copies all edges into the scratch space. Gives the age of the oldest wait.
-    fn take_snapshot(&self, s: &mut Scratch, now_ns: u64) -> u64 {
-        let actors = self.inner.actors.read().unwrap_or_else(PoisonError::into_inner);
-        s.spare.append(&mut s.snapshot.actors);
-        s.snapshot.capacities.clear();
-        s.resources.clear();
-        s.actors.clear();
-        let mut longest_ns = 0;
-        for actor in actors.iter() {
-            let edges = lock(&actor.edges);
-            if edges.waits.is_empty() && edges.holds.is_empty() {
-                continue;
-            }
-            let mut node = s.spare.pop().unwrap_or_default();
-            node.waits.clear();
-            node.holds.clear();
-            for w in &edges.waits {
-                let resource = self.place_of(w.resource, &mut s.resources, &mut s.snapshot.capacities);
-                node.waits.push(WaitNode { resource, units: w.units, ticket: w.ticket });
-                longest_ns = longest_ns.max(now_ns.saturating_sub(w.since_ns));
-            }
-            for h in &edges.holds {
-                let resource = self.place_of(h.resource, &mut s.resources, &mut s.snapshot.capacities);
-                node.holds.push((resource, h.units));
-            }
-            s.snapshot.actors.push(node);
-            s.actors.push((actor.id, edges.epoch));
-        }
-        longest_ns
-    }
-
-    fn place_of(&self, id: ResourceId, known: &mut Vec<ResourceId>, capacities: &mut Vec<u32>) -> usize {
-        known.iter().position(|r| *r == id).unwrap_or_else(|| {
-            known.push(id);
-            capacities.push(self.with_resource(id, |r| r.capacity).unwrap_or(1));
-            known.len() - 1
-        })
-    }
-
-    fn report_new(&self, s: &mut Scratch, agreed: &[usize], now_ns: u64) {
-        for part in s.snapshot.components(agreed) {
-            // Those who arrive later behind a known deadlock are no new one.
-            let known = part.iter().any(|&i| s.reported.contains(&s.actors[i]));
-            s.reported.extend(part.iter().map(|&i| s.actors[i]));
-            if known {
-                continue;
-            }
-            let cycle = s.snapshot.cycle(&part);
-            let report = self.describe(s, &part, &cycle, now_ns);
-            let mut reports = lock(&self.inner.reports);
-            if reports.len() < REPORTS_MAX {
-                reports.push(report);
-            }
-        }
-    }
-
-    fn describe(&self, s: &Scratch, part: &[usize], cycle: &[usize], now_ns: u64) -> DeadlockReport {
-        let age_ms = |since: u64| now_ns.saturating_sub(since) as f64 / 1e6;
-        let mut class = DeadlockClass::Permanent;
-        let mut youngest = 0;
-        let mut edge_of = |i: usize| {
-            let actor = self.find(s.actors[i].0)?;
-            let edges = lock(&actor.edges);
-            let wait = edges.waits.first()?;
-            youngest = youngest.max(wait.since_ns);
-            if edges.waits.iter().any(|w| w.has_deadline) {
-                class = DeadlockClass::Transient;
-            }
-            let holds = edges
-                .holds
-                .iter()
-                .map(|h| Hold {
-                    resource: self.resource_name(h.resource),
-                    units: h.units,
-                    at: place(h.at),
-                    held_ms: age_ms(h.since_ns),
-                })
-                .collect();
-            Some(WaitEdge {
-                actor: actor.name.clone(),
-                wants: self.resource_name(wait.resource),
-                units: wait.units,
-                at: place(wait.at),
-                waited_ms: age_ms(wait.since_ns),
-                holds,
-            })
-        };
-        let actors: Vec<WaitEdge> = part.iter().filter_map(|&i| edge_of(i)).collect();
-        let circle: Vec<String> = cycle.iter().filter_map(|&i| edge_of(i)).map(|e| in_words(&e)).collect();
-        DeadlockReport { actors, class, detected_after_ms: age_ms(youngest), cycle: circle.join(" → ") }
-    }
-}
-
-fn place(at: &Location<'_>) -> String {
-    format!("{}:{}", at.file(), at.line())
-}
-
-fn in_words(edge: &WaitEdge) -> String {
-    let holds: Vec<String> = edge.holds.iter().map(|h| format!("{} ({})", h.resource, h.at)).collect();
-    let holds = if holds.is_empty() { "nothing".to_owned() } else { holds.join(", ") };
-    format!("{} holds {holds} and waits for {} ({})", edge.actor, edge.wants, edge.at)
-}
-
-/// A wait under way.
-#[derive(Debug)]
-#[must_use = "dropping the token says that the wait was given up"]
-pub struct WaitToken {
-    /// Taken when the wait was answered.
-    detector: Option<DeadlockDetector>,
-    actor: Arc<Actor>,
-    id: u64,
-}
-
-impl WaitToken {
-    /// Resolves with the error when this wait is chosen to break a deadlock, and never otherwise.
-    pub async fn chosen_as_victim(&self) -> WouldDeadlock {
-        self.actor.condemned().await;
-        WouldDeadlock
-    }
-
-    pub(in super::super) fn into_hold(mut self) -> HoldToken {
-        let detector = self.detector.take();
-        let now_ns = detector.as_ref().map_or(0, DeadlockDetector::now_ns);
-        let mut edges = lock(&self.actor.edges);
-        if let Some(place) = edges.waits.iter().position(|w| w.id == self.id) {
-            let w = edges.waits.remove(place);
-            edges.epoch += 1;
-            edges.holds.push(Held { id: w.id, resource: w.resource, units: w.units, at: w.at, since_ns: now_ns });
-        }
-        drop(edges);
-        if let Some(d) = detector {
-            d.inner.waiting.fetch_sub(1, Relaxed);
-        }
-        HoldToken { actor: Arc::clone(&self.actor), id: self.id }
-    }
-}
-
-impl Drop for WaitToken {
-    fn drop(&mut self) {
-        let Some(detector) = self.detector.take() else { return };
-        let mut edges = lock(&self.actor.edges);
-        edges.waits.retain(|w| w.id != self.id);
-        edges.epoch += 1;
-        drop(edges);
-        detector.inner.waiting.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Units held. It may be dropped by another task or thread than the one that acquired them.
-#[derive(Debug)]
-#[must_use = "dropping the token says that the units were released"]
-pub struct HoldToken {
-    actor: Arc<Actor>,
-    id: u64,
-}
-
-impl Drop for HoldToken {
-    fn drop(&mut self) {
-        let mut edges = lock(&self.actor.edges);
-        edges.holds.retain(|h| h.id != self.id);
-        edges.epoch += 1;
     }
 }

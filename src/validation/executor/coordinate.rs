@@ -123,7 +123,10 @@ fn switches(tid: u64) -> Switches {
     let field = |name: &str| {
         text.lines().find_map(|l| l.strip_prefix(name)).and_then(|v| v.trim().parse().ok()).unwrap_or(0)
     };
-    Switches { voluntary: field("voluntary_ctxt_switches:"), involuntary: field("nonvoluntary_ctxt_switches:") }
+    Switches {
+        voluntary: field("voluntary_ctxt_switches:"),
+        involuntary: field("nonvoluntary_ctxt_switches:"),
+    }
 }
 
 /// The state of the watch over one run.
@@ -162,7 +165,8 @@ impl<W: Workload> Run<W> {
         }
         let threads = ThreadWatch::begin(thread_prefix);
         let before_cpu = machine::busy_ns().zip(process_cpu_ns());
-        let started_at_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        let started_at_unix_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         // The dispatcher waits for the clock. All that comes before the first look at the tracker is booked by then, and
         // nothing but the users comes after it.
         dispatch()?;
@@ -184,10 +188,11 @@ impl<W: Workload> Run<W> {
             TrackerRun { before, after, sights, elapsed_ns: ended_ns, quiesced, expected_events }
         });
         let wall = wall.elapsed().as_secs_f64();
-        let foreign_cpu = before_cpu.zip(machine::busy_ns().zip(process_cpu_ns())).map(|((b0, c0), (b1, c1))| {
-            let others = b1.saturating_sub(b0).saturating_sub(c1.saturating_sub(c0)) as f64 / 1e9;
-            (others / (wall * machine::cores() as f64)).clamp(0.0, 1.0)
-        });
+        let foreign_cpu =
+            before_cpu.zip(machine::busy_ns().zip(process_cpu_ns())).map(|((b0, c0), (b1, c1))| {
+                let others = b1.saturating_sub(b0).saturating_sub(c1.saturating_sub(c0)) as f64 / 1e9;
+                (others / (wall * machine::cores() as f64)).clamp(0.0, 1.0)
+            });
         // A virtual clock runs ahead of the real one; a real one cannot.
         let clock_is_virtual = ended_ns as f64 / 1e9 > 1.5 * wall + 0.05;
         let pool = watch.pool_at_end.take().or_else(|| self.pool.as_ref().map(|p| p.get_stats()));
@@ -248,7 +253,8 @@ impl<W: Workload> Run<W> {
             }
             let wait = self.one_look(watch, now_ns);
             let marks = [self.phases.measure_start_ns, self.window_end_ns.load(Relaxed), watch.deadline_ns];
-            let next_ns = marks.into_iter().filter(|&m| m > now_ns).fold(now_ns + wait.as_nanos() as u64, u64::min);
+            let next_ns =
+                marks.into_iter().filter(|&m| m > now_ns).fold(now_ns + wait.as_nanos() as u64, u64::min);
             tokio::select! {
                 () = tokio::time::sleep_until(self.clock.at(next_ns)) => {}
                 () = self.changed.notified() => {}
@@ -304,7 +310,8 @@ impl<W: Workload> Run<W> {
     }
 
     fn nothing_under_way(&self) -> bool {
-        let idle = self.users.iter().all(|u| u.row.lock().unwrap_or_else(PoisonError::into_inner).under_way == 0);
+        let idle =
+            self.users.iter().all(|u| u.row.lock().unwrap_or_else(PoisonError::into_inner).under_way == 0);
         idle && self.arrivals.as_ref().is_none_or(|q| q.is_drained())
     }
 

@@ -24,8 +24,8 @@ mod start;
 mod user;
 
 pub(super) use coordinate::Finished;
-pub(super) use record::{Row, SliceCell, Times};
 use record::Shard;
+pub(super) use record::{Row, SliceCell, Times};
 pub(super) use start::{run_apart, run_here};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};

@@ -221,7 +221,9 @@ impl<W: Workload> Run<W> {
         if s.ended_ns <= start || s.ended_ns > self.window_end_ns.load(Relaxed) {
             return;
         }
-        let Some(cell) = shard.slices.get_mut(((s.ended_ns - start - 1) / self.slice_ns) as usize) else { return };
+        let Some(cell) = shard.slices.get_mut(((s.ended_ns - start - 1) / self.slice_ns) as usize) else {
+            return;
+        };
         if matches!(s.fate, Fate::Answered { .. }) {
             let response = s.ended_ns.saturating_sub(s.intended_ns);
             cell.ok += 1;

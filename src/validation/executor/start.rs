@@ -46,16 +46,22 @@ pub(in super::super) fn run_apart<W: Workload>(run: &Arc<Run<W>>) -> Result<Fini
     let coordinator = std::thread::Builder::new()
         .name(format!("{prefix}coord"))
         .spawn(move || {
-            let runtime = Builder::new_current_thread().enable_time().build().map_err(BenchError::Watchdog)?;
+            let runtime =
+                Builder::new_current_thread().enable_time().build().map_err(BenchError::Watchdog)?;
             let crew = Crew::start(&run, &prefix).inspect_err(|_| run.let_go())?;
             let finished = runtime.block_on(conduct(&run, &prefix));
             // Not inside the runtime: waiting for another runtime to end is blocking.
             let abandoned_threads = crew.disband();
+            if abandoned_threads == 0 {
+                wait_until_gone(&prefix);
+            }
             retire(&run);
             finished.map(|f| Finished { abandoned_threads, ..f })
         })
         .map_err(BenchError::Watchdog)?;
-    coordinator.join().unwrap_or_else(|_| Err(BenchError::Watchdog(std::io::Error::other("the coordinator panicked"))))
+    coordinator
+        .join()
+        .unwrap_or_else(|_| Err(BenchError::Watchdog(std::io::Error::other("the coordinator panicked"))))
 }
 
 async fn conduct<W: Workload>(run: &Arc<Run<W>>, prefix: &str) -> Result<Finished, BenchError> {
@@ -67,7 +73,8 @@ async fn conduct<W: Workload>(run: &Arc<Run<W>>, prefix: &str) -> Result<Finishe
                 let begun = Arc::new(AtomicBool::new(false));
                 let says = Arc::clone(&begun);
                 let thread = std::thread::Builder::new().name(format!("{prefix}dispatch"));
-                let thread = thread.spawn(move || run.dispatch_blocking(&says)).map_err(BenchError::Watchdog)?;
+                let thread =
+                    thread.spawn(move || run.dispatch_blocking(&says)).map_err(BenchError::Watchdog)?;
                 dispatcher = Some(thread);
                 while !begun.load(Relaxed) {
                     std::thread::sleep(Duration::from_micros(100));
@@ -84,6 +91,23 @@ async fn conduct<W: Workload>(run: &Arc<Run<W>>, prefix: &str) -> Result<Finishe
     finished
 }
 
+/// How long threads that have ended may take to disappear.
+const GONE_WITHIN: Duration = Duration::from_millis(200);
+
+/// Waits until the system has no thread of this run but the calling one. A thread frees its last block after whoever
+/// joined it was told, and that would fall into the account of the next run.
+fn wait_until_gone(prefix: &str) {
+    let deadline = Instant::now() + GONE_WITHIN;
+    let remaining = || {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let names = tasks.filter_map(|t| std::fs::read_to_string(t.path().join("comm")).ok());
+        names.filter(|name| name.starts_with(prefix)).count()
+    };
+    while remaining() > 1 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn retire<W: Workload>(run: &Run<W>) {
     let actors: Vec<_> = run.users.iter().map(|u| Arc::clone(&u.actor)).collect();
     run.detector.retire(&actors);
@@ -97,11 +121,7 @@ type WarmUp = (Arc<AtomicUsize>, Vec<TaskHandle>);
 
 /// The users' threads.
 enum Crew {
-    Tasks {
-        runtime: Runtime,
-        users: Vec<TaskHandle>,
-        _warm_up: WarmUp,
-    },
+    Tasks { runtime: Runtime, users: Vec<TaskHandle>, _warm_up: WarmUp },
     Threads(Vec<JoinHandle<()>>),
 }
 

@@ -191,7 +191,8 @@ impl<W: Workload> Run<W> {
             return;
         };
         let execute = self.workload.execute(session, connection.first(), &request);
-        let (outcome, parts) = meter.run(with_limit(self.config.request_timeout, execute), metered, || enter(actor)).await;
+        let (outcome, parts) =
+            meter.run(with_limit(self.config.request_timeout, execute), metered, || enter(actor)).await;
         sample.ended_ns = self.clock.now_ns();
         sample.parts = parts;
         drop(connection);

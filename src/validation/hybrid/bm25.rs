@@ -76,7 +76,8 @@ impl TextIndex {
                 *scores.entry(p.document).or_default() += idf * self.weight(*p);
             }
         }
-        let mut hits: Vec<Hit> = scores.into_iter().map(|(document, score)| Hit { document, score }).collect();
+        let mut hits: Vec<Hit> =
+            scores.into_iter().map(|(document, score)| Hit { document, score }).collect();
         sort_hits(&mut hits);
         hits.truncate(top);
         hits
@@ -119,6 +120,8 @@ mod tests {
         let hits = index.search("COMMON Word7, nowhere!", 3);
         assert_eq!((hits[0].document, hits.len()), (7, 3));
         assert!(hits[0].score > 10.0 * hits[1].score);
-        assert!(index.search("nowhere", 3).is_empty() && TextIndex::new::<&str>(&[]).search("x", 3).is_empty());
+        assert!(
+            index.search("nowhere", 3).is_empty() && TextIndex::new::<&str>(&[]).search("x", 3).is_empty()
+        );
     }
 }

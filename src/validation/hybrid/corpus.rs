@@ -60,7 +60,8 @@ impl Corpus {
             .map(|_| {
                 let answer = draw.pick(documents.max(1));
                 let text = &texts[answer];
-                let query: Vec<&str> = (0..WORDS_PER_QUERY).map(|_| text[draw.pick(text.len())].as_str()).collect();
+                let query: Vec<&str> =
+                    (0..WORDS_PER_QUERY).map(|_| text[draw.pick(text.len())].as_str()).collect();
                 (query.join(" "), answer as u32)
             })
             .collect();
@@ -87,7 +88,9 @@ fn spelled(number: usize) -> String {
 pub fn hashed_embedding(text: &str, dimensions: usize) -> Vec<f32> {
     let mut sum = vec![0.0f32; dimensions];
     for word in words(text) {
-        let hash = word.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
+        let hash = word
+            .bytes()
+            .fold(0xCBF2_9CE4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
         let mut rng = UserRng::new(hash, 0, Popularity::Uniform);
         sum.iter_mut().for_each(|s| *s += rng.unit() as f32 - 0.5);
     }

@@ -101,7 +101,9 @@ pub struct UnifiedSearchSystem {
 
 impl fmt::Debug for UnifiedSearchSystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnifiedSearchSystem").field("documents", &self.text.documents()).finish_non_exhaustive()
+        f.debug_struct("UnifiedSearchSystem")
+            .field("documents", &self.text.documents())
+            .finish_non_exhaustive()
     }
 }
 
@@ -193,9 +195,13 @@ mod tests {
             };
             corpus.queries.iter().filter(hit).count()
         };
-        let (text, vector, hybrid) = (found(SearchMode::Text), found(SearchMode::Vector), found(SearchMode::Hybrid));
+        let (text, vector, hybrid) =
+            (found(SearchMode::Text), found(SearchMode::Vector), found(SearchMode::Hybrid));
         let all = corpus.queries.len();
         assert!(text * 2 > all && vector * 5 > all, "text {text}, vector {vector}, hybrid {hybrid} of {all}");
-        assert!(hybrid * 100 >= text.max(vector) * 95, "text {text}, vector {vector}, hybrid {hybrid} of {all}");
+        assert!(
+            hybrid * 100 >= text.max(vector) * 95,
+            "text {text}, vector {vector}, hybrid {hybrid} of {all}"
+        );
     }
 }

@@ -73,7 +73,8 @@ impl HybridWorkload {
     /// As [`new`](Self::new).
     pub fn synthetic(documents: usize, seed: u64, mix: SearchMix) -> Result<Self, BenchError> {
         let corpus = Corpus::synthetic(documents, seed);
-        let system = UnifiedSearchSystem::new(&corpus.documents, seed, |text| hashed_embedding(text, DIMENSIONS));
+        let system =
+            UnifiedSearchSystem::new(&corpus.documents, seed, |text| hashed_embedding(text, DIMENSIONS));
         let name = if mix == SearchMix::TEXT { "text" } else { "hybrid-lite" };
         let queries = corpus.queries.into_iter().map(|(query, _)| query).collect();
         Self::new(&format!("{name} (corpus: {}, {documents} documents)", corpus.name), system, queries, mix)

@@ -268,7 +268,11 @@ impl<R> ConnectionPool<R> {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn watched(resources: Vec<R>, config: PoolConfig, detector: &DeadlockDetector) -> Result<Self, BenchError> {
+    pub fn watched(
+        resources: Vec<R>,
+        config: PoolConfig,
+        detector: &DeadlockDetector,
+    ) -> Result<Self, BenchError> {
         Self::build(resources, config, Some(detector))
     }
 
@@ -345,7 +349,11 @@ impl<R> ConnectionPool<R> {
         }
     }
 
-    async fn permits(&self, n: u32, at: &'static Location<'static>) -> Result<OwnedSemaphorePermit, PoolError> {
+    async fn permits(
+        &self,
+        n: u32,
+        at: &'static Location<'static>,
+    ) -> Result<OwnedSemaphorePermit, PoolError> {
         let inner = &*self.inner;
         let started_ns = inner.clock.now_ns();
         if let Some(direct) = inner.try_at_once(n, started_ns)? {

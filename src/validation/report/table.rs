@@ -16,8 +16,20 @@ fn percent(share: Option<f64>) -> String {
 }
 
 const HEADINGS: [&str; 14] = [
-    "users", "req/s", "+-", "eff %", "p50 ms", "p99 ms", "err %", "lock", "cpu", "coh", "pool", "backlog",
-    "complete %", "overhead %",
+    "users",
+    "req/s",
+    "+-",
+    "eff %",
+    "p50 ms",
+    "p99 ms",
+    "err %",
+    "lock",
+    "cpu",
+    "coh",
+    "pool",
+    "backlog",
+    "complete %",
+    "overhead %",
 ];
 
 fn row(l: &LevelSummary) -> Vec<String> {
@@ -65,7 +77,11 @@ pub fn scalability_text(report: &ScalabilityReport) -> String {
     let mut text = aligned(&rows);
     let (first, last) = report.linear_scaling_range;
     let _ = writeln!(text, "\nknee            {} users", report.optimal_concurrent_users);
-    let _ = writeln!(text, "peak            {:.1} req/s at {} users", report.peak_throughput.1, report.peak_throughput.0);
+    let _ = writeln!(
+        text,
+        "peak            {:.1} req/s at {} users",
+        report.peak_throughput.1, report.peak_throughput.0
+    );
     let _ = writeln!(text, "linear          {first} to {last} users");
     match &report.model {
         Some(model) => {
@@ -101,10 +117,14 @@ fn cause_in_words(cause: &BreakingCause) -> String {
             format!("{:.0} % of the throughput with {peak_users} users", 100.0 * share)
         }
         BreakingCause::Threshold { threshold, value } => {
-            format!("{threshold} breached with {}", value.map_or_else(|| "no value".to_owned(), |v| format!("{v:.4}")))
+            format!(
+                "{threshold} breached with {}",
+                value.map_or_else(|| "no value".to_owned(), |v| format!("{v:.4}"))
+            )
         }
         BreakingCause::Incomplete { completeness, oracle_error } => {
-            let oracle = oracle_error.map_or_else(String::new, |e| format!(", {e:+} events against the oracle"));
+            let oracle =
+                oracle_error.map_or_else(String::new, |e| format!(", {e:+} events against the oracle"));
             format!("the tracker booked {} %{oracle}", percent(Some(*completeness)))
         }
         BreakingCause::Deadlock { cycle } => format!("deadlock: {cycle}"),

@@ -72,8 +72,11 @@ pub enum Part {
     Backlog,
 }
 
-const LATENCIES: [(&str, Latency); 3] =
-    [("response_ms", Latency::Response), ("service_ms", Latency::Service), ("pool_wait_ms", Latency::PoolWait)];
+const LATENCIES: [(&str, Latency); 3] = [
+    ("response_ms", Latency::Response),
+    ("service_ms", Latency::Service),
+    ("pool_wait_ms", Latency::PoolWait),
+];
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
 const PLAIN: [(&str, Metric); 16] = [
     ("rate(error)", Metric::ErrorRate),
@@ -215,15 +218,20 @@ impl FromStr for Threshold {
             None => (false, text.trim()),
         };
         let column = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize + 1;
-        let wrong = |part: &str, expected| ThresholdError { column: column(part), found: part.to_owned(), expected };
-        let Some((at, (symbol, comparison))) =
-            COMPARISONS.iter().filter_map(|c| Some((body.find(c.0)?, c))).min_by_key(|(at, c)| (*at, 2 - c.0.len()))
+        let wrong =
+            |part: &str, expected| ThresholdError { column: column(part), found: part.to_owned(), expected };
+        let Some((at, (symbol, comparison))) = COMPARISONS
+            .iter()
+            .filter_map(|c| Some((body.find(c.0)?, c)))
+            .min_by_key(|(at, c)| (*at, 2 - c.0.len()))
         else {
             return Err(wrong(body, "a comparison: <, <=, >, >= or =="));
         };
         let (name, number) = (body[..at].trim(), body[at + symbol.len()..].trim());
-        let metric = Metric::parse(name).ok_or_else(|| wrong(name, "a metric such as p99(response_ms) or completeness"))?;
-        let limit = number.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| wrong(number, "a number"))?;
+        let metric = Metric::parse(name)
+            .ok_or_else(|| wrong(name, "a metric such as p99(response_ms) or completeness"))?;
+        let limit =
+            number.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| wrong(number, "a number"))?;
         Ok(Self { text: text.trim().to_owned(), metric, comparison: *comparison, limit, abort_on_fail })
     }
 }
@@ -288,9 +296,11 @@ mod tests {
 
     #[test]
     fn every_name_is_read() {
-        for name in PLAIN.map(|(n, _)| n.to_owned()).into_iter().chain(
-            QUANTILES.iter().flat_map(|(q, _)| LATENCIES.map(|(l, _)| format!("{q}({l})"))),
-        ) {
+        for name in PLAIN
+            .map(|(n, _)| n.to_owned())
+            .into_iter()
+            .chain(QUANTILES.iter().flat_map(|(q, _)| LATENCIES.map(|(l, _)| format!("{q}({l})"))))
+        {
             let t = parse(&format!("{name} <= 0.5")).unwrap();
             assert_eq!((t.comparison, t.limit), (Comparison::AtMost, 0.5), "{name}");
         }

@@ -116,7 +116,9 @@ mod tests {
 
     #[test]
     fn t_quantiles_match_the_printed_tables() {
-        for (df, want) in [(1.0, 12.706), (2.0, 4.303), (4.0, 2.776), (9.0, 2.262), (30.0, 2.042), (1e6, 1.960)] {
+        for (df, want) in
+            [(1.0, 12.706), (2.0, 4.303), (4.0, 2.776), (9.0, 2.262), (30.0, 2.042), (1e6, 1.960)]
+        {
             assert!((t_quantile(0.975, df).unwrap() - want).abs() < 6e-4, "df {df}");
         }
         assert!((t_quantile(0.025, 9.0).unwrap() + 2.262).abs() < 6e-4);
@@ -127,7 +129,8 @@ mod tests {
 
     #[test]
     fn normal_tails_match_on_both_branches() {
-        for (z, want) in [(0.0, 0.5), (1.0, 0.158_655_25), (2.999, 0.001_354_3), (3.001, 0.001_345_4), (5.0, 2.8665e-7)]
+        for (z, want) in
+            [(0.0, 0.5), (1.0, 0.158_655_25), (2.999, 0.001_354_3), (3.001, 0.001_345_4), (5.0, 2.8665e-7)]
         {
             assert!((normal_tail(z) / want - 1.0).abs() < 1e-4, "z {z}: {}", normal_tail(z));
         }

@@ -82,8 +82,8 @@ pub(super) struct Latencies {
 
 impl Latencies {
     pub fn new() -> Self {
-        let histogram =
-            Histogram::new_with_bounds(1, HIGHEST_TICKS, DIGITS).expect("the bounds are constants that it accepts");
+        let histogram = Histogram::new_with_bounds(1, HIGHEST_TICKS, DIGITS)
+            .expect("the bounds are constants that it accepts");
         Self {
             histogram,
             n: 0,
@@ -148,7 +148,8 @@ impl Latencies {
         self.histogram
             .iter_recorded()
             .map(|v| {
-                ((v.value_iterated_to() * TICK_NS) as f64 - ns).max(0.0) * v.count_since_last_iteration() as f64
+                ((v.value_iterated_to() * TICK_NS) as f64 - ns).max(0.0)
+                    * v.count_since_last_iteration() as f64
             })
             .sum()
     }
@@ -229,7 +230,11 @@ mod tests {
     fn merging_is_recording_in_one() {
         let (mut a, mut b, mut both) = (Latencies::new(), Latencies::new(), Latencies::new());
         for i in 1..2000u64 {
-            if i % 3 == 0 { a.record(i * 1000) } else { b.record(i * 1000) }
+            if i % 3 == 0 {
+                a.record(i * 1000)
+            } else {
+                b.record(i * 1000)
+            }
             both.record(i * 1000);
         }
         a.merge(&b);

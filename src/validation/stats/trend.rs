@@ -48,11 +48,8 @@ pub fn mann_kendall(values: &[f64]) -> Option<Trend> {
     }
     let mut sorted = v;
     sorted.sort_by(f64::total_cmp);
-    let ties: f64 = sorted
-        .chunk_by(|a, b| a == b)
-        .map(|c| c.len() as f64)
-        .map(|t| t * (t - 1.0) * (2.0 * t + 5.0))
-        .sum();
+    let ties: f64 =
+        sorted.chunk_by(|a, b| a == b).map(|c| c.len() as f64).map(|t| t * (t - 1.0) * (2.0 * t + 5.0)).sum();
     let n = groups as f64;
     let variance = (n * (n - 1.0) * (2.0 * n + 5.0) - ties) / 18.0;
     // One is the step of the score: the continuity correction.

@@ -51,9 +51,11 @@ pub fn fit_model(points: &[UslPoint], model: UslModel) -> Result<UslFit, FitErro
     // Each row: which of (γ, σ, κ) are free; the others stay on the bound given.
     let sets: &[([bool; 3], [f64; 3])] = match model {
         UslModel::Linear => &[([true, false, false], [0.0, 0.0, 0.0])],
-        UslModel::Amdahl => {
-            &[([true, true, false], [0.0; 3]), ([true, false, false], [0.0; 3]), (GAMMA_ONLY, [0.0, 1.0, 0.0])]
-        }
+        UslModel::Amdahl => &[
+            ([true, true, false], [0.0; 3]),
+            ([true, false, false], [0.0; 3]),
+            (GAMMA_ONLY, [0.0, 1.0, 0.0]),
+        ],
         UslModel::Full => &[
             ([true, true, true], [0.0; 3]),
             ([true, true, false], [0.0; 3]),
@@ -107,7 +109,8 @@ fn start_values(points: &[UslPoint]) -> Result<[f64; 3], FitError> {
     }
     let [a, b, c] = solve(normal, right).ok_or(FitError::Singular)?;
     // An intercept that is not positive has no γ; the smallest level then serves.
-    let first = points.iter().min_by(|x, y| x.users.total_cmp(&y.users)).map_or(1.0, |p| p.throughput / p.users);
+    let first =
+        points.iter().min_by(|x, y| x.users.total_cmp(&y.users)).map_or(1.0, |p| p.throughput / p.users);
     let gamma = if a > 0.0 { 1.0 / a } else { first };
     Ok([gamma, (b * gamma).clamp(1e-6, 1.0), (c * gamma).clamp(1e-9, 1.0)])
 }
@@ -189,7 +192,9 @@ fn solve(matrix: [[f64; 3]; 3], right: [f64; 3]) -> Option<[f64; 3]> {
         return None;
     }
     let mut m: [[f64; 4]; 3] = std::array::from_fn(|i| {
-        std::array::from_fn(|j| if j < 3 { matrix[i][j] / (scale[i] * scale[j]) } else { right[i] / scale[i] })
+        std::array::from_fn(
+            |j| if j < 3 { matrix[i][j] / (scale[i] * scale[j]) } else { right[i] / scale[i] },
+        )
     });
     for column in 0..3 {
         let pivot = (column..3).max_by(|&a, &b| m[a][column].abs().total_cmp(&m[b][column].abs()))?;
@@ -241,7 +246,11 @@ fn finish(points: &[UslPoint], model: UslModel, s: &Solution) -> Result<UslFit, 
         x_max: n_max.map(|n| curve(s.parameters, n)),
         asymptote: (n_max.is_none() && sigma.value > 1e-9).then(|| gamma.value / sigma.value),
         extrapolated: n_max.is_some_and(|n| n > 2.0 * highest),
-        residual_sd: (points.iter().map(|p| (p.throughput - curve(s.parameters, p.users)).powi(2)).sum::<f64>() / df)
+        residual_sd: (points
+            .iter()
+            .map(|p| (p.throughput - curve(s.parameters, p.users)).powi(2))
+            .sum::<f64>()
+            / df)
             .sqrt(),
         criterion: criterion(n, free, squares),
         few_points: points.len() < POINTS_ENOUGH,

@@ -155,7 +155,9 @@ impl fmt::Display for FitError {
             Self::NonPositive { level } => {
                 write!(f, "level {level} has no positive throughput: leave it out or repair the run")
             }
-            Self::Singular => f.write_str("the levels lie too close together: spread them over a wider range"),
+            Self::Singular => {
+                f.write_str("the levels lie too close together: spread them over a wider range")
+            }
             Self::NotConverged => {
                 f.write_str("the fit did not settle: repeat the run with longer levels to reduce the noise")
             }

@@ -60,7 +60,8 @@ impl DeadlockWorkload {
             kind,
             locks: ["accounts", "journal", "index"].map(|name| TrackedMutex::new(name, (), detector)),
             shared: TrackedRwLock::new("catalogue", (), detector),
-            pool: ConnectionPool::watched(vec![(), ()], config, detector).expect("a pool of two is not empty"),
+            pool: ConnectionPool::watched(vec![(), ()], config, detector)
+                .expect("a pool of two is not empty"),
             plain: [Mutex::new(()), Mutex::new(())],
             turn: [AtomicBool::new(false), AtomicBool::new(false)],
             attempts: AtomicU64::new(0),
@@ -69,7 +70,8 @@ impl DeadlockWorkload {
 
     async fn in_a_ring(&self, user: usize, members: usize) -> Result<(), WouldDeadlock> {
         if user >= members {
-            return Ok(sleep(HOLD).await);
+            sleep(HOLD).await;
+            return Ok(());
         }
         let _first = self.locks[user].lock().await?;
         sleep(HOLD).await;
@@ -99,7 +101,8 @@ impl DeadlockWorkload {
             sleep(HOLD).await;
             let _write = self.shared.write().await?;
         }
-        Ok(sleep(HOLD).await)
+        sleep(HOLD).await;
+        Ok(())
     }
 
     async fn hold_and_wait(&self, user: usize) -> Result<(), PoolError> {
@@ -108,7 +111,8 @@ impl DeadlockWorkload {
             sleep(HOLD).await;
             let _second = self.pool.acquire().await?;
         }
-        Ok(sleep(HOLD).await)
+        sleep(HOLD).await;
+        Ok(())
     }
 
     fn block_threads(&self, user: usize) {
