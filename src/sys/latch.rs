@@ -33,6 +33,11 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Latch {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Latch { word: AtomicU32::new(OPEN) }
+    }
+
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Latch { word: AtomicU32::new(OPEN) }
@@ -70,11 +75,46 @@ impl Latch {
     }
 }
 
+impl Latch {
+    /// Opens the latch for a holder that has forgotten its [`Taken`].
+    pub(crate) fn open(&self) {
+        // Release: pairs with the acquire in `try_take`.
+        self.word.store(OPEN, Ordering::Release);
+    }
+}
+
+impl<'a> Taken<'a> {
+    /// The token of a latch that the caller holds already.
+    ///
+    /// # Safety
+    /// The caller holds the latch and has forgotten its token; of the two, one is forgotten again.
+    pub(crate) unsafe fn assume(latch: &'a Latch) -> Taken<'a> {
+        Taken { latch }
+    }
+}
+
 impl Drop for Taken<'_> {
     #[inline]
     fn drop(&mut self) {
         // Release: pairs with the acquire in `try_take`.
         self.latch.word.store(OPEN, Ordering::Release);
+    }
+}
+
+#[cfg(loom)]
+impl Latch {
+    /// A twin of [`Latch::try_take`] that is too weak: the models must find it out.
+    pub(crate) fn try_take_weakly(&self) -> Option<Taken<'_>> {
+        match self.word.compare_exchange(OPEN, TAKEN, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(Taken { latch: self }),
+            Err(_) => None,
+        }
+    }
+
+    /// A twin of dropping a [`Taken`] that is too weak.
+    pub(crate) fn open_weakly(taken: Taken<'_>) {
+        taken.latch.word.store(OPEN, Ordering::Relaxed);
+        std::mem::forget(taken);
     }
 }
 
