@@ -58,7 +58,7 @@ const _: () = assert!(CONFIRMATIONS <= PATIENCE && PATIENCE <= PATIENCE_MAX && C
 /// use heapledger::quality::{AutoTuner, ConfigAdjustment, TrackingStats};
 ///
 /// let mut tuner = AutoTuner::new(0.95, Duration::from_nanos(200))?;
-/// let slow = |second| TrackingStats {
+/// let slow = |second: u64| TrackingStats {
 ///     at_ns: second * 1_000_000_000,
 ///     events: 1_000_000,
 ///     avg_latency_ns: 900.0,

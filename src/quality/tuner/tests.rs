@@ -157,6 +157,8 @@ fn the_log_is_bounded_and_holds_the_figures_that_led_to_each_decision() {
     }
     let repeated = log.iter().zip(log.iter().skip(1)).filter(|(a, b)| a.adjustment == b.adjustment);
     assert_eq!(repeated.count(), 0, "an advice is written down once");
+    let text = serde_json::to_string(log).unwrap();
+    assert_eq!(&serde_json::from_str::<DecisionLog>(&text).unwrap(), log, "it can be carried in an export");
 }
 
 /// A process that makes `load` events a second and is recorded with these knobs: a queue with one server. Recording
