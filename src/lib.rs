@@ -108,6 +108,14 @@ pub use profile::{
     HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks,
 };
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub use quality::CompletnessTrend;
+#[cfg(not(loom))]
+pub use quality::{
+    AutoTuner, ConfigAdjustment, Degradation, ExecutionMode, InvalidSetting, TrackingStats,
+    WorkloadCharacteristics, recommend_mode,
+};
+#[cfg(not(loom))]
 pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
 pub use session::{DumpError, estimates, flush, history, is_installed, quality, set_mode, snapshot, stats};
