@@ -9,16 +9,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::aggregator::{snapshot, worker};
+use crate::aggregator::{snapshot, watch, worker};
 use crate::dump::{self, Written};
 use crate::ledger::Ledger;
-use crate::profile::{self, DumpTarget, HeapStats, Profile, QualityIndicator};
+use crate::profile::{self, DataQualityMode, DumpTarget, HeapStats, Profile, QualityIndicator};
 use crate::recorder::allocator::{HeapLedger, Hooks, Options};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle;
 use crate::sys::platform;
 
-const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run };
+const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: watch::forget };
 
 impl HeapLedger<System> {
     /// Records, with the system's allocator inside.
@@ -67,13 +67,21 @@ pub fn quality() -> QualityIndicator {
         };
         quality.retained = (snapshot::history(ledger, own).0.len() as u64).min(quality.recorded);
         quality.evicted = quality.recorded - quality.retained;
+        watch::complete(&mut quality, &snapshot::settings(), ledger.clock.now_ns());
         quality
     });
-    quality.unwrap_or_else(|| QualityIndicator {
-        current_completeness: 1.0,
-        lost: lifecycle::unlaned(),
-        attempted: lifecycle::unlaned().total(),
-        ..QualityIndicator::default()
+    quality.unwrap_or_else(|| {
+        // No ledger could be opened, or this is a forked child that is to have none: if there were events, all of
+        // them are lost, and that is what it says.
+        let lost = lifecycle::unlaned();
+        let attempted = lost.total();
+        QualityIndicator {
+            installed: attempted > 0,
+            current_completeness: QualityIndicator::completeness_of(0, attempted),
+            attempted,
+            lost,
+            ..QualityIndicator::default()
+        }
     })
 }
 
@@ -86,6 +94,32 @@ pub fn stats() -> HeapStats {
         snapshot::stats(ledger)
     })
     .unwrap_or_default()
+}
+
+/// What the samples of a sampling mode say of all blocks, with their standard errors; exact figures with an error of
+/// zero while every block is recorded. All zeros when no [`HeapLedger`] is installed.
+///
+/// The totals of [`stats`] are exact in every mode, because events that sampling leaves out are counted with their
+/// size. Estimates are for what needs the sample itself; comparing the two shows how good the sample is.
+pub fn estimates() -> profile::Estimates {
+    with_ledger(|ledger, own| {
+        let _quiet = Quiet::enter(own);
+        snapshot::estimates(ledger)
+    })
+    .unwrap_or_default()
+}
+
+/// Changes the quality mode of the running process. Each thread follows at its next event; the change, with its
+/// time, is in every later snapshot and dump. Without an installed [`HeapLedger`] nothing happens.
+///
+/// ```
+/// heapledger::set_mode(heapledger::DataQualityMode::HighThroughput);
+/// ```
+pub fn set_mode(mode: DataQualityMode) {
+    with_ledger(|_, own| {
+        let _quiet = Quiet::enter(own);
+        lifecycle::set_mode(mode);
+    });
 }
 
 /// Everything that is known of the heap, as of one moment; `None` when no [`HeapLedger`] is installed.

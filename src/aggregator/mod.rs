@@ -9,22 +9,30 @@
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
 pub(crate) mod snapshot;
+pub(crate) mod watch;
 pub(crate) mod worker;
 
 use crate::ledger::Ledger;
+use crate::profile::DataQualityMode;
+use crate::recorder::lifecycle;
 use crate::ring::lane::{Lane, SEGMENT_WORDS, bump};
 
 /// Steps between two looks for frees that wait for another thread's nursery.
 const STEPS_PER_SETTLING: u64 = 64;
-/// Words that may wait in a ring before it is booked although its thread is still writing.
-const WAITING_WORDS: u64 = 2 * SEGMENT_WORDS;
+/// Steps without an event after which a lane is quiet. Fewer would take the books of threads that are only waiting
+/// for a processor.
+pub(crate) const STEPS_UNTIL_QUIET: u32 = 8;
+/// Words that may wait in a ring before it is booked although its thread is still writing, where threads do not help.
+const WAITING_WORDS: u64 = SEGMENT_WORDS / 2;
+/// The same where they help, and should have.
+pub(crate) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
 
 /// What the aggregator remembers from one step to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregator {
     steps: u64,
-    /// Where each lane's head stood at the last step.
-    heads: Vec<u64>,
+    /// Where each lane's head stood at the last step, and for how many steps it has.
+    heads: Vec<(u64, u32)>,
 }
 
 /// What a step found.
@@ -46,28 +54,32 @@ impl Aggregator {
         self.steps += 1;
         let count = ledger.lanes.count() as usize;
         if self.heads.len() < count {
-            self.heads.resize(count, 0);
+            self.heads.resize(count, (0, 0));
         }
         let mut step = Step::default();
+        let helps = lifecycle::mode() != DataQualityMode::BestEffort;
+        let busy_words = if helps { WAITING_WORDS_HELPED } else { WAITING_WORDS };
         for (index, last) in self.heads.iter_mut().enumerate() {
             let Some(lane) = ledger.lane(index as u32) else { continue };
             let head = lane.head().observe();
-            let moved = std::mem::replace(last, head) != head;
+            let moved = last.0 != head;
+            *last = if moved { (head, 0) } else { (head, last.1.saturating_add(1)) };
             step.active += usize::from(moved);
-            step.folded += usize::from(fold_if_due(ledger, lane, head, moved));
+            let waiting = head - lane.folder.tail.observe().min(head);
+            let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
+            step.folded += usize::from(waiting > 0 && due && fold(ledger, lane));
         }
-        step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && ledger.live.waiting() > 0;
+        let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
+        step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && has_reason;
         step
     }
 }
 
-/// Books a ring that is quiet or has much waiting, unless someone else is at it.
-fn fold_if_due(ledger: &Ledger, lane: &Lane, head: u64, moved: bool) -> bool {
-    let waiting = head - lane.folder.tail.observe().min(head);
-    let due = waiting > 0 && (!moved || waiting >= WAITING_WORDS);
-    if due && ledger.try_fold(lane) {
+/// Books a ring, unless someone else is at it.
+fn fold(ledger: &Ledger, lane: &Lane) -> bool {
+    let done = ledger.try_fold(lane);
+    if done {
         bump(&lane.folder.folds_away);
-        return true;
     }
-    false
+    done
 }

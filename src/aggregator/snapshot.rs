@@ -5,9 +5,12 @@
 //! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
 //! was made before, because nothing may be allocated while a latch is held.
 
+use super::watch;
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
+use crate::ledger::changes::{self, Changed, Subject};
 use crate::ledger::entry;
+use crate::ledger::estimate::{WeightedSums, mean_bytes};
 use crate::ledger::fold::Fold;
 use crate::ledger::history::LaneWords;
 use crate::ledger::live::SHARDS;
@@ -16,7 +19,7 @@ use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
 use crate::recorder::gate::{Own, Quiet, failed_without_lane};
-use crate::recorder::{lifecycle, thread};
+use crate::recorder::{lifecycle, sampling, thread};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -33,14 +36,26 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         // Frees first: a block is booked before its end.
         stats.freed_blocks = stats.freed_blocks.wrapping_add(Account::read(&account.freed_blocks));
         stats.freed_bytes = stats.freed_bytes.wrapping_add(Account::read(&account.freed_bytes));
+        let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
+        stats.freed_blocks += sampled.raw_freed_blocks + skipped.frees.load(Ordering::Relaxed);
+        stats.freed_bytes += sampled.raw_freed_bytes + skipped.freed_bytes.load(Ordering::Relaxed);
     }
+    let oddities = &ledger.live.oddities;
+    stats.freed_blocks += oddities.skipped_frees.load(Ordering::Relaxed);
+    stats.freed_bytes += oddities.skipped_freed_bytes.load(Ordering::Relaxed);
     for lane in ledger.lanes() {
         let account = account_of(lane);
         stats.total_blocks = stats.total_blocks.wrapping_add(Account::read(&account.total_blocks));
         stats.total_bytes = stats.total_bytes.wrapping_add(Account::read(&account.total_bytes));
+        let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
+        stats.total_blocks += sampled.raw_blocks + skipped.allocs.load(Ordering::Relaxed);
+        stats.total_bytes += sampled.raw_bytes + skipped.alloc_bytes.load(Ordering::Relaxed);
         stats.reallocs += Account::read(&account.reallocs);
         stats.failed += lane.cold.failed.load(Ordering::Relaxed);
     }
+    // Frees whose allocation was lost can outnumber what is known of; live is never negative.
+    stats.freed_blocks = stats.freed_blocks.min(stats.total_blocks);
+    stats.freed_bytes = stats.freed_bytes.min(stats.total_bytes);
     stats.live_blocks = stats.total_blocks.saturating_sub(stats.freed_blocks);
     stats.live_bytes = stats.total_bytes.saturating_sub(stats.freed_bytes);
     (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();
@@ -55,7 +70,61 @@ fn peak(ledger: &Ledger) -> Peak {
     let rises =
         ledger.lanes().map(|lane| Account::read(&account_of(lane).rise_bytes)).filter(|rise| *rise > 0);
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
-    Peak { bytes, blocks, at_ns, uncertainty_bytes: if lanes > 1 { sum } else { 0 } }
+    // Blocks that were left out by choice are in no peak; all of them may have been live at one time.
+    // relaxed: counters.
+    let left_out: u64 =
+        ledger.lanes().map(|lane| lane.cold.skipped.alloc_bytes.load(Ordering::Relaxed)).sum();
+    Peak { bytes, blocks, at_ns, uncertainty_bytes: left_out + if lanes > 1 { sum } else { 0 } }
+}
+
+/// What the samples so far say of all blocks, together with what was recorded exactly.
+pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
+    let mut sums = WeightedSums::default();
+    let (mut total, mut freed) = ((0u64, 0u64), (0u64, 0u64));
+    for lane in ledger.lanes() {
+        let account = account_of(lane);
+        sums.merge(&account.sampled.read());
+        freed.0 = freed.0.wrapping_add(Account::read(&account.freed_blocks));
+        freed.1 = freed.1.wrapping_add(Account::read(&account.freed_bytes));
+        total.0 = total.0.wrapping_add(Account::read(&account.total_blocks));
+        total.1 = total.1.wrapping_add(Account::read(&account.total_bytes));
+    }
+    let exact = |value: u64| profile::Estimate { value: value as f64, standard_error: 0.0 };
+    let is_sampled = lifecycle::level() == lifecycle::Level::Sampled;
+    profile::Estimates {
+        total_blocks: exact(total.0) + sums.total_blocks(),
+        total_bytes: exact(total.1) + sums.total_bytes(),
+        live_blocks: exact(total.0.saturating_sub(freed.0)) + sums.live_blocks(),
+        live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
+        mean_bytes_between_samples: if is_sampled { mean_bytes(lifecycle::sampling_rate()) } else { 0 },
+        sampled_blocks: sums.raw_blocks,
+    }
+}
+
+/// Lets threads go back to the short path when no block lives that sampling left out, and lets them look no longer for
+/// blocks from before it when none lives. Called after a flush.
+pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
+    if !ledger.is_sampling_used() {
+        return;
+    }
+    let (mut allocs, mut frees, mut samples) = (0u64, 0u64, 0i64);
+    // relaxed: counters.
+    for lane in ledger.lanes() {
+        frees += lane.cold.skipped.frees.load(Ordering::Relaxed);
+        let sums = account_of(lane).sampled.read();
+        samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
+    }
+    frees += ledger.live.oddities.skipped_frees.load(Ordering::Relaxed);
+    for lane in ledger.lanes() {
+        allocs += lane.cold.skipped.allocs.load(Ordering::Relaxed);
+    }
+    match lifecycle::level() {
+        lifecycle::Level::AfterSampling if allocs <= frees => sampling::no_blocks_left(),
+        lifecycle::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => {
+            sampling::no_earlier_blocks()
+        }
+        _ => {}
+    }
 }
 
 /// The counters of quality, read without stopping anyone. History figures are left at zero.
@@ -71,6 +140,9 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         attempted += figures.attempted;
         quality.recorded += figures.recorded;
         lost.merge(&LossCounts::from_counts(figures.lost));
+        let skipped = &lane.cold.skipped;
+        // relaxed: counters.
+        quality.sampled_out += skipped.allocs.load(Ordering::Relaxed) + skipped.frees.load(Ordering::Relaxed);
         quality.own_events += Account::read(&account.own_events);
         // relaxed: figures for people.
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
@@ -193,8 +265,16 @@ fn take_all(ledger: &'static Ledger, held: &mut Vec<Held>) -> bool {
         }
         held.push((lane, lane.folder.latch.take()));
     }
-    for (lane, taken) in held.iter() {
-        Fold::begin(ledger, lane, taken).run();
+    if ledger.is_ordered() {
+        let now_ns = ledger.clock.now_after_loads_ns();
+        crate::sys::sync::fence(Ordering::SeqCst);
+        held.iter().for_each(|(lane, _)| lane.folder.in_order(true));
+        ledger.merge(now_ns);
+        held.iter().for_each(|(lane, _)| lane.folder.in_order(false));
+    } else {
+        for (lane, taken) in held.iter() {
+            Fold::begin(ledger, lane, taken).run();
+        }
     }
     for (lane, taken) in held.iter() {
         Fold::begin(ledger, lane, taken).empty_nursery();
@@ -257,6 +337,7 @@ impl Frozen {
     fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {
         self.quality.retained = (history.len() as u64).min(self.quality.recorded);
         self.quality.evicted = self.quality.recorded - self.quality.retained;
+        watch::complete(&mut self.quality, &settings(), self.at_ns);
         let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
         let live = self.live.iter().map(|entry| profile::LiveBlock {
@@ -290,10 +371,37 @@ impl Frozen {
                 intervals: std::mem::take(&mut self.intervals),
             },
             history,
-            changes: Vec::new(),
+            changes: changes_of(ledger),
             quality: self.quality,
         }
     }
+}
+
+/// The changes of state, in words.
+fn changes_of(ledger: &Ledger) -> Vec<profile::Change> {
+    let mut kept: Vec<Changed> = changes::room();
+    ledger.changes.copy(&mut kept);
+    let dropped = ledger.changes.count() - kept.len() as u64;
+    let note = (dropped > 0)
+        .then(|| profile::Change { at_ns: 0, what: format!("{dropped} earlier changes are not listed") });
+    note.into_iter().chain(kept.into_iter().map(|change| in_words(&change))).collect()
+}
+
+fn in_words(change: &Changed) -> profile::Change {
+    let mode = |raw: u32| profile::DataQualityMode::ALL.get(raw as usize).map_or("?", |mode| mode.name());
+    let level = |raw: u32| {
+        ["full", "no stacks", "sampled", "counters only"].get(raw as usize).copied().unwrap_or("?")
+    };
+    let (from, to) = (change.from, change.to);
+    let what = match change.subject {
+        Subject::Mode => format!("mode: {} -> {}", mode(from), mode(to)),
+        Subject::Level => format!("level: {} -> {}", level(from), level(to)),
+        Subject::SamplingBytes => {
+            let bytes = |rate: u32| mean_bytes(u64::from(rate));
+            format!("bytes between samples: {} -> {}", bytes(from), bytes(to))
+        }
+    };
+    profile::Change { at_ns: change.at_ns, what }
 }
 
 fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
@@ -314,7 +422,7 @@ fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
     }
 }
 
-fn settings() -> profile::Settings {
+pub(crate) fn settings() -> profile::Settings {
     let options = lifecycle::options();
     profile::Settings {
         mode: lifecycle::mode(),

@@ -14,6 +14,7 @@
 use std::ptr::NonNull;
 
 use super::entry::Entry;
+use super::estimate::SharedSums;
 use super::nursery::{Nursery, YOUNGEST};
 use super::sites::Tally;
 use crate::ring::lane::Lane;
@@ -53,6 +54,8 @@ pub(crate) struct Account {
     /// Part of the freed figures that is due to other threads, whose free had waited.
     pub(crate) freed_for_others_blocks: AtomicU64,
     pub(crate) freed_for_others_bytes: AtomicU64,
+    /// Blocks that were sampled, and what they stand for.
+    pub(crate) sampled: SharedSums,
     /// The highest rise of live bytes inside one batch.
     pub(crate) rise_bytes: AtomicU64,
     /// The longest span between two readings of the clock, in nanoseconds.
@@ -87,6 +90,8 @@ pub(crate) struct Books {
     pub(crate) allocs: u32,
     /// Where the mark of the window lies that the tail is in.
     pub(crate) mark_index: u64,
+    /// The head as an ordered fold observed it.
+    pub(crate) order_head: u64,
     /// Up to when the words below the tail are dated.
     pub(crate) span_ns: u64,
     pub(crate) inherited: Inherited,

@@ -18,9 +18,10 @@
 use super::Ledger;
 use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
+use super::estimate::WeightedSums;
 use super::nursery::{Places, size_of_young};
 use super::peak::Height;
-use crate::profile::{TEMPORARY_ALLOCS, bucket_of};
+use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
     self, CHECK_MASK, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
     TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
@@ -33,6 +34,9 @@ use crate::sys::sync::{AtomicU64, Ordering};
 const STEP_BITS: u32 = 16;
 /// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
+
+/// Words of an allocation and the free right behind it.
+const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
 
 /// Sums of one batch, so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,6 +66,8 @@ pub(crate) struct Fold<'a> {
     pub(super) books: &'a mut Books,
     pub(super) places: Places,
     pub(super) now_ns: u64,
+    /// Whether this is part of an ordered fold, which holds the latches of all lanes.
+    pub(super) in_order: bool,
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
@@ -76,6 +82,7 @@ pub(super) struct Batch {
     pub(super) reallocs: u64,
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
+    pub(super) sampled: WeightedSums,
     /// Frees in the outbox, which the sums do not know yet.
     pub(super) frees_sent: u32,
     /// Blocks and bytes whose free belongs to another thread.
@@ -94,6 +101,38 @@ pub(super) struct Batch {
     pub(super) interval_end_ns: u64,
     pub(super) interval_peak: i64,
     pub(super) dates: Dates,
+}
+
+/// The size bits of a free that carries its whole size, with that size above them.
+fn with_whole_size(size: u64) -> u64 {
+    size & CHECK_MASK | (size + 1) << CHECK_MASK.count_ones()
+}
+
+/// The size of a waiting free that carries its whole size, or `None`.
+pub(super) fn whole_size(waiting: &Entry) -> Option<u64> {
+    (waiting.size >> CHECK_MASK.count_ones()).checked_sub(1)
+}
+
+/// The stamp of the event that lies at `tail` or behind a mark there, and whether it takes memory.
+pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) -> (u64, bool) {
+    let word = |index: u64| {
+        // SAFETY: I3, the segment of an unfolded word has not been given back.
+        let words = Words { start: unsafe { lane.segment(&ledger.pages, index / SEGMENT_WORDS) } };
+        words.get(index)
+    };
+    let mut index = tail;
+    if Tag::raw(word(index)) == TAG_SKIP {
+        index = (index | (SEGMENT_WORDS - 1)) + 1;
+        if index >= lane.head().observe() {
+            return (not_before_ns, false);
+        }
+    }
+    let mut at_ns = not_before_ns;
+    if Tag::raw(word(index)) == TAG_MARK {
+        at_ns = event::mark_time(word(index), not_before_ns).max(not_before_ns);
+        index += 1;
+    }
+    (at_ns, matches!(Tag::raw(word(index)), TAG_ALLOC | TAG_MOVED))
 }
 
 /// How words of the present window are dated.
@@ -129,6 +168,17 @@ impl Words {
         // relaxed: ordered by the head's acquire; history readers may look at the same time.
         word.load(Ordering::Relaxed)
     }
+
+    /// The words from `index` to `end`, which lie in this segment.
+    #[inline(always)]
+    fn slice<'a>(&self, index: u64, end: u64) -> &'a [AtomicU64] {
+        debug_assert!(index % SEGMENT_WORDS + (end - index) <= SEGMENT_WORDS);
+        // SAFETY: F1, as in `get`; the segment outlives the fold.
+        unsafe {
+            let start = self.start.add((index % SEGMENT_WORDS) as usize);
+            std::slice::from_raw_parts(start, (end - index) as usize)
+        }
+    }
 }
 
 impl<'a> Fold<'a> {
@@ -143,12 +193,34 @@ impl<'a> Fold<'a> {
             account: account_of(lane),
             places,
             now_ns: ledger.clock.now_ns(),
+            in_order: false,
             batch: Batch::default(),
             to_beat: 0,
             books,
         };
         fold.start_over();
         fold
+    }
+
+    /// Begins a fold of one lane as part of an ordered fold.
+    pub(crate) fn begin_in_order(ledger: &'a Ledger, lane: &'a Lane, taken: &'a Taken<'a>) -> Fold<'a> {
+        Fold { in_order: true, ..Fold::begin(ledger, lane, taken) }
+    }
+
+    /// Books events up to a time, and at most those that the ordered fold has observed.
+    pub(crate) fn run_until(&mut self, until_ns: u64) {
+        let head = self.books.order_head;
+        let mut tail = self.lane.folder.tail.own();
+        while tail < head && peek(self.ledger, self.lane, tail, self.books.span_ns).0 <= until_ns {
+            while tail < head && matches!(Tag::raw(self.words(tail).get(tail)), TAG_SKIP | TAG_MARK) {
+                tail = self.step(tail, head);
+            }
+            if tail < head {
+                tail = self.step(tail, head);
+            }
+        }
+        self.finish();
+        self.lane.folder.tail.release(tail);
     }
 
     /// Makes ready for a new batch.
@@ -240,16 +312,12 @@ impl<'a> Fold<'a> {
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => {
-                    let second = words.get(index + 1);
-                    let (address, size) = (event::address_of(word), second >> 32);
-                    let behind = event::free_word(address, size);
-                    if index + 2 < end && words.get(index + 2) == behind && self.is_plain(word, second as u32)
-                    {
-                        self.book_pair(size, index);
-                        index += 3;
-                    } else {
-                        self.book_alloc(word, size, second as u32, index);
-                        index += 2;
+                    let paired = self.book_pairs(words.slice(index, end));
+                    index += paired;
+                    if paired == 0 {
+                        let second = words.get(index + 1);
+                        self.book_alloc(word, second >> 32, second as u32, index);
+                        index += event::ALLOC_WORDS;
                     }
                 }
                 TAG_FREE => {
@@ -264,36 +332,53 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Whether an allocation belongs to the site at hand and to the program.
+    /// Books blocks that were freed right after they were allocated, as many as follow each other at the start of
+    /// `words`, without asking the nursery. Returns how many words they took.
     #[inline(always)]
-    fn is_plain(&self, word: u64, stack: u32) -> bool {
-        stack == self.books.tally.stack && !event::traits_of(word).is_own()
+    fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
+        let stack = self.books.tally.stack;
+        let room = self.batch.highest.wrapping_sub(self.batch.sums.live_bytes()).max(0) as u64;
+        let (mut pairs, mut bytes) = (0u64, 0u64);
+        let sizes = &mut self.books.tally.sizes;
+        while let [first, second, third, rest @ ..] = words {
+            // relaxed: see `Words::get`.
+            let (first, second) = (first.load(Ordering::Relaxed), second.load(Ordering::Relaxed));
+            let size = second >> 32;
+            let behind = event::free_word(event::address_of(first), size);
+            let is_pair = event::is_plain_alloc(first) & (second as u32 == stack);
+            if !is_pair || third.load(Ordering::Relaxed) != behind {
+                break;
+            }
+            if size > room {
+                // Maybe a new height: the block goes through the nursery, where that is looked at.
+                break;
+            }
+            pairs += 1;
+            bytes += size;
+            sizes[bucket_of_narrow(size as u32)] += 1;
+            words = rest;
+        }
+        if pairs > 0 {
+            self.count_pairs(pairs, bytes);
+        }
+        PAIR_WORDS * pairs
     }
 
-    /// Books a block that was freed right after it was allocated.
+    /// Adds blocks that were freed right behind their allocation to the sums.
     #[inline(always)]
-    fn book_pair(&mut self, size: u64, index: u64) {
-        self.catch_up(size, self.books.tally.stack);
-        let live = self.batch.sums.live_bytes() + size as i64;
-        if live > self.batch.highest {
-            self.batch.sums.total_blocks += 1;
-            self.batch.sums.total_bytes += size;
-            self.note_height(live, index);
-            self.batch.sums.total_blocks -= 1;
-            self.batch.sums.total_bytes -= size;
-        }
-        self.batch.sums.total_blocks += 1;
-        self.batch.sums.total_bytes += size;
-        self.batch.sums.freed_blocks += 1;
-        self.batch.sums.freed_bytes += size;
-        self.batch.recorded += 2;
-        self.books.allocs = self.books.allocs.wrapping_add(1);
+    fn count_pairs(&mut self, pairs: u64, bytes: u64) {
+        let sums = &mut self.batch.sums;
+        sums.total_blocks += pairs;
+        sums.total_bytes += bytes;
+        sums.freed_blocks += pairs;
+        sums.freed_bytes += bytes;
+        self.batch.recorded += 2 * pairs;
+        self.books.allocs = self.books.allocs.wrapping_add(pairs as u32);
         let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
         let tally = &mut self.books.tally;
-        tally.sums.temporary_blocks += 1;
-        tally.sums.temporary_bytes += size;
-        tally.sizes[bucket_of(size)] += 1;
-        tally.lifetimes[bucket_of(lifetime_ns)] += 1;
+        tally.sums.temporary_blocks += pairs;
+        tally.sums.temporary_bytes += bytes;
+        tally.lifetimes[bucket_of(lifetime_ns)] += pairs as u32;
     }
 
     /// Books an allocation and puts the block into the nursery.
@@ -302,23 +387,43 @@ impl<'a> Fold<'a> {
         let (address, traits) = (event::address_of(word), event::traits_of(word));
         self.batch.recorded += 1;
         self.books.allocs = self.books.allocs.wrapping_add(1);
+        if traits.is_apart() {
+            return self.book_apart(address, size, stack, traits, index);
+        }
+        self.count_alloc(size, stack, index);
+        let meta =
+            self.batch.dates.meta | u64::from(stack) | Meta::of_block(0, 0, traits.align_log2(), false, 0).0;
+        let numbered = size | u64::from(self.books.allocs) << 32;
+        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+    }
+
+    /// Books an allocation that is in no total of the program: heapledger's own, or a sample.
+    #[cold]
+    fn book_apart(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
+        let (row, doubt_ns) = (self.books.row, self.batch.dates.doubt_ns);
+        let mut meta = Meta::of_block(stack, row, traits.align_log2(), traits.is_own(), doubt_ns);
         if traits.is_own() {
             self.batch.own_events += 1;
         } else {
-            self.count_alloc(size, stack, index);
+            self.batch.sampled.start(size, traits.rate());
+            meta = meta.sampled(traits.rate());
         }
-        let meta = self.batch.dates.meta
-            | u64::from(stack)
-            | Meta::of_block(0, 0, traits.align_log2(), traits.is_own(), 0).0;
-        let numbered = size | u64::from(self.books.allocs) << 32;
-        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+        self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
+    }
+
+    /// Books the end of a block that is in no total of the program.
+    #[cold]
+    pub(super) fn end_apart(&mut self, meta: Meta, size: u64) {
+        match meta.rate() {
+            0 => self.batch.own_events += 1,
+            rate => self.batch.sampled.end(size, rate),
+        }
     }
 
     /// Puts a block into the nursery; what it pushes out goes on to the shared table.
     #[inline(always)]
     pub(super) fn bring_up(&mut self, block: Entry) {
-        let before = self.places.swap(block);
-        if before.address != 0 {
+        if let Some(before) = self.places.swap(block) {
             self.books.nursery.pushed_out += 1;
             self.send_survivor(before);
         }
@@ -374,17 +479,17 @@ impl<'a> Fold<'a> {
         self.batch.recorded += 1;
         let at_ns = self.batch.dates.at(index);
         match self.places.take(address) {
-            Some(young) if young.size & CHECK_MASK == check => {
+            Some(young) if young.size & CHECK_MASK == check & CHECK_MASK => {
                 let age = self.books.allocs.wrapping_sub((young.size >> 32) as u32);
                 let size = size_of_young(&young);
-                if !young.meta.is_own() {
+                if !young.meta.is_apart() {
                     self.count_free(young.meta, size, at_ns.saturating_sub(young.at_ns));
                     if age <= TEMPORARY_ALLOCS {
                         self.books.tally.sums.temporary_blocks += 1;
                         self.books.tally.sums.temporary_bytes += size;
                     }
                 } else {
-                    self.batch.own_events += 1;
+                    self.end_apart(young.meta, size);
                 }
             }
             found => self.book_strange_free(found, address, check, at_ns),
@@ -451,7 +556,7 @@ impl<'a> Fold<'a> {
         let traits = event::traits_of(word);
         match event::wide_kind(word) {
             TAG_ALLOC => self.wide_alloc(address, size, stack as u32, traits, index),
-            TAG_FREE => self.book_free(address, size & CHECK_MASK, index),
+            TAG_FREE => self.book_free(address, with_whole_size(size), index),
             TAG_BEGIN => self.realloc_begins(address, size & CHECK_MASK, index),
             TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
             _ => self.realloc_refused(address),
@@ -461,18 +566,12 @@ impl<'a> Fold<'a> {
     fn wide_alloc(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
         self.batch.recorded += 1;
         self.books.allocs = self.books.allocs.wrapping_add(1);
-        if traits.is_own() {
-            self.batch.own_events += 1;
-        } else {
-            self.count_alloc(size, stack, index);
+        if traits.is_apart() {
+            return self.book_apart(address, size, stack, traits, index);
         }
-        let meta = Meta::of_block(
-            stack,
-            self.books.row,
-            traits.align_log2(),
-            traits.is_own(),
-            self.batch.dates.doubt_ns,
-        );
+        self.count_alloc(size, stack, index);
+        let meta =
+            Meta::of_block(stack, self.books.row, traits.align_log2(), false, self.batch.dates.doubt_ns);
         self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 

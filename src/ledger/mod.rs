@@ -28,27 +28,33 @@
 //! Where the clocks leave two pairings possible, one is chosen and counted (`ambiguous_pairings`).
 
 pub(crate) mod books;
+pub(crate) mod changes;
 pub(crate) mod entry;
+pub(crate) mod estimate;
 pub(crate) mod fold;
 pub(crate) mod history;
 pub(crate) mod live;
 mod nursery;
 #[cfg(test)]
 mod oracle_tests;
+pub(crate) mod order;
 pub(crate) mod peak;
 mod reconcile;
 pub(crate) mod rows;
+pub(crate) mod sampled;
 mod settle;
 pub(crate) mod sites;
+mod table;
 pub(crate) mod ticks;
 pub(crate) mod timeline;
 
 use std::ptr::NonNull;
 
+use crate::profile::ClockMode;
 use crate::ring::lane::Lane;
 use crate::ring::registry::{Claimed, Registry};
 use crate::sys::clock::Clock;
-use crate::sys::latch::wait;
+use crate::sys::latch::{Latch, wait};
 use crate::sys::pages::Pages;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -62,6 +68,10 @@ pub(crate) struct Ledger {
     pub(crate) pages: Pages,
     pub(crate) clock: Clock,
     pub(crate) facts: Facts,
+    /// Held by an ordered fold.
+    order: Latch,
+    /// Whether every event carries its own stamp, so that lanes are folded in order.
+    ordered: AtomicU32,
     /// Snapshots that hold the books; while there are any, no lane is given out.
     frozen: AtomicU32,
     pub(crate) booked: peak::Booked,
@@ -69,6 +79,10 @@ pub(crate) struct Ledger {
     pub(crate) sites: sites::Sites,
     pub(crate) rows: rows::Rows,
     pub(crate) ticks: ticks::Ticks,
+    pub(crate) changes: changes::Changes,
+    pub(crate) sampled: sampled::SampledSet,
+    /// Whether blocks were ever left out by choice: then a free without a block is no anomaly.
+    sampling_used: AtomicU32,
     pub(crate) live: live::LiveTable,
     pub(crate) timeline: timeline::Timeline,
     pub(crate) lanes: Registry,
@@ -87,7 +101,7 @@ pub(crate) struct Facts {
 impl Ledger {
     /// Opens a ledger in a fresh region of at most `limit_bytes`. It is never closed: whoever has seen it may look
     /// at it for the rest of the process.
-    pub(crate) fn open(limit_bytes: u64, want_monotonic: bool) -> Option<&'static Ledger> {
+    pub(crate) fn open(limit_bytes: u64, clock: ClockMode) -> Option<&'static Ledger> {
         let region: NonNull<Pages> = Pages::reserve(limit_bytes, size_of::<Ledger>())?;
         // SAFETY: P1, the head was reserved with the size of a ledger, is zeroed, and is never released once this
         // function has returned it.
@@ -96,8 +110,9 @@ impl Ledger {
             Pages::release(region);
             return None;
         }
-        ledger.clock.start(want_monotonic);
-        // relaxed: published with the ledger.
+        ledger.clock.start(clock == ClockMode::Monotonic);
+        // relaxed, all of these: published with the ledger.
+        ledger.ordered.store(u32::from(clock == ClockMode::PerEvent), Ordering::Relaxed);
         ledger.facts.started_unix_ns.store(crate::sys::platform::unix_time_ns(), Ordering::Relaxed);
         ledger.facts.process_id.store(crate::sys::platform::process_id(), Ordering::Relaxed);
         Some(ledger)
@@ -151,14 +166,36 @@ impl Ledger {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
     }
 
+    /// Notes that blocks are left out by choice from now on.
+    pub(crate) fn use_sampling(&self) {
+        // relaxed: read when a flush has brought everything together.
+        self.sampling_used.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_sampling_used(&self) -> bool {
+        // relaxed: as above.
+        self.sampling_used.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn is_ordered(&self) -> bool {
+        // relaxed: written before the ledger was published.
+        self.ordered.load(Ordering::Relaxed) != 0
+    }
+
     /// Books all that the lane's thread has recorded, waiting for whoever is just doing so.
     pub(crate) fn fold(&self, lane: &Lane) {
+        if self.is_ordered() {
+            return self.fold_in_order();
+        }
         let taken = lane.folder.latch.take();
         fold::Fold::begin(self, lane, &taken).run();
     }
 
     /// As [`Ledger::fold`], unless someone else is at it; says whether it was done.
     pub(crate) fn try_fold(&self, lane: &Lane) -> bool {
+        if self.is_ordered() {
+            return self.try_fold_in_order();
+        }
         let Some(taken) = lane.folder.latch.try_take() else {
             return false;
         };

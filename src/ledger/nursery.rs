@@ -72,11 +72,10 @@ impl Nursery {
         let new = self.places(pages, first);
         for place in 0..entries as usize {
             let entry = old.at(place);
-            if entry.address != 0 {
-                match new.swap(entry) {
-                    before if before.address != 0 => push_out(before),
-                    _ => {}
-                }
+            if entry.address != 0
+                && let Some(before) = new.swap(entry)
+            {
+                push_out(before);
             }
             old.put(place, Entry::default());
         }
@@ -94,18 +93,31 @@ impl Places {
         self.start.wrapping_add(place as usize)
     }
 
-    /// Puts a block into its place and returns what was there.
-    #[inline]
-    pub(crate) fn swap(&self, entry: Entry) -> Entry {
+    /// Puts a block into its place and returns the one that was there.
+    #[inline(always)]
+    pub(crate) fn swap(&self, entry: Entry) -> Option<Entry> {
+        let place = self.of(entry.address);
         // SAFETY: N1, the place lies inside the table, which the lane's latch gives to us.
-        unsafe { self.of(entry.address).replace(entry) }
+        unsafe {
+            let before = ((*place).address != 0).then(|| place.read());
+            place.write(entry);
+            before
+        }
     }
 
     /// Takes the block of this address out, if it is here.
+    #[inline(always)]
     pub(crate) fn take(&self, address: u64) -> Option<Entry> {
         let place = self.of(address);
-        // SAFETY: N1.
-        unsafe { ((*place).address == address).then(|| place.replace(Entry::default())) }
+        // SAFETY: N1. An empty place is one whose address is 0, whatever else is left in it.
+        unsafe {
+            if (*place).address != address {
+                return None;
+            }
+            let entry = place.read();
+            (*place).address = 0;
+            Some(entry)
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

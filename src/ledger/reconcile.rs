@@ -26,6 +26,9 @@ impl Ledger {
     /// account takes what is settled here. No latch may be held and nothing may be allocated by the caller's thread
     /// meanwhile.
     pub(crate) fn flush(&self, own: &Lane) {
+        if self.is_ordered() {
+            return self.fold_in_order();
+        }
         for lane in self.lanes() {
             self.fold(lane);
         }
@@ -44,7 +47,14 @@ impl Ledger {
                 return;
             }
         }
+        if self.is_sampling_used() {
+            // Frees of blocks that were left out by choice must not take others.
+            self.live.drop_waiting(&self.pages, until_ns, true);
+        }
         self.settle_mix_ups(own, until_ns);
+        if self.is_sampling_used() {
+            self.live.drop_waiting(&self.pages, until_ns, false);
+        }
     }
 
     /// Pairs what has been left over, of the frees up to `until_ns`.

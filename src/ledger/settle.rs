@@ -2,6 +2,7 @@
 
 use super::books::{Account, OUTBOX};
 use super::entry::{Entry, Meta};
+use super::estimate::WeightedSums;
 use super::fold::Fold;
 use super::live::{Freed, Placed};
 use super::nursery::grown_up;
@@ -67,7 +68,7 @@ impl Fold<'_> {
         let Some((before, number)) = before else {
             // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
             self.batch.own_events += u64::from(traits.is_own());
-            if !traits.is_own() {
+            if !traits.is_apart() {
                 self.count_alloc(size, stack, index);
                 self.batch.reallocs += 1;
                 self.books.tally.sums.reallocs += 1;
@@ -81,6 +82,7 @@ impl Fold<'_> {
                 meta: meta.with_reallocs(1),
             });
         };
+        // A block that was sampled is freed and allocated anew when it is reallocated: it never comes here.
         let own = before.meta.is_own();
         if own {
             self.batch.own_events += 1;
@@ -117,6 +119,9 @@ impl Fold<'_> {
     /// Takes a block out of the shared table, after everything that was sent there before.
     fn take_from_shared(&mut self, free: Entry) -> Option<Entry> {
         self.deliver();
+        if let Some(block) = self.take_from_other_lane(free.address) {
+            return Some(block);
+        }
         match self.ledger.live.free(&self.ledger.pages, free) {
             Freed::Block(block) => Some(block),
             Freed::Waits => None,
@@ -126,6 +131,11 @@ impl Fold<'_> {
                 None
             }
         }
+    }
+
+    /// In an ordered fold: the block of this address that another lane's nursery has.
+    fn take_from_other_lane(&self, address: u64) -> Option<Entry> {
+        if self.in_order { self.ledger.take_from_nurseries(self.lane, address) } else { None }
     }
 
     /// Sends a block that has outlived the nursery to the shared table.
@@ -158,6 +168,10 @@ impl Fold<'_> {
             }
             let entry = self.books.outbox[place];
             if entry.meta.is_waiting() {
+                if let Some(block) = self.take_from_other_lane(entry.address) {
+                    self.count_pairing(&block, &entry);
+                    continue;
+                }
                 match ledger.live.free(pages, entry) {
                     Freed::Block(block) => self.count_pairing(&block, &entry),
                     Freed::Waits => {}
@@ -178,9 +192,11 @@ impl Fold<'_> {
 
     /// Adds the end of a block to the sums, that this fold or an earlier one of another thread had seen freed.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
-        if block.meta.is_own() {
+        if block.meta.is_apart() {
             // A realloc counted itself.
-            self.batch.own_events += u64::from(!free.meta.is_by_realloc());
+            if !free.meta.is_by_realloc() {
+                self.end_apart(block.meta, block.size);
+            }
             return;
         }
         if block.meta.stack() != self.books.tally.stack {
@@ -224,8 +240,11 @@ impl Fold<'_> {
     fn take_back(&mut self, block: &Entry) {
         self.batch.recorded = self.batch.recorded.wrapping_sub(1);
         self.batch.lost += 1;
-        if block.meta.is_own() {
-            self.batch.own_events = self.batch.own_events.wrapping_sub(1);
+        if block.meta.is_apart() {
+            match block.meta.rate() {
+                0 => self.batch.own_events = self.batch.own_events.wrapping_sub(1),
+                rate => self.batch.sampled.end(block.size, rate),
+            }
             return;
         }
         if block.meta.stack() != self.books.tally.stack {
@@ -327,6 +346,9 @@ impl Fold<'_> {
         ];
         for (figure, change) in changes {
             add(figure, change);
+        }
+        if self.batch.sampled != WeightedSums::default() {
+            account.sampled.add(&self.batch.sampled);
         }
         Account::raise(&account.rise_bytes, self.batch.rise.max(0) as u64);
         // relaxed: a figure for people.

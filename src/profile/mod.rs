@@ -13,13 +13,14 @@ mod quality;
 mod settings;
 
 pub use check::{Law, Violation, check, laws};
+pub(crate) use histogram::bucket_of_narrow;
 pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
 pub use model::{
     Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
     ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
-pub use quality::{Anomalies, CompletenessTrend, QualityIndicator};
+pub use quality::{Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator};
 pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention,
     Settings, Stacks,

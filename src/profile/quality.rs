@@ -5,6 +5,43 @@ use serde::{Deserialize, Serialize};
 use super::loss::LossCounts;
 use super::settings::DataQualityMode;
 
+/// A figure that was estimated from a sample, with its error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The estimate. Unbiased: over many samples it is right on average.
+    pub value: f64,
+    /// One standard error, in the unit of the value. The truth lies within three of them in more than 990 of 1,000
+    /// samples of bytes; numbers of very small blocks, of which one stands for thousands, are a little worse.
+    pub standard_error: f64,
+}
+
+impl std::ops::Add for Estimate {
+    type Output = Estimate;
+
+    /// The estimate of a sum of two independently sampled figures.
+    fn add(self, other: Estimate) -> Estimate {
+        let standard_error = self.standard_error.hypot(other.standard_error);
+        Estimate { value: self.value + other.value, standard_error }
+    }
+}
+
+/// What a sample says about all blocks, together with what was recorded exactly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Estimates {
+    /// Blocks allocated so far.
+    pub total_blocks: Estimate,
+    /// Bytes allocated so far.
+    pub total_bytes: Estimate,
+    /// Blocks live now.
+    pub live_blocks: Estimate,
+    /// Bytes live now.
+    pub live_bytes: Estimate,
+    /// Mean distance between two samples, in bytes; 0 while every block is recorded.
+    pub mean_bytes_between_samples: u64,
+    /// Blocks that were sampled so far.
+    pub sampled_blocks: u64,
+}
+
 /// Whether completeness is getting better or worse.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CompletenessTrend {

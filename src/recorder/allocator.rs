@@ -50,6 +50,8 @@ pub struct HeapLedger<A = System> {
 pub(crate) struct Hooks {
     /// Closes the books and writes the dump; called once, at the end of the process.
     pub(crate) at_exit: fn(),
+    /// Forgets what upper layers know of the parent, in a forked child.
+    pub(crate) in_child: fn(),
     /// The body of heapledger's own thread.
     pub(crate) aggregator: fn(),
 }
@@ -68,6 +70,7 @@ pub(crate) struct Options {
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: bool,
+    pub(crate) sampling_bytes: u64,
 }
 
 impl Options {
@@ -83,6 +86,7 @@ impl Options {
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: true,
+        sampling_bytes: 512 << 10,
     };
 }
 
@@ -174,6 +178,13 @@ impl<A> HeapLedger<A> {
         self
     }
 
+    /// Mean distance between two samples in the sampling modes, in bytes; rounded up to a power of two from 1 KiB to
+    /// 16 MiB. Default 512 KiB.
+    pub const fn sampling_bytes(mut self, bytes: u64) -> Self {
+        self.options.sampling_bytes = bytes;
+        self
+    }
+
     /// Whether heapledger runs a thread of its own, which books rings that have gone quiet and reads the clock every
     /// millisecond. Default true. Without it nothing is lost, but times between two clock readings are coarser and
     /// a quiet thread's last events are booked only by a flush or at exit.
@@ -232,11 +243,11 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         let begun = hot_path::record_realloc_begin(self.opener(), block, layout.size());
         // SAFETY: the caller's promise, passed on.
         let new = unsafe { self.inner.realloc(block, layout, new_size) };
+        let traits = Traits::new(layout.align(), false, false);
         if new.is_null() {
             gate::count_failed();
-            hot_path::record_realloc_refused(self.opener(), begun, block);
+            hot_path::record_realloc_refused(self.opener(), begun, block, layout.size(), traits);
         } else {
-            let traits = Traits::new(layout.align(), false, false);
             hot_path::record_realloc_end(self.opener(), begun, block, new, new_size, traits);
         }
         new

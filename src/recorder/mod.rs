@@ -38,6 +38,7 @@ mod environment;
 pub(crate) mod gate;
 mod hot_path;
 pub(crate) mod lifecycle;
+pub(crate) mod sampling;
 pub(crate) mod spare;
 pub(crate) mod thread;
 pub(crate) mod turn;

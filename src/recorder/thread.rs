@@ -156,6 +156,9 @@ pub(super) fn end() {
     turn::thread_ends(lane);
     lane.close_gate();
     tls::set(GONE);
+    if ledger.is_ordered() {
+        ledger.fold_in_order();
+    }
     let taken = lane.folder.latch.take();
     let mut fold = Fold::begin(ledger, lane, &taken);
     fold.run();

@@ -12,14 +12,15 @@
 //! | --- | --- |
 //! | `PerfectAccuracy` | try again `max_retries` times, take a spare segment, wait for the latch |
 //! | `HighAccuracy` | the same, but an allocation is shed where a free waits |
-//! | `HighThroughput`, `BestEffort` | shed |
+//! | `HighThroughput` | take a spare segment, shed |
+//! | `BestEffort` | shed |
 
 use std::hint::spin_loop;
 use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::{self, EPOCH};
-use super::{gate, spare, thread};
+use super::{gate, sampling, spare, thread};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
@@ -47,7 +48,7 @@ static AGGREGATOR: AtomicU32 = AtomicU32::new(0);
 
 /// A record that is to be written.
 #[derive(Clone, Copy)]
-struct Record {
+pub(super) struct Record {
     words: [u64; RECORD_WORDS_MAX as usize],
     len: u64,
     what: What,
@@ -55,7 +56,7 @@ struct Record {
 
 /// What the turn has to know of a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// Its stamp must not be taken before the inner allocator has returned.
     Alloc,
     Free,
@@ -66,7 +67,7 @@ enum What {
 }
 
 impl Record {
-    fn new(words: &[u64], what: What) -> Record {
+    pub(super) fn new(words: &[u64], what: What) -> Record {
         let mut record = Record { words: [0; RECORD_WORDS_MAX as usize], len: words.len() as u64, what };
         record.words[..words.len()].copy_from_slice(words);
         record
@@ -89,37 +90,69 @@ pub(super) fn free_without_lane(opener: Opener<'_>, address: u64, size: u64) {
 
 #[cold]
 pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
-    let traits = marked(lane, traits);
-    let record = if event::is_narrow(address, size) {
-        Record::new(&event::alloc_words(address, size, traits, 0), What::Alloc)
-    } else {
-        Record::new(&event::wide_words(Tag::Alloc, traits, [address, size, 0, 0]), What::Alloc)
-    };
-    write(lane, limit, &record);
+    match gate_of(lane, limit) {
+        Gate::Apart => sampling::alloc(lane, address, size, traits),
+        Gate::At(limit) => {
+            write(lane, limit, &alloc_record(address, size, marked(lane, traits)));
+        }
+    }
 }
 
 #[cold]
 pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
-    let record = if event::is_narrow(address, 0) {
+    match gate_of(lane, limit) {
+        Gate::Apart => sampling::free(lane, address, size),
+        Gate::At(limit) => write(lane, limit, &free_record(address, size)),
+    };
+}
+
+pub(super) fn alloc_record(address: u64, size: u64, traits: Traits) -> Record {
+    if event::is_narrow(address, size) {
+        Record::new(&event::alloc_words(address, size, traits, 0), What::Alloc)
+    } else {
+        Record::new(&event::wide_words(Tag::Alloc, traits, [address, size, 0, 0]), What::Alloc)
+    }
+}
+
+pub(super) fn free_record(address: u64, size: u64) -> Record {
+    if event::is_narrow(address, 0) {
         Record::new(&[event::free_word(address, size)], What::Free)
     } else {
         Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), What::Free)
-    };
-    write(lane, limit, &record);
+    }
 }
 
-pub(super) fn realloc_begin(opener: Opener<'_>, address: u64, size: u64) -> bool {
-    let Some(lane) = lane(opener) else { return false };
+/// How the first half of a realloc was taken, for its second half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// It was lost, or nothing is recorded.
+    Not,
+    /// It is in the ring.
+    Recorded,
+    /// The lane leaves events out: the old block's free was dealt with, and was a sample or not.
+    Apart { was_sample: bool },
+}
+
+pub(super) fn realloc_begin(opener: Opener<'_>, address: u64, size: u64) -> Begun {
+    let Some(lane) = lane(opener) else { return Begun::Not };
+    let limit = match gate_of(lane, lane.close_gate()) {
+        Gate::Apart => return Begun::Apart { was_sample: sampling::free(lane, address, size) },
+        Gate::At(limit) => limit,
+    };
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::begin_word(address, size)], What::Free)
     } else {
         Record::new(&event::wide_words(Tag::Begin, Traits::default(), [address, size, 0, 0]), What::Free)
     };
-    write(lane, lane.close_gate(), &record)
+    if write(lane, limit, &record) { Begun::Recorded } else { Begun::Not }
 }
 
-pub(super) fn realloc_refused(opener: Opener<'_>, address: u64) {
+pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, size: u64, traits: Traits) {
     let Some(lane) = lane(opener) else { return };
+    if let Begun::Apart { .. } = begun {
+        // The old block lives on: it is taken up again as if it were new.
+        return alloc(lane, lane.close_gate(), address, size, traits);
+    }
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::refused_word(address)], What::SecondHalf)
     } else {
@@ -128,8 +161,11 @@ pub(super) fn realloc_refused(opener: Opener<'_>, address: u64) {
     write(lane, lane.close_gate(), &record);
 }
 
-pub(super) fn realloc_end(opener: Opener<'_>, old: u64, new: u64, size: u64, traits: Traits) {
+pub(super) fn realloc_end(opener: Opener<'_>, begun: Begun, old: u64, new: u64, size: u64, traits: Traits) {
     let Some(lane) = lane(opener) else { return };
+    if let Begun::Apart { .. } = begun {
+        return alloc(lane, lane.close_gate(), new, size, traits);
+    }
     let traits = marked(lane, traits);
     let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
         Record::new(&event::moved_words(old, new, size, traits, 0), What::SecondHalf)
@@ -178,6 +214,34 @@ fn marked(lane: &Lane, traits: Traits) -> Traits {
     if lane.cold.own_depth.load(Ordering::Relaxed) > 0 { traits.as_own() } else { traits }
 }
 
+/// Where the gate of a lane stood, and what that means.
+enum Gate {
+    /// It stood at this limit; 0 if it was closed.
+    At(u64),
+    /// It was closed because the lane leaves events out.
+    Apart,
+}
+
+fn gate_of(lane: &Lane, limit: u64) -> Gate {
+    if limit != 0 || !is_idle(lane) || !sampling::left_out(lane) {
+        return Gate::At(limit);
+    }
+    // Should the lane have gone back to recording all, its window counts as full.
+    if sampling::leaves_out(lane) { Gate::Apart } else { Gate::At(1) }
+}
+
+/// Whether no record of the thread is being written, and it works for the program.
+fn is_idle(lane: &Lane) -> bool {
+    let cold = &lane.cold;
+    let load = |word: &AtomicU32| word.load(Ordering::Relaxed);
+    load(&cold.writing) + load(&cold.quiet_depth) + load(&cold.own_depth) == 0
+}
+
+/// Writes a record on a lane whose gate is closed only because it leaves others out.
+pub(super) fn write_open(lane: &Lane, record: &Record) -> bool {
+    write(lane, 1, record)
+}
+
 /// Writes a record whose gate stood at `limit`. Says whether it was recorded.
 fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     // relaxed, everywhere in this file: the line of the lane that only its thread writes.
@@ -188,6 +252,10 @@ fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
         if record.what == What::Alloc || record.what == What::Free {
             lane.cold.nested.fetch_add(1, Ordering::Relaxed);
         }
+        return false;
+    }
+    if is_own && !lifecycle::state().records() {
+        // heapledger's own work after the books were closed is no loss of the program's.
         return false;
     }
     lane.cold.writing.store(1, Ordering::Relaxed);
@@ -206,9 +274,7 @@ fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     };
     compiler_fence(Ordering::SeqCst);
     lane.cold.writing.store(0, Ordering::Relaxed);
-    if !gate::is_in_section(lane) {
-        lane.open_gate(lane.cold.window_end.load(Ordering::Relaxed));
-    }
+    gate::open_if_due(lane);
     written
 }
 
@@ -224,6 +290,7 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
         unsafe { lane.own_word(index) }.store(*word, Ordering::Relaxed);
     }
     lane.head().publish(head + record.len);
+    lane.stamping().end();
     Ok(())
 }
 
@@ -248,8 +315,14 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
         next_segment(lane, ledger, head / SEGMENT_WORDS, record.what)?;
     }
     let epoch = EPOCH.now();
+    if ledger.is_ordered() {
+        lane.stamping().begin();
+    }
     let now_ns = match record.what {
         What::Alloc | What::SecondHalf => ledger.clock.now_after_loads_ns(),
+        // Nor may the stamp of a free be taken before the thread has learnt of the block: its maker's stamp would
+        // be the later one. Where there is one stamp for many events, that is within the doubt.
+        What::Free if ledger.is_ordered() => ledger.clock.now_after_loads_ns(),
         What::Free | What::Remark => ledger.clock.now_ns(),
     };
     // SAFETY: I2, the mark is in the segment at hand.
@@ -260,6 +333,7 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     let segment_end = (head | (SEGMENT_WORDS - 1)) + 1;
     let words = window_words(record.len);
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
+    lane.cold.level.store(lifecycle::level() as u32, Ordering::Relaxed);
     count_turn(lane);
     Ok(start)
 }
@@ -329,11 +403,12 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
             lane.cold.segments_held.store(held - 1, Ordering::Relaxed);
             continue;
         }
-        if !helps || mode == DataQualityMode::HighThroughput {
+        if !helps {
             return Err(LossReason::RingFull);
         }
         let config = &lifecycle::options().concurrency;
-        if tries < config.max_retries {
+        let may_wait = mode != DataQualityMode::HighThroughput;
+        if may_wait && tries < config.max_retries {
             pause(config.base_delay_ns, tries);
             tries += 1;
             ledger.try_fold(lane);
@@ -345,6 +420,9 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         {
             bump(&lane.cold.spares);
             return enter(lane, ledger, number, page, held + 1);
+        }
+        if !may_wait {
+            return Err(LossReason::RingFull);
         }
         if mode == DataQualityMode::HighAccuracy && what == What::Alloc {
             return Err(LossReason::RingFull);

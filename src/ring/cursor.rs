@@ -1,5 +1,6 @@
 //! The three cursors of a lane and every ordering between the thread and the folder. Knows indices, not storage.
 
+use crate::sys::latch::wait;
 use crate::sys::sync::{AtomicU64, Ordering, fence};
 
 /// How far the thread has written. Moved by the thread only.
@@ -96,6 +97,42 @@ impl Oldest {
         fence(Ordering::Acquire);
         // relaxed: the fence orders it.
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Rounds that the folder waits for a thread to publish what it has stamped.
+const STAMPING_ROUNDS: u32 = 96;
+
+/// Whether a thread is between taking a stamp and publishing its event.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct Stamping(AtomicU64);
+
+impl Stamping {
+    /// For the thread, before it reads the clock.
+    pub(crate) fn begin(&self) {
+        // relaxed: the fence orders it.
+        self.0.store(1, Ordering::Relaxed);
+        // SeqCst: pairs with the folder's in `ledger::order`, where the argument is.
+        fence(Ordering::SeqCst);
+    }
+
+    /// For the thread, after it has published.
+    pub(crate) fn end(&self) {
+        // Release: who sees the zero sees the head.
+        self.0.store(0, Ordering::Release);
+    }
+
+    /// For the folder, after its fence: whether nothing older than its clock reading is still to come.
+    pub(crate) fn is_over(&self) -> bool {
+        for round in 0..STAMPING_ROUNDS {
+            // Acquire: pairs with the release in `end`.
+            if self.0.load(Ordering::Acquire) == 0 {
+                return true;
+            }
+            wait(round);
+        }
+        false
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```text
 //!         63    60 59                  48 47                                             0
 //! SKIP    │ 0     │ rest of the segment is unused                                         │
-//! ALLOC   │ 1     │ zer own align(6)    │ address                                         │  size(32)·stack(32)
+//! ALLOC   │ 1     │ rate(4) zer own al. │ address                                         │  size(32)·stack(32)
 //! FREE    │ 2     │ low 12 bits of size │ address                                         │
 //! BEGIN   │ 3     │ low 12 bits of size │ old address of a realloc, before the call       │
 //! MOVED   │ 4     │ -   own align(6)    │ new address of a realloc                        │  size(32)·stack(32), old address
@@ -81,13 +81,16 @@ pub(crate) const TAG_MARK: u64 = Tag::Mark as u64;
 pub(crate) const TAG_WIDE: u64 = Tag::Wide as u64;
 pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
 
-/// Eight bits that go with an allocation: alignment, whether it is heapledger's own, whether it was zeroed.
+/// Twelve bits that go with an allocation: alignment, whether it is heapledger's own, whether it was zeroed, and at
+/// which rate it was sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Traits(pub(crate) u64);
 
 impl Traits {
     const OWN: u64 = 1 << 6;
     const ZEROED: u64 = 1 << 7;
+    const RATE_SHIFT: u32 = 8;
+    const RATE: u64 = 15 << Self::RATE_SHIFT;
 
     #[inline(always)]
     pub(crate) const fn new(align: usize, zeroed: bool, own: bool) -> Traits {
@@ -97,6 +100,22 @@ impl Traits {
 
     pub(crate) const fn align_log2(self) -> u64 {
         self.0 & 63
+    }
+
+    /// The same, for a block that was sampled at a rate (1 to 15).
+    pub(crate) const fn sampled(self, rate: u64) -> Traits {
+        Traits(self.0 & !Self::RATE | (rate << Self::RATE_SHIFT) & Self::RATE)
+    }
+
+    /// The rate at which the block was sampled, or 0 if it was recorded because all were.
+    pub(crate) const fn rate(self) -> u64 {
+        (self.0 & Self::RATE) >> Self::RATE_SHIFT
+    }
+
+    /// Whether the block is in no total of the program: heapledger's own, or a sample that stands for others.
+    #[inline(always)]
+    pub(crate) const fn is_apart(self) -> bool {
+        self.0 & (Self::OWN | Self::RATE) != 0
     }
 
     pub(crate) const fn is_own(self) -> bool {
@@ -184,12 +203,19 @@ pub(crate) const fn check_of(word: u64) -> u64 {
 
 #[inline(always)]
 pub(crate) const fn traits_of(word: u64) -> Traits {
-    Traits((word >> ADDRESS_BITS) & 0xff)
+    Traits((word >> ADDRESS_BITS) & 0xfff)
 }
 
 /// The kind that a wide record stands for, as a raw tag.
 pub(crate) const fn wide_kind(word: u64) -> u64 {
     word & 0xff
+}
+
+/// Whether a word starts an allocation that is the program's own.
+#[inline(always)]
+pub(crate) const fn is_plain_alloc(word: u64) -> bool {
+    const MASK: u64 = (15 << TAG_SHIFT) | ((Traits::OWN | Traits::RATE) << ADDRESS_BITS);
+    word & MASK == Tag::Alloc.bits()
 }
 
 /// Words of the record that starts with `word`. A skip counts 1; whoever meets it goes to the next segment.
@@ -211,6 +237,7 @@ mod tests {
     fn narrow_records_give_back_what_went_in() {
         let traits = Traits::new(4096, true, true);
         assert_eq!((traits.align_log2(), traits.is_own(), traits.is_zeroed()), (12, true, true));
+        assert_eq!((traits.sampled(15).rate(), traits.sampled(15).align_log2(), traits.rate()), (15, 12, 0));
         let (address, size) = (ADDRESS_MASK - 7, u64::from(u32::MAX));
         assert!(is_narrow(address, size));
         let [first, second] = alloc_words(address, size, traits, 77);

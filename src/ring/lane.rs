@@ -1,6 +1,6 @@
 //! A lane: one thread's ring, laid out so that the thread and the folder write to different cache lines.
 
-use super::cursor::{Head, Oldest, Tail};
+use super::cursor::{Head, Oldest, Stamping, Tail};
 use crate::profile::LossReason;
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -14,6 +14,9 @@ pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) 
 pub(crate) const SEGMENT_SLOTS: u64 = 64;
 /// Words of a window behind its mark.
 pub(crate) const WINDOW_WORDS: u64 = 63;
+
+/// Buckets of the durations of turns; the last one holds all above a second.
+pub(crate) const TURN_BUCKETS: usize = 32;
 
 const _: () = assert!(SEGMENT_WORDS.is_power_of_two() && SEGMENT_SLOTS.is_power_of_two());
 const _: () = assert!(WINDOW_WORDS < super::event::MARK_OPEN);
@@ -53,6 +56,7 @@ pub(crate) struct Hot {
 #[derive(Debug)]
 pub(crate) struct Cold {
     pub(crate) oldest: Oldest,
+    pub(crate) stamping: Stamping,
     /// What `limit` is when the gate is open.
     pub(crate) window_end: AtomicU64,
     /// Where the current window's mark lies.
@@ -75,9 +79,28 @@ pub(crate) struct Cold {
     pub(crate) nested: AtomicU64,
     /// Refused allocations. They are no events.
     pub(crate) failed: AtomicU64,
+    /// How the thread records: a `lifecycle::Level`.
+    pub(crate) level: AtomicU32,
+    /// The thread's sampler.
+    pub(crate) distance: AtomicU64,
+    pub(crate) random: AtomicU64,
+    /// Events that were left out by choice.
+    pub(crate) skipped: Skipped,
     pub(crate) waits: AtomicU64,
     pub(crate) spares: AtomicU64,
     lost: [AtomicU64; LossReason::COUNT],
+    /// How long turns took: one count for each power of two of nanoseconds.
+    pub(crate) turn_ns: [AtomicU32; TURN_BUCKETS],
+}
+
+/// Events that were left out by choice, whose sizes are known all the same. Written by the thread only.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    pub(crate) allocs: AtomicU64,
+    pub(crate) alloc_bytes: AtomicU64,
+    pub(crate) frees: AtomicU64,
+    pub(crate) freed_bytes: AtomicU64,
 }
 
 /// The folder's line.
@@ -86,15 +109,35 @@ pub(crate) struct Cold {
 pub(crate) struct Folder {
     pub(crate) latch: Latch,
     pub(crate) tail: Tail,
+    /// Whether an ordered fold holds the latch.
+    in_order: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
+}
+
+impl Folder {
+    /// Marks the lane as one whose latch an ordered fold holds, or does no longer. For the holder of the latch.
+    pub(crate) fn in_order(&self, held: bool) {
+        // relaxed: read by the same ordered fold only, of which there is one at a time.
+        self.in_order.store(u32::from(held), Ordering::Relaxed);
+    }
+
+    /// Whether the lane takes part in the ordered fold that asks. A lane that was published meanwhile does not.
+    pub(crate) fn is_in_order(&self) -> bool {
+        // relaxed: as above.
+        self.in_order.load(Ordering::Relaxed) != 0
+    }
 }
 
 impl Lane {
     #[inline(always)]
     pub(crate) fn head(&self) -> &Head {
         &self.hot.head
+    }
+
+    pub(crate) fn stamping(&self) -> &Stamping {
+        &self.cold.stamping
     }
 
     /// Closes the gate and says where it stood; 0 when it was closed already.

@@ -33,6 +33,11 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Latch {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Latch { word: AtomicU32::new(OPEN) }
+    }
+
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Latch { word: AtomicU32::new(OPEN) }
@@ -67,6 +72,24 @@ impl Latch {
             wait(round);
             round = round.saturating_add(1);
         }
+    }
+}
+
+impl Latch {
+    /// Opens the latch for a holder that has forgotten its [`Taken`].
+    pub(crate) fn open(&self) {
+        // Release: pairs with the acquire in `try_take`.
+        self.word.store(OPEN, Ordering::Release);
+    }
+}
+
+impl<'a> Taken<'a> {
+    /// The token of a latch that the caller holds already.
+    ///
+    /// # Safety
+    /// The caller holds the latch and has forgotten its token; of the two, one is forgotten again.
+    pub(crate) unsafe fn assume(latch: &'a Latch) -> Taken<'a> {
+        Taken { latch }
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(shape: Shape) -> World {
-        let ledger = Ledger::open(512 << 20, false).unwrap();
+        let ledger = Ledger::open(512 << 20, crate::profile::ClockMode::Batched).unwrap();
         ledger.clock.set_by_hand(1);
         let producers = (0..shape.lanes).map(|_| Producer::new(ledger, shape.segments)).collect();
         let under_way = (0..shape.lanes).map(|_| None).collect();

@@ -1,0 +1,142 @@
+//! The ordered fold: all lanes together, event by event in the order of their stamps. Used when every event carries
+//! its own (`ClockMode::PerEvent`).
+//!
+//! A stamp of a free is taken before the block goes back, and a stamp of an allocation after the block was given
+//! out; so for one address the order of the stamps is the true order, and at any moment at most one lane has a live
+//! block there. Booking in that order leaves nothing ambiguous.
+//!
+//! # How far it may go
+//!
+//! A thread takes its stamp before it publishes the event, so an event with an old stamp may still come. Two things
+//! bound how old: the folder reads the clock *before* it looks at the lanes, and a lane says while it is between
+//! stamp and publication (`Stamping`). If none says so, every event to come has a later stamp than the folder's
+//! reading. A lane that stays in between for long, because its thread was put to sleep just there, bounds the fold
+//! by its last published event.
+//!
+//! ```text
+//!  thread:  stamping = 1 │ fence │ read clock, write, publish │ stamping = 0
+//!  folder:  read clock   │ fence │ look at stamping, then at the head
+//! ```
+//!
+//! Both fences are sequentially consistent: of two threads that each write first and then read, at least one sees
+//! the other's write. With anything weaker a thread could be missed that had its stamp already.
+
+use super::Ledger;
+use super::books::books_of;
+use super::entry::Entry;
+use super::fold::Fold;
+use super::nursery::grown_up;
+use crate::ring::lane::Lane;
+use crate::sys::latch::Taken;
+use crate::sys::sync::{Ordering, fence};
+
+impl Ledger {
+    /// Books all lanes in the order of their stamps, waiting for whoever is just doing so.
+    pub(crate) fn fold_in_order(&self) {
+        let _order = self.order.take();
+        self.fold_all_in_order();
+    }
+
+    /// As [`Ledger::fold_in_order`], unless someone else is at it; says whether it was done.
+    pub(crate) fn try_fold_in_order(&self) -> bool {
+        let Some(_order) = self.order.try_take() else {
+            return false;
+        };
+        self.fold_all_in_order();
+        true
+    }
+
+    fn fold_all_in_order(&self) {
+        let now_ns = self.clock.now_after_loads_ns();
+        // SeqCst: see the module's doc.
+        fence(Ordering::SeqCst);
+        for lane in self.lanes() {
+            std::mem::forget(lane.folder.latch.take());
+            lane.folder.in_order(true);
+        }
+        self.merge(now_ns);
+        for lane in self.lanes_in_order() {
+            lane.folder.in_order(false);
+            lane.folder.latch.open();
+        }
+    }
+
+    /// The lanes whose latches the ordered fold under way holds.
+    fn lanes_in_order(&self) -> impl Iterator<Item = &'static Lane> + '_ {
+        self.lanes().filter(|lane| lane.folder.is_in_order())
+    }
+
+    /// Books the lanes that are marked as in order, whose latches the caller holds.
+    pub(crate) fn merge(&self, now_ns: u64) {
+        let mut until_ns = now_ns;
+        for lane in self.lanes_in_order() {
+            let over = lane.stamping().is_over();
+            // SAFETY: B3, the caller holds the latch.
+            let books = unsafe { &mut *books_of(lane).as_ptr() };
+            books.order_head = lane.head().observe();
+            if !over {
+                until_ns = until_ns.min(books.span_ns);
+            }
+        }
+        loop {
+            let mut first: Option<(Turn, &Lane)> = None;
+            let mut second: Option<Turn> = None;
+            for lane in self.lanes_in_order() {
+                let Some(turn) = self.next_turn(lane) else { continue };
+                match &first {
+                    Some((best, _)) if *best <= turn => {
+                        second = Some(second.map_or(turn, |second| second.min(turn)));
+                    }
+                    _ => {
+                        second = first.map(|(best, _)| best);
+                        first = Some((turn, lane));
+                    }
+                }
+            }
+            let Some((turn, lane)) = first else { return };
+            if turn.at_ns > until_ns {
+                return;
+            }
+            let bound = second.map_or(until_ns, |second| until_ns.min(second.at_ns));
+            // SAFETY: B3, the caller holds the latch; no other fold of this lane is under way.
+            let taken = unsafe { Taken::assume(&lane.folder.latch) };
+            Fold::begin_in_order(self, lane, &taken).run_until(bound);
+            std::mem::forget(taken);
+        }
+    }
+
+    fn next_turn(&self, lane: &Lane) -> Option<Turn> {
+        // SAFETY: B3, the caller holds the latch.
+        let books = unsafe { books_of(lane).as_ref() };
+        let tail = lane.folder.tail.own();
+        if tail >= books.order_head {
+            return None;
+        }
+        let (at_ns, is_alloc) = super::fold::peek(self, lane, tail, books.span_ns);
+        Some(Turn { at_ns, is_alloc })
+    }
+
+    /// Takes a live block of this address out of the nursery of another lane than `own`, if one has it. The latches
+    /// of the lanes in order are held.
+    pub(super) fn take_from_nurseries(&self, own: &Lane, address: u64) -> Option<Entry> {
+        for lane in self.lanes_in_order() {
+            if std::ptr::eq(lane, own) {
+                continue;
+            }
+            // SAFETY: B3, the latch is held, and this lane has no fold under way.
+            let books = unsafe { &mut *books_of(lane).as_ptr() };
+            let places = books.nursery.places(&self.pages, &raw mut books.youngest);
+            if let Some(young) = places.take(address) {
+                return Some(grown_up(young));
+            }
+        }
+        None
+    }
+}
+
+/// When a lane's next event happened. Of two at the same time, one that gives memory back comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    at_ns: u64,
+    is_alloc: bool,
+}
