@@ -3,7 +3,7 @@
 use super::producer::Producer;
 use crate::aggregator::snapshot;
 use crate::ledger::Ledger;
-use crate::profile::Profile;
+use crate::profile::{ClockMode, Profile};
 use crate::recorder::gate::Own;
 use crate::ring::event::Traits;
 
@@ -17,7 +17,7 @@ struct Room {
 
 impl Room {
     fn new(lanes: usize) -> Room {
-        let ledger = Ledger::open(256 << 20, false).unwrap();
+        let ledger = Ledger::open(256 << 20, ClockMode::Batched).unwrap();
         ledger.clock.set_by_hand(1);
         Room { ledger, lanes: (0..lanes).map(|_| Producer::new(ledger, 4)).collect() }
     }
