@@ -8,6 +8,8 @@ mod os {
     use std::ffi::{CStr, c_int, c_void};
     use std::ptr::{null, null_mut};
 
+    /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
+    pub(crate) const ALLOCATES: bool = false;
     /// Bytes of stack for heapledger's own thread: it writes no dumps, so this is plenty.
     const OWN_STACK_BYTES: usize = 256 << 10;
 
@@ -148,6 +150,9 @@ mod os {
     use std::io::{Read, Write};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
+    pub(crate) const ALLOCATES: bool = true;
 
     #[allow(dead_code)]
     pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
