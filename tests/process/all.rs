@@ -14,6 +14,8 @@ mod losses;
 mod lossless;
 mod order;
 mod runner;
+#[cfg(target_arch = "x86_64")]
+mod signals;
 mod tools;
 
 const CASES: &[&[case::Case]] = &[
@@ -25,6 +27,7 @@ const CASES: &[&[case::Case]] = &[
     endings::CASES,
     forks::CASES,
     losses::CASES,
+    SIGNALS,
 ];
 
 pub fn main() -> ExitCode {
@@ -36,3 +39,8 @@ pub fn main() -> ExitCode {
         None => runner::run(CASES),
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+const SIGNALS: &[case::Case] = signals::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const SIGNALS: &[case::Case] = &[];
