@@ -5,13 +5,17 @@ use std::process::ExitCode;
 mod case;
 mod churn;
 mod endings;
+mod environment;
+mod exact;
 mod fidelity;
+mod files;
 mod forks;
 mod heap;
 mod inner;
 mod laws;
 mod losses;
 mod lossless;
+mod memory;
 mod order;
 mod runner;
 #[cfg(target_arch = "x86_64")]
@@ -28,6 +32,10 @@ const CASES: &[&[case::Case]] = &[
     forks::CASES,
     losses::CASES,
     SIGNALS,
+    memory::CASES,
+    exact::CASES,
+    files::CASES,
+    environment::CASES,
 ];
 
 pub fn main() -> ExitCode {
