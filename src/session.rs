@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::aggregator::{snapshot, worker};
+use crate::aggregator::{snapshot, watch, worker};
 use crate::dump::{self, Written};
 use crate::ledger::Ledger;
 use crate::profile::{self, DataQualityMode, DumpTarget, HeapStats, Profile, QualityIndicator};
@@ -18,7 +18,7 @@ use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle;
 use crate::sys::platform;
 
-const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run };
+const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: watch::forget };
 
 impl HeapLedger<System> {
     /// Records, with the system's allocator inside.
@@ -67,6 +67,7 @@ pub fn quality() -> QualityIndicator {
         };
         quality.retained = (snapshot::history(ledger, own).0.len() as u64).min(quality.recorded);
         quality.evicted = quality.recorded - quality.retained;
+        watch::complete(&mut quality, &snapshot::settings(), ledger.clock.now_ns());
         quality
     });
     quality.unwrap_or_else(|| {

@@ -5,6 +5,7 @@
 //! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
 //! was made before, because nothing may be allocated while a latch is held.
 
+use super::watch;
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
@@ -18,7 +19,7 @@ use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
 use crate::recorder::gate::{Own, Quiet, failed_without_lane};
-use crate::recorder::{lifecycle, thread};
+use crate::recorder::{lifecycle, sampling, thread};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -89,7 +90,7 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
         total.1 = total.1.wrapping_add(Account::read(&account.total_bytes));
     }
     let exact = |value: u64| profile::Estimate { value: value as f64, standard_error: 0.0 };
-    let is_sampled = lifecycle::level() != lifecycle::Level::Full;
+    let is_sampled = lifecycle::level() == lifecycle::Level::Sampled;
     profile::Estimates {
         total_blocks: exact(total.0) + sums.total_blocks(),
         total_bytes: exact(total.1) + sums.total_bytes(),
@@ -97,6 +98,32 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
         live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
         mean_bytes_between_samples: if is_sampled { mean_bytes(lifecycle::sampling_rate()) } else { 0 },
         sampled_blocks: sums.raw_blocks,
+    }
+}
+
+/// Lets threads go back to the short path when no block lives that sampling left out, and lets them look no longer for
+/// blocks from before it when none lives. Called after a flush.
+pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
+    if !ledger.is_sampling_used() {
+        return;
+    }
+    let (mut allocs, mut frees, mut samples) = (0u64, 0u64, 0i64);
+    // relaxed: counters.
+    for lane in ledger.lanes() {
+        frees += lane.cold.skipped.frees.load(Ordering::Relaxed);
+        let sums = account_of(lane).sampled.read();
+        samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
+    }
+    frees += ledger.live.oddities.skipped_frees.load(Ordering::Relaxed);
+    for lane in ledger.lanes() {
+        allocs += lane.cold.skipped.allocs.load(Ordering::Relaxed);
+    }
+    match lifecycle::level() {
+        lifecycle::Level::AfterSampling if allocs <= frees => sampling::no_blocks_left(),
+        lifecycle::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => {
+            sampling::no_earlier_blocks()
+        }
+        _ => {}
     }
 }
 
@@ -203,16 +230,19 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
     let mut blocks = 0;
     loop {
         let lanes = ledger.lanes.count() as usize + 64;
-        let mut latches: Vec<Taken<'static>> = Vec::with_capacity(lanes);
+        let mut held: Vec<Held> = Vec::with_capacity(lanes);
         frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
         frozen.rows.reserve(lanes);
         frozen.sites.reserve(ledger.sites.count() as usize + 64);
         let _quiet = Quiet::enter(own);
         ledger.freeze();
-        let fits = take_all(ledger, &mut latches) && frozen.copy(ledger, &mut blocks);
+        let fits = take_all(ledger, &mut held)
+            && frozen.copy(ledger, &held, &mut blocks)
+            // A thread that was about to get its lane when the books were frozen has one that is not held.
+            && ledger.lanes().count() == held.len();
         ledger.thaw();
         // Opened one by one, in the order in which they were taken.
-        latches.clear();
+        held.clear();
         if fits {
             drop(_quiet);
             return frozen;
@@ -224,24 +254,29 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
     }
 }
 
+/// A lane and its latch, taken.
+type Held = (&'static Lane, Taken<'static>);
+
 /// Takes the latch of every lane and books what is there; `false` when there are more than expected.
-fn take_all(ledger: &'static Ledger, latches: &mut Vec<Taken<'static>>) -> bool {
+fn take_all(ledger: &'static Ledger, held: &mut Vec<Held>) -> bool {
     for lane in ledger.lanes() {
-        if latches.len() == latches.capacity() {
+        if held.len() == held.capacity() {
             return false;
         }
-        latches.push(lane.folder.latch.take());
+        held.push((lane, lane.folder.latch.take()));
     }
     if ledger.is_ordered() {
         let now_ns = ledger.clock.now_after_loads_ns();
         crate::sys::sync::fence(Ordering::SeqCst);
-        ledger.merge(latches.len() as u32, now_ns);
+        held.iter().for_each(|(lane, _)| lane.folder.in_order(true));
+        ledger.merge(now_ns);
+        held.iter().for_each(|(lane, _)| lane.folder.in_order(false));
     } else {
-        for (lane, taken) in ledger.lanes().zip(latches.iter()) {
+        for (lane, taken) in held.iter() {
             Fold::begin(ledger, lane, taken).run();
         }
     }
-    for (lane, taken) in ledger.lanes().zip(latches.iter()) {
+    for (lane, taken) in held.iter() {
         Fold::begin(ledger, lane, taken).empty_nursery();
     }
     true
@@ -249,7 +284,7 @@ fn take_all(ledger: &'static Ledger, latches: &mut Vec<Taken<'static>>) -> bool 
 
 impl Frozen {
     /// Copies everything; `false`, with the number of blocks, when there is not enough room.
-    fn copy(&mut self, ledger: &Ledger, blocks: &mut usize) -> bool {
+    fn copy(&mut self, ledger: &Ledger, held: &[Held], blocks: &mut usize) -> bool {
         *blocks = 0;
         for shard in 0..SHARDS {
             let room = self.live.capacity() - self.live.len();
@@ -271,7 +306,7 @@ impl Frozen {
             }
         }
         self.interval_ns = ledger.timeline.copy(self.at_ns, &mut self.intervals);
-        for lane in ledger.lanes() {
+        for (lane, _) in held {
             self.copy_row(lane);
         }
         true
@@ -302,6 +337,7 @@ impl Frozen {
     fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {
         self.quality.retained = (history.len() as u64).min(self.quality.recorded);
         self.quality.evicted = self.quality.recorded - self.quality.retained;
+        watch::complete(&mut self.quality, &settings(), self.at_ns);
         let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
         let live = self.live.iter().map(|entry| profile::LiveBlock {
@@ -386,7 +422,7 @@ fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
     }
 }
 
-fn settings() -> profile::Settings {
+pub(crate) fn settings() -> profile::Settings {
     let options = lifecycle::options();
     profile::Settings {
         mode: lifecycle::mode(),

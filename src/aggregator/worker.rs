@@ -3,7 +3,7 @@
 //! It wakes every millisecond while events come in, and ever more rarely while none do. It is detached: at the end
 //! of the process it notices the state and returns, or is simply gone.
 
-use super::Aggregator;
+use super::{Aggregator, snapshot, watch};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
 use crate::recorder::{spare, thread, turn};
@@ -15,6 +15,8 @@ use crate::sys::sync::{AtomicU64, Ordering};
 const TICK_NS: u64 = 1_000_000;
 /// The longest pause between two ticks while nothing happens, in nanoseconds.
 const TICK_NS_IDLE: u64 = 64_000_000;
+/// Ticks between two samples of the quality counters.
+const TICKS_PER_SAMPLE: u64 = 100;
 /// Ticks without an event before the pauses grow.
 const IDLE_TICKS: u32 = 32;
 
@@ -37,13 +39,20 @@ pub(crate) fn run() {
     spare::fill(ledger);
     turn::aggregator_runs();
     let mut aggregator = Aggregator::default();
-    let (mut idle, mut cpu_before) = (0u32, 0);
+    let (mut idle, mut cpu_before, mut ticks) = (0u32, 0, 0u64);
     while lifecycle::state().records() {
         EPOCH.tick();
         let step = aggregator.step(ledger, ledger.clock.now_ns());
         if step.settle {
             let _quiet = Quiet::enter(&own);
             ledger.flush(lane);
+        }
+        ticks += 1;
+        if ticks % TICKS_PER_SAMPLE == 0 {
+            watch::feed(&snapshot::quality(ledger), ledger.clock.now_ns());
+        }
+        if step.settle {
+            snapshot::end_sampling_if_over(ledger);
         }
         // The aggregator's own lane does not count as activity.
         idle = if step.active > 0 { 0 } else { idle.saturating_add(1) };

@@ -66,8 +66,8 @@ pub(crate) struct Fold<'a> {
     pub(super) books: &'a mut Books,
     pub(super) places: Places,
     pub(super) now_ns: u64,
-    /// In an ordered fold: how many lanes' latches are held. Otherwise 0.
-    pub(super) lanes_held: u32,
+    /// Whether this is part of an ordered fold, which holds the latches of all lanes.
+    pub(super) in_order: bool,
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
@@ -83,6 +83,8 @@ pub(super) struct Batch {
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
     pub(super) sampled: WeightedSums,
+    /// Frees in the outbox, which the sums do not know yet.
+    pub(super) frees_sent: u32,
     /// Blocks and bytes whose free belongs to another thread.
     pub(super) for_others: (u64, u64),
     /// Highest live bytes since the tally was taken up.
@@ -191,7 +193,7 @@ impl<'a> Fold<'a> {
             account: account_of(lane),
             places,
             now_ns: ledger.clock.now_ns(),
-            lanes_held: 0,
+            in_order: false,
             batch: Batch::default(),
             to_beat: 0,
             books,
@@ -200,14 +202,9 @@ impl<'a> Fold<'a> {
         fold
     }
 
-    /// Begins a fold of one lane among `lanes` whose latches are all held.
-    pub(crate) fn begin_in_order(
-        ledger: &'a Ledger,
-        lane: &'a Lane,
-        taken: &'a Taken<'a>,
-        lanes: u32,
-    ) -> Fold<'a> {
-        Fold { lanes_held: lanes, ..Fold::begin(ledger, lane, taken) }
+    /// Begins a fold of one lane as part of an ordered fold.
+    pub(crate) fn begin_in_order(ledger: &'a Ledger, lane: &'a Lane, taken: &'a Taken<'a>) -> Fold<'a> {
+        Fold { in_order: true, ..Fold::begin(ledger, lane, taken) }
     }
 
     /// Books events up to a time, and at most those that the ordered fold has observed.
@@ -315,7 +312,7 @@ impl<'a> Fold<'a> {
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => {
-                    let paired = self.book_pairs(words.slice(index, end), index);
+                    let paired = self.book_pairs(words.slice(index, end));
                     index += paired;
                     if paired == 0 {
                         let second = words.get(index + 1);
@@ -338,7 +335,7 @@ impl<'a> Fold<'a> {
     /// Books blocks that were freed right after they were allocated, as many as follow each other at the start of
     /// `words`, without asking the nursery. Returns how many words they took.
     #[inline(always)]
-    fn book_pairs(&mut self, mut words: &[AtomicU64], index: u64) -> u64 {
+    fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
         let stack = self.books.tally.stack;
         let room = self.batch.highest.wrapping_sub(self.batch.sums.live_bytes()).max(0) as u64;
         let (mut pairs, mut bytes) = (0u64, 0u64);
@@ -353,11 +350,7 @@ impl<'a> Fold<'a> {
                 break;
             }
             if size > room {
-                if pairs == 0 {
-                    // Too rare to be quick about it: the block goes through the nursery after all.
-                    self.note_passing_height(size, index);
-                    return 0;
-                }
+                // Maybe a new height: the block goes through the nursery, where that is looked at.
                 break;
             }
             pairs += 1;
@@ -386,16 +379,6 @@ impl<'a> Fold<'a> {
         tally.sums.temporary_blocks += pairs;
         tally.sums.temporary_bytes += bytes;
         tally.lifetimes[bucket_of(lifetime_ns)] += pairs as u32;
-    }
-
-    /// Remembers the height that a block reached that was freed right behind its allocation.
-    #[cold]
-    fn note_passing_height(&mut self, size: u64, index: u64) {
-        self.batch.sums.total_blocks += 1;
-        self.batch.sums.total_bytes += size;
-        self.note_height(self.batch.sums.live_bytes(), index);
-        self.batch.sums.total_blocks -= 1;
-        self.batch.sums.total_bytes -= size;
     }
 
     /// Books an allocation and puts the block into the nursery.
@@ -452,12 +435,25 @@ impl<'a> Fold<'a> {
         if stack != self.books.tally.stack {
             self.switch_tally(stack);
         }
+        self.catch_up(size, stack);
         self.batch.sums.total_blocks += 1;
         self.batch.sums.total_bytes += size;
         self.books.tally.sizes[bucket_of(size)] += 1;
         let live = self.batch.sums.live_bytes();
         if live > self.batch.highest {
             self.note_height(live, index);
+        }
+    }
+
+    /// Before an allocation that may be a new height: the frees that came before it lower the sums now, not when the
+    /// outbox is full. Otherwise the peak would hold blocks that were gone.
+    #[inline(always)]
+    fn catch_up(&mut self, size: u64, stack: u32) {
+        if self.batch.frees_sent > 0 && self.batch.sums.live_bytes() + size as i64 > self.batch.highest {
+            self.deliver();
+            if stack != self.books.tally.stack {
+                self.switch_tally(stack);
+            }
         }
     }
 
@@ -509,6 +505,7 @@ impl<'a> Fold<'a> {
         }
         let meta = Meta::of_waiting_free(self.books.row, self.batch.dates.doubt_ns);
         self.send(Entry { address, size: check, at_ns, meta });
+        self.batch.frees_sent += 1;
     }
 
     /// Adds the free of a block to the sums.

@@ -35,6 +35,8 @@ pub(crate) mod fold;
 pub(crate) mod history;
 pub(crate) mod live;
 mod nursery;
+#[cfg(test)]
+mod oracle_tests;
 pub(crate) mod order;
 pub(crate) mod peak;
 mod reconcile;

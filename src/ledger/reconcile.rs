@@ -7,6 +7,12 @@
 //! its old block of that address, which a second thread had freed meanwhile, when the first thread freed a *third*
 //! party's block there. The old block was taken for the freed one. Such a free and the block that is left over are
 //! paired with each other, which puts every sum right; that two lifetimes were swapped is counted as ambiguous.
+//!
+//! When must the allocation of a waiting free have been booked? An allocation is published before its block reaches
+//! the thread that frees it. So once a free has been seen in its ring, every head that is looked at *afterwards*
+//! covers the allocation: it takes one more round over all lanes. The clock cannot tell which frees those are, since
+//! the last ones are dated up to the fold itself; so a round more is made, and every free dated before the first of
+//! the two is old enough.
 
 use super::Ledger;
 use super::fold::Fold;
@@ -20,7 +26,6 @@ impl Ledger {
     /// account takes what is settled here. No latch may be held and nothing may be allocated by the caller's thread
     /// meanwhile.
     pub(crate) fn flush(&self, own: &Lane) {
-        let began_ns = self.clock.now_after_loads_ns();
         if self.is_ordered() {
             return self.fold_in_order();
         }
@@ -30,32 +35,36 @@ impl Ledger {
         if self.live.waiting() == 0 {
             return;
         }
-        for lane in self.lanes() {
-            let taken = lane.folder.latch.take();
-            let mut fold = Fold::begin(self, lane, &taken);
-            fold.run();
-            fold.empty_nursery();
+        let until_ns = self.clock.now_after_loads_ns();
+        for _ in 0..2 {
+            for lane in self.lanes() {
+                let taken = lane.folder.latch.take();
+                let mut fold = Fold::begin(self, lane, &taken);
+                fold.run();
+                fold.empty_nursery();
+            }
+            if self.live.waiting() == 0 {
+                return;
+            }
         }
         if self.is_sampling_used() {
             // Frees of blocks that were left out by choice must not take others.
-            self.live.drop_waiting(&self.pages, began_ns, true);
+            self.live.drop_waiting(&self.pages, until_ns, true);
         }
-        if self.live.waiting() > 0 {
-            self.settle_mix_ups(own, began_ns);
-        }
+        self.settle_mix_ups(own, until_ns);
         if self.is_sampling_used() {
-            self.live.drop_waiting(&self.pages, began_ns, false);
+            self.live.drop_waiting(&self.pages, until_ns, false);
         }
     }
 
-    /// Pairs what has been left over since before `began_ns`.
-    fn settle_mix_ups(&self, own: &Lane, began_ns: u64) {
+    /// Pairs what has been left over, of the frees up to `until_ns`.
+    fn settle_mix_ups(&self, own: &Lane, until_ns: u64) {
         let taken = own.folder.latch.take();
         let mut fold = Fold::begin(self, own, &taken);
         for shard in 0..super::live::SHARDS {
             loop {
                 let mut found = [None; MIX_UPS];
-                self.live.take_mix_ups(&self.pages, shard, began_ns, &mut found);
+                self.live.take_mix_ups(&self.pages, shard, until_ns, &mut found);
                 for (block, free) in found.iter().flatten() {
                     fold.count_pairing(block, free);
                 }

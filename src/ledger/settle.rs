@@ -9,6 +9,7 @@ use super::nursery::grown_up;
 use super::peak::Height;
 use super::sites::RaisedPeak;
 use super::timeline::Flow;
+use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::Traits;
 use crate::ring::lane::add;
 use crate::sys::sync::Ordering;
@@ -50,22 +51,21 @@ impl Fold<'_> {
         let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
-        // Blocks in a nursery carry their running number above a size of 32 bits; those of the shared table have a
-        // size of 64 bits there.
-        let mut number = 0;
         let before = match self.places.take(old) {
             Some(young) if begun.is_none_or(|begun| grown_up(young).size & 0xfff == begun.size) => {
-                number = young.size >> 32 << 32;
-                Some(grown_up(young))
+                Some((grown_up(young), (young.size >> 32) as u32))
             }
             stale => {
                 if let Some(stale) = stale {
                     self.send_survivor(stale);
                 }
-                self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free })
+                // It has outlived a nursery, so it is too old to be temporary.
+                let number = self.books.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
+                let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free });
+                before.map(|block| (block, number))
             }
         };
-        let Some(before) = before else {
+        let Some((before, number)) = before else {
             // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
             self.batch.own_events += u64::from(traits.is_own());
             if !traits.is_apart() {
@@ -92,9 +92,9 @@ impl Fold<'_> {
         let meta = Meta::of_block(stack, self.books.row, traits.align_log2(), own, before.meta.doubt_ns())
             .with_reallocs(before.meta.reallocs() + 1);
         let block = Entry { address: new, size, at_ns: before.at_ns, meta };
-        if size >> 32 == 0 && number != 0 {
+        if size >> 32 == 0 {
             // The same running number: a realloc does not make a block younger.
-            self.bring_up(Entry { size: size | number, ..block });
+            self.bring_up(Entry { size: size | u64::from(number) << 32, ..block });
         } else {
             self.settle_in(block);
         }
@@ -135,10 +135,7 @@ impl Fold<'_> {
 
     /// In an ordered fold: the block of this address that another lane's nursery has.
     fn take_from_other_lane(&self, address: u64) -> Option<Entry> {
-        match self.lanes_held {
-            0 => None,
-            lanes => self.ledger.take_from_nurseries(self.lane, lanes, address),
-        }
+        if self.in_order { self.ledger.take_from_nurseries(self.lane, address) } else { None }
     }
 
     /// Sends a block that has outlived the nursery to the shared table.
@@ -160,6 +157,7 @@ impl Fold<'_> {
     /// Brings everything in the outbox to the shared table, in order.
     pub(super) fn deliver(&mut self) {
         let len = std::mem::take(&mut self.books.outbox_len);
+        self.batch.frees_sent = 0;
         let (ledger, pages) = (self.ledger, &self.ledger.pages);
         for ahead in 0..len.min(PREFETCH_AHEAD) {
             ledger.live.prefetch(pages, self.books.outbox[ahead].address);
@@ -195,7 +193,11 @@ impl Fold<'_> {
     /// Adds the end of a block to the sums, that this fold or an earlier one of another thread had seen freed.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
         if block.meta.is_apart() {
-            return self.end_apart(block.meta, block.size);
+            // A realloc counted itself.
+            if !free.meta.is_by_realloc() {
+                self.end_apart(block.meta, block.size);
+            }
+            return;
         }
         if block.meta.stack() != self.books.tally.stack {
             self.switch_tally(block.meta.stack());
@@ -208,7 +210,8 @@ impl Fold<'_> {
             self.count_free(block.meta, block.size, free.at_ns.saturating_sub(block.at_ns));
         }
         let by = free.meta.thread();
-        let crossed = by != block.meta.thread();
+        // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
+        let crossed = by != block.meta.thread() && !free.meta.is_by_realloc();
         self.books.tally.sums.cross_thread_frees += u64::from(crossed);
         if by == self.books.row {
             self.batch.cross_thread_frees += u64::from(crossed);

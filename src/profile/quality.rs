@@ -10,7 +10,8 @@ use super::settings::DataQualityMode;
 pub struct Estimate {
     /// The estimate. Unbiased: over many samples it is right on average.
     pub value: f64,
-    /// One standard error, in the unit of the value. The truth lies within three of them in 997 of 1,000 samples.
+    /// One standard error, in the unit of the value. The truth lies within three of them in more than 990 of 1,000
+    /// samples of bytes; numbers of very small blocks, of which one stands for thousands, are a little worse.
     pub standard_error: f64,
 }
 

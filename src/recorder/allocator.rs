@@ -50,6 +50,8 @@ pub struct HeapLedger<A = System> {
 pub(crate) struct Hooks {
     /// Closes the books and writes the dump; called once, at the end of the process.
     pub(crate) at_exit: fn(),
+    /// Forgets what upper layers know of the parent, in a forked child.
+    pub(crate) in_child: fn(),
     /// The body of heapledger's own thread.
     pub(crate) aggregator: fn(),
 }

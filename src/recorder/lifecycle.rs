@@ -72,6 +72,9 @@ pub(crate) enum Level {
     NoStacks = 1,
     Sampled = 2,
     CountersOnly = 3,
+    /// Everything is recorded again, but blocks may live that were left out before: frees carry their whole size, so
+    /// that the totals stay exact.
+    AfterSampling = 4,
 }
 
 /// Steps that a second thread waits for the first to open the ledger; more than a second.
@@ -159,6 +162,8 @@ pub(crate) fn level() -> Level {
         Level::CountersOnly
     } else if asked == Level::Sampled as u32 || mode() == DataQualityMode::HighThroughput {
         Level::Sampled
+    } else if super::sampling::may_blocks_be_left() {
+        Level::AfterSampling
     } else {
         Level::Full
     }
@@ -186,7 +191,7 @@ pub(crate) fn set_sampling_rate(rate: u64) {
 }
 
 fn change(subject: Subject, value: &AtomicU32, to: u32) {
-    let was_full = level() == Level::Full;
+    let was_full = matches!(level(), Level::Full | Level::AfterSampling);
     let Some(ledger) = ledger() else { return };
     if value.load(Ordering::Relaxed) == to {
         return;
@@ -199,8 +204,9 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
     ledger.sampled.open(&ledger.pages);
     // relaxed: see `level`.
     let from = value.swap(to, Ordering::Relaxed);
-    if level() != Level::Full {
+    if !matches!(level(), Level::Full | Level::AfterSampling) {
         ledger.use_sampling();
+        super::sampling::expect_blocks_left();
     }
     ledger.changes.push(Changed { at_ns: ledger.clock.now_ns(), subject, from, to });
     EPOCH.tick();
@@ -257,6 +263,7 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
     if level() != Level::Full {
         ledger.sampled.open(&ledger.pages);
         ledger.use_sampling();
+        super::sampling::expect_blocks_left();
     }
     // relaxed: published with the ledger.
     ledger.facts.forked_from.store(FORKED_FROM.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -304,6 +311,10 @@ unsafe extern "C" fn in_forked_child() {
     }
     LEVEL.store(Level::Full as u32, Ordering::Relaxed);
     super::sampling::no_earlier_blocks();
+    super::sampling::no_blocks_left();
+    if let Some(hooks) = hooks() {
+        (hooks.in_child)();
+    }
     super::spare::forget();
     super::turn::forget_aggregator();
     LEDGER.store(null_mut(), Ordering::Release);

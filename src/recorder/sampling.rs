@@ -8,6 +8,7 @@
 //! | `Full` | is recorded | is recorded |
 //! | `Sampled` | is recorded if the sampler takes it, and its address noted in the sampled set | is recorded if its address is in the set |
 //! | `CountersOnly` | is counted | is counted |
+//! | `AfterSampling` | is recorded | is recorded with its whole size, as long as blocks live that were left out |
 //!
 //! What is left out is counted with its size, so the totals stay exact at every level; what is lost is who and when.
 //!
@@ -26,6 +27,27 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Whether blocks may live that were recorded before sampling began.
 static EARLIER_BLOCKS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether blocks may live that were left out.
+static BLOCKS_LEFT: AtomicU32 = AtomicU32::new(0);
+
+/// From now on, blocks may live that were left out.
+pub(super) fn expect_blocks_left() {
+    // relaxed: as below.
+    BLOCKS_LEFT.store(1, Ordering::Relaxed);
+}
+
+/// Whether blocks may live that were left out.
+pub(super) fn may_blocks_be_left() -> bool {
+    // relaxed: as below.
+    BLOCKS_LEFT.load(Ordering::Relaxed) != 0
+}
+
+/// All blocks that were left out have ended, and everything is recorded: threads may go back to the short path.
+pub(crate) fn no_blocks_left() {
+    // relaxed: each thread follows at its next event.
+    BLOCKS_LEFT.store(0, Ordering::Relaxed);
+}
 
 /// From now on, blocks may live that are not in the sampled set.
 pub(super) fn expect_earlier_blocks() {
@@ -54,6 +76,10 @@ pub(super) fn leaves_out(lane: &Lane) -> bool {
 /// An allocation on a lane that leaves events out.
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     let taken = match (lifecycle::level(), lifecycle::ledger()) {
+        (Level::AfterSampling, _) => {
+            turn::write_open(lane, &turn::alloc_record(address, size, traits));
+            return;
+        }
         (Level::Sampled, Some(ledger)) => take(lane, ledger, address, size),
         _ => None,
     };
@@ -88,11 +114,11 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
 /// A free on a lane that leaves events out. Says whether the block was a sample.
 pub(super) fn free(lane: &Lane, address: u64, size: u64) -> bool {
     let Some(ledger) = lifecycle::ledger() else { return false };
-    if ledger.sampled.remove(&ledger.pages, address) {
+    if lifecycle::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
         turn::write_open(lane, &turn::free_record(address, size));
         return true;
     }
-    if EARLIER_BLOCKS.load(Ordering::Relaxed) != 0 {
+    if EARLIER_BLOCKS.load(Ordering::Relaxed) != 0 || lifecycle::level() == Level::AfterSampling {
         // With its whole size: if the ledger does not know the block, it is counted as left out.
         let words = event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]);
         turn::write_open(lane, &Record::new(&words, What::Free));

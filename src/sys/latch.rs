@@ -33,6 +33,11 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Latch {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Latch { word: AtomicU32::new(OPEN) }
+    }
+
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Latch { word: AtomicU32::new(OPEN) }

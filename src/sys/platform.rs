@@ -5,8 +5,9 @@
 
 #[cfg(all(unix, not(heapledger_portable)))]
 mod os {
-    use std::ffi::{CStr, c_int, c_void};
-    use std::ptr::{null, null_mut};
+    use std::ffi::{CStr, c_char, c_int, c_void};
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicPtr, Ordering};
 
     /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
     pub(crate) const ALLOCATES: bool = false;
@@ -132,7 +133,16 @@ mod os {
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) == 0 }
     }
 
+    /// The name of heapledger's own thread, for that thread to take before it does anything else.
+    static NAME: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
+
     extern "C" fn start(argument: *mut c_void) -> *mut c_void {
+        #[cfg(target_os = "linux")]
+        // SAFETY: `spawn` stored a terminated name that lives as long as the program.
+        unsafe {
+            // relaxed: starting a thread orders what came before it.
+            libc::pthread_setname_np(libc::pthread_self(), NAME.load(Ordering::Relaxed));
+        }
         // SAFETY: `spawn` passes the address of a `fn()` and nothing else does.
         let body = unsafe { std::mem::transmute::<*mut c_void, fn()>(argument) };
         body();
@@ -141,6 +151,8 @@ mod os {
 
     /// Starts a detached thread that receives no signals. Does not go through std, which would allocate.
     pub(crate) fn spawn(name: &'static CStr, body: fn()) -> bool {
+        // relaxed: see `start`.
+        NAME.store(name.as_ptr().cast_mut(), Ordering::Relaxed);
         // SAFETY: every object passed is initialised by the call before it and outlives the call it is passed to;
         // the signal mask of the calling thread is put back.
         unsafe {
@@ -157,11 +169,6 @@ mod os {
             let failed: c_int = libc::pthread_create(&mut thread, &attributes, start, body as *mut c_void);
             libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
             libc::pthread_attr_destroy(&mut attributes);
-            #[cfg(target_os = "linux")]
-            if failed == 0 {
-                libc::pthread_setname_np(thread, name.as_ptr());
-            }
-            let _ = (name, null::<u8>());
             failed == 0
         }
     }

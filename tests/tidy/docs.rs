@@ -74,7 +74,10 @@ fn headings(text: &str) -> impl Iterator<Item = String> {
 /// What a path of the package holds; a folder holds nothing, but exists.
 pub fn read(path: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if path.is_dir() { Some(String::new()) } else { std::fs::read_to_string(path).ok() }
+    if path.is_dir() {
+        return Some(String::new());
+    }
+    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A limit in the code that `docs/LIMITS.md` does not name. Limits are constants whose names end with `_MAX`.

@@ -78,7 +78,8 @@ pub fn sources(folders: &[&str]) -> Vec<Source> {
     let mut sources: Vec<Source> = paths.map(read).collect();
     let for_tests: Vec<String> = sources.iter().flat_map(test_files).collect();
     for source in &mut sources {
-        if for_tests.contains(&source.path) {
+        let below = |file: &String| source.path.starts_with(&format!("{}/", file.trim_end_matches(".rs")));
+        if for_tests.iter().any(|file| *file == source.path || below(file)) {
             source.code.clear();
         }
     }
