@@ -148,7 +148,7 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
 fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError> {
     with_ledger(|ledger, own| {
         let profile = snapshot::profile(ledger, own, reason);
-        dump::write(path, &profile).map_err(DumpError::Write)
+        platform::with_failing_writes(|| dump::write(path, &profile)).map_err(DumpError::Write)
     })
     .unwrap_or(Err(DumpError::NotInstalled))
 }

@@ -5,7 +5,7 @@
 //! | slot | meaning | an event is |
 //! | --- | --- | --- |
 //! | `FRESH` | the thread has made no event yet | the one that claims a lane |
-//! | `OPENING` | the thread is opening the ledger or claiming its lane | not the program's: ignored |
+//! | `OPENING` | the thread is opening the ledger or claiming its lane | a signal handler's: lost, `reentrant` |
 //! | `GONE` | the thread's lane was retired: its last destructor has run | lost, `tls_teardown` |
 //! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
 //! | `OFF` | nothing is recorded in this process | not looked at |
@@ -56,7 +56,9 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
             });
         }
         REFUSED => return lose(LossReason::NoMemory),
-        OPENING | OFF => return None,
+        OPENING if platform::ALLOCATES => return None,
+        OPENING => return lose(LossReason::Reentrant),
+        OFF => return None,
         _ => return lane_of_slot(slot),
     }
     let mut state = lifecycle::state();

@@ -94,7 +94,8 @@ impl Case {
         }
     }
 
-    fn play(&self) -> Ended {
+    /// Runs the child to its end.
+    pub fn play(&self) -> Ended {
         let directory = tempfile::tempdir().expect("a directory for the child");
         (self.prepare)(directory.path());
         let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
