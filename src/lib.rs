@@ -89,6 +89,8 @@ mod ring;
 #[cfg(not(loom))]
 mod session;
 mod sys;
+#[cfg(all(feature = "validation", not(loom)))]
+pub mod validation;
 
 /// Dumps: profiles in files.
 #[cfg(not(loom))]

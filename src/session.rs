@@ -70,11 +70,18 @@ pub fn quality() -> QualityIndicator {
         watch::complete(&mut quality, &snapshot::settings(), ledger.clock.now_ns());
         quality
     });
-    quality.unwrap_or_else(|| QualityIndicator {
-        current_completeness: 1.0,
-        lost: lifecycle::unlaned(),
-        attempted: lifecycle::unlaned().total(),
-        ..QualityIndicator::default()
+    quality.unwrap_or_else(|| {
+        // No ledger could be opened, or this is a forked child that is to have none: if there were events, all of
+        // them are lost, and that is what it says.
+        let lost = lifecycle::unlaned();
+        let attempted = lost.total();
+        QualityIndicator {
+            installed: attempted > 0,
+            current_completeness: QualityIndicator::completeness_of(0, attempted),
+            attempted,
+            lost,
+            ..QualityIndicator::default()
+        }
     })
 }
 

@@ -21,9 +21,11 @@ use crate::ring::lane::{Lane, SEGMENT_WORDS, bump};
 const STEPS_PER_SETTLING: u64 = 64;
 /// Steps without an event after which a lane is quiet. Fewer would take the books of threads that are only waiting
 /// for a processor.
-const STEPS_UNTIL_QUIET: u32 = 8;
+pub(crate) const STEPS_UNTIL_QUIET: u32 = 8;
 /// Words that may wait in a ring before it is booked although its thread is still writing, where threads do not help.
 const WAITING_WORDS: u64 = SEGMENT_WORDS / 2;
+/// The same where they help, and should have.
+pub(crate) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
 
 /// What the aggregator remembers from one step to the next.
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ impl Aggregator {
         }
         let mut step = Step::default();
         let helps = lifecycle::mode() != DataQualityMode::BestEffort;
-        let busy_words = if helps { u64::MAX } else { WAITING_WORDS };
+        let busy_words = if helps { WAITING_WORDS_HELPED } else { WAITING_WORDS };
         for (index, last) in self.heads.iter_mut().enumerate() {
             let Some(lane) = ledger.lane(index as u32) else { continue };
             let head = lane.head().observe();

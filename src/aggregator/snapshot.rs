@@ -230,16 +230,19 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
     let mut blocks = 0;
     loop {
         let lanes = ledger.lanes.count() as usize + 64;
-        let mut latches: Vec<Taken<'static>> = Vec::with_capacity(lanes);
+        let mut held: Vec<Held> = Vec::with_capacity(lanes);
         frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
         frozen.rows.reserve(lanes);
         frozen.sites.reserve(ledger.sites.count() as usize + 64);
         let _quiet = Quiet::enter(own);
         ledger.freeze();
-        let fits = take_all(ledger, &mut latches) && frozen.copy(ledger, &mut blocks);
+        let fits = take_all(ledger, &mut held)
+            && frozen.copy(ledger, &held, &mut blocks)
+            // A thread that was about to get its lane when the books were frozen has one that is not held.
+            && ledger.lanes().count() == held.len();
         ledger.thaw();
         // Opened one by one, in the order in which they were taken.
-        latches.clear();
+        held.clear();
         if fits {
             drop(_quiet);
             return frozen;
@@ -251,24 +254,29 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
     }
 }
 
+/// A lane and its latch, taken.
+type Held = (&'static Lane, Taken<'static>);
+
 /// Takes the latch of every lane and books what is there; `false` when there are more than expected.
-fn take_all(ledger: &'static Ledger, latches: &mut Vec<Taken<'static>>) -> bool {
+fn take_all(ledger: &'static Ledger, held: &mut Vec<Held>) -> bool {
     for lane in ledger.lanes() {
-        if latches.len() == latches.capacity() {
+        if held.len() == held.capacity() {
             return false;
         }
-        latches.push(lane.folder.latch.take());
+        held.push((lane, lane.folder.latch.take()));
     }
     if ledger.is_ordered() {
         let now_ns = ledger.clock.now_after_loads_ns();
         crate::sys::sync::fence(Ordering::SeqCst);
-        ledger.merge(latches.len() as u32, now_ns);
+        held.iter().for_each(|(lane, _)| lane.folder.in_order(true));
+        ledger.merge(now_ns);
+        held.iter().for_each(|(lane, _)| lane.folder.in_order(false));
     } else {
-        for (lane, taken) in ledger.lanes().zip(latches.iter()) {
+        for (lane, taken) in held.iter() {
             Fold::begin(ledger, lane, taken).run();
         }
     }
-    for (lane, taken) in ledger.lanes().zip(latches.iter()) {
+    for (lane, taken) in held.iter() {
         Fold::begin(ledger, lane, taken).empty_nursery();
     }
     true
@@ -276,7 +284,7 @@ fn take_all(ledger: &'static Ledger, latches: &mut Vec<Taken<'static>>) -> bool 
 
 impl Frozen {
     /// Copies everything; `false`, with the number of blocks, when there is not enough room.
-    fn copy(&mut self, ledger: &Ledger, blocks: &mut usize) -> bool {
+    fn copy(&mut self, ledger: &Ledger, held: &[Held], blocks: &mut usize) -> bool {
         *blocks = 0;
         for shard in 0..SHARDS {
             let room = self.live.capacity() - self.live.len();
@@ -298,7 +306,7 @@ impl Frozen {
             }
         }
         self.interval_ns = ledger.timeline.copy(self.at_ns, &mut self.intervals);
-        for lane in ledger.lanes() {
+        for (lane, _) in held {
             self.copy_row(lane);
         }
         true

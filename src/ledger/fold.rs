@@ -44,8 +44,8 @@ pub(crate) struct Fold<'a> {
     pub(super) books: &'a mut Books,
     pub(super) places: Places,
     pub(super) now_ns: u64,
-    /// In an ordered fold: how many lanes' latches are held. Otherwise 0.
-    pub(super) lanes_held: u32,
+    /// Whether this is part of an ordered fold, which holds the latches of all lanes.
+    pub(super) in_order: bool,
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
@@ -122,7 +122,7 @@ impl<'a> Fold<'a> {
             account: account_of(lane),
             places,
             now_ns: ledger.clock.now_ns(),
-            lanes_held: 0,
+            in_order: false,
             batch: Batch::default(),
             to_beat: 0,
             books,
@@ -131,14 +131,9 @@ impl<'a> Fold<'a> {
         fold
     }
 
-    /// Begins a fold of one lane among `lanes` whose latches are all held.
-    pub(crate) fn begin_in_order(
-        ledger: &'a Ledger,
-        lane: &'a Lane,
-        taken: &'a Taken<'a>,
-        lanes: u32,
-    ) -> Fold<'a> {
-        Fold { lanes_held: lanes, ..Fold::begin(ledger, lane, taken) }
+    /// Begins a fold of one lane as part of an ordered fold.
+    pub(crate) fn begin_in_order(ledger: &'a Ledger, lane: &'a Lane, taken: &'a Taken<'a>) -> Fold<'a> {
+        Fold { in_order: true, ..Fold::begin(ledger, lane, taken) }
     }
 
     /// Books events up to a time, and at most those that the ordered fold has observed.

@@ -227,7 +227,7 @@ impl LiveTable {
                 break;
             }
             let free = table.read(place);
-            let is_old = free.at_ns + free.meta.doubt_ns() < before_ns;
+            let is_old = free.at_ns < before_ns;
             if free.address == 0 || !free.meta.is_waiting() || !is_old {
                 place += 1;
                 continue;
@@ -274,7 +274,7 @@ impl LiveTable {
             // relaxed, here and below: the latch orders it.
             while place < table.capacity && shard.waiting.load(Ordering::Relaxed) > 0 {
                 let free = table.read(place);
-                let is_old = free.at_ns + free.meta.doubt_ns() < before_ns;
+                let is_old = free.at_ns < before_ns;
                 let is_meant = !only_whole || super::fold::whole_size(&free).is_some();
                 if free.address == 0 || !free.meta.is_waiting() || !is_old || !is_meant {
                     place += 1;

@@ -50,20 +50,26 @@ impl Ledger {
         let now_ns = self.clock.now_after_loads_ns();
         // SeqCst: see the module's doc.
         fence(Ordering::SeqCst);
-        let lanes = self.lanes.count();
-        for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+        for lane in self.lanes() {
             std::mem::forget(lane.folder.latch.take());
+            lane.folder.in_order(true);
         }
-        self.merge(lanes, now_ns);
-        for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+        self.merge(now_ns);
+        for lane in self.lanes_in_order() {
+            lane.folder.in_order(false);
             lane.folder.latch.open();
         }
     }
 
-    /// Books the lanes below `lanes`, whose latches the caller holds.
-    pub(crate) fn merge(&self, lanes: u32, now_ns: u64) {
+    /// The lanes whose latches the ordered fold under way holds.
+    fn lanes_in_order(&self) -> impl Iterator<Item = &'static Lane> + '_ {
+        self.lanes().filter(|lane| lane.folder.is_in_order())
+    }
+
+    /// Books the lanes that are marked as in order, whose latches the caller holds.
+    pub(crate) fn merge(&self, now_ns: u64) {
         let mut until_ns = now_ns;
-        for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+        for lane in self.lanes_in_order() {
             let over = lane.stamping().is_over();
             // SAFETY: B3, the caller holds the latch.
             let books = unsafe { &mut *books_of(lane).as_ptr() };
@@ -75,7 +81,7 @@ impl Ledger {
         loop {
             let mut first: Option<(Turn, &Lane)> = None;
             let mut second: Option<Turn> = None;
-            for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+            for lane in self.lanes_in_order() {
                 let Some(turn) = self.next_turn(lane) else { continue };
                 match &first {
                     Some((best, _)) if *best <= turn => {
@@ -94,7 +100,7 @@ impl Ledger {
             let bound = second.map_or(until_ns, |second| until_ns.min(second.at_ns));
             // SAFETY: B3, the caller holds the latch; no other fold of this lane is under way.
             let taken = unsafe { Taken::assume(&lane.folder.latch) };
-            Fold::begin_in_order(self, lane, &taken, lanes).run_until(bound);
+            Fold::begin_in_order(self, lane, &taken).run_until(bound);
             std::mem::forget(taken);
         }
     }
@@ -111,9 +117,9 @@ impl Ledger {
     }
 
     /// Takes a live block of this address out of the nursery of another lane than `own`, if one has it. The latches
-    /// of the lanes below `lanes` are held.
-    pub(super) fn take_from_nurseries(&self, own: &Lane, lanes: u32, address: u64) -> Option<Entry> {
-        for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+    /// of the lanes in order are held.
+    pub(super) fn take_from_nurseries(&self, own: &Lane, address: u64) -> Option<Entry> {
+        for lane in self.lanes_in_order() {
             if std::ptr::eq(lane, own) {
                 continue;
             }

@@ -135,10 +135,7 @@ impl Fold<'_> {
 
     /// In an ordered fold: the block of this address that another lane's nursery has.
     fn take_from_other_lane(&self, address: u64) -> Option<Entry> {
-        match self.lanes_held {
-            0 => None,
-            lanes => self.ledger.take_from_nurseries(self.lane, lanes, address),
-        }
+        if self.in_order { self.ledger.take_from_nurseries(self.lane, address) } else { None }
     }
 
     /// Sends a block that has outlived the nursery to the shared table.

@@ -8,18 +8,20 @@ use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Sites that have an account of their own; further stacks share the last one.
+/// Sites that have an account of their own; further stacks share the last one. There are fewer where memory is limited.
 pub(crate) const SITES_MAX: u32 = 1 << 16;
+/// The share of the region that accounts may occupy: one quarter.
+const REGION_SHARE: u32 = 4;
 /// Latches of the accounts: one for each residue.
 const STRIPES: usize = 64;
-
-const SITES_PAGES: u32 = (SITES_MAX as usize * size_of::<SiteCell>()).div_ceil(PAGE_BYTES) as u32;
 
 /// All accounts. All zero bytes are a valid start; the accounts' run is taken by [`Sites::open`].
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Sites {
     page: AtomicU32,
+    /// Accounts that the run has room for.
+    capacity: AtomicU32,
     /// Highest site in use, plus one.
     count: AtomicU32,
     stripes: [Latch; STRIPES],
@@ -115,14 +117,24 @@ pub(crate) struct RaisedPeak {
     pub(crate) mark: u64,
 }
 
+fn pages_of(accounts: u32) -> u32 {
+    (accounts as usize * size_of::<SiteCell>()).div_ceil(PAGE_BYTES) as u32
+}
+
 impl Sites {
-    /// Takes the memory of the accounts: address space only, until they are used.
+    /// Takes the memory of the accounts: address space only, until they are used. As many as fit into their share.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
-        let Some(page) = pages.take_unheld(SITES_PAGES) else {
+        let mut capacity = SITES_MAX;
+        // Runs have sizes of powers of two.
+        while pages_of(capacity).next_power_of_two() > pages.reserved() / REGION_SHARE && capacity > 1 {
+            capacity /= 2;
+        }
+        let Some(page) = pages.take_unheld(pages_of(capacity)) else {
             return false;
         };
-        // relaxed: published with the ledger.
+        // relaxed, both: published with the ledger.
         self.page.store(page, Ordering::Relaxed);
+        self.capacity.store(capacity, Ordering::Relaxed);
         true
     }
 
@@ -134,7 +146,8 @@ impl Sites {
         peak: &PeakCell,
         raised: Option<RaisedPeak>,
     ) {
-        let site = tally.stack.min(SITES_MAX - 1);
+        // relaxed: written before the ledger was published.
+        let site = tally.stack.min(self.capacity.load(Ordering::Relaxed) - 1);
         // relaxed: a bound for readers, who look under the stripe's latch.
         if self.count.load(Ordering::Relaxed) <= site {
             self.count.fetch_max(site + 1, Ordering::Relaxed);

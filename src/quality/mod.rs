@@ -16,6 +16,8 @@
 //! * [`display`] puts an indicator into words.
 //! * [`monitor`] compares the newest window of time with the one before it.
 //! * [`cause`](cause()) finds what weighs most; [`advice`](advice()) says what to set to which value.
+//! * [`thresholds`] says when completeness crossed one, and limits how often that is printed.
+//! * [`tuner`] turns one knob at a time towards a target and a budget.
 //! * [`error`] is what a setting that means nothing is refused with.
 
 mod advice;
@@ -25,6 +27,8 @@ pub mod error;
 pub mod monitor;
 mod ring_size;
 mod sentence;
+pub mod thresholds;
+pub mod tuner;
 
 pub use advice::{Advice, Loss, advice, advice_for};
 pub use cause::{Cause, EVENTS_PER_WAIT_MIN, LAG_NS_MAX, cause};
@@ -32,6 +36,11 @@ pub use display::{WithEmoji, completeness_percent, shows_emoji};
 pub use error::InvalidSetting;
 pub use monitor::{MonitorConfig, QualityMonitor, QualitySample, QualityView, Window};
 pub use ring_size::{RING_SEGMENT_WORDS, RING_SEGMENTS_MAX, RING_SEGMENTS_MIN, ring_events, ring_segments};
+pub use thresholds::{Crossing, LineLimit, Threshold, ThresholdWatch};
+pub use tuner::{
+    AutoTuner, ConfigAdjustment, Decision, DecisionLog, Degradation, KnobBounds, Knobs, Pressure,
+    TrackingStats,
+};
 
 /// The seed document's spelling of [`CompletenessTrend`](crate::CompletenessTrend).
 #[doc(hidden)]

@@ -254,6 +254,10 @@ fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
         }
         return false;
     }
+    if is_own && !lifecycle::state().records() {
+        // heapledger's own work after the books were closed is no loss of the program's.
+        return false;
+    }
     lane.cold.writing.store(1, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
     if record.what == What::Alloc || record.what == What::Free {

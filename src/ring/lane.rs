@@ -109,9 +109,25 @@ pub(crate) struct Skipped {
 pub(crate) struct Folder {
     pub(crate) latch: Latch,
     pub(crate) tail: Tail,
+    /// Whether an ordered fold holds the latch.
+    in_order: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
+}
+
+impl Folder {
+    /// Marks the lane as one whose latch an ordered fold holds, or does no longer. For the holder of the latch.
+    pub(crate) fn in_order(&self, held: bool) {
+        // relaxed: read by the same ordered fold only, of which there is one at a time.
+        self.in_order.store(u32::from(held), Ordering::Relaxed);
+    }
+
+    /// Whether the lane takes part in the ordered fold that asks. A lane that was published meanwhile does not.
+    pub(crate) fn is_in_order(&self) -> bool {
+        // relaxed: as above.
+        self.in_order.load(Ordering::Relaxed) != 0
+    }
 }
 
 impl Lane {

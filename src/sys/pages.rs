@@ -146,6 +146,12 @@ impl Pages {
         base.wrapping_add(page as usize * PAGE_BYTES)
     }
 
+    /// Pages of the region, the head included.
+    pub(crate) fn reserved(&self) -> u32 {
+        // relaxed: written before the region was published.
+        self.reserved_pages.load(Ordering::Relaxed)
+    }
+
     /// Bytes taken and not given back, the head included.
     pub(crate) fn held_bytes(&self) -> u64 {
         // relaxed: a figure for people.

@@ -10,6 +10,7 @@ mod forks;
 mod heap;
 mod inner;
 mod laws;
+mod losses;
 mod lossless;
 mod order;
 mod runner;
@@ -23,6 +24,7 @@ const CASES: &[&[case::Case]] = &[
     fidelity::CASES,
     endings::CASES,
     forks::CASES,
+    losses::CASES,
 ];
 
 pub fn main() -> ExitCode {

@@ -1,0 +1,19 @@
+//! Processor time. It is what a recorder costs: on a busy machine it is also steadier than the time on the wall.
+
+/// Processor time of all threads of the process, in nanoseconds.
+pub fn process_cpu_ns() -> u64 {
+    read(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Processor time of the calling thread, in nanoseconds.
+pub fn thread_cpu_ns() -> u64 {
+    read(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn read(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes.
+    let outcome = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    assert_eq!(outcome, 0, "the system has no such clock");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

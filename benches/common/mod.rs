@@ -1,0 +1,7 @@
+//! What the benches share: clocks, the work, and the figures made of many rounds.
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
+pub mod clock;
+pub mod figures;
+pub mod raw;
+pub mod texts;

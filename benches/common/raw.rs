@@ -1,0 +1,122 @@
+//! Work that does nothing but allocate and free, on any allocator value.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::hint::black_box;
+
+use super::figures::Random;
+
+/// Bytes of a block in a tight pair.
+pub const PAIR_BYTES: usize = 64;
+/// Sizes of the blocks that are replaced at random, in bytes.
+const SIZES: std::ops::RangeInclusive<u64> = 16..=4096;
+
+/// Allocates and frees one block of 64 bytes, again and again.
+#[inline(never)]
+pub fn tight_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64) {
+    let layout = Layout::from_size_align(PAIR_BYTES, 8).expect("a plain layout");
+    for _ in 0..pairs {
+        // SAFETY: the layout has a size; the block is written within it and freed once, with the same layout.
+        unsafe {
+            let block = black_box(allocator.alloc(layout));
+            assert!(!block.is_null());
+            block.write(1);
+            allocator.dealloc(black_box(block), layout);
+        }
+    }
+}
+
+/// The same in several threads at once, each with as many pairs.
+pub fn tight_pairs_in_threads<A: GlobalAlloc + Sync>(allocator: &A, threads: usize, pairs: u64) {
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| tight_pairs(allocator, pairs));
+        }
+    });
+}
+
+/// Allocates a handful of blocks, then frees them, oldest first.
+#[inline(never)]
+pub fn handfuls<A: GlobalAlloc>(allocator: &A, handfuls: u64) {
+    const BLOCKS: usize = 16;
+    let layout = Layout::from_size_align(PAIR_BYTES, 8).expect("a plain layout");
+    let mut blocks = [std::ptr::null_mut(); BLOCKS];
+    for _ in 0..handfuls {
+        // SAFETY: as in `tight_pairs`.
+        unsafe {
+            for block in &mut blocks {
+                *block = black_box(allocator.alloc(layout));
+                assert!(!block.is_null());
+            }
+            for block in blocks {
+                allocator.dealloc(black_box(block), layout);
+            }
+        }
+    }
+}
+
+/// Live blocks of 16 to 4,096 bytes, any of which may be replaced at any time.
+pub struct Population<'a, A: GlobalAlloc> {
+    allocator: &'a A,
+    blocks: Vec<(*mut u8, u32)>,
+    random: Random,
+}
+
+impl<'a, A: GlobalAlloc> Population<'a, A> {
+    pub fn new(allocator: &'a A, live: usize) -> Self {
+        let mut population =
+            Population { allocator, blocks: Vec::with_capacity(live), random: Random(Random::SEED) };
+        population.grow(live);
+        population
+    }
+
+    /// Adds so many blocks.
+    pub fn grow(&mut self, blocks: usize) {
+        for _ in 0..blocks {
+            let block = self.give_birth();
+            self.blocks.push(block);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Frees a block chosen at random and allocates another in its stead, so many times.
+    #[inline(never)]
+    pub fn replace(&mut self, times: u64) {
+        for _ in 0..times {
+            let index = self.random.below(self.blocks.len() as u64) as usize;
+            let (block, size) = self.blocks[index];
+            // SAFETY: the block was allocated with this size and is replaced right below.
+            unsafe { self.allocator.dealloc(block, layout(size)) };
+            self.blocks[index] = self.give_birth();
+        }
+    }
+
+    #[inline(always)]
+    fn give_birth(&mut self) -> (*mut u8, u32) {
+        let size = (SIZES.start() + self.random.below(SIZES.end() - SIZES.start() + 1)) as u32;
+        // SAFETY: the size is not zero, and the block is written within it.
+        unsafe {
+            let block = self.allocator.alloc(layout(size));
+            assert!(!block.is_null());
+            block.write(1);
+            (block, size)
+        }
+    }
+}
+
+impl<A: GlobalAlloc> Drop for Population<'_, A> {
+    fn drop(&mut self) {
+        for (block, size) in self.blocks.drain(..) {
+            // SAFETY: every block in the list is live and has this size.
+            unsafe { self.allocator.dealloc(block, layout(size)) };
+        }
+    }
+}
+
+#[inline(always)]
+fn layout(size: u32) -> Layout {
+    // SAFETY: 8 is a power of two and sizes are small.
+    unsafe { Layout::from_size_align_unchecked(size as usize, 8) }
+}

@@ -1,0 +1,121 @@
+//! How many events a core books in a second.
+//!
+//! Booking is measured alone, through the public face: in `BestEffort` mode a thread does not book its own ring, so it
+//! fills a part of the ring with events, untimed, and then books them with a timed [`heapledger::flush`]. Fillings are
+//! shorter than the millisecond after which heapledger's own thread looks at the ring; one of which it took some is
+//! left out. The time is the processor time of the flushing thread, and the words come from the second-level cache,
+//! not from the first as when a thread books at home.
+#![allow(unsafe_code, reason = "calls the allocator directly")]
+
+mod common;
+
+use std::hint::black_box;
+
+use common::clock::thread_cpu_ns;
+use common::figures::Spread;
+use common::raw::{Population, handfuls, tight_pairs};
+use heapledger::{DataQualityMode, DumpTarget, HeapLedger, HistoryLimits};
+
+/// Events of one filling of short-lived blocks. The ring takes 48 segments of 1,024 words, an event one or two words.
+const YOUNG_EVENTS: u64 = 16_000;
+/// Blocks that are added to a population before they are booked.
+const GROWTH_BLOCKS: usize = 10_000;
+
+static HEAP: HeapLedger = HeapLedger::system()
+    .mode(DataQualityMode::BestEffort)
+    .history(HistoryLimits { events: 1 << 20, bytes: 64 << 20, age_ns: None })
+    .dump(DumpTarget::Off);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+    let fillings = match (has("--bench"), has("--quick")) {
+        (false, _) => 10,
+        (true, true) => 500,
+        (true, false) => 2_000,
+    };
+    if has("--list") {
+        return;
+    }
+    wake_the_aggregator();
+    println!("booking alone, median of {fillings} fillings (quartiles in brackets)");
+    println!("{:<40} {:>24}  {:>10}  {:<6} {:>6}", "work", "million events/s a core", "budget", "", "lost");
+    let young = |name, budget, fill: &mut dyn FnMut()| {
+        show(&Row { name, budget, events: YOUNG_EVENTS, fillings }, fill);
+    };
+    young("pairs: freed right behind", Some(150.0), &mut || tight_pairs(&HEAP, YOUNG_EVENTS / 2));
+    young("handfuls of 16: freed a little later", None, &mut || handfuls(&HEAP, YOUNG_EVENTS / 32));
+    for (live, events, name, budget) in [
+        (1_000, 3_200, "replacing at random among 1,000", None),
+        (100_000, 800, "replacing at random among 100,000", None),
+        (1_000_000, 800, "replacing at random among 1,000,000", Some(10.0)),
+    ] {
+        let live = if has("--bench") { live } else { live / 1000 };
+        let mut population = populate(live);
+        show(&Row { name, budget, events, fillings }, &mut || population.replace(events / 2));
+    }
+}
+
+/// What is booked, how much of it at a time, and how often.
+struct Row {
+    name: &'static str,
+    budget: Option<f64>,
+    events: u64,
+    fillings: usize,
+}
+
+/// Fills the ring until heapledger's own thread ticks: before that, windows are shorter than usual.
+fn wake_the_aggregator() {
+    tight_pairs(&HEAP, 1_000);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    heapledger::flush();
+}
+
+/// A population that outgrows the ring has to be booked on the way.
+fn populate(live: usize) -> Population<'static, HeapLedger> {
+    let mut population = Population::new(&HEAP, 1);
+    while population.len() < live {
+        population.grow(GROWTH_BLOCKS.min(live - population.len()));
+        heapledger::flush();
+    }
+    for _ in 0..live / GROWTH_BLOCKS {
+        population.replace(GROWTH_BLOCKS as u64);
+        heapledger::flush();
+    }
+    population
+}
+
+/// Fills and books in turn, and prints the rate of booking.
+fn show(row: &Row, fill: &mut dyn FnMut()) {
+    let lost_before = heapledger::quality().lost.total();
+    let mut rates = Vec::with_capacity(row.fillings);
+    for _ in 0..row.fillings {
+        let before = booked();
+        fill();
+        let untouched = booked() == before;
+        let start = thread_cpu_ns();
+        heapledger::flush();
+        let cpu_ns = thread_cpu_ns() - start;
+        if untouched && booked() - before == row.events {
+            rates.push(row.events as f64 * 1e3 / cpu_ns as f64);
+        }
+    }
+    let (name, lost) = (row.name, heapledger::quality().lost.total() - lost_before);
+    if rates.is_empty() {
+        println!("{name:<40} heapledger's own thread was faster every time");
+        return;
+    }
+    let rate = Spread::of(black_box(&rates));
+    let (budget, verdict) = match row.budget {
+        Some(budget) => (format!("≥ {budget} M/s"), if rate.median >= budget { "met" } else { "missed" }),
+        None => (String::new(), ""),
+    };
+    let figure = format!("{:.1} ({:.1}–{:.1})", rate.median, rate.low, rate.high);
+    println!("{name:<40} {figure:>24}  {budget:>10}  {verdict:<6} {lost:>6}");
+}
+
+/// Events booked so far.
+fn booked() -> u64 {
+    let stats = heapledger::stats();
+    stats.total_blocks + stats.freed_blocks
+}

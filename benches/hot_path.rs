@@ -1,0 +1,74 @@
+//! What recording costs the program: ratios of processor time against the bare allocator.
+//!
+//! `cargo bench --bench hot_path` first lets criterion look for regressions of a few single figures, then prints the
+//! table that counts: bare System, stats_alloc and heapledger do the same work by turns, and the median of the ratios
+//! stands beside the budget. `--quick` takes fewer rounds; a word filters the rows.
+//!
+//! Each time of heapledger ends with a flush: whatever was recorded is also booked, and paid for. Its own thread ticks
+//! on while the others are measured; that time is taken off theirs.
+#![allow(unsafe_code, reason = "calls allocators directly, and switches between them")]
+
+mod common;
+#[path = "hot_path/measure.rs"]
+mod measure;
+#[path = "hot_path/switch.rs"]
+mod switch;
+#[path = "hot_path/table.rs"]
+mod table;
+
+use std::alloc::System;
+use std::hint::black_box;
+use std::time::Duration;
+
+use common::{raw, texts};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use measure::ProcessCpu;
+use switch::{Chosen, SWITCH};
+
+const PAIRS: u64 = 1_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+    let mut criterion = Criterion::default()
+        .with_measurement(ProcessCpu)
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1))
+        .without_plots()
+        .configure_from_args();
+    watch_regressions(&mut criterion);
+    criterion.final_summary();
+    if has("--list") {
+        return;
+    }
+    let effort = match (has("--bench"), has("--quick")) {
+        (false, _) => table::Effort::Smoke,
+        (true, true) => table::Effort::Quick,
+        (true, false) => table::Effort::Full,
+    };
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map(String::as_str);
+    table::print(effort, filter.unwrap_or(""));
+}
+
+/// Single figures that criterion compares with those of the last run.
+fn watch_regressions(criterion: &mut Criterion<ProcessCpu>) {
+    let mut group = criterion.benchmark_group("pair of 64 bytes");
+    group.throughput(Throughput::Elements(PAIRS));
+    group.bench_function(BenchmarkId::from_parameter("bare"), |bencher| {
+        bencher.iter(|| raw::tight_pairs(&System, PAIRS));
+    });
+    group.bench_function(BenchmarkId::from_parameter("heapledger"), |bencher| {
+        bencher.iter(|| raw::tight_pairs(&SWITCH.heapledger, PAIRS));
+    });
+    group.finish();
+    let document = texts::json_document(100);
+    let mut group = criterion.benchmark_group("JSON of 100 records");
+    group.throughput(Throughput::Bytes(document.len() as u64));
+    group.bench_function(BenchmarkId::from_parameter("heapledger"), |bencher| {
+        bencher.iter(|| {
+            switch::while_global(Chosen::Heapledger, || texts::parse_and_print(black_box(&document)))
+        });
+    });
+    group.finish();
+}

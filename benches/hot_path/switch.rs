@@ -1,0 +1,97 @@
+//! A global allocator that is one of three. All of them hand on to System, so that even a block that crossed a switch
+//! would be freed rightly; none of the program's does.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use heapledger::{DumpTarget, HeapLedger};
+use stats_alloc::StatsAlloc;
+
+/// Whose turn it is to be the global allocator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    Bare,
+    StatsAlloc,
+    Heapledger,
+}
+
+impl Chosen {
+    pub const ALL: [Chosen; 3] = [Chosen::Bare, Chosen::StatsAlloc, Chosen::Heapledger];
+}
+
+/// The allocators that are measured. They can also be called directly, for work that does not need them to be global.
+pub struct Switch {
+    turn: AtomicU32,
+    pub stats_alloc: StatsAlloc<System>,
+    pub heapledger: HeapLedger,
+}
+
+#[global_allocator]
+pub static SWITCH: Switch = Switch {
+    turn: AtomicU32::new(Chosen::Bare as u32),
+    stats_alloc: StatsAlloc::system(),
+    heapledger: HeapLedger::system().dump(DumpTarget::Off),
+};
+
+/// Does the work with the chosen allocator as the global one. What it allocates it must free.
+pub fn while_global<T: Copy>(chosen: Chosen, work: impl FnOnce() -> T) -> T {
+    // relaxed, all accesses: one thread does the work; another's block may come from any of the three.
+    SWITCH.turn.store(chosen as u32, Ordering::Relaxed);
+    let outcome = work();
+    SWITCH.turn.store(Chosen::Bare as u32, Ordering::Relaxed);
+    outcome
+}
+
+const STATS_ALLOC: u32 = Chosen::StatsAlloc as u32;
+const HEAPLEDGER: u32 = Chosen::Heapledger as u32;
+
+// SAFETY: every method hands its arguments to an allocator that keeps the contract, and all three are System inside.
+unsafe impl GlobalAlloc for Switch {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match self.turn.load(Ordering::Relaxed) {
+                HEAPLEDGER => self.heapledger.alloc(layout),
+                STATS_ALLOC => self.stats_alloc.alloc(layout),
+                _ => System.alloc(layout),
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match self.turn.load(Ordering::Relaxed) {
+                HEAPLEDGER => self.heapledger.alloc_zeroed(layout),
+                STATS_ALLOC => self.stats_alloc.alloc_zeroed(layout),
+                _ => System.alloc_zeroed(layout),
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match self.turn.load(Ordering::Relaxed) {
+                HEAPLEDGER => self.heapledger.dealloc(block, layout),
+                STATS_ALLOC => self.stats_alloc.dealloc(block, layout),
+                _ => System.dealloc(block, layout),
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match self.turn.load(Ordering::Relaxed) {
+                HEAPLEDGER => self.heapledger.realloc(block, layout, new_size),
+                STATS_ALLOC => self.stats_alloc.realloc(block, layout, new_size),
+                _ => System.realloc(block, layout, new_size),
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Instructions that recording adds, counted by callgrind. Unlike times they do not depend on what else the machine
+//! does, so a small change for the worse is seen.
+//!
+//! `cargo bench --bench instructions` runs this program again under `valgrind --tool=callgrind`, once bare and once
+//! recorded for each kind of work, and compares the difference with the checked figures in
+//! `benches/instructions.txt`. A figure more than 5 % above its check fails the run; one more than 5 % below asks for
+//! the check to be lowered. `cargo bench --bench instructions -- --write` writes the present figures as the checks.
+//!
+//! Only what the measured thread does inside the measured function is counted: recording and booking at home are in,
+//! heapledger's own thread is not. The clock is the one disturbance that is left: under callgrind a millisecond holds
+//! fewer events, so its ticks turn windows more often than at full speed. The least of three runs is taken.
+#![allow(unsafe_code, reason = "calls allocators directly; the name of the measured function must be plain")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, System};
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::process::{Command, ExitCode, Stdio};
+
+use common::raw::{Population, handfuls, tight_pairs};
+use heapledger::{DumpTarget, HeapLedger};
+
+static HEAP: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
+
+/// The checked figures.
+const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
+/// Share by which a figure may exceed its check.
+const TOLERANCE: f64 = 0.05;
+/// Runs of which the least counts.
+const RUNS: usize = 3;
+/// Pairs of an allocation and a free that one run makes.
+const PAIRS: u64 = 48_000;
+/// The argument that makes a child of this program.
+const CHILD: &str = "--measured";
+/// Kinds of work.
+const WORK: [&str; 3] = ["pair", "handful", "replace-1000"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+    if let [child, work, recorded] = &arguments[..]
+        && child == CHILD
+    {
+        prepare_and_measure(work, recorded == "recorded");
+        return ExitCode::SUCCESS;
+    }
+    if !has("--bench") {
+        return ExitCode::SUCCESS;
+    }
+    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("instructions are not counted: valgrind is not installed");
+        return ExitCode::SUCCESS;
+    }
+    let figures: BTreeMap<&str, f64> = WORK.iter().map(|work| (*work, added_per_pair(work))).collect();
+    if has("--write") { write_checks(&figures) } else { compare(&figures) }
+}
+
+/// Instructions per pair, recorded minus bare.
+fn added_per_pair(work: &str) -> f64 {
+    let least = |kind| (0..RUNS).map(|_| count(work, kind)).min().unwrap_or(0) as f64;
+    (least("recorded") - least("bare")) / PAIRS as f64
+}
+
+/// Runs one child under callgrind and returns how many instructions it counted.
+fn count(work: &str, kind: &str) -> u64 {
+    let program = std::env::current_exe().expect("a program knows its path");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
+        .arg("--toggle-collect=heapledger_measured_work")
+        .arg(program)
+        .args([CHILD, work, kind])
+        .stdout(Stdio::null())
+        .output()
+        .expect("valgrind runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let counted = text.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim());
+    let counted = counted.and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+    counted.unwrap_or_else(|| panic!("callgrind counted nothing:\n{text}"))
+}
+
+fn prepare_and_measure(work: &str, recorded: bool) {
+    // The first events open the ledger and start its thread; neither belongs to a pair.
+    tight_pairs(&HEAP, 2_000);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    if recorded { measure(&HEAP, work) } else { measure(&System, work) }
+}
+
+fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
+    match work {
+        "pair" => heapledger_measured_work(&mut || tight_pairs(allocator, PAIRS)),
+        "handful" => heapledger_measured_work(&mut || handfuls(allocator, PAIRS / 16)),
+        _ => {
+            let mut population = Population::new(allocator, 1_000);
+            population.replace(20_000);
+            heapledger_measured_work(&mut || population.replace(PAIRS));
+        }
+    }
+}
+
+/// What callgrind counts: everything inside, nothing outside.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn heapledger_measured_work(work: &mut dyn FnMut()) {
+    black_box(work)();
+}
+
+fn compare(figures: &BTreeMap<&str, f64>) -> ExitCode {
+    let checks = read_checks();
+    let mut exit = ExitCode::SUCCESS;
+    println!("{:<14} {:>10} {:>10} {:>8}", "work", "checked", "counted", "change");
+    for (work, counted) in figures {
+        let Some(check) = checks.get(*work) else {
+            println!("{work:<14} {:>10} {counted:>10.1}   has no check: write one with --write", "none");
+            exit = ExitCode::FAILURE;
+            continue;
+        };
+        let change = counted / check - 1.0;
+        let remark = if change > TOLERANCE {
+            exit = ExitCode::FAILURE;
+            "  TOO MANY: find out why, or write new checks with --write and say why"
+        } else if change < -TOLERANCE {
+            "  fewer: lower the check with --write"
+        } else {
+            ""
+        };
+        println!("{work:<14} {check:>10.1} {counted:>10.1} {:>7.1}%{remark}", change * 100.0);
+    }
+    exit
+}
+
+fn read_checks() -> BTreeMap<String, f64> {
+    let text = std::fs::read_to_string(CHECKS).unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| {
+            let (work, figure) = line.split_once(' ')?;
+            Some((work.to_owned(), figure.trim().parse().ok()?))
+        })
+        .collect()
+}
+
+fn write_checks(figures: &BTreeMap<&str, f64>) -> ExitCode {
+    let mut text = String::from(
+        "# Instructions that heapledger adds to one allocation and its free, on x86-64 Linux, by callgrind.\n\
+         # Checked and written by `cargo bench --bench instructions`; see benches/instructions.rs.\n",
+    );
+    for (work, figure) in figures {
+        println!("{work:<14} {figure:>10.1}");
+        text.push_str(&format!("{work} {figure:.1}\n"));
+    }
+    match std::fs::write(CHECKS, text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{CHECKS}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
