@@ -16,9 +16,9 @@
 //! Live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so that the loop keeps no third sum.
 
 use super::Ledger;
+use super::batch::{Batch, Dates, STEP_BITS};
 use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
-use super::estimate::WeightedSums;
 use super::nursery::{Places, size_of_young};
 use super::peak::Height;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
@@ -30,33 +30,11 @@ use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Fraction bits of the time that passes from one word to the next.
-const STEP_BITS: u32 = 16;
 /// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
 /// Words of an allocation and the free right behind it.
 const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
-
-/// Sums of one batch, so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct BatchSums {
-    pub(super) total_blocks: u64,
-    pub(super) total_bytes: u64,
-    pub(super) freed_blocks: u64,
-    pub(super) freed_bytes: u64,
-}
-
-impl BatchSums {
-    #[inline(always)]
-    pub(super) fn live_bytes(&self) -> i64 {
-        self.total_bytes.wrapping_sub(self.freed_bytes) as i64
-    }
-
-    pub(super) fn live_blocks(&self) -> i64 {
-        self.total_blocks.wrapping_sub(self.freed_blocks) as i64
-    }
-}
 
 /// A fold under way. Holds the latch of its lane through `books`.
 pub(crate) struct Fold<'a> {
@@ -71,36 +49,6 @@ pub(crate) struct Fold<'a> {
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
-}
-
-/// What the present batch has come to.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) sums: BatchSums,
-    pub(super) recorded: u64,
-    pub(super) own_events: u64,
-    pub(super) reallocs: u64,
-    pub(super) cross_thread_frees: u64,
-    pub(super) lost: u64,
-    pub(super) sampled: WeightedSums,
-    /// Frees in the outbox, which the sums do not know yet.
-    pub(super) frees_sent: u32,
-    /// Blocks and bytes whose free belongs to another thread.
-    pub(super) for_others: (u64, u64),
-    /// Highest live bytes since the tally was taken up.
-    pub(super) highest: i64,
-    /// Highest live bytes.
-    pub(super) rise: i64,
-    pub(super) top: Option<Height>,
-    /// Counts the peaks inside the batch.
-    pub(super) peak_mark: u64,
-    /// The sums when the present tally was taken up.
-    pub(super) at_switch: BatchSums,
-    /// The sums when the timeline was last told.
-    pub(super) at_flow: BatchSums,
-    pub(super) interval_end_ns: u64,
-    pub(super) interval_peak: i64,
-    pub(super) dates: Dates,
 }
 
 /// The size bits of a free that carries its whole size, with that size above them.
@@ -133,25 +81,6 @@ pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) 
         index += 1;
     }
     (at_ns, matches!(Tag::raw(word(index)), TAG_ALLOC | TAG_MOVED))
-}
-
-/// How words of the present window are dated.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Dates {
-    first: u64,
-    first_ns: u64,
-    /// Nanoseconds from one word to the next, with [`STEP_BITS`] bits behind the point.
-    step: u64,
-    doubt_ns: u64,
-    /// Thread and doubt of the entries that are made in this window.
-    meta: u64,
-}
-
-impl Dates {
-    #[inline(always)]
-    fn at(&self, index: u64) -> u64 {
-        self.first_ns + (((index - self.first) * self.step) >> STEP_BITS)
-    }
 }
 
 /// The words of one segment.

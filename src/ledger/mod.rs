@@ -27,6 +27,7 @@
 //! it was given out; so when both are folded, their times tell. Until both are, a free waits in the shared table.
 //! Where the clocks leave two pairings possible, one is chosen and counted (`ambiguous_pairings`).
 
+mod batch;
 pub(crate) mod books;
 pub(crate) mod changes;
 pub(crate) mod entry;

@@ -11,7 +11,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("stack", &["sys", "ring"]),
     ("ledger", &["sys", "ring", "profile"]),
     ("recorder", &["sys", "ring", "stack", "ledger", "profile"]),
-    ("aggregator", &["sys", "ring", "ledger", "recorder", "profile"]),
+    ("aggregator", &["sys", "ring", "ledger", "recorder", "profile", "quality"]),
     ("quality", &["profile"]),
     ("dump", &["profile"]),
     ("analysis", &["profile", "quality"]),
