@@ -1,5 +1,7 @@
 //! Reports that can be read back, thresholds that decide, and the search workload whose answers are checked.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use heapledger::validation::hybrid::{HybridWorkload, SearchMix};
@@ -107,65 +109,63 @@ fn a_wrong_answer_is_seen() {
     assert!(r.detail.headline.contains("wrong answers") && !r.passed());
 }
 
+/// A tracker that, while it is on, makes each request slower and loses every tenth event.
+#[derive(Default)]
+struct Fake {
+    on: AtomicBool,
+    seen: AtomicU64,
+}
+impl TrackerProbe for Fake {
+    fn snapshot(&self) -> TrackerSnapshot {
+        let observed = self.seen.load(Relaxed);
+        let lost = observed / 10;
+        TrackerSnapshot {
+            observed,
+            aggregated: observed - lost,
+            dropped_ring_full: lost,
+            ..Default::default()
+        }
+    }
+    fn quiesce(&self, _: Duration) -> Result<(), QuiesceError> {
+        Ok(())
+    }
+    fn set_enabled(&self, on: bool) -> bool {
+        self.on.store(on, Relaxed);
+        true
+    }
+}
+struct Tracked(Arc<Fake>);
+impl Workload for Tracked {
+    type Session = ();
+    type Request = ();
+    type Conn = ();
+    type Error = std::convert::Infallible;
+    fn name(&self) -> &str {
+        "tracked"
+    }
+    async fn open_session(&self, _: UserId) -> Result<(), Self::Error> {
+        Ok(())
+    }
+    fn connect(&self, _: usize) -> Result<(), Self::Error> {
+        Ok(())
+    }
+    fn next_request(&self, _: &mut (), _: &mut UserRng, _: u64) {}
+    async fn execute(&self, _: &mut (), _: Option<&mut ()>, _: &()) -> Result<Outcome, Self::Error> {
+        let on = self.0.on.load(Relaxed);
+        self.0.seen.fetch_add(10, Relaxed);
+        std::thread::sleep(if on { 10 * MS } else { 5 * MS });
+        Ok(Outcome::default())
+    }
+    fn expected_alloc_events(&self, (): &()) -> Option<u64> {
+        Some(10)
+    }
+    fn connections_per_request(&self) -> usize {
+        0
+    }
+}
+
 #[test]
 fn overhead_is_measured_in_pairs() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-
-    /// A tracker that, while it is on, makes each request slower and loses every tenth event.
-    #[derive(Default)]
-    struct Fake {
-        on: AtomicBool,
-        seen: AtomicU64,
-    }
-    impl TrackerProbe for Fake {
-        fn snapshot(&self) -> TrackerSnapshot {
-            let observed = self.seen.load(Relaxed);
-            let lost = observed / 10;
-            TrackerSnapshot {
-                observed,
-                aggregated: observed - lost,
-                dropped_ring_full: lost,
-                ..Default::default()
-            }
-        }
-        fn quiesce(&self, _: Duration) -> Result<(), QuiesceError> {
-            Ok(())
-        }
-        fn set_enabled(&self, on: bool) -> bool {
-            self.on.store(on, Relaxed);
-            true
-        }
-    }
-    struct Tracked(Arc<Fake>);
-    impl Workload for Tracked {
-        type Session = ();
-        type Request = ();
-        type Conn = ();
-        type Error = std::convert::Infallible;
-        fn name(&self) -> &str {
-            "tracked"
-        }
-        async fn open_session(&self, _: UserId) -> Result<(), Self::Error> {
-            Ok(())
-        }
-        fn connect(&self, _: usize) -> Result<(), Self::Error> {
-            Ok(())
-        }
-        fn next_request(&self, _: &mut (), _: &mut UserRng, _: u64) {}
-        async fn execute(&self, _: &mut (), _: Option<&mut ()>, _: &()) -> Result<Outcome, Self::Error> {
-            let on = self.0.on.load(Relaxed);
-            self.0.seen.fetch_add(10, Relaxed);
-            std::thread::sleep(if on { 10 * MS } else { 5 * MS });
-            Ok(Outcome::default())
-        }
-        fn expected_alloc_events(&self, (): &()) -> Option<u64> {
-            Some(10)
-        }
-        fn connections_per_request(&self) -> usize {
-            0
-        }
-    }
     let fake = Arc::new(Fake::default());
     let config = BenchmarkConfig { executor: Executor::Threads, ..BenchmarkConfig::bare() };
     let b = ConcurrentBenchmark::new(Tracked(Arc::clone(&fake)), config).unwrap().with_probe(fake.clone());
