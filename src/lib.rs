@@ -23,6 +23,8 @@ pub mod report;
 mod ring;
 #[cfg(not(loom))]
 mod session;
+#[cfg(all(feature = "strategies", not(loom)))]
+pub mod strategies;
 mod sys;
 
 /// Dumps: profiles in files.
