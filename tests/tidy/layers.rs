@@ -13,6 +13,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("recorder", &["sys", "ring", "stack", "ledger", "profile"]),
     ("aggregator", &["sys", "ring", "ledger", "recorder", "profile", "quality"]),
     ("quality", &["profile"]),
+    // For comparison only: nothing above uses it.
+    ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
     ("analysis", &["profile", "quality"]),
     ("report", &["profile", "analysis", "quality"]),
@@ -59,6 +61,7 @@ const RELAXED: &[&str] = &[
     "src/recorder/sampling.rs",
     "src/recorder/thread.rs",
     "src/ring/lane.rs",
+    "src/strategies/books.rs",
     "src/sys/pages.rs",
     "src/sys/platform.rs",
 ];
@@ -74,6 +77,9 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/ledger/sampled.rs", "the table of sampled addresses is seen whole"),
     ("src/ledger/ticks.rs", "a tick is seen with its time"),
     ("src/aggregator/snapshot.rs", "a frozen ledger against a thread that is about to write"),
+    ("src/strategies/queue.rs", "the queue of one producer"),
+    ("src/strategies/distributed.rs", "two queues of one producer, seen in one order"),
+    ("src/strategies/background.rs", "the end of the background thread"),
     ("src/recorder/lifecycle.rs", "the ledger is seen with its state"),
     ("src/recorder/spare.rs", "the pool is seen whole"),
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
