@@ -120,7 +120,10 @@ pub use quality::{
 #[cfg(not(loom))]
 pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
-pub use session::{DumpError, estimates, flush, history, is_installed, quality, set_mode, snapshot, stats};
+pub use session::{
+    DumpError, estimates, flush, history, is_installed, quality, set_degradation, set_mode,
+    set_sampling_bytes, snapshot, stats,
+};
 
 #[cfg(not(loom))]
 pub use session::dump;
