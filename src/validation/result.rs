@@ -193,6 +193,8 @@ impl ConcurrentTestResult {
         let ok = sum(|r| r.ok);
         let answered = f.all.slices.iter().map(|s| u64::from(s.ok)).sum::<u64>();
         let cpu_known = config.cpu_metering != Metering::Off && thread_cpu_ns().is_some();
+        let rows = f.rows.iter().enumerate();
+        let thread_performance = rows.map(|(u, r)| performance_of(u, r, cpu_known)).collect();
         let breakdown = TimeBreakdown::of(&f.rows, cpu_known);
         let response_ns: u128 = f.rows.iter().map(|r| r.response_ns).sum();
         let (transient_deadlocks, deadlocks): (Vec<_>, Vec<_>) =
@@ -211,12 +213,7 @@ impl ConcurrentTestResult {
             max_response_time_ms: f.rows.iter().filter(|r| r.ok > 0).map(|r| r.max_ns).max().map(ms),
             min_response_time_ms: f.rows.iter().filter_map(|r| r.min_ns).min().map(ms),
             requests_per_second: per_second(answered as f64),
-            thread_performance: f
-                .rows
-                .iter()
-                .enumerate()
-                .map(|(u, r)| performance_of(u, r, cpu_known))
-                .collect(),
+            thread_performance,
             resource_contention_score: None,
             scalability_efficiency: None,
             connection_pool_usage: f.pool.clone(),

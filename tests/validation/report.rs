@@ -107,17 +107,18 @@ fn a_wrong_answer_is_seen() {
     assert!(r.detail.headline.contains("wrong answers") && !r.passed());
 }
 
-#[test]
-fn overhead_is_measured_in_pairs() {
+mod tracked {
+    use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
     /// A tracker that, while it is on, makes each request slower and loses every tenth event.
     #[derive(Default)]
-    struct Fake {
+    pub(super) struct Fake {
         on: AtomicBool,
         seen: AtomicU64,
     }
+
     impl TrackerProbe for Fake {
         fn snapshot(&self) -> TrackerSnapshot {
             let observed = self.seen.load(Relaxed);
@@ -137,7 +138,8 @@ fn overhead_is_measured_in_pairs() {
             true
         }
     }
-    struct Tracked(Arc<Fake>);
+
+    pub(super) struct Tracked(pub(super) Arc<Fake>);
     impl Workload for Tracked {
         type Session = ();
         type Request = ();
@@ -166,6 +168,13 @@ fn overhead_is_measured_in_pairs() {
             0
         }
     }
+}
+
+#[test]
+fn overhead_is_measured_in_pairs() {
+    use std::sync::Arc;
+    use tracked::{Fake, Tracked};
+
     let fake = Arc::new(Fake::default());
     let config = BenchmarkConfig { executor: Executor::Threads, ..BenchmarkConfig::bare() };
     let b = ConcurrentBenchmark::new(Tracked(Arc::clone(&fake)), config).unwrap().with_probe(fake.clone());
