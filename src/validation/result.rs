@@ -192,6 +192,8 @@ impl ConcurrentTestResult {
         let (total, ok) = (sum(|r| r.started) + f.unserved, sum(|r| r.ok));
         let answered = f.all.slices.iter().map(|s| u64::from(s.ok)).sum::<u64>();
         let cpu_known = config.cpu_metering != Metering::Off && thread_cpu_ns().is_some();
+        let rows = f.rows.iter().enumerate();
+        let thread_performance = rows.map(|(u, r)| performance_of(u, r, cpu_known)).collect();
         let breakdown = TimeBreakdown::of(&f.rows, cpu_known);
         let response_ns: u128 = f.rows.iter().map(|r| r.response_ns).sum();
         let (transient_deadlocks, deadlocks) = by_class(&f.deadlocks);
@@ -209,12 +211,7 @@ impl ConcurrentTestResult {
             max_response_time_ms: extreme_ms(&f.rows, |r| r.max_ns, u64::max),
             min_response_time_ms: extreme_ms(&f.rows, |r| r.min_ns.unwrap_or(u64::MAX), u64::min),
             requests_per_second: per_second(answered as f64),
-            thread_performance: f
-                .rows
-                .iter()
-                .enumerate()
-                .map(|(u, r)| performance_of(u, r, cpu_known))
-                .collect(),
+            thread_performance,
             resource_contention_score: None,
             scalability_efficiency: None,
             connection_pool_usage: f.pool.clone(),
