@@ -51,13 +51,9 @@ pub const CASES: &[Case] = &[
         nothing_is_claimed,
     )
     .heap(Heap::Starved),
-    Case::new(
-        "under_a_limit_of_address_space_all_is_recorded",
-        || drop(lossless_point()),
-        |ended| {
-            super::laws::complete(&ended.quietly().dump()).unwrap();
-        },
-    )
+    Case::new("under_a_limit_of_address_space_all_is_recorded", open_under_a_limit, |ended| {
+        super::laws::complete(&ended.quietly().dump()).unwrap();
+    })
     .limits(&[(libc::RLIMIT_AS, 512 << 20)]),
     Case::new("under_a_severe_limit_of_address_space_the_program_runs", starve, nothing_is_claimed)
         .limits(&[(libc::RLIMIT_AS, 20 << 20)]),
