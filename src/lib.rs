@@ -26,6 +26,8 @@ mod session;
 #[cfg(all(feature = "strategies", not(loom)))]
 pub mod strategies;
 mod sys;
+#[cfg(not(loom))]
+pub mod tracked;
 
 /// Dumps: profiles in files.
 #[cfg(not(loom))]
@@ -45,7 +47,11 @@ pub use profile::{
 #[cfg(not(loom))]
 pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
-pub use session::{DumpError, estimates, flush, history, is_installed, quality, set_mode, snapshot, stats};
+pub use session::{
+    DumpError, estimates, flush, history, is_installed, quality, set_mode, snapshot, stats, tracked,
+};
+#[cfg(not(loom))]
+pub use tracked::{Tracked, TrackedReport};
 
 /// Writes a dump now: see [`session`](crate::flush) for what is in it.
 #[cfg(not(loom))]
