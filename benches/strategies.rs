@@ -5,6 +5,8 @@
 //! aggregators' included, so it does not depend on what else the machine does as wall time would. The first row
 //! makes the same steps and records nothing.
 //!
+//! A row that loses events is cheap because it does not do the work: prices compare rows of like completeness only.
+//!
 //! `HeapLedger` itself is used as an allocator value and records two events a step, the allocation and the free.
 //!
 //! Each strategy row is held to conservation and order, and the default's rows to 100.000 %. Percentages are rounded

@@ -85,7 +85,7 @@ impl Counts {
 
     /// Counts a clone into the window of its number, and a storm when it is the one that makes it.
     pub(super) fn count_burst(&self, number: u64) {
-        let window = number / STORM_WINDOW_EVENTS & u64::from(u32::MAX);
+        let window = (number / STORM_WINDOW_EVENTS) & u64::from(u32::MAX);
         // relaxed, all: counts.
         let word = self.burst.load(Ordering::Relaxed);
         let is_over = word >> 32 != window;
