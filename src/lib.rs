@@ -91,6 +91,8 @@ mod session;
 #[cfg(all(feature = "strategies", not(loom)))]
 pub mod strategies;
 mod sys;
+#[cfg(not(loom))]
+pub mod tracked;
 #[cfg(all(feature = "validation", not(loom)))]
 pub mod validation;
 
@@ -122,8 +124,10 @@ pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
 pub use session::{
     DumpError, estimates, flush, history, is_installed, quality, set_degradation, set_mode,
-    set_sampling_bytes, snapshot, stats,
+    set_sampling_bytes, snapshot, stats, tracked,
 };
+#[cfg(not(loom))]
+pub use tracked::{Tracked, TrackedReport};
 
 #[cfg(not(loom))]
 pub use session::dump;

@@ -18,6 +18,7 @@ use crate::recorder::allocator::{HeapLedger, Hooks, Options};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle;
 use crate::sys::platform;
+use crate::tracked::{self, TrackedReport};
 
 const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: watch::forget };
 
@@ -174,6 +175,12 @@ pub fn snapshot() -> Option<Profile> {
 pub fn history() -> Vec<profile::Event> {
     flush();
     with_ledger(|ledger, own| snapshot::history(ledger, own).0).unwrap_or_default()
+}
+
+/// What is known of the program's [`Tracked`](crate::Tracked) pointers. They are counted whether a [`HeapLedger`] is
+/// installed or not.
+pub fn tracked() -> TrackedReport {
+    with_ledger(|_, _| tracked::report()).unwrap_or_else(tracked::report)
 }
 
 /// Writes a dump now.

@@ -13,6 +13,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("recorder", &["sys", "ring", "stack", "ledger", "profile"]),
     ("aggregator", &["sys", "ring", "ledger", "recorder", "profile", "quality"]),
     ("quality", &["profile"]),
+    ("tracked", &["sys", "profile"]),
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
@@ -30,6 +31,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "aggregator",
             "profile",
             "quality",
+            "tracked",
             "dump",
             "analysis",
             "report",
@@ -64,6 +66,10 @@ const RELAXED: &[&str] = &[
     "src/strategies/books.rs",
     "src/sys/pages.rs",
     "src/sys/platform.rs",
+    "src/tracked/places.rs",
+    "src/tracked/recent.rs",
+    "src/tracked/sink.rs",
+    "src/tracked/statics.rs",
 ];
 
 /// Where threads are ordered, each with what it is.
@@ -80,6 +86,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/strategies/queue.rs", "the queue of one producer"),
     ("src/strategies/distributed.rs", "two queues of one producer, seen in one order"),
     ("src/strategies/background.rs", "the end of the background thread"),
+    ("src/tracked/counts.rs", "a pointer is seen with its name"),
     ("src/recorder/lifecycle.rs", "the ledger is seen with its state"),
     ("src/recorder/spare.rs", "the pool is seen whole"),
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
