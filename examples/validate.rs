@@ -95,16 +95,8 @@ fn compare(plan: &Plan) -> Result<ValidationReport, Box<dyn std::error::Error>> 
     let config = config();
     let mut report = ScalabilityReport::from_runs(on.iter().flatten().cloned().collect(), &config);
     for (i, &users) in plan.users.iter().enumerate() {
-        let pairs: Vec<OverheadPair> = on
-            .iter()
-            .zip(&off)
-            .map(|(on, off)| OverheadPair {
-                on_rps: on[i].requests_per_second,
-                off_rps: off[i].requests_per_second,
-                on_p50_ms: on[i].response.p50_ms,
-                off_p50_ms: off[i].response.p50_ms,
-            })
-            .collect();
+        let pairs: Vec<OverheadPair> =
+            on.iter().zip(&off).map(|(on, off)| OverheadPair::of(&on[i], &off[i])).collect();
         if let Some(overhead) = Overhead::from_pairs(&pairs) {
             report.set_overhead(users, overhead, &config);
         }
@@ -114,6 +106,18 @@ fn compare(plan: &Plan) -> Result<ValidationReport, Box<dyn std::error::Error>> 
         ScalabilityReport::from_runs(off.into_iter().flatten().collect(), &config).model;
     validation.scalability = Some(report);
     Ok(validation)
+}
+
+/// Throughput lost, and processor time added per answer, each with its interval.
+fn in_words(o: &Overhead) -> String {
+    let figure = |value: f64, interval: Option<(f64, f64)>| match interval {
+        Some((low, high)) => {
+            format!("{:.1} % (95 %: {:.1} to {:.1})", 100.0 * value, 100.0 * low, 100.0 * high)
+        }
+        None => format!("{:.1} %", 100.0 * value),
+    };
+    let cpu = o.cpu_rise.map_or_else(|| "unknown".to_owned(), |rise| figure(rise, o.cpu_interval));
+    format!("throughput -{}, processor time per answer +{cpu}", figure(o.throughput_loss, o.interval))
 }
 
 fn main() -> ExitCode {
@@ -138,13 +142,7 @@ fn main() -> ExitCode {
             print!("{}", report.to_text());
             if let Some(s) = &report.scalability {
                 for (users, o) in &s.overhead_curve {
-                    let (low, high) = o.interval.unwrap_or((o.throughput_loss, o.throughput_loss));
-                    println!(
-                        "overhead        {users} users: {:.1} % (95 %: {:.1} to {:.1})",
-                        100.0 * o.throughput_loss,
-                        100.0 * low,
-                        100.0 * high
-                    );
+                    println!("overhead        {users} users: {}", in_words(o));
                 }
                 let wrong: usize = s.test_results.iter().map(|r| r.check_failures).sum();
                 println!("wrong answers   {wrong}");

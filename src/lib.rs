@@ -88,7 +88,11 @@ pub mod report;
 mod ring;
 #[cfg(not(loom))]
 mod session;
+#[cfg(all(feature = "strategies", not(loom)))]
+pub mod strategies;
 mod sys;
+#[cfg(not(loom))]
+pub mod tracked;
 #[cfg(all(feature = "validation", not(loom)))]
 pub mod validation;
 
@@ -108,9 +112,22 @@ pub use profile::{
     HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks,
 };
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub use quality::CompletnessTrend;
+#[cfg(not(loom))]
+pub use quality::{
+    AutoTuner, ConfigAdjustment, Degradation, ExecutionMode, InvalidSetting, TrackingStats,
+    WorkloadCharacteristics, recommend_mode,
+};
+#[cfg(not(loom))]
 pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
-pub use session::{DumpError, estimates, flush, history, is_installed, quality, set_mode, snapshot, stats};
+pub use session::{
+    DumpError, estimates, flush, history, is_installed, quality, set_degradation, set_mode,
+    set_sampling_bytes, snapshot, stats, tracked,
+};
+#[cfg(not(loom))]
+pub use tracked::{Tracked, TrackedReport};
 
 #[cfg(not(loom))]
 pub use session::dump;

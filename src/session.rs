@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 
 use crate::aggregator::{snapshot, watch, worker};
 use crate::dump::{self, Written};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, estimate};
 use crate::profile::{self, DataQualityMode, DumpTarget, HeapStats, Profile, QualityIndicator};
+use crate::quality::{Degradation, WorkloadCharacteristics};
 use crate::recorder::allocator::{HeapLedger, Hooks, Options};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle;
 use crate::sys::platform;
+use crate::tracked::{self, TrackedReport};
 
 const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: watch::forget };
 
@@ -122,6 +124,46 @@ pub fn set_mode(mode: DataQualityMode) {
     });
 }
 
+/// Takes a step on the ladder of degradation, up or down: how much of each event is recorded. Each thread follows at
+/// its next event; the step, with its time, is in every later snapshot and dump.
+///
+/// What is left out is counted with its size, so [`stats`] stays exact on every rung; who allocated and when is known
+/// of what was recorded only.
+pub fn set_degradation(degradation: Degradation) {
+    let level = match degradation {
+        Degradation::Full => lifecycle::Level::Full,
+        Degradation::NoStacks => lifecycle::Level::NoStacks,
+        Degradation::Sampled => lifecycle::Level::Sampled,
+        Degradation::CountersOnly => lifecycle::Level::CountersOnly,
+    };
+    with_ledger(|_, own| {
+        let _quiet = Quiet::enter(own);
+        lifecycle::set_level(level);
+    });
+}
+
+/// Changes how much is sampled while blocks are sampled: the mean distance between two samples, in bytes, rounded up
+/// to a power of two from 1 KiB to 16 MiB. Blocks that were sampled before keep their weight.
+pub fn set_sampling_bytes(bytes: u64) {
+    with_ledger(|_, own| {
+        let _quiet = Quiet::enter(own);
+        lifecycle::set_sampling_rate(estimate::rate_of(bytes));
+    });
+}
+
+impl WorkloadCharacteristics {
+    /// What the running process asks of its recorder: threads, rate and waits as measured so far; what the user wants
+    /// is taken from the mode in force. Zeros when no [`HeapLedger`] is installed.
+    pub fn measured() -> WorkloadCharacteristics {
+        with_ledger(|ledger, own| {
+            let _quiet = Quiet::enter(own);
+            let threads = snapshot::program_threads(ledger);
+            WorkloadCharacteristics::from_counters(&snapshot::quality(ledger), threads, ledger.clock.now_ns())
+        })
+        .unwrap_or_else(|| WorkloadCharacteristics::from_counters(&QualityIndicator::default(), 0, 0))
+    }
+}
+
 /// Everything that is known of the heap, as of one moment; `None` when no [`HeapLedger`] is installed.
 ///
 /// Books are held for as long as copying takes; other threads go on recording.
@@ -133,6 +175,12 @@ pub fn snapshot() -> Option<Profile> {
 pub fn history() -> Vec<profile::Event> {
     flush();
     with_ledger(|ledger, own| snapshot::history(ledger, own).0).unwrap_or_default()
+}
+
+/// What is known of the program's [`Tracked`](crate::Tracked) pointers. They are counted whether a [`HeapLedger`] is
+/// installed or not.
+pub fn tracked() -> TrackedReport {
+    with_ledger(|_, _| tracked::report()).unwrap_or_else(tracked::report)
 }
 
 /// Writes a dump now.
@@ -148,7 +196,7 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
 fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError> {
     with_ledger(|ledger, own| {
         let profile = snapshot::profile(ledger, own, reason);
-        dump::write(path, &profile).map_err(DumpError::Write)
+        platform::with_failing_writes(|| dump::write(path, &profile)).map_err(DumpError::Write)
     })
     .unwrap_or(Err(DumpError::NotInstalled))
 }

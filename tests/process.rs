@@ -10,9 +10,8 @@
 //! | `laws`, `tools` | what must hold of every profile; what scenarios share |
 //! | `lossless`, `churn` | saturated threads lose nothing; thousands of threads leave nothing behind |
 //! | `order` | blocks freed by other threads, addresses reused, tasks that wander |
-//! | `endings`, `panics`, `teardown` | every way for a thread and a process to end |
-//! | `forks` | children and parents |
-//! | `fidelity`, `refusals`, `wrapped` | what the inner allocator sees and returns is unchanged |
+//! | `endings`, `forks` | every way for a process to end; children and parents |
+//! | `fidelity` | what the inner allocator sees and returns is unchanged, whichever it is |
 //! | `signals` | a handler that allocates at every instruction |
 //! | `losses` | each reason for loss, forced, and how it shows |
 //! | `memory` | what heapledger takes for itself |

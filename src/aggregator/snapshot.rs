@@ -174,6 +174,16 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
     quality
 }
 
+/// Threads of the program that run now.
+pub(crate) fn program_threads(ledger: &Ledger) -> usize {
+    let runs = |number: &u32| {
+        let row = ledger.rows.get(&ledger.pages, *number);
+        // relaxed: figures for people.
+        row.ended_ns.load(Ordering::Relaxed) == 0 && row.own.load(Ordering::Relaxed) == 0
+    };
+    (0..ledger.rows.count()).filter(runs).count()
+}
+
 /// The last events, newest last, and how many of them were heapledger's own and left out.
 pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) {
     let limits = lifecycle::options().history;

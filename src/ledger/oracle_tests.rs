@@ -15,8 +15,9 @@
 //!
 //! "When sizes tell": a free carries the low bits of its block's size. Two blocks that were given the same address
 //! within one window of the clock, by different threads, can only be told apart by these bits; where they are the
-//! same as well, the two may be mixed up, which no sum over all shows.
+//! same as well, the two may be mixed up. No sum over all shows that, unless their sizes differ in higher bits.
 
+mod found;
 mod naive;
 mod producer;
 mod program;
@@ -33,8 +34,9 @@ use std::collections::BTreeMap;
 const ONE_LANE: Shape =
     Shape { lanes: 1, segments: 4, live_max: 300, wide: true, own: true, distinct: false };
 const FOUR_LANES: Shape = Shape { lanes: 4, distinct: true, ..ONE_LANE };
-/// Equal sizes at one address: which of two blocks a free means is left to the times.
-const FOUR_LANES_IN_DOUBT: Shape = Shape { lanes: 4, own: false, ..ONE_LANE };
+/// Equal sizes at one address: which of two blocks a free means is left to the times. Sizes have no more bits than a
+/// free carries, so that blocks which can be mixed up have the same size and no sum shows it.
+const FOUR_LANES_IN_DOUBT: Shape = Shape { lanes: 4, own: false, wide: false, ..ONE_LANE };
 
 /// Runs a program and returns the world after a flush, with the profile that was taken then.
 fn play(shape: Shape, steps: impl IntoIterator<Item = Step>) -> (World, Profile) {

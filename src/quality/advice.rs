@@ -6,17 +6,6 @@
 //! Two rules. Every sentence can be acted on: it names a method of the builder or a field, with the value to set, and
 //! the environment variable where there is one. And none asks the program to be less than it is: a recorder has no
 //! business telling its host to use fewer threads.
-//!
-//! ```
-//! use heapledger::{LossCounts, LossReason, QualityIndicator, quality};
-//! # let settings = heapledger::dumps::empty_profile().settings;
-//!
-//! let mut lost = LossCounts::default();
-//! lost.add(LossReason::TableFull, 12);
-//! let quality = QualityIndicator { installed: true, recorded: 988, lost, ..QualityIndicator::default() };
-//! let advice = quality::advice(&quality, &settings, None);
-//! assert!(advice.to_string().starts_with("table_full lost 1.2% of 1,000 events: raise HeapLedger::memory_limit"));
-//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +30,19 @@ pub struct Loss {
     pub lately: bool,
 }
 
-/// What to do about the quality of the data. Its `Display` is the sentence; see the [module](self).
+/// What to do about the quality of the data. Its `Display` is the sentence, without a full stop; it is empty when there
+/// is nothing to do.
+///
+/// ```
+/// use heapledger::{LossCounts, LossReason, QualityIndicator, quality};
+/// # let settings = heapledger::dumps::empty_profile().settings;
+///
+/// let mut lost = LossCounts::default();
+/// lost.add(LossReason::TableFull, 12);
+/// let quality = QualityIndicator { installed: true, recorded: 988, lost, ..QualityIndicator::default() };
+/// let advice = quality::advice(&quality, &settings, None);
+/// assert!(advice.to_string().starts_with("table_full lost 1.2% of 1,000 events: raise HeapLedger::memory_limit"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Advice {

@@ -18,6 +18,7 @@
 //! * [`cause`](cause()) finds what weighs most; [`advice`](advice()) says what to set to which value.
 //! * [`thresholds`] says when completeness crossed one, and limits how often that is printed.
 //! * [`tuner`] turns one knob at a time towards a target and a budget.
+//! * [`recommend`] names the execution mode that suits a workload.
 //! * [`error`] is what a setting that means nothing is refused with.
 
 mod advice;
@@ -25,6 +26,7 @@ mod cause;
 pub mod display;
 pub mod error;
 pub mod monitor;
+pub mod recommend;
 mod ring_size;
 mod sentence;
 pub mod thresholds;
@@ -35,6 +37,7 @@ pub use cause::{Cause, EVENTS_PER_WAIT_MIN, LAG_NS_MAX, cause};
 pub use display::{WithEmoji, completeness_percent, shows_emoji};
 pub use error::InvalidSetting;
 pub use monitor::{MonitorConfig, QualityMonitor, QualitySample, QualityView, Window};
+pub use recommend::{ExecutionMode, WorkloadCharacteristics, recommend_mode};
 pub use ring_size::{RING_SEGMENT_WORDS, RING_SEGMENTS_MAX, RING_SEGMENTS_MIN, ring_events, ring_segments};
 pub use thresholds::{Crossing, LineLimit, Threshold, ThresholdWatch};
 pub use tuner::{

@@ -67,8 +67,7 @@ impl State {
 #[repr(u32)]
 pub(crate) enum Level {
     Full = 0,
-    /// Reserved for recording without stacks.
-    #[allow(dead_code, reason = "there are no stacks to leave out yet")]
+    /// Everything but stacks; without stacks it is the same as `Full`.
     NoStacks = 1,
     Sampled = 2,
     CountersOnly = 3,

@@ -184,12 +184,14 @@ pub(super) fn thread_starts(lane: &Lane, row: u32) {
 }
 
 pub(super) fn thread_ends(lane: &Lane) {
+    // Closed before the latch is taken: an event of a handler that finds the ring full would wait for it.
+    let limit = lane.close_gate();
     let row = {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
         unsafe { crate::ledger::books::books_of(lane).as_ref() }.row
     };
-    write(lane, lane.close_gate(), &Record::new(&[event::thread_word(false, row)], What::Remark));
+    write(lane, limit, &Record::new(&[event::thread_word(false, row)], What::Remark));
 }
 
 /// Forgets the aggregator, in a forked child: its thread does not exist there.

@@ -9,6 +9,8 @@ mod os {
     use std::ptr::null_mut;
     use std::sync::atomic::{AtomicPtr, Ordering};
 
+    /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
+    pub(crate) const ALLOCATES: bool = false;
     /// Bytes of stack for heapledger's own thread: it writes no dumps, so this is plenty.
     const OWN_STACK_BYTES: usize = 256 << 10;
 
@@ -89,6 +91,29 @@ mod os {
         unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
     }
 
+    /// Runs `work` so that a write beyond the limit of file size fails in it, and does not end the process with a signal.
+    pub(crate) fn with_failing_writes<T>(work: impl FnOnce() -> T) -> T {
+        // SAFETY: every object passed is initialised before, and the mask of the calling thread is put back.
+        unsafe {
+            let (mut signal, mut before, mut pending): (libc::sigset_t, libc::sigset_t, libc::sigset_t) =
+                std::mem::zeroed();
+            libc::sigemptyset(&mut signal);
+            libc::sigaddset(&mut signal, libc::SIGXFSZ);
+            libc::sigpending(&mut pending);
+            let was_pending = libc::sigismember(&pending, libc::SIGXFSZ) == 1;
+            libc::pthread_sigmask(libc::SIG_BLOCK, &signal, &mut before);
+            let result = work();
+            libc::sigpending(&mut pending);
+            if !was_pending && libc::sigismember(&pending, libc::SIGXFSZ) == 1 {
+                // It is ours; taken, it will not come when the mask is put back. It is there, so this does not wait.
+                let mut taken = 0;
+                libc::sigwait(&signal, &mut taken);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
+            result
+        }
+    }
+
     /// Sleeps for about so many nanoseconds, or less when a signal comes.
     pub(crate) fn sleep_ns(ns: u64) {
         let time = libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ };
@@ -156,6 +181,9 @@ mod os {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+    /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
+    pub(crate) const ALLOCATES: bool = true;
+
     #[allow(dead_code)]
     pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
         std::fs::File::open(path.to_str().ok()?).ok()?.read(text).ok()
@@ -192,6 +220,10 @@ mod os {
 
     pub(crate) fn write_stderr(text: &[u8]) {
         let _ = std::io::stderr().write_all(text);
+    }
+
+    pub(crate) fn with_failing_writes<T>(work: impl FnOnce() -> T) -> T {
+        work()
     }
 
     pub(crate) fn sleep_ns(ns: u64) {

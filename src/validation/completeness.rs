@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::result::ConcurrentTestResult;
 use super::stats::mean_interval;
 use crate::profile::{LossCounts, QualityIndicator};
 
@@ -237,12 +238,18 @@ pub struct Overhead {
     pub interval: Option<(f64, f64)>,
     /// Relative rise of the median response time.
     pub p50_rise: Option<f64>,
+    /// Relative rise of the processor time per answer, where it was measured. On a machine that others use, this is the
+    /// figure to trust: it does not depend on how often a core was to be had.
+    pub cpu_rise: Option<f64>,
+    /// 95 % interval of it; `None` with a single pair.
+    pub cpu_interval: Option<(f64, f64)>,
     /// Pairs measured.
     pub pairs: usize,
 }
 
-/// One pair of runs: throughput and median response time in milliseconds, with the tracker on and off.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// One pair of runs: throughput, and in milliseconds median response time and processor time per answer, with the
+/// tracker on and off.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OverheadPair {
     /// Requests a second with the tracker on.
     pub on_rps: f64,
@@ -252,6 +259,25 @@ pub struct OverheadPair {
     pub on_p50_ms: Option<f64>,
     /// Median response time with it off.
     pub off_p50_ms: Option<f64>,
+    /// Processor time per answer with it on.
+    pub on_cpu_ms: Option<f64>,
+    /// Processor time per answer with it off.
+    pub off_cpu_ms: Option<f64>,
+}
+
+impl OverheadPair {
+    /// The pair of two results.
+    pub fn of(on: &ConcurrentTestResult, off: &ConcurrentTestResult) -> Self {
+        let cpu = |r: &ConcurrentTestResult| r.breakdown.as_ref().and_then(|b| b.on_cpu_ms);
+        Self {
+            on_rps: on.requests_per_second,
+            off_rps: off.requests_per_second,
+            on_p50_ms: on.response.p50_ms,
+            off_p50_ms: off.response.p50_ms,
+            on_cpu_ms: cpu(on),
+            off_cpu_ms: cpu(off),
+        }
+    }
 }
 
 impl Overhead {
@@ -260,7 +286,7 @@ impl Overhead {
     /// # Examples
     /// ```
     /// use heapledger::validation::{Overhead, OverheadPair};
-    /// let pair = |on, off| OverheadPair { on_rps: on, off_rps: off, on_p50_ms: None, off_p50_ms: None };
+    /// let pair = |on_rps, off_rps| OverheadPair { on_rps, off_rps, ..Default::default() };
     /// let cost = Overhead::from_pairs(&[pair(90.0, 100.0), pair(80.0, 100.0)]).unwrap();
     /// assert!((cost.throughput_loss - 0.15).abs() < 1e-12);
     /// ```
@@ -270,15 +296,18 @@ impl Overhead {
         if losses.is_empty() {
             return None;
         }
-        let rises: Vec<f64> = pairs
-            .iter()
-            .filter_map(|p| Some(p.on_p50_ms? / p.off_p50_ms.filter(|off| *off > 0.0)? - 1.0))
-            .collect();
-        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+        let rises = |figures: fn(&OverheadPair) -> (Option<f64>, Option<f64>)| -> Vec<f64> {
+            let rise = |(on, off): (Option<f64>, Option<f64>)| Some(on? / off.filter(|o| *o > 0.0)? - 1.0);
+            pairs.iter().filter_map(|p| rise(figures(p))).collect()
+        };
+        let mean = |v: &[f64]| (!v.is_empty()).then(|| v.iter().sum::<f64>() / v.len() as f64);
+        let cpu = rises(|p| (p.on_cpu_ms, p.off_cpu_ms));
         Some(Self {
-            throughput_loss: mean(&losses),
+            throughput_loss: mean(&losses)?,
             interval: mean_interval(&losses).map(|(_, interval)| interval),
-            p50_rise: (!rises.is_empty()).then(|| mean(&rises)),
+            p50_rise: mean(&rises(|p| (p.on_p50_ms, p.off_p50_ms))),
+            cpu_rise: mean(&cpu),
+            cpu_interval: mean_interval(&cpu).map(|(_, interval)| interval),
             pairs: losses.len(),
         })
     }
@@ -352,12 +381,18 @@ mod tests {
     #[test]
     fn cost_comes_from_pairs_in_balanced_order() {
         assert_eq!(interleaved(2).collect::<Vec<_>>(), [true, false, false, true]);
-        let pair =
-            |on, off| OverheadPair { on_rps: on, off_rps: off, on_p50_ms: Some(1.1), off_p50_ms: Some(1.0) };
+        let pair = |on_rps, off_rps| OverheadPair {
+            on_rps,
+            off_rps,
+            on_p50_ms: Some(1.1),
+            off_p50_ms: Some(1.0),
+            on_cpu_ms: Some(1.3),
+            off_cpu_ms: Some(1.0),
+        };
         let o = Overhead::from_pairs(&[pair(95.0, 100.0), pair(93.0, 100.0), pair(94.0, 100.0)]).unwrap();
         let (low, high) = o.interval.unwrap();
         assert!((o.throughput_loss - 0.06).abs() < 1e-9 && low < 0.06 && high > 0.06 && o.pairs == 3);
-        assert!((o.p50_rise.unwrap() - 0.1).abs() < 1e-9);
+        assert!((o.p50_rise.unwrap() - 0.1).abs() < 1e-9 && (o.cpu_rise.unwrap() - 0.3).abs() < 1e-9);
         assert_eq!(Overhead::from_pairs(&[pair(1.0, 0.0)]), None);
     }
 }

@@ -189,20 +189,10 @@ impl<W: Workload> ConcurrentBenchmark<W> {
             probe.set_enabled(enabled);
             let result = self.run_concurrent_test(load.clone(), test_duration);
             probe.set_enabled(true);
-            let result = result?;
-            let figures = (result.requests_per_second, result.response.p50_ms);
-            if enabled { on.push(figures) } else { off.push(figures) }
+            if enabled { on.push(result?) } else { off.push(result?) }
         }
-        let pairs: Vec<OverheadPair> = on
-            .into_iter()
-            .zip(off)
-            .map(|((on_rps, on_p50_ms), (off_rps, off_p50_ms))| OverheadPair {
-                on_rps,
-                off_rps,
-                on_p50_ms,
-                off_p50_ms,
-            })
-            .collect();
+        let pairs: Vec<OverheadPair> =
+            on.iter().zip(&off).map(|(on, off)| OverheadPair::of(on, off)).collect();
         Ok(Overhead::from_pairs(&pairs))
     }
 

@@ -189,16 +189,14 @@ impl ConcurrentTestResult {
         let sum = |field: fn(&Row) -> u64| f.rows.iter().map(field).sum::<u64>();
         let window_s = f.window_ns as f64 / 1e9;
         let per_second = |n: f64| if window_s > 0.0 { n / window_s } else { 0.0 };
-        let total = sum(|r| r.started) + f.unserved;
-        let ok = sum(|r| r.ok);
+        let (total, ok) = (sum(|r| r.started) + f.unserved, sum(|r| r.ok));
         let answered = f.all.slices.iter().map(|s| u64::from(s.ok)).sum::<u64>();
         let cpu_known = config.cpu_metering != Metering::Off && thread_cpu_ns().is_some();
         let rows = f.rows.iter().enumerate();
         let thread_performance = rows.map(|(u, r)| performance_of(u, r, cpu_known)).collect();
         let breakdown = TimeBreakdown::of(&f.rows, cpu_known);
         let response_ns: u128 = f.rows.iter().map(|r| r.response_ns).sum();
-        let (transient_deadlocks, deadlocks): (Vec<_>, Vec<_>) =
-            f.deadlocks.iter().cloned().partition(|d| d.class == DeadlockClass::Transient);
+        let (transient_deadlocks, deadlocks) = by_class(&f.deadlocks);
         let validity = validity::issues(&f, breakdown.as_ref(), cpu_known, config.max_foreign_cpu);
         let mut result = Self {
             concurrent_users: f.rows.len(),
@@ -210,8 +208,8 @@ impl ConcurrentTestResult {
             interrupted_requests: (sum(|r| r.interrupted) + f.unserved) as usize,
             deadlock_detected: !deadlocks.is_empty(),
             average_response_time_ms: (ok > 0).then(|| response_ns as f64 / ok as f64 / 1e6),
-            max_response_time_ms: f.rows.iter().filter(|r| r.ok > 0).map(|r| r.max_ns).max().map(ms),
-            min_response_time_ms: f.rows.iter().filter_map(|r| r.min_ns).min().map(ms),
+            max_response_time_ms: extreme_ms(&f.rows, |r| r.max_ns, u64::max),
+            min_response_time_ms: extreme_ms(&f.rows, |r| r.min_ns.unwrap_or(u64::MAX), u64::min),
             requests_per_second: per_second(answered as f64),
             thread_performance,
             resource_contention_score: None,
@@ -305,6 +303,16 @@ fn ms(ns: u64) -> f64 {
 /// The slices that lie in the window with their whole length.
 fn whole_slices(f: &Finished) -> &[super::executor::SliceCell] {
     &f.all.slices[..((f.window_ns / f.slice_ns) as usize).min(f.all.slices.len())]
+}
+
+/// The largest or smallest of a figure over the users that were answered.
+fn extreme_ms(rows: &[Row], figure: fn(&Row) -> u64, pick: fn(u64, u64) -> u64) -> Option<f64> {
+    rows.iter().filter(|r| r.ok > 0).map(figure).reduce(pick).map(ms)
+}
+
+/// Transient deadlocks, and permanent ones.
+fn by_class(all: &[DeadlockReport]) -> (Vec<DeadlockReport>, Vec<DeadlockReport>) {
+    all.iter().cloned().partition(|d| d.class == DeadlockClass::Transient)
 }
 
 fn throughput_interval(f: &Finished) -> Option<(f64, f64)> {

@@ -5,15 +5,21 @@ use std::process::ExitCode;
 mod case;
 mod churn;
 mod endings;
+mod environment;
+mod exact;
 mod fidelity;
+mod files;
 mod forks;
 mod heap;
 mod inner;
 mod laws;
 mod losses;
 mod lossless;
+mod memory;
 mod order;
 mod runner;
+#[cfg(target_arch = "x86_64")]
+mod signals;
 mod tools;
 
 const CASES: &[&[case::Case]] = &[
@@ -25,6 +31,11 @@ const CASES: &[&[case::Case]] = &[
     endings::CASES,
     forks::CASES,
     losses::CASES,
+    SIGNALS,
+    memory::CASES,
+    exact::CASES,
+    files::CASES,
+    environment::CASES,
 ];
 
 pub fn main() -> ExitCode {
@@ -36,3 +47,8 @@ pub fn main() -> ExitCode {
         None => runner::run(CASES),
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+const SIGNALS: &[case::Case] = signals::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const SIGNALS: &[case::Case] = &[];

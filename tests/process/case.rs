@@ -94,7 +94,8 @@ impl Case {
         }
     }
 
-    fn play(&self) -> Ended {
+    /// Runs the child to its end.
+    pub fn play(&self) -> Ended {
         let directory = tempfile::tempdir().expect("a directory for the child");
         (self.prepare)(directory.path());
         let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
@@ -216,7 +217,7 @@ impl Ended {
 
     /// A dump in the child's directory. It is whole and obeys every law.
     pub fn dump_named(&self, name: &str) -> Profile {
-        let dump = dumps::read(&self.path(name))
+        let dump = dumps::read(self.path(name))
             .unwrap_or_else(|error| panic!("{name}: {error}\n{:?}\n{}", self.names(), self.told()));
         assert!(dump.damage.is_empty(), "{name}: {:?}", dump.damage);
         laws::obeyed(&dump.profile).unwrap_or_else(|broken| panic!("{name}: {broken}"));

@@ -1,5 +1,7 @@
 //! Reports that can be read back, thresholds that decide, and the search workload whose answers are checked.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use heapledger::validation::hybrid::{HybridWorkload, SearchMix};
@@ -107,79 +109,68 @@ fn a_wrong_answer_is_seen() {
     assert!(r.detail.headline.contains("wrong answers") && !r.passed());
 }
 
-mod tracked {
-    use super::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-
-    /// A tracker that, while it is on, makes each request slower and loses every tenth event.
-    #[derive(Default)]
-    pub(super) struct Fake {
-        on: AtomicBool,
-        seen: AtomicU64,
-    }
-
-    impl TrackerProbe for Fake {
-        fn snapshot(&self) -> TrackerSnapshot {
-            let observed = self.seen.load(Relaxed);
-            let lost = observed / 10;
-            TrackerSnapshot {
-                observed,
-                aggregated: observed - lost,
-                dropped_ring_full: lost,
-                ..Default::default()
-            }
-        }
-        fn quiesce(&self, _: Duration) -> Result<(), QuiesceError> {
-            Ok(())
-        }
-        fn set_enabled(&self, on: bool) -> bool {
-            self.on.store(on, Relaxed);
-            true
+/// A tracker that, while it is on, makes each request slower and loses every tenth event.
+#[derive(Default)]
+struct Fake {
+    on: AtomicBool,
+    seen: AtomicU64,
+}
+impl TrackerProbe for Fake {
+    fn snapshot(&self) -> TrackerSnapshot {
+        let observed = self.seen.load(Relaxed);
+        let lost = observed / 10;
+        TrackerSnapshot {
+            observed,
+            aggregated: observed - lost,
+            dropped_ring_full: lost,
+            ..Default::default()
         }
     }
-
-    pub(super) struct Tracked(pub(super) Arc<Fake>);
-    impl Workload for Tracked {
-        type Session = ();
-        type Request = ();
-        type Conn = ();
-        type Error = std::convert::Infallible;
-        fn name(&self) -> &str {
-            "tracked"
-        }
-        async fn open_session(&self, _: UserId) -> Result<(), Self::Error> {
-            Ok(())
-        }
-        fn connect(&self, _: usize) -> Result<(), Self::Error> {
-            Ok(())
-        }
-        fn next_request(&self, _: &mut (), _: &mut UserRng, _: u64) {}
-        async fn execute(&self, _: &mut (), _: Option<&mut ()>, _: &()) -> Result<Outcome, Self::Error> {
-            let on = self.0.on.load(Relaxed);
-            self.0.seen.fetch_add(10, Relaxed);
-            std::thread::sleep(if on { 10 * MS } else { 5 * MS });
-            Ok(Outcome::default())
-        }
-        fn expected_alloc_events(&self, (): &()) -> Option<u64> {
-            Some(10)
-        }
-        fn connections_per_request(&self) -> usize {
-            0
-        }
+    fn quiesce(&self, _: Duration) -> Result<(), QuiesceError> {
+        Ok(())
+    }
+    fn set_enabled(&self, on: bool) -> bool {
+        self.on.store(on, Relaxed);
+        true
+    }
+}
+struct Tracked(Arc<Fake>);
+impl Workload for Tracked {
+    type Session = ();
+    type Request = ();
+    type Conn = ();
+    type Error = std::convert::Infallible;
+    fn name(&self) -> &str {
+        "tracked"
+    }
+    async fn open_session(&self, _: UserId) -> Result<(), Self::Error> {
+        Ok(())
+    }
+    fn connect(&self, _: usize) -> Result<(), Self::Error> {
+        Ok(())
+    }
+    fn next_request(&self, _: &mut (), _: &mut UserRng, _: u64) {}
+    async fn execute(&self, _: &mut (), _: Option<&mut ()>, _: &()) -> Result<Outcome, Self::Error> {
+        let on = self.0.on.load(Relaxed);
+        self.0.seen.fetch_add(10, Relaxed);
+        std::thread::sleep(if on { 40 * MS } else { 10 * MS });
+        Ok(Outcome::default())
+    }
+    fn expected_alloc_events(&self, (): &()) -> Option<u64> {
+        Some(10)
+    }
+    fn connections_per_request(&self) -> usize {
+        0
     }
 }
 
 #[test]
 fn overhead_is_measured_in_pairs() {
-    use std::sync::Arc;
-    use tracked::{Fake, Tracked};
-
     let fake = Arc::new(Fake::default());
     let config = BenchmarkConfig { executor: Executor::Threads, ..BenchmarkConfig::bare() };
     let b = ConcurrentBenchmark::new(Tracked(Arc::clone(&fake)), config).unwrap().with_probe(fake.clone());
-    let o = b.measure_overhead(&LoadModel::closed(2), SEC / 5, 3).unwrap().unwrap();
-    assert!((0.25..0.75).contains(&o.throughput_loss) && o.pairs == 3, "{o:?}");
+    let o = b.measure_overhead(&LoadModel::closed(2), SEC / 2, 3).unwrap().unwrap();
+    assert!((0.2..0.95).contains(&o.throughput_loss) && o.pairs == 3, "{o:?}");
     assert!(o.interval.is_some());
     let r = b.run_concurrent_test(LoadModel::closed(2), SEC / 5).unwrap();
     let c = r.completeness.unwrap();

@@ -27,7 +27,7 @@ pub(super) struct Shape {
     pub(super) segments: u64,
     /// Blocks that the program holds at most, about.
     pub(super) live_max: usize,
-    /// Whether sizes and addresses beyond narrow records occur.
+    /// Whether sizes and addresses beyond narrow records occur, and sizes of more bits than a free carries.
     pub(super) wide: bool,
     /// Whether some blocks are heapledger's own.
     pub(super) own: bool,
@@ -215,7 +215,8 @@ impl World {
         }
         match step.size % 64 {
             0 if self.shape.wide => (1 << 32) + u64::from(step.size),
-            1 => u64::from(step.size) << 4,
+            1 if self.shape.wide => u64::from(step.size) << 4,
+            1 => u64::from(step.size) % 4096,
             2 => 0,
             _ => u64::from(step.size % 200) + 1,
         }

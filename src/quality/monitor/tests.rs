@@ -27,7 +27,8 @@ fn view_of(windows: &[(u64, u64)]) -> QualityView {
 #[test]
 fn the_trend_follows_from_two_windows_a_dead_band_and_a_minimum() {
     use CompletenessTrend::*;
-    let table: [(&str, &[(u64, u64)], Option<f64>, CompletenessTrend); 11] = [
+    type Case = (&'static str, &'static [(u64, u64)], Option<f64>, CompletenessTrend);
+    let table: [Case; 11] = [
         ("nothing seen", &[], None, Unknown),
         ("one window", &[(10_000, 0)], Some(1.0), Unknown),
         ("no loss in either", &[(10_000, 0), (10_000, 0)], Some(1.0), Stable),

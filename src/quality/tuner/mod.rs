@@ -22,7 +22,7 @@
 //!   the next one needs, up to [`PATIENCE_MAX`]. It is forgotten when all knobs are back where they were.
 //!
 //! Time comes in with the figures. The tuner takes it that what it decides is done; whoever cannot do it says so with
-//! [`AutoTuner::set_knobs`].
+//! [`AutoTuner::set_knobs`]; a choice that someone made meanwhile comes in with [`AutoTuner::set_home`].
 
 mod adjustment;
 mod knobs;
@@ -58,7 +58,7 @@ const _: () = assert!(CONFIRMATIONS <= PATIENCE && PATIENCE <= PATIENCE_MAX && C
 /// use heapledger::quality::{AutoTuner, ConfigAdjustment, TrackingStats};
 ///
 /// let mut tuner = AutoTuner::new(0.95, Duration::from_nanos(200))?;
-/// let slow = |second| TrackingStats {
+/// let slow = |second: u64| TrackingStats {
 ///     at_ns: second * 1_000_000_000,
 ///     events: 1_000_000,
 ///     avg_latency_ns: 900.0,
@@ -213,7 +213,7 @@ impl AutoTuner {
         &self.knobs
     }
 
-    /// Tells the tuner where the knobs really are, when a decision could not be carried out or someone else turned one.
+    /// Tells the tuner where the knobs really are, when a decision could not be carried out.
     ///
     /// # Errors
     ///
@@ -221,6 +221,17 @@ impl AutoTuner {
     pub fn set_knobs(&mut self, knobs: Knobs) -> Result<(), InvalidSetting> {
         self.bounds.validate(&knobs)?;
         self.knobs = knobs;
+        Ok(())
+    }
+
+    /// Tells the tuner that someone chose other positions: the knobs are there now, and go back there.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] when a knob lies outside its bounds; then nothing changes.
+    pub fn set_home(&mut self, knobs: Knobs) -> Result<(), InvalidSetting> {
+        self.set_knobs(knobs)?;
+        self.home = knobs;
         Ok(())
     }
 

@@ -116,6 +116,27 @@ fn settings_that_mean_nothing_are_refused() {
 }
 
 #[test]
+fn knobs_go_back_to_where_someone_put_them_last() {
+    let mut tuner = AutoTuner::new(0.95, BUDGET).unwrap();
+    let chosen = Knobs { mode: DataQualityMode::HighAccuracy, ring_segments: 10, ..Knobs::DEFAULT };
+    tuner.set_home(chosen).unwrap();
+    tuner.set_knobs(Knobs { degradation: Degradation::Sampled, ..Knobs::DEFAULT }).unwrap();
+    let said: Vec<String> = (0..100)
+        .map(|second| tuner.optimize(&stats(second)))
+        .filter(ConfigAdjustment::is_change)
+        .map(|adjustment| adjustment.to_string())
+        .collect();
+    let expected = [
+        "degradation: sampled -> no-stacks",
+        "degradation: no-stacks -> full",
+        "mode: perfect -> high",
+        "ring_segments: 6 -> 10",
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(tuner.optimize(&stats(100)), ConfigAdjustment::IncreaseThroughput);
+}
+
+#[test]
 fn the_log_is_bounded_and_holds_the_figures_that_led_to_each_decision() {
     let mut tuner = AutoTuner::new(0.95, BUDGET).unwrap();
     let mut changes = 0;
@@ -136,6 +157,8 @@ fn the_log_is_bounded_and_holds_the_figures_that_led_to_each_decision() {
     }
     let repeated = log.iter().zip(log.iter().skip(1)).filter(|(a, b)| a.adjustment == b.adjustment);
     assert_eq!(repeated.count(), 0, "an advice is written down once");
+    let text = serde_json::to_string(log).unwrap();
+    assert_eq!(&serde_json::from_str::<DecisionLog>(&text).unwrap(), log, "it can be carried in an export");
 }
 
 /// A process that makes `load` events a second and is recorded with these knobs: a queue with one server. Recording

@@ -193,8 +193,6 @@ impl<W: Workload> Run<W> {
                 let others = b1.saturating_sub(b0).saturating_sub(c1.saturating_sub(c0)) as f64 / 1e9;
                 (others / (wall * machine::cores() as f64)).clamp(0.0, 1.0)
             });
-        // A virtual clock runs ahead of the real one; a real one cannot.
-        let clock_is_virtual = ended_ns as f64 / 1e9 > 1.5 * wall + 0.05;
         let pool = watch.pool_at_end.take().or_else(|| self.pool.as_ref().map(|p| p.get_stats()));
         let finished = self.collect(ended_ns);
         Ok(Finished {
@@ -202,7 +200,6 @@ impl<W: Workload> Run<W> {
             os_threads: threads.end(),
             tracker,
             foreign_cpu,
-            clock_is_virtual,
             started_at_unix_ms,
             ..finished
         })

@@ -19,6 +19,7 @@ const USER_STACK: usize = 2 * 1024 * 1024;
 
 /// Runs in the caller's runtime and on its clock. A user that blocks its thread blocks the run.
 pub(in super::super) async fn run_here<W: Workload>(run: Arc<Run<W>>) -> Result<Finished, BenchError> {
+    let clock_is_virtual = clock_is_virtual().await;
     let mut tasks = tokio::task::JoinSet::new();
     for user in 0..run.users.len() {
         tasks.spawn(Arc::clone(&run).live(user));
@@ -34,7 +35,15 @@ pub(in super::super) async fn run_here<W: Workload>(run: Arc<Run<W>>) -> Result<
     // Dropping the set aborts the users that are left, and with them whatever they hold.
     tasks.shutdown().await;
     retire(&run);
-    finished
+    finished.map(|f| Finished { clock_is_virtual, ..f })
+}
+
+/// Whether the runtime's clock is a paused one. A real timer may be late, and is never early.
+async fn clock_is_virtual() -> bool {
+    const NAP: Duration = Duration::from_millis(20);
+    let begin = Instant::now();
+    tokio::time::sleep(NAP).await;
+    begin.elapsed() < NAP / 2
 }
 
 /// Runs apart from the caller: on a coordinator's thread, with users on a runtime or on threads of their own. Returns
