@@ -25,6 +25,7 @@ use super::Ledger;
 use super::books::books_of;
 use super::entry::Entry;
 use super::fold::Fold;
+use super::live::sizes_agree;
 use super::nursery::grown_up;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
@@ -116,18 +117,29 @@ impl Ledger {
         Some(Turn { at_ns, is_alloc })
     }
 
-    /// Takes a live block of this address out of the nursery of another lane than `own`, if one has it. The latches
-    /// of the lanes in order are held.
-    pub(super) fn take_from_nurseries(&self, own: &Lane, address: u64) -> Option<Entry> {
+    /// Takes the block that a free means out of the nursery of another lane than `own`, if one has it. The latches of
+    /// the lanes in order are held.
+    ///
+    /// The old half of a realloc is booked with the new one, and someone else may have been given the address in
+    /// between: that block was born after the realloc began.
+    pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
+        let address = free.address;
         for lane in self.lanes_in_order() {
             if std::ptr::eq(lane, own) {
                 continue;
             }
             // SAFETY: B3, the latch is held, and this lane has no fold under way.
             let books = unsafe { &mut *books_of(lane).as_ptr() };
+            // A block that its thread is just reallocating has left this address: the one that is meant is the next.
+            if books.under_way.iter().any(|begun| begun.address == address) {
+                continue;
+            }
             let places = books.nursery.places(&self.pages, &raw mut books.youngest);
             if let Some(young) = places.take(address) {
-                return Some(grown_up(young));
+                if young.at_ns <= free.at_ns && sizes_agree(&grown_up(young), free) {
+                    return Some(grown_up(young));
+                }
+                places.swap(young);
             }
         }
         None

@@ -119,7 +119,7 @@ impl Fold<'_> {
     /// Takes a block out of the shared table, after everything that was sent there before.
     fn take_from_shared(&mut self, free: Entry) -> Option<Entry> {
         self.deliver();
-        if let Some(block) = self.take_from_other_lane(free.address) {
+        if let Some(block) = self.take_from_other_lane(&free) {
             return Some(block);
         }
         match self.ledger.live.free(&self.ledger.pages, free) {
@@ -133,9 +133,9 @@ impl Fold<'_> {
         }
     }
 
-    /// In an ordered fold: the block of this address that another lane's nursery has.
-    fn take_from_other_lane(&self, address: u64) -> Option<Entry> {
-        if self.in_order { self.ledger.take_from_nurseries(self.lane, address) } else { None }
+    /// In an ordered fold: the block that a free means, if another lane's nursery has it.
+    fn take_from_other_lane(&self, free: &Entry) -> Option<Entry> {
+        if self.in_order { self.ledger.take_from_nurseries(self.lane, free) } else { None }
     }
 
     /// Sends a block that has outlived the nursery to the shared table.
@@ -168,7 +168,7 @@ impl Fold<'_> {
             }
             let entry = self.books.outbox[place];
             if entry.meta.is_waiting() {
-                if let Some(block) = self.take_from_other_lane(entry.address) {
+                if let Some(block) = self.take_from_other_lane(&entry) {
                     self.count_pairing(&block, &entry);
                     continue;
                 }
