@@ -173,9 +173,12 @@ fn too_many_rings() {
     threads::<MANY>(wait_for_all);
     let quality = accounted_point();
     let lost = lost_only(&quality, LossReason::NoMemory);
-    assert!(lost > 0 && lost.is_multiple_of(2) && lost < 2 * MANY as u64, "{quality:?}");
+    assert!(lost > 0 && lost < 2 * MANY as u64, "{quality:?}");
     let after = heapledger::stats();
-    assert_eq!(after.total_blocks - before.total_blocks, MANY as u64 - lost / 2);
+    // A thread without a ring loses both of its events. One that had but no segment for it can get one before it frees.
+    let recorded = after.total_blocks - before.total_blocks;
+    let unmatched = quality.anomalies.unmatched_frees;
+    assert_eq!(2 * (MANY as u64 - recorded), lost + unmatched, "{quality:?}");
     assert_eq!(after.live_blocks, before.live_blocks);
     println!("lost={lost}");
 }
