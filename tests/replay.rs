@@ -305,11 +305,27 @@ impl Replay {
     }
 }
 
+/// The clock modes; each is a process of its own, because it is chosen when the first event is recorded.
+const CLOCKS: [&str; 2] = ["batched", "per-event"];
+/// Says which of them the process is for.
+const CLOCK: &str = "HEAPLEDGER_CLOCK";
+/// Set in the processes that replay; the first one only starts them.
+const CHILD: &str = "REPLAY_CHILD";
+
 fn main() {
-    let mut replay = Replay::default();
-    for seed in 0..SEEDS {
-        let log = run(seed);
-        replay.go_on(seed, log);
-        replay.compare(seed);
+    if std::env::var_os(CHILD).is_some() {
+        let mut replay = Replay::default();
+        for seed in 0..SEEDS {
+            let log = run(seed);
+            replay.go_on(seed, log);
+            replay.compare(seed);
+        }
+        return;
+    }
+    for clock in CLOCKS {
+        println!("{clock}");
+        let program = std::env::current_exe().expect("the path of this program");
+        let status = std::process::Command::new(program).env(CLOCK, clock).env(CHILD, "1").status();
+        assert!(status.expect("the child has run").success(), "{clock}");
     }
 }

@@ -23,6 +23,7 @@ mod history;
 mod latch;
 mod publication;
 mod registry;
+mod stamping;
 mod words;
 
 use loom::cell::UnsafeCell;
