@@ -1,6 +1,7 @@
 //! P4: what the inner allocator is asked, and what the program gets, is what it would be without a ledger.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
+use std::hint::black_box;
 
 use super::case::{Case, Ended};
 use super::heap::Heap;
@@ -77,7 +78,7 @@ fn forward_all() {
 
 fn lazy_zeros() {
     let (before, asked) = (resident_bytes(), inner::served_by(Method::AllocZeroed));
-    let zeros = std::hint::black_box(vec![0u8; 512 << 20]);
+    let zeros = black_box(vec![0u8; 512 << 20]);
     assert_eq!(inner::served_by(Method::AllocZeroed), asked + 1);
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes became resident");
@@ -134,9 +135,9 @@ fn alignments_are_recorded(ended: &Ended) {
 
 fn no_bytes() {
     let before = lossless_point();
-    let units: Vec<()> = std::hint::black_box(vec![(); 1000]);
-    let empty: Vec<u64> = std::hint::black_box(Vec::new());
-    let boxed = std::hint::black_box(Box::new([0u8; 0]));
+    let units: Vec<()> = black_box(vec![(); 1000]);
+    let empty: Vec<u64> = black_box(Vec::new());
+    let boxed = black_box(Box::new([0u8; 0]));
     drop((units, empty, boxed));
     let after = lossless_point();
     assert_eq!(after, before);
@@ -147,7 +148,7 @@ fn five_gibibytes() {
     let before = lossless_point();
     let resident = resident_bytes();
     // SAFETY: the size is not zero.
-    let block = unsafe { alloc_zeroed(layout(BYTES, 8)) };
+    let block = black_box(unsafe { alloc_zeroed(layout(BYTES, 8)) });
     assert!(!block.is_null());
     // SAFETY: the last byte is inside the block.
     assert_eq!(unsafe { block.add(BYTES - 1).read() }, 0);
@@ -160,7 +161,7 @@ fn five_gibibytes() {
     let after = lossless_point();
     assert_eq!((after.live_bytes, after.freed_bytes - before.freed_bytes), (before.live_bytes, BYTES as u64));
     // SAFETY: as above; this one stays.
-    assert!(!unsafe { alloc_zeroed(layout(BYTES, 8)) }.is_null());
+    assert!(!black_box(unsafe { alloc_zeroed(layout(BYTES, 8)) }).is_null());
 }
 
 fn five_gibibytes_are_live(ended: &Ended) {
@@ -190,13 +191,13 @@ fn refused_allocations() {
     let before = lossless_point();
     refuse(Method::Alloc, 2);
     // SAFETY: the size is not zero.
-    let blocks = unsafe { [alloc(layout(64, 8)), alloc(layout(64, 8))] };
+    let blocks = black_box(unsafe { [alloc(layout(64, 8)), alloc(layout(64, 8))] });
     assert!(blocks.iter().all(|block| block.is_null()));
     refuse(Method::AllocZeroed, 1);
     // SAFETY: the size is not zero.
-    assert!(unsafe { alloc_zeroed(layout(64, 8)) }.is_null());
+    assert!(black_box(unsafe { alloc_zeroed(layout(64, 8)) }).is_null());
     refuse(Method::Alloc, 1);
-    assert!(Vec::<u8>::new().try_reserve_exact(64).is_err());
+    assert!(black_box(Vec::<u8>::new()).try_reserve_exact(64).is_err());
     let after = lossless_point();
     assert_eq!(after.failed - before.failed, 4);
     assert_eq!(heapledger::HeapStats { failed: before.failed, ..after }, before);

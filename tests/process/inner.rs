@@ -279,7 +279,7 @@ fn call_back() {
     let layout = Layout::new::<[u64; 3]>();
     // SAFETY: the size is not zero, and the block is given back with its own layout.
     unsafe {
-        let block = std::alloc::alloc(layout);
+        let block = std::hint::black_box(std::alloc::alloc(layout));
         std::alloc::dealloc(block, layout);
     }
     CALLED_BACK.fetch_add(2, SeqCst);

@@ -2,6 +2,7 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::c_void;
+use std::hint::black_box;
 use std::ptr::{null, null_mut, without_provenance_mut};
 
 use heapledger::{HeapStats, LossReason, QualityIndicator};
@@ -26,11 +27,12 @@ pub fn threads<const N: usize>(body: Body) {
     }
 }
 
-/// A block of `size` bytes; the caller gives it back with [`free`].
+/// A block of `size` bytes; the caller gives it back with [`free`]. Hidden from the optimiser, which may leave out a
+/// block that nobody looks at, together with its free.
 pub fn block(size: usize) -> *mut u8 {
     let layout = Layout::from_size_align(size, 8).expect("a small size");
     // SAFETY: no size in these tests is zero.
-    let block = unsafe { alloc(layout) };
+    let block = black_box(unsafe { alloc(layout) });
     assert!(!block.is_null());
     block
 }
