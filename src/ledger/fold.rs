@@ -23,8 +23,8 @@ use super::nursery::{Places, size_of_young};
 use super::peak::Height;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
-    self, CHECK_MASK, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
-    TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
+    self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
+    TAG_WIDE, Tag, Traits, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::latch::Taken;
@@ -53,12 +53,12 @@ pub(crate) struct Fold<'a> {
 
 /// The size bits of a free that carries its whole size, with that size above them.
 fn with_whole_size(size: u64) -> u64 {
-    size & CHECK_MASK | (size + 1) << CHECK_MASK.count_ones()
+    event::check_bits(size) | (size + 1) << event::CHECK_BITS
 }
 
 /// The size of a waiting free that carries its whole size, or `None`.
 pub(super) fn whole_size(waiting: &Entry) -> Option<u64> {
-    (waiting.size >> CHECK_MASK.count_ones()).checked_sub(1)
+    (waiting.size >> event::CHECK_BITS).checked_sub(1)
 }
 
 /// The stamp of the event that lies at `tail` or behind a mark there, and whether it takes memory.
@@ -408,7 +408,7 @@ impl<'a> Fold<'a> {
         self.batch.recorded += 1;
         let at_ns = self.batch.dates.at(index);
         match self.places.take(address) {
-            Some(young) if young.size & CHECK_MASK == check & CHECK_MASK => {
+            Some(young) if event::agrees(size_of_young(&young), check) => {
                 let age = self.books.allocs.wrapping_sub((young.size >> 32) as u32);
                 let size = size_of_young(&young);
                 if !young.meta.is_apart() {
@@ -486,7 +486,7 @@ impl<'a> Fold<'a> {
         match event::wide_kind(word) {
             TAG_ALLOC => self.wide_alloc(address, size, stack as u32, traits, index),
             TAG_FREE => self.book_free(address, with_whole_size(size), index),
-            TAG_BEGIN => self.realloc_begins(address, size & CHECK_MASK, index),
+            TAG_BEGIN => self.realloc_begins(address, event::check_bits(size), index),
             TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
             _ => self.realloc_refused(address),
         }

@@ -343,7 +343,7 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
 pub(super) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
     match super::fold::whole_size(free) {
         Some(size) => block.size == size,
-        None => (block.size ^ free.size) & crate::ring::event::CHECK_MASK == 0,
+        None => crate::ring::event::agrees(block.size, free.size),
     }
 }
 

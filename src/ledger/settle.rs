@@ -10,7 +10,7 @@ use super::peak::Height;
 use super::sites::RaisedPeak;
 use super::timeline::Flow;
 use crate::profile::TEMPORARY_ALLOCS;
-use crate::ring::event::Traits;
+use crate::ring::event::{self, Traits};
 use crate::ring::lane::add;
 use crate::sys::sync::Ordering;
 
@@ -52,7 +52,7 @@ impl Fold<'_> {
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
         let before = match self.places.take(old) {
-            Some(young) if begun.is_none_or(|begun| grown_up(young).size & 0xfff == begun.size) => {
+            Some(young) if begun.is_none_or(|begun| event::agrees(grown_up(young).size, begun.size)) => {
                 Some((grown_up(young), (young.size >> 32) as u32))
             }
             stale => {

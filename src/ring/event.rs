@@ -7,8 +7,8 @@
 //!         63    60 59                  48 47                                             0
 //! SKIP    │ 0     │ rest of the segment is unused                                         │
 //! ALLOC   │ 1     │ rate(4) zer own al. │ address                                         │  size(32)·stack(32)
-//! FREE    │ 2     │ low 12 bits of size │ address                                         │
-//! BEGIN   │ 3     │ low 12 bits of size │ old address of a realloc, before the call       │
+//! FREE    │ 2     │ 12 bits of its size │ address                                         │
+//! BEGIN   │ 3     │ 12 bits of its size │ old address of a realloc, before the call       │
 //! MOVED   │ 4     │ -   own align(6)    │ new address of a realloc                        │  size(32)·stack(32), old address
 //! REFUSED │ 5     │ -                   │ address of a refused realloc                    │
 //! MARK    │ 6     │ words(7) │ nanoseconds since the start, low 53 bits                   │
@@ -27,9 +27,8 @@ pub(crate) const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
 const TAG_SHIFT: u32 = 60;
 /// Bits of a size that a free carries.
-const CHECK_BITS: u32 = 12;
-/// The size bits that a free carries.
-pub(crate) const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
+pub(crate) const CHECK_BITS: u32 = 12;
+const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
 const MARK_TIME_BITS: u32 = 53;
 const MARK_TIME_MASK: u64 = (1 << MARK_TIME_BITS) - 1;
 
@@ -132,6 +131,19 @@ impl Traits {
     }
 }
 
+/// The bits of a size that a free carries. Folded, so that sizes that differ by whole pages differ here as well.
+#[inline(always)]
+pub(crate) const fn check_bits(size: u64) -> u64 {
+    (size ^ (size >> CHECK_BITS) ^ (size >> (2 * CHECK_BITS))) & CHECK_MASK
+}
+
+/// Whether a block of this size can be the one that a free with these bits means. Higher bits of `check` are not looked
+/// at.
+#[inline(always)]
+pub(crate) const fn agrees(size: u64, check: u64) -> bool {
+    check_bits(size) == check & CHECK_MASK
+}
+
 /// Whether an address and a size fit a narrow record.
 #[inline(always)]
 pub(crate) const fn is_narrow(address: u64, size: u64) -> bool {
@@ -145,11 +157,11 @@ pub(crate) const fn alloc_words(address: u64, size: u64, traits: Traits, stack: 
 
 #[inline(always)]
 pub(crate) const fn free_word(address: u64, size: u64) -> u64 {
-    Tag::Free.bits() | ((size & CHECK_MASK) << ADDRESS_BITS) | address
+    Tag::Free.bits() | (check_bits(size) << ADDRESS_BITS) | address
 }
 
 pub(crate) const fn begin_word(address: u64, size: u64) -> u64 {
-    Tag::Begin.bits() | ((size & CHECK_MASK) << ADDRESS_BITS) | address
+    Tag::Begin.bits() | (check_bits(size) << ADDRESS_BITS) | address
 }
 
 pub(crate) const fn refused_word(address: u64) -> u64 {
@@ -244,7 +256,11 @@ mod tests {
         assert_eq!((Tag::raw(first), address_of(first), traits_of(first)), (TAG_ALLOC, address, traits));
         assert_eq!((second >> 32, second as u32), (size, 77));
         let free = free_word(address, 0x1234_5678);
-        assert_eq!((Tag::raw(free), address_of(free), check_of(free)), (TAG_FREE, address, 0x678));
+        assert_eq!(
+            (Tag::raw(free), address_of(free), check_of(free)),
+            (TAG_FREE, address, check_bits(0x1234_5678))
+        );
+        assert_ne!(check_bits(4096), check_bits(8192));
         let moved = moved_words(1, address, 9, Traits::new(8, false, false), 3);
         assert_eq!(
             (Tag::raw(moved[0]), address_of(moved[0]), moved[1] >> 32, moved[2]),
