@@ -373,7 +373,9 @@ impl Frozen {
             peak: self.peak,
             sites,
             stacks: vec![profile::Stack::default()],
+            stack_figures: Default::default(),
             modules: Vec::new(),
+            symbols: Default::default(),
             live,
             threads: threads(ledger, &self.rows),
             timeline: profile::Timeline {

@@ -7,7 +7,7 @@
 use crate::profile::{
     ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, Histogram,
     HistoryLimits, Interval, LiveBlock, LossReason, Peak, ProcessInfo, Profile, QualityIndicator,
-    ReallocStats, Settings, Site, Stack, Stacks, ThreadRow, Timeline,
+    ReallocStats, Settings, Site, Stack, StackFigures, Stacks, Symbols, ThreadRow, Timeline,
 };
 
 /// A profile of a process in which nothing happened.
@@ -34,7 +34,9 @@ pub(crate) fn empty() -> Profile {
         peak: Peak::default(),
         sites: Vec::new(),
         stacks: vec![Stack::default()],
+        stack_figures: StackFigures::default(),
         modules: Vec::new(),
+        symbols: Symbols::default(),
         live: Vec::new(),
         threads: Vec::new(),
         timeline: Timeline::default(),

@@ -141,6 +141,7 @@ impl Tag {
     pub(super) const MODULES: Tag = Tag(*b"MODS");
     pub(super) const THREADS: Tag = Tag(*b"THRD");
     pub(super) const STACKS: Tag = Tag(*b"STCK");
+    pub(super) const STACK_FIGURES: Tag = Tag(*b"STKQ");
     pub(super) const SITES: Tag = Tag(*b"SITE");
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
     pub(super) const LIVE: Tag = Tag(*b"LIVE");
@@ -151,6 +152,9 @@ impl Tag {
     /// Sections of which a whole file holds exactly one.
     pub(super) const SINGLES: [Tag; 7] =
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
+
+    /// Sections of which a file holds at most one, and only if there is something in it.
+    pub(super) const OPTIONALS: [Tag; 1] = [Tag::STACK_FIGURES];
 
     /// Tables whose rows the contents section counts, in the order of the file.
     pub(super) const TABLES: [Tag; 8] = [
@@ -177,6 +181,7 @@ impl Tag {
             Tag::MODULES => "modules",
             Tag::THREADS => "threads",
             Tag::STACKS => "stacks",
+            Tag::STACK_FIGURES => "stack figures",
             Tag::SITES => "sites",
             Tag::TIMELINE => "timeline",
             Tag::LIVE => "live blocks",
@@ -221,6 +226,14 @@ codes!(loss_code loss_of LossReason {
 
 /// No stacks are taken.
 pub(super) const STACKS_OFF: u8 = 0;
+/// Frame pointers where they are sound, else DWARF.
+pub(super) const STACKS_AUTO: u8 = 1;
+/// Frame pointers.
+pub(super) const STACKS_FRAME_POINTERS: u8 = 2;
+/// DWARF unwind tables.
+pub(super) const STACKS_DWARF: u8 = 3;
+/// A random subset; the argument is the mean distance in bytes.
+pub(super) const STACKS_SAMPLED: u8 = 4;
 
 /// An allocation.
 pub(super) const EVENT_ALLOC: u8 = 0;

@@ -17,11 +17,14 @@ use super::format::{
 use super::references::{Spans, settle};
 use super::section::{Found, SectionHeader, Sections, file_header, unpack};
 use super::v1::Faults;
-use super::v1::meta::{WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireTotals};
+use super::v1::meta::{
+    WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
+};
 use super::v1::tables::{self, Table};
 use crate::profile::{
     ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits, Peak,
-    ProcessInfo, Profile, QualityIndicator, Settings, Stacks, Timeline, Violation, check,
+    ProcessInfo, Profile, QualityIndicator, Settings, StackFigures, Stacks, Symbols, Timeline, Violation,
+    check,
 };
 
 /// What a reader got out of a file.
@@ -129,7 +132,9 @@ pub fn empty_profile() -> Profile {
         peak: Peak::default(),
         sites: Vec::new(),
         stacks: Vec::new(),
+        stack_figures: StackFigures::default(),
         modules: Vec::new(),
+        symbols: Symbols::default(),
         live: Vec::new(),
         threads: Vec::new(),
         timeline: Timeline::default(),
@@ -175,6 +180,8 @@ struct Assembly {
     contents: Option<WireContents>,
     /// Singles that came in, by their place in [`Tag::SINGLES`].
     singles: [bool; Tag::SINGLES.len()],
+    /// Sections that need not be there, but came in, by their place in [`Tag::OPTIONALS`].
+    optionals: [bool; Tag::OPTIONALS.len()],
     /// Where the rows of each table come from, by its place in [`Tag::TABLES`].
     spans: [Spans; Tag::TABLES.len()],
     note_spans: Spans,
@@ -191,6 +198,7 @@ impl Assembly {
             notes: Vec::new(),
             contents: None,
             singles: Default::default(),
+            optionals: Default::default(),
             spans: Default::default(),
             note_spans: Spans::default(),
             next_sequence: 0,
@@ -210,16 +218,17 @@ impl Assembly {
             self.damage.add(Some(tag.name()), at, DamageKind::SectionsMissing { sections });
         }
         self.next_sequence = header.sequence.saturating_add(1);
-        let is_single = Tag::SINGLES.contains(&tag);
-        if !is_single && !Tag::TABLES.contains(&tag) && tag != Tag::NOTES {
+        let is_once = Tag::SINGLES.contains(&tag) || Tag::OPTIONALS.contains(&tag);
+        if !is_once && !Tag::TABLES.contains(&tag) && tag != Tag::NOTES {
             let bytes = header.stored_bytes;
             return self.note(format!(
                 "section {tag:?} at byte {offset} ({bytes} bytes) is of a newer version; skipped"
             ));
         }
-        if let Some(single) = Tag::SINGLES.iter().position(|listed| *listed == tag)
-            && std::mem::replace(&mut self.singles[single], true)
-        {
+        let place = |tags: &[Tag]| tags.iter().position(|listed| *listed == tag);
+        let single = place(&Tag::SINGLES).map(|single| &mut self.singles[single]);
+        let came = single.or(place(&Tag::OPTIONALS).map(|optional| &mut self.optionals[optional]));
+        if came.is_some_and(|came| std::mem::replace(came, true)) {
             return self.damage.add(Some(tag.name()), at, DamageKind::Repeated);
         }
         if let Err(why) = self.content(offset, header, stored) {
@@ -258,6 +267,9 @@ impl Assembly {
                 (profile.clock, profile.timeline.interval_ns) = record::<WireClock<'_>>(plain)?.read(faults);
             }
             Tag::TOTALS => (profile.totals, profile.peak) = record::<WireTotals>(plain)?.read(),
+            Tag::STACK_FIGURES => {
+                profile.stack_figures = record::<WireStackFigures<'_>>(plain)?.read(faults);
+            }
             Tag::CHANGES => chunk::<tables::Changes>(plain, &mut profile.changes, spans, faults)?,
             Tag::MODULES => chunk::<tables::Modules>(plain, &mut profile.modules, spans, faults)?,
             Tag::THREADS => chunk::<tables::Threads>(plain, &mut profile.threads, spans, faults)?,

@@ -5,9 +5,11 @@ use std::io::{self, Write};
 use super::codec::{CodecError, put_record, put_u32, put_u64};
 use super::format::{CHUNK_CLOSE_BYTES, Tag};
 use super::section::SectionWriter;
-use super::v1::meta::{WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireTotals};
+use super::v1::meta::{
+    WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
+};
 use super::v1::{Cuts, tables};
-use crate::profile::{Profile, Violation, check};
+use crate::profile::{Profile, StackFigures, Violation, check};
 
 /// What [`write_to`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +92,9 @@ impl<W: Write> ProfileWriter<W> {
         let clock = WireClock::new(&profile.clock, profile.timeline.interval_ns, &mut cuts);
         self.record(Tag::CLOCK, &clock)?;
         self.record(Tag::TOTALS, &WireTotals::new(&profile.totals, &profile.peak))?;
+        if profile.stack_figures != StackFigures::default() {
+            self.record(Tag::STACK_FIGURES, &WireStackFigures::new(&profile.stack_figures, &mut cuts))?;
+        }
         self.cuts = cuts;
         Ok(())
     }

@@ -11,6 +11,7 @@ mod loss;
 mod model;
 mod quality;
 mod settings;
+mod symbols;
 
 pub use check::{Law, Violation, check, laws};
 pub(crate) use histogram::bucket_of_narrow;
@@ -25,3 +26,4 @@ pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention,
     Settings, Stacks,
 };
+pub use symbols::{StackFigures, SymbolFrame, Symbols};

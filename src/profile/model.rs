@@ -8,6 +8,7 @@ use super::histogram::Histogram;
 use super::loss::LossCounts;
 use super::quality::QualityIndicator;
 use super::settings::Settings;
+use super::symbols::{StackFigures, Symbols};
 
 /// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,10 +114,11 @@ impl Site {
 /// A block is temporary when it is freed before its thread made this many further allocations.
 pub const TEMPORARY_ALLOCS: u32 = 8;
 
-/// Return addresses of one call stack, innermost first.
+/// One call stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// Return addresses, innermost first.
+    /// Return addresses, innermost first: each is that of the instruction after a call, so a name is to be looked up
+    /// for the address before it.
     pub frames: Vec<u64>,
     /// Whether the walk ended before the outermost frame.
     pub truncated: bool,
@@ -338,8 +340,12 @@ pub struct Profile {
     pub sites: Vec<Site>,
     /// Stacks; number 0 is the empty one.
     pub stacks: Vec<Stack>,
+    /// How the stacks were taken.
+    pub stack_figures: StackFigures,
     /// Loaded objects.
     pub modules: Vec<Module>,
+    /// Names for the frames of the stacks; empty until someone has looked them up.
+    pub symbols: Symbols,
     /// Blocks live at the snapshot.
     pub live: Vec<LiveBlock>,
     /// Threads.

@@ -1,5 +1,7 @@
 //! What the user chose: modes, clocks, limits. Plain data, shared by the recorder, the dump and the reports.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What happens when a thread records faster than its events can be booked.
@@ -70,10 +72,44 @@ impl Default for ConcurrencyConfig {
 }
 
 /// How call stacks are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stacks {
+    /// By frame pointers where those are proved sound for this program, else by DWARF unwind tables. The default.
+    #[default]
+    Auto,
+    /// By frame pointers, whatever the program was built with. A function that keeps none is left out of the stack, or
+    /// ends it.
+    FramePointers,
+    /// By DWARF unwind tables, with a cache.
+    Dwarf,
+    /// As `Auto`, for a random subset of the blocks: on average one stack in this many bytes. All events are still
+    /// recorded, and counted exactly; only which stack they belong to is an estimate.
+    Sampled {
+        /// Mean distance between two stacks, in bytes.
+        bytes: u64,
+    },
     /// No stacks: all blocks belong to one site.
     Off,
+}
+
+impl Stacks {
+    /// The name that `HEAPLEDGER_STACKS` takes; for `Sampled` the part before the colon.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stacks::Auto => "auto",
+            Stacks::FramePointers => "fp",
+            Stacks::Dwarf => "dwarf",
+            Stacks::Sampled { .. } => "sampled",
+            Stacks::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for Stacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        if let Stacks::Sampled { bytes } = self { write!(f, ":{bytes}") } else { Ok(()) }
+    }
 }
 
 /// When the clock is read.

@@ -3,7 +3,7 @@
 
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, Event, EventKind, Histogram, Interval, LiveBlock, Module, Peak,
-    ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, ThreadRow, Timeline,
+    ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, StackFigures, ThreadRow, Timeline,
 };
 use heapledger::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits,
@@ -99,24 +99,47 @@ fn process() -> impl Strategy<Value = ProcessInfo> {
     )
 }
 
+fn stack_figures() -> impl Strategy<Value = StackFigures> {
+    (text(), text(), numbers::<7>()).prop_map(|(walker, why, n)| StackFigures {
+        walker,
+        why,
+        taken: n[0],
+        truncated: n[1],
+        failed: n[2],
+        table_full: n[3],
+        left_out: n[4],
+        checked: n[5],
+        check_failed: n[6],
+    })
+}
+
+fn stacks() -> impl Strategy<Value = Stacks> {
+    prop_oneof![
+        prop::sample::select(vec![Stacks::Off, Stacks::Auto, Stacks::FramePointers, Stacks::Dwarf]),
+        number().prop_map(|bytes| Stacks::Sampled { bytes }),
+    ]
+}
+
 fn settings() -> impl Strategy<Value = Settings> {
     let clock = prop::sample::select(vec![ClockMode::Batched, ClockMode::PerEvent, ClockMode::Monotonic]);
     let fork = prop::sample::select(vec![ForkPolicy::Fresh, ForkPolicy::Off]);
     let numbers = (number(), number(), prop::option::of(number()), number(), number());
-    (mode(), clock, fork, numbers, any::<u32>(), any::<bool>(), share()).prop_map(
-        |(mode, clock, fork, n, max_retries, enable_overflow_buffer, target_completeness)| Settings {
-            mode,
-            stacks: Stacks::Off,
-            clock,
-            history: HistoryLimits { events: n.0, bytes: n.1, age_ns: n.2 },
-            concurrency: ConcurrencyConfig {
-                max_retries,
-                base_delay_ns: n.3,
-                enable_overflow_buffer,
-                target_completeness,
-            },
-            fork,
-            memory_limit_bytes: n.4,
+    (mode(), (clock, stacks()), fork, numbers, any::<u32>(), any::<bool>(), share()).prop_map(
+        |(mode, (clock, stacks), fork, n, max_retries, enable_overflow_buffer, target_completeness)| {
+            Settings {
+                mode,
+                stacks,
+                clock,
+                history: HistoryLimits { events: n.0, bytes: n.1, age_ns: n.2 },
+                concurrency: ConcurrencyConfig {
+                    max_retries,
+                    base_delay_ns: n.3,
+                    enable_overflow_buffer,
+                    target_completeness,
+                },
+                fork,
+                memory_limit_bytes: n.4,
+            }
         },
     )
 }
@@ -265,8 +288,8 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         at_ns,
         uncertainty_bytes,
     });
-    (quality(), process(), settings(), clock, totals, peak, tables(), timeline()).prop_map(
-        |(quality, process, settings, clock, totals, peak, tables, timeline)| {
+    (quality(), process(), settings(), clock, totals, peak, tables(), (timeline(), stack_figures())).prop_map(
+        |(quality, process, settings, clock, totals, peak, tables, (timeline, figures))| {
             let (sites, stacks, modules, live, threads, history, changes) = tables;
             Profile {
                 quality,
@@ -277,7 +300,9 @@ pub fn profile() -> impl Strategy<Value = Profile> {
                 peak,
                 sites,
                 stacks,
+                stack_figures: figures,
                 modules,
+                symbols: Default::default(),
                 live,
                 threads,
                 timeline,

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cuts, Faults, Text};
 use crate::dump::format::{
-    ARGUMENT_COST_BYTES, COMMAND_LINE_BYTES_MAX, STACKS_OFF, Tag, clock_code, clock_of, fork_code, fork_of,
-    loss_code, loss_of, mode_code, mode_of, trend_code, trend_of,
+    ARGUMENT_COST_BYTES, COMMAND_LINE_BYTES_MAX, STACKS_AUTO, STACKS_DWARF, STACKS_FRAME_POINTERS,
+    STACKS_OFF, STACKS_SAMPLED, Tag, clock_code, clock_of, fork_code, fork_of, loss_code, loss_of, mode_code,
+    mode_of, trend_code, trend_of,
 };
 use crate::profile::{
     Anomalies, Change, ClockInfo, ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode,
     ForkPolicy, HeapStats, HistoryLimits, LossCounts, Module, Peak, ProcessInfo, Profile, QualityIndicator,
-    Settings, Stacks, ThreadRow,
+    Settings, StackFigures, Stacks, ThreadRow,
 };
 
 /// Losses on the wire: (code of the reason, events), reasons without events left out.
@@ -232,6 +233,10 @@ impl WireSettings {
             concurrency;
         let (stacks, stacks_argument) = match stacks {
             Stacks::Off => (STACKS_OFF, 0),
+            Stacks::Auto => (STACKS_AUTO, 0),
+            Stacks::FramePointers => (STACKS_FRAME_POINTERS, 0),
+            Stacks::Dwarf => (STACKS_DWARF, 0),
+            Stacks::Sampled { bytes } => (STACKS_SAMPLED, bytes),
         };
         WireSettings {
             mode: mode_code(mode),
@@ -254,6 +259,10 @@ impl WireSettings {
     pub(in crate::dump) fn read(self, faults: &mut Faults) -> Settings {
         let stacks = match self.stacks {
             STACKS_OFF => Some(Stacks::Off),
+            STACKS_AUTO => Some(Stacks::Auto),
+            STACKS_FRAME_POINTERS => Some(Stacks::FramePointers),
+            STACKS_DWARF => Some(Stacks::Dwarf),
+            STACKS_SAMPLED => Some(Stacks::Sampled { bytes: self.stacks_argument }),
             _ => None,
         };
         Settings {
@@ -401,6 +410,53 @@ impl<'a> WireThread<'a> {
         ThreadRow {
             index, name: faults.text(name), os_id, started_ns, ended_ns, threads, own, attempted, recorded,
             lost: losses_of(&lost, faults), total_blocks, total_bytes, freed_blocks, freed_bytes, cross_thread_frees,
+        }
+    }
+}
+
+/// Section `STKQ`: how the stacks were taken. Absent when no stacks were taken.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::dump) struct WireStackFigures<'a> {
+    #[serde(borrow)]
+    walker: Text<'a>,
+    why: Text<'a>,
+    counts: [u64; 7],
+}
+
+impl<'a> WireStackFigures<'a> {
+    /// To the wire.
+    pub(in crate::dump) fn new(figures: &'a StackFigures, cuts: &mut Cuts) -> Self {
+        let StackFigures {
+            ref walker,
+            ref why,
+            taken,
+            truncated,
+            failed,
+            table_full,
+            left_out,
+            checked,
+            check_failed,
+        } = *figures;
+        WireStackFigures {
+            walker: Text::cut(walker, cuts),
+            why: Text::cut(why, cuts),
+            counts: [taken, truncated, failed, table_full, left_out, checked, check_failed],
+        }
+    }
+
+    /// From the wire.
+    pub(in crate::dump) fn read(self, faults: &mut Faults) -> StackFigures {
+        let [taken, truncated, failed, table_full, left_out, checked, check_failed] = self.counts;
+        StackFigures {
+            walker: faults.text(self.walker),
+            why: faults.text(self.why),
+            taken,
+            truncated,
+            failed,
+            table_full,
+            left_out,
+            checked,
+            check_failed,
         }
     }
 }

@@ -18,7 +18,7 @@ use schema::{
 
 use crate::analysis::standing::Grade;
 use crate::analysis::{Origin, Standing, Verdict, live, verify};
-use crate::profile::{CompletenessTrend, Histogram, Profile, Site, Stacks, ThreadRow};
+use crate::profile::{CompletenessTrend, Histogram, Profile, Site, ThreadRow};
 
 /// Version of this format.
 const FORMAT_VERSION: u32 = 1;
@@ -159,9 +159,7 @@ fn settings(profile: &Profile) -> Settings {
     let settings = &profile.settings;
     Settings {
         mode: settings.mode.name(),
-        stacks: match settings.stacks {
-            Stacks::Off => "off",
-        },
+        stacks: settings.stacks.to_string(),
         clock: settings.clock.name(),
         history_events: settings.history.events,
         history_bytes: settings.history.bytes,

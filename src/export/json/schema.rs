@@ -101,7 +101,7 @@ pub(super) struct Process<'a> {
 #[derive(Serialize)]
 pub(super) struct Settings {
     pub(super) mode: &'static str,
-    pub(super) stacks: &'static str,
+    pub(super) stacks: String,
     pub(super) clock: &'static str,
     pub(super) history_events: u64,
     pub(super) history_bytes: u64,
