@@ -15,6 +15,7 @@ pub mod frames;
 pub mod lifetimes;
 pub mod live;
 pub mod origin;
+pub mod paths;
 pub mod reallocs;
 pub mod sites;
 pub mod sizes;
@@ -27,10 +28,11 @@ pub mod verify;
 #[cfg(test)]
 pub(crate) mod sample;
 
-pub use frames::{Frame, frames, module_of, whole_stack};
+pub use frames::{Frame, StackReader, frames, module_of, whole_stack};
 pub use lifetimes::{Lifetimes, lifetimes};
 pub use live::{LiveFinding, SizeGroup, live};
 pub use origin::Origin;
+pub use paths::{Path, Paths, paths_by, paths_of_calls};
 pub use reallocs::{ReallocFinding, reallocs};
 pub use sites::{SiteOrder, SiteRow, TopSites, top_sites};
 pub use sizes::{Sizes, sizes};

@@ -19,6 +19,26 @@ pub enum SiteOrder {
 }
 
 impl SiteOrder {
+    /// Every order.
+    pub const ALL: [SiteOrder; 5] =
+        [SiteOrder::Live, SiteOrder::Peak, SiteOrder::Total, SiteOrder::Count, SiteOrder::Temporaries];
+
+    /// The name that flags take and exports give.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SiteOrder::Live => "live",
+            SiteOrder::Peak => "peak",
+            SiteOrder::Total => "total",
+            SiteOrder::Count => "count",
+            SiteOrder::Temporaries => "temporary",
+        }
+    }
+
+    /// Whether the figure counts bytes; else it counts blocks.
+    pub const fn is_bytes(self) -> bool {
+        matches!(self, SiteOrder::Live | SiteOrder::Peak | SiteOrder::Total)
+    }
+
     /// The figure that a site is ranked by.
     pub fn value(self, site: &Site) -> u64 {
         match self {
