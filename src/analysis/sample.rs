@@ -226,29 +226,7 @@ pub(crate) fn named() -> Profile {
         stack(&[0xf000], true),
         stack(&[0x1010, 0x1010, 0x1100], false),
     ];
-    let site = |stack, blocks, bytes, freed: (u64, u64), peak: (u64, u64), temporary| Site {
-        stack,
-        total_blocks: blocks,
-        total_bytes: bytes,
-        freed_blocks: freed.0,
-        freed_bytes: freed.1,
-        at_peak_blocks: peak.0,
-        at_peak_bytes: peak.1,
-        own_peak_bytes: peak.1.max(bytes - freed.1).max(bytes / blocks),
-        temporary_blocks: temporary,
-        temporary_bytes: temporary * (bytes / blocks),
-        sizes: histogram(&[(bytes / blocks, blocks)]),
-        lifetimes: histogram(&[(1_000, freed.0)]),
-        ..Site::default()
-    };
-    profile.sites = vec![
-        site(0, 2, 20, (2, 20), (0, 0), 2),
-        site(1, 5, 1_000, (4, 800), (2, 400), 0),
-        site(2, 3, 300, (0, 0), (3, 300), 0),
-        site(3, 10, 10_001, (9, 9_001), (1, 1_000), 3),
-        site(4, 1, 64, (1, 64), (1, 64), 0),
-        site(5, 7, 77, (6, 66), (1, 11), 0),
-    ];
+    profile.sites = named_sites();
     profile.live = Vec::new();
     for account in &profile.sites {
         let bytes = account.live_bytes().checked_div(account.live_blocks()).unwrap_or(0);
@@ -277,4 +255,30 @@ pub(crate) fn named() -> Profile {
     profile.timeline.intervals[3].allocated_bytes += profile.totals.total_bytes - 5_000;
     profile.settings.stacks = Stacks::FramePointers;
     profile
+}
+
+fn named_sites() -> Vec<Site> {
+    let site = |stack, blocks, bytes, freed: (u64, u64), peak: (u64, u64), temporary| Site {
+        stack,
+        total_blocks: blocks,
+        total_bytes: bytes,
+        freed_blocks: freed.0,
+        freed_bytes: freed.1,
+        at_peak_blocks: peak.0,
+        at_peak_bytes: peak.1,
+        own_peak_bytes: peak.1.max(bytes - freed.1).max(bytes / blocks),
+        temporary_blocks: temporary,
+        temporary_bytes: temporary * (bytes / blocks),
+        sizes: histogram(&[(bytes / blocks, blocks)]),
+        lifetimes: histogram(&[(1_000, freed.0)]),
+        ..Site::default()
+    };
+    vec![
+        site(0, 2, 20, (2, 20), (0, 0), 2),
+        site(1, 5, 1_000, (4, 800), (2, 400), 0),
+        site(2, 3, 300, (0, 0), (3, 300), 0),
+        site(3, 10, 10_001, (9, 9_001), (1, 1_000), 3),
+        site(4, 1, 64, (1, 64), (1, 64), 0),
+        site(5, 7, 77, (6, 66), (1, 11), 0),
+    ]
 }

@@ -142,9 +142,7 @@ fn blocks_at_own_peak(site: &Site) -> u64 {
         return site.total_blocks;
     }
     let largest = site.sizes.rows().last().map_or(0, |(_, high, _)| high);
-    site.own_peak_bytes
-        .checked_div(largest)
-        .map_or(0, |full| full.saturating_add(u64::from(site.own_peak_bytes % largest > 0)))
+    if largest == 0 { 0 } else { site.own_peak_bytes.div_ceil(largest) }
 }
 
 /// The sum of all values, each taken as the smallest of its range.

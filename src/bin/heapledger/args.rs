@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::{Parser, Subcommand, ValueEnum};
+use heapledger::analysis::SiteOrder;
 use heapledger::export::Format;
 
 const EXIT_CODES: &str = "\
@@ -62,6 +63,10 @@ pub struct ExportArgs {
     /// The format to write
     #[arg(long, value_enum)]
     pub format: FormatArg,
+
+    /// The figure to write, for a format that has room for one (collapsed); without it, live bytes
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
 
     /// The file to write; without it, standard output
     #[arg(short, long, value_name = "OUT")]
@@ -135,6 +140,36 @@ impl ValueEnum for FormatArg {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+/// A figure of a site as the value of a flag.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricArg(pub SiteOrder);
+
+impl ValueEnum for MetricArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: [MetricArg; SiteOrder::ALL.len()] = {
+            let mut all = [MetricArg(SiteOrder::Live); SiteOrder::ALL.len()];
+            let mut index = 0;
+            while index < all.len() {
+                all[index] = MetricArg(SiteOrder::ALL[index]);
+                index += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self.0 {
+            SiteOrder::Live => "Bytes live at the end",
+            SiteOrder::Peak => "Bytes live when the process was at its peak",
+            SiteOrder::Total => "Bytes allocated in all",
+            SiteOrder::Count => "Blocks allocated in all",
+            SiteOrder::Temporaries => "Blocks freed right after they were allocated",
+        };
+        Some(PossibleValue::new(self.0.name()).help(help))
     }
 }
 
