@@ -11,6 +11,7 @@
 //! A profile may come from a damaged or hostile file, so no count is trusted: sums saturate, indices are
 //! looked up with `get`, and divisions by zero have an answer.
 
+pub mod diff;
 pub mod frames;
 pub mod lifetimes;
 pub mod live;
@@ -28,6 +29,7 @@ pub mod verify;
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use diff::{Diff, Doubt, Presence, Side, SiteChange, diff};
 pub use frames::{Frame, StackReader, frames, module_of, whole_stack};
 pub use lifetimes::{Lifetimes, lifetimes};
 pub use live::{LiveFinding, SizeGroup, live};

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! One line for each path of names, outermost first, and one figure for the whole file. Paths whose figure is zero are
-//! left out; sites without a stack are the path `(no stack)`. Lines are sorted, as their readers want them.
+//! left out; sites without a stack are the path `(no stack)`. Lines are sorted, as readers want them.
 //!
 //! The format has no place for anything else: a line that is not a stack makes readers refuse the file or take it for
 //! one. So this is the one format that does not carry the quality of its data; who writes it has to say it beside it
@@ -23,7 +23,7 @@ use crate::profile::Profile;
 pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) -> io::Result<()> {
     // Different names can read the same once they are changed, which makes them one key and their paths one.
     let Paths { keys, mut paths } = paths_by(profile, |frame| name(&frame.label()));
-    paths.sort_by(|a, b| outer_first(a, &keys).cmp(outer_first(b, &keys)));
+    paths.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
     for path in &paths {
         let figure = path.sum(profile, |site| metric.value(site));
         if figure == 0 {
@@ -43,6 +43,13 @@ pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) 
 
 fn outer_first<'a>(path: &'a Path, names: &'a [String]) -> impl Iterator<Item = &'a str> {
     path.frames.iter().rev().filter_map(|frame| names.get(*frame as usize)).map(String::as_str)
+}
+
+/// The line of a path, up to its figure.
+fn bytes<'a>(path: &'a Path, names: &'a [String]) -> impl Iterator<Item = u8> {
+    let none = path.frames.is_empty().then_some(NO_STACK);
+    let parts = outer_first(path, names).chain(none).enumerate();
+    parts.flat_map(|(index, name)| (index > 0).then_some(b';').into_iter().chain(name.bytes()))
 }
 
 /// A name that no reader takes for two, or for a figure.

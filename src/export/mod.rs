@@ -18,6 +18,8 @@ mod csv;
 #[cfg(feature = "cli")]
 mod dhat;
 #[cfg(feature = "cli")]
+mod diff;
+#[cfg(feature = "cli")]
 mod firefox;
 #[cfg(feature = "cli")]
 mod heaptrack;
@@ -32,6 +34,9 @@ mod speedscope;
 
 use std::fmt;
 use std::io::{self, Write};
+
+#[cfg(feature = "cli")]
+pub use diff::export_diff;
 
 use crate::analysis::{Origin, SiteOrder};
 use crate::profile::Profile;

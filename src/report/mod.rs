@@ -4,7 +4,8 @@
 //! is always the quality of the data, and every later one says how far its own figures can be trusted.
 //! `docs/REPORTS.md` explains each line of it.
 //!
-//! Rooms: [`text`] orders the sections and `sections` writes them; [`check`] is the face of `heapledger verify`;
+//! Rooms: [`text`] orders the sections and `sections` writes them; [`check`] is the face of `heapledger verify`, [`mod@diff`]
+//! that of `heapledger diff`;
 //! [`mod@warnings`] holds all advice; [`units`], [`table`], [`plot`] and [`escape`] turn numbers, rows, series
 //! and names into characters; `words` says how far a figure can be trusted.
 //!
@@ -12,6 +13,7 @@
 //! character set and colour are given by a [`Layout`], and the text goes to any `Write`.
 
 pub mod check;
+pub mod diff;
 pub mod escape;
 pub mod plot;
 mod sections;
@@ -23,6 +25,7 @@ pub mod warnings;
 mod words;
 
 pub use check::write_verdict;
+pub use diff::write_diff;
 pub use sheet::{Layout, Styles};
 pub use text::{SECTIONS, write_report};
 pub use warnings::{Warning, warnings};

@@ -108,6 +108,12 @@ impl<'a> Sheet<'a> {
         writeln!(self.out, "{}", text.trim_end())
     }
 
+    /// As [`line`](Self::line), painted.
+    pub(super) fn toned_line(&mut self, text: &str, tone: Tone) -> io::Result<()> {
+        let painted = self.painted(text, tone);
+        self.line(&painted)
+    }
+
     pub(super) fn heading(&mut self, text: &str) -> io::Result<()> {
         let paint = &self.layout.styles.heading;
         writeln!(self.out, "\n{}{text}{}", paint.start, paint.end)

@@ -25,6 +25,7 @@ pub enum Command {
     Report(ReportArgs),
     Verify(VerifyArgs),
     Export(ExportArgs),
+    Diff(DiffArgs),
     Run(RunArgs),
 }
 
@@ -71,6 +72,48 @@ pub struct ExportArgs {
     /// The file to write; without it, standard output
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
+}
+
+/// Show what changed between two dumps, site by site
+///
+/// Sites are matched by the names of the functions on their stacks. Dumps that cannot be compared, because data is
+/// missing or the programs differ, are refused with exit code 2.
+#[derive(Debug, clap::Args)]
+pub struct DiffArgs {
+    /// The first dump; - reads standard input
+    pub before: PathBuf,
+
+    /// The second dump
+    pub after: PathBuf,
+
+    /// The figure that sites are ranked by
+    #[arg(long, value_enum, default_value_t = MetricArg(SiteOrder::Live))]
+    pub metric: MetricArg,
+
+    /// How the differences are printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = DiffFormat::Text)]
+    pub format: DiffFormat,
+
+    /// Also write a differential flame graph to this file: one page that needs nothing else
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
+    /// Exit with 1 when the figure of the whole program grew by more than this (bytes, or blocks)
+    #[arg(long, value_name = "BYTES")]
+    pub fail_on_growth: Option<u64>,
+
+    /// Compare even what cannot be compared
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    Text,
+    Json,
 }
 
 /// Run a program that has a HeapLedger as its global allocator, then report its dump

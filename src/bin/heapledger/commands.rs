@@ -14,7 +14,7 @@ use crate::exit::{Cause, Exit, Failure, written};
 use crate::input::{self, Input};
 use crate::page::layout;
 
-const STDOUT: &str = "standard output";
+pub const STDOUT: &str = "standard output";
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     let input = input::read(&args.file)?;
@@ -86,6 +86,6 @@ fn export_to(mut out: impl Write, place: &str, format: Format, input: &Input) ->
     Ok(Exit::Fine)
 }
 
-fn is_same_file(a: &Path, b: &Path) -> bool {
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -1,13 +1,14 @@
 //! The `heapledger` command: reads dumps and says what they hold.
 //!
 //! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes,
-//! `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It never records anything
+//! `diff` does so with two dumps, `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It never records anything
 //! itself.
 
 #![forbid(unsafe_code)]
 
 mod args;
 mod commands;
+mod diff;
 mod exit;
 mod input;
 mod page;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::report(&args),
         Command::Verify(args) => commands::verify(&args),
         Command::Export(args) => commands::export(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Run(args) => run::run(&args),
     };
     match outcome {
