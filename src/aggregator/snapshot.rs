@@ -288,7 +288,9 @@ fn take_all(ledger: &'static Ledger, held: &mut Vec<Held>) -> bool {
         }
     }
     for (lane, taken) in held.iter() {
-        Fold::begin(ledger, lane, taken).empty_nursery();
+        let mut fold = Fold::begin(ledger, lane, taken);
+        fold.empty_nursery();
+        fold.commit_tallies();
     }
     true
 }
