@@ -247,6 +247,26 @@ fn every_format_is_written_and_the_metric_is_for_the_one_that_needs_it() {
     assert_eq!(out, "(no stack) 2\n");
 }
 
+/// `script` of util-linux gives a command a terminal; without it the test passes over what it cannot see.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_binary_goes_to_a_terminal() {
+    let (_directory, path) = directory_with(&profile());
+    let on_a_terminal = |format: &str| {
+        let command =
+            format!("'{}' export --format {format} '{}'", env!("CARGO_BIN_EXE_heapledger"), path.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output().ok()
+    };
+    let Some(refused) = on_a_terminal("pprof") else {
+        return println!("passed over: script is not installed");
+    };
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("standard output is a terminal") && said.contains("hint: "), "{said}");
+    assert_eq!(on_a_terminal("csv").expect("as before").status.code(), Some(0));
+}
+
 #[test]
 fn a_diff_shows_growth_and_exits_with_1_when_asked_to() {
     let (_first, before) = directory_with(&profile());

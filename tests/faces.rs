@@ -386,6 +386,16 @@ fn every_heading_of_the_report_is_explained_in_the_documentation() {
 }
 
 #[test]
+fn every_format_is_explained_in_the_documentation() {
+    let page = include_str!("../docs/EXPORTS.md");
+    for format in Format::ALL {
+        let name = format.name();
+        assert!(page.contains(&format!("\n## {name}\n")), "docs/EXPORTS.md does not explain {name}");
+        assert!(page.contains(&format!("\n| `{name}` |")), "docs/EXPORTS.md does not list {name}");
+    }
+}
+
+#[test]
 fn every_label_of_the_report_is_explained_under_its_heading() {
     let page = include_str!("../docs/REPORTS.md");
     let mut profile = busy();

@@ -76,7 +76,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     let process = &profile.process;
     let file = File {
         dhat_file_version: 2,
-        mode: "heapledger",
+        mode: "heapledger; lifetimes and blocks at a maximum are lower bounds",
         verb: "Allocated",
         bklt: true,
         bkacc: false,

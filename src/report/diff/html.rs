@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use inferno::flamegraph::{Options, from_lines};
 
+use super::super::units::{bytes_exact, counted};
 use super::{described, sentence, signed};
 use crate::analysis::{Diff, Presence, Side, SiteOrder};
 
@@ -18,7 +19,7 @@ const GONE_ROWS: usize = 100;
 const STYLE: &str = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5em;color:#222;background:#fff}\
 .bad{background:#c00;color:#fff;padding:.3em .6em}table{border-collapse:collapse}td{padding:.1em .8em .1em 0;\
 vertical-align:top}td:first-child{text-align:right;white-space:nowrap}code{word-break:break-word}\
-svg{background:#f8f8f8}";
+svg{display:block;width:100%}";
 
 /// Writes the page.
 ///
@@ -44,8 +45,12 @@ pub fn write_diff_html(
     }
     let (was, is) = (diff.before.of(order), diff.after.of(order));
     let grown = signed(crate::analysis::diff::change(was, is), order.is_bytes());
-    writeln!(out, "<p>{was} {unit} before, {is} {unit} after: {}</p>", text(&grown))?;
-    writeln!(out, "<p>Widths are those after; red has grown, blue has shrunk.</p>")?;
+    let shown = |value| if order.is_bytes() { bytes_exact(value) } else { counted(value, "block", "blocks") };
+    writeln!(out, "<p>{} before, {} after: {}</p>", shown(was), shown(is), text(&grown))?;
+    writeln!(
+        out,
+        "<p>Widths are those after. Where blocks were allocated, red has grown and blue has shrunk.</p>"
+    )?;
     graph(diff, order, unit, out)?;
     gone(diff, order, out)?;
     writeln!(out, "</body></html>")

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use super::escape::escaped;
 use super::sheet::{Layout, Sheet, Tone};
 use super::table::{Align, Table};
-use super::units::{bytes, bytes_exact, count, counted, wide_count};
+use super::units::{bytes, bytes_exact, count, counted, duration, wide_count};
 use crate::analysis::diff::{Figures, change};
 use crate::analysis::{Diff, Doubt, Presence, Side, SiteChange, SiteOrder};
 use crate::profile::Profile;
@@ -60,8 +60,8 @@ fn described(side: Side<'_>) -> String {
     let complete =
         if quality.installed { format!("completeness {share}") } else { "completeness unknown".into() };
     let program = escaped(&process.program);
-    let started = process.started_unix_ns / 1_000_000_000;
-    format!("{program}, process {}, started at {started} s after 1970, {complete}", process.pid)
+    let recorded = duration(process.duration_ns);
+    format!("{program}, process {}, recorded for {recorded}, {complete}", process.pid)
 }
 
 /// What a doubt means for the comparison.
