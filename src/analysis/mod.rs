@@ -13,10 +13,10 @@
 
 pub mod diff;
 pub mod frames;
+pub mod grouping;
 pub mod lifetimes;
 pub mod live;
 pub mod origin;
-pub mod paths;
 pub mod reallocs;
 pub mod sites;
 pub mod sizes;
@@ -31,10 +31,10 @@ pub(crate) mod sample;
 
 pub use diff::{Diff, Doubt, Presence, Side, SiteChange, diff};
 pub use frames::{Frame, StackReader, frames, module_of, whole_stack};
+pub use grouping::{Group, Groups, group_by, group_by_call};
 pub use lifetimes::{Lifetimes, lifetimes};
 pub use live::{LiveFinding, SizeGroup, live};
 pub use origin::Origin;
-pub use paths::{Path, Paths, paths_by, paths_of_calls};
 pub use reallocs::{ReallocFinding, reallocs};
 pub use sites::{SiteOrder, SiteRow, TopSites, top_sites};
 pub use sizes::{Sizes, sizes};

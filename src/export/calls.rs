@@ -25,7 +25,7 @@ pub(super) struct Call<'a> {
     pub(super) address: u64,
     /// Lowest address of the object that it lies in, which tells objects apart.
     pub(super) module_start: Option<u64>,
-    /// Path of that object, or empty.
+    /// Group of that object, or empty.
     pub(super) module: &'a str,
     /// Never none.
     pub(super) functions: Vec<Function<'a>>,

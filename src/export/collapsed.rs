@@ -4,7 +4,7 @@
 //! main;parse;Vec<T>::push 1000
 //! ```
 //!
-//! One line for each path of names, outermost first, and one figure for the whole file. Paths whose figure is zero are
+//! One line for each path of names, outermost first, and one figure for the whole file. Groups whose figure is zero are
 //! left out; sites without a stack are the path `(no stack)`. Lines are sorted, as readers want them.
 //!
 //! The format has no place for anything else: a line that is not a stack makes readers refuse the file or take it for
@@ -17,22 +17,22 @@
 use std::io::{self, Write};
 
 use super::names::{NO_STACK, on_one_line};
-use crate::analysis::{Path, Paths, SiteOrder, paths_by};
+use crate::analysis::{Group, Groups, SiteOrder, group_by};
 use crate::profile::Profile;
 
 pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) -> io::Result<()> {
-    // Different names can read the same once they are changed, which makes them one key and their paths one.
-    let Paths { keys, mut paths } = paths_by(profile, |frame| name(&frame.label()));
-    paths.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
-    for path in &paths {
-        let figure = path.sum(profile, |site| metric.value(site));
+    // Different names can read the same once they are changed, which makes them one key and their groups one.
+    let Groups { keys, mut groups } = group_by(profile, |frame| name(&frame.label()));
+    groups.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
+    for group in &groups {
+        let figure = group.sum(profile, |site| metric.value(site));
         if figure == 0 {
             continue;
         }
-        if path.frames.is_empty() {
+        if group.frames.is_empty() {
             write!(out, "{NO_STACK}")?;
         }
-        for (index, name) in outer_first(path, &keys).enumerate() {
+        for (index, name) in outer_first(group, &keys).enumerate() {
             let separator = if index == 0 { "" } else { ";" };
             write!(out, "{separator}{name}")?;
         }
@@ -41,14 +41,14 @@ pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) 
     Ok(())
 }
 
-fn outer_first<'a>(path: &'a Path, names: &'a [String]) -> impl Iterator<Item = &'a str> {
-    path.frames.iter().rev().filter_map(|frame| names.get(*frame as usize)).map(String::as_str)
+fn outer_first<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = &'a str> {
+    group.frames.iter().rev().filter_map(|frame| names.get(*frame as usize)).map(String::as_str)
 }
 
 /// The line of a path, up to its figure.
-fn bytes<'a>(path: &'a Path, names: &'a [String]) -> impl Iterator<Item = u8> {
-    let none = path.frames.is_empty().then_some(NO_STACK);
-    let parts = outer_first(path, names).chain(none).enumerate();
+fn bytes<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = u8> {
+    let none = group.frames.is_empty().then_some(NO_STACK);
+    let parts = outer_first(group, names).chain(none).enumerate();
     parts.flat_map(|(index, name)| (index > 0).then_some(b';').into_iter().chain(name.bytes()))
 }
 

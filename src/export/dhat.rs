@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::names::{NO_STACK, command};
 use super::quality;
-use crate::analysis::{Frame, Origin, Path, paths_by};
+use crate::analysis::{Frame, Group, Origin, group_by};
 use crate::profile::{Histogram, Profile, Site};
 
 /// Blocks that live shorter than this are called short-lived, as dhat-rs does.
@@ -64,12 +64,12 @@ struct Point {
 }
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    let found = paths_by(profile, frame_text);
+    let found = group_by(profile, frame_text);
     let mut ftbl = Vec::with_capacity(found.keys.len() + 2);
     ftbl.push("[root]".to_owned());
     ftbl.extend(found.keys);
     let no_stack = ftbl.len() as u32;
-    if found.paths.iter().any(|path| path.frames.is_empty()) {
+    if found.groups.iter().any(|group| group.frames.is_empty()) {
         ftbl.push(NO_STACK.to_owned());
     }
     let ages = ages_of_live(profile);
@@ -88,7 +88,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
         tg: profile.peak.at_ns,
         te: process.duration_ns,
         heapledger: quality::lines(profile, origin),
-        pps: found.paths.iter().map(|path| point(profile, path, &ages, no_stack)).collect(),
+        pps: found.groups.iter().map(|group| point(profile, group, &ages, no_stack)).collect(),
         ftbl,
     };
     serde_json::to_writer(&mut *out, &file)?;
@@ -105,10 +105,10 @@ fn frame_text(frame: &Frame<'_>) -> String {
     }
 }
 
-fn point(profile: &Profile, path: &Path, ages: &HashMap<u32, u64>, no_stack: u32) -> Point {
-    let sum = |figure: fn(&Site) -> u64| path.sum(profile, figure);
-    let highest = |figure: fn(&Site) -> u64| path.accounts(profile).map(figure).max().unwrap_or(0);
-    let lifetimes = path.sum(profile, |site| {
+fn point(profile: &Profile, group: &Group, ages: &HashMap<u32, u64>, no_stack: u32) -> Point {
+    let sum = |figure: fn(&Site) -> u64| group.sum(profile, figure);
+    let highest = |figure: fn(&Site) -> u64| group.accounts(profile).map(figure).max().unwrap_or(0);
+    let lifetimes = group.sum(profile, |site| {
         let alive = ages.get(&site.stack).copied().unwrap_or(0);
         alive.saturating_add(shortest(&site.lifetimes))
     });
@@ -128,10 +128,10 @@ fn point(profile: &Profile, path: &Path, ages: &HashMap<u32, u64>, no_stack: u32
         gbk,
         eb,
         ebk,
-        fs: if path.frames.is_empty() {
+        fs: if group.frames.is_empty() {
             vec![no_stack]
         } else {
-            path.frames.iter().map(|frame| frame + 1).collect()
+            group.frames.iter().map(|frame| frame + 1).collect()
         },
     }
 }

@@ -53,6 +53,7 @@ struct FiguresPart {
     total_bytes: u64,
     total_blocks: u64,
     temporary_blocks: u64,
+    copied_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -91,6 +92,7 @@ fn figures(figures: &Figures) -> FiguresPart {
         total_bytes: figures.total_bytes,
         total_blocks: figures.total_blocks,
         temporary_blocks: figures.temporary_blocks,
+        copied_bytes: figures.copied_bytes,
     }
 }
 

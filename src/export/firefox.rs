@@ -20,7 +20,7 @@ use fxprof_processed_profile::{
 
 use super::names::NO_STACK;
 use super::quality;
-use crate::analysis::{Origin, paths_by};
+use crate::analysis::{Origin, group_by};
 use crate::profile::{Profile, Site};
 
 /// A text at a place on the time axis.
@@ -103,7 +103,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 
 /// Two blocks for each path, at addresses of their own: the one that was freed and the one that is live.
 fn add_allocations(profile: &Profile, processed: &mut Processed, thread: ThreadHandle) {
-    let found = paths_by(profile, |frame| frame.label());
+    let found = group_by(profile, |frame| frame.label());
     let mut frame = |name: &str| {
         let label = Frame::Label(processed.intern_string(name));
         processed.intern_frame(
@@ -118,15 +118,15 @@ fn add_allocations(profile: &Profile, processed: &mut Processed, thread: ThreadH
     let frames: Vec<_> = found.keys.iter().map(|name| frame(name)).collect();
     let no_stack = frame(NO_STACK);
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    for (index, path) in (0..).zip(&found.paths) {
+    for (index, group) in (0..).zip(&found.groups) {
         let mut stack = None;
-        for number in path.frames.iter().rev() {
+        for number in group.frames.iter().rev() {
             stack = Some(processed.intern_stack(thread, stack, frames[*number as usize]));
         }
         let stack = stack.unwrap_or_else(|| processed.intern_stack(thread, None, no_stack));
-        let live = signed(path.sum(profile, Site::live_bytes));
+        let live = signed(group.sum(profile, Site::live_bytes));
         // What was allocated and is not live has been freed, whatever else the books say.
-        let freed = signed(path.sum(profile, |site| site.total_bytes)).saturating_sub(live);
+        let freed = signed(group.sum(profile, |site| site.total_bytes)).saturating_sub(live);
         let address = 16 * (2 * index + 1);
         if freed > 0 {
             processed.add_allocation_sample(thread, at(0), Some(stack), address, freed);

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::names::NO_STACK;
 use super::quality;
-use crate::analysis::{Origin, Path, Paths, SiteOrder, paths_by};
+use crate::analysis::{Group, Groups, Origin, SiteOrder, group_by};
 use crate::profile::Profile;
 
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
@@ -62,24 +62,24 @@ struct Sampled<'a> {
 }
 
 /// A path the other way round; for one without frames, the number of the frame that says so.
-struct OuterFirst<'a>(&'a Path, u32);
+struct OuterFirst<'a>(&'a Group, u32);
 
 impl Serialize for OuterFirst<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let OuterFirst(path, no_stack) = self;
-        if path.frames.is_empty() {
+        let OuterFirst(group, no_stack) = self;
+        if group.frames.is_empty() {
             [no_stack].serialize(serializer)
         } else {
-            serializer.collect_seq(path.frames.iter().rev())
+            serializer.collect_seq(group.frames.iter().rev())
         }
     }
 }
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    let Paths { keys: mut frames, paths } =
-        paths_by(profile, |frame| Frame { name: frame.label(), file: frame.file, line: frame.line });
+    let Groups { keys: mut frames, groups } =
+        group_by(profile, |frame| Frame { name: frame.label(), file: frame.file, line: frame.line });
     let no_stack = frames.len() as u32;
-    if paths.iter().any(|path| path.frames.is_empty()) {
+    if groups.iter().any(|group| group.frames.is_empty()) {
         frames.push(Frame { name: NO_STACK.into(), file: "", line: 0 });
     }
     let file = File {
@@ -90,26 +90,27 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
         active_profile_index: 0,
         heapledger: quality::lines(profile, origin),
         shared: Shared { frames },
-        profiles: SiteOrder::ALL.map(|order| sampled(profile, &paths, order, no_stack)).into(),
+        profiles: SiteOrder::ALL.map(|order| sampled(profile, &groups, order, no_stack)).into(),
     };
     serde_json::to_writer(&mut *out, &file)?;
     writeln!(out)
 }
 
-fn sampled<'a>(profile: &Profile, paths: &'a [Path], order: SiteOrder, no_stack: u32) -> Sampled<'a> {
-    let weighed = paths.iter().map(|path| (path, path.sum(profile, |site| order.value(site))));
+fn sampled<'a>(profile: &Profile, groups: &'a [Group], order: SiteOrder, no_stack: u32) -> Sampled<'a> {
+    let weighed = groups.iter().map(|group| (group, group.sum(profile, |site| order.value(site))));
     let weighed = weighed.filter(|(_, weight)| *weight > 0);
     let (samples, weights): (Vec<_>, Vec<u64>) =
-        weighed.map(|(path, weight)| (OuterFirst(path, no_stack), weight)).unzip();
+        weighed.map(|(group, weight)| (OuterFirst(group, no_stack), weight)).unzip();
     let name = match order {
         SiteOrder::Live => "live bytes",
         SiteOrder::Peak => "bytes at the peak",
         SiteOrder::Total => "allocated bytes",
         SiteOrder::Count => "allocated blocks",
         SiteOrder::Temporaries => "temporary blocks",
+        SiteOrder::Copied => "bytes copied by reallocs",
     };
     let end_value = weights.iter().fold(0u64, |sum, weight| sum.saturating_add(*weight));
-    let unit = if order.is_bytes() { "bytes" } else { "none" };
+    let unit = if order.is_in_bytes() { "bytes" } else { "none" };
     Sampled { kind: "sampled", name, unit, start_value: 0, end_value, samples, weights }
 }
 
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(value["$schema"], SCHEMA);
         let frames = value["shared"]["frames"].as_array().expect("frames").len() as u64;
         let totals = profile.totals;
-        let expected = [totals.live_bytes, totals.peak_bytes, totals.total_bytes, totals.total_blocks, 5];
+        let expected = [totals.live_bytes, totals.peak_bytes, totals.total_bytes, totals.total_blocks, 5, 0];
         for (profile, expected) in value["profiles"].as_array().expect("profiles").iter().zip(expected) {
             let weights: Vec<u64> = profile["weights"]
                 .as_array()
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn an_empty_profile_is_a_valid_file_and_names_come_back_as_they_were() {
         let value = json(&sample::empty(), &Origin::default());
-        assert_eq!(value["profiles"].as_array().expect("a list").len(), 5);
+        assert_eq!(value["profiles"].as_array().expect("a list").len(), 6);
         let mut profile = sample::named();
         let hostile = "\u{1b}\"</script>\n\u{0}".repeat(100_000);
         profile.symbols.strings[5].clone_from(&hostile);

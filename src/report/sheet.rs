@@ -108,10 +108,10 @@ impl<'a> Sheet<'a> {
         writeln!(self.out, "{}", text.trim_end())
     }
 
-    /// As [`line`](Self::line), painted.
+    /// As [`Sheet::line`], in the colour of a mood.
     pub(super) fn toned_line(&mut self, text: &str, tone: Tone) -> io::Result<()> {
-        let painted = self.painted(text, tone);
-        self.line(&painted)
+        let text = self.painted(text.trim_end(), tone);
+        self.line(&text)
     }
 
     pub(super) fn heading(&mut self, text: &str) -> io::Result<()> {

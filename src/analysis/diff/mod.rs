@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 pub use doubts::{Doubt, Side, doubts};
 
-use super::paths::{Path, paths_by};
+use super::grouping::{Group, group_by};
 use super::{SiteOrder, saturating_sum};
 use crate::profile::{Profile, Site};
 
@@ -33,6 +33,8 @@ pub struct Figures {
     pub total_blocks: u64,
     /// Blocks freed right after they were allocated.
     pub temporary_blocks: u64,
+    /// Bytes that reallocs copied.
+    pub copied_bytes: u64,
 }
 
 impl Figures {
@@ -44,11 +46,12 @@ impl Figures {
             SiteOrder::Total => self.total_bytes,
             SiteOrder::Count => self.total_blocks,
             SiteOrder::Temporaries => self.temporary_blocks,
+            SiteOrder::Copied => self.copied_bytes,
         }
     }
 
-    fn of_path(profile: &Profile, path: &Path) -> Self {
-        let sum = |figure: fn(&Site) -> u64| path.sum(profile, figure);
+    fn of_group(profile: &Profile, group: &Group) -> Self {
+        let sum = |figure: fn(&Site) -> u64| group.sum(profile, figure);
         Figures {
             live_bytes: sum(Site::live_bytes),
             live_blocks: sum(Site::live_blocks),
@@ -56,6 +59,7 @@ impl Figures {
             total_bytes: sum(|site| site.total_bytes),
             total_blocks: sum(|site| site.total_blocks),
             temporary_blocks: sum(|site| site.temporary_blocks),
+            copied_bytes: sum(|site| site.reallocs.copied_bytes),
         }
     }
 
@@ -68,6 +72,7 @@ impl Figures {
             total_bytes: totals.total_bytes,
             total_blocks: totals.total_blocks,
             temporary_blocks: saturating_sum(profile.sites.iter().map(|site| site.temporary_blocks)),
+            copied_bytes: saturating_sum(profile.sites.iter().map(|site| site.reallocs.copied_bytes)),
         }
     }
 }
@@ -160,7 +165,7 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     let mut sites: Vec<SiteChange> = Vec::new();
     let mut by_stack: HashMap<Rc<[u32]>, usize> = HashMap::new();
     for (profile, presence) in [(before.profile, Presence::Gone), (after.profile, Presence::New)] {
-        let found = paths_by(profile, |frame| without_hash(&frame.label()).to_owned());
+        let found = group_by(profile, |frame| without_hash(&frame.label()).to_owned());
         let mut number = |name: String| {
             *numbers.entry(name).or_insert_with_key(|name| {
                 functions.push(name.clone());
@@ -168,9 +173,9 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
             })
         };
         let keys: Vec<u32> = found.keys.into_iter().map(&mut number).collect();
-        for path in &found.paths {
-            let stack: Rc<[u32]> = path.frames.iter().map(|frame| keys[*frame as usize]).collect();
-            let figures = Figures::of_path(profile, path);
+        for group in &found.groups {
+            let stack: Rc<[u32]> = group.frames.iter().map(|frame| keys[*frame as usize]).collect();
+            let figures = Figures::of_group(profile, group);
             let at = *by_stack.entry(Rc::clone(&stack)).or_insert_with(|| {
                 sites.push(SiteChange {
                     stack,

@@ -211,6 +211,7 @@ impl ValueEnum for MetricArg {
             SiteOrder::Total => "Bytes allocated in all",
             SiteOrder::Count => "Blocks allocated in all",
             SiteOrder::Temporaries => "Blocks freed right after they were allocated",
+            SiteOrder::Copied => "Bytes that reallocs copied",
         };
         Some(PossibleValue::new(self.0.name()).help(help))
     }

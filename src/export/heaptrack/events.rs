@@ -19,7 +19,7 @@
 //! A reader takes a block for temporary when its free follows right after its allocation. Where it is not, the free of
 //! a block of no size, which changes no figure, stands between the two.
 
-use crate::analysis::Path;
+use crate::analysis::Group;
 use crate::profile::{Profile, Site};
 
 /// Where blocks are live.
@@ -100,10 +100,10 @@ impl Plan {
 }
 
 /// The classes of the blocks of a path.
-pub(super) fn plan(profile: &Profile, path: &Path) -> Plan {
+pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     let lot = |blocks: fn(&Site) -> u64, bytes: fn(&Site) -> u64| Lot {
-        blocks: path.sum(profile, blocks),
-        bytes: path.sum(profile, bytes),
+        blocks: group.sum(profile, blocks),
+        bytes: group.sum(profile, bytes),
     };
     let total = lot(|site| site.total_blocks, |site| site.total_bytes);
     let at_peak = lot(|site| site.at_peak_blocks, |site| site.at_peak_bytes);
@@ -162,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::analysis::{paths_of_calls, sample};
+    use crate::analysis::{group_by_call, sample};
 
     fn lot(blocks: u64, bytes: u64) -> Lot {
         Lot { blocks, bytes }
@@ -181,8 +181,8 @@ mod tests {
             temporary_bytes: temporary.bytes,
             ..Site::default()
         }];
-        let found = paths_of_calls(&profile, |call| call.len());
-        plan(&profile, &found.paths[0])
+        let found = group_by_call(&profile, |call| call.len());
+        plan(&profile, &found.groups[0])
     }
 
     #[test]

@@ -28,7 +28,7 @@ use events::{Class, Plan, plan};
 use super::calls::{Call, call};
 use super::names::{NO_STACK, command, on_one_line};
 use super::quality;
-use crate::analysis::{Origin, Path, paths_of_calls};
+use crate::analysis::{Group, Origin, group_by_call};
 use crate::profile::Profile;
 
 /// Lines of events that are written at most. The format has no other way to say how many blocks there were, and a
@@ -43,8 +43,8 @@ const EXPLANATION: [&str; 4] = [
 ];
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    let found = paths_of_calls(profile, call);
-    let plans: Vec<Plan> = found.paths.iter().map(|path| plan(profile, path)).collect();
+    let found = group_by_call(profile, call);
+    let plans: Vec<Plan> = found.groups.iter().map(|group| plan(profile, group)).collect();
     let lines = plans.iter().fold(0u64, |sum, plan| sum.saturating_add(plan.lines()));
     if lines > EVENT_LINES_MAX {
         let text = format!(
@@ -57,7 +57,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     writeln!(out, "X {}", on_one_line(&command(&profile.process)))?;
     quality::lines(profile, origin).iter().try_for_each(|line| writeln!(out, "# {}", on_one_line(line)))?;
     EXPLANATION.iter().try_for_each(|line| writeln!(out, "# {line}"))?;
-    let traces = Traces::write(&found.keys, &found.paths, out)?;
+    let traces = Traces::write(&found.keys, &found.groups, out)?;
     let infos = write_infos(&plans, &traces, out)?;
     write_events(profile, &plans, &infos, out)
 }
@@ -66,7 +66,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 struct Traces(Vec<u64>);
 
 impl Traces {
-    fn write(calls: &[Call<'_>], paths: &[Path], out: &mut impl Write) -> io::Result<Self> {
+    fn write(calls: &[Call<'_>], groups: &[Group], out: &mut impl Write) -> io::Result<Self> {
         let mut texts = Texts(HashMap::new());
         for call in calls {
             let module = texts.write(call.module, out)?;
@@ -78,14 +78,15 @@ impl Traces {
             writeln!(out, "{line}")?;
         }
         let no_stack = calls.len() as u32;
-        if paths.iter().any(|path| path.frames.is_empty()) {
+        if groups.iter().any(|group| group.frames.is_empty()) {
             let name = texts.write(NO_STACK, out)?;
             writeln!(out, "i 0 0 {name:x} 0 0")?;
         }
         let mut nodes: HashMap<(u32, u64), u64> = HashMap::new();
-        let mut traces = Vec::with_capacity(paths.len());
-        for path in paths {
-            let frames = if path.frames.is_empty() { Rc::from([no_stack]) } else { Rc::clone(&path.frames) };
+        let mut traces = Vec::with_capacity(groups.len());
+        for group in groups {
+            let frames =
+                if group.frames.is_empty() { Rc::from([no_stack]) } else { Rc::clone(&group.frames) };
             let mut parent = 0;
             for &frame in frames.iter().rev() {
                 let next = nodes.len() as u64 + 1;

@@ -22,7 +22,7 @@ use prost::Message;
 use super::calls::{Call, call};
 use super::names::NO_STACK;
 use super::quality;
-use crate::analysis::{Origin, Path, paths_of_calls};
+use crate::analysis::{Group, Origin, group_by_call};
 use crate::profile::{Profile, Site};
 
 type Figure = fn(&Site) -> u64;
@@ -43,7 +43,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 }
 
 fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
-    let found = paths_of_calls(profile, call);
+    let found = group_by_call(profile, call);
     let mut texts = Texts::new();
     let sample_type = VALUES.map(|(kind, unit, _)| texts.value_type(kind, unit)).into();
     let mut tables = Tables { texts: &mut texts, functions: HashMap::new(), function: Vec::new() };
@@ -53,7 +53,7 @@ fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
     let numbered = (1..).zip(&found.keys);
     let mut location: Vec<_> = numbered.map(|(id, call)| tables.location(id, call, &ids)).collect();
     let no_stack = location.len() as u64 + 1;
-    if found.paths.iter().any(|path| path.frames.is_empty()) {
+    if found.groups.iter().any(|group| group.frames.is_empty()) {
         let function_id = tables.function(NO_STACK, "");
         let line = vec![proto::Line { function_id, line: 0 }];
         location.push(proto::Location { id: no_stack, mapping_id: 0, address: 0, line });
@@ -62,7 +62,7 @@ fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
     let comment = quality::lines(profile, origin).iter().map(|line| texts.number(line)).collect();
     proto::Profile {
         sample_type,
-        sample: found.paths.iter().map(|path| sample(profile, path, no_stack)).collect(),
+        sample: found.groups.iter().map(|group| sample(profile, group, no_stack)).collect(),
         mapping,
         location,
         function,
@@ -76,10 +76,10 @@ fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
     }
 }
 
-fn sample(profile: &Profile, path: &Path, no_stack: u64) -> proto::Sample {
-    let frames = path.frames.iter().map(|frame| u64::from(*frame) + 1);
-    let location_id = if path.frames.is_empty() { vec![no_stack] } else { frames.collect() };
-    let value = VALUES.map(|(_, _, figure)| signed(path.sum(profile, figure))).into();
+fn sample(profile: &Profile, group: &Group, no_stack: u64) -> proto::Sample {
+    let frames = group.frames.iter().map(|frame| u64::from(*frame) + 1);
+    let location_id = if group.frames.is_empty() { vec![no_stack] } else { frames.collect() };
+    let value = VALUES.map(|(_, _, figure)| signed(group.sum(profile, figure))).into();
     proto::Sample { location_id, value }
 }
 

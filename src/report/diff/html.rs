@@ -33,7 +33,7 @@ pub fn write_diff_html(
     order: SiteOrder,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let unit = if order.is_bytes() { "bytes" } else { "blocks" };
+    let unit = if order.is_in_bytes() { "bytes" } else { "blocks" };
     let title = format!("heapledger diff: {} ({unit})", order.name());
     writeln!(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>")?;
     writeln!(out, "<style>{STYLE}</style></head><body>\n<h1>{title}</h1>")?;
@@ -44,8 +44,9 @@ pub fn write_diff_html(
         writeln!(out, "<p{class}>{label}{}</p>", text(&sentence(doubt)))?;
     }
     let (was, is) = (diff.before.of(order), diff.after.of(order));
-    let grown = signed(crate::analysis::diff::change(was, is), order.is_bytes());
-    let shown = |value| if order.is_bytes() { bytes_exact(value) } else { counted(value, "block", "blocks") };
+    let grown = signed(crate::analysis::diff::change(was, is), order.is_in_bytes());
+    let shown =
+        |value| if order.is_in_bytes() { bytes_exact(value) } else { counted(value, "block", "blocks") };
     writeln!(out, "<p>{} before, {} after: {}</p>", shown(was), shown(is), text(&grown))?;
     writeln!(
         out,
@@ -115,7 +116,7 @@ fn gone(diff: &Diff, order: SiteOrder, out: &mut impl Write) -> io::Result<()> {
     for site in rows.iter().take(GONE_ROWS) {
         let names: Vec<&str> = diff.names(&site.stack).collect();
         let shown = if names.is_empty() { "(no stack)".to_owned() } else { names.join(" < ") };
-        let amount = signed(site.change(order), order.is_bytes());
+        let amount = signed(site.change(order), order.is_in_bytes());
         writeln!(out, "<tr><td>{}</td><td><code>{}</code></td></tr>", text(&amount), text(&shown))?;
     }
     writeln!(out, "</table>")

@@ -101,13 +101,14 @@ pub fn sentence(doubt: &Doubt) -> String {
 type Shown = (&'static str, fn(&Figures) -> u64, bool);
 
 /// The rows of the totals, and whether each is in bytes.
-const FIGURES: [Shown; 6] = [
+const FIGURES: [Shown; 7] = [
     ("live bytes", |figures| figures.live_bytes, true),
     ("live blocks", |figures| figures.live_blocks, false),
     ("peak bytes", |figures| figures.peak_bytes, true),
     ("allocated bytes", |figures| figures.total_bytes, true),
     ("allocated blocks", |figures| figures.total_blocks, false),
     ("temporary blocks", |figures| figures.temporary_blocks, false),
+    ("copied bytes", |figures| figures.copied_bytes, true),
 ];
 
 fn totals(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
@@ -133,6 +134,7 @@ fn total_of(order: SiteOrder) -> &'static str {
         SiteOrder::Total => "allocated bytes",
         SiteOrder::Count => "allocated blocks",
         SiteOrder::Temporaries => "temporary blocks",
+        SiteOrder::Copied => "copied bytes",
     }
 }
 
@@ -151,7 +153,7 @@ fn sites(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()>
     let mut tones = Vec::new();
     for site in changed.iter().take(sheet.layout.rows) {
         let figures = [SiteOrder::Live, SiteOrder::Peak, SiteOrder::Total, SiteOrder::Count];
-        let figures = figures.map(|order| signed(site.change(order), order.is_bytes()));
+        let figures = figures.map(|order| signed(site.change(order), order.is_in_bytes()));
         let presence = if site.presence == Presence::Both { "" } else { site.presence.name() };
         table.row(figures.into_iter().chain([presence.into(), names(diff, site)]));
         tones.push(tone(site.change(order)));
@@ -167,7 +169,7 @@ fn sites(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()>
         let text = format!(
             "{}, {} together",
             counted(others as u64, "site", "sites"),
-            signed(sum, order.is_bytes())
+            signed(sum, order.is_in_bytes())
         );
         sheet.fact("not shown", &text)?;
     }

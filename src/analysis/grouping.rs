@@ -1,11 +1,11 @@
 //! Which sites read the same?
 //!
 //! Two stacks with different return addresses can be one to a person: the same function called from two lines,
-//! or two runs of one program. What counts as the same is up to the question, so [`paths_by`] takes a *key* of a
-//! frame: its name, its name and line, its address. Sites whose stacks have equal keys throughout are one [`Path`].
+//! or two runs of one program. What counts as the same is up to the question, so [`group_by`] takes a *key* of a
+//! frame: its name, its name and line, its address. Sites whose stacks have equal keys throughout are one [`Group`].
 //!
 //! A program has many stacks but few places to call from, so each key is made once for each place and kept once;
-//! a path is a list of numbers. 100,000 stacks of 40 frames take some tens of megabytes.
+//! a group's stack is a list of numbers. 100,000 stacks of 40 frames take some tens of megabytes.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,15 +16,15 @@ use crate::profile::{Profile, Site};
 
 /// The sites that read the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
-    /// Indices into [`Paths::keys`], innermost first; empty when no stack was taken.
+pub struct Group {
+    /// The stack, as indices into [`Groups::keys`], innermost first; empty when no stack was taken.
     pub frames: Rc<[u32]>,
     /// Indices into [`Profile::sites`].
     pub sites: Vec<u32>,
 }
 
-impl Path {
-    /// The accounts of this path.
+impl Group {
+    /// The accounts of this group.
     pub fn accounts<'a>(&'a self, profile: &'a Profile) -> impl Iterator<Item = &'a Site> {
         self.sites.iter().filter_map(|site| profile.sites.get(*site as usize))
     }
@@ -35,26 +35,26 @@ impl Path {
     }
 }
 
-/// All sites of a profile, by path.
+/// All sites of a profile, by what their stacks read like.
 #[derive(Debug, Clone)]
-pub struct Paths<K> {
-    /// What the numbers in a path stand for, each once.
+pub struct Groups<K> {
+    /// What the numbers in a group's stack stand for, each once.
     pub keys: Vec<K>,
     /// In the order of their first sites.
-    pub paths: Vec<Path>,
+    pub groups: Vec<Group>,
 }
 
 /// The sites of a profile by what `key` makes of their frames. The recorder's own frames are left out.
-pub fn paths_by<'a, K: Clone + Eq + Hash>(profile: &'a Profile, key: impl Fn(&Frame<'a>) -> K) -> Paths<K> {
+pub fn group_by<'a, K: Clone + Eq + Hash>(profile: &'a Profile, key: impl Fn(&Frame<'a>) -> K) -> Groups<K> {
     build(profile, |_| 1, |call| key(&call[0]))
 }
 
-/// As [`paths_by`], with one key for each call: what one address stands for. It is given the functions that were
+/// As [`group_by`], with one key for each call: what one address stands for. It is given the functions that were
 /// inlined there, innermost first; never none.
-pub fn paths_of_calls<'a, K: Clone + Eq + Hash>(
+pub fn group_by_call<'a, K: Clone + Eq + Hash>(
     profile: &'a Profile,
     key: impl Fn(&[Frame<'a>]) -> K,
-) -> Paths<K> {
+) -> Groups<K> {
     build(profile, length_of_call, key)
 }
 
@@ -70,12 +70,12 @@ fn build<'a, K: Clone + Eq + Hash>(
     profile: &'a Profile,
     length: impl Fn(&[Frame<'a>]) -> usize,
     key: impl Fn(&[Frame<'a>]) -> K,
-) -> Paths<K> {
+) -> Groups<K> {
     let reader = StackReader::new(profile);
     let mut keys = Numbered { numbers: HashMap::new(), keys: Vec::new() };
     let mut places: HashMap<Place, u32> = HashMap::new();
     let mut by_frames: HashMap<Rc<[u32]>, usize> = HashMap::new();
-    let mut paths: Vec<Path> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     let mut numbers = Vec::new();
     for (index, site) in profile.sites.iter().enumerate() {
         numbers.clear();
@@ -90,13 +90,13 @@ fn build<'a, K: Clone + Eq + Hash>(
         let known = by_frames.get(numbers.as_slice()).copied();
         let at = known.unwrap_or_else(|| {
             let frames: Rc<[u32]> = numbers.as_slice().into();
-            by_frames.insert(Rc::clone(&frames), paths.len());
-            paths.push(Path { frames, sites: Vec::with_capacity(1) });
-            paths.len() - 1
+            by_frames.insert(Rc::clone(&frames), groups.len());
+            groups.push(Group { frames, sites: Vec::with_capacity(1) });
+            groups.len() - 1
         });
-        paths[at].sites.push(index as u32);
+        groups[at].sites.push(index as u32);
     }
-    Paths { keys: keys.keys, paths }
+    Groups { keys: keys.keys, groups }
 }
 
 /// What tells two places apart without reading their names, which may be long: texts of a profile lie where they
@@ -132,28 +132,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stacks_with_the_same_names_are_one_path_and_sums_are_kept() {
+    fn stacks_with_the_same_names_are_one_group_and_sums_are_kept() {
         let profile = sample::named();
-        let by_name = paths_by(&profile, |frame| frame.label().into_owned());
-        let by_address = paths_by(&profile, |frame| frame.address);
-        assert_eq!(by_name.paths.len() + 1, by_address.paths.len(), "two stacks read the same");
-        for paths in [&by_name.paths, &by_address.paths] {
-            let total: u64 = paths.iter().map(|path| path.sum(&profile, |site| site.total_bytes)).sum();
+        let by_name = group_by(&profile, |frame| frame.label().into_owned());
+        let by_address = group_by(&profile, |frame| frame.address);
+        assert_eq!(by_name.groups.len() + 1, by_address.groups.len(), "two stacks read the same");
+        for groups in [&by_name.groups, &by_address.groups] {
+            let total: u64 = groups.iter().map(|group| group.sum(&profile, |site| site.total_bytes)).sum();
             assert_eq!(total, profile.totals.total_bytes);
         }
-        let shown = |path: &Path| -> Vec<&str> {
-            path.frames.iter().map(|frame| by_name.keys[*frame as usize].as_str()).collect()
+        let shown = |group: &Group| -> Vec<&str> {
+            group.frames.iter().map(|frame| by_name.keys[*frame as usize].as_str()).collect()
         };
-        assert_eq!(shown(&by_name.paths[0]), [""; 0], "the site without a stack");
-        assert_eq!(shown(&by_name.paths[1]), ["Vec<T>::push", "parse", "main"]);
-        assert_eq!(by_name.paths[1].sites.len(), 2);
+        assert_eq!(shown(&by_name.groups[0]), [""; 0], "the site without a stack");
+        assert_eq!(shown(&by_name.groups[1]), ["Vec<T>::push", "parse", "main"]);
+        assert_eq!(by_name.groups[1].sites.len(), 2);
     }
 
     #[test]
     fn a_call_is_one_address_with_what_is_inlined_there() {
         let profile = sample::named();
-        let calls = paths_of_calls(&profile, |call| call.len());
-        assert_eq!(&*calls.paths[1].frames, [0, 1], "push inlined into parse, then main");
+        let calls = group_by_call(&profile, |call| call.len());
+        assert_eq!(&*calls.groups[1].frames, [0, 1], "push inlined into parse, then main");
         assert_eq!(calls.keys, [2, 1]);
     }
 
