@@ -90,6 +90,8 @@ mod ring;
 mod session;
 #[cfg(all(feature = "strategies", not(loom)))]
 pub mod strategies;
+#[cfg(all(feature = "cli", not(loom)))]
+pub mod symbols;
 mod sys;
 #[cfg(not(loom))]
 pub mod tracked;
