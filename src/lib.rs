@@ -105,7 +105,7 @@ pub mod dumps {
     pub use crate::dump::empty_profile;
     pub use crate::dump::{
         Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
-        read, read_bytes, read_from, write, write_to,
+        read, read_bytes, read_from, write, write_to, write_with_notes,
     };
 }
 

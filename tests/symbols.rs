@@ -225,3 +225,46 @@ fn a_stripped_program_with_a_symbol_table_keeps_its_functions() {
     let note = profile.symbols.notes.iter().find(|note| note.contains("walker")).unwrap();
     assert!(note.contains("line-tables-only"), "{note}");
 }
+
+fn heapledger(arguments: &[&str], directory: &Path) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heapledger"));
+    let output = command.args(arguments).current_dir(directory).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_bundle_keeps_its_names_when_the_program_is_gone() {
+    let built = Built::new(&["-g"]);
+    let (profile, labels) = built.profile();
+    let here = built.directory.path();
+    heapledger::dumps::write(&here.join("plain.hl"), &profile).unwrap();
+    let (code, _, said) = heapledger(&["bundle", "plain.hl", "-o", "other.hl"], here);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("other.hl: ") && said.contains("addresses with names"), "{said}");
+    let (code, ..) = heapledger(&["bundle", "plain.hl"], here);
+    assert_eq!(code, 0);
+    std::fs::remove_file(&built.program).unwrap();
+    for name in ["plain.hl", "other.hl"] {
+        // A bundle that is bundled again keeps its names, though the program is gone.
+        assert_eq!(heapledger(&["bundle", name], here).0, 0);
+        let mut bundled = heapledger::dumps::read(here.join(name)).unwrap().profile;
+        assert_eq!(read(&bundled, &labels, "inlined")[0], ("walker::inner".to_owned(), marked("inner")));
+        bundled.symbols = Default::default();
+        assert_eq!(bundled, profile);
+    }
+}
+
+#[test]
+fn a_damaged_dump_is_not_bundled() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cut.hl");
+    let mut bytes = Vec::new();
+    heapledger::dumps::write_to(&mut bytes, &heapledger::dumps::empty_profile()).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let (code, _, said) = heapledger(&["bundle", "cut.hl"], directory.path());
+    assert!(code == 3 && said.contains("would hide that"), "{said}");
+    assert_eq!(std::fs::read(&path).unwrap(), &bytes[..bytes.len() - 1]);
+    let (code, _, said) = heapledger(&["bundle", "-"], directory.path());
+    assert_eq!(code, 3, "nothing comes from standard input: {said}");
+}

@@ -5,9 +5,7 @@ use std::path::Path;
 use addr2line::Loader;
 
 use super::demangle::demangled;
-
-/// Functions that one address may lie in, at most: calls inlined into each other.
-pub const INLINED_MAX: usize = 256;
+use crate::profile::INLINED_MAX;
 
 /// A function at an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -23,6 +23,7 @@ pub struct Args {
 pub enum Command {
     Report(ReportArgs),
     Verify(VerifyArgs),
+    Bundle(BundleArgs),
     Export(ExportArgs),
     Run(RunArgs),
 }
@@ -51,6 +52,30 @@ pub struct VerifyArgs {
 
     #[command(flatten)]
     pub page: PageArgs,
+}
+
+/// Put the names of functions, files and lines into a dump, so that it can be read on another machine
+///
+/// Run it where the program ran, before it is built again.
+#[derive(Debug, clap::Args)]
+pub struct BundleArgs {
+    /// The dump; - reads standard input
+    pub file: PathBuf,
+
+    /// The file to write; without it, the dump itself is replaced
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+}
+
+/// Where names are looked up
+#[derive(Debug, Default, clap::Args)]
+pub struct NameArgs {
+    /// A directory with separate debug files, by build id or by name; may be given more than once
+    #[arg(long = "debug-dir", value_name = "DIR")]
+    pub debug_directories: Vec<PathBuf>,
 }
 
 /// Write a dump in the format of another program
