@@ -71,7 +71,7 @@ pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
     profile.modules.iter().find(|module| (module.start..module.end).contains(&call))
 }
 
-fn is_cut(frame: &Frame<'_>) -> bool {
+pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<');
     let prefixes = ["heapledger::", "__rust_", "__rustc::", "__rg_", "__rdl_", "alloc::alloc::"];
     if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
