@@ -268,3 +268,75 @@ fn a_damaged_dump_is_not_bundled() {
     let (code, _, said) = heapledger(&["bundle", "-"], directory.path());
     assert_eq!(code, 3, "nothing comes from standard input: {said}");
 }
+
+/// The profile of a run in which each stack allocated: stack *n* 2 blocks of 100 × *n* bytes, one of which lives on.
+fn allocating(built: &Built) -> Profile {
+    let (mut profile, _) = built.profile();
+    profile.quality.installed = true;
+    profile.settings.stacks = heapledger::Stacks::Auto;
+    profile.process.reason = "exit".into();
+    profile.stack_figures.walker = "dwarf".into();
+    profile.stack_figures.why = "by hand".into();
+    profile.stack_figures.taken = 10;
+    profile.threads.push(heapledger::profile::ThreadRow { threads: 1, ..Default::default() });
+    for stack in 1..profile.stacks.len() as u32 {
+        let size = 100 * u64::from(stack);
+        let mut site = heapledger::profile::Site {
+            stack,
+            total_blocks: 2,
+            total_bytes: 2 * size,
+            freed_blocks: 1,
+            freed_bytes: size,
+            at_peak_bytes: size,
+            ..Default::default()
+        };
+        site.sizes.add(size, 2);
+        site.lifetimes.add(5, 1);
+        profile.sites.push(site);
+        let block = heapledger::profile::LiveBlock { address: size, size, stack, ..Default::default() };
+        profile.live.push(block);
+    }
+    profile
+}
+
+#[test]
+fn a_report_names_places_trees_and_leaks() {
+    let built = Built::new(&["-g"]);
+    let here = built.directory.path();
+    heapledger::dumps::write(&here.join("a.hl"), &allocating(&built)).unwrap();
+    let report = |more: &[&str]| {
+        let (code, text, said) = heapledger(&[&["report", "a.hl"], more].concat(), here);
+        assert!(code < 2, "{said}");
+        (code, text)
+    };
+    let (code, text) = report(&[]);
+    assert_eq!(code, 0);
+    let position = |mark| format!("walker.rs:{}", marked(mark));
+    for mark in ["inner", "middle", "outer", "main", "generic", "recursive", "again", "object", "closure"] {
+        assert!(text.contains(&position(mark)), "{mark}\n{text}");
+    }
+    // By its figure: stack 5, of the closure, allocated most.
+    let sites = text.split("\nSites\n").nth(1).unwrap();
+    assert!(sites.find("closure") < sites.find("walker::recursive"), "{sites}");
+
+    let (code, text) = report(&["--leaks", "--fail-on-leak", "--tree", "callers", "--top", "2"]);
+    assert_eq!(code, 1);
+    assert!(
+        text.contains("\nLeaks\n") && text.contains("5 blocks, 1.5 KiB (1,500 B), from 5 places"),
+        "{text}"
+    );
+
+    std::fs::write(here.join("known"), "# all of it\nleak:walker::main\n").unwrap();
+    let (code, text) = report(&["--fail-on-leak", "--suppressions", "known"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("suppressed        5 blocks, 1.5 KiB by leak:walker::main"), "{text}");
+
+    let (_, text) = report(&["--focus", "recurs", "--tree", "callees", "--unfolded"]);
+    assert!(text.contains("not looked at     4 sites of 5"), "{text}");
+    assert!(!text.contains("walker::outer") && text.contains("walker::recursive"), "{text}");
+
+    let (_, text) = report(&["--no-symbols"]);
+    assert!(!text.contains("walker::main") && text.contains("walker+0x"), "{text}");
+    let (code, _, said) = heapledger(&["report", "a.hl", "--focus", "("], here);
+    assert!(code == 2 && said.contains("no regular expression"), "{said}");
+}

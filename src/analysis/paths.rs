@@ -363,14 +363,13 @@ mod tests {
             end: 1 << 40,
             ..Module::default()
         });
-        let seen = |focus: &[&str], ignore: &[&str]| {
-            let matchers: Vec<Box<dyn Fn(&str) -> bool>> = focus
-                .iter()
-                .chain(ignore)
-                .map(|wanted| Box::new(move |text: &str| text.contains(wanted)) as Box<dyn Fn(&str) -> bool>)
-                .collect();
-            let matchers: Vec<Matcher<'_>> =
-                matchers.iter().map(|matcher| &**matcher as Matcher<'_>).collect();
+        let seen = |focus: &[&'static str], ignore: &[&'static str]| {
+            let contains = |wanted: &&'static str| {
+                let wanted = *wanted;
+                move |text: &str| text.contains(wanted)
+            };
+            let matchers: Vec<_> = focus.iter().chain(ignore).map(contains).collect();
+            let matchers: Vec<Matcher<'_>> = matchers.iter().map(|matcher| matcher as Matcher<'_>).collect();
             let (focus, ignore) = matchers.split_at(focus.len());
             let view = View { focus: focus.to_vec(), ignore: ignore.to_vec(), ..View::default() };
             Paths::new(&profile, &view, &[]).read(1).is_seen

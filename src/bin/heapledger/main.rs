@@ -10,6 +10,7 @@
 mod args;
 mod bundle;
 mod commands;
+mod detail;
 mod exit;
 mod input;
 mod names;
