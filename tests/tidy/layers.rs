@@ -17,6 +17,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
+    ("symbols", &["profile"]),
     ("analysis", &["profile", "quality"]),
     ("report", &["profile", "analysis", "quality"]),
     ("export", &["profile", "analysis", "quality"]),
