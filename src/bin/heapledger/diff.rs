@@ -16,10 +16,15 @@ use crate::args::{DiffArgs, DiffFormat};
 use crate::commands::{STDOUT, is_same_file};
 use crate::exit::{Cause, Exit, Failure, written};
 use crate::input::{self, Input};
+use crate::names;
 use crate::page::layout;
 
 pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
-    let (first, second) = (input::read(&args.before)?, input::read(&args.after)?);
+    let (mut first, mut second) = (input::read(&args.before)?, input::read(&args.after)?);
+    if !args.no_symbols {
+        names::look_up(&mut first.profile, &args.names);
+        names::look_up(&mut second.profile, &args.names);
+    }
     let (before, after) = (side(&first), side(&second));
     let diff = analysis::diff(before, after);
     if !diff.is_comparable() && !args.force {
