@@ -157,7 +157,8 @@ impl Tables<'_> {
         let next = self.function.len() as u64 + 1;
         let id = *self.functions.entry((name, filename)).or_insert(next);
         if id == next {
-            self.function.push(proto::Function { id, name, system_name: name, filename });
+            // Without a system name readers take the name for a readable one, and do not cut what is in `<` and `>`.
+            self.function.push(proto::Function { id, name, system_name: 0, filename });
         }
         id
     }
