@@ -89,7 +89,8 @@ pub(crate) struct Cold {
     pub(crate) waits: AtomicU64,
     pub(crate) spares: AtomicU64,
     lost: [AtomicU64; LossReason::COUNT],
-    /// How long turns took: one count for each power of two of nanoseconds.
+    /// How long timed turns took, together and by power of two of nanoseconds.
+    pub(crate) timed_ns: AtomicU64,
     pub(crate) turn_ns: [AtomicU32; TURN_BUCKETS],
 }
 
@@ -113,6 +114,8 @@ pub(crate) struct Folder {
     in_order: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
+    /// The same since the tuner last looked.
+    pub(crate) recent_high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
 }
 
