@@ -69,6 +69,7 @@ pub(crate) fn forget() {
     watch::forget();
     alarm::forget();
     tuning::forget();
+    worker::forget();
 }
 
 /// What a step found.
