@@ -16,6 +16,7 @@
 //! | `losses` | each reason for loss, forced, and how it shows |
 //! | `memory` | what heapledger takes for itself |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
+//! | `modes`, `tuning`, `alarms` | overload in every mode; the tuner at work; crossings of the target are told |
 //! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |
 
 #[cfg(target_os = "linux")]

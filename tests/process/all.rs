@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod alarms;
 mod case;
 mod churn;
 mod endings;
@@ -16,11 +17,13 @@ mod laws;
 mod losses;
 mod lossless;
 mod memory;
+mod modes;
 mod order;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
 mod tools;
+mod tuning;
 
 const CASES: &[&[case::Case]] = &[
     laws::CASES,
@@ -36,6 +39,9 @@ const CASES: &[&[case::Case]] = &[
     exact::CASES,
     files::CASES,
     environment::CASES,
+    modes::CASES,
+    tuning::CASES,
+    alarms::CASES,
 ];
 
 pub fn main() -> ExitCode {
