@@ -1,6 +1,6 @@
 //! The page as a browser shows it, and as it answers to keys and pointer.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::browser::{Browser, find};
 use super::{markup, page, synthetic};
@@ -27,15 +27,23 @@ impl Pages {
     fn write(&self, name: &str, profile: &Profile) -> PathBuf {
         let path = self.0.path().join(name);
         std::fs::write(&path, page(profile)).expect("a file");
+        if let Some(directory) = kept() {
+            std::fs::copy(&path, directory.join(name)).expect("a file");
+        }
         path
     }
 }
 
+/// Where pages and pictures are kept to be looked at, if they are.
+fn kept() -> Option<PathBuf> {
+    std::env::var_os("HEAPLEDGER_TEST_PICTURES").map(PathBuf::from)
+}
+
 fn keep_picture(browser: &mut Browser, name: &str) {
     use base64::Engine;
-    let Some(directory) = std::env::var_os("HEAPLEDGER_TEST_PICTURES") else { return };
+    let Some(directory) = kept() else { return };
     let picture = base64::engine::general_purpose::STANDARD.decode(browser.picture()).expect("base64");
-    std::fs::write(Path::new(&directory).join(name), picture).expect("a file");
+    std::fs::write(directory.join(name), picture).expect("a file");
 }
 
 fn assert_quiet(browser: &Browser) {

@@ -247,11 +247,30 @@ const flameView = (() => {
     return name.length > 40 ? `${name.slice(0, 39)}…` : name;
   }
 
-  /** The font has one width for all characters. */
+  /**
+   * As much of a name as there is room for: the end of its path says more than the beginning. The font has one width
+   * for all characters.
+   */
   function fitted(name, room) {
     const most = Math.floor(room / 7.25);
-    if (name.length <= most) return name;
-    return most < 3 ? "" : `${name.slice(0, most - 1)}…`;
+    let rest = name;
+    while (rest.length > most) {
+      const next = afterFirst(rest);
+      if (next === undefined) return most < 3 ? "" : `${rest.slice(0, most - 1)}…`;
+      rest = next;
+    }
+    return rest;
+  }
+
+  /** A path without its first part; `::` inside brackets parts nothing. */
+  function afterFirst(path) {
+    let depth = 0;
+    for (let at = 0; at + 1 < path.length; at += 1) {
+      if (path[at] === "<" || path[at] === "(") depth += 1;
+      else if (path[at] === ">" || path[at] === ")") depth -= 1;
+      else if (depth <= 0 && path[at] === ":" && path[at + 1] === ":" && path[at + 2] !== "{") return path.slice(at + 2);
+    }
+    return undefined;
   }
 
   return { show };

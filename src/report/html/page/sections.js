@@ -42,8 +42,10 @@ const sections = (() => {
   function siteName(tree, node) {
     const { main, innermost } = tree ? tree.title(node) : {};
     if (!main) return make("span", { class: "name" }, "(no stack)");
-    const through = innermost.name === main.name ? main.place : `through ${innermost.name}`;
-    return make("span", { class: "name", title: `${main.name}\n${main.place}\n${through}` }, make("b", { class: `kind-${main.kind}` }, main.name), " ", make("span", { class: "faint" }, through));
+    const place = main.place.slice(main.place.lastIndexOf("/") + 1);
+    const via = innermost.name === main.name ? "" : `through ${innermost.name}`;
+    const through = [place, via].filter(Boolean).join(", ");
+    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, main.name), " ", make("span", { class: "faint" }, through));
   }
 
   function stackOf(tree, node, reveal) {
@@ -58,7 +60,7 @@ const sections = (() => {
   function nameColumn(tree, report) {
     const sites = report.sites;
     const names = tree ? sites.node.map((node) => tree.title(node).main?.name ?? "") : [];
-    return { key: "name", label: "site", left: true, wide: "minmax(14rem, 1fr)", value: (row) => names[row] ?? "", cell: (row) => siteName(tree, sites.node[row] ?? 0) };
+    return { key: "name", label: "site", left: true, wide: "minmax(var(--name-width), 1fr)", value: (row) => names[row] ?? "", cell: (row) => siteName(tree, sites.node[row] ?? 0) };
   }
 
   function filterBox(id, label, tree, report, lists) {
@@ -154,7 +156,7 @@ const sections = (() => {
     const name = (row) => make("span", { class: "name" }, lines[row].name, lines[row].own ? make("span", { class: "faint" }, " heapledger's own") : undefined, lines[row].ended ? make("span", { class: "faint" }, " ended") : undefined);
     const lost = { ...column("lost", "lost", count), cell: (row) => make("span", { class: lines[row].lost > 0 ? "bad" : undefined }, count(lines[row].lost)) };
     const columns = [
-      { key: "name", label: "thread", left: true, wide: "minmax(11rem, 1fr)", value: (row) => lines[row].name, cell: name },
+      { key: "name", label: "thread", left: true, wide: "minmax(var(--name-width), 1fr)", value: (row) => lines[row].name, cell: name },
       column("os_id", "id", (text) => text), column("total_bytes", "bytes", bytes), column("total_blocks", "blocks", count), column("freed_blocks", "freed", count),
       column("cross_thread_frees", "of others", count), column("recorded", "events", count), lost,
     ];

@@ -90,7 +90,10 @@ const table = (() => {
     function line(at, top) {
       const row = state.shown[at];
       const open = state.open.get(row);
-      const cells = columns.map((column) => make("div", { class: column.left ? "cell left" : "cell", role: "gridcell" }, column.cell ? column.cell(row) : column.text(row)));
+      const cells = columns.map((column) => {
+        const kind = column.left ? " left" : column.value(row) === 0 ? " zero" : "";
+        return make("div", { class: `cell${kind}`, role: "gridcell" }, column.cell ? column.cell(row) : column.text(row));
+      });
       const figures = make("div", { class: "row" }, cells);
       figures.style.gridTemplateColumns = template;
       const whole = make("div", {

@@ -122,7 +122,7 @@ const timelinePlot = (() => {
       const lost = sum(line.lost);
       const allocated = sum(line.allocated_bytes);
       const facts = [
-        [span ? "selected" : "whole recording", `${units.duration(start)} to ${units.duration(end)}`],
+        [span ? "selected" : "whole recording", `${start === 0 ? "0" : units.duration(start)} to ${units.duration(end)}`],
         ["allocated", `${units.bytes(allocated)} in ${units.counted(sum(line.allocated_blocks), "block", "blocks")}`],
         ["freed", `${units.bytes(sum(line.freed_bytes))} in ${units.counted(sum(line.freed_blocks), "block", "blocks")}`],
         ["live, change", `${grown > 0 ? "+" : ""}${units.bytes(grown)}`],
