@@ -20,7 +20,12 @@ use crate::recorder::lifecycle;
 use crate::sys::platform;
 use crate::tracked::{self, TrackedReport};
 
-const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: watch::forget };
+const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: forget_parent };
+
+fn forget_parent() {
+    watch::forget();
+    worker::forget();
+}
 
 impl HeapLedger<System> {
     /// Records, with the system's allocator inside.

@@ -210,6 +210,7 @@ pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) 
 
 /// Everything, as of one moment.
 pub(crate) fn profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
+    let _paused = super::worker::pause();
     if let Some(lane) = own.lane() {
         let _quiet = Quiet::enter(own);
         ledger.flush(lane);
@@ -287,7 +288,9 @@ fn take_all(ledger: &'static Ledger, held: &mut Vec<Held>) -> bool {
         }
     }
     for (lane, taken) in held.iter() {
-        Fold::begin(ledger, lane, taken).empty_nursery();
+        let mut fold = Fold::begin(ledger, lane, taken);
+        fold.empty_nursery();
+        fold.commit_tallies();
     }
     true
 }

@@ -8,6 +8,7 @@ use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
 use crate::recorder::{spare, thread, turn};
 use crate::ring::lane::add;
+use crate::sys::latch::{Latch, Taken, wait};
 use crate::sys::platform;
 use crate::sys::sync::{AtomicU64, Ordering};
 
@@ -20,6 +21,11 @@ const TICKS_PER_SAMPLE: u64 = 100;
 /// Ticks without an event before the pauses grow.
 const IDLE_TICKS: u32 = 32;
 
+/// Steps that a snapshot waits for the aggregator to come to an end of its own.
+const PAUSE_ROUNDS_MAX: u32 = 2_000;
+
+/// Held by the aggregator while it is at work, and by whoever wants it not to be.
+static WORK: Latch = Latch::new();
 /// Processor time of the aggregator's thread, in nanoseconds.
 static CPU_NS: AtomicU64 = AtomicU64::new(0);
 
@@ -27,6 +33,23 @@ static CPU_NS: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn cpu_ns() -> u64 {
     // relaxed: a figure for people.
     CPU_NS.load(Ordering::Relaxed)
+}
+
+/// Keeps the aggregator from work for as long as the result lives, so that no event of its own is under way. `None` if
+/// it does not come to an end in time: then such events may be in flight, and are counted so.
+pub(crate) fn pause() -> Option<Taken<'static>> {
+    (0..PAUSE_ROUNDS_MAX).find_map(|round| {
+        let taken = WORK.try_take();
+        if taken.is_none() {
+            wait(round);
+        }
+        taken
+    })
+}
+
+/// Forgets the aggregator's work, in a forked child: its thread does not exist there.
+pub(crate) fn forget() {
+    WORK.open();
 }
 
 /// The body of the thread: ticks until the recording ends.
@@ -42,6 +65,10 @@ pub(crate) fn run() {
     let (mut idle, mut cpu_before, mut ticks) = (0u32, 0, 0u64);
     while lifecycle::state().records() {
         EPOCH.tick();
+        let Some(working) = WORK.try_take() else {
+            platform::sleep_ns(TICK_NS);
+            continue;
+        };
         let step = aggregator.step(ledger, ledger.clock.now_ns());
         if step.settle {
             let _quiet = Quiet::enter(&own);
@@ -59,6 +86,7 @@ pub(crate) fn run() {
         let cpu = platform::thread_cpu_ns();
         add(&CPU_NS, cpu - cpu_before);
         cpu_before = cpu;
+        drop(working);
         platform::sleep_ns(pause_ns(idle));
     }
 }

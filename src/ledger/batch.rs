@@ -45,8 +45,6 @@ pub(super) struct Batch {
     /// Highest live bytes.
     pub(super) rise: i64,
     pub(super) top: Option<Height>,
-    /// Counts the peaks inside the batch.
-    pub(super) peak_mark: u64,
     /// The sums when the present tally was taken up.
     pub(super) at_switch: BatchSums,
     /// The sums when the timeline was last told.

@@ -17,6 +17,7 @@ use super::entry::Entry;
 use super::estimate::SharedSums;
 use super::nursery::{Nursery, YOUNGEST};
 use super::sites::Tally;
+use super::tallies::Tallies;
 use crate::ring::lane::Lane;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -97,6 +98,7 @@ pub(crate) struct Books {
     pub(crate) inherited: Inherited,
     pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
     pub(crate) nursery: Nursery,
+    pub(crate) tallies: Tallies,
     pub(crate) tally: Tally,
     pub(crate) outbox_len: usize,
     pub(crate) outbox: [Entry; OUTBOX],

@@ -30,6 +30,8 @@ pub(crate) struct Entry {
 ///  63       62    61      57 56        52 51      50   46 45      32 31         0
 /// │ waiting │ own │ reallocs │ doubt_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
+///
+/// In a waiting free, the round in which it came stands where the stack is in a block.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -112,6 +114,16 @@ impl Meta {
         self.0 & Self::OWN != 0
     }
 
+    /// The same free, as one that waits since this round.
+    pub(crate) const fn waiting_since(self, round: u32) -> Meta {
+        Meta(self.0 & !(u32::MAX as u64) | Self::WAITING | round as u64)
+    }
+
+    /// Whether a waiting free came before a round. Rounds wrap: half of their range lies before any of them.
+    pub(crate) const fn waits_since_before(self, round: u32) -> bool {
+        (self.0 as u32).wrapping_sub(round) > u32::MAX / 2
+    }
+
     /// In a waiting free: marks it as the old half of a realloc.
     pub(crate) const fn by_realloc(self) -> Meta {
         Meta(self.0 | Self::OWN)
@@ -149,5 +161,8 @@ mod tests {
         );
         let free = Meta::of_waiting_free(5, 0);
         assert_eq!((free.is_waiting(), free.thread(), free.doubt_ns(), free.stack()), (true, 5, 0, 0));
+        let waits = free.waiting_since(u32::MAX);
+        assert!(waits.waits_since_before(0) && !waits.waits_since_before(u32::MAX));
+        assert_eq!((waits.is_waiting(), waits.thread()), (true, 5));
     }
 }

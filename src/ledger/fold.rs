@@ -20,7 +20,7 @@ use super::batch::{Batch, Dates, STEP_BITS};
 use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
 use super::nursery::{Places, size_of_young};
-use super::peak::Height;
+use super::sites::Tally;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
     self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
@@ -49,6 +49,9 @@ pub(crate) struct Fold<'a> {
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
+    /// The tally at hand, and its stack.
+    pub(super) at: *mut Tally,
+    pub(super) stack: u32,
 }
 
 /// The size bits of a free that carries its whole size, with that size above them.
@@ -125,6 +128,8 @@ impl<'a> Fold<'a> {
             in_order: false,
             batch: Batch::default(),
             to_beat: 0,
+            at: &raw mut books.tally,
+            stack: books.tally.stack,
             books,
         };
         fold.start_over();
@@ -156,6 +161,8 @@ impl<'a> Fold<'a> {
     pub(super) fn start_over(&mut self) {
         self.batch = Batch { interval_peak: i64::MIN, ..Batch::default() };
         self.to_beat = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
+        self.look_at_the_peak();
+        self.take_up(self.at);
     }
 
     /// Books all words up to the head as it is now.
@@ -245,6 +252,11 @@ impl<'a> Fold<'a> {
                     index += paired;
                     if paired == 0 {
                         let second = words.get(index + 1);
+                        if second as u32 != self.stack && event::is_plain_alloc(word) {
+                            // Maybe there are pairs of that stack.
+                            self.switch_tally(second as u32);
+                            continue;
+                        }
                         self.book_alloc(word, second >> 32, second as u32, index);
                         index += event::ALLOC_WORDS;
                     }
@@ -265,10 +277,11 @@ impl<'a> Fold<'a> {
     /// `words`, without asking the nursery. Returns how many words they took.
     #[inline(always)]
     fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
-        let stack = self.books.tally.stack;
+        let stack = self.stack;
         let room = self.batch.highest.wrapping_sub(self.batch.sums.live_bytes()).max(0) as u64;
         let (mut pairs, mut bytes) = (0u64, 0u64);
-        let sizes = &mut self.books.tally.sizes;
+        // SAFETY: Y1, the fold holds the lane's latch; the rest of the fold is not touched while this is used.
+        let sizes = unsafe { &mut (*self.at).sizes };
         while let [first, second, third, rest @ ..] = words {
             // relaxed: see `Words::get`.
             let (first, second) = (first.load(Ordering::Relaxed), second.load(Ordering::Relaxed));
@@ -304,7 +317,7 @@ impl<'a> Fold<'a> {
         self.batch.recorded += 2 * pairs;
         self.books.allocs = self.books.allocs.wrapping_add(pairs as u32);
         let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
-        let tally = &mut self.books.tally;
+        let tally = self.tally();
         tally.sums.temporary_blocks += pairs;
         tally.sums.temporary_bytes += bytes;
         tally.lifetimes[bucket_of(lifetime_ns)] += pairs as u32;
@@ -361,13 +374,13 @@ impl<'a> Fold<'a> {
     /// Adds an allocation to the sums.
     #[inline(always)]
     pub(super) fn count_alloc(&mut self, size: u64, stack: u32, index: u64) {
-        if stack != self.books.tally.stack {
+        if stack != self.stack {
             self.switch_tally(stack);
         }
         self.catch_up(size, stack);
         self.batch.sums.total_blocks += 1;
         self.batch.sums.total_bytes += size;
-        self.books.tally.sizes[bucket_of(size)] += 1;
+        self.tally().sizes[bucket_of(size)] += 1;
         let live = self.batch.sums.live_bytes();
         if live > self.batch.highest {
             self.note_height(live, index);
@@ -380,25 +393,9 @@ impl<'a> Fold<'a> {
     fn catch_up(&mut self, size: u64, stack: u32) {
         if self.batch.frees_sent > 0 && self.batch.sums.live_bytes() + size as i64 > self.batch.highest {
             self.deliver();
-            if stack != self.books.tally.stack {
+            if stack != self.stack {
                 self.switch_tally(stack);
             }
-        }
-    }
-
-    /// Remembers that the live bytes of the batch are at their highest, and maybe those of the process.
-    #[inline]
-    fn note_height(&mut self, live: i64, index: u64) {
-        self.batch.highest = live;
-        if live > self.to_beat {
-            self.to_beat = live;
-            self.batch.peak_mark += 1;
-            let at_ns = self.batch.dates.at(index.max(self.batch.dates.first));
-            self.batch.top = Some(Height { bytes: live, blocks: self.batch.sums.live_blocks(), at_ns });
-            let (bytes, blocks) = self.tally_live();
-            let tally = &mut self.books.tally;
-            (tally.at_peak_bytes, tally.at_peak_blocks) = (bytes, blocks);
-            tally.peak_mark = self.batch.peak_mark;
         }
     }
 
@@ -414,8 +411,8 @@ impl<'a> Fold<'a> {
                 if !young.meta.is_apart() {
                     self.count_free(young.meta, size, at_ns.saturating_sub(young.at_ns));
                     if age <= TEMPORARY_ALLOCS {
-                        self.books.tally.sums.temporary_blocks += 1;
-                        self.books.tally.sums.temporary_bytes += size;
+                        self.tally().sums.temporary_blocks += 1;
+                        self.tally().sums.temporary_bytes += size;
                     }
                 } else {
                     self.end_apart(young.meta, size);
@@ -440,12 +437,12 @@ impl<'a> Fold<'a> {
     /// Adds the free of a block to the sums.
     #[inline(always)]
     pub(super) fn count_free(&mut self, meta: Meta, size: u64, lifetime_ns: u64) {
-        if meta.stack() != self.books.tally.stack {
+        if meta.stack() != self.stack {
             self.switch_tally(meta.stack());
         }
         self.batch.sums.freed_blocks += 1;
         self.batch.sums.freed_bytes += size;
-        let tally = &mut self.books.tally;
+        let tally = self.tally();
         tally.lifetimes[bucket_of(lifetime_ns)] += 1;
         let reallocs = meta.reallocs();
         if reallocs > 0 {

@@ -46,6 +46,7 @@ pub(crate) mod sampled;
 mod settle;
 pub(crate) mod sites;
 mod table;
+pub(crate) mod tallies;
 pub(crate) mod ticks;
 pub(crate) mod timeline;
 

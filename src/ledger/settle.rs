@@ -6,8 +6,6 @@ use super::estimate::WeightedSums;
 use super::fold::Fold;
 use super::live::{Freed, Placed};
 use super::nursery::grown_up;
-use super::peak::Height;
-use super::sites::RaisedPeak;
 use super::timeline::Flow;
 use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::{self, Traits};
@@ -71,7 +69,7 @@ impl Fold<'_> {
             if !traits.is_apart() {
                 self.count_alloc(size, stack, index);
                 self.batch.reallocs += 1;
-                self.books.tally.sums.reallocs += 1;
+                self.tally().sums.reallocs += 1;
             }
             let meta =
                 Meta::of_block(stack, self.books.row, traits.align_log2(), traits.is_own(), self.doubt_ns());
@@ -101,14 +99,14 @@ impl Fold<'_> {
     }
 
     fn count_realloc(&mut self, before: &Entry, size: u64, stack: u32, index: u64, moved: bool) {
-        if before.meta.stack() != self.books.tally.stack {
+        if before.meta.stack() != self.stack {
             self.switch_tally(before.meta.stack());
         }
         self.batch.sums.freed_blocks += 1;
         self.batch.sums.freed_bytes += before.size;
         self.count_alloc(size, stack, index);
         self.batch.reallocs += 1;
-        let sums = &mut self.books.tally.sums;
+        let sums = &mut self.tally().sums;
         sums.reallocs += 1;
         if moved {
             sums.moved += 1;
@@ -199,7 +197,7 @@ impl Fold<'_> {
             }
             return;
         }
-        if block.meta.stack() != self.books.tally.stack {
+        if block.meta.stack() != self.stack {
             self.switch_tally(block.meta.stack());
         }
         if free.meta.is_by_realloc() {
@@ -212,7 +210,7 @@ impl Fold<'_> {
         let by = free.meta.thread();
         // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
         let crossed = by != block.meta.thread() && !free.meta.is_by_realloc();
-        self.books.tally.sums.cross_thread_frees += u64::from(crossed);
+        self.tally().sums.cross_thread_frees += u64::from(crossed);
         if by == self.books.row {
             self.batch.cross_thread_frees += u64::from(crossed);
         } else {
@@ -247,54 +245,13 @@ impl Fold<'_> {
             }
             return;
         }
-        if block.meta.stack() != self.books.tally.stack {
+        if block.meta.stack() != self.stack {
             self.switch_tally(block.meta.stack());
         }
         self.batch.sums.total_blocks = self.batch.sums.total_blocks.wrapping_sub(1);
         self.batch.sums.total_bytes = self.batch.sums.total_bytes.wrapping_sub(block.size);
-        let count = &mut self.books.tally.sizes[crate::profile::bucket_of(block.size)];
+        let count = &mut self.tally().sizes[crate::profile::bucket_of(block.size)];
         *count = count.wrapping_sub(1);
-    }
-
-    /// What the tally at hand holds live, relative to its last commit.
-    pub(super) fn tally_live(&self) -> (i64, i64) {
-        let sums = &self.books.tally.sums;
-        let bytes = sums.live_bytes() + self.batch.sums.live_bytes() - self.batch.at_switch.live_bytes();
-        let blocks = sums.live_blocks() + self.batch.sums.live_blocks() - self.batch.at_switch.live_blocks();
-        (bytes, blocks)
-    }
-
-    /// Puts the tally at hand away and takes up that of another stack.
-    #[cold]
-    pub(super) fn switch_tally(&mut self, stack: u32) {
-        self.commit_tally();
-        self.books.tally.stack = stack;
-    }
-
-    fn commit_tally(&mut self) {
-        let raised = self.raise_peak();
-        self.batch.rise = self.batch.rise.max(self.batch.highest);
-        let tally = &mut self.books.tally;
-        tally.rise_bytes = tally.rise_bytes.max(self.batch.highest - self.batch.at_switch.live_bytes());
-        let (now, then) = (&self.batch.sums, &self.batch.at_switch);
-        let sums = &mut tally.sums;
-        sums.total_blocks = sums.total_blocks.wrapping_add(now.total_blocks.wrapping_sub(then.total_blocks));
-        sums.total_bytes = sums.total_bytes.wrapping_add(now.total_bytes.wrapping_sub(then.total_bytes));
-        sums.freed_blocks = sums.freed_blocks.wrapping_add(now.freed_blocks.wrapping_sub(then.freed_blocks));
-        sums.freed_bytes = sums.freed_bytes.wrapping_add(now.freed_bytes.wrapping_sub(then.freed_bytes));
-        self.ledger.sites.commit(&self.ledger.pages, tally, &self.ledger.peak, raised);
-        self.batch.at_switch = self.batch.sums;
-        self.batch.highest = self.batch.sums.live_bytes();
-    }
-
-    /// Tells the process of the highest point of this batch, if it is a new peak.
-    fn raise_peak(&mut self) -> Option<RaisedPeak> {
-        let top = self.batch.top.take()?;
-        let (bytes, blocks) = (self.ledger.booked.bytes(), self.ledger.booked.blocks());
-        let height = Height { bytes: bytes + top.bytes, blocks: blocks + top.blocks, at_ns: top.at_ns };
-        self.batch.interval_peak = self.batch.interval_peak.max(height.bytes);
-        let number = self.ledger.peak.raise(height)?;
-        Some(RaisedPeak { number, mark: self.batch.peak_mark })
     }
 
     /// Tells the timeline what the batch did since it was last told, and goes on to the interval of `at_ns`.
@@ -325,7 +282,7 @@ impl Fold<'_> {
     pub(super) fn finish(&mut self) {
         self.grow_nursery();
         self.deliver();
-        self.commit_tally();
+        self.settle_tallies();
         let booked = self.ledger.booked.bytes() + self.batch.rise.max(self.batch.sums.live_bytes());
         self.batch.interval_peak = self.batch.interval_peak.max(booked);
         self.flow_out(self.books.span_ns);

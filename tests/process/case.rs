@@ -81,11 +81,6 @@ impl Case {
         self
     }
 
-    pub const fn ignored(mut self, why: &'static str) -> Case {
-        self.ignored = Some(why);
-        self
-    }
-
     /// Runs the test; panics when it fails.
     pub fn run(&self) {
         match self.body {

@@ -176,10 +176,12 @@ fn too_many_rings() {
     assert!(lost > 0 && lost < 2 * MANY as u64, "{quality:?}");
     let after = heapledger::stats();
     // A thread without a ring loses both of its events. One that had but no segment for it can get one before it frees.
-    let recorded = after.total_blocks - before.total_blocks;
+    let ended = after.freed_blocks - before.freed_blocks;
     let unmatched = quality.anomalies.unmatched_frees;
-    assert_eq!(2 * (MANY as u64 - recorded), lost + unmatched, "{quality:?}");
-    assert_eq!(after.live_blocks, before.live_blocks);
+    assert_eq!(2 * (MANY as u64 - ended), lost + unmatched, "{quality:?} {after:?}");
+    // The query's own blocks may have pushed earlier ones out of the nursery, for which the table has no room.
+    let pushed_out = before.live_blocks - after.live_blocks;
+    assert!(pushed_out <= heapledger::quality().lost.get(LossReason::TableFull), "{after:?}");
     println!("lost={lost}");
 }
 

@@ -33,11 +33,7 @@ pub const CASES: &[Case] = &[
     Case::new("a_stamp_on_every_event_leaves_no_doubt_about_wandering_addresses", ping_pong, no_doubt)
         .variables(PER_EVENT),
     Case::new("a_stamp_on_every_event_leaves_no_doubt_about_strange_reallocs", strange_reallocs, no_doubt)
-        .variables(PER_EVENT)
-        .ignored(
-            "the old half of a realloc is booked with its new half: a block that is born at the old address \
-             meanwhile can be taken for it",
-        ),
+        .variables(PER_EVENT),
 ];
 
 /// Two producers, two consumers: every message is freed by a thread that did not make it.
