@@ -224,7 +224,8 @@ impl Browser {
     /// A point of an element that is scrolled into view first.
     fn place(&mut self, selector: &str, across: f64, down: f64) -> (f64, f64) {
         let code = format!(
-            "(() => {{ const one = document.querySelector({selector:?}); one.scrollIntoView({{ block: 'center' }}); \
+            "(async () => {{ const one = document.querySelector({selector:?}); one.scrollIntoView({{ block: 'center' }}); \
+             for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame); \
              const box = one.getBoundingClientRect(); \
              return [box.left + box.width * {across}, box.top + box.height * {down}]; }})()"
         );

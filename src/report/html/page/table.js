@@ -4,7 +4,7 @@
 // Keys: arrows, Page Up and Down, Home and End move a mark, Enter or Space open the marked row.
 
 const table = (() => {
-  const { make, add, refill } = elements;
+  const { make, add } = elements;
   const ROW = 30;
 
   /**
@@ -12,7 +12,7 @@ const table = (() => {
    * `rows`: numbers of all rows. `more(row)`: an element to open, or nothing. `height`: rows in view.
    */
   function show(into, { id, label, columns, rows, sort, more, height = 14 }) {
-    const state = { order: sort, down: true, keep: () => true, shown: [], open: new Map(), mark: -1 };
+    const state = { order: sort, down: true, keep: () => true, shown: [], open: new Map(), lines: new Map(), mark: -1 };
     const template = columns.map((column) => column.wide ?? "6.2rem").join(" ");
     const head = make("div", { class: "row head", role: "row" });
     const body = make("div", { class: "rows", role: "rowgroup" });
@@ -73,15 +73,25 @@ const table = (() => {
       body.style.height = `${topOf(state.shown.length, places)}px`;
       const from = scroller.scrollTop;
       const to = from + Math.max(scroller.clientHeight, height * ROW) + ROW;
-      const elementsInView = [];
+      const before = state.lines;
+      state.lines = new Map();
       let first = Math.max(0, Math.floor(from / ROW) - 2 - Math.ceil(places.reduce((sum, [, tall]) => sum + tall, 0) / ROW));
       while (first < state.shown.length && topOf(first + 1, places) < from - ROW) first += 1;
       for (let at = first; at < state.shown.length; at += 1) {
         const top = topOf(at, places);
         if (top > to) break;
-        elementsInView.push(line(at, top));
+        const row = state.shown[at];
+        const known = before.get(row);
+        const looks = `${at} ${top} ${at === state.mark} ${state.open.has(row)}`;
+        state.lines.set(row, known?.looks === looks ? known : { looks, element: line(at, top) });
       }
-      refill(body, ...elementsInView);
+      for (const [row, { element }] of before) if (state.lines.get(row)?.element !== element) element.remove();
+      // What stays is not touched: it may be just about to be clicked.
+      let next = body.firstChild;
+      for (const { element } of state.lines.values()) {
+        if (element === next) next = next.nextSibling;
+        else body.insertBefore(element, next);
+      }
       const marked = state.mark < 0 ? null : `${id}-row-${state.mark}`;
       if (marked) scroller.setAttribute("aria-activedescendant", marked);
       else scroller.removeAttribute("aria-activedescendant");
