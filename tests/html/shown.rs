@@ -297,3 +297,44 @@ fn hostile_names_are_shown_and_do_nothing() {
     browser.wait_for("document.querySelector('main img').complete");
     assert!(!browser.complaints.is_empty(), "the policy refuses it, and that is seen");
 }
+
+/// Too long for every run. Prints the size of the page, how long it took to write, and how long until it was shown.
+#[test]
+#[ignore = "takes long without optimisation: run it with --release"]
+fn a_hundred_thousand_stacks_of_forty_frames_are_shown() {
+    let Some(mut browser) = browser() else { return };
+    let pages = Pages::new();
+    let profile = synthetic::server(100_000, 40);
+    let began = std::time::Instant::now();
+    let path = pages.write("large.html", &profile);
+    let written = began.elapsed();
+    let size = std::fs::metadata(&path).expect("the page").len();
+    let shown = browser.open(&path, 1280, false);
+    let timed = |browser: &mut Browser, code: &str| {
+        browser.number(&format!(
+            "(() => {{ const began = performance.now(); {code}; return performance.now() - began; }})()"
+        ))
+    };
+    let metric = timed(&mut browser, "document.querySelector('#flame-body input[value=live]').click()");
+    let turned = timed(&mut browser, "document.querySelector('#flame-body input[value=callees]').click()");
+    let sorted = timed(&mut browser, "document.querySelector('#sites-table [data-key=live] button').click()");
+    let typed = |id: &str| {
+        format!(
+            "const box = document.getElementById('{id}'); box.value = 'search'; box.dispatchEvent(new Event('input'))"
+        )
+    };
+    let searched = timed(&mut browser, &typed("flame-search"));
+    let filtered = timed(&mut browser, &typed("sites-filter"));
+    keep_picture(&mut browser, "large.png");
+    println!(
+        "{size} bytes, written in {written:?}, shown in {shown:?}; metric {metric:.0} ms, turned {turned:.0} ms, \
+         sorted {sorted:.0} ms, searched {searched:.0} ms, filtered {filtered:.0} ms"
+    );
+    assert_eq!(
+        browser.number(
+            "Number(document.getElementById('sites-table').getAttribute('aria-rowcount')) > 1 ? 1 : 0"
+        ),
+        1.0
+    );
+    assert_quiet(&browser);
+}
