@@ -363,22 +363,21 @@ fn timeline(profile: &mut Profile, numbers: &mut Numbers) {
         }
     };
     profile.timeline.interval_ns = profile.process.duration_ns / steps;
-    let (mut allocated, mut blocks, mut freed_blocks, mut live) = (0u64, 0u64, 0u64, 0u64);
+    let (mut allocated, mut blocks, mut freed_blocks, mut live, mut more) = (0u64, 0u64, 0u64, 0u64, 0u64);
     for step in 0..steps {
         let last = step + 1 == steps;
-        let share = |all: u64, done: u64, numbers: &mut Numbers| {
-            if last {
-                all - done
-            } else {
-                ((all / steps).saturating_mul(70 + numbers.below(61)) / 100).min(all - done)
-            }
-        };
+        // More in one step is less in the next, so that nothing is left over at the end.
+        if step % 2 == 0 {
+            more = numbers.below(30);
+        }
+        let percent = if step % 2 == 0 { 100 + more } else { 100 - more };
+        let share = |all: u64, done: u64| if last { all - done } else { all / steps * percent / 100 };
         let next = wanted(step);
-        let bytes = share(totals.total_bytes, allocated, numbers).max(next.saturating_sub(live));
+        let bytes = share(totals.total_bytes, allocated).max(next.saturating_sub(live));
         let interval = Interval {
-            allocated_blocks: share(totals.total_blocks, blocks, numbers),
+            allocated_blocks: share(totals.total_blocks, blocks),
             allocated_bytes: bytes,
-            freed_blocks: share(totals.freed_blocks, freed_blocks, numbers),
+            freed_blocks: share(totals.freed_blocks, freed_blocks),
             freed_bytes: live + bytes - next,
             peak_bytes: if step == steps * 31 / 48 + 1 { totals.peak_bytes } else { 0 },
             lost: 0,

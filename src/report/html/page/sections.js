@@ -38,14 +38,17 @@ const sections = (() => {
         found.notes.length ? make("ul", {}, found.notes.map((note) => make("li", {}, note))) : undefined));
   }
 
-  /** A name over its place: what a site is called. */
+  /** A name without the modules of the types in its brackets: `<Row as Drop>::drop`. */
+  const brief = (name) => (name.startsWith("<") ? name.replace(/(?<![>\w]::|\w)(?:[a-z_][a-z0-9_]*::)+/g, "") : name);
+
+  /** What a site is called, with its place. */
   function siteName(tree, node) {
     const { main, innermost } = tree ? tree.title(node) : {};
     if (!main) return make("span", { class: "name" }, "(no stack)");
     const place = main.place.slice(main.place.lastIndexOf("/") + 1);
     const via = innermost.name === main.name ? "" : `through ${innermost.name}`;
     const through = [place, via].filter(Boolean).join(", ");
-    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, main.name), " ", make("span", { class: "faint" }, through));
+    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, brief(main.name)), " ", make("span", { class: "faint" }, through));
   }
 
   function stackOf(tree, node, reveal) {
