@@ -1,5 +1,6 @@
 //! The page as a browser shows it, and as it answers to keys and pointer.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use super::browser::{Browser, find};
@@ -12,7 +13,11 @@ fn browser() -> Option<Browser> {
     if program.is_none() {
         let required = std::env::var_os("HEAPLEDGER_TEST_BROWSER").is_some_and(|value| value == "required");
         assert!(!required, "a browser is required, and Chromium was not found");
-        eprintln!("SKIPPED: Chromium was not found, so the page was not looked at in a browser");
+        // Past the capture of the test runner: a skipped check is said where it can be seen.
+        drop(writeln!(
+            std::io::stderr(),
+            "SKIPPED: no Chromium here, so the page was not looked at in a browser"
+        ));
     }
     program.map(Browser::start)
 }
@@ -296,6 +301,69 @@ fn hostile_names_are_shown_and_do_nothing() {
     assert_eq!(browser.number("document.querySelectorAll('main img').length"), 1.0);
     browser.wait_for("document.querySelector('main img').complete");
     assert!(!browser.complaints.is_empty(), "the policy refuses it, and that is seen");
+}
+
+#[test]
+fn scripts_write_numbers_as_the_text_report_does() {
+    use heapledger::report::units::{bytes, bytes_exact, count, duration, share};
+    let Some(mut browser) = browser() else { return };
+    let source = include_str!("../../src/report/html/page/units.js");
+    let mut asked = |call: &str| browser.value(&format!("(() => {{ {source}\nreturn units.{call}; }})()"));
+    let values = [
+        0,
+        1,
+        999,
+        1_000,
+        1_023,
+        1_024,
+        1_536,
+        12_345,
+        999_999,
+        1_000_000,
+        1_048_524,
+        1_048_575,
+        1 << 30,
+        1 << 52,
+    ];
+    for value in values {
+        assert_eq!(asked(&format!("count({value})")), count(value));
+        assert_eq!(asked(&format!("bytes({value})")), bytes(value));
+        assert_eq!(asked(&format!("bytesExact({value})")), bytes_exact(value));
+        assert_eq!(asked(&format!("duration({value})")), duration(value));
+    }
+    for ns in [59_990_000_000, 60_000_000_000, 3_661_000_000_000, 90_000_000_000_000] {
+        assert_eq!(asked(&format!("duration({ns})")), duration(ns));
+    }
+    for (part, whole) in [(0, 5), (5, 5), (1, 3), (1, 10_000), (9_999, 10_000), (1, 0), (2, 3)] {
+        assert_eq!(asked(&format!("share({part}, {whole})")), share(part, whole));
+    }
+    assert_eq!(asked("bytes(-1536)"), "-1.5 KiB");
+    assert_eq!(asked("count(2 ** 60)"), "≈ 1,152,921,504,606,846,976", "a figure that was rounded says so");
+}
+
+#[test]
+fn every_metric_adds_up_to_its_total() {
+    use heapledger::report::units::{bytes, counted};
+    let Some(mut browser) = browser() else { return };
+    let profile = synthetic::server(500, 14);
+    browser.open(&Pages::new().write("sums.html", &profile), 1280, false);
+    let temporary = profile.sites.iter().map(|site| site.temporary_blocks).sum();
+    let totals = &profile.totals;
+    let known = [
+        ("live", bytes(totals.live_bytes)),
+        ("peak", bytes(totals.peak_bytes)),
+        ("total", bytes(totals.total_bytes)),
+        ("count", counted(totals.total_blocks, "block", "blocks")),
+        ("temporary", counted(temporary, "block", "blocks")),
+    ];
+    for direction in ["callers", "callees"] {
+        browser.click(&format!("#flame-body input[value={direction}] + span"));
+        for (metric, sum) in &known {
+            browser.click(&format!("#flame-body input[value={metric}] + span"));
+            assert_eq!(browser.text("#flame-crumbs"), format!("all: {sum}"), "{metric} from {direction}");
+        }
+    }
+    assert_quiet(&browser);
 }
 
 /// Too long for every run. Prints the size of the page, how long it took to write, and how long until it was shown.

@@ -27,11 +27,9 @@ const elements = (() => {
 
   const byId = (id) => document.getElementById(id);
 
-  const GRADES = { exact: "exact", within: "within", at_least: "lower bound", uncertain: "uncertain", unknown: "unknown" };
-
-  /** How far a figure can be trusted: a word, with the whole phrase behind it. */
+  /** How far a figure can be trusted: what stands before the reasons, with the whole phrase behind it. */
   function certainty(standing) {
-    const word = GRADES[standing.grade] ?? standing.grade;
+    const [word] = standing.text.split(": ");
     return make("span", { class: `certainty grade-${standing.grade}`, title: standing.text }, word);
   }
 

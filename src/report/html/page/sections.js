@@ -19,7 +19,7 @@ const sections = (() => {
 
   function banner(found, certainties) {
     const doubts = certainties.filter((one) => one.grade !== "exact");
-    const words = { good: "complete", note: "complete, with remarks", bad: "not complete" };
+    const words = { good: "complete", note: "complete; see the remarks", bad: "not complete" };
     const lost = found.lost.map(([reason, events]) => make("li", {}, make("code", {}, reason), ` ${events}`));
     const warnings = found.warnings.map((one) => make("li", {}, make("strong", {}, one.seen), ` ${one.matters} ${one.advice}`));
     const doubtful = doubts.map((one) => make("tr", {}, make("th", { scope: "row" }, one.figure), make("td", { class: `grade-${one.grade}` }, one.text)));
