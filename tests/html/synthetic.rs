@@ -202,9 +202,16 @@ impl Names {
         let known = self.addresses.entry((name.to_owned(), line)).or_insert(next);
         if *known == next {
             let file = name.trim_start_matches('<').split("::").take(2).collect::<Vec<_>>().join("/");
+            let root = file.split('/').next().unwrap_or_default();
+            let file = match root {
+                "std" | "core" | "alloc" => format!("/rustc/5980761/library/{file}.rs"),
+                "hashbrown" => format!("/rust/deps/{file}.rs"),
+                "shop" => format!("src/{}.rs", file.trim_start_matches("shop/")),
+                _ => format!("/home/dev/.cargo/registry/src/{file}.rs"),
+            };
             let frame = SymbolFrame {
                 function: text(&mut self.strings, symbols, name),
-                file: text(&mut self.strings, symbols, &format!("src/{file}.rs")),
+                file: text(&mut self.strings, symbols, &file),
                 line: 40 + line as u32 * 17,
                 inlined: false,
             };

@@ -5,6 +5,7 @@
 const calls = (() => {
   /** Kinds of frames. */
   const PROGRAM = 0;
+  const LIBRARY = 1;
 
   function open(packed, sites) {
     const size = packed.up.length;
@@ -88,6 +89,28 @@ const calls = (() => {
     return { size, up, frame, span, names, packed, nameOf, text, weights, selves, stack, describe, title, path, matching, below };
   }
 
+  /**
+   * The same tree with each run of library functions as the one that the program called, and none above the program's
+   * first. Returns the tree, the node that each node became, and the sites that go with it.
+   */
+  function fold(packed, sites) {
+    const [up, frames] = [[], []];
+    const became = new Uint32Array(packed.up.length);
+    const isLibrary = (node) => node === 0 || packed.kinds[packed.frames[node]] === LIBRARY;
+    packed.up.forEach((distance, node) => {
+      const parent = node - distance;
+      if (node > 0 && isLibrary(node) && isLibrary(parent)) {
+        became[node] = became[parent];
+        return;
+      }
+      became[node] = up.length;
+      up.push(node === 0 ? 0 : up.length - became[parent]);
+      frames.push(packed.frames[node]);
+    });
+    const folded = { ...sites, node: sites.node.map((node) => became[node]) };
+    return { tree: open({ ...packed, up, frames }, folded), sites: folded, became };
+  }
+
   function tester(wanted) {
     const pattern = /^\/(.+)\/$/.exec(wanted);
     if (!pattern) {
@@ -102,5 +125,5 @@ const calls = (() => {
     }
   }
 
-  return { open, tester, PROGRAM };
+  return { open, fold };
 })();

@@ -10,7 +10,9 @@ const flameView = (() => {
   const KEYS = "Arrows move, Enter zooms in, Backspace out, Escape all the way out, / searches.";
 
   /** Builds the view; `start.key` is the metric shown first. Returns what others may ask of it. */
-  function show(into, tree, report, start) {
+  function show(into, whole, report, start) {
+    const shown = { whole: { tree: whole, sites: report.sites } };
+    let { tree, sites } = shown.whole;
     const state = { key: start.key, direction: "callers", zoom: [], marked: undefined, wanted: "", matches: undefined };
     let laid = { rows: [], total: 0, whole: 0, zoom: [] };
 
@@ -31,9 +33,10 @@ const flameView = (() => {
     const standing = make("div", {});
     const metrics = report.metrics.map((metric) => ({ value: metric.key, label: metric.label }));
     const metricChoice = choice("Show", metrics, state.key, setMetric);
+    const libraries = [{ value: "folded", label: "folded" }, { value: "whole", label: "whole" }];
     const directions = [{ value: "callers", label: "from callers" }, { value: "callees", label: "from allocating functions" }];
     add(into, 
-      make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), search, found),
+      make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), choice("Library", libraries, "folded", setLibrary), search, found),
       make("div", { class: "crumb-line" }, crumbs, reset), scroller, told, make("p", { class: "hint", id: "flame-keys" }, KEYS), standing);
 
     const metric = () => report.metrics.find((one) => one.key === state.key);
@@ -50,6 +53,14 @@ const flameView = (() => {
       lay();
     }
 
+    /** Whether functions of the library are shown one by one, or a run of them as one. */
+    function setLibrary(how) {
+      if (how === "folded") shown.folded ??= calls.fold(whole.packed, report.sites);
+      ({ tree, sites } = shown[how]);
+      state.zoom = [];
+      lay();
+    }
+
     function zoomTo(path) {
       state.zoom = path;
       lay();
@@ -57,7 +68,7 @@ const flameView = (() => {
 
     function lay() {
       const width = scroller.clientWidth;
-      laid = flame.layout(tree, report.sites, state.key, state.direction, state.zoom, width);
+      laid = flame.layout(tree, sites, state.key, state.direction, state.zoom, width);
       state.zoom = laid.zoom;
       state.marked = laid.rows[state.zoom.length]?.[0];
       spacer.style.height = `${laid.rows.length * ROW}px`;
@@ -212,11 +223,12 @@ const flameView = (() => {
       if (one) zoomTo(pathOf(one));
     });
     scroller.addEventListener("scroll", draw);
+    setLibrary("folded");
     new ResizeObserver(lay).observe(scroller.parentElement);
-    lay();
 
-    /** Zooms to a stack, given as names from the outermost on. */
-    function reveal(path) {
+    /** Zooms to the stack that ends at a node of the whole tree. */
+    function reveal(end) {
+      const path = tree.path(tree === whole ? end : shown.folded.became[end]);
       if (state.direction !== "callers") {
         state.direction = "callers";
         into.querySelector('input[value="callers"]').checked = true;

@@ -16,8 +16,8 @@
 
   const tree = report.calls ? calls.open(report.calls, report.sites) : undefined;
   const graph = flameSection();
-  const reveal = (path) => {
-    graph?.reveal(path);
+  const reveal = (node) => {
+    graph?.reveal(node);
     byId("flame").scrollIntoView({ block: "start" });
   };
   sections.sites(report, tree, reveal);

@@ -55,7 +55,7 @@ const sections = (() => {
     if (!tree) return make("p", {}, "No call stack was taken.");
     const frames = tree.stack(node).map((frame) => make("li", { class: `kind-${frame.kind}` }, make("span", { class: "frame" }, frame.name), " ", make("span", { class: "place" }, frame.place)));
     return make("div", {}, make("p", { class: "faint" }, "Call stack, innermost first:"), make("ol", { class: "stack" }, frames),
-      reveal ? make("button", { type: "button", onclick: () => reveal(tree.path(node)) }, "Show in the flame graph") : undefined);
+      reveal ? make("button", { type: "button", onclick: () => reveal(node) }, "Show in the flame graph") : undefined);
   }
 
   const figure = (key, label, values, text) => ({ key, label, value: (row) => values[row] ?? -1, text: (row) => (values[row] === null ? "n/a" : text(values[row])) });
