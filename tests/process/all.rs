@@ -22,6 +22,8 @@ mod order;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
+#[cfg(target_arch = "x86_64")]
+mod stacks;
 mod tools;
 mod tuning;
 
@@ -35,6 +37,7 @@ const CASES: &[&[case::Case]] = &[
     forks::CASES,
     losses::CASES,
     SIGNALS,
+    STACKS,
     memory::CASES,
     exact::CASES,
     files::CASES,
@@ -58,3 +61,7 @@ pub fn main() -> ExitCode {
 const SIGNALS: &[case::Case] = signals::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const SIGNALS: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const STACKS: &[case::Case] = stacks::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const STACKS: &[case::Case] = &[];
