@@ -81,10 +81,7 @@ fn pprof_finds_the_totals() {
 
 fn pprof(directory: &TempDir) -> Command {
     let mut command = Command::new("go");
-    command
-        .args(["tool", "pprof", "-symbolize=none"])
-        .env("HOME", directory.path())
-        .env("PPROF_TMPDIR", directory.path());
+    command.args(["tool", "pprof"]).env("HOME", directory.path()).env("PPROF_TMPDIR", directory.path());
     command
 }
 
