@@ -126,8 +126,11 @@ pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
 
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<');
-    let prefixes = ["heapledger::", "__rust_", "__rustc::", "__rg_", "__rdl_", "alloc::alloc::"];
-    if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+    // Whole names of shims, not all that begins like one: below `__rust_try` stands the whole of a thread.
+    let shims = ["__rust_alloc", "__rust_realloc", "__rust_dealloc", "__rust_no_alloc", "__rg_", "__rdl_"];
+    let shim = name.trim_start_matches("__rustc::");
+    let is_shim = shims.iter().any(|prefix| shim.starts_with(prefix));
+    if is_shim || ["heapledger::", "alloc::alloc::"].iter().any(|prefix| name.starts_with(prefix)) {
         return true;
     }
     let is_own = frame.file.contains("/heapledger") && frame.file.ends_with("/src/recorder/allocator.rs");
@@ -176,6 +179,20 @@ mod tests {
         profile.symbols.strings = vec![String::new(), "f".into()];
         profile.symbols.frames.insert(0x7001, vec![SymbolFrame { function: 1, ..SymbolFrame::default() }]);
         assert_eq!(labels(StackReader::new(&profile).frames(1))[2], "f");
+    }
+
+    #[test]
+    fn what_only_begins_like_a_shim_is_not_cut_nor_what_it_calls() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
+        let texts = ["", "__rustc::__rust_alloc", "work", "__rust_try"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        for (address, function) in [(100, 1), (200, 2), (300, 3)] {
+            let symbol = SymbolFrame { function, ..SymbolFrame::default() };
+            profile.symbols.frames.insert(address, vec![symbol]);
+        }
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
+        assert_eq!(read, ["work", "__rust_try"]);
     }
 
     #[test]
