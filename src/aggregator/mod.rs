@@ -11,6 +11,7 @@
 pub(crate) mod alarm;
 mod shared;
 pub(crate) mod snapshot;
+mod stacks;
 pub(crate) mod tuning;
 pub(crate) mod watch;
 pub(crate) mod worker;

@@ -11,7 +11,7 @@ use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, Knobs};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
-use crate::recorder::{spare, thread, turn};
+use crate::recorder::{spare, stacks, thread, turn};
 use crate::ring::lane::add;
 use crate::sys::latch::{Latch, Taken, wait};
 use crate::sys::platform;
@@ -78,6 +78,7 @@ pub(crate) fn run() {
             let _quiet = Quiet::enter(&own);
             ledger.flush(lane);
         }
+        stacks::refresh(ledger);
         let crossed = supervision.look(ledger, &own, &mut aggregator);
         if step.settle {
             snapshot::end_sampling_if_over(ledger);

@@ -29,5 +29,5 @@ pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, Degradation, DumpTarget, ForkPolicy, HistoryLimits,
     Retention, Settings, Stacks, TuningGoal,
 };
-pub use symbols::{StackFigures, SymbolFrame, Symbols};
+pub use symbols::{INLINED_MAX, StackFigures, SymbolFrame, Symbols};
 pub use tracked::TrackedReport;

@@ -43,5 +43,6 @@ pub(crate) mod latency;
 pub(crate) mod lifecycle;
 pub(crate) mod sampling;
 pub(crate) mod spare;
+pub(crate) mod stacks;
 pub(crate) mod thread;
 pub(crate) mod turn;

@@ -5,7 +5,7 @@ use heapledger::profile::tracked::{Deed, Holder, Shape, TrackedEvent, TrackedPoi
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, Estimate, Estimates, Event, EventKind, Histogram, Interval, LiveBlock,
     Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, StackFigures,
-    ThreadRow, Timeline, TrackedReport, TurnTimes,
+    SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport, TurnTimes,
 };
 use heapledger::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits,
@@ -337,6 +337,21 @@ fn timeline() -> impl Strategy<Value = Timeline> {
     (number(), vec(interval, 0..20)).prop_map(|(interval_ns, intervals)| Timeline { interval_ns, intervals })
 }
 
+/// Names for some addresses; every number leads to a text, and number 0 is the empty one.
+fn symbols() -> impl Strategy<Value = Symbols> {
+    (vec(text(), 0..9), vec(text(), 0..4)).prop_flat_map(|(names, notes)| {
+        let strings: Vec<String> = std::iter::once(String::new()).chain(names).collect();
+        let number = 0..strings.len() as u32;
+        let frame = (number.clone(), number, any::<u32>(), any::<bool>())
+            .prop_map(|(function, file, line, inlined)| SymbolFrame { function, file, line, inlined });
+        let frames = prop::collection::btree_map(any::<u64>(), vec(frame, 0..4), 0..9);
+        frames.prop_map(move |frames| {
+            let strings = strings.clone();
+            Symbols { strings, frames, notes: notes.clone() }
+        })
+    })
+}
+
 /// Any profile.
 pub fn profile() -> impl Strategy<Value = Profile> {
     let clock = (text(), text(), number()).prop_map(|(source, why, longest_span_ns)| ClockInfo {
@@ -362,10 +377,10 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         at_ns,
         uncertainty_bytes,
     });
-    let rest = (timeline(), stack_figures(), turn_times(), estimates(), tracked());
+    let rest = (timeline(), (stack_figures(), symbols()), turn_times(), estimates(), tracked());
     (quality(), process(), settings(), clock, totals, peak, tables(), rest).prop_map(
         |(mut quality, process, settings, clock, totals, peak, tables, rest)| {
-            let (timeline, figures, turn_times, estimates, tracked) = rest;
+            let (timeline, (figures, symbols), turn_times, estimates, tracked) = rest;
             quality.turn_times = turn_times;
             let (sites, stacks, modules, live, threads, history, changes) = tables;
             Profile {
@@ -380,7 +395,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
                 stacks,
                 stack_figures: figures,
                 modules,
-                symbols: Default::default(),
+                symbols,
                 live,
                 threads,
                 timeline,

@@ -58,6 +58,9 @@ pub const CASES: &[Case] = &[
     })
     .heap(Heap::Strict)
     .variables(&[("HEAPLEDGER_MODE", "best-effort")]),
+    Case::new("the_history_is_counted_as_it_is_listed", count_history, |ended| {
+        laws::complete(&ended.quietly().dump()).unwrap();
+    }),
     Case::new("a_thousand_changes_of_mode_under_load_are_accounted_for", change_modes, |ended| {
         let profile = ended.quietly().dump();
         // The list holds the newest 256, and says how many came before.
@@ -174,6 +177,26 @@ fn advised(ended: &Ended, knob: &str) {
     assert!(line.contains("ring_full lost ") && line.contains(knob), "{line}");
     let dumped = ended.dump().quality.recommendation;
     assert!(dumped.contains("ring_full lost ") && dumped.contains(knob), "{dumped}");
+}
+
+fn count_history() {
+    let same = || assert_eq!(heapledger::quality().retained, heapledger::history().len() as u64);
+    heapledger::flush();
+    same();
+    (0..100).for_each(|_| free(block(64), 64));
+    heapledger::flush();
+    same();
+    assert!(heapledger::quality().retained >= 200);
+    // Two threads, each with more than the history holds.
+    threads::<2>(pairs);
+    heapledger::flush();
+    same();
+    assert_eq!(heapledger::quality().retained, heapledger::HistoryLimits::DEFAULT.events);
+}
+
+extern "C" fn pairs(_number: *mut c_void) -> *mut c_void {
+    (0..10_000).for_each(|_| free(block(64), 64));
+    null_mut()
 }
 
 fn change_modes() {
