@@ -317,6 +317,25 @@ proptest! {
     }
 }
 
+#[cfg(feature = "cli")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_page_holds_a_document_that_nothing_can_end(profile in profile(), damage in vec(name(), 0..3)) {
+        let mut out = Vec::new();
+        heapledger::report::html::write_page(&profile, &Origin::new(damage, Vec::new()), &mut out).expect("a vector");
+        let page = String::from_utf8(out).expect("text");
+        prop_assert_eq!(page.matches("<script").count(), 2);
+        prop_assert_eq!(page.matches("</script").count(), 2);
+        let document = page.split("id=\"document\">").nth(1).and_then(|rest| rest.split("</script>").next());
+        let document: serde_json::Value = serde_json::from_str(document.expect("a document")).expect("JSON");
+        prop_assert_eq!(document["sites"]["total"].as_array().map(Vec::len), Some(profile.sites.len()));
+        let complete = document["banner"]["tone"] == "good";
+        prop_assert!(!complete || profile.quality.lost.total() == 0, "{}", document["banner"]);
+    }
+}
+
 fn empty() -> Profile {
     Profile {
         quality: QualityIndicator { installed: true, ..QualityIndicator::default() },

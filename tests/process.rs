@@ -12,6 +12,7 @@
 //! | `order` | blocks freed by other threads, addresses reused, tasks that wander |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
 //! | `fidelity` | what the inner allocator sees and returns is unchanged, whichever it is |
+//! | `stacks` | known places in the code get their exact counts; stacks that are hard to walk |
 //! | `signals` | a handler that allocates at every instruction |
 //! | `losses` | each reason for loss, forced, and how it shows |
 //! | `memory` | what heapledger takes for itself |

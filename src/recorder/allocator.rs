@@ -80,7 +80,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) const DEFAULT: Options = Options {
         mode: DataQualityMode::PerfectAccuracy,
-        stacks: Stacks::Off,
+        stacks: Stacks::Auto,
         clock: ClockMode::Batched,
         retention: Retention::Ledger,
         history: HistoryLimits::DEFAULT,
@@ -136,7 +136,7 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// How call stacks are taken.
+    /// How call stacks are taken. Default: by frame pointers if they are sound in this program, else by unwind tables.
     pub const fn stacks(mut self, stacks: Stacks) -> Self {
         self.options.stacks = stacks;
         self

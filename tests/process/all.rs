@@ -23,6 +23,8 @@ mod pointers;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
+#[cfg(target_arch = "x86_64")]
+mod stacks;
 mod tools;
 mod tuning;
 
@@ -36,6 +38,7 @@ const CASES: &[&[case::Case]] = &[
     forks::CASES,
     losses::CASES,
     SIGNALS,
+    STACKS,
     memory::CASES,
     exact::CASES,
     files::CASES,
@@ -60,3 +63,7 @@ pub fn main() -> ExitCode {
 const SIGNALS: &[case::Case] = signals::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const SIGNALS: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const STACKS: &[case::Case] = stacks::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const STACKS: &[case::Case] = &[];
