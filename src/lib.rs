@@ -88,6 +88,8 @@ pub mod report;
 mod ring;
 #[cfg(not(loom))]
 mod session;
+#[cfg(not(loom))]
+mod stack;
 #[cfg(all(feature = "strategies", not(loom)))]
 pub mod strategies;
 #[cfg(all(feature = "cli", not(loom)))]
