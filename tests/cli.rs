@@ -227,6 +227,29 @@ fn an_export_never_replaces_the_dump_and_says_where_it_cannot_write() {
 }
 
 #[test]
+fn a_page_is_written_instead_of_the_text_and_never_over_the_dump() {
+    let (directory, dump) = directory_with(&with_loss());
+    let page = directory.path().join("page.html");
+    let asked = |path: &Path| {
+        let mut command = heapledger();
+        command.arg("report").arg(&dump).arg("--html").arg(path);
+        run(&mut command)
+    };
+    let (code, out, err) = asked(&page);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+    let text = fs::read_to_string(&page).expect("the page");
+    assert!(text.starts_with("<!doctype html>") && text.ends_with("</html>\n"));
+    assert!(text.contains("\"ring_full\",\"3\""), "the loss is in it");
+    let (code, _, err) = asked(&dump);
+    assert!(code == 2 && err.contains("is the dump itself") && err.contains("--html"), "{err}");
+    let (code, _, err) = asked(&directory.path().join("missing/page.html"));
+    assert!(code == 4 && err.starts_with("error: cannot create"), "{err}");
+    let (code, ..) =
+        run(heapledger().arg("report").arg(&dump).arg("--html").arg(&page).args(["--fail-on", "loss"]));
+    assert_eq!(code, 1);
+}
+
+#[test]
 fn colours_appear_when_asked_for_only() {
     let (_directory, path) = directory_with(&profile());
     let escapes =

@@ -78,6 +78,7 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
             spare_segments: n[16],
             own_bytes: n[17],
             own_cpu_ns: n[18],
+            turn_times: Default::default(),
         },
     )
 }
@@ -238,6 +239,7 @@ fn profile() -> impl Strategy<Value = Profile> {
             settings: settings(),
             clock: ClockInfo { source: text.clone(), why: text.clone(), longest_span_ns: n[0] },
             totals,
+            estimates: None,
             peak: Peak { bytes: n[1], blocks: n[2], at_ns: n[3], uncertainty_bytes: n[4] },
             sites,
             stacks,
@@ -259,6 +261,7 @@ fn profile() -> impl Strategy<Value = Profile> {
             timeline,
             history: Vec::new(),
             changes,
+            tracked: Default::default(),
         }
     })
 }
@@ -357,6 +360,25 @@ proptest! {
     }
 }
 
+#[cfg(feature = "cli")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_page_holds_a_document_that_nothing_can_end(profile in profile(), damage in vec(name(), 0..3)) {
+        let mut out = Vec::new();
+        heapledger::report::html::write_page(&profile, &Origin::new(damage, Vec::new()), &mut out).expect("a vector");
+        let page = String::from_utf8(out).expect("text");
+        prop_assert_eq!(page.matches("<script").count(), 2);
+        prop_assert_eq!(page.matches("</script").count(), 2);
+        let document = page.split("id=\"document\">").nth(1).and_then(|rest| rest.split("</script>").next());
+        let document: serde_json::Value = serde_json::from_str(document.expect("a document")).expect("JSON");
+        prop_assert_eq!(document["sites"]["total"].as_array().map(Vec::len), Some(profile.sites.len()));
+        let complete = document["banner"]["tone"] == "good";
+        prop_assert!(!complete || profile.quality.lost.total() == 0, "{}", document["banner"]);
+    }
+}
+
 fn empty() -> Profile {
     Profile {
         quality: QualityIndicator { installed: true, ..QualityIndicator::default() },
@@ -364,6 +386,7 @@ fn empty() -> Profile {
         settings: settings(),
         clock: ClockInfo::default(),
         totals: HeapStats::default(),
+        estimates: None,
         peak: Peak::default(),
         sites: Vec::new(),
         stacks: Vec::new(),
@@ -375,6 +398,7 @@ fn empty() -> Profile {
         timeline: Timeline::default(),
         history: Vec::new(),
         changes: Vec::new(),
+        tracked: Default::default(),
     }
 }
 

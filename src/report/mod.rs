@@ -5,9 +5,9 @@
 //! `docs/REPORTS.md` explains each line of it.
 //!
 //! Rooms: [`text`] orders the sections and `sections` writes them; [`check`] is the face of `heapledger verify`;
-//! [`mod@detail`] says what is wanted of
-//! call stacks; [`mod@warnings`] holds all advice; [`units`], [`table`], [`plot`] and [`escape`] turn numbers, rows, series
-//! and names into characters; `words` says how far a figure can be trusted.
+//! [`mod@detail`] says what is wanted of call stacks; [`mod@warnings`] holds all advice; [`units`], [`table`], [`plot`]
+//! and [`escape`] turn numbers, rows, series and names into characters; `words` says how far a figure can be trusted.
+//! With feature `cli`, `html` writes the same findings as a page for a browser.
 //!
 //! Nothing here computes a figure, asks what kind of terminal there is, or knows where the text goes: width,
 //! character set and colour are given by a [`Layout`], and the text goes to any `Write`.
@@ -15,6 +15,8 @@
 pub mod check;
 pub mod detail;
 pub mod escape;
+#[cfg(feature = "cli")]
+pub mod html;
 pub mod plot;
 mod sections;
 mod sheet;

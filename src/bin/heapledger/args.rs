@@ -38,6 +38,10 @@ pub struct ReportArgs {
     #[arg(long, value_enum, value_name = "FINDING")]
     pub fail_on: Vec<FailOn>,
 
+    /// Write the report as a page for a browser to this file instead: self-contained, it asks no network for anything
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
     #[command(flatten)]
     pub sites: SiteArgs,
 

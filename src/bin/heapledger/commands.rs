@@ -7,6 +7,7 @@ use std::path::Path;
 use heapledger::analysis;
 use heapledger::export::export as write_export;
 use heapledger::report::escape::escaped;
+use heapledger::report::html::write_page;
 use heapledger::report::{write_report_with, write_verdict};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
@@ -26,15 +27,28 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     if !args.no_symbols {
         names::look_up(&mut input.profile, &args.names);
     }
-    let layout = layout(&args.page, &io::stdout());
-    let mut out = BufWriter::new(io::stdout().lock());
-    let result = write_report_with(&input.profile, &input.origin, &layout, &detail, &mut out);
-    let result = result.and_then(|()| out.flush());
+    let (result, place) = match &args.html {
+        Some(path) => page(path, &args.file, &input)?,
+        None => {
+            let layout = layout(&args.page, &io::stdout());
+            let mut out = BufWriter::new(io::stdout().lock());
+            let result = write_report_with(&input.profile, &input.origin, &layout, &detail, &mut out);
+            (result.and_then(|()| out.flush()), STDOUT.to_owned())
+        }
+    };
     let found = args.fail_on.iter().any(|finding| shows(&input, *finding))
         || args.sites.fail_on_leak && detail::has_leaks(&input.profile, &detail);
     // The finding was asked for, so it counts even when the reader of a pipe has gone.
-    written(result, STDOUT)?;
+    written(result, place)?;
     Ok(if found { Exit::Finding } else { Exit::Fine })
+}
+
+/// Writes the page; returns how that went, and where to.
+fn page(path: &Path, dump: &Path, input: &Input) -> Result<(io::Result<()>, String), Failure> {
+    let (file, shown) = create(path, dump, "--html")?;
+    let mut out = BufWriter::new(file);
+    let result = write_page(&input.profile, &input.origin, &mut out).and_then(|()| out.flush());
+    Ok((result, shown))
 }
 
 fn shows(input: &Input, finding: FailOn) -> bool {
@@ -60,14 +74,20 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     let Some(path) = &args.output else {
         return export_to(BufWriter::new(io::stdout().lock()), STDOUT, args, &input);
     };
+    let (file, shown) = create(path, &args.file, "-o")?;
+    export_to(BufWriter::new(file), &shown, args, &input)
+}
+
+/// A file to write to, and its name for messages. It is never the dump.
+fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failure> {
     let shown = escaped(&path.display().to_string());
-    if is_same_file(path, &args.file) {
+    if is_same_file(path, dump) {
         let error = format_args!("{shown} is the dump itself; it was left alone");
-        return Err(Failure::new(Cause::Usage, error).hint("choose another file for -o"));
+        return Err(Failure::new(Cause::Usage, error).hint(format_args!("choose another file for {flag}")));
     }
     let file = File::create(path)
         .map_err(|error| Failure::new(Cause::Unwritable, format_args!("cannot create {shown}: {error}")))?;
-    export_to(BufWriter::new(file), &shown, args, &input)
+    Ok((file, shown))
 }
 
 fn export_to(mut out: impl Write, place: &str, args: &ExportArgs, input: &Input) -> Result<Exit, Failure> {
