@@ -88,8 +88,12 @@ pub mod report;
 mod ring;
 #[cfg(not(loom))]
 mod session;
+#[cfg(not(loom))]
+mod stack;
 #[cfg(all(feature = "strategies", not(loom)))]
 pub mod strategies;
+#[cfg(all(feature = "cli", not(loom)))]
+pub mod symbols;
 mod sys;
 #[cfg(not(loom))]
 pub mod tracked;
@@ -103,7 +107,7 @@ pub mod dumps {
     pub use crate::dump::empty_profile;
     pub use crate::dump::{
         Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
-        read, read_bytes, read_from, write, write_to,
+        read, read_bytes, read_from, write, write_to, write_with_notes,
     };
 }
 

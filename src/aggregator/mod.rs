@@ -9,6 +9,7 @@
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
 pub(crate) mod snapshot;
+mod stacks;
 pub(crate) mod watch;
 pub(crate) mod worker;
 

@@ -5,7 +5,7 @@
 //! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
 //! was made before, because nothing may be allocated while a latch is held.
 
-use super::watch;
+use super::{stacks, watch};
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
@@ -217,7 +217,10 @@ pub(crate) fn profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profi
     }
     let frozen = copy_frozen(ledger, own);
     let (history, _) = history(ledger, own);
-    frozen.into_profile(ledger, history, reason)
+    let mut profile = frozen.into_profile(ledger, history, reason);
+    // Last: whatever refers to a stack was copied before.
+    stacks::fill(ledger, own, &mut profile);
+    profile
 }
 
 /// What is copied while the books are frozen; all of it made before.

@@ -6,7 +6,7 @@
 use super::{Aggregator, snapshot, watch};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
-use crate::recorder::{spare, thread, turn};
+use crate::recorder::{spare, stacks, thread, turn};
 use crate::ring::lane::add;
 use crate::sys::latch::{Latch, Taken, wait};
 use crate::sys::platform;
@@ -74,6 +74,7 @@ pub(crate) fn run() {
             let _quiet = Quiet::enter(&own);
             ledger.flush(lane);
         }
+        stacks::refresh(ledger);
         ticks += 1;
         if ticks % TICKS_PER_SAMPLE == 0 {
             watch::feed(&snapshot::quality(ledger), ledger.clock.now_ns());

@@ -7,7 +7,8 @@
 //! **What is cut** from the inner end: everything up to the last frame, within the first [`CUT_FRAMES`], that belongs
 //! to heapledger itself or to the shims through which Rust reaches the global allocator (`__rust_alloc` and its
 //! relatives, and what stands in `alloc::alloc`). Collections of the standard library are not cut: that a
-//! `Vec` grew is part of the story. A stack that would be cut as a whole is shown as it is.
+//! `Vec` grew is part of the story. A stack that would be cut as a whole is shown as it is. Debug information that is
+//! reduced to lines names an inlined function without its modules; it is then told by its source file.
 
 use crate::profile::{Module, Profile};
 
@@ -34,7 +35,7 @@ pub struct Frame<'a> {
 /// The functions of a stack, innermost first, without the recorder's own.
 pub fn frames(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
     let mut all = whole_stack(profile, stack);
-    let inner = all.iter().take(CUT_FRAMES).rposition(|frame| is_cut(frame.function));
+    let inner = all.iter().take(CUT_FRAMES).rposition(is_cut);
     let cut = inner.map_or(0, |last| last + 1);
     if cut < all.len() {
         all.drain(..cut);
@@ -70,10 +71,14 @@ pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
     profile.modules.iter().find(|module| (module.start..module.end).contains(&call))
 }
 
-fn is_cut(function: &str) -> bool {
-    let name = function.trim_start_matches('<');
+pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
+    let name = frame.function.trim_start_matches('<');
     let prefixes = ["heapledger::", "__rust_", "__rustc::", "__rg_", "__rdl_", "alloc::alloc::"];
-    prefixes.iter().any(|prefix| name.starts_with(prefix))
+    if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+        return true;
+    }
+    let is_own = frame.file.contains("/heapledger") && frame.file.ends_with("/src/recorder/allocator.rs");
+    !name.is_empty() && (is_own || frame.file.ends_with("/library/alloc/src/alloc.rs"))
 }
 
 #[cfg(test)]
@@ -95,6 +100,18 @@ mod tests {
         assert_eq!(read, [("small", true), ("big", false), ("", false)]);
         assert_eq!(whole_stack(&profile, 1).len(), 5);
         assert!(frames(&profile, 9).is_empty());
+    }
+
+    #[test]
+    fn a_shim_without_its_modules_is_told_by_its_file() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100], truncated: false });
+        let texts = ["", "alloc", "/rustc/1234/library/alloc/src/alloc.rs", "with_room", "src/main.rs"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |function, file, inlined| SymbolFrame { function, file, line: 7, inlined };
+        profile.symbols.frames.insert(100, vec![symbol(1, 2, true), symbol(3, 4, false)]);
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
+        assert_eq!(read, ["with_room"]);
     }
 
     #[test]

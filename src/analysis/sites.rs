@@ -16,9 +16,26 @@ pub enum SiteOrder {
     Count,
     /// Blocks freed right after they were allocated.
     Temporaries,
+    /// Bytes that reallocs copied to new places.
+    Copied,
 }
 
 impl SiteOrder {
+    /// Every order.
+    pub const ALL: [SiteOrder; 6] = [
+        SiteOrder::Live,
+        SiteOrder::Peak,
+        SiteOrder::Total,
+        SiteOrder::Count,
+        SiteOrder::Temporaries,
+        SiteOrder::Copied,
+    ];
+
+    /// Whether the figure is in bytes; otherwise it is in blocks.
+    pub const fn is_in_bytes(self) -> bool {
+        !matches!(self, SiteOrder::Count | SiteOrder::Temporaries)
+    }
+
     /// The figure that a site is ranked by.
     pub fn value(self, site: &Site) -> u64 {
         match self {
@@ -27,6 +44,7 @@ impl SiteOrder {
             SiteOrder::Total => site.total_bytes,
             SiteOrder::Count => site.total_blocks,
             SiteOrder::Temporaries => site.temporary_blocks,
+            SiteOrder::Copied => site.reallocs.copied_bytes,
         }
     }
 }

@@ -146,6 +146,9 @@ impl Tag {
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
     pub(super) const LIVE: Tag = Tag(*b"LIVE");
     pub(super) const HISTORY: Tag = Tag(*b"HIST");
+    pub(super) const SYMBOL_TEXTS: Tag = Tag(*b"SYMT");
+    pub(super) const SYMBOL_FRAMES: Tag = Tag(*b"SYMF");
+    pub(super) const SYMBOL_NOTES: Tag = Tag(*b"SYMN");
     pub(super) const NOTES: Tag = Tag(*b"NOTE");
     pub(super) const END: Tag = Tag(*b"END.");
 
@@ -157,7 +160,7 @@ impl Tag {
     pub(super) const OPTIONALS: [Tag; 1] = [Tag::STACK_FIGURES];
 
     /// Tables whose rows the contents section counts, in the order of the file.
-    pub(super) const TABLES: [Tag; 8] = [
+    pub(super) const TABLES: [Tag; 11] = [
         Tag::CHANGES,
         Tag::MODULES,
         Tag::THREADS,
@@ -166,7 +169,15 @@ impl Tag {
         Tag::TIMELINE,
         Tag::LIVE,
         Tag::HISTORY,
+        Tag::SYMBOL_TEXTS,
+        Tag::SYMBOL_FRAMES,
+        Tag::SYMBOL_NOTES,
     ];
+
+    /// Whether the contents section leaves the table out when it has no rows: only a bundled dump has names.
+    pub(super) const fn is_listed_with_rows_only(self) -> bool {
+        matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES)
+    }
 
     /// What a message calls the section.
     pub(super) const fn name(self) -> &'static str {
@@ -186,6 +197,9 @@ impl Tag {
             Tag::TIMELINE => "timeline",
             Tag::LIVE => "live blocks",
             Tag::HISTORY => "history",
+            Tag::SYMBOL_TEXTS => "names",
+            Tag::SYMBOL_FRAMES => "functions",
+            Tag::SYMBOL_NOTES => "notes on names",
             Tag::NOTES => "notes",
             Tag::END => "end",
             Tag(_) => "unknown",

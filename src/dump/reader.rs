@@ -14,7 +14,7 @@ use super::format::{
     CHUNK_PREFIX_BYTES, COLUMNS_MAX, DAMAGES_LISTED_MAX, FILE_BYTES_MAX, FILE_HEADER_BYTES, MAGIC,
     NOTES_LISTED_MAX, Tag, VERSION, Version, plain_budget_bytes,
 };
-use super::references::{Spans, settle};
+use super::references::{Spans, settle, settle_names};
 use super::section::{Found, SectionHeader, Sections, file_header, unpack};
 use super::v1::Faults;
 use super::v1::meta::{
@@ -23,8 +23,8 @@ use super::v1::meta::{
 use super::v1::tables::{self, Table};
 use crate::profile::{
     ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits, Peak,
-    ProcessInfo, Profile, QualityIndicator, Settings, StackFigures, Stacks, Symbols, Timeline, Violation,
-    check,
+    ProcessInfo, Profile, QualityIndicator, Settings, StackFigures, Stacks, SymbolFrame, Symbols, Timeline,
+    Violation, check,
 };
 
 /// What a reader got out of a file.
@@ -185,6 +185,8 @@ struct Assembly {
     /// Where the rows of each table come from, by its place in [`Tag::TABLES`].
     spans: [Spans; Tag::TABLES.len()],
     note_spans: Spans,
+    /// Rows of the functions; they become a map at the end.
+    symbol_frames: Vec<(u64, Vec<SymbolFrame>)>,
     next_sequence: u32,
     plain_budget_bytes: u64,
     scratch: Vec<u8>,
@@ -201,6 +203,7 @@ impl Assembly {
             optionals: Default::default(),
             spans: Default::default(),
             note_spans: Spans::default(),
+            symbol_frames: Vec::new(),
             next_sequence: 0,
             plain_budget_bytes: plain_budget_bytes(file_bytes),
             scratch: Vec::new(),
@@ -280,6 +283,15 @@ impl Assembly {
             }
             Tag::LIVE => chunk::<tables::Live>(plain, &mut profile.live, spans, faults)?,
             Tag::HISTORY => chunk::<tables::History>(plain, &mut profile.history, spans, faults)?,
+            Tag::SYMBOL_TEXTS => {
+                chunk::<tables::SymbolTexts>(plain, &mut profile.symbols.strings, spans, faults)?
+            }
+            Tag::SYMBOL_FRAMES => {
+                chunk::<tables::SymbolFrames>(plain, &mut self.symbol_frames, spans, faults)?
+            }
+            Tag::SYMBOL_NOTES => {
+                chunk::<tables::SymbolNotes>(plain, &mut profile.symbols.notes, spans, faults)?
+            }
             Tag::NOTES => chunk::<tables::Notes>(plain, &mut self.notes, spans, faults)?,
             Tag::END => {
                 let end: WireEnd = record(plain)?;
@@ -317,6 +329,10 @@ impl Assembly {
             |tag| Tag::TABLES.iter().position(|listed| *listed == tag).map(|table| &self.spans[table]);
         if let (Some(stacks), Some(threads)) = (spans(Tag::STACKS), spans(Tag::THREADS)) {
             settle(&mut self.profile, stacks, threads, &mut self.damage);
+        }
+        if let Some(texts) = spans(Tag::SYMBOL_TEXTS) {
+            let frames = std::mem::take(&mut self.symbol_frames);
+            settle_names(&mut self.profile.symbols, frames, texts, &mut self.damage);
         }
         self.notes.truncate(NOTES_LISTED_MAX);
         let broken_laws = check(&self.profile);

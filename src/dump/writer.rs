@@ -41,6 +41,11 @@ pub struct Encoded {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
+    write_noted(out, profile, &[])
+}
+
+/// As [`write_to`], with notes of an earlier file that the profile was read from.
+pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String]) -> io::Result<Encoded> {
     let broken_laws = check(profile);
     let mut writer = ProfileWriter { sections: SectionWriter::start(out)?, cuts: Cuts::default() };
     writer.metadata(profile)?;
@@ -52,7 +57,15 @@ pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
     writer.table::<tables::Intervals>(&profile.timeline.intervals)?;
     writer.table::<tables::Live>(&profile.live)?;
     writer.table::<tables::History>(&profile.history)?;
-    let notes = notes(&broken_laws, writer.cuts);
+    let names = &profile.symbols;
+    writer.table::<tables::SymbolTexts>(&names.strings)?;
+    // The rows are in a map, so they are copied; a program that is recorded has none.
+    let frames: Vec<_> = names.frames.iter().map(|(address, frames)| (*address, frames.clone())).collect();
+    writer.table::<tables::SymbolFrames>(&frames)?;
+    writer.table::<tables::SymbolNotes>(&names.notes)?;
+    let mut notes = notes(&broken_laws, writer.cuts);
+    let unsaid: Vec<_> = earlier.iter().filter(|note| !notes.contains(note)).cloned().collect();
+    notes.extend(unsaid);
     writer.table::<tables::Notes>(&notes)?;
     let end = WireEnd { sections: writer.sections.sections + 1, bytes: writer.sections.bytes };
     writer.record(Tag::END, &end)?;
@@ -61,12 +74,16 @@ pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
 }
 
 fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
-    let Cuts { texts, arguments, stacks, histograms } = cuts;
+    let Cuts { texts, arguments, stacks, histograms, inlined } = cuts;
     let cut = [
         (texts, "texts were longer than the format allows and were cut"),
         (arguments, "arguments of the command line were left off, it was too long"),
         (stacks, "stacks had more frames than the format allows; they are marked as truncated"),
         (histograms, "histograms had more buckets than the format allows; the last ones were merged"),
+        (
+            inlined,
+            "addresses lie in more inlined functions than the format allows; the outer ones were left off",
+        ),
     ];
     let laws = broken_laws.iter().map(|law| format!("the profile breaks a law when written: {law}"));
     let cuts = cut.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));

@@ -98,6 +98,26 @@ pub(crate) struct Facts {
     pub(crate) process_id: AtomicU32,
     /// The process that this one was forked from with a ledger open; 0 if none.
     pub(crate) forked_from: AtomicU32,
+    /// Pages of the store of stacks and of the table of rules; 0 while there are none.
+    stacks_page: AtomicU32,
+    rules_page: AtomicU32,
+}
+
+impl Facts {
+    /// The pages of the store of stacks and of the table of rules, once there are any.
+    #[inline(always)]
+    pub(crate) fn stacks(&self) -> Option<(u32, u32)> {
+        // relaxed: whoever takes stacks has seen the way in which they are taken, and these with it.
+        let store = self.stacks_page.load(Ordering::Relaxed);
+        (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
+    }
+
+    /// Lets threads find the store of stacks and the table of rules.
+    pub(crate) fn publish_stacks(&self, store: u32, rules: u32) {
+        // relaxed, both: published with the way in which stacks are taken.
+        self.rules_page.store(rules, Ordering::Relaxed);
+        self.stacks_page.store(store, Ordering::Relaxed);
+    }
 }
 
 impl Ledger {

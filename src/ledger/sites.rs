@@ -8,7 +8,7 @@ use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Sites that have an account of their own; further stacks share the last one. There are fewer where memory is limited.
-pub(crate) const SITES_MAX: u32 = 1 << 16;
+pub(crate) const SITES_MAX: u32 = 1 << 20;
 /// The share of the region that accounts may occupy: one quarter.
 const REGION_SHARE: u32 = 4;
 /// Latches of the accounts: one for each residue.

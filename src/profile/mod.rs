@@ -26,4 +26,4 @@ pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention,
     Settings, Stacks,
 };
-pub use symbols::{StackFigures, SymbolFrame, Symbols};
+pub use symbols::{INLINED_MAX, StackFigures, SymbolFrame, Symbols};

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Functions that one address may lie in, at most: calls inlined into each other.
+pub const INLINED_MAX: usize = 256;
+
 /// A function that an address lies in. Where calls were inlined, one address lies in several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SymbolFrame {

@@ -26,10 +26,17 @@ pub(super) fn apply(options: &mut Options) -> bool {
         let all = [ClockMode::Batched, ClockMode::PerEvent, ClockMode::Monotonic];
         all.into_iter().find(|mode| mode.name().as_bytes() == value)
     });
-    choose(c"HEAPLEDGER_STACKS", "off", &mut options.stacks, |value| {
-        (value == b"off").then_some(Stacks::Off)
-    });
+    choose(c"HEAPLEDGER_STACKS", "auto, fp, dwarf, sampled:BYTES or off", &mut options.stacks, stacks);
     true
+}
+
+fn stacks(value: &[u8]) -> Option<Stacks> {
+    let all = [Stacks::Auto, Stacks::FramePointers, Stacks::Dwarf, Stacks::Off];
+    let named = all.into_iter().find(|stacks| stacks.name().as_bytes() == value);
+    named.or_else(|| {
+        let bytes = std::str::from_utf8(value.strip_prefix(b"sampled:")?).ok()?;
+        bytes.parse().ok().filter(|bytes| *bytes > 0).map(|bytes| Stacks::Sampled { bytes })
+    })
 }
 
 fn read_switch(value: &[u8]) -> bool {

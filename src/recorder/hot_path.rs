@@ -11,7 +11,7 @@ use std::sync::atomic::compiler_fence;
 use super::allocator::Opener;
 use super::lifecycle::EPOCH;
 use super::turn::Begun;
-use super::{thread, turn};
+use super::{stacks, thread, turn};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
@@ -26,12 +26,13 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
+    let stack = if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 };
     let head = lane.head().own();
     let after = head + event::ALLOC_WORDS;
     if after > limit || lane.epoch() != EPOCH.now() || !event::is_narrow(address, size) {
-        return turn::alloc(lane, limit, address, size, traits);
+        return turn::alloc(lane, limit, address, size, traits, stack);
     }
-    let [first, second] = event::alloc_words(address, size, traits, 0);
+    let [first, second] = event::alloc_words(address, size, traits, stack);
     // SAFETY: I2, both words are below the limit, so in the current segment.
     unsafe {
         // relaxed: published with the head.

@@ -315,6 +315,7 @@ unsafe extern "C" fn in_forked_child() {
         (hooks.in_child)();
     }
     super::spare::forget();
+    super::stacks::forget();
     super::turn::forget_aggregator();
     LEDGER.store(null_mut(), Ordering::Release);
     tls::set(super::thread::FRESH);

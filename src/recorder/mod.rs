@@ -40,5 +40,6 @@ mod hot_path;
 pub(crate) mod lifecycle;
 pub(crate) mod sampling;
 pub(crate) mod spare;
+pub(crate) mod stacks;
 pub(crate) mod thread;
 pub(crate) mod turn;

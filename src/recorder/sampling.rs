@@ -17,6 +17,7 @@
 //! block is a free and an allocation of its own: whether the new block is sampled is drawn anew, as its size asks.
 
 use super::lifecycle::{self, Level};
+use super::stacks;
 use super::turn::{self, Record, What};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::Sampler;
@@ -77,7 +78,8 @@ pub(super) fn leaves_out(lane: &Lane) -> bool {
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     let taken = match (lifecycle::level(), lifecycle::ledger()) {
         (Level::AfterSampling, _) => {
-            turn::write_open(lane, &turn::alloc_record(address, size, traits));
+            let stack = if lane.walks() { stacks::take(lane, size) } else { 0 };
+            turn::write_open(lane, &turn::alloc_record(address, size, traits, stack));
             return;
         }
         (Level::Sampled, Some(ledger)) => take(lane, ledger, address, size),
@@ -90,7 +92,8 @@ pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
             lane.lose(reason);
         }
         Some(Ok(rate)) => {
-            turn::write_open(lane, &turn::alloc_record(address, size, traits.sampled(rate)));
+            let stack = if lane.walks() { stacks::take(lane, size) } else { 0 };
+            turn::write_open(lane, &turn::alloc_record(address, size, traits.sampled(rate), stack));
         }
     }
 }

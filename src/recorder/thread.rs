@@ -105,6 +105,7 @@ fn claim() -> Option<&'static Lane> {
     tls::arm();
     tls::set(std::ptr::from_ref(lane).cast());
     turn::thread_starts(lane, row);
+    super::stacks::thread_starts(lane);
     Some(lane)
 }
 

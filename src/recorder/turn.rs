@@ -20,7 +20,7 @@ use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::{self, EPOCH};
-use super::{gate, sampling, spare, thread};
+use super::{gate, sampling, spare, stacks, thread};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
@@ -77,7 +77,8 @@ impl Record {
 #[cold]
 pub(super) fn alloc_without_lane(opener: Opener<'_>, address: u64, size: u64, traits: Traits) {
     if let Some(lane) = thread::lane_for_event(opener) {
-        alloc(lane, lane.close_gate(), address, size, traits);
+        let limit = lane.close_gate();
+        alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
     }
 }
 
@@ -88,12 +89,19 @@ pub(super) fn free_without_lane(opener: Opener<'_>, address: u64, size: u64) {
     }
 }
 
+/// The stack of an allocation whose gate stood at `limit`. An event that finds it closed has none: it is a handler's, or
+/// heapledger's own.
+#[inline(always)]
+fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
+    if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 }
+}
+
 #[cold]
-pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
+pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits, stack: u32) {
     match gate_of(lane, limit) {
         Gate::Apart => sampling::alloc(lane, address, size, traits),
         Gate::At(limit) => {
-            write(lane, limit, &alloc_record(address, size, marked(lane, traits)));
+            write(lane, limit, &alloc_record(address, size, marked(lane, traits), stack));
         }
     }
 }
@@ -106,11 +114,12 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
     };
 }
 
-pub(super) fn alloc_record(address: u64, size: u64, traits: Traits) -> Record {
+pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) -> Record {
     if event::is_narrow(address, size) {
-        Record::new(&event::alloc_words(address, size, traits, 0), What::Alloc)
+        Record::new(&event::alloc_words(address, size, traits, stack), What::Alloc)
     } else {
-        Record::new(&event::wide_words(Tag::Alloc, traits, [address, size, 0, 0]), What::Alloc)
+        let fields = [address, size, u64::from(stack), 0];
+        Record::new(&event::wide_words(Tag::Alloc, traits, fields), What::Alloc)
     }
 }
 
@@ -151,7 +160,8 @@ pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, si
     let Some(lane) = lane(opener) else { return };
     if let Begun::Apart { .. } = begun {
         // The old block lives on: it is taken up again as if it were new.
-        return alloc(lane, lane.close_gate(), address, size, traits);
+        let limit = lane.close_gate();
+        return alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
     }
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::refused_word(address)], What::SecondHalf)
@@ -163,16 +173,19 @@ pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, si
 
 pub(super) fn realloc_end(opener: Opener<'_>, begun: Begun, old: u64, new: u64, size: u64, traits: Traits) {
     let Some(lane) = lane(opener) else { return };
+    let limit = lane.close_gate();
+    let stack = stack_at(lane, limit, size);
     if let Begun::Apart { .. } = begun {
-        return alloc(lane, lane.close_gate(), new, size, traits);
+        return alloc(lane, limit, new, size, traits, stack);
     }
     let traits = marked(lane, traits);
     let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
-        Record::new(&event::moved_words(old, new, size, traits, 0), What::SecondHalf)
+        Record::new(&event::moved_words(old, new, size, traits, stack), What::SecondHalf)
     } else {
-        Record::new(&event::wide_words(Tag::Moved, traits, [new, size, 0, old]), What::SecondHalf)
+        let fields = [new, size, u64::from(stack), old];
+        Record::new(&event::wide_words(Tag::Moved, traits, fields), What::SecondHalf)
     };
-    write(lane, lane.close_gate(), &record);
+    write(lane, limit, &record);
 }
 
 pub(super) fn thread_starts(lane: &Lane, row: u32) {
@@ -336,6 +349,7 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     let words = window_words(record.len);
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
     lane.cold.level.store(lifecycle::level() as u32, Ordering::Relaxed);
+    stacks::follow(lane);
     count_turn(lane);
     Ok(start)
 }

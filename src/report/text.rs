@@ -6,11 +6,12 @@
 
 use std::io::{self, Write};
 
+use super::detail::Detail;
 use super::escape::escaped;
-use super::sections::{heap, quality, tables, timeline};
+use super::sections::{heap, quality, sites, tables, timeline};
 use super::sheet::{Layout, Sheet, Tone};
 use super::units::duration;
-use crate::analysis::{Origin, Verdict, verify};
+use crate::analysis::{Origin, SiteBook, Verdict, site_book, verify};
 use crate::profile::Profile;
 
 /// The headings of the report, in order. `docs/REPORTS.md` has a section for each.
@@ -34,6 +35,9 @@ pub(super) struct Subject<'a> {
     pub(super) profile: &'a Profile,
     pub(super) origin: &'a Origin,
     pub(super) verdict: Verdict,
+    pub(super) detail: &'a Detail<'a>,
+    /// The sites, read; `None` when no stacks were taken.
+    pub(super) book: Option<SiteBook>,
 }
 
 /// Writes the report of `profile`, given what is known of its file; for a live process, `&Origin::default()`.
@@ -47,7 +51,25 @@ pub fn write_report(
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let subject = Subject { profile, origin, verdict: verify(profile, origin) };
+    write_report_with(profile, origin, layout, &Detail::default(), out)
+}
+
+/// As [`write_report`], with what is wanted of call stacks: `detail` may add the sections `Leaks` and `Call tree`, behind
+/// that of the sites.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_report_with(
+    profile: &Profile,
+    origin: &Origin,
+    layout: &Layout,
+    detail: &Detail<'_>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let has_stacks = profile.sites.iter().any(|site| site.stack != 0);
+    let book = has_stacks.then(|| site_book(profile, &detail.view));
+    let subject = Subject { profile, origin, verdict: verify(profile, origin), detail, book };
     let sheet = &mut Sheet::new(out, layout);
     title(sheet, profile)?;
     type Section = fn(&mut Sheet<'_>, &Subject<'_>) -> io::Result<()>;
@@ -68,6 +90,22 @@ pub fn write_report(
     for (heading, section) in SECTIONS.iter().zip(sections) {
         sheet.heading(heading)?;
         section(sheet, &subject)?;
+        if *heading == "Sites" {
+            asked_for(sheet, &subject)?;
+        }
+    }
+    Ok(())
+}
+
+/// The sections that are there when they are asked for.
+fn asked_for(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    if let Some(direction) = subject.detail.tree {
+        sheet.heading("Call tree")?;
+        sites::call_tree(sheet, subject, direction)?;
+    }
+    if subject.detail.leaks {
+        sheet.heading("Leaks")?;
+        sites::leaks(sheet, subject)?;
     }
     Ok(())
 }

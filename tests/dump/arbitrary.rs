@@ -3,7 +3,8 @@
 
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, Event, EventKind, Histogram, Interval, LiveBlock, Module, Peak,
-    ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, StackFigures, ThreadRow, Timeline,
+    ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, StackFigures, SymbolFrame, Symbols,
+    ThreadRow, Timeline,
 };
 use heapledger::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits,
@@ -263,6 +264,21 @@ fn timeline() -> impl Strategy<Value = Timeline> {
     (number(), vec(interval, 0..20)).prop_map(|(interval_ns, intervals)| Timeline { interval_ns, intervals })
 }
 
+/// Names for some addresses; every number leads to a text, and number 0 is the empty one.
+fn symbols() -> impl Strategy<Value = Symbols> {
+    (vec(text(), 0..9), vec(text(), 0..4)).prop_flat_map(|(names, notes)| {
+        let strings: Vec<String> = std::iter::once(String::new()).chain(names).collect();
+        let number = 0..strings.len() as u32;
+        let frame = (number.clone(), number, any::<u32>(), any::<bool>())
+            .prop_map(|(function, file, line, inlined)| SymbolFrame { function, file, line, inlined });
+        let frames = prop::collection::btree_map(any::<u64>(), vec(frame, 0..4), 0..9);
+        frames.prop_map(move |frames| {
+            let strings = strings.clone();
+            Symbols { strings, frames, notes: notes.clone() }
+        })
+    })
+}
+
 /// Any profile.
 pub fn profile() -> impl Strategy<Value = Profile> {
     let clock = (text(), text(), number()).prop_map(|(source, why, longest_span_ns)| ClockInfo {
@@ -288,27 +304,37 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         at_ns,
         uncertainty_bytes,
     });
-    (quality(), process(), settings(), clock, totals, peak, tables(), (timeline(), stack_figures())).prop_map(
-        |(quality, process, settings, clock, totals, peak, tables, (timeline, figures))| {
-            let (sites, stacks, modules, live, threads, history, changes) = tables;
-            Profile {
-                quality,
-                process,
-                settings,
-                clock,
-                totals,
-                peak,
-                sites,
-                stacks,
-                stack_figures: figures,
-                modules,
-                symbols: Default::default(),
-                live,
-                threads,
-                timeline,
-                history,
-                changes,
-            }
-        },
+    (
+        quality(),
+        process(),
+        settings(),
+        clock,
+        totals,
+        peak,
+        tables(),
+        (timeline(), stack_figures(), symbols()),
     )
+        .prop_map(
+            |(quality, process, settings, clock, totals, peak, tables, (timeline, figures, symbols))| {
+                let (sites, stacks, modules, live, threads, history, changes) = tables;
+                Profile {
+                    quality,
+                    process,
+                    settings,
+                    clock,
+                    totals,
+                    peak,
+                    sites,
+                    stacks,
+                    stack_figures: figures,
+                    modules,
+                    symbols,
+                    live,
+                    threads,
+                    timeline,
+                    history,
+                    changes,
+                }
+            },
+        )
 }

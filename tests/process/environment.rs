@@ -86,7 +86,7 @@ fn complaints(ended: &Ended) {
         "heapledger: HEAPLEDGER=perhaps is ignored: it takes on or off",
         "heapledger: HEAPLEDGER_MODE=best?effort is ignored: it takes perfect, high, throughput or best-effort",
         "heapledger: HEAPLEDGER_CLOCK=sundial is ignored: it takes batched, per-event or monotonic",
-        "heapledger: HEAPLEDGER_STACKS=deep is ignored: it takes off",
+        "heapledger: HEAPLEDGER_STACKS=deep is ignored: it takes auto, fp, dwarf, sampled:BYTES or off",
     ];
     assert_eq!(lines, expected);
 }

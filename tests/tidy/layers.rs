@@ -11,12 +11,13 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("stack", &["sys", "ring"]),
     ("ledger", &["sys", "ring", "profile"]),
     ("recorder", &["sys", "ring", "stack", "ledger", "profile"]),
-    ("aggregator", &["sys", "ring", "ledger", "recorder", "profile", "quality"]),
+    ("aggregator", &["sys", "ring", "stack", "ledger", "recorder", "profile", "quality"]),
     ("quality", &["profile"]),
     ("tracked", &["sys", "profile"]),
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
+    ("symbols", &["profile"]),
     ("analysis", &["profile", "quality"]),
     ("report", &["profile", "analysis", "quality"]),
     ("export", &["profile", "analysis", "quality"]),
@@ -47,6 +48,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"])];
 
 /// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
 const RELAXED: &[&str] = &[
+    "src/aggregator/stacks.rs",
     "src/aggregator/worker.rs",
     "src/ledger/books.rs",
     "src/ledger/changes.rs",
@@ -63,6 +65,9 @@ const RELAXED: &[&str] = &[
     "src/recorder/sampling.rs",
     "src/recorder/thread.rs",
     "src/ring/lane.rs",
+    "src/stack/cache.rs",
+    "src/stack/intern.rs",
+    "src/stack/rules.rs",
     "src/strategies/books.rs",
     "src/sys/pages.rs",
     "src/sys/platform.rs",
@@ -89,6 +94,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/tracked/counts.rs", "a pointer is seen with its name"),
     ("src/recorder/lifecycle.rs", "the ledger is seen with its state"),
     ("src/recorder/spare.rs", "the pool is seen whole"),
+    ("src/recorder/stacks.rs", "the store of stacks is seen with the way in which they are taken"),
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/hot_path.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/turn.rs", "compiler fences, against handlers of the same thread"),

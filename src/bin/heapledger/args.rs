@@ -23,6 +23,7 @@ pub struct Args {
 pub enum Command {
     Report(ReportArgs),
     Verify(VerifyArgs),
+    Bundle(BundleArgs),
     Export(ExportArgs),
     Run(RunArgs),
 }
@@ -42,7 +43,81 @@ pub struct ReportArgs {
     pub html: Option<PathBuf>,
 
     #[command(flatten)]
+    pub sites: SiteArgs,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: show addresses, or the names that the dump brings
+    #[arg(long)]
+    pub no_symbols: bool,
+
+    #[command(flatten)]
     pub page: PageArgs,
+}
+
+/// What is shown of call stacks
+#[derive(Debug, clap::Args)]
+pub struct SiteArgs {
+    /// Places that are listed, at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+
+    /// The figure that places are ranked by
+    #[arg(long, value_enum, value_name = "FIGURE", default_value_t = By::Total)]
+    pub by: By,
+
+    /// Show a call tree: from the allocations to their callers, or from main to its callees
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub tree: Option<Way>,
+
+    /// Look only at stacks with this regular expression in a function, file or module; may be given more than once
+    #[arg(long, value_name = "REGEX")]
+    pub focus: Vec<String>,
+
+    /// Look at no stack with this regular expression in a function, file or module; may be given more than once
+    #[arg(long, value_name = "REGEX")]
+    pub ignore: Vec<String>,
+
+    /// Show the arguments of generics, and every function of the standard library
+    #[arg(long)]
+    pub unfolded: bool,
+
+    /// List the blocks that were not freed, by place
+    #[arg(long)]
+    pub leaks: bool,
+
+    /// Leave out what this file names, in the syntax of LeakSanitizer; with --leaks or --fail-on-leak
+    #[arg(long, value_name = "FILE")]
+    pub suppressions: Option<PathBuf>,
+
+    /// List the blocks that were not freed, and exit with 1 when there are any
+    #[arg(long)]
+    pub fail_on_leak: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Bytes live at the end
+    Live,
+    /// Bytes live at the peak of the process
+    Peak,
+    /// Bytes allocated
+    Total,
+    /// Blocks allocated
+    Count,
+    /// Blocks freed almost at once
+    Temporary,
+    /// Bytes that reallocs copied
+    Realloc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// From the allocating function to those that call it
+    Callers,
+    /// From the outermost function to those that it calls
+    Callees,
 }
 
 /// Check the conservation laws of a dump and say which conclusions are safe
@@ -55,6 +130,30 @@ pub struct VerifyArgs {
 
     #[command(flatten)]
     pub page: PageArgs,
+}
+
+/// Put the names of functions, files and lines into a dump, so that it can be read on another machine
+///
+/// Run it where the program ran, before it is built again.
+#[derive(Debug, clap::Args)]
+pub struct BundleArgs {
+    /// The dump; - reads standard input
+    pub file: PathBuf,
+
+    /// The file to write; without it, the dump itself is replaced
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+}
+
+/// Where names are looked up
+#[derive(Debug, Default, clap::Args)]
+pub struct NameArgs {
+    /// A directory with separate debug files, by build id or by name; may be given more than once
+    #[arg(long = "debug-dir", value_name = "DIR")]
+    pub debug_directories: Vec<PathBuf>,
 }
 
 /// Write a dump in the format of another program

@@ -7,38 +7,52 @@ use std::path::Path;
 use heapledger::analysis;
 use heapledger::export::export as write_export;
 use heapledger::report::escape::escaped;
-use heapledger::report::html::write_page;
-use heapledger::report::{write_report, write_verdict};
+use heapledger::report::html::write_page_with;
+use heapledger::report::{Detail, write_report_with, write_verdict};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
+use crate::detail::{self, Wanted};
 use crate::exit::{Cause, Exit, Failure, written};
 use crate::input::{self, Input};
+use crate::names;
 use crate::page::layout;
 
 const STDOUT: &str = "standard output";
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
-    let input = input::read(&args.file)?;
+    // Flags that make no sense are refused before anything long is begun.
+    let wanted = Wanted::read(&args.sites)?;
+    let detail = wanted.detail(&args.sites);
+    let mut input = input::read(&args.file)?;
+    if !args.no_symbols {
+        names::look_up(&mut input.profile, &args.names);
+    }
     let (result, place) = match &args.html {
-        Some(path) => page(path, &args.file, &input)?,
+        Some(path) => page(path, &args.file, &input, &detail)?,
         None => {
             let layout = layout(&args.page, &io::stdout());
             let mut out = BufWriter::new(io::stdout().lock());
-            let result = write_report(&input.profile, &input.origin, &layout, &mut out);
+            let result = write_report_with(&input.profile, &input.origin, &layout, &detail, &mut out);
             (result.and_then(|()| out.flush()), STDOUT.to_owned())
         }
     };
-    let found = args.fail_on.iter().any(|finding| shows(&input, *finding));
+    let found = args.fail_on.iter().any(|finding| shows(&input, *finding))
+        || args.sites.fail_on_leak && detail::has_leaks(&input.profile, &detail);
     // The finding was asked for, so it counts even when the reader of a pipe has gone.
     written(result, place)?;
     Ok(if found { Exit::Finding } else { Exit::Fine })
 }
 
 /// Writes the page; returns how that went, and where to.
-fn page(path: &Path, dump: &Path, input: &Input) -> Result<(io::Result<()>, String), Failure> {
+fn page(
+    path: &Path,
+    dump: &Path,
+    input: &Input,
+    detail: &Detail<'_>,
+) -> Result<(io::Result<()>, String), Failure> {
     let (file, shown) = create(path, dump, "--html")?;
     let mut out = BufWriter::new(file);
-    let result = write_page(&input.profile, &input.origin, &mut out).and_then(|()| out.flush());
+    let result = write_page_with(&input.profile, &input.origin, detail, &mut out).and_then(|()| out.flush());
     Ok((result, shown))
 }
 

@@ -1,15 +1,19 @@
 //! The `heapledger` command: reads dumps and says what they hold.
 //!
 //! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes,
-//! `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It never records anything
+//! `names` looks up functions
+//! and lines, `bundle` puts them into a dump, `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It never records anything
 //! itself.
 
 #![forbid(unsafe_code)]
 
 mod args;
+mod bundle;
 mod commands;
+mod detail;
 mod exit;
 mod input;
+mod names;
 mod page;
 mod run;
 
@@ -23,6 +27,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Report(args) => commands::report(&args),
         Command::Verify(args) => commands::verify(&args),
+        Command::Bundle(args) => bundle::bundle(&args),
         Command::Export(args) => commands::export(&args),
         Command::Run(args) => run::run(&args),
     };

@@ -126,9 +126,14 @@ impl WireContents {
             Tag::TIMELINE => profile.timeline.intervals.len(),
             Tag::LIVE => profile.live.len(),
             Tag::HISTORY => profile.history.len(),
+            Tag::SYMBOL_TEXTS => profile.symbols.strings.len(),
+            Tag::SYMBOL_FRAMES => profile.symbols.frames.len(),
+            Tag::SYMBOL_NOTES => profile.symbols.notes.len(),
             _ => 0,
         };
-        WireContents { rows: Tag::TABLES.map(|tag| (tag.0, rows(tag) as u64)).to_vec() }
+        let listed = Tag::TABLES.map(|tag| (tag, rows(tag) as u64)).into_iter();
+        let listed = listed.filter(|(tag, rows)| *rows > 0 || !tag.is_listed_with_rows_only());
+        WireContents { rows: listed.map(|(tag, rows)| (tag.0, rows)).collect() }
     }
 
     /// Rows of a table; 0 for one that is not listed.

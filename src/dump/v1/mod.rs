@@ -26,6 +26,8 @@ pub(in crate::dump) struct Cuts {
     pub(in crate::dump) stacks: u64,
     /// Histograms with more buckets than their limit.
     pub(in crate::dump) histograms: u64,
+    /// Addresses with more inlined functions than their limit.
+    pub(in crate::dump) inlined: u64,
 }
 
 /// What the reader had to replace within sections that were whole.

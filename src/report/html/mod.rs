@@ -32,6 +32,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::detail::Detail;
 use crate::analysis::Origin;
 use crate::profile::Profile;
 
@@ -65,6 +66,21 @@ const BODY: &str = include_str!("page/body.html");
 ///
 /// Those of `out`.
 pub fn write_page(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
+    write_page_with(profile, origin, &Detail::default(), out)
+}
+
+/// As [`write_page`], with which call stacks are looked at, and what is left out of the live blocks. How stacks are ranked
+/// and how many are listed is up to whoever looks at the page.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_page_with(
+    profile: &Profile,
+    origin: &Origin,
+    detail: &Detail<'_>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let style = STYLES.join("\n");
     let script = format!("(() => {{\n\"use strict\";\n{}\n}})();", SCRIPTS.join("\n"));
     let policy = format!(
@@ -83,7 +99,7 @@ pub fn write_page(profile: &Profile, origin: &Origin, out: &mut impl Write) -> i
          <script type=\"application/json\" id=\"document\">",
         version = env!("CARGO_PKG_VERSION"),
     )?;
-    serde_json::to_writer(InScript { out: &mut *out }, &document::document(profile, origin))?;
+    serde_json::to_writer(InScript { out: &mut *out }, &document::document(profile, origin, detail))?;
     write!(out, "</script>\n<script>{script}</script>\n</body>\n</html>\n")
 }
 

@@ -8,7 +8,8 @@ use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
 };
 use super::super::words;
-use crate::analysis::{Figure, reallocs as reallocs_of, summary};
+use super::places::Shown;
+use crate::analysis::{Figure, Growth, SiteBook, growth, reallocs as reallocs_of, summary};
 
 /// The line on how far the figures of a section can be trusted.
 pub(super) fn certainty(sheet: &mut Sheet<'_>, subject: &Subject<'_>, figure: Figure) -> io::Result<()> {
@@ -81,5 +82,54 @@ pub(in super::super) fn reallocs(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -
         count(all.longest_chain),
     );
     sheet.fact("chains", &chains)?;
+    if let Some(book) = &subject.book {
+        growing(sheet, book)?;
+    }
     certainty(sheet, subject, Figure::Reallocs)
+}
+
+/// Places whose growth is worth a line.
+const GROWING: usize = 5;
+
+/// Where a better first capacity would save reallocs.
+fn growing(sheet: &mut Sheet<'_>, book: &SiteBook) -> io::Result<()> {
+    for (here, saved) in advice(book, GROWING, sheet.layout.columns()) {
+        sheet.fact("advice", &format!("{here}: {saved}"))?;
+    }
+    Ok(())
+}
+
+/// At most `limit` places where a better first capacity would save reallocs, each in at most `width` characters, with what
+/// it would save.
+pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> Vec<(String, String)> {
+    let of = |place: Growth| {
+        let line = &book.lines[place.line];
+        let shown = Shown { functions: &book.functions, path: &line.path, lines: &line.lines };
+        (shown.fault_in_words(width), saved(&place))
+    };
+    growth(book, limit).into_iter().map(of).collect()
+}
+
+fn saved(place: &Growth) -> String {
+    let copied = bytes(place.copied_bytes);
+    let reallocs = counted(place.reallocs, "realloc", "reallocs");
+    let each = hundredths(Some(place.mean_hundredths));
+    if !place.is_uniform {
+        return format!(
+            "{reallocs} here copied {copied}; blocks grew {each} times in the mean and up to {} times, too unlike for \
+             one capacity: reserve where the size is known",
+            count(place.longest)
+        );
+    }
+    let (low, high) = place.largest_bytes;
+    let room = if high == u64::MAX {
+        format!("{} B and more", count(low))
+    } else {
+        format!("{} to {} B", count(low), count(high))
+    };
+    format!(
+        "a first capacity (`with_capacity`) of the largest size seen here, {room}, saves up to {reallocs} ({each} a \
+         block) and {copied} copied, over {}",
+        blocks(place.blocks)
+    )
 }
