@@ -21,7 +21,7 @@ use std::sync::Barrier;
 use heapledger::strategies::{self, Collector, Event, Limits};
 use heapledger::{DumpTarget, HeapLedger};
 
-static LEDGER: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
+static LEDGER: HeapLedger = HeapLedger::system().stacks(heapledger::Stacks::Off).dump(DumpTarget::Off);
 
 const BLOCK: Layout = Layout::new::<[u64; 8]>();
 /// Steps after which a task lets others run.

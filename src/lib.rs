@@ -41,6 +41,7 @@
 //! | `HEAPLEDGER_DUMP` | where the dump at exit goes: a path with `%e` (program), `%p` (process id), `%t` (seconds since 1970), or `off` |
 //! | `HEAPLEDGER_MODE` | `perfect`, `high`, `throughput`, `best-effort`: see [`DataQualityMode`] |
 //! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
+//! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
 //! | `HEAPLEDGER_STACKS` | `off`: see [`Stacks`] |
 //!
 //! # In tests
@@ -113,7 +114,7 @@ pub mod dumps {
 
 pub use profile::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapStats,
-    HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks,
+    HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks, TuningGoal,
 };
 #[cfg(not(loom))]
 #[doc(hidden)]
@@ -128,7 +129,7 @@ pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
 pub use session::{
     DumpError, estimates, flush, history, is_installed, quality, set_degradation, set_mode,
-    set_sampling_bytes, snapshot, stats, tracked,
+    set_sampling_bytes, snapshot, stats, tracked, tuner_log,
 };
 #[cfg(not(loom))]
 pub use tracked::{Tracked, TrackedReport};

@@ -9,23 +9,18 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::aggregator::{snapshot, watch, worker};
+use crate::aggregator::{self, alarm, snapshot, tuning, watch, worker};
 use crate::dump::{self, Written};
 use crate::ledger::{Ledger, estimate};
 use crate::profile::{self, DataQualityMode, DumpTarget, HeapStats, Profile, QualityIndicator};
-use crate::quality::{Degradation, WorkloadCharacteristics};
+use crate::quality::{DecisionLog, Degradation, InvalidSetting, WorkloadCharacteristics};
 use crate::recorder::allocator::{HeapLedger, Hooks, Options};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle;
 use crate::sys::platform;
 use crate::tracked::{self, TrackedReport};
 
-const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: forget_parent };
-
-fn forget_parent() {
-    watch::forget();
-    worker::forget();
-}
+const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: aggregator::forget };
 
 impl HeapLedger<System> {
     /// Records, with the system's allocator inside.
@@ -38,6 +33,37 @@ impl<A> HeapLedger<A> {
     /// Records, with any other global allocator inside.
     pub const fn new(inner: A) -> Self {
         HeapLedger { inner, options: Options::DEFAULT, hooks: HOOKS }
+    }
+}
+
+impl<A> HeapLedger<A> {
+    /// Whether every setting of the builder can mean something.
+    ///
+    /// A `static` cannot fail to be made: one with settings that cannot be used says so on standard error when it
+    /// records its first event, and uses their defaults. A test that calls this finds it out earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] for the first setting that cannot be used; its message says what is allowed.
+    ///
+    /// ```
+    /// use heapledger::{ConcurrencyConfig, HeapLedger};
+    ///
+    /// static HEAP: HeapLedger = HeapLedger::system()
+    ///     .concurrency(ConcurrencyConfig { target_completeness: 95.0, ..ConcurrencyConfig::DEFAULT });
+    /// let refusal = HEAP.validate().unwrap_err();
+    /// assert_eq!(refusal.to_string(), "target_completeness is 95: it takes a share from 0 to 1, such as 0.95");
+    /// ```
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let nonzero =
+            |setting, value| if value == 0 { Err(InvalidSetting::Zero { setting }) } else { Ok(()) };
+        self.options.concurrency.validate()?;
+        nonzero("memory_limit", self.options.memory_limit_bytes)?;
+        nonzero("sampling_bytes", self.options.sampling_bytes)?;
+        if let profile::Stacks::Sampled { bytes } = self.options.stacks {
+            nonzero("Stacks::Sampled bytes", bytes)?;
+        }
+        self.options.auto_tune.map_or(Ok(()), |goal| goal.validate())
     }
 }
 
@@ -135,15 +161,9 @@ pub fn set_mode(mode: DataQualityMode) {
 /// What is left out is counted with its size, so [`stats`] stays exact on every rung; who allocated and when is known
 /// of what was recorded only.
 pub fn set_degradation(degradation: Degradation) {
-    let level = match degradation {
-        Degradation::Full => lifecycle::Level::Full,
-        Degradation::NoStacks => lifecycle::Level::NoStacks,
-        Degradation::Sampled => lifecycle::Level::Sampled,
-        Degradation::CountersOnly => lifecycle::Level::CountersOnly,
-    };
     with_ledger(|_, own| {
         let _quiet = Quiet::enter(own);
-        lifecycle::set_level(level);
+        lifecycle::set_level(tuning::level_of(degradation));
     });
 }
 
@@ -154,6 +174,12 @@ pub fn set_sampling_bytes(bytes: u64) {
         let _quiet = Quiet::enter(own);
         lifecycle::set_sampling_rate(estimate::rate_of(bytes));
     });
+}
+
+/// What the tuner of [`HeapLedger::auto_tune`] decided so far, each decision with the figures that led to it. Empty
+/// when there is none.
+pub fn tuner_log() -> DecisionLog {
+    with_ledger(|_, _| tuning::log()).unwrap_or_default()
 }
 
 impl WorkloadCharacteristics {
@@ -173,7 +199,17 @@ impl WorkloadCharacteristics {
 ///
 /// Books are held for as long as copying takes; other threads go on recording.
 pub fn snapshot() -> Option<Profile> {
-    with_ledger(|ledger, own| snapshot::profile(ledger, own, "request"))
+    with_ledger(|ledger, own| whole_profile(ledger, own, "request"))
+}
+
+/// The snapshot, with what the tracked pointers say.
+fn whole_profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
+    let mut profile = snapshot::profile(ledger, own, reason);
+    let tracked = tracked::report();
+    if !tracked.is_empty() {
+        profile.tracked = tracked;
+    }
+    profile
 }
 
 /// The last events that the bounded history holds, newest last. Empty when no [`HeapLedger`] is installed.
@@ -200,7 +236,7 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
 
 fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError> {
     with_ledger(|ledger, own| {
-        let profile = snapshot::profile(ledger, own, reason);
+        let profile = whole_profile(ledger, own, reason);
         platform::with_failing_writes(|| dump::write(path, &profile)).map_err(DumpError::Write)
     })
     .unwrap_or(Err(DumpError::NotInstalled))
@@ -249,6 +285,10 @@ fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &Own) -> T) -> Option<T> {
 /// Closes the books and writes the dump, at the end of the process. Whatever goes wrong is one line on standard
 /// error; the exit code of the program stays what it is.
 fn dump_at_exit() {
+    if lifecycle::options().warn {
+        let quality = quality();
+        with_ledger(|ledger, _| alarm::tell_at_exit(&quality, ledger.clock.now_ns()));
+    }
     let Some(path) = with_ledger(|_, _| exit_path()).flatten() else {
         return;
     };

@@ -77,6 +77,7 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
             spare_segments: n[16],
             own_bytes: n[17],
             own_cpu_ns: n[18],
+            turn_times: Default::default(),
         },
     )
 }
@@ -224,6 +225,7 @@ fn profile() -> impl Strategy<Value = Profile> {
             settings: settings(),
             clock: ClockInfo { source: text.clone(), why: text, longest_span_ns: n[0] },
             totals,
+            estimates: None,
             peak: Peak { bytes: n[1], blocks: n[2], at_ns: n[3], uncertainty_bytes: n[4] },
             sites,
             stacks,
@@ -235,6 +237,7 @@ fn profile() -> impl Strategy<Value = Profile> {
             timeline,
             history: Vec::new(),
             changes,
+            tracked: Default::default(),
         }
     })
 }
@@ -340,6 +343,7 @@ fn empty() -> Profile {
         settings: settings(),
         clock: ClockInfo::default(),
         totals: HeapStats::default(),
+        estimates: None,
         peak: Peak::default(),
         sites: Vec::new(),
         stacks: Vec::new(),
@@ -351,6 +355,7 @@ fn empty() -> Profile {
         timeline: Timeline::default(),
         history: Vec::new(),
         changes: Vec::new(),
+        tracked: Default::default(),
     }
 }
 

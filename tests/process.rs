@@ -12,10 +12,12 @@
 //! | `order` | blocks freed by other threads, addresses reused, tasks that wander |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
 //! | `fidelity` | what the inner allocator sees and returns is unchanged, whichever it is |
+//! | `stacks` | known places in the code get their exact counts; stacks that are hard to walk |
 //! | `signals` | a handler that allocates at every instruction |
 //! | `losses` | each reason for loss, forced, and how it shows |
 //! | `memory` | what heapledger takes for itself |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
+//! | `modes`, `tuning`, `alarms` | overload in every mode; the tuner at work; crossings of the target are told |
 //! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |
 
 #[cfg(target_os = "linux")]

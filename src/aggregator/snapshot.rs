@@ -5,7 +5,7 @@
 //! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
 //! was made before, because nothing may be allocated while a latch is held.
 
-use super::{stacks, watch};
+use super::{stacks, tuning, watch};
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
@@ -19,7 +19,7 @@ use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
 use crate::recorder::gate::{Own, Quiet, failed_without_lane};
-use crate::recorder::{lifecycle, sampling, thread};
+use crate::recorder::{latency, lifecycle, sampling, thread};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -151,6 +151,13 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         quality.folds_away += read(&lane.folder.folds_away);
         quality.waits += read(&lane.cold.waits);
         quality.spare_segments += read(&lane.cold.spares);
+        let times = latency::of_lane(lane);
+        quality.turn_times.turns += times.turns;
+        quality.turn_times.timed += times.timed;
+        quality.turn_times.timed_ns += times.timed_ns;
+        for (sum, turns) in quality.turn_times.durations.iter_mut().zip(times.durations) {
+            *sum += turns;
+        }
         if lane.head().observe() > lane.folder.tail.observe() {
             let lag = now_ns.saturating_sub(Account::read(&account.booked_until_ns));
             quality.lag_ns = quality.lag_ns.max(lag);
@@ -233,6 +240,7 @@ struct Frozen {
     interval_ns: u64,
     quality: QualityIndicator,
     totals: HeapStats,
+    estimates: Option<profile::Estimates>,
     peak: Peak,
     peak_number: u64,
     longest_span_ns: u64,
@@ -311,6 +319,7 @@ impl Frozen {
         }
         self.live.retain(|entry| !entry.meta.is_own());
         self.totals = stats(ledger);
+        self.estimates = ledger.is_sampling_used().then(|| estimates(ledger));
         self.peak = peak(ledger);
         self.peak_number = ledger.peak.number();
         self.quality = quality(ledger);
@@ -376,6 +385,7 @@ impl Frozen {
                 longest_span_ns: self.longest_span_ns,
             },
             totals: self.totals,
+            estimates: self.estimates,
             peak: self.peak,
             sites,
             stacks: vec![profile::Stack::default()],
@@ -390,6 +400,8 @@ impl Frozen {
             },
             history,
             changes: changes_of(ledger),
+            // They are known to an upper layer.
+            tracked: profile::TrackedReport::default(),
             quality: self.quality,
         }
     }
@@ -418,6 +430,10 @@ fn in_words(change: &Changed) -> profile::Change {
             let bytes = |rate: u32| mean_bytes(u64::from(rate));
             format!("bytes between samples: {} -> {}", bytes(from), bytes(to))
         }
+        Subject::RingSegments => format!("ring segments: {from} -> {to}"),
+        Subject::FloorIntervalNs => format!("floor interval in ns: {from} -> {to}"),
+        Subject::DrainThresholdWords => format!("drain threshold in words: {from} -> {to}"),
+        Subject::Tuner => tuning::why(from, to),
     };
     profile::Change { at_ns: change.at_ns, what }
 }

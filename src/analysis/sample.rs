@@ -31,6 +31,7 @@ pub(crate) fn empty() -> Profile {
         },
         clock: ClockInfo::default(),
         totals: HeapStats::default(),
+        estimates: None,
         peak: Peak::default(),
         sites: Vec::new(),
         stacks: vec![Stack::default()],
@@ -42,6 +43,7 @@ pub(crate) fn empty() -> Profile {
         timeline: Timeline::default(),
         history: Vec::new(),
         changes: Vec::new(),
+        tracked: Default::default(),
     }
 }
 

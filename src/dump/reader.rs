@@ -17,6 +17,7 @@ use super::format::{
 use super::references::{Spans, settle, settle_names};
 use super::section::{Found, SectionHeader, Sections, file_header, unpack};
 use super::v1::Faults;
+use super::v1::figures::{WireEstimates, WireTracked, WireTurnTimes};
 use super::v1::meta::{
     WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
 };
@@ -129,6 +130,7 @@ pub fn empty_profile() -> Profile {
         },
         clock: ClockInfo::default(),
         totals: HeapStats::default(),
+        estimates: None,
         peak: Peak::default(),
         sites: Vec::new(),
         stacks: Vec::new(),
@@ -140,6 +142,7 @@ pub fn empty_profile() -> Profile {
         timeline: Timeline::default(),
         history: Vec::new(),
         changes: Vec::new(),
+        tracked: Default::default(),
     }
 }
 
@@ -262,7 +265,14 @@ impl Assembly {
         let table = Tag::TABLES.iter().position(|listed| *listed == tag);
         let spans = table.map_or(&mut self.note_spans, |table| &mut self.spans[table]);
         match tag {
-            Tag::QUALITY => profile.quality = record::<WireQuality<'_>>(plain)?.read(faults),
+            Tag::QUALITY => {
+                let turn_times = profile.quality.turn_times;
+                let quality = record::<WireQuality<'_>>(plain)?.read(faults);
+                profile.quality = QualityIndicator { turn_times, ..quality };
+            }
+            Tag::TURN_TIMES => profile.quality.turn_times = record::<WireTurnTimes>(plain)?.read(),
+            Tag::ESTIMATES => profile.estimates = Some(record::<WireEstimates>(plain)?.read()),
+            Tag::TRACKED => profile.tracked = record::<WireTracked<'_>>(plain)?.read(faults),
             Tag::CONTENTS => self.contents = Some(record(plain)?),
             Tag::PROCESS => profile.process = record::<WireProcess<'_>>(plain)?.read(faults),
             Tag::SETTINGS => profile.settings = record::<WireSettings>(plain)?.read(faults),

@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use super::codec::{CodecError, put_record, put_u32, put_u64};
 use super::format::{CHUNK_CLOSE_BYTES, Tag};
 use super::section::SectionWriter;
+use super::v1::figures::{WireEstimates, WireTracked, WireTurnTimes};
 use super::v1::meta::{
     WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
 };
 use super::v1::{Cuts, tables};
-use crate::profile::{Profile, StackFigures, Violation, check};
+use crate::profile::{Profile, StackFigures, TurnTimes, Violation, check};
 
 /// What [`write_to`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +75,16 @@ pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String
 }
 
 fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
-    let Cuts { texts, arguments, stacks, histograms, inlined } = cuts;
+    let Cuts {
+        texts,
+        arguments,
+        stacks,
+        histograms,
+        inlined,
+        tracked_pointers,
+        tracked_holders,
+        tracked_events,
+    } = cuts;
     let cut = [
         (texts, "texts were longer than the format allows and were cut"),
         (arguments, "arguments of the command line were left off, it was too long"),
@@ -84,6 +94,9 @@ fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
             inlined,
             "addresses lie in more inlined functions than the format allows; the outer ones were left off",
         ),
+        (tracked_pointers, "tracked pointers were left off, those with most holders were kept"),
+        (tracked_holders, "places of holders of tracked pointers were left off, those with most were kept"),
+        (tracked_events, "events of tracked pointers were left off, the oldest"),
     ];
     let laws = broken_laws.iter().map(|law| format!("the profile breaks a law when written: {law}"));
     let cuts = cut.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
@@ -111,6 +124,15 @@ impl<W: Write> ProfileWriter<W> {
         self.record(Tag::TOTALS, &WireTotals::new(&profile.totals, &profile.peak))?;
         if profile.stack_figures != StackFigures::default() {
             self.record(Tag::STACK_FIGURES, &WireStackFigures::new(&profile.stack_figures, &mut cuts))?;
+        }
+        if profile.quality.turn_times != TurnTimes::default() {
+            self.record(Tag::TURN_TIMES, &WireTurnTimes::new(&profile.quality.turn_times))?;
+        }
+        if let Some(estimates) = &profile.estimates {
+            self.record(Tag::ESTIMATES, &WireEstimates::new(estimates))?;
+        }
+        if !profile.tracked.is_empty() {
+            self.record(Tag::TRACKED, &WireTracked::new(&profile.tracked, &mut cuts))?;
         }
         self.cuts = cuts;
         Ok(())

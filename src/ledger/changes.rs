@@ -13,6 +13,25 @@ pub(crate) enum Subject {
     Mode = 1,
     Level = 2,
     SamplingBytes = 3,
+    RingSegments = 4,
+    FloorIntervalNs = 5,
+    DrainThresholdWords = 6,
+    /// Not a change, but why the tuner makes the next one: `from` is the pressure, `to` the figure that showed it.
+    Tuner = 7,
+}
+
+impl Subject {
+    fn from_raw(raw: u64) -> Subject {
+        match raw {
+            2 => Subject::Level,
+            3 => Subject::SamplingBytes,
+            4 => Subject::RingSegments,
+            5 => Subject::FloorIntervalNs,
+            6 => Subject::DrainThresholdWords,
+            7 => Subject::Tuner,
+            _ => Subject::Mode,
+        }
+    }
 }
 
 /// One change: from one raw value to another.
@@ -59,11 +78,7 @@ impl Changes {
         let first = count.saturating_sub(CHANGES_MAX.min(room) as u64);
         for number in first..count {
             let read = |n: usize| self.entries[number as usize % CHANGES_MAX][n].load(Ordering::Relaxed);
-            let subject = match read(1) {
-                2 => Subject::Level,
-                3 => Subject::SamplingBytes,
-                _ => Subject::Mode,
-            };
+            let subject = Subject::from_raw(read(1));
             into.push(Changed { at_ns: read(0), subject, from: (read(2) >> 32) as u32, to: read(2) as u32 });
         }
     }
@@ -77,6 +92,13 @@ pub(crate) fn room() -> Vec<Changed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_subject_comes_back() {
+        for raw in 1..=7 {
+            assert_eq!(Subject::from_raw(raw) as u64, raw);
+        }
+    }
 
     #[test]
     fn the_newest_changes_are_kept_in_order() {

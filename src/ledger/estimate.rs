@@ -20,8 +20,15 @@ pub(crate) const RATE_MAX: u64 = 15;
 pub(crate) const RATE_DEFAULT: u64 = 10;
 
 /// The mean distance between two samples, in bytes.
-pub(crate) fn mean_bytes(rate: u64) -> u64 {
-    1 << (rate.clamp(1, RATE_MAX) + RATE_SHIFT)
+pub(crate) const fn mean_bytes(rate: u64) -> u64 {
+    let known = if rate < 1 {
+        1
+    } else if rate > RATE_MAX {
+        RATE_MAX
+    } else {
+        rate
+    };
+    1 << (known + RATE_SHIFT)
 }
 
 /// The number of the finest rate whose mean distance is at least `bytes`.

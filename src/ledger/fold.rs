@@ -172,6 +172,7 @@ impl<'a> Fold<'a> {
         self.now_ns = self.ledger.clock.now_after_loads_ns();
         let mut tail = self.lane.folder.tail.own();
         Account::raise(&self.lane.folder.high_water, head - tail);
+        Account::raise(&self.lane.folder.recent_high_water, head - tail);
         while tail < head {
             tail = self.step(tail, head);
         }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 use super::loss::LossCounts;
-use super::quality::QualityIndicator;
+use super::quality::{Estimates, QualityIndicator};
 use super::settings::Settings;
 use super::symbols::{StackFigures, Symbols};
+use super::tracked::TrackedReport;
 
 /// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -317,7 +318,7 @@ pub struct ClockInfo {
 pub struct Change {
     /// When, in nanoseconds since the start.
     pub at_ns: u64,
-    /// What changed, as `name: old -> new`.
+    /// What changed, as `name: old -> new`; or, as `tuner: why`, why the tuner made the change that follows.
     pub what: String,
 }
 
@@ -334,6 +335,9 @@ pub struct Profile {
     pub clock: ClockInfo,
     /// Totals.
     pub totals: HeapStats,
+    /// What the samples say of all blocks, with standard errors; `None` when no block was ever sampled. The totals are
+    /// exact all the same, because events that sampling leaves out are counted with their size.
+    pub estimates: Option<Estimates>,
     /// The peak.
     pub peak: Peak,
     /// Accounts by stack.
@@ -356,4 +360,6 @@ pub struct Profile {
     pub history: Vec<Event>,
     /// Changes of state, oldest first.
     pub changes: Vec<Change>,
+    /// The program's `Tracked` pointers: what they said themselves.
+    pub tracked: TrackedReport,
 }

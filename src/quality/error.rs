@@ -17,7 +17,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::profile::{ClockMode, ConcurrencyConfig, DataQualityMode};
+use crate::profile::{ClockMode, ConcurrencyConfig, DataQualityMode, TuningGoal};
 
 /// A setting with a value that it cannot have.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +116,19 @@ impl ConcurrencyConfig {
     /// [`InvalidSetting::NotAShare`] when `target_completeness` is not from 0 to 1.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         share("target_completeness", self.target_completeness).map(|_| ())
+    }
+}
+
+impl TuningGoal {
+    /// Whether every field can mean something.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] when the target is not from 0 to 1, or the budget is zero.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        share("auto_tune target_completeness", self.target_completeness)?;
+        nonzero("auto_tune budget_ns", self.budget_ns)?;
+        Ok(())
     }
 }
 

@@ -41,9 +41,10 @@ pub use recommend::{ExecutionMode, WorkloadCharacteristics, recommend_mode};
 pub use ring_size::{RING_SEGMENT_WORDS, RING_SEGMENTS_MAX, RING_SEGMENTS_MIN, ring_events, ring_segments};
 pub use thresholds::{Crossing, LineLimit, Threshold, ThresholdWatch};
 pub use tuner::{
-    AutoTuner, ConfigAdjustment, Decision, DecisionLog, Degradation, KnobBounds, Knobs, Pressure,
-    TrackingStats,
+    AutoTuner, ConfigAdjustment, Decision, DecisionLog, KnobBounds, Knobs, Pressure, TrackingStats,
 };
+
+pub use crate::profile::Degradation;
 
 /// The seed document's spelling of [`CompletenessTrend`](crate::CompletenessTrend).
 #[doc(hidden)]

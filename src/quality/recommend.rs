@@ -285,6 +285,7 @@ mod tests {
             threads,
             clock: ClockInfo::default(),
             totals: HeapStats::default(),
+            estimates: None,
             peak: Peak::default(),
             sites: Vec::new(),
             stacks: Vec::new(),
@@ -295,6 +296,7 @@ mod tests {
             timeline: Timeline::default(),
             history: Vec::new(),
             changes: Vec::new(),
+            tracked: Default::default(),
         }
     }
 

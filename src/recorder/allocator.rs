@@ -4,7 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 use super::{gate, hot_path};
 use crate::profile::{
-    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention, Stacks,
+    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, QualityIndicator,
+    Retention, Stacks, TuningGoal,
 };
 use crate::ring::event::Traits;
 
@@ -71,12 +72,15 @@ pub(crate) struct Options {
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: bool,
     pub(crate) sampling_bytes: u64,
+    pub(crate) auto_tune: Option<TuningGoal>,
+    pub(crate) on_quality: Option<fn(&QualityIndicator)>,
+    pub(crate) warn: bool,
 }
 
 impl Options {
     pub(crate) const DEFAULT: Options = Options {
         mode: DataQualityMode::PerfectAccuracy,
-        stacks: Stacks::Off,
+        stacks: Stacks::Auto,
         clock: ClockMode::Batched,
         retention: Retention::Ledger,
         history: HistoryLimits::DEFAULT,
@@ -87,6 +91,9 @@ impl Options {
         memory_limit_bytes: 16 << 30,
         background: true,
         sampling_bytes: 512 << 10,
+        auto_tune: None,
+        on_quality: None,
+        warn: false,
     };
 }
 
@@ -129,7 +136,7 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// How call stacks are taken.
+    /// How call stacks are taken. Default: by frame pointers if they are sound in this program, else by unwind tables.
     pub const fn stacks(mut self, stacks: Stacks) -> Self {
         self.options.stacks = stacks;
         self
@@ -182,6 +189,39 @@ impl<A> HeapLedger<A> {
     /// 16 MiB. Default 512 KiB.
     pub const fn sampling_bytes(mut self, bytes: u64) -> Self {
         self.options.sampling_bytes = bytes;
+        self
+    }
+
+    /// Has heapledger turn its own knobs while the program runs, towards a completeness and a latency: size of the rings,
+    /// pace of its own thread, mode, how much is recorded of each event. Default: nothing is turned.
+    ///
+    /// Twice a second at most, and only after a pressure has been seen twice, one knob is turned by one step; with the
+    /// load gone, all of them go back to where they were set. Each step is among the changes in snapshots and dumps, with
+    /// why; `heapledger::tuner_log` has the figures. After 100 steps the knobs stay where they are. It needs
+    /// heapledger's own thread: see [`HeapLedger::background`].
+    pub const fn auto_tune(mut self, goal: TuningGoal) -> Self {
+        self.options.auto_tune = Some(goal);
+        self
+    }
+
+    /// Has `callback` called when the completeness of the newest second falls below
+    /// [`target_completeness`](ConcurrencyConfig::target_completeness), and when it is clearly above it again; which of
+    /// the two, [`windowed_completeness`](QualityIndicator::windowed_completeness) tells. A second with fewer than 1,000
+    /// events tells nothing.
+    ///
+    /// It is called on heapledger's own thread, which has 256 KiB of stack, and on no other: without that thread
+    /// ([`HeapLedger::background`]) it is never called. While it runs that thread does nothing else. What it allocates
+    /// is recorded as heapledger's own, in no total of the program. If it panics, it is not called again.
+    pub const fn on_quality(mut self, callback: fn(&QualityIndicator)) -> Self {
+        self.options.on_quality = Some(callback);
+        self
+    }
+
+    /// Whether the same crossings are told in a line on standard error, at most one in ten seconds, and one more at the
+    /// end of the process if the completeness of its whole life is below the target. Default false.
+    /// `HEAPLEDGER_WARN=1` switches it on.
+    pub const fn warn(mut self, enabled: bool) -> Self {
+        self.options.warn = enabled;
         self
     }
 

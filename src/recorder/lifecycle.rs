@@ -20,7 +20,7 @@ use std::ptr::null_mut;
 use std::sync::atomic::AtomicPtr;
 
 use super::allocator::{Hooks, Options};
-use super::environment;
+use super::{check, environment};
 use crate::ledger::changes::{Changed, Subject};
 use crate::ledger::{Ledger, estimate};
 use crate::profile::{DataQualityMode, ForkPolicy, LossCounts, LossReason};
@@ -168,6 +168,17 @@ pub(crate) fn level() -> Level {
     }
 }
 
+/// The level that was asked for besides the mode.
+pub(crate) fn asked_level() -> Level {
+    // relaxed: as above.
+    match LEVEL.load(Ordering::Relaxed) {
+        1 => Level::NoStacks,
+        2 => Level::Sampled,
+        3 => Level::CountersOnly,
+        _ => Level::Full,
+    }
+}
+
 /// The rate at which blocks are sampled.
 pub(crate) fn sampling_rate() -> u64 {
     // relaxed: each block carries the rate that it was sampled at.
@@ -211,6 +222,12 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
     EPOCH.tick();
 }
 
+/// Whether this process was forked from one that had opened a ledger.
+pub(super) fn is_opened_again() -> bool {
+    // relaxed: a forked child has one thread, and had its parent's memory.
+    HOOKED.load(Ordering::Relaxed) != 0
+}
+
 /// Counts an event that no lane could take.
 pub(crate) fn lose_unlaned(reason: LossReason) {
     // relaxed: a sum.
@@ -252,6 +269,7 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
     if !environment::apply(chosen) {
         return State::Off;
     }
+    check::settle(chosen);
     // relaxed, both: published with the ledger.
     MODE.store(chosen.mode as u32, Ordering::Relaxed);
     SAMPLING_RATE.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::{self, EPOCH};
-use super::{gate, sampling, spare, stacks, thread};
+use super::{gate, latency, sampling, spare, stacks, thread};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
@@ -29,9 +29,9 @@ use crate::sys::sync::{AtomicU32, Ordering};
 use crate::sys::{platform, tls};
 
 /// Segments that every lane has: one to write, one being folded, two of history.
-const SEGMENTS_HOME: u32 = 4;
+pub(crate) const SEGMENTS_HOME: u32 = 4;
 /// Segments of one lane at most; the rest of its slots stay free for spares.
-const SEGMENTS_MAX: u32 = 48;
+pub(crate) const SEGMENTS_MAX: u32 = 48;
 /// Words of a window while no aggregator ticks.
 const WINDOW_WORDS_UNTICKED: u64 = 7;
 /// Turns of a lane after which the aggregator is worth its thread.
@@ -45,6 +45,8 @@ const NO_MARK: u64 = u64::MAX;
 
 /// Whether the aggregator's thread was asked for: 0 no, 1 yes, 2 it runs.
 static AGGREGATOR: AtomicU32 = AtomicU32::new(0);
+/// Segments that every lane is to have; 0 while the limits of the history decide.
+static SEGMENTS_ASKED: AtomicU32 = AtomicU32::new(0);
 
 /// A record that is to be written.
 #[derive(Clone, Copy)]
@@ -198,7 +200,11 @@ pub(super) fn thread_starts(lane: &Lane, row: u32) {
 
 pub(super) fn thread_ends(lane: &Lane) {
     // Closed before the latch is taken: an event of a handler that finds the ring full would wait for it.
-    let limit = lane.close_gate();
+    let limit = match lane.close_gate() {
+        // It was closed only because the lane leaves events out.
+        0 if is_idle(lane) => 1,
+        limit => limit,
+    };
     let row = {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
@@ -207,10 +213,11 @@ pub(super) fn thread_ends(lane: &Lane) {
     write(lane, limit, &Record::new(&[event::thread_word(false, row)], What::Remark));
 }
 
-/// Forgets the aggregator, in a forked child: its thread does not exist there.
+/// Forgets the aggregator, in a forked child, and what its tuner asked for: its thread does not exist there.
 pub(super) fn forget_aggregator() {
-    // relaxed: there is one thread.
+    // relaxed, both: there is one thread.
     AGGREGATOR.store(0, Ordering::Relaxed);
+    SEGMENTS_ASKED.store(0, Ordering::Relaxed);
 }
 
 /// Tells that the aggregator ticks.
@@ -298,7 +305,7 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     let mut head = lane.head().own();
     let fits = head + record.len <= lane.cold.window_end.load(Ordering::Relaxed);
     if !fits || lane.epoch() != EPOCH.now() {
-        head = turn(lane, record)?;
+        head = latency::counted(lane, || turn(lane, record))?;
     }
     for (word, index) in record.words.iter().take(record.len as usize).zip(head..) {
         // SAFETY: I2, the window holds the record.
@@ -350,7 +357,7 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
     lane.cold.level.store(lifecycle::level() as u32, Ordering::Relaxed);
     stacks::follow(lane);
-    count_turn(lane);
+    start_aggregator_if_due(lane);
     Ok(start)
 }
 
@@ -376,10 +383,10 @@ fn close_window(lane: &Lane, head: u64) {
     lane.cold.mark_index.store(NO_MARK, Ordering::Relaxed);
 }
 
-/// Counts the turn and, once there is enough to do, has the aggregator started.
-fn count_turn(lane: &Lane) {
-    bump(&lane.cold.turns);
-    if lane.cold.turns.load(Ordering::Relaxed) == TURNS_BEFORE_AGGREGATOR
+/// Has the aggregator started, once there is enough to do.
+fn start_aggregator_if_due(lane: &Lane) {
+    if AGGREGATOR.load(Ordering::Relaxed) == 0
+        && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE_AGGREGATOR
         && lifecycle::options().background
         && AGGREGATOR.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         && let Some(hooks) = lifecycle::hooks()
@@ -391,7 +398,12 @@ fn count_turn(lane: &Lane) {
 
 /// Finds a segment for the words from `number × SEGMENT_WORDS` on.
 fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result<(), LossReason> {
-    let mode = lifecycle::mode();
+    let mode = match what {
+        // Without it the events before it would be taken for those of the lane's next thread; and a thread that starts
+        // or ends has waited for the latch already.
+        What::Remark => DataQualityMode::PerfectAccuracy,
+        What::Alloc | What::Free | What::SecondHalf => lifecycle::mode(),
+    };
     let helps = !matches!(mode, DataQualityMode::BestEffort);
     if helps && lane.cold.segments_held.load(Ordering::Relaxed) > 0 && ledger.try_fold(lane) {
         bump(&lane.cold.folds_at_home);
@@ -454,13 +466,24 @@ fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Res
     Ok(())
 }
 
-/// Segments that a lane keeps: enough for its share of the history.
-fn segments_home() -> u32 {
+/// Segments that a lane keeps: what was asked for last, or else enough for its share of the history.
+pub(crate) fn segments_home() -> u32 {
+    let asked = SEGMENTS_ASKED.load(Ordering::Relaxed);
+    if asked != 0 {
+        return asked;
+    }
     let limits = &lifecycle::options().history;
     // An event takes one and a half words on average.
     let words = limits.events.saturating_mul(3) / 2;
     let segments = words.div_ceil(SEGMENT_WORDS).min(limits.bytes / (SEGMENT_WORDS * 8));
-    (segments as u32).clamp(SEGMENTS_HOME, SEGMENTS_MAX)
+    segments.clamp(u64::from(SEGMENTS_HOME), u64::from(SEGMENTS_MAX)) as u32
+}
+
+/// Asks for rings of so many segments. Each lane follows when it next needs a segment: it takes further ones, or gives
+/// back what is booked.
+pub(crate) fn ask_for_segments(segments: u32) {
+    // relaxed: each lane follows at its next segment.
+    SEGMENTS_ASKED.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
 }
 
 /// Waits a little for whoever is folding: `base_ns`, doubled with each try.

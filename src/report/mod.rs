@@ -6,8 +6,8 @@
 //!
 //! Rooms: [`text`] orders the sections and `sections` writes them; [`check`] is the face of `heapledger verify`;
 //! [`mod@detail`] says what is wanted of call stacks; [`mod@warnings`] holds all advice; [`units`], [`table`], [`plot`]
-//! and [`escape`] turn numbers, rows, series and names into characters; `words` says how far a figure can be trusted. With
-//! feature `cli`, `html` writes the same findings as a page for a browser.
+//! and [`escape`] turn numbers, rows, series and names into characters; `words` says how far a figure can be trusted.
+//! With feature `cli`, `html` writes the same findings as a page for a browser.
 //!
 //! Nothing here computes a figure, asks what kind of terminal there is, or knows where the text goes: width,
 //! character set and colour are given by a [`Layout`], and the text goes to any `Write`.

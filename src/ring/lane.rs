@@ -93,7 +93,8 @@ pub(crate) struct Cold {
     lost: [AtomicU64; LossReason::COUNT],
     /// The thread's stacks.
     pub(crate) walker: Walker,
-    /// How long turns took: one count for each power of two of nanoseconds.
+    /// How long timed turns took, together and by power of two of nanoseconds.
+    pub(crate) timed_ns: AtomicU64,
     pub(crate) turn_ns: [AtomicU32; TURN_BUCKETS],
 }
 
@@ -164,6 +165,8 @@ pub(crate) struct Folder {
     in_order: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
+    /// The same since the tuner last looked.
+    pub(crate) recent_high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
 }
 

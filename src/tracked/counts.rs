@@ -3,8 +3,8 @@
 //! All counts are relaxed: each is exact once its writers rest, and whoever has joined them sees that. What the pointer
 //! is called is written once, before the entry is published.
 
-use super::report::{Deed, Shape, TrackedPointer};
 use super::statics::{Place, Text};
+use super::{Deed, Shape, TrackedPointer};
 use super::{STORM_CLONES, STORM_WINDOW_EVENTS};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 

@@ -65,15 +65,16 @@ mod counts;
 mod places;
 mod pointer;
 mod recent;
-mod report;
 mod sink;
 #[allow(unsafe_code, reason = "keeps references to static text as numbers")]
 mod statics;
 #[cfg(test)]
 mod tests;
 
+pub use crate::profile::tracked::{
+    Deed, Holder, Shape, TrackedEvent, TrackedPointer, TrackedReport, Unlisted,
+};
 pub use pointer::{Counted, Tracked};
-pub use report::{Deed, Holder, Shape, TrackedEvent, TrackedPointer, TrackedReport, Unlisted};
 pub(crate) use sink::report;
 
 /// Pointers that are listed each for itself; of more, only the events are counted.

@@ -13,7 +13,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::report::Shape;
+use super::Shape;
 use super::sink::{self, Ticket};
 
 mod sealed {

@@ -4,7 +4,7 @@
 //! A reader keeps only words whose numbers are among the last [`EVENTS_KEPT`](super::EVENTS_KEPT): a writer that was
 //! held up for a whole lap overwrites a newer event with an older one, and that one is left out.
 
-use super::report::{Deed, TrackedEvent};
+use super::{Deed, TrackedEvent};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 const HELD_BITS: u32 = 24;

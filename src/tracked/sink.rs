@@ -8,8 +8,10 @@ use std::panic::Location;
 use super::counts::Counts;
 use super::places::Places;
 use super::recent::Recent;
-use super::report::{Deed, Holder, Shape, TrackedReport, Unlisted};
-use super::{EVENTS_KEPT, PLACES_LISTED, POINTERS_LISTED, STORM_CLONES, STORM_WINDOW_EVENTS};
+use super::{
+    Deed, EVENTS_KEPT, Holder, PLACES_LISTED, POINTERS_LISTED, STORM_CLONES, STORM_WINDOW_EVENTS, Shape,
+    TrackedReport, Unlisted,
+};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Not in the table.

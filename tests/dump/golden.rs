@@ -45,6 +45,7 @@ pub fn profile() -> Profile {
             reallocs: 9,
             failed: 2,
         },
+        estimates: None,
         peak: Peak { bytes: 66_000, blocks: 12, at_ns: 30_000_000_000, uncertainty_bytes: 128 },
         sites: sites(),
         stacks: vec![
@@ -63,6 +64,7 @@ pub fn profile() -> Profile {
             Change { at_ns: 1_000, what: "mode: perfect -> high".into() },
             Change { at_ns: 2_000_000, what: "clock: tsc -> monotonic".into() },
         ],
+        tracked: Default::default(),
     }
 }
 
@@ -97,6 +99,7 @@ fn quality() -> QualityIndicator {
         spare_segments: 34,
         own_bytes: 1_048_576,
         own_cpu_ns: 77_000,
+        turn_times: Default::default(),
     }
 }
 

@@ -77,6 +77,8 @@ impl Numbers {
 /// A profile in which nothing happened.
 pub fn empty() -> Profile {
     Profile {
+        estimates: Default::default(),
+        tracked: Default::default(),
         quality: QualityIndicator {
             installed: true,
             current_completeness: 1.0,

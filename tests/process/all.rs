@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod alarms;
 mod case;
 mod churn;
 mod endings;
@@ -16,11 +17,15 @@ mod laws;
 mod losses;
 mod lossless;
 mod memory;
+mod modes;
 mod order;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
+#[cfg(target_arch = "x86_64")]
+mod stacks;
 mod tools;
+mod tuning;
 
 const CASES: &[&[case::Case]] = &[
     laws::CASES,
@@ -32,10 +37,14 @@ const CASES: &[&[case::Case]] = &[
     forks::CASES,
     losses::CASES,
     SIGNALS,
+    STACKS,
     memory::CASES,
     exact::CASES,
     files::CASES,
     environment::CASES,
+    modes::CASES,
+    tuning::CASES,
+    alarms::CASES,
 ];
 
 pub fn main() -> ExitCode {
@@ -52,3 +61,7 @@ pub fn main() -> ExitCode {
 const SIGNALS: &[case::Case] = signals::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const SIGNALS: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const STACKS: &[case::Case] = stacks::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const STACKS: &[case::Case] = &[];

@@ -7,7 +7,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use heapledger::{DataQualityMode, DumpTarget, ForkPolicy, HeapLedger};
+use heapledger::{
+    ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapLedger, QualityIndicator, TuningGoal,
+};
 
 use super::inner::{Bump, CallsBack, Scripted};
 
@@ -47,10 +49,18 @@ pub enum Heap {
     Mimalloc,
     /// Another profiler, without a ledger.
     Dhat,
+    /// No spare segments and no tries: a full ring is a full ring.
+    Strict,
+    /// Never helps, and has a tuner that aims at nearly everything.
+    Tuned,
+    /// Never helps, and calls back when completeness crosses the target.
+    Telling,
+    /// Settings that mean nothing.
+    Senseless,
 }
 
 impl Heap {
-    const ALL: [Heap; 14] = [
+    const ALL: [Heap; 18] = [
         Heap::Bare,
         Heap::Plain,
         Heap::Counted,
@@ -65,6 +75,10 @@ impl Heap {
         Heap::Jemalloc,
         Heap::Mimalloc,
         Heap::Dhat,
+        Heap::Strict,
+        Heap::Tuned,
+        Heap::Telling,
+        Heap::Senseless,
     ];
 
     /// What [`VARIABLE`] holds: one letter.
@@ -91,6 +105,28 @@ static NO_DUMP: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
 static JEMALLOC: HeapLedger<tikv_jemallocator::Jemalloc> = HeapLedger::new(tikv_jemallocator::Jemalloc);
 static MIMALLOC: HeapLedger<mimalloc::MiMalloc> = HeapLedger::new(mimalloc::MiMalloc);
 static DHAT: dhat::Alloc = dhat::Alloc;
+static STRICT: HeapLedger<Scripted> =
+    HeapLedger::new(Scripted).sampling_bytes(1 << 10).concurrency(ConcurrencyConfig {
+        max_retries: 0,
+        enable_overflow_buffer: false,
+        ..ConcurrencyConfig::DEFAULT
+    });
+static TUNED: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .mode(DataQualityMode::BestEffort)
+    .auto_tune(TuningGoal { target_completeness: 0.9999, budget_ns: 1_000_000, ..TuningGoal::DEFAULT });
+static TELLING: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .mode(DataQualityMode::BestEffort)
+    .on_quality(super::alarms::on_quality as fn(&QualityIndicator));
+static SENSELESS: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .concurrency(ConcurrencyConfig { target_completeness: 1.5, ..ConcurrencyConfig::DEFAULT })
+    .auto_tune(TuningGoal { target_completeness: f64::NAN, budget_ns: 0, ..TuningGoal::DEFAULT })
+    .sampling_bytes(0)
+    .memory_limit(0);
+
+/// What `validate` says of the settings that mean nothing.
+pub fn senseless() -> String {
+    SENSELESS.validate().expect_err("they mean nothing").to_string()
+}
 
 /// 0 until the first call.
 static CHOSEN: AtomicU32 = AtomicU32::new(0);
@@ -127,6 +163,10 @@ fn behind() -> &'static dyn GlobalAlloc {
         Heap::Jemalloc => &JEMALLOC,
         Heap::Mimalloc => &MIMALLOC,
         Heap::Dhat => &DHAT,
+        Heap::Strict => &STRICT,
+        Heap::Tuned => &TUNED,
+        Heap::Telling => &TELLING,
+        Heap::Senseless => &SENSELESS,
     }
 }
 

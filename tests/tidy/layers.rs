@@ -49,6 +49,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"])];
 /// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
 const RELAXED: &[&str] = &[
     "src/aggregator/stacks.rs",
+    "src/aggregator/tuning.rs",
     "src/aggregator/worker.rs",
     "src/ledger/books.rs",
     "src/ledger/changes.rs",
@@ -62,6 +63,7 @@ const RELAXED: &[&str] = &[
     "src/ledger/settle.rs",
     "src/ledger/sites.rs",
     "src/ledger/timeline.rs",
+    "src/recorder/latency.rs",
     "src/recorder/sampling.rs",
     "src/recorder/thread.rs",
     "src/ring/lane.rs",

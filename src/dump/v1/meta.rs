@@ -11,7 +11,7 @@ use crate::dump::format::{
 use crate::profile::{
     Anomalies, Change, ClockInfo, ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode,
     ForkPolicy, HeapStats, HistoryLimits, LossCounts, Module, Peak, ProcessInfo, Profile, QualityIndicator,
-    Settings, StackFigures, Stacks, ThreadRow,
+    Settings, StackFigures, Stacks, ThreadRow, TurnTimes,
 };
 
 /// Losses on the wire: (code of the reason, events), reasons without events left out.
@@ -76,6 +76,8 @@ impl<'a> WireQuality<'a> {
             installed, current_completeness, target_completeness, windowed_completeness, trend, ref recommendation,
             mode, attempted, recorded, in_flight, ref lost, sampled_out, retained, evicted, anomalies, own_events,
             lag_ns, ring_high_water_words, folds_at_home, folds_away, waits, spare_segments, own_bytes, own_cpu_ns,
+            // Has a section of its own.
+            turn_times: _,
         } = *quality;
         let Anomalies { unmatched_frees, double_allocations, ambiguous_pairings, layout_mismatches } = anomalies;
         WireQuality {
@@ -103,7 +105,7 @@ impl<'a> WireQuality<'a> {
             recommendation: faults.text(recommendation), mode: faults.code(mode_of(mode), DataQualityMode::default()),
             attempted, recorded, in_flight, lost: losses_of(&lost, faults), sampled_out, retained, evicted, anomalies,
             own_events, lag_ns, ring_high_water_words, folds_at_home, folds_away, waits, spare_segments, own_bytes,
-            own_cpu_ns,
+            own_cpu_ns, turn_times: TurnTimes::default(),
         }
     }
 }

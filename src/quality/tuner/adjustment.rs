@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::knobs::{Degradation, Knobs};
+use super::knobs::Knobs;
 use super::stats::TrackingStats;
-use crate::profile::DataQualityMode;
+use crate::profile::{DataQualityMode, Degradation};
 
 /// Decisions that a log holds; older ones are forgotten and counted.
 pub const DECISIONS_MAX: usize = 64;
@@ -37,11 +37,11 @@ pub enum ConfigAdjustment {
         /// The rung to set.
         to: Degradation,
     },
-    /// Another share of blocks where blocks are sampled.
+    /// Another distance between samples where blocks are sampled.
     SetSampling {
-        /// One block in two to the power of this, before.
+        /// Mean bytes between two samples before, as a power of two.
         from_shift: u32,
-        /// One block in two to the power of this, to set.
+        /// Mean bytes between two samples to set, as a power of two.
         to_shift: u32,
     },
     /// Rings of another size.
@@ -103,7 +103,8 @@ impl fmt::Display for ConfigAdjustment {
             ConfigAdjustment::SetMode { from, to } => write!(f, "mode: {} -> {}", from.name(), to.name()),
             ConfigAdjustment::SetDegradation { from, to } => write!(f, "degradation: {from} -> {to}"),
             ConfigAdjustment::SetSampling { from_shift, to_shift } => {
-                write!(f, "sampling: 1 in {} -> 1 in {}", 1u64 << from_shift, 1u64 << to_shift)
+                let bytes = |shift: &u32| 1u64.checked_shl(*shift).unwrap_or(u64::MAX);
+                write!(f, "bytes between samples: {} -> {}", bytes(from_shift), bytes(to_shift))
             }
             ConfigAdjustment::SetRingSegments { from, to } => write!(f, "ring_segments: {from} -> {to}"),
             ConfigAdjustment::SetFloorInterval { from_ns, to_ns } => {

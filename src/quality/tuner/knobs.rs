@@ -1,49 +1,15 @@
 //! The knobs that are ours to turn, and how far.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use crate::profile::DataQualityMode;
+use crate::profile::{DataQualityMode, Degradation};
 use crate::quality::error::{InvalidSetting, between, nonzero};
 use crate::quality::ring_size::{RING_SEGMENTS_MAX, RING_SEGMENTS_MIN};
 
-/// How much is recorded of each event. Each rung costs less than the one above it and tells less.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum Degradation {
-    /// Every event, with its stack if stacks are on. The default.
-    #[default]
-    Full = 0,
-    /// Every event, without a stack.
-    NoStacks = 1,
-    /// One block in a power of two, with both its allocation and its free.
-    Sampled = 2,
-    /// Counters of blocks and bytes only.
-    CountersOnly = 3,
-}
-
-impl Degradation {
-    /// Every rung, from the top down.
-    pub const ALL: [Degradation; 4] =
-        [Degradation::Full, Degradation::NoStacks, Degradation::Sampled, Degradation::CountersOnly];
-
-    /// The name used in records of change and in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Degradation::Full => "full",
-            Degradation::NoStacks => "no-stacks",
-            Degradation::Sampled => "sampled",
-            Degradation::CountersOnly => "counters-only",
-        }
-    }
-}
-
-impl fmt::Display for Degradation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+/// The least mean distance between two samples is two to the power of this, in bytes.
+pub const SAMPLING_SHIFT_MIN: u32 = 10;
+/// The largest mean distance between two samples is two to the power of this, in bytes.
+pub const SAMPLING_SHIFT_MAX: u32 = 24;
 
 /// A position of every knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +18,7 @@ pub struct Knobs {
     pub mode: DataQualityMode,
     /// How much is recorded of each event.
     pub degradation: Degradation,
-    /// Where blocks are sampled, one in two to the power of this is recorded.
+    /// Where blocks are sampled, the mean distance between two samples is two to the power of this, in bytes.
     pub sampling_shift: u32,
     /// Segments of each ring; a new value holds for rings as they grow, or are made.
     pub ring_segments: u32,
@@ -67,7 +33,7 @@ impl Knobs {
     pub const DEFAULT: Knobs = Knobs {
         mode: DataQualityMode::PerfectAccuracy,
         degradation: Degradation::Full,
-        sampling_shift: 1,
+        sampling_shift: 19,
         ring_segments: 6,
         floor_interval_ns: 1_000_000,
         drain_threshold_words: 512,
@@ -90,7 +56,7 @@ impl Default for Knobs {
 pub struct KnobBounds {
     /// The lowest rung that may be taken.
     pub lowest: Degradation,
-    /// Bounds of [`Knobs::sampling_shift`]. Default 1 to 10: one block in 2 to one in 1,024.
+    /// Bounds of [`Knobs::sampling_shift`]. Default 10 to 24: 1 KiB to 16 MiB, which is all that it can be.
     pub sampling_shift: (u32, u32),
     /// Bounds of [`Knobs::ring_segments`]. Default: all that rings can have.
     pub ring_segments: (u32, u32),
@@ -104,7 +70,7 @@ impl KnobBounds {
     /// The defaults, in a constant context.
     pub const DEFAULT: KnobBounds = KnobBounds {
         lowest: Degradation::CountersOnly,
-        sampling_shift: (1, 10),
+        sampling_shift: (SAMPLING_SHIFT_MIN, SAMPLING_SHIFT_MAX),
         ring_segments: (RING_SEGMENTS_MIN, RING_SEGMENTS_MAX),
         floor_interval_ns: (250_000, 64_000_000),
         drain_threshold_words: (128, 4_096),
@@ -120,7 +86,9 @@ impl KnobBounds {
         let rings = (u64::from(RING_SEGMENTS_MIN), u64::from(RING_SEGMENTS_MAX));
         between("least ring_segments", wide(self.ring_segments).0, rings)?;
         between("most ring_segments", wide(self.ring_segments).1, rings)?;
-        between("most sampling_shift", wide(self.sampling_shift).1, (0, 31))?;
+        let shifts = (u64::from(SAMPLING_SHIFT_MIN), u64::from(SAMPLING_SHIFT_MAX));
+        between("least sampling_shift", wide(self.sampling_shift).0, shifts)?;
+        between("most sampling_shift", wide(self.sampling_shift).1, shifts)?;
         nonzero("least floor_interval_ns", self.floor_interval_ns.0)?;
         nonzero("least drain_threshold_words", self.drain_threshold_words.0)?;
         between("ring_segments", u64::from(knobs.ring_segments), wide(self.ring_segments))?;

@@ -35,7 +35,8 @@ use super::error::{InvalidSetting, share};
 use rules::Goal;
 
 pub use adjustment::{ConfigAdjustment, DECISIONS_MAX, Decision, DecisionLog, Pressure};
-pub use knobs::{Degradation, KnobBounds, Knobs};
+pub use knobs::{KnobBounds, Knobs, SAMPLING_SHIFT_MAX, SAMPLING_SHIFT_MIN};
+
 pub use stats::TrackingStats;
 
 /// Time that has to pass after a change before the next, in nanoseconds.

@@ -5,9 +5,9 @@
 //! factor of two or one rung, so that the next figures tell what it did.
 
 use super::adjustment::{ConfigAdjustment, Pressure};
-use super::knobs::{Degradation, KnobBounds, Knobs};
+use super::knobs::{KnobBounds, Knobs};
 use super::stats::TrackingStats;
-use crate::profile::{DataQualityMode, LossReason};
+use crate::profile::{DataQualityMode, Degradation, LossReason};
 use crate::quality::cause::EVENTS_PER_WAIT_MIN;
 use crate::quality::ring_size::RING_SEGMENT_WORDS;
 
@@ -152,7 +152,7 @@ fn set_mode(knobs: &Knobs, to: DataQualityMode) -> ConfigAdjustment {
     ConfigAdjustment::SetMode { from: knobs.mode, to }
 }
 
-/// One step down the ladder, or a smaller share of blocks where blocks are sampled.
+/// One step down the ladder, or a longer distance between samples where blocks are sampled.
 fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     let from = knobs.degradation;
     let next = match from {
@@ -170,7 +170,7 @@ fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     (next > from && next <= bounds.lowest).then_some(ConfigAdjustment::SetDegradation { from, to: next })
 }
 
-/// One step up the ladder, or a larger share of blocks, but not above `home`.
+/// One step up the ladder, or a shorter distance between samples, but not above `home`.
 fn upgrade(knobs: &Knobs, home: &Knobs) -> Option<ConfigAdjustment> {
     let from = knobs.degradation;
     let from_shift = knobs.sampling_shift;

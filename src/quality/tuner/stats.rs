@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::LossCounts;
+use crate::profile::{LossCounts, QualityIndicator};
 use crate::quality::monitor::Window;
 
 /// Figures of the recording over one interval, usually since the last time the tuner was asked.
@@ -16,9 +16,11 @@ pub struct TrackingStats {
     pub completeness: f64,
     /// Events lost in the interval, by reason.
     pub lost: LossCounts,
-    /// Mean time that recording one event took its thread, in nanoseconds, from self-sampling; 0 when none was taken.
+    /// Mean time that the events of the interval spent in turns, in nanoseconds, from self-sampling; 0 when no turn was
+    /// timed. The short path, which most events take, is not in it: see [`TurnTimes`](crate::profile::TurnTimes).
     pub avg_latency_ns: f64,
-    /// Time that 99 of 100 sampled events stayed below, in nanoseconds; 0 when none was taken.
+    /// Time in turns that 99 of 100 events stayed below, in nanoseconds, rounded up to a power of two; events without a
+    /// turn count with 0. 0 when no turn was timed.
     pub p99_latency_ns: u64,
     /// Age of the oldest event not booked yet, in nanoseconds.
     pub lag_ns: u64,
@@ -55,6 +57,41 @@ impl Default for TrackingStats {
 }
 
 impl TrackingStats {
+    /// The figures of the interval between two readings of the counters of a process, of which the second was made at
+    /// `at_ns`. Counters that fell back count as unchanged.
+    ///
+    /// The ring high-water mark comes in by itself, because that of an indicator is of the whole lifetime.
+    pub fn between(
+        before: &QualityIndicator,
+        now: &QualityIndicator,
+        at_ns: u64,
+        ring_high_water_words: u64,
+    ) -> TrackingStats {
+        let rise = |of: fn(&QualityIndicator) -> u64| of(now).saturating_sub(of(before));
+        let mut lost = LossCounts::default();
+        for (reason, events) in now.lost.iter() {
+            lost.add(reason, events.saturating_sub(before.lost.get(reason)));
+        }
+        let recorded = rise(|quality| quality.recorded);
+        let events = recorded.saturating_add(lost.total());
+        let made = events.saturating_add(rise(|quality| quality.sampled_out));
+        let turns = now.turn_times.since(&before.turn_times);
+        TrackingStats {
+            at_ns,
+            events,
+            completeness: QualityIndicator::completeness_of(recorded, lost.total()),
+            lost,
+            avg_latency_ns: turns.mean_ns_of(made),
+            p99_latency_ns: turns.p99_ns_of(made),
+            lag_ns: now.lag_ns,
+            ring_high_water_words,
+            folds_at_home: rise(|quality| quality.folds_at_home),
+            folds_away: rise(|quality| quality.folds_away),
+            waits: rise(|quality| quality.waits),
+            spare_segments: rise(|quality| quality.spare_segments),
+        }
+    }
+
     /// The figures that a window of a monitor has; latencies, lag, rings and folds are left at zero.
     pub fn of_window(window: &Window) -> TrackingStats {
         TrackingStats {

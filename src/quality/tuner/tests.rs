@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::{DataQualityMode, LossCounts, LossReason};
+use crate::profile::{DataQualityMode, Degradation, LossCounts, LossReason};
 
 const SECOND: u64 = 1_000_000_000;
 const BUDGET: Duration = Duration::from_nanos(100);
@@ -58,7 +58,7 @@ fn each_pressure_turns_the_knob_that_bears_on_it() {
         (
             Knobs { mode: HighThroughput, degradation: Degradation::NoStacks, ..fastest },
             ring_full,
-            "sampling: 1 in 2 -> 1 in 4",
+            "bytes between samples: 524288 -> 1048576",
         ),
         (with(PerfectAccuracy), losing(LossReason::NoMemory), "ring_segments: 6 -> 4"),
         (with(PerfectAccuracy), losing(LossReason::TableFull), "degradation: full -> no-stacks"),
@@ -69,9 +69,9 @@ fn each_pressure_turns_the_knob_that_bears_on_it() {
         (with(PerfectAccuracy), waiting, "ring_segments: 6 -> 12"),
         (largest(PerfectAccuracy), waiting, "mode: perfect -> high"),
         (ladder(Degradation::NoStacks), slow, "degradation: no-stacks -> sampled"),
-        (ladder(Degradation::Sampled), slow, "sampling: 1 in 2 -> 1 in 4"),
+        (ladder(Degradation::Sampled), slow, "bytes between samples: 524288 -> 1048576"),
         (
-            Knobs { sampling_shift: 10, ..ladder(Degradation::Sampled) },
+            Knobs { sampling_shift: 24, ..ladder(Degradation::Sampled) },
             slow,
             "degradation: sampled -> counters-only",
         ),
@@ -175,7 +175,8 @@ impl Process {
             self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let noise = 0.95 + 0.1 * (self.noise >> 40) as f64 / (1u64 << 24) as f64;
         let load = self.load * noise;
-        let share = if knobs.samples() { 0.5f64.powi(knobs.sampling_shift as i32) } else { 1.0 };
+        // Blocks of 64 bytes.
+        let share = if knobs.samples() { 64.0 * 0.5f64.powi(knobs.sampling_shift as i32) } else { 1.0 };
         let service_ns = match knobs.degradation {
             Degradation::Full => 45.0,
             Degradation::NoStacks | Degradation::Sampled => 1.0 + 9.0 * share,

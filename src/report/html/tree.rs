@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::escape::escaped;
-use crate::analysis::folding::is_library;
+use crate::analysis::folding::{is_library, without_generics};
 use crate::analysis::{Frame, frames};
 use crate::profile::Profile;
 
@@ -33,6 +33,8 @@ pub(super) struct Calls {
     strings: Vec<String>,
     /// Of each frame: its name, index into `strings`.
     names: Vec<u32>,
+    /// Of each frame: its name without the arguments of generics, index into `strings`.
+    shorts: Vec<u32>,
     /// Of each frame: its file, index into `strings`.
     files: Vec<u32>,
     /// Of each frame: its line; 0 when it is not known.
@@ -143,7 +145,9 @@ impl<'a> Packer<'a> {
         }
         let (name, file) = (self.string(&label.name), self.string(&label.file));
         let number = self.calls.names.len() as u32;
+        let short = self.string(&without_generics(&label.name));
         self.calls.names.push(name);
+        self.calls.shorts.push(short);
         self.calls.files.push(file);
         self.calls.lines.push(label.line);
         self.calls.kinds.push(label.kind);

@@ -92,7 +92,7 @@ const flameView = (() => {
       if (first > 0) steps.push(make("span", { class: "faint" }, ` › … `));
       state.zoom.slice(first).forEach((name, at) => {
         const path = state.zoom.slice(0, first + at + 1);
-        steps.push(make("span", { class: "faint" }, " › "), make("button", { type: "button", class: "crumb", title: tree.text(name), onclick: () => zoomTo(path) }, short(tree.text(name))));
+        steps.push(make("span", { class: "faint" }, " › "), make("button", { type: "button", class: "crumb", title: tree.text(name), onclick: () => zoomTo(path) }, brief(tree.short(name))));
       });
       refill(crumbs, ...steps);
     }
@@ -161,7 +161,7 @@ const flameView = (() => {
       if (wide < 28) return;
       const matches = state.matches && rectangle.name >= 0 && state.matches[rectangle.name];
       pen.fillStyle = matches ? inks.foundText : inks.text;
-      pen.fillText(fitted(nameOf(rectangle), wide - 10), left + 5, top + ROW / 2);
+      pen.fillText(fitted(rectangle.name < 0 ? "all" : tree.short(rectangle.name), wide - 10), left + 5, top + ROW / 2);
     }
 
     function fill(inks, rectangle) {
@@ -228,7 +228,7 @@ const flameView = (() => {
 
     /** Zooms to the stack that ends at a node of the whole tree. */
     function reveal(end) {
-      const path = tree.path(tree === whole ? end : shown.folded.became[end]);
+      const path = tree.path(tree === whole ? end : shown.folded.became(end));
       if (state.direction !== "callers") {
         state.direction = "callers";
         into.querySelector('input[value="callers"]').checked = true;
@@ -255,7 +255,7 @@ const flameView = (() => {
   }
 
   /** A name that fits into a line of several. */
-  function short(name) {
+  function brief(name) {
     return name.length > 40 ? `${name.slice(0, 39)}…` : name;
   }
 
@@ -279,7 +279,7 @@ const flameView = (() => {
     let depth = 0;
     for (let at = 0; at + 1 < path.length; at += 1) {
       if (path[at] === "<" || path[at] === "(") depth += 1;
-      else if (path[at] === ">" || path[at] === ")") depth -= 1;
+      else if ((path[at] === ">" && path[at - 1] !== "-") || path[at] === ")") depth -= 1;
       else if (depth <= 0 && path[at] === ":" && path[at + 1] === ":" && path[at + 2] !== "{") return path.slice(at + 2);
     }
     return undefined;

@@ -46,9 +46,9 @@ const sections = (() => {
     const { main, innermost } = tree ? tree.title(node) : {};
     if (!main) return make("span", { class: "name" }, "(no stack)");
     const place = main.place.slice(main.place.lastIndexOf("/") + 1);
-    const via = innermost.name === main.name ? "" : `through ${innermost.name}`;
+    const via = innermost.name === main.name ? "" : `through ${brief(innermost.short)}`;
     const through = [place, via].filter(Boolean).join(", ");
-    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, brief(main.name)), " ", make("span", { class: "faint" }, through));
+    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, brief(main.short)), " ", make("span", { class: "faint" }, through));
   }
 
   function stackOf(tree, node, reveal) {

@@ -1,4 +1,4 @@
-//! What is known of the tracked pointers, as plain data.
+//! What is known of the program's `Tracked` pointers, as plain data.
 
 use std::fmt;
 
@@ -62,7 +62,7 @@ pub struct TrackedPointer {
     pub held: u64,
     /// The highest strong count that was seen, holders that are not tracked included. A lower bound of the maximum.
     pub strong_high_water: u64,
-    /// Windows in which it was cloned [`STORM_CLONES`](super::STORM_CLONES) times or more.
+    /// Windows in which it was cloned [`TrackedReport::storm_clones`] times or more.
     pub storms: u64,
     /// Most clones in one window.
     pub largest_burst_clones: u64,
@@ -116,6 +116,11 @@ pub struct TrackedReport {
 }
 
 impl TrackedReport {
+    /// Whether there never was a tracked pointer.
+    pub fn is_empty(&self) -> bool {
+        self.pointers.is_empty() && self.events_total == 0 && self.unlisted.pointers == 0
+    }
+
     /// Pointers with tracked holders, most holders first.
     pub fn still_held(&self) -> Vec<&TrackedPointer> {
         let mut held: Vec<_> = self.pointers.iter().filter(|pointer| pointer.held > 0).collect();
