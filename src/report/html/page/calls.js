@@ -57,13 +57,14 @@ const calls = (() => {
       return { name: text(names[number]), short: short(names[number]), place, kind: packed.kinds[number] };
     }
 
-    /** What a site is called: its innermost frame that is the program's, and the innermost of all. */
+    /** What a site is called: its innermost frame that is the program's, and what that called. */
     function title(node) {
-      const innermost = node === 0 ? undefined : describe(frame[node]);
+      let inner;
       for (let at = node; at !== 0; at -= up[at]) {
-        if (packed.kinds[frame[at]] === PROGRAM) return { main: describe(frame[at]), innermost };
+        if (packed.kinds[frame[at]] === PROGRAM) return { main: describe(frame[at]), called: inner };
+        inner = describe(frame[at]);
       }
-      return { main: innermost, innermost };
+      return { main: node === 0 ? undefined : describe(frame[node]) };
     }
 
     /** The names on the way from the root to a node. */

@@ -36,9 +36,10 @@ const flameView = (() => {
     const libraries = [{ value: "folded", label: "folded" }, { value: "whole", label: "whole" }];
     const directions = [{ value: "callers", label: "from callers" }, { value: "callees", label: "from allocating functions" }];
     add(into, 
-      make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), choice("Library", libraries, "folded", setLibrary), search, found),
-      make("div", { class: "crumb-line" }, crumbs, reset), scroller, told, make("p", { class: "hint", id: "flame-keys" }, KEYS), standing);
+      make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), choice("Library", libraries, "folded", setLibrary)),
+      make("div", { class: "crumb-line" }, crumbs, found, search, reset), scroller, told, make("p", { class: "hint", id: "flame-keys" }, KEYS), standing);
 
+    const stacks = report.certainties.find((one) => one.figure === "call stacks");
     const metric = () => report.metrics.find((one) => one.key === state.key);
     const nameOf = (rectangle) => (rectangle.name < 0 ? "all" : tree.text(rectangle.name));
 
@@ -78,7 +79,7 @@ const flameView = (() => {
       scroller.dataset.rectangles = String(laid.rows.reduce((sum, row) => sum + row.length, 0));
       scroller.dataset.zoom = String(state.zoom.length);
       scroller.dataset.metric = state.key;
-      refill(standing, certaintyLine(metric().certainty));
+      refill(standing, certaintyLine(metric().certainty, "Certainty of the sum"), stacks && certaintyLine(stacks, "Certainty of the call stacks"));
       trail();
       tellFound();
       tell(state.marked);

@@ -43,10 +43,10 @@ const sections = (() => {
 
   /** What a site is called, with its place. */
   function siteName(tree, node) {
-    const { main, innermost } = tree ? tree.title(node) : {};
+    const { main, called } = tree ? tree.title(node) : {};
     if (!main) return make("span", { class: "name" }, "(no stack)");
     const place = main.place.slice(main.place.lastIndexOf("/") + 1);
-    const via = innermost.name === main.name ? "" : `through ${brief(innermost.short)}`;
+    const via = called ? `through ${brief(called.short)}` : "";
     const through = [place, via].filter(Boolean).join(", ");
     return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, brief(main.short)), " ", make("span", { class: "faint" }, through));
   }
@@ -100,7 +100,7 @@ const sections = (() => {
     ]), stackOf(tree, data.node[row] ?? 0, reveal));
     list = table.show(into, { id: "sites-table", label: "Sites", columns, rows: numbers(data.live.length), sort: "total", more });
     const attribution = report.certainties.find((one) => one.figure === "call stacks");
-    if (attribution) add(into, certaintyLine(attribution));
+    if (attribution) add(into, certaintyLine(attribution, "Certainty of the call stacks"));
   }
 
   function live(report, tree, reveal) {
