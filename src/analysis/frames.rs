@@ -126,10 +126,18 @@ pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
 
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<');
-    // Not all of `__rust_`: a thread begins in `__rust_begin_short_backtrace`.
-    let shims = ["__rust_alloc", "__rust_realloc", "__rust_alloc_zeroed"];
-    let prefixes = ["heapledger::", "__rustc::", "__rg_", "__rdl_", "alloc::alloc::"];
-    if shims.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+    // Not every `__rust_`: threads begin in `__rust_begin_short_backtrace`, and what they call is the program.
+    let shims = [
+        "__rust_alloc",
+        "__rust_dealloc",
+        "__rust_realloc",
+        "__rust_no_alloc",
+        "__rustc::",
+        "__rg_",
+        "__rdl_",
+    ];
+    let prefixes = ["heapledger::", "alloc::alloc::"].into_iter().chain(shims);
+    if prefixes.into_iter().any(|prefix| name.starts_with(prefix)) {
         return true;
     }
     let is_own = frame.file.contains("/heapledger") && frame.file.ends_with("/src/recorder/allocator.rs");
@@ -205,6 +213,20 @@ mod tests {
         profile.symbols.frames.insert(100, vec![symbol(1, 2, true), symbol(3, 4, false)]);
         let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
         assert_eq!(read, ["with_room"]);
+    }
+
+    #[test]
+    fn where_a_thread_begins_is_no_shim() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
+        let texts =
+            ["", "__rust_alloc", "work", "__rust_begin_short_backtrace<app::main::{closure_env#0}, ()>"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        for (address, function) in [(100, 1), (200, 2), (300, 3)] {
+            profile.symbols.frames.insert(address, vec![SymbolFrame { function, ..SymbolFrame::default() }]);
+        }
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
+        assert_eq!(read, ["work", texts[3]]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 use heapledger::analysis;
 use heapledger::export::{Format, completeness, export as write_export};
 use heapledger::report::escape::escaped;
-use heapledger::report::html::write_page;
-use heapledger::report::{write_report_with, write_verdict};
+use heapledger::report::html::write_page_with;
+use heapledger::report::{Detail, write_report_with, write_verdict};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
 use crate::detail::{self, Wanted};
@@ -28,7 +28,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
         names::look_up(&mut input.profile, &args.names);
     }
     let (result, place) = match &args.html {
-        Some(path) => page(path, &args.file, &input)?,
+        Some(path) => page(path, &args.file, &input, &detail)?,
         None => {
             let layout = layout(&args.page, &io::stdout());
             let mut out = BufWriter::new(io::stdout().lock());
@@ -44,10 +44,15 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
 }
 
 /// Writes the page; returns how that went, and where to.
-fn page(path: &Path, dump: &Path, input: &Input) -> Result<(io::Result<()>, String), Failure> {
+fn page(
+    path: &Path,
+    dump: &Path,
+    input: &Input,
+    detail: &Detail<'_>,
+) -> Result<(io::Result<()>, String), Failure> {
     let (file, shown) = create(path, dump, "--html")?;
     let mut out = BufWriter::new(file);
-    let result = write_page(&input.profile, &input.origin, &mut out).and_then(|()| out.flush());
+    let result = write_page_with(&input.profile, &input.origin, detail, &mut out).and_then(|()| out.flush());
     Ok((result, shown))
 }
 
