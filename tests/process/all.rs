@@ -23,7 +23,8 @@ mod pointers;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
-#[cfg(target_arch = "x86_64")]
+// What the addresses are called is looked up by the command.
+#[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
 mod tools;
 mod tuning;
@@ -63,7 +64,7 @@ pub fn main() -> ExitCode {
 const SIGNALS: &[case::Case] = signals::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const SIGNALS: &[case::Case] = &[];
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "cli"))]
 const STACKS: &[case::Case] = stacks::CASES;
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_arch = "x86_64", feature = "cli")))]
 const STACKS: &[case::Case] = &[];

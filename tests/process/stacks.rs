@@ -17,9 +17,7 @@ const FRAME_POINTERS: &[(&str, &str)] = &[("HEAPLEDGER_STACKS", "fp")];
 const SAMPLED: &[(&str, &str)] = &[("HEAPLEDGER_STACKS", "sampled:4096")];
 
 pub const CASES: &[Case] = &[
-    #[cfg(feature = "cli")]
     Case::new("known_places_get_their_exact_counts", known_places, each_place_has_its_counts).variables(AUTO),
-    #[cfg(feature = "cli")]
     Case::new(
         "known_places_get_their_exact_counts_by_unwind_tables",
         known_places,
@@ -149,7 +147,6 @@ fn known_places() {
     lossless_point();
 }
 
-#[cfg(feature = "cli")]
 fn each_place_has_its_counts(ended: &Ended) {
     use heapledger::{analysis, symbols};
     let mut profile = ended.quietly().dump();
