@@ -108,7 +108,9 @@ pub struct Paths<'p> {
     numbers: HashMap<Function, u32>,
     places: Vec<Place>,
     by_symbol: HashMap<(SymbolFrame, usize), u32>,
-    by_address: HashMap<u64, Vec<u32>>,
+    /// Where in `expanded` the places of an address are.
+    by_address: HashMap<u64, (usize, usize)>,
+    expanded: Vec<u32>,
     /// Modules by where they start.
     modules: Vec<usize>,
     steps_left: usize,
@@ -137,6 +139,7 @@ impl<'p> Paths<'p> {
             places: Vec::new(),
             by_symbol: HashMap::new(),
             by_address: HashMap::new(),
+            expanded: Vec::new(),
             modules,
             steps_left: STEPS_MAX,
         }
@@ -170,13 +173,16 @@ impl<'p> Paths<'p> {
         let frames = profile.stacks.get(stack as usize).map_or(&[][..], |stack| &stack.frames);
         let mut all = Vec::with_capacity(frames.len().min(most));
         for &address in frames {
-            let there = match self.by_address.get(&address) {
-                Some(there) => there,
+            let (start, end) = match self.by_address.get(&address) {
+                Some(there) => *there,
                 None => {
-                    let there = self.expand(address);
-                    self.by_address.entry(address).or_insert(there)
+                    let start = self.expanded.len();
+                    self.expand(address);
+                    self.by_address.insert(address, (start, self.expanded.len()));
+                    (start, self.expanded.len())
                 }
             };
+            let there = &self.expanded[start..end];
             all.extend_from_slice(&there[..there.len().min(most - all.len())]);
             if all.len() == most {
                 break;
@@ -202,18 +208,19 @@ impl<'p> Paths<'p> {
         (0..places.len()).filter(|at| !is_inside(*at)).map(|at| places[at]).collect()
     }
 
-    fn expand(&mut self, address: u64) -> Vec<u32> {
+    /// Puts the places of an address behind those expanded so far.
+    fn expand(&mut self, address: u64) {
         let (profile, module) = (self.profile, self.module_of(address));
         let known = profile.symbols.at(address);
         if known.is_empty() {
             let frame = Frame { address, function: "", file: "", line: 0, inlined: false, module: None };
-            return vec![self.add(frame, module)];
+            let place = self.add(frame, module);
+            return self.expanded.push(place);
         }
-        let mut places = Vec::with_capacity(known.len());
         for symbol in known {
             let key = (*symbol, module);
             if let Some(place) = self.by_symbol.get(&key) {
-                places.push(*place);
+                self.expanded.push(*place);
                 continue;
             }
             let place = self.add(
@@ -228,9 +235,8 @@ impl<'p> Paths<'p> {
                 module,
             );
             self.by_symbol.insert(key, place);
-            places.push(place);
+            self.expanded.push(place);
         }
-        places
     }
 
     /// Adds a place; everything that is asked of it is asked here, once.

@@ -142,7 +142,7 @@ pub(super) fn title(sheet: &mut Sheet<'_>, profile: &Profile) -> io::Result<()> 
 mod tests {
     use super::*;
     use crate::analysis::sample;
-    use crate::profile::LossReason;
+    use crate::profile::{LossReason, SymbolFrame};
 
     fn report(profile: &Profile, origin: &Origin) -> String {
         let mut out = Vec::new();
@@ -316,6 +316,96 @@ mod tests {
         write_report(&sample::complete(), &Origin::default(), &coloured, &mut out).expect("a vector");
         assert!(out.contains(&0x1b));
         assert!(!report(&sample::complete(), &Origin::default()).contains('\u{1b}'));
+    }
+
+    /// [`sample::complete`] with names: stack 1 is a `Vec` that grows in `demo::fill`.
+    fn with_names() -> Profile {
+        let mut profile = sample::complete();
+        profile.settings.stacks = crate::profile::Stacks::Auto;
+        profile.stack_figures.walker = "frame pointers".into();
+        profile.stack_figures.why = "proved sound".into();
+        (profile.stack_figures.taken, profile.stack_figures.truncated) = (10, 2);
+        (profile.stack_figures.checked, profile.stack_figures.check_failed) = (5, 1);
+        let texts = [
+            "",
+            "alloc::vec::Vec<u8>::push",
+            "/rustc/1/library/alloc/src/vec/mod.rs",
+            "demo::fill",
+            "src/\u{1b}a.rs",
+        ];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |function, file, line| vec![SymbolFrame { function, file, line, inlined: false }];
+        profile.symbols.frames.insert(0x1000, symbol(1, 2, 9));
+        profile.symbols.frames.insert(0x2000, symbol(3, 4, 42));
+        profile.symbols.notes.push("libx.so has no debug information".into());
+        profile.sites[1].reallocs = crate::profile::ReallocStats {
+            count: 8,
+            moved: 8,
+            copied_bytes: 320,
+            chains: 4,
+            chain_links: 8,
+            longest_chain: 2,
+        };
+        profile
+    }
+
+    #[test]
+    fn places_are_named_with_what_they_went_through() {
+        let text = report(&with_names(), &Origin::default());
+        let sites = section(&text, "Sites");
+        let expected = [
+            "  ranked            by bytes allocated: 2 of 2 places",
+            "  #   share    total  blocks     live  at peak  temporary  copied  freed elsewhere",
+            "  1  92.0 %  4.5 KiB       6  2.1 KiB  3.2 KiB          0   600 B                2",
+            "       (no stack)",
+            "  2   8.0 %    400 B       4      0 B    200 B          4   320 B                0",
+            "       demo::fill (src/\\u{1b}a.rs:42)",
+            "         through alloc::vec::Vec<..>::push (src/vec/mod.rs:9)",
+            "  names             libx.so has no debug information",
+        ];
+        assert_eq!(sites[..expected.len()], expected, "{text}");
+        let quality = section(&text, "Quality").join("\n");
+        for line in [
+            "  stacks            frame pointers (proved sound), 10 taken",
+            "  stacks missing    2 truncated",
+            "  stacks checked    5 walked twice, 1 differed",
+        ] {
+            assert!(quality.contains(line), "{quality}");
+        }
+        let reallocs = section(&text, "Reallocs").join(" ");
+        let reallocs = reallocs.split_whitespace().collect::<Vec<_>>().join(" ");
+        let advice = "a first capacity (`with_capacity`) of the largest size seen here, 64 to 127 B, saves up to 8 \
+                      reallocs (2.00 a block) and 320 B copied, over 4 blocks";
+        assert!(reallocs.contains(advice), "{reallocs}");
+        assert!(section(&text, "Sites").join(" ").contains("read differently when walked another way"));
+    }
+
+    #[test]
+    fn sections_that_are_asked_for_stand_behind_the_sites() {
+        let profile = with_names();
+        let known = crate::analysis::suppressions::parse("leak:^demo$").expect("one");
+        let detail = Detail {
+            tree: Some(crate::analysis::Direction::Callees),
+            leaks: true,
+            suppressions: &known,
+            ..Detail::default()
+        };
+        let mut out = Vec::new();
+        write_report_with(&profile, &Origin::default(), &Layout::default(), &detail, &mut out)
+            .expect("a vector");
+        let text = String::from_utf8(out).expect("text");
+        let tree = section(&text, "Call tree");
+        assert_eq!(
+            tree[1..3],
+            ["   100.0 %     4.9 KiB  all", "     8.0 %       400 B   demo::fill (src/\\u{1b}a.rs)"]
+        );
+        let leaks = section(&text, "Leaks");
+        assert_eq!(leaks[0], "  not freed         3 blocks, 2.1 KiB (2,200 B), from 1 place");
+        assert!(leaks.contains(&"  suppressed        0 blocks, 0 B by leak:^demo$"), "{text}");
+        let at = |heading| text.find(&format!("\n{heading}\n")).expect("the section is there");
+        assert!(
+            at("Sites") < at("Call tree") && at("Call tree") < at("Leaks") && at("Leaks") < at("Changes")
+        );
     }
 
     #[test]
