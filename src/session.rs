@@ -156,7 +156,8 @@ pub fn set_mode(mode: DataQualityMode) {
 }
 
 /// Takes a step on the ladder of degradation, up or down: how much of each event is recorded. Each thread follows at
-/// its next event; the step, with its time, is in every later snapshot and dump.
+/// its next event, whose stack may still be taken, or not, as before; the step, with its time, is in every later
+/// snapshot and dump.
 ///
 /// What is left out is counted with its size, so [`stats`] stays exact on every rung; who allocated and when is known
 /// of what was recorded only.

@@ -82,7 +82,9 @@ fn open() {
 pub(super) fn follow(lane: &Lane) {
     // Acquire: pairs with the release in `open`.
     let is_open = WAY.load(Ordering::Acquire) > OPENING;
-    lane.set_walks(is_open && !matches!(lifecycle::level(), Level::NoStacks | Level::CountersOnly));
+    // As asked for: for all else the first two levels are the same.
+    let is_given_up = matches!(lifecycle::asked_level(), Level::NoStacks | Level::CountersOnly);
+    lane.set_walks(is_open && !is_given_up);
 }
 
 /// Forgets what the parent had, in a forked child.

@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use heapledger::{DataQualityMode, LossReason, QualityIndicator};
+use heapledger::{DataQualityMode, Degradation, LossReason, QualityIndicator};
 
 use super::case::{Case, Ended};
 use super::heap::Heap;
@@ -58,6 +58,23 @@ pub const CASES: &[Case] = &[
     })
     .heap(Heap::Strict)
     .variables(&[("HEAPLEDGER_MODE", "best-effort")]),
+    Case::new("the_second_rung_of_the_ladder_takes_no_stacks", give_up_stacks, |ended| {
+        let profile = ended.quietly().dump();
+        laws::complete(&profile).unwrap();
+        let stacks_of = |size: usize| {
+            let blocks = profile.live.iter().filter(move |block| block.size == size as u64);
+            blocks.map(|block| block.stack).collect::<Vec<u32>>()
+        };
+        // The first event after a change is the one at which the thread takes it up.
+        assert_eq!(stacks_of(KEPT_BYTES + 1)[1..], [0; 9], "none were taken");
+        for size in [KEPT_BYTES, KEPT_BYTES + 2] {
+            let stacks = stacks_of(size);
+            assert!(stacks.len() == 10 && !stacks[1..].contains(&0), "{size}: {stacks:?}");
+        }
+        let changes: Vec<&str> = profile.changes.iter().map(|change| change.what.as_str()).collect();
+        assert_eq!(changes, ["level: full -> no stacks", "level: no stacks -> full"]);
+    })
+    .variables(&[("HEAPLEDGER_STACKS", "fp")]),
     Case::new("the_history_is_counted_as_it_is_listed", count_history, |ended| {
         laws::complete(&ended.quietly().dump()).unwrap();
     }),
@@ -178,6 +195,17 @@ fn advised(ended: &Ended, knob: &str) {
     let dumped = ended.dump().quality.recommendation;
     assert!(dumped.contains("ring_full lost ") && dumped.contains(knob), "{dumped}");
 }
+
+fn give_up_stacks() {
+    (0..10).for_each(|_| drop_none(block(KEPT_BYTES)));
+    heapledger::set_degradation(Degradation::NoStacks);
+    (0..10).for_each(|_| drop_none(block(KEPT_BYTES + 1)));
+    heapledger::set_degradation(Degradation::Full);
+    (0..10).for_each(|_| drop_none(block(KEPT_BYTES + 2)));
+}
+
+/// The block stays.
+fn drop_none(_block: *mut u8) {}
 
 fn count_history() {
     // Neither lists what heapledger does for the other.
