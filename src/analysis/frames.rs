@@ -72,8 +72,16 @@ pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
 }
 
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
-    let name = frame.function.trim_start_matches('<');
-    let prefixes = ["heapledger::", "__rust_", "__rustc::", "__rg_", "__rdl_", "alloc::alloc::"];
+    let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
+    let prefixes = [
+        "heapledger::",
+        "__rust_alloc",
+        "__rust_realloc",
+        "__rust_dealloc",
+        "__rg_",
+        "__rdl_",
+        "alloc::alloc::",
+    ];
     if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
         return true;
     }
@@ -112,6 +120,15 @@ mod tests {
         profile.symbols.frames.insert(100, vec![symbol(1, 2, true), symbol(3, 4, false)]);
         let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
         assert_eq!(read, ["with_room"]);
+    }
+
+    #[test]
+    fn what_only_begins_like_a_shim_is_not_cut() {
+        let names =
+            ["__rustc::__rust_alloc", "demo::fill", "__rust_begin_short_backtrace<fn(), ()>", "demo::main"];
+        let profile = super::super::paths::named(&[&names.map(|name| (name, "", 0))]);
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
+        assert_eq!(read, names[1..]);
     }
 
     #[test]
