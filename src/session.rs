@@ -98,7 +98,7 @@ pub fn quality() -> QualityIndicator {
             let _quiet = Quiet::enter(own);
             snapshot::quality(ledger)
         };
-        quality.retained = (snapshot::history(ledger, own).0.len() as u64).min(quality.recorded);
+        quality.retained = snapshot::retained(ledger, own).min(quality.recorded);
         quality.evicted = quality.recorded - quality.retained;
         watch::complete(&mut quality, &snapshot::settings(), ledger.clock.now_ns());
         quality

@@ -18,6 +18,7 @@
 //! | `memory` | what heapledger takes for itself |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
 //! | `modes`, `tuning`, `alarms` | overload in every mode; the tuner at work; crossings of the target are told |
+//! | `pointers` | tracked pointers |
 //! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |
 
 #[cfg(target_os = "linux")]

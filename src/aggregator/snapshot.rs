@@ -196,16 +196,7 @@ pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) 
     let limits = lifecycle::options().history;
     let (mut events, mut own_events) = (Vec::new(), 0);
     for lane in ledger.lanes() {
-        let words = {
-            let _quiet = Quiet::enter(own);
-            LaneWords::folded(lane)
-        };
-        let mut copy = LaneWords::with_room(words.min(crate::ledger::history::LANE_WORDS_MAX));
-        {
-            let _quiet = Quiet::enter(own);
-            copy.copy(ledger, lane);
-        }
-        own_events += copy.events(&mut events);
+        own_events += copy_of(ledger, lane, own).events(&mut events);
     }
     events.sort_by_key(|event| event.at_ns);
     let oldest_ns = limits.age_ns.map_or(0, |age_ns| ledger.clock.now_ns().saturating_sub(age_ns));
@@ -213,6 +204,38 @@ pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) 
     let too_many = events.len().saturating_sub(usize::try_from(limits.events).unwrap_or(usize::MAX));
     events.drain(..too_old.max(too_many));
     (events, own_events)
+}
+
+/// How many events [`history`] would return. Looks at no more lanes than that takes, and puts nothing in order.
+pub(crate) fn retained(ledger: &Ledger, own: &Own) -> u64 {
+    let limits = lifecycle::options().history;
+    if limits.age_ns.is_some() {
+        return history(ledger, own).0.len() as u64;
+    }
+    let (mut found, mut events) = (0, Vec::new());
+    for lane in ledger.lanes() {
+        if found >= limits.events {
+            break;
+        }
+        copy_of(ledger, lane, own).events(&mut events);
+        found += events.len() as u64;
+        events.clear();
+    }
+    found.min(limits.events)
+}
+
+/// The folded words of a lane.
+fn copy_of(ledger: &Ledger, lane: &Lane, own: &Own) -> LaneWords {
+    let words = {
+        let _quiet = Quiet::enter(own);
+        LaneWords::folded(lane)
+    };
+    let mut copy = LaneWords::with_room(words.min(crate::ledger::history::LANE_WORDS_MAX));
+    {
+        let _quiet = Quiet::enter(own);
+        copy.copy(ledger, lane);
+    }
+    copy
 }
 
 /// Everything, as of one moment.

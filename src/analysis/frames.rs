@@ -73,6 +73,7 @@ pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
 
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
+    // Not all of `__rust_`: a thread begins in `__rust_begin_short_backtrace`.
     let prefixes = [
         "heapledger::",
         "__rust_alloc",
@@ -99,13 +100,14 @@ mod tests {
     fn inlined_functions_are_shown_and_the_recorder_is_not() {
         let mut profile = sample::empty();
         profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
-        let texts = ["", "heapledger::x", "__rust_alloc", "small", "big", "big.rs"];
+        let texts =
+            ["", "heapledger::x", "__rust_alloc", "small", "__rust_begin_short_backtrace<()>", "big.rs"];
         profile.symbols.strings = texts.map(str::to_owned).to_vec();
         let symbol = |function, inlined| SymbolFrame { function, file: 5, line: 7, inlined };
         profile.symbols.frames.insert(100, vec![symbol(1, true), symbol(2, false)]);
         profile.symbols.frames.insert(200, vec![symbol(3, true), symbol(4, false)]);
         let read: Vec<_> = frames(&profile, 1).iter().map(|frame| (frame.function, frame.inlined)).collect();
-        assert_eq!(read, [("small", true), ("big", false), ("", false)]);
+        assert_eq!(read, [("small", true), ("__rust_begin_short_backtrace<()>", false), ("", false)]);
         assert_eq!(whole_stack(&profile, 1).len(), 5);
         assert!(frames(&profile, 9).is_empty());
     }

@@ -69,6 +69,22 @@ impl fmt::Display for Advice {
     }
 }
 
+impl Advice {
+    /// What to do, without what was seen: the part of the sentence behind its first colon.
+    ///
+    /// ```
+    /// use heapledger::quality::Advice;
+    /// assert!(Advice::RecordAll { events: 7 }.remedy().starts_with("use DataQualityMode::PerfectAccuracy"));
+    /// ```
+    pub fn remedy(&self) -> String {
+        let sentence = self.to_string();
+        match sentence.split_once(": ") {
+            Some((_, remedy)) if *self != Advice::Install => remedy.to_owned(),
+            _ => sentence,
+        }
+    }
+}
+
 fn never_shed(
     f: &mut fmt::Formatter<'_>,
     loss: &Loss,

@@ -47,3 +47,48 @@ fn nonzero(setting: &str, value: &mut u64, default: u64) {
         *value = default;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HeapLedger;
+
+    #[test]
+    fn what_validate_refuses_is_replaced_and_nothing_else() {
+        let concurrency = |target_completeness| {
+            let config = ConcurrencyConfig { target_completeness, ..ConcurrencyConfig::DEFAULT };
+            HeapLedger::system().concurrency(config)
+        };
+        let tuned = |target_completeness, budget_ns| {
+            let goal = TuningGoal { target_completeness, budget_ns, ..TuningGoal::DEFAULT };
+            HeapLedger::system().auto_tune(goal)
+        };
+        let stacks = |bytes| HeapLedger::system().stacks(Stacks::Sampled { bytes });
+        let table = [
+            (HeapLedger::system(), true),
+            (concurrency(0.0), true),
+            (concurrency(1.0), true),
+            (concurrency(1.5), false),
+            (concurrency(-0.1), false),
+            (concurrency(f64::NAN), false),
+            (concurrency(f64::INFINITY), false),
+            (tuned(1.0, 1), true),
+            (tuned(f64::NAN, 1), false),
+            (tuned(2.0, 1), false),
+            (tuned(0.5, 0), false),
+            (stacks(1), true),
+            (stacks(0), false),
+            (HeapLedger::system().memory_limit(1), true),
+            (HeapLedger::system().memory_limit(0), false),
+            (HeapLedger::system().sampling_bytes(1), true),
+            (HeapLedger::system().sampling_bytes(0), false),
+        ];
+        for (mut ledger, is_sound) in table {
+            let before = format!("{:?}", ledger.options);
+            assert_eq!(ledger.validate().is_ok(), is_sound, "{before}");
+            settle(&mut ledger.options);
+            assert_eq!(format!("{:?}", ledger.options) == before, is_sound, "{before}");
+            assert_eq!(ledger.validate(), Ok(()), "its default can be used");
+        }
+    }
+}

@@ -1,14 +1,14 @@
 //! The report a person reads: a title, then its sections in a fixed order.
 //!
 //! Every section is always there, so that two reports can be laid side by side and so that an empty section says
-//! "none" instead of leaving the reader to wonder. The quality of the data comes first; nobody should meet a figure
+//! "none" instead of leaving the reader to wonder. One more, on tracked pointers, comes last if the program has any. The quality of the data comes first; nobody should meet a figure
 //! before knowing what it is worth.
 
 use std::io::{self, Write};
 
 use super::detail::Detail;
 use super::escape::escaped;
-use super::sections::{heap, quality, sites, tables, timeline};
+use super::sections::{heap, quality, sites, tables, timeline, tracked};
 use super::sheet::{Layout, Sheet, Tone};
 use super::units::duration;
 use crate::analysis::{Origin, SiteBook, Verdict, site_book, verify};
@@ -93,6 +93,10 @@ pub fn write_report_with(
         if *heading == "Sites" {
             asked_for(sheet, &subject)?;
         }
+    }
+    if !profile.tracked.is_empty() {
+        sheet.heading(tracked::HEADING)?;
+        tracked::tracked(sheet, &subject)?;
     }
     Ok(())
 }
@@ -234,6 +238,74 @@ mod tests {
         let mut out = Vec::new();
         write_report(&sample::complete(), &Origin::default(), &layout, &mut out).expect("a vector");
         assert!(out.is_ascii());
+    }
+
+    #[test]
+    fn what_was_measured_and_estimated_is_printed_with_its_error() {
+        use crate::profile::{Estimate, Estimates, TurnTimes};
+        let mut profile = sample::complete();
+        let none = report(&profile, &Origin::default());
+        assert!(!none.contains("  samples") && !none.contains("  recording") && !none.contains("Tracked"));
+        let mut durations = [0; crate::profile::TURN_BUCKETS];
+        durations[7] = 100;
+        profile.quality.turn_times = TurnTimes { turns: 1_300, timed: 100, timed_ns: 9_000, durations };
+        let estimate = |value, standard_error| Estimate { value, standard_error };
+        profile.estimates = Some(Estimates {
+            total_blocks: estimate(1_000.4, 31.6),
+            total_bytes: estimate(2_048.0, 512.0),
+            live_blocks: estimate(10.0, 1.0),
+            live_bytes: estimate(1_024.0, 0.0),
+            mean_bytes_between_samples: 1_024,
+            sampled_blocks: 7,
+        });
+        let text = report(&profile, &Origin::default());
+        for line in [
+            "1,300 turns, 100 of them timed: 90 ns in the mean, 99 of 100 below 128 ns",
+            "7 blocks, one in about 1.0 KiB; they say, with one standard error:",
+            "1,000 blocks \u{b1} 32, 2.0 KiB \u{b1} 512 B",
+            "10 blocks \u{b1} 1, 1.0 KiB \u{b1} 0 B",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn tracked_pointers_come_last_with_who_holds_them() {
+        use crate::profile::tracked::{Holder, Shape, TrackedPointer};
+        let mut profile = sample::complete();
+        let holder = |place: &str, held| Holder { place: place.into(), made: 9, held };
+        profile.tracked.pointers.push(TrackedPointer {
+            id: 0,
+            name: "con\nfig".into(),
+            type_name: "Config".into(),
+            shape: Shape::Arc,
+            created_at: "main.rs:7:5".into(),
+            clones: 12,
+            drops: 10,
+            unwrapped: 0,
+            held: 3,
+            strong_high_water: 5,
+            storms: 2,
+            largest_burst_clones: 400,
+            holders: vec![holder("a.rs:1:1", 2), holder("b.rs:2:2", 1), holder("gone.rs:3:3", 0)],
+        });
+        profile.tracked.storm_window_events = 1_024;
+        profile.tracked.unlisted.pointers = 4;
+        let text = report(&profile, &Origin::default());
+        let lines = section(&text, "Tracked pointers").join("\n");
+        for part in [
+            "1 pointer, 1 still held",
+            "con\\u{a}fig: Arc<Config> of main.rs:7:5; 3 held, 12 clones, 10 drops",
+            "2 from a.rs:1:1",
+            "1 from b.rs:2:2",
+            "2 times, up to 400 clones in 1,024 events",
+            "4 pointers found no room in the list",
+        ] {
+            let wanted: String = part.split_whitespace().collect();
+            let printed: String = lines.split_whitespace().collect();
+            assert!(printed.contains(&wanted), "{part}\nis not in\n{lines}");
+        }
+        assert!(!lines.contains("gone.rs"));
     }
 
     #[cfg(feature = "cli")]

@@ -19,6 +19,7 @@ mod lossless;
 mod memory;
 mod modes;
 mod order;
+mod pointers;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
@@ -45,6 +46,7 @@ const CASES: &[&[case::Case]] = &[
     modes::CASES,
     tuning::CASES,
     alarms::CASES,
+    pointers::CASES,
 ];
 
 pub fn main() -> ExitCode {

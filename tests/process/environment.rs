@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     .variables(&[("HEAPLEDGER", "off")]),
     Case::new("values_that_cannot_be_read_are_reported_once_each", work, complaints).variables(&[
         ("HEAPLEDGER", "perhaps"),
+        ("HEAPLEDGER_WARN", "loudly"),
         ("HEAPLEDGER_MODE", "best\teffort"),
         ("HEAPLEDGER_CLOCK", "sundial"),
         ("HEAPLEDGER_STACKS", "deep"),
@@ -84,6 +85,7 @@ fn complaints(ended: &Ended) {
     let lines: Vec<&str> = ended.stderr.lines().collect();
     let expected = [
         "heapledger: HEAPLEDGER=perhaps is ignored: it takes on or off",
+        "heapledger: HEAPLEDGER_WARN=loudly is ignored: it takes on or off",
         "heapledger: HEAPLEDGER_MODE=best?effort is ignored: it takes perfect, high, throughput or best-effort",
         "heapledger: HEAPLEDGER_CLOCK=sundial is ignored: it takes batched, per-event or monotonic",
         "heapledger: HEAPLEDGER_STACKS=deep is ignored: it takes auto, fp, dwarf, sampled:BYTES or off",

@@ -13,6 +13,7 @@ use super::case::{Case, Ended};
 use super::heap::Heap;
 use super::inner;
 use super::laws;
+use super::pointers;
 use super::tools::{block, free, threads};
 
 pub const CASES: &[Case] = &[
@@ -39,6 +40,16 @@ pub const CASES: &[Case] = &[
         let profile = ended.quietly().dump();
         let estimates = profile.estimates.expect("they are in the dump");
         assert!(estimates.sampled_blocks > 0 && estimates.total_bytes.standard_error > 0.0, "{estimates:?}");
+        pointers::json(&profile, |value| {
+            let said = &value["estimates"]["total_bytes"];
+            for (name, figure) in [
+                ("value", estimates.total_bytes.value),
+                ("standard_error", estimates.total_bytes.standard_error),
+            ] {
+                // Read back from decimals.
+                assert!((said[name].as_f64().unwrap() / figure - 1.0).abs() < 1e-9, "{said}");
+            }
+        });
     })
     .heap(Heap::Strict)
     .variables(&[("HEAPLEDGER_MODE", "throughput")]),
@@ -47,6 +58,9 @@ pub const CASES: &[Case] = &[
     })
     .heap(Heap::Strict)
     .variables(&[("HEAPLEDGER_MODE", "best-effort")]),
+    Case::new("the_history_is_counted_as_it_is_listed", count_history, |ended| {
+        laws::complete(&ended.quietly().dump()).unwrap();
+    }),
     Case::new("a_thousand_changes_of_mode_under_load_are_accounted_for", change_modes, |ended| {
         let profile = ended.quietly().dump();
         // The list holds the newest 256, and says how many came before.
@@ -163,6 +177,27 @@ fn advised(ended: &Ended, knob: &str) {
     assert!(line.contains("ring_full lost ") && line.contains(knob), "{line}");
     let dumped = ended.dump().quality.recommendation;
     assert!(dumped.contains("ring_full lost ") && dumped.contains(knob), "{dumped}");
+}
+
+fn count_history() {
+    // Neither lists what heapledger does for the other.
+    let same = || {
+        heapledger::flush();
+        assert_eq!(heapledger::quality().retained, heapledger::history().len() as u64);
+    };
+    same();
+    (0..100).for_each(|_| free(block(64), 64));
+    same();
+    assert!(heapledger::quality().retained >= 200);
+    // Two threads, each with more than the history holds.
+    threads::<2>(pairs);
+    same();
+    assert_eq!(heapledger::quality().retained, heapledger::HistoryLimits::DEFAULT.events);
+}
+
+extern "C" fn pairs(_number: *mut c_void) -> *mut c_void {
+    (0..10_000).for_each(|_| free(block(64), 64));
+    null_mut()
 }
 
 fn change_modes() {

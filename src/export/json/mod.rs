@@ -12,13 +12,14 @@ mod schema;
 use std::io::{self, Write};
 
 use schema::{
-    Anomalies, Change, Clock, Document, Interval, Law, Live, LiveSize, Module, Peak, Process, Quality, Range,
-    Reallocs, Settings, SitePart, Thread, Timeline, Totals, Trust, VerdictPart,
+    Anomalies, Change, Clock, Document, Estimated, Estimates, Interval, Law, Live, LiveSize, Module, Peak,
+    Process, Quality, Range, Reallocs, Settings, SitePart, Thread, Timeline, Totals, Trust, Turns,
+    VerdictPart,
 };
 
 use crate::analysis::standing::Grade;
 use crate::analysis::{Origin, Standing, Verdict, live, verify};
-use crate::profile::{CompletenessTrend, Histogram, Profile, Site, ThreadRow};
+use crate::profile::{self, CompletenessTrend, Histogram, Profile, Site, ThreadRow};
 
 /// Version of this format.
 const FORMAT_VERSION: u32 = 1;
@@ -57,6 +58,7 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
             longest_interpolated_span_ns: clock.longest_span_ns,
         },
         totals: totals(profile),
+        estimates: profile.estimates.as_ref().map(estimates),
         peak: Peak {
             bytes: peak.bytes,
             blocks: peak.blocks,
@@ -73,6 +75,31 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
             .iter()
             .map(|change| Change { at_ns: change.at_ns, what: &change.what })
             .collect(),
+        tracked: (!profile.tracked.is_empty()).then_some(&profile.tracked),
+    }
+}
+
+fn estimates(estimates: &profile::Estimates) -> Estimates {
+    let estimated = |estimate: &profile::Estimate| Estimated {
+        value: finite(estimate.value),
+        standard_error: finite(estimate.standard_error),
+    };
+    Estimates {
+        total_blocks: estimated(&estimates.total_blocks),
+        total_bytes: estimated(&estimates.total_bytes),
+        live_blocks: estimated(&estimates.live_blocks),
+        live_bytes: estimated(&estimates.live_bytes),
+        mean_bytes_between_samples: estimates.mean_bytes_between_samples,
+        sampled_blocks: estimates.sampled_blocks,
+    }
+}
+
+fn turns(times: &profile::TurnTimes) -> Turns {
+    Turns {
+        made: times.turns,
+        timed: times.timed,
+        mean_ns: times.mean_ns().and_then(finite),
+        p99_ns_at_most: times.p99_ns(),
     }
 }
 
@@ -114,6 +141,7 @@ fn quality<'a>(profile: &'a Profile, origin: &Origin) -> Quality<'a> {
         folds_away: quality.folds_away,
         waits: quality.waits,
         spare_segments: quality.spare_segments,
+        turns: turns(&quality.turn_times),
         damaged_parts: origin.damage.len() as u64,
     }
 }

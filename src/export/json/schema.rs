@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::profile::TrackedReport;
+
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     pub(super) format_version: u32,
@@ -15,6 +17,9 @@ pub(super) struct Document<'a> {
     pub(super) settings: Settings,
     pub(super) clock: Clock<'a>,
     pub(super) totals: Totals,
+    /// Absent when no block was ever sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) estimates: Option<Estimates>,
     pub(super) peak: Peak,
     pub(super) threads: Vec<Thread<'a>>,
     pub(super) timeline: Timeline,
@@ -22,6 +27,35 @@ pub(super) struct Document<'a> {
     pub(super) sites: Vec<SitePart>,
     pub(super) modules: Vec<Module<'a>>,
     pub(super) changes: Vec<Change<'a>>,
+    /// Absent when the program has no tracked pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tracked: Option<&'a TrackedReport>,
+}
+
+/// Figures that samples say, each with one standard error in its own unit.
+#[derive(Serialize)]
+pub(super) struct Estimates {
+    pub(super) total_blocks: Estimated,
+    pub(super) total_bytes: Estimated,
+    pub(super) live_blocks: Estimated,
+    pub(super) live_bytes: Estimated,
+    pub(super) mean_bytes_between_samples: u64,
+    pub(super) sampled_blocks: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Estimated {
+    pub(super) value: Option<f64>,
+    pub(super) standard_error: Option<f64>,
+}
+
+/// Turns of the recording path: see [`crate::profile::TurnTimes`].
+#[derive(Serialize)]
+pub(super) struct Turns {
+    pub(super) made: u64,
+    pub(super) timed: u64,
+    pub(super) mean_ns: Option<f64>,
+    pub(super) p99_ns_at_most: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +84,7 @@ pub(super) struct Quality<'a> {
     pub(super) folds_away: u64,
     pub(super) waits: u64,
     pub(super) spare_segments: u64,
+    pub(super) turns: Turns,
     pub(super) damaged_parts: u64,
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::{DataQualityMode, Degradation, LossCounts, LossReason};
+use crate::profile::{DataQualityMode, Degradation, LossCounts, LossReason, QualityIndicator, TurnTimes};
 
 const SECOND: u64 = 1_000_000_000;
 const BUDGET: Duration = Duration::from_nanos(100);
@@ -113,6 +113,36 @@ fn settings_that_mean_nothing_are_refused() {
     assert_eq!(error.to_string(), "ring_segments is 49: it takes 4 to 48");
     let mut tuner = AutoTuner::new(0.95, BUDGET).unwrap();
     assert!(tuner.set_knobs(outside).is_err() && tuner.knobs() == &Knobs::DEFAULT);
+}
+
+#[test]
+fn an_interval_is_what_came_in_between_two_readings() {
+    let mut before = QualityIndicator { recorded: 1_000, waits: 3, folds_at_home: 4, ..Default::default() };
+    before.lost.add(LossReason::RingFull, 10);
+    let mut now = QualityIndicator { recorded: 1_900, waits: 5, sampled_out: 1_000, ..before.clone() };
+    now.lost.add(LossReason::RingFull, 100);
+    (now.lag_ns, now.folds_at_home, now.folds_away, now.spare_segments) = (7, 6, 8, 9);
+    // 40 turns of 500 ns each, for 2,000 events that were made.
+    now.turn_times = TurnTimes { turns: 40, timed: 4, timed_ns: 2_000, ..TurnTimes::default() };
+    now.turn_times.durations[TurnTimes::bucket_of(500)] = 4;
+    let stats = TrackingStats::between(&before, &now, 12, 345);
+    let expected = TrackingStats {
+        at_ns: 12,
+        events: 1_000,
+        completeness: 0.9,
+        lost: lost(LossReason::RingFull, 100),
+        avg_latency_ns: 10.0,
+        p99_latency_ns: 512,
+        lag_ns: 7,
+        ring_high_water_words: 345,
+        folds_at_home: 2,
+        folds_away: 8,
+        waits: 2,
+        spare_segments: 9,
+    };
+    assert_eq!(stats, expected);
+    let nothing = TrackingStats::between(&now, &before, 12, 0);
+    assert_eq!((nothing.events, nothing.completeness, nothing.avg_latency_ns), (0, 1.0, 0.0));
 }
 
 #[test]

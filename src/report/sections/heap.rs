@@ -10,6 +10,7 @@ use super::super::units::{
 use super::super::words;
 use super::places::Shown;
 use crate::analysis::{Figure, Growth, SiteBook, growth, reallocs as reallocs_of, summary};
+use crate::profile::{Estimate, Estimates};
 
 /// The line on how far the figures of a section can be trusted.
 pub(super) fn certainty(sheet: &mut Sheet<'_>, subject: &Subject<'_>, figure: Figure) -> io::Result<()> {
@@ -38,9 +39,35 @@ pub(in super::super) fn totals(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> 
     let crossed =
         format!("{} by another thread than the one that allocated", blocks(found.cross_thread_frees));
     sheet.fact("freed elsewhere", &crossed)?;
+    if let Some(estimates) = &subject.profile.estimates {
+        sampled(sheet, estimates)?;
+    }
     certainty(sheet, subject, Figure::Totals)?;
     labelled(sheet, subject, "live blocks", Figure::LiveBlocks)?;
     labelled(sheet, subject, "live bytes", Figure::LiveBytes)
+}
+
+/// What the samples alone say, so that a reader sees how good they are: the lines above are exact all the same.
+fn sampled(sheet: &mut Sheet<'_>, estimates: &Estimates) -> io::Result<()> {
+    let whole = |value: f64| value.round().max(0.0) as u64;
+    let within = if sheet.layout.unicode { "\u{b1}" } else { "+/-" };
+    let line = |blocks: &Estimate, size: &Estimate| {
+        format!(
+            "{} blocks {within} {}, {} {within} {}",
+            count(whole(blocks.value)),
+            count(whole(blocks.standard_error)),
+            bytes(whole(size.value)),
+            bytes(whole(size.standard_error)),
+        )
+    };
+    let distance = match estimates.mean_bytes_between_samples {
+        0 => "every block is recorded now".to_owned(),
+        mean => format!("one in about {}", bytes(mean)),
+    };
+    let taken = counted(estimates.sampled_blocks, "block", "blocks");
+    sheet.fact("samples", &format!("{taken}, {distance}; they say, with one standard error:"))?;
+    sheet.fact("  allocated", &line(&estimates.total_blocks, &estimates.total_bytes))?;
+    sheet.fact("  live", &line(&estimates.live_blocks, &estimates.live_bytes))
 }
 
 pub(in super::super) fn peak(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {

@@ -1,4 +1,5 @@
-//! The sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], [`sites`], and the [`timeline`].
+//! The sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], [`sites`], the [`timeline`],
+//! and [`tracked`] pointers.
 
 pub(super) mod heap;
 mod places;
@@ -6,3 +7,4 @@ pub(super) mod quality;
 pub(super) mod sites;
 pub(super) mod tables;
 pub(super) mod timeline;
+pub(super) mod tracked;

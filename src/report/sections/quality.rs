@@ -160,7 +160,17 @@ fn cost(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
         counted(quality.waits, "wait", "waits"),
         counted(quality.spare_segments, "spare segment", "spare segments"),
     );
-    sheet.fact("rings", &folds)
+    sheet.fact("rings", &folds)?;
+    let times = &quality.turn_times;
+    let (Some(mean_ns), Some(p99_ns)) = (times.mean_ns(), times.p99_ns()) else { return Ok(()) };
+    let turns = format!(
+        "{}, {} of them timed: {} in the mean, 99 of 100 below {}; the short path of most events is not measured",
+        counted(times.turns, "turn", "turns"),
+        count(times.timed),
+        duration(mean_ns as u64),
+        duration(p99_ns),
+    );
+    sheet.fact("recording", &turns)
 }
 
 fn clock(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
