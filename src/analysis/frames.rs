@@ -10,6 +10,8 @@
 //! `Vec` grew is part of the story. A stack that would be cut as a whole is shown as it is. Debug information that is
 //! reduced to lines names an inlined function without its modules; it is then told by its source file.
 
+use std::borrow::Cow;
+
 use crate::profile::{Module, Profile};
 
 /// Functions at the inner end of a stack among which the recorder and its shims are looked for.
@@ -32,9 +34,52 @@ pub struct Frame<'a> {
     pub module: Option<&'a Module>,
 }
 
+impl<'a> Frame<'a> {
+    /// What to call the frame: its function, else its object and the offset of the call in that file, as in
+    /// `libdemo.so+0x1f3a`, else the address of the call.
+    pub fn label(&self) -> Cow<'a, str> {
+        if !self.function.is_empty() {
+            return Cow::Borrowed(self.function);
+        }
+        let call = self.address.saturating_sub(1);
+        let Some(module) = self.module else { return Cow::Owned(format!("{call:#x}")) };
+        let file = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
+        Cow::Owned(format!("{file}+{:#x}", call.wrapping_sub(module.bias)))
+    }
+}
+
+/// Reads many stacks of one profile: the loaded objects are put in order once.
+#[derive(Debug, Clone)]
+pub struct StackReader<'a> {
+    profile: &'a Profile,
+    /// In the order of their lowest addresses.
+    modules: Vec<&'a Module>,
+}
+
+impl<'a> StackReader<'a> {
+    /// A reader of the stacks of `profile`.
+    pub fn new(profile: &'a Profile) -> Self {
+        let mut modules: Vec<&Module> = profile.modules.iter().collect();
+        modules.sort_by_key(|module| module.start);
+        StackReader { profile, modules }
+    }
+
+    /// As [`frames`]. Where objects overlap, as they cannot in a process, the one with the highest start is taken.
+    pub fn frames(&self, stack: u32) -> Vec<Frame<'a>> {
+        without_recorder(expand(self.profile, stack, |address| {
+            let call = address.checked_sub(1)?;
+            let after = self.modules.partition_point(|module| module.start <= call);
+            self.modules[..after].last().copied().filter(|module| call < module.end)
+        }))
+    }
+}
+
 /// The functions of a stack, innermost first, without the recorder's own.
 pub fn frames(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
-    let mut all = whole_stack(profile, stack);
+    without_recorder(whole_stack(profile, stack))
+}
+
+fn without_recorder(mut all: Vec<Frame<'_>>) -> Vec<Frame<'_>> {
     let inner = all.iter().take(CUT_FRAMES).rposition(is_cut);
     let cut = inner.map_or(0, |last| last + 1);
     if cut < all.len() {
@@ -45,10 +90,18 @@ pub fn frames(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
 
 /// The functions of a stack, innermost first, with the recorder's own.
 pub fn whole_stack(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
+    expand(profile, stack, |address| module_of(profile, address))
+}
+
+fn expand<'a>(
+    profile: &'a Profile,
+    stack: u32,
+    module_of: impl Fn(u64) -> Option<&'a Module>,
+) -> Vec<Frame<'a>> {
     let Some(stack) = profile.stacks.get(stack as usize) else { return Vec::new() };
     let mut all = Vec::with_capacity(stack.frames.len());
     for &address in &stack.frames {
-        let module = module_of(profile, address);
+        let module = module_of(address);
         let known = profile.symbols.at(address);
         all.extend(known.iter().map(|symbol| Frame {
             address,
@@ -73,17 +126,10 @@ pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
 
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
-    // Not all of `__rust_`: a thread begins in `__rust_begin_short_backtrace`.
-    let prefixes = [
-        "heapledger::",
-        "__rust_alloc",
-        "__rust_realloc",
-        "__rust_dealloc",
-        "__rg_",
-        "__rdl_",
-        "alloc::alloc::",
-    ];
-    if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+    // Not every `__rust_`: threads begin in `__rust_begin_short_backtrace`, and what they call is the program.
+    let shims = ["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rust_no_alloc", "__rg_", "__rdl_"];
+    let prefixes = ["heapledger::", "alloc::alloc::"].into_iter().chain(shims);
+    if prefixes.into_iter().any(|prefix| name.starts_with(prefix)) {
         return true;
     }
     let is_own = frame.file.contains("/heapledger") && frame.file.ends_with("/src/recorder/allocator.rs");
@@ -113,6 +159,29 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_is_called_by_its_function_else_by_its_object_else_by_its_address() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![0x5011, 0x9001, 0x7001], truncated: false });
+        let module = |path: &str, start, bias| Module {
+            path: path.into(),
+            start,
+            end: start + 0x1000,
+            bias,
+            ..Module::default()
+        };
+        profile.modules = vec![module("/lib/b.so", 0x9000, 0x8000), module("a", 0x5000, 0x4000)];
+        let labels = |frames: Vec<Frame<'_>>| -> Vec<String> {
+            frames.iter().map(|frame| frame.label().into_owned()).collect()
+        };
+        let expected = ["a+0x1010", "b.so+0x1000", "0x7000"];
+        assert_eq!(labels(frames(&profile, 1)), expected);
+        assert_eq!(labels(StackReader::new(&profile).frames(1)), expected);
+        profile.symbols.strings = vec![String::new(), "f".into()];
+        profile.symbols.frames.insert(0x7001, vec![SymbolFrame { function: 1, ..SymbolFrame::default() }]);
+        assert_eq!(labels(StackReader::new(&profile).frames(1))[2], "f");
+    }
+
+    #[test]
     fn a_shim_without_its_modules_is_told_by_its_file() {
         let mut profile = sample::empty();
         profile.stacks.push(Stack { frames: vec![100], truncated: false });
@@ -125,12 +194,17 @@ mod tests {
     }
 
     #[test]
-    fn what_only_begins_like_a_shim_is_not_cut() {
-        let names =
-            ["__rustc::__rust_alloc", "demo::fill", "__rust_begin_short_backtrace<fn(), ()>", "demo::main"];
-        let profile = super::super::paths::named(&[&names.map(|name| (name, "", 0))]);
+    fn where_a_thread_begins_is_no_shim() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
+        let texts =
+            ["", "__rust_alloc", "work", "__rust_begin_short_backtrace<app::main::{closure_env#0}, ()>"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        for (address, function) in [(100, 1), (200, 2), (300, 3)] {
+            profile.symbols.frames.insert(address, vec![SymbolFrame { function, ..SymbolFrame::default() }]);
+        }
         let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
-        assert_eq!(read, names[1..]);
+        assert_eq!(read, ["work", texts[3]]);
     }
 
     #[test]

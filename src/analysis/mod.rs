@@ -12,8 +12,10 @@
 //! looked up with `get`, and divisions by zero have an answer.
 
 pub mod book;
+pub mod diff;
 pub mod folding;
 pub mod frames;
+pub mod grouping;
 pub mod growth;
 pub mod leaks;
 pub mod lifetimes;
@@ -35,7 +37,9 @@ pub mod verify;
 pub(crate) mod sample;
 
 pub use book::{Ranking, SiteBook, SiteLine, site_book};
-pub use frames::{Frame, frames, module_of, whole_stack};
+pub use diff::{Diff, Doubt, Presence, Side, SiteChange, diff};
+pub use frames::{Frame, StackReader, frames, module_of, whole_stack};
+pub use grouping::{Group, Groups, group_by, group_by_call};
 pub use growth::{Growth, growth};
 pub use leaks::{Leak, LeakFinding, Suppressed, leaks};
 pub use lifetimes::{Lifetimes, lifetimes};

@@ -36,6 +36,18 @@ impl SiteOrder {
         !matches!(self, SiteOrder::Count | SiteOrder::Temporaries)
     }
 
+    /// The name that flags take and exports give.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SiteOrder::Live => "live",
+            SiteOrder::Peak => "peak",
+            SiteOrder::Total => "total",
+            SiteOrder::Count => "count",
+            SiteOrder::Temporaries => "temporary",
+            SiteOrder::Copied => "copied",
+        }
+    }
+
     /// The figure that a site is ranked by.
     pub fn value(self, site: &Site) -> u64 {
         match self {

@@ -275,6 +275,12 @@ fn pages_without_stacks_or_without_anything_say_so() {
     for word in ["undefined", "NaN", "null", "Infinity"] {
         assert!(!browser.text("main").contains(word), "{word}");
     }
+    // Folding leaves something of stacks that hold nothing but library functions.
+    let mut library = synthetic::server(5, 9);
+    let files = library.symbols.strings.iter_mut().filter(|text| text.ends_with(".rs"));
+    files.for_each(|file| *file = format!("/rustc/{file}"));
+    browser.open(&pages.write("library.html", &library), 1280, false);
+    assert!(browser.number("Number(document.getElementById('flame-graph').dataset.rectangles)") > 1.0);
     let mut flat = synthetic::server(1, 9);
     flat.stacks.truncate(1);
     flat.sites[0].stack = 0;

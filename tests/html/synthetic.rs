@@ -259,7 +259,7 @@ fn site(stack: u32, numbers: &mut Numbers) -> Site {
             copied_bytes: grown / 2 * size,
             chains: grown / 5,
             chain_links: grown / 5 * 4,
-            longest_chain: grown.min(11),
+            longest_chain: grown.min(7 + stack as u64 % 2 * 4),
         },
         sizes: Histogram::default(),
         lifetimes: Histogram::default(),

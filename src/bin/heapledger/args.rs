@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::{Parser, Subcommand, ValueEnum};
+use heapledger::analysis::SiteOrder;
 use heapledger::export::Format;
 
 const EXIT_CODES: &str = "\
@@ -25,6 +26,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Bundle(BundleArgs),
     Export(ExportArgs),
+    Diff(DiffArgs),
     Run(RunArgs),
 }
 
@@ -166,9 +168,69 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     pub format: FormatArg,
 
+    /// The figure to write, for a format that has room for one (collapsed); without it, live bytes
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
+
     /// The file to write; without it, standard output
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: write addresses, or the names that the dump brings
+    #[arg(long)]
+    pub no_symbols: bool,
+}
+
+/// Show what changed between two dumps, site by site
+///
+/// Sites are matched by the names of the functions on their stacks. Dumps that cannot be compared, because data is
+/// missing or the programs differ, are refused with exit code 2.
+#[derive(Debug, clap::Args)]
+pub struct DiffArgs {
+    /// The first dump; - reads standard input
+    pub before: PathBuf,
+
+    /// The second dump
+    pub after: PathBuf,
+
+    /// The figure that sites are ranked by
+    #[arg(long, value_enum, default_value_t = MetricArg(SiteOrder::Live))]
+    pub metric: MetricArg,
+
+    /// How the differences are printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = DiffFormat::Text)]
+    pub format: DiffFormat,
+
+    /// Also write a differential flame graph to this file: one page that needs nothing else
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
+    /// Exit with 1 when the figure of the whole program grew by more than this (bytes, or blocks)
+    #[arg(long, value_name = "BYTES")]
+    pub fail_on_growth: Option<u64>,
+
+    /// Compare even what cannot be compared
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: compare addresses, or the names that the dumps bring
+    #[arg(long)]
+    pub no_symbols: bool,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    Text,
+    Json,
 }
 
 /// Run a program that has a HeapLedger as its global allocator, then report its dump
@@ -238,6 +300,37 @@ impl ValueEnum for FormatArg {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+/// A figure of a site as the value of a flag.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricArg(pub SiteOrder);
+
+impl ValueEnum for MetricArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: [MetricArg; SiteOrder::ALL.len()] = {
+            let mut all = [MetricArg(SiteOrder::Live); SiteOrder::ALL.len()];
+            let mut index = 0;
+            while index < all.len() {
+                all[index] = MetricArg(SiteOrder::ALL[index]);
+                index += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self.0 {
+            SiteOrder::Live => "Bytes live at the end",
+            SiteOrder::Peak => "Bytes live when the process was at its peak",
+            SiteOrder::Total => "Bytes allocated in all",
+            SiteOrder::Count => "Blocks allocated in all",
+            SiteOrder::Temporaries => "Blocks freed right after they were allocated",
+            SiteOrder::Copied => "Bytes that reallocs copied",
+        };
+        Some(PossibleValue::new(self.0.name()).help(help))
     }
 }
 

@@ -1,14 +1,14 @@
 //! One function for each subcommand that reads a dump: read, analyse, write.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use heapledger::analysis;
-use heapledger::export::export as write_export;
+use heapledger::export::{Format, completeness, export as write_export};
 use heapledger::report::escape::escaped;
-use heapledger::report::html::write_page;
-use heapledger::report::{write_report_with, write_verdict};
+use heapledger::report::html::write_page_with;
+use heapledger::report::{Detail, write_report_with, write_verdict};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
 use crate::detail::{self, Wanted};
@@ -17,7 +17,7 @@ use crate::input::{self, Input};
 use crate::names;
 use crate::page::layout;
 
-const STDOUT: &str = "standard output";
+pub const STDOUT: &str = "standard output";
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Flags that make no sense are refused before anything long is begun.
@@ -28,7 +28,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
         names::look_up(&mut input.profile, &args.names);
     }
     let (result, place) = match &args.html {
-        Some(path) => page(path, &args.file, &input)?,
+        Some(path) => page(path, &args.file, &input, &detail)?,
         None => {
             let layout = layout(&args.page, &io::stdout());
             let mut out = BufWriter::new(io::stdout().lock());
@@ -44,10 +44,15 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
 }
 
 /// Writes the page; returns how that went, and where to.
-fn page(path: &Path, dump: &Path, input: &Input) -> Result<(io::Result<()>, String), Failure> {
+fn page(
+    path: &Path,
+    dump: &Path,
+    input: &Input,
+    detail: &Detail<'_>,
+) -> Result<(io::Result<()>, String), Failure> {
     let (file, shown) = create(path, dump, "--html")?;
     let mut out = BufWriter::new(file);
-    let result = write_page(&input.profile, &input.origin, &mut out).and_then(|()| out.flush());
+    let result = write_page_with(&input.profile, &input.origin, detail, &mut out).and_then(|()| out.flush());
     Ok((result, shown))
 }
 
@@ -70,12 +75,25 @@ pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
 }
 
 pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
-    let input = input::read(&args.file)?;
+    let format = format(args)?;
+    let to_terminal = args.output.is_none() && io::stdout().is_terminal();
+    if to_terminal && !format.is_text() {
+        let error = format_args!("{format} is not text, and standard output is a terminal");
+        return Err(Failure::new(Cause::Usage, error).hint("name a file with -o, or redirect the output"));
+    }
+    let mut input = input::read(&args.file)?;
+    if !args.no_symbols {
+        names::look_up(&mut input.profile, &args.names);
+    }
+    if !format.carries_quality() {
+        let said = escaped(&completeness(&input.profile, &input.origin));
+        anstream::eprintln!("note: {format} files have no place for the quality of their data: {said}");
+    }
     let Some(path) = &args.output else {
-        return export_to(BufWriter::new(io::stdout().lock()), STDOUT, args, &input);
+        return export_to(BufWriter::new(io::stdout().lock()), STDOUT, format, &input);
     };
     let (file, shown) = create(path, &args.file, "-o")?;
-    export_to(BufWriter::new(file), &shown, args, &input)
+    export_to(BufWriter::new(file), &shown, format, &input)
 }
 
 /// A file to write to, and its name for messages. It is never the dump.
@@ -90,12 +108,22 @@ fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failur
     Ok((file, shown))
 }
 
-fn export_to(mut out: impl Write, place: &str, args: &ExportArgs, input: &Input) -> Result<Exit, Failure> {
-    let result = write_export(args.format.0, &input.profile, &input.origin, &mut out);
+/// The format that was asked for, of the figure that was asked for.
+fn format(args: &ExportArgs) -> Result<Format, Failure> {
+    let format = args.format.0;
+    let Some(metric) = args.metric else { return Ok(format) };
+    format.of_metric(metric.0).ok_or_else(|| {
+        let error = format_args!("{format} carries every figure it can: --metric has no meaning for it");
+        Failure::new(Cause::Usage, error).hint("leave --metric out")
+    })
+}
+
+fn export_to(mut out: impl Write, place: &str, format: Format, input: &Input) -> Result<Exit, Failure> {
+    let result = write_export(format, &input.profile, &input.origin, &mut out);
     written(result.and_then(|()| out.flush()), place)?;
     Ok(Exit::Fine)
 }
 
-fn is_same_file(a: &Path, b: &Path) -> bool {
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

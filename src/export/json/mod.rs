@@ -18,7 +18,7 @@ use schema::{
 };
 
 use crate::analysis::standing::Grade;
-use crate::analysis::{Origin, Standing, Verdict, live, verify};
+use crate::analysis::{Frame, Origin, StackReader, Standing, Verdict, live, verify};
 use crate::profile::{self, CompletenessTrend, Histogram, Profile, Site, ThreadRow};
 
 /// Version of this format.
@@ -34,6 +34,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 
 fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
     let (process, clock, peak) = (&profile.process, &profile.clock, &profile.peak);
+    let reader = StackReader::new(profile);
     Document {
         format_version: FORMAT_VERSION,
         quality: quality(profile, origin),
@@ -68,7 +69,7 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
         threads: profile.threads.iter().map(thread).collect(),
         timeline: timeline(profile),
         live: live_part(profile),
-        sites: profile.sites.iter().map(|account| site(profile, account)).collect(),
+        sites: profile.sites.iter().map(|account| site(profile, &reader, account)).collect(),
         modules: modules(profile),
         changes: profile
             .changes
@@ -268,12 +269,13 @@ fn live_part(profile: &Profile) -> Live {
     }
 }
 
-fn site(profile: &Profile, account: &Site) -> SitePart {
+fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> SitePart<'a> {
     let stack = profile.stacks.get(account.stack as usize);
     let frames = stack.iter().flat_map(|stack| &stack.frames);
     SitePart {
         stack: account.stack,
         frames: frames.map(|frame| format!("{frame:#x}")).collect(),
+        functions: reader.frames(account.stack).iter().map(Frame::label).collect(),
         frames_truncated: stack.is_some_and(|stack| stack.truncated),
         total_blocks: account.total_blocks,
         total_bytes: account.total_bytes,
@@ -365,6 +367,9 @@ mod tests {
         assert_eq!(value["totals"]["peak_bytes"], 3_500);
         assert_eq!(value["live"]["by_size"][0]["blocks"], 2);
         assert_eq!(value["sites"][1]["frames"], serde_json::json!(["0x1000", "0x2000"]));
+        let named = json(&sample::named(), &Origin::default());
+        let functions = serde_json::json!(["Vec<T>::push", "parse", "main"]);
+        assert_eq!(named["sites"][1]["functions"], functions);
         assert_eq!(value["timeline"]["intervals"][2]["live_bytes_at_end"], 1_500);
         assert_eq!(value["verdict"]["conclusions"]["totals"]["grade"], "exact");
         assert_eq!(value["quality"]["completeness"], 1.0);

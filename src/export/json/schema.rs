@@ -1,5 +1,6 @@
 //! What the JSON object holds: the names, their order and their units. Filled by [`super::write`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -24,7 +25,7 @@ pub(super) struct Document<'a> {
     pub(super) threads: Vec<Thread<'a>>,
     pub(super) timeline: Timeline,
     pub(super) live: Live,
-    pub(super) sites: Vec<SitePart>,
+    pub(super) sites: Vec<SitePart<'a>>,
     pub(super) modules: Vec<Module<'a>>,
     pub(super) changes: Vec<Change<'a>>,
     /// Absent when the program has no tracked pointer.
@@ -231,9 +232,10 @@ pub(super) struct LiveSize {
 }
 
 #[derive(Serialize)]
-pub(super) struct SitePart {
+pub(super) struct SitePart<'a> {
     pub(super) stack: u32,
     pub(super) frames: Vec<String>,
+    pub(super) functions: Vec<Cow<'a, str>>,
     pub(super) frames_truncated: bool,
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,

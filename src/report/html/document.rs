@@ -8,13 +8,17 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::super::detail::Detail;
 use super::super::escape::escaped;
-use super::super::units::{bytes, duration};
+use super::super::sections::heap::advice as advice_of;
+use super::super::units::{bytes, counted, duration};
 use super::facts::{self, Banner, Certainty, Fact, Law, Tile};
 use super::tree::{Calls, pack};
+use crate::analysis::paths::Paths;
 use crate::analysis::{
-    Bucket, Figure, Origin, SiteOrder, ThreadLine, TimelineFinding, Verdict, lifetimes as lifetimes_of,
-    live as live_of, sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
+    Bucket, Figure, Origin, SiteOrder, Suppressed, ThreadLine, TimelineFinding, Verdict, leaks,
+    lifetimes as lifetimes_of, live as live_of, site_book, sizes as sizes_of, threads as threads_of,
+    timeline as timeline_of, verify,
 };
 use crate::profile::{Profile, Site};
 
@@ -24,6 +28,8 @@ const TIMELINE_COLUMNS: usize = 4_096;
 const THREAD_LINES: usize = 2_000;
 /// Sizes of live blocks that are listed.
 const LIVE_SIZES: usize = 200;
+/// Places of advice on reallocs.
+const ADVICE: usize = 20;
 /// Changes of state that are listed: the newest.
 const CHANGES: usize = 500;
 
@@ -41,11 +47,15 @@ pub(super) struct Document {
     calls_note: String,
     metrics: Vec<Metric>,
     sites: Sites,
+    /// Which sites are left out; empty when none is.
+    sites_note: String,
     live: Live,
     threads: Threads,
     sizes: Distribution,
     lifetimes: Distribution,
     reallocs: Vec<Fact>,
+    /// Places with what a better first capacity would save there.
+    advice: Vec<(String, String)>,
     reallocs_certainty: Certainty,
     laws: Vec<Law>,
     changes: Vec<(String, String)>,
@@ -103,6 +113,8 @@ struct Sites {
     longest_chain: Vec<u64>,
     /// Birth of the oldest live block, in nanoseconds since the start; `null` when none is listed.
     oldest_ns: Vec<Option<u64>>,
+    /// 1 where a suppression matches: the site is left out of what is live.
+    suppressed: Vec<u8>,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +125,8 @@ struct Live {
     groups: Vec<(u64, u64, u64, u64)>,
     other_blocks: u64,
     other_bytes: u64,
+    /// What each suppression took away: pattern, blocks, bytes.
+    suppressed: Vec<(String, u64, u64)>,
     certainty: Certainty,
 }
 
@@ -146,12 +160,14 @@ struct Distribution {
     certainty: Certainty,
 }
 
-pub(super) fn document(profile: &Profile, origin: &Origin) -> Document {
+pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) -> Document {
     let verdict = verify(profile, origin);
+    let chosen = choose(profile, detail);
     let about = |figure| facts::certainty(&verdict, figure);
-    let calls = has_stacks(profile).then(|| pack(profile, profile.sites.iter().map(|site| site.stack)));
+    let calls = has_stacks(profile).then(|| pack(profile, chosen.sites.iter().map(|site| site.stack)));
     let calls_note = calls_note(calls.as_ref(), profile, &verdict);
-    let sites = sites(profile, calls.as_ref());
+    let sites = sites(profile, &chosen, calls.as_ref());
+    let advice = advice(profile, detail, calls.is_some());
     Document {
         program: named(&profile.process.program, "unnamed program"),
         about: lines_about(profile),
@@ -163,11 +179,13 @@ pub(super) fn document(profile: &Profile, origin: &Origin) -> Document {
         calls_note,
         metrics: metrics(&verdict),
         sites,
-        live: live(profile, about(Figure::LiveBytes)),
+        sites_note: chosen.note,
+        live: live(profile, detail, about(Figure::LiveBytes)),
         threads: threads(profile, about(Figure::Totals)),
         sizes: sizes(profile, about(Figure::Totals)),
         lifetimes: lifetimes(profile, about(Figure::Lifetimes)),
         reallocs: facts::realloc_facts(profile),
+        advice,
         reallocs_certainty: about(Figure::Reallocs),
         laws: facts::laws(&verdict),
         changes: changes(profile),
@@ -237,14 +255,59 @@ fn metrics(verdict: &Verdict) -> Vec<Metric> {
     ]
 }
 
-fn sites(profile: &Profile, calls: Option<&Calls>) -> Sites {
+/// The sites that are looked at.
+struct Chosen<'a> {
+    sites: Vec<&'a Site>,
+    suppressed: Vec<u8>,
+    note: String,
+}
+
+fn choose<'a>(profile: &'a Profile, detail: &Detail<'_>) -> Chosen<'a> {
+    let view = &detail.view;
+    let looks_at_all = view.focus.is_empty() && view.ignore.is_empty();
+    if looks_at_all && detail.suppressions.is_empty() {
+        let suppressed = vec![0; profile.sites.len()];
+        return Chosen { sites: profile.sites.iter().collect(), suppressed, note: String::new() };
+    }
+    let mut paths = Paths::new(profile, view, detail.suppressions);
+    let mut chosen = Chosen { sites: Vec::new(), suppressed: Vec::new(), note: String::new() };
+    let (mut others, mut other_bytes) = (0u64, 0u64);
+    for site in &profile.sites {
+        let reading = paths.read(site.stack);
+        if reading.is_seen {
+            chosen.sites.push(site);
+            chosen.suppressed.push(u8::from(reading.suppression.is_some()));
+        } else {
+            others += 1;
+            other_bytes = other_bytes.saturating_add(site.total_bytes);
+        }
+    }
+    if !looks_at_all {
+        chosen.note = format!(
+            "Flame graph and tables of sites look at {} only; {} with {} allocated are left out of them.",
+            escaped(&detail.looked_at),
+            counted(others, "site", "sites"),
+            bytes(other_bytes)
+        );
+    }
+    chosen
+}
+
+fn advice(profile: &Profile, detail: &Detail<'_>, has_stacks: bool) -> Vec<(String, String)> {
+    if !has_stacks {
+        return Vec::new();
+    }
+    advice_of(&site_book(profile, &detail.view), ADVICE, usize::MAX)
+}
+
+fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites {
     let mut oldest: HashMap<u32, u64> = HashMap::new();
     for block in &profile.live {
         let born = oldest.entry(block.stack).or_insert(u64::MAX);
         *born = block.born_ns.min(*born);
     }
-    let column = |value: fn(&Site) -> u64| profile.sites.iter().map(value).collect::<Vec<u64>>();
-    let by = |order: SiteOrder| profile.sites.iter().map(|site| order.value(site)).collect::<Vec<u64>>();
+    let column = |value: fn(&Site) -> u64| chosen.sites.iter().map(|site| value(site)).collect::<Vec<u64>>();
+    let by = |order: SiteOrder| chosen.sites.iter().map(|site| order.value(site)).collect::<Vec<u64>>();
     Sites {
         node: calls.map_or(Vec::new(), |calls| calls.ends.clone()),
         live: by(SiteOrder::Live),
@@ -262,7 +325,8 @@ fn sites(profile: &Profile, calls: Option<&Calls>) -> Sites {
         chains: column(|site| site.reallocs.chains),
         chain_links: column(|site| site.reallocs.chain_links),
         longest_chain: column(|site| site.reallocs.longest_chain),
-        oldest_ns: profile.sites.iter().map(|site| oldest.get(&site.stack).copied()).collect(),
+        oldest_ns: chosen.sites.iter().map(|site| oldest.get(&site.stack).copied()).collect(),
+        suppressed: chosen.suppressed.clone(),
     }
 }
 
@@ -291,8 +355,13 @@ fn timeline(profile: &Profile, certainty: Certainty) -> Timeline {
     }
 }
 
-fn live(profile: &Profile, certainty: Certainty) -> Live {
+fn live(profile: &Profile, detail: &Detail<'_>, certainty: Certainty) -> Live {
     let found = live_of(profile, LIVE_SIZES);
+    let known = |one: &Suppressed| (escaped(&one.pattern), one.blocks, one.bytes);
+    let suppressed = match detail.suppressions {
+        [] => Vec::new(),
+        known_ones => leaks(profile, &detail.view, known_ones).suppressed.iter().map(known).collect(),
+    };
     let group = |group: &crate::analysis::SizeGroup| (group.size, group.blocks, group.bytes, group.oldest_ns);
     Live {
         blocks: found.blocks,
@@ -300,6 +369,7 @@ fn live(profile: &Profile, certainty: Certainty) -> Live {
         groups: found.groups.iter().map(group).collect(),
         other_blocks: found.other_blocks,
         other_bytes: found.other_bytes,
+        suppressed,
         certainty,
     }
 }

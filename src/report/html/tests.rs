@@ -85,6 +85,31 @@ fn without_stacks_the_page_says_so() {
 }
 
 #[test]
+fn what_is_not_looked_at_and_what_is_suppressed_is_said() {
+    use crate::analysis::Suppression;
+    use crate::analysis::paths::View;
+    let mut profile = sample::complete();
+    profile.symbols.strings = vec![String::new(), "demo::load".into()];
+    let symbol = crate::profile::SymbolFrame { function: 1, ..Default::default() };
+    profile.symbols.frames.insert(0x1000, vec![symbol]);
+    let with = |detail: &Detail<'_>| {
+        let document = document::document(&profile, &Origin::default(), detail);
+        serde_json::to_value(document).expect("JSON")
+    };
+    let is_load = |text: &str| text.contains("load");
+    let view = View { ignore: vec![&is_load], ..View::default() };
+    let found = with(&Detail { view, looked_at: "--ignore load".into(), ..Detail::default() });
+    assert_eq!(found["sites"]["total"], serde_json::json!([4_600]));
+    let note = found["sites_note"].as_str().expect("a note");
+    assert!(note.contains("--ignore load") && note.contains("1 site with 400 B allocated"), "{note}");
+    let suppressions: Vec<Suppression> =
+        crate::analysis::suppressions::parse("leak:demo::load\n").expect("one");
+    let found = with(&Detail { suppressions: &suppressions, ..Detail::default() });
+    assert_eq!(found["sites"]["suppressed"], serde_json::json!([0, 1]));
+    assert_eq!(found["live"]["suppressed"][0][0], "demo::load");
+}
+
+#[test]
 fn losses_and_damage_are_at_the_top() {
     let profile = sample::with_loss(crate::profile::LossReason::RingFull, 3);
     let found = document(&profile);

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::escape::escaped;
+use crate::analysis::folding::{is_library, without_generics};
 use crate::analysis::{Frame, frames};
 use crate::profile::Profile;
 
@@ -32,6 +33,8 @@ pub(super) struct Calls {
     strings: Vec<String>,
     /// Of each frame: its name, index into `strings`.
     names: Vec<u32>,
+    /// Of each frame: its name without the arguments of generics, index into `strings`.
+    shorts: Vec<u32>,
     /// Of each frame: its file, index into `strings`.
     files: Vec<u32>,
     /// Of each frame: its line; 0 when it is not known.
@@ -142,7 +145,9 @@ impl<'a> Packer<'a> {
         }
         let (name, file) = (self.string(&label.name), self.string(&label.file));
         let number = self.calls.names.len() as u32;
+        let short = self.string(&without_generics(&label.name));
         self.calls.names.push(name);
+        self.calls.shorts.push(short);
         self.calls.files.push(file);
         self.calls.lines.push(label.line);
         self.calls.kinds.push(label.kind);
@@ -186,7 +191,7 @@ fn label(frame: &Frame<'_>) -> Label {
         let file = frame.module.map_or(String::new(), |module| escaped(&module.path));
         return Label { name: place(frame), file, line: 0, kind: 2 };
     }
-    let kind = u8::from(is_library(frame.function));
+    let kind = u8::from(is_library(frame));
     Label { name: escaped(frame.function), file: escaped(frame.file), line: frame.line, kind }
 }
 
@@ -195,15 +200,6 @@ fn place(frame: &Frame<'_>) -> String {
     let Some(module) = frame.module else { return format!("{:#x}", frame.address) };
     let file = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
     format!("{}+{:#x}", escaped(file), frame.address.wrapping_sub(module.bias))
-}
-
-/// Whether a function belongs to the libraries that come with Rust: it is shown, but a site is named after the
-/// innermost function that does not.
-fn is_library(function: &str) -> bool {
-    let name = function.trim_start_matches(['<', '&', '[', '(']);
-    let name = name.strip_prefix("dyn ").unwrap_or(name);
-    let prefixes = ["alloc::", "core::", "std::", "hashbrown::", "__rust", "rust_begin_unwind"];
-    prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -250,18 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn library_functions_are_told_from_the_programs() {
-        let library =
-            ["alloc::raw_vec::grow", "<alloc::vec::Vec<T> as core::clone::Clone>::clone", "<[T] as x>::y"];
-        assert!(library[..2].iter().all(|name| is_library(name)));
-        assert!(!is_library("app::load") && !is_library("<app::Index as core::ops::Drop>::drop"));
+    fn library_functions_are_told_from_the_programs_and_names_are_escaped() {
         let mut profile = sample::empty();
-        profile.stacks.push(Stack { frames: vec![5], truncated: false });
-        profile.symbols.strings = vec![String::new(), "app::\u{1b}load".into(), "app.rs".into()];
-        let symbol = SymbolFrame { function: 1, file: 2, line: 3, inlined: false };
-        profile.symbols.frames.insert(5, vec![symbol]);
+        profile.stacks.push(Stack { frames: vec![5, 6], truncated: false });
+        let texts = [
+            "",
+            "app::\u{1b}load",
+            "app.rs",
+            "alloc::vec::Vec<T>::push",
+            "/rustc/1/library/alloc/src/vec.rs",
+        ];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |function, file| vec![SymbolFrame { function, file, line: 3, inlined: false }];
+        profile.symbols.frames.insert(5, symbol(3, 4));
+        profile.symbols.frames.insert(6, symbol(1, 2));
         let calls = pack(&profile, [1].into_iter());
         assert!(calls.named);
-        assert_eq!((calls.strings[1].as_str(), calls.kinds[0]), ("app::\\u{1b}load", 0));
+        assert_eq!(path(&calls, calls.ends[0]), ["app::\\u{1b}load", "alloc::vec::Vec<T>::push"]);
+        assert_eq!(calls.kinds, [0, 1]);
     }
 }

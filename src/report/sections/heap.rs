@@ -120,13 +120,21 @@ const GROWING: usize = 5;
 
 /// Where a better first capacity would save reallocs.
 fn growing(sheet: &mut Sheet<'_>, book: &SiteBook) -> io::Result<()> {
-    for place in growth(book, GROWING) {
-        let line = &book.lines[place.line];
-        let shown = Shown { functions: &book.functions, path: &line.path, lines: &line.lines };
-        let here = shown.fault_in_words(sheet.layout.columns());
-        sheet.fact("advice", &format!("{here}: {}", saved(&place)))?;
+    for (here, saved) in advice(book, GROWING, sheet.layout.columns()) {
+        sheet.fact("advice", &format!("{here}: {saved}"))?;
     }
     Ok(())
+}
+
+/// At most `limit` places where a better first capacity would save reallocs, each in at most `width` characters, with what
+/// it would save.
+pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> Vec<(String, String)> {
+    let of = |place: Growth| {
+        let line = &book.lines[place.line];
+        let shown = Shown { functions: &book.functions, path: &line.path, lines: &line.lines };
+        (shown.fault_in_words(width), saved(&place))
+    };
+    growth(book, limit).into_iter().map(of).collect()
 }
 
 fn saved(place: &Growth) -> String {

@@ -19,6 +19,9 @@ const calls = (() => {
 
     const nameOf = (node) => names[frame[node]];
     const text = (name) => packed.strings[name];
+    const shorts = new Map(packed.names.map((name, number) => [name, packed.shorts[number]]));
+    /** A name without the arguments of generics. */
+    const short = (name) => packed.strings[shorts.get(name) ?? name];
 
     /** Of each node: the sum of a figure over all sites at or below it. */
     function weights(key) {
@@ -51,16 +54,17 @@ const calls = (() => {
       const file = packed.strings[packed.files[number]];
       const line = packed.lines[number];
       const place = file && line ? `${file}:${line}` : file;
-      return { name: text(names[number]), place, kind: packed.kinds[number] };
+      return { name: text(names[number]), short: short(names[number]), place, kind: packed.kinds[number] };
     }
 
-    /** What a site is called: its innermost frame that is the program's, and the innermost of all. */
+    /** What a site is called: its innermost frame that is the program's, and what that called. */
     function title(node) {
-      const innermost = node === 0 ? undefined : describe(frame[node]);
+      let inner;
       for (let at = node; at !== 0; at -= up[at]) {
-        if (packed.kinds[frame[at]] === PROGRAM) return { main: describe(frame[at]), innermost };
+        if (packed.kinds[frame[at]] === PROGRAM) return { main: describe(frame[at]), called: inner };
+        inner = describe(frame[at]);
       }
-      return { main: innermost, innermost };
+      return { main: node === 0 ? undefined : describe(frame[node]) };
     }
 
     /** The names on the way from the root to a node. */
@@ -86,12 +90,12 @@ const calls = (() => {
       return found;
     }
 
-    return { size, up, frame, span, names, packed, nameOf, text, weights, selves, stack, describe, title, path, matching, below };
+    return { size, up, frame, span, names, packed, nameOf, text, short, weights, selves, stack, describe, title, path, matching, below };
   }
 
   /**
    * The same tree with each run of library functions as the one that the program called, and none above the program's
-   * first. Returns the tree, the node that each node became, and the sites that go with it.
+   * first. Returns the tree, what the end of a stack became, and the sites that go with it.
    */
   function fold(packed, sites) {
     const [up, frames] = [[], []];
@@ -107,8 +111,20 @@ const calls = (() => {
       up.push(node === 0 ? 0 : up.length - became[parent]);
       frames.push(packed.frames[node]);
     });
-    const folded = { ...sites, node: sites.node.map((node) => became[node]) };
-    return { tree: open({ ...packed, up, frames }, folded), sites: folded, became };
+    // A stack of library functions alone is shown as its innermost one: its figures must stand somewhere.
+    const alone = new Map();
+    const end = (node) => {
+      if (became[node] !== 0 || node === 0) return became[node];
+      const frame = packed.frames[node];
+      if (!alone.has(frame)) {
+        alone.set(frame, up.length);
+        up.push(up.length);
+        frames.push(frame);
+      }
+      return alone.get(frame);
+    };
+    const folded = { ...sites, node: sites.node.map(end) };
+    return { tree: open({ ...packed, up, frames }, folded), sites: folded, became: end };
   }
 
   function tester(wanted) {

@@ -34,8 +34,8 @@ const elements = (() => {
   }
 
   /** The whole phrase, under a table or plot. */
-  function certaintyLine(standing) {
-    return make("p", { class: "certainty-line" }, "Certainty: ", make("span", { class: `grade-${standing.grade}` }, standing.text), ".");
+  function certaintyLine(standing, label = "Certainty") {
+    return make("p", { class: "certainty-line" }, `${label}: `, make("span", { class: `grade-${standing.grade}` }, standing.text), ".");
   }
 
   const empty = (text) => make("p", { class: "empty" }, text);

@@ -36,9 +36,10 @@ const flameView = (() => {
     const libraries = [{ value: "folded", label: "folded" }, { value: "whole", label: "whole" }];
     const directions = [{ value: "callers", label: "from callers" }, { value: "callees", label: "from allocating functions" }];
     add(into, 
-      make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), choice("Library", libraries, "folded", setLibrary), search, found),
-      make("div", { class: "crumb-line" }, crumbs, reset), scroller, told, make("p", { class: "hint", id: "flame-keys" }, KEYS), standing);
+      make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), choice("Library", libraries, "folded", setLibrary)),
+      make("div", { class: "crumb-line" }, crumbs, found, search, reset), scroller, told, make("p", { class: "hint", id: "flame-keys" }, KEYS), standing);
 
+    const stacks = report.certainties.find((one) => one.figure === "call stacks");
     const metric = () => report.metrics.find((one) => one.key === state.key);
     const nameOf = (rectangle) => (rectangle.name < 0 ? "all" : tree.text(rectangle.name));
 
@@ -78,7 +79,7 @@ const flameView = (() => {
       scroller.dataset.rectangles = String(laid.rows.reduce((sum, row) => sum + row.length, 0));
       scroller.dataset.zoom = String(state.zoom.length);
       scroller.dataset.metric = state.key;
-      refill(standing, certaintyLine(metric().certainty));
+      refill(standing, certaintyLine(metric().certainty, "Certainty of the sum"), stacks && certaintyLine(stacks, "Certainty of the call stacks"));
       trail();
       tellFound();
       tell(state.marked);
@@ -92,7 +93,7 @@ const flameView = (() => {
       if (first > 0) steps.push(make("span", { class: "faint" }, ` › … `));
       state.zoom.slice(first).forEach((name, at) => {
         const path = state.zoom.slice(0, first + at + 1);
-        steps.push(make("span", { class: "faint" }, " › "), make("button", { type: "button", class: "crumb", title: tree.text(name), onclick: () => zoomTo(path) }, short(tree.text(name))));
+        steps.push(make("span", { class: "faint" }, " › "), make("button", { type: "button", class: "crumb", title: tree.text(name), onclick: () => zoomTo(path) }, brief(tree.short(name))));
       });
       refill(crumbs, ...steps);
     }
@@ -161,7 +162,7 @@ const flameView = (() => {
       if (wide < 28) return;
       const matches = state.matches && rectangle.name >= 0 && state.matches[rectangle.name];
       pen.fillStyle = matches ? inks.foundText : inks.text;
-      pen.fillText(fitted(nameOf(rectangle), wide - 10), left + 5, top + ROW / 2);
+      pen.fillText(fitted(rectangle.name < 0 ? "all" : tree.short(rectangle.name), wide - 10), left + 5, top + ROW / 2);
     }
 
     function fill(inks, rectangle) {
@@ -228,7 +229,7 @@ const flameView = (() => {
 
     /** Zooms to the stack that ends at a node of the whole tree. */
     function reveal(end) {
-      const path = tree.path(tree === whole ? end : shown.folded.became[end]);
+      const path = tree.path(tree === whole ? end : shown.folded.became(end));
       if (state.direction !== "callers") {
         state.direction = "callers";
         into.querySelector('input[value="callers"]').checked = true;
@@ -255,7 +256,7 @@ const flameView = (() => {
   }
 
   /** A name that fits into a line of several. */
-  function short(name) {
+  function brief(name) {
     return name.length > 40 ? `${name.slice(0, 39)}…` : name;
   }
 
@@ -279,7 +280,7 @@ const flameView = (() => {
     let depth = 0;
     for (let at = 0; at + 1 < path.length; at += 1) {
       if (path[at] === "<" || path[at] === "(") depth += 1;
-      else if (path[at] === ">" || path[at] === ")") depth -= 1;
+      else if ((path[at] === ">" && path[at - 1] !== "-") || path[at] === ")") depth -= 1;
       else if (depth <= 0 && path[at] === ":" && path[at + 1] === ":" && path[at + 2] !== "{") return path.slice(at + 2);
     }
     return undefined;

@@ -30,6 +30,7 @@
 
   function flameSection() {
     const into = byId("flame-body");
+    if (report.sites_note) add(into, make("p", { class: "hint" }, report.sites_note));
     if (report.calls_note) add(into, tree ? make("p", { class: "hint" }, report.calls_note) : empty(report.calls_note));
     if (!tree) return undefined;
     const has = (metric) => report.sites[metric.key].some((value) => value > 0);

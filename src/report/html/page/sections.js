@@ -43,12 +43,12 @@ const sections = (() => {
 
   /** What a site is called, with its place. */
   function siteName(tree, node) {
-    const { main, innermost } = tree ? tree.title(node) : {};
+    const { main, called } = tree ? tree.title(node) : {};
     if (!main) return make("span", { class: "name" }, "(no stack)");
     const place = main.place.slice(main.place.lastIndexOf("/") + 1);
-    const via = innermost.name === main.name ? "" : `through ${innermost.name}`;
+    const via = called ? `through ${brief(called.short)}` : "";
     const through = [place, via].filter(Boolean).join(", ");
-    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, brief(main.name)), " ", make("span", { class: "faint" }, through));
+    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, brief(main.short)), " ", make("span", { class: "faint" }, through));
   }
 
   function stackOf(tree, node, reveal) {
@@ -81,6 +81,7 @@ const sections = (() => {
   function sites(report, tree, reveal) {
     const into = byId("sites-body");
     const data = report.sites;
+    if (report.sites_note) add(into, make("p", { class: "hint" }, report.sites_note));
     if (data.live.length === 0) return void add(into, empty("No site has an account."));
     let list;
     if (tree) add(into, make("div", { class: "controls" }, filterBox("sites-filter", "Filter the sites", tree, report, () => list)));
@@ -99,7 +100,7 @@ const sections = (() => {
     ]), stackOf(tree, data.node[row] ?? 0, reveal));
     list = table.show(into, { id: "sites-table", label: "Sites", columns, rows: numbers(data.live.length), sort: "total", more });
     const attribution = report.certainties.find((one) => one.figure === "call stacks");
-    if (attribution) add(into, certaintyLine(attribution));
+    if (attribution) add(into, certaintyLine(attribution, "Certainty of the call stacks"));
   }
 
   function live(report, tree, reveal) {
@@ -107,7 +108,7 @@ const sections = (() => {
     const { live: found, sites: data } = report;
     add(into, make("p", {}, `${units.counted(found.blocks, "block", "blocks")}, ${units.bytesExact(found.bytes)}, not freed when the snapshot was taken. At exit these are not leaks by themselves: what `, make("code", {}, "main"), " and statics still hold is among them."));
     if (found.blocks === 0 && data.live.every((value) => value === 0)) return void add(into, certaintyLine(found.certainty));
-    const rows = numbers(data.live.length).filter((row) => data.live_blocks[row] > 0);
+    const rows = numbers(data.live.length).filter((row) => data.live_blocks[row] > 0 && data.suppressed[row] === 0);
     const whole = rows.reduce((sum, row) => sum + data.live[row], 0);
     if (tree && rows.length > 0) {
       const columns = [
@@ -118,6 +119,10 @@ const sections = (() => {
         { key: "kept", label: "never freed", value: (row) => data.live_blocks[row] / data.count[row], text: (row) => share(data.live_blocks[row], data.count[row]) },
       ];
       table.show(into, { id: "live-table", label: "Sites with live blocks", columns, rows, sort: "live", more: (row) => stackOf(tree, data.node[row], reveal), height: 8 });
+    }
+    if (found.suppressed.length > 0) {
+      const known = found.suppressed.map(([pattern, blocks, size]) => make("li", {}, make("code", {}, pattern), `: ${units.counted(blocks, "block", "blocks")}, ${bytes(size)}`));
+      add(into, make("p", { class: "hint" }, "Left out of the table above, because a suppression names them:"), make("ul", { class: "hint" }, known));
     }
     const sizes = found.groups;
     const sizeColumns = [
@@ -138,6 +143,10 @@ const sections = (() => {
     const into = byId("reallocs-body");
     const data = report.sites;
     add(into, factList(report.reallocs));
+    if (report.advice.length > 0) {
+      const lines = report.advice.map(([place, saved]) => make("li", {}, make("code", {}, place), `: ${saved}`));
+      add(into, make("h3", {}, "Advice"), make("ol", { class: "advice", id: "advice" }, lines), make("h3", {}, "By site"));
+    }
     const rows = numbers(data.live.length).filter((row) => data.reallocs[row] > 0);
     if (rows.length > 0 && tree) {
       const mean = (row) => (data.chains[row] > 0 ? data.chain_links[row] / data.chains[row] : -1);
