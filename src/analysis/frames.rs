@@ -125,17 +125,9 @@ pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
 }
 
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
-    let name = frame.function.trim_start_matches('<');
+    let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
     // Not every `__rust_`: threads begin in `__rust_begin_short_backtrace`, and what they call is the program.
-    let shims = [
-        "__rust_alloc",
-        "__rust_dealloc",
-        "__rust_realloc",
-        "__rust_no_alloc",
-        "__rustc::",
-        "__rg_",
-        "__rdl_",
-    ];
+    let shims = ["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rust_no_alloc", "__rg_", "__rdl_"];
     let prefixes = ["heapledger::", "alloc::alloc::"].into_iter().chain(shims);
     if prefixes.into_iter().any(|prefix| name.starts_with(prefix)) {
         return true;
