@@ -1,7 +1,7 @@
 //! The oracle: a map of blocks, and every figure the slow way, in the order in which things happened.
 
 use crate::profile::{Histogram, TEMPORARY_ALLOCS};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A block, as the program knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub(super) struct Naive {
     pub(super) reallocs: u64,
     pub(super) peak_bytes: u64,
     pub(super) peak_blocks: u64,
+    /// Addresses that heapledger's own blocks have had.
+    pub(super) own_addresses: HashSet<u64>,
     allocs: HashMap<u32, u64>,
 }
 
@@ -85,6 +87,7 @@ impl Naive {
         let block = Block { size, stack, row, align_log2, own, reallocs: 0, born: (row, *number) };
         if own {
             self.own_events += 1;
+            self.own_addresses.insert(address);
         } else {
             self.begin(&block);
             self.look_at_the_peak(stack);
@@ -124,6 +127,7 @@ impl Naive {
         let block = Block { size, stack, row, reallocs: before.reallocs + 1, ..before };
         if before.own {
             self.own_events += 1;
+            self.own_addresses.insert(new);
         } else {
             self.reallocs += 1;
             self.end(&before, row);
