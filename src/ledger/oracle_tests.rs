@@ -83,7 +83,6 @@ fn compare_history(world: &World, profile: &Profile) {
             EventKind::Alloc { address, .. } | EventKind::Free { address } => address,
             EventKind::Realloc { old_address, .. } => old_address,
             EventKind::ReallocFailed { address } => address,
-            _ => 0,
         };
         !world.naive.own_addresses.contains(&address)
     };
