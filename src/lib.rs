@@ -3,9 +3,9 @@
 //! # What is measured
 //!
 //! Every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc), from the first one of the process,
-//! before `main`, to after `main` has returned: address, size, alignment, whether zeroed, when, by which thread.
+//! before `main`, to after `main` has returned: address, size, alignment, whether zeroed, when, by which thread, from where.
 //! From these: totals, live blocks, the peak, sizes, lifetimes, temporary blocks, reallocs, frees by another thread,
-//! each also by thread and over time. A successful realloc counts as one more block of its new size, as in other
+//! each also by thread, by call stack and over time. A successful realloc counts as one more block of its new size, as in other
 //! tools; [`HeapStats::reallocs`] says how many those are.
 //!
 //! Each event is *recorded*, *lost* for one of the [reasons](LossReason), or *in flight*; the three always add up to
@@ -42,7 +42,7 @@
 //! | `HEAPLEDGER_MODE` | `perfect`, `high`, `throughput`, `best-effort`: see [`DataQualityMode`] |
 //! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
-//! | `HEAPLEDGER_STACKS` | `off`: see [`Stacks`] |
+//! | `HEAPLEDGER_STACKS` | `auto`, `fp`, `dwarf`, `sampled:BYTES`, `off`: see [`Stacks`] |
 //!
 //! # In tests
 //!
