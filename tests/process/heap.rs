@@ -123,6 +123,11 @@ static SENSELESS: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .sampling_bytes(0)
     .memory_limit(0);
 
+/// The allocator of [`Heap::Telling`] itself, for a load that the choice among allocators would slow down.
+pub fn telling() -> &'static HeapLedger<Scripted> {
+    &TELLING
+}
+
 /// What `validate` says of the settings that mean nothing.
 pub fn senseless() -> String {
     SENSELESS.validate().expect_err("they mean nothing").to_string()
