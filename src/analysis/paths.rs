@@ -22,7 +22,7 @@ use crate::profile::{Profile, SymbolFrame};
 
 /// Functions of one path, at most.
 pub const PATH_FUNCTIONS_MAX: usize = 1024;
-/// Functions of all paths together, at most; beyond it each path keeps its [`FUNCTIONS_BEYOND`] innermost ones.
+/// Functions of all paths together, at most; beyond it each path keeps its `FUNCTIONS_BEYOND` innermost ones.
 pub const STEPS_MAX: usize = 1 << 26;
 /// See [`STEPS_MAX`].
 const FUNCTIONS_BEYOND: usize = 16;

@@ -5,7 +5,7 @@
 //! Formats share nothing with the text report.
 //!
 //! Every format carries the completeness of the data and the damage of the file it was read from, in whatever
-//! place the format has for such things; [`quality`] makes the words. Collapsed stacks alone have no such place:
+//! place the format has for such things; `quality` makes the words. Collapsed stacks alone have no such place:
 //! [`Format::carries_quality`] says so, and the command prints them beside it. `docs/EXPORTS.md` says for each format
 //! what its viewers show and what it cannot carry.
 //!

@@ -12,7 +12,7 @@
 //! What must hold:
 //!
 //! 1. **No name is better than a wrong one.** A file is believed only when its build id is the recorded one; see
-//!    [`locate`](mod@locate). A symbol counts only for the addresses that its size covers.
+//!    `locate`. A symbol counts only for the addresses that its size covers.
 //! 2. **Nothing is an error.** A module without a file, the kernel's own `[vdso]`, a mapping without a name, a stripped
 //!    object: their addresses stay addresses, and where something can be done about it, [`Symbols::notes`] says what.
 //! 3. **Memory is bounded by the names that are there.** Files are mapped one after the other and let go again; texts are

@@ -5,8 +5,8 @@
 //!  page/*.css, page/*.js, vendor/ ─────────────── joined as they are ──┴─► one HTML file
 //! ```
 //!
-//! [`document`] says what the page knows: the findings of `analysis`, with their certainty, already in words where the
-//! text report has words for them. [`tree`] packs the call stacks. The scripts show that, and compute only what depends
+//! `document` says what the page knows: the findings of `analysis`, with their certainty, already in words where the
+//! text report has words for them. `tree` packs the call stacks. The scripts show that, and compute only what depends
 //! on what the reader does: sums over a selected span, the flame graph of a metric, the order of a table.
 //!
 //! **No name can become markup.** The JSON lies in a `<script type="application/json">`, with every `<`, `>` and `&` of a
@@ -21,7 +21,7 @@
 //! what is at least half a pixel wide, found from the top of the tree on each change: for 100,000 stacks of 40 frames, a
 //! page of 25 MB that is shown after 2 s, some 160 ms (`tests/html/shown.rs` has the measurement).
 //!
-//! The scripts share one scope: each file defines one object, and they are joined in the order of [`SCRIPTS`].
+//! The scripts share one scope: each file defines one object, and they are joined in the order of `SCRIPTS`.
 
 mod document;
 mod facts;
