@@ -26,10 +26,10 @@ pub(super) fn fill(ledger: &Ledger, own: &Own, profile: &mut Profile) {
     }));
     stacks::look_again(ledger);
     profile.modules = unwind::modules()
-        .into_iter()
+        .iter()
         .map(|module| Module {
-            path: module.path,
-            build_id: module.build_id,
+            path: module.path.clone(),
+            build_id: module.build_id.clone(),
             start: module.start,
             end: module.end,
             bias: module.bias,

@@ -8,6 +8,7 @@
 //! is made and when modules come, in own sections, and not while it is asked.
 
 use std::cell::UnsafeCell;
+use std::sync::Arc;
 
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, MustNotAllocateDuringUnwind, Unwinder};
@@ -31,7 +32,8 @@ type Tables = Vec<u8>;
 struct Asked {
     unwinder: UnwinderX86_64<Tables, MustNotAllocateDuringUnwind>,
     cache: CacheX86_64<MustNotAllocateDuringUnwind>,
-    modules: Vec<Module>,
+    /// Shared, so that who wants them copies nothing while the latch is held.
+    modules: Arc<Vec<Module>>,
 }
 
 struct Shared {
@@ -48,12 +50,7 @@ static SHARED: Shared = Shared { latch: Latch::new(), asked: UnsafeCell::new(Non
 /// Allocates: in an own section.
 pub(crate) fn refresh() -> bool {
     let now = loaded();
-    // Read before the latch is taken: what lies behind it must not be waited for while a file is read.
-    let known = with_asked(|asked| asked.modules.iter().map(key).collect::<Vec<_>>());
-    let known = known.unwrap_or_default();
-    let is_same =
-        known.len() == now.len() && now.iter().zip(&known).all(|(module, known)| key(module) == *known);
-    if is_same {
+    if with_asked(|asked| *asked.modules == now) == Some(true) {
         return false;
     }
     let mut unwinder = UnwinderX86_64::new();
@@ -62,18 +59,13 @@ pub(crate) fn refresh() -> bool {
             .filter_map(|module| with_tables(module, &memory))
             .for_each(|module| unwinder.add_module(module));
     }
-    let asked = Asked { unwinder, cache: CacheX86_64::new_in(), modules: now };
+    let asked = Asked { unwinder, cache: CacheX86_64::new_in(), modules: Arc::new(now) };
     let _taken = SHARED.latch.take();
     // SAFETY: Q1.
     let old = unsafe { (*SHARED.asked.get()).replace(asked) };
     drop(_taken);
     drop(old);
     true
-}
-
-/// What tells two loadings apart.
-fn key(module: &Module) -> (u64, u64, String) {
-    (module.start, module.end, module.build_id.clone())
 }
 
 fn with_tables(module: &Module, memory: &Memory) -> Option<framehop::Module<Tables>> {
@@ -97,8 +89,8 @@ fn with_asked<T>(work: impl FnOnce(&mut Asked) -> T) -> Option<T> {
 }
 
 /// The objects that were loaded at the last look.
-pub(crate) fn modules() -> Vec<Module> {
-    with_asked(|asked| asked.modules.clone()).unwrap_or_default()
+pub(crate) fn modules() -> Arc<Vec<Module>> {
+    with_asked(|asked| Arc::clone(&asked.modules)).unwrap_or_default()
 }
 
 /// Whether an address was in the code of a loaded object at the last look.
