@@ -405,23 +405,8 @@ proptest! {
 fn empty() -> Profile {
     Profile {
         quality: QualityIndicator { installed: true, ..QualityIndicator::default() },
-        process: ProcessInfo::default(),
         settings: settings(),
-        clock: ClockInfo::default(),
-        totals: HeapStats::default(),
-        estimates: None,
-        peak: Peak::default(),
-        sites: Vec::new(),
-        stacks: Vec::new(),
-        stack_figures: Default::default(),
-        modules: Vec::new(),
-        symbols: Default::default(),
-        live: Vec::new(),
-        threads: Vec::new(),
-        timeline: Timeline::default(),
-        history: Vec::new(),
-        changes: Vec::new(),
-        tracked: Default::default(),
+        ..heapledger::dumps::empty_profile()
     }
 }
 

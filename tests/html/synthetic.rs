@@ -4,13 +4,10 @@
 use std::collections::HashMap;
 
 use heapledger::profile::{
-    Histogram, Interval, LiveBlock, Module, Peak, ProcessInfo, ReallocStats, Settings, Site, Stack,
-    StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline,
+    Histogram, Interval, LiveBlock, Module, Peak, ProcessInfo, ReallocStats, Site, Stack, StackFigures,
+    SymbolFrame, Symbols, ThreadRow,
 };
-use heapledger::{
-    ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits, LossReason, Profile,
-    QualityIndicator, Stacks,
-};
+use heapledger::{HeapStats, LossReason, Profile, QualityIndicator, Stacks};
 
 /// Functions by distance from the start of the thread; the last row allocates.
 const LAYERS: [&[&str]; 9] = [
@@ -76,39 +73,13 @@ impl Numbers {
 
 /// A profile in which nothing happened.
 pub fn empty() -> Profile {
-    Profile {
-        estimates: Default::default(),
-        tracked: Default::default(),
-        quality: QualityIndicator {
-            installed: true,
-            current_completeness: 1.0,
-            target_completeness: 0.95,
-            ..QualityIndicator::default()
-        },
-        process: ProcessInfo::default(),
-        settings: Settings {
-            mode: DataQualityMode::PerfectAccuracy,
-            stacks: Stacks::Off,
-            clock: ClockMode::Batched,
-            history: HistoryLimits::DEFAULT,
-            concurrency: ConcurrencyConfig::DEFAULT,
-            fork: ForkPolicy::Fresh,
-            memory_limit_bytes: 1 << 30,
-        },
-        clock: Default::default(),
-        totals: HeapStats::default(),
-        peak: Peak::default(),
-        sites: Vec::new(),
-        stacks: vec![Stack::default()],
-        stack_figures: StackFigures::default(),
-        modules: Vec::new(),
-        symbols: Symbols::default(),
-        live: Vec::new(),
-        threads: Vec::new(),
-        timeline: Timeline::default(),
-        history: Vec::new(),
-        changes: Vec::new(),
-    }
+    let mut profile = heapledger::dumps::empty_profile();
+    profile.quality.installed = true;
+    profile.quality.current_completeness = 1.0;
+    profile.quality.target_completeness = 0.95;
+    profile.settings.memory_limit_bytes = 1 << 30;
+    profile.stacks.push(Stack::default());
+    profile
 }
 
 /// A server with this many call stacks, each at least `depth` frames deep.
