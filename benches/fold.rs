@@ -22,6 +22,7 @@ const YOUNG_EVENTS: u64 = 16_000;
 const GROWTH_BLOCKS: usize = 10_000;
 
 static HEAP: HeapLedger = HeapLedger::system()
+    .stacks(heapledger::Stacks::Off)
     .mode(DataQualityMode::BestEffort)
     .history(HistoryLimits { events: 1 << 20, bytes: 64 << 20, age_ns: None })
     .dump(DumpTarget::Off);

@@ -21,7 +21,7 @@ use std::process::{Command, ExitCode, Stdio};
 use common::raw::{Population, growing, handfuls, tight_pairs};
 use heapledger::{DumpTarget, HeapLedger};
 
-static HEAP: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
+static HEAP: HeapLedger = HeapLedger::system().stacks(heapledger::Stacks::Off).dump(DumpTarget::Off);
 
 /// The checked figures.
 const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");

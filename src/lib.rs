@@ -1,4 +1,70 @@
-//! Accounts for every heap allocation of a program.
+#![doc = include_str!("../README.md")]
+//!
+//! # What is measured
+//!
+//! Every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc), from the first one of the process,
+//! before `main`, to after `main` has returned: address, size, alignment, whether zeroed, when, by which thread, from where.
+//! From these: totals, live blocks, the peak, sizes, lifetimes, temporary blocks, reallocs, frees by another thread,
+//! each also by thread, by call stack and over time. A successful realloc counts as one more block of its new size, as in other
+//! tools; [`HeapStats::reallocs`] says how many those are.
+//!
+//! Each event is *recorded*, *lost* for one of the [reasons](LossReason), or *in flight*; the three always add up to
+//! those *attempted*. In the default mode nothing is lost for want of buffer space: a thread whose ring is full books
+//! it itself.
+//!
+//! # What is not
+//!
+//! * memory that does not come through the global allocator;
+//! * allocations that were refused: they are no events, and counted in [`HeapStats::failed`];
+//! * what heapledger allocates for itself in queries and dumps: recorded, but in no figure of the program.
+//!
+//! With [`ClockMode::Batched`], times between two readings of the clock are interpolated, so a lifetime shorter than
+//! that span is an estimate, and a pairing of frees and blocks across threads can be ambiguous; it is counted then
+//! ([`profile::Anomalies`]). [`ClockMode::PerEvent`] gives every event a stamp. When several threads allocate, the peak
+//! is known to within [`profile::Peak::uncertainty_bytes`]. `docs/LIMITS.md` has the whole list.
+//!
+//! # What it costs
+//!
+//! An allocation writes two words into the ring of its thread, a free one. When a segment of the ring is full, some
+//! hundred events later, the thread books it. One thread of heapledger's own ticks the clock and books rings that have
+//! gone quiet; it starts with the first real load. Memory: a ring for each thread, 39 to 49 bytes for each block that
+//! lives long, and tables of fixed size; the figure is in every report ([`QualityIndicator::own_bytes`]).
+//!
+//! # Environment
+//!
+//! Read once, at the first allocation; each overrides what the builder says. A value that cannot be read is named on
+//! standard error and ignored. A set-user-id program ignores them all.
+//!
+//! | variable | values |
+//! | --- | --- |
+//! | `HEAPLEDGER` | `off`: nothing is recorded |
+//! | `HEAPLEDGER_DUMP` | where the dump at exit goes: a path with `%e` (program), `%p` (process id), `%t` (seconds since 1970), or `off` |
+//! | `HEAPLEDGER_MODE` | `perfect`, `high`, `throughput`, `best-effort`: see [`DataQualityMode`] |
+//! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
+//! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
+//! | `HEAPLEDGER_STACKS` | `auto`, `fp`, `dwarf`, `sampled:BYTES`, `off`: see [`Stacks`] |
+//!
+//! # In tests
+//!
+//! The allocator is the whole process's, so a test that asserts exact figures is best alone in its binary, or filters
+//! what other tests do by running with one thread:
+//!
+//! ```
+//! #[global_allocator]
+//! static HEAP: heapledger::HeapLedger =
+//!     heapledger::HeapLedger::system().dump(heapledger::DumpTarget::Off);
+//!
+//! fn main() {
+//!     heapledger::flush();
+//!     let before = heapledger::stats();
+//!     let kept = vec![7u8; 100];
+//!     heapledger::flush();
+//!     let after = heapledger::stats();
+//!     assert_eq!(after.live_bytes - before.live_bytes, 100);
+//!     assert!(heapledger::quality().is_conserved());
+//!     drop(kept);
+//! }
+//! ```
 
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "copies books whose latches it holds")]
@@ -23,7 +89,17 @@ pub mod report;
 mod ring;
 #[cfg(not(loom))]
 mod session;
+#[cfg(not(loom))]
+mod stack;
+#[cfg(all(feature = "strategies", not(loom)))]
+pub mod strategies;
+#[cfg(all(feature = "cli", not(loom)))]
+pub mod symbols;
 mod sys;
+#[cfg(not(loom))]
+pub mod tracked;
+#[cfg(all(feature = "validation", not(loom)))]
+pub mod validation;
 
 /// Dumps: profiles in files.
 #[cfg(not(loom))]
@@ -32,19 +108,31 @@ pub mod dumps {
     pub use crate::dump::empty_profile;
     pub use crate::dump::{
         Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
-        read, read_bytes, read_from, write, write_to,
+        read, read_bytes, read_from, write, write_to, write_with_notes,
     };
 }
 
 pub use profile::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapStats,
-    HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks,
+    HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks, TuningGoal,
+};
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub use quality::CompletnessTrend;
+#[cfg(not(loom))]
+pub use quality::{
+    AutoTuner, ConfigAdjustment, Degradation, ExecutionMode, InvalidSetting, TrackingStats,
+    WorkloadCharacteristics, recommend_mode,
 };
 #[cfg(not(loom))]
 pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
-pub use session::{DumpError, flush, history, is_installed, quality, snapshot, stats};
+pub use session::{
+    DumpError, estimates, flush, history, is_installed, quality, set_degradation, set_mode,
+    set_sampling_bytes, snapshot, stats, tracked, tuner_log,
+};
+#[cfg(not(loom))]
+pub use tracked::{Tracked, TrackedReport};
 
-/// Writes a dump now: see [`session`](crate::flush) for what is in it.
 #[cfg(not(loom))]
 pub use session::dump;

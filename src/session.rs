@@ -9,16 +9,18 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::aggregator::{snapshot, worker};
+use crate::aggregator::{self, alarm, snapshot, tuning, watch, worker};
 use crate::dump::{self, Written};
-use crate::ledger::Ledger;
-use crate::profile::{self, DumpTarget, HeapStats, Profile, QualityIndicator};
+use crate::ledger::{Ledger, estimate};
+use crate::profile::{self, DataQualityMode, DumpTarget, HeapStats, Profile, QualityIndicator};
+use crate::quality::{DecisionLog, Degradation, InvalidSetting, WorkloadCharacteristics};
 use crate::recorder::allocator::{HeapLedger, Hooks, Options};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle;
 use crate::sys::platform;
+use crate::tracked::{self, TrackedReport};
 
-const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run };
+const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: aggregator::forget };
 
 impl HeapLedger<System> {
     /// Records, with the system's allocator inside.
@@ -31,6 +33,37 @@ impl<A> HeapLedger<A> {
     /// Records, with any other global allocator inside.
     pub const fn new(inner: A) -> Self {
         HeapLedger { inner, options: Options::DEFAULT, hooks: HOOKS }
+    }
+}
+
+impl<A> HeapLedger<A> {
+    /// Whether every setting of the builder can mean something.
+    ///
+    /// A `static` cannot fail to be made: one with settings that cannot be used says so on standard error when it
+    /// records its first event, and uses their defaults. A test that calls this finds it out earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] for the first setting that cannot be used; its message says what is allowed.
+    ///
+    /// ```
+    /// use heapledger::{ConcurrencyConfig, HeapLedger};
+    ///
+    /// static HEAP: HeapLedger = HeapLedger::system()
+    ///     .concurrency(ConcurrencyConfig { target_completeness: 95.0, ..ConcurrencyConfig::DEFAULT });
+    /// let refusal = HEAP.validate().unwrap_err();
+    /// assert_eq!(refusal.to_string(), "target_completeness is 95: it takes a share from 0 to 1, such as 0.95");
+    /// ```
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let nonzero =
+            |setting, value| if value == 0 { Err(InvalidSetting::Zero { setting }) } else { Ok(()) };
+        self.options.concurrency.validate()?;
+        nonzero("memory_limit", self.options.memory_limit_bytes)?;
+        nonzero("sampling_bytes", self.options.sampling_bytes)?;
+        if let profile::Stacks::Sampled { bytes } = self.options.stacks {
+            nonzero("Stacks::Sampled bytes", bytes)?;
+        }
+        self.options.auto_tune.map_or(Ok(()), |goal| goal.validate())
     }
 }
 
@@ -65,15 +98,23 @@ pub fn quality() -> QualityIndicator {
             let _quiet = Quiet::enter(own);
             snapshot::quality(ledger)
         };
-        quality.retained = (snapshot::history(ledger, own).0.len() as u64).min(quality.recorded);
+        quality.retained = snapshot::retained(ledger, own).min(quality.recorded);
         quality.evicted = quality.recorded - quality.retained;
+        watch::complete(&mut quality, &snapshot::settings(), ledger.clock.now_ns());
         quality
     });
-    quality.unwrap_or_else(|| QualityIndicator {
-        current_completeness: 1.0,
-        lost: lifecycle::unlaned(),
-        attempted: lifecycle::unlaned().total(),
-        ..QualityIndicator::default()
+    quality.unwrap_or_else(|| {
+        // No ledger could be opened, or this is a forked child that is to have none: if there were events, all of
+        // them are lost, and that is what it says.
+        let lost = lifecycle::unlaned();
+        let attempted = lost.total();
+        QualityIndicator {
+            installed: attempted > 0,
+            current_completeness: QualityIndicator::completeness_of(0, attempted),
+            attempted,
+            lost,
+            ..QualityIndicator::default()
+        }
     })
 }
 
@@ -88,17 +129,100 @@ pub fn stats() -> HeapStats {
     .unwrap_or_default()
 }
 
+/// What the samples of a sampling mode say of all blocks, with their standard errors; exact figures with an error of
+/// zero while every block is recorded. All zeros when no [`HeapLedger`] is installed.
+///
+/// The totals of [`stats`] are exact in every mode, because events that sampling leaves out are counted with their
+/// size. Estimates are for what needs the sample itself; comparing the two shows how good the sample is.
+pub fn estimates() -> profile::Estimates {
+    with_ledger(|ledger, own| {
+        let _quiet = Quiet::enter(own);
+        snapshot::estimates(ledger)
+    })
+    .unwrap_or_default()
+}
+
+/// Changes the quality mode of the running process. Each thread follows at its next event; the change, with its
+/// time, is in every later snapshot and dump. Without an installed [`HeapLedger`] nothing happens.
+///
+/// ```
+/// heapledger::set_mode(heapledger::DataQualityMode::HighThroughput);
+/// ```
+pub fn set_mode(mode: DataQualityMode) {
+    with_ledger(|_, own| {
+        let _quiet = Quiet::enter(own);
+        lifecycle::set_mode(mode);
+    });
+}
+
+/// Takes a step on the ladder of degradation, up or down: how much of each event is recorded. Each thread follows at
+/// its next event, whose stack may still be taken, or not, as before; the step, with its time, is in every later
+/// snapshot and dump.
+///
+/// What is left out is counted with its size, so [`stats`] stays exact on every rung; who allocated and when is known
+/// of what was recorded only.
+pub fn set_degradation(degradation: Degradation) {
+    with_ledger(|_, own| {
+        let _quiet = Quiet::enter(own);
+        lifecycle::set_level(tuning::level_of(degradation));
+    });
+}
+
+/// Changes how much is sampled while blocks are sampled: the mean distance between two samples, in bytes, rounded up
+/// to a power of two from 1 KiB to 16 MiB. Blocks that were sampled before keep their weight.
+pub fn set_sampling_bytes(bytes: u64) {
+    with_ledger(|_, own| {
+        let _quiet = Quiet::enter(own);
+        lifecycle::set_sampling_rate(estimate::rate_of(bytes));
+    });
+}
+
+/// What the tuner of [`HeapLedger::auto_tune`] decided so far, each decision with the figures that led to it. Empty
+/// when there is none.
+pub fn tuner_log() -> DecisionLog {
+    with_ledger(|_, _| tuning::log()).unwrap_or_default()
+}
+
+impl WorkloadCharacteristics {
+    /// What the running process asks of its recorder: threads, rate and waits as measured so far; what the user wants
+    /// is taken from the mode in force. Zeros when no [`HeapLedger`] is installed.
+    pub fn measured() -> WorkloadCharacteristics {
+        with_ledger(|ledger, own| {
+            let _quiet = Quiet::enter(own);
+            let threads = snapshot::program_threads(ledger);
+            WorkloadCharacteristics::from_counters(&snapshot::quality(ledger), threads, ledger.clock.now_ns())
+        })
+        .unwrap_or_else(|| WorkloadCharacteristics::from_counters(&QualityIndicator::default(), 0, 0))
+    }
+}
+
 /// Everything that is known of the heap, as of one moment; `None` when no [`HeapLedger`] is installed.
 ///
 /// Books are held for as long as copying takes; other threads go on recording.
 pub fn snapshot() -> Option<Profile> {
-    with_ledger(|ledger, own| snapshot::profile(ledger, own, "request"))
+    with_ledger(|ledger, own| whole_profile(ledger, own, "request"))
+}
+
+/// The snapshot, with what the tracked pointers say.
+fn whole_profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
+    let mut profile = snapshot::profile(ledger, own, reason);
+    let tracked = tracked::report();
+    if !tracked.is_empty() {
+        profile.tracked = tracked;
+    }
+    profile
 }
 
 /// The last events that the bounded history holds, newest last. Empty when no [`HeapLedger`] is installed.
 pub fn history() -> Vec<profile::Event> {
     flush();
     with_ledger(|ledger, own| snapshot::history(ledger, own).0).unwrap_or_default()
+}
+
+/// What is known of the program's [`Tracked`](crate::Tracked) pointers. They are counted whether a [`HeapLedger`] is
+/// installed or not.
+pub fn tracked() -> TrackedReport {
+    with_ledger(|_, _| tracked::report()).unwrap_or_else(tracked::report)
 }
 
 /// Writes a dump now.
@@ -113,8 +237,8 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
 
 fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError> {
     with_ledger(|ledger, own| {
-        let profile = snapshot::profile(ledger, own, reason);
-        dump::write(path, &profile).map_err(DumpError::Write)
+        let profile = whole_profile(ledger, own, reason);
+        platform::with_failing_writes(|| dump::write(path, &profile)).map_err(DumpError::Write)
     })
     .unwrap_or(Err(DumpError::NotInstalled))
 }
@@ -162,6 +286,10 @@ fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &Own) -> T) -> Option<T> {
 /// Closes the books and writes the dump, at the end of the process. Whatever goes wrong is one line on standard
 /// error; the exit code of the program stays what it is.
 fn dump_at_exit() {
+    if lifecycle::options().warn {
+        let quality = quality();
+        with_ledger(|ledger, _| alarm::tell_at_exit(&quality, ledger.clock.now_ns()));
+    }
     let Some(path) = with_ledger(|_, _| exit_path()).flatten() else {
         return;
     };

@@ -90,7 +90,7 @@ fn directory_with(profile: &Profile) -> (TempDir, PathBuf) {
 fn help_names_every_subcommand_and_each_has_its_own() {
     let (code, out, _) = run(heapledger().arg("--help"));
     assert_eq!(code, 0);
-    for command in ["report", "verify", "export", "run"] {
+    for command in ["report", "verify", "export", "diff", "run"] {
         assert!(out.contains(&format!("\n  {command} ")), "{out}");
         let (code, help, _) = run(heapledger().args([command, "--help"]));
         assert_eq!(code, 0);
@@ -224,6 +224,111 @@ fn an_export_never_replaces_the_dump_and_says_where_it_cannot_write() {
     let (code, _, err) = run(heapledger().args(["export", "--format", "csv", "-o"]).arg(&nowhere).arg(&path));
     assert_eq!(code, 4);
     assert!(err.starts_with("error: cannot create"), "{err}");
+}
+
+#[test]
+fn every_format_is_written_and_the_metric_is_for_the_one_that_needs_it() {
+    let (directory, path) = directory_with(&with_loss());
+    for format in ["json", "csv", "pprof", "dhat", "collapsed", "speedscope", "heaptrack", "firefox"] {
+        let target = directory.path().join(format);
+        let mut command = heapledger();
+        command.args(["export", "--format", format, "-o"]).arg(&target).arg(&path);
+        let (code, out, err) = run(&mut command);
+        assert_eq!((code, out.as_str()), (0, ""), "{format}: {err}");
+        // What a file cannot carry is said beside it.
+        assert_eq!(err.contains("completeness 40.0000 %"), format == "collapsed", "{format}: {err}");
+        let written = fs::read(&target).expect("written");
+        assert_eq!(written.starts_with(&[0x1f, 0x8b]), format == "pprof", "{format}");
+        let (code, _, err) = run(command.args(["--metric", "total"]));
+        assert_eq!(code == 0, format == "collapsed", "{format}: {err}");
+    }
+    let (_, out, _) =
+        run(heapledger().args(["export", "--format", "collapsed", "--metric", "count"]).arg(&path));
+    assert_eq!(out, "(no stack) 2\n");
+}
+
+/// `script` of util-linux gives a command a terminal; without it the test passes over what it cannot see.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_binary_goes_to_a_terminal() {
+    let (_directory, path) = directory_with(&profile());
+    let on_a_terminal = |format: &str| {
+        let command =
+            format!("'{}' export --format {format} '{}'", env!("CARGO_BIN_EXE_heapledger"), path.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output().ok()
+    };
+    let Some(refused) = on_a_terminal("pprof") else {
+        return println!("passed over: script is not installed");
+    };
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("standard output is a terminal") && said.contains("hint: "), "{said}");
+    assert_eq!(on_a_terminal("csv").expect("as before").status.code(), Some(0));
+}
+
+#[test]
+fn a_diff_shows_growth_and_exits_with_1_when_asked_to() {
+    let (_first, before) = directory_with(&profile());
+    let mut grown = profile();
+    grown.totals.total_bytes += 500;
+    grown.totals.live_bytes += 500;
+    grown.sites[0].total_bytes += 500;
+    let (directory, after) = directory_with(&grown);
+    let diff = |arguments: &[&str]| run(heapledger().arg("diff").args([&before, &after]).args(arguments));
+    let (code, out, err) = diff(&[]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("+500 B") && out.contains("(no stack)"), "{out}");
+    assert_eq!(diff(&["--fail-on-growth", "500"]).0, 0);
+    assert_eq!(diff(&["--fail-on-growth", "499"]).0, 1);
+    assert_eq!(diff(&["--fail-on-growth", "0", "--metric", "count"]).0, 0);
+    assert!(diff(&["--color", "always"]).1.contains('\u{1b}') && !out.contains('\u{1b}'));
+    let value: serde_json::Value = serde_json::from_str(&diff(&["--format", "json"]).1).expect("JSON");
+    assert_eq!(value["after"]["totals"]["live_bytes"], 500);
+    let page = directory.path().join("diff.html");
+    assert_eq!(diff(&["--html", page.to_str().expect("text")]).0, 0);
+    assert!(fs::read_to_string(&page).expect("written").contains("<svg"));
+    let kept = fs::read(&after).expect("the dump");
+    assert_eq!(diff(&["--html", after.to_str().expect("text")]).0, 2);
+    assert_eq!(fs::read(&after).expect("the dump"), kept);
+    assert_eq!(diff(&["--html", "/no/such/directory/x.html"]).0, 4);
+}
+
+#[test]
+fn dumps_that_cannot_be_compared_are_refused_unless_forced() {
+    let (_first, before) = directory_with(&profile());
+    let (_second, after) = directory_with(&with_loss());
+    let (code, out, err) = run(heapledger().arg("diff").args([&before, &after]));
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("cannot be compared: events were lost") && err.contains("hint: --force"), "{err}");
+    let (code, out, _) = run(heapledger().arg("diff").args([&before, &after]).arg("--force"));
+    assert_eq!(code, 0);
+    assert!(out.contains("NOT COMPARABLE"), "{out}");
+    let (code, ..) = run(heapledger().arg("diff").arg(&before).arg("/no/such/dump.hl"));
+    assert_eq!(code, 3);
+}
+
+#[test]
+fn a_page_is_written_instead_of_the_text_and_never_over_the_dump() {
+    let (directory, dump) = directory_with(&with_loss());
+    let page = directory.path().join("page.html");
+    let asked = |path: &Path| {
+        let mut command = heapledger();
+        command.arg("report").arg(&dump).arg("--html").arg(path);
+        run(&mut command)
+    };
+    let (code, out, err) = asked(&page);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+    let text = fs::read_to_string(&page).expect("the page");
+    assert!(text.starts_with("<!doctype html>") && text.ends_with("</html>\n"));
+    assert!(text.contains("\"ring_full\",\"3\""), "the loss is in it");
+    let (code, _, err) = asked(&dump);
+    assert!(code == 2 && err.contains("is the dump itself") && err.contains("--html"), "{err}");
+    let (code, _, err) = asked(&directory.path().join("missing/page.html"));
+    assert!(code == 4 && err.starts_with("error: cannot create"), "{err}");
+    let (code, ..) =
+        run(heapledger().arg("report").arg(&dump).arg("--html").arg(&page).args(["--fail-on", "loss"]));
+    assert_eq!(code, 1);
 }
 
 #[test]

@@ -3,14 +3,17 @@
 //! A profile can come from a damaged or hostile file. So these are made of arbitrary counts, indices that lead
 //! nowhere, empty tables, zero durations, and names with control characters and markup.
 
-use heapledger::analysis::{Origin, verify};
+use std::io::ErrorKind;
+
+use heapledger::analysis::{Direction, Origin, SiteOrder, View, suppressions, verify};
 use heapledger::export::{Format, export};
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, CompletenessTrend, Histogram, Interval, LiveBlock, Module, Peak,
-    ProcessInfo, ReallocStats, Settings, Site, Stack, ThreadRow, Timeline,
+    ProcessInfo, ReallocStats, Settings, Site, Stack, StackFigures, SymbolFrame, Symbols, ThreadRow,
+    Timeline,
 };
 use heapledger::quality::WithEmoji;
-use heapledger::report::{Layout, SECTIONS, Styles, write_report, write_verdict};
+use heapledger::report::{Detail, Layout, SECTIONS, Styles, write_report, write_report_with, write_verdict};
 use heapledger::{
     ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits, LossCounts,
     LossReason, Profile, QualityIndicator, Stacks,
@@ -77,6 +80,7 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
             spare_segments: n[16],
             own_bytes: n[17],
             own_cpu_ns: n[18],
+            turn_times: Default::default(),
         },
     )
 }
@@ -202,8 +206,21 @@ fn settings() -> Settings {
     }
 }
 
+/// Names for the low addresses, with numbers that may lead nowhere.
+fn symbols() -> impl Strategy<Value = Symbols> {
+    let frame = (0u32..6, 0u32..6, any::<u32>(), any::<bool>())
+        .prop_map(|(function, file, line, inlined)| SymbolFrame { function, file, line, inlined });
+    let frames = proptest::collection::btree_map(0u64..8, vec(frame, 0..4), 0..8);
+    (vec(name(), 0..5), frames, vec(name(), 0..9)).prop_map(|(strings, frames, notes)| Symbols {
+        strings,
+        frames,
+        notes,
+    })
+}
+
 fn profile() -> impl Strategy<Value = Profile> {
-    let stack = vec(any::<u64>(), 0..4).prop_map(|frames| Stack { frames, truncated: true });
+    let address = prop_oneof![0u64..8, any::<u64>()];
+    let stack = vec(address, 0..4).prop_map(|frames| Stack { frames, truncated: true });
     let module = (name(), counts::<3>()).prop_map(|(path, n)| Module {
         build_id: path.clone(),
         path,
@@ -214,25 +231,39 @@ fn profile() -> impl Strategy<Value = Profile> {
     let change = (count(), name()).prop_map(|(at_ns, what)| Change { at_ns, what });
     let tables =
         (vec(site(), 0..6), vec(stack, 0..3), vec(module, 0..3), vec(thread(), 0..20), vec(change, 0..3));
-    let rest = (totals(), counts::<5>(), name(), live(), timeline());
+    let rest = (totals(), counts::<5>(), name(), live(), (timeline(), symbols(), counts::<7>()));
     (quality(), process(), tables, rest).prop_map(|(quality, process, tables, rest)| {
         let (sites, stacks, modules, threads, changes) = tables;
-        let (totals, n, text, live, timeline) = rest;
+        let (totals, n, text, live, (timeline, symbols, of_stacks)) = rest;
         Profile {
             quality,
             process,
             settings: settings(),
-            clock: ClockInfo { source: text.clone(), why: text, longest_span_ns: n[0] },
+            clock: ClockInfo { source: text.clone(), why: text.clone(), longest_span_ns: n[0] },
             totals,
+            estimates: None,
             peak: Peak { bytes: n[1], blocks: n[2], at_ns: n[3], uncertainty_bytes: n[4] },
             sites,
             stacks,
+            stack_figures: StackFigures {
+                walker: text.clone(),
+                why: text.clone(),
+                taken: of_stacks[0],
+                truncated: of_stacks[1],
+                failed: of_stacks[2],
+                table_full: of_stacks[3],
+                left_out: of_stacks[4],
+                checked: of_stacks[5],
+                check_failed: of_stacks[6],
+            },
             modules,
+            symbols,
             live,
             threads,
             timeline,
             history: Vec::new(),
             changes,
+            tracked: Default::default(),
         }
     })
 }
@@ -243,18 +274,55 @@ fn faces(profile: &Profile, origin: &Origin, layout: &Layout) -> Vec<(String, St
     let mut out = Vec::new();
     write_report(profile, origin, layout, &mut out).expect("a vector takes everything");
     faces.push(("report".into(), out));
+    for direction in [Direction::Callers, Direction::Callees] {
+        let known = suppressions::parse("leak:*a$").expect("one suppression");
+        let is_short = |text: &str| text.len() < 9;
+        let detail = Detail {
+            order: SiteOrder::Live,
+            top: layout.rows,
+            tree: Some(direction),
+            leaks: true,
+            suppressions: &known,
+            view: View { ignore: vec![&is_short], ..View::default() },
+            looked_at: "\u{1b}".into(),
+        };
+        let mut out = Vec::new();
+        write_report_with(profile, origin, layout, &detail, &mut out).expect("a vector takes everything");
+        faces.push(("report".into(), out));
+    }
     let mut out = Vec::new();
     let verdict = verify(profile, origin);
     write_verdict(profile, &verdict, origin, layout, &mut out).expect("a vector takes everything");
     faces.push(("verify".into(), out));
     for format in Format::ALL {
         let mut out = Vec::new();
-        export(*format, profile, origin, &mut out).expect("a vector takes everything");
-        faces.push((format.to_string(), out));
+        match export(*format, profile, origin, &mut out) {
+            // heaptrack's format has a line for each event; a profile of too many is refused.
+            Err(error) if error.kind() == ErrorKind::Unsupported => continue,
+            result => result.expect("a vector takes everything"),
+        }
+        faces.push((format.to_string(), if format.is_text() { out } else { texts_of(&out) }));
     }
     faces.push(("indicator".into(), profile.quality.to_string().into_bytes()));
     faces.push(("pictures".into(), WithEmoji(&profile.quality).to_string().into_bytes()));
     faces.into_iter().map(|(face, out)| (face, String::from_utf8(out).expect("text"))).collect()
+}
+
+/// The texts in a compressed profile, whose other bytes mean nothing to a person.
+fn texts_of(zipped: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(zipped), &mut bytes).expect("gzip");
+    String::from_utf8_lossy(&bytes).replace(char::is_control, " ").into_bytes()
+}
+
+/// Whether a face is JSON, which escapes what it must: that leaves the delete character and those from U+0080 to U+009F.
+fn is_json(face: &str) -> bool {
+    ["json", "dhat", "speedscope", "firefox"].contains(&face)
+}
+
+/// Whether a face has a place for the quality of the data.
+fn carries_quality(face: &str) -> bool {
+    face != "collapsed"
 }
 
 /// Whether a word of `text` is what Rust prints for a float that is no number. Names may hold anything, so the
@@ -270,6 +338,9 @@ fn without_names(mut profile: Profile) -> Profile {
     profile.threads.iter_mut().for_each(|row| row.name.clear());
     profile.modules.clear();
     profile.changes.clear();
+    profile.symbols = Symbols::default();
+    profile.stack_figures.walker.clear();
+    profile.stack_figures.why.clear();
     profile
 }
 
@@ -282,8 +353,7 @@ proptest! {
         let origin = Origin::new(vec!["section \"live\": \u{1b}[2J\ncut".into()], vec!["\u{1b}note".into()]);
         for (face, text) in faces(&profile, &origin, &layout) {
             if face != "indicator" && face != "pictures" {
-                // JSON escapes what it must, which leaves the delete character and those from U+0080 to U+009F.
-                let unsafe_characters = |c: char| c.is_control() && c != '\n' && (face != "json" || c < ' ');
+                let unsafe_characters = |c: char| c.is_control() && c != '\n' && (!is_json(&face) || c < ' ');
                 prop_assert!(!text.contains(unsafe_characters), "{face} prints control characters:\n{text}");
             }
             if face == "report" {
@@ -305,29 +375,38 @@ proptest! {
         let share = QualityIndicator::completeness_of(recorded, events);
         profile.quality.current_completeness = share;
         for (face, text) in faces(&profile, &Origin::default(), &Layout::default()) {
-            let complete = ["100.000 %", "\"completeness\": 1.0,", "completeness_ppm 1000000"];
+            let complete = ["100.000 %", "100.0000 %", "\"completeness\": 1.0,", "completeness_ppm 1000000"];
             prop_assert!(!complete.iter().any(|claim| text.contains(claim)), "{face}:\n{text}");
-            prop_assert!(text.contains(LossReason::ALL[reason].name()), "{face}:\n{text}");
+            let says_why = !carries_quality(&face) || text.contains(LossReason::ALL[reason].name());
+            prop_assert!(says_why, "{face}:\n{text}");
         }
+    }
+}
+
+#[cfg(feature = "cli")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_page_holds_a_document_that_nothing_can_end(profile in profile(), damage in vec(name(), 0..3)) {
+        let mut out = Vec::new();
+        heapledger::report::html::write_page(&profile, &Origin::new(damage, Vec::new()), &mut out).expect("a vector");
+        let page = String::from_utf8(out).expect("text");
+        prop_assert_eq!(page.matches("<script").count(), 2);
+        prop_assert_eq!(page.matches("</script").count(), 2);
+        let document = page.split("id=\"document\">").nth(1).and_then(|rest| rest.split("</script>").next());
+        let document: serde_json::Value = serde_json::from_str(document.expect("a document")).expect("JSON");
+        prop_assert_eq!(document["sites"]["total"].as_array().map(Vec::len), Some(profile.sites.len()));
+        let complete = document["banner"]["tone"] == "good";
+        prop_assert!(!complete || profile.quality.lost.total() == 0, "{}", document["banner"]);
     }
 }
 
 fn empty() -> Profile {
     Profile {
         quality: QualityIndicator { installed: true, ..QualityIndicator::default() },
-        process: ProcessInfo::default(),
         settings: settings(),
-        clock: ClockInfo::default(),
-        totals: HeapStats::default(),
-        peak: Peak::default(),
-        sites: Vec::new(),
-        stacks: Vec::new(),
-        modules: Vec::new(),
-        live: Vec::new(),
-        threads: Vec::new(),
-        timeline: Timeline::default(),
-        history: Vec::new(),
-        changes: Vec::new(),
+        ..heapledger::dumps::empty_profile()
     }
 }
 
@@ -341,7 +420,7 @@ fn the_check_for_numbers_that_are_none_sees_them() {
 fn damage_shows_in_every_face_that_reads_files() {
     let origin = Origin::new(vec!["section \"live\": its checksum does not fit".into()], Vec::new());
     for (face, text) in faces(&empty(), &origin, &Layout::default()) {
-        if face != "indicator" && face != "pictures" {
+        if face != "indicator" && face != "pictures" && carries_quality(&face) {
             assert!(text.contains("checksum does not fit"), "{face}:\n{text}");
         }
     }
@@ -359,23 +438,48 @@ fn every_heading_of_the_report_is_explained_in_the_documentation() {
 }
 
 #[test]
+fn every_format_is_explained_in_the_documentation() {
+    let page = include_str!("../docs/EXPORTS.md");
+    for format in Format::ALL {
+        let name = format.name();
+        assert!(page.contains(&format!("\n## {name}\n")), "docs/EXPORTS.md does not explain {name}");
+        assert!(page.contains(&format!("\n| `{name}` |")), "docs/EXPORTS.md does not list {name}");
+    }
+}
+
+#[test]
 fn every_label_of_the_report_is_explained_under_its_heading() {
     let page = include_str!("../docs/REPORTS.md");
     let mut profile = busy();
     profile.quality.windowed_completeness = Some(0.5);
+    let seen = check_labels(&profile, page);
+    assert!(seen >= 25, "only {seen} labels were looked at");
+    take_stacks(&mut profile);
+    let more = check_labels(&profile, page);
+    assert!(more >= seen + 15, "only {more} labels were looked at, {seen} without stacks");
+}
+
+/// Looks for every label of a report in the section of the page with its heading, and returns how many there were.
+fn check_labels(profile: &Profile, page: &str) -> usize {
+    let known = suppressions::parse("leak:nothing").expect("one suppression");
+    let detail = Detail {
+        tree: Some(Direction::Callers),
+        leaks: true,
+        suppressions: &known,
+        looked_at: "focus x".into(),
+        top: 1,
+        ..Detail::default()
+    };
     let mut out = Vec::new();
-    write_report(
-        &profile,
-        &Origin::new(vec!["cut".into()], vec!["note".into()]),
-        &Layout::default(),
-        &mut out,
-    )
-    .expect("a vector takes everything");
+    let origin = Origin::new(vec!["cut".into()], vec!["note".into()]);
+    write_report_with(profile, &origin, &Layout::default(), &detail, &mut out)
+        .expect("a vector takes everything");
     let text = String::from_utf8(out).expect("text");
     let mut heading = "";
     let mut seen = 0;
     for line in text.lines() {
-        if let Some(found) = SECTIONS.iter().find(|section| **section == line) {
+        if let Some(found) = SECTIONS.iter().chain(&["Call tree", "Leaks"]).find(|section| **section == line)
+        {
             heading = found;
         }
         // A fact is a word of at most 16 characters after two spaces, and its value from column 20 on.
@@ -386,7 +490,7 @@ fn every_label_of_the_report_is_explained_under_its_heading() {
         };
         let is_value_aligned =
             line.as_bytes().get(18..20) == Some(b"  ") && line.as_bytes().get(20) != Some(&b' ');
-        if heading.is_empty() || !is_value_aligned || matches!(heading, "Sites" | "Threads" | "Changes") {
+        if heading.is_empty() || !is_value_aligned || matches!(heading, "Threads" | "Changes") {
             continue;
         }
         let part = page.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_default();
@@ -394,7 +498,41 @@ fn every_label_of_the_report_is_explained_under_its_heading() {
         assert!(part.contains(&format!("`{label}`")), "\"{label}\" under \"{heading}\" is not explained");
         seen += 1;
     }
-    assert!(seen >= 25, "only {seen} labels were looked at");
+    seen
+}
+
+/// Gives a profile stacks of which there is something to say.
+fn take_stacks(profile: &mut Profile) {
+    let mut texts = vec![String::new()];
+    for stack in 1..4u32 {
+        profile.stacks.push(Stack { frames: vec![u64::from(stack)], truncated: true });
+        texts.push(format!("f{stack}"));
+        let frame = SymbolFrame { function: stack, file: 0, line: stack, inlined: false };
+        profile.symbols.frames.insert(stack.into(), vec![frame]);
+        let reallocs =
+            ReallocStats { count: 4, copied_bytes: 9, chains: 2, chain_links: 4, ..ReallocStats::default() };
+        let sizes = profile.sites[0].sizes.clone();
+        profile.sites.push(Site {
+            stack,
+            total_bytes: 5,
+            total_blocks: 1,
+            reallocs,
+            sizes,
+            ..Site::default()
+        });
+        profile.live.push(LiveBlock { size: 10, stack, ..LiveBlock::default() });
+    }
+    profile.symbols.strings = texts;
+    profile.symbols.notes.push("app is not on this machine".into());
+    let one = StackFigures {
+        taken: 1,
+        truncated: 1,
+        failed: 1,
+        table_full: 1,
+        left_out: 1,
+        ..StackFigures::default()
+    };
+    profile.stack_figures = StackFigures { checked: 1, check_failed: 1, ..one };
 }
 
 /// A profile in which every section has something to say.

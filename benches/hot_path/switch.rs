@@ -30,7 +30,7 @@ pub struct Switch {
 pub static SWITCH: Switch = Switch {
     turn: AtomicU32::new(Chosen::Bare as u32),
     stats_alloc: StatsAlloc::system(),
-    heapledger: HeapLedger::system().dump(DumpTarget::Off),
+    heapledger: HeapLedger::system().stacks(heapledger::Stacks::Off).dump(DumpTarget::Off),
 };
 
 /// Does the work with the chosen allocator as the global one. What it allocates it must free.

@@ -8,28 +8,69 @@
 //! [`Aggregator::step`] does all of it once, without sleeping, spawning or reading a clock, so that a test can drive
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
+pub(crate) mod alarm;
+mod shared;
 pub(crate) mod snapshot;
+mod stacks;
+pub(crate) mod tuning;
+pub(crate) mod watch;
 pub(crate) mod worker;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, estimate};
 use crate::profile::DataQualityMode;
-use crate::recorder::lifecycle;
-use crate::ring::lane::{Lane, SEGMENT_WORDS, bump};
+use crate::quality::{self, Knobs};
+use crate::recorder::{lifecycle, turn};
+use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
 /// Steps between two looks for frees that wait for another thread's nursery.
 const STEPS_PER_SETTLING: u64 = 64;
 /// Steps without an event after which a lane is quiet. Fewer would take the books of threads that are only waiting
 /// for a processor.
-const STEPS_UNTIL_QUIET: u32 = 8;
-/// Words that may wait in a ring before it is booked although its thread is still writing, where threads do not help.
-const WAITING_WORDS: u64 = SEGMENT_WORDS / 2;
+pub(crate) const STEPS_UNTIL_QUIET: u32 = 8;
+/// Words that may wait in a ring before it is booked although its thread is still writing, where threads help, and
+/// should have.
+pub(crate) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
+
+/// What the tuner may turn of the aggregator itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Shortest pause between two steps, in nanoseconds.
+    pub(crate) floor_interval_ns: u64,
+    /// Words that may wait in a ring before it is booked although its thread is still writing, where threads do not
+    /// help.
+    pub(crate) drain_threshold_words: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let Knobs { floor_interval_ns, drain_threshold_words, .. } = Knobs::DEFAULT;
+        Pace { floor_interval_ns, drain_threshold_words }
+    }
+}
 
 /// What the aggregator remembers from one step to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregator {
+    pub(crate) pace: Pace,
     steps: u64,
     /// Where each lane's head stood at the last step, and for how many steps it has.
     heads: Vec<(u64, u32)>,
+}
+
+// `quality` tells how large a ring becomes without knowing the ring: the two must agree.
+const _: () = assert!(quality::RING_SEGMENT_WORDS == SEGMENT_WORDS);
+const _: () = assert!(quality::RING_SEGMENTS_MIN == turn::SEGMENTS_HOME);
+const _: () = assert!(quality::RING_SEGMENTS_MAX == turn::SEGMENTS_MAX);
+const _: () = assert!((quality::RING_SEGMENTS_MAX as u64) < SEGMENT_SLOTS);
+const _: () = assert!(1 << quality::tuner::SAMPLING_SHIFT_MIN == estimate::mean_bytes(1));
+const _: () = assert!(1 << quality::tuner::SAMPLING_SHIFT_MAX == estimate::mean_bytes(estimate::RATE_MAX));
+
+/// Forgets what is known of the parent, in a forked child.
+pub(crate) fn forget() {
+    watch::forget();
+    alarm::forget();
+    tuning::forget();
+    worker::forget();
 }
 
 /// What a step found.
@@ -55,7 +96,7 @@ impl Aggregator {
         }
         let mut step = Step::default();
         let helps = lifecycle::mode() != DataQualityMode::BestEffort;
-        let busy_words = if helps { u64::MAX } else { WAITING_WORDS };
+        let busy_words = if helps { WAITING_WORDS_HELPED } else { self.pace.drain_threshold_words };
         for (index, last) in self.heads.iter_mut().enumerate() {
             let Some(lane) = ledger.lane(index as u32) else { continue };
             let head = lane.head().observe();
@@ -66,7 +107,8 @@ impl Aggregator {
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
             step.folded += usize::from(waiting > 0 && due && fold(ledger, lane));
         }
-        step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && ledger.live.waiting() > 0;
+        let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
+        step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && has_reason;
         step
     }
 }

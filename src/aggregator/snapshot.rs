@@ -5,9 +5,12 @@
 //! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
 //! was made before, because nothing may be allocated while a latch is held.
 
+use super::{stacks, tuning, watch};
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
+use crate::ledger::changes::{self, Changed, Subject};
 use crate::ledger::entry;
+use crate::ledger::estimate::{WeightedSums, mean_bytes};
 use crate::ledger::fold::Fold;
 use crate::ledger::history::LaneWords;
 use crate::ledger::live::SHARDS;
@@ -16,7 +19,7 @@ use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
 use crate::recorder::gate::{Own, Quiet, failed_without_lane};
-use crate::recorder::{lifecycle, thread};
+use crate::recorder::{latency, lifecycle, sampling, thread};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -33,14 +36,26 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         // Frees first: a block is booked before its end.
         stats.freed_blocks = stats.freed_blocks.wrapping_add(Account::read(&account.freed_blocks));
         stats.freed_bytes = stats.freed_bytes.wrapping_add(Account::read(&account.freed_bytes));
+        let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
+        stats.freed_blocks += sampled.raw_freed_blocks + skipped.frees.load(Ordering::Relaxed);
+        stats.freed_bytes += sampled.raw_freed_bytes + skipped.freed_bytes.load(Ordering::Relaxed);
     }
+    let oddities = &ledger.live.oddities;
+    stats.freed_blocks += oddities.skipped_frees.load(Ordering::Relaxed);
+    stats.freed_bytes += oddities.skipped_freed_bytes.load(Ordering::Relaxed);
     for lane in ledger.lanes() {
         let account = account_of(lane);
         stats.total_blocks = stats.total_blocks.wrapping_add(Account::read(&account.total_blocks));
         stats.total_bytes = stats.total_bytes.wrapping_add(Account::read(&account.total_bytes));
+        let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
+        stats.total_blocks += sampled.raw_blocks + skipped.allocs.load(Ordering::Relaxed);
+        stats.total_bytes += sampled.raw_bytes + skipped.alloc_bytes.load(Ordering::Relaxed);
         stats.reallocs += Account::read(&account.reallocs);
         stats.failed += lane.cold.failed.load(Ordering::Relaxed);
     }
+    // Frees whose allocation was lost can outnumber what is known of; live is never negative.
+    stats.freed_blocks = stats.freed_blocks.min(stats.total_blocks);
+    stats.freed_bytes = stats.freed_bytes.min(stats.total_bytes);
     stats.live_blocks = stats.total_blocks.saturating_sub(stats.freed_blocks);
     stats.live_bytes = stats.total_bytes.saturating_sub(stats.freed_bytes);
     (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();
@@ -55,7 +70,61 @@ fn peak(ledger: &Ledger) -> Peak {
     let rises =
         ledger.lanes().map(|lane| Account::read(&account_of(lane).rise_bytes)).filter(|rise| *rise > 0);
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
-    Peak { bytes, blocks, at_ns, uncertainty_bytes: if lanes > 1 { sum } else { 0 } }
+    // Blocks that were left out by choice are in no peak; all of them may have been live at one time.
+    // relaxed: counters.
+    let left_out: u64 =
+        ledger.lanes().map(|lane| lane.cold.skipped.alloc_bytes.load(Ordering::Relaxed)).sum();
+    Peak { bytes, blocks, at_ns, uncertainty_bytes: left_out + if lanes > 1 { sum } else { 0 } }
+}
+
+/// What the samples so far say of all blocks, together with what was recorded exactly.
+pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
+    let mut sums = WeightedSums::default();
+    let (mut total, mut freed) = ((0u64, 0u64), (0u64, 0u64));
+    for lane in ledger.lanes() {
+        let account = account_of(lane);
+        sums.merge(&account.sampled.read());
+        freed.0 = freed.0.wrapping_add(Account::read(&account.freed_blocks));
+        freed.1 = freed.1.wrapping_add(Account::read(&account.freed_bytes));
+        total.0 = total.0.wrapping_add(Account::read(&account.total_blocks));
+        total.1 = total.1.wrapping_add(Account::read(&account.total_bytes));
+    }
+    let exact = |value: u64| profile::Estimate { value: value as f64, standard_error: 0.0 };
+    let is_sampled = lifecycle::level() == lifecycle::Level::Sampled;
+    profile::Estimates {
+        total_blocks: exact(total.0) + sums.total_blocks(),
+        total_bytes: exact(total.1) + sums.total_bytes(),
+        live_blocks: exact(total.0.saturating_sub(freed.0)) + sums.live_blocks(),
+        live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
+        mean_bytes_between_samples: if is_sampled { mean_bytes(lifecycle::sampling_rate()) } else { 0 },
+        sampled_blocks: sums.raw_blocks,
+    }
+}
+
+/// Lets threads go back to the short path when no block lives that sampling left out, and lets them look no longer for
+/// blocks from before it when none lives. Called after a flush.
+pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
+    if !ledger.is_sampling_used() {
+        return;
+    }
+    let (mut allocs, mut frees, mut samples) = (0u64, 0u64, 0i64);
+    // relaxed: counters.
+    for lane in ledger.lanes() {
+        frees += lane.cold.skipped.frees.load(Ordering::Relaxed);
+        let sums = account_of(lane).sampled.read();
+        samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
+    }
+    frees += ledger.live.oddities.skipped_frees.load(Ordering::Relaxed);
+    for lane in ledger.lanes() {
+        allocs += lane.cold.skipped.allocs.load(Ordering::Relaxed);
+    }
+    match lifecycle::level() {
+        lifecycle::Level::AfterSampling if allocs <= frees => sampling::no_blocks_left(),
+        lifecycle::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => {
+            sampling::no_earlier_blocks()
+        }
+        _ => {}
+    }
 }
 
 /// The counters of quality, read without stopping anyone. History figures are left at zero.
@@ -71,6 +140,9 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         attempted += figures.attempted;
         quality.recorded += figures.recorded;
         lost.merge(&LossCounts::from_counts(figures.lost));
+        let skipped = &lane.cold.skipped;
+        // relaxed: counters.
+        quality.sampled_out += skipped.allocs.load(Ordering::Relaxed) + skipped.frees.load(Ordering::Relaxed);
         quality.own_events += Account::read(&account.own_events);
         // relaxed: figures for people.
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
@@ -79,6 +151,13 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         quality.folds_away += read(&lane.folder.folds_away);
         quality.waits += read(&lane.cold.waits);
         quality.spare_segments += read(&lane.cold.spares);
+        let times = latency::of_lane(lane);
+        quality.turn_times.turns += times.turns;
+        quality.turn_times.timed += times.timed;
+        quality.turn_times.timed_ns += times.timed_ns;
+        for (sum, turns) in quality.turn_times.durations.iter_mut().zip(times.durations) {
+            *sum += turns;
+        }
         if lane.head().observe() > lane.folder.tail.observe() {
             let lag = now_ns.saturating_sub(Account::read(&account.booked_until_ns));
             quality.lag_ns = quality.lag_ns.max(lag);
@@ -102,21 +181,22 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
     quality
 }
 
+/// Threads of the program that run now.
+pub(crate) fn program_threads(ledger: &Ledger) -> usize {
+    let runs = |number: &u32| {
+        let row = ledger.rows.get(&ledger.pages, *number);
+        // relaxed: figures for people.
+        row.ended_ns.load(Ordering::Relaxed) == 0 && row.own.load(Ordering::Relaxed) == 0
+    };
+    (0..ledger.rows.count()).filter(runs).count()
+}
+
 /// The last events, newest last, and how many of them were heapledger's own and left out.
 pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) {
     let limits = lifecycle::options().history;
     let (mut events, mut own_events) = (Vec::new(), 0);
     for lane in ledger.lanes() {
-        let words = {
-            let _quiet = Quiet::enter(own);
-            LaneWords::folded(lane)
-        };
-        let mut copy = LaneWords::with_room(words.min(crate::ledger::history::LANE_WORDS_MAX));
-        {
-            let _quiet = Quiet::enter(own);
-            copy.copy(ledger, lane);
-        }
-        own_events += copy.events(&mut events);
+        own_events += copy_of(ledger, lane, own).events(&mut events);
     }
     events.sort_by_key(|event| event.at_ns);
     let oldest_ns = limits.age_ns.map_or(0, |age_ns| ledger.clock.now_ns().saturating_sub(age_ns));
@@ -126,15 +206,51 @@ pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) 
     (events, own_events)
 }
 
+/// How many events [`history`] would return. Looks at no more lanes than that takes, and puts nothing in order.
+pub(crate) fn retained(ledger: &Ledger, own: &Own) -> u64 {
+    let limits = lifecycle::options().history;
+    if limits.age_ns.is_some() {
+        return history(ledger, own).0.len() as u64;
+    }
+    let (mut found, mut events) = (0, Vec::new());
+    for lane in ledger.lanes() {
+        if found >= limits.events {
+            break;
+        }
+        copy_of(ledger, lane, own).events(&mut events);
+        found += events.len() as u64;
+        events.clear();
+    }
+    found.min(limits.events)
+}
+
+/// The folded words of a lane.
+fn copy_of(ledger: &Ledger, lane: &Lane, own: &Own) -> LaneWords {
+    let words = {
+        let _quiet = Quiet::enter(own);
+        LaneWords::folded(lane)
+    };
+    let mut copy = LaneWords::with_room(words.min(crate::ledger::history::LANE_WORDS_MAX));
+    {
+        let _quiet = Quiet::enter(own);
+        copy.copy(ledger, lane);
+    }
+    copy
+}
+
 /// Everything, as of one moment.
 pub(crate) fn profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
+    let _paused = super::worker::pause();
     if let Some(lane) = own.lane() {
         let _quiet = Quiet::enter(own);
         ledger.flush(lane);
     }
     let frozen = copy_frozen(ledger, own);
     let (history, _) = history(ledger, own);
-    frozen.into_profile(ledger, history, reason)
+    let mut profile = frozen.into_profile(ledger, history, reason);
+    // Last: whatever refers to a stack was copied before.
+    stacks::fill(ledger, own, &mut profile);
+    profile
 }
 
 /// What is copied while the books are frozen; all of it made before.
@@ -147,6 +263,7 @@ struct Frozen {
     interval_ns: u64,
     quality: QualityIndicator,
     totals: HeapStats,
+    estimates: Option<profile::Estimates>,
     peak: Peak,
     peak_number: u64,
     longest_span_ns: u64,
@@ -158,16 +275,19 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
     let mut blocks = 0;
     loop {
         let lanes = ledger.lanes.count() as usize + 64;
-        let mut latches: Vec<Taken<'static>> = Vec::with_capacity(lanes);
+        let mut held: Vec<Held> = Vec::with_capacity(lanes);
         frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
         frozen.rows.reserve(lanes);
         frozen.sites.reserve(ledger.sites.count() as usize + 64);
         let _quiet = Quiet::enter(own);
         ledger.freeze();
-        let fits = take_all(ledger, &mut latches) && frozen.copy(ledger, &mut blocks);
+        let fits = take_all(ledger, &mut held)
+            && frozen.copy(ledger, &held, &mut blocks)
+            // A thread that was about to get its lane when the books were frozen has one that is not held.
+            && ledger.lanes().count() == held.len();
         ledger.thaw();
         // Opened one by one, in the order in which they were taken.
-        latches.clear();
+        held.clear();
         if fits {
             drop(_quiet);
             return frozen;
@@ -179,32 +299,39 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
     }
 }
 
+/// A lane and its latch, taken.
+type Held = (&'static Lane, Taken<'static>);
+
 /// Takes the latch of every lane and books what is there; `false` when there are more than expected.
-fn take_all(ledger: &'static Ledger, latches: &mut Vec<Taken<'static>>) -> bool {
+fn take_all(ledger: &'static Ledger, held: &mut Vec<Held>) -> bool {
     for lane in ledger.lanes() {
-        if latches.len() == latches.capacity() {
+        if held.len() == held.capacity() {
             return false;
         }
-        latches.push(lane.folder.latch.take());
+        held.push((lane, lane.folder.latch.take()));
     }
     if ledger.is_ordered() {
         let now_ns = ledger.clock.now_after_loads_ns();
         crate::sys::sync::fence(Ordering::SeqCst);
-        ledger.merge(latches.len() as u32, now_ns);
-        return true;
+        held.iter().for_each(|(lane, _)| lane.folder.in_order(true));
+        ledger.merge(now_ns);
+        held.iter().for_each(|(lane, _)| lane.folder.in_order(false));
+    } else {
+        for (lane, taken) in held.iter() {
+            Fold::begin(ledger, lane, taken).run();
+        }
     }
-    for (lane, taken) in ledger.lanes().zip(latches.iter()) {
-        Fold::begin(ledger, lane, taken).run();
-    }
-    for (lane, taken) in ledger.lanes().zip(latches.iter()) {
-        Fold::begin(ledger, lane, taken).empty_nursery();
+    for (lane, taken) in held.iter() {
+        let mut fold = Fold::begin(ledger, lane, taken);
+        fold.empty_nursery();
+        fold.commit_tallies();
     }
     true
 }
 
 impl Frozen {
     /// Copies everything; `false`, with the number of blocks, when there is not enough room.
-    fn copy(&mut self, ledger: &Ledger, blocks: &mut usize) -> bool {
+    fn copy(&mut self, ledger: &Ledger, held: &[Held], blocks: &mut usize) -> bool {
         *blocks = 0;
         for shard in 0..SHARDS {
             let room = self.live.capacity() - self.live.len();
@@ -215,6 +342,7 @@ impl Frozen {
         }
         self.live.retain(|entry| !entry.meta.is_own());
         self.totals = stats(ledger);
+        self.estimates = ledger.is_sampling_used().then(|| estimates(ledger));
         self.peak = peak(ledger);
         self.peak_number = ledger.peak.number();
         self.quality = quality(ledger);
@@ -226,7 +354,7 @@ impl Frozen {
             }
         }
         self.interval_ns = ledger.timeline.copy(self.at_ns, &mut self.intervals);
-        for lane in ledger.lanes() {
+        for (lane, _) in held {
             self.copy_row(lane);
         }
         true
@@ -257,6 +385,7 @@ impl Frozen {
     fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {
         self.quality.retained = (history.len() as u64).min(self.quality.recorded);
         self.quality.evicted = self.quality.recorded - self.quality.retained;
+        watch::complete(&mut self.quality, &settings(), self.at_ns);
         let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
         let live = self.live.iter().map(|entry| profile::LiveBlock {
@@ -279,10 +408,13 @@ impl Frozen {
                 longest_span_ns: self.longest_span_ns,
             },
             totals: self.totals,
+            estimates: self.estimates,
             peak: self.peak,
             sites,
             stacks: vec![profile::Stack::default()],
+            stack_figures: Default::default(),
             modules: Vec::new(),
+            symbols: Default::default(),
             live,
             threads: threads(ledger, &self.rows),
             timeline: profile::Timeline {
@@ -290,10 +422,43 @@ impl Frozen {
                 intervals: std::mem::take(&mut self.intervals),
             },
             history,
-            changes: Vec::new(),
+            changes: changes_of(ledger),
+            // They are known to an upper layer.
+            tracked: profile::TrackedReport::default(),
             quality: self.quality,
         }
     }
+}
+
+/// The changes of state, in words.
+fn changes_of(ledger: &Ledger) -> Vec<profile::Change> {
+    let mut kept: Vec<Changed> = changes::room();
+    ledger.changes.copy(&mut kept);
+    let dropped = ledger.changes.count() - kept.len() as u64;
+    let note = (dropped > 0)
+        .then(|| profile::Change { at_ns: 0, what: format!("{dropped} earlier changes are not listed") });
+    note.into_iter().chain(kept.into_iter().map(|change| in_words(&change))).collect()
+}
+
+fn in_words(change: &Changed) -> profile::Change {
+    let mode = |raw: u32| profile::DataQualityMode::ALL.get(raw as usize).map_or("?", |mode| mode.name());
+    let level = |raw: u32| {
+        ["full", "no stacks", "sampled", "counters only"].get(raw as usize).copied().unwrap_or("?")
+    };
+    let (from, to) = (change.from, change.to);
+    let what = match change.subject {
+        Subject::Mode => format!("mode: {} -> {}", mode(from), mode(to)),
+        Subject::Level => format!("level: {} -> {}", level(from), level(to)),
+        Subject::SamplingBytes => {
+            let bytes = |rate: u32| mean_bytes(u64::from(rate));
+            format!("bytes between samples: {} -> {}", bytes(from), bytes(to))
+        }
+        Subject::RingSegments => format!("ring segments: {from} -> {to}"),
+        Subject::FloorIntervalNs => format!("floor interval in ns: {from} -> {to}"),
+        Subject::DrainThresholdWords => format!("drain threshold in words: {from} -> {to}"),
+        Subject::Tuner => tuning::why(from, to),
+    };
+    profile::Change { at_ns: change.at_ns, what }
 }
 
 fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
@@ -314,7 +479,7 @@ fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
     }
 }
 
-fn settings() -> profile::Settings {
+pub(crate) fn settings() -> profile::Settings {
     let options = lifecycle::options();
     profile::Settings {
         mode: lifecycle::mode(),

@@ -1,23 +1,34 @@
 //! The thread around the aggregator.
 //!
-//! It wakes every millisecond while events come in, and ever more rarely while none do. It is detached: at the end
-//! of the process it notices the state and returns, or is simply gone.
+//! It wakes every millisecond, or as often as the tuner says, while events come in, and ever more rarely while none do.
+//! It is detached: at the end of the process it notices the state and returns, or is simply gone.
 
-use super::Aggregator;
+use super::alarm::Alarm;
+use super::tuning::Tuning;
+use super::{Aggregator, snapshot, watch};
+use crate::ledger::Ledger;
+use crate::profile::QualityIndicator;
+use crate::quality::{Crossing, Knobs};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
-use crate::recorder::{spare, thread, turn};
+use crate::recorder::{spare, stacks, thread, turn};
 use crate::ring::lane::add;
+use crate::sys::latch::{Latch, Taken, wait};
 use crate::sys::platform;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// The tick, in nanoseconds.
-const TICK_NS: u64 = 1_000_000;
 /// The longest pause between two ticks while nothing happens, in nanoseconds.
 const TICK_NS_IDLE: u64 = 64_000_000;
+/// Time between two samples of the quality counters, in nanoseconds.
+const SAMPLE_NS: u64 = 100_000_000;
 /// Ticks without an event before the pauses grow.
 const IDLE_TICKS: u32 = 32;
 
+/// Steps that a snapshot waits for the aggregator to come to an end of its own.
+const PAUSE_ROUNDS_MAX: u32 = 2_000;
+
+/// Held by the aggregator while it is at work, and by whoever wants it not to be.
+static WORK: Latch = Latch::new();
 /// Processor time of the aggregator's thread, in nanoseconds.
 static CPU_NS: AtomicU64 = AtomicU64::new(0);
 
@@ -25,6 +36,23 @@ static CPU_NS: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn cpu_ns() -> u64 {
     // relaxed: a figure for people.
     CPU_NS.load(Ordering::Relaxed)
+}
+
+/// Keeps the aggregator from work for as long as the result lives, so that no event of its own is under way. `None` if
+/// it does not come to an end in time: then such events may be in flight, and are counted so.
+pub(crate) fn pause() -> Option<Taken<'static>> {
+    (0..PAUSE_ROUNDS_MAX).find_map(|round| {
+        let taken = WORK.try_take();
+        if taken.is_none() {
+            wait(round);
+        }
+        taken
+    })
+}
+
+/// Forgets the aggregator's work, in a forked child: its thread does not exist there.
+pub(crate) fn forget() {
+    WORK.open();
 }
 
 /// The body of the thread: ticks until the recording ends.
@@ -37,27 +65,83 @@ pub(crate) fn run() {
     spare::fill(ledger);
     turn::aggregator_runs();
     let mut aggregator = Aggregator::default();
+    let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);
     while lifecycle::state().records() {
         EPOCH.tick();
+        let Some(working) = WORK.try_take() else {
+            platform::sleep_ns(Knobs::DEFAULT.floor_interval_ns);
+            continue;
+        };
         let step = aggregator.step(ledger, ledger.clock.now_ns());
         if step.settle {
             let _quiet = Quiet::enter(&own);
             ledger.flush(lane);
+        }
+        stacks::refresh(ledger);
+        let crossed = supervision.look(ledger, &own, &mut aggregator);
+        if step.settle {
+            snapshot::end_sampling_if_over(ledger);
         }
         // The aggregator's own lane does not count as activity.
         idle = if step.active > 0 { 0 } else { idle.saturating_add(1) };
         let cpu = platform::thread_cpu_ns();
         add(&CPU_NS, cpu - cpu_before);
         cpu_before = cpu;
-        platform::sleep_ns(pause_ns(idle));
+        drop(working);
+        // The program's own function may ask for a snapshot.
+        if let Some(crossed) = crossed {
+            supervision.tell(&crossed, ledger.clock.now_ns());
+        }
+        platform::sleep_ns(pause_ns(idle, aggregator.pace.floor_interval_ns));
+    }
+}
+
+/// A crossing of the target, and the indicator of that moment.
+type Crossed = (Crossing, QualityIndicator);
+
+/// What looks at the quality counters now and then.
+struct Supervision {
+    sampled_ns: u64,
+    alarm: Option<Alarm>,
+    tuning: Option<Tuning>,
+}
+
+impl Supervision {
+    fn begin(aggregator: &Aggregator) -> Supervision {
+        let tuning = Tuning::of_settings(&aggregator.pace);
+        Supervision { sampled_ns: 0, alarm: Alarm::of_settings(), tuning }
+    }
+
+    /// Feeds the monitor, and has alarm and tuner look, if it is time to. Returns a crossing that is to be told.
+    fn look(&mut self, ledger: &Ledger, own: &Own, aggregator: &mut Aggregator) -> Option<Crossed> {
+        let now_ns = ledger.clock.now_ns();
+        if now_ns.saturating_sub(self.sampled_ns) < SAMPLE_NS {
+            return None;
+        }
+        self.sampled_ns = now_ns;
+        let mut quality = snapshot::quality(ledger);
+        if let Some(tuning) = &mut self.tuning {
+            tuning.look(ledger, own, &mut aggregator.pace, &quality);
+        }
+        let view = watch::feed(&quality, now_ns)?;
+        let crossing = self.alarm.as_mut()?.look(&view)?;
+        view.complete(&mut quality, &snapshot::settings());
+        Some((crossing, quality))
+    }
+
+    /// Tells of a crossing.
+    fn tell(&mut self, (crossing, quality): &Crossed, now_ns: u64) {
+        if let Some(alarm) = &mut self.alarm {
+            alarm.tell(crossing, quality, now_ns);
+        }
     }
 }
 
 /// How long to sleep after so many ticks without an event.
-fn pause_ns(idle: u32) -> u64 {
+fn pause_ns(idle: u32, floor_ns: u64) -> u64 {
     let doublings = idle.saturating_sub(IDLE_TICKS).min(16);
-    (TICK_NS << doublings).min(TICK_NS_IDLE)
+    floor_ns.saturating_mul(1 << doublings).min(TICK_NS_IDLE.max(floor_ns))
 }
 
 #[cfg(test)]
@@ -66,9 +150,10 @@ mod tests {
 
     #[test]
     fn pauses_grow_only_when_nothing_happens_and_only_so_far() {
-        assert_eq!(pause_ns(0), TICK_NS);
-        assert_eq!(pause_ns(IDLE_TICKS), TICK_NS);
-        assert_eq!(pause_ns(IDLE_TICKS + 1), 2 * TICK_NS);
-        assert_eq!(pause_ns(u32::MAX), TICK_NS_IDLE);
+        assert_eq!(pause_ns(0, 1_000), 1_000);
+        assert_eq!(pause_ns(IDLE_TICKS, 1_000), 1_000);
+        assert_eq!(pause_ns(IDLE_TICKS + 1, 1_000), 2_000);
+        assert_eq!(pause_ns(u32::MAX, 1_000_000), TICK_NS_IDLE);
+        assert_eq!(pause_ns(u32::MAX, 2 * TICK_NS_IDLE), 2 * TICK_NS_IDLE);
     }
 }

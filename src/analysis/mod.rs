@@ -11,31 +11,50 @@
 //! A profile may come from a damaged or hostile file, so no count is trusted: sums saturate, indices are
 //! looked up with `get`, and divisions by zero have an answer.
 
+pub mod book;
+pub mod diff;
+pub mod folding;
+pub mod frames;
+pub mod grouping;
+pub mod growth;
+pub mod leaks;
 pub mod lifetimes;
 pub mod live;
 pub mod origin;
+pub mod paths;
 pub mod reallocs;
 pub mod sites;
 pub mod sizes;
 pub mod standing;
 pub mod summary;
+pub mod suppressions;
 pub mod threads;
 pub mod timeline;
+pub mod tree;
 pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use book::{Ranking, SiteBook, SiteLine, site_book};
+pub use diff::{Diff, Doubt, Presence, Side, SiteChange, diff};
+pub use frames::{Frame, StackReader, frames, module_of, whole_stack};
+pub use grouping::{Group, Groups, group_by, group_by_call};
+pub use growth::{Growth, growth};
+pub use leaks::{Leak, LeakFinding, Suppressed, leaks};
 pub use lifetimes::{Lifetimes, lifetimes};
 pub use live::{LiveFinding, SizeGroup, live};
 pub use origin::Origin;
+pub use paths::{Function, Paths, Step, View};
 pub use reallocs::{ReallocFinding, reallocs};
 pub use sites::{SiteOrder, SiteRow, TopSites, top_sites};
 pub use sizes::{Sizes, sizes};
 pub use standing::{Cause, Figure, Standing, standing};
 pub use summary::{Summary, summary};
+pub use suppressions::Suppression;
 pub use threads::{ThreadFinding, ThreadLine, threads};
 pub use timeline::{Column, LossWindow, TimelineFinding, timeline};
+pub use tree::{Direction, Node, Tree, tree};
 pub use verify::{Conclusion, LawFinding, LawState, Verdict, verify};
 
 use crate::profile::{Histogram, Profile};

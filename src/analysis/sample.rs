@@ -6,8 +6,8 @@
 
 use crate::profile::{
     ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, Histogram,
-    HistoryLimits, Interval, LiveBlock, LossReason, Peak, ProcessInfo, Profile, QualityIndicator,
-    ReallocStats, Settings, Site, Stack, Stacks, ThreadRow, Timeline,
+    HistoryLimits, Interval, LiveBlock, LossReason, Module, Peak, ProcessInfo, Profile, QualityIndicator,
+    ReallocStats, Settings, Site, Stack, StackFigures, Stacks, SymbolFrame, Symbols, ThreadRow, Timeline,
 };
 
 /// A profile of a process in which nothing happened.
@@ -31,15 +31,19 @@ pub(crate) fn empty() -> Profile {
         },
         clock: ClockInfo::default(),
         totals: HeapStats::default(),
+        estimates: None,
         peak: Peak::default(),
         sites: Vec::new(),
         stacks: vec![Stack::default()],
+        stack_figures: StackFigures::default(),
         modules: Vec::new(),
+        symbols: Symbols::default(),
         live: Vec::new(),
         threads: Vec::new(),
         timeline: Timeline::default(),
         history: Vec::new(),
         changes: Vec::new(),
+        tracked: Default::default(),
     }
 }
 
@@ -187,5 +191,96 @@ fn threads() -> Vec<ThreadRow> {
             ..row(1, "worker", 3, false)
         },
         row(2, "heapledger", 2, true),
+    ]
+}
+
+/// A program with names: six sites, one without a stack, two whose stacks read the same, one without a name, one
+/// in a loaded object, one that ends early. Every law of the sites holds.
+pub(crate) fn named() -> Profile {
+    let mut profile = complete();
+    let texts =
+        ["", "Vec<T>::push", "src/vec.rs", "parse", "src/parse.rs", "main", "src/main.rs", "__rust_alloc"];
+    profile.symbols.strings = texts.map(str::to_owned).to_vec();
+    let symbol = |function, file, line, inlined| SymbolFrame { function, file, line, inlined };
+    let push = symbol(1, 2, 20, true);
+    profile.symbols.frames.extend([
+        (0x1010, vec![push, symbol(3, 4, 10, false)]),
+        (0x1020, vec![push, symbol(3, 4, 11, false)]),
+        (0x1100, vec![symbol(5, 6, 5, false)]),
+        (0x1001, vec![symbol(7, 0, 0, false)]),
+    ]);
+    profile.modules = vec![
+        Module { path: "/opt/demo".into(), build_id: "ab01".into(), start: 0x1000, end: 0x3000, bias: 0 },
+        Module {
+            path: "/lib/libx.so".into(),
+            build_id: String::new(),
+            start: 0x8000,
+            end: 0x9000,
+            bias: 0x8000,
+        },
+    ];
+    let stack = |frames: &[u64], truncated| Stack { frames: frames.to_vec(), truncated };
+    profile.stacks = vec![
+        Stack::default(),
+        stack(&[0x1001, 0x1010, 0x1100], false),
+        stack(&[0x1001, 0x1020, 0x1100], false),
+        stack(&[0x8124, 0x1100], false),
+        stack(&[0xf000], true),
+        stack(&[0x1010, 0x1010, 0x1100], false),
+    ];
+    profile.sites = named_sites();
+    profile.live = Vec::new();
+    for account in &profile.sites {
+        let bytes = account.live_bytes().checked_div(account.live_blocks()).unwrap_or(0);
+        let block = LiveBlock { size: bytes, stack: account.stack, ..LiveBlock::default() };
+        profile.live.extend((0..account.live_blocks()).map(|_| block));
+    }
+    let sum = |figure: fn(&Site) -> u64| profile.sites.iter().map(figure).sum();
+    profile.totals = HeapStats {
+        total_blocks: sum(|site| site.total_blocks),
+        total_bytes: sum(|site| site.total_bytes),
+        freed_blocks: sum(|site| site.freed_blocks),
+        freed_bytes: sum(|site| site.freed_bytes),
+        live_blocks: sum(Site::live_blocks),
+        live_bytes: sum(Site::live_bytes),
+        peak_blocks: sum(|site| site.at_peak_blocks),
+        peak_bytes: sum(|site| site.at_peak_bytes),
+        ..HeapStats::default()
+    };
+    profile.peak = Peak {
+        bytes: profile.totals.peak_bytes,
+        blocks: profile.totals.peak_blocks,
+        at_ns: 750_000_000,
+        uncertainty_bytes: 0,
+    };
+    profile.threads[0].total_bytes = profile.totals.total_bytes - 1_000;
+    profile.timeline.intervals[3].allocated_bytes += profile.totals.total_bytes - 5_000;
+    profile.settings.stacks = Stacks::FramePointers;
+    profile
+}
+
+fn named_sites() -> Vec<Site> {
+    let site = |stack, blocks, bytes, freed: (u64, u64), peak: (u64, u64), temporary| Site {
+        stack,
+        total_blocks: blocks,
+        total_bytes: bytes,
+        freed_blocks: freed.0,
+        freed_bytes: freed.1,
+        at_peak_blocks: peak.0,
+        at_peak_bytes: peak.1,
+        own_peak_bytes: peak.1.max(bytes - freed.1).max(bytes / blocks),
+        temporary_blocks: temporary,
+        temporary_bytes: temporary * (bytes / blocks),
+        sizes: histogram(&[(bytes / blocks, blocks)]),
+        lifetimes: histogram(&[(1_000, freed.0)]),
+        ..Site::default()
+    };
+    vec![
+        site(0, 2, 20, (2, 20), (0, 0), 2),
+        site(1, 5, 1_000, (4, 800), (2, 400), 0),
+        site(2, 3, 300, (0, 0), (3, 300), 0),
+        site(3, 10, 10_001, (9, 9_001), (1, 1_000), 3),
+        site(4, 1, 64, (1, 64), (1, 64), 0),
+        site(5, 7, 77, (6, 66), (1, 11), 0),
     ]
 }

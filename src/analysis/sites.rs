@@ -16,9 +16,38 @@ pub enum SiteOrder {
     Count,
     /// Blocks freed right after they were allocated.
     Temporaries,
+    /// Bytes that reallocs copied to new places.
+    Copied,
 }
 
 impl SiteOrder {
+    /// Every order.
+    pub const ALL: [SiteOrder; 6] = [
+        SiteOrder::Live,
+        SiteOrder::Peak,
+        SiteOrder::Total,
+        SiteOrder::Count,
+        SiteOrder::Temporaries,
+        SiteOrder::Copied,
+    ];
+
+    /// Whether the figure is in bytes; otherwise it is in blocks.
+    pub const fn is_in_bytes(self) -> bool {
+        !matches!(self, SiteOrder::Count | SiteOrder::Temporaries)
+    }
+
+    /// The name that flags take and exports give.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SiteOrder::Live => "live",
+            SiteOrder::Peak => "peak",
+            SiteOrder::Total => "total",
+            SiteOrder::Count => "count",
+            SiteOrder::Temporaries => "temporary",
+            SiteOrder::Copied => "copied",
+        }
+    }
+
     /// The figure that a site is ranked by.
     pub fn value(self, site: &Site) -> u64 {
         match self {
@@ -27,6 +56,7 @@ impl SiteOrder {
             SiteOrder::Total => site.total_bytes,
             SiteOrder::Count => site.total_blocks,
             SiteOrder::Temporaries => site.temporary_blocks,
+            SiteOrder::Copied => site.reallocs.copied_bytes,
         }
     }
 }

@@ -102,6 +102,10 @@ pub enum Cause {
     Interpolated(u64),
     /// Stacks that end before their outermost frame.
     TruncatedStacks(u64),
+    /// Allocations whose stack was not taken, or found no room: their site is that of no stack.
+    WithoutStack(u64),
+    /// Stacks that read differently when they were walked another way.
+    DoubtfulStacks(u64),
     /// No stacks were taken.
     NoStacks,
     /// Booked events that have left the bounded history.
@@ -125,6 +129,8 @@ impl Cause {
             Cause::UnbookedAtPeak(_) => "unbooked_at_peak_bytes",
             Cause::Interpolated(_) => "longest_interpolated_span_ns",
             Cause::TruncatedStacks(_) => "truncated_stacks",
+            Cause::WithoutStack(_) => "without_stack",
+            Cause::DoubtfulStacks(_) => "doubtful_stacks",
             Cause::NoStacks => "no_stacks",
             Cause::Evicted(_) => "evicted",
         }
@@ -146,6 +152,8 @@ impl Cause {
             | Cause::UnbookedAtPeak(n)
             | Cause::Interpolated(n)
             | Cause::TruncatedStacks(n)
+            | Cause::WithoutStack(n)
+            | Cause::DoubtfulStacks(n)
             | Cause::Evicted(n) => n,
         }
     }
@@ -293,7 +301,12 @@ fn sites(profile: &Profile, standing: Standing) -> Standing {
         return Standing { grade: Grade::Unknown, causes: vec![Cause::NoStacks] };
     }
     let truncated = profile.stacks.iter().filter(|stack| stack.truncated).count() as u64;
-    missing(profile, standing, |_| Grade::AtLeast).doubt(Cause::TruncatedStacks(truncated), Grade::Uncertain)
+    let figures = &profile.stack_figures;
+    let without = figures.failed.saturating_add(figures.table_full).saturating_add(figures.left_out);
+    missing(profile, standing, |_| Grade::AtLeast)
+        .doubt(Cause::TruncatedStacks(truncated), Grade::Uncertain)
+        .doubt(Cause::WithoutStack(without), Grade::AtLeast)
+        .doubt(Cause::DoubtfulStacks(figures.check_failed), Grade::Uncertain)
 }
 
 #[cfg(test)]

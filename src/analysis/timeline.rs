@@ -18,6 +18,10 @@ pub struct Column {
     pub allocated_blocks: u64,
     /// Bytes allocated.
     pub allocated_bytes: u64,
+    /// Blocks freed.
+    pub freed_blocks: u64,
+    /// Bytes freed.
+    pub freed_bytes: u64,
     /// Events lost.
     pub lost: u64,
 }
@@ -85,6 +89,8 @@ impl Column {
         self.live_bytes = live_bytes;
         self.allocated_blocks = self.allocated_blocks.saturating_add(interval.allocated_blocks);
         self.allocated_bytes = self.allocated_bytes.saturating_add(interval.allocated_bytes);
+        self.freed_blocks = self.freed_blocks.saturating_add(interval.freed_blocks);
+        self.freed_bytes = self.freed_bytes.saturating_add(interval.freed_bytes);
         self.lost = self.lost.saturating_add(interval.lost);
     }
 }
@@ -126,6 +132,8 @@ mod tests {
         let sums: Vec<(u64, u64)> =
             finding.columns.iter().map(|c| (c.allocated_bytes, c.highest_bytes)).collect();
         assert_eq!(sums, [(4_000, 3_500), (1_000, 3_000)]);
+        let freed: Vec<u64> = finding.columns.iter().map(|column| column.freed_bytes).collect();
+        assert_eq!(freed, [1_000, 1_800]);
         assert_eq!(finding.columns[1].start_ns, 1_000_000_000);
         assert_eq!(finding.length_ns, 2_000_000_000);
     }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Occupant, ReadError, WriteError, WriteStep};
 use super::format::{FILE_BYTES_MAX, MAGIC};
-use super::writer::{Encoded, write_to};
+use super::writer::{Encoded, write_noted};
 use crate::profile::{Profile, Violation};
 
 /// Names that are tried for the temporary file. Each one taken is another dump under way, or left by a process of the
@@ -47,7 +47,16 @@ pub struct Written {
 ///
 /// [`WriteError`]; nothing was overwritten then, and no temporary file is left.
 pub fn write(path: &Path, profile: &Profile) -> Result<Written, WriteError> {
-    let encoded = place(path, |file| write_to(file, profile))?;
+    write_with_notes(path, profile, &[])
+}
+
+/// As [`write()`], for a profile that was read from another dump: `notes` are those of that dump, and are kept.
+///
+/// # Errors
+///
+/// As [`write()`].
+pub fn write_with_notes(path: &Path, profile: &Profile, notes: &[String]) -> Result<Written, WriteError> {
+    let encoded = place(path, |file| write_noted(file, profile, notes))?;
     let Encoded { bytes, sections, broken_laws, notes } = encoded;
     Ok(Written { path: path.to_owned(), bytes, sections, broken_laws, notes })
 }

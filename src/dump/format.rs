@@ -36,6 +36,7 @@
 
 use std::fmt;
 
+use crate::profile::tracked::{Deed, Shape};
 use crate::profile::{ClockMode, CompletenessTrend, DataQualityMode, ForkPolicy, LossReason};
 
 /// The first bytes of a file. As in PNG: a byte above 127 and both kinds of line end show a transfer that mangled it.
@@ -91,6 +92,12 @@ pub(super) const ARGUMENT_COST_BYTES: usize = 4;
 pub(super) const FRAMES_PER_STACK_MAX: usize = 65_536;
 /// Buckets of one histogram at most; what lies above is added to the last.
 pub(super) const HISTOGRAM_BUCKETS_MAX: usize = 64;
+/// Bytes of the names, types and places of tracked pointers at most, each.
+pub(super) const TRACKED_TEXT_BYTES_MAX: usize = 256;
+/// Places that made holders of one tracked pointer, at most.
+pub(super) const TRACKED_HOLDERS_MAX: usize = 8;
+/// Bytes of all tracked pointers and their last events at most.
+pub(super) const TRACKED_BYTES_MAX: usize = 1_000_000;
 /// Bytes of a varint at most.
 pub(super) const VARINT_BYTES_MAX: usize = 10;
 
@@ -124,6 +131,7 @@ const fn fits_a_section(row_bytes: usize) -> bool {
 const _: () = assert!(fits_a_section((FRAMES_PER_STACK_MAX + 2) * VARINT_BYTES_MAX));
 const _: () = assert!(fits_a_section((2 * HISTOGRAM_BUCKETS_MAX + COLUMNS_MAX) * VARINT_BYTES_MAX));
 const _: () = assert!(fits_a_section(2 * TEXT_BYTES_MAX + COLUMNS_MAX * VARINT_BYTES_MAX));
+const _: () = assert!(TRACKED_BYTES_MAX + COLUMNS_MAX * VARINT_BYTES_MAX <= SECTION_PLAIN_BYTES_MAX);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX + 5 * TEXT_BYTES_MAX <= SECTION_PLAIN_BYTES_MAX);
 
 /// Names a section: four ASCII letters.
@@ -141,10 +149,17 @@ impl Tag {
     pub(super) const MODULES: Tag = Tag(*b"MODS");
     pub(super) const THREADS: Tag = Tag(*b"THRD");
     pub(super) const STACKS: Tag = Tag(*b"STCK");
+    pub(super) const STACK_FIGURES: Tag = Tag(*b"STKQ");
+    pub(super) const TURN_TIMES: Tag = Tag(*b"RECT");
+    pub(super) const ESTIMATES: Tag = Tag(*b"ESTM");
+    pub(super) const TRACKED: Tag = Tag(*b"TRKD");
     pub(super) const SITES: Tag = Tag(*b"SITE");
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
     pub(super) const LIVE: Tag = Tag(*b"LIVE");
     pub(super) const HISTORY: Tag = Tag(*b"HIST");
+    pub(super) const SYMBOL_TEXTS: Tag = Tag(*b"SYMT");
+    pub(super) const SYMBOL_FRAMES: Tag = Tag(*b"SYMF");
+    pub(super) const SYMBOL_NOTES: Tag = Tag(*b"SYMN");
     pub(super) const NOTES: Tag = Tag(*b"NOTE");
     pub(super) const END: Tag = Tag(*b"END.");
 
@@ -152,8 +167,12 @@ impl Tag {
     pub(super) const SINGLES: [Tag; 7] =
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
+    /// Sections of which a file holds at most one, and only if there is something in it.
+    pub(super) const OPTIONALS: [Tag; 4] =
+        [Tag::STACK_FIGURES, Tag::TURN_TIMES, Tag::ESTIMATES, Tag::TRACKED];
+
     /// Tables whose rows the contents section counts, in the order of the file.
-    pub(super) const TABLES: [Tag; 8] = [
+    pub(super) const TABLES: [Tag; 11] = [
         Tag::CHANGES,
         Tag::MODULES,
         Tag::THREADS,
@@ -162,7 +181,15 @@ impl Tag {
         Tag::TIMELINE,
         Tag::LIVE,
         Tag::HISTORY,
+        Tag::SYMBOL_TEXTS,
+        Tag::SYMBOL_FRAMES,
+        Tag::SYMBOL_NOTES,
     ];
+
+    /// Whether the contents section leaves the table out when it has no rows: only a bundled dump has names.
+    pub(super) const fn is_listed_with_rows_only(self) -> bool {
+        matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES)
+    }
 
     /// What a message calls the section.
     pub(super) const fn name(self) -> &'static str {
@@ -177,10 +204,17 @@ impl Tag {
             Tag::MODULES => "modules",
             Tag::THREADS => "threads",
             Tag::STACKS => "stacks",
+            Tag::STACK_FIGURES => "stack figures",
+            Tag::TURN_TIMES => "recording times",
+            Tag::ESTIMATES => "estimates",
+            Tag::TRACKED => "tracked pointers",
             Tag::SITES => "sites",
             Tag::TIMELINE => "timeline",
             Tag::LIVE => "live blocks",
             Tag::HISTORY => "history",
+            Tag::SYMBOL_TEXTS => "names",
+            Tag::SYMBOL_FRAMES => "functions",
+            Tag::SYMBOL_NOTES => "notes on names",
             Tag::NOTES => "notes",
             Tag::END => "end",
             Tag(_) => "unknown",
@@ -215,12 +249,22 @@ codes!(mode_code mode_of DataQualityMode {
 });
 codes!(clock_code clock_of ClockMode { Batched = 0, PerEvent = 1, Monotonic = 2 });
 codes!(fork_code fork_of ForkPolicy { Fresh = 0, Off = 1 });
+codes!(shape_code shape_of Shape { Arc = 1, Rc = 2 });
+codes!(deed_code deed_of Deed { Listed = 0, Cloned = 1, Dropped = 2, Unwrapped = 3 });
 codes!(loss_code loss_of LossReason {
     RingFull = 0, Reentrant = 1, TlsTeardown = 2, NoMemory = 3, TableFull = 4, AfterShutdown = 5, ForkedChild = 6,
 });
 
 /// No stacks are taken.
 pub(super) const STACKS_OFF: u8 = 0;
+/// Frame pointers where they are sound, else DWARF.
+pub(super) const STACKS_AUTO: u8 = 1;
+/// Frame pointers.
+pub(super) const STACKS_FRAME_POINTERS: u8 = 2;
+/// DWARF unwind tables.
+pub(super) const STACKS_DWARF: u8 = 3;
+/// A random subset; the argument is the mean distance in bytes.
+pub(super) const STACKS_SAMPLED: u8 = 4;
 
 /// An allocation.
 pub(super) const EVENT_ALLOC: u8 = 0;

@@ -54,7 +54,7 @@ mod v1;
 mod writer;
 
 pub use error::{Damage, DamageKind, Occupant, ReadError, WriteError, WriteStep};
-pub use file::{Written, write};
+pub use file::{Written, write, write_with_notes};
 pub use format::Version;
 #[doc(hidden)]
 pub use reader::empty_profile;

@@ -14,14 +14,18 @@ use super::format::{
     CHUNK_PREFIX_BYTES, COLUMNS_MAX, DAMAGES_LISTED_MAX, FILE_BYTES_MAX, FILE_HEADER_BYTES, MAGIC,
     NOTES_LISTED_MAX, Tag, VERSION, Version, plain_budget_bytes,
 };
-use super::references::{Spans, settle};
+use super::references::{Spans, settle, settle_names};
 use super::section::{Found, SectionHeader, Sections, file_header, unpack};
 use super::v1::Faults;
-use super::v1::meta::{WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireTotals};
+use super::v1::figures::{WireEstimates, WireTracked, WireTurnTimes};
+use super::v1::meta::{
+    WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
+};
 use super::v1::tables::{self, Table};
 use crate::profile::{
     ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits, Peak,
-    ProcessInfo, Profile, QualityIndicator, Settings, Stacks, Timeline, Violation, check,
+    ProcessInfo, Profile, QualityIndicator, Settings, StackFigures, Stacks, SymbolFrame, Symbols, Timeline,
+    Violation, check,
 };
 
 /// What a reader got out of a file.
@@ -126,15 +130,19 @@ pub fn empty_profile() -> Profile {
         },
         clock: ClockInfo::default(),
         totals: HeapStats::default(),
+        estimates: None,
         peak: Peak::default(),
         sites: Vec::new(),
         stacks: Vec::new(),
+        stack_figures: StackFigures::default(),
         modules: Vec::new(),
+        symbols: Symbols::default(),
         live: Vec::new(),
         threads: Vec::new(),
         timeline: Timeline::default(),
         history: Vec::new(),
         changes: Vec::new(),
+        tracked: Default::default(),
     }
 }
 
@@ -175,9 +183,13 @@ struct Assembly {
     contents: Option<WireContents>,
     /// Singles that came in, by their place in [`Tag::SINGLES`].
     singles: [bool; Tag::SINGLES.len()],
+    /// Sections that need not be there, but came in, by their place in [`Tag::OPTIONALS`].
+    optionals: [bool; Tag::OPTIONALS.len()],
     /// Where the rows of each table come from, by its place in [`Tag::TABLES`].
     spans: [Spans; Tag::TABLES.len()],
     note_spans: Spans,
+    /// Rows of the functions; they become a map at the end.
+    symbol_frames: Vec<(u64, Vec<SymbolFrame>)>,
     next_sequence: u32,
     plain_budget_bytes: u64,
     scratch: Vec<u8>,
@@ -191,8 +203,10 @@ impl Assembly {
             notes: Vec::new(),
             contents: None,
             singles: Default::default(),
+            optionals: Default::default(),
             spans: Default::default(),
             note_spans: Spans::default(),
+            symbol_frames: Vec::new(),
             next_sequence: 0,
             plain_budget_bytes: plain_budget_bytes(file_bytes),
             scratch: Vec::new(),
@@ -210,16 +224,17 @@ impl Assembly {
             self.damage.add(Some(tag.name()), at, DamageKind::SectionsMissing { sections });
         }
         self.next_sequence = header.sequence.saturating_add(1);
-        let is_single = Tag::SINGLES.contains(&tag);
-        if !is_single && !Tag::TABLES.contains(&tag) && tag != Tag::NOTES {
+        let is_once = Tag::SINGLES.contains(&tag) || Tag::OPTIONALS.contains(&tag);
+        if !is_once && !Tag::TABLES.contains(&tag) && tag != Tag::NOTES {
             let bytes = header.stored_bytes;
             return self.note(format!(
                 "section {tag:?} at byte {offset} ({bytes} bytes) is of a newer version; skipped"
             ));
         }
-        if let Some(single) = Tag::SINGLES.iter().position(|listed| *listed == tag)
-            && std::mem::replace(&mut self.singles[single], true)
-        {
+        let place = |tags: &[Tag]| tags.iter().position(|listed| *listed == tag);
+        let single = place(&Tag::SINGLES).map(|single| &mut self.singles[single]);
+        let came = single.or(place(&Tag::OPTIONALS).map(|optional| &mut self.optionals[optional]));
+        if came.is_some_and(|came| std::mem::replace(came, true)) {
             return self.damage.add(Some(tag.name()), at, DamageKind::Repeated);
         }
         if let Err(why) = self.content(offset, header, stored) {
@@ -250,7 +265,14 @@ impl Assembly {
         let table = Tag::TABLES.iter().position(|listed| *listed == tag);
         let spans = table.map_or(&mut self.note_spans, |table| &mut self.spans[table]);
         match tag {
-            Tag::QUALITY => profile.quality = record::<WireQuality<'_>>(plain)?.read(faults),
+            Tag::QUALITY => {
+                let turn_times = profile.quality.turn_times;
+                let quality = record::<WireQuality<'_>>(plain)?.read(faults);
+                profile.quality = QualityIndicator { turn_times, ..quality };
+            }
+            Tag::TURN_TIMES => profile.quality.turn_times = record::<WireTurnTimes>(plain)?.read(),
+            Tag::ESTIMATES => profile.estimates = Some(record::<WireEstimates>(plain)?.read()),
+            Tag::TRACKED => profile.tracked = record::<WireTracked<'_>>(plain)?.read(faults),
             Tag::CONTENTS => self.contents = Some(record(plain)?),
             Tag::PROCESS => profile.process = record::<WireProcess<'_>>(plain)?.read(faults),
             Tag::SETTINGS => profile.settings = record::<WireSettings>(plain)?.read(faults),
@@ -258,6 +280,9 @@ impl Assembly {
                 (profile.clock, profile.timeline.interval_ns) = record::<WireClock<'_>>(plain)?.read(faults);
             }
             Tag::TOTALS => (profile.totals, profile.peak) = record::<WireTotals>(plain)?.read(),
+            Tag::STACK_FIGURES => {
+                profile.stack_figures = record::<WireStackFigures<'_>>(plain)?.read(faults);
+            }
             Tag::CHANGES => chunk::<tables::Changes>(plain, &mut profile.changes, spans, faults)?,
             Tag::MODULES => chunk::<tables::Modules>(plain, &mut profile.modules, spans, faults)?,
             Tag::THREADS => chunk::<tables::Threads>(plain, &mut profile.threads, spans, faults)?,
@@ -268,6 +293,15 @@ impl Assembly {
             }
             Tag::LIVE => chunk::<tables::Live>(plain, &mut profile.live, spans, faults)?,
             Tag::HISTORY => chunk::<tables::History>(plain, &mut profile.history, spans, faults)?,
+            Tag::SYMBOL_TEXTS => {
+                chunk::<tables::SymbolTexts>(plain, &mut profile.symbols.strings, spans, faults)?
+            }
+            Tag::SYMBOL_FRAMES => {
+                chunk::<tables::SymbolFrames>(plain, &mut self.symbol_frames, spans, faults)?
+            }
+            Tag::SYMBOL_NOTES => {
+                chunk::<tables::SymbolNotes>(plain, &mut profile.symbols.notes, spans, faults)?
+            }
             Tag::NOTES => chunk::<tables::Notes>(plain, &mut self.notes, spans, faults)?,
             Tag::END => {
                 let end: WireEnd = record(plain)?;
@@ -305,6 +339,10 @@ impl Assembly {
             |tag| Tag::TABLES.iter().position(|listed| *listed == tag).map(|table| &self.spans[table]);
         if let (Some(stacks), Some(threads)) = (spans(Tag::STACKS), spans(Tag::THREADS)) {
             settle(&mut self.profile, stacks, threads, &mut self.damage);
+        }
+        if let Some(texts) = spans(Tag::SYMBOL_TEXTS) {
+            let frames = std::mem::take(&mut self.symbol_frames);
+            settle_names(&mut self.profile.symbols, frames, texts, &mut self.damage);
         }
         self.notes.truncate(NOTES_LISTED_MAX);
         let broken_laws = check(&self.profile);

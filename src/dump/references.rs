@@ -5,7 +5,7 @@ use super::codec::CodecError;
 use super::error::DamageKind;
 use super::format::Tag;
 use super::reader::DamageList;
-use crate::profile::{Profile, Stack, ThreadRow};
+use crate::profile::{Profile, Stack, SymbolFrame, Symbols, ThreadRow};
 
 /// Rows of a table that are there: `rows` of them, number `in_file` and on, kept at `in_memory` and on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +114,25 @@ pub(super) fn settle(profile: &mut Profile, stacks: &Spans, threads: &Spans, dam
     }
     stacks.report(damage);
     threads.report(damage);
+}
+
+/// Makes every text number of `frames` lead to a text, and puts the frames into `symbols`.
+pub(super) fn settle_names(
+    symbols: &mut Symbols,
+    mut frames: Vec<(u64, Vec<SymbolFrame>)>,
+    texts: &Spans,
+    damage: &mut DamageList,
+) {
+    let mut texts = Target::new(Tag::SYMBOL_TEXTS, texts, !frames.is_empty());
+    if texts.shift > 0 {
+        symbols.strings.insert(0, String::new());
+    }
+    for frame in frames.iter_mut().flat_map(|(_, functions)| functions) {
+        texts.redirect(&mut frame.function);
+        texts.redirect(&mut frame.file);
+    }
+    texts.report(damage);
+    symbols.frames = frames.into_iter().collect();
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::format::{
 };
 use super::section::{Found, SectionWriter, Sections, unpack};
 use super::*;
-use crate::profile::{Change, LiveBlock, Profile, Site, Stack, ThreadRow};
+use crate::profile::{Change, LiveBlock, Profile, Site, Stack, SymbolFrame, ThreadRow};
 
 fn bytes_of(profile: &Profile) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -385,4 +385,88 @@ fn an_error_of_a_full_disk_names_the_path_and_what_to_do() {
     let sentence = error.to_string();
     assert!(sentence.contains("/data/app.hl") && sentence.contains("free some space"), "{sentence}");
     assert!(std::error::Error::source(&error).is_some());
+}
+
+/// A bundled profile: several chunks of texts and of functions. Function *n* is called `f<n>`.
+fn bundled(names: u32) -> Profile {
+    let mut profile = empty_profile();
+    profile.symbols.strings = (0..names)
+        .map(|n| if n == 0 { String::new() } else { format!("f{n} {}", "x".repeat(n as usize % 90)) })
+        .collect();
+    let frame = |function, inlined| SymbolFrame { function, file: names - function, line: function, inlined };
+    let functions = |n: u32| (u64::from(n) << 20, vec![frame(n, true), frame(names - n, false)]);
+    profile.symbols.frames = (1..names).map(functions).collect();
+    profile.symbols.notes = vec!["app has no debug information".into()];
+    profile
+}
+
+/// Every name that is read is the one that was written, or none.
+fn check_names(read: &Profile, written: &Profile) -> usize {
+    let (read, written) = (&read.symbols, &written.symbols);
+    for (address, functions) in &read.frames {
+        for (now, then) in functions.iter().zip(written.at(*address)) {
+            for (now, then) in [(now.function, then.function), (now.file, then.file)] {
+                let now = read.text(now);
+                assert!(now.is_empty() || now == written.text(then), "{now} for {}", written.text(then));
+            }
+        }
+    }
+    read.frames.len()
+}
+
+#[test]
+fn a_lost_chunk_of_names_never_gives_a_function_the_name_of_another() {
+    let whole = bundled(12_000);
+    let bytes = bytes_of(&whole);
+    assert_eq!(read_bytes(&bytes).unwrap().profile, whole);
+    let chunks: Vec<_> = places(&bytes)
+        .into_iter()
+        .filter(|(tag, ..)| [Tag::SYMBOL_TEXTS, Tag::SYMBOL_FRAMES].contains(tag))
+        .collect();
+    assert!(chunks.len() > 3, "{chunks:?}");
+    for (tag, start, end) in chunks {
+        let dump = read_bytes(&[&bytes[..start], &bytes[end..]].concat()).unwrap();
+        assert!(dump.damage.len() > 1, "{:?}", dump.damage);
+        let there = check_names(&dump.profile, &whole);
+        assert_eq!(there == whole.symbols.frames.len(), tag == Tag::SYMBOL_TEXTS);
+    }
+}
+
+#[test]
+fn a_bundle_that_is_cut_or_corrupt_anywhere_gives_right_names_or_none() {
+    let whole = bundled(40);
+    let bytes = bytes_of(&whole);
+    for at in FILE_HEADER_BYTES..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[at] ^= 0x10;
+        for bytes in [&bytes[..at], &bad] {
+            let dump = read_bytes(bytes).unwrap();
+            assert!(!dump.is_whole(), "at {at}");
+            check_names(&dump.profile, &whole);
+        }
+    }
+}
+
+#[test]
+fn numbers_of_names_that_lead_nowhere_become_none_and_are_listed() {
+    let mut hostile = bundled(3);
+    let frame = SymbolFrame { function: u32::MAX, file: 4, line: u32::MAX, inlined: true };
+    hostile.symbols.frames.insert(u64::MAX, vec![frame; 300]);
+    let dump = read_bytes(&bytes_of(&hostile)).unwrap();
+    let dangling = DamageKind::Dangling { entries: 512, table: "names" };
+    assert!(dump.damage.iter().any(|damage| damage.kind == dangling), "{:?}", dump.damage);
+    assert!(dump.notes.iter().any(|note| note.contains("inlined")), "{:?}", dump.notes);
+    let read = dump.profile.symbols.at(u64::MAX);
+    assert_eq!((read.len(), read[0].function, read[0].file), (256, 0, 0));
+}
+
+#[test]
+fn notes_of_an_earlier_file_are_kept_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.hl");
+    let notes = ["3 texts were cut".to_owned()];
+    for _ in 0..2 {
+        write_with_notes(&path, &bundled(3), &notes).unwrap();
+        assert_eq!(read(&path).unwrap().notes, notes);
+    }
 }

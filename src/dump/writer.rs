@@ -5,9 +5,12 @@ use std::io::{self, Write};
 use super::codec::{CodecError, put_record, put_u32, put_u64};
 use super::format::{CHUNK_CLOSE_BYTES, Tag};
 use super::section::SectionWriter;
-use super::v1::meta::{WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireTotals};
+use super::v1::figures::{WireEstimates, WireTracked, WireTurnTimes};
+use super::v1::meta::{
+    WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
+};
 use super::v1::{Cuts, tables};
-use crate::profile::{Profile, Violation, check};
+use crate::profile::{Profile, StackFigures, TurnTimes, Violation, check};
 
 /// What [`write_to`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,11 @@ pub struct Encoded {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
+    write_noted(out, profile, &[])
+}
+
+/// As [`write_to`], with notes of an earlier file that the profile was read from.
+pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String]) -> io::Result<Encoded> {
     let broken_laws = check(profile);
     let mut writer = ProfileWriter { sections: SectionWriter::start(out)?, cuts: Cuts::default() };
     writer.metadata(profile)?;
@@ -50,7 +58,15 @@ pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
     writer.table::<tables::Intervals>(&profile.timeline.intervals)?;
     writer.table::<tables::Live>(&profile.live)?;
     writer.table::<tables::History>(&profile.history)?;
-    let notes = notes(&broken_laws, writer.cuts);
+    let names = &profile.symbols;
+    writer.table::<tables::SymbolTexts>(&names.strings)?;
+    // The rows are in a map, so they are copied; a program that is recorded has none.
+    let frames: Vec<_> = names.frames.iter().map(|(address, frames)| (*address, frames.clone())).collect();
+    writer.table::<tables::SymbolFrames>(&frames)?;
+    writer.table::<tables::SymbolNotes>(&names.notes)?;
+    let mut notes = notes(&broken_laws, writer.cuts);
+    let unsaid: Vec<_> = earlier.iter().filter(|note| !notes.contains(note)).cloned().collect();
+    notes.extend(unsaid);
     writer.table::<tables::Notes>(&notes)?;
     let end = WireEnd { sections: writer.sections.sections + 1, bytes: writer.sections.bytes };
     writer.record(Tag::END, &end)?;
@@ -59,12 +75,28 @@ pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
 }
 
 fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
-    let Cuts { texts, arguments, stacks, histograms } = cuts;
+    let Cuts {
+        texts,
+        arguments,
+        stacks,
+        histograms,
+        inlined,
+        tracked_pointers,
+        tracked_holders,
+        tracked_events,
+    } = cuts;
     let cut = [
         (texts, "texts were longer than the format allows and were cut"),
         (arguments, "arguments of the command line were left off, it was too long"),
         (stacks, "stacks had more frames than the format allows; they are marked as truncated"),
         (histograms, "histograms had more buckets than the format allows; the last ones were merged"),
+        (
+            inlined,
+            "addresses lie in more inlined functions than the format allows; the outer ones were left off",
+        ),
+        (tracked_pointers, "tracked pointers were left off, those with most holders were kept"),
+        (tracked_holders, "places of holders of tracked pointers were left off, those with most were kept"),
+        (tracked_events, "events of tracked pointers were left off, the oldest"),
     ];
     let laws = broken_laws.iter().map(|law| format!("the profile breaks a law when written: {law}"));
     let cuts = cut.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
@@ -90,6 +122,18 @@ impl<W: Write> ProfileWriter<W> {
         let clock = WireClock::new(&profile.clock, profile.timeline.interval_ns, &mut cuts);
         self.record(Tag::CLOCK, &clock)?;
         self.record(Tag::TOTALS, &WireTotals::new(&profile.totals, &profile.peak))?;
+        if profile.stack_figures != StackFigures::default() {
+            self.record(Tag::STACK_FIGURES, &WireStackFigures::new(&profile.stack_figures, &mut cuts))?;
+        }
+        if profile.quality.turn_times != TurnTimes::default() {
+            self.record(Tag::TURN_TIMES, &WireTurnTimes::new(&profile.quality.turn_times))?;
+        }
+        if let Some(estimates) = &profile.estimates {
+            self.record(Tag::ESTIMATES, &WireEstimates::new(estimates))?;
+        }
+        if !profile.tracked.is_empty() {
+            self.record(Tag::TRACKED, &WireTracked::new(&profile.tracked, &mut cuts))?;
+        }
         self.cuts = cuts;
         Ok(())
     }

@@ -11,12 +11,15 @@
 //!
 //! Comment lines start with `# ` and hold a name and a value; most readers skip them when told that `#` starts a
 //! comment. A name occurs again for each part of the file that is damaged. Columns carry their unit in their name.
-//! Frames are return addresses, innermost first, separated by semicolons, so that no cell ever needs quoting; text
-//! in comments is written as a quoted Rust string, so that no name can end its line.
+//! Frames are return addresses, innermost first, separated by semicolons. The last column has the functions there, without
+//! the recorder's own, in the same manner; a semicolon in a name becomes a colon, and the cell is quoted where a name
+//! has a comma or a quotation mark. Text in comments is written as a quoted Rust string. No name can end its line.
 
 use std::io::{self, Write};
 
-use crate::analysis::Origin;
+use super::names::on_one_line;
+use super::quality;
+use crate::analysis::{Frame, Origin, StackReader};
 use crate::profile::{Profile, Site};
 
 /// Version of this format: grows when a column changes its meaning or goes away, not when one is added at the end.
@@ -48,10 +51,12 @@ const COLUMNS: [(&str, Figure); 19] = [
 ];
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    comments(profile, origin, out)?;
+    writeln!(out, "# heapledger sites, format {FORMAT_VERSION}")?;
+    quality::lines(profile, origin).iter().try_for_each(|line| writeln!(out, "# {line}"))?;
+    let reader = StackReader::new(profile);
     write!(out, "stack")?;
     COLUMNS.iter().try_for_each(|(name, _)| write!(out, ",{name}"))?;
-    writeln!(out, ",frames_truncated,frames")?;
+    writeln!(out, ",frames_truncated,frames,functions")?;
     for site in &profile.sites {
         write!(out, "{}", site.stack)?;
         COLUMNS.iter().try_for_each(|(_, figure)| write!(out, ",{}", figure(site)))?;
@@ -61,35 +66,17 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
             let separator = if index == 0 { "" } else { ";" };
             write!(out, "{separator}{frame:#x}")?;
         }
-        writeln!(out)?;
+        writeln!(out, ",{}", functions(&reader.frames(site.stack)))?;
     }
     Ok(())
 }
 
-fn comments(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    let (quality, process) = (&profile.quality, &profile.process);
-    let settled = u128::from(quality.recorded) + u128::from(quality.lost.total());
-    // Rounded down: a million parts only when nothing is missing.
-    let ppm = (u128::from(quality.recorded) * 1_000_000).checked_div(settled).unwrap_or(1_000_000);
-    writeln!(out, "# heapledger sites, format {FORMAT_VERSION}")?;
-    writeln!(out, "# program {:?}", process.program)?;
-    writeln!(out, "# pid {}", process.pid)?;
-    writeln!(out, "# duration_ns {}", process.duration_ns)?;
-    writeln!(out, "# installed {}", quality.installed)?;
-    writeln!(out, "# completeness_ppm {ppm}")?;
-    writeln!(out, "# attempted {}", quality.attempted)?;
-    writeln!(out, "# recorded {}", quality.recorded)?;
-    writeln!(out, "# lost {}", quality.lost.total())?;
-    for (reason, events) in quality.lost.iter() {
-        writeln!(out, "# lost_{} {events}", reason.name())?;
-    }
-    writeln!(out, "# in_flight {}", quality.in_flight)?;
-    writeln!(out, "# sampled_out {}", quality.sampled_out)?;
-    writeln!(out, "# anomalies {}", quality.anomalies.total())?;
-    writeln!(out, "# peak_uncertainty_bytes {}", profile.peak.uncertainty_bytes)?;
-    writeln!(out, "# damaged_parts {}", origin.damage.len())?;
-    origin.damage.iter().try_for_each(|part| writeln!(out, "# damage {part:?}"))?;
-    origin.notes.iter().try_for_each(|note| writeln!(out, "# note {note:?}"))
+/// The functions of a stack as one cell, innermost first.
+fn functions(frames: &[Frame<'_>]) -> String {
+    let names: Vec<String> =
+        frames.iter().map(|frame| on_one_line(&frame.label()).replace(';', ":")).collect();
+    let cell = names.join(";");
+    if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }
 
 #[cfg(test)]
@@ -109,8 +96,23 @@ mod tests {
         let text = csv(&sample::complete(), &Origin::default());
         let rows: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(rows.len(), 3, "a line of names and two sites");
-        assert!(rows.iter().all(|row| row.split(',').count() == COLUMNS.len() + 3), "{text}");
-        assert_eq!(rows[2], "1,4,400,4,400,0,0,200,2,200,4,400,0,0,0,0,0,0,0,127,false,0x1000;0x2000");
+        assert!(rows.iter().all(|row| row.split(',').count() == COLUMNS.len() + 4), "{text}");
+        assert_eq!(
+            rows[2],
+            "1,4,400,4,400,0,0,200,2,200,4,400,0,0,0,0,0,0,0,127,false,0x1000;0x2000,0xfff;0x1fff"
+        );
+    }
+
+    #[test]
+    fn functions_are_one_cell_whatever_they_are_called() {
+        let mut profile = sample::named();
+        profile.symbols.strings[5] = "a<\"b\", [u8; 4]>\n".into();
+        let text = csv(&profile, &Origin::default());
+        assert!(
+            text.contains("false,0x8124;0x1100,\"libx.so+0x123;a<\"\"b\"\", [u8: 4]>\\u{a}\"\n"),
+            "{text}"
+        );
+        assert!(text.contains("0x1001;0x1010;0x1100,\"Vec<T>::push;parse;"));
     }
 
     #[test]

@@ -5,16 +5,40 @@
 //! Formats share nothing with the text report.
 //!
 //! Every format carries the completeness of the data and the damage of the file it was read from, in whatever
-//! place the format has for such things.
+//! place the format has for such things; `quality` makes the words. Collapsed stacks alone have no such place:
+//! [`Format::carries_quality`] says so, and the command prints them beside it. `docs/EXPORTS.md` says for each format
+//! what its viewers show and what it cannot carry.
+//!
+//! Rooms: `calls` and `names` are what several formats say alike.
 
+#[cfg(feature = "cli")]
+mod calls;
+mod collapsed;
 mod csv;
+#[cfg(feature = "cli")]
+mod dhat;
+#[cfg(feature = "cli")]
+mod diff;
+#[cfg(feature = "cli")]
+mod firefox;
+#[cfg(feature = "cli")]
+mod heaptrack;
 #[cfg(any(feature = "cli", feature = "validation"))]
 mod json;
+mod names;
+#[cfg(feature = "cli")]
+mod pprof;
+mod quality;
+#[cfg(feature = "cli")]
+mod speedscope;
 
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::analysis::Origin;
+#[cfg(feature = "cli")]
+pub use diff::export_diff;
+
+use crate::analysis::{Origin, SiteOrder};
 use crate::profile::Profile;
 
 /// A format that a profile can be written in.
@@ -27,6 +51,23 @@ pub enum Format {
     Json,
     /// One line for each site, after comment lines with the quality of the data.
     Csv,
+    /// What `go tool pprof` and its relatives read: gzip-compressed, so not text. With feature `cli`.
+    #[cfg(feature = "cli")]
+    Pprof,
+    /// What `dh_view.html` of Valgrind's DHAT reads. With feature `cli`.
+    #[cfg(feature = "cli")]
+    Dhat,
+    /// The lines that flame graph programs read, of one figure.
+    Collapsed(SiteOrder),
+    /// What speedscope reads. With feature `cli`.
+    #[cfg(feature = "cli")]
+    Speedscope,
+    /// What heaptrack's viewers read. With feature `cli`.
+    #[cfg(feature = "cli")]
+    Heaptrack,
+    /// What the Firefox Profiler reads. With feature `cli`.
+    #[cfg(feature = "cli")]
+    Firefox,
 }
 
 impl Format {
@@ -35,6 +76,17 @@ impl Format {
         #[cfg(any(feature = "cli", feature = "validation"))]
         Format::Json,
         Format::Csv,
+        #[cfg(feature = "cli")]
+        Format::Pprof,
+        #[cfg(feature = "cli")]
+        Format::Dhat,
+        Format::Collapsed(SiteOrder::Live),
+        #[cfg(feature = "cli")]
+        Format::Speedscope,
+        #[cfg(feature = "cli")]
+        Format::Heaptrack,
+        #[cfg(feature = "cli")]
+        Format::Firefox,
     ];
 
     /// The name that `--format` takes.
@@ -43,8 +95,54 @@ impl Format {
             #[cfg(any(feature = "cli", feature = "validation"))]
             Format::Json => "json",
             Format::Csv => "csv",
+            #[cfg(feature = "cli")]
+            Format::Pprof => "pprof",
+            #[cfg(feature = "cli")]
+            Format::Dhat => "dhat",
+            Format::Collapsed(_) => "collapsed",
+            #[cfg(feature = "cli")]
+            Format::Speedscope => "speedscope",
+            #[cfg(feature = "cli")]
+            Format::Heaptrack => "heaptrack",
+            #[cfg(feature = "cli")]
+            Format::Firefox => "firefox",
         }
     }
+
+    /// The format with another figure, or `None` for a format that carries all of them.
+    ///
+    /// ```
+    /// use heapledger::{analysis::SiteOrder, export::Format};
+    /// let live = Format::Collapsed(SiteOrder::Live);
+    /// assert_eq!(live.of_metric(SiteOrder::Peak), Some(Format::Collapsed(SiteOrder::Peak)));
+    /// assert_eq!(Format::Csv.of_metric(SiteOrder::Peak), None);
+    /// ```
+    pub const fn of_metric(self, metric: SiteOrder) -> Option<Format> {
+        match self {
+            Format::Collapsed(_) => Some(Format::Collapsed(metric)),
+            _ => None,
+        }
+    }
+
+    /// Whether the format is text, which a terminal can show.
+    pub const fn is_text(self) -> bool {
+        match self {
+            #[cfg(feature = "cli")]
+            Format::Pprof => false,
+            _ => true,
+        }
+    }
+
+    /// Whether a file in the format says how complete its data is. Where it does not, whoever hands it on has to:
+    /// [`completeness`] gives the sentence.
+    pub const fn carries_quality(self) -> bool {
+        !matches!(self, Format::Collapsed(_))
+    }
+}
+
+/// How complete the data of `profile` is, in one sentence; what formats carry that have a text somewhere.
+pub fn completeness(profile: &Profile, origin: &Origin) -> String {
+    quality::sentence(profile, origin)
 }
 
 impl fmt::Display for Format {
@@ -57,11 +155,23 @@ impl fmt::Display for Format {
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Those of `out`; and [`io::ErrorKind::Unsupported`] when the format cannot hold so large a profile, which heaptrack's
+/// cannot from 100 million lines on.
 pub fn export(format: Format, profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     match format {
         #[cfg(any(feature = "cli", feature = "validation"))]
         Format::Json => json::write(profile, origin, out),
         Format::Csv => csv::write(profile, origin, out),
+        #[cfg(feature = "cli")]
+        Format::Pprof => pprof::write(profile, origin, out),
+        #[cfg(feature = "cli")]
+        Format::Dhat => dhat::write(profile, origin, out),
+        Format::Collapsed(metric) => collapsed::write(profile, metric, out),
+        #[cfg(feature = "cli")]
+        Format::Speedscope => speedscope::write(profile, origin, out),
+        #[cfg(feature = "cli")]
+        Format::Heaptrack => heaptrack::write(profile, origin, out),
+        #[cfg(feature = "cli")]
+        Format::Firefox => firefox::write(profile, origin, out),
     }
 }

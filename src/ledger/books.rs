@@ -14,8 +14,10 @@
 use std::ptr::NonNull;
 
 use super::entry::Entry;
+use super::estimate::SharedSums;
 use super::nursery::{Nursery, YOUNGEST};
 use super::sites::Tally;
+use super::tallies::Tallies;
 use crate::ring::lane::Lane;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -53,6 +55,8 @@ pub(crate) struct Account {
     /// Part of the freed figures that is due to other threads, whose free had waited.
     pub(crate) freed_for_others_blocks: AtomicU64,
     pub(crate) freed_for_others_bytes: AtomicU64,
+    /// Blocks that were sampled, and what they stand for.
+    pub(crate) sampled: SharedSums,
     /// The highest rise of live bytes inside one batch.
     pub(crate) rise_bytes: AtomicU64,
     /// The longest span between two readings of the clock, in nanoseconds.
@@ -94,6 +98,7 @@ pub(crate) struct Books {
     pub(crate) inherited: Inherited,
     pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
     pub(crate) nursery: Nursery,
+    pub(crate) tallies: Tallies,
     pub(crate) tally: Tally,
     pub(crate) outbox_len: usize,
     pub(crate) outbox: [Entry; OUTBOX],

@@ -7,6 +7,9 @@ pub(crate) const ROW_OF_OTHERS: u32 = ROWS_MAX - 1;
 /// Reallocs of one block are counted up to this.
 pub(crate) const REALLOCS_MAX: u64 = 31;
 
+/// How far the time of a sampled block may be off, in nanoseconds: its own doubt has no room.
+const SAMPLED_DOUBT_NS: u64 = 2_000_000;
+
 /// A block, or a free that waits for its block.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,12 +23,15 @@ pub(crate) struct Entry {
     pub(crate) meta: Meta,
 }
 
-/// The small fields of an entry, in one word.
+/// The small fields of an entry, in one word. In a sampled block the rate stands where the doubt is in others: what
+/// such a block is worth must be known at its end as at its start.
 ///
 /// ```text
-///  63       62    61      57 56        52 51   46 45      32 31         0
-/// │ waiting │ own │ reallocs │ doubt_log2 │ align │ thread   │ stack      │
+///  63       62    61      57 56        52 51      50   46 45      32 31         0
+/// │ waiting │ own │ reallocs │ doubt_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
+///
+/// In a waiting free, the round in which it came stands where the stack is in a block.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -35,11 +41,13 @@ impl Meta {
     const ALIGN_SHIFT: u32 = 46;
     const DOUBT_SHIFT: u32 = 52;
     const REALLOCS_SHIFT: u32 = 57;
+    const SAMPLED: u64 = 1 << 51;
     const OWN: u64 = 1 << 62;
     const WAITING: u64 = 1 << 63;
 
     #[inline(always)]
     pub(crate) const fn of_block(stack: u32, thread: u32, align_log2: u64, own: bool, doubt_ns: u64) -> Meta {
+        let align_log2 = if align_log2 > 31 { 31 } else { align_log2 };
         Meta(
             stack as u64
                 | (thread as u64) << Self::THREAD_SHIFT
@@ -62,15 +70,34 @@ impl Meta {
     }
 
     pub(crate) const fn align_log2(self) -> u8 {
-        (self.0 >> Self::ALIGN_SHIFT) as u8 & 63
+        (self.0 >> Self::ALIGN_SHIFT) as u8 & 31
     }
 
     /// How far the time of the entry can be off, in nanoseconds, rounded up; 0 for an exact stamp.
     pub(crate) const fn doubt_ns(self) -> u64 {
+        if self.0 & Self::SAMPLED != 0 {
+            return SAMPLED_DOUBT_NS;
+        }
         match self.0 >> Self::DOUBT_SHIFT & 31 {
             0 => 0,
             log2 => 1 << log2,
         }
+    }
+
+    /// The same block, as one that was sampled at a rate.
+    pub(crate) const fn sampled(self, rate: u64) -> Meta {
+        Meta(self.0 & !(31 << Self::DOUBT_SHIFT) | rate << Self::DOUBT_SHIFT | Self::SAMPLED)
+    }
+
+    /// The rate at which the block was sampled, or 0.
+    pub(crate) const fn rate(self) -> u64 {
+        if self.0 & Self::SAMPLED == 0 { 0 } else { self.0 >> Self::DOUBT_SHIFT & 31 }
+    }
+
+    /// Whether the block is in no total of the program: heapledger's own, or a sample that stands for others.
+    #[inline(always)]
+    pub(crate) const fn is_apart(self) -> bool {
+        self.0 & (Self::OWN | Self::SAMPLED) != 0
     }
 
     pub(crate) const fn reallocs(self) -> u64 {
@@ -85,6 +112,16 @@ impl Meta {
     #[inline(always)]
     pub(crate) const fn is_own(self) -> bool {
         self.0 & Self::OWN != 0
+    }
+
+    /// The same free, as one that waits since this round.
+    pub(crate) const fn waiting_since(self, round: u32) -> Meta {
+        Meta(self.0 & !(u32::MAX as u64) | Self::WAITING | round as u64)
+    }
+
+    /// Whether a waiting free came before a round. Rounds wrap: half of their range lies before any of them.
+    pub(crate) const fn waits_since_before(self, round: u32) -> bool {
+        (self.0 as u32).wrapping_sub(round) > u32::MAX / 2
     }
 
     /// In a waiting free: marks it as the old half of a realloc.
@@ -115,13 +152,17 @@ mod tests {
 
     #[test]
     fn every_field_of_the_meta_word_comes_back() {
-        let meta = Meta::of_block(u32::MAX, ROW_OF_OTHERS, 63, true, 1000).with_reallocs(40);
-        assert_eq!((meta.stack(), meta.thread(), meta.align_log2()), (u32::MAX, ROW_OF_OTHERS, 63));
+        let meta = Meta::of_block(u32::MAX, ROW_OF_OTHERS, 31, true, 1000).with_reallocs(40);
+        assert_eq!((meta.stack(), meta.thread(), meta.align_log2()), (u32::MAX, ROW_OF_OTHERS, 31));
+        assert_eq!((meta.rate(), meta.sampled(9).rate(), meta.sampled(9).reallocs()), (0, 9, 31));
         assert_eq!(
             (meta.is_own(), meta.is_waiting(), meta.reallocs(), meta.doubt_ns()),
             (true, false, 31, 1024)
         );
         let free = Meta::of_waiting_free(5, 0);
         assert_eq!((free.is_waiting(), free.thread(), free.doubt_ns(), free.stack()), (true, 5, 0, 0));
+        let waits = free.waiting_since(u32::MAX);
+        assert!(waits.waits_since_before(0) && !waits.waits_since_before(u32::MAX));
+        assert_eq!((waits.is_waiting(), waits.thread()), (true, 5));
     }
 }

@@ -16,46 +16,25 @@
 //! Live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so that the loop keeps no third sum.
 
 use super::Ledger;
+use super::batch::{Batch, Dates, STEP_BITS};
 use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
 use super::nursery::{Places, size_of_young};
-use super::peak::Height;
-use crate::profile::{TEMPORARY_ALLOCS, bucket_of};
+use super::sites::Tally;
+use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
-    self, CHECK_MASK, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
-    TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
+    self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
+    TAG_WIDE, Tag, Traits, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Fraction bits of the time that passes from one word to the next.
-const STEP_BITS: u32 = 16;
 /// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
 /// Words of an allocation and the free right behind it.
 const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
-
-/// Sums of one batch, so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct BatchSums {
-    pub(super) total_blocks: u64,
-    pub(super) total_bytes: u64,
-    pub(super) freed_blocks: u64,
-    pub(super) freed_bytes: u64,
-}
-
-impl BatchSums {
-    #[inline(always)]
-    pub(super) fn live_bytes(&self) -> i64 {
-        self.total_bytes.wrapping_sub(self.freed_bytes) as i64
-    }
-
-    pub(super) fn live_blocks(&self) -> i64 {
-        self.total_blocks.wrapping_sub(self.freed_blocks) as i64
-    }
-}
 
 /// A fold under way. Holds the latch of its lane through `books`.
 pub(crate) struct Fold<'a> {
@@ -65,38 +44,24 @@ pub(crate) struct Fold<'a> {
     pub(super) books: &'a mut Books,
     pub(super) places: Places,
     pub(super) now_ns: u64,
-    /// In an ordered fold: how many lanes' latches are held. Otherwise 0.
-    pub(super) lanes_held: u32,
+    /// Whether this is part of an ordered fold, which holds the latches of all lanes.
+    pub(super) in_order: bool,
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
+    /// The tally at hand, and its stack.
+    pub(super) at: *mut Tally,
+    pub(super) stack: u32,
 }
 
-/// What the present batch has come to.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) sums: BatchSums,
-    pub(super) recorded: u64,
-    pub(super) own_events: u64,
-    pub(super) reallocs: u64,
-    pub(super) cross_thread_frees: u64,
-    pub(super) lost: u64,
-    /// Blocks and bytes whose free belongs to another thread.
-    pub(super) for_others: (u64, u64),
-    /// Highest live bytes since the tally was taken up.
-    pub(super) highest: i64,
-    /// Highest live bytes.
-    pub(super) rise: i64,
-    pub(super) top: Option<Height>,
-    /// Counts the peaks inside the batch.
-    pub(super) peak_mark: u64,
-    /// The sums when the present tally was taken up.
-    pub(super) at_switch: BatchSums,
-    /// The sums when the timeline was last told.
-    pub(super) at_flow: BatchSums,
-    pub(super) interval_end_ns: u64,
-    pub(super) interval_peak: i64,
-    pub(super) dates: Dates,
+/// The size bits of a free that carries its whole size, with that size above them.
+fn with_whole_size(size: u64) -> u64 {
+    event::check_bits(size) | (size + 1) << event::CHECK_BITS
+}
+
+/// The size of a waiting free that carries its whole size, or `None`.
+pub(super) fn whole_size(waiting: &Entry) -> Option<u64> {
+    (waiting.size >> event::CHECK_BITS).checked_sub(1)
 }
 
 /// The stamp of the event that lies at `tail` or behind a mark there, and whether it takes memory.
@@ -121,25 +86,6 @@ pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) 
     (at_ns, matches!(Tag::raw(word(index)), TAG_ALLOC | TAG_MOVED))
 }
 
-/// How words of the present window are dated.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Dates {
-    first: u64,
-    first_ns: u64,
-    /// Nanoseconds from one word to the next, with [`STEP_BITS`] bits behind the point.
-    step: u64,
-    doubt_ns: u64,
-    /// Thread and doubt of the entries that are made in this window.
-    meta: u64,
-}
-
-impl Dates {
-    #[inline(always)]
-    fn at(&self, index: u64) -> u64 {
-        self.first_ns + (((index - self.first) * self.step) >> STEP_BITS)
-    }
-}
-
 /// The words of one segment.
 #[derive(Clone, Copy)]
 struct Words {
@@ -153,6 +99,17 @@ impl Words {
         let word = unsafe { &*self.start.add((index % SEGMENT_WORDS) as usize) };
         // relaxed: ordered by the head's acquire; history readers may look at the same time.
         word.load(Ordering::Relaxed)
+    }
+
+    /// The words from `index` to `end`, which lie in this segment.
+    #[inline(always)]
+    fn slice<'a>(&self, index: u64, end: u64) -> &'a [AtomicU64] {
+        debug_assert!(index % SEGMENT_WORDS + (end - index) <= SEGMENT_WORDS);
+        // SAFETY: F1, as in `get`; the segment outlives the fold.
+        unsafe {
+            let start = self.start.add((index % SEGMENT_WORDS) as usize);
+            std::slice::from_raw_parts(start, (end - index) as usize)
+        }
     }
 }
 
@@ -168,23 +125,20 @@ impl<'a> Fold<'a> {
             account: account_of(lane),
             places,
             now_ns: ledger.clock.now_ns(),
-            lanes_held: 0,
+            in_order: false,
             batch: Batch::default(),
             to_beat: 0,
+            at: &raw mut books.tally,
+            stack: books.tally.stack,
             books,
         };
         fold.start_over();
         fold
     }
 
-    /// Begins a fold of one lane among `lanes` whose latches are all held.
-    pub(crate) fn begin_in_order(
-        ledger: &'a Ledger,
-        lane: &'a Lane,
-        taken: &'a Taken<'a>,
-        lanes: u32,
-    ) -> Fold<'a> {
-        Fold { lanes_held: lanes, ..Fold::begin(ledger, lane, taken) }
+    /// Begins a fold of one lane as part of an ordered fold.
+    pub(crate) fn begin_in_order(ledger: &'a Ledger, lane: &'a Lane, taken: &'a Taken<'a>) -> Fold<'a> {
+        Fold { in_order: true, ..Fold::begin(ledger, lane, taken) }
     }
 
     /// Books events up to a time, and at most those that the ordered fold has observed.
@@ -207,6 +161,8 @@ impl<'a> Fold<'a> {
     pub(super) fn start_over(&mut self) {
         self.batch = Batch { interval_peak: i64::MIN, ..Batch::default() };
         self.to_beat = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
+        self.look_at_the_peak();
+        self.take_up(self.at);
     }
 
     /// Books all words up to the head as it is now.
@@ -216,6 +172,7 @@ impl<'a> Fold<'a> {
         self.now_ns = self.ledger.clock.now_after_loads_ns();
         let mut tail = self.lane.folder.tail.own();
         Account::raise(&self.lane.folder.high_water, head - tail);
+        Account::raise(&self.lane.folder.recent_high_water, head - tail);
         while tail < head {
             tail = self.step(tail, head);
         }
@@ -292,13 +249,18 @@ impl<'a> Fold<'a> {
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => {
-                    let after = self.book_pairs(words, index, end);
-                    if after == index {
+                    let paired = self.book_pairs(words.slice(index, end));
+                    index += paired;
+                    if paired == 0 {
                         let second = words.get(index + 1);
+                        if second as u32 != self.stack && event::is_plain_alloc(word) {
+                            // Maybe there are pairs of that stack.
+                            self.switch_tally(second as u32);
+                            continue;
+                        }
                         self.book_alloc(word, second >> 32, second as u32, index);
                         index += event::ALLOC_WORDS;
                     }
-                    index = index.max(after);
                 }
                 TAG_FREE => {
                     self.book_free(event::address_of(word), event::check_of(word), index);
@@ -312,39 +274,37 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Books blocks that were freed right after they were allocated, as many as follow each other from `index` on,
-    /// without asking the nursery. Returns where it stopped.
+    /// Books blocks that were freed right after they were allocated, as many as follow each other at the start of
+    /// `words`, without asking the nursery. Returns how many words they took.
     #[inline(always)]
-    fn book_pairs(&mut self, words: Words, mut index: u64, end: u64) -> u64 {
-        let stack = self.books.tally.stack;
-        let room = self.batch.highest - self.batch.sums.live_bytes();
+    fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
+        let stack = self.stack;
+        let room = self.batch.highest.wrapping_sub(self.batch.sums.live_bytes()).max(0) as u64;
         let (mut pairs, mut bytes) = (0u64, 0u64);
-        while index + PAIR_WORDS <= end {
-            let (first, second) = (words.get(index), words.get(index + 1));
+        // SAFETY: Y1, the fold holds the lane's latch; the rest of the fold is not touched while this is used.
+        let sizes = unsafe { &mut (*self.at).sizes };
+        while let [first, second, third, rest @ ..] = words {
+            // relaxed: see `Words::get`.
+            let (first, second) = (first.load(Ordering::Relaxed), second.load(Ordering::Relaxed));
             let size = second >> 32;
             let behind = event::free_word(event::address_of(first), size);
-            let is_pair =
-                event::is_plain_alloc(first) && words.get(index + 2) == behind && second as u32 == stack;
-            if !is_pair {
+            let is_pair = event::is_plain_alloc(first) & (second as u32 == stack);
+            if !is_pair || third.load(Ordering::Relaxed) != behind {
                 break;
             }
-            if size as i64 > room {
-                if pairs > 0 {
-                    break;
-                }
-                self.note_passing_height(size, index);
-                // The tally's highest has changed: look again.
-                return index;
+            if size > room {
+                // Maybe a new height: the block goes through the nursery, where that is looked at.
+                break;
             }
             pairs += 1;
             bytes += size;
-            self.books.tally.sizes[bucket_of(size)] += 1;
-            index += PAIR_WORDS;
+            sizes[bucket_of_narrow(size as u32)] += 1;
+            words = rest;
         }
         if pairs > 0 {
             self.count_pairs(pairs, bytes);
         }
-        index
+        PAIR_WORDS * pairs
     }
 
     /// Adds blocks that were freed right behind their allocation to the sums.
@@ -358,20 +318,10 @@ impl<'a> Fold<'a> {
         self.batch.recorded += 2 * pairs;
         self.books.allocs = self.books.allocs.wrapping_add(pairs as u32);
         let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
-        let tally = &mut self.books.tally;
+        let tally = self.tally();
         tally.sums.temporary_blocks += pairs;
         tally.sums.temporary_bytes += bytes;
         tally.lifetimes[bucket_of(lifetime_ns)] += pairs as u32;
-    }
-
-    /// Remembers the height that a block reached that was freed right behind its allocation.
-    #[cold]
-    fn note_passing_height(&mut self, size: u64, index: u64) {
-        self.batch.sums.total_blocks += 1;
-        self.batch.sums.total_bytes += size;
-        self.note_height(self.batch.sums.live_bytes(), index);
-        self.batch.sums.total_blocks -= 1;
-        self.batch.sums.total_bytes -= size;
     }
 
     /// Books an allocation and puts the block into the nursery.
@@ -380,16 +330,37 @@ impl<'a> Fold<'a> {
         let (address, traits) = (event::address_of(word), event::traits_of(word));
         self.batch.recorded += 1;
         self.books.allocs = self.books.allocs.wrapping_add(1);
+        if traits.is_apart() {
+            return self.book_apart(address, size, stack, traits, index);
+        }
+        self.count_alloc(size, stack, index);
+        let meta =
+            self.batch.dates.meta | u64::from(stack) | Meta::of_block(0, 0, traits.align_log2(), false, 0).0;
+        let numbered = size | u64::from(self.books.allocs) << 32;
+        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+    }
+
+    /// Books an allocation that is in no total of the program: heapledger's own, or a sample.
+    #[cold]
+    fn book_apart(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
+        let (row, doubt_ns) = (self.books.row, self.batch.dates.doubt_ns);
+        let mut meta = Meta::of_block(stack, row, traits.align_log2(), traits.is_own(), doubt_ns);
         if traits.is_own() {
             self.batch.own_events += 1;
         } else {
-            self.count_alloc(size, stack, index);
+            self.batch.sampled.start(size, traits.rate());
+            meta = meta.sampled(traits.rate());
         }
-        let meta = self.batch.dates.meta
-            | u64::from(stack)
-            | Meta::of_block(0, 0, traits.align_log2(), traits.is_own(), 0).0;
-        let numbered = size | u64::from(self.books.allocs) << 32;
-        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+        self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
+    }
+
+    /// Books the end of a block that is in no total of the program.
+    #[cold]
+    pub(super) fn end_apart(&mut self, meta: Meta, size: u64) {
+        match meta.rate() {
+            0 => self.batch.own_events += 1,
+            rate => self.batch.sampled.end(size, rate),
+        }
     }
 
     /// Puts a block into the nursery; what it pushes out goes on to the shared table.
@@ -404,31 +375,28 @@ impl<'a> Fold<'a> {
     /// Adds an allocation to the sums.
     #[inline(always)]
     pub(super) fn count_alloc(&mut self, size: u64, stack: u32, index: u64) {
-        if stack != self.books.tally.stack {
+        if stack != self.stack {
             self.switch_tally(stack);
         }
+        self.catch_up(size, stack);
         self.batch.sums.total_blocks += 1;
         self.batch.sums.total_bytes += size;
-        self.books.tally.sizes[bucket_of(size)] += 1;
+        self.tally().sizes[bucket_of(size)] += 1;
         let live = self.batch.sums.live_bytes();
         if live > self.batch.highest {
             self.note_height(live, index);
         }
     }
 
-    /// Remembers that the live bytes of the batch are at their highest, and maybe those of the process.
-    #[inline]
-    fn note_height(&mut self, live: i64, index: u64) {
-        self.batch.highest = live;
-        if live > self.to_beat {
-            self.to_beat = live;
-            self.batch.peak_mark += 1;
-            let at_ns = self.batch.dates.at(index.max(self.batch.dates.first));
-            self.batch.top = Some(Height { bytes: live, blocks: self.batch.sums.live_blocks(), at_ns });
-            let (bytes, blocks) = self.tally_live();
-            let tally = &mut self.books.tally;
-            (tally.at_peak_bytes, tally.at_peak_blocks) = (bytes, blocks);
-            tally.peak_mark = self.batch.peak_mark;
+    /// Before an allocation that may be a new height: the frees that came before it lower the sums now, not when the
+    /// outbox is full. Otherwise the peak would hold blocks that were gone.
+    #[inline(always)]
+    fn catch_up(&mut self, size: u64, stack: u32) {
+        if self.batch.frees_sent > 0 && self.batch.sums.live_bytes() + size as i64 > self.batch.highest {
+            self.deliver();
+            if stack != self.stack {
+                self.switch_tally(stack);
+            }
         }
     }
 
@@ -438,17 +406,17 @@ impl<'a> Fold<'a> {
         self.batch.recorded += 1;
         let at_ns = self.batch.dates.at(index);
         match self.places.take(address) {
-            Some(young) if young.size & CHECK_MASK == check => {
+            Some(young) if event::agrees(size_of_young(&young), check) => {
                 let age = self.books.allocs.wrapping_sub((young.size >> 32) as u32);
                 let size = size_of_young(&young);
-                if !young.meta.is_own() {
+                if !young.meta.is_apart() {
                     self.count_free(young.meta, size, at_ns.saturating_sub(young.at_ns));
                     if age <= TEMPORARY_ALLOCS {
-                        self.books.tally.sums.temporary_blocks += 1;
-                        self.books.tally.sums.temporary_bytes += size;
+                        self.tally().sums.temporary_blocks += 1;
+                        self.tally().sums.temporary_bytes += size;
                     }
                 } else {
-                    self.batch.own_events += 1;
+                    self.end_apart(young.meta, size);
                 }
             }
             found => self.book_strange_free(found, address, check, at_ns),
@@ -464,17 +432,18 @@ impl<'a> Fold<'a> {
         }
         let meta = Meta::of_waiting_free(self.books.row, self.batch.dates.doubt_ns);
         self.send(Entry { address, size: check, at_ns, meta });
+        self.batch.frees_sent += 1;
     }
 
     /// Adds the free of a block to the sums.
     #[inline(always)]
     pub(super) fn count_free(&mut self, meta: Meta, size: u64, lifetime_ns: u64) {
-        if meta.stack() != self.books.tally.stack {
+        if meta.stack() != self.stack {
             self.switch_tally(meta.stack());
         }
         self.batch.sums.freed_blocks += 1;
         self.batch.sums.freed_bytes += size;
-        let tally = &mut self.books.tally;
+        let tally = self.tally();
         tally.lifetimes[bucket_of(lifetime_ns)] += 1;
         let reallocs = meta.reallocs();
         if reallocs > 0 {
@@ -514,8 +483,8 @@ impl<'a> Fold<'a> {
         let traits = event::traits_of(word);
         match event::wide_kind(word) {
             TAG_ALLOC => self.wide_alloc(address, size, stack as u32, traits, index),
-            TAG_FREE => self.book_free(address, size & CHECK_MASK, index),
-            TAG_BEGIN => self.realloc_begins(address, size & CHECK_MASK, index),
+            TAG_FREE => self.book_free(address, with_whole_size(size), index),
+            TAG_BEGIN => self.realloc_begins(address, event::check_bits(size), index),
             TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
             _ => self.realloc_refused(address),
         }
@@ -524,18 +493,12 @@ impl<'a> Fold<'a> {
     fn wide_alloc(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
         self.batch.recorded += 1;
         self.books.allocs = self.books.allocs.wrapping_add(1);
-        if traits.is_own() {
-            self.batch.own_events += 1;
-        } else {
-            self.count_alloc(size, stack, index);
+        if traits.is_apart() {
+            return self.book_apart(address, size, stack, traits, index);
         }
-        let meta = Meta::of_block(
-            stack,
-            self.books.row,
-            traits.align_log2(),
-            traits.is_own(),
-            self.batch.dates.doubt_ns,
-        );
+        self.count_alloc(size, stack, index);
+        let meta =
+            Meta::of_block(stack, self.books.row, traits.align_log2(), false, self.batch.dates.doubt_ns);
         self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 

@@ -72,8 +72,16 @@ impl LaneWords {
 
     /// The events in the copy, oldest first. heapledger's own are left out but counted.
     pub(crate) fn events(&self, into: &mut Vec<Event>) -> u64 {
-        let mut decoder =
-            Decoder { words: self, row: self.first_row(), mark_ns: 0, mark_at: 0, end: 0, end_ns: 0, own: 0 };
+        let mut decoder = Decoder {
+            words: self,
+            row: self.first_row(),
+            mark_ns: 0,
+            mark_at: 0,
+            end: 0,
+            end_ns: 0,
+            own: 0,
+            own_blocks: Vec::new(),
+        };
         let mut index = 0;
         while index < self.words.len() {
             index = decoder.step(index, into);
@@ -109,6 +117,8 @@ struct Decoder<'a> {
     end: usize,
     end_ns: u64,
     own: u64,
+    /// heapledger's own blocks so far: a free does not tell whose it is.
+    own_blocks: Vec<u64>,
 }
 
 impl Decoder<'_> {
@@ -129,13 +139,19 @@ impl Decoder<'_> {
             TAG_ALLOC => {
                 self.alloc(event::address_of(word), field(1) >> 32, event::traits_of(word), field(1) as u32)
             }
-            TAG_FREE => Some((EventKind::Free { address: event::address_of(word) }, 0)),
-            TAG_MOVED => Some(moved(field(2), event::address_of(word), field(1) >> 32, field(1) as u32)),
+            TAG_FREE => self.free(event::address_of(word)),
+            TAG_MOVED => {
+                let said = moved(field(2), event::address_of(word), field(1) >> 32, field(1) as u32);
+                self.moved(field(2), event::address_of(word), event::traits_of(word), said)
+            }
             TAG_REFUSED => Some((EventKind::ReallocFailed { address: event::address_of(word) }, 0)),
             TAG_WIDE => match event::wide_kind(word) {
                 TAG_ALLOC => self.alloc(field(1), field(2), event::traits_of(word), field(3) as u32),
-                TAG_FREE => Some((EventKind::Free { address: field(1) }, 0)),
-                TAG_MOVED => Some(moved(field(4), field(1), field(2), field(3) as u32)),
+                TAG_FREE => self.free(field(1)),
+                TAG_MOVED => {
+                    let said = moved(field(4), field(1), field(2), field(3) as u32);
+                    self.moved(field(4), field(1), event::traits_of(word), said)
+                }
                 TAG_REFUSED => Some((EventKind::ReallocFailed { address: field(1) }, 0)),
                 _ => None,
             },
@@ -156,9 +172,35 @@ impl Decoder<'_> {
     ) -> Option<(EventKind, u32)> {
         if traits.is_own() {
             self.own += 1;
+            self.own_blocks.push(address);
             return None;
         }
         Some((EventKind::Alloc { address, size, zeroed: traits.is_zeroed() }, stack))
+    }
+
+    fn free(&mut self, address: u64) -> Option<(EventKind, u32)> {
+        if let Some(at) = self.own_blocks.iter().rposition(|block| *block == address) {
+            self.own_blocks.swap_remove(at);
+            self.own += 1;
+            return None;
+        }
+        Some((EventKind::Free { address }, 0))
+    }
+
+    fn moved(
+        &mut self,
+        old: u64,
+        new: u64,
+        traits: event::Traits,
+        said: (EventKind, u32),
+    ) -> Option<(EventKind, u32)> {
+        if !traits.is_own() {
+            return Some(said);
+        }
+        self.own_blocks.retain(|block| *block != old);
+        self.own_blocks.push(new);
+        self.own += 1;
+        None
     }
 
     fn enter_window(&mut self, index: usize, mark: u64) {

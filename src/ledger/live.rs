@@ -1,19 +1,18 @@
 //! The shared side of the ledger: blocks that outlived their thread's nursery, and frees that wait for their block.
 //!
-//! 64 shards by address, each an open-addressed table of 32-byte entries behind its own latch. Keys lie apart from
-//! the rest of the entries, so that a probe reads eight keys a cache line. A key's home is the high part of
-//! `hash × capacity`, which lets a table have any capacity: it grows by a quarter, and the load stays between 65 and
-//! 81 %, 39 to 49 bytes a block with the entry itself.
+//! 64 shards by address, each an open-addressed table of 32-byte entries behind its own latch (see `table`). It grows
+//! by a quarter, and the load stays between 65 and 81 %: 39 to 49 bytes a block with the entry itself.
 //!
 //! An address can be in the table more than once for a while, because threads book at different times: the block
 //! that a thread has just allocated there, next to an older one whose free is still in another thread's ring.
 //!
-//! Invariant **L1**: the run of a shard holds `capacity` keys and as many rests; at least one key is 0, so that every
-//! probe ends; all of it is touched under the latch only.
-//!
-//! [`LiveTable::free`] decides by time which block a free means, and counts when the clocks leave it open.
+//! [`LiveTable::free`] decides by time which block a free means, and counts when the clocks leave it open. The size
+//! bits of the free must fit: with others it is far more likely that its block, or the end of the one that is there,
+//! has not been booked yet. So it waits; one that still waits after a flush did give another size
+//! ([`LiveTable::take_mix_ups`]).
 
-use super::entry::{Entry, Meta};
+use super::entry::{Entry, ROW_OF_OTHERS};
+use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -24,7 +23,6 @@ pub(crate) const SHARDS: usize = 64;
 const SHARD_SHIFT: u32 = 16;
 /// Entries of a shard's first table: one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
-const ENTRY_BYTES: usize = size_of::<Entry>();
 /// Frees that may wait in one shard; more are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
 
@@ -56,6 +54,9 @@ pub(crate) enum Freed {
 pub(crate) struct Oddities {
     pub(crate) ambiguous: AtomicU64,
     pub(crate) layout_mismatches: AtomicU64,
+    /// Frees of blocks that were left out by choice, and their bytes.
+    pub(crate) skipped_frees: AtomicU64,
+    pub(crate) skipped_freed_bytes: AtomicU64,
     /// Frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
 }
@@ -65,6 +66,8 @@ pub(crate) struct Oddities {
 #[derive(Debug)]
 pub(crate) struct LiveTable {
     shards: [Shard; SHARDS],
+    /// Rounds over all lanes that were begun to settle what waits. A waiting free knows in which one it came.
+    round: AtomicU32,
     pub(crate) oddities: Oddities,
 }
 
@@ -81,13 +84,6 @@ struct Shard {
     overlaps: AtomicU32,
 }
 
-/// The tables of a shard, as its latch lets them be seen.
-struct Table {
-    keys: *mut u64,
-    rest: *mut [u64; 3],
-    capacity: usize,
-}
-
 impl LiveTable {
     /// Brings an allocation to the table.
     pub(crate) fn place(&self, pages: &Pages, block: Entry) -> Placed {
@@ -102,12 +98,12 @@ impl LiveTable {
         let empty = table.each_at(block.address, |place, entry| {
             if !entry.meta.is_waiting() {
                 others += 1;
-            } else if may_follow(&entry, &block) && waiting.is_none_or(|(_, best)| entry.at_ns < best.at_ns) {
+            } else if can_be_end(&entry, &block) && waiting.is_none_or(|(_, best)| entry.at_ns < best.at_ns) {
                 waiting = Some((place, entry));
             }
         });
         if let Some((place, free)) = waiting {
-            self.judge(&block, &free, others > 0 && free.at_ns < block.at_ns);
+            self.count_doubt(others > 0 && free.at_ns < block.at_ns);
             table.remove(place);
             add(&shard.waiting, -1);
             add(&shard.len, -1);
@@ -125,9 +121,10 @@ impl LiveTable {
         let _taken = shard.latch.take();
         let table = shard.table(pages);
         let mut chosen: Option<(usize, Entry)> = None;
-        let mut candidates = 0;
+        let (mut candidates, mut blocks) = (0, 0);
         table.each_at(free.address, |place, entry| {
-            if entry.meta.is_waiting() || !may_follow(&free, &entry) {
+            blocks += i32::from(!entry.meta.is_waiting());
+            if entry.meta.is_waiting() || !can_be_end(&free, &entry) {
                 return;
             }
             candidates += 1;
@@ -138,14 +135,18 @@ impl LiveTable {
         let Some((place, block)) = chosen else {
             return self.park(pages, shard, free);
         };
-        let in_doubt = candidates > 1 && free.at_ns.abs_diff(block.at_ns) <= doubt(&free, &block);
-        self.judge(&block, &free, in_doubt);
+        self.count_doubt(candidates > 1 && free.at_ns.abs_diff(block.at_ns) <= doubt(&free, &block));
         table.remove(place);
         add(&shard.len, -1);
-        if shard.overlaps.load(Ordering::Relaxed) > 0 && candidates > 1 {
-            add(&shard.overlaps, -1);
-        }
+        // Whichever block it was, and whether or not the others came too late to be meant.
+        add(&shard.overlaps, -i32::from(blocks > 1));
         Freed::Block(block)
+    }
+
+    /// Begins a round over all lanes and returns its number. See `reconcile`.
+    pub(crate) fn begin_round(&self) -> u32 {
+        // relaxed: the latch of a lane, which the round takes, lets every later fold of that lane see it.
+        self.round.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Lets a free wait for its block. Runs under the shard's latch.
@@ -160,7 +161,11 @@ impl LiveTable {
         }
         let table = shard.table(pages);
         let empty = table.each_at(free.address, |_, _| ());
-        table.write(empty, Entry { meta: Meta(free.meta.0 | Meta::of_waiting_free(0, 0).0), ..free });
+        // relaxed: see `begin_round`.
+        table.write(
+            empty,
+            Entry { meta: free.meta.waiting_since(self.round.load(Ordering::Relaxed)), ..free },
+        );
         add(&shard.waiting, 1);
         add(&shard.len, 1);
         Freed::Waits
@@ -214,13 +219,15 @@ impl LiveTable {
         blocks
     }
 
-    /// Takes frees out that have waited since before `before_ns`, each with a block that is left over at its address.
-    /// See `reconcile` for why they belong together.
+    /// Takes frees out that have waited since before a round, each with a block of its size that is left over at its
+    /// address; or with one of another size, if it has waited since before the round `other_sizes`. See `reconcile` for
+    /// why they belong together.
     pub(crate) fn take_mix_ups(
         &self,
         pages: &Pages,
         shard: usize,
-        before_ns: u64,
+        round: u32,
+        other_sizes: u32,
         found: &mut [Option<(Entry, Entry)>],
     ) {
         let shard = &self.shards[shard];
@@ -234,19 +241,21 @@ impl LiveTable {
                 break;
             }
             let free = table.read(place);
-            let is_old = free.at_ns + free.meta.doubt_ns() < before_ns;
+            let is_old = free.meta.waits_since_before(round);
             if free.address == 0 || !free.meta.is_waiting() || !is_old {
                 place += 1;
                 continue;
             }
-            let mut left_over: Option<(usize, Entry)> = None;
-            table.each_at(free.address, |at, entry| {
-                if !entry.meta.is_waiting() && left_over.is_none_or(|(_, oldest)| entry.at_ns < oldest.at_ns)
-                {
-                    left_over = Some((at, entry));
+            // The oldest one that fits, or the oldest of all.
+            let mut left_over: Option<Entry> = None;
+            let rank = |block: &Entry| (!sizes_agree(block, &free), block.at_ns);
+            table.each_at(free.address, |_, entry| {
+                if !entry.meta.is_waiting() && left_over.is_none_or(|best| rank(&entry) < rank(&best)) {
+                    left_over = Some(entry);
                 }
             });
-            let Some((_, block)) = left_over else {
+            let may_differ = free.meta.waits_since_before(other_sizes);
+            let Some(block) = left_over.filter(|block| may_differ || sizes_agree(block, &free)) else {
                 place += 1;
                 continue;
             };
@@ -258,11 +267,42 @@ impl LiveTable {
                 let others = table.count_blocks(free.address);
                 add(&shard.overlaps, -i32::from(others > 0));
             }
-            self.oddities.ambiguous.fetch_add(1, Ordering::Relaxed);
+            let oddity = match sizes_agree(&block, &free) {
+                true => &self.oddities.ambiguous,
+                false => &self.oddities.layout_mismatches,
+            };
+            oddity.fetch_add(1, Ordering::Relaxed);
             found[count] = Some((block, free));
             count += 1;
             // What follows was moved back: the same place is looked at again, and one before it may have changed.
             place = place.saturating_sub(2);
+        }
+    }
+
+    /// Drops frees that have waited since before a round: their blocks were never recorded, by choice. If asked to,
+    /// only those that say so by carrying their whole size.
+    pub(crate) fn drop_waiting(&self, pages: &Pages, round: u32, only_whole: bool) {
+        for shard in &self.shards {
+            let _taken = shard.latch.take();
+            let table = shard.table(pages);
+            let mut place = 0;
+            // relaxed, here and below: the latch orders it.
+            while place < table.capacity && shard.waiting.load(Ordering::Relaxed) > 0 {
+                let free = table.read(place);
+                let is_old = free.meta.waits_since_before(round);
+                let is_meant = !only_whole || super::fold::whole_size(&free).is_some();
+                if free.address == 0 || !free.meta.is_waiting() || !is_old || !is_meant {
+                    place += 1;
+                    continue;
+                }
+                table.remove(place);
+                add(&shard.len, -1);
+                add(&shard.waiting, -1);
+                self.oddities.skipped_frees.fetch_add(1, Ordering::Relaxed);
+                let size = super::fold::whole_size(&free).unwrap_or(0);
+                self.oddities.skipped_freed_bytes.fetch_add(size, Ordering::Relaxed);
+                place = place.saturating_sub(1);
+            }
         }
     }
 
@@ -282,33 +322,32 @@ impl LiveTable {
         &self.shards[(spread(address >> SHARD_SHIFT) >> (u64::BITS - SHARDS.trailing_zeros())) as usize]
     }
 
-    fn judge(&self, block: &Entry, free: &Entry, in_doubt: bool) {
-        // relaxed: counts for people.
+    fn count_doubt(&self, in_doubt: bool) {
         if in_doubt {
+            // relaxed: a count for people.
             self.oddities.ambiguous.fetch_add(1, Ordering::Relaxed);
         }
-        if !sizes_agree(block, free) {
-            self.oddities.layout_mismatches.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 
-/// Whether a free can be the end of a block, by what the clock can tell.
-fn may_follow(free: &Entry, block: &Entry) -> bool {
-    free.at_ns + doubt(free, block) >= block.at_ns
+/// Whether a free can be the end of a block, by its size bits and by what the clock can tell.
+fn can_be_end(free: &Entry, block: &Entry) -> bool {
+    sizes_agree(block, free) && free.at_ns + doubt(free, block) >= block.at_ns
 }
 
-fn doubt(a: &Entry, b: &Entry) -> u64 {
-    a.meta.doubt_ns() + b.meta.doubt_ns()
+/// How far the clock leaves the order of the two open, in nanoseconds. What one thread did is in order, whatever
+/// the dates are off by; but a block that was reallocated has the date of its birth, maybe by another thread.
+fn doubt(free: &Entry, block: &Entry) -> u64 {
+    let thread = block.meta.thread();
+    if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {
+        return 0;
+    }
+    free.meta.doubt_ns() + block.meta.doubt_ns()
 }
 
-/// Whether `a` is a better match for the free than `b`: the size bits first, then the younger of those that were
-/// there before the free, then the older of those that seem to come after it.
+/// Whether `a` is a better match for the free than `b`: the younger of those that were there before the free, then
+/// the older of those that seem to come after it.
 fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
-    let (a_fits, b_fits) = (sizes_agree(a, free), sizes_agree(b, free));
-    if a_fits != b_fits {
-        return a_fits;
-    }
     match (a.at_ns <= free.at_ns, b.at_ns <= free.at_ns) {
         (true, true) => a.at_ns > b.at_ns,
         (false, false) => a.at_ns < b.at_ns,
@@ -316,8 +355,11 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     }
 }
 
-fn sizes_agree(block: &Entry, free: &Entry) -> bool {
-    block.size & crate::ring::event::CHECK_MASK == free.size
+pub(super) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
+    match super::fold::whole_size(free) {
+        Some(size) => block.size == size,
+        None => crate::ring::event::agrees(block.size, free.size),
+    }
 }
 
 impl Shard {
@@ -357,110 +399,6 @@ impl Shard {
     }
 }
 
-impl Table {
-    fn at(pages: &Pages, page: u32, capacity: u32) -> Table {
-        let keys = pages.at(page).cast::<u64>();
-        Table { keys, rest: keys.wrapping_add(capacity as usize).cast(), capacity: capacity as usize }
-    }
-
-    fn key(&self, place: usize) -> u64 {
-        debug_assert!(place < self.capacity);
-        // SAFETY: L1, the place lies in the table's run, which the latch gives to us.
-        unsafe { self.keys.add(place).read() }
-    }
-
-    fn read(&self, place: usize) -> Entry {
-        // SAFETY: L1.
-        let [size, at_ns, meta] = unsafe { self.rest.add(place).read() };
-        Entry { address: self.key(place), size, at_ns, meta: Meta(meta) }
-    }
-
-    fn write(&self, place: usize, entry: Entry) {
-        debug_assert!(place < self.capacity);
-        // SAFETY: L1.
-        unsafe {
-            self.keys.add(place).write(entry.address);
-            self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);
-        }
-    }
-
-    /// Calls `visit` with every entry of this address and returns the empty place that ends the probe.
-    fn each_at(&self, address: u64, mut visit: impl FnMut(usize, Entry)) -> usize {
-        if self.capacity == 0 {
-            return 0;
-        }
-        let mut place = home_of(address, self.capacity);
-        loop {
-            match self.key(place) {
-                0 => return place,
-                key if key == address => visit(place, self.read(place)),
-                _ => {}
-            }
-            place = self.next(place);
-        }
-    }
-
-    /// Removes an entry wherever it lies now.
-    fn remove_entry(&self, entry: &Entry) {
-        let mut found = None;
-        self.each_at(entry.address, |place, other| {
-            if other == *entry {
-                found = Some(place);
-            }
-        });
-        if let Some(place) = found {
-            self.remove(place);
-        }
-    }
-
-    fn count_blocks(&self, address: u64) -> u32 {
-        let mut count = 0;
-        self.each_at(address, |_, entry| count += u32::from(!entry.meta.is_waiting()));
-        count
-    }
-
-    /// Empties a place and moves back what was pushed on by it, so that no probe is interrupted.
-    fn remove(&self, mut hole: usize) {
-        let mut place = hole;
-        loop {
-            place = self.next(place);
-            let key = self.key(place);
-            if key == 0 {
-                break;
-            }
-            let home = home_of(key, self.capacity);
-            if self.distance(home, place) >= self.distance(hole, place) {
-                self.write(hole, self.read(place));
-                hole = place;
-            }
-        }
-        self.write(hole, Entry::default());
-    }
-
-    fn next(&self, place: usize) -> usize {
-        if place + 1 == self.capacity { 0 } else { place + 1 }
-    }
-
-    fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.capacity - from }
-    }
-}
-
-fn pages_of(capacity: u32) -> u32 {
-    (capacity as usize * ENTRY_BYTES).div_ceil(PAGE_BYTES) as u32
-}
-
-/// Multiplication by the golden ratio: neighbouring numbers land far apart (Knuth, TAOCP volume 3, section 6.4).
-#[inline(always)]
-fn spread(number: u64) -> u64 {
-    number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-#[inline(always)]
-fn home_of(address: u64, capacity: usize) -> usize {
-    ((u128::from(spread(address)) * capacity as u128) >> 64) as usize
-}
-
 /// Adds to a counter that the latch protects.
 fn add(counter: &AtomicU32, change: i32) {
     // relaxed: the latch orders it.
@@ -468,157 +406,4 @@ fn add(counter: &AtomicU32, change: i32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashMap;
-    use std::ptr::NonNull;
-
-    struct Room {
-        region: NonNull<Pages>,
-        table: Box<LiveTable>,
-    }
-
-    impl Room {
-        fn new(limit: u64) -> Room {
-            let region = Pages::reserve(limit, size_of::<Pages>()).unwrap();
-            // SAFETY: all zero bytes are a valid table.
-            let table = unsafe { Box::<LiveTable>::new_zeroed().assume_init() };
-            Room { region, table }
-        }
-
-        fn pages(&self) -> &Pages {
-            // SAFETY: P1, until the drop.
-            unsafe { self.region.as_ref() }
-        }
-    }
-
-    impl Drop for Room {
-        fn drop(&mut self) {
-            Pages::release(self.region);
-        }
-    }
-
-    fn block(address: u64, size: u64, at_ns: u64) -> Entry {
-        Entry { address, size, at_ns, meta: Meta::of_block(0, 1, 4, false, 0) }
-    }
-
-    fn free(address: u64, size: u64, at_ns: u64) -> Entry {
-        Entry { address, size, at_ns, meta: Meta::of_waiting_free(2, 0) }
-    }
-
-    #[test]
-    fn the_table_agrees_with_a_map_over_a_million_random_steps() {
-        let room = Room::new(1 << 30);
-        let (mut map, mut state) = (HashMap::new(), 42u64);
-        for step in 0..1_000_000u64 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let address = ((state >> 33) % 50_000 + 1) * 16;
-            if let Some(size) = map.remove(&address) {
-                let freed = room.table.free(room.pages(), free(address, size, step));
-                assert!(matches!(freed, Freed::Block(block) if block.size == size), "{freed:?}");
-            } else {
-                let size = state % 4000;
-                assert_eq!(room.table.place(room.pages(), block(address, size, step)), Placed::Live);
-                map.insert(address, size);
-            }
-        }
-        let mut seen = 0;
-        for shard in 0..SHARDS {
-            room.table.blocks_of_shard(room.pages(), shard, usize::MAX, |entry| {
-                assert_eq!(map.get(&entry.address), Some(&entry.size));
-                seen += 1;
-            });
-        }
-        assert_eq!((seen, room.table.waiting(), room.table.overlaps()), (map.len(), 0, 0));
-    }
-
-    #[test]
-    fn a_free_that_comes_first_waits_for_its_block() {
-        let room = Room::new(1 << 24);
-        assert_eq!(room.table.free(room.pages(), free(64, 8, 20)), Freed::Waits);
-        assert_eq!(room.table.waiting(), 1);
-        assert!(
-            matches!(room.table.place(room.pages(), block(64, 8, 10)), Placed::FreedBy(by) if by.at_ns == 20)
-        );
-        assert_eq!(room.table.waiting(), 0);
-    }
-
-    #[test]
-    fn a_free_never_ends_a_block_that_was_born_after_it() {
-        let room = Room::new(1 << 24);
-        assert_eq!(room.table.place(room.pages(), block(64, 8, 30)), Placed::Live);
-        assert_eq!(room.table.free(room.pages(), free(64, 8, 20)), Freed::Waits);
-        assert!(matches!(room.table.place(room.pages(), block(64, 8, 10)), Placed::FreedBy(_)));
-        assert!(matches!(room.table.free(room.pages(), free(64, 8, 40)), Freed::Block(by) if by.at_ns == 30));
-    }
-
-    #[test]
-    fn of_two_blocks_at_one_address_each_free_takes_its_own() {
-        for first in [20, 40] {
-            let room = Room::new(1 << 24);
-            room.table.place(room.pages(), block(64, 8, 30));
-            room.table.place(room.pages(), block(64, 8, 10));
-            assert_eq!(room.table.overlaps(), 1);
-            let expected = if first == 20 { 10 } else { 30 };
-            let freed = room.table.free(room.pages(), free(64, 8, first));
-            assert!(matches!(freed, Freed::Block(block) if block.at_ns == expected), "{freed:?}");
-            assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 0);
-        }
-    }
-
-    #[test]
-    fn a_doubtful_choice_is_counted_and_the_size_bits_decide() {
-        let room = Room::new(1 << 24);
-        let doubtful =
-            |size, at_ns| Entry { meta: Meta::of_block(0, 1, 4, false, 1000), ..block(64, size, at_ns) };
-        room.table.place(room.pages(), doubtful(8, 100));
-        room.table.place(room.pages(), doubtful(16, 110));
-        assert!(
-            matches!(room.table.free(room.pages(), free(64, 8, 115)), Freed::Block(block) if block.size == 8)
-        );
-        assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 1);
-        assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn a_free_with_another_layout_is_counted() {
-        let room = Room::new(1 << 24);
-        room.table.place(room.pages(), block(64, 8, 1));
-        room.table.free(room.pages(), free(64, 9, 2));
-        assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 1);
-    }
-
-    #[test]
-    fn at_the_limit_the_table_says_full_and_goes_on_working() {
-        let room = Room::new(1 << 20);
-        let mut placed = Vec::new();
-        for address in (1..).map(|n| n * 4096) {
-            match room.table.place(room.pages(), block(address, 8, 1)) {
-                Placed::Live => placed.push(address),
-                other => {
-                    assert_eq!(other, Placed::Full);
-                    break;
-                }
-            }
-        }
-        assert!(placed.len() > 1000, "{}", placed.len());
-        for address in placed {
-            assert!(matches!(room.table.free(room.pages(), free(address, 8, 2)), Freed::Block(_)));
-        }
-    }
-
-    #[test]
-    fn a_million_blocks_take_less_than_48_bytes_each() {
-        let room = Room::new(1 << 30);
-        let before = room.pages().held_bytes();
-        for n in 1..=1_000_000u64 {
-            room.table.place(room.pages(), block(n * 48, 8, n));
-            if n % 100_000 == 0 {
-                let bytes = room.pages().held_bytes() - before;
-                assert!(bytes <= 50 * n, "{bytes} bytes for {n} blocks");
-            }
-        }
-        let bytes = room.pages().held_bytes() - before;
-        assert!(bytes <= 48_000_000, "{bytes} bytes for a million blocks");
-    }
-}
+mod tests;

@@ -27,18 +27,26 @@
 //! it was given out; so when both are folded, their times tell. Until both are, a free waits in the shared table.
 //! Where the clocks leave two pairings possible, one is chosen and counted (`ambiguous_pairings`).
 
+mod batch;
 pub(crate) mod books;
+pub(crate) mod changes;
 pub(crate) mod entry;
+pub(crate) mod estimate;
 pub(crate) mod fold;
 pub(crate) mod history;
 pub(crate) mod live;
 mod nursery;
+#[cfg(test)]
+mod oracle_tests;
 pub(crate) mod order;
 pub(crate) mod peak;
 mod reconcile;
 pub(crate) mod rows;
+pub(crate) mod sampled;
 mod settle;
 pub(crate) mod sites;
+mod table;
+pub(crate) mod tallies;
 pub(crate) mod ticks;
 pub(crate) mod timeline;
 
@@ -73,6 +81,10 @@ pub(crate) struct Ledger {
     pub(crate) sites: sites::Sites,
     pub(crate) rows: rows::Rows,
     pub(crate) ticks: ticks::Ticks,
+    pub(crate) changes: changes::Changes,
+    pub(crate) sampled: sampled::SampledSet,
+    /// Whether blocks were ever left out by choice: then a free without a block is no anomaly.
+    sampling_used: AtomicU32,
     pub(crate) live: live::LiveTable,
     pub(crate) timeline: timeline::Timeline,
     pub(crate) lanes: Registry,
@@ -86,6 +98,26 @@ pub(crate) struct Facts {
     pub(crate) process_id: AtomicU32,
     /// The process that this one was forked from with a ledger open; 0 if none.
     pub(crate) forked_from: AtomicU32,
+    /// Pages of the store of stacks and of the table of rules; 0 while there are none.
+    stacks_page: AtomicU32,
+    rules_page: AtomicU32,
+}
+
+impl Facts {
+    /// The pages of the store of stacks and of the table of rules, once there are any.
+    #[inline(always)]
+    pub(crate) fn stacks(&self) -> Option<(u32, u32)> {
+        // relaxed: whoever takes stacks has seen the way in which they are taken, and these with it.
+        let store = self.stacks_page.load(Ordering::Relaxed);
+        (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
+    }
+
+    /// Lets threads find the store of stacks and the table of rules.
+    pub(crate) fn publish_stacks(&self, store: u32, rules: u32) {
+        // relaxed, both: published with the way in which stacks are taken.
+        self.rules_page.store(rules, Ordering::Relaxed);
+        self.stacks_page.store(store, Ordering::Relaxed);
+    }
 }
 
 impl Ledger {
@@ -154,6 +186,17 @@ impl Ledger {
     /// All lanes there have been so far.
     pub(crate) fn lanes(&self) -> impl Iterator<Item = &'static Lane> + '_ {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
+    }
+
+    /// Notes that blocks are left out by choice from now on.
+    pub(crate) fn use_sampling(&self) {
+        // relaxed: read when a flush has brought everything together.
+        self.sampling_used.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_sampling_used(&self) -> bool {
+        // relaxed: as above.
+        self.sampling_used.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn is_ordered(&self) -> bool {

@@ -72,10 +72,10 @@ impl Nursery {
         let new = self.places(pages, first);
         for place in 0..entries as usize {
             let entry = old.at(place);
-            if entry.address != 0 {
-                if let Some(before) = new.swap(entry) {
-                    push_out(before);
-                }
+            if entry.address != 0
+                && let Some(before) = new.swap(entry)
+            {
+                push_out(before);
             }
             old.put(place, Entry::default());
         }

@@ -25,6 +25,7 @@ use super::Ledger;
 use super::books::books_of;
 use super::entry::Entry;
 use super::fold::Fold;
+use super::live::sizes_agree;
 use super::nursery::grown_up;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
@@ -50,20 +51,26 @@ impl Ledger {
         let now_ns = self.clock.now_after_loads_ns();
         // SeqCst: see the module's doc.
         fence(Ordering::SeqCst);
-        let lanes = self.lanes.count();
-        for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+        for lane in self.lanes() {
             std::mem::forget(lane.folder.latch.take());
+            lane.folder.in_order(true);
         }
-        self.merge(lanes, now_ns);
-        for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+        self.merge(now_ns);
+        for lane in self.lanes_in_order() {
+            lane.folder.in_order(false);
             lane.folder.latch.open();
         }
     }
 
-    /// Books the lanes below `lanes`, whose latches the caller holds.
-    pub(crate) fn merge(&self, lanes: u32, now_ns: u64) {
+    /// The lanes whose latches the ordered fold under way holds.
+    fn lanes_in_order(&self) -> impl Iterator<Item = &'static Lane> + '_ {
+        self.lanes().filter(|lane| lane.folder.is_in_order())
+    }
+
+    /// Books the lanes that are marked as in order, whose latches the caller holds.
+    pub(crate) fn merge(&self, now_ns: u64) {
         let mut until_ns = now_ns;
-        for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+        for lane in self.lanes_in_order() {
             let over = lane.stamping().is_over();
             // SAFETY: B3, the caller holds the latch.
             let books = unsafe { &mut *books_of(lane).as_ptr() };
@@ -75,7 +82,7 @@ impl Ledger {
         loop {
             let mut first: Option<(Turn, &Lane)> = None;
             let mut second: Option<Turn> = None;
-            for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+            for lane in self.lanes_in_order() {
                 let Some(turn) = self.next_turn(lane) else { continue };
                 match &first {
                     Some((best, _)) if *best <= turn => {
@@ -94,7 +101,7 @@ impl Ledger {
             let bound = second.map_or(until_ns, |second| until_ns.min(second.at_ns));
             // SAFETY: B3, the caller holds the latch; no other fold of this lane is under way.
             let taken = unsafe { Taken::assume(&lane.folder.latch) };
-            Fold::begin_in_order(self, lane, &taken, lanes).run_until(bound);
+            Fold::begin_in_order(self, lane, &taken).run_until(bound);
             std::mem::forget(taken);
         }
     }
@@ -110,18 +117,29 @@ impl Ledger {
         Some(Turn { at_ns, is_alloc })
     }
 
-    /// Takes a live block of this address out of the nursery of another lane than `own`, if one has it. The latches
-    /// of the lanes below `lanes` are held.
-    pub(super) fn take_from_nurseries(&self, own: &Lane, lanes: u32, address: u64) -> Option<Entry> {
-        for lane in (0..lanes).filter_map(|index| self.lane(index)) {
+    /// Takes the block that a free means out of the nursery of another lane than `own`, if one has it. The latches of
+    /// the lanes in order are held.
+    ///
+    /// The old half of a realloc is booked with the new one, and someone else may have been given the address in
+    /// between: that block was born after the realloc began.
+    pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
+        let address = free.address;
+        for lane in self.lanes_in_order() {
             if std::ptr::eq(lane, own) {
                 continue;
             }
             // SAFETY: B3, the latch is held, and this lane has no fold under way.
             let books = unsafe { &mut *books_of(lane).as_ptr() };
+            // A block that its thread is just reallocating has left this address: the one that is meant is the next.
+            if books.under_way.iter().any(|begun| begun.address == address) {
+                continue;
+            }
             let places = books.nursery.places(&self.pages, &raw mut books.youngest);
             if let Some(young) = places.take(address) {
-                return Some(grown_up(young));
+                if young.at_ns <= free.at_ns && sizes_agree(&grown_up(young), free) {
+                    return Some(grown_up(young));
+                }
+                places.swap(young);
             }
         }
         None

@@ -2,13 +2,13 @@
 
 use super::books::{Account, OUTBOX};
 use super::entry::{Entry, Meta};
+use super::estimate::WeightedSums;
 use super::fold::Fold;
 use super::live::{Freed, Placed};
-use super::nursery::{grown_up, size_of_young};
-use super::peak::Height;
-use super::sites::RaisedPeak;
+use super::nursery::grown_up;
 use super::timeline::Flow;
-use crate::ring::event::Traits;
+use crate::profile::TEMPORARY_ALLOCS;
+use crate::ring::event::{self, Traits};
 use crate::ring::lane::add;
 use crate::sys::sync::Ordering;
 
@@ -50,23 +50,26 @@ impl Fold<'_> {
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
         let before = match self.places.take(old) {
-            Some(young) if begun.is_none_or(|begun| grown_up(young).size & 0xfff == begun.size) => {
-                Some(young)
+            Some(young) if begun.is_none_or(|begun| event::agrees(grown_up(young).size, begun.size)) => {
+                Some((grown_up(young), (young.size >> 32) as u32))
             }
             stale => {
                 if let Some(stale) = stale {
                     self.send_survivor(stale);
                 }
-                self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free })
+                // It has outlived a nursery, so it is too old to be temporary.
+                let number = self.books.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
+                let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free });
+                before.map(|block| (block, number))
             }
         };
-        let Some(before) = before else {
+        let Some((before, number)) = before else {
             // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
             self.batch.own_events += u64::from(traits.is_own());
-            if !traits.is_own() {
+            if !traits.is_apart() {
                 self.count_alloc(size, stack, index);
                 self.batch.reallocs += 1;
-                self.books.tally.sums.reallocs += 1;
+                self.tally().sums.reallocs += 1;
             }
             let meta =
                 Meta::of_block(stack, self.books.row, traits.align_log2(), traits.is_own(), self.doubt_ns());
@@ -77,52 +80,44 @@ impl Fold<'_> {
                 meta: meta.with_reallocs(1),
             });
         };
+        // A block that was sampled is freed and allocated anew when it is reallocated: it never comes here.
         let own = before.meta.is_own();
-        let old_size = size_of_young(&before);
         if own {
             self.batch.own_events += 1;
         } else {
-            self.count_realloc(&before, old_size, size, stack, index, old != new);
+            self.count_realloc(&before, size, stack, index, old != new);
         }
         let meta = Meta::of_block(stack, self.books.row, traits.align_log2(), own, before.meta.doubt_ns())
             .with_reallocs(before.meta.reallocs() + 1);
         let block = Entry { address: new, size, at_ns: before.at_ns, meta };
-        if size >> 32 == 0 && before.size >> 32 != 0 {
+        if size >> 32 == 0 {
             // The same running number: a realloc does not make a block younger.
-            self.bring_up(Entry { size: size | before.size >> 32 << 32, ..block });
+            self.bring_up(Entry { size: size | u64::from(number) << 32, ..block });
         } else {
             self.settle_in(block);
         }
     }
 
-    fn count_realloc(
-        &mut self,
-        before: &Entry,
-        old_size: u64,
-        size: u64,
-        stack: u32,
-        index: u64,
-        moved: bool,
-    ) {
-        if before.meta.stack() != self.books.tally.stack {
+    fn count_realloc(&mut self, before: &Entry, size: u64, stack: u32, index: u64, moved: bool) {
+        if before.meta.stack() != self.stack {
             self.switch_tally(before.meta.stack());
         }
         self.batch.sums.freed_blocks += 1;
-        self.batch.sums.freed_bytes += old_size;
+        self.batch.sums.freed_bytes += before.size;
         self.count_alloc(size, stack, index);
         self.batch.reallocs += 1;
-        let sums = &mut self.books.tally.sums;
+        let sums = &mut self.tally().sums;
         sums.reallocs += 1;
         if moved {
             sums.moved += 1;
-            sums.copied_bytes += old_size.min(size);
+            sums.copied_bytes += before.size.min(size);
         }
     }
 
     /// Takes a block out of the shared table, after everything that was sent there before.
     fn take_from_shared(&mut self, free: Entry) -> Option<Entry> {
         self.deliver();
-        if let Some(block) = self.take_from_other_lane(free.address) {
+        if let Some(block) = self.take_from_other_lane(&free) {
             return Some(block);
         }
         match self.ledger.live.free(&self.ledger.pages, free) {
@@ -136,12 +131,9 @@ impl Fold<'_> {
         }
     }
 
-    /// In an ordered fold: the block of this address that another lane's nursery has.
-    fn take_from_other_lane(&self, address: u64) -> Option<Entry> {
-        match self.lanes_held {
-            0 => None,
-            lanes => self.ledger.take_from_nurseries(self.lane, lanes, address),
-        }
+    /// In an ordered fold: the block that a free means, if another lane's nursery has it.
+    fn take_from_other_lane(&self, free: &Entry) -> Option<Entry> {
+        if self.in_order { self.ledger.take_from_nurseries(self.lane, free) } else { None }
     }
 
     /// Sends a block that has outlived the nursery to the shared table.
@@ -163,6 +155,7 @@ impl Fold<'_> {
     /// Brings everything in the outbox to the shared table, in order.
     pub(super) fn deliver(&mut self) {
         let len = std::mem::take(&mut self.books.outbox_len);
+        self.batch.frees_sent = 0;
         let (ledger, pages) = (self.ledger, &self.ledger.pages);
         for ahead in 0..len.min(PREFETCH_AHEAD) {
             ledger.live.prefetch(pages, self.books.outbox[ahead].address);
@@ -173,7 +166,7 @@ impl Fold<'_> {
             }
             let entry = self.books.outbox[place];
             if entry.meta.is_waiting() {
-                if let Some(block) = self.take_from_other_lane(entry.address) {
+                if let Some(block) = self.take_from_other_lane(&entry) {
                     self.count_pairing(&block, &entry);
                     continue;
                 }
@@ -197,11 +190,14 @@ impl Fold<'_> {
 
     /// Adds the end of a block to the sums, that this fold or an earlier one of another thread had seen freed.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
-        if block.meta.is_own() {
-            self.batch.own_events += 1;
+        if block.meta.is_apart() {
+            // A realloc counted itself.
+            if !free.meta.is_by_realloc() {
+                self.end_apart(block.meta, block.size);
+            }
             return;
         }
-        if block.meta.stack() != self.books.tally.stack {
+        if block.meta.stack() != self.stack {
             self.switch_tally(block.meta.stack());
         }
         if free.meta.is_by_realloc() {
@@ -212,8 +208,9 @@ impl Fold<'_> {
             self.count_free(block.meta, block.size, free.at_ns.saturating_sub(block.at_ns));
         }
         let by = free.meta.thread();
-        let crossed = by != block.meta.thread();
-        self.books.tally.sums.cross_thread_frees += u64::from(crossed);
+        // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
+        let crossed = by != block.meta.thread() && !free.meta.is_by_realloc();
+        self.tally().sums.cross_thread_frees += u64::from(crossed);
         if by == self.books.row {
             self.batch.cross_thread_frees += u64::from(crossed);
         } else {
@@ -241,58 +238,20 @@ impl Fold<'_> {
     fn take_back(&mut self, block: &Entry) {
         self.batch.recorded = self.batch.recorded.wrapping_sub(1);
         self.batch.lost += 1;
-        if block.meta.is_own() {
-            self.batch.own_events = self.batch.own_events.wrapping_sub(1);
+        if block.meta.is_apart() {
+            match block.meta.rate() {
+                0 => self.batch.own_events = self.batch.own_events.wrapping_sub(1),
+                rate => self.batch.sampled.end(block.size, rate),
+            }
             return;
         }
-        if block.meta.stack() != self.books.tally.stack {
+        if block.meta.stack() != self.stack {
             self.switch_tally(block.meta.stack());
         }
         self.batch.sums.total_blocks = self.batch.sums.total_blocks.wrapping_sub(1);
         self.batch.sums.total_bytes = self.batch.sums.total_bytes.wrapping_sub(block.size);
-        let count = &mut self.books.tally.sizes[crate::profile::bucket_of(block.size)];
+        let count = &mut self.tally().sizes[crate::profile::bucket_of(block.size)];
         *count = count.wrapping_sub(1);
-    }
-
-    /// What the tally at hand holds live, relative to its last commit.
-    pub(super) fn tally_live(&self) -> (i64, i64) {
-        let sums = &self.books.tally.sums;
-        let bytes = sums.live_bytes() + self.batch.sums.live_bytes() - self.batch.at_switch.live_bytes();
-        let blocks = sums.live_blocks() + self.batch.sums.live_blocks() - self.batch.at_switch.live_blocks();
-        (bytes, blocks)
-    }
-
-    /// Puts the tally at hand away and takes up that of another stack.
-    #[cold]
-    pub(super) fn switch_tally(&mut self, stack: u32) {
-        self.commit_tally();
-        self.books.tally.stack = stack;
-    }
-
-    fn commit_tally(&mut self) {
-        let raised = self.raise_peak();
-        self.batch.rise = self.batch.rise.max(self.batch.highest);
-        let tally = &mut self.books.tally;
-        tally.rise_bytes = tally.rise_bytes.max(self.batch.highest - self.batch.at_switch.live_bytes());
-        let (now, then) = (&self.batch.sums, &self.batch.at_switch);
-        let sums = &mut tally.sums;
-        sums.total_blocks = sums.total_blocks.wrapping_add(now.total_blocks.wrapping_sub(then.total_blocks));
-        sums.total_bytes = sums.total_bytes.wrapping_add(now.total_bytes.wrapping_sub(then.total_bytes));
-        sums.freed_blocks = sums.freed_blocks.wrapping_add(now.freed_blocks.wrapping_sub(then.freed_blocks));
-        sums.freed_bytes = sums.freed_bytes.wrapping_add(now.freed_bytes.wrapping_sub(then.freed_bytes));
-        self.ledger.sites.commit(&self.ledger.pages, tally, &self.ledger.peak, raised);
-        self.batch.at_switch = self.batch.sums;
-        self.batch.highest = self.batch.sums.live_bytes();
-    }
-
-    /// Tells the process of the highest point of this batch, if it is a new peak.
-    fn raise_peak(&mut self) -> Option<RaisedPeak> {
-        let top = self.batch.top.take()?;
-        let (bytes, blocks) = (self.ledger.booked.bytes(), self.ledger.booked.blocks());
-        let height = Height { bytes: bytes + top.bytes, blocks: blocks + top.blocks, at_ns: top.at_ns };
-        self.batch.interval_peak = self.batch.interval_peak.max(height.bytes);
-        let number = self.ledger.peak.raise(height)?;
-        Some(RaisedPeak { number, mark: self.batch.peak_mark })
     }
 
     /// Tells the timeline what the batch did since it was last told, and goes on to the interval of `at_ns`.
@@ -323,7 +282,7 @@ impl Fold<'_> {
     pub(super) fn finish(&mut self) {
         self.grow_nursery();
         self.deliver();
-        self.commit_tally();
+        self.settle_tallies();
         let booked = self.ledger.booked.bytes() + self.batch.rise.max(self.batch.sums.live_bytes());
         self.batch.interval_peak = self.batch.interval_peak.max(booked);
         self.flow_out(self.books.span_ns);
@@ -344,6 +303,9 @@ impl Fold<'_> {
         ];
         for (figure, change) in changes {
             add(figure, change);
+        }
+        if self.batch.sampled != WeightedSums::default() {
+            account.sampled.add(&self.batch.sampled);
         }
         Account::raise(&account.rise_bytes, self.batch.rise.max(0) as u64);
         // relaxed: a figure for people.

@@ -2,24 +2,25 @@
 //!
 //! Invariant **S1**: an account is touched only under the latch of its stripe, and its run is never given back.
 
-use super::peak::PeakCell;
 use crate::profile::{self, BUCKETS};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Sites that have an account of their own; further stacks share the last one.
-pub(crate) const SITES_MAX: u32 = 1 << 16;
+/// Sites that have an account of their own; further stacks share the last one. There are fewer where memory is limited.
+pub(crate) const SITES_MAX: u32 = 1 << 20;
+/// The share of the region that accounts may occupy: one quarter.
+const REGION_SHARE: u32 = 4;
 /// Latches of the accounts: one for each residue.
 const STRIPES: usize = 64;
-
-const SITES_PAGES: u32 = (SITES_MAX as usize * size_of::<SiteCell>()).div_ceil(PAGE_BYTES) as u32;
 
 /// All accounts. All zero bytes are a valid start; the accounts' run is taken by [`Sites::open`].
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Sites {
     page: AtomicU32,
+    /// Accounts that the run has room for.
+    capacity: AtomicU32,
     /// Highest site in use, plus one.
     count: AtomicU32,
     stripes: [Latch; STRIPES],
@@ -97,44 +98,50 @@ pub(crate) struct Tally {
     pub(crate) longest_chain: u64,
     /// Highest live bytes of this tally, relative to the last commit.
     pub(crate) rise_bytes: i64,
-    /// The batch's peak that `at_peak` is about; 0 when there was none.
-    pub(crate) peak_mark: u64,
-    pub(crate) at_peak_bytes: i64,
-    pub(crate) at_peak_blocks: i64,
+    /// The height of the lane that the next two are about: what this tally held live then. See `tallies`.
+    pub(crate) height: u64,
+    pub(crate) at_height_bytes: i64,
+    pub(crate) at_height_blocks: i64,
     /// One count for each power of two; wide enough for what lies between two commits.
     pub(crate) sizes: [u32; BUCKETS],
     pub(crate) lifetimes: [u32; BUCKETS],
 }
 
-/// The peak that a batch has just raised, as its tallies need to know it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RaisedPeak {
-    /// The number of the process's peak.
-    pub(crate) number: u64,
-    /// The batch's own mark of it.
-    pub(crate) mark: u64,
+impl Tally {
+    /// Whether there is nothing in it to be moved.
+    pub(crate) fn is_empty(&self) -> bool {
+        let sums = &self.sums;
+        // A block that was taken back leaves the sums of blocks at zero and those of bytes too.
+        sums.total_blocks | sums.freed_blocks | sums.reallocs | sums.chains | sums.cross_thread_frees == 0
+    }
+}
+
+fn pages_of(accounts: u32) -> u32 {
+    (accounts as usize * size_of::<SiteCell>()).div_ceil(PAGE_BYTES) as u32
 }
 
 impl Sites {
-    /// Takes the memory of the accounts: address space only, until they are used.
+    /// Takes the memory of the accounts: address space only, until they are used. As many as fit into their share.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
-        let Some(page) = pages.take_unheld(SITES_PAGES) else {
+        let mut capacity = SITES_MAX;
+        // Runs have sizes of powers of two.
+        while pages_of(capacity).next_power_of_two() > pages.reserved() / REGION_SHARE && capacity > 1 {
+            capacity /= 2;
+        }
+        let Some(page) = pages.take_unheld(pages_of(capacity)) else {
             return false;
         };
-        // relaxed: published with the ledger.
+        // relaxed, both: published with the ledger.
         self.page.store(page, Ordering::Relaxed);
+        self.capacity.store(capacity, Ordering::Relaxed);
         true
     }
 
-    /// Moves a tally into its account and empties it.
-    pub(crate) fn commit(
-        &self,
-        pages: &Pages,
-        tally: &mut Tally,
-        peak: &PeakCell,
-        raised: Option<RaisedPeak>,
-    ) {
-        let site = tally.stack.min(SITES_MAX - 1);
+    /// Moves a tally into its account and empties it. `height` is the lane's latest, and stands for the peak with this
+    /// number.
+    pub(crate) fn commit(&self, pages: &Pages, tally: &mut Tally, height: u64, peak_number: u64) {
+        // relaxed: written before the ledger was published.
+        let site = tally.stack.min(self.capacity.load(Ordering::Relaxed) - 1);
         // relaxed: a bound for readers, who look under the stripe's latch.
         if self.count.load(Ordering::Relaxed) <= site {
             self.count.fetch_max(site + 1, Ordering::Relaxed);
@@ -144,19 +151,19 @@ impl Sites {
         // SAFETY: S1, the stripe's latch gives us the cell.
         let cell = unsafe { &mut *cell };
         let (bytes, blocks) = (cell.sums.live_bytes(), cell.sums.live_blocks());
-        let number = raised.map_or_else(|| peak.number(), |raised| raised.number);
-        if cell.peak_number != number {
-            // Untouched since the peak: what it held before this commit is what it held then, and when the peak
-            // came in the midst of what is committed now, what the tally had by then on top.
-            let (more_bytes, more_blocks) = match raised {
-                Some(raised) if tally.peak_mark == raised.mark => (tally.at_peak_bytes, tally.at_peak_blocks),
-                Some(_) => (tally.sums.live_bytes(), tally.sums.live_blocks()),
-                None => (0, 0),
-            };
-            cell.at_peak_bytes = bytes + more_bytes;
-            cell.at_peak_blocks = blocks + more_blocks;
-            cell.peak_number = number;
+        if cell.peak_number != peak_number {
+            // Untouched since the peak: what it holds was there then.
+            (cell.at_peak_bytes, cell.at_peak_blocks) = (bytes, blocks);
+            cell.peak_number = peak_number;
         }
+        // And so was what the tally held at that height; all of it, if it was not touched since.
+        let (more_bytes, more_blocks) = if tally.height == height {
+            (tally.at_height_bytes, tally.at_height_blocks)
+        } else {
+            (tally.sums.live_bytes(), tally.sums.live_blocks())
+        };
+        cell.at_peak_bytes += more_bytes;
+        cell.at_peak_blocks += more_blocks;
         cell.own_peak_bytes = cell.own_peak_bytes.max(bytes + tally.rise_bytes);
         cell.sums.add(&tally.sums);
         cell.longest_chain = cell.longest_chain.max(tally.longest_chain);
@@ -172,7 +179,7 @@ impl Sites {
         tally.sums = Sums::default();
         tally.longest_chain = 0;
         tally.rise_bytes = 0;
-        tally.peak_mark = 0;
+        (tally.height, tally.at_height_bytes, tally.at_height_blocks) = (height, 0, 0);
     }
 
     /// Sites in use.

@@ -13,6 +13,12 @@ pub const fn bucket_of(value: u64) -> usize {
     if bits < BUCKETS { bits } else { BUCKETS - 1 }
 }
 
+/// As [`bucket_of`], for a value below 2³².
+#[inline(always)]
+pub(crate) const fn bucket_of_narrow(value: u32) -> usize {
+    (u32::BITS - value.leading_zeros()) as usize
+}
+
 /// Counts by power of two; used for block sizes (bytes) and lifetimes (nanoseconds).
 ///
 /// ```
@@ -101,6 +107,9 @@ mod tests {
             for value in [1u64 << shift, (1u64 << shift) - 1, (1u64 << shift) | 1] {
                 let (low, high) = Histogram::bounds(bucket_of(value));
                 assert!(low <= value && value <= high, "{value} is not in {low}..={high}");
+                if value <= u64::from(u32::MAX) {
+                    assert_eq!(bucket_of_narrow(value as u32), bucket_of(value));
+                }
             }
         }
     }

@@ -11,16 +11,23 @@ mod loss;
 mod model;
 mod quality;
 mod settings;
+mod symbols;
+pub mod tracked;
 
 pub use check::{Law, Violation, check, laws};
+pub(crate) use histogram::bucket_of_narrow;
 pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
 pub use model::{
     Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
     ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
-pub use quality::{Anomalies, CompletenessTrend, QualityIndicator};
-pub use settings::{
-    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention,
-    Settings, Stacks,
+pub use quality::{
+    Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,
 };
+pub use settings::{
+    ClockMode, ConcurrencyConfig, DataQualityMode, Degradation, DumpTarget, ForkPolicy, HistoryLimits,
+    Retention, Settings, Stacks, TuningGoal,
+};
+pub use symbols::{INLINED_MAX, StackFigures, SymbolFrame, Symbols};
+pub use tracked::TrackedReport;

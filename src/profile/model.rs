@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 use super::loss::LossCounts;
-use super::quality::QualityIndicator;
+use super::quality::{Estimates, QualityIndicator};
 use super::settings::Settings;
+use super::symbols::{StackFigures, Symbols};
+use super::tracked::TrackedReport;
 
 /// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,10 +115,11 @@ impl Site {
 /// A block is temporary when it is freed before its thread made this many further allocations.
 pub const TEMPORARY_ALLOCS: u32 = 8;
 
-/// Return addresses of one call stack, innermost first.
+/// One call stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// Return addresses, innermost first.
+    /// Return addresses, innermost first: each is that of the instruction after a call, so a name is to be looked up
+    /// for the address before it.
     pub frames: Vec<u64>,
     /// Whether the walk ended before the outermost frame.
     pub truncated: bool,
@@ -315,7 +318,7 @@ pub struct ClockInfo {
 pub struct Change {
     /// When, in nanoseconds since the start.
     pub at_ns: u64,
-    /// What changed, as `name: old -> new`.
+    /// What changed, as `name: old -> new`; or, as `tuner: why`, why the tuner made the change that follows.
     pub what: String,
 }
 
@@ -332,14 +335,21 @@ pub struct Profile {
     pub clock: ClockInfo,
     /// Totals.
     pub totals: HeapStats,
+    /// What the samples say of all blocks, with standard errors; `None` when no block was ever sampled. The totals are
+    /// exact all the same, because events that sampling leaves out are counted with their size.
+    pub estimates: Option<Estimates>,
     /// The peak.
     pub peak: Peak,
     /// Accounts by stack.
     pub sites: Vec<Site>,
     /// Stacks; number 0 is the empty one.
     pub stacks: Vec<Stack>,
+    /// How the stacks were taken.
+    pub stack_figures: StackFigures,
     /// Loaded objects.
     pub modules: Vec<Module>,
+    /// Names for the frames of the stacks; empty until someone has looked them up.
+    pub symbols: Symbols,
     /// Blocks live at the snapshot.
     pub live: Vec<LiveBlock>,
     /// Threads.
@@ -350,4 +360,6 @@ pub struct Profile {
     pub history: Vec<Event>,
     /// Changes of state, oldest first.
     pub changes: Vec<Change>,
+    /// The program's `Tracked` pointers: what they said themselves.
+    pub tracked: TrackedReport,
 }

@@ -1,5 +1,7 @@
 //! What the user chose: modes, clocks, limits. Plain data, shared by the recorder, the dump and the reports.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What happens when a thread records faster than its events can be booked.
@@ -70,10 +72,114 @@ impl Default for ConcurrencyConfig {
 }
 
 /// How call stacks are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stacks {
+    /// By frame pointers where those are proved sound for this program, else by DWARF unwind tables. The default.
+    #[default]
+    Auto,
+    /// By frame pointers, whatever the program was built with. A function that keeps none is left out of the stack, or
+    /// ends it.
+    FramePointers,
+    /// By DWARF unwind tables, with a cache.
+    Dwarf,
+    /// As `Auto`, for a random subset of the blocks: on average one stack in this many bytes. All events are still
+    /// recorded, and counted exactly; only which stack they belong to is an estimate.
+    Sampled {
+        /// Mean distance between two stacks, in bytes.
+        bytes: u64,
+    },
     /// No stacks: all blocks belong to one site.
     Off,
+}
+
+impl Stacks {
+    /// The name that `HEAPLEDGER_STACKS` takes; for `Sampled` the part before the colon.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stacks::Auto => "auto",
+            Stacks::FramePointers => "fp",
+            Stacks::Dwarf => "dwarf",
+            Stacks::Sampled { .. } => "sampled",
+            Stacks::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for Stacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        if let Stacks::Sampled { bytes } = self { write!(f, ":{bytes}") } else { Ok(()) }
+    }
+}
+
+/// How much is recorded of each event. Each rung costs less than the one above it and tells less.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Degradation {
+    /// Every event, with its stack if stacks are on. The default.
+    #[default]
+    Full = 0,
+    /// Every event, without a stack.
+    NoStacks = 1,
+    /// A random sample of the blocks, each with both its allocation and its free.
+    Sampled = 2,
+    /// Counters of blocks and bytes only.
+    CountersOnly = 3,
+}
+
+impl Degradation {
+    /// Every rung, from the top down.
+    pub const ALL: [Degradation; 4] =
+        [Degradation::Full, Degradation::NoStacks, Degradation::Sampled, Degradation::CountersOnly];
+
+    /// The name used in records of change and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Degradation::Full => "full",
+            Degradation::NoStacks => "no-stacks",
+            Degradation::Sampled => "sampled",
+            Degradation::CountersOnly => "counters-only",
+        }
+    }
+}
+
+impl fmt::Display for Degradation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a tuner aims at that turns heapledger's own knobs while the process runs.
+///
+/// ```
+/// use heapledger::{HeapLedger, TuningGoal};
+///
+/// #[global_allocator]
+/// static HEAP: HeapLedger =
+///     HeapLedger::system().auto_tune(TuningGoal { budget_ns: 50, ..TuningGoal::DEFAULT });
+/// # fn main() {}
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TuningGoal {
+    /// The completeness aimed at, from 0 to 1. Default 0.95.
+    pub target_completeness: f64,
+    /// Nanoseconds that recording an event may take its thread on average beyond the short path, which is not measured:
+    /// see [`TurnTimes`](super::TurnTimes). Default 200; not 0.
+    pub budget_ns: u64,
+    /// The lowest rung that the tuner may take. Default [`Degradation::Sampled`].
+    pub lowest: Degradation,
+}
+
+impl TuningGoal {
+    /// The defaults, in a constant context.
+    pub const DEFAULT: TuningGoal =
+        TuningGoal { target_completeness: 0.95, budget_ns: 200, lowest: Degradation::Sampled };
+}
+
+impl Default for TuningGoal {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 /// When the clock is read.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Data quality: 94.2% (target: 95%)
-//!   recorded 942 of 1,000 events; 58 lost: ring_full 58; 0 in flight; trend degrading
-//!   Recommendation: set HEAPLEDGER_MODE=perfect, which never sheds an event
+//!   recorded 942 of 1,000 events; 58 lost: ring_full 58; 0 in flight; lately 91.7%; trend degrading
+//!   Recommendation: ring_full lost 5.8% of 1,000 events: use DataQualityMode::PerfectAccuracy …
 //! ```
 //!
 //! One rule about rounding: a percentage of completeness is always rounded **down**. 99.9999 % prints as 99.9 %,
@@ -45,6 +45,29 @@ impl fmt::Display for WithEmoji<'_> {
     }
 }
 
+/// Whether pictures will be seen as pictures: on a terminal whose locale is UTF-8. The three variables are those of
+/// the environment; the first that is set and not empty decides, as everywhere under POSIX.
+///
+/// ```
+/// use heapledger::quality::shows_emoji;
+/// assert!(shows_emoji(true, None, None, Some("en_US.UTF-8")));
+/// assert!(!shows_emoji(true, Some("C"), None, Some("en_US.UTF-8")), "LC_ALL rules");
+/// assert!(!shows_emoji(false, None, None, Some("en_US.UTF-8")), "not a terminal");
+/// ```
+pub fn shows_emoji(
+    is_terminal: bool,
+    lc_all: Option<&str>,
+    lc_ctype: Option<&str>,
+    lang: Option<&str>,
+) -> bool {
+    let locale = [lc_all, lc_ctype, lang].into_iter().flatten().find(|value| !value.is_empty());
+    let is_utf8 = |locale: &str| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    };
+    is_terminal && locale.is_some_and(is_utf8)
+}
+
 /// Marks that differ between the two forms.
 struct Marks {
     quality: &'static str,
@@ -82,6 +105,9 @@ fn write_indicator(quality: &QualityIndicator, f: &mut fmt::Formatter<'_>, marks
     }
     if quality.anomalies.total() > 0 {
         write!(f, "; {} anomalies", grouped(quality.anomalies.total()))?;
+    }
+    if let Some(windowed) = quality.windowed_completeness {
+        write!(f, "; lately {}", floored(windowed, 1))?;
     }
     if let Some(trend) = trend_name(quality.trend) {
         write!(f, "; trend {trend}")?;
@@ -185,6 +211,26 @@ mod tests {
             recorded 942 of 1,000 events; 58 lost: ring_full 58; 0 in flight; trend degrading\n  \
             Recommendation: set HEAPLEDGER_MODE=perfect";
         assert_eq!(seed_example().to_string(), expected);
+    }
+
+    #[test]
+    fn what_the_windows_say_is_shown_next_to_the_lifetime() {
+        let mut quality = seed_example();
+        quality.windowed_completeness = Some(0.9177);
+        assert!(quality.to_string().contains("; 0 in flight; lately 91.7%; trend degrading\n"));
+        (quality.windowed_completeness, quality.trend) = (None, CompletenessTrend::Unknown);
+        assert!(quality.to_string().contains("; 0 in flight\n"), "nothing is said when nothing is known");
+    }
+
+    #[test]
+    fn pictures_need_a_terminal_and_a_locale_that_shows_them() {
+        let utf8 = Some("de_DE.utf8");
+        assert!(shows_emoji(true, Some(""), utf8, Some("C")));
+        for (terminal, all, ctype, lang) in
+            [(false, utf8, utf8, utf8), (true, None, None, None), (true, None, Some("POSIX"), utf8)]
+        {
+            assert!(!shows_emoji(terminal, all, ctype, lang));
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 use super::{gate, hot_path};
 use crate::profile::{
-    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, Retention, Stacks,
+    ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, QualityIndicator,
+    Retention, Stacks, TuningGoal,
 };
 use crate::ring::event::Traits;
 
@@ -50,6 +51,8 @@ pub struct HeapLedger<A = System> {
 pub(crate) struct Hooks {
     /// Closes the books and writes the dump; called once, at the end of the process.
     pub(crate) at_exit: fn(),
+    /// Forgets what upper layers know of the parent, in a forked child.
+    pub(crate) in_child: fn(),
     /// The body of heapledger's own thread.
     pub(crate) aggregator: fn(),
 }
@@ -68,12 +71,16 @@ pub(crate) struct Options {
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: bool,
+    pub(crate) sampling_bytes: u64,
+    pub(crate) auto_tune: Option<TuningGoal>,
+    pub(crate) on_quality: Option<fn(&QualityIndicator)>,
+    pub(crate) warn: bool,
 }
 
 impl Options {
     pub(crate) const DEFAULT: Options = Options {
         mode: DataQualityMode::PerfectAccuracy,
-        stacks: Stacks::Off,
+        stacks: Stacks::Auto,
         clock: ClockMode::Batched,
         retention: Retention::Ledger,
         history: HistoryLimits::DEFAULT,
@@ -83,6 +90,10 @@ impl Options {
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: true,
+        sampling_bytes: 512 << 10,
+        auto_tune: None,
+        on_quality: None,
+        warn: false,
     };
 }
 
@@ -125,7 +136,7 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// How call stacks are taken.
+    /// How call stacks are taken. Default: by frame pointers if they are sound in this program, else by unwind tables.
     pub const fn stacks(mut self, stacks: Stacks) -> Self {
         self.options.stacks = stacks;
         self
@@ -171,6 +182,46 @@ impl<A> HeapLedger<A> {
     /// used is memory. At the limit events are lost with reason `no_memory` or `table_full`, and counted.
     pub const fn memory_limit(mut self, bytes: u64) -> Self {
         self.options.memory_limit_bytes = bytes;
+        self
+    }
+
+    /// Mean distance between two samples in the sampling modes, in bytes; rounded up to a power of two from 1 KiB to
+    /// 16 MiB. Default 512 KiB.
+    pub const fn sampling_bytes(mut self, bytes: u64) -> Self {
+        self.options.sampling_bytes = bytes;
+        self
+    }
+
+    /// Has heapledger turn its own knobs while the program runs, towards a completeness and a latency: size of the rings,
+    /// pace of its own thread, mode, how much is recorded of each event. Default: nothing is turned.
+    ///
+    /// Twice a second at most, and only after a pressure has been seen twice, one knob is turned by one step; with the
+    /// load gone, all of them go back to where they were set. Each step is among the changes in snapshots and dumps, with
+    /// why; `heapledger::tuner_log` has the figures. After 100 steps the knobs stay where they are. It needs
+    /// heapledger's own thread: see [`HeapLedger::background`].
+    pub const fn auto_tune(mut self, goal: TuningGoal) -> Self {
+        self.options.auto_tune = Some(goal);
+        self
+    }
+
+    /// Has `callback` called when the completeness of the newest second falls below
+    /// [`target_completeness`](ConcurrencyConfig::target_completeness), and when it is clearly above it again; which of
+    /// the two, [`windowed_completeness`](QualityIndicator::windowed_completeness) tells. A second with fewer than 1,000
+    /// events tells nothing.
+    ///
+    /// It is called on heapledger's own thread, which has 256 KiB of stack, and on no other: without that thread
+    /// ([`HeapLedger::background`]) it is never called. While it runs that thread does nothing else. What it allocates
+    /// is recorded as heapledger's own, in no total of the program. If it panics, it is not called again.
+    pub const fn on_quality(mut self, callback: fn(&QualityIndicator)) -> Self {
+        self.options.on_quality = Some(callback);
+        self
+    }
+
+    /// Whether the same crossings are told in a line on standard error, at most one in ten seconds, and one more at the
+    /// end of the process if the completeness of its whole life is below the target. Default false.
+    /// `HEAPLEDGER_WARN=1` switches it on.
+    pub const fn warn(mut self, enabled: bool) -> Self {
+        self.options.warn = enabled;
         self
     }
 
@@ -232,11 +283,11 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         let begun = hot_path::record_realloc_begin(self.opener(), block, layout.size());
         // SAFETY: the caller's promise, passed on.
         let new = unsafe { self.inner.realloc(block, layout, new_size) };
+        let traits = Traits::new(layout.align(), false, false);
         if new.is_null() {
             gate::count_failed();
-            hot_path::record_realloc_refused(self.opener(), begun, block);
+            hot_path::record_realloc_refused(self.opener(), begun, block, layout.size(), traits);
         } else {
-            let traits = Traits::new(layout.align(), false, false);
             hot_path::record_realloc_end(self.opener(), begun, block, new, new_size, traits);
         }
         new

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::compiler_fence;
 
+use super::lifecycle;
 use super::thread;
 use crate::ring::lane::Lane;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -92,14 +93,19 @@ fn leave(lane: &Lane, depth: &AtomicU32) {
     // relaxed: as in `enter`.
     depth.store(depth.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
-    if !is_in_section(lane) {
-        // relaxed: as in `enter`.
+    open_if_due(lane);
+}
+
+/// Opens the lane's gate, unless it has to stay closed: in a section, or when the lane leaves events out.
+pub(super) fn open_if_due(lane: &Lane) {
+    // relaxed: as in `enter`.
+    if !is_in_section(lane) && lane.cold.level.load(Ordering::Relaxed) == lifecycle::Level::Full as u32 {
         lane.open_gate(lane.cold.window_end.load(Ordering::Relaxed));
     }
 }
 
 /// Whether the lane's gate has to stay closed after a record.
-pub(super) fn is_in_section(lane: &Lane) -> bool {
+fn is_in_section(lane: &Lane) -> bool {
     // relaxed: as in `enter`.
     lane.cold.own_depth.load(Ordering::Relaxed) + lane.cold.quiet_depth.load(Ordering::Relaxed) > 0
 }

@@ -10,7 +10,8 @@ use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::EPOCH;
-use super::{thread, turn};
+use super::turn::Begun;
+use super::{stacks, thread, turn};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
@@ -25,12 +26,13 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
+    let stack = if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 };
     let head = lane.head().own();
     let after = head + event::ALLOC_WORDS;
     if after > limit || lane.epoch() != EPOCH.now() || !event::is_narrow(address, size) {
-        return turn::alloc(lane, limit, address, size, traits);
+        return turn::alloc(lane, limit, address, size, traits, stack);
     }
-    let [first, second] = event::alloc_words(address, size, traits, 0);
+    let [first, second] = event::alloc_words(address, size, traits, stack);
     // SAFETY: I2, both words are below the limit, so in the current segment.
     unsafe {
         // relaxed: published with the head.
@@ -70,18 +72,23 @@ fn publish(lane: &Lane, head: u64, limit: u64) {
     lane.open_gate(limit);
 }
 
-/// Records the first half of a realloc: the old block may be given to someone else from now on. Says whether it was
-/// recorded; the second half is only recorded then.
+/// Records the first half of a realloc: the old block may be given to someone else from now on.
 #[inline]
-pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> bool {
+pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> Begun {
     turn::realloc_begin(opener, block.addr() as u64, size as u64)
 }
 
-/// Records that a realloc was refused.
+/// Records that a realloc was refused; `size` is the old one, which the block keeps.
 #[inline]
-pub(super) fn record_realloc_refused(opener: Opener<'_>, begun: bool, block: *mut u8) {
-    if begun {
-        turn::realloc_refused(opener, block.addr() as u64);
+pub(super) fn record_realloc_refused(
+    opener: Opener<'_>,
+    begun: Begun,
+    block: *mut u8,
+    size: usize,
+    traits: Traits,
+) {
+    if begun != Begun::Not {
+        turn::realloc_refused(opener, begun, block.addr() as u64, size as u64, traits);
     }
 }
 
@@ -89,13 +96,13 @@ pub(super) fn record_realloc_refused(opener: Opener<'_>, begun: bool, block: *mu
 #[inline]
 pub(super) fn record_realloc_end(
     opener: Opener<'_>,
-    begun: bool,
+    begun: Begun,
     old: *mut u8,
     new: *mut u8,
     size: usize,
     traits: Traits,
 ) {
-    if begun {
-        turn::realloc_end(opener, old.addr() as u64, new.addr() as u64, size as u64, traits);
+    if begun != Begun::Not {
+        turn::realloc_end(opener, begun, old.addr() as u64, new.addr() as u64, size as u64, traits);
     }
 }

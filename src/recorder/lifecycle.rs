@@ -20,8 +20,9 @@ use std::ptr::null_mut;
 use std::sync::atomic::AtomicPtr;
 
 use super::allocator::{Hooks, Options};
-use super::environment;
-use crate::ledger::Ledger;
+use super::{check, environment};
+use crate::ledger::changes::{Changed, Subject};
+use crate::ledger::{Ledger, estimate};
 use crate::profile::{DataQualityMode, ForkPolicy, LossCounts, LossReason};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{latch, platform, tls};
@@ -60,6 +61,21 @@ impl State {
     }
 }
 
+/// How much of each event is recorded. The ladder goes down from complete data to bare totals; every step is in the
+/// list of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub(crate) enum Level {
+    Full = 0,
+    /// Everything but stacks; without stacks it is the same as `Full`.
+    NoStacks = 1,
+    Sampled = 2,
+    CountersOnly = 3,
+    /// Everything is recorded again, but blocks may live that were left out before: frees carry their whole size, so
+    /// that the totals stay exact.
+    AfterSampling = 4,
+}
+
 /// Steps that a second thread waits for the first to open the ledger; more than a second.
 const OPENING_ROUNDS_MAX: u32 = 20_000;
 
@@ -85,6 +101,9 @@ pub(crate) static EPOCH: Epoch = Epoch(AtomicU64::new(1));
 static STATE: AtomicU32 = AtomicU32::new(State::Unopened as u32);
 static LEDGER: AtomicPtr<Ledger> = AtomicPtr::new(null_mut());
 static MODE: AtomicU32 = AtomicU32::new(0);
+/// The level that was asked for besides the mode.
+static LEVEL: AtomicU32 = AtomicU32::new(Level::Full as u32);
+static SAMPLING_RATE: AtomicU32 = AtomicU32::new(estimate::RATE_DEFAULT as u32);
 static HOOKED: AtomicU32 = AtomicU32::new(0);
 static FORKED_FROM: AtomicU32 = AtomicU32::new(0);
 /// Events that no lane could take, by reason: they were attempted and lost at once.
@@ -134,9 +153,79 @@ pub(crate) fn mode() -> DataQualityMode {
     DataQualityMode::ALL[MODE.load(Ordering::Relaxed) as usize % DataQualityMode::ALL.len()]
 }
 
-pub(crate) fn set_mode(mode: DataQualityMode) {
+/// The level in force: that of the mode, or a lower one that was asked for.
+pub(crate) fn level() -> Level {
+    // relaxed: a level takes effect at each thread's next turn.
+    let asked = LEVEL.load(Ordering::Relaxed);
+    if asked == Level::CountersOnly as u32 {
+        Level::CountersOnly
+    } else if asked == Level::Sampled as u32 || mode() == DataQualityMode::HighThroughput {
+        Level::Sampled
+    } else if super::sampling::may_blocks_be_left() {
+        Level::AfterSampling
+    } else {
+        Level::Full
+    }
+}
+
+/// The level that was asked for besides the mode.
+pub(crate) fn asked_level() -> Level {
     // relaxed: as above.
-    MODE.store(mode as u32, Ordering::Relaxed);
+    match LEVEL.load(Ordering::Relaxed) {
+        1 => Level::NoStacks,
+        2 => Level::Sampled,
+        3 => Level::CountersOnly,
+        _ => Level::Full,
+    }
+}
+
+/// The rate at which blocks are sampled.
+pub(crate) fn sampling_rate() -> u64 {
+    // relaxed: each block carries the rate that it was sampled at.
+    u64::from(SAMPLING_RATE.load(Ordering::Relaxed))
+}
+
+/// Changes the mode, with a record of the change. Takes effect at each thread's next event.
+pub(crate) fn set_mode(mode: DataQualityMode) {
+    change(Subject::Mode, &MODE, mode as u32);
+}
+
+/// Changes the level, with a record of the change.
+pub(crate) fn set_level(level: Level) {
+    change(Subject::Level, &LEVEL, level as u32);
+}
+
+/// Changes the sampling rate, with a record of the change.
+pub(crate) fn set_sampling_rate(rate: u64) {
+    change(Subject::SamplingBytes, &SAMPLING_RATE, rate as u32);
+}
+
+fn change(subject: Subject, value: &AtomicU32, to: u32) {
+    let was_full = matches!(level(), Level::Full | Level::AfterSampling);
+    let Some(ledger) = ledger() else { return };
+    if value.load(Ordering::Relaxed) == to {
+        return;
+    }
+    if was_full {
+        // Should it be left, what was recorded until now is not in the sampled set.
+        super::sampling::expect_earlier_blocks();
+        ledger.sampled.clear(&ledger.pages);
+    }
+    ledger.sampled.open(&ledger.pages);
+    // relaxed: see `level`.
+    let from = value.swap(to, Ordering::Relaxed);
+    if !matches!(level(), Level::Full | Level::AfterSampling) {
+        ledger.use_sampling();
+        super::sampling::expect_blocks_left();
+    }
+    ledger.changes.push(Changed { at_ns: ledger.clock.now_ns(), subject, from, to });
+    EPOCH.tick();
+}
+
+/// Whether this process was forked from one that had opened a ledger.
+pub(super) fn is_opened_again() -> bool {
+    // relaxed: a forked child has one thread, and had its parent's memory.
+    HOOKED.load(Ordering::Relaxed) != 0
 }
 
 /// Counts an event that no lane could take.
@@ -180,11 +269,19 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
     if !environment::apply(chosen) {
         return State::Off;
     }
-    set_mode(chosen.mode);
+    check::settle(chosen);
+    // relaxed, both: published with the ledger.
+    MODE.store(chosen.mode as u32, Ordering::Relaxed);
+    SAMPLING_RATE.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
     let Some(ledger) = Ledger::open(chosen.memory_limit_bytes, chosen.clock) else {
         platform::write_stderr(b"heapledger: no memory for the ledger, nothing is recorded\n");
         return State::Failed;
     };
+    if level() != Level::Full {
+        ledger.sampled.open(&ledger.pages);
+        ledger.use_sampling();
+        super::sampling::expect_blocks_left();
+    }
     // relaxed: published with the ledger.
     ledger.facts.forked_from.store(FORKED_FROM.load(Ordering::Relaxed), Ordering::Relaxed);
     // Release: pairs with the acquire in `ledger`.
@@ -229,7 +326,14 @@ unsafe extern "C" fn in_forked_child() {
     for lost in &UNLANED {
         lost.store(0, Ordering::Relaxed);
     }
+    LEVEL.store(Level::Full as u32, Ordering::Relaxed);
+    super::sampling::no_earlier_blocks();
+    super::sampling::no_blocks_left();
+    if let Some(hooks) = hooks() {
+        (hooks.in_child)();
+    }
     super::spare::forget();
+    super::stacks::forget();
     super::turn::forget_aggregator();
     LEDGER.store(null_mut(), Ordering::Release);
     tls::set(super::thread::FRESH);

@@ -34,10 +34,15 @@
 //! | the thread has no lane | see `thread` |
 
 pub(crate) mod allocator;
+mod check;
+mod complaint;
 mod environment;
 pub(crate) mod gate;
 mod hot_path;
+pub(crate) mod latency;
 pub(crate) mod lifecycle;
+pub(crate) mod sampling;
 pub(crate) mod spare;
+pub(crate) mod stacks;
 pub(crate) mod thread;
 pub(crate) mod turn;

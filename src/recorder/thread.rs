@@ -5,7 +5,7 @@
 //! | slot | meaning | an event is |
 //! | --- | --- | --- |
 //! | `FRESH` | the thread has made no event yet | the one that claims a lane |
-//! | `OPENING` | the thread is opening the ledger or claiming its lane | not the program's: ignored |
+//! | `OPENING` | the thread is opening the ledger or claiming its lane | a signal handler's: lost, `reentrant` |
 //! | `GONE` | the thread's lane was retired: its last destructor has run | lost, `tls_teardown` |
 //! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
 //! | `OFF` | nothing is recorded in this process | not looked at |
@@ -21,6 +21,7 @@ use crate::ledger::fold::Fold;
 use crate::ledger::rows::Row;
 use crate::profile::LossReason;
 use crate::ring::lane::Lane;
+use crate::sys::latch::wait;
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::sys::{platform, tls};
 
@@ -29,6 +30,8 @@ pub(super) const OPENING: *const () = without_provenance(1);
 const GONE: *const () = without_provenance(2);
 const REFUSED: *const () = without_provenance(3);
 const OFF: *const () = without_provenance(4);
+/// Steps that an ending thread waits for the others' events; about a second.
+const ENDING_ROUNDS_MAX: u32 = 20_000;
 /// Slots below this are no addresses.
 const LANES_FROM: usize = 64;
 
@@ -56,7 +59,9 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
             });
         }
         REFUSED => return lose(LossReason::NoMemory),
-        OPENING | OFF => return None,
+        OPENING if platform::ALLOCATES => return None,
+        OPENING => return lose(LossReason::Reentrant),
+        OFF => return None,
         _ => return lane_of_slot(slot),
     }
     let mut state = lifecycle::state();
@@ -100,6 +105,7 @@ fn claim() -> Option<&'static Lane> {
     tls::arm();
     tls::set(std::ptr::from_ref(lane).cast());
     turn::thread_starts(lane, row);
+    super::stacks::thread_starts(lane);
     Some(lane)
 }
 
@@ -157,7 +163,7 @@ pub(super) fn end() {
     lane.close_gate();
     tls::set(GONE);
     if ledger.is_ordered() {
-        ledger.fold_in_order();
+        fold_to_the_end_in_order(ledger, lane);
     }
     let taken = lane.folder.latch.take();
     let mut fold = Fold::begin(ledger, lane, &taken);
@@ -174,6 +180,18 @@ pub(super) fn end() {
     drop(taken);
     // relaxed: the retiring exchange publishes it.
     ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));
+}
+
+/// Books all that an ending thread has recorded. Another thread that was put to sleep in the midst of an event bounds
+/// an ordered fold, so it may take several; booked out of order, a free of another lane's block would find none.
+fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
+    for round in 0..ENDING_ROUNDS_MAX {
+        ledger.fold_in_order();
+        if lane.folder.tail.observe() == lane.head().own() {
+            return;
+        }
+        wait(round);
+    }
 }
 
 /// Adds what the lane's figures have grown by to the row.

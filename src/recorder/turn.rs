@@ -12,14 +12,15 @@
 //! | --- | --- |
 //! | `PerfectAccuracy` | try again `max_retries` times, take a spare segment, wait for the latch |
 //! | `HighAccuracy` | the same, but an allocation is shed where a free waits |
-//! | `HighThroughput`, `BestEffort` | shed |
+//! | `HighThroughput` | take a spare segment, shed |
+//! | `BestEffort` | shed |
 
 use std::hint::spin_loop;
 use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::{self, EPOCH};
-use super::{gate, spare, thread};
+use super::{gate, latency, sampling, spare, stacks, thread};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
@@ -28,9 +29,9 @@ use crate::sys::sync::{AtomicU32, Ordering};
 use crate::sys::{platform, tls};
 
 /// Segments that every lane has: one to write, one being folded, two of history.
-const SEGMENTS_HOME: u32 = 4;
+pub(crate) const SEGMENTS_HOME: u32 = 4;
 /// Segments of one lane at most; the rest of its slots stay free for spares.
-const SEGMENTS_MAX: u32 = 48;
+pub(crate) const SEGMENTS_MAX: u32 = 48;
 /// Words of a window while no aggregator ticks.
 const WINDOW_WORDS_UNTICKED: u64 = 7;
 /// Turns of a lane after which the aggregator is worth its thread.
@@ -44,10 +45,12 @@ const NO_MARK: u64 = u64::MAX;
 
 /// Whether the aggregator's thread was asked for: 0 no, 1 yes, 2 it runs.
 static AGGREGATOR: AtomicU32 = AtomicU32::new(0);
+/// Segments that every lane is to have; 0 while the limits of the history decide.
+static SEGMENTS_ASKED: AtomicU32 = AtomicU32::new(0);
 
 /// A record that is to be written.
 #[derive(Clone, Copy)]
-struct Record {
+pub(super) struct Record {
     words: [u64; RECORD_WORDS_MAX as usize],
     len: u64,
     what: What,
@@ -55,7 +58,7 @@ struct Record {
 
 /// What the turn has to know of a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// Its stamp must not be taken before the inner allocator has returned.
     Alloc,
     Free,
@@ -66,7 +69,7 @@ enum What {
 }
 
 impl Record {
-    fn new(words: &[u64], what: What) -> Record {
+    pub(super) fn new(words: &[u64], what: What) -> Record {
         let mut record = Record { words: [0; RECORD_WORDS_MAX as usize], len: words.len() as u64, what };
         record.words[..words.len()].copy_from_slice(words);
         record
@@ -76,7 +79,8 @@ impl Record {
 #[cold]
 pub(super) fn alloc_without_lane(opener: Opener<'_>, address: u64, size: u64, traits: Traits) {
     if let Some(lane) = thread::lane_for_event(opener) {
-        alloc(lane, lane.close_gate(), address, size, traits);
+        let limit = lane.close_gate();
+        alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
     }
 }
 
@@ -87,39 +91,80 @@ pub(super) fn free_without_lane(opener: Opener<'_>, address: u64, size: u64) {
     }
 }
 
+/// The stack of an allocation whose gate stood at `limit`. An event that finds it closed has none: it is a handler's, or
+/// heapledger's own.
+#[inline(always)]
+fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
+    if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 }
+}
+
 #[cold]
-pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
-    let traits = marked(lane, traits);
-    let record = if event::is_narrow(address, size) {
-        Record::new(&event::alloc_words(address, size, traits, 0), What::Alloc)
-    } else {
-        Record::new(&event::wide_words(Tag::Alloc, traits, [address, size, 0, 0]), What::Alloc)
-    };
-    write(lane, limit, &record);
+pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits, stack: u32) {
+    match gate_of(lane, limit) {
+        Gate::Apart => sampling::alloc(lane, address, size, traits),
+        Gate::At(limit) => {
+            write(lane, limit, &alloc_record(address, size, marked(lane, traits), stack));
+        }
+    }
 }
 
 #[cold]
 pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
-    let record = if event::is_narrow(address, 0) {
+    match gate_of(lane, limit) {
+        Gate::Apart => sampling::free(lane, address, size),
+        Gate::At(limit) => write(lane, limit, &free_record(address, size)),
+    };
+}
+
+pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) -> Record {
+    if event::is_narrow(address, size) {
+        Record::new(&event::alloc_words(address, size, traits, stack), What::Alloc)
+    } else {
+        let fields = [address, size, u64::from(stack), 0];
+        Record::new(&event::wide_words(Tag::Alloc, traits, fields), What::Alloc)
+    }
+}
+
+pub(super) fn free_record(address: u64, size: u64) -> Record {
+    if event::is_narrow(address, 0) {
         Record::new(&[event::free_word(address, size)], What::Free)
     } else {
         Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), What::Free)
-    };
-    write(lane, limit, &record);
+    }
 }
 
-pub(super) fn realloc_begin(opener: Opener<'_>, address: u64, size: u64) -> bool {
-    let Some(lane) = lane(opener) else { return false };
+/// How the first half of a realloc was taken, for its second half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// It was lost, or nothing is recorded.
+    Not,
+    /// It is in the ring.
+    Recorded,
+    /// The lane leaves events out: the old block's free was dealt with, and was a sample or not.
+    Apart { was_sample: bool },
+}
+
+pub(super) fn realloc_begin(opener: Opener<'_>, address: u64, size: u64) -> Begun {
+    let Some(lane) = lane(opener) else { return Begun::Not };
+    let limit = match gate_of(lane, lane.close_gate()) {
+        Gate::Apart => return Begun::Apart { was_sample: sampling::free(lane, address, size) },
+        Gate::At(limit) => limit,
+    };
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::begin_word(address, size)], What::Free)
     } else {
         Record::new(&event::wide_words(Tag::Begin, Traits::default(), [address, size, 0, 0]), What::Free)
     };
-    write(lane, lane.close_gate(), &record)
+    if write(lane, limit, &record) { Begun::Recorded } else { Begun::Not }
 }
 
-pub(super) fn realloc_refused(opener: Opener<'_>, address: u64) {
+pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, size: u64, traits: Traits) {
     let Some(lane) = lane(opener) else { return };
+    if let Begun::Apart { .. } = begun {
+        // The old block lives on: it is taken up again as if it were new.
+        let limit = lane.close_gate();
+        return alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
+    }
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::refused_word(address)], What::SecondHalf)
     } else {
@@ -128,15 +173,21 @@ pub(super) fn realloc_refused(opener: Opener<'_>, address: u64) {
     write(lane, lane.close_gate(), &record);
 }
 
-pub(super) fn realloc_end(opener: Opener<'_>, old: u64, new: u64, size: u64, traits: Traits) {
+pub(super) fn realloc_end(opener: Opener<'_>, begun: Begun, old: u64, new: u64, size: u64, traits: Traits) {
     let Some(lane) = lane(opener) else { return };
+    let limit = lane.close_gate();
+    let stack = stack_at(lane, limit, size);
+    if let Begun::Apart { .. } = begun {
+        return alloc(lane, limit, new, size, traits, stack);
+    }
     let traits = marked(lane, traits);
     let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
-        Record::new(&event::moved_words(old, new, size, traits, 0), What::SecondHalf)
+        Record::new(&event::moved_words(old, new, size, traits, stack), What::SecondHalf)
     } else {
-        Record::new(&event::wide_words(Tag::Moved, traits, [new, size, 0, old]), What::SecondHalf)
+        let fields = [new, size, u64::from(stack), old];
+        Record::new(&event::wide_words(Tag::Moved, traits, fields), What::SecondHalf)
     };
-    write(lane, lane.close_gate(), &record);
+    write(lane, limit, &record);
 }
 
 pub(super) fn thread_starts(lane: &Lane, row: u32) {
@@ -148,18 +199,25 @@ pub(super) fn thread_starts(lane: &Lane, row: u32) {
 }
 
 pub(super) fn thread_ends(lane: &Lane) {
+    // Closed before the latch is taken: an event of a handler that finds the ring full would wait for it.
+    let limit = match lane.close_gate() {
+        // It was closed only because the lane leaves events out.
+        0 if is_idle(lane) => 1,
+        limit => limit,
+    };
     let row = {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
         unsafe { crate::ledger::books::books_of(lane).as_ref() }.row
     };
-    write(lane, lane.close_gate(), &Record::new(&[event::thread_word(false, row)], What::Remark));
+    write(lane, limit, &Record::new(&[event::thread_word(false, row)], What::Remark));
 }
 
-/// Forgets the aggregator, in a forked child: its thread does not exist there.
+/// Forgets the aggregator, in a forked child, and what its tuner asked for: its thread does not exist there.
 pub(super) fn forget_aggregator() {
-    // relaxed: there is one thread.
+    // relaxed, both: there is one thread.
     AGGREGATOR.store(0, Ordering::Relaxed);
+    SEGMENTS_ASKED.store(0, Ordering::Relaxed);
 }
 
 /// Tells that the aggregator ticks.
@@ -178,6 +236,34 @@ fn marked(lane: &Lane, traits: Traits) -> Traits {
     if lane.cold.own_depth.load(Ordering::Relaxed) > 0 { traits.as_own() } else { traits }
 }
 
+/// Where the gate of a lane stood, and what that means.
+enum Gate {
+    /// It stood at this limit; 0 if it was closed.
+    At(u64),
+    /// It was closed because the lane leaves events out.
+    Apart,
+}
+
+fn gate_of(lane: &Lane, limit: u64) -> Gate {
+    if limit != 0 || !is_idle(lane) || !sampling::left_out(lane) {
+        return Gate::At(limit);
+    }
+    // Should the lane have gone back to recording all, its window counts as full.
+    if sampling::leaves_out(lane) { Gate::Apart } else { Gate::At(1) }
+}
+
+/// Whether no record of the thread is being written, and it works for the program.
+fn is_idle(lane: &Lane) -> bool {
+    let cold = &lane.cold;
+    let load = |word: &AtomicU32| word.load(Ordering::Relaxed);
+    load(&cold.writing) + load(&cold.quiet_depth) + load(&cold.own_depth) == 0
+}
+
+/// Writes a record on a lane whose gate is closed only because it leaves others out.
+pub(super) fn write_open(lane: &Lane, record: &Record) -> bool {
+    write(lane, 1, record)
+}
+
 /// Writes a record whose gate stood at `limit`. Says whether it was recorded.
 fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     // relaxed, everywhere in this file: the line of the lane that only its thread writes.
@@ -188,6 +274,10 @@ fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
         if record.what == What::Alloc || record.what == What::Free {
             lane.cold.nested.fetch_add(1, Ordering::Relaxed);
         }
+        return false;
+    }
+    if is_own && !lifecycle::state().records() {
+        // heapledger's own work after the books were closed is no loss of the program's.
         return false;
     }
     lane.cold.writing.store(1, Ordering::Relaxed);
@@ -206,9 +296,7 @@ fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     };
     compiler_fence(Ordering::SeqCst);
     lane.cold.writing.store(0, Ordering::Relaxed);
-    if !gate::is_in_section(lane) {
-        lane.open_gate(lane.cold.window_end.load(Ordering::Relaxed));
-    }
+    gate::open_if_due(lane);
     written
 }
 
@@ -217,7 +305,7 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     let mut head = lane.head().own();
     let fits = head + record.len <= lane.cold.window_end.load(Ordering::Relaxed);
     if !fits || lane.epoch() != EPOCH.now() {
-        head = turn(lane, record)?;
+        head = latency::counted(lane, || turn(lane, record))?;
     }
     for (word, index) in record.words.iter().take(record.len as usize).zip(head..) {
         // SAFETY: I2, the window holds the record.
@@ -254,6 +342,9 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     }
     let now_ns = match record.what {
         What::Alloc | What::SecondHalf => ledger.clock.now_after_loads_ns(),
+        // Nor may the stamp of a free be taken before the thread has learnt of the block: its maker's stamp would
+        // be the later one. Where there is one stamp for many events, that is within the doubt.
+        What::Free if ledger.is_ordered() => ledger.clock.now_after_loads_ns(),
         What::Free | What::Remark => ledger.clock.now_ns(),
     };
     // SAFETY: I2, the mark is in the segment at hand.
@@ -264,7 +355,9 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     let segment_end = (head | (SEGMENT_WORDS - 1)) + 1;
     let words = window_words(record.len);
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
-    count_turn(lane);
+    lane.cold.level.store(lifecycle::level() as u32, Ordering::Relaxed);
+    stacks::follow(lane);
+    start_aggregator_if_due(lane);
     Ok(start)
 }
 
@@ -290,10 +383,10 @@ fn close_window(lane: &Lane, head: u64) {
     lane.cold.mark_index.store(NO_MARK, Ordering::Relaxed);
 }
 
-/// Counts the turn and, once there is enough to do, has the aggregator started.
-fn count_turn(lane: &Lane) {
-    bump(&lane.cold.turns);
-    if lane.cold.turns.load(Ordering::Relaxed) == TURNS_BEFORE_AGGREGATOR
+/// Has the aggregator started, once there is enough to do.
+fn start_aggregator_if_due(lane: &Lane) {
+    if AGGREGATOR.load(Ordering::Relaxed) == 0
+        && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE_AGGREGATOR
         && lifecycle::options().background
         && AGGREGATOR.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         && let Some(hooks) = lifecycle::hooks()
@@ -305,7 +398,12 @@ fn count_turn(lane: &Lane) {
 
 /// Finds a segment for the words from `number × SEGMENT_WORDS` on.
 fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result<(), LossReason> {
-    let mode = lifecycle::mode();
+    let mode = match what {
+        // Without it the events before it would be taken for those of the lane's next thread; and a thread that starts
+        // or ends has waited for the latch already.
+        What::Remark => DataQualityMode::PerfectAccuracy,
+        What::Alloc | What::Free | What::SecondHalf => lifecycle::mode(),
+    };
     let helps = !matches!(mode, DataQualityMode::BestEffort);
     if helps && lane.cold.segments_held.load(Ordering::Relaxed) > 0 && ledger.try_fold(lane) {
         bump(&lane.cold.folds_at_home);
@@ -333,11 +431,12 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
             lane.cold.segments_held.store(held - 1, Ordering::Relaxed);
             continue;
         }
-        if !helps || mode == DataQualityMode::HighThroughput {
+        if !helps {
             return Err(LossReason::RingFull);
         }
         let config = &lifecycle::options().concurrency;
-        if tries < config.max_retries {
+        let may_wait = mode != DataQualityMode::HighThroughput;
+        if may_wait && tries < config.max_retries {
             pause(config.base_delay_ns, tries);
             tries += 1;
             ledger.try_fold(lane);
@@ -349,6 +448,9 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         {
             bump(&lane.cold.spares);
             return enter(lane, ledger, number, page, held + 1);
+        }
+        if !may_wait {
+            return Err(LossReason::RingFull);
         }
         if mode == DataQualityMode::HighAccuracy && what == What::Alloc {
             return Err(LossReason::RingFull);
@@ -364,13 +466,24 @@ fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Res
     Ok(())
 }
 
-/// Segments that a lane keeps: enough for its share of the history.
-fn segments_home() -> u32 {
+/// Segments that a lane keeps: what was asked for last, or else enough for its share of the history.
+pub(crate) fn segments_home() -> u32 {
+    let asked = SEGMENTS_ASKED.load(Ordering::Relaxed);
+    if asked != 0 {
+        return asked;
+    }
     let limits = &lifecycle::options().history;
     // An event takes one and a half words on average.
     let words = limits.events.saturating_mul(3) / 2;
     let segments = words.div_ceil(SEGMENT_WORDS).min(limits.bytes / (SEGMENT_WORDS * 8));
-    (segments as u32).clamp(SEGMENTS_HOME, SEGMENTS_MAX)
+    segments.clamp(u64::from(SEGMENTS_HOME), u64::from(SEGMENTS_MAX)) as u32
+}
+
+/// Asks for rings of so many segments. Each lane follows when it next needs a segment: it takes further ones, or gives
+/// back what is booked.
+pub(crate) fn ask_for_segments(segments: u32) {
+    // relaxed: each lane follows at its next segment.
+    SEGMENTS_ASKED.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
 }
 
 /// Waits a little for whoever is folding: `base_ns`, doubled with each try.

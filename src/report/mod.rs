@@ -4,15 +4,20 @@
 //! is always the quality of the data, and every later one says how far its own figures can be trusted.
 //! `docs/REPORTS.md` explains each line of it.
 //!
-//! Rooms: [`text`] orders the sections and `sections` writes them; [`check`] is the face of `heapledger verify`;
-//! [`mod@warnings`] holds all advice; [`units`], [`table`], [`plot`] and [`escape`] turn numbers, rows, series
-//! and names into characters; `words` says how far a figure can be trusted.
+//! Rooms: [`text`] orders the sections and `sections` writes them; [`check`] is the face of `heapledger verify`, [`mod@diff`]
+//! that of `heapledger diff`; [`mod@detail`] says what is wanted of call stacks; [`mod@warnings`] holds all advice;
+//! [`units`], [`table`], [`plot`] and [`escape`] turn numbers, rows, series and names into characters; `words` says how
+//! far a figure can be trusted. With feature `cli`, `html` writes the same findings as a page for a browser.
 //!
 //! Nothing here computes a figure, asks what kind of terminal there is, or knows where the text goes: width,
 //! character set and colour are given by a [`Layout`], and the text goes to any `Write`.
 
 pub mod check;
+pub mod detail;
+pub mod diff;
 pub mod escape;
+#[cfg(feature = "cli")]
+pub mod html;
 pub mod plot;
 mod sections;
 mod sheet;
@@ -23,6 +28,8 @@ pub mod warnings;
 mod words;
 
 pub use check::write_verdict;
+pub use detail::Detail;
+pub use diff::write_diff;
 pub use sheet::{Layout, Styles};
-pub use text::{SECTIONS, write_report};
+pub use text::{SECTIONS, write_report, write_report_with};
 pub use warnings::{Warning, warnings};

@@ -108,6 +108,12 @@ impl<'a> Sheet<'a> {
         writeln!(self.out, "{}", text.trim_end())
     }
 
+    /// As [`Sheet::line`], in the colour of a mood.
+    pub(super) fn toned_line(&mut self, text: &str, tone: Tone) -> io::Result<()> {
+        let text = self.painted(text.trim_end(), tone);
+        self.line(&text)
+    }
+
     pub(super) fn heading(&mut self, text: &str) -> io::Result<()> {
         let paint = &self.layout.styles.heading;
         writeln!(self.out, "\n{}{text}{}", paint.start, paint.end)

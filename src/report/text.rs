@@ -1,16 +1,17 @@
 //! The report a person reads: a title, then its sections in a fixed order.
 //!
 //! Every section is always there, so that two reports can be laid side by side and so that an empty section says
-//! "none" instead of leaving the reader to wonder. The quality of the data comes first; nobody should meet a figure
+//! "none" instead of leaving the reader to wonder. One more, on tracked pointers, comes last if the program has any. The quality of the data comes first; nobody should meet a figure
 //! before knowing what it is worth.
 
 use std::io::{self, Write};
 
+use super::detail::Detail;
 use super::escape::escaped;
-use super::sections::{heap, quality, tables, timeline};
+use super::sections::{heap, quality, sites, tables, timeline, tracked};
 use super::sheet::{Layout, Sheet, Tone};
 use super::units::duration;
-use crate::analysis::{Origin, Verdict, verify};
+use crate::analysis::{Origin, SiteBook, Verdict, site_book, verify};
 use crate::profile::Profile;
 
 /// The headings of the report, in order. `docs/REPORTS.md` has a section for each.
@@ -34,6 +35,9 @@ pub(super) struct Subject<'a> {
     pub(super) profile: &'a Profile,
     pub(super) origin: &'a Origin,
     pub(super) verdict: Verdict,
+    pub(super) detail: &'a Detail<'a>,
+    /// The sites, read; `None` when no stacks were taken.
+    pub(super) book: Option<SiteBook>,
 }
 
 /// Writes the report of `profile`, given what is known of its file; for a live process, `&Origin::default()`.
@@ -47,7 +51,25 @@ pub fn write_report(
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let subject = Subject { profile, origin, verdict: verify(profile, origin) };
+    write_report_with(profile, origin, layout, &Detail::default(), out)
+}
+
+/// As [`write_report`], with what is wanted of call stacks: `detail` may add the sections `Leaks` and `Call tree`, behind
+/// that of the sites.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_report_with(
+    profile: &Profile,
+    origin: &Origin,
+    layout: &Layout,
+    detail: &Detail<'_>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let has_stacks = profile.sites.iter().any(|site| site.stack != 0);
+    let book = has_stacks.then(|| site_book(profile, &detail.view));
+    let subject = Subject { profile, origin, verdict: verify(profile, origin), detail, book };
     let sheet = &mut Sheet::new(out, layout);
     title(sheet, profile)?;
     type Section = fn(&mut Sheet<'_>, &Subject<'_>) -> io::Result<()>;
@@ -68,6 +90,26 @@ pub fn write_report(
     for (heading, section) in SECTIONS.iter().zip(sections) {
         sheet.heading(heading)?;
         section(sheet, &subject)?;
+        if *heading == "Sites" {
+            asked_for(sheet, &subject)?;
+        }
+    }
+    if !profile.tracked.is_empty() {
+        sheet.heading(tracked::HEADING)?;
+        tracked::tracked(sheet, &subject)?;
+    }
+    Ok(())
+}
+
+/// The sections that are there when they are asked for.
+fn asked_for(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    if let Some(direction) = subject.detail.tree {
+        sheet.heading("Call tree")?;
+        sites::call_tree(sheet, subject, direction)?;
+    }
+    if subject.detail.leaks {
+        sheet.heading("Leaks")?;
+        sites::leaks(sheet, subject)?;
     }
     Ok(())
 }
@@ -100,7 +142,7 @@ pub(super) fn title(sheet: &mut Sheet<'_>, profile: &Profile) -> io::Result<()> 
 mod tests {
     use super::*;
     use crate::analysis::sample;
-    use crate::profile::LossReason;
+    use crate::profile::{LossReason, SymbolFrame};
 
     fn report(profile: &Profile, origin: &Origin) -> String {
         let mut out = Vec::new();
@@ -198,6 +240,74 @@ mod tests {
         assert!(out.is_ascii());
     }
 
+    #[test]
+    fn what_was_measured_and_estimated_is_printed_with_its_error() {
+        use crate::profile::{Estimate, Estimates, TurnTimes};
+        let mut profile = sample::complete();
+        let none = report(&profile, &Origin::default());
+        assert!(!none.contains("  samples") && !none.contains("  recording") && !none.contains("Tracked"));
+        let mut durations = [0; crate::profile::TURN_BUCKETS];
+        durations[7] = 100;
+        profile.quality.turn_times = TurnTimes { turns: 1_300, timed: 100, timed_ns: 9_000, durations };
+        let estimate = |value, standard_error| Estimate { value, standard_error };
+        profile.estimates = Some(Estimates {
+            total_blocks: estimate(1_000.4, 31.6),
+            total_bytes: estimate(2_048.0, 512.0),
+            live_blocks: estimate(10.0, 1.0),
+            live_bytes: estimate(1_024.0, 0.0),
+            mean_bytes_between_samples: 1_024,
+            sampled_blocks: 7,
+        });
+        let text = report(&profile, &Origin::default());
+        for line in [
+            "1,300 turns, 100 of them timed: 90 ns in the mean, 99 of 100 below 128 ns",
+            "7 blocks, one in about 1.0 KiB; they say, with one standard error:",
+            "1,000 blocks \u{b1} 32, 2.0 KiB \u{b1} 512 B",
+            "10 blocks \u{b1} 1, 1.0 KiB \u{b1} 0 B",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn tracked_pointers_come_last_with_who_holds_them() {
+        use crate::profile::tracked::{Holder, Shape, TrackedPointer};
+        let mut profile = sample::complete();
+        let holder = |place: &str, held| Holder { place: place.into(), made: 9, held };
+        profile.tracked.pointers.push(TrackedPointer {
+            id: 0,
+            name: "con\nfig".into(),
+            type_name: "Config".into(),
+            shape: Shape::Arc,
+            created_at: "main.rs:7:5".into(),
+            clones: 12,
+            drops: 10,
+            unwrapped: 0,
+            held: 3,
+            strong_high_water: 5,
+            storms: 2,
+            largest_burst_clones: 400,
+            holders: vec![holder("a.rs:1:1", 2), holder("b.rs:2:2", 1), holder("gone.rs:3:3", 0)],
+        });
+        profile.tracked.storm_window_events = 1_024;
+        profile.tracked.unlisted.pointers = 4;
+        let text = report(&profile, &Origin::default());
+        let lines = section(&text, "Tracked pointers").join("\n");
+        for part in [
+            "1 pointer, 1 still held",
+            "con\\u{a}fig: Arc<Config> of main.rs:7:5; 3 held, 12 clones, 10 drops",
+            "2 from a.rs:1:1",
+            "1 from b.rs:2:2",
+            "2 times, up to 400 clones in 1,024 events",
+            "4 pointers found no room in the list",
+        ] {
+            let wanted: String = part.split_whitespace().collect();
+            let printed: String = lines.split_whitespace().collect();
+            assert!(printed.contains(&wanted), "{part}\nis not in\n{lines}");
+        }
+        assert!(!lines.contains("gone.rs"));
+    }
+
     #[cfg(feature = "cli")]
     #[test]
     fn colours_are_there_when_asked_for_only() {
@@ -206,6 +316,96 @@ mod tests {
         write_report(&sample::complete(), &Origin::default(), &coloured, &mut out).expect("a vector");
         assert!(out.contains(&0x1b));
         assert!(!report(&sample::complete(), &Origin::default()).contains('\u{1b}'));
+    }
+
+    /// [`sample::complete`] with names: stack 1 is a `Vec` that grows in `demo::fill`.
+    fn with_names() -> Profile {
+        let mut profile = sample::complete();
+        profile.settings.stacks = crate::profile::Stacks::Auto;
+        profile.stack_figures.walker = "frame pointers".into();
+        profile.stack_figures.why = "proved sound".into();
+        (profile.stack_figures.taken, profile.stack_figures.truncated) = (10, 2);
+        (profile.stack_figures.checked, profile.stack_figures.check_failed) = (5, 1);
+        let texts = [
+            "",
+            "alloc::vec::Vec<u8>::push",
+            "/rustc/1/library/alloc/src/vec/mod.rs",
+            "demo::fill",
+            "src/\u{1b}a.rs",
+        ];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |function, file, line| vec![SymbolFrame { function, file, line, inlined: false }];
+        profile.symbols.frames.insert(0x1000, symbol(1, 2, 9));
+        profile.symbols.frames.insert(0x2000, symbol(3, 4, 42));
+        profile.symbols.notes.push("libx.so has no debug information".into());
+        profile.sites[1].reallocs = crate::profile::ReallocStats {
+            count: 8,
+            moved: 8,
+            copied_bytes: 320,
+            chains: 4,
+            chain_links: 8,
+            longest_chain: 2,
+        };
+        profile
+    }
+
+    #[test]
+    fn places_are_named_with_what_they_went_through() {
+        let text = report(&with_names(), &Origin::default());
+        let sites = section(&text, "Sites");
+        let expected = [
+            "  ranked            by bytes allocated: 2 of 2 places",
+            "  #   share    total  blocks     live  at peak  temporary  copied  freed elsewhere",
+            "  1  92.0 %  4.5 KiB       6  2.1 KiB  3.2 KiB          0   600 B                2",
+            "       (no stack)",
+            "  2   8.0 %    400 B       4      0 B    200 B          4   320 B                0",
+            "       demo::fill (src/\\u{1b}a.rs:42)",
+            "         through alloc::vec::Vec<..>::push (src/vec/mod.rs:9)",
+            "  names             libx.so has no debug information",
+        ];
+        assert_eq!(sites[..expected.len()], expected, "{text}");
+        let quality = section(&text, "Quality").join("\n");
+        for line in [
+            "  stacks            frame pointers (proved sound), 10 taken",
+            "  stacks missing    2 truncated",
+            "  stacks checked    5 walked twice, 1 differed",
+        ] {
+            assert!(quality.contains(line), "{quality}");
+        }
+        let reallocs = section(&text, "Reallocs").join(" ");
+        let reallocs = reallocs.split_whitespace().collect::<Vec<_>>().join(" ");
+        let advice = "a first capacity (`with_capacity`) of the largest size seen here, 64 to 127 B, saves up to 8 \
+                      reallocs (2.00 a block) and 320 B copied, over 4 blocks";
+        assert!(reallocs.contains(advice), "{reallocs}");
+        assert!(section(&text, "Sites").join(" ").contains("read differently when walked another way"));
+    }
+
+    #[test]
+    fn sections_that_are_asked_for_stand_behind_the_sites() {
+        let profile = with_names();
+        let known = crate::analysis::suppressions::parse("leak:^demo$").expect("one");
+        let detail = Detail {
+            tree: Some(crate::analysis::Direction::Callees),
+            leaks: true,
+            suppressions: &known,
+            ..Detail::default()
+        };
+        let mut out = Vec::new();
+        write_report_with(&profile, &Origin::default(), &Layout::default(), &detail, &mut out)
+            .expect("a vector");
+        let text = String::from_utf8(out).expect("text");
+        let tree = section(&text, "Call tree");
+        assert_eq!(
+            tree[1..3],
+            ["   100.0 %     4.9 KiB  all", "     8.0 %       400 B   demo::fill (src/\\u{1b}a.rs)"]
+        );
+        let leaks = section(&text, "Leaks");
+        assert_eq!(leaks[0], "  not freed         3 blocks, 2.1 KiB (2,200 B), from 1 place");
+        assert!(leaks.contains(&"  suppressed        0 blocks, 0 B by leak:^demo$"), "{text}");
+        let at = |heading| text.find(&format!("\n{heading}\n")).expect("the section is there");
+        assert!(
+            at("Sites") < at("Call tree") && at("Call tree") < at("Leaks") && at("Leaks") < at("Changes")
+        );
     }
 
     #[test]

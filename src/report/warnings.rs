@@ -2,12 +2,13 @@
 //!
 //! A [`Warning`] is a case with its figures. Its text has three parts: what was [seen](Warning::seen), why it
 //! [matters](Warning::matters), and what to [do](Warning::advice) about it, with the name of the knob. Nothing
-//! else in the crate composes a warning of a report from strings.
+//! else in the crate composes a warning of a report from strings; what the quality indicator recommends as well is
+//! taken from there, so that both say the same.
 
 use super::units::{bytes, counted};
 use crate::analysis::{Origin, Verdict};
 use crate::profile::{LossReason, Profile};
-use crate::quality::completeness_percent;
+use crate::quality::{Cause, advice_for, completeness_percent};
 
 /// Something the reader should know before believing a figure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,8 @@ pub enum Warning {
         reason: LossReason,
         /// How many events.
         events: u64,
-        /// The limit on heapledger's own memory, in bytes.
-        memory_limit_bytes: u64,
+        /// What to do about it, as the quality indicator says it.
+        remedy: String,
     },
     /// Completeness is below the target.
     BelowTarget {
@@ -45,11 +46,15 @@ pub enum Warning {
     SampledOut {
         /// How many events.
         events: u64,
+        /// What to do about it, as the quality indicator says it.
+        remedy: String,
     },
     /// Events were not booked when the snapshot was taken.
     InFlight {
         /// How many events.
         events: u64,
+        /// What to do about it, as the quality indicator says it.
+        remedy: String,
     },
     /// Frees without an allocation, or allocations of a taken address.
     UnpairedEvents {
@@ -57,16 +62,22 @@ pub enum Warning {
         unmatched_frees: u64,
         /// Allocations of an address that was still taken.
         double_allocations: u64,
+        /// What to do about it, as the quality indicator says it.
+        remedy: String,
     },
     /// Frees that two blocks could account for.
     AmbiguousPairings {
         /// How many frees.
         frees: u64,
+        /// What to do about it, as the quality indicator says it.
+        remedy: String,
     },
     /// Frees with another size than the allocation.
     LayoutMismatches {
         /// How many frees.
         frees: u64,
+        /// What to do about it, as the quality indicator says it.
+        remedy: String,
     },
     /// The peak is known to within this much.
     PeakUncertain {
@@ -96,19 +107,19 @@ impl Warning {
             Warning::BelowTarget { recorded, lost } => {
                 format!("Completeness is {}, below its target.", completeness_percent(*recorded, *lost))
             }
-            Warning::SampledOut { events: n } => format!("{} left out by sampling.", events(*n)),
-            Warning::InFlight { events: n } => {
+            Warning::SampledOut { events: n, .. } => format!("{} left out by sampling.", events(*n)),
+            Warning::InFlight { events: n, .. } => {
                 format!("{} not booked when the snapshot was taken.", events(*n))
             }
-            Warning::UnpairedEvents { unmatched_frees, double_allocations } => format!(
+            Warning::UnpairedEvents { unmatched_frees, double_allocations, .. } => format!(
                 "{} no allocation, and {} of an address that was still taken.",
                 counted(*unmatched_frees, "free has", "frees have"),
                 counted(*double_allocations, "allocation was", "allocations were"),
             ),
-            Warning::AmbiguousPairings { frees } => {
+            Warning::AmbiguousPairings { frees, .. } => {
                 format!("{} belong to either of two blocks.", counted(*frees, "free could", "frees could"))
             }
-            Warning::LayoutMismatches { frees } => {
+            Warning::LayoutMismatches { frees, .. } => {
                 format!("{} another size than the allocation.", counted(*frees, "free gave", "frees gave"))
             }
             Warning::PeakUncertain { bytes: n } => {
@@ -133,7 +144,9 @@ impl Warning {
                 "Totals are lower bounds; each lost event can put the live blocks off by one, either way."
             }
             Warning::BelowTarget { .. } => "More is missing than the program was set up to accept.",
-            Warning::SampledOut { .. } => "All figures are those of the sample, not of the program.",
+            Warning::SampledOut { .. } => {
+                "Totals are exact; sites, lifetimes and live blocks are those of the sample."
+            }
             Warning::InFlight { .. } => "Figures are as of the last booking.",
             Warning::UnpairedEvents { .. } => "Live blocks and lifetimes may be off by that many blocks.",
             Warning::AmbiguousPairings { .. } => {
@@ -152,53 +165,42 @@ impl Warning {
     }
 
     /// What to do about it, as a sentence.
+    ///
+    /// Where the quality indicator has advice for the same case, it is in the same words.
     pub fn advice(&self) -> String {
         match self {
+            Warning::Lost { remedy, .. }
+            | Warning::SampledOut { remedy, .. }
+            | Warning::InFlight { remedy, .. }
+            | Warning::UnpairedEvents { remedy, .. }
+            | Warning::AmbiguousPairings { remedy, .. }
+            | Warning::LayoutMismatches { remedy, .. } => sentence(remedy),
             Warning::NotInstalled => {
                 "Add `#[global_allocator] static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();`.".into()
             }
             Warning::Damaged { .. } => "Copy the file again or repeat the run; see which parts in this section.".into(),
             Warning::BrokenLaws { .. } => "Run `heapledger verify` on the file and report what it prints.".into(),
-            Warning::Lost { reason, memory_limit_bytes, .. } => loss_advice(*reason, *memory_limit_bytes),
             Warning::BelowTarget { .. } => {
                 "Run with HEAPLEDGER_MODE=perfect, or lower `target_completeness` if this is enough.".into()
             }
-            Warning::SampledOut { .. } => "Run with HEAPLEDGER_MODE=perfect for every event.".into(),
-            Warning::InFlight { .. } => "Call `heapledger::flush()` before a snapshot on request.".into(),
-            Warning::UnpairedEvents { .. } => {
-                "If nothing was lost, look for memory that is freed twice or by another allocator.".into()
-            }
-            Warning::AmbiguousPairings { .. } => "Run with HEAPLEDGER_CLOCK=per-event to tell them apart.".into(),
-            Warning::LayoutMismatches { .. } => "Look for `dealloc`, `from_raw` or `from_raw_parts` with a wrong size.".into(),
             Warning::PeakUncertain { .. } => "Take it as a range; a single-threaded run gives it to the byte.".into(),
             Warning::FailedAllocations { .. } => "Look at the largest sizes, and at limits on the process.".into(),
         }
     }
 }
 
-fn loss_advice(reason: LossReason, memory_limit_bytes: u64) -> String {
-    match reason {
-        LossReason::RingFull => "Run with HEAPLEDGER_MODE=perfect, which never sheds an event.".into(),
-        LossReason::Reentrant => "Keep signal handlers and inner allocators from allocating.".into(),
-        LossReason::TlsTeardown => {
-            "Free what thread-local destructors hold before the thread ends, or accept the count.".into()
-        }
-        LossReason::NoMemory => "Give the process more address space, or run fewer threads at once.".into(),
-        LossReason::TableFull => {
-            format!("Raise the limit on heapledger's own memory (it was {}).", bytes(memory_limit_bytes))
-        }
-        LossReason::AfterShutdown => {
-            "Nothing, if only exit handlers of other libraries allocate that late.".into()
-        }
-        LossReason::ForkedChild => "Set the fork policy to `Fresh` to give the child its own ledger.".into(),
-    }
+/// With a capital and a full stop.
+fn sentence(remedy: &str) -> String {
+    let mut letters = remedy.chars();
+    let first = letters.next().map_or(String::new(), |first| first.to_uppercase().collect());
+    format!("{first}{}.", letters.as_str())
 }
 
 /// The warnings that a profile calls for, the gravest first.
 pub fn warnings(profile: &Profile, verdict: &Verdict, origin: &Origin) -> Vec<Warning> {
     let (quality, anomalies) = (&profile.quality, &profile.quality.anomalies);
     let lost = quality.lost.total();
-    let memory_limit_bytes = profile.settings.memory_limit_bytes;
+    let remedy = |cause| advice_for(cause, quality, &profile.settings, None).remedy();
     let mut found = Vec::new();
     let mut warn = |applies: bool, warning: Warning| {
         if applies {
@@ -210,19 +212,29 @@ pub fn warnings(profile: &Profile, verdict: &Verdict, origin: &Origin) -> Vec<Wa
     warn(!origin.is_whole(), Warning::Damaged { parts: origin.damage.len() as u64 });
     warn(verdict.broken() > 0, Warning::BrokenLaws { laws: verdict.broken() as u64 });
     for (reason, events) in quality.lost.iter() {
-        warn(events > 0, Warning::Lost { reason, events, memory_limit_bytes });
+        warn(events > 0, Warning::Lost { reason, events, remedy: remedy(Cause::Lost(reason)) });
     }
     let below = quality.current_completeness < quality.target_completeness;
     warn(quality.installed && below, Warning::BelowTarget { recorded: quality.recorded, lost });
-    warn(quality.sampled_out > 0, Warning::SampledOut { events: quality.sampled_out });
-    warn(quality.in_flight > 0, Warning::InFlight { events: quality.in_flight });
+    warn(
+        quality.sampled_out > 0,
+        Warning::SampledOut { events: quality.sampled_out, remedy: remedy(Cause::SampledOut) },
+    );
+    warn(quality.in_flight > 0, Warning::InFlight { events: quality.in_flight, remedy: remedy(Cause::Lag) });
     let (unmatched_frees, double_allocations) = (anomalies.unmatched_frees, anomalies.double_allocations);
     let unpaired = unmatched_frees > 0 || double_allocations > 0;
-    warn(unpaired, Warning::UnpairedEvents { unmatched_frees, double_allocations });
+    let first = if unmatched_frees > 0 { Cause::UnmatchedFrees } else { Cause::DoubleAllocations };
+    warn(unpaired, Warning::UnpairedEvents { unmatched_frees, double_allocations, remedy: remedy(first) });
     let ambiguous = anomalies.ambiguous_pairings;
-    warn(ambiguous > 0, Warning::AmbiguousPairings { frees: ambiguous });
+    warn(
+        ambiguous > 0,
+        Warning::AmbiguousPairings { frees: ambiguous, remedy: remedy(Cause::AmbiguousPairings) },
+    );
     let mismatches = anomalies.layout_mismatches;
-    warn(mismatches > 0, Warning::LayoutMismatches { frees: mismatches });
+    warn(
+        mismatches > 0,
+        Warning::LayoutMismatches { frees: mismatches, remedy: remedy(Cause::LayoutMismatches) },
+    );
     let uncertain = profile.peak.uncertainty_bytes;
     warn(uncertain > 0, Warning::PeakUncertain { bytes: uncertain });
     warn(profile.totals.failed > 0, Warning::FailedAllocations { calls: profile.totals.failed });
@@ -252,6 +264,7 @@ mod tests {
             assert!(found[0].seen().contains(reason.name()));
             advice.push(found[0].advice());
         }
+        assert!(advice.iter().all(|advice| advice.ends_with('.') && advice.len() > 20), "{advice:?}");
         advice.sort();
         advice.dedup();
         assert_eq!(advice.len(), LossReason::COUNT, "each reason has advice of its own");

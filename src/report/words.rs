@@ -73,6 +73,12 @@ fn cause(cause: Cause) -> String {
             format!("interpolated between marks of the clock up to {} apart", duration(ns))
         }
         Cause::TruncatedStacks(n) => format!("{} end early", counted(n, "stack", "stacks")),
+        Cause::WithoutStack(n) => {
+            format!("the stack of {} is not known", counted(n, "allocation", "allocations"))
+        }
+        Cause::DoubtfulStacks(n) => {
+            format!("{} read differently when walked another way", counted(n, "stack", "stacks"))
+        }
         Cause::NoStacks => "no call stacks were taken".into(),
         Cause::Evicted(n) => format!("{} older events have left the history", count(n)),
     }

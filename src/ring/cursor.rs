@@ -81,6 +81,14 @@ impl Oldest {
         fence(Ordering::Release);
     }
 
+    /// For a thread, before it writes into a segment that another lane may have passed and given away: who sees its
+    /// words sees that the other lane had passed them.
+    #[inline]
+    pub(crate) fn enter_after_others() {
+        // Release: pairs with the fence in `still_whole`. `pass` came before, by way of whoever handed the segment on.
+        fence(Ordering::Release);
+    }
+
     /// For a reader of the history, after it has read: words below what this returns may have been overwritten
     /// while it read, and are to be forgotten.
     #[inline]
@@ -93,7 +101,7 @@ impl Oldest {
 }
 
 /// Rounds that the folder waits for a thread to publish what it has stamped.
-const STAMPING_ROUNDS: u32 = 96;
+const STAMPING_ROUNDS: u32 = if cfg!(loom) { 2 } else { 96 };
 
 /// Whether a thread is between taking a stamp and publishing its event.
 #[repr(transparent)]
@@ -125,6 +133,19 @@ impl Stamping {
             wait(round);
         }
         false
+    }
+}
+
+#[cfg(loom)]
+impl Stamping {
+    pub(crate) fn new() -> Self {
+        Stamping(AtomicU64::new(0))
+    }
+
+    /// A twin of [`Stamping::begin`] whose fence is too weak.
+    pub(crate) fn begin_weakly(&self) {
+        self.0.store(1, Ordering::Relaxed);
+        fence(Ordering::AcqRel);
     }
 }
 
@@ -161,5 +182,10 @@ impl Oldest {
     /// A twin of [`Oldest::pass`] without its fence.
     pub(crate) fn pass_weakly(&self, oldest: u64) {
         self.0.store(oldest, Ordering::Relaxed);
+    }
+
+    /// A twin of [`Oldest::still_whole`] without its fence.
+    pub(crate) fn still_whole_weakly(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }

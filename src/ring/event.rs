@@ -6,9 +6,9 @@
 //! ```text
 //!         63    60 59                  48 47                                             0
 //! SKIP    │ 0     │ rest of the segment is unused                                         │
-//! ALLOC   │ 1     │ zer own align(6)    │ address                                         │  size(32)·stack(32)
-//! FREE    │ 2     │ low 12 bits of size │ address                                         │
-//! BEGIN   │ 3     │ low 12 bits of size │ old address of a realloc, before the call       │
+//! ALLOC   │ 1     │ rate(4) zer own al. │ address                                         │  size(32)·stack(32)
+//! FREE    │ 2     │ 12 bits of its size │ address                                         │
+//! BEGIN   │ 3     │ 12 bits of its size │ old address of a realloc, before the call       │
 //! MOVED   │ 4     │ -   own align(6)    │ new address of a realloc                        │  size(32)·stack(32), old address
 //! REFUSED │ 5     │ -                   │ address of a refused realloc                    │
 //! MARK    │ 6     │ words(7) │ nanoseconds since the start, low 53 bits                   │
@@ -27,9 +27,8 @@ pub(crate) const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
 const TAG_SHIFT: u32 = 60;
 /// Bits of a size that a free carries.
-const CHECK_BITS: u32 = 12;
-/// The size bits that a free carries.
-pub(crate) const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
+pub(crate) const CHECK_BITS: u32 = 12;
+const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
 const MARK_TIME_BITS: u32 = 53;
 const MARK_TIME_MASK: u64 = (1 << MARK_TIME_BITS) - 1;
 
@@ -81,13 +80,16 @@ pub(crate) const TAG_MARK: u64 = Tag::Mark as u64;
 pub(crate) const TAG_WIDE: u64 = Tag::Wide as u64;
 pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
 
-/// Eight bits that go with an allocation: alignment, whether it is heapledger's own, whether it was zeroed.
+/// Twelve bits that go with an allocation: alignment, whether it is heapledger's own, whether it was zeroed, and at
+/// which rate it was sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Traits(pub(crate) u64);
 
 impl Traits {
     const OWN: u64 = 1 << 6;
     const ZEROED: u64 = 1 << 7;
+    const RATE_SHIFT: u32 = 8;
+    const RATE: u64 = 15 << Self::RATE_SHIFT;
 
     #[inline(always)]
     pub(crate) const fn new(align: usize, zeroed: bool, own: bool) -> Traits {
@@ -97,6 +99,22 @@ impl Traits {
 
     pub(crate) const fn align_log2(self) -> u64 {
         self.0 & 63
+    }
+
+    /// The same, for a block that was sampled at a rate (1 to 15).
+    pub(crate) const fn sampled(self, rate: u64) -> Traits {
+        Traits(self.0 & !Self::RATE | (rate << Self::RATE_SHIFT) & Self::RATE)
+    }
+
+    /// The rate at which the block was sampled, or 0 if it was recorded because all were.
+    pub(crate) const fn rate(self) -> u64 {
+        (self.0 & Self::RATE) >> Self::RATE_SHIFT
+    }
+
+    /// Whether the block is in no total of the program: heapledger's own, or a sample that stands for others.
+    #[inline(always)]
+    pub(crate) const fn is_apart(self) -> bool {
+        self.0 & (Self::OWN | Self::RATE) != 0
     }
 
     pub(crate) const fn is_own(self) -> bool {
@@ -113,6 +131,19 @@ impl Traits {
     }
 }
 
+/// The bits of a size that a free carries. Folded, so that sizes that differ by whole pages differ here as well.
+#[inline(always)]
+pub(crate) const fn check_bits(size: u64) -> u64 {
+    (size ^ (size >> CHECK_BITS) ^ (size >> (2 * CHECK_BITS))) & CHECK_MASK
+}
+
+/// Whether a block of this size can be the one that a free with these bits means. Higher bits of `check` are not looked
+/// at.
+#[inline(always)]
+pub(crate) const fn agrees(size: u64, check: u64) -> bool {
+    check_bits(size) == check & CHECK_MASK
+}
+
 /// Whether an address and a size fit a narrow record.
 #[inline(always)]
 pub(crate) const fn is_narrow(address: u64, size: u64) -> bool {
@@ -126,11 +157,11 @@ pub(crate) const fn alloc_words(address: u64, size: u64, traits: Traits, stack: 
 
 #[inline(always)]
 pub(crate) const fn free_word(address: u64, size: u64) -> u64 {
-    Tag::Free.bits() | ((size & CHECK_MASK) << ADDRESS_BITS) | address
+    Tag::Free.bits() | (check_bits(size) << ADDRESS_BITS) | address
 }
 
 pub(crate) const fn begin_word(address: u64, size: u64) -> u64 {
-    Tag::Begin.bits() | ((size & CHECK_MASK) << ADDRESS_BITS) | address
+    Tag::Begin.bits() | (check_bits(size) << ADDRESS_BITS) | address
 }
 
 pub(crate) const fn refused_word(address: u64) -> u64 {
@@ -184,7 +215,7 @@ pub(crate) const fn check_of(word: u64) -> u64 {
 
 #[inline(always)]
 pub(crate) const fn traits_of(word: u64) -> Traits {
-    Traits((word >> ADDRESS_BITS) & 0xff)
+    Traits((word >> ADDRESS_BITS) & 0xfff)
 }
 
 /// The kind that a wide record stands for, as a raw tag.
@@ -195,7 +226,7 @@ pub(crate) const fn wide_kind(word: u64) -> u64 {
 /// Whether a word starts an allocation that is the program's own.
 #[inline(always)]
 pub(crate) const fn is_plain_alloc(word: u64) -> bool {
-    const MASK: u64 = (15 << TAG_SHIFT) | (Traits::OWN << ADDRESS_BITS);
+    const MASK: u64 = (15 << TAG_SHIFT) | ((Traits::OWN | Traits::RATE) << ADDRESS_BITS);
     word & MASK == Tag::Alloc.bits()
 }
 
@@ -218,13 +249,18 @@ mod tests {
     fn narrow_records_give_back_what_went_in() {
         let traits = Traits::new(4096, true, true);
         assert_eq!((traits.align_log2(), traits.is_own(), traits.is_zeroed()), (12, true, true));
+        assert_eq!((traits.sampled(15).rate(), traits.sampled(15).align_log2(), traits.rate()), (15, 12, 0));
         let (address, size) = (ADDRESS_MASK - 7, u64::from(u32::MAX));
         assert!(is_narrow(address, size));
         let [first, second] = alloc_words(address, size, traits, 77);
         assert_eq!((Tag::raw(first), address_of(first), traits_of(first)), (TAG_ALLOC, address, traits));
         assert_eq!((second >> 32, second as u32), (size, 77));
         let free = free_word(address, 0x1234_5678);
-        assert_eq!((Tag::raw(free), address_of(free), check_of(free)), (TAG_FREE, address, 0x678));
+        assert_eq!(
+            (Tag::raw(free), address_of(free), check_of(free)),
+            (TAG_FREE, address, check_bits(0x1234_5678))
+        );
+        assert_ne!(check_bits(4096), check_bits(8192));
         let moved = moved_words(1, address, 9, Traits::new(8, false, false), 3);
         assert_eq!(
             (Tag::raw(moved[0]), address_of(moved[0]), moved[1] >> 32, moved[2]),

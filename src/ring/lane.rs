@@ -15,6 +15,9 @@ pub(crate) const SEGMENT_SLOTS: u64 = 64;
 /// Words of a window behind its mark.
 pub(crate) const WINDOW_WORDS: u64 = 63;
 
+/// Buckets of the durations of turns; the last one holds all above a second.
+pub(crate) const TURN_BUCKETS: usize = 32;
+
 const _: () = assert!(SEGMENT_WORDS.is_power_of_two() && SEGMENT_SLOTS.is_power_of_two());
 const _: () = assert!(WINDOW_WORDS < super::event::MARK_OPEN);
 const _: () = assert!(size_of::<Lane>() <= 1024);
@@ -46,6 +49,8 @@ pub(crate) struct Hot {
     base: AtomicU64,
     /// Events that the thread made on this lane, lost ones included, nested ones not.
     attempted: AtomicU64,
+    /// Whether the thread takes stacks: not zero if it does.
+    walks: AtomicU64,
 }
 
 /// The thread's second line.
@@ -76,9 +81,78 @@ pub(crate) struct Cold {
     pub(crate) nested: AtomicU64,
     /// Refused allocations. They are no events.
     pub(crate) failed: AtomicU64,
+    /// How the thread records: a `lifecycle::Level`.
+    pub(crate) level: AtomicU32,
+    /// The thread's sampler.
+    pub(crate) distance: AtomicU64,
+    pub(crate) random: AtomicU64,
+    /// Events that were left out by choice.
+    pub(crate) skipped: Skipped,
     pub(crate) waits: AtomicU64,
     pub(crate) spares: AtomicU64,
     lost: [AtomicU64; LossReason::COUNT],
+    /// The thread's stacks.
+    pub(crate) walker: Walker,
+    /// How long timed turns took, together and by power of two of nanoseconds.
+    pub(crate) timed_ns: AtomicU64,
+    pub(crate) turn_ns: [AtomicU32; TURN_BUCKETS],
+}
+
+/// What taking the thread's stacks needs. Written by the thread only.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Walker {
+    /// The thread's stack: the lowest address that can belong to it, and the first above it.
+    pub(crate) low: AtomicU64,
+    pub(crate) high: AtomicU64,
+    /// The cache from hashes to stacks: its page, its address, and by how many bits a hash is shifted to find its place;
+    /// 0 while there is none.
+    cache_page: AtomicU32,
+    pub(crate) cache_shift: AtomicU32,
+    cache_start: AtomicU64,
+    /// Entries that were pushed out of it since it last grew.
+    pub(crate) cache_crowded: AtomicU32,
+    /// Bytes to go until the next stack, where a subset is taken.
+    pub(crate) distance: AtomicU64,
+    pub(crate) random: AtomicU64,
+    /// Counts of `StackFigures`.
+    pub(crate) taken: AtomicU64,
+    pub(crate) truncated: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) full: AtomicU64,
+    pub(crate) left_out: AtomicU64,
+}
+
+impl Walker {
+    /// An entry of the cache. `place` is a hash shifted by `cache_shift`.
+    #[inline(always)]
+    pub(crate) fn cache_entry(&self, place: usize) -> &AtomicU64 {
+        // relaxed: the thread's own.
+        let start = self.cache_start.load(Ordering::Relaxed) as usize;
+        // SAFETY: I5, the cache has as many entries as a hash so shifted can name, and stays mapped.
+        unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(start + 8 * place) }
+    }
+
+    /// Takes a run of zeroed pages for the cache; returns the page of the one before.
+    pub(crate) fn set_cache(&self, pages: &Pages, page: u32, shift: u32) -> u32 {
+        let start = pages.at(page).expose_provenance() as u64;
+        // relaxed, all: the thread's own. Its gate is closed, so that no handler of it takes a stack meanwhile.
+        let before = self.cache_page.load(Ordering::Relaxed);
+        self.cache_page.store(page, Ordering::Relaxed);
+        self.cache_start.store(start, Ordering::Relaxed);
+        self.cache_shift.store(shift, Ordering::Relaxed);
+        before
+    }
+}
+
+/// Events that were left out by choice, whose sizes are known all the same. Written by the thread only.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    pub(crate) allocs: AtomicU64,
+    pub(crate) alloc_bytes: AtomicU64,
+    pub(crate) frees: AtomicU64,
+    pub(crate) freed_bytes: AtomicU64,
 }
 
 /// The folder's line.
@@ -87,9 +161,27 @@ pub(crate) struct Cold {
 pub(crate) struct Folder {
     pub(crate) latch: Latch,
     pub(crate) tail: Tail,
+    /// Whether an ordered fold holds the latch.
+    in_order: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
+    /// The same since the tuner last looked.
+    pub(crate) recent_high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
+}
+
+impl Folder {
+    /// Marks the lane as one whose latch an ordered fold holds, or does no longer. For the holder of the latch.
+    pub(crate) fn in_order(&self, held: bool) {
+        // relaxed: read by the same ordered fold only, of which there is one at a time.
+        self.in_order.store(u32::from(held), Ordering::Relaxed);
+    }
+
+    /// Whether the lane takes part in the ordered fold that asks. A lane that was published meanwhile does not.
+    pub(crate) fn is_in_order(&self) -> bool {
+        // relaxed: as above.
+        self.in_order.load(Ordering::Relaxed) != 0
+    }
 }
 
 impl Lane {
@@ -127,6 +219,19 @@ impl Lane {
     pub(crate) fn set_epoch(&self, epoch: u64) {
         // relaxed: read by its only writer.
         self.hot.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Whether the thread takes stacks.
+    #[inline(always)]
+    pub(crate) fn walks(&self) -> bool {
+        // relaxed: written by the thread itself.
+        self.hot.walks.load(Ordering::Relaxed) != 0
+    }
+
+    /// From now on the thread takes stacks, or takes none.
+    pub(crate) fn set_walks(&self, walks: bool) {
+        // relaxed: as above.
+        self.hot.walks.store(u64::from(walks), Ordering::Relaxed);
     }
 
     /// Counts an event of the thread.
@@ -188,6 +293,7 @@ impl Lane {
 
     /// Makes `page` the segment with this number, and the current one.
     pub(crate) fn enter_segment(&self, pages: &Pages, number: u64, page: u32) {
+        Oldest::enter_after_others();
         // relaxed, both: the slot is published with the head, the base is the thread's own.
         self.segments[(number % SEGMENT_SLOTS) as usize].store(page, Ordering::Relaxed);
         let start = pages.at(page).expose_provenance() as u64;

@@ -1,1 +1,90 @@
-//! Models of the ring's protocols, explored by loom.
+//! Models of the ring's protocols, explored by loom, on the real cursors, latch and registry.
+//!
+//! ```text
+//! RUSTFLAGS='--cfg loom' cargo test --release --lib
+//! ```
+//!
+//! Three rules keep a model from passing without having looked:
+//!
+//! * Every side is a spawned thread. With one side on the main thread, loom has been seen to explore a single order.
+//! * Every model has a floor: how many executions there must be at least. Each floor is about half of what was counted
+//!   when it was written.
+//! * Every ordering has a twin that is too weak and must be found out, by the message of the assertion that it
+//!   breaks. The floor shows that loom looked, the twin shows that it can see.
+//!
+//! loom explores no load buffering: a relaxed load never sees a store that comes after it in a circle of other
+//! relaxed accesses. Where an ordering keeps a *read* from being overtaken (`Tail::release`, the latch), the words are
+//! therefore loom's `UnsafeCell`s, whose every unordered pair of accesses it reports. That asks for more than the
+//! real words need, which are atomics.
+//!
+//! Models with three threads are explored up to [`PREEMPTIONS`] preemptions an execution, the others in full.
+
+mod history;
+mod latch;
+mod publication;
+mod registry;
+mod stamping;
+mod words;
+
+use loom::cell::UnsafeCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Preemptions in one execution of a model with three threads.
+const PREEMPTIONS: usize = 3;
+
+/// Explores every execution of a model, and asserts that there were at least `floor`.
+fn explore(floor: usize, model: impl Fn() + Send + Sync + 'static) {
+    explore_within(None, floor, model);
+}
+
+/// As [`explore`], for models with three threads.
+fn explore_three(floor: usize, model: impl Fn() + Send + Sync + 'static) {
+    explore_within(Some(PREEMPTIONS), floor, model);
+}
+
+fn explore_within(preemptions: Option<usize>, floor: usize, model: impl Fn() + Send + Sync + 'static) {
+    let executions = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&executions);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.check(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    let executions = executions.load(Ordering::Relaxed);
+    println!("{executions} executions");
+    assert!(executions >= floor, "only {executions} executions, fewer than {floor}");
+}
+
+/// Spawns all threads of a model and waits for their ends.
+fn run_all<const N: usize>(threads: [Box<dyn FnOnce() + Send>; N]) {
+    let handles = threads.map(loom::thread::spawn);
+    for handle in handles {
+        handle.join().unwrap();
+    }
+}
+
+/// A plain variable that loom watches: two accesses of which one writes must be ordered.
+struct Plain(UnsafeCell<u64>);
+
+impl Plain {
+    fn new(value: u64) -> Plain {
+        Plain(UnsafeCell::new(value))
+    }
+
+    fn get(&self) -> u64 {
+        // SAFETY: loom runs one thread at a time, and fails the model when this read is not ordered.
+        self.0.with(|value| unsafe { *value })
+    }
+
+    fn set(&self, new: u64) {
+        // SAFETY: as above.
+        self.0.with_mut(|value| unsafe { *value = new });
+    }
+}
+
+// SAFETY: loom runs one thread at a time and reports every pair of accesses that is not ordered.
+unsafe impl Sync for Plain {}
+// SAFETY: as above.
+unsafe impl Send for Plain {}

@@ -30,6 +30,7 @@
 //! * **I2** Words at `head` and above are the thread's alone, up to `limit`.
 //! * **I3** A segment is reused only when all its words are below `tail`, and `oldest` has passed it first.
 //! * **I4** `head` and `tail` never leave a record or a mark half inside.
+//! * **I5** A walker's cache is a run of pages as long as its shift says, used by its thread only.
 //! * **I5** Every segment starts with a mark; a record never crosses from one segment to the next.
 //!
 //! # Orderings
@@ -39,6 +40,7 @@
 //! | `Head::publish` release | thread | `Head::observe` acquire, folder | the words below head are seen whole |
 //! | `Tail::release` release | folder | `Tail::observe` acquire, thread | the folder is done reading before reuse |
 //! | `Oldest::pass` + release fence | thread | `Oldest::still_whole` acquire fence, history | words that were reused are known |
+//! | `Oldest::enter_after_others` release fence | next lane's thread | `Oldest::still_whole` acquire fence, history | the same, of a segment that changed lanes |
 //! | latch | folder | latch | folders follow each other |
 //!
 //! Each of them has a model that loom explores, and a weakened twin that must fail.
@@ -52,4 +54,5 @@ pub(crate) mod lane;
 pub(crate) mod registry;
 
 #[cfg(all(test, loom))]
+#[allow(unsafe_code, reason = "the words of some models are cells that loom watches")]
 mod loom_tests;

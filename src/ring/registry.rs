@@ -153,4 +153,35 @@ impl<const N: usize> Registry<N> {
             }
         }
     }
+
+    /// A twin of [`Registry::retire`] that does not count the change.
+    pub(crate) fn retire_uncounted(&self, index: u32) {
+        let mut top = self.free.load(Ordering::Relaxed);
+        loop {
+            self.next[index as usize].store(top as u32, Ordering::Relaxed);
+            match self.free.compare_exchange_weak(
+                top,
+                u64::from(index + 1),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => top = now,
+            }
+        }
+    }
+
+    /// A twin of [`Registry::claim`] that gives out free lanes only and does not count the change.
+    pub(crate) fn claim_uncounted(&self) -> Claimed {
+        let mut top = self.free.load(Ordering::Acquire);
+        loop {
+            let Some(index) = (top as u32).checked_sub(1) else { return Claimed::Full };
+            let next = self.next[index as usize].load(Ordering::Relaxed);
+            match self.free.compare_exchange_weak(top, u64::from(next), Ordering::Acquire, Ordering::Acquire)
+            {
+                Ok(_) => return Claimed::Reused(index),
+                Err(now) => top = now,
+            }
+        }
+    }
 }

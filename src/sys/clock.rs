@@ -68,6 +68,17 @@ pub(crate) struct Clock {
     start_ticks: AtomicU64,
     /// Nanoseconds per tick, with [`FACTOR_BITS`] bits behind the point.
     factor: AtomicU64,
+    /// What a test says the time is; 0 while it says nothing.
+    #[cfg(test)]
+    by_hand_ns: AtomicU64,
+}
+
+#[cfg(test)]
+impl Clock {
+    /// From here on the time is what the test says, and stands still in between. `ns` is not 0.
+    pub(crate) fn set_by_hand(&self, ns: u64) {
+        self.by_hand_ns.store(ns, Ordering::Relaxed);
+    }
 }
 
 impl Clock {
@@ -89,6 +100,10 @@ impl Clock {
     /// Nanoseconds since the ledger was opened. The reading may be taken up to some hundred cycles early or late.
     #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
+        #[cfg(test)]
+        if let by_hand @ 1.. = self.by_hand_ns.load(Ordering::Relaxed) {
+            return by_hand;
+        }
         self.since_start(self.ticks())
     }
 
@@ -212,8 +227,12 @@ mod tests {
     use super::*;
 
     fn clock(want_monotonic: bool) -> Clock {
-        let clock =
-            Clock { choice: AtomicU64::new(0), start_ticks: AtomicU64::new(0), factor: AtomicU64::new(0) };
+        let clock = Clock {
+            choice: AtomicU64::new(0),
+            start_ticks: AtomicU64::new(0),
+            factor: AtomicU64::new(0),
+            by_hand_ns: AtomicU64::new(0),
+        };
         clock.start(want_monotonic);
         clock
     }

@@ -33,6 +33,11 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Latch {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Latch { word: AtomicU32::new(OPEN) }
+    }
+
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Latch { word: AtomicU32::new(OPEN) }
@@ -93,6 +98,23 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         // Release: pairs with the acquire in `try_take`.
         self.latch.word.store(OPEN, Ordering::Release);
+    }
+}
+
+#[cfg(loom)]
+impl Latch {
+    /// A twin of [`Latch::try_take`] that is too weak: the models must find it out.
+    pub(crate) fn try_take_weakly(&self) -> Option<Taken<'_>> {
+        match self.word.compare_exchange(OPEN, TAKEN, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(Taken { latch: self }),
+            Err(_) => None,
+        }
+    }
+
+    /// A twin of dropping a [`Taken`] that is too weak.
+    pub(crate) fn open_weakly(taken: Taken<'_>) {
+        taken.latch.word.store(OPEN, Ordering::Relaxed);
+        std::mem::forget(taken);
     }
 }
 

@@ -18,6 +18,9 @@
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "reads the processor's counter")]
 pub(crate) mod clock;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "reads registers and the own stack")]
+pub(crate) mod frame;
 #[allow(unsafe_code, reason = "calls the system to wait")]
 pub(crate) mod latch;
 #[cfg(not(loom))]

@@ -146,6 +146,12 @@ impl Pages {
         base.wrapping_add(page as usize * PAGE_BYTES)
     }
 
+    /// Pages of the region, the head included.
+    pub(crate) fn reserved(&self) -> u32 {
+        // relaxed: written before the region was published.
+        self.reserved_pages.load(Ordering::Relaxed)
+    }
+
     /// Bytes taken and not given back, the head included.
     pub(crate) fn held_bytes(&self) -> u64 {
         // relaxed: a figure for people.
@@ -254,13 +260,29 @@ mod os {
         Some(REGION_BYTES as u64 * super::ADDRESS_SPACE_SHARE)
     }
 
+    /// Bytes in front of the region, for its own alignment: asking the allocator for a page's alignment would make it
+    /// write zeros to all of it.
+    const FRONT_BYTES: usize = 2 * super::PAGE_BYTES;
+
     fn layout(bytes: usize) -> Option<Layout> {
-        Layout::from_size_align(bytes, super::PAGE_BYTES).ok()
+        Layout::from_size_align(bytes.checked_add(FRONT_BYTES)?, align_of::<usize>()).ok()
     }
 
     pub(super) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
         // SAFETY: the size is not zero. `System` is called directly: the global allocator is what we are below of.
-        NonNull::new(unsafe { System.alloc_zeroed(layout(bytes)?) })
+        let block = unsafe { System.alloc_zeroed(layout(bytes)?) };
+        if block.is_null() {
+            return None;
+        }
+        let front =
+            block.wrapping_add(size_of::<usize>()).align_offset(super::PAGE_BYTES) + size_of::<usize>();
+        // SAFETY: the offset is at most a page and a word, which the block has in front; there is room for a word
+        // before it, in which the way back is kept.
+        unsafe {
+            let start = block.add(front);
+            start.cast::<usize>().sub(1).write(front);
+            NonNull::new(start)
+        }
     }
 
     pub(super) fn commit(_start: NonNull<u8>, _bytes: usize) -> bool {
@@ -274,8 +296,11 @@ mod os {
 
     pub(super) fn release(start: NonNull<u8>, bytes: usize) {
         if let Some(layout) = layout(bytes) {
-            // SAFETY: the block came from `reserve` with the same layout.
-            unsafe { System.dealloc(start.as_ptr(), layout) };
+            // SAFETY: the region came from `reserve`, which left the way back to the block in front of it.
+            unsafe {
+                let front = start.as_ptr().cast::<usize>().sub(1).read();
+                System.dealloc(start.as_ptr().sub(front), layout);
+            }
         }
     }
 }

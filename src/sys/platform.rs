@@ -5,9 +5,12 @@
 
 #[cfg(all(unix, not(heapledger_portable)))]
 mod os {
-    use std::ffi::{CStr, c_int, c_void};
-    use std::ptr::{null, null_mut};
+    use std::ffi::{CStr, c_char, c_int, c_void};
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicPtr, Ordering};
 
+    /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
+    pub(crate) const ALLOCATES: bool = false;
     /// Bytes of stack for heapledger's own thread: it writes no dumps, so this is plenty.
     const OWN_STACK_BYTES: usize = 256 << 10;
 
@@ -88,6 +91,29 @@ mod os {
         unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
     }
 
+    /// Runs `work` so that a write beyond the limit of file size fails in it, and does not end the process with a signal.
+    pub(crate) fn with_failing_writes<T>(work: impl FnOnce() -> T) -> T {
+        // SAFETY: every object passed is initialised before, and the mask of the calling thread is put back.
+        unsafe {
+            let (mut signal, mut before, mut pending): (libc::sigset_t, libc::sigset_t, libc::sigset_t) =
+                std::mem::zeroed();
+            libc::sigemptyset(&mut signal);
+            libc::sigaddset(&mut signal, libc::SIGXFSZ);
+            libc::sigpending(&mut pending);
+            let was_pending = libc::sigismember(&pending, libc::SIGXFSZ) == 1;
+            libc::pthread_sigmask(libc::SIG_BLOCK, &signal, &mut before);
+            let result = work();
+            libc::sigpending(&mut pending);
+            if !was_pending && libc::sigismember(&pending, libc::SIGXFSZ) == 1 {
+                // It is ours; taken, it will not come when the mask is put back. It is there, so this does not wait.
+                let mut taken = 0;
+                libc::sigwait(&signal, &mut taken);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
+            result
+        }
+    }
+
     /// Sleeps for about so many nanoseconds, or less when a signal comes.
     pub(crate) fn sleep_ns(ns: u64) {
         let time = libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ };
@@ -107,7 +133,16 @@ mod os {
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) == 0 }
     }
 
+    /// The name of heapledger's own thread, for that thread to take before it does anything else.
+    static NAME: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
+
     extern "C" fn start(argument: *mut c_void) -> *mut c_void {
+        #[cfg(target_os = "linux")]
+        // SAFETY: `spawn` stored a terminated name that lives as long as the program.
+        unsafe {
+            // relaxed: starting a thread orders what came before it.
+            libc::pthread_setname_np(libc::pthread_self(), NAME.load(Ordering::Relaxed));
+        }
         // SAFETY: `spawn` passes the address of a `fn()` and nothing else does.
         let body = unsafe { std::mem::transmute::<*mut c_void, fn()>(argument) };
         body();
@@ -116,6 +151,8 @@ mod os {
 
     /// Starts a detached thread that receives no signals. Does not go through std, which would allocate.
     pub(crate) fn spawn(name: &'static CStr, body: fn()) -> bool {
+        // relaxed: see `start`.
+        NAME.store(name.as_ptr().cast_mut(), Ordering::Relaxed);
         // SAFETY: every object passed is initialised by the call before it and outlives the call it is passed to;
         // the signal mask of the calling thread is put back.
         unsafe {
@@ -132,11 +169,6 @@ mod os {
             let failed: c_int = libc::pthread_create(&mut thread, &attributes, start, body as *mut c_void);
             libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
             libc::pthread_attr_destroy(&mut attributes);
-            #[cfg(target_os = "linux")]
-            if failed == 0 {
-                libc::pthread_setname_np(thread, name.as_ptr());
-            }
-            let _ = (name, null::<u8>());
             failed == 0
         }
     }
@@ -148,6 +180,9 @@ mod os {
     use std::io::{Read, Write};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
+    pub(crate) const ALLOCATES: bool = true;
 
     #[allow(dead_code)]
     pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
@@ -185,6 +220,10 @@ mod os {
 
     pub(crate) fn write_stderr(text: &[u8]) {
         let _ = std::io::stderr().write_all(text);
+    }
+
+    pub(crate) fn with_failing_writes<T>(work: impl FnOnce() -> T) -> T {
+        work()
     }
 
     pub(crate) fn sleep_ns(ns: u64) {

@@ -1,9 +1,11 @@
 //! Profiles of any content. Only what the model promises is kept: references lead to rows, row 0 exists, histograms
 //! have at most 64 buckets.
 
+use heapledger::profile::tracked::{Deed, Holder, Shape, TrackedEvent, TrackedPointer, Unlisted};
 use heapledger::profile::{
-    Anomalies, Change, ClockInfo, Event, EventKind, Histogram, Interval, LiveBlock, Module, Peak,
-    ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, ThreadRow, Timeline,
+    Anomalies, Change, ClockInfo, Estimate, Estimates, Event, EventKind, Histogram, Interval, LiveBlock,
+    Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, StackFigures,
+    SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport, TurnTimes,
 };
 use heapledger::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits,
@@ -75,6 +77,7 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
         spare_segments: n[16],
         own_bytes: n[17],
         own_cpu_ns: n[0],
+        turn_times: TurnTimes::default(),
     })
 }
 
@@ -99,24 +102,118 @@ fn process() -> impl Strategy<Value = ProcessInfo> {
     )
 }
 
+fn stack_figures() -> impl Strategy<Value = StackFigures> {
+    (text(), text(), numbers::<7>()).prop_map(|(walker, why, n)| StackFigures {
+        walker,
+        why,
+        taken: n[0],
+        truncated: n[1],
+        failed: n[2],
+        table_full: n[3],
+        left_out: n[4],
+        checked: n[5],
+        check_failed: n[6],
+    })
+}
+
+fn turn_times() -> impl Strategy<Value = TurnTimes> {
+    let some = numbers::<32>().prop_map(|durations| TurnTimes {
+        turns: durations[0],
+        timed: durations[1],
+        timed_ns: durations[2],
+        durations,
+    });
+    prop_oneof![Just(TurnTimes::default()), some]
+}
+
+fn estimates() -> impl Strategy<Value = Option<Estimates>> {
+    let estimate =
+        (0.0f64..1e18, share()).prop_map(|(value, error)| Estimate { value, standard_error: value * error });
+    let some = (vec(estimate, 4), numbers::<2>()).prop_map(|(figures, n)| Estimates {
+        total_blocks: figures[0],
+        total_bytes: figures[1],
+        live_blocks: figures[2],
+        live_bytes: figures[3],
+        mean_bytes_between_samples: n[0],
+        sampled_blocks: n[1],
+    });
+    prop::option::of(some)
+}
+
+fn tracked_pointer() -> impl Strategy<Value = TrackedPointer> {
+    let holder = (text(), number(), number()).prop_map(|(place, made, held)| Holder { place, made, held });
+    let texts = (text(), text(), text());
+    (any::<(u32, bool)>(), texts, numbers::<7>(), vec(holder, 0..4)).prop_map(|(kind, texts, n, holders)| {
+        TrackedPointer {
+            id: kind.0,
+            name: texts.0,
+            type_name: texts.1,
+            shape: if kind.1 { Shape::Arc } else { Shape::Rc },
+            created_at: texts.2,
+            clones: n[0],
+            drops: n[1],
+            unwrapped: n[2],
+            held: n[3],
+            strong_high_water: n[4],
+            storms: n[5],
+            largest_burst_clones: n[6],
+            holders,
+        }
+    })
+}
+
+fn tracked() -> impl Strategy<Value = TrackedReport> {
+    let deed = prop::sample::select(vec![Deed::Listed, Deed::Cloned, Deed::Dropped, Deed::Unwrapped]);
+    let event = (number(), any::<(u32, u32)>(), deed)
+        .prop_map(|(number, (pointer, held), deed)| TrackedEvent { number, pointer, deed, held });
+    (vec(tracked_pointer(), 0..4), vec(event, 0..9), numbers::<8>()).prop_map(|(mut pointers, events, n)| {
+        pointers.sort_by_key(|pointer| pointer.id);
+        let report = TrackedReport {
+            pointers,
+            events,
+            events_total: n[0],
+            unlisted: Unlisted {
+                pointers: n[1],
+                clones: n[2],
+                drops: n[3],
+                unwrapped: n[4],
+                holders_without_place: n[5],
+            },
+            storm_clones: n[6],
+            storm_window_events: n[7],
+        };
+        // Nothing is written of a report that says that there was nothing.
+        if report.is_empty() { TrackedReport::default() } else { report }
+    })
+}
+
+fn stacks() -> impl Strategy<Value = Stacks> {
+    prop_oneof![
+        prop::sample::select(vec![Stacks::Off, Stacks::Auto, Stacks::FramePointers, Stacks::Dwarf]),
+        number().prop_map(|bytes| Stacks::Sampled { bytes }),
+    ]
+}
+
 fn settings() -> impl Strategy<Value = Settings> {
     let clock = prop::sample::select(vec![ClockMode::Batched, ClockMode::PerEvent, ClockMode::Monotonic]);
     let fork = prop::sample::select(vec![ForkPolicy::Fresh, ForkPolicy::Off]);
     let numbers = (number(), number(), prop::option::of(number()), number(), number());
-    (mode(), clock, fork, numbers, any::<u32>(), any::<bool>(), share()).prop_map(
-        |(mode, clock, fork, n, max_retries, enable_overflow_buffer, target_completeness)| Settings {
-            mode,
-            stacks: Stacks::Off,
-            clock,
-            history: HistoryLimits { events: n.0, bytes: n.1, age_ns: n.2 },
-            concurrency: ConcurrencyConfig {
-                max_retries,
-                base_delay_ns: n.3,
-                enable_overflow_buffer,
-                target_completeness,
-            },
-            fork,
-            memory_limit_bytes: n.4,
+    (mode(), (clock, stacks()), fork, numbers, any::<u32>(), any::<bool>(), share()).prop_map(
+        |(mode, (clock, stacks), fork, n, max_retries, enable_overflow_buffer, target_completeness)| {
+            Settings {
+                mode,
+                stacks,
+                clock,
+                history: HistoryLimits { events: n.0, bytes: n.1, age_ns: n.2 },
+                concurrency: ConcurrencyConfig {
+                    max_retries,
+                    base_delay_ns: n.3,
+                    enable_overflow_buffer,
+                    target_completeness,
+                },
+                fork,
+                memory_limit_bytes: n.4,
+            }
         },
     )
 }
@@ -240,6 +337,21 @@ fn timeline() -> impl Strategy<Value = Timeline> {
     (number(), vec(interval, 0..20)).prop_map(|(interval_ns, intervals)| Timeline { interval_ns, intervals })
 }
 
+/// Names for some addresses; every number leads to a text, and number 0 is the empty one.
+fn symbols() -> impl Strategy<Value = Symbols> {
+    (vec(text(), 0..9), vec(text(), 0..4)).prop_flat_map(|(names, notes)| {
+        let strings: Vec<String> = std::iter::once(String::new()).chain(names).collect();
+        let number = 0..strings.len() as u32;
+        let frame = (number.clone(), number, any::<u32>(), any::<bool>())
+            .prop_map(|(function, file, line, inlined)| SymbolFrame { function, file, line, inlined });
+        let frames = prop::collection::btree_map(any::<u64>(), vec(frame, 0..4), 0..9);
+        frames.prop_map(move |frames| {
+            let strings = strings.clone();
+            Symbols { strings, frames, notes: notes.clone() }
+        })
+    })
+}
+
 /// Any profile.
 pub fn profile() -> impl Strategy<Value = Profile> {
     let clock = (text(), text(), number()).prop_map(|(source, why, longest_span_ns)| ClockInfo {
@@ -265,8 +377,11 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         at_ns,
         uncertainty_bytes,
     });
-    (quality(), process(), settings(), clock, totals, peak, tables(), timeline()).prop_map(
-        |(quality, process, settings, clock, totals, peak, tables, timeline)| {
+    let rest = (timeline(), (stack_figures(), symbols()), turn_times(), estimates(), tracked());
+    (quality(), process(), settings(), clock, totals, peak, tables(), rest).prop_map(
+        |(mut quality, process, settings, clock, totals, peak, tables, rest)| {
+            let (timeline, (figures, symbols), turn_times, estimates, tracked) = rest;
+            quality.turn_times = turn_times;
             let (sites, stacks, modules, live, threads, history, changes) = tables;
             Profile {
                 quality,
@@ -274,15 +389,19 @@ pub fn profile() -> impl Strategy<Value = Profile> {
                 settings,
                 clock,
                 totals,
+                estimates,
                 peak,
                 sites,
                 stacks,
+                stack_figures: figures,
                 modules,
+                symbols,
                 live,
                 threads,
                 timeline,
                 history,
                 changes,
+                tracked,
             }
         },
     )

@@ -45,6 +45,7 @@ pub fn profile() -> Profile {
             reallocs: 9,
             failed: 2,
         },
+        estimates: None,
         peak: Peak { bytes: 66_000, blocks: 12, at_ns: 30_000_000_000, uncertainty_bytes: 128 },
         sites: sites(),
         stacks: vec![
@@ -52,7 +53,9 @@ pub fn profile() -> Profile {
             Stack { frames: vec![0x5555_0000_1234, 0x5555_0000_2000, 0x7FFF_F7A0_0123], truncated: false },
             Stack { frames: vec![0x5555_0000_1234, u64::MAX, 1], truncated: true },
         ],
+        stack_figures: Default::default(),
         modules: modules(),
+        symbols: Default::default(),
         live: live(),
         threads: threads(),
         timeline: timeline(),
@@ -61,6 +64,7 @@ pub fn profile() -> Profile {
             Change { at_ns: 1_000, what: "mode: perfect -> high".into() },
             Change { at_ns: 2_000_000, what: "clock: tsc -> monotonic".into() },
         ],
+        tracked: Default::default(),
     }
 }
 
@@ -95,6 +99,7 @@ fn quality() -> QualityIndicator {
         spare_segments: 34,
         own_bytes: 1_048_576,
         own_cpu_ns: 77_000,
+        turn_times: Default::default(),
     }
 }
 

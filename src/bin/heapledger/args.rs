@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::{Parser, Subcommand, ValueEnum};
+use heapledger::analysis::SiteOrder;
 use heapledger::export::Format;
 
 const EXIT_CODES: &str = "\
@@ -23,7 +24,9 @@ pub struct Args {
 pub enum Command {
     Report(ReportArgs),
     Verify(VerifyArgs),
+    Bundle(BundleArgs),
     Export(ExportArgs),
+    Diff(DiffArgs),
     Run(RunArgs),
 }
 
@@ -37,8 +40,86 @@ pub struct ReportArgs {
     #[arg(long, value_enum, value_name = "FINDING")]
     pub fail_on: Vec<FailOn>,
 
+    /// Write the report as a page for a browser to this file instead: self-contained, it asks no network for anything
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub sites: SiteArgs,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: show addresses, or the names that the dump brings
+    #[arg(long)]
+    pub no_symbols: bool,
+
     #[command(flatten)]
     pub page: PageArgs,
+}
+
+/// What is shown of call stacks
+#[derive(Debug, clap::Args)]
+pub struct SiteArgs {
+    /// Places that are listed, at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+
+    /// The figure that places are ranked by
+    #[arg(long, value_enum, value_name = "FIGURE", default_value_t = By::Total)]
+    pub by: By,
+
+    /// Show a call tree: from the allocations to their callers, or from main to its callees
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub tree: Option<Way>,
+
+    /// Look only at stacks with this regular expression in a function, file or module; may be given more than once
+    #[arg(long, value_name = "REGEX")]
+    pub focus: Vec<String>,
+
+    /// Look at no stack with this regular expression in a function, file or module; may be given more than once
+    #[arg(long, value_name = "REGEX")]
+    pub ignore: Vec<String>,
+
+    /// Show the arguments of generics, and every function of the standard library
+    #[arg(long)]
+    pub unfolded: bool,
+
+    /// List the blocks that were not freed, by place
+    #[arg(long)]
+    pub leaks: bool,
+
+    /// Leave out what this file names, in the syntax of LeakSanitizer; with --leaks or --fail-on-leak
+    #[arg(long, value_name = "FILE")]
+    pub suppressions: Option<PathBuf>,
+
+    /// List the blocks that were not freed, and exit with 1 when there are any
+    #[arg(long)]
+    pub fail_on_leak: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Bytes live at the end
+    Live,
+    /// Bytes live at the peak of the process
+    Peak,
+    /// Bytes allocated
+    Total,
+    /// Blocks allocated
+    Count,
+    /// Blocks freed almost at once
+    Temporary,
+    /// Bytes that reallocs copied
+    Realloc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// From the allocating function to those that call it
+    Callers,
+    /// From the outermost function to those that it calls
+    Callees,
 }
 
 /// Check the conservation laws of a dump and say which conclusions are safe
@@ -53,6 +134,30 @@ pub struct VerifyArgs {
     pub page: PageArgs,
 }
 
+/// Put the names of functions, files and lines into a dump, so that it can be read on another machine
+///
+/// Run it where the program ran, before it is built again.
+#[derive(Debug, clap::Args)]
+pub struct BundleArgs {
+    /// The dump; - reads standard input
+    pub file: PathBuf,
+
+    /// The file to write; without it, the dump itself is replaced
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+}
+
+/// Where names are looked up
+#[derive(Debug, Default, clap::Args)]
+pub struct NameArgs {
+    /// A directory with separate debug files, by build id or by name; may be given more than once
+    #[arg(long = "debug-dir", value_name = "DIR")]
+    pub debug_directories: Vec<PathBuf>,
+}
+
 /// Write a dump in the format of another program
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
@@ -63,9 +168,69 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     pub format: FormatArg,
 
+    /// The figure to write, for a format that has room for one (collapsed); without it, live bytes
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
+
     /// The file to write; without it, standard output
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: write addresses, or the names that the dump brings
+    #[arg(long)]
+    pub no_symbols: bool,
+}
+
+/// Show what changed between two dumps, site by site
+///
+/// Sites are matched by the names of the functions on their stacks. Dumps that cannot be compared, because data is
+/// missing or the programs differ, are refused with exit code 2.
+#[derive(Debug, clap::Args)]
+pub struct DiffArgs {
+    /// The first dump; - reads standard input
+    pub before: PathBuf,
+
+    /// The second dump
+    pub after: PathBuf,
+
+    /// The figure that sites are ranked by
+    #[arg(long, value_enum, default_value_t = MetricArg(SiteOrder::Live))]
+    pub metric: MetricArg,
+
+    /// How the differences are printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = DiffFormat::Text)]
+    pub format: DiffFormat,
+
+    /// Also write a differential flame graph to this file: one page that needs nothing else
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
+    /// Exit with 1 when the figure of the whole program grew by more than this (bytes, or blocks)
+    #[arg(long, value_name = "BYTES")]
+    pub fail_on_growth: Option<u64>,
+
+    /// Compare even what cannot be compared
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: compare addresses, or the names that the dumps bring
+    #[arg(long)]
+    pub no_symbols: bool,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    Text,
+    Json,
 }
 
 /// Run a program that has a HeapLedger as its global allocator, then report its dump
@@ -135,6 +300,37 @@ impl ValueEnum for FormatArg {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+/// A figure of a site as the value of a flag.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricArg(pub SiteOrder);
+
+impl ValueEnum for MetricArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: [MetricArg; SiteOrder::ALL.len()] = {
+            let mut all = [MetricArg(SiteOrder::Live); SiteOrder::ALL.len()];
+            let mut index = 0;
+            while index < all.len() {
+                all[index] = MetricArg(SiteOrder::ALL[index]);
+                index += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self.0 {
+            SiteOrder::Live => "Bytes live at the end",
+            SiteOrder::Peak => "Bytes live when the process was at its peak",
+            SiteOrder::Total => "Bytes allocated in all",
+            SiteOrder::Count => "Blocks allocated in all",
+            SiteOrder::Temporaries => "Blocks freed right after they were allocated",
+            SiteOrder::Copied => "Bytes that reallocs copied",
+        };
+        Some(PossibleValue::new(self.0.name()).help(help))
     }
 }
 

@@ -1,15 +1,20 @@
 //! The `heapledger` command: reads dumps and says what they hold.
 //!
 //! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes,
-//! `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It never records anything
-//! itself.
+//! `diff` does so with two dumps, `names` looks up functions and lines, `bundle` puts them into a dump, `detail` reads
+//! what is asked of call stacks, `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It
+//! never records anything itself.
 
 #![forbid(unsafe_code)]
 
 mod args;
+mod bundle;
 mod commands;
+mod detail;
+mod diff;
 mod exit;
 mod input;
+mod names;
 mod page;
 mod run;
 
@@ -23,7 +28,9 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Report(args) => commands::report(&args),
         Command::Verify(args) => commands::verify(&args),
+        Command::Bundle(args) => bundle::bundle(&args),
         Command::Export(args) => commands::export(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Run(args) => run::run(&args),
     };
     match outcome {

@@ -19,10 +19,10 @@ use std::time::SystemTime;
 use heapledger::report::escape::escaped;
 use heapledger::report::write_report;
 
-use crate::args::RunArgs;
+use crate::args::{NameArgs, RunArgs};
 use crate::exit::{Cause, Exit, Failure, written};
-use crate::input;
 use crate::page::layout;
+use crate::{input, names};
 
 const ATTRIBUTE: &str = "add this to the program's main file: \
 #[global_allocator] static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();";
@@ -57,7 +57,8 @@ fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failur
         let error = format_args!("{program} left no dump behind, so there is nothing to report");
         return Err(Failure::new(Cause::Unreadable, error).hint(ATTRIBUTE));
     };
-    let input = input::read(dump)?;
+    let mut input = input::read(dump)?;
+    names::look_up(&mut input.profile, &NameArgs::default());
     let layout = layout(&args.page, &io::stderr());
     let mut page = Vec::new();
     write_report(&input.profile, &input.origin, &layout, &mut page).expect("memory takes everything");

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cuts, Faults, Text};
 use crate::dump::format::{
-    ARGUMENT_COST_BYTES, COMMAND_LINE_BYTES_MAX, STACKS_OFF, Tag, clock_code, clock_of, fork_code, fork_of,
-    loss_code, loss_of, mode_code, mode_of, trend_code, trend_of,
+    ARGUMENT_COST_BYTES, COMMAND_LINE_BYTES_MAX, STACKS_AUTO, STACKS_DWARF, STACKS_FRAME_POINTERS,
+    STACKS_OFF, STACKS_SAMPLED, Tag, clock_code, clock_of, fork_code, fork_of, loss_code, loss_of, mode_code,
+    mode_of, trend_code, trend_of,
 };
 use crate::profile::{
     Anomalies, Change, ClockInfo, ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode,
     ForkPolicy, HeapStats, HistoryLimits, LossCounts, Module, Peak, ProcessInfo, Profile, QualityIndicator,
-    Settings, Stacks, ThreadRow,
+    Settings, StackFigures, Stacks, ThreadRow, TurnTimes,
 };
 
 /// Losses on the wire: (code of the reason, events), reasons without events left out.
@@ -75,6 +76,8 @@ impl<'a> WireQuality<'a> {
             installed, current_completeness, target_completeness, windowed_completeness, trend, ref recommendation,
             mode, attempted, recorded, in_flight, ref lost, sampled_out, retained, evicted, anomalies, own_events,
             lag_ns, ring_high_water_words, folds_at_home, folds_away, waits, spare_segments, own_bytes, own_cpu_ns,
+            // Has a section of its own.
+            turn_times: _,
         } = *quality;
         let Anomalies { unmatched_frees, double_allocations, ambiguous_pairings, layout_mismatches } = anomalies;
         WireQuality {
@@ -102,7 +105,7 @@ impl<'a> WireQuality<'a> {
             recommendation: faults.text(recommendation), mode: faults.code(mode_of(mode), DataQualityMode::default()),
             attempted, recorded, in_flight, lost: losses_of(&lost, faults), sampled_out, retained, evicted, anomalies,
             own_events, lag_ns, ring_high_water_words, folds_at_home, folds_away, waits, spare_segments, own_bytes,
-            own_cpu_ns,
+            own_cpu_ns, turn_times: TurnTimes::default(),
         }
     }
 }
@@ -125,9 +128,14 @@ impl WireContents {
             Tag::TIMELINE => profile.timeline.intervals.len(),
             Tag::LIVE => profile.live.len(),
             Tag::HISTORY => profile.history.len(),
+            Tag::SYMBOL_TEXTS => profile.symbols.strings.len(),
+            Tag::SYMBOL_FRAMES => profile.symbols.frames.len(),
+            Tag::SYMBOL_NOTES => profile.symbols.notes.len(),
             _ => 0,
         };
-        WireContents { rows: Tag::TABLES.map(|tag| (tag.0, rows(tag) as u64)).to_vec() }
+        let listed = Tag::TABLES.map(|tag| (tag, rows(tag) as u64)).into_iter();
+        let listed = listed.filter(|(tag, rows)| *rows > 0 || !tag.is_listed_with_rows_only());
+        WireContents { rows: listed.map(|(tag, rows)| (tag.0, rows)).collect() }
     }
 
     /// Rows of a table; 0 for one that is not listed.
@@ -232,6 +240,10 @@ impl WireSettings {
             concurrency;
         let (stacks, stacks_argument) = match stacks {
             Stacks::Off => (STACKS_OFF, 0),
+            Stacks::Auto => (STACKS_AUTO, 0),
+            Stacks::FramePointers => (STACKS_FRAME_POINTERS, 0),
+            Stacks::Dwarf => (STACKS_DWARF, 0),
+            Stacks::Sampled { bytes } => (STACKS_SAMPLED, bytes),
         };
         WireSettings {
             mode: mode_code(mode),
@@ -254,6 +266,10 @@ impl WireSettings {
     pub(in crate::dump) fn read(self, faults: &mut Faults) -> Settings {
         let stacks = match self.stacks {
             STACKS_OFF => Some(Stacks::Off),
+            STACKS_AUTO => Some(Stacks::Auto),
+            STACKS_FRAME_POINTERS => Some(Stacks::FramePointers),
+            STACKS_DWARF => Some(Stacks::Dwarf),
+            STACKS_SAMPLED => Some(Stacks::Sampled { bytes: self.stacks_argument }),
             _ => None,
         };
         Settings {
@@ -401,6 +417,53 @@ impl<'a> WireThread<'a> {
         ThreadRow {
             index, name: faults.text(name), os_id, started_ns, ended_ns, threads, own, attempted, recorded,
             lost: losses_of(&lost, faults), total_blocks, total_bytes, freed_blocks, freed_bytes, cross_thread_frees,
+        }
+    }
+}
+
+/// Section `STKQ`: how the stacks were taken. Absent when no stacks were taken.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::dump) struct WireStackFigures<'a> {
+    #[serde(borrow)]
+    walker: Text<'a>,
+    why: Text<'a>,
+    counts: [u64; 7],
+}
+
+impl<'a> WireStackFigures<'a> {
+    /// To the wire.
+    pub(in crate::dump) fn new(figures: &'a StackFigures, cuts: &mut Cuts) -> Self {
+        let StackFigures {
+            ref walker,
+            ref why,
+            taken,
+            truncated,
+            failed,
+            table_full,
+            left_out,
+            checked,
+            check_failed,
+        } = *figures;
+        WireStackFigures {
+            walker: Text::cut(walker, cuts),
+            why: Text::cut(why, cuts),
+            counts: [taken, truncated, failed, table_full, left_out, checked, check_failed],
+        }
+    }
+
+    /// From the wire.
+    pub(in crate::dump) fn read(self, faults: &mut Faults) -> StackFigures {
+        let [taken, truncated, failed, table_full, left_out, checked, check_failed] = self.counts;
+        StackFigures {
+            walker: faults.text(self.walker),
+            why: faults.text(self.why),
+            taken,
+            truncated,
+            failed,
+            table_full,
+            left_out,
+            checked,
+            check_failed,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Version 1 of the wire form: its own structs, frozen.
 //!
 //! Records are not self-describing: a field more or less and every later byte is misread. So no type of
-//! [`profile`](crate::profile) is ever serialised. `meta` holds a struct for each metadata section and `tables` a
+//! [`profile`](crate::profile) is ever serialised. `meta` and `figures` hold a struct for each metadata section and `tables` a
 //! list of columns for each table; both are converted field by field, by exhaustive patterns, so a new field in the
 //! profile does not compile until someone has decided where it goes. What is here does not change once a release has written it.
 //! A new figure goes into a new section or a new last column, which older readers skip.
 
+pub(super) mod figures;
 pub(super) mod meta;
 pub(super) mod tables;
 
@@ -26,6 +27,14 @@ pub(in crate::dump) struct Cuts {
     pub(in crate::dump) stacks: u64,
     /// Histograms with more buckets than their limit.
     pub(in crate::dump) histograms: u64,
+    /// Addresses with more inlined functions than their limit.
+    pub(in crate::dump) inlined: u64,
+    /// Tracked pointers that found no room in their section.
+    pub(in crate::dump) tracked_pointers: u64,
+    /// Places of their holders that found none.
+    pub(in crate::dump) tracked_holders: u64,
+    /// Events of tracked pointers that found none.
+    pub(in crate::dump) tracked_events: u64,
 }
 
 /// What the reader had to replace within sections that were whole.
@@ -57,7 +66,12 @@ pub(in crate::dump) struct Text<'a>(&'a [u8]);
 impl<'a> Text<'a> {
     /// The wire form of `text`, cut to the limit.
     pub(in crate::dump) fn cut(text: &'a str, cuts: &mut Cuts) -> Self {
-        let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+        Self::cut_to(text, TEXT_BYTES_MAX, cuts)
+    }
+
+    /// The wire form of `text`, cut to `bytes_max` bytes.
+    fn cut_to(text: &'a str, bytes_max: usize, cuts: &mut Cuts) -> Self {
+        let end = text.floor_char_boundary(bytes_max);
         cuts.texts += u64::from(end < text.len());
         Text(&text.as_bytes()[..end])
     }

@@ -12,7 +12,8 @@ use crate::dump::format::{
     HISTOGRAM_BUCKETS_MAX, Tag,
 };
 use crate::profile::{
-    Change, Event, EventKind, Histogram, Interval, LiveBlock, Module, ReallocStats, Site, Stack, ThreadRow,
+    Change, Event, EventKind, Histogram, INLINED_MAX, Interval, LiveBlock, Module, ReallocStats, Site, Stack,
+    SymbolFrame, ThreadRow,
 };
 
 /// The values that deltas refer to; all 0 at the start of a chunk.
@@ -297,6 +298,53 @@ impl Table for History {
     }
 }
 
+/// Functions of an address: how many · address (delta) · for each function its name, its file, its line, and whether it
+/// was inlined.
+pub(in crate::dump) struct SymbolFrames;
+
+impl Table for SymbolFrames {
+    type Row = (u64, Vec<SymbolFrame>);
+    const TAG: Tag = Tag::SYMBOL_FRAMES;
+    const COLUMNS: usize = 6;
+    const FULL_COLUMNS: usize = 2;
+
+    fn put(
+        (address, functions): &Self::Row,
+        last: &mut Last,
+        columns: &mut [Vec<u8>],
+        cuts: &mut Cuts,
+    ) -> Result<(), CodecError> {
+        let [lengths, addresses, numbers @ .., inlined] = columns else { return Err(NO_COLUMN) };
+        let kept = &functions[..functions.len().min(INLINED_MAX)];
+        cuts.inlined += u64::from(kept.len() < functions.len());
+        put_varint(lengths, kept.len() as u64);
+        put_delta(addresses, &mut last.address, *address);
+        for frame in kept {
+            put_numbers(numbers, &[frame.function, frame.file, frame.line].map(u64::from));
+            inlined.push(u8::from(frame.inlined));
+        }
+        Ok(())
+    }
+
+    fn get(columns: &mut [Cursor<'_>], last: &mut Last, _: &mut Faults) -> Result<Self::Row, CodecError> {
+        let [lengths, addresses, numbers @ .., inlined] = columns else { return Err(NO_COLUMN) };
+        let length = lengths.count(Some(inlined), INLINED_MAX, "number of inlined functions")?;
+        let address = addresses.delta(&mut last.address)?;
+        let mut functions = Vec::with_capacity(length);
+        for _ in 0..length {
+            let [function, file, line] = get_numbers(numbers)?;
+            let inlined = match inlined.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(CodecError::OutOfRange("mark of an inlined function")),
+            };
+            let (function, file) = (word(function, "name of a function")?, word(file, "name of a file")?);
+            functions.push(SymbolFrame { function, file, line: word(line, "line")?, inlined });
+        }
+        Ok((address, functions))
+    }
+}
+
 /// States a table of one column of records.
 macro_rules! record_table {
     (
@@ -350,5 +398,15 @@ record_table!(
 record_table!(
     /// Notes of the writer, as records.
     Notes, String, Tag::NOTES,
+    |row, cuts| Text::cut(row, cuts), |wire: Text<'_>, faults| faults.text(wire)
+);
+record_table!(
+    /// Texts of names, as records.
+    SymbolTexts, String, Tag::SYMBOL_TEXTS,
+    |row, cuts| Text::cut(row, cuts), |wire: Text<'_>, faults| faults.text(wire)
+);
+record_table!(
+    /// Notes on names, as records.
+    SymbolNotes, String, Tag::SYMBOL_NOTES,
     |row, cuts| Text::cut(row, cuts), |wire: Text<'_>, faults| faults.text(wire)
 );

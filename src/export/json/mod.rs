@@ -12,13 +12,14 @@ mod schema;
 use std::io::{self, Write};
 
 use schema::{
-    Anomalies, Change, Clock, Document, Interval, Law, Live, LiveSize, Module, Peak, Process, Quality, Range,
-    Reallocs, Settings, SitePart, Thread, Timeline, Totals, Trust, VerdictPart,
+    Anomalies, Change, Clock, Document, Estimated, Estimates, Interval, Law, Live, LiveSize, Module, Peak,
+    Process, Quality, Range, Reallocs, Settings, SitePart, Thread, Timeline, Totals, Trust, Turns,
+    VerdictPart,
 };
 
 use crate::analysis::standing::Grade;
-use crate::analysis::{Origin, Standing, Verdict, live, verify};
-use crate::profile::{CompletenessTrend, Histogram, Profile, Site, Stacks, ThreadRow};
+use crate::analysis::{Frame, Origin, StackReader, Standing, Verdict, live, verify};
+use crate::profile::{self, CompletenessTrend, Histogram, Profile, Site, ThreadRow};
 
 /// Version of this format.
 const FORMAT_VERSION: u32 = 1;
@@ -33,6 +34,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 
 fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
     let (process, clock, peak) = (&profile.process, &profile.clock, &profile.peak);
+    let reader = StackReader::new(profile);
     Document {
         format_version: FORMAT_VERSION,
         quality: quality(profile, origin),
@@ -57,6 +59,7 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
             longest_interpolated_span_ns: clock.longest_span_ns,
         },
         totals: totals(profile),
+        estimates: profile.estimates.as_ref().map(estimates),
         peak: Peak {
             bytes: peak.bytes,
             blocks: peak.blocks,
@@ -66,13 +69,38 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
         threads: profile.threads.iter().map(thread).collect(),
         timeline: timeline(profile),
         live: live_part(profile),
-        sites: profile.sites.iter().map(|account| site(profile, account)).collect(),
+        sites: profile.sites.iter().map(|account| site(profile, &reader, account)).collect(),
         modules: modules(profile),
         changes: profile
             .changes
             .iter()
             .map(|change| Change { at_ns: change.at_ns, what: &change.what })
             .collect(),
+        tracked: (!profile.tracked.is_empty()).then_some(&profile.tracked),
+    }
+}
+
+fn estimates(estimates: &profile::Estimates) -> Estimates {
+    let estimated = |estimate: &profile::Estimate| Estimated {
+        value: finite(estimate.value),
+        standard_error: finite(estimate.standard_error),
+    };
+    Estimates {
+        total_blocks: estimated(&estimates.total_blocks),
+        total_bytes: estimated(&estimates.total_bytes),
+        live_blocks: estimated(&estimates.live_blocks),
+        live_bytes: estimated(&estimates.live_bytes),
+        mean_bytes_between_samples: estimates.mean_bytes_between_samples,
+        sampled_blocks: estimates.sampled_blocks,
+    }
+}
+
+fn turns(times: &profile::TurnTimes) -> Turns {
+    Turns {
+        made: times.turns,
+        timed: times.timed,
+        mean_ns: times.mean_ns().and_then(finite),
+        p99_ns_at_most: times.p99_ns(),
     }
 }
 
@@ -114,6 +142,7 @@ fn quality<'a>(profile: &'a Profile, origin: &Origin) -> Quality<'a> {
         folds_away: quality.folds_away,
         waits: quality.waits,
         spare_segments: quality.spare_segments,
+        turns: turns(&quality.turn_times),
         damaged_parts: origin.damage.len() as u64,
     }
 }
@@ -159,9 +188,7 @@ fn settings(profile: &Profile) -> Settings {
     let settings = &profile.settings;
     Settings {
         mode: settings.mode.name(),
-        stacks: match settings.stacks {
-            Stacks::Off => "off",
-        },
+        stacks: settings.stacks.to_string(),
         clock: settings.clock.name(),
         history_events: settings.history.events,
         history_bytes: settings.history.bytes,
@@ -242,12 +269,13 @@ fn live_part(profile: &Profile) -> Live {
     }
 }
 
-fn site(profile: &Profile, account: &Site) -> SitePart {
+fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> SitePart<'a> {
     let stack = profile.stacks.get(account.stack as usize);
     let frames = stack.iter().flat_map(|stack| &stack.frames);
     SitePart {
         stack: account.stack,
         frames: frames.map(|frame| format!("{frame:#x}")).collect(),
+        functions: reader.frames(account.stack).iter().map(Frame::label).collect(),
         frames_truncated: stack.is_some_and(|stack| stack.truncated),
         total_blocks: account.total_blocks,
         total_bytes: account.total_bytes,
@@ -339,6 +367,9 @@ mod tests {
         assert_eq!(value["totals"]["peak_bytes"], 3_500);
         assert_eq!(value["live"]["by_size"][0]["blocks"], 2);
         assert_eq!(value["sites"][1]["frames"], serde_json::json!(["0x1000", "0x2000"]));
+        let named = json(&sample::named(), &Origin::default());
+        let functions = serde_json::json!(["Vec<T>::push", "parse", "main"]);
+        assert_eq!(named["sites"][1]["functions"], functions);
         assert_eq!(value["timeline"]["intervals"][2]["live_bytes_at_end"], 1_500);
         assert_eq!(value["verdict"]["conclusions"]["totals"]["grade"], "exact");
         assert_eq!(value["quality"]["completeness"], 1.0);

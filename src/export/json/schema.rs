@@ -1,8 +1,11 @@
 //! What the JSON object holds: the names, their order and their units. Filled by [`super::write`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+use crate::profile::TrackedReport;
 
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
@@ -15,13 +18,45 @@ pub(super) struct Document<'a> {
     pub(super) settings: Settings,
     pub(super) clock: Clock<'a>,
     pub(super) totals: Totals,
+    /// Absent when no block was ever sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) estimates: Option<Estimates>,
     pub(super) peak: Peak,
     pub(super) threads: Vec<Thread<'a>>,
     pub(super) timeline: Timeline,
     pub(super) live: Live,
-    pub(super) sites: Vec<SitePart>,
+    pub(super) sites: Vec<SitePart<'a>>,
     pub(super) modules: Vec<Module<'a>>,
     pub(super) changes: Vec<Change<'a>>,
+    /// Absent when the program has no tracked pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tracked: Option<&'a TrackedReport>,
+}
+
+/// Figures that samples say, each with one standard error in its own unit.
+#[derive(Serialize)]
+pub(super) struct Estimates {
+    pub(super) total_blocks: Estimated,
+    pub(super) total_bytes: Estimated,
+    pub(super) live_blocks: Estimated,
+    pub(super) live_bytes: Estimated,
+    pub(super) mean_bytes_between_samples: u64,
+    pub(super) sampled_blocks: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Estimated {
+    pub(super) value: Option<f64>,
+    pub(super) standard_error: Option<f64>,
+}
+
+/// Turns of the recording path: see [`crate::profile::TurnTimes`].
+#[derive(Serialize)]
+pub(super) struct Turns {
+    pub(super) made: u64,
+    pub(super) timed: u64,
+    pub(super) mean_ns: Option<f64>,
+    pub(super) p99_ns_at_most: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +85,7 @@ pub(super) struct Quality<'a> {
     pub(super) folds_away: u64,
     pub(super) waits: u64,
     pub(super) spare_segments: u64,
+    pub(super) turns: Turns,
     pub(super) damaged_parts: u64,
 }
 
@@ -101,7 +137,7 @@ pub(super) struct Process<'a> {
 #[derive(Serialize)]
 pub(super) struct Settings {
     pub(super) mode: &'static str,
-    pub(super) stacks: &'static str,
+    pub(super) stacks: String,
     pub(super) clock: &'static str,
     pub(super) history_events: u64,
     pub(super) history_bytes: u64,
@@ -196,9 +232,10 @@ pub(super) struct LiveSize {
 }
 
 #[derive(Serialize)]
-pub(super) struct SitePart {
+pub(super) struct SitePart<'a> {
     pub(super) stack: u32,
     pub(super) frames: Vec<String>,
+    pub(super) functions: Vec<Cow<'a, str>>,
     pub(super) frames_truncated: bool,
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,

@@ -8,7 +8,9 @@ use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
 };
 use super::super::words;
-use crate::analysis::{Figure, reallocs as reallocs_of, summary};
+use super::places::Shown;
+use crate::analysis::{Figure, Growth, SiteBook, growth, reallocs as reallocs_of, summary};
+use crate::profile::{Estimate, Estimates};
 
 /// The line on how far the figures of a section can be trusted.
 pub(super) fn certainty(sheet: &mut Sheet<'_>, subject: &Subject<'_>, figure: Figure) -> io::Result<()> {
@@ -37,9 +39,35 @@ pub(in super::super) fn totals(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> 
     let crossed =
         format!("{} by another thread than the one that allocated", blocks(found.cross_thread_frees));
     sheet.fact("freed elsewhere", &crossed)?;
+    if let Some(estimates) = &subject.profile.estimates {
+        sampled(sheet, estimates)?;
+    }
     certainty(sheet, subject, Figure::Totals)?;
     labelled(sheet, subject, "live blocks", Figure::LiveBlocks)?;
     labelled(sheet, subject, "live bytes", Figure::LiveBytes)
+}
+
+/// What the samples alone say, so that a reader sees how good they are: the lines above are exact all the same.
+fn sampled(sheet: &mut Sheet<'_>, estimates: &Estimates) -> io::Result<()> {
+    let whole = |value: f64| value.round().max(0.0) as u64;
+    let within = if sheet.layout.unicode { "\u{b1}" } else { "+/-" };
+    let line = |blocks: &Estimate, size: &Estimate| {
+        format!(
+            "{} blocks {within} {}, {} {within} {}",
+            count(whole(blocks.value)),
+            count(whole(blocks.standard_error)),
+            bytes(whole(size.value)),
+            bytes(whole(size.standard_error)),
+        )
+    };
+    let distance = match estimates.mean_bytes_between_samples {
+        0 => "every block is recorded now".to_owned(),
+        mean => format!("one in about {}", bytes(mean)),
+    };
+    let taken = counted(estimates.sampled_blocks, "block", "blocks");
+    sheet.fact("samples", &format!("{taken}, {distance}; they say, with one standard error:"))?;
+    sheet.fact("  allocated", &line(&estimates.total_blocks, &estimates.total_bytes))?;
+    sheet.fact("  live", &line(&estimates.live_blocks, &estimates.live_bytes))
 }
 
 pub(in super::super) fn peak(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -81,5 +109,54 @@ pub(in super::super) fn reallocs(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -
         count(all.longest_chain),
     );
     sheet.fact("chains", &chains)?;
+    if let Some(book) = &subject.book {
+        growing(sheet, book)?;
+    }
     certainty(sheet, subject, Figure::Reallocs)
+}
+
+/// Places whose growth is worth a line.
+const GROWING: usize = 5;
+
+/// Where a better first capacity would save reallocs.
+fn growing(sheet: &mut Sheet<'_>, book: &SiteBook) -> io::Result<()> {
+    for (here, saved) in advice(book, GROWING, sheet.layout.columns()) {
+        sheet.fact("advice", &format!("{here}: {saved}"))?;
+    }
+    Ok(())
+}
+
+/// At most `limit` places where a better first capacity would save reallocs, each in at most `width` characters, with what
+/// it would save.
+pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> Vec<(String, String)> {
+    let of = |place: Growth| {
+        let line = &book.lines[place.line];
+        let shown = Shown { functions: &book.functions, path: &line.path, lines: &line.lines };
+        (shown.fault_in_words(width), saved(&place))
+    };
+    growth(book, limit).into_iter().map(of).collect()
+}
+
+fn saved(place: &Growth) -> String {
+    let copied = bytes(place.copied_bytes);
+    let reallocs = counted(place.reallocs, "realloc", "reallocs");
+    let each = hundredths(Some(place.mean_hundredths));
+    if !place.is_uniform {
+        return format!(
+            "{reallocs} here copied {copied}; blocks grew {each} times in the mean and up to {} times, too unlike for \
+             one capacity: reserve where the size is known",
+            count(place.longest)
+        );
+    }
+    let (low, high) = place.largest_bytes;
+    let room = if high == u64::MAX {
+        format!("{} B and more", count(low))
+    } else {
+        format!("{} to {} B", count(low), count(high))
+    };
+    format!(
+        "a first capacity (`with_capacity`) of the largest size seen here, {room}, saves up to {reallocs} ({each} a \
+         block) and {copied} copied, over {}",
+        blocks(place.blocks)
+    )
 }

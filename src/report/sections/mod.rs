@@ -1,6 +1,10 @@
-//! The sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], and the [`timeline`].
+//! The sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], [`sites`], the [`timeline`],
+//! and [`tracked`] pointers.
 
 pub(super) mod heap;
+mod places;
 pub(super) mod quality;
+pub(super) mod sites;
 pub(super) mod tables;
 pub(super) mod timeline;
+pub(super) mod tracked;

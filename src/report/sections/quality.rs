@@ -9,7 +9,7 @@ use super::super::units::{bytes, bytes_exact, count, counted, duration};
 use super::super::warnings::warnings;
 use super::super::words;
 use crate::analysis::{LawState, Origin, Verdict};
-use crate::profile::{Anomalies, CompletenessTrend, QualityIndicator};
+use crate::profile::{Anomalies, CompletenessTrend, QualityIndicator, StackFigures};
 use crate::quality::completeness_percent;
 use crate::quality::display::share_percent;
 
@@ -23,6 +23,7 @@ pub(in super::super) fn quality(sheet: &mut Sheet<'_>, subject: &Subject<'_>) ->
     file(sheet, subject.origin)?;
     cost(sheet, subject)?;
     clock(sheet, subject)?;
+    stacks(sheet, subject)?;
     if !quality.recommendation.is_empty() {
         sheet.fact("recommendation", &escaped(&quality.recommendation))?;
     }
@@ -159,7 +160,17 @@ fn cost(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
         counted(quality.waits, "wait", "waits"),
         counted(quality.spare_segments, "spare segment", "spare segments"),
     );
-    sheet.fact("rings", &folds)
+    sheet.fact("rings", &folds)?;
+    let times = &quality.turn_times;
+    let (Some(mean_ns), Some(p99_ns)) = (times.mean_ns(), times.p99_ns()) else { return Ok(()) };
+    let turns = format!(
+        "{}, {} of them timed: {} in the mean, 99 of 100 below {}; the short path of most events is not measured",
+        counted(times.turns, "turn", "turns"),
+        count(times.timed),
+        duration(mean_ns as u64),
+        duration(p99_ns),
+    );
+    sheet.fact("recording", &turns)
 }
 
 fn clock(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -172,4 +183,35 @@ fn clock(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let (source, why) = (known(&clock.source), known(&clock.why));
     sheet.fact("clock", &format!("{source} ({why}), read {}, {marks}", settings.clock.name()))?;
     sheet.fact("mode", settings.mode.name())
+}
+
+/// How the stacks were taken. Left out when none were.
+fn stacks(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let figures = &subject.profile.stack_figures;
+    if *figures == StackFigures::default() {
+        return Ok(());
+    }
+    let known = |text: &str| if text.is_empty() { "unknown".to_string() } else { escaped(text) };
+    let (walker, why) = (known(&figures.walker), known(&figures.why));
+    sheet.fact("stacks", &format!("{walker} ({why}), {} taken", count(figures.taken)))?;
+    let missing = [
+        (figures.truncated, "truncated"),
+        (figures.failed, "failed"),
+        (figures.table_full, "without room in the table"),
+    ];
+    let missing: Vec<String> =
+        missing.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();
+    if !missing.is_empty() {
+        sheet.toned("stacks missing", &missing.join(", "), Tone::Bad)?;
+    }
+    if figures.left_out > 0 {
+        sheet.fact("stacks left out", &format!("{} by choice", count(figures.left_out)))?;
+    }
+    if figures.checked > 0 {
+        let tone = if figures.check_failed > 0 { Tone::Bad } else { Tone::Plain };
+        let differed =
+            format!("{} walked twice, {} differed", count(figures.checked), count(figures.check_failed));
+        sheet.toned("stacks checked", &differed, tone)?;
+    }
+    Ok(())
 }

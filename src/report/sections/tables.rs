@@ -137,6 +137,9 @@ pub(in super::super) fn live(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io
 
 pub(in super::super) fn sites(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let profile = subject.profile;
+    if let Some(book) = &subject.book {
+        return super::sites::places(sheet, subject, book);
+    }
     let found = top_sites(profile, SiteOrder::Total, sheet.layout.rows);
     if found.rows.is_empty() {
         return none(sheet);

@@ -1,0 +1,74 @@
+//! What a fold has come to in its present batch: sums, heights, and how the words of the window are dated.
+
+use super::estimate::WeightedSums;
+use super::peak::Height;
+
+/// Fraction bits of the time that passes from one word to the next.
+pub(super) const STEP_BITS: u32 = 16;
+
+/// Sums of one batch, so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct BatchSums {
+    pub(super) total_blocks: u64,
+    pub(super) total_bytes: u64,
+    pub(super) freed_blocks: u64,
+    pub(super) freed_bytes: u64,
+}
+
+impl BatchSums {
+    #[inline(always)]
+    pub(super) fn live_bytes(&self) -> i64 {
+        self.total_bytes.wrapping_sub(self.freed_bytes) as i64
+    }
+
+    pub(super) fn live_blocks(&self) -> i64 {
+        self.total_blocks.wrapping_sub(self.freed_blocks) as i64
+    }
+}
+
+/// What the present batch has come to.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) sums: BatchSums,
+    pub(super) recorded: u64,
+    pub(super) own_events: u64,
+    pub(super) reallocs: u64,
+    pub(super) cross_thread_frees: u64,
+    pub(super) lost: u64,
+    pub(super) sampled: WeightedSums,
+    /// Frees in the outbox, which the sums do not know yet.
+    pub(super) frees_sent: u32,
+    /// Blocks and bytes whose free belongs to another thread.
+    pub(super) for_others: (u64, u64),
+    /// Highest live bytes since the tally was taken up.
+    pub(super) highest: i64,
+    /// Highest live bytes.
+    pub(super) rise: i64,
+    pub(super) top: Option<Height>,
+    /// The sums when the present tally was taken up.
+    pub(super) at_switch: BatchSums,
+    /// The sums when the timeline was last told.
+    pub(super) at_flow: BatchSums,
+    pub(super) interval_end_ns: u64,
+    pub(super) interval_peak: i64,
+    pub(super) dates: Dates,
+}
+
+/// How words of the present window are dated.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Dates {
+    pub(super) first: u64,
+    pub(super) first_ns: u64,
+    /// Nanoseconds from one word to the next, with [`STEP_BITS`] bits behind the point.
+    pub(super) step: u64,
+    pub(super) doubt_ns: u64,
+    /// Thread and doubt of the entries that are made in this window.
+    pub(super) meta: u64,
+}
+
+impl Dates {
+    #[inline(always)]
+    pub(super) fn at(&self, index: u64) -> u64 {
+        self.first_ns + (((index - self.first) * self.step) >> STEP_BITS)
+    }
+}

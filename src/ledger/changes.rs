@@ -1,0 +1,114 @@
+//! Changes of state in the course of the recording: which mode was in force when.
+
+use crate::sys::latch::Latch;
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Changes that are kept; of more, the newest.
+const CHANGES_MAX: usize = 256;
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Subject {
+    Mode = 1,
+    Level = 2,
+    SamplingBytes = 3,
+    RingSegments = 4,
+    FloorIntervalNs = 5,
+    DrainThresholdWords = 6,
+    /// Not a change, but why the tuner makes the next one: `from` is the pressure, `to` the figure that showed it.
+    Tuner = 7,
+}
+
+impl Subject {
+    fn from_raw(raw: u64) -> Subject {
+        match raw {
+            2 => Subject::Level,
+            3 => Subject::SamplingBytes,
+            4 => Subject::RingSegments,
+            5 => Subject::FloorIntervalNs,
+            6 => Subject::DrainThresholdWords,
+            7 => Subject::Tuner,
+            _ => Subject::Mode,
+        }
+    }
+}
+
+/// One change: from one raw value to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) at_ns: u64,
+    pub(crate) subject: Subject,
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+}
+
+/// The list. All zero bytes are a valid, empty one.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Changes {
+    latch: Latch,
+    count: AtomicU64,
+    entries: [[AtomicU64; 3]; CHANGES_MAX],
+}
+
+impl Changes {
+    pub(crate) fn push(&self, change: Changed) {
+        let _taken = self.latch.take();
+        // relaxed, all of it: the latch orders it.
+        let count = self.count.load(Ordering::Relaxed);
+        let entry = &self.entries[count as usize % CHANGES_MAX];
+        entry[0].store(change.at_ns, Ordering::Relaxed);
+        entry[1].store(change.subject as u64, Ordering::Relaxed);
+        entry[2].store(u64::from(change.from) << 32 | u64::from(change.to), Ordering::Relaxed);
+        self.count.store(count + 1, Ordering::Relaxed);
+    }
+
+    /// How many changes there were, those that are no longer kept included.
+    pub(crate) fn count(&self) -> u64 {
+        // relaxed: a figure for people.
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The changes that are kept, oldest first, into `into`, as far as there is room. Allocates nothing.
+    pub(crate) fn copy(&self, into: &mut Vec<Changed>) {
+        let _taken = self.latch.take();
+        let count = self.count.load(Ordering::Relaxed);
+        let room = into.capacity() - into.len();
+        let first = count.saturating_sub(CHANGES_MAX.min(room) as u64);
+        for number in first..count {
+            let read = |n: usize| self.entries[number as usize % CHANGES_MAX][n].load(Ordering::Relaxed);
+            let subject = Subject::from_raw(read(1));
+            into.push(Changed { at_ns: read(0), subject, from: (read(2) >> 32) as u32, to: read(2) as u32 });
+        }
+    }
+}
+
+/// Room for every change that is kept.
+pub(crate) fn room() -> Vec<Changed> {
+    Vec::with_capacity(CHANGES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subject_comes_back() {
+        for raw in 1..=7 {
+            assert_eq!(Subject::from_raw(raw) as u64, raw);
+        }
+    }
+
+    #[test]
+    fn the_newest_changes_are_kept_in_order() {
+        // SAFETY: all zero bytes are a valid list.
+        let changes = unsafe { Box::<Changes>::new_zeroed().assume_init() };
+        for n in 0..300 {
+            changes.push(Changed { at_ns: n, subject: Subject::Mode, from: n as u32, to: n as u32 + 1 });
+        }
+        let mut kept = room();
+        changes.copy(&mut kept);
+        assert_eq!((changes.count(), kept.len(), kept[0].at_ns, kept[255].to), (300, 256, 44, 300));
+    }
+}

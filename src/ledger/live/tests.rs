@@ -1,0 +1,201 @@
+use super::*;
+use crate::ledger::entry::Meta;
+use std::collections::HashMap;
+use std::ptr::NonNull;
+
+struct Room {
+    region: NonNull<Pages>,
+    table: Box<LiveTable>,
+}
+
+impl Room {
+    fn new(limit: u64) -> Room {
+        let region = Pages::reserve(limit, size_of::<Pages>()).unwrap();
+        // SAFETY: all zero bytes are a valid table.
+        let table = unsafe { Box::<LiveTable>::new_zeroed().assume_init() };
+        Room { region, table }
+    }
+
+    fn pages(&self) -> &Pages {
+        // SAFETY: P1, until the drop.
+        unsafe { self.region.as_ref() }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        Pages::release(self.region);
+    }
+}
+
+fn block(address: u64, size: u64, at_ns: u64) -> Entry {
+    Entry { address, size, at_ns, meta: Meta::of_block(0, 1, 4, false, 0) }
+}
+
+fn free(address: u64, size: u64, at_ns: u64) -> Entry {
+    Entry { address, size, at_ns, meta: Meta::of_waiting_free(2, 0) }
+}
+
+#[test]
+fn the_table_agrees_with_a_map_over_a_million_random_steps() {
+    let room = Room::new(1 << 30);
+    let (mut map, mut state) = (HashMap::new(), 42u64);
+    for step in 0..1_000_000u64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let address = ((state >> 33) % 50_000 + 1) * 16;
+        if let Some(size) = map.remove(&address) {
+            let freed = room.table.free(room.pages(), free(address, size, step));
+            assert!(matches!(freed, Freed::Block(block) if block.size == size), "{freed:?}");
+        } else {
+            let size = state % 4000;
+            assert_eq!(room.table.place(room.pages(), block(address, size, step)), Placed::Live);
+            map.insert(address, size);
+        }
+    }
+    let mut seen = 0;
+    for shard in 0..SHARDS {
+        room.table.blocks_of_shard(room.pages(), shard, usize::MAX, |entry| {
+            assert_eq!(map.get(&entry.address), Some(&entry.size));
+            seen += 1;
+        });
+    }
+    assert_eq!((seen, room.table.waiting(), room.table.overlaps()), (map.len(), 0, 0));
+}
+
+#[test]
+fn a_free_that_comes_first_waits_for_its_block() {
+    let room = Room::new(1 << 24);
+    assert_eq!(room.table.free(room.pages(), free(64, 8, 20)), Freed::Waits);
+    assert_eq!(room.table.waiting(), 1);
+    assert!(
+        matches!(room.table.place(room.pages(), block(64, 8, 10)), Placed::FreedBy(by) if by.at_ns == 20)
+    );
+    assert_eq!(room.table.waiting(), 0);
+}
+
+#[test]
+fn a_free_never_ends_a_block_that_was_born_after_it() {
+    let room = Room::new(1 << 24);
+    assert_eq!(room.table.place(room.pages(), block(64, 8, 30)), Placed::Live);
+    assert_eq!(room.table.free(room.pages(), free(64, 8, 20)), Freed::Waits);
+    assert!(matches!(room.table.place(room.pages(), block(64, 8, 10)), Placed::FreedBy(_)));
+    assert!(matches!(room.table.free(room.pages(), free(64, 8, 40)), Freed::Block(by) if by.at_ns == 30));
+}
+
+#[test]
+fn of_two_blocks_at_one_address_each_free_takes_its_own() {
+    for first in [20, 40] {
+        let room = Room::new(1 << 24);
+        room.table.place(room.pages(), block(64, 8, 30));
+        room.table.place(room.pages(), block(64, 8, 10));
+        assert_eq!(room.table.overlaps(), 1);
+        let expected = if first == 20 { 10 } else { 30 };
+        let freed = room.table.free(room.pages(), free(64, 8, first));
+        assert!(matches!(freed, Freed::Block(block) if block.at_ns == expected), "{freed:?}");
+        assert_eq!(room.table.overlaps(), 0, "one block is left, whichever it is");
+        assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
+fn size_bits_decide_and_a_choice_that_they_leave_open_is_counted() {
+    for (other_size, doubts) in [(16, 0), (8, 1)] {
+        let room = Room::new(1 << 24);
+        let doubtful =
+            |size, at_ns| Entry { meta: Meta::of_block(0, 1, 4, false, 1000), ..block(64, size, at_ns) };
+        room.table.place(room.pages(), doubtful(8, 100));
+        room.table.place(room.pages(), doubtful(other_size, 110));
+        let freed = room.table.free(room.pages(), free(64, 8, 115));
+        assert!(matches!(freed, Freed::Block(block) if block.size == 8), "{freed:?}");
+        assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), doubts);
+        assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
+fn a_free_with_another_layout_is_counted_once_nothing_else_can_explain_it() {
+    let room = Room::new(1 << 24);
+    room.table.place(room.pages(), block(64, 8, 1));
+    assert_eq!(room.table.free(room.pages(), free(64, 9, 2)), Freed::Waits);
+    let mut found = [None; 4];
+    for shard in 0..SHARDS {
+        room.table.take_mix_ups(room.pages(), shard, 0, 0, &mut found);
+    }
+    assert_eq!(found, [None; 4], "it came in this round: its block may still be on its way");
+    let round = room.table.begin_round();
+    for shard in 0..SHARDS {
+        room.table.take_mix_ups(room.pages(), shard, round, round - 1, &mut found);
+    }
+    assert_eq!(found, [None; 4], "a block of its own size may still turn up");
+    for shard in 0..SHARDS {
+        room.table.take_mix_ups(room.pages(), shard, round, round, &mut found);
+    }
+    assert!(matches!(found[0], Some((block, free)) if block.size == 8 && free.size == 9));
+    assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 1);
+    assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 0);
+    assert_eq!(room.table.waiting(), 0);
+}
+
+#[test]
+fn a_free_of_another_size_waits_for_the_block_that_is_not_booked_yet() {
+    let room = Room::new(1 << 24);
+    // One thread: a block of 6 bytes, freed at 20, then one of 24 bytes at 30, which another thread frees at 40.
+    room.table.place(room.pages(), block(64, 6, 10));
+    assert_eq!(room.table.free(room.pages(), free(64, 24, 40)), Freed::Waits);
+    let first = room.table.free(room.pages(), free(64, 6, 20));
+    assert!(matches!(first, Freed::Block(block) if block.size == 6), "{first:?}");
+    let second = room.table.place(room.pages(), block(64, 24, 30));
+    assert!(matches!(second, Placed::FreedBy(free) if free.at_ns == 40), "{second:?}");
+    assert_eq!((room.table.waiting(), room.table.overlaps()), (0, 0));
+}
+
+#[test]
+fn within_one_thread_no_doubt_of_the_clock_turns_a_free_around() {
+    let room = Room::new(1 << 24);
+    let with_doubt = |entry: Entry, thread, waiting| {
+        let meta = match waiting {
+            true => Meta::of_waiting_free(thread, 1000),
+            false => Meta::of_block(0, thread, 4, false, 1000),
+        };
+        Entry { meta, ..entry }
+    };
+    // Thread 2 frees what thread 1 made, then gets the address itself. Thread 1's block is booked last.
+    room.table.place(room.pages(), with_doubt(block(64, 8, 30), 2, false));
+    assert_eq!(room.table.free(room.pages(), with_doubt(free(64, 8, 20), 2, true)), Freed::Waits);
+    let placed = room.table.place(room.pages(), with_doubt(block(64, 8, 10), 1, false));
+    assert!(matches!(placed, Placed::FreedBy(free) if free.at_ns == 20), "{placed:?}");
+}
+
+#[test]
+fn at_the_limit_the_table_says_full_and_goes_on_working() {
+    let room = Room::new(1 << 20);
+    let mut placed = Vec::new();
+    for address in (1..).map(|n| n * 4096) {
+        match room.table.place(room.pages(), block(address, 8, 1)) {
+            Placed::Live => placed.push(address),
+            other => {
+                assert_eq!(other, Placed::Full);
+                break;
+            }
+        }
+    }
+    assert!(placed.len() > 1000, "{}", placed.len());
+    for address in placed {
+        assert!(matches!(room.table.free(room.pages(), free(address, 8, 2)), Freed::Block(_)));
+    }
+}
+
+#[test]
+fn a_million_blocks_take_less_than_48_bytes_each() {
+    let room = Room::new(1 << 30);
+    let before = room.pages().held_bytes();
+    for n in 1..=1_000_000u64 {
+        room.table.place(room.pages(), block(n * 48, 8, n));
+        if n % 100_000 == 0 {
+            let bytes = room.pages().held_bytes() - before;
+            assert!(bytes <= 50 * n, "{bytes} bytes for {n} blocks");
+        }
+    }
+    let bytes = room.pages().held_bytes() - before;
+    assert!(bytes <= 48_000_000, "{bytes} bytes for a million blocks");
+}

@@ -1,0 +1,219 @@
+//! The ledger against a naive oracle: random programs over several lanes, folded in random interleavings, compared
+//! figure by figure with a replay that keeps a map.
+//!
+//! One thread plays all lanes, and the clock is moved by hand, so a program that fails does so again.
+//!
+//! | figure | one lane | several lanes |
+//! | --- | --- | --- |
+//! | totals, freed, live set by address and size, recorded, own events | equal | equal |
+//! | sums and size histogram of every site, sums of every thread | equal | equal when sizes tell blocks apart |
+//! | stack, thread and alignment of every live block | equal | equal when sizes tell blocks apart |
+//! | peak in bytes and blocks, what each site held then, each site's own peak | equal | within the published bound |
+//! | realloc chains and moves | equal | not compared |
+//! | temporaries | never more | not compared |
+//! | history | the end of each thread's log | the same |
+//!
+//! "When sizes tell": a free carries the low bits of its block's size. Two blocks that were given the same address
+//! within one window of the clock, by different threads, can only be told apart by these bits; where they are the
+//! same as well, the two may be mixed up. No sum over all shows that, unless their sizes differ in higher bits.
+
+mod found;
+mod naive;
+mod producer;
+mod program;
+mod stepping;
+
+use crate::aggregator::snapshot;
+use crate::profile::{self, EventKind, Profile};
+use crate::recorder::gate::Own;
+use naive::{Naive, Sums};
+use program::{Random, Shape, Step, World};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const ONE_LANE: Shape =
+    Shape { lanes: 1, segments: 4, live_max: 300, wide: true, own: true, distinct: false };
+const FOUR_LANES: Shape = Shape { lanes: 4, distinct: true, ..ONE_LANE };
+/// Equal sizes at one address: which of two blocks a free means is left to the times. Sizes have no more bits than a
+/// free carries, so that blocks which can be mixed up have the same size and no sum shows it.
+const FOUR_LANES_IN_DOUBT: Shape = Shape { lanes: 4, own: false, wide: false, ..ONE_LANE };
+
+/// Runs a program and returns the world after a flush, with the profile that was taken then.
+fn play(shape: Shape, steps: impl IntoIterator<Item = Step>) -> (World, Profile) {
+    let mut world = World::new(shape);
+    world.run(steps);
+    world.settle_down();
+    world.ledger.flush(world.producers[0].lane);
+    let profile = snapshot::profile(world.ledger, &Own::enter(), "test");
+    compare_always(&world, &profile);
+    (world, profile)
+}
+
+fn random_steps(seed: u64, count: usize) -> impl Iterator<Item = Step> {
+    let mut random = Random(seed);
+    std::iter::repeat_with(move || random.step()).take(count)
+}
+
+/// What holds whatever the interleaving was.
+fn compare_always(world: &World, profile: &Profile) {
+    let (naive, totals, quality) = (&world.naive, &profile.totals, &profile.quality);
+    assert_eq!(quality.lost.total(), 0);
+    assert_eq!(quality.anomalies.unmatched_frees, 0, "a free found no block");
+    assert_eq!(quality.anomalies.double_allocations, 0, "two blocks at one address");
+    let counted = (quality.attempted, quality.recorded, quality.in_flight, quality.own_events);
+    assert_eq!(counted, (naive.events, naive.events, 0, naive.own_events));
+    assert_eq!((totals.total_blocks, totals.total_bytes), (naive.sums.total_blocks, naive.sums.total_bytes));
+    assert_eq!((totals.freed_blocks, totals.freed_bytes), (naive.sums.freed_blocks, naive.sums.freed_bytes));
+    assert_eq!((totals.live_blocks, totals.live_bytes), (naive.sums.live_blocks(), naive.sums.live_bytes()));
+    assert_eq!(totals.reallocs, naive.reallocs);
+    let live: BTreeMap<u64, u64> = profile.live.iter().map(|block| (block.address, block.size)).collect();
+    let expected = naive.live.iter().filter(|(_, block)| !block.own);
+    assert_eq!(live, expected.map(|(address, block)| (*address, block.size)).collect(), "the live set");
+    compare_history(world, profile);
+    if quality.anomalies.ambiguous_pairings == 0 {
+        assert_eq!(profile::check(profile), []);
+    }
+}
+
+/// Each thread's part of the history is the end of what it did. Left aside are addresses that heapledger's own blocks
+/// have had: its allocations are left out, and so are its frees where the history still knows the block.
+fn compare_history(world: &World, profile: &Profile) {
+    let is_program = |kind: &EventKind| {
+        let address = match *kind {
+            EventKind::Alloc { address, .. } | EventKind::Free { address } => address,
+            EventKind::Realloc { old_address, .. } => old_address,
+            EventKind::ReallocFailed { address } => address,
+        };
+        !world.naive.own_addresses.contains(&address)
+    };
+    for producer in &world.producers {
+        let events = profile.history.iter().filter(|event| event.thread == producer.row);
+        let events: Vec<_> = events.map(|event| event.kind).filter(is_program).collect();
+        let log: Vec<_> = producer.log.iter().copied().filter(is_program).collect();
+        assert!(log.ends_with(&events), "the history of thread {}", producer.row);
+        assert!(events.len() >= log.len().min(250), "a history of {} events", events.len());
+    }
+}
+
+/// What holds unless a free was paired with the wrong one of two blocks.
+fn compare_identities(naive: &Naive, profile: &Profile) {
+    for block in &profile.live {
+        let expected = &naive.live[&block.address];
+        let known = (block.stack, block.thread, block.align_log2);
+        assert_eq!(known, (expected.stack, expected.row, expected.align_log2));
+    }
+    let row = |row: &profile::ThreadRow| Sums {
+        total_blocks: row.total_blocks,
+        total_bytes: row.total_bytes,
+        freed_blocks: row.freed_blocks,
+        freed_bytes: row.freed_bytes,
+        cross_thread_frees: row.cross_thread_frees,
+    };
+    for thread in &profile.threads {
+        let expected = naive.rows.get(&thread.index).cloned().unwrap_or_default();
+        assert_eq!(row(thread), expected, "thread {}", thread.index);
+    }
+    for site in &profile.sites {
+        let expected = &naive.sites[&site.stack];
+        let sums = Sums {
+            total_blocks: site.total_blocks,
+            total_bytes: site.total_bytes,
+            freed_blocks: site.freed_blocks,
+            freed_bytes: site.freed_bytes,
+            cross_thread_frees: site.cross_thread_frees,
+        };
+        assert_eq!(sums, expected.sums, "site {}", site.stack);
+        assert_eq!(site.sizes, expected.sizes, "sizes of site {}", site.stack);
+        assert_eq!(site.reallocs.count, expected.reallocs, "reallocs of site {}", site.stack);
+    }
+}
+
+/// What one lane alone gets exactly.
+fn compare_exactly(naive: &Naive, profile: &Profile) {
+    compare_identities(naive, profile);
+    assert_eq!((profile.peak.bytes, profile.peak.blocks), (naive.peak_bytes, naive.peak_blocks), "the peak");
+    assert_eq!(profile.peak.uncertainty_bytes, 0);
+    for site in &profile.sites {
+        let (expected, reallocs) = (&naive.sites[&site.stack], &site.reallocs);
+        assert_eq!(
+            (site.at_peak_bytes, site.at_peak_blocks),
+            expected.at_peak,
+            "site {} at peak",
+            site.stack
+        );
+        assert_eq!(site.own_peak_bytes, expected.own_peak_bytes, "own peak of site {}", site.stack);
+        let moves = (reallocs.moved, reallocs.copied_bytes);
+        assert_eq!(moves, (expected.moved, expected.copied_bytes), "moves of site {}", site.stack);
+        let chains = (reallocs.chains, reallocs.chain_links, reallocs.longest_chain);
+        let expected_chains = (expected.chains, expected.chain_links, expected.longest_chain);
+        assert_eq!(chains, expected_chains, "chains of site {}", site.stack);
+        assert!(site.temporary_blocks <= expected.temporary_blocks, "temporaries of site {}", site.stack);
+        assert!(site.temporary_bytes <= expected.temporary_bytes, "temporaries of site {}", site.stack);
+    }
+}
+
+#[test]
+fn one_lane_agrees_with_the_oracle_in_every_figure() {
+    for seed in 0..10 {
+        let (world, profile) = play(ONE_LANE, random_steps(seed, 20_000));
+        assert_eq!(profile.quality.anomalies.total(), 0, "seed {seed}");
+        compare_exactly(&world.naive, &profile);
+    }
+}
+
+#[test]
+fn four_lanes_agree_with_the_oracle_in_every_identity_when_sizes_tell() {
+    for seed in 0..10 {
+        let (world, profile) = play(FOUR_LANES, random_steps(seed, 30_000));
+        compare_identities(&world.naive, &profile);
+        let bound = profile.peak.bytes + profile.peak.uncertainty_bytes;
+        assert!(bound >= world.naive.peak_bytes, "the peak was {}, not {bound}", world.naive.peak_bytes);
+    }
+}
+
+#[test]
+fn four_lanes_agree_with_the_oracle_in_every_sum_when_sizes_are_equal() {
+    let mut ambiguous = 0;
+    for seed in 0..10 {
+        let (_, profile) = play(FOUR_LANES_IN_DOUBT, random_steps(seed, 30_000));
+        ambiguous += profile.quality.anomalies.ambiguous_pairings;
+    }
+    println!("{ambiguous} ambiguous pairings");
+}
+
+/// Small programs, so that one that fails is made smaller still.
+fn small_programs() -> impl Strategy<Value = Vec<Step>> {
+    let step = any::<(u8, u8, u16, u16, u8)>();
+    let step = step.prop_map(|(lane, kind, pick, size, pause)| Step { lane, kind, pick, size, pause });
+    prop::collection::vec(step, 0..400)
+}
+
+fn small_program_settings() -> ProptestConfig {
+    ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(small_program_settings())]
+
+    #[test]
+    fn every_small_program_of_one_lane_agrees_with_the_oracle(steps in small_programs()) {
+        let (world, profile) = play(ONE_LANE, steps);
+        compare_exactly(&world.naive, &profile);
+    }
+
+    #[test]
+    fn every_small_program_in_doubt_agrees_with_the_oracle_in_every_sum(steps in small_programs()) {
+        play(FOUR_LANES_IN_DOUBT, steps);
+    }
+
+    #[test]
+    fn every_small_program_of_four_lanes_agrees_with_the_oracle(steps in small_programs()) {
+        let (world, profile) = play(FOUR_LANES, steps);
+        compare_identities(&world.naive, &profile);
+    }
+}

@@ -1,0 +1,178 @@
+//! The oracle: a map of blocks, and every figure the slow way, in the order in which things happened.
+
+use crate::profile::{Histogram, TEMPORARY_ALLOCS};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A block, as the program knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) size: u64,
+    pub(super) stack: u32,
+    pub(super) row: u32,
+    pub(super) align_log2: u8,
+    pub(super) own: bool,
+    pub(super) reallocs: u64,
+    /// The thread that allocated it, and which of its allocations it was.
+    born: (u32, u64),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) total_blocks: u64,
+    pub(super) total_bytes: u64,
+    pub(super) freed_blocks: u64,
+    pub(super) freed_bytes: u64,
+    pub(super) cross_thread_frees: u64,
+}
+
+/// What is known of a site beyond the sums.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Site {
+    pub(super) sums: Sums,
+    pub(super) reallocs: u64,
+    pub(super) moved: u64,
+    pub(super) copied_bytes: u64,
+    pub(super) chains: u64,
+    pub(super) chain_links: u64,
+    pub(super) longest_chain: u64,
+    pub(super) temporary_blocks: u64,
+    pub(super) temporary_bytes: u64,
+    pub(super) own_peak_bytes: u64,
+    /// Live bytes and blocks at the peak of the process.
+    pub(super) at_peak: (u64, u64),
+    pub(super) sizes: Histogram,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Naive {
+    pub(super) live: HashMap<u64, Block>,
+    pub(super) sums: Sums,
+    pub(super) sites: BTreeMap<u32, Site>,
+    pub(super) rows: BTreeMap<u32, Sums>,
+    pub(super) events: u64,
+    pub(super) own_events: u64,
+    pub(super) reallocs: u64,
+    pub(super) peak_bytes: u64,
+    pub(super) peak_blocks: u64,
+    /// Addresses that heapledger's own blocks have had.
+    pub(super) own_addresses: HashSet<u64>,
+    allocs: HashMap<u32, u64>,
+}
+
+impl Sums {
+    fn allocated(&mut self, size: u64) {
+        self.total_blocks += 1;
+        self.total_bytes += size;
+    }
+
+    fn freed(&mut self, size: u64) {
+        self.freed_blocks += 1;
+        self.freed_bytes += size;
+    }
+
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.total_bytes - self.freed_bytes
+    }
+
+    pub(super) fn live_blocks(&self) -> u64 {
+        self.total_blocks - self.freed_blocks
+    }
+}
+
+impl Naive {
+    pub(super) fn alloc(&mut self, address: u64, row: u32, size: u64, stack: u32, align_log2: u8, own: bool) {
+        self.events += 1;
+        let number = self.allocs.entry(row).or_default();
+        *number += 1;
+        let block = Block { size, stack, row, align_log2, own, reallocs: 0, born: (row, *number) };
+        if own {
+            self.own_events += 1;
+            self.own_addresses.insert(address);
+        } else {
+            self.begin(&block);
+            self.look_at_the_peak(stack);
+        }
+        assert!(self.live.insert(address, block).is_none(), "the program's allocator is broken");
+    }
+
+    pub(super) fn free(&mut self, address: u64, row: u32) {
+        self.events += 1;
+        let block = self.live.remove(&address).unwrap();
+        if block.own {
+            self.own_events += 1;
+            return;
+        }
+        self.end(&block, row);
+        let age = self.allocs[&block.born.0] - block.born.1;
+        let crossed = u64::from(row != block.row);
+        self.sums.cross_thread_frees += crossed;
+        self.rows.entry(row).or_default().cross_thread_frees += crossed;
+        let site = self.sites.entry(block.stack).or_default();
+        site.sums.cross_thread_frees += crossed;
+        if row == block.born.0 && age <= u64::from(TEMPORARY_ALLOCS) {
+            site.temporary_blocks += 1;
+            site.temporary_bytes += block.size;
+        }
+        if block.reallocs > 0 {
+            site.chains += 1;
+            site.chain_links += block.reallocs;
+            site.longest_chain = site.longest_chain.max(block.reallocs);
+        }
+    }
+
+    /// `old` is the block before, which was taken out of the map when its realloc began.
+    pub(super) fn realloc(&mut self, old: (u64, Block), new: u64, row: u32, size: u64, stack: u32) {
+        self.events += 1;
+        let (old, before) = old;
+        let block = Block { size, stack, row, reallocs: before.reallocs + 1, ..before };
+        if before.own {
+            self.own_events += 1;
+            self.own_addresses.insert(new);
+        } else {
+            self.reallocs += 1;
+            self.end(&before, row);
+            self.begin(&block);
+            self.look_at_the_peak(stack);
+            let site = self.sites.entry(stack).or_default();
+            site.reallocs += 1;
+            if old != new {
+                site.moved += 1;
+                site.copied_bytes += before.size.min(size);
+            }
+        }
+        assert!(self.live.insert(new, block).is_none(), "the program's allocator is broken");
+    }
+
+    /// A realloc was refused: the block lives on.
+    pub(super) fn refused(&mut self, old: (u64, Block)) {
+        self.events += 1;
+        self.live.insert(old.0, old.1);
+    }
+
+    fn begin(&mut self, block: &Block) {
+        self.sums.allocated(block.size);
+        self.rows.entry(block.row).or_default().allocated(block.size);
+        let site = self.sites.entry(block.stack).or_default();
+        site.sums.allocated(block.size);
+        site.sizes.add(block.size, 1);
+    }
+
+    fn end(&mut self, block: &Block, row: u32) {
+        self.sums.freed(block.size);
+        self.rows.entry(row).or_default().freed(block.size);
+        self.sites.entry(block.stack).or_default().sums.freed(block.size);
+    }
+
+    fn look_at_the_peak(&mut self, stack: u32) {
+        if let Some(site) = self.sites.get_mut(&stack) {
+            site.own_peak_bytes = site.own_peak_bytes.max(site.sums.live_bytes());
+        }
+        if self.sums.live_bytes() > self.peak_bytes {
+            self.peak_bytes = self.sums.live_bytes();
+            self.peak_blocks = self.sums.live_blocks();
+            for site in self.sites.values_mut() {
+                site.at_peak = (site.sums.live_bytes(), site.sums.live_blocks());
+            }
+        }
+    }
+}

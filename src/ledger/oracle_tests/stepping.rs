@@ -1,0 +1,99 @@
+//! The aggregator's step, driven by hand: no thread, no time.
+
+use super::producer::Producer;
+use crate::aggregator::{Aggregator, STEPS_UNTIL_QUIET, Step, WAITING_WORDS_HELPED};
+use crate::ledger::Ledger;
+use crate::ring::event::Traits;
+
+const PLAIN: Traits = Traits::new(16, false, false);
+
+fn ledger() -> &'static Ledger {
+    let ledger = Ledger::open(256 << 20, crate::profile::ClockMode::Batched).unwrap();
+    ledger.clock.set_by_hand(1);
+    ledger
+}
+
+fn is_booked(producer: &Producer) -> bool {
+    producer.lane.folder.tail.own() == producer.lane.head().own()
+}
+
+/// Steps until every lane that is left alone counts as quiet, but for the last step.
+fn step_until_almost_quiet(aggregator: &mut Aggregator, ledger: &Ledger) {
+    for now in 1..u64::from(STEPS_UNTIL_QUIET) {
+        assert_eq!(aggregator.step(ledger, now), Step::default(), "too early");
+    }
+}
+
+#[test]
+fn a_quiet_lane_is_booked_and_an_active_one_is_left() {
+    let ledger = ledger();
+    let (mut busy, mut quiet) = (Producer::new(ledger, 4), Producer::new(ledger, 4));
+    let mut aggregator = Aggregator::default();
+    quiet.alloc(64, 8, PLAIN, 0);
+    assert_eq!(aggregator.step(ledger, 1), Step { active: 2, folded: 0, settle: false });
+    step_until_almost_quiet(&mut aggregator, ledger);
+    busy.alloc(128, 8, PLAIN, 0);
+    assert_eq!(aggregator.step(ledger, 9), Step { active: 1, folded: 1, settle: false });
+    assert!(is_booked(&quiet) && !is_booked(&busy));
+    step_until_almost_quiet(&mut aggregator, ledger);
+    assert_eq!(aggregator.step(ledger, 20), Step { active: 0, folded: 1, settle: false });
+    assert!(is_booked(&busy));
+    assert_eq!(aggregator.step(ledger, 21), Step::default(), "nothing is left to do");
+}
+
+#[test]
+fn an_active_lane_with_much_waiting_is_booked_all_the_same() {
+    let ledger = ledger();
+    let mut busy = Producer::new(ledger, 8);
+    let mut aggregator = Aggregator::default();
+    while busy.lane.head().own() < WAITING_WORDS_HELPED {
+        busy.alloc(64, 8, PLAIN, 0);
+        busy.free(64, 8);
+    }
+    assert_eq!(aggregator.step(ledger, 1), Step { active: 1, folded: 1, settle: false });
+    assert!(is_booked(&busy));
+}
+
+#[test]
+fn a_lane_that_someone_else_folds_is_not_waited_for() {
+    let ledger = ledger();
+    let mut quiet = Producer::new(ledger, 4);
+    let mut aggregator = Aggregator::default();
+    quiet.alloc(64, 8, PLAIN, 0);
+    aggregator.step(ledger, 1);
+    step_until_almost_quiet(&mut aggregator, ledger);
+    let taken = quiet.lane.folder.latch.take();
+    assert_eq!(aggregator.step(ledger, 9), Step::default());
+    drop(taken);
+    assert_eq!(aggregator.step(ledger, 10).folded, 1);
+}
+
+#[test]
+fn frees_that_wait_are_settled_after_a_while_and_only_they_ask_for_it() {
+    let ledger = ledger();
+    let (mut maker, mut freer) = (Producer::new(ledger, 4), Producer::new(ledger, 4));
+    let mut aggregator = Aggregator::default();
+    let asked = |aggregator: &mut Aggregator| {
+        (0..256).filter(|tick| aggregator.step(ledger, 2 + tick).settle).count()
+    };
+    maker.alloc(64, 8, PLAIN, 0);
+    assert_eq!(asked(&mut aggregator), 0, "nobody waits");
+    freer.free(64, 8);
+    assert!(asked(&mut aggregator) > 0, "a free waits for a block in a nursery");
+    assert_eq!(ledger.live.waiting(), 1);
+    ledger.flush(freer.lane);
+    assert_eq!((ledger.live.waiting(), ledger.live.overlaps()), (0, 0));
+    assert_eq!(asked(&mut aggregator), 0, "nobody waits any more");
+}
+
+#[test]
+fn lanes_that_appear_between_two_steps_are_seen() {
+    let ledger = ledger();
+    let mut aggregator = Aggregator::default();
+    assert_eq!(aggregator.step(ledger, 1), Step::default());
+    let late = Producer::new(ledger, 4);
+    assert_eq!(aggregator.step(ledger, 2).active, 1);
+    step_until_almost_quiet(&mut aggregator, ledger);
+    assert_eq!(aggregator.step(ledger, 9).folded, 1);
+    assert!(is_booked(&late));
+}

@@ -1,0 +1,124 @@
+//! The table of one shard: open addressing over pages, several entries for one address allowed.
+//!
+//! Keys lie apart from the rest of the entries, so that a probe reads eight keys a cache line. A key's home is the
+//! high part of `hash × capacity`, which lets a table have any capacity.
+//!
+//! Invariant **L1**: the run of a table holds `capacity` keys and as many rests; at least one key is 0, so that every
+//! probe ends; all of it is touched under the shard's latch only.
+
+use super::entry::{Entry, Meta};
+use crate::sys::pages::{PAGE_BYTES, Pages};
+
+/// Bytes of an entry, its key included.
+pub(super) const ENTRY_BYTES: usize = size_of::<Entry>();
+
+/// The tables of a shard, as its latch lets them be seen.
+pub(super) struct Table {
+    pub(super) keys: *mut u64,
+    pub(super) rest: *mut [u64; 3],
+    pub(super) capacity: usize,
+}
+
+impl Table {
+    pub(super) fn at(pages: &Pages, page: u32, capacity: u32) -> Table {
+        let keys = pages.at(page).cast::<u64>();
+        Table { keys, rest: keys.wrapping_add(capacity as usize).cast(), capacity: capacity as usize }
+    }
+
+    fn key(&self, place: usize) -> u64 {
+        debug_assert!(place < self.capacity);
+        // SAFETY: L1, the place lies in the table's run, which the latch gives to us.
+        unsafe { self.keys.add(place).read() }
+    }
+
+    pub(super) fn read(&self, place: usize) -> Entry {
+        // SAFETY: L1.
+        let [size, at_ns, meta] = unsafe { self.rest.add(place).read() };
+        Entry { address: self.key(place), size, at_ns, meta: Meta(meta) }
+    }
+
+    pub(super) fn write(&self, place: usize, entry: Entry) {
+        debug_assert!(place < self.capacity);
+        // SAFETY: L1.
+        unsafe {
+            self.keys.add(place).write(entry.address);
+            self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);
+        }
+    }
+
+    /// Calls `visit` with every entry of this address and returns the empty place that ends the probe.
+    pub(super) fn each_at(&self, address: u64, mut visit: impl FnMut(usize, Entry)) -> usize {
+        if self.capacity == 0 {
+            return 0;
+        }
+        let mut place = home_of(address, self.capacity);
+        loop {
+            match self.key(place) {
+                0 => return place,
+                key if key == address => visit(place, self.read(place)),
+                _ => {}
+            }
+            place = self.next(place);
+        }
+    }
+
+    /// Removes an entry wherever it lies now.
+    pub(super) fn remove_entry(&self, entry: &Entry) {
+        let mut found = None;
+        self.each_at(entry.address, |place, other| {
+            if other == *entry {
+                found = Some(place);
+            }
+        });
+        if let Some(place) = found {
+            self.remove(place);
+        }
+    }
+
+    pub(super) fn count_blocks(&self, address: u64) -> u32 {
+        let mut count = 0;
+        self.each_at(address, |_, entry| count += u32::from(!entry.meta.is_waiting()));
+        count
+    }
+
+    /// Empties a place and moves back what was pushed on by it, so that no probe is interrupted.
+    pub(super) fn remove(&self, mut hole: usize) {
+        let mut place = hole;
+        loop {
+            place = self.next(place);
+            let key = self.key(place);
+            if key == 0 {
+                break;
+            }
+            let home = home_of(key, self.capacity);
+            if self.distance(home, place) >= self.distance(hole, place) {
+                self.write(hole, self.read(place));
+                hole = place;
+            }
+        }
+        self.write(hole, Entry::default());
+    }
+
+    fn next(&self, place: usize) -> usize {
+        if place + 1 == self.capacity { 0 } else { place + 1 }
+    }
+
+    fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.capacity - from }
+    }
+}
+
+pub(super) fn pages_of(capacity: u32) -> u32 {
+    (capacity as usize * ENTRY_BYTES).div_ceil(PAGE_BYTES) as u32
+}
+
+/// Multiplication by the golden ratio: neighbouring numbers land far apart (Knuth, TAOCP volume 3, section 6.4).
+#[inline(always)]
+pub(super) fn spread(number: u64) -> u64 {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[inline(always)]
+pub(super) fn home_of(address: u64, capacity: usize) -> usize {
+    ((u128::from(spread(address)) * capacity as u128) >> 64) as usize
+}

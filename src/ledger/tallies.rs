@@ -1,0 +1,221 @@
+//! The tallies of a lane: what its events add to the accounts of sites, gathered before it goes there.
+//!
+//! An account is shared by all threads and lies behind a latch, so a fold does not go there at every event. It has a
+//! tally at hand, to which it adds, and puts it away when an event of another stack comes. What was put away stays
+//! in the lane until its place is needed for another stack, or until a snapshot commits all tallies.
+//!
+//! While no stacks are taken there is one tally, inside the lane's books. With the second stack comes a direct-mapped
+//! table in pages of its own, which grows while stacks push each other out of it.
+//!
+//! # The peak
+//!
+//! Which part of a tally was live at the peak of the process? A lane counts the *heights* that its own batches reach;
+//! a tally that is taken up notes what it holds if it has not been touched since the latest height. When a batch
+//! raises the process's peak, the latest height is that peak. A peak that another lane raised is taken for a height of
+//! this one when this lane learns of it, at the next batch or commit: that is within what the peak's uncertainty covers.
+//!
+//! Invariant **Y1**: the tally at hand and all tallies of the table are touched under the latch of their lane only; the
+//! table is a run of this lane's, and lives as long as it is in `Tallies`.
+
+use super::fold::Fold;
+use super::peak::Height;
+use super::sites::Tally;
+use crate::sys::pages::{PAGE_BYTES, Pages};
+
+/// Tallies of a lane's first table: as many as fit into a page, to a power of two.
+const TALLIES_MIN: u32 = 4;
+/// Tallies of the largest table.
+const TALLIES_MAX: u32 = 512;
+/// The factor by which it grows.
+const GROWTH: u32 = 8;
+
+/// Where a lane's tallies lie. All zero bytes mean that there is no table yet.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tallies {
+    page: u32,
+    slots: u32,
+    /// Tallies committed since the last growth because their place was needed.
+    pushed_out: u32,
+    /// Heights that the lane has reached.
+    height: u64,
+    /// The process's peak that the latest height stands for.
+    peak_number: u64,
+}
+
+impl Tallies {
+    fn start(&self, pages: &Pages) -> *mut Tally {
+        pages.at(self.page).cast::<Tally>()
+    }
+
+    fn place_of(&self, stack: u32) -> usize {
+        (stack.wrapping_mul(0x9E37_79B9) >> (u32::BITS - self.slots.trailing_zeros())) as usize
+    }
+}
+
+fn pages_of(slots: u32) -> u32 {
+    (slots as usize * size_of::<Tally>()).div_ceil(PAGE_BYTES) as u32
+}
+
+impl Fold<'_> {
+    /// The tally at hand.
+    #[inline(always)]
+    pub(super) fn tally(&mut self) -> &mut Tally {
+        // SAFETY: Y1, the fold holds the lane's latch, and `at` is the lane's.
+        unsafe { &mut *self.at }
+    }
+
+    /// Puts the tally at hand away and takes up that of another stack.
+    #[cold]
+    pub(super) fn switch_tally(&mut self, stack: u32) {
+        self.put_away();
+        let at = self.place_of(stack);
+        // SAFETY: Y1, as in `tally`.
+        if unsafe { (*at).stack } != stack {
+            self.books.tallies.pushed_out += 1;
+            self.commit(at);
+            // SAFETY: Y1.
+            unsafe { (*at).stack = stack };
+        }
+        self.take_up(at);
+    }
+
+    /// Takes up a tally.
+    pub(super) fn take_up(&mut self, at: *mut Tally) {
+        self.at = at;
+        let height = self.books.tallies.height;
+        let tally = self.tally();
+        if tally.height != height {
+            tally.height = height;
+            (tally.at_height_bytes, tally.at_height_blocks) =
+                (tally.sums.live_bytes(), tally.sums.live_blocks());
+        }
+        self.stack = self.tally().stack;
+        self.batch.highest = self.batch.sums.live_bytes();
+    }
+
+    /// Where the tally of a stack lies, or has to lie.
+    fn place_of(&mut self, stack: u32) -> *mut Tally {
+        let inline = &raw mut self.books.tally;
+        if stack == 0 {
+            return inline;
+        }
+        let tallies = self.books.tallies;
+        if tallies.slots == 0 || (tallies.pushed_out > 2 * tallies.slots && tallies.slots < TALLIES_MAX) {
+            self.grow_tallies();
+        }
+        let tallies = &self.books.tallies;
+        match tallies.slots {
+            0 => inline,
+            _ => tallies.start(&self.ledger.pages).wrapping_add(tallies.place_of(stack)),
+        }
+    }
+
+    /// Moves to a larger table; everything in the old one is committed. Without memory it stays as it is.
+    #[cold]
+    fn grow_tallies(&mut self) {
+        let before = self.books.tallies;
+        let wanted = (before.slots * GROWTH).clamp(TALLIES_MIN, TALLIES_MAX);
+        self.books.tallies.pushed_out = 0;
+        let Some(page) = self.ledger.pages.take(pages_of(wanted)) else { return };
+        self.commit_table();
+        (self.books.tallies.page, self.books.tallies.slots) = (page, wanted);
+        if before.slots > 0 {
+            self.ledger.pages.give_back(before.page, pages_of(before.slots));
+        }
+    }
+
+    /// Adds what the batch did since the tally at hand was taken up to that tally.
+    pub(super) fn put_away(&mut self) {
+        let batch = &mut self.batch;
+        batch.rise = batch.rise.max(batch.highest);
+        let rise_bytes = batch.highest - batch.at_switch.live_bytes();
+        let (now, then) = (batch.sums, std::mem::replace(&mut batch.at_switch, batch.sums));
+        batch.highest = now.live_bytes();
+        let tally = self.tally();
+        let sums = &mut tally.sums;
+        tally.rise_bytes = tally.rise_bytes.max(sums.live_bytes() + rise_bytes);
+        sums.total_blocks = sums.total_blocks.wrapping_add(now.total_blocks.wrapping_sub(then.total_blocks));
+        sums.total_bytes = sums.total_bytes.wrapping_add(now.total_bytes.wrapping_sub(then.total_bytes));
+        sums.freed_blocks = sums.freed_blocks.wrapping_add(now.freed_blocks.wrapping_sub(then.freed_blocks));
+        sums.freed_bytes = sums.freed_bytes.wrapping_add(now.freed_bytes.wrapping_sub(then.freed_bytes));
+    }
+
+    /// What the tally at hand holds live, relative to its last commit.
+    fn tally_live(&mut self) -> (i64, i64) {
+        let (now, then) = (self.batch.sums, self.batch.at_switch);
+        let sums = &self.tally().sums;
+        let bytes = sums.live_bytes() + now.live_bytes() - then.live_bytes();
+        (bytes, sums.live_blocks() + now.live_blocks() - then.live_blocks())
+    }
+
+    /// Remembers that the live bytes of the batch are at their highest, and maybe those of the process.
+    #[inline]
+    pub(super) fn note_height(&mut self, live: i64, index: u64) {
+        self.batch.highest = live;
+        if live > self.to_beat {
+            self.to_beat = live;
+            self.books.tallies.height += 1;
+            let at_ns = self.batch.dates.at(index.max(self.batch.dates.first));
+            self.batch.top = Some(Height { bytes: live, blocks: self.batch.sums.live_blocks(), at_ns });
+            let (height, (bytes, blocks)) = (self.books.tallies.height, self.tally_live());
+            let tally = self.tally();
+            tally.height = height;
+            (tally.at_height_bytes, tally.at_height_blocks) = (bytes, blocks);
+        }
+    }
+
+    /// Tells the process of the highest point of this batch, in case it is a new peak.
+    pub(super) fn raise_peak(&mut self) {
+        let Some(top) = self.batch.top.take() else { return };
+        let (bytes, blocks) = (self.ledger.booked.bytes(), self.ledger.booked.blocks());
+        let height = Height { bytes: bytes + top.bytes, blocks: blocks + top.blocks, at_ns: top.at_ns };
+        self.batch.interval_peak = self.batch.interval_peak.max(height.bytes);
+        if let Some(number) = self.ledger.peak.raise(height) {
+            self.books.tallies.peak_number = number;
+        }
+    }
+
+    /// Takes a peak that another lane raised for a height of this one.
+    pub(super) fn look_at_the_peak(&mut self) {
+        let number = self.ledger.peak.number();
+        let tallies = &mut self.books.tallies;
+        if tallies.peak_number != number {
+            tallies.peak_number = number;
+            tallies.height += 1;
+        }
+    }
+
+    /// Moves a tally that is not at hand into its account and empties it.
+    fn commit(&mut self, at: *mut Tally) {
+        self.raise_peak();
+        self.look_at_the_peak();
+        let tallies = self.books.tallies;
+        // SAFETY: Y1, as in `tally`.
+        let tally = unsafe { &mut *at };
+        if !tally.is_empty() {
+            self.ledger.sites.commit(&self.ledger.pages, tally, tallies.height, tallies.peak_number);
+        }
+    }
+
+    fn commit_table(&mut self) {
+        let tallies = self.books.tallies;
+        for slot in 0..tallies.slots as usize {
+            self.commit(tallies.start(&self.ledger.pages).wrapping_add(slot));
+        }
+    }
+
+    /// Ends a batch on the side of the sites: the tally inside the books is committed, the others may stay.
+    pub(super) fn settle_tallies(&mut self) {
+        self.put_away();
+        let inline = &raw mut self.books.tally;
+        self.commit(inline);
+        self.take_up(inline);
+    }
+
+    /// Commits every tally of the lane.
+    pub(crate) fn commit_tallies(&mut self) {
+        self.settle_tallies();
+        self.commit_table();
+    }
+}

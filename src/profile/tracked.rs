@@ -1,0 +1,172 @@
+//! What is known of the program's `Tracked` pointers, as plain data.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Which pointer is tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Shape {
+    /// `std::sync::Arc`.
+    Arc = 1,
+    /// `std::rc::Rc`.
+    Rc = 2,
+}
+
+/// What happened to a tracked pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Deed {
+    /// It was wrapped by `Tracked::new`.
+    Listed = 0,
+    /// A holder was cloned.
+    Cloned = 1,
+    /// A holder was dropped.
+    Dropped = 2,
+    /// A holder was taken out by `into_inner`.
+    Unwrapped = 3,
+}
+
+/// A place in the source, and the holders that came from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// File and line of the `new` or `clone`.
+    pub place: String,
+    /// Holders that were made there.
+    pub made: u64,
+    /// Those that are still held.
+    pub held: u64,
+}
+
+/// A pointer and all its clones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackedPointer {
+    /// Number in the order of `Tracked::new`, from 0 on.
+    pub id: u32,
+    /// The name it was given.
+    pub name: String,
+    /// Type of the value, as the compiler names it.
+    pub type_name: String,
+    /// Which pointer it is.
+    pub shape: Shape,
+    /// File and line of `Tracked::new`.
+    pub created_at: String,
+    /// Clones of it and of its clones.
+    pub clones: u64,
+    /// Holders that were dropped.
+    pub drops: u64,
+    /// Holders that were taken out by `into_inner`.
+    pub unwrapped: u64,
+    /// Tracked holders now: `1 + clones - drops - unwrapped`.
+    pub held: u64,
+    /// The highest strong count that was seen, holders that are not tracked included. A lower bound of the maximum.
+    pub strong_high_water: u64,
+    /// Windows in which it was cloned [`TrackedReport::storm_clones`] times or more.
+    pub storms: u64,
+    /// Most clones in one window.
+    pub largest_burst_clones: u64,
+    /// Where its holders were made, most held first.
+    pub holders: Vec<Holder>,
+}
+
+/// One of the last events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackedEvent {
+    /// Number among all events of listed pointers, from 0 on.
+    pub number: u64,
+    /// [`TrackedPointer::id`] of the pointer.
+    pub pointer: u32,
+    /// What happened.
+    pub deed: Deed,
+    /// Tracked holders after it; it stops at 16,777,215.
+    pub held: u32,
+}
+
+/// Events and pointers for which the table had no room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlisted {
+    /// Pointers that were wrapped and are not listed.
+    pub pointers: u64,
+    /// Clones of those.
+    pub clones: u64,
+    /// Drops of those.
+    pub drops: u64,
+    /// Of those, holders that were taken out by `into_inner`.
+    pub unwrapped: u64,
+    /// Holders of listed pointers whose place found no room; they are counted in their pointer all the same.
+    pub holders_without_place: u64,
+}
+
+/// All that is known of the tracked pointers. Exact while no tracked pointer is cloned or dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackedReport {
+    /// Every listed pointer, in the order in which they were wrapped.
+    pub pointers: Vec<TrackedPointer>,
+    /// The last events, newest last.
+    pub events: Vec<TrackedEvent>,
+    /// Events of listed pointers in all.
+    pub events_total: u64,
+    /// What there was no room for.
+    pub unlisted: Unlisted,
+    /// Clones of one pointer in one window that make a storm.
+    pub storm_clones: u64,
+    /// Length of the window, in events of all listed pointers.
+    pub storm_window_events: u64,
+}
+
+impl TrackedReport {
+    /// Whether there never was a tracked pointer.
+    pub fn is_empty(&self) -> bool {
+        self.pointers.is_empty() && self.events_total == 0 && self.unlisted.pointers == 0
+    }
+
+    /// Pointers with tracked holders, most holders first.
+    pub fn still_held(&self) -> Vec<&TrackedPointer> {
+        let mut held: Vec<_> = self.pointers.iter().filter(|pointer| pointer.held > 0).collect();
+        held.sort_by_key(|pointer| std::cmp::Reverse(pointer.held));
+        held
+    }
+
+    /// Pointers that were cloned in storms, most storms first.
+    pub fn storms(&self) -> Vec<&TrackedPointer> {
+        let mut stormy: Vec<_> = self.pointers.iter().filter(|pointer| pointer.storms > 0).collect();
+        stormy.sort_by_key(|pointer| std::cmp::Reverse(pointer.storms));
+        stormy
+    }
+}
+
+impl fmt::Display for TrackedPointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, shape, type_name, created_at, held, clones, drops, .. } = self;
+        write!(
+            f,
+            "{name}: {shape:?}<{type_name}> of {created_at}: {held} held, {clones} clones, {drops} drops"
+        )
+    }
+}
+
+impl fmt::Display for TrackedReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.still_held();
+        writeln!(f, "{} tracked pointers, {} still held", self.pointers.len(), held.len())?;
+        for pointer in held {
+            writeln!(f, "  {pointer}")?;
+            for holder in pointer.holders.iter().filter(|holder| holder.held > 0) {
+                writeln!(f, "    {} from {}", holder.held, holder.place)?;
+            }
+        }
+        for pointer in self.storms() {
+            let TrackedPointer { name, storms, largest_burst_clones, .. } = pointer;
+            let window = self.storm_window_events;
+            writeln!(
+                f,
+                "  {name}: {storms} clone storms, up to {largest_burst_clones} clones in {window} events"
+            )?;
+        }
+        if self.unlisted.pointers > 0 {
+            writeln!(f, "  {} more pointers found no room in the list", self.unlisted.pointers)?;
+        }
+        Ok(())
+    }
+}

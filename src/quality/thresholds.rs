@@ -1,0 +1,217 @@
+//! When completeness falls below a threshold, and when it is back.
+//!
+//! ```text
+//!  completeness   ──╲            ╱──────   recovers at completeness + hysteresis, 1 at most
+//!                    ╲      ╱╲  ╱
+//!  threshold   ╌╌╌╌╌╌╌╲╌╌╌╌╱╌╌╲╱╌╌╌╌╌╌╌   is below at anything less
+//!                   Below        Recovered
+//! ```
+//!
+//! A value that hovers about a threshold crosses it once, not at each sample. A sample that is unknown or not a number
+//! changes nothing. The words go through a [`LineLimit`], which lets one line through in ten seconds and counts the
+//! rest; a callback is not limited, because it is the program's own.
+//!
+//! ```
+//! use heapledger::quality::{Crossing, Threshold, ThresholdWatch};
+//!
+//! let mut watch = ThresholdWatch::new(Threshold { completeness: 0.95, hysteresis: 0.01 })?;
+//! assert_eq!(watch.observe(Some(0.97)), None);
+//! assert_eq!(watch.observe(Some(0.94)), Some(Crossing::Below { completeness: 0.94, threshold: 0.95 }));
+//! assert_eq!(watch.observe(Some(0.955)), None, "not clearly above");
+//! assert_eq!(watch.observe(Some(0.97)), Some(Crossing::Recovered { completeness: 0.97, threshold: 0.95 }));
+//! # Ok::<(), heapledger::quality::InvalidSetting>(())
+//! ```
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::display::share_percent;
+use super::error::{InvalidSetting, share};
+use crate::profile::DataQualityMode;
+
+/// Time between two lines of warning, in nanoseconds.
+pub const LINE_INTERVAL_NS: u64 = 10_000_000_000;
+/// How far completeness has to rise above a threshold to have recovered, as a share.
+pub const HYSTERESIS: f64 = 0.005;
+
+/// A completeness below which something is to be said.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// The completeness, from 0 to 1, below which the threshold is crossed.
+    pub completeness: f64,
+    /// How far above it completeness counts as recovered, from 0 to 1. At most 1 is asked for, so that a threshold of
+    /// 1 recovers when nothing is lost any more.
+    pub hysteresis: f64,
+}
+
+impl Threshold {
+    /// A threshold with the usual hysteresis.
+    pub const fn at(completeness: f64) -> Threshold {
+        Threshold { completeness, hysteresis: HYSTERESIS }
+    }
+
+    /// What each mode is expected to reach where it is in its place: 100, 95 and 80 %, and nothing for best effort.
+    /// It is checked against what is measured; no mode promises it.
+    pub const fn of_mode(mode: DataQualityMode) -> Threshold {
+        Threshold::at(match mode {
+            DataQualityMode::PerfectAccuracy => 1.0,
+            DataQualityMode::HighAccuracy => 0.95,
+            DataQualityMode::HighThroughput => 0.8,
+            DataQualityMode::BestEffort => 0.0,
+        })
+    }
+}
+
+/// A threshold that was crossed. Its `Display` is a line for people.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Crossing {
+    /// Completeness fell below the threshold.
+    Below {
+        /// The completeness that was seen, from 0 to 1.
+        completeness: f64,
+        /// The threshold, from 0 to 1.
+        threshold: f64,
+    },
+    /// Completeness rose clearly above the threshold again.
+    Recovered {
+        /// The completeness that was seen, from 0 to 1.
+        completeness: f64,
+        /// The threshold, from 0 to 1.
+        threshold: f64,
+    },
+}
+
+impl fmt::Display for Crossing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, completeness, threshold) = match self {
+            Crossing::Below { completeness, threshold } => ("fell below", completeness, threshold),
+            Crossing::Recovered { completeness, threshold } => ("is back above", completeness, threshold),
+        };
+        let [completeness, threshold] = [*completeness, *threshold].map(share_percent);
+        write!(f, "data quality {what} {threshold}: completeness {completeness}")
+    }
+}
+
+/// Watches one threshold. See the [module](self).
+#[derive(Debug, Clone)]
+pub struct ThresholdWatch {
+    threshold: Threshold,
+    is_below: bool,
+}
+
+impl ThresholdWatch {
+    /// A watch that takes completeness to be above the threshold until it sees otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting::NotAShare`] when the threshold or its hysteresis is not from 0 to 1.
+    pub fn new(threshold: Threshold) -> Result<Self, InvalidSetting> {
+        share("threshold completeness", threshold.completeness)?;
+        share("threshold hysteresis", threshold.hysteresis)?;
+        Ok(ThresholdWatch { threshold, is_below: false })
+    }
+
+    /// Takes a completeness from 0 to 1, or `None` when it is unknown, and says whether it crossed the threshold.
+    pub fn observe(&mut self, completeness: Option<f64>) -> Option<Crossing> {
+        let completeness = completeness.filter(|share| !share.is_nan())?;
+        let threshold = self.threshold.completeness;
+        let recovered = completeness >= (threshold + self.threshold.hysteresis).min(1.0);
+        if !self.is_below && completeness < threshold {
+            self.is_below = true;
+            Some(Crossing::Below { completeness, threshold })
+        } else if self.is_below && recovered {
+            self.is_below = false;
+            Some(Crossing::Recovered { completeness, threshold })
+        } else {
+            None
+        }
+    }
+
+    /// Whether the last known completeness was below the threshold and has not recovered.
+    pub fn is_below(&self) -> bool {
+        self.is_below
+    }
+}
+
+/// Lets one line through in [`LINE_INTERVAL_NS`], and counts the others.
+#[derive(Debug, Clone, Default)]
+pub struct LineLimit {
+    last_ns: Option<u64>,
+    held_back: u64,
+}
+
+impl LineLimit {
+    /// Whether a line may be printed at `now_ns`: `Some` with the number of lines held back since the last one, or
+    /// `None`. A clock that goes back counts as no time passed.
+    pub fn admit(&mut self, now_ns: u64) -> Option<u64> {
+        let passed = self.last_ns.is_none_or(|last_ns| now_ns.saturating_sub(last_ns) >= LINE_INTERVAL_NS);
+        if !passed {
+            self.held_back = self.held_back.saturating_add(1);
+            return None;
+        }
+        self.last_ns = Some(now_ns);
+        Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_hovers_crosses_once() {
+        let mut watch = ThresholdWatch::new(Threshold { completeness: 0.9, hysteresis: 0.05 }).unwrap();
+        let seen =
+            [0.91, 0.89, 0.91, 0.89, 0.94, 0.89, 0.96, 0.91, 0.89].map(|share| watch.observe(Some(share)));
+        let below = Some(Crossing::Below { completeness: 0.89, threshold: 0.9 });
+        let recovered = Some(Crossing::Recovered { completeness: 0.96, threshold: 0.9 });
+        assert_eq!(seen, [None, below, None, None, None, None, recovered, None, below]);
+        assert!(watch.is_below());
+    }
+
+    #[test]
+    fn what_is_unknown_changes_nothing() {
+        let mut watch = ThresholdWatch::new(Threshold::at(0.9)).unwrap();
+        assert_eq!([None, Some(f64::NAN)].map(|share| watch.observe(share)), [None, None]);
+        assert!(watch.observe(Some(0.5)).is_some());
+        assert_eq!([None, Some(f64::NAN)].map(|share| watch.observe(share)), [None, None]);
+        assert!(watch.is_below());
+    }
+
+    #[test]
+    fn a_threshold_of_everything_recovers_when_nothing_is_lost_and_one_of_nothing_is_never_crossed() {
+        let mut all = ThresholdWatch::new(Threshold::of_mode(DataQualityMode::PerfectAccuracy)).unwrap();
+        assert!(all.observe(Some(0.999_999)).is_some());
+        assert!(matches!(all.observe(Some(1.0)), Some(Crossing::Recovered { .. })));
+        let mut none = ThresholdWatch::new(Threshold::of_mode(DataQualityMode::BestEffort)).unwrap();
+        assert_eq!(none.observe(Some(0.0)), None);
+    }
+
+    #[test]
+    fn crossings_read_as_lines_and_round_down() {
+        let below = Crossing::Below { completeness: 0.949_999_9, threshold: 0.95 };
+        assert_eq!(below.to_string(), "data quality fell below 95%: completeness 94.999%");
+        let back = Crossing::Recovered { completeness: 1.0, threshold: 0.95 };
+        assert_eq!(back.to_string(), "data quality is back above 95%: completeness 100%");
+    }
+
+    #[test]
+    fn thresholds_that_are_no_shares_are_refused() {
+        for threshold in [Threshold::at(1.5), Threshold::at(f64::NAN)] {
+            assert!(ThresholdWatch::new(threshold).unwrap_err().to_string().contains("from 0 to 1"));
+        }
+        let hysteresis = Threshold { completeness: 0.9, hysteresis: -0.1 };
+        assert!(ThresholdWatch::new(hysteresis).is_err());
+    }
+
+    #[test]
+    fn one_line_goes_through_in_ten_seconds_and_the_others_are_counted() {
+        let mut limit = LineLimit::default();
+        let second = 1_000_000_000;
+        assert_eq!(limit.admit(5 * second), Some(0));
+        assert_eq!([6, 3, 14].map(|at| limit.admit(at * second)), [None; 3]);
+        assert_eq!(limit.admit(15 * second), Some(3));
+        assert_eq!((limit.admit(24 * second), limit.admit(25 * second)), (None, Some(1)));
+    }
+}

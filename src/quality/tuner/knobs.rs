@@ -1,0 +1,108 @@
+//! The knobs that are ours to turn, and how far.
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::{DataQualityMode, Degradation};
+use crate::quality::error::{InvalidSetting, between, nonzero};
+use crate::quality::ring_size::{RING_SEGMENTS_MAX, RING_SEGMENTS_MIN};
+
+/// The least mean distance between two samples is two to the power of this, in bytes.
+pub const SAMPLING_SHIFT_MIN: u32 = 10;
+/// The largest mean distance between two samples is two to the power of this, in bytes.
+pub const SAMPLING_SHIFT_MAX: u32 = 24;
+
+/// A position of every knob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knobs {
+    /// What happens when a ring is full.
+    pub mode: DataQualityMode,
+    /// How much is recorded of each event.
+    pub degradation: Degradation,
+    /// Where blocks are sampled, the mean distance between two samples is two to the power of this, in bytes.
+    pub sampling_shift: u32,
+    /// Segments of each ring; a new value holds for rings as they grow, or are made.
+    pub ring_segments: u32,
+    /// Shortest pause between two rounds of the aggregator, in nanoseconds.
+    pub floor_interval_ns: u64,
+    /// Words that may wait in a ring before the aggregator books it, where threads do not help.
+    pub drain_threshold_words: u64,
+}
+
+impl Knobs {
+    /// The positions of a process without settings, in a constant context.
+    pub const DEFAULT: Knobs = Knobs {
+        mode: DataQualityMode::PerfectAccuracy,
+        degradation: Degradation::Full,
+        sampling_shift: 19,
+        ring_segments: 6,
+        floor_interval_ns: 1_000_000,
+        drain_threshold_words: 512,
+    };
+
+    /// Whether blocks are sampled, by the mode or by the rung.
+    pub fn samples(&self) -> bool {
+        self.mode == DataQualityMode::HighThroughput || self.degradation == Degradation::Sampled
+    }
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// How far each knob may be turned: the least and the most, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnobBounds {
+    /// The lowest rung that may be taken.
+    pub lowest: Degradation,
+    /// Bounds of [`Knobs::sampling_shift`]. Default 10 to 24: 1 KiB to 16 MiB, which is all that it can be.
+    pub sampling_shift: (u32, u32),
+    /// Bounds of [`Knobs::ring_segments`]. Default: all that rings can have.
+    pub ring_segments: (u32, u32),
+    /// Bounds of [`Knobs::floor_interval_ns`], in nanoseconds. Default 0.25 to 64 ms.
+    pub floor_interval_ns: (u64, u64),
+    /// Bounds of [`Knobs::drain_threshold_words`], in words. Default 128 to 4,096.
+    pub drain_threshold_words: (u64, u64),
+}
+
+impl KnobBounds {
+    /// The defaults, in a constant context.
+    pub const DEFAULT: KnobBounds = KnobBounds {
+        lowest: Degradation::CountersOnly,
+        sampling_shift: (SAMPLING_SHIFT_MIN, SAMPLING_SHIFT_MAX),
+        ring_segments: (RING_SEGMENTS_MIN, RING_SEGMENTS_MAX),
+        floor_interval_ns: (250_000, 64_000_000),
+        drain_threshold_words: (128, 4_096),
+    };
+
+    /// Whether the bounds can be kept, and the knobs lie within them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] for the first knob that is out of bounds, and for bounds that no knob can keep.
+    pub fn validate(&self, knobs: &Knobs) -> Result<(), InvalidSetting> {
+        let wide = |(least, most): (u32, u32)| (u64::from(least), u64::from(most));
+        let rings = (u64::from(RING_SEGMENTS_MIN), u64::from(RING_SEGMENTS_MAX));
+        between("least ring_segments", wide(self.ring_segments).0, rings)?;
+        between("most ring_segments", wide(self.ring_segments).1, rings)?;
+        let shifts = (u64::from(SAMPLING_SHIFT_MIN), u64::from(SAMPLING_SHIFT_MAX));
+        between("least sampling_shift", wide(self.sampling_shift).0, shifts)?;
+        between("most sampling_shift", wide(self.sampling_shift).1, shifts)?;
+        nonzero("least floor_interval_ns", self.floor_interval_ns.0)?;
+        nonzero("least drain_threshold_words", self.drain_threshold_words.0)?;
+        between("ring_segments", u64::from(knobs.ring_segments), wide(self.ring_segments))?;
+        between("sampling_shift", u64::from(knobs.sampling_shift), wide(self.sampling_shift))?;
+        between("floor_interval_ns", knobs.floor_interval_ns, self.floor_interval_ns)?;
+        between("drain_threshold_words", knobs.drain_threshold_words, self.drain_threshold_words)?;
+        let rung = |degradation: Degradation| u64::from(degradation as u8);
+        between("degradation", rung(knobs.degradation), (0, rung(self.lowest)))?;
+        Ok(())
+    }
+}
+
+impl Default for KnobBounds {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

@@ -1,0 +1,217 @@
+//! Which knob to turn, given how a process fares.
+//!
+//! Relief takes what costs least first: memory (larger rings), then processor time of the aggregator, then a stricter
+//! mode, then detail. Restoring goes the other way, with what was harmed most first. Each step turns one knob by a
+//! factor of two or one rung, so that the next figures tell what it did.
+
+use super::adjustment::{ConfigAdjustment, Pressure};
+use super::knobs::{KnobBounds, Knobs};
+use super::stats::TrackingStats;
+use crate::profile::{DataQualityMode, Degradation, LossReason};
+use crate::quality::cause::EVENTS_PER_WAIT_MIN;
+use crate::quality::ring_size::RING_SEGMENT_WORDS;
+
+/// Settled events that an interval needs before its figures can be bad. Few events are no load.
+pub(super) const EVENTS_MIN: u64 = 1_000;
+/// How far above the target completeness is clearly above it, as a share; 1 is enough in any case.
+const HYSTERESIS: f64 = 0.005;
+/// Budgets that the 99th percentile may take: one event in some hundred closes a window or helps.
+const P99_BUDGETS: f64 = 20.0;
+/// Age of the oldest event in flight, in nanoseconds, that is too much: one second.
+const LAG_NS_MAX: u64 = 1_000_000_000;
+
+/// What a tuner aims at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Goal {
+    pub(super) completeness: f64,
+    pub(super) budget_ns: f64,
+}
+
+/// How the process fares. Figures that are no numbers say nothing.
+pub(super) fn assess(stats: &TrackingStats, goal: &Goal) -> Pressure {
+    let latency = latency_in_budgets(stats, goal);
+    if !stats.completeness.is_finite() || !latency.is_finite() {
+        return Pressure::None;
+    }
+    if stats.events >= EVENTS_MIN && stats.completeness < goal.completeness {
+        return Pressure::Losing;
+    }
+    if stats.events >= EVENTS_MIN && latency > 1.0 {
+        return Pressure::Slow;
+    }
+    if stats.lag_ns > LAG_NS_MAX {
+        return Pressure::Lagging;
+    }
+    let clearly = stats.completeness >= (goal.completeness + HYSTERESIS).min(1.0);
+    if clearly && latency <= 0.5 && stats.lag_ns <= LAG_NS_MAX / 2 {
+        return Pressure::Headroom;
+    }
+    Pressure::None
+}
+
+/// Latency in units of the budget: the mean, or the 99th percentile in units of what it may take, if that is more.
+fn latency_in_budgets(stats: &TrackingStats, goal: &Goal) -> f64 {
+    // Not `f64::max`, which would hide a mean that is not a number.
+    let (mean, p99) = (stats.avg_latency_ns, stats.p99_latency_ns as f64 / P99_BUDGETS);
+    (if mean < p99 { p99 } else { mean }) / goal.budget_ns
+}
+
+/// One step against a pressure. `Maintain` when no knob of ours bears on it, `ReduceConcurrency` when those that do
+/// are at their bounds.
+pub(super) fn relieve(
+    pressure: Pressure,
+    stats: &TrackingStats,
+    goal: &Goal,
+    knobs: &Knobs,
+    bounds: &KnobBounds,
+) -> ConfigAdjustment {
+    let step = match pressure {
+        Pressure::None | Pressure::Headroom => return ConfigAdjustment::Maintain,
+        Pressure::Lagging => return drain_sooner(knobs, bounds).unwrap_or_default(),
+        Pressure::Losing => match stats.lost.dominant() {
+            // Completeness without reasons: a full ring is the only one that the modes differ in.
+            Some(LossReason::RingFull) | None => shed_less(stats, goal, knobs, bounds),
+            Some(LossReason::NoMemory) => smaller_rings(knobs, bounds.ring_segments.0),
+            Some(LossReason::TableFull) => degrade(knobs, bounds),
+            Some(
+                LossReason::Reentrant
+                | LossReason::TlsTeardown
+                | LossReason::AfterShutdown
+                | LossReason::ForkedChild,
+            ) => return ConfigAdjustment::Maintain,
+        },
+        Pressure::Slow => {
+            let waits = stats.waits.saturating_mul(EVENTS_PER_WAIT_MIN) > stats.events;
+            let wait_less = || {
+                let bounded = may_shed(goal) && knobs.mode == DataQualityMode::PerfectAccuracy;
+                larger_rings(knobs, bounds.ring_segments.1)
+                    .or_else(|| bounded.then(|| set_mode(knobs, DataQualityMode::HighAccuracy)))
+            };
+            waits.then(wait_less).flatten().or_else(|| degrade(knobs, bounds))
+        }
+    };
+    step.unwrap_or(ConfigAdjustment::ReduceConcurrency)
+}
+
+/// Whether the target leaves room for loss at all.
+fn may_shed(goal: &Goal) -> bool {
+    goal.completeness < 1.0
+}
+
+fn shed_less(
+    stats: &TrackingStats,
+    goal: &Goal,
+    knobs: &Knobs,
+    bounds: &KnobBounds,
+) -> Option<ConfigAdjustment> {
+    let larger = larger_rings(knobs, bounds.ring_segments.1);
+    let step = match knobs.mode {
+        // Only these two depend on when the aggregator comes round.
+        DataQualityMode::HighThroughput | DataQualityMode::BestEffort => {
+            larger.or_else(|| drain_sooner(knobs, bounds))
+        }
+        DataQualityMode::HighAccuracy | DataQualityMode::PerfectAccuracy => larger,
+    };
+    let is_slow = latency_in_budgets(stats, goal) > 1.0;
+    let stricter = match knobs.mode {
+        _ if is_slow => None,
+        DataQualityMode::BestEffort => Some(DataQualityMode::HighAccuracy),
+        DataQualityMode::HighAccuracy => Some(DataQualityMode::PerfectAccuracy),
+        DataQualityMode::HighThroughput | DataQualityMode::PerfectAccuracy => None,
+    };
+    step.or_else(|| stricter.map(|mode| set_mode(knobs, mode))).or_else(|| degrade(knobs, bounds))
+}
+
+/// One step back towards `home`, or `None` when every knob is there.
+pub(super) fn restore(
+    stats: &TrackingStats,
+    knobs: &Knobs,
+    home: &Knobs,
+    bounds: &KnobBounds,
+) -> Option<ConfigAdjustment> {
+    let smaller = || {
+        let step = smaller_rings(knobs, home.ring_segments.max(bounds.ring_segments.0))?;
+        let ConfigAdjustment::SetRingSegments { to, .. } = step else { return None };
+        (stats.ring_high_water_words <= u64::from(to) * RING_SEGMENT_WORDS / 2).then_some(step)
+    };
+    upgrade(knobs, home)
+        .or_else(|| (knobs.mode != home.mode).then(|| set_mode(knobs, home.mode)))
+        .or_else(smaller)
+        .or_else(|| larger_rings(knobs, home.ring_segments))
+        .or_else(|| {
+            let (from_ns, to_ns) = doubled(knobs.floor_interval_ns, home.floor_interval_ns)?;
+            Some(ConfigAdjustment::SetFloorInterval { from_ns, to_ns })
+        })
+        .or_else(|| {
+            let (from_words, to_words) = doubled(knobs.drain_threshold_words, home.drain_threshold_words)?;
+            Some(ConfigAdjustment::SetDrainThreshold { from_words, to_words })
+        })
+}
+
+fn set_mode(knobs: &Knobs, to: DataQualityMode) -> ConfigAdjustment {
+    ConfigAdjustment::SetMode { from: knobs.mode, to }
+}
+
+/// One step down the ladder, or a longer distance between samples where blocks are sampled.
+fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
+    let from = knobs.degradation;
+    let next = match from {
+        Degradation::Full => Degradation::NoStacks,
+        _ if knobs.samples() && from < Degradation::CountersOnly => {
+            let from_shift = knobs.sampling_shift;
+            if from_shift < bounds.sampling_shift.1 {
+                return Some(ConfigAdjustment::SetSampling { from_shift, to_shift: from_shift + 1 });
+            }
+            Degradation::CountersOnly
+        }
+        Degradation::NoStacks => Degradation::Sampled,
+        Degradation::Sampled | Degradation::CountersOnly => Degradation::CountersOnly,
+    };
+    (next > from && next <= bounds.lowest).then_some(ConfigAdjustment::SetDegradation { from, to: next })
+}
+
+/// One step up the ladder, or a shorter distance between samples, but not above `home`.
+fn upgrade(knobs: &Knobs, home: &Knobs) -> Option<ConfigAdjustment> {
+    let from = knobs.degradation;
+    let from_shift = knobs.sampling_shift;
+    if from < Degradation::CountersOnly && from_shift > home.sampling_shift {
+        return Some(ConfigAdjustment::SetSampling { from_shift, to_shift: from_shift - 1 });
+    }
+    let next = match from {
+        Degradation::CountersOnly if knobs.mode == DataQualityMode::HighThroughput => Degradation::NoStacks,
+        Degradation::CountersOnly => Degradation::Sampled,
+        Degradation::Sampled => Degradation::NoStacks,
+        Degradation::NoStacks | Degradation::Full => Degradation::Full,
+    };
+    let to = next.max(home.degradation);
+    (to < from).then_some(ConfigAdjustment::SetDegradation { from, to })
+}
+
+fn larger_rings(knobs: &Knobs, most: u32) -> Option<ConfigAdjustment> {
+    let from = knobs.ring_segments;
+    (from < most).then(|| ConfigAdjustment::SetRingSegments { from, to: from.saturating_mul(2).min(most) })
+}
+
+fn smaller_rings(knobs: &Knobs, least: u32) -> Option<ConfigAdjustment> {
+    let from = knobs.ring_segments;
+    (from > least).then(|| ConfigAdjustment::SetRingSegments { from, to: (from / 2).max(least) })
+}
+
+/// Books rings earlier: at a lower fill, then more often.
+fn drain_sooner(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
+    let from_words = knobs.drain_threshold_words;
+    if from_words > bounds.drain_threshold_words.0 {
+        let to_words = (from_words / 2).max(bounds.drain_threshold_words.0);
+        return Some(ConfigAdjustment::SetDrainThreshold { from_words, to_words });
+    }
+    let from_ns = knobs.floor_interval_ns;
+    (from_ns > bounds.floor_interval_ns.0).then(|| ConfigAdjustment::SetFloorInterval {
+        from_ns,
+        to_ns: (from_ns / 2).max(bounds.floor_interval_ns.0),
+    })
+}
+
+/// Twice as much, but not above `home`; `None` when it is there.
+fn doubled(now: u64, home: u64) -> Option<(u64, u64)> {
+    (now < home).then(|| (now, now.saturating_mul(2).min(home)))
+}

@@ -1,0 +1,106 @@
+//! What a tuner is told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::{LossCounts, QualityIndicator};
+use crate::quality::monitor::Window;
+
+/// Figures of the recording over one interval, usually since the last time the tuner was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TrackingStats {
+    /// End of the interval, in nanoseconds since the start of the ledger.
+    pub at_ns: u64,
+    /// Events settled in the interval: recorded or lost.
+    pub events: u64,
+    /// Recorded ÷ settled, from 0 to 1; 1 when nothing was settled.
+    pub completeness: f64,
+    /// Events lost in the interval, by reason.
+    pub lost: LossCounts,
+    /// Mean time that the events of the interval spent in turns, in nanoseconds, from self-sampling; 0 when no turn was
+    /// timed. The short path, which most events take, is not in it: see [`TurnTimes`](crate::profile::TurnTimes).
+    pub avg_latency_ns: f64,
+    /// Time in turns that 99 of 100 events stayed below, in nanoseconds, rounded up to a power of two; events without a
+    /// turn count with 0. 0 when no turn was timed.
+    pub p99_latency_ns: u64,
+    /// Age of the oldest event not booked yet, in nanoseconds.
+    pub lag_ns: u64,
+    /// Most words that waited in one ring.
+    pub ring_high_water_words: u64,
+    /// Times a thread booked its own ring (helped), in the interval.
+    pub folds_at_home: u64,
+    /// Times another thread booked a ring, in the interval.
+    pub folds_away: u64,
+    /// Times a thread with a full ring had to wait for its books, in the interval.
+    pub waits: u64,
+    /// Spare segments taken from the overflow pool, in the interval.
+    pub spare_segments: u64,
+}
+
+impl Default for TrackingStats {
+    /// An interval in which nothing happened, and so nothing was lost.
+    fn default() -> Self {
+        TrackingStats {
+            at_ns: 0,
+            events: 0,
+            completeness: 1.0,
+            lost: LossCounts::default(),
+            avg_latency_ns: 0.0,
+            p99_latency_ns: 0,
+            lag_ns: 0,
+            ring_high_water_words: 0,
+            folds_at_home: 0,
+            folds_away: 0,
+            waits: 0,
+            spare_segments: 0,
+        }
+    }
+}
+
+impl TrackingStats {
+    /// The figures of the interval between two readings of the counters of a process, of which the second was made at
+    /// `at_ns`. Counters that fell back count as unchanged.
+    ///
+    /// The ring high-water mark comes in by itself, because that of an indicator is of the whole lifetime.
+    pub fn between(
+        before: &QualityIndicator,
+        now: &QualityIndicator,
+        at_ns: u64,
+        ring_high_water_words: u64,
+    ) -> TrackingStats {
+        let rise = |of: fn(&QualityIndicator) -> u64| of(now).saturating_sub(of(before));
+        let mut lost = LossCounts::default();
+        for (reason, events) in now.lost.iter() {
+            lost.add(reason, events.saturating_sub(before.lost.get(reason)));
+        }
+        let recorded = rise(|quality| quality.recorded);
+        let events = recorded.saturating_add(lost.total());
+        let made = events.saturating_add(rise(|quality| quality.sampled_out));
+        let turns = now.turn_times.since(&before.turn_times);
+        TrackingStats {
+            at_ns,
+            events,
+            completeness: QualityIndicator::completeness_of(recorded, lost.total()),
+            lost,
+            avg_latency_ns: turns.mean_ns_of(made),
+            p99_latency_ns: turns.p99_ns_of(made),
+            lag_ns: now.lag_ns,
+            ring_high_water_words,
+            folds_at_home: rise(|quality| quality.folds_at_home),
+            folds_away: rise(|quality| quality.folds_away),
+            waits: rise(|quality| quality.waits),
+            spare_segments: rise(|quality| quality.spare_segments),
+        }
+    }
+
+    /// The figures that a window of a monitor has; latencies, lag, rings and folds are left at zero.
+    pub fn of_window(window: &Window) -> TrackingStats {
+        TrackingStats {
+            at_ns: window.end_ns,
+            events: window.settled(),
+            completeness: window.completeness(),
+            lost: window.lost,
+            waits: window.waits,
+            ..TrackingStats::default()
+        }
+    }
+}

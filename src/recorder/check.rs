@@ -1,0 +1,94 @@
+//! Settings of the builder that cannot mean anything.
+//!
+//! A `static` cannot fail to be made, so they are found when the ledger is opened: each is told once on standard
+//! error, with what is allowed, and its default is used. `HeapLedger::validate` finds the same beforehand, as a typed
+//! error; a test holds the two together.
+
+use super::allocator::Options;
+use super::complaint::complain;
+use crate::profile::{ConcurrencyConfig, Stacks, TuningGoal};
+
+/// Puts defaults in the place of settings that mean nothing, and says so.
+pub(super) fn settle(options: &mut Options) {
+    share(
+        "target_completeness",
+        &mut options.concurrency.target_completeness,
+        ConcurrencyConfig::DEFAULT.target_completeness,
+    );
+    nonzero("memory_limit", &mut options.memory_limit_bytes, Options::DEFAULT.memory_limit_bytes);
+    nonzero("sampling_bytes", &mut options.sampling_bytes, Options::DEFAULT.sampling_bytes);
+    if let Stacks::Sampled { bytes } = &mut options.stacks {
+        nonzero("Stacks::Sampled bytes", bytes, Options::DEFAULT.sampling_bytes);
+    }
+    if let Some(goal) = &mut options.auto_tune {
+        share(
+            "auto_tune target_completeness",
+            &mut goal.target_completeness,
+            TuningGoal::DEFAULT.target_completeness,
+        );
+        nonzero("auto_tune budget_ns", &mut goal.budget_ns, TuningGoal::DEFAULT.budget_ns);
+    }
+}
+
+fn share(setting: &str, value: &mut f64, default: f64) {
+    // A comparison with NaN is false, so that this refuses it, too.
+    if *value >= 0.0 && *value <= 1.0 {
+        return;
+    }
+    complain(format_args!(
+        "{setting} is {value}: it takes a share from 0 to 1, such as 0.95; {default} is used"
+    ));
+    *value = default;
+}
+
+fn nonzero(setting: &str, value: &mut u64, default: u64) {
+    if *value == 0 {
+        complain(format_args!("{setting} is 0: it takes 1 or more; {default} is used"));
+        *value = default;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HeapLedger;
+
+    #[test]
+    fn what_validate_refuses_is_replaced_and_nothing_else() {
+        let concurrency = |target_completeness| {
+            let config = ConcurrencyConfig { target_completeness, ..ConcurrencyConfig::DEFAULT };
+            HeapLedger::system().concurrency(config)
+        };
+        let tuned = |target_completeness, budget_ns| {
+            let goal = TuningGoal { target_completeness, budget_ns, ..TuningGoal::DEFAULT };
+            HeapLedger::system().auto_tune(goal)
+        };
+        let stacks = |bytes| HeapLedger::system().stacks(Stacks::Sampled { bytes });
+        let table = [
+            (HeapLedger::system(), true),
+            (concurrency(0.0), true),
+            (concurrency(1.0), true),
+            (concurrency(1.5), false),
+            (concurrency(-0.1), false),
+            (concurrency(f64::NAN), false),
+            (concurrency(f64::INFINITY), false),
+            (tuned(1.0, 1), true),
+            (tuned(f64::NAN, 1), false),
+            (tuned(2.0, 1), false),
+            (tuned(0.5, 0), false),
+            (stacks(1), true),
+            (stacks(0), false),
+            (HeapLedger::system().memory_limit(1), true),
+            (HeapLedger::system().memory_limit(0), false),
+            (HeapLedger::system().sampling_bytes(1), true),
+            (HeapLedger::system().sampling_bytes(0), false),
+        ];
+        for (mut ledger, is_sound) in table {
+            let before = format!("{:?}", ledger.options);
+            assert_eq!(ledger.validate().is_ok(), is_sound, "{before}");
+            settle(&mut ledger.options);
+            assert_eq!(format!("{:?}", ledger.options) == before, is_sound, "{before}");
+            assert_eq!(ledger.validate(), Ok(()), "its default can be used");
+        }
+    }
+}

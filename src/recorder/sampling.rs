@@ -1,0 +1,142 @@
+//! Events that are left out by choice: sampling, and counting only.
+//!
+//! A lane that does not record everything keeps its gate closed, so that every event comes to the turn, which brings
+//! it here. The default path pays nothing for that.
+//!
+//! | level | an allocation | a free |
+//! | --- | --- | --- |
+//! | `Full` | is recorded | is recorded |
+//! | `Sampled` | is recorded if the sampler takes it, and its address noted in the sampled set | is recorded if its address is in the set |
+//! | `CountersOnly` | is counted | is counted |
+//! | `AfterSampling` | is recorded | is recorded with its whole size, as long as blocks live that were left out |
+//!
+//! What is left out is counted with its size, so the totals stay exact at every level; what is lost is who and when.
+//!
+//! Blocks that were recorded before sampling began are not in the set. As long as any of them lives, a free that is
+//! not in the set is recorded as well, and the ledger finds out whether it knows the block. A realloc of a sampled
+//! block is a free and an allocation of its own: whether the new block is sampled is drawn anew, as its size asks.
+
+use super::lifecycle::{self, Level};
+use super::stacks;
+use super::turn::{self, Record, What};
+use crate::ledger::Ledger;
+use crate::ledger::estimate::Sampler;
+use crate::profile::LossReason;
+use crate::ring::event::{self, Tag, Traits};
+use crate::ring::lane::{Lane, Skipped, add, bump};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Whether blocks may live that were recorded before sampling began.
+static EARLIER_BLOCKS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether blocks may live that were left out.
+static BLOCKS_LEFT: AtomicU32 = AtomicU32::new(0);
+
+/// From now on, blocks may live that were left out.
+pub(super) fn expect_blocks_left() {
+    // relaxed: as below.
+    BLOCKS_LEFT.store(1, Ordering::Relaxed);
+}
+
+/// Whether blocks may live that were left out.
+pub(super) fn may_blocks_be_left() -> bool {
+    // relaxed: as below.
+    BLOCKS_LEFT.load(Ordering::Relaxed) != 0
+}
+
+/// All blocks that were left out have ended, and everything is recorded: threads may go back to the short path.
+pub(crate) fn no_blocks_left() {
+    // relaxed: each thread follows at its next event.
+    BLOCKS_LEFT.store(0, Ordering::Relaxed);
+}
+
+/// From now on, blocks may live that are not in the sampled set.
+pub(super) fn expect_earlier_blocks() {
+    // relaxed: a thread samples only after it has seen the new level, which is published later.
+    EARLIER_BLOCKS.store(1, Ordering::Relaxed);
+}
+
+/// All blocks that were recorded before sampling began have ended.
+pub(crate) fn no_earlier_blocks() {
+    // relaxed: a free that is recorded for nothing is only a free too many.
+    EARLIER_BLOCKS.store(0, Ordering::Relaxed);
+}
+
+/// Whether the lane left events out until now.
+pub(super) fn left_out(lane: &Lane) -> bool {
+    // relaxed, here and below: the lane's own line, written by its thread.
+    lane.cold.level.load(Ordering::Relaxed) != Level::Full as u32
+}
+
+/// Takes up the level that is in force now; says whether the lane still leaves events out.
+pub(super) fn leaves_out(lane: &Lane) -> bool {
+    lane.cold.level.store(lifecycle::level() as u32, Ordering::Relaxed);
+    left_out(lane) && lifecycle::state().records()
+}
+
+/// An allocation on a lane that leaves events out.
+pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
+    let taken = match (lifecycle::level(), lifecycle::ledger()) {
+        (Level::AfterSampling, _) => {
+            let stack = if lane.walks() { stacks::take(lane, size) } else { 0 };
+            turn::write_open(lane, &turn::alloc_record(address, size, traits, stack));
+            return;
+        }
+        (Level::Sampled, Some(ledger)) => take(lane, ledger, address, size),
+        _ => None,
+    };
+    match taken {
+        None => count(&lane.cold.skipped, size, true),
+        Some(Err(reason)) => {
+            lane.attempt();
+            lane.lose(reason);
+        }
+        Some(Ok(rate)) => {
+            let stack = if lane.walks() { stacks::take(lane, size) } else { 0 };
+            turn::write_open(lane, &turn::alloc_record(address, size, traits.sampled(rate), stack));
+        }
+    }
+}
+
+/// Draws whether a block is sampled; if so, notes its address and returns the rate.
+fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<u64, LossReason>> {
+    let rate = lifecycle::sampling_rate();
+    let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
+    let mut sampler = Sampler { distance: load(&lane.cold.distance), random: load(&lane.cold.random) };
+    let seed = ledger.clock.now_ns() ^ address.rotate_left(32);
+    let taken = sampler.takes(size, rate, seed);
+    lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
+    lane.cold.random.store(sampler.random, Ordering::Relaxed);
+    if !taken {
+        return None;
+    }
+    let noted = ledger.sampled.insert(&ledger.pages, address);
+    Some(if noted { Ok(rate) } else { Err(LossReason::TableFull) })
+}
+
+/// A free on a lane that leaves events out. Says whether the block was a sample.
+pub(super) fn free(lane: &Lane, address: u64, size: u64) -> bool {
+    let Some(ledger) = lifecycle::ledger() else { return false };
+    if lifecycle::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
+        turn::write_open(lane, &turn::free_record(address, size));
+        return true;
+    }
+    if EARLIER_BLOCKS.load(Ordering::Relaxed) != 0 || lifecycle::level() == Level::AfterSampling {
+        // With its whole size: if the ledger does not know the block, it is counted as left out.
+        let words = event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]);
+        turn::write_open(lane, &Record::new(&words, What::Free));
+    } else {
+        count(&lane.cold.skipped, size, false);
+    }
+    false
+}
+
+fn count(skipped: &Skipped, size: u64, is_alloc: bool) {
+    let (events, bytes) = if is_alloc {
+        (&skipped.allocs, &skipped.alloc_bytes)
+    } else {
+        (&skipped.frees, &skipped.freed_bytes)
+    };
+    bump(events);
+    add(bytes, size);
+}

@@ -1,0 +1,270 @@
+//! The stack of an allocation: walked before its record is written, with the lane's gate closed.
+//!
+//! A thread takes stacks when its lane says so (`Lane::walks`); everything else about it is here. The walk of a stack
+//! that the thread has had before costs the walk and one look into the thread's cache. A new one goes to the store of
+//! all stacks (`learn`), and in `Stacks::Auto` it is first compared with what the unwind tables say.
+//!
+//! Wherever a stack cannot be had, the event is recorded all the same, at stack 0, and it is counted why.
+
+use super::gate::Own;
+use super::lifecycle::{self, Level};
+use crate::ledger::Ledger;
+use crate::ledger::estimate::{Sampler, rate_of};
+use crate::profile::Stacks;
+use crate::ring::lane::{Lane, Walker, bump};
+use crate::stack::cache::Cache;
+use crate::stack::intern::Store;
+use crate::stack::rules::{Rule, Rules, TABLE_PAGES};
+use crate::stack::{End, Frames, Hash, STACK_FRAMES_MAX, unwind, walk};
+use crate::sys::frame::{self, Bounds, Registers};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Frames at the outer end that a walk by frame pointers may lack: those of the C library that starts a thread.
+const OUTER_FRAMES: usize = 4;
+
+/// Stacks are not taken, or not yet.
+const CLOSED: u32 = 0;
+/// A thread is making ready for them.
+const OPENING: u32 = 1;
+/// By frame pointers, each new stack checked.
+const CHECKED: u32 = 2;
+/// By frame pointers, because that was asked for.
+const FRAME_POINTERS: u32 = 3;
+/// By rules.
+const RULES: u32 = 4;
+
+/// How stacks are taken now.
+static WAY: AtomicU32 = AtomicU32::new(CLOSED);
+/// Stacks that were checked, and those that failed the check.
+static CHECKS: AtomicU64 = AtomicU64::new(0);
+static CHECKS_FAILED: AtomicU64 = AtomicU64::new(0);
+/// Whether code was met that lies in no known object.
+static NEWS: AtomicU32 = AtomicU32::new(0);
+
+/// Makes ready for the stacks of a thread that has just got its lane; the first one does so for the process.
+pub(super) fn thread_starts(lane: &Lane) {
+    lane.set_walks(false);
+    if !frame::SUPPORTED || lifecycle::options().stacks == Stacks::Off {
+        return;
+    }
+    // relaxed: of several threads one opens; the others look again at each of their turns.
+    if WAY.compare_exchange(CLOSED, OPENING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        open();
+    }
+    let walker = &lane.cold.walker;
+    let bounds = frame::bounds().unwrap_or_default();
+    // relaxed, all: the thread's own line.
+    walker.low.store(bounds.low, Ordering::Relaxed);
+    walker.high.store(bounds.high, Ordering::Relaxed);
+    follow(lane);
+}
+
+/// Makes ready for stacks in this process. Allocates, as heapledger's own.
+fn open() {
+    let Some(ledger) = lifecycle::ledger() else { return };
+    let _own = Own::enter();
+    let store = Store::open(&ledger.pages);
+    let rules = ledger.pages.take(TABLE_PAGES);
+    let (Some(store), Some(rules)) = (store, rules) else { return };
+    unwind::refresh();
+    let way = match lifecycle::options().stacks {
+        Stacks::Off => CLOSED,
+        Stacks::Auto | Stacks::Sampled { .. } => CHECKED,
+        Stacks::FramePointers => FRAME_POINTERS,
+        Stacks::Dwarf => RULES,
+    };
+    ledger.facts.publish_stacks(store, rules);
+    // Release: pairs with the acquire in `follow`; who sees the way sees the pages that it needs.
+    WAY.store(way, Ordering::Release);
+}
+
+/// Takes up whether stacks are taken, at the present level.
+pub(super) fn follow(lane: &Lane) {
+    // Acquire: pairs with the release in `open`.
+    let is_open = WAY.load(Ordering::Acquire) > OPENING;
+    // As asked for: for all else the first two levels are the same.
+    let is_given_up = matches!(lifecycle::asked_level(), Level::NoStacks | Level::CountersOnly);
+    lane.set_walks(is_open && !is_given_up);
+}
+
+/// Forgets what the parent had, in a forked child.
+pub(super) fn forget() {
+    // relaxed, all: there is one thread.
+    WAY.store(CLOSED, Ordering::Relaxed);
+    CHECKS.store(0, Ordering::Relaxed);
+    CHECKS_FAILED.store(0, Ordering::Relaxed);
+    unwind::forget();
+}
+
+/// Looks for objects that were loaded or unloaded, if there is a reason to. Allocates: in an own section.
+pub(crate) fn refresh(ledger: &Ledger) {
+    // relaxed: a hint.
+    if WAY.load(Ordering::Relaxed) > OPENING && NEWS.swap(0, Ordering::Relaxed) != 0 {
+        look_again(ledger);
+    }
+}
+
+/// Looks for objects that were loaded or unloaded. Allocates: in an own section.
+pub(crate) fn look_again(ledger: &Ledger) {
+    if unwind::refresh()
+        && let Some((_, rules)) = ledger.facts.stacks()
+    {
+        Rules::at(&ledger.pages, rules).clear();
+    }
+}
+
+/// The number of the stack of an allocation of `size` bytes; 0 if there is none. The lane's gate is closed.
+#[inline(never)]
+pub(super) fn take(lane: &Lane, size: u64) -> u32 {
+    let Some(ledger) = lifecycle::ledger() else { return 0 };
+    let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
+    let walker = &lane.cold.walker;
+    if is_left_out(walker, ledger, size) {
+        bump(&walker.left_out);
+        return 0;
+    }
+    // relaxed, both: the thread's own line.
+    let bounds =
+        Bounds { low: walker.low.load(Ordering::Relaxed), high: walker.high.load(Ordering::Relaxed) };
+    let start = frame::registers();
+    if start.sp < bounds.low || start.sp >= bounds.high {
+        // On another stack: that of a signal handler, or of a coroutine.
+        bump(&walker.failed);
+        return 0;
+    }
+    let way = WAY.load(Ordering::Relaxed);
+    let look = Look { ledger, start, bounds, rules: Rules::at(&ledger.pages, rules) };
+    let mut hash = Hash::new(u64::from(way == RULES));
+    let end = match way {
+        RULES => look.by_rules(|address| hash = hash.add(address)),
+        _ => walk::walk(start, bounds, |address| hash = hash.add(address)),
+    };
+    bump(&walker.taken);
+    if end == End::Truncated {
+        bump(&walker.truncated);
+    }
+    let hash = hash.finish();
+    match Cache::of(walker).get(hash) {
+        0 => look.learn(walker, Store::at(&ledger.pages, store), way, hash),
+        number => number,
+    }
+}
+
+/// Draws whether the stack is left out, where a subset is taken.
+#[inline(always)]
+fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
+    let Stacks::Sampled { bytes } = lifecycle::options().stacks else { return false };
+    // relaxed, all: the thread's own line.
+    let distance = walker.distance.load(Ordering::Relaxed);
+    if distance > size && walker.random.load(Ordering::Relaxed) != 0 {
+        walker.distance.store(distance - size, Ordering::Relaxed);
+        return true;
+    }
+    let mut sampler = Sampler { distance, random: walker.random.load(Ordering::Relaxed) };
+    let taken = sampler.takes(size, rate_of(bytes), ledger.clock.now_ns());
+    walker.distance.store(sampler.distance, Ordering::Relaxed);
+    walker.random.store(sampler.random, Ordering::Relaxed);
+    !taken
+}
+
+/// One look at the thread's stack.
+struct Look<'a> {
+    ledger: &'a Ledger,
+    start: Registers,
+    bounds: Bounds,
+    rules: Rules,
+}
+
+impl Look<'_> {
+    #[inline(always)]
+    fn by_rules(&self, visit: impl FnMut(u64)) -> End {
+        self.rules.walk(self.start, self.bounds, |address| self.discover(address), visit)
+    }
+
+    /// Works out a rule that the table does not have.
+    #[cold]
+    #[inline(never)]
+    fn discover(&self, address: u64) -> Rule {
+        let rule = unwind::discover(address, address == self.start.ip);
+        if rule == Rule::UNKNOWN && !unwind::is_code(address) {
+            // relaxed: a hint.
+            NEWS.store(1, Ordering::Relaxed);
+        }
+        self.rules.put(address, rule);
+        rule
+    }
+
+    /// Gives a stack that is new to the thread its number.
+    #[cold]
+    #[inline(never)]
+    fn learn(&self, walker: &Walker, store: &Store, way: u32, hash: u64) -> u32 {
+        let mut frames = Frames::new();
+        let end = if way == FRAME_POINTERS {
+            let end = walk::walk(self.start, self.bounds, |address| frames.push(address));
+            frames.len = code_frames(&frames);
+            end
+        } else {
+            self.by_rules(|address| frames.push(address))
+        };
+        let end = if way == CHECKED { self.check(&mut frames, end) } else { end };
+        let pages = &self.ledger.pages;
+        let Some(number) = store.intern(pages, frames.as_slice(), end == End::Truncated) else {
+            bump(if frames.len == 0 { &walker.failed } else { &walker.full });
+            return 0;
+        };
+        Cache::of(walker).put(pages, hash, number);
+        number
+    }
+
+    /// Compares the frame pointers with what the unwind tables have given, and gives the frame pointers up if they are
+    /// wrong. Where the tables end early, the frame pointers go on.
+    fn check(&self, frames: &mut Frames, end: End) -> End {
+        let mut chain = Frames::new();
+        let chain_end = walk::walk(self.start, self.bounds, |address| chain.push(address));
+        chain.len = code_frames(&chain);
+        let (known, chained) = (frames.as_slice(), chain.as_slice());
+        let common = known.iter().zip(chained).take_while(|(one, other)| one == other).count();
+        let rest = known.get(common..).unwrap_or(&[]);
+        let ends_alike = common == chained.len()
+            && rest.len() <= OUTER_FRAMES
+            && rest.iter().rev().skip(1).all(|address| !unwind::is_our_object(*address));
+        let tables_end_early = end == End::Truncated && common == known.len();
+        // relaxed, all: figures for people, and a way that each thread follows when it sees it.
+        CHECKS.fetch_add(1, Ordering::Relaxed);
+        if ends_alike || known.len() == STACK_IS_FULL {
+            return end;
+        }
+        if tables_end_early && chained.len() > known.len() {
+            *frames = chain;
+            return chain_end;
+        }
+        CHECKS_FAILED.fetch_add(1, Ordering::Relaxed);
+        WAY.store(RULES, Ordering::Relaxed);
+        end
+    }
+}
+
+/// A stack with as many frames as fit.
+const STACK_IS_FULL: usize = STACK_FRAMES_MAX;
+
+/// How many frames there are before the first that lies in no code: a chain that was broken goes on into nowhere.
+fn code_frames(frames: &Frames) -> usize {
+    let frames = frames.as_slice();
+    frames.iter().position(|address| !unwind::is_code(address.wrapping_sub(1))).unwrap_or(frames.len())
+}
+
+/// How stacks are taken, why so, how many were checked, and how many of those failed.
+pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
+    // relaxed: figures for people.
+    let asked = lifecycle::options().stacks;
+    let (walker, why) = match WAY.load(Ordering::Relaxed) {
+        CHECKED => ("frame pointers", "they agree with the unwind tables in every stack so far"),
+        FRAME_POINTERS => ("frame pointers", "asked for"),
+        RULES if asked == Stacks::Dwarf => ("dwarf", "asked for"),
+        RULES => ("dwarf", "frame pointers differed from the unwind tables"),
+        _ if asked == Stacks::Off => ("off", "asked for"),
+        _ if !frame::SUPPORTED => ("off", "stacks are not taken on this platform"),
+        _ => ("off", "there was no memory for them"),
+    };
+    (walker, why, CHECKS.load(Ordering::Relaxed), CHECKS_FAILED.load(Ordering::Relaxed))
+}

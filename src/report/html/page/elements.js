@@ -1,0 +1,65 @@
+// Elements of the page. Texts come in as texts and are never read as markup. Colours of what is drawn on a canvas come
+// from the style sheet, through an element that is asked for its colour.
+
+const elements = (() => {
+  /** An element with attributes (`class`, `onclick`, …) and children: elements, texts, or nothing. */
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (value === true) element.setAttribute(name, "");
+      else if (value !== false && value !== undefined) element.setAttribute(name, value);
+    }
+    return add(element, ...children);
+  }
+
+  /** Appends elements and texts; what is not there is left out. */
+  function add(element, ...children) {
+    element.append(...children.flat().filter((child) => child !== undefined && child !== null));
+    return element;
+  }
+
+  /** As `add`, in place of what was there. */
+  function refill(element, ...children) {
+    element.replaceChildren();
+    return add(element, ...children);
+  }
+
+  const byId = (id) => document.getElementById(id);
+
+  /** How far a figure can be trusted: what stands before the reasons, with the whole phrase behind it. */
+  function certainty(standing) {
+    const [word] = standing.text.split(": ");
+    return make("span", { class: `certainty grade-${standing.grade}`, title: standing.text }, word);
+  }
+
+  /** The whole phrase, under a table or plot. */
+  function certaintyLine(standing, label = "Certainty") {
+    return make("p", { class: "certainty-line" }, `${label}: `, make("span", { class: `grade-${standing.grade}` }, standing.text), ".");
+  }
+
+  const empty = (text) => make("p", { class: "empty" }, text);
+
+  /** Radio buttons that look like one control; `choose` gets the value. */
+  function choice(label, options, value, choose) {
+    const name = `choice-${label.replace(/\W+/g, "-")}`;
+    const inputs = options.map((option) =>
+      make("label", { class: "option" },
+        make("input", { type: "radio", name, value: option.value, checked: option.value === value, onchange: () => choose(option.value) }),
+        make("span", {}, option.label)));
+    return make("fieldset", { class: "choice" }, make("legend", {}, label), ...inputs);
+  }
+
+  let probe;
+  /** A colour of the style sheet, by the name of its variable, as a canvas takes it. */
+  function colour(variable) {
+    if (!probe) {
+      probe = make("span", { hidden: true, "aria-hidden": "true" });
+      document.body.append(probe);
+    }
+    probe.style.color = `var(${variable})`;
+    return getComputedStyle(probe).color;
+  }
+
+  return { make, add, refill, byId, certainty, certaintyLine, empty, choice, colour };
+})();

@@ -1,0 +1,102 @@
+//! A place in a program in a few lines: the function at fault, what it reached the allocator through, who called it.
+
+use std::io;
+
+use super::super::escape::escaped;
+use super::super::sheet::{Sheet, Tone};
+use super::super::table::{Table, cut};
+use super::super::units::count;
+use crate::analysis::paths::{Function, Step};
+
+/// Callers of a place that are shown; the rest is counted.
+const CALLERS: usize = 5;
+/// Spaces in front of the function at fault.
+const INDENT: usize = 7;
+/// Folders of a source file that are shown, the file included.
+const FOLDERS: usize = 3;
+
+/// A function with its file and line, in at most `width` characters. What is cut is the function.
+pub(super) fn place(function: Option<&Function>, line: u32, width: usize) -> String {
+    let Some(function) = function else { return "(no stack)".into() };
+    let file = file_and_line(&function.file, line);
+    let name = escaped(&function.name);
+    if file.is_empty() {
+        return cut(&name, width);
+    }
+    let room = width.saturating_sub(file.chars().count() + 3);
+    format!("{} ({file})", cut(&name, room.max(16)))
+}
+
+/// The end of a path, which is what tells files apart, and the line.
+fn file_and_line(file: &str, line: u32) -> String {
+    if file.is_empty() {
+        return String::new();
+    }
+    let parts: Vec<&str> = file.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
+    let short = escaped(&parts[parts.len().saturating_sub(FOLDERS)..].join("/"));
+    if line > 0 { format!("{short}:{line}") } else { short }
+}
+
+/// A path that is to be shown.
+pub(super) struct Shown<'a> {
+    pub(super) functions: &'a [Function],
+    pub(super) path: &'a [Step],
+    pub(super) lines: &'a [u32],
+}
+
+impl Shown<'_> {
+    /// The place in the path of the function at fault: the first that is not the library's.
+    fn fault(&self) -> usize {
+        let is_own = |step: &Step| self.function(*step).is_some_and(|function| !function.is_library);
+        self.path.iter().position(is_own).unwrap_or(0)
+    }
+
+    fn function(&self, step: Step) -> Option<&Function> {
+        self.functions.get(step.function as usize)
+    }
+
+    /// A function of the path in words.
+    fn at(&self, index: usize, width: usize) -> String {
+        let function = self.path.get(index).and_then(|step| self.function(*step));
+        place(function, self.lines.get(index).copied().unwrap_or(0), width)
+    }
+
+    /// The function at fault in words.
+    pub(super) fn fault_in_words(&self, width: usize) -> String {
+        self.at(self.fault(), width)
+    }
+
+    /// The lines of the place, set in.
+    pub(super) fn write(&self, sheet: &mut Sheet<'_>) -> io::Result<()> {
+        let room = sheet.layout.columns() - INDENT;
+        let fault = self.fault();
+        sheet.line(&format!("{:INDENT$}{}", "", self.at(fault, room)))?;
+        let inner = (0..fault).map(|index| ("through", index));
+        let outer = (fault + 1..self.path.len()).take(CALLERS).map(|index| ("from", index));
+        for (word, index) in inner.chain(outer) {
+            let text = format!("{:INDENT$}  {word:<7} {}", "", self.at(index, room.saturating_sub(10)));
+            sheet.toned_line(&text, Tone::Faint)?;
+        }
+        let more = self.path.len().saturating_sub(fault + 1 + CALLERS);
+        if more > 0 {
+            let text = format!("{:INDENT$}  and {} more above", "", count(more as u64));
+            sheet.toned_line(&text, Tone::Faint)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a table with a place under each of its first rows.
+pub(super) fn table_of_places(sheet: &mut Sheet<'_>, table: &Table, places: &[Shown<'_>]) -> io::Result<()> {
+    let mut text = Vec::new();
+    table.write(&mut text, sheet.layout.columns())?;
+    let text = String::from_utf8_lossy(&text);
+    let mut rows = text.lines();
+    rows.next().map_or(Ok(()), |titles| sheet.line(titles))?;
+    let mut places = places.iter();
+    for row in rows {
+        sheet.line(row)?;
+        places.next().map_or(Ok(()), |place| place.write(sheet))?;
+    }
+    Ok(())
+}

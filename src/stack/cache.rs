@@ -1,0 +1,96 @@
+//! A thread's cache from the hash of a stack to its number.
+//!
+//! One word an entry, so that a signal handler of the same thread that changes it in between cannot make a hash go with
+//! another stack's number. Direct mapped; the table grows while stacks push each other out.
+//!
+//! ```text
+//!  63                        20 19                0
+//! │ 44 bits of the hash        │ number of the stack │
+//! ```
+//!
+//! Together with its place in the table an entry stands for at least 53 bits of the hash. That two of a million stacks
+//! agree in so many is as likely as 1 in 18,000 over the whole life of a process; they would be shown as one.
+
+use crate::ring::lane::Walker;
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Bits of a stack's number.
+pub(crate) const NUMBER_BITS: u32 = 20;
+const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
+/// Entries of a thread's first table: one page.
+const ENTRIES_MIN: u32 = (PAGE_BYTES / 8) as u32;
+/// Entries of the largest table.
+const CACHE_ENTRIES_MAX: u32 = 1 << 15;
+/// The factor by which it grows.
+const GROWTH: u32 = 8;
+
+/// The cache of a thread. Only that thread uses it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cache<'a> {
+    walker: &'a Walker,
+}
+
+impl<'a> Cache<'a> {
+    pub(crate) fn of(walker: &'a Walker) -> Cache<'a> {
+        Cache { walker }
+    }
+
+    /// The number of the stack with this hash, or 0.
+    #[inline(always)]
+    pub(crate) fn get(&self, hash: u64) -> u32 {
+        // relaxed, everywhere in this file: only this thread reads or writes its cache.
+        let shift = self.walker.cache_shift.load(Ordering::Relaxed);
+        if shift == 0 {
+            return 0;
+        }
+        let entry = self.walker.cache_entry((hash >> shift) as usize).load(Ordering::Relaxed);
+        if (entry ^ hash << NUMBER_BITS) >> NUMBER_BITS == 0 { (entry & NUMBER_MASK) as u32 } else { 0 }
+    }
+
+    /// Remembers the number of a stack.
+    pub(crate) fn put(&self, pages: &Pages, hash: u64, number: u32) {
+        self.grow_if_crowded(pages);
+        let shift = self.walker.cache_shift.load(Ordering::Relaxed);
+        if shift == 0 {
+            return;
+        }
+        let entry: &AtomicU64 = self.walker.cache_entry((hash >> shift) as usize);
+        let pushes_out = u32::from(entry.load(Ordering::Relaxed) != 0);
+        let crowded = &self.walker.cache_crowded;
+        crowded.store(crowded.load(Ordering::Relaxed) + pushes_out, Ordering::Relaxed);
+        entry.store(hash << NUMBER_BITS | u64::from(number) & NUMBER_MASK, Ordering::Relaxed);
+    }
+
+    fn grow_if_crowded(&self, pages: &Pages) {
+        let shift = self.walker.cache_shift.load(Ordering::Relaxed);
+        let entries = if shift == 0 { 0 } else { 1u32 << (u64::BITS - shift) };
+        let is_crowded = entries == 0 || self.walker.cache_crowded.load(Ordering::Relaxed) > entries;
+        if !is_crowded || entries >= CACHE_ENTRIES_MAX {
+            return;
+        }
+        self.walker.cache_crowded.store(0, Ordering::Relaxed);
+        let wanted = (entries * GROWTH).clamp(ENTRIES_MIN, CACHE_ENTRIES_MAX);
+        let Some(page) = pages.take(pages_of(wanted)) else { return };
+        let before = self.walker.set_cache(pages, page, u64::BITS - wanted.trailing_zeros());
+        // What was in the old one is found again in the store.
+        if entries > 0 {
+            pages.give_back(before, pages_of(entries));
+        }
+    }
+}
+
+fn pages_of(entries: u32) -> u32 {
+    (entries as usize * 8).div_ceil(PAGE_BYTES) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::intern::STACKS_MAX;
+    use super::*;
+
+    #[test]
+    fn every_number_of_a_stack_fits_an_entry() {
+        assert!(u64::from(STACKS_MAX) <= NUMBER_MASK);
+    }
+}

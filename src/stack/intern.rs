@@ -1,0 +1,313 @@
+//! The store of all stacks: one tree, in which a stack is a path from its outermost frame inwards.
+//!
+//! A node is a return address below its caller's node. A stack's number leads to its innermost node. So what stacks have
+//! in common is kept once: a program with a million stacks of forty frames has a few million nodes, not forty million.
+//!
+//! Nodes are found through hash tables from (caller, address) to node. When the newest table is half full, one four
+//! times its size is added; older ones stay as they are, so no thread ever has to wait while a table is rebuilt. A look-up
+//! goes through all of them, newest first; it is made for stacks that a thread has not had before.
+//!
+//! Nothing is ever taken out. At the limit of nodes or stacks, or without memory, a new stack gets no number; the caller
+//! counts that.
+//!
+//! Invariant **V1**: everything but the counts is touched under its latch; its runs are never given back.
+
+use crate::sys::latch::Latch;
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU32, Ordering};
+
+/// Distinct stacks at most; later ones are counted as `table_full` and stand at no site.
+pub(crate) const STACKS_MAX: u32 = (1 << 20) - 1;
+/// Nodes of the tree at most.
+pub(crate) const STACK_NODES_MAX: u32 = 1 << 23;
+/// The share of the region that nodes may occupy: one sixteenth; numbers have a sixteenth of that.
+const REGION_SHARE: u32 = 16;
+/// Slots of the first hash table: one page.
+const SLOTS_FIRST: u32 = (PAGE_BYTES / 4) as u32;
+/// Hash tables at most: together they have room for all nodes.
+const TABLES: usize = 8;
+/// The factor from one table to the next.
+const GROWTH: u32 = 4;
+/// Nodes that are the roots of whole stacks and of truncated ones.
+const ROOT: u32 = 0;
+const ROOT_TRUNCATED: u32 = 1;
+const FIRST_NODE: u32 = 2;
+
+/// A frame below its caller.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// The return address.
+    pub(crate) address: u64,
+    /// The caller's node.
+    pub(crate) parent: u32,
+    /// The stack whose innermost frame this is; 0 if there is none.
+    stack: u32,
+}
+
+/// The store's head, at the start of a run of its own. All zero bytes are not a valid store: see [`Store::open`].
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Store {
+    latch: Latch,
+    nodes: AtomicU32,
+    /// Distinct stacks; the last one's number.
+    stacks: AtomicU32,
+    nodes_page: AtomicU32,
+    nodes_capacity: AtomicU32,
+    stacks_page: AtomicU32,
+    stacks_capacity: AtomicU32,
+    /// Nodes that the newest table holds.
+    newest_len: AtomicU32,
+    tables: [AtomicU32; TABLES],
+}
+
+fn pages_of(count: u32, bytes: usize) -> u32 {
+    (count as usize * bytes).div_ceil(PAGE_BYTES) as u32
+}
+
+/// The largest power of two of things of a size that fit into so many pages, but no more than `most`.
+fn fitting(most: u32, bytes: usize, pages: u32) -> u32 {
+    let mut count = most.next_power_of_two();
+    while count > 1 && pages_of(count, bytes) > pages {
+        count /= 2;
+    }
+    count.min(most)
+}
+
+impl Store {
+    /// Makes a store and returns the page of its head.
+    pub(crate) fn open(pages: &Pages) -> Option<u32> {
+        let page = pages.take(1)?;
+        let store = Store::at(pages, page);
+        let share = (pages.reserved() / REGION_SHARE).max(1);
+        let nodes = fitting(STACK_NODES_MAX, size_of::<Node>(), share);
+        let stacks = fitting(STACKS_MAX + 1, 4, (share / REGION_SHARE).max(1));
+        // relaxed, all of these: published with the page.
+        store.nodes_page.store(pages.take_unheld(pages_of(nodes, size_of::<Node>()))?, Ordering::Relaxed);
+        store.nodes_capacity.store(nodes, Ordering::Relaxed);
+        store.stacks_page.store(pages.take_unheld(pages_of(stacks, 4))?, Ordering::Relaxed);
+        store.stacks_capacity.store(stacks, Ordering::Relaxed);
+        store.nodes.store(FIRST_NODE, Ordering::Relaxed);
+        Some(page)
+    }
+
+    /// The store whose head lies at `page`.
+    pub(crate) fn at(pages: &Pages, page: u32) -> &Store {
+        // SAFETY: V1, `open` took the page for a store; all zero bytes are valid for every field.
+        unsafe { &*pages.at(page).cast::<Store>() }
+    }
+
+    /// The number of a stack (innermost frame first), given it now if it is new; `None` when there is no room.
+    pub(crate) fn intern(&self, pages: &Pages, frames: &[u64], truncated: bool) -> Option<u32> {
+        let _taken = self.latch.take();
+        let mut node = if truncated { ROOT_TRUNCATED } else { ROOT };
+        for address in frames.iter().rev() {
+            node = self.child(pages, node, *address)?;
+        }
+        if node < FIRST_NODE {
+            return None;
+        }
+        let leaf = self.node(pages, node);
+        // SAFETY: V1.
+        let leaf = unsafe { &mut *leaf };
+        if leaf.stack == 0 {
+            // relaxed, here and below: the latch orders it.
+            let number = self.stacks.load(Ordering::Relaxed) + 1;
+            if number >= self.stacks_capacity.load(Ordering::Relaxed) {
+                return None;
+            }
+            hold_another(pages, number, 4);
+            // SAFETY: V1, the number is below the capacity.
+            unsafe { self.leaves(pages).add(number as usize).write(node) };
+            leaf.stack = number;
+            self.stacks.store(number, Ordering::Relaxed);
+        }
+        Some(leaf.stack)
+    }
+
+    /// The node of an address below its caller's, made now if it is new.
+    fn child(&self, pages: &Pages, parent: u32, address: u64) -> Option<u32> {
+        let hash = hash_of(parent, address);
+        // relaxed, all of this function: the latch orders it.
+        let tables = self.tables.iter().take_while(|page| page.load(Ordering::Relaxed) != 0).count();
+        for table in (0..tables).rev() {
+            let mut slot = hash;
+            loop {
+                let found = self.slot(pages, table, slot);
+                // SAFETY: V1.
+                let node = unsafe { *found };
+                if node == 0 {
+                    break;
+                }
+                // SAFETY: V1, a slot holds the number of a node.
+                let known = unsafe { &*self.node(pages, node) };
+                if known.address == address && known.parent == parent {
+                    return Some(node);
+                }
+                slot += 1;
+            }
+        }
+        let table = self.table_with_room(pages, tables)?;
+        let number = self.nodes.load(Ordering::Relaxed);
+        if number >= self.nodes_capacity.load(Ordering::Relaxed) {
+            return None;
+        }
+        hold_another(pages, number, size_of::<Node>());
+        // SAFETY: V1, the number is below the capacity.
+        unsafe { self.node(pages, number).write(Node { address, parent, stack: 0 }) };
+        let mut slot = hash;
+        // SAFETY: V1; at most half of the slots are taken.
+        while unsafe { *self.slot(pages, table, slot) } != 0 {
+            slot += 1;
+        }
+        // SAFETY: V1.
+        unsafe { *self.slot(pages, table, slot) = number };
+        self.newest_len.store(self.newest_len.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.nodes.store(number + 1, Ordering::Relaxed);
+        Some(number)
+    }
+
+    /// The newest table, or one that is made now.
+    fn table_with_room(&self, pages: &Pages, tables: usize) -> Option<usize> {
+        // relaxed: the latch orders it.
+        if tables > 0 && self.newest_len.load(Ordering::Relaxed) < slots_of(tables - 1) / 2 {
+            return Some(tables - 1);
+        }
+        let place = self.tables.get(tables)?;
+        place.store(pages.take(pages_of(slots_of(tables), 4))?, Ordering::Relaxed);
+        self.newest_len.store(0, Ordering::Relaxed);
+        Some(tables)
+    }
+
+    fn slot(&self, pages: &Pages, table: usize, slot: usize) -> *mut u32 {
+        // relaxed: the latch orders it.
+        let start = pages.at(self.tables[table].load(Ordering::Relaxed)).cast::<u32>();
+        start.wrapping_add(slot & (slots_of(table) as usize - 1))
+    }
+
+    fn node(&self, pages: &Pages, node: u32) -> *mut Node {
+        // relaxed: written before the store was published.
+        pages.at(self.nodes_page.load(Ordering::Relaxed)).cast::<Node>().wrapping_add(node as usize)
+    }
+
+    fn leaves(&self, pages: &Pages) -> *mut u32 {
+        // relaxed: written before the store was published.
+        pages.at(self.stacks_page.load(Ordering::Relaxed)).cast::<u32>()
+    }
+
+    /// Distinct stacks and nodes so far.
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        // relaxed: bounds for readers.
+        (self.stacks.load(Ordering::Relaxed), self.nodes.load(Ordering::Relaxed))
+    }
+
+    /// Copies all nodes, and the innermost node of each stack from number 1 on, as far as there is room. Allocates
+    /// nothing.
+    pub(crate) fn copy(&self, pages: &Pages, nodes: &mut Vec<Node>, leaves: &mut Vec<u32>) {
+        let _taken = self.latch.take();
+        let (stacks, count) = self.counts();
+        for node in 0..count.min(nodes.capacity() as u32) {
+            // SAFETY: V1, nodes below the count are written.
+            nodes.push(unsafe { *self.node(pages, node) });
+        }
+        for number in 1..=stacks.min(leaves.capacity() as u32) {
+            // SAFETY: V1.
+            leaves.push(unsafe { *self.leaves(pages).add(number as usize) });
+        }
+    }
+}
+
+/// The frames of a stack, innermost first, and whether it was truncated; from copies that [`Store::copy`] made.
+pub(crate) fn frames_of(nodes: &[Node], leaf: u32) -> (Vec<u64>, bool) {
+    let (mut frames, mut at) = (Vec::new(), leaf);
+    while at >= FIRST_NODE {
+        let Some(node) = nodes.get(at as usize) else { break };
+        frames.push(node.address);
+        at = node.parent;
+    }
+    (frames, at == ROOT_TRUNCATED)
+}
+
+fn slots_of(table: usize) -> u32 {
+    SLOTS_FIRST * GROWTH.pow(table as u32)
+}
+
+fn hash_of(parent: u32, address: u64) -> usize {
+    let mixed = (address ^ u64::from(parent).rotate_left(40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) as usize >> 24
+}
+
+/// Counts the page that thing number `number` of a growing table begins, if it begins one.
+fn hold_another(pages: &Pages, number: u32, bytes: usize) {
+    let per_page = (PAGE_BYTES / bytes) as u32;
+    if number.is_multiple_of(per_page) || number == 1 || number == FIRST_NODE {
+        pages.hold(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use std::ptr::NonNull;
+
+    fn with_store(limit: u64, work: impl FnOnce(&Pages, &Store)) {
+        let region: NonNull<Pages> = Pages::reserve(limit, size_of::<Pages>()).unwrap();
+        // SAFETY: until the release below.
+        let pages = unsafe { region.as_ref() };
+        let page = Store::open(pages).unwrap();
+        work(pages, Store::at(pages, page));
+        Pages::release(region);
+    }
+
+    /// Stacks that have callers in common, a new one at nearly every step.
+    fn stack_of(n: u64) -> (Vec<u64>, bool) {
+        let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let depth = 2 + mixed % 12;
+        let mut frames: Vec<u64> = (0..depth).map(|frame| 0x1000 + (n >> (2 * frame)) * 16 + frame).collect();
+        frames.reverse();
+        (frames, n.is_multiple_of(7))
+    }
+
+    #[test]
+    fn equal_stacks_have_one_number_and_different_ones_two() {
+        with_store(1 << 28, |pages, store| {
+            let mut known: HashMap<(Vec<u64>, bool), u32> = HashMap::new();
+            for n in (0..30_000u64).chain(0..30_000) {
+                let stack = stack_of(n);
+                let number = store.intern(pages, &stack.0, stack.1).unwrap();
+                let next = known.len() as u32 + 1;
+                let expected = *known.entry(stack).or_insert(next);
+                assert_eq!(number, expected);
+            }
+            let (stacks, count) = store.counts();
+            assert_eq!(stacks as usize, known.len());
+            let (mut nodes, mut leaves) =
+                (Vec::with_capacity(count as usize), Vec::with_capacity(stacks as usize));
+            store.copy(pages, &mut nodes, &mut leaves);
+            for (stack, number) in known {
+                assert_eq!(frames_of(&nodes, leaves[number as usize - 1]), stack);
+            }
+        });
+    }
+
+    #[test]
+    fn without_room_a_new_stack_gets_no_number_and_old_ones_keep_theirs() {
+        with_store(1 << 22, |pages, store| {
+            let mut last = 0;
+            let full = (0..).find(|n| {
+                let (frames, truncated) = stack_of(*n);
+                match store.intern(pages, &frames, truncated) {
+                    Some(number) => last = last.max(number),
+                    None => return true,
+                }
+                false
+            });
+            assert!(full.is_some_and(|full| full > 100) && last > 100, "{full:?} {last}");
+            let (frames, truncated) = stack_of(5);
+            assert!(store.intern(pages, &frames, truncated).is_some_and(|number| number <= last));
+            assert_eq!(store.intern(pages, &[], false), None);
+        });
+    }
+}

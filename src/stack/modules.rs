@@ -1,0 +1,265 @@
+//! The objects that are loaded: where each lies, what it is called, and its unwind tables.
+//!
+//! Found in `/proc/self/maps` and read through `/proc/self/mem`. That takes no lock of the loader's, and reading from an
+//! object that is unloaded just then fails instead of crashing. What is read are the ELF headers as they lie in memory;
+//! files are not opened, they may have changed since.
+//!
+//! Allocates: called in own sections only.
+
+use std::fs::File;
+use std::io::Read;
+#[cfg(unix)]
+use std::os::unix::fs::FileExt;
+
+/// Bytes of an object's unwind tables at most; a larger one is walked as if it had none.
+const TABLE_BYTES_MAX: u64 = 1 << 30;
+/// Program headers of one object at most.
+const HEADERS_MAX: u16 = 256;
+/// Bytes of an object's notes that are looked through for its build id.
+const NOTE_BYTES_MAX: u64 = 64 << 10;
+
+const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
+const PF_EXECUTE: u32 = 1;
+const NOTE_BUILD_ID: u32 = 3;
+
+/// A part of an object that is loaded as a piece.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Segment {
+    kind: u32,
+    flags: u32,
+    address: u64,
+    memory_bytes: u64,
+}
+
+/// A range of addresses as the object's file states them, with its content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Section {
+    pub(crate) address: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A loaded object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Module {
+    pub(crate) path: String,
+    /// In hexadecimal; empty if there is none.
+    pub(crate) build_id: String,
+    /// Lowest address, and the first above the highest.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// What to add to an address in the file.
+    pub(crate) bias: u64,
+    /// Ranges that hold code.
+    pub(crate) code: Vec<(u64, u64)>,
+    /// Where its unwind tables lie: their index, and the end of the segment that holds them.
+    tables: Option<(u64, u64, u64)>,
+}
+
+/// The memory of this process, for reading that may fail.
+#[derive(Debug)]
+pub(crate) struct Memory(File);
+
+impl Memory {
+    pub(crate) fn open() -> Option<Memory> {
+        File::open("/proc/self/mem").ok().map(Memory)
+    }
+
+    fn read(&self, address: u64, bytes: u64) -> Option<Vec<u8>> {
+        let mut content = vec![0; usize::try_from(bytes).ok()?];
+        #[cfg(unix)]
+        self.0.read_exact_at(&mut content, address).ok()?;
+        #[cfg(not(unix))]
+        let _ = (address, &self.0);
+        Some(content)
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
+}
+
+/// Every object that is loaded now, in the order of their addresses.
+pub(crate) fn loaded() -> Vec<Module> {
+    let mut maps = Vec::new();
+    let read = File::open("/proc/self/maps").and_then(|mut file| file.read_to_end(&mut maps));
+    let (Ok(_), Some(memory)) = (read, Memory::open()) else { return Vec::new() };
+    let maps = String::from_utf8_lossy(&maps);
+    maps.lines()
+        .filter_map(first_mapping)
+        .filter_map(|(start, path)| module_at(&memory, start, path))
+        .collect()
+}
+
+/// The address and the path of a mapping that an object can begin with: readable, from the start of a file, or the
+/// system's own.
+fn first_mapping(line: &str) -> Option<(u64, &str)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (range, access, offset) = (fields.next()?, fields.next()?, fields.next()?);
+    let path = line.find(['/', '[']).and_then(|at| line.get(at..))?;
+    let is_object = path.starts_with('/') || path == "[vdso]";
+    if !access.starts_with('r') || !is_object || u64::from_str_radix(offset, 16) != Ok(0) {
+        return None;
+    }
+    let start = u64::from_str_radix(range.split('-').next()?, 16).ok()?;
+    Some((start, path))
+}
+
+/// The object that begins at an address, if one does.
+fn module_at(memory: &Memory, start: u64, path: &str) -> Option<Module> {
+    let header = memory.read(start, 64)?;
+    // 64 bits, little-endian.
+    if header.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    let (offset, size, count) = (u64_at(&header, 32)?, u16_at(&header, 54)?, u16_at(&header, 56)?);
+    if size != 56 || count > HEADERS_MAX {
+        return None;
+    }
+    let headers = memory.read(start.checked_add(offset)?, u64::from(size) * u64::from(count))?;
+    let segments: Vec<Segment> = headers.chunks_exact(56).filter_map(segment).collect();
+    let loads = || segments.iter().filter(|segment| segment.kind == PT_LOAD);
+    let lowest = loads().map(|load| load.address).min()? & !0xfff;
+    let highest = loads().map(|load| load.address.saturating_add(load.memory_bytes)).max()?;
+    let bias = start.wrapping_sub(lowest);
+    let ends = |load: &Segment| {
+        let from = bias.wrapping_add(load.address);
+        (from, from.saturating_add(load.memory_bytes))
+    };
+    let code = loads().filter(|load| load.flags & PF_EXECUTE != 0).map(ends).collect();
+    let tables = segments.iter().find(|segment| segment.kind == PT_GNU_EH_FRAME).map(|index| {
+        let holder = loads().find(|load| {
+            (load.address..load.address.saturating_add(load.memory_bytes)).contains(&index.address)
+        });
+        let end = holder.map_or(index.address, |load| load.address.saturating_add(load.memory_bytes));
+        (index.address, index.memory_bytes, end)
+    });
+    let notes = segments.iter().filter(|segment| segment.kind == PT_NOTE);
+    let build_id = notes.filter_map(|note| {
+        let bytes = note.memory_bytes.min(NOTE_BYTES_MAX);
+        build_id(&memory.read(bias.wrapping_add(note.address), bytes)?)
+    });
+    Some(Module {
+        path: path.to_owned(),
+        build_id: build_id.into_iter().next().unwrap_or_default(),
+        start,
+        end: bias.wrapping_add(highest),
+        bias,
+        code,
+        tables,
+    })
+}
+
+fn segment(header: &[u8]) -> Option<Segment> {
+    Some(Segment {
+        kind: u32_at(header, 0)?,
+        flags: u32_at(header, 4)?,
+        address: u64_at(header, 16)?,
+        memory_bytes: u64_at(header, 40)?,
+    })
+}
+
+/// The build id in an object's notes, in hexadecimal.
+fn build_id(notes: &[u8]) -> Option<String> {
+    let mut at = 0usize;
+    loop {
+        let (name_bytes, id_bytes, kind) = (
+            u32_at(notes, at)? as usize,
+            u32_at(notes, at.checked_add(4)?)? as usize,
+            u32_at(notes, at.checked_add(8)?)?,
+        );
+        let name_at = at.checked_add(12)?;
+        let id_at = name_at.checked_add(name_bytes.checked_next_multiple_of(4)?)?;
+        let id = notes.get(id_at..id_at.checked_add(id_bytes)?)?;
+        if kind == NOTE_BUILD_ID && notes.get(name_at..name_at.checked_add(4)?)? == b"GNU\0" {
+            return Some(id.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        at = id_at.checked_add(id_bytes.checked_next_multiple_of(4)?)?;
+    }
+}
+
+impl Module {
+    /// Whether an address is in its code.
+    pub(crate) fn has_code_at(&self, address: u64) -> bool {
+        self.code.iter().any(|(from, to)| (*from..*to).contains(&address))
+    }
+
+    /// Its index of unwind tables and the tables themselves (`.eh_frame_hdr`, `.eh_frame`), as they lie in memory.
+    pub(crate) fn unwind_tables(&self, memory: &Memory) -> Option<(Section, Section)> {
+        let (address, bytes, end) = self.tables?;
+        let index = Section {
+            address,
+            bytes: memory.read(self.bias.wrapping_add(address), bytes.min(TABLE_BYTES_MAX))?,
+        };
+        // Version 1, and the pointer to the tables in the only form that linkers write: relative to itself, 32 bits.
+        if index.bytes.get(..2)? != [1, 0x1b] {
+            return None;
+        }
+        let distance = i64::from(u32_at(&index.bytes, 4)?.cast_signed());
+        let address = address.checked_add(4)?.checked_add_signed(distance)?;
+        let bytes = end.checked_sub(address).filter(|bytes| *bytes <= TABLE_BYTES_MAX)?;
+        let tables = Section { address, bytes: memory.read(self.bias.wrapping_add(address), bytes)? };
+        Some((index, tables))
+    }
+}
+
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_program_and_its_libraries_are_found_with_their_tables() {
+        let modules = loaded();
+        let here = this_program_and_its_libraries_are_found_with_their_tables as fn() as usize as u64;
+        let this = modules.iter().find(|module| module.has_code_at(here)).expect("the program itself");
+        assert!(
+            std::fs::canonicalize(&this.path).is_ok_and(|path| Some(path) == std::env::current_exe().ok())
+        );
+        let (index, tables) = this.unwind_tables(&Memory::open().unwrap()).unwrap();
+        assert!(index.bytes.len() > 100 && tables.bytes.len() > 100);
+        assert!(modules.iter().any(|module| module.path.contains("libc")), "{modules:?}");
+        assert!(modules.windows(2).all(|pair| pair[0].end <= pair[1].start), "{modules:?}");
+    }
+
+    #[test]
+    fn a_build_id_is_found_among_other_notes_and_bad_notes_end() {
+        let note = |kind: u32, name: &[u8], id: &[u8]| {
+            let mut note = Vec::new();
+            for number in [name.len() as u32, id.len() as u32, kind] {
+                note.extend(number.to_le_bytes());
+            }
+            note.extend(name);
+            note.resize(note.len().next_multiple_of(4), 0);
+            note.extend(id);
+            note.resize(note.len().next_multiple_of(4), 0);
+            note
+        };
+        let notes = [note(1, b"GNU\0", b"12345"), note(3, b"GNU\0", b"\xab\xcd\x01")].concat();
+        assert_eq!(build_id(&notes).as_deref(), Some("abcd01"));
+        assert_eq!(build_id(&notes[..notes.len() - 4]), None);
+        assert_eq!(build_id(&[0xff; 64]), None);
+    }
+
+    #[test]
+    fn only_the_start_of_an_object_is_looked_at() {
+        let line = "7f0-800 r--p 00000000 fe:00 12   /usr/lib/a b.so";
+        assert_eq!(first_mapping(line), Some((0x7f0, "/usr/lib/a b.so")));
+        for other in [
+            "7f0-800 r-xp 00001000 fe:00 12 /usr/lib/a.so",
+            "7f0-800 rw-p 00000000 00:00 0",
+            "7f0-800 rw-p 0 0 0 [stack]",
+            "",
+        ] {
+            assert_eq!(first_mapping(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The walk by rules: for an address in the code, one word that says where the caller's registers lie.
+//!
+//! Unwind tables can say a great deal; compiled code needs little of it. The caller's stack pointer (the frame's *CFA*) lies
+//! at a fixed distance from this function's stack pointer or frame pointer, the return address right below it, and the
+//! caller's frame pointer is still in its register or lies at a fixed distance below the CFA. That fits into 32 bits. What
+//! does not fit (handlers of signals, functions that realign the stack) ends the walk as truncated.
+//!
+//! The table is direct mapped with a few places for each address. An entry is one word, address and rule together, so it
+//! is read and written whole: it needs no lock, and all threads share what one has worked out.
+//!
+//! ```text
+//!  63                     32 31    30    29        28..16            15..0
+//! │ address: 32 of 48 bits  │ base │ bp   │ kind    │ bp below CFA / 8 │ CFA above base / 8 │
+//! ```
+//!
+//! The address is first mixed by an invertible multiplication of 48 bits; the upper 16 bits are the place in the table, the
+//! lower 32 stand in the entry. So a rule is never taken for that of another address.
+//!
+//! Invariant **U1**: the table's run is as long as its mask and is never given back.
+
+use super::{End, STACK_FRAMES_MAX};
+use crate::sys::frame::{Bounds, Registers, read};
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Entries of the table.
+const ENTRIES: usize = 1 << 16;
+/// Places that an address may take, from its own on.
+const PROBES: usize = 8;
+/// Pages of the table.
+pub(crate) const TABLE_PAGES: u32 = (ENTRIES * 8 / PAGE_BYTES) as u32;
+/// Bits of an address that are told apart; a process has no others.
+const ADDRESS_MASK: u64 = (1 << 48) - 1;
+/// An odd number, so that multiplying by it modulo 2⁴⁸ can be undone.
+const MIX: u64 = 0x9E37_79B9_7F4B;
+
+/// Where a caller's registers lie. Never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rule(u32);
+
+impl Rule {
+    const FROM_BP: u32 = 1 << 31;
+    const BP_STORED: u32 = 1 << 30;
+    const STEP: u32 = 1 << 29;
+    const BP_SHIFT: u32 = 16;
+    const BP_MASK: u32 = (1 << 13) - 1;
+    const CFA_MASK: u32 = (1 << 16) - 1;
+
+    /// This is the outermost function.
+    pub(crate) const OUTERMOST: Rule = Rule(1);
+    /// Nothing is known of this address, or what is known does not fit.
+    pub(crate) const UNKNOWN: Rule = Rule(2);
+
+    /// The CFA lies `cfa` bytes above the base register, and the caller's frame pointer `bp` bytes below the CFA if it is
+    /// not in its register. `None` if that does not fit.
+    pub(crate) fn step(from_bp: bool, cfa: u64, bp: Option<u64>) -> Option<Rule> {
+        let eighth = |bytes: u64, mask: u32| {
+            let is_whole = bytes.is_multiple_of(8);
+            u32::try_from(bytes / 8).ok().filter(|eighth| is_whole && *eighth <= mask)
+        };
+        let mut rule = Rule::STEP | eighth(cfa, Rule::CFA_MASK)?;
+        if from_bp {
+            rule |= Rule::FROM_BP;
+        }
+        if let Some(bp) = bp {
+            rule |= Rule::BP_STORED | eighth(bp, Rule::BP_MASK)? << Rule::BP_SHIFT;
+        }
+        Some(Rule(rule))
+    }
+}
+
+/// The table of rules. Raw pages behind a pointer that lives as long as the process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    entries: *const AtomicU64,
+}
+
+impl Rules {
+    /// The table in a run of [`TABLE_PAGES`].
+    pub(crate) fn at(pages: &Pages, page: u32) -> Rules {
+        Rules { entries: pages.at(page).cast::<AtomicU64>() }
+    }
+
+    #[inline(always)]
+    fn entry(&self, place: usize) -> &AtomicU64 {
+        // SAFETY: U1, the place is below the number of entries; all zero bytes are valid, empty entries.
+        unsafe { &*self.entries.add(place & (ENTRIES - 1)) }
+    }
+
+    #[inline(always)]
+    fn key(address: u64) -> (usize, u64) {
+        let mixed = (address & ADDRESS_MASK).wrapping_mul(MIX) & ADDRESS_MASK;
+        ((mixed >> 32) as usize, mixed << 32)
+    }
+
+    /// The rule for an address, if it has been worked out.
+    #[inline(always)]
+    pub(crate) fn get(&self, address: u64) -> Option<Rule> {
+        let (place, key) = Rules::key(address);
+        for probe in 0..PROBES {
+            // relaxed: an entry says all there is to say in one word.
+            let entry = self.entry(place + probe).load(Ordering::Relaxed);
+            if (entry ^ key) >> 32 == 0 && entry as u32 != 0 {
+                return Some(Rule(entry as u32));
+            }
+            if entry == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Notes a rule. When all its places are taken, the first one goes.
+    pub(crate) fn put(&self, address: u64, rule: Rule) {
+        let (place, key) = Rules::key(address);
+        let word = key | u64::from(rule.0);
+        for probe in 0..PROBES {
+            let entry = self.entry(place + probe);
+            // relaxed: as in `get`; of two threads that work out the same rule, either may win.
+            let old = entry.load(Ordering::Relaxed);
+            if old == 0 || (old ^ key) >> 32 == 0 {
+                return entry.store(word, Ordering::Relaxed);
+            }
+        }
+        self.entry(place).store(word, Ordering::Relaxed);
+    }
+
+    /// Forgets every rule: code has come or gone.
+    pub(crate) fn clear(&self) {
+        for place in 0..ENTRIES {
+            // relaxed: as in `get`.
+            self.entry(place).store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Calls `visit` with each return address, innermost first. `discover` works out a rule that is not in the table.
+    #[inline(always)]
+    pub(crate) fn walk(
+        &self,
+        start: Registers,
+        bounds: Bounds,
+        mut discover: impl FnMut(u64) -> Rule,
+        mut visit: impl FnMut(u64),
+    ) -> End {
+        let Registers { ip: mut lookup, mut sp, mut bp } = start;
+        for _ in 0..STACK_FRAMES_MAX {
+            let rule = match self.get(lookup) {
+                Some(rule) => rule,
+                None => discover(lookup),
+            };
+            if rule.0 & Rule::STEP == 0 {
+                return if rule == Rule::OUTERMOST { End::Outermost } else { End::Truncated };
+            }
+            let base = if rule.0 & Rule::FROM_BP != 0 { bp } else { sp };
+            let cfa = base.wrapping_add(u64::from(rule.0 & Rule::CFA_MASK) * 8);
+            // The return address lies right below the CFA, above what this frame has pushed.
+            if cfa < sp.wrapping_add(8) || cfa > bounds.high || cfa & 7 != 0 {
+                return End::Truncated;
+            }
+            if rule.0 & Rule::BP_STORED != 0 {
+                let at = cfa.wrapping_sub(u64::from(rule.0 >> Rule::BP_SHIFT & Rule::BP_MASK) * 8);
+                if at < sp || at > cfa - 8 {
+                    return End::Truncated;
+                }
+                // SAFETY: K1, `sp <= at < cfa <= high`, all multiples of 8.
+                bp = unsafe { read(at) };
+            }
+            // SAFETY: K1, as above.
+            let address = unsafe { read(cfa - 8) };
+            if address == 0 {
+                return End::Outermost;
+            }
+            visit(address);
+            sp = cfa;
+            lookup = address.wrapping_sub(1);
+        }
+        End::Truncated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr::NonNull;
+
+    fn with_rules(work: impl FnOnce(Rules)) {
+        let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
+        // SAFETY: until the release below.
+        let pages = unsafe { region.as_ref() };
+        work(Rules::at(pages, pages.take(TABLE_PAGES).unwrap()));
+        Pages::release(region);
+    }
+
+    #[test]
+    fn a_rule_is_found_at_its_own_address_only() {
+        with_rules(|rules| {
+            let rule =
+                |n: u64| Rule::step(n & 1 == 0, n % 1000 * 8, n.is_multiple_of(3).then_some(16)).unwrap();
+            for n in 0..20_000u64 {
+                rules.put(0x5555_5555_0000 + n * 7, rule(n));
+            }
+            let mut kept = 0;
+            for n in 0..20_000u64 {
+                if let Some(found) = rules.get(0x5555_5555_0000 + n * 7) {
+                    assert_eq!(found, rule(n));
+                    kept += 1;
+                }
+                assert_eq!(rules.get(0x7fff_5555_0000 + n * 7), None);
+            }
+            assert!(kept > 19_900, "{kept}");
+            rules.clear();
+            assert_eq!(rules.get(0x5555_5555_0000), None);
+        });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_no_rule() {
+        assert_eq!(Rule::step(false, 12, None), None);
+        assert_eq!(Rule::step(false, 1 << 20, None), None);
+        assert_eq!(Rule::step(true, 16, Some(1 << 20)), None);
+        assert!(Rule::step(true, 16, Some(16)).is_some());
+    }
+
+    #[test]
+    fn frames_are_found_by_either_base_and_nothing_outside_is_read() {
+        with_rules(|rules| {
+            // Addresses 1000 and 2000 lie in functions with a rule each; 3000 is the outermost.
+            rules.put(1000, Rule::step(false, 24, Some(16)).unwrap());
+            rules.put(1999, Rule::step(true, 16, Some(16)).unwrap());
+            rules.put(2999, Rule::OUTERMOST);
+            let mut words = [0u64, 0, 2000, 7, 0, 3000, 9];
+            let low = (&raw const words[0]).expose_provenance() as u64;
+            let words = std::hint::black_box(&mut words);
+            words[1] = low + 8 * 4;
+            let bounds = Bounds { low, high: low + 8 * 7 };
+            let start = Registers { ip: 1000, sp: low, bp: 0 };
+            let mut seen = Vec::new();
+            let end = rules.walk(start, bounds, |_| Rule::UNKNOWN, |address| seen.push(address));
+            assert_eq!((seen, end), (vec![2000, 3000], End::Outermost));
+            for wild in [1u64, 8, u64::MAX, u64::MAX - 15, 1 << 40] {
+                let start = Registers { ip: 1999, sp: low, bp: wild };
+                assert_eq!(rules.walk(start, bounds, |_| Rule::UNKNOWN, |_| ()), End::Truncated);
+            }
+        });
+    }
+}

@@ -1,0 +1,59 @@
+//! A thread that empties queues at an interval, or when it is called.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use crate::sys::sync::{AtomicU32, Ordering};
+
+/// The thread; dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Background {
+    end: Arc<AtomicU32>,
+    thread: Option<Thread>,
+    join: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Background {
+    /// Starts a thread that calls `round` at every interval and at every call. Where there can be no thread, there is
+    /// none: queues are then emptied at the end only, and what does not fit is lost and counted.
+    pub(super) fn start(interval: Duration, round: impl Fn() + Send + 'static) -> Background {
+        let end = Arc::new(AtomicU32::new(0));
+        let ended = Arc::clone(&end);
+        let body = move || {
+            // Acquire: pairs with the release in `stop`.
+            while ended.load(Ordering::Acquire) == 0 {
+                thread::park_timeout(interval);
+                round();
+            }
+        };
+        let join = thread::Builder::new().name("strategy".to_owned()).spawn(body).ok();
+        let thread = join.as_ref().map(|join| join.thread().clone());
+        Background { end, thread, join: Mutex::new(join) }
+    }
+
+    /// Asks for a round now.
+    pub(super) fn call(&self) {
+        if let Some(thread) = &self.thread {
+            thread.unpark();
+        }
+    }
+
+    /// Ends the thread and waits for it.
+    pub(super) fn stop(&self) {
+        // Release: pairs with the acquire in the thread.
+        self.end.store(1, Ordering::Release);
+        self.call();
+        let join = self.join.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(join) = join {
+            // A round that panicked has left its events in flight, where the account shows them.
+            let _ = join.join();
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,160 @@
+//! A bounded queue of events with one producer and one consumer at a time.
+//!
+//! Slots are atomic words, written and read relaxed: on the processors we know that is a plain move, and no reader
+//! can see half a word. The two cursors give the order:
+//!
+//! | what | by | pairs with | gives |
+//! | --- | --- | --- | --- |
+//! | `Cursor::publish` of the head | producer | `Cursor::observe`, consumer | the slots below it are seen whole |
+//! | `Cursor::publish` of the tail | consumer | `Cursor::observe`, producer | the slots below it may be reused |
+//!
+//! The producer remembers the tail that it saw last, so that it touches the consumer's cache line once a lap.
+
+use super::event::{EVENT_WORDS, Event};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// A count that one side moves and the other one watches.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Cursor {
+    count: AtomicU64,
+    /// What the owner saw of the other cursor; the owner's alone.
+    seen: AtomicU64,
+}
+
+impl Cursor {
+    /// For the owner.
+    #[inline]
+    fn own(&self) -> u64 {
+        // relaxed: read by its only writer; for the consumer the lock of the books orders who that is.
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// For the owner: what it did below `count` is done.
+    #[inline]
+    fn publish(&self, count: u64) {
+        // Release: pairs with `observe`.
+        self.count.store(count, Ordering::Release);
+    }
+
+    /// For the other side.
+    #[inline]
+    fn observe(&self) -> u64 {
+        // Acquire: pairs with `publish`.
+        self.count.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn seen(&self) -> u64 {
+        // relaxed: the owner's alone.
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn see(&self, count: u64) {
+        // relaxed: the owner's alone.
+        self.seen.store(count, Ordering::Relaxed);
+    }
+}
+
+/// The queue. The caller sees to it that there is one producer, and one consumer at a time.
+#[derive(Debug)]
+pub(super) struct Queue {
+    slots: Box<[[AtomicU64; EVENT_WORDS]]>,
+    head: Cursor,
+    tail: Cursor,
+}
+
+impl Queue {
+    pub(super) fn new(events: usize) -> Queue {
+        let slots = (0..events.max(4).next_power_of_two()).map(|_| Default::default()).collect();
+        Queue { slots, head: Cursor::default(), tail: Cursor::default() }
+    }
+
+    pub(super) fn capacity(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// Events in the queue. Exact while both sides rest.
+    pub(super) fn len(&self) -> u64 {
+        let tail = self.tail.observe();
+        self.head.observe().saturating_sub(tail)
+    }
+
+    #[inline]
+    fn slot(&self, number: u64) -> &[AtomicU64; EVENT_WORDS] {
+        &self.slots[number as usize & (self.slots.len() - 1)]
+    }
+
+    /// For the producer: adds an event, unless the queue is full; says whether.
+    #[inline]
+    pub(super) fn push(&self, event: Event) -> bool {
+        let head = self.head.own();
+        if head - self.head.seen() >= self.capacity() {
+            self.head.see(self.tail.observe());
+            if head - self.head.seen() >= self.capacity() {
+                return false;
+            }
+        }
+        for (slot, word) in self.slot(head).iter().zip(event.to_words()) {
+            // relaxed: published with the head.
+            slot.store(word, Ordering::Relaxed);
+        }
+        self.head.publish(head + 1);
+        true
+    }
+
+    /// For the producer: whether it is a good moment to wake a consumer. True once in a quarter of the queue at most,
+    /// when half of it or more is waiting.
+    #[inline]
+    pub(super) fn is_worth_a_call(&self) -> bool {
+        let quarter = self.capacity() / 4;
+        self.head.own().is_multiple_of(quarter) && self.len() >= 2 * quarter
+    }
+
+    /// For the consumer: the oldest event, which stays.
+    #[inline]
+    pub(super) fn first(&self) -> Option<Event> {
+        let tail = self.tail.own();
+        (tail < self.head.observe()).then(|| self.read(tail))
+    }
+
+    /// For the consumer: the oldest event goes. There must be one.
+    #[inline]
+    pub(super) fn skip(&self) {
+        self.tail.publish(self.tail.own() + 1);
+    }
+
+    /// For the consumer: passes everything that was in the queue when it began to `book`, oldest first.
+    pub(super) fn drain(&self, mut book: impl FnMut(Event)) {
+        let (tail, head) = (self.tail.own(), self.head.observe());
+        for number in tail..head {
+            book(self.read(number));
+        }
+        self.tail.publish(head);
+    }
+
+    #[inline]
+    fn read(&self, number: u64) -> Event {
+        // relaxed: the head that covers the slot was observed.
+        Event::from_words(self.slot(number).each_ref().map(|word| word.load(Ordering::Relaxed)))
+    }
+}
+
+/// A count that the producer of several queues publishes once for all of them.
+#[derive(Debug, Default)]
+pub(super) struct Admitted(Cursor);
+
+impl Admitted {
+    /// For the producer: one more event is in one of the queues.
+    #[inline]
+    pub(super) fn one_more(&self) {
+        self.0.publish(self.0.own() + 1);
+    }
+
+    /// For the consumer: so many events are seen, in whichever queue.
+    #[inline]
+    pub(super) fn observe(&self) -> u64 {
+        self.0.observe()
+    }
+}

@@ -1,0 +1,204 @@
+//! The calling thread's own stack: where it is now, where it ends, and what lies on it.
+//!
+//! Only the processor and the system that the walk is written for have one; elsewhere [`SUPPORTED`] is false, and no
+//! stacks are taken.
+//!
+//! Invariant **K1**: an address from the current stack pointer up to the end of the thread's own stack is mapped and
+//! readable for as long as the function that asks runs.
+
+/// Whether stacks can be walked here.
+pub(crate) const SUPPORTED: bool = os::SUPPORTED;
+
+/// What a walk starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Registers {
+    /// Where the processor is.
+    pub(crate) ip: u64,
+    /// The stack pointer.
+    pub(crate) sp: u64,
+    /// The frame pointer, or whatever the code has in that register.
+    pub(crate) bp: u64,
+}
+
+/// The thread's stack, as addresses: the lowest that can belong to it, and the first above it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+}
+
+/// The registers of the function that this is inlined into.
+#[inline(always)]
+pub(crate) fn registers() -> Registers {
+    os::registers()
+}
+
+/// Reads a word of the calling thread's stack.
+///
+/// # Safety
+/// `address` is a multiple of 8, not below the stack pointer of the caller, and at least 8 bytes below the end of the
+/// thread's stack.
+#[inline(always)]
+pub(crate) unsafe fn read(address: u64) -> u64 {
+    // SAFETY: K1, the caller's promise.
+    unsafe { std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile() }
+}
+
+/// Where the calling thread's stack lies. Asks the system; not for the hot path.
+pub(crate) fn bounds() -> Option<Bounds> {
+    os::bounds()
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(heapledger_portable)))]
+mod os {
+    use super::{Bounds, Registers};
+    use crate::sys::platform;
+
+    pub(super) const SUPPORTED: bool = true;
+    /// What the main thread's stack may grow to where there is no limit.
+    const UNLIMITED_BYTES: u64 = 1 << 30;
+
+    #[inline(always)]
+    pub(super) fn registers() -> Registers {
+        let (ip, sp, bp): (u64, u64, u64);
+        // SAFETY: reads three registers and touches nothing else.
+        unsafe {
+            std::arch::asm!(
+                "lea {ip}, [rip]",
+                "mov {sp}, rsp",
+                "mov {bp}, rbp",
+                ip = out(reg) ip,
+                sp = out(reg) sp,
+                bp = out(reg) bp,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        Registers { ip, sp, bp }
+    }
+
+    pub(super) fn bounds() -> Option<Bounds> {
+        if platform::thread_id() == u64::from(platform::process_id()) {
+            main_thread()
+        } else {
+            other_thread()
+        }
+    }
+
+    /// The main thread's stack is the mapping that the stack pointer lies in, and grows downwards.
+    fn main_thread() -> Option<Bounds> {
+        let sp = registers().sp;
+        let high = end_of_mapping(sp)?;
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is valid for writes.
+        let known = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut limit) } == 0;
+        let bytes = if known { limit.rlim_cur.min(UNLIMITED_BYTES) } else { UNLIMITED_BYTES };
+        Some(Bounds { low: high.saturating_sub(bytes.max(64 << 10)).min(sp), high })
+    }
+
+    /// glibc knows where the stack of a thread lies that it has made. It allocates a little, not through Rust.
+    fn other_thread() -> Option<Bounds> {
+        // SAFETY: every object is initialised by the call before it, and destroyed once.
+        unsafe {
+            let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+            if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
+                return None;
+            }
+            let (mut start, mut bytes) = (std::ptr::null_mut(), 0);
+            let failed = libc::pthread_attr_getstack(&attributes, &mut start, &mut bytes);
+            libc::pthread_attr_destroy(&mut attributes);
+            let low = start.expose_provenance() as u64;
+            (failed == 0).then_some(Bounds { low, high: low + bytes as u64 })
+        }
+    }
+
+    /// The end of the mapping that holds an address, from the system's list, read without allocating.
+    fn end_of_mapping(address: u64) -> Option<u64> {
+        // SAFETY: the path is terminated, the buffer is valid for its length, and the descriptor is ours to close.
+        unsafe {
+            let file = libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if file < 0 {
+                return None;
+            }
+            let (mut text, mut search) = ([0u8; 1024], Search::new(address));
+            let found = loop {
+                let read = libc::read(file, text.as_mut_ptr().cast(), text.len());
+                let Ok(length) = usize::try_from(read) else { break None };
+                if length == 0 {
+                    break None;
+                }
+                if let Some(high) = text[..length].iter().find_map(|byte| search.next(*byte)) {
+                    break Some(high);
+                }
+            };
+            libc::close(file);
+            found
+        }
+    }
+
+    /// Reads `low-high …` lines byte by byte.
+    struct Search {
+        address: u64,
+        low: u64,
+        number: u64,
+        /// 0: the low number, 1: the high one, 2: the rest of the line.
+        field: u8,
+    }
+
+    impl Search {
+        fn new(address: u64) -> Search {
+            Search { address, low: 0, number: 0, field: 0 }
+        }
+
+        fn next(&mut self, byte: u8) -> Option<u64> {
+            match (self.field, byte) {
+                (_, b'\n') => (self.field, self.number) = (0, 0),
+                (0, b'-') => (self.field, self.low, self.number) = (1, self.number, 0),
+                (1, b' ') => {
+                    self.field = 2;
+                    if (self.low..self.number).contains(&self.address) {
+                        return Some(self.number);
+                    }
+                }
+                (0 | 1, digit) => {
+                    let digit = (digit as char).to_digit(16)?;
+                    self.number = self.number << 4 | u64::from(digit);
+                }
+                _ => {}
+            }
+            None
+        }
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(heapledger_portable))))]
+mod os {
+    use super::{Bounds, Registers};
+
+    pub(super) const SUPPORTED: bool = false;
+
+    pub(super) fn registers() -> Registers {
+        Registers { ip: 0, sp: 0, bp: 0 }
+    }
+
+    pub(super) fn bounds() -> Option<Bounds> {
+        None
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux", not(heapledger_portable)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_lies_within_the_bounds_and_above_the_stack_pointer() {
+        let local = 0x1234_5678_9abc_u64;
+        let address = (&raw const local).expose_provenance() as u64;
+        let (bounds, now) = (bounds().unwrap(), registers());
+        assert!(
+            bounds.low <= now.sp && now.sp <= address && address + 8 <= bounds.high,
+            "{bounds:x?} {now:x?}"
+        );
+        // SAFETY: K1, as just seen.
+        assert_eq!(unsafe { read(address) }, local);
+    }
+}

@@ -1,0 +1,131 @@
+//! The entry of one pointer: what it is, and its counts.
+//!
+//! All counts are relaxed: each is exact once its writers rest, and whoever has joined them sees that. What the pointer
+//! is called is written once, before the entry is published.
+
+use super::statics::{Place, Text};
+use super::{Deed, Shape, TrackedPointer};
+use super::{STORM_CLONES, STORM_WINDOW_EVENTS};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// An entry, on cache lines of its own. All zero bytes are an empty one.
+#[repr(align(128))]
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) name: Text,
+    pub(super) type_name: Text,
+    pub(super) created_at: Place,
+    /// The shape; 0 while the entry is not published.
+    shape: AtomicU32,
+    clones: AtomicU64,
+    drops: AtomicU64,
+    unwrapped: AtomicU64,
+    held: AtomicU64,
+    strong_high: AtomicU64,
+    /// Number of a window, and the clones in it: 32 bits each.
+    burst: AtomicU64,
+    burst_high: AtomicU64,
+    storms: AtomicU64,
+}
+
+impl Counts {
+    pub(super) const fn empty() -> Counts {
+        Counts {
+            name: Text::none(),
+            type_name: Text::none(),
+            created_at: Place::none(),
+            shape: AtomicU32::new(0),
+            clones: AtomicU64::new(0),
+            drops: AtomicU64::new(0),
+            unwrapped: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            strong_high: AtomicU64::new(0),
+            burst: AtomicU64::new(0),
+            burst_high: AtomicU64::new(0),
+            storms: AtomicU64::new(0),
+        }
+    }
+
+    /// Shows the entry, whose texts are written, to readers.
+    pub(super) fn publish(&self, shape: Shape, strong: u64) {
+        // relaxed, both: published with the shape.
+        self.held.store(1, Ordering::Relaxed);
+        self.strong_high.store(strong, Ordering::Relaxed);
+        // Release: pairs with the acquire in `published`.
+        self.shape.store(shape as u32, Ordering::Release);
+    }
+
+    fn published(&self) -> Option<Shape> {
+        // Acquire: pairs with the release in `publish`; the texts are seen.
+        match self.shape.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Shape::Arc),
+            _ => Some(Shape::Rc),
+        }
+    }
+
+    /// Counts a clone; returns the holders after it.
+    pub(super) fn clone_made(&self, strong: u64) -> u64 {
+        // relaxed, all: counts.
+        self.clones.fetch_add(1, Ordering::Relaxed);
+        // Looked at first: a shared line is written only when there is something new to say.
+        if self.strong_high.load(Ordering::Relaxed) < strong {
+            self.strong_high.fetch_max(strong, Ordering::Relaxed);
+        }
+        self.held.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts the end of a holder; returns the holders after it.
+    pub(super) fn holder_gone(&self, deed: Deed) -> u64 {
+        let counter = if deed == Deed::Unwrapped { &self.unwrapped } else { &self.drops };
+        // relaxed, both: counts.
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.held.fetch_sub(1, Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// Counts a clone into the window of its number, and a storm when it is the one that makes it.
+    pub(super) fn count_burst(&self, number: u64) {
+        let window = (number / STORM_WINDOW_EVENTS) & u64::from(u32::MAX);
+        // relaxed, all: counts.
+        let word = self.burst.load(Ordering::Relaxed);
+        let is_over = word >> 32 != window;
+        let opens = |word| {
+            let new = window << 32 | 1;
+            self.burst.compare_exchange(word, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        // When another thread has just opened a window, this clone counts into that one.
+        let clones = if is_over && opens(word) {
+            1
+        } else {
+            (self.burst.fetch_add(1, Ordering::Relaxed) + 1) & u64::from(u32::MAX)
+        };
+        if clones == STORM_CLONES {
+            self.storms.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.burst_high.load(Ordering::Relaxed) < clones {
+            self.burst_high.fetch_max(clones, Ordering::Relaxed);
+        }
+    }
+
+    /// The entry as plain data, without its holders; `None` while it is not published.
+    pub(super) fn read(&self, id: u32) -> Option<TrackedPointer> {
+        let shape = self.published()?;
+        // relaxed: counts.
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Some(TrackedPointer {
+            id,
+            name: self.name.get().to_owned(),
+            type_name: self.type_name.get().to_owned(),
+            shape,
+            created_at: self.created_at.get().map(ToString::to_string).unwrap_or_default(),
+            clones: read(&self.clones),
+            drops: read(&self.drops),
+            unwrapped: read(&self.unwrapped),
+            held: read(&self.held),
+            strong_high_water: read(&self.strong_high),
+            storms: read(&self.storms),
+            largest_burst_clones: read(&self.burst_high),
+            holders: Vec::new(),
+        })
+    }
+}

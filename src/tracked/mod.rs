@@ -1,0 +1,89 @@
+//! Smart pointers that tell who holds them: [`Tracked<Arc<T>>`](Tracked) and `Tracked<Rc<T>>`.
+//!
+//! An allocator sees that a block lives. It cannot see why: that a counted pointer to it was cloned eleven times and
+//! dropped ten times. A `Tracked` pointer says so itself, at each clone and each drop:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use heapledger::Tracked;
+//!
+//! let config = Tracked::new(Arc::new(String::from("verbose")), "config");
+//! let copy = config.clone();
+//! assert_eq!(copy.len(), 7);
+//! drop(copy);
+//!
+//! let report = heapledger::tracked();
+//! let seen = report.pointers.iter().find(|pointer| pointer.name == "config").expect("it is listed");
+//! assert_eq!((seen.clones, seen.drops, seen.held), (1, 1, 1));
+//! # drop(config);
+//! ```
+//!
+//! # What is seen
+//!
+//! * Each `Tracked::new`: a *pointer* in the report, with its name, type, and place in the source.
+//! * Each clone and drop of it and of its clones, counted exactly, and where the clones were made that are still held.
+//! * The strong count as the pointer itself says it, after each clone. The highest of these is a lower bound of the
+//!   true maximum: between a clone and the look at the count another thread may have dropped one.
+//! * *Clone storms*: [`STORM_CLONES`] clones or more of one pointer within [`STORM_WINDOW_EVENTS`] consecutive events
+//!   of all tracked pointers. At the edge of a window each thread may count one clone into the next one.
+//! * The last events of all tracked pointers, in order, bounded. Without times.
+//!
+//! # What is not
+//!
+//! * Pointers that are not wrapped, also clones that were made through `Arc::clone(&*tracked)`: they show in the
+//!   strong count only. Nothing is guessed about them.
+//! * `Weak` pointers, and who upgrades one.
+//! * Values inside: interior mutation, cycles.
+//! * The place of a clone that generic code makes (`vec.clone()`, a derived `Clone`): it is where that code says
+//!   `.clone()`, not its caller.
+//!
+//! # Where it is recorded
+//!
+//! Behind one seam, `sink`: a table of fixed size in static memory. Recording is some relaxed atomic operations on
+//! the pointer's own entry and one on a shared count of events; it never allocates, locks, waits or panics. What does
+//! not fit is counted: pointers beyond [`POINTERS_LISTED`], and places beyond [`PLACES_LISTED`]. Entries are not
+//! reused, so that whatever is listed stays exact until the end. The table is 713 KiB of zeroed static memory, of
+//! which only the pages that are used are ever resident.
+//!
+//! A `Tracked<Arc<T>>` can be sent where the `Arc<T>` can, a `Tracked<Rc<T>>` cannot:
+//!
+//! ```
+//! # use std::{rc::Rc, sync::Arc};
+//! # use heapledger::Tracked;
+//! fn is_send<P: Send + Sync>(_pointer: &P) {}
+//! is_send(&Tracked::new(Arc::new(1), "shared"));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # use std::{rc::Rc, sync::Arc};
+//! # use heapledger::Tracked;
+//! fn is_send<P: Send + Sync>(_pointer: &P) {}
+//! is_send(&Tracked::new(Rc::new(1), "shared"));
+//! ```
+
+mod counts;
+mod places;
+mod pointer;
+mod recent;
+mod sink;
+#[allow(unsafe_code, reason = "keeps references to static text as numbers")]
+mod statics;
+#[cfg(test)]
+mod tests;
+
+pub use crate::profile::tracked::{
+    Deed, Holder, Shape, TrackedEvent, TrackedPointer, TrackedReport, Unlisted,
+};
+pub use pointer::{Counted, Tracked};
+pub(crate) use sink::report;
+
+/// Pointers that are listed each for itself; of more, only the events are counted.
+pub const POINTERS_LISTED: usize = 4096;
+/// Pairs of a pointer and a place that made holders of it.
+pub const PLACES_LISTED: usize = 8192;
+/// Events that are kept, the newest.
+pub const EVENTS_KEPT: usize = 1024;
+/// Length of the window for clone storms, in events of all listed pointers.
+pub const STORM_WINDOW_EVENTS: u64 = 1024;
+/// Clones of one pointer within one window that make a storm.
+pub const STORM_CLONES: u64 = 256;

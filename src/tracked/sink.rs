@@ -1,0 +1,168 @@
+//! The seam: what happens to tracked pointers comes in here, and the report comes out.
+//!
+//! Nothing outside of this file knows how events are kept. Now it is a table of fixed size in static memory, with
+//! constant cost: a pointer's entry by number, a holder's row by number, one word for the event.
+
+use std::panic::Location;
+
+use super::counts::Counts;
+use super::places::Places;
+use super::recent::Recent;
+use super::{
+    Deed, EVENTS_KEPT, Holder, PLACES_LISTED, POINTERS_LISTED, STORM_CLONES, STORM_WINDOW_EVENTS, Shape,
+    TrackedReport, Unlisted,
+};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Not in the table.
+const NONE: u32 = u32::MAX;
+
+static TABLE: Table<POINTERS_LISTED, PLACES_LISTED, EVENTS_KEPT> = Table::empty();
+
+/// What a holder remembers: its pointer's entry and its own row.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pointer: u32,
+    row: u32,
+}
+
+/// A pointer was wrapped.
+pub(super) fn listed(
+    name: &'static str,
+    type_name: &'static str,
+    shape: Shape,
+    strong: u64,
+    place: &'static Location<'static>,
+) -> Ticket {
+    TABLE.list((name, type_name), shape, strong, place)
+}
+
+/// A holder was cloned; `strong` is the pointer's own count afterwards.
+#[inline]
+pub(super) fn cloned(of: &Ticket, strong: u64, place: &'static Location<'static>) -> Ticket {
+    TABLE.clone_made(of, strong, place)
+}
+
+/// A holder is about to be dropped.
+#[inline]
+pub(super) fn dropped(ticket: &Ticket) {
+    TABLE.holder_gone(ticket, Deed::Dropped);
+}
+
+/// A holder is no longer tracked.
+pub(super) fn unwrapped(ticket: &Ticket) {
+    TABLE.holder_gone(ticket, Deed::Unwrapped);
+}
+
+/// All figures.
+pub(crate) fn report() -> TrackedReport {
+    TABLE.report()
+}
+
+/// The table. All zero bytes are an empty one.
+#[derive(Debug)]
+pub(super) struct Table<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> {
+    /// Pointers so far, those that found no entry included.
+    wrapped: AtomicU64,
+    entries: [Counts; POINTERS],
+    places: Places<ROWS>,
+    recent: Recent<EVENTS>,
+    unlisted_clones: AtomicU64,
+    unlisted_drops: AtomicU64,
+    unlisted_unwrapped: AtomicU64,
+}
+
+impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTERS, ROWS, EVENTS> {
+    pub(super) const fn empty() -> Self {
+        Table {
+            wrapped: AtomicU64::new(0),
+            entries: [const { Counts::empty() }; POINTERS],
+            places: Places::empty(),
+            recent: Recent::empty(),
+            unlisted_clones: AtomicU64::new(0),
+            unlisted_drops: AtomicU64::new(0),
+            unlisted_unwrapped: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn list(
+        &self,
+        (name, type_name): (&'static str, &'static str),
+        shape: Shape,
+        strong: u64,
+        place: &'static Location<'static>,
+    ) -> Ticket {
+        // relaxed: the number is all that is taken.
+        let number = self.wrapped.fetch_add(1, Ordering::Relaxed);
+        let entry = usize::try_from(number).ok().and_then(|number| self.entries.get(number));
+        let Some(entry) = entry else {
+            return Ticket { pointer: NONE, row: NONE };
+        };
+        entry.name.set(name);
+        entry.type_name.set(type_name);
+        entry.created_at.set(place);
+        entry.publish(shape, strong);
+        let pointer = number as u32;
+        self.recent.push(pointer, Deed::Listed, 1);
+        Ticket { pointer, row: self.places.enter(pointer, place).unwrap_or(NONE) }
+    }
+
+    #[inline]
+    pub(super) fn clone_made(&self, of: &Ticket, strong: u64, place: &'static Location<'static>) -> Ticket {
+        let Some(entry) = self.entries.get(of.pointer as usize) else {
+            // relaxed: a count.
+            self.unlisted_clones.fetch_add(1, Ordering::Relaxed);
+            return Ticket { pointer: NONE, row: NONE };
+        };
+        let held = entry.clone_made(strong);
+        entry.count_burst(self.recent.push(of.pointer, Deed::Cloned, held));
+        Ticket { pointer: of.pointer, row: self.places.enter(of.pointer, place).unwrap_or(NONE) }
+    }
+
+    #[inline]
+    pub(super) fn holder_gone(&self, ticket: &Ticket, deed: Deed) {
+        let Some(entry) = self.entries.get(ticket.pointer as usize) else {
+            let is_drop = deed == Deed::Dropped;
+            let counter = if is_drop { &self.unlisted_drops } else { &self.unlisted_unwrapped };
+            // relaxed: a count.
+            counter.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let held = entry.holder_gone(deed);
+        self.recent.push(ticket.pointer, deed, held);
+        if ticket.row != NONE {
+            self.places.leave(ticket.row);
+        }
+    }
+
+    pub(super) fn report(&self) -> TrackedReport {
+        let events = self.recent.all();
+        let numbered = (0..).zip(&self.entries);
+        let mut pointers: Vec<_> = numbered.filter_map(|(id, entry)| entry.read(id)).collect();
+        for (id, place, made, held) in self.places.all() {
+            // Entries are read in the order of their numbers; one may have been missing when it was read.
+            if let Ok(at) = pointers.binary_search_by_key(&id, |pointer| pointer.id) {
+                pointers[at].holders.push(Holder { place: place.to_string(), made, held });
+            }
+        }
+        for pointer in &mut pointers {
+            pointer.holders.sort_by(|a, b| (b.held, b.made, &a.place).cmp(&(a.held, a.made, &b.place)));
+        }
+        // relaxed: counts.
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        TrackedReport {
+            pointers,
+            events,
+            events_total: self.recent.total(),
+            unlisted: Unlisted {
+                pointers: read(&self.wrapped).saturating_sub(POINTERS as u64),
+                clones: read(&self.unlisted_clones),
+                drops: read(&self.unlisted_drops),
+                unwrapped: read(&self.unlisted_unwrapped),
+                holders_without_place: self.places.unplaced(),
+            },
+            storm_clones: STORM_CLONES,
+            storm_window_events: STORM_WINDOW_EVENTS,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! References to static data, kept as numbers: so that they fit into atomics, and a table of them is all zero bytes.
+
+use std::panic::Location;
+use std::ptr::with_exposed_provenance;
+
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// A static text. Zero is "none".
+#[derive(Debug)]
+pub(super) struct Text {
+    address: AtomicU64,
+    length: AtomicU64,
+}
+
+impl Text {
+    pub(super) const fn none() -> Text {
+        Text { address: AtomicU64::new(0), length: AtomicU64::new(0) }
+    }
+
+    /// To be called once, before the entry that holds the text is published.
+    pub(super) fn set(&self, text: &'static str) {
+        // relaxed, both: published with the entry.
+        self.length.store(text.len() as u64, Ordering::Relaxed);
+        self.address.store(text.as_ptr().expose_provenance() as u64, Ordering::Relaxed);
+    }
+
+    /// The text, for who has seen the entry published.
+    pub(super) fn get(&self) -> &'static str {
+        // relaxed, both: published with the entry.
+        let address = self.address.load(Ordering::Relaxed) as usize;
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        if address == 0 {
+            return "";
+        }
+        // SAFETY: only `set` writes the two, once, from a `&'static str`; who gets here has seen both.
+        unsafe {
+            let bytes = std::slice::from_raw_parts(with_exposed_provenance(address), length);
+            std::str::from_utf8_unchecked(bytes)
+        }
+    }
+}
+
+/// A static place in the source. Zero is "none".
+#[derive(Debug)]
+pub(super) struct Place(AtomicU64);
+
+impl Place {
+    pub(super) const fn none() -> Place {
+        Place(AtomicU64::new(0))
+    }
+
+    /// To be called once, before the entry that holds the place is published.
+    pub(super) fn set(&self, place: &'static Location<'static>) {
+        // relaxed: published with the entry.
+        self.0.store(std::ptr::from_ref(place).expose_provenance() as u64, Ordering::Relaxed);
+    }
+
+    /// The place, for who has seen the entry published.
+    pub(super) fn get(&self) -> Option<&'static Location<'static>> {
+        // relaxed: published with the entry.
+        let address = self.0.load(Ordering::Relaxed) as usize;
+        // SAFETY: only `set` writes it, from a static reference.
+        (address != 0).then(|| unsafe { &*with_exposed_provenance(address) })
+    }
+}
+
+/// Bits of the address of a place in an [`Owner`]: the systems we know give programs no higher ones.
+const ADDRESS_BITS: u32 = 48;
+
+/// A pair of a pointer's number and a place, in one word. Zero is "none".
+#[derive(Debug)]
+pub(super) struct Owner(AtomicU64);
+
+/// The word of a pair.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pair(u64);
+
+impl Pair {
+    /// `None` when the two do not fit into one word.
+    pub(super) fn new(pointer: u32, place: &'static Location<'static>) -> Option<Pair> {
+        let address = std::ptr::from_ref(place).expose_provenance() as u64;
+        let fits = address >> ADDRESS_BITS == 0 && pointer < u32::from(u16::MAX);
+        fits.then_some(Pair(u64::from(pointer + 1) << ADDRESS_BITS | address))
+    }
+
+    /// Spreads the pair over all bits.
+    pub(super) fn hash(self) -> u64 {
+        (self.0 ^ self.0 >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+    }
+}
+
+impl Owner {
+    pub(super) const fn none() -> Owner {
+        Owner(AtomicU64::new(0))
+    }
+
+    /// Whether this is the pair's, or has become it now.
+    pub(super) fn is_or_becomes(&self, pair: Pair) -> bool {
+        // relaxed, both: the word is all there is; what it refers to is constant data of the program.
+        match self.0.load(Ordering::Relaxed) {
+            0 => {
+                let taken = self.0.compare_exchange(0, pair.0, Ordering::Relaxed, Ordering::Relaxed);
+                taken.is_ok() || taken == Err(pair.0)
+            }
+            word => word == pair.0,
+        }
+    }
+
+    /// The pointer and the place, if there are any.
+    pub(super) fn get(&self) -> Option<(u32, &'static Location<'static>)> {
+        // relaxed: as above.
+        let word = self.0.load(Ordering::Relaxed);
+        if word == 0 {
+            return None;
+        }
+        let address = (word & ((1 << ADDRESS_BITS) - 1)) as usize;
+        // SAFETY: the only words ever written are zero and those of a `Pair`, which has a static reference inside.
+        let place = unsafe { &*with_exposed_provenance::<Location<'static>>(address) };
+        Some(((word >> ADDRESS_BITS) as u32 - 1, place))
+    }
+}

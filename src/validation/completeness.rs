@@ -1,0 +1,398 @@
+//! The instrument under test: did it see everything, and what did it cost?
+//!
+//! Throughput under an instrument that loses half of what happens is worth nothing, so each run can carry a probe of
+//! the tracker whose counters are read before the users are let go and after the last one is done. Three questions are
+//! asked, and kept apart:
+//!
+//! * **Conservation.** `observed = aggregated + dropped` once nothing is in flight. A mismatch is a bug of the tracker
+//!   whatever the percentage says.
+//! * **Completeness.** aggregated ÷ observed. The tracker itself says so, so by itself it proves little.
+//! * **The oracle.** A workload that knows exactly how many allocations and frees it makes gives a number that the
+//!   tracker had no part in. The harness adds none of its own between the two readings, so the two must be equal.
+//!
+//! Cost is measured in pairs: with the tracker on and off, in the order A B B A, so that a drift of the machine weighs
+//! on both alike; the interval is that of the paired differences.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::result::ConcurrentTestResult;
+use super::stats::mean_interval;
+use crate::profile::{LossCounts, QualityIndicator};
+
+/// Counters of a tracker at one moment. Unit: events (an allocation is one, a free is one), except where said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackerSnapshot {
+    /// Events that the tracker saw being made.
+    pub observed: u64,
+    /// Events booked.
+    pub aggregated: u64,
+    /// Events seen and not booked yet.
+    pub in_flight: u64,
+    /// Events lost because a buffer was full.
+    pub dropped_ring_full: u64,
+    /// Events lost because they happened inside the tracker.
+    pub dropped_reentrant: u64,
+    /// Events lost at the end of a thread.
+    pub dropped_teardown: u64,
+    /// Events lost for other reasons.
+    pub dropped_other: u64,
+    /// Events of the tracker's own doing, which are in no other figure here.
+    pub own: u64,
+    /// Age of the oldest event not booked, in nanoseconds.
+    pub lag_ns: u64,
+}
+
+impl TrackerSnapshot {
+    /// All events lost.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped_ring_full + self.dropped_reentrant + self.dropped_teardown + self.dropped_other
+    }
+
+    /// Whether every event is accounted for.
+    pub const fn is_conserved(&self) -> bool {
+        self.observed == self.aggregated + self.dropped() + self.in_flight
+    }
+
+    /// What happened since `earlier`.
+    const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            observed: self.observed.saturating_sub(earlier.observed),
+            aggregated: self.aggregated.saturating_sub(earlier.aggregated),
+            in_flight: self.in_flight,
+            dropped_ring_full: self.dropped_ring_full.saturating_sub(earlier.dropped_ring_full),
+            dropped_reentrant: self.dropped_reentrant.saturating_sub(earlier.dropped_reentrant),
+            dropped_teardown: self.dropped_teardown.saturating_sub(earlier.dropped_teardown),
+            dropped_other: self.dropped_other.saturating_sub(earlier.dropped_other),
+            own: self.own.saturating_sub(earlier.own),
+            lag_ns: self.lag_ns,
+        }
+    }
+}
+
+impl From<&QualityIndicator> for TrackerSnapshot {
+    /// The program's own events; those of the tracker are taken out of both sides.
+    fn from(q: &QualityIndicator) -> Self {
+        let (full, reentrant, teardown, other) = by_kind(&q.lost);
+        Self {
+            observed: q.attempted.saturating_sub(q.own_events),
+            aggregated: q.recorded.saturating_sub(q.own_events),
+            in_flight: q.in_flight,
+            dropped_ring_full: full,
+            dropped_reentrant: reentrant,
+            dropped_teardown: teardown,
+            dropped_other: other,
+            own: q.own_events,
+            lag_ns: q.lag_ns,
+        }
+    }
+}
+
+fn by_kind(lost: &LossCounts) -> (u64, u64, u64, u64) {
+    use crate::profile::LossReason as R;
+    let (full, reentrant, teardown) =
+        (lost.get(R::RingFull), lost.get(R::Reentrant), lost.get(R::TlsTeardown));
+    (full, reentrant, teardown, lost.total() - full - reentrant - teardown)
+}
+
+/// The tracker did not come to rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuiesceError {
+    /// Events that were still in flight.
+    pub in_flight: u64,
+}
+
+impl fmt::Display for QuiesceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} events were still in flight: let the tracker's thread run, or wait longer",
+            self.in_flight
+        )
+    }
+}
+
+impl std::error::Error for QuiesceError {}
+
+/// A look into a tracker. It is called from the coordinator while users run, so it must not disturb them.
+pub trait TrackerProbe: Send + Sync {
+    /// The counters now, from one consistent reading. They only grow.
+    fn snapshot(&self) -> TrackerSnapshot;
+
+    /// Waits until everything that was recorded before the call is booked.
+    ///
+    /// # Errors
+    /// [`QuiesceError`] when that took longer than `limit`.
+    fn quiesce(&self, limit: Duration) -> Result<(), QuiesceError>;
+
+    /// Turns the tracker on or off. Gives whether it can be: if not, cost is measured between processes.
+    fn set_enabled(&self, _on: bool) -> bool {
+        false
+    }
+}
+
+/// Losses by kind. Unit: events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropBreakdown {
+    /// A buffer was full.
+    pub ring_full: u64,
+    /// They happened inside the tracker.
+    pub reentrant: u64,
+    /// They happened at the end of a thread.
+    pub teardown: u64,
+    /// Other reasons.
+    pub other: u64,
+}
+
+impl DropBreakdown {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.ring_full + self.reentrant + self.teardown + self.other
+    }
+}
+
+/// How complete the tracker was over one run, from the moment the users were let go until all were done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LevelCompleteness {
+    /// Events that the tracker saw.
+    pub observed: u64,
+    /// Events booked.
+    pub aggregated: u64,
+    /// Events lost.
+    pub dropped: DropBreakdown,
+    /// aggregated ÷ observed, from 0 to 1; `None` when nothing was observed.
+    pub completeness: Option<f64>,
+    /// Whether observed = aggregated + dropped after the tracker came to rest.
+    pub conserved: bool,
+    /// Events that the workload says it made, when it knows.
+    pub oracle_expected: Option<u64>,
+    /// observed − expected.
+    pub oracle_error: Option<i64>,
+    /// aggregated ÷ (aggregated + lost) of the worst slice of the timeline.
+    pub min_slice: Option<f64>,
+    /// Events a second over the run.
+    pub events_per_s: Option<f64>,
+    /// Events a second in the busiest slice.
+    pub peak_events_per_s: Option<f64>,
+    /// The oldest event waiting to be booked, at any look.
+    pub lag_max_ms: f64,
+    /// Whether the tracker came to rest at the end.
+    pub quiesced: bool,
+}
+
+impl LevelCompleteness {
+    /// From a reading before, one after, and looks in between with their times in nanoseconds.
+    pub fn between(
+        before: &TrackerSnapshot,
+        after: &TrackerSnapshot,
+        sights: &[(u64, TrackerSnapshot)],
+        elapsed: Duration,
+        expected: Option<u64>,
+        quiesced: bool,
+    ) -> Self {
+        let d = after.since(before);
+        let dropped = DropBreakdown {
+            ring_full: d.dropped_ring_full,
+            reentrant: d.dropped_reentrant,
+            teardown: d.dropped_teardown,
+            other: d.dropped_other,
+        };
+        let seconds = elapsed.as_secs_f64();
+        let slices = sights.windows(2).map(|w| (w[1].0 - w[0].0, w[1].1.since(&w[0].1)));
+        let share = |s: &TrackerSnapshot| {
+            let settled = s.aggregated + s.dropped();
+            (settled > 0).then(|| s.aggregated as f64 / settled as f64)
+        };
+        let rate = |(ns, s): (u64, TrackerSnapshot)| (ns > 0).then(|| s.observed as f64 * 1e9 / ns as f64);
+        Self {
+            observed: d.observed,
+            aggregated: d.aggregated,
+            dropped,
+            completeness: (d.observed > 0).then(|| d.aggregated as f64 / d.observed as f64),
+            conserved: after.is_conserved()
+                && d.observed + before.in_flight == d.aggregated + d.dropped() + d.in_flight,
+            oracle_expected: expected,
+            oracle_error: expected.map(|e| d.observed as i64 - e as i64),
+            min_slice: slices.clone().filter_map(|(_, s)| share(&s)).reduce(f64::min),
+            events_per_s: (seconds > 0.0).then(|| d.observed as f64 / seconds),
+            peak_events_per_s: slices.filter_map(rate).reduce(f64::max),
+            lag_max_ms: sights.iter().map(|(_, s)| s.lag_ns).max().unwrap_or(0) as f64 / 1e6,
+            quiesced,
+        }
+    }
+
+    /// Whether the tracker saw all, booked all, and agrees with the oracle where there is one.
+    pub fn is_perfect(&self) -> bool {
+        self.conserved && self.quiesced && self.dropped.total() == 0 && self.oracle_error.unwrap_or(0) == 0
+    }
+}
+
+/// What the tracker cost: the relative loss of throughput with it on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Overhead {
+    /// 1 − throughput on ÷ throughput off, mean over the pairs; negative when noise won.
+    pub throughput_loss: f64,
+    /// 95 % interval of it; `None` with a single pair.
+    pub interval: Option<(f64, f64)>,
+    /// Relative rise of the median response time.
+    pub p50_rise: Option<f64>,
+    /// Relative rise of the processor time per answer, where it was measured. On a machine that others use, this is the
+    /// figure to trust: it does not depend on how often a core was to be had.
+    pub cpu_rise: Option<f64>,
+    /// 95 % interval of it; `None` with a single pair.
+    pub cpu_interval: Option<(f64, f64)>,
+    /// Pairs measured.
+    pub pairs: usize,
+}
+
+/// One pair of runs: throughput, and in milliseconds median response time and processor time per answer, with the
+/// tracker on and off.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OverheadPair {
+    /// Requests a second with the tracker on.
+    pub on_rps: f64,
+    /// Requests a second with it off.
+    pub off_rps: f64,
+    /// Median response time with it on.
+    pub on_p50_ms: Option<f64>,
+    /// Median response time with it off.
+    pub off_p50_ms: Option<f64>,
+    /// Processor time per answer with it on.
+    pub on_cpu_ms: Option<f64>,
+    /// Processor time per answer with it off.
+    pub off_cpu_ms: Option<f64>,
+}
+
+impl OverheadPair {
+    /// The pair of two results.
+    pub fn of(on: &ConcurrentTestResult, off: &ConcurrentTestResult) -> Self {
+        let cpu = |r: &ConcurrentTestResult| r.breakdown.as_ref().and_then(|b| b.on_cpu_ms);
+        Self {
+            on_rps: on.requests_per_second,
+            off_rps: off.requests_per_second,
+            on_p50_ms: on.response.p50_ms,
+            off_p50_ms: off.response.p50_ms,
+            on_cpu_ms: cpu(on),
+            off_cpu_ms: cpu(off),
+        }
+    }
+}
+
+impl Overhead {
+    /// From paired runs; `None` when no pair has a throughput to compare.
+    ///
+    /// # Examples
+    /// ```
+    /// use heapledger::validation::{Overhead, OverheadPair};
+    /// let pair = |on_rps, off_rps| OverheadPair { on_rps, off_rps, ..Default::default() };
+    /// let cost = Overhead::from_pairs(&[pair(90.0, 100.0), pair(80.0, 100.0)]).unwrap();
+    /// assert!((cost.throughput_loss - 0.15).abs() < 1e-12);
+    /// ```
+    pub fn from_pairs(pairs: &[OverheadPair]) -> Option<Self> {
+        let losses: Vec<f64> =
+            pairs.iter().filter(|p| p.off_rps > 0.0).map(|p| 1.0 - p.on_rps / p.off_rps).collect();
+        if losses.is_empty() {
+            return None;
+        }
+        let rises = |figures: fn(&OverheadPair) -> (Option<f64>, Option<f64>)| -> Vec<f64> {
+            let rise = |(on, off): (Option<f64>, Option<f64>)| Some(on? / off.filter(|o| *o > 0.0)? - 1.0);
+            pairs.iter().filter_map(|p| rise(figures(p))).collect()
+        };
+        let mean = |v: &[f64]| (!v.is_empty()).then(|| v.iter().sum::<f64>() / v.len() as f64);
+        let cpu = rises(|p| (p.on_cpu_ms, p.off_cpu_ms));
+        Some(Self {
+            throughput_loss: mean(&losses)?,
+            interval: mean_interval(&losses).map(|(_, interval)| interval),
+            p50_rise: mean(&rises(|p| (p.on_p50_ms, p.off_p50_ms))),
+            cpu_rise: mean(&cpu),
+            cpu_interval: mean_interval(&cpu).map(|(_, interval)| interval),
+            pairs: losses.len(),
+        })
+    }
+}
+
+/// The order of runs with the tracker on (`true`) and off: A B B A, over and over, `pairs` of each.
+pub fn interleaved(pairs: usize) -> impl Iterator<Item = bool> {
+    (0..2 * pairs).map(|i| matches!(i % 4, 0 | 3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(observed: u64, aggregated: u64, ring_full: u64, in_flight: u64) -> TrackerSnapshot {
+        TrackerSnapshot {
+            observed,
+            aggregated,
+            dropped_ring_full: ring_full,
+            in_flight,
+            ..Default::default()
+        }
+    }
+
+    fn between(b: TrackerSnapshot, a: TrackerSnapshot, expected: Option<u64>) -> LevelCompleteness {
+        LevelCompleteness::between(&b, &a, &[], Duration::from_secs(2), expected, true)
+    }
+
+    #[test]
+    fn all_booked_is_one_and_perfect() {
+        let l = between(snapshot(10, 10, 0, 0), snapshot(1010, 1010, 0, 0), Some(1000));
+        assert_eq!((l.completeness, l.oracle_error, l.is_perfect()), (Some(1.0), Some(0), true));
+        assert_eq!(l.events_per_s, Some(500.0));
+    }
+
+    #[test]
+    fn losses_and_the_oracle_are_told_apart() {
+        let l = between(snapshot(0, 0, 0, 0), snapshot(1000, 900, 100, 0), Some(1000));
+        assert_eq!((l.completeness, l.dropped.ring_full, l.conserved), (Some(0.9), 100, true));
+        assert!(!l.is_perfect());
+        // The tracker says that it saw and booked all, and the oracle knows better.
+        let l = between(snapshot(0, 0, 0, 0), snapshot(900, 900, 0, 0), Some(1000));
+        assert_eq!((l.completeness, l.oracle_error, l.is_perfect()), (Some(1.0), Some(-100), false));
+        // An event without a fate is a bug of the tracker.
+        let l = between(snapshot(0, 0, 0, 0), snapshot(1000, 900, 99, 0), None);
+        assert!(!l.conserved && !l.is_perfect());
+    }
+
+    #[test]
+    fn nothing_observed_has_no_completeness() {
+        let l = between(snapshot(5, 5, 0, 0), snapshot(5, 5, 0, 0), Some(0));
+        assert_eq!((l.completeness, l.is_perfect()), (None, true));
+    }
+
+    #[test]
+    fn the_worst_slice_is_kept() {
+        let sights =
+            [(0, snapshot(0, 0, 0, 0)), (100, snapshot(100, 50, 50, 0)), (200, snapshot(300, 250, 50, 0))];
+        let l = LevelCompleteness::between(
+            &sights[0].1,
+            &sights[2].1,
+            &sights,
+            Duration::from_nanos(200),
+            None,
+            true,
+        );
+        assert_eq!(l.min_slice, Some(0.5));
+        assert_eq!(l.peak_events_per_s, Some(2e9));
+    }
+
+    #[test]
+    fn cost_comes_from_pairs_in_balanced_order() {
+        assert_eq!(interleaved(2).collect::<Vec<_>>(), [true, false, false, true]);
+        let pair = |on_rps, off_rps| OverheadPair {
+            on_rps,
+            off_rps,
+            on_p50_ms: Some(1.1),
+            off_p50_ms: Some(1.0),
+            on_cpu_ms: Some(1.3),
+            off_cpu_ms: Some(1.0),
+        };
+        let o = Overhead::from_pairs(&[pair(95.0, 100.0), pair(93.0, 100.0), pair(94.0, 100.0)]).unwrap();
+        let (low, high) = o.interval.unwrap();
+        assert!((o.throughput_loss - 0.06).abs() < 1e-9 && low < 0.06 && high > 0.06 && o.pairs == 3);
+        assert!((o.p50_rise.unwrap() - 0.1).abs() < 1e-9 && (o.cpu_rise.unwrap() - 0.3).abs() < 1e-9);
+        assert_eq!(Overhead::from_pairs(&[pair(1.0, 0.0)]), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! Search under load, with every answer compared to the one given alone.
+
+use std::convert::Infallible;
+use std::hash::Hasher;
+
+use super::{Corpus, Hit, SearchMode, SearchSession, UnifiedSearchSystem, hashed_embedding};
+use crate::validation::config::BenchError;
+use crate::validation::workload::{Outcome, UserId, UserRng, Workload};
+
+const DIMENSIONS: usize = 64;
+const MODES: [SearchMode; 3] = [SearchMode::Text, SearchMode::Vector, SearchMode::Hybrid];
+
+/// Shares of the three ways to search; they need not sum to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SearchMix {
+    /// Weight of text searches.
+    pub text: f64,
+    /// Weight of vector searches.
+    pub vector: f64,
+    /// Weight of hybrid searches.
+    pub hybrid: f64,
+}
+
+impl SearchMix {
+    /// 70 % hybrid, 20 % text, 10 % vector.
+    pub const REALISTIC: Self = Self { text: 0.2, vector: 0.1, hybrid: 0.7 };
+    /// Text only: the allocation storm.
+    pub const TEXT: Self = Self { text: 1.0, vector: 0.0, hybrid: 0.0 };
+}
+
+/// Searches a [`UnifiedSearchSystem`]. The answers of one thread, taken before the load, are what every answer under
+/// load must equal.
+#[derive(Debug)]
+pub struct HybridWorkload {
+    name: String,
+    system: UnifiedSearchSystem,
+    queries: Vec<String>,
+    /// Checksum of the answer by query and mode.
+    answers: Vec<[u64; 3]>,
+    mix: SearchMix,
+}
+
+impl HybridWorkload {
+    /// A workload of `queries` to `system`.
+    ///
+    /// # Errors
+    /// [`BenchError::EmptyQueries`] without queries, [`BenchError::NonFinite`] for a mix without weight.
+    pub fn new(
+        name: &str,
+        system: UnifiedSearchSystem,
+        queries: Vec<String>,
+        mix: SearchMix,
+    ) -> Result<Self, BenchError> {
+        if queries.is_empty() {
+            return Err(BenchError::EmptyQueries);
+        }
+        let weights = [mix.text, mix.vector, mix.hybrid];
+        let usable = weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().any(|w| *w > 0.0);
+        if !usable {
+            return Err(BenchError::NonFinite("search mix"));
+        }
+        let mut session = SearchSession::default();
+        let answers = queries
+            .iter()
+            .map(|q| MODES.map(|mode| checksum(&system.search_hybrid(q, mode, &mut session))))
+            .collect();
+        Ok(Self { name: name.to_owned(), system, queries, answers, mix })
+    }
+
+    /// A workload over a synthetic corpus of `documents` documents.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn synthetic(documents: usize, seed: u64, mix: SearchMix) -> Result<Self, BenchError> {
+        let corpus = Corpus::synthetic(documents, seed);
+        let system =
+            UnifiedSearchSystem::new(&corpus.documents, seed, |text| hashed_embedding(text, DIMENSIONS));
+        let name = if mix == SearchMix::TEXT { "text" } else { "hybrid-lite" };
+        let queries = corpus.queries.into_iter().map(|(query, _)| query).collect();
+        Self::new(&format!("{name} (corpus: {}, {documents} documents)", corpus.name), system, queries, mix)
+    }
+}
+
+/// A checksum of the documents answered, in order.
+fn checksum(hits: &[Hit]) -> u64 {
+    // Not the default hasher of maps: its keys are random, and checksums must agree between runs.
+    let mut hasher = std::hash::DefaultHasher::new();
+    hits.iter().for_each(|h| hasher.write_u32(h.document));
+    hasher.finish()
+}
+
+impl Workload for HybridWorkload {
+    type Session = ();
+    /// The query's number and the mode's.
+    type Request = (usize, usize);
+    type Conn = SearchSession;
+    type Error = Infallible;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn open_session(&self, _: UserId) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn connect(&self, _: usize) -> Result<SearchSession, Infallible> {
+        Ok(SearchSession::default())
+    }
+
+    fn next_request(&self, (): &mut (), rng: &mut UserRng, _: u64) -> (usize, usize) {
+        let query = rng.pick(self.queries.len());
+        let draw = rng.unit() * (self.mix.text + self.mix.vector + self.mix.hybrid);
+        let mode = if draw < self.mix.text {
+            0
+        } else if draw < self.mix.text + self.mix.vector {
+            1
+        } else {
+            2
+        };
+        (query, mode)
+    }
+
+    async fn execute(
+        &self,
+        (): &mut (),
+        session: Option<&mut SearchSession>,
+        &(query, mode): &(usize, usize),
+    ) -> Result<Outcome, Infallible> {
+        let mut own = None;
+        // Without a pool each search pays for a session of its own.
+        let session = session.unwrap_or_else(|| own.insert(SearchSession::default()));
+        let hits = self.system.search_hybrid(&self.queries[query], MODES[mode], session);
+        Ok(Outcome { items: hits.len() as u64, checksum: checksum(&hits) })
+    }
+
+    fn check(&self, &(query, mode): &(usize, usize), outcome: &Outcome) -> bool {
+        outcome.checksum == self.answers[query][mode]
+    }
+}

@@ -1,0 +1,110 @@
+//! Results for people and programs: text, JSON, a plot, and thresholds with an exit code.
+//!
+//! The JSON form is the whole result under a `schema_version`. Fields are only added within a version; a reader refuses
+//! a version that it does not know instead of guessing.
+
+mod svg;
+mod table;
+mod threshold;
+
+pub use svg::scalability_svg;
+pub use table::scalability_text;
+pub use threshold::{Latency, Metric, Part, Threshold, ThresholdError, ThresholdResult};
+
+use serde::{Deserialize, Serialize};
+
+use super::config::{BenchError, BenchmarkConfig};
+use super::result::ConcurrentTestResult;
+use super::scalability::ScalabilityReport;
+
+/// The version of the JSON form.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Everything that one invocation found out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidationReport {
+    /// The version of this form: [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The workload's name.
+    pub workload: String,
+    /// The set-up.
+    pub config: BenchmarkConfig,
+    /// A series of levels, if one was run.
+    pub scalability: Option<ScalabilityReport>,
+    /// Single loads.
+    pub runs: Vec<ConcurrentTestResult>,
+}
+
+/// How an invocation ended, as a process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCode {
+    /// Valid, and all thresholds met.
+    Ok = 0,
+    /// It could not be run as asked.
+    Usage = 2,
+    /// A run allows no conclusions.
+    Invalid = 3,
+    /// A threshold was breached.
+    ThresholdBreached = 99,
+}
+
+impl ValidationReport {
+    /// A report of a workload under a set-up, still without runs.
+    pub fn new(workload: &str, config: &BenchmarkConfig) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            workload: workload.to_owned(),
+            config: config.clone(),
+            scalability: None,
+            runs: Vec::new(),
+        }
+    }
+
+    /// As JSON.
+    ///
+    /// # Errors
+    /// Never for a report that this module made: all its figures are finite.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// From JSON, to compare with.
+    ///
+    /// # Errors
+    /// [`BenchError::Baseline`] when it is no report, or one of another version.
+    pub fn from_json(text: &str) -> Result<Self, BenchError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema_version: u32,
+        }
+        let baseline = |e: serde_json::Error| BenchError::Baseline(e.to_string());
+        let Version { schema_version } = serde_json::from_str(text).map_err(baseline)?;
+        if schema_version != SCHEMA_VERSION {
+            return Err(BenchError::Baseline(format!(
+                "it has schema version {schema_version} and this program reads {SCHEMA_VERSION}: measure the baseline again"
+            )));
+        }
+        serde_json::from_str(text).map_err(baseline)
+    }
+
+    /// The exit code that follows: a breach weighs more than doubt, since a doubtful run cannot pass either.
+    pub fn exit_code(&self) -> ExitCode {
+        let all = || self.runs.iter().chain(self.scalability.iter().flat_map(|s| &s.test_results));
+        if all().any(|r| r.threshold_results.iter().any(|t| !t.passed)) {
+            ExitCode::ThresholdBreached
+        } else if all().any(|r| !r.valid) {
+            ExitCode::Invalid
+        } else {
+            ExitCode::Ok
+        }
+    }
+
+    /// As text.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("workload        {}\n\n", self.workload);
+        if let Some(s) = &self.scalability {
+            text.push_str(&scalability_text(s));
+        }
+        text
+    }
+}

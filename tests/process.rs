@@ -1,0 +1,35 @@
+//! The promises, kept by a real global allocator in a real process: one child process for each scenario.
+//!
+//! This program is both sides. Started by `cargo test` or nextest it is a test runner (`runner`), and each test starts
+//! the same program once more with the name of its scenario in the environment (`case`). Then `main` is nothing but
+//! that scenario: no test framework allocates around it, so that figures can be known to the event.
+//!
+//! | file | what it shows |
+//! | --- | --- |
+//! | `heap`, `inner` | the global allocator of a child, chosen by its case; the allocators inside |
+//! | `laws`, `tools` | what must hold of every profile; what scenarios share |
+//! | `lossless`, `churn` | saturated threads lose nothing; thousands of threads leave nothing behind |
+//! | `order` | blocks freed by other threads, addresses reused, tasks that wander |
+//! | `endings`, `forks` | every way for a process to end; children and parents |
+//! | `fidelity` | what the inner allocator sees and returns is unchanged, whichever it is |
+//! | `stacks` | known places in the code get their exact counts; stacks that are hard to walk |
+//! | `signals` | a handler that allocates at every instruction |
+//! | `losses` | each reason for loss, forced, and how it shows |
+//! | `memory` | what heapledger takes for itself |
+//! | `exact` | a scripted program, known by hand, and the same under another profiler |
+//! | `modes`, `tuning`, `alarms` | overload in every mode; the tuner at work; crossings of the target are told |
+//! | `pointers` | tracked pointers |
+//! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "allocators, signals, forks")]
+#[path = "process/all.rs"]
+mod all;
+
+fn main() -> std::process::ExitCode {
+    #[cfg(target_os = "linux")]
+    return all::main();
+    // Forks, signals at every instruction, resident memory: what is asked here is asked of Linux.
+    #[cfg(not(target_os = "linux"))]
+    std::process::ExitCode::SUCCESS
+}

@@ -1,0 +1,70 @@
+//! The parts of this program, and its two sides.
+
+use std::process::ExitCode;
+
+mod alarms;
+mod case;
+mod churn;
+mod endings;
+mod environment;
+mod exact;
+mod fidelity;
+mod files;
+mod forks;
+mod heap;
+mod inner;
+mod laws;
+mod losses;
+mod lossless;
+mod memory;
+mod modes;
+mod order;
+mod pointers;
+mod runner;
+#[cfg(target_arch = "x86_64")]
+mod signals;
+// What the addresses are called is looked up by the command.
+#[cfg(all(target_arch = "x86_64", feature = "cli"))]
+mod stacks;
+mod tools;
+mod tuning;
+
+const CASES: &[&[case::Case]] = &[
+    laws::CASES,
+    lossless::CASES,
+    churn::CASES,
+    order::CASES,
+    fidelity::CASES,
+    endings::CASES,
+    forks::CASES,
+    losses::CASES,
+    SIGNALS,
+    STACKS,
+    memory::CASES,
+    exact::CASES,
+    files::CASES,
+    environment::CASES,
+    modes::CASES,
+    tuning::CASES,
+    alarms::CASES,
+    pointers::CASES,
+];
+
+pub fn main() -> ExitCode {
+    match case::asked_for(CASES) {
+        Some(child) => {
+            child();
+            ExitCode::SUCCESS
+        }
+        None => runner::run(CASES),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+const SIGNALS: &[case::Case] = signals::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const SIGNALS: &[case::Case] = &[];
+#[cfg(all(target_arch = "x86_64", feature = "cli"))]
+const STACKS: &[case::Case] = stacks::CASES;
+#[cfg(not(all(target_arch = "x86_64", feature = "cli")))]
+const STACKS: &[case::Case] = &[];

@@ -1,0 +1,231 @@
+//! A case: what a child process does, and what its end and its dump must be like.
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use heapledger::dumps;
+use heapledger::profile::Profile;
+use tempfile::TempDir;
+
+use super::heap::{self, Heap};
+use super::laws;
+
+/// The variable that names the case a child plays.
+const VARIABLE: &str = "PROCESS_TEST_CASE";
+const VARIABLE_C: &CStr = c"PROCESS_TEST_CASE";
+/// A child that has not ended by then hangs. Not a measure of speed: it is far above what the slowest case takes.
+const HANGS_AFTER: Duration = Duration::from_secs(300);
+
+/// One test.
+pub struct Case {
+    pub name: &'static str,
+    body: Body,
+    heap: Heap,
+    variables: &'static [(&'static str, &'static str)],
+    /// Resources and bounds of the child, as for `setrlimit`.
+    limits: &'static [(libc::__rlimit_resource_t, u64)],
+    prepare: fn(&Path),
+    pub ignored: Option<&'static str>,
+}
+
+enum Body {
+    /// Runs in the test's own process.
+    Here(fn()),
+    /// The first runs in a child, the second looks at what the child has left.
+    Child(fn(), fn(&Ended)),
+}
+
+impl Case {
+    /// A test of the tests' own tools.
+    pub const fn here(name: &'static str, body: fn()) -> Case {
+        Case { body: Body::Here(body), ..Case::new(name, || (), |_| ()) }
+    }
+
+    /// A child that does `child`, around an allocator that counts, and is then looked at by `check`.
+    pub const fn new(name: &'static str, child: fn(), check: fn(&Ended)) -> Case {
+        Case {
+            name,
+            body: Body::Child(child, check),
+            heap: Heap::Counted,
+            variables: &[],
+            limits: &[],
+            prepare: |_| (),
+            ignored: None,
+        }
+    }
+
+    pub const fn heap(mut self, heap: Heap) -> Case {
+        self.heap = heap;
+        self
+    }
+
+    /// Variables of the child; an empty value removes one.
+    pub const fn variables(mut self, variables: &'static [(&'static str, &'static str)]) -> Case {
+        self.variables = variables;
+        self
+    }
+
+    pub const fn limits(mut self, limits: &'static [(libc::__rlimit_resource_t, u64)]) -> Case {
+        self.limits = limits;
+        self
+    }
+
+    /// What is to be done in the child's directory before it starts.
+    pub const fn prepare(mut self, prepare: fn(&Path)) -> Case {
+        self.prepare = prepare;
+        self
+    }
+
+    /// Runs the test; panics when it fails.
+    pub fn run(&self) {
+        match self.body {
+            Body::Here(body) => body(),
+            Body::Child(_, check) => check(&self.play()),
+        }
+    }
+
+    /// Runs the child to its end.
+    pub fn play(&self) -> Ended {
+        let directory = tempfile::tempdir().expect("a directory for the child");
+        (self.prepare)(directory.path());
+        let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        for name in
+            ["HEAPLEDGER", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS", "HEAPLEDGER_WARN"]
+        {
+            command.env_remove(name);
+        }
+        command.env(VARIABLE, self.name).env(heap::VARIABLE, self.heap.letter().to_string());
+        // What is asked of stacks is asked in cases of their own; without them figures are known to the byte.
+        command.env("HEAPLEDGER_STACKS", "off");
+        command.env("HEAPLEDGER_DUMP", "%p.hl").env("RUST_BACKTRACE", "0");
+        for (name, value) in self.variables {
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
+        }
+        command.current_dir(directory.path()).stdin(Stdio::null());
+        command.stdout(output("stdout")).stderr(output("stderr"));
+        let limits = self.limits;
+        let limit = move || {
+            for (resource, bound) in limits {
+                let bound = libc::rlimit { rlim_cur: *bound, rlim_max: *bound };
+                // SAFETY: `bound` is valid for reads.
+                if unsafe { libc::setrlimit(*resource, &bound) } != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec it calls `setrlimit` only, which is safe there.
+        unsafe { command.pre_exec(limit) };
+        let mut child = command.spawn().expect("the child starts");
+        let (pid, began) = (child.id(), Instant::now());
+        let status = loop {
+            match child.try_wait().expect("the child can be waited for") {
+                Some(status) => break status,
+                None if began.elapsed() < HANGS_AFTER => sleep(Duration::from_millis(2)),
+                None => {
+                    let _ = child.kill();
+                    panic!("{} hangs", self.name);
+                }
+            }
+        };
+        let text = |name| {
+            let bytes = fs::read(directory.path().join(name)).expect("the child's output");
+            fs::remove_file(directory.path().join(name)).expect("the child's output");
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Ended { stdout: text("stdout"), stderr: text("stderr"), pid, status, directory }
+    }
+}
+
+/// What the child that this process is has to do, if it is one.
+pub fn asked_for(cases: &'static [&'static [Case]]) -> Option<fn()> {
+    // Looked up without allocating. SAFETY: the name is terminated, and nobody changes the environment meanwhile.
+    let asked = unsafe {
+        let value = libc::getenv(VARIABLE_C.as_ptr());
+        if value.is_null() {
+            return None;
+        }
+        CStr::from_ptr(value)
+    };
+    let case = cases.iter().copied().flatten().find(|case| case.name.as_bytes() == asked.to_bytes());
+    match case.expect("a case of this name").body {
+        Body::Child(child, _) => Some(child),
+        Body::Here(_) => None,
+    }
+}
+
+/// A child that has ended.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub pid: u32,
+    pub stdout: String,
+    pub stderr: String,
+    directory: TempDir,
+}
+
+impl Ended {
+    /// Asserts that the child returned from `main`, or called `exit(0)`, and said nothing on standard error.
+    pub fn quietly(&self) -> &Ended {
+        assert!(self.status.success() && self.stderr.is_empty(), "{}", self.told());
+        self
+    }
+
+    pub fn with_code(&self, code: i32) -> &Ended {
+        assert_eq!(self.status.code(), Some(code), "{}", self.told());
+        self
+    }
+
+    pub fn with_signal(&self, signal: i32) -> &Ended {
+        assert_eq!(self.status.signal(), Some(signal), "{}", self.told());
+        self
+    }
+
+    fn told(&self) -> String {
+        format!("{}\nstdout: {}\nstderr: {}", self.status, self.stdout, self.stderr)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Names of all that lies in the child's directory, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path()).expect("the child's directory");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The dump at exit of the child itself. It is whole and obeys every law.
+    pub fn dump(&self) -> Profile {
+        let profile = self.dump_named(&format!("{}.hl", self.pid));
+        assert_eq!((profile.process.pid, profile.process.reason.as_str()), (self.pid, "exit"));
+        profile
+    }
+
+    /// A dump in the child's directory. It is whole and obeys every law.
+    pub fn dump_named(&self, name: &str) -> Profile {
+        let dump = dumps::read(self.path(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}\n{:?}\n{}", self.names(), self.told()));
+        assert!(dump.damage.is_empty(), "{name}: {:?}", dump.damage);
+        laws::obeyed(&dump.profile).unwrap_or_else(|broken| panic!("{name}: {broken}"));
+        dump.profile
+    }
+
+    /// The number that the child printed as `name=number`.
+    pub fn said(&self, name: &str) -> u64 {
+        let line = self.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name}\n{}", self.told()))
+    }
+}

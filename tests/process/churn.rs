@@ -1,0 +1,109 @@
+//! P1, P6: thousands of threads come and go; their figures stay, their memory does not.
+
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use super::case::{Case, Ended};
+use super::laws::complete;
+use super::tools::{block, free, lossless_point, quiet_point, resident_bytes, threads};
+
+/// Threads at one time.
+const AT_ONCE: usize = 10;
+/// Pairs of events that each thread makes.
+const PAIRS: u64 = 50;
+/// Threads that have a row of their own; the rest share one.
+const ROWS_OF_THEIR_OWN: usize = (1 << 14) - 1;
+
+pub const CASES: &[Case] = &[
+    Case::new("a_thousand_threads_leave_no_memory_behind", a_thousand_threads, every_thread_has_a_row),
+    Case::new("ten_thousand_threads_are_all_accounted_for", ten_thousand_threads, |ended| {
+        let profile = ended.quietly().dump();
+        complete(&profile).unwrap();
+        assert_eq!(short_lived(&profile), 10_000);
+    }),
+    Case::new("more_threads_than_rows_share_the_last_row", too_many_threads, the_last_row_stands_for_many),
+];
+
+/// Threads that have started so far.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn live_briefly(_number: *mut c_void) -> *mut c_void {
+    let wave = STARTED.fetch_add(1, SeqCst) / AT_ONCE;
+    // All of a wave live at the same time, in each wave: what they need at most is there from the first one on.
+    while STARTED.load(SeqCst) < (wave + 1) * AT_ONCE {
+        std::thread::yield_now();
+    }
+    let mut held = [null_mut(); PAIRS as usize];
+    for place in &mut held {
+        *place = block(100);
+    }
+    for block in held {
+        free(block, 100);
+    }
+    null_mut()
+}
+
+fn churn(count: usize) {
+    for _ in 0..count / AT_ONCE {
+        threads::<AT_ONCE>(live_briefly);
+    }
+}
+
+fn a_thousand_threads() {
+    churn(200);
+    let (before, own) = (lossless_point(), quiet_point().own_bytes);
+    // Queries allocate for a moment, so resident memory is read on this side of them.
+    let resident = resident_bytes();
+    churn(1000);
+    let resident_grown = resident_bytes().saturating_sub(resident);
+    let after = lossless_point();
+    let grown = quiet_point().own_bytes - own;
+    println!("own_grown={grown}\nresident_grown={resident_grown}");
+    assert!(grown <= 1 << 20, "a thousand threads left {grown} bytes of heapledger's own");
+    assert!(resident_grown <= 1 << 20, "a thousand threads left {resident_grown} bytes resident");
+    assert_eq!(after.total_blocks - before.total_blocks, 1000 * PAIRS);
+    assert_eq!((after.live_blocks, after.live_bytes), (before.live_blocks, before.live_bytes));
+}
+
+fn short_lived(profile: &heapledger::Profile) -> u64 {
+    let rows = profile.threads.iter().filter(|row| row.attempted == 2 * PAIRS);
+    rows.inspect(|row| assert_eq!((row.total_bytes, row.freed_bytes), (PAIRS * 100, PAIRS * 100))).count()
+        as u64
+}
+
+fn every_thread_has_a_row(ended: &Ended) {
+    let profile = ended.quietly().dump();
+    complete(&profile).unwrap();
+    assert_eq!(short_lived(&profile), 1200);
+    assert!(profile.threads.iter().all(|row| row.threads == 1));
+    println!(
+        "  1,000 threads: own memory +{} bytes, resident +{} bytes",
+        ended.said("own_grown"),
+        ended.said("resident_grown")
+    );
+}
+
+fn ten_thousand_threads() {
+    churn(10_000);
+    lossless_point();
+}
+
+fn too_many_threads() {
+    let before = lossless_point();
+    churn(ROWS_OF_THEIR_OWN + 1007);
+    let after = lossless_point();
+    let count = ((ROWS_OF_THEIR_OWN + 1007) / AT_ONCE * AT_ONCE) as u64;
+    assert_eq!(after.total_blocks - before.total_blocks, count * PAIRS);
+}
+
+fn the_last_row_stands_for_many(ended: &Ended) {
+    let profile = ended.quietly().dump();
+    complete(&profile).unwrap();
+    assert_eq!(profile.threads.len(), ROWS_OF_THEIR_OWN + 1);
+    let last = profile.threads.last().unwrap();
+    assert!(last.threads > 1000, "{last:?}");
+    assert_eq!(last.attempted, 2 * PAIRS * last.threads);
+    let alone = profile.threads[..ROWS_OF_THEIR_OWN].iter();
+    assert!(alone.inspect(|row| assert_eq!(row.threads, 1)).count() == ROWS_OF_THEIR_OWN);
+}

@@ -1,0 +1,195 @@
+//! P5: children and parents. A child has a ledger of its own, or none, as the policy says; its parent does not notice.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use heapledger::LossReason;
+
+use super::case::{Case, Ended};
+use super::heap::Heap;
+use super::inner;
+use super::laws::complete;
+use super::tools::{accounted_point, block, free, lossless_point, lost_only, quiet_point};
+
+pub const CASES: &[Case] = &[
+    Case::new("a_forked_child_keeps_a_ledger_of_its_own", fork_once, child_and_parent_have_dumps),
+    Case::new(
+        "a_forked_child_can_be_told_to_record_nothing",
+        fork_without_record,
+        only_the_parent_has_a_dump,
+    )
+    .heap(Heap::ChildOff),
+    Case::new("a_grandchild_names_its_parent", fork_twice, three_generations),
+    Case::new("a_hundred_forks_amid_work_harm_nobody", fork_amid_work, |ended| {
+        complete(&ended.quietly().dump()).unwrap();
+        assert_eq!(ended.names().len(), 11, "the parent's dump and every tenth child's: {:?}", ended.names());
+    }),
+    Case::new("a_command_that_is_started_leaves_no_dump_of_its_own", start_a_command, |ended| {
+        complete(&ended.quietly().dump()).unwrap();
+        assert_eq!(ended.names().len(), 1, "{:?}", ended.names());
+    }),
+];
+
+/// Runs `child` in a forked child, which then exits with 0, and waits for it. Returns its process id.
+fn fork(child: impl FnOnce()) -> u32 {
+    // SAFETY: the child uses what works after a fork here: the allocator of glibc, which sees to that itself, and
+    // heapledger, which promises it.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // A panic must not unwind into the frames of the parent's scenario.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        std::process::exit(if done.is_ok() { 0 } else { 1 });
+    }
+    wait_for(pid);
+    pid as u32
+}
+
+fn wait_for(pid: libc::pid_t) {
+    let mut status = 0;
+    // SAFETY: `status` is valid for writes.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child ended with {status:#x}");
+}
+
+/// Pairs that a child makes, and blocks of its parent that it frees.
+const PAIRS: usize = 20_000;
+const INHERITED: usize = 10;
+
+fn work() {
+    for round in 0..PAIRS {
+        free(block(16 + round % 300), 16 + round % 300);
+    }
+}
+
+fn fork_once() {
+    let blocks: Vec<*mut u8> = (0..INHERITED).map(|_| block(100)).collect();
+    let before = lossless_point();
+    inner::forget_at_fork();
+    let child = fork(|| {
+        work();
+        block(33_333);
+        for block in &blocks {
+            free(*block, 100);
+        }
+        let quality = accounted_point();
+        assert_eq!(quality.lost.total(), 0);
+        // No ledger knows those blocks: they were made before the child was.
+        assert_eq!(quality.anomalies.unmatched_frees, INHERITED as u64);
+    });
+    println!("child={child}");
+    let after = lossless_point();
+    assert!(after.total_blocks - before.total_blocks < 100, "the child's events are in the parent's books");
+    work();
+    lossless_point();
+}
+
+fn child_and_parent_have_dumps(ended: &Ended) {
+    let parent = ended.quietly().dump();
+    complete(&parent).unwrap();
+    assert_eq!(parent.process.forked_from, None);
+    assert!(parent.live.iter().all(|block| block.size != 33_333));
+    let pid = ended.said("child");
+    let child = ended.dump_named(&format!("{pid}.hl"));
+    assert_eq!((child.process.pid, child.process.forked_from), (pid as u32, Some(ended.pid)));
+    assert_eq!(child.live.iter().filter(|block| block.size == 33_333).count(), 1);
+    let quality = &child.quality;
+    assert_eq!((quality.lost.total(), quality.in_flight), (0, 0));
+    // On its way out, std gives back what it made before the fork.
+    let unmatched = quality.anomalies.unmatched_frees;
+    assert!((INHERITED as u64..INHERITED as u64 + 5).contains(&unmatched), "{unmatched}");
+    assert!(child.totals.total_blocks > PAIRS as u64 && child.totals.total_blocks < PAIRS as u64 + 1000);
+}
+
+fn fork_without_record() {
+    lossless_point();
+    fork(|| {
+        let before = heapledger::quality().lost.get(LossReason::ForkedChild);
+        work();
+        assert!(!heapledger::is_installed());
+        let quality = heapledger::quality();
+        assert_eq!(lost_only(&quality, LossReason::ForkedChild) - before, 2 * PAIRS as u64);
+        assert!(quality.is_conserved() && quality.recorded == 0 && quality.in_flight == 0, "{quality:?}");
+        assert_eq!(quality.current_completeness, 0.0, "all was lost: {quality:?}");
+        assert!(heapledger::dump("none.hl").is_err() && heapledger::snapshot().is_none());
+    });
+    lossless_point();
+}
+
+fn only_the_parent_has_a_dump(ended: &Ended) {
+    let profile = ended.quietly().dump();
+    complete(&profile).unwrap();
+    assert_eq!(ended.names().len(), 1, "{:?}", ended.names());
+    assert_eq!(profile.settings.fork, heapledger::ForkPolicy::Off);
+}
+
+fn fork_twice() {
+    let child = fork(|| {
+        // With a ledger of its own by now, which the grandchild is told of.
+        work();
+        let grandchild = fork(work);
+        println!("grandchild={grandchild}");
+    });
+    println!("child={child}");
+}
+
+fn three_generations(ended: &Ended) {
+    assert_eq!(ended.quietly().dump().process.forked_from, None);
+    let (child, grandchild) = (ended.said("child"), ended.said("grandchild"));
+    let from = |pid: u64| ended.dump_named(&format!("{pid}.hl")).process.forked_from;
+    assert_eq!((from(child), from(grandchild)), (Some(ended.pid), Some(child as u32)));
+}
+
+static ENOUGH: AtomicBool = AtomicBool::new(false);
+
+fn fork_amid_work() {
+    let busy = || {
+        let mut held: Vec<Vec<u8>> = Vec::new();
+        for round in 0usize.. {
+            held.push(vec![0; 16 + round % 700]);
+            if held.len() > 100 {
+                held.swap_remove(round % 100);
+            }
+            if round % 100 == 0 && ENOUGH.load(SeqCst) {
+                break;
+            }
+        }
+    };
+    let workers: Vec<_> = (0..4).map(|_| thread::spawn(busy)).collect();
+    for number in 0..100 {
+        // SAFETY: as in `fork`; nine in ten children end without running handlers of exit.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0);
+        if pid == 0 {
+            work_in_child(number);
+        }
+        wait_for(pid);
+    }
+    ENOUGH.store(true, SeqCst);
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    lossless_point();
+}
+
+fn work_in_child(number: usize) -> ! {
+    for round in 0..500 {
+        free(block(16 + round), 16 + round);
+    }
+    let quality = quiet_point();
+    let fine =
+        quality.lost.total() == 0 && quality.recorded == quality.attempted && quality.attempted >= 1000;
+    // SAFETY: both end the process; the first runs nothing more.
+    unsafe {
+        if !fine {
+            libc::_exit(1);
+        }
+        if number.is_multiple_of(10) { libc::exit(0) } else { libc::_exit(0) }
+    }
+}
+
+fn start_a_command() {
+    let status = std::process::Command::new("true").env_remove("HEAPLEDGER_DUMP").status().unwrap();
+    assert!(status.success());
+    lossless_point();
+}

@@ -1,0 +1,204 @@
+//! The global allocator of this program: which ledger with which allocator inside, chosen by the environment.
+//!
+//! A process has one global allocator, and its options are constants. So that one program can play every scenario,
+//! the allocator here passes each call on to one of several statics, always the same one in a process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use heapledger::{
+    ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapLedger, QualityIndicator, TuningGoal,
+};
+
+use super::inner::{Bump, CallsBack, Scripted};
+
+/// The variable that names the heap of a child. It is read at the first allocation, before `main`.
+pub const VARIABLE: &str = "PROCESS_TEST_HEAP";
+const VARIABLE_C: &CStr = c"PROCESS_TEST_HEAP";
+
+/// What is behind the global allocator of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Heap {
+    /// The system's allocator and no ledger: the test runner itself.
+    Bare = 1,
+    /// What one line of set-up gives.
+    Plain,
+    /// Around an allocator that counts and, if told to, refuses.
+    Counted,
+    /// As `Counted`, without heapledger's own thread: then nothing at all allocates but the program.
+    Alone,
+    /// Never helps, never waits, and has no thread of its own.
+    Shedding,
+    /// At most 16 MiB for itself.
+    Tight,
+    /// Not enough memory to open a ledger.
+    Starved,
+    /// Children record nothing.
+    ChildOff,
+    /// Around an allocator that a signal handler may call.
+    Bump,
+    /// Around an allocator that calls the global allocator.
+    CallsBack,
+    /// The builder says that there is no dump at exit.
+    NoDump,
+    /// Around jemalloc.
+    Jemalloc,
+    /// Around mimalloc.
+    Mimalloc,
+    /// Another profiler, without a ledger.
+    Dhat,
+    /// No spare segments and no tries: a full ring is a full ring.
+    Strict,
+    /// Never helps, and has a tuner that aims at nearly everything.
+    Tuned,
+    /// Never helps, and calls back when completeness crosses the target.
+    Telling,
+    /// Settings that mean nothing.
+    Senseless,
+}
+
+impl Heap {
+    const ALL: [Heap; 18] = [
+        Heap::Bare,
+        Heap::Plain,
+        Heap::Counted,
+        Heap::Alone,
+        Heap::Shedding,
+        Heap::Tight,
+        Heap::Starved,
+        Heap::ChildOff,
+        Heap::Bump,
+        Heap::CallsBack,
+        Heap::NoDump,
+        Heap::Jemalloc,
+        Heap::Mimalloc,
+        Heap::Dhat,
+        Heap::Strict,
+        Heap::Tuned,
+        Heap::Telling,
+        Heap::Senseless,
+    ];
+
+    /// What [`VARIABLE`] holds: one letter.
+    pub fn letter(self) -> char {
+        (b'a' + self as u8) as char
+    }
+
+    fn from_letter(letter: u8) -> Heap {
+        Heap::ALL.into_iter().find(|heap| heap.letter() as u8 == letter).unwrap_or(Heap::Bare)
+    }
+}
+
+static PLAIN: HeapLedger = HeapLedger::system();
+static COUNTED: HeapLedger<Scripted> = HeapLedger::new(Scripted);
+static ALONE: HeapLedger<Scripted> = HeapLedger::new(Scripted).background(false);
+static SHEDDING: HeapLedger<Scripted> =
+    HeapLedger::new(Scripted).background(false).mode(DataQualityMode::BestEffort);
+static TIGHT: HeapLedger<Scripted> = HeapLedger::new(Scripted).background(false).memory_limit(16 << 20);
+static STARVED: HeapLedger<Scripted> = HeapLedger::new(Scripted).memory_limit(1 << 16);
+static CHILD_OFF: HeapLedger<Scripted> = HeapLedger::new(Scripted).fork(ForkPolicy::Off);
+static BUMP: HeapLedger<Bump> = HeapLedger::new(Bump);
+static CALLS_BACK: HeapLedger<CallsBack> = HeapLedger::new(CallsBack).background(false);
+static NO_DUMP: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
+static JEMALLOC: HeapLedger<tikv_jemallocator::Jemalloc> = HeapLedger::new(tikv_jemallocator::Jemalloc);
+static MIMALLOC: HeapLedger<mimalloc::MiMalloc> = HeapLedger::new(mimalloc::MiMalloc);
+static DHAT: dhat::Alloc = dhat::Alloc;
+static STRICT: HeapLedger<Scripted> =
+    HeapLedger::new(Scripted).sampling_bytes(1 << 10).concurrency(ConcurrencyConfig {
+        max_retries: 0,
+        enable_overflow_buffer: false,
+        ..ConcurrencyConfig::DEFAULT
+    });
+static TUNED: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .mode(DataQualityMode::BestEffort)
+    .auto_tune(TuningGoal { target_completeness: 0.9999, budget_ns: 1_000_000, ..TuningGoal::DEFAULT });
+static TELLING: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .mode(DataQualityMode::BestEffort)
+    .on_quality(super::alarms::on_quality as fn(&QualityIndicator));
+static SENSELESS: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .concurrency(ConcurrencyConfig { target_completeness: 1.5, ..ConcurrencyConfig::DEFAULT })
+    .auto_tune(TuningGoal { target_completeness: f64::NAN, budget_ns: 0, ..TuningGoal::DEFAULT })
+    .sampling_bytes(0)
+    .memory_limit(0);
+
+/// The allocator of [`Heap::Telling`] itself, for a load that the choice among allocators would slow down.
+pub fn telling() -> &'static HeapLedger<Scripted> {
+    &TELLING
+}
+
+/// What `validate` says of the settings that mean nothing.
+pub fn senseless() -> String {
+    SENSELESS.validate().expect_err("they mean nothing").to_string()
+}
+
+/// 0 until the first call.
+static CHOSEN: AtomicU32 = AtomicU32::new(0);
+
+/// The heap of this process.
+pub fn chosen() -> Heap {
+    let known = CHOSEN.load(Ordering::Relaxed);
+    if known != 0 {
+        return Heap::from_letter(known as u8);
+    }
+    // SAFETY: the name is terminated; the first call comes before there is a second thread.
+    let letter = unsafe {
+        let value = libc::getenv(VARIABLE_C.as_ptr());
+        if value.is_null() { Heap::Bare.letter() as u8 } else { *value.cast::<u8>() }
+    };
+    CHOSEN.store(u32::from(letter), Ordering::Relaxed);
+    Heap::from_letter(letter)
+}
+
+/// The allocator behind the global one. Calls through it are what the program's own calls are.
+fn behind() -> &'static dyn GlobalAlloc {
+    match chosen() {
+        Heap::Bare => &System,
+        Heap::Plain => &PLAIN,
+        Heap::Counted => &COUNTED,
+        Heap::Alone => &ALONE,
+        Heap::Shedding => &SHEDDING,
+        Heap::Tight => &TIGHT,
+        Heap::Starved => &STARVED,
+        Heap::ChildOff => &CHILD_OFF,
+        Heap::Bump => &BUMP,
+        Heap::CallsBack => &CALLS_BACK,
+        Heap::NoDump => &NO_DUMP,
+        Heap::Jemalloc => &JEMALLOC,
+        Heap::Mimalloc => &MIMALLOC,
+        Heap::Dhat => &DHAT,
+        Heap::Strict => &STRICT,
+        Heap::Tuned => &TUNED,
+        Heap::Telling => &TELLING,
+        Heap::Senseless => &SENSELESS,
+    }
+}
+
+struct Switch;
+
+#[global_allocator]
+static HEAP: Switch = Switch;
+
+// SAFETY: every call goes, unchanged, to the same static allocator for the life of the process.
+unsafe impl GlobalAlloc for Switch {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { behind().alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { behind().alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { behind().dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { behind().realloc(block, layout, new_size) }
+    }
+}

@@ -1,0 +1,308 @@
+//! Allocators to put inside a ledger: one that counts and can refuse, one that a signal handler may call, one that
+//! calls the global allocator back.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+/// The four methods, as indices into [`SERVED`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Method {
+    Alloc = 0,
+    AllocZeroed = 1,
+    Dealloc = 2,
+    Realloc = 3,
+}
+
+/// Calls that were served, by method.
+static SERVED: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+/// Bytes asked for and bytes given back, over all served calls.
+static ASKED_BYTES: AtomicU64 = AtomicU64::new(0);
+static RETURNED_BYTES: AtomicU64 = AtomicU64::new(0);
+static PEAK_BYTES: AtomicU64 = AtomicU64::new(0);
+/// Calls that are still to be refused, by method.
+static REFUSE: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
+/// Sizes from here on are mapped directly and without reserve, so that a test can ask for more than there is.
+pub const MAPPED_FROM: usize = 1 << 30;
+
+/// Forwards to the system's allocator, counts what it serves, and refuses what it was told to refuse.
+#[derive(Debug)]
+pub struct Scripted;
+
+/// Reallocs that were refused.
+static REALLOCS_REFUSED: AtomicU64 = AtomicU64::new(0);
+
+/// Calls served so far: each is one event. So is a refused realloc, whose first half was recorded already.
+pub fn served() -> u64 {
+    SERVED.iter().chain([&REALLOCS_REFUSED]).map(|calls| calls.load(SeqCst)).sum()
+}
+
+/// Calls of one method served so far.
+pub fn served_by(method: Method) -> u64 {
+    SERVED[method as usize].load(SeqCst)
+}
+
+/// Bytes asked for, bytes given back, and the most that were out at one time.
+pub fn bytes() -> (u64, u64, u64) {
+    (ASKED_BYTES.load(SeqCst), RETURNED_BYTES.load(SeqCst), PEAK_BYTES.load(SeqCst))
+}
+
+/// From now on, every forked child starts counting at 0.
+pub fn forget_at_fork() {
+    extern "C" fn forget() {
+        for calls in SERVED.iter().chain([&REALLOCS_REFUSED]) {
+            calls.store(0, SeqCst);
+        }
+    }
+    // SAFETY: the handler lives as long as the program.
+    assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(forget)) }, 0);
+}
+
+/// Has the next `calls` of a method refused.
+pub fn refuse(method: Method, calls: u64) {
+    REFUSE[method as usize].store(calls, SeqCst);
+}
+
+/// One call, as the inner allocator saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    pub method: Method,
+    pub block: usize,
+    pub size: usize,
+    pub align: usize,
+    pub new_size: usize,
+    pub returned: usize,
+}
+
+thread_local! {
+    static LAST: Cell<Option<Call>> = const { Cell::new(None) };
+}
+
+/// The last call that this thread made.
+pub fn last_call() -> Option<Call> {
+    LAST.get()
+}
+
+fn is_refused(method: Method) -> bool {
+    REFUSE[method as usize].fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+fn note(method: Method, block: *mut u8, layout: Layout, new_size: usize, returned: *mut u8) {
+    let call = Call {
+        method,
+        block: block.addr(),
+        size: layout.size(),
+        align: layout.align(),
+        new_size,
+        returned: returned.addr(),
+    };
+    let _ = LAST.try_with(|last| last.set(Some(call)));
+    if returned.is_null() && method != Method::Dealloc {
+        if method == Method::Realloc {
+            REALLOCS_REFUSED.fetch_add(1, SeqCst);
+        }
+        return;
+    }
+    SERVED[method as usize].fetch_add(1, SeqCst);
+    let (asked, given_back) = match method {
+        Method::Alloc | Method::AllocZeroed => (layout.size(), 0),
+        Method::Dealloc => (0, layout.size()),
+        Method::Realloc => (new_size, layout.size()),
+    };
+    let returned = RETURNED_BYTES.fetch_add(given_back as u64, SeqCst) + given_back as u64;
+    let asked = ASKED_BYTES.fetch_add(asked as u64, SeqCst) + asked as u64;
+    // Exact while one thread allocates.
+    PEAK_BYTES.fetch_max(asked.saturating_sub(returned), SeqCst);
+}
+
+fn map(bytes: usize) -> *mut u8 {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping touches no memory of anyone.
+    let block = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if block == libc::MAP_FAILED { null_mut() } else { block.cast() }
+}
+
+/// A realloc from or to a mapped size.
+///
+/// # Safety
+/// As for [`GlobalAlloc::realloc`].
+unsafe fn remap(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise; the block is copied into a new one of its own kind, then given back by its own.
+    unsafe {
+        if layout.size() >= MAPPED_FROM && new_size >= MAPPED_FROM {
+            let new = libc::mremap(block.cast(), layout.size(), new_size, libc::MREMAP_MAYMOVE);
+            return if new == libc::MAP_FAILED { null_mut() } else { new.cast() };
+        }
+        let new_layout = Layout::from_size_align_unchecked(new_size, layout.align());
+        let new = if new_size >= MAPPED_FROM { map(new_size) } else { System.alloc(new_layout) };
+        if !new.is_null() {
+            block.copy_to_nonoverlapping(new, layout.size().min(new_size));
+            if layout.size() >= MAPPED_FROM {
+                libc::munmap(block.cast(), layout.size());
+            } else {
+                System.dealloc(block, layout);
+            }
+        }
+        new
+    }
+}
+
+// SAFETY: blocks come from the system's allocator or from a fresh mapping, and go back to where they came from, which
+// their size tells; a refusal returns null.
+unsafe impl GlobalAlloc for Scripted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let block = match layout.size() {
+            _ if is_refused(Method::Alloc) => null_mut(),
+            size if size >= MAPPED_FROM => map(size),
+            // SAFETY: the caller's promise, passed on.
+            _ => unsafe { System.alloc(layout) },
+        };
+        note(Method::Alloc, null_mut(), layout, 0, block);
+        block
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let block = match layout.size() {
+            _ if is_refused(Method::AllocZeroed) => null_mut(),
+            size if size >= MAPPED_FROM => map(size),
+            // SAFETY: the caller's promise, passed on.
+            _ => unsafe { System.alloc_zeroed(layout) },
+        };
+        note(Method::AllocZeroed, null_mut(), layout, 0, block);
+        block
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        note(Method::Dealloc, block, layout, 0, null_mut());
+        if layout.size() >= MAPPED_FROM {
+            // SAFETY: blocks of this size were mapped by us, with this size.
+            unsafe { libc::munmap(block.cast(), layout.size()) };
+        } else {
+            // SAFETY: the caller's promise, passed on.
+            unsafe { System.dealloc(block, layout) };
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let new = if is_refused(Method::Realloc) {
+            null_mut()
+        } else if layout.size().max(new_size) >= MAPPED_FROM {
+            // SAFETY: the caller's promise, passed on.
+            unsafe { remap(block, layout, new_size) }
+        } else {
+            // SAFETY: the caller's promise, passed on.
+            unsafe { System.realloc(block, layout, new_size) }
+        };
+        note(Method::Realloc, block, layout, new_size, new);
+        new
+    }
+}
+
+/// Bytes that [`Bump`] can give out in all; mapped without reserve.
+const ARENA_BYTES: usize = 8 << 30;
+
+/// Gives out addresses from one arena and takes nothing back: one atomic addition, which a signal handler may do at any
+/// time, in any thread.
+#[derive(Debug)]
+pub struct Bump;
+
+static ARENA: AtomicUsize = AtomicUsize::new(0);
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+fn arena() -> usize {
+    let known = ARENA.load(SeqCst);
+    if known != 0 {
+        return known;
+    }
+    // The first allocation of the process, before there is a second thread or a handler.
+    let start = map(ARENA_BYTES).expose_provenance();
+    ARENA.store(start, SeqCst);
+    start
+}
+
+// SAFETY: every block is a range of its own, aligned as asked, in a mapping that is never released.
+unsafe impl GlobalAlloc for Bump {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let start = arena();
+        let room = layout.size() + layout.align();
+        let end = USED.fetch_add(room, SeqCst) + room;
+        if start == 0 || end > ARENA_BYTES {
+            return null_mut();
+        }
+        let address = (start + end - room).next_multiple_of(layout.align());
+        SERVED[Method::Alloc as usize].fetch_add(1, SeqCst);
+        std::ptr::with_exposed_provenance_mut(address)
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on. The arena is zero where nobody has written yet.
+        unsafe { self.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, _block: *mut u8, _layout: Layout) {
+        SERVED[Method::Dealloc as usize].fetch_add(1, SeqCst);
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller keeps the promise of `realloc`, which includes that of `alloc` for the new layout.
+        let new = unsafe { self.alloc(Layout::from_size_align_unchecked(new_size, layout.align())) };
+        if !new.is_null() {
+            // SAFETY: both blocks are valid for the smaller of the sizes, and do not overlap.
+            unsafe { block.copy_to_nonoverlapping(new, layout.size().min(new_size)) };
+            // `alloc` counted one served call already, and a realloc is one.
+        }
+        new
+    }
+}
+
+/// Allocates and frees a note through the *global* allocator at each of its own calls, as an allocator with a tracing
+/// hook might.
+#[derive(Debug)]
+pub struct CallsBack;
+
+/// Calls that were made back, allocations and frees alike.
+pub static CALLED_BACK: AtomicU64 = AtomicU64::new(0);
+/// Whether it does so at present.
+pub static CALLS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+fn call_back() {
+    if CALLS.load(SeqCst) == 0 || INSIDE.replace(true) {
+        return;
+    }
+    let layout = Layout::new::<[u64; 3]>();
+    // SAFETY: the size is not zero, and the block is given back with its own layout.
+    unsafe {
+        let block = std::hint::black_box(std::alloc::alloc(layout));
+        std::alloc::dealloc(block, layout);
+    }
+    CALLED_BACK.fetch_add(2, SeqCst);
+    INSIDE.set(false);
+}
+
+// SAFETY: everything is the system's allocator.
+unsafe impl GlobalAlloc for CallsBack {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        call_back();
+        // SAFETY: the caller's promise, passed on.
+        unsafe { Scripted.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        call_back();
+        // SAFETY: the caller's promise, passed on.
+        unsafe { Scripted.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        call_back();
+        // SAFETY: the caller's promise, passed on.
+        unsafe { Scripted.realloc(block, layout, new_size) }
+    }
+}

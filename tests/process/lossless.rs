@@ -1,0 +1,86 @@
+//! P1 and P2: saturated threads, the default mode, nothing lost, and every thread's figures known to the byte.
+
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use super::case::{Case, Ended};
+use super::laws::complete;
+use super::tools::{self, block, free, lossless_point};
+
+/// Blocks that each thread makes and frees.
+const BLOCKS: usize = 50_000;
+/// Blocks that a thread holds at one time.
+const HELD: usize = 64;
+
+pub const CASES: &[Case] = &[
+    Case::new("one_saturated_thread_loses_nothing", saturate::<1>, check::<1>),
+    Case::new("two_saturated_threads_lose_nothing", saturate::<2>, check::<2>),
+    Case::new("four_saturated_threads_lose_nothing", saturate::<4>, check::<4>),
+    Case::new("eight_saturated_threads_lose_nothing", saturate::<8>, check::<8>),
+    Case::new("sixty_four_saturated_threads_lose_nothing", saturate::<64>, check::<64>),
+    Case::new("eight_threads_lose_nothing_without_a_background_thread", saturate::<8>, check::<8>)
+        .heap(super::heap::Heap::Alone),
+    Case::new("eight_threads_lose_nothing_with_a_stamp_on_every_event", saturate::<8>, check::<8>)
+        .variables(&[("HEAPLEDGER_CLOCK", "per-event")]),
+    Case::new("eight_threads_lose_nothing_with_the_monotonic_clock", saturate::<8>, check::<8>)
+        .variables(&[("HEAPLEDGER_CLOCK", "monotonic")]),
+];
+
+/// Threads that are ready to begin.
+static READY: AtomicUsize = AtomicUsize::new(0);
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+fn size_of(number: usize) -> usize {
+    16 + number * 37 % 1000
+}
+
+/// Bytes that one thread allocates.
+fn bytes() -> u64 {
+    (0..BLOCKS).map(|number| size_of(number) as u64).sum()
+}
+
+extern "C" fn work(_number: *mut c_void) -> *mut c_void {
+    READY.fetch_add(1, SeqCst);
+    while READY.load(SeqCst) < THREADS.load(SeqCst) {
+        std::thread::yield_now();
+    }
+    let mut held = [(null_mut::<u8>(), 0); HELD];
+    for number in 0..BLOCKS + HELD {
+        let place = number % HELD;
+        let (old, old_size) = held[place];
+        if !old.is_null() {
+            free(old, old_size);
+        }
+        if number < BLOCKS {
+            held[place] = (block(size_of(number)), size_of(number));
+        }
+    }
+    null_mut()
+}
+
+fn saturate<const N: usize>() {
+    THREADS.store(N, SeqCst);
+    let before = lossless_point();
+    tools::threads::<N>(work);
+    let after = lossless_point();
+    let n = N as u64;
+    assert_eq!(after.total_blocks - before.total_blocks, n * BLOCKS as u64);
+    assert_eq!(after.total_bytes - before.total_bytes, n * bytes());
+    assert_eq!((after.live_blocks, after.live_bytes), (before.live_blocks, before.live_bytes));
+}
+
+fn check<const N: usize>(ended: &Ended) {
+    let profile = ended.quietly().dump();
+    complete(&profile).unwrap();
+    let quality = &profile.quality;
+    assert_eq!((quality.recorded, quality.current_completeness), (quality.attempted, 1.0));
+    assert!(quality.attempted >= 2 * (N * BLOCKS) as u64);
+    let rows: Vec<_> = profile.threads.iter().filter(|row| row.total_blocks == BLOCKS as u64).collect();
+    assert_eq!(rows.len(), N, "{:?}", profile.threads);
+    for row in rows {
+        assert_eq!((row.attempted, row.recorded), (2 * BLOCKS as u64, 2 * BLOCKS as u64));
+        assert_eq!((row.total_bytes, row.freed_bytes, row.freed_blocks), (bytes(), bytes(), BLOCKS as u64));
+        assert!(row.ended_ns.is_some() && row.cross_thread_frees == 0 && !row.own);
+    }
+}

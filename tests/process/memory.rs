@@ -1,0 +1,102 @@
+//! P6: what heapledger takes for itself, as it says and as the system sees it.
+
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use super::case::{Case, Ended};
+use super::heap::Heap;
+use super::laws::complete;
+use super::tools::{block, free, lossless_point, quiet_point, resident_bytes, threads};
+
+pub const CASES: &[Case] = &[
+    Case::new("an_idle_thread_costs_at_most_sixteen_kibibytes", idle_threads, |ended| {
+        complete(&ended.quietly().dump()).unwrap();
+        let (own, resident) = (ended.said("own"), ended.said("resident"));
+        println!("  an idle thread: {own} bytes of its own, {resident} of them resident");
+    })
+    .heap(Heap::Bump),
+    Case::new("a_million_live_blocks_cost_at_most_48_bytes_each", a_million_blocks, a_million_are_live),
+];
+
+const IDLE: usize = 64;
+/// A thread's row in the table of threads. It stays when the thread has ended, and comes on top of its ring and books.
+const ROW_BYTES: u64 = 256;
+/// How far the scenario has come: threads go on to a stage when it is reached.
+static STAGE: AtomicUsize = AtomicUsize::new(0);
+static ARRIVED: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+
+fn wait_for(stage: usize) {
+    ARRIVED[stage].fetch_add(1, SeqCst);
+    while STAGE.load(SeqCst) <= stage {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// So that what a thread's stack takes is taken before anything is measured.
+#[inline(never)]
+fn touch_stack() {
+    std::hint::black_box([1u8; 64 << 10]);
+}
+
+extern "C" fn idle(_number: *mut c_void) -> *mut c_void {
+    touch_stack();
+    wait_for(0);
+    free(block(64), 64);
+    wait_for(1);
+    null_mut()
+}
+
+extern "C" fn measure_or_idle(number: *mut c_void) -> *mut c_void {
+    if number.addr() < IDLE { idle(number) } else { measure() }
+}
+
+/// The last of the threads looks at the others.
+fn measure() -> *mut c_void {
+    let all_at = |stage: usize| {
+        while ARRIVED[stage].load(SeqCst) < IDLE {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    };
+    all_at(0);
+    // Queries allocate for a moment; what they leave behind is there before resident memory is read.
+    quiet_point();
+    let own_before = quiet_point().own_bytes;
+    let resident_before = resident_bytes();
+    STAGE.store(1, SeqCst);
+    all_at(1);
+    let resident = (resident_bytes() - resident_before) / IDLE as u64;
+    let own = (quiet_point().own_bytes - own_before) / IDLE as u64;
+    STAGE.store(2, SeqCst);
+    assert!(own <= (16 << 10) + ROW_BYTES, "an idle thread costs {own} bytes");
+    assert!(resident <= 16 << 10, "an idle thread costs {resident} bytes of resident memory");
+    println!("own={own}\nresident={resident}");
+    null_mut()
+}
+
+fn idle_threads() {
+    threads::<{ IDLE + 1 }>(measure_or_idle);
+    lossless_point();
+}
+
+const MILLION: u64 = 1_000_000;
+
+fn a_million_blocks() {
+    lossless_point();
+    let before = quiet_point().own_bytes;
+    for _ in 0..MILLION {
+        block(16);
+    }
+    let quality = quiet_point();
+    let cost = (quality.own_bytes - before).div_ceil(MILLION);
+    assert!(cost <= 48, "{cost} bytes a live block");
+    println!("cost={cost}");
+    lossless_point();
+}
+
+fn a_million_are_live(ended: &Ended) {
+    let profile = ended.quietly().dump();
+    complete(&profile).unwrap();
+    assert!(profile.live.len() as u64 >= MILLION);
+    println!("  a live block: {} bytes", ended.said("cost"));
+}

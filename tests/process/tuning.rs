@@ -1,0 +1,108 @@
+//! The tuner at work in a live process: it turns knobs while four threads allocate, and every event is accounted for.
+
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use heapledger::quality::{ConfigAdjustment, DecisionLog, Pressure};
+use heapledger::{DataQualityMode, LossReason};
+
+use super::case::{Case, Ended};
+use super::heap::{self, Heap};
+use super::tools::{accounted_point, block, free, lossless_point, lost_only, threads};
+
+pub const CASES: &[Case] = &[
+    Case::new("a_tuner_turns_knobs_while_four_threads_allocate", tune, changes_are_told).heap(Heap::Tuned),
+    Case::new("settings_that_mean_nothing_are_told_once_and_replaced", fork_and_work, replaced)
+        .heap(Heap::Senseless),
+];
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn load(_number: *mut c_void) -> *mut c_void {
+    while !STOP.load(SeqCst) {
+        for _ in 0..1_000 {
+            free(block(64), 64);
+        }
+    }
+    null_mut()
+}
+
+fn changes(log: &DecisionLog) -> Vec<ConfigAdjustment> {
+    let made = log.iter().map(|decision| decision.adjustment);
+    made.filter(ConfigAdjustment::is_change).collect()
+}
+
+fn tune() {
+    // A raw thread takes no closure, and the threads of std would allocate: the load comes from one thread more.
+    let loading = std::thread::spawn(|| threads::<4>(load));
+    let mut log = heapledger::tuner_log();
+    // The first knob is the size of the rings; the second is whatever the first did not mend.
+    while changes(&log).len() < 2 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        log = heapledger::tuner_log();
+    }
+    STOP.store(true, SeqCst);
+    loading.join().expect("the load ends");
+    let quality = accounted_point();
+    assert!(lost_only(&quality, LossReason::RingFull) > 0, "{quality:?}");
+    assert_eq!(quality.attempted, quality.recorded + quality.lost.total());
+    assert!(quality.turn_times.timed > 0 && quality.turn_times.mean_ns().unwrap() > 0.0, "{quality:?}");
+    assert_eq!(quality.turn_times.durations.iter().sum::<u64>(), quality.turn_times.timed);
+    let first = log.iter().next().expect("a decision");
+    assert_eq!(first.adjustment, ConfigAdjustment::SetRingSegments { from: 6, to: 12 });
+    assert_eq!(first.pressure, Pressure::Losing);
+    let stats = &first.stats;
+    assert!(stats.completeness < 0.9999 && stats.events >= 1_000 && stats.lost.total() > 0, "{stats:?}");
+}
+
+fn changes_are_told(ended: &Ended) {
+    let profile = ended.quietly().dump();
+    let lines: Vec<&str> = profile.changes.iter().map(|change| change.what.as_str()).collect();
+    assert!(lines[0].starts_with("tuner: losing events, completeness "), "{lines:?}");
+    assert_eq!(lines[1], "ring segments: 6 -> 12", "{lines:?}");
+    assert!(lines.len() >= 4 && lines.len().is_multiple_of(2), "{lines:?}");
+    assert!(lines.iter().step_by(2).all(|line| line.starts_with("tuner: ")), "{lines:?}");
+    let times: Vec<u64> = profile.changes.iter().map(|change| change.at_ns).collect();
+    assert!(times.is_sorted() && times[2] - times[1] >= 1_000_000_000, "a cooldown: {times:?}");
+    assert!(profile.quality.turn_times.timed > 0, "{:?}", profile.quality);
+}
+
+fn fork_and_work() {
+    free(block(100), 100);
+    // SAFETY: the child allocates, which works after a fork here, and exits.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        free(block(100), 100);
+        std::process::exit(0);
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid for writes.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    lossless_point();
+    println!("child={pid}");
+    println!("validate: {}", heap::senseless());
+}
+
+/// Each is told once, by the parent alone, and the defaults are used.
+fn replaced(ended: &Ended) {
+    let lines: Vec<&str> = ended.with_code(0).stderr.lines().collect();
+    let share = "it takes a share from 0 to 1, such as 0.95; 0.95 is used";
+    let expected = [
+        format!("heapledger: target_completeness is 1.5: {share}"),
+        "heapledger: memory_limit is 0: it takes 1 or more; 17179869184 is used".to_owned(),
+        "heapledger: sampling_bytes is 0: it takes 1 or more; 524288 is used".to_owned(),
+        format!("heapledger: auto_tune target_completeness is NaN: {share}"),
+        "heapledger: auto_tune budget_ns is 0: it takes 1 or more; 200 is used".to_owned(),
+    ];
+    assert_eq!(lines, expected);
+    let said = "validate: target_completeness is 1.5: it takes a share from 0 to 1, such as 0.95";
+    assert!(ended.stdout.lines().any(|line| line == said), "{}", ended.stdout);
+    let child = ended.said("child");
+    for profile in [ended.dump(), ended.dump_named(&format!("{child}.hl"))] {
+        assert_eq!(profile.settings.concurrency.target_completeness, 0.95);
+        assert_eq!(profile.settings.memory_limit_bytes, 16 << 30);
+        assert_eq!((profile.quality.mode, profile.quality.lost.total()), (DataQualityMode::default(), 0));
+    }
+}

@@ -1,0 +1,331 @@
+//! What a random program with four threads did, by its own log, against what heapledger says that it did.
+//!
+//! The allocator is used as a value, not as the global one: so it sees the calls of the program below and nothing else,
+//! and every figure must be equal. There is no test harness, because its threads would be recorded as well.
+//!
+//! Every thread writes its log into memory that was reserved before, and takes a ticket from one counter for each half
+//! of what it does: a free before the call, an allocation after it, a realloc both. Sorted by ticket, the log is an
+//! order in which things can have happened, with no address in two hands.
+#![allow(unsafe_code, reason = "calls an allocator as the language would")]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
+
+use heapledger::{DumpTarget, HeapLedger};
+
+static HEAP: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
+static TICKET: AtomicU64 = AtomicU64::new(0);
+
+const THREADS: usize = 4;
+const STEPS: usize = 40_000;
+const SEEDS: u64 = 8;
+/// Blocks that a thread holds at most.
+const HELD_MAX: usize = 400;
+/// A size that no allocator can give.
+const TOO_LARGE: usize = isize::MAX as usize / 2;
+
+#[derive(Clone, Copy)]
+struct Block {
+    address: usize,
+    layout: Layout,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Alloc {
+        address: usize,
+        size: usize,
+    },
+    Free {
+        address: usize,
+    },
+    /// The old half of a realloc that went well.
+    Left {
+        address: usize,
+    },
+    /// The new half.
+    Came {
+        address: usize,
+        size: usize,
+    },
+    /// An allocation that the system refused: no event.
+    Refused,
+    /// A realloc that it refused: an event that changed nothing.
+    ReallocRefused,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    ticket: u64,
+    thread: usize,
+    what: What,
+}
+
+struct Worker<'a> {
+    thread: usize,
+    random: u64,
+    held: Vec<Block>,
+    log: Vec<Entry>,
+    mailboxes: &'a [Mutex<Vec<Block>>; THREADS],
+}
+
+fn ticket() -> u64 {
+    TICKET.fetch_add(1, Ordering::SeqCst)
+}
+
+impl Worker<'_> {
+    fn next(&mut self, below: u64) -> usize {
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.random >> 33) % below) as usize
+    }
+
+    fn note(&mut self, ticket: u64, what: What) {
+        assert!(self.log.len() < self.log.capacity(), "the log is too short");
+        self.log.push(Entry { ticket, thread: self.thread, what });
+    }
+
+    fn step(&mut self) {
+        let crowded = self.held.len() >= HELD_MAX;
+        match self.next(16) {
+            0..6 if !crowded => self.alloc(),
+            6..8 => self.realloc(),
+            8..10 => self.send(),
+            10..12 => self.receive(),
+            _ => self.free(),
+        }
+    }
+
+    fn layout(&mut self) -> Layout {
+        let size = match self.next(32) {
+            0 => self.next(200_000) + 1,
+            1 => self.next(4_000) + 1,
+            _ => self.next(200) + 1,
+        };
+        let align = 1 << if self.next(20) == 0 { self.next(13) } else { self.next(5) };
+        Layout::from_size_align(size, align).unwrap()
+    }
+
+    fn alloc(&mut self) {
+        let layout = self.layout();
+        if self.next(500) == 0 {
+            let layout = Layout::from_size_align(TOO_LARGE, 8).unwrap();
+            // SAFETY: the size is not zero.
+            let block = unsafe { HEAP.alloc(layout) };
+            assert!(block.is_null());
+            return self.note(ticket(), What::Refused);
+        }
+        // SAFETY: the size is not zero.
+        let block = unsafe { if self.next(4) == 0 { HEAP.alloc_zeroed(layout) } else { HEAP.alloc(layout) } };
+        let address = block.expose_provenance();
+        self.note(ticket(), What::Alloc { address, size: layout.size() });
+        self.held.push(Block { address, layout });
+    }
+
+    fn take(&mut self) -> Option<Block> {
+        let (count, back) = (self.held.len(), self.next(3));
+        let place = if back == 0 { self.next(count.max(1) as u64) } else { count.saturating_sub(back) };
+        (count > 0).then(|| self.held.swap_remove(place))
+    }
+
+    fn free(&mut self) {
+        let Some(block) = self.take() else { return };
+        self.note(ticket(), What::Free { address: block.address });
+        // SAFETY: the block came from this allocator with this layout, and only this thread has it.
+        unsafe { HEAP.dealloc(std::ptr::with_exposed_provenance_mut(block.address), block.layout) };
+    }
+
+    fn realloc(&mut self) {
+        let Some(mut block) = self.take() else { return };
+        let refused = self.next(100) == 0;
+        let size = if refused { TOO_LARGE } else { self.layout().size() };
+        let before = ticket();
+        // SAFETY: as in `free`; the size is not zero and does not overflow when it is rounded up.
+        let new =
+            unsafe { HEAP.realloc(std::ptr::with_exposed_provenance_mut(block.address), block.layout, size) };
+        if refused {
+            assert!(new.is_null());
+            self.note(before, What::ReallocRefused);
+        } else {
+            self.note(before, What::Left { address: block.address });
+            block.address = new.expose_provenance();
+            self.note(ticket(), What::Came { address: block.address, size });
+            block.layout = Layout::from_size_align(size, block.layout.align()).unwrap();
+        }
+        self.held.push(block);
+    }
+
+    fn send(&mut self) {
+        let to = self.next(THREADS as u64);
+        let mut mailbox = self.mailboxes[to].lock().unwrap();
+        while mailbox.len() < mailbox.capacity() {
+            let Some(block) = self.held.pop() else { return };
+            mailbox.push(block);
+            if !block.address.is_multiple_of(64) {
+                return;
+            }
+        }
+    }
+
+    fn receive(&mut self) {
+        let mut mailbox = self.mailboxes[self.thread].lock().unwrap();
+        let room = HELD_MAX.saturating_sub(self.held.len()).min(mailbox.len());
+        self.held.extend(mailbox.drain(..room));
+    }
+}
+
+/// Runs one program to its end. Blocks that are still held then stay live.
+fn run(seed: u64) -> Vec<Entry> {
+    let mailboxes: [Mutex<Vec<Block>>; THREADS] = std::array::from_fn(|_| Mutex::new(Vec::with_capacity(64)));
+    let barrier = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        let workers = [0, 1, 2, 3].map(|thread| {
+            let mut worker = Worker {
+                thread,
+                random: seed * 1000 + thread as u64,
+                held: Vec::with_capacity(2 * HELD_MAX),
+                log: Vec::with_capacity(2 * STEPS),
+                mailboxes: &mailboxes,
+            };
+            let barrier = &barrier;
+            let name = name_of(seed, thread);
+            let body = move || {
+                barrier.wait();
+                (0..STEPS).for_each(|_| worker.step());
+                worker.log
+            };
+            std::thread::Builder::new().name(name).spawn_scoped(scope, body).unwrap()
+        });
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
+fn name_of(seed: u64, thread: usize) -> String {
+    format!("seed{seed}-{thread}")
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Sums {
+    total_blocks: u64,
+    total_bytes: u64,
+    freed_blocks: u64,
+    freed_bytes: u64,
+    events: u64,
+}
+
+impl Sums {
+    fn allocated(&mut self, size: usize) {
+        self.total_blocks += 1;
+        self.total_bytes += size as u64;
+    }
+
+    fn freed(&mut self, size: usize) {
+        self.freed_blocks += 1;
+        self.freed_bytes += size as u64;
+    }
+}
+
+/// The naive replay of all programs so far.
+#[derive(Default)]
+struct Replay {
+    live: HashMap<usize, usize>,
+    sums: Sums,
+    by_thread: HashMap<String, Sums>,
+    reallocs: u64,
+    refused: u64,
+}
+
+impl Replay {
+    fn go_on(&mut self, seed: u64, mut log: Vec<Entry>) {
+        log.sort_by_key(|entry| entry.ticket);
+        for entry in log {
+            let thread = self.by_thread.entry(name_of(seed, entry.thread)).or_default();
+            match entry.what {
+                What::Alloc { address, size } | What::Came { address, size } => {
+                    assert_eq!(self.live.insert(address, size), None, "the log is out of order");
+                    self.sums.allocated(size);
+                    thread.allocated(size);
+                    self.reallocs += u64::from(matches!(entry.what, What::Came { .. }));
+                }
+                What::Free { address } | What::Left { address } => {
+                    let size = self.live.remove(&address).expect("the log is out of order");
+                    self.sums.freed(size);
+                    thread.freed(size);
+                }
+                What::Refused | What::ReallocRefused => self.refused += 1,
+            }
+            let is_event = !matches!(entry.what, What::Left { .. } | What::Refused);
+            thread.events += u64::from(is_event);
+            self.sums.events += u64::from(is_event);
+        }
+    }
+
+    fn compare(&self, seed: u64) {
+        heapledger::flush();
+        let stats = heapledger::stats();
+        let sums = Sums {
+            total_blocks: stats.total_blocks,
+            total_bytes: stats.total_bytes,
+            freed_blocks: stats.freed_blocks,
+            freed_bytes: stats.freed_bytes,
+            events: self.sums.events,
+        };
+        assert_eq!(sums, self.sums, "seed {seed}");
+        assert_eq!((stats.reallocs, stats.failed), (self.reallocs, self.refused), "seed {seed}");
+        let profile = heapledger::snapshot().expect("it is recording");
+        assert_eq!(profile.totals, stats, "seed {seed}");
+        assert_eq!(heapledger::profile::check(&profile), [], "seed {seed}");
+        let live: HashMap<usize, usize> =
+            profile.live.iter().map(|block| (block.address as usize, block.size as usize)).collect();
+        assert_eq!(live.len(), self.live.len(), "seed {seed}");
+        assert!(live == self.live, "seed {seed}: the live sets differ");
+        for (name, expected) in &self.by_thread {
+            let row = profile.threads.iter().find(|row| row.name == *name).expect("a row for every thread");
+            let sums = Sums {
+                total_blocks: row.total_blocks,
+                total_bytes: row.total_bytes,
+                freed_blocks: row.freed_blocks,
+                freed_bytes: row.freed_bytes,
+                events: row.recorded,
+            };
+            assert_eq!(sums, *expected, "{name}");
+            assert_eq!(row.attempted, row.recorded, "{name}");
+        }
+        let (quality, anomalies) = (&profile.quality, &profile.quality.anomalies);
+        assert_eq!((quality.lost.total(), quality.in_flight), (0, 0), "seed {seed}");
+        assert_eq!((anomalies.unmatched_frees, anomalies.double_allocations), (0, 0), "seed {seed}");
+        println!(
+            "seed {seed}: {} events, {} live, {} ambiguous, ok",
+            quality.recorded,
+            live.len(),
+            anomalies.ambiguous_pairings
+        );
+    }
+}
+
+/// The clock modes; each is a process of its own, because it is chosen when the first event is recorded.
+const CLOCKS: [&str; 2] = ["batched", "per-event"];
+/// Says which of them the process is for.
+const CLOCK: &str = "HEAPLEDGER_CLOCK";
+/// Set in the processes that replay; the first one only starts them.
+const CHILD: &str = "REPLAY_CHILD";
+
+fn main() {
+    if std::env::var_os(CHILD).is_some() {
+        let mut replay = Replay::default();
+        for seed in 0..SEEDS {
+            let log = run(seed);
+            replay.go_on(seed, log);
+            replay.compare(seed);
+        }
+        return;
+    }
+    for clock in CLOCKS {
+        println!("{clock}");
+        let program = std::env::current_exe().expect("the path of this program");
+        let status = std::process::Command::new(program).env(CLOCK, clock).env(CHILD, "1").status();
+        assert!(status.expect("the child has run").success(), "{clock}");
+    }
+}

@@ -1,0 +1,122 @@
+//! The rules of the house, checked by text: who may use whom, where memory is ordered, where code may be unsafe,
+//! what must not allocate, how long things may be, and whether documents name what exists.
+//!
+//! Each rule is a function from text to findings, and has tests beside it that plant what it is to find.
+//! `docs/ARCHITECTURE.md` gives the reasons.
+
+#[path = "tidy/docs.rs"]
+mod docs;
+#[path = "tidy/layers.rs"]
+mod layers;
+#[path = "tidy/source.rs"]
+mod source;
+#[path = "tidy/style.rs"]
+mod style;
+
+use std::fs;
+
+use source::{Source, files, relative, sources};
+
+/// A rule that is broken somewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    rule: &'static str,
+    path: String,
+    line: usize,
+    text: String,
+}
+
+impl Finding {
+    fn new(rule: &'static str, path: &str, line: usize, text: String) -> Finding {
+        Finding { rule, path: path.to_owned(), line, text }
+    }
+}
+
+fn finding(rule: &'static str, source: &Source, at: usize, text: String) -> Finding {
+    Finding::new(rule, &source.path, source.line_of(at), text)
+}
+
+/// The rules that look at one file.
+fn rules(source: &Source) -> Vec<Finding> {
+    let rules = [layers::uses, layers::orderings, style::sizes, style::no_heap];
+    rules.iter().flat_map(|rule| rule(source)).collect()
+}
+
+#[cfg(test)]
+fn rules_found(path: &str, text: &str) -> Vec<&'static str> {
+    rules(&Source::new(path, text)).into_iter().map(|finding| finding.rule).collect()
+}
+
+#[track_caller]
+fn assert_none(findings: &[Finding]) {
+    let line = |finding: &Finding| {
+        let Finding { rule, path, line, text } = finding;
+        format!("{path}:{line}: {rule}: {text}\n")
+    };
+    assert!(findings.is_empty(), "\n{}", findings.iter().map(line).collect::<String>());
+}
+
+fn all_sources() -> Vec<Source> {
+    let sources = sources(&["src", "tests", "benches", "examples"]);
+    assert!(sources.len() > 50, "the package has been found: {}", sources.len());
+    sources
+}
+
+fn documents() -> Vec<(String, String)> {
+    let mut paths = files("docs", ".md");
+    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] {
+        paths.push(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+    }
+    paths.iter().map(|path| (relative(path), fs::read_to_string(path).expect("a document"))).collect()
+}
+
+#[test]
+fn layers_orderings_sizes_and_the_low_rooms() {
+    let findings: Vec<Finding> = all_sources().iter().flat_map(rules).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn every_room_says_what_it_is() {
+    assert_none(&style::rooms(&all_sources()));
+}
+
+#[test]
+fn no_exception_outlives_its_need() {
+    assert_none(&style::spare_exceptions(&all_sources()));
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_opened_and_says_why() {
+    let sources = all_sources();
+    let opened = style::opened(&sources);
+    assert!(opened.iter().any(|path| path == "src/recorder"), "{opened:?}");
+    let findings: Vec<Finding> =
+        sources.iter().flat_map(|source| style::unsafe_code(source, &opened)).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn names_say_something_and_notes_are_done() {
+    let sources = all_sources();
+    let texts = sources.iter().map(|source| (&source.path, &source.text));
+    let documents = documents();
+    let texts = texts.chain(documents.iter().map(|(path, text)| (path, text)));
+    let findings: Vec<Finding> = texts.flat_map(|(path, text)| style::names(path, text)).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn documents_name_what_exists() {
+    let findings: Vec<Finding> =
+        documents().iter().flat_map(|(path, text)| docs::links(path, text, docs::read)).collect();
+    assert_none(&findings);
+}
+
+#[test]
+fn every_limit_is_written_down() {
+    let text = docs::read("docs/LIMITS.md").expect("the document");
+    let findings: Vec<Finding> =
+        all_sources().iter().flat_map(|source| docs::limits(source, &text)).collect();
+    assert_none(&findings);
+}

@@ -1,0 +1,309 @@
+//! Who may use whom, and who may order memory: the tables of `docs/ARCHITECTURE.md`.
+
+use super::source::{Source, identifier, skip_space, words};
+use super::{Finding, finding};
+
+/// Every layer with the layers it may name. A layer may always name itself; what is absent is forbidden.
+pub const LAYERS: &[(&str, &[&str])] = &[
+    ("sys", &[]),
+    ("profile", &[]),
+    ("ring", &["sys", "profile"]),
+    ("stack", &["sys", "ring"]),
+    ("ledger", &["sys", "ring", "profile"]),
+    ("recorder", &["sys", "ring", "stack", "ledger", "profile"]),
+    ("aggregator", &["sys", "ring", "stack", "ledger", "recorder", "profile", "quality"]),
+    ("quality", &["profile"]),
+    ("tracked", &["sys", "profile"]),
+    // For comparison only: nothing above uses it.
+    ("strategies", &["sys", "profile"]),
+    ("dump", &["profile"]),
+    ("symbols", &["profile"]),
+    ("analysis", &["profile", "quality"]),
+    ("report", &["profile", "analysis", "quality"]),
+    ("export", &["profile", "analysis", "quality"]),
+    (
+        "session",
+        &[
+            "sys",
+            "ring",
+            "stack",
+            "ledger",
+            "recorder",
+            "aggregator",
+            "profile",
+            "quality",
+            "tracked",
+            "dump",
+            "analysis",
+            "report",
+            "export",
+        ],
+    ),
+    // The public surface: like any other program, but from inside the package.
+    ("validation", &["profile", "quality", "dumps", "analysis", "report", "export"]),
+];
+
+/// Where a layer may name only some things of another: plain data.
+const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"])];
+
+/// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
+const RELAXED: &[&str] = &[
+    "src/aggregator/stacks.rs",
+    "src/aggregator/tuning.rs",
+    "src/aggregator/worker.rs",
+    "src/ledger/books.rs",
+    "src/ledger/changes.rs",
+    "src/ledger/estimate.rs",
+    "src/ledger/fold.rs",
+    "src/ledger/history.rs",
+    "src/ledger/live.rs",
+    "src/ledger/mod.rs",
+    "src/ledger/peak.rs",
+    "src/ledger/rows.rs",
+    "src/ledger/settle.rs",
+    "src/ledger/sites.rs",
+    "src/ledger/timeline.rs",
+    "src/recorder/latency.rs",
+    "src/recorder/sampling.rs",
+    "src/recorder/thread.rs",
+    "src/ring/lane.rs",
+    "src/stack/cache.rs",
+    "src/stack/intern.rs",
+    "src/stack/rules.rs",
+    "src/strategies/books.rs",
+    "src/sys/pages.rs",
+    "src/sys/platform.rs",
+    "src/tracked/places.rs",
+    "src/tracked/recent.rs",
+    "src/tracked/sink.rs",
+    "src/tracked/statics.rs",
+];
+
+/// Where threads are ordered, each with what it is.
+const ORDERED: &[(&str, &str)] = &[
+    ("src/ring/cursor.rs", "the ring"),
+    ("src/ring/registry.rs", "which lanes there are"),
+    ("src/sys/latch.rs", "the lock"),
+    ("src/sys/tls.rs", "the key of the hook is seen with the hook"),
+    ("src/sys/clock.rs", "the portable clock keeps loads before its reading"),
+    ("src/ledger/order.rs", "a thread's stamp against the folder's look"),
+    ("src/ledger/sampled.rs", "the table of sampled addresses is seen whole"),
+    ("src/ledger/ticks.rs", "a tick is seen with its time"),
+    ("src/aggregator/snapshot.rs", "a frozen ledger against a thread that is about to write"),
+    ("src/strategies/queue.rs", "the queue of one producer"),
+    ("src/strategies/distributed.rs", "two queues of one producer, seen in one order"),
+    ("src/strategies/background.rs", "the end of the background thread"),
+    ("src/tracked/counts.rs", "a pointer is seen with its name"),
+    ("src/recorder/lifecycle.rs", "the ledger is seen with its state"),
+    ("src/recorder/spare.rs", "the pool is seen whole"),
+    ("src/recorder/stacks.rs", "the store of stacks is seen with the way in which they are taken"),
+    ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
+    ("src/recorder/hot_path.rs", "compiler fences, against handlers of the same thread"),
+    ("src/recorder/turn.rs", "compiler fences, against handlers of the same thread"),
+];
+
+/// A layer names only layers that the table gives it.
+pub fn uses(source: &Source) -> Vec<Finding> {
+    let Some(layer) = source.layer() else { return Vec::new() };
+    // The command is a crate of its own: the compiler lets it see the public surface only.
+    if matches!(layer, "lib" | "bin") {
+        return Vec::new();
+    }
+    let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
+        return vec![finding("layers", source, 0, format!("{layer} is in no layer"))];
+    };
+    let wrong = |path: &[String]| {
+        let other = path.first()?;
+        let is_layer = LAYERS.iter().any(|(name, _)| *name == other.as_str());
+        if other == layer || other == "self" {
+            return None;
+        }
+        if !is_layer && layer == "validation" {
+            return None;
+        }
+        if !allowed.contains(&other.as_str()) {
+            return Some(format!("{layer} may not use {other}"));
+        }
+        let item = path.get(1).map_or("*", String::as_str);
+        let limited = ONLY.iter().find(|(from, to, _)| *from == layer && *to == other.as_str());
+        limited
+            .filter(|(.., items)| !items.contains(&item))
+            .map(|_| format!("{layer} may not use {other}::{item}"))
+    };
+    let named = from_root(source).into_iter();
+    named.filter_map(|(at, path)| wrong(&path).map(|text| finding("layers", source, at, text))).collect()
+}
+
+/// Every path that begins at the root of the crate, by `crate::` or by enough of `super::`.
+fn from_root(source: &Source) -> Vec<(usize, Vec<String>)> {
+    let code = &source.code;
+    let mut paths = Vec::new();
+    for at in words(code, "crate") {
+        if code[skip_space(code, at + 5)..].starts_with("::") {
+            paths.extend(tree(code, at + 5).into_iter().map(|path| (at, path)));
+        }
+    }
+    for at in words(code, "super") {
+        // Only the first of a chain, and not the `super` of `self::super`.
+        if code[..at].trim_end().ends_with("::") {
+            continue;
+        }
+        let (mut ups, mut end) = (1, at + 5);
+        while let Some(next) = after_colons(code, end) {
+            let (name, rest) = identifier(code, next);
+            if name != "super" {
+                break;
+            }
+            (ups, end) = (ups + 1, rest);
+        }
+        let modules = source.modules_at(at);
+        let above = modules.len().saturating_sub(ups);
+        if above == 0 {
+            paths.extend(tree(code, end).into_iter().map(|path| (at, path)));
+        }
+    }
+    paths
+}
+
+fn after_colons(code: &str, at: usize) -> Option<usize> {
+    let at = skip_space(code, at);
+    code[at..].starts_with("::").then_some(at + 2)
+}
+
+/// The paths of a use tree, or of a single path, that goes on at `at` with `::`.
+fn tree(code: &str, at: usize) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    branch(code, at, Vec::new(), &mut paths);
+    paths
+}
+
+/// Follows one branch of a tree to its end, and returns where that is.
+fn branch(code: &str, mut at: usize, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
+    while let Some(next) = after_colons(code, at) {
+        let next = skip_space(code, next);
+        match code.as_bytes().get(next) {
+            Some(b'{') => {
+                at = next + 1;
+                while !code[skip_space(code, at)..].starts_with('}') && at < code.len() {
+                    let (name, rest) = identifier(code, at);
+                    at = branch(code, rest, [&path[..], &[name]].concat(), paths);
+                    at += code[at..].find([',', '}']).unwrap_or(code.len() - at);
+                    at += usize::from(code[at..].starts_with(','));
+                }
+                return skip_space(code, at) + 1;
+            }
+            Some(b'*') => {
+                path.push("*".to_owned());
+                at = next + 1;
+                break;
+            }
+            Some(b'<') => break,
+            _ => {
+                let (name, rest) = identifier(code, next);
+                path.push(name);
+                at = rest;
+            }
+        }
+    }
+    paths.push(path);
+    at
+}
+
+/// Memory is ordered in the listed files only; elsewhere an access is not even relaxed.
+pub fn orderings(source: &Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !source.path.starts_with("src/") {
+        return findings;
+    }
+    let is_ordered = ORDERED.iter().any(|(path, _)| *path == source.path);
+    for ordering in ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"] {
+        // The benchmark counts and flags by relaxed atomics; what must be ordered there goes through locks.
+        let may_relax = RELAXED.contains(&source.path.as_str()) || source.path.starts_with("src/validation/");
+        let is_fine = is_ordered || ordering == "Relaxed" && may_relax;
+        if is_fine {
+            continue;
+        }
+        for at in words(&source.code, ordering) {
+            let text = format!("{ordering}: this file is not listed for it");
+            findings.push(finding("orderings", source, at, text));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod planted {
+    use super::*;
+    use crate::rules_found;
+
+    fn used(path: &str, text: &str) -> Vec<String> {
+        uses(&Source::new(path, text)).into_iter().map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn a_use_of_a_layer_above_is_found_however_it_is_written() {
+        let above = ["ring may not use ledger"];
+        for text in [
+            "use crate::ledger::Ledger;",
+            "use crate::{sys::latch::Latch, ledger};",
+            "use crate::{\n    sys::{self, pages},\n    ledger::{Ledger, fold},\n};",
+            "fn a() { crate::ledger::fold() }",
+            "use super::super::ledger::Ledger;",
+            "mod inner { use super::super::super::ledger::Ledger; }",
+        ] {
+            let found = used("src/ring/lane.rs", text);
+            assert!(
+                !found.is_empty() && found.iter().all(|text| above.contains(&text.as_str())),
+                "{text}: {found:?}"
+            );
+        }
+        assert_eq!(used("src/ring/mod.rs", "use super::ledger::Ledger;"), above);
+        assert_eq!(used("src/dump/v1/meta.rs", "use crate::quality;"), ["dump may not use quality"]);
+        assert_eq!(used("src/unheard/of.rs", ""), ["unheard is in no layer"]);
+    }
+
+    #[test]
+    fn uses_that_the_table_allows_are_not_found() {
+        for (path, text) in [
+            (
+                "src/ring/lane.rs",
+                "use crate::sys::latch::Latch; use super::cursor::Head; use crate::profile::LossReason;",
+            ),
+            ("src/ring/lane.rs", "// use crate::ledger::Ledger;\nlet a = \"crate::ledger\";"),
+            ("src/ring/lane.rs", "#[cfg(test)]\nmod tests { use crate::ledger::Ledger; }"),
+            (
+                "src/report/sections/heap.rs",
+                "use super::super::plot; use crate::analysis::{Figure, summary};",
+            ),
+            ("src/validation/load.rs", "use crate::{quality, HeapLedger};"),
+            ("src/session.rs", "use crate::aggregator::worker;"),
+        ] {
+            assert_eq!(used(path, text), Vec::<String>::new(), "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn more_than_plain_data_of_the_profile_in_the_ring_is_found() {
+        assert_eq!(
+            used("src/ring/lane.rs", "use crate::profile::Profile;"),
+            ["ring may not use profile::Profile"]
+        );
+        assert_eq!(used("src/ring/lane.rs", "use crate::profile;"), ["ring may not use profile::*"]);
+    }
+
+    #[test]
+    fn an_internal_of_the_library_in_the_validation_is_found() {
+        assert_eq!(used("src/validation/load.rs", "use crate::ring::lane;"), ["validation may not use ring"]);
+    }
+
+    #[test]
+    fn an_ordering_in_a_file_that_is_not_listed_is_found() {
+        let relaxed = "fn a() { X.load(Ordering::Relaxed); }";
+        let acquire = "fn a() { X.load(Ordering::Acquire); }";
+        assert_eq!(rules_found("src/report/text.rs", relaxed), ["orderings"]);
+        assert_eq!(rules_found("src/ledger/peak.rs", acquire), ["orderings"]);
+        assert_eq!(rules_found("src/ledger/peak.rs", relaxed), [""; 0]);
+        assert_eq!(rules_found("src/ring/cursor.rs", acquire), [""; 0]);
+        assert_eq!(rules_found("src/report/text.rs", "fn a() { b.cmp(c) == Ordering::Less; }"), [""; 0]);
+    }
+}

@@ -1,0 +1,26 @@
+//! The concurrent benchmark against planted faults and known answers. Most run on a virtual clock: twenty seconds of
+//! load in milliseconds, with the same result each time.
+#![cfg(feature = "validation")]
+
+mod advice;
+mod conservation;
+mod deadlocks;
+mod hangs;
+mod latency;
+mod pool;
+mod real;
+mod report;
+mod scaling;
+mod users;
+
+use std::future::Future;
+
+/// Runs on a single-threaded runtime with a paused clock.
+fn virtually<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(future)
+}
