@@ -8,6 +8,7 @@ mod churn;
 mod endings;
 mod environment;
 mod exact;
+mod faults;
 mod fidelity;
 mod files;
 mod forks;
@@ -20,6 +21,7 @@ mod memory;
 mod modes;
 mod order;
 mod pointers;
+mod refusals;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
@@ -48,6 +50,7 @@ const CASES: &[&[case::Case]] = &[
     tuning::CASES,
     alarms::CASES,
     pointers::CASES,
+    faults::CASES,
 ];
 
 pub fn main() -> ExitCode {

@@ -38,6 +38,8 @@ enum Body {
     Here(fn()),
     /// The first runs in a child, the second looks at what the child has left.
     Child(fn(), fn(&Ended)),
+    /// The first runs in a child, as often and in such ways as the second plays it.
+    Series(fn(), fn(&Case)),
 }
 
 impl Case {
@@ -57,6 +59,11 @@ impl Case {
             prepare: |_| (),
             ignored: None,
         }
+    }
+
+    /// A child that is played several times, each with variables of its own.
+    pub const fn series(name: &'static str, child: fn(), drive: fn(&Case)) -> Case {
+        Case { body: Body::Series(child, drive), ..Case::new(name, || (), |_| ()) }
     }
 
     pub const fn heap(mut self, heap: Heap) -> Case {
@@ -86,11 +93,17 @@ impl Case {
         match self.body {
             Body::Here(body) => body(),
             Body::Child(_, check) => check(&self.play()),
+            Body::Series(_, drive) => drive(self),
         }
     }
 
     /// Runs the child to its end.
     pub fn play(&self) -> Ended {
+        self.play_with(&[])
+    }
+
+    /// Runs the child to its end, with further variables.
+    pub fn play_with(&self, more: &[(&str, &str)]) -> Ended {
         let directory = tempfile::tempdir().expect("a directory for the child");
         (self.prepare)(directory.path());
         let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
@@ -104,7 +117,7 @@ impl Case {
         // What is asked of stacks is asked in cases of their own; without them figures are known to the byte.
         command.env("HEAPLEDGER_STACKS", "off");
         command.env("HEAPLEDGER_DUMP", "%p.hl").env("RUST_BACKTRACE", "0");
-        for (name, value) in self.variables {
+        for (name, value) in self.variables.iter().chain(more) {
             if value.is_empty() {
                 command.env_remove(name)
             } else {
@@ -159,7 +172,7 @@ pub fn asked_for(cases: &'static [&'static [Case]]) -> Option<fn()> {
     };
     let case = cases.iter().copied().flatten().find(|case| case.name.as_bytes() == asked.to_bytes());
     match case.expect("a case of this name").body {
-        Body::Child(child, _) => Some(child),
+        Body::Child(child, _) | Body::Series(child, _) => Some(child),
         Body::Here(_) => None,
     }
 }
