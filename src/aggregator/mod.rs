@@ -12,6 +12,7 @@ pub(crate) mod alarm;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;
+mod triggers;
 pub(crate) mod tuning;
 pub(crate) mod watch;
 pub(crate) mod worker;

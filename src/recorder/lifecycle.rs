@@ -76,6 +76,8 @@ pub(crate) enum Level {
     AfterSampling = 4,
 }
 
+/// Bytes of stack for the thread that writes dumps while the process runs.
+const DUMPS_STACK_BYTES: usize = 2 << 20;
 /// Steps that a second thread waits for the first to open the ledger; more than a second.
 const OPENING_ROUNDS_MAX: u32 = 20_000;
 
@@ -249,6 +251,9 @@ pub(crate) fn open(options: &Options, hooks: &Hooks) -> State {
         let state = open_alone(options, hooks);
         tls::set(super::thread::FRESH);
         set_state(state);
+        if state == State::Running {
+            start_threads_asked_for();
+        }
         return state;
     }
     for round in 0..OPENING_ROUNDS_MAX {
@@ -258,6 +263,22 @@ pub(crate) fn open(options: &Options, hooks: &Hooks) -> State {
         }
     }
     State::Failed
+}
+
+/// Starts the thread that writes dumps on signals and triggers, and the one that watches for triggers, if there are
+/// any: unlike the aggregator of a program that asks for none of this, they do not wait for a load.
+fn start_threads_asked_for() {
+    let options = options();
+    let Some(hooks) = hooks().filter(|_| options.background) else { return };
+    let is_watching = options.triggers.is_any();
+    if (is_watching || options.signals != 0) && !platform::spawn(DUMPS_STACK_BYTES, hooks.dumps) {
+        platform::write_stderr(
+            b"heapledger: no thread for dumps on signals and triggers, there will be none\n",
+        );
+    }
+    if is_watching {
+        super::turn::start_aggregator();
+    }
 }
 
 fn open_alone(options: &Options, hooks: &Hooks) -> State {

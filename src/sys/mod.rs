@@ -10,8 +10,9 @@
 //! | `pages` | zeroed memory by page number | know what is stored in it |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, thread and file questions | be asked from the hot path |
+//! | `signals` | handlers that ask for a dump, and the bell | write one |
 //!
-//! Two implementations stand behind `clock`, `pages`, `tls` and `platform`: one for Linux, through libc, and a
+//! Two implementations stand behind `clock`, `pages`, `tls`, `platform` and `signals`: one for Linux, through libc, and a
 //! portable one that uses only std. `--cfg heapledger_portable` switches the portable one on under Linux, where
 //! it is tested.
 
@@ -29,6 +30,9 @@ pub(crate) mod pages;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "calls the system")]
 pub(crate) mod platform;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "handles signals")]
+pub(crate) mod signals;
 pub(crate) mod sync;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "registers a destructor with the system")]

@@ -19,6 +19,7 @@ mod losses;
 mod lossless;
 mod memory;
 mod modes;
+mod occasions;
 mod order;
 mod pointers;
 mod refusals;
@@ -51,6 +52,7 @@ const CASES: &[&[case::Case]] = &[
     alarms::CASES,
     pointers::CASES,
     faults::CASES,
+    occasions::CASES,
 ];
 
 pub fn main() -> ExitCode {

@@ -108,9 +108,15 @@ impl Case {
         (self.prepare)(directory.path());
         let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        for name in
-            ["HEAPLEDGER", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS", "HEAPLEDGER_WARN"]
-        {
+        for name in [
+            "HEAPLEDGER",
+            "HEAPLEDGER_SIGNALS",
+            "HEAPLEDGER_TRIGGERS",
+            "HEAPLEDGER_MODE",
+            "HEAPLEDGER_CLOCK",
+            "HEAPLEDGER_STACKS",
+            "HEAPLEDGER_WARN",
+        ] {
             command.env_remove(name);
         }
         command.env(VARIABLE, self.name).env(heap::VARIABLE, self.heap.letter().to_string());
@@ -158,6 +164,11 @@ impl Case {
         };
         Ended { stdout: text("stdout"), stderr: text("stderr"), pid, status, directory }
     }
+}
+
+/// The name of the case that this child plays.
+pub fn name() -> String {
+    std::env::var(VARIABLE).unwrap_or_default()
 }
 
 /// What the child that this process is has to do, if it is one.

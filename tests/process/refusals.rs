@@ -32,6 +32,8 @@ pub enum Refused {
     ShortWrite,
     /// A file is brought to the disk.
     Fsync,
+    /// A file is brought to the disk: it takes for ever.
+    Hang,
     /// A file gets its name.
     Rename,
     /// A detached thread is started, as heapledger's own are.
@@ -41,7 +43,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    const ALL: [Refused; 10] = [
+    const ALL: [Refused; 11] = [
         Refused::Mmap,
         Refused::Mprotect,
         Refused::Madvise,
@@ -49,6 +51,7 @@ impl Refused {
         Refused::Write,
         Refused::ShortWrite,
         Refused::Fsync,
+        Refused::Hang,
         Refused::Rename,
         Refused::Thread,
         Refused::Clock,
@@ -63,6 +66,7 @@ impl Refused {
             Refused::Write => "write",
             Refused::ShortWrite => "short-write",
             Refused::Fsync => "fsync",
+            Refused::Hang => "hang",
             Refused::Rename => "rename",
             Refused::Thread => "thread",
             Refused::Clock => "clock",
@@ -75,7 +79,7 @@ impl Refused {
             Refused::Madvise | Refused::Clock => libc::EINVAL,
             Refused::Open => libc::EROFS,
             Refused::Write | Refused::ShortWrite => libc::ENOSPC,
-            Refused::Fsync => libc::EIO,
+            Refused::Fsync | Refused::Hang => libc::EIO,
             Refused::Rename => libc::EXDEV,
             Refused::Thread => libc::EAGAIN,
         }
@@ -252,6 +256,12 @@ unsafe extern "C" fn write(file: c_int, from: *const c_void, bytes: usize) -> is
 unsafe extern "C" fn fsync(file: c_int) -> c_int {
     if strikes(Refused::Fsync) {
         return fail(Refused::Fsync);
+    }
+    if strikes(Refused::Hang) {
+        loop {
+            // SAFETY: no memory is involved.
+            unsafe { libc::sleep(1) };
+        }
     }
     // SAFETY: no memory is involved.
     unsafe { libc::syscall(libc::SYS_fsync, file) as c_int }

@@ -85,6 +85,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/ring/registry.rs", "which lanes there are"),
     ("src/sys/latch.rs", "the lock"),
     ("src/sys/tls.rs", "the key of the hook is seen with the hook"),
+    ("src/sys/signals.rs", "what is asked for is seen by whoever wakes"),
     ("src/sys/clock.rs", "the portable clock keeps loads before its reading"),
     ("src/ledger/order.rs", "a thread's stamp against the folder's look"),
     ("src/ledger/sampled.rs", "the table of sampled addresses is seen whole"),
