@@ -1,7 +1,7 @@
 //! The life of the recorder in a process, and the few statics there are.
 //!
 //! ```text
-//!                    HEAPLEDGER=off
+//!              HEAPLEDGER=off, or another copy records
 //!               ┌──────────────────────► Off
 //!               │
 //!  Unopened ────┴─first event──► Opening ──────────► Running ──exit──► Draining ──dumped──► Stopped
@@ -25,7 +25,7 @@ use crate::ledger::changes::{Changed, Subject};
 use crate::ledger::{Ledger, estimate};
 use crate::profile::{DataQualityMode, ForkPolicy, LossCounts, LossReason};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::{latch, platform, tls};
+use crate::sys::{copies, latch, platform, tls};
 
 /// Where the recorder is in its life. The picture is above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,6 +288,12 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
     // SAFETY: C1.
     unsafe { *CHOSEN.hooks.get() = Some(*hooks) };
     if !environment::apply(chosen) {
+        return State::Off;
+    }
+    if !copies::claim() {
+        super::complaint::complain(format_args!(
+            "another copy of heapledger records in this process, this one does not"
+        ));
         return State::Off;
     }
     check::settle(chosen);

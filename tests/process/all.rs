@@ -15,6 +15,7 @@ mod forks;
 mod heap;
 mod inner;
 mod laws;
+mod loader;
 mod losses;
 mod lossless;
 mod memory;
@@ -27,6 +28,7 @@ mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
 // What the addresses are called is looked up by the command.
+mod soak;
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
 mod tools;
@@ -53,6 +55,8 @@ const CASES: &[&[case::Case]] = &[
     pointers::CASES,
     faults::CASES,
     occasions::CASES,
+    loader::CASES,
+    soak::CASES,
 ];
 
 pub fn main() -> ExitCode {

@@ -18,6 +18,8 @@ use super::laws;
 /// The variable that names the case a child plays.
 const VARIABLE: &str = "PROCESS_TEST_CASE";
 const VARIABLE_C: &CStr = c"PROCESS_TEST_CASE";
+/// The variable that says how many seconds the soak takes.
+pub const SOAK_VARIABLE: &str = "PROCESS_TEST_SOAK_S";
 /// A child that has not ended by then hangs. Not a measure of speed: it is far above what the slowest case takes.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
 
@@ -104,10 +106,15 @@ impl Case {
 
     /// Runs the child to its end, with further variables.
     pub fn play_with(&self, more: &[(&str, &str)]) -> Ended {
+        self.play_program(&std::env::current_exe().expect("this program"), more)
+    }
+
+    /// As [`Case::play_with`], with a copy of this program that lies elsewhere.
+    pub fn play_program(&self, program: &Path, more: &[(&str, &str)]) -> Ended {
         let directory = tempfile::tempdir().expect("a directory for the child");
         (self.prepare)(directory.path());
         let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        let mut command = Command::new(program);
         for name in [
             "HEAPLEDGER",
             "HEAPLEDGER_SIGNALS",
@@ -147,10 +154,12 @@ impl Case {
         unsafe { command.pre_exec(limit) };
         let mut child = command.spawn().expect("the child starts");
         let (pid, began) = (child.id(), Instant::now());
+        let soak_s = std::env::var(SOAK_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let hangs_after = HANGS_AFTER + Duration::from_secs(soak_s);
         let status = loop {
             match child.try_wait().expect("the child can be waited for") {
                 Some(status) => break status,
-                None if began.elapsed() < HANGS_AFTER => sleep(Duration::from_millis(2)),
+                None if began.elapsed() < hangs_after => sleep(Duration::from_millis(2)),
                 None => {
                     let _ = child.kill();
                     panic!("{} hangs", self.name);

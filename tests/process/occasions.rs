@@ -165,7 +165,7 @@ fn wait_for_the_end() -> ! {
 }
 
 /// The handler is set by heapledger's own thread, which may not have run yet.
-fn wait_for_handler(signal: c_int) {
+pub fn wait_for_handler(signal: c_int) {
     if std::env::var_os("HEAPLEDGER_SIGNALS").is_none() && super::heap::chosen() != Heap::Watchful {
         return;
     }

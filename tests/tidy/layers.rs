@@ -71,6 +71,7 @@ const RELAXED: &[&str] = &[
     "src/stack/intern.rs",
     "src/stack/rules.rs",
     "src/strategies/books.rs",
+    "src/sys/copies.rs",
     "src/sys/pages.rs",
     "src/sys/platform.rs",
     "src/tracked/places.rs",
