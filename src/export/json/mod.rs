@@ -69,6 +69,7 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
         threads: profile.threads.iter().map(thread).collect(),
         timeline: timeline(profile),
         live: live_part(profile),
+        stacks: &profile.stack_figures,
         sites: profile.sites.iter().map(|account| site(profile, &reader, account)).collect(),
         modules: modules(profile),
         changes: profile
@@ -272,10 +273,12 @@ fn live_part(profile: &Profile) -> Live {
 fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> SitePart<'a> {
     let stack = profile.stacks.get(account.stack as usize);
     let frames = stack.iter().flat_map(|stack| &stack.frames);
+    let named = reader.frames(account.stack);
     SitePart {
         stack: account.stack,
         frames: frames.map(|frame| format!("{frame:#x}")).collect(),
-        functions: reader.frames(account.stack).iter().map(Frame::label).collect(),
+        functions: named.iter().map(Frame::label).collect(),
+        lines: named.iter().map(line).collect(),
         frames_truncated: stack.is_some_and(|stack| stack.truncated),
         total_blocks: account.total_blocks,
         total_bytes: account.total_bytes,
@@ -300,6 +303,11 @@ fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> S
         sizes_bytes: ranges(&account.sizes),
         lifetimes_ns: ranges(&account.lifetimes),
     }
+}
+
+/// File and line of a frame; empty if they are not known.
+fn line(frame: &Frame<'_>) -> String {
+    if frame.file.is_empty() { String::new() } else { format!("{}:{}", frame.file, frame.line) }
 }
 
 fn ranges(histogram: &Histogram) -> Vec<Range> {
