@@ -63,7 +63,8 @@ pub struct StackFigures {
     pub taken: u64,
     /// Stacks that ended before the outermost frame was reached. Part of `taken`.
     pub truncated: u64,
-    /// Walks that gave no frame at all; the event went to stack 0.
+    /// Walks that gave no frame at all, or could not be ended because other threads held what they needed for too long;
+    /// the event went to stack 0.
     pub failed: u64,
     /// Stacks that were taken but found no room in the table; the event went to stack 0.
     pub table_full: u64,
