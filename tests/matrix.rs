@@ -117,11 +117,17 @@ fn build(way: &Way, room: &Path) -> PathBuf {
 type Answers = BTreeMap<String, [u64; 3]>;
 
 /// Runs the program; returns what it must come to, and what the command makes of its dump.
-fn recorded(program: &Path, stacks: &str, arguments: &[&str]) -> (Answers, Value) {
+fn recorded(
+    program: &Path,
+    stacks: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (Answers, Value) {
     let room = program.parent().unwrap();
     let dump = room.join("dump.hl");
     let mut child = Command::new(program);
     child.current_dir(room).env("HEAPLEDGER_STACKS", stacks).env("HEAPLEDGER_DUMP", &dump);
+    child.envs(variables.iter().copied());
     let printed = run(child.env_remove("HEAPLEDGER_MODE").env_remove("HEAPLEDGER_CLOCK"));
     let answers = printed.lines().filter_map(|line| {
         let mut words = line.strip_prefix("answer ")?.splitn(4, ' ');
@@ -201,7 +207,7 @@ fn faults(answers: &Answers, json: &Value) -> Vec<String> {
 
 /// Checks one run.
 fn check(name: &str, program: &Path, stacks: &str, walker: Option<&str>, arguments: &[&str]) {
-    let (answers, json) = recorded(program, stacks, arguments);
+    let (answers, json) = recorded(program, stacks, arguments, &[]);
     assert!(answers.len() >= 30, "{name}: {answers:?}");
     assert_eq!(json["quality"]["completeness"], 1.0, "{name}");
     let wrong = faults(&answers, &json);
@@ -220,12 +226,43 @@ fn check(name: &str, program: &Path, stacks: &str, walker: Option<&str>, argumen
     println!("{name}, stacks {stacks}: {} sites right, {said}", answers.len());
 }
 
+/// Functions that keep data in the frame pointer: nothing crashes, and no caller is shown that was none. Where nothing is
+/// known of a caller the stack says that it is cut.
+fn check_planted(name: &str, program: &Path) {
+    for stacks in ["auto", "dwarf"] {
+        let (answers, json) = recorded(program, stacks, &[], &[("SITES_PLANTED", "1")]);
+        assert_eq!(answers.len(), 2, "{name}");
+        assert_eq!(
+            faults(&answers, &json),
+            Vec::<String>::new(),
+            "{name}, stacks {stacks}: {}",
+            json["stacks"]
+        );
+        let said = &json["stacks"];
+        assert_eq!((&said["walker"], &said["failed"]), (&"dwarf".into(), &0.into()), "{name}: {said}");
+        assert!(said["truncated"].as_u64() >= Some(14), "{name}: {said}");
+        for site in json["sites"].as_array().unwrap() {
+            let frames = own_frames(site);
+            assert!(frames.iter().all(|(function, _)| !function.contains("forged")), "{name}: {frames:?}");
+            let is_untold = frames.first().is_some_and(|(function, _)| function.contains("behind_untold"));
+            assert!(
+                !is_untold || frames.len() == 1 && site["frames_truncated"] == true,
+                "{name}: {frames:?}"
+            );
+        }
+    }
+    // Frame pointers that were asked for are believed; but nothing outside the stack is read.
+    let (_, json) = recorded(program, "fp", &[], &[("SITES_PLANTED", "1")]);
+    assert_eq!(json["quality"]["completeness"], 1.0, "{name}");
+}
+
 fn check_way(way: &Way) {
     let room = tempfile::tempdir().unwrap();
     let program = build(way, room.path());
     for (stacks, walker) in way.runs {
         check(way.name, &program, stacks, Some(walker), &[]);
     }
+    check_planted(way.name, &program);
 }
 
 /// The names of a stripped program, from a debug file that is found by its build id, and by the link in the program.
@@ -237,7 +274,7 @@ fn check_stripped() {
     };
     tool("objcopy", &["--only-keep-debug", "sites", "kept"]);
     tool("strip", &["--strip-all", "sites"]);
-    let (answers, json) = recorded(&program, "auto", &[]);
+    let (answers, json) = recorded(&program, "auto", &[], &[]);
     assert_eq!(faults(&answers, &json).len(), answers.len(), "a stripped program has no names");
     let object = |path: &str| {
         json["modules"]
