@@ -23,6 +23,8 @@ mod pointers;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
+#[cfg(target_arch = "x86_64")]
+mod stack_limits;
 // What the addresses are called is looked up by the command.
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
@@ -40,6 +42,7 @@ const CASES: &[&[case::Case]] = &[
     losses::CASES,
     SIGNALS,
     STACKS,
+    STACK_LIMITS,
     memory::CASES,
     exact::CASES,
     files::CASES,
@@ -68,3 +71,7 @@ const SIGNALS: &[case::Case] = &[];
 const STACKS: &[case::Case] = stacks::CASES;
 #[cfg(not(all(target_arch = "x86_64", feature = "cli")))]
 const STACKS: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const STACK_LIMITS: &[case::Case] = stack_limits::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const STACK_LIMITS: &[case::Case] = &[];
