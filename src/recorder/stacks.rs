@@ -78,7 +78,7 @@ fn open() {
     let store = Store::open(&ledger.pages);
     let rules = ledger.pages.take(TABLE_PAGES);
     let (Some(store), Some(rules)) = (store, rules) else { return };
-    unwind::refresh();
+    unwind::refresh(ledger.clock.now_ns());
     let way = match lifecycle::options().stacks {
         Stacks::Off => CLOSED,
         Stacks::Auto | Stacks::Sampled { .. } => CHECKED,
@@ -118,7 +118,7 @@ pub(crate) fn refresh(ledger: &Ledger) {
 
 /// Looks for objects that were loaded or unloaded. Allocates: in an own section.
 pub(crate) fn look_again(ledger: &Ledger) {
-    if unwind::refresh()
+    if unwind::refresh(ledger.clock.now_ns())
         && let Some((_, rules)) = ledger.facts.stacks()
     {
         Rules::at(&ledger.pages, rules).clear();

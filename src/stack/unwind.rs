@@ -45,7 +45,19 @@ struct Asked {
     context: Box<UnwindContext<usize, Storage>>,
     /// Shared, so that who wants them copies nothing while the latch is held.
     modules: Arc<Vec<Module>>,
+    gone: Arc<Vec<Gone>>,
 }
+
+/// An object that was unloaded: stacks still lead through it.
+#[derive(Debug, Clone)]
+pub(crate) struct Gone {
+    pub(crate) module: Module,
+    /// When it was found to be gone.
+    pub(crate) at_ns: u64,
+}
+
+/// Unloaded objects that are remembered at most; the oldest are forgotten, and stacks through them have no names.
+pub(crate) const MODULES_GONE_MAX: usize = 256;
 
 struct Shared {
     latch: Latch,
@@ -59,17 +71,30 @@ static SHARED: Shared = Shared { latch: Latch::new(), asked: UnsafeCell::new(Non
 
 /// Looks which objects are loaded and reads the unwind tables of those that are new. Says whether any came or went.
 /// Allocates: in an own section.
-pub(crate) fn refresh() -> bool {
+pub(crate) fn refresh(now_ns: u64) -> bool {
     let now = loaded();
-    if with_asked(Patience::Endless, |asked| *asked.modules == now) == Some(true) {
+    let before = with_asked(Patience::Endless, |asked| (Arc::clone(&asked.modules), Arc::clone(&asked.gone)));
+    let (modules, gone) = before.unwrap_or_default();
+    if *modules == now {
         return false;
     }
+    let mut gone = (*gone).clone();
+    gone.extend(
+        modules
+            .iter()
+            .filter(|module| !now.contains(module))
+            .map(|module| Gone { module: module.clone(), at_ns: now_ns }),
+    );
+    // One that was loaded again where it was needs no second entry.
+    gone.retain(|gone| !now.contains(&gone.module));
+    gone.drain(..gone.len().saturating_sub(MODULES_GONE_MAX));
     let memory = Memory::open();
     let tables = memory.iter().flat_map(|memory| now.iter().filter_map(move |module| read(module, memory)));
     let asked = Asked {
         tables: tables.collect(),
         context: Box::new(UnwindContext::new_in()),
         modules: Arc::new(now),
+        gone: Arc::new(gone),
     };
     let _taken = SHARED.latch.take();
     // SAFETY: Q1.
@@ -94,6 +119,11 @@ fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Opti
 /// The objects that were loaded at the last look.
 pub(crate) fn modules() -> Arc<Vec<Module>> {
     with_asked(Patience::Endless, |asked| Arc::clone(&asked.modules)).unwrap_or_default()
+}
+
+/// The objects that were unloaded, in the order in which that was found out.
+pub(crate) fn gone() -> Arc<Vec<Gone>> {
+    with_asked(Patience::Endless, |asked| Arc::clone(&asked.gone)).unwrap_or_default()
 }
 
 /// How many return addresses there are before the first that lies in no code of a loaded object. `None` without an
@@ -235,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_what_the_tables_say_and_nothing_where_they_say_nothing() {
-        refresh();
+        refresh(0);
         let told = heapledger_test_told as unsafe extern "C" fn() as usize as u64;
         assert_eq!(rule_at(told), Rule::step(false, 8, None).unwrap());
         assert_eq!(rule_at(told + 1), Rule::step(false, 16, Some(16)).unwrap());

@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
         .heap(Heap::Tight)
         .variables(FRAME_POINTERS),
     Case::new("a_million_stacks_with_the_usual_memory", make, have_room)
-        .heap(Heap::Plain)
+        .heap(Heap::Counted)
         .variables(FRAME_POINTERS)
         .ignored("writes and reads a million sites: minutes without optimisation"),
 ];
