@@ -72,6 +72,7 @@ pub struct StackFigures {
     pub left_out: u64,
     /// Stacks walked a second time with the DWARF unwinder, to check the frame pointers.
     pub checked: u64,
-    /// Those of them that differed.
+    /// Those of them that had been taken for another stack before: blocks may stand at the wrong one. A difference in a
+    /// stack that is new is none of these: its frames are those of the unwind tables, and so are all from then on.
     pub check_failed: u64,
 }

@@ -18,7 +18,7 @@ use schema::{
 };
 
 use crate::analysis::standing::Grade;
-use crate::analysis::{Frame, Origin, StackReader, Standing, Verdict, live, verify};
+use crate::analysis::{Frame, Origin, StackReader, Standing, Verdict, estimated_bytes, live, verify};
 use crate::profile::{self, CompletenessTrend, Histogram, Profile, Site, ThreadRow};
 
 /// Version of this format.
@@ -82,10 +82,6 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
 }
 
 fn estimates(estimates: &profile::Estimates) -> Estimates {
-    let estimated = |estimate: &profile::Estimate| Estimated {
-        value: finite(estimate.value),
-        standard_error: finite(estimate.standard_error),
-    };
     Estimates {
         total_blocks: estimated(&estimates.total_blocks),
         total_bytes: estimated(&estimates.total_bytes),
@@ -94,6 +90,10 @@ fn estimates(estimates: &profile::Estimates) -> Estimates {
         mean_bytes_between_samples: estimates.mean_bytes_between_samples,
         sampled_blocks: estimates.sampled_blocks,
     }
+}
+
+fn estimated(estimate: &profile::Estimate) -> Estimated {
+    Estimated { value: finite(estimate.value), standard_error: finite(estimate.standard_error) }
 }
 
 fn turns(times: &profile::TurnTimes) -> Turns {
@@ -282,6 +282,7 @@ fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> S
         frames_truncated: stack.is_some_and(|stack| stack.truncated),
         total_blocks: account.total_blocks,
         total_bytes: account.total_bytes,
+        estimated_bytes: estimated_bytes(profile, account).as_ref().map(estimated),
         freed_blocks: account.freed_blocks,
         freed_bytes: account.freed_bytes,
         live_blocks: account.live_blocks(),

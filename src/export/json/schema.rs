@@ -243,6 +243,9 @@ pub(super) struct SitePart<'a> {
     pub(super) frames_truncated: bool,
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,
+    /// What the site truly allocated, where stacks were taken of a subset; absent where they were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) estimated_bytes: Option<Estimated>,
     pub(super) freed_blocks: u64,
     pub(super) freed_bytes: u64,
     pub(super) live_blocks: u64,
