@@ -144,29 +144,37 @@ fn recorded(
     (answers, serde_json::from_str(&json).unwrap())
 }
 
+/// A line of the program: its file and its number.
+type Line = (String, u64);
+
 /// The marks of the program's lines.
-fn marks() -> BTreeMap<u64, String> {
-    let source = std::fs::read_to_string(Path::new(PACKAGE).join("tests/matrix/sites.rs")).unwrap();
-    let marked =
-        |(number, line): (usize, &str)| Some((number as u64 + 1, line.rsplit_once("// @")?.1.to_owned()));
-    source.lines().enumerate().filter_map(marked).collect()
+fn marks() -> BTreeMap<Line, String> {
+    let of_file = |file: &str| {
+        let source = std::fs::read_to_string(Path::new(PACKAGE).join("tests/matrix").join(file)).unwrap();
+        let marked = source.lines().enumerate().filter_map(|(number, line)| {
+            Some(((file.to_owned(), number as u64 + 1), line.rsplit_once("// @")?.1.to_owned()))
+        });
+        marked.collect::<Vec<_>>()
+    };
+    ["sites.rs", "planted.rs"].into_iter().flat_map(of_file).collect()
 }
 
-/// The frames of a site that lie in the program's own file, innermost first: the function and the line.
-fn own_frames(site: &Value) -> Vec<(&str, u64)> {
+/// The frames of a site that lie in the program's own files, innermost first: the function and the line.
+fn own_frames(site: &Value) -> Vec<(&str, Line)> {
     let text =
         |value: &'static str| site[value].as_array().unwrap().iter().map(|text| text.as_str().unwrap());
     let frames = text("functions").zip(text("lines"));
     frames
         .filter_map(|(function, line)| {
-            let (file, line) = line.rsplit_once(':')?;
-            file.ends_with("matrix/sites.rs").then(|| (function, line.parse().unwrap()))
+            let (path, line) = line.rsplit_once(':')?;
+            let file = path.rsplit_once("tests/matrix/")?.1;
+            Some((function, (file.to_owned(), line.parse().unwrap())))
         })
         .collect()
 }
 
 /// Whether the frames begin as the chain says: functions by a part of their names, lines by their marks.
-fn fits(chain: &str, frames: &[(&str, u64)], marks: &BTreeMap<u64, String>) -> bool {
+fn fits(chain: &str, frames: &[(&str, Line)], marks: &BTreeMap<Line, String>) -> bool {
     let mut frames = frames.iter();
     chain.split("  ").all(|wanted| {
         let (function, mark) = wanted.rsplit_once('@').unwrap();
@@ -314,8 +322,9 @@ fn so_it_has_in_every_way_to_build() {
 #[test]
 fn a_wrong_caller_a_wrong_line_and_a_wrong_count_are_faults() {
     let line = |mark: &str| {
-        let line = *marks().iter().find(|(_, found)| *found == mark).unwrap().0;
-        format!("{PACKAGE}/tests/matrix/sites.rs:{line}")
+        let marks = marks();
+        let (file, line) = marks.iter().find(|(_, found)| *found == mark).unwrap().0;
+        format!("{PACKAGE}/tests/matrix/{file}:{line}")
     };
     let answers = Answers::from([("sites::plain@plain  sites::main@main_plain".to_owned(), [3, 30, 1])]);
     let site = |functions: [&str; 2], lines: [String; 2], blocks: u64| {
