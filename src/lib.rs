@@ -97,6 +97,9 @@ pub mod strategies;
 pub mod symbols;
 mod sys;
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub mod trace;
+#[cfg(not(loom))]
 pub mod tracked;
 #[cfg(all(feature = "validation", not(loom)))]
 pub mod validation;
