@@ -42,6 +42,7 @@
 //! | `HEAPLEDGER_MODE` | `perfect`, `high`, `throughput`, `best-effort`: see [`DataQualityMode`] |
 //! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
+//! | `HEAPLEDGER_TRACE` | where every event goes, a path as above, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_STACKS` | `auto`, `fp`, `dwarf`, `sampled:BYTES`, `off`: see [`Stacks`] |
 //!
 //! # In tests
@@ -97,7 +98,6 @@ pub mod strategies;
 pub mod symbols;
 mod sys;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod trace;
 #[cfg(not(loom))]
 pub mod tracked;

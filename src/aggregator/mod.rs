@@ -9,9 +9,11 @@
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
 pub(crate) mod alarm;
+pub(crate) mod naming;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;
+pub(crate) mod tracing;
 pub(crate) mod tuning;
 pub(crate) mod watch;
 pub(crate) mod worker;
@@ -71,6 +73,7 @@ pub(crate) fn forget() {
     alarm::forget();
     tuning::forget();
     worker::forget();
+    tracing::forget();
 }
 
 /// What a step found.

@@ -5,7 +5,7 @@
 
 use super::alarm::Alarm;
 use super::tuning::Tuning;
-use super::{Aggregator, snapshot, watch};
+use super::{Aggregator, snapshot, tracing, watch};
 use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, Knobs};
@@ -64,6 +64,7 @@ pub(crate) fn run() {
     thread::mark_own(lane);
     spare::fill(ledger);
     turn::aggregator_runs();
+    tracing::start(ledger);
     let mut aggregator = Aggregator::default();
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);

@@ -60,8 +60,8 @@ pub(crate) struct Tap {
     /// What [`Tap::spent`] was when a thread gave up waiting for it to rise; 0 if none has.
     stalled_at: AtomicU64,
     /// Times that threads waited for the writer, and for how long together.
-    pub(crate) waits: AtomicU64,
-    pub(crate) waited_ns: AtomicU64,
+    waits: AtomicU64,
+    waited_ns: AtomicU64,
 }
 
 /// The open chunk of some lanes.
@@ -85,6 +85,7 @@ struct Pool {
     spent_count: AtomicU32,
     full_first: AtomicU32,
     full_last: AtomicU32,
+    full_count: AtomicU32,
 }
 
 /// Whose window it is, and how its words are dated.
@@ -138,6 +139,12 @@ impl Tap {
         // relaxed: the latches of the lanes order it.
         self.open.store(0, Ordering::Relaxed);
         self.push_out(pages);
+    }
+
+    /// Ends the copies where they stand: nobody will write them.
+    pub(crate) fn give_up(&self) {
+        // relaxed: a fold that sees it late leaves a copy that is thrown away.
+        self.open.store(0, Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -199,6 +206,12 @@ impl Tap {
     /// The oldest chunk that waits for the writer.
     pub(crate) fn take_full(&self, pages: &Pages) -> Option<Chunk> {
         self.pool.take_full(pages).map(|page| Chunk { page })
+    }
+
+    /// Chunks that wait for the writer.
+    pub(crate) fn full_count(&self) -> u32 {
+        // relaxed: the writer asks, and only it makes them fewer.
+        self.pool.full_count.load(Ordering::Relaxed)
     }
 
     /// Takes a chunk back from the writer.
@@ -296,6 +309,7 @@ impl Pool {
             set_head(pages, last, page, used(pages, last));
         }
         self.full_last.store(page, Ordering::Relaxed);
+        self.full_count.store(self.full_count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     fn take_full(&self, pages: &Pages) -> Option<u32> {
@@ -309,6 +323,7 @@ impl Pool {
         if after == 0 {
             self.full_last.store(0, Ordering::Relaxed);
         }
+        self.full_count.store(self.full_count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         Some(first)
     }
 }

@@ -9,7 +9,7 @@ use crate::profile::{
 };
 use crate::ring::event::Traits;
 
-/// Bytes of the longest path that `HEAPLEDGER_DUMP` may hold.
+/// Bytes of the longest path that `HEAPLEDGER_DUMP` and `HEAPLEDGER_TRACE` may hold.
 pub(super) const DUMP_PATH_BYTES_MAX: usize = 1000;
 
 /// A global allocator that records every allocation and free of the program, and leaves the work to another one.
@@ -68,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) concurrency: ConcurrencyConfig,
     pub(crate) dump: DumpTarget,
     pub(crate) dump_override: StoredPath,
+    pub(crate) trace_override: StoredPath,
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: bool,
@@ -87,6 +88,7 @@ impl Options {
         concurrency: ConcurrencyConfig::DEFAULT,
         dump: DumpTarget::WorkingDirectory,
         dump_override: StoredPath::NONE,
+        trace_override: StoredPath::NONE,
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: true,
@@ -97,7 +99,18 @@ impl Options {
     };
 }
 
-/// The value of `HEAPLEDGER_DUMP`, kept without allocating.
+impl Options {
+    /// Where the trace goes, if there is to be one.
+    pub(crate) fn trace_pattern(&self) -> Option<&[u8]> {
+        match (self.trace_override.get(), self.retention) {
+            (Some(b"off"), _) | (None, Retention::Ledger) => None,
+            (Some(path), _) => Some(path),
+            (None, Retention::Trace(path)) => Some(path.as_bytes()),
+        }
+    }
+}
+
+/// The value of `HEAPLEDGER_DUMP` or `HEAPLEDGER_TRACE`, kept without allocating.
 #[derive(Clone, Copy)]
 pub(crate) struct StoredPath {
     bytes: [u8; DUMP_PATH_BYTES_MAX],

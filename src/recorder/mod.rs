@@ -41,6 +41,7 @@ pub(crate) mod gate;
 mod hot_path;
 pub(crate) mod latency;
 pub(crate) mod lifecycle;
+mod pacing;
 pub(crate) mod sampling;
 pub(crate) mod spare;
 pub(crate) mod stacks;

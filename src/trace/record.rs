@@ -79,6 +79,7 @@ impl SizeBits {
 
 /// One record of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Record {
     /// A block was allocated.
     Alloc {

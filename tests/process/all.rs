@@ -27,6 +27,7 @@ mod signals;
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
 mod tools;
+mod traces;
 mod tuning;
 
 const CASES: &[&[case::Case]] = &[
@@ -48,6 +49,7 @@ const CASES: &[&[case::Case]] = &[
     tuning::CASES,
     alarms::CASES,
     pointers::CASES,
+    traces::CASES,
 ];
 
 pub fn main() -> ExitCode {

@@ -96,7 +96,7 @@ impl Case {
         let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         for name in
-            ["HEAPLEDGER", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS", "HEAPLEDGER_WARN"]
+            ["HEAPLEDGER", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS", "HEAPLEDGER_WARN", "HEAPLEDGER_TRACE"]
         {
             command.env_remove(name);
         }
