@@ -6,6 +6,7 @@
 //! Now and then the writer has every ring booked: then all that happened before is in the chunks, and the frame can say
 //! so. That is what lets a reader put records of several threads in order without reading the whole file.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -43,9 +44,12 @@ struct Tracer {
     path: PathBuf,
     /// Gone once writing has failed.
     writer: Option<Writer<File>>,
-    /// When every ring was booked last, and how many chunks of before are still to be written.
+    /// When every ring was booked last.
     barrier_ns: u64,
-    barrier_chunks: Option<u32>,
+    /// Such moments, with how many chunks there had been until then, that still have chunks to be written.
+    barriers: VecDeque<(u64, u64)>,
+    /// Chunks written so far.
+    chunks: u64,
     frame_ns: u64,
 }
 
@@ -119,7 +123,7 @@ impl Tracer {
             started_unix_ns: ledger.facts.started_unix_ns.load(Ordering::Relaxed),
         };
         let writer = create(&path).and_then(|file| Writer::begin(file, head));
-        let mut tracer = Tracer { path, writer: None, barrier_ns: 0, barrier_chunks: None, frame_ns: 0 };
+        let mut tracer = Tracer { path, writer: None, barrier_ns: 0, barriers: VecDeque::new(), chunks: 0, frame_ns: 0 };
         match writer {
             Ok(writer) => tracer.writer = Some(writer),
             Err(error) => tracer.fail(ledger, &error),
@@ -137,15 +141,17 @@ impl Tracer {
     /// Writes some of what is there. Returns how many chunks that was.
     fn step(&mut self, ledger: &Ledger, own: &Own) -> u32 {
         let now_ns = ledger.clock.now_ns();
-        if self.barrier_chunks.is_none() && now_ns.saturating_sub(self.barrier_ns) >= BARRIER_NS {
-            let _quiet = Quiet::enter(own);
-            book_all(ledger);
-            ledger.tap.push_out(&ledger.pages);
-            (self.barrier_ns, self.barrier_chunks) = (now_ns, Some(ledger.tap.full_count()));
+        if now_ns.saturating_sub(self.barrier_ns) >= BARRIER_NS {
+            {
+                let _quiet = Quiet::enter(own);
+                book_all(ledger);
+                ledger.tap.push_out(&ledger.pages);
+            }
+            self.barrier_ns = now_ns;
+            self.barriers.push_back((self.chunks + u64::from(ledger.tap.full_count()), now_ns));
         }
         let chunks = self.write_chunks(ledger, CHUNKS_A_STEP);
-        let is_old = now_ns.saturating_sub(self.frame_ns) >= FRAME_NS;
-        if is_old && self.barrier_chunks.is_none() {
+        if now_ns.saturating_sub(self.frame_ns) >= FRAME_NS {
             self.end_frame(ledger);
             self.frame_ns = now_ns;
         }
@@ -156,9 +162,7 @@ impl Tracer {
     fn write_chunks(&mut self, ledger: &Ledger, most: u32) -> u32 {
         let mut chunks = 0;
         loop {
-            if self.barrier_chunks == Some(0) {
-                self.barrier_chunks = None;
-                let barrier_ns = self.barrier_ns;
+            while let Some((_, barrier_ns)) = self.barriers.pop_front_if(|(chunks, _)| *chunks <= self.chunks) {
                 if let Some(writer) = &mut self.writer {
                     writer.passed(barrier_ns);
                 }
@@ -169,7 +173,7 @@ impl Tracer {
             let Some(chunk) = ledger.tap.take_full(&ledger.pages) else { return chunks };
             self.write_windows(ledger, chunk.words(&ledger.pages));
             ledger.tap.give_back(&ledger.pages, chunk);
-            self.barrier_chunks = self.barrier_chunks.map(|left| left.saturating_sub(1));
+            self.chunks += 1;
             chunks += 1;
         }
     }

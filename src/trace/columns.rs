@@ -353,6 +353,7 @@ pub(crate) struct Rows<'a> {
 /// [`Columns::finish`] makes; then what was appended is of no use.
 pub(crate) fn read(body: &[u8], windows: u32, model: &mut Model, into: &mut Vec<Dated>) -> Option<()> {
     model.start_over();
+    let before = into.len();
     let mut rest = Bytes::new(body);
     let mut columns = [Bytes::default(); COLUMNS];
     for column in &mut columns {
@@ -370,7 +371,7 @@ pub(crate) fn read(body: &[u8], windows: u32, model: &mut Model, into: &mut Vec<
         let mut words = 0;
         for _ in 0..records {
             let (record, length) = rows.record(row)?;
-            if into.len() > 8 * FRAME_RECORDS_MAX {
+            if into.len() - before > FRAME_RECORDS_MAX {
                 return None;
             }
             into.push(Dated { at_ns: last.at(words), row, record });

@@ -32,6 +32,8 @@ mod span;
 pub(crate) mod writer;
 
 #[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
 mod tests;
 
 pub use check::laws;

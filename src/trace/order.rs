@@ -9,8 +9,8 @@ use std::io::{self, Read, Seek};
 use super::columns::{Dated, FRAME_RECORDS_MAX};
 use super::reader::{Frame, Trace};
 
-/// Records that are held back at most until their order is known.
-const HELD_RECORDS_MAX: usize = 8 * FRAME_RECORDS_MAX;
+/// Records that are held back at most until their order is known: all that can wait for a writer that has stood still.
+const HELD_RECORDS_MAX: usize = 20 * FRAME_RECORDS_MAX;
 
 /// Hands every record before `to_ns` to `each`, in the order of their times. `passed` is told how many bytes of the file
 /// are behind, now and then.
