@@ -123,7 +123,8 @@ impl Tracer {
             started_unix_ns: ledger.facts.started_unix_ns.load(Ordering::Relaxed),
         };
         let writer = create(&path).and_then(|file| Writer::begin(file, head));
-        let mut tracer = Tracer { path, writer: None, barrier_ns: 0, barriers: VecDeque::new(), chunks: 0, frame_ns: 0 };
+        let mut tracer =
+            Tracer { path, writer: None, barrier_ns: 0, barriers: VecDeque::new(), chunks: 0, frame_ns: 0 };
         match writer {
             Ok(writer) => tracer.writer = Some(writer),
             Err(error) => tracer.fail(ledger, &error),
@@ -162,7 +163,8 @@ impl Tracer {
     fn write_chunks(&mut self, ledger: &Ledger, most: u32) -> u32 {
         let mut chunks = 0;
         loop {
-            while let Some((_, barrier_ns)) = self.barriers.pop_front_if(|(chunks, _)| *chunks <= self.chunks) {
+            while let Some((_, barrier_ns)) = self.barriers.pop_front_if(|(chunks, _)| *chunks <= self.chunks)
+            {
                 if let Some(writer) = &mut self.writer {
                     writer.passed(barrier_ns);
                 }

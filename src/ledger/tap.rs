@@ -20,9 +20,7 @@
 //!
 //! Invariant **A1**: a chunk is in one stripe, in one list, or in the hands of the writer; only who has it touches it.
 
-use crate::ring::event::{
-    self, TAG_ALLOC, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_WIDE, Tag, record_words,
-};
+use crate::ring::event::{self, TAG_ALLOC, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_WIDE, Tag, record_words};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -119,8 +117,9 @@ impl Chunk {
     /// The windows in it, each with its head.
     pub(crate) fn words<'a>(&'a self, pages: &'a Pages) -> &'a [u64] {
         // SAFETY: A1, the chunk is the writer's; its pages are zeroed or written, and stay mapped.
-        let words =
-            unsafe { std::slice::from_raw_parts(pages.at(self.page).cast::<u64>().cast_const(), CHUNK_WORDS) };
+        let words = unsafe {
+            std::slice::from_raw_parts(pages.at(self.page).cast::<u64>().cast_const(), CHUNK_WORDS)
+        };
         let used = words.get(1).map_or(0, |used| (*used as usize).clamp(CHUNK_HEAD, CHUNK_WORDS));
         words.get(CHUNK_HEAD..used).unwrap_or(&[])
     }

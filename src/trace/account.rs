@@ -100,7 +100,8 @@ impl Account {
         totals.live_bytes = totals.live_bytes.saturating_add(size);
         let live = *totals;
         if live.live_bytes > self.peak.bytes {
-            self.peak = Peak { bytes: live.live_bytes, blocks: live.live_blocks, at_ns, uncertainty_bytes: 0 };
+            self.peak =
+                Peak { bytes: live.live_bytes, blocks: live.live_blocks, at_ns, uncertainty_bytes: 0 };
             self.peak_number += 1;
         }
         let interval = self.interval(at_ns);

@@ -109,7 +109,10 @@ mod tests {
             put_signed(&mut out, value);
         }
         let mut bytes = Bytes::new(&out);
-        assert_eq!([0, -1, 5, i64::MIN, i64::MAX].map(|_| bytes.signed().unwrap()), [0, -1, 5, i64::MIN, i64::MAX]);
+        assert_eq!(
+            [0, -1, 5, i64::MIN, i64::MAX].map(|_| bytes.signed().unwrap()),
+            [0, -1, 5, i64::MIN, i64::MAX]
+        );
         let pairs = [(4096, 4112), (4112, 4096), (1, 8), ((1 << 48) - 1, 0), (0, (1 << 48) - 16)];
         for (from, to) in pairs {
             let mut out = Vec::new();

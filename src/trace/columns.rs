@@ -322,7 +322,9 @@ impl Columns {
 
     fn wide(&mut self, record: &Record) {
         let (kind, fields) = match *record {
-            Record::Alloc { address, shape } => (0, [address, shape.size, shape.stack.into(), 0, shape.traits.into()]),
+            Record::Alloc { address, shape } => {
+                (0, [address, shape.size, shape.stack.into(), 0, shape.traits.into()])
+            }
             Record::Free { address, size_bits } => (1, [address, size_bits.0, 0, 0, 0]),
             Record::ReallocBegins { address, size_bits } => (2, [address, size_bits.0, 0, 0, 0]),
             Record::ReallocEnds { old_address, address, shape } => {
@@ -360,7 +362,8 @@ pub(crate) fn read(body: &[u8], windows: u32, model: &mut Model, into: &mut Vec<
         let length = usize::try_from(rest.number()?).ok()?;
         *column = Bytes::new(rest.take(length)?);
     }
-    let mut rows = Rows { columns, model, blocks: Vec::new(), shapes: Vec::new(), following: Vec::new(), last_shape: 0 };
+    let mut rows =
+        Rows { columns, model, blocks: Vec::new(), shapes: Vec::new(), following: Vec::new(), last_shape: 0 };
     let mut last = Window::default();
     for _ in 0..windows {
         let bytes = &mut rows.columns[WINDOWS];
@@ -510,7 +513,8 @@ impl Rows<'_> {
         }
         let [address, size, stack, old_address, traits] = fields;
         let size_bits = SizeBits(size);
-        let shape = || Some(Shape { size, stack: u32::try_from(stack).ok()?, traits: u16::try_from(traits).ok()? });
+        let shape =
+            || Some(Shape { size, stack: u32::try_from(stack).ok()?, traits: u16::try_from(traits).ok()? });
         Some(match kind {
             0 => Record::Alloc { address, shape: shape()? },
             1 => Record::Free { address, size_bits },

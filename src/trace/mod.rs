@@ -41,7 +41,7 @@ pub use columns::Dated;
 pub use frame::{Counts, FileHead, FrameHead, FrameKind};
 pub use order::in_order;
 pub use reader::{Frame, Trace, TraceError, is_trace};
-pub use record::{Record, Shape, SizeBits};
 pub(crate) use record::Window;
+pub use record::{Record, Shape, SizeBits};
 pub use replay::{Found, Replay, Span};
 pub use span::SpanProfile;

@@ -83,7 +83,8 @@ impl Blocks {
             && let Some(waiting) = self.waiting.get_mut(&address)
         {
             let fits = |free: &Waiting| {
-                free.size_bits.agree_with(block.size) && free.at_ns.saturating_add(PATIENCE_NS) >= block.born_ns
+                free.size_bits.agree_with(block.size)
+                    && free.at_ns.saturating_add(PATIENCE_NS) >= block.born_ns
             };
             if let Some(place) = waiting.iter().position(fits) {
                 let free = waiting.remove(place);
@@ -115,7 +116,8 @@ impl Blocks {
 
     /// At the end: pairs what is left over at an address, a block and a free that says another size.
     pub(super) fn left_over(&mut self) -> Vec<(Block, Waiting)> {
-        let addresses: Vec<u64> = self.waiting.keys().copied().filter(|at| self.one.contains_key(at)).collect();
+        let addresses: Vec<u64> =
+            self.waiting.keys().copied().filter(|at| self.one.contains_key(at)).collect();
         let mut pairs = Vec::new();
         for address in addresses {
             let Some(waiting) = self.waiting.remove(&address) else { continue };

@@ -268,7 +268,8 @@ impl<R: Read + Seek> Trace<R> {
             return Ok(false);
         }
         self.plain.resize(plain, 0);
-        Ok(lz4_flex::block::decompress_into(&self.payload, &mut self.plain).is_ok_and(|length| length == plain))
+        Ok(lz4_flex::block::decompress_into(&self.payload, &mut self.plain)
+            .is_ok_and(|length| length == plain))
     }
 
     /// Appends the records of a frame; `false`, with a note of the damage, when it is not whole.

@@ -108,7 +108,11 @@ impl Replay {
     /// # Errors
     ///
     /// When the system refuses to read.
-    pub fn of<R: Read + Seek>(trace: &mut Trace<R>, span: Span, passed: impl FnMut(u64)) -> io::Result<Replay> {
+    pub fn of<R: Read + Seek>(
+        trace: &mut Trace<R>,
+        span: Span,
+        passed: impl FnMut(u64),
+    ) -> io::Result<Replay> {
         let last_ns = trace.frames().map(|frame| frame.head.last_ns).max().unwrap_or(0);
         let mut replay = Replay::new(span, last_ns.min(span.to_ns));
         in_order(trace, span.to_ns, passed, |dated| replay.see(dated))?;
@@ -267,7 +271,8 @@ impl Replay {
             born_ns: before.map_or(at_ns, |block| block.born_ns),
             stack: shape.stack,
             row,
-            number: before.map_or_else(|| self.account.row(row).allocs.wrapping_sub(64), |block| block.number),
+            number: before
+                .map_or_else(|| self.account.row(row).allocs.wrapping_sub(64), |block| block.number),
             align_log2: shape.align_log2(),
             reallocs: one_more(before.map_or(0, |block| block.reallocs)),
             apart,
@@ -281,8 +286,11 @@ impl Replay {
         }
         if counted && !apart {
             self.account.allocated(at_ns, row, block.stack, block.size);
-            let copied = before.filter(|_| old != address).map(|before| before.size.min(block.size));
-            self.account.reallocated(block.stack, copied);
+            // A block from before the span begins in it with its realloc: its old half is in no figure.
+            if before.is_none_or(|before| before.counted) {
+                let copied = before.filter(|_| old != address).map(|before| before.size.min(block.size));
+                self.account.reallocated(block.stack, copied);
+            }
         }
         self.put(at_ns, address, block);
     }

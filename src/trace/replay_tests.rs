@@ -26,7 +26,14 @@ struct Step {
 
 fn step() -> impl Strategy<Value = Step> {
     (0u32..3, 0usize..12, 1u64..5_000, 0u32..4, any::<bool>(), prop::bool::weighted(0.1)).prop_map(
-        |(row, place, size, stack, reallocates, refused)| Step { row, place, size, stack, reallocates, refused },
+        |(row, place, size, stack, reallocates, refused)| Step {
+            row,
+            place,
+            size,
+            stack,
+            reallocates,
+            refused,
+        },
     )
 }
 
@@ -52,12 +59,14 @@ fn run(steps: &[Step], per_frame: usize) -> (Vec<u8>, Vec<Happened>) {
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
     let mut heap: BTreeMap<usize, (u64, Lives)> = BTreeMap::new();
-    let (mut log, mut free): (Vec<Happened>, Vec<u64>) = (Vec::new(), (0..40).rev().map(|n| 4096 + 48 * n).collect());
+    let (mut log, mut free): (Vec<Happened>, Vec<u64>) =
+        (Vec::new(), (0..40).rev().map(|n| 4096 + 48 * n).collect());
     let traits = Traits::new(8, false, false);
     let mut at_ns = 0;
     for (number, step) in steps.iter().enumerate() {
         at_ns += 10;
-        let mut window = |at_ns, words: &[u64]| writer.window(Window { row: step.row, first_ns: at_ns, step: 0 }, words);
+        let mut window =
+            |at_ns, words: &[u64]| writer.window(Window { row: step.row, first_ns: at_ns, step: 0 }, words);
         let block = Lives { size: step.size, stack: step.stack, from_ns: at_ns };
         match heap.remove(&step.place) {
             None => {
@@ -121,7 +130,8 @@ fn naive(log: &[Happened], span: Span) -> (HeapStats, u64, Vec<(u64, u64, u32)>)
         totals.live_blocks = totals.total_blocks - totals.freed_blocks;
         totals.live_bytes = totals.total_bytes - totals.freed_bytes;
         if totals.live_bytes > totals.peak_bytes {
-            (totals.peak_bytes, totals.peak_blocks, peak_ns) = (totals.live_bytes, totals.live_blocks, happened.at_ns);
+            (totals.peak_bytes, totals.peak_blocks, peak_ns) =
+                (totals.live_bytes, totals.live_blocks, happened.at_ns);
         }
     }
     let counted = live.into_iter().filter(|(_, (_, counted))| *counted);
@@ -166,7 +176,14 @@ proptest! {
 #[test]
 fn a_dump_that_says_something_else_breaks_a_law() {
     let steps: Vec<Step> = (0..60)
-        .map(|n| Step { row: n % 3, place: n as usize * 7 % 12, size: 8 + u64::from(n), stack: n % 2, reallocates: n % 5 == 0, refused: false })
+        .map(|n| Step {
+            row: n % 3,
+            place: n as usize * 7 % 12,
+            size: 8 + u64::from(n),
+            stack: n % 2,
+            reallocates: n % 5 == 0,
+            refused: false,
+        })
         .collect();
     let (bytes, _) = run(&steps, 20);
     let mut trace = Trace::open(Cursor::new(&bytes)).unwrap();

@@ -54,11 +54,7 @@ fn read(bytes: &[u8]) -> Option<(Vec<Dated>, Vec<String>)> {
 
 /// The words of one record of any kind; addresses come from a small heap, so that they meet again.
 fn record_words() -> impl Strategy<Value = Vec<u64>> {
-    let address = prop_oneof![
-        (0u64..64).prop_map(|n| 0x7f00_0000_1000 + 48 * n),
-        0u64..1 << 48,
-        Just(0),
-    ];
+    let address = prop_oneof![(0u64..64).prop_map(|n| 0x7f00_0000_1000 + 48 * n), 0u64..1 << 48, Just(0),];
     let size = prop_oneof![Just(40u64), 0u64..5_000, 0u64..1 << 32];
     let stack = prop_oneof![0u32..4, any::<u32>()];
     let traits = (0u64..1 << 12).prop_map(Traits);
@@ -82,9 +78,8 @@ fn record_words() -> impl Strategy<Value = Vec<u64>> {
 
 fn windows() -> impl Strategy<Value = Vec<Written>> {
     let window = (0u32..20, 0u64..1 << 50, 0u64..1 << 30, prop::collection::vec(record_words(), 0..40));
-    let window = window.prop_map(|(row, first_ns, step, records)| {
-        (Window { row, first_ns, step }, records.concat())
-    });
+    let window =
+        window.prop_map(|(row, first_ns, step, records)| (Window { row, first_ns, step }, records.concat()));
     prop::collection::vec(window, 0..30)
 }
 

@@ -95,9 +95,14 @@ impl Case {
         (self.prepare)(directory.path());
         let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        for name in
-            ["HEAPLEDGER", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS", "HEAPLEDGER_WARN", "HEAPLEDGER_TRACE"]
-        {
+        for name in [
+            "HEAPLEDGER",
+            "HEAPLEDGER_MODE",
+            "HEAPLEDGER_CLOCK",
+            "HEAPLEDGER_STACKS",
+            "HEAPLEDGER_WARN",
+            "HEAPLEDGER_TRACE",
+        ] {
             command.env_remove(name);
         }
         command.env(VARIABLE, self.name).env(heap::VARIABLE, self.heap.letter().to_string());

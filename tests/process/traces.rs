@@ -52,13 +52,21 @@ pub const CASES: &[Case] = &[
         .prepare(read_later),
     Case::new("a_forked_child_leaves_the_trace_of_its_parent_alone", fork_and_go_on, |ended| {
         replays(ended);
-        assert_eq!(ended.names().iter().filter(|name| name.ends_with(".hlt")).count(), 1, "{:?}", ended.names());
+        assert_eq!(
+            ended.names().iter().filter(|name| name.ends_with(".hlt")).count(),
+            1,
+            "{:?}",
+            ended.names()
+        );
     })
     .heap(Heap::Plain)
     .variables(&[TRACE]),
     Case::new("a_file_that_is_no_trace_is_left_alone", follow_a_script, |ended| {
         let line = &ended.stderr;
-        assert!(line.starts_with("heapledger: cannot write the trace log.txt") && line.lines().count() == 1, "{line}");
+        assert!(
+            line.starts_with("heapledger: cannot write the trace log.txt") && line.lines().count() == 1,
+            "{line}"
+        );
         complete(&ended.dump()).unwrap();
     })
     .heap(Heap::Plain)
@@ -125,7 +133,8 @@ fn as_logged(ended: &Ended) {
     let mut trace = open(&ended.path("t.hlt"));
     in_order(&mut trace, u64::MAX, |_| (), |dated| records.push(*dated)).unwrap();
     assert!(trace.damage().is_empty(), "{:?}", trace.damage());
-    let is_fence = |dated: &Dated| matches!(dated.record, Record::Alloc { shape, .. } if shape.size == FENCE as u64);
+    let is_fence =
+        |dated: &Dated| matches!(dated.record, Record::Alloc { shape, .. } if shape.size == FENCE as u64);
     let begin = records.iter().position(is_fence).unwrap();
     let Record::Alloc { address: fence, .. } = records[begin].record else { unreachable!() };
     let row = records[begin].row;

@@ -11,10 +11,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("stack", &["sys", "ring"]),
     ("ledger", &["sys", "ring", "profile"]),
     ("recorder", &["sys", "ring", "stack", "ledger", "profile"]),
-    (
-        "aggregator",
-        &["sys", "ring", "stack", "ledger", "recorder", "profile", "quality", "dump", "trace"],
-    ),
+    ("aggregator", &["sys", "ring", "stack", "ledger", "recorder", "profile", "quality", "dump", "trace"]),
     ("quality", &["profile"]),
     ("tracked", &["sys", "profile"]),
     // For comparison only: nothing above uses it.
@@ -49,8 +46,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Where a layer may name only some things of another: plain data.
-const ONLY: &[(&str, &str, &[&str])] =
-    &[("ring", "profile", &["LossReason"]), ("trace", "ring", &["event"])];
+const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"]), ("trace", "ring", &["event"])];
 
 /// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
 const RELAXED: &[&str] = &[

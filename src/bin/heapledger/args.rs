@@ -440,8 +440,14 @@ mod tests {
     #[test]
     fn times_are_read_with_their_units() {
         let read = |text| time(text).ok().map(|Time(ns)| ns);
-        assert_eq!([read("1.5s"), read("2"), read("7ns")], [Some(1_500_000_000), Some(2_000_000_000), Some(7)]);
-        assert_eq!([read("200ms"), read("3us"), read("2min")], [Some(200_000_000), Some(3_000), Some(120_000_000_000)]);
+        assert_eq!(
+            [read("1.5s"), read("2"), read("7ns")],
+            [Some(1_500_000_000), Some(2_000_000_000), Some(7)]
+        );
+        assert_eq!(
+            [read("200ms"), read("3us"), read("2min")],
+            [Some(200_000_000), Some(3_000), Some(120_000_000_000)]
+        );
         assert_eq!(read("9007199254740993ns"), Some(9_007_199_254_740_993));
         assert!(["", "s", "-1s", "1h", "nan", "1e999s"].iter().all(|text| time(text).is_err()));
     }

@@ -40,7 +40,9 @@ pub fn read_span(path: &Path, args: &SpanArgs) -> Result<Input, Failure> {
         return trace::Open::at(path)?.span(span);
     }
     let shown = escaped(&path.display().to_string());
-    let error = format_args!("{shown} is no trace: a dump knows its end only, so --from and --to have no meaning for it");
+    let error = format_args!(
+        "{shown} is no trace: a dump knows its end only, so --from and --to have no meaning for it"
+    );
     Err(Failure::new(Cause::Usage, error).hint("HEAPLEDGER_TRACE=PATH has a program write a trace"))
 }
 

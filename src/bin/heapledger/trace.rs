@@ -9,7 +9,9 @@ use heapledger::dumps;
 use heapledger::report::escape::escaped;
 use heapledger::report::units;
 use heapledger::report::write_report_with;
-use heapledger::trace::{Counts, Dated, Found, Record, Replay, Span, SpanProfile, Trace, TraceError, in_order, is_trace, laws};
+use heapledger::trace::{
+    Counts, Dated, Found, Record, Replay, Span, SpanProfile, Trace, TraceError, in_order, is_trace, laws,
+};
 use heapledger::{Profile, analysis};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -32,16 +34,17 @@ pub struct Open {
 pub fn is_at(path: &Path) -> bool {
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
     let mut start = [0; 8];
-    is_file
-        && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && is_trace(&start)
+    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && is_trace(&start)
 }
 
 impl Open {
     pub fn at(path: &Path) -> Result<Open, Failure> {
         let shown = escaped(&path.display().to_string());
         let failed = |error: TraceError| {
-            Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {}", escaped(&error.to_string())))
+            Failure::new(
+                Cause::Unreadable,
+                format_args!("cannot read {shown}: {}", escaped(&error.to_string())),
+            )
         };
         let file = File::open(path).map_err(|error| failed(error.into()))?;
         let mut trace = Trace::open(BufReader::new(file)).map_err(failed)?;
@@ -92,7 +95,9 @@ impl Open {
     /// The laws that a whole trace obeys with its dump; none when it has no dump or no end.
     pub fn laws(&mut self) -> Result<Vec<LawFinding>, Failure> {
         let mut replay = self.replay(Span::WHOLE)?;
-        let (Some(counts), Some(profile)) = (self.trace.counts(), self.profile()) else { return Ok(Vec::new()) };
+        let (Some(counts), Some(profile)) = (self.trace.counts(), self.profile()) else {
+            return Ok(Vec::new());
+        };
         let state = |law: &heapledger::profile::Law| match (law.applies, law.left == law.right) {
             (false, _) => LawState::NotCheckable,
             (true, true) => LawState::Holds,
@@ -125,12 +130,12 @@ pub fn asked(args: &SpanArgs) -> Result<Option<Span>, Failure> {
     if args.from.is_none() && args.to.is_none() {
         return Ok(None);
     }
-    let span = Span {
-        from_ns: args.from.map_or(0, |time| time.0),
-        to_ns: args.to.map_or(u64::MAX, |time| time.0),
-    };
+    let span =
+        Span { from_ns: args.from.map_or(0, |time| time.0), to_ns: args.to.map_or(u64::MAX, |time| time.0) };
     if span.from_ns >= span.to_ns {
-        return Err(Failure::new(Cause::Usage, "the span ends before it begins").hint("--from must lie before --to"));
+        return Err(
+            Failure::new(Cause::Usage, "the span ends before it begins").hint("--from must lie before --to")
+        );
     }
     Ok(Some(span))
 }
@@ -193,16 +198,25 @@ fn summary(open: &mut Open, span: Span) -> Result<String, Failure> {
         format!("  bytes an event      {:.2}", stored as f64 / in_file.max(1) as f64),
         format!(
             "  not in the trace    {}",
-            if lost == 0 { "nothing".to_owned() } else { units::counted(lost, "event", "events") + ": the writer could not keep up" }
+            if lost == 0 {
+                "nothing".to_owned()
+            } else {
+                units::counted(lost, "event", "events") + ": the writer could not keep up"
+            }
         ),
         format!(
             "  threads waited      {} for the writer, {} together",
             units::counted(waits.waits, "time", "times"),
             units::duration(waits.waited_ns)
         ),
-        format!("  ended               {}", if ended { "yes" } else { "no: the process did not come to its end" }),
+        format!(
+            "  ended               {}",
+            if ended { "yes" } else { "no: the process did not come to its end" }
+        ),
     ];
-    lines.extend(open.trace.damage().iter().map(|damage| format!("  damaged             {}", escaped(damage))));
+    lines.extend(
+        open.trace.damage().iter().map(|damage| format!("  damaged             {}", escaped(damage))),
+    );
     lines.extend(figures(&found, &profile));
     Ok(lines.join("\n") + "\n")
 }
@@ -250,11 +264,16 @@ fn figures(found: &Found, profile: &Profile) -> Vec<String> {
 fn list(mut open: Open, span: Span) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut result = writeln!(out, "ns\tthread\tevent\taddress\tsize\tstack\told address");
-    let read = in_order(&mut open.trace, span.to_ns, |_| (), |dated| {
-        if result.is_ok() && dated.at_ns >= span.from_ns {
-            result = line(&mut out, dated);
-        }
-    });
+    let read = in_order(
+        &mut open.trace,
+        span.to_ns,
+        |_| (),
+        |dated| {
+            if result.is_ok() && dated.at_ns >= span.from_ns {
+                result = line(&mut out, dated);
+            }
+        },
+    );
     let shown = &open.shown;
     read.map_err(|error| Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {error}")))?;
     written(result.and_then(|()| out.flush()), STDOUT)?;
