@@ -19,7 +19,7 @@ fn naive(windows: &[Written]) -> Vec<Dated> {
         let mut index = 0;
         while index < words.len() {
             let (record, length) = Record::read(&words[index..]).unwrap();
-            let at_ns = window.first_ns + (window.step * index as u64 >> 16);
+            let at_ns = window.first_ns + ((window.step * index as u64) >> 16);
             records.push(Dated { at_ns, row: window.row, record });
             index += length as usize;
         }
