@@ -228,25 +228,29 @@ fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f
     Outcome { cycle_ns: now * threads as f64 / done as f64, busy }
 }
 
-/// The visits of one fold, for programs of three kinds. `hold_ns` is what a visit takes here.
-fn folds(hold_ns: f64) -> [(&'static str, f64, Vec<Station>); 3] {
+/// The visits of one fold, for programs of three kinds. `hold_ns` is what a visit takes here. `next` is the design that
+/// `docs/SCALING.md` proposes: more shards, and a timeline that a lane visits once a millisecond.
+fn folds(hold_ns: f64, next: bool) -> [(&'static str, f64, Vec<Station>); 3] {
     let station =
         |name, latches, visits, factor: f64| Station { name, latches, visits, hold_ns: hold_ns * factor };
-    let common = |shards: f64, sites: f64| {
-        vec![
-            station("timeline", 1, 3.0, 2.0),
-            station("booked", 1, 2.0, 1.0),
-            station("sites", 64, sites, 8.0),
-            station("shards", 64, shards, 3.0),
-        ]
+    let latches = if next { 1_024 } else { 64 };
+    let program = |name, event_ns: f64, shards: f64, sites: f64| {
+        let (timeline, booked) = if next { (event_ns * EVENTS_OF_FOLD / 1e6, 0.25) } else { (3.0, 2.0) };
+        let visits = vec![
+            station("timeline", 1, timeline, 2.0),
+            station("booked", 1, booked, 1.0),
+            station("sites", latches, sites, 8.0),
+            station("shards", latches, shards, 3.0),
+        ];
+        (name, event_ns, visits)
     };
     [
         // Nothing outlives the nursery; 10 ns an event, recorded and booked.
-        ("pairs and nothing else", 10.0, common(0.0, 1.0)),
+        program("pairs and nothing else", 10.0, 0.0, 1.0),
         // A tenth of the blocks outlives it; 60 ns an event with the program's own work.
-        ("JSON, indexing, services", 60.0, common(EVENTS_OF_FOLD / 10.0, 4.0)),
+        program("JSON, indexing, services", 60.0, EVENTS_OF_FOLD / 10.0, 4.0),
         // Every block goes through the shared table, and is a cache miss there.
-        ("every block lives long", 150.0, common(EVENTS_OF_FOLD, 4.0)),
+        program("every block lives long", 150.0, EVENTS_OF_FOLD, 4.0),
     ]
 }
 
@@ -273,12 +277,17 @@ fn main() {
             .map_or(("–".to_owned(), 0.0), |two| (format!("{:.0}", two.cycle_ns), 100.0 * two.by_turns));
         println!("| {think_ns:.0} ns | {cycle} | {simulated:.0} | {by_turns:.0} % |");
     }
-    for (where_, line_ns) in [("one socket", transfer_ns), ("two sockets", FAR_NS)] {
+    for (where_, line_ns, next) in [
+        ("one socket", transfer_ns, false),
+        ("two sockets", FAR_NS, false),
+        ("one socket, as proposed", transfer_ns, true),
+        ("two sockets, as proposed", FAR_NS, true),
+    ] {
         println!(
             "\n{where_}: a line moves in {line_ns:.0} ns. Throughput against as many threads that share nothing"
         );
         println!("| program | threads | throughput | busiest latch |\n| --- | --- | --- | --- |");
-        for (program, event_ns, stations) in folds(alone) {
+        for (program, event_ns, stations) in folds(alone, next) {
             let think_ns = event_ns * EVENTS_OF_FOLD;
             let lone = simulated(1, think_ns, &stations, line_ns).cycle_ns;
             for threads in [2usize, 8, 16, 64, 256, 1_024] {
