@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Rounds of a measurement. Of the whole ones, one of the shorter counts: what else the machine does makes them longer.
-const ROUNDS: u64 = 500;
+const ROUNDS: u64 = 200;
 /// Cycles of each thread in one simulation.
 const CYCLES: u32 = 2_000;
 /// What it costs to get a cache line that another processor wrote last, in nanoseconds, where the simulation cannot
@@ -224,7 +224,8 @@ fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f
         held[kind][number] += hold;
         queue.push(Arrival(begin + hold, thread));
     }
-    let busy = held.iter().map(|latches| latches.iter().copied().fold(0.0, f64::max) / now).collect();
+    let busy =
+        held.iter().map(|latches| latches.iter().copied().fold(0.0, f64::max).min(now) / now).collect();
     Outcome { cycle_ns: now * threads as f64 / done as f64, busy }
 }
 

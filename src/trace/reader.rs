@@ -180,8 +180,10 @@ impl<R: Read + Seek> Trace<R> {
             let Some((head, _)) = FrameHead::read(head) else { return Ok(false) };
             frames.push(Frame { offset: u64_at(entry, 0), head });
         }
+        // A trace of very many frames has an index that names none.
+        let is_named = !frames.is_empty();
         (self.frames, self.counts) = (frames, Some(counts));
-        Ok(true)
+        Ok(is_named)
     }
 
     /// Goes from head to head, and over what is broken to the next one.

@@ -186,6 +186,22 @@ fn without_an_end_the_frames_behind_a_broken_head_are_found() {
 }
 
 #[test]
+fn with_more_frames_than_the_index_has_room_for_they_are_found_and_the_counts_are_there() {
+    let windows = some_windows();
+    let mut out = Vec::new();
+    let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap().with_index_room(3);
+    for (window, words) in &windows {
+        writer.window(*window, words);
+        writer.end_frame(0).unwrap();
+    }
+    writer.finish(b"the dump", Counts::default()).unwrap();
+    let (records, damage) = read(&out).unwrap();
+    assert_eq!((records, damage), (naive(&windows), Vec::new()));
+    let trace = Trace::open(Cursor::new(&out)).unwrap();
+    assert_eq!(trace.counts().map(|counts| counts.events), Some(48));
+}
+
+#[test]
 fn what_repeats_takes_next_to_nothing() {
     let plain = Traits::new(8, false, false);
     let pair = |address: u64| {

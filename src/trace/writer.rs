@@ -3,11 +3,16 @@
 use std::io::{self, Write};
 
 use super::columns::Columns;
-use super::frame::{Counts, FileHead, FrameHead, FrameKind, tail};
+use super::frame::{Counts, FRAME_HEAD_BYTES, FileHead, FrameHead, FrameKind, PAYLOAD_BYTES_MAX, tail};
 use super::record::Window;
 
 /// Bytes of the dump that go into one frame.
 const DUMP_PIECE_BYTES: usize = 8 << 20;
+
+/// Frames that an index names at most.
+const INDEX_FRAMES_MAX: usize = 400_000;
+
+const _: () = assert!(INDEX_FRAMES_MAX * (8 + FRAME_HEAD_BYTES) + Counts::BYTES <= PAYLOAD_BYTES_MAX);
 
 /// Writes a trace.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub(crate) struct Writer<W> {
     stored: Vec<u8>,
     /// Offset and head of each frame so far.
     index: Vec<(u64, FrameHead)>,
+    /// Frames that the index has room for; with more it names none, and they are found from head to head.
+    index_room: usize,
     until_ns: u64,
     events: u64,
 }
@@ -29,7 +36,15 @@ impl<W: Write> Writer<W> {
         let bytes = head.to_bytes();
         out.write_all(&bytes)?;
         let (columns, body, stored, index) = (Columns::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Writer { out, offset: bytes.len() as u64, columns, body, stored, index, until_ns: 0, events: 0 })
+        let offset = bytes.len() as u64;
+        let index_room = INDEX_FRAMES_MAX;
+        Ok(Writer { out, offset, columns, body, stored, index, index_room, until_ns: 0, events: 0 })
+    }
+
+    /// The same, whose index has room for so many frames.
+    #[cfg(test)]
+    pub(crate) fn with_index_room(self, index_room: usize) -> Writer<W> {
+        Writer { index_room, ..self }
     }
 
     /// Appends the records of a window.
@@ -87,12 +102,9 @@ impl<W: Write> Writer<W> {
             index.extend_from_slice(&head.to_bytes(&[]));
         }
         let at = self.offset;
-        // An index that would be too long is left out: the frames are found without it.
-        if index.len() <= super::frame::PAYLOAD_BYTES_MAX {
-            let head = FrameHead { kind: FrameKind::Index, lost: counts.lost, ..FrameHead::default() };
-            self.frame(head, &index)?;
-            self.out.write_all(&tail(at))?;
-        }
+        let head = FrameHead { kind: FrameKind::Index, lost: counts.lost, ..FrameHead::default() };
+        self.frame(head, &index)?;
+        self.out.write_all(&tail(at))?;
         self.out.flush()?;
         Ok(counts)
     }
@@ -108,8 +120,13 @@ impl<W: Write> Writer<W> {
         let head = FrameHead { compressed, stored: payload.len() as u32, plain: plain.len() as u32, ..head };
         self.out.write_all(&head.to_bytes(payload))?;
         self.out.write_all(payload)?;
-        self.index.push((self.offset, head));
-        self.offset += (super::frame::FRAME_HEAD_BYTES + payload.len()) as u64;
+        if self.index.len() < self.index_room {
+            self.index.push((self.offset, head));
+        } else {
+            // Some 10¹⁰ events.
+            (self.index, self.index_room) = (Vec::new(), 0);
+        }
+        self.offset += (FRAME_HEAD_BYTES + payload.len()) as u64;
         Ok(())
     }
 }
