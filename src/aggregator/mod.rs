@@ -10,6 +10,7 @@
 
 pub(crate) mod alarm;
 pub(crate) mod naming;
+mod rows;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;

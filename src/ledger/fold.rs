@@ -24,8 +24,8 @@ use super::sites::Tally;
 use super::tap::WindowHead;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
-    self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
-    TAG_WIDE, Tag, Traits, record_words,
+    self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
+    TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::latch::Taken;
@@ -489,6 +489,7 @@ impl<'a> Fold<'a> {
                 self.book_wide(word, [field(1), field(2), field(3), field(4)], index);
             }
             TAG_THREAD => {}
+            TAG_DEED => self.batch.deeds += 1,
             _ => debug_assert!(false, "no such record: {word:#x}"),
         }
     }
