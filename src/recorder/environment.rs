@@ -30,6 +30,10 @@ pub(super) fn apply(options: &mut Options) -> bool {
     choose(c"HEAPLEDGER_BLACKBOX_BYTES", BYTES, &mut options.black_box_bytes, |value| {
         std::str::from_utf8(value).ok()?.parse().ok().filter(|bytes| *bytes >= 1 << 20)
     });
+    with_env(c"HEAPLEDGER_TRACE", |value| match StoredPath::new(value) {
+        Some(path) => options.trace_override = path,
+        None => complain(c"HEAPLEDGER_TRACE", value, "a path of at most 1,000 bytes, or off"),
+    });
     const MODES: &str = "perfect, high, throughput or best-effort";
     choose(c"HEAPLEDGER_MODE", MODES, &mut options.mode, |value| {
         DataQualityMode::ALL.into_iter().find(|mode| mode.name().as_bytes() == value)

@@ -2,7 +2,7 @@
 //!
 //! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes,
 //! `diff` does so with two dumps, `names` looks up functions and lines, `bundle` puts them into a dump, `detail` reads
-//! what is asked of call stacks, `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It
+//! what is asked of call stacks, `trace` replays traces, `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It
 //! never records anything itself.
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ mod input;
 mod names;
 mod page;
 mod run;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Run(args) => run::run(&args),
+        Command::Trace(args) => trace::trace(&args),
     };
     match outcome {
         Ok(exit) => exit.code(),
