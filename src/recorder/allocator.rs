@@ -75,6 +75,7 @@ pub(crate) struct Options {
     pub(crate) auto_tune: Option<TuningGoal>,
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
+    pub(crate) on_request: bool,
 }
 
 impl Options {
@@ -94,6 +95,7 @@ impl Options {
         auto_tune: None,
         on_quality: None,
         warn: false,
+        on_request: false,
     };
 }
 
@@ -222,6 +224,13 @@ impl<A> HeapLedger<A> {
     /// `HEAPLEDGER_WARN=1` switches it on.
     pub const fn warn(mut self, enabled: bool) -> Self {
         self.options.warn = enabled;
+        self
+    }
+
+    /// Records only where `HEAPLEDGER=on` asks for it; without that the program runs as with `HEAPLEDGER=off`. Default:
+    /// everything is recorded unless `HEAPLEDGER=off` says otherwise.
+    pub const fn on_request(mut self) -> Self {
+        self.options.on_request = true;
         self
     }
 

@@ -10,10 +10,10 @@ use crate::sys::platform::{is_set_user_id, with_env};
 /// Applies the environment to the options; `false` when it says that nothing is to be recorded.
 pub(super) fn apply(options: &mut Options) -> bool {
     if is_set_user_id() {
-        return true;
+        return !options.on_request;
     }
     let switch = |name| with_env(name, |value| read_switch(name, value)).flatten();
-    if switch(c"HEAPLEDGER") == Some(false) {
+    if !switch(c"HEAPLEDGER").unwrap_or(!options.on_request) {
         return false;
     }
     options.warn = switch(c"HEAPLEDGER_WARN").unwrap_or(options.warn);

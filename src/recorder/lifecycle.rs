@@ -1,7 +1,7 @@
 //! The life of the recorder in a process, and the few statics there are.
 //!
 //! ```text
-//!                    HEAPLEDGER=off
+//!                    HEAPLEDGER=off, or only on request
 //!               ┌──────────────────────► Off
 //!               │
 //!  Unopened ────┴─first event──► Opening ──────────► Running ──exit──► Draining ──dumped──► Stopped

@@ -13,6 +13,15 @@ pub const CASES: &[Case] = &[
         assert_eq!(ended.quietly().names(), [""; 0]);
     })
     .variables(&[("HEAPLEDGER", "off")]),
+    Case::new("on_request_nothing_is_recorded_that_was_not_asked_for", switched_off, |ended| {
+        assert_eq!(ended.quietly().names(), [""; 0]);
+    })
+    .heap(Heap::OnRequest),
+    Case::new("on_request_everything_is_recorded_that_was_asked_for", work, |ended| {
+        complete(&ended.quietly().dump()).unwrap();
+    })
+    .heap(Heap::OnRequest)
+    .variables(&[("HEAPLEDGER", "on")]),
     Case::new("values_that_cannot_be_read_are_reported_once_each", work, complaints).variables(&[
         ("HEAPLEDGER", "perhaps"),
         ("HEAPLEDGER_WARN", "loudly"),
