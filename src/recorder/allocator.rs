@@ -227,8 +227,8 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Records only where `HEAPLEDGER=on` asks for it; without that the program runs as with `HEAPLEDGER=off`. Default:
-    /// everything is recorded unless `HEAPLEDGER=off` says otherwise.
+    /// Records only where `HEAPLEDGER=always` asks for it; otherwise the program runs as with `HEAPLEDGER=off`, whatever
+    /// else the environment says. Default: everything is recorded unless `HEAPLEDGER=off`.
     pub const fn on_request(mut self) -> Self {
         self.options.on_request = true;
         self

@@ -56,7 +56,8 @@ pub use live::{Live, LiveStatus};
 pub use machine::MachineInfo;
 pub use meter::thread_cpu_ns;
 pub use paired::{
-    PairedError, PairedPlan, PairedRuns, Progress, child_command, is_child, run_paired, serve, stop_on_interrupt,
+    PairedError, PairedPlan, PairedRuns, Progress, child_command, is_child, run_paired, serve,
+    stop_on_interrupt,
 };
 pub use performance::ConcurrentBenchmark;
 pub use plan::{Arrivals, Levels, LoadModel, Overload, Shape, Stage, Unit};
@@ -67,7 +68,7 @@ pub use pool::{
 pub use recommend::{Confidence, Reason, RecommendationDetail, ScalabilityRecommendation};
 pub use report::{
     ExitCode, Latency, Metric, Part, SCHEMA_VERSION, Threshold, ThresholdError, ThresholdResult,
-    ValidationReport, scalability_svg, scalability_text,
+    ValidationReport, runs_text, scalability_svg, scalability_text, validation_html,
 };
 pub use result::{ConcurrentTestResult, OsThreadStats, Slice, ThreadPerformance};
 pub use scalability::{BreakingCause, LevelSummary, ScalabilityReport};

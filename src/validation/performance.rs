@@ -121,7 +121,11 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         seed: u64,
     ) -> Result<ConcurrentTestResult, BenchError> {
         let run = self.prepare(&load, test_duration, seed)?;
-        Ok(ConcurrentTestResult::of(run_apart(&run)?, &load, &BenchmarkConfig { seed, ..self.config.clone() }))
+        Ok(ConcurrentTestResult::of(
+            run_apart(&run)?,
+            &load,
+            &BenchmarkConfig { seed, ..self.config.clone() },
+        ))
     }
 
     /// Runs one load in the caller's runtime and on its clock, which may be paused. A workload that blocks its thread

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant as WallInstant, SystemTime, UNIX_EPOCH};
 use super::super::completeness::{QuiesceError, TrackerSnapshot};
 use super::super::config::{BenchError, DeadlockAction};
 use super::super::deadlock::{Actor, DeadlockReport, StallReport};
+use super::super::live::Live;
+use super::super::machine;
 use super::super::meter::{Schedstat, process_cpu_ns, read_schedstat};
 use super::super::pool::ConnectionPoolStats;
 use super::super::result::OsThreadStats;
-use super::super::workload::Workload;
-use super::super::live::Live;
-use super::super::machine;
 use super::super::stats::{BUCKETS, Latencies};
+use super::super::workload::Workload;
 use super::Run;
 use super::record::{Row, Shard};
 

@@ -65,9 +65,8 @@ impl PairedRuns {
         let closed = |run: &&Run| matches!(self.loads[run.load], LoadModel::Closed { .. });
         let mut report = ValidationReport::new(&self.workload, config);
         report.tracker.clone_from(&self.tracker);
-        let series = |runs: &[Run]| -> Vec<_> {
-            runs.iter().filter(closed).map(|run| run.result.clone()).collect()
-        };
+        let series =
+            |runs: &[Run]| -> Vec<_> { runs.iter().filter(closed).map(|run| run.result.clone()).collect() };
         if self.with.iter().any(|run| closed(&run)) {
             let mut levels = ScalabilityReport::from_runs(series(&self.with), config);
             for (index, load) in self.loads.iter().enumerate() {
@@ -75,8 +74,7 @@ impl PairedRuns {
                     levels.set_overhead(*users, cost, config);
                 }
             }
-            levels.model_without_tracker =
-                ScalabilityReport::from_runs(series(&self.without), config).model;
+            levels.model_without_tracker = ScalabilityReport::from_runs(series(&self.without), config).model;
             report.scalability = Some(levels);
         }
         for run in self.with.iter().filter(|run| !closed(run)) {
@@ -96,7 +94,8 @@ impl PairedRuns {
             let whole = !on.result.stopped_early && !off.result.stopped_early;
             whole.then(|| OverheadPair::of(&on.result, &off.result))
         };
-        let pairs: Vec<OverheadPair> = self.with.iter().filter(|on| on.load == load).filter_map(pair).collect();
+        let pairs: Vec<OverheadPair> =
+            self.with.iter().filter(|on| on.load == load).filter_map(pair).collect();
         Overhead::from_pairs(&pairs)
     }
 }

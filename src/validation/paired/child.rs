@@ -57,7 +57,8 @@ fn serve_until_the_end<W: Workload>(
     }
     let benchmark = benchmark.with_stop(stop.clone());
     let running = Arc::new(AtomicBool::new(false));
-    tell_what_is_done(benchmark.live(), Arc::clone(&running)).map_err(|e| format!("no thread to tell: {e}"))?;
+    tell_what_is_done(benchmark.live(), Arc::clone(&running))
+        .map_err(|e| format!("no thread to tell: {e}"))?;
     let workload = benchmark.workload().name().to_owned();
     tell(READY, &Ready { workload, tracker: probe.map(|probe| probe.settings()) });
     for line in lines {

@@ -1,7 +1,7 @@
 //! Runs with and without the tracker, side by side, in processes of their own.
 //!
 //! A process has one global allocator, and heapledger cannot be switched off under way. So what it costs is measured
-//! between two processes of the same program, one started with `HEAPLEDGER=on` and one with `HEAPLEDGER=off`. Both set
+//! between two processes of the same program, one started with `HEAPLEDGER=always` and one with `HEAPLEDGER=off`. Both set
 //! up the workload once and then wait; the parent has one of them run a load while the other rests.
 //!
 //! ```text

@@ -183,12 +183,13 @@ impl Party {
         plan: &PairedPlan,
         stop: &StopHandle,
     ) -> Result<Self, PairedError> {
-        command.env("HEAPLEDGER", if tracker { "on" } else { "off" });
+        command.env("HEAPLEDGER", if tracker { "always" } else { "off" });
         let mut process = command.spawn().map_err(PairedError::Child)?;
         let input = process.stdin.take();
         let output = process.stdout.take().map(BufReader::new);
         let (says, lines) = sync_channel(64);
-        let mut party = Self { process, input, lines, ready: Ready { workload: String::new(), tracker: None } };
+        let mut party =
+            Self { process, input, lines, ready: Ready { workload: String::new(), tracker: None } };
         let read = move || {
             for line in output.into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
                 match line.strip_prefix(MARK) {
@@ -259,7 +260,9 @@ impl Party {
                     watch(&Progress::Live(protocol::live_value(rest).map_err(PairedError::Unexpected)?));
                 }
                 (FAILED, rest) => {
-                    return Err(PairedError::Failed(protocol::value(rest).unwrap_or_else(|_| rest.to_owned())));
+                    return Err(PairedError::Failed(
+                        protocol::value(rest).unwrap_or_else(|_| rest.to_owned()),
+                    ));
                 }
                 (other, _) => return Err(PairedError::Unexpected(format!("said {other} instead of {word}"))),
             }

@@ -54,16 +54,14 @@ fn row(text: &mut String, r: &ConcurrentTestResult, tracker: &str) {
         t.and_then(|t| t.events_per_s),
         r.tracker_overhead.map(|o| o.throughput_loss),
     ];
-    let _ = write!(
-        text,
-        "{},{},{tracker},{},{}",
-        load_in_words(&r.load),
-        r.concurrent_users,
-        r.seed,
-        r.window_s
-    );
-    counts.iter().for_each(|count| drop(write!(text, ",{count}")));
-    figures.iter().for_each(|value| drop(write!(text, ",{}", figure(*value))));
+    let _ =
+        write!(text, "{},{},{tracker},{},{}", load_in_words(&r.load), r.concurrent_users, r.seed, r.window_s);
+    for count in counts {
+        let _ = write!(text, ",{count}");
+    }
+    for value in figures {
+        let _ = write!(text, ",{}", figure(value));
+    }
     let _ = writeln!(text, ",{}", r.valid);
 }
 

@@ -16,7 +16,7 @@ pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |v| format!("{:.3}", (v * 1e5).floor() / 1e3))
 }
 
-const HEADINGS: [&str; 14] = [
+pub(super) const HEADINGS: [&str; 14] = [
     "users",
     "req/s",
     "+-",
@@ -33,7 +33,7 @@ const HEADINGS: [&str; 14] = [
     "overhead %",
 ];
 
-fn row(l: &LevelSummary) -> Vec<String> {
+pub(super) fn row(l: &LevelSummary) -> Vec<String> {
     let c = l.contention;
     vec![
         l.users.to_string(),
