@@ -58,7 +58,7 @@ pub fn validation_html(report: &ValidationReport) -> String {
         page.section("runs", "Loads", &parts::lines(&super::runs_text(&report.runs)));
     }
     page.push_str(&findings(&all));
-    page.push_str(&windows(&all));
+    page.push_str(&every_window(&all));
     page.push_str("</main>\n</body>\n</html>\n");
     page
 }
@@ -208,7 +208,7 @@ fn findings(all: &[&ConcurrentTestResult]) -> String {
 }
 
 /// The window of each run, slice by slice.
-fn windows(all: &[&ConcurrentTestResult]) -> String {
+fn every_window(all: &[&ConcurrentTestResult]) -> String {
     let mut page = String::new();
     let drawn: String = all.iter().map(|r| window(r)).collect();
     page.section("windows", "The windows", &format!("<div class=\"v-windows\">{drawn}</div>"));
