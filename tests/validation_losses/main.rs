@@ -15,10 +15,12 @@ static HEAP: HeapLedger =
 /// One test in this process: the counters are of all its threads.
 #[test]
 fn full_rings_are_seen_and_counted_to_the_event() {
-    let probe: Arc<dyn TrackerProbe> = Arc::new(LedgerProbe::installed().expect("it is the global allocator"));
+    let probe: Arc<dyn TrackerProbe> =
+        Arc::new(LedgerProbe::installed().expect("it is the global allocator"));
     for executor in [Executor::Threads, Executor::Tokio { workers: 2 }] {
         let thresholds = vec!["completeness>=1".parse().unwrap()];
-        let config = BenchmarkConfig { executor, thresholds, max_foreign_cpu: 1.0, ..BenchmarkConfig::bare() };
+        let config =
+            BenchmarkConfig { executor, thresholds, max_foreign_cpu: 1.0, ..BenchmarkConfig::bare() };
         // Every block outlives the ring that its allocation is written to.
         let workload = AllocWorkload { allocs: 2000, size: 256, lifetime: 100_000 };
         let b = ConcurrentBenchmark::new(workload, config).unwrap().with_probe(Arc::clone(&probe));

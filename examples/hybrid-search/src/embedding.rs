@@ -26,7 +26,7 @@ pub struct Embeddings {
 impl Embeddings {
     /// Reads the two files of `folder`.
     pub fn read(folder: &Path) -> Result<Self, String> {
-        let named = |name: &str| move |e: std::io::Error| format!("{name}: {e}");
+        let named = |name: &'static str| move |e: std::io::Error| format!("{name}: {e}");
         let table = std::fs::read(folder.join(TABLE)).map_err(named(TABLE))?;
         let tokens = std::fs::read(folder.join(TOKENS)).map_err(named(TOKENS))?;
         let rows = table_of(&table).ok_or_else(|| format!("{TABLE} is no table of halves"))?;
@@ -158,6 +158,12 @@ mod tests {
         ("Internationalization, naïve café", &[4623, 2133, 29892, 1055, 30085, 345, 274, 28059]),
         ("a member of the genus Canis", &[263, 4509, 310, 278, 16106, 1815, 275]),
         ("𝄞 music 東京 x", &[29871, 243, 160, 135, 161, 4696, 29871, 30591, 30675, 921]),
-        ("unbelievable thermodynamics; re-entry (1969)", &[443, 6596, 10384, 519, 14563, 397, 2926, 1199, 29936, 337, 29899, 8269, 313, 29896, 29929, 29953, 29929, 29897]),
+        (
+            "unbelievable thermodynamics; re-entry (1969)",
+            &[
+                443, 6596, 10384, 519, 14563, 397, 2926, 1199, 29936, 337, 29899, 8269, 313, 29896, 29929,
+                29953, 29929, 29897,
+            ],
+        ),
     ];
 }

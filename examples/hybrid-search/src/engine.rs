@@ -7,7 +7,9 @@
 use heapledger::validation::hybrid::{Hit, SearchEngine, SearchMode, SearchSession, VectorIndex, answer};
 use tantivy::collector::TopDocs;
 use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
-use tantivy::schema::{FAST, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
+use tantivy::schema::{
+    FAST, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
+};
 use tantivy::{Index, IndexReader, Searcher, TantivyDocument, Term};
 
 /// Bytes that the writer may use before it writes a segment: enough for one segment of all.
@@ -72,7 +74,8 @@ impl UnifiedSearchSystem {
             .iter()
             .map(|segment| segment.fast_fields().u64("number"))
             .collect::<tantivy::Result<_>>()?;
-        let found = searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(top).order_by_score())?;
+        let found =
+            searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(top).order_by_score())?;
         let hit = |(score, at): (f32, tantivy::DocAddress)| {
             let number = numbers.get(at.segment_ord as usize)?.first(at.doc_id)?;
             Some(Hit { document: number as u32, score })
@@ -118,7 +121,8 @@ mod tests {
         let ours = TextIndex::new(&corpus.documents);
         let searcher = theirs.reader.searcher();
         let mut compared = 0;
-        let queries: Vec<&String> = corpus.queries.iter().map(|(query, _)| query).step_by(5).take(200).collect();
+        let queries: Vec<&String> =
+            corpus.queries.iter().map(|(query, _)| query).step_by(5).take(200).collect();
         assert_eq!(queries.len(), 200, "{} queries in all", corpus.queries.len());
         for query in queries {
             let found = theirs.by_words(query, 10, &searcher).unwrap();

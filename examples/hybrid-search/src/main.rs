@@ -18,18 +18,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use heapledger::validation::hybrid::SearchEngine;
 use heapledger::validation::hybrid::{Corpus, HybridWorkload, SearchMix, SearchMode, hashed_embedding};
 use heapledger::validation::{
-    BenchError, BenchmarkConfig, Executor, LoadModel, PairedPlan, Progress, StopHandle, child_command, is_child,
-    run_paired, serve, stop_on_interrupt, validation_html,
+    BenchError, BenchmarkConfig, Executor, LoadModel, PairedPlan, Progress, StopHandle, child_command,
+    is_child, run_paired, serve, stop_on_interrupt, validation_html,
 };
-use heapledger::validation::hybrid::SearchEngine;
 
 use embedding::Embeddings;
 use engine::UnifiedSearchSystem;
 
 #[global_allocator]
-static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system().on_request().dump(heapledger::DumpTarget::Off);
+static HEAP: heapledger::HeapLedger =
+    heapledger::HeapLedger::system().on_request().dump(heapledger::DumpTarget::Off);
 
 const SYNTHETIC_DIMENSIONS: usize = 256;
 
@@ -88,10 +89,15 @@ fn build(documents: usize, seed: u64) -> Result<(Corpus, UnifiedSearchSystem), S
     };
     let embeddings = folder.as_deref().and_then(|folder| Embeddings::read(folder).ok());
     let kind = if embeddings.is_some() { "WordLlama" } else { "random indexing" };
-    corpus.name = format!("corpus: {}, {} documents; embeddings: {kind}", corpus.name, corpus.documents.len());
+    corpus.name =
+        format!("corpus: {}, {} documents; embeddings: {kind}", corpus.name, corpus.documents.len());
     let system = match embeddings {
-        Some(embeddings) => UnifiedSearchSystem::new(&corpus.documents, seed, move |text| embeddings.embed(text)),
-        None => UnifiedSearchSystem::new(&corpus.documents, seed, |text| hashed_embedding(text, SYNTHETIC_DIMENSIONS)),
+        Some(embeddings) => {
+            UnifiedSearchSystem::new(&corpus.documents, seed, move |text| embeddings.embed(text))
+        }
+        None => UnifiedSearchSystem::new(&corpus.documents, seed, |text| {
+            hashed_embedding(text, SYNTHETIC_DIMENSIONS)
+        }),
     };
     Ok((corpus, system.map_err(|e| format!("tantivy: {e}"))?))
 }
@@ -110,7 +116,9 @@ fn plan(args: &Args) -> PairedPlan {
         ramp_up_duration: Duration::ZERO,
         warm_up: Duration::from_secs(1),
         seed: 7,
-        thresholds: ["completeness>=1", "rate(check)>=1", "rate(error)<=0"].map(|t| t.parse().expect("it is one")).into(),
+        thresholds: ["completeness>=1", "rate(check)>=1", "rate(error)<=0"]
+            .map(|t| t.parse().expect("it is one"))
+            .into(),
         max_foreign_cpu: args.max_foreign_cpu / 100.0,
         ..BenchmarkConfig::default()
     };
@@ -126,7 +134,8 @@ fn plan(args: &Args) -> PairedPlan {
 fn show(progress: &Progress<'_>) {
     if let Progress::Finished { tracker, result } = progress {
         let complete = result.completeness.as_ref().and_then(|c| c.completeness);
-        let complete = complete.map_or_else(String::new, |c| format!(", {:.3} % complete", (c * 1e5).floor() / 1e3));
+        let complete =
+            complete.map_or_else(String::new, |c| format!(", {:.3} % complete", (c * 1e5).floor() / 1e3));
         let recording = if *tracker { "on" } else { "off" };
         let (users, rate) = (result.concurrent_users, result.requests_per_second);
         eprintln!("{users} users, recording {recording}: {rate:.1} answers a second{complete}");
@@ -158,7 +167,10 @@ fn quality(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
             system.search_hybrid(query, mode, &mut session).iter().any(|hit| hit.document == *document)
         };
         let found = queries.iter().filter(found).count();
-        println!("{mode:?}: {:.3} have their document among the ten", found as f64 / queries.len().max(1) as f64);
+        println!(
+            "{mode:?}: {:.3} have their document among the ten",
+            found as f64 / queries.len().max(1) as f64
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,7 +16,8 @@ const QUERY_WORDS: usize = 4;
 pub fn corpus(folder: &Path, documents: usize) -> std::io::Result<Corpus> {
     let texts = FILES.map(|name| std::fs::read_to_string(folder.join(name)));
     let texts = texts.into_iter().collect::<std::io::Result<Vec<String>>>()?;
-    let all: Vec<(String, Vec<String>)> = texts.iter().flat_map(|text| text.lines()).filter_map(parsed).collect();
+    let all: Vec<(String, Vec<String>)> =
+        texts.iter().flat_map(|text| text.lines()).filter_map(parsed).collect();
     let every = (all.len() / documents.max(1)).max(1);
     let mut corpus = Corpus { name: "WordNet".to_owned(), documents: Vec::new(), queries: Vec::new() };
     for (document, examples) in all.into_iter().step_by(every).take(documents) {
@@ -57,6 +58,9 @@ mod tests {
         assert_eq!(document, "dog, domestic dog, Canis familiaris: a member of the genus Canis");
         assert_eq!(examples, ["the dog barked all night", "a dog"]);
         assert_eq!(parsed("  1 This software and database is being provided to you | x"), None);
-        assert_eq!(parsed("00001740 00 a 01 able(p) 0 000 | having the means").unwrap().0, "able: having the means");
+        assert_eq!(
+            parsed("00001740 00 a 01 able(p) 0 000 | having the means").unwrap().0,
+            "able: having the means"
+        );
     }
 }

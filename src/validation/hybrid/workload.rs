@@ -45,12 +45,7 @@ impl<S: SearchEngine> HybridWorkload<S> {
     ///
     /// # Errors
     /// [`BenchError::EmptyQueries`] without queries, [`BenchError::NonFinite`] for a mix without weight.
-    pub fn new(
-        name: &str,
-        system: S,
-        queries: Vec<String>,
-        mix: SearchMix,
-    ) -> Result<Self, BenchError> {
+    pub fn new(name: &str, system: S, queries: Vec<String>, mix: SearchMix) -> Result<Self, BenchError> {
         if queries.is_empty() {
             return Err(BenchError::EmptyQueries);
         }

@@ -99,3 +99,85 @@ impl PairedRuns {
         Overhead::from_pairs(&pairs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::super::performance::ConcurrentBenchmark;
+    use super::super::super::workload::NullWorkload;
+    use super::*;
+
+    /// A run in which an answer takes so long, on a clock of its own.
+    fn run(load: &LoadModel, answer: Duration) -> ConcurrentTestResult {
+        let b = ConcurrentBenchmark::new(NullWorkload::pausing(answer), BenchmarkConfig::bare()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let time = Duration::from_secs(10);
+        runtime.unwrap().block_on(b.drive_concurrent_test(load.clone(), time)).unwrap()
+    }
+
+    fn plan(loads: Vec<LoadModel>) -> PairedPlan {
+        let config = BenchmarkConfig {
+            thresholds: vec!["overhead<=0.15".parse().unwrap()],
+            ..BenchmarkConfig::bare()
+        };
+        PairedPlan { loads, duration: Duration::from_secs(10), rounds: 2, compares: true, config }
+    }
+
+    const TEN: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn cost_is_between_the_two_runs_of_a_round() {
+        let loads = vec![LoadModel::closed(1), LoadModel::closed(2)];
+        let mut runs = PairedRuns::new(&plan(loads.clone()));
+        for (round, slower) in [(0, 1.0), (1, 1.25)] {
+            for (index, load) in loads.iter().enumerate() {
+                runs.add(index, round, false, run(load, TEN));
+                runs.add(index, round, true, run(load, TEN.mul_f64(slower * (index + 1) as f64)));
+            }
+        }
+        let report = runs.report();
+        let series = report.scalability.as_ref().unwrap();
+        // 100 a second against 100 and 80; then against 50 and 40.
+        let losses: Vec<(usize, f64, usize)> =
+            series.overhead_curve.iter().map(|(users, o)| (*users, o.throughput_loss, o.pairs)).collect();
+        for ((users, loss, pairs), expected) in losses.iter().zip([(1, 0.1), (2, 0.55)]) {
+            assert_eq!((*users, *pairs), (expected.0, 2));
+            assert!((loss - expected.1).abs() < 0.005, "{users} users: {loss}");
+        }
+        let passed =
+            |users| series.test_results.iter().filter(|r| r.concurrent_users == users).all(|r| r.passed());
+        assert!(passed(1) && !passed(2), "thresholds are judged with the cost");
+        assert_eq!(report.runs_without_tracker.len(), 4);
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_is_no_half_of_a_pair() {
+        let load = LoadModel::closed(1);
+        let mut runs = PairedRuns::new(&plan(vec![load.clone()]));
+        runs.add(0, 0, true, run(&load, TEN));
+        assert!(runs.report().scalability.unwrap().overhead_curve.is_empty(), "there is no other half");
+        runs.add(0, 0, false, ConcurrentTestResult { stopped_early: true, ..run(&load, TEN) });
+        assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
+        // The other half of another round does not make up for it.
+        runs.add(0, 1, false, run(&load, TEN));
+        assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
+    }
+
+    #[test]
+    fn open_loads_stand_by_themselves() {
+        let loads = vec![LoadModel::open(50.0), LoadModel::open(80.0)];
+        let mut runs = PairedRuns::new(&plan(loads.clone()));
+        let load = LoadModel::Open {
+            rate_per_sec: 50.0,
+            arrivals: super::super::super::plan::Arrivals::Uniform,
+            max_in_flight: 4,
+            overload: super::super::super::plan::Overload::Queue,
+        };
+        runs.add(1, 0, true, run(&load, TEN));
+        runs.add(1, 0, false, run(&load, TEN));
+        let report = runs.report();
+        assert!(report.scalability.is_none() && report.runs.len() == 1);
+        assert!(report.runs[0].tracker_overhead.unwrap().throughput_loss.abs() < 1e-9);
+    }
+}

@@ -24,7 +24,7 @@ const STYLES: [&str; 3] = [
     include_str!("page.css"),
 ];
 
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The report as one HTML file.
 ///
