@@ -206,7 +206,7 @@ pub fn snapshot() -> Option<Profile> {
 /// The snapshot, with what the tracked pointers say.
 fn whole_profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
     let mut profile = snapshot::profile(ledger, own, reason);
-    let tracked = tracked::report();
+    let tracked = tracked_report(ledger);
     if !tracked.is_empty() {
         profile.tracked = tracked;
     }
@@ -220,9 +220,13 @@ pub fn history() -> Vec<profile::Event> {
 }
 
 /// What is known of the program's [`Tracked`](crate::Tracked) pointers. They are counted whether a [`HeapLedger`] is
-/// installed or not.
+/// installed or not; what of it went through the rings is told as of the last booking (see [`flush`]).
 pub fn tracked() -> TrackedReport {
-    with_ledger(|_, _| tracked::report()).unwrap_or_else(tracked::report)
+    with_ledger(|ledger, _| tracked_report(ledger)).unwrap_or_else(tracked::report)
+}
+
+fn tracked_report(ledger: &Ledger) -> TrackedReport {
+    TrackedReport { events_recorded: snapshot::deeds(ledger), ..tracked::report() }
 }
 
 /// Writes a dump now.

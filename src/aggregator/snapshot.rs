@@ -5,7 +5,7 @@
 //! lets go. Threads go on recording meanwhile; one whose ring fills up takes spare segments. What is copied into
 //! was made before, because nothing may be allocated while a latch is held.
 
-use super::{stacks, tuning, watch};
+use super::{rows, stacks, tuning, watch};
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
@@ -14,7 +14,6 @@ use crate::ledger::estimate::{WeightedSums, mean_bytes};
 use crate::ledger::fold::Fold;
 use crate::ledger::history::LaneWords;
 use crate::ledger::live::SHARDS;
-use crate::ledger::rows::Row;
 use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
@@ -206,11 +205,21 @@ pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) 
     (events, own_events)
 }
 
-/// How many events [`history`] would return. Looks at no more lanes than that takes, and puts nothing in order.
+/// What happened to tracked pointers and was booked.
+pub(crate) fn deeds(ledger: &Ledger) -> u64 {
+    ledger.lanes().map(|lane| Account::read(&account_of(lane).deeds)).sum()
+}
+
+fn is_of_the_heap(event: &profile::Event) -> bool {
+    !matches!(event.kind, profile::EventKind::Tracked { .. })
+}
+
+/// How many events of the heap [`history`] would return. Looks at no more lanes than that takes, and puts nothing in order.
 pub(crate) fn retained(ledger: &Ledger, own: &Own) -> u64 {
     let limits = lifecycle::options().history;
-    if limits.age_ns.is_some() {
-        return history(ledger, own).0.len() as u64;
+    // What happened to tracked pointers has its place in the history as well.
+    if limits.age_ns.is_some() || deeds(ledger) > 0 {
+        return history(ledger, own).0.iter().filter(|event| is_of_the_heap(event)).count() as u64;
     }
     let (mut found, mut events) = (0, Vec::new());
     for lane in ledger.lanes() {
@@ -258,6 +267,7 @@ pub(crate) fn profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profi
 struct Frozen {
     live: Vec<entry::Entry>,
     sites: Vec<(u32, SiteFigures)>,
+    threads: Vec<profile::ThreadRow>,
     rows: Vec<(u32, Inherited)>,
     intervals: Vec<profile::Interval>,
     interval_ns: u64,
@@ -278,6 +288,7 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
         let mut held: Vec<Held> = Vec::with_capacity(lanes);
         frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
         frozen.rows.reserve(lanes);
+        frozen.threads.reserve(rows::room(ledger));
         frozen.sites.reserve(ledger.sites.count() as usize + 64);
         let _quiet = Quiet::enter(own);
         ledger.freeze();
@@ -295,6 +306,7 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
         drop(_quiet);
         frozen.live.clear();
         frozen.rows.clear();
+        frozen.threads.clear();
         frozen.sites.clear();
     }
 }
@@ -357,7 +369,7 @@ impl Frozen {
         for (lane, _) in held {
             self.copy_row(lane);
         }
-        true
+        rows::copy(ledger, &mut self.threads)
     }
 
     /// The share of a lane's figures that its present thread made.
@@ -383,7 +395,8 @@ impl Frozen {
     }
 
     fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {
-        self.quality.retained = (history.len() as u64).min(self.quality.recorded);
+        let of_the_heap = history.iter().filter(|event| is_of_the_heap(event)).count() as u64;
+        self.quality.retained = of_the_heap.min(self.quality.recorded);
         self.quality.evicted = self.quality.recorded - self.quality.retained;
         watch::complete(&mut self.quality, &settings(), self.at_ns);
         let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
@@ -416,7 +429,7 @@ impl Frozen {
             modules: Vec::new(),
             symbols: Default::default(),
             live,
-            threads: threads(ledger, &self.rows),
+            threads: rows::threads(ledger, self.threads, &self.rows),
             timeline: profile::Timeline {
                 interval_ns: self.interval_ns,
                 intervals: std::mem::take(&mut self.intervals),
@@ -489,56 +502,6 @@ pub(crate) fn settings() -> profile::Settings {
         concurrency: options.concurrency,
         fork: options.fork,
         memory_limit_bytes: options.memory_limit_bytes,
-    }
-}
-
-/// One row for each thread: what ended threads left in it, and what running ones have in their lane.
-fn threads(ledger: &Ledger, running: &[(u32, Inherited)]) -> Vec<profile::ThreadRow> {
-    let others = ledger.rows.get(&ledger.pages, entry::ROW_OF_OTHERS);
-    // relaxed: figures for people.
-    let has_others = others.threads.load(Ordering::Relaxed) > 0;
-    let numbers = (0..ledger.rows.count()).chain(has_others.then_some(entry::ROW_OF_OTHERS));
-    let mut rows: Vec<profile::ThreadRow> =
-        numbers.map(|number| row(number, ledger.rows.get(&ledger.pages, number))).collect();
-    for (number, share) in running {
-        let place =
-            if *number == entry::ROW_OF_OTHERS { rows.len().wrapping_sub(1) } else { *number as usize };
-        // The lane of a thread that has ended, and was not taken over yet, has no share of anyone.
-        let Some(row) = rows.get_mut(place).filter(|row| row.index == *number) else { continue };
-        row.attempted += share.attempted;
-        row.recorded = row.recorded.wrapping_add(share.recorded);
-        row.total_blocks = row.total_blocks.wrapping_add(share.total_blocks);
-        row.total_bytes = row.total_bytes.wrapping_add(share.total_bytes);
-        row.freed_blocks = row.freed_blocks.wrapping_add(share.freed_blocks);
-        row.freed_bytes = row.freed_bytes.wrapping_add(share.freed_bytes);
-        row.cross_thread_frees += share.cross_thread_frees;
-        row.lost.merge(&LossCounts::from_counts(share.lost));
-    }
-    rows
-}
-
-fn row(number: u32, row: &Row) -> profile::ThreadRow {
-    // relaxed: figures for people.
-    let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-    let name = row.name();
-    let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    let ended_ns = read(&row.ended_ns);
-    profile::ThreadRow {
-        index: number,
-        name: String::from_utf8_lossy(&name[..length]).into_owned(),
-        os_id: read(&row.os_id),
-        started_ns: read(&row.started_ns),
-        ended_ns: (ended_ns != 0).then_some(ended_ns),
-        threads: u64::from(row.threads.load(Ordering::Relaxed)),
-        own: row.own.load(Ordering::Relaxed) != 0,
-        attempted: read(&row.figures.attempted),
-        recorded: read(&row.figures.recorded),
-        lost: LossCounts::from_counts(std::array::from_fn(|reason| read(&row.figures.lost[reason]))),
-        total_blocks: read(&row.figures.total_blocks),
-        total_bytes: read(&row.figures.total_bytes),
-        freed_blocks: read(&row.figures.freed_blocks),
-        freed_bytes: read(&row.figures.freed_bytes),
-        cross_thread_frees: read(&row.figures.cross_thread_frees),
     }
 }
 

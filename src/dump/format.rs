@@ -276,3 +276,5 @@ pub(super) const EVENT_FREE: u8 = 2;
 pub(super) const EVENT_REALLOC: u8 = 3;
 /// A realloc that was refused.
 pub(super) const EVENT_REALLOC_FAILED: u8 = 4;
+/// Code of what happened to a tracked pointer, the code of the deed added to it.
+pub(super) const EVENT_TRACKED: u8 = 8;

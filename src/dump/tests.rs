@@ -164,7 +164,7 @@ fn content_that_does_not_add_up_is_refused_though_its_checksums_fit() {
         (Tag::STACKS, chunk(0, 1, &[&[1], &[2], &[0]]), "truncation mark is out of range"),
         (
             Tag::HISTORY,
-            chunk(0, 1, &[&[9], &[0], &[0], &[0], &[0], &[], &[]]),
+            chunk(0, 1, &[&[99], &[0], &[0], &[0], &[0], &[], &[]]),
             "kind of event is out of range",
         ),
         (Tag::LIVE, chunk(0, 1, &[&[0], &[0], &[0], &huge, &[0], &[0], &[0]]), "its stack is out of range"),

@@ -33,6 +33,8 @@ pub(super) struct Batch {
     pub(super) recorded: u64,
     pub(super) own_events: u64,
     pub(super) reallocs: u64,
+    /// What happened to tracked pointers: in no figure of the heap.
+    pub(super) deeds: u64,
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
     pub(super) sampled: WeightedSums,

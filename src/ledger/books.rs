@@ -45,6 +45,8 @@ pub(crate) struct LaneWithBooks {
 pub(crate) struct Account {
     pub(crate) recorded: AtomicU64,
     pub(crate) own_events: AtomicU64,
+    /// What happened to tracked pointers.
+    pub(crate) deeds: AtomicU64,
     pub(crate) table_full: AtomicU64,
     pub(crate) total_blocks: AtomicU64,
     pub(crate) total_bytes: AtomicU64,

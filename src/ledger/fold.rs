@@ -23,8 +23,8 @@ use super::nursery::{Places, size_of_young};
 use super::sites::Tally;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
-    self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
-    TAG_WIDE, Tag, Traits, record_words,
+    self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
+    TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::latch::Taken;
@@ -475,6 +475,7 @@ impl<'a> Fold<'a> {
                 self.book_wide(word, [field(1), field(2), field(3), field(4)], index);
             }
             TAG_THREAD => {}
+            TAG_DEED => self.batch.deeds += 1,
             _ => debug_assert!(false, "no such record: {word:#x}"),
         }
     }

@@ -7,10 +7,11 @@
 
 use super::Ledger;
 use super::books::books_of;
+use crate::profile::tracked::Deed;
 use crate::profile::{Event, EventKind};
 use crate::ring::event::{
-    self, MARK_OPEN, TAG_ALLOC, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE,
-    Tag, record_words,
+    self, MARK_OPEN, TAG_ALLOC, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
+    TAG_WIDE, Tag, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -145,6 +146,10 @@ impl Decoder<'_> {
                 self.moved(field(2), event::address_of(word), event::traits_of(word), said)
             }
             TAG_REFUSED => Some((EventKind::ReallocFailed { address: event::address_of(word) }, 0)),
+            TAG_DEED => Deed::of(event::deed_of(word)).map(|deed| {
+                let (pointer, held) = (event::address_of(word) as u32, (field(1) >> 32) as u32);
+                (EventKind::Tracked { pointer, deed, held }, field(1) as u32)
+            }),
             TAG_WIDE => match event::wide_kind(word) {
                 TAG_ALLOC => self.alloc(field(1), field(2), event::traits_of(word), field(3) as u32),
                 TAG_FREE => self.free(field(1)),

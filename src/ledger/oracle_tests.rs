@@ -83,6 +83,7 @@ fn compare_history(world: &World, profile: &Profile) {
             EventKind::Alloc { address, .. } | EventKind::Free { address } => address,
             EventKind::Realloc { old_address, .. } => old_address,
             EventKind::ReallocFailed { address } => address,
+            EventKind::Tracked { .. } => return false,
         };
         !world.naive.own_addresses.contains(&address)
     };

@@ -294,6 +294,7 @@ impl Fold<'_> {
             (&account.freed_blocks, self.batch.sums.freed_blocks),
             (&account.freed_bytes, self.batch.sums.freed_bytes),
             (&account.own_events, self.batch.own_events),
+            (&account.deeds, self.batch.deeds),
             (&account.reallocs, self.batch.reallocs),
             (&account.cross_thread_frees, self.batch.cross_thread_frees),
             (&account.freed_for_others_blocks, self.batch.for_others.0),

@@ -25,7 +25,7 @@ impl fmt::Display for Violation {
 /// Every law that `profile` breaks; empty when all hold.
 ///
 /// The laws of the counters hold always. Those between the totals and the tables (`sites`, `live`, `threads`) are
-/// checked when nothing was in flight, lost or anomalous: only then do they have to hold.
+/// checked when nothing was in flight, lost, left out or anomalous: only then do they have to hold.
 pub fn check(profile: &Profile) -> Vec<Violation> {
     let broken = laws(profile).into_iter().filter(|law| law.applies && law.left != law.right);
     broken.map(|Law { law, left, right, .. }| Violation { law, left, right }).collect()
@@ -72,7 +72,11 @@ pub fn laws(profile: &Profile) -> Vec<Law> {
         totals.total_bytes,
         u128::from(totals.freed_bytes) + u128::from(totals.live_bytes),
     );
-    laws.applies = quality.in_flight == 0 && quality.lost.total() == 0 && quality.anomalies.total() == 0;
+    // What was left out by choice is in the totals and in no table.
+    laws.applies = quality.in_flight == 0
+        && quality.lost.total() == 0
+        && quality.sampled_out == 0
+        && quality.anomalies.total() == 0;
     laws.equal("total_blocks = sum over sites", totals.total_blocks, sum(|site| site.total_blocks));
     laws.equal("total_bytes = sum over sites", totals.total_bytes, sum(|site| site.total_bytes));
     laws.equal("freed_blocks = sum over sites", totals.freed_blocks, sum(|site| site.freed_blocks));

@@ -264,6 +264,15 @@ pub enum EventKind {
         /// Where it lies.
         address: u64,
     },
+    /// Something happened to a tracked pointer. It is in no figure of the heap.
+    Tracked {
+        /// [`TrackedPointer::id`](super::tracked::TrackedPointer::id) of the pointer.
+        pointer: u32,
+        /// What happened.
+        deed: super::tracked::Deed,
+        /// Tracked holders after it; it stops at 4,294,967,295.
+        held: u32,
+    },
 }
 
 /// One of the last events.

@@ -28,6 +28,30 @@ pub enum Deed {
     Unwrapped = 3,
 }
 
+impl Deed {
+    /// The deed of a number.
+    pub(crate) const fn of(number: u64) -> Option<Deed> {
+        match number {
+            0 => Some(Deed::Listed),
+            1 => Some(Deed::Cloned),
+            2 => Some(Deed::Dropped),
+            3 => Some(Deed::Unwrapped),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Deed::Listed => "wrapped",
+            Deed::Cloned => "cloned",
+            Deed::Dropped => "dropped",
+            Deed::Unwrapped => "unwrapped",
+        })
+    }
+}
+
 /// A place in the source, and the holders that came from there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -105,8 +129,14 @@ pub struct TrackedReport {
     pub pointers: Vec<TrackedPointer>,
     /// The last events, newest last.
     pub events: Vec<TrackedEvent>,
-    /// Events of listed pointers in all.
+    /// Events of listed pointers in all: `events_recorded + events_unrecorded`, and those in flight.
     pub events_total: u64,
+    /// Those that went through the rings and were booked: in the order of their thread, with their time and stack, and
+    /// in [`Profile::history`](super::Profile::history) as long as that reaches back to them.
+    pub events_recorded: u64,
+    /// Those that did not: no ledger was installed or it was closed, the mode shed them or left them out, or they
+    /// were made by a signal handler amid another record. They are counted in their pointer all the same.
+    pub events_unrecorded: u64,
     /// What there was no room for.
     pub unlisted: Unlisted,
     /// Clones of one pointer in one window that make a storm.

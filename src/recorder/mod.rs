@@ -36,6 +36,7 @@
 pub(crate) mod allocator;
 mod check;
 mod complaint;
+pub(crate) mod deeds;
 mod environment;
 pub(crate) mod gate;
 mod hot_path;

@@ -64,6 +64,8 @@ pub(super) enum What {
     Free,
     /// The second half of an event that was counted with its first.
     SecondHalf,
+    /// What happened to a tracked pointer. Whoever records it counts what is lost of it.
+    Deed,
     /// No event.
     Remark,
 }
@@ -265,7 +267,7 @@ pub(super) fn write_open(lane: &Lane, record: &Record) -> bool {
 }
 
 /// Writes a record whose gate stood at `limit`. Says whether it was recorded.
-fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
+pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     // relaxed, everywhere in this file: the line of the lane that only its thread writes.
     let is_busy =
         lane.cold.writing.load(Ordering::Relaxed) > 0 || lane.cold.quiet_depth.load(Ordering::Relaxed) > 0;
@@ -288,7 +290,7 @@ fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     let written = match place(lane, record) {
         Ok(()) => true,
         Err(reason) => {
-            if record.what != What::Remark {
+            if !matches!(record.what, What::Remark | What::Deed) {
                 lane.lose(reason);
             }
             false
@@ -345,7 +347,7 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
         // Nor may the stamp of a free be taken before the thread has learnt of the block: its maker's stamp would
         // be the later one. Where there is one stamp for many events, that is within the doubt.
         What::Free if ledger.is_ordered() => ledger.clock.now_after_loads_ns(),
-        What::Free | What::Remark => ledger.clock.now_ns(),
+        What::Free | What::Deed | What::Remark => ledger.clock.now_ns(),
     };
     // SAFETY: I2, the mark is in the segment at hand.
     unsafe { lane.own_word(head) }.store(event::mark_word(now_ns), Ordering::Relaxed);
@@ -402,7 +404,7 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         // Without it the events before it would be taken for those of the lane's next thread; and a thread that starts
         // or ends has waited for the latch already.
         What::Remark => DataQualityMode::PerfectAccuracy,
-        What::Alloc | What::Free | What::SecondHalf => lifecycle::mode(),
+        What::Alloc | What::Free | What::SecondHalf | What::Deed => lifecycle::mode(),
     };
     let helps = !matches!(mode, DataQualityMode::BestEffort);
     if helps && lane.cold.segments_held.load(Ordering::Relaxed) > 0 && ledger.try_fold(lane) {
@@ -452,7 +454,7 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         if !may_wait {
             return Err(LossReason::RingFull);
         }
-        if mode == DataQualityMode::HighAccuracy && what == What::Alloc {
+        if mode == DataQualityMode::HighAccuracy && matches!(what, What::Alloc | What::Deed) {
             return Err(LossReason::RingFull);
         }
         bump(&lane.cold.waits);

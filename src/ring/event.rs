@@ -14,6 +14,7 @@
 //! MARK    │ 6     │ words(7) │ nanoseconds since the start, low 53 bits                   │
 //! WIDE    │ 7     │ zer own align(6) │ kind of the record in the low byte                 │  four words, see below
 //! THREAD  │ 8     │ 1 = starts, 2 = ends│ row of the thread                               │
+//! DEED    │ 9     │ what happened       │ number of a tracked pointer                     │  holders(32)·stack(32)
 //! ```
 //!
 //! A wide record has four more words: address, size, stack, old address. It serves every kind, whenever an address
@@ -38,6 +39,8 @@ pub(crate) const RECORD_WORDS_MAX: u64 = 5;
 pub(crate) const ALLOC_WORDS: u64 = 2;
 /// Words of a realloc that was carried out.
 pub(crate) const MOVED_WORDS: u64 = 3;
+/// Words of what happened to a tracked pointer.
+pub(crate) const DEED_WORDS: u64 = 2;
 /// Words in a wide record.
 pub(crate) const WIDE_WORDS: u64 = 5;
 
@@ -57,6 +60,7 @@ pub(crate) enum Tag {
     Mark = 6,
     Wide = 7,
     Thread = 8,
+    Deed = 9,
 }
 
 impl Tag {
@@ -79,6 +83,7 @@ pub(crate) const TAG_REFUSED: u64 = Tag::Refused as u64;
 pub(crate) const TAG_MARK: u64 = Tag::Mark as u64;
 pub(crate) const TAG_WIDE: u64 = Tag::Wide as u64;
 pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
+pub(crate) const TAG_DEED: u64 = Tag::Deed as u64;
 
 /// Twelve bits that go with an allocation: alignment, whether it is heapledger's own, whether it was zeroed, and at
 /// which rate it was sampled.
@@ -176,6 +181,17 @@ pub(crate) const fn thread_word(starts: bool, row: u32) -> u64 {
     Tag::Thread.bits() | ((if starts { 1 } else { 2 }) << ADDRESS_BITS) | row as u64
 }
 
+/// `deed` is a number below 4096, and the pointer's below 2^32.
+pub(crate) const fn deed_words(deed: u64, pointer: u32, held: u32, stack: u32) -> [u64; 2] {
+    let first = Tag::Deed.bits() | ((deed & 0xfff) << ADDRESS_BITS) | pointer as u64;
+    [first, (held as u64) << 32 | stack as u64]
+}
+
+/// What happened to a tracked pointer, as the number that went in.
+pub(crate) const fn deed_of(word: u64) -> u64 {
+    check_of(word)
+}
+
 pub(crate) const fn wide_words(kind: Tag, traits: Traits, fields: [u64; 4]) -> [u64; 5] {
     let first = Tag::Wide.bits() | (traits.0 << ADDRESS_BITS) | kind as u64;
     [first, fields[0], fields[1], fields[2], fields[3]]
@@ -237,6 +253,7 @@ pub(crate) const fn record_words(word: u64) -> u64 {
         TAG_ALLOC => ALLOC_WORDS,
         TAG_MOVED => MOVED_WORDS,
         TAG_WIDE => WIDE_WORDS,
+        TAG_DEED => DEED_WORDS,
         _ => 1,
     }
 }
@@ -275,6 +292,14 @@ mod tests {
         let words = wide_words(Tag::Free, Traits::default(), [u64::MAX, 1, 2, 3]);
         assert_eq!((Tag::raw(words[0]), wide_kind(words[0]), words[1]), (TAG_WIDE, TAG_FREE, u64::MAX));
         assert_eq!(record_words(words[0]), WIDE_WORDS);
+    }
+
+    #[test]
+    fn a_deed_keeps_its_pointer_its_holders_and_its_stack() {
+        let [first, second] = deed_words(3, u32::MAX, 7, 9);
+        assert_eq!((Tag::raw(first), record_words(first)), (TAG_DEED, DEED_WORDS));
+        assert_eq!((deed_of(first), address_of(first)), (3, u64::from(u32::MAX)));
+        assert_eq!((second >> 32, second as u32), (7, 9));
     }
 
     #[test]

@@ -26,7 +26,11 @@
 //!   true maximum: between a clone and the look at the count another thread may have dropped one.
 //! * *Clone storms*: [`STORM_CLONES`] clones or more of one pointer within [`STORM_WINDOW_EVENTS`] consecutive events
 //!   of all tracked pointers. At the edge of a window each thread may count one clone into the next one.
-//! * The last events of all tracked pointers, in order, bounded. Without times.
+//! * Each of these events as one of its thread's, among its allocations and frees, with its time and its stack: in
+//!   [`history`](crate::history) and the dump, as far back as they reach. It needs an installed `HeapLedger`; what a mode
+//!   sheds or leaves out is counted ([`TrackedReport::events_unrecorded`]).
+//! * The last events of all tracked pointers in the one order in which they happened, bounded, without times; this with
+//!   or without a `HeapLedger`.
 //!
 //! # What is not
 //!
@@ -35,12 +39,13 @@
 //! * `Weak` pointers, and who upgrades one.
 //! * Values inside: interior mutation, cycles.
 //! * The place of a clone that generic code makes (`vec.clone()`, a derived `Clone`): it is where that code says
-//!   `.clone()`, not its caller.
+//!   `.clone()`. Its callers are in the stack of the event.
 //!
 //! # Where it is recorded
 //!
-//! Behind one seam, `sink`: a table of fixed size in static memory. Recording is some relaxed atomic operations on
-//! the pointer's own entry and one on a shared count of events; it never allocates, locks, waits or panics. What does
+//! Twice. The counts, behind one seam, `sink`: a table of fixed size in static memory, some relaxed atomic operations on
+//! the pointer's own entry and one on a shared count of events. And the event itself in the thread's ring, like one of
+//! the heap (`recorder::deeds`): two words, folded and forgotten like all others. Neither allocates or panics. What does
 //! not fit is counted: pointers beyond [`POINTERS_LISTED`], and places beyond [`PLACES_LISTED`]. Entries are not
 //! reused, so that whatever is listed stays exact until the end. The table is 713 KiB of zeroed static memory, of
 //! which only the pages that are used are ever resident.

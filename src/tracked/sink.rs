@@ -12,6 +12,7 @@ use super::{
     Deed, EVENTS_KEPT, Holder, PLACES_LISTED, POINTERS_LISTED, STORM_CLONES, STORM_WINDOW_EVENTS, Shape,
     TrackedReport, Unlisted,
 };
+use crate::recorder::deeds;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Not in the table.
@@ -67,6 +68,8 @@ pub(super) struct Table<const POINTERS: usize, const ROWS: usize, const EVENTS: 
     entries: [Counts; POINTERS],
     places: Places<ROWS>,
     recent: Recent<EVENTS>,
+    /// Events that are in no ring.
+    unrecorded: AtomicU64,
     unlisted_clones: AtomicU64,
     unlisted_drops: AtomicU64,
     unlisted_unwrapped: AtomicU64,
@@ -79,6 +82,7 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
             entries: [const { Counts::empty() }; POINTERS],
             places: Places::empty(),
             recent: Recent::empty(),
+            unrecorded: AtomicU64::new(0),
             unlisted_clones: AtomicU64::new(0),
             unlisted_drops: AtomicU64::new(0),
             unlisted_unwrapped: AtomicU64::new(0),
@@ -103,7 +107,7 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         entry.created_at.set(place);
         entry.publish(shape, strong);
         let pointer = number as u32;
-        self.recent.push(pointer, Deed::Listed, 1);
+        self.note(pointer, Deed::Listed, 1);
         Ticket { pointer, row: self.places.enter(pointer, place).unwrap_or(NONE) }
     }
 
@@ -115,7 +119,7 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
             return Ticket { pointer: NONE, row: NONE };
         };
         let held = entry.clone_made(strong);
-        entry.count_burst(self.recent.push(of.pointer, Deed::Cloned, held));
+        entry.count_burst(self.note(of.pointer, Deed::Cloned, held));
         Ticket { pointer: of.pointer, row: self.places.enter(of.pointer, place).unwrap_or(NONE) }
     }
 
@@ -129,10 +133,21 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
             return;
         };
         let held = entry.holder_gone(deed);
-        self.recent.push(ticket.pointer, deed, held);
+        self.note(ticket.pointer, deed, held);
         if ticket.row != NONE {
             self.places.leave(ticket.row);
         }
+    }
+
+    /// Keeps an event, here and in the thread's ring; returns its number.
+    fn note(&self, pointer: u32, deed: Deed, held: u64) -> u64 {
+        // The number first: what is recorded or not is never more than there was.
+        let number = self.recent.push(pointer, deed, held);
+        if !deeds::record(deed, pointer, held) {
+            // relaxed: a count.
+            self.unrecorded.fetch_add(1, Ordering::Relaxed);
+        }
+        number
     }
 
     pub(super) fn report(&self) -> TrackedReport {
@@ -154,6 +169,9 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
             pointers,
             events,
             events_total: self.recent.total(),
+            // Known to the books of the rings.
+            events_recorded: 0,
+            events_unrecorded: read(&self.unrecorded),
             unlisted: Unlisted {
                 pointers: read(&self.wrapped).saturating_sub(POINTERS as u64),
                 clones: read(&self.unlisted_clones),

@@ -162,16 +162,21 @@ fn tracked_pointer() -> impl Strategy<Value = TrackedPointer> {
     })
 }
 
+fn deed() -> impl Strategy<Value = Deed> {
+    prop::sample::select(vec![Deed::Listed, Deed::Cloned, Deed::Dropped, Deed::Unwrapped])
+}
+
 fn tracked() -> impl Strategy<Value = TrackedReport> {
-    let deed = prop::sample::select(vec![Deed::Listed, Deed::Cloned, Deed::Dropped, Deed::Unwrapped]);
-    let event = (number(), any::<(u32, u32)>(), deed)
+    let event = (number(), any::<(u32, u32)>(), deed())
         .prop_map(|(number, (pointer, held), deed)| TrackedEvent { number, pointer, deed, held });
-    (vec(tracked_pointer(), 0..4), vec(event, 0..9), numbers::<8>()).prop_map(|(mut pointers, events, n)| {
+    (vec(tracked_pointer(), 0..4), vec(event, 0..9), numbers::<10>()).prop_map(|(mut pointers, events, n)| {
         pointers.sort_by_key(|pointer| pointer.id);
         let report = TrackedReport {
             pointers,
             events,
             events_total: n[0],
+            events_recorded: n[8],
+            events_unrecorded: n[9],
             unlisted: Unlisted {
                 pointers: n[1],
                 clones: n[2],
@@ -282,6 +287,11 @@ fn event(stacks: u32, threads: u32) -> impl Strategy<Value = Event> {
             EventKind::Realloc { old_address, new_address, new_size }
         }),
         number().prop_map(|address| EventKind::ReallocFailed { address }),
+        (any::<(u32, u32)>(), deed()).prop_map(|((pointer, held), deed)| EventKind::Tracked {
+            pointer,
+            deed,
+            held
+        }),
     ];
     (number(), 0..stacks, 0..threads, kind).prop_map(|(at_ns, stack, thread, kind)| Event {
         at_ns,

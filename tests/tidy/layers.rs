@@ -13,7 +13,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("recorder", &["sys", "ring", "stack", "ledger", "profile"]),
     ("aggregator", &["sys", "ring", "stack", "ledger", "recorder", "profile", "quality"]),
     ("quality", &["profile"]),
-    ("tracked", &["sys", "profile"]),
+    ("tracked", &["sys", "recorder", "profile"]),
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
@@ -48,6 +48,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"])];
 
 /// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
 const RELAXED: &[&str] = &[
+    "src/aggregator/rows.rs",
     "src/aggregator/stacks.rs",
     "src/aggregator/tuning.rs",
     "src/aggregator/worker.rs",
@@ -98,6 +99,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/recorder/spare.rs", "the pool is seen whole"),
     ("src/recorder/stacks.rs", "the store of stacks is seen with the way in which they are taken"),
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
+    ("src/recorder/deeds.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/hot_path.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/turn.rs", "compiler fences, against handlers of the same thread"),
 ];

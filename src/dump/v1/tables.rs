@@ -8,8 +8,8 @@ use super::meta::{WireChange, WireModule, WireThread};
 use super::{Cuts, Faults, Text};
 use crate::dump::codec::{CodecError, Cursor, put_delta, put_record, put_varint};
 use crate::dump::format::{
-    EVENT_ALLOC, EVENT_ALLOC_ZEROED, EVENT_FREE, EVENT_REALLOC, EVENT_REALLOC_FAILED, FRAMES_PER_STACK_MAX,
-    HISTOGRAM_BUCKETS_MAX, Tag,
+    EVENT_ALLOC, EVENT_ALLOC_ZEROED, EVENT_FREE, EVENT_REALLOC, EVENT_REALLOC_FAILED, EVENT_TRACKED,
+    FRAMES_PER_STACK_MAX, HISTOGRAM_BUCKETS_MAX, Tag, deed_code, deed_of,
 };
 use crate::profile::{
     Change, Event, EventKind, Histogram, INLINED_MAX, Interval, LiveBlock, Module, ReallocStats, Site, Stack,
@@ -260,6 +260,12 @@ impl Table for History {
             EventKind::Free { address } => (EVENT_FREE, address),
             EventKind::Realloc { old_address, .. } => (EVENT_REALLOC, old_address),
             EventKind::ReallocFailed { address } => (EVENT_REALLOC_FAILED, address),
+            EventKind::Tracked { pointer, deed, held } => {
+                put_varint(sizes, pointer.into());
+                put_varint(sizes, held.into());
+                // Its address is none of the heap's: that column stands still.
+                (EVENT_TRACKED + deed_code(deed), last.address)
+            }
         };
         kinds.push(code);
         put_delta(addresses, &mut last.address, address);
@@ -269,7 +275,7 @@ impl Table for History {
                 put_delta(moves, &mut old_address, new_address);
                 put_varint(sizes, new_size);
             }
-            EventKind::Free { .. } | EventKind::ReallocFailed { .. } => {}
+            EventKind::Free { .. } | EventKind::ReallocFailed { .. } | EventKind::Tracked { .. } => {}
         }
         Ok(())
     }
@@ -287,7 +293,12 @@ impl Table for History {
                 new_size: sizes.varint()?,
             },
             EVENT_REALLOC_FAILED => EventKind::ReallocFailed { address },
-            _ => return Err(CodecError::OutOfRange("kind of event")),
+            code => {
+                let deed = code.checked_sub(EVENT_TRACKED).and_then(deed_of);
+                let deed = deed.ok_or(CodecError::OutOfRange("kind of event"))?;
+                let (pointer, held) = (sizes.varint_u32("tracked pointer")?, sizes.varint_u32("holders")?);
+                EventKind::Tracked { pointer, deed, held }
+            }
         };
         Ok(Event {
             at_ns: times.delta(&mut last.ns)?,

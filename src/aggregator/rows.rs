@@ -1,0 +1,101 @@
+//! The part of a snapshot that is about threads: who they are, and what each of them did.
+//!
+//! The figures of a thread that has ended are in its row, those of one that runs are in its lane; at its end they move.
+//! So both are copied while the books are frozen. A name is read later, because that allocates.
+
+use crate::ledger::Ledger;
+use crate::ledger::books::Inherited;
+use crate::ledger::entry::ROW_OF_OTHERS;
+use crate::ledger::rows::Row;
+use crate::profile::{LossCounts, ThreadRow};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Rows that [`copy`] may need room for.
+pub(super) fn room(ledger: &Ledger) -> usize {
+    ledger.rows.count() as usize + 64
+}
+
+/// Copies the rows, without names; `false` when there is not enough room. The books are frozen; allocates nothing.
+pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
+    let numbers = numbers(ledger);
+    if numbers.clone().count() > into.capacity() {
+        return false;
+    }
+    into.extend(numbers.map(|number| copied(number, ledger.rows.get(&ledger.pages, number))));
+    true
+}
+
+/// The table of threads: copied rows, with what running threads have done so far. A thread that got its row after the
+/// copy was made has nothing in it: it is there because an event of the history may name it.
+pub(super) fn threads(
+    ledger: &Ledger,
+    copied: Vec<ThreadRow>,
+    running: &[(u32, Inherited)],
+) -> Vec<ThreadRow> {
+    let known = |number: u32| copied.iter().find(|row| row.index == number).cloned();
+    let mut rows: Vec<ThreadRow> = match numbers(ledger).count() == copied.len() {
+        true => copied,
+        false => numbers(ledger).map(|number| known(number).unwrap_or_else(|| unborn(number))).collect(),
+    };
+    for row in &mut rows {
+        identify(row, ledger.rows.get(&ledger.pages, row.index));
+    }
+    for (number, share) in running {
+        let place = if *number == ROW_OF_OTHERS { rows.len().wrapping_sub(1) } else { *number as usize };
+        // The lane of a thread that has ended, and was not taken over yet, has no share of anyone.
+        let Some(row) = rows.get_mut(place).filter(|row| row.index == *number) else { continue };
+        row.attempted += share.attempted;
+        row.recorded = row.recorded.wrapping_add(share.recorded);
+        row.total_blocks = row.total_blocks.wrapping_add(share.total_blocks);
+        row.total_bytes = row.total_bytes.wrapping_add(share.total_bytes);
+        row.freed_blocks = row.freed_blocks.wrapping_add(share.freed_blocks);
+        row.freed_bytes = row.freed_bytes.wrapping_add(share.freed_bytes);
+        row.cross_thread_frees += share.cross_thread_frees;
+        row.lost.merge(&LossCounts::from_counts(share.lost));
+    }
+    rows
+}
+
+/// The numbers of all rows that stand for a thread.
+fn numbers(ledger: &Ledger) -> impl Iterator<Item = u32> + Clone {
+    let others = ledger.rows.get(&ledger.pages, ROW_OF_OTHERS);
+    // relaxed: a figure for people.
+    let has_others = others.threads.load(Ordering::Relaxed) > 0;
+    (0..ledger.rows.count()).chain(has_others.then_some(ROW_OF_OTHERS))
+}
+
+fn unborn(number: u32) -> ThreadRow {
+    ThreadRow { index: number, ..ThreadRow::default() }
+}
+
+fn copied(number: u32, row: &Row) -> ThreadRow {
+    // relaxed: whoever writes these figures holds a latch that the caller has.
+    let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    let figures = &row.figures;
+    ThreadRow {
+        attempted: read(&figures.attempted),
+        recorded: read(&figures.recorded),
+        lost: LossCounts::from_counts(std::array::from_fn(|reason| read(&figures.lost[reason]))),
+        total_blocks: read(&figures.total_blocks),
+        total_bytes: read(&figures.total_bytes),
+        freed_blocks: read(&figures.freed_blocks),
+        freed_bytes: read(&figures.freed_bytes),
+        cross_thread_frees: read(&figures.cross_thread_frees),
+        ..unborn(number)
+    }
+}
+
+/// Fills in who a row is.
+fn identify(into: &mut ThreadRow, row: &Row) {
+    // relaxed: figures for people.
+    let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    let name = row.name();
+    let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let ended_ns = read(&row.ended_ns);
+    into.name = String::from_utf8_lossy(&name[..length]).into_owned();
+    into.os_id = read(&row.os_id);
+    into.started_ns = read(&row.started_ns);
+    into.ended_ns = (ended_ns != 0).then_some(ended_ns);
+    into.threads = u64::from(row.threads.load(Ordering::Relaxed));
+    into.own = row.own.load(Ordering::Relaxed) != 0;
+}
