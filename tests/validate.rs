@@ -197,6 +197,19 @@ mod interrupted {
     }
 
     #[test]
+    fn an_interrupt_does_not_wait_for_an_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = validate(&directory, &["--workload", "hybrid", "--documents", "1000000"]);
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("runs, ")), "the handler stands by then");
+        signal(&child, libc::SIGINT);
+        assert_eq!(end(&mut child), Some(3));
+        assert!(lines.any(|line| line.contains("stopped before the first run was over")));
+    }
+
+    #[test]
     fn children_do_not_outlive_their_parent() {
         let directory = tempfile::tempdir().unwrap();
         let mut child = begin(&directory);

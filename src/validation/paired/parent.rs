@@ -69,6 +69,8 @@ pub enum PairedError {
     Failed(String),
     /// A child was silent for this long, and was ended.
     Silent(Duration),
+    /// A child was still setting up when all was to stop. [`run_paired`] returns what it has instead.
+    Stopped,
 }
 
 impl fmt::Display for PairedError {
@@ -78,6 +80,7 @@ impl fmt::Display for PairedError {
             Self::Child(error) => write!(f, "no process to measure in: {error}"),
             Self::Unexpected(what) => write!(f, "the measured process {what}; its last lines say why"),
             Self::Failed(why) => write!(f, "the measured process could not go on: {why}"),
+            Self::Stopped => f.write_str("stopped while the workload was set up"),
             Self::Silent(time) => write!(f, "the measured process was silent for {} s", time.as_secs()),
         }
     }
@@ -117,8 +120,13 @@ pub fn run_paired(
             Party::start(child().map_err(PairedError::Child)?, tracker, plan, stop)
         };
         // The one that will rest first is set up first.
-        let mut off = if plan.compares { Some(start(false)?) } else { None };
-        let mut on = start(true)?;
+        let off = if plan.compares { start(false).map(Some) } else { Ok(None) };
+        let (mut off, mut on) = match off.and_then(|off| Ok((off, start(true)?))) {
+            Ok(both) => both,
+            // Nobody waits minutes for an index that nobody will search.
+            Err(PairedError::Stopped) => break,
+            Err(error) => return Err(error),
+        };
         runs.introduce(&on.ready);
         for _ in 0..plan.loads.len() {
             let index = order.pick(plan.loads.len());
@@ -243,6 +251,9 @@ impl Party {
     ) -> Result<String, PairedError> {
         let (mut heard, mut told) = (Instant::now(), false);
         loop {
+            if stop.is_stopped() && word == READY {
+                return Err(PairedError::Stopped);
+            }
             if stop.is_stopped() && !std::mem::replace(&mut told, true) {
                 // If it has gone, the next line says so.
                 let _ = self.write(STOP);

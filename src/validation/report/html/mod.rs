@@ -15,6 +15,7 @@ use super::super::scalability::ScalabilityReport;
 use super::ValidationReport;
 use super::svg::{dark_style, scalability_svg};
 use super::table::{cell, percent};
+use crate::report::units::count;
 use figures::{breakdown_bars, window};
 use parts::{Markup, Tone, escape, list, table, tile};
 
@@ -122,9 +123,9 @@ fn tiles(report: &ValidationReport, all: &[&ConcurrentTestResult]) -> String {
     }
     let answers: usize = all.iter().map(|r| r.successful_requests).sum();
     let wrong: usize = all.iter().map(|r| r.check_failures).sum();
-    tiles.push_str(&tile("wrong answers", &wrong.to_string(), &format!("of {answers}")));
+    tiles.push_str(&tile("wrong answers", &count(wrong as u64), &format!("of {}", count(answers as u64))));
     let events: u64 = all.iter().filter_map(|r| r.completeness.as_ref()).map(|c| c.observed).sum();
-    tiles.push_str(&tile("events", &crate::report::units::count(events), "seen by the tracker"));
+    tiles.push_str(&tile("events", &count(events), "seen by the tracker"));
     tiles.push_str("</dl>\n");
     tiles
 }
