@@ -170,16 +170,21 @@ fn doubts(text: &mut String, results: &[ConcurrentTestResult]) {
 }
 
 fn thresholds(text: &mut String, results: &[ConcurrentTestResult]) {
+    let mut told: Vec<String> = Vec::new();
     for r in results {
         for t in &r.threshold_results {
             let verdict = if t.passed { "ok    " } else { "BREACH" };
-            let _ = writeln!(
-                text,
+            let line = format!(
                 "threshold       {verdict} {} with {} users: {}",
                 t.threshold,
                 r.concurrent_users,
                 cell(t.value, 4)
             );
+            // Rounds of one load often say the same.
+            if !told.contains(&line) {
+                let _ = writeln!(text, "{line}");
+                told.push(line);
+            }
         }
     }
 }
