@@ -72,6 +72,9 @@ mod aggregator;
 #[cfg(not(loom))]
 pub mod analysis;
 #[cfg(not(loom))]
+#[allow(unsafe_code, reason = "copies plain structs out of bytes")]
+mod blackbox;
+#[cfg(not(loom))]
 pub mod dump;
 #[cfg(not(loom))]
 pub mod export;
@@ -104,11 +107,12 @@ pub mod validation;
 /// Dumps: profiles in files.
 #[cfg(not(loom))]
 pub mod dumps {
+    pub use crate::blackbox::{read, read_bytes, read_from};
     #[doc(hidden)]
     pub use crate::dump::empty_profile;
     pub use crate::dump::{
         Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
-        read, read_bytes, read_from, write, write_to, write_with_notes,
+        write, write_to, write_with_notes,
     };
 }
 

@@ -9,7 +9,7 @@
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
 pub(crate) mod alarm;
-mod rows;
+pub(crate) mod rows;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;

@@ -11,7 +11,7 @@ use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, Knobs};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
-use crate::recorder::{spare, stacks, thread, turn};
+use crate::recorder::{black_box, spare, stacks, thread, turn};
 use crate::ring::lane::add;
 use crate::sys::latch::{Latch, Taken, wait};
 use crate::sys::platform;
@@ -64,6 +64,8 @@ pub(crate) fn run() {
     thread::mark_own(lane);
     spare::fill(ledger);
     turn::aggregator_runs();
+    // Told before `main`, it may have lacked the command line.
+    black_box::label_again();
     let mut aggregator = Aggregator::default();
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);
@@ -78,7 +80,9 @@ pub(crate) fn run() {
             let _quiet = Quiet::enter(&own);
             ledger.flush(lane);
         }
-        stacks::refresh(ledger);
+        if stacks::refresh(ledger) {
+            black_box::label_again();
+        }
         let crossed = supervision.look(ledger, &own, &mut aggregator);
         if step.settle {
             snapshot::end_sampling_if_over(ledger);

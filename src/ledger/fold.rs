@@ -246,6 +246,8 @@ impl<'a> Fold<'a> {
             self.enter_interval(self.batch.dates.first_ns);
         }
         while index < end {
+            // relaxed: read from a file, when the process is gone.
+            self.books.worked_to.store(index, Ordering::Relaxed);
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => {
@@ -272,6 +274,8 @@ impl<'a> Fold<'a> {
                 }
             }
         }
+        // relaxed: as above.
+        self.books.worked_to.store(end, Ordering::Relaxed);
     }
 
     /// Books blocks that were freed right after they were allocated, as many as follow each other at the start of
@@ -366,10 +370,12 @@ impl<'a> Fold<'a> {
     /// Puts a block into the nursery; what it pushes out goes on to the shared table.
     #[inline(always)]
     pub(super) fn bring_up(&mut self, block: Entry) {
-        if let Some(before) = self.places.swap(block) {
+        // In this order a block is in one of the two at any time: the books may outlive the process.
+        if let Some(before) = self.places.occupant(block.address) {
             self.books.nursery.pushed_out += 1;
             self.send_survivor(before);
         }
+        self.places.settle(block);
     }
 
     /// Adds an allocation to the sums.

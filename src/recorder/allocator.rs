@@ -49,6 +49,8 @@ pub struct HeapLedger<A = System> {
 /// What upper layers do at certain moments. Plain functions, so that a static can hold them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hooks {
+    /// Writes into a black box what is not in the ledger: who the process is, and what is loaded.
+    pub(crate) label: fn(),
     /// Closes the books and writes the dump; called once, at the end of the process.
     pub(crate) at_exit: fn(),
     /// Forgets what upper layers know of the parent, in a forked child.
@@ -68,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) concurrency: ConcurrencyConfig,
     pub(crate) dump: DumpTarget,
     pub(crate) dump_override: StoredPath,
+    pub(crate) black_box: BoxPath,
+    pub(crate) black_box_bytes: u64,
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: bool,
@@ -88,6 +92,8 @@ impl Options {
         concurrency: ConcurrencyConfig::DEFAULT,
         dump: DumpTarget::WorkingDirectory,
         dump_override: StoredPath::NONE,
+        black_box: BoxPath::Off,
+        black_box_bytes: 256 << 20,
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: true,
@@ -97,6 +103,27 @@ impl Options {
         warn: false,
         on_request: false,
     };
+}
+
+/// Where the black box is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BoxPath {
+    Off,
+    /// As the builder has it.
+    Built(&'static str),
+    /// As `HEAPLEDGER_BLACKBOX` has it.
+    Asked(StoredPath),
+}
+
+impl BoxPath {
+    /// The path, with its `%` signs, if there is to be a box.
+    pub(crate) fn pattern(&self) -> Option<&[u8]> {
+        match self {
+            BoxPath::Off => None,
+            BoxPath::Built(path) => Some(path.as_bytes()),
+            BoxPath::Asked(path) => path.get(),
+        }
+    }
 }
 
 /// The value of `HEAPLEDGER_DUMP`, kept without allocating.
@@ -171,6 +198,23 @@ impl<A> HeapLedger<A> {
     /// Where the dump at exit goes. Default: `heapledger.<app>.<pid>.hl` in the working directory.
     pub const fn dump(mut self, target: DumpTarget) -> Self {
         self.options.dump = target;
+        self
+    }
+
+    /// Keeps everything that is recorded in a file while the process runs, so that it outlives `SIGKILL`, an abort or the
+    /// system running out of memory: `heapledger report` reads the file then. `%p` in the path is the process's id, `%e`
+    /// its thread's name, `%t` the time in seconds. Default: none. `HEAPLEDGER_BLACKBOX` overrides it.
+    ///
+    /// The file has its full length ([`black_box_bytes`](Self::black_box_bytes)) from the start, which then is the limit
+    /// of what is recorded as well. It goes away when the process ends in good order and leaves its dump.
+    pub const fn black_box(mut self, path: &'static str) -> Self {
+        self.options.black_box = BoxPath::Built(path);
+        self
+    }
+
+    /// The length of the black box, in bytes; rounded down to whole MiB. Default: 256 MiB.
+    pub const fn black_box_bytes(mut self, bytes: u64) -> Self {
+        self.options.black_box_bytes = bytes;
         self
     }
 

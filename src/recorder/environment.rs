@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use super::allocator::{DUMP_PATH_BYTES_MAX, Options, StoredPath};
+use super::allocator::{BoxPath, DUMP_PATH_BYTES_MAX, Options, StoredPath};
 use super::complaint::{self, Shown};
 use crate::profile::{ClockMode, DataQualityMode, Stacks};
 use crate::sys::platform::{is_set_user_id, with_env};
@@ -21,6 +21,15 @@ pub(super) fn apply(options: &mut Options) -> bool {
     with_env(c"HEAPLEDGER_DUMP", |value| match StoredPath::new(value) {
         Some(path) => options.dump_override = path,
         None => complain(c"HEAPLEDGER_DUMP", value, "a path of at most 1,000 bytes, or off"),
+    });
+    with_env(c"HEAPLEDGER_BLACKBOX", |value| match (value, StoredPath::new(value)) {
+        (b"off", _) => options.black_box = BoxPath::Off,
+        (_, Some(path)) => options.black_box = BoxPath::Asked(path),
+        (_, None) => complain(c"HEAPLEDGER_BLACKBOX", value, "a path of at most 1,000 bytes, or off"),
+    });
+    const BYTES: &str = "a number of bytes, 1048576 or more";
+    choose(c"HEAPLEDGER_BLACKBOX_BYTES", BYTES, &mut options.black_box_bytes, |value| {
+        std::str::from_utf8(value).ok()?.parse().ok().filter(|bytes| *bytes >= 1 << 20)
     });
     const MODES: &str = "perfect, high, throughput or best-effort";
     choose(c"HEAPLEDGER_MODE", MODES, &mut options.mode, |value| {

@@ -230,8 +230,11 @@ pub(super) fn is_opened_again() -> bool {
 
 /// Counts an event that no lane could take.
 pub(crate) fn lose_unlaned(reason: LossReason) {
-    // relaxed: a sum.
+    // relaxed, both: sums.
     UNLANED[reason as usize].fetch_add(1, Ordering::Relaxed);
+    if let Some(ledger) = ledger() {
+        ledger.facts.unlaned[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Events that no lane could take.
@@ -273,7 +276,8 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
     // relaxed, both: published with the ledger.
     MODE.store(chosen.mode as u32, Ordering::Relaxed);
     SAMPLING_RATE.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
-    let Some(ledger) = Ledger::open(chosen.memory_limit_bytes, chosen.clock) else {
+    let in_file = super::black_box::open(chosen);
+    let Some(ledger) = in_file.or_else(|| Ledger::open(chosen.memory_limit_bytes, chosen.clock)) else {
         platform::write_stderr(b"heapledger: no memory for the ledger, nothing is recorded\n");
         return State::Failed;
     };
@@ -309,6 +313,10 @@ extern "C" fn at_exit() {
 /// Ends the recording: from here on, events are counted as `after_shutdown`.
 pub(crate) fn stop() {
     set_state(State::Stopped);
+    if let Some(ledger) = ledger() {
+        // relaxed: read from the file, when the process is gone.
+        ledger.facts.ended.store(1, Ordering::Relaxed);
+    }
     EPOCH.tick();
 }
 
@@ -318,6 +326,7 @@ unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = ledger() {
         // relaxed: there is one thread.
         FORKED_FROM.store(ledger.facts.process_id.load(Ordering::Relaxed), Ordering::Relaxed);
+        super::black_box::leave_to_parent(ledger);
     }
     match state() {
         State::Off | State::Unopened | State::ChildOff => return,

@@ -8,6 +8,7 @@
 //! | `latch` | the one lock of the crate | be taken by a signal handler's event |
 //! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
 //! | `pages` | zeroed memory by page number | know what is stored in it |
+//! | `box_file` | a file that a region lies in | know what is stored in it |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, thread and file questions | be asked from the hot path |
 //!
@@ -15,6 +16,9 @@
 //! portable one that uses only std. `--cfg heapledger_portable` switches the portable one on under Linux, where
 //! it is tested.
 
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "makes and maps a file")]
+pub(crate) mod box_file;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "reads the processor's counter")]
 pub(crate) mod clock;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 mod alarms;
+mod blackbox;
 mod case;
 mod churn;
 mod endings;
@@ -48,6 +49,7 @@ const CASES: &[&[case::Case]] = &[
     tuning::CASES,
     alarms::CASES,
     pointers::CASES,
+    blackbox::CASES,
 ];
 
 pub fn main() -> ExitCode {

@@ -89,11 +89,8 @@ impl Case {
         }
     }
 
-    /// Runs the child to its end.
-    pub fn play(&self) -> Ended {
-        let directory = tempfile::tempdir().expect("a directory for the child");
-        (self.prepare)(directory.path());
-        let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
+    /// The command of the child, with its settings.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         for name in
             ["HEAPLEDGER", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS", "HEAPLEDGER_WARN"]
@@ -111,6 +108,15 @@ impl Case {
                 command.env(name, value)
             };
         }
+        command
+    }
+
+    /// Runs the child to its end.
+    pub fn play(&self) -> Ended {
+        let directory = tempfile::tempdir().expect("a directory for the child");
+        (self.prepare)(directory.path());
+        let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
+        let mut command = self.command();
         command.current_dir(directory.path()).stdin(Stdio::null());
         command.stdout(output("stdout")).stderr(output("stderr"));
         let limits = self.limits;

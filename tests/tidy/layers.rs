@@ -17,6 +17,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
+    ("blackbox", &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump"]),
     ("symbols", &["profile"]),
     ("analysis", &["profile", "quality"]),
     ("report", &["profile", "analysis", "quality"]),
@@ -50,6 +51,8 @@ const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"])];
 const RELAXED: &[&str] = &[
     "src/aggregator/rows.rs",
     "src/aggregator/stacks.rs",
+    "src/blackbox/lanes.rs",
+    "src/blackbox/read.rs",
     "src/aggregator/tuning.rs",
     "src/aggregator/worker.rs",
     "src/ledger/books.rs",
@@ -100,6 +103,8 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/recorder/stacks.rs", "the store of stacks is seen with the way in which they are taken"),
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/deeds.rs", "compiler fences, against handlers of the same thread"),
+    ("src/ledger/table.rs", "a compiler fence, against a kill"),
+    ("src/recorder/black_box.rs", "the file of a black box is seen with its path"),
     ("src/recorder/hot_path.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/turn.rs", "compiler fences, against handlers of the same thread"),
 ];
