@@ -13,6 +13,7 @@ pub(crate) mod rows;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;
+mod triggers;
 pub(crate) mod tuning;
 pub(crate) mod watch;
 pub(crate) mod worker;

@@ -225,12 +225,12 @@ impl Decoder<'_> {
         if self.words.words.get(next).is_some_and(|word| Tag::raw(*word) == TAG_SKIP) {
             next = self.words.next_segment(next);
         }
-        self.end_ns = match self.words.words.get(next) {
-            Some(word) if Tag::raw(*word) == TAG_MARK => {
-                event::mark_time(*word, self.mark_ns).min(TIME_NS_BOUND)
-            }
-            _ => self.words.until_ns.max(self.mark_ns).min(TIME_NS_BOUND),
+        let end_ns = match self.words.words.get(next) {
+            Some(word) if Tag::raw(*word) == TAG_MARK => event::mark_time(*word, self.mark_ns),
+            _ => self.words.until_ns,
         };
+        // A clock that went back has the window take no time.
+        self.end_ns = end_ns.min(TIME_NS_BOUND).max(self.mark_ns);
     }
 
     fn time_of(&self, index: usize) -> u64 {

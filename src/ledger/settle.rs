@@ -3,7 +3,7 @@
 use super::books::{Account, OUTBOX};
 use super::entry::{Entry, Meta};
 use super::estimate::WeightedSums;
-use super::fold::Fold;
+use super::fold::{Fold, count_up};
 use super::live::{Freed, Placed};
 use super::nursery::grown_up;
 use super::timeline::Flow;
@@ -43,7 +43,7 @@ impl Fold<'_> {
     }
 
     pub(super) fn realloc_refused(&mut self, address: u64) {
-        self.batch.recorded += 1;
+        count_up(&mut self.batch.recorded, 1);
         let _ = self.begun(address);
     }
 
@@ -57,7 +57,7 @@ impl Fold<'_> {
         traits: Traits,
         index: u64,
     ) {
-        self.batch.recorded += 1;
+        count_up(&mut self.batch.recorded, 1);
         let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
@@ -77,7 +77,7 @@ impl Fold<'_> {
         };
         let Some((before, number)) = before else {
             // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
-            self.batch.own_events += u64::from(traits.is_own());
+            count_up(&mut self.batch.own_events, u64::from(traits.is_own()));
             if !traits.is_apart() {
                 self.count_alloc(size, stack, index);
                 self.batch.reallocs += 1;
@@ -95,7 +95,7 @@ impl Fold<'_> {
         // A block that was sampled is freed and allocated anew when it is reallocated: it never comes here.
         let own = before.meta.is_own();
         if own {
-            self.batch.own_events += 1;
+            count_up(&mut self.batch.own_events, 1);
         } else {
             self.count_realloc(&before, size, stack, index, old != new);
         }

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use super::{gate, hot_path};
 use crate::profile::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, QualityIndicator,
-    Retention, Stacks, TuningGoal,
+    Retention, Signal, Stacks, Triggers, TuningGoal,
 };
 use crate::ring::event::Traits;
 
@@ -57,6 +57,8 @@ pub(crate) struct Hooks {
     pub(crate) in_child: fn(),
     /// The body of heapledger's own thread.
     pub(crate) aggregator: fn(),
+    /// The body of the thread that writes dumps on signals and triggers.
+    pub(crate) dumps: fn(),
 }
 
 /// All that the builder sets.
@@ -80,6 +82,9 @@ pub(crate) struct Options {
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
     pub(crate) on_request: bool,
+    /// Signals on which a dump is written: a bit for each.
+    pub(crate) signals: u32,
+    pub(crate) triggers: Triggers,
 }
 
 impl Options {
@@ -102,6 +107,8 @@ impl Options {
         on_quality: None,
         warn: false,
         on_request: false,
+        signals: 0,
+        triggers: Triggers::DEFAULT,
     };
 }
 
@@ -275,6 +282,38 @@ impl<A> HeapLedger<A> {
     /// else the environment says. Default: everything is recorded unless `HEAPLEDGER=off`.
     pub const fn on_request(mut self) -> Self {
         self.options.on_request = true;
+        self
+    }
+
+    /// Has a dump written when the process receives this signal; to be called once for each. Default: none.
+    ///
+    /// After [`Signal::is_on_demand`] signals the process goes on, and the dump is numbered:
+    /// `heapledger.<app>.<pid>.1.hl`. After the others it ends by the signal, as it would have without heapledger, and
+    /// the dump has the name of the one at exit; a second signal, or ten seconds, ends it at once. A program that
+    /// ignores such a signal when the first event is recorded goes on ignoring it; one that has a handler by then has it
+    /// called at once, and the dump is numbered. A handler that is set later takes the place of heapledger's.
+    ///
+    /// The dump is written by a thread of heapledger's own, never in the handler. With `DumpTarget::Off`, which is about
+    /// the end of the process, it goes to the working directory. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
+    ///
+    /// ```
+    /// use heapledger::{HeapLedger, Signal};
+    ///
+    /// #[global_allocator]
+    /// static HEAP: HeapLedger =
+    ///     HeapLedger::system().dump_on_signal(Signal::Terminate).dump_on_signal(Signal::User1);
+    /// # fn main() {}
+    /// ```
+    pub const fn dump_on_signal(mut self, signal: Signal) -> Self {
+        self.options.signals |= 1 << signal as u32;
+        self
+    }
+
+    /// What has a dump written while the process runs. Default: nothing. The dumps are numbered, and the last few are
+    /// kept: see [`Triggers`]. It needs heapledger's own threads: see [`HeapLedger::background`].
+    /// `HEAPLEDGER_TRIGGERS` overrides this.
+    pub const fn triggers(mut self, triggers: Triggers) -> Self {
+        self.options.triggers = triggers;
         self
     }
 

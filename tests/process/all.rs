@@ -9,22 +9,29 @@ mod churn;
 mod endings;
 mod environment;
 mod exact;
+mod faults;
 mod fidelity;
 mod files;
 mod forks;
 mod heap;
 mod inner;
 mod laws;
+mod loader;
 mod losses;
 mod lossless;
 mod memory;
 mod modes;
+mod occasions;
 mod order;
 mod pointers;
+mod refusals;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
+#[cfg(target_arch = "x86_64")]
+mod stack_limits;
 // What the addresses are called is looked up by the command.
+mod soak;
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
 mod tools;
@@ -41,6 +48,7 @@ const CASES: &[&[case::Case]] = &[
     losses::CASES,
     SIGNALS,
     STACKS,
+    STACK_LIMITS,
     memory::CASES,
     exact::CASES,
     files::CASES,
@@ -50,6 +58,10 @@ const CASES: &[&[case::Case]] = &[
     alarms::CASES,
     pointers::CASES,
     blackbox::CASES,
+    faults::CASES,
+    occasions::CASES,
+    loader::CASES,
+    soak::CASES,
 ];
 
 pub fn main() -> ExitCode {
@@ -70,3 +82,7 @@ const SIGNALS: &[case::Case] = &[];
 const STACKS: &[case::Case] = stacks::CASES;
 #[cfg(not(all(target_arch = "x86_64", feature = "cli")))]
 const STACKS: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const STACK_LIMITS: &[case::Case] = stack_limits::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const STACK_LIMITS: &[case::Case] = &[];

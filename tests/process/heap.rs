@@ -8,7 +8,8 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heapledger::{
-    ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapLedger, QualityIndicator, TuningGoal,
+    ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapLedger, QualityIndicator, Signal,
+    Triggers, TuningGoal,
 };
 
 use super::inner::{Bump, CallsBack, Scripted};
@@ -59,10 +60,12 @@ pub enum Heap {
     Senseless,
     /// Records only where the environment asks for it.
     OnRequest,
+    /// Dumps on a signal and above a limit, as the builder says.
+    Watchful,
 }
 
 impl Heap {
-    const ALL: [Heap; 19] = [
+    const ALL: [Heap; 20] = [
         Heap::Bare,
         Heap::Plain,
         Heap::Counted,
@@ -82,6 +85,7 @@ impl Heap {
         Heap::Telling,
         Heap::Senseless,
         Heap::OnRequest,
+        Heap::Watchful,
     ];
 
     /// What [`VARIABLE`] holds: one letter.
@@ -126,6 +130,10 @@ static SENSELESS: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .auto_tune(TuningGoal { target_completeness: f64::NAN, budget_ns: 0, ..TuningGoal::DEFAULT })
     .sampling_bytes(0)
     .memory_limit(0);
+
+static WATCHFUL: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .dump_on_signal(Signal::Hangup)
+    .triggers(Triggers { live_bytes: Some(5 << 20), ..Triggers::DEFAULT });
 
 /// The allocator of [`Heap::Telling`] itself, for a load that the choice among allocators would slow down.
 pub fn telling() -> &'static HeapLedger<Scripted> {
@@ -177,6 +185,7 @@ fn behind() -> &'static dyn GlobalAlloc {
         Heap::Telling => &TELLING,
         Heap::Senseless => &SENSELESS,
         Heap::OnRequest => &ON_REQUEST,
+        Heap::Watchful => &WATCHFUL,
     }
 }
 

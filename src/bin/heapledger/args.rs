@@ -240,6 +240,14 @@ pub enum DiffFormat {
 /// own.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
+    /// Print the report; it is printed anyway unless --html is given
+    #[arg(long)]
+    pub report: bool,
+
+    /// Write the report as a page for a browser to this file
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
     /// Where the dump goes: a directory that exists, or a file; without it, the working directory
     #[arg(short, long, value_name = "DIR_OR_FILE")]
     pub output: Option<PathBuf>,
