@@ -82,6 +82,7 @@ pub(crate) struct Options {
     pub(crate) auto_tune: Option<TuningGoal>,
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
+    pub(crate) on_request: bool,
     /// Signals on which a dump is written: a bit for each.
     pub(crate) signals: u32,
     pub(crate) triggers: Triggers,
@@ -107,6 +108,7 @@ impl Options {
         auto_tune: None,
         on_quality: None,
         warn: false,
+        on_request: false,
         signals: 0,
         triggers: Triggers::DEFAULT,
     };
@@ -286,6 +288,13 @@ impl<A> HeapLedger<A> {
     /// `HEAPLEDGER_WARN=1` switches it on.
     pub const fn warn(mut self, enabled: bool) -> Self {
         self.options.warn = enabled;
+        self
+    }
+
+    /// Records only where `HEAPLEDGER=always` asks for it; otherwise the program runs as with `HEAPLEDGER=off`, whatever
+    /// else the environment says. Default: everything is recorded unless `HEAPLEDGER=off`.
+    pub const fn on_request(mut self) -> Self {
+        self.options.on_request = true;
         self
     }
 
