@@ -72,7 +72,8 @@ pub(crate) struct Options {
     pub(crate) concurrency: ConcurrencyConfig,
     pub(crate) dump: DumpTarget,
     pub(crate) dump_override: StoredPath,
-    pub(crate) black_box: BoxPath,
+    pub(crate) black_box: Option<&'static str>,
+    pub(crate) black_box_override: StoredPath,
     pub(crate) black_box_bytes: u64,
     pub(crate) trace_override: StoredPath,
     pub(crate) fork: ForkPolicy,
@@ -98,7 +99,8 @@ impl Options {
         concurrency: ConcurrencyConfig::DEFAULT,
         dump: DumpTarget::WorkingDirectory,
         dump_override: StoredPath::NONE,
-        black_box: BoxPath::Off,
+        black_box: None,
+        black_box_override: StoredPath::NONE,
         black_box_bytes: 256 << 20,
         trace_override: StoredPath::NONE,
         fork: ForkPolicy::Fresh,
@@ -114,28 +116,16 @@ impl Options {
     };
 }
 
-/// Where the black box is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum BoxPath {
-    Off,
-    /// As the builder has it.
-    Built(&'static str),
-    /// As `HEAPLEDGER_BLACKBOX` has it.
-    Asked(StoredPath),
-}
-
-impl BoxPath {
-    /// The path, with its `%` signs, if there is to be a box.
-    pub(crate) fn pattern(&self) -> Option<&[u8]> {
-        match self {
-            BoxPath::Off => None,
-            BoxPath::Built(path) => Some(path.as_bytes()),
-            BoxPath::Asked(path) => path.get(),
+impl Options {
+    /// Where the black box is, with its `%` signs, if there is to be one.
+    pub(crate) fn black_box_pattern(&self) -> Option<&[u8]> {
+        match (self.black_box_override.get(), self.black_box) {
+            (Some(b"off"), _) | (None, None) => None,
+            (Some(path), _) => Some(path),
+            (None, Some(path)) => Some(path.as_bytes()),
         }
     }
-}
 
-impl Options {
     /// Where the trace goes, if there is to be one.
     pub(crate) fn trace_pattern(&self) -> Option<&[u8]> {
         match (self.trace_override.get(), self.retention) {
@@ -146,7 +136,7 @@ impl Options {
     }
 }
 
-/// The value of `HEAPLEDGER_DUMP` or `HEAPLEDGER_TRACE`, kept without allocating.
+/// The value of `HEAPLEDGER_DUMP` or another variable that is a path, kept without allocating.
 #[derive(Clone, Copy)]
 pub(crate) struct StoredPath {
     bytes: [u8; DUMP_PATH_BYTES_MAX],
@@ -228,7 +218,7 @@ impl<A> HeapLedger<A> {
     /// The file has its full length ([`black_box_bytes`](Self::black_box_bytes)) from the start, which then is the limit
     /// of what is recorded as well. It goes away when the process ends in good order and leaves its dump.
     pub const fn black_box(mut self, path: &'static str) -> Self {
-        self.options.black_box = BoxPath::Built(path);
+        self.options.black_box = Some(path);
         self
     }
 

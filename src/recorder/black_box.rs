@@ -45,7 +45,7 @@ static CURRENT: Current = Current {
 
 /// Opens the ledger in a file, if that was asked for and is possible; otherwise says why not.
 pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
-    let pattern = options.black_box.pattern()?;
+    let pattern = options.black_box_pattern()?;
     if crate::sys::platform::is_set_user_id() {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use super::allocator::{BoxPath, DUMP_PATH_BYTES_MAX, Options, StoredPath};
+use super::allocator::{DUMP_PATH_BYTES_MAX, Options, StoredPath};
 use super::complaint::{self, Shown};
 use crate::profile::{ClockMode, DataQualityMode, Signal, Stacks, Triggers};
 use crate::sys::platform::{is_set_user_id, with_env};
@@ -22,10 +22,9 @@ pub(super) fn apply(options: &mut Options) -> bool {
         Some(path) => options.dump_override = path,
         None => complain(c"HEAPLEDGER_DUMP", value, "a path of at most 1,000 bytes, or off"),
     });
-    with_env(c"HEAPLEDGER_BLACKBOX", |value| match (value, StoredPath::new(value)) {
-        (b"off", _) => options.black_box = BoxPath::Off,
-        (_, Some(path)) => options.black_box = BoxPath::Asked(path),
-        (_, None) => complain(c"HEAPLEDGER_BLACKBOX", value, "a path of at most 1,000 bytes, or off"),
+    with_env(c"HEAPLEDGER_BLACKBOX", |value| match StoredPath::new(value) {
+        Some(path) => options.black_box_override = path,
+        None => complain(c"HEAPLEDGER_BLACKBOX", value, "a path of at most 1,000 bytes, or off"),
     });
     const BYTES: &str = "a number of bytes, 1048576 or more";
     choose(c"HEAPLEDGER_BLACKBOX_BYTES", BYTES, &mut options.black_box_bytes, |value| {

@@ -39,10 +39,9 @@ pub const CASES: &[Case] = &[
         },
     )
     .variables(&[IN_BOX]),
-    // SAFETY: ends the process.
     Case::new(
         "an_exit_past_all_handlers_leaves_the_box",
-        || live_and(|| unsafe { libc::_exit(3) }),
+        || live_and(end_at_once),
         |ended| {
             left(ended.with_code(3));
         },
@@ -168,6 +167,11 @@ fn left(ended: &Ended) {
 fn fault() {
     // SAFETY: it is meant to fault.
     unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) };
+}
+
+fn end_at_once() {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(3) }
 }
 
 #[inline(never)]
