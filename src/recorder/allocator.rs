@@ -116,6 +116,10 @@ impl Options {
 
 /// Where the black box is.
 #[derive(Debug, Clone, Copy)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one, in a static, and it cannot be boxed before there is a heap"
+)]
 pub(crate) enum BoxPath {
     Off,
     /// As the builder has it.
