@@ -10,11 +10,12 @@
 
 pub(crate) mod alarm;
 pub(crate) mod naming;
-mod rows;
+pub(crate) mod rows;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;
 pub(crate) mod tracing;
+mod triggers;
 pub(crate) mod tuning;
 pub(crate) mod watch;
 pub(crate) mod worker;

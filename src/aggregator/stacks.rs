@@ -25,7 +25,12 @@ pub(super) fn fill(ledger: &Ledger, own: &Own, profile: &mut Profile) {
         Stack { frames, truncated }
     }));
     stacks::look_again(ledger);
-    profile.modules = unwind::modules()
+    profile.modules = modules();
+}
+
+/// The loaded objects, as they were found when they were last looked for.
+pub(super) fn modules() -> Vec<Module> {
+    unwind::modules()
         .iter()
         .map(|module| Module {
             path: module.path.clone(),
@@ -34,10 +39,10 @@ pub(super) fn fill(ledger: &Ledger, own: &Own, profile: &mut Profile) {
             end: module.end,
             bias: module.bias,
         })
-        .collect();
+        .collect()
 }
 
-fn figures(ledger: &Ledger) -> StackFigures {
+pub(super) fn figures(ledger: &Ledger) -> StackFigures {
     let (walker, why, checked, check_failed) = stacks::way();
     let mut figures = StackFigures {
         walker: walker.to_owned(),
