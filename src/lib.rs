@@ -42,9 +42,9 @@
 //! | `HEAPLEDGER_MODE` | `perfect`, `high`, `throughput`, `best-effort`: see [`DataQualityMode`] |
 //! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
-//! | `HEAPLEDGER_TRACE` | where every event goes, a path as above, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_SIGNALS` | `HUP`, `INT`, `TERM`, `USR1`, `USR2`, several with commas, or `off`: see [`HeapLedger::dump_on_signal`] |
 //! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (in a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
+//! | `HEAPLEDGER_TRACE` | where every event goes, a path as above, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_STACKS` | `auto`, `fp`, `dwarf`, `sampled:BYTES`, `off`: see [`Stacks`] |
 //!
 //! # In tests

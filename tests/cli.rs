@@ -402,6 +402,27 @@ mod run_command {
     }
 
     #[test]
+    fn the_page_takes_the_place_of_the_text_unless_both_are_asked_for() {
+        let (_source, dump) = directory_with(&profile());
+        let place = tempfile::tempdir().unwrap();
+        let script = "cp \"$1\" \"$HEAPLEDGER_DUMP\"; exit 5";
+        for (options, has_text) in [
+            (&["--html", "page.html", "-o", "one.hl"][..], false),
+            (&["--report", "--html", "page.html", "-o", "two.hl"], true),
+            (&["--report", "-o", "three.hl"], true),
+        ] {
+            let (code, _, err) = run_script(place.path(), options, &dump, script);
+            assert_eq!((code, err.contains("\nQuality\n")), (5, has_text), "{options:?} {err}");
+            let page = place.path().join("page.html");
+            let is_page = fs::read_to_string(&page).is_ok_and(|page| page.contains("</html>"));
+            assert_eq!(is_page, options.contains(&"--html"), "{options:?}");
+            let _ = fs::remove_file(page);
+        }
+        let (code, _, err) = run_script(place.path(), &["--html", "/no/such/place.html"], &dump, "exit 5");
+        assert_eq!(code, 5, "{err}");
+    }
+
+    #[test]
     fn the_exit_code_and_the_streams_are_the_programs_own_and_the_report_is_printed() {
         let (_source, dump) = directory_with(&profile());
         let place = tempfile::tempdir().expect("a directory");

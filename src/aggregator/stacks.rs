@@ -1,11 +1,11 @@
 //! The part of a snapshot that is about stacks: the stacks themselves, how they were taken, and the loaded objects.
 
 use crate::ledger::Ledger;
-use crate::profile::{Module, Profile, Stack, StackFigures};
+use crate::profile::{Change, Module, Profile, Stack, StackFigures};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::stacks;
 use crate::stack::intern::{Store, frames_of};
-use crate::stack::unwind;
+use crate::stack::{modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Fills in everything about stacks. What refers to a stack is in the profile already, so each of them is found.
@@ -26,20 +26,43 @@ pub(super) fn fill(ledger: &Ledger, own: &Own, profile: &mut Profile) {
     }));
     stacks::look_again(ledger);
     profile.modules = modules();
+    list_gone(profile);
 }
 
 /// The loaded objects, as they were found when they were last looked for.
 pub(super) fn modules() -> Vec<Module> {
-    unwind::modules()
-        .iter()
-        .map(|module| Module {
-            path: module.path.clone(),
-            build_id: module.build_id.clone(),
-            start: module.start,
-            end: module.end,
-            bias: module.bias,
-        })
-        .collect()
+    unwind::modules().iter().map(listed).collect()
+}
+
+fn listed(module: &modules::Module) -> Module {
+    Module {
+        path: module.path.clone(),
+        build_id: module.build_id.clone(),
+        start: module.start,
+        end: module.end,
+        bias: module.bias,
+    }
+}
+
+/// Unloaded objects stand in the list as well, because stacks lead through them, and their end among the changes. Where
+/// another object lies in their place by now, addresses cannot be told apart, and the change says so.
+fn list_gone(profile: &mut Profile) {
+    for gone in unwind::gone().iter().rev() {
+        let module = &gone.module;
+        let other = profile.modules.iter().find(|other| other.start < module.end && module.start < other.end);
+        let what = match other {
+            None => format!("{} was found unloaded", module.path),
+            Some(other) => format!(
+                "{} was found unloaded; {} took its addresses, so stacks through either are named after the latter",
+                module.path, other.path
+            ),
+        };
+        if other.is_none() {
+            profile.modules.push(listed(module));
+        }
+        profile.changes.push(Change { at_ns: gone.at_ns, what });
+    }
+    profile.changes.sort_by_key(|change| change.at_ns);
 }
 
 pub(super) fn figures(ledger: &Ledger) -> StackFigures {

@@ -23,8 +23,6 @@ use crate::sys::platform;
 use crate::sys::sync::Ordering;
 use crate::trace::{Counts, FileHead, Window, is_trace, writer::Writer};
 
-/// Bytes of the writer's stack.
-const WRITER_STACK_BYTES: usize = 256 << 10;
 /// Time between two moments at which every ring is booked, in nanoseconds.
 const BARRIER_NS: u64 = 16_000_000;
 /// Time after which a frame is ended although it could hold more: what a killed process can lose.
@@ -55,10 +53,13 @@ struct Tracer {
     frame_ns: u64,
 }
 
+/// Bytes of the writer's stack: it encodes and compresses whole frames.
+const STACK_BYTES: usize = 512 << 10;
+
 /// Starts the writer's thread, if there is to be a trace. If the thread cannot be had, the end of the process writes.
 pub(super) fn start(ledger: &Ledger) {
     if ledger.tap.is_open() {
-        platform::spawn(WRITER_STACK_BYTES, run);
+        platform::spawn(STACK_BYTES, run);
     }
 }
 
@@ -74,9 +75,9 @@ pub(super) fn forget() {
 
 /// The body of the thread.
 fn run() {
+    platform::name_thread(c"hl-trace");
     let own = Own::enter();
     let (Some(ledger), Some(lane)) = (lifecycle::ledger(), own.lane()) else { return };
-    platform::name_thread(c"hl-trace");
     thread::mark_own(lane);
     ledger.tap.set_written(true);
     while lifecycle::state().records() && ledger.tap.is_open() {

@@ -66,9 +66,9 @@ pub(crate) fn run() {
     thread::mark_own(lane);
     spare::fill(ledger);
     turn::aggregator_runs();
-    tracing::start(ledger);
     // Told before `main`, it may have lacked the command line.
     black_box::label_again();
+    tracing::start(ledger);
     let mut aggregator = Aggregator::default();
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);

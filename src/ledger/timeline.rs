@@ -79,13 +79,19 @@ impl Timeline {
         let last_filled = self.slots.iter().rposition(filled).map_or(0, |last| last + 1);
         let used = ((now_ns / length + 1).min(INTERVALS as u64) as usize).max(last_filled);
         intervals.clear();
-        intervals.extend(self.slots[..used].iter().map(|slot| profile::Interval {
-            allocated_blocks: read(&slot.flow[0]),
-            allocated_bytes: read(&slot.flow[1]),
-            freed_blocks: read(&slot.flow[2]),
-            freed_bytes: read(&slot.flow[3]),
-            peak_bytes: read(&slot.peak_bytes),
-            lost: read(&slot.lost),
+        let mut live = 0i128;
+        intervals.extend(self.slots[..used].iter().map(|slot| {
+            let [allocated_bytes, freed_bytes] = [read(&slot.flow[1]), read(&slot.flow[3])];
+            let before = live;
+            live += i128::from(allocated_bytes) - i128::from(freed_bytes);
+            profile::Interval {
+                allocated_blocks: read(&slot.flow[0]),
+                allocated_bytes,
+                freed_blocks: read(&slot.flow[2]),
+                freed_bytes,
+                peak_bytes: peak_within(before, allocated_bytes, live, read(&slot.peak_bytes)),
+                lost: read(&slot.lost),
+            }
         }));
         length
     }
@@ -127,6 +133,14 @@ impl Timeline {
     }
 }
 
+/// The most live bytes of an interval, from the most that were seen while it was booked. A fold that comes late sees what
+/// other lanes have booked of later intervals, and a quiet interval is booked by nobody; the flows, which are dated by their
+/// events, say within which bounds the peak must be.
+fn peak_within(before: i128, allocated: u64, after: i128, seen: u64) -> u64 {
+    let (low, high) = (before.max(after), before + i128::from(allocated));
+    u64::try_from(i128::from(seen).min(high).max(low)).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +163,26 @@ mod tests {
         assert_eq!(intervals.iter().map(|i| i.allocated_bytes).sum::<u64>(), sum);
         assert_eq!(intervals.iter().map(|i| i.allocated_blocks).sum::<u64>(), 10_000);
         assert!(intervals.is_sorted_by_key(|i| i.peak_bytes));
+    }
+
+    #[test]
+    fn a_late_fold_lifts_no_older_interval_above_what_it_can_have_had() {
+        // SAFETY: all zero bytes are a valid timeline.
+        let timeline = unsafe { Box::<Timeline>::new_zeroed().assume_init() };
+        let flow = |allocated_bytes, freed_bytes, peak_bytes| Flow {
+            allocated_bytes,
+            freed_bytes,
+            peak_bytes,
+            ..Flow::default()
+        };
+        let at = |interval: u64| interval * INTERVAL_NS_MIN;
+        timeline.add(at(0), &flow(100, 0, 100));
+        timeline.add(at(4), &flow(1_000, 0, 1_100));
+        // Another lane's events of interval 1, folded when interval 4 was booked already.
+        timeline.add(at(1), &flow(50, 30, 1_150));
+        let mut intervals = Vec::with_capacity(INTERVALS);
+        timeline.copy(at(5), &mut intervals);
+        let peaks: Vec<u64> = intervals.iter().map(|interval| interval.peak_bytes).collect();
+        assert_eq!(peaks, [100, 150, 120, 120, 1_120, 1_120]);
     }
 }

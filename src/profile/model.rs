@@ -205,7 +205,8 @@ pub struct Interval {
     pub freed_blocks: u64,
     /// Bytes freed in the interval.
     pub freed_bytes: u64,
-    /// The most live bytes that were booked while the interval was current; 0 when nothing was.
+    /// The most live bytes that were seen while the interval was booked, held within what its flows allow: not below the
+    /// live bytes at its start or its end, and not above those at its start and all that it allocated together.
     pub peak_bytes: u64,
     /// Events lost in the interval.
     pub lost: u64,

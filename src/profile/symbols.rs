@@ -63,7 +63,8 @@ pub struct StackFigures {
     pub taken: u64,
     /// Stacks that ended before the outermost frame was reached. Part of `taken`.
     pub truncated: u64,
-    /// Walks that gave no frame at all; the event went to stack 0.
+    /// Walks that gave no frame at all, or could not be ended because other threads held what they needed for too long;
+    /// the event went to stack 0.
     pub failed: u64,
     /// Stacks that were taken but found no room in the table; the event went to stack 0.
     pub table_full: u64,
@@ -71,6 +72,7 @@ pub struct StackFigures {
     pub left_out: u64,
     /// Stacks walked a second time with the DWARF unwinder, to check the frame pointers.
     pub checked: u64,
-    /// Those of them that differed.
+    /// Those of them that had been taken for another stack before: blocks may stand at the wrong one. A difference in a
+    /// stack that is new is none of these: its frames are those of the unwind tables, and so are all from then on.
     pub check_failed: u64,
 }

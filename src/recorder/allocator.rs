@@ -72,9 +72,9 @@ pub(crate) struct Options {
     pub(crate) concurrency: ConcurrencyConfig,
     pub(crate) dump: DumpTarget,
     pub(crate) dump_override: StoredPath,
-    pub(crate) trace_override: StoredPath,
     pub(crate) black_box: BoxPath,
     pub(crate) black_box_bytes: u64,
+    pub(crate) trace_override: StoredPath,
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: bool,
@@ -82,6 +82,7 @@ pub(crate) struct Options {
     pub(crate) auto_tune: Option<TuningGoal>,
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
+    pub(crate) on_request: bool,
     /// Signals on which a dump is written: a bit for each.
     pub(crate) signals: u32,
     pub(crate) triggers: Triggers,
@@ -97,9 +98,9 @@ impl Options {
         concurrency: ConcurrencyConfig::DEFAULT,
         dump: DumpTarget::WorkingDirectory,
         dump_override: StoredPath::NONE,
-        trace_override: StoredPath::NONE,
         black_box: BoxPath::Off,
         black_box_bytes: 256 << 20,
+        trace_override: StoredPath::NONE,
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: true,
@@ -107,20 +108,10 @@ impl Options {
         auto_tune: None,
         on_quality: None,
         warn: false,
+        on_request: false,
         signals: 0,
         triggers: Triggers::DEFAULT,
     };
-}
-
-impl Options {
-    /// Where the trace goes, if there is to be one.
-    pub(crate) fn trace_pattern(&self) -> Option<&[u8]> {
-        match (self.trace_override.get(), self.retention) {
-            (Some(b"off"), _) | (None, Retention::Ledger) => None,
-            (Some(path), _) => Some(path),
-            (None, Retention::Trace(path)) => Some(path.as_bytes()),
-        }
-    }
 }
 
 /// Where the black box is.
@@ -140,6 +131,17 @@ impl BoxPath {
             BoxPath::Off => None,
             BoxPath::Built(path) => Some(path.as_bytes()),
             BoxPath::Asked(path) => path.get(),
+        }
+    }
+}
+
+impl Options {
+    /// Where the trace goes, if there is to be one.
+    pub(crate) fn trace_pattern(&self) -> Option<&[u8]> {
+        match (self.trace_override.get(), self.retention) {
+            (Some(b"off"), _) | (None, Retention::Ledger) => None,
+            (Some(path), _) => Some(path),
+            (None, Retention::Trace(path)) => Some(path.as_bytes()),
         }
     }
 }
@@ -286,6 +288,13 @@ impl<A> HeapLedger<A> {
     /// `HEAPLEDGER_WARN=1` switches it on.
     pub const fn warn(mut self, enabled: bool) -> Self {
         self.options.warn = enabled;
+        self
+    }
+
+    /// Records only where `HEAPLEDGER=always` asks for it; otherwise the program runs as with `HEAPLEDGER=off`, whatever
+    /// else the environment says. Default: everything is recorded unless `HEAPLEDGER=off`.
+    pub const fn on_request(mut self) -> Self {
+        self.options.on_request = true;
         self
     }
 

@@ -1,7 +1,7 @@
 //! The life of the recorder in a process, and the few statics there are.
 //!
 //! ```text
-//!              HEAPLEDGER=off, or another copy records
+//!              HEAPLEDGER=off, only on request, or another copy records
 //!               ┌──────────────────────► Off
 //!               │
 //!  Unopened ────┴─first event──► Opening ──────────► Running ──exit──► Draining ──dumped──► Stopped

@@ -10,17 +10,24 @@ use super::gate::Own;
 use super::lifecycle::{self, Level};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::{Sampler, rate_of};
-use crate::profile::Stacks;
+use crate::profile::{DataQualityMode, Stacks};
 use crate::ring::lane::{Lane, Walker, bump};
 use crate::stack::cache::Cache;
 use crate::stack::intern::Store;
+use crate::stack::replay::{Replay, Walked};
 use crate::stack::rules::{Rule, Rules, TABLE_PAGES};
 use crate::stack::{End, Frames, Hash, STACK_FRAMES_MAX, unwind, walk};
 use crate::sys::frame::{self, Bounds, Registers};
+use crate::sys::latch::Patience;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Frames at the outer end that a walk by frame pointers may lack: those of the C library that starts a thread.
 const OUTER_FRAMES: usize = 4;
+
+/// Of the stacks that a thread knows, one in so many is checked again.
+const CHECKED_AGAIN: u64 = 256;
+/// A thread's last walk is kept from this walk on: most threads that come and go do not make so many.
+const WALKS_BEFORE_REPLAY: u64 = 32;
 
 /// Stacks are not taken, or not yet.
 const CLOSED: u32 = 0;
@@ -35,7 +42,7 @@ const RULES: u32 = 4;
 
 /// How stacks are taken now.
 static WAY: AtomicU32 = AtomicU32::new(CLOSED);
-/// Stacks that were checked, and those that failed the check.
+/// Stacks that were checked, and those that were known before and turned out to be others.
 static CHECKS: AtomicU64 = AtomicU64::new(0);
 static CHECKS_FAILED: AtomicU64 = AtomicU64::new(0);
 /// Whether code was met that lies in no known object.
@@ -56,6 +63,11 @@ pub(super) fn thread_starts(lane: &Lane) {
     // relaxed, all: the thread's own line.
     walker.low.store(bounds.low, Ordering::Relaxed);
     walker.high.store(bounds.high, Ordering::Relaxed);
+    let replay = walker.replay.load(Ordering::Relaxed);
+    if replay != 0 {
+        // SAFETY: R1, the lane is this thread's from now on.
+        unsafe { Replay::at(replay) }.forget();
+    }
     follow(lane);
 }
 
@@ -66,7 +78,7 @@ fn open() {
     let store = Store::open(&ledger.pages);
     let rules = ledger.pages.take(TABLE_PAGES);
     let (Some(store), Some(rules)) = (store, rules) else { return };
-    unwind::refresh();
+    unwind::refresh(ledger.clock.now_ns());
     let way = match lifecycle::options().stacks {
         Stacks::Off => CLOSED,
         Stacks::Auto | Stacks::Sampled { .. } => CHECKED,
@@ -106,7 +118,7 @@ pub(crate) fn refresh(ledger: &Ledger) -> bool {
 
 /// Looks for objects that were loaded or unloaded; says whether there were any. Allocates: in an own section.
 pub(crate) fn look_again(ledger: &Ledger) -> bool {
-    let are_others = unwind::refresh();
+    let are_others = unwind::refresh(ledger.clock.now_ns());
     if are_others && let Some((_, rules)) = ledger.facts.stacks() {
         Rules::at(&ledger.pages, rules).clear();
     }
@@ -133,21 +145,29 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
         return 0;
     }
     let way = WAY.load(Ordering::Relaxed);
-    let look = Look { ledger, start, bounds, rules: Rules::at(&ledger.pages, rules) };
-    let mut hash = Hash::new(u64::from(way == RULES));
-    let end = match way {
-        RULES => look.by_rules(|address| hash = hash.add(address)),
-        _ => walk::walk(start, bounds, |address| hash = hash.add(address)),
-    };
+    let look = Look { ledger, start, bounds, rules: Rules::at(&ledger.pages, rules), walker };
     bump(&walker.taken);
+    let Some(Walked { hash, end }) = (if way == RULES { look.hash_by_rules() } else { look.hash_by_chain() })
+    else {
+        bump(&walker.failed);
+        return 0;
+    };
     if end == End::Truncated {
         bump(&walker.truncated);
     }
-    let hash = hash.finish();
-    match Cache::of(walker).get(hash) {
-        0 => look.learn(walker, Store::at(&ledger.pages, store), way, hash),
-        number => number,
+    let known = Cache::of(walker).get(hash);
+    if known != 0 && !(way == CHECKED && look.is_due()) {
+        return known;
     }
+    let number = look.learn(Store::at(&ledger.pages, store), way, hash).unwrap_or(0);
+    if known == 0 || number == 0 || number == known {
+        return number.max(known);
+    }
+    // The same frame pointers stood for another stack before: blocks may have been booked to the wrong one.
+    // relaxed: a figure for people.
+    CHECKS_FAILED.fetch_add(1, Ordering::Relaxed);
+    give_up_frame_pointers();
+    number
 }
 
 /// Draws whether the stack is left out, where a subset is taken.
@@ -173,84 +193,130 @@ struct Look<'a> {
     start: Registers,
     bounds: Bounds,
     rules: Rules,
+    walker: &'a Walker,
 }
 
 impl Look<'_> {
     #[inline(always)]
-    fn by_rules(&self, visit: impl FnMut(u64)) -> End {
+    fn hash_by_chain(&self) -> Option<Walked> {
+        let mut hash = Hash::new(0);
+        let end = walk::walk(self.start, self.bounds, |address| hash = hash.add(address));
+        Some(Walked { hash: hash.finish(), end })
+    }
+
+    #[inline(always)]
+    fn hash_by_rules(&self) -> Option<Walked> {
+        // relaxed: the thread's own line.
+        let replay = self.walker.replay.load(Ordering::Relaxed);
+        if replay != 0 {
+            // SAFETY: R1, the lane is this thread's, and while its gate is closed no handler of it comes here.
+            let replay = unsafe { Replay::at(replay) };
+            let walked = replay.walk(&self.rules, self.start, self.bounds, |address| self.discover(address));
+            if let Some(walked) = walked.ok()? {
+                return Some(walked);
+            }
+        } else if self.walker.taken.load(Ordering::Relaxed) == WALKS_BEFORE_REPLAY {
+            self.walker.replay.store(Replay::open(&self.ledger.pages), Ordering::Relaxed);
+        }
+        let mut hash = Hash::new(1);
+        let end = self.by_rules(|address| hash = hash.add(address))?;
+        Some(Walked { hash: hash.finish(), end })
+    }
+
+    #[inline(always)]
+    fn by_rules(&self, visit: impl FnMut(u64)) -> Option<End> {
         self.rules.walk(self.start, self.bounds, |address| self.discover(address), visit)
     }
 
-    /// Works out a rule that the table does not have.
+    /// Whether a stack that is known is to be checked again.
+    #[inline(always)]
+    fn is_due(&self) -> bool {
+        // relaxed: the thread's own line.
+        self.walker.taken.load(Ordering::Relaxed).is_multiple_of(CHECKED_AGAIN)
+    }
+
+    /// Works out a rule that the table does not have. `None` if that would take a wait that the mode has not.
     #[cold]
     #[inline(never)]
-    fn discover(&self, address: u64) -> Rule {
-        let rule = unwind::discover(address, address == self.start.ip);
-        if rule == Rule::UNKNOWN && !unwind::is_code(address) {
+    fn discover(&self, address: u64) -> Option<Rule> {
+        let known = unwind::discover(address, patience())?;
+        if !known.is_code {
             // relaxed: a hint.
             NEWS.store(1, Ordering::Relaxed);
         }
-        self.rules.put(address, rule);
-        rule
+        self.rules.put(address, known.rule);
+        Some(known.rule)
     }
 
-    /// Gives a stack that is new to the thread its number.
+    /// Gives a stack that is new to the thread its number. Counts why, where there is none.
     #[cold]
     #[inline(never)]
-    fn learn(&self, walker: &Walker, store: &Store, way: u32, hash: u64) -> u32 {
+    fn learn(&self, store: &Store, way: u32, hash: u64) -> Option<u32> {
         let mut frames = Frames::new();
-        let end = if way == FRAME_POINTERS {
-            let end = walk::walk(self.start, self.bounds, |address| frames.push(address));
-            frames.len = code_frames(&frames);
-            end
-        } else {
-            self.by_rules(|address| frames.push(address))
-        };
-        let end = if way == CHECKED { self.check(&mut frames, end) } else { end };
-        let pages = &self.ledger.pages;
-        let Some(number) = store.intern(pages, frames.as_slice(), end == End::Truncated) else {
-            bump(if frames.len == 0 { &walker.failed } else { &walker.full });
-            return 0;
-        };
-        Cache::of(walker).put(pages, hash, number);
-        number
+        let number = self.frames(way, &mut frames).and_then(|end| {
+            store.intern(&self.ledger.pages, frames.as_slice(), end == End::Truncated, patience())
+        });
+        match number {
+            None => bump(&self.walker.failed),
+            Some(None) if frames.len == 0 => bump(&self.walker.failed),
+            Some(None) => bump(&self.walker.full),
+            Some(Some(number)) => Cache::of(self.walker).put(&self.ledger.pages, hash, number),
+        }
+        number?
     }
 
-    /// Compares the frame pointers with what the unwind tables have given, and gives the frame pointers up if they are
-    /// wrong. Where the tables end early, the frame pointers go on.
-    fn check(&self, frames: &mut Frames, end: End) -> End {
+    /// The frames of the stack, as they are to be written out.
+    fn frames(&self, way: u32, frames: &mut Frames) -> Option<End> {
+        if way == FRAME_POINTERS {
+            let end = walk::walk(self.start, self.bounds, |address| frames.push(address));
+            frames.len = unwind::code_frames(frames.as_slice(), patience())?;
+            return Some(end);
+        }
+        let end = self.by_rules(|address| frames.push(address))?;
+        if way == CHECKED {
+            // relaxed: a figure for people.
+            CHECKS.fetch_add(1, Ordering::Relaxed);
+            if !self.agrees(frames, end)? {
+                give_up_frame_pointers();
+            }
+        }
+        Some(end)
+    }
+
+    /// Whether the frame pointers say what the unwind tables have given. Frames at the outer end may be missing, those of
+    /// the C library that starts a thread.
+    fn agrees(&self, frames: &Frames, end: End) -> Option<bool> {
         let mut chain = Frames::new();
-        let chain_end = walk::walk(self.start, self.bounds, |address| chain.push(address));
-        chain.len = code_frames(&chain);
+        walk::walk(self.start, self.bounds, |address| chain.push(address));
+        chain.len = unwind::code_frames(chain.as_slice(), patience())?;
         let (known, chained) = (frames.as_slice(), chain.as_slice());
+        if known.len() == STACK_FRAMES_MAX {
+            return Some(known == chained);
+        }
         let common = known.iter().zip(chained).take_while(|(one, other)| one == other).count();
         let rest = known.get(common..).unwrap_or(&[]);
-        let ends_alike = common == chained.len()
-            && rest.len() <= OUTER_FRAMES
-            && rest.iter().rev().skip(1).all(|address| !unwind::is_our_object(*address));
-        let tables_end_early = end == End::Truncated && common == known.len();
-        // relaxed, all: figures for people, and a way that each thread follows when it sees it.
-        CHECKS.fetch_add(1, Ordering::Relaxed);
-        if ends_alike || known.len() == STACK_IS_FULL {
-            return end;
+        if common < chained.len() || rest.len() > OUTER_FRAMES {
+            return Some(false);
         }
-        if tables_end_early && chained.len() > known.len() {
-            *frames = chain;
-            return chain_end;
-        }
-        CHECKS_FAILED.fetch_add(1, Ordering::Relaxed);
-        WAY.store(RULES, Ordering::Relaxed);
-        end
+        // Truncated where both end: the chain has nothing more to say there either.
+        let lacking = rest.get(..rest.len().saturating_sub(1)).unwrap_or(&[]);
+        let lacks_ours = !lacking.is_empty() && unwind::any_in_our_object(lacking, patience())?;
+        Some(!lacks_ours && (end == End::Outermost || rest.is_empty()))
     }
 }
 
-/// A stack with as many frames as fit.
-const STACK_IS_FULL: usize = STACK_FRAMES_MAX;
+/// From now on stacks are walked by rules.
+fn give_up_frame_pointers() {
+    // relaxed: each thread follows when it sees it.
+    WAY.store(RULES, Ordering::Relaxed);
+}
 
-/// How many frames there are before the first that lies in no code: a chain that was broken goes on into nowhere.
-fn code_frames(frames: &Frames) -> usize {
-    let frames = frames.as_slice();
-    frames.iter().position(|address| !unwind::is_code(address.wrapping_sub(1))).unwrap_or(frames.len())
+/// How long a thread waits for what stacks share with other threads: not at all in the modes that never wait.
+fn patience() -> Patience {
+    match lifecycle::mode() {
+        DataQualityMode::HighThroughput | DataQualityMode::BestEffort => Patience::None,
+        DataQualityMode::PerfectAccuracy | DataQualityMode::HighAccuracy => Patience::Bounded,
+    }
 }
 
 /// How stacks are taken, why so, how many were checked, and how many of those failed.

@@ -112,6 +112,8 @@ pub(crate) struct Walker {
     cache_start: AtomicU64,
     /// Entries that were pushed out of it since it last grew.
     pub(crate) cache_crowded: AtomicU32,
+    /// Where the thread's last walk is kept; 0 while it is not.
+    pub(crate) replay: AtomicU64,
     /// Bytes to go until the next stack, where a subset is taken.
     pub(crate) distance: AtomicU64,
     pub(crate) random: AtomicU64,

@@ -322,14 +322,7 @@ fn dump_at_exit() {
             match platform::with_failing_writes(|| dump::write(&path, &profile)) {
                 Ok(_) => black_box::end(),
                 Err(error) => {
-                    let error = DumpError::Write(error);
-                    platform::write_stderr(
-                        format!(
-                            "heapledger: {error}
-"
-                        )
-                        .as_bytes(),
-                    );
+                    platform::write_stderr(format!("heapledger: {}\n", DumpError::Write(error)).as_bytes())
                 }
             }
         }

@@ -12,7 +12,7 @@
 //!
 //! Invariant **V1**: everything but the counts is touched under its latch; its runs are never given back.
 
-use crate::sys::latch::Latch;
+use crate::sys::latch::{Latch, Patience};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
@@ -28,6 +28,8 @@ const SLOTS_FIRST: u32 = (PAGE_BYTES / 4) as u32;
 const TABLES: usize = 8;
 /// The factor from one table to the next.
 const GROWTH: u32 = 4;
+/// Nodes that are copied before the latch is given to others for once. What is written stays as it is, so the parts fit.
+const COPIED_AT_ONCE: u32 = 1 << 14;
 /// Nodes that are the roots of whole stacks and of truncated ones.
 const ROOT: u32 = 0;
 const ROOT_TRUNCATED: u32 = 1;
@@ -98,9 +100,21 @@ impl Store {
         unsafe { &*pages.at(page).cast::<Store>() }
     }
 
-    /// The number of a stack (innermost frame first), given it now if it is new; `None` when there is no room.
-    pub(crate) fn intern(&self, pages: &Pages, frames: &[u64], truncated: bool) -> Option<u32> {
-        let _taken = self.latch.take();
+    /// The number of a stack (innermost frame first), given it now if it is new; `Some(None)` when there is no room, `None`
+    /// when the latch was not to be had in time.
+    pub(crate) fn intern(
+        &self,
+        pages: &Pages,
+        frames: &[u64],
+        truncated: bool,
+        patience: Patience,
+    ) -> Option<Option<u32>> {
+        let _taken = self.latch.take_within(patience)?;
+        Some(self.number(pages, frames, truncated))
+    }
+
+    /// The number of a stack, under the latch.
+    fn number(&self, pages: &Pages, frames: &[u64], truncated: bool) -> Option<u32> {
         let mut node = if truncated { ROOT_TRUNCATED } else { ROOT };
         for address in frames.iter().rev() {
             node = self.child(pages, node, *address)?;
@@ -211,13 +225,20 @@ impl Store {
     /// Copies all nodes, and the innermost node of each stack from number 1 on, as far as there is room. Allocates
     /// nothing.
     pub(crate) fn copy(&self, pages: &Pages, nodes: &mut Vec<Node>, leaves: &mut Vec<u32>) {
-        let _taken = self.latch.take();
-        let (stacks, count) = self.counts();
-        for node in 0..count.min(nodes.capacity() as u32) {
-            // SAFETY: V1, nodes below the count are written.
-            nodes.push(unsafe { *self.node(pages, node) });
+        let (stacks, count) = {
+            let _taken = self.latch.take();
+            self.counts()
+        };
+        let (stacks, count) = (stacks.min(leaves.capacity() as u32), count.min(nodes.capacity() as u32));
+        for first in (0..count).step_by(COPIED_AT_ONCE as usize) {
+            let _taken = self.latch.take();
+            for node in first..count.min(first + COPIED_AT_ONCE) {
+                // SAFETY: V1, nodes below the count are written.
+                nodes.push(unsafe { *self.node(pages, node) });
+            }
         }
-        for number in 1..=stacks.min(leaves.capacity() as u32) {
+        let _taken = self.latch.take();
+        for number in 1..=stacks {
             // SAFETY: V1.
             leaves.push(unsafe { *self.leaves(pages).add(number as usize) });
         }
@@ -283,7 +304,7 @@ mod tests {
             let mut known: HashMap<(Vec<u64>, bool), u32> = HashMap::new();
             for n in (0..30_000u64).chain(0..30_000) {
                 let stack = stack_of(n);
-                let number = store.intern(pages, &stack.0, stack.1).unwrap();
+                let number = store.intern(pages, &stack.0, stack.1, Patience::None).unwrap().unwrap();
                 let next = known.len() as u32 + 1;
                 let expected = *known.entry(stack).or_insert(next);
                 assert_eq!(number, expected);
@@ -305,7 +326,7 @@ mod tests {
             let mut last = 0;
             let full = (0..).find(|n| {
                 let (frames, truncated) = stack_of(*n);
-                match store.intern(pages, &frames, truncated) {
+                match store.intern(pages, &frames, truncated, Patience::None).unwrap() {
                     Some(number) => last = last.max(number),
                     None => return true,
                 }
@@ -313,8 +334,11 @@ mod tests {
             });
             assert!(full.is_some_and(|full| full > 100) && last > 100, "{full:?} {last}");
             let (frames, truncated) = stack_of(5);
-            assert!(store.intern(pages, &frames, truncated).is_some_and(|number| number <= last));
-            assert_eq!(store.intern(pages, &[], false), None);
+            let number = store.intern(pages, &frames, truncated, Patience::None).unwrap();
+            assert!(number.is_some_and(|number| number <= last));
+            assert_eq!(store.intern(pages, &[], false, Patience::None), Some(None));
+            let _taken = store.latch.take();
+            assert_eq!(store.intern(pages, &frames, truncated, Patience::None), None);
         });
     }
 }

@@ -16,11 +16,14 @@
 //!
 //! * **Frame pointers** (`walk`): two loads a frame. Right only where every function on the way keeps one.
 //! * **Rules** (`rules`): for each address in the code, where the caller's registers lie, in one word. A rule is worked out
-//!   once from the DWARF unwind tables (`unwind`, through `framehop`) and kept in a table that all threads read.
+//!   once from the DWARF unwind tables (`unwind`) and kept in a table that all threads read. What of the stack is as it was
+//!   at the thread's last walk is not walked again but compared (`replay`).
 //!
-//! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread with what the unwind
-//! tables say; with the first difference it goes over to rules, for good. So a stack is never written out that was not
-//! checked, and what is written out are the frames that the unwind tables give.
+//! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread, and one in a few hundred of
+//! those that are not, with what the unwind tables say; with the first difference it goes over to rules, for good. So a
+//! stack is never written out that was not checked, and what is written out are the frames that the unwind tables give.
+//! Where the tables end before the frame pointers do, the stack ends there as truncated, and that is a difference too: a
+//! function that the tables do not tell of may hold anything in that register.
 //!
 //! # What holds
 //!
@@ -33,6 +36,8 @@ pub(crate) mod cache;
 #[allow(unsafe_code, reason = "lies in raw pages")]
 pub(crate) mod intern;
 pub(crate) mod modules;
+#[allow(unsafe_code, reason = "lies in raw pages, and reads the thread's stack")]
+pub(crate) mod replay;
 #[allow(unsafe_code, reason = "lies in raw pages")]
 pub(crate) mod rules;
 #[allow(unsafe_code, reason = "what all threads ask lies behind a latch")]

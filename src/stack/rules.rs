@@ -21,7 +21,7 @@
 use super::{End, STACK_FRAMES_MAX};
 use crate::sys::frame::{Bounds, Registers, read};
 use crate::sys::pages::{PAGE_BYTES, Pages};
-use crate::sys::sync::{AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Entries of the table.
 const ENTRIES: usize = 1 << 16;
@@ -127,54 +127,110 @@ impl Rules {
 
     /// Forgets every rule: code has come or gone.
     pub(crate) fn clear(&self) {
+        // relaxed, as in `get`. Counted first: what was remembered of walks by the old rules is not used from then on.
+        CLEARED.fetch_add(1, Ordering::Relaxed);
         for place in 0..ENTRIES {
-            // relaxed: as in `get`.
             self.entry(place).store(0, Ordering::Relaxed);
         }
     }
 
-    /// Calls `visit` with each return address, innermost first. `discover` works out a rule that is not in the table.
+    /// How often the rules were forgotten.
+    #[inline(always)]
+    pub(crate) fn cleared() -> u32 {
+        // relaxed: as in `get`.
+        CLEARED.load(Ordering::Relaxed)
+    }
+
+    /// Calls `visit` with each return address, innermost first. `discover` works out a rule that is not in the table;
+    /// `None` if it could not, and then the walk has no result.
     #[inline(always)]
     pub(crate) fn walk(
         &self,
         start: Registers,
         bounds: Bounds,
-        mut discover: impl FnMut(u64) -> Rule,
+        mut discover: impl FnMut(u64) -> Option<Rule>,
         mut visit: impl FnMut(u64),
-    ) -> End {
-        let Registers { ip: mut lookup, mut sp, mut bp } = start;
+    ) -> Option<End> {
+        let mut place = start;
         for _ in 0..STACK_FRAMES_MAX {
-            let rule = match self.get(lookup) {
+            let rule = match self.get(place.ip) {
                 Some(rule) => rule,
-                None => discover(lookup),
+                None => discover(place.ip)?,
             };
-            if rule.0 & Rule::STEP == 0 {
-                return if rule == Rule::OUTERMOST { End::Outermost } else { End::Truncated };
+            match rule.apply(&mut place, bounds) {
+                Ok(address) => visit(address),
+                Err(end) => return Some(end.end()),
             }
-            let base = if rule.0 & Rule::FROM_BP != 0 { bp } else { sp };
-            let cfa = base.wrapping_add(u64::from(rule.0 & Rule::CFA_MASK) * 8);
-            // The return address lies right below the CFA, above what this frame has pushed.
-            if cfa < sp.wrapping_add(8) || cfa > bounds.high || cfa & 7 != 0 {
-                return End::Truncated;
-            }
-            if rule.0 & Rule::BP_STORED != 0 {
-                let at = cfa.wrapping_sub(u64::from(rule.0 >> Rule::BP_SHIFT & Rule::BP_MASK) * 8);
-                if at < sp || at > cfa - 8 {
-                    return End::Truncated;
-                }
-                // SAFETY: K1, `sp <= at < cfa <= high`, all multiples of 8.
-                bp = unsafe { read(at) };
-            }
-            // SAFETY: K1, as above.
-            let address = unsafe { read(cfa - 8) };
-            if address == 0 {
-                return End::Outermost;
-            }
-            visit(address);
-            sp = cfa;
-            lookup = address.wrapping_sub(1);
         }
-        End::Truncated
+        Some(End::Truncated)
+    }
+}
+
+/// How often the rules were forgotten.
+static CLEARED: AtomicU32 = AtomicU32::new(0);
+
+/// Why a walk does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The rule says so: it is so whenever the walk comes here.
+    ByRule(End),
+    /// What lies on the stack says so.
+    ByStack(End),
+}
+
+impl Stop {
+    #[inline(always)]
+    pub(crate) fn end(self) -> End {
+        match self {
+            Stop::ByRule(end) | Stop::ByStack(end) => end,
+        }
+    }
+}
+
+impl Rule {
+    /// Whether the caller's stack pointer is found from the frame pointer.
+    #[inline(always)]
+    pub(crate) fn is_from_bp(self) -> bool {
+        self.0 & Rule::FROM_BP != 0
+    }
+
+    /// How far below the CFA the caller's frame pointer lies, if it is on the stack.
+    #[inline(always)]
+    pub(crate) fn bp_below_cfa(self) -> Option<u64> {
+        let below = u64::from(self.0 >> Rule::BP_SHIFT & Rule::BP_MASK) * 8;
+        (self.0 & Rule::BP_STORED != 0).then_some(below)
+    }
+
+    /// Goes from a function to its caller, and returns the address there that it returns to. `place.ip` is where a rule is
+    /// looked up: in the call, which lies before that address.
+    #[inline(always)]
+    pub(crate) fn apply(self, place: &mut Registers, bounds: Bounds) -> Result<u64, Stop> {
+        if self.0 & Rule::STEP == 0 {
+            let is_outermost = self == Rule::OUTERMOST;
+            return Err(Stop::ByRule(if is_outermost { End::Outermost } else { End::Truncated }));
+        }
+        let base = if self.is_from_bp() { place.bp } else { place.sp };
+        let cfa = base.wrapping_add(u64::from(self.0 & Rule::CFA_MASK) * 8);
+        // The return address lies right below the CFA, above what this frame has pushed.
+        if cfa < place.sp.wrapping_add(8) || cfa > bounds.high || cfa & 7 != 0 {
+            return Err(Stop::ByStack(End::Truncated));
+        }
+        if let Some(below) = self.bp_below_cfa() {
+            let at = cfa.wrapping_sub(below);
+            if at < place.sp || at > cfa - 8 {
+                return Err(Stop::ByStack(End::Truncated));
+            }
+            // SAFETY: K1, `sp <= at < cfa <= high`, all multiples of 8.
+            place.bp = unsafe { read(at) };
+        }
+        // SAFETY: K1, as above.
+        let address = unsafe { read(cfa - 8) };
+        if address == 0 {
+            return Err(Stop::ByStack(End::Outermost));
+        }
+        place.sp = cfa;
+        place.ip = address.wrapping_sub(1);
+        Ok(address)
     }
 }
 
@@ -235,11 +291,12 @@ mod tests {
             let bounds = Bounds { low, high: low + 8 * 7 };
             let start = Registers { ip: 1000, sp: low, bp: 0 };
             let mut seen = Vec::new();
-            let end = rules.walk(start, bounds, |_| Rule::UNKNOWN, |address| seen.push(address));
-            assert_eq!((seen, end), (vec![2000, 3000], End::Outermost));
+            let end = rules.walk(start, bounds, |_| Some(Rule::UNKNOWN), |address| seen.push(address));
+            assert_eq!((seen, end), (vec![2000, 3000], Some(End::Outermost)));
+            assert_eq!(rules.walk(Registers { ip: 77, ..start }, bounds, |_| None, |_| ()), None);
             for wild in [1u64, 8, u64::MAX, u64::MAX - 15, 1 << 40] {
                 let start = Registers { ip: 1999, sp: low, bp: wild };
-                assert_eq!(rules.walk(start, bounds, |_| Rule::UNKNOWN, |_| ()), End::Truncated);
+                assert_eq!(rules.walk(start, bounds, |_| Some(Rule::UNKNOWN), |_| ()), Some(End::Truncated));
             }
         });
     }

@@ -1,40 +1,63 @@
-//! Works out rules from unwind tables, with `framehop`.
+//! Works out rules from unwind tables, which `gimli` reads.
 //!
-//! `framehop` answers "where do the caller's registers lie" by reading them. To get the rule itself it is given a stack that
-//! does not exist: two bases far apart, and memory in which each word tells its own address. From what it takes for the
-//! caller's registers, the rule can be read off. It never sees the real stack.
+//! A rule is made only of what the tables say of the very address: where no entry of theirs covers it, or where they say
+//! something that a rule cannot hold (an expression, a register that is not followed), nothing is known, and the walk ends
+//! there as truncated. There is no guess in between, such as that the function might keep a frame pointer: a function
+//! written in assembler may hold anything in that register, and a guess would show callers that were none.
 //!
-//! One unwinder serves all threads, behind a latch; it is asked once for each address in the code. It allocates when it
-//! is made and when modules come, in own sections, and not while it is asked.
+//! What is asked lies behind a latch and serves all threads; it is asked once for each address in the code. It allocates
+//! when modules come, in own sections, and not while it is asked. Who asks waits for the latch for a while at most
+//! ([`Patience`]) and does without an answer after that.
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 
-use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
-use framehop::{ExplicitModuleSectionInfo, FrameAddress, MustNotAllocateDuringUnwind, Unwinder};
+use gimli::{
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EhFrameOffset, EndianSlice, LittleEndian, Register,
+    RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection, UnwindTableRow, X86_64,
+};
 
-use super::modules::{Memory, Module, loaded};
+use super::modules::{Memory, Module, Section, loaded};
 use super::rules::Rule;
-use crate::sys::latch::Latch;
+use crate::sys::latch::{Latch, Patience};
 
-/// The stack pointer of the stack that does not exist.
-const SP: u64 = 0x1000_0000_0000;
-/// Its frame pointer.
-const BP: u64 = 0x1100_0000_0000;
-/// What a word holds above its own address: so the frame pointer is never what lies where it points to.
-const MARK: u64 = 1;
-/// How far from a base a word may lie.
-const REACH: u64 = 1 << 20;
+/// Memory of a reading, so that none is allocated: registers that a row tells of, and rows that wait for others.
+struct Storage;
 
-type Tables = Vec<u8>;
+impl UnwindContextStorage<usize> for Storage {
+    type Rules = [(Register, RegisterRule<usize>); 32];
+    type Stack = [UnwindTableRow<usize, Storage>; 4];
+}
+
+/// The unwind tables of an object, as they lay in memory.
+struct Tables {
+    start: u64,
+    end: u64,
+    bias: u64,
+    index: Section,
+    entries: Section,
+}
 
 /// What there is to ask.
 struct Asked {
-    unwinder: UnwinderX86_64<Tables, MustNotAllocateDuringUnwind>,
-    cache: CacheX86_64<MustNotAllocateDuringUnwind>,
+    /// In the order of their addresses.
+    tables: Vec<Tables>,
+    context: Box<UnwindContext<usize, Storage>>,
     /// Shared, so that who wants them copies nothing while the latch is held.
     modules: Arc<Vec<Module>>,
+    gone: Arc<Vec<Gone>>,
 }
+
+/// An object that was unloaded: stacks still lead through it.
+#[derive(Debug, Clone)]
+pub(crate) struct Gone {
+    pub(crate) module: Module,
+    /// When it was found to be gone.
+    pub(crate) at_ns: u64,
+}
+
+/// Unloaded objects that are remembered at most; the oldest are forgotten, and stacks through them have no names.
+pub(crate) const MODULES_GONE_MAX: usize = 256;
 
 struct Shared {
     latch: Latch,
@@ -48,18 +71,31 @@ static SHARED: Shared = Shared { latch: Latch::new(), asked: UnsafeCell::new(Non
 
 /// Looks which objects are loaded and reads the unwind tables of those that are new. Says whether any came or went.
 /// Allocates: in an own section.
-pub(crate) fn refresh() -> bool {
+pub(crate) fn refresh(now_ns: u64) -> bool {
     let now = loaded();
-    if with_asked(|asked| *asked.modules == now) == Some(true) {
+    let before = with_asked(Patience::Endless, |asked| (Arc::clone(&asked.modules), Arc::clone(&asked.gone)));
+    let (modules, gone) = before.unwrap_or_default();
+    if *modules == now {
         return false;
     }
-    let mut unwinder = UnwinderX86_64::new();
-    if let Some(memory) = Memory::open() {
-        now.iter()
-            .filter_map(|module| with_tables(module, &memory))
-            .for_each(|module| unwinder.add_module(module));
-    }
-    let asked = Asked { unwinder, cache: CacheX86_64::new_in(), modules: Arc::new(now) };
+    let mut gone = (*gone).clone();
+    gone.extend(
+        modules
+            .iter()
+            .filter(|module| !now.contains(module))
+            .map(|module| Gone { module: module.clone(), at_ns: now_ns }),
+    );
+    // One that was loaded again where it was needs no second entry.
+    gone.retain(|gone| !now.contains(&gone.module));
+    gone.drain(..gone.len().saturating_sub(MODULES_GONE_MAX));
+    let memory = Memory::open();
+    let tables = memory.iter().flat_map(|memory| now.iter().filter_map(move |module| read(module, memory)));
+    let asked = Asked {
+        tables: tables.collect(),
+        context: Box::new(UnwindContext::new_in()),
+        modules: Arc::new(now),
+        gone: Arc::new(gone),
+    };
     let _taken = SHARED.latch.take();
     // SAFETY: Q1.
     let old = unsafe { (*SHARED.asked.get()).replace(asked) };
@@ -68,44 +104,44 @@ pub(crate) fn refresh() -> bool {
     true
 }
 
-fn with_tables(module: &Module, memory: &Memory) -> Option<framehop::Module<Tables>> {
-    let (index, tables) = module.unwind_tables(memory)?;
-    let end = |address: u64, bytes: &[u8]| address..address + bytes.len() as u64;
-    let info = ExplicitModuleSectionInfo {
-        base_svma: 0,
-        eh_frame_svma: Some(end(tables.address, &tables.bytes)),
-        eh_frame: Some(tables.bytes),
-        eh_frame_hdr_svma: Some(end(index.address, &index.bytes)),
-        eh_frame_hdr: Some(index.bytes),
-        ..ExplicitModuleSectionInfo::default()
-    };
-    Some(framehop::Module::new(module.path.clone(), module.start..module.end, module.bias, info))
+fn read(module: &Module, memory: &Memory) -> Option<Tables> {
+    let (index, entries) = module.unwind_tables(memory)?;
+    Some(Tables { start: module.start, end: module.end, bias: module.bias, index, entries })
 }
 
-fn with_asked<T>(work: impl FnOnce(&mut Asked) -> T) -> Option<T> {
-    let _taken = SHARED.latch.take();
+/// `None` when nothing was read yet, or the latch was not to be had.
+fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Option<T> {
+    let _taken = SHARED.latch.take_within(patience)?;
     // SAFETY: Q1.
     unsafe { (*SHARED.asked.get()).as_mut() }.map(work)
 }
 
 /// The objects that were loaded at the last look.
 pub(crate) fn modules() -> Arc<Vec<Module>> {
-    with_asked(|asked| Arc::clone(&asked.modules)).unwrap_or_default()
+    with_asked(Patience::Endless, |asked| Arc::clone(&asked.modules)).unwrap_or_default()
 }
 
-/// Whether an address was in the code of a loaded object at the last look.
-pub(crate) fn is_code(address: u64) -> bool {
-    with_asked(|asked| asked.modules.iter().any(|module| module.has_code_at(address))).unwrap_or(false)
+/// The objects that were unloaded, in the order in which that was found out.
+pub(crate) fn gone() -> Arc<Vec<Gone>> {
+    with_asked(Patience::Endless, |asked| Arc::clone(&asked.gone)).unwrap_or_default()
 }
 
-/// Whether an address lies in the object that heapledger itself is part of: the program, most often.
-pub(crate) fn is_our_object(address: u64) -> bool {
-    let ours = is_our_object as fn(u64) -> bool as usize as u64;
-    with_asked(|asked| {
-        let of = |address| asked.modules.iter().position(|module| module.has_code_at(address));
-        of(ours).is_some_and(|own| of(address) == Some(own))
+/// How many return addresses there are before the first that lies in no code of a loaded object. `None` without an
+/// answer in time.
+pub(crate) fn code_frames(addresses: &[u64], patience: Patience) -> Option<usize> {
+    with_asked(patience, |asked| {
+        let is_code = |address: &u64| asked.holder(address.wrapping_sub(1)).is_some();
+        addresses.iter().position(|address| !is_code(address)).unwrap_or(addresses.len())
     })
-    .unwrap_or(false)
+}
+
+/// Whether one of the addresses lies in the object that heapledger itself is part of: the program, most often.
+pub(crate) fn any_in_our_object(addresses: &[u64], patience: Patience) -> Option<bool> {
+    let ours = any_in_our_object as fn(&[u64], Patience) -> Option<bool> as usize as u64;
+    with_asked(patience, |asked| {
+        let own = asked.holder(ours);
+        own.is_some() && addresses.iter().any(|address| asked.holder(*address) == own)
+    })
 }
 
 /// Forgets what the parent had, in a forked child: another thread may have been at it. It is not freed.
@@ -116,57 +152,130 @@ pub(crate) fn forget() {
     std::mem::forget(unsafe { (*SHARED.asked.get()).take() });
 }
 
+/// What is known of an address in the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) rule: Rule,
+    /// Whether it lies in the code of a loaded object at all.
+    pub(crate) is_code: bool,
+}
+
 /// Works out the rule for an address in the code: that of the instruction itself for the innermost frame, of the call for
-/// others. Allocates nothing.
-pub(crate) fn discover(address: u64, is_innermost: bool) -> Rule {
-    with_asked(|asked| asked.rule(address, is_innermost)).unwrap_or(Rule::UNKNOWN)
+/// others. Allocates nothing. `None` without an answer in time.
+pub(crate) fn discover(address: u64, patience: Patience) -> Option<Known> {
+    with_asked(patience, |asked| Known {
+        rule: asked.rule(address).unwrap_or(Rule::UNKNOWN),
+        is_code: asked.holder(address).is_some(),
+    })
 }
 
 impl Asked {
-    fn rule(&mut self, address: u64, is_innermost: bool) -> Rule {
-        if !self.modules.iter().any(|module| module.has_code_at(address)) {
-            return Rule::UNKNOWN;
-        }
-        let mut registers = UnwindRegsX86_64::new(address, SP, BP);
-        let frame = if is_innermost {
-            FrameAddress::from_instruction_pointer(address)
-        } else {
-            match FrameAddress::from_return_address(address.wrapping_add(1)) {
-                Some(frame) => frame,
-                None => return Rule::UNKNOWN,
-            }
-        };
-        let is_stack = |at: u64| at.abs_diff(SP) < REACH || at.abs_diff(BP) < REACH;
-        let mut read = |at: u64| if is_stack(at) { Ok(at + MARK) } else { Err(()) };
-        match self.unwinder.unwind_frame(frame, &mut registers, &mut self.cache, &mut read) {
-            Ok(None) => Rule::OUTERMOST,
-            Ok(Some(return_address)) => {
-                read_off(return_address, registers.sp(), registers.bp()).unwrap_or(Rule::UNKNOWN)
-            }
-            Err(_) => Rule::UNKNOWN,
-        }
+    /// The object in whose code an address lies.
+    fn holder(&self, address: u64) -> Option<usize> {
+        self.modules.iter().position(|module| module.has_code_at(address))
+    }
+
+    fn rule(&mut self, address: u64) -> Option<Rule> {
+        let after = self.tables.partition_point(|tables| tables.start <= address);
+        let tables = self.tables.get(after.checked_sub(1)?).filter(|tables| address < tables.end)?;
+        tables.rule(address, &mut self.context)
     }
 }
 
-/// The rule by which the bases become the caller's registers.
-fn read_off(return_address: u64, sp: u64, bp: u64) -> Option<Rule> {
-    if return_address != sp.checked_sub(8)? + MARK {
-        return None;
+impl Tables {
+    fn rule(&self, address: u64, context: &mut UnwindContext<usize, Storage>) -> Option<Rule> {
+        let address = address.wrapping_sub(self.bias);
+        let bases =
+            BaseAddresses::default().set_eh_frame_hdr(self.index.address).set_eh_frame(self.entries.address);
+        let index = EhFrameHdr::new(&self.index.bytes, LittleEndian).parse(&bases, 8).ok()?;
+        let entry = index.table()?.lookup(address, &bases).ok()?.direct().ok()?;
+        let offset = usize::try_from(entry.checked_sub(self.entries.address)?).ok()?;
+        let mut entries: EhFrame<EndianSlice<'_, _>> = EhFrame::new(&self.entries.bytes, LittleEndian);
+        entries.set_address_size(8);
+        let entry = entries.fde_from_offset(&bases, EhFrameOffset(offset), EhFrame::cie_from_offset).ok()?;
+        // Fails where the entry ends before the address: the index tells only where entries begin.
+        rule_of(entry.unwind_info_for_address(&entries, &bases, context, address).ok()?)
     }
-    let (from_bp, cfa) = if sp >= BP { (true, sp - BP) } else { (false, sp.checked_sub(SP)?) };
-    let stored = if bp == BP { None } else { Some(sp.checked_sub(bp.checked_sub(MARK)?)?) };
-    Rule::step(from_bp, cfa, stored)
 }
 
-#[cfg(test)]
+/// The rule that a row of the tables is, if a rule can hold it.
+fn rule_of(row: &UnwindTableRow<usize, Storage>) -> Option<Rule> {
+    match row.register(X86_64::RA) {
+        Some(RegisterRule::Offset(-8)) => {}
+        // So the tables mark the outermost function.
+        Some(RegisterRule::Undefined) | None => return Some(Rule::OUTERMOST),
+        _ => return None,
+    }
+    let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else { return None };
+    let from_bp = match *register {
+        X86_64::RSP => false,
+        X86_64::RBP => true,
+        _ => return None,
+    };
+    let stored = match row.register(X86_64::RBP) {
+        None | Some(RegisterRule::Undefined | RegisterRule::SameValue) => None,
+        Some(RegisterRule::Offset(below)) => Some(u64::try_from(below.checked_neg()?).ok()?),
+        _ => return None,
+    };
+    Rule::step(from_bp, u64::try_from(*offset).ok()?, stored)
+}
+
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use super::*;
+    use std::arch::global_asm;
+
+    // Two functions that are never called: one that the tables tell of, and one that they do not.
+    global_asm!(
+        ".text",
+        ".globl heapledger_test_told",
+        ".type heapledger_test_told, @function",
+        "heapledger_test_told:",
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbp, 0",
+        "sub rsp, 32",
+        ".cfi_adjust_cfa_offset 32",
+        "nop",
+        ".cfi_def_cfa rbp, 64",
+        "nop",
+        ".cfi_def_cfa r12, 64",
+        "nop",
+        ".cfi_undefined rip",
+        "nop",
+        ".cfi_endproc",
+        ".size heapledger_test_told, . - heapledger_test_told",
+        ".skip 64, 0x90",
+        ".globl heapledger_test_untold",
+        "heapledger_test_untold:",
+        ".skip 64, 0x90",
+    );
+
+    unsafe extern "C" {
+        fn heapledger_test_told();
+        fn heapledger_test_untold();
+    }
+
+    fn rule_at(address: u64) -> Rule {
+        let known = discover(address, Patience::Endless).unwrap();
+        assert!(known.is_code);
+        known.rule
+    }
 
     #[test]
-    fn a_rule_is_read_off_the_bases() {
-        assert_eq!(read_off(SP + 17, SP + 24, BP), Rule::step(false, 24, None));
-        assert_eq!(read_off(BP + 9, BP + 16, BP + 1), Rule::step(true, 16, Some(16)));
-        assert_eq!(read_off(SP + 41, SP + 48, SP + 33), Rule::step(false, 48, Some(16)));
-        assert_eq!(read_off(SP + 33, SP + 48, BP), None);
+    fn a_rule_is_what_the_tables_say_and_nothing_where_they_say_nothing() {
+        refresh(0);
+        let told = heapledger_test_told as unsafe extern "C" fn() as usize as u64;
+        assert_eq!(rule_at(told), Rule::step(false, 8, None).unwrap());
+        assert_eq!(rule_at(told + 1), Rule::step(false, 16, Some(16)).unwrap());
+        // `push` has one byte, `sub` four, `nop` one.
+        assert_eq!(rule_at(told + 5), Rule::step(false, 48, Some(16)).unwrap());
+        assert_eq!(rule_at(told + 6), Rule::step(true, 64, Some(16)).unwrap());
+        assert_eq!(rule_at(told + 7), Rule::UNKNOWN, "a register that is not followed");
+        assert_eq!(rule_at(told + 8), Rule::OUTERMOST);
+        let untold = heapledger_test_untold as unsafe extern "C" fn() as usize as u64;
+        assert_eq!(rule_at(untold + 8), Rule::UNKNOWN, "no guess");
+        assert_eq!(discover(8, Patience::Endless), Some(Known { rule: Rule::UNKNOWN, is_code: false }));
     }
 }

@@ -16,6 +16,10 @@ const SPINS: u32 = 64;
 /// Yields before the first sleep: then the holder is probably off the processor.
 const YIELDS: u32 = 64;
 
+/// Sleeps of [`Patience::Bounded`]; with what comes before them about a tenth of a second.
+#[cfg(not(loom))]
+const SLEEPS: u32 = 1500;
+
 const OPEN: u32 = 0;
 const TAKEN: u32 = 1;
 
@@ -24,6 +28,18 @@ const TAKEN: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Latch {
     word: AtomicU32,
+}
+
+/// How long to wait for a latch.
+#[cfg(not(loom))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// As long as a holder that is off the processor may need on a busy machine, and no longer.
+    Bounded,
+    /// Until it is open.
+    Endless,
 }
 
 /// A taken latch; dropping it opens the latch.
@@ -60,6 +76,23 @@ impl Latch {
             Some(taken) => taken,
             None => self.take_slowly(),
         }
+    }
+
+    /// Takes the latch, waiting no longer than it may.
+    #[cfg(not(loom))]
+    pub(crate) fn take_within(&self, patience: Patience) -> Option<Taken<'_>> {
+        let rounds = match patience {
+            Patience::None => 0,
+            Patience::Bounded => SPINS + YIELDS + SLEEPS,
+            Patience::Endless => return Some(self.take()),
+        };
+        for round in 0..rounds {
+            if let Some(taken) = self.try_take() {
+                return Some(taken);
+            }
+            wait(round);
+        }
+        self.try_take()
     }
 
     #[cold]
@@ -166,4 +199,22 @@ fn yield_now() {
 #[cfg(all(not(loom), not(unix)))]
 fn sleep_briefly() {
     std::thread::sleep(std::time::Duration::from_micros(50));
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_is_bounded_ends_without_the_latch() {
+        let latch = Latch::new();
+        let taken = latch.take();
+        for patience in [Patience::None, Patience::Bounded] {
+            assert!(latch.take_within(patience).is_none());
+        }
+        drop(taken);
+        for patience in [Patience::None, Patience::Bounded, Patience::Endless] {
+            assert!(latch.take_within(patience).is_some());
+        }
+    }
 }

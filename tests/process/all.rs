@@ -28,6 +28,8 @@ mod refusals;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
+#[cfg(target_arch = "x86_64")]
+mod stack_limits;
 // What the addresses are called is looked up by the command.
 mod soak;
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
@@ -47,6 +49,7 @@ const CASES: &[&[case::Case]] = &[
     losses::CASES,
     SIGNALS,
     STACKS,
+    STACK_LIMITS,
     memory::CASES,
     exact::CASES,
     files::CASES,
@@ -55,12 +58,12 @@ const CASES: &[&[case::Case]] = &[
     tuning::CASES,
     alarms::CASES,
     pointers::CASES,
-    traces::CASES,
     blackbox::CASES,
     faults::CASES,
     occasions::CASES,
     loader::CASES,
     soak::CASES,
+    traces::CASES,
 ];
 
 pub fn main() -> ExitCode {
@@ -81,3 +84,7 @@ const SIGNALS: &[case::Case] = &[];
 const STACKS: &[case::Case] = stacks::CASES;
 #[cfg(not(all(target_arch = "x86_64", feature = "cli")))]
 const STACKS: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const STACK_LIMITS: &[case::Case] = stack_limits::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const STACK_LIMITS: &[case::Case] = &[];

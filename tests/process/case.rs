@@ -84,6 +84,12 @@ impl Case {
         self
     }
 
+    /// Runs only when it is asked for.
+    pub const fn ignored(mut self, why: &'static str) -> Case {
+        self.ignored = Some(why);
+        self
+    }
+
     /// What is to be done in the child's directory before it starts.
     pub const fn prepare(mut self, prepare: fn(&Path)) -> Case {
         self.prepare = prepare;

@@ -17,8 +17,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
-    ("trace", &["ring", "profile", "dump"]),
     ("blackbox", &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump"]),
+    ("trace", &["ring", "profile", "dump"]),
     ("symbols", &["profile"]),
     ("analysis", &["profile", "quality"]),
     ("report", &["profile", "analysis", "quality"]),
@@ -53,9 +53,9 @@ const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"]), (
 const RELAXED: &[&str] = &[
     "src/aggregator/rows.rs",
     "src/aggregator/stacks.rs",
-    "src/aggregator/tracing.rs",
     "src/blackbox/lanes.rs",
     "src/blackbox/read.rs",
+    "src/aggregator/tracing.rs",
     "src/aggregator/tuning.rs",
     "src/aggregator/worker.rs",
     "src/ledger/books.rs",

@@ -67,7 +67,7 @@ fn compete(choice: &Choice) -> std::io::Result<()> {
             .zip(&outcomes)
             .filter_map(|((contestant, _), rounds)| Row::new(contestant, rounds, bare, blocks))
             .collect();
-        table::print(work.title, bare, &rows);
+        table::print(work.title, work.pairs, bare, &rows);
         let dots =
             rows.iter().skip(1).map(|row| Dot { contestant: row.contestant, ratio: row.process_cpu.median });
         groups.push((work.title, dots.collect::<Vec<_>>()));

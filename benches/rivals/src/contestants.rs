@@ -55,7 +55,7 @@ const fn slow(name: &'static str, program: &'static str, keeps: Keeps) -> Contes
 pub const FILE: &str = "{file}";
 
 /// All contestants; the first is the one that the others are compared with.
-pub const ALL: [Contestant; 13] = [
+pub const ALL: [Contestant; 17] = [
     quick("bare System", "under_system", &[], Keeps::Nothing),
     quick("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
     quick("heapledger", "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Books),
@@ -63,6 +63,30 @@ pub const ALL: [Contestant; 13] = [
         "heapledger, a stamp per event",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_CLOCK", "per-event")],
+        Keeps::Books,
+    ),
+    quick(
+        "heapledger, no stacks",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "off")],
+        Keeps::Books,
+    ),
+    quick(
+        "heapledger, stacks by frame pointers",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "fp")],
+        Keeps::Books,
+    ),
+    quick(
+        "heapledger, stacks by DWARF",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "dwarf")],
+        Keeps::Books,
+    ),
+    quick(
+        "heapledger, a stack in 64 KiB",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "sampled:65536")],
         Keeps::Books,
     ),
     quick("heapledger, off", "under_heapledger", &[("HEAPLEDGER", "off")], Keeps::Nothing),

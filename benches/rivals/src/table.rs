@@ -20,6 +20,8 @@ pub struct Row<'a> {
     /// Its count of blocks, as a share of another contestant's.
     pub counted: Option<f64>,
     pub rounds: usize,
+    /// Processor time of the process above that of the bare allocator, in nanoseconds.
+    pub added_ns: f64,
 }
 
 impl<'a> Row<'a> {
@@ -54,12 +56,17 @@ impl<'a> Row<'a> {
             stated: last.completeness,
             counted: last.blocks.zip(blocks).map(|(told, made)| told / made),
             rounds: pairs.len(),
+            added_ns: Spread::of(
+                &pairs.iter().map(|(one, base)| one.process_cpu_ns - base.process_cpu_ns).collect::<Vec<_>>(),
+            )
+            .median,
         })
     }
 }
 
 /// Prints the table of one kind of work.
-pub fn print(title: &str, bare: &Rounds, rows: &[Row<'_>]) {
+/// `operations` are pairs of an allocation and its free, if the work is nothing else.
+pub fn print(title: &str, operations: Option<u64>, bare: &Rounds, rows: &[Row<'_>]) {
     let of_bare = |figure: fn(&Outcome) -> f64| {
         Spread::of(&bare.iter().flatten().map(figure).collect::<Vec<_>>()).median / 1e6
     };
@@ -71,12 +78,12 @@ pub fn print(title: &str, bare: &Rounds, rows: &[Row<'_>]) {
         of_bare(|outcome| outcome.told.wall_ns),
     );
     println!(
-        "| allocator | keeps | app CPU | process CPU | quartiles | wall | peak RSS | file | says of itself | blocks counted | rounds |"
+        "| allocator | keeps | app CPU | process CPU | quartiles | wall | peak RSS | file | says of itself | blocks counted | rounds | added a pair |"
     );
-    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for row in rows {
         println!(
-            "| {} | {} | {:.2}× | {:.2}× | {:.2}–{:.2} | {:.2}× | {:.1} MiB | {} | {} | {} | {} |",
+            "| {} | {} | {:.2}× | {:.2}× | {:.2}–{:.2} | {:.2}× | {:.1} MiB | {} | {} | {} | {} | {} |",
             row.contestant.name,
             row.contestant.keeps.word(),
             row.app_cpu.median,
@@ -89,6 +96,7 @@ pub fn print(title: &str, bare: &Rounds, rows: &[Row<'_>]) {
             stated(row.stated),
             counted(row.counted),
             row.rounds,
+            operations.map_or(String::from("–"), |pairs| format!("{:.1} ns", row.added_ns / pairs as f64)),
         );
     }
 }

@@ -10,7 +10,7 @@ use heapledger::export::Format;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 fine; 1 a finding that a flag asked for, or a broken law; 2 usage; 3 unreadable input; 4 output that \
-cannot be written. `run` exits as its command does.";
+cannot be written. `run` exits as its command does; `validate` also with 99 for a breached threshold.";
 
 /// Accounts for every heap allocation of a program, and says how complete the account is
 #[derive(Debug, Parser)]
@@ -29,6 +29,7 @@ pub enum Command {
     Diff(DiffArgs),
     Run(RunArgs),
     Trace(TraceArgs),
+    Validate(crate::validate::ValidateArgs),
 }
 
 /// Print what a dump holds, the quality of the data first
@@ -246,6 +247,14 @@ pub enum DiffFormat {
 /// own.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
+    /// Print the report; it is printed anyway unless --html is given
+    #[arg(long)]
+    pub report: bool,
+
+    /// Write the report as a page for a browser to this file
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
     /// Where the dump goes: a directory that exists, or a file; without it, the working directory
     #[arg(short, long, value_name = "DIR_OR_FILE")]
     pub output: Option<PathBuf>,

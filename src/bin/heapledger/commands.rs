@@ -45,7 +45,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
 }
 
 /// Writes the page; returns how that went, and where to.
-fn page(
+pub fn page(
     path: &Path,
     dump: &Path,
     input: &Input,

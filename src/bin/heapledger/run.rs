@@ -7,6 +7,8 @@
 //! The program may be a wrapper whose children carry the ledger, so a directory can hold several new dumps
 //! afterwards. The one of the program's own process id is reported, else the newest; the others are named.
 //!
+//! The report is text on standard error, or a page for a browser, or both.
+//!
 //! Whatever happens to the report, the exit code is the program's: `run` can stand in front of a command in a
 //! script without changing what the script does.
 
@@ -17,12 +19,12 @@ use std::process::{Command, ExitStatus};
 use std::time::SystemTime;
 
 use heapledger::report::escape::escaped;
-use heapledger::report::write_report;
+use heapledger::report::{Detail, write_report};
 
 use crate::args::{NameArgs, RunArgs};
 use crate::exit::{Cause, Exit, Failure, written};
 use crate::page::layout;
-use crate::{input, names};
+use crate::{commands, input, names};
 
 const ATTRIBUTE: &str = "add this to the program's main file: \
 #[global_allocator] static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();";
@@ -59,9 +61,17 @@ fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failur
     };
     let mut input = input::read(dump)?;
     names::look_up(&mut input.profile, &NameArgs::default());
-    let layout = layout(&args.page, &io::stderr());
     let mut page = Vec::new();
-    write_report(&input.profile, &input.origin, &layout, &mut page).expect("memory takes everything");
+    if let Some(path) = &args.html {
+        let (result, place) = commands::page(path, dump, &input, &Detail::default())?;
+        let shown = escaped(&path.display().to_string());
+        written(result, place)?;
+        writeln!(page, "The page is {shown}").expect("memory takes everything");
+    }
+    let layout = layout(&args.page, &io::stderr());
+    if args.report || args.html.is_none() {
+        write_report(&input.profile, &input.origin, &layout, &mut page).expect("memory takes everything");
+    }
     for other in others {
         let path = escaped(&other.display().to_string());
         writeln!(page, "\nnote: another process left {path}").expect("memory takes everything");

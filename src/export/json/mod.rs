@@ -18,7 +18,7 @@ use schema::{
 };
 
 use crate::analysis::standing::Grade;
-use crate::analysis::{Frame, Origin, StackReader, Standing, Verdict, live, verify};
+use crate::analysis::{Frame, Origin, StackReader, Standing, Verdict, estimated_bytes, live, verify};
 use crate::profile::{self, CompletenessTrend, Histogram, Profile, Site, ThreadRow};
 
 /// Version of this format.
@@ -69,6 +69,7 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
         threads: profile.threads.iter().map(thread).collect(),
         timeline: timeline(profile),
         live: live_part(profile),
+        stacks: &profile.stack_figures,
         sites: profile.sites.iter().map(|account| site(profile, &reader, account)).collect(),
         modules: modules(profile),
         changes: profile
@@ -81,10 +82,6 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
 }
 
 fn estimates(estimates: &profile::Estimates) -> Estimates {
-    let estimated = |estimate: &profile::Estimate| Estimated {
-        value: finite(estimate.value),
-        standard_error: finite(estimate.standard_error),
-    };
     Estimates {
         total_blocks: estimated(&estimates.total_blocks),
         total_bytes: estimated(&estimates.total_bytes),
@@ -93,6 +90,10 @@ fn estimates(estimates: &profile::Estimates) -> Estimates {
         mean_bytes_between_samples: estimates.mean_bytes_between_samples,
         sampled_blocks: estimates.sampled_blocks,
     }
+}
+
+fn estimated(estimate: &profile::Estimate) -> Estimated {
+    Estimated { value: finite(estimate.value), standard_error: finite(estimate.standard_error) }
 }
 
 fn turns(times: &profile::TurnTimes) -> Turns {
@@ -272,13 +273,16 @@ fn live_part(profile: &Profile) -> Live {
 fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> SitePart<'a> {
     let stack = profile.stacks.get(account.stack as usize);
     let frames = stack.iter().flat_map(|stack| &stack.frames);
+    let named = reader.frames(account.stack);
     SitePart {
         stack: account.stack,
         frames: frames.map(|frame| format!("{frame:#x}")).collect(),
-        functions: reader.frames(account.stack).iter().map(Frame::label).collect(),
+        functions: named.iter().map(Frame::label).collect(),
+        lines: named.iter().map(line).collect(),
         frames_truncated: stack.is_some_and(|stack| stack.truncated),
         total_blocks: account.total_blocks,
         total_bytes: account.total_bytes,
+        estimated_bytes: estimated_bytes(profile, account).as_ref().map(estimated),
         freed_blocks: account.freed_blocks,
         freed_bytes: account.freed_bytes,
         live_blocks: account.live_blocks(),
@@ -300,6 +304,11 @@ fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> S
         sizes_bytes: ranges(&account.sizes),
         lifetimes_ns: ranges(&account.lifetimes),
     }
+}
+
+/// File and line of a frame; empty if they are not known.
+fn line(frame: &Frame<'_>) -> String {
+    if frame.file.is_empty() { String::new() } else { format!("{}:{}", frame.file, frame.line) }
 }
 
 fn ranges(histogram: &Histogram) -> Vec<Range> {

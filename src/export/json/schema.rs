@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::profile::TrackedReport;
+use crate::profile::{StackFigures, TrackedReport};
 
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Document<'a> {
     pub(super) threads: Vec<Thread<'a>>,
     pub(super) timeline: Timeline,
     pub(super) live: Live,
+    /// How stacks were taken, and how many could not be.
+    pub(super) stacks: &'a StackFigures,
     pub(super) sites: Vec<SitePart<'a>>,
     pub(super) modules: Vec<Module<'a>>,
     pub(super) changes: Vec<Change<'a>>,
@@ -236,9 +238,14 @@ pub(super) struct SitePart<'a> {
     pub(super) stack: u32,
     pub(super) frames: Vec<String>,
     pub(super) functions: Vec<Cow<'a, str>>,
+    /// File and line of each of them, empty where they are not known.
+    pub(super) lines: Vec<String>,
     pub(super) frames_truncated: bool,
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,
+    /// What the site truly allocated, where stacks were taken of a subset; absent where they were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) estimated_bytes: Option<Estimated>,
     pub(super) freed_blocks: u64,
     pub(super) freed_bytes: u64,
     pub(super) live_blocks: u64,

@@ -9,8 +9,10 @@ use super::super::text::Subject;
 use super::super::units::{bytes, bytes_exact, count, counted, duration, share};
 use super::heap::certainty;
 use super::places::{Shown, place, table_of_places};
-use crate::analysis::{Direction, Figure, SiteBook, SiteOrder, Tree, leaks as leaks_of, tree as tree_of};
-use crate::profile::Symbols;
+use crate::analysis::{
+    Direction, Figure, SiteBook, SiteOrder, Tree, estimated_bytes, leaks as leaks_of, tree as tree_of,
+};
+use crate::profile::{Stacks, Symbols};
 
 /// Notes on names that are shown; the rest is counted.
 const NOTES: usize = 6;
@@ -72,6 +74,7 @@ pub(super) fn places(sheet: &mut Sheet<'_>, subject: &Subject<'_>, book: &SiteBo
     }
     let places: Vec<Shown<'_>> = ranking.rows.iter().map(|row| shown(book, *row)).collect();
     table_of_places(sheet, &table, &places)?;
+    sampled(sheet, subject, book, &ranking.rows)?;
     if ranking.other_lines > 0 {
         let others = counted(ranking.other_lines, "place", "places");
         let part = share(ranking.other_value, ranking.total);
@@ -79,6 +82,21 @@ pub(super) fn places(sheet: &mut Sheet<'_>, subject: &Subject<'_>, book: &SiteBo
     }
     names(sheet, &subject.profile.symbols)?;
     certainty(sheet, subject, Figure::Sites)
+}
+
+/// What the places truly allocated, where only a subset of the blocks got a stack: the figures above are those of the subset.
+fn sampled(sheet: &mut Sheet<'_>, subject: &Subject<'_>, book: &SiteBook, rows: &[usize]) -> io::Result<()> {
+    let Stacks::Sampled { bytes: mean } = subject.profile.settings.stacks else { return Ok(()) };
+    let how = format!("one stack in {} allocated; the figures above are of blocks that got one", bytes(mean));
+    sheet.fact("sampled", &how)?;
+    let whole = |value: f64| bytes(value.round() as u64);
+    for (at, row) in rows.iter().enumerate() {
+        if let Some(estimate) = estimated_bytes(subject.profile, &book.lines[*row].account) {
+            let (value, error) = (whole(estimate.value), whole(estimate.standard_error));
+            sheet.fact("", &format!("#{}: {value} in all, standard error {error}", at + 1))?;
+        }
+    }
+    Ok(())
 }
 
 /// What a view leaves out is said before any figure of what it shows.

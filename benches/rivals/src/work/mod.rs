@@ -1,5 +1,6 @@
 //! The kinds of work. Each makes the same allocations whatever the allocator, except where threads race.
 
+mod deep;
 mod index;
 mod service;
 mod threads;
@@ -17,22 +18,36 @@ use crate::common::texts;
 pub struct Work {
     pub name: &'static str,
     pub title: &'static str,
+    /// Pairs of an allocation and its free, where the work is nothing else.
+    pub pairs: Option<u64>,
     pub run: fn(&AppCpu),
 }
 
-pub const ALL: [Work; 11] = [
-    Work { name: "pair-1", title: "pairs of 64 bytes, 1 thread", run: |app| pairs(app, 1) },
-    Work { name: "pair-2", title: "pairs of 64 bytes, 2 threads", run: |app| pairs(app, 2) },
-    Work { name: "replace-1k", title: "replacing among 1,000", run: |app| replace(app, 1_000) },
-    Work { name: "replace-100k", title: "replacing among 100,000", run: |app| replace(app, 100_000) },
-    Work { name: "replace-1m", title: "replacing among 1,000,000", run: |app| replace(app, 1_000_000) },
-    Work { name: "json", title: "JSON parse and print", run: json },
-    Work { name: "regex", title: "regex and string building", run: regex },
-    Work { name: "hand-over", title: "hand-over between two threads", run: threads::hand_over },
-    Work { name: "churn", title: "1,000 short-lived threads", run: threads::churn },
-    Work { name: "tokio", title: "a tokio service", run: service::serve },
-    Work { name: "index", title: "an inverted index, 4 readers and a merger", run: index::build },
+pub const ALL: [Work; 12] = [
+    of_pairs("pair-1", "pairs of 64 bytes, 1 thread", PAIRS, |app| pairs(app, 1)),
+    of_pairs("pair-2", "pairs of 64 bytes, 2 threads", 2 * PAIRS, |app| pairs(app, 2)),
+    of_pairs("deep", "pairs of 64 bytes, 24 to 28 calls deep", deep::PAIRS, deep::pairs),
+    other("replace-1k", "replacing among 1,000", |app| replace(app, 1_000)),
+    other("replace-100k", "replacing among 100,000", |app| replace(app, 100_000)),
+    other("replace-1m", "replacing among 1,000,000", |app| replace(app, 1_000_000)),
+    other("json", "JSON parse and print", json),
+    other("regex", "regex and string building", regex),
+    other("hand-over", "hand-over between two threads", threads::hand_over),
+    other("churn", "1,000 short-lived threads", threads::churn),
+    other("tokio", "a tokio service", service::serve),
+    other("index", "an inverted index, 4 readers and a merger", index::build),
 ];
+
+/// Pairs of one thread.
+const PAIRS: u64 = 1_500_000;
+
+const fn of_pairs(name: &'static str, title: &'static str, pairs: u64, run: fn(&AppCpu)) -> Work {
+    Work { name, title, pairs: Some(pairs), run }
+}
+
+const fn other(name: &'static str, title: &'static str, run: fn(&AppCpu)) -> Work {
+    Work { name, title, pairs: None, run }
+}
 
 /// Sums the processor time of the threads that do the work.
 #[derive(Debug, Default)]
@@ -78,7 +93,7 @@ unsafe impl GlobalAlloc for Global {
 fn pairs(app: &AppCpu, threads: usize) {
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| app.count(|| tight_pairs(&Global, 1_500_000)));
+            scope.spawn(|| app.count(|| tight_pairs(&Global, PAIRS)));
         }
     });
 }
