@@ -70,9 +70,7 @@ impl Nursery {
         }
         let wanted = (entries * GROWTH).min(ENTRIES_MAX);
         self.pushed_out = 0;
-        let Some(page) = pages.take(pages_of(wanted)) else {
-            return None;
-        };
+        let page = pages.take(pages_of(wanted))?;
         let larger = Nursery { page, entries: wanted, pushed_out: 0 };
         let (old, new) = (self.places(pages, first), larger.places(pages, first));
         for place in 0..entries as usize {

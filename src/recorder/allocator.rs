@@ -116,6 +116,7 @@ impl Options {
 
 /// Where the black box is.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "there is one, in a static; a box would allocate")]
 pub(crate) enum BoxPath {
     Off,
     /// As the builder has it.
