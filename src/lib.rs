@@ -42,6 +42,8 @@
 //! | `HEAPLEDGER_MODE` | `perfect`, `high`, `throughput`, `best-effort`: see [`DataQualityMode`] |
 //! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
+//! | `HEAPLEDGER_SIGNALS` | `HUP`, `INT`, `TERM`, `USR1`, `USR2`, several with commas, or `off`: see [`HeapLedger::dump_on_signal`] |
+//! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (in a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
 //! | `HEAPLEDGER_STACKS` | `auto`, `fp`, `dwarf`, `sampled:BYTES`, `off`: see [`Stacks`] |
 //!
 //! # In tests
@@ -71,6 +73,9 @@
 mod aggregator;
 #[cfg(not(loom))]
 pub mod analysis;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "copies plain structs out of bytes")]
+mod blackbox;
 #[cfg(not(loom))]
 pub mod dump;
 #[cfg(not(loom))]
@@ -104,17 +109,19 @@ pub mod validation;
 /// Dumps: profiles in files.
 #[cfg(not(loom))]
 pub mod dumps {
+    pub use crate::blackbox::{read, read_bytes, read_from};
     #[doc(hidden)]
     pub use crate::dump::empty_profile;
     pub use crate::dump::{
         Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
-        read, read_bytes, read_from, write, write_to, write_with_notes,
+        write, write_to, write_with_notes,
     };
 }
 
 pub use profile::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapStats,
-    HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Stacks, TuningGoal,
+    HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Signal, Stacks, Triggers,
+    TuningGoal,
 };
 #[cfg(not(loom))]
 #[doc(hidden)]

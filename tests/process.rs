@@ -10,6 +10,10 @@
 //! | `laws`, `tools` | what must hold of every profile; what scenarios share |
 //! | `lossless`, `churn` | saturated threads lose nothing; thousands of threads leave nothing behind |
 //! | `order` | blocks freed by other threads, addresses reused, tasks that wander |
+//! | `occasions` | dumps on signals, on demand, and when a trigger says so |
+//! | `refusals`, `faults` | every call of the system refused in turn, in every mode |
+//! | `loader` | libraries that come and go, and a second copy of the crate in one |
+//! | `soak` | all of it at once |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
 //! | `fidelity` | what the inner allocator sees and returns is unchanged, whichever it is |
 //! | `stacks` | known places in the code get their exact counts; stacks that are hard to walk |

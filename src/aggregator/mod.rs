@@ -9,10 +9,11 @@
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
 pub(crate) mod alarm;
-mod rows;
+pub(crate) mod rows;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;
+mod triggers;
 pub(crate) mod tuning;
 pub(crate) mod watch;
 pub(crate) mod worker;

@@ -68,7 +68,8 @@ fn unborn(number: u32) -> ThreadRow {
     ThreadRow { index: number, ..ThreadRow::default() }
 }
 
-fn copied(number: u32, row: &Row) -> ThreadRow {
+/// The figures of a row, without who it is.
+pub(crate) fn copied(number: u32, row: &Row) -> ThreadRow {
     // relaxed: whoever writes these figures holds a latch that the caller has.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     let figures = &row.figures;
@@ -86,7 +87,7 @@ fn copied(number: u32, row: &Row) -> ThreadRow {
 }
 
 /// Fills in who a row is.
-fn identify(into: &mut ThreadRow, row: &Row) {
+pub(crate) fn identify(into: &mut ThreadRow, row: &Row) {
     // relaxed: figures for people.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     let name = row.name();

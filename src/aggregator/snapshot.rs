@@ -210,7 +210,8 @@ pub(crate) fn deeds(ledger: &Ledger) -> u64 {
     ledger.lanes().map(|lane| Account::read(&account_of(lane).deeds)).sum()
 }
 
-fn is_of_the_heap(event: &profile::Event) -> bool {
+/// Whether an event is one that `recorded` counts.
+pub(crate) fn is_of_the_heap(event: &profile::Event) -> bool {
     !matches!(event.kind, profile::EventKind::Tracked { .. })
 }
 
@@ -435,7 +436,7 @@ impl Frozen {
                 intervals: std::mem::take(&mut self.intervals),
             },
             history,
-            changes: changes_of(ledger),
+            changes: changes_of(&ledger.changes),
             // They are known to an upper layer.
             tracked: profile::TrackedReport::default(),
             quality: self.quality,
@@ -443,11 +444,21 @@ impl Frozen {
     }
 }
 
+/// Who the process is, how it records, and what is loaded: no figures.
+pub(crate) fn label(ledger: &'static Ledger) -> Profile {
+    let mut label = Frozen::default().into_profile(ledger, Vec::new(), "killed");
+    label.threads.clear();
+    label.changes.clear();
+    label.stack_figures = stacks::figures(ledger);
+    label.modules = stacks::modules();
+    label
+}
+
 /// The changes of state, in words.
-fn changes_of(ledger: &Ledger) -> Vec<profile::Change> {
+pub(crate) fn changes_of(list: &changes::Changes) -> Vec<profile::Change> {
     let mut kept: Vec<Changed> = changes::room();
-    ledger.changes.copy(&mut kept);
-    let dropped = ledger.changes.count() - kept.len() as u64;
+    list.copy(&mut kept);
+    let dropped = list.count().saturating_sub(kept.len() as u64);
     let note = (dropped > 0)
         .then(|| profile::Change { at_ns: 0, what: format!("{dropped} earlier changes are not listed") });
     note.into_iter().chain(kept.into_iter().map(|change| in_words(&change))).collect()

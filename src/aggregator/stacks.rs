@@ -25,8 +25,13 @@ pub(super) fn fill(ledger: &Ledger, own: &Own, profile: &mut Profile) {
         Stack { frames, truncated }
     }));
     stacks::look_again(ledger);
-    profile.modules = unwind::modules().iter().map(listed).collect();
+    profile.modules = modules();
     list_gone(profile);
+}
+
+/// The loaded objects, as they were found when they were last looked for.
+pub(super) fn modules() -> Vec<Module> {
+    unwind::modules().iter().map(listed).collect()
 }
 
 fn listed(module: &modules::Module) -> Module {
@@ -60,7 +65,7 @@ fn list_gone(profile: &mut Profile) {
     profile.changes.sort_by_key(|change| change.at_ns);
 }
 
-fn figures(ledger: &Ledger) -> StackFigures {
+pub(super) fn figures(ledger: &Ledger) -> StackFigures {
     let (walker, why, checked, check_failed) = stacks::way();
     let mut figures = StackFigures {
         walker: walker.to_owned(),

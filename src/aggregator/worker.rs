@@ -4,6 +4,7 @@
 //! It is detached: at the end of the process it notices the state and returns, or is simply gone.
 
 use super::alarm::Alarm;
+use super::triggers::{ControlGroup, Pressure, Reading, Watch};
 use super::tuning::Tuning;
 use super::{Aggregator, snapshot, watch};
 use crate::ledger::Ledger;
@@ -11,11 +12,11 @@ use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, Knobs};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
-use crate::recorder::{spare, stacks, thread, turn};
+use crate::recorder::{black_box, spare, stacks, thread, turn};
 use crate::ring::lane::add;
 use crate::sys::latch::{Latch, Taken, wait};
-use crate::sys::platform;
 use crate::sys::sync::{AtomicU64, Ordering};
+use crate::sys::{platform, signals};
 
 /// The longest pause between two ticks while nothing happens, in nanoseconds.
 const TICK_NS_IDLE: u64 = 64_000_000;
@@ -57,6 +58,7 @@ pub(crate) fn forget() {
 
 /// The body of the thread: ticks until the recording ends.
 pub(crate) fn run() {
+    platform::name_thread(c"heapledger");
     let own = Own::enter();
     let (Some(ledger), Some(lane)) = (lifecycle::ledger(), own.lane()) else {
         return;
@@ -64,6 +66,8 @@ pub(crate) fn run() {
     thread::mark_own(lane);
     spare::fill(ledger);
     turn::aggregator_runs();
+    // Told before `main`, it may have lacked the command line.
+    black_box::label_again();
     let mut aggregator = Aggregator::default();
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);
@@ -78,7 +82,9 @@ pub(crate) fn run() {
             let _quiet = Quiet::enter(&own);
             ledger.flush(lane);
         }
-        stacks::refresh(ledger);
+        if stacks::refresh(ledger) {
+            black_box::label_again();
+        }
         let crossed = supervision.look(ledger, &own, &mut aggregator);
         if step.settle {
             snapshot::end_sampling_if_over(ledger);
@@ -105,12 +111,31 @@ struct Supervision {
     sampled_ns: u64,
     alarm: Option<Alarm>,
     tuning: Option<Tuning>,
+    triggers: Option<Watch>,
+    control_group: Option<ControlGroup>,
 }
 
 impl Supervision {
     fn begin(aggregator: &Aggregator) -> Supervision {
         let tuning = Tuning::of_settings(&aggregator.pace);
-        Supervision { sampled_ns: 0, alarm: Alarm::of_settings(), tuning }
+        let wanted = lifecycle::options().triggers;
+        let control_group = wanted.memory_pressure.then(ControlGroup::own).flatten();
+        if wanted.memory_pressure && control_group.is_none() {
+            platform::write_stderr(b"heapledger: memory pressure cannot be watched here: no control group\n");
+        }
+        let triggers = wanted.is_any().then(|| Watch::new(wanted));
+        Supervision { sampled_ns: 0, alarm: Alarm::of_settings(), tuning, triggers, control_group }
+    }
+
+    /// Asks for a dump if there is an occasion.
+    fn look_for_occasions(&mut self, ledger: &Ledger, lost: u64, at_ns: u64) {
+        let Some(watch) = &mut self.triggers else { return };
+        let stats = snapshot::stats(ledger);
+        let pressure = self.control_group.as_ref().map_or(Pressure::default(), ControlGroup::read);
+        let (live_bytes, peak_bytes) = (stats.live_bytes, stats.peak_bytes);
+        if let Some(occasion) = watch.look(Reading { at_ns, live_bytes, peak_bytes, lost, pressure }) {
+            signals::ask(occasion.bit());
+        }
     }
 
     /// Feeds the monitor, and has alarm and tuner look, if it is time to. Returns a crossing that is to be told.
@@ -124,6 +149,7 @@ impl Supervision {
         if let Some(tuning) = &mut self.tuning {
             tuning.look(ledger, own, &mut aggregator.pace, &quality);
         }
+        self.look_for_occasions(ledger, quality.lost.total(), now_ns);
         let view = watch::feed(&quality, now_ns)?;
         let crossing = self.alarm.as_mut()?.look(&view)?;
         view.complete(&mut quality, &snapshot::settings());

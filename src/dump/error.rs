@@ -166,6 +166,11 @@ pub enum ReadError {
         /// The newest version that this reader knows.
         expected: Version,
     },
+    /// It is a black box of another build: only the command of the same version can read it.
+    OtherBuild {
+        /// The version of heapledger that the program was built with.
+        version: String,
+    },
 }
 
 impl fmt::Display for ReadError {
@@ -191,6 +196,12 @@ impl fmt::Display for ReadError {
                 f,
                 "the file has format version {found}, this heapledger reads version {expected}; use a heapledger as \
                  new as the one that wrote it"
+            ),
+            ReadError::OtherBuild { version } => write!(
+                f,
+                "it is a black box of heapledger {version} or of another build; read it with the command of the version \
+                 that the program was built with (this one is {})",
+                env!("CARGO_PKG_VERSION")
             ),
         }
     }

@@ -45,6 +45,11 @@ pub struct Dump {
 }
 
 impl Dump {
+    /// What a black box was read to.
+    pub(crate) fn of_black_box(profile: Profile, broken_laws: Vec<Violation>, notes: Vec<String>) -> Dump {
+        Dump { version: VERSION, profile, damage: Vec::new(), broken_laws, notes }
+    }
+
     /// Whether all of the file was there and intact.
     pub fn is_whole(&self) -> bool {
         self.damage.is_empty()

@@ -34,9 +34,9 @@ const _: () = assert!(size_of::<LaneWithBooks>() <= LANE_PAGES as usize * PAGE_B
 /// A lane and its books, as they lie in a run of pages. All zero bytes are a valid start.
 #[repr(C)]
 pub(crate) struct LaneWithBooks {
-    lane: Lane,
-    account: Account,
-    books: Books,
+    pub(crate) lane: Lane,
+    pub(crate) account: Account,
+    pub(crate) books: Books,
 }
 
 /// Cumulative figures of a lane, over all threads that have had it. Written by the holder of the latch, read by all.
@@ -103,6 +103,12 @@ pub(crate) struct Books {
     pub(crate) tallies: Tallies,
     pub(crate) tally: Tally,
     pub(crate) outbox_len: usize,
+    /// What of the outbox is just being handed on: up to where, and how far that has come. For whoever finds the books
+    /// of a process that was killed; 0 and 0 at rest.
+    pub(crate) handing: usize,
+    pub(crate) handed: usize,
+    /// Words below this are in the tables of the lane and in the shared one, though maybe not in the sums. For the same.
+    pub(crate) worked_to: AtomicU64,
     pub(crate) outbox: [Entry; OUTBOX],
     pub(crate) youngest: [Entry; YOUNGEST],
 }

@@ -53,6 +53,11 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    /// Opens the latch, in a copy whose holder is gone.
+    pub(crate) fn take_over(&self) {
+        self.latch.open();
+    }
+
     pub(crate) fn push(&self, change: Changed) {
         let _taken = self.latch.take();
         // relaxed, all of it: the latch orders it.

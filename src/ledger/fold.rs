@@ -113,6 +113,13 @@ impl Words {
     }
 }
 
+/// Adds to a sum of a batch or a tally. Wrapping: an allocation that was taken back because the shared table had no
+/// room for it may have been added in an earlier batch, and leaves this one's sum below zero.
+#[inline(always)]
+pub(super) fn count_up(sum: &mut u64, by: u64) {
+    *sum = sum.wrapping_add(by);
+}
+
 impl<'a> Fold<'a> {
     /// Begins a fold. `_taken` shows that the lane's latch is held, and must outlive the fold.
     pub(crate) fn begin(ledger: &'a Ledger, lane: &'a Lane, _taken: &'a Taken<'a>) -> Fold<'a> {
@@ -246,6 +253,8 @@ impl<'a> Fold<'a> {
             self.enter_interval(self.batch.dates.first_ns);
         }
         while index < end {
+            // relaxed: read from a file, when the process is gone.
+            self.books.worked_to.store(index, Ordering::Relaxed);
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => {
@@ -272,6 +281,8 @@ impl<'a> Fold<'a> {
                 }
             }
         }
+        // relaxed: as above.
+        self.books.worked_to.store(end, Ordering::Relaxed);
     }
 
     /// Books blocks that were freed right after they were allocated, as many as follow each other at the start of
@@ -298,7 +309,8 @@ impl<'a> Fold<'a> {
             }
             pairs += 1;
             bytes += size;
-            sizes[bucket_of_narrow(size as u32)] += 1;
+            let count = &mut sizes[bucket_of_narrow(size as u32)];
+            *count = count.wrapping_add(1);
             words = rest;
         }
         if pairs > 0 {
@@ -311,24 +323,25 @@ impl<'a> Fold<'a> {
     #[inline(always)]
     fn count_pairs(&mut self, pairs: u64, bytes: u64) {
         let sums = &mut self.batch.sums;
-        sums.total_blocks += pairs;
-        sums.total_bytes += bytes;
+        count_up(&mut sums.total_blocks, pairs);
+        count_up(&mut sums.total_bytes, bytes);
         sums.freed_blocks += pairs;
         sums.freed_bytes += bytes;
-        self.batch.recorded += 2 * pairs;
+        count_up(&mut self.batch.recorded, 2 * pairs);
         self.books.allocs = self.books.allocs.wrapping_add(pairs as u32);
         let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
         let tally = self.tally();
         tally.sums.temporary_blocks += pairs;
         tally.sums.temporary_bytes += bytes;
-        tally.lifetimes[bucket_of(lifetime_ns)] += pairs as u32;
+        let count = &mut tally.lifetimes[bucket_of(lifetime_ns)];
+        *count = count.wrapping_add(pairs as u32);
     }
 
     /// Books an allocation and puts the block into the nursery.
     #[inline(always)]
     fn book_alloc(&mut self, word: u64, size: u64, stack: u32, index: u64) {
         let (address, traits) = (event::address_of(word), event::traits_of(word));
-        self.batch.recorded += 1;
+        count_up(&mut self.batch.recorded, 1);
         self.books.allocs = self.books.allocs.wrapping_add(1);
         if traits.is_apart() {
             return self.book_apart(address, size, stack, traits, index);
@@ -346,7 +359,7 @@ impl<'a> Fold<'a> {
         let (row, doubt_ns) = (self.books.row, self.batch.dates.doubt_ns);
         let mut meta = Meta::of_block(stack, row, traits.align_log2(), traits.is_own(), doubt_ns);
         if traits.is_own() {
-            self.batch.own_events += 1;
+            count_up(&mut self.batch.own_events, 1);
         } else {
             self.batch.sampled.start(size, traits.rate());
             meta = meta.sampled(traits.rate());
@@ -358,7 +371,7 @@ impl<'a> Fold<'a> {
     #[cold]
     pub(super) fn end_apart(&mut self, meta: Meta, size: u64) {
         match meta.rate() {
-            0 => self.batch.own_events += 1,
+            0 => count_up(&mut self.batch.own_events, 1),
             rate => self.batch.sampled.end(size, rate),
         }
     }
@@ -366,10 +379,12 @@ impl<'a> Fold<'a> {
     /// Puts a block into the nursery; what it pushes out goes on to the shared table.
     #[inline(always)]
     pub(super) fn bring_up(&mut self, block: Entry) {
-        if let Some(before) = self.places.swap(block) {
+        // In this order a block is in one of the two at any time: the books may outlive the process.
+        if let Some(before) = self.places.occupant(block.address) {
             self.books.nursery.pushed_out += 1;
             self.send_survivor(before);
         }
+        self.places.settle(block);
     }
 
     /// Adds an allocation to the sums.
@@ -379,9 +394,11 @@ impl<'a> Fold<'a> {
             self.switch_tally(stack);
         }
         self.catch_up(size, stack);
-        self.batch.sums.total_blocks += 1;
-        self.batch.sums.total_bytes += size;
-        self.tally().sizes[bucket_of(size)] += 1;
+        count_up(&mut self.batch.sums.total_blocks, 1);
+        count_up(&mut self.batch.sums.total_bytes, size);
+        // Wrapping: see `count_up`.
+        let count = &mut self.tally().sizes[bucket_of(size)];
+        *count = count.wrapping_add(1);
         let live = self.batch.sums.live_bytes();
         if live > self.batch.highest {
             self.note_height(live, index);
@@ -403,7 +420,7 @@ impl<'a> Fold<'a> {
     /// Books a free, in the nursery if its block is there.
     #[inline(always)]
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
-        self.batch.recorded += 1;
+        count_up(&mut self.batch.recorded, 1);
         let at_ns = self.batch.dates.at(index);
         match self.places.take(address) {
             Some(young) if event::agrees(size_of_young(&young), check) => {
@@ -444,7 +461,8 @@ impl<'a> Fold<'a> {
         self.batch.sums.freed_blocks += 1;
         self.batch.sums.freed_bytes += size;
         let tally = self.tally();
-        tally.lifetimes[bucket_of(lifetime_ns)] += 1;
+        let count = &mut tally.lifetimes[bucket_of(lifetime_ns)];
+        *count = count.wrapping_add(1);
         let reallocs = meta.reallocs();
         if reallocs > 0 {
             tally.sums.chains += 1;
@@ -492,7 +510,7 @@ impl<'a> Fold<'a> {
     }
 
     fn wide_alloc(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
-        self.batch.recorded += 1;
+        count_up(&mut self.batch.recorded, 1);
         self.books.allocs = self.books.allocs.wrapping_add(1);
         if traits.is_apart() {
             return self.book_apart(address, size, stack, traits, index);

@@ -19,6 +19,9 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// Words that a lane can hold back at most.
 pub(crate) const LANE_WORDS_MAX: usize = (SEGMENT_SLOTS * SEGMENT_WORDS) as usize;
 
+/// Times above this come from a file that was tampered with: it is more than thirty years, in nanoseconds.
+pub(crate) const TIME_NS_BOUND: u64 = 1 << 60;
+
 /// A copy of the folded words of one lane.
 #[derive(Debug, Default)]
 pub(crate) struct LaneWords {
@@ -34,6 +37,11 @@ impl LaneWords {
     /// Room for one lane; made before any latch is taken.
     pub(crate) fn with_room(words: usize) -> LaneWords {
         LaneWords { words: Vec::with_capacity(words), ..LaneWords::default() }
+    }
+
+    /// Words that were read elsewhere; `first` is the number of the first one.
+    pub(crate) fn of(first: u64, words: Vec<u64>, row: u32, until_ns: u64) -> LaneWords {
+        LaneWords { first, words, row, until_ns }
     }
 
     /// How many words lie in the folded part of a lane.
@@ -209,7 +217,7 @@ impl Decoder<'_> {
     }
 
     fn enter_window(&mut self, index: usize, mark: u64) {
-        self.mark_ns = event::mark_time(mark, self.mark_ns);
+        self.mark_ns = event::mark_time(mark, self.mark_ns).min(TIME_NS_BOUND);
         self.mark_at = index;
         let length = event::mark_length(mark);
         self.end = if length == MARK_OPEN { self.words.words.len() } else { index + 1 + length as usize };
@@ -217,16 +225,19 @@ impl Decoder<'_> {
         if self.words.words.get(next).is_some_and(|word| Tag::raw(*word) == TAG_SKIP) {
             next = self.words.next_segment(next);
         }
-        self.end_ns = match self.words.words.get(next) {
+        let end_ns = match self.words.words.get(next) {
             Some(word) if Tag::raw(*word) == TAG_MARK => event::mark_time(*word, self.mark_ns),
-            _ => self.words.until_ns.max(self.mark_ns),
+            _ => self.words.until_ns,
         };
+        // A clock that went back has the window take no time.
+        self.end_ns = end_ns.min(TIME_NS_BOUND).max(self.mark_ns);
     }
 
     fn time_of(&self, index: usize) -> u64 {
         let length = self.end.saturating_sub(self.mark_at + 1).max(1) as u64;
         let passed = index.saturating_sub(self.mark_at + 1) as u64;
-        self.mark_ns + (self.end_ns - self.mark_ns) * passed / length
+        let span = u128::from(self.end_ns.saturating_sub(self.mark_ns));
+        self.mark_ns + (span * u128::from(passed) / u128::from(length)) as u64
     }
 }
 

@@ -306,6 +306,13 @@ impl LiveTable {
         }
     }
 
+    /// The page and the capacity of each shard's table.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        // relaxed: read from a file that nobody writes.
+        let load = |word: &AtomicU32| word.load(Ordering::Relaxed);
+        self.shards.iter().map(move |shard| (load(&shard.page), load(&shard.capacity)))
+    }
+
     /// Frees that wait for their block, over all shards.
     pub(crate) fn waiting(&self) -> u64 {
         // relaxed: a figure; exact when nobody folds.
@@ -355,7 +362,7 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     }
 }
 
-pub(super) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
+pub(crate) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
     match super::fold::whole_size(free) {
         Some(size) => block.size == size,
         None => crate::ring::event::agrees(block.size, free.size),

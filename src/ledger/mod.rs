@@ -35,7 +35,7 @@ pub(crate) mod estimate;
 pub(crate) mod fold;
 pub(crate) mod history;
 pub(crate) mod live;
-mod nursery;
+pub(crate) mod nursery;
 #[cfg(test)]
 mod oracle_tests;
 pub(crate) mod order;
@@ -52,12 +52,13 @@ pub(crate) mod timeline;
 
 use std::ptr::NonNull;
 
-use crate::profile::ClockMode;
+use crate::profile::{ClockMode, LossReason};
 use crate::ring::lane::Lane;
 use crate::ring::registry::{Claimed, Registry};
+use crate::sys::box_file::BoxFile;
 use crate::sys::clock::Clock;
 use crate::sys::latch::{Latch, wait};
-use crate::sys::pages::Pages;
+use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Steps that a new thread waits for a snapshot; about a second.
@@ -101,6 +102,13 @@ pub(crate) struct Facts {
     /// Pages of the store of stacks and of the table of rules; 0 while there are none.
     stacks_page: AtomicU32,
     rules_page: AtomicU32,
+    /// Events that no lane could take, by reason, since the ledger was opened.
+    pub(crate) unlaned: [AtomicU64; LossReason::COUNT],
+    /// Whether the recording was ended in good order.
+    pub(crate) ended: AtomicU32,
+    /// Where the label of a black box lies, and its length; 0 while there is none.
+    label_page: AtomicU32,
+    label_bytes: AtomicU32,
 }
 
 impl Facts {
@@ -110,6 +118,12 @@ impl Facts {
         // relaxed: whoever takes stacks has seen the way in which they are taken, and these with it.
         let store = self.stacks_page.load(Ordering::Relaxed);
         (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
+    }
+
+    /// The page and the length of the label.
+    pub(crate) fn label(&self) -> (u32, u32) {
+        // relaxed: read from a file that nobody writes.
+        (self.label_page.load(Ordering::Relaxed), self.label_bytes.load(Ordering::Relaxed))
     }
 
     /// Lets threads find the store of stacks and the table of rules.
@@ -124,7 +138,20 @@ impl Ledger {
     /// Opens a ledger in a fresh region of at most `limit_bytes`. It is never closed: whoever has seen it may look
     /// at it for the rest of the process.
     pub(crate) fn open(limit_bytes: u64, clock: ClockMode) -> Option<&'static Ledger> {
-        let region: NonNull<Pages> = Pages::reserve(limit_bytes, size_of::<Ledger>())?;
+        Ledger::begin(Pages::reserve(limit_bytes, size_of::<Ledger>())?, clock)
+    }
+
+    /// Opens a ledger in a file, which outlives the process.
+    pub(crate) fn open_in_file(
+        file: &BoxFile,
+        layout: u64,
+        version: [u8; 16],
+        clock: ClockMode,
+    ) -> Option<&'static Ledger> {
+        Ledger::begin(Pages::in_file(file, size_of::<Ledger>(), layout, version)?, clock)
+    }
+
+    fn begin(region: NonNull<Pages>, clock: ClockMode) -> Option<&'static Ledger> {
         // SAFETY: P1, the head was reserved with the size of a ledger, is zeroed, and is never released once this
         // function has returned it.
         let ledger: &'static Ledger = unsafe { region.cast::<Ledger>().as_ref() };
@@ -162,6 +189,23 @@ impl Ledger {
                 self.lanes.publish(index, page);
                 Some((lane, false))
             }
+        }
+    }
+
+    /// Writes the label of a black box; a longer one takes a new place. What it says of the process is not in the
+    /// region otherwise.
+    pub(crate) fn set_label(&self, label: &[u8]) {
+        let pages = (label.len().div_ceil(PAGE_BYTES)).max(1) as u32;
+        let Some(page) = self.pages.take(pages) else { return };
+        // SAFETY: P2, the run is ours, and as long as the label.
+        unsafe { self.pages.at(page).copy_from_nonoverlapping(label.as_ptr(), label.len()) };
+        let (before, before_bytes) = self.facts.label();
+        // The length first: a reader that finds one of each finds bytes that are no label, by their checksums.
+        // relaxed, both: the process may be gone at any point of this.
+        self.facts.label_bytes.store(label.len() as u32, Ordering::Relaxed);
+        self.facts.label_page.store(page, Ordering::Relaxed);
+        if before != 0 {
+            self.pages.give_back(before, (before_bytes as usize).div_ceil(PAGE_BYTES).max(1) as u32);
         }
     }
 

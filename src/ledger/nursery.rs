@@ -42,6 +42,11 @@ pub(crate) struct Places {
 }
 
 impl Nursery {
+    /// The page and the number of places of the nursery; page 0 stands for the first one.
+    pub(crate) fn place(&self) -> (u32, u32) {
+        (self.page, self.entries)
+    }
+
     pub(crate) fn places(&self, pages: &Pages, first: *mut [Entry; YOUNGEST]) -> Places {
         let (start, entries) = match self.page {
             0 => (first.cast::<Entry>(), YOUNGEST as u32),
@@ -50,37 +55,44 @@ impl Nursery {
         Places { start, shift: u64::BITS - entries.trailing_zeros() }
     }
 
-    /// Moves to a larger table if so many blocks were pushed out that it will pay. A block whose new place is taken
-    /// goes to `push_out`.
+    /// Copies to a larger table if so many blocks were pushed out that it will pay, and returns that. A block whose new
+    /// place is taken goes to `push_out`. The old table stays as it is, so that all blocks are in one of the two at any
+    /// time.
     pub(crate) fn grow_if_crowded(
         &mut self,
         pages: &Pages,
         first: *mut [Entry; YOUNGEST],
         mut push_out: impl FnMut(Entry),
-    ) {
+    ) -> Option<Nursery> {
         let entries = if self.page == 0 { YOUNGEST as u32 } else { self.entries };
         if self.pushed_out < 2 * entries || entries >= ENTRIES_MAX {
-            return;
+            return None;
         }
         let wanted = (entries * GROWTH).min(ENTRIES_MAX);
         self.pushed_out = 0;
         let Some(page) = pages.take(pages_of(wanted)) else {
-            return;
+            return None;
         };
-        let (old, old_page) = (self.places(pages, first), self.page);
-        (self.page, self.entries) = (page, wanted);
-        let new = self.places(pages, first);
+        let larger = Nursery { page, entries: wanted, pushed_out: 0 };
+        let (old, new) = (self.places(pages, first), larger.places(pages, first));
         for place in 0..entries as usize {
             let entry = old.at(place);
-            if entry.address != 0
-                && let Some(before) = new.swap(entry)
-            {
-                push_out(before);
+            if entry.address != 0 {
+                if let Some(before) = new.occupant(entry.address) {
+                    push_out(before);
+                }
+                new.settle(entry);
             }
-            old.put(place, Entry::default());
         }
-        if old_page != 0 {
-            pages.give_back(old_page, pages_of(entries));
+        Some(larger)
+    }
+
+    /// Gives up a table that a larger one has taken the place of.
+    pub(crate) fn give_up(self, pages: &Pages, first: *mut [Entry; YOUNGEST]) {
+        match self.page {
+            // SAFETY: N1.
+            0 => unsafe { first.write([Entry::default(); YOUNGEST]) },
+            page => pages.give_back(page, pages_of(self.entries)),
         }
     }
 }
@@ -93,16 +105,19 @@ impl Places {
         self.start.wrapping_add(place as usize)
     }
 
-    /// Puts a block into its place and returns the one that was there.
+    /// The block that is in the place of this address.
     #[inline(always)]
-    pub(crate) fn swap(&self, entry: Entry) -> Option<Entry> {
-        let place = self.of(entry.address);
+    pub(crate) fn occupant(&self, address: u64) -> Option<Entry> {
+        let place = self.of(address);
         // SAFETY: N1, the place lies inside the table, which the lane's latch gives to us.
-        unsafe {
-            let before = ((*place).address != 0).then(|| place.read());
-            place.write(entry);
-            before
-        }
+        unsafe { ((*place).address != 0).then(|| place.read()) }
+    }
+
+    /// Puts a block into its place, whatever was there.
+    #[inline(always)]
+    pub(crate) fn settle(&self, entry: Entry) {
+        // SAFETY: N1.
+        unsafe { self.of(entry.address).write(entry) };
     }
 
     /// Takes the block of this address out, if it is here.

@@ -85,6 +85,12 @@ impl Rows {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// The page of the rows.
+    pub(crate) fn page(&self) -> u32 {
+        // relaxed: written before the ledger was published.
+        self.page.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn get<'a>(&self, pages: &'a Pages, row: u32) -> &'a Row {
         // relaxed: written before the ledger was published.
         let rows = pages.at(self.page.load(Ordering::Relaxed)).cast::<Row>();

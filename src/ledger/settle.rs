@@ -3,7 +3,7 @@
 use super::books::{Account, OUTBOX};
 use super::entry::{Entry, Meta};
 use super::estimate::WeightedSums;
-use super::fold::Fold;
+use super::fold::{Fold, count_up};
 use super::live::{Freed, Placed};
 use super::nursery::grown_up;
 use super::timeline::Flow;
@@ -14,6 +14,18 @@ use crate::sys::sync::Ordering;
 
 /// How many entries ahead the shared table is asked to be fetched.
 const PREFETCH_AHEAD: usize = 6;
+
+/// What became of an entry that was brought to the shared table.
+enum Delivered {
+    /// It lies there.
+    Rests,
+    /// A block and its free have met.
+    Pairs(Entry, Entry),
+    /// There was no room for a block.
+    BlockRefused,
+    /// There was no room for a free to wait.
+    FreeRefused,
+}
 
 impl Fold<'_> {
     /// A realloc is under way: from now on someone else may get the old address.
@@ -31,7 +43,7 @@ impl Fold<'_> {
     }
 
     pub(super) fn realloc_refused(&mut self, address: u64) {
-        self.batch.recorded += 1;
+        count_up(&mut self.batch.recorded, 1);
         let _ = self.begun(address);
     }
 
@@ -45,7 +57,7 @@ impl Fold<'_> {
         traits: Traits,
         index: u64,
     ) {
-        self.batch.recorded += 1;
+        count_up(&mut self.batch.recorded, 1);
         let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
@@ -65,7 +77,7 @@ impl Fold<'_> {
         };
         let Some((before, number)) = before else {
             // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
-            self.batch.own_events += u64::from(traits.is_own());
+            count_up(&mut self.batch.own_events, u64::from(traits.is_own()));
             if !traits.is_apart() {
                 self.count_alloc(size, stack, index);
                 self.batch.reallocs += 1;
@@ -83,7 +95,7 @@ impl Fold<'_> {
         // A block that was sampled is freed and allocated anew when it is reallocated: it never comes here.
         let own = before.meta.is_own();
         if own {
-            self.batch.own_events += 1;
+            count_up(&mut self.batch.own_events, 1);
         } else {
             self.count_realloc(&before, size, stack, index, old != new);
         }
@@ -154,7 +166,9 @@ impl Fold<'_> {
 
     /// Brings everything in the outbox to the shared table, in order.
     pub(super) fn deliver(&mut self) {
-        let len = std::mem::take(&mut self.books.outbox_len);
+        let len = self.books.outbox_len;
+        self.books.handing = len;
+        self.books.outbox_len = 0;
         self.batch.frees_sent = 0;
         let (ledger, pages) = (self.ledger, &self.ledger.pages);
         for ahead in 0..len.min(PREFETCH_AHEAD) {
@@ -165,26 +179,40 @@ impl Fold<'_> {
                 ledger.live.prefetch(pages, self.books.outbox[place + PREFETCH_AHEAD].address);
             }
             let entry = self.books.outbox[place];
-            if entry.meta.is_waiting() {
-                if let Some(block) = self.take_from_other_lane(&entry) {
-                    self.count_pairing(&block, &entry);
-                    continue;
-                }
-                match ledger.live.free(pages, entry) {
-                    Freed::Block(block) => self.count_pairing(&block, &entry),
-                    Freed::Waits => {}
-                    Freed::Full => {
-                        self.batch.lost += 1;
-                        self.batch.recorded = self.batch.recorded.wrapping_sub(1);
-                    }
-                }
-            } else {
-                match ledger.live.place(pages, entry) {
-                    Placed::Live => {}
-                    Placed::FreedBy(free) => self.count_pairing(&entry, &free),
-                    Placed::Full => self.take_back(&entry),
+            let delivered = self.hand(entry);
+            // At once: whoever finds the books of a process that was killed must know who has the entry.
+            self.books.handed = place + 1;
+            match delivered {
+                Delivered::Rests => {}
+                Delivered::Pairs(block, free) => self.count_pairing(&block, &free),
+                Delivered::BlockRefused => self.take_back(&entry),
+                Delivered::FreeRefused => {
+                    self.batch.lost += 1;
+                    self.batch.recorded = self.batch.recorded.wrapping_sub(1);
                 }
             }
+        }
+        (self.books.handing, self.books.handed) = (0, 0);
+    }
+
+    /// Brings one entry to the shared table.
+    #[inline(always)]
+    fn hand(&self, entry: Entry) -> Delivered {
+        let (ledger, pages) = (self.ledger, &self.ledger.pages);
+        if !entry.meta.is_waiting() {
+            return match ledger.live.place(pages, entry) {
+                Placed::Live => Delivered::Rests,
+                Placed::FreedBy(free) => Delivered::Pairs(entry, free),
+                Placed::Full => Delivered::BlockRefused,
+            };
+        }
+        if let Some(block) = self.take_from_other_lane(&entry) {
+            return Delivered::Pairs(block, entry);
+        }
+        match ledger.live.free(pages, entry) {
+            Freed::Block(block) => Delivered::Pairs(block, entry),
+            Freed::Waits => Delivered::Rests,
+            Freed::Full => Delivered::FreeRefused,
         }
     }
 
@@ -317,9 +345,13 @@ impl Fold<'_> {
     fn grow_nursery(&mut self) {
         let (mut nursery, first) = (self.books.nursery, &raw mut self.books.youngest);
         let pages = &self.ledger.pages;
-        nursery.grow_if_crowded(pages, first, |entry| self.send_survivor(entry));
-        self.books.nursery = nursery;
-        self.places = nursery.places(pages, first);
+        if let Some(larger) = nursery.grow_if_crowded(pages, first, |entry| self.send_survivor(entry)) {
+            self.books.nursery = larger;
+            self.places = larger.places(pages, first);
+            nursery.give_up(pages, first);
+        } else {
+            self.books.nursery.pushed_out = nursery.pushed_out;
+        }
     }
 
     /// Sends every block of the nursery to the shared table, where frees of other threads may wait for it.
@@ -327,8 +359,8 @@ impl Fold<'_> {
         for place in 0..self.places.len() {
             let entry = self.places.at(place);
             if entry.address != 0 {
-                self.places.put(place, Entry::default());
                 self.send_survivor(entry);
+                self.places.put(place, Entry::default());
             }
         }
         self.finish();

@@ -77,7 +77,7 @@ impl Sums {
 
 /// One shared account.
 #[repr(C)]
-struct SiteCell {
+pub(crate) struct SiteCell {
     sums: Sums,
     longest_chain: u64,
     own_peak_bytes: i64,
@@ -192,19 +192,32 @@ impl Sites {
     pub(crate) fn read(&self, pages: &Pages, site: u32, into: &mut SiteFigures) {
         let _taken = self.stripes[site as usize % STRIPES].take();
         // SAFETY: S1.
-        let cell = unsafe { &*self.cell(pages, site) };
-        into.sums = cell.sums;
-        into.longest_chain = cell.longest_chain;
-        into.own_peak_bytes = cell.own_peak_bytes.max(0) as u64;
-        into.peak_number = cell.peak_number;
-        into.at_peak = (cell.at_peak_bytes.max(0) as u64, cell.at_peak_blocks.max(0) as u64);
-        into.sizes = cell.sizes;
-        into.lifetimes = cell.lifetimes;
+        *into = unsafe { &*self.cell(pages, site) }.figures();
+    }
+
+    /// The page of the accounts, how many there is room for, and how many are in use.
+    pub(crate) fn place(&self) -> (u32, u32, u32) {
+        // relaxed, both: written before the ledger was published.
+        (self.page.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed), self.count())
     }
 
     fn cell(&self, pages: &Pages, site: u32) -> *mut SiteCell {
         // relaxed: written before the ledger was published.
         pages.at(self.page.load(Ordering::Relaxed)).cast::<SiteCell>().wrapping_add(site as usize)
+    }
+}
+
+impl SiteCell {
+    pub(crate) fn figures(&self) -> SiteFigures {
+        SiteFigures {
+            sums: self.sums,
+            longest_chain: self.longest_chain,
+            own_peak_bytes: self.own_peak_bytes.max(0) as u64,
+            peak_number: self.peak_number,
+            at_peak: (self.at_peak_bytes.max(0) as u64, self.at_peak_blocks.max(0) as u64),
+            sizes: self.sizes,
+            lifetimes: self.lifetimes,
+        }
     }
 }
 
@@ -273,6 +286,41 @@ impl SiteFigures {
             },
             sizes: profile::Histogram::from_counts(&self.sizes),
             lifetimes: profile::Histogram::from_counts(&self.lifetimes),
+        }
+    }
+
+    /// Adds what a tally holds that was not committed.
+    pub(crate) fn add(&mut self, tally: &Tally) {
+        let live = self.sums.live_bytes();
+        self.own_peak_bytes = self.own_peak_bytes.max(live.wrapping_add(tally.rise_bytes).max(0) as u64);
+        self.sums.add(&tally.sums);
+        self.longest_chain = self.longest_chain.max(tally.longest_chain);
+        for (sums, counts) in [(&mut self.sizes, &tally.sizes), (&mut self.lifetimes, &tally.lifetimes)] {
+            for (sum, count) in sums.iter_mut().zip(counts) {
+                *sum = sum.wrapping_add(*count as i32 as u64);
+            }
+        }
+    }
+
+    /// Adds the birth of a block.
+    pub(crate) fn add_block(&mut self, size: u64) {
+        self.sums.total_blocks = self.sums.total_blocks.wrapping_add(1);
+        self.sums.total_bytes = self.sums.total_bytes.wrapping_add(size);
+        let bucket = &mut self.sizes[profile::bucket_of(size)];
+        *bucket = bucket.wrapping_add(1);
+        self.own_peak_bytes = self.own_peak_bytes.max(self.sums.live_bytes().max(0) as u64);
+    }
+
+    /// Adds the end of a block; `lifetime_ns` is `None` when a realloc ended it.
+    pub(crate) fn add_end(&mut self, size: u64, lifetime_ns: Option<u64>) {
+        self.sums.freed_blocks = self.sums.freed_blocks.wrapping_add(1);
+        self.sums.freed_bytes = self.sums.freed_bytes.wrapping_add(size);
+        match lifetime_ns {
+            Some(lifetime_ns) => {
+                let bucket = &mut self.lifetimes[profile::bucket_of(lifetime_ns)];
+                *bucket = bucket.wrapping_add(1);
+            }
+            None => self.sums.reallocs = self.sums.reallocs.wrapping_add(1),
         }
     }
 

@@ -6,6 +6,8 @@
 //! Invariant **L1**: the run of a table holds `capacity` keys and as many rests; at least one key is 0, so that every
 //! probe ends; all of it is touched under the shard's latch only.
 
+use std::sync::atomic::{Ordering, compiler_fence};
+
 use super::entry::{Entry, Meta};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
@@ -39,10 +41,13 @@ impl Table {
 
     pub(super) fn write(&self, place: usize, entry: Entry) {
         debug_assert!(place < self.capacity);
-        // SAFETY: L1.
+        // SAFETY: L1. The key goes away first and comes last, and the compiler keeps to that: the table may outlive the
+        // process in a file, and no key must be seen with the rest of another's entry.
         unsafe {
-            self.keys.add(place).write(entry.address);
+            self.keys.add(place).write_volatile(0);
             self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);
+            compiler_fence(Ordering::Release);
+            self.keys.add(place).write_volatile(entry.address);
         }
     }
 

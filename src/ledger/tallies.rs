@@ -44,6 +44,11 @@ pub(crate) struct Tallies {
 }
 
 impl Tallies {
+    /// The page and the number of tallies of the table.
+    pub(crate) fn place(&self) -> (u32, u32) {
+        (self.page, self.slots)
+    }
+
     fn start(&self, pages: &Pages) -> *mut Tally {
         pages.at(self.page).cast::<Tally>()
     }

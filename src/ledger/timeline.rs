@@ -13,6 +13,9 @@ pub(crate) const INTERVALS: usize = 512;
 /// Length of an interval at the start, in nanoseconds.
 const INTERVAL_NS_MIN: u64 = 1_000_000;
 
+/// Merges after which an interval is longer than any process lives.
+const MERGES_BOUND: u64 = 40;
+
 /// The timeline. All zero bytes are a valid, empty one.
 #[repr(C)]
 #[derive(Debug)]
@@ -93,6 +96,13 @@ impl Timeline {
         length
     }
 
+    /// Opens the latch, in a copy whose holder is gone; `false` when this cannot be a timeline.
+    pub(crate) fn take_over(&self) -> bool {
+        self.latch.open();
+        // relaxed: a copy that nobody else has.
+        self.merges.load(Ordering::Relaxed) < MERGES_BOUND
+    }
+
     fn interval_ns(&self) -> u64 {
         INTERVAL_NS_MIN << self.merges.load(Ordering::Relaxed)
     }
@@ -107,7 +117,7 @@ impl Timeline {
         for half in 0..INTERVALS / 2 {
             let (a, b) = (&self.slots[2 * half], &self.slots[2 * half + 1]);
             let (peak_a, peak_b) = (take(&a.peak_bytes), take(&b.peak_bytes));
-            let lost = take(&a.lost) + take(&b.lost);
+            let lost = take(&a.lost).wrapping_add(take(&b.lost));
             let mut flow = [0u64; 4];
             for (sum, (a, b)) in flow.iter_mut().zip(a.flow.iter().zip(&b.flow)) {
                 *sum = take(a).wrapping_add(take(b));

@@ -9,6 +9,7 @@ mod check;
 mod histogram;
 mod loss;
 mod model;
+mod occasions;
 mod quality;
 mod settings;
 mod symbols;
@@ -22,6 +23,8 @@ pub use model::{
     Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
     ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
+pub(crate) use occasions::Occasion;
+pub use occasions::{Signal, Triggers};
 pub use quality::{
     Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,
 };

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use super::{gate, hot_path};
 use crate::profile::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, QualityIndicator,
-    Retention, Stacks, TuningGoal,
+    Retention, Signal, Stacks, Triggers, TuningGoal,
 };
 use crate::ring::event::Traits;
 
@@ -49,12 +49,16 @@ pub struct HeapLedger<A = System> {
 /// What upper layers do at certain moments. Plain functions, so that a static can hold them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hooks {
+    /// Writes into a black box what is not in the ledger: who the process is, and what is loaded.
+    pub(crate) label: fn(),
     /// Closes the books and writes the dump; called once, at the end of the process.
     pub(crate) at_exit: fn(),
     /// Forgets what upper layers know of the parent, in a forked child.
     pub(crate) in_child: fn(),
     /// The body of heapledger's own thread.
     pub(crate) aggregator: fn(),
+    /// The body of the thread that writes dumps on signals and triggers.
+    pub(crate) dumps: fn(),
 }
 
 /// All that the builder sets.
@@ -68,6 +72,8 @@ pub(crate) struct Options {
     pub(crate) concurrency: ConcurrencyConfig,
     pub(crate) dump: DumpTarget,
     pub(crate) dump_override: StoredPath,
+    pub(crate) black_box: BoxPath,
+    pub(crate) black_box_bytes: u64,
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: bool,
@@ -75,6 +81,9 @@ pub(crate) struct Options {
     pub(crate) auto_tune: Option<TuningGoal>,
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
+    /// Signals on which a dump is written: a bit for each.
+    pub(crate) signals: u32,
+    pub(crate) triggers: Triggers,
 }
 
 impl Options {
@@ -87,6 +96,8 @@ impl Options {
         concurrency: ConcurrencyConfig::DEFAULT,
         dump: DumpTarget::WorkingDirectory,
         dump_override: StoredPath::NONE,
+        black_box: BoxPath::Off,
+        black_box_bytes: 256 << 20,
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: true,
@@ -94,7 +105,30 @@ impl Options {
         auto_tune: None,
         on_quality: None,
         warn: false,
+        signals: 0,
+        triggers: Triggers::DEFAULT,
     };
+}
+
+/// Where the black box is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BoxPath {
+    Off,
+    /// As the builder has it.
+    Built(&'static str),
+    /// As `HEAPLEDGER_BLACKBOX` has it.
+    Asked(StoredPath),
+}
+
+impl BoxPath {
+    /// The path, with its `%` signs, if there is to be a box.
+    pub(crate) fn pattern(&self) -> Option<&[u8]> {
+        match self {
+            BoxPath::Off => None,
+            BoxPath::Built(path) => Some(path.as_bytes()),
+            BoxPath::Asked(path) => path.get(),
+        }
+    }
 }
 
 /// The value of `HEAPLEDGER_DUMP`, kept without allocating.
@@ -172,6 +206,23 @@ impl<A> HeapLedger<A> {
         self
     }
 
+    /// Keeps everything that is recorded in a file while the process runs, so that it outlives `SIGKILL`, an abort or the
+    /// system running out of memory: `heapledger report` reads the file then. `%p` in the path is the process's id, `%e`
+    /// its thread's name, `%t` the time in seconds. Default: none. `HEAPLEDGER_BLACKBOX` overrides it.
+    ///
+    /// The file has its full length ([`black_box_bytes`](Self::black_box_bytes)) from the start, which then is the limit
+    /// of what is recorded as well. It goes away when the process ends in good order and leaves its dump.
+    pub const fn black_box(mut self, path: &'static str) -> Self {
+        self.options.black_box = BoxPath::Built(path);
+        self
+    }
+
+    /// The length of the black box, in bytes; rounded down to whole MiB. Default: 256 MiB.
+    pub const fn black_box_bytes(mut self, bytes: u64) -> Self {
+        self.options.black_box_bytes = bytes;
+        self
+    }
+
     /// What a forked child does. Default: it opens a ledger of its own.
     pub const fn fork(mut self, policy: ForkPolicy) -> Self {
         self.options.fork = policy;
@@ -222,6 +273,38 @@ impl<A> HeapLedger<A> {
     /// `HEAPLEDGER_WARN=1` switches it on.
     pub const fn warn(mut self, enabled: bool) -> Self {
         self.options.warn = enabled;
+        self
+    }
+
+    /// Has a dump written when the process receives this signal; to be called once for each. Default: none.
+    ///
+    /// After [`Signal::is_on_demand`] signals the process goes on, and the dump is numbered:
+    /// `heapledger.<app>.<pid>.1.hl`. After the others it ends by the signal, as it would have without heapledger, and
+    /// the dump has the name of the one at exit; a second signal, or ten seconds, ends it at once. A program that
+    /// ignores such a signal when the first event is recorded goes on ignoring it; one that has a handler by then has it
+    /// called at once, and the dump is numbered. A handler that is set later takes the place of heapledger's.
+    ///
+    /// The dump is written by a thread of heapledger's own, never in the handler. With `DumpTarget::Off`, which is about
+    /// the end of the process, it goes to the working directory. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
+    ///
+    /// ```
+    /// use heapledger::{HeapLedger, Signal};
+    ///
+    /// #[global_allocator]
+    /// static HEAP: HeapLedger =
+    ///     HeapLedger::system().dump_on_signal(Signal::Terminate).dump_on_signal(Signal::User1);
+    /// # fn main() {}
+    /// ```
+    pub const fn dump_on_signal(mut self, signal: Signal) -> Self {
+        self.options.signals |= 1 << signal as u32;
+        self
+    }
+
+    /// What has a dump written while the process runs. Default: nothing. The dumps are numbered, and the last few are
+    /// kept: see [`Triggers`]. It needs heapledger's own threads: see [`HeapLedger::background`].
+    /// `HEAPLEDGER_TRIGGERS` overrides this.
+    pub const fn triggers(mut self, triggers: Triggers) -> Self {
+        self.options.triggers = triggers;
         self
     }
 

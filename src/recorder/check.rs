@@ -6,7 +6,7 @@
 
 use super::allocator::Options;
 use super::complaint::complain;
-use crate::profile::{ConcurrencyConfig, Stacks, TuningGoal};
+use crate::profile::{ConcurrencyConfig, Stacks, Triggers, TuningGoal};
 
 /// Puts defaults in the place of settings that mean nothing, and says so.
 pub(super) fn settle(options: &mut Options) {
@@ -20,6 +20,9 @@ pub(super) fn settle(options: &mut Options) {
     if let Stacks::Sampled { bytes } = &mut options.stacks {
         nonzero("Stacks::Sampled bytes", bytes, Options::DEFAULT.sampling_bytes);
     }
+    let mut keep = u64::from(options.triggers.keep);
+    nonzero("triggers keep", &mut keep, u64::from(Triggers::DEFAULT.keep));
+    options.triggers.keep = keep as u32;
     if let Some(goal) = &mut options.auto_tune {
         share(
             "auto_tune target_completeness",
@@ -82,6 +85,7 @@ mod tests {
             (HeapLedger::system().memory_limit(0), false),
             (HeapLedger::system().sampling_bytes(1), true),
             (HeapLedger::system().sampling_bytes(0), false),
+            (HeapLedger::system().triggers(Triggers { keep: 0, ..Triggers::DEFAULT }), false),
         ];
         for (mut ledger, is_sound) in table {
             let before = format!("{:?}", ledger.options);

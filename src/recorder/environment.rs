@@ -2,9 +2,9 @@
 
 use std::ffi::CStr;
 
-use super::allocator::{DUMP_PATH_BYTES_MAX, Options, StoredPath};
+use super::allocator::{BoxPath, DUMP_PATH_BYTES_MAX, Options, StoredPath};
 use super::complaint::{self, Shown};
-use crate::profile::{ClockMode, DataQualityMode, Stacks};
+use crate::profile::{ClockMode, DataQualityMode, Signal, Stacks, Triggers};
 use crate::sys::platform::{is_set_user_id, with_env};
 
 /// Applies the environment to the options; `false` when it says that nothing is to be recorded.
@@ -21,6 +21,15 @@ pub(super) fn apply(options: &mut Options) -> bool {
         Some(path) => options.dump_override = path,
         None => complain(c"HEAPLEDGER_DUMP", value, "a path of at most 1,000 bytes, or off"),
     });
+    with_env(c"HEAPLEDGER_BLACKBOX", |value| match (value, StoredPath::new(value)) {
+        (b"off", _) => options.black_box = BoxPath::Off,
+        (_, Some(path)) => options.black_box = BoxPath::Asked(path),
+        (_, None) => complain(c"HEAPLEDGER_BLACKBOX", value, "a path of at most 1,000 bytes, or off"),
+    });
+    const BYTES: &str = "a number of bytes, 1048576 or more";
+    choose(c"HEAPLEDGER_BLACKBOX_BYTES", BYTES, &mut options.black_box_bytes, |value| {
+        std::str::from_utf8(value).ok()?.parse().ok().filter(|bytes| *bytes >= 1 << 20)
+    });
     const MODES: &str = "perfect, high, throughput or best-effort";
     choose(c"HEAPLEDGER_MODE", MODES, &mut options.mode, |value| {
         DataQualityMode::ALL.into_iter().find(|mode| mode.name().as_bytes() == value)
@@ -29,8 +38,58 @@ pub(super) fn apply(options: &mut Options) -> bool {
         let all = [ClockMode::Batched, ClockMode::PerEvent, ClockMode::Monotonic];
         all.into_iter().find(|mode| mode.name().as_bytes() == value)
     });
+    choose(c"HEAPLEDGER_SIGNALS", "HUP, INT, TERM, USR1, USR2 or off", &mut options.signals, signals);
+    const TRIGGERS: &str = "live:BYTES, growth:BYTES, peak, loss, pressure, keep:COUNT, pause:SECONDS or off";
+    choose(c"HEAPLEDGER_TRIGGERS", TRIGGERS, &mut options.triggers, triggers);
     choose(c"HEAPLEDGER_STACKS", "auto, fp, dwarf, sampled:BYTES or off", &mut options.stacks, stacks);
     true
+}
+
+fn signals(value: &[u8]) -> Option<u32> {
+    if value == b"off" {
+        return Some(0);
+    }
+    value.split(|byte| *byte == b',').try_fold(0, |bits, name| {
+        let name = name.strip_prefix(b"SIG").unwrap_or(name);
+        let signal = Signal::ALL.into_iter().find(|signal| signal.name().as_bytes() == name)?;
+        Some(bits | 1 << signal as u32)
+    })
+}
+
+fn triggers(value: &[u8]) -> Option<Triggers> {
+    let mut triggers = Triggers::DEFAULT;
+    if value == b"off" {
+        return Some(triggers);
+    }
+    for part in value.split(|byte| *byte == b',') {
+        let (name, amount) = match part.iter().position(|byte| *byte == b':') {
+            Some(at) => (&part[..at], Some(amount(&part[at + 1..])?)),
+            None => (part, None),
+        };
+        match (name, amount) {
+            (b"live", Some(bytes)) => triggers.live_bytes = Some(bytes),
+            (b"growth", Some(bytes)) => triggers.growth_bytes = Some(bytes),
+            (b"peak", None) => triggers.new_peak = true,
+            (b"loss", None) => triggers.loss = true,
+            (b"pressure", None) => triggers.memory_pressure = true,
+            (b"keep", Some(count)) => triggers.keep = u32::try_from(count).ok().filter(|count| *count > 0)?,
+            (b"pause", Some(seconds)) => triggers.pause_ns = seconds.checked_mul(1_000_000_000)?,
+            _ => return None,
+        }
+    }
+    Some(triggers)
+}
+
+/// A number, with `K`, `M` or `G` for powers of 1,024.
+fn amount(text: &[u8]) -> Option<u64> {
+    let (digits, shift) = match text.split_last()? {
+        (b'K', digits) => (digits, 10),
+        (b'M', digits) => (digits, 20),
+        (b'G', digits) => (digits, 30),
+        _ => (text, 0),
+    };
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    number.checked_mul(1 << shift)
 }
 
 fn stacks(value: &[u8]) -> Option<Stacks> {
@@ -69,3 +128,34 @@ fn complain(name: &CStr, value: &[u8], allowed: &str) {
 }
 
 const _: () = assert!(DUMP_PATH_BYTES_MAX == 1000);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_and_triggers_are_read_whole_or_not_at_all() {
+        assert_eq!(signals(b"TERM,SIGUSR1"), Some(1 << 2 | 1 << 3));
+        assert_eq!(signals(b"off"), Some(0));
+        for senseless in [&b"TERM,"[..], b"KILL", b"term", b""] {
+            assert_eq!(signals(senseless), None);
+        }
+        let all = triggers(b"live:2G,growth:3M,peak,loss,pressure,keep:7,pause:0").unwrap();
+        let expected = Triggers {
+            live_bytes: Some(2 << 30),
+            growth_bytes: Some(3 << 20),
+            new_peak: true,
+            loss: true,
+            memory_pressure: true,
+            keep: 7,
+            pause_ns: 0,
+        };
+        assert_eq!(all, expected);
+        assert_eq!(triggers(b"off"), Some(Triggers::DEFAULT));
+        for senseless in
+            [&b"live"[..], b"live:", b"live:-1", b"peak:1", b"keep:0", b"pause:99999999999999", b"x"]
+        {
+            assert_eq!(triggers(senseless), None, "{senseless:?}");
+        }
+    }
+}

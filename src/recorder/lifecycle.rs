@@ -1,7 +1,7 @@
 //! The life of the recorder in a process, and the few statics there are.
 //!
 //! ```text
-//!                    HEAPLEDGER=off
+//!              HEAPLEDGER=off, or another copy records
 //!               ┌──────────────────────► Off
 //!               │
 //!  Unopened ────┴─first event──► Opening ──────────► Running ──exit──► Draining ──dumped──► Stopped
@@ -25,7 +25,7 @@ use crate::ledger::changes::{Changed, Subject};
 use crate::ledger::{Ledger, estimate};
 use crate::profile::{DataQualityMode, ForkPolicy, LossCounts, LossReason};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::{latch, platform, tls};
+use crate::sys::{copies, latch, platform, tls};
 
 /// Where the recorder is in its life. The picture is above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub(crate) enum Level {
     AfterSampling = 4,
 }
 
+/// Bytes of stack for the thread that writes dumps while the process runs.
+const DUMPS_STACK_BYTES: usize = 2 << 20;
 /// Steps that a second thread waits for the first to open the ledger; more than a second.
 const OPENING_ROUNDS_MAX: u32 = 20_000;
 
@@ -230,8 +232,11 @@ pub(super) fn is_opened_again() -> bool {
 
 /// Counts an event that no lane could take.
 pub(crate) fn lose_unlaned(reason: LossReason) {
-    // relaxed: a sum.
+    // relaxed, both: sums.
     UNLANED[reason as usize].fetch_add(1, Ordering::Relaxed);
+    if let Some(ledger) = ledger() {
+        ledger.facts.unlaned[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Events that no lane could take.
@@ -249,6 +254,9 @@ pub(crate) fn open(options: &Options, hooks: &Hooks) -> State {
         let state = open_alone(options, hooks);
         tls::set(super::thread::FRESH);
         set_state(state);
+        if state == State::Running {
+            start_threads_asked_for();
+        }
         return state;
     }
     for round in 0..OPENING_ROUNDS_MAX {
@@ -260,6 +268,22 @@ pub(crate) fn open(options: &Options, hooks: &Hooks) -> State {
     State::Failed
 }
 
+/// Starts the thread that writes dumps on signals and triggers, and the one that watches for triggers, if there are
+/// any: unlike the aggregator of a program that asks for none of this, they do not wait for a load.
+fn start_threads_asked_for() {
+    let options = options();
+    let Some(hooks) = hooks().filter(|_| options.background) else { return };
+    let is_watching = options.triggers.is_any();
+    if (is_watching || options.signals != 0) && !platform::spawn(DUMPS_STACK_BYTES, hooks.dumps) {
+        platform::write_stderr(
+            b"heapledger: no thread for dumps on signals and triggers, there will be none\n",
+        );
+    }
+    if is_watching {
+        super::turn::start_aggregator();
+    }
+}
+
 fn open_alone(options: &Options, hooks: &Hooks) -> State {
     // SAFETY: C1, this is the thread that is opening.
     let chosen = unsafe { &mut *CHOSEN.options.get() };
@@ -269,11 +293,18 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
     if !environment::apply(chosen) {
         return State::Off;
     }
+    if !copies::claim() {
+        super::complaint::complain(format_args!(
+            "another copy of heapledger records in this process, this one does not"
+        ));
+        return State::Off;
+    }
     check::settle(chosen);
     // relaxed, both: published with the ledger.
     MODE.store(chosen.mode as u32, Ordering::Relaxed);
     SAMPLING_RATE.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
-    let Some(ledger) = Ledger::open(chosen.memory_limit_bytes, chosen.clock) else {
+    let in_file = super::black_box::open(chosen);
+    let Some(ledger) = in_file.or_else(|| Ledger::open(chosen.memory_limit_bytes, chosen.clock)) else {
         platform::write_stderr(b"heapledger: no memory for the ledger, nothing is recorded\n");
         return State::Failed;
     };
@@ -309,6 +340,10 @@ extern "C" fn at_exit() {
 /// Ends the recording: from here on, events are counted as `after_shutdown`.
 pub(crate) fn stop() {
     set_state(State::Stopped);
+    if let Some(ledger) = ledger() {
+        // relaxed: read from the file, when the process is gone.
+        ledger.facts.ended.store(1, Ordering::Relaxed);
+    }
     EPOCH.tick();
 }
 
@@ -318,6 +353,7 @@ unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = ledger() {
         // relaxed: there is one thread.
         FORKED_FROM.store(ledger.facts.process_id.load(Ordering::Relaxed), Ordering::Relaxed);
+        super::black_box::leave_to_parent(ledger);
     }
     match state() {
         State::Off | State::Unopened | State::ChildOff => return,

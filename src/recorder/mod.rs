@@ -34,6 +34,7 @@
 //! | the thread has no lane | see `thread` |
 
 pub(crate) mod allocator;
+pub(crate) mod black_box;
 mod check;
 mod complaint;
 pub(crate) mod deeds;
@@ -41,6 +42,7 @@ mod environment;
 pub(crate) mod gate;
 mod hot_path;
 pub(crate) mod latency;
+pub(crate) mod layout;
 pub(crate) mod lifecycle;
 pub(crate) mod sampling;
 pub(crate) mod spare;

@@ -108,21 +108,21 @@ pub(super) fn forget() {
     unwind::forget();
 }
 
-/// Looks for objects that were loaded or unloaded, if there is a reason to. Allocates: in an own section.
-pub(crate) fn refresh(ledger: &Ledger) {
+/// Looks for objects that were loaded or unloaded, if there is a reason to; says whether there were any. Allocates: in
+/// an own section.
+pub(crate) fn refresh(ledger: &Ledger) -> bool {
     // relaxed: a hint.
-    if WAY.load(Ordering::Relaxed) > OPENING && NEWS.swap(0, Ordering::Relaxed) != 0 {
-        look_again(ledger);
-    }
+    let has_reason = WAY.load(Ordering::Relaxed) > OPENING && NEWS.swap(0, Ordering::Relaxed) != 0;
+    has_reason && look_again(ledger)
 }
 
-/// Looks for objects that were loaded or unloaded. Allocates: in an own section.
-pub(crate) fn look_again(ledger: &Ledger) {
-    if unwind::refresh(ledger.clock.now_ns())
-        && let Some((_, rules)) = ledger.facts.stacks()
-    {
+/// Looks for objects that were loaded or unloaded; says whether there were any. Allocates: in an own section.
+pub(crate) fn look_again(ledger: &Ledger) -> bool {
+    let are_others = unwind::refresh(ledger.clock.now_ns());
+    if are_others && let Some((_, rules)) = ledger.facts.stacks() {
         Rules::at(&ledger.pages, rules).clear();
     }
+    are_others
 }
 
 /// The number of the stack of an allocation of `size` bytes; 0 if there is none. The lane's gate is closed.

@@ -69,7 +69,11 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
         state = lifecycle::open(opener.options, opener.hooks);
     }
     match state {
-        State::Running | State::Draining => claim().or_else(|| lose(LossReason::NoMemory)),
+        State::Running | State::Draining => {
+            let lane = claim();
+            super::black_box::label_once();
+            lane.or_else(|| lose(LossReason::NoMemory))
+        }
         State::Stopped => lose(LossReason::AfterShutdown),
         State::ChildOff => lose(LossReason::ForkedChild),
         State::Off => {

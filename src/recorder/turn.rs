@@ -36,6 +36,8 @@ pub(crate) const SEGMENTS_MAX: u32 = 48;
 const WINDOW_WORDS_UNTICKED: u64 = 7;
 /// Turns of a lane after which the aggregator is worth its thread.
 const TURNS_BEFORE_AGGREGATOR: u64 = 8;
+/// Bytes of stack for the aggregator's thread: it writes no dumps, so this is plenty.
+const AGGREGATOR_STACK_BYTES: usize = 256 << 10;
 /// Nanoseconds that one round of `spin_loop` takes, about.
 const SPIN_NS: u64 = 20;
 /// The longest single wait between two tries, in nanoseconds, whatever is configured.
@@ -390,11 +392,18 @@ fn start_aggregator_if_due(lane: &Lane) {
     if AGGREGATOR.load(Ordering::Relaxed) == 0
         && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE_AGGREGATOR
         && lifecycle::options().background
-        && AGGREGATOR.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    {
+        start_aggregator();
+    }
+}
+
+/// Has the aggregator started, unless it was before.
+pub(super) fn start_aggregator() {
+    if AGGREGATOR.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         && let Some(hooks) = lifecycle::hooks()
     {
         // If it cannot be had, helping closes the books all the same.
-        platform::spawn(c"heapledger", hooks.aggregator);
+        platform::spawn(AGGREGATOR_STACK_BYTES, hooks.aggregator);
     }
 }
 

@@ -70,6 +70,12 @@ impl<const N: usize> Registry<N> {
         (page != 0).then_some(page)
     }
 
+    /// The pages of all lanes that were published, for a reader of a copy.
+    pub(crate) fn published(&self) -> impl Iterator<Item = u32> + '_ {
+        let count = (self.count() as usize).min(N);
+        (0..count as u32).filter_map(|index| self.page(index))
+    }
+
     /// How many indices were ever given out. Lanes may be added while the caller goes through them.
     pub(crate) fn count(&self) -> u32 {
         // relaxed: a lower bound at any time; a lane is reached through `page`.

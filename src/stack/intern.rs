@@ -210,6 +210,12 @@ impl Store {
         pages.at(self.stacks_page.load(Ordering::Relaxed)).cast::<u32>()
     }
 
+    /// The pages of the nodes and of the stacks' innermost nodes.
+    pub(crate) fn places(&self) -> (u32, u32) {
+        // relaxed: written before the store was published.
+        (self.nodes_page.load(Ordering::Relaxed), self.stacks_page.load(Ordering::Relaxed))
+    }
+
     /// Distinct stacks and nodes so far.
     pub(crate) fn counts(&self) -> (u32, u32) {
         // relaxed: bounds for readers.
@@ -243,7 +249,8 @@ impl Store {
 pub(crate) fn frames_of(nodes: &[Node], leaf: u32) -> (Vec<u64>, bool) {
     let (mut frames, mut at) = (Vec::new(), leaf);
     while at >= FIRST_NODE {
-        let Some(node) = nodes.get(at as usize) else { break };
+        // A caller's node is older than its callee's; anything else comes from a file that was tampered with.
+        let Some(node) = nodes.get(at as usize).filter(|node| node.parent < at) else { break };
         frames.push(node.address);
         at = node.parent;
     }

@@ -114,6 +114,12 @@ impl Latch {
         // Release: pairs with the acquire in `try_take`.
         self.word.store(OPEN, Ordering::Release);
     }
+
+    /// Whether somebody holds the latch, or held it when this copy was made.
+    pub(crate) fn is_taken(&self) -> bool {
+        // relaxed: nothing is read through it.
+        self.word.load(Ordering::Relaxed) != OPEN
+    }
 }
 
 impl<'a> Taken<'a> {

@@ -8,16 +8,25 @@
 //! | `latch` | the one lock of the crate | be taken by a signal handler's event |
 //! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
 //! | `pages` | zeroed memory by page number | know what is stored in it |
+//! | `box_file` | a file that a region lies in | know what is stored in it |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, thread and file questions | be asked from the hot path |
+//! | `copies` | other copies of this crate in the process | be asked but when a ledger is opened |
+//! | `signals` | handlers that ask for a dump, and the bell | write one |
 //!
-//! Two implementations stand behind `clock`, `pages`, `tls` and `platform`: one for Linux, through libc, and a
+//! Two implementations stand behind `clock`, `pages`, `tls`, `platform`, `copies` and `signals`: one for Linux, through libc, and a
 //! portable one that uses only std. `--cfg heapledger_portable` switches the portable one on under Linux, where
 //! it is tested.
 
 #[cfg(not(loom))]
+#[allow(unsafe_code, reason = "makes and maps a file")]
+pub(crate) mod box_file;
+#[cfg(not(loom))]
 #[allow(unsafe_code, reason = "reads the processor's counter")]
 pub(crate) mod clock;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "leaves a mark among the mappings")]
+pub(crate) mod copies;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "reads registers and the own stack")]
 pub(crate) mod frame;
@@ -29,6 +38,9 @@ pub(crate) mod pages;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "calls the system")]
 pub(crate) mod platform;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "handles signals")]
+pub(crate) mod signals;
 pub(crate) mod sync;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "registers a destructor with the system")]

@@ -21,6 +21,7 @@
 
 use std::ptr::NonNull;
 
+use super::box_file::BoxFile;
 use super::latch::Latch;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -41,6 +42,9 @@ const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * P
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Pages {
+    seal: Seal,
+    /// Whether the region is mapped from a file.
+    in_file: AtomicU32,
     reserved_pages: AtomicU32,
     committed_pages: AtomicU32,
     next_page: AtomicU32,
@@ -50,7 +54,46 @@ pub(crate) struct Pages {
     refused: AtomicU64,
 }
 
+/// What a region in a file says of itself at its very start: whoever reads the file must know how it is laid out.
+/// All zero in memory.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Seal {
+    pub(crate) magic: AtomicU64,
+    /// A number that changes with the layout of anything that lies in a region.
+    pub(crate) layout: AtomicU64,
+    /// The version of the crate, as text.
+    pub(crate) version: [AtomicU64; 2],
+}
+
 impl Pages {
+    /// Makes a region of a file of at least 1 MiB, with a seal. `head_bytes` as in [`Pages::reserve`].
+    pub(crate) fn in_file(
+        file: &BoxFile,
+        head_bytes: usize,
+        layout: u64,
+        version: [u8; 16],
+    ) -> Option<NonNull<Pages>> {
+        let head_pages = head_bytes.div_ceil(PAGE_BYTES) as u32;
+        let all = u32::try_from(file.bytes / PAGE_BYTES).ok().filter(|all| *all > head_pages)?;
+        let pages = file.map()?.cast::<Pages>();
+        // SAFETY: P1, the head is mapped, zeroed (a valid `Pages`) and not shared yet.
+        let this = unsafe { pages.as_ref() };
+        // relaxed, all of these: the region is published later, by a release store of its address.
+        this.reserved_pages.store(all, Ordering::Relaxed);
+        this.committed_pages.store(all, Ordering::Relaxed);
+        this.next_page.store(head_pages, Ordering::Relaxed);
+        this.held_bytes.store(u64::from(head_pages) * PAGE_BYTES as u64, Ordering::Relaxed);
+        this.in_file.store(1, Ordering::Relaxed);
+        for (cell, bytes) in this.seal.version.iter().zip(version.chunks_exact(8)) {
+            cell.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
+        }
+        this.seal.magic.store(u64::from_le_bytes(super::box_file::MAGIC), Ordering::Relaxed);
+        // Last: without it the box is one that was not finished.
+        this.seal.layout.store(layout, Ordering::Relaxed);
+        Some(pages)
+    }
+
     /// Reserves a region of at most `limit_bytes`, and commits its start for `head_bytes` of the owner's own data,
     /// in which `Pages` is the first field.
     pub(crate) fn reserve(limit_bytes: u64, head_bytes: usize) -> Option<NonNull<Pages>> {
@@ -128,7 +171,14 @@ impl Pages {
     pub(crate) fn give_back(&self, page: u32, pages: u32) {
         let order = order_of(pages);
         let start = self.at(page);
-        os::discard(start, PAGE_BYTES << order);
+        // relaxed: written before the region was published.
+        if self.in_file.load(Ordering::Relaxed) == 0 {
+            os::discard(start, PAGE_BYTES << order);
+        } else {
+            // The blocks of the file stay allocated, so that no write can fail later.
+            // SAFETY: P2, the run is in no one's hands.
+            unsafe { start.write_bytes(0, PAGE_BYTES << order) };
+        }
         let _taken = self.latch.take();
         let head = &self.free_runs[order];
         // SAFETY: P2, the run is in no one's hands between the discard and the store of its number.

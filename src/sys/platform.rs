@@ -5,15 +5,11 @@
 
 #[cfg(all(unix, not(heapledger_portable)))]
 mod os {
-    use std::ffi::{CStr, c_char, c_int, c_void};
+    use std::ffi::{CStr, c_int, c_void};
     use std::ptr::null_mut;
-    use std::sync::atomic::{AtomicPtr, Ordering};
 
     /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
     pub(crate) const ALLOCATES: bool = false;
-    /// Bytes of stack for heapledger's own thread: it writes no dumps, so this is plenty.
-    const OWN_STACK_BYTES: usize = 256 << 10;
-
     /// Reads a file of at most `text.len()` bytes and returns how many there were.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
@@ -133,26 +129,26 @@ mod os {
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) == 0 }
     }
 
-    /// The name of heapledger's own thread, for that thread to take before it does anything else.
-    static NAME: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
-
     extern "C" fn start(argument: *mut c_void) -> *mut c_void {
-        #[cfg(target_os = "linux")]
-        // SAFETY: `spawn` stored a terminated name that lives as long as the program.
-        unsafe {
-            // relaxed: starting a thread orders what came before it.
-            libc::pthread_setname_np(libc::pthread_self(), NAME.load(Ordering::Relaxed));
-        }
         // SAFETY: `spawn` passes the address of a `fn()` and nothing else does.
         let body = unsafe { std::mem::transmute::<*mut c_void, fn()>(argument) };
         body();
         null_mut()
     }
 
+    /// Gives the calling thread, one of heapledger's own, its name.
+    pub(crate) fn name_thread(name: &'static CStr) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the name is terminated.
+        unsafe {
+            libc::pthread_setname_np(libc::pthread_self(), name.as_ptr());
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = name;
+    }
+
     /// Starts a detached thread that receives no signals. Does not go through std, which would allocate.
-    pub(crate) fn spawn(name: &'static CStr, body: fn()) -> bool {
-        // relaxed: see `start`.
-        NAME.store(name.as_ptr().cast_mut(), Ordering::Relaxed);
+    pub(crate) fn spawn(stack_bytes: usize, body: fn()) -> bool {
         // SAFETY: every object passed is initialised by the call before it and outlives the call it is passed to;
         // the signal mask of the calling thread is put back.
         unsafe {
@@ -161,7 +157,7 @@ mod os {
                 return false;
             }
             libc::pthread_attr_setdetachstate(&mut attributes, libc::PTHREAD_CREATE_DETACHED);
-            libc::pthread_attr_setstacksize(&mut attributes, OWN_STACK_BYTES);
+            libc::pthread_attr_setstacksize(&mut attributes, stack_bytes);
             let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
             libc::sigfillset(&mut all);
             libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
@@ -244,9 +240,10 @@ mod os {
         true
     }
 
-    pub(crate) fn spawn(name: &'static CStr, body: fn()) -> bool {
-        let name = name.to_str().unwrap_or_default().to_owned();
-        std::thread::Builder::new().name(name).spawn(body).is_ok()
+    pub(crate) fn name_thread(_name: &'static CStr) {}
+
+    pub(crate) fn spawn(stack_bytes: usize, body: fn()) -> bool {
+        std::thread::Builder::new().stack_size(stack_bytes).spawn(body).is_ok()
     }
 }
 

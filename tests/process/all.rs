@@ -3,29 +3,35 @@
 use std::process::ExitCode;
 
 mod alarms;
+mod blackbox;
 mod case;
 mod churn;
 mod endings;
 mod environment;
 mod exact;
+mod faults;
 mod fidelity;
 mod files;
 mod forks;
 mod heap;
 mod inner;
 mod laws;
+mod loader;
 mod losses;
 mod lossless;
 mod memory;
 mod modes;
+mod occasions;
 mod order;
 mod pointers;
+mod refusals;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
 #[cfg(target_arch = "x86_64")]
 mod stack_limits;
 // What the addresses are called is looked up by the command.
+mod soak;
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
 mod tools;
@@ -51,6 +57,11 @@ const CASES: &[&[case::Case]] = &[
     tuning::CASES,
     alarms::CASES,
     pointers::CASES,
+    blackbox::CASES,
+    faults::CASES,
+    occasions::CASES,
+    loader::CASES,
+    soak::CASES,
 ];
 
 pub fn main() -> ExitCode {

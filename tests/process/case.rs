@@ -18,6 +18,8 @@ use super::laws;
 /// The variable that names the case a child plays.
 const VARIABLE: &str = "PROCESS_TEST_CASE";
 const VARIABLE_C: &CStr = c"PROCESS_TEST_CASE";
+/// The variable that says how many seconds the soak takes.
+pub const SOAK_VARIABLE: &str = "PROCESS_TEST_SOAK_S";
 /// A child that has not ended by then hangs. Not a measure of speed: it is far above what the slowest case takes.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
 
@@ -38,6 +40,8 @@ enum Body {
     Here(fn()),
     /// The first runs in a child, the second looks at what the child has left.
     Child(fn(), fn(&Ended)),
+    /// The first runs in a child, as often and in such ways as the second plays it.
+    Series(fn(), fn(&Case)),
 }
 
 impl Case {
@@ -57,6 +61,11 @@ impl Case {
             prepare: |_| (),
             ignored: None,
         }
+    }
+
+    /// A child that is played several times, each with variables of its own.
+    pub const fn series(name: &'static str, child: fn(), drive: fn(&Case)) -> Case {
+        Case { body: Body::Series(child, drive), ..Case::new(name, || (), |_| ()) }
     }
 
     pub const fn heap(mut self, heap: Heap) -> Case {
@@ -92,31 +101,59 @@ impl Case {
         match self.body {
             Body::Here(body) => body(),
             Body::Child(_, check) => check(&self.play()),
+            Body::Series(_, drive) => drive(self),
         }
     }
 
     /// Runs the child to its end.
     pub fn play(&self) -> Ended {
-        let directory = tempfile::tempdir().expect("a directory for the child");
-        (self.prepare)(directory.path());
-        let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        for name in
-            ["HEAPLEDGER", "HEAPLEDGER_MODE", "HEAPLEDGER_CLOCK", "HEAPLEDGER_STACKS", "HEAPLEDGER_WARN"]
-        {
+        self.play_with(&[])
+    }
+
+    /// Runs the child to its end, with further variables.
+    pub fn play_with(&self, more: &[(&str, &str)]) -> Ended {
+        self.play_program(&std::env::current_exe().expect("this program"), more)
+    }
+
+    /// The command of the child, with its settings.
+    pub fn command(&self) -> Command {
+        self.command_of(&std::env::current_exe().expect("this program"), &[])
+    }
+
+    fn command_of(&self, program: &Path, more: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program);
+        for name in [
+            "HEAPLEDGER",
+            "HEAPLEDGER_BLACKBOX",
+            "HEAPLEDGER_SIGNALS",
+            "HEAPLEDGER_TRIGGERS",
+            "HEAPLEDGER_MODE",
+            "HEAPLEDGER_CLOCK",
+            "HEAPLEDGER_STACKS",
+            "HEAPLEDGER_WARN",
+        ] {
             command.env_remove(name);
         }
         command.env(VARIABLE, self.name).env(heap::VARIABLE, self.heap.letter().to_string());
         // What is asked of stacks is asked in cases of their own; without them figures are known to the byte.
         command.env("HEAPLEDGER_STACKS", "off");
         command.env("HEAPLEDGER_DUMP", "%p.hl").env("RUST_BACKTRACE", "0");
-        for (name, value) in self.variables {
+        for (name, value) in self.variables.iter().chain(more) {
             if value.is_empty() {
                 command.env_remove(name)
             } else {
                 command.env(name, value)
             };
         }
+        command
+    }
+
+    /// As [`Case::play_with`], with a copy of this program that lies elsewhere.
+    pub fn play_program(&self, program: &Path, more: &[(&str, &str)]) -> Ended {
+        let directory = tempfile::tempdir().expect("a directory for the child");
+        (self.prepare)(directory.path());
+        let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
+        let mut command = self.command_of(program, more);
         command.current_dir(directory.path()).stdin(Stdio::null());
         command.stdout(output("stdout")).stderr(output("stderr"));
         let limits = self.limits;
@@ -134,10 +171,12 @@ impl Case {
         unsafe { command.pre_exec(limit) };
         let mut child = command.spawn().expect("the child starts");
         let (pid, began) = (child.id(), Instant::now());
+        let soak_s = std::env::var(SOAK_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let hangs_after = HANGS_AFTER + Duration::from_secs(soak_s);
         let status = loop {
             match child.try_wait().expect("the child can be waited for") {
                 Some(status) => break status,
-                None if began.elapsed() < HANGS_AFTER => sleep(Duration::from_millis(2)),
+                None if began.elapsed() < hangs_after => sleep(Duration::from_millis(2)),
                 None => {
                     let _ = child.kill();
                     panic!("{} hangs", self.name);
@@ -153,6 +192,11 @@ impl Case {
     }
 }
 
+/// The name of the case that this child plays.
+pub fn name() -> String {
+    std::env::var(VARIABLE).unwrap_or_default()
+}
+
 /// What the child that this process is has to do, if it is one.
 pub fn asked_for(cases: &'static [&'static [Case]]) -> Option<fn()> {
     // Looked up without allocating. SAFETY: the name is terminated, and nobody changes the environment meanwhile.
@@ -165,7 +209,7 @@ pub fn asked_for(cases: &'static [&'static [Case]]) -> Option<fn()> {
     };
     let case = cases.iter().copied().flatten().find(|case| case.name.as_bytes() == asked.to_bytes());
     match case.expect("a case of this name").body {
-        Body::Child(child, _) => Some(child),
+        Body::Child(child, _) | Body::Series(child, _) => Some(child),
         Body::Here(_) => None,
     }
 }

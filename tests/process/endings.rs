@@ -36,7 +36,11 @@ pub const CASES: &[Case] = &[
         marked(&panicked(ended.with_code(0)).dump(), 2);
     }),
     Case::new("a_panic_that_aborts_leaves_what_was_dumped_before", panic_that_aborts, dumped_before_abort),
+    Case::new("a_panic_in_a_panic_leaves_what_was_dumped_before", panic_twice, dumped_before_abort),
     Case::new("an_abort_leaves_what_was_dumped_before", abort, dumped_before_abort),
+    Case::new("another_program_in_its_place_leaves_no_dump_and_no_rest", become_another_program, |ended| {
+        assert_eq!(ended.quietly().names(), [""; 0]);
+    }),
     Case::new("an_exit_without_handlers_leaves_no_dump_and_no_rest", exit_at_once, |ended| {
         assert_eq!(ended.with_code(3).names(), [""; 0]);
     }),
@@ -212,4 +216,27 @@ fn at_exit() {
         assert_eq!(libc::atexit(handler), 0);
         assert_eq!(libc::atexit(handler), 0);
     }
+}
+
+/// A value whose destructor panics: in a panic, that is the second.
+struct PanicsAtItsEnd;
+
+impl Drop for PanicsAtItsEnd {
+    fn drop(&mut self) {
+        panic!("and once more");
+    }
+}
+
+fn panic_twice() {
+    mark();
+    heapledger::dump("before.hl").unwrap();
+    let _last_word = PanicsAtItsEnd;
+    panic!("once");
+}
+
+fn become_another_program() {
+    use std::os::unix::process::CommandExt;
+    mark();
+    let error = std::process::Command::new("true").env_remove("HEAPLEDGER_DUMP").exec();
+    panic!("{error}");
 }

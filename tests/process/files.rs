@@ -43,6 +43,11 @@ pub const CASES: &[Case] = &[
         },
     )
     .heap(Heap::NoDump),
+    Case::series(
+        "a_program_with_foreign_rights_writes_nothing_where_its_caller_says",
+        exit_with_code,
+        with_rights,
+    ),
     Case::new("a_builder_that_wants_no_dump_gets_none", exit_with_code, no_dump)
         .heap(Heap::NoDump)
         .variables(&[("HEAPLEDGER_DUMP", "")]),
@@ -119,4 +124,26 @@ fn lies_at(ended: &Ended, name: &str) {
 fn no_dump(ended: &Ended) {
     assert!(ended.with_code(3).stderr.is_empty());
     assert_eq!(ended.names(), [""; 0]);
+}
+
+/// A program that has its owner's rights, whoever calls it: neither a variable nor the working directory of the caller
+/// decides where it writes.
+fn with_rights(case: &Case) {
+    use std::os::unix::fs::PermissionsExt;
+    // SAFETY: no memory is involved.
+    if unsafe { libc::geteuid() } != 0 {
+        println!("  SKIPPED: only root can give a program foreign rights");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::os::unix::fs::chown(&program, Some(65_534), None).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    let ended = case.play_program(&program, &[("HEAPLEDGER_MODE", "senseless")]);
+    ended.with_code(3);
+    // A senseless mode would be told if the variable were read.
+    assert!(ended.stderr.starts_with("heapledger: no dump: a set-user-id program"), "{}", ended.stderr);
+    assert_eq!((ended.stderr.lines().count(), ended.names().len()), (1, 0), "{:?}", ended.names());
 }

@@ -20,9 +20,27 @@ pub const CASES: &[Case] = &[
     )
     .heap(Heap::ChildOff),
     Case::new("a_grandchild_names_its_parent", fork_twice, three_generations),
-    Case::new("a_hundred_forks_amid_work_harm_nobody", fork_amid_work, |ended| {
+    Case::new("a_thousand_forks_amid_work_harm_nobody", fork_amid_work, |ended| {
         complete(&ended.quietly().dump()).unwrap();
-        assert_eq!(ended.names().len(), 11, "the parent's dump and every tenth child's: {:?}", ended.names());
+        assert_eq!(
+            ended.names().len(),
+            11,
+            "the parent's dump and every hundredth child's: {:?}",
+            ended.names()
+        );
+    }),
+    Case::new(
+        "children_that_share_memory_amid_work_are_in_the_books_of_their_parent",
+        share_memory_amid_work,
+        |ended| {
+            let profile = ended.quietly().dump();
+            complete(&profile).unwrap();
+            assert!(profile.totals.total_blocks > 200 * 500 && ended.names().len() == 1);
+        },
+    ),
+    Case::new("commands_that_are_started_amid_work_harm_nobody", start_commands_amid_work, |ended| {
+        complete(&ended.quietly().dump()).unwrap();
+        assert_eq!(ended.names().len(), 1, "{:?}", ended.names());
     }),
     Case::new("a_command_that_is_started_leaves_no_dump_of_its_own", start_a_command, |ended| {
         complete(&ended.quietly().dump()).unwrap();
@@ -143,6 +161,57 @@ fn three_generations(ended: &Ended) {
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 
 fn fork_amid_work() {
+    amid_work(|| {
+        for number in 0..1_000 {
+            // SAFETY: as in `fork`; all but one in a hundred children end without running handlers of exit.
+            let pid = unsafe { libc::fork() };
+            assert!(pid >= 0);
+            if pid == 0 {
+                work_in_child(number);
+            }
+            wait_for(pid);
+        }
+    });
+}
+
+/// Children that share the memory of their parent until they end, and have its thread stand still: its record goes on
+/// in their hands.
+fn share_memory_amid_work() {
+    amid_work(|| {
+        let mut stack = vec![0u8; 256 << 10];
+        let top = stack.as_mut_ptr_range().end;
+        for _ in 0..200 {
+            let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+            // SAFETY: the stack is the child's alone until the call returns, which is after its end.
+            let pid = unsafe { libc::clone(work_in_shared_memory, top.cast(), flags, std::ptr::null_mut()) };
+            assert!(pid > 0);
+            wait_for(pid);
+        }
+    });
+}
+
+extern "C" fn work_in_shared_memory(_argument: *mut std::ffi::c_void) -> libc::c_int {
+    for round in 0..500 {
+        free(block(16 + round), 16 + round);
+    }
+    0
+}
+
+fn start_commands_amid_work() {
+    amid_work(|| {
+        for number in 0..60 {
+            let mut command = std::process::Command::new("true");
+            if number % 2 == 0 {
+                // SAFETY: it does nothing. With it std forks, without it uses `posix_spawn`.
+                unsafe { std::os::unix::process::CommandExt::pre_exec(&mut command, || Ok(())) };
+            }
+            assert!(command.status().unwrap().success());
+        }
+    });
+}
+
+/// Does `what` in this thread while four others allocate and free.
+fn amid_work(what: impl FnOnce()) {
     let busy = || {
         let mut held: Vec<Vec<u8>> = Vec::new();
         for round in 0usize.. {
@@ -156,15 +225,7 @@ fn fork_amid_work() {
         }
     };
     let workers: Vec<_> = (0..4).map(|_| thread::spawn(busy)).collect();
-    for number in 0..100 {
-        // SAFETY: as in `fork`; nine in ten children end without running handlers of exit.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0);
-        if pid == 0 {
-            work_in_child(number);
-        }
-        wait_for(pid);
-    }
+    what();
     ENOUGH.store(true, SeqCst);
     for worker in workers {
         worker.join().unwrap();
@@ -184,7 +245,7 @@ fn work_in_child(number: usize) -> ! {
         if !fine {
             libc::_exit(1);
         }
-        if number.is_multiple_of(10) { libc::exit(0) } else { libc::_exit(0) }
+        if number.is_multiple_of(100) { libc::exit(0) } else { libc::_exit(0) }
     }
 }
 

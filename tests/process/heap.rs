@@ -8,7 +8,8 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heapledger::{
-    ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapLedger, QualityIndicator, TuningGoal,
+    ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapLedger, QualityIndicator, Signal,
+    Triggers, TuningGoal,
 };
 
 use super::inner::{Bump, CallsBack, Scripted};
@@ -57,10 +58,12 @@ pub enum Heap {
     Telling,
     /// Settings that mean nothing.
     Senseless,
+    /// Dumps on a signal and above a limit, as the builder says.
+    Watchful,
 }
 
 impl Heap {
-    const ALL: [Heap; 18] = [
+    const ALL: [Heap; 19] = [
         Heap::Bare,
         Heap::Plain,
         Heap::Counted,
@@ -79,6 +82,7 @@ impl Heap {
         Heap::Tuned,
         Heap::Telling,
         Heap::Senseless,
+        Heap::Watchful,
     ];
 
     /// What [`VARIABLE`] holds: one letter.
@@ -122,6 +126,10 @@ static SENSELESS: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .auto_tune(TuningGoal { target_completeness: f64::NAN, budget_ns: 0, ..TuningGoal::DEFAULT })
     .sampling_bytes(0)
     .memory_limit(0);
+
+static WATCHFUL: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .dump_on_signal(Signal::Hangup)
+    .triggers(Triggers { live_bytes: Some(5 << 20), ..Triggers::DEFAULT });
 
 /// The allocator of [`Heap::Telling`] itself, for a load that the choice among allocators would slow down.
 pub fn telling() -> &'static HeapLedger<Scripted> {
@@ -172,6 +180,7 @@ fn behind() -> &'static dyn GlobalAlloc {
         Heap::Tuned => &TUNED,
         Heap::Telling => &TELLING,
         Heap::Senseless => &SENSELESS,
+        Heap::Watchful => &WATCHFUL,
     }
 }
 

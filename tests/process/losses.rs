@@ -142,7 +142,7 @@ extern "C" fn die_slowly(_number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-fn outlive_the_lane() {
+pub fn outlive_the_lane() {
     lossless_point();
     let mut key = 0;
     // SAFETY: the key is valid for writes and its destructor lives as long as the program.

@@ -32,6 +32,16 @@ pub const CASES: &[Case] = &[
         .heap(Heap::Bump)
         .variables(PER_EVENT),
     Case::new(
+        "a_handler_that_comes_thousands_of_times_a_second_amid_work_and_dumps",
+        interrupt_all,
+        |ended| {
+            let profile = ended.quietly().dump();
+            let lost = lost_only(&profile.quality, LossReason::Reentrant);
+            println!("  {} handlers amid {} dumps, {lost} events lost", ended.said("handled"), DUMPS);
+        },
+    )
+    .heap(Heap::Bump),
+    Case::new(
         "a_handler_at_every_instruction_of_a_threads_end_is_accounted_for",
         step_through_the_end,
         |ended| {
@@ -202,4 +212,45 @@ fn step_through_the_start() {
     }
     PASSED_OVER.store(0, SeqCst);
     settled(before.live_blocks);
+}
+
+const DUMPS: u64 = 12;
+/// Runs of the handler that are enough.
+const INTERRUPTIONS: u64 = 20_000;
+
+/// A timer interrupts allocations, frees, flushes, queries and dumps, wherever they are. What a handler made in the
+/// midst of a record, or under a latch, is lost and counted; all else is recorded.
+fn interrupt_all() {
+    let before = lossless_point();
+    install_handler();
+    // SAFETY: every object is initialised, and outlives its call. The signal goes to this thread: heapledger's own block
+    // all signals, and there is no other.
+    unsafe {
+        let mut event: libc::sigevent = std::mem::zeroed();
+        (event.sigev_notify, event.sigev_signo) = (libc::SIGEV_SIGNAL, libc::SIGTRAP);
+        let mut timer: libc::timer_t = std::mem::zeroed();
+        assert_eq!(libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer), 0);
+        let span = libc::timespec { tv_sec: 0, tv_nsec: 50_000 };
+        let every = libc::itimerspec { it_interval: span, it_value: span };
+        assert_eq!(libc::timer_settime(timer, 0, &every, null_mut()), 0);
+        let mut dumps = 0;
+        while HANDLED.load(SeqCst) < INTERRUPTIONS || dumps < DUMPS {
+            for size in 16..5_000 {
+                free(block(size), size);
+            }
+            heapledger::flush();
+            heapledger::quality();
+            if dumps < DUMPS {
+                heapledger::dump("under.hl").unwrap();
+                dumps += 1;
+            }
+        }
+        assert_eq!(libc::timer_delete(timer), 0);
+    }
+    std::fs::remove_file("under.hl").unwrap();
+    let quality = accounted_point();
+    let lost = lost_only(&quality, LossReason::Reentrant);
+    assert!(lost > 0 && lost <= 2 * HANDLED.load(SeqCst), "{quality:?}");
+    assert_eq!(quality.anomalies.double_allocations + quality.anomalies.layout_mismatches, 0, "{quality:?}");
+    println!("handled={}\nlost={lost}\nbefore={}", HANDLED.load(SeqCst), before.live_blocks);
 }

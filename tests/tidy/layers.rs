@@ -17,6 +17,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
+    ("blackbox", &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump"]),
     ("symbols", &["profile"]),
     ("analysis", &["profile", "quality"]),
     ("report", &["profile", "analysis", "quality"]),
@@ -50,6 +51,8 @@ const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"])];
 const RELAXED: &[&str] = &[
     "src/aggregator/rows.rs",
     "src/aggregator/stacks.rs",
+    "src/blackbox/lanes.rs",
+    "src/blackbox/read.rs",
     "src/aggregator/tuning.rs",
     "src/aggregator/worker.rs",
     "src/ledger/books.rs",
@@ -72,6 +75,7 @@ const RELAXED: &[&str] = &[
     "src/stack/intern.rs",
     "src/stack/rules.rs",
     "src/strategies/books.rs",
+    "src/sys/copies.rs",
     "src/sys/pages.rs",
     "src/sys/platform.rs",
     "src/tracked/places.rs",
@@ -86,6 +90,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/ring/registry.rs", "which lanes there are"),
     ("src/sys/latch.rs", "the lock"),
     ("src/sys/tls.rs", "the key of the hook is seen with the hook"),
+    ("src/sys/signals.rs", "what is asked for is seen by whoever wakes"),
     ("src/sys/clock.rs", "the portable clock keeps loads before its reading"),
     ("src/ledger/order.rs", "a thread's stamp against the folder's look"),
     ("src/ledger/sampled.rs", "the table of sampled addresses is seen whole"),
@@ -100,6 +105,8 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/recorder/stacks.rs", "the store of stacks is seen with the way in which they are taken"),
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/deeds.rs", "compiler fences, against handlers of the same thread"),
+    ("src/ledger/table.rs", "a compiler fence, against a kill"),
+    ("src/recorder/black_box.rs", "the file of a black box is seen with its path"),
     ("src/recorder/hot_path.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/turn.rs", "compiler fences, against handlers of the same thread"),
 ];

@@ -56,7 +56,6 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     ("src/sys/clock.rs", &["OnceLock", "Instant::now"], "portable twin: the cell does not allocate"),
     ("src/sys/tls.rs", &["OnceLock"], "portable twin: the cell does not allocate"),
-    ("src/sys/platform.rs", &["to_owned"], "portable twin: the name of a thread that std starts"),
 ];
 
 pub fn sizes(source: &Source) -> Vec<Finding> {

@@ -3,6 +3,8 @@
 //! Everything here may allocate, and does so in an *own* section: those events are recorded as heapledger's own, and
 //! are in no total of the program.
 
+mod occasions;
+
 use std::alloc::System;
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -15,12 +17,25 @@ use crate::ledger::{Ledger, estimate};
 use crate::profile::{self, DataQualityMode, DumpTarget, HeapStats, Profile, QualityIndicator};
 use crate::quality::{DecisionLog, Degradation, InvalidSetting, WorkloadCharacteristics};
 use crate::recorder::allocator::{HeapLedger, Hooks, Options};
+use crate::recorder::black_box;
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle;
 use crate::sys::platform;
 use crate::tracked::{self, TrackedReport};
 
-const HOOKS: Hooks = Hooks { at_exit: dump_at_exit, aggregator: worker::run, in_child: aggregator::forget };
+const HOOKS: Hooks = Hooks {
+    label: write_label,
+    at_exit: dump_at_exit,
+    aggregator: worker::run,
+    in_child: forget_parent,
+    dumps: occasions::run,
+};
+
+/// Forgets what is known of the parent, in a forked child.
+fn forget_parent() {
+    aggregator::forget();
+    occasions::forget();
+}
 
 impl HeapLedger<System> {
     /// Records, with the system's allocator inside.
@@ -60,6 +75,7 @@ impl<A> HeapLedger<A> {
         self.options.concurrency.validate()?;
         nonzero("memory_limit", self.options.memory_limit_bytes)?;
         nonzero("sampling_bytes", self.options.sampling_bytes)?;
+        nonzero("triggers keep", u64::from(self.options.triggers.keep))?;
         if let profile::Stacks::Sampled { bytes } = self.options.stacks {
             nonzero("Stacks::Sampled bytes", bytes)?;
         }
@@ -290,6 +306,8 @@ fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &Own) -> T) -> Option<T> {
 /// Closes the books and writes the dump, at the end of the process. Whatever goes wrong is one line on standard
 /// error; the exit code of the program stays what it is.
 fn dump_at_exit() {
+    // Should it not end in time, the worst is a dump that is written twice.
+    let _no_other = occasions::pause();
     if lifecycle::options().warn {
         let quality = quality();
         with_ledger(|ledger, _| alarm::tell_at_exit(&quality, ledger.clock.now_ns()));
@@ -297,23 +315,52 @@ fn dump_at_exit() {
     let Some(path) = with_ledger(|_, _| exit_path()).flatten() else {
         return;
     };
-    if let Err(error) = write_dump(&path, "exit") {
-        let _own = Own::enter();
-        platform::write_stderr(format!("heapledger: {error}\n").as_bytes());
+    match write_dump(&path, "exit") {
+        Ok(_) => black_box::end(),
+        Err(error) => {
+            let _own = Own::enter();
+            platform::write_stderr(format!("heapledger: {error}\n").as_bytes());
+        }
     }
+}
+
+/// Writes into the black box what a reader cannot find in the books: a dump with nothing in it but who the process is,
+/// how it records, and what is loaded.
+fn write_label() {
+    with_ledger(|ledger, _| {
+        let label = snapshot::label(ledger);
+        let mut bytes = Vec::new();
+        if dump::write_to(&mut bytes, &label).is_ok() {
+            ledger.set_label(&bytes);
+        }
+    });
 }
 
 /// Where the dump at exit goes, or `None` when there is to be none.
 fn exit_path() -> Option<PathBuf> {
     let options = lifecycle::options();
-    let pattern: Cow<'_, [u8]> = match (options.dump_override.get(), options.dump) {
-        (Some(b"off"), _) => return None,
-        (Some(path), _) => Cow::Borrowed(path),
-        (None, DumpTarget::Off) => return None,
-        (None, DumpTarget::Path(path)) => Cow::Borrowed(path.as_bytes()),
-        (None, DumpTarget::WorkingDirectory) => Cow::Borrowed(b"heapledger.%e.%p.hl"),
+    match (options.dump_override.get(), options.dump) {
+        (Some(b"off"), _) | (None, DumpTarget::Off) => None,
+        _ => dump_pattern().map(|pattern| expand(&pattern)),
+    }
+}
+
+/// The path of dumps that nobody gave a name to, with its placeholders. `None` where there must be none: a program with
+/// rights that its caller has not does not write where the caller says.
+fn dump_pattern() -> Option<Cow<'static, [u8]>> {
+    let options = lifecycle::options();
+    let pattern = match (options.dump_override.get(), options.dump) {
+        (Some(path), _) if path != b"off" => path,
+        (_, DumpTarget::Path(path)) => path.as_bytes(),
+        _ => b"heapledger.%e.%p.hl",
     };
-    Some(expand(&pattern))
+    if platform::is_set_user_id() && !pattern.starts_with(b"/") {
+        platform::write_stderr(
+            b"heapledger: no dump: a set-user-id program has one only under an absolute path of its builder's\n",
+        );
+        return None;
+    }
+    Some(Cow::Borrowed(pattern))
 }
 
 /// Replaces `%e`, `%p` and `%t`; `%%` stands for a percent sign.

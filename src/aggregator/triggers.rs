@@ -1,0 +1,287 @@
+//! What has a dump written while the process runs: limits that are crossed, and shortage of memory around the process.
+//!
+//! [`Watch`] is the rule, without clocks and files: readings go in, at most one occasion comes out. The readings are
+//! taken ten times a second, by heapledger's own thread; what is not booked yet is not in them, which is at most a few
+//! milliseconds old. The dump itself is written by another thread, so that booking goes on meanwhile.
+
+use std::fs;
+
+use crate::profile::{Occasion, Triggers};
+
+/// The span over which growth is measured, in nanoseconds.
+const GROWTH_NS: u64 = 1_000_000_000;
+/// Readings within that span at most; more often, and the oldest are forgotten early.
+const READINGS_MAX: usize = 64;
+/// A level has to fall by one part in so many before it can be crossed again, and a peak to rise by as much.
+const STEP: u64 = 8;
+/// The share of time that tasks wait for memory from which on it counts as pressure: one part in so many.
+const STALL_SHARE: u64 = 10;
+
+/// What is known at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reading {
+    pub(super) at_ns: u64,
+    pub(super) live_bytes: u64,
+    pub(super) peak_bytes: u64,
+    pub(super) lost: u64,
+    pub(super) pressure: Pressure,
+}
+
+/// What the control group says of its memory, so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Pressure {
+    /// Times that a limit was met.
+    events: u64,
+    /// Nanoseconds in which some task waited for memory.
+    stalled_ns: u64,
+}
+
+/// Looks for occasions.
+#[derive(Debug)]
+pub(super) struct Watch {
+    wanted: Triggers,
+    /// The last dump; `None` before the first.
+    last_ns: Option<u64>,
+    is_above: bool,
+    peak_dumped: u64,
+    before: Option<Reading>,
+    /// Readings of the last second, oldest first.
+    recent: Vec<(u64, u64)>,
+    /// An occasion that came too soon after the last dump.
+    due: Option<Occasion>,
+}
+
+impl Watch {
+    pub(super) fn new(wanted: Triggers) -> Watch {
+        let mut recent = Vec::with_capacity(READINGS_MAX);
+        // When the ledger was opened, nothing was live and nothing lost.
+        recent.push((0, 0));
+        Watch { wanted, last_ns: None, is_above: false, peak_dumped: 0, before: None, recent, due: None }
+    }
+
+    /// Takes the next reading; says whether it is an occasion for a dump. Of several, the first in the order of
+    /// [`Occasion`] is told. One that comes too soon after the last dump is told when the pause is over.
+    pub(super) fn look(&mut self, now: Reading) -> Option<Occasion> {
+        let found = self.find(now);
+        self.due = self.due.or(found);
+        let is_time = self.last_ns.is_none_or(|last| now.at_ns.saturating_sub(last) >= self.wanted.pause_ns);
+        let told = self.due.filter(|_| is_time)?;
+        self.due = None;
+        self.last_ns = Some(now.at_ns);
+        if told == Occasion::NewPeak {
+            self.peak_dumped = now.peak_bytes;
+        }
+        Some(told)
+    }
+
+    fn find(&mut self, now: Reading) -> Option<Occasion> {
+        // The control group was there before.
+        let start = Reading { pressure: now.pressure, ..Reading::default() };
+        let before = self.before.replace(now).unwrap_or(start);
+        let crossed = self.crosses_limit(now.live_bytes);
+        let grew = self.grows(now);
+        let wanted = &self.wanted;
+        let higher = now.peak_bytes > self.peak_dumped.saturating_add(self.peak_dumped / STEP);
+        // A peak is known when the live bytes have fallen below it; while they rise each moment is a new one.
+        let peaked = wanted.new_peak && higher && now.peak_bytes == before.peak_bytes && now.peak_bytes > 0;
+        let lost = wanted.loss && now.lost > before.lost;
+        let passed_ns = now.at_ns.saturating_sub(before.at_ns);
+        let stalled_ns = now.pressure.stalled_ns.saturating_sub(before.pressure.stalled_ns);
+        let is_stalled = stalled_ns > passed_ns / STALL_SHARE && passed_ns > 0;
+        let pressed = wanted.memory_pressure && (now.pressure.events > before.pressure.events || is_stalled);
+        let found = [
+            (crossed, Occasion::LiveBytes),
+            (grew, Occasion::Growth),
+            (peaked, Occasion::NewPeak),
+            (lost, Occasion::Loss),
+            (pressed, Occasion::MemoryPressure),
+        ];
+        found.into_iter().find(|(is_so, _)| *is_so).map(|(_, occasion)| occasion)
+    }
+
+    fn crosses_limit(&mut self, live_bytes: u64) -> bool {
+        let Some(limit) = self.wanted.live_bytes else { return false };
+        let was_above = self.is_above;
+        if live_bytes > limit {
+            self.is_above = true;
+        } else if live_bytes <= limit - limit / STEP {
+            self.is_above = false;
+        }
+        self.is_above && !was_above
+    }
+
+    fn grows(&mut self, now: Reading) -> bool {
+        let Some(limit) = self.wanted.growth_bytes else { return false };
+        self.recent.retain(|(at_ns, _)| now.at_ns.saturating_sub(*at_ns) <= GROWTH_NS);
+        if self.recent.len() >= READINGS_MAX {
+            self.recent.remove(0);
+        }
+        self.recent.push((now.at_ns, now.live_bytes));
+        let lowest = self.recent.iter().map(|(_, live_bytes)| *live_bytes).min().unwrap_or(now.live_bytes);
+        let grew = now.live_bytes - lowest >= limit;
+        if grew {
+            // The same growth is told once.
+            self.recent.clear();
+            self.recent.push((now.at_ns, now.live_bytes));
+        }
+        grew
+    }
+}
+
+/// The control group of this process, where its memory can be watched.
+#[derive(Debug)]
+pub(super) struct ControlGroup {
+    /// The file with the number of times that a limit was met, and whether that number is all there is in it.
+    events: Option<(String, bool)>,
+    /// The file with the time in which tasks waited.
+    stalls: Option<String>,
+}
+
+impl ControlGroup {
+    /// Finds the group by what `/proc/self/cgroup` says, below the directory of all groups. `None` when nothing in it
+    /// can be read.
+    pub(super) fn find(membership: &str, root: &str) -> Option<ControlGroup> {
+        let path_of = |controller: &str| {
+            membership.lines().find_map(|line| {
+                let mut fields = line.splitn(3, ':').skip(1);
+                let (controllers, path) = (fields.next()?, fields.next()?);
+                controllers.split(',').any(|name| name == controller).then(|| path.trim_end_matches('/'))
+            })
+        };
+        let readable = |path: String| fs::read_to_string(&path).is_ok().then_some(path);
+        let unified = path_of("").map(|path| [format!("{root}{path}"), root.to_owned()]);
+        let in_unified =
+            |name: &str| unified.iter().flatten().find_map(|group| readable(format!("{group}/{name}")));
+        let older = || {
+            let path = path_of("memory")?;
+            let groups = [format!("{root}/memory{path}"), format!("{root}/memory")];
+            groups.into_iter().find_map(|group| readable(format!("{group}/memory.failcnt")))
+        };
+        let events = in_unified("memory.events")
+            .map(|path| (path, false))
+            .or_else(|| older().map(|path| (path, true)));
+        let stalls = in_unified("memory.pressure");
+        (events.is_some() || stalls.is_some()).then_some(ControlGroup { events, stalls })
+    }
+
+    /// The group of this process.
+    pub(super) fn own() -> Option<ControlGroup> {
+        ControlGroup::find(&fs::read_to_string("/proc/self/cgroup").ok()?, "/sys/fs/cgroup")
+    }
+
+    pub(super) fn read(&self) -> Pressure {
+        let text = |path: &String| fs::read_to_string(path).unwrap_or_default();
+        let events = self.events.as_ref().map_or(0, |(path, is_bare)| {
+            if *is_bare { text(path).trim().parse().unwrap_or(0) } else { times_limited(&text(path)) }
+        });
+        let stalled_ns = self.stalls.as_ref().map_or(0, |path| stalled_ns(&text(path)));
+        Pressure { events, stalled_ns }
+    }
+}
+
+/// Times that a limit was met, as `memory.events` counts them.
+fn times_limited(text: &str) -> u64 {
+    let counted = text.lines().filter_map(|line| line.split_once(' '));
+    let limits = counted.filter(|(name, _)| matches!(*name, "high" | "max" | "oom"));
+    limits.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).fold(0, u64::saturating_add)
+}
+
+/// Time in which some task waited, as `memory.pressure` states it in microseconds.
+fn stalled_ns(text: &str) -> u64 {
+    let line = text.lines().find(|line| line.starts_with("some "));
+    let total = line.and_then(|line| line.split(' ').find_map(|field| field.strip_prefix("total=")));
+    total.and_then(|total| total.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(seconds: u64, live_bytes: u64) -> Reading {
+        let peak_bytes = live_bytes;
+        Reading { at_ns: seconds * SECOND, live_bytes, peak_bytes, ..Reading::default() }
+    }
+
+    fn watch(wanted: Triggers) -> Watch {
+        Watch::new(Triggers { pause_ns: 0, ..wanted })
+    }
+
+    #[test]
+    fn a_limit_is_told_when_it_is_crossed_and_not_while_it_is_exceeded() {
+        let mut watch = watch(Triggers { live_bytes: Some(800), ..Triggers::DEFAULT });
+        let said = [800, 801, 900, 790, 801, 700, 801].map(|live| watch.look(at(1, live)).is_some());
+        assert_eq!(said, [false, true, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn growth_within_a_second_is_told_once() {
+        let mut watch = watch(Triggers { growth_bytes: Some(100), ..Triggers::DEFAULT });
+        let tenths = |tenth: u64, live_bytes| Reading { at_ns: tenth * SECOND / 10, ..at(0, live_bytes) };
+        let slow = (0..50).filter(|tenth| watch.look(tenths(*tenth, 9 * tenth)).is_some());
+        assert_eq!(slow.count(), 0, "99 bytes in a second at most");
+        let fast = (50..60).filter(|tenth| watch.look(tenths(*tenth, 450 + 50 * (tenth - 50))).is_some());
+        assert_eq!(fast.collect::<Vec<_>>(), [51, 53, 55, 57, 59]);
+    }
+
+    #[test]
+    fn a_peak_is_told_when_it_is_over_and_much_above_the_last() {
+        let mut watch = watch(Triggers { new_peak: true, ..Triggers::DEFAULT });
+        let peaks = [(100, 100), (200, 200), (150, 200), (210, 210), (1, 210), (400, 400), (399, 400)];
+        let said = peaks.map(|(live_bytes, peak_bytes)| {
+            watch.look(Reading { peak_bytes, ..at(1, live_bytes) }).is_some()
+        });
+        assert_eq!(said, [false, false, true, false, false, false, true]);
+    }
+
+    #[test]
+    fn losses_and_pressure_are_told_when_they_grow() {
+        let mut watch = watch(Triggers { loss: true, memory_pressure: true, ..Triggers::DEFAULT });
+        let reading = |seconds, lost, events, stalled_ns| Reading {
+            lost,
+            pressure: Pressure { events, stalled_ns },
+            ..at(seconds, 0)
+        };
+        assert_eq!(watch.look(reading(1, 0, 3, SECOND)), None, "the pressure was there before");
+        assert_eq!(watch.look(reading(2, 6, 3, SECOND)), Some(Occasion::Loss));
+        assert_eq!(watch.look(reading(3, 6, 4, SECOND)), Some(Occasion::MemoryPressure));
+        assert_eq!(watch.look(reading(4, 6, 4, SECOND + SECOND / 10)), None);
+        assert_eq!(watch.look(reading(5, 6, 4, SECOND + SECOND / 4)), Some(Occasion::MemoryPressure));
+        let mut watch = self::watch(Triggers { loss: true, ..Triggers::DEFAULT });
+        assert_eq!(watch.look(reading(1, 1, 0, 0)), Some(Occasion::Loss), "before the first reading");
+    }
+
+    #[test]
+    fn what_comes_in_the_pause_is_told_after_it() {
+        let wanted = Triggers { loss: true, live_bytes: Some(10), ..Triggers::DEFAULT };
+        let mut watch = Watch::new(Triggers { pause_ns: 10 * SECOND, ..wanted });
+        watch.look(at(0, 0));
+        assert_eq!(watch.look(at(1, 11)), Some(Occasion::LiveBytes));
+        assert_eq!(watch.look(Reading { lost: 1, ..at(2, 11) }), None);
+        assert_eq!(watch.look(Reading { lost: 1, ..at(10, 11) }), None);
+        assert_eq!(watch.look(Reading { lost: 1, ..at(11, 11) }), Some(Occasion::Loss));
+        assert_eq!(watch.look(Reading { lost: 1, ..at(99, 11) }), None);
+    }
+
+    #[test]
+    fn groups_of_both_kinds_are_found_and_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let text = root.path().to_str().unwrap().to_owned();
+        let both = "12:cpuset:/\n4:memory:/a/b\n0::/c\n";
+        assert!(ControlGroup::find(both, &text).is_none());
+        fs::create_dir_all(path("memory/a/b")).unwrap();
+        fs::write(path("memory/a/b/memory.failcnt"), "7\n").unwrap();
+        assert_eq!(ControlGroup::find(both, &text).unwrap().read(), Pressure { events: 7, stalled_ns: 0 });
+        fs::create_dir_all(path("c")).unwrap();
+        fs::write(path("c/memory.events"), "low 9\nhigh 1\nmax 20\noom 300\noom_kill 9\n").unwrap();
+        let stalls = "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.00 total=9\n";
+        fs::write(path("c/memory.pressure"), stalls).unwrap();
+        let read = ControlGroup::find(both, &text).unwrap().read();
+        assert_eq!(read, Pressure { events: 321, stalled_ns: 5_000 });
+        // Without its own namespace mounted, the group is at the root.
+        fs::write(path("memory.events"), "max 2\n").unwrap();
+        assert_eq!(ControlGroup::find("0::/elsewhere\n", &text).unwrap().read().events, 2);
+    }
+}

@@ -1,0 +1,92 @@
+//! The bytes of a region, by page: typed copies, each within bounds.
+//!
+//! Invariant **X1**: the types that are copied out are made of integers and atomics of integers only, so that any bytes
+//! are a valid value of them; `Plain` is implemented for nothing else.
+
+use std::mem::MaybeUninit;
+
+use crate::ledger::Ledger;
+use crate::ledger::books::LaneWithBooks;
+use crate::ledger::entry::Entry;
+use crate::ledger::rows::Row;
+use crate::ledger::sites::{SiteCell, Tally};
+use crate::stack::intern::{Node, Store};
+use crate::sys::pages::PAGE_BYTES;
+
+/// A type of which any bytes are a value.
+///
+/// # Safety
+/// X1.
+pub(super) unsafe trait Plain {}
+
+// SAFETY: X1, all of these: integers, atomics of integers, and arrays and `repr(C)` structs of them.
+unsafe impl Plain for u32 {}
+// SAFETY: X1.
+unsafe impl Plain for u64 {}
+// SAFETY: X1.
+unsafe impl Plain for [u64; 3] {}
+// SAFETY: X1.
+unsafe impl Plain for Entry {}
+// SAFETY: X1.
+unsafe impl Plain for Row {}
+// SAFETY: X1.
+unsafe impl Plain for SiteCell {}
+// SAFETY: X1.
+unsafe impl Plain for Tally {}
+// SAFETY: X1.
+unsafe impl Plain for Node {}
+// SAFETY: X1.
+unsafe impl Plain for Store {}
+// SAFETY: X1.
+unsafe impl Plain for LaneWithBooks {}
+// SAFETY: X1.
+unsafe impl Plain for Ledger {}
+
+/// A region as it lies in a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Image<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Image<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Image<'a> {
+        Image { bytes }
+    }
+
+    /// So many bytes from the start of a page on.
+    pub(super) fn bytes(&self, page: u32, count: usize) -> Option<&'a [u8]> {
+        let start = (page as usize).checked_mul(PAGE_BYTES)?;
+        self.bytes.get(start..start.checked_add(count)?)
+    }
+
+    /// The thing with this number in a table of such things that begins with a page.
+    pub(super) fn copy<T: Plain>(&self, page: u32, number: usize) -> Option<T> {
+        self.copy_behind(page, 0, number)
+    }
+
+    /// As [`Image::copy`], for a table that begins `offset` bytes behind the start of the page.
+    pub(super) fn copy_behind<T: Plain>(&self, page: u32, offset: usize, number: usize) -> Option<T> {
+        let start = (page as usize).checked_mul(PAGE_BYTES)?.checked_add(offset)?;
+        let start = start.checked_add(number.checked_mul(size_of::<T>())?)?;
+        let bytes = self.bytes.get(start..start.checked_add(size_of::<T>())?)?;
+        // SAFETY: X1, and there are as many bytes as the type has.
+        Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+    }
+
+    /// As [`Image::copy`], for what is too large for a thread's stack.
+    pub(super) fn copy_boxed<T: Plain>(&self, page: u32) -> Option<Box<T>> {
+        let bytes = self.bytes(page, size_of::<T>())?;
+        let mut copy: Box<MaybeUninit<T>> = Box::new_uninit();
+        // SAFETY: X1, the box is as large as the type, and all of it is written.
+        unsafe {
+            copy.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            Some(copy.assume_init())
+        }
+    }
+
+    /// How many things of a type fit behind the start of a page.
+    pub(super) fn room<T>(&self, page: u32) -> usize {
+        let start = (page as usize).saturating_mul(PAGE_BYTES);
+        self.bytes.len().saturating_sub(start) / size_of::<T>().max(1)
+    }
+}

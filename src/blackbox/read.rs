@@ -1,0 +1,489 @@
+//! From the bytes of a black box to a profile; and, for any other file, to the reader of dumps.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::image::Image;
+use super::lanes::{self, LaneImage};
+use super::live::Live;
+use super::settle::{Added, Settling};
+use crate::aggregator::rows;
+use crate::aggregator::snapshot::{changes_of, is_of_the_heap};
+use crate::dump::{self, Dump, ReadError};
+use crate::ledger::Ledger;
+use crate::ledger::books::Account;
+use crate::ledger::entry::{Entry, ROW_OF_OTHERS};
+use crate::ledger::history::LaneWords;
+use crate::ledger::rows::Row;
+use crate::ledger::sites::{SiteCell, SiteFigures};
+use crate::ledger::timeline::INTERVALS;
+use crate::profile::{
+    Anomalies, HeapStats, LiveBlock, LossCounts, LossReason, Profile, QualityIndicator, Stack, ThreadRow,
+    check,
+};
+use crate::recorder::layout::{LAYOUT, VERSION};
+use crate::recorder::thread::read_figures;
+use crate::stack::intern::{Node, Store, frames_of};
+use crate::sys::box_file::MAGIC;
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Bytes that a reader takes into memory at most.
+const BOX_BYTES_MAX: u64 = 64 << 30;
+
+/// Reads the dump, or the black box, at `path`.
+///
+/// # Errors
+///
+/// [`ReadError`] when it is neither, or of a version that this reader does not know, or cannot be read at all. A cut or
+/// corrupt file is no error: what is whole of it is returned, with a list of what is not.
+///
+/// # Examples
+///
+/// ```no_run
+/// let dump = heapledger::dumps::read("heapledger.app.1234.hl")?;
+/// for damage in &dump.damage {
+///     eprintln!("warning: {damage}");
+/// }
+/// println!("{} bytes are live", dump.profile.totals.live_bytes);
+/// # Ok::<(), heapledger::dumps::ReadError>(())
+/// ```
+pub fn read(path: impl AsRef<Path>) -> Result<Dump, ReadError> {
+    let path = path.as_ref();
+    let mut start = [0; MAGIC.len()];
+    let is_box = path.is_file()
+        && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && start == MAGIC;
+    if !is_box {
+        return dump::read(path);
+    }
+    let failed = |source| ReadError::Io { path: Some(path.to_owned()), source };
+    let bytes = everything(File::open(path).map_err(failed)?).map_err(failed)?;
+    read_bytes(&bytes)
+}
+
+/// Reads a dump or a black box from a stream, to its end.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_from(mut from: impl Read) -> Result<Dump, ReadError> {
+    let mut start = Vec::new();
+    let failed = |source| ReadError::Io { path: None, source };
+    from.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    let whole = start.as_slice().chain(from);
+    if start == MAGIC {
+        return read_bytes(&everything(whole).map_err(failed)?);
+    }
+    dump::read_from(whole)
+}
+
+/// Reads a dump or a black box from memory.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
+    if !bytes.starts_with(&MAGIC) {
+        return dump::read_bytes(bytes);
+    }
+    let image = Image::new(bytes);
+    let seal: [u64; 3] = image.copy(0, 0).ok_or(ReadError::TooShort { bytes: bytes.len() as u64 })?;
+    let version: Vec<u8> = bytes.iter().skip(16).take(16).copied().collect();
+    if seal[1] == 0 {
+        let note = "the process ended while it made its black box, before its first event".to_owned();
+        return Ok(Dump::of_black_box(dump::empty_profile(), Vec::new(), vec![note]));
+    }
+    if seal[1] != LAYOUT || version != VERSION {
+        let version = version.iter().take_while(|byte| byte.is_ascii_graphic());
+        return Err(ReadError::OtherBuild { version: version.map(|byte| char::from(*byte)).collect() });
+    }
+    let ledger: Box<Ledger> = image.copy_boxed(0).ok_or(ReadError::TooShort { bytes: bytes.len() as u64 })?;
+    Ok(Reader::new(image, &ledger).dump())
+}
+
+fn everything(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(BOX_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+struct Reader<'a> {
+    image: Image<'a>,
+    ledger: &'a Ledger,
+    lanes: Vec<LaneImage>,
+    notes: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(image: Image<'a>, ledger: &'a Ledger) -> Reader<'a> {
+        // Whoever held them is gone.
+        ledger.peak.take_over();
+        ledger.changes.take_over();
+        let (lanes, unreadable) = lanes::lanes(image, ledger);
+        let mut notes = Vec::new();
+        if unreadable > 0 {
+            notes.push(format!("{unreadable} rings in the black box make no sense and were left out"));
+        }
+        Reader { image, ledger, lanes, notes }
+    }
+
+    fn dump(mut self) -> Dump {
+        let mut profile = self.label();
+        let sites_max = self.ledger.sites.place().1;
+        let mut timeline_is_sound = self.ledger.timeline.take_over();
+        let blank = zeroed_timeline();
+        let timeline = if timeline_is_sound { &self.ledger.timeline } else { &*blank };
+        let (live, sites) = (self.live(), self.sites());
+        let mut books = Settling { live, sites, timeline, sites_max, last_ns: 0 };
+        let (mut added, mut torn) = (Added::default(), Added::default());
+        let mut of_lanes = vec![Added::default(); self.lanes.len()];
+        for (lane, of_lane) in self.lanes.iter().zip(&mut of_lanes) {
+            let booked = books.book(lane);
+            *of_lane = booked.added;
+            added.merge(&booked.added);
+            let figures = read_figures(&lane.copy.lane);
+            let lost = figures.lost.iter().copied().fold(0, u64::wrapping_add);
+            let unsettled = figures.attempted.wrapping_sub(figures.recorded.wrapping_add(lost));
+            // Else it was killed after the sums were added and before the words were let go.
+            if unsettled >= booked.torn.recorded.wrapping_add(booked.added.recorded) {
+                torn.merge(&booked.torn);
+            }
+        }
+        added.merge(&books.reconcile());
+        let last_ns = self.last_ns(books.last_ns);
+        profile.process.duration_ns = last_ns;
+        self.totals(&mut profile, &added, &torn);
+        self.quality(&mut profile.quality, &added, &books.live);
+        let mut intervals = Vec::with_capacity(INTERVALS);
+        profile.timeline.interval_ns = timeline.copy(last_ns, &mut intervals);
+        profile.timeline.intervals = intervals;
+        self.blocks(&mut profile, books.live, torn.recorded > 0);
+        self.peak(&mut profile, &added, &torn);
+        let at_peak = self.peak_number(&profile);
+        let sites = books.sites.iter().filter(|(_, figures)| !figures.is_empty());
+        profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, at_peak)).collect();
+        profile.threads = self.threads(&of_lanes);
+        self.stacks(&mut profile);
+        profile.changes = changes_of(&self.ledger.changes);
+        self.history(&mut profile);
+        timeline_is_sound |= self.ledger.timeline.take_over();
+        self.finish(profile, &torn, timeline_is_sound)
+    }
+
+    /// What the process said of itself.
+    fn label(&mut self) -> Profile {
+        let (page, bytes) = self.ledger.facts.label();
+        let label = self.image.bytes(page, bytes as usize).filter(|bytes| !bytes.is_empty());
+        let mut profile = match label.and_then(|label| dump::read_bytes(label).ok()) {
+            Some(label) => label.profile,
+            None => {
+                self.notes
+                    .push("the process ended before it had said who it is and what it had loaded".to_owned());
+                dump::empty_profile()
+            }
+        };
+        let facts = &self.ledger.facts;
+        // relaxed: a copy that nobody else has.
+        let forked_from = facts.forked_from.load(Ordering::Relaxed);
+        let process = &mut profile.process;
+        process.pid = facts.process_id.load(Ordering::Relaxed);
+        process.forked_from = (forked_from != 0).then_some(forked_from);
+        process.started_unix_ns = facts.started_unix_ns.load(Ordering::Relaxed);
+        let has_ended = facts.ended.load(Ordering::Relaxed) != 0;
+        process.reason =
+            if has_ended { "exit, from a black box" } else { "killed, from a black box" }.to_owned();
+        let clock = &self.ledger.clock;
+        profile.clock.source = clock.choice().source().to_owned();
+        profile.clock.why = clock.choice().why().to_owned();
+        profile
+    }
+
+    /// When the last event happened that is known of, in nanoseconds since the start.
+    fn last_ns(&self, settled_ns: u64) -> u64 {
+        let booked = self.lanes.iter().map(|lane| lane.copy.books.span_ns);
+        booked.max().unwrap_or(0).max(settled_ns).min(crate::ledger::history::TIME_NS_BOUND)
+    }
+
+    fn live(&self) -> Live {
+        let mut live = Live::of(self.image, self.ledger);
+        for lane in &self.lanes {
+            lane.blocks(self.image).into_iter().for_each(|entry| live.add(entry));
+        }
+        live
+    }
+
+    /// The accounts of all sites, with what lanes had not committed to them.
+    fn sites(&self) -> BTreeMap<u32, SiteFigures> {
+        let (page, capacity, count) = self.ledger.sites.place();
+        let count = count.min(capacity).min(self.image.room::<SiteCell>(page) as u32);
+        let mut sites = BTreeMap::new();
+        for number in 0..count {
+            let Some(cell) = self.image.copy::<SiteCell>(page, number as usize) else { break };
+            sites.insert(number, cell.figures());
+        }
+        for lane in &self.lanes {
+            let of_table = lane.tallies(self.image);
+            for tally in of_table.iter().chain(std::iter::once(&lane.copy.books.tally)) {
+                if !tally.is_empty() {
+                    let site = tally.stack.min(capacity.saturating_sub(1));
+                    sites.entry(site).or_insert(SiteFigures::EMPTY).add(tally);
+                }
+            }
+        }
+        sites
+    }
+
+    fn totals(&self, profile: &mut Profile, added: &Added, torn: &Added) {
+        let mut totals = HeapStats::default();
+        let add = |sum: &mut u64, more: u64| *sum = sum.wrapping_add(more);
+        for LaneImage { copy, .. } in &self.lanes {
+            let (account, skipped) = (&copy.account, &copy.lane.cold.skipped);
+            let sampled = account.sampled.read();
+            for (sum, figures) in [
+                (&mut totals.total_blocks, [&account.total_blocks, &skipped.allocs]),
+                (&mut totals.total_bytes, [&account.total_bytes, &skipped.alloc_bytes]),
+                (&mut totals.freed_blocks, [&account.freed_blocks, &skipped.frees]),
+                (&mut totals.freed_bytes, [&account.freed_bytes, &skipped.freed_bytes]),
+            ] {
+                figures.into_iter().for_each(|figure| add(sum, Account::read(figure)));
+            }
+            add(&mut totals.total_blocks, sampled.raw_blocks);
+            add(&mut totals.total_bytes, sampled.raw_bytes);
+            add(&mut totals.freed_blocks, sampled.raw_freed_blocks);
+            add(&mut totals.freed_bytes, sampled.raw_freed_bytes);
+            add(&mut totals.reallocs, Account::read(&account.reallocs));
+            add(&mut totals.failed, Account::read(&copy.lane.cold.failed));
+        }
+        let oddities = &self.ledger.live.oddities;
+        add(&mut totals.freed_blocks, Account::read(&oddities.skipped_frees));
+        add(&mut totals.freed_bytes, Account::read(&oddities.skipped_freed_bytes));
+        for more in [added, torn] {
+            add(&mut totals.total_blocks, more.total_blocks);
+            add(&mut totals.total_bytes, more.total_bytes);
+            add(&mut totals.freed_blocks, more.freed_blocks);
+            add(&mut totals.freed_bytes, more.freed_bytes);
+            add(&mut totals.reallocs, more.reallocs);
+        }
+        totals.freed_blocks = totals.freed_blocks.min(totals.total_blocks);
+        totals.freed_bytes = totals.freed_bytes.min(totals.total_bytes);
+        totals.live_blocks = totals.total_blocks - totals.freed_blocks;
+        totals.live_bytes = totals.total_bytes - totals.freed_bytes;
+        profile.totals = totals;
+    }
+
+    fn quality(&self, quality: &mut QualityIndicator, added: &Added, live: &Live) {
+        let unlaned = &self.ledger.facts.unlaned;
+        let mut lost = LossCounts::from_counts(std::array::from_fn(|reason| Account::read(&unlaned[reason])));
+        let mut attempted = lost.total();
+        // What the label had in it was said of an empty ledger.
+        quality.recommendation.clear();
+        quality.installed = true;
+        for LaneImage { copy, .. } in &self.lanes {
+            let (figures, lane) = (read_figures(&copy.lane), &copy.lane);
+            let read = Account::read;
+            attempted = attempted.saturating_add(figures.attempted);
+            quality.recorded = quality.recorded.wrapping_add(figures.recorded);
+            lost.merge(&LossCounts::from_counts(figures.lost));
+            let skipped = &lane.cold.skipped;
+            quality.sampled_out = quality
+                .sampled_out
+                .saturating_add(read(&skipped.allocs))
+                .saturating_add(read(&skipped.frees));
+            quality.own_events = quality.own_events.wrapping_add(read(&copy.account.own_events));
+            quality.ring_high_water_words = quality.ring_high_water_words.max(read(&lane.folder.high_water));
+            quality.folds_at_home = quality.folds_at_home.wrapping_add(read(&lane.cold.folds_at_home));
+            quality.folds_away = quality.folds_away.wrapping_add(read(&lane.folder.folds_away));
+            quality.waits = quality.waits.wrapping_add(read(&lane.cold.waits));
+            quality.spare_segments = quality.spare_segments.wrapping_add(read(&lane.cold.spares));
+        }
+        quality.recorded = quality.recorded.wrapping_add(added.recorded);
+        quality.own_events = quality.own_events.wrapping_add(added.own_events).min(quality.recorded);
+        // A file that was tampered with may say that more was recorded than was attempted.
+        quality.recorded = quality.recorded.min(attempted.saturating_sub(lost.total()));
+        quality.attempted = attempted;
+        quality.in_flight = attempted.saturating_sub(quality.recorded).saturating_sub(lost.total());
+        quality.lost = lost;
+        quality.current_completeness =
+            QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
+        let oddities = &self.ledger.live.oddities;
+        let (waiting, overlaps) = live.leftovers();
+        quality.anomalies = Anomalies {
+            unmatched_frees: waiting.saturating_add(Account::read(&oddities.unmatched)),
+            double_allocations: overlaps,
+            ambiguous_pairings: Account::read(&oddities.ambiguous),
+            layout_mismatches: Account::read(&oddities.layout_mismatches),
+        };
+        quality.own_bytes = self.ledger.pages.held_bytes();
+    }
+
+    /// The blocks that live. Where a batch was torn, the frees in it are known by the blocks that are gone.
+    fn blocks(&self, profile: &mut Profile, live: Live, is_torn: bool) {
+        let shown = |entry: &Entry| LiveBlock {
+            address: entry.address,
+            size: entry.size,
+            born_ns: entry.at_ns,
+            stack: entry.meta.stack(),
+            thread: entry.meta.thread(),
+            align_log2: entry.meta.align_log2(),
+            reallocs: entry.meta.reallocs() as u8,
+        };
+        let of_the_program = live.into_blocks().filter(|entry| !entry.meta.is_own());
+        profile.live = of_the_program.map(|entry| shown(&entry)).collect();
+        profile.live.sort_by_key(|block| (block.born_ns, block.address));
+        let totals = &mut profile.totals;
+        if is_torn && profile.quality.sampled_out == 0 && profile.quality.lost.total() == 0 {
+            let bytes = profile.live.iter().fold(0u64, |sum, block| sum.saturating_add(block.size));
+            totals.live_blocks = (profile.live.len() as u64).min(totals.total_blocks);
+            totals.live_bytes = bytes.min(totals.total_bytes);
+            totals.freed_blocks = totals.total_blocks - totals.live_blocks;
+            totals.freed_bytes = totals.total_bytes - totals.live_bytes;
+        }
+    }
+
+    fn peak(&self, profile: &mut Profile, added: &Added, torn: &Added) {
+        let (bytes, blocks, at_ns) = self.ledger.peak.get();
+        let (peak, totals) = (&mut profile.peak, &mut profile.totals);
+        (peak.bytes, peak.blocks, peak.at_ns) = (bytes, blocks, at_ns);
+        if totals.live_bytes > bytes {
+            (peak.bytes, peak.blocks) = (totals.live_bytes, totals.live_blocks);
+            peak.at_ns = profile.process.duration_ns;
+        }
+        let rises = self.lanes.iter().map(|lane| Account::read(&lane.copy.account.rise_bytes));
+        let rises = rises.fold(0u64, u64::saturating_add);
+        peak.uncertainty_bytes = rises.saturating_add(added.total_bytes).saturating_add(torn.total_bytes);
+        (totals.peak_bytes, totals.peak_blocks) = (peak.bytes, peak.blocks);
+    }
+
+    /// The number of the latest peak; when that is the end, one that no account has.
+    fn peak_number(&self, profile: &Profile) -> u64 {
+        let number = self.ledger.peak.number();
+        if profile.peak.bytes > self.ledger.peak.bytes() { number.wrapping_add(1) } else { number }
+    }
+
+    fn threads(&self, of_lanes: &[Added]) -> Vec<ThreadRow> {
+        let page = self.ledger.rows.page();
+        let count = self.ledger.rows.count().min(ROW_OF_OTHERS);
+        let all = (0..count).chain(std::iter::once(ROW_OF_OTHERS));
+        let mut threads: Vec<ThreadRow> = all
+            .filter_map(|number| {
+                let row: Row = self.image.copy(page, number as usize)?;
+                let mut shown = rows::copied(number, &row);
+                rows::identify(&mut shown, &row);
+                (number != ROW_OF_OTHERS || shown.threads > 0).then_some(shown)
+            })
+            .collect();
+        for (LaneImage { copy, .. }, added) in self.lanes.iter().zip(of_lanes) {
+            let (before, now) = (&copy.books.inherited, read_figures(&copy.lane));
+            let Some(row) = threads.iter_mut().find(|row| row.index == copy.books.row) else { continue };
+            let add =
+                |sum: &mut u64, now: u64, before: u64| *sum = sum.wrapping_add(now.wrapping_sub(before));
+            add(&mut row.attempted, now.attempted, before.attempted);
+            add(&mut row.recorded, now.recorded.wrapping_add(added.recorded), before.recorded);
+            add(
+                &mut row.total_blocks,
+                now.total_blocks.wrapping_add(added.total_blocks),
+                before.total_blocks,
+            );
+            add(&mut row.total_bytes, now.total_bytes.wrapping_add(added.total_bytes), before.total_bytes);
+            add(
+                &mut row.freed_blocks,
+                now.freed_blocks.wrapping_add(added.freed_blocks),
+                before.freed_blocks,
+            );
+            add(&mut row.freed_bytes, now.freed_bytes.wrapping_add(added.freed_bytes), before.freed_bytes);
+            add(&mut row.freed_blocks, before.freed_for_others_blocks, now.freed_for_others_blocks);
+            add(&mut row.freed_bytes, before.freed_for_others_bytes, now.freed_for_others_bytes);
+            add(&mut row.cross_thread_frees, now.cross_thread_frees, before.cross_thread_frees);
+            let lost = LossReason::ALL
+                .map(|reason| now.lost[reason as usize].saturating_sub(before.lost[reason as usize]));
+            row.lost.merge(&LossCounts::from_counts(lost));
+        }
+        threads
+    }
+
+    fn stacks(&self, profile: &mut Profile) {
+        profile.stacks = vec![Stack::default()];
+        let figures = &mut profile.stack_figures;
+        (figures.taken, figures.truncated, figures.failed) = (0, 0, 0);
+        (figures.table_full, figures.left_out) = (0, 0);
+        let read = |figure: &AtomicU64| Account::read(figure);
+        for LaneImage { copy, .. } in &self.lanes {
+            let walker = &copy.lane.cold.walker;
+            figures.taken = figures.taken.wrapping_add(read(&walker.taken));
+            figures.truncated = figures.truncated.wrapping_add(read(&walker.truncated));
+            figures.failed = figures.failed.wrapping_add(read(&walker.failed));
+            figures.table_full = figures.table_full.wrapping_add(read(&walker.full));
+            figures.left_out = figures.left_out.wrapping_add(read(&walker.left_out));
+        }
+        let store = self.ledger.facts.stacks().and_then(|(page, _)| self.image.copy::<Store>(page, 0));
+        let Some(store) = store else { return };
+        let ((stacks, nodes), (nodes_page, stacks_page)) = (store.counts(), store.places());
+        let nodes = (nodes as usize).min(self.image.room::<Node>(nodes_page));
+        let nodes: Vec<Node> = (0..nodes).filter_map(|node| self.image.copy(nodes_page, node)).collect();
+        let stacks = (stacks as usize).min(self.image.room::<u32>(stacks_page).saturating_sub(1));
+        for number in 1..=stacks {
+            let leaf = self.image.copy::<u32>(stacks_page, number).unwrap_or(0);
+            let (frames, truncated) = frames_of(&nodes, leaf);
+            profile.stacks.push(Stack { frames, truncated });
+        }
+    }
+
+    fn history(&self, profile: &mut Profile) {
+        let mut events = Vec::new();
+        for lane in &self.lanes {
+            let until_ns = lane.copy.books.span_ns;
+            LaneWords::of(lane.first, lane.words.clone(), lane.copy.books.row, until_ns).events(&mut events);
+        }
+        events.sort_by_key(|event| event.at_ns);
+        let limit = usize::try_from(profile.settings.history.events).unwrap_or(usize::MAX);
+        events.drain(..events.len().saturating_sub(limit));
+        let of_the_heap = events.iter().filter(|event| is_of_the_heap(event)).count() as u64;
+        profile.quality.retained = of_the_heap.min(profile.quality.recorded);
+        profile.quality.evicted = profile.quality.recorded - profile.quality.retained;
+        profile.history = events;
+    }
+
+    /// References that lead nowhere are led to row 0, as in a dump.
+    fn finish(mut self, mut profile: Profile, torn: &Added, timeline_is_sound: bool) -> Dump {
+        let (stacks, threads) = (profile.stacks.len(), profile.threads.len());
+        let mut astray = 0u64;
+        let mut lead = |reference: &mut u32, rows: usize| {
+            if *reference as usize >= rows {
+                *reference = 0;
+                astray += 1;
+            }
+        };
+        profile.sites.iter_mut().for_each(|site| lead(&mut site.stack, stacks));
+        for block in &mut profile.live {
+            lead(&mut block.stack, stacks);
+            lead(&mut block.thread, threads);
+        }
+        for event in &mut profile.history {
+            lead(&mut event.stack, stacks);
+            lead(&mut event.thread, threads);
+        }
+        if astray > 0 {
+            self.notes.push(format!("{astray} references in the black box lead nowhere"));
+        }
+        if !timeline_is_sound {
+            self.notes.push("the timeline of the black box makes no sense and was left out".to_owned());
+        }
+        if torn.recorded > 0 {
+            let events = torn.recorded;
+            self.notes.push(format!(
+                "{events} events were just being booked when the process ended: they are in flight; live blocks and \
+                 totals have them, the figures of sites and the timeline may lack them"
+            ));
+        }
+        let broken_laws = check(&profile);
+        Dump::of_black_box(profile, broken_laws, self.notes)
+    }
+}
+
+/// A timeline with nothing in it.
+fn zeroed_timeline() -> Box<crate::ledger::timeline::Timeline> {
+    // SAFETY: all zero bytes are a valid, empty timeline.
+    unsafe { Box::new_zeroed().assume_init() }
+}

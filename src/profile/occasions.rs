@@ -1,0 +1,165 @@
+//! When a dump is written besides at the end of the process: on signals, and when something happens to the heap.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A signal on which a dump is written. See [`HeapLedger::dump_on_signal`](crate::HeapLedger::dump_on_signal).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Signal {
+    /// `SIGHUP`: the terminal went away. The process ends, unless it handles or ignores the signal.
+    Hangup = 0,
+    /// `SIGINT`: Ctrl-C. The process ends, unless it handles or ignores the signal.
+    Interrupt = 1,
+    /// `SIGTERM`: what `kill` and a stopping container send. The process ends, unless it handles or ignores the signal.
+    Terminate = 2,
+    /// `SIGUSR1`. The process goes on.
+    User1 = 3,
+    /// `SIGUSR2`. The process goes on.
+    User2 = 4,
+}
+
+impl Signal {
+    /// Every signal there is here.
+    pub const ALL: [Signal; 5] =
+        [Signal::Hangup, Signal::Interrupt, Signal::Terminate, Signal::User1, Signal::User2];
+
+    /// The name that `HEAPLEDGER_SIGNALS` takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Signal::Hangup => "HUP",
+            Signal::Interrupt => "INT",
+            Signal::Terminate => "TERM",
+            Signal::User1 => "USR1",
+            Signal::User2 => "USR2",
+        }
+    }
+
+    /// Whether the process goes on after the dump, although the system's own answer to the signal is to end it.
+    pub const fn is_on_demand(self) -> bool {
+        matches!(self, Signal::User1 | Signal::User2)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SIG{}", self.name())
+    }
+}
+
+/// What has a dump written while the process runs. See [`HeapLedger::triggers`](crate::HeapLedger::triggers).
+///
+/// ```
+/// use heapledger::{HeapLedger, Triggers};
+///
+/// #[global_allocator]
+/// static HEAP: HeapLedger =
+///     HeapLedger::system().triggers(Triggers { live_bytes: Some(1 << 30), ..Triggers::DEFAULT });
+/// # fn main() {}
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Triggers {
+    /// Live bytes rise above this many. Once they have fallen an eighth below it, it can happen again.
+    pub live_bytes: Option<u64>,
+    /// Live bytes grew by this many within the last second.
+    pub growth_bytes: Option<u64>,
+    /// Live bytes are at a peak, at least an eighth above that of the last dump for this reason.
+    pub new_peak: bool,
+    /// Events were lost.
+    pub loss: bool,
+    /// The control group of the process is short of memory: its limit was met, or its tasks waited for memory for a
+    /// tenth of the time (Linux; where neither can be read, a line at the start says so).
+    pub memory_pressure: bool,
+    /// Dumps of triggers and signals that are kept: an older one is removed. Default 4.
+    pub keep: u32,
+    /// Shortest time between two dumps of triggers, in nanoseconds. Default 10 s.
+    pub pause_ns: u64,
+}
+
+impl Triggers {
+    /// No trigger; the defaults of the rest, in a constant context.
+    pub const DEFAULT: Triggers = Triggers {
+        live_bytes: None,
+        growth_bytes: None,
+        new_peak: false,
+        loss: false,
+        memory_pressure: false,
+        keep: 4,
+        pause_ns: 10_000_000_000,
+    };
+
+    /// Whether anything is watched.
+    pub const fn is_any(&self) -> bool {
+        self.live_bytes.is_some()
+            || self.growth_bytes.is_some()
+            || self.new_peak
+            || self.loss
+            || self.memory_pressure
+    }
+}
+
+impl Default for Triggers {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What a dump is written for while the process runs. The order is that in which the more telling come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    Signal(Signal),
+    LiveBytes,
+    Growth,
+    NewPeak,
+    Loss,
+    MemoryPressure,
+}
+
+impl Occasion {
+    pub(crate) const ALL: [Occasion; 10] = [
+        Occasion::Signal(Signal::Hangup),
+        Occasion::Signal(Signal::Interrupt),
+        Occasion::Signal(Signal::Terminate),
+        Occasion::Signal(Signal::User1),
+        Occasion::Signal(Signal::User2),
+        Occasion::LiveBytes,
+        Occasion::Growth,
+        Occasion::NewPeak,
+        Occasion::Loss,
+        Occasion::MemoryPressure,
+    ];
+
+    /// A bit of its own; those of signals are numbered as [`Signal`] is.
+    pub(crate) fn bit(self) -> u32 {
+        Occasion::ALL.iter().position(|other| *other == self).map_or(0, |index| 1 << index)
+    }
+}
+
+/// As a dump tells its reason.
+impl fmt::Display for Occasion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Occasion::Signal(signal) => signal.fmt(f),
+            Occasion::LiveBytes => f.write_str("live bytes above the limit"),
+            Occasion::Growth => f.write_str("live bytes grew fast"),
+            Occasion::NewPeak => f.write_str("new peak"),
+            Occasion::Loss => f.write_str("events were lost"),
+            Occasion::MemoryPressure => f.write_str("memory pressure"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_occasion_has_a_bit_of_its_own_and_signals_come_first() {
+        let all = Occasion::ALL.iter().fold(0, |bits, occasion| bits | occasion.bit());
+        assert_eq!(all.count_ones() as usize, Occasion::ALL.len());
+        for signal in Signal::ALL {
+            assert_eq!(Occasion::Signal(signal).bit(), 1 << signal as u32);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The black box: the ledger's region in a file, so that it outlives the process however that ends.
+//!
+//! The file is made when the ledger is opened, at its full length, and is taken away when the process has ended in good
+//! order and left its dump. What remains under its name is what a process left that was killed. Everything here runs
+//! before the ledger is there, in the first event of the process, so nothing may allocate.
+//!
+//! A forked child must not write into its parent's file. It goes on with a private copy of the parent's region, and
+//! opens a box of its own if the path has `%p` in it; otherwise its ledger is in memory.
+
+use std::cell::UnsafeCell;
+use std::ffi::CStr;
+use std::fmt::{self, Write};
+use std::ptr::NonNull;
+
+use super::allocator::Options;
+use super::complaint::{Shown, complain};
+use super::layout::{LAYOUT, VERSION};
+use crate::ledger::Ledger;
+use crate::sys::box_file::{BoxError, BoxFile};
+use crate::sys::platform;
+use crate::sys::sync::{AtomicU32, Ordering};
+
+/// Bytes of a path, its zero byte included.
+const PATH_BYTES: usize = 1100;
+
+/// The box of this process.
+struct Current {
+    file: UnsafeCell<Option<BoxFile>>,
+    path: UnsafeCell<Path>,
+    /// Whether the two above are written.
+    is_open: AtomicU32,
+    is_labelled: AtomicU32,
+}
+
+// SAFETY: C3, the cells are written by the one thread that is opening, or by a forked child that has one thread, while
+// `is_open` is 0; and read only after it was seen to be 1.
+unsafe impl Sync for Current {}
+
+static CURRENT: Current = Current {
+    file: UnsafeCell::new(None),
+    path: UnsafeCell::new(Path { text: [0; PATH_BYTES], len: 0 }),
+    is_open: AtomicU32::new(0),
+    is_labelled: AtomicU32::new(0),
+};
+
+/// Opens the ledger in a file, if that was asked for and is possible; otherwise says why not.
+pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
+    let pattern = options.black_box.pattern()?;
+    if crate::sys::platform::is_set_user_id() {
+        return None;
+    }
+    let is_child = super::lifecycle::is_opened_again();
+    if is_child && !pattern.windows(2).any(|pair| pair == b"%p") {
+        return None;
+    }
+    // SAFETY: C3, this is the thread that is opening.
+    let path = unsafe { &mut *CURRENT.path.get() };
+    let mut part = Path { text: [0; PATH_BYTES], len: 0 };
+    let (Some(name), Some(part)) = (path.expand(pattern, b""), part.expand(pattern, b".part")) else {
+        complain(format_args!("no black box: its path is longer than {PATH_BYTES} bytes"));
+        return None;
+    };
+    let bytes = usize::try_from(options.black_box_bytes).unwrap_or(usize::MAX) / BOX_STEP * BOX_STEP;
+    let file = match platform::with_failing_writes(|| BoxFile::create(name, part, bytes.max(BOX_STEP))) {
+        Ok(file) => file,
+        Err(why) => {
+            complain(format_args!("no black box at {}: {}", Shown(name.to_bytes()), Why(why)));
+            return None;
+        }
+    };
+    let Some(ledger) = Ledger::open_in_file(&file, LAYOUT, VERSION, options.clock) else {
+        file.remove(name);
+        complain(format_args!("no black box: {bytes} bytes are too few, or cannot be mapped"));
+        return None;
+    };
+    // SAFETY: C3.
+    unsafe { *CURRENT.file.get() = Some(file) };
+    // Release: pairs with the acquire in `current`.
+    CURRENT.is_open.store(1, Ordering::Release);
+    Some(ledger)
+}
+
+/// The length of a box is a multiple of this, in bytes.
+const BOX_STEP: usize = 1 << 20;
+
+fn current() -> Option<(&'static BoxFile, &'static CStr)> {
+    // Acquire: pairs with the release in `open`.
+    if CURRENT.is_open.load(Ordering::Acquire) == 0 {
+        return None;
+    }
+    // SAFETY: C3.
+    let (file, path) = unsafe { (&*CURRENT.file.get(), &*CURRENT.path.get()) };
+    Some((file.as_ref()?, path.get()?))
+}
+
+/// Has the label written, once the process has its first lane. Allocates, as heapledger's own.
+pub(super) fn label_once() {
+    // relaxed: one thread does it.
+    if current().is_some() && CURRENT.is_labelled.swap(1, Ordering::Relaxed) == 0 {
+        label_again();
+    }
+}
+
+/// Has the label written anew: something in it has changed. Allocates, as heapledger's own.
+pub(crate) fn label_again() {
+    if current().is_some()
+        && let Some(hooks) = super::lifecycle::hooks()
+    {
+        (hooks.label)();
+    }
+}
+
+/// The process ends in good order, and what it recorded is in a dump: takes the file's name away.
+pub(crate) fn end() {
+    if let Some((file, path)) = current() {
+        // relaxed: the process ends.
+        CURRENT.is_open.store(0, Ordering::Relaxed);
+        file.remove(path);
+    }
+}
+
+/// In a forked child: leaves the parent's file to the parent.
+pub(super) fn leave_to_parent(ledger: &'static Ledger) {
+    let Some((file, _)) = current() else { return };
+    // If it cannot be, the child must at least not be seen to write: its thread has one interrupted record at most.
+    file.leave_to_others(NonNull::from(ledger).cast());
+    file.close();
+    // relaxed, both: there is one thread.
+    CURRENT.is_labelled.store(0, Ordering::Relaxed);
+    CURRENT.is_open.store(0, Ordering::Relaxed);
+}
+
+/// A path, kept without allocating.
+struct Path {
+    text: [u8; PATH_BYTES],
+    len: usize,
+}
+
+impl Path {
+    /// Fills in `%p` (the process), `%t` (seconds since 1970), `%e` (the program) and `%%`, with an ending.
+    fn expand(&mut self, pattern: &[u8], ending: &[u8]) -> Option<&CStr> {
+        self.len = 0;
+        let mut rest = pattern.iter();
+        while let Some(byte) = rest.next() {
+            if *byte != b'%' {
+                self.push(*byte)?;
+                continue;
+            }
+            match rest.next() {
+                Some(b'p') => write!(self, "{}", platform::process_id()).ok()?,
+                Some(b't') => write!(self, "{}", platform::unix_time_ns() / 1_000_000_000).ok()?,
+                Some(b'e') => {
+                    let mut name = [0; 16];
+                    platform::thread_name(&mut name);
+                    let shown = |byte: &u8| if *byte == b'/' { b'_' } else { *byte };
+                    name.iter().take_while(|byte| **byte != 0).try_for_each(|byte| self.push(shown(byte)))?;
+                }
+                Some(b'%') | None => self.push(b'%')?,
+                Some(other) => [b'%', *other].into_iter().try_for_each(|byte| self.push(byte))?,
+            }
+        }
+        ending.iter().try_for_each(|byte| self.push(*byte))?;
+        self.push(0)?;
+        self.get()
+    }
+
+    fn push(&mut self, byte: u8) -> Option<()> {
+        *self.text.get_mut(self.len)? = byte;
+        self.len += 1;
+        Some(())
+    }
+
+    fn get(&self) -> Option<&CStr> {
+        CStr::from_bytes_with_nul(self.text.get(..self.len)?).ok()
+    }
+}
+
+impl Write for Path {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().try_for_each(|byte| self.push(byte)).ok_or(fmt::Error)
+    }
+}
+
+/// Why there is no file, as a sentence that says what to do.
+struct Why(BoxError);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            BoxError::Occupied => f.write_str("there is a file that is no black box; choose another name"),
+            BoxError::InUse => f.write_str("a living process writes there; put %p into the name"),
+            BoxError::Create(number) => write!(f, "the file cannot be made (error {number})"),
+            BoxError::NoSpace(number) => {
+                write!(
+                    f,
+                    "the disk has no room for it (error {number}); HEAPLEDGER_BLACKBOX_BYTES makes it smaller"
+                )
+            }
+            BoxError::Unsupported => f.write_str("this platform has none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_expanded_and_one_that_is_too_long_is_refused() {
+        let mut path = Path { text: [0; PATH_BYTES], len: 0 };
+        let id = std::process::id();
+        assert_eq!(
+            path.expand(b"/tmp/a%%%p%x%", b".b").unwrap().to_bytes(),
+            format!("/tmp/a%{id}%x%.b").as_bytes()
+        );
+        assert_eq!(path.expand(&[b'a'; PATH_BYTES], b""), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! A number for how everything in a region is laid out. A black box is read by its bytes, so a reader must have been
+//! built with the same layout as the writer; this number, in the file's seal, tells, together with the crate's version.
+
+use crate::ledger::Ledger;
+use crate::ledger::books::LaneWithBooks;
+use crate::ledger::entry::Entry;
+use crate::ledger::rows::Row;
+use crate::ledger::sites::{SiteCell, Tally};
+use crate::ring::lane::{Cold, Folder, Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
+use crate::stack::intern::{Node, Store};
+use crate::sys::pages::{PAGE_BYTES, Pages};
+
+/// Raised with every change of what lies in a region that leaves all sizes as they are.
+const REVISION: u64 = 1;
+
+/// The layout of this build.
+pub(crate) const LAYOUT: u64 = {
+    let parts = [
+        REVISION,
+        size_of::<Pages>() as u64,
+        size_of::<Ledger>() as u64,
+        size_of::<LaneWithBooks>() as u64,
+        size_of::<Lane>() as u64,
+        size_of::<Cold>() as u64,
+        size_of::<Folder>() as u64,
+        size_of::<Entry>() as u64,
+        size_of::<Row>() as u64,
+        size_of::<SiteCell>() as u64,
+        size_of::<Tally>() as u64,
+        size_of::<Node>() as u64,
+        size_of::<Store>() as u64,
+        SEGMENT_WORDS,
+        SEGMENT_SLOTS,
+        PAGE_BYTES as u64,
+        u64::from_ne_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
+    ];
+    // FNV-1a over the parts (Fowler, Noll and Vo).
+    let (mut hash, mut at) = (0xCBF2_9CE4_8422_2325u64, 0);
+    while at < parts.len() {
+        hash = (hash ^ parts[at]).wrapping_mul(0x0000_0100_0000_01B3);
+        at += 1;
+    }
+    hash
+};
+
+/// The version of the crate, as it stands in the seal.
+pub(crate) const VERSION: [u8; 16] = {
+    let (text, mut version, mut at) = (env!("CARGO_PKG_VERSION").as_bytes(), [0; 16], 0);
+    while at < text.len() && at < version.len() {
+        version[at] = text[at];
+        at += 1;
+    }
+    version
+};

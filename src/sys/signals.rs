@@ -1,0 +1,243 @@
+//! Signals that ask for a dump, and the bell that wakes the thread that writes it.
+//!
+//! A handler may do next to nothing, and least of all write a dump: the thread that it interrupted may be in the midst
+//! of a record, or hold a latch. So the handler notes the signal, rings the bell and returns; the interrupted thread goes
+//! on. The thread at the bell writes the dump, and then has happen what would have happened at once without heapledger:
+//!
+//! | the program's own answer to the signal | what happens |
+//! | --- | --- |
+//! | none | the dump, then the system's answer: the process ends by the signal |
+//! | a function | it is called at once, in the handler; the dump is written beside it |
+//! | to ignore it, and the signal would end the process | it is left ignored, there is no dump |
+//!
+//! A process that was told to end does end: if the signal comes a second time, or the dump takes longer than
+//! [`DEADLINE_S`] (a timer sends the signal again then), the system's answer is given at once.
+//!
+//! Asks of other kinds are rung for in the same way, by threads.
+
+use super::sync::{AtomicU32, Ordering};
+
+/// Seconds that a dump may keep a process that was told to end from ending.
+pub(crate) const DEADLINE_S: i64 = 10;
+
+/// What is asked for and not yet begun, one bit each.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// Asks for a dump. Safe in a signal handler.
+pub(crate) fn ask(bit: u32) {
+    // Release: pairs with the acquire in `wait`.
+    ASKED.fetch_or(bit, Ordering::Release);
+    os::wake(&ASKED);
+}
+
+/// Waits until something is asked for, and returns the bits. May return 0, after a while.
+pub(crate) fn wait() -> u32 {
+    // Acquire: pairs with the release in `ask`.
+    match ASKED.swap(0, Ordering::Acquire) {
+        0 => {
+            os::sleep_at(&ASKED);
+            ASKED.swap(0, Ordering::Acquire)
+        }
+        asked => asked,
+    }
+}
+
+/// Forgets what the parent was asked for, in a forked child.
+pub(crate) fn forget() {
+    // relaxed: there is one thread.
+    ASKED.store(0, Ordering::Relaxed);
+    os::forget();
+}
+
+pub(crate) use os::{end_if_due, set_deadline, watch};
+
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
+mod os {
+    use std::ffi::{c_int, c_void};
+    use std::mem::zeroed;
+    use std::ptr::{null, null_mut};
+
+    use super::super::sync::{AtomicU32, AtomicU64, Ordering};
+
+    /// Each signal with whether the system's own answer to it is wanted. The order is that of the bits.
+    const SIGNALS: [(c_int, bool); 5] = [
+        (libc::SIGHUP, true),
+        (libc::SIGINT, true),
+        (libc::SIGTERM, true),
+        (libc::SIGUSR1, false),
+        (libc::SIGUSR2, false),
+    ];
+
+    /// What the program answers to each signal: the address of a function, or one of the small numbers.
+    static FUNCTIONS: [AtomicU64; SIGNALS.len()] = [const { AtomicU64::new(0) }; SIGNALS.len()];
+    /// The flags it was set with.
+    static FLAGS: [AtomicU32; SIGNALS.len()] = [const { AtomicU32::new(0) }; SIGNALS.len()];
+    /// Whether a thread waits at the bell.
+    static IS_WATCHED: AtomicU32 = AtomicU32::new(0);
+    /// Signals that are to end the process, once the dump is written.
+    static ENDING: AtomicU32 = AtomicU32::new(0);
+
+    pub(super) fn wake(word: &AtomicU32) {
+        // SAFETY: the word lives as long as the program; the call is safe in a handler.
+        unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+    }
+
+    pub(super) fn sleep_at(word: &AtomicU32) {
+        let forever: *const libc::timespec = null();
+        // SAFETY: the word lives as long as the program. The call returns at once if the word is no longer 0.
+        unsafe {
+            libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, 0, forever)
+        };
+    }
+
+    pub(super) fn forget() {
+        // relaxed, both: there is one thread.
+        IS_WATCHED.store(0, Ordering::Relaxed);
+        ENDING.store(0, Ordering::Relaxed);
+    }
+
+    extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+        let Some(index) = SIGNALS.iter().position(|(number, _)| *number == signal) else { return };
+        // SAFETY: the thread's own error number; what it interrupted may be about to read it.
+        let errno = unsafe { *libc::__errno_location() };
+        // relaxed, all here: written before the handler was set; the flags are one bit each.
+        let function = FUNCTIONS[index].load(Ordering::Relaxed) as usize;
+        let is_watched = IS_WATCHED.load(Ordering::Relaxed) != 0;
+        let bit = 1 << index;
+        if function == libc::SIG_DFL && SIGNALS[index].1 {
+            // Before the fetch, so that nobody's first signal counts as a second because nobody waits.
+            if !is_watched || ENDING.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+                end(signal);
+            } else {
+                super::ask(bit);
+            }
+        } else if is_watched {
+            super::ask(bit);
+        }
+        if function != libc::SIG_DFL && function != libc::SIG_IGN {
+            // SAFETY: it is what the program had set for this signal, with these flags; it is called as the system
+            // would have called it.
+            unsafe {
+                if FLAGS[index].load(Ordering::Relaxed) & libc::SA_SIGINFO as u32 != 0 {
+                    type WithInfo = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+                    std::mem::transmute::<usize, WithInfo>(function)(signal, info, context);
+                } else {
+                    std::mem::transmute::<usize, extern "C" fn(c_int)>(function)(signal);
+                }
+            }
+        }
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = errno };
+    }
+
+    /// Gives the system's answer to a signal. In its handler, where it is blocked, that is when the handler returns.
+    fn end(signal: c_int) {
+        // SAFETY: all zero bytes are the default action; the rest involves no memory.
+        unsafe {
+            let action: libc::sigaction = zeroed();
+            libc::sigaction(signal, &action, null_mut());
+            libc::raise(signal);
+        }
+    }
+
+    /// Has the signals of `bits` handled, as far as the program does not ignore them. Called by the thread that waits at
+    /// the bell, so that there is no handler without one. Says whether all could be.
+    pub(crate) fn watch(bits: u32) -> bool {
+        // relaxed: the handlers are set behind it, by the system.
+        IS_WATCHED.store(1, Ordering::Relaxed);
+        let wanted = SIGNALS.iter().enumerate().filter(|(index, _)| bits & (1 << index) != 0);
+        wanted.fold(true, |all, (index, (signal, ends))| watch_one(index, *signal, *ends) && all)
+    }
+
+    fn watch_one(index: usize, signal: c_int, ends: bool) -> bool {
+        // SAFETY: every object is initialised, the handler has the signature that the flags promise, and calls only
+        // what a handler may.
+        unsafe {
+            let mut before: libc::sigaction = zeroed();
+            if libc::sigaction(signal, null(), &mut before) != 0 {
+                return false;
+            }
+            let ours = on_signal as *const () as usize;
+            if before.sa_sigaction == ours {
+                // A forked child: what the program had set is known.
+                return true;
+            }
+            if ends && before.sa_sigaction == libc::SIG_IGN {
+                return true;
+            }
+            // relaxed: set before the handler is.
+            FUNCTIONS[index].store(before.sa_sigaction as u64, Ordering::Relaxed);
+            FLAGS[index].store(before.sa_flags as u32, Ordering::Relaxed);
+            let mut action: libc::sigaction = zeroed();
+            action.sa_sigaction = ours;
+            action.sa_mask = before.sa_mask;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | (before.sa_flags & libc::SA_ONSTACK);
+            libc::sigaction(signal, &action, null_mut()) == 0
+        }
+    }
+
+    /// Whether the process ends once the dump for this signal is written; if so, it is sent again at the deadline.
+    pub(crate) fn set_deadline(index: usize) -> bool {
+        // relaxed: the bit was set before the bell rang.
+        if ENDING.load(Ordering::Relaxed) & (1 << index) == 0 {
+            return false;
+        }
+        // SAFETY: every object is initialised and outlives its call. Without a timer there is no deadline.
+        unsafe {
+            let mut event: libc::sigevent = zeroed();
+            event.sigev_notify = libc::SIGEV_SIGNAL;
+            event.sigev_signo = SIGNALS[index].0;
+            let mut timer: libc::timer_t = zeroed();
+            if libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) == 0 {
+                let mut time: libc::itimerspec = zeroed();
+                time.it_value.tv_sec = super::DEADLINE_S as libc::time_t;
+                libc::timer_settime(timer, 0, &time, null_mut());
+            }
+        }
+        true
+    }
+
+    /// Gives the system's answer to a signal, if that is what is to happen after its dump.
+    pub(crate) fn end_if_due(index: usize) {
+        // relaxed: as above.
+        if ENDING.load(Ordering::Relaxed) & (1 << index) == 0 {
+            return;
+        }
+        let signal = SIGNALS[index].0;
+        // SAFETY: every object is initialised. This thread blocks all signals; this one it now takes.
+        unsafe {
+            let action: libc::sigaction = zeroed();
+            libc::sigaction(signal, &action, null_mut());
+            let mut one: libc::sigset_t = zeroed();
+            libc::sigemptyset(&mut one);
+            libc::sigaddset(&mut one, signal);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &one, null_mut());
+            libc::raise(signal);
+        }
+    }
+}
+
+/// Without signals; the bell is looked at now and then.
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
+mod os {
+    use super::super::platform::sleep_ns;
+    use super::super::sync::AtomicU32;
+
+    pub(super) fn wake(_word: &AtomicU32) {}
+
+    pub(super) fn sleep_at(_word: &AtomicU32) {
+        sleep_ns(50_000_000);
+    }
+
+    pub(super) fn forget() {}
+
+    pub(crate) fn watch(bits: u32) -> bool {
+        bits == 0
+    }
+
+    pub(crate) fn set_deadline(_index: usize) -> bool {
+        false
+    }
+
+    pub(crate) fn end_if_due(_index: usize) {}
+}

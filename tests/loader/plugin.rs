@@ -1,0 +1,24 @@
+//! A library with a global allocator of its own, and in it a copy of the crate. `tests/process/loader.rs` loads it.
+
+#![allow(unsafe_code, reason = "functions that are found by their names")]
+
+use std::hint::black_box;
+
+#[global_allocator]
+static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();
+
+/// Allocates and frees so often; one block of a size of its own stays.
+#[unsafe(no_mangle)]
+pub extern "C" fn plugin_work(rounds: u32) {
+    for round in 0..rounds {
+        black_box(vec![0u8; 16 + round as usize % 500]);
+    }
+    std::mem::forget(black_box(vec![0u8; 77_777]));
+}
+
+/// Whether this copy records.
+#[unsafe(no_mangle)]
+pub extern "C" fn plugin_records() -> bool {
+    heapledger::flush();
+    heapledger::is_installed()
+}

@@ -1,0 +1,145 @@
+//! Libraries that come and go, and a second copy of the crate in one of them.
+
+use std::ffi::{CString, c_void};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use super::case::{Case, Ended};
+use super::heap::Heap;
+use super::laws;
+use super::tools::{block, free, lossless_point, threads};
+
+pub const CASES: &[Case] = &[
+    Case::new("a_second_copy_stands_down_and_says_so", load_a_second_copy, |ended| {
+        laws::complete(&ended.with_code(0).dump()).unwrap();
+        if !was_skipped(ended) {
+            assert_eq!(ended.stderr, SECOND);
+            assert_eq!(ended.names().len(), 1, "{:?}", ended.names());
+        }
+    }),
+    Case::new("libraries_that_come_and_go_amid_work_harm_nobody", load_and_unload, |ended| {
+        laws::complete(&ended.with_code(0).dump()).unwrap();
+        assert!(was_skipped(ended) || ended.stderr == SECOND.repeat(LOADS), "{}", ended.stderr);
+    })
+    .variables(&[("HEAPLEDGER_STACKS", "auto")]),
+    Case::new("a_copy_in_a_library_records_on_when_that_is_unloaded", record_in_a_library, |ended| {
+        if !was_skipped(ended) {
+            let profile = ended.quietly().dump();
+            laws::complete(&profile).unwrap();
+            assert!(profile.totals.total_blocks > 5 * 20_000);
+            assert_eq!(profile.live.iter().filter(|block| block.size == 77_777).count(), 5);
+        }
+    })
+    .heap(Heap::Bare),
+];
+
+const SECOND: &str = "heapledger: another copy of heapledger records in this process, this one does not\n";
+/// How often the library is loaded and unloaded.
+const LOADS: usize = 50;
+
+/// `cargo test` builds the library; a run of this test alone does not.
+fn was_skipped(ended: &Ended) -> bool {
+    let is_skipped = ended.stdout.contains("SKIPPED");
+    if is_skipped {
+        println!("  SKIPPED: the library is not built; `cargo build --example plugin` does");
+    }
+    is_skipped
+}
+
+/// A loaded library.
+struct Library(*mut c_void);
+
+impl Library {
+    fn load() -> Option<Library> {
+        let program = std::env::current_exe().unwrap();
+        let path = program.parent()?.parent()?.join("examples/libplugin.so");
+        if !path.exists() {
+            println!("SKIPPED");
+            return None;
+        }
+        let path = CString::new(path.into_os_string().into_encoded_bytes()).unwrap();
+        // SAFETY: the path is terminated.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+        assert!(!handle.is_null());
+        Some(Library(handle))
+    }
+
+    fn find(&self, name: &std::ffi::CStr) -> *mut c_void {
+        // SAFETY: the handle is that of a loaded library and the name is terminated.
+        let found = unsafe { libc::dlsym(self.0, name.as_ptr()) };
+        assert!(!found.is_null());
+        found
+    }
+
+    fn work(&self, rounds: u32) {
+        // SAFETY: the library's function of this name has this signature.
+        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(u32)>(self.find(c"plugin_work"))(rounds) };
+    }
+
+    fn records(&self) -> bool {
+        // SAFETY: the library's function of this name has this signature.
+        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> bool>(self.find(c"plugin_records"))() }
+    }
+
+    fn unload(self) {
+        // SAFETY: the handle is closed once.
+        assert_eq!(unsafe { libc::dlclose(self.0) }, 0);
+    }
+}
+
+fn load_a_second_copy() {
+    lossless_point();
+    let Some(library) = Library::load() else { return };
+    library.work(10_000);
+    assert!(!library.records() && heapledger::is_installed());
+    library.unload();
+    lossless_point();
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn work(_number: *mut c_void) -> *mut c_void {
+    while !STOP.load(SeqCst) {
+        (16..500).for_each(|size| free(block(size), size));
+    }
+    std::ptr::null_mut()
+}
+
+fn load_and_unload() {
+    let working = std::thread::spawn(|| threads::<3>(work));
+    for _ in 0..LOADS {
+        let Some(library) = Library::load() else { break };
+        library.work(1_000);
+        library.unload();
+    }
+    STOP.store(true, SeqCst);
+    working.join().unwrap();
+    lossless_point();
+}
+
+/// Threads that used the library end after it was unloaded: what heapledger does at their end is in it.
+fn record_in_a_library() {
+    let Some(library) = Library::load() else { return };
+    library.work(20_000);
+    assert!(library.records() && !heapledger::is_installed());
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let late = std::thread::scope(|scope| {
+        scope.spawn(|| Library::load().unwrap().work(20_000)).join().unwrap();
+        std::thread::spawn(move || {
+            Library::load().unwrap().work(20_000);
+            receiver.recv().unwrap_err();
+        })
+    });
+    library.work(20_000);
+    // As often as it was loaded.
+    for _ in 0..3 {
+        // SAFETY: the handle is the same for all; one time too many is refused.
+        unsafe { libc::dlclose(library.0) };
+    }
+    drop(sender);
+    late.join().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let again = Library::load().unwrap();
+    assert!(again.records());
+    again.work(20_000);
+    again.unload();
+}
