@@ -44,6 +44,7 @@
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
 //! | `HEAPLEDGER_SIGNALS` | `HUP`, `INT`, `TERM`, `USR1`, `USR2`, several with commas, or `off`: see [`HeapLedger::dump_on_signal`] |
 //! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (in a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
+//! | `HEAPLEDGER_TRACE` | where every event goes, a path as above, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_STACKS` | `auto`, `fp`, `dwarf`, `sampled:BYTES`, `off`: see [`Stacks`] |
 //!
 //! # In tests
@@ -101,6 +102,8 @@ pub mod strategies;
 #[cfg(all(feature = "cli", not(loom)))]
 pub mod symbols;
 mod sys;
+#[cfg(not(loom))]
+pub mod trace;
 #[cfg(not(loom))]
 pub mod tracked;
 #[cfg(all(feature = "validation", not(loom)))]

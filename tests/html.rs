@@ -13,6 +13,9 @@ mod markup;
 mod shown;
 #[path = "html/synthetic.rs"]
 mod synthetic;
+#[cfg(feature = "validation")]
+#[path = "html/validation.rs"]
+mod validation;
 
 use heapledger::Profile;
 use heapledger::analysis::{LawState, Origin, verify};

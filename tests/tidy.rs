@@ -8,6 +8,8 @@
 mod docs;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/portable.rs"]
+mod portable;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/style.rs"]
@@ -38,7 +40,7 @@ fn finding(rule: &'static str, source: &Source, at: usize, text: String) -> Find
 
 /// The rules that look at one file.
 fn rules(source: &Source) -> Vec<Finding> {
-    let rules = [layers::uses, layers::orderings, style::sizes, style::no_heap];
+    let rules = [layers::uses, layers::orderings, style::sizes, style::no_heap, portable::systems];
     rules.iter().flat_map(|rule| rule(source)).collect()
 }
 

@@ -9,10 +9,12 @@
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
 pub(crate) mod alarm;
+pub(crate) mod naming;
 pub(crate) mod rows;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;
+pub(crate) mod tracing;
 mod triggers;
 pub(crate) mod tuning;
 pub(crate) mod watch;
@@ -73,6 +75,7 @@ pub(crate) fn forget() {
     alarm::forget();
     tuning::forget();
     worker::forget();
+    tracing::forget();
 }
 
 /// What a step found.

@@ -5,7 +5,7 @@
 
 use std::cell::UnsafeCell;
 
-use crate::sys::latch::Latch;
+use crate::sys::latch::{Latch, Taken, wait};
 
 /// A value that is made when it is first needed.
 pub(super) struct Shared<T> {
@@ -34,6 +34,33 @@ impl<T> Shared<T> {
             *slot = make();
         }
         slot.as_mut().map(work)
+    }
+
+    /// As [`Shared::with`], but waits so many steps for whoever is at it.
+    pub(super) fn with_patience<R>(
+        &self,
+        rounds: u32,
+        make: impl FnOnce() -> Option<T>,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
+        let _taken = self.pause(rounds)?;
+        // SAFETY: W1.
+        let slot = unsafe { &mut *self.value.get() };
+        if slot.is_none() {
+            *slot = make();
+        }
+        slot.as_mut().map(work)
+    }
+
+    /// Keeps everyone from the value for as long as the result lives; waits so many steps for whoever is at it.
+    pub(super) fn pause(&self, rounds: u32) -> Option<Taken<'_>> {
+        (0..rounds).find_map(|round| {
+            let taken = self.latch.try_take();
+            if taken.is_none() {
+                wait(round);
+            }
+            taken
+        })
     }
 
     /// Starts afresh, in a forked child. What the value held is left where it is: its holder may have been in the

@@ -250,12 +250,12 @@ fn copy_of(ledger: &Ledger, lane: &Lane, own: &Own) -> LaneWords {
 
 /// Everything, as of one moment.
 pub(crate) fn profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
-    let _paused = super::worker::pause();
+    let _paused = (super::worker::pause(), super::tracing::pause());
     if let Some(lane) = own.lane() {
         let _quiet = Quiet::enter(own);
         ledger.flush(lane);
     }
-    let frozen = copy_frozen(ledger, own);
+    let frozen = copy_frozen(ledger, own, reason == "exit");
     let (history, _) = history(ledger, own);
     let mut profile = frozen.into_profile(ledger, history, reason);
     // Last: whatever refers to a stack was copied before.
@@ -281,7 +281,8 @@ struct Frozen {
     at_ns: u64,
 }
 
-fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
+/// `is_last` ends the trace here: it holds what the copy holds, and nothing that came later.
+fn copy_frozen(ledger: &'static Ledger, own: &Own, is_last: bool) -> Frozen {
     let mut frozen = Frozen { intervals: Vec::with_capacity(INTERVALS), ..Frozen::default() };
     let mut blocks = 0;
     loop {
@@ -297,6 +298,9 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own) -> Frozen {
             && frozen.copy(ledger, &held, &mut blocks)
             // A thread that was about to get its lane when the books were frozen has one that is not held.
             && ledger.lanes().count() == held.len();
+        if fits && is_last {
+            ledger.tap.close(&ledger.pages);
+        }
         ledger.thaw();
         // Opened one by one, in the order in which they were taken.
         held.clear();

@@ -6,7 +6,7 @@
 use super::alarm::Alarm;
 use super::triggers::{ControlGroup, Pressure, Reading, Watch};
 use super::tuning::Tuning;
-use super::{Aggregator, snapshot, watch};
+use super::{Aggregator, snapshot, tracing, watch};
 use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, Knobs};
@@ -68,6 +68,7 @@ pub(crate) fn run() {
     turn::aggregator_runs();
     // Told before `main`, it may have lacked the command line.
     black_box::label_again();
+    tracing::start(ledger);
     let mut aggregator = Aggregator::default();
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);

@@ -21,6 +21,7 @@ use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
 use super::nursery::{Places, size_of_young};
 use super::sites::Tally;
+use super::tap::WindowHead;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
     self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
@@ -200,10 +201,23 @@ impl<'a> Fold<'a> {
             }
             _ => {
                 let end = self.date_window(words, tail, head);
+                if self.ledger.tap.is_open() {
+                    self.tap_window(words.slice(tail, end));
+                }
                 self.book_window(words, tail, end);
                 end
             }
         }
+    }
+
+    /// Leaves a copy of a window, as it was dated, for the trace.
+    #[cold]
+    fn tap_window(&self, words: &[AtomicU64]) {
+        let Dates { first_ns, step, .. } = self.batch.dates;
+        let head = WindowHead { row: self.books.row, words: 0, first_ns, step };
+        // relaxed: written before the lane was published.
+        let lane = self.lane.cold.index.load(Ordering::Relaxed);
+        self.ledger.tap.window(&self.ledger.pages, lane, head, words);
     }
 
     fn words(&self, index: u64) -> Words {

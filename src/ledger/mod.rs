@@ -47,6 +47,7 @@ mod settle;
 pub(crate) mod sites;
 mod table;
 pub(crate) mod tallies;
+pub(crate) mod tap;
 pub(crate) mod ticks;
 pub(crate) mod timeline;
 
@@ -88,6 +89,7 @@ pub(crate) struct Ledger {
     sampling_used: AtomicU32,
     pub(crate) live: live::LiveTable,
     pub(crate) timeline: timeline::Timeline,
+    pub(crate) tap: tap::Tap,
     pub(crate) lanes: Registry,
 }
 

@@ -58,6 +58,9 @@ impl Tallies {
     }
 }
 
+/// Blocks that a tally holds back at most: its counts have 32 bits. Few in tests, so that they go this way too.
+const HEAVY_BLOCKS: u64 = if cfg!(test) { 100 } else { 1 << 30 };
+
 fn pages_of(slots: u32) -> u32 {
     (slots as usize * size_of::<Tally>()).div_ceil(PAGE_BYTES) as u32
 }
@@ -74,6 +77,7 @@ impl Fold<'_> {
     #[cold]
     pub(super) fn switch_tally(&mut self, stack: u32) {
         self.put_away();
+        self.relieve();
         let at = self.place_of(stack);
         // SAFETY: Y1, as in `tally`.
         if unsafe { (*at).stack } != stack {
@@ -203,6 +207,15 @@ impl Fold<'_> {
         }
     }
 
+    /// Commits the tally at hand, which was put away, long before its narrow counts can overflow.
+    fn relieve(&mut self) {
+        let sums = &self.tally().sums;
+        if sums.total_blocks.max(sums.freed_blocks) >= HEAVY_BLOCKS {
+            let at = self.at;
+            self.commit(at);
+        }
+    }
+
     fn commit_table(&mut self) {
         let tallies = self.books.tallies;
         for slot in 0..tallies.slots as usize {
@@ -213,6 +226,7 @@ impl Fold<'_> {
     /// Ends a batch on the side of the sites: the tally inside the books is committed, the others may stay.
     pub(super) fn settle_tallies(&mut self) {
         self.put_away();
+        self.relieve();
         let inline = &raw mut self.books.tally;
         self.commit(inline);
         self.take_up(inline);

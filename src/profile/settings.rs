@@ -214,6 +214,13 @@ pub enum Retention {
     /// The ledger and a bounded history of the last events. The default.
     #[default]
     Ledger,
+    /// As `Ledger`, and every event is also appended to a compressed trace with this name: a path in which `%e`, `%p` and
+    /// `%t` stand for what they do in [`DumpTarget::Path`]. A forked child writes one of its own only if the name has `%p`
+    /// in it.
+    ///
+    /// Threads are made to wait when the writer cannot keep up, for as long as the [mode](DataQualityMode) says; what is
+    /// left out of the trace then is counted in it, and is in the ledger all the same.
+    Trace(&'static str),
 }
 
 /// Bounds of the history of last events. Whichever is reached first holds.

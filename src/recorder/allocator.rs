@@ -9,7 +9,7 @@ use crate::profile::{
 };
 use crate::ring::event::Traits;
 
-/// Bytes of the longest path that `HEAPLEDGER_DUMP` may hold.
+/// Bytes of the longest path that `HEAPLEDGER_DUMP` and `HEAPLEDGER_TRACE` may hold.
 pub(super) const DUMP_PATH_BYTES_MAX: usize = 1000;
 
 /// A global allocator that records every allocation and free of the program, and leaves the work to another one.
@@ -74,6 +74,7 @@ pub(crate) struct Options {
     pub(crate) dump_override: StoredPath,
     pub(crate) black_box: BoxPath,
     pub(crate) black_box_bytes: u64,
+    pub(crate) trace_override: StoredPath,
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: bool,
@@ -81,6 +82,7 @@ pub(crate) struct Options {
     pub(crate) auto_tune: Option<TuningGoal>,
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
+    pub(crate) on_request: bool,
     /// Signals on which a dump is written: a bit for each.
     pub(crate) signals: u32,
     pub(crate) triggers: Triggers,
@@ -98,6 +100,7 @@ impl Options {
         dump_override: StoredPath::NONE,
         black_box: BoxPath::Off,
         black_box_bytes: 256 << 20,
+        trace_override: StoredPath::NONE,
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: true,
@@ -105,6 +108,7 @@ impl Options {
         auto_tune: None,
         on_quality: None,
         warn: false,
+        on_request: false,
         signals: 0,
         triggers: Triggers::DEFAULT,
     };
@@ -131,7 +135,18 @@ impl BoxPath {
     }
 }
 
-/// The value of `HEAPLEDGER_DUMP`, kept without allocating.
+impl Options {
+    /// Where the trace goes, if there is to be one.
+    pub(crate) fn trace_pattern(&self) -> Option<&[u8]> {
+        match (self.trace_override.get(), self.retention) {
+            (Some(b"off"), _) | (None, Retention::Ledger) => None,
+            (Some(path), _) => Some(path),
+            (None, Retention::Trace(path)) => Some(path.as_bytes()),
+        }
+    }
+}
+
+/// The value of `HEAPLEDGER_DUMP` or `HEAPLEDGER_TRACE`, kept without allocating.
 #[derive(Clone, Copy)]
 pub(crate) struct StoredPath {
     bytes: [u8; DUMP_PATH_BYTES_MAX],
@@ -273,6 +288,13 @@ impl<A> HeapLedger<A> {
     /// `HEAPLEDGER_WARN=1` switches it on.
     pub const fn warn(mut self, enabled: bool) -> Self {
         self.options.warn = enabled;
+        self
+    }
+
+    /// Records only where `HEAPLEDGER=always` asks for it; otherwise the program runs as with `HEAPLEDGER=off`, whatever
+    /// else the environment says. Default: everything is recorded unless `HEAPLEDGER=off`.
+    pub const fn on_request(mut self) -> Self {
+        self.options.on_request = true;
         self
     }
 

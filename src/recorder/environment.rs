@@ -10,12 +10,13 @@ use crate::sys::platform::{is_set_user_id, with_env};
 /// Applies the environment to the options; `false` when it says that nothing is to be recorded.
 pub(super) fn apply(options: &mut Options) -> bool {
     if is_set_user_id() {
-        return true;
+        return !options.on_request;
     }
-    let switch = |name| with_env(name, |value| read_switch(name, value)).flatten();
-    if switch(c"HEAPLEDGER") == Some(false) {
+    let records = with_env(c"HEAPLEDGER", |value| read_main_switch(value, !options.on_request)).flatten();
+    if !records.unwrap_or(!options.on_request) {
         return false;
     }
+    let switch = |name| with_env(name, |value| read_switch(name, value)).flatten();
     options.warn = switch(c"HEAPLEDGER_WARN").unwrap_or(options.warn);
     with_env(c"HEAPLEDGER_DUMP", |value| match StoredPath::new(value) {
         Some(path) => options.dump_override = path,
@@ -29,6 +30,10 @@ pub(super) fn apply(options: &mut Options) -> bool {
     const BYTES: &str = "a number of bytes, 1048576 or more";
     choose(c"HEAPLEDGER_BLACKBOX_BYTES", BYTES, &mut options.black_box_bytes, |value| {
         std::str::from_utf8(value).ok()?.parse().ok().filter(|bytes| *bytes >= 1 << 20)
+    });
+    with_env(c"HEAPLEDGER_TRACE", |value| match StoredPath::new(value) {
+        Some(path) => options.trace_override = path,
+        None => complain(c"HEAPLEDGER_TRACE", value, "a path of at most 1,000 bytes, or off"),
     });
     const MODES: &str = "perfect, high, throughput or best-effort";
     choose(c"HEAPLEDGER_MODE", MODES, &mut options.mode, |value| {
@@ -99,6 +104,19 @@ fn stacks(value: &[u8]) -> Option<Stacks> {
         let bytes = std::str::from_utf8(value.strip_prefix(b"sampled:")?).ok()?;
         bytes.parse().ok().filter(|bytes| *bytes > 0).map(|bytes| Stacks::Sampled { bytes })
     })
+}
+
+/// Whether to record, given what was built in; `None`, with a complaint, for a value that means nothing.
+fn read_main_switch(value: &[u8], as_built: bool) -> Option<bool> {
+    match value {
+        b"off" | b"0" => Some(false),
+        b"on" | b"1" | b"" => Some(as_built),
+        b"always" => Some(true),
+        other => {
+            complain(c"HEAPLEDGER", other, "on, off or always");
+            None
+        }
+    }
 }
 
 /// On or off; `None`, with a complaint, for anything else.

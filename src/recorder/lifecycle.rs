@@ -1,7 +1,7 @@
 //! The life of the recorder in a process, and the few statics there are.
 //!
 //! ```text
-//!              HEAPLEDGER=off, or another copy records
+//!              HEAPLEDGER=off, only on request, or another copy records
 //!               ┌──────────────────────► Off
 //!               │
 //!  Unopened ────┴─first event──► Opening ──────────► Running ──exit──► Draining ──dumped──► Stopped
@@ -315,6 +315,9 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
     }
     // relaxed: published with the ledger.
     ledger.facts.forked_from.store(FORKED_FROM.load(Ordering::Relaxed), Ordering::Relaxed);
+    if traces(chosen) {
+        ledger.tap.open();
+    }
     // Release: pairs with the acquire in `ledger`.
     LEDGER.store(std::ptr::from_ref(ledger).cast_mut(), Ordering::Release);
     // relaxed: only this thread looks at it.
@@ -324,6 +327,14 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
         platform::at_fork(in_forked_child);
     }
     State::Running
+}
+
+/// Whether there is to be a trace. A forked child has one only if its name would be another than the parent's.
+fn traces(options: &Options) -> bool {
+    // relaxed: this is the thread that is opening.
+    let is_child = FORKED_FROM.load(Ordering::Relaxed) != 0;
+    let has_own_name = |pattern: &[u8]| pattern.windows(2).any(|pair| pair == b"%p");
+    options.trace_pattern().is_some_and(|pattern| !is_child || has_own_name(pattern))
 }
 
 extern "C" fn at_exit() {

@@ -44,6 +44,7 @@ mod hot_path;
 pub(crate) mod latency;
 pub(crate) mod layout;
 pub(crate) mod lifecycle;
+mod pacing;
 pub(crate) mod sampling;
 pub(crate) mod spare;
 pub(crate) mod stacks;

@@ -166,6 +166,7 @@ pub(super) fn end() {
     turn::thread_ends(lane);
     lane.close_gate();
     tls::set(GONE);
+    super::pacing::wait_for_trace(ledger, lane, lifecycle::mode());
     if ledger.is_ordered() {
         fold_to_the_end_in_order(ledger, lane);
     }

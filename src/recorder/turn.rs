@@ -20,7 +20,7 @@ use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::{self, EPOCH};
-use super::{gate, latency, sampling, spare, stacks, thread};
+use super::{gate, latency, pacing, sampling, spare, stacks, thread};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
@@ -416,8 +416,11 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         What::Alloc | What::Free | What::SecondHalf | What::Deed => lifecycle::mode(),
     };
     let helps = !matches!(mode, DataQualityMode::BestEffort);
-    if helps && lane.cold.segments_held.load(Ordering::Relaxed) > 0 && ledger.try_fold(lane) {
-        bump(&lane.cold.folds_at_home);
+    if helps && lane.cold.segments_held.load(Ordering::Relaxed) > 0 {
+        pacing::wait_for_trace(ledger, lane, mode);
+        if ledger.try_fold(lane) {
+            bump(&lane.cold.folds_at_home);
+        }
     }
     let home = segments_home();
     let mut tries = 0;

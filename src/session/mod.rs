@@ -7,11 +7,11 @@ mod occasions;
 
 use std::alloc::System;
 use std::borrow::Cow;
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::aggregator::{self, alarm, snapshot, tuning, watch, worker};
+use crate::aggregator::naming::expand;
+use crate::aggregator::{self, alarm, snapshot, tracing, tuning, watch, worker};
 use crate::dump::{self, Written};
 use crate::ledger::{Ledger, estimate};
 use crate::profile::{self, DataQualityMode, DumpTarget, HeapStats, Profile, QualityIndicator};
@@ -312,16 +312,24 @@ fn dump_at_exit() {
         let quality = quality();
         with_ledger(|ledger, _| alarm::tell_at_exit(&quality, ledger.clock.now_ns()));
     }
-    let Some(path) = with_ledger(|_, _| exit_path()).flatten() else {
-        return;
-    };
-    match write_dump(&path, "exit") {
-        Ok(_) => black_box::end(),
-        Err(error) => {
-            let _own = Own::enter();
-            platform::write_stderr(format!("heapledger: {error}\n").as_bytes());
+    with_ledger(|ledger, own| {
+        let (path, is_traced) = (exit_path(), tracing::is_on(ledger));
+        if path.is_none() && !is_traced {
+            return;
         }
-    }
+        let profile = whole_profile(ledger, own, "exit");
+        if let Some(path) = path {
+            match platform::with_failing_writes(|| dump::write(&path, &profile)) {
+                Ok(_) => black_box::end(),
+                Err(error) => {
+                    platform::write_stderr(format!("heapledger: {}\n", DumpError::Write(error)).as_bytes())
+                }
+            }
+        }
+        if is_traced {
+            tracing::finish(ledger, &profile);
+        }
+    });
 }
 
 /// Writes into the black box what a reader cannot find in the books: a dump with nothing in it but who the process is,
@@ -363,51 +371,9 @@ fn dump_pattern() -> Option<Cow<'static, [u8]>> {
     Some(Cow::Borrowed(pattern))
 }
 
-/// Replaces `%e`, `%p` and `%t`; `%%` stands for a percent sign.
-fn expand(pattern: &[u8]) -> PathBuf {
-    let mut path = Vec::with_capacity(pattern.len() + 32);
-    let mut rest = pattern.iter();
-    while let Some(byte) = rest.next() {
-        if *byte != b'%' {
-            path.push(*byte);
-            continue;
-        }
-        match rest.next() {
-            Some(b'e') => path.extend(
-                snapshot::program_name(&[]).bytes().map(|byte| if byte == b'/' { b'_' } else { byte }),
-            ),
-            Some(b'p') => path.extend(std::process::id().to_string().bytes()),
-            Some(b't') => path.extend((platform::unix_time_ns() / 1_000_000_000).to_string().bytes()),
-            Some(b'%') => path.push(b'%'),
-            Some(other) => path.extend([b'%', *other]),
-            None => path.push(b'%'),
-        }
-    }
-    to_path(path)
-}
-
-#[cfg(unix)]
-fn to_path(bytes: Vec<u8>) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    PathBuf::from(OsString::from_vec(bytes))
-}
-
-#[cfg(not(unix))]
-fn to_path(bytes: Vec<u8>) -> PathBuf {
-    PathBuf::from(OsString::from(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_are_expanded_and_percent_signs_kept() {
-        let pid = std::process::id();
-        assert_eq!(expand(b"/tmp/%p.hl"), PathBuf::from(format!("/tmp/{pid}.hl")));
-        assert_eq!(expand(b"a%%b%x%"), PathBuf::from("a%b%x%"));
-        assert!(expand(b"%e").to_string_lossy().starts_with("heapledger"));
-    }
 
     #[test]
     fn without_an_installed_allocator_queries_say_so() {

@@ -56,6 +56,13 @@ impl TrackerSnapshot {
         self.observed == self.aggregated + self.dropped() + self.in_flight
     }
 
+    /// Events booked ÷ (booked + lost) since `earlier`; `None` when there were none.
+    pub(super) fn share_since(&self, earlier: &Self) -> Option<f64> {
+        let passed = self.since(earlier);
+        let settled = passed.aggregated + passed.dropped();
+        (settled > 0).then(|| passed.aggregated as f64 / settled as f64)
+    }
+
     /// What happened since `earlier`.
     const fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -201,10 +208,6 @@ impl LevelCompleteness {
         };
         let seconds = elapsed.as_secs_f64();
         let slices = sights.windows(2).map(|w| (w[1].0 - w[0].0, w[1].1.since(&w[0].1)));
-        let share = |s: &TrackerSnapshot| {
-            let settled = s.aggregated + s.dropped();
-            (settled > 0).then(|| s.aggregated as f64 / settled as f64)
-        };
         let rate = |(ns, s): (u64, TrackerSnapshot)| (ns > 0).then(|| s.observed as f64 * 1e9 / ns as f64);
         Self {
             observed: d.observed,
@@ -215,7 +218,7 @@ impl LevelCompleteness {
                 && d.observed + before.in_flight == d.aggregated + d.dropped() + d.in_flight,
             oracle_expected: expected,
             oracle_error: expected.map(|e| d.observed as i64 - e as i64),
-            min_slice: slices.clone().filter_map(|(_, s)| share(&s)).reduce(f64::min),
+            min_slice: sights.windows(2).filter_map(|w| w[1].1.share_since(&w[0].1)).reduce(f64::min),
             events_per_s: (seconds > 0.0).then(|| d.observed as f64 / seconds),
             peak_events_per_s: slices.filter_map(rate).reduce(f64::max),
             lag_max_ms: sights.iter().map(|(_, s)| s.lag_ns).max().unwrap_or(0) as f64 / 1e6,

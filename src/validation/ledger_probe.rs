@@ -23,6 +23,16 @@ impl LedgerProbe {
     pub fn installed() -> Option<Self> {
         crate::is_installed().then_some(Self(()))
     }
+
+    /// What was chosen for the ledger, in the words of its environment variables.
+    pub fn settings(self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        crate::snapshot().map_or_else(String::new, |profile| {
+            let s = profile.settings;
+            let (mode, stacks, clock) = (s.mode.name(), s.stacks, s.clock.name());
+            format!("heapledger {version}, mode {mode}, stacks {stacks}, clock {clock}")
+        })
+    }
 }
 
 impl TrackerProbe for LedgerProbe {

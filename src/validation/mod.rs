@@ -22,9 +22,11 @@ mod deadlock;
 mod executor;
 pub mod hybrid;
 mod ledger_probe;
+mod live;
 mod machine;
 #[allow(unsafe_code, reason = "the clocks of threads and processes are C calls")]
 mod meter;
+mod paired;
 mod performance;
 mod plan;
 mod pool;
@@ -50,8 +52,13 @@ pub use deadlock::{
 };
 pub use executor::StopHandle;
 pub use ledger_probe::LedgerProbe;
+pub use live::{Live, LiveStatus};
 pub use machine::MachineInfo;
 pub use meter::thread_cpu_ns;
+pub use paired::{
+    PairedError, PairedPlan, PairedRuns, Progress, child_command, is_child, run_paired, serve,
+    stop_on_interrupt,
+};
 pub use performance::ConcurrentBenchmark;
 pub use plan::{Arrivals, Levels, LoadModel, Overload, Shape, Stage, Unit};
 pub use pool::{
@@ -61,7 +68,7 @@ pub use pool::{
 pub use recommend::{Confidence, Reason, RecommendationDetail, ScalabilityRecommendation};
 pub use report::{
     ExitCode, Latency, Metric, Part, SCHEMA_VERSION, Threshold, ThresholdError, ThresholdResult,
-    ValidationReport, scalability_svg, scalability_text,
+    ValidationReport, runs_text, scalability_svg, scalability_text, validation_html,
 };
 pub use result::{ConcurrentTestResult, OsThreadStats, Slice, ThreadPerformance};
 pub use scalability::{BreakingCause, LevelSummary, ScalabilityReport};

@@ -12,6 +12,7 @@ use super::completeness::{Overhead, OverheadPair, TrackerProbe, interleaved};
 use super::config::{BenchError, BenchmarkConfig};
 use super::deadlock::DeadlockDetector;
 use super::executor::{Run, StopHandle, run_apart, run_here};
+use super::live::LiveStatus;
 use super::plan::{Levels, LoadModel};
 use super::result::ConcurrentTestResult;
 use super::scalability::{ScalabilityReport, analyse};
@@ -35,6 +36,7 @@ pub struct ConcurrentBenchmark<W: Workload> {
     detector: DeadlockDetector,
     probe: Option<Arc<dyn TrackerProbe>>,
     stop: StopHandle,
+    live: LiveStatus,
 }
 
 impl<W: Workload> std::fmt::Debug for ConcurrentBenchmark<W> {
@@ -54,7 +56,8 @@ impl<W: Workload> ConcurrentBenchmark<W> {
     pub fn new(workload: W, config: BenchmarkConfig) -> Result<Self, BenchError> {
         config.check()?;
         let detector = DeadlockDetector::new(config.deadlock_timeout);
-        Ok(Self { workload: Arc::new(workload), config, detector, probe: None, stop: StopHandle::default() })
+        let (stop, live) = (StopHandle::default(), LiveStatus::default());
+        Ok(Self { workload: Arc::new(workload), config, detector, probe: None, stop, live })
     }
 
     /// Watches the tracker through `probe`.
@@ -71,9 +74,21 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         self
     }
 
+    /// Ends the window early when `stop` is asked to.
+    #[must_use]
+    pub fn with_stop(mut self, stop: StopHandle) -> Self {
+        self.stop = stop;
+        self
+    }
+
     /// Ends the window early when asked; for an interrupt handler.
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
+    }
+
+    /// What the run under way is doing; for a status line.
+    pub fn live(&self) -> LiveStatus {
+        self.live.clone()
     }
 
     /// The workload.
@@ -96,8 +111,21 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         load: LoadModel,
         test_duration: Duration,
     ) -> Result<ConcurrentTestResult, BenchError> {
-        let run = self.prepare(&load, test_duration, self.config.seed)?;
-        Ok(ConcurrentTestResult::of(run_apart(&run)?, &load, &self.config))
+        self.run_with_seed(load, test_duration, self.config.seed)
+    }
+
+    pub(super) fn run_with_seed(
+        &self,
+        load: LoadModel,
+        test_duration: Duration,
+        seed: u64,
+    ) -> Result<ConcurrentTestResult, BenchError> {
+        let run = self.prepare(&load, test_duration, seed)?;
+        Ok(ConcurrentTestResult::of(
+            run_apart(&run)?,
+            &load,
+            &BenchmarkConfig { seed, ..self.config.clone() },
+        ))
     }
 
     /// Runs one load in the caller's runtime and on its clock, which may be paused. A workload that blocks its thread
@@ -205,7 +233,7 @@ impl<W: Workload> ConcurrentBenchmark<W> {
             duration,
             &self.detector,
             self.probe.as_ref(),
-            &self.stop,
+            (&self.stop, &self.live),
         )?;
         Ok(Arc::new(run))
     }

@@ -9,13 +9,13 @@ use super::completeness::{LevelCompleteness, Overhead};
 use super::config::{BenchmarkConfig, Metering};
 use super::contention::{ContentionScore, TimeBreakdown};
 use super::deadlock::{DeadlockClass, DeadlockReport, StallReport};
-use super::executor::{Finished, Row};
+use super::executor::{Finished, Gauge, Row};
 use super::machine::MachineInfo;
 use super::meter::thread_cpu_ns;
 use super::plan::LoadModel;
 use super::pool::ConnectionPoolStats;
 use super::report::{Threshold, ThresholdResult};
-use super::stats::{LatencySummary, batch_means};
+use super::stats::{BUCKETS, LatencySummary, batch_means, coarse_quantile_ns};
 use super::validity::{self, ValidityIssue};
 
 /// What one user did in the window. Times in milliseconds.
@@ -79,6 +79,18 @@ pub struct Slice {
     pub mean_ms: Option<f64>,
     /// The longest response time among them.
     pub max_ms: Option<f64>,
+    /// p99 of the response time, right to a tenth; `None` with fewer than a thousand answers.
+    #[serde(default)]
+    pub p99_ms: Option<f64>,
+    /// Requests under way, mean over the looks that fell into it; `None` without a look.
+    #[serde(default)]
+    pub active: Option<f64>,
+    /// Waits for a connection or a worker, likewise.
+    #[serde(default)]
+    pub pending: Option<f64>,
+    /// Events booked ÷ (booked + lost) between its first look at the tracker and the next slice's; `None` without.
+    #[serde(default)]
+    pub completeness: Option<f64>,
 }
 
 /// The result of one load.
@@ -228,9 +240,9 @@ impl ConcurrentTestResult {
             attempted_rate: per_second(total as f64),
             error_rate: (total > 0).then(|| (total - ok) as f64 / total as f64),
             rps_ci95: throughput_interval(&f),
-            response: f.all.response.summary(),
-            service: f.all.service.summary(),
-            failures: f.all.failures.summary(),
+            response: f.all.response.summary_with_histogram(),
+            service: f.all.service.summary_with_histogram(),
+            failures: f.all.failures.summary_with_histogram(),
             co_gap: co_gap(&f, load),
             co_exposure: co_exposure(&f, load),
             dispatch_lag: f.all.lag.summary(),
@@ -373,12 +385,33 @@ fn completeness_of(f: &Finished) -> Option<LevelCompleteness> {
 }
 
 fn timeline_of(f: &Finished) -> Vec<Slice> {
+    let inside = |at_ns: u64, i: usize| {
+        let begin_ns = f.window_start_ns + i as u64 * f.slice_ns;
+        (begin_ns..begin_ns + f.slice_ns).contains(&at_ns)
+    };
+    let mean = |i: usize, figure: fn(&Gauge) -> u64| {
+        let looks = f.gauges.iter().filter(|g| inside(g.at_ns, i)).map(figure);
+        let (n, sum) = looks.fold((0u32, 0), |(n, sum), value| (n + 1, sum + value));
+        (n > 0).then(|| sum as f64 / f64::from(n))
+    };
+    let sights = f.tracker.as_ref().map_or(&[][..], |t| &t.sights);
+    let complete = |i: usize| {
+        let pair = sights.windows(2).find(|pair| inside(pair[0].0, i))?;
+        pair[1].1.share_since(&pair[0].1)
+    };
     let slice = |(i, s): (usize, &super::executor::SliceCell)| Slice {
         at_ms: ms(i as u64 * f.slice_ns),
         ok: s.ok,
         failed: s.failed,
         mean_ms: (s.ok > 0).then(|| ms(s.response_ns) / f64::from(s.ok)),
         max_ms: (s.ok > 0).then(|| ms(s.worst_ns)),
+        p99_ms: f.all.slice_times.chunks(BUCKETS).nth(i).and_then(|counts| {
+            let p99 = coarse_quantile_ns(counts, 0.99)?.min(s.worst_ns as f64);
+            Some(p99 / 1e6)
+        }),
+        active: mean(i, |g| g.active),
+        pending: mean(i, |g| g.pending),
+        completeness: complete(i),
     };
     f.all.slices.iter().enumerate().map(slice).collect()
 }

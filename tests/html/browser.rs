@@ -112,6 +112,21 @@ impl Browser {
 
     /// Opens a page of `width` pixels, and waits until its script has shown everything. Returns how long that took.
     pub fn open(&mut self, path: &std::path::Path, width: u32, dark: bool) -> Duration {
+        self.open_until(path, width, dark, "document.documentElement.dataset.ready === 'yes'")
+    }
+
+    /// Opens a page that has no script.
+    #[cfg(feature = "validation")]
+    pub fn open_plain(&mut self, path: &std::path::Path, width: u32, dark: bool) -> Duration {
+        self.open_until(
+            path,
+            width,
+            dark,
+            "location.protocol === 'file:' && document.readyState === 'complete'",
+        )
+    }
+
+    fn open_until(&mut self, path: &std::path::Path, width: u32, dark: bool, condition: &str) -> Duration {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
         self.call("Emulation.setDeviceMetricsOverride", size);
         let scheme = if dark { "dark" } else { "light" };
@@ -120,7 +135,7 @@ impl Browser {
         self.call("Page.navigate", json!({"url": "about:blank"}));
         let began = Instant::now();
         self.call("Page.navigate", json!({"url": format!("file://{}", path.display())}));
-        self.wait_for("document.documentElement.dataset.ready === 'yes'");
+        self.wait_for(condition);
         began.elapsed()
     }
 

@@ -8,7 +8,7 @@ use super::{markup, page, synthetic};
 use heapledger::Profile;
 
 /// A browser, or `None` and a line that says so.
-fn browser() -> Option<Browser> {
+pub fn browser() -> Option<Browser> {
     let program = find();
     if program.is_none() {
         let required = std::env::var_os("HEAPLEDGER_TEST_BROWSER").is_some_and(|value| value == "required");
@@ -40,18 +40,18 @@ impl Pages {
 }
 
 /// Where pages and pictures are kept to be looked at, if they are.
-fn kept() -> Option<PathBuf> {
+pub fn kept() -> Option<PathBuf> {
     std::env::var_os("HEAPLEDGER_TEST_PICTURES").map(PathBuf::from)
 }
 
-fn keep_picture(browser: &mut Browser, name: &str) {
+pub fn keep_picture(browser: &mut Browser, name: &str) {
     use base64::Engine;
     let Some(directory) = kept() else { return };
     let picture = base64::engine::general_purpose::STANDARD.decode(browser.picture()).expect("base64");
     std::fs::write(directory.join(name), picture).expect("a file");
 }
 
-fn assert_quiet(browser: &Browser) {
+pub fn assert_quiet(browser: &Browser) {
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 }
 
@@ -221,7 +221,7 @@ fn themes(browser: &mut Browser) {
 }
 
 /// Every text against the surface behind it, as WCAG 2 computes it. Returns the worst.
-const CONTRAST: &str = "(() => { \
+pub const CONTRAST: &str = "(() => { \
     const channel = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }; \
     const parse = (c) => c.match(/[\\d.]+/g).map(Number); \
     const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b); \

@@ -35,6 +35,7 @@ mod soak;
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
 mod tools;
+mod traces;
 mod tuning;
 
 const CASES: &[&[case::Case]] = &[
@@ -62,6 +63,7 @@ const CASES: &[&[case::Case]] = &[
     occasions::CASES,
     loader::CASES,
     soak::CASES,
+    traces::CASES,
 ];
 
 pub fn main() -> ExitCode {

@@ -131,6 +131,7 @@ impl Case {
             "HEAPLEDGER_CLOCK",
             "HEAPLEDGER_STACKS",
             "HEAPLEDGER_WARN",
+            "HEAPLEDGER_TRACE",
         ] {
             command.env_remove(name);
         }

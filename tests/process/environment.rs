@@ -13,6 +13,16 @@ pub const CASES: &[Case] = &[
         assert_eq!(ended.quietly().names(), [""; 0]);
     })
     .variables(&[("HEAPLEDGER", "off")]),
+    Case::new("on_request_nothing_is_recorded_that_was_not_asked_for", switched_off, |ended| {
+        assert_eq!(ended.quietly().names(), [""; 0]);
+    })
+    .heap(Heap::OnRequest)
+    .variables(&[("HEAPLEDGER", "on")]),
+    Case::new("on_request_everything_is_recorded_that_was_asked_for", work, |ended| {
+        complete(&ended.quietly().dump()).unwrap();
+    })
+    .heap(Heap::OnRequest)
+    .variables(&[("HEAPLEDGER", "always")]),
     Case::new("values_that_cannot_be_read_are_reported_once_each", work, complaints).variables(&[
         ("HEAPLEDGER", "perhaps"),
         ("HEAPLEDGER_WARN", "loudly"),
@@ -84,7 +94,7 @@ fn complaints(ended: &Ended) {
     complete(&ended.with_code(0).dump()).unwrap();
     let lines: Vec<&str> = ended.stderr.lines().collect();
     let expected = [
-        "heapledger: HEAPLEDGER=perhaps is ignored: it takes on or off",
+        "heapledger: HEAPLEDGER=perhaps is ignored: it takes on, off or always",
         "heapledger: HEAPLEDGER_WARN=loudly is ignored: it takes on or off",
         "heapledger: HEAPLEDGER_MODE=best?effort is ignored: it takes perfect, high, throughput or best-effort",
         "heapledger: HEAPLEDGER_CLOCK=sundial is ignored: it takes batched, per-event or monotonic",

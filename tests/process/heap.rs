@@ -58,12 +58,14 @@ pub enum Heap {
     Telling,
     /// Settings that mean nothing.
     Senseless,
+    /// Records only where the environment asks for it.
+    OnRequest,
     /// Dumps on a signal and above a limit, as the builder says.
     Watchful,
 }
 
 impl Heap {
-    const ALL: [Heap; 19] = [
+    const ALL: [Heap; 20] = [
         Heap::Bare,
         Heap::Plain,
         Heap::Counted,
@@ -82,6 +84,7 @@ impl Heap {
         Heap::Tuned,
         Heap::Telling,
         Heap::Senseless,
+        Heap::OnRequest,
         Heap::Watchful,
     ];
 
@@ -121,6 +124,7 @@ static TUNED: HeapLedger<Scripted> = HeapLedger::new(Scripted)
 static TELLING: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .mode(DataQualityMode::BestEffort)
     .on_quality(super::alarms::on_quality as fn(&QualityIndicator));
+static ON_REQUEST: HeapLedger<Scripted> = HeapLedger::new(Scripted).on_request();
 static SENSELESS: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .concurrency(ConcurrencyConfig { target_completeness: 1.5, ..ConcurrencyConfig::DEFAULT })
     .auto_tune(TuningGoal { target_completeness: f64::NAN, budget_ns: 0, ..TuningGoal::DEFAULT })
@@ -180,6 +184,7 @@ fn behind() -> &'static dyn GlobalAlloc {
         Heap::Tuned => &TUNED,
         Heap::Telling => &TELLING,
         Heap::Senseless => &SENSELESS,
+        Heap::OnRequest => &ON_REQUEST,
         Heap::Watchful => &WATCHFUL,
     }
 }

@@ -11,13 +11,14 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("stack", &["sys", "ring"]),
     ("ledger", &["sys", "ring", "profile"]),
     ("recorder", &["sys", "ring", "stack", "ledger", "profile"]),
-    ("aggregator", &["sys", "ring", "stack", "ledger", "recorder", "profile", "quality"]),
+    ("aggregator", &["sys", "ring", "stack", "ledger", "recorder", "profile", "quality", "dump", "trace"]),
     ("quality", &["profile"]),
     ("tracked", &["sys", "recorder", "profile"]),
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
     ("blackbox", &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump"]),
+    ("trace", &["ring", "profile", "dump"]),
     ("symbols", &["profile"]),
     ("analysis", &["profile", "quality"]),
     ("report", &["profile", "analysis", "quality"]),
@@ -35,6 +36,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "quality",
             "tracked",
             "dump",
+            "trace",
             "analysis",
             "report",
             "export",
@@ -45,7 +47,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Where a layer may name only some things of another: plain data.
-const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"])];
+const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"]), ("trace", "ring", &["event"])];
 
 /// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
 const RELAXED: &[&str] = &[
@@ -53,6 +55,7 @@ const RELAXED: &[&str] = &[
     "src/aggregator/stacks.rs",
     "src/blackbox/lanes.rs",
     "src/blackbox/read.rs",
+    "src/aggregator/tracing.rs",
     "src/aggregator/tuning.rs",
     "src/aggregator/worker.rs",
     "src/ledger/books.rs",
@@ -66,8 +69,10 @@ const RELAXED: &[&str] = &[
     "src/ledger/rows.rs",
     "src/ledger/settle.rs",
     "src/ledger/sites.rs",
+    "src/ledger/tap.rs",
     "src/ledger/timeline.rs",
     "src/recorder/latency.rs",
+    "src/recorder/pacing.rs",
     "src/recorder/sampling.rs",
     "src/recorder/thread.rs",
     "src/ring/lane.rs",

@@ -89,11 +89,14 @@ fn asynchronous_locks_on_every_executor() {
 #[cfg(target_os = "linux")]
 fn a_livelock_spins() {
     apart("hangs::a_livelock_spins", LIMIT, || {
-        let (r, took) = planted(DeadlockKind::Livelock, Executor::Tokio { workers: 2 });
-        assert!(took < RETURNS_WITHIN, "{took:?}");
-        assert!(!r.deadlock_detected);
-        let spinning = r.stalls.iter().filter(|s| s.class == StallClass::Spinning).count();
-        assert_eq!(spinning, 2, "{:?}", r.stalls);
+        // Who gets no core between two looks cannot be seen spinning: then once more.
+        let seen = (0..8).any(|_| {
+            let (r, took) = planted(DeadlockKind::Livelock, Executor::Tokio { workers: 2 });
+            assert!(took < RETURNS_WITHIN, "{took:?}");
+            assert!(!r.deadlock_detected);
+            r.stalls.iter().filter(|s| s.class == StallClass::Spinning).count() == 2
+        });
+        assert!(seen, "both users are seen spinning");
     });
 }
 

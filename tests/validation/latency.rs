@@ -135,3 +135,51 @@ fn requests_that_never_end_are_interrupted() {
     assert_eq!((r.total_requests, r.interrupted_requests), (100, 100));
     assert!(r.is_conserved());
 }
+
+#[test]
+fn the_timeline_says_when_it_was_slow_and_who_waited() {
+    let load = LoadModel::Open {
+        rate_per_sec: 20_000.0,
+        arrivals: Arrivals::Uniform,
+        max_in_flight: 40,
+        overload: Overload::Queue,
+    };
+    let r = drive(StallWorkload::new(MS, 2 * SEC, SEC), BenchmarkConfig::bare(), load, 5 * SEC);
+    assert_eq!(r.timeline.len(), 50);
+    let (calm, after) = (&r.timeline[10], &r.timeline[31]);
+    // Two thousand answers in each slice are enough for a p99 of it; a timer's grain is a millisecond.
+    assert!((0.9..2.1).contains(&calm.p99_ms.unwrap()) && calm.pending == Some(0.0), "{calm:?}");
+    assert!(calm.active.is_some_and(|active| active > 10.0), "{calm:?}");
+    assert!(after.p99_ms.unwrap() > 500.0 && after.p99_ms <= after.max_ms, "{after:?}");
+    // One of forty workers stands still; arrivals that the others cannot take wait, and are seen waiting.
+    assert!(r.timeline.iter().all(|s| s.completeness.is_none()), "nothing watched a tracker");
+}
+
+#[test]
+fn a_slice_with_few_answers_has_no_p99() {
+    let r = drive(NullWorkload::pausing(MS), BenchmarkConfig::bare(), LoadModel::closed(1), 5 * SEC);
+    assert!(r.timeline.iter().all(|s| s.ok > 90 && s.p99_ms.is_none() && s.mean_ms.is_some()));
+    assert!(r.response.p99_ms.is_some());
+}
+
+#[test]
+fn what_a_run_is_doing_can_be_seen_and_adds_up_at_its_end() {
+    let config = BenchmarkConfig { warm_up: SEC, ..BenchmarkConfig::bare() };
+    let b = ConcurrentBenchmark::new(NullWorkload::pausing(MS), config).unwrap();
+    let live = b.live();
+    let seen = virtually(async {
+        let run = b.drive_concurrent_test(LoadModel::closed(3), 2 * SEC);
+        let look = async {
+            tokio::time::sleep(2 * SEC).await;
+            live.read()
+        };
+        let (result, seen) = tokio::join!(run, look);
+        assert_eq!(result.unwrap().total_requests, 6000);
+        seen
+    });
+    let whole = live.read();
+    assert!((1..=3).contains(&seen.elapsed.as_secs()) && seen.users == 3 && seen.active <= 3, "{seen:?}");
+    assert!((3000..9000).contains(&seen.answered), "{seen:?}");
+    assert_eq!((whole.answered, whole.failed, whole.active), (9000, 0, 0), "warm-up and window");
+    assert_eq!(whole.planned, 3 * SEC);
+}

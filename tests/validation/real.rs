@@ -165,3 +165,46 @@ fn a_late_generator_is_seen_and_forbids_conclusions() {
     assert!(!r.valid && !r.passed() && r.dispatch_lag.min_ms.unwrap() >= 30.0);
     assert!(late(Duration::ZERO).dispatch_lag.mean_ms.unwrap() < 30.0);
 }
+
+/// Does its work before it returns a future, as a plain function may.
+#[derive(Debug)]
+struct Eager(u64);
+
+impl Workload for Eager {
+    type Session = ();
+    type Request = ();
+    type Conn = ();
+    type Error = std::convert::Infallible;
+
+    fn name(&self) -> &str {
+        "eager"
+    }
+    async fn open_session(&self, _: UserId) -> Result<(), Self::Error> {
+        Ok(())
+    }
+    fn connect(&self, _: usize) -> Result<(), Self::Error> {
+        Ok(())
+    }
+    fn next_request(&self, (): &mut (), _: &mut UserRng, _: u64) {}
+    fn execute(
+        &self,
+        (): &mut (),
+        _: Option<&mut ()>,
+        (): &(),
+    ) -> impl Future<Output = Result<Outcome, Self::Error>> + Send {
+        let begin = thread_cpu_ns().unwrap_or(0);
+        while thread_cpu_ns().unwrap_or(u64::MAX) - begin < self.0 {}
+        std::future::ready(Ok(Outcome::default()))
+    }
+    fn connections_per_request(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn work_done_before_there_is_a_future_is_the_requests_too() {
+    let b = ConcurrentBenchmark::new(Eager(2_000_000), on_threads()).unwrap();
+    let parts = b.run_concurrent_test(LoadModel::closed(1), SEC / 2).unwrap().breakdown.unwrap();
+    assert!(parts.on_cpu_ms.unwrap() >= 2.0 && parts.idle_ms < 0.5, "{parts:?}");
+}

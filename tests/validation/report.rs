@@ -185,3 +185,66 @@ fn overhead_is_measured_in_pairs() {
         s.detail.headline.contains("tracker") || s.recommendation == ScalabilityRecommendation::Inconclusive
     );
 }
+
+/// Cells of a row by the names of their columns.
+fn cells(csv: &str, row: usize) -> std::collections::HashMap<&str, &str> {
+    let mut lines = csv.lines();
+    let names = lines.next().unwrap().split(',');
+    let values: Vec<&str> = lines.nth(row).unwrap().split(',').collect();
+    let names: Vec<&str> = names.collect();
+    assert_eq!(names.len(), values.len());
+    names.into_iter().zip(values).collect()
+}
+
+#[test]
+fn rows_hold_the_figures_of_their_runs() {
+    let report = series(&[]);
+    let csv = report.to_csv();
+    let runs = &report.scalability.as_ref().unwrap().test_results;
+    assert_eq!(csv.lines().count(), 1 + runs.len());
+    for (i, run) in runs.iter().enumerate() {
+        let cells = cells(&csv, i);
+        assert_eq!(cells["users"].parse(), Ok(run.concurrent_users));
+        assert_eq!(cells["answered"].parse(), Ok(run.successful_requests));
+        assert_eq!(cells["requests_per_second"].parse(), Ok(run.requests_per_second));
+        assert_eq!(cells["p99_ms"].parse().ok(), run.response.p99_ms);
+        assert_eq!((cells["tracker"], cells["completeness"], cells["offered_per_second"]), ("none", "", ""));
+    }
+}
+
+#[test]
+fn single_loads_have_a_row_each() {
+    let config = BenchmarkConfig { max_concurrent_users: 50, ..BenchmarkConfig::bare() };
+    let b = ConcurrentBenchmark::new(StallWorkload::new(MS, SEC, SEC), config.clone()).unwrap();
+    let load = LoadModel::Open {
+        rate_per_sec: 100.0,
+        arrivals: Arrivals::Uniform,
+        max_in_flight: 1,
+        overload: Overload::Queue,
+    };
+    let run = virtually(b.drive_concurrent_test(load, 20 * SEC)).unwrap();
+    let mut report = ValidationReport::new("stall", &config);
+    report.runs.push(run.clone());
+    let text = report.to_text();
+    let row =
+        text.lines().find(|l| l.starts_with("100/s on 1")).unwrap_or_else(|| panic!("no row in\n{text}"));
+    assert!(
+        row.contains(&format!("{:.2}", run.co_gap.unwrap())) && text.contains("answers         2000"),
+        "{text}"
+    );
+    assert!(run.response.hdr_v2_base64.is_some(), "others can plot it");
+}
+
+#[test]
+fn the_page_has_every_level_and_no_way_out() {
+    let mut report = series(&["p99(response_ms)<50"]);
+    report.workload = "</title><script>alert(1)</script>".to_owned();
+    let page = validation_html(&report);
+    assert!(!page.contains("<script") && page.contains("default-src 'none'"));
+    assert!(!page.contains("http://www.w3.org/1999") && !page.contains("src=") && !page.contains("href="));
+    for l in &report.scalability.as_ref().unwrap().levels {
+        assert!(page.contains(&format!("<th scope=\"row\">{}</th>", l.users)), "no row of {} users", l.users);
+        assert!(page.contains(&format!("<span>{} users</span>", l.users)), "no bar of {} users", l.users);
+    }
+    assert!(!page.contains("NaN") && !page.contains("inf"));
+}

@@ -10,7 +10,7 @@ use heapledger::export::Format;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 fine; 1 a finding that a flag asked for, or a broken law; 2 usage; 3 unreadable input; 4 output that \
-cannot be written. `run` exits as its command does.";
+cannot be written. `run` exits as its command does; `validate` also with 99 for a breached threshold.";
 
 /// Accounts for every heap allocation of a program, and says how complete the account is
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ pub enum Command {
     Export(ExportArgs),
     Diff(DiffArgs),
     Run(RunArgs),
+    Trace(TraceArgs),
+    Validate(crate::validate::ValidateArgs),
 }
 
 /// Print what a dump holds, the quality of the data first
@@ -43,6 +45,9 @@ pub struct ReportArgs {
     /// Write the report as a page for a browser to this file instead: self-contained, it asks no network for anything
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub span: SpanArgs,
 
     #[command(flatten)]
     pub sites: SiteArgs,
@@ -177,6 +182,9 @@ pub struct ExportArgs {
     pub output: Option<PathBuf>,
 
     #[command(flatten)]
+    pub span: SpanArgs,
+
+    #[command(flatten)]
     pub names: NameArgs,
 
     /// Look up no names: write addresses, or the names that the dump brings
@@ -257,6 +265,91 @@ pub struct RunArgs {
     /// The program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// Replay a trace: what is in it, the heap at any instant, the events of a span
+///
+/// A trace is written by a program that runs with HEAPLEDGER_TRACE=PATH. `report`, `export` and `verify` take it where they
+/// take a dump.
+#[derive(Debug, clap::Args)]
+pub struct TraceArgs {
+    /// The trace
+    pub file: PathBuf,
+
+    /// Report the heap as it was at this time since the start (such as 1.5s, 200ms), or at its peak
+    #[arg(long, value_name = "TIME|peak", value_parser = at, conflicts_with_all = ["from", "to", "events"])]
+    pub at: Option<At>,
+
+    /// List the events, one a line, with tabs between the fields
+    #[arg(long)]
+    pub events: bool,
+
+    #[command(flatten)]
+    pub span: SpanArgs,
+
+    #[command(flatten)]
+    pub sites: SiteArgs,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: show addresses, or the names that the trace brings
+    #[arg(long)]
+    pub no_symbols: bool,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+/// Which part of a trace
+#[derive(Debug, Default, clap::Args)]
+pub struct SpanArgs {
+    /// Of a trace, only what was allocated from this time on (such as 1.5s, 200ms, 12us, 7ns)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<Time>,
+
+    /// Of a trace, only what happened before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub to: Option<Time>,
+}
+
+/// Nanoseconds since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub u64);
+
+/// An instant of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    Time(Time),
+    Peak,
+}
+
+fn at(text: &str) -> Result<At, String> {
+    if text == "peak" { Ok(At::Peak) } else { time(text).map(At::Time) }
+}
+
+/// A number with a unit; without one, seconds.
+fn time(text: &str) -> Result<Time, String> {
+    let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ns" => 1.0,
+        "us" => 1e3,
+        "ms" => 1e6,
+        "s" | "" => 1e9,
+        "min" => 60e9,
+        other => return Err(format!("{other} is no unit: take ns, us, ms, s or min")),
+    };
+    // Whole nanoseconds are taken as they are: a float would round them.
+    if unit == "ns"
+        && let Ok(ns) = number.parse()
+    {
+        return Ok(Time(ns));
+    }
+    match number.parse::<f64>() {
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(Time((value * scale).round() as u64)),
+        _ => Err("a time is a number and a unit, such as 1.5s".to_owned()),
+    }
 }
 
 /// How a report is laid out
@@ -346,8 +439,25 @@ impl ValueEnum for MetricArg {
 mod tests {
     use clap::CommandFactory;
 
+    use super::{Time, time};
+
     #[test]
     fn flags_do_not_contradict_each_other() {
         super::Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        let read = |text| time(text).ok().map(|Time(ns)| ns);
+        assert_eq!(
+            [read("1.5s"), read("2"), read("7ns")],
+            [Some(1_500_000_000), Some(2_000_000_000), Some(7)]
+        );
+        assert_eq!(
+            [read("200ms"), read("3us"), read("2min")],
+            [Some(200_000_000), Some(3_000), Some(120_000_000_000)]
+        );
+        assert_eq!(read("9007199254740993ns"), Some(9_007_199_254_740_993));
+        assert!(["", "s", "-1s", "1h", "nan", "1e999s"].iter().all(|text| time(text).is_err()));
     }
 }

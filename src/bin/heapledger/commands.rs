@@ -16,6 +16,7 @@ use crate::exit::{Cause, Exit, Failure, written};
 use crate::input::{self, Input};
 use crate::names;
 use crate::page::layout;
+use crate::trace;
 
 pub const STDOUT: &str = "standard output";
 
@@ -23,7 +24,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Flags that make no sense are refused before anything long is begun.
     let wanted = Wanted::read(&args.sites)?;
     let detail = wanted.detail(&args.sites);
-    let mut input = input::read(&args.file)?;
+    let mut input = input::read_span(&args.file, &args.span)?;
     if !args.no_symbols {
         names::look_up(&mut input.profile, &args.names);
     }
@@ -65,8 +66,13 @@ fn shows(input: &Input, finding: FailOn) -> bool {
 }
 
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
-    let input = input::read(&args.file)?;
-    let verdict = analysis::verify(&input.profile, &input.origin);
+    let (input, verdict) = if trace::is_at(&args.file) {
+        trace::verdict(&args.file)?
+    } else {
+        let input = input::read(&args.file)?;
+        let verdict = analysis::verify(&input.profile, &input.origin);
+        (input, verdict)
+    };
     let layout = layout(&args.page, &io::stdout());
     let mut out = BufWriter::new(io::stdout().lock());
     let result = write_verdict(&input.profile, &verdict, &input.origin, &layout, &mut out);
@@ -81,7 +87,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
         let error = format_args!("{format} is not text, and standard output is a terminal");
         return Err(Failure::new(Cause::Usage, error).hint("name a file with -o, or redirect the output"));
     }
-    let mut input = input::read(&args.file)?;
+    let mut input = input::read_span(&args.file, &args.span)?;
     if !args.no_symbols {
         names::look_up(&mut input.profile, &args.names);
     }

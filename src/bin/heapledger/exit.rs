@@ -8,7 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 /// How a command ended that did what it was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Exit {
     /// Nothing to remark.
     Fine,
@@ -16,6 +16,12 @@ pub enum Exit {
     Finding,
     /// The code of the program that was run.
     Child(u8),
+    /// The code of a report's own judgement.
+    #[cfg(feature = "validation")]
+    Judged(u8),
+    /// The code of what this process did for its parent.
+    #[cfg(feature = "validation")]
+    Of(ExitCode),
 }
 
 impl Exit {
@@ -24,6 +30,10 @@ impl Exit {
             Exit::Fine => ExitCode::SUCCESS,
             Exit::Finding => ExitCode::from(1),
             Exit::Child(code) => ExitCode::from(code),
+            #[cfg(feature = "validation")]
+            Exit::Judged(code) => ExitCode::from(code),
+            #[cfg(feature = "validation")]
+            Exit::Of(code) => code,
         }
     }
 }
@@ -38,6 +48,9 @@ pub enum Cause {
     Unreadable,
     /// The output cannot be written.
     Unwritable,
+    /// Nothing could be measured.
+    #[cfg(feature = "validation")]
+    Unmeasured,
     /// The program to run cannot be started.
     NotStarted,
     /// The program to run was not found.
@@ -67,6 +80,8 @@ impl Failure {
             Cause::Usage => 2,
             Cause::Unreadable => 3,
             Cause::Unwritable => 4,
+            #[cfg(feature = "validation")]
+            Cause::Unmeasured => 3,
             Cause::NotStarted => 126,
             Cause::NotFound => 127,
         })

@@ -2,8 +2,8 @@
 //!
 //! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes,
 //! `diff` does so with two dumps, `names` looks up functions and lines, `bundle` puts them into a dump, `detail` reads
-//! what is asked of call stacks, `run` starts a program under the ledger, `exit` turns outcomes into exit codes. It
-//! never records anything itself.
+//! what is asked of call stacks, `trace` replays traces, `run` starts a program under the ledger, `validate` puts heapledger
+//! under load, `exit` turns outcomes into exit codes. It never records anything itself, but in the children of `validate`.
 
 #![forbid(unsafe_code)]
 
@@ -17,12 +17,24 @@ mod input;
 mod names;
 mod page;
 mod run;
+mod trace;
+#[cfg(not(feature = "validation"))]
+#[path = "unbuilt.rs"]
+mod validate;
+#[cfg(feature = "validation")]
+mod validate;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use args::{Args, Command};
+
+/// For the children of `validate`; in any other process nothing is recorded and nothing left behind.
+#[cfg(feature = "validation")]
+#[global_allocator]
+static HEAP: heapledger::HeapLedger =
+    heapledger::HeapLedger::system().on_request().dump(heapledger::DumpTarget::Off);
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
@@ -32,6 +44,8 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Run(args) => run::run(&args),
+        Command::Trace(args) => trace::trace(&args),
+        Command::Validate(args) => validate::validate(&args),
     };
     match outcome {
         Ok(exit) => exit.code(),

@@ -95,6 +95,11 @@ impl ArrivalQueue {
         self.due.close();
     }
 
+    /// Arrivals let in that no worker has taken.
+    pub fn waiting(&self) -> u64 {
+        self.released.load(Relaxed).saturating_sub(self.taken.load(Relaxed))
+    }
+
     /// Whether every arrival let in is finished.
     pub fn is_drained(&self) -> bool {
         let _backlog = self.backlog();

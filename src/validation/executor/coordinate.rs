@@ -9,11 +9,13 @@ use std::time::{Duration, Instant as WallInstant, SystemTime, UNIX_EPOCH};
 use super::super::completeness::{QuiesceError, TrackerSnapshot};
 use super::super::config::{BenchError, DeadlockAction};
 use super::super::deadlock::{Actor, DeadlockReport, StallReport};
+use super::super::live::Live;
+use super::super::machine;
 use super::super::meter::{Schedstat, process_cpu_ns, read_schedstat};
 use super::super::pool::ConnectionPoolStats;
 use super::super::result::OsThreadStats;
+use super::super::stats::{BUCKETS, Latencies};
 use super::super::workload::Workload;
-use super::super::{machine, stats::Latencies};
 use super::Run;
 use super::record::{Row, Shard};
 
@@ -44,6 +46,10 @@ pub(in super::super) struct TrackerRun {
 pub(in super::super) struct Finished {
     pub rows: Vec<Row>,
     pub all: Shard,
+    /// What was going on, look by look.
+    pub gauges: Vec<Gauge>,
+    /// The beginning of the window on the run's clock.
+    pub window_start_ns: u64,
     pub window_ns: u64,
     pub slice_ns: u64,
     /// Arrivals let in and never taken up.
@@ -138,7 +144,19 @@ struct Watch {
     known_deadlocks: usize,
     idle_looks: u32,
     sights: Vec<(u64, TrackerSnapshot)>,
+    gauges: Vec<Gauge>,
     next_sight_ns: u64,
+}
+
+/// What was going on at one look.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Gauge {
+    /// On the run's clock.
+    pub at_ns: u64,
+    /// Requests under way.
+    pub active: u64,
+    /// Waits for a connection or a worker.
+    pub pending: u64,
 }
 
 impl<W: Workload> Run<W> {
@@ -157,11 +175,13 @@ impl<W: Workload> Run<W> {
             known_deadlocks: 0,
             idle_looks: 0,
             sights: Vec::new(),
+            gauges: Vec::new(),
             next_sight_ns: 0,
         };
+        let looks = ((self.phases.load_end_ns / self.slice_ns + 64) as usize).min(SIGHTS_MAX);
+        watch.gauges.reserve_exact(looks);
         if self.probe.is_some() {
-            let looks = self.phases.load_end_ns / self.slice_ns + 64;
-            watch.sights.reserve_exact((looks as usize).min(SIGHTS_MAX));
+            watch.sights.reserve_exact(looks);
         }
         let threads = ThreadWatch::begin(thread_prefix);
         let before_cpu = machine::busy_ns().zip(process_cpu_ns());
@@ -194,8 +214,10 @@ impl<W: Workload> Run<W> {
                 (others / (wall * machine::cores() as f64)).clamp(0.0, 1.0)
             });
         let pool = watch.pool_at_end.take().or_else(|| self.pool.as_ref().map(|p| p.get_stats()));
+        self.show(ended_ns);
         let finished = self.collect(ended_ns);
         Ok(Finished {
+            gauges: std::mem::take(&mut watch.gauges),
             pool: pool.unwrap_or_default(),
             os_threads: threads.end(),
             tracker,
@@ -270,12 +292,17 @@ impl<W: Workload> Run<W> {
         if watch.pool_at_end.is_none() && now_ns >= self.window_end_ns.load(Relaxed) {
             watch.pool_at_end = self.pool.as_ref().map(|p| p.get_stats());
         }
-        if let Some(probe) = &self.probe
-            && now_ns >= watch.next_sight_ns
-            && watch.sights.len() < watch.sights.capacity()
-        {
-            watch.sights.push((now_ns, probe.snapshot()));
+        if now_ns >= watch.next_sight_ns {
             watch.next_sight_ns = now_ns + self.slice_ns;
+            let gauge = self.show(now_ns);
+            if watch.gauges.len() < watch.gauges.capacity() {
+                watch.gauges.push(gauge);
+            }
+            if let Some(probe) = &self.probe
+                && watch.sights.len() < watch.sights.capacity()
+            {
+                watch.sights.push((now_ns, probe.snapshot()));
+            }
         }
         let (wait, deadlocks) = self.detector.tick(&watch.actors);
         if deadlocks > watch.known_deadlocks {
@@ -296,6 +323,29 @@ impl<W: Workload> Run<W> {
             watch.deadline_ns = watch.deadline_ns.min(grace);
         }
         wait
+    }
+
+    /// Looks at what is going on, and shows it to whoever watches the run.
+    fn show(&self, now_ns: u64) -> Gauge {
+        let (mut executed, mut answered, mut active) = (0, 0, 0);
+        for user in &self.users {
+            let row = user.row.lock().unwrap_or_else(PoisonError::into_inner);
+            executed += row.executed;
+            answered += row.answered;
+            active += u64::from(row.under_way != 0);
+        }
+        let waiting = self.arrivals.as_ref().map_or(0, |queue| queue.waiting());
+        let pending = waiting + self.pool.as_ref().map_or(0, |pool| pool.pending() as u64);
+        self.live.write(&Live {
+            users: self.users.len(),
+            planned: Duration::from_nanos(self.phases.load_end_ns),
+            elapsed: Duration::from_nanos(now_ns),
+            answered,
+            failed: executed - answered,
+            active,
+            pending,
+        });
+        Gauge { at_ns: now_ns, active, pending }
     }
 
     fn cut_short(&self, now_ns: u64) {
@@ -353,11 +403,15 @@ impl<W: Workload> Run<W> {
         all.response.merge(&cut_off);
         all.failures.merge(&cut_off);
         let window_ns = self.window_end_ns.load(Relaxed).saturating_sub(self.phases.measure_start_ns);
-        all.slices.truncate(window_ns.div_ceil(self.slice_ns) as usize);
+        let slices = window_ns.div_ceil(self.slice_ns) as usize;
+        all.slices.truncate(slices);
+        all.slice_times.truncate(slices * BUCKETS);
         let in_window = |n: &std::sync::atomic::AtomicU64| n.load(Relaxed);
         Finished {
             rows,
             all,
+            gauges: Vec::new(),
+            window_start_ns: self.phases.measure_start_ns,
             window_ns,
             slice_ns: self.slice_ns,
             unserved,

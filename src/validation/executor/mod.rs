@@ -23,7 +23,7 @@ mod record;
 mod start;
 mod user;
 
-pub(super) use coordinate::Finished;
+pub(super) use coordinate::{Finished, Gauge};
 use record::Shard;
 pub(super) use record::{Row, SliceCell, Times};
 pub(super) use start::{run_apart, run_here};
@@ -39,6 +39,7 @@ use super::clock::RunClock;
 use super::completeness::TrackerProbe;
 use super::config::{BenchError, BenchmarkConfig};
 use super::deadlock::{Actor, DeadlockDetector};
+use super::live::LiveStatus;
 use super::meter::TaskProbe;
 use super::plan::{LoadModel, Phases};
 use super::pool::{ConnectionPool, PoolConfig};
@@ -95,6 +96,7 @@ pub(super) struct Run<W: Workload> {
     pub arrivals: Option<ArrivalQueue>,
     pub probe: Option<Arc<dyn TrackerProbe>>,
     pub stop: StopHandle,
+    pub live: LiveStatus,
     /// Set when nothing more is to be recorded.
     pub closed: AtomicBool,
     gate: Semaphore,
@@ -115,7 +117,7 @@ impl<W: Workload> Run<W> {
         duration: Duration,
         detector: &DeadlockDetector,
         probe: Option<&Arc<dyn TrackerProbe>>,
-        stop: &StopHandle,
+        (stop, live): (&StopHandle, &LiveStatus),
     ) -> Result<Self, BenchError> {
         config.check()?;
         load.check()?;
@@ -159,6 +161,7 @@ impl<W: Workload> Run<W> {
             arrivals,
             probe: probe.cloned(),
             stop: stop.clone(),
+            live: live.clone(),
             closed: AtomicBool::new(false),
             gate: Semaphore::new(0),
             exit: Semaphore::new(0),

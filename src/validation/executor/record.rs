@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::meter::Parts;
 use super::super::plan::Phases;
-use super::super::stats::Latencies;
+use super::super::stats::{BUCKETS, Latencies, bucket_of};
 use super::super::workload::Workload;
 use super::Run;
 
@@ -99,6 +99,8 @@ pub(in super::super) struct Row {
     pub panicked: bool,
     /// Requests of the whole run, warm-up included, and the allocation events they must have made.
     pub executed: u64,
+    /// Those of them that were answered.
+    pub answered: u64,
     pub expected_events: Option<u64>,
     /// The intended start of the request under way, plus one; 0 when there is none.
     pub under_way: u64,
@@ -121,6 +123,8 @@ pub(in super::super) struct Shard {
     pub failures: Latencies,
     pub lag: Latencies,
     pub slices: Vec<SliceCell>,
+    /// Response times of each slice in coarse buckets, slice after slice.
+    pub slice_times: Vec<u32>,
 }
 
 impl Shard {
@@ -131,6 +135,7 @@ impl Shard {
             failures: Latencies::new(),
             lag: Latencies::new(),
             slices: vec![SliceCell::default(); slices],
+            slice_times: vec![0; slices * BUCKETS],
         }
     }
 
@@ -145,6 +150,7 @@ impl Shard {
             mine.response_ns += theirs.response_ns;
             mine.worst_ns = mine.worst_ns.max(theirs.worst_ns);
         }
+        self.slice_times.iter_mut().zip(&other.slice_times).for_each(|(mine, theirs)| *mine += theirs);
     }
 }
 
@@ -168,6 +174,7 @@ impl<W: Workload> Run<W> {
         }
         row.under_way = 0;
         row.executed += 1;
+        row.answered += u64::from(matches!(s.fate, Fate::Answered { .. }));
         // One request without a count makes the sum unknown for good.
         row.expected_events = match (row.executed, row.expected_events, expected_events) {
             (1, _, events) => events,
@@ -221,14 +228,14 @@ impl<W: Workload> Run<W> {
         if s.ended_ns <= start || s.ended_ns > self.window_end_ns.load(Relaxed) {
             return;
         }
-        let Some(cell) = shard.slices.get_mut(((s.ended_ns - start - 1) / self.slice_ns) as usize) else {
-            return;
-        };
+        let slice = ((s.ended_ns - start - 1) / self.slice_ns) as usize;
+        let Some(cell) = shard.slices.get_mut(slice) else { return };
         if matches!(s.fate, Fate::Answered { .. }) {
             let response = s.ended_ns.saturating_sub(s.intended_ns);
             cell.ok += 1;
             cell.response_ns += response;
             cell.worst_ns = cell.worst_ns.max(response);
+            shard.slice_times[slice * BUCKETS + bucket_of(response)] += 1;
         } else {
             cell.failed += 1;
         }

@@ -190,7 +190,9 @@ impl<W: Workload> Run<W> {
             self.record(user, &sample, Some(0));
             return;
         };
-        let execute = self.workload.execute(session, connection.first(), &request);
+        // Called inside the first poll: a plain function may do its work before it returns a future, and that is the
+        // request's time too.
+        let execute = async { self.workload.execute(session, connection.first(), &request).await };
         let (outcome, parts) =
             meter.run(with_limit(self.config.request_timeout, execute), metered, || enter(actor)).await;
         sample.ended_ns = self.clock.now_ns();

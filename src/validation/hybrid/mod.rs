@@ -80,6 +80,50 @@ impl fmt::Debug for SearchSession {
     }
 }
 
+/// Documents by the nearness of their vectors.
+///
+/// # Examples
+/// ```
+/// use heapledger::validation::hybrid::{SearchSession, VectorIndex};
+/// let index = VectorIndex::new(vec![vec![1.0, 0.0], vec![0.6, 0.8], vec![0.0, 1.0]], 1);
+/// let hits = index.nearest(vec![0.1, 0.99], 2, &mut SearchSession::default());
+/// assert_eq!(hits.iter().map(|h| h.document).collect::<Vec<_>>(), [2, 1]);
+/// ```
+pub struct VectorIndex(HnswMap<Embedding, u32>);
+
+impl fmt::Debug for VectorIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VectorIndex").finish_non_exhaustive()
+    }
+}
+
+impl VectorIndex {
+    /// An index of unit vectors of one length, one for each document from 0 on.
+    pub fn new(vectors: Vec<Vec<f32>>, seed: u64) -> Self {
+        let numbers = (0..vectors.len() as u32).collect();
+        let points = vectors.into_iter().map(Embedding).collect();
+        Self(Builder::default().ef_construction(64).ef_search(48).seed(seed).build(points, numbers))
+    }
+
+    /// The `top` documents nearest to `vector`, nearest first.
+    pub fn nearest(&self, vector: Vec<f32>, top: usize, session: &mut SearchSession) -> Vec<Hit> {
+        let found = self.0.search(&Embedding(vector), &mut session.search).take(top);
+        found.map(|item| Hit { document: *item.value, score: 1.0 - item.distance }).collect()
+    }
+}
+
+/// A system that answers queries; what [`HybridWorkload`] puts under load.
+pub trait SearchEngine: Send + Sync + 'static {
+    /// What a search needs besides the index.
+    type Session: Send + 'static;
+
+    /// A new session.
+    fn session(&self) -> Self::Session;
+
+    /// The best documents for `query`, best first. The same query must always have the same answer.
+    fn search_hybrid(&self, query: &str, mode: SearchMode, session: &mut Self::Session) -> Vec<Hit>;
+}
+
 type Embed = Box<dyn Fn(&str) -> Vec<f32> + Send + Sync>;
 
 /// Text and vector search over the same documents.
@@ -95,7 +139,7 @@ type Embed = Box<dyn Fn(&str) -> Vec<f32> + Send + Sync>;
 /// ```
 pub struct UnifiedSearchSystem {
     text: TextIndex,
-    vectors: HnswMap<Embedding, u32>,
+    vectors: VectorIndex,
     embed: Embed,
 }
 
@@ -115,9 +159,7 @@ impl UnifiedSearchSystem {
         embed: impl Fn(&str) -> Vec<f32> + Send + Sync + 'static,
     ) -> Self {
         let text = TextIndex::new(documents);
-        let points: Vec<Embedding> = documents.iter().map(|d| Embedding(embed(d.as_ref()))).collect();
-        let numbers = (0..documents.len() as u32).collect();
-        let vectors = Builder::default().ef_construction(64).ef_search(48).seed(seed).build(points, numbers);
+        let vectors = VectorIndex::new(documents.iter().map(|d| embed(d.as_ref())).collect(), seed);
         Self { text, vectors, embed: Box::new(embed) }
     }
 
@@ -128,21 +170,36 @@ impl UnifiedSearchSystem {
 
     /// The best documents for `query`, at most ten, best first; equal scores by document number.
     pub fn search_hybrid(&self, query: &str, mode: SearchMode, session: &mut SearchSession) -> Vec<Hit> {
-        match mode {
-            SearchMode::Text => self.text.search(query, TOP),
-            SearchMode::Vector => self.nearest(query, TOP, session),
-            SearchMode::Hybrid => {
-                let text = self.text.search(query, FUSED_DEPTH);
-                let near = self.nearest(query, FUSED_DEPTH, session);
-                fuse(&[text, near])
-            }
-        }
+        answer(
+            mode,
+            |top| self.text.search(query, top),
+            |top| self.vectors.nearest((self.embed)(query), top, session),
+        )
+    }
+}
+
+impl SearchEngine for UnifiedSearchSystem {
+    type Session = SearchSession;
+
+    fn session(&self) -> SearchSession {
+        SearchSession::default()
     }
 
-    fn nearest(&self, query: &str, top: usize, session: &mut SearchSession) -> Vec<Hit> {
-        let point = Embedding((self.embed)(query));
-        let found = self.vectors.search(&point, &mut session.search).take(top);
-        found.map(|item| Hit { document: *item.value, score: 1.0 - item.distance }).collect()
+    fn search_hybrid(&self, query: &str, mode: SearchMode, session: &mut SearchSession) -> Vec<Hit> {
+        self.search_hybrid(query, mode, session)
+    }
+}
+
+/// An answer of at most ten hits from the two halves, each asked for its best: one of them alone, or both, fused.
+pub fn answer(
+    mode: SearchMode,
+    text: impl FnOnce(usize) -> Vec<Hit>,
+    near: impl FnOnce(usize) -> Vec<Hit>,
+) -> Vec<Hit> {
+    match mode {
+        SearchMode::Text => text(TOP),
+        SearchMode::Vector => near(TOP),
+        SearchMode::Hybrid => fuse(&[text(FUSED_DEPTH), near(FUSED_DEPTH)]),
     }
 }
 

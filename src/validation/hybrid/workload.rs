@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::hash::Hasher;
 
-use super::{Corpus, Hit, SearchMode, SearchSession, UnifiedSearchSystem, hashed_embedding};
+use super::{Corpus, Hit, SearchEngine, SearchMode, UnifiedSearchSystem, hashed_embedding};
 use crate::validation::config::BenchError;
 use crate::validation::workload::{Outcome, UserId, UserRng, Workload};
 
@@ -28,29 +28,24 @@ impl SearchMix {
     pub const TEXT: Self = Self { text: 1.0, vector: 0.0, hybrid: 0.0 };
 }
 
-/// Searches a [`UnifiedSearchSystem`]. The answers of one thread, taken before the load, are what every answer under
+/// Searches a [`UnifiedSearchSystem`], or another [`SearchEngine`]. The answers of one thread, taken before the load, are what every answer under
 /// load must equal.
 #[derive(Debug)]
-pub struct HybridWorkload {
+pub struct HybridWorkload<S = UnifiedSearchSystem> {
     name: String,
-    system: UnifiedSearchSystem,
+    system: S,
     queries: Vec<String>,
     /// Checksum of the answer by query and mode.
     answers: Vec<[u64; 3]>,
     mix: SearchMix,
 }
 
-impl HybridWorkload {
+impl<S: SearchEngine> HybridWorkload<S> {
     /// A workload of `queries` to `system`.
     ///
     /// # Errors
     /// [`BenchError::EmptyQueries`] without queries, [`BenchError::NonFinite`] for a mix without weight.
-    pub fn new(
-        name: &str,
-        system: UnifiedSearchSystem,
-        queries: Vec<String>,
-        mix: SearchMix,
-    ) -> Result<Self, BenchError> {
+    pub fn new(name: &str, system: S, queries: Vec<String>, mix: SearchMix) -> Result<Self, BenchError> {
         if queries.is_empty() {
             return Err(BenchError::EmptyQueries);
         }
@@ -59,7 +54,7 @@ impl HybridWorkload {
         if !usable {
             return Err(BenchError::NonFinite("search mix"));
         }
-        let mut session = SearchSession::default();
+        let mut session = system.session();
         let answers = queries
             .iter()
             .map(|q| MODES.map(|mode| checksum(&system.search_hybrid(q, mode, &mut session))))
@@ -67,6 +62,13 @@ impl HybridWorkload {
         Ok(Self { name: name.to_owned(), system, queries, answers, mix })
     }
 
+    /// The system that is searched.
+    pub const fn system(&self) -> &S {
+        &self.system
+    }
+}
+
+impl HybridWorkload {
     /// A workload over a synthetic corpus of `documents` documents.
     ///
     /// # Errors
@@ -89,11 +91,11 @@ fn checksum(hits: &[Hit]) -> u64 {
     hasher.finish()
 }
 
-impl Workload for HybridWorkload {
+impl<S: SearchEngine> Workload for HybridWorkload<S> {
     type Session = ();
     /// The query's number and the mode's.
     type Request = (usize, usize);
-    type Conn = SearchSession;
+    type Conn = S::Session;
     type Error = Infallible;
 
     fn name(&self) -> &str {
@@ -104,8 +106,8 @@ impl Workload for HybridWorkload {
         Ok(())
     }
 
-    fn connect(&self, _: usize) -> Result<SearchSession, Infallible> {
-        Ok(SearchSession::default())
+    fn connect(&self, _: usize) -> Result<S::Session, Infallible> {
+        Ok(self.system.session())
     }
 
     fn next_request(&self, (): &mut (), rng: &mut UserRng, _: u64) -> (usize, usize) {
@@ -124,12 +126,12 @@ impl Workload for HybridWorkload {
     async fn execute(
         &self,
         (): &mut (),
-        session: Option<&mut SearchSession>,
+        session: Option<&mut S::Session>,
         &(query, mode): &(usize, usize),
     ) -> Result<Outcome, Infallible> {
         let mut own = None;
         // Without a pool each search pays for a session of its own.
-        let session = session.unwrap_or_else(|| own.insert(SearchSession::default()));
+        let session = session.unwrap_or_else(|| own.insert(self.system.session()));
         let hits = self.system.search_hybrid(&self.queries[query], MODES[mode], session);
         Ok(Outcome { items: hits.len() as u64, checksum: checksum(&hits) })
     }

@@ -420,6 +420,11 @@ impl<R> ConnectionPool<R> {
         }
     }
 
+    /// Waits going on now.
+    pub(super) fn pending(&self) -> usize {
+        lock(&self.inner.books).pending.now
+    }
+
     /// Begins a new window: counters and histograms start again, what is out or waiting stays so.
     pub fn reset_window(&self) {
         let now_ns = self.inner.clock.now_ns();

@@ -3,10 +3,15 @@
 //! The JSON form is the whole result under a `schema_version`. Fields are only added within a version; a reader refuses
 //! a version that it does not know instead of guessing.
 
+mod csv;
+mod html;
+mod runs;
 mod svg;
 mod table;
 mod threshold;
 
+pub use html::validation_html;
+pub use runs::runs_text;
 pub use svg::scalability_svg;
 pub use table::scalability_text;
 pub use threshold::{Latency, Metric, Part, Threshold, ThresholdError, ThresholdResult};
@@ -29,10 +34,16 @@ pub struct ValidationReport {
     pub workload: String,
     /// The set-up.
     pub config: BenchmarkConfig,
+    /// The tracker's settings, where one was watched.
+    #[serde(default)]
+    pub tracker: Option<String>,
     /// A series of levels, if one was run.
     pub scalability: Option<ScalabilityReport>,
     /// Single loads.
     pub runs: Vec<ConcurrentTestResult>,
+    /// The same loads without the tracker, in the order run: what its cost was worked out from.
+    #[serde(default)]
+    pub runs_without_tracker: Vec<ConcurrentTestResult>,
 }
 
 /// How an invocation ended, as a process's exit code.
@@ -57,6 +68,8 @@ impl ValidationReport {
             config: config.clone(),
             scalability: None,
             runs: Vec::new(),
+            tracker: None,
+            runs_without_tracker: Vec::new(),
         }
     }
 
@@ -101,10 +114,23 @@ impl ValidationReport {
 
     /// As text.
     pub fn to_text(&self) -> String {
-        let mut text = format!("workload        {}\n\n", self.workload);
+        let mut text = format!("workload        {}\n", self.workload);
+        if let Some(tracker) = &self.tracker {
+            text.push_str(&format!("tracker         {tracker}\n"));
+        }
+        text.push('\n');
         if let Some(s) = &self.scalability {
             text.push_str(&scalability_text(s));
         }
+        if !self.runs.is_empty() {
+            text.push_str(&runs_text(&self.runs));
+        }
         text
+    }
+
+    /// As comma-separated values: a heading, then one row per run, those without the tracker included.
+    pub fn to_csv(&self) -> String {
+        let levels = self.scalability.iter().flat_map(|s| &s.test_results);
+        csv::runs_csv(levels.chain(&self.runs), &self.runs_without_tracker)
     }
 }

@@ -1,7 +1,8 @@
 //! The scalability plot: four panels over the same levels, as one SVG without script or outside resources.
 //!
 //! Panels share their axis of users, which is logarithmic because levels usually double. Intervals are drawn as bars,
-//! the fitted law as a line, and what is undefined leaves a gap.
+//! the fitted law as a line, and what is undefined leaves a gap. Colours are attributes, for any viewer, and a style
+//! sheet gives those for a dark screen where the viewer knows of such.
 
 use std::fmt::Write;
 
@@ -13,6 +14,47 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 34.0;
 const GAP: f64 = 40.0;
+
+/// Colours on a light screen, by class.
+const COLOURS: [(&str, &str, &str); 13] = [
+    ("page", "#ffffff", "#1c2024"),
+    ("ink", "#1a1d21", "#e7e9eb"),
+    ("faint", "#70777e", "#a2abb4"),
+    ("grid", "#dddddd", "#333a40"),
+    ("answers", "#1f6fb4", "#7fb2e6"),
+    ("efficiency", "#1f7a3f", "#7cd09b"),
+    ("lock", "#b83227", "#ff9488"),
+    ("cpu", "#9a5b00", "#e9bc66"),
+    ("coherency", "#7d3c98", "#cfa5e6"),
+    ("pool", "#0f7864", "#6fd3bf"),
+    ("backlog", "#646d73", "#b3bcc2"),
+    ("all", "#1a1d21", "#e7e9eb"),
+    ("complete", "#1f6fb4", "#7fb2e6"),
+];
+
+/// The style sheet that gives each class its colour on a dark screen.
+pub(super) fn dark_style() -> String {
+    let mut style = "@media (prefers-color-scheme: dark){".to_owned();
+    for (class, _, dark) in COLOURS {
+        let _ = write!(style, ".v-{class}.f{{fill:{dark}}}.v-{class}.s{{stroke:{dark}}}");
+    }
+    style.push('}');
+    style
+}
+
+/// The attributes of something filled with the colour of a class.
+pub(super) fn fill(class: &str) -> String {
+    format!("class=\"v-{class} f\" fill=\"{}\"", light(class))
+}
+
+/// The attributes of something drawn in the colour of a class.
+pub(super) fn stroke(class: &str) -> String {
+    format!("class=\"v-{class} s\" stroke=\"{}\"", light(class))
+}
+
+fn light(class: &str) -> &'static str {
+    COLOURS.iter().find(|(name, ..)| *name == class).map_or("#000000", |(_, light, _)| light)
+}
 
 /// What a series draws of a level; `None` leaves a gap.
 type Figure = fn(&LevelSummary) -> Option<f64>;
@@ -43,7 +85,9 @@ impl Panel {
 pub fn scalability_svg(report: &ScalabilityReport) -> String {
     let height = TOP + 4.0 * (PANEL + GAP);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n<title>Throughput, efficiency, contention and completeness over users</title>\n<style>{}</style>\n<rect width=\"{WIDTH}\" height=\"{height}\" {}/>\n",
+        dark_style(),
+        fill("page")
     );
     let highest = report.levels.last().map_or(1, |l| l.users).max(2) as f64;
     let x = |users: f64| LEFT + (WIDTH - LEFT - RIGHT) * users.ln() / highest.ln();
@@ -55,36 +99,37 @@ pub fn scalability_svg(report: &ScalabilityReport) -> String {
         let points = (0..=60)
             .map(|i| highest.powf(f64::from(i) / 60.0))
             .map(|n| (x(n), panels[0].y(model.predict(n))));
-        line(&mut svg, points, "#999", "4 3");
+        line(&mut svg, points, "faint", "4 3");
     }
     for l in &report.levels {
         if let Some((low, high)) = l.throughput_ci95 {
             let (at, a, b) = (x(l.users as f64), panels[0].y(low), panels[0].y(high));
             let _ = writeln!(
                 svg,
-                "<path d=\"M{at:.1} {a:.1}V{b:.1}\" stroke=\"#1f6fb4\" stroke-width=\"3\" opacity=\".35\"/>"
+                "<path d=\"M{at:.1} {a:.1}V{b:.1}\" {} stroke-width=\"3\" opacity=\".35\"/>",
+                stroke("answers")
             );
         }
     }
     let series: [(usize, Figure, &str); 9] = [
-        (0, |l| Some(l.throughput), "#1f6fb4"),
-        (1, |l| l.efficiency, "#2a8a4a"),
-        (2, |l| l.contention?.lock, "#c0392b"),
-        (2, |l| l.contention?.cpu, "#e08e0b"),
-        (2, |l| l.contention?.coherency, "#7d3c98"),
-        (2, |l| Some(l.contention?.pool), "#16a085"),
-        (2, |l| Some(l.contention?.backlog), "#7f8c8d"),
-        (2, |l| Some(l.contention?.total), "#222"),
-        (3, |l| Some(100.0 * l.completeness?), "#1f6fb4"),
+        (0, |l| Some(l.throughput), "answers"),
+        (1, |l| l.efficiency, "efficiency"),
+        (2, |l| l.contention?.lock, "lock"),
+        (2, |l| l.contention?.cpu, "cpu"),
+        (2, |l| l.contention?.coherency, "coherency"),
+        (2, |l| Some(l.contention?.pool), "pool"),
+        (2, |l| Some(l.contention?.backlog), "backlog"),
+        (2, |l| Some(l.contention?.total), "all"),
+        (3, |l| Some(100.0 * l.completeness?), "complete"),
     ];
-    for (panel, value, colour) in series {
+    for (panel, value, class) in series {
         let points =
             report.levels.iter().filter_map(|l| Some((x(l.users as f64), panels[panel].y(value(l)?))));
         let points: Vec<_> = points.collect();
         points.iter().for_each(|(px, py)| {
-            let _ = writeln!(svg, "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3\" fill=\"{colour}\"/>");
+            let _ = writeln!(svg, "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3\" {}/>", fill(class));
         });
-        line(&mut svg, points.into_iter(), colour, "none");
+        line(&mut svg, points.into_iter(), class, "none");
     }
     legend(&mut svg, &panels[2]);
     if report.completeness_curve.is_empty() {
@@ -125,8 +170,9 @@ fn frame(svg: &mut String, panel: &Panel, levels: &[LevelSummary], x: &impl Fn(f
     let (bottom, right) = (panel.top + PANEL, WIDTH - RIGHT);
     let _ = writeln!(
         svg,
-        "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"bold\">{}</text>",
+        "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"bold\" {}>{}</text>",
         panel.top - 8.0,
+        fill("ink"),
         panel.title
     );
     for share in [0.0, 0.5, 1.0] {
@@ -135,23 +181,26 @@ fn frame(svg: &mut String, panel: &Panel, levels: &[LevelSummary], x: &impl Fn(f
         let label = if panel.high - panel.low < 1.0 { format!("{value:.3}") } else { format!("{value:.0}") };
         let _ = writeln!(
             svg,
-            "<path d=\"M{LEFT} {y:.1}H{right}\" stroke=\"#ddd\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+            "<path d=\"M{LEFT} {y:.1}H{right}\" {}/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" {}>{label}</text>",
+            stroke("grid"),
             LEFT - 6.0,
-            y + 4.0
+            y + 4.0,
+            fill("faint")
         );
     }
     for l in levels {
         let at = x(l.users as f64);
         let _ = writeln!(
             svg,
-            "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\" {}>{}</text>",
             bottom + 15.0,
+            fill("faint"),
             l.users
         );
     }
 }
 
-fn line(svg: &mut String, points: impl Iterator<Item = (f64, f64)>, colour: &str, dashes: &str) {
+fn line(svg: &mut String, points: impl Iterator<Item = (f64, f64)>, class: &str, dashes: &str) {
     let mut path = String::new();
     for (i, (x, y)) in points.enumerate() {
         let _ = write!(path, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' });
@@ -159,32 +208,25 @@ fn line(svg: &mut String, points: impl Iterator<Item = (f64, f64)>, colour: &str
     if !path.is_empty() {
         let _ = writeln!(
             svg,
-            "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" stroke-dasharray=\"{dashes}\"/>"
+            "<path d=\"{path}\" fill=\"none\" {} stroke-width=\"1.5\" stroke-dasharray=\"{dashes}\"/>",
+            stroke(class)
         );
     }
 }
 
 fn legend(svg: &mut String, panel: &Panel) {
-    let entries = [
-        ("lock", "#c0392b"),
-        ("cpu", "#e08e0b"),
-        ("coherency", "#7d3c98"),
-        ("pool", "#16a085"),
-        ("backlog", "#7f8c8d"),
-        ("all", "#222"),
-    ];
-    for (i, (name, colour)) in entries.iter().enumerate() {
+    for (i, name) in ["lock", "cpu", "coherency", "pool", "backlog", "all"].into_iter().enumerate() {
         let x = LEFT + 300.0 + 70.0 * i as f64;
-        let _ =
-            writeln!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" fill=\"{colour}\">{name}</text>", panel.top - 8.0);
+        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" {}>{name}</text>", panel.top - 8.0, fill(name));
     }
 }
 
 fn note(svg: &mut String, panel: &Panel, text: &str) {
     let _ = writeln!(
         svg,
-        "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#888\">{text}</text>",
+        "<text x=\"{:.1}\" y=\"{:.1}\" {}>{text}</text>",
         LEFT + 10.0,
-        panel.top + PANEL / 2.0
+        panel.top + PANEL / 2.0,
+        fill("faint")
     );
 }

@@ -2,20 +2,21 @@
 
 use std::fmt::Write;
 
+use super::super::completeness::Overhead;
 use super::super::result::ConcurrentTestResult;
 use super::super::scalability::{BreakingCause, LevelSummary, ScalabilityReport};
 
 /// A figure, or a dash where it is undefined.
-fn cell(value: Option<f64>, digits: usize) -> String {
+pub(super) fn cell(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
 }
 
 /// Percent of a share, rounded down: 99.9995 % must not read as 100 %.
-fn percent(share: Option<f64>) -> String {
+pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |v| format!("{:.3}", (v * 1e5).floor() / 1e3))
 }
 
-const HEADINGS: [&str; 14] = [
+pub(super) const HEADINGS: [&str; 14] = [
     "users",
     "req/s",
     "+-",
@@ -32,7 +33,7 @@ const HEADINGS: [&str; 14] = [
     "overhead %",
 ];
 
-fn row(l: &LevelSummary) -> Vec<String> {
+pub(super) fn row(l: &LevelSummary) -> Vec<String> {
     let c = l.contention;
     vec![
         l.users.to_string(),
@@ -52,9 +53,11 @@ fn row(l: &LevelSummary) -> Vec<String> {
     ]
 }
 
-fn aligned(rows: &[Vec<String>]) -> String {
+/// Rows of one length as lines, each column as wide as its widest cell.
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> =
-        (0..HEADINGS.len()).map(|i| rows.iter().map(|r| r[i].len()).max().unwrap_or(0)).collect();
+        (0..columns).map(|i| rows.iter().map(|r| r[i].len()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(c, w)| format!("{c:>w$}")).collect();
@@ -97,7 +100,22 @@ pub fn scalability_text(report: &ScalabilityReport) -> String {
     for action in &report.detail.actions {
         let _ = writeln!(text, "                - {action}");
     }
-    if let Some(first) = report.test_results.first() {
+    for (users, cost) in &report.overhead_curve {
+        let _ = writeln!(text, "overhead        {users} users: {}", cost_in_words(cost));
+    }
+    closing(&mut text, &report.test_results);
+    text
+}
+
+/// What is said of any runs at the end: answers, machine, doubts, thresholds.
+pub(super) fn closing(text: &mut String, results: &[ConcurrentTestResult]) {
+    let answers: usize = results.iter().map(|r| r.successful_requests).sum();
+    let wrong: usize = results.iter().map(|r| r.check_failures).sum();
+    let _ = writeln!(text, "answers         {answers}, of which wrong {wrong}");
+    if results.iter().any(|r| r.stopped_early) {
+        text.push_str("                stopped before the planned end\n");
+    }
+    if let Some(first) = results.first() {
         let m = &first.machine;
         let cpu = m.cpu.as_deref().unwrap_or("unknown processor");
         let build = if m.optimised { "optimised" } else { "not optimised" };
@@ -106,9 +124,21 @@ pub fn scalability_text(report: &ScalabilityReport) -> String {
             text.push_str("                two cores show correctness at any level, and little about scaling beyond two\n");
         }
     }
-    doubts(&mut text, &report.test_results);
-    thresholds(&mut text, &report.test_results);
-    text
+    doubts(text, results);
+    thresholds(text, results);
+}
+
+/// Throughput lost, and processor time added per answer, each with its interval.
+pub(super) fn cost_in_words(cost: &Overhead) -> String {
+    let figure = |value: f64, interval: Option<(f64, f64)>| match interval {
+        Some((low, high)) => {
+            format!("{:+.1} % (95 %: {:+.1} to {:+.1})", 100.0 * value, 100.0 * low, 100.0 * high)
+        }
+        None => format!("{:+.1} % (one pair, no interval)", 100.0 * value),
+    };
+    let gained = cost.interval.map(|(low, high)| (-high, -low));
+    let cpu = cost.cpu_rise.map_or_else(|| "unknown".to_owned(), |rise| figure(rise, cost.cpu_interval));
+    format!("throughput {}, processor time per answer {cpu}", figure(-cost.throughput_loss, gained))
 }
 
 fn cause_in_words(cause: &BreakingCause) -> String {
@@ -140,16 +170,21 @@ fn doubts(text: &mut String, results: &[ConcurrentTestResult]) {
 }
 
 fn thresholds(text: &mut String, results: &[ConcurrentTestResult]) {
+    let mut told: Vec<String> = Vec::new();
     for r in results {
         for t in &r.threshold_results {
             let verdict = if t.passed { "ok    " } else { "BREACH" };
-            let _ = writeln!(
-                text,
+            let line = format!(
                 "threshold       {verdict} {} with {} users: {}",
                 t.threshold,
                 r.concurrent_users,
                 cell(t.value, 4)
             );
+            // Rounds of one load often say the same.
+            if !told.contains(&line) {
+                let _ = writeln!(text, "{line}");
+                told.push(line);
+            }
         }
     }
 }

@@ -6,14 +6,19 @@
 //! had already taken, and any quantile at or above the first cut is a lower bound.
 
 mod batch;
+mod coarse;
 mod distribution;
 mod trend;
 
 pub use batch::{BatchMeans, batch_means, mean_interval};
+pub(super) use coarse::{BUCKETS, bucket_of, coarse_quantile_ns};
 pub use distribution::{normal_tail, t_quantile};
 pub use trend::{Trend, mann_kendall};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
 /// The unit that histograms count in, in nanoseconds.
@@ -56,6 +61,10 @@ pub struct LatencySummary {
     pub p999_ms: Option<f64>,
     /// The largest.
     pub max_ms: Option<f64>,
+    /// The whole histogram for others to plot: HdrHistogram's V2 format, deflated, in base64; it counts in units of
+    /// 100 ns. `None` where only the figures are kept.
+    #[serde(default)]
+    pub hdr_v2_base64: Option<String>,
 }
 
 impl LatencySummary {
@@ -65,6 +74,12 @@ impl LatencySummary {
             .into_iter()
             .find_map(|(known, value)| if (known - q).abs() < 1e-9 { value } else { None })
     }
+}
+
+/// Whether enough of `n` samples lie beyond quantile `q` for it to be given.
+fn is_given(n: u64, q: f64) -> bool {
+    // The small term absorbs the rounding of 1 - 0.999.
+    n as f64 * (1.0 - q) + 1e-6 >= SAMPLES_BEYOND
 }
 
 /// A histogram of times that never allocates once it is made.
@@ -156,11 +171,7 @@ impl Latencies {
 
     pub fn summary(&self) -> LatencySummary {
         let ms = |ns: f64| ns / 1e6;
-        let given = |q: f64| {
-            // The half sample absorbs the rounding of 1 - 0.999.
-            let beyond = self.n as f64 * (1.0 - q) + 1e-6;
-            if beyond < SAMPLES_BEYOND { None } else { self.quantile_ns(q).map(ms) }
-        };
+        let given = |q: f64| if is_given(self.n, q) { self.quantile_ns(q).map(ms) } else { None };
         let some = self.n > 0;
         let n = self.n as f64;
         let mean = self.mean_ns();
@@ -178,7 +189,16 @@ impl Latencies {
             p99_ms: given(0.99),
             p999_ms: given(0.999),
             max_ms: some.then(|| ms(self.max_ns as f64)),
+            hdr_v2_base64: None,
         }
+    }
+
+    /// As [`summary`](Self::summary), with the histogram. This allocates, so it is for after the account.
+    pub fn summary_with_histogram(&self) -> LatencySummary {
+        let mut bytes = Vec::new();
+        let written = V2DeflateSerializer::new().serialize(&self.histogram, &mut bytes);
+        let hdr_v2_base64 = (self.n > 0 && written.is_ok()).then(|| STANDARD.encode(&bytes));
+        LatencySummary { hdr_v2_base64, ..self.summary() }
     }
 }
 
@@ -203,8 +223,22 @@ mod tests {
 
     #[test]
     fn nothing_recorded_is_none_everywhere() {
-        let s = Latencies::new().summary();
-        assert_eq!(s, LatencySummary::default());
+        let l = Latencies::new();
+        assert_eq!((l.summary(), l.summary_with_histogram()), Default::default());
+    }
+
+    #[test]
+    fn the_histogram_is_read_back_by_the_format_s_own_reader() {
+        let mut l = Latencies::new();
+        (1..=2000u64).for_each(|i| l.record(i * 50_000));
+        let text = l.summary_with_histogram().hdr_v2_base64.unwrap();
+        assert!(text.starts_with("HISTF"), "{text}");
+        let bytes = STANDARD.decode(text).unwrap();
+        let back: Histogram<u64> =
+            hdrhistogram::serialization::Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+        assert_eq!(back.len(), 2000);
+        let p99_ms = back.value_at_quantile(0.99) as f64 * TICK_NS as f64 / 1e6;
+        assert!((p99_ms - l.summary().p99_ms.unwrap()).abs() < 1e-9 && (p99_ms - 99.0).abs() < 0.1);
     }
 
     #[test]

@@ -1,0 +1,155 @@
+//! The search system: tantivy for text, HNSW for vectors, both over the same documents.
+//!
+//! tantivy keeps its index in memory of the global allocator (its RAM directory), without memory maps and without
+//! compression in C: what does not allocate through Rust's global allocator could not be watched, and would make the
+//! tracker look complete for the wrong reason.
+
+use heapledger::validation::hybrid::{Hit, SearchEngine, SearchMode, SearchSession, VectorIndex, answer};
+use tantivy::collector::TopDocs;
+use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
+use tantivy::schema::{
+    FAST, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
+};
+use tantivy::{Index, IndexReader, Searcher, TantivyDocument, Term};
+
+/// Bytes that the writer may use before it writes a segment: enough for one segment of all.
+const WRITER_BYTES: usize = 200 << 20;
+
+type Embed = Box<dyn Fn(&str) -> Vec<f32> + Send + Sync>;
+
+/// Text and vector search over the same documents.
+pub struct UnifiedSearchSystem {
+    index: Index,
+    reader: IndexReader,
+    text: Field,
+    vectors: VectorIndex,
+    embed: Embed,
+}
+
+/// What one search needs besides the indexes: a view of the text index, and the scratch of the graph search.
+pub struct Session {
+    searcher: Searcher,
+    near: SearchSession,
+}
+
+impl UnifiedSearchSystem {
+    /// Indexes `documents`; `embed` gives a unit vector of always the same length for a text.
+    pub fn new(
+        documents: &[String],
+        seed: u64,
+        embed: impl Fn(&str) -> Vec<f32> + Send + Sync + 'static,
+    ) -> tantivy::Result<Self> {
+        let mut schema = Schema::builder();
+        let words = TextFieldIndexing::default().set_tokenizer("default");
+        let words = words.set_index_option(IndexRecordOption::WithFreqs);
+        let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(words));
+        let number = schema.add_u64_field("number", NumericOptions::from(FAST));
+        let index = Index::create_in_ram(schema.build());
+        // One thread, so that the same documents give the same segment.
+        let mut writer = index.writer_with_num_threads(1, WRITER_BYTES)?;
+        for (document, i) in documents.iter().zip(0u64..) {
+            let mut entry = TantivyDocument::default();
+            entry.add_text(text, document);
+            entry.add_u64(number, i);
+            writer.add_document(entry)?;
+        }
+        writer.commit()?;
+        writer.wait_merging_threads()?;
+        let reader = index.reader()?;
+        let vectors = VectorIndex::new(documents.iter().map(|d| embed(d)).collect(), seed);
+        Ok(Self { index, reader, text, vectors, embed: Box::new(embed) })
+    }
+
+    /// The best documents by words, best first; equal scores by document number.
+    fn by_words(&self, query: &str, top: usize, searcher: &Searcher) -> tantivy::Result<Vec<Hit>> {
+        let mut words = self.index.tokenizer_for_field(self.text)?;
+        let mut stream = words.token_stream(query);
+        let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        while let Some(token) = stream.next() {
+            let term = Term::from_field_text(self.text, &token.text);
+            clauses.push((Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))));
+        }
+        let numbers: Vec<_> = searcher
+            .segment_readers()
+            .iter()
+            .map(|segment| segment.fast_fields().u64("number"))
+            .collect::<tantivy::Result<_>>()?;
+        let found =
+            searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(top).order_by_score())?;
+        let hit = |(score, at): (f32, tantivy::DocAddress)| {
+            let number = numbers.get(at.segment_ord as usize)?.first(at.doc_id)?;
+            Some(Hit { document: number as u32, score })
+        };
+        Ok(found.into_iter().filter_map(hit).collect())
+    }
+}
+
+impl SearchEngine for UnifiedSearchSystem {
+    type Session = Session;
+
+    fn session(&self) -> Session {
+        Session { searcher: self.reader.searcher(), near: SearchSession::default() }
+    }
+
+    fn search_hybrid(&self, query: &str, mode: SearchMode, session: &mut Session) -> Vec<Hit> {
+        let Session { searcher, near } = session;
+        answer(
+            mode,
+            // An index in memory has nothing that could fail; an answer without hits is wrong, and counted as such.
+            |top| self.by_words(query, top, searcher).unwrap_or_default(),
+            |top| self.vectors.nearest((self.embed)(query), top, near),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heapledger::validation::hybrid::{Corpus, TextIndex, hashed_embedding};
+
+    /// Our own BM25 against tantivy's: the same scores to four digits, and so the same documents.
+    #[test]
+    fn two_implementations_of_bm25_agree() {
+        let corpus = match crate::corpus_folder() {
+            Some(folder) => crate::wordnet::corpus(&folder, 4000).unwrap(),
+            None => {
+                eprintln!("no WordNet here (run fetch-corpus.sh): the corpus is synthetic");
+                Corpus::synthetic(4000, 3)
+            }
+        };
+        let theirs = UnifiedSearchSystem::new(&corpus.documents, 1, |_| vec![1.0]).unwrap();
+        let ours = TextIndex::new(&corpus.documents);
+        let searcher = theirs.reader.searcher();
+        let mut compared = 0;
+        let queries: Vec<&String> =
+            corpus.queries.iter().map(|(query, _)| query).step_by(5).take(200).collect();
+        assert_eq!(queries.len(), 200, "{} queries in all", corpus.queries.len());
+        for query in queries {
+            let found = theirs.by_words(query, 10, &searcher).unwrap();
+            let expected = ours.search(query, 200);
+            for (rank, hit) in found.iter().enumerate() {
+                let own = expected.iter().find(|own| own.document == hit.document);
+                let Some(own) = own else { panic!("{query}: document {} is not in ours", hit.document) };
+                let difference = (own.score / hit.score - 1.0).abs();
+                // tantivy keeps lengths above 40 words in steps.
+                let words = corpus.documents[hit.document as usize].split_whitespace().count();
+                assert!(difference < if words < 40 { 1e-4 } else { 0.03 }, "{query} {hit:?} {own:?}");
+                assert!((expected[rank].score / hit.score - 1.0).abs() < 0.03, "{query}, rank {rank}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 1500, "{compared}");
+    }
+
+    #[test]
+    fn both_halves_are_searched() {
+        let documents = ["a red apple on a tree", "a green pear", "the tree of life"].map(str::to_owned);
+        let system = UnifiedSearchSystem::new(&documents, 1, |text| hashed_embedding(text, 64)).unwrap();
+        let mut session = system.session();
+        for mode in [SearchMode::Text, SearchMode::Vector, SearchMode::Hybrid] {
+            let hits = system.search_hybrid("red apple", mode, &mut session);
+            assert_eq!(hits[0].document, 0, "{mode:?}");
+        }
+        assert!(system.search_hybrid("nowhere", SearchMode::Text, &mut session).is_empty());
+    }
+}

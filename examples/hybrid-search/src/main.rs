@@ -1,0 +1,188 @@
+//! Text and vector search over WordNet under load, with heapledger watching.
+//!
+//! ```text
+//! examples/hybrid-search/fetch-corpus.sh
+//! cargo run --release -p hybrid-search
+//! ```
+//!
+//! It searches with tantivy and an HNSW graph, as 1, 2, 4, 8, 16 and 32 users, each level with heapledger in its default
+//! mode and without, and reports completeness, wrong answers and cost at each level. The answers that are right are
+//! those that one thread gave before. Without the corpus it says so and makes one up: `corpus: synthetic`.
+
+mod embedding;
+mod engine;
+mod wordnet;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use heapledger::validation::hybrid::SearchEngine;
+use heapledger::validation::hybrid::{Corpus, HybridWorkload, SearchMix, SearchMode, hashed_embedding};
+use heapledger::validation::{
+    BenchError, BenchmarkConfig, Executor, LoadModel, PairedPlan, Progress, StopHandle, child_command,
+    is_child, run_paired, serve, stop_on_interrupt, validation_html,
+};
+
+use embedding::Embeddings;
+use engine::UnifiedSearchSystem;
+
+#[global_allocator]
+static HEAP: heapledger::HeapLedger =
+    heapledger::HeapLedger::system().on_request().dump(heapledger::DumpTarget::Off);
+
+const SYNTHETIC_DIMENSIONS: usize = 256;
+
+/// Text and vector search over WordNet under load, with heapledger watching
+#[derive(Debug, Parser)]
+struct Args {
+    /// Levels of load
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32])]
+    users: Vec<usize>,
+
+    /// Seconds of each measured window
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+
+    /// How often each level is run with recording, and as often without
+    #[arg(long, default_value_t = 3)]
+    pairs: usize,
+
+    /// Documents that are indexed
+    #[arg(long, default_value_t = 20_000)]
+    documents: usize,
+
+    /// Text searches only: the allocation storm
+    #[arg(long)]
+    text: bool,
+
+    /// Percent of the machine that other programs may use before a run allows no conclusions about speed
+    #[arg(long, default_value_t = 10.0)]
+    max_foreign_cpu: f64,
+
+    /// Write the result as JSON to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+
+    /// Write the report as a page for a browser to this file
+    #[arg(long)]
+    html: Option<PathBuf>,
+
+    /// How often each way of searching finds the document that a query was written for, instead of any load
+    #[arg(long)]
+    quality: bool,
+}
+
+/// Where `fetch-corpus.sh` put the corpus, if it did.
+pub fn corpus_folder() -> Option<PathBuf> {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/corpus"));
+    folder.join("data.noun").is_file().then_some(folder)
+}
+
+/// Documents, queries, and the system that searches them. What it is made of is in the corpus's name.
+fn build(documents: usize, seed: u64) -> Result<(Corpus, UnifiedSearchSystem), String> {
+    let folder = corpus_folder();
+    let mut corpus = match &folder {
+        Some(folder) => wordnet::corpus(folder, documents).map_err(|e| format!("WordNet: {e}"))?,
+        None => Corpus::synthetic(documents, seed),
+    };
+    let embeddings = folder.as_deref().and_then(|folder| Embeddings::read(folder).ok());
+    let kind = if embeddings.is_some() { "WordLlama" } else { "random indexing" };
+    corpus.name =
+        format!("corpus: {}, {} documents; embeddings: {kind}", corpus.name, corpus.documents.len());
+    let system = match embeddings {
+        Some(embeddings) => {
+            UnifiedSearchSystem::new(&corpus.documents, seed, move |text| embeddings.embed(text))
+        }
+        None => UnifiedSearchSystem::new(&corpus.documents, seed, |text| {
+            hashed_embedding(text, SYNTHETIC_DIMENSIONS)
+        }),
+    };
+    Ok((corpus, system.map_err(|e| format!("tantivy: {e}"))?))
+}
+
+fn workload(args: &Args, seed: u64) -> Result<HybridWorkload<UnifiedSearchSystem>, BenchError> {
+    let failed = |error: String| BenchError::SessionOpen { user: 0, error };
+    let (corpus, system) = build(args.documents, seed).map_err(failed)?;
+    let (kind, mix) = if args.text { ("text", SearchMix::TEXT) } else { ("hybrid", SearchMix::REALISTIC) };
+    let queries = corpus.queries.into_iter().map(|(query, _)| query).take(2000).collect();
+    HybridWorkload::new(&format!("{kind} search ({})", corpus.name), system, queries, mix)
+}
+
+fn plan(args: &Args) -> PairedPlan {
+    let config = BenchmarkConfig {
+        executor: Executor::Threads,
+        ramp_up_duration: Duration::ZERO,
+        warm_up: Duration::from_secs(1),
+        seed: 7,
+        thresholds: ["completeness>=1", "rate(check)>=1", "rate(error)<=0"]
+            .map(|t| t.parse().expect("it is one"))
+            .into(),
+        max_foreign_cpu: args.max_foreign_cpu / 100.0,
+        ..BenchmarkConfig::default()
+    };
+    PairedPlan {
+        loads: args.users.iter().map(|&users| LoadModel::closed(users)).collect(),
+        duration: Duration::from_secs_f64(args.seconds.clamp(0.001, 86_400.0)),
+        rounds: args.pairs,
+        compares: true,
+        config,
+    }
+}
+
+fn show(progress: &Progress<'_>) {
+    if let Progress::Finished { tracker, result } = progress {
+        let complete = result.completeness.as_ref().and_then(|c| c.completeness);
+        let complete =
+            complete.map_or_else(String::new, |c| format!(", {:.3} % complete", (c * 1e5).floor() / 1e3));
+        let recording = if *tracker { "on" } else { "off" };
+        let (users, rate) = (result.concurrent_users, result.requests_per_second);
+        eprintln!("{users} users, recording {recording}: {rate:.1} answers a second{complete}");
+    }
+}
+
+fn load(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let stop = StopHandle::default();
+    stop_on_interrupt(&stop)?;
+    let report = run_paired(&plan(args), child_command, &stop, show)?.report();
+    print!("{}", report.to_text());
+    if let Some(path) = &args.json {
+        std::fs::write(path, report.to_json()?)?;
+    }
+    if let Some(path) = &args.html {
+        std::fs::write(path, validation_html(&report))?;
+    }
+    Ok(ExitCode::from(report.exit_code() as u8))
+}
+
+/// The share of queries whose own document is among the ten answers, by each way of searching.
+fn quality(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let (corpus, system) = build(args.documents, 7)?;
+    let mut session = system.session();
+    let queries: Vec<_> = corpus.queries.iter().take(2000).collect();
+    println!("{}, {} queries", corpus.name, queries.len());
+    for mode in [SearchMode::Text, SearchMode::Vector, SearchMode::Hybrid] {
+        let found = |(query, document): &&&(String, u32)| {
+            system.search_hybrid(query, mode, &mut session).iter().any(|hit| hit.document == *document)
+        };
+        let found = queries.iter().filter(found).count();
+        println!(
+            "{mode:?}: {:.3} have their document among the ten",
+            found as f64 / queries.len().max(1) as f64
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if is_child() {
+        return serve(|config| workload(&args, config.seed));
+    }
+    let done = if args.quality { quality(&args) } else { load(&args) };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
+}

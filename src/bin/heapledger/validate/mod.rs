@@ -1,0 +1,74 @@
+//! `heapledger validate`: heapledger under load, in processes of its own, with and without recording.
+//!
+//! ```text
+//!  args ─► plan ─► library: pairs of children, which are this command again ─► report ─► text, JSON, page, plot, CSV
+//!                              └─► status: one line on a terminal
+//! ```
+//!
+//! The command has a `HeapLedger` as its global allocator, which records only in those children.
+
+mod args;
+mod output;
+mod status;
+
+pub use args::ValidateArgs;
+
+use std::io::{self, Write};
+
+use heapledger::validation::hybrid::{HybridWorkload, SearchMix};
+use heapledger::validation::{
+    AllocWorkload, BenchError, PairedError, StopHandle, child_command, is_child, run_paired, serve,
+    stop_on_interrupt,
+};
+
+use crate::exit::{Cause, Exit, Failure, written};
+use args::WorkloadArg;
+use output::Outputs;
+use status::Status;
+
+pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
+    if is_child() {
+        return Ok(Exit::Of(serve_workload(args)));
+    }
+    let plan = args.plan()?;
+    // What cannot be written is said before anything long is begun.
+    let outputs = Outputs::open(args)?;
+    let stop = StopHandle::default();
+    stop_on_interrupt(&stop).map_err(|error| {
+        Failure::new(Cause::Unmeasured, format_args!("cannot wait for interrupts: {error}"))
+    })?;
+    let mut status = Status::begin(&plan);
+    let runs = run_paired(&plan, child_command, &stop, |progress| status.show(progress)).map_err(failure)?;
+    status.end();
+    if runs.with_tracker().next().is_none() {
+        return Err(Failure::new(Cause::Unmeasured, "stopped before the first run was over"));
+    }
+    let report = runs.report();
+    outputs.write(&report)?;
+    if !outputs.uses_stdout() {
+        let mut out = io::stdout().lock();
+        let result = out.write_all(report.to_text().as_bytes()).and_then(|()| outputs.list(&mut out));
+        written(result.and_then(|()| out.flush()), crate::commands::STDOUT)?;
+    }
+    Ok(Exit::Judged(report.exit_code() as u8))
+}
+
+/// The child's side: the workload that was asked for, under whatever load the parent orders.
+fn serve_workload(args: &ValidateArgs) -> std::process::ExitCode {
+    let documents = args.documents;
+    let search = |mix| move |seed| HybridWorkload::synthetic(documents, seed, mix);
+    match args.workload {
+        WorkloadArg::Alloc => {
+            serve(|_| Ok::<_, BenchError>(AllocWorkload { allocs: 200, size: 1024, lifetime: 256 }))
+        }
+        WorkloadArg::Text => serve(|config| search(SearchMix::TEXT)(config.seed)),
+        WorkloadArg::Hybrid => serve(|config| search(SearchMix::REALISTIC)(config.seed)),
+    }
+}
+
+fn failure(error: PairedError) -> Failure {
+    match error {
+        PairedError::Plan(error) => Failure::new(Cause::Usage, error),
+        error => Failure::new(Cause::Unmeasured, error),
+    }
+}

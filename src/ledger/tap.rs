@@ -1,0 +1,463 @@
+//! The tap: where a fold leaves a copy of the words that it books, for whoever writes the trace.
+//!
+//! A fold has the words of a window in its processor's cache anyway, so the cheapest complete trace is a copy of them,
+//! with the window's thread and dates in front. Nothing is encoded, allocated or written here.
+//!
+//! ```text
+//!  fold of lane n ──► stripe n mod 16: open chunk ──full──► queue ──► writer ──► spent chunks
+//!                        ▲                                                           │
+//!                        └───────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A chunk is one run of pages. There are at most [`TAP_CHUNKS_MAX`], made when they are needed. A lane's windows stay
+//! in order: a lane has one stripe, is folded by one thread at a time, and chunks leave a stripe in the order in which
+//! they were filled.
+//!
+//! A fold never waits here. A thread that is about to fold its own ring looks first whether chunks are getting short
+//! ([`Tap::is_short`]), while it holds nothing, and gives the writer time as its mode says. The rest of the chunks is
+//! for folds that cannot wait, and for the threads that looked at the same moment. When there is no chunk at all, the
+//! window is left out of the trace and its events are counted; the ledger books them as always.
+//!
+//! Invariant **A1**: a chunk is in one stripe, in one list, or in the hands of the writer; only who has it touches it.
+
+use crate::ring::event::{self, TAG_ALLOC, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_WIDE, Tag, record_words};
+use crate::sys::latch::Latch;
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Chunks there are at most.
+pub(crate) const TAP_CHUNKS_MAX: u32 = 1024;
+/// Pages of a chunk.
+const CHUNK_PAGES: u32 = 8;
+/// Words of a chunk.
+const CHUNK_WORDS: usize = CHUNK_PAGES as usize * PAGE_BYTES / 8;
+/// Words at the start of a chunk: the number of the next one in its list, and how many words are used.
+const CHUNK_HEAD: usize = 2;
+/// Words in front of the words of a window: its thread and length, the time of its first word, and the time that
+/// passes from word to word.
+pub(crate) const WINDOW_HEAD: usize = 3;
+/// Open chunks.
+const STRIPES: usize = 16;
+/// Chunks that are left to folds that cannot wait.
+const CHUNKS_KEPT: u32 = 64;
+/// Bits of the length in a window's first word.
+const LENGTH_BITS: u32 = 16;
+
+/// Where folds leave copies, and what waits for the writer. All zero bytes are a valid, closed tap.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Tap {
+    stripes: [Stripe; STRIPES],
+    pool: Pool,
+    /// Whether windows are copied.
+    open: AtomicU32,
+    /// Whether somebody takes chunks away.
+    written: AtomicU32,
+    /// Chunks that the writer has given back so far.
+    spent: AtomicU64,
+    /// What [`Tap::spent`] was when a thread gave up waiting for it to rise; 0 if none has.
+    stalled_at: AtomicU64,
+    /// Times that threads waited for the writer, and for how long together.
+    waits: AtomicU64,
+    waited_ns: AtomicU64,
+}
+
+/// The open chunk of some lanes.
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct Stripe {
+    latch: Latch,
+    /// Its page; 0 if there is none.
+    page: AtomicU32,
+    /// Events of windows for which there was no chunk.
+    lost: AtomicU64,
+}
+
+/// Chunks that wait for the writer, and chunks that are spent.
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct Pool {
+    latch: Latch,
+    made: AtomicU32,
+    spent_first: AtomicU32,
+    spent_count: AtomicU32,
+    full_first: AtomicU32,
+    full_last: AtomicU32,
+    full_count: AtomicU32,
+}
+
+/// Whose window it is, and how its words are dated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WindowHead {
+    pub(crate) row: u32,
+    pub(crate) words: u32,
+    pub(crate) first_ns: u64,
+    pub(crate) step: u64,
+}
+
+impl WindowHead {
+    /// Reads the words in front of a window.
+    pub(crate) fn read([first, first_ns, step]: [u64; WINDOW_HEAD]) -> WindowHead {
+        let words = (first & ((1 << LENGTH_BITS) - 1)) as u32;
+        WindowHead { row: (first >> LENGTH_BITS) as u32, words, first_ns, step }
+    }
+
+    fn to_words(self) -> [u64; WINDOW_HEAD] {
+        [u64::from(self.words) | u64::from(self.row) << LENGTH_BITS, self.first_ns, self.step]
+    }
+}
+
+/// A chunk in the hands of the writer.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    page: u32,
+}
+
+impl Chunk {
+    /// The windows in it, each with its head.
+    pub(crate) fn words<'a>(&'a self, pages: &'a Pages) -> &'a [u64] {
+        // SAFETY: A1, the chunk is the writer's; its pages are zeroed or written, and stay mapped.
+        let words = unsafe {
+            std::slice::from_raw_parts(pages.at(self.page).cast::<u64>().cast_const(), CHUNK_WORDS)
+        };
+        let used = words.get(1).map_or(0, |used| (*used as usize).clamp(CHUNK_HEAD, CHUNK_WORDS));
+        words.get(CHUNK_HEAD..used).unwrap_or(&[])
+    }
+}
+
+impl Tap {
+    /// From now on folds leave copies.
+    pub(crate) fn open(&self) {
+        // relaxed: a fold that sees it late books the window without a copy; it is opened before the first event.
+        self.open.store(1, Ordering::Relaxed);
+    }
+
+    /// Ends the copies. The latches of all lanes are held, so the cut is the same for all; what is in open chunks goes
+    /// to the writer.
+    pub(crate) fn close(&self, pages: &Pages) {
+        // relaxed: the latches of the lanes order it.
+        self.open.store(0, Ordering::Relaxed);
+        self.push_out(pages);
+    }
+
+    /// Ends the copies where they stand: nobody will write them.
+    pub(crate) fn give_up(&self) {
+        // relaxed: a fold that sees it late leaves a copy that is thrown away.
+        self.open.store(0, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_open(&self) -> bool {
+        // relaxed: see `open` and `close`.
+        self.open.load(Ordering::Relaxed) != 0
+    }
+
+    /// Says that somebody takes chunks away from now on, or nobody does any more.
+    pub(crate) fn set_written(&self, written: bool) {
+        // relaxed: read by threads that would wait; one that sees it late waits once more, or sheds.
+        self.written.store(u32::from(written), Ordering::Relaxed);
+    }
+
+    /// Copies a window of a lane.
+    #[inline(never)]
+    pub(crate) fn window(&self, pages: &Pages, lane: u32, head: WindowHead, words: &[AtomicU64]) {
+        let stripe = &self.stripes[lane as usize % STRIPES];
+        let _taken = stripe.latch.take();
+        let needed = WINDOW_HEAD + words.len();
+        // relaxed, all of this function: the latch orders it.
+        let mut page = stripe.page.load(Ordering::Relaxed);
+        if page != 0 && used(pages, page) + needed > CHUNK_WORDS {
+            self.pool.push_full(pages, page);
+            page = 0;
+        }
+        if page == 0 {
+            page = self.pool.take_spent(pages).unwrap_or(0);
+            stripe.page.store(page, Ordering::Relaxed);
+        }
+        if page == 0 || needed > CHUNK_WORDS - CHUNK_HEAD {
+            stripe.lost.store(stripe.lost.load(Ordering::Relaxed) + events_in(words), Ordering::Relaxed);
+            return;
+        }
+        let (start, at) = (pages.at(page).cast::<u64>(), used(pages, page));
+        let head = WindowHead { words: words.len() as u32, ..head };
+        let values = head.to_words().into_iter().chain(words.iter().map(|word| word.load(Ordering::Relaxed)));
+        for (index, value) in (at..).zip(values) {
+            // SAFETY: A1, the chunk is the stripe's, whose latch is held; `at + needed` is within it.
+            unsafe { start.add(index).write(value) };
+        }
+        // SAFETY: as above.
+        unsafe { start.add(1).write((at + needed) as u64) };
+    }
+
+    /// Sends what is in open chunks to the writer.
+    pub(crate) fn push_out(&self, pages: &Pages) {
+        for stripe in &self.stripes {
+            let _taken = stripe.latch.take();
+            // relaxed: the latch orders it.
+            let page = stripe.page.load(Ordering::Relaxed);
+            if page != 0 {
+                stripe.page.store(0, Ordering::Relaxed);
+                self.pool.push_full(pages, page);
+            }
+        }
+    }
+
+    /// The oldest chunk that waits for the writer.
+    pub(crate) fn take_full(&self, pages: &Pages) -> Option<Chunk> {
+        self.pool.take_full(pages).map(|page| Chunk { page })
+    }
+
+    /// Chunks that wait for the writer.
+    pub(crate) fn full_count(&self) -> u32 {
+        // relaxed: the writer asks, and only it makes them fewer.
+        self.pool.full_count.load(Ordering::Relaxed)
+    }
+
+    /// Takes a chunk back from the writer.
+    pub(crate) fn give_back(&self, pages: &Pages, chunk: Chunk) {
+        self.pool.push_spent(pages, chunk.page);
+        // relaxed: a sign of life for threads that wait.
+        self.spent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a thread should wait before it folds its own ring, with so many lanes in all. Each of them may have
+    /// looked at this moment, and leaves less than half a chunk.
+    pub(crate) fn is_short(&self, lanes: u32) -> bool {
+        // relaxed: what is free can change at once anyway.
+        let made = self.pool.made.load(Ordering::Relaxed);
+        let free = TAP_CHUNKS_MAX.saturating_sub(made) + self.pool.spent_count.load(Ordering::Relaxed);
+        free < (CHUNKS_KEPT + lanes / 2).min(TAP_CHUNKS_MAX / 4 * 3)
+    }
+
+    /// Whether there is any use in waiting for the writer: there is one, and no thread has waited for it in vain since it
+    /// last gave a chunk back.
+    pub(crate) fn is_worth_waiting(&self) -> bool {
+        // relaxed: see `set_written`.
+        self.written.load(Ordering::Relaxed) != 0
+            && self.stalled_at.load(Ordering::Relaxed) != self.spent_so_far() + 1
+    }
+
+    /// Notes that the writer has given no chunk back for longer than threads wait.
+    pub(crate) fn note_stall(&self, spent: u64) {
+        // relaxed: a hint for threads that would wait.
+        self.stalled_at.store(spent + 1, Ordering::Relaxed);
+    }
+
+    /// Chunks that the writer has given back so far.
+    pub(crate) fn spent_so_far(&self) -> u64 {
+        // relaxed: a sign of life.
+        self.spent.load(Ordering::Relaxed)
+    }
+
+    /// Counts a wait of a thread.
+    pub(crate) fn count_wait(&self, ns: u64) {
+        // relaxed, both: sums for people.
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        self.waited_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// Events that are in the ledger and not in the trace, because there was no chunk for them.
+    pub(crate) fn lost(&self) -> u64 {
+        // relaxed: sums.
+        self.stripes.iter().map(|stripe| stripe.lost.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Waits so far, and the nanoseconds that they took together.
+    pub(crate) fn waits(&self) -> (u64, u64) {
+        // relaxed: sums.
+        (self.waits.load(Ordering::Relaxed), self.waited_ns.load(Ordering::Relaxed))
+    }
+}
+
+impl Pool {
+    /// A chunk to fill: a spent one, or a new one while there may be more.
+    fn take_spent(&self, pages: &Pages) -> Option<u32> {
+        let _taken = self.latch.take();
+        // relaxed, all of this type: the latch orders it.
+        let first = self.spent_first.load(Ordering::Relaxed);
+        let page = if first != 0 {
+            self.spent_first.store(next(pages, first), Ordering::Relaxed);
+            self.spent_count.store(self.spent_count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            first
+        } else {
+            let made = self.made.load(Ordering::Relaxed);
+            if made >= TAP_CHUNKS_MAX {
+                return None;
+            }
+            let page = pages.take(CHUNK_PAGES)?;
+            self.made.store(made + 1, Ordering::Relaxed);
+            page
+        };
+        set_head(pages, page, 0, CHUNK_HEAD);
+        Some(page)
+    }
+
+    fn push_spent(&self, pages: &Pages, page: u32) {
+        let _taken = self.latch.take();
+        set_head(pages, page, self.spent_first.load(Ordering::Relaxed), CHUNK_HEAD);
+        self.spent_first.store(page, Ordering::Relaxed);
+        self.spent_count.store(self.spent_count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    fn push_full(&self, pages: &Pages, page: u32) {
+        let _taken = self.latch.take();
+        let last = self.full_last.load(Ordering::Relaxed);
+        if last == 0 {
+            self.full_first.store(page, Ordering::Relaxed);
+        } else {
+            set_head(pages, last, page, used(pages, last));
+        }
+        self.full_last.store(page, Ordering::Relaxed);
+        self.full_count.store(self.full_count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    fn take_full(&self, pages: &Pages) -> Option<u32> {
+        let _taken = self.latch.take();
+        let first = self.full_first.load(Ordering::Relaxed);
+        if first == 0 {
+            return None;
+        }
+        let after = next(pages, first);
+        self.full_first.store(after, Ordering::Relaxed);
+        if after == 0 {
+            self.full_last.store(0, Ordering::Relaxed);
+        }
+        self.full_count.store(self.full_count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        Some(first)
+    }
+}
+
+/// The number of the chunk behind this one in its list.
+fn next(pages: &Pages, page: u32) -> u32 {
+    // SAFETY: A1, the caller has the chunk, or holds the latch of its list.
+    unsafe { pages.at(page).cast::<u64>().read() as u32 }
+}
+
+/// Words of a chunk that are used.
+fn used(pages: &Pages, page: u32) -> usize {
+    // SAFETY: A1, as in `next`.
+    unsafe { pages.at(page).cast::<u64>().add(1).read() as usize }
+}
+
+fn set_head(pages: &Pages, page: u32, next: u32, used: usize) {
+    let start = pages.at(page).cast::<u64>();
+    // SAFETY: A1, as in `next`; both words are within the chunk.
+    unsafe {
+        start.write(u64::from(next));
+        start.add(1).write(used as u64);
+    }
+}
+
+/// Events in the words of a window, counted as the ledger counts them: a realloc with its second half.
+fn events_in(words: &[AtomicU64]) -> u64 {
+    let (mut index, mut events) = (0, 0);
+    while let Some(word) = words.get(index) {
+        // relaxed: ordered by the head's acquire.
+        let word = word.load(Ordering::Relaxed);
+        let kind = if Tag::raw(word) == TAG_WIDE { event::wide_kind(word) } else { Tag::raw(word) };
+        events += u64::from(matches!(kind, TAG_ALLOC | TAG_FREE | TAG_MOVED | TAG_REFUSED));
+        index += record_words(word) as usize;
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::event::{Traits, alloc_words, begin_word, free_word};
+
+    /// A tap in a region of its own.
+    fn with_tap(bytes: u64, test: impl FnOnce(&Tap, &Pages)) {
+        let region = Pages::reserve(bytes, size_of::<Pages>()).unwrap();
+        // SAFETY: P1, the region lives until the end of the test.
+        let pages = unsafe { region.as_ref() };
+        let layout = std::alloc::Layout::new::<Tap>();
+        // SAFETY: the layout is not empty, and zero bytes are a valid tap.
+        let tap = unsafe { Box::from_raw(std::alloc::alloc_zeroed(layout).cast::<Tap>()) };
+        test(&tap, pages);
+        Pages::release(region);
+    }
+
+    fn words(raw: &[u64]) -> Vec<AtomicU64> {
+        raw.iter().map(|word| AtomicU64::new(*word)).collect()
+    }
+
+    fn head(row: u32, first_ns: u64) -> WindowHead {
+        WindowHead { row, words: 0, first_ns, step: 7 }
+    }
+
+    /// The windows that the writer finds, as thread, time and words.
+    fn drained(tap: &Tap, pages: &Pages) -> Vec<(u32, u64, Vec<u64>)> {
+        let mut found = Vec::new();
+        while let Some(chunk) = tap.take_full(pages) {
+            let mut rest = chunk.words(pages);
+            while let [first, second, third, behind @ ..] = rest {
+                let head = WindowHead::read([*first, *second, *third]);
+                let (own, after) = behind.split_at(head.words as usize);
+                found.push((head.row, head.first_ns, own.to_vec()));
+                rest = after;
+            }
+            tap.give_back(pages, chunk);
+        }
+        found
+    }
+
+    #[test]
+    fn windows_come_out_as_they_went_in_and_in_the_order_of_their_lane() {
+        with_tap(64 << 20, |tap, pages| {
+            let expected: Vec<(u32, u64, Vec<u64>)> =
+                (0..5_000u64).map(|n| (3, n, (0..n % 64).map(|word| n * 100 + word).collect())).collect();
+            let mut found = Vec::new();
+            for (row, at_ns, own) in &expected {
+                tap.window(pages, 3, head(*row, *at_ns), &words(own));
+                if at_ns % 700 == 0 {
+                    found.extend(drained(tap, pages));
+                }
+            }
+            tap.push_out(pages);
+            found.extend(drained(tap, pages));
+            assert_eq!(found, expected);
+            assert_eq!((tap.lost(), tap.take_full(pages).is_none()), (0, true));
+        });
+    }
+
+    #[test]
+    fn without_a_chunk_the_events_of_a_window_are_counted_and_nothing_else_changes() {
+        with_tap(1 << 20, |tap, pages| {
+            let [first, second] = alloc_words(4096, 5, Traits::default(), 0);
+            let window = words(&[first, second, begin_word(64, 5), free_word(4096, 5)]);
+            let mut copied = 0;
+            while tap.lost() == 0 {
+                tap.window(pages, 0, head(1, 9), &window);
+                copied += 1;
+            }
+            assert_eq!(tap.lost(), 2, "an allocation and a free; a realloc counts with its end");
+            tap.push_out(pages);
+            assert_eq!(drained(tap, pages).len(), copied - 1);
+            tap.window(pages, 0, head(1, 9), &window);
+            tap.push_out(pages);
+            assert_eq!((drained(tap, pages).len(), tap.lost()), (1, 2));
+        });
+    }
+
+    #[test]
+    fn chunks_are_short_before_they_run_out_and_a_stall_ends_with_a_chunk() {
+        with_tap(64 << 20, |tap, pages| {
+            assert!(!tap.is_short(10) && !tap.is_worth_waiting());
+            tap.set_written(true);
+            let window = words(&vec![free_word(64, 5); 1000]);
+            let mut windows = 0;
+            while !tap.is_short(10) {
+                tap.window(pages, 0, head(1, 9), &window);
+                windows += 1;
+            }
+            assert_eq!((tap.lost(), windows / 4), (0, TAP_CHUNKS_MAX - CHUNKS_KEPT - 5));
+            assert!(tap.is_worth_waiting());
+            tap.note_stall(tap.spent_so_far());
+            assert!(!tap.is_worth_waiting());
+            let chunk = tap.take_full(pages).unwrap();
+            tap.give_back(pages, chunk);
+            assert!(tap.is_worth_waiting());
+        });
+    }
+}

@@ -1,0 +1,317 @@
+//! A file to frames, and frames to records.
+//!
+//! A reader first finds out which frames there are: from the index, or, in a file without an end, from head to head.
+//! Then it reads one frame after the other, so that a trace may be larger than memory.
+
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use crc32fast::hash;
+
+use super::columns::{self, Dated};
+use super::frame::{
+    Counts, FRAME_HEAD_BYTES, FileHead, FrameHead, FrameKind, HEAD_BYTES, MAGIC, MARK, PAYLOAD_BYTES_MAX,
+    TAIL_BYTES, index_of, u64_at,
+};
+use super::model::Model;
+
+/// Bytes that are searched for a mark at once.
+const SEARCH_BYTES: usize = 1 << 16;
+/// Bytes of an entry of the index.
+const ENTRY_BYTES: usize = 8 + FRAME_HEAD_BYTES;
+/// Kinds of damage that are told one by one; the rest is counted.
+const DAMAGE_TOLD_MAX: usize = 20;
+/// Bytes of a dump in a trace at most.
+const DUMP_BYTES_MAX: u64 = 4 << 30;
+
+/// Why a trace cannot be read at all.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// The system refused to read it.
+    Io(io::Error),
+    /// It does not begin as a trace does.
+    NotATrace,
+    /// It was written by a newer heapledger, in a format of this version.
+    Newer(u32),
+}
+
+impl fmt::Display for TraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TraceError::Io(error) => error.fmt(f),
+            TraceError::NotATrace => f.write_str("this is not a heapledger trace"),
+            TraceError::Newer(version) => {
+                write!(f, "the trace has format version {version}: a newer heapledger reads it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TraceError {}
+
+impl From<io::Error> for TraceError {
+    fn from(error: io::Error) -> TraceError {
+        TraceError::Io(error)
+    }
+}
+
+/// A frame and where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Where its head begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// Its head.
+    pub head: FrameHead,
+}
+
+/// An open trace.
+#[derive(Debug)]
+pub struct Trace<R> {
+    from: R,
+    length: u64,
+    head: FileHead,
+    frames: Vec<Frame>,
+    counts: Option<Counts>,
+    damage: Damages,
+    model: Model,
+    payload: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+/// What is damaged, in words.
+#[derive(Debug, Default)]
+struct Damages {
+    told: Vec<String>,
+    more: u64,
+}
+
+impl Damages {
+    fn add(&mut self, what: String) {
+        if self.told.len() < DAMAGE_TOLD_MAX { self.told.push(what) } else { self.more += 1 }
+    }
+}
+
+/// Whether a file begins as a trace does.
+pub fn is_trace(start: &[u8]) -> bool {
+    start.starts_with(&MAGIC)
+}
+
+impl<R: Read + Seek> Trace<R> {
+    /// Finds out which frames there are.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError`] when it is no trace, or the system refuses.
+    pub fn open(mut from: R) -> Result<Trace<R>, TraceError> {
+        let length = from.seek(SeekFrom::End(0))?;
+        let mut bytes = [0; HEAD_BYTES];
+        from.rewind()?;
+        from.read_exact(&mut bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => TraceError::NotATrace,
+            _ => TraceError::Io(error),
+        })?;
+        let head = match FileHead::read(&bytes) {
+            None => return Err(TraceError::NotATrace),
+            Some((version, None)) => return Err(TraceError::Newer(version)),
+            Some((_, Some(head))) => head,
+        };
+        let mut trace = Trace {
+            from,
+            length,
+            head,
+            frames: Vec::new(),
+            counts: None,
+            damage: Damages::default(),
+            model: Model::new(),
+            payload: Vec::new(),
+            plain: Vec::new(),
+        };
+        if !trace.read_index()? {
+            trace.scan()?;
+        }
+        Ok(trace)
+    }
+
+    /// Which process it is of.
+    pub fn head(&self) -> FileHead {
+        self.head
+    }
+
+    /// The frames with records, in the order of the file.
+    pub fn frames(&self) -> impl Iterator<Item = Frame> + '_ {
+        self.frames.iter().copied().filter(|frame| frame.head.kind == FrameKind::Events)
+    }
+
+    /// What the trace came to, if it was ended.
+    pub fn counts(&self) -> Option<Counts> {
+        self.counts
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// What is damaged, in words.
+    pub fn damage(&self) -> Vec<String> {
+        let mut told = self.damage.told.clone();
+        if self.damage.more > 0 {
+            told.push(format!("{} more damaged places", self.damage.more));
+        }
+        told
+    }
+
+    /// The index, if the file was ended and the index is whole.
+    fn read_index(&mut self) -> io::Result<bool> {
+        let Some(tail_at) = self.length.checked_sub(TAIL_BYTES as u64) else { return Ok(false) };
+        let mut bytes = [0; TAIL_BYTES];
+        self.from.seek(SeekFrom::Start(tail_at))?;
+        self.from.read_exact(&mut bytes)?;
+        let Some(offset) = index_of(&bytes) else { return Ok(false) };
+        let Some((head, _)) = self.head_at(offset)? else { return Ok(false) };
+        if head.kind != FrameKind::Index || !self.load(&Frame { offset, head })? {
+            return Ok(false);
+        }
+        let Some(counts) = Counts::read(&self.plain) else { return Ok(false) };
+        let mut frames = Vec::new();
+        for entry in self.plain.get(Counts::BYTES..).unwrap_or(&[]).chunks(ENTRY_BYTES) {
+            let Some(head) = entry.get(8..).and_then(|head| head.first_chunk()) else { return Ok(false) };
+            let Some((head, _)) = FrameHead::read(head) else { return Ok(false) };
+            frames.push(Frame { offset: u64_at(entry, 0), head });
+        }
+        // A trace of very many frames has an index that names none.
+        let is_named = !frames.is_empty();
+        (self.frames, self.counts) = (frames, Some(counts));
+        Ok(is_named)
+    }
+
+    /// Goes from head to head, and over what is broken to the next one.
+    fn scan(&mut self) -> io::Result<()> {
+        let mut offset = HEAD_BYTES as u64;
+        while offset < self.length {
+            match self.head_at(offset)? {
+                Some((head, _)) if self.fits(offset, &head) => {
+                    if head.kind == FrameKind::Index {
+                        break;
+                    }
+                    self.frames.push(Frame { offset, head });
+                    offset += FRAME_HEAD_BYTES as u64 + u64::from(head.stored);
+                }
+                _ => {
+                    let next = self.next_mark(offset + 1)?;
+                    let end = next.unwrap_or(self.length);
+                    self.damage.add(format!("bytes {offset} to {end} of the trace hold no whole frame"));
+                    offset = end;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fits(&self, offset: u64, head: &FrameHead) -> bool {
+        let end = offset.checked_add(FRAME_HEAD_BYTES as u64 + u64::from(head.stored));
+        end.is_some_and(|end| end <= self.length)
+    }
+
+    fn head_at(&mut self, offset: u64) -> io::Result<Option<(FrameHead, u32)>> {
+        let end = offset.checked_add(FRAME_HEAD_BYTES as u64);
+        if end.is_none_or(|end| end > self.length) {
+            return Ok(None);
+        }
+        let mut bytes = [0; FRAME_HEAD_BYTES];
+        self.from.seek(SeekFrom::Start(offset))?;
+        self.from.read_exact(&mut bytes)?;
+        Ok(FrameHead::read(&bytes))
+    }
+
+    /// Where the next whole head begins.
+    fn next_mark(&mut self, from: u64) -> io::Result<Option<u64>> {
+        let mut buffer = vec![0; SEARCH_BYTES];
+        let mut start = from;
+        while start < self.length {
+            self.from.seek(SeekFrom::Start(start))?;
+            let wanted = (self.length - start).min(SEARCH_BYTES as u64) as usize;
+            let Some(bytes) = buffer.get_mut(..wanted) else { return Ok(None) };
+            self.from.read_exact(bytes)?;
+            let marks: Vec<u64> = (bytes.windows(MARK.len()).enumerate())
+                .filter(|(_, window)| **window == MARK)
+                .map(|(place, _)| start + place as u64)
+                .collect();
+            for at in marks {
+                if self.head_at(at)?.is_some_and(|(head, _)| self.fits(at, &head)) {
+                    return Ok(Some(at));
+                }
+            }
+            // The next piece begins before the end of this one: a mark can lie across it.
+            start += (wanted as u64).saturating_sub(MARK.len() as u64 - 1).max(1);
+        }
+        Ok(None)
+    }
+
+    /// Loads the payload of a frame into `plain`; `false` when it is not whole.
+    fn load(&mut self, frame: &Frame) -> io::Result<bool> {
+        let Some((head, sum)) = self.head_at(frame.offset)? else { return Ok(false) };
+        if head != frame.head || !self.fits(frame.offset, &head) {
+            return Ok(false);
+        }
+        self.payload.resize(head.stored as usize, 0);
+        self.from.read_exact(&mut self.payload)?;
+        if hash(&self.payload) != sum {
+            return Ok(false);
+        }
+        let plain = (head.plain as usize).min(PAYLOAD_BYTES_MAX);
+        if !head.compressed {
+            std::mem::swap(&mut self.plain, &mut self.payload);
+            return Ok(self.plain.len() == plain);
+        }
+        // What LZ4 makes of a byte is bounded: a short payload cannot ask for much memory.
+        if plain / 256 > head.stored as usize {
+            return Ok(false);
+        }
+        self.plain.resize(plain, 0);
+        Ok(lz4_flex::block::decompress_into(&self.payload, &mut self.plain)
+            .is_ok_and(|length| length == plain))
+    }
+
+    /// Appends the records of a frame; `false`, with a note of the damage, when it is not whole.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses to read.
+    pub fn records(&mut self, frame: &Frame, into: &mut Vec<Dated>) -> io::Result<bool> {
+        let before = into.len();
+        let is_whole = self.load(frame)?
+            && columns::read(&self.plain, frame.head.windows, &mut self.model, into).is_some()
+            && into.len() - before == frame.head.records as usize;
+        if !is_whole {
+            into.truncate(before);
+            let (offset, events) = (frame.offset, frame.head.events);
+            self.damage.add(format!("the frame at byte {offset} is damaged: {events} events are missing"));
+        }
+        Ok(is_whole)
+    }
+
+    /// The bytes of the dump that was taken where the trace ends; `None` when there is none, or not all of it.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses to read.
+    pub fn dump(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let pieces: Vec<Frame> =
+            self.frames.iter().copied().filter(|frame| frame.head.kind == FrameKind::Dump).collect();
+        let bytes: u64 = pieces.iter().map(|piece| u64::from(piece.head.plain)).sum();
+        if pieces.is_empty() || bytes > DUMP_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut dump = Vec::new();
+        for piece in &pieces {
+            if !self.load(piece)? {
+                self.damage.add(format!("the dump in the trace is damaged at byte {}", piece.offset));
+                return Ok(None);
+            }
+            dump.extend_from_slice(&self.plain);
+        }
+        Ok(Some(dump))
+    }
+}

@@ -1,0 +1,183 @@
+//! From the runs of all pairs to one report. Pure.
+
+use super::super::completeness::{Overhead, OverheadPair};
+use super::super::config::BenchmarkConfig;
+use super::super::plan::LoadModel;
+use super::super::report::ValidationReport;
+use super::super::result::ConcurrentTestResult;
+use super::super::scalability::ScalabilityReport;
+use super::PairedPlan;
+use super::protocol::Ready;
+
+/// The runs that a [`PairedPlan`] brought, those of a plan that was stopped included.
+#[derive(Debug, Clone)]
+pub struct PairedRuns {
+    config: BenchmarkConfig,
+    loads: Vec<LoadModel>,
+    workload: String,
+    tracker: Option<String>,
+    with: Vec<Run>,
+    without: Vec<Run>,
+}
+
+#[derive(Debug, Clone)]
+struct Run {
+    load: usize,
+    round: usize,
+    result: ConcurrentTestResult,
+}
+
+impl PairedRuns {
+    pub(super) fn new(plan: &PairedPlan) -> Self {
+        Self {
+            config: BenchmarkConfig { repetitions: plan.rounds, ..plan.config.clone() },
+            loads: plan.loads.clone(),
+            workload: String::new(),
+            tracker: None,
+            with: Vec::new(),
+            without: Vec::new(),
+        }
+    }
+
+    pub(super) fn introduce(&mut self, ready: &Ready) {
+        self.workload.clone_from(&ready.workload);
+        self.tracker.clone_from(&ready.tracker);
+    }
+
+    pub(super) fn add(&mut self, load: usize, round: usize, tracker: bool, result: ConcurrentTestResult) {
+        let runs = if tracker { &mut self.with } else { &mut self.without };
+        runs.push(Run { load, round, result });
+    }
+
+    /// Runs with the tracker, in the order run.
+    pub fn with_tracker(&self) -> impl Iterator<Item = &ConcurrentTestResult> {
+        self.with.iter().map(|run| &run.result)
+    }
+
+    /// Runs without it, in the order run.
+    pub fn without_tracker(&self) -> impl Iterator<Item = &ConcurrentTestResult> {
+        self.without.iter().map(|run| &run.result)
+    }
+
+    /// The report: closed loads as a series of levels, the others one by one; what the tracker costs at each.
+    pub fn report(&self) -> ValidationReport {
+        let config = &self.config;
+        let closed = |run: &&Run| matches!(self.loads[run.load], LoadModel::Closed { .. });
+        let mut report = ValidationReport::new(&self.workload, config);
+        report.tracker.clone_from(&self.tracker);
+        let series =
+            |runs: &[Run]| -> Vec<_> { runs.iter().filter(closed).map(|run| run.result.clone()).collect() };
+        if self.with.iter().any(|run| closed(&run)) {
+            let mut levels = ScalabilityReport::from_runs(series(&self.with), config);
+            for (index, load) in self.loads.iter().enumerate() {
+                if let (LoadModel::Closed { users }, Some(cost)) = (load, self.cost(index)) {
+                    levels.set_overhead(*users, cost, config);
+                }
+            }
+            levels.model_without_tracker = ScalabilityReport::from_runs(series(&self.without), config).model;
+            report.scalability = Some(levels);
+        }
+        for run in self.with.iter().filter(|run| !closed(run)) {
+            let mut result = run.result.clone();
+            result.tracker_overhead = self.cost(run.load);
+            result.judge(&config.thresholds);
+            report.runs.push(result);
+        }
+        report.runs_without_tracker = self.without_tracker().cloned().collect();
+        report
+    }
+
+    /// What the tracker costs at one load, from the rounds that have both runs.
+    fn cost(&self, load: usize) -> Option<Overhead> {
+        let pair = |on: &Run| {
+            let off = self.without.iter().find(|off| (off.load, off.round) == (load, on.round))?;
+            let whole = !on.result.stopped_early && !off.result.stopped_early;
+            whole.then(|| OverheadPair::of(&on.result, &off.result))
+        };
+        let pairs: Vec<OverheadPair> =
+            self.with.iter().filter(|on| on.load == load).filter_map(pair).collect();
+        Overhead::from_pairs(&pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::super::performance::ConcurrentBenchmark;
+    use super::super::super::workload::NullWorkload;
+    use super::*;
+
+    /// A run in which an answer takes so long, on a clock of its own.
+    fn run(load: &LoadModel, answer: Duration) -> ConcurrentTestResult {
+        let b = ConcurrentBenchmark::new(NullWorkload::pausing(answer), BenchmarkConfig::bare()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let time = Duration::from_secs(10);
+        runtime.unwrap().block_on(b.drive_concurrent_test(load.clone(), time)).unwrap()
+    }
+
+    fn plan(loads: Vec<LoadModel>) -> PairedPlan {
+        let config = BenchmarkConfig {
+            thresholds: vec!["overhead<=0.15".parse().unwrap()],
+            ..BenchmarkConfig::bare()
+        };
+        PairedPlan { loads, duration: Duration::from_secs(10), rounds: 2, compares: true, config }
+    }
+
+    const TEN: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn cost_is_between_the_two_runs_of_a_round() {
+        let loads = vec![LoadModel::closed(1), LoadModel::closed(2)];
+        let mut runs = PairedRuns::new(&plan(loads.clone()));
+        for (round, slower) in [(0, 1.0), (1, 1.25)] {
+            for (index, load) in loads.iter().enumerate() {
+                runs.add(index, round, false, run(load, TEN));
+                runs.add(index, round, true, run(load, TEN.mul_f64(slower * (index + 1) as f64)));
+            }
+        }
+        let report = runs.report();
+        let series = report.scalability.as_ref().unwrap();
+        // 100 a second against 100 and 80; then against 50 and 40.
+        let losses: Vec<(usize, f64, usize)> =
+            series.overhead_curve.iter().map(|(users, o)| (*users, o.throughput_loss, o.pairs)).collect();
+        for ((users, loss, pairs), expected) in losses.iter().zip([(1, 0.1), (2, 0.55)]) {
+            assert_eq!((*users, *pairs), (expected.0, 2));
+            assert!((loss - expected.1).abs() < 0.005, "{users} users: {loss}");
+        }
+        let passed =
+            |users| series.test_results.iter().filter(|r| r.concurrent_users == users).all(|r| r.passed());
+        assert!(passed(1) && !passed(2), "thresholds are judged with the cost");
+        assert_eq!(report.runs_without_tracker.len(), 4);
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_is_no_half_of_a_pair() {
+        let load = LoadModel::closed(1);
+        let mut runs = PairedRuns::new(&plan(vec![load.clone()]));
+        runs.add(0, 0, true, run(&load, TEN));
+        assert!(runs.report().scalability.unwrap().overhead_curve.is_empty(), "there is no other half");
+        runs.add(0, 0, false, ConcurrentTestResult { stopped_early: true, ..run(&load, TEN) });
+        assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
+        // The other half of another round does not make up for it.
+        runs.add(0, 1, false, run(&load, TEN));
+        assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
+    }
+
+    #[test]
+    fn open_loads_stand_by_themselves() {
+        let loads = vec![LoadModel::open(50.0), LoadModel::open(80.0)];
+        let mut runs = PairedRuns::new(&plan(loads.clone()));
+        let load = LoadModel::Open {
+            rate_per_sec: 50.0,
+            arrivals: super::super::super::plan::Arrivals::Uniform,
+            max_in_flight: 4,
+            overload: super::super::super::plan::Overload::Queue,
+        };
+        runs.add(1, 0, true, run(&load, TEN));
+        runs.add(1, 0, false, run(&load, TEN));
+        let report = runs.report();
+        assert!(report.scalability.is_none() && report.runs.len() == 1);
+        assert!(report.runs[0].tracker_overhead.unwrap().throughput_loss.abs() < 1e-9);
+    }
+}
