@@ -26,12 +26,35 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
-    let stack = if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 };
-    let head = lane.head().own();
-    let after = head + event::ALLOC_WORDS;
-    if after > limit || lane.epoch() != EPOCH.now() || !event::is_narrow(address, size) {
-        return turn::alloc(lane, limit, address, size, traits, stack);
+    if lane.walks() || !fits(lane, limit, address, size) {
+        // In tail position, so that nothing has to be kept across the walk.
+        return record_with_stack(lane, limit, address, size, traits);
     }
+    write_alloc(lane, limit, address, size, traits, 0);
+}
+
+/// An allocation that needs its stack, or a turn of the window, or both.
+#[inline(never)]
+fn record_with_stack(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
+    // An event that finds the gate closed has none: it is a handler's, or heapledger's own.
+    let stack = if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 };
+    if fits(lane, limit, address, size) {
+        write_alloc(lane, limit, address, size, traits, stack);
+    } else {
+        turn::alloc(lane, limit, address, size, traits, stack);
+    }
+}
+
+/// Whether two words go into the window at hand, which is of this epoch, and two are enough.
+#[inline(always)]
+fn fits(lane: &Lane, limit: u64, address: u64, size: u64) -> bool {
+    let after = lane.head().own() + event::ALLOC_WORDS;
+    after <= limit && lane.epoch() == EPOCH.now() && event::is_narrow(address, size)
+}
+
+#[inline(always)]
+fn write_alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits, stack: u32) {
+    let head = lane.head().own();
     let [first, second] = event::alloc_words(address, size, traits, stack);
     // SAFETY: I2, both words are below the limit, so in the current segment.
     unsafe {
@@ -39,7 +62,7 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
         lane.own_word(head).store(first, Ordering::Relaxed);
         lane.own_word(head + 1).store(second, Ordering::Relaxed);
     }
-    publish(lane, after, limit);
+    publish(lane, head + event::ALLOC_WORDS, limit);
 }
 
 /// Records a block that the inner allocator is about to take back.
