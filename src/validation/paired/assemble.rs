@@ -124,7 +124,8 @@ mod tests {
         PairedPlan { loads, duration: Duration::from_secs(10), rounds: 2, compares: true, config }
     }
 
-    const TEN: Duration = Duration::from_millis(10);
+    /// So long that a quarter more is whole milliseconds too: the clock of the runtime knows no parts of them.
+    const ANSWER: Duration = Duration::from_millis(20);
 
     #[test]
     fn cost_is_between_the_two_runs_of_a_round() {
@@ -132,13 +133,13 @@ mod tests {
         let mut runs = PairedRuns::new(&plan(loads.clone()));
         for (round, slower) in [(0, 1.0), (1, 1.25)] {
             for (index, load) in loads.iter().enumerate() {
-                runs.add(index, round, false, run(load, TEN));
-                runs.add(index, round, true, run(load, TEN.mul_f64(slower * (index + 1) as f64)));
+                runs.add(index, round, false, run(load, ANSWER));
+                runs.add(index, round, true, run(load, ANSWER.mul_f64(slower * (index + 1) as f64)));
             }
         }
         let report = runs.report();
         let series = report.scalability.as_ref().unwrap();
-        // 100 a second against 100 and 80; then against 50 and 40.
+        // 50 a second against 50 and 40; then against 25 and 20.
         let losses: Vec<(usize, f64, usize)> =
             series.overhead_curve.iter().map(|(users, o)| (*users, o.throughput_loss, o.pairs)).collect();
         for ((users, loss, pairs), expected) in losses.iter().zip([(1, 0.1), (2, 0.55)]) {
@@ -155,12 +156,12 @@ mod tests {
     fn a_run_that_was_cut_short_is_no_half_of_a_pair() {
         let load = LoadModel::closed(1);
         let mut runs = PairedRuns::new(&plan(vec![load.clone()]));
-        runs.add(0, 0, true, run(&load, TEN));
+        runs.add(0, 0, true, run(&load, ANSWER));
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty(), "there is no other half");
-        runs.add(0, 0, false, ConcurrentTestResult { stopped_early: true, ..run(&load, TEN) });
+        runs.add(0, 0, false, ConcurrentTestResult { stopped_early: true, ..run(&load, ANSWER) });
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
         // The other half of another round does not make up for it.
-        runs.add(0, 1, false, run(&load, TEN));
+        runs.add(0, 1, false, run(&load, ANSWER));
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
     }
 
@@ -174,8 +175,8 @@ mod tests {
             max_in_flight: 4,
             overload: super::super::super::plan::Overload::Queue,
         };
-        runs.add(1, 0, true, run(&load, TEN));
-        runs.add(1, 0, false, run(&load, TEN));
+        runs.add(1, 0, true, run(&load, ANSWER));
+        runs.add(1, 0, false, run(&load, ANSWER));
         let report = runs.report();
         assert!(report.scalability.is_none() && report.runs.len() == 1);
         assert!(report.runs[0].tracker_overhead.unwrap().throughput_loss.abs() < 1e-9);

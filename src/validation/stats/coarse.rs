@@ -7,7 +7,7 @@
 const LOWEST_NS: u64 = 1 << 10;
 /// Buckets to each doubling.
 const PER_OCTAVE: u64 = 4;
-/// Buckets of a window: the last begins at 58 s.
+/// Buckets of a window: the last begins at 60 s.
 pub(in super::super) const BUCKETS: usize = 104;
 
 /// The bucket of a time.
@@ -54,7 +54,7 @@ mod tests {
             assert!(is_in || ns < LOWEST_NS || bucket == BUCKETS - 1, "{ns} in {bucket}");
         }
         assert_eq!((bucket_of(0), bucket_of(u64::MAX)), (0, BUCKETS - 1));
-        assert!((57e9..60e9).contains(&begin_of(BUCKETS - 1)));
+        assert!((60e9..61e9).contains(&begin_of(BUCKETS - 1)));
     }
 
     #[test]
