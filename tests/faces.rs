@@ -260,6 +260,7 @@ fn profile() -> impl Strategy<Value = Profile> {
             symbols,
             live,
             threads,
+            crossings: Vec::new(),
             timeline,
             history: Vec::new(),
             changes,

@@ -3,11 +3,13 @@
 //! The figures of a thread that has ended are in its row, those of one that runs are in its lane; at its end they move.
 //! So both are copied while the books are frozen. A name is read later, because that allocates.
 
+use std::cmp::Reverse;
+
 use crate::ledger::Ledger;
 use crate::ledger::books::Inherited;
 use crate::ledger::entry::ROW_OF_OTHERS;
 use crate::ledger::rows::Row;
-use crate::profile::{LossCounts, ThreadRow};
+use crate::profile::{Crossing, LossCounts, ThreadRow};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Rows that [`copy`] may need room for.
@@ -54,6 +56,22 @@ pub(super) fn threads(
         row.lost.merge(&LossCounts::from_counts(share.lost));
     }
     rows
+}
+
+/// Who freed whose blocks, most blocks first.
+pub(crate) fn crossings(ledger: &Ledger) -> Vec<Crossing> {
+    let mut all: Vec<Crossing> = ledger
+        .crossings
+        .all(ROW_OF_OTHERS)
+        .map(|cell| Crossing {
+            allocated_by: cell.allocated_by,
+            freed_by: cell.freed_by,
+            blocks: cell.blocks,
+            bytes: cell.bytes,
+        })
+        .collect();
+    all.sort_by_key(|crossing| (Reverse(crossing.blocks), crossing.allocated_by, crossing.freed_by));
+    all
 }
 
 /// The numbers of all rows that stand for a thread.

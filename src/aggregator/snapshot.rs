@@ -435,6 +435,7 @@ impl Frozen {
             symbols: Default::default(),
             live,
             threads: rows::threads(ledger, self.threads, &self.rows),
+            crossings: rows::crossings(ledger),
             timeline: profile::Timeline {
                 interval_ns: self.interval_ns,
                 intervals: std::mem::take(&mut self.intervals),

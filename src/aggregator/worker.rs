@@ -59,6 +59,8 @@ pub(crate) fn forget() {
 /// The body of the thread: ticks until the recording ends.
 pub(crate) fn run() {
     platform::name_thread(c"heapledger");
+    // A snapshot waits until its row says whose this thread is.
+    let starting = WORK.take();
     let own = Own::enter();
     let (Some(ledger), Some(lane)) = (lifecycle::ledger(), own.lane()) else {
         return;
@@ -72,6 +74,7 @@ pub(crate) fn run() {
     let mut aggregator = Aggregator::default();
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);
+    drop(starting);
     while lifecycle::state().records() {
         EPOCH.tick();
         let Some(working) = WORK.try_take() else {

@@ -54,7 +54,7 @@ pub use stack_sample::estimated_bytes;
 pub use standing::{Cause, Figure, Standing, standing};
 pub use summary::{Summary, summary};
 pub use suppressions::Suppression;
-pub use threads::{ThreadFinding, ThreadLine, threads};
+pub use threads::{CrossingLine, Crossings, ThreadFinding, ThreadLine, crossings, threads};
 pub use timeline::{Column, LossWindow, TimelineFinding, timeline};
 pub use tree::{Direction, Node, Tree, tree};
 pub use verify::{Conclusion, LawFinding, LawState, Verdict, verify};

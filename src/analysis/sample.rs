@@ -40,6 +40,7 @@ pub(crate) fn empty() -> Profile {
         symbols: Symbols::default(),
         live: Vec::new(),
         threads: Vec::new(),
+        crossings: Vec::new(),
         timeline: Timeline::default(),
         history: Vec::new(),
         changes: Vec::new(),

@@ -1,7 +1,7 @@
 //! Which thread did how much?
 
 use super::{Figure, Standing, saturating_sum, standing};
-use crate::profile::{Profile, ThreadRow};
+use crate::profile::{Crossing, Profile, ThreadRow};
 
 /// One line of the table of threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,52 @@ fn together(lines: &[ThreadLine]) -> ThreadLine {
         cross_thread_frees: sum(|line| line.cross_thread_frees),
         recorded: sum(|line| line.recorded),
         lost: sum(|line| line.lost),
+    }
+}
+
+/// Blocks that one thread allocated and another one freed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrossingLine {
+    /// Name and id of the thread that allocated; a name may be empty and may hold anything.
+    pub allocated_by: (String, u64),
+    /// The same of the one that freed.
+    pub freed_by: (String, u64),
+    /// Blocks.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Who freed whose blocks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Crossings {
+    /// The pairs of threads with most blocks.
+    pub lines: Vec<CrossingLine>,
+    /// Pairs that are not among them.
+    pub other_pairs: u64,
+    /// Their blocks.
+    pub other_blocks: u64,
+    /// Their bytes.
+    pub other_bytes: u64,
+}
+
+/// Who freed whose blocks: `limit` pairs of threads, most blocks first, and the sums of the others.
+pub fn crossings(profile: &Profile, limit: usize) -> Crossings {
+    let who = |row: u32| {
+        profile.threads.get(row as usize).map_or_else(Default::default, |row| (row.name.clone(), row.os_id))
+    };
+    let (shown, others) = profile.crossings.split_at(limit.min(profile.crossings.len()));
+    let line = |crossing: &Crossing| CrossingLine {
+        allocated_by: who(crossing.allocated_by),
+        freed_by: who(crossing.freed_by),
+        blocks: crossing.blocks,
+        bytes: crossing.bytes,
+    };
+    Crossings {
+        lines: shown.iter().map(line).collect(),
+        other_pairs: others.len() as u64,
+        other_blocks: others.iter().fold(0, |sum, crossing| sum.saturating_add(crossing.blocks)),
+        other_bytes: others.iter().fold(0, |sum, crossing| sum.saturating_add(crossing.bytes)),
     }
 }
 

@@ -165,6 +165,7 @@ impl<'a> Reader<'a> {
         let sites = books.sites.iter().filter(|(_, figures)| !figures.is_empty());
         profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, at_peak)).collect();
         profile.threads = self.threads(&of_lanes);
+        profile.crossings = rows::crossings(self.ledger);
         self.stacks(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);
@@ -459,6 +460,10 @@ impl<'a> Reader<'a> {
         for block in &mut profile.live {
             lead(&mut block.stack, stacks);
             lead(&mut block.thread, threads);
+        }
+        for crossing in &mut profile.crossings {
+            lead(&mut crossing.allocated_by, threads);
+            lead(&mut crossing.freed_by, threads);
         }
         for event in &mut profile.history {
             lead(&mut event.stack, stacks);

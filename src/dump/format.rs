@@ -92,6 +92,8 @@ pub(super) const ARGUMENT_COST_BYTES: usize = 4;
 pub(super) const FRAMES_PER_STACK_MAX: usize = 65_536;
 /// Buckets of one histogram at most; what lies above is added to the last.
 pub(super) const HISTOGRAM_BUCKETS_MAX: usize = 64;
+/// Pairs of threads in the list of who freed whose blocks, at most.
+pub(super) const CROSSINGS_LISTED_MAX: usize = 4096;
 /// Bytes of the names, types and places of tracked pointers at most, each.
 pub(super) const TRACKED_TEXT_BYTES_MAX: usize = 256;
 /// Places that made holders of one tracked pointer, at most.
@@ -153,6 +155,7 @@ impl Tag {
     pub(super) const TURN_TIMES: Tag = Tag(*b"RECT");
     pub(super) const ESTIMATES: Tag = Tag(*b"ESTM");
     pub(super) const TRACKED: Tag = Tag(*b"TRKD");
+    pub(super) const CROSSINGS: Tag = Tag(*b"CROS");
     pub(super) const SITES: Tag = Tag(*b"SITE");
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
     pub(super) const LIVE: Tag = Tag(*b"LIVE");
@@ -168,8 +171,8 @@ impl Tag {
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
     /// Sections of which a file holds at most one, and only if there is something in it.
-    pub(super) const OPTIONALS: [Tag; 4] =
-        [Tag::STACK_FIGURES, Tag::TURN_TIMES, Tag::ESTIMATES, Tag::TRACKED];
+    pub(super) const OPTIONALS: [Tag; 5] =
+        [Tag::STACK_FIGURES, Tag::TURN_TIMES, Tag::ESTIMATES, Tag::TRACKED, Tag::CROSSINGS];
 
     /// Tables whose rows the contents section counts, in the order of the file.
     pub(super) const TABLES: [Tag; 11] = [
@@ -206,6 +209,7 @@ impl Tag {
             Tag::STACKS => "stacks",
             Tag::STACK_FIGURES => "stack figures",
             Tag::TURN_TIMES => "recording times",
+            Tag::CROSSINGS => "frees by other threads",
             Tag::ESTIMATES => "estimates",
             Tag::TRACKED => "tracked pointers",
             Tag::SITES => "sites",

@@ -17,7 +17,7 @@ use super::format::{
 use super::references::{Spans, settle, settle_names};
 use super::section::{Found, SectionHeader, Sections, file_header, unpack};
 use super::v1::Faults;
-use super::v1::figures::{WireEstimates, WireTracked, WireTurnTimes};
+use super::v1::figures::{WireCrossings, WireEstimates, WireTracked, WireTurnTimes};
 use super::v1::meta::{
     WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
 };
@@ -144,6 +144,7 @@ pub fn empty_profile() -> Profile {
         symbols: Symbols::default(),
         live: Vec::new(),
         threads: Vec::new(),
+        crossings: Vec::new(),
         timeline: Timeline::default(),
         history: Vec::new(),
         changes: Vec::new(),
@@ -276,6 +277,7 @@ impl Assembly {
                 profile.quality = QualityIndicator { turn_times, ..quality };
             }
             Tag::TURN_TIMES => profile.quality.turn_times = record::<WireTurnTimes>(plain)?.read(),
+            Tag::CROSSINGS => profile.crossings = record::<WireCrossings>(plain)?.read(),
             Tag::ESTIMATES => profile.estimates = Some(record::<WireEstimates>(plain)?.read()),
             Tag::TRACKED => profile.tracked = record::<WireTracked<'_>>(plain)?.read(faults),
             Tag::CONTENTS => self.contents = Some(record(plain)?),

@@ -93,7 +93,8 @@ impl<'a> Target<'a> {
 
 /// Makes every reference in `profile` lead to a row, and lists those that had none.
 pub(super) fn settle(profile: &mut Profile, stacks: &Spans, threads: &Spans, damage: &mut DamageList) {
-    let events_or_blocks = !profile.live.is_empty() || !profile.history.is_empty();
+    let events_or_blocks =
+        !profile.live.is_empty() || !profile.history.is_empty() || !profile.crossings.is_empty();
     let mut stacks = Target::new(Tag::STACKS, stacks, events_or_blocks || !profile.sites.is_empty());
     let mut threads = Target::new(Tag::THREADS, threads, events_or_blocks);
     if stacks.shift > 0 {
@@ -107,6 +108,10 @@ pub(super) fn settle(profile: &mut Profile, stacks: &Spans, threads: &Spans, dam
     for block in &mut profile.live {
         stacks.redirect(&mut block.stack);
         threads.redirect(&mut block.thread);
+    }
+    for crossing in &mut profile.crossings {
+        threads.redirect(&mut crossing.allocated_by);
+        threads.redirect(&mut crossing.freed_by);
     }
     for event in &mut profile.history {
         stacks.redirect(&mut event.stack);

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::codec::{CodecError, put_record, put_u32, put_u64};
 use super::format::{CHUNK_CLOSE_BYTES, Tag};
 use super::section::SectionWriter;
-use super::v1::figures::{WireEstimates, WireTracked, WireTurnTimes};
+use super::v1::figures::{WireCrossings, WireEstimates, WireTracked, WireTurnTimes};
 use super::v1::meta::{
     WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
 };
@@ -81,6 +81,7 @@ fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
         stacks,
         histograms,
         inlined,
+        crossings,
         tracked_pointers,
         tracked_holders,
         tracked_events,
@@ -94,6 +95,7 @@ fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
             inlined,
             "addresses lie in more inlined functions than the format allows; the outer ones were left off",
         ),
+        (crossings, "pairs of threads were left off, those that freed most were kept"),
         (tracked_pointers, "tracked pointers were left off, those with most holders were kept"),
         (tracked_holders, "places of holders of tracked pointers were left off, those with most were kept"),
         (tracked_events, "events of tracked pointers were left off, the oldest"),
@@ -127,6 +129,9 @@ impl<W: Write> ProfileWriter<W> {
         }
         if profile.quality.turn_times != TurnTimes::default() {
             self.record(Tag::TURN_TIMES, &WireTurnTimes::new(&profile.quality.turn_times))?;
+        }
+        if !profile.crossings.is_empty() {
+            self.record(Tag::CROSSINGS, &WireCrossings::new(&profile.crossings, &mut cuts))?;
         }
         if let Some(estimates) = &profile.estimates {
             self.record(Tag::ESTIMATES, &WireEstimates::new(estimates))?;

@@ -30,6 +30,7 @@
 mod batch;
 pub(crate) mod books;
 pub(crate) mod changes;
+pub(crate) mod crossings;
 pub(crate) mod entry;
 pub(crate) mod estimate;
 pub(crate) mod fold;
@@ -89,6 +90,7 @@ pub(crate) struct Ledger {
     sampling_used: AtomicU32,
     pub(crate) live: live::LiveTable,
     pub(crate) timeline: timeline::Timeline,
+    pub(crate) crossings: crossings::Crossings,
     pub(crate) tap: tap::Tap,
     pub(crate) lanes: Registry,
 }

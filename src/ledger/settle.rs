@@ -239,6 +239,9 @@ impl Fold<'_> {
         // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
         let crossed = by != block.meta.thread() && !free.meta.is_by_realloc();
         self.tally().sums.cross_thread_frees += u64::from(crossed);
+        if crossed {
+            self.ledger.crossings.count(block.meta.thread(), by, block.size);
+        }
         if by == self.books.row {
             self.batch.cross_thread_frees += u64::from(crossed);
         } else {

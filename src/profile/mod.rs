@@ -20,8 +20,8 @@ pub(crate) use histogram::bucket_of_narrow;
 pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
 pub use model::{
-    Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
-    ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
+    Change, ClockInfo, Crossing, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo,
+    Profile, ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
 pub(crate) use occasions::Occasion;
 pub use occasions::{Signal, Triggers};

@@ -125,6 +125,20 @@ pub struct Stack {
     pub truncated: bool,
 }
 
+/// Blocks that one thread allocated and another one freed. A block that was reallocated is that of its first thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crossing {
+    /// The thread that allocated: index into [`Profile::threads`]. Pairs that found no room in the table are counted
+    /// together, at the row of the threads that have none of their own.
+    pub allocated_by: u32,
+    /// The thread that freed: index into [`Profile::threads`].
+    pub freed_by: u32,
+    /// Blocks.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// A loaded object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
@@ -364,6 +378,8 @@ pub struct Profile {
     pub live: Vec<LiveBlock>,
     /// Threads.
     pub threads: Vec<ThreadRow>,
+    /// Who freed whose blocks, most blocks first. All together they are the sum of `cross_thread_frees` over the threads.
+    pub crossings: Vec<Crossing>,
     /// What happened when.
     pub timeline: Timeline,
     /// The last events, newest last.

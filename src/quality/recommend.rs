@@ -293,6 +293,7 @@ mod tests {
             modules: Vec::new(),
             symbols: Default::default(),
             live: Vec::new(),
+            crossings: Vec::new(),
             timeline: Timeline::default(),
             history: Vec::new(),
             changes: Vec::new(),

@@ -3,9 +3,9 @@
 
 use heapledger::profile::tracked::{Deed, Holder, Shape, TrackedEvent, TrackedPointer, Unlisted};
 use heapledger::profile::{
-    Anomalies, Change, ClockInfo, Estimate, Estimates, Event, EventKind, Histogram, Interval, LiveBlock,
-    Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, StackFigures,
-    SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport, TurnTimes,
+    Anomalies, Change, ClockInfo, Crossing, Estimate, Estimates, Event, EventKind, Histogram, Interval,
+    LiveBlock, Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack,
+    StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport, TurnTimes,
 };
 use heapledger::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits,
@@ -160,6 +160,17 @@ fn tracked_pointer() -> impl Strategy<Value = TrackedPointer> {
             holders,
         }
     })
+}
+
+/// All of one thread: there may be no other one.
+fn crossings() -> impl Strategy<Value = Vec<Crossing>> {
+    let crossing = (number(), number()).prop_map(|(blocks, bytes)| Crossing {
+        allocated_by: 0,
+        freed_by: 0,
+        blocks,
+        bytes,
+    });
+    vec(crossing, 0..4)
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -387,10 +398,11 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         at_ns,
         uncertainty_bytes,
     });
-    let rest = (timeline(), (stack_figures(), symbols()), turn_times(), estimates(), tracked());
+    let rest =
+        ((timeline(), crossings()), (stack_figures(), symbols()), turn_times(), estimates(), tracked());
     (quality(), process(), settings(), clock, totals, peak, tables(), rest).prop_map(
         |(mut quality, process, settings, clock, totals, peak, tables, rest)| {
-            let (timeline, (figures, symbols), turn_times, estimates, tracked) = rest;
+            let ((timeline, crossings), (figures, symbols), turn_times, estimates, tracked) = rest;
             quality.turn_times = turn_times;
             let (sites, stacks, modules, live, threads, history, changes) = tables;
             Profile {
@@ -407,6 +419,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
                 modules,
                 symbols,
                 live,
+                crossings: if threads.is_empty() { Vec::new() } else { crossings },
                 threads,
                 timeline,
                 history,

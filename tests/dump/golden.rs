@@ -58,6 +58,7 @@ pub fn profile() -> Profile {
         symbols: Default::default(),
         live: live(),
         threads: threads(),
+        crossings: Vec::new(),
         timeline: timeline(),
         history: history(),
         changes: vec![

@@ -63,6 +63,13 @@ fn mixed_up_nothing(ended: &Ended) {
     let profile = ended.quietly().dump();
     complete(&profile).unwrap();
     let crossed: u64 = profile.threads.iter().map(|row| row.cross_thread_frees).sum();
+    // Who freed whose: the same blocks, pair by pair, and each thread's own.
+    assert_eq!(crossed, profile.crossings.iter().map(|pair| pair.blocks).sum::<u64>());
+    for row in &profile.threads {
+        let of_row = profile.crossings.iter().filter(|pair| pair.freed_by == row.index);
+        assert_eq!(row.cross_thread_frees, of_row.map(|pair| pair.blocks).sum::<u64>(), "{row:?}");
+    }
+    assert!(profile.crossings.iter().all(|pair| pair.allocated_by != pair.freed_by));
     assert!(crossed > 10_000, "{crossed} frees crossed threads");
     assert_eq!(crossed, profile.sites.iter().map(|site| site.cross_thread_frees).sum::<u64>());
     tell(&profile, crossed);

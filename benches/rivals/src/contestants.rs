@@ -55,7 +55,7 @@ const fn slow(name: &'static str, program: &'static str, keeps: Keeps) -> Contes
 pub const FILE: &str = "{file}";
 
 /// All contestants; the first is the one that the others are compared with.
-pub const ALL: [Contestant; 17] = [
+pub const ALL: [Contestant; 19] = [
     quick("bare System", "under_system", &[], Keeps::Nothing),
     quick("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
     quick("heapledger", "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Books),
@@ -69,6 +69,18 @@ pub const ALL: [Contestant; 17] = [
         "heapledger, no stacks",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "off")],
+        Keeps::Books,
+    ),
+    quick(
+        "heapledger, no stacks, black box",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", "off"), ("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_BLACKBOX", FILE)],
+        Keeps::Books,
+    ),
+    quick(
+        "heapledger, no stacks, trace",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", "off"), ("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_TRACE", FILE)],
         Keeps::Books,
     ),
     quick(

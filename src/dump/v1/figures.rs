@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cuts, Faults, Text};
 use crate::dump::format::{
-    TRACKED_BYTES_MAX, TRACKED_HOLDERS_MAX, TRACKED_TEXT_BYTES_MAX, deed_code, deed_of, shape_code, shape_of,
+    CROSSINGS_LISTED_MAX, TRACKED_BYTES_MAX, TRACKED_HOLDERS_MAX, TRACKED_TEXT_BYTES_MAX, deed_code, deed_of,
+    shape_code, shape_of,
 };
 use crate::profile::tracked::{Holder, Shape, TrackedEvent, TrackedPointer, Unlisted};
-use crate::profile::{Estimate, Estimates, TURN_BUCKETS, TrackedReport, TurnTimes};
+use crate::profile::{Crossing, Estimate, Estimates, TURN_BUCKETS, TrackedReport, TurnTimes};
 
 /// Section `RECT`: how long turns of the recording path took.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +36,30 @@ impl WireTurnTimes {
             *sum = sum.saturating_add(count);
         }
         TurnTimes { turns, timed, timed_ns, durations }
+    }
+}
+
+/// Section `CROS`: who freed whose blocks. Absent when nobody did.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::dump) struct WireCrossings {
+    /// Row that allocated, row that freed, blocks, bytes.
+    pairs: Vec<(u32, u32, u64, u64)>,
+}
+
+impl WireCrossings {
+    /// To the wire; of more than [`CROSSINGS_LISTED_MAX`], those with most blocks.
+    pub(in crate::dump) fn new(crossings: &[Crossing], cuts: &mut Cuts) -> Self {
+        cuts.crossings += crossings.len().saturating_sub(CROSSINGS_LISTED_MAX) as u64;
+        let kept = crossings.iter().take(CROSSINGS_LISTED_MAX);
+        WireCrossings { pairs: kept.map(|c| (c.allocated_by, c.freed_by, c.blocks, c.bytes)).collect() }
+    }
+
+    /// From the wire.
+    pub(in crate::dump) fn read(self) -> Vec<Crossing> {
+        let pairs = self.pairs.into_iter().take(CROSSINGS_LISTED_MAX);
+        pairs
+            .map(|(allocated_by, freed_by, blocks, bytes)| Crossing { allocated_by, freed_by, blocks, bytes })
+            .collect()
     }
 }
 

@@ -29,6 +29,8 @@ pub(in crate::dump) struct Cuts {
     pub(in crate::dump) histograms: u64,
     /// Addresses with more inlined functions than their limit.
     pub(in crate::dump) inlined: u64,
+    /// Pairs of threads that found no room in their section.
+    pub(in crate::dump) crossings: u64,
     /// Tracked pointers that found no room in their section.
     pub(in crate::dump) tracked_pointers: u64,
     /// Places of their holders that found none.

@@ -67,6 +67,7 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
             uncertainty_bytes: peak.uncertainty_bytes,
         },
         threads: profile.threads.iter().map(thread).collect(),
+        crossings: &profile.crossings,
         timeline: timeline(profile),
         live: live_part(profile),
         stacks: &profile.stack_figures,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::profile::{StackFigures, TrackedReport};
+use crate::profile::{Crossing, StackFigures, TrackedReport};
 
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
@@ -23,6 +23,8 @@ pub(super) struct Document<'a> {
     pub(super) estimates: Option<Estimates>,
     pub(super) peak: Peak,
     pub(super) threads: Vec<Thread<'a>>,
+    /// Who freed whose blocks; threads by their place in `threads`.
+    pub(super) crossings: &'a [Crossing],
     pub(super) timeline: Timeline,
     pub(super) live: Live,
     /// How stacks were taken, and how many could not be.

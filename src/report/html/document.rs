@@ -16,9 +16,9 @@ use super::facts::{self, Banner, Certainty, Fact, Law, Tile};
 use super::tree::{Calls, pack};
 use crate::analysis::paths::Paths;
 use crate::analysis::{
-    Bucket, Figure, Origin, SiteOrder, Suppressed, ThreadLine, TimelineFinding, Verdict, leaks,
-    lifetimes as lifetimes_of, live as live_of, site_book, sizes as sizes_of, threads as threads_of,
-    timeline as timeline_of, verify,
+    Bucket, CrossingLine, Figure, Origin, SiteOrder, Suppressed, ThreadLine, TimelineFinding, Verdict,
+    crossings as crossings_of, leaks, lifetimes as lifetimes_of, live as live_of, site_book,
+    sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
 };
 use crate::profile::{Profile, Site};
 
@@ -148,7 +148,18 @@ struct Thread {
 struct Threads {
     threads: u64,
     lines: Vec<Thread>,
+    crossings: Vec<Crossing>,
+    other_crossings: u64,
     certainty: Certainty,
+}
+
+/// Blocks of one thread that another one freed.
+#[derive(Debug, Serialize)]
+struct Crossing {
+    allocated_by: String,
+    freed_by: String,
+    blocks: u64,
+    bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -394,7 +405,16 @@ fn threads(profile: &Profile, certainty: Certainty) -> Threads {
     };
     let mut lines: Vec<Thread> = found.lines.iter().map(|found| line(found, name(found))).collect();
     lines.extend(found.others.iter().map(|others| line(others, format!("({} others)", others.threads))));
-    Threads { threads: found.threads, lines, certainty }
+    let pairs = crossings_of(profile, THREAD_LINES);
+    let who = |(name, id): &(String, u64)| format!("{} ({id})", named(name, "(unnamed)"));
+    let crossing = |line: &CrossingLine| Crossing {
+        allocated_by: who(&line.allocated_by),
+        freed_by: who(&line.freed_by),
+        blocks: line.blocks,
+        bytes: line.bytes,
+    };
+    let crossings = pairs.lines.iter().map(crossing).collect();
+    Threads { threads: found.threads, lines, crossings, other_crossings: pairs.other_blocks, certainty }
 }
 
 fn rows(buckets: &[Bucket], unit: fn(u64) -> String) -> Vec<(String, String, u64)> {

@@ -10,8 +10,8 @@ use super::super::text::Subject;
 use super::super::units::{bytes, bytes_exact, count, duration, share};
 use super::heap::certainty;
 use crate::analysis::{
-    Bucket, Figure, SiteOrder, ThreadLine, lifetimes as lifetimes_of, live as live_of, sizes as sizes_of,
-    threads as threads_of, top_sites,
+    Bucket, CrossingLine, Figure, SiteOrder, ThreadLine, crossings as crossings_of,
+    lifetimes as lifetimes_of, live as live_of, sizes as sizes_of, threads as threads_of, top_sites,
 };
 use crate::profile::Profile;
 
@@ -53,7 +53,39 @@ pub(in super::super) fn threads(sheet: &mut Sheet<'_>, subject: &Subject<'_>) ->
         "in all",
         &format!("{} of the program", super::super::units::counted(found.threads, "thread", "threads")),
     )?;
+    crossings(sheet, subject)?;
     certainty(sheet, subject, Figure::Totals)
+}
+
+/// Who freed whose blocks.
+fn crossings(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let found = crossings_of(subject.profile, sheet.layout.rows);
+    if found.lines.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        ("allocated by", Align::Left),
+        ("id", Align::Right),
+        ("freed by", Align::Left),
+        ("id", Align::Right),
+        ("blocks", Align::Right),
+        ("bytes", Align::Right),
+    ])
+    .shrinking(0);
+    let name = |name: &str| if name.is_empty() { "(unnamed)".to_string() } else { escaped(name) };
+    for CrossingLine { allocated_by, freed_by, blocks, bytes: size } in &found.lines {
+        let (from, to) = (name(&allocated_by.0), name(&freed_by.0));
+        let ids = [allocated_by.1, freed_by.1].map(|id| id.to_string());
+        let [from_id, to_id] = ids;
+        table.row([from, from_id, to, to_id, count(*blocks), bytes(*size)]);
+    }
+    sheet.table(&table)?;
+    if found.other_pairs > 0 {
+        let pairs = super::super::units::counted(found.other_pairs, "pair", "pairs");
+        let sums = format!("{} blocks, {}", count(found.other_blocks), bytes(found.other_bytes));
+        sheet.fact("others", &format!("{pairs} of threads: {sums}"))?;
+    }
+    Ok(())
 }
 
 fn thread_name(line: &ThreadLine) -> String {

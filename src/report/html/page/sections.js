@@ -173,7 +173,17 @@ const sections = (() => {
       column("cross_thread_frees", "of others", count), column("recorded", "events", count), lost,
     ];
     table.show(into, { id: "threads-table", label: "Threads", columns, rows: numbers(lines.length), sort: "total_bytes", height: 10 });
-    add(into, make("p", { class: "hint" }, `${units.counted(report.threads.threads, "thread", "threads")} of the program.`), certaintyLine(report.threads.certainty));
+    add(into, make("p", { class: "hint" }, `${units.counted(report.threads.threads, "thread", "threads")} of the program.`));
+    const pairs = report.threads.crossings;
+    if (pairs.length > 0) {
+      const of = (key, label, text) => ({ key, label, value: (row) => pairs[row][key], text: (row) => text(pairs[row][key]) });
+      const who = (key, label) => ({ key, label, left: true, wide: "minmax(var(--name-width), 1fr)", value: (row) => pairs[row][key], cell: (row) => make("span", { class: "name" }, pairs[row][key]) });
+      add(into, make("h3", {}, "Who freed whose blocks"));
+      const matrix = [who("allocated_by", "allocated by"), who("freed_by", "freed by"), of("blocks", "blocks", count), of("bytes", "bytes", bytes)];
+      table.show(into, { id: "crossings-table", label: "Who freed whose blocks", columns: matrix, rows: numbers(pairs.length), sort: "blocks", height: 10 });
+      if (report.threads.other_crossings > 0) add(into, make("p", { class: "hint" }, `${count(report.threads.other_crossings)} more blocks, of other pairs of threads.`));
+    }
+    add(into, certaintyLine(report.threads.certainty));
   }
 
   function distribution(into, found) {

@@ -1,0 +1,101 @@
+//! Who freed whose blocks: counts by pair of threads.
+//!
+//! A table of fixed size, open addressed, without a latch: a pair claims its cell by one exchange and keeps it, and what
+//! is counted are sums. A pair that finds no cell within [`PROBES`] steps is counted with all others of its kind. It is
+//! written when a free is paired with another thread's block, which has been to the shared table and its latch anyway.
+
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Pairs of threads that are counted each for itself.
+pub(crate) const CROSSINGS_MAX: usize = 1024;
+/// Steps of a search.
+const PROBES: usize = 16;
+
+/// The table. All zero bytes are a valid, empty one.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Crossings {
+    cells: [Cell; CROSSINGS_MAX],
+    others: Cell,
+}
+
+/// What one thread freed of another's.
+#[repr(C)]
+#[derive(Debug)]
+struct Cell {
+    /// The row of the thread that allocated, plus one, in the high half; that of the one that freed in the low half.
+    pair: AtomicU64,
+    blocks: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// A cell, read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crossing {
+    pub(crate) allocated_by: u32,
+    pub(crate) freed_by: u32,
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Crossings {
+    /// Counts a block of one thread that another one freed.
+    pub(crate) fn count(&self, allocated_by: u32, freed_by: u32, bytes: u64) {
+        let pair = (u64::from(allocated_by) + 1) << 32 | u64::from(freed_by);
+        let first = (pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize;
+        let mut cells = (first..first + PROBES).map(|at| &self.cells[at % CROSSINGS_MAX]);
+        let cell = cells.find(|cell| cell.is_or_becomes(pair)).unwrap_or(&self.others);
+        // relaxed, both: sums for people.
+        cell.blocks.fetch_add(1, Ordering::Relaxed);
+        cell.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Every pair, and what was counted without one: at rows `row_of_others`.
+    pub(crate) fn all(&self, row_of_others: u32) -> impl Iterator<Item = Crossing> + '_ {
+        self.cells.iter().chain(std::iter::once(&self.others)).filter_map(move |cell| {
+            // relaxed, all: sums for people.
+            let pair = cell.pair.load(Ordering::Relaxed);
+            let (allocated_by, freed_by) = match (pair >> 32) as u32 {
+                0 => (row_of_others, row_of_others),
+                row => (row - 1, pair as u32),
+            };
+            let (blocks, bytes) = (cell.blocks.load(Ordering::Relaxed), cell.bytes.load(Ordering::Relaxed));
+            (blocks > 0).then_some(Crossing { allocated_by, freed_by, blocks, bytes })
+        })
+    }
+}
+
+impl Cell {
+    /// Whether this is the pair's cell, or has become it now.
+    fn is_or_becomes(&self, pair: u64) -> bool {
+        // relaxed, both: the word is all there is.
+        match self.pair.load(Ordering::Relaxed) {
+            0 => {
+                let taken = self.pair.compare_exchange(0, pair, Ordering::Relaxed, Ordering::Relaxed);
+                taken.is_ok() || taken == Err(pair)
+            }
+            word => word == pair,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_is_counted_and_pairs_without_room_together() {
+        // SAFETY: all zero bytes are a valid, empty table.
+        let table = unsafe { Box::<Crossings>::new_zeroed().assume_init() };
+        for n in 0..3_000u32 {
+            table.count(n / 50, n % 50, u64::from(n));
+            table.count(0, 1, 2);
+        }
+        let all: Vec<Crossing> = table.all(77).collect();
+        let sums = all.iter().fold((0, 0), |sum, cell| (sum.0 + cell.blocks, sum.1 + cell.bytes));
+        assert_eq!(sums, (6_000, (0..3_000).sum::<u64>() + 6_000));
+        let of = |pair| all.iter().find(|cell| (cell.allocated_by, cell.freed_by) == pair);
+        assert_eq!(of((0, 1)).map(|cell| (cell.blocks, cell.bytes)), Some((3_001, 6_001)));
+        assert!(all.len() > CROSSINGS_MAX / 2 && of((77, 77)).is_some_and(|cell| cell.blocks > 1_000));
+    }
+}
