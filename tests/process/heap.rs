@@ -94,7 +94,9 @@ impl Heap {
     }
 
     fn from_letter(letter: u8) -> Heap {
-        Heap::ALL.into_iter().find(|heap| heap.letter() as u8 == letter).unwrap_or(Heap::Bare)
+        // At every call of the allocator: no search. The order is checked by the comparison.
+        let at = usize::from(letter.wrapping_sub(b'a' + Heap::Bare as u8));
+        Heap::ALL.get(at).copied().filter(|heap| heap.letter() as u8 == letter).unwrap_or(Heap::Bare)
     }
 }
 
