@@ -406,16 +406,7 @@ impl Frozen {
         watch::complete(&mut self.quality, &settings(), self.at_ns);
         let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
-        let live = self.live.iter().map(|entry| profile::LiveBlock {
-            address: entry.address,
-            size: entry.size,
-            born_ns: entry.at_ns,
-            stack: entry.meta.stack(),
-            thread: entry.meta.thread(),
-            align_log2: entry.meta.align_log2(),
-            reallocs: entry.meta.reallocs() as u8,
-        });
-        let mut live: Vec<profile::LiveBlock> = live.collect();
+        let mut live: Vec<profile::LiveBlock> = self.live.iter().map(entry::Entry::live_block).collect();
         live.sort_by_key(|block| (block.born_ns, block.address));
         Profile {
             process: process(ledger, self.at_ns, reason),

@@ -14,14 +14,13 @@ use crate::aggregator::snapshot::{changes_of, is_of_the_heap};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
 use crate::ledger::books::Account;
-use crate::ledger::entry::{Entry, ROW_OF_OTHERS};
+use crate::ledger::entry::ROW_OF_OTHERS;
 use crate::ledger::history::LaneWords;
 use crate::ledger::rows::Row;
 use crate::ledger::sites::{SiteCell, SiteFigures};
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{
-    Anomalies, HeapStats, LiveBlock, LossCounts, LossReason, Profile, QualityIndicator, Stack, ThreadRow,
-    check,
+    Anomalies, HeapStats, LossCounts, LossReason, Profile, QualityIndicator, Stack, ThreadRow, check,
 };
 use crate::recorder::layout::{LAYOUT, VERSION};
 use crate::recorder::thread::read_figures;
@@ -132,7 +131,7 @@ impl<'a> Reader<'a> {
     fn dump(mut self) -> Dump {
         let mut profile = self.label();
         let sites_max = self.ledger.sites.place().1;
-        let mut timeline_is_sound = self.ledger.timeline.take_over();
+        let timeline_is_sound = self.ledger.timeline.take_over();
         let blank = zeroed_timeline();
         let timeline = if timeline_is_sound { &self.ledger.timeline } else { &*blank };
         let (live, sites) = (self.live(), self.sites());
@@ -169,7 +168,6 @@ impl<'a> Reader<'a> {
         self.stacks(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);
-        timeline_is_sound |= self.ledger.timeline.take_over();
         self.finish(profile, &torn, timeline_is_sound)
     }
 
@@ -321,17 +319,8 @@ impl<'a> Reader<'a> {
 
     /// The blocks that live. Where a batch was torn, the frees in it are known by the blocks that are gone.
     fn blocks(&self, profile: &mut Profile, live: Live, is_torn: bool) {
-        let shown = |entry: &Entry| LiveBlock {
-            address: entry.address,
-            size: entry.size,
-            born_ns: entry.at_ns,
-            stack: entry.meta.stack(),
-            thread: entry.meta.thread(),
-            align_log2: entry.meta.align_log2(),
-            reallocs: entry.meta.reallocs() as u8,
-        };
         let of_the_program = live.into_blocks().filter(|entry| !entry.meta.is_own());
-        profile.live = of_the_program.map(|entry| shown(&entry)).collect();
+        profile.live = of_the_program.map(|entry| entry.live_block()).collect();
         profile.live.sort_by_key(|block| (block.born_ns, block.address));
         let totals = &mut profile.totals;
         if is_torn && profile.quality.sampled_out == 0 && profile.quality.lost.total() == 0 {

@@ -13,8 +13,8 @@ use crate::ledger::history::TIME_NS_BOUND;
 use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::{Flow, Timeline};
 use crate::ring::event::{
-    self, TAG_ALLOC, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE,
-    Tag, Traits, record_words,
+    self, TAG_ALLOC, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE, Tag, Traits,
+    record_words,
 };
 use crate::ring::lane::SEGMENT_WORDS;
 
@@ -23,7 +23,6 @@ use crate::ring::lane::SEGMENT_WORDS;
 pub(super) struct Added {
     pub(super) recorded: u64,
     pub(super) own_events: u64,
-    pub(super) deeds: u64,
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,
     pub(super) freed_blocks: u64,
@@ -35,7 +34,6 @@ impl Added {
     pub(super) fn merge(&mut self, more: &Added) {
         self.recorded += more.recorded;
         self.own_events += more.own_events;
-        self.deeds += more.deeds;
         self.total_blocks += more.total_blocks;
         self.total_bytes = self.total_bytes.wrapping_add(more.total_bytes);
         self.freed_blocks += more.freed_blocks;
@@ -139,13 +137,12 @@ impl Booking<'_, '_> {
         match Tag::raw(word) {
             TAG_MARK => self.now_ns = event::mark_time(word, self.now_ns).min(TIME_NS_BOUND),
             TAG_THREAD => self.row = address as u32,
-            TAG_DEED => self.sums().deeds += 1,
             TAG_ALLOC => self.alloc(address, size, stack, event::traits_of(word)),
             TAG_FREE => self.free(address, event::check_of(word)),
             TAG_MOVED => self.moved(fields[1], address, size, stack, event::traits_of(word)),
             TAG_REFUSED => self.sums().recorded += 1,
             TAG_WIDE => self.wide(word, fields),
-            // The beginning of a realloc among them: its second half says what became of it.
+            // What happened to tracked pointers, and the beginning of a realloc, whose second half says what became of it.
             _ => {}
         }
     }

@@ -1,5 +1,7 @@
 //! What the ledger knows of one block: 32 bytes, the same in a nursery and in the shared table.
 
+use crate::profile::LiveBlock;
+
 /// Threads that have a row of their own; the last number stands for all others.
 pub(crate) const ROWS_MAX: u32 = 1 << 14;
 /// The row that threads share when the table of rows is full.
@@ -21,6 +23,21 @@ pub(crate) struct Entry {
     /// When it was first allocated, in nanoseconds. In a waiting free: when it was freed.
     pub(crate) at_ns: u64,
     pub(crate) meta: Meta,
+}
+
+impl Entry {
+    /// A block as the profile shows it.
+    pub(crate) fn live_block(&self) -> LiveBlock {
+        LiveBlock {
+            address: self.address,
+            size: self.size,
+            born_ns: self.at_ns,
+            stack: self.meta.stack(),
+            thread: self.meta.thread(),
+            align_log2: self.meta.align_log2(),
+            reallocs: self.meta.reallocs() as u8,
+        }
+    }
 }
 
 /// The small fields of an entry, in one word. In a sampled block the rate stands where the doubt is in others: what

@@ -11,7 +11,7 @@ use std::sync::atomic::compiler_fence;
 use super::allocator::Opener;
 use super::lifecycle::EPOCH;
 use super::turn::Begun;
-use super::{stacks, thread, turn};
+use super::{thread, turn};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
@@ -36,8 +36,7 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
 /// An allocation that needs its stack, or a turn of the window, or both.
 #[inline(never)]
 fn record_with_stack(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
-    // An event that finds the gate closed has none: it is a handler's, or heapledger's own.
-    let stack = if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 };
+    let stack = turn::stack_at(lane, limit, size);
     if fits(lane, limit, address, size) {
         write_alloc(lane, limit, address, size, traits, stack);
     } else {

@@ -98,7 +98,7 @@ pub(super) fn free_without_lane(opener: Opener<'_>, address: u64, size: u64) {
 /// The stack of an allocation whose gate stood at `limit`. An event that finds it closed has none: it is a handler's, or
 /// heapledger's own.
 #[inline(always)]
-fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
+pub(super) fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
     if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 }
 }
 

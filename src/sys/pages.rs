@@ -79,11 +79,8 @@ impl Pages {
         let pages = file.map()?.cast::<Pages>();
         // SAFETY: P1, the head is mapped, zeroed (a valid `Pages`) and not shared yet.
         let this = unsafe { pages.as_ref() };
-        // relaxed, all of these: the region is published later, by a release store of its address.
-        this.reserved_pages.store(all, Ordering::Relaxed);
-        this.committed_pages.store(all, Ordering::Relaxed);
-        this.next_page.store(head_pages, Ordering::Relaxed);
-        this.held_bytes.store(u64::from(head_pages) * PAGE_BYTES as u64, Ordering::Relaxed);
+        this.begin(all, all, head_pages);
+        // relaxed, all of these: as in `begin`.
         this.in_file.store(1, Ordering::Relaxed);
         for (cell, bytes) in this.seal.version.iter().zip(version.chunks_exact(8)) {
             cell.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
@@ -112,16 +109,21 @@ impl Pages {
                 let pages = base.cast::<Pages>();
                 // SAFETY: P1, the head is committed, zeroed (a valid `Pages`) and not shared yet.
                 let this = unsafe { pages.as_ref() };
-                // relaxed, all three: the region is published later, by a release store of its address.
-                this.reserved_pages.store((bytes / PAGE_BYTES) as u32, Ordering::Relaxed);
-                this.committed_pages.store(committed, Ordering::Relaxed);
-                this.next_page.store(head_pages, Ordering::Relaxed);
-                this.held_bytes.store(u64::from(head_pages) * PAGE_BYTES as u64, Ordering::Relaxed);
+                this.begin((bytes / PAGE_BYTES) as u32, committed, head_pages);
                 return Some(pages);
             }
             bytes /= 2;
         }
         None
+    }
+
+    /// Sets up the directory of a region of so many pages, of which the head is taken.
+    fn begin(&self, reserved: u32, committed: u32, head: u32) {
+        // relaxed, all of these: the region is published later, by a release store of its address.
+        self.reserved_pages.store(reserved, Ordering::Relaxed);
+        self.committed_pages.store(committed, Ordering::Relaxed);
+        self.next_page.store(head, Ordering::Relaxed);
+        self.held_bytes.store(u64::from(head) * PAGE_BYTES as u64, Ordering::Relaxed);
     }
 
     /// Takes a run of at least `pages` zeroed pages and returns the number of the first; `None` when the region or

@@ -11,9 +11,8 @@ use std::fs;
 use heapledger::{DataQualityMode, LossReason};
 
 use super::case::{Case, Ended};
-use super::inner::{self, Method};
 use super::refusals::{self, Refused};
-use super::tools::{block, free, threads};
+use super::tools::{block, free, settled_accounts, threads};
 
 pub const CASES: &[Case] =
     &[Case::series("every_fault_in_every_mode_harms_nobody_and_is_accounted_for", work_under_fault, matrix)
@@ -113,21 +112,7 @@ fn limit_files() {
 
 /// Prints what became of the events, when all is booked.
 fn say_accounts() {
-    let mut unaccounted = u64::MAX;
-    let mut quality = heapledger::quality();
-    for _ in 0..10_000 {
-        heapledger::flush();
-        let served = inner::served();
-        quality = heapledger::quality();
-        let known = quality.recorded + quality.lost.total() + quality.sampled_out;
-        // Where blocks are sampled, a realloc of the program's is a free and an allocation.
-        let split = if quality.sampled_out > 0 { inner::served_by(Method::Realloc) } else { 0 };
-        unaccounted = known.clamp(served, served + split).abs_diff(known);
-        if unaccounted == 0 && quality.in_flight == 0 {
-            break;
-        }
-        std::thread::yield_now();
-    }
+    let (quality, unaccounted) = settled_accounts();
     super::laws::counted(&quality).unwrap();
     println!("injected={}\nattempted={}", refusals::struck(), quality.attempted + quality.sampled_out);
     println!("recorded={}\nunaccounted={unaccounted}", quality.recorded);

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use heapledger::{DataQualityMode, Degradation, dumps};
 
 use super::case::{self, Case};
-use super::inner::{self, Method};
 use super::refusals::{self, Refused};
-use super::tools::{block, free, threads};
+use super::tools::{block, free, settled_accounts, threads};
 
 pub const CASES: &[Case] = &[Case::new("a_soak_of_everything_at_once_is_accounted_for", soak, |ended| {
     ended.with_code(0);
@@ -139,21 +138,7 @@ fn refuse_something(dice: &mut Dice) {
 }
 
 fn say_accounts() {
-    let mut unaccounted = u64::MAX;
-    let mut quality = heapledger::quality();
-    for _ in 0..10_000 {
-        heapledger::flush();
-        let served = inner::served();
-        quality = heapledger::quality();
-        let known = quality.recorded + quality.lost.total() + quality.sampled_out;
-        // Where blocks are sampled, a realloc of the program's is a free and an allocation.
-        let split = if quality.sampled_out > 0 { inner::served_by(Method::Realloc) } else { 0 };
-        unaccounted = known.clamp(served, served + split).abs_diff(known);
-        if unaccounted == 0 && quality.in_flight == 0 {
-            break;
-        }
-        std::thread::yield_now();
-    }
+    let (quality, unaccounted) = settled_accounts();
     println!("attempted={}\nrecorded={}", quality.attempted, quality.recorded);
     println!("sampled={}\nlost={}\nunaccounted={unaccounted}", quality.sampled_out, quality.lost.total());
 }

@@ -7,7 +7,8 @@ use std::ptr::{null, null_mut, without_provenance_mut};
 
 use heapledger::{HeapStats, LossReason, QualityIndicator};
 
-use super::{inner, laws};
+use super::inner::{self, Method};
+use super::laws;
 
 /// What a raw thread runs; it is given its number.
 pub type Body = extern "C" fn(*mut c_void) -> *mut c_void;
@@ -120,4 +121,24 @@ pub fn resident_bytes() -> u64 {
     let line = lines.find_map(|line| line.strip_prefix(b"Rss:")).expect("a line with the resident memory");
     let digits = line.iter().filter(|byte| byte.is_ascii_digit());
     digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')) * 1024
+}
+
+/// The counters when all is booked, and how many events the allocator inside served that no counter knows of.
+pub fn settled_accounts() -> (QualityIndicator, u64) {
+    let mut unaccounted = u64::MAX;
+    let mut quality = heapledger::quality();
+    for _ in 0..10_000 {
+        heapledger::flush();
+        let served = inner::served();
+        quality = heapledger::quality();
+        let known = quality.recorded + quality.lost.total() + quality.sampled_out;
+        // Where blocks are sampled, a realloc of the program's is a free and an allocation.
+        let split = if quality.sampled_out > 0 { inner::served_by(Method::Realloc) } else { 0 };
+        unaccounted = known.clamp(served, served + split).abs_diff(known);
+        if unaccounted == 0 && quality.in_flight == 0 {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    (quality, unaccounted)
 }
