@@ -42,13 +42,9 @@ pub(super) struct Batch {
     pub(super) frees_sent: u32,
     /// Blocks and bytes whose free belongs to another thread.
     pub(super) for_others: (u64, u64),
-    /// Highest live bytes since the tally was taken up.
-    pub(super) highest: i64,
     /// Highest live bytes.
     pub(super) rise: i64,
     pub(super) top: Option<Height>,
-    /// The sums when the present tally was taken up.
-    pub(super) at_switch: BatchSums,
     /// The sums when the timeline was last told.
     pub(super) at_flow: BatchSums,
     pub(super) interval_end_ns: u64,

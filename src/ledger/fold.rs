@@ -271,20 +271,7 @@ impl<'a> Fold<'a> {
             self.books.worked_to.store(index, Ordering::Relaxed);
             let word = words.get(index);
             match Tag::raw(word) {
-                TAG_ALLOC => {
-                    let paired = self.book_pairs(words.slice(index, end));
-                    index += paired;
-                    if paired == 0 {
-                        let second = words.get(index + 1);
-                        if second as u32 != self.stack && event::is_plain_alloc(word) {
-                            // Maybe there are pairs of that stack.
-                            self.switch_tally(second as u32);
-                            continue;
-                        }
-                        self.book_alloc(word, second >> 32, second as u32, index);
-                        index += event::ALLOC_WORDS;
-                    }
-                }
+                TAG_ALLOC => index += self.book_alloc(words, word, index, end),
                 TAG_FREE => {
                     self.book_free(event::address_of(word), event::check_of(word), index);
                     index += 1;
@@ -299,12 +286,46 @@ impl<'a> Fold<'a> {
         self.books.worked_to.store(end, Ordering::Relaxed);
     }
 
-    /// Books blocks that were freed right after they were allocated, as many as follow each other at the start of
-    /// `words`, without asking the nursery. Returns how many words they took.
+    /// Books an allocation and puts the block into the nursery; or all pairs that begin here. Returns how many words that
+    /// took.
     #[inline(always)]
+    fn book_alloc(&mut self, words: Words, word: u64, index: u64, end: u64) -> u64 {
+        let (second, traits) = (words.get(index + 1), event::traits_of(word));
+        let (size, stack) = (second >> 32, second as u32);
+        if traits.is_apart() {
+            self.count_event();
+            self.book_apart(event::address_of(word), size, stack, traits, index);
+            return event::ALLOC_WORDS;
+        }
+        self.turn_to(stack);
+        if index + event::ALLOC_WORDS < end && event::is_pair(word, words.get(index + event::ALLOC_WORDS)) {
+            let paired = self.book_pairs(words.slice(index, end));
+            if paired > 0 {
+                return paired;
+            }
+        }
+        self.count_event();
+        self.count_alloc(size, stack, index);
+        let meta =
+            self.batch.dates.meta | u64::from(stack) | Meta::of_block(0, 0, traits.align_log2(), false, 0).0;
+        let (address, numbered) = (event::address_of(word), size | u64::from(self.books.allocs) << 32);
+        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+        event::ALLOC_WORDS
+    }
+
+    /// Counts an allocation as an event.
+    #[inline(always)]
+    fn count_event(&mut self) {
+        count_up(&mut self.batch.recorded, 1);
+        self.books.allocs = self.books.allocs.wrapping_add(1);
+    }
+
+    /// Books blocks that were freed right after they were allocated, as many of the tally at hand as follow each other at
+    /// the start of `words`, without asking the nursery. Returns how many words they took.
+    #[inline(never)]
     fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
         let stack = self.stack;
-        let room = self.batch.highest.wrapping_sub(self.batch.sums.live_bytes()).max(0) as u64;
+        let room = self.room_below_heights().max(0) as u64;
         let (mut pairs, mut bytes) = (0u64, 0u64);
         // SAFETY: Y1, the fold holds the lane's latch; the rest of the fold is not touched while this is used.
         let sizes = unsafe { &mut (*self.at).sizes };
@@ -336,6 +357,7 @@ impl<'a> Fold<'a> {
     /// Adds blocks that were freed right behind their allocation to the sums.
     #[inline(always)]
     fn count_pairs(&mut self, pairs: u64, bytes: u64) {
+        let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
         let sums = &mut self.batch.sums;
         count_up(&mut sums.total_blocks, pairs);
         count_up(&mut sums.total_bytes, bytes);
@@ -343,28 +365,16 @@ impl<'a> Fold<'a> {
         sums.freed_bytes += bytes;
         count_up(&mut self.batch.recorded, 2 * pairs);
         self.books.allocs = self.books.allocs.wrapping_add(pairs as u32);
-        let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
         let tally = self.tally();
-        tally.sums.temporary_blocks += pairs;
-        tally.sums.temporary_bytes += bytes;
+        let sums = &mut tally.sums;
+        count_up(&mut sums.total_blocks, pairs);
+        count_up(&mut sums.total_bytes, bytes);
+        count_up(&mut sums.freed_blocks, pairs);
+        count_up(&mut sums.freed_bytes, bytes);
+        sums.temporary_blocks += pairs;
+        sums.temporary_bytes += bytes;
         let count = &mut tally.lifetimes[bucket_of(lifetime_ns)];
         *count = count.wrapping_add(pairs as u32);
-    }
-
-    /// Books an allocation and puts the block into the nursery.
-    #[inline(always)]
-    fn book_alloc(&mut self, word: u64, size: u64, stack: u32, index: u64) {
-        let (address, traits) = (event::address_of(word), event::traits_of(word));
-        count_up(&mut self.batch.recorded, 1);
-        self.books.allocs = self.books.allocs.wrapping_add(1);
-        if traits.is_apart() {
-            return self.book_apart(address, size, stack, traits, index);
-        }
-        self.count_alloc(size, stack, index);
-        let meta =
-            self.batch.dates.meta | u64::from(stack) | Meta::of_block(0, 0, traits.align_log2(), false, 0).0;
-        let numbered = size | u64::from(self.books.allocs) << 32;
-        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
     }
 
     /// Books an allocation that is in no total of the program: heapledger's own, or a sample.
@@ -404,60 +414,44 @@ impl<'a> Fold<'a> {
     /// Adds an allocation to the sums.
     #[inline(always)]
     pub(super) fn count_alloc(&mut self, size: u64, stack: u32, index: u64) {
-        if stack != self.stack {
-            self.switch_tally(stack);
-        }
-        self.catch_up(size, stack);
-        count_up(&mut self.batch.sums.total_blocks, 1);
-        count_up(&mut self.batch.sums.total_bytes, size);
-        // Wrapping: see `count_up`.
-        let count = &mut self.tally().sizes[bucket_of(size)];
-        *count = count.wrapping_add(1);
-        let live = self.batch.sums.live_bytes();
-        if live > self.batch.highest {
-            self.note_height(live, index);
-        }
-    }
-
-    /// Before an allocation that may be a new height: the frees that came before it lower the sums now, not when the
-    /// outbox is full. Otherwise the peak would hold blocks that were gone.
-    #[inline(always)]
-    fn catch_up(&mut self, size: u64, stack: u32) {
-        if self.batch.frees_sent > 0 && self.batch.sums.live_bytes() + size as i64 > self.batch.highest {
+        self.turn_to(stack);
+        // Before an allocation that may be a new height: the frees that came before it lower the sums now, not when the
+        // outbox is full. Otherwise the peak would hold blocks that were gone.
+        if self.batch.frees_sent > 0 && size as i64 > self.room_below_heights() {
             self.deliver();
-            if stack != self.stack {
-                self.switch_tally(stack);
-            }
+            self.turn_to(stack);
         }
+        let (live, of_tally) = self.add_birth(size);
+        self.note_heights(live, of_tally, index);
     }
 
     /// Books a free, in the nursery if its block is there.
     #[inline(always)]
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
         count_up(&mut self.batch.recorded, 1);
-        let at_ns = self.batch.dates.at(index);
         match self.places.take(address) {
             Some(young) if event::agrees(size_of_young(&young), check) => {
-                let age = self.books.allocs.wrapping_sub((young.size >> 32) as u32);
                 let size = size_of_young(&young);
-                if !young.meta.is_apart() {
-                    self.count_free(young.meta, size, at_ns.saturating_sub(young.at_ns));
-                    if age <= TEMPORARY_ALLOCS {
-                        self.tally().sums.temporary_blocks += 1;
-                        self.tally().sums.temporary_bytes += size;
-                    }
-                } else {
-                    self.end_apart(young.meta, size);
+                if young.meta.is_apart() {
+                    return self.end_apart(young.meta, size);
+                }
+                let lifetime_ns = self.batch.dates.at(index).saturating_sub(young.at_ns);
+                self.count_free(young.meta, size, lifetime_ns);
+                if self.books.allocs.wrapping_sub((young.size >> 32) as u32) <= TEMPORARY_ALLOCS {
+                    let sums = &mut self.tally().sums;
+                    sums.temporary_blocks += 1;
+                    sums.temporary_bytes += size;
                 }
             }
-            found => self.book_strange_free(found, address, check, at_ns),
+            found => self.book_strange_free(found, address, check, index),
         }
     }
 
     /// A free of a block that this nursery does not have, or has with another size: then the thread's own block at
     /// this address was freed by someone else before, and this free means a stranger's.
     #[cold]
-    fn book_strange_free(&mut self, found: Option<Entry>, address: u64, check: u64, at_ns: u64) {
+    fn book_strange_free(&mut self, found: Option<Entry>, address: u64, check: u64, index: u64) {
+        let at_ns = self.batch.dates.at(index);
         if let Some(stale) = found {
             self.send_survivor(stale);
         }
@@ -469,11 +463,8 @@ impl<'a> Fold<'a> {
     /// Adds the free of a block to the sums.
     #[inline(always)]
     pub(super) fn count_free(&mut self, meta: Meta, size: u64, lifetime_ns: u64) {
-        if meta.stack() != self.stack {
-            self.switch_tally(meta.stack());
-        }
-        self.batch.sums.freed_blocks += 1;
-        self.batch.sums.freed_bytes += size;
+        self.turn_to(meta.stack());
+        self.add_end(size);
         let tally = self.tally();
         let count = &mut tally.lifetimes[bucket_of(lifetime_ns)];
         *count = count.wrapping_add(1);

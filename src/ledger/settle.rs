@@ -111,11 +111,8 @@ impl Fold<'_> {
     }
 
     fn count_realloc(&mut self, before: &Entry, size: u64, stack: u32, index: u64, moved: bool) {
-        if before.meta.stack() != self.stack {
-            self.switch_tally(before.meta.stack());
-        }
-        self.batch.sums.freed_blocks += 1;
-        self.batch.sums.freed_bytes += before.size;
+        self.turn_to(before.meta.stack());
+        self.add_end(before.size);
         self.count_alloc(size, stack, index);
         self.batch.reallocs += 1;
         let sums = &mut self.tally().sums;
@@ -225,13 +222,10 @@ impl Fold<'_> {
             }
             return;
         }
-        if block.meta.stack() != self.stack {
-            self.switch_tally(block.meta.stack());
-        }
+        self.turn_to(block.meta.stack());
         if free.meta.is_by_realloc() {
             // The realloc that freed it counted itself; only the old block's share was missing.
-            self.batch.sums.freed_blocks += 1;
-            self.batch.sums.freed_bytes += block.size;
+            self.add_end(block.size);
         } else {
             self.count_free(block.meta, block.size, free.at_ns.saturating_sub(block.at_ns));
         }
@@ -276,13 +270,8 @@ impl Fold<'_> {
             }
             return;
         }
-        if block.meta.stack() != self.stack {
-            self.switch_tally(block.meta.stack());
-        }
-        self.batch.sums.total_blocks = self.batch.sums.total_blocks.wrapping_sub(1);
-        self.batch.sums.total_bytes = self.batch.sums.total_bytes.wrapping_sub(block.size);
-        let count = &mut self.tally().sizes[crate::profile::bucket_of(block.size)];
-        *count = count.wrapping_sub(1);
+        self.turn_to(block.meta.stack());
+        self.take_birth_back(block.size);
     }
 
     /// Tells the timeline what the batch did since it was last told, and goes on to the interval of `at_ns`.

@@ -1,7 +1,7 @@
 //! The tallies of a lane: what its events add to the accounts of sites, gathered before it goes there.
 //!
 //! An account is shared by all threads and lies behind a latch, so a fold does not go there at every event. It has a
-//! tally at hand, to which it adds, and puts it away when an event of another stack comes. What was put away stays
+//! tally at hand, to which it adds, and takes up another one when an event of another stack comes. Tallies stay
 //! in the lane until its place is needed for another stack, or until a snapshot commits all tallies.
 //!
 //! While no stacks are taken there is one tally, inside the lane's books. With the second stack comes a direct-mapped
@@ -17,9 +17,10 @@
 //! Invariant **Y1**: the tally at hand and all tallies of the table are touched under the latch of their lane only; the
 //! table is a run of this lane's, and lives as long as it is in `Tallies`.
 
-use super::fold::Fold;
+use super::fold::{Fold, count_up};
 use super::peak::Height;
 use super::sites::Tally;
+use crate::profile::bucket_of;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Tallies of a lane's first table: as many as fit into a page, to a power of two.
@@ -73,23 +74,31 @@ impl Fold<'_> {
         unsafe { &mut *self.at }
     }
 
-    /// Puts the tally at hand away and takes up that of another stack.
-    #[cold]
-    pub(super) fn switch_tally(&mut self, stack: u32) {
-        self.put_away();
+    /// Makes sure that the tally at hand is that of this stack.
+    #[inline(always)]
+    pub(super) fn turn_to(&mut self, stack: u32) {
+        if stack != self.stack {
+            self.turn_to_other(stack);
+        }
+    }
+
+    #[inline(never)]
+    fn turn_to_other(&mut self, stack: u32) {
         self.relieve();
-        let at = self.place_of(stack);
+        let tallies = &self.books.tallies;
+        let mut at = &raw mut self.books.tally;
+        if stack != 0 && tallies.slots != 0 {
+            at = tallies.start(&self.ledger.pages).wrapping_add(tallies.place_of(stack));
+        }
         // SAFETY: Y1, as in `tally`.
         if unsafe { (*at).stack } != stack {
-            self.books.tallies.pushed_out += 1;
-            self.commit(at);
-            // SAFETY: Y1.
-            unsafe { (*at).stack = stack };
+            at = self.move_in(stack);
         }
         self.take_up(at);
     }
 
-    /// Takes up a tally.
+    /// Takes up a tally. If it was not touched since the lane's latest height, it held then what it holds now.
+    #[inline(always)]
     pub(super) fn take_up(&mut self, at: *mut Tally) {
         self.at = at;
         let height = self.books.tallies.height;
@@ -100,7 +109,20 @@ impl Fold<'_> {
                 (tally.sums.live_bytes(), tally.sums.live_blocks());
         }
         self.stack = self.tally().stack;
-        self.batch.highest = self.batch.sums.live_bytes();
+    }
+
+    /// Gives a stack the place that is another's; what that one has goes into its account.
+    #[cold]
+    fn move_in(&mut self, stack: u32) -> *mut Tally {
+        let at = self.place_of(stack);
+        // SAFETY: Y1, as in `tally`.
+        if unsafe { (*at).stack } != stack {
+            self.books.tallies.pushed_out += 1;
+            self.commit(at);
+            // SAFETY: Y1.
+            unsafe { (*at).stack = stack };
+        }
+        at
     }
 
     /// Where the tally of a stack lies, or has to lie.
@@ -134,44 +156,76 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds what the batch did since the tally at hand was taken up to that tally.
-    pub(super) fn put_away(&mut self) {
-        let batch = &mut self.batch;
-        batch.rise = batch.rise.max(batch.highest);
-        let rise_bytes = batch.highest - batch.at_switch.live_bytes();
-        let (now, then) = (batch.sums, std::mem::replace(&mut batch.at_switch, batch.sums));
-        batch.highest = now.live_bytes();
+    /// Adds the birth of a block to the sums of the batch and of the tally at hand. Returns the live bytes of both.
+    #[inline(always)]
+    pub(super) fn add_birth(&mut self, size: u64) -> (i64, i64) {
+        count_up(&mut self.batch.sums.total_blocks, 1);
+        count_up(&mut self.batch.sums.total_bytes, size);
         let tally = self.tally();
-        let sums = &mut tally.sums;
-        tally.rise_bytes = tally.rise_bytes.max(sums.live_bytes() + rise_bytes);
-        sums.total_blocks = sums.total_blocks.wrapping_add(now.total_blocks.wrapping_sub(then.total_blocks));
-        sums.total_bytes = sums.total_bytes.wrapping_add(now.total_bytes.wrapping_sub(then.total_bytes));
-        sums.freed_blocks = sums.freed_blocks.wrapping_add(now.freed_blocks.wrapping_sub(then.freed_blocks));
-        sums.freed_bytes = sums.freed_bytes.wrapping_add(now.freed_bytes.wrapping_sub(then.freed_bytes));
+        count_up(&mut tally.sums.total_blocks, 1);
+        count_up(&mut tally.sums.total_bytes, size);
+        // Wrapping: see `count_up`.
+        let count = &mut tally.sizes[bucket_of(size)];
+        *count = count.wrapping_add(1);
+        let of_tally = tally.sums.live_bytes();
+        (self.batch.sums.live_bytes(), of_tally)
     }
 
-    /// What the tally at hand holds live, relative to its last commit.
-    fn tally_live(&mut self) -> (i64, i64) {
-        let (now, then) = (self.batch.sums, self.batch.at_switch);
-        let sums = &self.tally().sums;
-        let bytes = sums.live_bytes() + now.live_bytes() - then.live_bytes();
-        (bytes, sums.live_blocks() + now.live_blocks() - then.live_blocks())
-    }
-
-    /// Remembers that the live bytes of the batch are at their highest, and maybe those of the process.
-    #[inline]
-    pub(super) fn note_height(&mut self, live: i64, index: u64) {
-        self.batch.highest = live;
-        if live > self.to_beat {
-            self.to_beat = live;
-            self.books.tallies.height += 1;
-            let at_ns = self.batch.dates.at(index.max(self.batch.dates.first));
-            self.batch.top = Some(Height { bytes: live, blocks: self.batch.sums.live_blocks(), at_ns });
-            let (height, (bytes, blocks)) = (self.books.tallies.height, self.tally_live());
-            let tally = self.tally();
-            tally.height = height;
-            (tally.at_height_bytes, tally.at_height_blocks) = (bytes, blocks);
+    /// Undoes [`Fold::add_birth`].
+    pub(super) fn take_birth_back(&mut self, size: u64) {
+        let of_batch = (&mut self.batch.sums.total_blocks, &mut self.batch.sums.total_bytes);
+        // SAFETY: Y1, as in `tally`.
+        let tally = unsafe { &mut *self.at };
+        for (blocks, bytes) in [of_batch, (&mut tally.sums.total_blocks, &mut tally.sums.total_bytes)] {
+            *blocks = blocks.wrapping_sub(1);
+            *bytes = bytes.wrapping_sub(size);
         }
+        let count = &mut tally.sizes[bucket_of(size)];
+        *count = count.wrapping_sub(1);
+    }
+
+    /// Adds the end of a block to the sums of the batch and of the tally at hand.
+    #[inline(always)]
+    pub(super) fn add_end(&mut self, size: u64) {
+        self.batch.sums.freed_blocks += 1;
+        self.batch.sums.freed_bytes += size;
+        let sums = &mut self.tally().sums;
+        count_up(&mut sums.freed_blocks, 1);
+        count_up(&mut sums.freed_bytes, size);
+    }
+
+    /// The bytes by which an allocation may exceed what is live without being a new height of the batch or of the tally
+    /// at hand.
+    #[inline(always)]
+    pub(super) fn room_below_heights(&mut self) -> i64 {
+        let of_batch = self.batch.rise - self.batch.sums.live_bytes();
+        let tally = self.tally();
+        of_batch.min(tally.rise_bytes - tally.sums.live_bytes())
+    }
+
+    /// Remembers that the live bytes of the batch, or of the tally at hand, may be at their highest.
+    #[inline(always)]
+    pub(super) fn note_heights(&mut self, live: i64, of_tally: i64, index: u64) {
+        let tally = self.tally();
+        tally.rise_bytes = tally.rise_bytes.max(of_tally);
+        if live > self.batch.rise {
+            self.batch.rise = live;
+            if live > self.to_beat {
+                self.note_peak(live, index);
+            }
+        }
+    }
+
+    fn note_peak(&mut self, live: i64, index: u64) {
+        self.to_beat = live;
+        self.books.tallies.height += 1;
+        let at_ns = self.batch.dates.at(index.max(self.batch.dates.first));
+        self.batch.top = Some(Height { bytes: live, blocks: self.batch.sums.live_blocks(), at_ns });
+        let height = self.books.tallies.height;
+        let tally = self.tally();
+        tally.height = height;
+        (tally.at_height_bytes, tally.at_height_blocks) =
+            (tally.sums.live_bytes(), tally.sums.live_blocks());
     }
 
     /// Tells the process of the highest point of this batch, in case it is a new peak.
@@ -207,7 +261,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Commits the tally at hand, which was put away, long before its narrow counts can overflow.
+    /// Commits the tally at hand long before its narrow counts can overflow.
     fn relieve(&mut self) {
         let sums = &self.tally().sums;
         if sums.total_blocks.max(sums.freed_blocks) >= HEAVY_BLOCKS {
@@ -225,7 +279,6 @@ impl Fold<'_> {
 
     /// Ends a batch on the side of the sites: the tally inside the books is committed, the others may stay.
     pub(super) fn settle_tallies(&mut self) {
-        self.put_away();
         self.relieve();
         let inline = &raw mut self.books.tally;
         self.commit(inline);

@@ -149,6 +149,12 @@ pub(crate) const fn agrees(size: u64, check: u64) -> bool {
     check_bits(size) == check & CHECK_MASK
 }
 
+/// Whether the record behind an allocation is the free of its block, by the address alone.
+#[inline(always)]
+pub(crate) const fn is_pair(alloc: u64, behind: u64) -> bool {
+    Tag::raw(behind) == TAG_FREE && (alloc ^ behind) << (u64::BITS - ADDRESS_BITS) == 0
+}
+
 /// Whether an address and a size fit a narrow record.
 #[inline(always)]
 pub(crate) const fn is_narrow(address: u64, size: u64) -> bool {
