@@ -404,11 +404,12 @@ impl<'a> Fold<'a> {
     #[inline(always)]
     pub(super) fn bring_up(&mut self, block: Entry) {
         // In this order a block is in one of the two at any time: the books may outlive the process.
-        if let Some(before) = self.places.occupant(block.address) {
+        let place = self.places.for_block(block.address);
+        if let Some(before) = self.places.occupant(place) {
             self.books.nursery.pushed_out += 1;
             self.send_survivor(before);
         }
-        self.places.settle(block);
+        self.places.put(place, block);
     }
 
     /// Adds an allocation to the sums.

@@ -139,7 +139,7 @@ impl Ledger {
                 if young.at_ns <= free.at_ns && sizes_agree(&grown_up(young), free) {
                     return Some(grown_up(young));
                 }
-                places.settle(young);
+                places.put(places.for_block(address), young);
             }
         }
         None

@@ -300,7 +300,7 @@ impl Fold<'_> {
 
     /// Ends a batch: everything in it is booked, and visible to all. The fold may go on with another one.
     pub(super) fn finish(&mut self) {
-        self.grow_nursery();
+        self.fit_nursery();
         self.deliver();
         self.settle_tallies();
         let booked = self.ledger.booked.bytes() + self.batch.rise.max(self.batch.sums.live_bytes());
@@ -334,15 +334,15 @@ impl Fold<'_> {
         self.start_over();
     }
 
-    fn grow_nursery(&mut self) {
-        let (mut nursery, first) = (self.books.nursery, &raw mut self.books.youngest);
+    /// Gives the nursery another size, if the one it has is not right.
+    fn fit_nursery(&mut self) {
+        let Some(wanted) = self.books.nursery.look(self.books.allocs) else { return };
+        let (before, first) = (self.books.nursery, &raw mut self.books.youngest);
         let pages = &self.ledger.pages;
-        if let Some(larger) = nursery.grow_if_crowded(pages, first, |entry| self.send_survivor(entry)) {
-            self.books.nursery = larger;
-            self.places = larger.places(pages, first);
-            nursery.give_up(pages, first);
-        } else {
-            self.books.nursery.pushed_out = nursery.pushed_out;
+        if let Some(nursery) = before.resized(pages, first, wanted, |entry| self.send_survivor(entry)) {
+            self.books.nursery = nursery;
+            self.places = nursery.places(pages, first);
+            before.give_up(pages, first);
         }
     }
 

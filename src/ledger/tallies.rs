@@ -224,8 +224,7 @@ impl Fold<'_> {
         let height = self.books.tallies.height;
         let tally = self.tally();
         tally.height = height;
-        (tally.at_height_bytes, tally.at_height_blocks) =
-            (tally.sums.live_bytes(), tally.sums.live_blocks());
+        (tally.at_height_bytes, tally.at_height_blocks) = (tally.sums.live_bytes(), tally.sums.live_blocks());
     }
 
     /// Tells the process of the highest point of this batch, in case it is a new peak.
