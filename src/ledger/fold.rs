@@ -19,7 +19,7 @@ use super::Ledger;
 use super::batch::{Batch, Dates, STEP_BITS};
 use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
-use super::nursery::{Places, size_of_young};
+use super::nursery::{Places, number_of_young, size_of_young};
 use super::sites::Tally;
 use super::tap::WindowHead;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
@@ -430,21 +430,25 @@ impl<'a> Fold<'a> {
     #[inline(always)]
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
         count_up(&mut self.batch.recorded, 1);
-        match self.places.take(address) {
-            Some(young) if event::agrees(size_of_young(&young), check) => {
-                let size = size_of_young(&young);
-                if young.meta.is_apart() {
-                    return self.end_apart(young.meta, size);
-                }
-                let lifetime_ns = self.batch.dates.at(index).saturating_sub(young.at_ns);
-                self.count_free(young.meta, size, lifetime_ns);
-                if self.books.allocs.wrapping_sub((young.size >> 32) as u32) <= TEMPORARY_ALLOCS {
-                    let sums = &mut self.tally().sums;
-                    sums.temporary_blocks += 1;
-                    sums.temporary_bytes += size;
-                }
-            }
-            found => self.book_strange_free(found, address, check, index),
+        let Some(place) = self.places.find(address) else {
+            return self.book_strange_free(None, address, check, index);
+        };
+        let young = self.places.look_at(place);
+        let (size, number, meta) = (size_of_young(young), number_of_young(young), young.meta);
+        if !event::agrees(size, check) {
+            let stale = self.places.empty(place);
+            return self.book_strange_free(Some(stale), address, check, index);
+        }
+        let lifetime_ns = self.batch.dates.at(index).saturating_sub(young.at_ns);
+        self.places.empty(place);
+        if meta.is_apart() {
+            return self.end_apart(meta, size);
+        }
+        self.count_free(meta, size, lifetime_ns);
+        if self.books.allocs.wrapping_sub(number) <= TEMPORARY_ALLOCS {
+            let sums = &mut self.tally().sums;
+            sums.temporary_blocks += 1;
+            sums.temporary_bytes += size;
         }
     }
 
@@ -469,7 +473,15 @@ impl<'a> Fold<'a> {
         let tally = self.tally();
         let count = &mut tally.lifetimes[bucket_of(lifetime_ns)];
         *count = count.wrapping_add(1);
-        let reallocs = meta.reallocs();
+        if !meta.is_plain() {
+            self.count_chain(meta);
+        }
+    }
+
+    /// Adds the end of a block that was reallocated.
+    #[cold]
+    fn count_chain(&mut self, meta: Meta) {
+        let (reallocs, tally) = (meta.reallocs(), self.tally());
         if reallocs > 0 {
             tally.sums.chains += 1;
             tally.sums.chain_links += reallocs;

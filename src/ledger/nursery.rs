@@ -162,7 +162,7 @@ impl Places {
 
     /// Of two blocks the one with the lower running number. The numbers wrap.
     fn older(&self, first: usize, second: usize) -> usize {
-        let number = |place| (self.at(place).size >> 32) as u32;
+        let number = |place| number_of_young(self.look_at(place));
         let is_younger = number(first).wrapping_sub(number(second)) < u32::MAX / 2;
         if is_younger { second } else { first }
     }
@@ -173,20 +173,34 @@ impl Places {
         (self.address_at(place) != 0).then(|| self.at(place))
     }
 
-    /// Takes the block of this address out, if it is here.
+    /// The place of the block of this address, if it is here.
     #[inline(always)]
-    pub(crate) fn take(&self, address: u64) -> Option<Entry> {
-        let mut place = self.of(address);
-        if self.address_at(place) != address {
-            place ^= 1;
-            if self.address_at(place) != address {
-                return None;
-            }
-        }
+    pub(crate) fn find(&self, address: u64) -> Option<usize> {
+        let first = self.of(address);
+        let place = if self.address_at(first) == address { first } else { first ^ 1 };
+        (self.address_at(place) == address).then_some(place)
+    }
+
+    /// The block in a place.
+    #[inline(always)]
+    pub(crate) fn look_at(&self, place: usize) -> &Entry {
+        debug_assert!(place < self.len());
+        // SAFETY: N1; whoever writes to the table has no such borrow.
+        unsafe { &*self.start.add(place) }
+    }
+
+    /// Empties a place and returns what was in it.
+    #[inline(always)]
+    pub(crate) fn empty(&self, place: usize) -> Entry {
         let entry = self.at(place);
         // SAFETY: N1. An empty place is one whose address is 0, whatever else is left in it.
         unsafe { (*self.start.add(place)).address = 0 };
-        Some(entry)
+        entry
+    }
+
+    /// Takes the block of this address out, if it is here.
+    pub(crate) fn take(&self, address: u64) -> Option<Entry> {
+        self.find(address).map(|place| self.empty(place))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -209,6 +223,11 @@ impl Places {
 /// The size of a block in a nursery, without the running number.
 pub(crate) fn size_of_young(entry: &Entry) -> u64 {
     entry.size & u64::from(u32::MAX)
+}
+
+/// The running number of a block in a nursery.
+pub(crate) fn number_of_young(entry: &Entry) -> u32 {
+    (entry.size >> 32) as u32
 }
 
 /// The same block as the shared table knows it.

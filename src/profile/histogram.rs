@@ -9,14 +9,15 @@ pub const BUCKETS: usize = 48;
 /// The bucket that a value falls into. Values of 2⁴⁶ and more share the last bucket.
 #[inline(always)]
 pub const fn bucket_of(value: u64) -> usize {
-    let bits = (u64::BITS - value.leading_zeros()) as usize;
-    if bits < BUCKETS { bits } else { BUCKETS - 1 }
+    // Cut first, so that there is no zero and no overflow to be told apart.
+    let cut = if value >> (BUCKETS - 2) == 0 { value } else { 1 << (BUCKETS - 2) };
+    (cut << 1 | 1).ilog2() as usize
 }
 
 /// As [`bucket_of`], for a value below 2³².
 #[inline(always)]
 pub(crate) const fn bucket_of_narrow(value: u32) -> usize {
-    (u32::BITS - value.leading_zeros()) as usize
+    ((value as u64) << 1 | 1).ilog2() as usize
 }
 
 /// Counts by power of two; used for block sizes (bytes) and lifetimes (nanoseconds).
