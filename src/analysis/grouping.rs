@@ -214,6 +214,53 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_what_reading_each_stack_by_itself_gives() {
+        use crate::profile::{Site, Stack, SymbolFrame};
+        let mut profile = sample::empty();
+        let texts = ["", "heapledger::record", "__rust_alloc", "push", "work", "main", "big.rs"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |(function, inlined)| SymbolFrame { function, file: 6, line: function, inlined };
+        // The recorder and the program at one address, the program alone, a shim alone, calls inlined into a shim.
+        let known: [(u64, &[(u32, bool)]); 5] = [
+            (0x10, &[(1, true), (2, true), (3, true), (4, false)]),
+            (0x20, &[(3, true), (4, false)]),
+            (0x30, &[(2, false)]),
+            (0x40, &[(3, true), (4, true), (2, false)]),
+            (0x50, &[(5, false)]),
+        ];
+        for (address, functions) in known {
+            profile.symbols.frames.insert(address, functions.iter().copied().map(symbol).collect());
+        }
+        let stacks: [&[u64]; 9] = [
+            &[0x10, 0x20, 0x50],
+            &[0x30, 0x10, 0x20, 0x50],
+            &[0x20, 0x20, 0x50],
+            &[0x30],
+            &[0x40],
+            &[0x20, 0x40, 0x20, 0x50],
+            &[0x60, 0x50],
+            &[0x20, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x50],
+            &[],
+        ];
+        profile.stacks = stacks.map(|frames| Stack { frames: frames.to_vec(), truncated: false }).to_vec();
+        profile.sites = (0..10).map(|stack| Site { stack, ..Site::default() }).collect();
+        let (by_frame, by_call) =
+            (group_by(&profile, |frame| *frame), group_by_call(&profile, |call| call.to_vec()));
+        let reader = StackReader::new(&profile);
+        for site in 0..10u32 {
+            let frames = reader.frames(site);
+            let of = |groups: &[Group]| groups.iter().find(|group| group.sites.contains(&site)).cloned();
+            let read = of(&by_frame.groups).expect("a group").frames;
+            let read: Vec<Frame<'_>> = read.iter().map(|number| by_frame.keys[*number as usize]).collect();
+            assert_eq!(read, frames, "stack {site}");
+            let read = of(&by_call.groups).expect("a group").frames;
+            let read: Vec<Frame<'_>> =
+                read.iter().flat_map(|number| by_call.keys[*number as usize].clone()).collect();
+            assert_eq!(read, frames, "stack {site} by call");
+        }
+    }
+
+    #[test]
     fn a_call_is_one_address_with_what_is_inlined_there() {
         let profile = sample::named();
         let calls = group_by_call(&profile, |call| call.len());

@@ -134,7 +134,7 @@ fn call_through_a_library() {
     let call =
         unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(extern "C" fn(usize), usize)>(function) };
     // A snapshot looks for what was loaded; what is called sooner can end with it.
-    let modules = heapledger::snapshot().modules;
+    let modules = heapledger::snapshot().unwrap().modules;
     let at = function.addr() as u64;
     let module = modules.iter().find(|module| (module.start..module.end).contains(&at)).unwrap();
     println!("offset {}", at - module.bias);
