@@ -244,17 +244,18 @@ mod tests {
         ];
         profile.stacks = stacks.map(|frames| Stack { frames: frames.to_vec(), truncated: false }).to_vec();
         profile.sites = (0..10).map(|stack| Site { stack, ..Site::default() }).collect();
-        let (by_frame, by_call) =
-            (group_by(&profile, |frame| *frame), group_by_call(&profile, |call| call.to_vec()));
+        let told = |frame: &Frame<'_>| (frame.address, frame.function.to_owned(), frame.inlined);
+        let told_all = |call: &[Frame<'_>]| call.iter().map(told).collect::<Vec<_>>();
+        let (by_frame, by_call) = (group_by(&profile, told), group_by_call(&profile, told_all));
         let reader = StackReader::new(&profile);
         for site in 0..10u32 {
-            let frames = reader.frames(site);
+            let frames = told_all(&reader.frames(site));
             let of = |groups: &[Group]| groups.iter().find(|group| group.sites.contains(&site)).cloned();
             let read = of(&by_frame.groups).expect("a group").frames;
-            let read: Vec<Frame<'_>> = read.iter().map(|number| by_frame.keys[*number as usize]).collect();
+            let read: Vec<_> = read.iter().map(|number| by_frame.keys[*number as usize].clone()).collect();
             assert_eq!(read, frames, "stack {site}");
             let read = of(&by_call.groups).expect("a group").frames;
-            let read: Vec<Frame<'_>> =
+            let read: Vec<_> =
                 read.iter().flat_map(|number| by_call.keys[*number as usize].clone()).collect();
             assert_eq!(read, frames, "stack {site} by call");
         }
