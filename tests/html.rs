@@ -30,7 +30,9 @@ fn page(profile: &Profile) -> String {
 #[test]
 fn the_synthetic_profiles_obey_every_law() {
     let server = synthetic::server(300, 12);
-    for profile in [synthetic::empty(), server.clone(), synthetic::with_loss(server)] {
+    for profile in
+        [synthetic::empty(), server.clone(), synthetic::sampled(server.clone()), synthetic::with_loss(server)]
+    {
         let laws = verify(&profile, &Origin::default()).laws;
         let broken: Vec<_> = laws.iter().filter(|law| law.state == LawState::Broken).collect();
         assert!(broken.is_empty(), "{broken:#?}");

@@ -3,8 +3,7 @@
 //! A site of the profile is a stack of addresses; here it is a path of functions ([`paths`](super::paths)). Sites with
 //! the same path are added up, so a ranking has one line for what a reader would call one place.
 
-use std::collections::HashMap;
-
+use super::numbering::Numbering;
 use super::paths::{Function, Paths, Step, View};
 use super::{Figure, SiteOrder, Standing, saturating_sum, standing};
 use crate::profile::{Profile, ReallocStats, Site};
@@ -58,7 +57,7 @@ pub struct Ranking {
 /// Reads all sites of `profile` as `view` says.
 pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
     let mut paths = Paths::new(profile, view, &[]);
-    let mut by_path: HashMap<Vec<Step>, usize> = HashMap::new();
+    let mut numbering = Numbering::default();
     let mut book = SiteBook {
         functions: Vec::new(),
         lines: Vec::new(),
@@ -75,13 +74,14 @@ pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
             add(&mut book.unseen, site);
             continue;
         }
-        let Some(&at) = by_path.get(&reading.path) else {
-            by_path.insert(reading.path.clone(), book.lines.len());
+        let next = book.lines.len();
+        let at = numbering.number(&reading.path, next, |at| book.lines[at].path == reading.path);
+        if at == next {
             heaviest.push(site.total_bytes);
             let (path, lines) = (reading.path, reading.lines);
             book.lines.push(SiteLine { account: site.clone(), sites: 1, path, lines });
             continue;
-        };
+        }
         let line = &mut book.lines[at];
         add(&mut line.account, site);
         line.sites += 1;

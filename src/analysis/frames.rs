@@ -66,11 +66,25 @@ impl<'a> StackReader<'a> {
 
     /// As [`frames`]. Where objects overlap, as they cannot in a process, the one with the highest start is taken.
     pub fn frames(&self, stack: u32) -> Vec<Frame<'a>> {
-        without_recorder(expand(self.profile, stack, |address| {
-            let call = address.checked_sub(1)?;
-            let after = self.modules.partition_point(|module| module.start <= call);
-            self.modules[..after].last().copied().filter(|module| call < module.end)
-        }))
+        without_recorder(expand(self.profile, stack, |address| self.module_of(address)))
+    }
+
+    /// The return addresses of a stack, innermost first.
+    pub(super) fn addresses(&self, stack: u32) -> &'a [u64] {
+        self.profile.stacks.get(stack as usize).map_or(&[], |stack| &stack.frames)
+    }
+
+    /// The functions at a return address, innermost first; never none.
+    pub(super) fn functions(&self, address: u64) -> Vec<Frame<'a>> {
+        let mut all = Vec::with_capacity(1);
+        expand_address(self.profile, address, self.module_of(address), &mut all);
+        all
+    }
+
+    fn module_of(&self, address: u64) -> Option<&'a Module> {
+        let call = address.checked_sub(1)?;
+        let after = self.modules.partition_point(|module| module.start <= call);
+        self.modules[..after].last().copied().filter(|module| call < module.end)
     }
 }
 
@@ -101,21 +115,29 @@ fn expand<'a>(
     let Some(stack) = profile.stacks.get(stack as usize) else { return Vec::new() };
     let mut all = Vec::with_capacity(stack.frames.len());
     for &address in &stack.frames {
-        let module = module_of(address);
-        let known = profile.symbols.at(address);
-        all.extend(known.iter().map(|symbol| Frame {
-            address,
-            function: profile.symbols.text(symbol.function),
-            file: profile.symbols.text(symbol.file),
-            line: symbol.line,
-            inlined: symbol.inlined,
-            module,
-        }));
-        if known.is_empty() {
-            all.push(Frame { address, function: "", file: "", line: 0, inlined: false, module });
-        }
+        expand_address(profile, address, module_of(address), &mut all);
     }
     all
+}
+
+fn expand_address<'a>(
+    profile: &'a Profile,
+    address: u64,
+    module: Option<&'a Module>,
+    all: &mut Vec<Frame<'a>>,
+) {
+    let known = profile.symbols.at(address);
+    all.extend(known.iter().map(|symbol| Frame {
+        address,
+        function: profile.symbols.text(symbol.function),
+        file: profile.symbols.text(symbol.file),
+        line: symbol.line,
+        inlined: symbol.inlined,
+        module,
+    }));
+    if known.is_empty() {
+        all.push(Frame { address, function: "", file: "", line: 0, inlined: false, module });
+    }
 }
 
 /// The loaded object that the call before a return address lies in.

@@ -20,6 +20,7 @@ pub mod growth;
 pub mod leaks;
 pub mod lifetimes;
 pub mod live;
+pub(crate) mod numbering;
 pub mod origin;
 pub mod paths;
 pub mod reallocs;

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use super::Frame;
 use super::folding::{is_library, without_generics};
 use super::frames::{CUT_FRAMES, is_cut};
+use super::numbering::Numbering;
 use super::suppressions::Suppression;
 use crate::profile::{Profile, SymbolFrame};
 
@@ -91,12 +92,15 @@ pub struct Reading {
 struct Place {
     function: u32,
     line: u32,
+    /// The first suppression that matches; [`NO_SUPPRESSION`] when none does.
+    suppression: u32,
     is_cut: bool,
     is_library: bool,
     is_focus: bool,
     is_ignored: bool,
-    suppression: Option<usize>,
 }
+
+const NO_SUPPRESSION: u32 = u32::MAX;
 
 /// Reads stacks.
 pub struct Paths<'p> {
@@ -105,11 +109,11 @@ pub struct Paths<'p> {
     suppressions: &'p [Suppression],
     /// Every function of every path read so far.
     pub functions: Vec<Function>,
-    numbers: HashMap<Function, u32>,
+    numbering: Numbering,
     places: Vec<Place>,
     by_symbol: HashMap<(SymbolFrame, usize), u32>,
     /// Where in `expanded` the places of an address are.
-    by_address: HashMap<u64, (usize, usize)>,
+    by_address: HashMap<u64, (u32, u32)>,
     expanded: Vec<u32>,
     /// Modules by where they start.
     modules: Vec<usize>,
@@ -135,7 +139,7 @@ impl<'p> Paths<'p> {
             view,
             suppressions,
             functions: Vec::new(),
-            numbers: HashMap::new(),
+            numbering: Numbering::default(),
             places: Vec::new(),
             by_symbol: HashMap::new(),
             by_address: HashMap::new(),
@@ -152,7 +156,8 @@ impl<'p> Paths<'p> {
         let flags = |flag: fn(&Place) -> bool| places.iter().any(|place| flag(&self.places[*place as usize]));
         let is_in_focus = self.view.focus.is_empty() || flags(|place| place.is_focus);
         let is_seen = is_in_focus && !flags(|place| place.is_ignored);
-        let suppression = places.iter().filter_map(|place| self.places[*place as usize].suppression).min();
+        let suppression = places.iter().map(|place| self.places[*place as usize].suppression).min();
+        let suppression = suppression.filter(|known| *known != NO_SUPPRESSION).map(|known| known as usize);
         let kept = self.folded(places);
         let is_own = |place: &&u32| !self.places[**place as usize].is_library;
         let lines_up_to = kept.iter().position(|place| is_own(&place)).unwrap_or(kept.len());
@@ -176,13 +181,14 @@ impl<'p> Paths<'p> {
             let (start, end) = match self.by_address.get(&address) {
                 Some(there) => *there,
                 None => {
-                    let start = self.expanded.len();
+                    let start = self.expanded.len() as u32;
                     self.expand(address);
-                    self.by_address.insert(address, (start, self.expanded.len()));
-                    (start, self.expanded.len())
+                    let there = (start, self.expanded.len() as u32);
+                    self.by_address.insert(address, there);
+                    there
                 }
             };
-            let there = &self.expanded[start..end];
+            let there = &self.expanded[start as usize..end as usize];
             all.extend_from_slice(&there[..there.len().min(most - all.len())]);
             if all.len() == most {
                 break;
@@ -262,15 +268,19 @@ impl<'p> Paths<'p> {
             is_library,
             is_focus: self.view.focus.iter().any(|matcher| any(*matcher)),
             is_ignored: self.view.ignore.iter().any(|matcher| any(*matcher)),
-            suppression: self.suppressions.iter().position(|known| any(&|text| known.matches(text))),
+            suppression: self
+                .suppressions
+                .iter()
+                .position(|known| any(&|text| known.matches(text)))
+                .map_or(NO_SUPPRESSION, |known| known as u32),
         };
         let function = Function { name, file: frame.file.to_owned(), is_library };
-        let next = self.functions.len() as u32;
-        let number = *self.numbers.entry(function.clone()).or_insert(next);
+        let next = self.functions.len();
+        let number = self.numbering.number(&function, next, |number| self.functions[number] == function);
         if number == next {
             self.functions.push(function);
         }
-        self.places.push(Place { function: number, ..place });
+        self.places.push(Place { function: number as u32, ..place });
         self.places.len() as u32 - 1
     }
 

@@ -206,7 +206,9 @@ fn no_figure_of_the_document_is_missing() {
     absurd.sites[1].total_bytes = u64::MAX;
     absurd.timeline.interval_ns = u64::MAX;
     absurd.sites[2].stack = u32::MAX;
-    for profile in [synthetic::empty(), synthetic::server(20, 9), absurd] {
+    let mut sampled = synthetic::sampled(synthetic::server(20, 9));
+    sampled.estimates.as_mut().unwrap().live_bytes.standard_error = f64::NAN;
+    for profile in [synthetic::empty(), synthetic::server(20, 9), absurd, sampled] {
         let mut nulls = Vec::new();
         walk(&document(&elements(&page(&profile))), "", &mut nulls);
         nulls.retain(|path| path != ".calls" && path != ".sites.oldest_ns");

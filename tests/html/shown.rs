@@ -243,6 +243,7 @@ fn light_and_dark_are_readable_at_both_widths() {
     let server = synthetic::server(1_000, 14);
     let files = [
         ("complete", pages.write("complete.html", &server)),
+        ("sampled", pages.write("sampled.html", &synthetic::sampled(server.clone()))),
         ("loss", pages.write("loss.html", &synthetic::with_loss(server))),
     ];
     for (name, path) in &files {
@@ -261,6 +262,49 @@ fn light_and_dark_are_readable_at_both_widths() {
                 );
             }
         }
+    }
+    assert_quiet(&browser);
+}
+
+#[test]
+fn sampled_figures_are_shown_with_their_standard_error() {
+    use heapledger::report::units::{bytes, count};
+    let Some(mut browser) = browser() else { return };
+    let pages = Pages::new();
+    let exact = synthetic::server(300, 14);
+    browser.open(&pages.write("exact.html", &exact), 1280, false);
+    assert!(!browser.text("main").contains('\u{b1}'), "nothing was sampled, so nothing has an error");
+    let profile = synthetic::sampled(exact);
+    browser.open(&pages.write("sampled.html", &profile), 1280, false);
+    let whole = |value: f64| value.round() as u64;
+    let samples = browser.text(".banner .samples");
+    let estimates = profile.estimates.as_ref().unwrap();
+    for (blocks, size) in
+        [(&estimates.total_blocks, &estimates.total_bytes), (&estimates.live_blocks, &estimates.live_bytes)]
+    {
+        let line = format!(
+            "{} blocks \u{b1} {}, {} \u{b1} {}",
+            count(whole(blocks.value)),
+            count(whole(blocks.standard_error)),
+            bytes(whole(size.value)),
+            bytes(whole(size.standard_error)),
+        );
+        assert!(samples.contains(&line), "{line} is not in {samples}");
+    }
+    assert!(samples.contains("12,345 blocks, one in about 64.0 KiB"), "{samples}");
+    assert!(browser.text("#sites-sampled").contains("One stack in 1.0 MiB allocated"));
+    // Sorted by it, the first row is the site with the highest estimate, with its error.
+    browser.click("#sites-table [data-key=estimated] button");
+    let of = |site| heapledger::analysis::estimated_bytes(&profile, site);
+    let estimated = profile.sites.iter().filter_map(of);
+    let highest = estimated.max_by(|a, b| a.value.total_cmp(&b.value)).unwrap();
+    let (value, error) = (bytes(whole(highest.value)), bytes(whole(highest.standard_error)));
+    let shown = format!("{value} \u{b1} {error}");
+    assert!(browser.text("#sites-table .rows .line").contains(&shown), "{shown}");
+    browser.click("#sites-table .rows .line .cell");
+    assert!(browser.text("#sites-table").contains("estimated of all blocks"));
+    for word in ["undefined", "NaN", "null"] {
+        assert!(!browser.text("main").contains(word), "{word}");
     }
     assert_quiet(&browser);
 }

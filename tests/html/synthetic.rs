@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use heapledger::profile::{
-    Histogram, Interval, LiveBlock, Module, Peak, ProcessInfo, ReallocStats, Site, Stack, StackFigures,
-    SymbolFrame, Symbols, ThreadRow,
+    Estimate, Estimates, Histogram, Interval, LiveBlock, Module, Peak, ProcessInfo, ReallocStats, Site,
+    Stack, StackFigures, SymbolFrame, Symbols, ThreadRow,
 };
-use heapledger::{HeapStats, LossReason, Profile, QualityIndicator, Stacks};
+use heapledger::{DataQualityMode, HeapStats, LossReason, Profile, QualityIndicator, Stacks};
 
 /// Functions by distance from the start of the thread; the last row allocates.
 const LAYERS: [&[&str]; 9] = [
@@ -112,6 +112,31 @@ pub fn server(sites: usize, depth: usize) -> Profile {
         profile.sites.push(site(number as u32 + 1, &mut numbers));
     }
     close(&mut profile, &mut numbers);
+    profile
+}
+
+/// The same server, in a mode that samples blocks, and with stacks for a subset of the blocks that are left.
+pub fn sampled(mut profile: Profile) -> Profile {
+    profile.settings.mode = DataQualityMode::HighThroughput;
+    profile.quality.mode = DataQualityMode::HighThroughput;
+    profile.settings.stacks = Stacks::Sampled { bytes: 1 << 20 };
+    profile.quality.sampled_out = 7_000_000;
+    profile.quality.attempted += profile.quality.sampled_out;
+    profile.quality.recorded += profile.quality.sampled_out;
+    profile.quality.evicted += profile.quality.sampled_out;
+    let around = |value: u64, share: f64| Estimate {
+        value: value as f64 * (1.0 + share),
+        standard_error: value as f64 * share.abs(),
+    };
+    let totals = &profile.totals;
+    profile.estimates = Some(Estimates {
+        total_blocks: around(totals.total_blocks, 0.02),
+        total_bytes: around(totals.total_bytes, -0.01),
+        live_blocks: around(totals.live_blocks, 0.04),
+        live_bytes: around(totals.live_bytes, 0.03),
+        mean_bytes_between_samples: 65_536,
+        sampled_blocks: 12_345,
+    });
     profile
 }
 

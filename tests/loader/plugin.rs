@@ -22,3 +22,10 @@ pub extern "C" fn plugin_records() -> bool {
     heapledger::flush();
     heapledger::is_installed()
 }
+
+/// Calls back into the program: its frame then lies between two of the program's own.
+#[unsafe(no_mangle)]
+pub extern "C" fn plugin_call(back: extern "C" fn(usize), size: usize) {
+    back(size);
+    black_box(size);
+}

@@ -21,6 +21,8 @@ pub const CASES: &[Case] = &[
         assert!(was_skipped(ended) || ended.stderr == SECOND.repeat(LOADS), "{}", ended.stderr);
     })
     .variables(&[("HEAPLEDGER_STACKS", "auto")]),
+    Case::new("stacks_through_an_unloaded_library_lead_to_it", call_through_a_library, leads_to_the_library)
+        .variables(&[("HEAPLEDGER_STACKS", "auto")]),
     Case::new("a_copy_in_a_library_records_on_when_that_is_unloaded", record_in_a_library, |ended| {
         if !was_skipped(ended) {
             let profile = ended.quietly().dump();
@@ -114,6 +116,65 @@ fn load_and_unload() {
     STOP.store(true, SeqCst);
     working.join().unwrap();
     lossless_point();
+}
+
+/// What is allocated below a frame of the library, which nothing else is.
+const BELOW_SIZE: usize = 23_457;
+const BELOW_BLOCKS: usize = 7;
+
+extern "C" fn leave_a_block(size: usize) {
+    std::hint::black_box(block(size));
+}
+
+fn call_through_a_library() {
+    lossless_point();
+    let Some(library) = Library::load() else { return };
+    let function = library.find(c"plugin_call");
+    // SAFETY: the library's function of this name has this signature.
+    let call =
+        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(extern "C" fn(usize), usize)>(function) };
+    // A snapshot looks for what was loaded; what is called sooner can end with it.
+    let modules = heapledger::snapshot().unwrap().modules;
+    let at = function.addr() as u64;
+    let module = modules.iter().find(|module| (module.start..module.end).contains(&at)).unwrap();
+    println!("offset {}", at - module.bias);
+    (0..BELOW_BLOCKS).for_each(|_| call(leave_a_block, BELOW_SIZE));
+    library.unload();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    println!("{}", if maps.contains("libplugin.so") { "still there" } else { "gone" });
+    lossless_point();
+}
+
+fn leads_to_the_library(ended: &Ended) {
+    let profile = ended.with_code(0).dump();
+    laws::complete(&profile).unwrap();
+    if was_skipped(ended) {
+        return;
+    }
+    assert!(ended.stdout.lines().any(|line| line == "gone"), "{}", ended.stdout);
+    let offset = ended.stdout.lines().find_map(|line| line.strip_prefix("offset ")?.parse::<u64>().ok());
+    let offset = offset.expect("where the function begins");
+    let library = profile.modules.iter().find(|module| module.path.ends_with("/libplugin.so"));
+    let library = library.expect("an object that was unloaded stands in the list");
+    let blocks: Vec<_> = profile.live.iter().filter(|block| block.size == BELOW_SIZE as u64).collect();
+    assert_eq!(blocks.len(), BELOW_BLOCKS);
+    for block in blocks {
+        let frames = &profile.stacks[block.stack as usize].frames;
+        // Return addresses lie behind their calls, and this one not far into a small function.
+        let called_at = |frame: &u64| (frame - 1).wrapping_sub(library.bias).wrapping_sub(offset) < 64;
+        let place = frames.iter().position(called_at);
+        let place = place.unwrap_or_else(|| panic!("no frame of {frames:x?} is the library's: {library:x?}"));
+        // Below it is the function that it called, above it the one that called it: both of the program.
+        let is_own = |frame: u64| {
+            profile.modules.iter().any(|module| {
+                module.path != library.path && (module.start..module.end).contains(&(frame - 1))
+            })
+        };
+        assert!(place > 0 && is_own(frames[place - 1]) && is_own(frames[place + 1]), "{frames:x?}");
+    }
+    let found =
+        |change: &&heapledger::profile::Change| change.what.contains("libplugin.so was found unloaded");
+    assert_eq!(profile.changes.iter().filter(found).count(), 1, "{:?}", profile.changes);
 }
 
 /// Threads that used the library end after it was unloaded: what heapledger does at their end is in it.

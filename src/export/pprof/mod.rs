@@ -22,6 +22,7 @@ use prost::Message;
 use super::calls::{Call, call};
 use super::names::NO_STACK;
 use super::quality;
+use crate::analysis::numbering::Numbering;
 use crate::analysis::{Group, Origin, group_by_call};
 use crate::profile::{Profile, Site};
 
@@ -36,7 +37,8 @@ const VALUES: [(&str, &str, Figure); 4] = [
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     let message = message(profile, origin).encode_to_vec();
-    let mut zip = GzEncoder::new(out, Compression::default());
+    // The tables are long and alike: more effort takes three times as long and saves little.
+    let mut zip = GzEncoder::new(out, Compression::fast());
     zip.write_all(&message)?;
     zip.finish()?;
     Ok(())
@@ -120,23 +122,24 @@ fn signed(value: u64) -> i64 {
 
 /// The string table.
 struct Texts {
-    numbers: HashMap<String, i64>,
+    numbering: Numbering,
     list: Vec<String>,
 }
 
 impl Texts {
     fn new() -> Self {
-        Texts { numbers: HashMap::from([(String::new(), 0)]), list: vec![String::new()] }
+        let mut texts = Texts { numbering: Numbering::default(), list: Vec::new() };
+        texts.number("");
+        texts
     }
 
     fn number(&mut self, text: &str) -> i64 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
+        let next = self.list.len();
+        let number = self.numbering.number(text, next, |number| self.list[number] == text);
+        if number == next {
+            self.list.push(text.to_owned());
         }
-        let number = self.list.len() as i64;
-        self.numbers.insert(text.to_owned(), number);
-        self.list.push(text.to_owned());
-        number
+        number as i64
     }
 
     fn value_type(&mut self, kind: &str, unit: &str) -> proto::ValueType {

@@ -17,10 +17,10 @@ use super::tree::{Calls, pack};
 use crate::analysis::paths::Paths;
 use crate::analysis::{
     Bucket, CrossingLine, Figure, Origin, SiteOrder, Suppressed, ThreadLine, TimelineFinding, Verdict,
-    crossings as crossings_of, leaks, lifetimes as lifetimes_of, live as live_of, site_book,
+    crossings as crossings_of, estimated_bytes, leaks, lifetimes as lifetimes_of, live as live_of, site_book,
     sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
 };
-use crate::profile::{Profile, Site};
+use crate::profile::{Profile, Site, Stacks};
 
 /// Columns of the timeline; a profile of the recorder has fewer intervals.
 const TIMELINE_COLUMNS: usize = 4_096;
@@ -49,6 +49,8 @@ pub(super) struct Document {
     sites: Sites,
     /// Which sites are left out; empty when none is.
     sites_note: String,
+    /// How many of the blocks have a stack; empty when all have.
+    sites_sampled: String,
     live: Live,
     threads: Threads,
     sizes: Distribution,
@@ -104,6 +106,10 @@ struct Sites {
     total: Vec<u64>,
     count: Vec<u64>,
     temporary: Vec<u64>,
+    /// Bytes that the site truly allocated, where only a subset of the blocks has a stack, and one standard error of it;
+    /// no entries where all have, and `null` where the site is not of that subset.
+    estimated: Vec<Option<u64>>,
+    estimated_error: Vec<Option<u64>>,
     cross_thread: Vec<u64>,
     reallocs: Vec<u64>,
     moved: Vec<u64>,
@@ -191,6 +197,7 @@ pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) 
         metrics: metrics(&verdict),
         sites,
         sites_note: chosen.note,
+        sites_sampled: sites_sampled(profile),
         live: live(profile, detail, about(Figure::LiveBytes)),
         threads: threads(profile, about(Figure::Totals)),
         sizes: sizes(profile, about(Figure::Totals)),
@@ -318,6 +325,7 @@ fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites
         *born = block.born_ns.min(*born);
     }
     let column = |value: fn(&Site) -> u64| chosen.sites.iter().map(|site| value(site)).collect::<Vec<u64>>();
+    let (estimated, estimated_error) = estimated(profile, chosen);
     let by = |order: SiteOrder| chosen.sites.iter().map(|site| order.value(site)).collect::<Vec<u64>>();
     Sites {
         node: calls.map_or(Vec::new(), |calls| calls.ends.clone()),
@@ -329,6 +337,8 @@ fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites
         total: by(SiteOrder::Total),
         count: by(SiteOrder::Count),
         temporary: by(SiteOrder::Temporaries),
+        estimated,
+        estimated_error,
         cross_thread: column(|site| site.cross_thread_frees),
         reallocs: column(|site| site.reallocs.count),
         moved: column(|site| site.reallocs.moved),
@@ -339,6 +349,30 @@ fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites
         oldest_ns: chosen.sites.iter().map(|site| oldest.get(&site.stack).copied()).collect(),
         suppressed: chosen.suppressed.clone(),
     }
+}
+
+fn sites_sampled(profile: &Profile) -> String {
+    let Stacks::Sampled { bytes: mean } = profile.settings.stacks else { return String::new() };
+    format!(
+        "One stack in {} allocated: figures of sites are of the blocks that got one. What a site truly allocated is \
+         estimated, with one standard error.",
+        bytes(mean)
+    )
+}
+
+/// A column of figures that not every site has.
+type Optional = Vec<Option<u64>>;
+
+fn estimated(profile: &Profile, chosen: &Chosen<'_>) -> (Optional, Optional) {
+    if !matches!(profile.settings.stacks, Stacks::Sampled { .. }) {
+        return (Vec::new(), Vec::new());
+    }
+    let whole = |value: f64| value.round().max(0.0) as u64;
+    let both = chosen.sites.iter().map(|site| match estimated_bytes(profile, site) {
+        Some(estimate) => (Some(whole(estimate.value)), Some(whole(estimate.standard_error))),
+        None => (None, None),
+    });
+    both.unzip()
 }
 
 fn timeline(profile: &Profile, certainty: Certainty) -> Timeline {

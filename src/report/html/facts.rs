@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::super::escape::escaped;
+use super::super::sections::heap::samples as samples_of;
 use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
     wide_count,
@@ -58,6 +59,8 @@ pub(super) struct Banner {
     /// The completeness, or what stands in its place.
     headline: String,
     sentence: String,
+    /// What the samples alone say, with its standard error; nothing when no block was ever sampled.
+    samples: Vec<Fact>,
     /// Losses by reason.
     lost: Vec<(&'static str, String)>,
     facts: Vec<Fact>,
@@ -107,6 +110,7 @@ pub(super) fn banner(profile: &Profile, origin: &Origin, verdict: &Verdict) -> B
         tone,
         headline,
         sentence: sentence(profile, origin),
+        samples: samples(profile),
         lost: quality.lost.iter().filter(|(_, n)| *n > 0).map(|(why, n)| (why.name(), count(n))).collect(),
         facts: facts(profile, verdict),
         warnings: found
@@ -140,6 +144,17 @@ fn sentence(profile: &Profile, origin: &Origin) -> String {
         (0, left_out, _) => format!("{} were left out by sampling, by choice.", events(left_out)),
         (lost, _, _) => format!("{} of {} were lost.", events(lost), count(quality.attempted)),
     }
+}
+
+/// The exact sums stand at the top of the page, so comparing the two shows how good the samples are.
+fn samples(profile: &Profile) -> Vec<Fact> {
+    let Some(estimates) = &profile.estimates else { return Vec::new() };
+    let labels = ["sampled", "allocated, by the samples", "live, by the samples"];
+    labels
+        .into_iter()
+        .zip(samples_of(estimates, "\u{b1}"))
+        .map(|(label, value)| Fact { label, value })
+        .collect()
 }
 
 fn facts(profile: &Profile, verdict: &Verdict) -> Vec<Fact> {

@@ -49,8 +49,17 @@ pub(in super::super) fn totals(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> 
 
 /// What the samples alone say, so that a reader sees how good they are: the lines above are exact all the same.
 fn sampled(sheet: &mut Sheet<'_>, estimates: &Estimates) -> io::Result<()> {
-    let whole = |value: f64| value.round().max(0.0) as u64;
     let within = if sheet.layout.unicode { "\u{b1}" } else { "+/-" };
+    let [taken, allocated, live] = samples(estimates, within);
+    sheet.fact("samples", &format!("{taken}; they say, with one standard error:"))?;
+    sheet.fact("  allocated", &allocated)?;
+    sheet.fact("  live", &live)
+}
+
+/// How many samples there are, and what they alone say was allocated and is live, each with one standard error behind
+/// `within`.
+pub(in super::super) fn samples(estimates: &Estimates, within: &str) -> [String; 3] {
+    let whole = |value: f64| value.round().max(0.0) as u64;
     let line = |blocks: &Estimate, size: &Estimate| {
         format!(
             "{} blocks {within} {}, {} {within} {}",
@@ -64,10 +73,11 @@ fn sampled(sheet: &mut Sheet<'_>, estimates: &Estimates) -> io::Result<()> {
         0 => "every block is recorded now".to_owned(),
         mean => format!("one in about {}", bytes(mean)),
     };
-    let taken = counted(estimates.sampled_blocks, "block", "blocks");
-    sheet.fact("samples", &format!("{taken}, {distance}; they say, with one standard error:"))?;
-    sheet.fact("  allocated", &line(&estimates.total_blocks, &estimates.total_bytes))?;
-    sheet.fact("  live", &line(&estimates.live_blocks, &estimates.live_bytes))
+    [
+        format!("{}, {distance}", counted(estimates.sampled_blocks, "block", "blocks")),
+        line(&estimates.total_blocks, &estimates.total_bytes),
+        line(&estimates.live_blocks, &estimates.live_bytes),
+    ]
 }
 
 pub(in super::super) fn peak(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {

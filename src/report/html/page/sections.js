@@ -28,6 +28,7 @@ const sections = (() => {
       make("div", { class: "banner-head" },
         make("div", {}, make("p", { class: "kicker" }, "completeness"), make("p", { class: "headline" }, found.headline), make("p", { class: "verdict" }, words[found.tone] ?? "")),
         make("div", { class: "banner-text" }, make("p", {}, found.sentence),
+          found.samples.length ? make("div", { class: "samples" }, make("p", { class: "faint" }, "What the samples alone say, with one standard error; the figures below are exact where they say so."), factList(found.samples)) : undefined,
           lost.length ? make("ul", { class: "inline" }, make("li", {}, "lost:"), lost) : undefined,
           found.damage.length ? make("ul", {}, found.damage.map((part) => make("li", { class: "bad" }, part))) : undefined,
           warnings.length ? make("ul", { class: "warnings" }, warnings) : undefined)),
@@ -82,6 +83,7 @@ const sections = (() => {
     const into = byId("sites-body");
     const data = report.sites;
     if (report.sites_note) add(into, make("p", { class: "hint" }, report.sites_note));
+    if (report.sites_sampled) add(into, make("p", { class: "hint", id: "sites-sampled" }, report.sites_sampled));
     if (data.live.length === 0) return void add(into, empty("No site has an account."));
     let list;
     if (tree) add(into, make("div", { class: "controls" }, filterBox("sites-filter", "Filter the sites", tree, report, () => list)));
@@ -90,11 +92,14 @@ const sections = (() => {
       figure("live", "live", data.live, bytes), figure("peak", "at peak", data.peak, bytes), figure("total", "total", data.total, bytes),
       figure("count", "blocks", data.count, count), figure("temporary", "temporary", data.temporary, count), figure("reallocs", "reallocs", data.reallocs, count),
     ];
+    const estimate = (row) => (typeof data.estimated[row] === "number" ? `${bytes(data.estimated[row])} \u00b1 ${bytes(data.estimated_error[row])}` : "n/a");
+    if (data.estimated.length > 0) columns.splice(1, 0, { key: "estimated", label: "estimated", wide: "11rem", value: (row) => data.estimated[row] ?? -1, text: estimate });
     const more = (row) => make("div", {}, factList([
       { label: "live", value: `${units.bytesExact(data.live[row])}, ${units.counted(data.live_blocks[row], "block", "blocks")}` },
       { label: "at the peak of the process", value: `${units.bytesExact(data.peak[row])}, ${units.counted(data.peak_blocks[row], "block", "blocks")}` },
       { label: "own peak", value: units.bytesExact(data.own_peak[row]) },
       { label: "allocated", value: `${units.bytesExact(data.total[row])}, ${units.counted(data.count[row], "block", "blocks")}` },
+      ...(data.estimated.length > 0 ? [{ label: "estimated of all blocks", value: estimate(row) }] : []),
       { label: "temporary", value: `${count(data.temporary[row])} (${share(data.temporary[row], data.count[row])})` },
       { label: "freed by another thread", value: count(data.cross_thread[row]) },
     ]), stackOf(tree, data.node[row] ?? 0, reveal));
