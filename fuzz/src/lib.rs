@@ -3,7 +3,9 @@
 //! A dump protects every section with two checksums and packs most of them, so that a change of any byte is found and
 //! the section is left out. That is tried by the target `reader`. All others work on *plain* files: nothing is packed,
 //! and [`repaired`] puts the lengths and checksums right after the fuzzer has been at them. So what arrives behind the
-//! checksums is as hostile as a forged file can be.
+//! checksums is as hostile as a forged file can be. Black boxes have a form of their own: see [`region`].
+
+pub mod region;
 
 use heapledger::Profile;
 use heapledger::analysis::Origin;
