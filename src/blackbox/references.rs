@@ -30,11 +30,7 @@ pub(super) fn settle(profile: &mut Profile, notes: &mut Vec<String>) {
     }
     // The table lay behind the end of a cut file: what refers to a thread refers to its row 0 now.
     if threads == 0 && astray > 0 {
-        profile.threads.push(ThreadRow {
-            name: "(row lost)".to_owned(),
-            threads: 1,
-            ..ThreadRow::default()
-        });
+        profile.threads.push(ThreadRow { name: "(row lost)".to_owned(), threads: 1, ..ThreadRow::default() });
     }
 }
 
