@@ -344,17 +344,22 @@ fn lose() {
     wait_for_file(&numbered(1));
 }
 
+/// The variable with the directory of the child's group.
+const GROUP: &str = "PROCESS_TEST_GROUP";
+
 /// Fills the group with what the kernel can drop again: pages of a file.
 fn press() {
     let chunk = vec![1u8; 1 << 20];
     let dump = numbered(1);
-    // The first reading is taken before the limit is met, or at a later round.
+    let peak = Path::new(&std::env::var_os(GROUP).unwrap()).join("memory.max_usage_in_bytes");
+    // In rounds, because the first may come before the first reading; the highest use is forgotten in between.
     while !Path::new(&dump).exists() {
         let mut file = fs::File::create("pages").unwrap();
+        let _ = fs::write(&peak, "0");
+        std::thread::sleep(Duration::from_millis(150));
         for _ in 0..2 * GROUP_BYTES >> 20 {
             file.write_all(&chunk).unwrap();
         }
-        drop(file);
         std::thread::sleep(Duration::from_millis(150));
     }
     fs::remove_file("pages").unwrap();
@@ -372,7 +377,8 @@ fn press_in_a_group(case: &Case) {
             Err(why) => return println!("pressure in a control group is left out: {why}"),
         };
         let surroundings = Surroundings { group: Some(&group), ..Surroundings::default() };
-        let ended = case.play_in(&std::env::current_exe().unwrap(), &[], &surroundings);
+        let path = group.path().to_str().unwrap();
+        let ended = case.play_in(&std::env::current_exe().unwrap(), &[(GROUP, path)], &surroundings);
         complete(&ended.quietly().dump()).unwrap();
         let reason = ended.dump_named(&format!("{}.1.hl", ended.pid)).process.reason;
         assert_eq!((reason.as_str(), group.killed()), ("memory pressure", 0));

@@ -133,6 +133,10 @@ impl MemoryGroup {
         }
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Processes that the kernel has killed in it for want of memory.
     pub fn killed(&self) -> u64 {
         let files =
