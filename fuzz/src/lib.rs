@@ -63,7 +63,8 @@ pub fn repaired(bytes: &[u8]) -> Vec<u8> {
     let mut at = FILE_HEADER_BYTES;
     while at + SECTION_HEADER_BYTES <= file.len() {
         let begin = at + SECTION_HEADER_BYTES;
-        let stored = (word(&file, at + 16).unwrap_or(0) as usize).min(file.len() - begin).min(SECTION_BYTES_MAX);
+        let stored =
+            (word(&file, at + 16).unwrap_or(0) as usize).min(file.len() - begin).min(SECTION_BYTES_MAX);
         file[at..at + 4].copy_from_slice(&MARK);
         put(&mut file, at + 16, stored as u32);
         if word(&file, at + 12).unwrap_or(0) & PACKED == 0 {

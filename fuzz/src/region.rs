@@ -41,7 +41,8 @@ impl Region {
     fn new(mut bytes: Vec<u8>) -> Region {
         let is_used = |page: &[u8]| page.iter().any(|byte| *byte != 0);
         let pages = bytes.chunks(PAGE_BYTES).enumerate();
-        let used_pages: Vec<usize> = pages.filter(|(_, page)| is_used(page)).map(|(number, _)| number).collect();
+        let used_pages: Vec<usize> =
+            pages.filter(|(_, page)| is_used(page)).map(|(number, _)| number).collect();
         // What follows was never touched.
         bytes.truncate((used_pages.last().map_or(0, |last| last + 1)) * PAGE_BYTES);
         Region { bytes, used_pages }
@@ -55,7 +56,8 @@ impl Region {
 /// Where there are no regions.
 pub fn patched(input: &[u8]) -> Option<Vec<u8>> {
     static REGIONS: OnceLock<Vec<Region>> = OnceLock::new();
-    let regions = REGIONS.get_or_init(|| regions().expect("the binary `seed` makes regions, and `run` starts it"));
+    let regions =
+        REGIONS.get_or_init(|| regions().expect("the binary `seed` makes regions, and `run` starts it"));
     let ([which, cut @ ..], patches) = input.split_first_chunk::<3>()?;
     let region = regions.get(usize::from(*which) % regions.len().max(1))?;
     let mut bytes = region.bytes.clone();
@@ -73,7 +75,8 @@ pub fn patched(input: &[u8]) -> Option<Vec<u8>> {
 fn apply(bytes: &mut [u8], used_pages: &[usize], patch: &[u8]) {
     let half = |at: usize| usize::from(u16::from_le_bytes([patch[at], patch[at + 1]]));
     let page = |number: usize| used_pages[number % used_pages.len()] * PAGE_BYTES;
-    let (place, value) = (page(half(0)) + half(2) % (PAGE_BYTES - 7), u64::from_le_bytes(patch[8..].try_into().unwrap()));
+    let (place, value) =
+        (page(half(0)) + half(2) % (PAGE_BYTES - 7), u64::from_le_bytes(patch[8..].try_into().unwrap()));
     let (operation, shift, other) = (patch[4], u32::from(patch[5]) % 64, page(half(6)));
     // Most figures lie at multiples of eight.
     let aligned = place & !7;

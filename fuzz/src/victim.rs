@@ -37,7 +37,10 @@ pub fn be_one() {
     };
     let (send, receive) = mpsc::sync_channel::<Vec<u8>>(64);
     let workers: Vec<_> = (0..3).map(|number| (number, send.clone())).collect();
-    let workers: Vec<_> = workers.into_iter().map(|(number, send)| thread::spawn(move || work(number, rounds, &send))).collect();
+    let workers: Vec<_> = workers
+        .into_iter()
+        .map(|(number, send)| thread::spawn(move || work(number, rounds, &send)))
+        .collect();
     drop(send);
     // Blocks that this thread has not made are freed here.
     receive.into_iter().for_each(drop);
@@ -69,12 +72,20 @@ fn work(number: u64, rounds: u64, send: &mpsc::SyncSender<Vec<u8>>) {
 /// A stack of its own for each depth.
 #[inline(never)]
 fn deeper(depth: u64, block: Vec<u8>) -> Box<Vec<u8>> {
-    if depth == 0 { std::hint::black_box(Box::new(block)) } else { std::hint::black_box(deeper(depth - 1, block)) }
+    if depth == 0 {
+        std::hint::black_box(Box::new(block))
+    } else {
+        std::hint::black_box(deeper(depth - 1, block))
+    }
 }
 
 fn victim(kind: &str, path: &Path) -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
-    command.env(VARIABLE, kind).env("HEAPLEDGER", "always").env("HEAPLEDGER_DUMP", "off").env("HEAPLEDGER_BLACKBOX", path);
+    command
+        .env(VARIABLE, kind)
+        .env("HEAPLEDGER", "always")
+        .env("HEAPLEDGER_DUMP", "off")
+        .env("HEAPLEDGER_BLACKBOX", path);
     command.env("HEAPLEDGER_BLACKBOX_BYTES", BOX_BYTES).stdin(Stdio::null()).stderr(Stdio::null());
     Ok(command)
 }
@@ -84,7 +95,9 @@ pub fn make_regions(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     for (kind, settings) in VICTIMS {
         let path = directory.join(kind);
-        victim(kind, &path)?.envs(settings.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)))).status()?;
+        victim(kind, &path)?
+            .envs(settings.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))))
+            .status()?;
         let events = dumps::read(&path).map_err(io::Error::other)?.profile.quality.attempted;
         assert!(events > 500, "{kind} left {events} events");
     }

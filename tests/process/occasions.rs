@@ -357,7 +357,7 @@ fn press() {
         let mut file = fs::File::create("pages").unwrap();
         let _ = fs::write(&peak, "0");
         std::thread::sleep(Duration::from_millis(150));
-        for _ in 0..2 * GROUP_BYTES >> 20 {
+        for _ in 0..(2 * GROUP_BYTES) >> 20 {
             file.write_all(&chunk).unwrap();
         }
         std::thread::sleep(Duration::from_millis(150));
