@@ -37,12 +37,13 @@ pub(super) fn settle(profile: &mut Profile, notes: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::LiveBlock;
+    use crate::profile::{LiveBlock, Stack};
 
     #[test]
     fn what_leads_nowhere_is_led_to_a_row_that_is_there() {
         let mut profile = crate::dump::empty_profile();
         profile.threads.clear();
+        profile.stacks = vec![Stack::default()];
         profile.live.push(LiveBlock { thread: 3, stack: 77, ..LiveBlock::default() });
         let mut notes = Vec::new();
         settle(&mut profile, &mut notes);
