@@ -115,3 +115,23 @@ fn expressions_are_met_or_not() {
         assert!(!is_met(not_met, &allowed), "{not_met}");
     }
 }
+
+/// What stands in quotes in a list of `deny.toml`.
+fn listed(key: &str) -> Vec<&'static str> {
+    let rules = include_str!("../deny.toml");
+    let list =
+        rules.split(&format!("\n{key} = [")).nth(1).expect("the list").split("\n]").next().expect("its end");
+    list.split('"').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_rules_for_cargo_deny_are_those_of_the_document() {
+    assert_eq!(listed("allow"), allowed());
+    let accepted = DOCUMENT.split("## Advisories").nth(1).expect("a section on advisories");
+    let ignored = listed("ignore");
+    let numbers = ignored.iter().filter(|text| text.starts_with("RUSTSEC-"));
+    for number in numbers.clone() {
+        assert!(accepted.contains(number), "{number} is accepted without a reason");
+    }
+    assert!(numbers.count() > 0);
+}

@@ -12,6 +12,7 @@
 //! | `order` | blocks freed by other threads, addresses reused, tasks that wander |
 //! | `occasions` | dumps on signals, on demand, and when a trigger says so |
 //! | `refusals`, `faults` | every call of the system refused in turn, in every mode |
+//! | `surroundings` | limits, read-only mounts and control groups that a child is put into |
 //! | `loader` | libraries that come and go, and a second copy of the crate in one |
 //! | `soak` | all of it at once |
 //! | `endings`, `forks` | every way for a process to end; children and parents |

@@ -3,7 +3,9 @@
 //! A dump protects every section with two checksums and packs most of them, so that a change of any byte is found and
 //! the section is left out. That is tried by the target `reader`. All others work on *plain* files: nothing is packed,
 //! and [`repaired`] puts the lengths and checksums right after the fuzzer has been at them. So what arrives behind the
-//! checksums is as hostile as a forged file can be.
+//! checksums is as hostile as a forged file can be. Black boxes have a form of their own: see [`region`].
+
+pub mod region;
 
 use heapledger::Profile;
 use heapledger::analysis::Origin;
@@ -61,7 +63,8 @@ pub fn repaired(bytes: &[u8]) -> Vec<u8> {
     let mut at = FILE_HEADER_BYTES;
     while at + SECTION_HEADER_BYTES <= file.len() {
         let begin = at + SECTION_HEADER_BYTES;
-        let stored = (word(&file, at + 16).unwrap_or(0) as usize).min(file.len() - begin).min(SECTION_BYTES_MAX);
+        let stored =
+            (word(&file, at + 16).unwrap_or(0) as usize).min(file.len() - begin).min(SECTION_BYTES_MAX);
         file[at..at + 4].copy_from_slice(&MARK);
         put(&mut file, at + 16, stored as u32);
         if word(&file, at + 12).unwrap_or(0) & PACKED == 0 {

@@ -1,5 +1,7 @@
-//! Makes the corpora that the targets start from, out of the golden files of the format:
-//! `run` calls it.
+//! Makes the corpora that the targets start from, out of the golden files of the format and out of black boxes that it
+//! has processes leave: `run` calls it.
+
+mod victim;
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +11,7 @@ use heapledger::dumps;
 use libfuzzer_sys as _;
 
 fn main() -> std::io::Result<()> {
+    victim::be_one();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = vec![empty()];
     for entry in fs::read_dir(here.join("../tests/data"))? {
@@ -28,6 +31,15 @@ fn main() -> std::io::Result<()> {
             };
             fs::write(corpus.join(format!("golden-{number}")), seed)?;
         }
+    }
+    black_boxes(&here.join("corpus/blackbox"))
+}
+
+fn black_boxes(corpus: &Path) -> std::io::Result<()> {
+    victim::make_regions(&heapledger_fuzz::region::directory())?;
+    fs::create_dir_all(corpus)?;
+    for (number, input) in heapledger_fuzz::region::first_inputs()?.into_iter().enumerate() {
+        fs::write(corpus.join(format!("first-{number}")), input)?;
     }
     Ok(())
 }

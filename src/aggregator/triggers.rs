@@ -16,6 +16,8 @@ const READINGS_MAX: usize = 64;
 const STEP: u64 = 8;
 /// The share of time that tasks wait for memory from which on it counts as pressure: one part in so many.
 const STALL_SHARE: u64 = 10;
+/// A group's limit is met when all but one part in so many of it is used.
+const LIMIT_SHARE: u64 = 64;
 
 /// What is known at one moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,10 +133,19 @@ impl Watch {
 /// The control group of this process, where its memory can be watched.
 #[derive(Debug)]
 pub(super) struct ControlGroup {
-    /// The file with the number of times that a limit was met, and whether that number is all there is in it.
-    events: Option<(String, bool)>,
+    /// Where it says how often a limit was met.
+    events: Option<Limits>,
     /// The file with the time in which tasks waited.
     stalls: Option<String>,
+}
+
+/// Where a control group says how often a limit was met.
+#[derive(Debug)]
+enum Limits {
+    /// Version 2: a file with counts by name.
+    Named(String),
+    /// Version 1: the directory of the group.
+    Older(String),
 }
 
 impl ControlGroup {
@@ -148,18 +159,16 @@ impl ControlGroup {
                 controllers.split(',').any(|name| name == controller).then(|| path.trim_end_matches('/'))
             })
         };
-        let readable = |path: String| fs::read_to_string(&path).is_ok().then_some(path);
+        let is_readable = |path: &String| fs::read_to_string(path).is_ok();
         let unified = path_of("").map(|path| [format!("{root}{path}"), root.to_owned()]);
         let in_unified =
-            |name: &str| unified.iter().flatten().find_map(|group| readable(format!("{group}/{name}")));
+            |name: &str| unified.iter().flatten().map(|group| format!("{group}/{name}")).find(is_readable);
         let older = || {
             let path = path_of("memory")?;
             let groups = [format!("{root}/memory{path}"), format!("{root}/memory")];
-            groups.into_iter().find_map(|group| readable(format!("{group}/memory.failcnt")))
+            groups.into_iter().find(|group| is_readable(&format!("{group}/memory.failcnt")))
         };
-        let events = in_unified("memory.events")
-            .map(|path| (path, false))
-            .or_else(|| older().map(|path| (path, true)));
+        let events = in_unified("memory.events").map(Limits::Named).or_else(|| older().map(Limits::Older));
         let stalls = in_unified("memory.pressure");
         (events.is_some() || stalls.is_some()).then_some(ControlGroup { events, stalls })
     }
@@ -171,12 +180,28 @@ impl ControlGroup {
 
     pub(super) fn read(&self) -> Pressure {
         let text = |path: &String| fs::read_to_string(path).unwrap_or_default();
-        let events = self.events.as_ref().map_or(0, |(path, is_bare)| {
-            if *is_bare { text(path).trim().parse().unwrap_or(0) } else { times_limited(&text(path)) }
-        });
+        let events = match &self.events {
+            Some(Limits::Named(path)) => times_limited(&text(path)),
+            Some(Limits::Older(group)) => times_limited_in(group),
+            None => 0,
+        };
         let stalled_ns = self.stalls.as_ref().map_or(0, |path| stalled_ns(&text(path)));
         Pressure { events, stalled_ns }
     }
+}
+
+/// Times that a limit was met in a group of version 1, and once more when its use came up to the limit: a group whose
+/// memory and swap together have the same limit meets that one, and recent kernels do not count there.
+fn times_limited_in(group: &str) -> u64 {
+    let number = |name: &str| {
+        let text = fs::read_to_string(format!("{group}/{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let counted = ["memory.failcnt", "memory.memsw.failcnt"].into_iter().filter_map(number);
+    // What is asked for in one piece may be larger than what is left.
+    let peak = number("memory.max_usage_in_bytes").zip(number("memory.limit_in_bytes"));
+    let is_met = peak.is_some_and(|(peak, limit)| peak >= limit - limit / LIMIT_SHARE);
+    counted.fold(u64::from(is_met), u64::saturating_add)
 }
 
 /// Times that a limit was met, as `memory.events` counts them.
@@ -274,6 +299,13 @@ mod tests {
         fs::create_dir_all(path("memory/a/b")).unwrap();
         fs::write(path("memory/a/b/memory.failcnt"), "7\n").unwrap();
         assert_eq!(ControlGroup::find(both, &text).unwrap().read(), Pressure { events: 7, stalled_ns: 0 });
+        // Where memory and swap have one limit.
+        fs::write(path("memory/a/b/memory.memsw.failcnt"), "2\n").unwrap();
+        fs::write(path("memory/a/b/memory.limit_in_bytes"), "6400\n").unwrap();
+        for (peak, events) in [("6299\n", 9), ("6300\n", 10), ("6400\n", 10)] {
+            fs::write(path("memory/a/b/memory.max_usage_in_bytes"), peak).unwrap();
+            assert_eq!(ControlGroup::find(both, &text).unwrap().read().events, events);
+        }
         fs::create_dir_all(path("c")).unwrap();
         fs::write(path("c/memory.events"), "low 9\nhigh 1\nmax 20\noom 300\noom_kill 9\n").unwrap();
         let stalls = "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.00 total=9\n";

@@ -25,6 +25,7 @@ mod image;
 mod lanes;
 mod live;
 mod read;
+mod references;
 mod settle;
 #[cfg(test)]
 mod tests;

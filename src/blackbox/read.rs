@@ -8,6 +8,7 @@ use std::path::Path;
 use super::image::Image;
 use super::lanes::{self, LaneImage};
 use super::live::Live;
+use super::references;
 use super::settle::{Added, Settling};
 use crate::aggregator::rows;
 use crate::aggregator::snapshot::{changes_of, is_of_the_heap};
@@ -435,32 +436,8 @@ impl<'a> Reader<'a> {
         profile.history = events;
     }
 
-    /// References that lead nowhere are led to row 0, as in a dump.
     fn finish(mut self, mut profile: Profile, torn: &Added, timeline_is_sound: bool) -> Dump {
-        let (stacks, threads) = (profile.stacks.len(), profile.threads.len());
-        let mut astray = 0u64;
-        let mut lead = |reference: &mut u32, rows: usize| {
-            if *reference as usize >= rows {
-                *reference = 0;
-                astray += 1;
-            }
-        };
-        profile.sites.iter_mut().for_each(|site| lead(&mut site.stack, stacks));
-        for block in &mut profile.live {
-            lead(&mut block.stack, stacks);
-            lead(&mut block.thread, threads);
-        }
-        for crossing in &mut profile.crossings {
-            lead(&mut crossing.allocated_by, threads);
-            lead(&mut crossing.freed_by, threads);
-        }
-        for event in &mut profile.history {
-            lead(&mut event.stack, stacks);
-            lead(&mut event.thread, threads);
-        }
-        if astray > 0 {
-            self.notes.push(format!("{astray} references in the black box lead nowhere"));
-        }
+        references::settle(&mut profile, &mut self.notes);
         if !timeline_is_sound {
             self.notes.push("the timeline of the black box makes no sense and was left out".to_owned());
         }

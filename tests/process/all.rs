@@ -34,6 +34,7 @@ mod stack_limits;
 mod soak;
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
+mod surroundings;
 mod tools;
 mod traces;
 mod tuning;

@@ -14,6 +14,7 @@ use heapledger::profile::Profile;
 
 use super::case::{Case, Ended};
 use super::laws;
+use super::surroundings::{MemoryGroup, Surroundings};
 use super::tools::{block, free};
 
 /// The box, in the child's directory.
@@ -60,6 +61,12 @@ pub const CASES: &[Case] = &[
     Case::new("the_hog_is_the_top_site_when_memory_runs_out", run_out_of_memory, hog_is_found)
         .variables(&[IN_BOX, ("HEAPLEDGER_BLACKBOX_BYTES", "33554432"), ("HEAPLEDGER_STACKS", "auto")])
         .limits(&[(libc::RLIMIT_AS, 1 << 30)]),
+    Case::series(
+        "the_hog_is_the_top_site_when_its_control_group_runs_out_of_memory",
+        run_out_of_memory,
+        run_out_in_a_group,
+    )
+    .variables(&[IN_BOX, ("HEAPLEDGER_BLACKBOX_BYTES", "33554432"), ("HEAPLEDGER_STACKS", "auto")]),
     Case::new(
         "without_room_on_the_disk_there_is_no_box_and_one_line",
         || live_and(|| ()),
@@ -187,12 +194,32 @@ fn run_out_of_memory() {
 }
 
 fn hog_is_found(ended: &Ended) {
-    let profile = read(ended.with_signal(libc::SIGABRT), BOX).profile;
+    hog_is_top(ended.with_signal(libc::SIGABRT), 100 << 20);
+}
+
+/// Memory of the group, in bytes. Pages of the box that were touched are counted in it too, and so is what the process
+/// reads of its program, but those the kernel can write out or drop.
+const GROUP_BYTES: u64 = 96 << 20;
+
+fn run_out_in_a_group(case: &Case) {
+    let group = match MemoryGroup::new(GROUP_BYTES) {
+        Ok(group) => group,
+        Err(why) => return println!("the end by the kernel's killer is left out: {why}"),
+    };
+    let surroundings = Surroundings { group: Some(&group), ..Surroundings::default() };
+    let ended = case.play_in(&std::env::current_exe().unwrap(), &[], &surroundings);
+    assert_eq!(group.killed(), 1, "{}", ended.stderr);
+    hog_is_top(ended.with_signal(libc::SIGKILL), GROUP_BYTES / 2);
+}
+
+/// The site with most live bytes is the hog's, in the program.
+fn hog_is_top(ended: &Ended, bytes_min: u64) {
+    let profile = read(ended, BOX).profile;
     let top = profile.sites.iter().max_by_key(|site| site.total_bytes - site.freed_bytes).unwrap();
     let stack = &profile.stacks[top.stack as usize];
     let module = profile.modules.iter().find(|module| module.path.contains("process-")).expect("the program");
     println!("{} frames, {} bytes", stack.frames.len(), top.total_bytes);
-    assert!(top.total_bytes > 100 << 20 && top.total_bytes % (1 << 20) == 0, "{top:?}");
+    assert!(top.total_bytes > bytes_min && top.total_bytes % (1 << 20) == 0, "{top:?}");
     assert!(stack.frames.iter().any(|frame| (module.start..module.end).contains(frame)), "{stack:?}");
 }
 

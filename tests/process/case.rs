@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::heap::{self, Heap};
 use super::laws;
+use super::surroundings::Surroundings;
 
 /// The variable that names the case a child plays.
 const VARIABLE: &str = "PROCESS_TEST_CASE";
@@ -151,6 +152,11 @@ impl Case {
 
     /// As [`Case::play_with`], with a copy of this program that lies elsewhere.
     pub fn play_program(&self, program: &Path, more: &[(&str, &str)]) -> Ended {
+        self.play_in(program, more, &Surroundings::default())
+    }
+
+    /// As [`Case::play_program`], in surroundings that the child itself cannot leave.
+    pub fn play_in(&self, program: &Path, more: &[(&str, &str)], surroundings: &Surroundings) -> Ended {
         let directory = tempfile::tempdir().expect("a directory for the child");
         (self.prepare)(directory.path());
         let output = |name| File::create(directory.path().join(name)).expect("a file for the child's output");
@@ -170,6 +176,7 @@ impl Case {
         };
         // SAFETY: between fork and exec it calls `setrlimit` only, which is safe there.
         unsafe { command.pre_exec(limit) };
+        surroundings.put_around(&mut command);
         let mut child = command.spawn().expect("the child starts");
         let (pid, began) = (child.id(), Instant::now());
         let soak_s = std::env::var(SOAK_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -12,13 +12,15 @@ use heapledger::{DataQualityMode, LossReason};
 
 use super::case::{Case, Ended};
 use super::refusals::{self, Refused};
+use super::surroundings::{READ_ONLY, Surroundings, may_mount};
 use super::tools::{block, free, settled_accounts, threads};
 
 pub const CASES: &[Case] =
     &[Case::series("every_fault_in_every_mode_harms_nobody_and_is_accounted_for", work_under_fault, matrix)
-        .prepare(put_a_pipe)];
+        .prepare(prepare)];
 
-fn put_a_pipe(directory: &std::path::Path) {
+fn prepare(directory: &std::path::Path) {
+    fs::create_dir(directory.join(READ_ONLY)).unwrap();
     let pipe = std::ffi::CString::new(directory.join("pipe").into_os_string().into_encoded_bytes()).unwrap();
     // SAFETY: the path is terminated.
     assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
@@ -26,6 +28,9 @@ fn put_a_pipe(directory: &std::path::Path) {
 
 /// What a child does besides its work, beyond what the environment has refused.
 const PLAN: &str = "PROCESS_TEST_PLAN";
+/// Blocks that a ledger in an eighth of [`TIGHT_BYTES`] has no room for, with some to spare; the program has.
+const FILLED: usize = 400_000;
+const TIGHT_BYTES: u64 = 112 << 20;
 /// The exit code of every child.
 const CODE: i32 = 3;
 
@@ -61,6 +66,12 @@ fn work_under_fault() {
     }
     match plan.as_str() {
         "dumps" => refuse_dumps(),
+        // More than a small ledger has room for.
+        "fill" => {
+            for _ in 0..FILLED {
+                block(16);
+            }
+        }
         "no files" => limit_files(),
         "vanished" => {
             fs::create_dir("gone").unwrap();
@@ -131,13 +142,25 @@ struct Row {
     refused: Vec<String>,
     plan: &'static str,
     dump: &'static str,
+    /// Where the black box is to be, if there is to be one.
+    black_box: &'static str,
+    is_read_only: bool,
     /// Whether a dump at exit is there all the same: for certain, not, or where the child says nothing else.
     dumped: Option<bool>,
+    /// What the line on standard error is about where a dump is there all the same; empty if there is no line then.
+    says: &'static str,
 }
 
 impl Row {
     fn new(fault: &'static str, refused: Vec<String>) -> Row {
-        Row { fault, refused, plan: "", dump: "%p.hl", dumped: Some(true) }
+        let (plan, dump, black_box, says) = ("", "%p.hl", "", "");
+        Row { fault, refused, plan, dump, black_box, is_read_only: false, dumped: Some(true), says }
+    }
+
+    /// What this run of the row is put into.
+    fn surroundings(&self, refused: &str) -> Surroundings<'static> {
+        let address_space = refused.strip_prefix(ADDRESS_SPACE).map(|bytes| bytes.parse().unwrap());
+        Surroundings { address_space, is_read_only: self.is_read_only, group: None }
     }
 }
 
@@ -170,6 +193,10 @@ impl Cell {
         }
     }
 
+    fn lost(&self, reason: LossReason) -> u64 {
+        self.lost.iter().filter(|(known, _)| *known == reason).map(|(_, events)| events).sum()
+    }
+
     fn told(&self, fault: &str, mode: &str) -> String {
         let mut lost = String::new();
         for (reason, events) in self.lost.iter().filter(|(_, events)| *events > 0) {
@@ -192,12 +219,14 @@ fn rows(unhindered: &Ended) -> Vec<Row> {
     let from_each =
         |call: &str| (1..=unhindered.said(call)).map(|first| format!("{call}:{first}:0")).collect::<Vec<_>>();
     let none = || vec!["nothing".to_owned()];
-    vec![
+    let limits = [1 << 30, TIGHT_BYTES].map(|bytes| format!("{ADDRESS_SPACE}{bytes}"));
+    let mut rows = vec![
         Row::new("none", none()),
         Row::new("address space refused once", each("mmap")),
         Row { dumped: None, ..Row::new("address space refused", from_each("mmap")) },
         Row { dumped: None, ..Row::new("memory refused once, at each call", each("mprotect")) },
         Row { dumped: None, ..Row::new("memory refused from each call on", from_each("mprotect")) },
+        Row { plan: "fill", ..Row::new("the address space is limited", limits.to_vec()) },
         Row::new("advice on memory refused", from_each("madvise").into_iter().take(2).collect()),
         Row::new("own threads refused", vec!["thread:1:0".into()]),
         Row::new("the clock goes back", vec!["clock:20:0".into(), "clock:5000:0".into()]),
@@ -207,8 +236,30 @@ fn rows(unhindered: &Ended) -> Vec<Row> {
         Row { plan: "no files", dumped: Some(false), ..Row::new("no descriptors", none()) },
         Row { plan: "vanished", dumped: Some(false), ..Row::new("the directory vanished", none()) },
         Row { dump: "pipe", dumped: Some(false), ..Row::new("the dump's name is a pipe", none()) },
+    ];
+    rows.extend(rows_of_mounts());
+    rows
+}
+
+/// Rows for a file system on which nothing can be written.
+fn rows_of_mounts() -> Vec<Row> {
+    if !may_mount() {
+        println!("read-only file systems are left out: no right to mount");
+        return Vec::new();
+    }
+    let row = |fault| Row { is_read_only: true, ..Row::new(fault, vec!["nothing".to_owned()]) };
+    vec![
+        Row { dump: "read-only/%p.hl", dumped: Some(false), ..row("the dump's file system is read-only") },
+        Row {
+            black_box: "read-only/black.box",
+            says: "no black box at read-only/black.box",
+            ..row("the black box's file system is read-only")
+        },
     ]
 }
+
+/// What stands before a number of bytes, as a fault.
+const ADDRESS_SPACE: &str = "address-space:";
 
 const HEAD: &str = "| fault | mode | faults injected | survived | events | recorded | left out by sampling | lost | unaccounted |\n\
                     | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
@@ -218,26 +269,32 @@ fn matrix(case: &Case) {
     let unhindered = case.play_with(&[(refusals::VARIABLE, "nothing")]);
     unhindered.with_code(CODE).dump();
     let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SURVIVAL.md")).unwrap();
+    let program = std::env::current_exe().unwrap();
     println!("{HEAD}");
     for row in rows(&unhindered) {
         assert!(documented.contains(&format!("| {} | ", row.fault)), "{} is not documented", row.fault);
         for mode in DataQualityMode::ALL {
             let mut cell = Cell::default();
             for refused in &row.refused {
-                let ended = case.play_with(&[
+                let variables = [
                     ("HEAPLEDGER_MODE", mode.name()),
                     ("HEAPLEDGER_CLOCK", if refused.starts_with("clock") { "monotonic" } else { "batched" }),
                     ("HEAPLEDGER_DUMP", row.dump),
+                    ("HEAPLEDGER_BLACKBOX", row.black_box),
                     (refusals::VARIABLE, refused),
                     (PLAN, row.plan),
-                ]);
+                ];
+                let ended = case.play_in(&program, &variables, &row.surroundings(refused));
                 unharmed(&ended, &unhindered, &row, refused);
                 cell.add(&ended);
             }
             println!("{}", cell.told(row.fault, mode.name()));
             assert_eq!(cell.unaccounted, 0, "{} in mode {}", row.fault, mode.name());
-            // What is refused at exit comes after the child has said its figures; there, the line tells.
-            let struck = row.dumped == Some(false) || cell.injected > 0;
+            // What is refused at exit comes after the child has said its figures, and what the kernel refuses is not
+            // counted; there, the line tells, or what was lost, or the mode leaves out too much to lose any.
+            let told = row.dumped == Some(false) || !row.says.is_empty();
+            let full = row.plan == "fill" && (cell.lost(LossReason::TableFull) > 0 || cell.sampled > 0);
+            let struck = told || full || cell.injected > 0;
             assert_eq!(struck, row.fault != "none", "{} never struck", row.fault);
         }
     }
@@ -251,7 +308,11 @@ fn unharmed(ended: &Ended, unhindered: &Ended, row: &Row, refused: &str) {
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert!(lines.len() <= 1 && lines.iter().all(|line| line.starts_with("heapledger: ")), "{}", what());
     let is_dumped = row.dumped.unwrap_or(lines.is_empty());
-    assert_eq!(lines.is_empty(), is_dumped, "{}", what());
+    if row.says.is_empty() {
+        assert_eq!(lines.is_empty(), is_dumped, "{}", what());
+    } else {
+        assert!(ended.stderr.contains(row.says), "{}", what());
+    }
     if is_dumped {
         ended.dump();
     }

@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, c_int};
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -12,6 +13,7 @@ use super::case::{Case, Ended};
 use super::heap::Heap;
 use super::laws::complete;
 use super::refusals::{self, Refused};
+use super::surroundings::{MemoryGroup, Surroundings};
 use super::tools::{block, free, lossless_point, threads};
 
 const ALL_SIGNALS: &[(&str, &str)] = &[("HEAPLEDGER_SIGNALS", "HUP,INT,TERM,USR1,USR2")];
@@ -129,6 +131,8 @@ pub const CASES: &[Case] = &[
         assert!(profile.quality.lost.total() > 0);
     })
     .variables(&[("HEAPLEDGER_TRIGGERS", "loss")]),
+    Case::series("a_control_group_at_its_limit_has_a_dump_written", press, press_in_a_group)
+        .variables(&[("HEAPLEDGER_TRIGGERS", "pressure")]),
 ];
 
 const fn triggered(name: &'static str, child: fn(), reason: &'static str) -> Case {
@@ -338,4 +342,45 @@ fn grow() {
 fn lose() {
     super::losses::outlive_the_lane();
     wait_for_file(&numbered(1));
+}
+
+/// The variable with the directory of the child's group.
+const GROUP: &str = "PROCESS_TEST_GROUP";
+
+/// Fills the group with what the kernel can drop again: pages of a file.
+fn press() {
+    let chunk = vec![1u8; 1 << 20];
+    let dump = numbered(1);
+    let peak = Path::new(&std::env::var_os(GROUP).unwrap()).join("memory.max_usage_in_bytes");
+    // In rounds, because the first may come before the first reading; the highest use is forgotten in between.
+    while !Path::new(&dump).exists() {
+        let mut file = fs::File::create("pages").unwrap();
+        let _ = fs::write(&peak, "0");
+        std::thread::sleep(Duration::from_millis(150));
+        for _ in 0..(2 * GROUP_BYTES) >> 20 {
+            file.write_all(&chunk).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    fs::remove_file("pages").unwrap();
+    drop(chunk);
+    lossless_point();
+}
+
+const GROUP_BYTES: u64 = 48 << 20;
+
+fn press_in_a_group(case: &Case) {
+    // Which of its limits a group meets, and where the kernel counts it, depends on the limit of its swap.
+    for make in [MemoryGroup::new, MemoryGroup::with_swap] {
+        let group = match make(GROUP_BYTES) {
+            Ok(group) => group,
+            Err(why) => return println!("pressure in a control group is left out: {why}"),
+        };
+        let surroundings = Surroundings { group: Some(&group), ..Surroundings::default() };
+        let path = group.path().to_str().unwrap();
+        let ended = case.play_in(&std::env::current_exe().unwrap(), &[(GROUP, path)], &surroundings);
+        complete(&ended.quietly().dump()).unwrap();
+        let reason = ended.dump_named(&format!("{}.1.hl", ended.pid)).process.reason;
+        assert_eq!((reason.as_str(), group.killed()), ("memory pressure", 0));
+    }
 }

@@ -1,0 +1,115 @@
+//! Processes that end badly, for the regions that they leave.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::{env, fs, io, thread};
+
+use heapledger::HeapLedger;
+use heapledger::dumps;
+
+/// It records in a victim, where the environment asks for it.
+#[global_allocator]
+static HEAP: HeapLedger = HeapLedger::system().on_request();
+
+const VARIABLE: &str = "HEAPLEDGER_FUZZ_VICTIM";
+/// All of what a victim does finds room in it, in bytes; a box needs six million to be one.
+const BOX_BYTES: &str = "8388608";
+/// How often a process is killed in the hope to meet it in the midst of a batch.
+const KILLS_MAX: u64 = 200;
+
+/// The settings of the victims, beside the variables of all.
+const VICTIMS: &[(&str, &[(&str, &str)])] = &[
+    ("ends", &[]),
+    ("stamps", &[("HEAPLEDGER_CLOCK", "per-event"), ("HEAPLEDGER_STACKS", "off")]),
+    ("sampled", &[("HEAPLEDGER_MODE", "throughput")]),
+    ("full", &[("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_BLACKBOX_BYTES", "6291456")]),
+];
+
+/// Does a victim's work, if this process is one.
+pub fn be_one() {
+    let Some(kind) = env::var_os(VARIABLE) else { return };
+    let rounds = match kind.to_str() {
+        Some("killed") => u64::MAX,
+        Some("full") => 40_000,
+        _ => 200,
+    };
+    let (send, receive) = mpsc::sync_channel::<Vec<u8>>(64);
+    let workers: Vec<_> = (0..3).map(|number| (number, send.clone())).collect();
+    let workers: Vec<_> = workers
+        .into_iter()
+        .map(|(number, send)| thread::spawn(move || work(number, rounds, &send)))
+        .collect();
+    drop(send);
+    // Blocks that this thread has not made are freed here.
+    receive.into_iter().for_each(drop);
+    workers.into_iter().for_each(|worker| worker.join().expect("it does not panic"));
+    std::process::abort();
+}
+
+fn work(number: u64, rounds: u64, send: &mpsc::SyncSender<Vec<u8>>) {
+    let mut kept = Vec::new();
+    for round in 0..rounds {
+        let mut grown = vec![0u8; 24];
+        grown.extend(std::iter::repeat_n(1u8, (round % 7) as usize * 100));
+        match round % 5 {
+            0 => kept.push(grown),
+            1 => drop(send.send(grown)),
+            2 => drop(deeper(round % 11, grown)),
+            _ => drop(grown),
+        }
+        if round % 64 == 63 {
+            kept.drain(..(number as usize * 2).min(kept.len()));
+        }
+        if rounds == u64::MAX && kept.len() > 2_000 {
+            kept.clear();
+        }
+    }
+    kept.leak();
+}
+
+/// A stack of its own for each depth.
+#[inline(never)]
+fn deeper(depth: u64, block: Vec<u8>) -> Box<Vec<u8>> {
+    if depth == 0 {
+        std::hint::black_box(Box::new(block))
+    } else {
+        std::hint::black_box(deeper(depth - 1, block))
+    }
+}
+
+fn victim(kind: &str, path: &Path) -> io::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command
+        .env(VARIABLE, kind)
+        .env("HEAPLEDGER", "always")
+        .env("HEAPLEDGER_DUMP", "off")
+        .env("HEAPLEDGER_BLACKBOX", path);
+    command.env("HEAPLEDGER_BLACKBOX_BYTES", BOX_BYTES).stdin(Stdio::null()).stderr(Stdio::null());
+    Ok(command)
+}
+
+/// Leaves a region of each victim in a directory.
+pub fn make_regions(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    for (kind, settings) in VICTIMS {
+        let path = directory.join(kind);
+        victim(kind, &path)?
+            .envs(settings.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))))
+            .status()?;
+        let events = dumps::read(&path).map_err(io::Error::other)?.profile.quality.attempted;
+        assert!(events > 500, "{kind} left {events} events");
+    }
+    let path = directory.join("killed");
+    for kill in 0..KILLS_MAX {
+        let mut child = victim("killed", &path)?.spawn()?;
+        thread::sleep(std::time::Duration::from_micros(20_000 + kill * 331));
+        child.kill()?;
+        child.wait()?;
+        if dumps::read(&path).is_ok_and(|dump| dump.profile.quality.in_flight > 0) {
+            return Ok(());
+        }
+    }
+    Err(io::Error::other("no kill met a process in the midst of a batch"))
+}

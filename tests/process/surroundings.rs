@@ -1,0 +1,183 @@
+//! What surrounds a child: a limit of its address space, a file system that is read-only, a control group with little
+//! memory. The kernel refuses here, not the test: what is shown is what happens to users.
+//!
+//! Mounts and control groups need rights that not every machine gives. A test that has them not says that it is left
+//! out, and passes.
+
+use std::ffi::CStr;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::ptr::null;
+use std::time::Duration;
+
+/// The directory of a child on which a file system is mounted that nobody can write to.
+pub const READ_ONLY: &str = "read-only";
+const READ_ONLY_C: &CStr = c"read-only";
+
+/// What a child is put into between fork and exec.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// Bytes of address space (`RLIMIT_AS`).
+    pub address_space: Option<u64>,
+    /// Whether a file system is mounted, read-only, at [`READ_ONLY`] in the child's directory.
+    pub is_read_only: bool,
+    pub group: Option<&'a MemoryGroup>,
+}
+
+impl Surroundings<'_> {
+    /// Has the command enter them.
+    pub fn put_around(&self, command: &mut Command) {
+        let (bytes, is_read_only) = (self.address_space, self.is_read_only);
+        let processes = self.group.map(|group| group.processes.try_clone().expect("a descriptor"));
+        let enter = move || {
+            if let Some(bytes) = bytes {
+                let bound = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+                // SAFETY: `bound` is valid for reads.
+                done(unsafe { libc::setrlimit(libc::RLIMIT_AS, &bound) })?;
+            }
+            if is_read_only {
+                mount_read_only()?;
+            }
+            if let Some(processes) = &processes {
+                // SAFETY: two bytes of ours. 0 is whoever writes it.
+                let written = unsafe { libc::write(processes.as_raw_fd(), c"0\n".as_ptr().cast(), 2) };
+                done(if written == 2 { 0 } else { -1 })?;
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec it makes calls of the system only, which are safe there.
+        unsafe { command.pre_exec(enter) };
+    }
+}
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Mounts an empty file system for this process alone.
+fn mount_read_only() -> io::Result<()> {
+    // SAFETY: all texts are terminated, and a mount that others do not see touches nobody.
+    unsafe {
+        done(libc::unshare(libc::CLONE_NEWNS))?;
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        done(libc::mount(c"none".as_ptr(), c"/".as_ptr(), null(), private, null()))?;
+        let kind = c"tmpfs".as_ptr();
+        done(libc::mount(kind, READ_ONLY_C.as_ptr(), kind, libc::MS_RDONLY, null()))
+    }
+}
+
+/// Whether a child may mount.
+pub fn may_mount() -> bool {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join(READ_ONLY)).expect("a directory");
+    let mut command = Command::new("true");
+    Surroundings { is_read_only: true, ..Surroundings::default() }.put_around(&mut command);
+    command.current_dir(directory.path()).status().is_ok()
+}
+
+/// A control group for memory, which goes away with this value.
+#[derive(Debug)]
+pub struct MemoryGroup {
+    path: PathBuf,
+    /// The file that takes the numbers of its processes.
+    processes: File,
+}
+
+impl MemoryGroup {
+    /// A group below the one of this process, with a limit, and none of it may be swapped out; or why there is none.
+    pub fn new(limit_bytes: u64) -> Result<MemoryGroup, String> {
+        let group = MemoryGroup::with_swap(limit_bytes)?;
+        // What is swapped out is not killed. Not every kernel has these.
+        let _ = fs::write(group.path.join("memory.swap.max"), "0");
+        let _ = fs::write(group.path.join("memory.memsw.limit_in_bytes"), limit_bytes.to_string());
+        Ok(group)
+    }
+
+    /// As [`MemoryGroup::new`], but for the swap.
+    pub fn with_swap(limit_bytes: u64) -> Result<MemoryGroup, String> {
+        let membership = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
+        let mut refused = "no control groups for memory".to_owned();
+        for parent in parents(&membership) {
+            match MemoryGroup::below(&parent, limit_bytes) {
+                Ok(group) => return Ok(group),
+                Err(error) => refused = format!("no right to a control group: {}: {error}", parent.display()),
+            }
+        }
+        Err(refused)
+    }
+
+    fn below(parent: &Path, limit_bytes: u64) -> io::Result<MemoryGroup> {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let path = parent.join(format!("heapledger-test-{}-{number}", std::process::id()));
+        fs::create_dir(&path)?;
+        let set_up = || {
+            let limit = limit_bytes.to_string();
+            if path.join("memory.max").exists() {
+                fs::write(path.join("memory.max"), &limit)?;
+            } else {
+                fs::write(path.join("memory.limit_in_bytes"), &limit)?;
+            }
+            OpenOptions::new().write(true).open(path.join("cgroup.procs"))
+        };
+        match set_up() {
+            Ok(processes) => Ok(MemoryGroup { path, processes }),
+            Err(error) => {
+                let _ = fs::remove_dir(&path);
+                Err(error)
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Processes that the kernel has killed in it for want of memory.
+    pub fn killed(&self) -> u64 {
+        let files =
+            ["memory.events", "memory.oom_control"].map(|name| fs::read_to_string(self.path.join(name)));
+        let lines = files.iter().flatten().flat_map(|text| text.lines());
+        lines.filter_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok()).sum()
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // Its last process may be just leaving.
+        for _ in 0..500 {
+            if fs::remove_dir(&self.path).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        eprintln!("{} is left", self.path.display());
+    }
+}
+
+/// Groups below which one for memory may be made: that of this process, in the hierarchy of either version, and in that
+/// of version 2 the one above, because a group with processes has none with limits below it.
+fn parents(membership: &str) -> Vec<PathBuf> {
+    let mut parents = Vec::new();
+    for line in membership.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let path = path.trim_start_matches('/');
+        if controllers.split(',').any(|name| name == "memory") {
+            parents.push(Path::new("/sys/fs/cgroup/memory").join(path));
+        } else if controllers.is_empty() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            let own = Path::new("/sys/fs/cgroup").join(path);
+            parents.extend(
+                own.ancestors()
+                    .take(2)
+                    .filter(|above| above.starts_with("/sys/fs/cgroup"))
+                    .map(Path::to_owned),
+            );
+        }
+    }
+    parents
+}
