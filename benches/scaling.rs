@@ -1,12 +1,19 @@
-//! What the shared side does with many threads, simulated: `cargo bench --bench scaling`.
+//! What an event costs with more threads, measured, and what the shared side does with many, simulated:
+//! `cargo bench --bench scaling`.
 //!
-//! A machine with 1,024 processors is not at hand, so this does three things:
+//! First it **measures** what an event costs with 1, 2, 4 and 8 threads on the processors at hand (`scaling/threads.rs`).
+//! A machine with 1,024 processors is not at hand, so then it does three things:
 //!
 //! 1. It **measures** what one visit to a latch costs here, alone and handed from processor to processor.
 //! 2. It **simulates** threads that compute for a while and then visit latches, in their order, each held for a while,
 //!    and **checks** the simulation against two real threads on two real processors.
 //! 3. It lets the simulation run with the visits that a fold makes, for 1 to 1,024 threads, each with a processor of
 //!    its own. `docs/SCALING.md` tells what follows.
+#![allow(unsafe_code, reason = "calls allocators directly")]
+
+mod common;
+#[path = "scaling/threads.rs"]
+mod threads;
 
 use std::collections::BinaryHeap;
 use std::hint::spin_loop;
@@ -257,7 +264,17 @@ fn folds(hold_ns: f64, next: bool) -> [(&'static str, f64, Vec<Station>); 3] {
 
 fn main() {
     // `cargo test --benches` only wants to know that it starts.
-    let visits = if std::env::args().any(|argument| argument == "--bench") { 500 } else { 5 };
+    let has = |word: &str| std::env::args().any(|argument| argument == word);
+    if has("--list") {
+        return;
+    }
+    let (visits, rounds, less) = match (has("--bench"), has("--quick")) {
+        (false, _) => (5, 1, 1_000),
+        (true, true) => (200, 5, 2),
+        (true, false) => (500, 15, 1),
+    };
+    threads::print(rounds, less);
+    println!();
     let one = |rounds| measured(1, rounds, visits).map_or(0.0, |measured| measured.cycle_ns);
     let alone = one(0);
     let thinking = (one(300) - alone) / 300.0;

@@ -37,6 +37,7 @@ mod stacks;
 mod tools;
 mod traces;
 mod tuning;
+mod waits;
 
 const CASES: &[&[case::Case]] = &[
     laws::CASES,
@@ -55,6 +56,7 @@ const CASES: &[&[case::Case]] = &[
     files::CASES,
     environment::CASES,
     modes::CASES,
+    waits::CASES,
     tuning::CASES,
     alarms::CASES,
     pointers::CASES,
