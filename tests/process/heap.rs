@@ -141,9 +141,9 @@ static WATCHFUL: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .triggers(Triggers { live_bytes: Some(5 << 20), ..Triggers::DEFAULT });
 
 /// Tries of [`Heap::Patient`] when its ring is full.
-pub const PATIENT_TRIES: u32 = 4;
-/// Its first wait; the further ones are twice as long each, up to the most that there is.
-pub const PATIENT_DELAY_NS: u64 = 10_000;
+pub const PATIENT_TRIES: u32 = 3;
+/// The wait before each: the longest that there is.
+pub const PATIENT_DELAY_NS: u64 = 100_000;
 static PATIENT: HeapLedger<Scripted> = HeapLedger::new(Scripted).concurrency(ConcurrencyConfig {
     max_retries: PATIENT_TRIES,
     base_delay_ns: PATIENT_DELAY_NS,
