@@ -22,7 +22,7 @@ use std::time::Instant;
 
 /// Rounds of a measurement. Of the whole ones, one of the shorter counts: what else the machine does makes them longer.
 const ROUNDS: u64 = 200;
-/// Cycles of each thread in one simulation.
+/// Cycles of each thread in one simulation, in full.
 const CYCLES: u32 = 2_000;
 /// What it costs to get a cache line that another processor wrote last, in nanoseconds, where the simulation cannot
 /// measure it: between two sockets.
@@ -195,7 +195,7 @@ impl Random {
 
 /// Lets `threads` threads think for `think_ns` and then make the visits of all stations, over and over, each on a
 /// processor of its own. Getting a latch from another processor costs `transfer_ns` while it is held.
-fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f64) -> Outcome {
+fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f64, full: u32) -> Outcome {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut free_at: Vec<Vec<(f64, usize)>> =
         stations.iter().map(|station| vec![(0.0, usize::MAX); station.latches]).collect();
@@ -210,7 +210,7 @@ fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f
         now = at;
         let Some(kind) = plan[thread].pop() else {
             cycles[thread] += 1;
-            if cycles[thread] > CYCLES / threads.min(64) as u32 + 20 {
+            if cycles[thread] > full / threads.min(64) as u32 + 20 {
                 // One thread is through: the rest would run with less company.
                 break;
             }
@@ -268,10 +268,10 @@ fn main() {
     if has("--list") {
         return;
     }
-    let (visits, rounds, less) = match (has("--bench"), has("--quick")) {
-        (false, _) => (5, 1, 1_000),
-        (true, true) => (200, 5, 2),
-        (true, false) => (500, 15, 1),
+    let (visits, rounds, less, cycles) = match (has("--bench"), has("--quick")) {
+        (false, _) => (5, 1, 1_000, 1),
+        (true, true) => (200, 5, 2, CYCLES / 10),
+        (true, false) => (500, 15, 1, CYCLES),
     };
     threads::print(rounds, less);
     println!();
@@ -290,7 +290,7 @@ fn main() {
     for rounds in [0u64, 10, 30, 100, 300, 1_000] {
         let think_ns = thinking * rounds as f64;
         let station = [Station { name: "latch", latches: 1, visits: 1.0, hold_ns: alone }];
-        let simulated = simulated(2, think_ns, &station, transfer_ns).cycle_ns;
+        let simulated = simulated(2, think_ns, &station, transfer_ns, CYCLES).cycle_ns;
         let (cycle, by_turns) = measured(2, rounds, visits)
             .map_or(("–".to_owned(), 0.0), |two| (format!("{:.0}", two.cycle_ns), 100.0 * two.by_turns));
         println!("| {think_ns:.0} ns | {cycle} | {simulated:.0} | {by_turns:.0} % |");
@@ -307,9 +307,9 @@ fn main() {
         println!("| program | threads | throughput | busiest latch |\n| --- | --- | --- | --- |");
         for (program, event_ns, stations) in folds(alone, next) {
             let think_ns = event_ns * EVENTS_OF_FOLD;
-            let lone = simulated(1, think_ns, &stations, line_ns).cycle_ns;
+            let lone = simulated(1, think_ns, &stations, line_ns, cycles).cycle_ns;
             for threads in [2usize, 8, 16, 64, 256, 1_024] {
-                let outcome = simulated(threads, think_ns, &stations, line_ns);
+                let outcome = simulated(threads, think_ns, &stations, line_ns, cycles);
                 let (busiest, share) = (stations.iter().zip(&outcome.busy))
                     .max_by(|a, b| a.1.total_cmp(b.1))
                     .map_or(("none", 0.0), |(station, busy)| (station.name, *busy));

@@ -90,7 +90,7 @@ impl Work {
             (Effort::Quick, Kind::Replace(LARGEST)) => 0,
             (Effort::Full, Kind::Replace(LARGEST)) => usize::from(available_bytes() >= MEMORY_FOR_LARGEST),
             (Effort::Quick, _) => 1,
-            (Effort::Full, _) => 3,
+            (Effort::Full, _) => 2,
         }
     }
 
