@@ -270,8 +270,8 @@ fn main() {
     }
     let (visits, rounds, less, cycles) = match (has("--bench"), has("--quick")) {
         (false, _) => (5, 1, 1_000, 1),
-        (true, true) => (200, 5, 2, CYCLES / 10),
-        (true, false) => (500, 15, 1, CYCLES),
+        (true, true) => (100, 3, 4, CYCLES / 10),
+        (true, false) => (500, 9, 1, CYCLES),
     };
     threads::print(rounds, less);
     println!();
