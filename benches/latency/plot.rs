@@ -4,12 +4,12 @@
 use std::fmt::Write as _;
 
 use crate::Outcome;
-use crate::child::{LOADS, busy_threads};
+use crate::child::{Account, LOADS, busy_threads};
 use crate::common::svg::{escape, on_log_scale};
 use crate::ticks::Clock;
 
 const LEFT: f64 = 70.0;
-const TOP: f64 = 70.0;
+const TOP: f64 = 84.0;
 const PANEL_WIDTH: f64 = 400.0;
 const PANEL_HEIGHT: f64 = 190.0;
 const GAP_X: f64 = 70.0;
@@ -40,7 +40,7 @@ pub fn svg(outcomes: &[Outcome], clock: &Clock) -> String {
     );
     if let Some((_, cells)) = drawn.first() {
         for (number, (contestant, _)) in cells.iter().enumerate() {
-            let x = 12.0 + 140.0 * number as f64;
+            let x = 12.0 + 155.0 * number as f64;
             let _ = writeln!(
                 svg,
                 r#"<line x1="{x}" y1="38" x2="{}" y2="38" stroke="{}" stroke-width="3"/><text x="{}" y="42">{}</text>"#,
@@ -48,6 +48,12 @@ pub fn svg(outcomes: &[Outcome], clock: &Clock) -> String {
                 contestant.color,
                 x + 28.0,
                 escape(contestant.name)
+            );
+            let _ = writeln!(
+                svg,
+                r##"<text x="{}" y="55" fill="#555555">{}</text>"##,
+                x + 28.0,
+                worst_completeness(&drawn, number)
             );
         }
     }
@@ -60,6 +66,19 @@ pub fn svg(outcomes: &[Outcome], clock: &Clock) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// The least complete of a contestant's figures, rounded down.
+fn worst_completeness(drawn: &[&Outcome], contestant: usize) -> String {
+    let loads = drawn.iter().filter_map(|(_, cells)| cells.get(contestant)).flat_map(|(_, cell)| &cell.loads);
+    let share = |account: &Account| account.recorded.saturating_mul(100_000).checked_div(account.attempted);
+    let worst = loads.clone().filter_map(|load| share(&load.account)).min();
+    let is_sampled = loads.clone().any(|load| load.account.sampled_out > 0);
+    match worst {
+        None => "records nothing".to_owned(),
+        Some(worst) if is_sampled => format!("{}.{:03} % of a sample", worst / 1_000, worst % 1_000),
+        Some(worst) => format!("{}.{:03} % recorded", worst / 1_000, worst % 1_000),
+    }
 }
 
 fn panel(svg: &mut String, (work, cells): &Outcome, load: usize, (left, top): (f64, f64), clock: &Clock) {
