@@ -8,7 +8,7 @@
 //!
 //! Only what the measured thread does inside the measured function is counted: recording and booking at home are in,
 //! heapledger's own thread is not. The clock is the one disturbance that is left: under callgrind a millisecond holds
-//! fewer events, so its ticks turn windows more often than at full speed. The least of three runs is taken.
+//! fewer events, so its ticks turn windows more often than at full speed. The least of three runs is taken (`--quick`: one).
 #![allow(unsafe_code, reason = "calls allocators directly; the name of the measured function must be plain")]
 
 mod common;
@@ -27,7 +27,7 @@ static HEAP: HeapLedger = HeapLedger::system().stacks(heapledger::Stacks::Off).d
 const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 /// Share by which a figure may exceed its check.
 const TOLERANCE: f64 = 0.05;
-/// Runs of which the least counts.
+/// Runs of which the least counts; with `--quick` there is one.
 const RUNS: usize = 3;
 /// Pairs of an allocation and a free, or reallocs, that one run makes.
 const PAIRS: u64 = 48_000;
@@ -52,13 +52,14 @@ fn main() -> ExitCode {
         println!("instructions are not counted: valgrind is not installed");
         return ExitCode::SUCCESS;
     }
-    let figures: BTreeMap<&str, f64> = WORK.iter().map(|work| (*work, added_per_pair(work))).collect();
+    let runs = if has("--quick") { 1 } else { RUNS };
+    let figures: BTreeMap<&str, f64> = WORK.iter().map(|work| (*work, added_per_pair(work, runs))).collect();
     if has("--write") { write_checks(&figures) } else { compare(&figures) }
 }
 
 /// Instructions per pair, recorded minus bare.
-fn added_per_pair(work: &str) -> f64 {
-    let least = |kind| (0..RUNS).map(|_| count(work, kind)).min().unwrap_or(0) as f64;
+fn added_per_pair(work: &str, runs: usize) -> f64 {
+    let least = |kind| (0..runs).map(|_| count(work, kind)).min().unwrap_or(0) as f64;
     (least("recorded") - least("bare")) / PAIRS as f64
 }
 

@@ -1,12 +1,19 @@
-//! What the shared side does with many threads, simulated: `cargo bench --bench scaling`.
+//! What an event costs with more threads, measured, and what the shared side does with many, simulated:
+//! `cargo bench --bench scaling`.
 //!
-//! A machine with 1,024 processors is not at hand, so this does three things:
+//! First it **measures** what an event costs with 1, 2, 4 and 8 threads on the processors at hand (`scaling/threads.rs`).
+//! A machine with 1,024 processors is not at hand, so then it does three things:
 //!
 //! 1. It **measures** what one visit to a latch costs here, alone and handed from processor to processor.
 //! 2. It **simulates** threads that compute for a while and then visit latches, in their order, each held for a while,
 //!    and **checks** the simulation against two real threads on two real processors.
 //! 3. It lets the simulation run with the visits that a fold makes, for 1 to 1,024 threads, each with a processor of
 //!    its own. `docs/SCALING.md` tells what follows.
+#![allow(unsafe_code, reason = "calls allocators directly")]
+
+mod common;
+#[path = "scaling/threads.rs"]
+mod threads;
 
 use std::collections::BinaryHeap;
 use std::hint::spin_loop;
@@ -15,7 +22,7 @@ use std::time::Instant;
 
 /// Rounds of a measurement. Of the whole ones, one of the shorter counts: what else the machine does makes them longer.
 const ROUNDS: u64 = 200;
-/// Cycles of each thread in one simulation.
+/// Cycles of each thread in one simulation, in full.
 const CYCLES: u32 = 2_000;
 /// What it costs to get a cache line that another processor wrote last, in nanoseconds, where the simulation cannot
 /// measure it: between two sockets.
@@ -188,7 +195,7 @@ impl Random {
 
 /// Lets `threads` threads think for `think_ns` and then make the visits of all stations, over and over, each on a
 /// processor of its own. Getting a latch from another processor costs `transfer_ns` while it is held.
-fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f64) -> Outcome {
+fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f64, full: u32) -> Outcome {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut free_at: Vec<Vec<(f64, usize)>> =
         stations.iter().map(|station| vec![(0.0, usize::MAX); station.latches]).collect();
@@ -203,7 +210,7 @@ fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f
         now = at;
         let Some(kind) = plan[thread].pop() else {
             cycles[thread] += 1;
-            if cycles[thread] > CYCLES / threads.min(64) as u32 + 20 {
+            if cycles[thread] > full / threads.min(64) as u32 + 20 {
                 // One thread is through: the rest would run with less company.
                 break;
             }
@@ -257,7 +264,17 @@ fn folds(hold_ns: f64, next: bool) -> [(&'static str, f64, Vec<Station>); 3] {
 
 fn main() {
     // `cargo test --benches` only wants to know that it starts.
-    let visits = if std::env::args().any(|argument| argument == "--bench") { 500 } else { 5 };
+    let has = |word: &str| std::env::args().any(|argument| argument == word);
+    if has("--list") {
+        return;
+    }
+    let (visits, rounds, less, cycles) = match (has("--bench"), has("--quick")) {
+        (false, _) => (5, 1, 1_000, 1),
+        (true, true) => (100, 3, 4, CYCLES / 10),
+        (true, false) => (500, 9, 1, CYCLES),
+    };
+    threads::print(rounds, less);
+    println!();
     let one = |rounds| measured(1, rounds, visits).map_or(0.0, |measured| measured.cycle_ns);
     let alone = one(0);
     let thinking = (one(300) - alone) / 300.0;
@@ -273,7 +290,7 @@ fn main() {
     for rounds in [0u64, 10, 30, 100, 300, 1_000] {
         let think_ns = thinking * rounds as f64;
         let station = [Station { name: "latch", latches: 1, visits: 1.0, hold_ns: alone }];
-        let simulated = simulated(2, think_ns, &station, transfer_ns).cycle_ns;
+        let simulated = simulated(2, think_ns, &station, transfer_ns, CYCLES).cycle_ns;
         let (cycle, by_turns) = measured(2, rounds, visits)
             .map_or(("–".to_owned(), 0.0), |two| (format!("{:.0}", two.cycle_ns), 100.0 * two.by_turns));
         println!("| {think_ns:.0} ns | {cycle} | {simulated:.0} | {by_turns:.0} % |");
@@ -290,9 +307,9 @@ fn main() {
         println!("| program | threads | throughput | busiest latch |\n| --- | --- | --- | --- |");
         for (program, event_ns, stations) in folds(alone, next) {
             let think_ns = event_ns * EVENTS_OF_FOLD;
-            let lone = simulated(1, think_ns, &stations, line_ns).cycle_ns;
+            let lone = simulated(1, think_ns, &stations, line_ns, cycles).cycle_ns;
             for threads in [2usize, 8, 16, 64, 256, 1_024] {
-                let outcome = simulated(threads, think_ns, &stations, line_ns);
+                let outcome = simulated(threads, think_ns, &stations, line_ns, cycles);
                 let (busiest, share) = (stations.iter().zip(&outcome.busy))
                     .max_by(|a, b| a.1.total_cmp(b.1))
                     .map_or(("none", 0.0), |(station, busy)| (station.name, *busy));

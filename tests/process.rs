@@ -22,7 +22,7 @@
 //! | `losses` | each reason for loss, forced, and how it shows |
 //! | `memory` | what heapledger takes for itself |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
-//! | `modes`, `tuning`, `alarms` | overload in every mode; the tuner at work; crossings of the target are told |
+//! | `modes`, `waits`, `tuning`, `alarms` | overload in every mode; how long an allocation waits; the tuner at work; crossings of the target are told |
 //! | `pointers` | tracked pointers |
 //! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |
 

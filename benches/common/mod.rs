@@ -3,5 +3,7 @@
 
 pub mod clock;
 pub mod figures;
+pub mod memory;
 pub mod raw;
+pub mod svg;
 pub mod texts;

@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use crate::common::clock::process_cpu_ns;
 use crate::common::figures::Spread;
+use crate::common::memory::available_bytes;
 use crate::common::raw::{Population, tight_pairs_in_threads};
 use crate::common::texts::{build_strings, json_document, parse_and_print};
 use crate::switch::{Chosen, SWITCH, while_global};
@@ -182,12 +183,4 @@ fn timed(chosen: Chosen, turn: &mut dyn FnMut(Chosen)) -> f64 {
     }
     let all = process_cpu_ns() - start;
     all.saturating_sub(heapledger::quality().own_cpu_ns - own_before) as f64
-}
-
-/// Memory that can be had without taking it from others; all of it where the system does not say.
-fn available_bytes() -> u64 {
-    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return u64::MAX };
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.map_or(u64::MAX, |kib| kib * 1024)
 }

@@ -1,5 +1,6 @@
 //! Replays against a naive heap: a map, and a list of everything that happened.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 use super::frame::{Counts, FileHead};
 use super::record::Window;
 use super::writer::Writer;
-use super::{Replay, Span, Trace, laws};
+use super::{Replay, Span, Trace, in_order, laws};
 use crate::profile::{self, HeapStats};
 use crate::ring::event::{self, Traits};
 
@@ -226,4 +227,64 @@ fn times_that_lie_a_little_apart_from_the_truth_change_no_sum() {
     let profile = replay.into_profile(None).profile;
     assert_eq!(profile::check(&profile), []);
     assert_eq!((profile.live.len(), profile.live[0].size, profile.live[0].born_ns), (1, 100, 80));
+}
+
+/// How many records are decoded and not handed on, at most, while a trace is put in order.
+fn held_at_most(bytes: &[u8]) -> u64 {
+    let mut trace = Trace::open(Cursor::new(bytes)).unwrap();
+    // Where each frame lies, and how many records there are before it.
+    let mut before = BTreeMap::new();
+    let mut decoded = 0u64;
+    for frame in trace.frames() {
+        before.insert(frame.offset, decoded);
+        decoded += u64::from(frame.head.records);
+    }
+    let (handed, held) = (Cell::new(0u64), Cell::new(0u64));
+    let passed = |offset| held.set(held.get().max(before[&offset] - handed.get()));
+    in_order(&mut trace, u64::MAX, passed, |_| handed.set(handed.get() + 1)).unwrap();
+    assert_eq!((handed.get(), before.len() > 100), (decoded, true));
+    held.get()
+}
+
+/// A program that takes and frees, and takes again, in three threads.
+fn long_program(steps: u64) -> Vec<Step> {
+    let step = |number: u64| Step {
+        row: (number % 3) as u32,
+        place: (number * 7 % 12) as usize,
+        size: 1 + number * 7_919 % 3_000,
+        stack: (number % 4) as u32,
+        reallocates: number.is_multiple_of(5),
+        refused: false,
+    };
+    (0..steps).map(step).collect()
+}
+
+#[test]
+fn what_a_reader_holds_is_bounded_by_its_frames_and_the_live_blocks_however_long_the_trace_is() {
+    for steps in [20_000, 80_000] {
+        let (bytes, log) = run(&long_program(steps), 100);
+        assert!(log.len() as u64 > steps);
+        // A frame has at most two records for each of its hundred steps; those at its very end wait for the next one.
+        let held = held_at_most(&bytes);
+        assert!(held <= 2 * 100, "{held} of {} records are held", log.len());
+        let mut trace = Trace::open(Cursor::new(&bytes)).unwrap();
+        let replay = Replay::of(&mut trace, Span::WHOLE, |_| ()).unwrap();
+        assert!(replay.blocks.iter().count() <= 12, "no more places than that are ever taken");
+    }
+}
+
+#[test]
+fn a_trace_whose_frames_never_say_how_far_they_go_is_held_whole() {
+    // What the test above would see if records were held back for too long.
+    let mut out = Vec::new();
+    let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
+    for number in 0..200u64 {
+        for at in 0..10 {
+            let words = event::alloc_words(4096 + 48 * at, 40, Traits::new(8, false, false), 0);
+            writer.window(Window { row: 0, first_ns: number * 100 + at, step: 0 }, &words);
+        }
+        writer.end_frame(0).unwrap();
+    }
+    writer.finish(b"", Counts::default()).unwrap();
+    assert_eq!(held_at_most(&out), 1_990);
 }

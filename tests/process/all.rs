@@ -38,6 +38,7 @@ mod surroundings;
 mod tools;
 mod traces;
 mod tuning;
+mod waits;
 
 const CASES: &[&[case::Case]] = &[
     laws::CASES,
@@ -56,6 +57,7 @@ const CASES: &[&[case::Case]] = &[
     files::CASES,
     environment::CASES,
     modes::CASES,
+    waits::CASES,
     tuning::CASES,
     alarms::CASES,
     pointers::CASES,

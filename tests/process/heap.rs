@@ -62,10 +62,12 @@ pub enum Heap {
     OnRequest,
     /// Dumps on a signal and above a limit, as the builder says.
     Watchful,
+    /// No spare segments, and some tries with long waits: [`PATIENT_TRIES`], [`PATIENT_DELAY_NS`].
+    Patient,
 }
 
 impl Heap {
-    const ALL: [Heap; 20] = [
+    const ALL: [Heap; 21] = [
         Heap::Bare,
         Heap::Plain,
         Heap::Counted,
@@ -86,6 +88,7 @@ impl Heap {
         Heap::Senseless,
         Heap::OnRequest,
         Heap::Watchful,
+        Heap::Patient,
     ];
 
     /// What [`VARIABLE`] holds: one letter.
@@ -136,6 +139,17 @@ static SENSELESS: HeapLedger<Scripted> = HeapLedger::new(Scripted)
 static WATCHFUL: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .dump_on_signal(Signal::Hangup)
     .triggers(Triggers { live_bytes: Some(5 << 20), ..Triggers::DEFAULT });
+
+/// Tries of [`Heap::Patient`] when its ring is full.
+pub const PATIENT_TRIES: u32 = 3;
+/// The wait before each: the longest that there is.
+pub const PATIENT_DELAY_NS: u64 = 100_000;
+static PATIENT: HeapLedger<Scripted> = HeapLedger::new(Scripted).concurrency(ConcurrencyConfig {
+    max_retries: PATIENT_TRIES,
+    base_delay_ns: PATIENT_DELAY_NS,
+    enable_overflow_buffer: false,
+    ..ConcurrencyConfig::DEFAULT
+});
 
 /// The allocator of [`Heap::Telling`] itself, for a load that the choice among allocators would slow down.
 pub fn telling() -> &'static HeapLedger<Scripted> {
@@ -188,6 +202,7 @@ fn behind() -> &'static dyn GlobalAlloc {
         Heap::Senseless => &SENSELESS,
         Heap::OnRequest => &ON_REQUEST,
         Heap::Watchful => &WATCHFUL,
+        Heap::Patient => &PATIENT,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::common::svg::{escape, on_log_scale};
 use crate::contestants::{Contestant, Keeps};
 
 const LEFT: f64 = 230.0;
@@ -84,10 +85,5 @@ fn color(contestant: &Contestant) -> &'static str {
 }
 
 fn place(ratio: f64) -> f64 {
-    let share = (ratio.clamp(RATIO_MIN, RATIO_MAX) / RATIO_MIN).ln() / (RATIO_MAX / RATIO_MIN).ln();
-    LEFT + share * WIDTH
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    LEFT + on_log_scale(ratio, RATIO_MIN, RATIO_MAX) * WIDTH
 }

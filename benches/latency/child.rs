@@ -1,0 +1,236 @@
+//! One process: one allocator, one work, first with nothing beside it, then with busy threads.
+//!
+//! It prints a line for each of the two, which [`Line`] reads.
+
+use std::alloc::{GlobalAlloc, System};
+use std::cell::RefCell;
+use std::str::FromStr;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hdrhistogram::Histogram;
+use heapledger::{DumpTarget, HeapLedger, Stacks};
+
+use crate::common::raw::Population;
+use crate::counted;
+use crate::timed::{Meter, Nothing, Timed, histogram};
+use crate::works::{self, Circle, Effort, Hands, Work};
+
+/// The argument that makes a child of this program.
+pub const WORD: &str = "--measured";
+/// The argument that names bare System.
+pub const BARE: &str = "bare";
+/// Live blocks of a busy thread, which it replaces at random.
+const BUSY_BLOCKS: usize = 1_000;
+/// Blocks that a busy thread replaces before it looks whether it is to stop.
+const BUSY_STRIDE: u64 = 1_000;
+
+static HEAP: HeapLedger = HeapLedger::system().stacks(Stacks::Off).dump(DumpTarget::Off);
+
+/// Whether busy threads run beside the work, in the order of the lines.
+pub const LOADS: [bool; 2] = [false, true];
+
+/// How many they are.
+pub fn busy_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does what the arguments name, and prints what came out.
+///
+/// # Panics
+/// When they name nothing, or when a measured thread allocated something.
+pub fn main(allocator: &str, work: &str, effort: &str) {
+    let work = works::ALL.iter().find(|known| known.name == work).expect("a work");
+    let effort = Effort::ALL.into_iter().find(|known| known.name() == effort).expect("an effort");
+    if work.is_nothing() {
+        both_loads(&Nothing, work, effort);
+    } else if allocator == BARE {
+        both_loads(&System, work, effort);
+    } else {
+        both_loads(&HEAP, work, effort);
+    }
+}
+
+fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, work: &Work, effort: Effort) {
+    let circle = Circle::new();
+    // Threads meet here with the main thread: before and after each load.
+    let meeting = Barrier::new(work.threads() + 1);
+    let totals: Vec<RefCell<Meter>> = LOADS.iter().map(|_| RefCell::new(Meter::new())).collect();
+    std::thread::scope(|scope| {
+        let (circle, meeting) = (&circle, &meeting);
+        let measured: Vec<_> = (0..work.threads())
+            .map(|number| {
+                scope.spawn(move || measured_thread(allocator, work, effort, circle, number, meeting))
+            })
+            .collect();
+        let mut accounts = Vec::new();
+        for has_load in LOADS {
+            let stop = AtomicBool::new(false);
+            let before = account();
+            std::thread::scope(|busy| {
+                for _ in 0..if has_load { busy_threads() } else { 0 } {
+                    busy.spawn(|| keep_busy(work, &stop));
+                }
+                meeting.wait();
+                meeting.wait();
+                // relaxed: nothing is read through it.
+                stop.store(true, Ordering::Relaxed);
+            });
+            accounts.push(account().since(&before));
+        }
+        for thread in measured {
+            let meters = thread.join().expect("a measured thread is well");
+            for (total, meter) in totals.iter().zip(&meters) {
+                total.borrow_mut().add(meter);
+            }
+        }
+        for (total, account) in totals.iter().zip(accounts) {
+            let total = total.borrow();
+            println!("{}", Line { account, allocs: total.allocs.clone(), frees: total.frees.clone() });
+        }
+    });
+}
+
+/// One measured thread: a meter for each load.
+fn measured_thread<A: GlobalAlloc>(
+    allocator: &A,
+    work: &Work,
+    effort: Effort,
+    circle: &Circle,
+    number: usize,
+    meeting: &Barrier,
+) -> Vec<Meter> {
+    let meter = RefCell::new(Meter::new());
+    let timed = Timed::new(allocator, &meter);
+    let mut hands = Hands::new(work, &timed, work.live(effort), circle, number);
+    let touches = !work.is_nothing();
+    let calls = work.calls(effort);
+    // What is done only once is behind it then: segments of the ring, the allocator's own arena.
+    hands.work(calls / 10 + 1, touches);
+    let mut meters = Vec::with_capacity(LOADS.len());
+    for _ in LOADS {
+        meter.replace(Meter::new());
+        meeting.wait();
+        let calls_before = counted::calls();
+        meter.borrow_mut().is_on = true;
+        hands.work(calls, touches);
+        meter.borrow_mut().is_on = false;
+        assert_eq!(counted::calls(), calls_before, "measuring allocated something");
+        meeting.wait();
+        meters.push(meter.replace(Meter::new()));
+    }
+    // The process ends soon: to free a million blocks one by one would take longer than all that was measured.
+    std::mem::forget(hands);
+    meters
+}
+
+/// What runs beside the work: it replaces blocks of the same allocator, until told to stop.
+fn keep_busy(work: &Work, stop: &AtomicBool) {
+    let replace = |replace: &mut dyn FnMut()| {
+        while !stop.load(Ordering::Relaxed) {
+            replace();
+        }
+    };
+    if work.is_nothing() || std::env::args().any(|argument| argument == BARE) {
+        let mut population = Population::new(&System, BUSY_BLOCKS);
+        replace(&mut || population.replace(BUSY_STRIDE));
+    } else {
+        let mut population = Population::new(&HEAP, BUSY_BLOCKS);
+        replace(&mut || population.replace(BUSY_STRIDE));
+    }
+}
+
+/// What heapledger says of the events of a load, those of the busy threads included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Account {
+    pub attempted: u64,
+    pub recorded: u64,
+    pub lost: u64,
+    /// Left out by choice: no loss.
+    pub sampled_out: u64,
+    /// Neither recorded nor lost when the books were looked at.
+    pub in_flight: u64,
+}
+
+impl Account {
+    fn since(&self, before: &Account) -> Account {
+        Account {
+            attempted: self.attempted - before.attempted,
+            recorded: self.recorded - before.recorded,
+            lost: self.lost - before.lost,
+            sampled_out: self.sampled_out - before.sampled_out,
+            in_flight: self.in_flight,
+        }
+    }
+
+    pub fn add(&mut self, other: &Account) {
+        self.attempted += other.attempted;
+        self.recorded += other.recorded;
+        self.lost += other.lost;
+        self.sampled_out += other.sampled_out;
+        self.in_flight += other.in_flight;
+    }
+}
+
+/// A quiet point: what was attempted so far is booked.
+fn account() -> Account {
+    heapledger::flush();
+    let quality = heapledger::quality();
+    Account {
+        attempted: quality.attempted,
+        recorded: quality.recorded,
+        lost: quality.lost.total(),
+        sampled_out: quality.sampled_out,
+        in_flight: quality.in_flight,
+    }
+}
+
+/// What one process says of one load: its account, then two histograms as pairs of ticks and counts.
+pub struct Line {
+    pub account: Account,
+    pub allocs: Histogram<u64>,
+    pub frees: Histogram<u64>,
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, into: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Account { attempted, recorded, lost, sampled_out, in_flight } = self.account;
+        write!(into, "told {attempted} {recorded} {lost} {sampled_out} {in_flight}")?;
+        for histogram in [&self.allocs, &self.frees] {
+            write!(into, " |")?;
+            for step in histogram.iter_recorded() {
+                write!(into, " {}:{}", step.value_iterated_to(), step.count_at_value())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Line {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Line, &'static str> {
+        let mut parts = text.strip_prefix("told ").ok_or("not a line of figures")?.split(" |");
+        let mut figures = parts.next().unwrap_or("").split(' ').map_while(|word| word.parse::<u64>().ok());
+        let mut figure = || figures.next().ok_or("a figure of the account is missing");
+        let account = Account {
+            attempted: figure()?,
+            recorded: figure()?,
+            lost: figure()?,
+            sampled_out: figure()?,
+            in_flight: figure()?,
+        };
+        let mut read = || {
+            let mut read = histogram();
+            for word in parts.next().ok_or("a histogram is missing")?.split_whitespace() {
+                let (ticks, count) = word.split_once(':').ok_or("a step has no count")?;
+                let (Ok(ticks), Ok(count)) = (ticks.parse(), count.parse()) else {
+                    return Err("a step is no number");
+                };
+                read.saturating_record_n(ticks, count);
+            }
+            Ok(read)
+        };
+        Ok(Line { account, allocs: read()?, frees: read()? })
+    }
+}
