@@ -40,6 +40,8 @@ pub(super) struct Batch {
     pub(super) sampled: WeightedSums,
     /// Frees in the outbox, which the sums do not know yet.
     pub(super) frees_sent: u32,
+    /// Blocks and frees that were brought to the shared table.
+    pub(super) sent: u64,
     /// Blocks and bytes whose free belongs to another thread.
     pub(super) for_others: (u64, u64),
     /// Highest live bytes.

@@ -34,6 +34,9 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
+/// A fold is dear if it takes more than one block or free for so many words to the shared table, a cache miss or two each.
+const DEAR_SHARE: u64 = 8;
+
 /// Words of an allocation and the free right behind it.
 const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
 
@@ -181,9 +184,11 @@ impl<'a> Fold<'a> {
         let mut tail = self.lane.folder.tail.own();
         Account::raise(&self.lane.folder.high_water, head - tail);
         Account::raise(&self.lane.folder.recent_high_water, head - tail);
+        let begun = tail;
         while tail < head {
             tail = self.step(tail, head);
         }
+        self.lane.folder.note_dear(self.batch.sent * DEAR_SHARE > tail - begun);
         self.finish();
         self.lane.folder.tail.release(tail);
     }

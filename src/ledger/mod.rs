@@ -110,9 +110,9 @@ pub(crate) struct Facts {
     pub(crate) unlaned: [AtomicU64; LossReason::COUNT],
     /// Whether the recording was ended in good order.
     pub(crate) ended: AtomicU32,
-    /// Where the label of a black box lies, and its length; 0 while there is none.
-    label_page: AtomicU32,
-    label_bytes: AtomicU32,
+    /// Where the label of a black box lies, in the high half, and its length; 0 while there is none. One word, for it may
+    /// be written by two threads, and the process may be gone at any time.
+    label: AtomicU64,
 }
 
 impl Facts {
@@ -127,7 +127,8 @@ impl Facts {
     /// The page and the length of the label.
     pub(crate) fn label(&self) -> (u32, u32) {
         // relaxed: read from a file that nobody writes.
-        (self.label_page.load(Ordering::Relaxed), self.label_bytes.load(Ordering::Relaxed))
+        let label = self.label.load(Ordering::Relaxed);
+        ((label >> 32) as u32, label as u32)
     }
 
     /// Lets threads find the store of stacks and the table of rules.
@@ -203,13 +204,12 @@ impl Ledger {
         let Some(page) = self.pages.take(pages) else { return };
         // SAFETY: P2, the run is ours, and as long as the label.
         unsafe { self.pages.at(page).copy_from_nonoverlapping(label.as_ptr(), label.len()) };
-        let (before, before_bytes) = self.facts.label();
-        // The length first: a reader that finds one of each finds bytes that are no label, by their checksums.
-        // relaxed, both: the process may be gone at any point of this.
-        self.facts.label_bytes.store(label.len() as u32, Ordering::Relaxed);
-        self.facts.label_page.store(page, Ordering::Relaxed);
+        let now = u64::from(page) << 32 | label.len() as u64;
+        // relaxed: whoever reads it reads a file that nobody writes any more.
+        let before = self.facts.label.swap(now, Ordering::Relaxed);
         if before != 0 {
-            self.pages.give_back(before, (before_bytes as usize).div_ceil(PAGE_BYTES).max(1) as u32);
+            let bytes = before as u32 as usize;
+            self.pages.give_back((before >> 32) as u32, bytes.div_ceil(PAGE_BYTES).max(1) as u32);
         }
     }
 

@@ -33,8 +33,9 @@ const GROWTH: u32 = 8;
 const ENTRIES_SMALL: u32 = 512;
 /// Allocations for each entry, after which it is seen whether the size is right.
 const ALLOCS_SEEN: u32 = 8;
-/// How often a nursery that was made small is looked at before it may grow again.
-const LOOKS_AT_REST: u32 = 256;
+/// How often a nursery that was made small is looked at before it may grow again; unless fewer blocks than before are
+/// pushed out, for then the program does something else now.
+const LOOKS_AT_REST: u32 = 32;
 
 /// Where a lane's nursery lies. All zero bytes mean the first one.
 #[repr(C)]
@@ -83,15 +84,17 @@ impl Nursery {
     pub(crate) fn look(&mut self, allocs: u32) -> Option<u32> {
         let entries = if self.page == 0 { YOUNGEST as u32 } else { self.entries };
         let seen = allocs.wrapping_sub(self.seen_at);
+        // The largest is seen through sooner: it costs the most where it is of no use.
+        let enough = if entries < ENTRIES_MAX { ALLOCS_SEEN * entries } else { 2 * entries };
         let is_crowded = self.pushed_out >= ALLOCS_SEEN * entries / 4;
-        if seen < ALLOCS_SEEN * entries && !(is_crowded && entries < ENTRIES_MAX && self.at_rest == 0) {
+        if seen < enough && !(is_crowded && entries < ENTRIES_MAX && self.at_rest == 0) {
             return None;
         }
-        let is_useless = self.pushed_out > seen / 4 * 3;
+        let is_useless = self.pushed_out > seen / 8 * 7;
         (self.seen_at, self.pushed_out) = (allocs, 0);
         if entries < ENTRIES_MAX {
             let may_grow = self.at_rest == 0;
-            self.at_rest = self.at_rest.saturating_sub(1);
+            self.at_rest = if is_useless { self.at_rest.saturating_sub(1) } else { 0 };
             return (is_crowded && may_grow).then(|| (entries * GROWTH).min(ENTRIES_MAX));
         }
         self.at_rest = if is_useless { LOOKS_AT_REST } else { 0 };

@@ -166,6 +166,7 @@ impl Fold<'_> {
         let len = self.books.outbox_len;
         self.books.handing = len;
         self.books.outbox_len = 0;
+        self.batch.sent += len as u64;
         self.batch.frees_sent = 0;
         let (ledger, pages) = (self.ledger, &self.ledger.pages);
         for ahead in 0..len.min(PREFETCH_AHEAD) {

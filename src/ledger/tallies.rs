@@ -276,17 +276,21 @@ impl Fold<'_> {
         }
     }
 
-    /// Ends a batch on the side of the sites: the tally inside the books is committed, the others may stay.
+    /// Ends a batch on the side of the sites: the process learns of its peak. The tallies stay.
     pub(super) fn settle_tallies(&mut self) {
         self.relieve();
+        self.raise_peak();
+        self.look_at_the_peak();
         let inline = &raw mut self.books.tally;
-        self.commit(inline);
         self.take_up(inline);
     }
 
     /// Commits every tally of the lane.
     pub(crate) fn commit_tallies(&mut self) {
         self.settle_tallies();
+        let inline = &raw mut self.books.tally;
+        self.commit(inline);
         self.commit_table();
+        self.take_up(inline);
     }
 }

@@ -4,7 +4,7 @@
 //! gate is closed, or when the thread has no lane. In the usual case, once in some forty events, the window is full:
 //! the turn closes it (its mark learns its length), takes the time, and opens the next one. Every sixteenth or so
 //! time the segment is full as well: then the thread folds what it wrote (it *helps*) and goes on in a segment whose
-//! words are folded.
+//! words are folded. Where folding is dear it does so more often, and books less at one time.
 //!
 //! When there is none, because someone else holds the lane's latch, the mode decides:
 //!
@@ -38,8 +38,10 @@ const WINDOW_WORDS_UNTICKED: u64 = 7;
 const TURNS_BEFORE_AGGREGATOR: u64 = 8;
 /// Bytes of stack for the aggregator's thread: it writes no dumps, so this is plenty.
 const AGGREGATOR_STACK_BYTES: usize = 256 << 10;
-/// Nanoseconds that one round of `spin_loop` takes, about.
-const SPIN_NS: u64 = 20;
+/// Nanoseconds that one round of `spin_loop` takes at least; on many machines it is ten times as much.
+const SPIN_NS_MIN: u64 = 4;
+/// Rounds of it from one look at the clock to the next.
+const SPINS_PER_LOOK: u64 = 8;
 /// The longest single wait between two tries, in nanoseconds, whatever is configured.
 const DELAY_NS_MAX: u64 = 100_000;
 /// No window is open.
@@ -339,6 +341,8 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
         }
         lane.cold.window_end.store(head.max(1), Ordering::Relaxed);
         next_segment(lane, ledger, head / SEGMENT_WORDS, record.what)?;
+    } else if head - lane.folder.tail.observe() >= lane.folder.words_before_help() && !ledger.is_ordered() {
+        help(lane, ledger, lifecycle::mode());
     }
     let epoch = EPOCH.now();
     if ledger.is_ordered() {
@@ -416,11 +420,8 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         What::Alloc | What::Free | What::SecondHalf | What::Deed => lifecycle::mode(),
     };
     let helps = !matches!(mode, DataQualityMode::BestEffort);
-    if helps && lane.cold.segments_held.load(Ordering::Relaxed) > 0 {
-        pacing::wait_for_trace(ledger, lane, mode);
-        if ledger.try_fold(lane) {
-            bump(&lane.cold.folds_at_home);
-        }
+    if lane.cold.segments_held.load(Ordering::Relaxed) > 0 {
+        help(lane, ledger, mode);
     }
     let home = segments_home();
     let mut tries = 0;
@@ -451,7 +452,7 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         let config = &lifecycle::options().concurrency;
         let may_wait = mode != DataQualityMode::HighThroughput;
         if may_wait && tries < config.max_retries {
-            pause(config.base_delay_ns, tries);
+            pause(ledger, config.base_delay_ns, tries);
             tries += 1;
             ledger.try_fold(lane);
             continue;
@@ -471,6 +472,17 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         }
         bump(&lane.cold.waits);
         ledger.fold(lane);
+    }
+}
+
+/// Books what waits in the ring, if nobody else does and the mode wants it.
+fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
+    if matches!(mode, DataQualityMode::BestEffort) {
+        return;
+    }
+    pacing::wait_for_trace(ledger, lane, mode);
+    if ledger.try_fold(lane) {
+        bump(&lane.cold.folds_at_home);
     }
 }
 
@@ -500,10 +512,15 @@ pub(crate) fn ask_for_segments(segments: u32) {
     SEGMENTS_ASKED.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
 }
 
-/// Waits a little for whoever is folding: `base_ns`, doubled with each try.
-fn pause(base_ns: u64, tries: u32) {
+/// Waits a little for whoever is folding: `base_ns`, doubled with each try. Bounded by the number of rounds too, should
+/// the clock stand still.
+fn pause(ledger: &Ledger, base_ns: u64, tries: u32) {
     let delay_ns = base_ns.saturating_mul(1 << tries.min(20)).min(DELAY_NS_MAX);
-    for _ in 0..delay_ns / SPIN_NS {
+    let began_ns = ledger.clock.now_ns();
+    for round in 1..=delay_ns / SPIN_NS_MIN {
         spin_loop();
+        if round % SPINS_PER_LOOK == 0 && ledger.clock.now_ns().saturating_sub(began_ns) >= delay_ns {
+            return;
+        }
     }
 }

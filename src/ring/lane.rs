@@ -12,6 +12,8 @@ pub(crate) const SEGMENT_WORDS: u64 = 1024;
 pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) as u32;
 /// Entries of the table that says where a segment lies. A lane never has more segments than this.
 pub(crate) const SEGMENT_SLOTS: u64 = 64;
+/// Words after which a thread books its ring where that is dear.
+const DEAR_WORDS: u64 = 256;
 /// Words of a window behind its mark.
 pub(crate) const WINDOW_WORDS: u64 = 63;
 
@@ -165,6 +167,8 @@ pub(crate) struct Folder {
     pub(crate) tail: Tail,
     /// Whether an ordered fold holds the latch.
     in_order: AtomicU32,
+    /// Whether the last fold was dear for its length.
+    dear: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
     /// The same since the tuner last looked.
@@ -177,6 +181,19 @@ impl Folder {
     pub(crate) fn in_order(&self, held: bool) {
         // relaxed: read by the same ordered fold only, of which there is one at a time.
         self.in_order.store(u32::from(held), Ordering::Relaxed);
+    }
+
+    /// Notes whether the last fold was dear for its length. For the holder of the latch.
+    pub(crate) fn note_dear(&self, is_dear: bool) {
+        // relaxed: a hint to the lane's thread.
+        self.dear.store(u32::from(is_dear), Ordering::Relaxed);
+    }
+
+    /// Words that wait in the ring when its thread had better book them: fewer where booking is dear, so that no single
+    /// event waits long for it.
+    pub(crate) fn words_before_help(&self) -> u64 {
+        // relaxed: as above.
+        if self.dear.load(Ordering::Relaxed) != 0 { DEAR_WORDS } else { SEGMENT_WORDS }
     }
 
     /// Whether the lane takes part in the ordered fold that asks. A lane that was published meanwhile does not.
