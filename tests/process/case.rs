@@ -165,6 +165,9 @@ impl Case {
         command.stdout(output("stdout")).stderr(output("stderr"));
         let limits = self.limits;
         let limit = move || {
+            // Whoever runs the tests may have it ignored, as `nohup` does, and a child would inherit that.
+            // SAFETY: the default needs no handler.
+            unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
             for (resource, bound) in limits {
                 let bound = libc::rlimit { rlim_cur: *bound, rlim_max: *bound };
                 // SAFETY: `bound` is valid for reads.
@@ -174,7 +177,7 @@ impl Case {
             }
             Ok(())
         };
-        // SAFETY: between fork and exec it calls `setrlimit` only, which is safe there.
+        // SAFETY: between fork and exec it calls `signal` and `setrlimit` only, which are safe there.
         unsafe { command.pre_exec(limit) };
         surroundings.put_around(&mut command);
         let mut child = command.spawn().expect("the child starts");

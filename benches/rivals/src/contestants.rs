@@ -54,10 +54,15 @@ const fn slow(name: &'static str, program: &'static str, keeps: Keeps) -> Contes
 /// Replaced by the path of the child's file.
 pub const FILE: &str = "{file}";
 
+/// The variable that has a child start a thread that does nothing.
+pub const IDLE_THREAD: &str = "RIVALS_IDLE_THREAD";
+
 /// All contestants; the first is the one that the others are compared with.
-pub const ALL: [Contestant; 19] = [
+pub const ALL: [Contestant; 20] = [
     quick("bare System", "under_system", &[], Keeps::Nothing),
     quick("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
+    // glibc leaves its locks out while a process has one thread, and heapledger starts one: what that alone costs.
+    quick("System, with an idle thread", "under_system", &[(IDLE_THREAD, "1")], Keeps::Nothing),
     quick("heapledger", "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Books),
     quick(
         "heapledger, a stamp per event",
