@@ -58,20 +58,20 @@ pub(super) fn threads(
     rows
 }
 
-/// Who freed whose blocks, most blocks first.
-pub(crate) fn crossings(ledger: &Ledger) -> Vec<Crossing> {
-    let mut all: Vec<Crossing> = ledger
-        .crossings
-        .all(ROW_OF_OTHERS)
-        .map(|cell| Crossing {
-            allocated_by: cell.allocated_by,
-            freed_by: cell.freed_by,
-            blocks: cell.blocks,
-            bytes: cell.bytes,
-        })
-        .collect();
-    all.sort_by_key(|crossing| (Reverse(crossing.blocks), crossing.allocated_by, crossing.freed_by));
-    all
+/// Who freed whose blocks. With frozen books every pair is of known threads, and the sums are those of the totals.
+/// Allocates nothing.
+pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = Crossing> + '_ {
+    ledger.crossings.all(ROW_OF_OTHERS).map(|cell| Crossing {
+        allocated_by: cell.allocated_by,
+        freed_by: cell.freed_by,
+        blocks: cell.blocks,
+        bytes: cell.bytes,
+    })
+}
+
+/// Puts pairs of threads in order.
+pub(crate) fn most_blocks_first(crossings: &mut [Crossing]) {
+    crossings.sort_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
 }
 
 /// The numbers of all rows that stand for a thread.

@@ -9,6 +9,7 @@ use super::{rows, stacks, tuning, watch};
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
+use crate::ledger::crossings::CROSSINGS_MAX;
 use crate::ledger::entry;
 use crate::ledger::estimate::{WeightedSums, mean_bytes};
 use crate::ledger::fold::Fold;
@@ -270,6 +271,7 @@ struct Frozen {
     sites: Vec<(u32, SiteFigures)>,
     threads: Vec<profile::ThreadRow>,
     rows: Vec<(u32, Inherited)>,
+    crossings: Vec<profile::Crossing>,
     intervals: Vec<profile::Interval>,
     interval_ns: u64,
     quality: QualityIndicator,
@@ -290,6 +292,7 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own, is_last: bool) -> Frozen {
         let mut held: Vec<Held> = Vec::with_capacity(lanes);
         frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
         frozen.rows.reserve(lanes);
+        frozen.crossings.reserve(CROSSINGS_MAX + 1);
         frozen.threads.reserve(rows::room(ledger));
         frozen.sites.reserve(ledger.sites.count() as usize + 64);
         let _quiet = Quiet::enter(own);
@@ -311,6 +314,7 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own, is_last: bool) -> Frozen {
         drop(_quiet);
         frozen.live.clear();
         frozen.rows.clear();
+        frozen.crossings.clear();
         frozen.threads.clear();
         frozen.sites.clear();
     }
@@ -374,6 +378,7 @@ impl Frozen {
         for (lane, _) in held {
             self.copy_row(lane);
         }
+        self.crossings.extend(rows::crossings(ledger));
         rows::copy(ledger, &mut self.threads)
     }
 
@@ -408,6 +413,7 @@ impl Frozen {
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
         let mut live: Vec<profile::LiveBlock> = self.live.iter().map(entry::Entry::live_block).collect();
         live.sort_by_key(|block| (block.born_ns, block.address));
+        rows::most_blocks_first(&mut self.crossings);
         Profile {
             process: process(ledger, self.at_ns, reason),
             settings: settings(),
@@ -426,7 +432,7 @@ impl Frozen {
             symbols: Default::default(),
             live,
             threads: rows::threads(ledger, self.threads, &self.rows),
-            crossings: rows::crossings(ledger),
+            crossings: self.crossings,
             timeline: profile::Timeline {
                 interval_ns: self.interval_ns,
                 intervals: std::mem::take(&mut self.intervals),

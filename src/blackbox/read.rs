@@ -165,7 +165,8 @@ impl<'a> Reader<'a> {
         let sites = books.sites.iter().filter(|(_, figures)| !figures.is_empty());
         profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, at_peak)).collect();
         profile.threads = self.threads(&of_lanes);
-        profile.crossings = rows::crossings(self.ledger);
+        profile.crossings = rows::crossings(self.ledger).collect();
+        rows::most_blocks_first(&mut profile.crossings);
         self.stacks(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);

@@ -51,21 +51,30 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Whether a block of this size is recorded. `seed` is used at the first call only.
+    /// Whether a block of this size is recorded. `seed` is asked for at the first call only.
     #[inline]
-    pub(crate) fn takes(&mut self, size: u64, rate: u64, seed: u64) -> bool {
+    pub(crate) fn takes(&mut self, size: u64, rate: u64, seed: impl FnOnce() -> u64) -> bool {
         if self.random == 0 {
             // Mixed, because seeds that are near each other would give the same numbers, only shifted.
-            self.random = mixed(seed) | 1;
+            self.random = mixed(seed()) | 1;
             self.draw(rate);
         }
-        if size < self.distance {
-            self.distance -= size;
+        if self.passes_over(size) {
             return false;
         }
         // The distance to the next sample does not depend on how far into this block the last one fell.
         self.draw(rate);
         true
+    }
+
+    /// Goes on by a block that is certainly not recorded; says whether it is one.
+    #[inline(always)]
+    pub(crate) fn passes_over(&mut self, size: u64) -> bool {
+        let passes = self.random != 0 && size < self.distance;
+        if passes {
+            self.distance -= size;
+        }
+        passes
     }
 
     /// Draws the next distance.
@@ -218,7 +227,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let size = 8 + (state >> 40) % (1 << (4 + n % 10));
             let lives = (state >> 33) & 3 == 0;
-            let taken = sampler.takes(size, 5, seed);
+            let taken = sampler.takes(size, 5, || seed);
             truth[0] += size as f64;
             truth[1] += 1.0;
             if lives {

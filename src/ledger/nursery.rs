@@ -241,3 +241,130 @@ pub(crate) fn grown_up(entry: Entry) -> Entry {
 fn pages_of(entries: u32) -> u32 {
     (entries as usize * size_of::<Entry>()).div_ceil(PAGE_BYTES) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A table of so many entries, in memory of its own.
+    struct Owned {
+        _entries: Box<[Entry]>,
+        places: Places,
+    }
+
+    fn table(entries: u32) -> Owned {
+        let mut owned = vec![Entry::default(); entries as usize].into_boxed_slice();
+        let stretch_shift = GRAIN_SHIFT + entries.trailing_zeros();
+        let places = Places { start: owned.as_mut_ptr(), mask: u64::from(entries) - 1, stretch_shift };
+        Owned { _entries: owned, places }
+    }
+
+    fn block(address: u64, number: u32) -> Entry {
+        Entry { address, size: 48 | u64::from(number) << 32, ..Entry::default() }
+    }
+
+    /// Brings a block up as a fold does; returns what it pushed out.
+    fn bring(places: &Places, entry: Entry) -> Option<Entry> {
+        let place = places.for_block(entry.address);
+        let before = places.occupant(place);
+        places.put(place, entry);
+        before
+    }
+
+    #[test]
+    fn an_address_is_found_until_it_is_taken_or_pushed_out_and_is_there_once() {
+        let owned = table(64);
+        let places = &owned.places;
+        let mut known = BTreeMap::new();
+        let mut random = 7u64;
+        for number in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let address = 0x7000_0000 + (random >> 40) % 300 * 16;
+            if random >> 63 == 0 {
+                let pushed = bring(places, block(address, number));
+                if let Some(pushed) = pushed {
+                    assert_eq!(known.remove(&pushed.address), Some(number_of_young(&pushed)));
+                }
+                assert_eq!(known.insert(address, number), None, "a block of the same address goes first");
+            } else {
+                let taken = places.take(address).map(|entry| number_of_young(&entry));
+                assert_eq!(taken, known.remove(&address));
+            }
+            if number % 1_000 == 0 {
+                let there = (0..places.len()).filter(|place| places.occupant(*place).is_some()).count();
+                assert_eq!(there, known.len());
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_blocks_the_older_goes() {
+        let owned = table(64);
+        // Three addresses with the same two places: the second has that for its first which is the others' second.
+        let first = 0x1_0000;
+        let of = |address| owned.places.of(address);
+        let other = |place| (1..).map(|n| first + n * 16).find(|address| of(*address) == place).unwrap();
+        let second = other(of(first) ^ 1);
+        let third = (1..).map(|n| second + n * 16).find(|address| of(*address) == of(first)).unwrap();
+        for (numbers, gone) in [([1, 2], first), ([2, 1], second), ([u32::MAX, 3], first)] {
+            let owned = table(64);
+            assert_eq!(bring(&owned.places, block(first, numbers[0])), None);
+            assert_eq!(bring(&owned.places, block(second, numbers[1])), None);
+            let pushed = bring(&owned.places, block(third, 4)).unwrap();
+            assert_eq!(pushed.address, gone, "{numbers:?}");
+        }
+    }
+
+    #[test]
+    fn neighbours_do_not_meet_and_neither_do_blocks_at_equal_distances() {
+        for (distance, blocks, pushed_most) in
+            [(16, 4096, 0), (64, 1024, 0), (4096, 1024, 100), (1 << 16, 1024, 100)]
+        {
+            let owned = table(4096);
+            let pushed = (0..blocks).filter(|number| {
+                bring(&owned.places, block(0x5555_0000_0000 + u64::from(*number) * distance, *number))
+                    .is_some()
+            });
+            let pushed = pushed.count();
+            assert!(pushed <= pushed_most, "{pushed} of {blocks} blocks at a distance of {distance}");
+        }
+    }
+
+    /// Looks again and again while so many of each hundred allocations push a block out, until another size is wanted.
+    fn looks(nursery: &mut Nursery, allocs: &mut u32, pushed_percent: u32) -> Option<u32> {
+        for _ in 0..400_000 {
+            *allocs = allocs.wrapping_add(100);
+            nursery.pushed_out += pushed_percent;
+            let wanted = nursery.look(*allocs);
+            if wanted.is_some() {
+                return wanted;
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_nursery_grows_while_that_is_of_use_and_rests_where_it_is_not() {
+        // The running number wraps on the way.
+        let mut allocs = u32::MAX - 1_000;
+        let sized = |entries| Nursery { page: 1, entries, ..Nursery::default() };
+        assert_eq!(looks(&mut sized(512), &mut allocs, 10), None);
+        assert_eq!(looks(&mut sized(512), &mut allocs, 60), Some(4096));
+        assert_eq!(looks(&mut sized(4096), &mut allocs, 60), Some(ENTRIES_MAX));
+        assert_eq!(looks(&mut sized(ENTRIES_MAX), &mut allocs, 60), None);
+        let mut useless = sized(ENTRIES_MAX);
+        assert_eq!(looks(&mut useless, &mut allocs, 97), Some(ENTRIES_SMALL));
+        useless.entries = ENTRIES_SMALL;
+        let mut other = useless;
+        let (rests_at, mut later) = (allocs, allocs);
+        assert_eq!(looks(&mut useless, &mut allocs, 99), Some(4096), "it is tried again, after a while");
+        assert!(allocs.wrapping_sub(rests_at) > LOOKS_AT_REST * ALLOCS_SEEN * ENTRIES_SMALL / 2);
+        assert_eq!(looks(&mut other, &mut later, 60), Some(4096));
+        assert!(
+            later.wrapping_sub(rests_at) < 3 * ALLOCS_SEEN * ENTRIES_SMALL,
+            "at once when the work has changed"
+        );
+    }
+}

@@ -3,15 +3,22 @@
 //! A table of one-line buckets: an address has one bucket of eight words, and may stand in any of them. Looking an
 //! address up reads one cache line; entering or removing it is one exchange. A bucket that is full refuses, which
 //! costs a sample and is counted. The table is as large as the blocks that can sensibly be sampled at one time, not
-//! as the heap: with one sample in 512 KiB its 131,072 places are a heap of 64 GiB.
+//! as the heap: with one sample in 512 KiB its 130,048 places are a heap of 64 GiB.
+//!
+//! In front of it lie counts of the addresses in it, by a part of their hash. They fit the nearest cache, and tell of most
+//! addresses that they are not in the table.
 
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 const BUCKET_WORDS: usize = 8;
-/// Buckets of the table. A power of two.
-const BUCKETS: usize = 1 << 14;
-const PAGES: u32 = (BUCKETS * BUCKET_WORDS * 8 / PAGE_BYTES) as u32;
+/// Pages of all of it. A power of two, as runs of pages are.
+const PAGES: u32 = 256;
+/// Buckets of the table: what the counts leave.
+const BUCKETS: usize = (PAGES - COUNTS_PAGES) as usize * PAGE_BYTES / (BUCKET_WORDS * 8);
+/// Counts in front of it. A power of two.
+const COUNTS: usize = 1 << 11;
+const COUNTS_PAGES: u32 = (COUNTS * 4 / PAGE_BYTES) as u32;
 
 /// The table. All zero bytes are a valid one without memory, in which nothing is found.
 #[repr(C)]
@@ -44,23 +51,62 @@ impl SampledSet {
         if page == 0 {
             return;
         }
-        let words = pages.at(page).cast::<AtomicU64>();
+        let words = pages.at(page + COUNTS_PAGES).cast::<AtomicU64>();
         for place in 0..BUCKETS * BUCKET_WORDS {
             // SAFETY: as in `exchange`; relaxed: published with the level.
             unsafe { &*words.add(place) }.store(0, Ordering::Relaxed);
+        }
+        let counts = pages.at(page).cast::<AtomicU32>();
+        for place in 0..COUNTS {
+            // SAFETY: as in `count_of`; relaxed: as above.
+            unsafe { &*counts.add(place) }.store(0, Ordering::Relaxed);
         }
     }
 
     /// Enters an address; `false` when there is no room for it.
     pub(crate) fn insert(&self, pages: &Pages, address: u64) -> bool {
+        let Some(count) = self.count_of(pages, address) else { return false };
+        // relaxed, here and below: the program's hand-over of the block orders its count and its free. Before the entry:
+        // a count is never too low.
+        count.fetch_add(1, Ordering::Relaxed);
         // Release: the entry comes before the block is handed to the program.
-        self.exchange(pages, address, 0, address)
+        let is_entered = self.exchange(pages, address, 0, address);
+        if !is_entered {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_entered
+    }
+
+    /// Whether an address may be in the table: `false` is certain, and costs one look into a small table.
+    #[inline(always)]
+    pub(crate) fn may_have(&self, pages: &Pages, address: u64) -> bool {
+        // relaxed: as in `insert`.
+        self.count_of(pages, address).is_some_and(|count| count.load(Ordering::Relaxed) != 0)
+    }
+
+    /// The count in front of the table that stands for an address.
+    #[inline(always)]
+    fn count_of<'a>(&self, pages: &'a Pages, address: u64) -> Option<&'a AtomicU32> {
+        // Acquire: pairs with `open`.
+        let page = self.page.load(Ordering::Acquire);
+        if page == 0 {
+            return None;
+        }
+        let place = (hash(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize;
+        // SAFETY: the run begins with that many counts, and is never given back.
+        Some(unsafe { &*pages.at(page).cast::<AtomicU32>().add(place) })
     }
 
     /// Removes an address; `false` when it is not there.
     #[inline]
     pub(crate) fn remove(&self, pages: &Pages, address: u64) -> bool {
-        self.exchange(pages, address, address, 0)
+        let Some(count) = self.count_of(pages, address) else { return false };
+        // relaxed: as in `insert`.
+        if count.load(Ordering::Relaxed) == 0 || !self.exchange(pages, address, address, 0) {
+            return false;
+        }
+        count.fetch_sub(1, Ordering::Relaxed);
+        true
     }
 
     fn exchange(&self, pages: &Pages, address: u64, from: u64, to: u64) -> bool {
@@ -69,9 +115,8 @@ impl SampledSet {
         if page == 0 {
             return false;
         }
-        let bucket =
-            (address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - BUCKETS.trailing_zeros())) as usize;
-        let words = pages.at(page).cast::<AtomicU64>();
+        let bucket = (((hash(address) >> 32) * BUCKETS as u64) >> 32) as usize;
+        let words = pages.at(page + COUNTS_PAGES).cast::<AtomicU64>();
         for place in 0..BUCKET_WORDS {
             // SAFETY: the run has a word for every place of every bucket, and is never given back.
             let word = unsafe { &*words.add(bucket * BUCKET_WORDS + place) };
@@ -85,6 +130,11 @@ impl SampledSet {
         }
         false
     }
+}
+
+#[inline(always)]
+fn hash(address: u64) -> u64 {
+    address.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]
@@ -103,8 +153,10 @@ mod tests {
         let entered: Vec<u64> = entered.collect();
         assert!(entered.len() > 19_900, "{}", entered.len());
         for address in entered {
+            assert!(set.may_have(pages, address));
             assert!(set.remove(pages, address) && !set.remove(pages, address));
         }
+        assert!((1..20_000).all(|n| !set.may_have(pages, n * 48)), "what was refused leaves no count behind");
         Pages::release(region);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::compiler_fence;
 use super::allocator::Opener;
 use super::lifecycle::EPOCH;
 use super::turn::Begun;
-use super::{thread, turn};
+use super::{sampling, thread, turn};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
@@ -36,6 +36,9 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
 /// An allocation that needs its stack, or a turn of the window, or both.
 #[inline(never)]
 fn record_with_stack(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
+    if limit == 0 && sampling::passes_over_alloc(lane, size) {
+        return;
+    }
     let stack = turn::stack_at(lane, limit, size);
     if fits(lane, limit, address, size) {
         write_alloc(lane, limit, address, size, traits, stack);
@@ -76,7 +79,7 @@ pub(super) fn record_free(opener: Opener<'_>, block: *mut u8, size: usize) {
     let head = lane.head().own();
     let after = head + 1;
     if after > limit || lane.epoch() != EPOCH.now() || !event::is_narrow(address, 0) {
-        return turn::free(lane, limit, address, size);
+        return free_at_turn(lane, limit, address, size);
     }
     // SAFETY: I2, the word is below the limit, so in the current segment.
     unsafe {
@@ -84,6 +87,14 @@ pub(super) fn record_free(opener: Opener<'_>, block: *mut u8, size: usize) {
         lane.own_word(head).store(event::free_word(address, size), Ordering::Relaxed);
     }
     publish(lane, after, limit);
+}
+
+/// A free that needs a turn of the window, or is not to be recorded.
+#[inline(never)]
+fn free_at_turn(lane: &Lane, limit: u64, address: u64, size: u64) {
+    if limit != 0 || !sampling::passes_over_free(lane, address, size) {
+        turn::free(lane, limit, address, size);
+    }
 }
 
 #[inline(always)]

@@ -1,7 +1,8 @@
 //! Events that are left out by choice: sampling, and counting only.
 //!
-//! A lane that does not record everything keeps its gate closed, so that every event comes to the turn, which brings
-//! it here. The default path pays nothing for that.
+//! A lane that does not record everything keeps its gate closed, so that no event finds room in the window. Most of those
+//! of a sampling lane are passed over at once ([`passes_over_alloc`], [`passes_over_free`]); all others come to the turn,
+//! which brings them here. The default path pays nothing for that.
 //!
 //! | level | an allocation | a free |
 //! | --- | --- | --- |
@@ -74,6 +75,49 @@ pub(super) fn leaves_out(lane: &Lane) -> bool {
     left_out(lane) && lifecycle::state().records()
 }
 
+/// Leaves out an allocation that is plainly none of the sample; says whether it did. The short way for most events of a
+/// lane that samples.
+#[inline(always)]
+pub(super) fn passes_over_alloc(lane: &Lane, size: u64) -> bool {
+    if !plainly_samples(lane) {
+        return false;
+    }
+    let mut sampler = sampler(lane);
+    let passes = sampler.passes_over(size);
+    if passes {
+        lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
+        count(&lane.cold.skipped, size, true);
+    }
+    passes
+}
+
+/// The same for a free.
+#[inline(always)]
+pub(super) fn passes_over_free(lane: &Lane, address: u64, size: u64) -> bool {
+    let passes = plainly_samples(lane)
+        && EARLIER_BLOCKS.load(Ordering::Relaxed) == 0
+        && lifecycle::ledger().is_some_and(|ledger| !ledger.sampled.may_have(&ledger.pages, address));
+    if passes {
+        count(&lane.cold.skipped, size, false);
+    }
+    passes
+}
+
+/// Whether the lane samples, as the process does, and works for the program.
+#[inline(always)]
+fn plainly_samples(lane: &Lane) -> bool {
+    let sampled = Level::Sampled as u32;
+    lane.cold.level.load(Ordering::Relaxed) == sampled
+        && lifecycle::level() as u32 == sampled
+        && turn::is_idle(lane)
+        && lifecycle::state().records()
+}
+
+fn sampler(lane: &Lane) -> Sampler {
+    let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
+    Sampler { distance: load(&lane.cold.distance), random: load(&lane.cold.random) }
+}
+
 /// An allocation on a lane that leaves events out.
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     let taken = match (lifecycle::level(), lifecycle::ledger()) {
@@ -101,10 +145,8 @@ pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
 /// Draws whether a block is sampled; if so, notes its address and returns the rate.
 fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<u64, LossReason>> {
     let rate = lifecycle::sampling_rate();
-    let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
-    let mut sampler = Sampler { distance: load(&lane.cold.distance), random: load(&lane.cold.random) };
-    let seed = ledger.clock.now_ns() ^ address.rotate_left(32);
-    let taken = sampler.takes(size, rate, seed);
+    let mut sampler = sampler(lane);
+    let taken = sampler.takes(size, rate, || ledger.clock.now_ns() ^ address.rotate_left(32));
     lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
     lane.cold.random.store(sampler.random, Ordering::Relaxed);
     if !taken {

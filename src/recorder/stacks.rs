@@ -181,7 +181,7 @@ fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
         return true;
     }
     let mut sampler = Sampler { distance, random: walker.random.load(Ordering::Relaxed) };
-    let taken = sampler.takes(size, rate_of(bytes), ledger.clock.now_ns());
+    let taken = sampler.takes(size, rate_of(bytes), || ledger.clock.now_ns());
     walker.distance.store(sampler.distance, Ordering::Relaxed);
     walker.random.store(sampler.random, Ordering::Relaxed);
     !taken

@@ -259,7 +259,7 @@ fn gate_of(lane: &Lane, limit: u64) -> Gate {
 }
 
 /// Whether no record of the thread is being written, and it works for the program.
-fn is_idle(lane: &Lane) -> bool {
+pub(super) fn is_idle(lane: &Lane) -> bool {
     let cold = &lane.cold;
     let load = |word: &AtomicU32| word.load(Ordering::Relaxed);
     load(&cold.writing) + load(&cold.quiet_depth) + load(&cold.own_depth) == 0

@@ -88,16 +88,25 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
-/// Every object that is loaded now, in the order of their addresses.
-pub(crate) fn loaded() -> Vec<Module> {
+/// Every object that is loaded now, in the order of their addresses; `None` when that cannot be found out, for want of
+/// memory or of file descriptors. An object of `known` that is still mapped where it was stays as it is if its headers
+/// cannot be read just now: the system may have dropped their page, and have no room to bring it back.
+pub(crate) fn loaded(known: &[Module]) -> Option<Vec<Module>> {
     let mut maps = Vec::new();
-    let read = File::open("/proc/self/maps").and_then(|mut file| file.read_to_end(&mut maps));
-    let (Ok(_), Some(memory)) = (read, Memory::open()) else { return Vec::new() };
+    File::open("/proc/self/maps").and_then(|mut file| file.read_to_end(&mut maps)).ok()?;
+    let memory = Memory::open()?;
     let maps = String::from_utf8_lossy(&maps);
-    maps.lines()
-        .filter_map(first_mapping)
-        .filter_map(|(start, path)| module_at(&memory, start, path))
-        .collect()
+    let mappings = maps.lines().filter_map(first_mapping);
+    Some(mappings.filter_map(|(start, path)| at_mapping(&memory, start, path, known)).collect())
+}
+
+/// The object that begins at a mapping, if one does.
+fn at_mapping(memory: &Memory, start: u64, path: &str, known: &[Module]) -> Option<Module> {
+    let known = known.iter().find(|module| module.start == start && module.path == path);
+    let now = module_at(memory, start, path);
+    let is_worse =
+        |known: &Module| now.as_ref().is_none_or(|now| now.build_id.is_empty() && !known.build_id.is_empty());
+    known.filter(|known| is_worse(known)).cloned().or(now)
 }
 
 /// The address and the path of a mapping that an object can begin with: readable, from the start of a file, or the
@@ -217,8 +226,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_object_that_cannot_be_read_just_now_is_not_gone() {
+        let memory = Memory::open().unwrap();
+        let program = loaded(&[]).unwrap().swap_remove(0);
+        let known = std::slice::from_ref(&program);
+        let again = |start, path: &str| at_mapping(&memory, start, path, known);
+        assert_eq!(again(program.start, &program.path), Some(program.clone()));
+        // There is nothing to be read at the lowest addresses.
+        let unread = Module { start: 64, ..program.clone() };
+        assert_eq!(
+            at_mapping(&memory, 64, &unread.path, std::slice::from_ref(&unread)),
+            Some(unread.clone())
+        );
+        assert_eq!((again(64, &unread.path), at_mapping(&memory, 64, "/other", &[unread])), (None, None));
+    }
+
+    #[test]
     fn this_program_and_its_libraries_are_found_with_their_tables() {
-        let modules = loaded();
+        let modules = loaded(&[]).unwrap();
         let here = this_program_and_its_libraries_are_found_with_their_tables as fn() as usize as u64;
         let this = modules.iter().find(|module| module.has_code_at(here)).expect("the program itself");
         assert!(

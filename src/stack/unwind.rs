@@ -72,9 +72,9 @@ static SHARED: Shared = Shared { latch: Latch::new(), asked: UnsafeCell::new(Non
 /// Looks which objects are loaded and reads the unwind tables of those that are new. Says whether any came or went.
 /// Allocates: in an own section.
 pub(crate) fn refresh(now_ns: u64) -> bool {
-    let now = loaded();
     let before = with_asked(Patience::Endless, |asked| (Arc::clone(&asked.modules), Arc::clone(&asked.gone)));
     let (modules, gone) = before.unwrap_or_default();
+    let Some(now) = loaded(&modules) else { return false };
     if *modules == now {
         return false;
     }

@@ -214,10 +214,13 @@ fn run_out_in_a_group(case: &Case) {
 
 /// The site with most live bytes is the hog's, in the program.
 fn hog_is_top(ended: &Ended, bytes_min: u64) {
-    let profile = read(ended, BOX).profile;
+    let dump = read(ended, BOX);
+    let profile = &dump.profile;
     let top = profile.sites.iter().max_by_key(|site| site.total_bytes - site.freed_bytes).unwrap();
     let stack = &profile.stacks[top.stack as usize];
-    let module = profile.modules.iter().find(|module| module.path.contains("process-")).expect("the program");
+    let module = profile.modules.iter().find(|module| module.path.contains("process-"));
+    let module =
+        module.unwrap_or_else(|| panic!("no program among {:?}; {:?}", profile.modules, dump.damage));
     println!("{} frames, {} bytes", stack.frames.len(), top.total_bytes);
     assert!(top.total_bytes > bytes_min && top.total_bytes % (1 << 20) == 0, "{top:?}");
     assert!(stack.frames.iter().any(|frame| (module.start..module.end).contains(frame)), "{stack:?}");
