@@ -74,6 +74,16 @@ pub(crate) fn most_blocks_first(crossings: &mut [Crossing]) {
     crossings.sort_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
 }
 
+/// Gives pairs that were counted without a cell of their own a row to refer to, if no thread had to share one.
+pub(crate) fn row_for_further_pairs(crossings: &mut [Crossing], threads: &mut Vec<ThreadRow>) {
+    let number = threads.len() as u32;
+    let mut further =
+        crossings.iter_mut().filter(|pair| pair.allocated_by == ROW_OF_OTHERS && number <= ROW_OF_OTHERS);
+    let Some(pair) = further.next() else { return };
+    (pair.allocated_by, pair.freed_by) = (number, number);
+    threads.push(ThreadRow { name: "(further pairs of threads)".to_owned(), ..unborn(number) });
+}
+
 /// The numbers of all rows that stand for a thread.
 fn numbers(ledger: &Ledger) -> impl Iterator<Item = u32> + Clone {
     let others = ledger.rows.get(&ledger.pages, ROW_OF_OTHERS);

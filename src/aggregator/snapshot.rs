@@ -414,6 +414,8 @@ impl Frozen {
         let mut live: Vec<profile::LiveBlock> = self.live.iter().map(entry::Entry::live_block).collect();
         live.sort_by_key(|block| (block.born_ns, block.address));
         rows::most_blocks_first(&mut self.crossings);
+        let mut threads = rows::threads(ledger, self.threads, &self.rows);
+        rows::row_for_further_pairs(&mut self.crossings, &mut threads);
         Profile {
             process: process(ledger, self.at_ns, reason),
             settings: settings(),
@@ -431,7 +433,7 @@ impl Frozen {
             modules: Vec::new(),
             symbols: Default::default(),
             live,
-            threads: rows::threads(ledger, self.threads, &self.rows),
+            threads,
             crossings: self.crossings,
             timeline: profile::Timeline {
                 interval_ns: self.interval_ns,

@@ -167,6 +167,7 @@ impl<'a> Reader<'a> {
         profile.threads = self.threads(&of_lanes);
         profile.crossings = rows::crossings(self.ledger).collect();
         rows::most_blocks_first(&mut profile.crossings);
+        rows::row_for_further_pairs(&mut profile.crossings, &mut profile.threads);
         self.stacks(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);

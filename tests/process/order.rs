@@ -34,7 +34,37 @@ pub const CASES: &[Case] = &[
         .variables(PER_EVENT),
     Case::new("a_stamp_on_every_event_leaves_no_doubt_about_strange_reallocs", strange_reallocs, no_doubt)
         .variables(PER_EVENT),
+    Case::new("pairs_of_threads_without_a_cell_of_their_own_stand_together", cross_widely, are_all_counted),
 ];
+
+/// Threads that make blocks, and as many that free one of each: far more pairs than are told apart.
+const MANY: usize = 64;
+static WIDELY: [[AtomicPtr<u8>; MANY]; MANY] = [const { [const { AtomicPtr::new(null_mut()) }; MANY] }; MANY];
+
+fn cross_widely() {
+    extern "C" fn make(number: *mut c_void) -> *mut c_void {
+        WIDELY[number.addr()].iter().for_each(|place| place.store(block(SIZE), SeqCst));
+        null_mut()
+    }
+    extern "C" fn take(number: *mut c_void) -> *mut c_void {
+        WIDELY.iter().for_each(|made| free(made[number.addr()].load(SeqCst), SIZE));
+        null_mut()
+    }
+    tools::threads::<MANY>(make);
+    tools::threads::<MANY>(take);
+}
+
+fn are_all_counted(ended: &Ended) {
+    let profile = ended.dump();
+    let (mut apart, mut together) = (0, 0);
+    for pair in &profile.crossings {
+        // Also those that stand for others, though no thread had to share a row.
+        let is_listed = |index| profile.threads.iter().any(|row| row.index == index);
+        assert!(is_listed(pair.allocated_by) && is_listed(pair.freed_by), "{pair:?}");
+        if pair.allocated_by == pair.freed_by { together += pair.blocks } else { apart += pair.blocks }
+    }
+    assert!(apart + together >= (MANY * MANY) as u64 && together > 1_000, "{apart} + {together}");
+}
 
 /// Two producers, two consumers: every message is freed by a thread that did not make it.
 fn hand_over() {
