@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -95,8 +96,12 @@ fn write_if_new(path: &Path, content: &[u8]) {
     }
 }
 
+/// All builds leave the program at one path: none begins before the one before has copied it from there.
+static BUILD: Mutex<()> = Mutex::new(());
+
 /// Builds the program and returns a copy of it in a directory of its own.
 fn build(way: &Way, room: &Path) -> PathBuf {
+    let _turn = BUILD.lock().unwrap_or_else(PoisonError::into_inner);
     let package = package();
     let callback = package.join(format!("callback-{}.o", way.name));
     let source = Path::new(PACKAGE).join("tests/matrix/callback.c");
