@@ -69,18 +69,16 @@ pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = Crossing> + '_ 
     })
 }
 
-/// Puts pairs of threads in order.
-pub(crate) fn most_blocks_first(crossings: &mut [Crossing]) {
+/// Puts pairs of threads in order, most blocks first. Those that were counted without a cell of their own are given a row to
+/// refer to, if no thread had to share one.
+pub(crate) fn settle_crossings(crossings: &mut [Crossing], threads: &mut Vec<ThreadRow>) {
     crossings.sort_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
-}
-
-/// Gives pairs that were counted without a cell of their own a row to refer to, if no thread had to share one.
-pub(crate) fn row_for_further_pairs(crossings: &mut [Crossing], threads: &mut Vec<ThreadRow>) {
     let number = threads.len() as u32;
-    let mut further =
-        crossings.iter_mut().filter(|pair| pair.allocated_by == ROW_OF_OTHERS && number <= ROW_OF_OTHERS);
-    let Some(pair) = further.next() else { return };
-    (pair.allocated_by, pair.freed_by) = (number, number);
+    if number > ROW_OF_OTHERS {
+        return;
+    }
+    let Some(further) = crossings.iter_mut().find(|pair| pair.allocated_by == ROW_OF_OTHERS) else { return };
+    (further.allocated_by, further.freed_by) = (number, number);
     threads.push(ThreadRow { name: "(further pairs of threads)".to_owned(), ..unborn(number) });
 }
 

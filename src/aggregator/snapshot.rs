@@ -413,9 +413,8 @@ impl Frozen {
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
         let mut live: Vec<profile::LiveBlock> = self.live.iter().map(entry::Entry::live_block).collect();
         live.sort_by_key(|block| (block.born_ns, block.address));
-        rows::most_blocks_first(&mut self.crossings);
         let mut threads = rows::threads(ledger, self.threads, &self.rows);
-        rows::row_for_further_pairs(&mut self.crossings, &mut threads);
+        rows::settle_crossings(&mut self.crossings, &mut threads);
         Profile {
             process: process(ledger, self.at_ns, reason),
             settings: settings(),

@@ -166,8 +166,7 @@ impl<'a> Reader<'a> {
         profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, at_peak)).collect();
         profile.threads = self.threads(&of_lanes);
         profile.crossings = rows::crossings(self.ledger).collect();
-        rows::most_blocks_first(&mut profile.crossings);
-        rows::row_for_further_pairs(&mut profile.crossings, &mut profile.threads);
+        rows::settle_crossings(&mut profile.crossings, &mut profile.threads);
         self.stacks(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);

@@ -4,6 +4,7 @@
 //! is counted are sums. A pair that finds no cell within [`PROBES`] steps is counted with all others of its kind. It is
 //! written when a free is paired with another thread's block, which has been to the shared table and its latch anyway.
 
+use super::table::spread;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Pairs of threads that are counted each for itself.
@@ -42,7 +43,7 @@ impl Crossings {
     /// Counts a block of one thread that another one freed.
     pub(crate) fn count(&self, allocated_by: u32, freed_by: u32, bytes: u64) {
         let pair = (u64::from(allocated_by) + 1) << 32 | u64::from(freed_by);
-        let first = (pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize;
+        let first = (spread(pair) >> 40) as usize;
         let mut cells = (first..first + PROBES).map(|at| &self.cells[at % CROSSINGS_MAX]);
         let cell = cells.find(|cell| cell.is_or_becomes(pair)).unwrap_or(&self.others);
         // relaxed, both: sums for people.

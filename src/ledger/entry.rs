@@ -117,12 +117,6 @@ impl Meta {
         self.0 & (Self::OWN | Self::SAMPLED) != 0
     }
 
-    /// Whether the block is the program's, and was never reallocated: most are.
-    #[inline(always)]
-    pub(crate) const fn is_plain(self) -> bool {
-        self.0 & (Self::OWN | Self::SAMPLED | REALLOCS_MAX << Self::REALLOCS_SHIFT) == 0
-    }
-
     pub(crate) const fn reallocs(self) -> u64 {
         self.0 >> Self::REALLOCS_SHIFT & REALLOCS_MAX
     }

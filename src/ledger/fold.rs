@@ -408,13 +408,11 @@ impl<'a> Fold<'a> {
     /// Puts a block into the nursery; what it pushes out goes on to the shared table.
     #[inline(always)]
     pub(super) fn bring_up(&mut self, block: Entry) {
-        // In this order a block is in one of the two at any time: the books may outlive the process.
-        let place = self.places.for_block(block.address);
-        if let Some(before) = self.places.occupant(place) {
+        let places = self.places;
+        places.bring(block, |before| {
             self.books.nursery.pushed_out += 1;
             self.send_survivor(before);
-        }
-        self.places.put(place, block);
+        });
     }
 
     /// Adds an allocation to the sums.
@@ -478,15 +476,7 @@ impl<'a> Fold<'a> {
         let tally = self.tally();
         let count = &mut tally.lifetimes[bucket_of(lifetime_ns)];
         *count = count.wrapping_add(1);
-        if !meta.is_plain() {
-            self.count_chain(meta);
-        }
-    }
-
-    /// Adds the end of a block that was reallocated.
-    #[cold]
-    fn count_chain(&mut self, meta: Meta) {
-        let (reallocs, tally) = (meta.reallocs(), self.tally());
+        let reallocs = meta.reallocs();
         if reallocs > 0 {
             tally.sums.chains += 1;
             tally.sums.chain_links += reallocs;

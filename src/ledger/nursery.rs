@@ -19,6 +19,7 @@
 //! lane only. **N2**: an address is in it once at most.
 
 use super::entry::Entry;
+use super::table::spread;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Entries of a lane's first nursery.
@@ -115,11 +116,7 @@ impl Nursery {
         for place in 0..old.len() {
             let entry = old.at(place);
             if entry.address != 0 {
-                let place = new.for_block(entry.address);
-                if let Some(before) = new.occupant(place) {
-                    push_out(before);
-                }
-                new.put(place, entry);
+                new.bring(entry, &mut push_out);
             }
         }
         Some(resized)
@@ -139,7 +136,7 @@ impl Places {
     /// The first place of an address. The second differs in the last bit.
     #[inline(always)]
     fn of(&self, address: u64) -> usize {
-        let stretch = (address >> self.stretch_shift).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let stretch = spread(address >> self.stretch_shift) >> 32;
         ((address >> GRAIN_SHIFT).wrapping_add(stretch) & self.mask) as usize
     }
 
@@ -151,7 +148,7 @@ impl Places {
     /// The place for a block that was just allocated: that of a block that is there under the same address, else one that
     /// is free, else that of the older one.
     #[inline(always)]
-    pub(crate) fn for_block(&self, address: u64) -> usize {
+    fn for_block(&self, address: u64) -> usize {
         let first = self.of(address);
         let second = first ^ 1;
         match (self.address_at(first), self.address_at(second)) {
@@ -172,8 +169,19 @@ impl Places {
 
     /// The block that is in a place.
     #[inline(always)]
-    pub(crate) fn occupant(&self, place: usize) -> Option<Entry> {
+    fn occupant(&self, place: usize) -> Option<Entry> {
         (self.address_at(place) != 0).then(|| self.at(place))
+    }
+
+    /// Puts a block into one of its places. What lay there goes to `push_out` first, so that a block is in one of the two
+    /// at any time: the books may outlive the process.
+    #[inline(always)]
+    pub(crate) fn bring(&self, block: Entry, push_out: impl FnOnce(Entry)) {
+        let place = self.for_block(block.address);
+        if let Some(before) = self.occupant(place) {
+            push_out(before);
+        }
+        self.put(place, block);
     }
 
     /// The place of the block of this address, if it is here.
@@ -267,9 +275,8 @@ mod tests {
 
     /// Brings a block up as a fold does; returns what it pushed out.
     fn bring(places: &Places, entry: Entry) -> Option<Entry> {
-        let place = places.for_block(entry.address);
-        let before = places.occupant(place);
-        places.put(place, entry);
+        let mut before = None;
+        places.bring(entry, |entry| before = Some(entry));
         before
     }
 

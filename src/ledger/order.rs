@@ -139,7 +139,8 @@ impl Ledger {
                 if young.at_ns <= free.at_ns && sizes_agree(&grown_up(young), free) {
                     return Some(grown_up(young));
                 }
-                places.put(places.for_block(address), young);
+                // It has just left its place.
+                places.bring(young, |_| ());
             }
         }
         None

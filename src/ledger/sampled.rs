@@ -8,6 +8,7 @@
 //! In front of it lie counts of the addresses in it, by a part of their hash. They fit the nearest cache, and tell of most
 //! addresses that they are not in the table.
 
+use super::table::spread;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -92,7 +93,7 @@ impl SampledSet {
         if page == 0 {
             return None;
         }
-        let place = (hash(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize;
+        let place = (spread(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize;
         // SAFETY: the run begins with that many counts, and is never given back.
         Some(unsafe { &*pages.at(page).cast::<AtomicU32>().add(place) })
     }
@@ -115,7 +116,7 @@ impl SampledSet {
         if page == 0 {
             return false;
         }
-        let bucket = (((hash(address) >> 32) * BUCKETS as u64) >> 32) as usize;
+        let bucket = (((spread(address) >> 32) * BUCKETS as u64) >> 32) as usize;
         let words = pages.at(page + COUNTS_PAGES).cast::<AtomicU64>();
         for place in 0..BUCKET_WORDS {
             // SAFETY: the run has a word for every place of every bucket, and is never given back.
@@ -130,11 +131,6 @@ impl SampledSet {
         }
         false
     }
-}
-
-#[inline(always)]
-fn hash(address: u64) -> u64 {
-    address.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]

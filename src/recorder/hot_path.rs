@@ -1,7 +1,8 @@
 //! The recording path. Budget: about 20 instructions an event, two stores for the words and one to publish them.
 //!
 //! Read it top to bottom: find the lane, close its gate, see that the record fits into the window and that the
-//! window is of this epoch, write the words, count, publish, open the gate. Everything else is `turn`'s.
+//! window is of this epoch, write the words, count, publish, open the gate. Everything else is `turn`'s, and `sampling`'s where not all is
+//! recorded.
 //!
 //! The fences are for the compiler only: a signal handler of the same thread sees program order, and must find the
 //! gate closed whenever the words are half written.

@@ -175,12 +175,8 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
 fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     let Stacks::Sampled { bytes } = lifecycle::options().stacks else { return false };
     // relaxed, all: the thread's own line.
-    let distance = walker.distance.load(Ordering::Relaxed);
-    if distance > size && walker.random.load(Ordering::Relaxed) != 0 {
-        walker.distance.store(distance - size, Ordering::Relaxed);
-        return true;
-    }
-    let mut sampler = Sampler { distance, random: walker.random.load(Ordering::Relaxed) };
+    let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
+    let mut sampler = Sampler { distance: load(&walker.distance), random: load(&walker.random) };
     let taken = sampler.takes(size, rate_of(bytes), || ledger.clock.now_ns());
     walker.distance.store(sampler.distance, Ordering::Relaxed);
     walker.random.store(sampler.random, Ordering::Relaxed);
