@@ -12,6 +12,7 @@ mod common;
 use std::hint::black_box;
 
 use common::clock::thread_cpu_ns;
+use common::effort::Effort;
 use common::figures::Spread;
 use common::raw::{Population, handfuls, tight_pairs};
 use heapledger::{DataQualityMode, DumpTarget, HeapLedger, HistoryLimits};
@@ -28,16 +29,11 @@ static HEAP: HeapLedger = HeapLedger::system()
     .dump(DumpTarget::Off);
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |word: &str| arguments.iter().any(|argument| argument == word);
-    let fillings = match (has("--bench"), has("--quick")) {
-        (false, _) => 10,
-        (true, true) => 500,
-        (true, false) => 2_000,
-    };
-    if has("--list") {
+    if std::env::args().any(|argument| argument == "--list") {
         return;
     }
+    let effort = Effort::of_arguments();
+    let fillings = effort.pick(10, 500, 2_000);
     wake_the_aggregator();
     println!("booking alone, median of {fillings} fillings (quartiles in brackets)");
     println!("{:<40} {:>24}  {:>10}  {:<6} {:>6}", "work", "million events/s a core", "budget", "", "lost");
@@ -51,7 +47,7 @@ fn main() {
         (100_000, 800, "replacing at random among 100,000", None),
         (1_000_000, 800, "replacing at random among 1,000,000", Some(10.0)),
     ] {
-        let live = if has("--bench") { live } else { live / 1000 };
+        let live = if effort == Effort::Smoke { live / 1_000 } else { live };
         let mut population = populate(live);
         show(&Row { name, budget, events, fillings }, &mut || population.replace(events / 2));
     }

@@ -20,6 +20,7 @@ use std::alloc::System;
 use std::hint::black_box;
 use std::time::Duration;
 
+use common::effort::Effort;
 use common::{raw, texts};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use measure::ProcessCpu;
@@ -29,7 +30,6 @@ const PAIRS: u64 = 1_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |word: &str| arguments.iter().any(|argument| argument == word);
     let mut criterion = Criterion::default()
         .with_measurement(ProcessCpu)
         .sample_size(10)
@@ -39,16 +39,11 @@ fn main() {
         .configure_from_args();
     watch_regressions(&mut criterion);
     criterion.final_summary();
-    if has("--list") {
+    if arguments.iter().any(|argument| argument == "--list") {
         return;
     }
-    let effort = match (has("--bench"), has("--quick")) {
-        (false, _) => table::Effort::Smoke,
-        (true, true) => table::Effort::Quick,
-        (true, false) => table::Effort::Full,
-    };
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map(String::as_str);
-    table::print(effort, filter.unwrap_or(""));
+    table::print(Effort::of_arguments(), filter.unwrap_or(""));
 }
 
 /// Single figures that criterion compares with those of the last run.

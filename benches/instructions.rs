@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 
+use common::effort::Effort;
 use common::raw::{Population, growing, handfuls, tight_pairs};
 use heapledger::{DumpTarget, HeapLedger};
 
@@ -38,23 +39,23 @@ const WORK: [&str; 4] = ["pair", "handful", "grow", "replace-1000"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |word: &str| arguments.iter().any(|argument| argument == word);
     if let [child, work, recorded] = &arguments[..]
         && child == CHILD
     {
         prepare_and_measure(work, recorded == "recorded");
         return ExitCode::SUCCESS;
     }
-    if !has("--bench") {
+    let runs = Effort::of_arguments().pick(0, 1, RUNS);
+    if runs == 0 {
         return ExitCode::SUCCESS;
     }
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
         println!("instructions are not counted: valgrind is not installed");
         return ExitCode::SUCCESS;
     }
-    let runs = if has("--quick") { 1 } else { RUNS };
     let figures: BTreeMap<&str, f64> = WORK.iter().map(|work| (*work, added_per_pair(work, runs))).collect();
-    if has("--write") { write_checks(&figures) } else { compare(&figures) }
+    let writes = arguments.iter().any(|argument| argument == "--write");
+    if writes { write_checks(&figures) } else { compare(&figures) }
 }
 
 /// Instructions per pair, recorded minus bare.

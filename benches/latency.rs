@@ -36,9 +36,10 @@ mod works;
 
 use std::process::ExitCode;
 
+use common::effort::Effort;
 use contestants::Contestant;
 use table::Cell;
-use works::{Effort, Work};
+use works::Work;
 
 /// What one work came to: a cell for each contestant.
 type Outcome = (&'static Work, Vec<(&'static Contestant, Cell)>);
@@ -51,19 +52,13 @@ fn main() -> ExitCode {
         child::main(allocator, work, effort);
         return ExitCode::SUCCESS;
     }
-    let has = |word: &str| arguments.iter().any(|argument| argument == word);
-    if has("--list") {
+    if arguments.iter().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
-    let effort = match (has("--bench"), has("--quick")) {
-        (false, _) => Effort::Smoke,
-        (true, true) => Effort::Quick,
-        (true, false) => Effort::Full,
-    };
     let svg = arguments.iter().position(|argument| argument == "--svg").map(|at| at + 1);
     let words = arguments.iter().enumerate().filter(|(at, word)| !word.starts_with('-') && svg != Some(*at));
     let filter = words.map(|(_, word)| word.as_str()).next().unwrap_or("");
-    match compare(effort, filter, svg.and_then(|at| arguments.get(at))) {
+    match compare(Effort::of_arguments(), filter, svg.and_then(|at| arguments.get(at))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("latency: {error}");

@@ -20,6 +20,8 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
+use common::effort::Effort;
+
 /// Rounds of a measurement. Of the whole ones, one of the shorter counts: what else the machine does makes them longer.
 const ROUNDS: u64 = 200;
 /// Cycles of each thread in one simulation, in full.
@@ -263,16 +265,11 @@ fn folds(hold_ns: f64, next: bool) -> [(&'static str, f64, Vec<Station>); 3] {
 }
 
 fn main() {
-    // `cargo test --benches` only wants to know that it starts.
-    let has = |word: &str| std::env::args().any(|argument| argument == word);
-    if has("--list") {
+    if std::env::args().any(|argument| argument == "--list") {
         return;
     }
-    let (visits, rounds, less, cycles) = match (has("--bench"), has("--quick")) {
-        (false, _) => (5, 1, 1_000, 1),
-        (true, true) => (100, 3, 4, CYCLES / 10),
-        (true, false) => (500, 9, 1, CYCLES),
-    };
+    let (visits, rounds, less, cycles) =
+        Effort::of_arguments().pick((5, 1, 1_000, 1), (100, 3, 4, CYCLES / 10), (500, 9, 1, CYCLES));
     threads::print(rounds, less);
     println!();
     let one = |rounds| measured(1, rounds, visits).map_or(0.0, |measured| measured.cycle_ns);

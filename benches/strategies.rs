@@ -12,12 +12,16 @@
 //! Each strategy row is held to conservation and order, and the default's rows to 100.000 %. Percentages are rounded
 //! down. `--quick` makes it short.
 
-#![allow(unsafe_code, reason = "calls allocators, and the system for processor time")]
+#![allow(unsafe_code, reason = "calls allocators directly")]
+
+mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::Barrier;
 
+use common::clock::process_cpu_ns;
+use common::effort::Effort;
 use heapledger::strategies::{self, Collector, Event, Limits};
 use heapledger::{DumpTarget, HeapLedger};
 
@@ -185,23 +189,6 @@ fn run<R: Row + Send + 'static>(row: &'static R, workload: Workload, steps_each:
     process_cpu_ns() - before
 }
 
-/// Processor time of all threads of the process so far, in nanoseconds.
-#[cfg(unix)]
-fn process_cpu_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writes.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    assert_eq!(status, 0, "the clock exists");
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// Wall time: this system's processor time is out of reach without more dependencies.
-#[cfg(not(unix))]
-fn process_cpu_ns() -> u64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64
-}
-
 /// The real thing: every event since the last look is booked, and there were exactly two a step.
 fn measure_ledger(workload: Workload, steps_each: u64) -> Cell {
     let before = heapledger::quality();
@@ -252,9 +239,10 @@ fn print_row(name: &str, cells: &[Cell], shows_completeness: bool) {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let is_quick = arguments.iter().any(|argument| argument == "--quick");
-    let (runs, steps) = if is_quick { (1, 400_000) } else { (3, 2_400_000) };
+    if std::env::args().any(|argument| argument == "--list") {
+        return;
+    }
+    let (runs, steps) = Effort::of_arguments().pick((1, 2_400), (1, 400_000), (3, 2_400_000));
 
     println!("completeness (rounded down, worst of {runs}) and processor ns a step (best of {runs});");
     println!("a step: one 64-byte allocation and free, one event; {steps} steps a cell\n");

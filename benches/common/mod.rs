@@ -1,7 +1,8 @@
-//! What the benches share: clocks, the work, and the figures made of many rounds.
+//! What the benches share: clocks, how much to do, the work, and the figures made of many rounds.
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 pub mod clock;
+pub mod effort;
 pub mod figures;
 pub mod memory;
 pub mod raw;

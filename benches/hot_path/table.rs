@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, System};
 use std::hint::black_box;
 
 use crate::common::clock::process_cpu_ns;
+use crate::common::effort::Effort;
 use crate::common::figures::Spread;
 use crate::common::memory::available_bytes;
 use crate::common::raw::{Population, tight_pairs_in_threads};
@@ -13,31 +14,9 @@ use crate::switch::{Chosen, SWITCH, while_global};
 /// Bytes of memory to be had, below which the largest population is left out: three times 2 GB, and some.
 const MEMORY_FOR_A_MILLION: u64 = 9 << 30;
 
-/// How much work the table may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
-    /// One round of next to nothing: does it run at all?
-    Smoke,
-    Quick,
-    Full,
-}
-
-impl Effort {
-    fn rounds(self) -> usize {
-        match self {
-            Effort::Smoke => 1,
-            Effort::Quick => 5,
-            Effort::Full => 25,
-        }
-    }
-
-    fn scaled(self, count: u64) -> u64 {
-        match self {
-            Effort::Smoke => count / 1000 + 1,
-            Effort::Quick => count / 2,
-            Effort::Full => count,
-        }
-    }
+/// Rounds of each row; the median counts.
+fn rounds(effort: Effort) -> usize {
+    effort.pick(1, 5, 25)
 }
 
 /// One row: its name, its budget, and one turn of its work under an allocator.
@@ -50,7 +29,7 @@ struct Row<'a> {
 
 /// Prints the rows whose names contain the filter.
 pub fn print(effort: Effort, filter: &str) {
-    println!("\nprocess CPU, median of the ratios of {} rounds (quartiles in brackets)", effort.rounds());
+    println!("\nprocess CPU, median of the ratios of {} rounds (quartiles in brackets)", rounds(effort));
     println!(
         "{:<32} {:>9}  {:>12}  {:<19} {:>8}  {:<6} {:>11} {:>11} {:>5}",
         "work", "bare ns", "stats_alloc", "heapledger", "budget", "", "attempted", "recorded", "lost"
@@ -142,7 +121,7 @@ fn run(effort: Effort, filter: &str, mut row: Row<'_>) {
     heapledger::flush();
     let before = heapledger::quality();
     let mut cpu_ns = [const { Vec::<f64>::new() }; Chosen::ALL.len()];
-    for round in 0..effort.rounds() {
+    for round in 0..rounds(effort) {
         for place in 0..Chosen::ALL.len() {
             let chosen = Chosen::ALL[(round + place) % Chosen::ALL.len()];
             cpu_ns[chosen as usize].push(timed(chosen, &mut row.turn));

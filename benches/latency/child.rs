@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hdrhistogram::Histogram;
 use heapledger::{DumpTarget, HeapLedger, Stacks};
 
+use crate::common::effort::Effort;
 use crate::common::raw::Population;
 use crate::counted;
 use crate::timed::{Meter, Nothing, Timed, histogram};
-use crate::works::{self, Circle, Effort, Hands, Work};
+use crate::works::{self, Circle, Hands, Work};
 
 /// The argument that makes a child of this program.
 pub const WORD: &str = "--measured";
@@ -41,7 +42,7 @@ pub fn busy_threads() -> usize {
 /// When they name nothing, or when a measured thread allocated something.
 pub fn main(allocator: &str, work: &str, effort: &str) {
     let work = works::ALL.iter().find(|known| known.name == work).expect("a work");
-    let effort = Effort::ALL.into_iter().find(|known| known.name() == effort).expect("an effort");
+    let effort = Effort::of_name(effort).expect("an effort");
     if work.is_nothing() {
         both_loads(&Nothing, work, effort);
     } else if allocator == BARE {

@@ -4,7 +4,8 @@ use std::io;
 use std::process::{Command, Stdio};
 
 use crate::child::{BARE, LOADS, Line, WORD};
-use crate::works::{Effort, Work};
+use crate::common::effort::Effort;
+use crate::works::Work;
 
 /// One allocator with its settings.
 pub struct Contestant {

@@ -6,9 +6,9 @@ use hdrhistogram::Histogram;
 
 use crate::Outcome;
 use crate::child::{Account, LOADS, Line, busy_threads};
+use crate::common::effort::Effort;
 use crate::ticks::Clock;
 use crate::timed::histogram;
-use crate::works::Effort;
 
 /// Which percentiles are shown, beside the largest value.
 pub const PERCENTILES: [f64; 6] = [50.0, 90.0, 99.0, 99.9, 99.99, 100.0];

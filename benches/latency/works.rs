@@ -6,37 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::common::effort::Effort;
 use crate::common::memory::available_bytes;
 use crate::common::raw::{PAIR_BYTES, Population, tight_pairs};
-
-/// How much work there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
-    /// One round of next to nothing: does it run at all?
-    Smoke,
-    Quick,
-    Full,
-}
-
-impl Effort {
-    pub const ALL: [Effort; 3] = [Effort::Smoke, Effort::Quick, Effort::Full];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Effort::Smoke => "smoke",
-            Effort::Quick => "quick",
-            Effort::Full => "full",
-        }
-    }
-
-    fn scaled(self, count: u64) -> u64 {
-        match self {
-            Effort::Smoke => count / 1_000 + 1,
-            Effort::Quick => count / 2,
-            Effort::Full => count,
-        }
-    }
-}
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
