@@ -1,36 +1,27 @@
 //! References between the tables of a profile: those that lead nowhere are led to row 0, as in a dump.
 
-use crate::profile::{Profile, ThreadRow};
+use crate::profile::{Profile, Table, lost_thread, references};
 
 /// Makes every reference lead to a row, and notes it where one did not.
 pub(super) fn settle(profile: &mut Profile, notes: &mut Vec<String>) {
     let (stacks, threads) = (profile.stacks.len(), profile.threads.len());
     let mut astray = 0u64;
-    let mut lead = |reference: &mut u32, rows: usize| {
+    references(profile, |table, reference| {
+        let rows = match table {
+            Table::Stacks => stacks,
+            Table::Threads => threads,
+        };
         if *reference as usize >= rows {
             *reference = 0;
             astray += 1;
         }
-    };
-    profile.sites.iter_mut().for_each(|site| lead(&mut site.stack, stacks));
-    for block in &mut profile.live {
-        lead(&mut block.stack, stacks);
-        lead(&mut block.thread, threads);
-    }
-    for crossing in &mut profile.crossings {
-        lead(&mut crossing.allocated_by, threads);
-        lead(&mut crossing.freed_by, threads);
-    }
-    for event in &mut profile.history {
-        lead(&mut event.stack, stacks);
-        lead(&mut event.thread, threads);
-    }
+    });
     if astray > 0 {
         notes.push(format!("{astray} references in the black box lead nowhere"));
     }
     // The table lay behind the end of a cut file: what refers to a thread refers to its row 0 now.
     if threads == 0 && astray > 0 {
-        profile.threads.push(ThreadRow { name: "(row lost)".to_owned(), threads: 1, ..ThreadRow::default() });
+        profile.threads.push(lost_thread());
     }
 }
 

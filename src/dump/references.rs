@@ -5,7 +5,7 @@ use super::codec::CodecError;
 use super::error::DamageKind;
 use super::format::Tag;
 use super::reader::DamageList;
-use crate::profile::{Profile, Stack, SymbolFrame, Symbols, ThreadRow};
+use crate::profile::{Profile, Stack, SymbolFrame, Symbols, Table, lost_thread, references};
 
 /// Rows of a table that are there: `rows` of them, number `in_file` and on, kept at `in_memory` and on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,30 +93,23 @@ impl<'a> Target<'a> {
 
 /// Makes every reference in `profile` lead to a row, and lists those that had none.
 pub(super) fn settle(profile: &mut Profile, stacks: &Spans, threads: &Spans, damage: &mut DamageList) {
-    let events_or_blocks =
-        !profile.live.is_empty() || !profile.history.is_empty() || !profile.crossings.is_empty();
-    let mut stacks = Target::new(Tag::STACKS, stacks, events_or_blocks || !profile.sites.is_empty());
-    let mut threads = Target::new(Tag::THREADS, threads, events_or_blocks);
+    let (mut to_stacks, mut to_threads) = (false, false);
+    references(profile, |table, _| match table {
+        Table::Stacks => to_stacks = true,
+        Table::Threads => to_threads = true,
+    });
+    let mut stacks = Target::new(Tag::STACKS, stacks, to_stacks);
+    let mut threads = Target::new(Tag::THREADS, threads, to_threads);
     if stacks.shift > 0 {
         profile.stacks.insert(0, Stack::default());
     }
     if threads.shift > 0 {
-        let name = "(row lost)".to_owned();
-        profile.threads.insert(0, ThreadRow { name, threads: 1, ..ThreadRow::default() });
+        profile.threads.insert(0, lost_thread());
     }
-    profile.sites.iter_mut().for_each(|site| stacks.redirect(&mut site.stack));
-    for block in &mut profile.live {
-        stacks.redirect(&mut block.stack);
-        threads.redirect(&mut block.thread);
-    }
-    for crossing in &mut profile.crossings {
-        threads.redirect(&mut crossing.allocated_by);
-        threads.redirect(&mut crossing.freed_by);
-    }
-    for event in &mut profile.history {
-        stacks.redirect(&mut event.stack);
-        threads.redirect(&mut event.thread);
-    }
+    references(profile, |table, reference| match table {
+        Table::Stacks => stacks.redirect(reference),
+        Table::Threads => threads.redirect(reference),
+    });
     stacks.report(damage);
     threads.report(damage);
 }

@@ -11,6 +11,7 @@ mod loss;
 mod model;
 mod occasions;
 mod quality;
+mod references;
 mod settings;
 mod symbols;
 pub mod tracked;
@@ -28,6 +29,7 @@ pub use occasions::{Signal, Triggers};
 pub use quality::{
     Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,
 };
+pub(crate) use references::{Table, lost_thread, references};
 pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, Degradation, DumpTarget, ForkPolicy, HistoryLimits,
     Retention, Settings, Stacks, TuningGoal,
