@@ -9,7 +9,10 @@
 //! # Delays
 //!
 //! `base_delay_ns`, doubled with each try, plus an eighth of it for each step of the producer's number modulo 8:
-//! producers that collided do not collide again in step, and no random number is needed for that.
+//! producers that collided do not collide again in step, and no random number is needed for that. The system's monotonic
+//! clock says when a delay is over, read after each turn of the loop: how long a turn takes differs tenfold from
+//! processor to processor. The delay is exceeded by one turn and one reading at most, unless the thread is taken off
+//! the processor.
 
 use std::hint::spin_loop;
 
@@ -19,9 +22,8 @@ use super::books::History;
 use super::event::{Cause, Event, Outcome};
 use super::{Books, Collector, Handle, Limits};
 use crate::profile::ConcurrencyConfig;
+use crate::sys::clock::monotonic_ns;
 
-/// Nanoseconds that one round of `spin_loop` takes, about.
-const SPIN_NS: u64 = 20;
 /// The longest delay between two tries, in nanoseconds, whatever is configured.
 const DELAY_NS_LIMIT: u64 = 100_000;
 /// Producers whose delays differ.
@@ -86,9 +88,7 @@ impl Collector for AdaptiveBackoff {
                 return Outcome::Recorded;
             }
             if tries < self.config.max_retries {
-                for _ in 0..self.delay_ns(tries, handle.index()).div_ceil(SPIN_NS) {
-                    spin_loop();
-                }
+                pause(self.delay_ns(tries, handle.index()), monotonic_ns);
             }
         }
         if !self.config.enable_overflow_buffer {
@@ -109,9 +109,50 @@ impl Collector for AdaptiveBackoff {
     }
 }
 
+/// Turns until `delay_ns` have passed by `clock`. No turn takes less than a nanosecond, so there are no more of them than
+/// that, should the clock stand still.
+fn pause(delay_ns: u64, mut clock: impl FnMut() -> u64) {
+    let deadline_ns = clock().saturating_add(delay_ns);
+    for _ in 0..delay_ns {
+        if clock() >= deadline_ns {
+            return;
+        }
+        spin_loop();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How long a pause lasts when each of its turns takes so long, the reading of the clock included.
+    fn lasts_ns(delay_ns: u64, turn_ns: u64) -> u64 {
+        let mut looks = 0;
+        pause(delay_ns, || {
+            looks += 1;
+            (looks - 1) * turn_ns
+        });
+        (looks - 1) * turn_ns
+    }
+
+    #[test]
+    fn a_pause_ends_with_the_first_turn_after_its_delay_however_long_turns_take() {
+        for turn_ns in [1, 4, 33, 56, 100, 1_000] {
+            for delay_ns in [100, 400, DELAY_NS_LIMIT] {
+                let lasts_ns = lasts_ns(delay_ns, turn_ns);
+                assert!(
+                    (delay_ns..delay_ns + turn_ns).contains(&lasts_ns),
+                    "{delay_ns} {turn_ns} {lasts_ns}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_ends_though_the_clock_stands_still() {
+        pause(1_000, || 7);
+        pause(0, || 7);
+    }
 
     #[test]
     fn delays_double_differ_by_producer_and_are_bounded() {
