@@ -31,27 +31,39 @@ const SLACK_BLOCKS: usize = 4096;
 pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
     let mut stats = HeapStats { failed: failed_without_lane(), ..HeapStats::default() };
     // relaxed: sums for people.
+    let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    // First of all: it is in both sums below.
+    let (restored_blocks, restored_bytes) = restored(ledger);
     for lane in ledger.lanes() {
         let account = account_of(lane);
         // Frees first: a block is booked before its end.
         stats.freed_blocks = stats.freed_blocks.wrapping_add(Account::read(&account.freed_blocks));
         stats.freed_bytes = stats.freed_bytes.wrapping_add(Account::read(&account.freed_bytes));
         let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
-        stats.freed_blocks += sampled.raw_freed_blocks + skipped.frees.load(Ordering::Relaxed);
-        stats.freed_bytes += sampled.raw_freed_bytes + skipped.freed_bytes.load(Ordering::Relaxed);
+        stats.freed_blocks += sampled.raw_freed_blocks + read(&skipped.frees);
+        stats.freed_bytes += sampled.raw_freed_bytes + read(&skipped.freed_bytes);
     }
     let oddities = &ledger.live.oddities;
-    stats.freed_blocks += oddities.skipped_frees.load(Ordering::Relaxed);
-    stats.freed_bytes += oddities.skipped_freed_bytes.load(Ordering::Relaxed);
+    stats.freed_blocks += read(&oddities.skipped_frees);
+    stats.freed_bytes += read(&oddities.skipped_freed_bytes);
     for lane in ledger.lanes() {
         let account = account_of(lane);
         stats.total_blocks = stats.total_blocks.wrapping_add(Account::read(&account.total_blocks));
         stats.total_bytes = stats.total_bytes.wrapping_add(Account::read(&account.total_bytes));
         let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
-        stats.total_blocks += sampled.raw_blocks + skipped.allocs.load(Ordering::Relaxed);
-        stats.total_bytes += sampled.raw_bytes + skipped.alloc_bytes.load(Ordering::Relaxed);
+        stats.total_blocks += sampled.raw_blocks + read(&skipped.allocs);
+        stats.total_bytes += sampled.raw_bytes + read(&skipped.alloc_bytes);
         stats.reallocs += Account::read(&account.reallocs);
-        stats.failed += lane.cold.failed.load(Ordering::Relaxed);
+        stats.failed += read(&lane.cold.failed);
+    }
+    for (sum, restored) in [
+        (&mut stats.total_blocks, restored_blocks),
+        (&mut stats.freed_blocks, restored_blocks),
+        (&mut stats.total_bytes, restored_bytes),
+        (&mut stats.freed_bytes, restored_bytes),
+    ] {
+        // One that was lost is in neither.
+        *sum = sum.saturating_sub(restored);
     }
     // Frees whose allocation was lost can outnumber what is known of; live is never negative.
     stats.freed_blocks = stats.freed_blocks.min(stats.total_blocks);
@@ -62,6 +74,22 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
     stats
 }
 
+/// Blocks and bytes whose realloc was refused while events were left out: freed and allocated in the books alone.
+fn restored(ledger: &Ledger) -> (u64, u64) {
+    // relaxed, both: counters.
+    ledger.lanes().map(|lane| &lane.cold.skipped).fold((0, 0), |(blocks, bytes), skipped| {
+        let more = skipped.restored_bytes.load(Ordering::Relaxed);
+        (blocks + skipped.restored.load(Ordering::Relaxed), bytes + more)
+    })
+}
+
+/// Bytes of the blocks of a lane that the totals have and the peak has not.
+pub(crate) fn bytes_in_no_peak(lane: &Lane) -> u64 {
+    // relaxed: a counter.
+    let left_out = lane.cold.skipped.alloc_bytes.load(Ordering::Relaxed);
+    account_of(lane).sampled.read().raw_bytes.saturating_add(left_out)
+}
+
 /// Where the peak was, and how far the true one can lie from it.
 fn peak(ledger: &Ledger) -> Peak {
     let (bytes, blocks, at_ns) = ledger.peak.get();
@@ -70,10 +98,8 @@ fn peak(ledger: &Ledger) -> Peak {
     let rises =
         ledger.lanes().map(|lane| Account::read(&account_of(lane).rise_bytes)).filter(|rise| *rise > 0);
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
-    // Blocks that were left out by choice are in no peak; all of them may have been live at one time.
-    // relaxed: counters.
-    let left_out: u64 =
-        ledger.lanes().map(|lane| lane.cold.skipped.alloc_bytes.load(Ordering::Relaxed)).sum();
+    // Samples and blocks that were left out by choice are in no peak; all of them may have been live at one time.
+    let left_out: u64 = ledger.lanes().map(bytes_in_no_peak).sum();
     Peak { bytes, blocks, at_ns, uncertainty_bytes: left_out + if lanes > 1 { sum } else { 0 } }
 }
 
@@ -89,11 +115,14 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
         total.0 = total.0.wrapping_add(Account::read(&account.total_blocks));
         total.1 = total.1.wrapping_add(Account::read(&account.total_bytes));
     }
-    let exact = |value: u64| profile::Estimate { value: value as f64, standard_error: 0.0 };
+    let of = |value: f64| profile::Estimate { value, standard_error: 0.0 };
+    let exact = |value: u64| of(value as f64);
+    // Each of them was drawn anew.
+    let (restored_blocks, restored_bytes) = restored(ledger);
     let is_sampled = lifecycle::level() == lifecycle::Level::Sampled;
     profile::Estimates {
-        total_blocks: exact(total.0) + sums.total_blocks(),
-        total_bytes: exact(total.1) + sums.total_bytes(),
+        total_blocks: of(total.0 as f64 - restored_blocks as f64) + sums.total_blocks(),
+        total_bytes: of(total.1 as f64 - restored_bytes as f64) + sums.total_bytes(),
         live_blocks: exact(total.0.saturating_sub(freed.0)) + sums.live_blocks(),
         live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
         mean_bytes_between_samples: if is_sampled { mean_bytes(lifecycle::sampling_rate()) } else { 0 },

@@ -24,7 +24,7 @@ pub fn sizes(profile: &Profile) -> Sizes {
         rows: buckets(&all),
         blocks: all.total(),
         median_bytes_at_most: all.quantile_upper(0.5),
-        standing: standing(profile, Figure::Totals),
+        standing: standing(profile, Figure::Breakdown),
     }
 }
 

@@ -5,11 +5,14 @@
 //! * no ledger was installed → every figure is *unknown*;
 //! * parts of the file could not be read → every figure is *uncertain*: the missing part may have held some of it;
 //! * a conservation law is broken → every figure is *uncertain*: the books contradict each other;
-//! * events were lost, left out by sampling, or not booked yet → sums that only grow (blocks and bytes allocated, blocks
-//!   by size, reallocs) are *lower bounds*. Live blocks can be off either way, by at most one for
+//! * events were lost, or not booked yet → sums that only grow (blocks and bytes allocated, in all, by thread and by
+//!   size; reallocs) are *lower bounds*. Live blocks can be off either way, by at most one for
 //!   each such event: a lost free leaves a block too many, a lost allocation one too few. Live bytes have no such bound,
 //!   because the size of a lost event is not known. The peak is a lower bound in the absence of lost frees only, and
 //!   the reason counters do not tell frees from allocations, so under loss it is uncertain;
+//! * events were left out by sampling → they are counted with their size, so totals and the number of live blocks stay
+//!   *exact*. No table has them: sums by thread, by size and by call stack, and reallocs, are lower bounds; what else
+//!   rests on single blocks is uncertain;
 //! * pairings that do not add up → figures that rest on pairs (live, lifetimes, temporaries) are off by at most
 //!   one block for each, or uncertain where the amount is in bytes;
 //! * threads book at home → the peak is known to within what was unbooked at that instant;
@@ -22,9 +25,11 @@ use crate::profile::{Profile, Stacks};
 /// A group of figures that stand or fall together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Figure {
-    /// Blocks and bytes allocated, in total, by thread and by size.
+    /// Blocks and bytes allocated, in total.
     Totals,
-    /// Blocks live at the end.
+    /// The same by thread, by size and by call stack.
+    Breakdown,
+    /// How many blocks were live at the end.
     LiveBlocks,
     /// Bytes live at the end, and the list of live blocks.
     LiveBytes,
@@ -44,8 +49,9 @@ pub enum Figure {
 
 impl Figure {
     /// Every figure, in the order in which a report lists them.
-    pub const ALL: [Figure; 9] = [
+    pub const ALL: [Figure; 10] = [
         Figure::Totals,
+        Figure::Breakdown,
         Figure::LiveBlocks,
         Figure::LiveBytes,
         Figure::Peak,
@@ -60,6 +66,7 @@ impl Figure {
     pub const fn name(self) -> &'static str {
         match self {
             Figure::Totals => "totals",
+            Figure::Breakdown => "breakdown",
             Figure::LiveBlocks => "live_blocks",
             Figure::LiveBytes => "live_bytes",
             Figure::Peak => "peak",
@@ -96,7 +103,7 @@ pub enum Cause {
     AmbiguousPairings(u64),
     /// Frees whose size was not the allocation's.
     LayoutMismatches(u64),
-    /// Bytes that other threads had made but not booked at the peak.
+    /// Bytes that were not booked at the peak: of other threads, or never, by sampling.
     UnbookedAtPeak(u64),
     /// Longest span between two marks of the clock, in nanoseconds.
     Interpolated(u64),
@@ -245,8 +252,9 @@ pub fn standing(profile: &Profile, figure: Figure) -> Standing {
     }
     let exact = Standing::exact();
     match figure {
-        Figure::Totals | Figure::Reallocs => missing(profile, exact, |_| Grade::AtLeast),
-        Figure::LiveBlocks => pairs(profile, missing(profile, exact, Grade::Within), Grade::Within),
+        Figure::Totals => uncounted(profile, exact, |_| Grade::AtLeast),
+        Figure::Breakdown | Figure::Reallocs => missing(profile, exact, |_| Grade::AtLeast),
+        Figure::LiveBlocks => pairs(profile, uncounted(profile, exact, Grade::Within), Grade::Within),
         Figure::LiveBytes => {
             let mismatches = Cause::LayoutMismatches(profile.quality.anomalies.layout_mismatches);
             let standing =
@@ -276,16 +284,19 @@ pub fn standing(profile: &Profile, figure: Figure) -> Standing {
     }
 }
 
-/// Holds events that are not in the books against a figure; `grade` makes a grade of their number.
+/// Holds events that are in no table against a figure; `grade` makes a grade of their number.
 fn missing(profile: &Profile, standing: Standing, grade: impl Fn(u64) -> Grade) -> Standing {
+    let left_out = Cause::SampledOut(profile.quality.sampled_out);
+    let standing = standing.doubt(left_out, grade(left_out.amount()));
+    uncounted(profile, standing, grade)
+}
+
+/// Holds events whose size nobody counted against a figure: all that are missing but those left out by sampling.
+fn uncounted(profile: &Profile, standing: Standing, grade: impl Fn(u64) -> Grade) -> Standing {
     let quality = &profile.quality;
-    [
-        Cause::Lost(quality.lost.total()),
-        Cause::SampledOut(quality.sampled_out),
-        Cause::InFlight(quality.in_flight),
-    ]
-    .into_iter()
-    .fold(standing, |standing, cause| standing.doubt(cause, grade(cause.amount())))
+    [Cause::Lost(quality.lost.total()), Cause::InFlight(quality.in_flight)]
+        .into_iter()
+        .fold(standing, |standing, cause| standing.doubt(cause, grade(cause.amount())))
 }
 
 /// Holds blocks whose two ends were not both seen against a figure.
@@ -331,11 +342,28 @@ mod tests {
             let profile = sample::with_loss(reason, 3);
             let of = |figure| standing(&profile, figure).grade;
             assert_eq!(of(Figure::Totals), Grade::AtLeast);
+            assert_eq!(of(Figure::Breakdown), Grade::AtLeast);
             assert_eq!(of(Figure::LiveBlocks), Grade::Within(3));
             assert_eq!(of(Figure::LiveBytes), Grade::Uncertain);
             assert_eq!(of(Figure::Peak), Grade::Uncertain);
             assert_eq!(standing(&profile, Figure::Totals).causes, [Cause::Lost(3)]);
         }
+    }
+
+    #[test]
+    fn what_sampling_left_out_is_in_the_totals_and_in_no_table() {
+        let mut profile = sample::complete();
+        profile.quality.sampled_out = 7;
+        let of = |profile: &Profile, figure| standing(profile, figure).grade;
+        assert!(standing(&profile, Figure::Totals).is_exact());
+        assert!(standing(&profile, Figure::LiveBlocks).is_exact());
+        assert_eq!(of(&profile, Figure::Breakdown), Grade::AtLeast);
+        assert_eq!(of(&profile, Figure::Reallocs), Grade::AtLeast);
+        assert_eq!(of(&profile, Figure::Peak), Grade::Uncertain);
+        assert_eq!(of(&profile, Figure::LiveBytes), Grade::Uncertain);
+        // A loss beside it was not counted with its size.
+        profile.quality.lost = sample::with_loss(LossReason::RingFull, 2).quality.lost;
+        assert_eq!(standing(&profile, Figure::Totals).causes, [Cause::Lost(2)]);
     }
 
     #[test]

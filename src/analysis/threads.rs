@@ -55,7 +55,7 @@ pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
         threads: saturating_sum(profile.threads.iter().filter(|row| !row.own).map(|row| row.threads)),
         lines,
         others,
-        standing: standing(profile, Figure::Totals),
+        standing: standing(profile, Figure::Breakdown),
     }
 }
 

@@ -11,7 +11,7 @@ use super::live::Live;
 use super::references;
 use super::settle::{Added, Settling};
 use crate::aggregator::rows;
-use crate::aggregator::snapshot::{changes_of, is_of_the_heap};
+use crate::aggregator::snapshot::{bytes_in_no_peak, changes_of, is_of_the_heap};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
 use crate::ledger::books::Account;
@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
     }
 
     fn totals(&self, profile: &mut Profile, added: &Added, torn: &Added) {
-        let mut totals = HeapStats::default();
+        let (mut totals, mut restored) = (HeapStats::default(), (0u64, 0u64));
         let add = |sum: &mut u64, more: u64| *sum = sum.wrapping_add(more);
         for LaneImage { copy, .. } in &self.lanes {
             let (account, skipped) = (&copy.account, &copy.lane.cold.skipped);
@@ -254,6 +254,8 @@ impl<'a> Reader<'a> {
             add(&mut totals.total_bytes, sampled.raw_bytes);
             add(&mut totals.freed_blocks, sampled.raw_freed_blocks);
             add(&mut totals.freed_bytes, sampled.raw_freed_bytes);
+            add(&mut restored.0, Account::read(&skipped.restored));
+            add(&mut restored.1, Account::read(&skipped.restored_bytes));
             add(&mut totals.reallocs, Account::read(&account.reallocs));
             add(&mut totals.failed, Account::read(&copy.lane.cold.failed));
         }
@@ -266,6 +268,12 @@ impl<'a> Reader<'a> {
             add(&mut totals.freed_blocks, more.freed_blocks);
             add(&mut totals.freed_bytes, more.freed_bytes);
             add(&mut totals.reallocs, more.reallocs);
+        }
+        for sum in [&mut totals.total_blocks, &mut totals.freed_blocks] {
+            *sum = sum.saturating_sub(restored.0);
+        }
+        for sum in [&mut totals.total_bytes, &mut totals.freed_bytes] {
+            *sum = sum.saturating_sub(restored.1);
         }
         totals.freed_blocks = totals.freed_blocks.min(totals.total_blocks);
         totals.freed_bytes = totals.freed_bytes.min(totals.total_bytes);
@@ -344,7 +352,9 @@ impl<'a> Reader<'a> {
         }
         let rises = self.lanes.iter().map(|lane| Account::read(&lane.copy.account.rise_bytes));
         let rises = rises.fold(0u64, u64::saturating_add);
-        peak.uncertainty_bytes = rises.saturating_add(added.total_bytes).saturating_add(torn.total_bytes);
+        let in_no_peak = self.lanes.iter().map(|lane| bytes_in_no_peak(&lane.copy.lane));
+        let known = in_no_peak.fold(rises, u64::saturating_add);
+        peak.uncertainty_bytes = known.saturating_add(added.total_bytes).saturating_add(torn.total_bytes);
         (totals.peak_bytes, totals.peak_blocks) = (peak.bytes, peak.blocks);
     }
 

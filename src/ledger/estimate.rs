@@ -41,13 +41,15 @@ fn probability(size: u64, rate: u64) -> f64 {
     -(-(size as f64) / mean_bytes(rate) as f64).exp_m1()
 }
 
-/// The state of a thread's sampler. Two words, so that it can lie in a lane.
+/// The state of a thread's sampler. Three words, so that it can lie in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sampler {
     /// Bytes to go until the next sample.
     pub(crate) distance: u64,
     /// State of the generator; 0 means that no distance has been drawn yet.
     pub(crate) random: u64,
+    /// The rate that the distance was drawn for.
+    pub(crate) rate: u64,
 }
 
 impl Sampler {
@@ -57,6 +59,11 @@ impl Sampler {
         if self.random == 0 {
             // Mixed, because seeds that are near each other would give the same numbers, only shifted.
             self.random = mixed(seed()) | 1;
+            self.draw(rate);
+        }
+        if self.rate != rate {
+            // What is left of a distance is distributed as a whole one is, so a new one takes its place. Kept, it would
+            // have the next blocks sampled as they were before, and weighed as they are from now on.
             self.draw(rate);
         }
         if self.passes_over(size) {
@@ -80,6 +87,7 @@ impl Sampler {
     /// Draws the next distance.
     #[cold]
     fn draw(&mut self, rate: u64) {
+        self.rate = rate;
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15).max(1);
         // In (0, 1]: the logarithm is finite.
         let uniform = ((mixed(self.random) >> 11) + 1) as f64 / (1u64 << 53) as f64;
@@ -217,10 +225,16 @@ impl SharedSums {
 mod tests {
     use super::*;
 
+    const NEW: Sampler = Sampler { distance: 0, random: 0, rate: 0 };
+
+    fn run(seed: u64) -> [(f64, Estimate); 4] {
+        run_on(NEW, seed)
+    }
+
     /// A seeded program: allocates blocks of mixed sizes and frees three quarters of them. Returns the truth and
     /// the estimate of (total bytes, total blocks, live bytes, live blocks).
-    fn run(seed: u64) -> [(f64, Estimate); 4] {
-        let (mut sampler, mut sums) = (Sampler { distance: 0, random: 0 }, WeightedSums::default());
+    fn run_on(mut sampler: Sampler, seed: u64) -> [(f64, Estimate); 4] {
+        let mut sums = WeightedSums::default();
         let mut truth = [0f64; 4];
         let mut state = seed ^ 0x1234_5678;
         for n in 0..20_000u64 {
@@ -273,6 +287,21 @@ mod tests {
             assert!(!is_bytes || (925..=985).contains(&two), "figure {n}: {two} of 1000 within two");
             assert!(three >= if is_bytes { 990 } else { 930 }, "figure {n}: {three} of 1000 within three");
             assert!(bias[n].abs() < 0.015, "figure {n}: bias {}", bias[n]);
+        }
+    }
+
+    #[test]
+    fn a_change_of_rate_leaves_estimates_unbiased() {
+        for earlier in [0, 4, 6, RATE_MAX] {
+            let mut bias = 0.0;
+            for seed in 1..=200u64 {
+                let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let mut sampler = NEW;
+                sampler.takes(8, earlier, || seed);
+                let (truth, estimate) = run_on(sampler, seed)[0];
+                bias += (estimate.value - truth) / truth / 200.0;
+            }
+            assert!(bias.abs() < 0.005, "from rate {earlier}: bias {bias}");
         }
     }
 

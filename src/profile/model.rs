@@ -45,8 +45,8 @@ pub struct Peak {
     pub blocks: u64,
     /// When, in nanoseconds since the start of the process's ledger.
     pub at_ns: u64,
-    /// How much higher the true peak can have been, in bytes: what other threads had made but not booked. 0 means
-    /// that the peak is exact.
+    /// How much higher the true peak can have been, in bytes: what other threads had made but not booked, and all that
+    /// was sampled or left out by sampling. 0 means that the peak is exact.
     pub uncertainty_bytes: u64,
 }
 

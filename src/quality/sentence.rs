@@ -50,7 +50,7 @@ impl fmt::Display for Advice {
             ),
             Advice::RecordAll { events } => write!(
                 f,
-                "sampling left out {} events, so that figures are estimates: use DataQualityMode::PerfectAccuracy \
+                "sampling left out {} events, so that only totals are exact: use DataQualityMode::PerfectAccuracy \
                  (HEAPLEDGER_MODE=perfect) for every event",
                 grouped(events)
             ),

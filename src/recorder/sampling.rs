@@ -15,7 +15,8 @@
 //!
 //! Blocks that were recorded before sampling began are not in the set. As long as any of them lives, a free that is
 //! not in the set is recorded as well, and the ledger finds out whether it knows the block. A realloc of a sampled
-//! block is a free and an allocation of its own: whether the new block is sampled is drawn anew, as its size asks.
+//! block is a free and an allocation of its own: whether the new block is sampled is drawn anew, as its size asks. If the
+//! realloc is refused, both were of a block that lives on, and the totals leave them out again ([`restored`]).
 
 use super::lifecycle::{self, Level};
 use super::stacks;
@@ -83,7 +84,7 @@ pub(super) fn passes_over_alloc(lane: &Lane, size: u64) -> bool {
         return false;
     }
     let mut sampler = sampler(lane);
-    let passes = sampler.passes_over(size);
+    let passes = sampler.rate == lifecycle::sampling_rate() && sampler.passes_over(size);
     if passes {
         lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
         count(&lane.cold.skipped, size, true);
@@ -115,7 +116,8 @@ fn plainly_samples(lane: &Lane) -> bool {
 
 fn sampler(lane: &Lane) -> Sampler {
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
-    Sampler { distance: load(&lane.cold.distance), random: load(&lane.cold.random) }
+    let cold = &lane.cold;
+    Sampler { distance: load(&cold.distance), random: load(&cold.random), rate: load(&cold.rate) }
 }
 
 /// An allocation on a lane that leaves events out.
@@ -149,6 +151,7 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
     let taken = sampler.takes(size, rate, || ledger.clock.now_ns() ^ address.rotate_left(32));
     lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
     lane.cold.random.store(sampler.random, Ordering::Relaxed);
+    lane.cold.rate.store(sampler.rate, Ordering::Relaxed);
     if !taken {
         return None;
     }
@@ -171,6 +174,34 @@ pub(super) fn free(lane: &Lane, address: u64, size: u64) -> bool {
         count(&lane.cold.skipped, size, false);
     }
     false
+}
+
+/// Enters a block of heapledger's own in the sampled set: should the program free it, as it does with the answer to a
+/// query, that free is recorded too, and not counted as one of a block of its own.
+pub(super) fn note_own(lane: &Lane, address: u64) {
+    if let Some(ledger) = ledger_of_own(lane) {
+        // Where there is no room, its free is counted as the program's.
+        ledger.sampled.insert(&ledger.pages, address);
+    }
+}
+
+/// Takes a block that heapledger itself frees out of the sampled set: its free is recorded in any case.
+pub(super) fn forget_own(lane: &Lane, address: u64) {
+    if let Some(ledger) = ledger_of_own(lane) {
+        ledger.sampled.remove(&ledger.pages, address);
+    }
+}
+
+/// The ledger, if the thread works for heapledger while frees are recorded by the sampled set.
+fn ledger_of_own(lane: &Lane) -> Option<&'static Ledger> {
+    let by_the_set = turn::is_own(lane) && matches!(lifecycle::level(), Level::Sampled | Level::CountersOnly);
+    lifecycle::ledger().filter(|_| by_the_set)
+}
+
+/// Notes that a block was freed and allocated only in the books: its realloc was refused.
+pub(super) fn restored(lane: &Lane, size: u64) {
+    bump(&lane.cold.skipped.restored);
+    add(&lane.cold.skipped.restored_bytes, size);
 }
 
 fn count(skipped: &Skipped, size: u64, is_alloc: bool) {

@@ -176,8 +176,10 @@ fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     let Stacks::Sampled { bytes } = lifecycle::options().stacks else { return false };
     // relaxed, all: the thread's own line.
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
-    let mut sampler = Sampler { distance: load(&walker.distance), random: load(&walker.random) };
-    let taken = sampler.takes(size, rate_of(bytes), || ledger.clock.now_ns());
+    // The rate is the same for the whole life of the process.
+    let rate = rate_of(bytes);
+    let mut sampler = Sampler { distance: load(&walker.distance), random: load(&walker.random), rate };
+    let taken = sampler.takes(size, rate, || ledger.clock.now_ns());
     walker.distance.store(sampler.distance, Ordering::Relaxed);
     walker.random.store(sampler.random, Ordering::Relaxed);
     !taken

@@ -109,7 +109,9 @@ pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Tr
     match gate_of(lane, limit) {
         Gate::Apart => sampling::alloc(lane, address, size, traits),
         Gate::At(limit) => {
-            write(lane, limit, &alloc_record(address, size, marked(lane, traits), stack));
+            if write(lane, limit, &alloc_record(address, size, marked(lane, traits), stack)) {
+                sampling::note_own(lane, address);
+            }
         }
     }
 }
@@ -118,7 +120,10 @@ pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Tr
 pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
     match gate_of(lane, limit) {
         Gate::Apart => sampling::free(lane, address, size),
-        Gate::At(limit) => write(lane, limit, &free_record(address, size)),
+        Gate::At(limit) => {
+            sampling::forget_own(lane, address);
+            write(lane, limit, &free_record(address, size))
+        }
     };
 }
 
@@ -156,6 +161,7 @@ pub(super) fn realloc_begin(opener: Opener<'_>, address: u64, size: u64) -> Begu
         Gate::Apart => return Begun::Apart { was_sample: sampling::free(lane, address, size) },
         Gate::At(limit) => limit,
     };
+    sampling::forget_own(lane, address);
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::begin_word(address, size)], What::Free)
     } else {
@@ -169,14 +175,17 @@ pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, si
     if let Begun::Apart { .. } = begun {
         // The old block lives on: it is taken up again as if it were new.
         let limit = lane.close_gate();
-        return alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
+        alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
+        return sampling::restored(lane, size);
     }
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::refused_word(address)], What::SecondHalf)
     } else {
         Record::new(&event::wide_words(Tag::Refused, Traits::default(), [address, 0, 0, 0]), What::SecondHalf)
     };
-    write(lane, lane.close_gate(), &record);
+    if write(lane, lane.close_gate(), &record) {
+        sampling::note_own(lane, address);
+    }
 }
 
 pub(super) fn realloc_end(opener: Opener<'_>, begun: Begun, old: u64, new: u64, size: u64, traits: Traits) {
@@ -193,7 +202,9 @@ pub(super) fn realloc_end(opener: Opener<'_>, begun: Begun, old: u64, new: u64, 
         let fields = [new, size, u64::from(stack), old];
         Record::new(&event::wide_words(Tag::Moved, traits, fields), What::SecondHalf)
     };
-    write(lane, limit, &record);
+    if write(lane, limit, &record) {
+        sampling::note_own(lane, new);
+    }
 }
 
 pub(super) fn thread_starts(lane: &Lane, row: u32) {
@@ -238,8 +249,13 @@ fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
 
 /// The traits of an allocation, with the mark of heapledger's own if the thread is in such a section.
 fn marked(lane: &Lane, traits: Traits) -> Traits {
+    if is_own(lane) { traits.as_own() } else { traits }
+}
+
+/// Whether the thread works for heapledger itself.
+pub(super) fn is_own(lane: &Lane) -> bool {
     // relaxed: the thread's own line.
-    if lane.cold.own_depth.load(Ordering::Relaxed) > 0 { traits.as_own() } else { traits }
+    lane.cold.own_depth.load(Ordering::Relaxed) > 0
 }
 
 /// Where the gate of a lane stood, and what that means.
@@ -275,7 +291,7 @@ pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     // relaxed, everywhere in this file: the line of the lane that only its thread writes.
     let is_busy =
         lane.cold.writing.load(Ordering::Relaxed) > 0 || lane.cold.quiet_depth.load(Ordering::Relaxed) > 0;
-    let is_own = lane.cold.own_depth.load(Ordering::Relaxed) > 0;
+    let is_own = is_own(lane);
     if is_busy || (limit == 0 && !is_own) {
         if record.what == What::Alloc || record.what == What::Free {
             lane.cold.nested.fetch_add(1, Ordering::Relaxed);

@@ -145,7 +145,7 @@ impl Warning {
             }
             Warning::BelowTarget { .. } => "More is missing than the program was set up to accept.",
             Warning::SampledOut { .. } => {
-                "Totals are exact; sites, lifetimes and live blocks are those of the sample."
+                "Totals are exact all the same; figures by site, thread, size and time have neither them nor the samples."
             }
             Warning::InFlight { .. } => "Figures are as of the last booking.",
             Warning::UnpairedEvents { .. } => "Live blocks and lifetimes may be off by that many blocks.",

@@ -38,6 +38,7 @@ pub(super) fn no_completeness(whole: bool) -> &'static str {
 pub(super) fn figure(figure: Figure) -> &'static str {
     match figure {
         Figure::Totals => "totals",
+        Figure::Breakdown => "totals by thread, size",
         Figure::LiveBlocks => "live blocks",
         Figure::LiveBytes => "live bytes",
         Figure::Peak => "peak",

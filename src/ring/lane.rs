@@ -88,6 +88,7 @@ pub(crate) struct Cold {
     /// The thread's sampler.
     pub(crate) distance: AtomicU64,
     pub(crate) random: AtomicU64,
+    pub(crate) rate: AtomicU64,
     /// Events that were left out by choice.
     pub(crate) skipped: Skipped,
     pub(crate) waits: AtomicU64,
@@ -157,6 +158,9 @@ pub(crate) struct Skipped {
     pub(crate) alloc_bytes: AtomicU64,
     pub(crate) frees: AtomicU64,
     pub(crate) freed_bytes: AtomicU64,
+    /// Blocks whose realloc was refused: each was taken for a free and an allocation, and is in no total for it.
+    pub(crate) restored: AtomicU64,
+    pub(crate) restored_bytes: AtomicU64,
 }
 
 /// The folder's line.

@@ -16,6 +16,7 @@ mod forks;
 mod heap;
 mod inner;
 mod laws;
+mod left_out;
 mod loader;
 mod losses;
 mod lossless;
@@ -57,6 +58,7 @@ const CASES: &[&[case::Case]] = &[
     files::CASES,
     environment::CASES,
     modes::CASES,
+    left_out::CASES,
     waits::CASES,
     tuning::CASES,
     alarms::CASES,

@@ -114,7 +114,7 @@ fn each_other_cause_has_its_own_knob_and_value() {
         ),
         (
             QualityIndicator { sampled_out: 7_000, ..calm.clone() },
-            "sampling left out 7,000 events, so that figures are estimates: use DataQualityMode::PerfectAccuracy \
+            "sampling left out 7,000 events, so that only totals are exact: use DataQualityMode::PerfectAccuracy \
              (HEAPLEDGER_MODE=perfect) for every event",
         ),
         (

@@ -71,7 +71,7 @@ pub fn sentence(doubt: &Doubt) -> String {
         Doubt::Damaged(..) => "parts of a file could not be read".into(),
         Doubt::Lost(..) => "events were lost, so that a difference can be what is missing".into(),
         Doubt::SampledOut(..) => {
-            "events were left out by sampling, so that figures are those of samples".into()
+            "events were left out by sampling, so that only totals are of all of them".into()
         }
         Doubt::StacksInOneOnly => "only one of them has call stacks".into(),
         Doubt::WithoutStack(..) => "allocations have no stack; they are in the site without one".into(),

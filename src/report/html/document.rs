@@ -199,8 +199,8 @@ pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) 
         sites_note: chosen.note,
         sites_sampled: sites_sampled(profile),
         live: live(profile, detail, about(Figure::LiveBytes)),
-        threads: threads(profile, about(Figure::Totals)),
-        sizes: sizes(profile, about(Figure::Totals)),
+        threads: threads(profile, about(Figure::Breakdown)),
+        sizes: sizes(profile, about(Figure::Breakdown)),
         lifetimes: lifetimes(profile, about(Figure::Lifetimes)),
         reallocs: facts::realloc_facts(profile),
         advice,
@@ -267,8 +267,8 @@ fn metrics(verdict: &Verdict) -> Vec<Metric> {
     vec![
         metric("live", "live", "bytes", Figure::LiveBytes),
         metric("peak", "peak", "bytes", Figure::Peak),
-        metric("total", "total", "bytes", Figure::Totals),
-        metric("count", "count", "blocks", Figure::Totals),
+        metric("total", "total", "bytes", Figure::Breakdown),
+        metric("count", "count", "blocks", Figure::Breakdown),
         metric("temporary", "temporary", "blocks", Figure::Temporaries),
     ]
 }

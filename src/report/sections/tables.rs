@@ -54,7 +54,7 @@ pub(in super::super) fn threads(sheet: &mut Sheet<'_>, subject: &Subject<'_>) ->
         &format!("{} of the program", super::super::units::counted(found.threads, "thread", "threads")),
     )?;
     crossings(sheet, subject)?;
-    certainty(sheet, subject, Figure::Totals)
+    certainty(sheet, subject, Figure::Breakdown)
 }
 
 /// Who freed whose blocks.
@@ -127,7 +127,7 @@ pub(in super::super) fn sizes(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> i
     let Some(median) = found.median_bytes_at_most else { return none(sheet) };
     distribution(sheet, &found.rows, found.blocks, bytes)?;
     sheet.fact("half of them", &format!("at most {}", bytes(median)))?;
-    certainty(sheet, subject, Figure::Totals)
+    certainty(sheet, subject, Figure::Breakdown)
 }
 
 pub(in super::super) fn lifetimes(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
