@@ -230,6 +230,10 @@ fn whole_profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
 }
 
 /// The last events that the bounded history holds, newest last. Empty when no [`HeapLedger`] is installed.
+///
+/// heapledger's own events are left out. The program's free of an answer that heapledger gave it, such as this list, is
+/// known for one by the answer's allocation: where that is no longer in the same thread's part of the history, the free
+/// is listed as if its block were the program's. The books and all sums know better.
 pub fn history() -> Vec<profile::Event> {
     flush();
     with_ledger(|ledger, own| snapshot::history(ledger, own).0).unwrap_or_default()
