@@ -22,7 +22,7 @@ use heapledger::validation::hybrid::SearchEngine;
 use heapledger::validation::hybrid::{Corpus, HybridWorkload, SearchMix, SearchMode, hashed_embedding};
 use heapledger::validation::{
     BenchError, BenchmarkConfig, Executor, LoadModel, PairedPlan, Progress, StopHandle, child_command,
-    is_child, run_paired, serve, stop_on_interrupt, validation_html,
+    is_child, read_baseline, run_paired, serve, stop_on_interrupt, validation_html,
 };
 
 use embedding::Embeddings;
@@ -64,6 +64,14 @@ struct Args {
     /// Write the result as JSON to this file
     #[arg(long)]
     json: Option<PathBuf>,
+
+    /// JSON of an earlier run to compare with
+    #[arg(long)]
+    baseline: Option<PathBuf>,
+
+    /// Percent by which a figure may certainly be worse than in the baseline: beyond it, the exit code is 99
+    #[arg(long, default_value_t = 5.0, requires = "baseline")]
+    worse_by: f64,
 
     /// Write the report as a page for a browser to this file
     #[arg(long)]
@@ -145,7 +153,11 @@ fn show(progress: &Progress<'_>) {
 fn load(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let stop = StopHandle::default();
     stop_on_interrupt(&stop)?;
-    let report = run_paired(&plan(args), child_command, &stop, show)?.report();
+    let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
+    let mut report = run_paired(&plan(args), child_command, &stop, show)?.report();
+    if let Some(baseline) = &baseline {
+        report.compare_with(baseline, args.worse_by / 100.0);
+    }
     print!("{}", report.to_text());
     if let Some(path) = &args.json {
         std::fs::write(path, report.to_json()?)?;
