@@ -7,6 +7,7 @@ mod conservation;
 mod deadlocks;
 mod hangs;
 mod latency;
+mod other_detector;
 mod pool;
 mod real;
 mod report;
