@@ -13,6 +13,7 @@ mod real;
 mod report;
 mod scaling;
 mod users;
+mod wordnet;
 
 use std::future::Future;
 

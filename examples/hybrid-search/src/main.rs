@@ -11,7 +11,6 @@
 
 mod embedding;
 mod engine;
-mod wordnet;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -92,7 +91,7 @@ pub fn corpus_folder() -> Option<PathBuf> {
 fn build(documents: usize, seed: u64) -> Result<(Corpus, UnifiedSearchSystem), String> {
     let folder = corpus_folder();
     let mut corpus = match &folder {
-        Some(folder) => wordnet::corpus(folder, documents).map_err(|e| format!("WordNet: {e}"))?,
+        Some(folder) => Corpus::wordnet(folder, documents).map_err(|e| format!("WordNet: {e}"))?,
         None => Corpus::synthetic(documents, seed),
     };
     let embeddings = folder.as_deref().and_then(|folder| Embeddings::read(folder).ok());
@@ -156,7 +155,7 @@ fn load(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
     let mut report = run_paired(&plan(args), child_command, &stop, show)?.report();
     if let Some(baseline) = &baseline {
-        report.compare_with(baseline, args.worse_by / 100.0);
+        report.compare_with(baseline, args.worse_by.max(0.0) / 100.0);
     }
     print!("{}", report.to_text());
     if let Some(path) = &args.json {

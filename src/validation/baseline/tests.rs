@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::completeness::{DropBreakdown, LevelCompleteness};
 use super::super::config::{BenchError, BenchmarkConfig};
 use super::super::performance::ConcurrentBenchmark;
-use super::super::report::ExitCode;
+use super::super::report::{ExitCode, validation_html};
 use super::super::validity::ValidityIssue;
 use super::super::workload::{NullWorkload, Popularity, UserRng};
 use super::*;
@@ -102,6 +102,8 @@ fn an_answer_that_takes_a_quarter_longer_is_a_quarter_longer() {
     assert_eq!((changes.too_much_worse().count(), after.exit_code()), (12, ExitCode::ThresholdBreached));
     let text = after.to_text();
     assert!(text.contains("worse           4 users: p99 ms, by more than 5 %"), "{text}");
+    let page = validation_html(&after);
+    assert!(page.contains("Since the baseline") && page.contains("12 figures are worse than in the baseline"));
     // It is part of the file, and read back with it.
     let back = ValidationReport::from_json(&after.to_json().unwrap()).unwrap();
     assert_eq!(back, after);
