@@ -103,7 +103,9 @@ fn an_answer_that_takes_a_quarter_longer_is_a_quarter_longer() {
     let text = after.to_text();
     assert!(text.contains("worse           4 users: p99 ms, by more than 5 %"), "{text}");
     let page = validation_html(&after);
-    assert!(page.contains("Since the baseline") && page.contains("12 figures are worse than in the baseline"));
+    assert!(
+        page.contains("Since the baseline") && page.contains("12 figures are worse than in the baseline")
+    );
     // It is part of the file, and read back with it.
     let back = ValidationReport::from_json(&after.to_json().unwrap()).unwrap();
     assert_eq!(back, after);
