@@ -18,7 +18,7 @@ const CONFIG_MAY_DIFFER: [&str; 5] =
 /// By how much the lengths of two windows may differ, as a share.
 const LENGTHS_DIFFER_FROM: f64 = 0.01;
 /// Characters that a text from a file may have in a reason.
-const QUOTED: usize = 80;
+const QUOTED: usize = 160;
 
 /// Reasons against the two reports as wholes.
 pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec<String> {
