@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use heapledger::validation::{LoadModel, ValidationReport};
+use heapledger::validation::{LoadModel, ValidationReport, Verdict};
 use tempfile::TempDir;
 
 fn heapledger(directory: &TempDir) -> Command {
@@ -105,9 +105,49 @@ fn a_breached_threshold_is_code_99_and_named() {
     assert!(text.contains("BREACH throughput>=1e15 with 2 users"), "{text}");
 }
 
+/// Real runs on a machine that does other things too: what is certain of them, and that the judgement is the exit code.
+#[test]
+fn a_run_is_compared_with_an_earlier_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = [&SHORT[..], &["--no-overhead", "--json", "before.json"]].concat();
+    ended(&mut validate(&directory, &arguments));
+    let path = directory.path().join("before.json");
+    let mut before = report(&path);
+    let compared = |out: &str| {
+        let arguments = [&SHORT[..], &["--no-overhead", "--baseline", "before.json", "--json", out]].concat();
+        let (code, text, _) = ended(&mut validate(&directory, &arguments));
+        let now = report(&directory.path().join(out));
+        assert_eq!(code, now.exit_code() as i32, "{text}");
+        let changes = now.changes.clone().expect("a baseline was given");
+        assert_eq!((changes.reasons.len(), changes.loads.len()), (0, 2), "{text}");
+        for complete in changes.loads.iter().map(|l| &l.figures[4]) {
+            assert_eq!(complete.verdict, Verdict::NoDifferenceSeen, "{text}");
+        }
+        (code, text)
+    };
+    let (_, text) = compared("now.json");
+    assert!(text.contains("baseline        intervals hold all at once with 95 %"), "{text}");
+    // A baseline that lost an event it never lost, and thousands of times as fast: less is lost now, and of the speed nothing
+    // can be said.
+    let series = before.scalability.as_mut().unwrap();
+    for run in &mut series.test_results {
+        run.requests_per_second *= 1e6;
+        run.completeness.as_mut().unwrap().aggregated -= 1;
+    }
+    std::fs::write(&path, before.to_json().unwrap()).unwrap();
+    let arguments = [&SHORT[..], &["--no-overhead", "--baseline", "before.json"]].concat();
+    let (code, text, _) = ended(&mut validate(&directory, &arguments));
+    assert!(matches!(code, 0 | 3) && text.matches("not comparable  ").count() == 2, "{code}\n{text}");
+    assert_eq!(text.matches("better").count(), 2, "{text}");
+    // Another set-up: nothing can be said, and that is no success.
+    let (code, text, _) = ended(validate(&directory, &arguments).args(["--seed", "8"]));
+    assert!(code == 3 && text.contains("baseline        not comparable: set-up: seed is"), "{code}\n{text}");
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_begins() {
     let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("foreign.json"), "{\"metrics\": {}}").unwrap();
     for (arguments, code, said) in [
         (&["--threshold", "p98(response_ms)<5"][..], 2, "column 1: expected a metric"),
         (&["--users", "0"], 2, "the load has no users"),
@@ -120,6 +160,9 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
         (&["--pairs", "0"], 2, "no pairs"),
         (&["--no-overhead", "--threshold", "overhead<=0.1"], 2, "cannot be judged"),
         (&["--json", "a", "--csv", "a"], 2, "asked to hold two things"),
+        (&["--baseline", "none.json"], 2, "the baseline cannot be used: none.json: No such file"),
+        (&["--baseline", "foreign.json"], 2, "foreign.json: no report of a validation: missing field"),
+        (&["--worse-by", "3"], 2, "--baseline"),
         (&["--html", "no/such/directory.html"], 4, "cannot write no/such/directory.html"),
         (&["--documents", "0"], 3, "the workload has no queries"),
     ] {

@@ -14,6 +14,7 @@
 //! requests it delayed. What is undefined is `None`: no figure is NaN, and no zero stands for "unknown". And the harness
 //! does not measure itself: inside the window it allocates nothing and takes no lock that users share.
 
+mod baseline;
 mod clock;
 mod completeness;
 mod config;
@@ -39,6 +40,7 @@ pub mod usl;
 mod validity;
 mod workload;
 
+pub use baseline::{BaselineComparison, Figure, FigureChange, LoadChange, Verdict, read_baseline};
 pub use completeness::{
     DropBreakdown, LevelCompleteness, Overhead, OverheadPair, QuiesceError, TrackerProbe, TrackerSnapshot,
     interleaved,
@@ -73,7 +75,8 @@ pub use report::{
 pub use result::{ConcurrentTestResult, OsThreadStats, Slice, ThreadPerformance};
 pub use scalability::{BreakingCause, LevelSummary, ScalabilityReport};
 pub use stats::{
-    BatchMeans, LatencySummary, Trend, batch_means, mann_kendall, mean_interval, normal_tail, t_quantile,
+    BatchMeans, LatencySummary, MeanDifference, Trend, batch_means, mann_kendall, mean_interval, normal_tail,
+    t_quantile, welch,
 };
 pub use validity::ValidityIssue;
 pub use workload::{

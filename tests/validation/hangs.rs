@@ -9,7 +9,7 @@ const MS: Duration = Duration::from_millis(1);
 const MARK: &str = "VALIDATION_HANG_CHILD";
 
 /// Runs `body` in a child process, and kills that when it takes longer than `limit`.
-fn apart(test: &str, limit: Duration, body: fn()) {
+pub(crate) fn apart(test: &str, limit: Duration, body: fn()) {
     if std::env::var_os(MARK).is_some() {
         body();
         println!("the child is done");

@@ -7,11 +7,13 @@ mod conservation;
 mod deadlocks;
 mod hangs;
 mod latency;
+mod other_detector;
 mod pool;
 mod real;
 mod report;
 mod scaling;
 mod users;
+mod wordnet;
 
 use std::future::Future;
 

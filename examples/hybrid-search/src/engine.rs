@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn two_implementations_of_bm25_agree() {
         let corpus = match crate::corpus_folder() {
-            Some(folder) => crate::wordnet::corpus(&folder, 4000).unwrap(),
+            Some(folder) => Corpus::wordnet(&folder, 4000).unwrap(),
             None => {
                 eprintln!("no WordNet here (run fetch-corpus.sh): the corpus is synthetic");
                 Corpus::synthetic(4000, 3)

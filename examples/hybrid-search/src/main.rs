@@ -11,7 +11,6 @@
 
 mod embedding;
 mod engine;
-mod wordnet;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,7 +21,7 @@ use heapledger::validation::hybrid::SearchEngine;
 use heapledger::validation::hybrid::{Corpus, HybridWorkload, SearchMix, SearchMode, hashed_embedding};
 use heapledger::validation::{
     BenchError, BenchmarkConfig, Executor, LoadModel, PairedPlan, Progress, StopHandle, child_command,
-    is_child, run_paired, serve, stop_on_interrupt, validation_html,
+    is_child, read_baseline, run_paired, serve, stop_on_interrupt, validation_html,
 };
 
 use embedding::Embeddings;
@@ -65,6 +64,14 @@ struct Args {
     #[arg(long)]
     json: Option<PathBuf>,
 
+    /// JSON of an earlier run to compare with
+    #[arg(long)]
+    baseline: Option<PathBuf>,
+
+    /// Percent by which a figure may certainly be worse than in the baseline: beyond it, the exit code is 99
+    #[arg(long, default_value_t = 5.0, requires = "baseline")]
+    worse_by: f64,
+
     /// Write the report as a page for a browser to this file
     #[arg(long)]
     html: Option<PathBuf>,
@@ -84,7 +91,7 @@ pub fn corpus_folder() -> Option<PathBuf> {
 fn build(documents: usize, seed: u64) -> Result<(Corpus, UnifiedSearchSystem), String> {
     let folder = corpus_folder();
     let mut corpus = match &folder {
-        Some(folder) => wordnet::corpus(folder, documents).map_err(|e| format!("WordNet: {e}"))?,
+        Some(folder) => Corpus::wordnet(folder, documents).map_err(|e| format!("WordNet: {e}"))?,
         None => Corpus::synthetic(documents, seed),
     };
     let embeddings = folder.as_deref().and_then(|folder| Embeddings::read(folder).ok());
@@ -145,7 +152,11 @@ fn show(progress: &Progress<'_>) {
 fn load(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let stop = StopHandle::default();
     stop_on_interrupt(&stop)?;
-    let report = run_paired(&plan(args), child_command, &stop, show)?.report();
+    let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
+    let mut report = run_paired(&plan(args), child_command, &stop, show)?.report();
+    if let Some(baseline) = &baseline {
+        report.compare_with(baseline, args.worse_by.max(0.0) / 100.0);
+    }
     print!("{}", report.to_text());
     if let Some(path) = &args.json {
         std::fs::write(path, report.to_json()?)?;

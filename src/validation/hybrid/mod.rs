@@ -10,6 +10,7 @@
 
 mod bm25;
 mod corpus;
+mod wordnet;
 mod workload;
 
 pub use bm25::TextIndex;

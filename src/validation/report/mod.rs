@@ -3,6 +3,7 @@
 //! The JSON form is the whole result under a `schema_version`. Fields are only added within a version; a reader refuses
 //! a version that it does not know instead of guessing.
 
+mod changes;
 mod csv;
 mod html;
 mod runs;
@@ -18,12 +19,16 @@ pub use threshold::{Latency, Metric, Part, Threshold, ThresholdError, ThresholdR
 
 use serde::{Deserialize, Serialize};
 
+use super::baseline::BaselineComparison;
 use super::config::{BenchError, BenchmarkConfig};
 use super::result::ConcurrentTestResult;
 use super::scalability::ScalabilityReport;
+use crate::report::escape::escaped;
 
 /// The version of the JSON form.
 pub const SCHEMA_VERSION: u32 = 1;
+/// Characters of a message about a file that is no report.
+const QUOTED: usize = 200;
 
 /// Everything that one invocation found out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +49,9 @@ pub struct ValidationReport {
     /// The same loads without the tracker, in the order run: what its cost was worked out from.
     #[serde(default)]
     pub runs_without_tracker: Vec<ConcurrentTestResult>,
+    /// What changed since an earlier run, if one was given.
+    #[serde(default)]
+    pub changes: Option<BaselineComparison>,
 }
 
 /// How an invocation ended, as a process's exit code.
@@ -53,9 +61,9 @@ pub enum ExitCode {
     Ok = 0,
     /// It could not be run as asked.
     Usage = 2,
-    /// A run allows no conclusions.
+    /// A run allows no conclusions, or nothing could be compared with the baseline.
     Invalid = 3,
-    /// A threshold was breached.
+    /// A threshold was breached, or a figure is worse than the baseline by more than was allowed.
     ThresholdBreached = 99,
 }
 
@@ -70,6 +78,7 @@ impl ValidationReport {
             runs: Vec::new(),
             tracker: None,
             runs_without_tracker: Vec::new(),
+            changes: None,
         }
     }
 
@@ -90,7 +99,11 @@ impl ValidationReport {
         struct Version {
             schema_version: u32,
         }
-        let baseline = |e: serde_json::Error| BenchError::Baseline(e.to_string());
+        let baseline = |e: serde_json::Error| {
+            // The message may quote what stands in the file.
+            let what: String = e.to_string().chars().take(QUOTED).collect();
+            BenchError::Baseline(format!("no report of a validation: {}", escaped(&what)))
+        };
         let Version { schema_version } = serde_json::from_str(text).map_err(baseline)?;
         if schema_version != SCHEMA_VERSION {
             return Err(BenchError::Baseline(format!(
@@ -100,12 +113,20 @@ impl ValidationReport {
         serde_json::from_str(text).map_err(baseline)
     }
 
+    /// Compares the report with an earlier one, which is part of it from then on: of its text, page, JSON and exit code.
+    /// A figure may be worse by `worse_by`, a share such as 0.05.
+    pub fn compare_with(&mut self, baseline: &Self, worse_by: f64) {
+        self.changes = Some(BaselineComparison::between(baseline, self, worse_by));
+    }
+
     /// The exit code that follows: a breach weighs more than doubt, since a doubtful run cannot pass either.
     pub fn exit_code(&self) -> ExitCode {
         let all = || self.runs.iter().chain(self.scalability.iter().flat_map(|s| &s.test_results));
-        if all().any(|r| r.threshold_results.iter().any(|t| !t.passed)) {
+        let changes = self.changes.as_ref();
+        let worse = changes.is_some_and(|c| c.too_much_worse().next().is_some());
+        if worse || all().any(|r| r.threshold_results.iter().any(|t| !t.passed)) {
             ExitCode::ThresholdBreached
-        } else if all().any(|r| !r.valid) {
+        } else if changes.is_some_and(|c| !c.is_conclusive()) || all().any(|r| !r.valid) {
             ExitCode::Invalid
         } else {
             ExitCode::Ok
@@ -124,6 +145,10 @@ impl ValidationReport {
         }
         if !self.runs.is_empty() {
             text.push_str(&runs_text(&self.runs));
+        }
+        if let Some(changes) = &self.changes {
+            text.push('\n');
+            text.push_str(&changes::changes_text(changes));
         }
         text
     }

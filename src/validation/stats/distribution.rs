@@ -25,6 +25,9 @@ pub fn t_quantile(p: f64, df: f64) -> Option<f64> {
     }
     for _ in 0..200 {
         let middle = (low + high) / 2.0;
+        if middle <= low || middle >= high {
+            break;
+        }
         if t_cdf(middle, df) < p { low = middle } else { high = middle }
     }
     Some((low + high) / 2.0)

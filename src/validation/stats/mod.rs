@@ -9,11 +9,13 @@ mod batch;
 mod coarse;
 mod distribution;
 mod trend;
+mod welch;
 
 pub use batch::{BatchMeans, batch_means, mean_interval};
 pub(super) use coarse::{BUCKETS, bucket_of, coarse_quantile_ns};
 pub use distribution::{normal_tail, t_quantile};
 pub use trend::{Trend, mann_kendall};
+pub use welch::{MeanDifference, welch};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +29,10 @@ const TICK_NS: u64 = 100;
 const HIGHEST_TICKS: u64 = 600_000_000;
 /// Decimal digits that quantiles are good for.
 const DIGITS: u8 = 3;
+/// What follows for a quantile: it may be off by this share of itself, or by a tick where that is more.
+pub(super) const QUANTILE_RESOLUTION: f64 = 0.001;
+/// The unit of histograms in milliseconds.
+pub(super) const TICK_MS: f64 = TICK_NS as f64 / 1e6;
 /// Samples that must lie beyond a quantile before it is given.
 const SAMPLES_BEYOND: f64 = 10.0;
 

@@ -15,8 +15,9 @@ use crate::exit::{Cause, Failure};
 /// Each load is run with recording and without, in pairs of processes. Ctrl-C ends the window under way and still
 /// reports; twice, it ends the command.
 ///
-/// Exit codes: 0 valid, and every threshold met; 99 a threshold was breached; 3 a run allows no conclusions; 2 usage;
-/// 4 output that cannot be written.
+/// Exit codes: 0 valid, and every threshold met; 99 a threshold was breached, or a figure is worse than in the baseline by
+/// more than --worse-by; 3 a run allows no conclusions, or nothing can be compared with the baseline; 2 usage; 4 output that
+/// cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct ValidateArgs {
     /// What the users do
@@ -87,6 +88,14 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "CONDITION")]
     pub threshold: Vec<Threshold>,
 
+    /// JSON of an earlier run to compare with: same machine, workload, loads and lengths, and three windows of each or more
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+
+    /// Percent by which a figure may certainly be worse than in the baseline
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, requires = "baseline")]
+    pub worse_by: f64,
+
     /// Percent of the machine that other programs may use before a run allows no conclusions about speed
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
     pub max_foreign_cpu: f64,
@@ -149,6 +158,9 @@ impl ValidateArgs {
         }
         if !(0.0..=100.0).contains(&self.max_foreign_cpu) {
             return usage("--max-foreign-cpu is no percentage", "give a number from 0 to 100");
+        }
+        if !(0.0..=1000.0).contains(&self.worse_by) {
+            return usage("--worse-by is no percentage", "give a number from 0 to 1000");
         }
         let needs_cost = self.threshold.iter().find(|t| t.to_string().contains("overhead"));
         if let (Some(threshold), true) = (needs_cost, self.no_overhead) {

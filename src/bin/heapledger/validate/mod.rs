@@ -17,8 +17,8 @@ use std::io::{self, Write};
 
 use heapledger::validation::hybrid::{HybridWorkload, SearchMix};
 use heapledger::validation::{
-    AllocWorkload, BenchError, PairedError, StopHandle, child_command, is_child, run_paired, serve,
-    stop_on_interrupt,
+    AllocWorkload, BenchError, PairedError, StopHandle, child_command, is_child, read_baseline, run_paired,
+    serve, stop_on_interrupt,
 };
 
 use crate::exit::{Cause, Exit, Failure, written};
@@ -31,6 +31,12 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Of(serve_workload(args)));
     }
     let plan = args.plan()?;
+    let baseline = args
+        .baseline
+        .as_deref()
+        .map(read_baseline)
+        .transpose()
+        .map_err(|error| Failure::new(Cause::Usage, error).hint("--json of an earlier run writes one"))?;
     // What cannot be written is said before anything long is begun.
     let outputs = Outputs::open(args)?;
     let stop = StopHandle::default();
@@ -43,7 +49,10 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
     if runs.with_tracker().next().is_none() {
         return Err(Failure::new(Cause::Unmeasured, "stopped before the first run was over"));
     }
-    let report = runs.report();
+    let mut report = runs.report();
+    if let Some(baseline) = &baseline {
+        report.compare_with(baseline, args.worse_by / 100.0);
+    }
     outputs.write(&report)?;
     if !outputs.uses_stdout() {
         let mut out = io::stdout().lock();

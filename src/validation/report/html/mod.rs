@@ -58,6 +58,9 @@ pub fn validation_html(report: &ValidationReport) -> String {
     if !report.runs.is_empty() {
         page.section("runs", "Loads", &parts::lines(&super::runs_text(&report.runs)));
     }
+    if let Some(changes) = &report.changes {
+        page.section("changes", "Since the baseline", &parts::lines(&super::changes::changes_text(changes)));
+    }
     page.push_str(&findings(&all));
     page.push_str(&every_window(&all));
     page.push_str("</main>\n</body>\n</html>\n");
@@ -75,8 +78,9 @@ fn overview(report: &ValidationReport, all: &[&ConcurrentTestResult]) -> String 
     let wrong_books = known.clone().filter(|c| !c.is_perfect()).count();
     let breached = all.iter().flat_map(|r| &r.threshold_results).filter(|t| !t.passed).count();
     let doubtful = all.iter().filter(|r| !r.valid).count();
+    let worse = report.changes.as_ref().map_or(0, |c| c.too_much_worse().count());
     let tone = match () {
-        () if breached > 0 || wrong_books > 0 || lowest.is_some_and(|c| c < 1.0) => Tone::Bad,
+        () if worse > 0 || breached > 0 || wrong_books > 0 || lowest.is_some_and(|c| c < 1.0) => Tone::Bad,
         () if doubtful > 0 || all.iter().any(|r| r.stopped_early) => Tone::Note,
         () => Tone::Good,
     };
@@ -92,6 +96,7 @@ fn overview(report: &ValidationReport, all: &[&ConcurrentTestResult]) -> String 
     let mut text = vec![];
     text.extend(report.scalability.iter().map(|s| format!("{:?}: {}", s.recommendation, s.detail.headline)));
     text.extend((breached > 0).then(|| format!("{breached} thresholds were breached")));
+    text.extend((worse > 0).then(|| format!("{worse} figures are worse than in the baseline")));
     text.extend(
         (doubtful > 0).then(|| format!("{doubtful} of {} runs allow no conclusions about speed", all.len())),
     );

@@ -1,0 +1,139 @@
+//! Why two runs cannot be compared.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::super::plan::LoadModel;
+use super::super::report::ValidationReport;
+use super::super::result::ConcurrentTestResult;
+use super::super::validity::ValidityIssue;
+use super::{WINDOWS_MIN, runs};
+use crate::report::escape::escaped;
+
+/// Fields of the machine that may differ: it was busy or idle, and the version is what a comparison is made for.
+const MACHINE_MAY_DIFFER: [&str; 2] = ["load_average", "version"];
+/// Fields of the set-up that change no figure: what is judged and how often, but not what is run.
+const CONFIG_MAY_DIFFER: [&str; 5] =
+    ["repetitions", "thresholds", "target_completeness", "max_foreign_cpu", "max_concurrent_users"];
+/// By how much the lengths of two windows may differ, as a share.
+const LENGTHS_DIFFER_FROM: f64 = 0.01;
+/// Characters that a text from a file may have in a reason.
+const QUOTED: usize = 160;
+
+/// Reasons against the two reports as wholes.
+pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec<String> {
+    let mut found = Vec::new();
+    if baseline.workload != now.workload {
+        found.push(format!("workload {} now, {} before", quoted(&now.workload), quoted(&baseline.workload)));
+    }
+    let (old, new) = (settings(baseline), settings(now));
+    if old != new {
+        let said = |s: Option<&str>| s.map_or_else(|| "no tracker".to_owned(), quoted);
+        found.push(format!("{} now, {} before", said(new), said(old)));
+    }
+    found.extend(differences("set-up", &baseline.config, &now.config, &CONFIG_MAY_DIFFER));
+    match (runs(baseline).next(), runs(now).next()) {
+        (Some(old), Some(new)) => {
+            found.extend(differences("machine", &old.machine, &new.machine, &MACHINE_MAY_DIFFER));
+        }
+        (None, _) => found.push("the baseline has no runs".to_owned()),
+        (_, None) => found.push("there are no runs".to_owned()),
+    }
+    found
+}
+
+/// What the tracker was set to, without its name and version.
+fn settings(report: &ValidationReport) -> Option<&str> {
+    let text = report.tracker.as_deref()?;
+    Some(text.split_once(", ").map_or(text, |(_, settings)| settings))
+}
+
+/// The fields of two records of one kind that differ.
+fn differences<T: Serialize>(of: &str, old: &T, new: &T, may_differ: &[&str]) -> Vec<String> {
+    let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
+        (serde_json::to_value(old), serde_json::to_value(new))
+    else {
+        return vec![format!("the {of} cannot be read")];
+    };
+    let differs = |(name, new): (&String, &Value)| {
+        let old = old.get(name)?;
+        let counts = old != new && !may_differ.contains(&name.as_str());
+        let [old, new] = [old, new].map(|v| quoted(&v.to_string()));
+        counts.then(|| format!("{of}: {name} is {new} now, {old} before"))
+    };
+    new.iter().filter_map(differs).collect()
+}
+
+/// Why the baseline has nothing to compare a load with.
+pub(super) fn of_no_such_load(load: &LoadModel, old: &[&ConcurrentTestResult]) -> String {
+    let other_kind = old.iter().all(|r| r.load.is_open() != load.is_open());
+    match (other_kind, load.is_open()) {
+        (true, true) => "an open load now, closed ones before".to_owned(),
+        (true, false) => "a closed load now, open ones before".to_owned(),
+        _ => "the baseline has no such load".to_owned(),
+    }
+}
+
+/// Why the speed at one load cannot be compared; `None` when it can.
+pub(super) fn of_speed(old: &[&ConcurrentTestResult], new: &[&ConcurrentTestResult]) -> Option<String> {
+    let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
+        return Some("no whole window on one side".to_owned());
+    };
+    let length = first_old.window_s;
+    if let Some(other) = new.iter().chain(old).find(|r| !alike(length, r.window_s)) {
+        let now = if alike(length, first_new.window_s) { other.window_s } else { first_new.window_s };
+        return Some(format!("windows of {now:.3} s and of {length:.3} s"));
+    }
+    let watched = |r: &&&ConcurrentTestResult| r.completeness.is_some();
+    if old.iter().chain(new).any(|r| watched(&r) != watched(&first_old)) {
+        return Some("a tracker was watched in some windows and not in others".to_owned());
+    }
+    for (side, runs) in [("now", new), ("before", old)] {
+        if let Some(issue) = runs.iter().find_map(|r| why_invalid(r)) {
+            return Some(format!("no conclusions {side}: {issue}"));
+        }
+        if runs.iter().any(|r| lost_events(r)) {
+            return Some(format!("not every event was booked {side}"));
+        }
+        if runs.iter().any(|r| r.check_failures > 0) {
+            return Some(format!("wrong answers {side}"));
+        }
+    }
+    (old.len() < WINDOWS_MIN || new.len() < WINDOWS_MIN).then(|| {
+        format!("{} windows now, {} before: an interval takes {WINDOWS_MIN} of each", new.len(), old.len())
+    })
+}
+
+fn alike(a: f64, b: f64) -> bool {
+    (a - b).abs() <= LENGTHS_DIFFER_FROM * a.abs()
+}
+
+fn why_invalid(run: &ConcurrentTestResult) -> Option<String> {
+    let issue = run.validity.iter().find(|v| ValidityIssue::forbids_conclusions(v));
+    match issue {
+        Some(issue) => Some(quoted_plain(&issue.to_string())),
+        None => (!run.valid).then(|| "the run says so".to_owned()),
+    }
+}
+
+/// Whether the tracker missed anything, by its own books or by those of the workload.
+pub(super) fn lost_events(run: &ConcurrentTestResult) -> bool {
+    run.completeness.as_ref().is_some_and(|c| {
+        c.aggregated < c.observed
+            || c.completeness.is_some_and(|share| share < 1.0)
+            || !c.conserved
+            || c.oracle_error.unwrap_or(0) != 0
+    })
+}
+
+/// A text from a file in quotes, on one line, and not too long.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", quoted_plain(text.trim_matches('"')))
+}
+
+/// A text from a file on one line, and not too long.
+pub(super) fn quoted_plain(text: &str) -> String {
+    let short: String = text.chars().take(QUOTED).collect();
+    let dots = if short.len() < text.len() { "…" } else { "" };
+    escaped(&short) + dots
+}
