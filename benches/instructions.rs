@@ -35,7 +35,7 @@ const PAIRS: u64 = 48_000;
 /// The argument that makes a child of this program.
 const CHILD: &str = "--measured";
 /// Kinds of work.
-const WORK: [&str; 4] = ["pair", "handful", "grow", "replace-1000"];
+const WORK: [&str; 5] = ["pair", "handful", "grow", "replace-1000", "replace-100000"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -95,7 +95,11 @@ fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
         // Counted per realloc.
         "grow" => heapledger_measured_work(&mut || growing(allocator, PAIRS / 8)),
         _ => {
-            let mut population = Population::new(allocator, 1_000);
+            let blocks = work
+                .rsplit_once('-')
+                .and_then(|(_, blocks)| blocks.parse().ok())
+                .expect("a number of blocks");
+            let mut population = Population::new(allocator, blocks);
             population.replace(20_000);
             heapledger_measured_work(&mut || population.replace(PAIRS));
         }

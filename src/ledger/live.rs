@@ -11,6 +11,8 @@
 //! has not been booked yet. So it waits; one that still waits after a flush did give another size
 //! ([`LiveTable::take_mix_ups`]).
 
+use std::sync::atomic::compiler_fence;
+
 use super::entry::{Entry, ROW_OF_OTHERS};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::latch::Latch;
@@ -75,9 +77,10 @@ pub(crate) struct LiveTable {
 #[derive(Debug)]
 struct Shard {
     latch: Latch,
-    capacity: AtomicU32,
-    page: AtomicU32,
     len: AtomicU32,
+    /// The page of the table, and its capacity in the upper half. One word, because it may be read from a file when the
+    /// process is gone: where the entries lie behind their keys depends on the capacity.
+    table: AtomicU64,
     /// Frees that wait.
     waiting: AtomicU32,
     /// Blocks beyond the first at their address.
@@ -177,12 +180,10 @@ impl LiveTable {
         #[cfg(target_arch = "x86_64")]
         {
             use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let shard = self.shard(address);
-            // relaxed: a hint; a stale table costs a useless fetch.
-            let (page, capacity) =
-                (shard.page.load(Ordering::Relaxed), shard.capacity.load(Ordering::Relaxed));
-            if capacity > 0 {
-                let (table, home) = (Table::at(pages, page, capacity), home_of(address, capacity as usize));
+            // A hint: a stale table costs a useless fetch.
+            let table = self.shard(address).table(pages);
+            if table.capacity > 0 {
+                let home = home_of(address, table.capacity);
                 // SAFETY: a prefetch may be given any address.
                 unsafe {
                     _mm_prefetch::<_MM_HINT_T0>(table.keys.wrapping_add(home).cast());
@@ -308,9 +309,7 @@ impl LiveTable {
 
     /// The page and the capacity of each shard's table.
     pub(crate) fn places(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        // relaxed: read from a file that nobody writes.
-        let load = |word: &AtomicU32| word.load(Ordering::Relaxed);
-        self.shards.iter().map(move |shard| (load(&shard.page), load(&shard.capacity)))
+        self.shards.iter().map(Shard::place)
     }
 
     /// Frees that wait for their block, over all shards.
@@ -373,7 +372,7 @@ impl Shard {
     /// Makes sure that one more entry fits, growing the table by a quarter (or to double while it is small).
     fn make_room(&self, pages: &Pages) -> bool {
         // relaxed, all of it: the latch orders it.
-        let (len, capacity) = (self.len.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed));
+        let (len, (old_page, capacity)) = (self.len.load(Ordering::Relaxed), self.place());
         if u64::from(len + 1) * 16 <= u64::from(capacity) * 13 {
             return true;
         }
@@ -393,16 +392,29 @@ impl Shard {
                     new.write(new.each_at(entry.address, |_, _| ()), entry);
                 }
             }
-            pages.give_back(self.page.load(Ordering::Relaxed), pages_of(capacity));
         }
-        self.page.store(page, Ordering::Relaxed);
-        self.capacity.store(wanted, Ordering::Relaxed);
+        // A process may be killed at any point: the new table is complete before it is named, and named before the old one goes.
+        compiler_fence(Ordering::Release);
+        self.table.store(u64::from(page) | u64::from(wanted) << u32::BITS, Ordering::Relaxed);
+        compiler_fence(Ordering::Release);
+        if capacity > 0 {
+            pages.give_back(old_page, pages_of(capacity));
+        }
         true
     }
 
+    /// The page and the capacity of the table.
+    #[inline(always)]
+    fn place(&self) -> (u32, u32) {
+        // relaxed: the latch orders it, if it is held; read from a file, nobody writes it.
+        let table = self.table.load(Ordering::Relaxed);
+        (table as u32, (table >> u32::BITS) as u32)
+    }
+
+    #[inline(always)]
     fn table(&self, pages: &Pages) -> Table {
-        // relaxed: the latch orders it.
-        Table::at(pages, self.page.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed))
+        let (page, capacity) = self.place();
+        Table::at(pages, page, capacity)
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use rivals::contestants::{self, Contestant};
 use rivals::plot::{self, Dot};
-use rivals::run::{Outcome, program, run};
+use rivals::run::{Outcome, is_installed, program, run};
 use rivals::table::{self, Rounds, Row};
 use rivals::work;
 
@@ -53,6 +53,7 @@ fn main() -> ExitCode {
 fn compete(choice: &Choice) -> std::io::Result<()> {
     let present: Vec<(&Contestant, PathBuf)> = contestants::ALL
         .iter()
+        .filter(|contestant| contestant.runner.first().is_none_or(|runner| is_installed(runner)))
         .filter_map(|contestant| {
             Some((contestant, program(contestant.program, env!("CARGO_BIN_EXE_under_system"))?))
         })

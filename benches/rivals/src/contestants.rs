@@ -6,6 +6,8 @@ pub struct Contestant {
     /// The program, found by its name among those that the bench was built with.
     pub program: &'static str,
     pub environment: &'static [(&'static str, &'static str)],
+    /// A program that runs it, with its arguments, if there is one. Where that is not installed the contestant takes no part.
+    pub runner: &'static [&'static str],
     /// So slow that it takes part in a few rounds only.
     pub is_slow: bool,
     /// What is left of an allocation. Ratios of contestants that keep different things do not rank them.
@@ -44,11 +46,11 @@ const fn quick(
     environment: &'static [(&'static str, &'static str)],
     keeps: Keeps,
 ) -> Contestant {
-    Contestant { name, program, environment, is_slow: false, keeps }
+    Contestant { name, program, environment, runner: &[], is_slow: false, keeps }
 }
 
 const fn slow(name: &'static str, program: &'static str, keeps: Keeps) -> Contestant {
-    Contestant { name, program, environment: &[], is_slow: true, keeps }
+    Contestant { name, program, environment: &[], runner: &[], is_slow: true, keeps }
 }
 
 /// Replaced by the path of the child's file.
@@ -58,7 +60,7 @@ pub const FILE: &str = "{file}";
 pub const IDLE_THREAD: &str = "RIVALS_IDLE_THREAD";
 
 /// All contestants; the first is the one that the others are compared with.
-pub const ALL: [Contestant; 20] = [
+pub const ALL: [Contestant; 24] = [
     quick("bare System", "under_system", &[], Keeps::Nothing),
     quick("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
     // glibc leaves its locks out while a process has one thread, and heapledger starts one: what that alone costs.
@@ -106,6 +108,24 @@ pub const ALL: [Contestant; 20] = [
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "sampled:65536")],
         Keeps::Books,
     ),
+    quick(
+        "heapledger, HighThroughput",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_MODE", "throughput")],
+        Keeps::Samples,
+    ),
+    quick(
+        "heapledger, no stacks, HighAccuracy",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_MODE", "high")],
+        Keeps::Books,
+    ),
+    quick(
+        "heapledger, no stacks, BestEffort",
+        "under_heapledger",
+        &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_MODE", "best-effort")],
+        Keeps::Books,
+    ),
     quick("heapledger, off", "under_heapledger", &[("HEAPLEDGER", "off")], Keeps::Nothing),
     quick("stats_alloc", "under_stats_alloc", &[], Keeps::Counters),
     quick("mod-alloc", "under_mod_alloc", &[], Keeps::Counters),
@@ -123,4 +143,5 @@ pub const ALL: [Contestant; 20] = [
     slow("memscope-rs", "under_memscope", Keeps::LiveBlocks),
     slow("Tracy client", "under_tracy", Keeps::Queue),
     slow("dhat", "under_dhat", Keeps::Books),
+    Contestant { runner: &["heaptrack", "-o", FILE], ..slow("heaptrack", "under_system", Keeps::Books) },
 ];

@@ -26,10 +26,18 @@ pub struct Outcome {
 pub fn run(program: &Path, contestant: &Contestant, work: &str) -> io::Result<Outcome> {
     let room = tempfile::tempdir()?;
     let file = room.path().join("profile");
-    let mut command = Command::new(program);
+    let in_file = |text: &str| text.replace(FILE, &file.to_string_lossy());
+    let mut command = match contestant.runner {
+        [] => Command::new(program),
+        [runner, arguments @ ..] => {
+            let mut command = Command::new(runner);
+            command.args(arguments.iter().map(|argument| in_file(argument))).arg(program);
+            command
+        }
+    };
     command.arg(work).current_dir(room.path()).env("RIVALS_FILE", &file);
     for (name, value) in contestant.environment {
-        command.env(name, value.replace(FILE, &file.to_string_lossy()));
+        command.env(name, in_file(value));
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut output = String::new();
@@ -68,6 +76,12 @@ fn bytes_below(directory: &Path) -> io::Result<f64> {
         bytes += entry?.metadata()?.len();
     }
     Ok(bytes as f64)
+}
+
+/// Whether a program can be started by its name.
+pub fn is_installed(name: &str) -> bool {
+    let quiet = || Stdio::null();
+    Command::new(name).arg("--version").stdin(quiet()).stdout(quiet()).stderr(quiet()).status().is_ok()
 }
 
 /// Where a program lies that was built next to the bench, if it was.
