@@ -112,6 +112,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/deeds.rs", "compiler fences, against handlers of the same thread"),
     ("src/ledger/table.rs", "a compiler fence, against a kill"),
+    ("src/ledger/live.rs", "compiler fences, against a kill"),
     ("src/recorder/black_box.rs", "the file of a black box is seen with its path"),
     ("src/recorder/hot_path.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/turn.rs", "compiler fences, against handlers of the same thread"),
