@@ -29,6 +29,7 @@ use crate::ring::event::{
 };
 use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::latch::Taken;
+use crate::sys::order::then;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
@@ -272,8 +273,7 @@ impl<'a> Fold<'a> {
             self.enter_interval(self.batch.dates.first_ns);
         }
         while index < end {
-            // relaxed: read from a file, when the process is gone.
-            self.books.worked_to.store(index, Ordering::Relaxed);
+            self.has_worked_to(index);
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => index += self.book_alloc(words, word, index, end),
@@ -287,8 +287,16 @@ impl<'a> Fold<'a> {
                 }
             }
         }
-        // relaxed: as above.
-        self.books.worked_to.store(end, Ordering::Relaxed);
+        self.has_worked_to(end);
+    }
+
+    /// Notes that everything below a word is in the tables, for whoever finds the books of a process that was killed.
+    #[inline(always)]
+    fn has_worked_to(&self, index: u64) {
+        then();
+        // relaxed: read from a file, when the process is gone.
+        self.books.worked_to.store(index, Ordering::Relaxed);
+        then();
     }
 
     /// Books an allocation and puts the block into the nursery; or all pairs that begin here. Returns how many words that

@@ -11,11 +11,10 @@
 //! has not been booked yet. So it waits; one that still waits after a flush did give another size
 //! ([`LiveTable::take_mix_ups`]).
 
-use std::sync::atomic::compiler_fence;
-
 use super::entry::{Entry, ROW_OF_OTHERS};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::latch::Latch;
+use crate::sys::order::then;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -393,10 +392,10 @@ impl Shard {
                 }
             }
         }
-        // A process may be killed at any point: the new table is complete before it is named, and named before the old one goes.
-        compiler_fence(Ordering::Release);
+        // The new table is complete before it is named, and named before the old one goes.
+        then();
         self.table.store(u64::from(page) | u64::from(wanted) << u32::BITS, Ordering::Relaxed);
-        compiler_fence(Ordering::Release);
+        then();
         if capacity > 0 {
             pages.give_back(old_page, pages_of(capacity));
         }

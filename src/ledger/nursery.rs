@@ -20,6 +20,7 @@
 
 use super::entry::Entry;
 use super::table::spread;
+use crate::sys::order::then;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Entries of a lane's first nursery.
@@ -42,10 +43,9 @@ const LOOKS_AT_REST: u32 = 32;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Nursery {
-    /// Page of the run; 0 while the first nursery, inside the books, is used.
-    page: u32,
-    /// Entries of that run.
-    entries: u32,
+    /// Page of the run, or 0 while the first nursery, inside the books, is used; and in the upper half how many entries the
+    /// run has. One word, because it is read from a file when the process is gone.
+    run: u64,
     /// Blocks pushed out since the size was last looked at.
     pub(crate) pushed_out: u32,
     /// The running number of the allocation at which that was.
@@ -67,13 +67,13 @@ pub(crate) struct Places {
 impl Nursery {
     /// The page and the number of places of the nursery; page 0 stands for the first one.
     pub(crate) fn place(&self) -> (u32, u32) {
-        (self.page, self.entries)
+        (self.run as u32, (self.run >> u32::BITS) as u32)
     }
 
     pub(crate) fn places(&self, pages: &Pages, first: *mut [Entry; YOUNGEST]) -> Places {
-        let (start, entries) = match self.page {
-            0 => (first.cast::<Entry>(), YOUNGEST as u32),
-            page => (pages.at(page).cast::<Entry>(), self.entries),
+        let (start, entries) = match self.place() {
+            (0, _) => (first.cast::<Entry>(), YOUNGEST as u32),
+            (page, entries) => (pages.at(page).cast::<Entry>(), entries),
         };
         let mask = u64::from(entries) - 1;
         Places { start, mask, stretch_shift: GRAIN_SHIFT + entries.trailing_zeros() }
@@ -83,7 +83,8 @@ impl Nursery {
     /// running number of the last allocation.
     #[inline]
     pub(crate) fn look(&mut self, allocs: u32) -> Option<u32> {
-        let entries = if self.page == 0 { YOUNGEST as u32 } else { self.entries };
+        let (page, entries) = self.place();
+        let entries = if page == 0 { YOUNGEST as u32 } else { entries };
         let seen = allocs.wrapping_sub(self.seen_at);
         // The largest is seen through sooner: it costs the most where it is of no use.
         let enough = if entries < ENTRIES_MAX { ALLOCS_SEEN * entries } else { 2 * entries };
@@ -111,7 +112,8 @@ impl Nursery {
         wanted: u32,
         mut push_out: impl FnMut(Entry),
     ) -> Option<Nursery> {
-        let resized = Nursery { page: pages.take(pages_of(wanted))?, entries: wanted, ..*self };
+        let page = pages.take(pages_of(wanted))?;
+        let resized = Nursery { run: u64::from(page) | u64::from(wanted) << u32::BITS, ..*self };
         let (old, new) = (self.places(pages, first), resized.places(pages, first));
         for place in 0..old.len() {
             let entry = old.at(place);
@@ -122,12 +124,20 @@ impl Nursery {
         Some(resized)
     }
 
+    /// Goes over to a table that is complete. Until then it is the old one's.
+    pub(crate) fn go_over_to(&mut self, other: Nursery) {
+        then();
+        // SAFETY: a field of ours. Volatile: it is written whole.
+        unsafe { (&raw mut self.run).write_volatile(other.run) };
+        then();
+    }
+
     /// Gives up a table that another one has taken the place of.
     pub(crate) fn give_up(self, pages: &Pages, first: *mut [Entry; YOUNGEST]) {
-        match self.page {
+        match self.place() {
             // SAFETY: N1.
-            0 => unsafe { first.write([Entry::default(); YOUNGEST]) },
-            page => pages.give_back(page, pages_of(self.entries)),
+            (0, _) => unsafe { first.write([Entry::default(); YOUNGEST]) },
+            (page, entries) => pages.give_back(page, pages_of(entries)),
         }
     }
 }
@@ -204,8 +214,7 @@ impl Places {
     #[inline(always)]
     pub(crate) fn empty(&self, place: usize) -> Entry {
         let entry = self.at(place);
-        // SAFETY: N1. An empty place is one whose address is 0, whatever else is left in it.
-        unsafe { (*self.start.add(place)).address = 0 };
+        self.name(place, 0);
         entry
     }
 
@@ -224,10 +233,28 @@ impl Places {
         unsafe { self.start.add(place).read() }
     }
 
+    /// Puts a block into a place, whatever was in it. At no time is an address there with the rest of another block.
+    #[inline(always)]
     pub(crate) fn put(&self, place: usize, entry: Entry) {
-        debug_assert!(place < self.len());
+        self.name(place, 0);
         // SAFETY: N1.
-        unsafe { self.start.add(place).write(entry) };
+        unsafe {
+            let at = self.start.add(place);
+            (*at).size = entry.size;
+            (*at).at_ns = entry.at_ns;
+            (*at).meta = entry.meta;
+        }
+        self.name(place, entry.address);
+    }
+
+    /// Says whose block is in a place; 0 for nobody's, whatever else is left there.
+    #[inline(always)]
+    fn name(&self, place: usize, address: u64) {
+        debug_assert!(place < self.len());
+        then();
+        // SAFETY: N1.
+        unsafe { (*self.start.add(place)).address = address };
+        then();
     }
 }
 
@@ -356,14 +383,14 @@ mod tests {
     fn a_nursery_grows_while_that_is_of_use_and_rests_where_it_is_not() {
         // The running number wraps on the way.
         let mut allocs = u32::MAX - 1_000;
-        let sized = |entries| Nursery { page: 1, entries, ..Nursery::default() };
+        let sized = |entries: u32| Nursery { run: 1 | u64::from(entries) << u32::BITS, ..Nursery::default() };
         assert_eq!(looks(&mut sized(512), &mut allocs, 10), None);
         assert_eq!(looks(&mut sized(512), &mut allocs, 60), Some(4096));
         assert_eq!(looks(&mut sized(4096), &mut allocs, 60), Some(ENTRIES_MAX));
         assert_eq!(looks(&mut sized(ENTRIES_MAX), &mut allocs, 60), None);
         let mut useless = sized(ENTRIES_MAX);
         assert_eq!(looks(&mut useless, &mut allocs, 97), Some(ENTRIES_SMALL));
-        useless.entries = ENTRIES_SMALL;
+        useless.run = sized(ENTRIES_SMALL).run;
         let mut other = useless;
         let (rests_at, mut later) = (allocs, allocs);
         assert_eq!(looks(&mut useless, &mut allocs, 99), Some(4096), "it is tried again, after a while");

@@ -10,6 +10,7 @@ use super::timeline::Flow;
 use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::add;
+use crate::sys::order::then;
 use crate::sys::sync::Ordering;
 
 /// How many entries ahead the shared table is asked to be fetched.
@@ -158,13 +159,16 @@ impl Fold<'_> {
             self.deliver();
         }
         self.books.outbox[self.books.outbox_len] = entry;
+        then();
         self.books.outbox_len += 1;
+        then();
     }
 
     /// Brings everything in the outbox to the shared table, in order.
     pub(super) fn deliver(&mut self) {
         let len = self.books.outbox_len;
         self.books.handing = len;
+        then();
         self.books.outbox_len = 0;
         self.batch.sent += len as u64;
         self.batch.frees_sent = 0;
@@ -179,7 +183,9 @@ impl Fold<'_> {
             let entry = self.books.outbox[place];
             let delivered = self.hand(entry);
             // At once: whoever finds the books of a process that was killed must know who has the entry.
+            then();
             self.books.handed = place + 1;
+            then();
             match delivered {
                 Delivered::Rests => {}
                 Delivered::Pairs(block, free) => self.count_pairing(&block, &free),
@@ -190,7 +196,9 @@ impl Fold<'_> {
                 }
             }
         }
-        (self.books.handing, self.books.handed) = (0, 0);
+        self.books.handing = 0;
+        then();
+        self.books.handed = 0;
     }
 
     /// Brings one entry to the shared table.
@@ -341,7 +349,7 @@ impl Fold<'_> {
         let (before, first) = (self.books.nursery, &raw mut self.books.youngest);
         let pages = &self.ledger.pages;
         if let Some(nursery) = before.resized(pages, first, wanted, |entry| self.send_survivor(entry)) {
-            self.books.nursery = nursery;
+            self.books.nursery.go_over_to(nursery);
             self.places = nursery.places(pages, first);
             before.give_up(pages, first);
         }

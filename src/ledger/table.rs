@@ -6,9 +6,8 @@
 //! Invariant **L1**: the run of a table holds `capacity` keys and as many rests; at least one key is 0, so that every
 //! probe ends; all of it is touched under the shard's latch only.
 
-use std::sync::atomic::{Ordering, compiler_fence};
-
 use super::entry::{Entry, Meta};
+use crate::sys::order::then;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Bytes of an entry, its key included.
@@ -46,7 +45,7 @@ impl Table {
         unsafe {
             self.keys.add(place).write_volatile(0);
             self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);
-            compiler_fence(Ordering::Release);
+            then();
             self.keys.add(place).write_volatile(entry.address);
         }
     }

@@ -29,17 +29,22 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
     compiler_fence(Ordering::SeqCst);
     if lane.walks() || !fits(lane, limit, address, size) {
         // In tail position, so that nothing has to be kept across the walk.
-        return record_with_stack(lane, limit, address, size, traits);
+        return record_aside(lane, limit, address, size, traits);
     }
     write_alloc(lane, limit, address, size, traits, 0);
 }
 
-/// An allocation that needs its stack, or a turn of the window, or both.
+/// An allocation that needs its stack, or a turn of the window, or both; or is not to be recorded.
+#[inline(never)]
+fn record_aside(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
+    if limit != 0 || !sampling::passes_over_alloc(lane, size) {
+        record_with_stack(lane, limit, address, size, traits);
+    }
+}
+
+/// Apart, so that an event which is passed over saves no registers.
 #[inline(never)]
 fn record_with_stack(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
-    if limit == 0 && sampling::passes_over_alloc(lane, size) {
-        return;
-    }
     let stack = turn::stack_at(lane, limit, size);
     if fits(lane, limit, address, size) {
         write_alloc(lane, limit, address, size, traits, stack);

@@ -106,6 +106,11 @@ static MODE: AtomicU32 = AtomicU32::new(0);
 /// The level that was asked for besides the mode.
 static LEVEL: AtomicU32 = AtomicU32::new(Level::Full as u32);
 static SAMPLING_RATE: AtomicU32 = AtomicU32::new(estimate::RATE_DEFAULT as u32);
+/// The rate, while sampling is all that is done with events, else [`NOT_SAMPLING`]: level, mode, state and rate in one word,
+/// for those who look at each event.
+static PLAINLY_SAMPLED: AtomicU32 = AtomicU32::new(NOT_SAMPLING);
+/// No rate.
+const NOT_SAMPLING: u32 = u32::MAX;
 static HOOKED: AtomicU32 = AtomicU32::new(0);
 static FORKED_FROM: AtomicU32 = AtomicU32::new(0);
 /// Events that no lane could take, by reason: they were attempted and lost at once.
@@ -129,6 +134,7 @@ pub(crate) fn state() -> State {
 fn set_state(state: State) {
     // Release: pairs with the acquire in `state`.
     STATE.store(state as u32, Ordering::Release);
+    note_sampling();
 }
 
 /// The ledger of this process, if it has been opened.
@@ -187,6 +193,26 @@ pub(crate) fn sampling_rate() -> u64 {
     u64::from(SAMPLING_RATE.load(Ordering::Relaxed))
 }
 
+/// The rate at which blocks are sampled, if that is all that is done with events now.
+#[inline(always)]
+pub(super) fn plain_sampling_rate() -> Option<u64> {
+    // relaxed: as for the level.
+    let rate = PLAINLY_SAMPLED.load(Ordering::Relaxed);
+    (rate != NOT_SAMPLING).then_some(u64::from(rate))
+}
+
+/// Works out anew what [`plain_sampling_rate`] says. After each change of something that it depends on.
+fn note_sampling() {
+    loop {
+        let samples = level() == Level::Sampled && state().records();
+        let now = if samples { sampling_rate() as u32 } else { NOT_SAMPLING };
+        // Acquire and release: of two threads that have changed something, the later one here sees what the other changed.
+        if PLAINLY_SAMPLED.swap(now, Ordering::AcqRel) == now {
+            return;
+        }
+    }
+}
+
 /// Changes the mode, with a record of the change. Takes effect at each thread's next event.
 pub(crate) fn set_mode(mode: DataQualityMode) {
     change(Subject::Mode, &MODE, mode as u32);
@@ -216,6 +242,7 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
     ledger.sampled.open(&ledger.pages);
     // relaxed: see `level`.
     let from = value.swap(to, Ordering::Relaxed);
+    note_sampling();
     if !matches!(level(), Level::Full | Level::AfterSampling) {
         ledger.use_sampling();
         super::sampling::expect_blocks_left();

@@ -80,11 +80,10 @@ pub(super) fn leaves_out(lane: &Lane) -> bool {
 /// lane that samples.
 #[inline(always)]
 pub(super) fn passes_over_alloc(lane: &Lane, size: u64) -> bool {
-    if !plainly_samples(lane) {
-        return false;
-    }
     let mut sampler = sampler(lane);
-    let passes = sampler.rate == lifecycle::sampling_rate() && sampler.passes_over(size);
+    let passes = lifecycle::plain_sampling_rate() == Some(sampler.rate)
+        && turn::is_idle(lane)
+        && sampler.passes_over(size);
     if passes {
         lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
         count(&lane.cold.skipped, size, true);
@@ -95,23 +94,14 @@ pub(super) fn passes_over_alloc(lane: &Lane, size: u64) -> bool {
 /// The same for a free.
 #[inline(always)]
 pub(super) fn passes_over_free(lane: &Lane, address: u64, size: u64) -> bool {
-    let passes = plainly_samples(lane)
+    let passes = lifecycle::plain_sampling_rate().is_some()
+        && turn::is_idle(lane)
         && EARLIER_BLOCKS.load(Ordering::Relaxed) == 0
         && lifecycle::ledger().is_some_and(|ledger| !ledger.sampled.may_have(&ledger.pages, address));
     if passes {
         count(&lane.cold.skipped, size, false);
     }
     passes
-}
-
-/// Whether the lane samples, as the process does, and works for the program.
-#[inline(always)]
-fn plainly_samples(lane: &Lane) -> bool {
-    let sampled = Level::Sampled as u32;
-    lane.cold.level.load(Ordering::Relaxed) == sampled
-        && lifecycle::level() as u32 == sampled
-        && turn::is_idle(lane)
-        && lifecycle::state().records()
 }
 
 fn sampler(lane: &Lane) -> Sampler {

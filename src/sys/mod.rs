@@ -9,6 +9,7 @@
 //! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
 //! | `pages` | zeroed memory by page number | know what is stored in it |
 //! | `box_file` | a file that a region lies in | know what is stored in it |
+//! | `order` | the order of stores that outlive the process | be taken for one that other threads see |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, thread and file questions | be asked from the hot path |
 //! | `copies` | other copies of this crate in the process | be asked but when a ledger is opened |
@@ -32,6 +33,8 @@ pub(crate) mod copies;
 pub(crate) mod frame;
 #[allow(unsafe_code, reason = "calls the system to wait")]
 pub(crate) mod latch;
+#[cfg(not(loom))]
+pub(crate) mod order;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "hands out raw memory")]
 pub(crate) mod pages;
