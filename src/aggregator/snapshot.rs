@@ -486,6 +486,11 @@ pub(crate) fn label(ledger: &'static Ledger) -> Profile {
     label
 }
 
+/// Whether objects have come or gone since a label was made.
+pub(crate) fn is_label_old(label: &Profile) -> bool {
+    label.modules != stacks::modules()
+}
+
 /// The changes of state, in words.
 pub(crate) fn changes_of(list: &changes::Changes) -> Vec<profile::Change> {
     let mut kept: Vec<Changed> = changes::room();

@@ -101,6 +101,12 @@ pub(super) fn label_once() {
     }
 }
 
+/// The label has to be written once more: what it says of stacks was not known until now.
+pub(super) fn is_to_be_labelled() {
+    // relaxed: the thread that comes here is the next to ask.
+    CURRENT.is_labelled.store(0, Ordering::Relaxed);
+}
+
 /// Has the label written anew: something in it has changed. Allocates, as heapledger's own.
 pub(crate) fn label_again() {
     if current().is_some()

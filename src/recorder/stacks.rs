@@ -59,16 +59,36 @@ pub(super) fn thread_starts(lane: &Lane) {
         open();
     }
     let walker = &lane.cold.walker;
-    let bounds = frame::bounds().unwrap_or_default();
-    // relaxed, all: the thread's own line.
-    walker.low.store(bounds.low, Ordering::Relaxed);
-    walker.high.store(bounds.high, Ordering::Relaxed);
+    find_bounds(walker);
+    // relaxed: the thread's own line.
     let replay = walker.replay.load(Ordering::Relaxed);
     if replay != 0 {
         // SAFETY: R1, the lane is this thread's from now on.
         unsafe { Replay::at(replay) }.forget();
     }
     follow(lane);
+}
+
+/// Finds out where the thread's stack lies. Where that fails there is no stack; the system reads a file for it.
+#[cold]
+fn find_bounds(walker: &Walker) {
+    let bounds = frame::bounds().unwrap_or_default();
+    // relaxed, both: the thread's own line.
+    walker.low.store(bounds.low, Ordering::Relaxed);
+    walker.high.store(bounds.high, Ordering::Relaxed);
+}
+
+/// Tries again to find out where the thread's stack lies: at its first turn without, its 2nd, 4th, 8th, and so on.
+#[cold]
+fn find_bounds_again(walker: &Walker) {
+    // relaxed, both: the thread's own line.
+    let turns = walker.low.load(Ordering::Relaxed) + 1;
+    if turns.is_power_of_two() {
+        find_bounds(walker);
+    }
+    if walker.high.load(Ordering::Relaxed) == 0 {
+        walker.low.store(turns, Ordering::Relaxed);
+    }
 }
 
 /// Makes ready for stacks in this process. Allocates, as heapledger's own.
@@ -88,6 +108,9 @@ fn open() {
     ledger.facts.publish_stacks(store, rules);
     // Release: pairs with the acquire in `follow`; who sees the way sees the pages that it needs.
     WAY.store(way, Ordering::Release);
+    look_until_found();
+    // Another thread may have had it written in the meantime, without a single object in it.
+    super::black_box::is_to_be_labelled();
 }
 
 /// Takes up whether stacks are taken, at the present level.
@@ -97,6 +120,11 @@ pub(super) fn follow(lane: &Lane) {
     // As asked for: for all else the first two levels are the same.
     let is_given_up = matches!(lifecycle::asked_level(), Level::NoStacks | Level::CountersOnly);
     lane.set_walks(is_open && !is_given_up);
+    let walker = &lane.cold.walker;
+    // relaxed: the thread's own line.
+    if is_open && walker.high.load(Ordering::Relaxed) == 0 {
+        find_bounds_again(walker);
+    }
 }
 
 /// Forgets what the parent had, in a forked child.
@@ -113,7 +141,20 @@ pub(super) fn forget() {
 pub(crate) fn refresh(ledger: &Ledger) -> bool {
     // relaxed: a hint.
     let has_reason = WAY.load(Ordering::Relaxed) > OPENING && NEWS.swap(0, Ordering::Relaxed) != 0;
-    has_reason && look_again(ledger)
+    let are_others = has_reason && look_again(ledger);
+    if has_reason {
+        look_until_found();
+    }
+    are_others
+}
+
+/// Sees to it that objects are looked for again, if not one is known: the system had no memory or no file descriptor for
+/// it, and without them there is no stack at all.
+fn look_until_found() {
+    if !unwind::knows_objects() {
+        // relaxed: a hint.
+        NEWS.store(1, Ordering::Relaxed);
+    }
 }
 
 /// Looks for objects that were loaded or unloaded; says whether there were any. Allocates: in an own section.

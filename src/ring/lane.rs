@@ -105,7 +105,8 @@ pub(crate) struct Cold {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Walker {
-    /// The thread's stack: the lowest address that can belong to it, and the first above it.
+    /// The thread's stack: the lowest address that can belong to it, and the first above it. While that is 0, not known: the
+    /// turns that the thread has been without.
     pub(crate) low: AtomicU64,
     pub(crate) high: AtomicU64,
     /// The cache from hashes to stacks: its page, its address, and by how many bits a hash is shifted to find its place;

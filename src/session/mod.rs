@@ -23,6 +23,9 @@ use crate::recorder::lifecycle;
 use crate::sys::platform;
 use crate::tracked::{self, TrackedReport};
 
+/// How often a label is written anew because objects came or went meanwhile, at most.
+const LABEL_TRIES: usize = 8;
+
 const HOOKS: Hooks = Hooks {
     label: write_label,
     at_exit: dump_at_exit,
@@ -340,10 +343,16 @@ fn dump_at_exit() {
 /// how it records, and what is loaded.
 fn write_label() {
     with_ledger(|ledger, _| {
-        let label = snapshot::label(ledger);
-        let mut bytes = Vec::new();
-        if dump::write_to(&mut bytes, &label).is_ok() {
-            ledger.set_label(&bytes);
+        for _ in 0..LABEL_TRIES {
+            let label = snapshot::label(ledger);
+            let mut bytes = Vec::new();
+            if dump::write_to(&mut bytes, &label).is_ok() {
+                ledger.set_label(&bytes);
+            }
+            // Two threads may write one at the same time, and the one that knew less may have come last.
+            if !snapshot::is_label_old(&label) {
+                return;
+            }
         }
     });
 }

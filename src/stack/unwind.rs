@@ -116,6 +116,11 @@ fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Opti
     unsafe { (*SHARED.asked.get()).as_mut() }.map(work)
 }
 
+/// Whether any object is known.
+pub(crate) fn knows_objects() -> bool {
+    with_asked(Patience::Endless, |asked| !asked.modules.is_empty()).unwrap_or(false)
+}
+
 /// The objects that were loaded at the last look.
 pub(crate) fn modules() -> Arc<Vec<Module>> {
     with_asked(Patience::Endless, |asked| Arc::clone(&asked.modules)).unwrap_or_default()

@@ -219,8 +219,8 @@ fn hog_is_top(ended: &Ended, bytes_min: u64) {
     let top = profile.sites.iter().max_by_key(|site| site.total_bytes - site.freed_bytes).unwrap();
     let stack = &profile.stacks[top.stack as usize];
     let module = profile.modules.iter().find(|module| module.path.contains("process-"));
-    let module =
-        module.unwrap_or_else(|| panic!("no program among {:?}; {:?}", profile.modules, dump.damage));
+    let module = module
+        .unwrap_or_else(|| panic!("no program among {:?}; {:?} {profile:?}", profile.modules, dump.damage));
     println!("{} frames, {} bytes", stack.frames.len(), top.total_bytes);
     assert!(top.total_bytes > bytes_min && top.total_bytes % (1 << 20) == 0, "{top:?}");
     assert!(stack.frames.iter().any(|frame| (module.start..module.end).contains(frame)), "{stack:?}");

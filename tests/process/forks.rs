@@ -19,6 +19,12 @@ pub const CASES: &[Case] = &[
         only_the_parent_has_a_dump,
     )
     .heap(Heap::ChildOff),
+    Case::new(
+        "objects_that_could_not_be_listed_at_first_are_looked_for_again",
+        fork_without_descriptors,
+        later_blocks_have_stacks,
+    )
+    .variables(&[("HEAPLEDGER_STACKS", "auto")]),
     Case::new("a_grandchild_names_its_parent", fork_twice, three_generations),
     Case::new("a_thousand_forks_amid_work_harm_nobody", fork_amid_work, |ended| {
         complete(&ended.quietly().dump()).unwrap();
@@ -117,6 +123,42 @@ fn child_and_parent_have_dumps(ended: &Ended) {
     let unmatched = quality.anomalies.unmatched_frees;
     assert!((INHERITED as u64..INHERITED as u64 + 5).contains(&unmatched), "{unmatched}");
     assert!(child.totals.total_blocks > PAIRS as u64 && child.totals.total_blocks < PAIRS as u64 + 1000);
+}
+
+/// The child opens its ledger while it can open no file: without the list of what is loaded there are no stacks.
+fn fork_without_descriptors() {
+    lossless_point();
+    let child = fork(|| {
+        let limit = |soft| {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: both calls are given a valid place.
+            unsafe {
+                assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+                let before = std::mem::replace(&mut limit.rlim_cur, soft);
+                assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+                before
+            }
+        };
+        let before = limit(0);
+        work();
+        limit(before);
+        // Nothing here asks a question: an answer would look for the objects itself.
+        for _ in 0..40 {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+            work();
+        }
+        block(44_444);
+    });
+    println!("child={child}");
+}
+
+fn later_blocks_have_stacks(ended: &Ended) {
+    let child = ended.dump_named(&format!("{}.hl", ended.said("child")));
+    assert_eq!(child.quality.lost.total(), 0);
+    let last = child.live.iter().find(|block| block.size == 44_444).unwrap();
+    assert!(!child.stacks[last.stack as usize].frames.is_empty(), "{:?}", child.stack_figures);
+    // It was so at first: otherwise nothing was tried.
+    assert!(child.stack_figures.failed > 0, "{:?}", child.stack_figures);
 }
 
 fn fork_without_record() {
