@@ -165,9 +165,11 @@ impl Case {
         command.stdout(output("stdout")).stderr(output("stderr"));
         let limits = self.limits;
         let limit = move || {
-            // Whoever runs the tests may have it ignored, as `nohup` does, and a child would inherit that.
-            // SAFETY: the default needs no handler.
-            unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+            // Whoever runs the tests may have them ignored, as `nohup` and a shell's `&` do, and a child would inherit that.
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                // SAFETY: the default needs no handler.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
             for (resource, bound) in limits {
                 let bound = libc::rlimit { rlim_cur: *bound, rlim_max: *bound };
                 // SAFETY: `bound` is valid for reads.
