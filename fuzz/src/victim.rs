@@ -99,7 +99,8 @@ pub fn make_regions(directory: &Path) -> io::Result<()> {
             .envs(settings.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))))
             .status()?;
         let events = dumps::read(&path).map_err(io::Error::other)?.profile.quality.attempted;
-        assert!(events > 500, "{kind} left {events} events");
+        // Of a sampling one it is chance how many.
+        assert!(events > 100, "{kind} left {events} events");
     }
     let path = directory.join("killed");
     for kill in 0..KILLS_MAX {
