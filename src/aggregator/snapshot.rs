@@ -33,7 +33,7 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
     // relaxed: sums for people.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     // First of all: it is in both sums below.
-    let (restored_blocks, restored_bytes) = restored(ledger);
+    let restored = restored(ledger);
     for lane in ledger.lanes() {
         let account = account_of(lane);
         // Frees first: a block is booked before its end.
@@ -56,6 +56,14 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         stats.reallocs += Account::read(&account.reallocs);
         stats.failed += read(&lane.cold.failed);
     }
+    settle_totals(&mut stats, restored);
+    (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();
+    stats
+}
+
+/// Ends the sum of what was allocated and freed: takes off the blocks and bytes that were both in the books alone, and
+/// says what is live.
+pub(crate) fn settle_totals(stats: &mut HeapStats, (restored_blocks, restored_bytes): (u64, u64)) {
     for (sum, restored) in [
         (&mut stats.total_blocks, restored_blocks),
         (&mut stats.freed_blocks, restored_blocks),
@@ -68,10 +76,8 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
     // Frees whose allocation was lost can outnumber what is known of; live is never negative.
     stats.freed_blocks = stats.freed_blocks.min(stats.total_blocks);
     stats.freed_bytes = stats.freed_bytes.min(stats.total_bytes);
-    stats.live_blocks = stats.total_blocks.saturating_sub(stats.freed_blocks);
-    stats.live_bytes = stats.total_bytes.saturating_sub(stats.freed_bytes);
-    (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();
-    stats
+    stats.live_blocks = stats.total_blocks - stats.freed_blocks;
+    stats.live_bytes = stats.total_bytes - stats.freed_bytes;
 }
 
 /// Blocks and bytes whose realloc was refused while events were left out: freed and allocated in the books alone.

@@ -11,7 +11,7 @@ use super::live::Live;
 use super::references;
 use super::settle::{Added, Settling};
 use crate::aggregator::rows;
-use crate::aggregator::snapshot::{bytes_in_no_peak, changes_of, is_of_the_heap};
+use crate::aggregator::snapshot::{bytes_in_no_peak, changes_of, is_of_the_heap, settle_totals};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
 use crate::ledger::books::Account;
@@ -269,16 +269,7 @@ impl<'a> Reader<'a> {
             add(&mut totals.freed_bytes, more.freed_bytes);
             add(&mut totals.reallocs, more.reallocs);
         }
-        for sum in [&mut totals.total_blocks, &mut totals.freed_blocks] {
-            *sum = sum.saturating_sub(restored.0);
-        }
-        for sum in [&mut totals.total_bytes, &mut totals.freed_bytes] {
-            *sum = sum.saturating_sub(restored.1);
-        }
-        totals.freed_blocks = totals.freed_blocks.min(totals.total_blocks);
-        totals.freed_bytes = totals.freed_bytes.min(totals.total_bytes);
-        totals.live_blocks = totals.total_blocks - totals.freed_blocks;
-        totals.live_bytes = totals.total_bytes - totals.freed_bytes;
+        settle_totals(&mut totals, restored);
         profile.totals = totals;
     }
 

@@ -78,12 +78,13 @@ fn find_bounds(walker: &Walker) {
     walker.high.store(bounds.high, Ordering::Relaxed);
 }
 
-/// Tries again to find out where the thread's stack lies: at its first turn without, its 2nd, 4th, 8th, and so on.
+/// Tries again to find out where the thread's stack lies: at its 2nd turn without, its 4th, 8th, and so on. The
+/// first is that of its start, where it was tried.
 #[cold]
 fn find_bounds_again(walker: &Walker) {
     // relaxed, both: the thread's own line.
     let turns = walker.low.load(Ordering::Relaxed) + 1;
-    if turns.is_power_of_two() {
+    if turns > 1 && turns.is_power_of_two() {
         find_bounds(walker);
     }
     if walker.high.load(Ordering::Relaxed) == 0 {
