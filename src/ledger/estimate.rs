@@ -44,7 +44,7 @@ fn probability(size: u64, rate: u64) -> f64 {
 /// The state of a thread's sampler. Three words, so that it can lie in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sampler {
-    /// Bytes to go until the next sample.
+    /// Bytes to go until the next sample; 0 while none has been drawn.
     pub(crate) distance: u64,
     /// State of the generator; 0 means that no distance has been drawn yet.
     pub(crate) random: u64,
@@ -66,7 +66,8 @@ impl Sampler {
             // have the next blocks sampled as they were before, and weighed as they are from now on.
             self.draw(rate);
         }
-        if self.passes_over(size) {
+        if let Some(rest) = Sampler::rest_behind(size, self.distance) {
+            self.distance = rest;
             return false;
         }
         // The distance to the next sample does not depend on how far into this block the last one fell.
@@ -74,14 +75,10 @@ impl Sampler {
         true
     }
 
-    /// Goes on by a block that is certainly not recorded; says whether it is one.
+    /// What is left of a distance behind a block of this size, unless the distance ends in the block.
     #[inline(always)]
-    pub(crate) fn passes_over(&mut self, size: u64) -> bool {
-        let passes = self.random != 0 && size < self.distance;
-        if passes {
-            self.distance -= size;
-        }
-        passes
+    pub(crate) fn rest_behind(size: u64, distance: u64) -> Option<u64> {
+        (size < distance).then(|| distance - size)
     }
 
     /// Draws the next distance.

@@ -19,7 +19,7 @@ const PAGES: u32 = 256;
 const BUCKETS: usize = (PAGES - COUNTS_PAGES) as usize * PAGE_BYTES / (BUCKET_WORDS * 8);
 /// Counts in front of it. A power of two.
 const COUNTS: usize = 1 << 11;
-const COUNTS_PAGES: u32 = (COUNTS * 4 / PAGE_BYTES) as u32;
+const COUNTS_PAGES: u32 = (size_of::<SampledCounts>() / PAGE_BYTES) as u32;
 
 /// The table. All zero bytes are a valid one without memory, in which nothing is found.
 #[repr(C)]
@@ -28,7 +28,35 @@ pub(crate) struct SampledSet {
     page: AtomicU32,
 }
 
+/// The counts in front of the table: how many addresses of each part of the hash are in it. All zero bytes are valid.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct SampledCounts([AtomicU32; COUNTS]);
+
+impl SampledCounts {
+    /// Whether an address may be in the table: `false` is certain.
+    #[inline(always)]
+    pub(crate) fn may_have(&self, address: u64) -> bool {
+        // relaxed: the program's hand-over of the block orders its count and its free.
+        self.of(address).load(Ordering::Relaxed) != 0
+    }
+
+    /// The count that stands for an address.
+    #[inline(always)]
+    fn of(&self, address: u64) -> &AtomicU32 {
+        &self.0[(spread(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize]
+    }
+}
+
 impl SampledSet {
+    /// The counts, if there is a table.
+    pub(crate) fn counts<'a>(&self, pages: &'a Pages) -> Option<&'a SampledCounts> {
+        // Acquire: pairs with `open`.
+        let page = self.page.load(Ordering::Acquire);
+        // SAFETY: the run begins with the counts, and is never given back; all its fields are atomics.
+        (page != 0).then(|| unsafe { &*pages.at(page).cast::<SampledCounts>().cast_const() })
+    }
+
     /// Takes the memory of the table, if it has none yet. Says whether there is one.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         // Acquire: pairs with the exchange below.
@@ -57,18 +85,16 @@ impl SampledSet {
             // SAFETY: as in `exchange`; relaxed: published with the level.
             unsafe { &*words.add(place) }.store(0, Ordering::Relaxed);
         }
-        let counts = pages.at(page).cast::<AtomicU32>();
-        for place in 0..COUNTS {
-            // SAFETY: as in `count_of`; relaxed: as above.
-            unsafe { &*counts.add(place) }.store(0, Ordering::Relaxed);
+        for count in self.counts(pages).iter().flat_map(|counts| &counts.0) {
+            // relaxed: as above.
+            count.store(0, Ordering::Relaxed);
         }
     }
 
     /// Enters an address; `false` when there is no room for it.
     pub(crate) fn insert(&self, pages: &Pages, address: u64) -> bool {
-        let Some(count) = self.count_of(pages, address) else { return false };
-        // relaxed, here and below: the program's hand-over of the block orders its count and its free. Before the entry:
-        // a count is never too low.
+        let Some(count) = self.counts(pages).map(|counts| counts.of(address)) else { return false };
+        // relaxed, here and below: as in `may_have`. Before the entry: a count is never too low.
         count.fetch_add(1, Ordering::Relaxed);
         // Release: the entry comes before the block is handed to the program.
         let is_entered = self.exchange(pages, address, 0, address);
@@ -78,30 +104,10 @@ impl SampledSet {
         is_entered
     }
 
-    /// Whether an address may be in the table: `false` is certain, and costs one look into a small table.
-    #[inline(always)]
-    pub(crate) fn may_have(&self, pages: &Pages, address: u64) -> bool {
-        // relaxed: as in `insert`.
-        self.count_of(pages, address).is_some_and(|count| count.load(Ordering::Relaxed) != 0)
-    }
-
-    /// The count in front of the table that stands for an address.
-    #[inline(always)]
-    fn count_of<'a>(&self, pages: &'a Pages, address: u64) -> Option<&'a AtomicU32> {
-        // Acquire: pairs with `open`.
-        let page = self.page.load(Ordering::Acquire);
-        if page == 0 {
-            return None;
-        }
-        let place = (spread(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize;
-        // SAFETY: the run begins with that many counts, and is never given back.
-        Some(unsafe { &*pages.at(page).cast::<AtomicU32>().add(place) })
-    }
-
     /// Removes an address; `false` when it is not there.
     #[inline]
     pub(crate) fn remove(&self, pages: &Pages, address: u64) -> bool {
-        let Some(count) = self.count_of(pages, address) else { return false };
+        let Some(count) = self.counts(pages).map(|counts| counts.of(address)) else { return false };
         // relaxed: as in `insert`.
         if count.load(Ordering::Relaxed) == 0 || !self.exchange(pages, address, address, 0) {
             return false;
@@ -149,10 +155,11 @@ mod tests {
         let entered: Vec<u64> = entered.collect();
         assert!(entered.len() > 19_900, "{}", entered.len());
         for address in entered {
-            assert!(set.may_have(pages, address));
+            assert!(set.counts(pages).unwrap().may_have(address));
             assert!(set.remove(pages, address) && !set.remove(pages, address));
         }
-        assert!((1..20_000).all(|n| !set.may_have(pages, n * 48)), "what was refused leaves no count behind");
+        let counts = set.counts(pages).unwrap();
+        assert!((1..20_000).all(|n| !counts.may_have(n * 48)), "what was refused leaves no count behind");
         Pages::release(region);
     }
 }

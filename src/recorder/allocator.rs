@@ -338,15 +338,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         let block = unsafe { self.inner.alloc(layout) };
         if block.is_null() {
             gate::count_failed();
-        } else {
-            hot_path::record_alloc(
-                self.opener(),
-                block,
-                layout.size(),
-                Traits::new(layout.align(), false, false),
-            );
+            return block;
         }
-        block
+        let traits = Traits::new(layout.align(), false, false);
+        hot_path::record_alloc(self.opener(), block, layout.size(), traits)
     }
 
     #[inline]
@@ -355,15 +350,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         let block = unsafe { self.inner.alloc_zeroed(layout) };
         if block.is_null() {
             gate::count_failed();
-        } else {
-            hot_path::record_alloc(
-                self.opener(),
-                block,
-                layout.size(),
-                Traits::new(layout.align(), true, false),
-            );
+            return block;
         }
-        block
+        let traits = Traits::new(layout.align(), true, false);
+        hot_path::record_alloc(self.opener(), block, layout.size(), traits)
     }
 
     #[inline]

@@ -13,6 +13,7 @@ static FAILED: AtomicU64 = AtomicU64::new(0);
 
 /// Counts an allocation that the inner allocator refused. Out of the hot path: it is rare.
 #[cold]
+#[inline(never)]
 pub(super) fn count_failed() {
     let failed = thread::lane_of_slot(tls::get()).map_or(&FAILED, |lane| &lane.cold.failed);
     // relaxed: a sum.
@@ -84,6 +85,7 @@ fn enter(lane: &Lane, depth: &AtomicU32) {
     // relaxed: this thread's line; handlers of the same thread see program order.
     depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
+    thread::may_pass(lane, false);
     lane.close_gate();
     compiler_fence(Ordering::SeqCst);
 }
@@ -96,10 +98,16 @@ fn leave(lane: &Lane, depth: &AtomicU32) {
     open_if_due(lane);
 }
 
-/// Opens the lane's gate, unless it has to stay closed: in a section, or when the lane leaves events out.
+/// Opens the gate of the calling thread's lane, unless it has to stay closed: in a section, or when the lane leaves events
+/// out. In the latter case the thread may pass over events again.
 pub(super) fn open_if_due(lane: &Lane) {
+    if is_in_section(lane) {
+        return;
+    }
     // relaxed: as in `enter`.
-    if !is_in_section(lane) && lane.cold.level.load(Ordering::Relaxed) == lifecycle::Level::Full as u32 {
+    let records_all = lane.cold.level.load(Ordering::Relaxed) == lifecycle::Level::Full as u32;
+    thread::may_pass(lane, !records_all);
+    if records_all {
         lane.open_gate(lane.cold.window_end.load(Ordering::Relaxed));
     }
 }

@@ -1,8 +1,10 @@
 //! The recording path. Budget: about 20 instructions an event, two stores for the words and one to publish them.
 //!
 //! Read it top to bottom: find the lane, close its gate, see that the record fits into the window and that the
-//! window is of this epoch, write the words, count, publish, open the gate. Everything else is `turn`'s, and `sampling`'s where not all is
-//! recorded.
+//! window is of this epoch, write the words, count, publish, open the gate. Everything else is `turn`'s.
+//!
+//! A thread whose slot is no plain address of a lane goes aside at the first question: it leaves most events out
+//! (`sampling`), nothing is recorded in this process, or it has no lane yet.
 //!
 //! The fences are for the compiler only: a signal handler of the same thread sees program order, and must find the
 //! gate closed whenever the words are half written.
@@ -16,109 +18,83 @@ use super::{sampling, thread, turn};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
-use crate::sys::tls;
 
-/// Records a block that the inner allocator has just given out.
+/// Records a block that the inner allocator has just given out, and returns it, so that whoever does the rest is called in tail
+/// position and nothing has to be kept for afterwards.
 #[inline(always)]
-pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) {
-    let (address, size) = (block.addr() as u64, size as u64);
-    let Some(lane) = thread::lane_of_slot(tls::get()) else {
-        return turn::alloc_without_lane(opener, address, size, traits);
+pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
+    let lane = match thread::recording_lane() {
+        Ok(lane) => lane,
+        Err(slot) if sampling::passes_over_alloc(slot, size as u64) => return block,
+        Err(_) => return turn::alloc_aside(opener, block, size, traits),
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
-    if lane.walks() || !fits(lane, limit, address, size) {
-        // In tail position, so that nothing has to be kept across the walk.
-        return record_aside(lane, limit, address, size, traits);
+    let (head, address) = (lane.head().own(), block.addr() as u64);
+    if lane.walks() || !fits(lane, limit, head + event::ALLOC_WORDS, address, size as u64) {
+        return alloc_with_stack(lane, limit, block, size, traits);
     }
-    write_alloc(lane, limit, address, size, traits, 0);
+    lane.attempt();
+    write(lane, limit, head, event::alloc_words(address, size as u64, traits, 0));
+    block
 }
 
-/// An allocation that needs its stack, or a turn of the window, or both; or is not to be recorded.
+/// An allocation that needs its stack, or a turn of the window, or both.
 #[inline(never)]
-fn record_aside(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
-    if limit != 0 || !sampling::passes_over_alloc(lane, size) {
-        record_with_stack(lane, limit, address, size, traits);
-    }
-}
-
-/// Apart, so that an event which is passed over saves no registers.
-#[inline(never)]
-fn record_with_stack(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits) {
+fn alloc_with_stack(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
+    let (address, size) = (block.addr() as u64, size as u64);
     let stack = turn::stack_at(lane, limit, size);
-    if fits(lane, limit, address, size) {
-        write_alloc(lane, limit, address, size, traits, stack);
+    let head = lane.head().own();
+    if fits(lane, limit, head + event::ALLOC_WORDS, address, size) {
+        lane.attempt();
+        write(lane, limit, head, event::alloc_words(address, size, traits, stack));
     } else {
         turn::alloc(lane, limit, address, size, traits, stack);
     }
-}
-
-/// Whether two words go into the window at hand, which is of this epoch, and two are enough.
-#[inline(always)]
-fn fits(lane: &Lane, limit: u64, address: u64, size: u64) -> bool {
-    let after = lane.head().own() + event::ALLOC_WORDS;
-    after <= limit && lane.epoch() == EPOCH.now() && event::is_narrow(address, size)
-}
-
-#[inline(always)]
-fn write_alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits, stack: u32) {
-    let head = lane.head().own();
-    let [first, second] = event::alloc_words(address, size, traits, stack);
-    // SAFETY: I2, both words are below the limit, so in the current segment.
-    unsafe {
-        // relaxed: published with the head.
-        lane.own_word(head).store(first, Ordering::Relaxed);
-        lane.own_word(head + 1).store(second, Ordering::Relaxed);
-    }
-    publish(lane, head + event::ALLOC_WORDS, limit);
+    block
 }
 
 /// Records a block that the inner allocator is about to take back.
 #[inline(always)]
 pub(super) fn record_free(opener: Opener<'_>, block: *mut u8, size: usize) {
     let (address, size) = (block.addr() as u64, size as u64);
-    let Some(lane) = thread::lane_of_slot(tls::get()) else {
-        return turn::free_without_lane(opener, address, size);
+    let lane = match thread::recording_lane() {
+        Ok(lane) => lane,
+        Err(slot) if sampling::passes_over_free(slot, address, size) => return,
+        Err(_) => return turn::free_aside(opener, address, size),
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
     let head = lane.head().own();
-    let after = head + 1;
-    if after > limit || lane.epoch() != EPOCH.now() || !event::is_narrow(address, 0) {
-        return free_at_turn(lane, limit, address, size);
+    if !fits(lane, limit, head + event::FREE_WORDS, address, 0) {
+        return turn::free(lane, limit, address, size);
     }
-    // SAFETY: I2, the word is below the limit, so in the current segment.
-    unsafe {
-        // relaxed: published with the head.
-        lane.own_word(head).store(event::free_word(address, size), Ordering::Relaxed);
-    }
-    publish(lane, after, limit);
-}
-
-/// A free that needs a turn of the window, or is not to be recorded.
-#[inline(never)]
-fn free_at_turn(lane: &Lane, limit: u64, address: u64, size: u64) {
-    if limit != 0 || !sampling::passes_over_free(lane, address, size) {
-        turn::free(lane, limit, address, size);
-    }
-}
-
-#[inline(always)]
-fn publish(lane: &Lane, head: u64, limit: u64) {
     lane.attempt();
-    lane.head().publish(head);
-    compiler_fence(Ordering::SeqCst);
-    lane.open_gate(limit);
+    write(lane, limit, head, [event::free_word(address, size)]);
 }
 
 /// Records the first half of a realloc: the old block may be given to someone else from now on.
-#[inline]
+#[inline(always)]
 pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> Begun {
-    turn::realloc_begin(opener, block.addr() as u64, size as u64)
+    let (address, size) = (block.addr() as u64, size as u64);
+    let lane = match thread::recording_lane() {
+        Ok(lane) => lane,
+        Err(slot) if sampling::passes_over_free(slot, address, size) => return Begun::Apart,
+        Err(_) => return turn::realloc_begin_aside(opener, address, size),
+    };
+    let limit = lane.close_gate();
+    compiler_fence(Ordering::SeqCst);
+    let head = lane.head().own();
+    if !fits(lane, limit, head + event::FREE_WORDS, address, 0) {
+        return turn::realloc_begin(lane, limit, address, size);
+    }
+    lane.attempt();
+    write(lane, limit, head, [event::begin_word(address, size)]);
+    Begun::Recorded
 }
 
 /// Records that a realloc was refused; `size` is the old one, which the block keeps.
-#[inline]
+#[cold]
 pub(super) fn record_realloc_refused(
     opener: Opener<'_>,
     begun: Begun,
@@ -132,7 +108,7 @@ pub(super) fn record_realloc_refused(
 }
 
 /// Records the second half of a realloc.
-#[inline]
+#[inline(always)]
 pub(super) fn record_realloc_end(
     opener: Opener<'_>,
     begun: Begun,
@@ -141,7 +117,44 @@ pub(super) fn record_realloc_end(
     size: usize,
     traits: Traits,
 ) {
-    if begun != Begun::Not {
-        turn::realloc_end(opener, begun, old.addr() as u64, new.addr() as u64, size as u64, traits);
+    let (old, new, size) = (old.addr() as u64, new.addr() as u64, size as u64);
+    match (thread::recording_lane(), begun) {
+        (_, Begun::Not) => {}
+        (Ok(lane), Begun::Recorded) => moved_with_stack(lane, [old, new, size], traits),
+        (Err(slot), Begun::Apart) if sampling::passes_over_alloc(slot, size) => {}
+        _ => turn::realloc_end_aside(opener, begun, [old, new, size], traits),
     }
+}
+
+#[inline(never)]
+fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Traits) {
+    let limit = lane.close_gate();
+    compiler_fence(Ordering::SeqCst);
+    let stack = turn::stack_at(lane, limit, size);
+    let head = lane.head().own();
+    if !fits(lane, limit, head + event::MOVED_WORDS, old | new, size) {
+        return turn::realloc_end(lane, limit, moved, traits, stack);
+    }
+    // The event was counted with its first half.
+    write(lane, limit, head, event::moved_words(old, new, size, traits, stack));
+}
+
+/// Whether a narrow record that ends at `end` is enough, and goes into the window at hand, which is of this epoch.
+#[inline(always)]
+fn fits(lane: &Lane, limit: u64, end: u64, address: u64, size: u64) -> bool {
+    end <= limit && lane.epoch() == EPOCH.now() && event::is_narrow(address, size)
+}
+
+/// Writes a record that fits at the head, publishes it, and opens the gate.
+#[inline(always)]
+fn write<const WORDS: usize>(lane: &Lane, limit: u64, head: u64, words: [u64; WORDS]) {
+    // SAFETY: I2, the record ends at the limit or below it, so it lies in the current segment.
+    let places = unsafe { lane.own_words::<WORDS>(head) };
+    for (place, word) in places.iter().zip(words) {
+        // relaxed: published with the head.
+        place.store(word, Ordering::Relaxed);
+    }
+    lane.head().publish(head + WORDS as u64);
+    compiler_fence(Ordering::SeqCst);
+    lane.open_gate(limit);
 }

@@ -16,12 +16,13 @@
 //! on while the dump is written. From `Stopped` on every event is counted as `after_shutdown`.
 
 use std::cell::UnsafeCell;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::atomic::AtomicPtr;
 
 use super::allocator::{Hooks, Options};
 use super::{check, environment};
 use crate::ledger::changes::{Changed, Subject};
+use crate::ledger::sampled::SampledCounts;
 use crate::ledger::{Ledger, estimate};
 use crate::profile::{DataQualityMode, ForkPolicy, LossCounts, LossReason};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -108,9 +109,11 @@ static LEVEL: AtomicU32 = AtomicU32::new(Level::Full as u32);
 static SAMPLING_RATE: AtomicU32 = AtomicU32::new(estimate::RATE_DEFAULT as u32);
 /// The rate, while sampling is all that is done with events, else [`NOT_SAMPLING`]: level, mode, state and rate in one word,
 /// for those who look at each event.
-static PLAINLY_SAMPLED: AtomicU32 = AtomicU32::new(NOT_SAMPLING);
+static PLAINLY_SAMPLED: AtomicU64 = AtomicU64::new(NOT_SAMPLING);
 /// No rate.
-const NOT_SAMPLING: u32 = u32::MAX;
+const NOT_SAMPLING: u64 = u64::MAX;
+/// The counts of the sampled set, while what is not in the set is left out; else null.
+static SAMPLED_COUNTS: AtomicPtr<SampledCounts> = AtomicPtr::new(null_mut());
 static HOOKED: AtomicU32 = AtomicU32::new(0);
 static FORKED_FROM: AtomicU32 = AtomicU32::new(0);
 /// Events that no lane could take, by reason: they were attempted and lost at once.
@@ -193,21 +196,34 @@ pub(crate) fn sampling_rate() -> u64 {
     u64::from(SAMPLING_RATE.load(Ordering::Relaxed))
 }
 
-/// The rate at which blocks are sampled, if that is all that is done with events now.
+/// Whether to sample blocks at this rate is all that is done with allocations now.
 #[inline(always)]
-pub(super) fn plain_sampling_rate() -> Option<u64> {
+pub(super) fn samples_plainly_at(rate: u64) -> bool {
     // relaxed: as for the level.
-    let rate = PLAINLY_SAMPLED.load(Ordering::Relaxed);
-    (rate != NOT_SAMPLING).then_some(u64::from(rate))
+    PLAINLY_SAMPLED.load(Ordering::Relaxed) == rate
 }
 
-/// Works out anew what [`plain_sampling_rate`] says. After each change of something that it depends on.
-fn note_sampling() {
+/// The counts of the sampled set, if a free of a block that is not in it is left out now.
+#[inline(always)]
+pub(super) fn sampled_counts() -> Option<&'static SampledCounts> {
+    // Acquire: pairs with the exchange in `note_sampling`.
+    let counts = SAMPLED_COUNTS.load(Ordering::Acquire);
+    // SAFETY: C2, null or counts of a ledger, which are never given back.
+    unsafe { counts.as_ref() }
+}
+
+/// Works out anew what [`samples_plainly_at`] and [`sampled_counts`] say. After each change of something that they depend on.
+pub(super) fn note_sampling() {
     loop {
         let samples = level() == Level::Sampled && state().records();
-        let now = if samples { sampling_rate() as u32 } else { NOT_SAMPLING };
+        let rate = if samples { sampling_rate() } else { NOT_SAMPLING };
+        let set = ledger().filter(|_| samples && !super::sampling::may_earlier_blocks_live());
+        let counts =
+            set.and_then(|ledger| ledger.sampled.counts(&ledger.pages)).map_or(null(), std::ptr::from_ref);
         // Acquire and release: of two threads that have changed something, the later one here sees what the other changed.
-        if PLAINLY_SAMPLED.swap(now, Ordering::AcqRel) == now {
+        let was_rate = PLAINLY_SAMPLED.swap(rate, Ordering::AcqRel);
+        let were_counts = SAMPLED_COUNTS.swap(counts.cast_mut(), Ordering::AcqRel);
+        if (was_rate, were_counts.cast_const()) == (rate, counts) {
             return;
         }
     }

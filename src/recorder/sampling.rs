@@ -1,8 +1,8 @@
 //! Events that are left out by choice: sampling, and counting only.
 //!
-//! A lane that does not record everything keeps its gate closed, so that no event finds room in the window. Most of those
-//! of a sampling lane are passed over at once ([`passes_over_alloc`], [`passes_over_free`]); all others come to the turn,
-//! which brings them here. The default path pays nothing for that.
+//! A lane that does not record everything keeps its gate closed, and the slot of its thread bears a mark. So the hot path
+//! leaves the event aside, and most are passed over at once ([`passes_over_alloc`], [`passes_over_free`]: some ten
+//! instructions); all others come to the turn, which brings them here. The default path pays nothing for that.
 //!
 //! | level | an allocation | a free |
 //! | --- | --- | --- |
@@ -19,8 +19,8 @@
 //! realloc is refused, both were of a block that lives on, and the totals leave them out again ([`restored`]).
 
 use super::lifecycle::{self, Level};
-use super::stacks;
 use super::turn::{self, Record, What};
+use super::{stacks, thread};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::Sampler;
 use crate::profile::LossReason;
@@ -62,6 +62,13 @@ pub(super) fn expect_earlier_blocks() {
 pub(crate) fn no_earlier_blocks() {
     // relaxed: a free that is recorded for nothing is only a free too many.
     EARLIER_BLOCKS.store(0, Ordering::Relaxed);
+    lifecycle::note_sampling();
+}
+
+/// Whether blocks may live that were recorded before sampling began.
+pub(super) fn may_earlier_blocks_live() -> bool {
+    // relaxed: as above.
+    EARLIER_BLOCKS.load(Ordering::Relaxed) != 0
 }
 
 /// Whether the lane left events out until now.
@@ -76,28 +83,29 @@ pub(super) fn leaves_out(lane: &Lane) -> bool {
     left_out(lane) && lifecycle::state().records()
 }
 
-/// Leaves out an allocation that is plainly none of the sample; says whether it did. The short way for most events of a
-/// lane that samples.
+/// Leaves out an allocation of a thread whose slot names no lane that records everything: because nothing is recorded in this
+/// process, or because the block is plainly none of the sample. Says whether it did.
 #[inline(always)]
-pub(super) fn passes_over_alloc(lane: &Lane, size: u64) -> bool {
-    let mut sampler = sampler(lane);
-    let passes = lifecycle::plain_sampling_rate() == Some(sampler.rate)
-        && turn::is_idle(lane)
-        && sampler.passes_over(size);
-    if passes {
-        lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
-        count(&lane.cold.skipped, size, true);
+pub(super) fn passes_over_alloc(slot: *const (), size: u64) -> bool {
+    let Some(lane) = thread::passing_lane(slot) else { return slot == thread::OFF };
+    // relaxed, all: the lane's own line.
+    let cold = &lane.cold;
+    let rest = Sampler::rest_behind(size, cold.distance.load(Ordering::Relaxed));
+    match rest.filter(|_| lifecycle::samples_plainly_at(cold.rate.load(Ordering::Relaxed))) {
+        Some(rest) => {
+            cold.distance.store(rest, Ordering::Relaxed);
+            count(&cold.skipped, size, true);
+            true
+        }
+        None => false,
     }
-    passes
 }
 
 /// The same for a free.
 #[inline(always)]
-pub(super) fn passes_over_free(lane: &Lane, address: u64, size: u64) -> bool {
-    let passes = lifecycle::plain_sampling_rate().is_some()
-        && turn::is_idle(lane)
-        && EARLIER_BLOCKS.load(Ordering::Relaxed) == 0
-        && lifecycle::ledger().is_some_and(|ledger| !ledger.sampled.may_have(&ledger.pages, address));
+pub(super) fn passes_over_free(slot: *const (), address: u64, size: u64) -> bool {
+    let Some(lane) = thread::passing_lane(slot) else { return slot == thread::OFF };
+    let passes = lifecycle::sampled_counts().is_some_and(|counts| !counts.may_have(address));
     if passes {
         count(&lane.cold.skipped, size, false);
     }
@@ -149,21 +157,18 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
     Some(if noted { Ok(rate) } else { Err(LossReason::TableFull) })
 }
 
-/// A free on a lane that leaves events out. Says whether the block was a sample.
-pub(super) fn free(lane: &Lane, address: u64, size: u64) -> bool {
-    let Some(ledger) = lifecycle::ledger() else { return false };
+/// A free on a lane that leaves events out.
+pub(super) fn free(lane: &Lane, address: u64, size: u64) {
+    let Some(ledger) = lifecycle::ledger() else { return };
     if lifecycle::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
         turn::write_open(lane, &turn::free_record(address, size));
-        return true;
-    }
-    if EARLIER_BLOCKS.load(Ordering::Relaxed) != 0 || lifecycle::level() == Level::AfterSampling {
+    } else if may_earlier_blocks_live() || lifecycle::level() == Level::AfterSampling {
         // With its whole size: if the ledger does not know the block, it is counted as left out.
         let words = event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]);
         turn::write_open(lane, &Record::new(&words, What::Free));
     } else {
         count(&lane.cold.skipped, size, false);
     }
-    false
 }
 
 /// Enters a block of heapledger's own in the sampled set: should the program free it, as it does with the answer to a
@@ -194,6 +199,7 @@ pub(super) fn restored(lane: &Lane, size: u64) {
     add(&lane.cold.skipped.restored_bytes, size);
 }
 
+#[inline(always)]
 fn count(skipped: &Skipped, size: u64, is_alloc: bool) {
     let (events, bytes) = if is_alloc {
         (&skipped.allocs, &skipped.alloc_bytes)

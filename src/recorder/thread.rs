@@ -9,6 +9,9 @@
 //! | `GONE` | the thread's lane was retired: its last destructor has run | lost, `tls_teardown` |
 //! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
 //! | `OFF` | nothing is recorded in this process | not looked at |
+//!
+//! The address bears a mark ([`PASSING`]) while the thread leaves events out and works for the program. Only an address without
+//! it is a multiple of 64, so the hot path asks one question of the slot.
 
 use std::ptr::without_provenance;
 
@@ -25,24 +28,55 @@ use crate::sys::latch::wait;
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::sys::{platform, tls};
 
-pub(super) const FRESH: *const () = without_provenance(0);
-pub(super) const OPENING: *const () = without_provenance(1);
-const GONE: *const () = without_provenance(2);
-const REFUSED: *const () = without_provenance(3);
-const OFF: *const () = without_provenance(4);
+pub(super) const FRESH: *const () = tls::UNSET;
+pub(super) const OPENING: *const () = without_provenance(2);
+const GONE: *const () = without_provenance(3);
+const REFUSED: *const () = without_provenance(4);
+pub(super) const OFF: *const () = without_provenance(5);
+/// Added to the address of a lane whose thread may pass over most of its events: see `sampling`.
+const PASSING: usize = 32;
 /// Steps that an ending thread waits for the others' events; about a second.
 const ENDING_ROUNDS_MAX: u32 = 20_000;
-/// Slots below this are no addresses.
-const LANES_FROM: usize = 64;
+/// What addresses of lanes are multiples of. Slots below it are no addresses.
+const LANE_ALIGN: usize = align_of::<Lane>();
+
+const _: () = assert!(PASSING < LANE_ALIGN);
+
+/// The lane of the calling thread, if it records everything; else what its slot holds.
+#[inline(always)]
+pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
+    let slot = tls::get();
+    if !slot.addr().is_multiple_of(LANE_ALIGN) {
+        return Err(slot);
+    }
+    // SAFETY: T1, only the address of a lane without a mark, stored by `claim`, is such a multiple; lanes are never released.
+    Ok(unsafe { &*slot.cast::<Lane>() })
+}
+
+/// The lane in a slot whose thread leaves events out, and is not in the midst of heapledger's work.
+#[inline(always)]
+pub(super) fn passing_lane(slot: *const ()) -> Option<&'static Lane> {
+    if slot.addr() % LANE_ALIGN != PASSING {
+        return None;
+    }
+    // SAFETY: T1, the address of a lane, and the mark.
+    Some(unsafe { &*slot.byte_sub(PASSING).cast::<Lane>() })
+}
 
 /// The lane in a slot, if it is one.
 #[inline(always)]
 pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
-    if slot.addr() < LANES_FROM {
+    if slot.addr() < LANE_ALIGN {
         return None;
     }
-    // SAFETY: T1, any other value is the address of a lane, stored by `claim`; lanes are never released.
-    Some(unsafe { &*slot.cast::<Lane>() })
+    // SAFETY: T1, any other value is the address of a lane, stored by `claim`, with or without a mark; lanes are never
+    // released.
+    Some(unsafe { &*slot.map_addr(|address| address & !PASSING).cast::<Lane>() })
+}
+
+/// Says whether the calling thread, whose lane this is, may pass over events from now on.
+pub(super) fn may_pass(lane: &Lane, passes: bool) {
+    tls::set(std::ptr::from_ref(lane).cast::<()>().wrapping_byte_add(if passes { PASSING } else { 0 }));
 }
 
 /// What a thread without a lane does with an event: gets a lane, or counts why not.
@@ -107,7 +141,7 @@ fn claim() -> Option<&'static Lane> {
     };
     let row = start_row(ledger, lane);
     tls::arm();
-    tls::set(std::ptr::from_ref(lane).cast());
+    may_pass(lane, false);
     turn::thread_starts(lane, row);
     super::stacks::thread_starts(lane);
     Some(lane)

@@ -82,17 +82,19 @@ impl Record {
     }
 }
 
+/// An allocation of a thread that has no lane yet, or leaves events out.
 #[cold]
-pub(super) fn alloc_without_lane(opener: Opener<'_>, address: u64, size: u64, traits: Traits) {
-    if let Some(lane) = thread::lane_for_event(opener) {
-        let limit = lane.close_gate();
-        alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
+pub(super) fn alloc_aside(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
+    if let Some(lane) = lane(opener) {
+        let (limit, size) = (lane.close_gate(), size as u64);
+        alloc(lane, limit, block.addr() as u64, size, traits, stack_at(lane, limit, size));
     }
+    block
 }
 
 #[cold]
-pub(super) fn free_without_lane(opener: Opener<'_>, address: u64, size: u64) {
-    if let Some(lane) = thread::lane_for_event(opener) {
+pub(super) fn free_aside(opener: Opener<'_>, address: u64, size: u64) {
+    if let Some(lane) = lane(opener) {
         free(lane, lane.close_gate(), address, size);
     }
 }
@@ -122,9 +124,9 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
         Gate::Apart => sampling::free(lane, address, size),
         Gate::At(limit) => {
             sampling::forget_own(lane, address);
-            write(lane, limit, &free_record(address, size))
+            write(lane, limit, &free_record(address, size));
         }
-    };
+    }
 }
 
 pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) -> Record {
@@ -151,14 +153,22 @@ pub(super) enum Begun {
     Not,
     /// It is in the ring.
     Recorded,
-    /// The lane leaves events out: the old block's free was dealt with, and was a sample or not.
-    Apart { was_sample: bool },
+    /// The thread leaves events out: the old block's free was dealt with.
+    Apart,
 }
 
-pub(super) fn realloc_begin(opener: Opener<'_>, address: u64, size: u64) -> Begun {
-    let Some(lane) = lane(opener) else { return Begun::Not };
-    let limit = match gate_of(lane, lane.close_gate()) {
-        Gate::Apart => return Begun::Apart { was_sample: sampling::free(lane, address, size) },
+#[cold]
+pub(super) fn realloc_begin_aside(opener: Opener<'_>, address: u64, size: u64) -> Begun {
+    lane(opener).map_or(Begun::Not, |lane| realloc_begin(lane, lane.close_gate(), address, size))
+}
+
+#[cold]
+pub(super) fn realloc_begin(lane: &Lane, limit: u64, address: u64, size: u64) -> Begun {
+    let limit = match gate_of(lane, limit) {
+        Gate::Apart => {
+            sampling::free(lane, address, size);
+            return Begun::Apart;
+        }
         Gate::At(limit) => limit,
     };
     sampling::forget_own(lane, address);
@@ -172,7 +182,7 @@ pub(super) fn realloc_begin(opener: Opener<'_>, address: u64, size: u64) -> Begu
 
 pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, size: u64, traits: Traits) {
     let Some(lane) = lane(opener) else { return };
-    if let Begun::Apart { .. } = begun {
+    if begun == Begun::Apart {
         // The old block lives on: it is taken up again as if it were new.
         let limit = lane.close_gate();
         alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
@@ -188,13 +198,27 @@ pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, si
     }
 }
 
-pub(super) fn realloc_end(opener: Opener<'_>, begun: Begun, old: u64, new: u64, size: u64, traits: Traits) {
+/// The second half of a realloc, of which the first was recorded or dealt with.
+#[cold]
+pub(super) fn realloc_end_aside(
+    opener: Opener<'_>,
+    begun: Begun,
+    moved @ [_, new, size]: [u64; 3],
+    traits: Traits,
+) {
     let Some(lane) = lane(opener) else { return };
     let limit = lane.close_gate();
     let stack = stack_at(lane, limit, size);
-    if let Begun::Apart { .. } = begun {
-        return alloc(lane, limit, new, size, traits, stack);
+    match begun {
+        Begun::Apart => alloc(lane, limit, new, size, traits, stack),
+        Begun::Recorded => realloc_end(lane, limit, moved, traits, stack),
+        Begun::Not => {}
     }
+}
+
+/// The second half of a realloc from `old` to `new`.
+#[cold]
+pub(super) fn realloc_end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
     let traits = marked(lane, traits);
     let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
         Record::new(&event::moved_words(old, new, size, traits, stack), What::SecondHalf)

@@ -35,6 +35,8 @@ const MARK_TIME_MASK: u64 = (1 << MARK_TIME_BITS) - 1;
 
 /// Words in the longest record.
 pub(crate) const RECORD_WORDS_MAX: u64 = 5;
+/// Words in a free, or in the first half of a realloc.
+pub(crate) const FREE_WORDS: u64 = 1;
 /// Words in an allocation.
 pub(crate) const ALLOC_WORDS: u64 = 2;
 /// Words of a realloc that was carried out.
@@ -171,6 +173,7 @@ pub(crate) const fn free_word(address: u64, size: u64) -> u64 {
     Tag::Free.bits() | (check_bits(size) << ADDRESS_BITS) | address
 }
 
+#[inline(always)]
 pub(crate) const fn begin_word(address: u64, size: u64) -> u64 {
     Tag::Begin.bits() | (check_bits(size) << ADDRESS_BITS) | address
 }
@@ -179,6 +182,7 @@ pub(crate) const fn refused_word(address: u64) -> u64 {
     Tag::Refused.bits() | address
 }
 
+#[inline(always)]
 pub(crate) const fn moved_words(old: u64, new: u64, size: u64, traits: Traits, stack: u32) -> [u64; 3] {
     [Tag::Moved.bits() | (traits.0 << ADDRESS_BITS) | new, (size << 32) | stack as u64, old]
 }

@@ -292,11 +292,22 @@ impl Lane {
     /// The current segment was entered by [`Lane::enter_segment`] and holds `index`.
     #[inline(always)]
     pub(crate) unsafe fn own_word(&self, index: u64) -> &AtomicU64 {
+        // SAFETY: I2, the caller's promise.
+        let [word] = unsafe { self.own_words(index) };
+        word
+    }
+
+    /// The words from this number on, for the thread. They lie in the current segment.
+    ///
+    /// # Safety
+    /// As for [`Lane::own_word`], for all of them.
+    #[inline(always)]
+    pub(crate) unsafe fn own_words<const WORDS: usize>(&self, index: u64) -> &[AtomicU64; WORDS] {
         // relaxed: read by its only writer.
         let base = self.hot.base.load(Ordering::Relaxed);
         let address = base.wrapping_add(index.wrapping_mul(8)) as usize;
-        // SAFETY: I2, the caller says that the word lies in the lane's current segment, which stays mapped.
-        unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(address) }
+        // SAFETY: I2, the caller says that the words lie in the lane's current segment, which stays mapped.
+        unsafe { &*std::ptr::with_exposed_provenance::<[AtomicU64; WORDS]>(address) }
     }
 
     /// The words of a segment, for whoever may read it.
@@ -327,11 +338,13 @@ impl Lane {
 }
 
 /// Adds one to a counter that one thread writes.
+#[inline(always)]
 pub(crate) fn bump(counter: &AtomicU64) {
     add(counter, 1);
 }
 
 /// Adds to a counter that one thread writes, or the holder of a latch.
+#[inline(always)]
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     // relaxed: one writer at a time; plain load and store, no shared read-modify-write.
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);

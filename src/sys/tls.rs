@@ -8,22 +8,25 @@
 //! called in up to four rounds. Using the last round means that nearly every late free still finds its lane.
 
 use std::cell::Cell;
-use std::ptr::null;
+use std::ptr::without_provenance;
+
+/// What the slot holds until it is set. Not null, so that one test of the low bits tells an aligned address from all else.
+pub(crate) const UNSET: *const () = without_provenance(1);
 
 thread_local! {
-    static SLOT: Cell<*const ()> = const { Cell::new(null()) };
+    static SLOT: Cell<*const ()> = const { Cell::new(UNSET) };
 }
 
-/// The thread's slot; null until it is set. Null also where the thread's storage is already gone.
+/// The thread's slot; [`UNSET`] until it is set, and where the thread's storage is already gone.
 #[inline(always)]
 pub(crate) fn get() -> *const () {
-    SLOT.try_with(Cell::get).unwrap_or(null())
+    SLOT.try_with(Cell::get).unwrap_or(UNSET)
 }
 
 /// Sets the thread's slot.
 #[inline]
 pub(crate) fn set(value: *const ()) {
-    // It has no destructor, so it cannot be gone; should a platform think otherwise, the slot stays null.
+    // It has no destructor, so it cannot be gone; should a platform think otherwise, the slot stays unset.
     let _ = SLOT.try_with(|slot| slot.set(value));
 }
 
