@@ -7,13 +7,13 @@
 //! the check to be lowered. `cargo bench --bench instructions -- --write` writes the present figures as the checks.
 //!
 //! Only what the measured thread does inside the measured function is counted: recording and booking at home are in,
-//! heapledger's own thread is not. The clock is the one disturbance that is left: under callgrind a millisecond holds
+//! heapledger's own thread is not. Each call of the allocator is a call, as it is in a program. The clock is the one disturbance that is left: under callgrind a millisecond holds
 //! fewer events, so its ticks turn windows more often than at full speed. The least of three runs is taken (`--quick`: one).
 #![allow(unsafe_code, reason = "calls allocators directly; the name of the measured function must be plain")]
 
 mod common;
 
-use std::alloc::{GlobalAlloc, System};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
@@ -34,8 +34,17 @@ const RUNS: usize = 3;
 const PAIRS: u64 = 48_000;
 /// The argument that makes a child of this program.
 const CHILD: &str = "--measured";
-/// Kinds of work.
-const WORK: [&str; 5] = ["pair", "handful", "grow", "replace-1000", "replace-100000"];
+/// Kinds of work, each with what the environment says of how it is recorded.
+const WORK: [(&str, &[(&str, &str)]); 8] = [
+    ("pair", &[]),
+    ("handful", &[]),
+    ("grow", &[]),
+    ("replace-1000", &[]),
+    ("replace-100000", &[]),
+    ("pair, sampled", &[("HEAPLEDGER_MODE", "throughput")]),
+    ("grow, sampled", &[("HEAPLEDGER_MODE", "throughput")]),
+    ("pair, off", &[("HEAPLEDGER", "off")]),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -53,25 +62,28 @@ fn main() -> ExitCode {
         println!("instructions are not counted: valgrind is not installed");
         return ExitCode::SUCCESS;
     }
-    let figures: BTreeMap<&str, f64> = WORK.iter().map(|work| (*work, added_per_pair(work, runs))).collect();
+    let figures: BTreeMap<&str, f64> =
+        WORK.iter().map(|(name, environment)| (*name, added_per_pair(name, environment, runs))).collect();
     let writes = arguments.iter().any(|argument| argument == "--write");
     if writes { write_checks(&figures) } else { compare(&figures) }
 }
 
 /// Instructions per pair, recorded minus bare.
-fn added_per_pair(work: &str, runs: usize) -> f64 {
-    let least = |kind| (0..runs).map(|_| count(work, kind)).min().unwrap_or(0) as f64;
+fn added_per_pair(name: &str, environment: &[(&str, &str)], runs: usize) -> f64 {
+    let work = name.split(',').next().unwrap_or(name);
+    let least = |kind| (0..runs).map(|_| count(work, environment, kind)).min().unwrap_or(0) as f64;
     (least("recorded") - least("bare")) / PAIRS as f64
 }
 
 /// Runs one child under callgrind and returns how many instructions it counted.
-fn count(work: &str, kind: &str) -> u64 {
+fn count(work: &str, environment: &[(&str, &str)], kind: &str) -> u64 {
     let program = std::env::current_exe().expect("a program knows its path");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
         .arg("--toggle-collect=heapledger_measured_work")
         .arg(program)
         .args([CHILD, work, kind])
+        .envs(environment.iter().copied())
         .stdout(Stdio::null())
         .output()
         .expect("valgrind runs");
@@ -85,7 +97,31 @@ fn prepare_and_measure(work: &str, recorded: bool) {
     // The first events open the ledger and start its thread; neither belongs to a pair.
     tight_pairs(&HEAP, 2_000);
     std::thread::sleep(std::time::Duration::from_millis(200));
-    if recorded { measure(&HEAP, work) } else { measure(&System, work) }
+    if recorded { measure(&Called(&HEAP), work) } else { measure(&Called(&System), work) }
+}
+
+/// An allocator behind calls that are not inlined.
+struct Called<'a, A>(&'a A);
+
+// SAFETY: each method passes its arguments to the same method and returns its result.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Called<'_, A> {
+    #[inline(never)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    #[inline(never)]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.dealloc(block, layout) };
+    }
+
+    #[inline(never)]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.realloc(block, layout, new_size) }
+    }
 }
 
 fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
@@ -142,7 +178,7 @@ fn read_checks() -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| {
-            let (work, figure) = line.split_once(' ')?;
+            let (work, figure) = line.rsplit_once(' ')?;
             Some((work.to_owned(), figure.trim().parse().ok()?))
         })
         .collect()

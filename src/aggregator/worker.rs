@@ -12,7 +12,7 @@ use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, Knobs};
 use crate::recorder::gate::{Own, Quiet};
 use crate::recorder::lifecycle::{self, EPOCH};
-use crate::recorder::{black_box, spare, stacks, thread, turn};
+use crate::recorder::{black_box, own_thread, spare, stacks, thread};
 use crate::ring::lane::add;
 use crate::sys::latch::{Latch, Taken, wait};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -67,7 +67,7 @@ pub(crate) fn run() {
     };
     thread::mark_own(lane);
     spare::fill(ledger);
-    turn::aggregator_runs();
+    own_thread::runs();
     // Told before `main`, it may have lacked the command line.
     black_box::label_again();
     tracing::start(ledger);

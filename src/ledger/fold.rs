@@ -272,6 +272,9 @@ impl<'a> Fold<'a> {
         if self.batch.dates.at(end - 1) >= self.batch.interval_end_ns {
             self.enter_interval(self.batch.dates.first_ns);
         }
+        if self.places.are_far() {
+            self.fetch_places(words.slice(index, end));
+        }
         while index < end {
             self.has_worked_to(index);
             let word = words.get(index);
@@ -288,6 +291,19 @@ impl<'a> Fold<'a> {
             }
         }
         self.has_worked_to(end);
+    }
+
+    /// Asks the processor for the places of all blocks that a window tells of, before the first is looked for: each would be
+    /// waited for.
+    #[inline(always)]
+    fn fetch_places(&self, words: &[AtomicU64]) {
+        for word in words {
+            // relaxed: as in `Words::get`.
+            let word = word.load(Ordering::Relaxed);
+            if event::begins_with_address(word) {
+                self.places.fetch(event::address_of(word));
+            }
+        }
     }
 
     /// Notes that everything below a word is in the tables, for whoever finds the books of a process that was killed.

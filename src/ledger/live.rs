@@ -13,6 +13,7 @@
 
 use super::entry::{Entry, ROW_OF_OTHERS};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
+use crate::sys::fetch::fetch;
 use crate::sys::latch::Latch;
 use crate::sys::order::then;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -176,22 +177,13 @@ impl LiveTable {
     /// Asks the processor to fetch the home of an address.
     #[inline]
     pub(crate) fn prefetch(&self, pages: &Pages, address: u64) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // A hint: a stale table costs a useless fetch.
-            let table = self.shard(address).table(pages);
-            if table.capacity > 0 {
-                let home = home_of(address, table.capacity);
-                // SAFETY: a prefetch may be given any address.
-                unsafe {
-                    _mm_prefetch::<_MM_HINT_T0>(table.keys.wrapping_add(home).cast());
-                    _mm_prefetch::<_MM_HINT_T0>(table.rest.wrapping_add(home).cast());
-                };
-            }
+        // A hint: a stale table costs a useless fetch.
+        let table = self.shard(address).table(pages);
+        if table.capacity > 0 {
+            let home = home_of(address, table.capacity);
+            fetch(table.keys.wrapping_add(home));
+            fetch(table.rest.wrapping_add(home));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (pages, address);
     }
 
     /// Calls `visit` with the blocks of one shard, into which at most `room` fit; returns how many there are.

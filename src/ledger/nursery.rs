@@ -20,6 +20,7 @@
 
 use super::entry::Entry;
 use super::table::spread;
+use crate::sys::fetch::fetch;
 use crate::sys::order::then;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
@@ -33,6 +34,8 @@ const GRAIN_SHIFT: u32 = 4;
 const GROWTH: u32 = 8;
 /// Entries of a nursery that was made small again.
 const ENTRIES_SMALL: u32 = 512;
+/// Entries that the nearest cache has no room for, or not for long: 32 KiB of them.
+const ENTRIES_FAR: u64 = 1024;
 /// Allocations for each entry, after which it is seen whether the size is right.
 const ALLOCS_SEEN: u32 = 8;
 /// How often a nursery that was made small is looked at before it may grow again; unless fewer blocks than before are
@@ -148,6 +151,18 @@ impl Places {
     fn of(&self, address: u64) -> usize {
         let stretch = spread(address >> self.stretch_shift) >> 32;
         ((address >> GRAIN_SHIFT).wrapping_add(stretch) & self.mask) as usize
+    }
+
+    /// Whether the table is larger than the processor's nearest cache, so that it is of use to fetch places ahead.
+    #[inline(always)]
+    pub(crate) fn are_far(&self) -> bool {
+        self.mask >= ENTRIES_FAR
+    }
+
+    /// Asks the processor for the places of an address.
+    #[inline(always)]
+    pub(crate) fn fetch(&self, address: u64) {
+        fetch(self.start.wrapping_add(self.of(address)));
     }
 
     fn address_at(&self, place: usize) -> u64 {

@@ -78,7 +78,7 @@ pub(crate) struct Options {
     pub(crate) trace_override: StoredPath,
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
-    pub(crate) background: bool,
+    pub(crate) background: Background,
     pub(crate) sampling_bytes: u64,
     pub(crate) auto_tune: Option<TuningGoal>,
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
@@ -105,7 +105,7 @@ impl Options {
         trace_override: StoredPath::NONE,
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
-        background: true,
+        background: Background::AsNeeded,
         sampling_bytes: 512 << 10,
         auto_tune: None,
         on_quality: None,
@@ -116,7 +116,23 @@ impl Options {
     };
 }
 
+/// Whether heapledger runs a thread of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Background {
+    /// When there is something for it to do: see `own_thread`.
+    AsNeeded,
+    Always,
+    Never,
+}
+
 impl Options {
+    /// Whether something was asked for that only heapledger's own thread does.
+    pub(crate) fn needs_own_thread(&self) -> bool {
+        let watches = self.triggers.is_any() || self.signals != 0 || self.warn || self.on_quality.is_some();
+        let writes = self.trace_pattern().is_some() || self.black_box_pattern().is_some();
+        watches || writes || self.auto_tune.is_some()
+    }
+
     /// Where the black box is, with its `%` signs, if there is to be one.
     pub(crate) fn black_box_pattern(&self) -> Option<&[u8]> {
         match (self.black_box_override.get(), self.black_box) {
@@ -321,10 +337,17 @@ impl<A> HeapLedger<A> {
     }
 
     /// Whether heapledger runs a thread of its own, which books rings that have gone quiet and reads the clock every
-    /// millisecond. Default true. Without it nothing is lost, but times between two clock readings are coarser and
-    /// a quiet thread's last events are booked only by a flush or at exit.
+    /// millisecond. Without it nothing is lost, but times between two clock readings are coarser, the trend of the
+    /// completeness is not known, and a quiet thread's last events are booked only by a flush or at exit.
+    ///
+    /// Default: it is started as soon as it is of use, which is when a second thread of the program allocates, when something
+    /// was asked for that it does (a trace, a black box, a trigger, the tuner, a callback, a query), or when the
+    /// program pauses so often that its ticks are needed to date events. A program with one thread that
+    /// allocates all the time is left without: the allocator of glibc takes locks as soon as a process has a second
+    /// thread, whatever that does, which was a sixth of the time of one that parses JSON. `true` has it
+    /// started in any case, once there are some hundred events.
     pub const fn background(mut self, enabled: bool) -> Self {
-        self.options.background = enabled;
+        self.options.background = if enabled { Background::Always } else { Background::Never };
         self
     }
 }

@@ -19,7 +19,7 @@ use std::cell::UnsafeCell;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::AtomicPtr;
 
-use super::allocator::{Hooks, Options};
+use super::allocator::{Background, Hooks, Options};
 use super::{check, environment};
 use crate::ledger::changes::{Changed, Subject};
 use crate::ledger::sampled::SampledCounts;
@@ -315,7 +315,7 @@ pub(crate) fn open(options: &Options, hooks: &Hooks) -> State {
 /// any: unlike the aggregator of a program that asks for none of this, they do not wait for a load.
 fn start_threads_asked_for() {
     let options = options();
-    let Some(hooks) = hooks().filter(|_| options.background) else { return };
+    let Some(hooks) = hooks().filter(|_| options.background != Background::Never) else { return };
     let is_watching = options.triggers.is_any();
     if (is_watching || options.signals != 0) && !platform::spawn(DUMPS_STACK_BYTES, hooks.dumps) {
         platform::write_stderr(
@@ -323,7 +323,7 @@ fn start_threads_asked_for() {
         );
     }
     if is_watching {
-        super::turn::start_aggregator();
+        super::own_thread::start();
     }
 }
 
@@ -343,6 +343,9 @@ fn open_alone(options: &Options, hooks: &Hooks) -> State {
         return State::Off;
     }
     check::settle(chosen);
+    if chosen.background == Background::AsNeeded && chosen.needs_own_thread() {
+        chosen.background = Background::Always;
+    }
     // relaxed, both: published with the ledger.
     MODE.store(chosen.mode as u32, Ordering::Relaxed);
     SAMPLING_RATE.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
@@ -424,7 +427,8 @@ unsafe extern "C" fn in_forked_child() {
     }
     super::spare::forget();
     super::stacks::forget();
-    super::turn::forget_aggregator();
+    super::own_thread::forget();
+    super::turn::forget();
     LEDGER.store(null_mut(), Ordering::Release);
     tls::set(super::thread::FRESH);
     set_state(if options().fork == ForkPolicy::Off { State::ChildOff } else { State::Unopened });

@@ -44,6 +44,7 @@ mod hot_path;
 pub(crate) mod latency;
 pub(crate) mod layout;
 pub(crate) mod lifecycle;
+pub(crate) mod own_thread;
 mod pacing;
 pub(crate) mod sampling;
 pub(crate) mod spare;

@@ -149,6 +149,12 @@ pub(crate) fn refresh(ledger: &Ledger) -> bool {
     are_others
 }
 
+/// Whether there is a reason to look for objects.
+pub(super) fn has_news() -> bool {
+    // relaxed: a hint.
+    NEWS.load(Ordering::Relaxed) != 0
+}
+
 /// Sees to it that objects are looked for again, if not one is known: the system had no memory or no file descriptor for
 /// it, and without them there is no stack at all.
 fn look_until_found() {

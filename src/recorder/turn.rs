@@ -20,24 +20,18 @@ use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::{self, EPOCH};
-use super::{gate, latency, pacing, sampling, spare, stacks, thread};
+use super::{gate, latency, own_thread, pacing, sampling, spare, stacks, thread};
 use crate::ledger::Ledger;
-use crate::profile::{ClockMode, DataQualityMode, LossReason};
+use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
-use crate::ring::lane::{Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, WINDOW_WORDS, bump};
+use crate::ring::lane::{Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 use crate::sys::sync::{AtomicU32, Ordering};
-use crate::sys::{platform, tls};
+use crate::sys::tls;
 
 /// Segments that every lane has: one to write, one being folded, two of history.
 pub(crate) const SEGMENTS_HOME: u32 = 4;
 /// Segments of one lane at most; the rest of its slots stay free for spares.
 pub(crate) const SEGMENTS_MAX: u32 = 48;
-/// Words of a window while no aggregator ticks.
-const WINDOW_WORDS_UNTICKED: u64 = 7;
-/// Turns of a lane after which the aggregator is worth its thread.
-const TURNS_BEFORE_AGGREGATOR: u64 = 8;
-/// Bytes of stack for the aggregator's thread: it writes no dumps, so this is plenty.
-const AGGREGATOR_STACK_BYTES: usize = 256 << 10;
 /// Nanoseconds that one round of `spin_loop` takes at least; on many machines it is ten times as much.
 const SPIN_NS_MIN: u64 = 4;
 /// Rounds of it from one look at the clock to the next.
@@ -47,8 +41,6 @@ const DELAY_NS_MAX: u64 = 100_000;
 /// No window is open.
 const NO_MARK: u64 = u64::MAX;
 
-/// Whether the aggregator's thread was asked for: 0 no, 1 yes, 2 it runs.
-static AGGREGATOR: AtomicU32 = AtomicU32::new(0);
 /// Segments that every lane is to have; 0 while the limits of the history decide.
 static SEGMENTS_ASKED: AtomicU32 = AtomicU32::new(0);
 
@@ -254,17 +246,10 @@ pub(super) fn thread_ends(lane: &Lane) {
     write(lane, limit, &Record::new(&[event::thread_word(false, row)], What::Remark));
 }
 
-/// Forgets the aggregator, in a forked child, and what its tuner asked for: its thread does not exist there.
-pub(super) fn forget_aggregator() {
-    // relaxed, both: there is one thread.
-    AGGREGATOR.store(0, Ordering::Relaxed);
+/// Forgets what the tuner asked for, in a forked child.
+pub(super) fn forget() {
+    // relaxed: there is one thread.
     SEGMENTS_ASKED.store(0, Ordering::Relaxed);
-}
-
-/// Tells that the aggregator ticks.
-pub(crate) fn aggregator_runs() {
-    // relaxed: windows may become longer at any time.
-    AGGREGATOR.store(2, Ordering::Relaxed);
 }
 
 fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
@@ -369,7 +354,7 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     }
     let ledger = lifecycle::ledger().ok_or(LossReason::NoMemory)?;
     let mut head = lane.head().own();
-    close_window(lane, head);
+    let words_before = close_window(lane, head);
     let left = (SEGMENT_WORDS - head % SEGMENT_WORDS) % SEGMENT_WORDS;
     let has_segment = lane.cold.segments_held.load(Ordering::Relaxed) > 0;
     if !has_segment || left < 1 + RECORD_WORDS_MAX {
@@ -401,54 +386,28 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     lane.set_epoch(epoch);
     let start = head + 1;
     let segment_end = (head | (SEGMENT_WORDS - 1)) + 1;
-    let words = window_words(record.len);
+    let open_ns = now_ns.saturating_sub(lane.cold.opened_ns.load(Ordering::Relaxed));
+    lane.cold.opened_ns.store(now_ns, Ordering::Relaxed);
+    let words = own_thread::window_words(lane, record.len, words_before, open_ns);
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
     lane.cold.level.store(lifecycle::level() as u32, Ordering::Relaxed);
     stacks::follow(lane);
-    start_aggregator_if_due(lane);
+    own_thread::start_if_due(lane, ledger);
     Ok(start)
 }
 
-/// How long the next window is.
-fn window_words(record_len: u64) -> u64 {
-    if lifecycle::options().clock == ClockMode::PerEvent {
-        return record_len;
-    }
-    let usual = if AGGREGATOR.load(Ordering::Relaxed) == 2 { WINDOW_WORDS } else { WINDOW_WORDS_UNTICKED };
-    usual.max(record_len)
-}
-
-/// Lets the mark of the window at hand know how long it became.
-fn close_window(lane: &Lane, head: u64) {
+/// Lets the mark of the window at hand know how long it became, and returns that.
+fn close_window(lane: &Lane, head: u64) -> u64 {
     let mark_index = lane.cold.mark_index.load(Ordering::Relaxed);
     if mark_index == NO_MARK || lane.cold.segments_held.load(Ordering::Relaxed) == 0 {
-        return;
+        return 0;
     }
     // SAFETY: I2, the mark lies in the segment at hand, where no one else writes.
     let mark = unsafe { lane.own_word(mark_index) };
     let length = head - mark_index - 1;
     mark.store(event::closed_mark(mark.load(Ordering::Relaxed), length), Ordering::Relaxed);
     lane.cold.mark_index.store(NO_MARK, Ordering::Relaxed);
-}
-
-/// Has the aggregator started, once there is enough to do.
-fn start_aggregator_if_due(lane: &Lane) {
-    if AGGREGATOR.load(Ordering::Relaxed) == 0
-        && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE_AGGREGATOR
-        && lifecycle::options().background
-    {
-        start_aggregator();
-    }
-}
-
-/// Has the aggregator started, unless it was before.
-pub(super) fn start_aggregator() {
-    if AGGREGATOR.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        && let Some(hooks) = lifecycle::hooks()
-    {
-        // If it cannot be had, helping closes the books all the same.
-        platform::spawn(AGGREGATOR_STACK_BYTES, hooks.aggregator);
-    }
+    length
 }
 
 /// Finds a segment for the words from `number × SEGMENT_WORDS` on.

@@ -234,6 +234,13 @@ pub(crate) const fn address_of(word: u64) -> u64 {
     word & ADDRESS_MASK
 }
 
+/// Whether a word, which may be any of a record's, is the first of an allocation, a free, or one half of a realloc; a size
+/// of 2^28 or more can be taken for one.
+#[inline(always)]
+pub(crate) const fn begins_with_address(word: u64) -> bool {
+    Tag::raw(word).wrapping_sub(TAG_ALLOC) <= TAG_MOVED - TAG_ALLOC
+}
+
 #[inline(always)]
 pub(crate) const fn check_of(word: u64) -> u64 {
     (word >> ADDRESS_BITS) & CHECK_MASK

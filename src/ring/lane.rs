@@ -65,6 +65,10 @@ pub(crate) struct Cold {
     pub(crate) window_end: AtomicU64,
     /// Where the current window's mark lies.
     pub(crate) mark_index: AtomicU64,
+    /// When the current window was opened, in nanoseconds.
+    pub(crate) opened_ns: AtomicU64,
+    /// Windows that stayed open for long, less those that did not: see `own_thread`.
+    pub(crate) slow_windows: AtomicU32,
     /// Nesting of sections whose events are heapledger's own.
     pub(crate) own_depth: AtomicU32,
     /// Nesting of sections in which no event can be recorded.

@@ -19,7 +19,7 @@ use crate::quality::{DecisionLog, Degradation, InvalidSetting, WorkloadCharacter
 use crate::recorder::allocator::{HeapLedger, Hooks, Options};
 use crate::recorder::black_box;
 use crate::recorder::gate::{Own, Quiet};
-use crate::recorder::lifecycle;
+use crate::recorder::{lifecycle, own_thread};
 use crate::sys::platform;
 use crate::tracked::{self, TrackedReport};
 
@@ -306,6 +306,7 @@ impl std::error::Error for DumpError {
 /// Runs `work` in an own section, if there is a ledger.
 fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &Own) -> T) -> Option<T> {
     let ledger = lifecycle::ledger()?;
+    own_thread::want();
     let own = Own::enter();
     Some(work(ledger, &own))
 }

@@ -9,6 +9,7 @@
 //! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
 //! | `pages` | zeroed memory by page number | know what is stored in it |
 //! | `box_file` | a file that a region lies in | know what is stored in it |
+//! | `fetch` | a hint of what will be read | be relied on |
 //! | `order` | the order of stores that outlive the process | be taken for one that other threads see |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, thread and file questions | be asked from the hot path |
@@ -28,6 +29,9 @@ pub(crate) mod clock;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "leaves a mark among the mappings")]
 pub(crate) mod copies;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "hints at addresses")]
+pub(crate) mod fetch;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "reads registers and the own stack")]
 pub(crate) mod frame;

@@ -1,0 +1,130 @@
+//! When heapledger's own thread, the aggregator's, is started, and how long windows are with and without it.
+//!
+//! The thread is an optimisation (see `aggregator`), and it has a price that is not its own work: glibc leaves the locks of its
+//! allocator out while a process has a single thread, and that was a sixth of the time of a program that parses JSON.
+//! So a program that has one thread, and asks for nothing that only the other one can do, is left alone with it:
+//!
+//! | what asks for the thread | why |
+//! | --- | --- |
+//! | a second thread of the program has made an event | its ring may go quiet, and glibc locks anyway |
+//! | a trace, a black box, an alarm, the tuner, triggers | they live on that thread |
+//! | `BestEffort` | nobody else books |
+//! | the end of sampling, objects that were not found | they are looked at by that thread |
+//! | a query | it may ask for the trend |
+//! | many windows that stayed open for long | only its ticks can date their events |
+//! | `HeapLedger::background(true)` | it is asked for by name |
+//!
+//! A window is dated by its two ends. Samples come so rarely that each has a window of its own, and an exact date. While nobody ticks, one of 63 words is opened only where the one before was filled so
+//! fast that this one will be as short as a tick, else one of seven words. Where the program paused in the midst of a window all
+//! the same, the dates of that window are uncertain by as much as the pause, which is said with the snapshot
+//! ([`crate::profile`]); where that is more than one window in [`QUICK_PER_SLOW`], the thread is started.
+
+use super::allocator::Background;
+use super::lifecycle::{self, Level, State};
+use super::stacks;
+use crate::ledger::Ledger;
+use crate::profile::{ClockMode, DataQualityMode};
+use crate::ring::lane::{Lane, WINDOW_WORDS};
+use crate::sys::platform;
+use crate::sys::sync::{AtomicU32, Ordering};
+
+/// Words of a window while nobody ticks and the program is not known to be fast.
+const WINDOW_WORDS_UNTICKED: u64 = 7;
+/// Turns of a lane after which the thread is worth having at all.
+const TURNS_BEFORE: u64 = 8;
+/// Bytes of stack for it: it writes no dumps, so this is plenty.
+const STACK_BYTES: usize = 256 << 10;
+/// Nanoseconds for which a window may stay open: about a tick.
+const QUICK_NS: u64 = 1_000_000;
+/// Quick windows that make up for one that was not.
+const QUICK_PER_SLOW: u32 = 32;
+/// Slow windows in a row that are borne.
+const SLOW_MAX: u32 = 8;
+
+/// Whether the thread was asked for: one of the states below.
+static STATE: AtomicU32 = AtomicU32::new(ABSENT);
+const ABSENT: u32 = 0;
+const WANTED: u32 = 1;
+const ASKED: u32 = 2;
+const TICKS: u32 = 3;
+
+/// Forgets the thread, in a forked child: it does not exist there.
+pub(super) fn forget() {
+    // relaxed: there is one thread.
+    STATE.store(ABSENT, Ordering::Relaxed);
+}
+
+/// Tells that the thread ticks.
+pub(crate) fn runs() {
+    // relaxed: windows may become longer at any time.
+    STATE.store(TICKS, Ordering::Relaxed);
+}
+
+/// Has the thread started at the next turn of any thread that records enough: someone wants to know what only it can tell.
+pub(crate) fn want() {
+    // relaxed, both: a hint. It is not there, or the exchange fails.
+    let _ = STATE.compare_exchange(ABSENT, WANTED, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// Has the thread started, unless it was before.
+pub(super) fn start() {
+    // relaxed, all: of two that start it, one wins.
+    let state = STATE.load(Ordering::Relaxed);
+    if state <= WANTED
+        && STATE.compare_exchange(state, ASKED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        && let Some(hooks) = lifecycle::hooks()
+    {
+        // If it cannot be had, helping closes the books all the same.
+        platform::spawn(STACK_BYTES, hooks.aggregator);
+    }
+}
+
+/// Has the thread started if there is enough to do for it. At a turn of the lane's thread.
+pub(super) fn start_if_due(lane: &Lane, ledger: &Ledger) {
+    // relaxed, all: hints, and the lane's own line.
+    let state = STATE.load(Ordering::Relaxed);
+    if state <= WANTED
+        && lifecycle::state() == State::Running
+        && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE
+        && is_worth_it(lane, ledger, state == WANTED)
+    {
+        start();
+    }
+}
+
+fn is_worth_it(lane: &Lane, ledger: &Ledger, is_wanted: bool) -> bool {
+    let options = lifecycle::options();
+    match options.background {
+        Background::Never => false,
+        Background::Always => true,
+        Background::AsNeeded => {
+            is_wanted
+                || ledger.lanes.count() > 1
+                || lifecycle::mode() == DataQualityMode::BestEffort
+                || lifecycle::level() == Level::AfterSampling
+                || stacks::has_news()
+                || lane.cold.slow_windows.load(Ordering::Relaxed) > QUICK_PER_SLOW * SLOW_MAX
+        }
+    }
+}
+
+/// How long the next window is, whose first record has so many words. The one before had `words_before` and was open for
+/// `open_ns`.
+pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, open_ns: u64) -> u64 {
+    // relaxed: the lane's own line.
+    let is_sampled = lane.cold.level.load(Ordering::Relaxed) == Level::Sampled as u32;
+    if is_sampled || lifecycle::options().clock == ClockMode::PerEvent {
+        return record_words;
+    }
+    // relaxed, all: a hint, and the lane's own line.
+    if STATE.load(Ordering::Relaxed) == TICKS {
+        return WINDOW_WORDS;
+    }
+    let slow = &lane.cold.slow_windows;
+    let before = slow.load(Ordering::Relaxed);
+    let now =
+        if open_ns > QUICK_NS { before.saturating_add(QUICK_PER_SLOW) } else { before.saturating_sub(1) };
+    slow.store(now, Ordering::Relaxed);
+    let is_quick = open_ns.saturating_mul(WINDOW_WORDS) <= QUICK_NS.saturating_mul(words_before);
+    if is_quick { WINDOW_WORDS } else { WINDOW_WORDS_UNTICKED.max(record_words) }
+}
