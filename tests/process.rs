@@ -20,7 +20,7 @@
 //! | `stacks` | known places in the code get their exact counts; stacks that are hard to walk |
 //! | `signals` | a handler that allocates at every instruction |
 //! | `losses` | each reason for loss, forced, and how it shows |
-//! | `memory` | what heapledger takes for itself |
+//! | `memory`, `own_thread` | what heapledger takes for itself; when its own thread is there |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
 //! | `modes`, `waits`, `tuning`, `alarms` | overload in every mode; how long an allocation waits; the tuner at work; crossings of the target are told |
 //! | `pointers` | tracked pointers |

@@ -3,7 +3,8 @@
 //! It is an optimisation, not a condition for correctness: a thread whose ring is full helps itself, and a flush books
 //! everything. So before `main`, after `exit`, in a forked child, and where no thread can be had, the books still
 //! close. What the aggregator adds: a tick about every millisecond, which bounds how far an interpolated time can be
-//! off; rings of threads that went to sleep are booked; frees that wait for another thread's nursery are settled.
+//! off; rings of threads that went to sleep are booked; frees that wait for another thread's nursery are settled. A program
+//! with one thread may be without it for good: `recorder::own_thread` says when it is started.
 //!
 //! [`Aggregator::step`] does all of it once, without sleeping, spawning or reading a clock, so that a test can drive
 //! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.

@@ -39,7 +39,7 @@ const QUICK_NS: u64 = 1_000_000;
 /// Quick windows that make up for one that was not.
 const QUICK_PER_SLOW: u32 = 32;
 /// Slow windows in a row that are borne.
-const SLOW_MAX: u32 = 8;
+const SLOW_BORNE: u32 = 8;
 
 /// Whether the thread was asked for: one of the states below.
 static STATE: AtomicU32 = AtomicU32::new(ABSENT);
@@ -103,7 +103,7 @@ fn is_worth_it(lane: &Lane, ledger: &Ledger, is_wanted: bool) -> bool {
                 || lifecycle::mode() == DataQualityMode::BestEffort
                 || lifecycle::level() == Level::AfterSampling
                 || stacks::has_news()
-                || lane.cold.slow_windows.load(Ordering::Relaxed) > QUICK_PER_SLOW * SLOW_MAX
+                || lane.cold.slow_windows.load(Ordering::Relaxed) > QUICK_PER_SLOW * SLOW_BORNE
         }
     }
 }

@@ -24,6 +24,7 @@ mod memory;
 mod modes;
 mod occasions;
 mod order;
+mod own_thread;
 mod pointers;
 mod refusals;
 mod runner;
@@ -60,6 +61,7 @@ const CASES: &[&[case::Case]] = &[
     modes::CASES,
     left_out::CASES,
     waits::CASES,
+    own_thread::CASES,
     tuning::CASES,
     alarms::CASES,
     pointers::CASES,

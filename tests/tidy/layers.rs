@@ -73,6 +73,7 @@ const RELAXED: &[&str] = &[
     "src/ledger/tap.rs",
     "src/ledger/timeline.rs",
     "src/recorder/latency.rs",
+    "src/recorder/own_thread.rs",
     "src/recorder/pacing.rs",
     "src/recorder/sampling.rs",
     "src/recorder/thread.rs",
