@@ -13,13 +13,13 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, System};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 
 use common::effort::Effort;
-use common::raw::{Population, growing, handfuls, tight_pairs};
+use common::raw::{Called, Population, growing, handfuls, tight_pairs};
 use heapledger::{DumpTarget, HeapLedger};
 
 static HEAP: HeapLedger = HeapLedger::system().stacks(heapledger::Stacks::Off).dump(DumpTarget::Off);
@@ -98,30 +98,6 @@ fn prepare_and_measure(work: &str, recorded: bool) {
     tight_pairs(&HEAP, 2_000);
     std::thread::sleep(std::time::Duration::from_millis(200));
     if recorded { measure(&Called(&HEAP), work) } else { measure(&Called(&System), work) }
-}
-
-/// An allocator behind calls that are not inlined.
-struct Called<'a, A>(&'a A);
-
-// SAFETY: each method passes its arguments to the same method and returns its result.
-unsafe impl<A: GlobalAlloc> GlobalAlloc for Called<'_, A> {
-    #[inline(never)]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.0.alloc(layout) }
-    }
-
-    #[inline(never)]
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.0.dealloc(block, layout) };
-    }
-
-    #[inline(never)]
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.0.realloc(block, layout, new_size) }
-    }
 }
 
 fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {

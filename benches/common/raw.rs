@@ -10,6 +10,30 @@ pub const PAIR_BYTES: usize = 64;
 /// Sizes of the blocks that are replaced at random, in bytes.
 const SIZES: std::ops::RangeInclusive<u64> = 16..=4096;
 
+/// An allocator behind calls that are not inlined, as a program calls its global one.
+pub struct Called<'a, A>(pub &'a A);
+
+// SAFETY: each method passes its arguments to the same method and returns its result.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Called<'_, A> {
+    #[inline(never)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    #[inline(never)]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.dealloc(block, layout) };
+    }
+
+    #[inline(never)]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.realloc(block, layout, new_size) }
+    }
+}
+
 /// Allocates and frees one block of 64 bytes, again and again.
 #[inline(never)]
 pub fn tight_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64) {

@@ -3,16 +3,24 @@
 use std::alloc::{GlobalAlloc, System};
 use std::hint::black_box;
 
+use heapledger::HeapLedger;
+use stats_alloc::StatsAlloc;
+
 use crate::common::clock::process_cpu_ns;
 use crate::common::effort::Effort;
 use crate::common::figures::Spread;
 use crate::common::memory::available_bytes;
-use crate::common::raw::{Population, tight_pairs_in_threads};
+use crate::common::raw::{Called, Population, tight_pairs_in_threads};
 use crate::common::texts::{build_strings, json_document, parse_and_print};
 use crate::switch::{Chosen, SWITCH, while_global};
 
 /// Bytes of memory to be had, below which the largest population is left out: three times 2 GB, and some.
 const MEMORY_FOR_A_MILLION: u64 = 9 << 30;
+
+/// The three allocators, as a program calls them.
+static BARE: Called<'_, System> = Called(&System);
+static STATS_ALLOC: Called<'_, StatsAlloc<System>> = Called(&SWITCH.stats_alloc);
+static HEAPLEDGER: Called<'_, HeapLedger> = Called(&SWITCH.heapledger);
 
 /// Rounds of each row; the median counts.
 fn rounds(effort: Effort) -> usize {
@@ -51,9 +59,9 @@ fn pairs(effort: Effort, filter: &str) {
     for (threads, name) in [(1, "pair of 64 bytes, 1 thread"), (2, "pair of 64 bytes, 2 threads")] {
         let each = effort.scaled(1_500_000);
         let turn = |chosen: Chosen| match chosen {
-            Chosen::Bare => tight_pairs_in_threads(&System, threads, each),
-            Chosen::StatsAlloc => tight_pairs_in_threads(&SWITCH.stats_alloc, threads, each),
-            Chosen::Heapledger => tight_pairs_in_threads(&SWITCH.heapledger, threads, each),
+            Chosen::Bare => tight_pairs_in_threads(&BARE, threads, each),
+            Chosen::StatsAlloc => tight_pairs_in_threads(&STATS_ALLOC, threads, each),
+            Chosen::Heapledger => tight_pairs_in_threads(&HEAPLEDGER, threads, each),
         };
         let operations = each * threads as u64;
         run(effort, filter, Row { name, budget: Some(2.0), operations, turn: Box::new(turn) });
@@ -66,9 +74,9 @@ fn replacement(effort: Effort, name: &'static str, live: usize, budget: Option<f
         return;
     }
     let operations = effort.scaled(400_000);
-    let mut bare = settled(&System, live, operations);
-    let mut stats = settled(&SWITCH.stats_alloc, live, operations);
-    let mut ours = settled(&SWITCH.heapledger, live, operations);
+    let mut bare = settled(&BARE, live, operations);
+    let mut stats = settled(&STATS_ALLOC, live, operations);
+    let mut ours = settled(&HEAPLEDGER, live, operations);
     let turn = |chosen| match chosen {
         Chosen::Bare => bare.replace(operations),
         Chosen::StatsAlloc => stats.replace(operations),
