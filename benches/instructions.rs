@@ -39,14 +39,13 @@ const PAIRS: u64 = 48_000;
 /// The argument that makes a child of this program.
 const CHILD: &str = "--measured";
 /// Kinds of work, each with what the environment says of how it is recorded.
-const WORK: [(&str, &[(&str, &str)]); 8] = [
+const WORK: [(&str, &[(&str, &str)]); 7] = [
     ("pair", &[]),
     ("handful", &[]),
     ("grow", &[]),
     ("replace-1000", &[]),
     ("replace-100000", &[]),
     ("pair, sampled", &[("HEAPLEDGER_MODE", "throughput")]),
-    ("grow, sampled", &[("HEAPLEDGER_MODE", "throughput")]),
     ("pair, off", &[("HEAPLEDGER", "off")]),
 ];
 

@@ -12,49 +12,41 @@ use super::table::spread;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-const BUCKET_WORDS: usize = 8;
 /// Pages of all of it. A power of two, as runs of pages are.
 const PAGES: u32 = 256;
-/// Buckets of the table: what the counts leave.
-const BUCKETS: usize = (PAGES - COUNTS_PAGES) as usize * PAGE_BYTES / (BUCKET_WORDS * 8);
-/// Counts in front of it. A power of two.
+/// Counts in front of the buckets. A power of two.
 const COUNTS: usize = 1 << 11;
-const COUNTS_PAGES: u32 = (size_of::<SampledCounts>() / PAGE_BYTES) as u32;
+/// Buckets: what the counts leave.
+const BUCKETS: usize = (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU32>()) / size_of::<Bucket>();
 
-/// The table. All zero bytes are a valid one without memory, in which nothing is found.
+/// One line of addresses.
+type Bucket = [AtomicU64; 8];
+
+const _: () = assert!(size_of::<SampledTable>() == PAGES as usize * PAGE_BYTES);
+
+/// Where the table lies. All zero bytes are a valid one without memory, in which nothing is found.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledSet {
     page: AtomicU32,
 }
 
-/// The counts in front of the table: how many addresses of each part of the hash are in it. All zero bytes are valid.
+/// The table. All zero bytes are a valid, empty one.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct SampledCounts([AtomicU32; COUNTS]);
-
-impl SampledCounts {
-    /// Whether an address may be in the table: `false` is certain.
-    #[inline(always)]
-    pub(crate) fn may_have(&self, address: u64) -> bool {
-        // relaxed: the program's hand-over of the block orders its count and its free.
-        self.of(address).load(Ordering::Relaxed) != 0
-    }
-
-    /// The count that stands for an address.
-    #[inline(always)]
-    fn of(&self, address: u64) -> &AtomicU32 {
-        &self.0[(spread(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize]
-    }
+pub(crate) struct SampledTable {
+    /// How many addresses of each part of the hash are in it.
+    counts: [AtomicU32; COUNTS],
+    buckets: [Bucket; BUCKETS],
 }
 
 impl SampledSet {
-    /// The counts, if there is a table.
-    pub(crate) fn counts<'a>(&self, pages: &'a Pages) -> Option<&'a SampledCounts> {
+    /// The table, if there is one.
+    pub(crate) fn table<'a>(&self, pages: &'a Pages) -> Option<&'a SampledTable> {
         // Acquire: pairs with `open`.
         let page = self.page.load(Ordering::Acquire);
-        // SAFETY: the run begins with the counts, and is never given back; all its fields are atomics.
-        (page != 0).then(|| unsafe { &*pages.at(page).cast::<SampledCounts>().cast_const() })
+        // SAFETY: the run is as long as the table, and is never given back; all its fields are atomics.
+        (page != 0).then(|| unsafe { &*pages.at(page).cast::<SampledTable>().cast_const() })
     }
 
     /// Takes the memory of the table, if it has none yet. Says whether there is one.
@@ -75,67 +67,74 @@ impl SampledSet {
 
     /// Forgets all addresses. While no thread samples.
     pub(crate) fn clear(&self, pages: &Pages) {
-        // Acquire: pairs with `open`.
-        let page = self.page.load(Ordering::Acquire);
-        if page == 0 {
-            return;
+        let Some(table) = self.table(pages) else { return };
+        for word in table.buckets.iter().flatten() {
+            // relaxed, both: published with the level.
+            word.store(0, Ordering::Relaxed);
         }
-        let words = pages.at(page + COUNTS_PAGES).cast::<AtomicU64>();
-        for place in 0..BUCKETS * BUCKET_WORDS {
-            // SAFETY: as in `exchange`; relaxed: published with the level.
-            unsafe { &*words.add(place) }.store(0, Ordering::Relaxed);
-        }
-        for count in self.counts(pages).iter().flat_map(|counts| &counts.0) {
-            // relaxed: as above.
+        for count in &table.counts {
             count.store(0, Ordering::Relaxed);
         }
     }
 
     /// Enters an address; `false` when there is no room for it.
     pub(crate) fn insert(&self, pages: &Pages, address: u64) -> bool {
-        let Some(count) = self.counts(pages).map(|counts| counts.of(address)) else { return false };
-        // relaxed, here and below: as in `may_have`. Before the entry: a count is never too low.
-        count.fetch_add(1, Ordering::Relaxed);
-        // Release: the entry comes before the block is handed to the program.
-        let is_entered = self.exchange(pages, address, 0, address);
-        if !is_entered {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
-        is_entered
+        self.table(pages).is_some_and(|table| table.insert(address))
     }
 
     /// Removes an address; `false` when it is not there.
     #[inline]
     pub(crate) fn remove(&self, pages: &Pages, address: u64) -> bool {
-        let Some(count) = self.counts(pages).map(|counts| counts.of(address)) else { return false };
+        self.table(pages).is_some_and(|table| table.remove(address))
+    }
+}
+
+impl SampledTable {
+    /// Whether an address may be in the table: `false` is certain.
+    #[inline(always)]
+    pub(crate) fn may_have(&self, address: u64) -> bool {
+        // relaxed: the program's hand-over of the block orders its count and its free.
+        self.count_of(address).load(Ordering::Relaxed) != 0
+    }
+
+    fn insert(&self, address: u64) -> bool {
+        // relaxed, here and below: as in `may_have`. Before the entry: a count is never too low.
+        self.count_of(address).fetch_add(1, Ordering::Relaxed);
+        // Release: the entry comes before the block is handed to the program.
+        let is_entered = self.exchange(address, 0, address);
+        if !is_entered {
+            self.count_of(address).fetch_sub(1, Ordering::Relaxed);
+        }
+        is_entered
+    }
+
+    fn remove(&self, address: u64) -> bool {
         // relaxed: as in `insert`.
-        if count.load(Ordering::Relaxed) == 0 || !self.exchange(pages, address, address, 0) {
+        let count = self.count_of(address);
+        if count.load(Ordering::Relaxed) == 0 || !self.exchange(address, address, 0) {
             return false;
         }
         count.fetch_sub(1, Ordering::Relaxed);
         true
     }
 
-    fn exchange(&self, pages: &Pages, address: u64, from: u64, to: u64) -> bool {
-        // Acquire: pairs with `open`.
-        let page = self.page.load(Ordering::Acquire);
-        if page == 0 {
-            return false;
-        }
-        let bucket = (((spread(address) >> 32) * BUCKETS as u64) >> 32) as usize;
-        let words = pages.at(page + COUNTS_PAGES).cast::<AtomicU64>();
-        for place in 0..BUCKET_WORDS {
-            // SAFETY: the run has a word for every place of every bucket, and is never given back.
-            let word = unsafe { &*words.add(bucket * BUCKET_WORDS + place) };
+    /// The count that stands for an address.
+    #[inline(always)]
+    fn count_of(&self, address: u64) -> &AtomicU32 {
+        &self.counts[(spread(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize]
+    }
+
+    fn bucket_of(&self, address: u64) -> &Bucket {
+        &self.buckets[(((spread(address) >> 32) * BUCKETS as u64) >> 32) as usize]
+    }
+
+    fn exchange(&self, address: u64, from: u64, to: u64) -> bool {
+        self.bucket_of(address).iter().any(|word| {
             // relaxed: an address that is looked for was entered by whoever allocated the block, and the program's
             // own hand-over of the block orders the two.
-            if word.load(Ordering::Relaxed) == from
+            word.load(Ordering::Relaxed) == from
                 && word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            {
-                return true;
-            }
-        }
-        false
+        })
     }
 }
 
@@ -155,11 +154,13 @@ mod tests {
         let entered: Vec<u64> = entered.collect();
         assert!(entered.len() > 19_900, "{}", entered.len());
         for address in entered {
-            assert!(set.counts(pages).unwrap().may_have(address));
+            assert!(set.table(pages).unwrap().may_have(address));
             assert!(set.remove(pages, address) && !set.remove(pages, address));
         }
-        let counts = set.counts(pages).unwrap();
-        assert!((1..20_000).all(|n| !counts.may_have(n * 48)), "what was refused leaves no count behind");
+        let table = set.table(pages).unwrap();
+        let counts = table.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts.sum::<u32>(), 0, "what was refused leaves no count behind");
+        assert!((1..20_000).all(|n| !table.may_have(n * 48)));
         Pages::release(region);
     }
 }

@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicPtr;
 use super::allocator::{Background, Hooks, Options};
 use super::{check, environment};
 use crate::ledger::changes::{Changed, Subject};
-use crate::ledger::sampled::SampledCounts;
+use crate::ledger::sampled::SampledTable;
 use crate::ledger::{Ledger, estimate};
 use crate::profile::{DataQualityMode, ForkPolicy, LossCounts, LossReason};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -112,8 +112,8 @@ static SAMPLING_RATE: AtomicU32 = AtomicU32::new(estimate::RATE_DEFAULT as u32);
 static PLAINLY_SAMPLED: AtomicU64 = AtomicU64::new(NOT_SAMPLING);
 /// No rate.
 const NOT_SAMPLING: u64 = u64::MAX;
-/// The counts of the sampled set, while what is not in the set is left out; else null.
-static SAMPLED_COUNTS: AtomicPtr<SampledCounts> = AtomicPtr::new(null_mut());
+/// The table of sampled blocks, while frees of others are left out; else null.
+static SAMPLED: AtomicPtr<SampledTable> = AtomicPtr::new(null_mut());
 static HOOKED: AtomicU32 = AtomicU32::new(0);
 static FORKED_FROM: AtomicU32 = AtomicU32::new(0);
 /// Events that no lane could take, by reason: they were attempted and lost at once.
@@ -203,27 +203,27 @@ pub(super) fn samples_plainly_at(rate: u64) -> bool {
     PLAINLY_SAMPLED.load(Ordering::Relaxed) == rate
 }
 
-/// The counts of the sampled set, if a free of a block that is not in it is left out now.
+/// The table of sampled blocks, if a free of a block that is not in it is left out now.
 #[inline(always)]
-pub(super) fn sampled_counts() -> Option<&'static SampledCounts> {
+pub(super) fn sampled() -> Option<&'static SampledTable> {
     // Acquire: pairs with the exchange in `note_sampling`.
-    let counts = SAMPLED_COUNTS.load(Ordering::Acquire);
-    // SAFETY: C2, null or counts of a ledger, which are never given back.
-    unsafe { counts.as_ref() }
+    let table = SAMPLED.load(Ordering::Acquire);
+    // SAFETY: C2, null or the table of a ledger, which is never given back.
+    unsafe { table.as_ref() }
 }
 
-/// Works out anew what [`samples_plainly_at`] and [`sampled_counts`] say. After each change of something that they depend on.
+/// Works out anew what [`samples_plainly_at`] and [`sampled`] say. After each change of something that they depend on.
 pub(super) fn note_sampling() {
     loop {
         let samples = level() == Level::Sampled && state().records();
         let rate = if samples { sampling_rate() } else { NOT_SAMPLING };
         let set = ledger().filter(|_| samples && !super::sampling::may_earlier_blocks_live());
-        let counts =
-            set.and_then(|ledger| ledger.sampled.counts(&ledger.pages)).map_or(null(), std::ptr::from_ref);
+        let table =
+            set.and_then(|ledger| ledger.sampled.table(&ledger.pages)).map_or(null(), std::ptr::from_ref);
         // Acquire and release: of two threads that have changed something, the later one here sees what the other changed.
         let was_rate = PLAINLY_SAMPLED.swap(rate, Ordering::AcqRel);
-        let were_counts = SAMPLED_COUNTS.swap(counts.cast_mut(), Ordering::AcqRel);
-        if (was_rate, were_counts.cast_const()) == (rate, counts) {
+        let was_table = SAMPLED.swap(table.cast_mut(), Ordering::AcqRel);
+        if (was_rate, was_table.cast_const()) == (rate, table) {
             return;
         }
     }

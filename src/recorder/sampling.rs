@@ -105,7 +105,7 @@ pub(super) fn passes_over_alloc(slot: *const (), size: u64) -> bool {
 #[inline(always)]
 pub(super) fn passes_over_free(slot: *const (), address: u64, size: u64) -> bool {
     let Some(lane) = thread::passing_lane(slot) else { return slot == thread::OFF };
-    let passes = lifecycle::sampled_counts().is_some_and(|counts| !counts.may_have(address));
+    let passes = lifecycle::sampled().is_some_and(|sampled| !sampled.may_have(address));
     if passes {
         count(&lane.cold.skipped, size, false);
     }
