@@ -87,9 +87,17 @@ pub(super) fn start_if_due(lane: &Lane, ledger: &Ledger) {
         && lifecycle::state() == State::Running
         && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE
         && is_worth_it(lane, ledger, state == WANTED)
+        && is_at_home(ledger)
     {
         start();
     }
+}
+
+/// Whether this is the process that the ledger is of. A child that shares its parent's memory until it executes something would
+/// take the thread with it when it ends, and whatever latch that holds.
+fn is_at_home(ledger: &Ledger) -> bool {
+    // relaxed: written before the ledger was published.
+    ledger.facts.process_id.load(Ordering::Relaxed) == platform::process_id()
 }
 
 fn is_worth_it(lane: &Lane, ledger: &Ledger, is_wanted: bool) -> bool {

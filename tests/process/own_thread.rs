@@ -38,6 +38,13 @@ pub const CASES: &[Case] = &[
         },
     ),
     Case::new(
+        "a_child_that_shares_memory_leaves_the_thread_to_its_parent",
+        || assert!(is_there_after(child_that_asks)),
+        |ended| {
+            ended.quietly();
+        },
+    ),
+    Case::new(
         "one_pause_brings_no_thread",
         || assert!(!is_there_after(one_pause)),
         |ended| {
@@ -97,6 +104,25 @@ fn two_threads() {
 
 fn query() {
     lossless_point();
+}
+
+/// A child in the memory of its parent, which stands still meanwhile, asks for the thread and does not get it: it would be the
+/// child's, and end with it.
+fn child_that_asks() {
+    extern "C" fn ask_and_work(_argument: *mut std::ffi::c_void) -> libc::c_int {
+        query();
+        work();
+        0
+    }
+    let mut stack = vec![0u8; 256 << 10];
+    let top = stack.as_mut_ptr_range().end;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is the child's alone until the call returns, which is after its end.
+    let pid = unsafe { libc::clone(ask_and_work, top.cast(), flags, std::ptr::null_mut()) };
+    assert!(pid > 0);
+    let mut status = 0;
+    // SAFETY: `status` is valid for writes.
+    assert_eq!((unsafe { libc::waitpid(pid, &mut status, 0) }, status), (pid, 0));
 }
 
 fn pause() {
