@@ -220,16 +220,25 @@ fn fork_amid_work() {
 /// in their hands.
 fn share_memory_amid_work() {
     amid_work(|| {
-        let mut stack = vec![0u8; 256 << 10];
-        let top = stack.as_mut_ptr_range().end;
+        let mut stack = stack_of_child();
         for _ in 0..200 {
-            let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-            // SAFETY: the stack is the child's alone until the call returns, which is after its end.
-            let pid = unsafe { libc::clone(work_in_shared_memory, top.cast(), flags, std::ptr::null_mut()) };
-            assert!(pid > 0);
-            wait_for(pid);
+            share_memory(work_in_shared_memory, &mut stack);
         }
     });
+}
+
+/// A stack for [`share_memory`].
+pub fn stack_of_child() -> Vec<u8> {
+    vec![0; 256 << 10]
+}
+
+/// Runs `child` in a child that shares the memory of this process, and waits for its end.
+pub fn share_memory(child: extern "C" fn(*mut std::ffi::c_void) -> libc::c_int, stack: &mut [u8]) {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is the child's alone until the call returns, which is after its end.
+    let pid = unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, std::ptr::null_mut()) };
+    assert!(pid > 0);
+    wait_for(pid);
 }
 
 extern "C" fn work_in_shared_memory(_argument: *mut std::ffi::c_void) -> libc::c_int {
