@@ -7,8 +7,9 @@
 //! the check to be lowered. `cargo bench --bench instructions -- --write` writes the present figures as the checks.
 //!
 //! Only what the measured thread does inside the measured function is counted: recording and booking at home are in,
-//! heapledger's own thread is not. Each call of the allocator is a call, as it is in a program. The clock is the one disturbance that is left: under callgrind a millisecond holds
-//! fewer events, so its ticks turn windows more often than at full speed. The least of three runs is taken (`--quick`: two).
+//! heapledger's own thread is not. Each call of the allocator is a call, as it is in a program. The clock is the one
+//! disturbance that is left: under callgrind a millisecond holds fewer events, so its ticks turn windows more often than at
+//! full speed. The least of three runs is taken (`--quick`: two).
 #![allow(unsafe_code, reason = "calls allocators directly; the name of the measured function must be plain")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! The recording path. Budget: about 20 instructions an event, two stores for the words and one to publish them.
+//! The recording path. Budget: about 30 instructions an event, two stores for the words and one to publish them.
 //!
 //! Read it top to bottom: find the lane, close its gate, see that the record fits into the window and that the
 //! window is of this epoch, write the words, count, publish, open the gate. Everything else is `turn`'s.
