@@ -173,8 +173,9 @@ pub(crate) fn look_again(ledger: &Ledger) -> bool {
     are_others
 }
 
-/// The number of the stack of an allocation of `size` bytes; 0 if there is none. The lane's gate is closed.
-#[inline(never)]
+/// The number of the stack of an allocation of `size` bytes; 0 if there is none. The lane's gate is closed. The walk starts in
+/// the function that this is inlined into, so that it has a frame less to go.
+#[inline(always)]
 pub(super) fn take(lane: &Lane, size: u64) -> u32 {
     let Some(ledger) = lifecycle::ledger() else { return 0 };
     let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
@@ -233,7 +234,9 @@ fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     !taken
 }
 
-/// One look at the thread's stack.
+/// One look at the thread's stack. Handed on by value: what the processor has just stored, a register at a time, it would wait to
+/// load as one.
+#[derive(Clone, Copy)]
 struct Look<'a> {
     ledger: &'a Ledger,
     start: Registers,
@@ -242,41 +245,50 @@ struct Look<'a> {
     walker: &'a Walker,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
     #[inline(always)]
-    fn hash_by_chain(&self) -> Option<Walked> {
+    fn hash_by_chain(self) -> Option<Walked> {
         let mut hash = Hash::new(0);
         let end = walk::walk(self.start, self.bounds, |address| hash = hash.add(address));
         Some(Walked { hash: hash.finish(), end })
     }
 
     #[inline(always)]
-    fn hash_by_rules(&self) -> Option<Walked> {
-        // relaxed: the thread's own line.
-        let replay = self.walker.replay.load(Ordering::Relaxed);
-        if replay != 0 {
-            // SAFETY: R1, the lane is this thread's, and while its gate is closed no handler of it comes here.
-            let replay = unsafe { Replay::at(replay) };
-            let walked = replay.walk(&self.rules, self.start, self.bounds, |address| self.discover(address));
-            if let Some(walked) = walked.ok()? {
-                return Some(walked);
-            }
-        } else if self.walker.taken.load(Ordering::Relaxed) == WALKS_BEFORE_REPLAY {
-            self.walker.replay.store(Replay::open(&self.ledger.pages), Ordering::Relaxed);
+    fn hash_by_rules(self) -> Option<Walked> {
+        if let Some(replay) = self.replay()
+            && let Some(walked) =
+                replay.walk(self.rules, self.start, self.bounds, |address| self.discover(address)).ok()?
+        {
+            return Some(walked);
         }
         let mut hash = Hash::new(1);
         let end = self.by_rules(|address| hash = hash.add(address))?;
         Some(Walked { hash: hash.finish(), end })
     }
 
+    /// The thread's last walk, made room for when it has walked often enough.
     #[inline(always)]
-    fn by_rules(&self, visit: impl FnMut(u64)) -> Option<End> {
+    fn replay(self) -> Option<&'a mut Replay> {
+        // relaxed, all: the thread's own line.
+        let replay = self.walker.replay.load(Ordering::Relaxed);
+        if replay != 0 {
+            // SAFETY: R1, the lane is this thread's, and while its gate is closed no handler of it comes here.
+            return Some(unsafe { Replay::at(replay) });
+        }
+        if self.walker.taken.load(Ordering::Relaxed) == WALKS_BEFORE_REPLAY {
+            self.walker.replay.store(Replay::open(&self.ledger.pages), Ordering::Relaxed);
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn by_rules(self, visit: impl FnMut(u64)) -> Option<End> {
         self.rules.walk(self.start, self.bounds, |address| self.discover(address), visit)
     }
 
     /// Whether a stack that is known is to be checked again.
     #[inline(always)]
-    fn is_due(&self) -> bool {
+    fn is_due(self) -> bool {
         // relaxed: the thread's own line.
         self.walker.taken.load(Ordering::Relaxed).is_multiple_of(CHECKED_AGAIN)
     }
@@ -284,7 +296,7 @@ impl Look<'_> {
     /// Works out a rule that the table does not have. `None` if that would take a wait that the mode has not.
     #[cold]
     #[inline(never)]
-    fn discover(&self, address: u64) -> Option<Rule> {
+    fn discover(self, address: u64) -> Option<Rule> {
         let known = unwind::discover(address, patience())?;
         if !known.is_code {
             // relaxed: a hint.
@@ -297,7 +309,7 @@ impl Look<'_> {
     /// Gives a stack that is new to the thread its number. Counts why, where there is none.
     #[cold]
     #[inline(never)]
-    fn learn(&self, store: &Store, way: u32, hash: u64) -> Option<u32> {
+    fn learn(self, store: &Store, way: u32, hash: u64) -> Option<u32> {
         let mut frames = Frames::new();
         let number = self.frames(way, &mut frames).and_then(|end| {
             store.intern(&self.ledger.pages, frames.as_slice(), end == End::Truncated, patience())
@@ -312,7 +324,7 @@ impl Look<'_> {
     }
 
     /// The frames of the stack, as they are to be written out.
-    fn frames(&self, way: u32, frames: &mut Frames) -> Option<End> {
+    fn frames(self, way: u32, frames: &mut Frames) -> Option<End> {
         if way == FRAME_POINTERS {
             let end = walk::walk(self.start, self.bounds, |address| frames.push(address));
             frames.len = unwind::code_frames(frames.as_slice(), patience())?;
@@ -331,7 +343,7 @@ impl Look<'_> {
 
     /// Whether the frame pointers say what the unwind tables have given. Frames at the outer end may be missing, those of
     /// the C library that starts a thread.
-    fn agrees(&self, frames: &Frames, end: End) -> Option<bool> {
+    fn agrees(self, frames: &Frames, end: End) -> Option<bool> {
         let mut chain = Frames::new();
         walk::walk(self.start, self.bounds, |address| chain.push(address));
         chain.len = unwind::code_frames(chain.as_slice(), patience())?;

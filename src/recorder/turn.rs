@@ -79,7 +79,7 @@ impl Record {
 pub(super) fn alloc_aside(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     if let Some(lane) = lane(opener) {
         let (limit, size) = (lane.close_gate(), size as u64);
-        alloc(lane, limit, block.addr() as u64, size, traits, stack_at(lane, limit, size));
+        alloc(lane, limit, block.addr() as u64, size, traits, stack_aside(lane, limit, size));
     }
     block
 }
@@ -96,6 +96,12 @@ pub(super) fn free_aside(opener: Opener<'_>, address: u64, size: u64) {
 #[inline(always)]
 pub(super) fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
     if lane.walks() && limit != 0 { stacks::take(lane, size) } else { 0 }
+}
+
+/// The same where an event takes its time, so that the walk does not stand in each of these places.
+#[inline(never)]
+fn stack_aside(lane: &Lane, limit: u64, size: u64) -> u32 {
+    stack_at(lane, limit, size)
 }
 
 #[cold]
@@ -177,7 +183,7 @@ pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, si
     if begun == Begun::Apart {
         // The old block lives on: it is taken up again as if it were new.
         let limit = lane.close_gate();
-        alloc(lane, limit, address, size, traits, stack_at(lane, limit, size));
+        alloc(lane, limit, address, size, traits, stack_aside(lane, limit, size));
         return sampling::restored(lane, size);
     }
     let record = if event::is_narrow(address, 0) {
@@ -200,7 +206,7 @@ pub(super) fn realloc_end_aside(
 ) {
     let Some(lane) = lane(opener) else { return };
     let limit = lane.close_gate();
-    let stack = stack_at(lane, limit, size);
+    let stack = stack_aside(lane, limit, size);
     match begun {
         Begun::Apart => alloc(lane, limit, new, size, traits, stack),
         Begun::Recorded => realloc_end(lane, limit, moved, traits, stack),

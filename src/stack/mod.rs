@@ -73,6 +73,12 @@ impl Hash {
         Hash((self.0.rotate_left(5) ^ address).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
+    /// What was gathered so far; another one goes on with it as its salt.
+    #[inline(always)]
+    pub(crate) const fn gathered(self) -> u64 {
+        self.0
+    }
+
     /// All bits depend on all addresses.
     #[inline(always)]
     pub(crate) const fn finish(self) -> u64 {

@@ -89,8 +89,14 @@ impl Rules {
 
     #[inline(always)]
     fn key(address: u64) -> (usize, u64) {
-        let mixed = (address & ADDRESS_MASK).wrapping_mul(MIX) & ADDRESS_MASK;
+        let mixed = address.wrapping_mul(MIX) & ADDRESS_MASK;
         ((mixed >> 32) as usize, mixed << 32)
+    }
+
+    /// Sixteen bits that spread addresses evenly.
+    #[inline(always)]
+    pub(super) fn mixed(address: u64) -> u16 {
+        (address.wrapping_mul(MIX) >> 32) as u16
     }
 
     /// The rule for an address, if it has been worked out.
