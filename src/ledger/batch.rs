@@ -1,5 +1,6 @@
 //! What a fold has come to in its present batch: sums, heights, and how the words of the window are dated.
 
+use super::crossed::Crossed;
 use super::estimate::WeightedSums;
 use super::peak::Height;
 
@@ -44,6 +45,8 @@ pub(super) struct Batch {
     pub(super) sent: u64,
     /// Blocks and bytes whose free belongs to another thread.
     pub(super) for_others: (u64, u64),
+    /// A run of frees of other threads' blocks, which the shared figures do not know yet.
+    pub(super) crossed: Crossed,
     /// Highest live bytes.
     pub(super) rise: i64,
     pub(super) top: Option<Height>,

@@ -2,7 +2,7 @@
 //!
 //! A table of fixed size, open addressed, without a latch: a pair claims its cell by one exchange and keeps it, and what
 //! is counted are sums. A pair that finds no cell within [`PROBES`] steps is counted with all others of its kind. It is
-//! written when a free is paired with another thread's block, which has been to the shared table and its latch anyway.
+//! written for runs of frees that were paired with another thread's blocks, which have been to the shared table anyway.
 
 use super::table::spread;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -40,14 +40,14 @@ pub(crate) struct Crossing {
 }
 
 impl Crossings {
-    /// Counts a block of one thread that another one freed.
-    pub(crate) fn count(&self, allocated_by: u32, freed_by: u32, bytes: u64) {
+    /// Counts blocks of one thread that another one freed.
+    pub(crate) fn count(&self, allocated_by: u32, freed_by: u32, blocks: u64, bytes: u64) {
         let pair = (u64::from(allocated_by) + 1) << 32 | u64::from(freed_by);
         let first = (spread(pair) >> 40) as usize;
         let mut cells = (first..first + PROBES).map(|at| &self.cells[at % CROSSINGS_MAX]);
         let cell = cells.find(|cell| cell.is_or_becomes(pair)).unwrap_or(&self.others);
         // relaxed, both: sums for people.
-        cell.blocks.fetch_add(1, Ordering::Relaxed);
+        cell.blocks.fetch_add(blocks, Ordering::Relaxed);
         cell.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -89,14 +89,14 @@ mod tests {
         // SAFETY: all zero bytes are a valid, empty table.
         let table = unsafe { Box::<Crossings>::new_zeroed().assume_init() };
         for n in 0..3_000u32 {
-            table.count(n / 50, n % 50, u64::from(n));
-            table.count(0, 1, 2);
+            table.count(n / 50, n % 50, 1, u64::from(n));
+            table.count(0, 1, 2, 4);
         }
         let all: Vec<Crossing> = table.all(77).collect();
         let sums = all.iter().fold((0, 0), |sum, cell| (sum.0 + cell.blocks, sum.1 + cell.bytes));
-        assert_eq!(sums, (6_000, (0..3_000).sum::<u64>() + 6_000));
+        assert_eq!(sums, (9_000, (0..3_000).sum::<u64>() + 12_000));
         let of = |pair| all.iter().find(|cell| (cell.allocated_by, cell.freed_by) == pair);
-        assert_eq!(of((0, 1)).map(|cell| (cell.blocks, cell.bytes)), Some((3_001, 6_001)));
+        assert_eq!(of((0, 1)).map(|cell| (cell.blocks, cell.bytes)), Some((6_001, 12_001)));
         assert!(all.len() > CROSSINGS_MAX / 2 && of((77, 77)).is_some_and(|cell| cell.blocks > 1_000));
     }
 }

@@ -30,6 +30,7 @@
 mod batch;
 pub(crate) mod books;
 pub(crate) mod changes;
+mod crossed;
 pub(crate) mod crossings;
 pub(crate) mod entry;
 pub(crate) mod estimate;

@@ -238,33 +238,7 @@ impl Fold<'_> {
         } else {
             self.count_free(block.meta, block.size, free.at_ns.saturating_sub(block.at_ns));
         }
-        let by = free.meta.thread();
-        // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
-        let crossed = by != block.meta.thread() && !free.meta.is_by_realloc();
-        self.tally().sums.cross_thread_frees += u64::from(crossed);
-        if crossed {
-            self.ledger.crossings.count(block.meta.thread(), by, block.size);
-        }
-        if by == self.books.row {
-            self.batch.cross_thread_frees += u64::from(crossed);
-        } else {
-            let row = self.ledger.rows.get(&self.ledger.pages, by);
-            // relaxed: sums for people.
-            row.figures.freed_blocks.fetch_add(1, Ordering::Relaxed);
-            row.figures.freed_bytes.fetch_add(block.size, Ordering::Relaxed);
-            row.figures.cross_thread_frees.fetch_add(u64::from(crossed), Ordering::Relaxed);
-            self.batch.for_others.0 += 1;
-            self.batch.for_others.1 += block.size;
-            self.flow_earlier(free.at_ns, block.size);
-        }
-    }
-
-    /// Dates a free that was made some time ago into its own interval of the timeline.
-    fn flow_earlier(&mut self, at_ns: u64, bytes: u64) {
-        let flow = Flow { freed_blocks: 1, freed_bytes: bytes, ..Flow::default() };
-        self.ledger.timeline.add(at_ns, &flow);
-        self.batch.at_flow.freed_blocks += 1;
-        self.batch.at_flow.freed_bytes += bytes;
+        self.count_crossed(block, free);
     }
 
     /// Takes an allocation back that the shared table has no room for: it is lost, not recorded.
@@ -311,6 +285,7 @@ impl Fold<'_> {
     pub(super) fn finish(&mut self) {
         self.fit_nursery();
         self.deliver();
+        self.tell_crossed();
         self.settle_tallies();
         let booked = self.ledger.booked.bytes() + self.batch.rise.max(self.batch.sums.live_bytes());
         self.batch.interval_peak = self.batch.interval_peak.max(booked);

@@ -4,6 +4,8 @@
 //! the whole run is always covered. An interval holds flows (allocated, freed); the live bytes at its end follow by
 //! summing up, and are exact however late a fold comes, because flows are dated by the event and not by the fold.
 
+use std::ops::Range;
+
 use crate::profile;
 use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -67,6 +69,14 @@ impl Timeline {
         slot.peak_bytes
             .store(slot.peak_bytes.load(Ordering::Relaxed).max(flow.peak_bytes), Ordering::Relaxed);
         (index + 1) * length
+    }
+
+    /// The number of the interval that holds `at_ns`, and from when to when it reaches. Later on it may be a part of one; more
+    /// than one it never is.
+    pub(crate) fn around(&self, at_ns: u64) -> (u64, Range<u64>) {
+        let length = self.interval_ns();
+        let number = at_ns / length;
+        (number, number * length..(number + 1) * length)
     }
 
     /// The timeline up to `now_ns`, into `intervals`, which has room for [`INTERVALS`]; returns the length of one.

@@ -60,6 +60,7 @@ const RELAXED: &[&str] = &[
     "src/aggregator/worker.rs",
     "src/ledger/books.rs",
     "src/ledger/changes.rs",
+    "src/ledger/crossed.rs",
     "src/ledger/crossings.rs",
     "src/ledger/estimate.rs",
     "src/ledger/fold.rs",

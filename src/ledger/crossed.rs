@@ -1,0 +1,127 @@
+//! Frees of other threads' blocks, gathered before they are told to all.
+//!
+//! Whose blocks a thread frees, and for which thread a fold books a free that had waited, are sums that threads share: a cell
+//! of the table of crossings, the row of the other thread, an interval of the timeline. Blocks that are handed over come in
+//! long runs of one pair of threads, so a fold gathers a run, and touches what is shared once for all of it.
+
+use super::entry::Entry;
+use super::fold::Fold;
+use super::timeline::{Flow, Timeline};
+use crate::sys::sync::Ordering;
+
+/// Intervals of the timeline for which frees are gathered at one time. A power of two.
+const INTERVALS_AT_HAND: usize = 8;
+
+/// Blocks and their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Amount {
+    blocks: u64,
+    bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: u64) {
+        self.blocks += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// A run of frees of one thread's blocks by another one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Crossed {
+    allocated_by: u32,
+    freed_by: u32,
+    /// What crossed from the one to the other.
+    crossings: Amount,
+    /// What is booked here for a thread whose lane this is not.
+    for_other: Amount,
+    /// When that was freed: blocks come in the order in which they left a nursery, so that their frees lie a little here and a
+    /// little there.
+    earlier: [Earlier; INTERVALS_AT_HAND],
+}
+
+/// What was freed in one interval of the timeline.
+#[derive(Debug, Clone, Copy, Default)]
+struct Earlier {
+    from_ns: u64,
+    until_ns: u64,
+    freed: Amount,
+}
+
+impl Crossed {
+    fn is_empty(&self) -> bool {
+        self.crossings.blocks | self.for_other.blocks == 0
+    }
+}
+
+impl Fold<'_> {
+    /// Counts a free that met its block in the shared table.
+    pub(super) fn count_crossed(&mut self, block: &Entry, free: &Entry) {
+        let (allocated_by, freed_by) = (block.meta.thread(), free.meta.thread());
+        // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
+        let crosses = freed_by != allocated_by && !free.meta.is_by_realloc();
+        let is_ours = freed_by == self.books.row;
+        if !crosses && is_ours {
+            return;
+        }
+        let run = &self.batch.crossed;
+        if (run.allocated_by, run.freed_by) != (allocated_by, freed_by) {
+            self.tell_crossed();
+            (self.batch.crossed.allocated_by, self.batch.crossed.freed_by) = (allocated_by, freed_by);
+        }
+        if crosses {
+            self.tally().sums.cross_thread_frees += 1;
+            self.batch.crossed.crossings.add(block.size);
+            self.batch.cross_thread_frees += u64::from(is_ours);
+        }
+        if !is_ours {
+            self.batch.crossed.for_other.add(block.size);
+            self.batch.for_others.0 += 1;
+            self.batch.for_others.1 += block.size;
+            self.flow_earlier(free.at_ns, block.size);
+        }
+    }
+
+    /// Dates a free that was made some time ago into its own interval of the timeline.
+    fn flow_earlier(&mut self, at_ns: u64, bytes: u64) {
+        let (number, interval) = self.ledger.timeline.around(at_ns);
+        let earlier = &mut self.batch.crossed.earlier[number as usize % INTERVALS_AT_HAND];
+        if at_ns < earlier.from_ns || at_ns >= earlier.until_ns {
+            earlier.tell(&self.ledger.timeline);
+            (earlier.from_ns, earlier.until_ns) = (interval.start, interval.end);
+        }
+        earlier.freed.add(bytes);
+        self.batch.at_flow.freed_blocks += 1;
+        self.batch.at_flow.freed_bytes += bytes;
+    }
+
+    /// Tells all what was gathered, and begins a new run.
+    pub(super) fn tell_crossed(&mut self) {
+        if self.batch.crossed.is_empty() {
+            return;
+        }
+        let run = std::mem::take(&mut self.batch.crossed);
+        let Crossed { allocated_by, freed_by, crossings, for_other, .. } = run;
+        if crossings.blocks > 0 {
+            self.ledger.crossings.count(allocated_by, freed_by, crossings.blocks, crossings.bytes);
+        }
+        if for_other.blocks > 0 {
+            let figures = &self.ledger.rows.get(&self.ledger.pages, freed_by).figures;
+            // relaxed: sums for people.
+            figures.freed_blocks.fetch_add(for_other.blocks, Ordering::Relaxed);
+            figures.freed_bytes.fetch_add(for_other.bytes, Ordering::Relaxed);
+            figures.cross_thread_frees.fetch_add(crossings.blocks, Ordering::Relaxed);
+            run.earlier.into_iter().for_each(|mut earlier| earlier.tell(&self.ledger.timeline));
+        }
+    }
+}
+
+impl Earlier {
+    fn tell(&mut self, timeline: &Timeline) {
+        let Amount { blocks, bytes } = std::mem::take(&mut self.freed);
+        if blocks > 0 {
+            let flow = Flow { freed_blocks: blocks, freed_bytes: bytes, ..Flow::default() };
+            timeline.add(self.from_ns, &flow);
+        }
+    }
+}
