@@ -161,12 +161,13 @@ mod tests {
     #[test]
     fn each_planted_fault_breaks_the_law_it_should() {
         type Fault = fn(&mut Profile);
-        let faults: [(&str, Fault); 10] = [
+        let faults: [(&str, Fault); 11] = [
             ("attempted = recorded + lost + in_flight", |p| p.quality.attempted += 1),
             ("recorded = retained + evicted", |p| p.quality.evicted += 1),
             ("total_blocks = sum over sites", |p| p.sites[1].total_blocks += 1),
             ("live_blocks = number of live blocks", |p| p.live.truncate(2)),
             ("total_bytes = sum over timeline", |p| p.timeline.intervals[2].allocated_bytes += 1),
+            ("freed_bytes = sum over timeline", |p| p.timeline.intervals[1].freed_bytes -= 1),
             ("threads that balance (attempted = recorded + lost) = all threads", |p| {
                 p.threads[1].recorded -= 1
             }),
@@ -200,7 +201,7 @@ mod tests {
             let verdict = verify(&sample::with_loss(reason, 2), &Origin::default());
             assert_eq!(verdict.broken(), 0, "{reason:?}");
             let unasked = verdict.laws.iter().filter(|law| law.state == LawState::NotCheckable).count();
-            assert_eq!(unasked, 10, "{reason:?}");
+            assert_eq!(unasked, 11, "{reason:?}");
             assert_eq!(verdict.conclusions[0].standing.grade, Grade::AtLeast);
         }
     }

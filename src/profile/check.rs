@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::model::Profile;
+use super::model::{Interval, Profile};
 
 /// A law that a profile breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,9 +96,11 @@ pub fn laws(profile: &Profile) -> Vec<Law> {
     laws.equal("live_bytes = sum over live blocks", totals.live_bytes, live_bytes);
     let by_thread = profile.threads.iter().map(|row| u128::from(row.total_bytes)).sum();
     laws.equal("total_bytes = sum over threads", totals.total_bytes, by_thread);
-    let over_time =
-        profile.timeline.intervals.iter().map(|interval| u128::from(interval.allocated_bytes)).sum();
-    laws.equal("total_bytes = sum over timeline", totals.total_bytes, over_time);
+    let over_time = |bytes: fn(&Interval) -> u64| {
+        profile.timeline.intervals.iter().map(|interval| u128::from(bytes(interval))).sum::<u128>()
+    };
+    laws.equal("total_bytes = sum over timeline", totals.total_bytes, over_time(|at| at.allocated_bytes));
+    laws.equal("freed_bytes = sum over timeline", totals.freed_bytes, over_time(|at| at.freed_bytes));
     laws.all
 }
 
