@@ -9,8 +9,8 @@ use super::fold::Fold;
 use super::timeline::{Flow, Timeline};
 use crate::sys::sync::Ordering;
 
-/// Intervals of the timeline for which frees are gathered at one time. One in tests, so that they take turns there.
-const INTERVALS_AT_HAND: usize = if cfg!(test) { 1 } else { 8 };
+/// Intervals of the timeline for which frees are gathered at one time. Two in tests, so that they take turns there.
+const INTERVALS_AT_HAND: usize = if cfg!(test) { 2 } else { 8 };
 
 /// Blocks and their bytes.
 #[derive(Debug, Clone, Copy, Default)]

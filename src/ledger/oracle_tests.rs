@@ -32,8 +32,10 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const ONE_LANE: Shape =
-    Shape { lanes: 1, segments: 4, live_max: 300, wide: true, own: true, distinct: false };
+    Shape { lanes: 1, segments: 4, live_max: 300, wide: true, own: true, distinct: false, slowness: 1 };
 const FOUR_LANES: Shape = Shape { lanes: 4, distinct: true, ..ONE_LANE };
+/// So slow that what one fold books reaches over many intervals of the timeline.
+const TWO_LANES_SLOWLY: Shape = Shape { lanes: 2, slowness: 600, ..FOUR_LANES };
 /// Equal sizes at one address: which of two blocks a free means is left to the times. Sizes have no more bits than a
 /// free carries, so that blocks which can be mixed up have the same size and no sum shows it.
 const FOUR_LANES_IN_DOUBT: Shape = Shape { lanes: 4, own: false, wide: false, ..ONE_LANE };
@@ -169,6 +171,15 @@ fn four_lanes_agree_with_the_oracle_in_every_identity_when_sizes_tell() {
         compare_identities(&world.naive, &profile);
         let bound = profile.peak.bytes + profile.peak.uncertainty_bytes;
         assert!(bound >= world.naive.peak_bytes, "the peak was {}, not {bound}", world.naive.peak_bytes);
+    }
+}
+
+#[test]
+fn what_is_freed_late_and_for_others_is_in_the_timeline() {
+    for seed in 0..10 {
+        let (_, profile) = play(TWO_LANES_SLOWLY, random_steps(seed, 3_000));
+        let freed = profile.timeline.intervals.iter().map(|interval| interval.freed_blocks).sum::<u64>();
+        assert_eq!(freed, profile.totals.freed_blocks, "seed {seed}");
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Shape {
     pub(super) own: bool,
     /// Whether no two blocks that can be mixed up have the same low bits of their sizes, which a free carries.
     pub(super) distinct: bool,
+    /// By how much all pauses are longer.
+    pub(super) slowness: u64,
 }
 
 /// The allocator of the program: gives the block that came back last to whoever asks next.
@@ -116,7 +118,7 @@ impl World {
     }
 
     fn step(&mut self, step: Step) {
-        self.tick(1 + u64::from(step.pause) * u64::from(step.pause) / 16);
+        self.tick(1 + u64::from(step.pause) * u64::from(step.pause) / 16 * self.shape.slowness);
         let lane = usize::from(step.lane) % self.shape.lanes;
         if self.under_way[lane].is_some() && step.kind % 64 < 48 {
             return self.go_on_with_realloc(lane, step.pick);
