@@ -20,7 +20,7 @@ use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 
 use common::effort::Effort;
-use common::raw::{Called, Population, growing, handfuls, tight_pairs};
+use common::raw::{Called, Population, deep_pairs, growing, handfuls, tight_pairs};
 use heapledger::{DumpTarget, HeapLedger};
 
 // With its own thread from the start: without ticks, how long windows are depends on how fast the machine is.
@@ -37,10 +37,12 @@ const RUNS: usize = 3;
 const RUNS_QUICK: usize = 2;
 /// Pairs of an allocation and a free, or reallocs, that one run makes.
 const PAIRS: u64 = 48_000;
+/// Calls below which those are made whose stacks are taken.
+const CALLS: u32 = 24;
 /// The argument that makes a child of this program.
 const CHILD: &str = "--measured";
 /// Kinds of work, each with what the environment says of how it is recorded.
-const WORK: [(&str, &[(&str, &str)]); 7] = [
+const WORK: [(&str, &[(&str, &str)]); 8] = [
     ("pair", &[]),
     ("handful", &[]),
     ("grow", &[]),
@@ -48,6 +50,7 @@ const WORK: [(&str, &[(&str, &str)]); 7] = [
     ("replace-100000", &[]),
     ("pair, sampled", &[("HEAPLEDGER_MODE", "throughput")]),
     ("pair, off", &[("HEAPLEDGER", "off")]),
+    ("deep, dwarf", &[("HEAPLEDGER_STACKS", "dwarf")]),
 ];
 
 fn main() -> ExitCode {
@@ -107,6 +110,7 @@ fn prepare_and_measure(work: &str, recorded: bool) {
 fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
     match work {
         "pair" => heapledger_measured_work(&mut || tight_pairs(allocator, PAIRS)),
+        "deep" => heapledger_measured_work(&mut || deep_pairs(allocator, PAIRS, CALLS)),
         "handful" => heapledger_measured_work(&mut || handfuls(allocator, PAIRS / 16)),
         // Counted per realloc.
         "grow" => heapledger_measured_work(&mut || growing(allocator, PAIRS / 8)),

@@ -49,7 +49,33 @@ pub fn tight_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64) {
     }
 }
 
-/// The same in several threads at once, each with as many pairs.
+/// Pairs that are made by one innermost call of [`deep_pairs`].
+const PAIRS_AT_ONCE: u64 = 4;
+
+/// The same below so many calls, from four places that are up to three calls deeper, by turns.
+#[inline(never)]
+pub fn deep_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64, calls: u32) {
+    if black_box(calls) > 0 {
+        deep_pairs(allocator, pairs, calls - 1);
+    } else {
+        for round in 0..pairs / PAIRS_AT_ONCE {
+            deeper_pairs(allocator, (round % 4) as u32);
+        }
+    }
+    black_box(calls);
+}
+
+#[inline(never)]
+fn deeper_pairs<A: GlobalAlloc>(allocator: &A, calls: u32) {
+    if black_box(calls) > 0 {
+        deeper_pairs(allocator, calls - 1);
+    } else {
+        tight_pairs(allocator, PAIRS_AT_ONCE);
+    }
+    black_box(calls);
+}
+
+/// Pairs in several threads at once, each with as many.
 pub fn tight_pairs_in_threads<A: GlobalAlloc + Sync>(allocator: &A, threads: usize, pairs: u64) {
     std::thread::scope(|scope| {
         for _ in 0..threads {

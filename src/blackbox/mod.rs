@@ -16,7 +16,8 @@
 //! A thread that was killed in the midst of a fold left a batch of which some is in the tables and some is not. Such a
 //! lane is known by its latch, which is still taken. The reader cannot tell how far the fold had come: the events of the
 //! batch are counted as *in flight*, and a note says so. Which blocks live is found out all the same, from the words in
-//! the ring, which are whole; the figures of sites may lack part of the batch, or have it already.
+//! the ring, which are whole; the figures of sites may lack part of the batch, or have it already, and so may those of who freed
+//! whose blocks.
 //!
 //! Everything else is exact: a record was in the ring before the call that made it returned, and a word in the ring is
 //! in the file.

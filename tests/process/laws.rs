@@ -109,14 +109,14 @@ fn sound() -> Profile {
     let mut row = profile::ThreadRow { attempted: 14, recorded: 14, ..profile::ThreadRow::default() };
     (row.total_blocks, row.total_bytes, row.freed_blocks, row.freed_bytes) = (10, 640, 4, 256);
     profile.threads = vec![row];
-    let flow = profile::Interval { allocated_bytes: 640, ..profile::Interval::default() };
+    let flow = profile::Interval { allocated_bytes: 640, freed_bytes: 256, ..profile::Interval::default() };
     profile.timeline.intervals = vec![flow];
     profile
 }
 
 fn every_law_can_fail() {
     assert_eq!(complete(&sound()), Ok(()));
-    let faults: [fn(&mut Profile); 12] = [
+    let faults: [fn(&mut Profile); 13] = [
         |profile| profile.quality.attempted += 1,
         |profile| profile.quality.evicted -= 1,
         |profile| profile.quality.current_completeness = 0.9,
@@ -128,6 +128,7 @@ fn every_law_can_fail() {
         |profile| profile.sites[0].lifetimes.add(9, 1),
         |profile| profile.threads[0].total_bytes += 1,
         |profile| profile.timeline.intervals.clear(),
+        |profile| profile.timeline.intervals[0].freed_bytes += 64,
         |profile| {
             let event = |at_ns| profile::Event {
                 at_ns,
