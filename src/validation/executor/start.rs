@@ -1,7 +1,9 @@
 //! Where the users run: in a runtime of their own, on threads, or in the caller's runtime.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -147,7 +149,7 @@ impl Crew {
                     .enable_all()
                     .build()
                     .map_err(BenchError::Runtime)?;
-                let warm_up = warm_up_workers(&runtime, workers);
+                let warm_up = warm_up_workers(&runtime, workers, run.users.len());
                 let users = (0..run.users.len()).map(|u| runtime.spawn(Arc::clone(run).live(u))).collect();
                 Ok(Self::Tasks { runtime, users, _warm_up: warm_up })
             }
@@ -190,9 +192,9 @@ impl Crew {
     }
 }
 
-/// Returns when every worker has run something, or after a second: a worker that only begins inside the window would
-/// bring its own start into the account.
-fn warm_up_workers(runtime: &Runtime, workers: usize) -> WarmUp {
+/// Returns when every worker has run something and has room to put off the tasks of all users, or after a second: a worker that
+/// only begins inside the window would bring its own start into the account.
+fn warm_up_workers(runtime: &Runtime, workers: usize, users: usize) -> WarmUp {
     let (begun, limit) = (Arc::new(AtomicUsize::new(0)), Instant::now() + Duration::from_secs(1));
     let task = |_| {
         let begun = Arc::clone(&begun);
@@ -202,6 +204,7 @@ fn warm_up_workers(runtime: &Runtime, workers: usize) -> WarmUp {
             while begun.load(Relaxed) < workers && Instant::now() < limit {
                 std::thread::sleep(Duration::from_micros(100));
             }
+            make_room_to_put_off(users).await;
         })
     };
     let tasks: Vec<TaskHandle> = (0..workers).map(task).collect();
@@ -211,10 +214,26 @@ fn warm_up_workers(runtime: &Runtime, workers: usize) -> WarmUp {
     (begun, tasks)
 }
 
+/// Puts so many tasks off that the scheduler of this thread has room for them from now on. It keeps those that yield, or have used
+/// up their turn, in a list that grows: the first time, otherwise, in the midst of the run.
+async fn make_room_to_put_off(tasks: usize) {
+    std::future::poll_fn(|own| {
+        // Two by turns, as one that was just put off is not put off again.
+        let mut other = Context::from_waker(Waker::noop());
+        for task in 0..tasks {
+            let context = if task % 2 == 0 { &mut *own } else { &mut other };
+            let _ = pin!(tokio::task::yield_now()).poll(context);
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
 fn live_on_a_thread<W: Workload>(run: &Arc<Run<W>>, user: usize) {
     // Without a runtime the user cannot open its session, and the coordinator says so.
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
+        make_room_to_put_off(1).await;
         tokio::select! {
             () = Arc::clone(run).live(user) => {}
             () = run.until_let_go() => {}
