@@ -67,7 +67,7 @@ fn a_request_of_the_harness_allocates_nothing() {
         let r = counted(NullWorkload::default(), config.clone(), load.clone());
         let c = r.completeness.unwrap();
         assert_eq!((c.oracle_expected, c.observed), (Some(0), 0), "{:?} {load:?}", config.executor);
-        assert!(r.total_requests > 200, "{} requests", r.total_requests);
+        assert!(r.total_requests > 50, "{} requests", r.total_requests);
     }
 }
 
