@@ -196,7 +196,11 @@ fn fill_the_table() {
     let lost = lost_only(&quality, LossReason::TableFull);
     assert!(lost > 1000 && quality.recorded > 100_000, "{quality:?}");
     let held = heapledger::stats();
-    assert_eq!(held.live_blocks - before.live_blocks, 1 + BLOCKS as u64 - lost);
+    // Between two looks, the queries' own blocks may push others out of the nursery, for which the table has no room; and a
+    // few of the lost may be theirs, which are in no total.
+    let lost_by_then = heapledger::quality().lost.get(LossReason::TableFull);
+    let missing = before.live_blocks + 1 + BLOCKS as u64 - held.live_blocks;
+    assert!((lost - 100..=lost_by_then).contains(&missing), "{missing} of {lost} to {lost_by_then}");
     assert!(quality.own_bytes <= 16 << 20, "{quality:?}");
     // What was recorded finds its end; what was not, cannot.
     for block in blocks {
