@@ -25,6 +25,8 @@ pub(crate) const SHARDS: usize = 64;
 const SHARD_SHIFT: u32 = 16;
 /// Entries of a shard's first table: one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
+/// How far behind its home an entry may lie, for its rest to be fetched with that of the home: a cache line or a little more.
+const REST_AHEAD: usize = 3;
 /// Frees that may wait in one shard; more are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
 
@@ -123,6 +125,17 @@ impl LiveTable {
         let shard = self.shard(free.address);
         let _taken = shard.latch.take();
         let table = shard.table(pages);
+        if shard.has_each_address_once() {
+            // Nearly always. There is nothing to choose from, so the probe ends where the address is.
+            if let Some((place, block)) = table.first_at(free.address)
+                && can_be_end(&free, &block)
+            {
+                table.remove(place);
+                add(&shard.len, -1);
+                return Freed::Block(block);
+            }
+            return self.park(pages, shard, free);
+        }
         let mut chosen: Option<(usize, Entry)> = None;
         let (mut candidates, mut blocks) = (0, 0);
         table.each_at(free.address, |place, entry| {
@@ -182,7 +195,9 @@ impl LiveTable {
         if table.capacity > 0 {
             let home = home_of(address, table.capacity);
             fetch(table.keys.wrapping_add(home));
+            // Most entries lie a little behind their home, and their rest in one of two lines.
             fetch(table.rest.wrapping_add(home));
+            fetch(table.rest.wrapping_add(home + REST_AHEAD));
         }
     }
 
@@ -274,25 +289,53 @@ impl LiveTable {
     /// Drops frees that have waited since before a round: their blocks were never recorded, by choice. If asked to,
     /// only those that say so by carrying their whole size.
     pub(crate) fn drop_waiting(&self, pages: &Pages, round: u32, only_whole: bool) {
+        let is_meant = |free: &Entry| !only_whole || super::fold::whole_size(free).is_some();
+        self.remove_waiting(pages, round, is_meant, |free| {
+            // relaxed: counts for people.
+            self.oddities.skipped_frees.fetch_add(1, Ordering::Relaxed);
+            let size = super::fold::whole_size(free).unwrap_or(0);
+            self.oddities.skipped_freed_bytes.fetch_add(size, Ordering::Relaxed);
+        });
+    }
+
+    /// Gives frees up that have waited since before a round: their blocks were lost, so none will come. Otherwise every flush
+    /// would look for them again.
+    pub(crate) fn give_up_waiting(&self, pages: &Pages, round: u32) {
+        self.remove_waiting(
+            pages,
+            round,
+            |_| true,
+            |_| {
+                // relaxed: a count for people.
+                self.oddities.unmatched.fetch_add(1, Ordering::Relaxed);
+            },
+        );
+    }
+
+    /// Takes frees out that have waited since before a round, if they are meant.
+    fn remove_waiting(
+        &self,
+        pages: &Pages,
+        round: u32,
+        is_meant: impl Fn(&Entry) -> bool,
+        removed: impl Fn(&Entry),
+    ) {
         for shard in &self.shards {
             let _taken = shard.latch.take();
             let table = shard.table(pages);
             let mut place = 0;
-            // relaxed, here and below: the latch orders it.
+            // relaxed: the latch orders it.
             while place < table.capacity && shard.waiting.load(Ordering::Relaxed) > 0 {
                 let free = table.read(place);
                 let is_old = free.meta.waits_since_before(round);
-                let is_meant = !only_whole || super::fold::whole_size(&free).is_some();
-                if free.address == 0 || !free.meta.is_waiting() || !is_old || !is_meant {
+                if free.address == 0 || !free.meta.is_waiting() || !is_old || !is_meant(&free) {
                     place += 1;
                     continue;
                 }
                 table.remove(place);
                 add(&shard.len, -1);
                 add(&shard.waiting, -1);
-                self.oddities.skipped_frees.fetch_add(1, Ordering::Relaxed);
-                let size = super::fold::whole_size(&free).unwrap_or(0);
-                self.oddities.skipped_freed_bytes.fetch_add(size, Ordering::Relaxed);
+                removed(&free);
                 place = place.saturating_sub(1);
             }
         }
@@ -392,6 +435,13 @@ impl Shard {
             pages.give_back(old_page, pages_of(capacity));
         }
         true
+    }
+
+    /// Whether no address is in the table twice.
+    #[inline(always)]
+    fn has_each_address_once(&self) -> bool {
+        // relaxed: the latch orders it.
+        self.waiting.load(Ordering::Relaxed) | self.overlaps.load(Ordering::Relaxed) == 0
     }
 
     /// The page and the capacity of the table.

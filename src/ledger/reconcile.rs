@@ -20,6 +20,9 @@
 //! block can lie at the address. So a free is paired with a block of its own size only, unless no thread recorded
 //! anything while the rounds were made, or it has waited for [`PATIENCE`] of them. Then the program did free with
 //! another layout than it allocated with.
+//!
+//! A free that has waited as long and has no block at its address will never find one: the block was lost, or is older than
+//! the ledger. It is counted as unmatched and given up, so that later flushes need not look for it again.
 
 use super::Ledger;
 use super::fold::Fold;
@@ -27,7 +30,7 @@ use crate::ring::lane::Lane;
 
 /// Mix-ups that are resolved at one look at a shard.
 const MIX_UPS: usize = 16;
-/// Rounds after which a free that still waits is paired with a block of another size.
+/// Rounds after which a free that still waits is paired with a block of another size, or given up if there is none.
 const PATIENCE: u32 = 64;
 
 impl Ledger {
@@ -66,6 +69,7 @@ impl Ledger {
         if self.is_sampling_used() {
             self.live.drop_waiting(&self.pages, round, false);
         }
+        self.live.give_up_waiting(&self.pages, round.wrapping_sub(PATIENCE));
     }
 
     /// Words written so far to all rings.

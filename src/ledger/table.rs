@@ -66,6 +66,22 @@ impl Table {
         }
     }
 
+    /// The first entry of this address.
+    #[inline(always)]
+    pub(super) fn first_at(&self, address: u64) -> Option<(usize, Entry)> {
+        if self.capacity == 0 {
+            return None;
+        }
+        let mut place = home_of(address, self.capacity);
+        loop {
+            match self.key(place) {
+                0 => return None,
+                key if key == address => return Some((place, self.read(place))),
+                _ => place = self.next(place),
+            }
+        }
+    }
+
     /// Removes an entry wherever it lies now.
     pub(super) fn remove_entry(&self, entry: &Entry) {
         let mut found = None;

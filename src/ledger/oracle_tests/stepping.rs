@@ -4,6 +4,7 @@ use super::producer::Producer;
 use crate::aggregator::{Aggregator, STEPS_UNTIL_QUIET, Step, WAITING_WORDS_HELPED};
 use crate::ledger::Ledger;
 use crate::ring::event::Traits;
+use crate::sys::sync::Ordering::SeqCst;
 
 const PLAIN: Traits = Traits::new(16, false, false);
 
@@ -84,6 +85,30 @@ fn frees_that_wait_are_settled_after_a_while_and_only_they_ask_for_it() {
     ledger.flush(freer.lane);
     assert_eq!((ledger.live.waiting(), ledger.live.overlaps()), (0, 0));
     assert_eq!(asked(&mut aggregator), 0, "nobody waits any more");
+}
+
+#[test]
+fn frees_whose_block_was_lost_are_given_up_after_a_while_and_then_nobody_asks() {
+    let ledger = ledger();
+    let mut freer = Producer::new(ledger, 4);
+    let mut aggregator = Aggregator::default();
+    freer.free(64, 8);
+    freer.free(96, 8);
+    let unmatched = || ledger.live.oddities.unmatched.load(SeqCst);
+    let mut flushes = 0;
+    while ledger.live.waiting() > 0 || flushes == 0 {
+        assert_eq!(unmatched(), 0);
+        ledger.flush(freer.lane);
+        flushes += 1;
+        assert!(flushes < 100);
+    }
+    assert!(flushes > 50, "{flushes}: a block of theirs may still be on its way");
+    assert_eq!(unmatched(), 2);
+    assert!((0..256).all(|tick| !aggregator.step(ledger, 2 + tick).settle));
+    freer.alloc(64, 8, PLAIN, 0);
+    freer.free(64, 8);
+    ledger.flush(freer.lane);
+    assert_eq!((ledger.live.waiting(), unmatched()), (0, 2), "their addresses are as good as any");
 }
 
 #[test]
