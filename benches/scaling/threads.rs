@@ -17,23 +17,24 @@ use crate::common::raw::{Population, handfuls, tight_pairs};
 const THREADS: [usize; 4] = [1, 2, 4, 8];
 /// By how much processor time per event may rise with threads.
 const RISE: f64 = 1.10;
-/// Live blocks of each thread that replaces.
-const LIVE: usize = 1_000;
-
 static HEAP: HeapLedger = HeapLedger::system().stacks(Stacks::Off).dump(DumpTarget::Off);
 
 #[derive(Clone, Copy)]
 enum Kind {
     Pairs,
     Handfuls,
-    Replace,
+    /// Among so many live blocks of each thread.
+    Replace(usize),
 }
 
 /// A kind of work, and how many pairs of an allocation and a free one turn of it is, in all threads together.
-const WORKS: [(&str, Kind, u64); 3] = [
+const WORKS: [(&str, Kind, u64); 4] = [
     ("pairs of 64 bytes", Kind::Pairs, 2_400_000),
     ("handfuls of 16 blocks", Kind::Handfuls, 1_200_000),
-    ("replace among 1,000 each", Kind::Replace, 400_000),
+    // As many blocks as all threads' caches have room for, at eight threads too: 200 KB each.
+    ("replace among 100 each", Kind::Replace(100), 400_000),
+    // Some 2 MB each, which two processors' caches hold for two threads and not for eight.
+    ("replace among 1,000 each", Kind::Replace(1_000), 400_000),
 ];
 
 /// Processor time of one turn, by round.
@@ -106,14 +107,14 @@ fn turn<A: GlobalAlloc + Sync>(allocator: &A, kind: Kind, threads: usize, each: 
             scope.spawn(|| {
                 // Its first event makes a thread known.
                 tight_pairs(allocator, 1);
-                let mut population =
-                    Population::new(allocator, if matches!(kind, Kind::Replace) { LIVE } else { 0 });
+                let live = if let Kind::Replace(live) = kind { live } else { 0 };
+                let mut population = Population::new(allocator, live);
                 meeting.wait();
                 meeting.wait();
                 match kind {
                     Kind::Pairs => tight_pairs(allocator, each),
                     Kind::Handfuls => handfuls(allocator, each / 16),
-                    Kind::Replace => population.replace(each),
+                    Kind::Replace(_) => population.replace(each),
                 }
                 meeting.wait();
                 meeting.wait();

@@ -60,11 +60,13 @@ pub const FILE: &str = "{file}";
 pub const IDLE_THREAD: &str = "RIVALS_IDLE_THREAD";
 
 /// All contestants; the first is the one that the others are compared with.
-pub const ALL: [Contestant; 24] = [
+pub const ALL: [Contestant; 25] = [
     quick("bare System", "under_system", &[], Keeps::Nothing),
     quick("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
     // glibc leaves its locks out while a process has one thread, and heapledger starts one: what that alone costs.
     quick("System, with an idle thread", "under_system", &[(IDLE_THREAD, "1")], Keeps::Nothing),
+    // What it costs to take time and nothing else: less than nothing, where threads wait for each other's locks.
+    quick("System, each call a little later", "under_system_delayed", &[], Keeps::Nothing),
     quick("heapledger", "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Books),
     quick(
         "heapledger, a stamp per event",
