@@ -245,7 +245,7 @@ fn folds(hold_ns: f64, next: bool) -> [(&'static str, f64, Vec<Station>); 3] {
         |name, latches, visits, factor: f64| Station { name, latches, visits, hold_ns: hold_ns * factor };
     let latches = if next { 1_024 } else { 64 };
     let program = |name, event_ns: f64, shards: f64, sites: f64| {
-        let (timeline, booked) = if next { (event_ns * EVENTS_OF_FOLD / 1e6, 0.25) } else { (3.0, 2.0) };
+        let (timeline, booked) = if next { (event_ns * EVENTS_OF_FOLD / 1e6, 0.25) } else { (1.0, 2.0) };
         let visits = vec![
             station("timeline", 1, timeline, 2.0),
             station("booked", 1, booked, 1.0),

@@ -8,7 +8,7 @@ use super::peak::Height;
 pub(super) const STEP_BITS: u32 = 16;
 
 /// Sums of one batch, so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct BatchSums {
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,
@@ -25,6 +25,13 @@ impl BatchSums {
     pub(super) fn live_blocks(&self) -> i64 {
         self.total_blocks.wrapping_sub(self.freed_blocks) as i64
     }
+}
+
+/// What of a batch the timeline has been told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) sums: BatchSums,
+    pub(super) lost: u64,
 }
 
 /// What the present batch has come to.
@@ -50,8 +57,8 @@ pub(super) struct Batch {
     /// Highest live bytes.
     pub(super) rise: i64,
     pub(super) top: Option<Height>,
-    /// The sums when the timeline was last told.
-    pub(super) at_flow: BatchSums,
+    /// What the timeline has been told.
+    pub(super) at_flow: Told,
     pub(super) interval_end_ns: u64,
     pub(super) interval_peak: i64,
     pub(super) dates: Dates,

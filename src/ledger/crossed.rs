@@ -91,8 +91,8 @@ impl Fold<'_> {
             (earlier.from_ns, earlier.until_ns) = (interval.start, interval.end);
         }
         earlier.freed.add(bytes);
-        self.batch.at_flow.freed_blocks += 1;
-        self.batch.at_flow.freed_bytes += bytes;
+        self.batch.at_flow.sums.freed_blocks += 1;
+        self.batch.at_flow.sums.freed_bytes += bytes;
     }
 
     /// Tells all what was gathered, and begins a new run.

@@ -1,5 +1,6 @@
 //! The second half of a fold: reallocs, what goes to the shared table, and the sums.
 
+use super::batch::{Batch, Told};
 use super::books::{Account, OUTBOX};
 use super::entry::{Entry, Meta};
 use super::estimate::WeightedSums;
@@ -259,25 +260,33 @@ impl Fold<'_> {
 
     /// Tells the timeline what the batch did since it was last told, and goes on to the interval of `at_ns`.
     pub(super) fn enter_interval(&mut self, at_ns: u64) {
-        self.flow_out(at_ns);
-        self.batch.interval_end_ns = self.ledger.timeline.add(at_ns, &Flow::default());
+        if self.has_flow() {
+            self.flow_out(at_ns);
+        }
+        self.batch.interval_end_ns = self.ledger.timeline.around(at_ns).1.end;
+    }
+
+    /// Whether the batch did anything since the timeline was last told.
+    fn has_flow(&self) -> bool {
+        let Batch { sums, lost, at_flow, interval_peak, .. } = &self.batch;
+        *interval_peak != i64::MIN || *at_flow != Told { sums: *sums, lost: *lost }
     }
 
     /// Tells the timeline what the batch did since it was last told, dated into the interval at hand, or to `at_ns`
-    /// if none was entered yet.
+    /// if none was entered yet. One visit to what all lanes share.
     fn flow_out(&mut self, at_ns: u64) {
-        let (now, then) = (self.batch.sums, self.batch.at_flow);
+        let now = Told { sums: self.batch.sums, lost: self.batch.lost };
+        let then = std::mem::replace(&mut self.batch.at_flow, now);
         let flow = Flow {
-            allocated_blocks: now.total_blocks.wrapping_sub(then.total_blocks),
-            allocated_bytes: now.total_bytes.wrapping_sub(then.total_bytes),
-            freed_blocks: now.freed_blocks.wrapping_sub(then.freed_blocks),
-            freed_bytes: now.freed_bytes.wrapping_sub(then.freed_bytes),
+            allocated_blocks: now.sums.total_blocks.wrapping_sub(then.sums.total_blocks),
+            allocated_bytes: now.sums.total_bytes.wrapping_sub(then.sums.total_bytes),
+            freed_blocks: now.sums.freed_blocks.wrapping_sub(then.sums.freed_blocks),
+            freed_bytes: now.sums.freed_bytes.wrapping_sub(then.sums.freed_bytes),
             peak_bytes: self.batch.interval_peak.max(0) as u64,
-            lost: self.batch.lost,
+            lost: now.lost - then.lost,
         };
         let at_ns = if self.batch.interval_end_ns == 0 { at_ns } else { self.batch.interval_end_ns - 1 };
         self.ledger.timeline.add(at_ns, &flow);
-        self.batch.at_flow = now;
         self.batch.interval_peak = i64::MIN;
     }
 

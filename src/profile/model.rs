@@ -222,7 +222,9 @@ pub struct Interval {
     /// The most live bytes that were seen while the interval was booked, held within what its flows allow: not below the
     /// live bytes at its start or its end, and not above those at its start and all that it allocated together.
     pub peak_bytes: u64,
-    /// Events lost in the interval.
+    /// Events of the interval for which the live table had no room
+    /// ([`TableFull`](crate::profile::LossReason::TableFull)). Events that were lost for other reasons never reached the
+    /// books, and have no date.
     pub lost: u64,
 }
 

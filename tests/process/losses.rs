@@ -36,6 +36,8 @@ pub const CASES: &[Case] = &[
         let lost = lost_only(&profile.quality, LossReason::TableFull);
         // There was no room for a few blocks of the dump itself either.
         assert!((ended.said("lost")..ended.said("lost") + 100).contains(&lost));
+        let dated = profile.timeline.intervals.iter().map(|interval| interval.lost).sum::<u64>();
+        assert_eq!(dated, lost, "each is in the timeline once");
         shown(&profile, LossReason::TableFull, lost);
     })
     .heap(Heap::Tight),
