@@ -21,11 +21,13 @@ pub(crate) struct Booked {
 }
 
 impl Booked {
-    /// Adds the outcome of a batch.
+    /// Adds the outcome of a batch. Where all blocks died young there is nothing to add, and the line stays with all who read it.
     pub(crate) fn add(&self, bytes: i64, blocks: i64) {
-        // relaxed, both: sums of independent changes; two's complement makes an addition of a negative number.
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.blocks.fetch_add(blocks as u64, Ordering::Relaxed);
+        if bytes != 0 || blocks != 0 {
+            // relaxed, both: sums of independent changes; two's complement makes an addition of a negative number.
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.blocks.fetch_add(blocks as u64, Ordering::Relaxed);
+        }
     }
 
     /// Bytes live as booked. Can be negative for a moment, when a block's free is booked by one thread before its
