@@ -97,6 +97,8 @@ pub(crate) struct Books {
     pub(crate) order_head: u64,
     /// Up to when the words below the tail are dated.
     pub(crate) span_ns: u64,
+    /// Events lost on the lane of which the timeline has been told.
+    pub(crate) lost_told: u64,
     pub(crate) inherited: Inherited,
     pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
     pub(crate) nursery: Nursery,

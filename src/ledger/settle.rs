@@ -283,11 +283,17 @@ impl Fold<'_> {
             freed_blocks: now.sums.freed_blocks.wrapping_sub(then.sums.freed_blocks),
             freed_bytes: now.sums.freed_bytes.wrapping_sub(then.sums.freed_bytes),
             peak_bytes: self.batch.interval_peak.max(0) as u64,
-            lost: now.lost - then.lost,
+            lost: now.lost - then.lost + self.newly_lost(),
         };
         let at_ns = if self.batch.interval_end_ns == 0 { at_ns } else { self.batch.interval_end_ns - 1 };
         self.ledger.timeline.add(at_ns, &flow);
         self.batch.interval_peak = i64::MIN;
+    }
+
+    /// Events that were lost on the lane since the timeline was last told. The thread counts them, and notes no time.
+    fn newly_lost(&mut self) -> u64 {
+        let lost = self.lane.lost_in_all();
+        lost - std::mem::replace(&mut self.books.lost_told, lost)
     }
 
     /// Ends a batch: everything in it is booked, and visible to all. The fold may go on with another one.

@@ -222,9 +222,9 @@ pub struct Interval {
     /// The most live bytes that were seen while the interval was booked, held within what its flows allow: not below the
     /// live bytes at its start or its end, and not above those at its start and all that it allocated together.
     pub peak_bytes: u64,
-    /// Events of the interval for which the live table had no room
-    /// ([`TableFull`](crate::profile::LossReason::TableFull)). Events that were lost for other reasons never reached the
-    /// books, and have no date.
+    /// Events lost in the interval. They are dated when the thread's ring is booked, so they may be off by as long as that
+    /// took to fill. Those that no ring would have taken are in no interval: of a thread for whose ring there was no
+    /// memory, after a thread's last destructor, or after the books were closed.
     pub lost: u64,
 }
 

@@ -290,6 +290,11 @@ impl Lane {
         }
     }
 
+    /// Events that were lost on this lane so far, for whatever reason but a full live table.
+    pub(crate) fn lost_in_all(&self) -> u64 {
+        LossReason::ALL.into_iter().map(|reason| self.lost(reason)).sum()
+    }
+
     /// The word with this number, for the thread. `index` lies in the current segment.
     ///
     /// # Safety

@@ -15,7 +15,9 @@ use super::tools::{accounted_point, block, free, lossless_point, lost_only, quie
 
 pub const CASES: &[Case] = &[
     Case::new("a_full_ring_that_nobody_may_empty_sheds_and_says_so", fill_the_ring, |ended| {
-        shown(&ended.quietly().dump(), LossReason::RingFull, ended.said("lost"));
+        let profile = ended.quietly().dump();
+        shown(&profile, LossReason::RingFull, ended.said("lost"));
+        assert_eq!(dated(&profile), profile.quality.lost.total());
     })
     .heap(Heap::Shedding),
     Case::new("events_after_the_last_destructor_are_counted_as_such", outlive_the_lane, |ended| {
@@ -36,8 +38,7 @@ pub const CASES: &[Case] = &[
         let lost = lost_only(&profile.quality, LossReason::TableFull);
         // There was no room for a few blocks of the dump itself either.
         assert!((ended.said("lost")..ended.said("lost") + 100).contains(&lost));
-        let dated = profile.timeline.intervals.iter().map(|interval| interval.lost).sum::<u64>();
-        assert_eq!(dated, lost, "each is in the timeline once");
+        assert_eq!(dated(&profile), lost);
         shown(&profile, LossReason::TableFull, lost);
     })
     .heap(Heap::Tight),
@@ -185,6 +186,11 @@ fn too_many_rings() {
     let pushed_out = before.live_blocks - after.live_blocks;
     assert!(pushed_out <= heapledger::quality().lost.get(LossReason::TableFull), "{after:?}");
     println!("lost={lost}");
+}
+
+/// Lost events that are in the timeline.
+fn dated(profile: &Profile) -> u64 {
+    profile.timeline.intervals.iter().map(|interval| interval.lost).sum()
 }
 
 fn fill_the_table() {
