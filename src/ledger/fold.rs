@@ -24,8 +24,8 @@ use super::sites::Tally;
 use super::tap::WindowHead;
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
-    self, MARK_OPEN, TAG_ALLOC, TAG_BEGIN, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP,
-    TAG_THREAD, TAG_WIDE, Tag, Traits, record_words,
+    self, TAG_ALLOC, TAG_BEGIN, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
+    TAG_WIDE, Tag, Traits, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::latch::Taken;
@@ -235,12 +235,9 @@ impl<'a> Fold<'a> {
     fn date_window(&mut self, words: Words, tail: u64, head: u64) -> u64 {
         let mark_index = self.books.mark_index;
         let length = event::mark_length(words.get(mark_index));
-        let (end, until_ns) = if length == MARK_OPEN {
-            (head.min((tail | (SEGMENT_WORDS - 1)) + 1), self.now_ns)
-        } else {
-            let end = (mark_index + 1 + length).min(head);
-            (end, self.mark_time_at(end, head).unwrap_or(self.now_ns))
-        };
+        // While the window is being written, the head lies in it.
+        let end = (mark_index + 1 + length).min(head);
+        let until_ns = self.mark_time_at(end, head).unwrap_or(self.now_ns);
         let first_ns = self.books.span_ns;
         let mut span = until_ns.saturating_sub(first_ns);
         if span > SPAN_NS_PLAUSIBLE {

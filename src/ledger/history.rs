@@ -10,8 +10,8 @@ use super::books::books_of;
 use crate::profile::tracked::Deed;
 use crate::profile::{Event, EventKind};
 use crate::ring::event::{
-    self, MARK_OPEN, TAG_ALLOC, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
-    TAG_WIDE, Tag, record_words,
+    self, TAG_ALLOC, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE,
+    Tag, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -219,8 +219,7 @@ impl Decoder<'_> {
     fn enter_window(&mut self, index: usize, mark: u64) {
         self.mark_ns = event::mark_time(mark, self.mark_ns).min(TIME_NS_BOUND);
         self.mark_at = index;
-        let length = event::mark_length(mark);
-        self.end = if length == MARK_OPEN { self.words.words.len() } else { index + 1 + length as usize };
+        self.end = (index + 1 + event::mark_length(mark) as usize).min(self.words.words.len());
         let mut next = self.end;
         if self.words.words.get(next).is_some_and(|word| Tag::raw(*word) == TAG_SKIP) {
             next = self.words.next_segment(next);

@@ -48,7 +48,7 @@ pub const TURN_BUCKETS: usize = 32;
 /// How long the recording path took, as far as it is measured.
 ///
 /// Most events take the short path, a few nanoseconds: less than reading a clock twice, so it is not measured. In
-/// about one of forty events, when a window of the ring is full, the thread makes a *turn*: it marks the time and, now
+/// about one of eighty events, when a window of the ring is full, the thread makes a *turn*: it marks the time and, now
 /// and then, books its own ring, waits, or sheds. One turn in 13 is timed, by the thread itself, with two readings of
 /// the clock. The times are of the wall clock: a thread that is taken off the processor within a turn makes it long.
 /// Events that sampling leaves out make no turns and are not measured either.

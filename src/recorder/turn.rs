@@ -1,8 +1,8 @@
 //! The turn of a window: everything about a record that the hot path leaves out.
 //!
 //! A record comes here when it does not fit into the window, when the epoch has changed, when it is wide, when the
-//! gate is closed, or when the thread has no lane. In the usual case, once in some forty events, the window is full:
-//! the turn closes it (its mark learns its length), takes the time, and opens the next one. Every sixteenth or so
+//! gate is closed, or when the thread has no lane. In the usual case, once in some eighty events, the window is full:
+//! the turn closes it (its mark learns its length), takes the time, and opens the next one. Every eighth or so
 //! time the segment is full as well: then the thread folds what it wrote (it *helps*) and goes on in a segment whose
 //! words are folded. Where folding is dear it does so more often, and books less at one time.
 //!

@@ -46,7 +46,7 @@ pub(crate) const DEED_WORDS: u64 = 2;
 /// Words in a wide record.
 pub(crate) const WIDE_WORDS: u64 = 5;
 
-/// Length of a window that is still being written.
+/// Length of a window that is still being written: as long as one can be. Whoever reads it ends at the head, if that comes first.
 pub(crate) const MARK_OPEN: u64 = 127;
 
 /// What a record is.
@@ -216,7 +216,7 @@ pub(crate) const fn closed_mark(mark: u64, words: u64) -> u64 {
     (mark & !(MARK_OPEN << MARK_TIME_BITS)) | (words << MARK_TIME_BITS)
 }
 
-/// Words after the mark, or [`MARK_OPEN`].
+/// Words after the mark; [`MARK_OPEN`], the most there can be, while it is not known.
 pub(crate) const fn mark_length(mark: u64) -> u64 {
     (mark >> MARK_TIME_BITS) & MARK_OPEN
 }

@@ -14,14 +14,15 @@ pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) 
 pub(crate) const SEGMENT_SLOTS: u64 = 64;
 /// Words after which a thread books its ring where that is dear.
 const DEAR_WORDS: u64 = 256;
-/// Words of a window behind its mark.
-pub(crate) const WINDOW_WORDS: u64 = 63;
+/// Words of a window behind its mark: eight windows fill a segment.
+pub(crate) const WINDOW_WORDS: u64 = 127;
 
 /// Buckets of the durations of turns; the last one holds all above a second.
 pub(crate) const TURN_BUCKETS: usize = 32;
 
 const _: () = assert!(SEGMENT_WORDS.is_power_of_two() && SEGMENT_SLOTS.is_power_of_two());
-const _: () = assert!(WINDOW_WORDS < super::event::MARK_OPEN);
+const _: () =
+    assert!(WINDOW_WORDS <= super::event::MARK_OPEN && SEGMENT_WORDS.is_multiple_of(WINDOW_WORDS + 1));
 const _: () = assert!(size_of::<Lane>() <= 1024);
 
 /// One thread's ring. All zero bytes are a valid lane with a closed gate and no segments.
