@@ -67,6 +67,7 @@ fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, work: &Work, effort: Effort)
         let mut accounts = Vec::new();
         for has_load in LOADS {
             let stop = AtomicBool::new(false);
+            meeting.wait();
             let before = account();
             std::thread::scope(|busy| {
                 for _ in 0..if has_load { busy_threads() } else { 0 } {
@@ -111,6 +112,8 @@ fn measured_thread<A: GlobalAlloc>(
     let mut meters = Vec::with_capacity(LOADS.len());
     for _ in LOADS {
         meter.replace(Meter::new());
+        // The books are looked at between these two: nobody works.
+        meeting.wait();
         meeting.wait();
         let calls_before = counted::calls();
         meter.borrow_mut().is_on = true;

@@ -1,9 +1,10 @@
 //! The addresses of sampled blocks, so that a thread can tell without a latch whether a free is of interest.
 //!
-//! A table of one-line buckets: an address has one bucket of eight words, and may stand in any of them. Looking an
-//! address up reads one cache line; entering or removing it is one exchange. A bucket that is full refuses, which
-//! costs a sample and is counted. The table is as large as the blocks that can sensibly be sampled at one time, not
-//! as the heap: with one sample in 512 KiB its 130,048 places are a heap of 64 GiB.
+//! A table of one-line buckets of eight words: an address has two, of which the first lies near the start, and may stand in any
+//! word of them. So a program with few samples touches few pages. Looking an address up reads one cache line, or two;
+//! entering or removing it is one exchange. Where both are full it is refused, which costs a sample and is counted. The
+//! table is as large as the blocks that can sensibly be sampled at one time, not as the heap: with one sample in 512 KiB its
+//! 130,048 places are a heap of 64 GiB.
 //!
 //! In front of it lie counts of the addresses in it, by a part of their hash. They fit the nearest cache, and tell of most
 //! addresses that they are not in the table.
@@ -18,6 +19,9 @@ const PAGES: u32 = 256;
 const COUNTS: usize = 1 << 11;
 /// Buckets: what the counts leave.
 const BUCKETS: usize = (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU32>()) / size_of::<Bucket>();
+
+/// Buckets that are tried first: with the counts, six pages.
+const NEAR: usize = 256;
 
 /// One line of addresses.
 type Bucket = [AtomicU64; 8];
@@ -124,12 +128,15 @@ impl SampledTable {
         &self.counts[(spread(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize]
     }
 
-    fn bucket_of(&self, address: u64) -> &Bucket {
-        &self.buckets[(((spread(address) >> 32) * BUCKETS as u64) >> 32) as usize]
+    /// The two buckets of an address.
+    fn buckets_of(&self, address: u64) -> [&Bucket; 2] {
+        let hash = spread(address) >> 32;
+        let (near, far) = self.buckets.split_at(NEAR);
+        [near, far].map(|buckets| &buckets[(hash * buckets.len() as u64 >> 32) as usize])
     }
 
     fn exchange(&self, address: u64, from: u64, to: u64) -> bool {
-        self.bucket_of(address).iter().any(|word| {
+        self.buckets_of(address).into_iter().flatten().any(|word| {
             // relaxed: an address that is looked for was entered by whoever allocated the block, and the program's
             // own hand-over of the block orders the two.
             word.load(Ordering::Relaxed) == from
@@ -161,6 +168,9 @@ mod tests {
         let counts = table.counts.iter().map(|count| count.load(Ordering::Relaxed));
         assert_eq!(counts.sum::<u32>(), 0, "what was refused leaves no count behind");
         assert!((1..20_000).all(|n| !table.may_have(n * 48)));
+        assert!((1..1_000).all(|n| set.insert(pages, n * 48)));
+        let is_empty = |bucket: &Bucket| bucket.iter().all(|word| word.load(Ordering::Relaxed) == 0);
+        assert!(table.buckets[NEAR..].iter().all(is_empty), "few addresses lie near the start");
         Pages::release(region);
     }
 }
