@@ -4,28 +4,32 @@
 //! word of them. So a program with few samples touches few pages. Looking an address up reads one cache line, or two;
 //! entering or removing it is one exchange. Where both are full it is refused, which costs a sample and is counted. The
 //! table is as large as the blocks that can sensibly be sampled at one time, not as the heap: with one sample in 512 KiB its
-//! 130,048 places are a heap of 64 GiB.
+//! 130,816 places are a heap of 64 GiB.
 //!
-//! In front of it lie counts of the addresses in it, by a part of their hash. They fit the nearest cache, and tell of most
-//! addresses that they are not in the table.
+//! In front of it lie counts of the addresses in it, by a part of their hash: 2 KiB, which stay in the nearest cache beside what
+//! the program works with, and tell of most addresses that they are not in the table. Their hash is the buckets' as well, so
+//! the addresses of one count have some 88 words between them, and a byte holds it.
 
 use super::table::spread;
 use crate::sys::pages::{PAGE_BYTES, Pages};
-use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Pages of all of it. A power of two, as runs of pages are.
 const PAGES: u32 = 256;
 /// Counts in front of the buckets. A power of two.
 const COUNTS: usize = 1 << 11;
 /// Buckets: what the counts leave.
-const BUCKETS: usize = (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU32>()) / size_of::<Bucket>();
+const BUCKETS: usize = (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU8>()) / size_of::<Bucket>();
 
-/// Buckets that are tried first: with the counts, six pages.
+/// Buckets that are tried first: with the counts, five pages.
 const NEAR: usize = 256;
 
 /// One line of addresses.
 type Bucket = [AtomicU64; 8];
 
+// With the two buckets that it begins and ends in, of either kind; the rest is for threads that are about to enter one.
+const _: () =
+    assert!((BUCKETS / COUNTS + 2 + NEAR / COUNTS + 2) * size_of::<Bucket>() / 8 < u8::MAX as usize / 2);
 const _: () = assert!(size_of::<SampledTable>() == PAGES as usize * PAGE_BYTES);
 
 /// Where the table lies. All zero bytes are a valid one without memory, in which nothing is found.
@@ -40,7 +44,7 @@ pub(crate) struct SampledSet {
 #[derive(Debug)]
 pub(crate) struct SampledTable {
     /// How many addresses of each part of the hash are in it.
-    counts: [AtomicU32; COUNTS],
+    counts: [AtomicU8; COUNTS],
     buckets: [Bucket; BUCKETS],
 }
 
@@ -124,7 +128,7 @@ impl SampledTable {
 
     /// The count that stands for an address.
     #[inline(always)]
-    fn count_of(&self, address: u64) -> &AtomicU32 {
+    fn count_of(&self, address: u64) -> &AtomicU8 {
         &self.counts[(spread(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize]
     }
 
@@ -132,7 +136,7 @@ impl SampledTable {
     fn buckets_of(&self, address: u64) -> [&Bucket; 2] {
         let hash = spread(address) >> 32;
         let (near, far) = self.buckets.split_at(NEAR);
-        [near, far].map(|buckets| &buckets[(hash * buckets.len() as u64 >> 32) as usize])
+        [near, far].map(|buckets| &buckets[((hash * buckets.len() as u64) >> 32) as usize])
     }
 
     fn exchange(&self, address: u64, from: u64, to: u64) -> bool {
@@ -166,7 +170,7 @@ mod tests {
         }
         let table = set.table(pages).unwrap();
         let counts = table.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        assert_eq!(counts.sum::<u32>(), 0, "what was refused leaves no count behind");
+        assert_eq!(counts.map(u32::from).sum::<u32>(), 0, "what was refused leaves no count behind");
         assert!((1..20_000).all(|n| !table.may_have(n * 48)));
         assert!((1..1_000).all(|n| set.insert(pages, n * 48)));
         let is_empty = |bucket: &Bucket| bucket.iter().all(|word| word.load(Ordering::Relaxed) == 0);
