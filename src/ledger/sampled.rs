@@ -8,7 +8,7 @@
 //!
 //! In front of it lie counts of the addresses in it, by a part of their hash: 2 KiB, which stay in the nearest cache beside what
 //! the program works with, and tell of most addresses that they are not in the table. Their hash is the buckets' as well, so
-//! the addresses of one count have some 88 words between them, and a byte holds it.
+//! the addresses of one count have 88 words between them, and a byte holds it.
 
 use super::table::spread;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -27,9 +27,12 @@ const NEAR: usize = 256;
 /// One line of addresses.
 type Bucket = [AtomicU64; 8];
 
-// With the two buckets that it begins and ends in, of either kind; the rest is for threads that are about to enter one.
-const _: () =
-    assert!((BUCKETS / COUNTS + 2 + NEAR / COUNTS + 2) * size_of::<Bucket>() / 8 < u8::MAX as usize / 2);
+/// Words that the addresses of one count share: its part of the near and of the far buckets, and one more of each that it
+/// shares with the next part.
+const WORDS_OF_A_COUNT: usize = (NEAR.div_ceil(COUNTS) + 1 + BUCKETS.div_ceil(COUNTS) + 1) * 8;
+
+// The other half is for threads in the midst of entering or removing an address of that part, of which each holds one.
+const _: () = assert!(WORDS_OF_A_COUNT <= u8::MAX as usize / 2);
 const _: () = assert!(size_of::<SampledTable>() == PAGES as usize * PAGE_BYTES);
 
 /// Where the table lies. All zero bytes are a valid one without memory, in which nothing is found.

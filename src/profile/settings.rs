@@ -186,7 +186,7 @@ impl Default for TuningGoal {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ClockMode {
-    /// At least every 64 words of the ring and at every tick of the aggregator; the times of the events between
+    /// At least every 128 words of the ring and at every tick of the aggregator; the times of the events between
     /// two marks are interpolated. The default.
     #[default]
     Batched = 0,

@@ -16,9 +16,9 @@
 //!
 //! A window is dated by its two ends. Samples come so rarely that each has a window of its own, and an exact date. While nobody
 //! ticks, a long one is opened only where the one before was filled so fast that this one will be as short as a tick, else one of
-//! seven words. Where the program paused in the midst of a window all
-//! the same, the dates of that window are uncertain by as much as the pause, which is said with the snapshot
-//! ([`crate::profile`]); where that is more than one window in [`QUICK_PER_SLOW`], the thread is started.
+//! seven words. Where the program paused in the midst of a window all the same, the dates of that window are uncertain by as much
+//! as the pause, which is said with the snapshot ([`crate::profile`]); where that is more than one window in
+//! [`QUICK_PER_SLOW`], the thread is started.
 
 use super::allocator::Background;
 use super::lifecycle::{self, Level, State};

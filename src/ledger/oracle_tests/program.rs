@@ -5,6 +5,7 @@ use super::producer::Producer;
 use crate::ledger::Ledger;
 use crate::ledger::fold::Fold;
 use crate::ring::event::Traits;
+use crate::ring::lane::WINDOW_WORDS;
 use crate::sys::pages::Pages;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
@@ -133,7 +134,7 @@ impl World {
             55 => self.ledger.flush(self.producers[lane].lane),
             56..59 => self.producers[lane].turn_is_due = true,
             59 => self.tick_epoch(),
-            _ => self.producers[lane].window_words = u64::from(step.size) % 63 + 1,
+            _ => self.producers[lane].window_words = u64::from(step.size) % WINDOW_WORDS + 1,
         }
     }
 
