@@ -161,10 +161,11 @@ impl Reading {
 }
 
 /// Reads both clocks several times, and returns the reading that was interrupted least.
-fn tightest(take: impl FnMut(usize) -> Reading) -> Reading {
-    let mut readings = (0..READINGS).map(take);
-    let first = readings.next().expect("there are several");
-    readings.fold(first, |best, reading| if reading.doubt() < best.doubt() { reading } else { best })
+fn tightest(mut take: impl FnMut(usize) -> Reading) -> Reading {
+    let first = take(0);
+    (1..READINGS)
+        .map(take)
+        .fold(first, |best, reading| if reading.doubt() < best.doubt() { reading } else { best })
 }
 
 fn measured_factor() -> u64 {
@@ -291,7 +292,7 @@ mod tests {
             move |number: usize| {
                 let ns = at_ns + number as u64 * 1_000_000;
                 let late = if number == lucky { 0 } else { 400_000 };
-                let [before, after] = if number % 2 == 0 { [0, late] } else { [late, 0] };
+                let [before, after] = if number.is_multiple_of(2) { [0, late] } else { [late, 0] };
                 Reading { before: 3 * ns - 30 - before, ns, after: 3 * ns + 30 + after }
             }
         };

@@ -5,8 +5,9 @@
 //! * Whoever goes on to wait for the holder of its books, for as long as that takes, is counted by the recorder
 //!   (`QualityIndicator::waits`). No allocation may be, in this mode, however many are shed.
 //! * The budget itself is waited out turning, by the clock. So no wait is shorter than the budget by more than the
-//!   recorder's clock may be off from the system's, however busy the machine is; and the thread's own processor time, which passes while it turns only, tells whether it turned for longer.
-//!   A processor that is shared makes some of it longer, so most of the waits count.
+//!   recorder's clock may be off from the system's, however busy the machine is; and the thread's own processor time,
+//!   which passes while it turns only, tells whether it turned for longer. A processor that is shared makes some of it
+//!   longer, so most of the waits count.
 //!
 //! The overload is forced: a snapshot of many live blocks holds the books for longer than the budget.
 
