@@ -48,6 +48,10 @@ pub(super) struct Batch {
     pub(super) sampled: WeightedSums,
     /// Frees in the outbox, which the sums do not know yet.
     pub(super) frees_sent: u32,
+    /// Bytes that these take at least, if each finds its block.
+    pub(super) pledged: u64,
+    /// Highest live bytes, less what was pledged, at an allocation that was taken for no new height because of that.
+    pub(super) passed_over: i64,
     /// Blocks and frees that were brought to the shared table.
     pub(super) sent: u64,
     /// Blocks and bytes whose free belongs to another thread.
@@ -56,6 +60,8 @@ pub(super) struct Batch {
     pub(super) crossed: Crossed,
     /// Highest live bytes.
     pub(super) rise: i64,
+    /// The same, where a pledge was not kept and an allocation may have been higher.
+    pub(super) rise_at_most: i64,
     pub(super) top: Option<Height>,
     /// What the timeline has been told.
     pub(super) at_flow: Told,

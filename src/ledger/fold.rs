@@ -54,6 +54,8 @@ pub(crate) struct Fold<'a> {
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
+    /// Whether frees that find no block are out of the question, as far as this lane can tell: see `tallies`.
+    pub(super) trusts_frees: bool,
     /// The tally at hand, and its stack.
     pub(super) at: *mut Tally,
     pub(super) stack: u32,
@@ -140,11 +142,13 @@ impl<'a> Fold<'a> {
             in_order: false,
             batch: Batch::default(),
             to_beat: 0,
+            trusts_frees: false,
             at: &raw mut books.tally,
             stack: books.tally.stack,
             books,
         };
         fold.start_over();
+        fold.trusts_frees = fold.may_trust_frees();
         fold
     }
 
@@ -171,7 +175,7 @@ impl<'a> Fold<'a> {
 
     /// Makes ready for a new batch.
     pub(super) fn start_over(&mut self) {
-        self.batch = Batch { interval_peak: i64::MIN, ..Batch::default() };
+        self.batch = Batch { interval_peak: i64::MIN, passed_over: i64::MIN, ..Batch::default() };
         self.to_beat = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
         self.look_at_the_peak();
         self.take_up(self.at);
@@ -443,6 +447,10 @@ impl<'a> Fold<'a> {
         // Before an allocation that may be a new height: the frees that came before it lower the sums now, not when the
         // outbox is full. Otherwise the peak would hold blocks that were gone.
         if self.batch.frees_sent > 0 && size as i64 > self.room_below_heights() {
+            if self.stays_below(size) {
+                self.add_birth(size);
+                return;
+            }
             self.deliver();
             self.turn_to(stack);
         }
@@ -487,6 +495,7 @@ impl<'a> Fold<'a> {
         let meta = Meta::of_waiting_free(self.books.row, self.batch.dates.doubt_ns);
         self.send(Entry { address, size: check, at_ns, meta });
         self.batch.frees_sent += 1;
+        self.batch.pledged += event::least_size(check);
     }
 
     /// Adds the free of a block to the sums.

@@ -19,6 +19,7 @@
 
 mod found;
 mod naive;
+mod pledges;
 mod producer;
 mod program;
 mod stepping;

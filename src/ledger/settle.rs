@@ -156,6 +156,7 @@ impl Fold<'_> {
     /// Sends a block, or a free that looks for its block, to the shared table.
     #[inline]
     pub(super) fn send(&mut self, entry: Entry) {
+        self.books.has_sent_apart |= u32::from(entry.meta.is_apart() && !entry.meta.is_waiting());
         if self.books.outbox_len == OUTBOX {
             self.deliver();
         }
@@ -173,6 +174,9 @@ impl Fold<'_> {
         self.books.outbox_len = 0;
         self.batch.sent += len as u64;
         self.batch.frees_sent = 0;
+        self.batch.pledged = 0;
+        let freed_before = self.batch.sums.freed_bytes;
+        let (mut pledged, mut short) = (0, 0);
         let (ledger, pages) = (self.ledger, &self.ledger.pages);
         for ahead in 0..len.min(PREFETCH_AHEAD) {
             ledger.live.prefetch(pages, self.books.outbox[ahead].address);
@@ -196,10 +200,18 @@ impl Fold<'_> {
                     self.batch.recorded = self.batch.recorded.wrapping_sub(1);
                 }
             }
+            if entry.meta.is_waiting() {
+                pledged += event::least_size(entry.size);
+                short = pledged.saturating_sub(self.batch.sums.freed_bytes - freed_before).max(short);
+            }
         }
         self.books.handing = 0;
         then();
         self.books.handed = 0;
+        let passed_over = std::mem::replace(&mut self.batch.passed_over, i64::MIN);
+        if short > 0 {
+            self.batch.rise_at_most = self.batch.rise_at_most.max(passed_over.saturating_add(short as i64));
+        }
     }
 
     /// Brings one entry to the shared table.
@@ -261,6 +273,8 @@ impl Fold<'_> {
     /// Tells the timeline what the batch did since it was last told, and goes on to the interval of `at_ns`.
     pub(super) fn enter_interval(&mut self, at_ns: u64) {
         if self.has_flow() {
+            // What was freed before the interval ends belongs into it.
+            self.deliver();
             self.flow_out(at_ns);
         }
         self.batch.interval_end_ns = self.ledger.timeline.around(at_ns).1.end;
@@ -327,7 +341,7 @@ impl Fold<'_> {
         if self.batch.sampled != WeightedSums::default() {
             account.sampled.add(&self.batch.sampled);
         }
-        Account::raise(&account.rise_bytes, self.batch.rise.max(0) as u64);
+        Account::raise(&account.rise_bytes, self.batch.rise.max(self.batch.rise_at_most).max(0) as u64);
         // relaxed: a figure for people.
         account.booked_until_ns.store(self.now_ns, Ordering::Relaxed);
         self.start_over();

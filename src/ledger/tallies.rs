@@ -14,9 +14,19 @@
 //! raises the process's peak, the latest height is that peak. A peak that another lane raised is taken for a height of
 //! this one when this lane learns of it, at the next batch or commit: that is within what the peak's uncertainty covers.
 //!
+//! # Frees on their way
+//!
+//! A free of a block that is in the shared table has a place in the outbox, and lowers the sums when that is delivered; the fuller it is
+//! by then, the more of the waiting for memory is done at one time. Until then the live bytes seem higher than they are. But a free
+//! tells how large its block is at least ([`event::least_size`](crate::ring::event::least_size)): with that *pledged*, an allocation that
+//! stays below the heights all the same is none, and nothing has to be delivered for it. That is exact where every free finds its
+//! block. So it is done only where the lane has lost nothing and left nothing out; and where a free of another thread's block finds
+//! it not booked yet, what the allocation may have come to goes into the uncertainty of the peak.
+//!
 //! Invariant **Y1**: the tally at hand and all tallies of the table are touched under the latch of their lane only; the
 //! table is a run of this lane's, and lives as long as it is in `Tallies`.
 
+use super::books::Account;
 use super::fold::{Fold, count_up};
 use super::peak::Height;
 use super::sites::Tally;
@@ -201,6 +211,28 @@ impl Fold<'_> {
         let of_batch = self.batch.rise - self.batch.sums.live_bytes();
         let tally = self.tally();
         of_batch.min(tally.rise_bytes - tally.sums.live_bytes())
+    }
+
+    /// Whether an allocation that is above the heights by the sums is not when the frees in the outbox are taken into account.
+    #[inline(never)]
+    pub(super) fn stays_below(&mut self, size: u64) -> bool {
+        let (size, pledged) = (size as i64, self.batch.pledged as i64);
+        let live = self.batch.sums.live_bytes() + size - pledged;
+        // Where there is one tally only, it has all the blocks.
+        let has_all = self.books.tallies.slots == 0 && self.ledger.facts.stacks().is_none();
+        let tally = self.tally();
+        let of_tally = tally.sums.live_bytes() + size - if has_all { pledged } else { 0 };
+        let stays = live <= self.batch.rise && of_tally <= self.tally().rise_bytes && self.trusts_frees;
+        if stays {
+            self.batch.passed_over = self.batch.passed_over.max(live);
+        }
+        stays
+    }
+
+    /// Whether every free of the lane finds a block that is in the totals, unless another thread has not booked it yet.
+    pub(super) fn may_trust_frees(&self) -> bool {
+        let has_lost = self.lane.lost_in_all() + Account::read(&self.account.table_full) > 0;
+        !has_lost && self.books.has_sent_apart == 0 && !self.ledger.is_sampling_used()
     }
 
     /// Remembers that the live bytes of the batch, or of the tally at hand, may be at their highest.

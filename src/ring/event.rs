@@ -138,10 +138,17 @@ impl Traits {
     }
 }
 
-/// The bits of a size that a free carries. Folded, so that sizes that differ by whole pages differ here as well.
+/// The bits of a size that a free carries. Folded, so that sizes that differ by whole pages differ here as well. As a number they
+/// are never more than the size.
 #[inline(always)]
 pub(crate) const fn check_bits(size: u64) -> u64 {
     (size ^ (size >> CHECK_BITS) ^ (size >> (2 * CHECK_BITS))) & CHECK_MASK
+}
+
+/// Bytes that a block has at least, if a free with these bits means it. Higher bits of `check` are not looked at.
+#[inline(always)]
+pub(crate) const fn least_size(check: u64) -> u64 {
+    check & CHECK_MASK
 }
 
 /// Whether a block of this size can be the one that a free with these bits means. Higher bits of `check` are not looked

@@ -1,0 +1,79 @@
+//! Frees on their way to the shared table whose pledge is not kept: no peak is missed for it, or its uncertainty says so.
+
+use super::producer::Producer;
+use crate::ledger::Ledger;
+use crate::ledger::books::{Account, account_of};
+use crate::ledger::fold::Fold;
+use crate::profile::{ClockMode, LossReason};
+use crate::ring::event::Traits;
+
+const PLAIN: Traits = Traits::new(8, false, false);
+
+fn ledger() -> &'static Ledger {
+    let ledger = Ledger::open(64 << 20, ClockMode::Batched).unwrap();
+    ledger.clock.set_by_hand(1);
+    ledger
+}
+
+/// Books a lane, with all its blocks into the shared table.
+fn send_all(ledger: &Ledger, producer: &Producer) {
+    let taken = producer.lane.folder.latch.take();
+    let mut fold = Fold::begin(ledger, producer.lane, &taken);
+    fold.run();
+    fold.empty_nursery();
+}
+
+/// A free of 3,000 bytes between an allocation of 2,500 and one of 1,000.
+fn free_between_allocations(producer: &mut Producer, address: u64) {
+    producer.alloc(0x1000, 2_500, PLAIN, 0);
+    producer.free(address, 3_000);
+    producer.alloc(0x2000, 1_000, PLAIN, 0);
+}
+
+#[test]
+fn a_free_that_finds_its_block_lowers_what_comes_after_it() {
+    let ledger = ledger();
+    let mut producer = Producer::new(ledger, 4);
+    producer.alloc(0x3000, 3_000, PLAIN, 0);
+    send_all(ledger, &producer);
+    free_between_allocations(&mut producer, 0x3000);
+    ledger.fold(producer.lane);
+    assert_eq!(ledger.peak.get().0, 5_500);
+    producer.alloc(0x4000, 3_000, PLAIN, 0);
+    ledger.fold(producer.lane);
+    assert_eq!(ledger.peak.get().0, 6_500);
+}
+
+#[test]
+fn the_end_of_a_block_of_heapledgers_own_hides_no_peak() {
+    let ledger = ledger();
+    let mut producer = Producer::new(ledger, 4);
+    producer.alloc(0x3000, 3_000, PLAIN.as_own(), 0);
+    send_all(ledger, &producer);
+    free_between_allocations(&mut producer, 0x3000);
+    ledger.fold(producer.lane);
+    assert_eq!(ledger.peak.get().0, 3_500);
+}
+
+#[test]
+fn the_free_of_a_block_that_was_lost_hides_no_peak() {
+    let ledger = ledger();
+    let mut producer = Producer::new(ledger, 4);
+    producer.lane.attempt();
+    producer.lane.lose(LossReason::RingFull);
+    free_between_allocations(&mut producer, 0x3000);
+    ledger.fold(producer.lane);
+    assert_eq!(ledger.peak.get().0, 3_500);
+}
+
+#[test]
+fn what_the_free_of_a_block_that_is_not_booked_yet_hides_is_in_the_uncertainty() {
+    let ledger = ledger();
+    let (mut maker, mut freer) = (Producer::new(ledger, 4), Producer::new(ledger, 4));
+    maker.alloc(0x3000, 3_000, PLAIN, 0);
+    free_between_allocations(&mut freer, 0x3000);
+    ledger.fold(freer.lane);
+    assert_eq!(ledger.live.waiting(), 1);
+    assert_eq!(Account::read(&account_of(freer.lane).rise_bytes), 3_500);
+    ledger.fold(maker.lane);
+}
