@@ -3,11 +3,12 @@
 //! It is an optimisation, not a condition for correctness: a thread whose ring is full helps itself, and a flush books
 //! everything. So before `main`, after `exit`, in a forked child, and where no thread can be had, the books still
 //! close. What the aggregator adds: a tick about every millisecond, which bounds how far an interpolated time can be
-//! off; rings of threads that went to sleep are booked; frees that wait for another thread's nursery are settled. A program
-//! with one thread may be without it for good: `recorder::own_thread` says when it is started.
+//! off; rings of threads that went to sleep are booked; frees that wait for another thread's nursery are settled; and where
+//! booking is dear, it is done on another processor than the program's thread. A program with one thread may be without it for
+//! good: `recorder::own_thread` says when it is started.
 //!
 //! [`Aggregator::step`] does all of it once, without sleeping, spawning or reading a clock, so that a test can drive
-//! it. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
+//! it; [`Aggregator::relieve`] does that last part of it more often. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
 
 pub(crate) mod alarm;
 pub(crate) mod naming;
@@ -24,8 +25,8 @@ pub(crate) mod worker;
 use crate::ledger::{Ledger, estimate};
 use crate::profile::DataQualityMode;
 use crate::quality::{self, Knobs};
-use crate::recorder::{lifecycle, turn};
-use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
+use crate::recorder::{lifecycle, own_thread, turn};
+use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
 /// Steps between two looks for frees that wait for another thread's nursery.
 const STEPS_PER_SETTLING: u64 = 64;
@@ -35,6 +36,16 @@ pub(crate) const STEPS_UNTIL_QUIET: u32 = 8;
 /// Words that may wait in a ring before it is booked although its thread is still writing, where threads help, and
 /// should have.
 pub(crate) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
+
+/// Words that are booked between two times of opening a lane's latch, where that is dear: its thread may need its segments.
+const RELIEF_WORDS: u64 = 2 * DEAR_WORDS;
+/// Parts of each lane that are booked in one go: more than a ring usually holds.
+const RELIEF_ROUNDS_MAX: u32 = 16;
+/// Words that should wait in a ring at the next relief.
+const RELIEF_WORDS_AIMED: u64 = SEGMENT_WORDS;
+/// Nanoseconds from one relief to the next.
+const RELIEF_NS_MIN: u64 = 50_000;
+const RELIEF_NS_MAX: u64 = 1_000_000;
 
 /// What the tuner may turn of the aggregator itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +68,15 @@ impl Default for Pace {
 #[derive(Debug, Default)]
 pub(crate) struct Aggregator {
     pub(crate) pace: Pace,
+    /// Whether there is a processor on which it can relieve the program's threads.
+    pub(crate) may_relieve: bool,
     steps: u64,
     /// Where each lane's head stood at the last step, and for how many steps it has.
     heads: Vec<(u64, u32)>,
+    /// The lanes whose threads left their words to this one, at the last step.
+    relieved: Vec<u32>,
+    /// How often they are booked, in nanoseconds.
+    relief_ns: u64,
 }
 
 // `quality` tells how large a ring becomes without knowing the ring: the two must agree.
@@ -91,6 +108,11 @@ pub(crate) struct Step {
 }
 
 impl Aggregator {
+    /// An aggregator that has a processor on which it can relieve the program's threads, or has none.
+    pub(crate) fn new(may_relieve: bool) -> Aggregator {
+        Aggregator { may_relieve, ..Aggregator::default() }
+    }
+
     /// Goes round once. `now_ns` is the time of the tick. The caller's thread must be in an own section; whether
     /// `settle` is followed is the caller's, because it needs the caller's lane.
     pub(crate) fn step(&mut self, ledger: &Ledger, now_ns: u64) -> Step {
@@ -101,6 +123,7 @@ impl Aggregator {
             self.heads.resize(count, (0, 0));
         }
         let mut step = Step::default();
+        self.relieved.clear();
         let helps = lifecycle::mode() != DataQualityMode::BestEffort;
         let busy_words = if helps { WAITING_WORDS_HELPED } else { self.pace.drain_threshold_words };
         for (index, last) in self.heads.iter_mut().enumerate() {
@@ -110,13 +133,51 @@ impl Aggregator {
             *last = if moved { (head, 0) } else { (head, last.1.saturating_add(1)) };
             step.active += usize::from(moved);
             let waiting = head - lane.folder.tail.observe().min(head);
+            if moved && self.may_relieve && own_thread::can_be_left(lane, ledger) {
+                self.relieved.push(index as u32);
+                continue;
+            }
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
             step.folded += usize::from(waiting > 0 && due && fold(ledger, lane));
         }
+        step.folded += self.book_relieved(ledger);
         let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
         step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && has_reason;
         step
     }
+
+    /// After how many nanoseconds the lanes whose threads leave their words to this one are to be booked again; `None` if there
+    /// are none.
+    pub(crate) fn relief_ns(&self) -> Option<u64> {
+        (!self.relieved.is_empty()).then(|| self.relief_ns.clamp(RELIEF_NS_MIN, RELIEF_NS_MAX))
+    }
+
+    /// Books them, `slept_ns` nanoseconds after the last time.
+    pub(crate) fn relieve(&mut self, ledger: &Ledger, slept_ns: u64) {
+        let waiting = |index: &u32| ledger.lane(*index).map_or(0, words_waiting);
+        let fullest = self.relieved.iter().map(waiting).max().unwrap_or(0);
+        let aimed_ns = slept_ns.saturating_mul(RELIEF_WORDS_AIMED) / fullest.max(1);
+        let before_ns = self.relief_ns.max(RELIEF_NS_MIN);
+        let slowly_ns = aimed_ns.clamp(before_ns / 2, before_ns * 2);
+        self.relief_ns = slowly_ns.clamp(RELIEF_NS_MIN, RELIEF_NS_MAX);
+        self.book_relieved(ledger);
+    }
+
+    /// A part of each lane by turns: a block that one thread makes and another frees should not be long in the books of one alone.
+    fn book_relieved(&self, ledger: &Ledger) -> usize {
+        let book_part = |index: &u32| {
+            let lane = ledger.lane(*index)?;
+            let booked = words_waiting(lane) >= DEAR_WORDS && ledger.try_fold_some(lane, RELIEF_WORDS);
+            booked.then(|| bump(&lane.folder.folds_away))
+        };
+        let book_parts = |_| self.relieved.iter().filter_map(book_part).count();
+        (0..RELIEF_ROUNDS_MAX).map(book_parts).take_while(|booked| *booked > 0).sum()
+    }
+}
+
+fn words_waiting(lane: &Lane) -> u64 {
+    let head = lane.head().observe();
+    head - lane.folder.tail.observe().min(head)
 }
 
 /// Books a ring, unless someone else is at it.

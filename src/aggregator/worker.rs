@@ -67,11 +67,12 @@ pub(crate) fn run() {
     };
     thread::mark_own(lane);
     spare::fill(ledger);
-    own_thread::runs();
+    let may_relieve = platform::processors() > 1;
+    own_thread::runs(may_relieve);
     // Told before `main`, it may have lacked the command line.
     black_box::label_again();
     tracing::start(ledger);
-    let mut aggregator = Aggregator::default();
+    let mut aggregator = Aggregator::new(may_relieve);
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);
     drop(starting);
@@ -103,8 +104,26 @@ pub(crate) fn run() {
         if let Some(crossed) = crossed {
             supervision.tell(&crossed, ledger.clock.now_ns());
         }
-        platform::sleep_ns(pause_ns(idle, aggregator.pace.floor_interval_ns));
+        let rest_ns = pause_ns(idle, aggregator.pace.floor_interval_ns);
+        sleep_and_relieve(&mut aggregator, ledger, rest_ns);
     }
+}
+
+/// Sleeps, and in between books what the program's threads leave to this one.
+fn sleep_and_relieve(aggregator: &mut Aggregator, ledger: &Ledger, rest_ns: u64) {
+    let until_ns = ledger.clock.now_ns().saturating_add(rest_ns);
+    let mut began_ns = ledger.clock.now_ns();
+    while let Some(relief_ns) = aggregator.relief_ns()
+        && began_ns.saturating_add(relief_ns) < until_ns
+    {
+        platform::sleep_ns(relief_ns);
+        let Some(_working) = WORK.try_take().filter(|_| lifecycle::state().records()) else {
+            return;
+        };
+        aggregator.relieve(ledger, ledger.clock.now_ns().saturating_sub(began_ns));
+        began_ns = ledger.clock.now_ns();
+    }
+    platform::sleep_ns(until_ns.saturating_sub(began_ns));
 }
 
 /// A crossing of the target, and the indicator of that moment.

@@ -183,6 +183,11 @@ impl<'a> Fold<'a> {
 
     /// Books all words up to the head as it is now.
     pub(crate) fn run(&mut self) {
+        self.run_some(u64::MAX);
+    }
+
+    /// As [`Fold::run`], but only the windows that begin in the next `most_words` words.
+    pub(crate) fn run_some(&mut self, most_words: u64) {
         let head = self.lane.head().observe();
         // After the head: no event below it can have happened later.
         self.now_ns = self.ledger.clock.now_after_loads_ns();
@@ -190,7 +195,7 @@ impl<'a> Fold<'a> {
         Account::raise(&self.lane.folder.high_water, head - tail);
         Account::raise(&self.lane.folder.recent_high_water, head - tail);
         let begun = tail;
-        while tail < head {
+        while tail < head && tail - begun < most_words {
             tail = self.step(tail, head);
         }
         self.lane.folder.note_dear(self.batch.sent * DEAR_SHARE > tail - begun);

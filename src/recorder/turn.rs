@@ -4,7 +4,8 @@
 //! gate is closed, or when the thread has no lane. In the usual case, once in some eighty events, the window is full:
 //! the turn closes it (its mark learns its length), takes the time, and opens the next one. Every eighth or so
 //! time the segment is full as well: then the thread folds what it wrote (it *helps*) and goes on in a segment whose
-//! words are folded. Where folding is dear it does so more often, and books less at one time.
+//! words are folded. Where folding is dear it does so more often, and books less at one time; or leaves it to heapledger's own
+//! thread, as long as that keeps up (see `own_thread`).
 //!
 //! When there is none, because someone else holds the lane's latch, the mode decides:
 //!
@@ -24,7 +25,7 @@ use super::{gate, latency, own_thread, pacing, sampling, spare, stacks, thread};
 use crate::ledger::Ledger;
 use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
-use crate::ring::lane::{Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
+use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 use crate::sys::sync::{AtomicU32, Ordering};
 use crate::sys::tls;
 
@@ -372,7 +373,7 @@ fn turn(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
         }
         lane.cold.window_end.store(head.max(1), Ordering::Relaxed);
         next_segment(lane, ledger, head / SEGMENT_WORDS, record.what)?;
-    } else if head - lane.folder.tail.observe() >= lane.folder.words_before_help() && !ledger.is_ordered() {
+    } else if !ledger.is_ordered() && is_to_help(lane, ledger, head) {
         help(lane, ledger, lifecycle::mode());
     }
     let epoch = EPOCH.now();
@@ -425,7 +426,8 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         What::Alloc | What::Free | What::SecondHalf | What::Deed => lifecycle::mode(),
     };
     let helps = !matches!(mode, DataQualityMode::BestEffort);
-    if lane.cold.segments_held.load(Ordering::Relaxed) > 0 {
+    if lane.cold.segments_held.load(Ordering::Relaxed) > 0 && is_to_help(lane, ledger, number * SEGMENT_WORDS)
+    {
         help(lane, ledger, mode);
     }
     let home = segments_home();
@@ -480,13 +482,25 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
     }
 }
 
-/// Books what waits in the ring, if nobody else does and the mode wants it.
+/// Whether enough waits in the ring for its thread to book it, at the turn of a window or at the end of a segment.
+fn is_to_help(lane: &Lane, ledger: &Ledger, head: u64) -> bool {
+    let waiting = head - lane.folder.tail.observe();
+    let is_at_end = head.is_multiple_of(SEGMENT_WORDS);
+    if own_thread::relieves(lane, ledger) {
+        waiting >= own_thread::LEFT_WORDS
+    } else {
+        is_at_end || waiting >= lane.folder.words_before_help()
+    }
+}
+
+/// Books what waits in the ring, if nobody else does and the mode wants it; where that is dear, a part of it.
 fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     if matches!(mode, DataQualityMode::BestEffort) {
         return;
     }
     pacing::wait_for_trace(ledger, lane, mode);
-    if ledger.try_fold(lane) {
+    let most_words = if lane.folder.is_dear() { DEAR_WORDS } else { u64::MAX };
+    if ledger.try_fold_some(lane, most_words) {
         bump(&lane.cold.folds_at_home);
     }
 }

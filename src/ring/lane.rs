@@ -12,8 +12,8 @@ pub(crate) const SEGMENT_WORDS: u64 = 1024;
 pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) as u32;
 /// Entries of the table that says where a segment lies. A lane never has more segments than this.
 pub(crate) const SEGMENT_SLOTS: u64 = 64;
-/// Words after which a thread books its ring where that is dear.
-const DEAR_WORDS: u64 = 256;
+/// Words that a thread books at one time where that is dear.
+pub(crate) const DEAR_WORDS: u64 = 256;
 /// Words of a window behind its mark: eight windows fill a segment.
 pub(crate) const WINDOW_WORDS: u64 = 127;
 
@@ -199,11 +199,16 @@ impl Folder {
         self.dear.store(u32::from(is_dear), Ordering::Relaxed);
     }
 
+    /// Whether the last fold was dear for its length.
+    pub(crate) fn is_dear(&self) -> bool {
+        // relaxed: as above.
+        self.dear.load(Ordering::Relaxed) != 0
+    }
+
     /// Words that wait in the ring when its thread had better book them: fewer where booking is dear, so that no single
     /// event waits long for it.
     pub(crate) fn words_before_help(&self) -> u64 {
-        // relaxed: as above.
-        if self.dear.load(Ordering::Relaxed) != 0 { DEAR_WORDS } else { SEGMENT_WORDS }
+        if self.is_dear() { DEAR_WORDS } else { SEGMENT_WORDS }
     }
 
     /// Whether the lane takes part in the ordered fold that asks. A lane that was published meanwhile does not.

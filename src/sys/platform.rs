@@ -50,6 +50,23 @@ mod os {
         unsafe { libc::getpid() as u32 }
     }
 
+    /// Processors that the calling thread may run on; 1 if that is not known.
+    pub(crate) fn processors() -> u32 {
+        #[cfg(target_os = "linux")]
+        {
+            // SAFETY: all zero bytes are a valid, empty set; it is valid for writes of its size, and for reads of it.
+            let count = unsafe {
+                let mut set: libc::cpu_set_t = std::mem::zeroed();
+                libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
+                libc::CPU_COUNT(&set)
+            };
+            count.max(1) as u32
+        }
+        #[cfg(not(target_os = "linux"))]
+        // SAFETY: no memory is involved.
+        return unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as u32;
+    }
+
     pub(crate) fn thread_id() -> u64 {
         #[cfg(target_os = "linux")]
         // SAFETY: no memory is involved; it cannot fail.
@@ -196,6 +213,10 @@ mod os {
 
     pub(crate) fn process_id() -> u32 {
         std::process::id()
+    }
+
+    pub(crate) fn processors() -> u32 {
+        std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
     }
 
     pub(crate) fn thread_id() -> u64 {

@@ -1,13 +1,17 @@
 //! When heapledger's own thread is there: as soon as it is of use, and not in a program that has one thread and
 //! allocates all the time.
 
+use std::ffi::c_void;
 use std::fs;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use super::case::{Case, Ended};
 use super::forks::{share_memory, stack_of_child};
-use super::tools::{block, free, lossless_point};
+use super::laws::complete;
+use super::tools::{self, block, free, lossless_point};
 
 pub const CASES: &[Case] = &[
     Case::series(
@@ -31,6 +35,24 @@ pub const CASES: &[Case] = &[
         || assert!(is_there_after(child_that_asks)),
         ends_quietly,
     ),
+    Case::series(
+        "what_is_dear_to_book_is_left_to_heapledgers_own_thread",
+        exchange_and_say_who_booked,
+        |case| {
+            let relieves = |_| {
+                let ended = case.play();
+                let ended = ended.quietly();
+                complete(&ended.dump()).unwrap();
+                ended.said("away") * PARTS > ended.said("home")
+            };
+            assert!((0..PLAYS).any(relieves), "it did not in any of {PLAYS} plays");
+        },
+    ),
+    Case::new("on_one_processor_each_thread_books_for_itself", exchange_on_one_processor, |ended| {
+        let ended = ended.quietly();
+        complete(&ended.dump()).unwrap();
+        assert!(ended.said("away") * PARTS < ended.said("home"), "{}", ended.stdout);
+    }),
     Case::series("one_pause_brings_no_thread", || say_whether_it_comes_after(pause), is_left_alone),
     Case::new(
         "a_mark_in_the_environment_brings_heapledgers_own_thread",
@@ -106,7 +128,7 @@ fn query() {
 /// A child in the memory of its parent, which stands still meanwhile, asks for the thread and does not get it: it would be the
 /// child's, and end with it.
 fn child_that_asks() {
-    extern "C" fn ask_and_work(_argument: *mut std::ffi::c_void) -> libc::c_int {
+    extern "C" fn ask_and_work(_argument: *mut c_void) -> libc::c_int {
         query();
         work();
         0
@@ -121,4 +143,40 @@ fn pause() {
 
 fn pauses() {
     (0..100).for_each(|_| pause());
+}
+
+/// Blocks that two threads exchange: more than their nurseries hold.
+const PLACES: usize = 20_000;
+static PLACE: [AtomicPtr<u8>; PLACES] = [const { AtomicPtr::new(null_mut()) }; PLACES];
+const EXCHANGES: usize = 300_000;
+const EXCHANGED_BYTES: usize = 40;
+/// heapledger's own thread books more than one part in so many where it relieves the others, however slow it is in this build.
+const PARTS: u64 = 50;
+
+/// Makes a block and frees the one that was in its place, which the other thread may have made.
+extern "C" fn exchange(number: *mut c_void) -> *mut c_void {
+    for round in 0..EXCHANGES {
+        let place = (round * 7919 + number.addr() * PLACES / 2) % PLACES;
+        let old = PLACE[place].swap(block(EXCHANGED_BYTES), SeqCst);
+        if !old.is_null() {
+            free(old, EXCHANGED_BYTES);
+        }
+    }
+    null_mut()
+}
+
+fn exchange_and_say_who_booked() {
+    tools::threads::<2>(exchange);
+    let quality = heapledger::quality();
+    println!("home={}\naway={}", quality.folds_at_home, quality.folds_away);
+}
+
+fn exchange_on_one_processor() {
+    // SAFETY: all zero bytes are a valid, empty set, of which one processor is chosen that this thread is allowed.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(libc::sched_getcpu() as usize, &mut set);
+        assert_eq!(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set), 0);
+    }
+    exchange_and_say_who_booked();
 }

@@ -129,7 +129,14 @@ impl World {
             0..24 if !crowded => self.alloc(lane, step),
             0..42 => self.free(lane, step),
             42..48 => self.begin_realloc(lane, step),
-            48..54 => self.ledger.fold(self.producers[lane].lane),
+            48..52 => self.ledger.fold(self.producers[lane].lane),
+            52..54 => {
+                let most_words = u64::from(step.pick % 256);
+                assert!(
+                    self.ledger.try_fold_some(self.producers[lane].lane, most_words),
+                    "nobody else folds"
+                );
+            }
             54 => self.empty_nursery(lane),
             55 => self.ledger.flush(self.producers[lane].lane),
             56..59 => self.producers[lane].turn_is_due = true,

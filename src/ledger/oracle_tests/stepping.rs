@@ -4,6 +4,7 @@ use super::producer::Producer;
 use crate::aggregator::{Aggregator, STEPS_UNTIL_QUIET, Step, WAITING_WORDS_HELPED};
 use crate::ledger::Ledger;
 use crate::ring::event::Traits;
+use crate::ring::lane::{DEAR_WORDS, SEGMENT_WORDS};
 use crate::sys::sync::Ordering::SeqCst;
 
 const PLAIN: Traits = Traits::new(16, false, false);
@@ -121,4 +122,78 @@ fn lanes_that_appear_between_two_steps_are_seen() {
     step_until_almost_quiet(&mut aggregator, ledger);
     assert_eq!(aggregator.step(ledger, 9).folded, 1);
     assert!(is_booked(&late));
+}
+
+/// More blocks than a nursery holds, so that booking them is dear.
+const DEAR_BLOCKS: u64 = 2_000;
+/// Words that a relief leaves at most: what is not worth the way, and a window.
+const LEFT_OVER: u64 = DEAR_WORDS;
+
+fn words_waiting(producer: &Producer) -> u64 {
+    producer.lane.head().own() - producer.lane.folder.tail.own()
+}
+
+/// Has so many words or a few more wait in a lane; all its blocks live on.
+fn write_words(producer: &mut Producer, words: u64, address: &mut u64) {
+    let until = producer.lane.head().own() + words;
+    while producer.lane.head().own() < until {
+        *address += 64;
+        producer.alloc(*address, 8, PLAIN, 0);
+    }
+}
+
+/// A lane that was dear to book, with nothing waiting.
+fn dear_lane(ledger: &'static Ledger, address: &mut u64) -> Producer {
+    let mut producer = Producer::new(ledger, 8);
+    write_words(&mut producer, 2 * DEAR_BLOCKS, address);
+    ledger.fold(producer.lane);
+    assert!(producer.lane.folder.is_dear());
+    producer
+}
+
+#[test]
+fn a_dear_lane_is_booked_at_every_step_where_there_is_a_processor_for_it() {
+    let (ledger, mut address) = (ledger(), 0);
+    let mut busy = dear_lane(ledger, &mut address);
+    let mut aggregator = Aggregator::new(true);
+    aggregator.step(ledger, 1);
+    write_words(&mut busy, DEAR_WORDS - 10, &mut address);
+    assert_eq!(aggregator.step(ledger, 2), Step { active: 1, folded: 0, settle: false }, "not worth the way");
+    write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
+    assert!(aggregator.step(ledger, 3).folded > 1, "by parts");
+    assert!(words_waiting(&busy) < LEFT_OVER);
+    write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
+    aggregator.may_relieve = false;
+    assert_eq!(aggregator.step(ledger, 4).folded, 0);
+    assert_eq!(aggregator.relief_ns(), None);
+}
+
+#[test]
+fn a_lane_that_is_dear_no_more_is_left_to_its_thread() {
+    let (ledger, mut address) = (ledger(), 0);
+    let mut busy = dear_lane(ledger, &mut address);
+    let mut aggregator = Aggregator::new(true);
+    busy.lane.folder.note_dear(false);
+    write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
+    assert_eq!(aggregator.step(ledger, 1), Step { active: 1, folded: 0, settle: false });
+    assert_eq!(aggregator.relief_ns(), None);
+}
+
+#[test]
+fn between_two_steps_dear_lanes_are_booked_by_turns_and_as_often_as_they_fill() {
+    let (ledger, mut address) = (ledger(), 0);
+    let mut both = [(); 2].map(|()| dear_lane(ledger, &mut address));
+    let mut aggregator = Aggregator::new(true);
+    both.iter_mut().for_each(|lane| write_words(lane, SEGMENT_WORDS, &mut address));
+    aggregator.step(ledger, 1);
+    let first_ns = aggregator.relief_ns().expect("there are such lanes");
+    aggregator.relieve(ledger, first_ns);
+    let slower_ns = aggregator.relief_ns().expect("as before");
+    assert!(slower_ns > first_ns, "nothing came: {slower_ns}");
+    both.iter_mut().for_each(|lane| write_words(lane, 3 * SEGMENT_WORDS, &mut address));
+    aggregator.relieve(ledger, slower_ns);
+    assert!(both.iter().all(|lane| words_waiting(lane) < LEFT_OVER));
+    assert!(aggregator.relief_ns() < Some(slower_ns), "much came");
+    let away = |lane: &Producer| lane.lane.folder.folds_away.load(SeqCst);
+    assert!(both.iter().all(|lane| away(lane) > 4), "one after the other: {:?}", both.each_ref().map(away));
 }
