@@ -12,9 +12,10 @@
 //! └───────────────────┴───────────┴───────────┴─────┴──────────────┴─────────────────────────┘
 //! ```
 //!
-//! A run is a power of two of pages. A run that is given back is returned to the system and kept in a list of its
-//! size. Untouched pages cost address space only; `held_bytes` counts the pages that were asked for, touched or not,
-//! so it is an upper bound of what the system lends us.
+//! A run is a power of two of pages. Of each size, up to [`WARM_PAGES_MAX`], one run that was given back stays as it is, filled with
+//! zeros: a table that grows gives back what the next one takes, and a fresh page costs the system more than zeros cost us. A further
+//! one is returned to the system and kept in a list of its size. Untouched pages cost address space only; `held_bytes` counts the pages
+//! that were asked for, touched or not, and those that stay, so it is an upper bound of what the system lends us.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before anyone sees it, and stays mapped until
 //! `release`. **P2** a run is in one hand or in one list, never in both.
@@ -31,6 +32,8 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 const COMMIT_PAGES: u32 = 256;
 /// Sizes of runs: 2⁰ to 2²³ pages (32 GiB).
 const RUN_ORDERS: usize = 24;
+/// Pages of the largest run that stays, given back. All that stay are less than twice as many.
+const WARM_PAGES_MAX: u32 = 64;
 /// Reservation below which we do without.
 const RESERVE_BYTES_MIN: usize = 1 << 20;
 /// The share of a process's address-space limit that is ours at most: one eighth.
@@ -50,6 +53,9 @@ pub(crate) struct Pages {
     next_page: AtomicU32,
     latch: Latch,
     free_runs: [AtomicU32; RUN_ORDERS],
+    /// A run of each size that is filled with zeros and in no list; 0 if there is none.
+    warm_runs: [AtomicU32; RUN_ORDERS],
+    warm_bytes: AtomicU64,
     held_bytes: AtomicU64,
     refused: AtomicU64,
 }
@@ -148,8 +154,13 @@ impl Pages {
             return self.refuse();
         }
         let _taken = self.latch.take();
-        let head = &self.free_runs[order];
+        let (head, warm) = (&self.free_runs[order], &self.warm_runs[order]);
         // relaxed, all of this function: the latch orders it.
+        if let kept @ 1.. = warm.load(Ordering::Relaxed) {
+            warm.store(0, Ordering::Relaxed);
+            self.warm_bytes.fetch_sub((PAGE_BYTES as u64) << order, Ordering::Relaxed);
+            return Some(kept);
+        }
         let first = head.load(Ordering::Relaxed);
         let page = if first != 0 {
             let link = self.at(first).cast::<u32>();
@@ -169,10 +180,14 @@ impl Pages {
         Some(page)
     }
 
-    /// Gives a run back; `pages` is what it was taken with.
+    /// Gives a run back; `pages` is what it was taken with, and no page behind these was written to.
     pub(crate) fn give_back(&self, page: u32, pages: u32) {
         let order = order_of(pages);
         let start = self.at(page);
+        self.held_bytes.fetch_sub(u64::from(pages) * PAGE_BYTES as u64, Ordering::Relaxed);
+        if self.keeps_warm(page, pages) {
+            return;
+        }
         // relaxed: written before the region was published.
         if self.in_file.load(Ordering::Relaxed) == 0 {
             os::discard(start, PAGE_BYTES << order);
@@ -187,7 +202,26 @@ impl Pages {
         unsafe { start.cast::<u32>().write(head.load(Ordering::Relaxed)) };
         // relaxed: the latch orders it.
         head.store(page, Ordering::Relaxed);
-        self.held_bytes.fetch_sub(u64::from(pages) * PAGE_BYTES as u64, Ordering::Relaxed);
+    }
+
+    /// Keeps a run, filled with zeros, if there is none of its size.
+    fn keeps_warm(&self, page: u32, pages: u32) -> bool {
+        let order = order_of(pages);
+        let warm = &self.warm_runs[order];
+        // relaxed, both here: a guess; the latch orders what follows.
+        if pages > WARM_PAGES_MAX || warm.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        // SAFETY: P2, the run is in no one's hands.
+        unsafe { self.at(page).write_bytes(0, pages as usize * PAGE_BYTES) };
+        let _taken = self.latch.take();
+        // relaxed, all: the latch orders it.
+        let is_first = warm.load(Ordering::Relaxed) == 0;
+        if is_first {
+            warm.store(page, Ordering::Relaxed);
+            self.warm_bytes.fetch_add((PAGE_BYTES as u64) << order, Ordering::Relaxed);
+        }
+        is_first
     }
 
     /// The address of a page. Constant for the life of the region.
@@ -204,10 +238,10 @@ impl Pages {
         self.reserved_pages.load(Ordering::Relaxed)
     }
 
-    /// Bytes taken and not given back, the head included.
+    /// Bytes taken and not given back, or kept, the head included.
     pub(crate) fn held_bytes(&self) -> u64 {
-        // relaxed: a figure for people.
-        self.held_bytes.load(Ordering::Relaxed)
+        // relaxed, both: a figure for people.
+        self.held_bytes.load(Ordering::Relaxed) + self.warm_bytes.load(Ordering::Relaxed)
     }
 
     /// Returns a whole region to the system. No one may refer to it any more.
@@ -372,7 +406,7 @@ mod tests {
         // SAFETY: the run is ours.
         unsafe {
             assert!((0..4 * PAGE_BYTES).all(|i| pages.at(a).add(i).read() == 0));
-            pages.at(a).write_bytes(7, 4 * PAGE_BYTES);
+            pages.at(a).write_bytes(7, 3 * PAGE_BYTES);
         }
         pages.give_back(a, 3);
         assert_eq!(pages.take(4), Some(a));
@@ -380,7 +414,33 @@ mod tests {
         assert!((0..4 * PAGE_BYTES).all(|i| unsafe { pages.at(a).add(i).read() } == 0));
         pages.give_back(a, 4);
         pages.give_back(b, 1);
-        assert_eq!(pages.held_bytes(), held);
+        assert_eq!(pages.held_bytes(), held + 5 * PAGE_BYTES as u64, "one of each size is kept");
+        assert_eq!((pages.take(4), pages.take(1)), (Some(a), Some(b)));
+        Pages::release(region);
+    }
+
+    #[test]
+    fn one_run_of_a_size_is_kept_and_what_is_large_is_not() {
+        let region = Pages::reserve(8 << 20, size_of::<Pages>()).unwrap();
+        // SAFETY: P1, the region lives until the end of the test.
+        let pages = unsafe { region.as_ref() };
+        let held = pages.held_bytes();
+        for size in [1, WARM_PAGES_MAX, 2 * WARM_PAGES_MAX] {
+            let runs = [(); 2].map(|()| pages.take(size).unwrap());
+            for run in runs {
+                // SAFETY: the run is ours.
+                unsafe { pages.at(run).write_bytes(7, size as usize * PAGE_BYTES) };
+                pages.give_back(run, size);
+            }
+            let again = [(); 2].map(|()| pages.take(size).unwrap());
+            let is_zero = |run: &u32| {
+                // SAFETY: the run is ours again.
+                (0..size as usize * PAGE_BYTES).all(|i| unsafe { pages.at(*run).add(i).read() } == 0)
+            };
+            assert!(again.iter().all(is_zero), "{size} pages");
+            again.into_iter().for_each(|run| pages.give_back(run, size));
+        }
+        assert_eq!(pages.held_bytes(), held + u64::from(1 + WARM_PAGES_MAX) * PAGE_BYTES as u64);
         Pages::release(region);
     }
 
