@@ -461,7 +461,8 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         if may_wait && tries < config.max_retries {
             pause(ledger, config.base_delay_ns, tries);
             tries += 1;
-            ledger.try_fold(lane);
+            // Enough for the oldest segment to come free.
+            ledger.try_fold_some(lane, if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX });
             continue;
         }
         if config.enable_overflow_buffer
