@@ -1,8 +1,8 @@
 //! The fold: takes the words of one lane, in order, and books them.
 //!
 //! Whoever holds the lane's latch may fold: the lane's own thread when a segment is full (that is *helping*, and the
-//! words are still in its processor's cache), the aggregator when a lane has gone quiet, and whoever asks for a
-//! flush. What a fold needs lies in the lane's books; nothing is allocated.
+//! words are still in its processor's cache), the aggregator when a lane has gone quiet or where booking is dear, and whoever
+//! asks for a flush. What a fold needs lies in the lane's books; nothing is allocated.
 //!
 //! One batch goes through four stations:
 //!
