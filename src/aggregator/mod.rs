@@ -8,7 +8,8 @@
 //! good: `recorder::own_thread` says when it is started.
 //!
 //! [`Aggregator::step`] does all of it once, without sleeping, spawning or reading a clock, so that a test can drive
-//! it; [`Aggregator::relieve`] does that last part of it more often. `worker` is the thread around it; `snapshot` is the view that queries and dumps take.
+//! it; [`Aggregator::relieve`] does that last part of it more often. `worker` is the thread around it; `snapshot` is the view
+//! that queries and dumps take.
 
 pub(crate) mod alarm;
 pub(crate) mod naming;
@@ -110,7 +111,7 @@ pub(crate) struct Step {
 impl Aggregator {
     /// An aggregator that has a processor on which it can relieve the program's threads, or has none.
     pub(crate) fn new(may_relieve: bool) -> Aggregator {
-        Aggregator { may_relieve, ..Aggregator::default() }
+        Aggregator { may_relieve, relief_ns: RELIEF_NS_MIN, ..Aggregator::default() }
     }
 
     /// Goes round once. `now_ns` is the time of the tick. The caller's thread must be in an own section; whether
@@ -132,13 +133,13 @@ impl Aggregator {
             let moved = last.0 != head;
             *last = if moved { (head, 0) } else { (head, last.1.saturating_add(1)) };
             step.active += usize::from(moved);
-            let waiting = head - lane.folder.tail.observe().min(head);
+            let waiting = words_waiting(lane, head);
             if moved && self.may_relieve && own_thread::can_be_left(lane, ledger) {
                 self.relieved.push(index as u32);
                 continue;
             }
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
-            step.folded += usize::from(waiting > 0 && due && fold(ledger, lane));
+            step.folded += usize::from(waiting > 0 && due && fold(ledger, lane, u64::MAX));
         }
         step.folded += self.book_relieved(ledger);
         let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
@@ -149,16 +150,16 @@ impl Aggregator {
     /// After how many nanoseconds the lanes whose threads leave their words to this one are to be booked again; `None` if there
     /// are none.
     pub(crate) fn relief_ns(&self) -> Option<u64> {
-        (!self.relieved.is_empty()).then(|| self.relief_ns.clamp(RELIEF_NS_MIN, RELIEF_NS_MAX))
+        (!self.relieved.is_empty()).then_some(self.relief_ns)
     }
 
     /// Books them, `slept_ns` nanoseconds after the last time.
     pub(crate) fn relieve(&mut self, ledger: &Ledger, slept_ns: u64) {
-        let waiting = |index: &u32| ledger.lane(*index).map_or(0, words_waiting);
+        let waiting =
+            |index: &u32| ledger.lane(*index).map_or(0, |lane| words_waiting(lane, lane.head().observe()));
         let fullest = self.relieved.iter().map(waiting).max().unwrap_or(0);
         let aimed_ns = slept_ns.saturating_mul(RELIEF_WORDS_AIMED) / fullest.max(1);
-        let before_ns = self.relief_ns.max(RELIEF_NS_MIN);
-        let slowly_ns = aimed_ns.clamp(before_ns / 2, before_ns * 2);
+        let slowly_ns = aimed_ns.clamp(self.relief_ns / 2, self.relief_ns * 2);
         self.relief_ns = slowly_ns.clamp(RELIEF_NS_MIN, RELIEF_NS_MAX);
         self.book_relieved(ledger);
     }
@@ -167,22 +168,22 @@ impl Aggregator {
     fn book_relieved(&self, ledger: &Ledger) -> usize {
         let book_part = |index: &u32| {
             let lane = ledger.lane(*index)?;
-            let booked = words_waiting(lane) >= DEAR_WORDS && ledger.try_fold_some(lane, RELIEF_WORDS);
-            booked.then(|| bump(&lane.folder.folds_away))
+            let is_worth_it = words_waiting(lane, lane.head().observe()) >= DEAR_WORDS;
+            (is_worth_it && fold(ledger, lane, RELIEF_WORDS)).then_some(())
         };
         let book_parts = |_| self.relieved.iter().filter_map(book_part).count();
         (0..RELIEF_ROUNDS_MAX).map(book_parts).take_while(|booked| *booked > 0).sum()
     }
 }
 
-fn words_waiting(lane: &Lane) -> u64 {
-    let head = lane.head().observe();
+/// Words that wait in a ring whose head was seen at `head`.
+fn words_waiting(lane: &Lane, head: u64) -> u64 {
     head - lane.folder.tail.observe().min(head)
 }
 
-/// Books a ring, unless someone else is at it.
-fn fold(ledger: &Ledger, lane: &Lane) -> bool {
-    let done = ledger.try_fold(lane);
+/// Books a ring, or the next `most_words` of it, unless someone else is at it.
+fn fold(ledger: &Ledger, lane: &Lane, most_words: u64) -> bool {
+    let done = ledger.try_fold(lane, most_words);
     if done {
         bump(&lane.folder.folds_away);
     }

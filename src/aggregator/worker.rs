@@ -111,8 +111,8 @@ pub(crate) fn run() {
 
 /// Sleeps, and in between books what the program's threads leave to this one.
 fn sleep_and_relieve(aggregator: &mut Aggregator, ledger: &Ledger, rest_ns: u64) {
-    let until_ns = ledger.clock.now_ns().saturating_add(rest_ns);
     let mut began_ns = ledger.clock.now_ns();
+    let until_ns = began_ns.saturating_add(rest_ns);
     while let Some(relief_ns) = aggregator.relief_ns()
         && began_ns.saturating_add(relief_ns) < until_ns
     {

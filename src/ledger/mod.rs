@@ -262,14 +262,9 @@ impl Ledger {
         fold::Fold::begin(self, lane, &taken).run();
     }
 
-    /// As [`Ledger::fold`], unless someone else is at it; says whether it was done.
-    pub(crate) fn try_fold(&self, lane: &Lane) -> bool {
-        self.try_fold_some(lane, u64::MAX)
-    }
-
-    /// As [`Ledger::try_fold`], but where lanes are not booked in order, only the windows that begin in the next `most_words`
-    /// words.
-    pub(crate) fn try_fold_some(&self, lane: &Lane, most_words: u64) -> bool {
+    /// As [`Ledger::fold`], unless someone else is at it; says whether it was done. Where lanes are not booked in order, only the
+    /// windows that begin in the next `most_words` words.
+    pub(crate) fn try_fold(&self, lane: &Lane, most_words: u64) -> bool {
         if self.is_ordered() {
             return self.try_fold_in_order();
         }

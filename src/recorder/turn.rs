@@ -462,7 +462,7 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
             pause(ledger, config.base_delay_ns, tries);
             tries += 1;
             // Enough for the oldest segment to come free.
-            ledger.try_fold_some(lane, if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX });
+            ledger.try_fold(lane, if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX });
             continue;
         }
         if config.enable_overflow_buffer
@@ -501,7 +501,7 @@ fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     }
     pacing::wait_for_trace(ledger, lane, mode);
     let most_words = if lane.folder.is_dear() { DEAR_WORDS } else { u64::MAX };
-    if ledger.try_fold_some(lane, most_words) {
+    if ledger.try_fold(lane, most_words) {
         bump(&lane.cold.folds_at_home);
     }
 }

@@ -132,10 +132,7 @@ impl World {
             48..52 => self.ledger.fold(self.producers[lane].lane),
             52..54 => {
                 let most_words = u64::from(step.pick % 256);
-                assert!(
-                    self.ledger.try_fold_some(self.producers[lane].lane, most_words),
-                    "nobody else folds"
-                );
+                assert!(self.ledger.try_fold(self.producers[lane].lane, most_words), "nobody else folds");
             }
             54 => self.empty_nursery(lane),
             55 => self.ledger.flush(self.producers[lane].lane),
