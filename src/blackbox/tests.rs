@@ -2,6 +2,7 @@
 
 use super::read_bytes;
 use crate::dump::ReadError;
+use crate::ledger::Ledger;
 use crate::recorder::layout::{LAYOUT, VERSION};
 use crate::sys::box_file::MAGIC;
 
@@ -63,6 +64,21 @@ fn whatever_stands_behind_the_seal_is_read_to_something() {
             let says_so = dump.broken_laws.iter().any(|law| law.law.starts_with("attempted"));
             assert!(profile.quality.is_conserved() || says_so, "{:?}", profile.quality);
             assert!(profile.sites.iter().all(|site| (site.stack as usize) < profile.stacks.len()));
+        }
+    }
+}
+
+#[test]
+fn neighbouring_figures_as_large_as_can_be_are_read_to_something() {
+    const WORDS: usize = 8;
+    let clean = blank(2 << 20);
+    // The seal stands before them.
+    for at in (32..size_of::<Ledger>() - WORDS * 8).step_by(WORDS / 2 * 8) {
+        let mut file = clean.clone();
+        file[at..at + WORDS * 8].fill(0xFF);
+        if let Ok(dump) = read_bytes(&file) {
+            let says_so = dump.broken_laws.iter().any(|law| law.law.starts_with("attempted"));
+            assert!(dump.profile.quality.is_conserved() || says_so, "at {at}");
         }
     }
 }

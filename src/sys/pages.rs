@@ -240,8 +240,9 @@ impl Pages {
 
     /// Bytes taken and not given back, or kept, the head included.
     pub(crate) fn held_bytes(&self) -> u64 {
-        // relaxed, both: a figure for people.
-        self.held_bytes.load(Ordering::Relaxed) + self.warm_bytes.load(Ordering::Relaxed)
+        let (held, warm) = (&self.held_bytes, &self.warm_bytes);
+        // relaxed, both: a figure for people. Of a killed process's region it may be anything.
+        held.load(Ordering::Relaxed).saturating_add(warm.load(Ordering::Relaxed))
     }
 
     /// Returns a whole region to the system. No one may refer to it any more.
