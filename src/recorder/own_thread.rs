@@ -43,8 +43,9 @@ const TURNS_BEFORE: u64 = 8;
 const STACK_BYTES: usize = 256 << 10;
 /// Nanoseconds for which a window may stay open: about a tick.
 const QUICK_NS: u64 = 1_000_000;
-/// Quick windows that make up for one that was not.
-const QUICK_PER_SLOW: u32 = 32;
+/// Quick windows that make up for one that was not. With fewer, a machine whose other work interrupts a program every few
+/// milliseconds would decide whether it gets the thread.
+const QUICK_PER_SLOW: u32 = 8;
 /// Slow windows in a row that are borne.
 const SLOW_BORNE: u32 = 8;
 

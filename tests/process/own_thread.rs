@@ -54,6 +54,11 @@ pub const CASES: &[Case] = &[
         assert!(ended.said("away") * PARTS < ended.said("home"), "{}", ended.stdout);
     }),
     Case::series("one_pause_brings_no_thread", || say_whether_it_comes_after(pause), is_left_alone),
+    Case::series(
+        "pauses_now_and_then_bring_no_thread",
+        || say_whether_it_comes_after(pauses_now_and_then),
+        is_left_alone,
+    ),
     Case::new(
         "a_mark_in_the_environment_brings_heapledgers_own_thread",
         || assert!(is_there_after(|| ())),
@@ -143,6 +148,14 @@ fn pause() {
 
 fn pauses() {
     (0..100).for_each(|_| pause());
+}
+
+/// As often as a busy machine interrupts a program: once in some twenty windows.
+fn pauses_now_and_then() {
+    for _ in 0..100 {
+        (0..5).for_each(|_| work());
+        pause();
+    }
 }
 
 /// Blocks that two threads exchange: more than their nurseries hold.
