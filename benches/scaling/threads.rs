@@ -2,7 +2,8 @@
 //!
 //! The same number of events is shared out among the threads, so a figure that stays level means that threads do not
 //! get in each other's way. Bare System does the same work by turns: what rises there as well is the machine's (two
-//! threads on one core share its caches) or the allocator's. Threads start, grow their populations and end outside of
+//! threads on one core share its caches) or the allocator's. So the difference, what recording adds, has a column of its own:
+//! it rises where heapledger's threads get in each other's way, and where only the program's do, it does not. Threads start, grow their populations and end outside of
 //! what is measured; each time of heapledger ends with a flush, and its own thread's time is taken off bare System's.
 
 use std::alloc::{GlobalAlloc, System};
@@ -46,14 +47,15 @@ pub fn print(rounds: usize, less: u64) {
         "processor time of the whole process, ns an event; median of {rounds} rounds (quartiles in brackets)"
     );
     println!(
-        "| work | threads | bare System | heapledger | against 1 thread: bare | heapledger | ≤ {RISE:.2} × | of all events recorded |"
+        "| work | threads | bare System | heapledger | against 1 thread: bare | heapledger | ≤ {RISE:.2} × | what recording adds | of all events recorded |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for (name, kind, pairs) in WORKS {
         let pairs = (pairs / less).max(256);
         heapledger::flush();
         let before = heapledger::quality();
         let (bare, ours) = turns(kind, pairs, rounds);
+        let added: Vec<Rounds> = bare.iter().zip(&ours).map(|(bare, ours)| less_by(ours, bare)).collect();
         heapledger::flush();
         let after = heapledger::quality();
         let (attempted, recorded) = (after.attempted - before.attempted, after.recorded - before.recorded);
@@ -62,8 +64,9 @@ pub fn print(rounds: usize, less: u64) {
         for (number, threads) in THREADS.into_iter().enumerate() {
             let a_event = |rounds: &Rounds| Spread::of(rounds).median / (2 * pairs) as f64;
             let rise = Spread::of_ratios(&ours[number], &ours[0]);
+            let of_added = Spread::of_ratios(&added[number], &added[0]);
             println!(
-                "| {name} | {threads} | {:.1} | {:.1} | {:.2} × | {:.2} × ({:.2}–{:.2}) | {} | {}.{:03} % of {attempted} |",
+                "| {name} | {threads} | {:.1} | {:.1} | {:.2} × | {:.2} × ({:.2}–{:.2}) | {} | {:.2} × ({:.2}–{:.2}) | {}.{:03} % of {attempted} |",
                 a_event(&bare[number]),
                 a_event(&ours[number]),
                 Spread::of_ratios(&bare[number], &bare[0]).median,
@@ -71,11 +74,19 @@ pub fn print(rounds: usize, less: u64) {
                 rise.low,
                 rise.high,
                 if rise.median <= RISE { "met" } else { "missed" },
+                of_added.median,
+                of_added.low,
+                of_added.high,
                 share / 1_000,
                 share % 1_000,
             );
         }
     }
+}
+
+/// By how much each round of `more` took longer than that of `less`.
+fn less_by(more: &Rounds, less: &Rounds) -> Rounds {
+    more.iter().zip(less).map(|(more, less)| more - less).collect()
 }
 
 /// Both allocators with each number of threads, by turns.
