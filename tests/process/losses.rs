@@ -273,6 +273,8 @@ fn starve() {
 
 fn nothing_is_claimed(ended: &Ended) {
     ended.with_code(0);
-    assert_eq!(ended.stderr, "heapledger: no memory for the ledger, nothing is recorded\n");
+    // The allocator of other cases, which is in this program too, may lack memory as well, and says so.
+    let said: Vec<&str> = ended.stderr.lines().filter(|line| !line.starts_with("<jemalloc>")).collect();
+    assert_eq!(said, ["heapledger: no memory for the ledger, nothing is recorded"]);
     assert_eq!(ended.names(), [""; 0]);
 }
