@@ -23,6 +23,7 @@ pub(crate) mod tuning;
 pub(crate) mod watch;
 pub(crate) mod worker;
 
+use crate::ledger::batch::Part;
 use crate::ledger::{Ledger, estimate};
 use crate::profile::DataQualityMode;
 use crate::quality::{self, Knobs};
@@ -40,8 +41,8 @@ pub(crate) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
 
 /// Words that are booked between two times of opening a lane's latch, where that is dear: its thread may need its segments.
 const RELIEF_WORDS: u64 = 2 * DEAR_WORDS;
-/// Parts of each lane that are booked in one go: more than a ring usually holds.
-const RELIEF_ROUNDS_MAX: u32 = 16;
+/// Rounds of that in one go: more than a ring holds, usually.
+const RELIEF_ROUNDS_MAX: u32 = 32;
 /// Words that should wait in a ring at the next relief.
 const RELIEF_WORDS_AIMED: u64 = SEGMENT_WORDS;
 /// Nanoseconds from one relief to the next.
@@ -139,7 +140,7 @@ impl Aggregator {
                 continue;
             }
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
-            step.folded += usize::from(waiting > 0 && due && fold(ledger, lane, u64::MAX));
+            step.folded += usize::from(waiting > 0 && due && fold(ledger, lane, Part::ALL));
         }
         step.folded += self.book_relieved(ledger);
         let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
@@ -164,15 +165,29 @@ impl Aggregator {
         self.book_relieved(ledger);
     }
 
-    /// A part of each lane by turns: a block that one thread makes and another frees should not be long in the books of one alone.
+    /// By parts, and all lanes up to about the same time: a block that one thread makes and another frees should not be long in
+    /// the books of one alone, nor its free come first.
     fn book_relieved(&self, ledger: &Ledger) -> usize {
-        let book_part = |index: &u32| {
+        let worth_it = |index: &u32| {
             let lane = ledger.lane(*index)?;
-            let is_worth_it = words_waiting(lane, lane.head().observe()) >= DEAR_WORDS;
-            (is_worth_it && fold(ledger, lane, RELIEF_WORDS)).then_some(())
+            (words_waiting(lane, lane.head().observe()) >= DEAR_WORDS).then_some(lane)
         };
-        let book_parts = |_| self.relieved.iter().filter_map(book_part).count();
-        (0..RELIEF_ROUNDS_MAX).map(book_parts).take_while(|booked| *booked > 0).sum()
+        let (mut folded, mut not_before_ns) = (0, 0);
+        for _ in 0..RELIEF_ROUNDS_MAX {
+            let lanes = || self.relieved.iter().filter_map(worth_it);
+            let others = lanes().filter(|lane| lane.folder.reached_ns() >= not_before_ns);
+            let Some(last) = others.min_by_key(|lane| lane.folder.reached_ns()) else { break };
+            if !fold(ledger, last, Part { words: RELIEF_WORDS, ..Part::ALL }) {
+                // Its own thread is at it.
+                not_before_ns = last.folder.reached_ns() + 1;
+                continue;
+            }
+            let until_ns = last.folder.reached_ns();
+            let part = Part { words: RELIEF_WORDS, until_ns };
+            let are_behind = lanes().filter(|lane| lane.folder.reached_ns() < until_ns);
+            folded += 1 + are_behind.filter(|lane| fold(ledger, lane, part)).count();
+        }
+        folded
     }
 }
 
@@ -181,9 +196,9 @@ fn words_waiting(lane: &Lane, head: u64) -> u64 {
     head - lane.folder.tail.observe().min(head)
 }
 
-/// Books a ring, or the next `most_words` of it, unless someone else is at it.
-fn fold(ledger: &Ledger, lane: &Lane, most_words: u64) -> bool {
-    let done = ledger.try_fold(lane, most_words);
+/// Books a ring, or a part of it, unless someone else is at it.
+fn fold(ledger: &Ledger, lane: &Lane, part: Part) -> bool {
+    let done = ledger.try_fold(lane, part);
     if done {
         bump(&lane.folder.folds_away);
     }

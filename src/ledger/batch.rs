@@ -1,4 +1,4 @@
-//! What a fold has come to in its present batch: sums, heights, and how the words of the window are dated.
+//! How much a fold books, and what it has come to in its present batch: sums, heights, and how the words of the window are dated.
 
 use super::crossed::Crossed;
 use super::estimate::WeightedSums;
@@ -6,6 +6,17 @@ use super::peak::Height;
 
 /// Fraction bits of the time that passes from one word to the next.
 pub(super) const STEP_BITS: u32 = 16;
+
+/// How much of what waits in a lane is booked: the windows that begin in the next `words` words, and not after `until_ns`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) words: u64,
+    pub(crate) until_ns: u64,
+}
+
+impl Part {
+    pub(crate) const ALL: Part = Part { words: u64::MAX, until_ns: u64::MAX };
+}
 
 /// Sums of one batch, so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -16,7 +16,7 @@
 //! Live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so that the loop keeps no third sum.
 
 use super::Ledger;
-use super::batch::{Batch, Dates, STEP_BITS};
+use super::batch::{Batch, Dates, Part, STEP_BITS};
 use super::books::{Account, Books, account_of, books_of};
 use super::entry::{Entry, Meta};
 use super::nursery::{Places, number_of_young, size_of_young};
@@ -183,11 +183,11 @@ impl<'a> Fold<'a> {
 
     /// Books all words up to the head as it is now.
     pub(crate) fn run(&mut self) {
-        self.run_some(u64::MAX);
+        self.run_some(Part::ALL);
     }
 
-    /// As [`Fold::run`], but only the windows that begin in the next `most_words` words.
-    pub(crate) fn run_some(&mut self, most_words: u64) {
+    /// As [`Fold::run`], but only a part of them.
+    pub(crate) fn run_some(&mut self, part: Part) {
         let head = self.lane.head().observe();
         // After the head: no event below it can have happened later.
         self.now_ns = self.ledger.clock.now_after_loads_ns();
@@ -195,9 +195,10 @@ impl<'a> Fold<'a> {
         Account::raise(&self.lane.folder.high_water, head - tail);
         Account::raise(&self.lane.folder.recent_high_water, head - tail);
         let begun = tail;
-        while tail < head && tail - begun < most_words {
+        while tail < head && tail - begun < part.words && self.books.span_ns <= part.until_ns {
             tail = self.step(tail, head);
         }
+        self.lane.folder.note_reached(self.books.span_ns);
         self.lane.folder.note_dear(self.batch.sent * DEAR_SHARE > tail - begun);
         self.finish();
         self.lane.folder.tail.release(tail);

@@ -27,7 +27,7 @@
 //! it was given out; so when both are folded, their times tell. Until both are, a free waits in the shared table.
 //! Where the clocks leave two pairings possible, one is chosen and counted (`ambiguous_pairings`).
 
-mod batch;
+pub(crate) mod batch;
 pub(crate) mod books;
 pub(crate) mod changes;
 mod crossed;
@@ -262,16 +262,16 @@ impl Ledger {
         fold::Fold::begin(self, lane, &taken).run();
     }
 
-    /// As [`Ledger::fold`], unless someone else is at it; says whether it was done. Where lanes are not booked in order, only the
-    /// windows that begin in the next `most_words` words.
-    pub(crate) fn try_fold(&self, lane: &Lane, most_words: u64) -> bool {
+    /// As [`Ledger::fold`], unless someone else is at it; says whether it was done. Where lanes are not booked in order, only
+    /// a part of it.
+    pub(crate) fn try_fold(&self, lane: &Lane, part: batch::Part) -> bool {
         if self.is_ordered() {
             return self.try_fold_in_order();
         }
         let Some(taken) = lane.folder.latch.try_take() else {
             return false;
         };
-        fold::Fold::begin(self, lane, &taken).run_some(most_words);
+        fold::Fold::begin(self, lane, &taken).run_some(part);
         true
     }
 }

@@ -12,13 +12,14 @@
 //! | the end of sampling, objects that were not found | they are looked at by that thread |
 //! | a query | it may ask for the trend |
 //! | many windows that stayed open for long | only its ticks can date their events |
+//! | booking has been dear for long, and there is a second processor | it can be done there |
 //! | `HeapLedger::background(true)` | it is asked for by name |
 //!
 //! Booking is dear where nearly every event goes to the shared table, and waits there for memory. Where the thread is there, and there
 //! is a second processor, the lane's own thread leaves such words to it while it keeps up; once [`LEFT_WORDS`] wait, it helps again, a
-//! little at a time. Not while there is a trace: whoever books fills it, and heapledger's own thread must not wait for room in it. Nor is
-//! the thread started for this: replacing among a million blocks, the program's thread took a sixth less time, and the process a tenth
-//! more.
+//! little at a time. Not while there is a trace: whoever books fills it, and heapledger's own thread must not wait for room in it. A
+//! program with one thread gets it for this as well, though not for a moment's work: what it spares such a program is more than glibc's
+//! locks take.
 //!
 //! A window is dated by its two ends. Samples come so rarely that each has a window of its own, and an exact date. While nobody
 //! ticks, a long one is opened only where the one before was filled so fast that this one will be as short as a tick, else one of
@@ -50,7 +51,12 @@ const QUICK_PER_SLOW: u32 = 8;
 const SLOW_BORNE: u32 = 8;
 
 /// Words that a thread leaves to heapledger's own.
-pub(super) const LEFT_WORDS: u64 = 3 * SEGMENT_WORDS;
+pub(super) const LEFT_WORDS: u64 = LEFT_SEGMENTS_MAX as u64 * SEGMENT_WORDS;
+/// Segments of them. With few, the thread books for itself each time heapledger's has to wait for a processor.
+const LEFT_SEGMENTS_MAX: u32 = 16;
+
+/// Dear folds, less others, that a program with one thread bears: some hundred thousand events.
+const DEAR_BORNE: u32 = 512;
 
 /// Whether the thread was asked for: one of the states below.
 static STATE: AtomicU32 = AtomicU32::new(ABSENT);
@@ -61,8 +67,8 @@ const TICKS: u32 = 3;
 /// It ticks, and there is a second processor, so that it may relieve the program's threads.
 const RELIEVES: u32 = 4;
 
-// Where a segment is written and one is history, as many may wait.
-const _: () = assert!(LEFT_WORDS < super::turn::SEGMENTS_HOME as u64 * SEGMENT_WORDS);
+// A lane has slots for as many, and for the one that is written.
+const _: () = assert!(LEFT_SEGMENTS_MAX < super::turn::SEGMENTS_MAX);
 
 /// Forgets the thread, in a forked child: it does not exist there.
 pub(super) fn forget() {
@@ -80,6 +86,11 @@ pub(crate) fn runs(may_relieve: bool) {
 pub(super) fn relieves(lane: &Lane, ledger: &Ledger) -> bool {
     // relaxed: a hint. Where nobody comes after all, more and more waits, and the lane's thread helps itself.
     STATE.load(Ordering::Relaxed) == RELIEVES && can_be_left(lane, ledger)
+}
+
+/// Segments that a lane may have because its words are left to heapledger's thread; 0 if they are not.
+pub(super) fn segments_left(lane: &Lane, ledger: &Ledger) -> u32 {
+    if relieves(lane, ledger) { LEFT_SEGMENTS_MAX + 1 } else { 0 }
 }
 
 /// Whether what waits in a lane can be left to heapledger's own thread.
@@ -142,9 +153,20 @@ fn is_worth_it(lane: &Lane, ledger: &Ledger, is_wanted: bool) -> bool {
                 || lifecycle::mode() == DataQualityMode::BestEffort
                 || lifecycle::level() == Level::AfterSampling
                 || stacks::has_news()
+                || is_dear_for_long(lane, ledger)
                 || lane.cold.slow_windows.load(Ordering::Relaxed) > QUICK_PER_SLOW * SLOW_BORNE
         }
     }
+}
+
+/// Whether a lane's words have been dear to book for long, and could be booked on another processor.
+fn is_dear_for_long(lane: &Lane, ledger: &Ledger) -> bool {
+    if lane.folder.dear_balance() < DEAR_BORNE || !can_be_left(lane, ledger) {
+        return false;
+    }
+    // Not at every turn: it is a question to the system.
+    lane.folder.forget_dear_balance();
+    platform::processors() > 1
 }
 
 /// How long the next window is, whose first record has so many words. The one before had `words_before` and was open for

@@ -23,6 +23,7 @@ use super::allocator::Opener;
 use super::lifecycle::{self, EPOCH};
 use super::{gate, latency, own_thread, pacing, sampling, spare, stacks, thread};
 use crate::ledger::Ledger;
+use crate::ledger::batch::Part;
 use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
 use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
@@ -430,7 +431,7 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
     {
         help(lane, ledger, mode);
     }
-    let home = segments_home();
+    let (home, left) = (segments_home(), own_thread::segments_left(lane, ledger));
     let mut tries = 0;
     loop {
         let held = lane.cold.segments_held.load(Ordering::Relaxed);
@@ -446,12 +447,17 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
         if (oldest + 1) * SEGMENT_WORDS <= lane.folder.tail.observe() {
             let page = lane.segment_page(oldest);
             lane.cold.oldest.pass((oldest + 1) * SEGMENT_WORDS);
-            if held <= home {
+            if held <= home.max(left) {
                 return enter(lane, ledger, number, page, held);
             }
             spare::give_back(ledger, page);
             lane.cold.segments_held.store(held - 1, Ordering::Relaxed);
             continue;
+        }
+        if held < left
+            && let Some(page) = ledger.pages.take(SEGMENT_PAGES)
+        {
+            return enter(lane, ledger, number, page, held + 1);
         }
         if !helps {
             return Err(LossReason::RingFull);
@@ -462,7 +468,8 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
             pause(ledger, config.base_delay_ns, tries);
             tries += 1;
             // Enough for the oldest segment to come free.
-            ledger.try_fold(lane, if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX });
+            let words = if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX };
+            ledger.try_fold(lane, Part { words, ..Part::ALL });
             continue;
         }
         if config.enable_overflow_buffer
@@ -500,8 +507,8 @@ fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
         return;
     }
     pacing::wait_for_trace(ledger, lane, mode);
-    let most_words = if lane.folder.is_dear() { DEAR_WORDS } else { u64::MAX };
-    if ledger.try_fold(lane, most_words) {
+    let words = if lane.folder.is_dear() { DEAR_WORDS } else { u64::MAX };
+    if ledger.try_fold(lane, Part { words, ..Part::ALL }) {
         bump(&lane.cold.folds_at_home);
     }
 }

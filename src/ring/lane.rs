@@ -179,14 +179,30 @@ pub(crate) struct Folder {
     in_order: AtomicU32,
     /// Whether the last fold was dear for its length.
     dear: AtomicU32,
+    /// Folds that were, less those that were not; no less than 0.
+    dear_balance: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
     /// The same since the tuner last looked.
     pub(crate) recent_high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
+    /// The time of the last event that was booked, in nanoseconds.
+    reached_ns: AtomicU64,
 }
 
 impl Folder {
+    /// Notes up to which time the lane is booked. For the holder of the latch.
+    pub(crate) fn note_reached(&self, at_ns: u64) {
+        // relaxed: a hint to whoever chooses what is booked next.
+        self.reached_ns.store(at_ns, Ordering::Relaxed);
+    }
+
+    /// Up to which time the lane is booked.
+    pub(crate) fn reached_ns(&self) -> u64 {
+        // relaxed: as above.
+        self.reached_ns.load(Ordering::Relaxed)
+    }
+
     /// Marks the lane as one whose latch an ordered fold holds, or does no longer. For the holder of the latch.
     pub(crate) fn in_order(&self, held: bool) {
         // relaxed: read by the same ordered fold only, of which there is one at a time.
@@ -195,8 +211,23 @@ impl Folder {
 
     /// Notes whether the last fold was dear for its length. For the holder of the latch.
     pub(crate) fn note_dear(&self, is_dear: bool) {
-        // relaxed: a hint to the lane's thread.
+        let balance = self.dear_balance();
+        let now = if is_dear { balance.saturating_add(1) } else { balance.saturating_sub(1) };
+        // relaxed, both: hints to the lane's thread.
         self.dear.store(u32::from(is_dear), Ordering::Relaxed);
+        self.dear_balance.store(now, Ordering::Relaxed);
+    }
+
+    /// Folds that were dear, less those that were not.
+    pub(crate) fn dear_balance(&self) -> u32 {
+        // relaxed: as above.
+        self.dear_balance.load(Ordering::Relaxed)
+    }
+
+    /// Lets a new count begin. A fold at the same time may undo that, or lose its one.
+    pub(crate) fn forget_dear_balance(&self) {
+        // relaxed: as above.
+        self.dear_balance.store(0, Ordering::Relaxed);
     }
 
     /// Whether the last fold was dear for its length.

@@ -32,8 +32,10 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 const COMMIT_PAGES: u32 = 256;
 /// Sizes of runs: 2⁰ to 2²³ pages (32 GiB).
 const RUN_ORDERS: usize = 24;
-/// Pages of the largest run that stays, given back. All that stay are less than twice as many.
-const WARM_PAGES_MAX: u32 = 64;
+/// Sizes of runs of which one stays, given back: up to 16 pages. Of all larger ones together, one stays.
+const WARM_ORDERS: usize = 5;
+/// Pages of the largest run that stays.
+const WARM_PAGES_MAX: u32 = 1024;
 /// Reservation below which we do without.
 const RESERVE_BYTES_MIN: usize = 1 << 20;
 /// The share of a process's address-space limit that is ours at most: one eighth.
@@ -53,8 +55,9 @@ pub(crate) struct Pages {
     next_page: AtomicU32,
     latch: Latch,
     free_runs: [AtomicU32; RUN_ORDERS],
-    /// A run of each size that is filled with zeros and in no list; 0 if there is none.
-    warm_runs: [AtomicU32; RUN_ORDERS],
+    /// Runs that are filled with zeros and in no list, one of each small size, and a large one: their first pages, and how
+    /// many were written to in the upper half; 0 if there is none.
+    warm_runs: [AtomicU64; WARM_ORDERS + 1],
     warm_bytes: AtomicU64,
     held_bytes: AtomicU64,
     refused: AtomicU64,
@@ -143,7 +146,7 @@ impl Pages {
     /// Counts pages of an unheld run that are now in use.
     pub(crate) fn hold(&self, pages: u32) {
         // relaxed: a figure for people.
-        self.held_bytes.fetch_add(u64::from(pages) * PAGE_BYTES as u64, Ordering::Relaxed);
+        self.held_bytes.fetch_add(bytes_of(pages), Ordering::Relaxed);
     }
 
     /// Takes a run without counting it: for large tables that are filled from the front, of which the caller says
@@ -154,13 +157,11 @@ impl Pages {
             return self.refuse();
         }
         let _taken = self.latch.take();
-        let (head, warm) = (&self.free_runs[order], &self.warm_runs[order]);
-        // relaxed, all of this function: the latch orders it.
-        if let kept @ 1.. = warm.load(Ordering::Relaxed) {
-            warm.store(0, Ordering::Relaxed);
-            self.warm_bytes.fetch_sub((PAGE_BYTES as u64) << order, Ordering::Relaxed);
-            return Some(kept);
+        if let Some(page) = self.take_warm(order) {
+            return Some(page);
         }
+        let head = &self.free_runs[order];
+        // relaxed, all of this function: the latch orders it.
         let first = head.load(Ordering::Relaxed);
         let page = if first != 0 {
             let link = self.at(first).cast::<u32>();
@@ -180,14 +181,57 @@ impl Pages {
         Some(page)
     }
 
+    /// Takes the run of this size that was kept. Runs under the latch.
+    fn take_warm(&self, order: usize) -> Option<u32> {
+        let warm = &self.warm_runs[order.min(WARM_ORDERS)];
+        // relaxed, all: the latch orders it.
+        let (page, pages) = halves(warm.load(Ordering::Relaxed));
+        if page == 0 || order_of(pages) != order {
+            return None;
+        }
+        warm.store(0, Ordering::Relaxed);
+        self.warm_bytes.fetch_sub(bytes_of(pages), Ordering::Relaxed);
+        Some(page)
+    }
+
     /// Gives a run back; `pages` is what it was taken with, and no page behind these was written to.
     pub(crate) fn give_back(&self, page: u32, pages: u32) {
-        let order = order_of(pages);
-        let start = self.at(page);
-        self.held_bytes.fetch_sub(u64::from(pages) * PAGE_BYTES as u64, Ordering::Relaxed);
-        if self.keeps_warm(page, pages) {
-            return;
+        // relaxed: a figure for people.
+        self.held_bytes.fetch_sub(bytes_of(pages), Ordering::Relaxed);
+        match self.keep_warm(page, pages) {
+            (0, _) => {}
+            (cold, pages) => self.list(cold, pages),
         }
+    }
+
+    /// Keeps a run, filled with zeros, unless there is one of its size; a large one takes the place of another large one: tables
+    /// grow together, so the next that is asked for is like the last that came back. Returns the run that is not kept; page 0 if
+    /// there is none.
+    fn keep_warm(&self, page: u32, pages: u32) -> (u32, u32) {
+        let order = order_of(pages);
+        let warm = &self.warm_runs[order.min(WARM_ORDERS)];
+        let is_new = |kept| halves(kept).0 == 0 || order != order_of(halves(kept).1);
+        // relaxed, both here: a guess; the latch orders what follows.
+        if pages > WARM_PAGES_MAX || !is_new(warm.load(Ordering::Relaxed)) {
+            return (page, pages);
+        }
+        // SAFETY: P2, the run is in no one's hands.
+        unsafe { self.at(page).write_bytes(0, pages as usize * PAGE_BYTES) };
+        let _taken = self.latch.take();
+        // relaxed, all: the latch orders it.
+        let kept = warm.load(Ordering::Relaxed);
+        if !is_new(kept) {
+            return (page, pages);
+        }
+        warm.store(u64::from(page) | u64::from(pages) << u32::BITS, Ordering::Relaxed);
+        self.warm_bytes.fetch_add(bytes_of(pages), Ordering::Relaxed);
+        self.warm_bytes.fetch_sub(bytes_of(halves(kept).1), Ordering::Relaxed);
+        halves(kept)
+    }
+
+    /// Puts a run into the list of its size.
+    fn list(&self, page: u32, pages: u32) {
+        let (order, start) = (order_of(pages), self.at(page));
         // relaxed: written before the region was published.
         if self.in_file.load(Ordering::Relaxed) == 0 {
             os::discard(start, PAGE_BYTES << order);
@@ -202,26 +246,6 @@ impl Pages {
         unsafe { start.cast::<u32>().write(head.load(Ordering::Relaxed)) };
         // relaxed: the latch orders it.
         head.store(page, Ordering::Relaxed);
-    }
-
-    /// Keeps a run, filled with zeros, if there is none of its size.
-    fn keeps_warm(&self, page: u32, pages: u32) -> bool {
-        let order = order_of(pages);
-        let warm = &self.warm_runs[order];
-        // relaxed, both here: a guess; the latch orders what follows.
-        if pages > WARM_PAGES_MAX || warm.load(Ordering::Relaxed) != 0 {
-            return false;
-        }
-        // SAFETY: P2, the run is in no one's hands.
-        unsafe { self.at(page).write_bytes(0, pages as usize * PAGE_BYTES) };
-        let _taken = self.latch.take();
-        // relaxed, all: the latch orders it.
-        let is_first = warm.load(Ordering::Relaxed) == 0;
-        if is_first {
-            warm.store(page, Ordering::Relaxed);
-            self.warm_bytes.fetch_add((PAGE_BYTES as u64) << order, Ordering::Relaxed);
-        }
-        is_first
     }
 
     /// The address of a page. Constant for the life of the region.
@@ -280,6 +304,15 @@ impl Pages {
         self.refused.fetch_add(1, Ordering::Relaxed);
         None
     }
+}
+
+/// A page and a number of pages in one word.
+fn halves(word: u64) -> (u32, u32) {
+    (word as u32, (word >> u32::BITS) as u32)
+}
+
+fn bytes_of(pages: u32) -> u64 {
+    u64::from(pages) * PAGE_BYTES as u64
 }
 
 fn order_of(pages: u32) -> usize {
@@ -420,28 +453,42 @@ mod tests {
         Pages::release(region);
     }
 
+    /// Takes two runs of a size, writes to them and gives them back; twice, and they are full of zeros the second time.
+    fn take_and_give_back(pages: &Pages, size: u32) {
+        for _ in 0..2 {
+            let runs = [(); 2].map(|()| pages.take(size).unwrap());
+            for run in runs {
+                let bytes = size as usize * PAGE_BYTES;
+                // SAFETY: the run is ours.
+                unsafe {
+                    assert!((0..bytes).all(|i| pages.at(run).add(i).read() == 0), "{size} pages");
+                    pages.at(run).write_bytes(7, bytes);
+                }
+            }
+            runs.into_iter().for_each(|run| pages.give_back(run, size));
+        }
+    }
+
     #[test]
-    fn one_run_of_a_size_is_kept_and_what_is_large_is_not() {
-        let region = Pages::reserve(8 << 20, size_of::<Pages>()).unwrap();
+    fn one_run_of_each_small_size_is_kept_one_large_one_and_none_that_is_huge() {
+        let region = Pages::reserve(64 << 20, size_of::<Pages>()).unwrap();
         // SAFETY: P1, the region lives until the end of the test.
         let pages = unsafe { region.as_ref() };
         let held = pages.held_bytes();
-        for size in [1, WARM_PAGES_MAX, 2 * WARM_PAGES_MAX] {
-            let runs = [(); 2].map(|()| pages.take(size).unwrap());
-            for run in runs {
-                // SAFETY: the run is ours.
-                unsafe { pages.at(run).write_bytes(7, size as usize * PAGE_BYTES) };
-                pages.give_back(run, size);
-            }
-            let again = [(); 2].map(|()| pages.take(size).unwrap());
-            let is_zero = |run: &u32| {
-                // SAFETY: the run is ours again.
-                (0..size as usize * PAGE_BYTES).all(|i| unsafe { pages.at(*run).add(i).read() } == 0)
-            };
-            assert!(again.iter().all(is_zero), "{size} pages");
-            again.into_iter().for_each(|run| pages.give_back(run, size));
+        let kept_pages = || (pages.held_bytes() - held) / PAGE_BYTES as u64;
+        let mut kept = 0;
+        for (size, is_added, takes_the_place_of) in [
+            (1, 1, 0),
+            (16, 16, 0),
+            (40, 40, 0),
+            (WARM_PAGES_MAX, 1024, 40),
+            (2 * WARM_PAGES_MAX, 0, 0),
+            (100, 100, 1024),
+        ] {
+            take_and_give_back(pages, size);
+            kept = kept + is_added - takes_the_place_of;
+            assert_eq!(kept_pages(), kept, "{size} pages");
         }
-        assert_eq!(pages.held_bytes(), held + u64::from(1 + WARM_PAGES_MAX) * PAGE_BYTES as u64);
         Pages::release(region);
     }
 

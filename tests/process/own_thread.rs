@@ -48,6 +48,21 @@ pub const CASES: &[Case] = &[
             assert!((0..PLAYS).any(relieves), "it did not in any of {PLAYS} plays");
         },
     ),
+    Case::new(
+        "what_is_dear_to_book_for_long_brings_heapledgers_own_thread",
+        || assert!(is_there_after(replace_among_many)),
+        ends_quietly,
+    ),
+    Case::series(
+        "on_one_processor_what_is_dear_to_book_brings_no_thread",
+        || {
+            say_whether_it_comes_after(|| {
+                stay_on_one_processor();
+                replace_among_many();
+            });
+        },
+        is_left_alone,
+    ),
     Case::new("on_one_processor_each_thread_books_for_itself", exchange_on_one_processor, |ended| {
         let ended = ended.quietly();
         complete(&ended.dump()).unwrap();
@@ -178,18 +193,34 @@ extern "C" fn exchange(number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
+/// Blocks of one thread: more than a nursery holds.
+const MANY: usize = 100_000;
+
+fn replace_among_many() {
+    let mut blocks: Vec<*mut u8> = (0..MANY).map(|_| block(EXCHANGED_BYTES)).collect();
+    for round in 0..EXCHANGES {
+        let old = std::mem::replace(&mut blocks[round * 7919 % MANY], block(EXCHANGED_BYTES));
+        free(old, EXCHANGED_BYTES);
+    }
+    blocks.into_iter().for_each(|block| free(block, EXCHANGED_BYTES));
+}
+
 fn exchange_and_say_who_booked() {
     tools::threads::<2>(exchange);
     let quality = heapledger::quality();
     println!("home={}\naway={}", quality.folds_at_home, quality.folds_away);
 }
 
-fn exchange_on_one_processor() {
+fn stay_on_one_processor() {
     // SAFETY: all zero bytes are a valid, empty set, of which one processor is chosen that this thread is allowed.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(libc::sched_getcpu() as usize, &mut set);
         assert_eq!(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set), 0);
     }
+}
+
+fn exchange_on_one_processor() {
+    stay_on_one_processor();
     exchange_and_say_who_booked();
 }

@@ -3,6 +3,7 @@
 use super::naive::{Block, Naive};
 use super::producer::Producer;
 use crate::ledger::Ledger;
+use crate::ledger::batch::Part;
 use crate::ledger::fold::Fold;
 use crate::ring::event::Traits;
 use crate::ring::lane::WINDOW_WORDS;
@@ -131,8 +132,13 @@ impl World {
             42..48 => self.begin_realloc(lane, step),
             48..52 => self.ledger.fold(self.producers[lane].lane),
             52..54 => {
-                let most_words = u64::from(step.pick % 256);
-                assert!(self.ledger.try_fold(self.producers[lane].lane, most_words), "nobody else folds");
+                let until_ns = if step.size.is_multiple_of(2) {
+                    u64::MAX
+                } else {
+                    self.now_ns - self.now_ns.min(u64::from(step.size))
+                };
+                let part = Part { words: u64::from(step.pick % 256), until_ns };
+                assert!(self.ledger.try_fold(self.producers[lane].lane, part), "nobody else folds");
             }
             54 => self.empty_nursery(lane),
             55 => self.ledger.flush(self.producers[lane].lane),

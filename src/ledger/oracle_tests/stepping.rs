@@ -144,7 +144,7 @@ fn write_words(producer: &mut Producer, words: u64, address: &mut u64) {
 
 /// A lane that was dear to book, with nothing waiting.
 fn dear_lane(ledger: &'static Ledger, address: &mut u64) -> Producer {
-    let mut producer = Producer::new(ledger, 8);
+    let mut producer = Producer::new(ledger, 24);
     write_words(&mut producer, 2 * DEAR_BLOCKS, address);
     ledger.fold(producer.lane);
     assert!(producer.lane.folder.is_dear());
@@ -196,4 +196,48 @@ fn between_two_steps_dear_lanes_are_booked_by_turns_and_as_often_as_they_fill() 
     assert!(aggregator.relief_ns() < Some(slower_ns), "much came");
     let away = |lane: &Producer| lane.lane.folder.folds_away.load(SeqCst);
     assert!(both.iter().all(|lane| away(lane) > 4), "one after the other: {:?}", both.each_ref().map(away));
+}
+
+/// Two dear lanes of which the second has the older words, more than one relief books.
+fn newer_and_older(ledger: &'static Ledger, address: &mut u64) -> [Producer; 2] {
+    let [mut newer, mut older] = [(); 2].map(|()| dear_lane(ledger, address));
+    ledger.clock.set_by_hand(1_000);
+    write_words(&mut older, 20 * SEGMENT_WORDS, address);
+    ledger.clock.set_by_hand(2_000_000);
+    write_words(&mut newer, 20 * SEGMENT_WORDS, address);
+    [newer, older]
+}
+
+#[test]
+fn of_dear_lanes_the_one_with_the_oldest_words_is_booked_first() {
+    let (ledger, mut address) = (ledger(), 0);
+    let [newer, older] = newer_and_older(ledger, &mut address);
+    let mut aggregator = Aggregator::new(true);
+    aggregator.step(ledger, 3_000_000);
+    assert!(words_waiting(&older) < 6 * SEGMENT_WORDS, "{}", words_waiting(&older));
+    // Both had been booked up to the same time, so one part of the other may have been the first.
+    assert!(words_waiting(&newer) >= 19 * SEGMENT_WORDS, "{}", words_waiting(&newer));
+}
+
+#[test]
+fn a_dear_lane_whose_thread_books_it_keeps_no_other_waiting() {
+    let (ledger, mut address) = (ledger(), 0);
+    let [newer, older] = newer_and_older(ledger, &mut address);
+    let mut aggregator = Aggregator::new(true);
+    let _taken = older.lane.folder.latch.take();
+    aggregator.step(ledger, 3_000_000);
+    assert_eq!(words_waiting(&older) / SEGMENT_WORDS, 20);
+    assert!(words_waiting(&newer) < 6 * SEGMENT_WORDS, "{}", words_waiting(&newer));
+}
+
+#[test]
+fn dear_folds_and_others_make_up_for_each_other() {
+    let folder = &Producer::new(ledger(), 4).lane.folder;
+    [true, true, false, true].into_iter().for_each(|is_dear| folder.note_dear(is_dear));
+    assert_eq!((folder.dear_balance(), folder.is_dear()), (2, true));
+    (0..5).for_each(|_| folder.note_dear(false));
+    assert_eq!((folder.dear_balance(), folder.is_dear()), (0, false));
+    folder.note_dear(true);
+    folder.forget_dear_balance();
+    assert_eq!((folder.dear_balance(), folder.is_dear()), (0, true));
 }
