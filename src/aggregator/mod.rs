@@ -142,6 +142,7 @@ impl Aggregator {
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
             step.folded += usize::from(waiting > 0 && due && fold(ledger, lane, Part::ALL));
         }
+        own_thread::share_out_among(self.relieved.len());
         step.folded += self.book_relieved(ledger);
         let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
         step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && has_reason;

@@ -341,8 +341,9 @@ impl<A> HeapLedger<A> {
     /// completeness is not known, and a quiet thread's last events are booked only by a flush or at exit.
     ///
     /// Default: it is started as soon as it is of use, which is when a second thread of the program allocates, when something
-    /// was asked for that it does (a trace, a black box, a trigger, the tuner, a callback, a query), or when the
-    /// program pauses so often that its ticks are needed to date events. A program with one thread that
+    /// was asked for that it does (a trace, a black box, a trigger, the tuner, a callback, a query), when the
+    /// program pauses so often that its ticks are needed to date events, or when booking has been dear for long, because
+    /// hundreds of thousands of blocks live at once, and there is a second processor to do it. Else a program with one thread that
     /// allocates all the time is left without: the allocator of glibc takes locks as soon as a process has a second
     /// thread, whatever that does, which was a sixth of the time of one that parses JSON. `true` has it
     /// started in any case, once there are some hundred events.

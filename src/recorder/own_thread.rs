@@ -16,8 +16,8 @@
 //! | `HeapLedger::background(true)` | it is asked for by name |
 //!
 //! Booking is dear where nearly every event goes to the shared table, and waits there for memory. Where the thread is there, and there
-//! is a second processor, the lane's own thread leaves such words to it while it keeps up; once [`LEFT_WORDS`] wait, it helps again, a
-//! little at a time. Not while there is a trace: whoever books fills it, and heapledger's own thread must not wait for room in it. A
+//! is a second processor, the lane's own thread leaves such words to it while it keeps up; once [`LEFT_SEGMENTS_MAX`] segments wait, fewer where many
+//! threads do so, it helps again, a little at a time. Not while there is a trace: whoever books fills it, and heapledger's own thread must not wait for room in it. A
 //! program with one thread gets it for this as well, though not for a moment's work: what it spares such a program is more than glibc's
 //! locks take.
 //!
@@ -50,10 +50,13 @@ const QUICK_PER_SLOW: u32 = 8;
 /// Slow windows in a row that are borne.
 const SLOW_BORNE: u32 = 8;
 
-/// Words that a thread leaves to heapledger's own.
-pub(super) const LEFT_WORDS: u64 = LEFT_SEGMENTS_MAX as u64 * SEGMENT_WORDS;
-/// Segments of them. With few, the thread books for itself each time heapledger's has to wait for a processor.
+/// Segments of words that a thread leaves to heapledger's own. With few, the thread books for itself each time heapledger's has
+/// to wait for a processor.
 const LEFT_SEGMENTS_MAX: u32 = 16;
+/// The same where many threads do: more than these few would only wait for a thread that cannot keep up.
+const LEFT_SEGMENTS_MIN: u32 = 3;
+/// Segments of all threads together, while these are few.
+const LEFT_SEGMENTS_OF_ALL: u32 = 64;
 
 /// Dear folds, less others, that a program with one thread bears: some hundred thousand events.
 const DEAR_BORNE: u32 = 512;
@@ -67,6 +70,9 @@ const TICKS: u32 = 3;
 /// It ticks, and there is a second processor, so that it may relieve the program's threads.
 const RELIEVES: u32 = 4;
 
+/// Segments that each thread may leave at present.
+static LEFT_SEGMENTS: AtomicU32 = AtomicU32::new(LEFT_SEGMENTS_MAX);
+
 // A lane has slots for as many, and for the one that is written.
 const _: () = assert!(LEFT_SEGMENTS_MAX < super::turn::SEGMENTS_MAX);
 
@@ -74,6 +80,7 @@ const _: () = assert!(LEFT_SEGMENTS_MAX < super::turn::SEGMENTS_MAX);
 pub(super) fn forget() {
     // relaxed: there is one thread.
     STATE.store(ABSENT, Ordering::Relaxed);
+    share_out_among(0);
 }
 
 /// Tells that the thread ticks, and whether it may relieve the program's threads.
@@ -88,9 +95,31 @@ pub(super) fn relieves(lane: &Lane, ledger: &Ledger) -> bool {
     STATE.load(Ordering::Relaxed) == RELIEVES && can_be_left(lane, ledger)
 }
 
+/// Has so many threads share what may be left in all.
+pub(crate) fn share_out_among(lanes: usize) {
+    // relaxed: a hint to the lanes' threads.
+    LEFT_SEGMENTS.store(share_of(lanes), Ordering::Relaxed);
+}
+
+fn share_of(lanes: usize) -> u32 {
+    let share = LEFT_SEGMENTS_OF_ALL / u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
+    share.clamp(LEFT_SEGMENTS_MIN, LEFT_SEGMENTS_MAX)
+}
+
+/// Segments of words that a thread may leave.
+fn left_segments() -> u32 {
+    // relaxed: as above.
+    LEFT_SEGMENTS.load(Ordering::Relaxed)
+}
+
+/// Whether a thread that leaves its words to heapledger's own has to help all the same, so many of them wait.
+pub(super) fn are_too_many(words: u64) -> bool {
+    words >= u64::from(left_segments()) * SEGMENT_WORDS
+}
+
 /// Segments that a lane may have because its words are left to heapledger's thread; 0 if they are not.
-pub(super) fn segments_left(lane: &Lane, ledger: &Ledger) -> u32 {
-    if relieves(lane, ledger) { LEFT_SEGMENTS_MAX + 1 } else { 0 }
+pub(super) fn segments_for_left(lane: &Lane, ledger: &Ledger) -> u32 {
+    if relieves(lane, ledger) { left_segments() + 1 } else { 0 }
 }
 
 /// Whether what waits in a lane can be left to heapledger's own thread.
@@ -188,4 +217,18 @@ pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, op
     slow.store(now, Ordering::Relaxed);
     let is_quick = open_ns.saturating_mul(WINDOW_WORDS) <= QUICK_NS.saturating_mul(words_before);
     if is_quick { WINDOW_WORDS } else { WINDOW_WORDS_UNTICKED.max(record_words) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_threads_leave_much_and_many_little() {
+        let shares = [0, 1, 4, 8, 21, 1_000].map(share_of);
+        assert_eq!(
+            shares,
+            [LEFT_SEGMENTS_MAX, LEFT_SEGMENTS_MAX, 16, 8, LEFT_SEGMENTS_MIN, LEFT_SEGMENTS_MIN]
+        );
+    }
 }

@@ -431,7 +431,7 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
     {
         help(lane, ledger, mode);
     }
-    let (home, left) = (segments_home(), own_thread::segments_left(lane, ledger));
+    let (home, left) = (segments_home(), own_thread::segments_for_left(lane, ledger));
     let mut tries = 0;
     loop {
         let held = lane.cold.segments_held.load(Ordering::Relaxed);
@@ -495,7 +495,7 @@ fn is_to_help(lane: &Lane, ledger: &Ledger, head: u64) -> bool {
     let waiting = head - lane.folder.tail.observe();
     let is_at_end = head.is_multiple_of(SEGMENT_WORDS);
     if own_thread::relieves(lane, ledger) {
-        waiting >= own_thread::LEFT_WORDS
+        own_thread::are_too_many(waiting)
     } else {
         is_at_end || waiting >= lane.folder.words_before_help()
     }
