@@ -241,3 +241,21 @@ fn dear_folds_and_others_make_up_for_each_other() {
     folder.forget_dear_balance();
     assert_eq!((folder.dear_balance(), folder.is_dear()), (0, true));
 }
+
+#[test]
+fn of_the_other_dear_lanes_only_what_is_not_newer_is_booked_with_it() {
+    let (ledger, mut address) = (ledger(), 0);
+    let [mut dense, mut sparse] = [(); 2].map(|()| dear_lane(ledger, &mut address));
+    ledger.clock.set_by_hand(500);
+    write_words(&mut sparse, 100, &mut address);
+    ledger.clock.set_by_hand(1_000);
+    write_words(&mut dense, 20 * SEGMENT_WORDS, &mut address);
+    ledger.clock.set_by_hand(2_000_000);
+    write_words(&mut sparse, 20 * SEGMENT_WORDS, &mut address);
+    let before = words_waiting(&sparse);
+    Aggregator::new(true).step(ledger, 3_000_000);
+    assert!(words_waiting(&dense) < 6 * SEGMENT_WORDS, "{}", words_waiting(&dense));
+    // The window that was open then, and a mark.
+    let booked = before - words_waiting(&sparse);
+    assert!((100..300).contains(&booked), "{booked}");
+}
