@@ -3,8 +3,8 @@
 //! The same number of events is shared out among the threads, so a figure that stays level means that threads do not
 //! get in each other's way. Bare System does the same work by turns: what rises there as well is the machine's (two
 //! threads on one core share its caches) or the allocator's. So the difference, what recording adds, has a column of its own:
-//! it rises where heapledger's threads get in each other's way, and where only the program's do, it does not. Threads start, grow their populations and end outside of
-//! what is measured; each time of heapledger ends with a flush, and its own thread's time is taken off bare System's.
+//! it rises where heapledger's threads get in each other's way, and where only the program's do, it does not. Threads start, grow
+//! their populations and end outside of what is measured; each time of heapledger ends with a flush, and its own thread's time is taken off bare System's.
 
 use std::alloc::{GlobalAlloc, System};
 use std::sync::Barrier;

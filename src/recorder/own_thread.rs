@@ -16,10 +16,10 @@
 //! | `HeapLedger::background(true)` | it is asked for by name |
 //!
 //! Booking is dear where nearly every event goes to the shared table, and waits there for memory. Where the thread is there, and there
-//! is a second processor, the lane's own thread leaves such words to it while it keeps up; once [`LEFT_SEGMENTS_MAX`] segments wait, fewer where many
-//! threads do so, it helps again, a little at a time. Not while there is a trace: whoever books fills it, and heapledger's own thread must not wait for room in it. A
-//! program with one thread gets it for this as well, though not for a moment's work: what it spares such a program is more than glibc's
-//! locks take.
+//! is a second processor, the lane's own thread leaves such words to it while it keeps up; once
+//! [`LEFT_SEGMENTS_MAX`] segments wait, fewer where many threads do so, it helps again, a little at a time. Not while there is a trace:
+//! whoever books fills it, and heapledger's own thread must not wait for room in it. A program with one thread gets it for this as well,
+//! though not for a moment's work: what it spares such a program is more than glibc's locks take.
 //!
 //! A window is dated by its two ends. Samples come so rarely that each has a window of its own, and an exact date. While nobody
 //! ticks, a long one is opened only where the one before was filled so fast that this one will be as short as a tick, else one of
@@ -44,7 +44,7 @@ const TURNS_BEFORE: u64 = 8;
 const STACK_BYTES: usize = 256 << 10;
 /// Nanoseconds for which a window may stay open: about a tick.
 const QUICK_NS: u64 = 1_000_000;
-/// Quick windows that make up for one that was not. With fewer, a machine whose other work interrupts a program every few
+/// Quick windows that make up for one that was not. With many, a machine whose other work interrupts a program every few
 /// milliseconds would decide whether it gets the thread.
 const QUICK_PER_SLOW: u32 = 8;
 /// Slow windows in a row that are borne.

@@ -12,13 +12,14 @@
 //! └───────────────────┴───────────┴───────────┴─────┴──────────────┴─────────────────────────┘
 //! ```
 //!
-//! A run is a power of two of pages. Of each size, up to [`WARM_PAGES_MAX`], one run that was given back stays with us, filled with
-//! zeros: a table that grows gives back what the next one takes, and a fresh page costs the system more than zeros cost us. A further
-//! one is returned to the system and kept in a list of its size. Untouched pages cost address space only; `held_bytes` counts the pages
+//! A run is a power of two of pages. Of each small size one run that was given back stays with us, filled with zeros, and of all larger
+//! ones, up to [`WARM_PAGES_MAX`], the last: a table that grows gives back what the next one takes, a fresh page costs the system more
+//! than zeros cost us, and taking one away interrupts the other processors. A further one is returned to the system and kept in a list
+//! of its size. Untouched pages cost address space only; `held_bytes` counts the pages
 //! that were asked for, touched or not, and those that stay, so it is an upper bound of what the system lends us.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before anyone sees it, and stays mapped until
-//! `release`. **P2** a run is in one hand, in one list, or kept as the one of its size, and never in two of these.
+//! `release`. **P2** a run is in one hand, in one list, or the one that is kept, and never in two of these.
 
 use std::ptr::NonNull;
 
