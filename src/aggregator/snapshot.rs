@@ -231,7 +231,7 @@ pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) 
     let limits = lifecycle::options().history;
     let (mut events, mut own_events) = (Vec::new(), 0);
     for lane in ledger.lanes() {
-        own_events += copy_of(ledger, lane, own).events(&mut events);
+        own_events += copy_of(ledger, lane, own).events(|event| events.push(event));
     }
     events.sort_by_key(|event| event.at_ns);
     let oldest_ns = limits.age_ns.map_or(0, |age_ns| ledger.clock.now_ns().saturating_sub(age_ns));
@@ -258,14 +258,12 @@ pub(crate) fn retained(ledger: &Ledger, own: &Own) -> u64 {
     if limits.age_ns.is_some() || deeds(ledger) > 0 {
         return history(ledger, own).0.iter().filter(|event| is_of_the_heap(event)).count() as u64;
     }
-    let (mut found, mut events) = (0, Vec::new());
+    let mut found = 0;
     for lane in ledger.lanes() {
         if found >= limits.events {
             break;
         }
-        copy_of(ledger, lane, own).events(&mut events);
-        found += events.len() as u64;
-        events.clear();
+        copy_of(ledger, lane, own).events(|_| found += 1);
     }
     found.min(limits.events)
 }

@@ -427,7 +427,8 @@ impl<'a> Reader<'a> {
         let mut events = Vec::new();
         for lane in &self.lanes {
             let until_ns = lane.copy.books.span_ns;
-            LaneWords::of(lane.first, lane.words.clone(), lane.copy.books.row, until_ns).events(&mut events);
+            LaneWords::of(lane.first, lane.words.clone(), lane.copy.books.row, until_ns)
+                .events(|event| events.push(event));
         }
         events.sort_by_key(|event| event.at_ns);
         let limit = usize::try_from(profile.settings.history.events).unwrap_or(usize::MAX);

@@ -79,8 +79,8 @@ impl LaneWords {
         }
     }
 
-    /// The events in the copy, oldest first. heapledger's own are left out but counted.
-    pub(crate) fn events(&self, into: &mut Vec<Event>) -> u64 {
+    /// Calls `visit` with the events in the copy, oldest first. heapledger's own are left out but counted.
+    pub(crate) fn events(&self, mut visit: impl FnMut(Event)) -> u64 {
         let mut decoder = Decoder {
             words: self,
             row: self.first_row(),
@@ -93,7 +93,7 @@ impl LaneWords {
         };
         let mut index = 0;
         while index < self.words.len() {
-            index = decoder.step(index, into);
+            index = decoder.step(index, &mut visit);
         }
         decoder.own
     }
@@ -131,7 +131,7 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    fn step(&mut self, index: usize, into: &mut Vec<Event>) -> usize {
+    fn step(&mut self, index: usize, visit: &mut impl FnMut(Event)) -> usize {
         let words = &self.words.words;
         let word = words[index];
         let field = |n: usize| words.get(index + n).copied().unwrap_or(0);
@@ -171,7 +171,7 @@ impl Decoder<'_> {
             _ => None,
         };
         if let Some((kind, stack)) = kind {
-            into.push(Event { at_ns: self.time_of(index), thread: self.row, stack, kind });
+            visit(Event { at_ns: self.time_of(index), thread: self.row, stack, kind });
         }
         index + record_words(word) as usize
     }

@@ -16,7 +16,7 @@ use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::fetch::fetch;
 use crate::sys::latch::Latch;
 use crate::sys::order::then;
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{PAGE_BYTES, Pages, both, halves};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Shards of the table. A power of two.
@@ -413,7 +413,7 @@ impl Shard {
         let wanted =
             if capacity < 8 * CAPACITY_MIN { (capacity * 2).max(CAPACITY_MIN) } else { capacity / 4 * 5 };
         let wanted = wanted.next_multiple_of(CAPACITY_MIN);
-        let Some(page) = pages.take(pages_of(wanted)) else {
+        let Some(page) = pages.take_to_scatter(pages_of(wanted)) else {
             // Full when even the last empty places, which end every probe, would be used up.
             return len + CAPACITY_MIN / 16 < capacity;
         };
@@ -429,7 +429,7 @@ impl Shard {
         }
         // The new table is complete before it is named, and named before the old one goes.
         then();
-        self.table.store(u64::from(page) | u64::from(wanted) << u32::BITS, Ordering::Relaxed);
+        self.table.store(both(page, wanted), Ordering::Relaxed);
         then();
         if capacity > 0 {
             pages.give_back(old_page, pages_of(capacity));
@@ -448,8 +448,7 @@ impl Shard {
     #[inline(always)]
     fn place(&self) -> (u32, u32) {
         // relaxed: the latch orders it, if it is held; read from a file, nobody writes it.
-        let table = self.table.load(Ordering::Relaxed);
-        (table as u32, (table >> u32::BITS) as u32)
+        halves(self.table.load(Ordering::Relaxed))
     }
 
     #[inline(always)]

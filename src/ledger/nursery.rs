@@ -22,7 +22,7 @@ use super::entry::Entry;
 use super::table::spread;
 use crate::sys::fetch::fetch;
 use crate::sys::order::then;
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{PAGE_BYTES, Pages, both, halves};
 
 /// Entries of a lane's first nursery.
 pub(crate) const YOUNGEST: usize = 64;
@@ -70,7 +70,7 @@ pub(crate) struct Places {
 impl Nursery {
     /// The page and the number of places of the nursery; page 0 stands for the first one.
     pub(crate) fn place(&self) -> (u32, u32) {
-        (self.run as u32, (self.run >> u32::BITS) as u32)
+        halves(self.run)
     }
 
     pub(crate) fn places(&self, pages: &Pages, first: *mut [Entry; YOUNGEST]) -> Places {
@@ -115,8 +115,8 @@ impl Nursery {
         wanted: u32,
         mut push_out: impl FnMut(Entry),
     ) -> Option<Nursery> {
-        let page = pages.take(pages_of(wanted))?;
-        let resized = Nursery { run: u64::from(page) | u64::from(wanted) << u32::BITS, ..*self };
+        let page = pages.take_to_scatter(pages_of(wanted))?;
+        let resized = Nursery { run: both(page, wanted), ..*self };
         let (old, new) = (self.places(pages, first), resized.places(pages, first));
         for place in 0..old.len() {
             let entry = old.at(place);

@@ -158,7 +158,7 @@ impl Fold<'_> {
         let before = self.books.tallies;
         let wanted = (before.slots * GROWTH).clamp(TALLIES_MIN, TALLIES_MAX);
         self.books.tallies.pushed_out = 0;
-        let Some(page) = self.ledger.pages.take(pages_of(wanted)) else { return };
+        let Some(page) = self.ledger.pages.take_to_scatter(pages_of(wanted)) else { return };
         self.commit_table();
         (self.books.tallies.page, self.books.tallies.slots) = (page, wanted);
         if before.slots > 0 {

@@ -8,6 +8,7 @@
 //! | `latch` | the one lock of the crate | be taken by a signal handler's event |
 //! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
 //! | `pages` | zeroed memory by page number | know what is stored in it |
+//! | `address_space` | what `pages` asks of the system | know of runs |
 //! | `box_file` | a file that a region lies in | know what is stored in it |
 //! | `fetch` | a hint of what will be read | be relied on |
 //! | `order` | the order of stores that outlive the process | be taken for one that other threads see |
@@ -16,10 +17,13 @@
 //! | `copies` | other copies of this crate in the process | be asked but when a ledger is opened |
 //! | `signals` | handlers that ask for a dump, and the bell | write one |
 //!
-//! Two implementations stand behind `clock`, `pages`, `tls`, `platform`, `copies` and `signals`: one for Linux, through libc, and a
+//! Two implementations stand behind `clock`, `address_space`, `tls`, `platform`, `copies` and `signals`: one for Linux, through libc, and a
 //! portable one that uses only std. `--cfg heapledger_portable` switches the portable one on under Linux, where
 //! it is tested.
 
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "asks the system for memory")]
+mod address_space;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "makes and maps a file")]
 pub(crate) mod box_file;

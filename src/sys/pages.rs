@@ -12,10 +12,10 @@
 //! └───────────────────┴───────────┴───────────┴─────┴──────────────┴─────────────────────────┘
 //! ```
 //!
-//! A run is a power of two of pages. Of each small size one run that was given back stays with us, filled with zeros, and of all larger
-//! ones, up to [`WARM_PAGES_MAX`], the last: a table that grows gives back what the next one takes, a fresh page costs the system more
-//! than zeros cost us, and taking one away interrupts the other processors. A further one is returned to the system and kept in a list
-//! of its size. Untouched pages cost address space only; `held_bytes` counts the pages
+//! A run is a power of two of pages. Of those that are given back some stay with us, filled with zeros: 64 KiB of each small size, and of
+//! all larger ones, up to [`WARM_PAGES_MAX`], the last. A table that grows gives back what the next one takes, a fresh page costs the
+//! system more than zeros cost us, and taking one away interrupts the other processors. A further one is returned to the system, all
+//! but its first page, which links it to the others of its size. Untouched pages cost address space only; `held_bytes` counts the pages
 //! that were asked for, touched or not, and those that stay, so it is an upper bound of what the system lends us.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before anyone sees it, and stays mapped until
@@ -23,6 +23,7 @@
 
 use std::ptr::NonNull;
 
+use super::address_space;
 use super::box_file::BoxFile;
 use super::latch::Latch;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
@@ -33,14 +34,18 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 const COMMIT_PAGES: u32 = 256;
 /// Sizes of runs: 2⁰ to 2²³ pages (32 GiB).
 const RUN_ORDERS: usize = 24;
-/// Sizes of runs of which one stays, given back: up to 16 pages. Of all larger ones together, one stays.
+/// Sizes of runs of which some stay, given back: up to 16 pages. Of all larger ones together, one stays.
 const WARM_ORDERS: usize = 5;
+/// Pages of runs of one small size that stay.
+const WARM_PAGES_EACH: u32 = 16;
 /// Pages of the largest run that stays.
 const WARM_PAGES_MAX: u32 = 1024;
+/// Pages for which asking the system once is cheaper than a fault for each.
+const LENT_AT_ONCE_MIN: u32 = 4;
 /// Reservation below which we do without.
 const RESERVE_BYTES_MIN: usize = 1 << 20;
 /// The share of a process's address-space limit that is ours at most: one eighth.
-const ADDRESS_SPACE_SHARE: u64 = 8;
+pub(super) const ADDRESS_SPACE_SHARE: u64 = 8;
 
 const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * PAGE_BYTES));
 
@@ -56,9 +61,11 @@ pub(crate) struct Pages {
     next_page: AtomicU32,
     latch: Latch,
     free_runs: [AtomicU32; RUN_ORDERS],
-    /// Runs that are filled with zeros and in no list, one of each small size, and a large one: their first pages, and how
-    /// many were written to in the upper half; 0 if there is none.
-    warm_runs: [AtomicU64; WARM_ORDERS + 1],
+    /// Runs that stay, filled with zeros but for their links, by size: the first page of the first, and in the upper half how
+    /// many there are.
+    warm_runs: [AtomicU64; WARM_ORDERS],
+    /// The large run that stays, filled with zeros: its first page, and in the upper half how many were written to.
+    warm_large: AtomicU64,
     warm_bytes: AtomicU64,
     held_bytes: AtomicU64,
     refused: AtomicU64,
@@ -104,16 +111,16 @@ impl Pages {
     /// Reserves a region of at most `limit_bytes`, and commits its start for `head_bytes` of the owner's own data,
     /// in which `Pages` is the first field.
     pub(crate) fn reserve(limit_bytes: u64, head_bytes: usize) -> Option<NonNull<Pages>> {
-        let share = os::address_space_limit().map_or(u64::MAX, |limit| limit / ADDRESS_SPACE_SHARE);
+        let share = address_space::limit().map_or(u64::MAX, |limit| limit / ADDRESS_SPACE_SHARE);
         let mut bytes =
             usize::try_from(limit_bytes.min(share)).unwrap_or(usize::MAX) & !(RESERVE_BYTES_MIN - 1);
         let head_pages = head_bytes.div_ceil(PAGE_BYTES) as u32;
         let committed = head_pages.next_multiple_of(COMMIT_PAGES);
         bytes = bytes.min(u32::MAX as usize / 2 * PAGE_BYTES);
         while bytes >= RESERVE_BYTES_MIN.max(committed as usize * PAGE_BYTES) {
-            if let Some(base) = os::reserve(bytes) {
-                if !os::commit(base, committed as usize * PAGE_BYTES) {
-                    os::release(base, bytes);
+            if let Some(base) = address_space::reserve(bytes) {
+                if !address_space::commit(base, committed as usize * PAGE_BYTES) {
+                    address_space::release(base, bytes);
                     return None;
                 }
                 let pages = base.cast::<Pages>();
@@ -164,33 +171,39 @@ impl Pages {
         let head = &self.free_runs[order];
         // relaxed, all of this function: the latch orders it.
         let first = head.load(Ordering::Relaxed);
-        let page = if first != 0 {
-            let link = self.at(first).cast::<u32>();
-            // SAFETY: P2, a run in a list is ours and its first word is the number of the next run, written by
-            // `give_back` under the same latch.
-            unsafe {
-                head.store(link.read(), Ordering::Relaxed);
-                link.write(0);
+        if first != 0 {
+            head.store(self.unlink(first), Ordering::Relaxed);
+            return Some(first);
+        }
+        self.extend(1 << order).or_else(|| self.refuse())
+    }
+
+    /// Takes a run that will be filled here and there, and has its pages lent at once. A page that is read before it is written to is
+    /// first one that all processes share, and the write takes that away again: two faults, and an interruption of the other
+    /// processors.
+    pub(crate) fn take_to_scatter(&self, pages: u32) -> Option<u32> {
+        let page = self.take(pages)?;
+        if pages < LENT_AT_ONCE_MIN || !address_space::lend(self.at(page), pages as usize * PAGE_BYTES) {
+            for page in page..page + pages {
+                // SAFETY: P2, the run is ours, it is zeroed, and no one else knows of it yet.
+                unsafe { self.at(page).write_volatile(0) };
             }
-            first
-        } else {
-            match self.extend(1 << order) {
-                Some(page) => page,
-                None => return self.refuse(),
-            }
-        };
+        }
         Some(page)
     }
 
-    /// Takes the run of this size that was kept. Runs under the latch.
+    /// Takes a run of this size that stayed. Runs under the latch.
     fn take_warm(&self, order: usize) -> Option<u32> {
-        let warm = &self.warm_runs[order.min(WARM_ORDERS)];
+        let warm = self.warm_runs.get(order).unwrap_or(&self.warm_large);
         // relaxed, all: the latch orders it.
-        let (page, pages) = halves(warm.load(Ordering::Relaxed));
-        if page == 0 || order_of(pages) != order {
+        let (page, count) = halves(warm.load(Ordering::Relaxed));
+        let is_small = order < WARM_ORDERS;
+        if page == 0 || !is_small && order_of(count) != order {
             return None;
         }
-        warm.store(0, Ordering::Relaxed);
+        let (rest, pages) =
+            if is_small { (both(self.unlink(page), count - 1), 1 << order) } else { (0, count) };
+        warm.store(rest, Ordering::Relaxed);
         self.warm_bytes.fetch_sub(bytes_of(pages), Ordering::Relaxed);
         Some(page)
     }
@@ -199,54 +212,95 @@ impl Pages {
     pub(crate) fn give_back(&self, page: u32, pages: u32) {
         // relaxed: a figure for people.
         self.held_bytes.fetch_sub(bytes_of(pages), Ordering::Relaxed);
-        match self.keep_warm(page, pages) {
-            (0, _) => {}
-            (cold, pages) => self.list(cold, pages),
+        let order = order_of(pages);
+        let (cold, pages) = match self.warm_runs.get(order) {
+            Some(_) if self.keep_small(page, pages, order) => return,
+            Some(_) => (page, pages),
+            None => self.keep_large(page, pages),
+        };
+        if cold != 0 {
+            self.list(cold, pages);
         }
     }
 
-    /// Keeps a run, filled with zeros, unless there is one of its size; a large one takes the place of another large one: tables
-    /// grow together, so the next that is asked for is like the last that came back. Returns the run that is not kept; page 0 if
-    /// there is none.
-    fn keep_warm(&self, page: u32, pages: u32) -> (u32, u32) {
-        let order = order_of(pages);
-        let warm = &self.warm_runs[order.min(WARM_ORDERS)];
-        let is_new = |kept| halves(kept).0 == 0 || order != order_of(halves(kept).1);
+    /// Keeps a small run, filled with zeros, unless there are enough of its size.
+    fn keep_small(&self, page: u32, pages: u32, order: usize) -> bool {
+        let warm = &self.warm_runs[order];
+        let is_room = |kept| halves(kept).1 < WARM_PAGES_EACH >> order;
         // relaxed, both here: a guess; the latch orders what follows.
-        if pages > WARM_PAGES_MAX || !is_new(warm.load(Ordering::Relaxed)) {
-            return (page, pages);
+        if !is_room(warm.load(Ordering::Relaxed)) {
+            return false;
         }
-        // SAFETY: P2, the run is in no one's hands.
-        unsafe { self.at(page).write_bytes(0, pages as usize * PAGE_BYTES) };
+        self.fill_with_zeros(page, pages);
         let _taken = self.latch.take();
         // relaxed, all: the latch orders it.
         let kept = warm.load(Ordering::Relaxed);
+        if !is_room(kept) {
+            return false;
+        }
+        let (next, count) = halves(kept);
+        self.link(page, next);
+        warm.store(both(page, count + 1), Ordering::Relaxed);
+        self.warm_bytes.fetch_add(bytes_of(1 << order), Ordering::Relaxed);
+        true
+    }
+
+    /// Keeps a large run, filled with zeros, in the place of one of another size: tables grow together, so the next that is asked for
+    /// is like the last that came back. Returns the run that is not kept; page 0 if there is none.
+    fn keep_large(&self, page: u32, pages: u32) -> (u32, u32) {
+        let is_new = |kept| halves(kept).0 == 0 || order_of(pages) != order_of(halves(kept).1);
+        // relaxed, both here: a guess; the latch orders what follows.
+        if pages > WARM_PAGES_MAX || !is_new(self.warm_large.load(Ordering::Relaxed)) {
+            return (page, pages);
+        }
+        self.fill_with_zeros(page, pages);
+        let _taken = self.latch.take();
+        // relaxed, all: the latch orders it.
+        let kept = self.warm_large.load(Ordering::Relaxed);
         if !is_new(kept) {
             return (page, pages);
         }
-        warm.store(u64::from(page) | u64::from(pages) << u32::BITS, Ordering::Relaxed);
+        self.warm_large.store(both(page, pages), Ordering::Relaxed);
         self.warm_bytes.fetch_add(bytes_of(pages), Ordering::Relaxed);
         self.warm_bytes.fetch_sub(bytes_of(halves(kept).1), Ordering::Relaxed);
         halves(kept)
     }
 
-    /// Puts a run into the list of its size.
+    /// Puts a run into the list of its size, and gives all but its first page back to the system.
     fn list(&self, page: u32, pages: u32) {
-        let (order, start) = (order_of(pages), self.at(page));
+        let order = order_of(pages);
         // relaxed: written before the region was published.
         if self.in_file.load(Ordering::Relaxed) == 0 {
-            os::discard(start, PAGE_BYTES << order);
+            self.fill_with_zeros(page, 1);
+            if pages > 1 {
+                address_space::discard(self.at(page + 1), bytes_of(pages - 1) as usize);
+            }
         } else {
             // The blocks of the file stay allocated, so that no write can fail later.
-            // SAFETY: P2, the run is in no one's hands.
-            unsafe { start.write_bytes(0, PAGE_BYTES << order) };
+            self.fill_with_zeros(page, pages);
         }
         let _taken = self.latch.take();
         let head = &self.free_runs[order];
-        // SAFETY: P2, the run is in no one's hands between the discard and the store of its number.
-        unsafe { start.cast::<u32>().write(head.load(Ordering::Relaxed)) };
-        // relaxed: the latch orders it.
+        // relaxed, both: the latch orders it.
+        self.link(page, head.load(Ordering::Relaxed));
         head.store(page, Ordering::Relaxed);
+    }
+
+    fn fill_with_zeros(&self, page: u32, pages: u32) {
+        // SAFETY: P2, the run is in the hand of the caller, who gives it back.
+        unsafe { self.at(page).write_bytes(0, bytes_of(pages) as usize) };
+    }
+
+    /// Writes the number of the next run of a list into a run that comes into it. Runs under the latch.
+    fn link(&self, page: u32, next: u32) {
+        // SAFETY: P2, the run is in no one's hands.
+        unsafe { self.at(page).cast::<u32>().write(next) };
+    }
+
+    /// Takes the number of the next run out of the first run of a list. Runs under the latch.
+    fn unlink(&self, page: u32) -> u32 {
+        // SAFETY: P2, the run is in a list, and its first word was written by `link` under the same latch.
+        unsafe { self.at(page).cast::<u32>().replace(0) }
     }
 
     /// The address of a page. Constant for the life of the region.
@@ -274,7 +328,7 @@ impl Pages {
     pub(crate) fn release(this: NonNull<Pages>) {
         // SAFETY: P1; relaxed: only the caller has the region now.
         let reserved = unsafe { this.as_ref() }.reserved_pages.load(Ordering::Relaxed);
-        os::release(this.cast(), reserved as usize * PAGE_BYTES);
+        address_space::release(this.cast(), reserved as usize * PAGE_BYTES);
     }
 
     /// Moves the end of the taken pages by `count`, committing more when needed. Runs under the latch.
@@ -290,7 +344,7 @@ impl Pages {
         if end > committed {
             let wanted = end.next_multiple_of(COMMIT_PAGES).min(reserved);
             let start = NonNull::new(self.at(committed))?;
-            if !os::commit(start, (wanted - committed) as usize * PAGE_BYTES) {
+            if !address_space::commit(start, (wanted - committed) as usize * PAGE_BYTES) {
                 return None;
             }
             self.committed_pages.store(wanted, Ordering::Relaxed);
@@ -307,9 +361,16 @@ impl Pages {
     }
 }
 
-/// A page and a number of pages in one word.
-fn halves(word: u64) -> (u32, u32) {
+/// The page and the number of a word that [`both`] made.
+#[inline(always)]
+pub(crate) fn halves(word: u64) -> (u32, u32) {
     (word as u32, (word >> u32::BITS) as u32)
+}
+
+/// A page and a number in one word, so that both are written at once: of a process that was killed, one is not read without the other.
+#[inline(always)]
+pub(crate) fn both(page: u32, number: u32) -> u64 {
+    u64::from(page) | u64::from(number) << u32::BITS
 }
 
 fn bytes_of(pages: u32) -> u64 {
@@ -318,112 +379,6 @@ fn bytes_of(pages: u32) -> u64 {
 
 fn order_of(pages: u32) -> usize {
     pages.max(1).next_power_of_two().trailing_zeros() as usize
-}
-
-/// Address space from the system, committed in steps.
-#[cfg(all(unix, not(heapledger_portable)))]
-mod os {
-    use std::ptr::{NonNull, null_mut};
-
-    pub(super) fn address_space_limit() -> Option<u64> {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `limit` is valid for writes.
-        let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } != 0;
-        (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
-    }
-
-    pub(super) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a fresh anonymous mapping touches no memory of anyone.
-        let address = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
-        if address == libc::MAP_FAILED { None } else { NonNull::new(address.cast()) }
-    }
-
-    pub(super) fn commit(start: NonNull<u8>, bytes: usize) -> bool {
-        // SAFETY: the range lies inside our own reservation.
-        unsafe {
-            let failed =
-                libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) != 0;
-            #[cfg(target_os = "linux")]
-            if !failed {
-                // Lanes are touched here and there: a huge page for each would be memory that nobody asked for.
-                libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE);
-            }
-            !failed
-        }
-    }
-
-    pub(super) fn discard(start: *mut u8, bytes: usize) {
-        // SAFETY: the range is a run of our own region, in no one's hands; it reads as zero afterwards.
-        let failed = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) } != 0;
-        if failed || !cfg!(target_os = "linux") {
-            // SAFETY: as above; elsewhere the advice does not promise zeros.
-            unsafe { start.write_bytes(0, bytes) };
-        }
-    }
-
-    pub(super) fn release(start: NonNull<u8>, bytes: usize) {
-        // SAFETY: the caller owns the reservation and no one refers to it any more.
-        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
-    }
-}
-
-/// Without virtual memory calls: one zeroed block from the system's allocator, of bounded size.
-#[cfg(not(all(unix, not(heapledger_portable))))]
-mod os {
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::ptr::NonNull;
-
-    /// Bytes of the region: it is one block here, and some systems commit it whole.
-    const REGION_BYTES: usize = 256 << 20;
-
-    pub(super) fn address_space_limit() -> Option<u64> {
-        Some(REGION_BYTES as u64 * super::ADDRESS_SPACE_SHARE)
-    }
-
-    /// Bytes in front of the region, for its own alignment: asking the allocator for a page's alignment would make it
-    /// write zeros to all of it.
-    const FRONT_BYTES: usize = 2 * super::PAGE_BYTES;
-
-    fn layout(bytes: usize) -> Option<Layout> {
-        Layout::from_size_align(bytes.checked_add(FRONT_BYTES)?, align_of::<usize>()).ok()
-    }
-
-    pub(super) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
-        // SAFETY: the size is not zero. `System` is called directly: the global allocator is what we are below of.
-        let block = unsafe { System.alloc_zeroed(layout(bytes)?) };
-        if block.is_null() {
-            return None;
-        }
-        let front =
-            block.wrapping_add(size_of::<usize>()).align_offset(super::PAGE_BYTES) + size_of::<usize>();
-        // SAFETY: the offset is at most a page and a word, which the block has in front; there is room for a word
-        // before it, in which the way back is kept.
-        unsafe {
-            let start = block.add(front);
-            start.cast::<usize>().sub(1).write(front);
-            NonNull::new(start)
-        }
-    }
-
-    pub(super) fn commit(_start: NonNull<u8>, _bytes: usize) -> bool {
-        true
-    }
-
-    pub(super) fn discard(start: *mut u8, bytes: usize) {
-        // SAFETY: the range is a run of our own region, in no one's hands.
-        unsafe { start.write_bytes(0, bytes) };
-    }
-
-    pub(super) fn release(start: NonNull<u8>, bytes: usize) {
-        if let Some(layout) = layout(bytes) {
-            // SAFETY: the region came from `reserve`, which left the way back to the block in front of it.
-            unsafe {
-                let front = start.as_ptr().cast::<usize>().sub(1).read();
-                System.dealloc(start.as_ptr().sub(front), layout);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -449,16 +404,16 @@ mod tests {
         assert!((0..4 * PAGE_BYTES).all(|i| unsafe { pages.at(a).add(i).read() } == 0));
         pages.give_back(a, 4);
         pages.give_back(b, 1);
-        assert_eq!(pages.held_bytes(), held + 5 * PAGE_BYTES as u64, "one of each size is kept");
+        assert_eq!(pages.held_bytes(), held + 5 * PAGE_BYTES as u64, "both are kept");
         assert_eq!((pages.take(4), pages.take(1)), (Some(a), Some(b)));
         Pages::release(region);
     }
 
-    /// Takes two runs of a size, writes to them and gives them back; twice, and they are full of zeros the second time.
-    fn take_and_give_back(pages: &Pages, size: u32) {
+    /// Takes so many runs of a size, writes to them and gives them back; twice, and they are full of zeros the second time.
+    fn take_and_give_back(pages: &Pages, size: u32, runs: usize) {
         for _ in 0..2 {
-            let runs = [(); 2].map(|()| pages.take(size).unwrap());
-            for run in runs {
+            let runs: Vec<u32> = (0..runs).map(|_| pages.take_to_scatter(size).unwrap()).collect();
+            for &run in &runs {
                 let bytes = size as usize * PAGE_BYTES;
                 // SAFETY: the run is ours.
                 unsafe {
@@ -471,24 +426,55 @@ mod tests {
     }
 
     #[test]
-    fn one_run_of_each_small_size_is_kept_one_large_one_and_none_that_is_huge() {
+    fn of_each_small_size_some_runs_are_kept_one_large_one_and_none_that_is_huge() {
         let region = Pages::reserve(64 << 20, size_of::<Pages>()).unwrap();
         // SAFETY: P1, the region lives until the end of the test.
         let pages = unsafe { region.as_ref() };
         let held = pages.held_bytes();
         let kept_pages = || (pages.held_bytes() - held) / PAGE_BYTES as u64;
         let mut kept = 0;
-        for (size, is_added, takes_the_place_of) in [
-            (1, 1, 0),
-            (16, 16, 0),
-            (40, 40, 0),
-            (WARM_PAGES_MAX, 1024, 40),
-            (2 * WARM_PAGES_MAX, 0, 0),
-            (100, 100, 1024),
+        for (size, runs, is_added, takes_the_place_of) in [
+            (1, 30, 16, 0),
+            (2, 3, 6, 0),
+            (4, 6, 16, 0),
+            (16, 2, 16, 0),
+            (40, 2, 40, 0),
+            (WARM_PAGES_MAX, 2, 1024, 40),
+            (2 * WARM_PAGES_MAX, 2, 0, 0),
+            (100, 2, 100, 1024),
         ] {
-            take_and_give_back(pages, size);
+            take_and_give_back(pages, size, runs);
             kept = kept + is_added - takes_the_place_of;
             assert_eq!(kept_pages(), kept, "{size} pages");
+        }
+        Pages::release(region);
+    }
+
+    /// Page faults of this thread so far.
+    #[cfg(target_os = "linux")]
+    fn faults() -> i64 {
+        // SAFETY: all zero bytes are a valid `rusage`, and it is valid for writes.
+        unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
+            usage.ru_minflt
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_taken_to_be_filled_here_and_there_is_lent_already() {
+        let region = Pages::reserve(8 << 20, size_of::<Pages>()).unwrap();
+        // SAFETY: P1, the region lives until the end of the test.
+        let pages = unsafe { region.as_ref() };
+        for size in [1, LENT_AT_ONCE_MIN - 1, LENT_AT_ONCE_MIN, 100] {
+            let lent = pages.take_to_scatter(size).unwrap();
+            let before = faults();
+            for page in lent..lent + size {
+                // SAFETY: the run is ours.
+                unsafe { pages.at(page).write_volatile(pages.at(page).read_volatile() + 1) };
+            }
+            assert_eq!(faults() - before, 0, "{size} pages");
         }
         Pages::release(region);
     }
