@@ -17,6 +17,7 @@ use crate::stack::intern::Store;
 use crate::stack::replay::{Replay, Walked};
 use crate::stack::rules::{Rule, Rules, TABLE_PAGES};
 use crate::stack::{End, Frames, Hash, STACK_FRAMES_MAX, unwind, walk};
+use crate::sys::errno::KeptErrno;
 use crate::sys::frame::{self, Bounds, Registers};
 use crate::sys::latch::Patience;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -72,6 +73,7 @@ pub(super) fn thread_starts(lane: &Lane) {
 /// Finds out where the thread's stack lies. Where that fails there is no stack; the system reads a file for it.
 #[cold]
 fn find_bounds(walker: &Walker) {
+    let _errno = KeptErrno::keep();
     let bounds = frame::bounds().unwrap_or_default();
     // relaxed, both: the thread's own line.
     walker.low.store(bounds.low, Ordering::Relaxed);
@@ -276,6 +278,7 @@ impl<'a> Look<'a> {
             return Some(unsafe { Replay::at(replay) });
         }
         if self.walker.taken.load(Ordering::Relaxed) == WALKS_BEFORE_REPLAY {
+            let _errno = KeptErrno::keep();
             self.walker.replay.store(Replay::open(&self.ledger.pages), Ordering::Relaxed);
         }
         None
@@ -297,6 +300,7 @@ impl<'a> Look<'a> {
     #[cold]
     #[inline(never)]
     fn discover(self, address: u64) -> Option<Rule> {
+        let _errno = KeptErrno::keep();
         let known = unwind::discover(address, patience())?;
         if !known.is_code {
             // relaxed: a hint.
@@ -310,6 +314,7 @@ impl<'a> Look<'a> {
     #[cold]
     #[inline(never)]
     fn learn(self, store: &Store, way: u32, hash: u64) -> Option<u32> {
+        let _errno = KeptErrno::keep();
         let mut frames = Frames::new();
         let number = self.frames(way, &mut frames).and_then(|end| {
             store.intern(&self.ledger.pages, frames.as_slice(), end == End::Truncated, patience())

@@ -24,6 +24,7 @@ use crate::ledger::fold::Fold;
 use crate::ledger::rows::Row;
 use crate::profile::LossReason;
 use crate::ring::lane::Lane;
+use crate::sys::errno::KeptErrno;
 use crate::sys::latch::wait;
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::sys::{platform, tls};
@@ -98,6 +99,7 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
         OFF => return None,
         _ => return lane_of_slot(slot),
     }
+    let _errno = KeptErrno::keep();
     let mut state = lifecycle::state();
     if matches!(state, State::Unopened | State::Opening) {
         state = lifecycle::open(opener.options, opener.hooks);

@@ -27,6 +27,7 @@ use crate::ledger::batch::Part;
 use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
 use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
+use crate::sys::errno::KeptErrno;
 use crate::sys::sync::{AtomicU32, Ordering};
 use crate::sys::tls;
 
@@ -319,6 +320,7 @@ pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
         // heapledger's own work after the books were closed is no loss of the program's.
         return false;
     }
+    let _errno = KeptErrno::keep();
     lane.cold.writing.store(1, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
     if record.what == What::Alloc || record.what == What::Free {

@@ -10,6 +10,7 @@
 //! | `pages` | zeroed memory by page number | know what is stored in it |
 //! | `address_space` | what `pages` asks of the system | know of runs |
 //! | `box_file` | a file that a region lies in | know what is stored in it |
+//! | `errno` | the program's error number, kept | be left out where the recording path calls the system |
 //! | `fetch` | a hint of what will be read | be relied on |
 //! | `order` | the order of stores that outlive the process | be taken for one that other threads see |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
@@ -33,6 +34,9 @@ pub(crate) mod clock;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "leaves a mark among the mappings")]
 pub(crate) mod copies;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "keeps the thread's error number")]
+pub(crate) mod errno;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "hints at addresses")]
 pub(crate) mod fetch;

@@ -57,6 +57,7 @@ mod os {
     use std::mem::zeroed;
     use std::ptr::{null, null_mut};
 
+    use super::super::errno::KeptErrno;
     use super::super::sync::{AtomicU32, AtomicU64, Ordering};
 
     /// Each signal with whether the system's own answer to it is wanted. The order is that of the bits.
@@ -98,8 +99,7 @@ mod os {
 
     extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         let Some(index) = SIGNALS.iter().position(|(number, _)| *number == signal) else { return };
-        // SAFETY: the thread's own error number; what it interrupted may be about to read it.
-        let errno = unsafe { *libc::__errno_location() };
+        let _errno = KeptErrno::keep();
         // relaxed, all here: written before the handler was set; the flags are one bit each.
         let function = FUNCTIONS[index].load(Ordering::Relaxed) as usize;
         let is_watched = IS_WATCHED.load(Ordering::Relaxed) != 0;
@@ -126,8 +126,6 @@ mod os {
                 }
             }
         }
-        // SAFETY: as above.
-        unsafe { *libc::__errno_location() = errno };
     }
 
     /// Gives the system's answer to a signal. In its handler, where it is blocked, that is when the handler returns.

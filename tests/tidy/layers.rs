@@ -84,7 +84,6 @@ const RELAXED: &[&str] = &[
     "src/stack/rules.rs",
     "src/strategies/books.rs",
     "src/sys/copies.rs",
-    "src/sys/address_space.rs",
     "src/sys/pages.rs",
     "src/sys/platform.rs",
     "src/tracked/places.rs",
