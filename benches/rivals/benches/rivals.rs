@@ -1,26 +1,32 @@
 //! Lets all contestants do all kinds of work by turns, and prints what it cost.
 //!
-//! `cargo bench -p rivals` takes seven rounds (slow contestants three), `-- --quick` one. `--rounds N`, `--only WORD`
+//! `cargo bench -p rivals` gives each kind of work rounds for 45 seconds, three at least and 25 at most; a contestant that has
+//! taken four seconds of them has had enough after three. `-- --quick` takes one round. `--rounds N` (of each), `--only WORD`
 //! (a kind of work) and `--svg FILE` do what they say. memscope-rs takes part with `--features memscope`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use rivals::contestants::{self, Contestant};
 use rivals::plot::{self, Dot};
 use rivals::run::{Outcome, is_installed, program, run};
-use rivals::table::{self, Rounds, Row};
+use rivals::table::{self, Duel, Rounds, Row};
 use rivals::work;
 
-/// Rounds unless told otherwise.
-const ROUNDS: usize = 7;
-/// Rounds in which slow contestants take part.
-const ROUNDS_SLOW: usize = 3;
+/// Rounds that each kind of work has at least, and each contestant in them; and at most.
+const ROUNDS_MIN: usize = 3;
+const ROUNDS_MAX: usize = 25;
+/// After which no further round is begun.
+const WORK_TIME: Duration = Duration::from_secs(45);
+/// After which a contestant takes no part any more: the fast ones, of which a run differs the most from the next, have the time.
+const CONTESTANT_TIME: Duration = Duration::from_secs(4);
 /// Whose count of blocks the others' is held against: a counter in each call, and nothing else.
 const COUNTER: &str = "stats_alloc";
 
 struct Choice {
-    rounds: usize,
+    /// As many rounds as there is time for if there is no number.
+    rounds: Option<usize>,
     only: String,
     svg: Option<PathBuf>,
 }
@@ -35,9 +41,9 @@ fn main() -> ExitCode {
     if !has("--bench") {
         return ExitCode::SUCCESS;
     }
-    let rounds = after("--rounds").and_then(|rounds| rounds.parse().ok());
+    let rounds = after("--rounds").and_then(|rounds| rounds.parse().ok()).map(|rounds: usize| rounds.max(1));
     let choice = Choice {
-        rounds: rounds.unwrap_or(if has("--quick") { 1 } else { ROUNDS }).max(1),
+        rounds: rounds.or(has("--quick").then_some(1)),
         only: after("--only").unwrap_or_default(),
         svg: after("--svg").map(PathBuf::from),
     };
@@ -58,7 +64,7 @@ fn compete(choice: &Choice) -> std::io::Result<()> {
             Some((contestant, program(contestant.program, env!("CARGO_BIN_EXE_under_system"))?))
         })
         .collect();
-    let mut groups = Vec::new();
+    let (mut groups, mut ahead, mut duels_in_all) = (Vec::new(), [0, 0], 0);
     for work in work::ALL.iter().filter(|work| work.name.contains(&choice.only)) {
         let outcomes = all_rounds(&present, work.name, choice.rounds);
         let bare = &outcomes[0];
@@ -69,38 +75,68 @@ fn compete(choice: &Choice) -> std::io::Result<()> {
             .filter_map(|((contestant, _), rounds)| Row::new(contestant, rounds, bare, blocks))
             .collect();
         table::print(work.title, work.pairs, bare, &rows);
+        let duels = duels(&present, &outcomes);
+        table::print_duels(&duels);
+        duels_in_all += duels.len();
+        for duel in &duels {
+            ahead[0] += usize::from(duel.app_cpu.median < 1.0);
+            ahead[1] += usize::from(duel.process_cpu.median < 1.0);
+        }
         let dots =
             rows.iter().skip(1).map(|row| Dot { contestant: row.contestant, ratio: row.process_cpu.median });
         groups.push((work.title, dots.collect::<Vec<_>>()));
     }
     if let Some(path) = &choice.svg {
-        let caption = format!("median of {} rounds, each process by turns", choice.rounds);
-        std::fs::write(path, plot::svg(&groups, &caption))?;
+        std::fs::write(path, plot::svg(&groups, "medians of rounds, each process by turns"))?;
     }
+    let [threads, process] = ahead;
+    println!(
+        "\nBeside those that record every event, heapledger takes less of the threads' time in {threads} of {duels_in_all} \
+         cases, and less of the process's in {process}."
+    );
     Ok(())
 }
 
 /// Every contestant's outcome, round by round. One that fails is named once and left out of that round.
-fn all_rounds(present: &[(&Contestant, PathBuf)], work: &str, rounds: usize) -> Vec<Rounds> {
+fn all_rounds(present: &[(&Contestant, PathBuf)], work: &str, rounds: Option<usize>) -> Vec<Rounds> {
     let mut outcomes: Vec<Rounds> = vec![Vec::new(); present.len()];
-    for round in 0..rounds {
+    let mut taken = vec![Duration::ZERO; present.len()];
+    let begun = Instant::now();
+    for round in 0..rounds.unwrap_or(ROUNDS_MAX) {
+        let has_enough = |taken: Duration, time| rounds.is_none() && round >= ROUNDS_MIN && taken > time;
+        if has_enough(begun.elapsed(), WORK_TIME) {
+            break;
+        }
         let mut this_round: Vec<Option<Outcome>> = vec![None; present.len()];
         for place in 0..present.len() {
             let index = (place + round) % present.len();
             let (contestant, program) = &present[index];
-            if contestant.is_slow && round >= ROUNDS_SLOW {
+            // All are held against the first.
+            if index > 0 && has_enough(taken[index], CONTESTANT_TIME) {
                 continue;
             }
+            let started = Instant::now();
             match run(program, contestant, work) {
                 Ok(outcome) => this_round[index] = Some(outcome),
                 Err(error) => eprintln!("{} on {work}: {error}", contestant.name),
             }
+            taken[index] += started.elapsed();
         }
         for (all, one) in outcomes.iter_mut().zip(this_round) {
             all.push(one);
         }
     }
     outcomes
+}
+
+/// heapledger beside each that records every event.
+fn duels<'a>(present: &[(&'a Contestant, PathBuf)], outcomes: &[Rounds]) -> Vec<Duel<'a>> {
+    let named = |name: &str| present.iter().position(|(contestant, _)| contestant.name == name);
+    let duel = |((rival, _), rounds): (&(&'a Contestant, PathBuf), &Rounds)| {
+        let index = named(rival.beside?)?;
+        Duel::new((present[index].0.name, &outcomes[index]), (rival.name, rounds))
+    };
+    present.iter().zip(outcomes).filter_map(duel).collect()
 }
 
 /// Blocks that the work allocates in one process.

@@ -8,8 +8,8 @@ pub struct Contestant {
     pub environment: &'static [(&'static str, &'static str)],
     /// A program that runs it, with its arguments, if there is one. Where that is not installed the contestant takes no part.
     pub runner: &'static [&'static str],
-    /// So slow that it takes part in a few rounds only.
-    pub is_slow: bool,
+    /// The heapledger that does the same job, if this one records every event: with stacks where this one has them.
+    pub beside: Option<&'static str>,
     /// What is left of an allocation. Ratios of contestants that keep different things do not rank them.
     pub keeps: Keeps,
 }
@@ -40,18 +40,22 @@ impl Keeps {
     }
 }
 
-const fn quick(
+const fn plain(
     name: &'static str,
     program: &'static str,
     environment: &'static [(&'static str, &'static str)],
     keeps: Keeps,
 ) -> Contestant {
-    Contestant { name, program, environment, runner: &[], is_slow: false, keeps }
+    Contestant { name, program, environment, runner: &[], beside: None, keeps }
 }
 
-const fn slow(name: &'static str, program: &'static str, keeps: Keeps) -> Contestant {
-    Contestant { name, program, environment: &[], runner: &[], is_slow: true, keeps }
+/// One that records every event.
+const fn rival(name: &'static str, program: &'static str, keeps: Keeps, beside: &'static str) -> Contestant {
+    Contestant { name, program, environment: &[], runner: &[], beside: Some(beside), keeps }
 }
+
+const WITH_STACKS: &str = "heapledger";
+const WITHOUT_STACKS: &str = "heapledger, no stacks";
 
 /// Replaced by the path of the child's file.
 pub const FILE: &str = "{file}";
@@ -61,79 +65,79 @@ pub const IDLE_THREAD: &str = "RIVALS_IDLE_THREAD";
 
 /// All contestants; the first is the one that the others are compared with.
 pub const ALL: [Contestant; 25] = [
-    quick("bare System", "under_system", &[], Keeps::Nothing),
-    quick("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
+    plain("bare System", "under_system", &[], Keeps::Nothing),
+    plain("System, by attribute", "under_system_installed", &[], Keeps::Nothing),
     // glibc leaves its locks out while a process has one thread, and heapledger starts one: what that alone costs.
-    quick("System, with an idle thread", "under_system", &[(IDLE_THREAD, "1")], Keeps::Nothing),
+    plain("System, with an idle thread", "under_system", &[(IDLE_THREAD, "1")], Keeps::Nothing),
     // What it costs to take time and nothing else: less than nothing, where threads wait for each other's locks.
-    quick("System, each call a little later", "under_system_delayed", &[], Keeps::Nothing),
-    quick("heapledger", "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Books),
-    quick(
+    plain("System, each call a little later", "under_system_delayed", &[], Keeps::Nothing),
+    plain(WITH_STACKS, "under_heapledger", &[("HEAPLEDGER_DUMP", FILE)], Keeps::Books),
+    plain(
         "heapledger, a stamp per event",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_CLOCK", "per-event")],
         Keeps::Books,
     ),
-    quick(
-        "heapledger, no stacks",
+    plain(
+        WITHOUT_STACKS,
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "off")],
         Keeps::Books,
     ),
-    quick(
+    plain(
         "heapledger, no stacks, black box",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", "off"), ("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_BLACKBOX", FILE)],
         Keeps::Books,
     ),
-    quick(
+    plain(
         "heapledger, no stacks, trace",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", "off"), ("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_TRACE", FILE)],
         Keeps::Books,
     ),
-    quick(
+    plain(
         "heapledger, stacks by frame pointers",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "fp")],
         Keeps::Books,
     ),
-    quick(
+    plain(
         "heapledger, stacks by DWARF",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "dwarf")],
         Keeps::Books,
     ),
-    quick(
+    plain(
         "heapledger, a stack in 64 KiB",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "sampled:65536")],
         Keeps::Books,
     ),
-    quick(
+    plain(
         "heapledger, HighThroughput",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_MODE", "throughput")],
         Keeps::Samples,
     ),
-    quick(
+    plain(
         "heapledger, no stacks, HighAccuracy",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_MODE", "high")],
         Keeps::Books,
     ),
-    quick(
+    plain(
         "heapledger, no stacks, BestEffort",
         "under_heapledger",
         &[("HEAPLEDGER_DUMP", FILE), ("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_MODE", "best-effort")],
         Keeps::Books,
     ),
-    quick("heapledger, off", "under_heapledger", &[("HEAPLEDGER", "off")], Keeps::Nothing),
-    quick("stats_alloc", "under_stats_alloc", &[], Keeps::Counters),
-    quick("mod-alloc", "under_mod_alloc", &[], Keeps::Counters),
-    quick("tracking-allocator", "under_tracking_allocator", &[], Keeps::Counters),
-    quick("jemalloc", "under_jemalloc", &[("_RJEM_MALLOC_CONF", "prof:false")], Keeps::Nothing),
-    quick(
+    plain("heapledger, off", "under_heapledger", &[("HEAPLEDGER", "off")], Keeps::Nothing),
+    plain("stats_alloc", "under_stats_alloc", &[], Keeps::Counters),
+    plain("mod-alloc", "under_mod_alloc", &[], Keeps::Counters),
+    plain("tracking-allocator", "under_tracking_allocator", &[], Keeps::Counters),
+    plain("jemalloc", "under_jemalloc", &[("_RJEM_MALLOC_CONF", "prof:false")], Keeps::Nothing),
+    plain(
         "jemalloc, sampling 512 KiB",
         "under_jemalloc",
         &[(
@@ -142,8 +146,11 @@ pub const ALL: [Contestant; 25] = [
         )],
         Keeps::Samples,
     ),
-    slow("memscope-rs", "under_memscope", Keeps::LiveBlocks),
-    slow("Tracy client", "under_tracy", Keeps::Queue),
-    slow("dhat", "under_dhat", Keeps::Books),
-    Contestant { runner: &["heaptrack", "-o", FILE], ..slow("heaptrack", "under_system", Keeps::Books) },
+    rival("memscope-rs", "under_memscope", Keeps::LiveBlocks, WITHOUT_STACKS),
+    rival("Tracy client", "under_tracy", Keeps::Queue, WITHOUT_STACKS),
+    rival("dhat", "under_dhat", Keeps::Books, WITH_STACKS),
+    Contestant {
+        runner: &["heaptrack", "-o", FILE],
+        ..rival("heaptrack", "under_system", Keeps::Books, WITH_STACKS)
+    },
 ];

@@ -64,6 +64,49 @@ impl<'a> Row<'a> {
     }
 }
 
+/// What heapledger takes of a rival's processor time on one kind of work, in the rounds in which both took part.
+pub struct Duel<'a> {
+    pub heapledger: &'a str,
+    pub rival: &'a str,
+    pub app_cpu: Spread,
+    pub process_cpu: Spread,
+    pub rounds: usize,
+}
+
+impl<'a> Duel<'a> {
+    /// `None` if there was no such round.
+    pub fn new(heapledger: (&'a str, &Rounds), rival: (&'a str, &Rounds)) -> Option<Duel<'a>> {
+        let pairs: Vec<(Outcome, Outcome)> =
+            heapledger.1.iter().zip(rival.1).filter_map(|(one, other)| Some(((*one)?, (*other)?))).collect();
+        if pairs.is_empty() {
+            return None;
+        }
+        let ratio = |figure: fn(&Outcome) -> f64| {
+            let ratios: Vec<f64> =
+                pairs.iter().map(|(one, other)| figure(one) / figure(other).max(1.0)).collect();
+            Spread::of(&ratios)
+        };
+        Some(Duel {
+            heapledger: heapledger.0,
+            rival: rival.0,
+            app_cpu: ratio(|outcome| outcome.told.app_cpu_ns),
+            process_cpu: ratio(|outcome| outcome.process_cpu_ns),
+            rounds: pairs.len(),
+        })
+    }
+}
+
+/// Prints, below the table of one kind of work, how heapledger stands beside each that records every event as well.
+pub fn print_duels(duels: &[Duel<'_>]) {
+    println!("\n| of the time of one that records every event | app CPU | process CPU | rounds |");
+    println!("| --- | ---: | ---: | ---: |");
+    let shown = |spread: &Spread| format!("{:.2}× ({:.2}–{:.2})", spread.median, spread.low, spread.high);
+    for duel in duels {
+        let (app, process) = (shown(&duel.app_cpu), shown(&duel.process_cpu));
+        println!("| {}, of {} | {app} | {process} | {} |", duel.heapledger, duel.rival, duel.rounds);
+    }
+}
+
 /// Prints the table of one kind of work.
 /// `operations` are pairs of an allocation and its free, if the work is nothing else.
 pub fn print(title: &str, operations: Option<u64>, bare: &Rounds, rows: &[Row<'_>]) {
