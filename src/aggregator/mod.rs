@@ -178,7 +178,7 @@ impl Aggregator {
             let lanes = || self.relieved.iter().filter_map(worth_it);
             let others = lanes().filter(|lane| lane.folder.reached_ns() >= not_before_ns);
             let Some(last) = others.min_by_key(|lane| lane.folder.reached_ns()) else { break };
-            if !fold(ledger, last, Part { words: RELIEF_WORDS, ..Part::ALL }) {
+            if !fold(ledger, last, Part::of_words(RELIEF_WORDS)) {
                 // Its own thread is at it.
                 not_before_ns = last.folder.reached_ns() + 1;
                 continue;

@@ -16,6 +16,11 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) const ALL: Part = Part { words: u64::MAX, until_ns: u64::MAX };
+
+    /// The first so many words.
+    pub(crate) const fn of_words(words: u64) -> Part {
+        Part { words, ..Part::ALL }
+    }
 }
 
 /// Sums of one batch, so far.

@@ -97,8 +97,11 @@ pub(super) fn relieves(lane: &Lane, ledger: &Ledger) -> bool {
 
 /// Has so many threads share what may be left in all.
 pub(crate) fn share_out_among(lanes: usize) {
-    // relaxed: a hint to the lanes' threads.
-    LEFT_SEGMENTS.store(share_of(lanes), Ordering::Relaxed);
+    let share = share_of(lanes);
+    // relaxed, both: a hint to the lanes' threads. It is stored where it differs, so that they do not lose its line.
+    if LEFT_SEGMENTS.load(Ordering::Relaxed) != share {
+        LEFT_SEGMENTS.store(share, Ordering::Relaxed);
+    }
 }
 
 fn share_of(lanes: usize) -> u32 {

@@ -471,7 +471,7 @@ fn next_segment(lane: &Lane, ledger: &Ledger, number: u64, what: What) -> Result
             tries += 1;
             // Enough for the oldest segment to come free.
             let words = if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX };
-            ledger.try_fold(lane, Part { words, ..Part::ALL });
+            ledger.try_fold(lane, Part::of_words(words));
             continue;
         }
         if config.enable_overflow_buffer
@@ -510,7 +510,7 @@ fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     }
     pacing::wait_for_trace(ledger, lane, mode);
     let words = if lane.folder.is_dear() { DEAR_WORDS } else { u64::MAX };
-    if ledger.try_fold(lane, Part { words, ..Part::ALL }) {
+    if ledger.try_fold(lane, Part::of_words(words)) {
         bump(&lane.cold.folds_at_home);
     }
 }
