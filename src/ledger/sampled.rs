@@ -4,11 +4,12 @@
 //! word of them. So a program with few samples touches few pages. Looking an address up reads one cache line, or two;
 //! entering or removing it is one exchange. Where both are full it is refused, which costs a sample and is counted. The
 //! table is as large as the blocks that can sensibly be sampled at one time, not as the heap: with one sample in 512 KiB its
-//! 130,816 places are a heap of 64 GiB.
+//! 130,808 places are a heap of 64 GiB.
 //!
 //! In front of it lie counts of the addresses in it, by a part of their hash: 2 KiB, which stay in the nearest cache beside what
 //! the program works with, and tell of most addresses that they are not in the table. Their hash is the buckets' as well, so
-//! the addresses of one count have 88 words between them, and a byte holds it.
+//! the addresses of one count have 88 words between them, and a byte holds it. The second bucket is not looked at before an
+//! address was entered into one.
 
 use super::table::spread;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -18,8 +19,9 @@ use crate::sys::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 const PAGES: u32 = 256;
 /// Counts in front of the buckets. A power of two.
 const COUNTS: usize = 1 << 11;
-/// Buckets: what the counts leave.
-const BUCKETS: usize = (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU8>()) / size_of::<Bucket>();
+/// Buckets: what the counts leave, and a line.
+const BUCKETS: usize =
+    (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU8>()) / size_of::<Bucket>() - 1;
 
 /// Buckets that are tried first: with the counts, five pages.
 const NEAR: usize = 256;
@@ -48,7 +50,16 @@ pub(crate) struct SampledSet {
 pub(crate) struct SampledTable {
     /// How many addresses of each part of the hash are in it.
     counts: [AtomicU8; COUNTS],
+    reach: Reach,
     buckets: [Bucket; BUCKETS],
+}
+
+/// How far the table is in use. In a line of its own, as all look at it and hardly anyone writes.
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct Reach {
+    /// 1 since an address was entered behind the near buckets.
+    is_far: AtomicU32,
 }
 
 impl SampledSet {
@@ -79,13 +90,15 @@ impl SampledSet {
     /// Forgets all addresses. While no thread samples.
     pub(crate) fn clear(&self, pages: &Pages) {
         let Some(table) = self.table(pages) else { return };
-        for word in table.buckets.iter().flatten() {
-            // relaxed, both: published with the level.
+        // relaxed, all: published with the level.
+        let used = if table.reach.is_far.load(Ordering::Relaxed) == 0 { NEAR } else { BUCKETS };
+        for word in table.buckets[..used].iter().flatten() {
             word.store(0, Ordering::Relaxed);
         }
         for count in &table.counts {
             count.store(0, Ordering::Relaxed);
         }
+        table.reach.is_far.store(0, Ordering::Relaxed);
     }
 
     /// Enters an address; `false` when there is no room for it.
@@ -143,12 +156,27 @@ impl SampledTable {
     }
 
     fn exchange(&self, address: u64, from: u64, to: u64) -> bool {
-        self.buckets_of(address).into_iter().flatten().any(|word| {
-            // relaxed: an address that is looked for was entered by whoever allocated the block, and the program's
-            // own hand-over of the block orders the two.
-            word.load(Ordering::Relaxed) == from
-                && word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        })
+        // relaxed, all: an address that is looked for was entered by whoever allocated the block, and the program's
+        // own hand-over of the block orders the two.
+        let in_bucket = |bucket: &Bucket| {
+            bucket.iter().any(|word| {
+                word.load(Ordering::Relaxed) == from
+                    && word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            })
+        };
+        let [near, far] = self.buckets_of(address);
+        if in_bucket(near) {
+            return true;
+        }
+        let is_far = &self.reach.is_far;
+        if is_far.load(Ordering::Relaxed) == 0 {
+            if to == 0 {
+                return false;
+            }
+            // Before the entry, which the hand-over orders as well.
+            is_far.store(1, Ordering::Relaxed);
+        }
+        in_bucket(far)
     }
 }
 
@@ -178,6 +206,9 @@ mod tests {
         assert!((1..1_000).all(|n| set.insert(pages, n * 48)));
         let is_empty = |bucket: &Bucket| bucket.iter().all(|word| word.load(Ordering::Relaxed) == 0);
         assert!(table.buckets[NEAR..].iter().all(is_empty), "few addresses lie near the start");
+        set.clear(pages);
+        assert!((1..1_000).all(|n| set.insert(pages, n * 48)));
+        assert_eq!(table.reach.is_far.load(Ordering::Relaxed), 0, "and then nobody looks behind it");
         Pages::release(region);
     }
 }

@@ -151,10 +151,15 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
     }
 
     pub(super) fn report(&self) -> TrackedReport {
+        // relaxed: counts.
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let events = self.recent.all();
-        let numbered = (0..).zip(&self.entries);
+        // Entries are given out in order. What no pointer was ever entered in is not looked at: memory that the system has not lent.
+        let entered = usize::try_from(read(&self.wrapped)).unwrap_or(usize::MAX);
+        let numbered = (0..).zip(&self.entries).take(entered);
         let mut pointers: Vec<_> = numbered.filter_map(|(id, entry)| entry.read(id)).collect();
-        for (id, place, made, held) in self.places.all() {
+        let places = (entered > 0).then(|| self.places.all());
+        for (id, place, made, held) in places.into_iter().flatten() {
             // Entries are read in the order of their numbers; one may have been missing when it was read.
             if let Ok(at) = pointers.binary_search_by_key(&id, |pointer| pointer.id) {
                 pointers[at].holders.push(Holder { place: place.to_string(), made, held });
@@ -163,8 +168,6 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         for pointer in &mut pointers {
             pointer.holders.sort_by(|a, b| (b.held, b.made, &a.place).cmp(&(a.held, a.made, &b.place)));
         }
-        // relaxed: counts.
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         TrackedReport {
             pointers,
             events,
