@@ -2,9 +2,11 @@
 //!
 //! `cargo bench -p rivals` gives each kind of work rounds for 45 seconds, three at least and 25 at most; a contestant that has
 //! taken four seconds of them has had enough after three. `-- --quick` takes one round. `--rounds N` (of each), `--only WORD`
-//! (a kind of work) and `--svg FILE` do what they say. memscope-rs takes part with `--features memscope`.
+//! (a kind of work) and `--svg FILE` (from the root of the repository) do what they say. memscope-rs takes part with `--features memscope`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -45,7 +47,8 @@ fn main() -> ExitCode {
     let choice = Choice {
         rounds: rounds.or(has("--quick").then_some(1)),
         only: after("--only").unwrap_or_default(),
-        svg: after("--svg").map(PathBuf::from),
+        // cargo starts a bench in the folder of its package.
+        svg: after("--svg").map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)),
     };
     match compete(&choice) {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn compete(choice: &Choice) -> std::io::Result<()> {
+fn compete(choice: &Choice) -> io::Result<()> {
     let present: Vec<(&Contestant, PathBuf)> = contestants::ALL
         .iter()
         .filter(|contestant| contestant.runner.first().is_none_or(|runner| is_installed(runner)))
@@ -64,6 +67,12 @@ fn compete(choice: &Choice) -> std::io::Result<()> {
             Some((contestant, program(contestant.program, env!("CARGO_BIN_EXE_under_system"))?))
         })
         .collect();
+    // Before the work of a quarter of an hour, not after it.
+    let create = |path: &PathBuf| {
+        File::create(path)
+            .map_err(|error| io::Error::other(format!("cannot write {}: {error}", path.display())))
+    };
+    let mut drawing = choice.svg.as_ref().map(create).transpose()?;
     let (mut groups, mut ahead, mut duels_in_all) = (Vec::new(), [0, 0], 0);
     for work in work::ALL.iter().filter(|work| work.name.contains(&choice.only)) {
         let outcomes = all_rounds(&present, work.name, choice.rounds);
@@ -86,8 +95,8 @@ fn compete(choice: &Choice) -> std::io::Result<()> {
             rows.iter().skip(1).map(|row| Dot { contestant: row.contestant, ratio: row.process_cpu.median });
         groups.push((work.title, dots.collect::<Vec<_>>()));
     }
-    if let Some(path) = &choice.svg {
-        std::fs::write(path, plot::svg(&groups, "medians of rounds, each process by turns"))?;
+    if let Some(file) = &mut drawing {
+        file.write_all(plot::svg(&groups, "medians of rounds, each process by turns").as_bytes())?;
     }
     let [threads, process] = ahead;
     println!(
