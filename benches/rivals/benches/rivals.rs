@@ -1,8 +1,8 @@
 //! Lets all contestants do all kinds of work by turns, and prints what it cost.
 //!
 //! `cargo bench -p rivals` gives each kind of work rounds for 45 seconds, three at least and 25 at most; a contestant that has
-//! taken four seconds of them has had enough after three. `-- --quick` takes one round. `--rounds N` (of each), `--only WORD`
-//! (a kind of work) and `--svg FILE` (from the root of the repository) do what they say. memscope-rs takes part with `--features memscope`.
+//! taken four seconds of them has had enough after three. `-- --quick` takes one round. `--rounds N` (of each), `--seconds N` (for each
+//! kind of work), `--only WORD` (a kind of work) and `--svg FILE` (from the root of the repository) do what they say. memscope-rs takes part with `--features memscope`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,8 +19,8 @@ use rivals::work;
 /// Rounds that each kind of work has at least, and each contestant in them; and at most.
 const ROUNDS_MIN: usize = 3;
 const ROUNDS_MAX: usize = 25;
-/// After which no further round is begun.
-const WORK_TIME: Duration = Duration::from_secs(45);
+/// Seconds after which no further round is begun, unless told otherwise.
+const WORK_SECONDS: u64 = 45;
 /// After which a contestant takes no part any more: the fast ones, of which a run differs the most from the next, have the time.
 const CONTESTANT_TIME: Duration = Duration::from_secs(4);
 /// Whose count of blocks the others' is held against: a counter in each call, and nothing else.
@@ -29,6 +29,7 @@ const COUNTER: &str = "stats_alloc";
 struct Choice {
     /// As many rounds as there is time for if there is no number.
     rounds: Option<usize>,
+    work_time: Duration,
     only: String,
     svg: Option<PathBuf>,
 }
@@ -44,8 +45,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let rounds = after("--rounds").and_then(|rounds| rounds.parse().ok()).map(|rounds: usize| rounds.max(1));
+    let seconds = after("--seconds").and_then(|seconds| seconds.parse().ok());
     let choice = Choice {
         rounds: rounds.or(has("--quick").then_some(1)),
+        work_time: Duration::from_secs(seconds.unwrap_or(WORK_SECONDS)),
         only: after("--only").unwrap_or_default(),
         // cargo starts a bench in the folder of its package.
         svg: after("--svg").map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)),
@@ -75,7 +78,7 @@ fn compete(choice: &Choice) -> io::Result<()> {
     let mut drawing = choice.svg.as_ref().map(create).transpose()?;
     let (mut groups, mut ahead, mut duels_in_all) = (Vec::new(), [0, 0], 0);
     for work in work::ALL.iter().filter(|work| work.name.contains(&choice.only)) {
-        let outcomes = all_rounds(&present, work.name, choice.rounds);
+        let outcomes = all_rounds(&present, work.name, choice);
         let bare = &outcomes[0];
         let blocks = blocks_counted(&present, &outcomes);
         let rows: Vec<Row<'_>> = present
@@ -107,13 +110,14 @@ fn compete(choice: &Choice) -> io::Result<()> {
 }
 
 /// Every contestant's outcome, round by round. One that fails is named once and left out of that round.
-fn all_rounds(present: &[(&Contestant, PathBuf)], work: &str, rounds: Option<usize>) -> Vec<Rounds> {
+fn all_rounds(present: &[(&Contestant, PathBuf)], work: &str, choice: &Choice) -> Vec<Rounds> {
     let mut outcomes: Vec<Rounds> = vec![Vec::new(); present.len()];
     let mut taken = vec![Duration::ZERO; present.len()];
     let begun = Instant::now();
-    for round in 0..rounds.unwrap_or(ROUNDS_MAX) {
-        let has_enough = |taken: Duration, time| rounds.is_none() && round >= ROUNDS_MIN && taken > time;
-        if has_enough(begun.elapsed(), WORK_TIME) {
+    for round in 0..choice.rounds.unwrap_or(ROUNDS_MAX) {
+        let has_enough =
+            |taken: Duration, time| choice.rounds.is_none() && round >= ROUNDS_MIN && taken > time;
+        if has_enough(begun.elapsed(), choice.work_time) {
             break;
         }
         let mut this_round: Vec<Option<Outcome>> = vec![None; present.len()];
