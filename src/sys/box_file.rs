@@ -13,6 +13,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"HLBOX\r\n\x1a";
 
 /// Why there is no file to map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "the twin has but one of them, and what is real all the others")]
 pub(crate) enum BoxError {
     /// There is something of that name which is not a black box.
     Occupied,
@@ -23,7 +24,6 @@ pub(crate) enum BoxError {
     /// The disk has no room for it; the system's error number.
     NoSpace(i32),
     /// There are no files here that can be memory.
-    #[cfg_attr(all(unix, not(heapledger_portable)), allow(dead_code, reason = "there are"))]
     Unsupported,
 }
 

@@ -18,6 +18,10 @@
 use super::sync::{AtomicU32, Ordering};
 
 /// Seconds that a dump may keep a process that was told to end from ending.
+#[cfg_attr(
+    any(not(target_os = "linux"), heapledger_portable),
+    allow(dead_code, reason = "no signal is waited for")
+)]
 pub(crate) const DEADLINE_S: i64 = 10;
 
 /// What is asked for and not yet begun, one bit each.
