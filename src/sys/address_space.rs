@@ -15,7 +15,9 @@ mod mapping {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: `limit` is valid for writes.
         let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } != 0;
-        (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+        #[allow(clippy::useless_conversion, reason = "not on every system the same type")]
+        let bytes = u64::try_from(limit.rlim_cur).ok();
+        bytes.filter(|_| !failed && limit.rlim_cur != libc::RLIM_INFINITY)
     }
 
     pub(in crate::sys) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
@@ -49,18 +51,67 @@ mod mapping {
         lent
     }
 
+    /// Gives a range back to the system; it reads as zero afterwards. The system takes whole pages of its own, which may be larger
+    /// than ours, and would take what lies behind the range with its last: what shares a page with others is filled with zeros.
     pub(in crate::sys) fn discard(start: *mut u8, bytes: usize) {
-        // SAFETY: the range is a run of our own region, in no one's hands; it reads as zero afterwards.
-        let failed = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) } != 0;
-        if failed || !cfg!(target_os = "linux") {
-            // SAFETY: as above; elsewhere the advice does not promise zeros.
-            unsafe { start.write_bytes(0, bytes) };
+        // SAFETY: it only asks for a figure, which is constant.
+        let unit = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(usize::MAX);
+        let (front, whole) = whole_units(start.addr(), bytes, unit);
+        let mut zeros = [(0, front), (front + whole, bytes - front - whole)];
+        if whole > 0 {
+            // SAFETY: the range is a part of a run of our own region, in no one's hands.
+            let failed = unsafe { libc::madvise(start.add(front).cast(), whole, libc::MADV_DONTNEED) } != 0;
+            if failed || !cfg!(target_os = "linux") {
+                // Elsewhere the advice does not promise zeros.
+                zeros = [(0, bytes), (0, 0)];
+            }
         }
+        for (offset, bytes) in zeros {
+            // SAFETY: as above.
+            unsafe { start.add(offset).write_bytes(0, bytes) };
+        }
+    }
+
+    /// What lies before the first multiple of `unit` in a range, and how much of the rest is whole units.
+    fn whole_units(start: usize, bytes: usize, unit: usize) -> (usize, usize) {
+        let front = (start.wrapping_neg() % unit.max(1)).min(bytes);
+        (front, (bytes - front) / unit.max(1) * unit.max(1))
     }
 
     pub(in crate::sys) fn release(start: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller owns the reservation and no one refers to it any more.
         unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// What a unit of the system holds that lies in the range as a whole, unit by unit.
+        fn naive(start: usize, bytes: usize, unit: usize) -> (usize, usize) {
+            let firsts: Vec<usize> = (start..start + bytes)
+                .filter(|first| first % unit == 0 && first + unit <= start + bytes)
+                .collect();
+            (firsts.first().map_or(bytes, |first| first - start), firsts.len() * unit)
+        }
+
+        #[test]
+        fn only_pages_of_the_system_that_lie_in_the_range_as_a_whole_go_back_to_it() {
+            for (unit, start) in
+                [4, 16, 64].into_iter().flat_map(|unit| (0..70).map(move |start| (unit, start)))
+            {
+                for bytes in 0..140 {
+                    let (front, whole) = whole_units(start, bytes, unit);
+                    let (expected_front, expected) = naive(start, bytes, unit);
+                    assert_eq!(whole, expected, "{bytes} from {start} by {unit}");
+                    assert!(whole == 0 || front == expected_front, "{bytes} from {start} by {unit}");
+                    assert!(front + whole <= bytes);
+                }
+            }
+            // An answer that is no page size gives nothing back.
+            assert_eq!(whole_units(4096, 8192, usize::MAX).1, 0);
+            assert_eq!(whole_units(4096, 8192, 0), (0, 8192));
+        }
     }
 }
 

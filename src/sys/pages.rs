@@ -16,7 +16,7 @@
 //! all larger ones, up to [`WARM_PAGES_MAX`], the last. A table that grows gives back what the next one takes, a fresh page costs the
 //! system more than zeros cost us, and taking one away interrupts the other processors. A further one is returned to the system, all
 //! but its first page, which links it to the others of its size. Untouched pages cost address space only; `held_bytes` counts the pages
-//! that were asked for, touched or not, and those that stay, so it is an upper bound of what the system lends us.
+//! that were asked for, touched or not, and what stays of those that were given back, so it is an upper bound of what the system lends us.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before anyone sees it, and stays mapped until
 //! `release`. **P2** a run is in one hand, in one list, or the one that is kept, and never in two of these.
@@ -66,6 +66,7 @@ pub(crate) struct Pages {
     warm_runs: [AtomicU64; WARM_ORDERS],
     /// The large run that stays, filled with zeros: its first page, and in the upper half how many were written to.
     warm_large: AtomicU64,
+    /// Bytes that stay with us of runs that were given back: those of the two above, and what is left of those in lists.
     warm_bytes: AtomicU64,
     held_bytes: AtomicU64,
     refused: AtomicU64,
@@ -116,7 +117,7 @@ impl Pages {
             usize::try_from(limit_bytes.min(share)).unwrap_or(usize::MAX) & !(RESERVE_BYTES_MIN - 1);
         let head_pages = head_bytes.div_ceil(PAGE_BYTES) as u32;
         let committed = head_pages.next_multiple_of(COMMIT_PAGES);
-        bytes = bytes.min(u32::MAX as usize / 2 * PAGE_BYTES);
+        bytes = bytes.min((u32::MAX as usize / 2).saturating_mul(PAGE_BYTES));
         while bytes >= RESERVE_BYTES_MIN.max(committed as usize * PAGE_BYTES) {
             if let Some(base) = address_space::reserve(bytes) {
                 if !address_space::commit(base, committed as usize * PAGE_BYTES) {
@@ -173,6 +174,7 @@ impl Pages {
         let first = head.load(Ordering::Relaxed);
         if first != 0 {
             head.store(self.unlink(first), Ordering::Relaxed);
+            self.warm_bytes.fetch_sub(self.listed_bytes(order), Ordering::Relaxed);
             return Some(first);
         }
         self.extend(1 << order).or_else(|| self.refuse())
@@ -284,6 +286,13 @@ impl Pages {
         // relaxed, both: the latch orders it.
         self.link(page, head.load(Ordering::Relaxed));
         head.store(page, Ordering::Relaxed);
+        self.warm_bytes.fetch_add(self.listed_bytes(order), Ordering::Relaxed);
+    }
+
+    /// What stays of a run in a list, in bytes.
+    fn listed_bytes(&self, order: usize) -> u64 {
+        // relaxed: written before the region was published.
+        if self.in_file.load(Ordering::Relaxed) == 0 { bytes_of(1) } else { bytes_of(1 << order) }
     }
 
     fn fill_with_zeros(&self, page: u32, pages: u32) {
@@ -315,6 +324,13 @@ impl Pages {
     pub(crate) fn reserved(&self) -> u32 {
         // relaxed: written before the region was published.
         self.reserved_pages.load(Ordering::Relaxed)
+    }
+
+    /// Pages of the region that were ever taken, the head included.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> u32 {
+        // relaxed: a figure.
+        self.next_page.load(Ordering::Relaxed)
     }
 
     /// Bytes taken and not given back, or kept, the head included.
@@ -433,21 +449,37 @@ mod tests {
         let held = pages.held_bytes();
         let kept_pages = || (pages.held_bytes() - held) / PAGE_BYTES as u64;
         let mut kept = 0;
-        for (size, runs, is_added, takes_the_place_of) in [
-            (1, 30, 16, 0),
-            (2, 3, 6, 0),
-            (4, 6, 16, 0),
-            (16, 2, 16, 0),
-            (40, 2, 40, 0),
-            (WARM_PAGES_MAX, 2, 1024, 40),
-            (2 * WARM_PAGES_MAX, 2, 0, 0),
-            (100, 2, 100, 1024),
+        // Of each that is in a list, the first page.
+        for (size, runs, is_added, are_listed, takes_the_place_of) in [
+            (1, 30, 16, 14, 0),
+            (2, 3, 6, 0, 0),
+            (4, 6, 16, 2, 0),
+            (16, 2, 16, 1, 0),
+            (40, 2, 40, 1, 0),
+            (WARM_PAGES_MAX, 2, 1024, 2, 40),
+            (2 * WARM_PAGES_MAX, 2, 0, 2, 0),
+            (100, 2, 100, 2, 1024),
         ] {
             take_and_give_back(pages, size, runs);
-            kept = kept + is_added - takes_the_place_of;
+            kept = kept + is_added + are_listed - takes_the_place_of;
             assert_eq!(kept_pages(), kept, "{size} pages");
+            #[cfg(target_os = "linux")]
+            assert!(resident_bytes(pages) <= pages.held_bytes(), "{size} pages");
         }
         Pages::release(region);
+    }
+
+    /// What the system itself says it lends us of a region.
+    #[cfg(target_os = "linux")]
+    fn resident_bytes(pages: &Pages) -> u64 {
+        // SAFETY: it only asks for a figure.
+        let unit = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        let bytes = pages.reserved() as usize * PAGE_BYTES;
+        let mut lent = vec![0u8; bytes.div_ceil(unit)];
+        // SAFETY: the range is the region, and there is a byte for each page of it.
+        let failed = unsafe { libc::mincore(pages.at(0).cast(), bytes, lent.as_mut_ptr()) };
+        assert_eq!(failed, 0);
+        lent.iter().filter(|byte| **byte & 1 != 0).count() as u64 * unit as u64
     }
 
     /// Page faults of this thread so far.
