@@ -10,6 +10,9 @@ use crate::ledger::sites::Tally;
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::Ordering;
 
+/// No thread has written as many words: at one a nanosecond it would take 146 years.
+const WORD_NUMBER_MAX: u64 = 1 << 62;
+
 /// A lane, copied.
 pub(super) struct LaneImage {
     pub(super) copy: Box<LaneWithBooks>,
@@ -40,7 +43,7 @@ fn lane(image: Image<'_>, page: u32) -> Option<LaneImage> {
     let lane = &copy.lane;
     let (oldest, tail, head) = (lane.cold.oldest.own(), lane.folder.tail.own(), lane.head().own());
     let is_torn = lane.folder.latch.is_taken();
-    if oldest > tail || tail > head || head - oldest > LANE_WORDS_MAX as u64 {
+    if oldest > tail || tail > head || head - oldest > LANE_WORDS_MAX as u64 || head > WORD_NUMBER_MAX {
         return None;
     }
     let word = |number: u64| {

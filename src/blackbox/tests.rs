@@ -1,10 +1,18 @@
 //! Files that are no black boxes, cut ones, and ones that were tampered with.
 
+use std::ops::Range;
+use std::ptr::from_ref;
+
 use super::read_bytes;
 use crate::dump::ReadError;
 use crate::ledger::Ledger;
+use crate::ledger::books::LaneWithBooks;
+use crate::ledger::oracle_tests::producer::Producer;
+use crate::profile::ClockMode;
 use crate::recorder::layout::{LAYOUT, VERSION};
+use crate::ring::event::Traits;
 use crate::sys::box_file::MAGIC;
+use crate::sys::pages::PAGE_BYTES;
 
 /// The start of a black box of this build, and then zeros.
 fn blank(bytes: usize) -> Vec<u8> {
@@ -68,17 +76,103 @@ fn whatever_stands_behind_the_seal_is_read_to_something() {
     }
 }
 
+/// Reads a box in which something was changed. Whatever comes of it, its sums hang together or it says that they do not.
+fn read_changed(file: &[u8], what: impl Fn() -> String) {
+    if let Ok(dump) = read_bytes(file) {
+        let says_so = dump.broken_laws.iter().any(|law| law.law.starts_with("attempted"));
+        assert!(dump.profile.quality.is_conserved() || says_so, "{}", what());
+    }
+}
+
+/// Fills so many neighbouring words with ones, at every fourth of these places, and leaves the file as it was.
+fn fill_neighbours(file: &mut [u8], places: Range<usize>, words: usize) {
+    fill_neighbours_at(file, places.step_by(4 * 8), words);
+}
+
+fn fill_neighbours_at(file: &mut [u8], places: impl Iterator<Item = usize>, words: usize) {
+    for at in places {
+        let filled = at..at + words * 8;
+        let before = file[filled.clone()].to_vec();
+        file[filled.clone()].fill(0xFF);
+        read_changed(file, || format!("{words} words at {at}"));
+        file[filled].copy_from_slice(&before);
+    }
+}
+
 #[test]
 fn neighbouring_figures_as_large_as_can_be_are_read_to_something() {
-    const WORDS: usize = 8;
-    let clean = blank(2 << 20);
     // The seal stands before them.
-    for at in (32..size_of::<Ledger>() - WORDS * 8).step_by(WORDS / 2 * 8) {
-        let mut file = clean.clone();
-        file[at..at + WORDS * 8].fill(0xFF);
-        if let Ok(dump) = read_bytes(&file) {
-            let says_so = dump.broken_laws.iter().any(|law| law.law.starts_with("attempted"));
-            assert!(dump.profile.quality.is_conserved() || says_so, "at {at}");
+    fill_neighbours(&mut blank(2 << 20), 32..size_of::<Ledger>() - 64, 8);
+}
+
+/// What a process leaves that has made some hundred events, half of them booked; where its lane lies, and its oldest word, its tail and
+/// its head.
+fn with_a_lane() -> (Vec<u8>, usize, [usize; 3]) {
+    const BYTES: usize = 8 << 20;
+    let ledger = Ledger::open(BYTES as u64, ClockMode::Batched).unwrap();
+    ledger.clock.set_by_hand(1);
+    let mut producer = Producer::new(ledger, 4);
+    let events = |producer: &mut Producer, from: u64| {
+        for number in from..from + 200 {
+            producer.alloc(0x1000 + number * 64, 40, Traits::default(), 0);
+            if number % 3 == 0 {
+                producer.free(0x1000 + number * 64, 40);
+            }
         }
+    };
+    events(&mut producer, 0);
+    ledger.fold(producer.lane);
+    events(&mut producer, 200);
+    let mut file = blank(ledger.pages.taken() as usize * PAGE_BYTES);
+    // SAFETY: P1, as much of the region was taken, so it is committed, and nobody writes there now.
+    let region = unsafe { std::slice::from_raw_parts(ledger.pages.at(0), file.len()) };
+    file[32..].copy_from_slice(&region[32..]);
+    let lane = producer.lane;
+    let cursors = [
+        from_ref(&lane.cold.oldest).addr(),
+        from_ref(&lane.folder.tail).addr(),
+        from_ref(lane.head()).addr(),
+    ];
+    let start = ledger.pages.at(0).addr();
+    (file, from_ref(lane).addr() - start, cursors.map(|cursor| cursor - start))
+}
+
+#[test]
+fn a_lane_that_has_written_more_words_than_there_are_is_left_out() {
+    let (mut file, _, cursors) = with_a_lane();
+    for (cursor, number) in cursors.into_iter().zip([u64::MAX - 100, u64::MAX - 100, u64::MAX - 1]) {
+        file[cursor..cursor + 8].copy_from_slice(&number.to_ne_bytes());
+    }
+    let dump = read_bytes(&file).unwrap();
+    assert!(dump.notes[0].starts_with("1 rings in the black box make no sense"), "{:?}", dump.notes);
+}
+
+#[test]
+fn whatever_stands_in_a_lane_is_read_to_something() {
+    let (mut file, lane, _) = with_a_lane();
+    let quality = read_bytes(&file).unwrap().profile.quality;
+    assert_eq!((quality.attempted, quality.lost.total()), (533 + 1, 0), "{quality:?}");
+    let places = lane..lane + size_of::<LaneWithBooks>().min(8192) - 64 * 8;
+    for words in [1, 8, 64] {
+        fill_neighbours(&mut file, places.clone(), words);
+    }
+    // Two figures that are added up may lie far apart.
+    let blocks = || places.clone().step_by(16 * 8);
+    for first in blocks() {
+        let before = file[first..first + 128].to_vec();
+        file[first..first + 128].fill(0xFF);
+        fill_neighbours_at(&mut file, blocks().filter(|second| *second > first), 16);
+        file[first..first + 128].copy_from_slice(&before);
+    }
+    let mut noise = Noise(0xD1B5_4A32_D192_ED03);
+    for round in 0..300 {
+        let before = file[places.clone()].to_vec();
+        for _ in 0..1 + round % 4 {
+            let at = places.start + noise.next() as usize % places.len() / 8 * 8;
+            let value = u64::MAX - (noise.next() >> (noise.next() % 64));
+            file[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+        }
+        read_changed(&file, || format!("round {round}"));
+        file[places.clone()].copy_from_slice(&before);
     }
 }

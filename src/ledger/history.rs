@@ -234,7 +234,8 @@ impl Decoder<'_> {
 
     fn time_of(&self, index: usize) -> u64 {
         let length = self.end.saturating_sub(self.mark_at + 1).max(1) as u64;
-        let passed = index.saturating_sub(self.mark_at + 1) as u64;
+        // What lies behind the window has no date of its own.
+        let passed = (index.saturating_sub(self.mark_at + 1) as u64).min(length);
         let span = u128::from(self.end_ns.saturating_sub(self.mark_ns));
         self.mark_ns + (span * u128::from(passed) / u128::from(length)) as u64
     }
@@ -242,4 +243,23 @@ impl Decoder<'_> {
 
 fn moved(old_address: u64, new_address: u64, new_size: u64, stack: u32) -> (EventKind, u32) {
     (EventKind::Realloc { old_address, new_address, new_size }, stack)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::event::{Traits, alloc_words, closed_mark, mark_word};
+
+    /// No thread writes that, but a damaged file may have it.
+    #[test]
+    fn records_behind_the_end_of_their_window_are_dated_within_it() {
+        let mark = closed_mark(mark_word(1 << 50), 0);
+        let records = (0..500).flat_map(|_| alloc_words(0x1000, 16, Traits::default(), 0));
+        let words = LaneWords::of(0, std::iter::once(mark).chain(records).collect(), 0, u64::MAX);
+        let mut dates = Vec::new();
+        words.events(|event| dates.push(event.at_ns));
+        assert_eq!(dates.len(), 500);
+        assert_eq!((dates[0], dates[1]), (1 << 50, TIME_NS_BOUND));
+        assert!(dates.is_sorted() && dates[499] == TIME_NS_BOUND);
+    }
 }

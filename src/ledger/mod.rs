@@ -39,7 +39,7 @@ pub(crate) mod history;
 pub(crate) mod live;
 pub(crate) mod nursery;
 #[cfg(test)]
-mod oracle_tests;
+pub(crate) mod oracle_tests;
 pub(crate) mod order;
 pub(crate) mod peak;
 mod reconcile;

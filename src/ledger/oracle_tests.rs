@@ -20,7 +20,7 @@
 mod found;
 mod naive;
 mod pledges;
-mod producer;
+pub(crate) mod producer;
 mod program;
 mod stepping;
 

@@ -310,7 +310,8 @@ impl Lane {
     /// Events of the thread so far, nested ones included.
     pub(crate) fn attempted(&self) -> u64 {
         // relaxed: monotone counters; what is booked of them was read before.
-        self.hot.attempted.load(Ordering::Relaxed) + self.cold.nested.load(Ordering::Relaxed)
+        // They wrap where the lane is a killed process's, with anything in it.
+        self.hot.attempted.load(Ordering::Relaxed).wrapping_add(self.cold.nested.load(Ordering::Relaxed))
     }
 
     /// Counts an event of the thread as lost.
@@ -322,14 +323,14 @@ impl Lane {
         // relaxed: a monotone counter.
         let counted = self.cold.lost[reason as usize].load(Ordering::Relaxed);
         match reason {
-            LossReason::Reentrant => counted + self.cold.nested.load(Ordering::Relaxed),
+            LossReason::Reentrant => counted.wrapping_add(self.cold.nested.load(Ordering::Relaxed)),
             _ => counted,
         }
     }
 
     /// Events that were lost on this lane so far, for whatever reason but a full live table.
     pub(crate) fn lost_in_all(&self) -> u64 {
-        LossReason::ALL.into_iter().map(|reason| self.lost(reason)).sum()
+        LossReason::ALL.into_iter().map(|reason| self.lost(reason)).fold(0, u64::wrapping_add)
     }
 
     /// The word with this number, for the thread. `index` lies in the current segment.

@@ -8,9 +8,9 @@ use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
 use crate::ring::lane::{Lane, SEGMENT_PAGES, SEGMENT_WORDS};
 use crate::sys::sync::Ordering;
 
-pub(super) struct Producer {
+pub(crate) struct Producer {
     ledger: &'static Ledger,
-    pub(super) lane: &'static Lane,
+    pub(crate) lane: &'static Lane,
     pub(super) row: u32,
     mark_index: Option<u64>,
     window_end: u64,
@@ -25,7 +25,7 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    pub(super) fn new(ledger: &'static Ledger, segments_max: u64) -> Producer {
+    pub(crate) fn new(ledger: &'static Ledger, segments_max: u64) -> Producer {
         let (lane, _) = ledger.claim_lane().unwrap();
         let row = ledger.rows.next(&ledger.pages);
         ledger.rows.get(&ledger.pages, row).threads.store(1, Ordering::Relaxed);
@@ -50,7 +50,7 @@ impl Producer {
         producer
     }
 
-    pub(super) fn alloc(&mut self, address: u64, size: u64, traits: Traits, stack: u32) {
+    pub(crate) fn alloc(&mut self, address: u64, size: u64, traits: Traits, stack: u32) {
         self.lane.attempt();
         if event::is_narrow(address, size) {
             self.write(&event::alloc_words(address, size, traits, stack));
@@ -62,7 +62,7 @@ impl Producer {
         }
     }
 
-    pub(super) fn free(&mut self, address: u64, size: u64) {
+    pub(crate) fn free(&mut self, address: u64, size: u64) {
         self.lane.attempt();
         if event::is_narrow(address, 0) {
             self.write(&[event::free_word(address, size)]);
