@@ -16,7 +16,7 @@
 //! | `loader` | libraries that come and go, and a second copy of the crate in one |
 //! | `soak` | all of it at once |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
-//! | `fidelity` | what the inner allocator sees and returns is unchanged, whichever it is |
+//! | `fidelity`, `error_number` | what the inner allocator sees and returns is unchanged, whichever it is; so is `errno` |
 //! | `stacks` | known places in the code get their exact counts; stacks that are hard to walk |
 //! | `signals` | a handler that allocates at every instruction |
 //! | `losses` | each reason for loss, forced, and how it shows |

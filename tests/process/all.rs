@@ -8,6 +8,7 @@ mod case;
 mod churn;
 mod endings;
 mod environment;
+mod error_number;
 mod exact;
 mod faults;
 mod fidelity;
@@ -48,6 +49,7 @@ const CASES: &[&[case::Case]] = &[
     churn::CASES,
     order::CASES,
     fidelity::CASES,
+    error_number::CASES,
     endings::CASES,
     forks::CASES,
     losses::CASES,

@@ -37,102 +37,11 @@ pub const CASES: &[Case] = &[
     }),
     Case::new("jemalloc_inside_is_recorded", work_and_count, any_inner).heap(Heap::Jemalloc),
     Case::new("mimalloc_inside_is_recorded", work_and_count, any_inner).heap(Heap::Mimalloc),
-    Case::new("the_error_number_of_a_call_before_stays_what_it_was", errors_stay, |ended| {
-        complete(&ended.quietly().dump()).unwrap();
-    })
-    .variables(&[("HEAPLEDGER_STACKS", "dwarf"), ("HEAPLEDGER_WARN", "1")]),
-    Case::new(
-        "a_system_that_lends_no_pages_ahead_is_no_error_of_the_programs",
-        errors_stay_on_an_old_system,
-        |ended| {
-            complete(&ended.quietly().dump()).unwrap();
-        },
-    ),
     Case::new("an_inner_allocator_that_calls_back_is_recorded", call_back, |ended| {
         complete(&ended.quietly().dump()).unwrap();
     })
     .heap(Heap::CallsBack),
 ];
-
-/// A number that no call gives.
-const ERROR: i32 = 4242;
-
-/// Sets the error number, works, and says what it is then.
-fn error_after(work: impl FnOnce()) -> i32 {
-    // SAFETY: the thread's own error number.
-    unsafe { *libc::__errno_location() = ERROR };
-    work();
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() }
-}
-
-/// Blocks go from thread to thread, first and last events of threads and new stacks among them, and `errno` is looked at after each call.
-fn errors_stay() {
-    let fresh = std::thread::spawn(|| error_after(|| drop(black_box(Box::new(1)))));
-    assert_eq!(fresh.join().unwrap(), ERROR, "the first events of a thread");
-    let (sender, receiver) = std::sync::mpsc::sync_channel::<usize>(1 << 12);
-    let frees = move || {
-        let mut changed = Vec::new();
-        while let Ok(address) = receiver.recv() {
-            let block = std::ptr::with_exposed_provenance_mut(address);
-            match error_after(|| free(block, 32)) {
-                ERROR => {}
-                error => changed.push(error),
-            }
-        }
-        changed
-    };
-    let frees = std::thread::spawn(frees);
-    let mut changed = Vec::new();
-    for _ in 0..300_000 {
-        let mut address = 0;
-        match error_after(|| address = block(32).expose_provenance()) {
-            ERROR => {}
-            error => changed.push(error),
-        }
-        sender.send(address).unwrap();
-    }
-    drop(sender);
-    let freed = frees.join().unwrap();
-    assert!(changed.is_empty() && freed.is_empty(), "{changed:?} {freed:?}");
-    lossless_point();
-}
-
-/// As [`errors_stay`], where the system knows nothing of `MADV_POPULATE_WRITE`, as none did before Linux 5.14.
-fn errors_stay_on_an_old_system() {
-    refuse_to_lend();
-    errors_stay();
-}
-
-/// Has `madvise` with `MADV_POPULATE_WRITE` refused from now on, by a filter of the system's.
-fn refuse_to_lend() {
-    let step =
-        |code: u32, k: u32, (yes, no): (u8, u8)| libc::sock_filter { code: code as u16, jt: yes, jf: no, k };
-    let (load, equals, answer) = (
-        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
-        libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-        libc::BPF_RET,
-    );
-    // The number of the call, and the lower half of its third argument.
-    let (number, advice) =
-        (std::mem::offset_of!(libc::seccomp_data, nr), std::mem::offset_of!(libc::seccomp_data, args) + 16);
-    let mut filter = [
-        step(load, number as u32, (0, 0)),
-        step(equals, libc::SYS_madvise as u32, (0, 3)),
-        step(load, advice as u32, (0, 0)),
-        step(equals, libc::MADV_POPULATE_WRITE as u32, (0, 1)),
-        step(answer, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32, (0, 0)),
-        step(answer, libc::SECCOMP_RET_ALLOW, (0, 0)),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    let mut byte = 0u8;
-    // SAFETY: the filter lives until the calls are through; the advice changes no memory.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
-        assert_eq!(libc::madvise((&raw mut byte).cast(), 1, libc::MADV_POPULATE_WRITE), -1);
-    }
-}
 
 fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()

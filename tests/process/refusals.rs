@@ -119,6 +119,26 @@ pub fn refuse(call: Refused, first: u64, count: u64) {
     IS_COUNTING.store(true, SeqCst);
 }
 
+/// What the error number is after a call of which [`spoil_error_numbers`] says so.
+const SPOILT: c_int = 4343;
+
+/// Whether calls that succeed change the error number, as they may.
+static IS_SPOILING: AtomicBool = AtomicBool::new(false);
+
+/// From now on every call here changes the error number, also one that succeeds.
+pub fn spoil_error_numbers() {
+    IS_SPOILING.store(true, SeqCst);
+}
+
+/// Spoils the error number, if it is to be, on the way out of a call.
+fn spoilt<T>(result: T) -> T {
+    if IS_SPOILING.load(SeqCst) {
+        // SAFETY: the thread's own error number.
+        unsafe { *libc::__errno_location() = SPOILT };
+    }
+    result
+}
+
 /// No further call is refused.
 pub fn relent(call: Refused) {
     FAULTS[call as usize].first.store(0, SeqCst);
@@ -200,7 +220,7 @@ unsafe extern "C" fn mmap(
     }
     // SAFETY: the caller's promise, passed on.
     let mapped = unsafe { libc::syscall(libc::SYS_mmap, at, bytes, access, flags, file, offset) };
-    std::ptr::with_exposed_provenance_mut(mapped as usize)
+    spoilt(std::ptr::with_exposed_provenance_mut(mapped as usize))
 }
 
 #[unsafe(no_mangle)]
@@ -209,7 +229,7 @@ unsafe extern "C" fn mprotect(at: *mut c_void, bytes: usize, access: c_int) -> c
         return fail(Refused::Mprotect);
     }
     // SAFETY: the caller's promise, passed on.
-    unsafe { libc::syscall(libc::SYS_mprotect, at, bytes, access) as c_int }
+    spoilt(unsafe { libc::syscall(libc::SYS_mprotect, at, bytes, access) as c_int })
 }
 
 #[unsafe(no_mangle)]
@@ -218,7 +238,7 @@ unsafe extern "C" fn madvise(at: *mut c_void, bytes: usize, advice: c_int) -> c_
         return fail(Refused::Madvise);
     }
     // SAFETY: the caller's promise, passed on.
-    unsafe { libc::syscall(libc::SYS_madvise, at, bytes, advice) as c_int }
+    spoilt(unsafe { libc::syscall(libc::SYS_madvise, at, bytes, advice) as c_int })
 }
 
 /// Variadic in C; on the processors that Linux runs heapledger on, the mode is passed like a third argument.
@@ -234,7 +254,7 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: libc::mode_t)
         return fail(Refused::Open);
     }
     // SAFETY: the caller's promise, passed on.
-    unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags, mode) as c_int }
+    spoilt(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags, mode) as c_int })
 }
 
 #[unsafe(no_mangle)]
@@ -264,7 +284,7 @@ unsafe extern "C" fn fsync(file: c_int) -> c_int {
         }
     }
     // SAFETY: no memory is involved.
-    unsafe { libc::syscall(libc::SYS_fsync, file) as c_int }
+    spoilt(unsafe { libc::syscall(libc::SYS_fsync, file) as c_int })
 }
 
 #[unsafe(no_mangle)]
@@ -321,6 +341,7 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
             real(clock, time)
         }
     };
+    spoilt(());
     if result == 0 && clock == libc::CLOCK_MONOTONIC && strikes(Refused::Clock) {
         let back = (seen(Refused::Clock) % 7) as libc::c_long * 50_000_000;
         // SAFETY: the call above has written it.
