@@ -42,8 +42,10 @@ pub(crate) const REPLAY_WORDS_MAX: usize = 232;
 const STEPS: usize = 128;
 /// Walks without after one that was too deep.
 const REST: u32 = 64;
-/// Rules that are kept at hand. A power of two.
-const NEAR_RULES: usize = 256;
+/// Rules that are kept at hand, [`NEAR_WAYS`] in each place that addresses share. Of two that share one alone, each would push the other
+/// out at each walk, and which do is chance: where the system loads a program to decides.
+const NEAR_PLACES: usize = 128;
+const NEAR_WAYS: usize = 2;
 /// The same for a walk by rules that are at hand.
 const NEAR_STEPS: usize = 32;
 /// Pages of a thread's last walk.
@@ -111,7 +113,7 @@ pub(crate) struct Replay {
     /// made can not be loaded as one without a wait.
     fresh_at: [u64; NEAR_STEPS],
     fresh: [u64; NEAR_STEPS],
-    near: [NearRule; NEAR_RULES],
+    near: [[NearRule; NEAR_WAYS]; NEAR_PLACES],
     /// Walks by rules that were at hand.
     #[cfg(test)]
     near_walks: u32,
@@ -178,7 +180,7 @@ impl Replay {
     #[cold]
     fn begin_anew(&mut self) {
         (self.len, self.cleared) = (0, Rules::cleared());
-        self.near = [NearRule { ip: 0, cfa: 0 }; NEAR_RULES];
+        self.near = [[NearRule { ip: 0, cfa: 0 }; NEAR_WAYS]; NEAR_PLACES];
     }
 
     /// How many of the kept words, from the outermost on, are as they were. Those below the stack pointer are gone.
@@ -224,11 +226,7 @@ impl Replay {
         let Registers { mut ip, mut sp, .. } = start;
         let mut fresh = 0;
         loop {
-            let rule = self.near[Replay::near_place(ip)];
-            if rule.ip != ip {
-                return None;
-            }
-            sp += rule.cfa;
+            sp += self.near_rule(ip)?.cfa;
             let at = sp - 8;
             while stands_at < at {
                 joint = joint.checked_sub(1)?;
@@ -262,7 +260,20 @@ impl Replay {
 
     #[inline(always)]
     fn near_place(ip: u64) -> usize {
-        Rules::mixed(ip) as usize % NEAR_RULES
+        Rules::mixed(ip) as usize % NEAR_PLACES
+    }
+
+    #[inline(always)]
+    fn near_rule(&self, ip: u64) -> Option<NearRule> {
+        self.near[Replay::near_place(ip)].iter().find(|rule| rule.ip == ip).copied()
+    }
+
+    /// Has a rule at hand, in place of the one of its place that came before the last.
+    fn put_near(&mut self, rule: NearRule) {
+        let [first, second] = &mut self.near[Replay::near_place(rule.ip)];
+        if first.ip != rule.ip {
+            (*second, *first) = (*first, rule);
+        }
     }
 
     /// Walks with all there is to a rule.
@@ -292,8 +303,7 @@ impl Replay {
                     *step = Step { address, bp: before.bp, sp: place.sp, rule };
                     steps += 1;
                     if !rule.is_from_bp() {
-                        self.near[Replay::near_place(before.ip)] =
-                            NearRule { ip: before.ip, cfa: place.sp - before.sp };
+                        self.put_near(NearRule { ip: before.ip, cfa: place.sp - before.sp });
                     }
                 }
                 Err(Stop::ByRule(end)) if steps > 0 => return Ok(self.begin(steps, end)),

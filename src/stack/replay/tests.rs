@@ -202,3 +202,22 @@ fn what_was_kept_is_forgotten_with_the_rules() {
     assert_eq!(replay.walk(rules, Registers { ip: 1, ..start }, bounds, |_| None), Err(NoRule));
     Pages::release(region);
 }
+
+#[test]
+fn two_rules_that_share_a_place_are_both_at_hand() {
+    // SAFETY: all zero bytes are a valid walk.
+    let mut replay: Box<Replay> = unsafe { Box::new_zeroed().assume_init() };
+    let place = Replay::near_place(0x1000);
+    let sharing: Vec<u64> = (0x1000..).filter(|ip| Replay::near_place(*ip) == place).take(3).collect();
+    let cfa_of = |replay: &Replay, ip| replay.near_rule(ip).map(|rule| rule.cfa);
+    for round in 0..3 {
+        for (ip, cfa) in sharing.iter().zip(16..).take(2) {
+            assert_eq!(cfa_of(&replay, *ip).is_some(), round > 0, "once there they stay");
+            replay.put_near(NearRule { ip: *ip, cfa });
+        }
+    }
+    assert_eq!([cfa_of(&replay, sharing[0]), cfa_of(&replay, sharing[1])], [Some(16), Some(17)]);
+    replay.put_near(NearRule { ip: sharing[2], cfa: 18 });
+    assert_eq!(sharing.iter().filter(|ip| cfa_of(&replay, **ip).is_some()).count(), 2);
+    assert_eq!(cfa_of(&replay, sharing[2]), Some(18), "the newest of three");
+}
