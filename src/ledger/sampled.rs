@@ -206,7 +206,11 @@ mod tests {
         assert!((1..1_000).all(|n| set.insert(pages, n * 48)));
         let is_empty = |bucket: &Bucket| bucket.iter().all(|word| word.load(Ordering::Relaxed) == 0);
         assert!(table.buckets[NEAR..].iter().all(is_empty), "few addresses lie near the start");
+        let entered = (1_000..20_000u64).filter(|n| set.insert(pages, n * 48)).count();
+        assert!(entered > 18_900 && !table.buckets[NEAR..].iter().all(is_empty), "{entered}");
         set.clear(pages);
+        assert!(table.buckets.iter().all(is_empty), "near and far");
+        assert!((1..20_000).all(|n| !table.may_have(n * 48)));
         assert!((1..1_000).all(|n| set.insert(pages, n * 48)));
         assert_eq!(table.reach.is_far.load(Ordering::Relaxed), 0, "and then nobody looks behind it");
         Pages::release(region);

@@ -1,7 +1,7 @@
 //! Models of the ring's protocols, explored by loom, on the real cursors, latch and registry.
 //!
 //! ```text
-//! RUSTFLAGS='--cfg loom' cargo test --release --lib
+//! RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/loom-rustc cargo test --all-features --lib
 //! ```
 //!
 //! Three rules keep a model from passing without having looked:

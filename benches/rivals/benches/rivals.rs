@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use rivals::contestants::{self, Contestant};
+use rivals::contestants::{self, Contestant, Keeps};
 use rivals::plot::{self, Dot};
 use rivals::run::{Outcome, is_installed, program, run};
 use rivals::table::{self, Duel, Rounds, Row};
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn compete(choice: &Choice) -> io::Result<()> {
-    let present: Vec<(&Contestant, PathBuf)> = contestants::ALL
+    let installed: Vec<(&Contestant, PathBuf)> = contestants::ALL
         .iter()
         .filter(|contestant| contestant.runner.first().is_none_or(|runner| is_installed(runner)))
         .filter_map(|contestant| {
@@ -78,6 +78,10 @@ fn compete(choice: &Choice) -> io::Result<()> {
     let mut drawing = choice.svg.as_ref().map(create).transpose()?;
     let (mut groups, mut ahead, mut duels_in_all) = (Vec::new(), [0, 0], 0);
     for work in work::ALL.iter().filter(|work| work.name.contains(&choice.only)) {
+        let takes_part = |contestant: &Contestant| {
+            !work.sampled || matches!(contestant.keeps, Keeps::Nothing | Keeps::Samples)
+        };
+        let present: Vec<_> = installed.iter().filter(|(one, _)| takes_part(one)).cloned().collect();
         let outcomes = all_rounds(&present, work.name, choice);
         let bare = &outcomes[0];
         let blocks = blocks_counted(&present, &outcomes);
@@ -88,7 +92,9 @@ fn compete(choice: &Choice) -> io::Result<()> {
             .collect();
         table::print(work.title, work.pairs, bare, &rows);
         let duels = duels(&present, &outcomes);
-        table::print_duels(&duels);
+        if !duels.is_empty() {
+            table::print_duels(&duels);
+        }
         duels_in_all += duels.len();
         for duel in &duels {
             ahead[0] += usize::from(duel.app_cpu.median < 1.0);

@@ -146,7 +146,7 @@ pub const ALL: [Contestant; 25] = [
         )],
         Keeps::Samples,
     ),
-    rival("memscope-rs", "under_memscope", Keeps::LiveBlocks, WITHOUT_STACKS),
+    plain("memscope-rs", "under_memscope", &[], Keeps::LiveBlocks),
     rival("Tracy client", "under_tracy", Keeps::Queue, WITHOUT_STACKS),
     rival("dhat", "under_dhat", Keeps::Books, WITH_STACKS),
     Contestant {

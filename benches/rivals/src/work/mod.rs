@@ -21,16 +21,23 @@ pub struct Work {
     /// Pairs of an allocation and its free, where the work is nothing else.
     pub pairs: Option<u64>,
     pub run: fn(&AppCpu),
+    /// Whether those alone do it that keep samples or nothing.
+    pub sampled: bool,
 }
 
-pub const ALL: [Work; 12] = [
+pub const ALL: [Work; 13] = [
     of_pairs("pair-1", "pairs of 64 bytes, 1 thread", PAIRS, |app| pairs(app, 1)),
     of_pairs("pair-2", "pairs of 64 bytes, 2 threads", 2 * PAIRS, |app| pairs(app, 2)),
     of_pairs("deep", "pairs of 64 bytes, 24 to 28 calls deep", deep::PAIRS, deep::pairs),
     other("replace-1k", "replacing among 1,000", |app| replace(app, 1_000)),
     other("replace-100k", "replacing among 100,000", |app| replace(app, 100_000)),
     other("replace-1m", "replacing among 1,000,000", |app| replace(app, 1_000_000)),
-    other("json", "JSON parse and print", json),
+    other("json", "JSON parse and print", |app| json(app, DOCUMENTS)),
+    // What starting and ending cost, some milliseconds, is a share of the first and next to nothing of the second.
+    Work {
+        sampled: true,
+        ..other("json-long", "JSON parse and print, five times as long", |app| json(app, 5 * DOCUMENTS))
+    },
     other("regex", "regex and string building", regex),
     other("hand-over", "hand-over between two threads", threads::hand_over),
     other("churn", "1,000 short-lived threads", threads::churn),
@@ -40,13 +47,15 @@ pub const ALL: [Work; 12] = [
 
 /// Pairs of one thread.
 const PAIRS: u64 = 1_500_000;
+/// Documents that are parsed and printed.
+const DOCUMENTS: u32 = 300;
 
 const fn of_pairs(name: &'static str, title: &'static str, pairs: u64, run: fn(&AppCpu)) -> Work {
-    Work { name, title, pairs: Some(pairs), run }
+    Work { name, title, pairs: Some(pairs), run, sampled: false }
 }
 
 const fn other(name: &'static str, title: &'static str, run: fn(&AppCpu)) -> Work {
-    Work { name, title, pairs: None, run }
+    Work { name, title, pairs: None, run, sampled: false }
 }
 
 /// Sums the processor time of the threads that do the work.
@@ -104,11 +113,10 @@ fn replace(app: &AppCpu, live: usize) {
     app.count(|| population.replace(600_000));
 }
 
-fn json(app: &AppCpu) {
+fn json(app: &AppCpu, documents: u32) {
     let document = texts::json_document(300);
     app.count(|| {
-        // Long enough for what starting and ending cost, some milliseconds, not to be most of what is measured.
-        for _ in 0..300 {
+        for _ in 0..documents {
             black_box(texts::parse_and_print(black_box(&document)));
         }
     });
