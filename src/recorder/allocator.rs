@@ -2,7 +2,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-use super::{gate, hot_path};
+use super::gate;
+use super::hot_path::{self, Pending};
 use crate::profile::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, QualityIndicator,
     Retention, Signal, Stacks, Triggers, TuningGoal,
@@ -382,9 +383,12 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        hot_path::record_free(self.opener(), block, layout.size());
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.inner.dealloc(block, layout) };
+        match hot_path::record_free(block, layout.size()) {
+            // SAFETY: the caller's promise, passed on.
+            Ok(()) => unsafe { self.inner.dealloc(block, layout) },
+            // SAFETY: the same.
+            Err(pending) => unsafe { dealloc_pending(block, layout, pending, self) },
+        }
     }
 
     #[inline]
@@ -408,6 +412,25 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
 pub(crate) struct Opener<'a> {
     pub(crate) options: &'a Options,
     pub(crate) hooks: &'a Hooks,
+}
+
+/// The rest of a `dealloc` whose event takes its time. Its arguments come in the order in which `dealloc` has them, so that
+/// they need not be moved there.
+///
+/// # Safety
+///
+/// As for [`GlobalAlloc::dealloc`].
+#[cold]
+#[inline(never)]
+unsafe fn dealloc_pending<A: GlobalAlloc>(
+    block: *mut u8,
+    layout: Layout,
+    pending: Pending,
+    heap: &HeapLedger<A>,
+) {
+    hot_path::free_pending(pending, heap.opener(), block, layout.size());
+    // SAFETY: the caller's promise, passed on.
+    unsafe { heap.inner.dealloc(block, layout) };
 }
 
 impl<A> HeapLedger<A> {

@@ -54,23 +54,42 @@ fn alloc_with_stack(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits
     block
 }
 
-/// Records a block that the inner allocator is about to take back.
+/// A free that is not recorded yet: by a thread without a lane, or on a lane whose gate stood at `limit`.
+#[derive(Clone, Copy)]
+pub(super) struct Pending {
+    lane: Option<&'static Lane>,
+    limit: u64,
+}
+
+/// Records a block that the inner allocator is about to take back, or says what [`free_pending`] needs for that. So both can
+/// be in tail position together with the inner allocator's call, and nothing has to be kept for afterwards here either.
 #[inline(always)]
-pub(super) fn record_free(opener: Opener<'_>, block: *mut u8, size: usize) {
+pub(super) fn record_free(block: *mut u8, size: usize) -> Result<(), Pending> {
     let (address, size) = (block.addr() as u64, size as u64);
     let lane = match thread::recording_lane() {
         Ok(lane) => lane,
-        Err(slot) if sampling::passes_over_free(slot, address, size) => return,
-        Err(_) => return turn::free_aside(opener, address, size),
+        Err(slot) if sampling::passes_over_free(slot, address, size) => return Ok(()),
+        Err(_) => return Err(Pending { lane: None, limit: 0 }),
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
     let head = lane.head().own();
     if !fits(lane, limit, head + event::FREE_WORDS, address, 0) {
-        return turn::free(lane, limit, address, size);
+        return Err(Pending { lane: Some(lane), limit });
     }
     lane.attempt();
     write(lane, limit, head, [event::free_word(address, size)]);
+    Ok(())
+}
+
+/// Records a free that [`record_free`] did not: it needs a turn of the window, or a lane.
+#[cold]
+pub(super) fn free_pending(pending: Pending, opener: Opener<'_>, block: *mut u8, size: usize) {
+    let (address, size) = (block.addr() as u64, size as u64);
+    match pending.lane {
+        Some(lane) => turn::free(lane, pending.limit, address, size),
+        None => turn::free_aside(opener, address, size),
+    }
 }
 
 /// Records the first half of a realloc: the old block may be given to someone else from now on.
@@ -142,7 +161,7 @@ fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Tra
 /// Whether a narrow record that ends at `end` is enough, and goes into the window at hand, which is of this epoch.
 #[inline(always)]
 fn fits(lane: &Lane, limit: u64, end: u64, address: u64, size: u64) -> bool {
-    end <= limit && lane.epoch() == EPOCH.now() && event::is_narrow(address, size)
+    end <= limit && event::is_narrow(address, size) && lane.epoch() == EPOCH.now()
 }
 
 /// Writes a record that fits at the head, publishes it, and opens the gate.

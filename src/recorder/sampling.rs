@@ -90,15 +90,13 @@ pub(super) fn passes_over_alloc(slot: *const (), size: u64) -> bool {
     let Some(lane) = thread::passing_lane(slot) else { return slot == thread::OFF };
     // relaxed, all: the lane's own line.
     let cold = &lane.cold;
-    let rest = Sampler::rest_behind(size, cold.distance.load(Ordering::Relaxed));
-    match rest.filter(|_| lifecycle::samples_plainly_at(cold.rate.load(Ordering::Relaxed))) {
-        Some(rest) => {
-            cold.distance.store(rest, Ordering::Relaxed);
-            count(&cold.skipped, size, true);
-            true
-        }
-        None => false,
+    let Some(rest) = Sampler::rest_behind(size, cold.distance.load(Ordering::Relaxed)) else { return false };
+    if !lifecycle::samples_plainly_at(cold.rate.load(Ordering::Relaxed)) {
+        return false;
     }
+    cold.distance.store(rest, Ordering::Relaxed);
+    count(&cold.skipped, size, true);
+    true
 }
 
 /// The same for a free.

@@ -34,6 +34,8 @@ pub(super) const OPENING: *const () = without_provenance(2);
 const GONE: *const () = without_provenance(3);
 const REFUSED: *const () = without_provenance(4);
 pub(super) const OFF: *const () = without_provenance(5);
+/// Slots that are no addresses are below it.
+const SLOTS_BOUND: usize = 6;
 /// Added to the address of a lane whose thread may pass over most of its events: see `sampling`.
 const PASSING: usize = 32;
 /// Steps that an ending thread waits for the others' events; about a second.
@@ -41,7 +43,8 @@ const ENDING_ROUNDS_MAX: u32 = 20_000;
 /// What addresses of lanes are multiples of. Slots below it are no addresses.
 const LANE_ALIGN: usize = align_of::<Lane>();
 
-const _: () = assert!(PASSING < LANE_ALIGN);
+// The mark is a bit that neither an address of a lane nor any other slot has.
+const _: () = assert!(PASSING.is_power_of_two() && PASSING < LANE_ALIGN && SLOTS_BOUND <= PASSING);
 
 /// The lane of the calling thread, if it records everything; else what its slot holds.
 #[inline(always)]
@@ -57,7 +60,7 @@ pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
 /// The lane in a slot whose thread leaves events out, and is not in the midst of heapledger's work.
 #[inline(always)]
 pub(super) fn passing_lane(slot: *const ()) -> Option<&'static Lane> {
-    if slot.addr() % LANE_ALIGN != PASSING {
+    if slot.addr() & PASSING == 0 {
         return None;
     }
     // SAFETY: T1, the address of a lane, and the mark.
@@ -135,6 +138,7 @@ pub(super) fn lane_or_claim() -> Option<&'static Lane> {
 
 /// Claims a lane for the calling thread and writes the record of its start.
 fn claim() -> Option<&'static Lane> {
+    let _errno = KeptErrno::keep();
     let ledger = lifecycle::ledger()?;
     tls::set(OPENING);
     let Some((lane, _reused)) = ledger.claim_lane() else {
@@ -169,11 +173,12 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     number
 }
 
-/// The cumulative figures of a lane.
+/// The cumulative figures of a lane. Of a killed process's they may be anything.
 pub(crate) fn read_figures(lane: &Lane) -> Inherited {
     let account = account_of(lane);
     let mut lost = LossReason::ALL.map(|reason| lane.lost(reason));
-    lost[LossReason::TableFull as usize] += Account::read(&account.table_full);
+    let table_full = &mut lost[LossReason::TableFull as usize];
+    *table_full = table_full.wrapping_add(Account::read(&account.table_full));
     Inherited {
         recorded: Account::read(&account.recorded),
         total_blocks: Account::read(&account.total_blocks),
@@ -191,6 +196,7 @@ pub(crate) fn read_figures(lane: &Lane) -> Inherited {
 
 /// The end of a thread: its lane is folded to the end, its nursery emptied, and both go to the next thread.
 pub(super) fn end() {
+    let _errno = KeptErrno::keep();
     let Some(lane) = lane_of_slot(tls::get()) else {
         tls::set(GONE);
         return;
