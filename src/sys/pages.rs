@@ -14,8 +14,8 @@
 //!
 //! A run is a power of two of pages. Of those that are given back some stay with us, filled with zeros: 64 KiB of each small size, and of
 //! all larger ones, up to [`WARM_PAGES_MAX`], the last. A table that grows gives back what the next one takes, a fresh page costs the
-//! system more than zeros cost us, and taking one away interrupts the other processors. A further one is returned to the system, all
-//! but its first page, which links it to the others of its size. Untouched pages cost address space only; `held_bytes` counts the pages
+//! system more than zeros cost us, and taking one away interrupts the other processors. A further one is returned to the system and
+//! listed: its number stands in the first page of another of its size, which stays for that ([`Trunk`]). Untouched pages cost address space only; `held_bytes` counts the pages
 //! that were asked for, touched or not, and what stays of those that were given back, so it is an upper bound of what the system lends us.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before anyone sees it, and stays mapped until
@@ -60,7 +60,8 @@ pub(crate) struct Pages {
     committed_pages: AtomicU32,
     next_page: AtomicU32,
     latch: Latch,
-    free_runs: [AtomicU32; RUN_ORDERS],
+    /// Listed runs, by size: the trunk that was listed last, and in the upper half how many leaves it has.
+    free_runs: [AtomicU64; RUN_ORDERS],
     /// Runs that stay, filled with zeros but for their links, by size: the first page of the first, and in the upper half how
     /// many there are.
     warm_runs: [AtomicU64; WARM_ORDERS],
@@ -83,6 +84,18 @@ pub(crate) struct Seal {
     /// The version of the crate, as text.
     pub(crate) version: [AtomicU64; 2],
 }
+
+/// The first page of a listed run that holds the numbers of others: so one page stays for a thousand runs.
+#[repr(C)]
+struct Trunk {
+    /// What the word of the list was before this run came into it.
+    before: u64,
+    leaves: [u32; TRUNK_LEAVES],
+}
+
+const TRUNK_LEAVES: usize = PAGE_BYTES / size_of::<u32>() - 2;
+
+const _: () = assert!(size_of::<Trunk>() == PAGE_BYTES);
 
 impl Pages {
     /// Makes a region of a file of at least 1 MiB, with a seal. `head_bytes` as in [`Pages::reserve`].
@@ -169,15 +182,7 @@ impl Pages {
         if let Some(page) = self.take_warm(order) {
             return Some(page);
         }
-        let head = &self.free_runs[order];
-        // relaxed, all of this function: the latch orders it.
-        let first = head.load(Ordering::Relaxed);
-        if first != 0 {
-            head.store(self.unlink(first), Ordering::Relaxed);
-            self.warm_bytes.fetch_sub(self.listed_bytes(order), Ordering::Relaxed);
-            return Some(first);
-        }
-        self.extend(1 << order).or_else(|| self.refuse())
+        self.unlist(order).or_else(|| self.extend(1 << order)).or_else(|| self.refuse())
     }
 
     /// Takes a run that will be filled here and there, and has its pages lent at once. A page that is read before it is written to is
@@ -268,31 +273,70 @@ impl Pages {
         halves(kept)
     }
 
-    /// Puts a run into the list of its size, and gives all but its first page back to the system.
+    /// Puts a run into the list of its size, and gives it back to the system: all of it, or all but its first page if that is to
+    /// hold the numbers of others.
     fn list(&self, page: u32, pages: u32) {
         let order = order_of(pages);
-        // relaxed: written before the region was published.
-        if self.in_file.load(Ordering::Relaxed) == 0 {
-            self.fill_with_zeros(page, 1);
-            if pages > 1 {
-                address_space::discard(self.at(page + 1), bytes_of(pages - 1) as usize);
-            }
-        } else {
+        let list = &self.free_runs[order];
+        let has_room = |word| halves(word).0 != 0 && (halves(word).1 as usize) < TRUNK_LEAVES;
+        // relaxed, both: written before the region was published; a guess, and the latch orders what follows.
+        let is_in_file = self.in_file.load(Ordering::Relaxed) != 0;
+        let stays = u32::from(!has_room(list.load(Ordering::Relaxed)));
+        if is_in_file {
             // The blocks of the file stay allocated, so that no write can fail later.
             self.fill_with_zeros(page, pages);
+        } else {
+            self.fill_with_zeros(page, stays);
+            address_space::discard(self.at(page + stays), bytes_of(pages - stays) as usize);
         }
         let _taken = self.latch.take();
-        let head = &self.free_runs[order];
-        // relaxed, both: the latch orders it.
-        self.link(page, head.load(Ordering::Relaxed));
-        head.store(page, Ordering::Relaxed);
-        self.warm_bytes.fetch_add(self.listed_bytes(order), Ordering::Relaxed);
+        // relaxed, all: the latch orders it.
+        let word = list.load(Ordering::Relaxed);
+        let is_trunk = stays > 0 || !has_room(word);
+        let (trunk, leaves) = halves(word);
+        if is_trunk {
+            // SAFETY: P2, the run is in our hand, and all zeros.
+            unsafe { &mut *self.trunk(page) }.before = word;
+            list.store(both(page, 0), Ordering::Relaxed);
+        } else {
+            // SAFETY: P2, the trunk is in a list, and the latch is held.
+            unsafe { &mut *self.trunk(trunk) }.leaves[leaves as usize] = page;
+            list.store(both(trunk, leaves + 1), Ordering::Relaxed);
+        }
+        self.warm_bytes.fetch_add(self.listed_bytes(order, is_trunk), Ordering::Relaxed);
+    }
+
+    /// Takes a run of this size out of its list, full of zeros. Runs under the latch.
+    fn unlist(&self, order: usize) -> Option<u32> {
+        let list = &self.free_runs[order];
+        // relaxed, all: the latch orders it.
+        let (trunk, leaves) = halves(list.load(Ordering::Relaxed));
+        if trunk == 0 {
+            return None;
+        }
+        // SAFETY: P2, the trunk is in a list, and the latch is held.
+        let page = unsafe { &mut *self.trunk(trunk) };
+        let last = (leaves as usize).checked_sub(1).and_then(|last| page.leaves.get_mut(last));
+        let (run, rest) = match last {
+            Some(leaf) => (std::mem::take(leaf), both(trunk, leaves - 1)),
+            None => (trunk, std::mem::take(&mut page.before)),
+        };
+        list.store(rest, Ordering::Relaxed);
+        self.warm_bytes.fetch_sub(self.listed_bytes(order, run == trunk), Ordering::Relaxed);
+        Some(run)
+    }
+
+    fn trunk(&self, page: u32) -> *mut Trunk {
+        self.at(page).cast()
     }
 
     /// What stays of a run in a list, in bytes.
-    fn listed_bytes(&self, order: usize) -> u64 {
+    fn listed_bytes(&self, order: usize, is_trunk: bool) -> u64 {
         // relaxed: written before the region was published.
-        if self.in_file.load(Ordering::Relaxed) == 0 { bytes_of(1) } else { bytes_of(1 << order) }
+        match self.in_file.load(Ordering::Relaxed) {
+            0 => bytes_of(u32::from(is_trunk)),
+            _ => bytes_of(1 << order),
+        }
     }
 
     fn fill_with_zeros(&self, page: u32, pages: u32) {
@@ -399,6 +443,8 @@ fn order_of(pages: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -429,6 +475,7 @@ mod tests {
     fn take_and_give_back(pages: &Pages, size: u32, runs: usize) {
         for _ in 0..2 {
             let runs: Vec<u32> = (0..runs).map(|_| pages.take_to_scatter(size).unwrap()).collect();
+            assert_eq!(runs.iter().collect::<HashSet<_>>().len(), runs.len());
             for &run in &runs {
                 let bytes = size as usize * PAGE_BYTES;
                 // SAFETY: the run is ours.
@@ -449,19 +496,19 @@ mod tests {
         let held = pages.held_bytes();
         let kept_pages = || (pages.held_bytes() - held) / PAGE_BYTES as u64;
         let mut kept = 0;
-        // Of each that is in a list, the first page.
-        for (size, runs, is_added, are_listed, takes_the_place_of) in [
-            (1, 30, 16, 14, 0),
+        // Of those in a list, one page for each thousand.
+        for (size, runs, is_added, are_trunks, takes_the_place_of) in [
+            (1, 2_500, 16, 3, 0),
             (2, 3, 6, 0, 0),
-            (4, 6, 16, 2, 0),
+            (4, 6, 16, 1, 0),
             (16, 2, 16, 1, 0),
             (40, 2, 40, 1, 0),
-            (WARM_PAGES_MAX, 2, 1024, 2, 40),
-            (2 * WARM_PAGES_MAX, 2, 0, 2, 0),
-            (100, 2, 100, 2, 1024),
+            (WARM_PAGES_MAX, 2, 1024, 1, 40),
+            (2 * WARM_PAGES_MAX, 2, 0, 1, 0),
+            (100, 2, 100, 1, 1024),
         ] {
             take_and_give_back(pages, size, runs);
-            kept = kept + is_added + are_listed - takes_the_place_of;
+            kept = kept + is_added + are_trunks - takes_the_place_of;
             assert_eq!(kept_pages(), kept, "{size} pages");
             #[cfg(target_os = "linux")]
             assert!(resident_bytes(pages) <= pages.held_bytes(), "{size} pages");
