@@ -266,6 +266,8 @@ impl LiveTable {
                 place += 1;
                 continue;
             };
+            // What lies in one row without a gap may move when something in it goes, to anywhere before.
+            let again_from = table.start_of_row(place);
             table.remove_entry(&block);
             table.remove_entry(&free);
             add(&shard.len, -2);
@@ -281,8 +283,7 @@ impl LiveTable {
             oddity.fetch_add(1, Ordering::Relaxed);
             found[count] = Some((block, free));
             count += 1;
-            // What follows was moved back: the same place is looked at again, and one before it may have changed.
-            place = place.saturating_sub(2);
+            place = again_from;
         }
     }
 

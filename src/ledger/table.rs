@@ -119,6 +119,12 @@ impl Table {
         self.write(hole, Entry::default());
     }
 
+    /// The first of the places, up to this one, that all have an entry.
+    pub(super) fn start_of_row(&self, place: usize) -> usize {
+        let row = (0..place).rev().take_while(|before| self.key(*before) != 0);
+        place - row.count()
+    }
+
     fn next(&self, place: usize) -> usize {
         if place + 1 == self.capacity { 0 } else { place + 1 }
     }

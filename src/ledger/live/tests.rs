@@ -149,6 +149,53 @@ fn a_free_of_another_size_waits_for_the_block_that_is_not_booked_yet() {
     assert_eq!((room.table.waiting(), room.table.overlaps()), (0, 0));
 }
 
+/// Blocks and frees lie close together, and each removal moves others: to before the place that is looked at, too.
+#[test]
+fn at_one_look_every_waiting_free_gets_the_block_that_is_left_over_for_it() {
+    let (mut state, mut paired) = (7u64, 0);
+    for round in 0..300 {
+        let room = Room::new(1 << 24);
+        let mut draw = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for step in 0..100 {
+            let (address, size) = ((draw(60) + 1) * 64, 8 + draw(2) * 8);
+            // Frees of long ago: they cannot be the end of a block that is here.
+            match draw(3) {
+                0 => drop(room.table.free(room.pages(), free(address, size, step))),
+                _ => drop(room.table.place(room.pages(), block(address, size, 1_000 + step))),
+            }
+        }
+        for shard in 0..SHARDS {
+            loop {
+                let mut found = [None; 16];
+                room.table.take_mix_ups(room.pages(), shard, 1, 1, &mut found);
+                paired += found.iter().flatten().count();
+                if found[15].is_none() {
+                    break;
+                }
+            }
+        }
+        let mut blocks: Vec<u64> = Vec::new();
+        let mut waiting = Vec::new();
+        for shard in &room.table.shards {
+            let table = shard.table(room.pages());
+            let entries =
+                (0..table.capacity).map(|place| table.read(place)).filter(|entry| entry.address != 0);
+            for entry in entries {
+                if entry.meta.is_waiting() { &mut waiting } else { &mut blocks }.push(entry.address);
+            }
+        }
+        assert!(waiting.iter().all(|address| !blocks.contains(address)), "round {round}: {waiting:?}");
+        assert_eq!(room.table.waiting(), waiting.len() as u64);
+        blocks.sort_unstable();
+        let twice = blocks.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert_eq!(room.table.overlaps(), twice as u64, "round {round}");
+    }
+    assert!(paired > 5_000, "{paired}");
+}
+
 #[test]
 fn within_one_thread_no_doubt_of_the_clock_turns_a_free_around() {
     let room = Room::new(1 << 24);
