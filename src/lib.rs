@@ -70,6 +70,9 @@
 //! }
 //! ```
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("heapledger needs addresses of 64 bits: leave it out of builds for shorter ones");
+
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "copies books whose latches it holds")]
 mod aggregator;

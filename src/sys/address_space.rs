@@ -54,9 +54,7 @@ mod mapping {
     /// Gives a range back to the system; it reads as zero afterwards. The system takes whole pages of its own, which may be larger
     /// than ours, and would take what lies behind the range with its last: what shares a page with others is filled with zeros.
     pub(in crate::sys) fn discard(start: *mut u8, bytes: usize) {
-        // SAFETY: it only asks for a figure, which is constant.
-        let unit = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(usize::MAX);
-        let (front, whole) = whole_units(start.addr(), bytes, unit);
+        let (front, whole) = whole_units(start.addr(), bytes, unit());
         let mut zeros = [(0, front), (front + whole, bytes - front - whole)];
         if whole > 0 {
             // SAFETY: the range is a part of a run of our own region, in no one's hands.
@@ -70,6 +68,17 @@ mod mapping {
             // SAFETY: as above.
             unsafe { start.add(offset).write_bytes(0, bytes) };
         }
+    }
+
+    /// How much of a range [`discard`] takes out of memory.
+    pub(in crate::sys) fn discardable(start: *mut u8, bytes: usize) -> usize {
+        if cfg!(target_os = "linux") { whole_units(start.addr(), bytes, unit()).1 } else { 0 }
+    }
+
+    /// Bytes of a page of the system's.
+    fn unit() -> usize {
+        // SAFETY: it only asks for a figure, which is constant.
+        usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(usize::MAX)
     }
 
     /// What lies before the first multiple of `unit` in a range, and how much of the rest is whole units.
@@ -165,6 +174,11 @@ mod block {
     pub(in crate::sys) fn discard(start: *mut u8, bytes: usize) {
         // SAFETY: the range is a run of our own region, in no one's hands.
         unsafe { start.write_bytes(0, bytes) };
+    }
+
+    /// How much of a range [`discard`] takes out of memory: the block stays.
+    pub(in crate::sys) fn discardable(_start: *mut u8, _bytes: usize) -> usize {
+        0
     }
 
     pub(in crate::sys) fn release(start: NonNull<u8>, bytes: usize) {

@@ -1,0 +1,136 @@
+use std::collections::HashSet;
+
+use super::*;
+
+#[test]
+fn runs_are_zeroed_distinct_and_come_back() {
+    let region = Pages::reserve(8 << 20, size_of::<Pages>()).unwrap();
+    // SAFETY: P1, the region lives until the end of the test.
+    let pages = unsafe { region.as_ref() };
+    let held = pages.held_bytes();
+    let (a, b) = (pages.take(3).unwrap(), pages.take(1).unwrap());
+    assert!(b >= a + 4, "a run of 3 pages occupies 4");
+    // SAFETY: the run is ours.
+    unsafe {
+        assert!((0..4 * PAGE_BYTES).all(|i| pages.at(a).add(i).read() == 0));
+        pages.at(a).write_bytes(7, 3 * PAGE_BYTES);
+    }
+    pages.give_back(a, 3);
+    assert_eq!(pages.take(4), Some(a));
+    // SAFETY: the run is ours again.
+    assert!((0..4 * PAGE_BYTES).all(|i| unsafe { pages.at(a).add(i).read() } == 0));
+    pages.give_back(a, 4);
+    pages.give_back(b, 1);
+    assert_eq!(pages.held_bytes(), held + 5 * PAGE_BYTES as u64, "both are kept");
+    assert_eq!((pages.take(4), pages.take(1)), (Some(a), Some(b)));
+    Pages::release(region);
+}
+
+/// Takes so many runs of a size, writes to them and gives them back; twice, and they are full of zeros the second time.
+fn take_and_give_back(pages: &Pages, size: u32, runs: usize) {
+    for _ in 0..2 {
+        let runs: Vec<u32> = (0..runs).map(|_| pages.take_to_scatter(size).unwrap()).collect();
+        assert_eq!(runs.iter().collect::<HashSet<_>>().len(), runs.len());
+        for &run in &runs {
+            let bytes = size as usize * PAGE_BYTES;
+            // SAFETY: the run is ours.
+            unsafe {
+                assert!((0..bytes).all(|i| pages.at(run).add(i).read() == 0), "{size} pages");
+                pages.at(run).write_bytes(7, bytes);
+            }
+        }
+        runs.into_iter().for_each(|run| pages.give_back(run, size));
+    }
+}
+
+#[test]
+fn of_each_small_size_some_runs_are_kept_one_large_one_and_none_that_is_huge() {
+    let region = Pages::reserve(64 << 20, size_of::<Pages>()).unwrap();
+    // SAFETY: P1, the region lives until the end of the test.
+    let pages = unsafe { region.as_ref() };
+    let held = pages.held_bytes();
+    let kept_pages = || (pages.held_bytes() - held) / PAGE_BYTES as u64;
+    let mut kept = 0;
+    // Of those in a list, one page for each thousand.
+    for (size, runs, is_added, are_trunks, takes_the_place_of) in [
+        (1, 2_500, 16, 3, 0),
+        (2, 3, 6, 0, 0),
+        (4, 6, 16, 1, 0),
+        (16, 2, 16, 1, 0),
+        (40, 2, 40, 1, 0),
+        (WARM_PAGES_MAX, 2, 1024, 1, 40),
+        (2 * WARM_PAGES_MAX, 2, 0, 1, 0),
+        (100, 2, 100, 1, 1024),
+    ] {
+        take_and_give_back(pages, size, runs);
+        kept = kept + is_added + are_trunks - takes_the_place_of;
+        if address_space::discardable(pages.at(0), PAGE_BYTES) > 0 {
+            assert_eq!(kept_pages(), kept, "{size} pages");
+        }
+        #[cfg(target_os = "linux")]
+        assert!(resident_bytes(pages) <= pages.held_bytes(), "{size} pages");
+    }
+    Pages::release(region);
+}
+
+/// What the system itself says it lends us of a region.
+#[cfg(target_os = "linux")]
+fn resident_bytes(pages: &Pages) -> u64 {
+    // SAFETY: it only asks for a figure.
+    let unit = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let bytes = pages.reserved() as usize * PAGE_BYTES;
+    let mut lent = vec![0u8; bytes.div_ceil(unit)];
+    // SAFETY: the range is the region, and there is a byte for each page of it.
+    let failed = unsafe { libc::mincore(pages.at(0).cast(), bytes, lent.as_mut_ptr()) };
+    assert_eq!(failed, 0);
+    lent.iter().filter(|byte| **byte & 1 != 0).count() as u64 * unit as u64
+}
+
+/// Page faults of this thread so far.
+#[cfg(target_os = "linux")]
+fn faults() -> i64 {
+    // SAFETY: all zero bytes are a valid `rusage`, and it is valid for writes.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
+        usage.ru_minflt
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_taken_to_be_filled_here_and_there_is_lent_already() {
+    let region = Pages::reserve(8 << 20, size_of::<Pages>()).unwrap();
+    // SAFETY: P1, the region lives until the end of the test.
+    let pages = unsafe { region.as_ref() };
+    for size in [1, LENT_AT_ONCE_MIN - 1, LENT_AT_ONCE_MIN, 100] {
+        let lent = pages.take_to_scatter(size).unwrap();
+        let before = faults();
+        for page in lent..lent + size {
+            // SAFETY: the run is ours.
+            unsafe { pages.at(page).write_volatile(pages.at(page).read_volatile() + 1) };
+        }
+        assert_eq!(faults() - before, 0, "{size} pages");
+    }
+    Pages::release(region);
+}
+
+#[test]
+fn the_limit_is_a_refusal_not_a_crash() {
+    let region = Pages::reserve(1 << 20, size_of::<Pages>()).unwrap();
+    // SAFETY: P1.
+    let pages = unsafe { region.as_ref() };
+    assert_eq!(pages.take(1 << 20), None);
+    let mut taken = 0;
+    while pages.take(16).is_some() {
+        taken += 1;
+    }
+    assert!(taken >= 15, "{taken}");
+    assert!(pages.held_bytes() <= 1 << 20);
+    Pages::release(region);
+}
+
+#[test]
+fn a_limit_that_is_too_small_gives_no_region() {
+    assert!(Pages::reserve(1000, size_of::<Pages>()).is_none());
+}
