@@ -6,6 +6,10 @@
 //! Every thread writes its log into memory that was reserved before, and takes a ticket from one counter for each half
 //! of what it does: a free before the call, an allocation after it, a realloc both. Sorted by ticket, the log is an
 //! order in which things can have happened, with no address in two hands.
+//!
+//! A free carries twelve bits of its block's size. By batched dates it can be paired with another block that lay at the
+//! address a moment before or after, if that has the same bits; the sums of the two threads are then off by the difference
+//! of the sizes (docs/LIMITS.md). So the sizes here are of 4,095 kinds, no two with the same bits.
 #![allow(unsafe_code, reason = "calls an allocator as the language would")]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -100,12 +104,19 @@ impl Worker<'_> {
 
     fn layout(&mut self) -> Layout {
         let size = match self.next(32) {
-            0 => self.next(200_000) + 1,
+            0 => self.large_size(),
             1 => self.next(4_000) + 1,
             _ => self.next(200) + 1,
         };
         let align = 1 << if self.next(20) == 0 { self.next(13) } else { self.next(5) };
         Layout::from_size_align(size, align).unwrap()
+    }
+
+    /// One of 95 sizes from 4 to 200 kB, whose size bits no smaller one has.
+    fn large_size(&mut self) -> usize {
+        let kind = self.next(95);
+        let (size_bits, upper) = (4_001 + kind, 1 + kind / 2);
+        upper << 12 | (size_bits ^ upper)
     }
 
     fn alloc(&mut self) {

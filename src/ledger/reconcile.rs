@@ -6,7 +6,8 @@
 //! What still waits then, although its allocation must have been booked, was a mix-up: a thread's nursery still had
 //! its old block of that address, which a second thread had freed meanwhile, when the first thread freed a *third*
 //! party's block there. The old block was taken for the freed one. Such a free and the block that is left over are
-//! paired with each other, which puts every sum right; that two lifetimes were swapped is counted as ambiguous.
+//! paired with each other, which puts every sum right (where size bits tell the blocks apart); that two lifetimes were
+//! swapped is counted as ambiguous.
 //!
 //! When must the allocation of a waiting free have been booked? An allocation is published before its block reaches
 //! the thread that frees it. So once a free has been seen in its ring, every head that is looked at *afterwards*
