@@ -194,9 +194,16 @@ pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, si
     } else {
         Record::new(&event::wide_words(Tag::Refused, Traits::default(), [address, 0, 0, 0]), What::SecondHalf)
     };
-    if write(lane, lane.close_gate(), &record) {
+    let limit = limit_of_second_half(lane, lane.close_gate());
+    if write(lane, limit, &record) {
         sampling::note_own(lane, address);
     }
+}
+
+/// Where the gate stands for the second half of a recorded realloc. If it was closed only because the lane has begun to leave
+/// events out, maybe with the first half itself, the window counts as full: half an event is none that could be left out.
+fn limit_of_second_half(lane: &Lane, limit: u64) -> u64 {
+    if limit == 0 && is_idle(lane) && sampling::left_out(lane) { 1 } else { limit }
 }
 
 /// The second half of a realloc, of which the first was recorded or dealt with.
@@ -208,7 +215,10 @@ pub(super) fn realloc_end_aside(
     traits: Traits,
 ) {
     let Some(lane) = lane(opener) else { return };
-    let limit = lane.close_gate();
+    let limit = match begun {
+        Begun::Recorded => limit_of_second_half(lane, lane.close_gate()),
+        Begun::Apart | Begun::Not => lane.close_gate(),
+    };
     let stack = stack_aside(lane, limit, size);
     match begun {
         Begun::Apart => alloc(lane, limit, new, size, traits, stack),
