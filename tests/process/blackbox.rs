@@ -24,28 +24,22 @@ const IN_BOX: (&str, &str) = ("HEAPLEDGER_BLACKBOX", BOX);
 pub const CASES: &[Case] = &[
     VICTIM,
     Case::here("two_hundred_kills_leave_everything_that_had_returned", kill_at_random),
-    Case::new(
+    Case::series(
         "an_abort_leaves_the_box_with_every_block",
         || live_and(|| std::process::abort()),
-        |ended| {
-            left(ended.with_signal(libc::SIGABRT));
-        },
+        |case| left(case, |ended| ended.with_signal(libc::SIGABRT)),
     )
     .variables(&[IN_BOX]),
-    Case::new(
+    Case::series(
         "a_segmentation_fault_leaves_the_box_with_every_block",
         || live_and(fault),
-        |ended| {
-            left(ended.with_signal(libc::SIGSEGV));
-        },
+        |case| left(case, |ended| ended.with_signal(libc::SIGSEGV)),
     )
     .variables(&[IN_BOX]),
-    Case::new(
+    Case::series(
         "an_exit_past_all_handlers_leaves_the_box",
         || live_and(end_at_once),
-        |ended| {
-            left(ended.with_code(3));
-        },
+        |case| left(case, |ended| ended.with_code(3)),
     )
     .variables(&[IN_BOX]),
     Case::new(
@@ -156,19 +150,30 @@ fn blocks_of(profile: &Profile) {
     let count = profile.live.iter().filter(|block| block.size == BLOCK_BYTES as u64).count();
     assert_eq!(count, BLOCKS);
     let totals = &profile.totals;
-    assert_eq!(totals.live_blocks, profile.live.len() as u64, "{totals:?}");
+    // What was being booked when the process ended is in the list and not in the sums.
+    assert!(totals.live_blocks == profile.live.len() as u64 || profile.quality.in_flight > 0, "{totals:?}");
     assert!(totals.total_bytes >= 2 * (BLOCKS * BLOCK_BYTES) as u64);
 }
 
-fn left(ended: &Ended) {
-    assert_eq!(ended.names(), [BOX]);
-    let dump = read(ended, BOX);
-    let profile = &dump.profile;
-    assert_eq!((profile.process.pid, profile.quality.in_flight), (ended.pid, 0));
-    assert_eq!(profile.process.reason, "killed, from a black box");
-    assert!(profile.process.program.starts_with("process") && !profile.process.command_line.is_empty());
-    laws::complete(profile).unwrap();
-    blocks_of(profile);
+/// What a child that ends in a certain way leaves. heapledger's own thread may be booking something at that moment, of which the
+/// box then says so; once nobody was, every figure is exact.
+fn left(case: &Case, in_its_way: fn(&Ended) -> &Ended) {
+    for _ in 0..20 {
+        let ended = case.play();
+        assert_eq!(in_its_way(&ended).names(), [BOX]);
+        let dump = read(&ended, BOX);
+        let profile = &dump.profile;
+        assert_eq!(profile.process.pid, ended.pid);
+        assert_eq!(profile.process.reason, "killed, from a black box");
+        assert!(profile.process.program.starts_with("process") && !profile.process.command_line.is_empty());
+        let count = profile.live.iter().filter(|block| block.size == BLOCK_BYTES as u64).count();
+        assert_eq!(count, BLOCKS);
+        if profile.quality.in_flight == 0 {
+            laws::complete(profile).unwrap();
+            return blocks_of(profile);
+        }
+    }
+    panic!("something was being booked at the end of every child");
 }
 
 fn fault() {
