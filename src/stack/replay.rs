@@ -268,12 +268,13 @@ impl Replay {
         self.near[Replay::near_place(ip)].iter().find(|rule| rule.ip == ip).copied()
     }
 
-    /// Has a rule at hand, in place of the one of its place that came before the last.
+    /// Has a rule at hand, in place of an older one for the same address, or of the one of its place that came before the last.
     fn put_near(&mut self, rule: NearRule) {
         let [first, second] = &mut self.near[Replay::near_place(rule.ip)];
         if first.ip != rule.ip {
-            (*second, *first) = (*first, rule);
+            *second = *first;
         }
+        *first = rule;
     }
 
     /// Walks with all there is to a rule.

@@ -136,15 +136,23 @@ impl Rules {
         // relaxed, as in `get`. Counted first: what was remembered of walks by the old rules is not used from then on.
         CLEARED.fetch_add(1, Ordering::Relaxed);
         for place in 0..ENTRIES {
+            // relaxed, as in `get`.
             self.entry(place).store(0, Ordering::Relaxed);
         }
+        Rules::all_are_gone();
     }
 
-    /// How often the rules were forgotten.
+    /// Counts once more, so that what was remembered from rules that were still there is not used either.
+    fn all_are_gone() {
+        // Release; its partner is `cleared`: who sees the count finds no old rule in the table.
+        CLEARED.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that changes when rules are forgotten.
     #[inline(always)]
     pub(crate) fn cleared() -> u32 {
-        // relaxed: as in `get`.
-        CLEARED.load(Ordering::Relaxed)
+        // Acquire; its partner is `all_are_gone`.
+        CLEARED.load(Ordering::Acquire)
     }
 
     /// Calls `visit` with each return address, innermost first. `discover` works out a rule that is not in the table;

@@ -204,6 +204,16 @@ fn what_was_kept_is_forgotten_with_the_rules() {
 }
 
 #[test]
+fn a_rule_that_has_changed_takes_the_place_of_the_one_that_was_at_hand() {
+    // SAFETY: all zero bytes are a valid walk.
+    let mut replay: Box<Replay> = unsafe { Box::new_zeroed().assume_init() };
+    for cfa in [16, 48] {
+        replay.put_near(NearRule { ip: 0x1000, cfa });
+        assert_eq!(replay.near_rule(0x1000).map(|rule| rule.cfa), Some(cfa));
+    }
+}
+
+#[test]
 fn two_rules_that_share_a_place_are_both_at_hand() {
     // SAFETY: all zero bytes are a valid walk.
     let mut replay: Box<Replay> = unsafe { Box::new_zeroed().assume_init() };
