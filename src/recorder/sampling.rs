@@ -26,6 +26,7 @@ use crate::ledger::estimate::Sampler;
 use crate::profile::LossReason;
 use crate::ring::event::{self, Tag, Traits};
 use crate::ring::lane::{Lane, Skipped, add, bump};
+use crate::sys::errno::KeptErrno;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Whether blocks may live that were recorded before sampling began.
@@ -140,11 +141,18 @@ pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     }
 }
 
+/// What a thread's first draw begins with.
+#[cold]
+pub(super) fn seed(ledger: &Ledger) -> u64 {
+    let _errno = KeptErrno::keep();
+    ledger.clock.now_ns()
+}
+
 /// Draws whether a block is sampled; if so, notes its address and returns the rate.
 fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<u64, LossReason>> {
     let rate = lifecycle::sampling_rate();
     let mut sampler = sampler(lane);
-    let taken = sampler.takes(size, rate, || ledger.clock.now_ns() ^ address.rotate_left(32));
+    let taken = sampler.takes(size, rate, || seed(ledger) ^ address.rotate_left(32));
     lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
     lane.cold.random.store(sampler.random, Ordering::Relaxed);
     lane.cold.rate.store(sampler.rate, Ordering::Relaxed);

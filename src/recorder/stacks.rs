@@ -230,7 +230,7 @@ fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     // The rate is the same for the whole life of the process.
     let rate = rate_of(bytes);
     let mut sampler = Sampler { distance: load(&walker.distance), random: load(&walker.random), rate };
-    let taken = sampler.takes(size, rate, || ledger.clock.now_ns());
+    let taken = sampler.takes(size, rate, || super::sampling::seed(ledger));
     walker.distance.store(sampler.distance, Ordering::Relaxed);
     walker.random.store(sampler.random, Ordering::Relaxed);
     !taken

@@ -150,7 +150,7 @@ impl Warning {
             Warning::InFlight { .. } => "Figures are as of the last booking.",
             Warning::UnpairedEvents { .. } => "Live blocks and lifetimes may be off by that many blocks.",
             Warning::AmbiguousPairings { .. } => {
-                "Their lifetimes and call stacks may be swapped; sums are not affected."
+                "Their lifetimes and call stacks may be swapped; sums hold, but for rare ones of 4,096 bytes or more."
             }
             Warning::LayoutMismatches { .. } => {
                 "The program freed memory with a wrong layout, which Rust calls undefined behaviour."
