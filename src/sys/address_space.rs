@@ -2,12 +2,12 @@
 //!
 //! Where there are no calls of virtual memory it is one zeroed block of the system's allocator, of bounded size.
 
-#[cfg(not(all(unix, not(heapledger_portable))))]
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(super) use block::*;
-#[cfg(all(unix, not(heapledger_portable)))]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(super) use mapping::*;
 
-#[cfg(all(unix, not(heapledger_portable)))]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod mapping {
     use std::ptr::{NonNull, null_mut};
 
@@ -32,7 +32,6 @@ mod mapping {
         unsafe {
             let failed =
                 libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) != 0;
-            #[cfg(target_os = "linux")]
             if !failed {
                 // Lanes are touched here and there: a huge page for each would be memory that nobody asked for.
                 libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE);
@@ -41,14 +40,10 @@ mod mapping {
         }
     }
 
-    /// Has pages lent before they are written to, and says whether that was done: not every system knows how to.
+    /// Has pages lent before they are written to, and says whether that was done: Linux knows how to since 5.14.
     pub(in crate::sys) fn lend(start: *mut u8, bytes: usize) -> bool {
-        #[cfg(target_os = "linux")]
         // SAFETY: the range lies inside our own region; what it holds stays as it is.
-        let lent = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) } == 0;
-        #[cfg(not(target_os = "linux"))]
-        let (lent, _) = (false, (start, bytes));
-        lent
+        unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) == 0 }
     }
 
     /// Gives a range back to the system; it reads as zero afterwards. The system takes whole pages of its own, which may be larger
@@ -59,8 +54,7 @@ mod mapping {
         if whole > 0 {
             // SAFETY: the range is a part of a run of our own region, in no one's hands.
             let failed = unsafe { libc::madvise(start.add(front).cast(), whole, libc::MADV_DONTNEED) } != 0;
-            if failed || !cfg!(target_os = "linux") {
-                // Elsewhere the advice does not promise zeros.
+            if failed {
                 zeros = [(0, bytes), (0, 0)];
             }
         }
@@ -72,7 +66,7 @@ mod mapping {
 
     /// How much of a range [`discard`] takes out of memory.
     pub(in crate::sys) fn discardable(start: *mut u8, bytes: usize) -> usize {
-        if cfg!(target_os = "linux") { whole_units(start.addr(), bytes, unit()).1 } else { 0 }
+        whole_units(start.addr(), bytes, unit()).1
     }
 
     /// Bytes of a page of the system's.
@@ -124,7 +118,7 @@ mod mapping {
     }
 }
 
-#[cfg(not(all(unix, not(heapledger_portable))))]
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod block {
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::ptr::NonNull;

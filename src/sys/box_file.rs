@@ -3,9 +3,9 @@
 //!
 //! All blocks of the file are allocated before it is mapped: a disk that is full is an error here, and no signal later.
 
-#[cfg(all(unix, not(heapledger_portable)))]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(crate) use real::BoxFile;
-#[cfg(not(all(unix, not(heapledger_portable))))]
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(crate) use twin::BoxFile;
 
 /// Bytes that say at the start of a file that it is a black box.
@@ -27,7 +27,7 @@ pub(crate) enum BoxError {
     Unsupported,
 }
 
-#[cfg(all(unix, not(heapledger_portable)))]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod real {
     use std::ffi::CStr;
     use std::ptr::{NonNull, null_mut};
@@ -176,7 +176,7 @@ mod real {
 }
 
 /// Without files as memory.
-#[cfg(not(all(unix, not(heapledger_portable))))]
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod twin {
     use std::ffi::CStr;
     use std::ptr::NonNull;

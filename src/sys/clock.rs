@@ -181,7 +181,7 @@ fn factor(began: Reading, ended: Reading) -> u64 {
 }
 
 /// The system's monotonic clock, in nanoseconds from an arbitrary origin.
-#[cfg(all(unix, not(heapledger_portable)))]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(crate) fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writes; this clock exists on every system we build for.
@@ -190,7 +190,7 @@ pub(crate) fn monotonic_ns() -> u64 {
 }
 
 /// The system's monotonic clock, in nanoseconds from an arbitrary origin.
-#[cfg(not(all(unix, not(heapledger_portable))))]
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(crate) fn monotonic_ns() -> u64 {
     use std::time::Instant;
     // `Instant` has no origin to subtract, so the first reading becomes one. The cell does not allocate.
@@ -198,7 +198,7 @@ pub(crate) fn monotonic_ns() -> u64 {
     FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
-#[cfg(all(target_arch = "x86_64", not(heapledger_portable)))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(heapledger_portable)))]
 mod counter {
     use super::Choice;
     use core::arch::x86_64::{__cpuid, _mm_lfence, _rdtsc};
@@ -225,7 +225,6 @@ mod counter {
         if system_trusts_it() { Choice::Counter } else { Choice::NotTrusted }
     }
 
-    #[cfg(target_os = "linux")]
     fn system_trusts_it() -> bool {
         let mut text = [0u8; 16];
         let path = c"/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -235,14 +234,9 @@ mod counter {
             None => false,
         }
     }
-
-    #[cfg(not(target_os = "linux"))]
-    fn system_trusts_it() -> bool {
-        false
-    }
 }
 
-#[cfg(not(all(target_arch = "x86_64", not(heapledger_portable))))]
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(heapledger_portable))))]
 mod counter {
     use super::Choice;
 

@@ -24,36 +24,23 @@ impl Drop for KeptErrno {
     }
 }
 
-#[cfg(all(unix, not(heapledger_portable)))]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod number {
-    #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
-    use libc::__errno as place;
-    #[cfg(not(any(
-        target_os = "android",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_vendor = "apple",
-        target_os = "freebsd"
-    )))]
-    use libc::__errno_location as place;
-    #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
-    use libc::__error as place;
-
     #[inline]
     pub(super) fn get() -> i32 {
         // SAFETY: the thread's own number, which is there as long as the thread.
-        unsafe { *place() }
+        unsafe { *libc::__errno_location() }
     }
 
     #[inline]
     pub(super) fn set(number: i32) {
         // SAFETY: as above.
-        unsafe { *place() = number };
+        unsafe { *libc::__errno_location() = number };
     }
 }
 
 /// Nothing is asked of the system there.
-#[cfg(not(all(unix, not(heapledger_portable))))]
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod number {
     pub(super) fn get() -> i32 {
         0

@@ -18,8 +18,8 @@
 //! | `copies` | other copies of this crate in the process | be asked but when a ledger is opened |
 //! | `signals` | handlers that ask for a dump, and the bell | write one |
 //!
-//! Two implementations stand behind `clock`, `address_space`, `tls`, `platform`, `copies` and `signals`: one for Linux, through libc, and a
-//! portable one that uses only std. `--cfg heapledger_portable` switches the portable one on under Linux, where
+//! Two implementations stand behind `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `copies` and `signals`: one
+//! for Linux, through libc, and for all other systems a portable one that uses only std. `--cfg heapledger_portable` switches the portable one on under Linux, where
 //! it is tested.
 
 #[cfg(not(loom))]

@@ -287,7 +287,8 @@ impl Pages {
             self.fill_with_zeros(page, pages);
         } else {
             self.fill_with_zeros(page, stays);
-            address_space::discard(self.at(page + stays), bytes_of(pages - stays) as usize);
+            // To its end, also where that was not asked for: with larger pages of the system, more of them are whole.
+            address_space::discard(self.at(page + stays), bytes_of((1 << order) - stays) as usize);
         }
         let _taken = self.latch.take();
         // relaxed, all: the latch orders it.

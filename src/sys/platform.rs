@@ -1,17 +1,17 @@
 //! Questions to the system that are asked off the hot path: who am I, what was I told, wake me later.
 //!
-//! Nothing here allocates under Unix. The portable twin may, where std gives no other way; its callers run with the
+//! Nothing here allocates under Linux. The portable twin may, where std gives no other way; its callers run with the
 //! thread's events marked as heapledger's own.
 
-#[cfg(all(unix, not(heapledger_portable)))]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
     use std::ffi::{CStr, c_int, c_void};
     use std::ptr::null_mut;
 
     /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
     pub(crate) const ALLOCATES: bool = false;
+
     /// Reads a file of at most `text.len()` bytes and returns how many there were.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
         // SAFETY: the path is terminated, the buffer is valid for its length, and the descriptor is ours to close.
         unsafe {
@@ -37,12 +37,8 @@ mod os {
 
     /// Whether the program runs with rights that its caller does not have.
     pub(crate) fn is_set_user_id() -> bool {
-        #[cfg(target_os = "linux")]
         // SAFETY: no memory is involved.
-        return unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
-        #[cfg(not(target_os = "linux"))]
-        // SAFETY: no memory is involved.
-        return unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() };
+        unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
     }
 
     pub(crate) fn process_id() -> u32 {
@@ -52,28 +48,18 @@ mod os {
 
     /// Processors that the calling thread may run on; 1 if that is not known.
     pub(crate) fn processors() -> u32 {
-        #[cfg(target_os = "linux")]
-        {
-            // SAFETY: all zero bytes are a valid, empty set; it is valid for writes of its size, and for reads of it.
-            let count = unsafe {
-                let mut set: libc::cpu_set_t = std::mem::zeroed();
-                libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
-                libc::CPU_COUNT(&set)
-            };
-            count.max(1) as u32
-        }
-        #[cfg(not(target_os = "linux"))]
-        // SAFETY: no memory is involved.
-        return unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as u32;
+        // SAFETY: all zero bytes are a valid, empty set; it is valid for writes of its size, and for reads of it.
+        let count = unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
+            libc::CPU_COUNT(&set)
+        };
+        count.max(1) as u32
     }
 
     pub(crate) fn thread_id() -> u64 {
-        #[cfg(target_os = "linux")]
         // SAFETY: no memory is involved; it cannot fail.
-        return unsafe { libc::syscall(libc::SYS_gettid) as u64 };
-        #[cfg(not(target_os = "linux"))]
-        // SAFETY: no memory is involved; it cannot fail.
-        return unsafe { libc::pthread_self() as u64 };
+        unsafe { libc::syscall(libc::SYS_gettid) as u64 }
     }
 
     /// Writes the calling thread's name into `name`, ended by a zero byte.
@@ -155,13 +141,8 @@ mod os {
 
     /// Gives the calling thread, one of heapledger's own, its name.
     pub(crate) fn name_thread(name: &'static CStr) {
-        #[cfg(target_os = "linux")]
         // SAFETY: the name is terminated.
-        unsafe {
-            libc::pthread_setname_np(libc::pthread_self(), name.as_ptr());
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = name;
+        unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
     }
 
     /// Starts a detached thread that receives no signals. Does not go through std, which would allocate.
@@ -187,7 +168,7 @@ mod os {
     }
 }
 
-#[cfg(not(all(unix, not(heapledger_portable))))]
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use std::ffi::CStr;
     use std::io::{Read, Write};

@@ -3,7 +3,7 @@
 //! The slot is a constant-initialised thread-local without a destructor: reading it is one load relative to the
 //! thread pointer, it never allocates, and it stays readable while the thread's other destructors run.
 //!
-//! The hook is something else, so that the slot can stay that simple. Under Unix it is a destructor of a POSIX
+//! The hook is something else, so that the slot can stay that simple. Under Linux it is a destructor of a POSIX
 //! thread key: those run after the destructors of Rust's own thread-locals, and a key that sets itself again is
 //! called in up to four rounds. Using the last round means that nearly every late free still finds its lane.
 
@@ -32,7 +32,7 @@ pub(crate) fn set(value: *const ()) {
 
 pub(crate) use hook::{arm, prepare};
 
-#[cfg(all(unix, not(heapledger_portable)))]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod hook {
     use std::ffi::c_void;
     use std::ptr::without_provenance_mut;
@@ -91,7 +91,7 @@ mod hook {
     }
 }
 
-#[cfg(not(all(unix, not(heapledger_portable))))]
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod hook {
     use std::cell::Cell;
 
