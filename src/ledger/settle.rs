@@ -94,10 +94,15 @@ impl Fold<'_> {
                 meta: meta.with_reallocs(1),
             });
         };
-        // A block that was sampled is freed and allocated anew when it is reallocated: it never comes here.
         let own = before.meta.is_own();
         if own {
             count_up(&mut self.batch.own_events, 1);
+        } else if before.meta.rate() != 0 {
+            // Sampled before everything was recorded again: the sample ends, and the block is among all from now on.
+            self.end_apart(before.meta, before.size);
+            self.count_alloc(size, stack, index);
+            self.batch.reallocs += 1;
+            self.tally().sums.reallocs += 1;
         } else {
             self.count_realloc(&before, size, stack, index, old != new);
         }
@@ -238,8 +243,8 @@ impl Fold<'_> {
     /// Adds the end of a block to the sums, that this fold or an earlier one of another thread had seen freed.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
         if block.meta.is_apart() {
-            // A realloc counted itself.
-            if !free.meta.is_by_realloc() {
+            // A realloc counted itself; not so a block that was sampled, of which it knew nothing.
+            if !free.meta.is_by_realloc() || block.meta.rate() != 0 {
                 self.end_apart(block.meta, block.size);
             }
             return;

@@ -20,6 +20,12 @@ pub(super) fn count_failed() {
     failed.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Forgets the parent's count, in a forked child.
+pub(super) fn forget() {
+    // relaxed: there is one thread.
+    FAILED.store(0, Ordering::Relaxed);
+}
+
 /// Refused allocations of threads that had no lane.
 pub(crate) fn failed_without_lane() -> u64 {
     // relaxed: a sum.

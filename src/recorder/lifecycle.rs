@@ -263,8 +263,8 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
         ledger.use_sampling();
         super::sampling::expect_blocks_left();
     }
-    ledger.changes.push(Changed { at_ns: ledger.clock.now_ns(), subject, from, to });
     EPOCH.tick();
+    ledger.changes.push(Changed { at_ns: ledger.clock.now_ns(), subject, from, to });
 }
 
 /// Whether this process was forked from one that had opened a ledger.
@@ -295,8 +295,9 @@ pub(crate) fn open(options: &Options, hooks: &Hooks) -> State {
     if STATE.compare_exchange(State::Unopened as u32, opening, Ordering::AcqRel, Ordering::Acquire).is_ok() {
         tls::set(super::thread::OPENING);
         let state = open_alone(options, hooks);
-        tls::set(super::thread::FRESH);
+        // First, so that an event of a handler in between does not wait for this thread.
         set_state(state);
+        tls::set(super::thread::FRESH);
         if state == State::Running {
             start_threads_asked_for();
         }
@@ -429,6 +430,7 @@ unsafe extern "C" fn in_forked_child() {
     super::stacks::forget();
     super::own_thread::forget();
     super::turn::forget();
+    super::gate::forget();
     LEDGER.store(null_mut(), Ordering::Release);
     tls::set(super::thread::FRESH);
     set_state(if options().fork == ForkPolicy::Off { State::ChildOff } else { State::Unopened });

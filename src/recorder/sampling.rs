@@ -19,14 +19,15 @@
 //! realloc is refused, both were of a block that lives on, and the totals leave them out again ([`restored`]).
 
 use super::lifecycle::{self, Level};
-use super::turn::{self, Record, What};
-use super::{stacks, thread};
+use super::thread;
+use super::turn;
 use crate::ledger::Ledger;
 use crate::ledger::estimate::Sampler;
 use crate::profile::LossReason;
-use crate::ring::event::{self, Tag, Traits};
-use crate::ring::lane::{Lane, Skipped, add, bump};
+use crate::ring::event::Traits;
+use crate::ring::lane::{Lane, Skipped};
 use crate::sys::errno::KeptErrno;
+use crate::sys::indivisible;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Whether blocks may live that were recorded before sampling began.
@@ -121,7 +122,7 @@ fn sampler(lane: &Lane) -> Sampler {
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     let taken = match (lifecycle::level(), lifecycle::ledger()) {
         (Level::AfterSampling, _) => {
-            let stack = if lane.walks() { stacks::take(lane, size) } else { 0 };
+            let stack = turn::stack_alone(lane, size);
             turn::write_open(lane, &turn::alloc_record(address, size, traits, stack));
             return;
         }
@@ -135,7 +136,7 @@ pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
             lane.lose(reason);
         }
         Some(Ok(rate)) => {
-            let stack = if lane.walks() { stacks::take(lane, size) } else { 0 };
+            let stack = turn::stack_alone(lane, size);
             turn::write_open(lane, &turn::alloc_record(address, size, traits.sampled(rate), stack));
         }
     }
@@ -169,9 +170,7 @@ pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     if lifecycle::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
         turn::write_open(lane, &turn::free_record(address, size));
     } else if may_earlier_blocks_live() || lifecycle::level() == Level::AfterSampling {
-        // With its whole size: if the ledger does not know the block, it is counted as left out.
-        let words = event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]);
-        turn::write_open(lane, &Record::new(&words, What::Free));
+        turn::write_open(lane, &turn::whole_free_record(address, size));
     } else {
         count(&lane.cold.skipped, size, false);
     }
@@ -193,6 +192,11 @@ pub(super) fn forget_own(lane: &Lane, address: u64) {
     }
 }
 
+/// Whether a free by heapledger itself may be of a block of the program's that was left out, such as one that a callback replaces.
+pub(super) fn may_mean_what_was_left_out(lane: &Lane) -> bool {
+    turn::is_own(lane) && lifecycle::level() != Level::Full
+}
+
 /// The ledger, if the thread works for heapledger while frees are recorded by the sampled set.
 fn ledger_of_own(lane: &Lane) -> Option<&'static Ledger> {
     let by_the_set = turn::is_own(lane) && matches!(lifecycle::level(), Level::Sampled | Level::CountersOnly);
@@ -201,10 +205,11 @@ fn ledger_of_own(lane: &Lane) -> Option<&'static Ledger> {
 
 /// Notes that a block was freed and allocated only in the books: its realloc was refused.
 pub(super) fn restored(lane: &Lane, size: u64) {
-    bump(&lane.cold.skipped.restored);
-    add(&lane.cold.skipped.restored_bytes, size);
+    indivisible::add(&lane.cold.skipped.restored, 1);
+    indivisible::add(&lane.cold.skipped.restored_bytes, size);
 }
 
+/// Counts what is left out. The gate is closed all the time, and keeps no handler from doing the same.
 #[inline(always)]
 fn count(skipped: &Skipped, size: u64, is_alloc: bool) {
     let (events, bytes) = if is_alloc {
@@ -212,6 +217,6 @@ fn count(skipped: &Skipped, size: u64, is_alloc: bool) {
     } else {
         (&skipped.frees, &skipped.freed_bytes)
     };
-    bump(events);
-    add(bytes, size);
+    indivisible::add(events, 1);
+    indivisible::add(bytes, size);
 }

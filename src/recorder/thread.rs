@@ -14,6 +14,7 @@
 //! it is a multiple of 64, so the hot path asks one question of the slot.
 
 use std::ptr::without_provenance;
+use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::{self, State};
@@ -78,9 +79,24 @@ pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
     Some(unsafe { &*slot.map_addr(|address| address & !PASSING).cast::<Lane>() })
 }
 
-/// Says whether the calling thread, whose lane this is, may pass over events from now on.
+/// Says whether the calling thread, whose lane this is, may pass over events from now on. A handler may have forked meanwhile, or do
+/// so here: then the lane is of the parent's ledger, and the slot is not to name it.
 pub(super) fn may_pass(lane: &Lane, passes: bool) {
-    tls::set(std::ptr::from_ref(lane).cast::<()>().wrapping_byte_add(if passes { PASSING } else { 0 }));
+    let ledger = || lifecycle::ledger().map(std::ptr::from_ref);
+    let (before, slot) = (ledger(), tls::get());
+    let wanted = slot_of(lane).wrapping_byte_add(if passes { PASSING } else { 0 });
+    if slot == wanted || lane_of_slot(slot).is_none_or(|named| !std::ptr::eq(named, lane)) {
+        return;
+    }
+    tls::set(wanted);
+    compiler_fence(Ordering::SeqCst);
+    if ledger() != before {
+        tls::set(FRESH);
+    }
+}
+
+fn slot_of(lane: &Lane) -> *const () {
+    std::ptr::from_ref(lane).cast()
 }
 
 /// What a thread without a lane does with an event: gets a lane, or counts why not.
@@ -147,7 +163,7 @@ fn claim() -> Option<&'static Lane> {
     };
     let row = start_row(ledger, lane);
     tls::arm();
-    may_pass(lane, false);
+    tls::set(slot_of(lane));
     turn::thread_starts(lane, row);
     super::stacks::thread_starts(lane);
     Some(lane)

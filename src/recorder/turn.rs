@@ -104,7 +104,22 @@ pub(super) fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
 /// The same where an event takes its time, so that the walk does not stand in each of these places.
 #[inline(never)]
 fn stack_aside(lane: &Lane, limit: u64, size: u64) -> u32 {
-    stack_at(lane, limit, size)
+    if limit == 0 { 0 } else { stack_alone(lane, size) }
+}
+
+/// The stack of an allocation on a lane that may leave events out: there a closed gate keeps no handler from walking too, so this
+/// says that a record is being written.
+pub(super) fn stack_alone(lane: &Lane, size: u64) -> u32 {
+    if !lane.walks() {
+        return 0;
+    }
+    let before = lane.cold.writing.load(Ordering::Relaxed);
+    lane.cold.writing.store(1, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    let stack = stacks::take(lane, size);
+    compiler_fence(Ordering::SeqCst);
+    lane.cold.writing.store(before, Ordering::Relaxed);
+    stack
 }
 
 #[cold]
@@ -125,7 +140,9 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
         Gate::Apart => sampling::free(lane, address, size),
         Gate::At(limit) => {
             sampling::forget_own(lane, address);
-            write(lane, limit, &free_record(address, size));
+            let is_whole = sampling::may_mean_what_was_left_out(lane);
+            let record = if is_whole { whole_free_record(address, size) } else { free_record(address, size) };
+            write(lane, limit, &record);
         }
     }
 }
@@ -143,8 +160,13 @@ pub(super) fn free_record(address: u64, size: u64) -> Record {
     if event::is_narrow(address, 0) {
         Record::new(&[event::free_word(address, size)], What::Free)
     } else {
-        Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), What::Free)
+        whole_free_record(address, size)
     }
+}
+
+/// A free with its whole size: if the ledger does not know the block, it is counted as left out.
+pub(super) fn whole_free_record(address: u64, size: u64) -> Record {
+    Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), What::Free)
 }
 
 /// How the first half of a realloc was taken, for its second half.
@@ -182,7 +204,7 @@ pub(super) fn realloc_begin(lane: &Lane, limit: u64, address: u64, size: u64) ->
 }
 
 pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, size: u64, traits: Traits) {
-    let Some(lane) = lane(opener) else { return };
+    let Some(lane) = lane_of_begun(opener, begun) else { return };
     if begun == Begun::Apart {
         // The old block lives on: it is taken up again as if it were new.
         let limit = lane.close_gate();
@@ -214,7 +236,7 @@ pub(super) fn realloc_end_aside(
     moved @ [_, new, size]: [u64; 3],
     traits: Traits,
 ) {
-    let Some(lane) = lane(opener) else { return };
+    let Some(lane) = lane_of_begun(opener, begun) else { return };
     let limit = match begun {
         Begun::Recorded => limit_of_second_half(lane, lane.close_gate()),
         Begun::Apart | Begun::Not => lane.close_gate(),
@@ -243,7 +265,8 @@ pub(super) fn realloc_end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], t
 }
 
 pub(super) fn thread_starts(lane: &Lane, row: u32) {
-    // relaxed, both: the thread's own line.
+    // relaxed, all: the thread's own line. The one before may have been ended in the midst of anything.
+    lane.cold.writing.store(0, Ordering::Relaxed);
     lane.cold.own_depth.store(0, Ordering::Relaxed);
     lane.cold.quiet_depth.store(0, Ordering::Relaxed);
     // There is no window yet; with this limit it counts as full, not as closed.
@@ -257,12 +280,22 @@ pub(super) fn thread_ends(lane: &Lane) {
         0 if is_idle(lane) => 1,
         limit => limit,
     };
+    let row = row_of(lane);
+    write(lane, limit, &Record::new(&[event::thread_word(false, row)], What::Remark));
+}
+
+/// The row in a lane's books. An event of a handler meanwhile must not wait for their latch, whatever is left out.
+fn row_of(lane: &Lane) -> u32 {
+    lane.cold.writing.store(1, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
     let row = {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
         unsafe { crate::ledger::books::books_of(lane).as_ref() }.row
     };
-    write(lane, limit, &Record::new(&[event::thread_word(false, row)], What::Remark));
+    compiler_fence(Ordering::SeqCst);
+    lane.cold.writing.store(0, Ordering::Relaxed);
+    row
 }
 
 /// Forgets what the tuner asked for, in a forked child.
@@ -273,6 +306,15 @@ pub(super) fn forget() {
 
 fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
     thread::lane_of_slot(tls::get()).or_else(|| thread::lane_for_event(opener))
+}
+
+/// The lane for the second half of a realloc. A first half that was recorded is in the ring of the thread that forked this process,
+/// if it has none here: then the old block is not in this ledger, and nothing ends it.
+fn lane_of_begun(opener: Opener<'_>, begun: Begun) -> Option<&'static Lane> {
+    match begun {
+        Begun::Recorded => thread::lane_of_slot(tls::get()),
+        Begun::Apart | Begun::Not => lane(opener),
+    }
 }
 
 /// The traits of an allocation, with the mark of heapledger's own if the thread is in such a section.
@@ -290,16 +332,24 @@ pub(super) fn is_own(lane: &Lane) -> bool {
 enum Gate {
     /// It stood at this limit; 0 if it was closed.
     At(u64),
-    /// It was closed because the lane leaves events out.
+    /// The lane leaves events out.
     Apart,
 }
 
+/// Takes up the level that is in force, unless the lane is in the midst of something: an event is recorded or left out as others
+/// leave out what it is about. The block that is freed here may be one that another thread has left out already.
 fn gate_of(lane: &Lane, limit: u64) -> Gate {
-    if limit != 0 || !is_idle(lane) || !sampling::left_out(lane) {
+    let may_have_changed = sampling::left_out(lane) || lane.epoch() != EPOCH.now();
+    let is_interrupted = limit == 0 && !sampling::left_out(lane);
+    if is_interrupted || !may_have_changed || !is_idle(lane) {
         return Gate::At(limit);
     }
-    // Should the lane have gone back to recording all, its window counts as full.
-    if sampling::leaves_out(lane) { Gate::Apart } else { Gate::At(1) }
+    if !sampling::leaves_out(lane) {
+        // Should the lane have gone back to recording all, its window counts as full.
+        return Gate::At(limit.max(1));
+    }
+    gate::open_if_due(lane);
+    Gate::Apart
 }
 
 /// Whether no record of the thread is being written, and it works for the program.

@@ -37,6 +37,8 @@ mod stack_limits;
 mod soak;
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 mod stacks;
+#[cfg(target_arch = "x86_64")]
+mod straddling;
 mod surroundings;
 mod tools;
 mod traces;
@@ -54,6 +56,7 @@ const CASES: &[&[case::Case]] = &[
     forks::CASES,
     losses::CASES,
     SIGNALS,
+    STRADDLING,
     STACKS,
     STACK_LIMITS,
     memory::CASES,
@@ -89,6 +92,10 @@ pub fn main() -> ExitCode {
 const SIGNALS: &[case::Case] = signals::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const SIGNALS: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const STRADDLING: &[case::Case] = straddling::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const STRADDLING: &[case::Case] = &[];
 #[cfg(all(target_arch = "x86_64", feature = "cli"))]
 const STACKS: &[case::Case] = stacks::CASES;
 #[cfg(not(all(target_arch = "x86_64", feature = "cli")))]

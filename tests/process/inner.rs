@@ -66,6 +66,14 @@ pub fn refuse(method: Method, calls: u64) {
     REFUSE[method as usize].store(calls, SeqCst);
 }
 
+/// What a realloc calls before it does its work, once: the address of a `fn()`, or 0.
+static AMID_A_REALLOC: AtomicUsize = AtomicUsize::new(0);
+
+/// Has the next realloc call a function in its midst.
+pub fn amid_a_realloc(call: fn()) {
+    AMID_A_REALLOC.store(call as usize, SeqCst);
+}
+
 /// One call, as the inner allocator saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
@@ -187,6 +195,11 @@ unsafe impl GlobalAlloc for Scripted {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let call = AMID_A_REALLOC.swap(0, SeqCst);
+        if call != 0 {
+            // SAFETY: the only other value that is ever stored is the address of a `fn()`.
+            unsafe { std::mem::transmute::<usize, fn()>(call)() };
+        }
         let new = if is_refused(Method::Realloc) {
             null_mut()
         } else if layout.size().max(new_size) >= MAPPED_FROM {

@@ -6,7 +6,7 @@ use std::alloc::{Layout, realloc};
 use heapledger::analysis::{Figure, Origin, standing::Grade, verify};
 use heapledger::profile::{Estimate, Profile};
 use heapledger::report::{Layout as Lines, write_report};
-use heapledger::{DataQualityMode, Degradation, HeapStats, dumps};
+use heapledger::{Degradation, HeapStats, dumps};
 
 use super::case::{Case, Ended};
 use super::heap::Heap;
@@ -36,14 +36,6 @@ pub const CASES: &[Case] = &[
         },
     )
     .heap(Heap::Alone),
-    Case::new("a_realloc_that_takes_up_counting_is_recorded_whole", || take_up(only_count, false), obeys)
-        .heap(Heap::Alone),
-    Case::new("a_realloc_that_takes_up_sampling_is_recorded_whole", || take_up(only_sample, false), obeys)
-        .heap(Heap::Alone),
-    Case::new("a_refused_realloc_that_takes_up_counting_is_taken_back", || take_up(only_count, true), obeys)
-        .heap(Heap::Alone),
-    Case::new("a_refused_realloc_that_takes_up_sampling_is_taken_back", || take_up(only_sample, true), obeys)
-        .heap(Heap::Alone),
     Case::new("a_black_box_has_the_same_totals_and_bounds_of_the_peak", killed_while_sampling, in_the_box)
         .heap(Heap::Alone)
         .variables(&[("HEAPLEDGER_MODE", "throughput"), ("HEAPLEDGER_BLACKBOX", "black.box")]),
@@ -77,10 +69,6 @@ fn sample_often() {
 
 fn only_count() {
     heapledger::set_degradation(Degradation::CountersOnly);
-}
-
-fn only_sample() {
-    heapledger::set_mode(DataQualityMode::HighThroughput);
 }
 
 fn killed_while_sampling() {
@@ -126,33 +114,6 @@ fn script(begin: fn()) {
     assert_eq!(grew(|heap| heap.freed_bytes), 20_000 * 48 + kept_bytes / 2 + 50 * 1_000);
     assert_eq!(grew(|heap| heap.failed), REFUSED as u64);
     println!("blocks={}\nbytes={}", after.live_blocks, after.live_bytes);
-}
-
-/// The first event after a change is the first half of a realloc, one that goes well or one that is refused.
-fn take_up(begin: fn(), is_refused: bool) {
-    let old = block(KEPT_BYTES);
-    settled_accounts();
-    let before = heapledger::stats();
-    inner::refuse(Method::Realloc, u64::from(is_refused));
-    begin();
-    let new = grow(old, GROWN_BYTES);
-    assert_eq!(new.is_null(), is_refused);
-    let (quality, _) = settled_accounts();
-    let after = heapledger::stats();
-    assert_eq!((quality.lost.total(), quality.in_flight), (0, 0), "{quality:?}");
-    let grown = if is_refused { 0 } else { GROWN_BYTES - KEPT_BYTES } as u64;
-    assert_eq!((after.live_blocks, after.live_bytes - before.live_bytes), (before.live_blocks, grown));
-    if is_refused {
-        free(old, KEPT_BYTES)
-    } else {
-        free(new, GROWN_BYTES)
-    }
-    settled_accounts();
-    assert_eq!(heapledger::stats().live_blocks, before.live_blocks - 1);
-}
-
-fn obeys(ended: &Ended) {
-    laws::obeyed(&ended.quietly().dump()).unwrap();
 }
 
 /// What holds of a profile of the script of which at least so many events were left out: totals are all of it, and no table
