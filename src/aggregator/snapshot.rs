@@ -100,9 +100,11 @@ pub(crate) fn bytes_in_no_peak(lane: &Lane) -> u64 {
 fn peak(ledger: &Ledger) -> Peak {
     let (bytes, blocks, at_ns) = ledger.peak.get();
     // Each lane's live bytes can have risen by at most this much above what was booked of it. One lane alone is
-    // booked in its own order: then the peak is exact.
-    let rises =
-        ledger.lanes().map(|lane| Account::read(&account_of(lane).rise_bytes)).filter(|rise| *rise > 0);
+    // booked in its own order: then the peak is exact. One that only frees is a second one: its frees may be booked late.
+    let accounts = ledger.lanes().map(account_of);
+    let took_part = accounts
+        .filter(|account| Account::read(&account.total_blocks) | Account::read(&account.freed_blocks) != 0);
+    let rises = took_part.map(|account| Account::read(&account.rise_bytes));
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
     // Samples and blocks that were left out by choice are in no peak; all of them may have been live at one time.
     let left_out: u64 = ledger.lanes().map(bytes_in_no_peak).sum();

@@ -74,9 +74,9 @@ pub(super) struct Batch {
     pub(super) for_others: (u64, u64),
     /// A run of frees of other threads' blocks, which the shared figures do not know yet.
     pub(super) crossed: Crossed,
-    /// Highest live bytes.
+    /// Highest live bytes in the interval at hand.
     pub(super) rise: i64,
-    /// The same, where a pledge was not kept and an allocation may have been higher.
+    /// The same of the intervals before it, and where a pledge was not kept and an allocation may have been higher.
     pub(super) rise_at_most: i64,
     pub(super) top: Option<Height>,
     /// What the timeline has been told.

@@ -107,6 +107,9 @@ pub(crate) struct Books {
     pub(crate) outbox_len: usize,
     /// 1 once a block that is in no total of the program has gone to the shared table.
     pub(crate) has_sent_apart: u32,
+    /// Live bytes by which the words that were booked since the lane was last booked to its head have raised the sums, at their
+    /// highest since they were lowest.
+    pub(crate) behind_bytes: i64,
     /// What of the outbox is just being handed on: up to where, and how far that has come. For whoever finds the books
     /// of a process that was killed; 0 and 0 at rest.
     pub(crate) handing: usize,

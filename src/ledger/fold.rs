@@ -54,6 +54,8 @@ pub(crate) struct Fold<'a> {
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
     pub(super) to_beat: i64,
+    /// Whether more words wait in the lane's ring than this fold has booked.
+    pub(super) is_behind: bool,
     /// Whether frees that find no block are out of the question, as far as this lane can tell: see `tallies`.
     pub(super) trusts_frees: bool,
     /// The tally at hand, and its stack.
@@ -142,6 +144,7 @@ impl<'a> Fold<'a> {
             in_order: false,
             batch: Batch::default(),
             to_beat: 0,
+            is_behind: false,
             trusts_frees: false,
             at: &raw mut books.tally,
             stack: books.tally.stack,
@@ -200,6 +203,7 @@ impl<'a> Fold<'a> {
         }
         self.lane.folder.note_reached(self.books.span_ns);
         self.lane.folder.note_dear(self.batch.sent * DEAR_SHARE > tail - begun);
+        self.is_behind = tail < head;
         self.finish();
         self.lane.folder.tail.release(tail);
     }

@@ -40,7 +40,7 @@ impl Ledger {
     /// meanwhile.
     pub(crate) fn flush(&self, own: &Lane) {
         if self.is_ordered() {
-            return self.fold_in_order();
+            return self.flush_in_order();
         }
         let written = self.words_written();
         for lane in self.lanes() {
@@ -67,6 +67,20 @@ impl Ledger {
         }
         let other_sizes = if self.words_written() == written { round } else { round.wrapping_sub(PATIENCE) };
         self.settle_mix_ups(own, round, other_sizes);
+        if self.is_sampling_used() {
+            self.live.drop_waiting(&self.pages, round, false);
+        }
+        self.live.give_up_waiting(&self.pages, round.wrapping_sub(PATIENCE));
+    }
+
+    /// In order nothing is mixed up: a free that waits has no block, because that was lost or left out.
+    fn flush_in_order(&self) {
+        self.fold_in_order();
+        if self.live.waiting() == 0 {
+            return;
+        }
+        let round = self.live.begin_round();
+        self.fold_in_order();
         if self.is_sampling_used() {
             self.live.drop_waiting(&self.pages, round, false);
         }

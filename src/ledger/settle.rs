@@ -34,9 +34,12 @@ impl Fold<'_> {
     pub(super) fn realloc_begins(&mut self, address: u64, check: u64, index: u64) {
         let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
         let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
-        let free_place = self.books.under_way.iter().position(|entry| entry.address == 0);
-        // With all places taken, handlers have interrupted reallocs that never came back: the oldest is forgotten.
-        self.books.under_way[free_place.unwrap_or(0)] = begun;
+        let under_way = &mut self.books.under_way;
+        let place_of = |wanted| under_way.iter().position(|entry| entry.address == wanted);
+        // One of the same address has lost its second half. With all places taken, handlers have interrupted reallocs that never
+        // came back: the oldest is forgotten.
+        let place = place_of(address).or_else(|| place_of(0)).unwrap_or(0);
+        under_way[place] = begun;
     }
 
     fn begun(&mut self, address: u64) -> Option<Entry> {
@@ -81,8 +84,8 @@ impl Fold<'_> {
             // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
             count_up(&mut self.batch.own_events, u64::from(traits.is_own()));
             if !traits.is_apart() {
+                // Among all reallocs it is counted when the old block is found: it may be none of the program's.
                 self.count_alloc(size, stack, index);
-                self.batch.reallocs += 1;
                 self.tally().sums.reallocs += 1;
             }
             let meta =
@@ -251,8 +254,9 @@ impl Fold<'_> {
         }
         self.turn_to(block.meta.stack());
         if free.meta.is_by_realloc() {
-            // The realloc that freed it counted itself; only the old block's share was missing.
+            // The realloc that freed it counted the new block; only the old block's share was missing.
             self.add_end(block.size);
+            self.batch.reallocs += 1;
         } else {
             self.count_free(block.meta, block.size, free.at_ns.saturating_sub(block.at_ns));
         }
@@ -280,9 +284,20 @@ impl Fold<'_> {
         if self.has_flow() {
             // What was freed before the interval ends belongs into it.
             self.deliver();
+            self.end_height();
             self.flow_out(at_ns);
         }
         self.batch.interval_end_ns = self.ledger.timeline.around(at_ns).1.end;
+    }
+
+    /// Tells the interval at hand how high the live bytes rose in it; the next one begins where they stand.
+    fn end_height(&mut self) {
+        self.raise_peak();
+        let live = self.batch.sums.live_bytes();
+        let highest = self.ledger.booked.bytes() + self.batch.rise.max(live);
+        self.batch.interval_peak = self.batch.interval_peak.max(highest);
+        self.batch.rise_at_most = self.batch.rise_at_most.max(self.batch.rise);
+        self.batch.rise = live;
     }
 
     /// Whether the batch did anything since the timeline was last told.
@@ -346,7 +361,11 @@ impl Fold<'_> {
         if self.batch.sampled != WeightedSums::default() {
             account.sampled.add(&self.batch.sampled);
         }
-        Account::raise(&account.rise_bytes, self.batch.rise.max(self.batch.rise_at_most).max(0) as u64);
+        let rise = self.batch.rise.max(self.batch.rise_at_most).max(0);
+        Account::raise(&account.rise_bytes, rise.saturating_add(self.books.behind_bytes) as u64);
+        // What a lane is behind by is more than a batch while its words are booked in parts.
+        let behind = self.books.behind_bytes.saturating_add(self.batch.sums.live_bytes());
+        self.books.behind_bytes = if self.is_behind { behind.max(0) } else { 0 };
         // relaxed: a figure for people.
         account.booked_until_ns.store(self.now_ns, Ordering::Relaxed);
         self.start_over();

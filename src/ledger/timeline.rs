@@ -87,20 +87,22 @@ impl Timeline {
         let last_filled = self.slots.iter().rposition(filled).map_or(0, |last| last + 1);
         let used = ((now_ns / length + 1).min(INTERVALS as u64) as usize).max(last_filled);
         intervals.clear();
-        let mut live = 0i128;
-        intervals.extend(self.slots[..used].iter().map(|slot| {
-            let [allocated_bytes, freed_bytes] = [read(&slot.flow[1]), read(&slot.flow[3])];
-            let before = live;
-            live += i128::from(allocated_bytes) - i128::from(freed_bytes);
-            profile::Interval {
-                allocated_blocks: read(&slot.flow[0]),
-                allocated_bytes,
-                freed_blocks: read(&slot.flow[2]),
-                freed_bytes,
-                peak_bytes: peak_within(before, allocated_bytes, live, read(&slot.peak_bytes)),
-                lost: read(&slot.lost),
-            }
+        intervals.extend(self.slots[..used].iter().map(|slot| profile::Interval {
+            allocated_blocks: read(&slot.flow[0]),
+            allocated_bytes: read(&slot.flow[1]),
+            freed_blocks: read(&slot.flow[2]),
+            freed_bytes: read(&slot.flow[3]),
+            peak_bytes: read(&slot.peak_bytes),
+            lost: read(&slot.lost),
         }));
+        take_back(intervals, |interval| &mut interval.allocated_blocks);
+        take_back(intervals, |interval| &mut interval.allocated_bytes);
+        let mut live = 0i128;
+        for interval in intervals {
+            let before = live;
+            live += i128::from(interval.allocated_bytes) - i128::from(interval.freed_bytes);
+            interval.peak_bytes = peak_within(before, interval.allocated_bytes, live, interval.peak_bytes);
+        }
         length
     }
 
@@ -141,6 +143,17 @@ impl Timeline {
     }
 }
 
+/// A block that the tables had no room for is taken back later than it was told. What that leaves below zero in an interval is taken
+/// from those before it.
+fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::Interval) -> &mut u64) {
+    let mut owed = 0i64;
+    for interval in intervals.iter_mut().rev() {
+        let figure = figure(interval);
+        let rest = (*figure as i64).wrapping_add(owed);
+        (*figure, owed) = (rest.max(0) as u64, rest.min(0));
+    }
+}
+
 /// The most live bytes of an interval, from the most that were seen while it was booked. A fold that comes late sees what
 /// other lanes have booked of later intervals, and a quiet interval is booked by nobody; the flows, which are dated by their
 /// events, say within which bounds the peak must be.
@@ -152,6 +165,25 @@ fn peak_within(before: i128, allocated: u64, after: i128, seen: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_back_later_is_missing_where_it_was_told_or_before() {
+        // SAFETY: all zero bytes are a valid timeline.
+        let timeline = unsafe { Box::<Timeline>::new_zeroed().assume_init() };
+        let flow = |blocks: i64, bytes: i64| Flow {
+            allocated_blocks: blocks as u64,
+            allocated_bytes: bytes as u64,
+            ..Flow::default()
+        };
+        timeline.add(INTERVAL_NS_MIN, &flow(5, 500));
+        timeline.add(2 * INTERVAL_NS_MIN, &flow(1, 10));
+        timeline.add(4 * INTERVAL_NS_MIN, &flow(-2, -100));
+        let mut intervals = Vec::with_capacity(INTERVALS);
+        timeline.copy(4 * INTERVAL_NS_MIN, &mut intervals);
+        let told: Vec<_> = intervals.iter().map(|i| (i.allocated_blocks, i.allocated_bytes)).collect();
+        assert_eq!(told, [(0, 0), (4, 410), (0, 0), (0, 0), (0, 0)]);
+        assert_eq!(intervals[4].peak_bytes, 410);
+    }
 
     #[test]
     fn merging_keeps_every_sum_and_the_order_in_time() {

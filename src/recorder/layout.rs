@@ -11,7 +11,7 @@ use crate::stack::intern::{Node, Store};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Raised with every change of what lies in a region that leaves all sizes as they are.
-const REVISION: u64 = 12;
+const REVISION: u64 = 13;
 
 /// The layout of this build.
 pub(crate) const LAYOUT: u64 = {

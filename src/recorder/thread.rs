@@ -240,6 +240,8 @@ pub(super) fn end() {
     row.ended_ns.store(ledger.clock.now_ns().max(1), Ordering::Relaxed);
     books.inherited = read_figures(lane);
     books.row = crate::ledger::entry::ROW_OF_OTHERS;
+    // Reallocs whose second halves were lost.
+    books.under_way.fill(Default::default());
     drop(taken);
     // relaxed: the retiring exchange publishes it.
     ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));

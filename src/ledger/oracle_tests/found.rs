@@ -3,9 +3,12 @@
 use super::producer::Producer;
 use crate::aggregator::snapshot;
 use crate::ledger::Ledger;
+use crate::ledger::batch::Part;
+use crate::ledger::fold::Fold;
 use crate::profile::{ClockMode, Profile};
 use crate::recorder::gate::Own;
 use crate::ring::event::Traits;
+use crate::sys::sync::Ordering;
 
 const PLAIN: Traits = Traits::new(16, false, false);
 
@@ -102,4 +105,98 @@ fn a_mix_up_just_before_a_flush_is_settled_by_it() {
     let anomalies = room.profile().quality.anomalies;
     assert_eq!((anomalies.unmatched_frees, anomalies.double_allocations), (0, 0));
     assert_eq!(anomalies.ambiguous_pairings, 1);
+}
+
+#[test]
+fn a_thread_that_only_frees_makes_the_peak_uncertain() {
+    let mut room = Room::new(2);
+    for n in 1..=100 {
+        room.at(20 * n, 0).alloc(n << 21, 1 << 20, PLAIN, 0);
+        room.at(20 * n + 10, 1).free(n << 21, 1 << 20);
+    }
+    room.ledger.fold(room.lanes[0].lane);
+    let peak = room.profile().peak;
+    assert!(peak.bytes - (1 << 20) <= peak.uncertainty_bytes, "{peak:?}");
+}
+
+#[test]
+fn what_a_lane_is_behind_by_is_in_the_uncertainty_however_small_the_parts_it_is_booked_in() {
+    let mut room = Room::new(2);
+    for n in 1..=64 {
+        room.at(10 + n, 1).alloc(n << 40, 64 << 20, PLAIN, 0);
+        room.ledger.fold(room.lanes[1].lane);
+    }
+    for n in 1..=512 {
+        room.at(100 + n, 0).alloc(n << 24, 8 << 20, PLAIN, 0);
+    }
+    // 8 GiB live now, of which 4 are booked.
+    for n in 1..=64 {
+        room.at(1_000 + n, 1).free(n << 40, 64 << 20);
+    }
+    room.ledger.fold(room.lanes[1].lane);
+    let own = room.lanes[0].lane;
+    while own.folder.tail.own() < own.head().own() {
+        let taken = own.folder.latch.take();
+        Fold::begin(room.ledger, own, &taken).run_some(Part::of_words(64));
+    }
+    let peak = room.profile().peak;
+    assert!((8u64 << 30).abs_diff(peak.bytes) <= peak.uncertainty_bytes, "{peak:?}");
+}
+
+#[test]
+fn each_interval_has_its_own_height_though_one_fold_books_them_all() {
+    let mut room = Room::new(1);
+    let lane = room.at(10, 0);
+    lane.alloc(64, 100 << 20, PLAIN, 0);
+    lane.free(64, 100 << 20);
+    for n in 1..=10u64 {
+        room.at(n * 10_000_000, 0).alloc(4096 * n, 8, PLAIN, 0);
+    }
+    let profile = room.profile();
+    let heights: Vec<u64> = profile.timeline.intervals.iter().map(|interval| interval.peak_bytes).collect();
+    assert_eq!(profile.peak.bytes, 100 << 20);
+    assert_eq!(heights[0], 100 << 20, "{heights:?}");
+    assert!(heights[1..].iter().all(|height| *height <= 80), "{heights:?}");
+}
+
+#[test]
+fn a_block_of_heapledgers_own_that_the_program_reallocates_breaks_no_law() {
+    for (old_is_own, new_is_own) in [(true, false), (false, true)] {
+        let mut room = Room::new(2);
+        room.at(10, 1).alloc(64, 8, Traits::new(16, false, old_is_own), 0);
+        let lane = room.at(20, 0);
+        lane.realloc_begins(64, 8);
+        lane.realloc_ends(64, 128, 9, Traits::new(16, false, new_is_own), 0);
+        // Late: the old block is in the books of the other thread.
+        room.ledger.fold(room.lanes[0].lane);
+        assert_eq!(crate::profile::check(&room.profile()), [], "{old_is_own}");
+    }
+}
+
+#[test]
+fn a_realloc_whose_second_half_was_lost_does_not_stand_in_for_the_next_of_its_address() {
+    let mut room = Room::new(1);
+    let lane = room.at(10, 0);
+    lane.alloc(64, 100, PLAIN, 0);
+    lane.realloc_begins(64, 100);
+    let lane = room.at(20, 0);
+    lane.alloc(64, 200, PLAIN, 0);
+    lane.realloc_begins(64, 200);
+    lane.realloc_ends(64, 128, 300, PLAIN, 0);
+    let live: Vec<_> = room.profile().live.iter().map(|block| (block.address, block.size)).collect();
+    // The old block of 100 bytes is the error of the one event that was lost.
+    assert_eq!(live, [(64, 100), (128, 300)]);
+}
+
+#[test]
+fn in_order_a_free_of_what_was_left_out_is_counted_as_such() {
+    let ledger = Ledger::open(256 << 20, ClockMode::PerEvent).unwrap();
+    ledger.clock.set_by_hand(1);
+    let mut lane = Producer::new(ledger, 4);
+    ledger.use_sampling();
+    lane.free_whole(64, 1000);
+    ledger.flush(lane.lane);
+    assert_eq!(ledger.live.waiting(), 0);
+    // relaxed: there is one thread.
+    assert_eq!(ledger.live.oddities.skipped_freed_bytes.load(Ordering::Relaxed), 1000);
 }

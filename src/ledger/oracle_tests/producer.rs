@@ -63,12 +63,19 @@ impl Producer {
     }
 
     pub(crate) fn free(&mut self, address: u64, size: u64) {
-        self.lane.attempt();
         if event::is_narrow(address, 0) {
+            self.lane.attempt();
             self.write(&[event::free_word(address, size)]);
+            self.log.push(EventKind::Free { address });
         } else {
-            self.write(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]));
+            self.free_whole(address, size);
         }
+    }
+
+    /// As a thread does that leaves events out.
+    pub(super) fn free_whole(&mut self, address: u64, size: u64) {
+        self.lane.attempt();
+        self.write(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]));
         self.log.push(EventKind::Free { address });
     }
 
