@@ -54,6 +54,8 @@ pub(crate) fn pause() -> Option<Taken<'static>> {
 /// Forgets the aggregator's work, in a forked child: its thread does not exist there.
 pub(crate) fn forget() {
     WORK.open();
+    // relaxed: there is one thread.
+    CPU_NS.store(0, Ordering::Relaxed);
 }
 
 /// The body of the thread: ticks until the recording ends.

@@ -97,6 +97,8 @@ impl Meta {
         }
         match self.0 >> Self::DOUBT_SHIFT & 31 {
             0 => 0,
+            // This and all above it.
+            31 => DOUBT_NS_MAX,
             log2 => 1 << log2,
         }
     }
@@ -156,7 +158,10 @@ impl Meta {
     }
 }
 
-/// The exponent of the next power of two, at most 31 (two seconds).
+/// A doubt of more than a second: longer than any process runs, and short enough that a date and two of them can be added.
+const DOUBT_NS_MAX: u64 = 1 << 61;
+
+/// The exponent of the next power of two, at most 31 (two seconds and all above it).
 #[inline(always)]
 const fn doubt_log2(doubt_ns: u64) -> u64 {
     let log2 = (u64::BITS - doubt_ns.leading_zeros()) as u64;

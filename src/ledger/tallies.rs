@@ -287,7 +287,11 @@ impl Fold<'_> {
         let tallies = self.books.tallies;
         // SAFETY: Y1, as in `tally`.
         let tally = unsafe { &mut *at };
-        if !tally.is_empty() {
+        if tally.is_empty() {
+            // Its only block may have been taken back: what it rose to is of no stack that comes next.
+            tally.rise_bytes = 0;
+            (tally.at_height_bytes, tally.at_height_blocks) = (0, 0);
+        } else {
             self.ledger.sites.commit(&self.ledger.pages, tally, tallies.height, tallies.peak_number);
         }
     }

@@ -399,7 +399,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         let traits = Traits::new(layout.align(), false, false);
         if new.is_null() {
             gate::count_failed();
-            hot_path::record_realloc_refused(self.opener(), begun, block, layout.size(), traits);
+            hot_path::record_realloc_refused(begun, block, layout.size(), traits);
         } else {
             hot_path::record_realloc_end(self.opener(), begun, block, new, new_size, traits);
         }

@@ -13,8 +13,8 @@ use std::sync::atomic::compiler_fence;
 
 use super::allocator::Opener;
 use super::lifecycle::EPOCH;
-use super::turn::Begun;
-use super::{sampling, thread, turn};
+use super::reallocs::Begun;
+use super::{reallocs, sampling, thread, turn};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
@@ -99,13 +99,13 @@ pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usi
     let lane = match thread::recording_lane() {
         Ok(lane) => lane,
         Err(slot) if sampling::passes_over_free(slot, address, size) => return Begun::Apart,
-        Err(_) => return turn::realloc_begin_aside(opener, address, size),
+        Err(_) => return reallocs::begin_aside(opener, address, size),
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
     let head = lane.head().own();
     if !fits(lane, limit, head + event::FREE_WORDS, address, 0) {
-        return turn::realloc_begin(lane, limit, address, size);
+        return reallocs::begin(lane, limit, address, size);
     }
     lane.attempt();
     write(lane, limit, head, [event::begin_word(address, size)]);
@@ -114,15 +114,9 @@ pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usi
 
 /// Records that a realloc was refused; `size` is the old one, which the block keeps.
 #[cold]
-pub(super) fn record_realloc_refused(
-    opener: Opener<'_>,
-    begun: Begun,
-    block: *mut u8,
-    size: usize,
-    traits: Traits,
-) {
+pub(super) fn record_realloc_refused(begun: Begun, block: *mut u8, size: usize, traits: Traits) {
     if begun != Begun::Not {
-        turn::realloc_refused(opener, begun, block.addr() as u64, size as u64, traits);
+        reallocs::refused(begun, block.addr() as u64, size as u64, traits);
     }
 }
 
@@ -141,7 +135,7 @@ pub(super) fn record_realloc_end(
         (_, Begun::Not) => {}
         (Ok(lane), Begun::Recorded) => moved_with_stack(lane, [old, new, size], traits),
         (Err(slot), Begun::Apart) if sampling::passes_over_alloc(slot, size) => {}
-        _ => turn::realloc_end_aside(opener, begun, [old, new, size], traits),
+        _ => reallocs::end_aside(opener, begun, [old, new, size], traits),
     }
 }
 
@@ -152,7 +146,7 @@ fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Tra
     let stack = turn::stack_at(lane, limit, size);
     let head = lane.head().own();
     if !fits(lane, limit, head + event::MOVED_WORDS, old | new, size) {
-        return turn::realloc_end(lane, limit, moved, traits, stack);
+        return reallocs::end(lane, limit, moved, traits, stack);
     }
     // The event was counted with its first half.
     write(lane, limit, head, event::moved_words(old, new, size, traits, stack));

@@ -46,6 +46,7 @@ pub(crate) mod layout;
 pub(crate) mod lifecycle;
 pub(crate) mod own_thread;
 mod pacing;
+mod reallocs;
 pub(crate) mod sampling;
 pub(crate) mod spare;
 pub(crate) mod stacks;

@@ -103,7 +103,7 @@ pub(super) fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
 
 /// The same where an event takes its time, so that the walk does not stand in each of these places.
 #[inline(never)]
-fn stack_aside(lane: &Lane, limit: u64, size: u64) -> u32 {
+pub(super) fn stack_aside(lane: &Lane, limit: u64, size: u64) -> u32 {
     if limit == 0 { 0 } else { stack_alone(lane, size) }
 }
 
@@ -169,101 +169,6 @@ pub(super) fn whole_free_record(address: u64, size: u64) -> Record {
     Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), What::Free)
 }
 
-/// How the first half of a realloc was taken, for its second half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begun {
-    /// It was lost, or nothing is recorded.
-    Not,
-    /// It is in the ring.
-    Recorded,
-    /// The thread leaves events out: the old block's free was dealt with.
-    Apart,
-}
-
-#[cold]
-pub(super) fn realloc_begin_aside(opener: Opener<'_>, address: u64, size: u64) -> Begun {
-    lane(opener).map_or(Begun::Not, |lane| realloc_begin(lane, lane.close_gate(), address, size))
-}
-
-#[cold]
-pub(super) fn realloc_begin(lane: &Lane, limit: u64, address: u64, size: u64) -> Begun {
-    let limit = match gate_of(lane, limit) {
-        Gate::Apart => {
-            sampling::free(lane, address, size);
-            return Begun::Apart;
-        }
-        Gate::At(limit) => limit,
-    };
-    sampling::forget_own(lane, address);
-    let record = if event::is_narrow(address, 0) {
-        Record::new(&[event::begin_word(address, size)], What::Free)
-    } else {
-        Record::new(&event::wide_words(Tag::Begin, Traits::default(), [address, size, 0, 0]), What::Free)
-    };
-    if write(lane, limit, &record) { Begun::Recorded } else { Begun::Not }
-}
-
-pub(super) fn realloc_refused(opener: Opener<'_>, begun: Begun, address: u64, size: u64, traits: Traits) {
-    let Some(lane) = lane_of_begun(opener, begun) else { return };
-    if begun == Begun::Apart {
-        // The old block lives on: it is taken up again as if it were new.
-        let limit = lane.close_gate();
-        alloc(lane, limit, address, size, traits, stack_aside(lane, limit, size));
-        return sampling::restored(lane, size);
-    }
-    let record = if event::is_narrow(address, 0) {
-        Record::new(&[event::refused_word(address)], What::SecondHalf)
-    } else {
-        Record::new(&event::wide_words(Tag::Refused, Traits::default(), [address, 0, 0, 0]), What::SecondHalf)
-    };
-    let limit = limit_of_second_half(lane, lane.close_gate());
-    if write(lane, limit, &record) {
-        sampling::note_own(lane, address);
-    }
-}
-
-/// Where the gate stands for the second half of a recorded realloc. If it was closed only because the lane has begun to leave
-/// events out, maybe with the first half itself, the window counts as full: half an event is none that could be left out.
-fn limit_of_second_half(lane: &Lane, limit: u64) -> u64 {
-    if limit == 0 && is_idle(lane) && sampling::left_out(lane) { 1 } else { limit }
-}
-
-/// The second half of a realloc, of which the first was recorded or dealt with.
-#[cold]
-pub(super) fn realloc_end_aside(
-    opener: Opener<'_>,
-    begun: Begun,
-    moved @ [_, new, size]: [u64; 3],
-    traits: Traits,
-) {
-    let Some(lane) = lane_of_begun(opener, begun) else { return };
-    let limit = match begun {
-        Begun::Recorded => limit_of_second_half(lane, lane.close_gate()),
-        Begun::Apart | Begun::Not => lane.close_gate(),
-    };
-    let stack = stack_aside(lane, limit, size);
-    match begun {
-        Begun::Apart => alloc(lane, limit, new, size, traits, stack),
-        Begun::Recorded => realloc_end(lane, limit, moved, traits, stack),
-        Begun::Not => {}
-    }
-}
-
-/// The second half of a realloc from `old` to `new`.
-#[cold]
-pub(super) fn realloc_end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
-    let traits = marked(lane, traits);
-    let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
-        Record::new(&event::moved_words(old, new, size, traits, stack), What::SecondHalf)
-    } else {
-        let fields = [new, size, u64::from(stack), old];
-        Record::new(&event::wide_words(Tag::Moved, traits, fields), What::SecondHalf)
-    };
-    if write(lane, limit, &record) {
-        sampling::note_own(lane, new);
-    }
-}
-
 pub(super) fn thread_starts(lane: &Lane, row: u32) {
     // relaxed, all: the thread's own line. The one before may have been ended in the midst of anything.
     lane.cold.writing.store(0, Ordering::Relaxed);
@@ -304,21 +209,12 @@ pub(super) fn forget() {
     SEGMENTS_ASKED.store(0, Ordering::Relaxed);
 }
 
-fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
+pub(super) fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
     thread::lane_of_slot(tls::get()).or_else(|| thread::lane_for_event(opener))
 }
 
-/// The lane for the second half of a realloc. A first half that was recorded is in the ring of the thread that forked this process,
-/// if it has none here: then the old block is not in this ledger, and nothing ends it.
-fn lane_of_begun(opener: Opener<'_>, begun: Begun) -> Option<&'static Lane> {
-    match begun {
-        Begun::Recorded => thread::lane_of_slot(tls::get()),
-        Begun::Apart | Begun::Not => lane(opener),
-    }
-}
-
 /// The traits of an allocation, with the mark of heapledger's own if the thread is in such a section.
-fn marked(lane: &Lane, traits: Traits) -> Traits {
+pub(super) fn marked(lane: &Lane, traits: Traits) -> Traits {
     if is_own(lane) { traits.as_own() } else { traits }
 }
 
@@ -329,7 +225,7 @@ pub(super) fn is_own(lane: &Lane) -> bool {
 }
 
 /// Where the gate of a lane stood, and what that means.
-enum Gate {
+pub(super) enum Gate {
     /// It stood at this limit; 0 if it was closed.
     At(u64),
     /// The lane leaves events out.
@@ -338,7 +234,7 @@ enum Gate {
 
 /// Takes up the level that is in force, unless the lane is in the midst of something: an event is recorded or left out as others
 /// leave out what it is about. The block that is freed here may be one that another thread has left out already.
-fn gate_of(lane: &Lane, limit: u64) -> Gate {
+pub(super) fn gate_of(lane: &Lane, limit: u64) -> Gate {
     let may_have_changed = sampling::left_out(lane) || lane.epoch() != EPOCH.now();
     let is_interrupted = limit == 0 && !sampling::left_out(lane);
     if is_interrupted || !may_have_changed || !is_idle(lane) {

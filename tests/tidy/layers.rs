@@ -77,12 +77,12 @@ const RELAXED: &[&str] = &[
     "src/recorder/own_thread.rs",
     "src/recorder/pacing.rs",
     "src/recorder/sampling.rs",
-    "src/recorder/thread.rs",
     "src/ring/lane.rs",
     "src/stack/cache.rs",
     "src/stack/intern.rs",
     "src/strategies/books.rs",
     "src/sys/copies.rs",
+    "src/sys/indivisible.rs",
     "src/sys/pages.rs",
     "src/sys/platform.rs",
     "src/tracked/places.rs",
@@ -116,6 +116,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/sys/order.rs", "a compiler fence, against a kill"),
     ("src/recorder/black_box.rs", "the file of a black box is seen with its path"),
     ("src/recorder/hot_path.rs", "compiler fences, against handlers of the same thread"),
+    ("src/recorder/thread.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/turn.rs", "compiler fences, against handlers of the same thread"),
 ];
 
