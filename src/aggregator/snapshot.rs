@@ -40,8 +40,8 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         stats.freed_blocks = stats.freed_blocks.wrapping_add(Account::read(&account.freed_blocks));
         stats.freed_bytes = stats.freed_bytes.wrapping_add(Account::read(&account.freed_bytes));
         let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
-        stats.freed_blocks += sampled.raw_freed_blocks + read(&skipped.frees);
-        stats.freed_bytes += sampled.raw_freed_bytes + read(&skipped.freed_bytes);
+        stats.freed_blocks += sampled.raw_freed_blocks + read(&skipped.frees.events);
+        stats.freed_bytes += sampled.raw_freed_bytes + read(&skipped.frees.bytes);
     }
     let oddities = &ledger.live.oddities;
     stats.freed_blocks += read(&oddities.skipped_frees);
@@ -51,8 +51,8 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         stats.total_blocks = stats.total_blocks.wrapping_add(Account::read(&account.total_blocks));
         stats.total_bytes = stats.total_bytes.wrapping_add(Account::read(&account.total_bytes));
         let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
-        stats.total_blocks += sampled.raw_blocks + read(&skipped.allocs);
-        stats.total_bytes += sampled.raw_bytes + read(&skipped.alloc_bytes);
+        stats.total_blocks += sampled.raw_blocks + read(&skipped.allocs.events);
+        stats.total_bytes += sampled.raw_bytes + read(&skipped.allocs.bytes);
         stats.reallocs += Account::read(&account.reallocs);
         stats.failed += read(&lane.cold.failed);
     }
@@ -84,15 +84,15 @@ pub(crate) fn settle_totals(stats: &mut HeapStats, (restored_blocks, restored_by
 fn restored(ledger: &Ledger) -> (u64, u64) {
     // relaxed, both: counters.
     ledger.lanes().map(|lane| &lane.cold.skipped).fold((0, 0), |(blocks, bytes), skipped| {
-        let more = skipped.restored_bytes.load(Ordering::Relaxed);
-        (blocks + skipped.restored.load(Ordering::Relaxed), bytes + more)
+        let more = skipped.restored.bytes.load(Ordering::Relaxed);
+        (blocks + skipped.restored.events.load(Ordering::Relaxed), bytes + more)
     })
 }
 
 /// Bytes of the blocks of a lane that the totals have and the peak has not.
 pub(crate) fn bytes_in_no_peak(lane: &Lane) -> u64 {
     // relaxed: a counter.
-    let left_out = lane.cold.skipped.alloc_bytes.load(Ordering::Relaxed);
+    let left_out = lane.cold.skipped.allocs.bytes.load(Ordering::Relaxed);
     account_of(lane).sampled.read().raw_bytes.saturating_add(left_out)
 }
 
@@ -147,13 +147,13 @@ pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
     let (mut allocs, mut frees, mut samples) = (0u64, 0u64, 0i64);
     // relaxed: counters.
     for lane in ledger.lanes() {
-        frees += lane.cold.skipped.frees.load(Ordering::Relaxed);
+        frees += lane.cold.skipped.frees.events.load(Ordering::Relaxed);
         let sums = account_of(lane).sampled.read();
         samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
     }
     frees += ledger.live.oddities.skipped_frees.load(Ordering::Relaxed);
     for lane in ledger.lanes() {
-        allocs += lane.cold.skipped.allocs.load(Ordering::Relaxed);
+        allocs += lane.cold.skipped.allocs.events.load(Ordering::Relaxed);
     }
     match lifecycle::level() {
         lifecycle::Level::AfterSampling if allocs <= frees => sampling::no_blocks_left(),
@@ -179,7 +179,8 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         lost.merge(&LossCounts::from_counts(figures.lost));
         let skipped = &lane.cold.skipped;
         // relaxed: counters.
-        quality.sampled_out += skipped.allocs.load(Ordering::Relaxed) + skipped.frees.load(Ordering::Relaxed);
+        quality.sampled_out +=
+            skipped.allocs.events.load(Ordering::Relaxed) + skipped.frees.events.load(Ordering::Relaxed);
         quality.own_events += Account::read(&account.own_events);
         // relaxed: figures for people.
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);

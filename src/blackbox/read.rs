@@ -243,10 +243,10 @@ impl<'a> Reader<'a> {
             let (account, skipped) = (&copy.account, &copy.lane.cold.skipped);
             let sampled = account.sampled.read();
             for (sum, figures) in [
-                (&mut totals.total_blocks, [&account.total_blocks, &skipped.allocs]),
-                (&mut totals.total_bytes, [&account.total_bytes, &skipped.alloc_bytes]),
-                (&mut totals.freed_blocks, [&account.freed_blocks, &skipped.frees]),
-                (&mut totals.freed_bytes, [&account.freed_bytes, &skipped.freed_bytes]),
+                (&mut totals.total_blocks, [&account.total_blocks, &skipped.allocs.events]),
+                (&mut totals.total_bytes, [&account.total_bytes, &skipped.allocs.bytes]),
+                (&mut totals.freed_blocks, [&account.freed_blocks, &skipped.frees.events]),
+                (&mut totals.freed_bytes, [&account.freed_bytes, &skipped.frees.bytes]),
             ] {
                 figures.into_iter().for_each(|figure| add(sum, Account::read(figure)));
             }
@@ -254,8 +254,8 @@ impl<'a> Reader<'a> {
             add(&mut totals.total_bytes, sampled.raw_bytes);
             add(&mut totals.freed_blocks, sampled.raw_freed_blocks);
             add(&mut totals.freed_bytes, sampled.raw_freed_bytes);
-            add(&mut restored.0, Account::read(&skipped.restored));
-            add(&mut restored.1, Account::read(&skipped.restored_bytes));
+            add(&mut restored.0, Account::read(&skipped.restored.events));
+            add(&mut restored.1, Account::read(&skipped.restored.bytes));
             add(&mut totals.reallocs, Account::read(&account.reallocs));
             add(&mut totals.failed, Account::read(&copy.lane.cold.failed));
         }
@@ -289,8 +289,8 @@ impl<'a> Reader<'a> {
             let skipped = &lane.cold.skipped;
             quality.sampled_out = quality
                 .sampled_out
-                .saturating_add(read(&skipped.allocs))
-                .saturating_add(read(&skipped.frees));
+                .saturating_add(read(&skipped.allocs.events))
+                .saturating_add(read(&skipped.frees.events));
             quality.own_events = quality.own_events.wrapping_add(read(&copy.account.own_events));
             quality.ring_high_water_words = quality.ring_high_water_words.max(read(&lane.folder.high_water));
             quality.folds_at_home = quality.folds_at_home.wrapping_add(read(&lane.cold.folds_at_home));

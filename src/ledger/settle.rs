@@ -35,11 +35,10 @@ impl Fold<'_> {
         let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
         let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
         let under_way = &mut self.books.under_way;
-        let place_of = |wanted| under_way.iter().position(|entry| entry.address == wanted);
-        // One of the same address has lost its second half. With all places taken, handlers have interrupted reallocs that never
-        // came back: the oldest is forgotten.
-        let place = place_of(address).or_else(|| place_of(0)).unwrap_or(0);
-        under_way[place] = begun;
+        // One of the same address has lost its second half, and the first of them is the one that is found. With all places taken,
+        // handlers have interrupted reallocs that never came back: the oldest is forgotten.
+        let place = under_way.iter().position(|entry| entry.address == 0 || entry.address == address);
+        under_way[place.unwrap_or(0)] = begun;
     }
 
     fn begun(&mut self, address: u64) -> Option<Entry> {

@@ -27,7 +27,6 @@ use crate::profile::LossReason;
 use crate::ring::event::Traits;
 use crate::ring::lane::{Lane, Skipped};
 use crate::sys::errno::KeptErrno;
-use crate::sys::indivisible;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Whether blocks may live that were recorded before sampling began.
@@ -205,18 +204,11 @@ fn ledger_of_own(lane: &Lane) -> Option<&'static Ledger> {
 
 /// Notes that a block was freed and allocated only in the books: its realloc was refused.
 pub(super) fn restored(lane: &Lane, size: u64) {
-    indivisible::add(&lane.cold.skipped.restored, 1);
-    indivisible::add(&lane.cold.skipped.restored_bytes, size);
+    lane.cold.skipped.restored.count(size);
 }
 
 /// Counts what is left out. The gate is closed all the time, and keeps no handler from doing the same.
 #[inline(always)]
 fn count(skipped: &Skipped, size: u64, is_alloc: bool) {
-    let (events, bytes) = if is_alloc {
-        (&skipped.allocs, &skipped.alloc_bytes)
-    } else {
-        (&skipped.frees, &skipped.freed_bytes)
-    };
-    indivisible::add(events, 1);
-    indivisible::add(bytes, size);
+    if is_alloc { skipped.allocs.count(size) } else { skipped.frees.count(size) }
 }

@@ -2,6 +2,7 @@
 
 use super::cursor::{Head, Oldest, Stamping, Tail};
 use crate::profile::LossReason;
+use crate::sys::indivisible::Counted;
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
@@ -160,13 +161,10 @@ impl Walker {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Skipped {
-    pub(crate) allocs: AtomicU64,
-    pub(crate) alloc_bytes: AtomicU64,
-    pub(crate) frees: AtomicU64,
-    pub(crate) freed_bytes: AtomicU64,
+    pub(crate) allocs: Counted,
+    pub(crate) frees: Counted,
     /// Blocks whose realloc was refused: each was taken for a free and an allocation, and is in no total for it.
-    pub(crate) restored: AtomicU64,
-    pub(crate) restored_bytes: AtomicU64,
+    pub(crate) restored: Counted,
 }
 
 /// The folder's line.

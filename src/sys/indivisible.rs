@@ -1,26 +1,43 @@
-//! Additions that no signal handler of the same thread can come between: a handler that counts as well would lose one of the two.
+//! A count with its bytes, to which is added so that no signal handler of the same thread can come in between: a handler that counts
+//! as well would lose one of the two.
 //!
-//! Other threads only read what is counted so. On x86-64 one instruction is enough, without the lock prefix that keeps other
-//! processors away and takes twenty times as long; elsewhere it is the usual atomic addition.
+//! Other threads only read what is counted so. On x86-64 one instruction for each is enough, without the lock prefix that keeps
+//! other processors away and takes twenty times as long; elsewhere it is the usual atomic addition.
 
 use super::sync::AtomicU64;
 
-/// Adds to a counter that one thread and its handlers write. It wraps.
-#[inline(always)]
-pub(crate) fn add(counter: &AtomicU64, count: u64) {
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
-    // SAFETY: the counter is valid for reads and writes, and aligned, so that who reads it sees the old value or the new one.
-    unsafe {
-        core::arch::asm!(
-            "add qword ptr [{counter}], {count}",
-            counter = in(reg) counter.as_ptr(),
-            count = in(reg) count,
-            options(nostack),
-        );
+/// Events and their bytes. All zero bytes are one that has counted nothing.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) events: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+impl Counted {
+    /// Adds an event, by the thread whose count it is, or a handler of it. Both sums wrap.
+    #[inline(always)]
+    pub(crate) fn count(&self, bytes: u64) {
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        // SAFETY: both lie where they are looked for, the second behind the first (`repr(C)`), valid for reads and writes and
+        // aligned, so that whoever reads one sees the old value or the new one.
+        unsafe {
+            core::arch::asm!(
+                "inc qword ptr [{counted}]",
+                "add qword ptr [{counted} + 8], {bytes}",
+                counted = in(reg) self.events.as_ptr(),
+                bytes = in(reg) bytes,
+                options(nostack),
+            );
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+        {
+            use super::sync::Ordering;
+            // relaxed, both: nothing is published by them.
+            self.events.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
-    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
-    // relaxed: a counter; nothing is published by it.
-    counter.fetch_add(count, super::sync::Ordering::Relaxed);
 }
 
 #[cfg(all(test, not(loom)))]
@@ -29,9 +46,10 @@ mod tests {
     use crate::sys::sync::Ordering;
 
     #[test]
-    fn it_adds_and_wraps() {
-        let counter = AtomicU64::new(u64::MAX - 1);
-        add(&counter, 3);
-        assert_eq!(counter.load(Ordering::Relaxed), 1);
+    fn it_counts_and_wraps() {
+        let counted = Counted { events: AtomicU64::new(7), bytes: AtomicU64::new(u64::MAX - 1) };
+        counted.count(3);
+        assert_eq!(counted.events.load(Ordering::Relaxed), 8);
+        assert_eq!(counted.bytes.load(Ordering::Relaxed), 1);
     }
 }

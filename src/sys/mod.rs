@@ -12,7 +12,7 @@
 //! | `box_file` | a file that a region lies in | know what is stored in it |
 //! | `errno` | the program's error number, kept | be left out where the recording path calls the system |
 //! | `fetch` | a hint of what will be read | be relied on |
-//! | `indivisible` | additions that no handler can come between | be used between threads |
+//! | `indivisible` | counts that no handler can come between | be written by several threads |
 //! | `order` | the order of stores that outlive the process | be taken for one that other threads see |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, thread and file questions | be asked from the hot path |
@@ -44,8 +44,7 @@ pub(crate) mod fetch;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "reads registers and the own stack")]
 pub(crate) mod frame;
-#[cfg(not(loom))]
-#[allow(unsafe_code, reason = "one instruction by its name")]
+#[allow(unsafe_code, reason = "instructions by their names")]
 pub(crate) mod indivisible;
 #[allow(unsafe_code, reason = "calls the system to wait")]
 pub(crate) mod latch;
