@@ -108,10 +108,12 @@ fn compete(choice: &Choice) -> io::Result<()> {
         file.write_all(plot::svg(&groups, "medians of rounds, each process by turns").as_bytes())?;
     }
     let [threads, process] = ahead;
-    println!(
-        "\nBeside those that record every event, heapledger takes less of the threads' time in {threads} of {duels_in_all} \
-         cases, and less of the process's in {process}."
-    );
+    if duels_in_all > 0 {
+        println!(
+            "\nBeside those that record every event, heapledger takes less of the threads' time in {threads} of {duels_in_all} \
+             cases, and less of the process's in {process}."
+        );
+    }
     Ok(())
 }
 
