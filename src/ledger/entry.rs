@@ -161,7 +161,7 @@ impl Meta {
 /// A doubt of more than a second: longer than any process runs, and short enough that a date and two of them can be added.
 const DOUBT_NS_MAX: u64 = 1 << 61;
 
-/// The exponent of the next power of two, at most 31 (two seconds and all above it).
+/// The exponent of the next power of two, at most 31 (more than a second).
 #[inline(always)]
 const fn doubt_log2(doubt_ns: u64) -> u64 {
     let log2 = (u64::BITS - doubt_ns.leading_zeros()) as u64;

@@ -292,11 +292,14 @@ impl Fold<'_> {
     /// Tells the interval at hand how high the live bytes rose in it; the next one begins where they stand.
     fn end_height(&mut self) {
         self.raise_peak();
-        let live = self.batch.sums.live_bytes();
-        let highest = self.ledger.booked.bytes() + self.batch.rise.max(live);
-        self.batch.interval_peak = self.batch.interval_peak.max(highest);
+        self.note_interval_peak();
         self.batch.rise_at_most = self.batch.rise_at_most.max(self.batch.rise);
-        self.batch.rise = live;
+        self.batch.rise = self.batch.sums.live_bytes();
+    }
+
+    fn note_interval_peak(&mut self) {
+        let highest = self.ledger.booked.bytes() + self.batch.rise.max(self.batch.sums.live_bytes());
+        self.batch.interval_peak = self.batch.interval_peak.max(highest);
     }
 
     /// Whether the batch did anything since the timeline was last told.
@@ -335,8 +338,7 @@ impl Fold<'_> {
         self.deliver();
         self.tell_crossed();
         self.settle_tallies();
-        let booked = self.ledger.booked.bytes() + self.batch.rise.max(self.batch.sums.live_bytes());
-        self.batch.interval_peak = self.batch.interval_peak.max(booked);
+        self.note_interval_peak();
         self.flow_out(self.books.span_ns);
         self.ledger.booked.add(self.batch.sums.live_bytes(), self.batch.sums.live_blocks());
         let account = self.account;

@@ -113,13 +113,19 @@ pub(super) fn stack_alone(lane: &Lane, size: u64) -> u32 {
     if !lane.walks() {
         return 0;
     }
+    while_writing(lane, || stacks::take(lane, size))
+}
+
+/// Does something during which events of handlers are refused, whatever the gate says.
+#[inline(always)]
+fn while_writing<T>(lane: &Lane, body: impl FnOnce() -> T) -> T {
     let before = lane.cold.writing.load(Ordering::Relaxed);
     lane.cold.writing.store(1, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
-    let stack = stacks::take(lane, size);
+    let result = body();
     compiler_fence(Ordering::SeqCst);
     lane.cold.writing.store(before, Ordering::Relaxed);
-    stack
+    result
 }
 
 #[cold]
@@ -191,16 +197,11 @@ pub(super) fn thread_ends(lane: &Lane) {
 
 /// The row in a lane's books. An event of a handler meanwhile must not wait for their latch, whatever is left out.
 fn row_of(lane: &Lane) -> u32 {
-    lane.cold.writing.store(1, Ordering::Relaxed);
-    compiler_fence(Ordering::SeqCst);
-    let row = {
+    while_writing(lane, || {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
         unsafe { crate::ledger::books::books_of(lane).as_ref() }.row
-    };
-    compiler_fence(Ordering::SeqCst);
-    lane.cold.writing.store(0, Ordering::Relaxed);
-    row
+    })
 }
 
 /// Forgets what the tuner asked for, in a forked child.
@@ -235,9 +236,9 @@ pub(super) enum Gate {
 /// Takes up the level that is in force, unless the lane is in the midst of something: an event is recorded or left out as others
 /// leave out what it is about. The block that is freed here may be one that another thread has left out already.
 pub(super) fn gate_of(lane: &Lane, limit: u64) -> Gate {
-    let may_have_changed = sampling::left_out(lane) || lane.epoch() != EPOCH.now();
-    let is_interrupted = limit == 0 && !sampling::left_out(lane);
-    if is_interrupted || !may_have_changed || !is_idle(lane) {
+    // A gate that is closed although the lane records everything is that of an event which this one interrupts.
+    let may_have_changed = limit != 0 && lane.epoch() != EPOCH.now();
+    if !(sampling::left_out(lane) || may_have_changed) || !is_idle(lane) {
         return Gate::At(limit);
     }
     if !sampling::leaves_out(lane) {

@@ -90,13 +90,13 @@ fn install_handler() {
 
 /// From the next instruction on, each raises a signal.
 #[inline(always)]
-fn begin_steps() {
+pub fn begin_steps() {
     // SAFETY: it sets one flag, and leaves the stack as it was.
     unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
 }
 
 #[inline(always)]
-fn end_steps() {
+pub fn end_steps() {
     // SAFETY: as above.
     unsafe { asm!("pushfq", "and qword ptr [rsp], 0xfffffffffffffeff", "popfq") };
 }

@@ -2,7 +2,6 @@
 //! this one frees; a handler or the inner allocator forks in the midst of an event.
 
 use std::alloc::{Layout, realloc};
-use std::arch::asm;
 use std::ffi::c_void;
 use std::ptr::{null_mut, without_provenance_mut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -13,6 +12,7 @@ use super::case::{Case, Ended};
 use super::heap::Heap;
 use super::inner::{self, Method};
 use super::laws;
+use super::signals::{begin_steps, end_steps};
 use super::tools::{block, free, settled_accounts};
 
 pub const CASES: &[Case] = &[
@@ -91,21 +91,17 @@ fn live() -> (u64, u64) {
     (stats.live_blocks, stats.live_bytes)
 }
 
-/// The first event after a change is the first half of a realloc, one that goes well or one that is refused.
-fn take_up(begin: fn(), is_refused: bool) {
-    grows_as_it_should(is_refused, begin);
-}
-
 /// The change, and an event that takes it up, come between the halves.
 fn change_amid(is_refused: bool) {
     inner::amid_a_realloc(|| {
         only_count();
         free(block(8), 8);
     });
-    grows_as_it_should(is_refused, || ());
+    take_up(|| (), is_refused);
 }
 
-fn grows_as_it_should(is_refused: bool, begin: fn()) {
+/// The first event after a change is the first half of a realloc, one that goes well or one that is refused.
+fn take_up(begin: fn(), is_refused: bool) {
     let old = block(OLD_BYTES);
     let (blocks, bytes) = live();
     inner::refuse(Method::Realloc, u64::from(is_refused));
@@ -281,18 +277,6 @@ fn handle_traps(handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void)) 
         (action.sa_sigaction, action.sa_flags) = (handler as *const () as usize, libc::SA_SIGINFO);
         assert_eq!(libc::sigaction(libc::SIGTRAP, &action, null_mut()), 0);
     }
-}
-
-#[inline(always)]
-fn begin_steps() {
-    // SAFETY: it sets one flag, and leaves the stack as it was.
-    unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
-}
-
-#[inline(always)]
-fn end_steps() {
-    // SAFETY: as above.
-    unsafe { asm!("pushfq", "and qword ptr [rsp], 0xfffffffffffffeff", "popfq") };
 }
 
 /// Steps through windows that are turned, and a flush.
