@@ -87,6 +87,9 @@ pub mod dump;
 pub mod export;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "state lies in raw pages")]
+mod fold;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "state lies in raw pages")]
 mod ledger;
 pub mod profile;
 #[cfg(not(loom))]

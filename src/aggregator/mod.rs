@@ -13,6 +13,8 @@
 
 pub(crate) mod alarm;
 pub(crate) mod naming;
+#[cfg(test)]
+pub(crate) mod oracle_tests;
 pub(crate) mod rows;
 mod shared;
 pub(crate) mod snapshot;
@@ -23,7 +25,7 @@ pub(crate) mod tuning;
 pub(crate) mod watch;
 pub(crate) mod worker;
 
-use crate::ledger::batch::Part;
+use crate::fold::batch::Part;
 use crate::ledger::{Ledger, estimate};
 use crate::profile::DataQualityMode;
 use crate::quality::{self, Knobs};

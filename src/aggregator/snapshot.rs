@@ -6,13 +6,13 @@
 //! was made before, because nothing may be allocated while a latch is held.
 
 use super::{rows, stacks, tuning, watch};
+use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, Inherited, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
 use crate::ledger::crossings::CROSSINGS_MAX;
 use crate::ledger::entry;
 use crate::ledger::estimate::{WeightedSums, mean_bytes};
-use crate::ledger::fold::Fold;
 use crate::ledger::history::LaneWords;
 use crate::ledger::live::SHARDS;
 use crate::ledger::sites::SiteFigures;

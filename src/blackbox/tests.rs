@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::ptr::from_ref;
 
 use super::read_bytes;
+use crate::aggregator::oracle_tests::producer::Producer;
 use crate::dump::ReadError;
 use crate::ledger::Ledger;
 use crate::ledger::books::LaneWithBooks;
-use crate::ledger::oracle_tests::producer::Producer;
 use crate::profile::ClockMode;
 use crate::recorder::layout::{LAYOUT, VERSION};
 use crate::ring::event::Traits;

@@ -1,6 +1,7 @@
 //! What the ledger knows of one block: 32 bytes, the same in a nursery and in the shared table.
 
 use crate::profile::LiveBlock;
+use crate::ring::event;
 
 /// Threads that have a row of their own; the last number stands for all others.
 pub(crate) const ROWS_MAX: u32 = 1 << 14;
@@ -38,6 +39,16 @@ impl Entry {
             reallocs: self.meta.reallocs() as u8,
         }
     }
+}
+
+/// The size bits of a free that carries its whole size, with that size above them.
+pub(crate) fn with_whole_size(size: u64) -> u64 {
+    event::check_bits(size) | (size + 1) << event::CHECK_BITS
+}
+
+/// The size of a waiting free that carries its whole size, or `None`.
+pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
+    (waiting.size >> event::CHECK_BITS).checked_sub(1)
 }
 
 /// The small fields of an entry, in one word. In a sampled block the rate stands where the doubt is in others: what

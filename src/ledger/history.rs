@@ -5,8 +5,8 @@
 //! under the reader's eyes. The reader notices by the `oldest` cursor, which it reads last, and forgets what lies
 //! below it.
 
-use super::Ledger;
 use super::books::books_of;
+use super::region::Ledger;
 use crate::profile::tracked::Deed;
 use crate::profile::{Event, EventKind};
 use crate::ring::event::{

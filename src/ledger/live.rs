@@ -11,7 +11,7 @@
 //! has not been booked yet. So it waits; one that still waits after a flush did give another size
 //! ([`LiveTable::take_mix_ups`]).
 
-use super::entry::{Entry, ROW_OF_OTHERS};
+use super::entry::{Entry, ROW_OF_OTHERS, whole_size};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::fetch::fetch;
 use crate::sys::latch::Latch;
@@ -290,11 +290,11 @@ impl LiveTable {
     /// Drops frees that have waited since before a round: their blocks were never recorded, by choice. If asked to,
     /// only those that say so by carrying their whole size.
     pub(crate) fn drop_waiting(&self, pages: &Pages, round: u32, only_whole: bool) {
-        let is_meant = |free: &Entry| !only_whole || super::fold::whole_size(free).is_some();
+        let is_meant = |free: &Entry| !only_whole || whole_size(free).is_some();
         self.remove_waiting(pages, round, is_meant, |free| {
             // relaxed: counts for people.
             self.oddities.skipped_frees.fetch_add(1, Ordering::Relaxed);
-            let size = super::fold::whole_size(free).unwrap_or(0);
+            let size = whole_size(free).unwrap_or(0);
             self.oddities.skipped_freed_bytes.fetch_add(size, Ordering::Relaxed);
         });
     }
@@ -397,7 +397,7 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
 }
 
 pub(crate) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
-    match super::fold::whole_size(free) {
+    match whole_size(free) {
         Some(size) => block.size == size,
         None => crate::ring::event::agrees(block.size, free.size),
     }

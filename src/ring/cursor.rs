@@ -113,7 +113,7 @@ impl Stamping {
     pub(crate) fn begin(&self) {
         // relaxed: the fence orders it.
         self.0.store(1, Ordering::Relaxed);
-        // SeqCst: pairs with the folder's in `ledger::order`, where the argument is.
+        // SeqCst: pairs with the folder's in `fold::ordered`, where the argument is.
         fence(Ordering::SeqCst);
     }
 

@@ -2,9 +2,9 @@
 
 use super::producer::Producer;
 use crate::aggregator::snapshot;
+use crate::fold::batch::Part;
+use crate::fold::state::Fold;
 use crate::ledger::Ledger;
-use crate::ledger::batch::Part;
-use crate::ledger::fold::Fold;
 use crate::profile::{ClockMode, Profile};
 use crate::recorder::gate::Own;
 use crate::ring::event::Traits;

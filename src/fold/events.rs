@@ -1,285 +1,26 @@
-//! The fold: takes the words of one lane, in order, and books them.
-//!
-//! Whoever holds the lane's latch may fold: the lane's own thread when a segment is full (that is *helping*, and the
-//! words are still in its processor's cache), the aggregator when a lane has gone quiet or where booking is dear, and whoever
-//! asks for a flush. What a fold needs lies in the lane's books; nothing is allocated.
-//!
-//! One batch goes through four stations:
-//!
-//! 1. **Date** the words: a window starts with a mark, its end is the next mark; times between are interpolated.
-//! 2. **Match** a free with its allocation, if possible right behind it in the ring, else in the nursery.
-//! 3. **Send** on what neither knows: survivors and strangers' blocks, in order, to the shared table (`settle`).
-//! 4. **Settle** the sums: tally, timeline, peak, account (`settle`).
-//!
-//! Invariant **F1**: a segment that holds a word between tail and head stays the lane's until the tail has passed it.
+//! Allocations and frees of one window, booked one after the other.
 //!
 //! Live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so that the loop keeps no third sum.
 
-use super::Ledger;
-use super::batch::{Batch, Dates, Part, STEP_BITS};
-use super::books::{Account, Books, account_of, books_of};
-use super::entry::{Entry, Meta};
-use super::nursery::{Places, number_of_young, size_of_young};
-use super::sites::Tally;
-use super::tap::WindowHead;
+use super::batch::STEP_BITS;
+use super::state::{Fold, count_up};
+use super::words::Words;
+use crate::ledger::entry::{Entry, Meta, with_whole_size};
+use crate::ledger::nursery::{number_of_young, size_of_young};
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
-    self, TAG_ALLOC, TAG_BEGIN, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD,
-    TAG_WIDE, Tag, Traits, record_words,
+    self, TAG_ALLOC, TAG_BEGIN, TAG_DEED, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_THREAD, TAG_WIDE, Tag,
+    Traits, record_words,
 };
-use crate::ring::lane::{Lane, SEGMENT_WORDS};
-use crate::sys::latch::Taken;
 use crate::sys::order::then;
 use crate::sys::sync::{AtomicU64, Ordering};
-
-/// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
-const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
-
-/// A fold is dear if it takes more than one block or free for so many words to the shared table, a cache miss or two each.
-const DEAR_SHARE: u64 = 8;
 
 /// Words of an allocation and the free right behind it.
 const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
 
-/// A fold under way. Holds the latch of its lane through `books`.
-pub(crate) struct Fold<'a> {
-    pub(super) ledger: &'a Ledger,
-    pub(super) lane: &'a Lane,
-    pub(super) account: &'a Account,
-    pub(super) books: &'a mut Books,
-    pub(super) places: Places,
-    pub(super) now_ns: u64,
-    /// Whether this is part of an ordered fold, which holds the latches of all lanes.
-    pub(super) in_order: bool,
-    pub(super) batch: Batch,
-    /// Live bytes of the batch above which the process is at a new peak.
-    pub(super) to_beat: i64,
-    /// Whether more words wait in the lane's ring than this fold has booked.
-    pub(super) is_behind: bool,
-    /// Whether frees that find no block are out of the question, as far as this lane can tell: see `tallies`.
-    pub(super) trusts_frees: bool,
-    /// The tally at hand, and its stack.
-    pub(super) at: *mut Tally,
-    pub(super) stack: u32,
-}
-
-/// The size bits of a free that carries its whole size, with that size above them.
-fn with_whole_size(size: u64) -> u64 {
-    event::check_bits(size) | (size + 1) << event::CHECK_BITS
-}
-
-/// The size of a waiting free that carries its whole size, or `None`.
-pub(super) fn whole_size(waiting: &Entry) -> Option<u64> {
-    (waiting.size >> event::CHECK_BITS).checked_sub(1)
-}
-
-/// The stamp of the event that lies at `tail` or behind a mark there, and whether it takes memory.
-pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) -> (u64, bool) {
-    let word = |index: u64| {
-        // SAFETY: I3, the segment of an unfolded word has not been given back.
-        let words = Words { start: unsafe { lane.segment(&ledger.pages, index / SEGMENT_WORDS) } };
-        words.get(index)
-    };
-    let mut index = tail;
-    if Tag::raw(word(index)) == TAG_SKIP {
-        index = (index | (SEGMENT_WORDS - 1)) + 1;
-        if index >= lane.head().observe() {
-            return (not_before_ns, false);
-        }
-    }
-    let mut at_ns = not_before_ns;
-    if Tag::raw(word(index)) == TAG_MARK {
-        at_ns = event::mark_time(word(index), not_before_ns).max(not_before_ns);
-        index += 1;
-    }
-    (at_ns, matches!(Tag::raw(word(index)), TAG_ALLOC | TAG_MOVED))
-}
-
-/// The words of one segment.
-#[derive(Clone, Copy)]
-struct Words {
-    start: *const AtomicU64,
-}
-
-impl Words {
-    #[inline(always)]
-    fn get(&self, index: u64) -> u64 {
-        // SAFETY: F1, the segment is as long as the mask and belongs to the folder up to the observed head.
-        let word = unsafe { &*self.start.add((index % SEGMENT_WORDS) as usize) };
-        // relaxed: ordered by the head's acquire; history readers may look at the same time.
-        word.load(Ordering::Relaxed)
-    }
-
-    /// The words from `index` to `end`, which lie in this segment.
-    #[inline(always)]
-    fn slice<'a>(&self, index: u64, end: u64) -> &'a [AtomicU64] {
-        debug_assert!(index % SEGMENT_WORDS + (end - index) <= SEGMENT_WORDS);
-        // SAFETY: F1, as in `get`; the segment outlives the fold.
-        unsafe {
-            let start = self.start.add((index % SEGMENT_WORDS) as usize);
-            std::slice::from_raw_parts(start, (end - index) as usize)
-        }
-    }
-}
-
-/// Adds to a sum of a batch or a tally. Wrapping: an allocation that was taken back because the shared table had no
-/// room for it may have been added in an earlier batch, and leaves this one's sum below zero.
-#[inline(always)]
-pub(super) fn count_up(sum: &mut u64, by: u64) {
-    *sum = sum.wrapping_add(by);
-}
-
-impl<'a> Fold<'a> {
-    /// Begins a fold. `_taken` shows that the lane's latch is held, and must outlive the fold.
-    pub(crate) fn begin(ledger: &'a Ledger, lane: &'a Lane, _taken: &'a Taken<'a>) -> Fold<'a> {
-        // SAFETY: B3, the latch is held, and for as long as this borrow lives.
-        let books = unsafe { &mut *books_of(lane).as_ptr() };
-        let places = books.nursery.places(&ledger.pages, &raw mut books.youngest);
-        let mut fold = Fold {
-            ledger,
-            lane,
-            account: account_of(lane),
-            places,
-            now_ns: ledger.clock.now_ns(),
-            in_order: false,
-            batch: Batch::default(),
-            to_beat: 0,
-            is_behind: false,
-            trusts_frees: false,
-            at: &raw mut books.tally,
-            stack: books.tally.stack,
-            books,
-        };
-        fold.start_over();
-        fold.trusts_frees = fold.may_trust_frees();
-        fold
-    }
-
-    /// Begins a fold of one lane as part of an ordered fold.
-    pub(crate) fn begin_in_order(ledger: &'a Ledger, lane: &'a Lane, taken: &'a Taken<'a>) -> Fold<'a> {
-        Fold { in_order: true, ..Fold::begin(ledger, lane, taken) }
-    }
-
-    /// Books events up to a time, and at most those that the ordered fold has observed.
-    pub(crate) fn run_until(&mut self, until_ns: u64) {
-        let head = self.books.order_head;
-        let mut tail = self.lane.folder.tail.own();
-        while tail < head && peek(self.ledger, self.lane, tail, self.books.span_ns).0 <= until_ns {
-            while tail < head && matches!(Tag::raw(self.words(tail).get(tail)), TAG_SKIP | TAG_MARK) {
-                tail = self.step(tail, head);
-            }
-            if tail < head {
-                tail = self.step(tail, head);
-            }
-        }
-        self.finish();
-        self.lane.folder.tail.release(tail);
-    }
-
-    /// Makes ready for a new batch.
-    pub(super) fn start_over(&mut self) {
-        self.batch = Batch { interval_peak: i64::MIN, passed_over: i64::MIN, ..Batch::default() };
-        self.to_beat = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
-        self.look_at_the_peak();
-        self.take_up(self.at);
-    }
-
-    /// Books all words up to the head as it is now.
-    pub(crate) fn run(&mut self) {
-        self.run_some(Part::ALL);
-    }
-
-    /// As [`Fold::run`], but only a part of them.
-    pub(crate) fn run_some(&mut self, part: Part) {
-        let head = self.lane.head().observe();
-        // After the head: no event below it can have happened later.
-        self.now_ns = self.ledger.clock.now_after_loads_ns();
-        let mut tail = self.lane.folder.tail.own();
-        Account::raise(&self.lane.folder.high_water, head - tail);
-        Account::raise(&self.lane.folder.recent_high_water, head - tail);
-        let begun = tail;
-        while tail < head && tail - begun < part.words && self.books.span_ns <= part.until_ns {
-            tail = self.step(tail, head);
-        }
-        self.lane.folder.note_reached(self.books.span_ns);
-        self.lane.folder.note_dear(self.batch.sent * DEAR_SHARE > tail - begun);
-        self.is_behind = tail < head;
-        self.finish();
-        self.lane.folder.tail.release(tail);
-    }
-
-    /// Books what lies at `tail`: a mark, a skip, or the rest of a window. Returns the new tail.
-    fn step(&mut self, tail: u64, head: u64) -> u64 {
-        let words = self.words(tail);
-        match Tag::raw(words.get(tail)) {
-            TAG_SKIP => (tail | (SEGMENT_WORDS - 1)) + 1,
-            TAG_MARK => {
-                self.books.mark_index = tail;
-                self.books.span_ns =
-                    event::mark_time(words.get(tail), self.books.span_ns).max(self.books.span_ns);
-                tail + 1
-            }
-            _ => {
-                let end = self.date_window(words, tail, head);
-                if self.ledger.tap.is_open() {
-                    self.tap_window(words.slice(tail, end));
-                }
-                self.book_window(words, tail, end);
-                end
-            }
-        }
-    }
-
-    /// Leaves a copy of a window, as it was dated, for the trace.
-    #[cold]
-    fn tap_window(&self, words: &[AtomicU64]) {
-        let Dates { first_ns, step, .. } = self.batch.dates;
-        let head = WindowHead { row: self.books.row, words: 0, first_ns, step };
-        // relaxed: written before the lane was published.
-        let lane = self.lane.cold.index.load(Ordering::Relaxed);
-        self.ledger.tap.window(&self.ledger.pages, lane, head, words);
-    }
-
-    fn words(&self, index: u64) -> Words {
-        // SAFETY: I3, the segment of an unfolded word has not been given back.
-        Words { start: unsafe { self.lane.segment(&self.ledger.pages, index / SEGMENT_WORDS) } }
-    }
-
-    /// Finds the end of the window that `tail` lies in, and how its words are to be dated.
-    fn date_window(&mut self, words: Words, tail: u64, head: u64) -> u64 {
-        let mark_index = self.books.mark_index;
-        let length = event::mark_length(words.get(mark_index));
-        // While the window is being written, the head lies in it.
-        let end = (mark_index + 1 + length).min(head);
-        let until_ns = self.mark_time_at(end, head).unwrap_or(self.now_ns);
-        let first_ns = self.books.span_ns;
-        let mut span = until_ns.saturating_sub(first_ns);
-        if span > SPAN_NS_PLAUSIBLE {
-            span = span.min(self.ledger.ticks.next_after(first_ns).saturating_sub(first_ns));
-        }
-        let alone = tail == mark_index + 1 && tail + record_words(words.get(tail)) >= end;
-        let doubt_ns = if alone { 0 } else { span };
-        Account::raise(&self.account.longest_span_ns, doubt_ns);
-        let step = (span << STEP_BITS) / (end - tail).max(1);
-        let meta = Meta::of_block(0, self.books.row, 0, false, doubt_ns).0;
-        self.batch.dates = Dates { first: tail, first_ns, step, doubt_ns, meta };
-        self.books.span_ns = if alone { first_ns } else { first_ns + span };
-        end
-    }
-
-    /// The time of the mark that follows a window, if it is below the head.
-    fn mark_time_at(&self, end: u64, head: u64) -> Option<u64> {
-        let mut index = end;
-        if index < head && Tag::raw(self.words(index).get(index)) == TAG_SKIP {
-            index = (index | (SEGMENT_WORDS - 1)) + 1;
-        }
-        let word = if index < head { self.words(index).get(index) } else { return None };
-        debug_assert_eq!(Tag::raw(word), TAG_MARK);
-        Some(event::mark_time(word, self.books.span_ns))
-    }
-
+impl Fold<'_> {
     /// Books the records from `index` to `end`, all in one window.
-    fn book_window(&mut self, words: Words, mut index: u64, end: u64) {
+    pub(super) fn book_window(&mut self, words: Words, mut index: u64, end: u64) {
         if self.batch.dates.at(end - 1) >= self.batch.interval_end_ns {
             self.enter_interval(self.batch.dates.first_ns);
         }
@@ -585,13 +326,5 @@ impl<'a> Fold<'a> {
             self.send_survivor(before);
         }
         self.send(block);
-    }
-
-    pub(super) fn time_of(&self, index: u64) -> u64 {
-        self.batch.dates.at(index)
-    }
-
-    pub(super) fn doubt_ns(&self) -> u64 {
-        self.batch.dates.doubt_ns
     }
 }

@@ -25,8 +25,9 @@
 //! A free that has waited as long and has no block at its address will never find one: the block was lost, or is older than
 //! the ledger. It is counted as unmatched and given up, so that later flushes need not look for it again.
 
-use super::Ledger;
-use super::fold::Fold;
+use super::state::Fold;
+use crate::ledger::Ledger;
+use crate::ledger::live::SHARDS;
 use crate::ring::lane::Lane;
 
 /// Mix-ups that are resolved at one look at a shard.
@@ -96,7 +97,7 @@ impl Ledger {
     fn settle_mix_ups(&self, own: &Lane, round: u32, other_sizes: u32) {
         let taken = own.folder.latch.take();
         let mut fold = Fold::begin(self, own, &taken);
-        for shard in 0..super::live::SHARDS {
+        for shard in 0..SHARDS {
             loop {
                 let mut found = [None; MIX_UPS];
                 self.live.take_mix_ups(&self.pages, shard, round, other_sizes, &mut found);

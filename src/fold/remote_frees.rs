@@ -4,55 +4,11 @@
 //! of the table of crossings, the row of the other thread, an interval of the timeline. Blocks that are handed over come in
 //! long runs of one pair of threads, so a fold gathers a run, and touches what is shared once for all of it.
 
-use super::entry::Entry;
-use super::fold::Fold;
-use super::timeline::{Flow, Timeline};
+use super::batch::{Amount, Crossed, Earlier, INTERVALS_AT_HAND};
+use super::state::Fold;
+use crate::ledger::entry::Entry;
+use crate::ledger::timeline::{Flow, Timeline};
 use crate::sys::sync::Ordering;
-
-/// Intervals of the timeline for which frees are gathered at one time. Two in tests, so that they take turns there.
-const INTERVALS_AT_HAND: usize = if cfg!(test) { 2 } else { 8 };
-
-/// Blocks and their bytes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Amount {
-    blocks: u64,
-    bytes: u64,
-}
-
-impl Amount {
-    fn add(&mut self, bytes: u64) {
-        self.blocks += 1;
-        self.bytes += bytes;
-    }
-}
-
-/// A run of frees of one thread's blocks by another one.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Crossed {
-    allocated_by: u32,
-    freed_by: u32,
-    /// What crossed from the one to the other.
-    crossings: Amount,
-    /// What is booked here for a thread whose lane this is not.
-    for_other: Amount,
-    /// When that was freed: blocks come in the order in which they left a nursery, so that their frees lie a little here and a
-    /// little there.
-    earlier: [Earlier; INTERVALS_AT_HAND],
-}
-
-/// What was freed in one interval of the timeline.
-#[derive(Debug, Clone, Copy, Default)]
-struct Earlier {
-    from_ns: u64,
-    until_ns: u64,
-    freed: Amount,
-}
-
-impl Crossed {
-    fn is_empty(&self) -> bool {
-        self.crossings.blocks | self.for_other.blocks == 0
-    }
-}
 
 impl Fold<'_> {
     /// Counts a free that met its block in the shared table.

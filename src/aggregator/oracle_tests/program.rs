@@ -2,9 +2,9 @@
 
 use super::naive::{Block, Naive};
 use super::producer::Producer;
+use crate::fold::batch::Part;
+use crate::fold::state::Fold;
 use crate::ledger::Ledger;
-use crate::ledger::batch::Part;
-use crate::ledger::fold::Fold;
 use crate::ring::event::Traits;
 use crate::ring::lane::WINDOW_WORDS;
 use crate::sys::pages::Pages;

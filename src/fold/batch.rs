@@ -1,11 +1,12 @@
 //! How much a fold books, and what it has come to in its present batch: sums, heights, and how the words of the window are dated.
 
-use super::crossed::Crossed;
-use super::estimate::WeightedSums;
-use super::peak::Height;
+use crate::ledger::estimate::WeightedSums;
+use crate::ledger::peak::Height;
 
 /// Fraction bits of the time that passes from one word to the next.
 pub(super) const STEP_BITS: u32 = 16;
+/// Intervals of the timeline for which frees are gathered at one time. Two in tests, so that they take turns there.
+pub(super) const INTERVALS_AT_HAND: usize = if cfg!(test) { 2 } else { 8 };
 
 /// How much of what waits in a lane is booked: the windows that begin in the next `words` words, and not after `until_ns`.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,48 @@ impl BatchSums {
 pub(super) struct Told {
     pub(super) sums: BatchSums,
     pub(super) lost: u64,
+}
+
+/// Blocks and their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Amount {
+    pub(super) blocks: u64,
+    pub(super) bytes: u64,
+}
+
+impl Amount {
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.blocks += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// A run of frees of one thread's blocks by another one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Crossed {
+    pub(super) allocated_by: u32,
+    pub(super) freed_by: u32,
+    /// What crossed from the one to the other.
+    pub(super) crossings: Amount,
+    /// What is booked here for a thread whose lane this is not.
+    pub(super) for_other: Amount,
+    /// When that was freed: blocks come in the order in which they left a nursery, so that their frees lie a little here and a
+    /// little there.
+    pub(super) earlier: [Earlier; INTERVALS_AT_HAND],
+}
+
+/// What was freed in one interval of the timeline.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Earlier {
+    pub(super) from_ns: u64,
+    pub(super) until_ns: u64,
+    pub(super) freed: Amount,
+}
+
+impl Crossed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.crossings.blocks | self.for_other.blocks == 0
+    }
 }
 
 /// What the present batch has come to.

@@ -21,12 +21,13 @@
 //! Both fences are sequentially consistent: of two threads that each write first and then read, at least one sees
 //! the other's write. With anything weaker a thread could be missed that had its stamp already.
 
-use super::Ledger;
-use super::books::books_of;
-use super::entry::Entry;
-use super::fold::Fold;
-use super::live::sizes_agree;
-use super::nursery::grown_up;
+use super::state::Fold;
+use super::words::peek;
+use crate::ledger::Ledger;
+use crate::ledger::books::books_of;
+use crate::ledger::entry::Entry;
+use crate::ledger::live::sizes_agree;
+use crate::ledger::nursery::grown_up;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{Ordering, fence};
@@ -113,7 +114,7 @@ impl Ledger {
         if tail >= books.order_head {
             return None;
         }
-        let (at_ns, is_alloc) = super::fold::peek(self, lane, tail, books.span_ns);
+        let (at_ns, is_alloc) = peek(self, lane, tail, books.span_ns);
         Some(Turn { at_ns, is_alloc })
     }
 

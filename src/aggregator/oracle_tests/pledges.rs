@@ -1,9 +1,9 @@
 //! Frees on their way to the shared table whose pledge is not kept: no peak is missed for it, or its uncertainty says so.
 
 use super::producer::Producer;
+use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::books::{Account, account_of};
-use crate::ledger::fold::Fold;
 use crate::profile::{ClockMode, LossReason};
 use crate::ring::event::Traits;
 

@@ -1,0 +1,75 @@
+//! The fold: books the words of one lane into the ledger, in order.
+//!
+//! The holder of a lane's latch folds it: the lane's own thread when a segment is full (that is *helping*: the words are still
+//! in its processor's cache), the background thread when a lane is idle or booking is costly, and the caller of a flush. The
+//! state of a fold lies next to its lane (`ledger::books`); nothing is allocated.
+//!
+//! ```text
+//!             under the lane's latch                          under the shard's latch
+//!  ring ──► date ──► match in the nursery ──survivors,──► shared table: live blocks and
+//!            │            │                  remote           frees that wait for theirs
+//!            │            │                  frees                 │
+//!            └──► timeline└──► site delta ──► site ◄──────────────┘
+//!                              └──► lane counters ──► totals, peak
+//! ```
+//!
+//! A batch, which is what one fold books at a time, has four steps:
+//!
+//! 1. **Date** the words (`run`): a window starts with a time mark and ends at the next; times between are interpolated.
+//! 2. **Match** each free with its allocation: right behind it in the ring, else in the nursery (`events`, `realloc`).
+//! 3. **Send** survivors of the nursery and remote frees, in order, to the shared table (`outbox`, `remote_frees`).
+//! 4. **Sum** up: sites, timeline, peak, lane counters (`site_deltas`, `high_water`, `totals`).
+//!
+//! Most blocks die young on the thread that made them: they never leave the lane's state, which no other thread touches. Two
+//! latches are shared by all lanes and taken once a batch: the timeline's, and the peak's when there is a new one.
+//!
+//! # Order
+//!
+//! For one address a free is never booked before its allocation nor after the next one. In one thread the ring gives
+//! the order. Between threads: a free is published before the block can be given out again, and an allocation after
+//! it was given out; so when both are folded, their times decide. Until then the free waits in the shared table (`flush`).
+//! Where the clocks leave two pairings possible, one is chosen and counted (`ambiguous_pairings`). With a time stamp on every
+//! event, all lanes are folded together (`ordered`), and nothing is ambiguous.
+
+pub(crate) mod batch;
+mod events;
+mod flush;
+mod high_water;
+mod ordered;
+mod outbox;
+mod realloc;
+mod remote_frees;
+mod run;
+mod site_deltas;
+pub(crate) mod state;
+mod totals;
+mod words;
+
+use crate::ledger::Ledger;
+use crate::ring::lane::Lane;
+use batch::Part;
+use state::Fold;
+
+impl Ledger {
+    /// Books everything that the lane's thread has recorded. Waits for a fold of the lane that is under way.
+    pub(crate) fn fold(&self, lane: &Lane) {
+        if self.is_ordered() {
+            return self.fold_in_order();
+        }
+        let taken = lane.folder.latch.take();
+        Fold::begin(self, lane, &taken).run();
+    }
+
+    /// Books a part of what the lane's thread has recorded, or all lanes where they are folded in order. Returns whether it
+    /// did; `false` while another fold is under way.
+    pub(crate) fn try_fold(&self, lane: &Lane, part: Part) -> bool {
+        if self.is_ordered() {
+            return self.try_fold_in_order();
+        }
+        let Some(taken) = lane.folder.latch.try_take() else {
+            return false;
+        };
+        Fold::begin(self, lane, &taken).run_some(part);
+        true
+    }
+}

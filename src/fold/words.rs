@@ -1,0 +1,57 @@
+//! The words of a lane as a fold reads them.
+//!
+//! Invariant **F1**: a segment that holds a word between tail and head stays the lane's until the tail has passed it.
+
+use crate::ledger::Ledger;
+use crate::ring::event::{self, TAG_ALLOC, TAG_MARK, TAG_MOVED, TAG_SKIP, Tag};
+use crate::ring::lane::{Lane, SEGMENT_WORDS};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// The words of one segment.
+#[derive(Clone, Copy)]
+pub(super) struct Words {
+    pub(super) start: *const AtomicU64,
+}
+
+impl Words {
+    #[inline(always)]
+    pub(super) fn get(&self, index: u64) -> u64 {
+        // SAFETY: F1, the segment is as long as the mask and belongs to the folder up to the observed head.
+        let word = unsafe { &*self.start.add((index % SEGMENT_WORDS) as usize) };
+        // relaxed: ordered by the head's acquire; history readers may look at the same time.
+        word.load(Ordering::Relaxed)
+    }
+
+    /// The words from `index` to `end`, which lie in this segment.
+    #[inline(always)]
+    pub(super) fn slice<'a>(&self, index: u64, end: u64) -> &'a [AtomicU64] {
+        debug_assert!(index % SEGMENT_WORDS + (end - index) <= SEGMENT_WORDS);
+        // SAFETY: F1, as in `get`; the segment outlives the fold.
+        unsafe {
+            let start = self.start.add((index % SEGMENT_WORDS) as usize);
+            std::slice::from_raw_parts(start, (end - index) as usize)
+        }
+    }
+}
+
+/// The stamp of the event that lies at `tail` or behind a mark there, and whether it takes memory.
+pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) -> (u64, bool) {
+    let word = |index: u64| {
+        // SAFETY: I3, the segment of an unfolded word has not been given back.
+        let words = Words { start: unsafe { lane.segment(&ledger.pages, index / SEGMENT_WORDS) } };
+        words.get(index)
+    };
+    let mut index = tail;
+    if Tag::raw(word(index)) == TAG_SKIP {
+        index = (index | (SEGMENT_WORDS - 1)) + 1;
+        if index >= lane.head().observe() {
+            return (not_before_ns, false);
+        }
+    }
+    let mut at_ns = not_before_ns;
+    if Tag::raw(word(index)) == TAG_MARK {
+        at_ns = event::mark_time(word(index), not_before_ns).max(not_before_ns);
+        index += 1;
+    }
+    (at_ns, matches!(Tag::raw(word(index)), TAG_ALLOC | TAG_MOVED))
+}

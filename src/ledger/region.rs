@@ -1,0 +1,213 @@
+//! The head of the region in which the ledger lies, with the parts of the ledger and the way to its lanes.
+
+use std::ptr::NonNull;
+
+use super::books::{LANE_PAGES, lane_at};
+use super::changes::Changes;
+use super::crossings::Crossings;
+use super::live::LiveTable;
+use super::peak::{Booked, PeakCell};
+use super::rows::Rows;
+use super::sampled::SampledSet;
+use super::sites::Sites;
+use super::tap::Tap;
+use super::ticks::Ticks;
+use super::timeline::Timeline;
+use crate::profile::{ClockMode, LossReason};
+use crate::ring::lane::Lane;
+use crate::ring::registry::{Claimed, Registry};
+use crate::sys::box_file::BoxFile;
+use crate::sys::clock::Clock;
+use crate::sys::latch::{Latch, wait};
+use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Steps that a new thread waits for a snapshot; about a second.
+const FROZEN_ROUNDS_MAX: u32 = 20_000;
+
+/// The head of the region. All zero bytes behind `pages` are a valid start.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) pages: Pages,
+    pub(crate) clock: Clock,
+    pub(crate) facts: Facts,
+    /// Held by an ordered fold.
+    pub(crate) order: Latch,
+    /// Whether every event carries its own stamp, so that lanes are folded in order.
+    ordered: AtomicU32,
+    /// Snapshots that hold the books; while there are any, no lane is given out.
+    frozen: AtomicU32,
+    pub(crate) booked: Booked,
+    pub(crate) peak: PeakCell,
+    pub(crate) sites: Sites,
+    pub(crate) rows: Rows,
+    pub(crate) ticks: Ticks,
+    pub(crate) changes: Changes,
+    pub(crate) sampled: SampledSet,
+    /// Whether blocks were ever left out by choice: then a free without a block is no anomaly.
+    sampling_used: AtomicU32,
+    pub(crate) live: LiveTable,
+    pub(crate) timeline: Timeline,
+    pub(crate) crossings: Crossings,
+    pub(crate) tap: Tap,
+    pub(crate) lanes: Registry,
+}
+
+/// Who opened the ledger, and when. Written before it is published.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) started_unix_ns: AtomicU64,
+    pub(crate) process_id: AtomicU32,
+    /// The process that this one was forked from with a ledger open; 0 if none.
+    pub(crate) forked_from: AtomicU32,
+    /// Pages of the store of stacks and of the table of rules; 0 while there are none.
+    stacks_page: AtomicU32,
+    rules_page: AtomicU32,
+    /// Events that no lane could take, by reason, since the ledger was opened.
+    pub(crate) unlaned: [AtomicU64; LossReason::COUNT],
+    /// Whether the recording was ended in good order.
+    pub(crate) ended: AtomicU32,
+    /// Where the label of a black box lies, in the high half, and its length; 0 while there is none. One word, for it may
+    /// be written by two threads, and the process may be gone at any time.
+    label: AtomicU64,
+}
+
+impl Facts {
+    /// The pages of the store of stacks and of the table of rules, once there are any.
+    #[inline(always)]
+    pub(crate) fn stacks(&self) -> Option<(u32, u32)> {
+        // relaxed: whoever takes stacks has seen the way in which they are taken, and these with it.
+        let store = self.stacks_page.load(Ordering::Relaxed);
+        (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
+    }
+
+    /// The page and the length of the label.
+    pub(crate) fn label(&self) -> (u32, u32) {
+        // relaxed: read from a file that nobody writes.
+        let label = self.label.load(Ordering::Relaxed);
+        ((label >> 32) as u32, label as u32)
+    }
+
+    /// Lets threads find the store of stacks and the table of rules.
+    pub(crate) fn publish_stacks(&self, store: u32, rules: u32) {
+        // relaxed, both: published with the way in which stacks are taken.
+        self.rules_page.store(rules, Ordering::Relaxed);
+        self.stacks_page.store(store, Ordering::Relaxed);
+    }
+}
+
+impl Ledger {
+    /// Opens a ledger in a fresh region of at most `limit_bytes`. It is never closed: whoever has seen it may look
+    /// at it for the rest of the process.
+    pub(crate) fn open(limit_bytes: u64, clock: ClockMode) -> Option<&'static Ledger> {
+        Ledger::begin(Pages::reserve(limit_bytes, size_of::<Ledger>())?, clock)
+    }
+
+    /// Opens a ledger in a file, which outlives the process.
+    pub(crate) fn open_in_file(
+        file: &BoxFile,
+        layout: u64,
+        version: [u8; 16],
+        clock: ClockMode,
+    ) -> Option<&'static Ledger> {
+        Ledger::begin(Pages::in_file(file, size_of::<Ledger>(), layout, version)?, clock)
+    }
+
+    fn begin(region: NonNull<Pages>, clock: ClockMode) -> Option<&'static Ledger> {
+        // SAFETY: P1, the head was reserved with the size of a ledger, is zeroed, and is never released once this
+        // function has returned it.
+        let ledger: &'static Ledger = unsafe { region.cast::<Ledger>().as_ref() };
+        if !ledger.sites.open(&ledger.pages) || !ledger.rows.open(&ledger.pages) {
+            Pages::release(region);
+            return None;
+        }
+        ledger.clock.start(clock == ClockMode::Monotonic);
+        // relaxed, all of these: published with the ledger.
+        ledger.ordered.store(u32::from(clock == ClockMode::PerEvent), Ordering::Relaxed);
+        ledger.facts.started_unix_ns.store(crate::sys::platform::unix_time_ns(), Ordering::Relaxed);
+        ledger.facts.process_id.store(crate::sys::platform::process_id(), Ordering::Relaxed);
+        Some(ledger)
+    }
+
+    /// A lane for a new thread: one that another thread has left, or a fresh one. The second value says whether it
+    /// was left by another. `None` when there are too many threads or no memory.
+    pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
+        for round in 0..FROZEN_ROUNDS_MAX {
+            // relaxed: a thread that slips through makes a lane that the snapshot does not know; it counts lanes twice.
+            if self.frozen.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            wait(round);
+        }
+        match self.lanes.claim() {
+            Claimed::Reused(index) => Some((self.lane(index)?, true)),
+            Claimed::Full => None,
+            Claimed::Fresh(index) => {
+                let page = self.pages.take(LANE_PAGES)?;
+                // SAFETY: B1, the run was taken for this lane.
+                let lane = unsafe { lane_at(&self.pages, page) };
+                // relaxed: published with the lane.
+                lane.cold.index.store(index, Ordering::Relaxed);
+                self.lanes.publish(index, page);
+                Some((lane, false))
+            }
+        }
+    }
+
+    /// Writes the label of a black box; a longer one takes a new place. What it says of the process is not in the
+    /// region otherwise.
+    pub(crate) fn set_label(&self, label: &[u8]) {
+        let pages = (label.len().div_ceil(PAGE_BYTES)).max(1) as u32;
+        let Some(page) = self.pages.take(pages) else { return };
+        // SAFETY: P2, the run is ours, and as long as the label.
+        unsafe { self.pages.at(page).copy_from_nonoverlapping(label.as_ptr(), label.len()) };
+        let now = u64::from(page) << 32 | label.len() as u64;
+        // relaxed: whoever reads it reads a file that nobody writes any more.
+        let before = self.facts.label.swap(now, Ordering::Relaxed);
+        if before != 0 {
+            let bytes = before as u32 as usize;
+            self.pages.give_back((before >> 32) as u32, bytes.div_ceil(PAGE_BYTES).max(1) as u32);
+        }
+    }
+
+    /// From now on no lane is given out, so that a snapshot can hold all there are.
+    pub(crate) fn freeze(&self) {
+        // relaxed: see `claim_lane`.
+        self.frozen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn thaw(&self) {
+        // relaxed: see `claim_lane`.
+        self.frozen.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The lane with this number, if it has been published.
+    pub(crate) fn lane(&self, index: u32) -> Option<&'static Lane> {
+        let page = self.lanes.page(index)?;
+        // SAFETY: B1, the registry holds pages of lanes only, and the ledger is never released.
+        Some(unsafe { lane_at(&self.pages, page) })
+    }
+
+    /// All lanes there have been so far.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &'static Lane> + '_ {
+        (0..self.lanes.count()).filter_map(|index| self.lane(index))
+    }
+
+    /// Notes that blocks are left out by choice from now on.
+    pub(crate) fn use_sampling(&self) {
+        // relaxed: read when a flush has brought everything together.
+        self.sampling_used.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_sampling_used(&self) -> bool {
+        // relaxed: as above.
+        self.sampling_used.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn is_ordered(&self) -> bool {
+        // relaxed: written before the ledger was published.
+        self.ordered.load(Ordering::Relaxed) != 0
+    }
+}
