@@ -77,14 +77,10 @@ compile_error!("heapledger needs addresses of 64 bits: leave it out of builds fo
 #[allow(unsafe_code, reason = "copies books whose latches it holds")]
 mod aggregator;
 #[cfg(not(loom))]
-pub mod analysis;
-#[cfg(not(loom))]
 #[allow(unsafe_code, reason = "copies plain structs out of bytes")]
 mod blackbox;
 #[cfg(not(loom))]
 pub mod dump;
-#[cfg(not(loom))]
-pub mod export;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "state lies in raw pages")]
 mod fold;
@@ -97,8 +93,6 @@ pub mod quality;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "runs inside the allocator")]
 mod recorder;
-#[cfg(not(loom))]
-pub mod report;
 mod ring;
 #[cfg(not(loom))]
 mod session;
@@ -106,9 +100,9 @@ mod session;
 mod stack;
 #[cfg(all(feature = "strategies", not(loom)))]
 pub mod strategies;
-#[cfg(all(feature = "cli", not(loom)))]
-pub mod symbols;
 mod sys;
+#[cfg(not(loom))]
+pub mod text;
 #[cfg(not(loom))]
 pub mod trace;
 #[cfg(not(loom))]

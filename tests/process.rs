@@ -17,14 +17,12 @@
 //! | `soak` | all of it at once |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
 //! | `fidelity`, `error_number` | what the inner allocator sees and returns is unchanged, whichever it is; so is `errno` |
-//! | `stacks` | known places in the code get their exact counts; stacks that are hard to walk |
 //! | `signals` | a handler that allocates at every instruction |
 //! | `straddling` | what is left out changes, or the process forks, in the midst of an event |
 //! | `losses` | each reason for loss, forced, and how it shows |
 //! | `memory`, `own_thread` | what heapledger takes for itself; when its own thread is there |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
 //! | `modes`, `waits`, `tuning`, `alarms` | overload in every mode; how long an allocation waits; the tuner at work; crossings of the target are told |
-//! | `pointers` | tracked pointers |
 //! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |
 
 #[cfg(target_os = "linux")]

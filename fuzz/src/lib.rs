@@ -8,7 +8,7 @@
 pub mod region;
 
 use heapledger::Profile;
-use heapledger::analysis::Origin;
+use heapledger_cli::analysis::Origin;
 use heapledger::dumps;
 
 const FILE_HEADER_BYTES: usize = 16;

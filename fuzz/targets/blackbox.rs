@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use heapledger::analysis::{Origin, verify};
+use heapledger_cli::analysis::{Origin, verify};
 use heapledger::dumps;
-use heapledger::report::{Layout, write_report, write_verdict};
+use heapledger_cli::report::{Layout, write_report, write_verdict};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some(bytes) = heapledger_fuzz::region::patched(input) else { return };

@@ -2,10 +2,10 @@
 
 #![no_main]
 
-use heapledger::analysis::{Side, SiteOrder, diff};
-use heapledger::export::export_diff;
-use heapledger::report::diff::html::write_diff_html;
-use heapledger::report::{Layout, write_diff};
+use heapledger_cli::analysis::{Side, SiteOrder, diff};
+use heapledger_cli::export::export_diff;
+use heapledger_cli::report::diff::html::write_diff_html;
+use heapledger_cli::report::{Layout, write_diff};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // The second file is the first with its bytes changed where the last one says.
@@ -27,6 +27,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     export_diff(&diff, before, after, &mut out).expect("memory");
 });
 
-fn side(read: &(heapledger::Profile, heapledger::analysis::Origin)) -> Side<'_> {
+fn side(read: &(heapledger::Profile, heapledger_cli::analysis::Origin)) -> Side<'_> {
     Side { profile: &read.0, origin: &read.1 }
 }

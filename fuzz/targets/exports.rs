@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use heapledger::analysis::SiteOrder;
-use heapledger::export::{Format, export};
+use heapledger_cli::analysis::SiteOrder;
+use heapledger_cli::export::{Format, export};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((profile, origin)) = heapledger_fuzz::profile(bytes) else { return };

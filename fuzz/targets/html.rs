@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use heapledger::report::html::write_page;
+use heapledger_cli::report::html::write_page;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((profile, origin)) = heapledger_fuzz::profile(bytes) else { return };
@@ -13,7 +13,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let scripts = page.matches("<script").count();
     let mut empty = Vec::new();
     let plain = heapledger::dumps::empty_profile();
-    write_page(&plain, &heapledger::analysis::Origin::default(), &mut empty).expect("it goes into memory");
+    write_page(&plain, &heapledger_cli::analysis::Origin::default(), &mut empty).expect("it goes into memory");
     let expected = String::from_utf8(empty).expect("text").matches("<script").count();
     assert!(scripts <= expected, "{scripts} scripts");
 });

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use heapledger::analysis::suppressions;
+use heapledger_cli::analysis::suppressions;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     if let Ok(list) = suppressions::parse(text) {

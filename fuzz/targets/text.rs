@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use heapledger::analysis::verify;
-use heapledger::report::{Layout, write_report, write_verdict};
+use heapledger_cli::analysis::verify;
+use heapledger_cli::report::{Layout, write_report, write_verdict};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((profile, origin)) = heapledger_fuzz::profile(bytes) else { return };

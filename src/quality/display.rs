@@ -12,6 +12,7 @@
 use std::fmt;
 
 use crate::profile::{CompletenessTrend, QualityIndicator};
+use crate::text::units::grouped;
 
 impl fmt::Display for QualityIndicator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,25 +164,12 @@ fn floored(share: f64, places: u32) -> String {
 
 /// A share from 0 to 1 in percent, rounded down, with as many places as it needs and three at most; `unknown` when it
 /// is no number.
-pub(crate) fn share_percent(share: f64) -> String {
+pub fn share_percent(share: f64) -> String {
     let full = floored(share, 3);
     match full.strip_suffix('%') {
         Some(digits) => format!("{}%", digits.trim_end_matches('0').trim_end_matches('.')),
         None => full,
     }
-}
-
-/// A count with its thousands separated by commas.
-pub(crate) fn grouped(count: impl Into<u128>) -> String {
-    let digits = count.into().to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -261,11 +249,5 @@ mod tests {
         assert_eq!(completeness_percent(u64::MAX, 1), "99.999 %");
         assert_eq!(completeness_percent(0, u64::MAX), "0.000 %");
         assert_eq!(completeness_percent(2, 1), "66.666 %");
-    }
-
-    #[test]
-    fn thousands_are_separated() {
-        let texts = [0u64, 999, 1_000, 1_234_567].map(grouped);
-        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
     }
 }

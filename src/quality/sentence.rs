@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::advice::{Advice, Loss};
 use super::cause::Cause;
-use super::display::grouped;
 use crate::profile::{ClockMode, DataQualityMode, HistoryLimits, LossReason};
+use crate::text::units::grouped;
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,6 @@ mod forks;
 mod heap;
 mod inner;
 mod laws;
-mod left_out;
 mod loader;
 mod losses;
 mod lossless;
@@ -26,17 +25,13 @@ mod modes;
 mod occasions;
 mod order;
 mod own_thread;
-mod pointers;
 mod refusals;
 mod runner;
 #[cfg(target_arch = "x86_64")]
 mod signals;
+mod soak;
 #[cfg(target_arch = "x86_64")]
 mod stack_limits;
-// What the addresses are called is looked up by the command.
-mod soak;
-#[cfg(all(target_arch = "x86_64", feature = "cli"))]
-mod stacks;
 #[cfg(target_arch = "x86_64")]
 mod straddling;
 mod surroundings;
@@ -57,19 +52,16 @@ const CASES: &[&[case::Case]] = &[
     losses::CASES,
     SIGNALS,
     STRADDLING,
-    STACKS,
     STACK_LIMITS,
     memory::CASES,
     exact::CASES,
     files::CASES,
     environment::CASES,
     modes::CASES,
-    left_out::CASES,
     waits::CASES,
     own_thread::CASES,
     tuning::CASES,
     alarms::CASES,
-    pointers::CASES,
     blackbox::CASES,
     faults::CASES,
     occasions::CASES,
@@ -96,10 +88,6 @@ const SIGNALS: &[case::Case] = &[];
 const STRADDLING: &[case::Case] = straddling::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const STRADDLING: &[case::Case] = &[];
-#[cfg(all(target_arch = "x86_64", feature = "cli"))]
-const STACKS: &[case::Case] = stacks::CASES;
-#[cfg(not(all(target_arch = "x86_64", feature = "cli")))]
-const STACKS: &[case::Case] = &[];
 #[cfg(target_arch = "x86_64")]
 const STACK_LIMITS: &[case::Case] = stack_limits::CASES;
 #[cfg(not(target_arch = "x86_64"))]

@@ -91,7 +91,7 @@ fn open(path: &Path) -> Trace<BufReader<File>> {
 }
 
 /// Allocates, frees and reallocates, and keeps a log of it: kind, address and size of each event.
-fn follow_a_script() {
+pub fn follow_a_script() {
     let mut log: Vec<[u64; 3]> = Vec::with_capacity(STEPS);
     let mut held = [(null_mut::<u8>(), 0usize); HELD];
     let fence = block(FENCE);
@@ -122,8 +122,14 @@ fn follow_a_script() {
     fs::write("script.log", bytes).unwrap();
 }
 
-/// The trace's events between the fences are those of the log.
+/// The trace's events between the fences are those of the log, and replay to the ledger.
 fn as_logged(ended: &Ended) {
+    logged(ended);
+    replays(ended);
+}
+
+/// All records of the trace in their order, after the assertion that those between the fences are those of the log.
+pub fn logged(ended: &Ended) -> Vec<Dated> {
     ended.quietly();
     let bytes = fs::read(ended.path("script.log")).unwrap();
     let words: Vec<u64> =
@@ -150,42 +156,7 @@ fn as_logged(ended: &Ended) {
     }
     assert_eq!(found.len(), logged.len());
     assert!(found == logged, "the trace differs from the log");
-    replays(ended);
-    #[cfg(feature = "cli")]
-    commands(ended, &records);
-}
-
-/// What the command says of the trace of a script.
-#[cfg(feature = "cli")]
-fn commands(ended: &Ended, records: &[Dated]) {
-    let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_heapledger"));
-        let output = command.args(arguments).current_dir(ended.path("")).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    };
-    let (code, said, _) = run(&["trace", "t.hlt"]);
-    assert!(code == Some(0) && said.contains("not in the trace    nothing"), "{said}");
-    let (code, said, _) = run(&["verify", "t.hlt"]);
-    assert!(code == Some(0) && said.contains("total_bytes: replay = ledger"), "{said}");
-    let (_, listed, _) = run(&["trace", "--events", "t.hlt"]);
-    assert_eq!(listed.lines().count(), 1 + records.len());
-    // Any half of the script is a profile of its own, and the halves together are the whole.
-    let middle = format!("{}ns", records[records.len() / 2].at_ns);
-    let total = |span: &[&str]| {
-        let (code, json, told) = run(&[&["export", "--format", "json", "t.hlt"], span].concat());
-        assert_eq!(code, Some(0), "{told}");
-        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        json["totals"]["total_bytes"].as_u64().unwrap()
-    };
-    let halves = total(&["--to", &middle]) + total(&["--from", &middle]);
-    assert_eq!((halves, halves), (total(&["--from", "0"]), ended.dump().totals.total_bytes));
-    let (code, said, told) = run(&["trace", "--at", "peak", "t.hlt"]);
-    assert!(code == Some(0) && said.contains("replay"), "{said}{told}");
-    let dump = format!("{}.hl", ended.pid);
-    let (code, _, told) = run(&["report", "--from", "1s", &dump]);
-    assert!(code == Some(2) && told.contains("is no trace"), "{told}");
-    assert_eq!(run(&["trace", &dump]).0, Some(3));
+    records
 }
 
 /// The trace of a child, replayed, and what it and its dump have to agree on.

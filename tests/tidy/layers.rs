@@ -16,17 +16,14 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "aggregator",
         &["sys", "ring", "stack", "ledger", "fold", "recorder", "profile", "quality", "dump", "trace"],
     ),
-    ("quality", &["profile"]),
+    ("text", &[]),
+    ("quality", &["profile", "text"]),
     ("tracked", &["sys", "recorder", "profile"]),
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
     ("blackbox", &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump"]),
     ("trace", &["ring", "profile", "dump"]),
-    ("symbols", &["profile"]),
-    ("analysis", &["profile", "quality"]),
-    ("report", &["profile", "analysis", "quality"]),
-    ("export", &["profile", "analysis", "quality"]),
     (
         "session",
         &[
@@ -41,13 +38,15 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "tracked",
             "dump",
             "trace",
-            "analysis",
-            "report",
-            "export",
         ],
     ),
     // The public surface: like any other program, but from inside the package.
-    ("validation", &["profile", "quality", "dumps", "analysis", "report", "export"]),
+    ("validation", &["profile", "quality", "dumps", "text"]),
+    // The command's package, `cli`: it sees the library's public surface only, as the compiler makes sure.
+    ("symbols", &[]),
+    ("analysis", &[]),
+    ("report", &["analysis"]),
+    ("export", &["analysis"]),
 ];
 
 /// Where a layer may name only some things of another: plain data.

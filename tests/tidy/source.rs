@@ -26,13 +26,14 @@ impl Source {
 
     /// The folder below `src`, or the name of a file that lies in `src` itself.
     pub fn layer(&self) -> Option<&str> {
-        let below = self.path.strip_prefix("src/")?;
+        let below = self.path.strip_prefix("cli/").unwrap_or(&self.path).strip_prefix("src/")?;
         Some(below.split('/').next()?.trim_end_matches(".rs"))
     }
 
     /// The modules that a byte lies in, from the root of the crate.
     pub fn modules_at(&self, byte: usize) -> Vec<String> {
-        let below = self.path.strip_prefix("src/").unwrap_or(&self.path).trim_end_matches(".rs");
+        let package = self.path.strip_prefix("cli/").unwrap_or(&self.path);
+        let below = package.strip_prefix("src/").unwrap_or(package).trim_end_matches(".rs");
         let files = below.split('/').filter(|name| *name != "mod" && *name != "lib");
         let mut modules: Vec<String> = files.map(str::to_owned).collect();
         for at in words(&self.code, "mod").take_while(|at| *at < byte) {

@@ -8,7 +8,7 @@ use super::super::report::ValidationReport;
 use super::super::result::ConcurrentTestResult;
 use super::super::validity::ValidityIssue;
 use super::{WINDOWS_MIN, runs};
-use crate::report::escape::escaped;
+use crate::text::escape::escaped;
 
 /// Fields of the machine that may differ: it was busy or idle, and the version is what a comparison is made for.
 const MACHINE_MAY_DIFFER: [&str; 2] = ["load_average", "version"];

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::baseline::{BaselineComparison, Figure, FigureChange, LoadChange, Verdict};
 use super::runs::load_in_words;
 use super::table::{aligned, cell, percent};
-use crate::report::escape::escaped;
+use crate::text::escape::escaped;
 
 const HEADINGS: [&str; 7] = ["load", "figure", "before", "now", "change %", "interval", "verdict"];
 

@@ -23,7 +23,7 @@ use super::baseline::BaselineComparison;
 use super::config::{BenchError, BenchmarkConfig};
 use super::result::ConcurrentTestResult;
 use super::scalability::ScalabilityReport;
-use crate::report::escape::escaped;
+use crate::text::escape::escaped;
 
 /// The version of the JSON form.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -1,7 +1,7 @@
 //! The report as a page for a browser: one file without script, that asks the network for nothing.
 //!
 //! What the text report says comes first, then the plot, then what text has no room for: where the time went, the
-//! window of each run, the loads one by one. It wears the styles of the page of a dump (`src/report/html/page`). Every
+//! window of each run, the loads one by one. It wears the styles of the page of a dump (`crate::text::STYLES`). Every
 //! text that a workload, a system or a user chose goes through `escape`; a policy forbids scripts and requests in any
 //! case.
 
@@ -15,15 +15,11 @@ use super::super::scalability::ScalabilityReport;
 use super::ValidationReport;
 use super::svg::{dark_style, scalability_svg};
 use super::table::{cell, percent};
-use crate::report::units::count;
+use crate::text::units::count;
 use figures::{breakdown_bars, window};
 use parts::{Markup, Tone, escape, list, table, tile};
 
-const STYLES: [&str; 3] = [
-    include_str!("../../../report/html/page/page.css"),
-    include_str!("../../../report/html/page/parts.css"),
-    include_str!("page.css"),
-];
+const STYLES: [&str; 3] = [crate::text::STYLES[0], crate::text::STYLES[1], include_str!("page.css")];
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::super::machine::MachineInfo;
 use super::super::super::scalability::ScalabilityReport;
 use super::super::table::{HEADINGS, row};
-use crate::report::escape::escaped;
+use crate::text::escape::escaped;
 
 /// `text` as text of the page, whatever is in it.
 pub(super) fn escape(text: &str) -> String {

@@ -1,0 +1,207 @@
+//! The sites of a profile as a person reads them: those that read the same are one, the recorder's own are none.
+//!
+//! A site of the profile is a stack of addresses; here it is a path of functions ([`paths`](super::paths)). Sites with
+//! the same path are added up, so a ranking has one line for what a reader would call one place.
+
+use super::numbering::Numbering;
+use super::paths::{Function, Paths, Step, View};
+use super::{Figure, SiteOrder, Standing, saturating_sum, standing};
+use heapledger::profile::{Profile, ReallocStats, Site};
+
+/// Sites of one path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteLine {
+    /// Their accounts, added up. The stack is that of the site with the most bytes; `own_peak_bytes` is the sum of the
+    /// sites' own peaks, which the true one of all together cannot exceed.
+    pub account: Site,
+    /// How many sites of the profile these are.
+    pub sites: u64,
+    /// The functions, innermost first.
+    pub path: Vec<Step>,
+    /// The lines of the site with the most bytes, one for each function; 0 where it is not known.
+    pub lines: Vec<u32>,
+}
+
+/// All sites of a profile, read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteBook {
+    /// The functions that paths lead through.
+    pub functions: Vec<Function>,
+    /// The sites that the view looks at, in the order in which their paths first occur.
+    pub lines: Vec<SiteLine>,
+    /// Sites of the profile, those that the view does not look at included.
+    pub sites: u64,
+    /// The accounts of all sites that the view does not look at, added up.
+    pub unseen: Site,
+    /// How many sites those are.
+    pub unseen_sites: u64,
+    /// How far the attribution can be trusted.
+    pub standing: Standing,
+}
+
+/// The lines of a book that lead a ranking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranking {
+    /// What they are ranked by.
+    pub order: SiteOrder,
+    /// Indices into [`SiteBook::lines`], the largest figure first; lines whose figure is zero are left out.
+    pub rows: Vec<usize>,
+    /// Lines left out because the list was full.
+    pub other_lines: u64,
+    /// Their figures together.
+    pub other_value: u64,
+    /// The figures of all sites of the profile together, those that the view does not look at included.
+    pub total: u64,
+}
+
+/// Reads all sites of `profile` as `view` says.
+pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
+    let mut paths = Paths::new(profile, view, &[]);
+    let mut numbering = Numbering::default();
+    let mut book = SiteBook {
+        functions: Vec::new(),
+        lines: Vec::new(),
+        sites: profile.sites.len() as u64,
+        unseen: Site::default(),
+        unseen_sites: 0,
+        standing: standing(profile, Figure::Sites),
+    };
+    let mut heaviest: Vec<u64> = Vec::new();
+    for site in &profile.sites {
+        let reading = paths.read(site.stack);
+        if !reading.is_seen {
+            book.unseen_sites += 1;
+            add(&mut book.unseen, site);
+            continue;
+        }
+        let next = book.lines.len();
+        let at = numbering.number(&reading.path, next, |at| book.lines[at].path == reading.path);
+        if at == next {
+            heaviest.push(site.total_bytes);
+            let (path, lines) = (reading.path, reading.lines);
+            book.lines.push(SiteLine { account: site.clone(), sites: 1, path, lines });
+            continue;
+        }
+        let line = &mut book.lines[at];
+        add(&mut line.account, site);
+        line.sites += 1;
+        if site.total_bytes > heaviest[at] {
+            heaviest[at] = site.total_bytes;
+            line.account.stack = site.stack;
+            line.lines = reading.lines;
+        }
+    }
+    book.functions = paths.functions;
+    book
+}
+
+impl SiteBook {
+    /// The `limit` lines with the highest figure. Lines with the same figure keep the order of the profile.
+    pub fn ranking(&self, order: SiteOrder, limit: usize) -> Ranking {
+        let value = |line: &usize| order.value(&self.lines[*line].account);
+        let mut rows: Vec<usize> = (0..self.lines.len()).filter(|line| value(line) > 0).collect();
+        rows.sort_by_key(|line| std::cmp::Reverse(value(line)));
+        let seen = saturating_sum(rows.iter().map(value));
+        let others = rows.split_off(limit.min(rows.len()));
+        Ranking {
+            order,
+            other_lines: others.len() as u64,
+            other_value: saturating_sum(others.iter().map(value)),
+            total: seen.saturating_add(order.value(&self.unseen)),
+            rows,
+        }
+    }
+
+    /// The function of a step.
+    pub fn function(&self, step: Step) -> Option<&Function> {
+        self.functions.get(step.function as usize)
+    }
+
+    /// The place in a path of the first function that is not the library's, or 0.
+    pub fn culprit(&self, path: &[Step]) -> usize {
+        let is_own = |step: &Step| self.function(*step).is_some_and(|function| !function.is_library);
+        path.iter().position(is_own).unwrap_or(0)
+    }
+}
+
+/// Adds an account to another; its stack stays.
+#[rustfmt::skip]
+fn add(sum: &mut Site, site: &Site) {
+    let Site {
+        stack: _, total_blocks, total_bytes, freed_blocks, freed_bytes, own_peak_bytes, at_peak_bytes, at_peak_blocks,
+        temporary_blocks, temporary_bytes, cross_thread_frees, reallocs, ref sizes, ref lifetimes,
+    } = *site;
+    let ReallocStats { count, moved, copied_bytes, chains, chain_links, longest_chain } = reallocs;
+    for (sum, value) in [
+        (&mut sum.total_blocks, total_blocks), (&mut sum.total_bytes, total_bytes),
+        (&mut sum.freed_blocks, freed_blocks), (&mut sum.freed_bytes, freed_bytes),
+        (&mut sum.own_peak_bytes, own_peak_bytes), (&mut sum.at_peak_bytes, at_peak_bytes),
+        (&mut sum.at_peak_blocks, at_peak_blocks), (&mut sum.temporary_blocks, temporary_blocks),
+        (&mut sum.temporary_bytes, temporary_bytes), (&mut sum.cross_thread_frees, cross_thread_frees),
+        (&mut sum.reallocs.count, count), (&mut sum.reallocs.moved, moved),
+        (&mut sum.reallocs.copied_bytes, copied_bytes), (&mut sum.reallocs.chains, chains),
+        (&mut sum.reallocs.chain_links, chain_links),
+    ] {
+        *sum = sum.saturating_add(value);
+    }
+    sum.reallocs.longest_chain = sum.reallocs.longest_chain.max(longest_chain);
+    sum.sizes.merge(sizes);
+    sum.lifetimes.merge(lifetimes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::paths::named;
+    use super::*;
+
+    fn site(stack: u32, total_bytes: u64) -> Site {
+        let mut site = Site { stack, total_bytes, total_blocks: 1, ..Site::default() };
+        site.sizes.add(total_bytes, 1);
+        site
+    }
+
+    #[test]
+    fn sites_that_read_the_same_are_one_line_and_nothing_is_lost() {
+        let mut profile = named(&[
+            &[("demo::add", "a.rs", 1), ("demo::main", "a.rs", 8)],
+            &[("demo::add", "a.rs", 1), ("demo::main", "a.rs", 9)],
+            &[("demo::get", "a.rs", 2)],
+        ]);
+        profile.sites = vec![site(0, 1), site(1, 10), site(2, 20), site(3, 5), site(99, 2)];
+        let book = site_book(&profile, &View::default());
+        let totals: Vec<_> = book.lines.iter().map(|line| (line.account.total_bytes, line.sites)).collect();
+        assert_eq!(totals, [(3, 2), (30, 2), (5, 1)], "a stack that there is not reads as none");
+        assert_eq!((book.lines[1].account.stack, &book.lines[1].lines[..]), (2, &[1, 9][..]));
+        assert_eq!(book.lines[1].account.sizes.total(), 2);
+        let ranking = book.ranking(SiteOrder::Total, 1);
+        assert_eq!(
+            (ranking.rows, ranking.other_lines, ranking.other_value, ranking.total),
+            (vec![1], 2, 8, 38)
+        );
+    }
+
+    #[test]
+    fn what_the_view_does_not_look_at_is_summed_apart() {
+        let mut profile = named(&[&[("demo::add", "a.rs", 1)], &[("demo::get", "a.rs", 2)]]);
+        profile.sites = vec![site(1, 10), site(2, 20)];
+        let wanted = |text: &str| text.contains("add");
+        let view = View { focus: vec![&wanted], ..View::default() };
+        let book = site_book(&profile, &view);
+        assert_eq!((book.lines.len(), book.unseen_sites, book.unseen.total_bytes, book.sites), (1, 1, 20, 2));
+        assert_eq!(book.ranking(SiteOrder::Total, 9).total, 30);
+    }
+
+    #[test]
+    fn absurd_counts_saturate() {
+        let mut profile = named(&[&[("a", "", 0)]]);
+        let mut absurd = site(1, u64::MAX);
+        absurd.reallocs.copied_bytes = u64::MAX;
+        profile.sites = vec![absurd.clone(), absurd];
+        let book = site_book(&profile, &View::default());
+        for order in SiteOrder::ALL {
+            let ranking = book.ranking(order, 0);
+            assert_eq!(ranking.total, order.value(&book.lines[0].account));
+        }
+        assert_eq!(book.lines[0].account.total_bytes, u64::MAX);
+    }
+}

@@ -1,0 +1,200 @@
+//! What stands against comparing two profiles.
+
+use super::super::{Frame, Origin, StackReader};
+use heapledger::profile::{Profile, Stacks};
+
+/// A profile with what is known of its file.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// The profile.
+    pub profile: &'a Profile,
+    /// Its file.
+    pub origin: &'a Origin,
+}
+
+/// What stands against comparing two profiles. A number is an amount in the first and in the second profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// No ledger was installed in one of the processes.
+    NotInstalled,
+    /// Parts of the files could not be read.
+    Damaged(u64, u64),
+    /// Events were lost.
+    Lost(u64, u64),
+    /// Events were left out by sampling.
+    SampledOut(u64, u64),
+    /// Only one of them has call stacks, so that no site has its like in the other.
+    StacksInOneOnly,
+    /// Stacks were taken of a part of the allocations: so many were left out, failed or found no room.
+    WithoutStack(u64, u64),
+    /// The programs have different names.
+    OtherProgram(String, String),
+    /// The builds differ and functions have no names in an object: offsets in it mean different places. The object.
+    OtherBuildWithoutNames(String),
+    /// The builds of the program differ. Functions are matched by name.
+    OtherBuild,
+    /// Events were not booked yet.
+    InFlight(u64, u64),
+    /// Events do not pair.
+    Anomalies(u64, u64),
+}
+
+impl Doubt {
+    /// Whether it is reason not to compare at all; else it is to be kept in mind.
+    pub fn forbids(&self) -> bool {
+        !matches!(
+            self,
+            Doubt::OtherBuild | Doubt::InFlight(..) | Doubt::Anomalies(..) | Doubt::WithoutStack(..)
+        )
+    }
+
+    /// The name used in exports, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Doubt::NotInstalled => "not_installed",
+            Doubt::Damaged(..) => "damaged_parts",
+            Doubt::Lost(..) => "lost",
+            Doubt::SampledOut(..) => "sampled_out",
+            Doubt::StacksInOneOnly => "stacks_in_one_only",
+            Doubt::WithoutStack(..) => "without_stack",
+            Doubt::OtherProgram(..) => "other_program",
+            Doubt::OtherBuildWithoutNames(_) => "other_build_without_names",
+            Doubt::OtherBuild => "other_build",
+            Doubt::InFlight(..) => "in_flight",
+            Doubt::Anomalies(..) => "anomalies",
+        }
+    }
+
+    /// The amounts in the first and the second profile; none for doubts that have none.
+    pub const fn amounts(&self) -> Option<(u64, u64)> {
+        match self {
+            Doubt::Damaged(a, b)
+            | Doubt::Lost(a, b)
+            | Doubt::SampledOut(a, b)
+            | Doubt::WithoutStack(a, b)
+            | Doubt::InFlight(a, b)
+            | Doubt::Anomalies(a, b) => Some((*a, *b)),
+            _ => None,
+        }
+    }
+}
+
+/// What stands against comparing two profiles, the gravest first.
+pub fn doubts(before: Side<'_>, after: Side<'_>) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    let both = |figure: fn(Side<'_>) -> u64| (figure(before), figure(after));
+    let mut amount = |doubt: fn(u64, u64) -> Doubt, (first, second): (u64, u64)| {
+        if first > 0 || second > 0 {
+            doubts.push(doubt(first, second));
+        }
+    };
+    amount(|_, _| Doubt::NotInstalled, both(|side| u64::from(!side.profile.quality.installed)));
+    amount(Doubt::Damaged, both(|side| side.origin.damage.len() as u64));
+    amount(Doubt::Lost, both(|side| side.profile.quality.lost.total()));
+    amount(Doubt::SampledOut, both(|side| side.profile.quality.sampled_out));
+    amount(
+        Doubt::WithoutStack,
+        both(|side| {
+            let figures = &side.profile.stack_figures;
+            figures.failed.saturating_add(figures.table_full).saturating_add(figures.left_out)
+        }),
+    );
+    amount(Doubt::InFlight, both(|side| side.profile.quality.in_flight));
+    amount(Doubt::Anomalies, both(|side| side.profile.quality.anomalies.total()));
+    let (before, after) = (before.profile, after.profile);
+    if has_stacks(before) != has_stacks(after) {
+        doubts.push(Doubt::StacksInOneOnly);
+    }
+    let (first, second) = (&before.process.program, &after.process.program);
+    if first != second {
+        doubts.push(Doubt::OtherProgram(first.clone(), second.clone()));
+    }
+    let unnamed = unnamed_in_other_build(before, after).or_else(|| unnamed_in_other_build(after, before));
+    doubts.extend(unnamed.map(Doubt::OtherBuildWithoutNames));
+    let build = |profile: &Profile| profile.modules.first().map(|module| module.build_id.clone());
+    if build(before) != build(after) {
+        doubts.push(Doubt::OtherBuild);
+    }
+    doubts.sort_by_key(|doubt| !doubt.forbids());
+    doubts
+}
+
+fn has_stacks(profile: &Profile) -> bool {
+    profile.settings.stacks != Stacks::Off && profile.stacks.iter().any(|stack| !stack.frames.is_empty())
+}
+
+/// The first object with a frame that has no name, whose build is not the other profile's.
+fn unnamed_in_other_build(profile: &Profile, other: &Profile) -> Option<String> {
+    let file = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    let reader = StackReader::new(profile);
+    let is_moved = |frame: &Frame<'_>| {
+        let module = frame.module.filter(|_| frame.function.is_empty())?;
+        let name = file(&module.path);
+        let like = other.modules.iter().find(|like| file(&like.path) == name)?;
+        (like.build_id != module.build_id).then_some(name)
+    };
+    let mut seen = std::collections::HashSet::new();
+    profile.sites.iter().find_map(|site| {
+        let frames = reader.frames(site.stack);
+        frames.iter().filter(|frame| seen.insert(frame.address)).find_map(is_moved)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample;
+    use super::*;
+    use heapledger::profile::LossReason;
+
+    fn found(before: &Profile, after: &Profile) -> Vec<&'static str> {
+        let origin = Origin::default();
+        let found =
+            doubts(Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin });
+        found.iter().map(Doubt::name).collect()
+    }
+
+    #[test]
+    fn each_thing_that_stands_against_a_comparison_is_named() {
+        let fine = sample::named();
+        assert_eq!(found(&fine, &fine), [""; 0]);
+        type Plant = fn(&mut Profile);
+        let planted: [(&str, Plant); 9] = [
+            ("not_installed", |profile| profile.quality.installed = false),
+            ("lost", |profile| profile.quality.lost.add(LossReason::RingFull, 1)),
+            ("sampled_out", |profile| profile.quality.sampled_out = 1),
+            ("stacks_in_one_only", |profile| profile.settings.stacks = Stacks::Off),
+            ("without_stack", |profile| profile.stack_figures.failed = 1),
+            ("other_program", |profile| profile.process.program = "other".into()),
+            ("other_build", |profile| profile.modules[0].build_id = "cd".into()),
+            ("in_flight", |profile| profile.quality.in_flight = 1),
+            ("anomalies", |profile| profile.quality.anomalies.unmatched_frees = 1),
+        ];
+        for (name, plant) in planted {
+            let mut other = sample::named();
+            plant(&mut other);
+            assert_eq!(found(&fine, &other), [name]);
+            assert_eq!(found(&other, &fine), [name]);
+        }
+        let cut = Origin::new(vec!["cut".into()], Vec::new());
+        let origin = Origin::default();
+        let found = doubts(Side { profile: &fine, origin: &origin }, Side { profile: &fine, origin: &cut });
+        assert_eq!((found.as_slice(), found[0].forbids()), (&[Doubt::Damaged(0, 1)][..], true));
+    }
+
+    #[test]
+    fn offsets_in_another_build_are_other_places() {
+        let fine = sample::named();
+        let mut other = sample::named();
+        other.modules[1].build_id = "ef".into();
+        assert_eq!(found(&fine, &other), ["other_build_without_names"]);
+        // With names in it, the other build is no obstacle.
+        let mut names = sample::named();
+        names.modules[1].build_id = "ef".into();
+        let symbol = vec![heapledger::profile::SymbolFrame { function: 3, ..Default::default() }];
+        names.symbols.frames.insert(0x8124, symbol.clone());
+        let mut fine = fine;
+        fine.symbols.frames.insert(0x8124, symbol);
+        assert_eq!(found(&fine, &names), [""; 0]);
+    }
+}

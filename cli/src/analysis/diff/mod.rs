@@ -1,0 +1,283 @@
+//! What changed between two profiles?
+//!
+//! Sites are matched by what their stacks read like: the names of their functions, from the innermost to the outermost,
+//! without lines and without the hashes that a compiler appends, so that a site is the same after an edit elsewhere. Where
+//! a name is missing, the object and the offset in it stand for it; that is the same place only in the same build.
+//!
+//! Two profiles can always be subtracted, but the difference of figures that are not complete, or of two programs, is
+//! not a finding. [`doubts`] names what stands against a comparison, and whether it is reason to refuse one.
+
+mod doubts;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+pub use doubts::{Doubt, Side, doubts};
+
+use super::grouping::{Group, group_by};
+use super::{SiteOrder, saturating_sum};
+use heapledger::profile::{Profile, Site};
+
+/// Figures of a site, or of all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Bytes live at the end.
+    pub live_bytes: u64,
+    /// Blocks live at the end.
+    pub live_blocks: u64,
+    /// Bytes live when the whole process was at its peak.
+    pub peak_bytes: u64,
+    /// Bytes allocated.
+    pub total_bytes: u64,
+    /// Blocks allocated.
+    pub total_blocks: u64,
+    /// Blocks freed right after they were allocated.
+    pub temporary_blocks: u64,
+    /// Bytes that reallocs copied.
+    pub copied_bytes: u64,
+}
+
+impl Figures {
+    /// The figure that sites are ranked by in an order.
+    pub fn of(&self, order: SiteOrder) -> u64 {
+        match order {
+            SiteOrder::Live => self.live_bytes,
+            SiteOrder::Peak => self.peak_bytes,
+            SiteOrder::Total => self.total_bytes,
+            SiteOrder::Count => self.total_blocks,
+            SiteOrder::Temporaries => self.temporary_blocks,
+            SiteOrder::Copied => self.copied_bytes,
+        }
+    }
+
+    fn of_group(profile: &Profile, group: &Group) -> Self {
+        let sum = |figure: fn(&Site) -> u64| group.sum(profile, figure);
+        Figures {
+            live_bytes: sum(Site::live_bytes),
+            live_blocks: sum(Site::live_blocks),
+            peak_bytes: sum(|site| site.at_peak_bytes),
+            total_bytes: sum(|site| site.total_bytes),
+            total_blocks: sum(|site| site.total_blocks),
+            temporary_blocks: sum(|site| site.temporary_blocks),
+            copied_bytes: sum(|site| site.reallocs.copied_bytes),
+        }
+    }
+
+    fn of_process(profile: &Profile) -> Self {
+        let totals = &profile.totals;
+        Figures {
+            live_bytes: totals.live_bytes,
+            live_blocks: totals.live_blocks,
+            peak_bytes: totals.peak_bytes,
+            total_bytes: totals.total_bytes,
+            total_blocks: totals.total_blocks,
+            temporary_blocks: saturating_sum(profile.sites.iter().map(|site| site.temporary_blocks)),
+            copied_bytes: saturating_sum(profile.sites.iter().map(|site| site.reallocs.copied_bytes)),
+        }
+    }
+}
+
+/// `after` less `before`.
+pub fn change(before: u64, after: u64) -> i128 {
+    i128::from(after) - i128::from(before)
+}
+
+/// Where a site is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// In both profiles.
+    Both,
+    /// In the second one only.
+    New,
+    /// In the first one only.
+    Gone,
+}
+
+impl Presence {
+    /// The word used in reports and exports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Presence::Both => "both",
+            Presence::New => "new",
+            Presence::Gone => "gone",
+        }
+    }
+}
+
+/// A site before and after. One that is in one profile only has zeros in the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteChange {
+    /// Indices into [`Diff::functions`], innermost first; empty for blocks without a stack.
+    pub stack: Rc<[u32]>,
+    /// Where it is.
+    pub presence: Presence,
+    /// Its figures in the first profile.
+    pub before: Figures,
+    /// Its figures in the second.
+    pub after: Figures,
+}
+
+impl SiteChange {
+    /// How much a figure grew.
+    pub fn change(&self, order: SiteOrder) -> i128 {
+        change(self.before.of(order), self.after.of(order))
+    }
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diff {
+    /// Names of functions, each once.
+    pub functions: Vec<String>,
+    /// Every site of either profile, in the order of the first, then of the second.
+    pub sites: Vec<SiteChange>,
+    /// Figures of the first process.
+    pub before: Figures,
+    /// Figures of the second process.
+    pub after: Figures,
+    /// What stands against comparing the two.
+    pub doubts: Vec<Doubt>,
+}
+
+impl Diff {
+    /// Whether nothing stands against comparing the two.
+    pub fn is_comparable(&self) -> bool {
+        !self.doubts.iter().any(Doubt::forbids)
+    }
+
+    /// The names of a stack, innermost first.
+    pub fn names(&self, stack: &[u32]) -> impl DoubleEndedIterator<Item = &str> {
+        stack.iter().filter_map(|function| self.functions.get(*function as usize)).map(String::as_str)
+    }
+
+    /// The sites whose figure changed, those that changed most first.
+    pub fn by_change(&self, order: SiteOrder) -> Vec<&SiteChange> {
+        let mut changed: Vec<_> = self.sites.iter().filter(|site| site.change(order) != 0).collect();
+        changed.sort_by_key(|site| std::cmp::Reverse(site.change(order).unsigned_abs()));
+        changed
+    }
+}
+
+/// Compares two profiles, given what is known of their files.
+pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
+    let mut functions: Vec<String> = Vec::new();
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut sites: Vec<SiteChange> = Vec::new();
+    let mut by_stack: HashMap<Rc<[u32]>, usize> = HashMap::new();
+    for (profile, presence) in [(before.profile, Presence::Gone), (after.profile, Presence::New)] {
+        let found = group_by(profile, |frame| without_hash(&frame.label()).to_owned());
+        let mut number = |name: String| {
+            *numbers.entry(name).or_insert_with_key(|name| {
+                functions.push(name.clone());
+                functions.len() as u32 - 1
+            })
+        };
+        let keys: Vec<u32> = found.keys.into_iter().map(&mut number).collect();
+        for group in &found.groups {
+            let stack: Rc<[u32]> = group.frames.iter().map(|frame| keys[*frame as usize]).collect();
+            let figures = Figures::of_group(profile, group);
+            let at = *by_stack.entry(Rc::clone(&stack)).or_insert_with(|| {
+                sites.push(SiteChange {
+                    stack,
+                    presence,
+                    before: Figures::default(),
+                    after: Figures::default(),
+                });
+                sites.len() - 1
+            });
+            let site = &mut sites[at];
+            match presence {
+                Presence::Gone => site.before = figures,
+                _ => site.after = figures,
+            }
+            if site.presence != presence {
+                site.presence = Presence::Both;
+            }
+        }
+    }
+    Diff {
+        functions,
+        sites,
+        before: Figures::of_process(before.profile),
+        after: Figures::of_process(after.profile),
+        doubts: doubts(before, after),
+    }
+}
+
+/// A name without the hash that legacy mangling ends it with.
+fn without_hash(name: &str) -> &str {
+    let Some((before, hash)) = name.rsplit_once("::h") else { return name };
+    let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash { before } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Origin, sample};
+    use super::*;
+
+    fn compared(before: &Profile, after: &Profile) -> Diff {
+        let origin = Origin::default();
+        diff(Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin })
+    }
+
+    fn named(diff: &Diff, site: &SiteChange) -> String {
+        diff.names(&site.stack).collect::<Vec<_>>().join(" < ")
+    }
+
+    #[test]
+    fn a_profile_does_not_differ_from_itself() {
+        let profile = sample::named();
+        let diff = compared(&profile, &profile);
+        assert!(SiteOrder::ALL.iter().all(|order| diff.by_change(*order).is_empty()));
+        assert!(diff.sites.iter().all(|site| site.presence == Presence::Both));
+        assert_eq!((diff.doubts.len(), diff.before), (0, diff.after));
+    }
+
+    #[test]
+    fn sites_are_matched_by_name_and_the_rest_is_new_or_gone() {
+        let before = sample::named();
+        let mut after = sample::named();
+        // Other addresses and lines, one of the two equal stacks no more, a new hash, and one function by another name.
+        after.stacks[2].frames = vec![0xe000];
+        after.symbols.frames.get_mut(&0x1010).expect("a call")[1].line = 99;
+        after.symbols.strings[5] = "main::h0123456789abcdef".into();
+        let diff = compared(&before, &after);
+        let changed = diff.by_change(SiteOrder::Total);
+        let shown: Vec<_> = changed
+            .iter()
+            .map(|site| (named(&diff, site), site.presence, site.change(SiteOrder::Total)))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("Vec<T>::push < parse < main".into(), Presence::Both, -300),
+                ("0xdfff".into(), Presence::New, 300),
+            ]
+        );
+        let back = compared(&after, &before);
+        assert_eq!(back.by_change(SiteOrder::Total)[1].presence, Presence::Gone);
+    }
+
+    #[test]
+    fn changes_of_the_sites_add_up_to_that_of_the_totals() {
+        let before = sample::named();
+        let mut after = sample::named();
+        after.sites[1].total_bytes += 5_000;
+        after.totals.total_bytes += 5_000;
+        let diff = compared(&before, &after);
+        for order in SiteOrder::ALL {
+            let sum: i128 = diff.sites.iter().map(|site| site.change(order)).sum();
+            let expected = if order == SiteOrder::Total || order == SiteOrder::Live { 5_000 } else { 0 };
+            assert_eq!(sum, expected, "{order:?}");
+        }
+        assert_eq!(change(diff.before.total_bytes, diff.after.total_bytes), 5_000);
+    }
+
+    #[test]
+    fn only_what_looks_like_a_hash_is_cut() {
+        assert_eq!(without_hash("a::b::h0123456789abcdef"), "a::b");
+        assert_eq!(without_hash("a::hello"), "a::hello");
+        assert_eq!(without_hash("a::h0123456789abcdeg"), "a::h0123456789abcdeg");
+    }
+}

@@ -1,0 +1,118 @@
+//! Names made shorter: generic arguments, and the insides of the standard library.
+//!
+//! A person looks for the line of their own program. What `Vec::push` does inside, and with which type, is noise most of
+//! the time, so by default generic arguments are shown as `<..>`, and a run of library functions as the one that the
+//! program called.
+
+use super::Frame;
+
+/// `name` with the arguments of generics shown as `<..>`. What qualifies a name stays, as in `<a::Vec<..> as Clone>::clone`.
+///
+/// ```
+/// use heapledger_cli::analysis::folding::without_generics;
+/// assert_eq!(without_generics("<alloc::vec::Vec<u8>>::push"), "<alloc::vec::Vec<..>>::push");
+/// assert_eq!(without_generics("demo::keep::<alloc::string::String>"), "demo::keep::<..>");
+/// ```
+pub fn without_generics(name: &str) -> String {
+    // C++ operators have signs in their names.
+    if !name.contains('<') || name.contains("operator") {
+        return name.to_owned();
+    }
+    let mut folded = String::with_capacity(name.len());
+    let (mut before, mut depth) = (' ', 0usize);
+    for sign in name.chars() {
+        // The sign of `->` closes nothing.
+        let closes = sign == '>' && before != '-';
+        match sign {
+            '<' if depth > 0 => depth += 1,
+            '<' if before.is_alphanumeric() || matches!(before, '_' | ':' | '}') => {
+                depth = 1;
+                folded.push_str("<..>");
+            }
+            _ if depth > 0 && closes => depth -= 1,
+            _ if depth > 0 => {}
+            _ => folded.push(sign),
+        }
+        before = sign;
+    }
+    // A bracket that nothing closes is no generic: better the name as it is.
+    if depth > 0 { name.to_owned() } else { folded }
+}
+
+/// What carries control from the system to `main`.
+const STARTERS: [&str; 7] = [
+    "_start",
+    "__libc_start_main",
+    "__libc_start_main_impl",
+    "__libc_start_call_main",
+    "start_thread",
+    "clone3",
+    "__clone3",
+];
+
+/// Whether a function belongs to the standard library of Rust (`std`, `core`, `alloc` and what they are built with), or
+/// to what starts programs and threads. Decided by its file where that is known, else by its name.
+pub fn is_library(frame: &Frame<'_>) -> bool {
+    let is_of_rust = ["/rustc/", "/rust/deps/"].iter().any(|place| frame.file.starts_with(place))
+        || frame.file.contains("/rustlib/src/rust/library/");
+    // The `main` that the compiler makes has no source; one in C has.
+    let is_made = frame.function == "main" && frame.file.is_empty();
+    if is_of_rust || is_made || STARTERS.contains(&frame.function) {
+        return true;
+    }
+    let name = frame.function.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
+    let name = ["mut ", "const ", "dyn "].iter().fold(name, |name, word| name.trim_start_matches(word));
+    let roots = ["std::", "core::", "alloc::", "__rust"];
+    frame.file.is_empty() && roots.iter().any(|root| name.starts_with(root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_folded_and_qualified_names_stay() {
+        let known = [
+            ("alloc::vec::Vec<T,A>::push", "alloc::vec::Vec<..>::push"),
+            ("<a::B<u8> as core::clone::Clone>::clone", "<a::B<..> as core::clone::Clone>::clone"),
+            ("a::b::<fn(u8) -> u8, [u8; 3]>::{closure#0}", "a::b::<..>::{closure#0}"),
+            ("<fn() -> i32 as F<()>>::call", "<fn() -> i32 as F<..>>::call"),
+            ("a::{closure#0}<T>", "a::{closure#0}<..>"),
+            ("plain", "plain"),
+            ("std::operator<< <char>", "std::operator<< <char>"),
+            ("broken<<<", "broken<<<"),
+            ("a>b", "a>b"),
+        ];
+        for (name, folded) in known {
+            assert_eq!(without_generics(name), folded);
+        }
+    }
+
+    #[test]
+    fn the_library_is_told_by_its_file_and_else_by_its_name() {
+        let is = |function, file| {
+            is_library(&Frame { address: 0, function, file, line: 0, inlined: false, module: None })
+        };
+        for (function, file) in [
+            ("grow_one<u8>", "/rustc/1234/library/alloc/src/raw_vec/mod.rs"),
+            ("insert", "/rust/deps/hashbrown-0.15.2/src/map.rs"),
+            ("push", "/home/me/.rustup/toolchains/x/lib/rustlib/src/rust/library/alloc/src/vec/mod.rs"),
+            ("<alloc::vec::Vec<demo::A>>::push", ""),
+            ("<&mut dyn core::fmt::Write as core::fmt::Write>::write_str", ""),
+            ("_start", ""),
+            ("__rust_begin_short_backtrace<fn(), ()>", ""),
+        ] {
+            assert!(is(function, file), "{function} {file}");
+        }
+        for (function, file) in [
+            ("demo::main", "src/main.rs"),
+            ("<demo::A as core::clone::Clone>::clone", ""),
+            ("stdx::go", ""),
+            ("core::fake", "src/core.rs"),
+            ("insert", "src/library/insert.rs"),
+            ("", ""),
+        ] {
+            assert!(!is(function, file), "{function} {file}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What does a stack read like?
+//!
+//! A stack of the profile is a list of return addresses. Shown to a person it is a list of functions, innermost first:
+//! an address inside inlined calls stands for several of them, and what lies between the program's call and the
+//! recorder tells nobody anything.
+//!
+//! **What is cut** from the inner end: everything up to the last frame, within the first [`CUT_FRAMES`], that belongs
+//! to heapledger itself or to the shims through which Rust reaches the global allocator (`__rust_alloc` and its
+//! relatives, and what stands in `alloc::alloc`). Collections of the standard library are not cut: that a
+//! `Vec` grew is part of the story. A stack that would be cut as a whole is shown as it is. Debug information that is
+//! reduced to lines names an inlined function without its modules; it is then told by its source file.
+
+use std::borrow::Cow;
+
+use heapledger::profile::{Module, Profile};
+
+/// Functions at the inner end of a stack among which the recorder and its shims are looked for.
+pub const CUT_FRAMES: usize = 24;
+
+/// A function in a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The return address.
+    pub address: u64,
+    /// Name of the function, demangled; empty when it is not known.
+    pub function: &'a str,
+    /// Source file; empty when it is not known.
+    pub file: &'a str,
+    /// Line in that file, from 1; 0 when it is not known.
+    pub line: u32,
+    /// Whether the function was inlined into the next one.
+    pub inlined: bool,
+    /// The loaded object that the address lies in.
+    pub module: Option<&'a Module>,
+}
+
+impl<'a> Frame<'a> {
+    /// What to call the frame: its function, else its object and the offset of the call in that file, as in
+    /// `libdemo.so+0x1f3a`, else the address of the call.
+    pub fn label(&self) -> Cow<'a, str> {
+        if !self.function.is_empty() {
+            return Cow::Borrowed(self.function);
+        }
+        let call = self.address.saturating_sub(1);
+        let Some(module) = self.module else { return Cow::Owned(format!("{call:#x}")) };
+        let file = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
+        Cow::Owned(format!("{file}+{:#x}", call.wrapping_sub(module.bias)))
+    }
+}
+
+/// Reads many stacks of one profile: the loaded objects are put in order once.
+#[derive(Debug, Clone)]
+pub struct StackReader<'a> {
+    profile: &'a Profile,
+    /// In the order of their lowest addresses.
+    modules: Vec<&'a Module>,
+}
+
+impl<'a> StackReader<'a> {
+    /// A reader of the stacks of `profile`.
+    pub fn new(profile: &'a Profile) -> Self {
+        let mut modules: Vec<&Module> = profile.modules.iter().collect();
+        modules.sort_by_key(|module| module.start);
+        StackReader { profile, modules }
+    }
+
+    /// As [`frames`]. Where objects overlap, as they cannot in a process, the one with the highest start is taken.
+    pub fn frames(&self, stack: u32) -> Vec<Frame<'a>> {
+        without_recorder(expand(self.profile, stack, |address| self.module_of(address)))
+    }
+
+    /// The return addresses of a stack, innermost first.
+    pub(super) fn addresses(&self, stack: u32) -> &'a [u64] {
+        self.profile.stacks.get(stack as usize).map_or(&[], |stack| &stack.frames)
+    }
+
+    /// The functions at a return address, innermost first; never none.
+    pub(super) fn functions(&self, address: u64) -> Vec<Frame<'a>> {
+        let mut all = Vec::with_capacity(1);
+        expand_address(self.profile, address, self.module_of(address), &mut all);
+        all
+    }
+
+    fn module_of(&self, address: u64) -> Option<&'a Module> {
+        let call = address.checked_sub(1)?;
+        let after = self.modules.partition_point(|module| module.start <= call);
+        self.modules[..after].last().copied().filter(|module| call < module.end)
+    }
+}
+
+/// The functions of a stack, innermost first, without the recorder's own.
+pub fn frames(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
+    without_recorder(whole_stack(profile, stack))
+}
+
+fn without_recorder(mut all: Vec<Frame<'_>>) -> Vec<Frame<'_>> {
+    let inner = all.iter().take(CUT_FRAMES).rposition(is_cut);
+    let cut = inner.map_or(0, |last| last + 1);
+    if cut < all.len() {
+        all.drain(..cut);
+    }
+    all
+}
+
+/// The functions of a stack, innermost first, with the recorder's own.
+pub fn whole_stack(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
+    expand(profile, stack, |address| module_of(profile, address))
+}
+
+fn expand<'a>(
+    profile: &'a Profile,
+    stack: u32,
+    module_of: impl Fn(u64) -> Option<&'a Module>,
+) -> Vec<Frame<'a>> {
+    let Some(stack) = profile.stacks.get(stack as usize) else { return Vec::new() };
+    let mut all = Vec::with_capacity(stack.frames.len());
+    for &address in &stack.frames {
+        expand_address(profile, address, module_of(address), &mut all);
+    }
+    all
+}
+
+fn expand_address<'a>(
+    profile: &'a Profile,
+    address: u64,
+    module: Option<&'a Module>,
+    all: &mut Vec<Frame<'a>>,
+) {
+    let known = profile.symbols.at(address);
+    all.extend(known.iter().map(|symbol| Frame {
+        address,
+        function: profile.symbols.text(symbol.function),
+        file: profile.symbols.text(symbol.file),
+        line: symbol.line,
+        inlined: symbol.inlined,
+        module,
+    }));
+    if known.is_empty() {
+        all.push(Frame { address, function: "", file: "", line: 0, inlined: false, module });
+    }
+}
+
+/// The loaded object that the call before a return address lies in.
+pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
+    let call = address.checked_sub(1)?;
+    profile.modules.iter().find(|module| (module.start..module.end).contains(&call))
+}
+
+pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
+    let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
+    // Not every `__rust_`: threads begin in `__rust_begin_short_backtrace`, and what they call is the program.
+    let shims = ["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rust_no_alloc", "__rg_", "__rdl_"];
+    let prefixes = ["heapledger::", "alloc::alloc::"].into_iter().chain(shims);
+    if prefixes.into_iter().any(|prefix| name.starts_with(prefix)) {
+        return true;
+    }
+    let is_own = frame.file.contains("/heapledger") && frame.file.ends_with("/src/recorder/allocator.rs");
+    !name.is_empty() && (is_own || frame.file.ends_with("/library/alloc/src/alloc.rs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use heapledger::profile::{Stack, SymbolFrame};
+
+    #[test]
+    fn inlined_functions_are_shown_and_the_recorder_is_not() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
+        let texts =
+            ["", "heapledger::x", "__rust_alloc", "small", "__rust_begin_short_backtrace<()>", "big.rs"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |function, inlined| SymbolFrame { function, file: 5, line: 7, inlined };
+        profile.symbols.frames.insert(100, vec![symbol(1, true), symbol(2, false)]);
+        profile.symbols.frames.insert(200, vec![symbol(3, true), symbol(4, false)]);
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| (frame.function, frame.inlined)).collect();
+        assert_eq!(read, [("small", true), ("__rust_begin_short_backtrace<()>", false), ("", false)]);
+        assert_eq!(whole_stack(&profile, 1).len(), 5);
+        assert!(frames(&profile, 9).is_empty());
+    }
+
+    #[test]
+    fn a_frame_is_called_by_its_function_else_by_its_object_else_by_its_address() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![0x5011, 0x9001, 0x7001], truncated: false });
+        let module = |path: &str, start, bias| Module {
+            path: path.into(),
+            start,
+            end: start + 0x1000,
+            bias,
+            ..Module::default()
+        };
+        profile.modules = vec![module("/lib/b.so", 0x9000, 0x8000), module("a", 0x5000, 0x4000)];
+        let labels = |frames: Vec<Frame<'_>>| -> Vec<String> {
+            frames.iter().map(|frame| frame.label().into_owned()).collect()
+        };
+        let expected = ["a+0x1010", "b.so+0x1000", "0x7000"];
+        assert_eq!(labels(frames(&profile, 1)), expected);
+        assert_eq!(labels(StackReader::new(&profile).frames(1)), expected);
+        profile.symbols.strings = vec![String::new(), "f".into()];
+        profile.symbols.frames.insert(0x7001, vec![SymbolFrame { function: 1, ..SymbolFrame::default() }]);
+        assert_eq!(labels(StackReader::new(&profile).frames(1))[2], "f");
+    }
+
+    #[test]
+    fn what_only_begins_like_a_shim_is_not_cut_nor_what_it_calls() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
+        let texts = ["", "__rustc::__rust_alloc", "work", "__rust_try"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        for (address, function) in [(100, 1), (200, 2), (300, 3)] {
+            let symbol = SymbolFrame { function, ..SymbolFrame::default() };
+            profile.symbols.frames.insert(address, vec![symbol]);
+        }
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
+        assert_eq!(read, ["work", "__rust_try"]);
+    }
+
+    #[test]
+    fn a_shim_without_its_modules_is_told_by_its_file() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100], truncated: false });
+        let texts = ["", "alloc", "/rustc/1234/library/alloc/src/alloc.rs", "with_room", "src/main.rs"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |function, file, inlined| SymbolFrame { function, file, line: 7, inlined };
+        profile.symbols.frames.insert(100, vec![symbol(1, 2, true), symbol(3, 4, false)]);
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
+        assert_eq!(read, ["with_room"]);
+    }
+
+    #[test]
+    fn where_a_thread_begins_is_no_shim() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
+        let texts =
+            ["", "__rust_alloc", "work", "__rust_begin_short_backtrace<app::main::{closure_env#0}, ()>"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        for (address, function) in [(100, 1), (200, 2), (300, 3)] {
+            profile.symbols.frames.insert(address, vec![SymbolFrame { function, ..SymbolFrame::default() }]);
+        }
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
+        assert_eq!(read, ["work", texts[3]]);
+    }
+
+    #[test]
+    fn a_stack_of_nothing_else_is_shown_whole() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100], truncated: false });
+        profile.symbols.strings = vec![String::new(), "__rust_alloc".into()];
+        profile.symbols.frames.insert(100, vec![SymbolFrame { function: 1, ..SymbolFrame::default() }]);
+        assert_eq!(frames(&profile, 1).len(), 1);
+    }
+}

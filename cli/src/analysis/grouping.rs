@@ -1,0 +1,281 @@
+//! Which sites read the same?
+//!
+//! Two stacks with different return addresses can be one to a person: the same function called from two lines,
+//! or two runs of one program. What counts as the same is up to the question, so [`group_by`] takes a *key* of a
+//! frame: its name, its name and line, its address. Sites whose stacks have equal keys throughout are one [`Group`].
+//!
+//! A program has many stacks but few places to call from, so each address is read once, and each key is made once for
+//! each place and kept once; a group's stack is a list of numbers. 100,000 stacks of 40 frames take some tens of
+//! megabytes.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::rc::Rc;
+
+use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
+use super::numbering::Numbering;
+use heapledger::profile::{Profile, Site};
+
+/// The sites that read the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The stack, as indices into [`Groups::keys`], innermost first; empty when no stack was taken.
+    pub frames: Rc<[u32]>,
+    /// Indices into [`Profile::sites`].
+    pub sites: Vec<u32>,
+}
+
+impl Group {
+    /// The accounts of this group.
+    pub fn accounts<'a>(&'a self, profile: &'a Profile) -> impl Iterator<Item = &'a Site> {
+        self.sites.iter().filter_map(|site| profile.sites.get(*site as usize))
+    }
+
+    /// A figure of all its sites together. It saturates.
+    pub fn sum(&self, profile: &Profile, figure: impl Fn(&Site) -> u64) -> u64 {
+        super::saturating_sum(self.accounts(profile).map(figure))
+    }
+}
+
+/// All sites of a profile, by what their stacks read like.
+#[derive(Debug, Clone)]
+pub struct Groups<K> {
+    /// What the numbers in a group's stack stand for, each once.
+    pub keys: Vec<K>,
+    /// In the order of their first sites.
+    pub groups: Vec<Group>,
+}
+
+/// The sites of a profile by what `key` makes of their frames. The recorder's own frames are left out.
+pub fn group_by<'a, K: Eq + Hash>(profile: &'a Profile, key: impl Fn(&Frame<'a>) -> K) -> Groups<K> {
+    build(profile, |_| 1, |call| key(&call[0]))
+}
+
+/// As [`group_by`], with one key for each call: what one address stands for. It is given the functions that were
+/// inlined there, innermost first; never none.
+pub fn group_by_call<'a, K: Eq + Hash>(profile: &'a Profile, key: impl Fn(&[Frame<'a>]) -> K) -> Groups<K> {
+    build(profile, length_of_call, key)
+}
+
+/// How many frames at the start of `frames` are one call: up to the first that was not inlined.
+fn length_of_call(frames: &[Frame<'_>]) -> usize {
+    let Some(first) = frames.first() else { return 0 };
+    let inlined = frames.iter().take_while(|frame| frame.inlined && frame.address == first.address).count();
+    let outer = frames.get(inlined).is_some_and(|frame| frame.address == first.address);
+    inlined + usize::from(outer)
+}
+
+fn build<'a, K: Eq + Hash>(
+    profile: &'a Profile,
+    length: impl Fn(&[Frame<'a>]) -> usize,
+    key: impl Fn(&[Frame<'a>]) -> K,
+) -> Groups<K> {
+    let mut calls = Calls {
+        reader: StackReader::new(profile),
+        length,
+        key,
+        places: Vec::new(),
+        by_address: HashMap::new(),
+        numbering: Numbering::default(),
+        keys: Vec::new(),
+    };
+    let mut by_frames: HashMap<Rc<[u32]>, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    let (mut at_address, mut numbers) = (Vec::new(), Vec::new());
+    for (index, site) in profile.sites.iter().enumerate() {
+        calls.read(site.stack, &mut at_address, &mut numbers);
+        let known = by_frames.get(numbers.as_slice()).copied();
+        let at = known.unwrap_or_else(|| {
+            let frames: Rc<[u32]> = numbers.as_slice().into();
+            by_frames.insert(Rc::clone(&frames), groups.len());
+            groups.push(Group { frames, sites: Vec::with_capacity(1) });
+            groups.len() - 1
+        });
+        groups[at].sites.push(index as u32);
+    }
+    Groups { keys: calls.keys, groups }
+}
+
+/// A function at an address.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Functions of the call that begins with it, and the number of its key; [`NO_NUMBER`] until it is asked for.
+    length: u32,
+    number: u32,
+    is_cut: bool,
+}
+
+const NO_NUMBER: u32 = u32::MAX;
+
+/// What addresses stand for: each is read once, and a key is made once for each call.
+struct Calls<'a, L, M, K> {
+    reader: StackReader<'a>,
+    length: L,
+    key: M,
+    /// The functions at each address, those of one address beside each other.
+    places: Vec<Place>,
+    /// The first place of an address, and how many it has.
+    by_address: HashMap<u64, (u32, u32)>,
+    numbering: Numbering,
+    keys: Vec<K>,
+}
+
+impl<'a, L, M, K> Calls<'a, L, M, K>
+where
+    L: Fn(&[Frame<'a>]) -> usize,
+    M: Fn(&[Frame<'a>]) -> K,
+    K: Eq + Hash,
+{
+    /// The keys of a stack as numbers, innermost first. `at_address` is room to work in.
+    fn read(&mut self, stack: u32, at_address: &mut Vec<(u64, u32, u32)>, numbers: &mut Vec<u32>) {
+        at_address.clear();
+        numbers.clear();
+        for &address in self.reader.addresses(stack) {
+            let (first, count) = self.places_of(address);
+            at_address.push((address, first, count));
+        }
+        let mut left_out = self.recorders(at_address);
+        for &(address, first, count) in at_address.iter() {
+            let mut at = left_out.min(count);
+            left_out -= at;
+            while at < count {
+                numbers.push(self.number(address, first, at));
+                at += self.places[(first + at) as usize].length;
+            }
+        }
+    }
+
+    fn places_of(&mut self, address: u64) -> (u32, u32) {
+        if let Some(known) = self.by_address.get(&address) {
+            return *known;
+        }
+        let (first, frames) = (self.places.len() as u32, self.reader.functions(address));
+        let place = |frame: &Frame<'_>| Place { length: 1, number: NO_NUMBER, is_cut: is_cut(frame) };
+        self.places.extend(frames.iter().map(place));
+        let known = (first, frames.len() as u32);
+        self.by_address.insert(address, known);
+        known
+    }
+
+    /// How many functions at the inner end are the recorder's, by the rule of [`frames`](super::frames()).
+    fn recorders(&self, at_address: &[(u64, u32, u32)]) -> u32 {
+        let all = at_address.iter().flat_map(|(_, first, count)| *first..*first + *count);
+        let mut cut = 0;
+        for (at, place) in (1..=CUT_FRAMES as u32).zip(all) {
+            if self.places[place as usize].is_cut {
+                cut = at;
+            }
+        }
+        let functions: u64 = at_address.iter().map(|(_, _, count)| u64::from(*count)).sum();
+        if u64::from(cut) < functions { cut } else { 0 }
+    }
+
+    /// The number of the key of the call that begins with function `at` of an address.
+    fn number(&mut self, address: u64, first: u32, at: u32) -> u32 {
+        let place = (first + at) as usize;
+        if self.places[place].number != NO_NUMBER {
+            return self.places[place].number;
+        }
+        let frames = self.reader.functions(address);
+        let rest = &frames[at as usize..];
+        let length = (self.length)(rest).clamp(1, rest.len());
+        let key = (self.key)(&rest[..length]);
+        let number = self.numbering.number(&key, self.keys.len(), |number| self.keys[number] == key);
+        if number == self.keys.len() {
+            self.keys.push(key);
+        }
+        let is_cut = self.places[place].is_cut;
+        self.places[place] = Place { length: length as u32, number: number as u32, is_cut };
+        number as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn stacks_with_the_same_names_are_one_group_and_sums_are_kept() {
+        let profile = sample::named();
+        let by_name = group_by(&profile, |frame| frame.label().into_owned());
+        let by_address = group_by(&profile, |frame| frame.address);
+        assert_eq!(by_name.groups.len() + 1, by_address.groups.len(), "two stacks read the same");
+        for groups in [&by_name.groups, &by_address.groups] {
+            let total: u64 = groups.iter().map(|group| group.sum(&profile, |site| site.total_bytes)).sum();
+            assert_eq!(total, profile.totals.total_bytes);
+        }
+        let shown = |group: &Group| -> Vec<&str> {
+            group.frames.iter().map(|frame| by_name.keys[*frame as usize].as_str()).collect()
+        };
+        assert_eq!(shown(&by_name.groups[0]), [""; 0], "the site without a stack");
+        assert_eq!(shown(&by_name.groups[1]), ["Vec<T>::push", "parse", "main"]);
+        assert_eq!(by_name.groups[1].sites.len(), 2);
+    }
+
+    #[test]
+    fn groups_are_what_reading_each_stack_by_itself_gives() {
+        use heapledger::profile::{Site, Stack, SymbolFrame};
+        let mut profile = sample::empty();
+        let texts = ["", "heapledger::record", "__rust_alloc", "push", "work", "main", "big.rs"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |(function, inlined)| SymbolFrame { function, file: 6, line: function, inlined };
+        // The recorder and the program at one address, the program alone, a shim alone, calls inlined into a shim.
+        let known: [(u64, &[(u32, bool)]); 5] = [
+            (0x10, &[(1, true), (2, true), (3, true), (4, false)]),
+            (0x20, &[(3, true), (4, false)]),
+            (0x30, &[(2, false)]),
+            (0x40, &[(3, true), (4, true), (2, false)]),
+            (0x50, &[(5, false)]),
+        ];
+        for (address, functions) in known {
+            profile.symbols.frames.insert(address, functions.iter().copied().map(symbol).collect());
+        }
+        let stacks: [&[u64]; 9] = [
+            &[0x10, 0x20, 0x50],
+            &[0x30, 0x10, 0x20, 0x50],
+            &[0x20, 0x20, 0x50],
+            &[0x30],
+            &[0x40],
+            &[0x20, 0x40, 0x20, 0x50],
+            &[0x60, 0x50],
+            &[0x20, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x50],
+            &[],
+        ];
+        profile.stacks = stacks.map(|frames| Stack { frames: frames.to_vec(), truncated: false }).to_vec();
+        profile.sites = (0..10).map(|stack| Site { stack, ..Site::default() }).collect();
+        let told = |frame: &Frame<'_>| (frame.address, frame.function.to_owned(), frame.inlined);
+        let told_all = |call: &[Frame<'_>]| call.iter().map(told).collect::<Vec<_>>();
+        let (by_frame, by_call) = (group_by(&profile, told), group_by_call(&profile, told_all));
+        let reader = StackReader::new(&profile);
+        for site in 0..10u32 {
+            let frames = told_all(&reader.frames(site));
+            let of = |groups: &[Group]| groups.iter().find(|group| group.sites.contains(&site)).cloned();
+            let read = of(&by_frame.groups).expect("a group").frames;
+            let read: Vec<_> = read.iter().map(|number| by_frame.keys[*number as usize].clone()).collect();
+            assert_eq!(read, frames, "stack {site}");
+            let read = of(&by_call.groups).expect("a group").frames;
+            let read: Vec<_> =
+                read.iter().flat_map(|number| by_call.keys[*number as usize].clone()).collect();
+            assert_eq!(read, frames, "stack {site} by call");
+        }
+    }
+
+    #[test]
+    fn a_call_is_one_address_with_what_is_inlined_there() {
+        let profile = sample::named();
+        let calls = group_by_call(&profile, |call| call.len());
+        assert_eq!(&*calls.groups[1].frames, [0, 1], "push inlined into parse, then main");
+        assert_eq!(calls.keys, [2, 1]);
+    }
+
+    #[test]
+    fn a_recursive_call_is_not_an_inlined_one() {
+        let frame =
+            |address, inlined| Frame { address, function: "f", file: "", line: 0, inlined, module: None };
+        assert_eq!(length_of_call(&[frame(1, false), frame(1, false)]), 1);
+        assert_eq!(length_of_call(&[frame(1, true), frame(1, false), frame(1, true)]), 2);
+        assert_eq!(length_of_call(&[frame(1, true), frame(2, false)]), 1);
+        assert_eq!(length_of_call(&[]), 0);
+    }
+}

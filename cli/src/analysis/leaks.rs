@@ -1,0 +1,136 @@
+//! Which blocks were never freed, by the place that allocated them, and which of them somebody decided to live with?
+//!
+//! A block that is live at the snapshot is not a leak by itself: what statics and the runtime hold to the end is among
+//! them, for the ledger does not know what is still reachable. Suppressions name what is known to be so; what they take
+//! away is counted, for each of them.
+
+use std::collections::HashMap;
+
+use super::paths::{Function, Paths, Reading, Step, View};
+use super::suppressions::Suppression;
+use super::{Figure, Standing, saturating_sum, standing};
+use heapledger::profile::Profile;
+
+/// Blocks of one path that were not freed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leak {
+    /// How many.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest was allocated, in nanoseconds since the start.
+    pub oldest_ns: u64,
+    /// The functions, innermost first.
+    pub path: Vec<Step>,
+    /// Their lines; 0 where one is not known.
+    pub lines: Vec<u32>,
+}
+
+/// What one suppression took away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Suppressed {
+    /// Its pattern.
+    pub pattern: String,
+    /// Blocks.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The blocks that were not freed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeakFinding {
+    /// The functions that paths lead through.
+    pub functions: Vec<Function>,
+    /// The most bytes first.
+    pub leaks: Vec<Leak>,
+    /// Blocks in all leaks.
+    pub blocks: u64,
+    /// Bytes in all leaks.
+    pub bytes: u64,
+    /// What each suppression took away, in their order, those that took nothing included.
+    pub suppressed: Vec<Suppressed>,
+    /// Blocks that the view does not look at.
+    pub unseen_blocks: u64,
+    /// How far the list of live blocks can be trusted.
+    pub standing: Standing,
+}
+
+/// The live blocks of `profile` that the view looks at and no suppression matches.
+pub fn leaks(profile: &Profile, view: &View<'_>, suppressions: &[Suppression]) -> LeakFinding {
+    let mut paths = Paths::new(profile, view, suppressions);
+    let mut by_stack: HashMap<u32, (u64, u64, u64)> = HashMap::new();
+    let mut stacks = Vec::new();
+    for block in &profile.live {
+        let (blocks, bytes, oldest) = by_stack.entry(block.stack).or_insert_with(|| {
+            stacks.push(block.stack);
+            (0, 0, u64::MAX)
+        });
+        *blocks += 1;
+        *bytes = bytes.saturating_add(block.size);
+        *oldest = (*oldest).min(block.born_ns);
+    }
+    let none = |known: &Suppression| Suppressed { pattern: known.pattern.clone(), ..Suppressed::default() };
+    let mut suppressed: Vec<Suppressed> = suppressions.iter().map(none).collect();
+    let mut unseen_blocks = 0u64;
+    let mut by_path: HashMap<Vec<Step>, usize> = HashMap::new();
+    let mut found: Vec<Leak> = Vec::new();
+    for stack in stacks {
+        let (blocks, bytes, oldest_ns) = by_stack[&stack];
+        let Reading { path, lines, is_seen, suppression } = paths.read(stack);
+        if !is_seen {
+            unseen_blocks += blocks;
+        } else if let Some(known) = suppression.and_then(|at| suppressed.get_mut(at)) {
+            known.blocks += blocks;
+            known.bytes = known.bytes.saturating_add(bytes);
+        } else if let Some(at) = by_path.get(&path) {
+            let leak = &mut found[*at];
+            leak.blocks += blocks;
+            leak.bytes = leak.bytes.saturating_add(bytes);
+            leak.oldest_ns = leak.oldest_ns.min(oldest_ns);
+        } else {
+            by_path.insert(path.clone(), found.len());
+            found.push(Leak { blocks, bytes, oldest_ns, path, lines });
+        }
+    }
+    found.sort_by_key(|leak| (std::cmp::Reverse(leak.bytes), std::cmp::Reverse(leak.blocks)));
+    LeakFinding {
+        blocks: found.iter().map(|leak| leak.blocks).sum(),
+        bytes: saturating_sum(found.iter().map(|leak| leak.bytes)),
+        functions: paths.functions,
+        leaks: found,
+        suppressed,
+        unseen_blocks,
+        standing: standing(profile, Figure::LiveBytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::paths::named;
+    use super::super::suppressions::parse;
+    use super::*;
+    use heapledger::profile::LiveBlock;
+
+    #[test]
+    fn leaks_are_by_path_and_what_is_suppressed_is_counted() {
+        let mut profile = named(&[
+            &[("demo::keep", "keep.rs", 1), ("demo::main", "main.rs", 8)],
+            &[("demo::keep", "keep.rs", 1), ("demo::main", "main.rs", 9)],
+            &[("demo::cache::fill", "cache.rs", 2)],
+        ]);
+        let block = |stack, size, born_ns| LiveBlock { stack, size, born_ns, ..LiveBlock::default() };
+        profile.live =
+            vec![block(1, 10, 5), block(2, 20, 3), block(3, 100, 1), block(3, 100, 1), block(0, 7, 9)];
+        let all = leaks(&profile, &View::default(), &[]);
+        let read: Vec<_> = all.leaks.iter().map(|leak| (leak.blocks, leak.bytes, leak.oldest_ns)).collect();
+        assert_eq!(read, [(2, 200, 1), (2, 30, 3), (1, 7, 9)]);
+        assert_eq!((all.blocks, all.bytes), (5, 237));
+
+        let known = parse("leak:nothing\nleak:^demo::cache::*\nleak:cache.rs\nleak:main.rs$").unwrap();
+        let rest = leaks(&profile, &View::default(), &known);
+        let taken: Vec<_> = rest.suppressed.iter().map(|taken| (taken.blocks, taken.bytes)).collect();
+        assert_eq!(taken, [(0, 0), (2, 200), (0, 0), (2, 30)]);
+        assert_eq!((rest.blocks, rest.bytes), (1, 7), "a block without a stack cannot be suppressed");
+    }
+}

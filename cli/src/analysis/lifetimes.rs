@@ -1,0 +1,50 @@
+//! How long did freed blocks live?
+
+use super::{Bucket, Figure, Standing, buckets, standing};
+use heapledger::profile::{Histogram, Profile};
+
+/// The distribution of the lifetimes of freed blocks, by power of two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Filled rows, shortest first; lifetimes in nanoseconds.
+    pub rows: Vec<Bucket>,
+    /// Blocks in all rows: those that were freed.
+    pub blocks: u64,
+    /// Half of the freed blocks lived no longer than this many nanoseconds (top of the median's row).
+    pub median_ns_at_most: Option<u64>,
+    /// The same for 99 % of them.
+    pub p99_ns_at_most: Option<u64>,
+    /// Longest span between two marks of the clock: lifetimes below it are interpolated. 0: every event was stamped.
+    pub resolution_ns: u64,
+    /// How far the lifetimes can be trusted.
+    pub standing: Standing,
+}
+
+/// Lifetimes of the freed blocks of all sites.
+pub fn lifetimes(profile: &Profile) -> Lifetimes {
+    let mut all = Histogram::default();
+    profile.sites.iter().for_each(|site| all.merge(&site.lifetimes));
+    Lifetimes {
+        rows: buckets(&all),
+        blocks: all.total(),
+        median_ns_at_most: all.quantile_upper(0.5),
+        p99_ns_at_most: all.quantile_upper(0.99),
+        resolution_ns: profile.clock.longest_span_ns,
+        standing: standing(profile, Figure::Lifetimes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::super::standing::Grade;
+    use super::*;
+
+    #[test]
+    fn lifetimes_carry_the_resolution_of_the_clock() {
+        let finding = lifetimes(&sample::complete());
+        assert_eq!(finding.blocks, 2);
+        assert_eq!((finding.median_ns_at_most, finding.p99_ns_at_most), (Some(1023), Some(1_048_575)));
+        assert_eq!(finding.standing.grade, Grade::Within(1_000));
+    }
+}

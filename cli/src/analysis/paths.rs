@@ -1,0 +1,426 @@
+//! Many stacks, read once: each as a path of functions, folded as the reader wants them, with stacks that read the same
+//! told to be the same.
+//!
+//! [`frames`](super::frames()) reads one stack; a report ranks some ten thousand. Here every address is expanded once, every
+//! name is folded and matched once, and a path is a list of numbers.
+//!
+//! Two stacks have the same path when they go through the same functions, and through the same lines from the innermost
+//! function up to the first that is not the library's. So two calls in one function stay apart, but it does not matter
+//! from which line of `main` the function was called, nor at which address the compiler put it.
+//!
+//! Work and memory are bounded by what a profile holds: an address of a hostile file can stand for hundreds of inlined
+//! functions, so a path has at most [`PATH_FUNCTIONS_MAX`], and all paths together at most [`STEPS_MAX`]; what lies
+//! beyond is left out at the outer end.
+
+use std::collections::HashMap;
+
+use super::Frame;
+use super::folding::{is_library, without_generics};
+use super::frames::{CUT_FRAMES, is_cut};
+use super::numbering::Numbering;
+use super::suppressions::Suppression;
+use heapledger::profile::{Profile, SymbolFrame};
+
+/// Functions of one path, at most.
+pub const PATH_FUNCTIONS_MAX: usize = 1024;
+/// Functions of all paths together, at most; beyond it each path keeps its `FUNCTIONS_BEYOND` innermost ones.
+pub const STEPS_MAX: usize = 1 << 26;
+/// See [`STEPS_MAX`].
+const FUNCTIONS_BEYOND: usize = 16;
+
+/// Whether a text is what somebody looks for.
+pub type Matcher<'a> = &'a dyn Fn(&str) -> bool;
+
+/// How stacks are read, and which of them are looked at.
+#[derive(Clone, Default)]
+pub struct View<'a> {
+    /// Show the arguments of generics.
+    pub with_generics: bool,
+    /// Show every function of the library, not only the one that the program called.
+    pub with_library: bool,
+    /// Look only at stacks that have one of these in a function, file or module; at all when there are none.
+    pub focus: Vec<Matcher<'a>>,
+    /// Look at no stack that has one of these in a function, file or module.
+    pub ignore: Vec<Matcher<'a>>,
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View")
+            .field("with_generics", &self.with_generics)
+            .field("with_library", &self.with_library)
+            .field("focus", &self.focus.len())
+            .field("ignore", &self.ignore.len())
+            .finish()
+    }
+}
+
+/// A function that occurs in a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Function {
+    /// Its name, folded as the view says; object and offset, or an address, where it has none.
+    pub name: String,
+    /// Its source file; empty when that is not known.
+    pub file: String,
+    /// Whether it belongs to the standard library.
+    pub is_library: bool,
+}
+
+/// A function in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// Index into [`Paths::functions`].
+    pub function: u32,
+    /// The line of the call; 0 where it is not known, or does not tell one path from another.
+    pub line: u32,
+}
+
+/// What was read of one stack.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The functions, innermost first; empty for an event without a stack.
+    pub path: Vec<Step>,
+    /// The same with every line that is known, for showing.
+    pub lines: Vec<u32>,
+    /// Whether the view looks at it.
+    pub is_seen: bool,
+    /// The first suppression that matches a frame of it.
+    pub suppression: Option<usize>,
+}
+
+/// A function at an address, with everything that is asked of it.
+struct Place {
+    function: u32,
+    line: u32,
+    /// The first suppression that matches; [`NO_SUPPRESSION`] when none does.
+    suppression: u32,
+    is_cut: bool,
+    is_library: bool,
+    is_focus: bool,
+    is_ignored: bool,
+}
+
+const NO_SUPPRESSION: u32 = u32::MAX;
+
+/// Reads stacks.
+pub struct Paths<'p> {
+    profile: &'p Profile,
+    view: &'p View<'p>,
+    suppressions: &'p [Suppression],
+    /// Every function of every path read so far.
+    pub functions: Vec<Function>,
+    numbering: Numbering,
+    places: Vec<Place>,
+    by_symbol: HashMap<(SymbolFrame, usize), u32>,
+    /// Where in `expanded` the places of an address are.
+    by_address: HashMap<u64, (u32, u32)>,
+    expanded: Vec<u32>,
+    /// Modules by where they start.
+    modules: Vec<usize>,
+    steps_left: usize,
+}
+
+impl std::fmt::Debug for Paths<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Paths").field("functions", &self.functions.len()).finish_non_exhaustive()
+    }
+}
+
+/// Stands for no module.
+const NO_MODULE: usize = usize::MAX;
+
+impl<'p> Paths<'p> {
+    /// A reader of the stacks of `profile`.
+    pub fn new(profile: &'p Profile, view: &'p View<'p>, suppressions: &'p [Suppression]) -> Self {
+        let mut modules: Vec<usize> = (0..profile.modules.len()).collect();
+        modules.sort_by_key(|module| profile.modules[*module].start);
+        Paths {
+            profile,
+            view,
+            suppressions,
+            functions: Vec::new(),
+            numbering: Numbering::default(),
+            places: Vec::new(),
+            by_symbol: HashMap::new(),
+            by_address: HashMap::new(),
+            expanded: Vec::new(),
+            modules,
+            steps_left: STEPS_MAX,
+        }
+    }
+
+    /// Reads stack `stack`.
+    pub fn read(&mut self, stack: u32) -> Reading {
+        let places = self.places_of(stack);
+        let places = self.without_recorder(&places);
+        let flags = |flag: fn(&Place) -> bool| places.iter().any(|place| flag(&self.places[*place as usize]));
+        let is_in_focus = self.view.focus.is_empty() || flags(|place| place.is_focus);
+        let is_seen = is_in_focus && !flags(|place| place.is_ignored);
+        let suppression = places.iter().map(|place| self.places[*place as usize].suppression).min();
+        let suppression = suppression.filter(|known| *known != NO_SUPPRESSION).map(|known| known as usize);
+        let kept = self.folded(places);
+        let is_own = |place: &&u32| !self.places[**place as usize].is_library;
+        let lines_up_to = kept.iter().position(|place| is_own(&place)).unwrap_or(kept.len());
+        let step = |(at, place): (usize, &u32)| {
+            let Place { function, line, .. } = self.places[*place as usize];
+            Step { function, line: if at <= lines_up_to { line } else { 0 } }
+        };
+        let path: Vec<Step> = kept.iter().enumerate().map(step).collect();
+        let lines = kept.iter().map(|place| self.places[*place as usize].line).collect();
+        self.steps_left = self.steps_left.saturating_sub(path.len());
+        Reading { path, lines, is_seen, suppression }
+    }
+
+    /// All functions of a stack, innermost first, as numbers of places.
+    fn places_of(&mut self, stack: u32) -> Vec<u32> {
+        let most = if self.steps_left > 0 { PATH_FUNCTIONS_MAX } else { FUNCTIONS_BEYOND };
+        let profile = self.profile;
+        let frames = profile.stacks.get(stack as usize).map_or(&[][..], |stack| &stack.frames);
+        let mut all = Vec::with_capacity(frames.len().min(most));
+        for &address in frames {
+            let (start, end) = match self.by_address.get(&address) {
+                Some(there) => *there,
+                None => {
+                    let start = self.expanded.len() as u32;
+                    self.expand(address);
+                    let there = (start, self.expanded.len() as u32);
+                    self.by_address.insert(address, there);
+                    there
+                }
+            };
+            let there = &self.expanded[start as usize..end as usize];
+            all.extend_from_slice(&there[..there.len().min(most - all.len())]);
+            if all.len() == most {
+                break;
+            }
+        }
+        all
+    }
+
+    /// The rule of [`frames`](super::frames()), on places.
+    fn without_recorder<'a>(&self, places: &'a [u32]) -> &'a [u32] {
+        let is_cut = |place: &u32| self.places[*place as usize].is_cut;
+        let inner = places.iter().take(CUT_FRAMES).rposition(is_cut).map_or(0, |last| last + 1);
+        if inner < places.len() { &places[inner..] } else { places }
+    }
+
+    /// Runs of library functions as their outermost one; none at the outer end, where they only lead to `main`.
+    fn folded(&self, places: &[u32]) -> Vec<u32> {
+        let is_library = |place: &u32| self.places[*place as usize].is_library;
+        let outermost = places.iter().rposition(|place| !is_library(place));
+        let (Some(outermost), false) = (outermost, self.view.with_library) else { return places.to_vec() };
+        let places = &places[..=outermost];
+        let is_inside = |at: usize| is_library(&places[at]) && places.get(at + 1).is_some_and(is_library);
+        (0..places.len()).filter(|at| !is_inside(*at)).map(|at| places[at]).collect()
+    }
+
+    /// Puts the places of an address behind those expanded so far.
+    fn expand(&mut self, address: u64) {
+        let (profile, module) = (self.profile, self.module_of(address));
+        let known = profile.symbols.at(address);
+        if known.is_empty() {
+            let frame = Frame { address, function: "", file: "", line: 0, inlined: false, module: None };
+            let place = self.add(frame, module);
+            return self.expanded.push(place);
+        }
+        for symbol in known {
+            let key = (*symbol, module);
+            if let Some(place) = self.by_symbol.get(&key) {
+                self.expanded.push(*place);
+                continue;
+            }
+            let place = self.add(
+                Frame {
+                    address,
+                    function: profile.symbols.text(symbol.function),
+                    file: profile.symbols.text(symbol.file),
+                    line: symbol.line,
+                    inlined: symbol.inlined,
+                    module: None,
+                },
+                module,
+            );
+            self.by_symbol.insert(key, place);
+            self.expanded.push(place);
+        }
+    }
+
+    /// Adds a place; everything that is asked of it is asked here, once.
+    fn add(&mut self, frame: Frame<'_>, module: usize) -> u32 {
+        let module = self.profile.modules.get(module);
+        let is_library = is_library(&frame);
+        let name = match (frame.function, module) {
+            ("", Some(module)) => {
+                let object = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
+                let object = if object.is_empty() { "(unnamed mapping)" } else { object };
+                format!("{object}+{:#x}", frame.address.wrapping_sub(1).wrapping_sub(module.bias))
+            }
+            ("", None) => format!("{:#x}", frame.address),
+            (name, _) if self.view.with_generics => name.to_owned(),
+            (name, _) => without_generics(name),
+        };
+        let texts = [frame.function, frame.file, module.map_or("", |module| module.path.as_str())];
+        let any = |matches: &dyn Fn(&str) -> bool| texts.iter().any(|text| !text.is_empty() && matches(text));
+        let place = Place {
+            function: 0,
+            line: frame.line,
+            is_cut: is_cut(&frame),
+            is_library,
+            is_focus: self.view.focus.iter().any(|matcher| any(*matcher)),
+            is_ignored: self.view.ignore.iter().any(|matcher| any(*matcher)),
+            suppression: self
+                .suppressions
+                .iter()
+                .position(|known| any(&|text| known.matches(text)))
+                .map_or(NO_SUPPRESSION, |known| known as u32),
+        };
+        let function = Function { name, file: frame.file.to_owned(), is_library };
+        let next = self.functions.len();
+        let number = self.numbering.number(&function, next, |number| self.functions[number] == function);
+        if number == next {
+            self.functions.push(function);
+        }
+        self.places.push(Place { function: number as u32, ..place });
+        self.places.len() as u32 - 1
+    }
+
+    fn module_of(&self, address: u64) -> usize {
+        let Some(call) = address.checked_sub(1) else { return NO_MODULE };
+        let all = &self.profile.modules;
+        let after = self.modules.partition_point(|module| all[*module].start <= call);
+        let last = self.modules[..after].last();
+        last.copied().filter(|module| call < all[*module].end).unwrap_or(NO_MODULE)
+    }
+}
+
+#[cfg(test)]
+pub(super) use tests::named;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{frames, sample};
+    use super::*;
+    use heapledger::profile::{Module, Stack};
+
+    /// A profile whose stack *n* goes through the functions `calls[n - 1]`, innermost first: (name, file, line).
+    pub(in crate::analysis) fn named(calls: &[&[(&str, &str, u32)]]) -> Profile {
+        let mut profile = sample::empty();
+        profile.symbols.strings = vec![String::new()];
+        for stack in calls {
+            let mut frames = Vec::new();
+            for (name, file, line) in *stack {
+                let address = 0x1000 + 16 * profile.symbols.frames.len() as u64;
+                let strings = &mut profile.symbols.strings;
+                strings.extend([(*name).to_owned(), (*file).to_owned()]);
+                let (function, file) = (strings.len() as u32 - 2, strings.len() as u32 - 1);
+                let frame = SymbolFrame { function, file, line: *line, inlined: false };
+                profile.symbols.frames.insert(address, vec![frame]);
+                frames.push(address);
+            }
+            profile.stacks.push(Stack { frames, truncated: false });
+        }
+        profile
+    }
+
+    fn names(paths: &Paths<'_>, reading: &Reading) -> Vec<String> {
+        reading.path.iter().map(|step| paths.functions[step.function as usize].name.clone()).collect()
+    }
+
+    const LIBRARY: &str = "/rustc/1/library/alloc/src/vec/mod.rs";
+
+    #[test]
+    fn library_runs_are_folded_and_the_way_to_main_is_left_out() {
+        let profile = named(&[&[
+            ("alloc::alloc::alloc", LIBRARY, 1),
+            ("alloc::raw_vec::RawVec<T>::grow", LIBRARY, 2),
+            ("alloc::vec::Vec<T>::push", LIBRARY, 3),
+            ("demo::add", "a.rs", 4),
+            ("core::iter::for_each<u8>", LIBRARY, 5),
+            ("demo::main", "a.rs", 6),
+            ("std::rt::lang_start", LIBRARY, 7),
+            ("_start", "", 0),
+        ]]);
+        let view = View::default();
+        let mut paths = Paths::new(&profile, &view, &[]);
+        let reading = paths.read(1);
+        let folded = ["alloc::vec::Vec<..>::push", "demo::add", "core::iter::for_each<..>", "demo::main"];
+        assert_eq!(names(&paths, &reading), folded);
+        assert_eq!(reading.path.iter().map(|step| step.line).collect::<Vec<_>>(), [3, 4, 0, 0]);
+        assert_eq!(reading.lines, [3, 4, 5, 6]);
+        let whole = View { with_library: true, with_generics: true, ..View::default() };
+        let mut paths = Paths::new(&profile, &whole, &[]);
+        let reading = paths.read(1);
+        let expected: Vec<String> =
+            frames(&profile, 1).iter().map(|frame| frame.function.to_owned()).collect();
+        assert_eq!(names(&paths, &reading), expected);
+        assert_eq!(expected.len(), 7);
+        assert_eq!(paths.read(0), Reading { is_seen: true, ..Reading::default() });
+    }
+
+    #[test]
+    fn stacks_are_the_same_when_functions_are_and_the_line_of_the_allocation_is() {
+        let stack = |inner, outer| vec![("demo::add", "a.rs", inner), ("demo::main", "a.rs", outer)];
+        let stacks = [stack(1, 9), stack(1, 8), stack(2, 9)];
+        let stacks: Vec<&[_]> = stacks.iter().map(Vec::as_slice).collect();
+        let profile = named(&stacks);
+        let view = View::default();
+        let mut paths = Paths::new(&profile, &view, &[]);
+        let read = [paths.read(1).path, paths.read(2).path, paths.read(3).path];
+        assert_eq!(read[0], read[1]);
+        assert_ne!(read[0], read[2]);
+    }
+
+    #[test]
+    fn focus_and_ignore_look_at_functions_files_and_modules() {
+        let mut profile = named(&[&[("demo::add", "src/add.rs", 1)]]);
+        profile.modules.push(Module {
+            path: "/opt/demo".into(),
+            start: 0,
+            end: 1 << 40,
+            ..Module::default()
+        });
+        let seen = |focus: &[&'static str], ignore: &[&'static str]| {
+            let contains = |wanted: &&'static str| {
+                let wanted = *wanted;
+                move |text: &str| text.contains(wanted)
+            };
+            let matchers: Vec<_> = focus.iter().chain(ignore).map(contains).collect();
+            let matchers: Vec<Matcher<'_>> = matchers.iter().map(|matcher| matcher as Matcher<'_>).collect();
+            let (focus, ignore) = matchers.split_at(focus.len());
+            let view = View { focus: focus.to_vec(), ignore: ignore.to_vec(), ..View::default() };
+            Paths::new(&profile, &view, &[]).read(1).is_seen
+        };
+        assert!(
+            seen(&[], &[]) && seen(&["add.rs"], &[]) && seen(&["/opt/"], &[]) && seen(&["x", "demo::"], &[])
+        );
+        assert!(!seen(&["x"], &[]) && !seen(&[], &["/opt"]) && !seen(&["demo"], &["add"]));
+    }
+
+    #[test]
+    fn frames_without_a_name_are_object_and_offset() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![0x5001, 0x10, 0], truncated: false });
+        let module = |path: &str, start| Module {
+            path: path.into(),
+            start,
+            end: start + 0x1000,
+            bias: start,
+            ..Module::default()
+        };
+        profile.modules = vec![module("/lib/libx.so", 0x5000), module("", 0)];
+        let view = View::default();
+        let mut paths = Paths::new(&profile, &view, &[]);
+        let reading = paths.read(1);
+        assert_eq!(names(&paths, &reading), ["libx.so+0x0", "(unnamed mapping)+0xf", "0x0"]);
+    }
+
+    #[test]
+    fn an_address_that_stands_for_many_functions_does_not_make_paths_long() {
+        let mut profile = sample::empty();
+        profile.symbols.strings = vec![String::new(), "f".into()];
+        profile.symbols.frames.insert(1, vec![SymbolFrame { function: 1, ..SymbolFrame::default() }; 256]);
+        profile.stacks.push(Stack { frames: vec![1; 60_000], truncated: false });
+        let view = View::default();
+        assert_eq!(Paths::new(&profile, &view, &[]).read(1).path.len(), PATH_FUNCTIONS_MAX);
+    }
+}

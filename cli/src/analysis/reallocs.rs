@@ -1,0 +1,53 @@
+//! What did growing blocks cost?
+
+use super::{Figure, Standing, saturating_sum, scaled, standing};
+use heapledger::profile::{Profile, ReallocStats};
+
+/// Realloc traffic, and the copying that better first sizes would have saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReallocFinding {
+    /// Sums over all sites; `longest_chain` is the longest of any.
+    pub all: ReallocStats,
+    /// Reallocs that grew or shrank the block where it was.
+    pub in_place: u64,
+    /// Reallocs of a block over its life, in hundredths, over the freed blocks that had any; `None` when none had.
+    pub mean_chain_hundredths: Option<u64>,
+    /// How far the figures can be trusted.
+    pub standing: Standing,
+}
+
+/// Sums up the realloc traffic of all sites.
+pub fn reallocs(profile: &Profile) -> ReallocFinding {
+    let sum = |field: fn(&ReallocStats) -> u64| {
+        saturating_sum(profile.sites.iter().map(|site| field(&site.reallocs)))
+    };
+    let all = ReallocStats {
+        count: sum(|stats| stats.count),
+        moved: sum(|stats| stats.moved),
+        copied_bytes: sum(|stats| stats.copied_bytes),
+        chains: sum(|stats| stats.chains),
+        chain_links: sum(|stats| stats.chain_links),
+        longest_chain: profile.sites.iter().map(|site| site.reallocs.longest_chain).max().unwrap_or(0),
+    };
+    ReallocFinding {
+        all,
+        in_place: all.count.saturating_sub(all.moved),
+        mean_chain_hundredths: scaled(all.chain_links, 100, all.chains),
+        standing: standing(profile, Figure::Reallocs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn moves_are_told_from_growth_in_place_and_chains_have_a_mean() {
+        let finding = reallocs(&sample::complete());
+        assert_eq!((finding.all.count, finding.all.moved, finding.in_place), (5, 3, 2));
+        assert_eq!(finding.all.copied_bytes, 600);
+        assert_eq!(finding.mean_chain_hundredths, Some(250), "5 reallocs over 2 blocks");
+        assert_eq!(reallocs(&sample::empty()).mean_chain_hundredths, None);
+    }
+}

@@ -1,0 +1,44 @@
+//! How large were the blocks?
+
+use super::{Bucket, Figure, Standing, buckets, standing};
+use heapledger::profile::{Histogram, Profile};
+
+/// The distribution of the sizes of all blocks allocated, by power of two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    /// Filled rows, smallest first; sizes in bytes.
+    pub rows: Vec<Bucket>,
+    /// Blocks in all rows.
+    pub blocks: u64,
+    /// Half of the blocks are no larger than this many bytes (the top of the row that holds the median).
+    pub median_bytes_at_most: Option<u64>,
+    /// How far the rows can be trusted.
+    pub standing: Standing,
+}
+
+/// Sizes of the blocks of all sites.
+pub fn sizes(profile: &Profile) -> Sizes {
+    let mut all = Histogram::default();
+    profile.sites.iter().for_each(|site| all.merge(&site.sizes));
+    Sizes {
+        rows: buckets(&all),
+        blocks: all.total(),
+        median_bytes_at_most: all.quantile_upper(0.5),
+        standing: standing(profile, Figure::Breakdown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn rows_are_ascending_and_their_blocks_add_up() {
+        let sizes = sizes(&sample::complete());
+        let expected =
+            [(64, 127, 6), (1024, 2047, 4)].map(|(low, high, blocks)| Bucket { low, high, blocks });
+        assert_eq!(sizes.rows, expected);
+        assert_eq!((sizes.blocks, sizes.median_bytes_at_most), (10, Some(127)));
+    }
+}

@@ -1,0 +1,81 @@
+//! How much was allocated, freed and live, and how fast?
+
+use super::{Figure, Standing, per_second, saturating_sum, standing};
+use heapledger::profile::{HeapStats, Peak, Profile, TEMPORARY_ALLOCS};
+
+/// The totals and what follows from them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// The totals as booked.
+    pub totals: HeapStats,
+    /// The peak as booked.
+    pub peak: Peak,
+    /// Mean size of the blocks allocated, in bytes, rounded down; `None` when there were none.
+    pub average_bytes: Option<u64>,
+    /// Allocations a second over the whole recording, or `None` when it has no duration.
+    pub blocks_per_second: Option<u64>,
+    /// Bytes allocated a second over the whole recording.
+    pub bytes_per_second: Option<u64>,
+    /// Blocks freed before their thread made [`temporary_allocs`](Self::temporary_allocs) further allocations.
+    pub temporary_blocks: u64,
+    /// Bytes of those blocks.
+    pub temporary_bytes: u64,
+    /// The number of further allocations that defines a temporary block.
+    pub temporary_allocs: u32,
+    /// Blocks freed by another thread than the one that allocated them.
+    pub cross_thread_frees: u64,
+    /// How far the totals can be trusted.
+    pub standing: Standing,
+    /// How far the number of live blocks can be trusted.
+    pub live_blocks_standing: Standing,
+    /// How far the live bytes can be trusted.
+    pub live_bytes_standing: Standing,
+    /// How far the peak can be trusted.
+    pub peak_standing: Standing,
+    /// How far the temporaries can be trusted.
+    pub temporary_standing: Standing,
+}
+
+/// Sums up a profile.
+pub fn summary(profile: &Profile) -> Summary {
+    let totals = profile.totals;
+    Summary {
+        totals,
+        peak: profile.peak,
+        average_bytes: totals.total_bytes.checked_div(totals.total_blocks),
+        blocks_per_second: per_second(totals.total_blocks, profile),
+        bytes_per_second: per_second(totals.total_bytes, profile),
+        temporary_blocks: saturating_sum(profile.sites.iter().map(|site| site.temporary_blocks)),
+        temporary_bytes: saturating_sum(profile.sites.iter().map(|site| site.temporary_bytes)),
+        temporary_allocs: TEMPORARY_ALLOCS,
+        cross_thread_frees: saturating_sum(profile.sites.iter().map(|site| site.cross_thread_frees)),
+        standing: standing(profile, Figure::Totals),
+        live_blocks_standing: standing(profile, Figure::LiveBlocks),
+        live_bytes_standing: standing(profile, Figure::LiveBytes),
+        peak_standing: standing(profile, Figure::Peak),
+        temporary_standing: standing(profile, Figure::Temporaries),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn the_sample_adds_up_as_computed_by_hand() {
+        let summary = summary(&sample::complete());
+        assert_eq!(summary.average_bytes, Some(500), "5,000 bytes over 10 blocks");
+        assert_eq!(summary.blocks_per_second, Some(5), "10 blocks in 2 s");
+        assert_eq!(summary.bytes_per_second, Some(2_500));
+        assert_eq!((summary.temporary_blocks, summary.temporary_bytes), (4, 400));
+        assert_eq!(summary.cross_thread_frees, 2);
+        assert!(summary.standing.is_exact());
+    }
+
+    #[test]
+    fn an_empty_recording_has_no_averages_and_no_rates() {
+        let summary = summary(&sample::empty());
+        assert_eq!((summary.average_bytes, summary.blocks_per_second), (None, None));
+    }
+}

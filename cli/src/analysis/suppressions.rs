@@ -1,0 +1,148 @@
+//! Leaks that somebody has decided to live with, in the syntax of LeakSanitizer.
+//!
+//! ```text
+//! # A line that begins with a number sign is a comment.
+//! leak:lazy_static
+//! leak:^demo::cache::*::fill$
+//! leak:libcrypto.so
+//! ```
+//!
+//! A pattern is looked for in the function, the source file and the module of every frame of a stack, and matches
+//! anywhere in it; `*` stands for any text, `^` for the beginning, `$` for the end.
+
+use std::fmt;
+
+/// One line of a file of suppressions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// The pattern, as written.
+    pub pattern: String,
+    /// Texts that must follow each other in this order.
+    parts: Vec<String>,
+    is_from_start: bool,
+    is_to_end: bool,
+}
+
+/// A line that is no suppression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadSuppression {
+    /// The line, from 1.
+    pub line: usize,
+    /// What stands there.
+    pub text: String,
+}
+
+impl fmt::Display for BadSuppression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} is neither `leak:pattern` nor a comment: {}", self.line, self.text)
+    }
+}
+
+impl std::error::Error for BadSuppression {}
+
+/// Reads a file of suppressions.
+///
+/// # Errors
+///
+/// The first line that is neither empty, nor a comment, nor a suppression of leaks with a pattern.
+///
+/// ```
+/// let read = heapledger_cli::analysis::suppressions::parse("# known\nleak:^main$\n").unwrap();
+/// assert!(read[0].matches("main") && !read[0].matches("domain"));
+/// ```
+pub fn parse(text: &str) -> Result<Vec<Suppression>, BadSuppression> {
+    let mut all = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let pattern = line.strip_prefix("leak:").filter(|pattern| !pattern.is_empty());
+        let Some(pattern) = pattern else {
+            return Err(BadSuppression { line: index + 1, text: line.to_owned() });
+        };
+        all.push(Suppression::new(pattern));
+    }
+    Ok(all)
+}
+
+impl Suppression {
+    fn new(pattern: &str) -> Self {
+        let inner = pattern.strip_prefix('^').unwrap_or(pattern);
+        let is_to_end = inner.ends_with('$');
+        let inner = inner.strip_suffix('$').unwrap_or(inner);
+        Suppression {
+            pattern: pattern.to_owned(),
+            is_from_start: pattern.starts_with('^') && !inner.starts_with('*'),
+            is_to_end: is_to_end && !inner.ends_with('*'),
+            parts: inner.split('*').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+        }
+    }
+
+    /// Whether the pattern is found in `text`.
+    pub fn matches(&self, text: &str) -> bool {
+        let Some((last, parts)) = self.parts.split_last() else {
+            // Nothing but marks: an anchored nothing is an empty text, anything else is any text.
+            return !(self.is_from_start && self.is_to_end) || text.is_empty();
+        };
+        let mut rest = text;
+        for (index, part) in parts.iter().enumerate() {
+            let Some(behind) = behind(rest, part, index == 0 && self.is_from_start) else { return false };
+            rest = behind;
+        }
+        let is_anchored = parts.is_empty() && self.is_from_start;
+        match (is_anchored, self.is_to_end) {
+            (true, true) => rest == last,
+            (true, false) => rest.starts_with(last.as_str()),
+            (false, true) => rest.ends_with(last.as_str()),
+            (false, false) => rest.contains(last.as_str()),
+        }
+    }
+}
+
+/// What follows the first `part` in `text`.
+fn behind<'t>(text: &'t str, part: &str, is_at_start: bool) -> Option<&'t str> {
+    if is_at_start {
+        return text.strip_prefix(part);
+    }
+    text.find(part).and_then(|at| text.get(at + part.len()..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same question, asked by trying every way.
+    fn naive(pattern: &[u8], text: &[u8]) -> bool {
+        fn from_here(pattern: &[u8], text: &[u8]) -> bool {
+            match pattern {
+                [] => true,
+                [b'$'] => text.is_empty(),
+                [b'*', rest @ ..] => (0..=text.len()).any(|at| from_here(rest, &text[at..])),
+                [sign, rest @ ..] => text.first() == Some(sign) && from_here(rest, &text[1..]),
+            }
+        }
+        match pattern {
+            [b'^', rest @ ..] => from_here(rest, text),
+            _ => (0..=text.len()).any(|at| from_here(pattern, &text[at..])),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn patterns_match_as_when_every_way_is_tried(pattern in r"\^?[ab*]{1,6}\$?", text in "[ab]{0,8}") {
+            let fast = Suppression::new(&pattern).matches(&text);
+            proptest::prop_assert_eq!(fast, naive(pattern.as_bytes(), text.as_bytes()), "{} in {}", pattern, text);
+        }
+    }
+
+    #[test]
+    fn comments_and_empty_lines_are_passed_over_and_other_lines_are_named() {
+        let read = parse("\n# a comment\n  leak:one\r\nleak:two*\n").unwrap();
+        let patterns: Vec<&str> = read.iter().map(|suppression| suppression.pattern.as_str()).collect();
+        assert_eq!(patterns, ["one", "two*"]);
+        for (text, line) in [("leak:", 1), ("leak:a\nrace:b", 2), ("nonsense", 1)] {
+            assert_eq!(parse(text).unwrap_err().line, line, "{text}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Which thread did how much?
+
+use super::{Figure, Standing, saturating_sum, standing};
+use heapledger::profile::{Crossing, Profile, ThreadRow};
+
+/// One line of the table of threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadLine {
+    /// Name of the thread, as it gave it; may be empty and may hold anything.
+    pub name: String,
+    /// The system's id of the thread.
+    pub os_id: u64,
+    /// How many threads the line stands for.
+    pub threads: u64,
+    /// Whether this is a thread of heapledger itself.
+    pub own: bool,
+    /// Whether it had ended when the snapshot was taken.
+    pub ended: bool,
+    /// Blocks it allocated.
+    pub total_blocks: u64,
+    /// Bytes it allocated.
+    pub total_bytes: u64,
+    /// Blocks it freed.
+    pub freed_blocks: u64,
+    /// Of those, blocks that another thread had allocated.
+    pub cross_thread_frees: u64,
+    /// Events of the thread that were booked.
+    pub recorded: u64,
+    /// Events of the thread that were lost.
+    pub lost: u64,
+}
+
+/// The threads with the most bytes allocated, and a sum of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadFinding {
+    /// How many threads the program had, heapledger's own left out.
+    pub threads: u64,
+    /// At most as many lines as asked for, most bytes first. A thread that lost events is never left out in favour of
+    /// one that lost none.
+    pub lines: Vec<ThreadLine>,
+    /// The threads that are not in `lines`, as one; `None` when there are none.
+    pub others: Option<ThreadLine>,
+    /// How far the figures can be trusted.
+    pub standing: Standing,
+}
+
+/// Threads by bytes allocated, at most `limit` of them.
+pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
+    let mut lines: Vec<ThreadLine> = profile.threads.iter().map(line).collect();
+    lines.sort_by_key(|line| (line.lost == 0, std::cmp::Reverse(line.total_bytes)));
+    let rest = lines.split_off(limit.min(lines.len()));
+    lines.sort_by_key(|line| std::cmp::Reverse(line.total_bytes));
+    let others = (!rest.is_empty()).then(|| together(&rest));
+    ThreadFinding {
+        threads: saturating_sum(profile.threads.iter().filter(|row| !row.own).map(|row| row.threads)),
+        lines,
+        others,
+        standing: standing(profile, Figure::Breakdown),
+    }
+}
+
+fn line(row: &ThreadRow) -> ThreadLine {
+    ThreadLine {
+        name: row.name.clone(),
+        os_id: row.os_id,
+        threads: row.threads,
+        own: row.own,
+        ended: row.ended_ns.is_some(),
+        total_blocks: row.total_blocks,
+        total_bytes: row.total_bytes,
+        freed_blocks: row.freed_blocks,
+        cross_thread_frees: row.cross_thread_frees,
+        recorded: row.recorded,
+        lost: row.lost.total(),
+    }
+}
+
+fn together(lines: &[ThreadLine]) -> ThreadLine {
+    let sum = |field: fn(&ThreadLine) -> u64| saturating_sum(lines.iter().map(field));
+    ThreadLine {
+        name: String::new(),
+        os_id: 0,
+        threads: sum(|line| line.threads),
+        own: false,
+        ended: lines.iter().all(|line| line.ended),
+        total_blocks: sum(|line| line.total_blocks),
+        total_bytes: sum(|line| line.total_bytes),
+        freed_blocks: sum(|line| line.freed_blocks),
+        cross_thread_frees: sum(|line| line.cross_thread_frees),
+        recorded: sum(|line| line.recorded),
+        lost: sum(|line| line.lost),
+    }
+}
+
+/// Blocks that one thread allocated and another one freed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrossingLine {
+    /// Name and id of the thread that allocated; a name may be empty and may hold anything.
+    pub allocated_by: (String, u64),
+    /// The same of the one that freed.
+    pub freed_by: (String, u64),
+    /// Blocks.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Who freed whose blocks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Crossings {
+    /// The pairs of threads with most blocks.
+    pub lines: Vec<CrossingLine>,
+    /// Pairs that are not among them.
+    pub other_pairs: u64,
+    /// Their blocks.
+    pub other_blocks: u64,
+    /// Their bytes.
+    pub other_bytes: u64,
+}
+
+/// Who freed whose blocks: `limit` pairs of threads, most blocks first, and the sums of the others.
+pub fn crossings(profile: &Profile, limit: usize) -> Crossings {
+    let who = |row: u32| {
+        profile.threads.get(row as usize).map_or_else(Default::default, |row| (row.name.clone(), row.os_id))
+    };
+    let (shown, others) = profile.crossings.split_at(limit.min(profile.crossings.len()));
+    let line = |crossing: &Crossing| CrossingLine {
+        allocated_by: who(crossing.allocated_by),
+        freed_by: who(crossing.freed_by),
+        blocks: crossing.blocks,
+        bytes: crossing.bytes,
+    };
+    Crossings {
+        lines: shown.iter().map(line).collect(),
+        other_pairs: others.len() as u64,
+        other_blocks: others.iter().fold(0, |sum, crossing| sum.saturating_add(crossing.blocks)),
+        other_bytes: others.iter().fold(0, |sum, crossing| sum.saturating_add(crossing.bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use heapledger::profile::{LossCounts, LossReason};
+
+    #[test]
+    fn the_busiest_come_first_and_the_rest_is_one_line() {
+        let finding = threads(&sample::complete(), 1);
+        assert_eq!(finding.threads, 2);
+        assert_eq!(finding.lines.len(), 1);
+        assert_eq!((finding.lines[0].name.as_str(), finding.lines[0].total_bytes), ("main", 4_000));
+        assert_eq!(
+            finding.others.map(|line| (line.threads, line.total_bytes)),
+            Some((2, 1_000)),
+            "worker and heapledger"
+        );
+    }
+
+    #[test]
+    fn a_thread_that_lost_events_is_not_left_out() {
+        let mut profile = sample::complete();
+        let mut lost = LossCounts::default();
+        lost.add(LossReason::RingFull, 1);
+        profile.threads[1].lost = lost;
+        assert_eq!(threads(&profile, 1).lines[0].name, "worker");
+    }
+}

@@ -1,0 +1,214 @@
+//! Do the books balance, and which conclusions are safe?
+//!
+//! Two questions with one answer sheet. The *laws* are the conservation laws of `profile::check`, plus the
+//! relations between tables that a reader leans on (indices that exist, a peak that is no lower than what is
+//! live). Each is listed with its figures, whether it holds, is broken, or cannot be asked of this profile. A law
+//! that cannot be asked is never shown as one that holds.
+//!
+//! The *conclusions* follow from the quality counters ([`standing()`]). They are safe only as far as the laws hold:
+//! with a broken law no conclusion is exact, because then the books themselves contradict each other.
+
+use super::{Figure, Origin, Standing, standing};
+use heapledger::profile::{self, Profile};
+
+/// What became of a law.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LawState {
+    /// Its two sides agree.
+    Holds,
+    /// Its two sides disagree.
+    Broken,
+    /// Events in flight, lost or anomalous, so that it need not hold.
+    NotCheckable,
+}
+
+impl LawState {
+    /// The word used in reports and exports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LawState::Holds => "holds",
+            LawState::Broken => "broken",
+            LawState::NotCheckable => "not checkable",
+        }
+    }
+}
+
+/// A law, its figures, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LawFinding {
+    /// The law, as an equation or inequality.
+    pub law: &'static str,
+    /// The value of its left side.
+    pub left: u128,
+    /// The value of its right side.
+    pub right: u128,
+    /// Whether it holds.
+    pub state: LawState,
+}
+
+/// How far one group of figures can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The figures.
+    pub figure: Figure,
+    /// How far they can be trusted, damage and broken laws included.
+    pub standing: Standing,
+}
+
+/// The answer sheet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Every law, in a fixed order.
+    pub laws: Vec<LawFinding>,
+    /// Every group of figures, in the order of [`Figure::ALL`].
+    pub conclusions: Vec<Conclusion>,
+}
+
+impl Verdict {
+    /// How far a group of figures can be trusted, damage and broken laws included.
+    pub fn standing(&self, figure: Figure) -> &Standing {
+        let found = self.conclusions.iter().find(|conclusion| conclusion.figure == figure);
+        &found.expect("every figure has its conclusion").standing
+    }
+
+    /// How many laws are broken.
+    pub fn broken(&self) -> usize {
+        self.laws.iter().filter(|law| law.state == LawState::Broken).count()
+    }
+}
+
+/// Asks every law of `profile`, and says which conclusions are safe, given what is known of its file.
+pub fn verify(profile: &Profile, origin: &Origin) -> Verdict {
+    let mut laws: Vec<LawFinding> = profile::laws(profile).into_iter().map(conservation).collect();
+    laws.extend(relations(profile));
+    let broken = laws.iter().filter(|law| law.state == LawState::Broken).count();
+    let conclude = |figure| {
+        let standing = standing(profile, figure).damaged(origin.damage.len()).contradicted(broken);
+        Conclusion { figure, standing }
+    };
+    Verdict { conclusions: Figure::ALL.into_iter().map(conclude).collect(), laws }
+}
+
+fn conservation(law: profile::Law) -> LawFinding {
+    let state = match (law.applies, law.left == law.right) {
+        (false, _) => LawState::NotCheckable,
+        (true, true) => LawState::Holds,
+        (true, false) => LawState::Broken,
+    };
+    LawFinding { law: law.law, left: law.left, right: law.right, state }
+}
+
+/// Relations that `profile::check` does not ask, because they concern readers only.
+fn relations(profile: &Profile) -> Vec<LawFinding> {
+    let (totals, peak) = (&profile.totals, &profile.peak);
+    let accounted = |row: &profile::ThreadRow| {
+        u128::from(row.attempted) == u128::from(row.recorded) + u128::from(row.lost.total())
+    };
+    let equal = |law, left: u64, right: u64, applies: bool| {
+        conservation(profile::Law { law, left: u128::from(left), right: u128::from(right), applies })
+    };
+    let at_most = |law, left: u64, right: u64| {
+        let state = if left <= right { LawState::Holds } else { LawState::Broken };
+        LawFinding { law, left: u128::from(left), right: u128::from(right), state }
+    };
+    let highest = totals.peak_bytes.saturating_add(peak.uncertainty_bytes);
+    let rows = profile.threads.len() as u64;
+    let balanced = profile.threads.iter().filter(|row| accounted(row)).count() as u64;
+    let (stacks, threads) = (profile.stacks.len(), profile.threads.len());
+    let named = profile.sites.iter().filter(|site| (site.stack as usize) < stacks).count() as u64;
+    let is_known =
+        |block: &&profile::LiveBlock| (block.thread as usize) < threads && (block.stack as usize) < stacks;
+    let known = profile.live.iter().filter(is_known).count() as u64;
+    vec![
+        equal(
+            "threads that balance (attempted = recorded + lost) = all threads",
+            balanced,
+            rows,
+            profile.quality.in_flight == 0,
+        ),
+        equal("peak_bytes of the totals = bytes of the peak", totals.peak_bytes, peak.bytes, true),
+        at_most("live_bytes <= peak_bytes + uncertainty", totals.live_bytes, highest),
+        equal("sites with a known stack = all sites", named, profile.sites.len() as u64, true),
+        equal(
+            "live blocks with a known stack and thread = all live blocks",
+            known,
+            profile.live.len() as u64,
+            true,
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::super::standing::Grade;
+    use super::*;
+    use heapledger::profile::LossReason;
+
+    fn broken(profile: &Profile) -> Vec<&'static str> {
+        let laws = verify(profile, &Origin::default()).laws;
+        laws.iter().filter(|law| law.state == LawState::Broken).map(|law| law.law).collect()
+    }
+
+    #[test]
+    fn every_law_holds_for_the_sample() {
+        let verdict = verify(&sample::complete(), &Origin::default());
+        assert!(verdict.laws.iter().all(|law| law.state == LawState::Holds), "{verdict:#?}");
+        assert_eq!(verdict.broken(), 0);
+        assert_eq!(verify(&sample::empty(), &Origin::default()).broken(), 0);
+    }
+
+    #[test]
+    fn each_planted_fault_breaks_the_law_it_should() {
+        type Fault = fn(&mut Profile);
+        let faults: [(&str, Fault); 11] = [
+            ("attempted = recorded + lost + in_flight", |p| p.quality.attempted += 1),
+            ("recorded = retained + evicted", |p| p.quality.evicted += 1),
+            ("total_blocks = sum over sites", |p| p.sites[1].total_blocks += 1),
+            ("live_blocks = number of live blocks", |p| p.live.truncate(2)),
+            ("total_bytes = sum over timeline", |p| p.timeline.intervals[2].allocated_bytes += 1),
+            ("freed_bytes = sum over timeline", |p| p.timeline.intervals[1].freed_bytes -= 1),
+            ("threads that balance (attempted = recorded + lost) = all threads", |p| {
+                p.threads[1].recorded -= 1
+            }),
+            ("peak_bytes of the totals = bytes of the peak", |p| p.peak.bytes += 1),
+            ("live_bytes <= peak_bytes + uncertainty", |p| p.totals.peak_bytes = 1),
+            ("sites with a known stack = all sites", |p| p.sites[1].stack = 9),
+            ("live blocks with a known stack and thread = all live blocks", |p| p.live[0].thread = 9),
+        ];
+        for (law, plant) in faults {
+            let mut profile = sample::complete();
+            plant(&mut profile);
+            assert!(broken(&profile).contains(&law), "{law}: broken were {:?}", broken(&profile));
+            let verdict = verify(&profile, &Origin::default());
+            assert!(verdict.conclusions.iter().all(|conclusion| !conclusion.standing.is_exact()), "{law}");
+        }
+    }
+
+    #[test]
+    fn whatever_the_check_of_a_dump_finds_is_listed_as_broken() {
+        let mut profile = sample::complete();
+        profile.totals.total_blocks += 3;
+        profile.sites[0].freed_bytes += 1;
+        let found: Vec<_> = profile::check(&profile).iter().map(|violation| violation.law).collect();
+        assert!(found.len() >= 3);
+        assert!(found.iter().all(|law| broken(&profile).contains(law)));
+    }
+
+    #[test]
+    fn under_loss_the_tables_are_not_checkable_rather_than_fine() {
+        for reason in LossReason::ALL {
+            let verdict = verify(&sample::with_loss(reason, 2), &Origin::default());
+            assert_eq!(verdict.broken(), 0, "{reason:?}");
+            let unasked = verdict.laws.iter().filter(|law| law.state == LawState::NotCheckable).count();
+            assert_eq!(unasked, 11, "{reason:?}");
+            assert_eq!(verdict.conclusions[0].standing.grade, Grade::AtLeast);
+        }
+    }
+
+    #[test]
+    fn no_conclusion_is_exact_when_the_file_is_damaged() {
+        let verdict = verify(&sample::complete(), &Origin::new(vec!["cut".into()], Vec::new()));
+        assert!(verdict.conclusions.iter().all(|conclusion| !conclusion.standing.is_exact()));
+    }
+}

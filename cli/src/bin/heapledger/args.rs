@@ -1,0 +1,463 @@
+//! What can be asked: flags and help texts, no work.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{Parser, Subcommand, ValueEnum};
+use heapledger_cli::analysis::SiteOrder;
+use heapledger_cli::export::Format;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 fine; 1 a finding that a flag asked for, or a broken law; 2 usage; 3 unreadable input; 4 output that \
+cannot be written. `run` exits as its command does; `validate` also with 99 for a breached threshold.";
+
+/// Accounts for every heap allocation of a program, and says how complete the account is
+#[derive(Debug, Parser)]
+#[command(name = "heapledger", version, after_help = EXIT_CODES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Report(ReportArgs),
+    Verify(VerifyArgs),
+    Bundle(BundleArgs),
+    Export(ExportArgs),
+    Diff(DiffArgs),
+    Run(RunArgs),
+    Trace(TraceArgs),
+    Validate(crate::validate::ValidateArgs),
+}
+
+/// Print what a dump holds, the quality of the data first
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// The dump, such as heapledger.app.1234.hl; - reads standard input
+    pub file: PathBuf,
+
+    /// Exit with 1 when the data shows this; may be given more than once
+    #[arg(long, value_enum, value_name = "FINDING")]
+    pub fail_on: Vec<FailOn>,
+
+    /// Write the report as a page for a browser to this file instead: self-contained, it asks no network for anything
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub span: SpanArgs,
+
+    #[command(flatten)]
+    pub sites: SiteArgs,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: show addresses, or the names that the dump brings
+    #[arg(long)]
+    pub no_symbols: bool,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+/// What is shown of call stacks
+#[derive(Debug, clap::Args)]
+pub struct SiteArgs {
+    /// Places that are listed, at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+
+    /// The figure that places are ranked by
+    #[arg(long, value_enum, value_name = "FIGURE", default_value_t = By::Total)]
+    pub by: By,
+
+    /// Show a call tree: from the allocations to their callers, or from main to its callees
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub tree: Option<Way>,
+
+    /// Look only at stacks with this regular expression in a function, file or module; may be given more than once
+    #[arg(long, value_name = "REGEX")]
+    pub focus: Vec<String>,
+
+    /// Look at no stack with this regular expression in a function, file or module; may be given more than once
+    #[arg(long, value_name = "REGEX")]
+    pub ignore: Vec<String>,
+
+    /// Show the arguments of generics, and every function of the standard library
+    #[arg(long)]
+    pub unfolded: bool,
+
+    /// List the blocks that were not freed, by place
+    #[arg(long)]
+    pub leaks: bool,
+
+    /// Leave out what this file names, in the syntax of LeakSanitizer; with --leaks or --fail-on-leak
+    #[arg(long, value_name = "FILE")]
+    pub suppressions: Option<PathBuf>,
+
+    /// List the blocks that were not freed, and exit with 1 when there are any
+    #[arg(long)]
+    pub fail_on_leak: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Bytes live at the end
+    Live,
+    /// Bytes live at the peak of the process
+    Peak,
+    /// Bytes allocated
+    Total,
+    /// Blocks allocated
+    Count,
+    /// Blocks freed almost at once
+    Temporary,
+    /// Bytes that reallocs copied
+    Realloc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// From the allocating function to those that call it
+    Callers,
+    /// From the outermost function to those that it calls
+    Callees,
+}
+
+/// Check the conservation laws of a dump and say which conclusions are safe
+///
+/// Exits with 1 when a law is broken.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// The dump; - reads standard input
+    pub file: PathBuf,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+/// Put the names of functions, files and lines into a dump, so that it can be read on another machine
+///
+/// Run it where the program ran, before it is built again.
+#[derive(Debug, clap::Args)]
+pub struct BundleArgs {
+    /// The dump; - reads standard input
+    pub file: PathBuf,
+
+    /// The file to write; without it, the dump itself is replaced
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+}
+
+/// Where names are looked up
+#[derive(Debug, Default, clap::Args)]
+pub struct NameArgs {
+    /// A directory with separate debug files, by build id or by name; may be given more than once
+    #[arg(long = "debug-dir", value_name = "DIR")]
+    pub debug_directories: Vec<PathBuf>,
+}
+
+/// Write a dump in the format of another program
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// The dump; - reads standard input
+    pub file: PathBuf,
+
+    /// The format to write
+    #[arg(long, value_enum)]
+    pub format: FormatArg,
+
+    /// The figure to write, for a format that has room for one (collapsed); without it, live bytes
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
+
+    /// The file to write; without it, standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub span: SpanArgs,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: write addresses, or the names that the dump brings
+    #[arg(long)]
+    pub no_symbols: bool,
+}
+
+/// Show what changed between two dumps, site by site
+///
+/// Sites are matched by the names of the functions on their stacks. Dumps that cannot be compared, because data is
+/// missing or the programs differ, are refused with exit code 2.
+#[derive(Debug, clap::Args)]
+pub struct DiffArgs {
+    /// The first dump; - reads standard input
+    pub before: PathBuf,
+
+    /// The second dump
+    pub after: PathBuf,
+
+    /// The figure that sites are ranked by
+    #[arg(long, value_enum, default_value_t = MetricArg(SiteOrder::Live))]
+    pub metric: MetricArg,
+
+    /// How the differences are printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = DiffFormat::Text)]
+    pub format: DiffFormat,
+
+    /// Also write a differential flame graph to this file: one page that needs nothing else
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
+    /// Exit with 1 when the figure of the whole program grew by more than this (bytes, or blocks)
+    #[arg(long, value_name = "BYTES")]
+    pub fail_on_growth: Option<u64>,
+
+    /// Compare even what cannot be compared
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: compare addresses, or the names that the dumps bring
+    #[arg(long)]
+    pub no_symbols: bool,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    Text,
+    Json,
+}
+
+/// Run a program that has a HeapLedger as its global allocator, then report its dump
+///
+/// Standard input and output are the program's. The report goes to standard error. The exit code is the program's
+/// own.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Print the report; it is printed anyway unless --html is given
+    #[arg(long)]
+    pub report: bool,
+
+    /// Write the report as a page for a browser to this file
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+
+    /// Where the dump goes: a directory that exists, or a file; without it, the working directory
+    #[arg(short, long, value_name = "DIR_OR_FILE")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Replay a trace: what is in it, the heap at any instant, the events of a span
+///
+/// A trace is written by a program that runs with HEAPLEDGER_TRACE=PATH. `report`, `export` and `verify` take it where they
+/// take a dump.
+#[derive(Debug, clap::Args)]
+pub struct TraceArgs {
+    /// The trace
+    pub file: PathBuf,
+
+    /// Report the heap as it was at this time since the start (such as 1.5s, 200ms), or at its peak
+    #[arg(long, value_name = "TIME|peak", value_parser = at, conflicts_with_all = ["from", "to", "events"])]
+    pub at: Option<At>,
+
+    /// List the events, one a line, with tabs between the fields
+    #[arg(long)]
+    pub events: bool,
+
+    #[command(flatten)]
+    pub span: SpanArgs,
+
+    #[command(flatten)]
+    pub sites: SiteArgs,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Look up no names: show addresses, or the names that the trace brings
+    #[arg(long)]
+    pub no_symbols: bool,
+
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+/// Which part of a trace
+#[derive(Debug, Default, clap::Args)]
+pub struct SpanArgs {
+    /// Of a trace, only what was allocated from this time on (such as 1.5s, 200ms, 12us, 7ns)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<Time>,
+
+    /// Of a trace, only what happened before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub to: Option<Time>,
+}
+
+/// Nanoseconds since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub u64);
+
+/// An instant of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    Time(Time),
+    Peak,
+}
+
+fn at(text: &str) -> Result<At, String> {
+    if text == "peak" { Ok(At::Peak) } else { time(text).map(At::Time) }
+}
+
+/// A number with a unit; without one, seconds.
+fn time(text: &str) -> Result<Time, String> {
+    let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ns" => 1.0,
+        "us" => 1e3,
+        "ms" => 1e6,
+        "s" | "" => 1e9,
+        "min" => 60e9,
+        other => return Err(format!("{other} is no unit: take ns, us, ms, s or min")),
+    };
+    // Whole nanoseconds are taken as they are: a float would round them.
+    if unit == "ns"
+        && let Ok(ns) = number.parse()
+    {
+        return Ok(Time(ns));
+    }
+    match number.parse::<f64>() {
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(Time((value * scale).round() as u64)),
+        _ => Err("a time is a number and a unit, such as 1.5s".to_owned()),
+    }
+}
+
+/// How a report is laid out
+#[derive(Debug, clap::Args)]
+pub struct PageArgs {
+    /// Characters in a line; without it, those of the terminal, or 100
+    #[arg(long, value_name = "N")]
+    pub width: Option<usize>,
+
+    /// Rows in tables of threads, sites and live sizes, at most
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub rows: usize,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub color: Color,
+
+    /// Draw with ASCII characters only
+    #[arg(long)]
+    pub ascii: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal that shows them
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Events were lost or left out, or the file is damaged
+    Loss,
+    /// Pairings do not add up
+    Anomaly,
+}
+
+/// A format of the library as the value of a flag.
+#[derive(Debug, Clone, Copy)]
+pub struct FormatArg(pub Format);
+
+impl ValueEnum for FormatArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        // The list must be static and follow the library's: made once from it.
+        static ALL: std::sync::OnceLock<Vec<FormatArg>> = std::sync::OnceLock::new();
+        ALL.get_or_init(|| Format::ALL.iter().copied().map(FormatArg).collect())
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+/// A figure of a site as the value of a flag.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricArg(pub SiteOrder);
+
+impl ValueEnum for MetricArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: [MetricArg; SiteOrder::ALL.len()] = {
+            let mut all = [MetricArg(SiteOrder::Live); SiteOrder::ALL.len()];
+            let mut index = 0;
+            while index < all.len() {
+                all[index] = MetricArg(SiteOrder::ALL[index]);
+                index += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self.0 {
+            SiteOrder::Live => "Bytes live at the end",
+            SiteOrder::Peak => "Bytes live when the process was at its peak",
+            SiteOrder::Total => "Bytes allocated in all",
+            SiteOrder::Count => "Blocks allocated in all",
+            SiteOrder::Temporaries => "Blocks freed right after they were allocated",
+            SiteOrder::Copied => "Bytes that reallocs copied",
+        };
+        Some(PossibleValue::new(self.0.name()).help(help))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Time, time};
+
+    #[test]
+    fn flags_do_not_contradict_each_other() {
+        super::Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        let read = |text| time(text).ok().map(|Time(ns)| ns);
+        assert_eq!(
+            [read("1.5s"), read("2"), read("7ns")],
+            [Some(1_500_000_000), Some(2_000_000_000), Some(7)]
+        );
+        assert_eq!(
+            [read("200ms"), read("3us"), read("2min")],
+            [Some(200_000_000), Some(3_000), Some(120_000_000_000)]
+        );
+        assert_eq!(read("9007199254740993ns"), Some(9_007_199_254_740_993));
+        assert!(["", "s", "-1s", "1h", "nan", "1e999s"].iter().all(|text| time(text).is_err()));
+    }
+}

@@ -1,0 +1,135 @@
+//! One function for each subcommand that reads a dump: read, analyse, write.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+
+use heapledger::text::escape::escaped;
+use heapledger_cli::analysis;
+use heapledger_cli::export::{Format, completeness, export as write_export};
+use heapledger_cli::report::html::write_page_with;
+use heapledger_cli::report::{Detail, write_report_with, write_verdict};
+
+use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
+use crate::detail::{self, Wanted};
+use crate::exit::{Cause, Exit, Failure, written};
+use crate::input::{self, Input};
+use crate::names;
+use crate::page::layout;
+use crate::trace;
+
+pub const STDOUT: &str = "standard output";
+
+pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
+    // Flags that make no sense are refused before anything long is begun.
+    let wanted = Wanted::read(&args.sites)?;
+    let detail = wanted.detail(&args.sites);
+    let mut input = input::read_span(&args.file, &args.span)?;
+    if !args.no_symbols {
+        names::look_up(&mut input.profile, &args.names);
+    }
+    let (result, place) = match &args.html {
+        Some(path) => page(path, &args.file, &input, &detail)?,
+        None => {
+            let layout = layout(&args.page, &io::stdout());
+            let mut out = BufWriter::new(io::stdout().lock());
+            let result = write_report_with(&input.profile, &input.origin, &layout, &detail, &mut out);
+            (result.and_then(|()| out.flush()), STDOUT.to_owned())
+        }
+    };
+    let found = args.fail_on.iter().any(|finding| shows(&input, *finding))
+        || args.sites.fail_on_leak && detail::has_leaks(&input.profile, &detail);
+    // The finding was asked for, so it counts even when the reader of a pipe has gone.
+    written(result, place)?;
+    Ok(if found { Exit::Finding } else { Exit::Fine })
+}
+
+/// Writes the page; returns how that went, and where to.
+pub fn page(
+    path: &Path,
+    dump: &Path,
+    input: &Input,
+    detail: &Detail<'_>,
+) -> Result<(io::Result<()>, String), Failure> {
+    let (file, shown) = create(path, dump, "--html")?;
+    let mut out = BufWriter::new(file);
+    let result = write_page_with(&input.profile, &input.origin, detail, &mut out).and_then(|()| out.flush());
+    Ok((result, shown))
+}
+
+fn shows(input: &Input, finding: FailOn) -> bool {
+    let quality = &input.profile.quality;
+    match finding {
+        FailOn::Loss => !quality.installed || !quality.is_complete() || !input.origin.is_whole(),
+        FailOn::Anomaly => quality.anomalies.total() > 0,
+    }
+}
+
+pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let (input, verdict) = if trace::is_at(&args.file) {
+        trace::verdict(&args.file)?
+    } else {
+        let input = input::read(&args.file)?;
+        let verdict = analysis::verify(&input.profile, &input.origin);
+        (input, verdict)
+    };
+    let layout = layout(&args.page, &io::stdout());
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = write_verdict(&input.profile, &verdict, &input.origin, &layout, &mut out);
+    written(result.and_then(|()| out.flush()), STDOUT)?;
+    Ok(if verdict.broken() > 0 { Exit::Finding } else { Exit::Fine })
+}
+
+pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
+    let format = format(args)?;
+    let to_terminal = args.output.is_none() && io::stdout().is_terminal();
+    if to_terminal && !format.is_text() {
+        let error = format_args!("{format} is not text, and standard output is a terminal");
+        return Err(Failure::new(Cause::Usage, error).hint("name a file with -o, or redirect the output"));
+    }
+    let mut input = input::read_span(&args.file, &args.span)?;
+    if !args.no_symbols {
+        names::look_up(&mut input.profile, &args.names);
+    }
+    if !format.carries_quality() {
+        let said = escaped(&completeness(&input.profile, &input.origin));
+        anstream::eprintln!("note: {format} files have no place for the quality of their data: {said}");
+    }
+    let Some(path) = &args.output else {
+        return export_to(BufWriter::new(io::stdout().lock()), STDOUT, format, &input);
+    };
+    let (file, shown) = create(path, &args.file, "-o")?;
+    export_to(BufWriter::new(file), &shown, format, &input)
+}
+
+/// A file to write to, and its name for messages. It is never the dump.
+fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failure> {
+    let shown = escaped(&path.display().to_string());
+    if is_same_file(path, dump) {
+        let error = format_args!("{shown} is the dump itself; it was left alone");
+        return Err(Failure::new(Cause::Usage, error).hint(format_args!("choose another file for {flag}")));
+    }
+    let file = File::create(path)
+        .map_err(|error| Failure::new(Cause::Unwritable, format_args!("cannot create {shown}: {error}")))?;
+    Ok((file, shown))
+}
+
+/// The format that was asked for, of the figure that was asked for.
+fn format(args: &ExportArgs) -> Result<Format, Failure> {
+    let format = args.format.0;
+    let Some(metric) = args.metric else { return Ok(format) };
+    format.of_metric(metric.0).ok_or_else(|| {
+        let error = format_args!("{format} carries every figure it can: --metric has no meaning for it");
+        Failure::new(Cause::Usage, error).hint("leave --metric out")
+    })
+}
+
+fn export_to(mut out: impl Write, place: &str, format: Format, input: &Input) -> Result<Exit, Failure> {
+    let result = write_export(format, &input.profile, &input.origin, &mut out);
+    written(result.and_then(|()| out.flush()), place)?;
+    Ok(Exit::Fine)
+}
+
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

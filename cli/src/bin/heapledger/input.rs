@@ -1,0 +1,84 @@
+//! A dump from a path, with a progress bar when it takes long and somebody is watching.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use heapledger::Profile;
+use heapledger::dumps::{self, Dump, ReadError};
+use heapledger::text::escape::escaped;
+use heapledger_cli::analysis::Origin;
+use indicatif::ProgressBar;
+
+use crate::args::SpanArgs;
+use crate::exit::{Cause, Failure};
+use crate::trace;
+
+/// Files from this many bytes on are read behind a progress bar.
+const LONG_READ_BYTES: u64 = 16 << 20;
+
+/// What was read: the profile, and what is known of its file.
+pub struct Input {
+    pub profile: Profile,
+    pub origin: Origin,
+}
+
+/// Reads the dump at `path`, or that of a trace; `-` is standard input.
+pub fn read(path: &Path) -> Result<Input, Failure> {
+    if trace::is_at(path) {
+        return trace::Open::at(path)?.whole();
+    }
+    let dump = open(path).map_err(|error| unreadable(path, &error))?;
+    let damage = dump.damage.iter().map(ToString::to_string).collect();
+    Ok(Input { profile: dump.profile, origin: Origin::new(damage, dump.notes) })
+}
+
+/// Reads what flags ask for: a dump, or the replay of a span of a trace.
+pub fn read_span(path: &Path, args: &SpanArgs) -> Result<Input, Failure> {
+    let Some(span) = trace::asked(args)? else { return read(path) };
+    if trace::is_at(path) {
+        return trace::Open::at(path)?.span(span);
+    }
+    let shown = escaped(&path.display().to_string());
+    let error = format_args!(
+        "{shown} is no trace: a dump knows its end only, so --from and --to have no meaning for it"
+    );
+    Err(Failure::new(Cause::Usage, error).hint("HEAPLEDGER_TRACE=PATH has a program write a trace"))
+}
+
+fn open(path: &Path) -> Result<Dump, ReadError> {
+    if path.as_os_str() == "-" {
+        return dumps::read_from(io::stdin().lock());
+    }
+    // The library's own way is taken unless a bar is called for; it also explains what is wrong with a path.
+    let length = path.metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
+    if length < LONG_READ_BYTES || !io::stderr().is_terminal() {
+        return dumps::read(path);
+    }
+    let Ok(file) = File::open(path) else { return dumps::read(path) };
+    let bar = ProgressBar::new(length);
+    let dump = dumps::read_from(bar.wrap_read(file));
+    bar.finish_and_clear();
+    dump
+}
+
+fn unreadable(path: &Path, error: &ReadError) -> Failure {
+    let shown = escaped(&path.display().to_string());
+    let said = escaped(&error.to_string());
+    // Some errors name the path already.
+    let failure = match error {
+        ReadError::Io { path: Some(_), .. } | ReadError::NotAFile { .. } => {
+            Failure::new(Cause::Unreadable, said)
+        }
+        _ => Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {said}")),
+    };
+    match error {
+        ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => failure.hint(
+            "a program leaves heapledger.<program>.<pid>.hl behind in the directory that it was started in",
+        ),
+        ReadError::NotAFile { path } if path.is_dir() => {
+            failure.hint(format_args!("look for its dumps with: ls {shown}/*.hl"))
+        }
+        _ => failure,
+    }
+}

@@ -1,0 +1,46 @@
+//! The layout of a report, from flags and from what the terminal can do.
+
+use std::env;
+use std::io::IsTerminal;
+
+use anstream::ColorChoice;
+use anstream::stream::RawStream;
+use heapledger_cli::report::{Layout, Styles};
+use terminal_size::{Width, terminal_size};
+
+use crate::args::{Color, PageArgs};
+
+/// Characters in a line when nobody watches.
+const DEFAULT_COLUMNS: usize = 100;
+/// Wider terminals are not filled: lines that long are hard to read.
+const WIDEST_COLUMNS: usize = 160;
+
+/// The layout for a report that goes to `stream`.
+pub fn layout(args: &PageArgs, stream: &(impl RawStream + IsTerminal)) -> Layout {
+    let colours = match args.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => anstream::AutoStream::choice(stream) != ColorChoice::Never,
+    };
+    Layout {
+        width: args.width.unwrap_or_else(|| width(stream)),
+        unicode: !args.ascii && is_unicode_locale(),
+        rows: args.rows,
+        styles: if colours { Styles::colour() } else { Styles::none() },
+    }
+}
+
+fn width(stream: &impl IsTerminal) -> usize {
+    match terminal_size() {
+        Some((Width(columns), _)) if stream.is_terminal() => usize::from(columns).min(WIDEST_COLUMNS),
+        _ => DEFAULT_COLUMNS,
+    }
+}
+
+/// Whether the locale says that text is UTF-8. Windows consoles take it without saying so.
+fn is_unicode_locale() -> bool {
+    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
+    let locale = names.into_iter().filter_map(|name| env::var(name).ok()).find(|value| !value.is_empty());
+    let locale = locale.unwrap_or_default().to_ascii_lowercase();
+    cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8")
+}

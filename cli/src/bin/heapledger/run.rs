@@ -1,0 +1,167 @@
+//! `heapledger run`: a program under the ledger, then the report of what it left behind.
+//!
+//! ```text
+//!  note the dumps that are there ─► start the program with HEAPLEDGER_DUMP ─► wait ─► which dump is new? ─► report
+//! ```
+//!
+//! The program may be a wrapper whose children carry the ledger, so a directory can hold several new dumps
+//! afterwards. The one of the program's own process id is reported, else the newest; the others are named.
+//!
+//! The report is text on standard error, or a page for a browser, or both.
+//!
+//! Whatever happens to the report, the exit code is the program's: `run` can stand in front of a command in a
+//! script without changing what the script does.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::SystemTime;
+
+use heapledger::text::escape::escaped;
+use heapledger_cli::report::{Detail, write_report};
+
+use crate::args::{NameArgs, RunArgs};
+use crate::exit::{Cause, Exit, Failure, written};
+use crate::page::layout;
+use crate::{commands, input, names};
+
+const ATTRIBUTE: &str = "add this to the program's main file: \
+#[global_allocator] static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();";
+
+pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let place = Place::of(args.output.as_deref())?;
+    let before = place.dumps();
+    let (program, arguments) = args.command.split_first().expect("the parser asks for at least one word");
+    let mut command = Command::new(program);
+    command.args(arguments).env("HEAPLEDGER_DUMP", place.pattern());
+    let shown = escaped(&program.to_string_lossy());
+    let mut child = command.spawn().map_err(|error| {
+        let cause = match error.kind() {
+            io::ErrorKind::NotFound => Cause::NotFound,
+            _ => Cause::NotStarted,
+        };
+        Failure::new(cause, format_args!("cannot start {shown}: {error}"))
+    })?;
+    let pid = child.id();
+    let status = child
+        .wait()
+        .map_err(|error| Failure::new(Cause::NotStarted, format_args!("cannot wait for {shown}: {error}")))?;
+    let exit = Exit::Child(code_of(status));
+    if let Err(failure) = report(args, &place.new_dumps(&before, pid), &shown) {
+        failure.print();
+    }
+    Ok(exit)
+}
+
+fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failure> {
+    let Some((dump, others)) = dumps.split_first() else {
+        let error = format_args!("{program} left no dump behind, so there is nothing to report");
+        return Err(Failure::new(Cause::Unreadable, error).hint(ATTRIBUTE));
+    };
+    let mut input = input::read(dump)?;
+    names::look_up(&mut input.profile, &NameArgs::default());
+    let mut page = Vec::new();
+    if let Some(path) = &args.html {
+        let (result, place) = commands::page(path, dump, &input, &Detail::default())?;
+        let shown = escaped(&path.display().to_string());
+        written(result, place)?;
+        writeln!(page, "The page is {shown}").expect("memory takes everything");
+    }
+    let layout = layout(&args.page, &io::stderr());
+    if args.report || args.html.is_none() {
+        write_report(&input.profile, &input.origin, &layout, &mut page).expect("memory takes everything");
+    }
+    for other in others {
+        let path = escaped(&other.display().to_string());
+        writeln!(page, "\nnote: another process left {path}").expect("memory takes everything");
+    }
+    let path = escaped(&dump.display().to_string());
+    writeln!(page, "\nThe dump is {path}").expect("memory takes everything");
+    written(io::stderr().write_all(&page), "standard error")
+}
+
+/// Where dumps go.
+enum Place {
+    /// Into a directory, each under a name of its own.
+    Directory(PathBuf),
+    /// Into one file.
+    File(PathBuf),
+}
+
+/// What tells one state of a file from another.
+type Stamp = (Option<SystemTime>, u64);
+
+impl Place {
+    fn of(output: Option<&Path>) -> Result<Self, Failure> {
+        let output = output.unwrap_or(Path::new("."));
+        let shown = escaped(&output.display().to_string());
+        // The program may change its directory before it writes the dump.
+        let absolute = std::path::absolute(output)
+            .map_err(|error| Failure::new(Cause::Usage, format_args!("cannot use {shown}: {error}")))?;
+        if absolute.to_string_lossy().contains('%') {
+            let error = format_args!("{shown} cannot be used: % has a meaning in the path of a dump");
+            return Err(Failure::new(Cause::Usage, error).hint("choose a path without %"));
+        }
+        if absolute.is_dir() {
+            return Ok(Place::Directory(absolute));
+        }
+        let directory = absolute.parent().unwrap_or(Path::new("/"));
+        if !directory.is_dir() || output.as_os_str().to_string_lossy().ends_with(std::path::is_separator) {
+            let missing =
+                escaped(&if directory.is_dir() { &absolute } else { directory }.display().to_string());
+            return Err(Failure::new(Cause::Usage, format_args!("the directory {missing} does not exist"))
+                .hint("create it first, or choose another place for -o"));
+        }
+        Ok(Place::File(absolute))
+    }
+
+    /// The value of `HEAPLEDGER_DUMP`.
+    fn pattern(&self) -> PathBuf {
+        match self {
+            Place::Directory(directory) => directory.join("heapledger.%e.%p.hl"),
+            Place::File(file) => file.clone(),
+        }
+    }
+
+    /// The dumps that are there, with their stamps.
+    fn dumps(&self) -> HashMap<PathBuf, Stamp> {
+        let paths: Vec<PathBuf> = match self {
+            Place::File(file) => vec![file.clone()],
+            Place::Directory(directory) => {
+                let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+                entries.map(|entry| entry.path()).filter(|path| is_dump_name(path)).collect()
+            }
+        };
+        let stamped = |path: PathBuf| {
+            let metadata = path.metadata().ok()?;
+            Some((path, (metadata.modified().ok(), metadata.len())))
+        };
+        paths.into_iter().filter_map(stamped).collect()
+    }
+
+    /// The dumps that were not there `before`, or not in this state: that of process `pid` first, then the newest.
+    fn new_dumps(&self, before: &HashMap<PathBuf, Stamp>, pid: u32) -> Vec<PathBuf> {
+        let mut fresh: Vec<(PathBuf, Stamp)> =
+            self.dumps().into_iter().filter(|(path, stamp)| before.get(path) != Some(stamp)).collect();
+        let own = format!(".{pid}.hl");
+        let is_own = |path: &Path| path.to_string_lossy().ends_with(&own);
+        fresh
+            .sort_by_key(|(path, (modified, _))| (!is_own(path), std::cmp::Reverse(*modified), path.clone()));
+        fresh.into_iter().map(|(path, _)| path).collect()
+    }
+}
+
+fn is_dump_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("heapledger.") && name.ends_with(".hl")
+}
+
+/// The code that a shell would give: the program's own, or 128 and the number of the signal that ended it.
+fn code_of(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    }
+    status.code().map_or(u8::MAX, |code| u8::try_from(code).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,137 @@
+//! Collapsed stacks: the lines that flame graph programs read.
+//!
+//! ```text
+//! main;parse;Vec<T>::push 1000
+//! ```
+//!
+//! One line for each path of names, outermost first, and one figure for the whole file. Groups whose figure is zero are
+//! left out; sites without a stack are the path `(no stack)`. Lines are sorted, as readers want them.
+//!
+//! The format has no place for anything else: a line that is not a stack makes readers refuse the file or take it for
+//! one. So this is the one format that does not carry the quality of its data; who writes it has to say it beside it
+//! ([`Format::carries_quality`](super::Format::carries_quality)).
+//!
+//! Names are changed where the format would misread them: `;` becomes `:`, and a space before a number at the end of a
+//! name becomes `_`, because a number after the last space is the figure.
+
+use std::io::{self, Write};
+
+use super::names::{NO_STACK, on_one_line};
+use crate::analysis::{Group, Groups, SiteOrder, group_by};
+use heapledger::profile::Profile;
+
+pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) -> io::Result<()> {
+    // Different names can read the same once they are changed, which makes them one key and their groups one.
+    let Groups { keys, mut groups } = group_by(profile, |frame| name(&frame.label()));
+    groups.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
+    for group in &groups {
+        let figure = group.sum(profile, |site| metric.value(site));
+        if figure == 0 {
+            continue;
+        }
+        if group.frames.is_empty() {
+            write!(out, "{NO_STACK}")?;
+        }
+        for (index, name) in outer_first(group, &keys).enumerate() {
+            let separator = if index == 0 { "" } else { ";" };
+            write!(out, "{separator}{name}")?;
+        }
+        writeln!(out, " {figure}")?;
+    }
+    Ok(())
+}
+
+fn outer_first<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = &'a str> {
+    group.frames.iter().rev().filter_map(|frame| names.get(*frame as usize)).map(String::as_str)
+}
+
+/// The line of a path, up to its figure.
+fn bytes<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = u8> {
+    let none = group.frames.is_empty().then_some(NO_STACK);
+    let parts = outer_first(group, names).chain(none).enumerate();
+    parts.flat_map(|(index, name)| (index > 0).then_some(b';').into_iter().chain(name.bytes()))
+}
+
+/// A name that no reader takes for two, or for a figure.
+fn name(label: &str) -> String {
+    let mut name = on_one_line(label.trim()).replace(';', ":");
+    if let Some((before, last)) = name.rsplit_once(' ')
+        && last.chars().all(|character| character.is_ascii_digit() || character == '.')
+    {
+        name = format!("{before}_{last}");
+    }
+    if name.is_empty() { "(unnamed)".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::sample;
+
+    pub(super) fn collapsed(profile: &Profile, metric: SiteOrder) -> String {
+        let mut out = Vec::new();
+        write(profile, metric, &mut out).expect("a vector takes everything");
+        String::from_utf8(out).expect("text")
+    }
+
+    fn sum(text: &str) -> u64 {
+        text.lines()
+            .map(|line| line.rsplit_once(' ').expect("a figure").1.parse::<u64>().expect("a number"))
+            .sum()
+    }
+
+    #[test]
+    fn paths_are_outermost_first_and_the_figures_of_each_file_add_up() {
+        let profile = sample::named();
+        let text = collapsed(&profile, SiteOrder::Total);
+        assert_eq!(
+            text,
+            "(no stack) 20\n0xefff 64\nmain;libx.so+0x123 10001\nmain;parse;Vec<T>::push 1300\n\
+             main;parse;Vec<T>::push;parse;Vec<T>::push 77\n"
+        );
+        for (metric, total) in [
+            (SiteOrder::Total, profile.totals.total_bytes),
+            (SiteOrder::Count, profile.totals.total_blocks),
+            (SiteOrder::Live, profile.totals.live_bytes),
+            (SiteOrder::Peak, profile.totals.peak_bytes),
+            (SiteOrder::Temporaries, 5),
+        ] {
+            assert_eq!(sum(&collapsed(&profile, metric)), total, "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_gives_an_empty_file() {
+        assert_eq!(collapsed(&sample::empty(), SiteOrder::Live), "");
+        assert_eq!(collapsed(&sample::complete(), SiteOrder::Live), "(no stack) 2200\n");
+    }
+
+    #[test]
+    fn names_cannot_be_taken_for_figures_or_for_two_frames() {
+        assert_eq!(name("[u8; 4]"), "[u8: 4]");
+        assert_eq!(name("closure 12"), "closure_12");
+        assert_eq!(name("closure 1 2.5"), "closure 1_2.5");
+        assert_eq!(name(" \n "), "(unnamed)");
+        assert_eq!(name("a\nb"), "a\\u{a}b");
+        let mut profile = sample::named();
+        profile.symbols.strings[5] = "x 99".into();
+        let text = collapsed(&profile, SiteOrder::Total);
+        assert!(text.contains("x_99;libx.so+0x123 10001\n"), "{text}");
+        assert_eq!(sum(&text), profile.totals.total_bytes);
+    }
+
+    /// What the reader of others makes of our lines: the flame graph that inferno draws counts every byte.
+    #[test]
+    fn inferno_reads_every_line() {
+        let mut profile = sample::named();
+        profile.symbols.strings[3] = "a;\u{1b}<&\"' 7".into();
+        let text = collapsed(&profile, SiteOrder::Total);
+        let mut options = inferno::flamegraph::Options::default();
+        options.count_name = "bytes".into();
+        let mut drawn = Vec::new();
+        inferno::flamegraph::from_lines(&mut options, text.lines(), &mut drawn).expect("readable");
+        let drawn = String::from_utf8(drawn).expect("text");
+        assert!(drawn.contains("<title>all (11,462 bytes, 100%)</title>"), "{drawn}");
+        assert!(drawn.contains("<title>main (11,378 bytes, 99.27%)</title>"), "{drawn}");
+    }
+}

@@ -1,0 +1,242 @@
+//! The file that `dh_view.html` of Valgrind's DHAT reads, version 2; Firefox Profiler reads it too.
+//!
+//! Every path of frames becomes a program point. Points with equal frames are merged, because the viewer refuses a
+//! file in which a location is repeated; frame 0 has to be `[root]`.
+//!
+//! Three of DHAT's figures are not in the books and are given as *lower bounds*, never higher than the truth:
+//!
+//! * `tl`, the lifetimes of all blocks together: the profile has them by power of two, and each counts as the shortest
+//!   of its range;
+//! * `mbk`, the blocks when a site was at its own peak: exact where that was also the peak of the process, the end, or
+//!   all that the site ever allocated, else its bytes by the largest size that a block of the site can have had;
+//! * `mb` of points that several sites were merged into: the largest of theirs.
+//!
+//! The format has no field for what was lost: it stands behind the command line, which the viewer shows at the top,
+//! and in full under the key `heapledger`, which it ignores. Times are in nanoseconds.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::names::{NO_STACK, command};
+use super::quality;
+use crate::analysis::{Frame, Group, Origin, group_by};
+use heapledger::profile::{Histogram, Profile, Site};
+
+/// Blocks that live shorter than this are called short-lived, as dhat-rs does.
+const SHORT_LIVED_NS: u64 = 10_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    dhat_file_version: u32,
+    mode: &'static str,
+    verb: &'static str,
+    bklt: bool,
+    bkacc: bool,
+    tu: &'static str,
+    #[serde(rename = "Mtu")]
+    mtu: &'static str,
+    tuth: u64,
+    cmd: String,
+    pid: u32,
+    tg: u64,
+    te: u64,
+    heapledger: Vec<String>,
+    pps: Vec<Point>,
+    ftbl: Vec<String>,
+}
+
+/// A program point: `b` are bytes, `bk` blocks; in total, at the site's own peak, at the global peak, at the end.
+#[derive(Serialize)]
+struct Point {
+    tb: u64,
+    tbk: u64,
+    tl: u64,
+    mb: u64,
+    mbk: u64,
+    gb: u64,
+    gbk: u64,
+    eb: u64,
+    ebk: u64,
+    fs: Vec<u32>,
+}
+
+pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
+    let found = group_by(profile, frame_text);
+    let mut ftbl = Vec::with_capacity(found.keys.len() + 2);
+    ftbl.push("[root]".to_owned());
+    ftbl.extend(found.keys);
+    let no_stack = ftbl.len() as u32;
+    if found.groups.iter().any(|group| group.frames.is_empty()) {
+        ftbl.push(NO_STACK.to_owned());
+    }
+    let ages = ages_of_live(profile);
+    let process = &profile.process;
+    let file = File {
+        dhat_file_version: 2,
+        mode: "heapledger; lifetimes and blocks at a maximum are lower bounds",
+        verb: "Allocated",
+        bklt: true,
+        bkacc: false,
+        tu: "ns",
+        mtu: "ms",
+        tuth: SHORT_LIVED_NS,
+        cmd: format!("{} [{}]", command(process), quality::sentence(profile, origin)),
+        pid: process.pid,
+        tg: profile.peak.at_ns,
+        te: process.duration_ns,
+        heapledger: quality::lines(profile, origin),
+        pps: found.groups.iter().map(|group| point(profile, group, &ages, no_stack)).collect(),
+        ftbl,
+    };
+    serde_json::to_writer(&mut *out, &file)?;
+    writeln!(out)
+}
+
+/// `0xADDRESS: function (file:line)`, with the address of the call.
+fn frame_text(frame: &Frame<'_>) -> String {
+    let (call, label) = (frame.address.saturating_sub(1), frame.label());
+    match (frame.file, frame.line) {
+        ("", _) => format!("{call:#x}: {label}"),
+        (file, 0) => format!("{call:#x}: {label} ({file})"),
+        (file, line) => format!("{call:#x}: {label} ({file}:{line})"),
+    }
+}
+
+fn point(profile: &Profile, group: &Group, ages: &HashMap<u32, u64>, no_stack: u32) -> Point {
+    let sum = |figure: fn(&Site) -> u64| group.sum(profile, figure);
+    let highest = |figure: fn(&Site) -> u64| group.accounts(profile).map(figure).max().unwrap_or(0);
+    let lifetimes = group.sum(profile, |site| {
+        let alive = ages.get(&site.stack).copied().unwrap_or(0);
+        alive.saturating_add(shortest(&site.lifetimes))
+    });
+    let (gb, gbk) = (sum(|site| site.at_peak_bytes), sum(|site| site.at_peak_blocks));
+    let (eb, ebk) = (sum(Site::live_bytes), sum(Site::live_blocks));
+    // Blocks of merged sites that lived at the same time are bounds of the merged peak as well.
+    let mb = highest(|site| site.own_peak_bytes).max(gb).max(eb);
+    let at_known = [(gb, gbk), (eb, ebk)].into_iter().filter(|(bytes, _)| *bytes == mb);
+    let mbk = at_known.map(|(_, blocks)| blocks).max().unwrap_or_else(|| highest(blocks_at_own_peak));
+    Point {
+        tb: sum(|site| site.total_bytes),
+        tbk: sum(|site| site.total_blocks),
+        tl: lifetimes,
+        mb,
+        mbk,
+        gb,
+        gbk,
+        eb,
+        ebk,
+        fs: if group.frames.is_empty() {
+            vec![no_stack]
+        } else {
+            group.frames.iter().map(|frame| frame + 1).collect()
+        },
+    }
+}
+
+/// At least so many blocks of a site lived when most of its bytes did.
+fn blocks_at_own_peak(site: &Site) -> u64 {
+    if site.own_peak_bytes == site.total_bytes {
+        return site.total_blocks;
+    }
+    let largest = site.sizes.rows().last().map_or(0, |(_, high, _)| high);
+    if largest == 0 { 0 } else { site.own_peak_bytes.div_ceil(largest) }
+}
+
+/// The sum of all values, each taken as the smallest of its range.
+fn shortest(histogram: &Histogram) -> u64 {
+    histogram.rows().fold(0u64, |sum, (low, _, count)| sum.saturating_add(low.saturating_mul(count)))
+}
+
+/// How long the blocks that are live have lived, by stack.
+fn ages_of_live(profile: &Profile) -> HashMap<u32, u64> {
+    let mut ages: HashMap<u32, u64> = HashMap::new();
+    for block in &profile.live {
+        let age = ages.entry(block.stack).or_default();
+        *age = age.saturating_add(profile.process.duration_ns.saturating_sub(block.born_ns));
+    }
+    ages
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::analysis::sample;
+    use heapledger::profile::LossReason;
+
+    fn json(profile: &Profile) -> Value {
+        let mut out = Vec::new();
+        write(profile, &Origin::default(), &mut out).expect("a vector takes everything");
+        serde_json::from_slice(&out).expect("JSON")
+    }
+
+    fn sum(value: &Value, key: &str) -> u64 {
+        value["pps"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|point| point[key].as_u64().expect("a number"))
+            .sum()
+    }
+
+    #[test]
+    fn points_add_up_to_the_totals_and_no_location_is_repeated() {
+        let mut profile = sample::named();
+        // Equal frames in two stacks.
+        profile.stacks[2] = profile.stacks[1].clone();
+        let value = json(&profile);
+        let totals = profile.totals;
+        let expected = [
+            ("tb", totals.total_bytes),
+            ("tbk", totals.total_blocks),
+            ("gb", totals.peak_bytes),
+            ("gbk", totals.peak_blocks),
+            ("eb", totals.live_bytes),
+            ("ebk", totals.live_blocks),
+        ];
+        for (key, total) in expected {
+            assert_eq!(sum(&value, key), total, "{key}");
+        }
+        let points = value["pps"].as_array().expect("a list");
+        assert_eq!(points.len(), 5, "six sites, two of them merged");
+        let distinct: HashSet<String> = points.iter().map(|point| point["fs"].to_string()).collect();
+        assert_eq!(distinct.len(), points.len());
+        assert_eq!(value["ftbl"][0], "[root]");
+        assert!(
+            value["ftbl"].as_array().expect("a list").contains(&"0x100f: parse (src/parse.rs:10)".into())
+        );
+    }
+
+    #[test]
+    fn what_is_not_in_the_books_is_a_lower_bound() {
+        let profile = sample::complete();
+        let value = json(&profile);
+        let first = &value["pps"][0];
+        // 3,400 bytes at most in blocks of at most 2,047; one block lived for 524,288 ns or more, three live yet.
+        assert_eq!((&first["mb"], &first["mbk"]), (&3_400.into(), &2.into()));
+        assert_eq!(first["tl"], 524_288 + 3 * 2_000_000_000u64 - 60);
+        assert_eq!((&value["pps"][1]["mb"], &value["pps"][1]["mbk"]), (&200.into(), &2.into()));
+    }
+
+    #[test]
+    fn quality_stands_behind_the_command_line() {
+        let value = json(&sample::with_loss(LossReason::RingFull, 3));
+        let command = value["cmd"].as_str().expect("text");
+        assert!(
+            command.starts_with("./demo --fast [completeness 82.3529 % of 17 events; 3 lost"),
+            "{command}"
+        );
+    }
+
+    #[test]
+    fn an_empty_profile_has_no_points() {
+        let value = json(&sample::empty());
+        assert_eq!((&value["pps"], &value["ftbl"]), (&serde_json::json!([]), &serde_json::json!(["[root]"])));
+    }
+}

@@ -1,0 +1,226 @@
+//! Events that have the sums of a site.
+//!
+//! Of a site are known: blocks and bytes allocated in all, live at the peak of the process, live at the end, and
+//! temporary. Its blocks are put into classes by where they are live:
+//!
+//! ```text
+//!                    start ......... peak ......... end
+//!  temporary          +-
+//!  passing            + -
+//!  at the peak                        +    -
+//!  at peak and end                    +
+//!  at the end                                        +
+//! ```
+//!
+//! The blocks that only pass come one after the other while nothing else is live, so that the peak is that of the
+//! process. How many blocks of the peak are also those of the end is not known; as many as possible are taken for it,
+//! as far as both sums of bytes allow.
+//!
+//! A reader takes a block for temporary when its free follows right after its allocation. Where it is not, the free of
+//! a block of no size, which changes no figure, stands between the two.
+
+use crate::analysis::Group;
+use heapledger::profile::{Profile, Site};
+
+/// Where blocks are live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Freed at once.
+    Temporary,
+    /// Freed before the peak.
+    Passing,
+    /// Live at the peak, freed before the end.
+    AtPeak,
+    /// Live at the peak and at the end.
+    AtPeakAndEnd,
+    /// Allocated after the peak, and live at the end.
+    AtEnd,
+}
+
+const CLASSES: [Class; 5] =
+    [Class::Temporary, Class::Passing, Class::AtPeak, Class::AtPeakAndEnd, Class::AtEnd];
+
+/// Blocks and their bytes together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lot {
+    pub(super) blocks: u64,
+    pub(super) bytes: u64,
+}
+
+impl Lot {
+    /// Two sizes, one byte apart, and how many blocks have them, so that the bytes are those of the lot.
+    fn sizes(self) -> [(u64, u64); 2] {
+        let (Some(size), Some(larger)) =
+            (self.bytes.checked_div(self.blocks), self.bytes.checked_rem(self.blocks))
+        else {
+            return [(0, 0); 2];
+        };
+        [(size, self.blocks - larger), (size.saturating_add(1), larger)]
+    }
+
+    fn without(self, other: Lot) -> Option<Lot> {
+        let rest = Lot {
+            blocks: self.blocks.checked_sub(other.blocks)?,
+            bytes: self.bytes.checked_sub(other.bytes)?,
+        };
+        (rest.blocks > 0 || rest.bytes == 0).then_some(rest)
+    }
+}
+
+/// The blocks of a path by class, in the order of [`CLASSES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    lots: [Lot; 5],
+}
+
+impl Plan {
+    /// The sizes that occur, in the order in which [`of`](Self::of) counts them.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.lots.into_iter().flat_map(Lot::sizes).filter(|(_, blocks)| *blocks > 0).map(|(size, _)| size)
+    }
+
+    /// The blocks of a class: for each size, what stands at its place in `numbers`, and how many.
+    pub(super) fn of<'a>(
+        &self,
+        class: Class,
+        numbers: &'a [u64],
+    ) -> impl Iterator<Item = (u64, u64)> + use<'a> {
+        let classes = CLASSES.into_iter().zip(self.lots);
+        let rows = classes.flat_map(|(class, lot)| lot.sizes().map(|(_, blocks)| (class, blocks)));
+        let rows = rows.filter(|(_, blocks)| *blocks > 0).zip(numbers);
+        rows.filter(move |((found, _), _)| *found == class).map(|((_, blocks), number)| (*number, blocks))
+    }
+
+    /// Lines that these events take.
+    pub(super) fn lines(&self) -> u64 {
+        let each = [2, 3, 2, 1, 1];
+        let lots = self.lots.iter().zip(each);
+        lots.fold(0, |sum, (lot, lines)| sum.saturating_add(lot.blocks.saturating_mul(lines)))
+    }
+}
+
+/// The classes of the blocks of a path.
+pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
+    let lot = |blocks: fn(&Site) -> u64, bytes: fn(&Site) -> u64| Lot {
+        blocks: group.sum(profile, blocks),
+        bytes: group.sum(profile, bytes),
+    };
+    let total = lot(|site| site.total_blocks, |site| site.total_bytes);
+    let at_peak = lot(|site| site.at_peak_blocks, |site| site.at_peak_bytes);
+    let at_end = lot(Site::live_blocks, Site::live_bytes);
+    let temporary = lot(|site| site.temporary_blocks, |site| site.temporary_bytes);
+    let candidates = common(total, at_peak, at_end);
+    let fits = candidates.into_iter().find_map(|both| split(total, at_peak, at_end, both));
+    // Books that contradict each other keep at least their totals and what is live at the end.
+    let [passing, at_peak, both, at_end] = fits.unwrap_or_else(|| {
+        let end = total.without(at_end).map_or(total, |_| at_end);
+        let passing = total.without(end).unwrap_or_default();
+        [passing, Lot::default(), Lot::default(), end]
+    });
+    let temporary = passing.without(temporary).map_or(Lot::default(), |_| temporary);
+    let passing = passing.without(temporary).unwrap_or_default();
+    Plan { lots: [temporary, passing, at_peak, both, at_end] }
+}
+
+/// What can be live at the peak and at the end, the likeliest first.
+fn common(total: Lot, at_peak: Lot, at_end: Lot) -> Vec<Lot> {
+    let least = (at_peak.blocks.saturating_add(at_end.blocks)).saturating_sub(total.blocks);
+    let most = at_peak.blocks.min(at_end.blocks);
+    let fewest_bytes = (at_peak.bytes.saturating_add(at_end.bytes)).saturating_sub(total.bytes);
+    let most_bytes = at_peak.bytes.min(at_end.bytes);
+    let mut lots = Vec::new();
+    for blocks in [most, most.saturating_sub(1), least.saturating_add(1), least, 0] {
+        if blocks > most || blocks < least {
+            continue;
+        }
+        lots.extend(
+            [most_bytes, at_peak.bytes, at_end.bytes, fewest_bytes, 0].map(|bytes| Lot { blocks, bytes }),
+        );
+    }
+    lots.retain(|lot| lot.blocks > 0 || lot.bytes == 0);
+    lots
+}
+
+fn split(total: Lot, at_peak: Lot, at_end: Lot, both: Lot) -> Option<[Lot; 4]> {
+    let (only_peak, only_end) = (at_peak.without(both)?, at_end.without(both)?);
+    let passing = total.without(both)?.without_loosely(only_peak)?.without(only_end)?;
+    Some([passing, only_peak, both, only_end])
+}
+
+impl Lot {
+    /// As [`without`](Self::without), where the rest is still to be divided.
+    fn without_loosely(self, other: Lot) -> Option<Lot> {
+        Some(Lot {
+            blocks: self.blocks.checked_sub(other.blocks)?,
+            bytes: self.bytes.checked_sub(other.bytes)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::{group_by_call, sample};
+
+    fn lot(blocks: u64, bytes: u64) -> Lot {
+        Lot { blocks, bytes }
+    }
+
+    fn of(total: Lot, at_peak: Lot, at_end: Lot, temporary: Lot) -> Plan {
+        let mut profile = sample::empty();
+        profile.sites = vec![Site {
+            total_blocks: total.blocks,
+            total_bytes: total.bytes,
+            freed_blocks: total.blocks - at_end.blocks,
+            freed_bytes: total.bytes - at_end.bytes,
+            at_peak_blocks: at_peak.blocks,
+            at_peak_bytes: at_peak.bytes,
+            temporary_blocks: temporary.blocks,
+            temporary_bytes: temporary.bytes,
+            ..Site::default()
+        }];
+        let found = group_by_call(&profile, |call| call.len());
+        plan(&profile, &found.groups[0])
+    }
+
+    #[test]
+    fn blocks_of_the_peak_are_those_of_the_end_where_they_can_be() {
+        let plan = of(lot(10, 100), lot(4, 40), lot(2, 25), lot(3, 20));
+        assert_eq!(plan.lots, [lot(3, 20), lot(3, 40), lot(2, 15), lot(2, 25), lot(0, 0)]);
+        assert_eq!(plan.sizes().collect::<Vec<_>>(), [6, 7, 13, 14, 7, 8, 12, 13]);
+        // All three are the same blocks.
+        assert_eq!(of(lot(2, 20), lot(2, 20), lot(2, 20), lot(0, 0)).lots[3], lot(2, 20));
+        // As many at the peak as at the end, but of other sizes.
+        assert_eq!(
+            of(lot(2, 30), lot(1, 10), lot(1, 20), lot(0, 0)).lots[2..],
+            [lot(1, 10), lot(0, 0), lot(1, 20)]
+        );
+    }
+
+    proptest! {
+        /// Any history of blocks gives a plan with its sums.
+        #[test]
+        fn the_sums_of_a_plan_are_those_of_the_site(blocks in proptest::collection::vec((1..5_000u64, 0..5usize), 1..40)) {
+            let sum = |classes: &[usize]| {
+                let those = blocks.iter().filter(|(_, class)| classes.contains(class));
+                those.fold(Lot::default(), |sum, (size, _)| lot(sum.blocks + 1, sum.bytes + size))
+            };
+            let (total, at_peak, at_end) = (sum(&[0, 1, 2, 3, 4]), sum(&[2, 3]), sum(&[3, 4]));
+            let plan = of(total, at_peak, at_end, sum(&[0]));
+            let add = |classes: &[usize]| {
+                classes.iter().fold(Lot::default(), |sum, class| {
+                    lot(sum.blocks + plan.lots[*class].blocks, sum.bytes + plan.lots[*class].bytes)
+                })
+            };
+            prop_assert_eq!(add(&[0, 1, 2, 3, 4]), total);
+            prop_assert_eq!(add(&[2, 3]), at_peak);
+            prop_assert_eq!(add(&[3, 4]), at_end);
+            for lot in plan.lots {
+                let sizes: u64 = lot.sizes().iter().map(|(size, blocks)| size * blocks).sum();
+                prop_assert_eq!(sizes, lot.bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The text that `heaptrack_gui` and `heaptrack_print` read: the *interpreted* dialect of heaptrack, version 2.
+//!
+//! ```text
+//! s main              a text; texts count from 1
+//! i 401010 1 2 3 a    an address: object, then function, file and line, those inlined first
+//! t 1 0               a trace: address and trace of the caller; both count from 1, 0 is none
+//! a 40 1              blocks of a size, allocated at a trace; these count from 0
+//! + 1                 one is allocated
+//! - 1                 one is freed
+//! c 3e8               a time, in milliseconds
+//! ```
+//!
+//! Numbers are hexadecimal. The format has a line for each event, and the profile has sums by site, so the events are
+//! made up to have these sums: see [`events`]. What is true of them: blocks and bytes allocated, live at the peak and
+//! live at the end, and temporary blocks, of each site and in all. What is not: sizes (each block has the average of
+//! its like), and the order of events: there are three moments, the start, the peak and the end.
+//!
+//! The quality of the data, and this, stands in comments.
+
+mod events;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+use events::{Class, Plan, plan};
+
+use super::calls::{Call, call};
+use super::names::{NO_STACK, command, on_one_line};
+use super::quality;
+use crate::analysis::{Group, Origin, group_by_call};
+use heapledger::profile::Profile;
+
+/// Lines of events that are written at most. The format has no other way to say how many blocks there were, and a
+/// profile of billions of blocks would fill the disk.
+const EVENT_LINES_MAX: u64 = 100_000_000;
+
+const EXPLANATION: [&str; 4] = [
+    "made from sums by site: the events below add up to them, but their order and the sizes of single blocks",
+    "are not those of the program. Blocks of a site have the average size of their like; there are three moments:",
+    "the start, the peak and the end. A temporary block is one that was freed before its thread made 8 further",
+    "allocations.",
+];
+
+pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
+    let found = group_by_call(profile, call);
+    let plans: Vec<Plan> = found.groups.iter().map(|group| plan(profile, group)).collect();
+    let lines = plans.iter().fold(0u64, |sum, plan| sum.saturating_add(plan.lines()));
+    if lines > EVENT_LINES_MAX {
+        let text = format!(
+            "heaptrack's format has a line for each event: {lines} of them would be needed, and at most \
+             {EVENT_LINES_MAX} are written; pprof and dhat carry sums"
+        );
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    writeln!(out, "v 10300 2")?;
+    writeln!(out, "X {}", on_one_line(&command(&profile.process)))?;
+    quality::lines(profile, origin).iter().try_for_each(|line| writeln!(out, "# {}", on_one_line(line)))?;
+    EXPLANATION.iter().try_for_each(|line| writeln!(out, "# {line}"))?;
+    let traces = Traces::write(&found.keys, &found.groups, out)?;
+    let infos = write_infos(&plans, &traces, out)?;
+    write_events(profile, &plans, &infos, out)
+}
+
+/// The number of the trace of each path.
+struct Traces(Vec<u64>);
+
+impl Traces {
+    fn write(calls: &[Call<'_>], groups: &[Group], out: &mut impl Write) -> io::Result<Self> {
+        let mut texts = Texts(HashMap::new());
+        for call in calls {
+            let module = texts.write(call.module, out)?;
+            let mut line = format!("i {:x} {module:x}", call.address);
+            for function in &call.functions {
+                let (name, file) = (texts.write(&function.name, out)?, texts.write(function.file, out)?);
+                line.push_str(&format!(" {name:x} {file:x} {:x}", function.line));
+            }
+            writeln!(out, "{line}")?;
+        }
+        let no_stack = calls.len() as u32;
+        if groups.iter().any(|group| group.frames.is_empty()) {
+            let name = texts.write(NO_STACK, out)?;
+            writeln!(out, "i 0 0 {name:x} 0 0")?;
+        }
+        let mut nodes: HashMap<(u32, u64), u64> = HashMap::new();
+        let mut traces = Vec::with_capacity(groups.len());
+        for group in groups {
+            let frames =
+                if group.frames.is_empty() { Rc::from([no_stack]) } else { Rc::clone(&group.frames) };
+            let mut parent = 0;
+            for &frame in frames.iter().rev() {
+                let next = nodes.len() as u64 + 1;
+                let node = *nodes.entry((frame, parent)).or_insert(next);
+                if node == next {
+                    writeln!(out, "t {:x} {parent:x}", u64::from(frame) + 1)?;
+                }
+                parent = node;
+            }
+            traces.push(parent);
+        }
+        Ok(Traces(traces))
+    }
+}
+
+/// Texts that have been written, with their numbers. The empty one is 0 and not written.
+struct Texts(HashMap<String, u64>);
+
+impl Texts {
+    fn write(&mut self, text: &str, out: &mut impl Write) -> io::Result<u64> {
+        if text.is_empty() {
+            return Ok(0);
+        }
+        if let Some(number) = self.0.get(text) {
+            return Ok(*number);
+        }
+        let number = self.0.len() as u64 + 1;
+        writeln!(out, "s {}", on_one_line(text))?;
+        self.0.insert(text.to_owned(), number);
+        Ok(number)
+    }
+}
+
+/// For each path, the number of the blocks of no size, and those of its classes.
+struct Infos {
+    none: u64,
+    sizes: Vec<u64>,
+}
+
+/// Number 0 is never used in an event: readers take "the last allocation" for 0 when there is none.
+fn write_infos(plans: &[Plan], traces: &Traces, out: &mut impl Write) -> io::Result<Vec<Infos>> {
+    let mut next = 0;
+    let mut write = |size: u64, trace: u64| {
+        writeln!(out, "a {size:x} {trace:x}")?;
+        next += 1;
+        io::Result::Ok(next - 1)
+    };
+    let mut infos = Vec::with_capacity(plans.len());
+    for (plan, trace) in plans.iter().zip(&traces.0) {
+        if infos.is_empty() {
+            write(0, *trace)?;
+        }
+        let none = write(0, *trace)?;
+        let sizes = plan.sizes().map(|size| write(size, *trace)).collect::<io::Result<_>>()?;
+        infos.push(Infos { none, sizes });
+    }
+    Ok(infos)
+}
+
+/// The events in the order that [`events`] explains.
+fn write_events(profile: &Profile, plans: &[Plan], infos: &[Infos], out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "c 0")?;
+    for (plan, infos) in plans.iter().zip(infos) {
+        for (number, blocks) in plan.of(Class::Temporary, &infos.sizes) {
+            (0..blocks).try_for_each(|_| writeln!(out, "+ {number:x}\n- {number:x}"))?;
+        }
+        for (number, blocks) in plan.of(Class::Passing, &infos.sizes) {
+            (0..blocks).try_for_each(|_| writeln!(out, "+ {number:x}\n- {:x}\n- {number:x}", infos.none))?;
+        }
+    }
+    let all = |class: Class, sign: char, out: &mut dyn Write| {
+        plans.iter().zip(infos).try_for_each(|(plan, infos)| {
+            let mut rows = plan.of(class, &infos.sizes);
+            rows.try_for_each(|(number, blocks)| {
+                (0..blocks).try_for_each(|_| writeln!(out, "{sign} {number:x}"))
+            })
+        })
+    };
+    writeln!(out, "c {:x}", profile.peak.at_ns / 1_000_000)?;
+    all(Class::AtPeakAndEnd, '+', out)?;
+    all(Class::AtPeak, '+', out)?;
+    let none = infos.first().map(|infos| infos.none);
+    none.map_or(Ok(()), |none| writeln!(out, "- {none:x}"))?;
+    all(Class::AtPeak, '-', out)?;
+    let end = profile.process.duration_ns.max(profile.peak.at_ns);
+    writeln!(out, "c {:x}", end / 1_000_000)?;
+    all(Class::AtEnd, '+', out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! The profile of `pprof`: a gzip-compressed protocol buffer, as `go tool pprof`, Pyroscope, Parca, Perfetto and
+//! others read it.
+//!
+//! Each sample has four values: `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`. The last one is
+//! shown first. Locations are the addresses of calls (the return address less one) with all functions that were
+//! inlined there; mappings carry build ids, and say that they have functions only when every one of their locations
+//! has, because readers look up what is said to be missing. A location without a function is called by its object and
+//! offset. The recorder's own frames are left out; nothing else is dropped.
+//!
+//! The quality of the data stands in the comments, one figure each; `go tool pprof -comments` prints them. Values are
+//! signed 64-bit numbers there: larger ones are cut to the largest.
+
+mod proto;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::Message;
+
+use super::calls::{Call, call};
+use super::names::NO_STACK;
+use super::quality;
+use crate::analysis::numbering::Numbering;
+use crate::analysis::{Group, Origin, group_by_call};
+use heapledger::profile::{Profile, Site};
+
+type Figure = fn(&Site) -> u64;
+
+const VALUES: [(&str, &str, Figure); 4] = [
+    ("alloc_objects", "count", |site| site.total_blocks),
+    ("alloc_space", "bytes", |site| site.total_bytes),
+    ("inuse_objects", "count", Site::live_blocks),
+    ("inuse_space", "bytes", Site::live_bytes),
+];
+
+pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
+    let message = message(profile, origin).encode_to_vec();
+    // The tables are long and alike: more effort takes three times as long and saves little.
+    let mut zip = GzEncoder::new(out, Compression::fast());
+    zip.write_all(&message)?;
+    zip.finish()?;
+    Ok(())
+}
+
+fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
+    let found = group_by_call(profile, call);
+    let mut texts = Texts::new();
+    let sample_type = VALUES.map(|(kind, unit, _)| texts.value_type(kind, unit)).into();
+    let mut tables = Tables { texts: &mut texts, functions: HashMap::new(), function: Vec::new() };
+    let mapping = mappings(profile, &found.keys, tables.texts);
+    let ids: HashMap<u64, u64> =
+        mapping.iter().rev().map(|mapping| (mapping.memory_start, mapping.id)).collect();
+    let numbered = (1..).zip(&found.keys);
+    let mut location: Vec<_> = numbered.map(|(id, call)| tables.location(id, call, &ids)).collect();
+    let no_stack = location.len() as u64 + 1;
+    if found.groups.iter().any(|group| group.frames.is_empty()) {
+        let function_id = tables.function(NO_STACK, "");
+        let line = vec![proto::Line { function_id, line: 0 }];
+        location.push(proto::Location { id: no_stack, mapping_id: 0, address: 0, line });
+    }
+    let function = tables.function;
+    let comment = quality::lines(profile, origin).iter().map(|line| texts.number(line)).collect();
+    proto::Profile {
+        sample_type,
+        sample: found.groups.iter().map(|group| sample(profile, group, no_stack)).collect(),
+        mapping,
+        location,
+        function,
+        time_nanos: signed(profile.process.started_unix_ns),
+        duration_nanos: signed(profile.process.duration_ns),
+        period_type: Some(texts.value_type("space", "bytes")),
+        period: 1,
+        comment,
+        default_sample_type: texts.number("inuse_space"),
+        string_table: texts.list,
+    }
+}
+
+fn sample(profile: &Profile, group: &Group, no_stack: u64) -> proto::Sample {
+    let frames = group.frames.iter().map(|frame| u64::from(*frame) + 1);
+    let location_id = if group.frames.is_empty() { vec![no_stack] } else { frames.collect() };
+    let value = VALUES.map(|(_, _, figure)| signed(group.sum(profile, figure))).into();
+    proto::Sample { location_id, value }
+}
+
+fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<proto::Mapping> {
+    // By object: whether a location lies in it, and what all of these have.
+    let mut known: HashMap<u64, [bool; 4]> = HashMap::new();
+    for call in calls {
+        let Some(start) = call.module_start else { continue };
+        let every = |has: fn(&super::calls::Function<'_>) -> bool| call.functions.iter().all(has);
+        let named = every(|function| function.is_named);
+        let has =
+            [named, every(|function| !function.file.is_empty()), every(|function| function.line > 0), named];
+        let all = known.entry(start).or_insert([true; 4]);
+        all.iter_mut().zip(has).for_each(|(all, has)| *all &= has);
+    }
+    let numbered = (1..).zip(&profile.modules);
+    let mapping = numbered.map(|(id, module)| {
+        let has = known.get(&module.start).copied().unwrap_or_default();
+        proto::Mapping {
+            id,
+            memory_start: module.start,
+            memory_limit: module.end,
+            file_offset: 0,
+            filename: texts.number(&module.path),
+            build_id: texts.number(&module.build_id),
+            has_functions: has[0],
+            has_filenames: has[1],
+            has_line_numbers: has[2],
+            has_inline_frames: has[3],
+        }
+    });
+    mapping.collect()
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The string table.
+struct Texts {
+    numbering: Numbering,
+    list: Vec<String>,
+}
+
+impl Texts {
+    fn new() -> Self {
+        let mut texts = Texts { numbering: Numbering::default(), list: Vec::new() };
+        texts.number("");
+        texts
+    }
+
+    fn number(&mut self, text: &str) -> i64 {
+        let next = self.list.len();
+        let number = self.numbering.number(text, next, |number| self.list[number] == text);
+        if number == next {
+            self.list.push(text.to_owned());
+        }
+        number as i64
+    }
+
+    fn value_type(&mut self, kind: &str, unit: &str) -> proto::ValueType {
+        proto::ValueType { kind: self.number(kind), unit: self.number(unit) }
+    }
+}
+
+/// Functions by name and file.
+struct Tables<'a> {
+    texts: &'a mut Texts,
+    functions: HashMap<(i64, i64), u64>,
+    function: Vec<proto::Function>,
+}
+
+impl Tables<'_> {
+    fn function(&mut self, name: &str, file: &str) -> u64 {
+        let (name, filename) = (self.texts.number(name), self.texts.number(file));
+        let next = self.function.len() as u64 + 1;
+        let id = *self.functions.entry((name, filename)).or_insert(next);
+        if id == next {
+            // Without a system name readers take the name for a readable one, and do not cut what is in `<` and `>`.
+            self.function.push(proto::Function { id, name, system_name: 0, filename });
+        }
+        id
+    }
+
+    fn location(&mut self, id: u64, call: &Call<'_>, mappings: &HashMap<u64, u64>) -> proto::Location {
+        let functions = call.functions.iter();
+        let line = functions.map(|function| proto::Line {
+            function_id: self.function(&function.name, function.file),
+            line: i64::from(function.line),
+        });
+        let line = line.collect();
+        let mapping_id = call.module_start.and_then(|start| mappings.get(&start)).copied().unwrap_or(0);
+        proto::Location { id, mapping_id, address: call.address, line }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+    use crate::analysis::sample;
+    use heapledger::profile::LossReason;
+
+    fn decoded(profile: &Profile) -> proto::Profile {
+        let mut out = Vec::new();
+        write(profile, &Origin::new(vec!["cut".into()], Vec::new()), &mut out)
+            .expect("a vector takes everything");
+        let mut plain = Vec::new();
+        GzDecoder::new(&out[..]).read_to_end(&mut plain).expect("gzip");
+        proto::Profile::decode(&plain[..]).expect("the messages that were written")
+    }
+
+    /// What a reader checks: numbers that lead somewhere, and as many values as types.
+    fn assert_sound(profile: &proto::Profile) {
+        assert_eq!(profile.string_table[0], "");
+        let texts = profile.string_table.len() as i64;
+        assert!(profile.function.iter().all(|function| function.name < texts && function.filename < texts));
+        assert!(profile.comment.iter().all(|comment| (1..texts).contains(comment)));
+        let has =
+            |ids: Vec<u64>, id: u64| id.checked_sub(1).is_some_and(|at| ids.get(at as usize) == Some(&id));
+        for sample in &profile.sample {
+            assert_eq!(sample.value.len(), profile.sample_type.len());
+            assert!(!sample.location_id.is_empty());
+            let ids = || profile.location.iter().map(|location| location.id).collect();
+            assert!(sample.location_id.iter().all(|id| has(ids(), *id)));
+        }
+        for location in &profile.location {
+            assert!(location.mapping_id as usize <= profile.mapping.len());
+            let ids = || profile.function.iter().map(|function| function.id).collect();
+            assert!(location.line.iter().all(|line| has(ids(), line.function_id)));
+        }
+    }
+
+    #[test]
+    fn values_add_up_to_the_totals_and_every_number_leads_somewhere() {
+        let profile = sample::named();
+        let decoded = decoded(&profile);
+        assert_sound(&decoded);
+        let totals = profile.totals;
+        let expected = [totals.total_blocks, totals.total_bytes, totals.live_blocks, totals.live_bytes];
+        for (at, total) in expected.into_iter().enumerate() {
+            assert_eq!(decoded.sample.iter().map(|sample| sample.value[at]).sum::<i64>(), total as i64);
+        }
+        let text = |number: i64| decoded.string_table[number as usize].as_str();
+        let types: Vec<_> =
+            decoded.sample_type.iter().map(|kind| (text(kind.kind), text(kind.unit))).collect();
+        assert_eq!(types.last(), Some(&("inuse_space", "bytes")));
+        assert_eq!(
+            (text(decoded.mapping[0].filename), text(decoded.mapping[0].build_id)),
+            ("/opt/demo", "ab01")
+        );
+        // All of the program's own locations are named; the one in the library is not.
+        assert_eq!(
+            decoded.mapping.iter().map(|mapping| mapping.has_functions).collect::<Vec<_>>(),
+            [true, false]
+        );
+        let inlined = decoded.location.iter().find(|location| location.address == 0x100f).expect("the call");
+        let names: Vec<_> = inlined
+            .line
+            .iter()
+            .map(|line| text(decoded.function[line.function_id as usize - 1].name))
+            .collect();
+        assert_eq!(names, ["Vec<T>::push", "parse"]);
+        assert_eq!(inlined.line[1].line, 10);
+    }
+
+    #[test]
+    fn the_comments_carry_quality_and_damage() {
+        let decoded = decoded(&sample::with_loss(LossReason::RingFull, 3));
+        let comments: Vec<&str> =
+            decoded.comment.iter().map(|number| decoded.string_table[*number as usize].as_str()).collect();
+        for line in ["lost_ring_full 3", "completeness_ppm 823529", "damage \"cut\""] {
+            assert!(comments.contains(&line), "{comments:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_hostile_names_are_sound() {
+        assert_sound(&decoded(&sample::empty()));
+        let mut profile = sample::named();
+        profile.symbols.strings[5] = "\u{0}<b>\n".repeat(200_000);
+        profile.sites[1].total_bytes = u64::MAX;
+        profile.modules[1].start = 0x1000;
+        let decoded = decoded(&profile);
+        assert_sound(&decoded);
+        assert!(decoded.string_table.contains(&profile.symbols.strings[5]));
+        assert!(decoded.sample.iter().all(|sample| sample.value.iter().all(|value| *value >= 0)));
+    }
+}

@@ -1,0 +1,18 @@
+//! What the `heapledger` command is made of: it reads the dumps, traces and black boxes that the library
+//! [`heapledger`] writes, and shows their figures as text, as a page, and in the formats of other programs.
+//!
+//! ```text
+//!  dump ─► heapledger::dumps ─► symbols ─► analysis ─► report (text, page)
+//!                                               └────► export (pprof, DHAT, speedscope, JSON, …)
+//! ```
+//!
+//! * [`symbols`] looks up names for addresses in the object files of this machine.
+//! * [`analysis`] computes findings from a profile, as data.
+//! * [`report`] writes them for people, [`export`] for programs.
+//!
+//! Nothing here runs inside the program that is recorded, so it may allocate, block and link what it needs.
+
+pub mod analysis;
+pub mod export;
+pub mod report;
+pub mod symbols;

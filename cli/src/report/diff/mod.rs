@@ -1,0 +1,306 @@
+//! What changed between two profiles, in words.
+//!
+//! First what stands against the comparison, then the totals of both with their change, then the sites that changed
+//! most. A line in which the figure that was asked for grew is painted as bad, one in which it shrank as good.
+//! [`html`] draws the same as a flame graph.
+
+pub mod html;
+
+use std::io::{self, Write};
+
+use super::escape::escaped;
+use super::sheet::{Layout, Sheet, Tone};
+use super::table::{Align, Table};
+use super::units::{bytes, bytes_exact, count, counted, duration, wide_count};
+use crate::analysis::diff::{Figures, change};
+use crate::analysis::{Diff, Doubt, Presence, Side, SiteChange, SiteOrder};
+use heapledger::profile::Profile;
+use heapledger::quality::completeness_percent;
+
+/// The sections of the report, in their order.
+pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
+
+/// Writes what [`diff`](crate::analysis::diff::diff) found between two profiles, ranked by `order`.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_diff(
+    diff: &Diff,
+    before: Side<'_>,
+    after: Side<'_>,
+    order: SiteOrder,
+    layout: &Layout,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let sheet = &mut Sheet::new(out, layout);
+    sheet.line("heapledger diff")?;
+    sheet.heading(DIFF_SECTIONS[0])?;
+    for (name, side) in [("before", before), ("after", after)] {
+        sheet.fact(name, &described(side))?;
+    }
+    if diff.doubts.is_empty() {
+        sheet.fact("comparable", "yes")?;
+    }
+    for doubt in &diff.doubts {
+        let (label, tone) =
+            if doubt.forbids() { ("NOT COMPARABLE", Tone::Bad) } else { ("keep in mind", Tone::Plain) };
+        sheet.toned(label, &sentence(doubt), tone)?;
+    }
+    sheet.heading(DIFF_SECTIONS[1])?;
+    totals(sheet, diff, order)?;
+    sheet.heading(DIFF_SECTIONS[2])?;
+    sites(sheet, diff, order)
+}
+
+fn described(side: Side<'_>) -> String {
+    let Profile { quality, process, .. } = side.profile;
+    let share = completeness_percent(quality.recorded, quality.lost.total());
+    let complete =
+        if quality.installed { format!("completeness {share}") } else { "completeness unknown".into() };
+    let program = escaped(&process.program);
+    let recorded = duration(process.duration_ns);
+    format!("{program}, process {}, recorded for {recorded}, {complete}", process.pid)
+}
+
+/// What a doubt means for the comparison.
+pub fn sentence(doubt: &Doubt) -> String {
+    let text = match doubt {
+        Doubt::NotInstalled => "no HeapLedger was the global allocator of one of them".into(),
+        Doubt::Damaged(..) => "parts of a file could not be read".into(),
+        Doubt::Lost(..) => "events were lost, so that a difference can be what is missing".into(),
+        Doubt::SampledOut(..) => {
+            "events were left out by sampling, so that only totals are of all of them".into()
+        }
+        Doubt::StacksInOneOnly => "only one of them has call stacks".into(),
+        Doubt::WithoutStack(..) => "allocations have no stack; they are in the site without one".into(),
+        Doubt::OtherProgram(before, after) => {
+            format!(
+                "the programs are {} and {}",
+                escaped(&format!("{before:?}")),
+                escaped(&format!("{after:?}"))
+            )
+        }
+        Doubt::OtherBuildWithoutNames(object) => {
+            let object = escaped(object);
+            format!(
+                "functions in {object} have no names, and its builds differ: offsets in it are other places"
+            )
+        }
+        Doubt::OtherBuild => "the builds of the program differ; functions are matched by name".into(),
+        Doubt::InFlight(..) => "events were not booked yet".into(),
+        Doubt::Anomalies(..) => "events do not pair".into(),
+    };
+    match doubt.amounts() {
+        Some((before, after)) => format!("{text} ({} before, {} after)", count(before), count(after)),
+        None => text,
+    }
+}
+
+type Shown = (&'static str, fn(&Figures) -> u64, bool);
+
+/// The rows of the totals, and whether each is in bytes.
+const FIGURES: [Shown; 7] = [
+    ("live bytes", |figures| figures.live_bytes, true),
+    ("live blocks", |figures| figures.live_blocks, false),
+    ("peak bytes", |figures| figures.peak_bytes, true),
+    ("allocated bytes", |figures| figures.total_bytes, true),
+    ("allocated blocks", |figures| figures.total_blocks, false),
+    ("temporary blocks", |figures| figures.temporary_blocks, false),
+    ("copied bytes", |figures| figures.copied_bytes, true),
+];
+
+fn totals(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
+    let right = |title| (title, Align::Right);
+    let mut table =
+        Table::new(&[("", Align::Left), right("before"), right("after"), right("change"), right("")]);
+    let mut tones = Vec::new();
+    for (name, figure, is_bytes) in FIGURES {
+        let (before, after) = (figure(&diff.before), figure(&diff.after));
+        let shown = |value| if is_bytes { bytes_exact(value) } else { count(value) };
+        let grown = change(before, after);
+        table.row([name.into(), shown(before), shown(after), signed(grown, is_bytes), growth(before, after)]);
+        tones.push(tone(if name == total_of(order) { grown } else { 0 }));
+    }
+    painted(sheet, &table, &tones)
+}
+
+/// The row of the totals that belongs to an order.
+fn total_of(order: SiteOrder) -> &'static str {
+    match order {
+        SiteOrder::Live => "live bytes",
+        SiteOrder::Peak => "peak bytes",
+        SiteOrder::Total => "allocated bytes",
+        SiteOrder::Count => "allocated blocks",
+        SiteOrder::Temporaries => "temporary blocks",
+        SiteOrder::Copied => "copied bytes",
+    }
+}
+
+fn sites(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
+    let changed = diff.by_change(order);
+    let right = |title| (title, Align::Right);
+    let columns = [
+        right("live"),
+        right("at peak"),
+        right("allocated"),
+        right("blocks"),
+        ("", Align::Left),
+        ("function < its callers", Align::Left),
+    ];
+    let mut table = Table::new(&columns).shrinking(5);
+    let mut tones = Vec::new();
+    for site in changed.iter().take(sheet.layout.rows) {
+        let figures = [SiteOrder::Live, SiteOrder::Peak, SiteOrder::Total, SiteOrder::Count];
+        let figures = figures.map(|order| signed(site.change(order), order.is_in_bytes()));
+        let presence = if site.presence == Presence::Both { "" } else { site.presence.name() };
+        table.row(figures.into_iter().chain([presence.into(), names(diff, site)]));
+        tones.push(tone(site.change(order)));
+    }
+    if changed.is_empty() {
+        sheet.note(&format!("none differs in {}", total_of(order)), 2, Tone::Plain)?;
+    } else {
+        painted(sheet, &table, &tones)?;
+    }
+    let others = changed.len().saturating_sub(sheet.layout.rows);
+    if others > 0 {
+        let sum: i128 = changed[sheet.layout.rows..].iter().map(|site| site.change(order)).sum();
+        let text = format!(
+            "{}, {} together",
+            counted(others as u64, "site", "sites"),
+            signed(sum, order.is_in_bytes())
+        );
+        sheet.fact("not shown", &text)?;
+    }
+    let of = |presence: Presence| diff.sites.iter().filter(|site| site.presence == presence).count() as u64;
+    let text = format!(
+        "{} with other {}; {} new, {} gone, {} in both",
+        counted(changed.len() as u64, "site", "sites"),
+        total_of(order),
+        count(of(Presence::New)),
+        count(of(Presence::Gone)),
+        count(of(Presence::Both))
+    );
+    sheet.fact("in all", &text)
+}
+
+/// Frames of a site that are named in its row.
+const NAMED_FRAMES: usize = 4;
+
+/// The functions of a site from the first that is not the standard library's on.
+fn names(diff: &Diff, site: &SiteChange) -> String {
+    let is_library = |name: &&str| {
+        let name = name.trim_start_matches('<');
+        ["alloc::", "core::", "std::"].iter().any(|library| name.starts_with(library))
+    };
+    let mut own: Vec<&str> = diff.names(&site.stack).skip_while(is_library).take(NAMED_FRAMES).collect();
+    if own.is_empty() {
+        own = diff.names(&site.stack).take(NAMED_FRAMES).collect();
+    }
+    if own.is_empty() { "(no stack)".into() } else { escaped(&own.join(" < ")) }
+}
+
+fn tone(change: i128) -> Tone {
+    match change {
+        0 => Tone::Plain,
+        1.. => Tone::Bad,
+        _ => Tone::Good,
+    }
+}
+
+/// A table whose rows are painted; its first line has the titles.
+fn painted(sheet: &mut Sheet<'_>, table: &Table, tones: &[Tone]) -> io::Result<()> {
+    let mut plain = Vec::new();
+    table.write(&mut plain, sheet.layout.columns())?;
+    let plain = String::from_utf8_lossy(&plain);
+    let tones = std::iter::once(&Tone::Faint).chain(tones);
+    plain.lines().zip(tones).try_for_each(|(line, tone)| sheet.toned_line(line, *tone))
+}
+
+/// A change with its sign.
+fn signed(change: i128, is_bytes: bool) -> String {
+    let amount = change.unsigned_abs();
+    let sign = match change {
+        0 => "",
+        1.. => "+",
+        _ => "-",
+    };
+    let narrow = u64::try_from(amount).unwrap_or(u64::MAX);
+    if is_bytes { format!("{sign}{}", bytes(narrow)) } else { format!("{sign}{}", wide_count(amount)) }
+}
+
+/// A change in percent of what there was.
+fn growth(before: u64, after: u64) -> String {
+    let grown = change(before, after);
+    if grown == 0 || before == 0 {
+        return String::new();
+    }
+    let tenths = grown.saturating_mul(1_000) / i128::from(before);
+    let sign = if grown > 0 { "+" } else { "-" };
+    let tenths = tenths.unsigned_abs();
+    format!("{sign}{}.{} %", wide_count(tenths / 10), tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{Origin, diff, sample};
+    use heapledger::profile::LossReason;
+
+    fn written(before: &Profile, after: &Profile, layout: &Layout) -> String {
+        let origin = Origin::default();
+        let (before, after) =
+            (Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin });
+        let mut out = Vec::new();
+        write_diff(&diff(before, after), before, after, SiteOrder::Live, layout, &mut out).expect("a vector");
+        String::from_utf8(out).expect("text")
+    }
+
+    fn grown() -> Profile {
+        let mut after = sample::named();
+        after.sites[1].total_bytes += 3_000;
+        after.totals.total_bytes += 3_000;
+        after.totals.live_bytes += 3_000;
+        after
+    }
+
+    #[test]
+    fn totals_and_sites_show_what_changed() {
+        let text = written(&sample::named(), &grown(), &Layout::default());
+        assert!(text.contains("  comparable        yes\n"), "{text}");
+        assert!(text.contains("1.5 KiB (1,511 B)    4.4 KiB (4,511 B)  +2.9 KiB  +198.5 %\n"), "{text}");
+        assert!(
+            text.contains("+2.9 KiB      0 B   +2.9 KiB       0    Vec<T>::push < parse < main"),
+            "{text}"
+        );
+        assert!(text.contains("1 site with other live bytes; 0 new, 0 gone, 5 in both"), "{text}");
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn equal_profiles_have_no_rows_and_doubts_come_first() {
+        let text = written(&sample::named(), &sample::named(), &Layout::default());
+        assert!(text.contains("none differs in live bytes"), "{text}");
+        let wide = Layout { width: 200, ..Layout::default() };
+        let text = written(&sample::complete(), &sample::with_loss(LossReason::RingFull, 3), &wide);
+        assert!(text.contains("NOT COMPARABLE") && text.contains("(0 before, 3 after)"), "{text}");
+        assert!(text.find("NOT COMPARABLE") < text.find("Totals"), "{text}");
+    }
+
+    #[test]
+    fn names_cannot_forge_a_line_and_rows_are_bounded() {
+        let mut after = grown();
+        after.process.program = "x\nTotals\n".into();
+        after.symbols.strings[1] = "\u{1b}[2J\nSites\n".into();
+        let layout = Layout { width: 60, rows: 1, ..Layout::default() };
+        let text = written(&sample::named(), &after, &layout);
+        assert_eq!(text.lines().filter(|line| DIFF_SECTIONS.contains(line)).count(), 3, "{text}");
+        assert!(!text.contains('\u{1b}') && text.contains("not shown"), "{text}");
+    }
+
+    #[test]
+    fn changes_have_their_sign_and_never_a_share_of_nothing() {
+        assert_eq!((signed(-2_048, true), signed(5, false)), ("-2.0 KiB".into(), "+5".into()));
+        assert_eq!((growth(0, 5), growth(200, 100)), (String::new(), "-50.0 %".into()));
+    }
+}

@@ -1,0 +1,487 @@
+//! What the page knows: the findings, as one value that becomes JSON.
+//!
+//! Columns rather than rows where there can be many of them: a list for each figure of the sites, all of one length.
+//! Figures are whole numbers in blocks, bytes and nanoseconds. A script reads them as floating point, so that those of
+//! more than 2^53 are rounded; the page then shows them with a sign for it.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::super::detail::Detail;
+use super::super::escape::escaped;
+use super::super::sections::heap::advice as advice_of;
+use super::super::units::{bytes, counted, duration};
+use super::facts::{self, Banner, Certainty, Fact, Law, Tile};
+use super::tree::{Calls, pack};
+use crate::analysis::paths::Paths;
+use crate::analysis::{
+    Bucket, CrossingLine, Figure, Origin, SiteOrder, Suppressed, ThreadLine, TimelineFinding, Verdict,
+    crossings as crossings_of, estimated_bytes, leaks, lifetimes as lifetimes_of, live as live_of, site_book,
+    sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
+};
+use heapledger::profile::{Profile, Site, Stacks};
+
+/// Columns of the timeline; a profile of the recorder has fewer intervals.
+const TIMELINE_COLUMNS: usize = 4_096;
+/// Lines in the table of threads; the rest is one line.
+const THREAD_LINES: usize = 2_000;
+/// Sizes of live blocks that are listed.
+const LIVE_SIZES: usize = 200;
+/// Places of advice on reallocs.
+const ADVICE: usize = 20;
+/// Changes of state that are listed: the newest.
+const CHANGES: usize = 500;
+
+/// All that the page shows.
+#[derive(Debug, Serialize)]
+pub(super) struct Document {
+    program: String,
+    about: Vec<String>,
+    banner: Banner,
+    certainties: Vec<Certainty>,
+    tiles: Vec<Tile>,
+    timeline: Timeline,
+    calls: Option<Calls>,
+    /// What stands where the call stacks would be, or what is missing in them; empty when nothing is.
+    calls_note: String,
+    metrics: Vec<Metric>,
+    sites: Sites,
+    /// Which sites are left out; empty when none is.
+    sites_note: String,
+    /// How many of the blocks have a stack; empty when all have.
+    sites_sampled: String,
+    live: Live,
+    threads: Threads,
+    sizes: Distribution,
+    lifetimes: Distribution,
+    reallocs: Vec<Fact>,
+    /// Places with what a better first capacity would save there.
+    advice: Vec<(String, String)>,
+    reallocs_certainty: Certainty,
+    laws: Vec<Law>,
+    changes: Vec<(String, String)>,
+}
+
+/// What flame graph and table can be ordered by.
+#[derive(Debug, Serialize)]
+struct Metric {
+    key: &'static str,
+    label: &'static str,
+    unit: &'static str,
+    certainty: Certainty,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Timeline {
+    interval_ns: u64,
+    length_ns: u64,
+    peak_at_ns: u64,
+    peak_bytes: u64,
+    start_ns: Vec<u64>,
+    length_each_ns: Vec<u64>,
+    highest_bytes: Vec<u64>,
+    live_bytes: Vec<u64>,
+    allocated_blocks: Vec<u64>,
+    allocated_bytes: Vec<u64>,
+    freed_blocks: Vec<u64>,
+    freed_bytes: Vec<u64>,
+    lost: Vec<u64>,
+    /// Start, end and events of each stretch in which events were lost.
+    losses: Vec<(u64, u64, u64)>,
+    resolution: String,
+    certainty: Option<Certainty>,
+}
+
+/// The accounts, a list for each figure. The keys of the metrics are among the names.
+#[derive(Debug, Default, Serialize)]
+struct Sites {
+    /// Node of the innermost frame, if there are call stacks.
+    node: Vec<u32>,
+    live: Vec<u64>,
+    live_blocks: Vec<u64>,
+    peak: Vec<u64>,
+    peak_blocks: Vec<u64>,
+    own_peak: Vec<u64>,
+    total: Vec<u64>,
+    count: Vec<u64>,
+    temporary: Vec<u64>,
+    /// Bytes that the site truly allocated, where only a subset of the blocks has a stack, and one standard error of it;
+    /// no entries where all have, and `null` where the site is not of that subset.
+    estimated: Vec<Option<u64>>,
+    estimated_error: Vec<Option<u64>>,
+    cross_thread: Vec<u64>,
+    reallocs: Vec<u64>,
+    moved: Vec<u64>,
+    copied: Vec<u64>,
+    chains: Vec<u64>,
+    chain_links: Vec<u64>,
+    longest_chain: Vec<u64>,
+    /// Birth of the oldest live block, in nanoseconds since the start; `null` when none is listed.
+    oldest_ns: Vec<Option<u64>>,
+    /// 1 where a suppression matches: the site is left out of what is live.
+    suppressed: Vec<u8>,
+}
+
+#[derive(Debug, Serialize)]
+struct Live {
+    blocks: u64,
+    bytes: u64,
+    /// Size, blocks, bytes, birth of the oldest.
+    groups: Vec<(u64, u64, u64, u64)>,
+    other_blocks: u64,
+    other_bytes: u64,
+    /// What each suppression took away: pattern, blocks, bytes.
+    suppressed: Vec<(String, u64, u64)>,
+    certainty: Certainty,
+}
+
+#[derive(Debug, Serialize)]
+struct Thread {
+    name: String,
+    os_id: String,
+    ended: bool,
+    own: bool,
+    total_blocks: u64,
+    total_bytes: u64,
+    freed_blocks: u64,
+    cross_thread_frees: u64,
+    recorded: u64,
+    lost: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Threads {
+    threads: u64,
+    lines: Vec<Thread>,
+    crossings: Vec<Crossing>,
+    other_crossings: u64,
+    certainty: Certainty,
+}
+
+/// Blocks of one thread that another one freed.
+#[derive(Debug, Serialize)]
+struct Crossing {
+    allocated_by: String,
+    freed_by: String,
+    blocks: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Distribution {
+    /// Lower end, upper end, blocks.
+    rows: Vec<(String, String, u64)>,
+    blocks: u64,
+    summary: String,
+    certainty: Certainty,
+}
+
+pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) -> Document {
+    let verdict = verify(profile, origin);
+    let chosen = choose(profile, detail);
+    let about = |figure| facts::certainty(&verdict, figure);
+    let calls = has_stacks(profile).then(|| pack(profile, chosen.sites.iter().map(|site| site.stack)));
+    let calls_note = calls_note(calls.as_ref(), profile, &verdict);
+    let sites = sites(profile, &chosen, calls.as_ref());
+    let advice = advice(profile, detail, calls.is_some());
+    Document {
+        program: named(&profile.process.program, "unnamed program"),
+        about: lines_about(profile),
+        banner: facts::banner(profile, origin, &verdict),
+        certainties: facts::certainties(&verdict),
+        tiles: facts::tiles(profile, &verdict),
+        timeline: timeline(profile, about(Figure::Lifetimes)),
+        calls,
+        calls_note,
+        metrics: metrics(&verdict),
+        sites,
+        sites_note: chosen.note,
+        sites_sampled: sites_sampled(profile),
+        live: live(profile, detail, about(Figure::LiveBytes)),
+        threads: threads(profile, about(Figure::Breakdown)),
+        sizes: sizes(profile, about(Figure::Breakdown)),
+        lifetimes: lifetimes(profile, about(Figure::Lifetimes)),
+        reallocs: facts::realloc_facts(profile),
+        advice,
+        reallocs_certainty: about(Figure::Reallocs),
+        laws: facts::laws(&verdict),
+        changes: changes(profile),
+    }
+}
+
+fn named(text: &str, unnamed: &str) -> String {
+    if text.is_empty() { unnamed.into() } else { escaped(text) }
+}
+
+fn lines_about(profile: &Profile) -> Vec<String> {
+    let process = &profile.process;
+    let mut lines = vec![format!(
+        "pid {}, {} recorded, snapshot made by: {}",
+        process.pid,
+        duration(process.duration_ns),
+        named(&process.reason, "unknown")
+    )];
+    if !process.command_line.is_empty() {
+        let words: Vec<String> = process.command_line.iter().map(|word| escaped(word)).collect();
+        lines.push(words.join(" "));
+    }
+    if let Some(parent) = process.forked_from {
+        lines.push(format!("forked from pid {parent}"));
+    }
+    let platform = named(&process.platform, "unknown platform");
+    let version = named(&process.heapledger_version, "(unknown)");
+    lines.push(format!("{platform}, recorded by heapledger {version}"));
+    lines
+}
+
+fn has_stacks(profile: &Profile) -> bool {
+    let stack = |site: &Site| profile.stacks.get(site.stack as usize);
+    profile.sites.iter().any(|site| stack(site).is_some_and(|stack| !stack.frames.is_empty()))
+}
+
+fn calls_note(calls: Option<&Calls>, profile: &Profile, verdict: &Verdict) -> String {
+    match calls {
+        None if facts::is_unknown(verdict, Figure::Sites) => {
+            "No call stacks were taken, so all blocks belong to one site. Let the program take them: \
+             run it with HEAPLEDGER_STACKS=auto."
+                .into()
+        }
+        None => "No call stack was recorded.".into(),
+        Some(calls) if !calls.named => {
+            let mut note =
+                String::from("No frame has a name yet; addresses are shown as offsets into their objects.");
+            profile.symbols.notes.iter().for_each(|more| {
+                note.push(' ');
+                note.push_str(&escaped(more));
+            });
+            note
+        }
+        Some(_) => profile.symbols.notes.iter().map(|note| escaped(note)).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn metrics(verdict: &Verdict) -> Vec<Metric> {
+    let metric =
+        |key, label, unit, figure| Metric { key, label, unit, certainty: facts::certainty(verdict, figure) };
+    vec![
+        metric("live", "live", "bytes", Figure::LiveBytes),
+        metric("peak", "peak", "bytes", Figure::Peak),
+        metric("total", "total", "bytes", Figure::Breakdown),
+        metric("count", "count", "blocks", Figure::Breakdown),
+        metric("temporary", "temporary", "blocks", Figure::Temporaries),
+    ]
+}
+
+/// The sites that are looked at.
+struct Chosen<'a> {
+    sites: Vec<&'a Site>,
+    suppressed: Vec<u8>,
+    note: String,
+}
+
+fn choose<'a>(profile: &'a Profile, detail: &Detail<'_>) -> Chosen<'a> {
+    let view = &detail.view;
+    let looks_at_all = view.focus.is_empty() && view.ignore.is_empty();
+    if looks_at_all && detail.suppressions.is_empty() {
+        let suppressed = vec![0; profile.sites.len()];
+        return Chosen { sites: profile.sites.iter().collect(), suppressed, note: String::new() };
+    }
+    let mut paths = Paths::new(profile, view, detail.suppressions);
+    let mut chosen = Chosen { sites: Vec::new(), suppressed: Vec::new(), note: String::new() };
+    let (mut others, mut other_bytes) = (0u64, 0u64);
+    for site in &profile.sites {
+        let reading = paths.read(site.stack);
+        if reading.is_seen {
+            chosen.sites.push(site);
+            chosen.suppressed.push(u8::from(reading.suppression.is_some()));
+        } else {
+            others += 1;
+            other_bytes = other_bytes.saturating_add(site.total_bytes);
+        }
+    }
+    if !looks_at_all {
+        chosen.note = format!(
+            "Flame graph and tables of sites look at {} only; {} with {} allocated are left out of them.",
+            escaped(&detail.looked_at),
+            counted(others, "site", "sites"),
+            bytes(other_bytes)
+        );
+    }
+    chosen
+}
+
+fn advice(profile: &Profile, detail: &Detail<'_>, has_stacks: bool) -> Vec<(String, String)> {
+    if !has_stacks {
+        return Vec::new();
+    }
+    advice_of(&site_book(profile, &detail.view), ADVICE, usize::MAX)
+}
+
+fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites {
+    let mut oldest: HashMap<u32, u64> = HashMap::new();
+    for block in &profile.live {
+        let born = oldest.entry(block.stack).or_insert(u64::MAX);
+        *born = block.born_ns.min(*born);
+    }
+    let column = |value: fn(&Site) -> u64| chosen.sites.iter().map(|site| value(site)).collect::<Vec<u64>>();
+    let (estimated, estimated_error) = estimated(profile, chosen);
+    let by = |order: SiteOrder| chosen.sites.iter().map(|site| order.value(site)).collect::<Vec<u64>>();
+    Sites {
+        node: calls.map_or(Vec::new(), |calls| calls.ends.clone()),
+        live: by(SiteOrder::Live),
+        live_blocks: column(Site::live_blocks),
+        peak: by(SiteOrder::Peak),
+        peak_blocks: column(|site| site.at_peak_blocks),
+        own_peak: column(|site| site.own_peak_bytes),
+        total: by(SiteOrder::Total),
+        count: by(SiteOrder::Count),
+        temporary: by(SiteOrder::Temporaries),
+        estimated,
+        estimated_error,
+        cross_thread: column(|site| site.cross_thread_frees),
+        reallocs: column(|site| site.reallocs.count),
+        moved: column(|site| site.reallocs.moved),
+        copied: column(|site| site.reallocs.copied_bytes),
+        chains: column(|site| site.reallocs.chains),
+        chain_links: column(|site| site.reallocs.chain_links),
+        longest_chain: column(|site| site.reallocs.longest_chain),
+        oldest_ns: chosen.sites.iter().map(|site| oldest.get(&site.stack).copied()).collect(),
+        suppressed: chosen.suppressed.clone(),
+    }
+}
+
+fn sites_sampled(profile: &Profile) -> String {
+    let Stacks::Sampled { bytes: mean } = profile.settings.stacks else { return String::new() };
+    format!(
+        "One stack in {} allocated: figures of sites are of the blocks that got one. What a site truly allocated is \
+         estimated, with one standard error.",
+        bytes(mean)
+    )
+}
+
+/// A column of figures that not every site has.
+type Optional = Vec<Option<u64>>;
+
+fn estimated(profile: &Profile, chosen: &Chosen<'_>) -> (Optional, Optional) {
+    if !matches!(profile.settings.stacks, Stacks::Sampled { .. }) {
+        return (Vec::new(), Vec::new());
+    }
+    let whole = |value: f64| value.round().max(0.0) as u64;
+    let both = chosen.sites.iter().map(|site| match estimated_bytes(profile, site) {
+        Some(estimate) => (Some(whole(estimate.value)), Some(whole(estimate.standard_error))),
+        None => (None, None),
+    });
+    both.unzip()
+}
+
+fn timeline(profile: &Profile, certainty: Certainty) -> Timeline {
+    let found: TimelineFinding = timeline_of(profile, TIMELINE_COLUMNS);
+    let columns = &found.columns;
+    let all = |value: fn(&crate::analysis::Column) -> u64| columns.iter().map(value).collect::<Vec<u64>>();
+    let longest = columns.iter().map(|column| column.length_ns).max().unwrap_or(0);
+    Timeline {
+        interval_ns: found.interval_ns,
+        length_ns: found.length_ns,
+        peak_at_ns: profile.peak.at_ns,
+        peak_bytes: profile.peak.bytes,
+        start_ns: all(|column| column.start_ns),
+        length_each_ns: all(|column| column.length_ns),
+        highest_bytes: all(|column| column.highest_bytes),
+        live_bytes: all(|column| column.live_bytes),
+        allocated_blocks: all(|column| column.allocated_blocks),
+        allocated_bytes: all(|column| column.allocated_bytes),
+        freed_blocks: all(|column| column.freed_blocks),
+        freed_bytes: all(|column| column.freed_bytes),
+        lost: all(|column| column.lost),
+        losses: found.losses.iter().map(|window| (window.start_ns, window.end_ns, window.lost)).collect(),
+        resolution: format!("{} a step, {} recorded", duration(longest), duration(found.interval_ns)),
+        certainty: Some(certainty),
+    }
+}
+
+fn live(profile: &Profile, detail: &Detail<'_>, certainty: Certainty) -> Live {
+    let found = live_of(profile, LIVE_SIZES);
+    let known = |one: &Suppressed| (escaped(&one.pattern), one.blocks, one.bytes);
+    let suppressed = match detail.suppressions {
+        [] => Vec::new(),
+        known_ones => leaks(profile, &detail.view, known_ones).suppressed.iter().map(known).collect(),
+    };
+    let group = |group: &crate::analysis::SizeGroup| (group.size, group.blocks, group.bytes, group.oldest_ns);
+    Live {
+        blocks: found.blocks,
+        bytes: found.bytes,
+        groups: found.groups.iter().map(group).collect(),
+        other_blocks: found.other_blocks,
+        other_bytes: found.other_bytes,
+        suppressed,
+        certainty,
+    }
+}
+
+fn threads(profile: &Profile, certainty: Certainty) -> Threads {
+    let found = threads_of(profile, THREAD_LINES);
+    let line = |line: &ThreadLine, name: String| Thread {
+        name,
+        os_id: if line.threads > 1 { String::new() } else { line.os_id.to_string() },
+        ended: line.ended,
+        own: line.own,
+        total_blocks: line.total_blocks,
+        total_bytes: line.total_bytes,
+        freed_blocks: line.freed_blocks,
+        cross_thread_frees: line.cross_thread_frees,
+        recorded: line.recorded,
+        lost: line.lost,
+    };
+    let name = |line: &ThreadLine| match (named(&line.name, "(unnamed)"), line.threads) {
+        (name, 0 | 1) => name,
+        (name, several) => format!("{name} ({several} threads)"),
+    };
+    let mut lines: Vec<Thread> = found.lines.iter().map(|found| line(found, name(found))).collect();
+    lines.extend(found.others.iter().map(|others| line(others, format!("({} others)", others.threads))));
+    let pairs = crossings_of(profile, THREAD_LINES);
+    let who = |(name, id): &(String, u64)| format!("{} ({id})", named(name, "(unnamed)"));
+    let crossing = |line: &CrossingLine| Crossing {
+        allocated_by: who(&line.allocated_by),
+        freed_by: who(&line.freed_by),
+        blocks: line.blocks,
+        bytes: line.bytes,
+    };
+    let crossings = pairs.lines.iter().map(crossing).collect();
+    Threads { threads: found.threads, lines, crossings, other_crossings: pairs.other_blocks, certainty }
+}
+
+fn rows(buckets: &[Bucket], unit: fn(u64) -> String) -> Vec<(String, String, u64)> {
+    let high = |high| if high == u64::MAX { "and more".into() } else { unit(high) };
+    buckets.iter().map(|row| (unit(row.low), high(row.high), row.blocks)).collect()
+}
+
+fn sizes(profile: &Profile, certainty: Certainty) -> Distribution {
+    let found = sizes_of(profile);
+    let half = found.median_bytes_at_most.map(|most| format!("Half of the blocks: at most {}.", bytes(most)));
+    Distribution {
+        rows: rows(&found.rows, bytes),
+        blocks: found.blocks,
+        summary: half.unwrap_or_default(),
+        certainty,
+    }
+}
+
+fn lifetimes(profile: &Profile, certainty: Certainty) -> Distribution {
+    let found = lifetimes_of(profile);
+    let most = found.median_ns_at_most.zip(found.p99_ns_at_most).map(|(half, p99)| {
+        format!("Half of the freed blocks: at most {}; 99 %: at most {}.", duration(half), duration(p99))
+    });
+    Distribution {
+        rows: rows(&found.rows, duration),
+        blocks: found.blocks,
+        summary: most.unwrap_or_default(),
+        certainty,
+    }
+}
+
+fn changes(profile: &Profile) -> Vec<(String, String)> {
+    let newest = profile.changes.len().saturating_sub(CHANGES);
+    let line = |change: &heapledger::profile::Change| (duration(change.at_ns), escaped(&change.what));
+    profile.changes[newest..].iter().map(line).collect()
+}

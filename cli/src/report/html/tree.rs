@@ -1,0 +1,268 @@
+//! Call stacks, packed: a table of texts, a table of frames, and one tree of calls.
+//!
+//! Stacks share their outer frames, so they are one tree, from `main` and the starts of threads down to the functions
+//! that allocate. A *node* is a frame under its callers. Nodes are numbered in preorder, so that a parent has a lower
+//! number than its children and a subtree is a run of numbers; a node is written as the distance to its parent, mostly 1,
+//! and the number of its frame. 100,000 stacks of 40 frames become some megabytes rather than hundreds.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::super::escape::escaped;
+use crate::analysis::folding::{is_library, without_generics};
+use crate::analysis::{Frame, frames};
+use heapledger::profile::Profile;
+
+/// Frames of one stack that are shown; of a deeper one the outermost are left out.
+const DEEPEST: usize = 512;
+
+/// Stands for the frames left out.
+const LEFT_OUT: &str = "(outer frames left out)";
+
+/// Stands above all stacks whose walk ended early.
+const CUT_SHORT: &str = "(stack ends early)";
+
+/// Stands for blocks without a stack.
+pub(super) const NO_STACK: &str = "(no stack)";
+
+/// The packed stacks.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Calls {
+    /// Every text once.
+    strings: Vec<String>,
+    /// Of each frame: its name, index into `strings`.
+    names: Vec<u32>,
+    /// Of each frame: its name without the arguments of generics, index into `strings`.
+    shorts: Vec<u32>,
+    /// Of each frame: its file, index into `strings`.
+    files: Vec<u32>,
+    /// Of each frame: its line; 0 when it is not known.
+    lines: Vec<u32>,
+    /// Of each frame: 0 the program's, 1 of the standard library, 2 without a name, 3 no function.
+    kinds: Vec<u8>,
+    /// Of each node: how far before it its parent stands. Node 0 is the root, and has no frame.
+    up: Vec<u32>,
+    /// Of each node: its frame.
+    frames: Vec<u32>,
+    /// Of each stack that was asked for: the node of its innermost frame; 0 when it has none.
+    #[serde(skip)]
+    pub(super) ends: Vec<u32>,
+    /// Whether any frame has a name.
+    #[serde(skip)]
+    pub(super) named: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Label {
+    name: String,
+    file: String,
+    line: u32,
+    kind: u8,
+}
+
+/// A node before the nodes are put into their order.
+struct Node {
+    frame: u32,
+    children: Vec<u32>,
+}
+
+struct Packer<'a> {
+    calls: Calls,
+    strings: HashMap<String, u32>,
+    frames: HashMap<Label, u32>,
+    /// Frames that were met before, as the profile has them: a label is made once only.
+    met: HashMap<(&'a str, &'a str, u32, u64), u32>,
+    edges: HashMap<(u32, u32), u32>,
+    nodes: Vec<Node>,
+}
+
+/// Packs these stacks of `profile`, in this order.
+pub(super) fn pack(profile: &Profile, stacks: impl Iterator<Item = u32>) -> Calls {
+    let mut packer = Packer {
+        calls: Calls::default(),
+        strings: HashMap::new(),
+        frames: HashMap::new(),
+        met: HashMap::new(),
+        edges: HashMap::new(),
+        nodes: vec![Node { frame: 0, children: Vec::new() }],
+    };
+    packer.string("");
+    let ends = stacks.map(|stack| packer.stack(profile, stack)).collect();
+    packer.finish(ends)
+}
+
+impl<'a> Packer<'a> {
+    /// The node of the innermost frame of a stack.
+    fn stack(&mut self, profile: &'a Profile, stack: u32) -> u32 {
+        let found = frames(profile, stack);
+        if found.is_empty() {
+            let none = self.frame(marker(NO_STACK));
+            return self.child(0, none);
+        }
+        let mut node = 0;
+        if profile.stacks.get(stack as usize).is_some_and(|stack| stack.truncated) {
+            let cut = self.frame(marker(CUT_SHORT));
+            node = self.child(node, cut);
+        }
+        if found.len() > DEEPEST {
+            let left_out = self.frame(marker(LEFT_OUT));
+            node = self.child(node, left_out);
+        }
+        for frame in found.iter().take(DEEPEST).rev() {
+            self.calls.named |= !frame.function.is_empty();
+            let number = self.known(frame);
+            node = self.child(node, number);
+        }
+        node
+    }
+
+    fn string(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.strings.get(text) {
+            return *number;
+        }
+        let number = self.calls.strings.len() as u32;
+        self.calls.strings.push(text.to_owned());
+        self.strings.insert(text.to_owned(), number);
+        number
+    }
+
+    fn known(&mut self, frame: &Frame<'a>) -> u32 {
+        // Only an address without a name is told by the address.
+        let address = if frame.function.is_empty() { frame.address } else { 0 };
+        let key = (frame.function, frame.file, frame.line, address);
+        if let Some(number) = self.met.get(&key) {
+            return *number;
+        }
+        let number = self.frame(label(frame));
+        self.met.insert(key, number);
+        number
+    }
+
+    fn frame(&mut self, label: Label) -> u32 {
+        if let Some(number) = self.frames.get(&label) {
+            return *number;
+        }
+        let (name, file) = (self.string(&label.name), self.string(&label.file));
+        let number = self.calls.names.len() as u32;
+        let short = self.string(&without_generics(&label.name));
+        self.calls.names.push(name);
+        self.calls.shorts.push(short);
+        self.calls.files.push(file);
+        self.calls.lines.push(label.line);
+        self.calls.kinds.push(label.kind);
+        self.frames.insert(label, number);
+        number
+    }
+
+    fn child(&mut self, parent: u32, frame: u32) -> u32 {
+        let next = self.nodes.len() as u32;
+        let node = *self.edges.entry((parent, frame)).or_insert(next);
+        if node == next {
+            self.nodes.push(Node { frame, children: Vec::new() });
+            self.nodes[parent as usize].children.push(node);
+        }
+        node
+    }
+
+    /// Numbers the nodes in preorder.
+    fn finish(mut self, ends: Vec<u32>) -> Calls {
+        let mut numbers = vec![0u32; self.nodes.len()];
+        let mut waiting = vec![(0u32, 0u32)];
+        while let Some((node, parent)) = waiting.pop() {
+            let number = self.calls.up.len() as u32;
+            numbers[node as usize] = number;
+            self.calls.up.push(number - parent);
+            self.calls.frames.push(self.nodes[node as usize].frame);
+            let children = self.nodes[node as usize].children.iter().rev();
+            waiting.extend(children.map(|child| (*child, number)));
+        }
+        self.calls.ends = ends.into_iter().map(|end| numbers[end as usize]).collect();
+        self.calls
+    }
+}
+
+fn marker(name: &str) -> Label {
+    Label { name: name.into(), file: String::new(), line: 0, kind: 3 }
+}
+
+fn label(frame: &Frame<'_>) -> Label {
+    if frame.function.is_empty() {
+        let file = frame.module.map_or(String::new(), |module| escaped(&module.path));
+        return Label { name: place(frame), file, line: 0, kind: 2 };
+    }
+    let kind = u8::from(is_library(frame));
+    Label { name: escaped(frame.function), file: escaped(frame.file), line: frame.line, kind }
+}
+
+/// An address without a name, as an offset into its object.
+fn place(frame: &Frame<'_>) -> String {
+    let Some(module) = frame.module else { return format!("{:#x}", frame.address) };
+    let file = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
+    format!("{}+{:#x}", escaped(file), frame.address.wrapping_sub(module.bias))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::sample;
+    use heapledger::profile::{Stack, SymbolFrame};
+
+    /// The names on the way from the root to a node, read as the page reads them.
+    fn path(calls: &Calls, mut node: u32) -> Vec<&str> {
+        let mut names = Vec::new();
+        while node != 0 {
+            let frame = calls.frames[node as usize] as usize;
+            names.push(calls.strings[calls.names[frame] as usize].as_str());
+            node -= calls.up[node as usize];
+        }
+        names.reverse();
+        names
+    }
+
+    #[test]
+    fn stacks_share_their_outer_frames_and_can_be_read_back() {
+        let mut profile = sample::empty();
+        for frames in [vec![1, 2, 9], vec![3, 2, 9], vec![2, 9], vec![1, 8]] {
+            profile.stacks.push(Stack { frames, truncated: false });
+        }
+        let calls = pack(&profile, [1, 2, 3, 4, 0, 77].into_iter());
+        assert_eq!(calls.up.len(), 8, "the root, 9, 2, 1, 3, 8, 1 and the empty stack: {:?}", calls.up);
+        let paths: Vec<_> = calls.ends.iter().map(|end| path(&calls, *end).join(" ")).collect();
+        let none = NO_STACK;
+        assert_eq!(paths, ["0x9 0x2 0x1", "0x9 0x2 0x3", "0x9 0x2", "0x8 0x1", none, none]);
+        let before = |(node, up): (usize, &u32)| node == 0 || (*up > 0 && *up as usize <= node);
+        assert!(calls.up.iter().enumerate().all(before), "a parent comes first: {:?}", calls.up);
+    }
+
+    #[test]
+    fn very_deep_and_broken_off_stacks_say_so() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: (1..=600).collect(), truncated: true });
+        let calls = pack(&profile, [1].into_iter());
+        let names = path(&calls, calls.ends[0]);
+        assert_eq!((names.len(), names[0], names[1]), (DEEPEST + 2, CUT_SHORT, LEFT_OUT));
+        assert_eq!(names.last().copied(), Some("0x1"));
+    }
+
+    #[test]
+    fn library_functions_are_told_from_the_programs_and_names_are_escaped() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![5, 6], truncated: false });
+        let texts = [
+            "",
+            "app::\u{1b}load",
+            "app.rs",
+            "alloc::vec::Vec<T>::push",
+            "/rustc/1/library/alloc/src/vec.rs",
+        ];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        let symbol = |function, file| vec![SymbolFrame { function, file, line: 3, inlined: false }];
+        profile.symbols.frames.insert(5, symbol(3, 4));
+        profile.symbols.frames.insert(6, symbol(1, 2));
+        let calls = pack(&profile, [1].into_iter());
+        assert!(calls.named);
+        assert_eq!(path(&calls, calls.ends[0]), ["app::\\u{1b}load", "alloc::vec::Vec<T>::push"]);
+        assert_eq!(calls.kinds, [0, 1]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Names for the addresses of a profile, found in the object files and debug files of this machine.
+//!
+//! ```text
+//!  stacks ─► distinct addresses ─► by module ─► file of that build ─► functions, files, lines ─► Profile::symbols
+//!                                                      │
+//!                                                      └── not to be had: a note that says what to do
+//! ```
+//!
+//! The program that was recorded never does this: names are looked up later, by the command, once for each address.
+//! What a profile already has (a bundled dump carries its names) is kept and not looked up again.
+//!
+//! What must hold:
+//!
+//! 1. **No name is better than a wrong one.** A file is believed only when its build id is the recorded one; see
+//!    `locate`. A symbol counts only for the addresses that its size covers.
+//! 2. **Nothing is an error.** A module without a file, the kernel's own `[vdso]`, a mapping without a name, a stripped
+//!    object: their addresses stay addresses, and where something can be done about it, [`Symbols::notes`] says what.
+//! 3. **Memory is bounded by the names that are there.** Files are mapped one after the other and let go again; texts are
+//!    kept once.
+//!
+//! DWARF is read by `addr2line`, the rest of an object by `object`, and names are made readable by `rustc-demangle` and
+//! `cpp_demangle`.
+
+mod demangle;
+mod image;
+mod locate;
+mod notes;
+mod strings;
+
+use std::path::PathBuf;
+
+use heapledger::profile::{Module, Profile, Symbols};
+use image::Image;
+use locate::Located;
+use notes::Tally;
+use strings::Strings;
+
+/// Where names may be looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Directories with separate debug files, searched before `/usr/lib/debug`.
+    pub debug_directories: Vec<PathBuf>,
+}
+
+/// How far a search for names has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Addresses that were looked at.
+    pub done: u64,
+    /// Addresses in all.
+    pub total: u64,
+}
+
+/// Modules in which names are looked for at most. Programs have some hundred; a file may name any number.
+pub const MODULES_MAX: usize = 1024;
+/// After how many addresses progress is told.
+const PROGRESS_STEP: u64 = 256;
+
+/// Looks up the names of all addresses in the stacks of `profile` that have none yet, and puts them, with notes on what
+/// stood in the way, into [`Profile::symbols`]. `progress` is called now and then, and at the end.
+///
+/// ```
+/// # let mut profile = heapledger::dumps::empty_profile();
+/// heapledger_cli::symbols::resolve(&mut profile, &Default::default(), &mut |_| {});
+/// assert!(profile.symbols.notes.is_empty(), "there was nothing to look up");
+/// ```
+pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMut(Progress)) {
+    let mut symbols = std::mem::take(&mut profile.symbols);
+    let mut strings = Strings::of(&mut symbols);
+    let groups = by_module(profile, &symbols);
+    let total = groups.iter().map(|group| group.addresses.len() as u64).sum();
+    let mut told = Progress { done: 0, total };
+    let (mut asked, mut unasked) = (0, 0u64);
+    for group in groups {
+        let module = group.module.and_then(|module| profile.modules.get(module));
+        let module = module.filter(|module| is_file_name(&module.path));
+        let is_asked = asked < MODULES_MAX;
+        unasked += u64::from(module.is_some() && !is_asked);
+        let Some(module) = module.filter(|_| is_asked) else {
+            told.done += group.addresses.len() as u64;
+            continue;
+        };
+        asked += 1;
+        let addresses = group.addresses.len() as u64;
+        let (image, mut tally) = open(module, addresses, profile.process.started_unix_ns, options);
+        for &address in &group.addresses {
+            // The address is that of the instruction after the call.
+            let in_file = address.wrapping_sub(1).wrapping_sub(module.bias);
+            let functions = image.as_ref().map_or(Vec::new(), |image| image.functions(in_file));
+            tally.count(&functions);
+            if !functions.is_empty() {
+                symbols.frames.insert(address, strings.frames(functions));
+            }
+            told.done += 1;
+            if told.done.is_multiple_of(PROGRESS_STEP) {
+                progress(told);
+            }
+        }
+        symbols.notes.extend(tally.note());
+    }
+    if unasked > 0 {
+        symbols
+            .notes
+            .push(format!("{unasked} further modules were not searched for names: a profile has too many"));
+    }
+    progress(told);
+    symbols.strings = if symbols.frames.is_empty() { Vec::new() } else { strings.all };
+    profile.symbols = symbols;
+}
+
+/// Addresses that lie in one module, ascending.
+struct Group {
+    /// Index into [`Profile::modules`]; `None` for those in no module.
+    module: Option<usize>,
+    addresses: Vec<u64>,
+}
+
+/// All addresses without a name, by the module that the call before them lies in.
+fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
+    let mut addresses: Vec<u64> =
+        profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.retain(|address| !symbols.frames.contains_key(address));
+    let mut modules: Vec<usize> = (0..profile.modules.len()).collect();
+    modules.sort_by_key(|module| profile.modules[*module].start);
+    let holder = |address: u64| {
+        let call = address.checked_sub(1)?;
+        let after = modules.partition_point(|module| profile.modules[*module].start <= call);
+        let module = *modules[..after].last()?;
+        (call < profile.modules[module].end).then_some(module)
+    };
+    let mut groups: Vec<Group> = Vec::new();
+    for address in addresses {
+        let module = holder(address);
+        match groups.last_mut() {
+            Some(group) if group.module == module => group.addresses.push(address),
+            _ => groups.push(Group { module, addresses: vec![address] }),
+        }
+    }
+    groups
+}
+
+/// The names of a module, if there is a file for them, and what is to be counted for its note.
+fn open(module: &Module, addresses: u64, started_unix_ns: u64, options: &Options) -> (Option<Image>, Tally) {
+    let Located { file, has_lines, own } =
+        locate::locate(module, &options.debug_directories, started_unix_ns);
+    let (image, error) = match file.map(|file| Image::open(&file)) {
+        Some(Ok(image)) => (Some(image), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    (image, Tally::new(module, addresses, own, has_lines, error))
+}
+
+/// Whether the path of a module can be that of a file: neither the kernel's own objects nor a mapping without a name.
+fn is_file_name(path: &str) -> bool {
+    let is_special = path.is_empty() || path.starts_with('[') || path.starts_with("//anon");
+    !is_special && !path.starts_with("linux-vdso.so") && !path.starts_with("linux-gate.so")
+}
+
+#[cfg(test)]
+mod tests;

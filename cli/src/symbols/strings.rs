@@ -1,0 +1,53 @@
+//! Every text once, by number.
+
+use std::collections::HashMap;
+
+use super::image::Function;
+use heapledger::profile::{SymbolFrame, Symbols};
+
+/// Texts that are being collected.
+#[derive(Debug, Default)]
+pub(super) struct Strings {
+    numbers: HashMap<String, u32>,
+    pub(super) all: Vec<String>,
+}
+
+impl Strings {
+    /// Goes on with the texts of `symbols`; number 0 is the empty one.
+    pub(super) fn of(symbols: &mut Symbols) -> Self {
+        let mut strings = Strings::default();
+        if symbols.strings.first().is_none_or(|first| first.is_empty()) {
+            let known = std::mem::take(&mut symbols.strings);
+            strings.numbers = known.iter().zip(0..).map(|(text, number)| (text.clone(), number)).collect();
+            strings.all = known;
+        } else {
+            // Names whose first text stands where the empty one should cannot be trusted.
+            *symbols = Symbols::default();
+        }
+        strings.number(String::new());
+        strings
+    }
+
+    fn number(&mut self, text: String) -> u32 {
+        if let Some(number) = self.numbers.get(&text) {
+            return *number;
+        }
+        // With all numbers given out, a text is the empty one.
+        let Ok(number) = u32::try_from(self.all.len()) else { return 0 };
+        self.all.push(text.clone());
+        self.numbers.insert(text, number);
+        number
+    }
+
+    /// The frames of functions, innermost first.
+    pub(super) fn frames(&mut self, functions: Vec<Function>) -> Vec<SymbolFrame> {
+        let outermost = functions.len().saturating_sub(1);
+        let frame = |(at, Function { name, file, line }): (usize, Function)| SymbolFrame {
+            function: self.number(name),
+            file: self.number(file),
+            line,
+            inlined: at < outermost,
+        };
+        functions.into_iter().enumerate().map(frame).collect()
+    }
+}

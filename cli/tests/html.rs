@@ -1,0 +1,41 @@
+//! The page for a browser: as a parser of HTML reads it, and as a browser shows it.
+//!
+//! The second half needs Chromium. Where there is none, it says so and passes; `HEAPLEDGER_TEST_BROWSER=required` makes
+//! that a failure. `HEAPLEDGER_TEST_PICTURES=DIRECTORY` keeps pictures of the page, to be looked at.
+
+#![cfg(unix)]
+
+#[path = "html/browser.rs"]
+mod browser;
+#[path = "html/markup.rs"]
+mod markup;
+#[path = "html/shown.rs"]
+mod shown;
+#[path = "html/synthetic.rs"]
+mod synthetic;
+#[cfg(feature = "validation")]
+#[cfg(feature = "validation")]
+#[path = "html/validation.rs"]
+mod validation;
+
+use heapledger::Profile;
+use heapledger_cli::analysis::{LawState, Origin, verify};
+use heapledger_cli::report::html::write_page;
+
+fn page(profile: &Profile) -> String {
+    let mut out = Vec::new();
+    write_page(profile, &Origin::default(), &mut out).expect("a vector takes everything");
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn the_synthetic_profiles_obey_every_law() {
+    let server = synthetic::server(300, 12);
+    for profile in
+        [synthetic::empty(), server.clone(), synthetic::sampled(server.clone()), synthetic::with_loss(server)]
+    {
+        let laws = verify(&profile, &Origin::default()).laws;
+        let broken: Vec<_> = laws.iter().filter(|law| law.state == LawState::Broken).collect();
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+}

@@ -1,0 +1,50 @@
+//! The parts of this program: those that it shares with the library's process tests, and its own cases.
+
+use std::process::ExitCode;
+
+#[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/case.rs"]
+mod case;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/heap.rs"]
+mod heap;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/inner.rs"]
+mod inner;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/laws.rs"]
+mod laws;
+mod left_out;
+mod pointers;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/runner.rs"]
+mod runner;
+#[cfg(target_arch = "x86_64")]
+mod stacks;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/surroundings.rs"]
+mod surroundings;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/tools.rs"]
+mod tools;
+mod trace_commands;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/traces.rs"]
+mod traces;
+
+#[cfg(target_arch = "x86_64")]
+const STACKS: &[case::Case] = stacks::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const STACKS: &[case::Case] = &[];
+
+const CASES: &[&[case::Case]] = &[left_out::CASES, pointers::CASES, STACKS, trace_commands::CASES];
+
+pub fn main() -> ExitCode {
+    match case::asked_for(CASES) {
+        Some(child) => {
+            child();
+            ExitCode::SUCCESS
+        }
+        None => runner::run(CASES),
+    }
+}

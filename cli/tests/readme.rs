@@ -1,0 +1,148 @@
+//! The shell commands of the README do what it says. Its Rust code is run as doctests.
+//!
+//! Commands run in a scratch directory, in the order in which they stand there. What would build everything once
+//! more is taken from this very build instead; each such command is named here, and any other one must run as is.
+
+#![cfg(unix)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const README: &str = include_str!("../../README.md");
+const CARGO: &str = include_str!("../../.cargo/config.toml");
+
+/// Commands that are not run here, and why that is no gap.
+const RUN_ELSEWHERE: [(&str, &str); 2] = [
+    ("cargo install --path ../heapledger/cli", "the command has been built for this test"),
+    ("cargo test --all-features", "it runs this test; `.ci/run` calls it"),
+];
+
+/// What follows `cargo demo`, up to the program that is run.
+const DEMO: &str =
+    "run --release --package heapledger-cli --no-default-features -- run -- cargo run --release --package ";
+/// The clone that this package lies in.
+const CLONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn commands() -> Vec<&'static str> {
+    let blocks = README.split("```sh\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines());
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+fn run(command: &mut Command) -> (String, String) {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("it starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{command:?}: {status}\n{stdout}{stderr}");
+    (stdout.into_owned(), stderr.into_owned())
+}
+
+/// A program of the workspace, built as this test is.
+fn program(package: &str, kind: &str, name: &str) -> PathBuf {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--package", package, kind, name]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    run(command.current_dir(CLONE));
+    let test = std::env::current_exe().expect("a path");
+    let folder = test.parent().and_then(Path::parent).expect("target/profile/deps");
+    folder.join(if kind == "--example" { "examples" } else { "." }).join(name)
+}
+
+/// The program that `cargo demo` runs.
+fn index_tree() -> PathBuf {
+    program("index-tree", "--bin", "index-tree")
+}
+
+fn heapledger(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heapledger"));
+    command.current_dir(directory).env("LC_ALL", "C.UTF-8");
+    command
+}
+
+#[test]
+fn every_command_runs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let commands = commands();
+    assert!(commands.len() >= 7, "{commands:?}");
+    for line in commands {
+        if RUN_ELSEWHERE.iter().any(|(command, _)| *command == line) {
+            continue;
+        }
+        match line {
+            "cargo demo" => drop(demo()),
+            // The program of the reader: here the one that consists of the line and little else.
+            "cargo run --release" => {
+                drop(run(Command::new(program("heapledger", "--example", "minimal")).current_dir(&directory)))
+            }
+            "cargo add --path ../heapledger heapledger" => add(directory.path()),
+            _ => {
+                assert!(line.starts_with("heapledger "), "this test does not know how to run: {line}");
+                let binary = Path::new(env!("CARGO_BIN_EXE_heapledger"));
+                let folder = binary.parent().expect("a folder").display();
+                let script = format!("PATH=\"{folder}:$PATH\"; {line}");
+                run(Command::new("sh").args(["-euc", &script]).current_dir(&directory));
+            }
+        }
+    }
+    let json = fs::read(directory.path().join("heap.json")).expect("exported");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(json["quality"]["completeness"], 1.0);
+}
+
+/// `cargo add` in a new package beside this one.
+fn add(directory: &Path) {
+    fs::create_dir_all(directory.join("app/src")).expect("created");
+    fs::write(directory.join("app/src/main.rs"), "fn main() {}\n").expect("written");
+    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+    fs::write(directory.join("app/Cargo.toml"), manifest).expect("written");
+    std::os::unix::fs::symlink(CLONE, directory.join("heapledger")).expect("linked");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["add", "--offline", "--path", "../heapledger", "heapledger"]);
+    run(command.current_dir(directory.join("app")));
+    let manifest = fs::read_to_string(directory.join("app/Cargo.toml")).expect("there");
+    assert!(manifest.contains("heapledger = {"), "{manifest}");
+}
+
+/// What `cargo demo` does, with what has been built already. Returns the answer and the report.
+fn demo() -> (String, String) {
+    let alias = CARGO.lines().find_map(|line| line.strip_prefix("demo = ")).expect("the alias");
+    assert_eq!(alias.trim_matches('"').strip_prefix(DEMO), Some("index-tree"), "this test imitates it");
+    let directory = tempfile::tempdir().expect("a directory");
+    run(heapledger(directory.path()).args(["run", "--"]).arg(index_tree()))
+}
+
+#[test]
+fn the_report_that_is_shown_is_the_report_that_is_given() {
+    let (answer, report) = demo();
+    assert!(report.contains("completeness      100.000 %"), "{report}");
+    let shown = README.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a report");
+    let mut lines = shown.lines();
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let first = words(lines.next().expect("the answer"));
+    assert!(answer.contains(&first[first.len() - 5..].join(" ")), "{answer}");
+    // The figures differ from run to run; the lines do not. How much is known of modules is up to the build.
+    let label =
+        |line: &str| words(line).first().map(|word| word.rsplit("::").next().unwrap_or(word).to_owned());
+    let given: Vec<Option<String>> = report.lines().map(label).collect();
+    for line in lines.skip_while(|line| *line != "Quality").filter(|line| *line != "[…]") {
+        let is_there = given.contains(&label(line));
+        assert!(is_there, "not in the report: {line}\n{report}");
+    }
+}
+
+#[test]
+fn the_answer_of_the_example_is_the_same_with_and_without_a_ledger() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let answer = |switch: &str| {
+        let mut command = Command::new(index_tree());
+        command.current_dir(&directory).env("HEAPLEDGER", switch);
+        let (output, _) = run(command.env("HEAPLEDGER_DUMP", "off"));
+        output.split("\n\n").next().unwrap_or_default().to_owned()
+    };
+    let recorded = answer("on");
+    assert!(recorded.lines().count() > 1, "{recorded}");
+    assert_eq!(recorded, answer("on"));
+    assert_eq!(recorded, answer("off"));
+}
