@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 #[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/alarms.rs"]
+mod alarms;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
 #[path = "../../../tests/process/case.rs"]
 mod case;
 #[allow(dead_code, reason = "the library's process tests use all of it")]
