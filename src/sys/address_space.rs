@@ -2,6 +2,11 @@
 //!
 //! Where there are no calls of virtual memory it is one zeroed block of the system's allocator, of bounded size.
 
+/// Bytes of a page of the region. The system's own pages may be larger; commit steps are multiples of both.
+pub(crate) const PAGE_BYTES: usize = 4096;
+/// The share of a process's address-space limit that is ours at most: one eighth.
+pub(super) const ADDRESS_SPACE_SHARE: u64 = 8;
+
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(super) use block::*;
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
@@ -123,18 +128,18 @@ mod block {
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::ptr::NonNull;
 
-    use crate::sys::pages;
+    use super::{ADDRESS_SPACE_SHARE, PAGE_BYTES};
 
     /// Bytes of the region: it is one block here, and some systems commit it whole.
     const REGION_BYTES: usize = 256 << 20;
 
     pub(in crate::sys) fn limit() -> Option<u64> {
-        Some(REGION_BYTES as u64 * pages::ADDRESS_SPACE_SHARE)
+        Some(REGION_BYTES as u64 * ADDRESS_SPACE_SHARE)
     }
 
     /// Bytes in front of the region, for its own alignment: asking the allocator for a page's alignment would make it
     /// write zeros to all of it.
-    const FRONT_BYTES: usize = 2 * pages::PAGE_BYTES;
+    const FRONT_BYTES: usize = 2 * PAGE_BYTES;
 
     fn layout(bytes: usize) -> Option<Layout> {
         Layout::from_size_align(bytes.checked_add(FRONT_BYTES)?, align_of::<usize>()).ok()
@@ -146,8 +151,7 @@ mod block {
         if block.is_null() {
             return None;
         }
-        let front =
-            block.wrapping_add(size_of::<usize>()).align_offset(pages::PAGE_BYTES) + size_of::<usize>();
+        let front = block.wrapping_add(size_of::<usize>()).align_offset(PAGE_BYTES) + size_of::<usize>();
         // SAFETY: the offset is at most a page and a word, which the block has in front; there is room for a word
         // before it, in which the way back is kept.
         unsafe {

@@ -23,13 +23,13 @@
 
 use std::ptr::NonNull;
 
-use super::address_space;
+use super::address_space::{self, ADDRESS_SPACE_SHARE};
 use super::box_file::BoxFile;
 use super::latch::Latch;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Bytes of a page of the region. The system's own pages may be larger; commit steps are multiples of both.
-pub(crate) const PAGE_BYTES: usize = 4096;
+pub(crate) use super::address_space::PAGE_BYTES;
+
 /// Pages committed at once.
 const COMMIT_PAGES: u32 = 256;
 /// Sizes of runs: 2⁰ to 2²³ pages (32 GiB).
@@ -44,8 +44,6 @@ const WARM_PAGES_MAX: u32 = 1024;
 const LENT_AT_ONCE_MIN: u32 = 4;
 /// Reservation below which we do without.
 const RESERVE_BYTES_MIN: usize = 1 << 20;
-/// The share of a process's address-space limit that is ours at most: one eighth.
-pub(super) const ADDRESS_SPACE_SHARE: u64 = 8;
 
 const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * PAGE_BYTES));
 
