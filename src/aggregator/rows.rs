@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 
 use crate::ledger::Ledger;
-use crate::ledger::books::Inherited;
+use crate::ledger::books::LaneFigures;
 use crate::ledger::entry::ROW_OF_OTHERS;
 use crate::ledger::rows::Row;
 use crate::profile::{Crossing, LossCounts, ThreadRow};
@@ -32,7 +32,7 @@ pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
 pub(super) fn threads(
     ledger: &Ledger,
     copied: Vec<ThreadRow>,
-    running: &[(u32, Inherited)],
+    running: &[(u32, LaneFigures)],
 ) -> Vec<ThreadRow> {
     let known = |number: u32| copied.iter().find(|row| row.index == number).cloned();
     let mut rows: Vec<ThreadRow> = match numbers(ledger).count() == copied.len() {

@@ -8,7 +8,7 @@
 use super::{rows, stacks, tuning, watch};
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
-use crate::ledger::books::{Account, Inherited, account_of, books_of};
+use crate::ledger::books::{Account, LaneFigures, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
 use crate::ledger::crossings::CROSSINGS_MAX;
 use crate::ledger::entry;
@@ -19,7 +19,7 @@ use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
 use crate::recorder::gate::{Own, Quiet, failed_without_lane};
-use crate::recorder::{latency, lifecycle, sampling, thread};
+use crate::recorder::{latency, lifecycle, sampling};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -173,7 +173,7 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
     let mut attempted = lost.total();
     let now_ns = ledger.clock.now_ns();
     for lane in ledger.lanes() {
-        let (figures, account) = (thread::read_figures(lane), account_of(lane));
+        let (figures, account) = (LaneFigures::read(lane), account_of(lane));
         attempted += figures.attempted;
         quality.recorded += figures.recorded;
         lost.merge(&LossCounts::from_counts(figures.lost));
@@ -306,7 +306,7 @@ struct Frozen {
     live: Vec<entry::Entry>,
     sites: Vec<(u32, SiteFigures)>,
     threads: Vec<profile::ThreadRow>,
-    rows: Vec<(u32, Inherited)>,
+    rows: Vec<(u32, LaneFigures)>,
     crossings: Vec<profile::Crossing>,
     intervals: Vec<profile::Interval>,
     interval_ns: u64,
@@ -424,19 +424,7 @@ impl Frozen {
         self.longest_span_ns = self.longest_span_ns.max(Account::read(&account.longest_span_ns));
         // SAFETY: B3, `take_all` has taken the latch of every lane.
         let books = unsafe { books_of(lane).as_ref() };
-        let (before, now) = (&books.inherited, thread::read_figures(lane));
-        let (freed_blocks, freed_bytes) = thread::own_frees(before, &now);
-        let share = Inherited {
-            attempted: now.attempted - before.attempted,
-            recorded: now.recorded.wrapping_sub(before.recorded),
-            total_blocks: now.total_blocks.wrapping_sub(before.total_blocks),
-            total_bytes: now.total_bytes.wrapping_sub(before.total_bytes),
-            freed_blocks,
-            freed_bytes,
-            cross_thread_frees: now.cross_thread_frees - before.cross_thread_frees,
-            lost: std::array::from_fn(|reason| now.lost[reason] - before.lost[reason]),
-            ..Inherited::default()
-        };
+        let share = LaneFigures::read(lane).since(&books.inherited);
         self.rows.push((books.row, share));
     }
 

@@ -14,17 +14,14 @@ use crate::aggregator::rows;
 use crate::aggregator::snapshot::{bytes_in_no_peak, changes_of, is_of_the_heap, settle_totals};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
-use crate::ledger::books::Account;
+use crate::ledger::books::{Account, LaneFigures};
 use crate::ledger::entry::ROW_OF_OTHERS;
 use crate::ledger::history::LaneWords;
 use crate::ledger::rows::Row;
 use crate::ledger::sites::{SiteCell, SiteFigures};
 use crate::ledger::timeline::INTERVALS;
-use crate::profile::{
-    Anomalies, HeapStats, LossCounts, LossReason, Profile, QualityIndicator, Stack, ThreadRow, check,
-};
+use crate::profile::{Anomalies, HeapStats, LossCounts, Profile, QualityIndicator, Stack, ThreadRow, check};
 use crate::recorder::layout::{LAYOUT, VERSION};
-use crate::recorder::thread::read_figures;
 use crate::stack::intern::{Node, Store, frames_of};
 use crate::sys::box_file::MAGIC;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -143,7 +140,7 @@ impl<'a> Reader<'a> {
             let booked = books.book(lane);
             *of_lane = booked.added;
             added.merge(&booked.added);
-            let figures = read_figures(&lane.copy.lane);
+            let figures = LaneFigures::read(&lane.copy.lane);
             let lost = figures.lost.iter().copied().fold(0, u64::wrapping_add);
             let unsettled = figures.attempted.wrapping_sub(figures.recorded.wrapping_add(lost));
             // Else it was killed after the sums were added and before the words were let go.
@@ -281,7 +278,7 @@ impl<'a> Reader<'a> {
         quality.recommendation.clear();
         quality.installed = true;
         for LaneImage { copy, .. } in &self.lanes {
-            let (figures, lane) = (read_figures(&copy.lane), &copy.lane);
+            let (figures, lane) = (LaneFigures::read(&copy.lane), &copy.lane);
             let read = Account::read;
             attempted = attempted.saturating_add(figures.attempted);
             quality.recorded = quality.recorded.wrapping_add(figures.recorded);
@@ -368,30 +365,21 @@ impl<'a> Reader<'a> {
             })
             .collect();
         for (LaneImage { copy, .. }, added) in self.lanes.iter().zip(of_lanes) {
-            let (before, now) = (&copy.books.inherited, read_figures(&copy.lane));
+            let share = LaneFigures::read(&copy.lane).since(&copy.books.inherited);
             let Some(row) = threads.iter_mut().find(|row| row.index == copy.books.row) else { continue };
-            let add =
-                |sum: &mut u64, now: u64, before: u64| *sum = sum.wrapping_add(now.wrapping_sub(before));
-            add(&mut row.attempted, now.attempted, before.attempted);
-            add(&mut row.recorded, now.recorded.wrapping_add(added.recorded), before.recorded);
-            add(
-                &mut row.total_blocks,
-                now.total_blocks.wrapping_add(added.total_blocks),
-                before.total_blocks,
-            );
-            add(&mut row.total_bytes, now.total_bytes.wrapping_add(added.total_bytes), before.total_bytes);
-            add(
-                &mut row.freed_blocks,
-                now.freed_blocks.wrapping_add(added.freed_blocks),
-                before.freed_blocks,
-            );
-            add(&mut row.freed_bytes, now.freed_bytes.wrapping_add(added.freed_bytes), before.freed_bytes);
-            add(&mut row.freed_blocks, before.freed_for_others_blocks, now.freed_for_others_blocks);
-            add(&mut row.freed_bytes, before.freed_for_others_bytes, now.freed_for_others_bytes);
-            add(&mut row.cross_thread_frees, now.cross_thread_frees, before.cross_thread_frees);
-            let lost = LossReason::ALL
-                .map(|reason| now.lost[reason as usize].saturating_sub(before.lost[reason as usize]));
-            row.lost.merge(&LossCounts::from_counts(lost));
+            let sums = [
+                (&mut row.attempted, share.attempted),
+                (&mut row.recorded, share.recorded.wrapping_add(added.recorded)),
+                (&mut row.total_blocks, share.total_blocks.wrapping_add(added.total_blocks)),
+                (&mut row.total_bytes, share.total_bytes.wrapping_add(added.total_bytes)),
+                (&mut row.freed_blocks, share.freed_blocks.wrapping_add(added.freed_blocks)),
+                (&mut row.freed_bytes, share.freed_bytes.wrapping_add(added.freed_bytes)),
+                (&mut row.cross_thread_frees, share.cross_thread_frees),
+            ];
+            for (sum, value) in sums {
+                *sum = sum.wrapping_add(value);
+            }
+            row.lost.merge(&LossCounts::from_counts(share.lost));
         }
         threads
     }

@@ -18,6 +18,7 @@ use super::estimate::SharedSums;
 use super::nursery::{Nursery, YOUNGEST};
 use super::site_deltas::Tallies;
 use super::sites::Tally;
+use crate::profile::LossReason;
 use crate::ring::lane::Lane;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -67,10 +68,10 @@ pub(crate) struct Account {
     pub(crate) booked_until_ns: AtomicU64,
 }
 
-/// What the account and the lane read when the present thread took the lane over.
+/// The cumulative figures of a lane at one moment, over all threads that have had it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Inherited {
+pub(crate) struct LaneFigures {
     pub(crate) attempted: u64,
     pub(crate) recorded: u64,
     pub(crate) total_blocks: u64,
@@ -80,7 +81,7 @@ pub(crate) struct Inherited {
     pub(crate) cross_thread_frees: u64,
     pub(crate) freed_for_others_blocks: u64,
     pub(crate) freed_for_others_bytes: u64,
-    pub(crate) lost: [u64; crate::profile::LossReason::COUNT],
+    pub(crate) lost: [u64; LossReason::COUNT],
 }
 
 /// The state of the folds of one lane. Touched under the lane's latch only.
@@ -99,7 +100,8 @@ pub(crate) struct Books {
     pub(crate) span_ns: u64,
     /// Events lost on the lane of which the timeline has been told.
     pub(crate) lost_told: u64,
-    pub(crate) inherited: Inherited,
+    /// The figures at which the present thread took the lane over.
+    pub(crate) inherited: LaneFigures,
     pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
     pub(crate) nursery: Nursery,
     pub(crate) tallies: Tallies,
@@ -140,6 +142,46 @@ pub(crate) fn books_of(lane: &Lane) -> NonNull<Books> {
     let both = std::ptr::from_ref(lane).cast::<LaneWithBooks>().cast_mut();
     // SAFETY: B2, as above; only an address is computed.
     unsafe { NonNull::new_unchecked(&raw mut (*both).books) }
+}
+
+impl LaneFigures {
+    /// Reads the figures of a lane. Those of a killed process may have any value.
+    pub(crate) fn read(lane: &Lane) -> LaneFigures {
+        let account = account_of(lane);
+        let mut lost = LossReason::ALL.map(|reason| lane.lost(reason));
+        let table_full = &mut lost[LossReason::TableFull as usize];
+        *table_full = table_full.wrapping_add(Account::read(&account.table_full));
+        LaneFigures {
+            recorded: Account::read(&account.recorded),
+            total_blocks: Account::read(&account.total_blocks),
+            total_bytes: Account::read(&account.total_bytes),
+            freed_blocks: Account::read(&account.freed_blocks),
+            freed_bytes: Account::read(&account.freed_bytes),
+            cross_thread_frees: Account::read(&account.cross_thread_frees),
+            freed_for_others_blocks: Account::read(&account.freed_for_others_blocks),
+            freed_for_others_bytes: Account::read(&account.freed_for_others_bytes),
+            lost,
+            // Last: an event is attempted before it is anything else.
+            attempted: lane.attempted(),
+        }
+    }
+
+    /// What the lane's own thread has added since `before`: frees that were booked here for other threads are subtracted.
+    pub(crate) fn since(&self, before: &LaneFigures) -> LaneFigures {
+        let blocks = self.freed_for_others_blocks.wrapping_sub(before.freed_for_others_blocks);
+        let bytes = self.freed_for_others_bytes.wrapping_sub(before.freed_for_others_bytes);
+        LaneFigures {
+            attempted: self.attempted.wrapping_sub(before.attempted),
+            recorded: self.recorded.wrapping_sub(before.recorded),
+            total_blocks: self.total_blocks.wrapping_sub(before.total_blocks),
+            total_bytes: self.total_bytes.wrapping_sub(before.total_bytes),
+            freed_blocks: self.freed_blocks.wrapping_sub(before.freed_blocks).wrapping_sub(blocks),
+            freed_bytes: self.freed_bytes.wrapping_sub(before.freed_bytes).wrapping_sub(bytes),
+            cross_thread_frees: self.cross_thread_frees.wrapping_sub(before.cross_thread_frees),
+            lost: std::array::from_fn(|reason| self.lost[reason].saturating_sub(before.lost[reason])),
+            ..LaneFigures::default()
+        }
+    }
 }
 
 impl Account {

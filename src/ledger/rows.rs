@@ -6,6 +6,7 @@
 //!
 //! Invariant **R1**: the run of rows is as long as the table and is never given back.
 
+use super::books::LaneFigures;
 use super::entry::{ROW_OF_OTHERS, ROWS_MAX};
 use crate::profile::LossReason;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -116,5 +117,24 @@ impl Row {
             bytes.copy_from_slice(&cell.load(Ordering::Relaxed).to_le_bytes());
         }
         name
+    }
+}
+
+impl RowFigures {
+    /// Adds what a thread has done on its lane.
+    pub(crate) fn add(&self, share: &LaneFigures) {
+        let sums = [
+            (&self.attempted, share.attempted),
+            (&self.recorded, share.recorded),
+            (&self.total_blocks, share.total_blocks),
+            (&self.total_bytes, share.total_bytes),
+            (&self.freed_blocks, share.freed_blocks),
+            (&self.freed_bytes, share.freed_bytes),
+            (&self.cross_thread_frees, share.cross_thread_frees),
+        ];
+        for (sum, value) in sums.into_iter().chain(self.lost.iter().zip(share.lost)) {
+            // relaxed: sums for people.
+            sum.fetch_add(value, Ordering::Relaxed);
+        }
     }
 }

@@ -21,13 +21,12 @@ use super::lifecycle::{self, State};
 use super::turn;
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
-use crate::ledger::books::{Account, Inherited, account_of, books_of};
-use crate::ledger::rows::Row;
+use crate::ledger::books::{LaneFigures, books_of};
 use crate::profile::LossReason;
 use crate::ring::lane::Lane;
 use crate::sys::errno::KeptErrno;
 use crate::sys::latch::wait;
-use crate::sys::sync::{AtomicU64, Ordering};
+use crate::sys::sync::Ordering;
 use crate::sys::{platform, tls};
 
 pub(super) const FRESH: *const () = tls::UNSET;
@@ -185,29 +184,8 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     // SAFETY: B3, the latch is held.
     let books = unsafe { &mut *books_of(lane).as_ptr() };
     books.row = number;
-    books.inherited = read_figures(lane);
+    books.inherited = LaneFigures::read(lane);
     number
-}
-
-/// The cumulative figures of a lane. Of a killed process's they may be anything.
-pub(crate) fn read_figures(lane: &Lane) -> Inherited {
-    let account = account_of(lane);
-    let mut lost = LossReason::ALL.map(|reason| lane.lost(reason));
-    let table_full = &mut lost[LossReason::TableFull as usize];
-    *table_full = table_full.wrapping_add(Account::read(&account.table_full));
-    Inherited {
-        recorded: Account::read(&account.recorded),
-        total_blocks: Account::read(&account.total_blocks),
-        total_bytes: Account::read(&account.total_bytes),
-        freed_blocks: Account::read(&account.freed_blocks),
-        freed_bytes: Account::read(&account.freed_bytes),
-        cross_thread_frees: Account::read(&account.cross_thread_frees),
-        freed_for_others_blocks: Account::read(&account.freed_for_others_blocks),
-        freed_for_others_bytes: Account::read(&account.freed_for_others_bytes),
-        lost,
-        // Last: an event is attempted before it is anything else.
-        attempted: lane.attempted(),
-    }
 }
 
 /// The end of a thread: its lane is folded to the end, its nursery emptied, and both go to the next thread.
@@ -235,10 +213,11 @@ pub(super) fn end() {
     // SAFETY: B3, the latch is held and the fold is over.
     let books = unsafe { &mut *books_of(lane).as_ptr() };
     let row = ledger.rows.get(&ledger.pages, books.row);
-    move_to_row(row, &books.inherited, &read_figures(lane));
+    let figures = LaneFigures::read(lane);
+    row.figures.add(&figures.since(&books.inherited));
     // relaxed: a figure for people.
     row.ended_ns.store(ledger.clock.now_ns().max(1), Ordering::Relaxed);
-    books.inherited = read_figures(lane);
+    books.inherited = figures;
     books.row = crate::ledger::entry::ROW_OF_OTHERS;
     // Reallocs whose second halves were lost.
     books.under_way.fill(Default::default());
@@ -257,36 +236,6 @@ fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
         }
         wait(round);
     }
-}
-
-/// Adds what the lane's figures have grown by to the row.
-fn move_to_row(row: &Row, before: &Inherited, now: &Inherited) {
-    let figures = &row.figures;
-    // relaxed: sums for people.
-    let add = |figure: &AtomicU64, grown: u64| {
-        figure.fetch_add(grown, Ordering::Relaxed);
-    };
-    add(&figures.attempted, now.attempted - before.attempted);
-    add(&figures.recorded, now.recorded.wrapping_sub(before.recorded));
-    add(&figures.total_blocks, now.total_blocks.wrapping_sub(before.total_blocks));
-    add(&figures.total_bytes, now.total_bytes.wrapping_sub(before.total_bytes));
-    let (blocks, bytes) = own_frees(before, now);
-    add(&figures.freed_blocks, blocks);
-    add(&figures.freed_bytes, bytes);
-    add(&figures.cross_thread_frees, now.cross_thread_frees - before.cross_thread_frees);
-    for (figure, (now, before)) in figures.lost.iter().zip(now.lost.iter().zip(&before.lost)) {
-        add(figure, now - before);
-    }
-}
-
-/// Frees of the lane that its own thread made, in blocks and bytes.
-pub(crate) fn own_frees(before: &Inherited, now: &Inherited) -> (u64, u64) {
-    let blocks = now.freed_blocks.wrapping_sub(before.freed_blocks);
-    let bytes = now.freed_bytes.wrapping_sub(before.freed_bytes);
-    (
-        blocks.wrapping_sub(now.freed_for_others_blocks - before.freed_for_others_blocks),
-        bytes.wrapping_sub(now.freed_for_others_bytes - before.freed_for_others_bytes),
-    )
 }
 
 /// Marks the calling thread as one of heapledger's own, in the table of threads.
