@@ -52,10 +52,11 @@ fn one(words: &mut Words<'_>, allowed: &[&str]) -> bool {
 /// Packages under another licence, which only the command contains.
 const IN_THE_COMMAND: &[(&str, &str)] = &[("inferno", "CDDL-1.0")];
 
-/// Name and licence of every package that is built with these features, the workspace's own left out.
+/// Name and licence of every package that is built with these features, the workspace's own left out. Cargo downloads
+/// what it has not got: also packages of other members and other platforms, which a build of this package leaves out.
 fn packages(features: &[&str]) -> Vec<(String, String)> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.args(["metadata", "--format-version", "1", "--locked", "--offline"]).args(features);
+    cargo.args(["metadata", "--format-version", "1", "--locked"]).args(features);
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -107,7 +107,7 @@ fn build(way: &Way, room: &Path) -> PathBuf {
     let source = Path::new(PACKAGE).join("tests/matrix/callback.c");
     run(Command::new("cc").args(["-c", "-O2", "-fPIC", way.c]).arg(source).arg("-o").arg(&callback));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.args(["rustc", "--release", "--offline", "--quiet", "--target", TARGET, "--"]);
+    cargo.args(["rustc", "--release", "--quiet", "--target", TARGET, "--"]);
     cargo.arg(format!("-Clink-arg={}", callback.display())).arg("-Clink-arg=-Wl,--build-id=sha1");
     cargo.args(way.program).current_dir(&package);
     cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", way.all.join("\u{1f}"));
