@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::shared::Shared;
 use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, LineLimit, QualityView, Threshold, ThresholdWatch};
-use crate::recorder::lifecycle;
+use crate::recorder::state;
 use crate::sys::platform;
 
 /// Common to the alarm and to the end of the process.
@@ -27,7 +27,7 @@ pub(super) struct Alarm {
 impl Alarm {
     /// The alarm that the settings ask for, if they do.
     pub(super) fn of_settings() -> Option<Alarm> {
-        let options = lifecycle::options();
+        let options = state::options();
         let is_asked_for = options.on_quality.is_some() || options.warn;
         let threshold = Threshold::at(options.concurrency.target_completeness);
         let watch = is_asked_for.then(|| ThresholdWatch::new(threshold).ok()).flatten()?;
@@ -57,7 +57,7 @@ impl Alarm {
 /// Tells, at the end of the process, that the completeness of its whole life is below the target.
 pub(crate) fn tell_at_exit(quality: &QualityIndicator, now_ns: u64) {
     let (completeness, threshold) = (quality.current_completeness, quality.target_completeness);
-    if lifecycle::options().warn && completeness < threshold {
+    if state::options().warn && completeness < threshold {
         let whole = Crossing::Below { completeness, threshold };
         print(&format!("over the whole run, {whole}{}", advice(quality)), now_ns);
     }

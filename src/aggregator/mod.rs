@@ -5,7 +5,7 @@
 //! close. What the aggregator adds: a tick about every millisecond, which bounds how far an interpolated time can be
 //! off; rings of threads that went to sleep are booked; frees that wait for another thread's nursery are settled; and where
 //! booking is dear, it is done on another processor than the program's thread. A program with one thread may be without it for
-//! good: `recorder::own_thread` says when it is started.
+//! good: `recorder::background_thread` says when it is started.
 //!
 //! [`Aggregator::step`] does all of it once, without sleeping, spawning or reading a clock, so that a test can drive
 //! it; [`Aggregator::relieve`] does that last part of it more often. `worker` is the thread around it; `snapshot` is the view
@@ -29,7 +29,7 @@ use crate::fold::batch::Part;
 use crate::ledger::{Ledger, estimate};
 use crate::profile::DataQualityMode;
 use crate::quality::{self, Knobs};
-use crate::recorder::{lifecycle, own_thread, turn};
+use crate::recorder::{background_thread, segments, state};
 use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
 /// Steps between two looks for frees that wait for another thread's nursery.
@@ -85,8 +85,8 @@ pub(crate) struct Aggregator {
 
 // `quality` tells how large a ring becomes without knowing the ring: the two must agree.
 const _: () = assert!(quality::RING_SEGMENT_WORDS == SEGMENT_WORDS);
-const _: () = assert!(quality::RING_SEGMENTS_MIN == turn::SEGMENTS_HOME);
-const _: () = assert!(quality::RING_SEGMENTS_MAX == turn::SEGMENTS_MAX);
+const _: () = assert!(quality::RING_SEGMENTS_MIN == segments::SEGMENTS_HOME);
+const _: () = assert!(quality::RING_SEGMENTS_MAX == segments::SEGMENTS_MAX);
 const _: () = assert!((quality::RING_SEGMENTS_MAX as u64) < SEGMENT_SLOTS);
 const _: () = assert!(1 << quality::tuner::SAMPLING_SHIFT_MIN == estimate::mean_bytes(1));
 const _: () = assert!(1 << quality::tuner::SAMPLING_SHIFT_MAX == estimate::mean_bytes(estimate::RATE_MAX));
@@ -128,7 +128,7 @@ impl Aggregator {
         }
         let mut step = Step::default();
         self.relieved.clear();
-        let helps = lifecycle::mode() != DataQualityMode::BestEffort;
+        let helps = state::mode() != DataQualityMode::BestEffort;
         let busy_words = if helps { WAITING_WORDS_HELPED } else { self.pace.drain_threshold_words };
         for (index, last) in self.heads.iter_mut().enumerate() {
             let Some(lane) = ledger.lane(index as u32) else { continue };
@@ -137,14 +137,14 @@ impl Aggregator {
             *last = if moved { (head, 0) } else { (head, last.1.saturating_add(1)) };
             step.active += usize::from(moved);
             let waiting = words_waiting(lane, head);
-            if moved && self.may_relieve && own_thread::can_be_left(lane, ledger) {
+            if moved && self.may_relieve && background_thread::can_be_left(lane, ledger) {
                 self.relieved.push(index as u32);
                 continue;
             }
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
             step.folded += usize::from(waiting > 0 && due && fold(ledger, lane, Part::ALL));
         }
-        own_thread::share_out_among(self.relieved.len());
+        background_thread::share_out_among(self.relieved.len());
         step.folded += self.book_relieved(ledger);
         let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
         step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && has_reason;

@@ -26,7 +26,7 @@ mod stepping;
 
 use crate::aggregator::snapshot;
 use crate::profile::{self, EventKind, Profile};
-use crate::recorder::gate::Own;
+use crate::recorder::internal::InternalScope;
 use naive::{Naive, Sums};
 use program::{Random, Shape, Step, World};
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ fn play(shape: Shape, steps: impl IntoIterator<Item = Step>) -> (World, Profile)
     world.run(steps);
     world.settle_down();
     world.ledger.flush(world.producers[0].lane);
-    let profile = snapshot::profile(world.ledger, &Own::enter(), "test");
+    let profile = snapshot::profile(world.ledger, &InternalScope::enter(), "test");
     compare_always(&world, &profile);
     (world, profile)
 }

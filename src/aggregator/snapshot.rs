@@ -18,8 +18,8 @@ use crate::ledger::live::SHARDS;
 use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
-use crate::recorder::gate::{Own, Quiet, failed_without_lane};
-use crate::recorder::{latency, lifecycle, sampling};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
+use crate::recorder::{latency, state};
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ const SLACK_BLOCKS: usize = 4096;
 
 /// Totals as of the last folds; exact after a flush, while no thread allocates.
 pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
-    let mut stats = HeapStats { failed: failed_without_lane(), ..HeapStats::default() };
+    let mut stats = HeapStats { failed: state::failed_without_lane(), ..HeapStats::default() };
     // relaxed: sums for people.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     // First of all: it is in both sums below.
@@ -127,13 +127,13 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
     let exact = |value: u64| of(value as f64);
     // Each of them was drawn anew.
     let (restored_blocks, restored_bytes) = restored(ledger);
-    let is_sampled = lifecycle::level() == lifecycle::Level::Sampled;
+    let is_sampled = state::level() == state::Level::Sampled;
     profile::Estimates {
         total_blocks: of(total.0 as f64 - restored_blocks as f64) + sums.total_blocks(),
         total_bytes: of(total.1 as f64 - restored_bytes as f64) + sums.total_bytes(),
         live_blocks: exact(total.0.saturating_sub(freed.0)) + sums.live_blocks(),
         live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
-        mean_bytes_between_samples: if is_sampled { mean_bytes(lifecycle::sampling_rate()) } else { 0 },
+        mean_bytes_between_samples: if is_sampled { mean_bytes(state::sampling_rate()) } else { 0 },
         sampled_blocks: sums.raw_blocks,
     }
 }
@@ -155,11 +155,9 @@ pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
     for lane in ledger.lanes() {
         allocs += lane.cold.skipped.allocs.events.load(Ordering::Relaxed);
     }
-    match lifecycle::level() {
-        lifecycle::Level::AfterSampling if allocs <= frees => sampling::no_blocks_left(),
-        lifecycle::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => {
-            sampling::no_earlier_blocks()
-        }
+    match state::level() {
+        state::Level::AfterSampling if allocs <= frees => state::no_blocks_left(),
+        state::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => state::no_earlier_blocks(),
         _ => {}
     }
 }
@@ -167,9 +165,9 @@ pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
 /// The counters of quality, read without stopping anyone. History figures are left at zero.
 pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
     let mut quality =
-        QualityIndicator { installed: true, mode: lifecycle::mode(), ..QualityIndicator::default() };
-    quality.target_completeness = lifecycle::options().concurrency.target_completeness;
-    let mut lost = lifecycle::unlaned();
+        QualityIndicator { installed: true, mode: state::mode(), ..QualityIndicator::default() };
+    quality.target_completeness = state::options().concurrency.target_completeness;
+    let mut lost = state::unlaned();
     let mut attempted = lost.total();
     let now_ns = ledger.clock.now_ns();
     for lane in ledger.lanes() {
@@ -230,8 +228,8 @@ pub(crate) fn program_threads(ledger: &Ledger) -> usize {
 }
 
 /// The last events, newest last, and how many of them were heapledger's own and left out.
-pub(crate) fn history(ledger: &Ledger, own: &Own) -> (Vec<profile::Event>, u64) {
-    let limits = lifecycle::options().history;
+pub(crate) fn history(ledger: &Ledger, own: &InternalScope) -> (Vec<profile::Event>, u64) {
+    let limits = state::options().history;
     let (mut events, mut own_events) = (Vec::new(), 0);
     for lane in ledger.lanes() {
         own_events += copy_of(ledger, lane, own).events(|event| events.push(event));
@@ -255,8 +253,8 @@ pub(crate) fn is_of_the_heap(event: &profile::Event) -> bool {
 }
 
 /// How many events of the heap [`history`] would return. Looks at no more lanes than that takes, and puts nothing in order.
-pub(crate) fn retained(ledger: &Ledger, own: &Own) -> u64 {
-    let limits = lifecycle::options().history;
+pub(crate) fn retained(ledger: &Ledger, own: &InternalScope) -> u64 {
+    let limits = state::options().history;
     // What happened to tracked pointers has its place in the history as well.
     if limits.age_ns.is_some() || deeds(ledger) > 0 {
         return history(ledger, own).0.iter().filter(|event| is_of_the_heap(event)).count() as u64;
@@ -272,24 +270,24 @@ pub(crate) fn retained(ledger: &Ledger, own: &Own) -> u64 {
 }
 
 /// The folded words of a lane.
-fn copy_of(ledger: &Ledger, lane: &Lane, own: &Own) -> LaneWords {
+fn copy_of(ledger: &Ledger, lane: &Lane, own: &InternalScope) -> LaneWords {
     let words = {
-        let _quiet = Quiet::enter(own);
+        let _quiet = RecordingPaused::enter(own);
         LaneWords::folded(lane)
     };
     let mut copy = LaneWords::with_room(words.min(crate::ledger::history::LANE_WORDS_MAX));
     {
-        let _quiet = Quiet::enter(own);
+        let _quiet = RecordingPaused::enter(own);
         copy.copy(ledger, lane);
     }
     copy
 }
 
 /// Everything, as of one moment.
-pub(crate) fn profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
+pub(crate) fn profile(ledger: &'static Ledger, own: &InternalScope, reason: &str) -> Profile {
     let _paused = (super::worker::pause(), super::tracing::pause());
     if let Some(lane) = own.lane() {
-        let _quiet = Quiet::enter(own);
+        let _quiet = RecordingPaused::enter(own);
         ledger.flush(lane);
     }
     let frozen = copy_frozen(ledger, own, reason == "exit");
@@ -320,7 +318,7 @@ struct Frozen {
 }
 
 /// `is_last` ends the trace here: it holds what the copy holds, and nothing that came later.
-fn copy_frozen(ledger: &'static Ledger, own: &Own, is_last: bool) -> Frozen {
+fn copy_frozen(ledger: &'static Ledger, own: &InternalScope, is_last: bool) -> Frozen {
     let mut frozen = Frozen { intervals: Vec::with_capacity(INTERVALS), ..Frozen::default() };
     let mut blocks = 0;
     loop {
@@ -331,7 +329,7 @@ fn copy_frozen(ledger: &'static Ledger, own: &Own, is_last: bool) -> Frozen {
         frozen.crossings.reserve(CROSSINGS_MAX + 1);
         frozen.threads.reserve(rows::room(ledger));
         frozen.sites.reserve(ledger.sites.count() as usize + 64);
-        let _quiet = Quiet::enter(own);
+        let _quiet = RecordingPaused::enter(own);
         ledger.freeze();
         let fits = take_all(ledger, &mut held)
             && frozen.copy(ledger, &held, &mut blocks)
@@ -536,9 +534,9 @@ fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> profile::ProcessInfo {
 }
 
 pub(crate) fn settings() -> profile::Settings {
-    let options = lifecycle::options();
+    let options = state::options();
     profile::Settings {
-        mode: lifecycle::mode(),
+        mode: state::mode(),
         stacks: options.stacks,
         clock: options.clock,
         history: options.history,

@@ -2,14 +2,14 @@
 
 use crate::ledger::Ledger;
 use crate::profile::{Change, Module, Profile, Stack, StackFigures};
-use crate::recorder::gate::{Own, Quiet};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::stacks;
 use crate::stack::intern::{Store, frames_of};
 use crate::stack::{modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Fills in everything about stacks. What refers to a stack is in the profile already, so each of them is found.
-pub(super) fn fill(ledger: &Ledger, own: &Own, profile: &mut Profile) {
+pub(super) fn fill(ledger: &Ledger, own: &InternalScope, profile: &mut Profile) {
     profile.stack_figures = figures(ledger);
     let Some((page, _)) = ledger.facts.stacks() else { return };
     let store = Store::at(&ledger.pages, page);
@@ -17,7 +17,7 @@ pub(super) fn fill(ledger: &Ledger, own: &Own, profile: &mut Profile) {
     let (mut nodes, mut leaves) =
         (Vec::with_capacity(node_count as usize), Vec::with_capacity(count as usize));
     {
-        let _quiet = Quiet::enter(own);
+        let _quiet = RecordingPaused::enter(own);
         store.copy(&ledger.pages, &mut nodes, &mut leaves);
     }
     profile.stacks.extend(leaves.iter().map(|leaf| {

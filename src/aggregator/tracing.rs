@@ -16,8 +16,8 @@ use super::shared::Shared;
 use crate::ledger::Ledger;
 use crate::ledger::tap::{WINDOW_HEAD, WindowHead};
 use crate::profile::Profile;
-use crate::recorder::gate::{Own, Quiet};
-use crate::recorder::{lifecycle, thread};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
+use crate::recorder::{state, thread};
 use crate::sys::latch::Taken;
 use crate::sys::platform;
 use crate::sys::sync::Ordering;
@@ -76,11 +76,11 @@ pub(super) fn forget() {
 /// The body of the thread.
 fn run() {
     platform::name_thread(c"hl-trace");
-    let own = Own::enter();
-    let (Some(ledger), Some(lane)) = (lifecycle::ledger(), own.lane()) else { return };
+    let own = InternalScope::enter();
+    let (Some(ledger), Some(lane)) = (state::ledger(), own.lane()) else { return };
     thread::mark_own(lane);
     ledger.tap.set_written(true);
-    while lifecycle::state().records() && ledger.tap.is_open() {
+    while state::current().records() && ledger.tap.is_open() {
         let chunks = TRACER.with(|| Tracer::open(ledger), |tracer| tracer.step(ledger, &own));
         match chunks {
             Some(0) | None => platform::sleep_ns(PAUSE_NS_IDLE),
@@ -108,7 +108,7 @@ pub(crate) fn finish(ledger: &Ledger, profile: &Profile) {
             platform::with_failing_writes(|| tracer.finish(ledger, &dump));
         },
     );
-    if done.is_none() && lifecycle::options().trace_pattern().is_some() {
+    if done.is_none() && state::options().trace_pattern().is_some() {
         complain("the trace was not ended: its writer did not come to an end of its own");
     }
 }
@@ -120,7 +120,7 @@ fn complain(what: &str) {
 impl Tracer {
     /// Opens the file and writes its head. A trace that cannot be opened is given up, with one line on standard error.
     fn open(ledger: &Ledger) -> Option<Tracer> {
-        let path = naming::expand(lifecycle::options().trace_pattern()?);
+        let path = naming::expand(state::options().trace_pattern()?);
         // relaxed, both: written before the ledger was published.
         let head = FileHead {
             process_id: ledger.facts.process_id.load(Ordering::Relaxed),
@@ -144,11 +144,11 @@ impl Tracer {
     }
 
     /// Writes some of what is there. Returns how many chunks that was.
-    fn step(&mut self, ledger: &Ledger, own: &Own) -> u32 {
+    fn step(&mut self, ledger: &Ledger, own: &InternalScope) -> u32 {
         let now_ns = ledger.clock.now_ns();
         if now_ns.saturating_sub(self.barrier_ns) >= BARRIER_NS {
             {
-                let _quiet = Quiet::enter(own);
+                let _quiet = RecordingPaused::enter(own);
                 book_all(ledger);
                 ledger.tap.push_out(&ledger.pages);
             }

@@ -15,8 +15,8 @@ use crate::profile::{Degradation, QualityIndicator, Stacks};
 use crate::quality::{
     AutoTuner, ConfigAdjustment, Decision, DecisionLog, KnobBounds, Knobs, Pressure, TrackingStats,
 };
-use crate::recorder::gate::{Own, Quiet};
-use crate::recorder::{lifecycle, turn};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
+use crate::recorder::{segments, state};
 use crate::sys::latch::wait;
 use crate::sys::sync::Ordering;
 
@@ -40,7 +40,7 @@ pub(super) struct Tuning {
 impl Tuning {
     /// The tuner that the settings ask for, if they do.
     pub(super) fn of_settings(pace: &Pace) -> Option<Tuning> {
-        let goal = lifecycle::options().auto_tune?;
+        let goal = state::options().auto_tune?;
         let bounds = KnobBounds { lowest: goal.lowest.max(knobs(pace).degradation), ..KnobBounds::DEFAULT };
         let budget = Duration::from_nanos(goal.budget_ns);
         let make = || AutoTuner::with_knobs(goal.target_completeness, budget, knobs(pace), bounds).ok();
@@ -49,7 +49,13 @@ impl Tuning {
     }
 
     /// Decides and turns a knob, if it is time to.
-    pub(super) fn look(&mut self, ledger: &Ledger, own: &Own, pace: &mut Pace, quality: &QualityIndicator) {
+    pub(super) fn look(
+        &mut self,
+        ledger: &Ledger,
+        own: &InternalScope,
+        pace: &mut Pace,
+        quality: &QualityIndicator,
+    ) {
         let now_ns = ledger.clock.now_ns();
         if now_ns.saturating_sub(self.looked_ns) < INTERVAL_NS || self.turned == TURNS_OF_KNOBS_MAX {
             return;
@@ -58,7 +64,7 @@ impl Tuning {
         (self.before, self.looked_ns) = (quality.clone(), now_ns);
         let decided = TUNER.with(|| None, |tuner| decide(tuner, &knobs(pace), &stats)).flatten();
         if let Some(decision) = decided.filter(|decision| decision.adjustment.is_change()) {
-            let _quiet = Quiet::enter(own);
+            let _quiet = RecordingPaused::enter(own);
             record(ledger, now_ns, Subject::Tuner, decision.pressure as u32, figure(&decision));
             carry_out(&decision.adjustment, ledger, now_ns, pace);
             self.turned += 1;
@@ -77,43 +83,43 @@ fn decide(tuner: &mut AutoTuner, knobs: &Knobs, stats: &TrackingStats) -> Option
 
 /// Where the knobs are.
 fn knobs(pace: &Pace) -> Knobs {
-    let degradation = match lifecycle::asked_level() {
+    let degradation = match state::asked_level() {
         // Without stacks the first two rungs are the same, and the second is where the ladder begins.
-        lifecycle::Level::Full if lifecycle::options().stacks == Stacks::Off => Degradation::NoStacks,
-        lifecycle::Level::Full | lifecycle::Level::AfterSampling => Degradation::Full,
-        lifecycle::Level::NoStacks => Degradation::NoStacks,
-        lifecycle::Level::Sampled => Degradation::Sampled,
-        lifecycle::Level::CountersOnly => Degradation::CountersOnly,
+        state::Level::Full if state::options().stacks == Stacks::Off => Degradation::NoStacks,
+        state::Level::Full | state::Level::AfterSampling => Degradation::Full,
+        state::Level::NoStacks => Degradation::NoStacks,
+        state::Level::Sampled => Degradation::Sampled,
+        state::Level::CountersOnly => Degradation::CountersOnly,
     };
     Knobs {
-        mode: lifecycle::mode(),
+        mode: state::mode(),
         degradation,
-        sampling_shift: mean_bytes(lifecycle::sampling_rate()).trailing_zeros(),
-        ring_segments: turn::segments_home(),
+        sampling_shift: mean_bytes(state::sampling_rate()).trailing_zeros(),
+        ring_segments: segments::segments_home(),
         floor_interval_ns: pace.floor_interval_ns,
         drain_threshold_words: pace.drain_threshold_words,
     }
 }
 
 /// The level of a rung.
-pub(crate) fn level_of(degradation: Degradation) -> lifecycle::Level {
+pub(crate) fn level_of(degradation: Degradation) -> state::Level {
     match degradation {
-        Degradation::Full => lifecycle::Level::Full,
-        Degradation::NoStacks => lifecycle::Level::NoStacks,
-        Degradation::Sampled => lifecycle::Level::Sampled,
-        Degradation::CountersOnly => lifecycle::Level::CountersOnly,
+        Degradation::Full => state::Level::Full,
+        Degradation::NoStacks => state::Level::NoStacks,
+        Degradation::Sampled => state::Level::Sampled,
+        Degradation::CountersOnly => state::Level::CountersOnly,
     }
 }
 
 fn carry_out(adjustment: &ConfigAdjustment, ledger: &Ledger, now_ns: u64, pace: &mut Pace) {
     match *adjustment {
-        ConfigAdjustment::SetMode { to, .. } => lifecycle::set_mode(to),
-        ConfigAdjustment::SetDegradation { to, .. } => lifecycle::set_level(level_of(to)),
+        ConfigAdjustment::SetMode { to, .. } => state::set_mode(to),
+        ConfigAdjustment::SetDegradation { to, .. } => state::set_level(level_of(to)),
         ConfigAdjustment::SetSampling { to_shift, .. } => {
-            lifecycle::set_sampling_rate(rate_of(1u64.checked_shl(to_shift).unwrap_or(u64::MAX)));
+            state::set_sampling_rate(rate_of(1u64.checked_shl(to_shift).unwrap_or(u64::MAX)));
         }
         ConfigAdjustment::SetRingSegments { from, to } => {
-            turn::ask_for_segments(to);
+            segments::ask_for_segments(to);
             record(ledger, now_ns, Subject::RingSegments, from, to);
         }
         ConfigAdjustment::SetFloorInterval { from_ns, to_ns } => {
@@ -164,8 +170,8 @@ pub(super) fn why(pressure: u32, figure: u32) -> String {
 }
 
 /// The most words that waited in one ring since the last call. A lane that is just being booked keeps its mark.
-fn high_water(ledger: &Ledger, own: &Own) -> u64 {
-    let _quiet = Quiet::enter(own);
+fn high_water(ledger: &Ledger, own: &InternalScope) -> u64 {
+    let _quiet = RecordingPaused::enter(own);
     let mut most = 0;
     for lane in ledger.lanes() {
         if let Some(_taken) = lane.folder.latch.try_take() {

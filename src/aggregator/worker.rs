@@ -10,9 +10,9 @@ use super::{Aggregator, snapshot, tracing, watch};
 use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, Knobs};
-use crate::recorder::gate::{Own, Quiet};
-use crate::recorder::lifecycle::{self, EPOCH};
-use crate::recorder::{black_box, own_thread, spare, stacks, thread};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
+use crate::recorder::state::{self, EPOCH};
+use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
 use crate::ring::lane::add;
 use crate::sys::latch::{Latch, Taken, wait};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -63,14 +63,14 @@ pub(crate) fn run() {
     platform::name_thread(c"heapledger");
     // A snapshot waits until its row says whose this thread is.
     let starting = WORK.take();
-    let own = Own::enter();
-    let (Some(ledger), Some(lane)) = (lifecycle::ledger(), own.lane()) else {
+    let own = InternalScope::enter();
+    let (Some(ledger), Some(lane)) = (state::ledger(), own.lane()) else {
         return;
     };
     thread::mark_own(lane);
-    spare::fill(ledger);
+    overflow_pool::fill(ledger);
     let may_relieve = platform::processors() > 1;
-    own_thread::runs(may_relieve);
+    background_thread::runs(may_relieve);
     // Told before `main`, it may have lacked the command line.
     black_box::label_again();
     tracing::start(ledger);
@@ -78,7 +78,7 @@ pub(crate) fn run() {
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);
     drop(starting);
-    while lifecycle::state().records() {
+    while state::current().records() {
         EPOCH.tick();
         let Some(working) = WORK.try_take() else {
             platform::sleep_ns(Knobs::DEFAULT.floor_interval_ns);
@@ -86,7 +86,7 @@ pub(crate) fn run() {
         };
         let step = aggregator.step(ledger, ledger.clock.now_ns());
         if step.settle {
-            let _quiet = Quiet::enter(&own);
+            let _quiet = RecordingPaused::enter(&own);
             ledger.flush(lane);
         }
         if stacks::refresh(ledger) {
@@ -119,7 +119,7 @@ fn sleep_and_relieve(aggregator: &mut Aggregator, ledger: &Ledger, rest_ns: u64)
         && began_ns.saturating_add(relief_ns) < until_ns
     {
         platform::sleep_ns(relief_ns);
-        let Some(_working) = WORK.try_take().filter(|_| lifecycle::state().records()) else {
+        let Some(_working) = WORK.try_take().filter(|_| state::current().records()) else {
             return;
         };
         aggregator.relieve(ledger, ledger.clock.now_ns().saturating_sub(began_ns));
@@ -143,7 +143,7 @@ struct Supervision {
 impl Supervision {
     fn begin(aggregator: &Aggregator) -> Supervision {
         let tuning = Tuning::of_settings(&aggregator.pace);
-        let wanted = lifecycle::options().triggers;
+        let wanted = state::options().triggers;
         let control_group = wanted.memory_pressure.then(ControlGroup::own).flatten();
         if wanted.memory_pressure && control_group.is_none() {
             platform::write_stderr(b"heapledger: memory pressure cannot be watched here: no control group\n");
@@ -164,7 +164,7 @@ impl Supervision {
     }
 
     /// Feeds the monitor, and has alarm and tuner look, if it is time to. Returns a crossing that is to be told.
-    fn look(&mut self, ledger: &Ledger, own: &Own, aggregator: &mut Aggregator) -> Option<Crossed> {
+    fn look(&mut self, ledger: &Ledger, own: &InternalScope, aggregator: &mut Aggregator) -> Option<Crossed> {
         let now_ns = ledger.clock.now_ns();
         if now_ns.saturating_sub(self.sampled_ns) < SAMPLE_NS {
             return None;

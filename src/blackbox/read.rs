@@ -21,7 +21,7 @@ use crate::ledger::rows::Row;
 use crate::ledger::sites::{SiteCell, SiteFigures};
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{Anomalies, HeapStats, LossCounts, Profile, QualityIndicator, Stack, ThreadRow, check};
-use crate::recorder::layout::{LAYOUT, VERSION};
+use crate::recorder::region_abi::{LAYOUT, VERSION};
 use crate::stack::intern::{Node, Store, frames_of};
 use crate::sys::box_file::MAGIC;
 use crate::sys::sync::{AtomicU64, Ordering};

@@ -9,7 +9,7 @@ use crate::dump::ReadError;
 use crate::ledger::Ledger;
 use crate::ledger::books::LaneWithBooks;
 use crate::profile::ClockMode;
-use crate::recorder::layout::{LAYOUT, VERSION};
+use crate::recorder::region_abi::{LAYOUT, VERSION};
 use crate::ring::event::Traits;
 use crate::sys::box_file::MAGIC;
 use crate::sys::pages::PAGE_BYTES;

@@ -2,16 +2,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-use super::gate;
 use super::hot_path::{self, Pending};
+use super::options::{Background, Hooks, Opener, Options};
+use super::slow_path;
 use crate::profile::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, QualityIndicator,
     Retention, Signal, Stacks, Triggers, TuningGoal,
 };
 use crate::ring::event::Traits;
-
-/// Bytes of the longest path that `HEAPLEDGER_DUMP` and `HEAPLEDGER_TRACE` may hold.
-pub(super) const DUMP_PATH_BYTES_MAX: usize = 1000;
 
 /// A global allocator that records every allocation and free of the program, and leaves the work to another one.
 ///
@@ -45,143 +43,6 @@ pub struct HeapLedger<A = System> {
     pub(crate) inner: A,
     pub(crate) options: Options,
     pub(crate) hooks: Hooks,
-}
-
-/// What upper layers do at certain moments. Plain functions, so that a static can hold them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Hooks {
-    /// Writes into a black box what is not in the ledger: who the process is, and what is loaded.
-    pub(crate) label: fn(),
-    /// Closes the books and writes the dump; called once, at the end of the process.
-    pub(crate) at_exit: fn(),
-    /// Forgets what upper layers know of the parent, in a forked child.
-    pub(crate) in_child: fn(),
-    /// The body of heapledger's own thread.
-    pub(crate) aggregator: fn(),
-    /// The body of the thread that writes dumps on signals and triggers.
-    pub(crate) dumps: fn(),
-}
-
-/// All that the builder sets.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Options {
-    pub(crate) mode: DataQualityMode,
-    pub(crate) stacks: Stacks,
-    pub(crate) clock: ClockMode,
-    pub(crate) retention: Retention,
-    pub(crate) history: HistoryLimits,
-    pub(crate) concurrency: ConcurrencyConfig,
-    pub(crate) dump: DumpTarget,
-    pub(crate) dump_override: StoredPath,
-    pub(crate) black_box: Option<&'static str>,
-    pub(crate) black_box_override: StoredPath,
-    pub(crate) black_box_bytes: u64,
-    pub(crate) trace_override: StoredPath,
-    pub(crate) fork: ForkPolicy,
-    pub(crate) memory_limit_bytes: u64,
-    pub(crate) background: Background,
-    pub(crate) sampling_bytes: u64,
-    pub(crate) auto_tune: Option<TuningGoal>,
-    pub(crate) on_quality: Option<fn(&QualityIndicator)>,
-    pub(crate) warn: bool,
-    pub(crate) on_request: bool,
-    /// Signals on which a dump is written: a bit for each.
-    pub(crate) signals: u32,
-    pub(crate) triggers: Triggers,
-}
-
-impl Options {
-    pub(crate) const DEFAULT: Options = Options {
-        mode: DataQualityMode::PerfectAccuracy,
-        stacks: Stacks::Auto,
-        clock: ClockMode::Batched,
-        retention: Retention::Ledger,
-        history: HistoryLimits::DEFAULT,
-        concurrency: ConcurrencyConfig::DEFAULT,
-        dump: DumpTarget::WorkingDirectory,
-        dump_override: StoredPath::NONE,
-        black_box: None,
-        black_box_override: StoredPath::NONE,
-        black_box_bytes: 256 << 20,
-        trace_override: StoredPath::NONE,
-        fork: ForkPolicy::Fresh,
-        memory_limit_bytes: 16 << 30,
-        background: Background::AsNeeded,
-        sampling_bytes: 512 << 10,
-        auto_tune: None,
-        on_quality: None,
-        warn: false,
-        on_request: false,
-        signals: 0,
-        triggers: Triggers::DEFAULT,
-    };
-}
-
-/// Whether heapledger runs a thread of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Background {
-    /// When there is something for it to do: see `own_thread`.
-    AsNeeded,
-    Always,
-    Never,
-}
-
-impl Options {
-    /// Whether something was asked for that only heapledger's own thread does.
-    pub(crate) fn needs_own_thread(&self) -> bool {
-        let watches = self.triggers.is_any() || self.signals != 0 || self.warn || self.on_quality.is_some();
-        let writes = self.trace_pattern().is_some() || self.black_box_pattern().is_some();
-        watches || writes || self.auto_tune.is_some()
-    }
-
-    /// Where the black box is, with its `%` signs, if there is to be one.
-    pub(crate) fn black_box_pattern(&self) -> Option<&[u8]> {
-        match (self.black_box_override.get(), self.black_box) {
-            (Some(b"off"), _) | (None, None) => None,
-            (Some(path), _) => Some(path),
-            (None, Some(path)) => Some(path.as_bytes()),
-        }
-    }
-
-    /// Where the trace goes, if there is to be one.
-    pub(crate) fn trace_pattern(&self) -> Option<&[u8]> {
-        match (self.trace_override.get(), self.retention) {
-            (Some(b"off"), _) | (None, Retention::Ledger) => None,
-            (Some(path), _) => Some(path),
-            (None, Retention::Trace(path)) => Some(path.as_bytes()),
-        }
-    }
-}
-
-/// The value of `HEAPLEDGER_DUMP` or another variable that is a path, kept without allocating.
-#[derive(Clone, Copy)]
-pub(crate) struct StoredPath {
-    bytes: [u8; DUMP_PATH_BYTES_MAX],
-    len: u16,
-    set: bool,
-}
-
-impl StoredPath {
-    pub(crate) const NONE: StoredPath = StoredPath { bytes: [0; DUMP_PATH_BYTES_MAX], len: 0, set: false };
-
-    pub(crate) fn new(path: &[u8]) -> Option<StoredPath> {
-        if path.is_empty() || path.len() > DUMP_PATH_BYTES_MAX {
-            return None;
-        }
-        let mut stored = StoredPath { len: path.len() as u16, set: true, ..StoredPath::NONE };
-        stored.bytes[..path.len()].copy_from_slice(path);
-        Some(stored)
-    }
-
-    pub(crate) fn get(&self) -> Option<&[u8]> {
-        self.set.then(|| &self.bytes[..usize::from(self.len)])
-    }
-}
-
-impl std::fmt::Debug for StoredPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.get().map(String::from_utf8_lossy).fmt(f)
-    }
 }
 
 /// The builder. Every method can be used in a `static`.
@@ -362,7 +223,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         // SAFETY: the caller's promise, passed on.
         let block = unsafe { self.inner.alloc(layout) };
         if block.is_null() {
-            gate::count_failed();
+            slow_path::count_failed();
             return block;
         }
         let traits = Traits::new(layout.align(), false, false);
@@ -374,7 +235,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         // SAFETY: the caller's promise, passed on.
         let block = unsafe { self.inner.alloc_zeroed(layout) };
         if block.is_null() {
-            gate::count_failed();
+            slow_path::count_failed();
             return block;
         }
         let traits = Traits::new(layout.align(), true, false);
@@ -398,20 +259,13 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
         let new = unsafe { self.inner.realloc(block, layout, new_size) };
         let traits = Traits::new(layout.align(), false, false);
         if new.is_null() {
-            gate::count_failed();
+            slow_path::count_failed();
             hot_path::record_realloc_refused(begun, block, layout.size(), traits);
         } else {
             hot_path::record_realloc_end(self.opener(), begun, block, new, new_size, traits);
         }
         new
     }
-}
-
-/// What the first event of a process, or of a thread, needs.
-#[derive(Clone, Copy)]
-pub(crate) struct Opener<'a> {
-    pub(crate) options: &'a Options,
-    pub(crate) hooks: &'a Hooks,
 }
 
 /// The rest of a `dealloc` whose event takes its time. Its arguments come in the order in which `dealloc` has them, so that

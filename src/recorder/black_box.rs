@@ -12,9 +12,10 @@ use std::ffi::CStr;
 use std::fmt::{self, Write};
 use std::ptr::NonNull;
 
-use super::allocator::Options;
-use super::complaint::{Shown, complain};
-use super::layout::{LAYOUT, VERSION};
+use super::diagnostic::{Shown, complain};
+use super::options::Options;
+use super::region_abi::{LAYOUT, VERSION};
+use super::state;
 use crate::ledger::Ledger;
 use crate::sys::box_file::{BoxError, BoxFile};
 use crate::sys::platform;
@@ -49,7 +50,7 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
     if crate::sys::platform::is_set_user_id() {
         return None;
     }
-    let is_child = super::lifecycle::is_opened_again();
+    let is_child = state::is_opened_again();
     if is_child && !pattern.windows(2).any(|pair| pair == b"%p") {
         return None;
     }
@@ -110,7 +111,7 @@ pub(super) fn is_to_be_labelled() {
 /// Has the label written anew: something in it has changed. Allocates, as heapledger's own.
 pub(crate) fn label_again() {
     if current().is_some()
-        && let Some(hooks) = super::lifecycle::hooks()
+        && let Some(hooks) = state::hooks()
     {
         (hooks.label)();
     }

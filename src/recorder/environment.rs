@@ -2,8 +2,8 @@
 
 use std::ffi::CStr;
 
-use super::allocator::{DUMP_PATH_BYTES_MAX, Options, StoredPath};
-use super::complaint::{self, Shown};
+use super::diagnostic::{self, Shown};
+use super::options::{DUMP_PATH_BYTES_MAX, Options, StoredPath};
 use crate::profile::{ClockMode, DataQualityMode, Signal, Stacks, Triggers};
 use crate::sys::platform::{is_set_user_id, with_env};
 
@@ -141,7 +141,7 @@ fn choose<T>(name: &CStr, allowed: &str, option: &mut T, read: impl Fn(&[u8]) ->
 /// Says that a variable is ignored, and what it may hold.
 fn complain(name: &CStr, value: &[u8], allowed: &str) {
     let name = Shown(name.to_bytes());
-    complaint::complain(format_args!("{name}={} is ignored: it takes {allowed}", Shown(value)));
+    diagnostic::complain(format_args!("{name}={} is ignored: it takes {allowed}", Shown(value)));
 }
 
 const _: () = assert!(DUMP_PATH_BYTES_MAX == 1000);

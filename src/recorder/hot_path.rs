@@ -11,10 +11,10 @@
 
 use std::sync::atomic::compiler_fence;
 
-use super::allocator::Opener;
-use super::lifecycle::EPOCH;
+use super::options::Opener;
 use super::reallocs::Begun;
-use super::{reallocs, sampling, thread, turn};
+use super::state::EPOCH;
+use super::{reallocs, sampling, slot, slow_path, stacks};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
@@ -23,10 +23,10 @@ use crate::sys::sync::Ordering;
 /// position and nothing has to be kept for afterwards.
 #[inline(always)]
 pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
-    let lane = match thread::recording_lane() {
+    let lane = match slot::recording_lane() {
         Ok(lane) => lane,
         Err(slot) if sampling::passes_over_alloc(slot, size as u64) => return block,
-        Err(_) => return turn::alloc_aside(opener, block, size, traits),
+        Err(_) => return slow_path::alloc_aside(opener, block, size, traits),
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
@@ -43,13 +43,13 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
 #[inline(never)]
 fn alloc_with_stack(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     let (address, size) = (block.addr() as u64, size as u64);
-    let stack = turn::stack_at(lane, limit, size);
+    let stack = stacks::stack_at(lane, limit, size);
     let head = lane.head().own();
     if fits(lane, limit, head + event::ALLOC_WORDS, address, size) {
         lane.attempt();
         write(lane, limit, head, event::alloc_words(address, size, traits, stack));
     } else {
-        turn::alloc(lane, limit, address, size, traits, stack);
+        slow_path::alloc(lane, limit, address, size, traits, stack);
     }
     block
 }
@@ -66,7 +66,7 @@ pub(super) struct Pending {
 #[inline(always)]
 pub(super) fn record_free(block: *mut u8, size: usize) -> Result<(), Pending> {
     let (address, size) = (block.addr() as u64, size as u64);
-    let lane = match thread::recording_lane() {
+    let lane = match slot::recording_lane() {
         Ok(lane) => lane,
         Err(slot) if sampling::passes_over_free(slot, address, size) => return Ok(()),
         Err(_) => return Err(Pending { lane: None, limit: 0 }),
@@ -87,8 +87,8 @@ pub(super) fn record_free(block: *mut u8, size: usize) -> Result<(), Pending> {
 pub(super) fn free_pending(pending: Pending, opener: Opener<'_>, block: *mut u8, size: usize) {
     let (address, size) = (block.addr() as u64, size as u64);
     match pending.lane {
-        Some(lane) => turn::free(lane, pending.limit, address, size),
-        None => turn::free_aside(opener, address, size),
+        Some(lane) => slow_path::free(lane, pending.limit, address, size),
+        None => slow_path::free_aside(opener, address, size),
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) fn free_pending(pending: Pending, opener: Opener<'_>, block: *mut u8,
 #[inline(always)]
 pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> Begun {
     let (address, size) = (block.addr() as u64, size as u64);
-    let lane = match thread::recording_lane() {
+    let lane = match slot::recording_lane() {
         Ok(lane) => lane,
         Err(slot) if sampling::passes_over_free(slot, address, size) => return Begun::Apart,
         Err(_) => return reallocs::begin_aside(opener, address, size),
@@ -131,7 +131,7 @@ pub(super) fn record_realloc_end(
     traits: Traits,
 ) {
     let (old, new, size) = (old.addr() as u64, new.addr() as u64, size as u64);
-    match (thread::recording_lane(), begun) {
+    match (slot::recording_lane(), begun) {
         (_, Begun::Not) => {}
         (Ok(lane), Begun::Recorded) => moved_with_stack(lane, [old, new, size], traits),
         (Err(slot), Begun::Apart) if sampling::passes_over_alloc(slot, size) => {}
@@ -143,7 +143,7 @@ pub(super) fn record_realloc_end(
 fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Traits) {
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
-    let stack = turn::stack_at(lane, limit, size);
+    let stack = stacks::stack_at(lane, limit, size);
     let head = lane.head().own();
     if !fits(lane, limit, head + event::MOVED_WORDS, old | new, size) {
         return reallocs::end(lane, limit, moved, traits, stack);

@@ -3,7 +3,7 @@
 //! Only turns: the short path takes a few nanoseconds, less than two readings of a clock. What is measured and what
 //! is not is told to readers in [`TurnTimes`].
 
-use super::lifecycle;
+use super::state;
 use crate::profile::TurnTimes;
 use crate::ring::lane::{Lane, SEGMENT_WORDS, TURN_BUCKETS, WINDOW_WORDS, add, bump};
 use crate::sys::sync::Ordering;
@@ -21,7 +21,7 @@ pub(super) fn counted<T>(lane: &Lane, turn: impl FnOnce() -> T) -> T {
     // relaxed, here and below: counters of the lane, written by its thread.
     let is_due = lane.cold.turns.load(Ordering::Relaxed) % TURNS_PER_SAMPLE == TURNS_PER_SAMPLE - 1;
     bump(&lane.cold.turns);
-    let Some(ledger) = lifecycle::ledger().filter(|_| is_due) else {
+    let Some(ledger) = state::ledger().filter(|_| is_due) else {
         return turn();
     };
     let began_ns = ledger.clock.now_ns();

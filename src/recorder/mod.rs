@@ -3,10 +3,31 @@
 //! ```text
 //!  alloc/dealloc ──► hot_path ──fits──► two words, one release store
 //!  (allocator)          │
-//!                       └─does not fit─► turn: new mark, new segment, help, wait or shed
+//!                       └─does not fit─► slow_path ─► window: new mark ─► segments: help, wait or shed
 //!                                          │
 //!                                          └─no lane yet─► thread: open the ledger, claim a lane
 //! ```
+//!
+//! # Order of the files
+//!
+//! A file uses only files of the rows above its own.
+//!
+//! | row | files | what they hold |
+//! | --- | --- | --- |
+//! | 1 | `options`, `record`, `overflow_pool`, `region_abi` | plain data |
+//! | 2 | `state` | what the recorder does in this process |
+//! | 3 | `slot`, `latency`, `trace_backpressure`, `diagnostic` | one concern each |
+//! | 4 | `gate`, `environment`, `validate`, `black_box` | when a lane's gate opens; the steps of opening a ledger |
+//! | 5 | `internal` | scopes in which a thread works for heapledger |
+//! | 6 | `stacks` | the call stack of an allocation |
+//! | 7 | `background_thread` | when heapledger's own thread starts, and what it takes over |
+//! | 8 | `segments` | the ring's memory: next segment, help, wait, shed |
+//! | 9 | `window`, `lifecycle` | writing a record; opening, exit and fork |
+//! | 10 | `sampling`, `thread` | which events are sampled; a thread's lane from its claim to its end |
+//! | 11 | `slow_path`, `pointer_events` | records that the hot path does not write |
+//! | 12 | `reallocs` | the two halves of a realloc |
+//! | 13 | `hot_path` | the recording path |
+//! | 14 | `allocator` | `GlobalAlloc` and the builder |
 //!
 //! # What the recording path never does
 //!
@@ -24,7 +45,7 @@
 //! # The gate
 //!
 //! A lane's `limit` is its gate. It is closed (0) while a record is written, while heapledger itself works in the
-//! thread, and when there is nothing to record. An event that finds it closed goes to the turn, which knows why:
+//! thread, and when there is nothing to record. An event that finds it closed goes to the slow path, which knows why:
 //!
 //! | why | what happens |
 //! | --- | --- |
@@ -34,21 +55,28 @@
 //! | the thread has no lane | see `thread` |
 
 pub(crate) mod allocator;
+pub(crate) mod background_thread;
 pub(crate) mod black_box;
-mod check;
-mod complaint;
-pub(crate) mod deeds;
+mod diagnostic;
 mod environment;
-pub(crate) mod gate;
+mod gate;
 mod hot_path;
+pub(crate) mod internal;
 pub(crate) mod latency;
-pub(crate) mod layout;
-pub(crate) mod lifecycle;
-pub(crate) mod own_thread;
-mod pacing;
+mod lifecycle;
+pub(crate) mod options;
+pub(crate) mod overflow_pool;
+pub(crate) mod pointer_events;
 mod reallocs;
-pub(crate) mod sampling;
-pub(crate) mod spare;
+mod record;
+pub(crate) mod region_abi;
+mod sampling;
+pub(crate) mod segments;
+mod slot;
+mod slow_path;
 pub(crate) mod stacks;
+pub(crate) mod state;
 pub(crate) mod thread;
-pub(crate) mod turn;
+mod trace_backpressure;
+mod validate;
+mod window;

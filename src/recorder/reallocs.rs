@@ -4,9 +4,13 @@
 //! counts the event. The second says what became of it. In between, the thread may have begun to leave events out, or a handler may
 //! have forked: half an event is none that could be left out, and none that a child could have made.
 
-use super::allocator::Opener;
-use super::turn::{Gate, Record, What, alloc, gate_of, is_idle, lane, marked, stack_aside, write};
-use super::{sampling, thread};
+use super::gate::is_idle;
+use super::options::Opener;
+use super::record::{Record, RecordKind};
+use super::slow_path::{Gate, alloc, gate_of, lane, marked};
+use super::stacks::stack_aside;
+use super::window::write;
+use super::{sampling, slot};
 use crate::ring::event::{self, Tag, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::tls;
@@ -38,15 +42,18 @@ pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> Begun {
     };
     sampling::forget_own(lane, address);
     let record = if event::is_narrow(address, 0) {
-        Record::new(&[event::begin_word(address, size)], What::Free)
+        Record::new(&[event::begin_word(address, size)], RecordKind::Free)
     } else {
-        Record::new(&event::wide_words(Tag::Begin, Traits::default(), [address, size, 0, 0]), What::Free)
+        Record::new(
+            &event::wide_words(Tag::Begin, Traits::default(), [address, size, 0, 0]),
+            RecordKind::Free,
+        )
     };
     if write(lane, limit, &record) { Begun::Recorded } else { Begun::Not }
 }
 
 pub(super) fn refused(begun: Begun, address: u64, size: u64, traits: Traits) {
-    let Some(lane) = thread::lane_of_slot(tls::get()) else { return };
+    let Some(lane) = slot::lane_of_slot(tls::get()) else { return };
     if begun == Begun::Apart {
         // The old block lives on: it is taken up again as if it were new.
         let limit = lane.close_gate();
@@ -54,9 +61,12 @@ pub(super) fn refused(begun: Begun, address: u64, size: u64, traits: Traits) {
         return sampling::restored(lane, size);
     }
     let record = if event::is_narrow(address, 0) {
-        Record::new(&[event::refused_word(address)], What::SecondHalf)
+        Record::new(&[event::refused_word(address)], RecordKind::SecondHalf)
     } else {
-        Record::new(&event::wide_words(Tag::Refused, Traits::default(), [address, 0, 0, 0]), What::SecondHalf)
+        Record::new(
+            &event::wide_words(Tag::Refused, Traits::default(), [address, 0, 0, 0]),
+            RecordKind::SecondHalf,
+        )
     };
     let limit = limit_of_second_half(lane, lane.close_gate());
     if write(lane, limit, &record) {
@@ -91,10 +101,10 @@ pub(super) fn end_aside(opener: Opener<'_>, begun: Begun, moved @ [_, new, size]
 pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
     let traits = marked(lane, traits);
     let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
-        Record::new(&event::moved_words(old, new, size, traits, stack), What::SecondHalf)
+        Record::new(&event::moved_words(old, new, size, traits, stack), RecordKind::SecondHalf)
     } else {
         let fields = [new, size, u64::from(stack), old];
-        Record::new(&event::wide_words(Tag::Moved, traits, fields), What::SecondHalf)
+        Record::new(&event::wide_words(Tag::Moved, traits, fields), RecordKind::SecondHalf)
     };
     if write(lane, limit, &record) {
         sampling::note_own(lane, new);
@@ -105,7 +115,7 @@ pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: T
 /// if it has none here: then the old block is not in this ledger, and nothing ends it.
 fn lane_of_begun(opener: Opener<'_>, begun: Begun) -> Option<&'static Lane> {
     match begun {
-        Begun::Recorded => thread::lane_of_slot(tls::get()),
+        Begun::Recorded => slot::lane_of_slot(tls::get()),
         Begun::Apart | Begun::Not => lane(opener),
     }
 }

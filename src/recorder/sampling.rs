@@ -11,66 +11,25 @@
 //! | `CountersOnly` | is counted | is counted |
 //! | `AfterSampling` | is recorded | is recorded with its whole size, as long as blocks live that were left out |
 //!
-//! What is left out is counted with its size, so the totals stay exact at every level; what is lost is who and when.
+//! RecordKind is left out is counted with its size, so the totals stay exact at every level; what is lost is who and when.
 //!
 //! Blocks that were recorded before sampling began are not in the set. As long as any of them lives, a free that is
 //! not in the set is recorded as well, and the ledger finds out whether it knows the block. A realloc of a sampled
 //! block is a free and an allocation of its own: whether the new block is sampled is drawn anew, as its size asks. If the
 //! realloc is refused, both were of a block that lives on, and the totals leave them out again ([`restored`]).
 
-use super::lifecycle::{self, Level};
-use super::thread;
-use super::turn;
+use super::gate::is_own;
+use super::record::{alloc_record, free_record, whole_free_record};
+use super::slot;
+use super::stacks::stack_alone;
+use super::state::{self, Level};
+use super::window::write_open;
 use crate::ledger::Ledger;
 use crate::ledger::estimate::Sampler;
 use crate::profile::LossReason;
 use crate::ring::event::Traits;
 use crate::ring::lane::{Lane, Skipped};
-use crate::sys::errno::KeptErrno;
-use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
-
-/// Whether blocks may live that were recorded before sampling began.
-static EARLIER_BLOCKS: AtomicU32 = AtomicU32::new(0);
-
-/// Whether blocks may live that were left out.
-static BLOCKS_LEFT: AtomicU32 = AtomicU32::new(0);
-
-/// From now on, blocks may live that were left out.
-pub(super) fn expect_blocks_left() {
-    // relaxed: as below.
-    BLOCKS_LEFT.store(1, Ordering::Relaxed);
-}
-
-/// Whether blocks may live that were left out.
-pub(super) fn may_blocks_be_left() -> bool {
-    // relaxed: as below.
-    BLOCKS_LEFT.load(Ordering::Relaxed) != 0
-}
-
-/// All blocks that were left out have ended, and everything is recorded: threads may go back to the short path.
-pub(crate) fn no_blocks_left() {
-    // relaxed: each thread follows at its next event.
-    BLOCKS_LEFT.store(0, Ordering::Relaxed);
-}
-
-/// From now on, blocks may live that are not in the sampled set.
-pub(super) fn expect_earlier_blocks() {
-    // relaxed: a thread samples only after it has seen the new level, which is published later.
-    EARLIER_BLOCKS.store(1, Ordering::Relaxed);
-}
-
-/// All blocks that were recorded before sampling began have ended.
-pub(crate) fn no_earlier_blocks() {
-    // relaxed: a free that is recorded for nothing is only a free too many.
-    EARLIER_BLOCKS.store(0, Ordering::Relaxed);
-    lifecycle::note_sampling();
-}
-
-/// Whether blocks may live that were recorded before sampling began.
-pub(super) fn may_earlier_blocks_live() -> bool {
-    // relaxed: as above.
-    EARLIER_BLOCKS.load(Ordering::Relaxed) != 0
-}
+use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Whether the lane left events out until now.
 pub(super) fn left_out(lane: &Lane) -> bool {
@@ -80,19 +39,19 @@ pub(super) fn left_out(lane: &Lane) -> bool {
 
 /// Takes up the level that is in force now; says whether the lane still leaves events out.
 pub(super) fn leaves_out(lane: &Lane) -> bool {
-    lane.cold.level.store(lifecycle::level() as u32, Ordering::Relaxed);
-    left_out(lane) && lifecycle::state().records()
+    lane.cold.level.store(state::level() as u32, Ordering::Relaxed);
+    left_out(lane) && state::current().records()
 }
 
 /// Leaves out an allocation of a thread whose slot names no lane that records everything: because nothing is recorded in this
 /// process, or because the block is plainly none of the sample. Says whether it did.
 #[inline(always)]
 pub(super) fn passes_over_alloc(slot: *const (), size: u64) -> bool {
-    let Some(lane) = thread::passing_lane(slot) else { return slot == thread::OFF };
+    let Some(lane) = slot::passing_lane(slot) else { return slot == slot::OFF };
     // relaxed, all: the lane's own line.
     let cold = &lane.cold;
     let Some(rest) = Sampler::rest_behind(size, cold.distance.load(Ordering::Relaxed)) else { return false };
-    if !lifecycle::samples_plainly_at(cold.rate.load(Ordering::Relaxed)) {
+    if !state::samples_plainly_at(cold.rate.load(Ordering::Relaxed)) {
         return false;
     }
     cold.distance.store(rest, Ordering::Relaxed);
@@ -103,8 +62,8 @@ pub(super) fn passes_over_alloc(slot: *const (), size: u64) -> bool {
 /// The same for a free.
 #[inline(always)]
 pub(super) fn passes_over_free(slot: *const (), address: u64, size: u64) -> bool {
-    let Some(lane) = thread::passing_lane(slot) else { return slot == thread::OFF };
-    let passes = lifecycle::sampled().is_some_and(|sampled| !sampled.may_have(address));
+    let Some(lane) = slot::passing_lane(slot) else { return slot == slot::OFF };
+    let passes = state::sampled().is_some_and(|sampled| !sampled.may_have(address));
     if passes {
         count(&lane.cold.skipped, size, false);
     }
@@ -119,10 +78,10 @@ fn sampler(lane: &Lane) -> Sampler {
 
 /// An allocation on a lane that leaves events out.
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
-    let taken = match (lifecycle::level(), lifecycle::ledger()) {
+    let taken = match (state::level(), state::ledger()) {
         (Level::AfterSampling, _) => {
-            let stack = turn::stack_alone(lane, size);
-            turn::write_open(lane, &turn::alloc_record(address, size, traits, stack));
+            let stack = stack_alone(lane, size);
+            write_open(lane, &alloc_record(address, size, traits, stack));
             return;
         }
         (Level::Sampled, Some(ledger)) => take(lane, ledger, address, size),
@@ -135,24 +94,17 @@ pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
             lane.lose(reason);
         }
         Some(Ok(rate)) => {
-            let stack = turn::stack_alone(lane, size);
-            turn::write_open(lane, &turn::alloc_record(address, size, traits.sampled(rate), stack));
+            let stack = stack_alone(lane, size);
+            write_open(lane, &alloc_record(address, size, traits.sampled(rate), stack));
         }
     }
 }
 
-/// What a thread's first draw begins with.
-#[cold]
-pub(super) fn seed(ledger: &Ledger) -> u64 {
-    let _errno = KeptErrno::keep();
-    ledger.clock.now_ns()
-}
-
 /// Draws whether a block is sampled; if so, notes its address and returns the rate.
 fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<u64, LossReason>> {
-    let rate = lifecycle::sampling_rate();
+    let rate = state::sampling_rate();
     let mut sampler = sampler(lane);
-    let taken = sampler.takes(size, rate, || seed(ledger) ^ address.rotate_left(32));
+    let taken = sampler.takes(size, rate, || state::seed(ledger) ^ address.rotate_left(32));
     lane.cold.distance.store(sampler.distance, Ordering::Relaxed);
     lane.cold.random.store(sampler.random, Ordering::Relaxed);
     lane.cold.rate.store(sampler.rate, Ordering::Relaxed);
@@ -165,11 +117,11 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
 
 /// A free on a lane that leaves events out.
 pub(super) fn free(lane: &Lane, address: u64, size: u64) {
-    let Some(ledger) = lifecycle::ledger() else { return };
-    if lifecycle::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
-        turn::write_open(lane, &turn::free_record(address, size));
-    } else if may_earlier_blocks_live() || lifecycle::level() == Level::AfterSampling {
-        turn::write_open(lane, &turn::whole_free_record(address, size));
+    let Some(ledger) = state::ledger() else { return };
+    if state::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
+        write_open(lane, &free_record(address, size));
+    } else if state::may_earlier_blocks_live() || state::level() == Level::AfterSampling {
+        write_open(lane, &whole_free_record(address, size));
     } else {
         count(&lane.cold.skipped, size, false);
     }
@@ -193,13 +145,13 @@ pub(super) fn forget_own(lane: &Lane, address: u64) {
 
 /// Whether a free by heapledger itself may be of a block of the program's that was left out, such as one that a callback replaces.
 pub(super) fn may_mean_what_was_left_out(lane: &Lane) -> bool {
-    turn::is_own(lane) && lifecycle::level() != Level::Full
+    is_own(lane) && state::level() != Level::Full
 }
 
 /// The ledger, if the thread works for heapledger while frees are recorded by the sampled set.
 fn ledger_of_own(lane: &Lane) -> Option<&'static Ledger> {
-    let by_the_set = turn::is_own(lane) && matches!(lifecycle::level(), Level::Sampled | Level::CountersOnly);
-    lifecycle::ledger().filter(|_| by_the_set)
+    let by_the_set = is_own(lane) && matches!(state::level(), Level::Sampled | Level::CountersOnly);
+    state::ledger().filter(|_| by_the_set)
 }
 
 /// Notes that a block was freed and allocated only in the books: its realloc was refused.

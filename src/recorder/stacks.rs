@@ -6,8 +6,10 @@
 //!
 //! Wherever a stack cannot be had, the event is recorded all the same, at stack 0, and it is counted why.
 
-use super::gate::Own;
-use super::lifecycle::{self, Level};
+use super::black_box;
+use super::gate::while_writing;
+use super::internal::InternalScope;
+use super::state::{self, Level};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::{Sampler, rate_of};
 use crate::profile::{DataQualityMode, Stacks};
@@ -50,14 +52,14 @@ static CHECKS_FAILED: AtomicU64 = AtomicU64::new(0);
 static NEWS: AtomicU32 = AtomicU32::new(0);
 
 /// Makes ready for the stacks of a thread that has just got its lane; the first one does so for the process.
-pub(super) fn thread_starts(lane: &Lane) {
+pub(super) fn thread_starts(lane: &'static Lane) {
     lane.set_walks(false);
-    if !frame::SUPPORTED || lifecycle::options().stacks == Stacks::Off {
+    if !frame::SUPPORTED || state::options().stacks == Stacks::Off {
         return;
     }
     // relaxed: of several threads one opens; the others look again at each of their turns.
     if WAY.compare_exchange(CLOSED, OPENING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        open();
+        open(lane);
     }
     let walker = &lane.cold.walker;
     find_bounds(walker);
@@ -95,14 +97,14 @@ fn find_bounds_again(walker: &Walker) {
 }
 
 /// Makes ready for stacks in this process. Allocates, as heapledger's own.
-fn open() {
-    let Some(ledger) = lifecycle::ledger() else { return };
-    let _own = Own::enter();
+fn open(lane: &'static Lane) {
+    let Some(ledger) = state::ledger() else { return };
+    let _own = InternalScope::on(lane);
     let store = Store::open(&ledger.pages);
     let rules = ledger.pages.take(TABLE_PAGES);
     let (Some(store), Some(rules)) = (store, rules) else { return };
     unwind::refresh(ledger.clock.now_ns());
-    let way = match lifecycle::options().stacks {
+    let way = match state::options().stacks {
         Stacks::Off => CLOSED,
         Stacks::Auto | Stacks::Sampled { .. } => CHECKED,
         Stacks::FramePointers => FRAME_POINTERS,
@@ -113,7 +115,7 @@ fn open() {
     WAY.store(way, Ordering::Release);
     look_until_found();
     // Another thread may have had it written in the meantime, without a single object in it.
-    super::black_box::is_to_be_labelled();
+    black_box::is_to_be_labelled();
 }
 
 /// Takes up whether stacks are taken, at the present level.
@@ -121,7 +123,7 @@ pub(super) fn follow(lane: &Lane) {
     // Acquire: pairs with the release in `open`.
     let is_open = WAY.load(Ordering::Acquire) > OPENING;
     // As asked for: for all else the first two levels are the same.
-    let is_given_up = matches!(lifecycle::asked_level(), Level::NoStacks | Level::CountersOnly);
+    let is_given_up = matches!(state::asked_level(), Level::NoStacks | Level::CountersOnly);
     lane.set_walks(is_open && !is_given_up);
     let walker = &lane.cold.walker;
     // relaxed: the thread's own line.
@@ -179,7 +181,7 @@ pub(crate) fn look_again(ledger: &Ledger) -> bool {
 /// the function that this is inlined into, so that it has a frame less to go.
 #[inline(always)]
 pub(super) fn take(lane: &Lane, size: u64) -> u32 {
-    let Some(ledger) = lifecycle::ledger() else { return 0 };
+    let Some(ledger) = state::ledger() else { return 0 };
     let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
     let walker = &lane.cold.walker;
     if is_left_out(walker, ledger, size) {
@@ -224,13 +226,13 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
 /// Draws whether the stack is left out, where a subset is taken.
 #[inline(always)]
 fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
-    let Stacks::Sampled { bytes } = lifecycle::options().stacks else { return false };
+    let Stacks::Sampled { bytes } = state::options().stacks else { return false };
     // relaxed, all: the thread's own line.
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
     // The rate is the same for the whole life of the process.
     let rate = rate_of(bytes);
     let mut sampler = Sampler { distance: load(&walker.distance), random: load(&walker.random), rate };
-    let taken = sampler.takes(size, rate, || super::sampling::seed(ledger));
+    let taken = sampler.takes(size, rate, || state::seed(ledger));
     walker.distance.store(sampler.distance, Ordering::Relaxed);
     walker.random.store(sampler.random, Ordering::Relaxed);
     !taken
@@ -376,7 +378,7 @@ fn give_up_frame_pointers() {
 
 /// How long a thread waits for what stacks share with other threads: not at all in the modes that never wait.
 fn patience() -> Patience {
-    match lifecycle::mode() {
+    match state::mode() {
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => Patience::None,
         DataQualityMode::PerfectAccuracy | DataQualityMode::HighAccuracy => Patience::Bounded,
     }
@@ -385,7 +387,7 @@ fn patience() -> Patience {
 /// How stacks are taken, why so, how many were checked, and how many of those failed.
 pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
     // relaxed: figures for people.
-    let asked = lifecycle::options().stacks;
+    let asked = state::options().stacks;
     let (walker, why) = match WAY.load(Ordering::Relaxed) {
         CHECKED => ("frame pointers", "they agree with the unwind tables in every stack so far"),
         FRAME_POINTERS => ("frame pointers", "asked for"),
@@ -396,4 +398,26 @@ pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
         _ => ("off", "there was no memory for them"),
     };
     (walker, why, CHECKS.load(Ordering::Relaxed), CHECKS_FAILED.load(Ordering::Relaxed))
+}
+
+/// The stack of an allocation whose gate stood at `limit`. An event that finds it closed has none: it is a handler's, or
+/// heapledger's own.
+#[inline(always)]
+pub(super) fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
+    if lane.walks() && limit != 0 { take(lane, size) } else { 0 }
+}
+
+/// The same where an event takes its time, so that the walk does not stand in each of these places.
+#[inline(never)]
+pub(super) fn stack_aside(lane: &Lane, limit: u64, size: u64) -> u32 {
+    if limit == 0 { 0 } else { stack_alone(lane, size) }
+}
+
+/// The stack of an allocation on a lane that may leave events out: there a closed gate keeps no handler from walking too, so this
+/// says that a record is being written.
+pub(super) fn stack_alone(lane: &Lane, size: u64) -> u32 {
+    if !lane.walks() {
+        return 0;
+    }
+    while_writing(lane, || take(lane, size))
 }

@@ -13,99 +13,38 @@
 //! The address bears a mark ([`PASSING`]) while the thread leaves events out and works for the program. Only an address without
 //! it is a multiple of 64, so the hot path asks one question of the slot.
 
-use std::ptr::without_provenance;
-use std::sync::atomic::compiler_fence;
-
-use super::allocator::Opener;
-use super::lifecycle::{self, State};
-use super::turn;
+use super::gate::{is_idle, while_writing};
+use super::internal::InternalScope;
+use super::options::Opener;
+use super::record::{Record, RecordKind};
+use super::slot::{FRESH, GONE, OFF, OPENING, REFUSED, lane_of_slot, slot_of};
+use super::state::{self, State};
+use super::window::write;
+use super::{black_box, lifecycle, stacks, trace_backpressure};
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::books::{LaneFigures, books_of};
 use crate::profile::LossReason;
+use crate::ring::event;
 use crate::ring::lane::Lane;
 use crate::sys::errno::KeptErrno;
 use crate::sys::latch::wait;
 use crate::sys::sync::Ordering;
 use crate::sys::{platform, tls};
 
-pub(super) const FRESH: *const () = tls::UNSET;
-pub(super) const OPENING: *const () = without_provenance(2);
-const GONE: *const () = without_provenance(3);
-const REFUSED: *const () = without_provenance(4);
-pub(super) const OFF: *const () = without_provenance(5);
-/// Slots that are no addresses are below it.
-const SLOTS_BOUND: usize = 6;
-/// Added to the address of a lane whose thread may pass over most of its events: see `sampling`.
-const PASSING: usize = 32;
 /// Steps that an ending thread waits for the others' events; about a second.
 const ENDING_ROUNDS_MAX: u32 = 20_000;
-/// What addresses of lanes are multiples of. Slots below it are no addresses.
-const LANE_ALIGN: usize = align_of::<Lane>();
 
 // The mark is a bit that neither an address of a lane nor any other slot has.
-const _: () = assert!(PASSING.is_power_of_two() && PASSING < LANE_ALIGN && SLOTS_BOUND <= PASSING);
 
-/// The lane of the calling thread, if it records everything; else what its slot holds.
-#[inline(always)]
-pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
-    let slot = tls::get();
-    if !slot.addr().is_multiple_of(LANE_ALIGN) {
-        return Err(slot);
-    }
-    // SAFETY: T1, only the address of a lane without a mark, stored by `claim`, is such a multiple; lanes are never released.
-    Ok(unsafe { &*slot.cast::<Lane>() })
-}
-
-/// The lane in a slot whose thread leaves events out, and is not in the midst of heapledger's work.
-#[inline(always)]
-pub(super) fn passing_lane(slot: *const ()) -> Option<&'static Lane> {
-    if slot.addr() & PASSING == 0 {
-        return None;
-    }
-    // SAFETY: T1, the address of a lane, and the mark.
-    Some(unsafe { &*slot.byte_sub(PASSING).cast::<Lane>() })
-}
-
-/// The lane in a slot, if it is one.
-#[inline(always)]
-pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
-    if slot.addr() < LANE_ALIGN {
-        return None;
-    }
-    // SAFETY: T1, any other value is the address of a lane, stored by `claim`, with or without a mark; lanes are never
-    // released.
-    Some(unsafe { &*slot.map_addr(|address| address & !PASSING).cast::<Lane>() })
-}
-
-/// Says whether the calling thread, whose lane this is, may pass over events from now on. A handler may have forked meanwhile, or do
-/// so here: then the lane is of the parent's ledger, and the slot is not to name it.
-pub(super) fn may_pass(lane: &Lane, passes: bool) {
-    let ledger = || lifecycle::ledger().map(std::ptr::from_ref);
-    let (before, slot) = (ledger(), tls::get());
-    let wanted = slot_of(lane).wrapping_byte_add(if passes { PASSING } else { 0 });
-    if slot == wanted || lane_of_slot(slot).is_none_or(|named| !std::ptr::eq(named, lane)) {
-        return;
-    }
-    tls::set(wanted);
-    compiler_fence(Ordering::SeqCst);
-    if ledger() != before {
-        tls::set(FRESH);
-    }
-}
-
-fn slot_of(lane: &Lane) -> *const () {
-    std::ptr::from_ref(lane).cast()
-}
-
-/// What a thread without a lane does with an event: gets a lane, or counts why not.
+/// RecordKind a thread without a lane does with an event: gets a lane, or counts why not.
 #[cold]
 pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     let slot = tls::get();
     match slot {
         FRESH => {}
         GONE => {
-            return lose(if lifecycle::state() == State::Stopped {
+            return lose(if state::current() == State::Stopped {
                 LossReason::AfterShutdown
             } else {
                 LossReason::TlsTeardown
@@ -118,14 +57,14 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
         _ => return lane_of_slot(slot),
     }
     let _errno = KeptErrno::keep();
-    let mut state = lifecycle::state();
+    let mut state = state::current();
     if matches!(state, State::Unopened | State::Opening) {
-        state = lifecycle::open(opener.options, opener.hooks);
+        state = lifecycle::open(opener.options, opener.hooks, end);
     }
     match state {
         State::Running | State::Draining => {
             let lane = claim();
-            super::black_box::label_once();
+            black_box::label_once();
             lane.or_else(|| lose(LossReason::NoMemory))
         }
         State::Stopped => lose(LossReason::AfterShutdown),
@@ -139,22 +78,29 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
 }
 
 fn lose<T>(reason: LossReason) -> Option<T> {
-    lifecycle::lose_unlaned(reason);
+    state::lose_unlaned(reason);
     None
 }
 
 /// The calling thread's lane; a thread without one gets one if events are recorded at all.
 pub(super) fn lane_or_claim() -> Option<&'static Lane> {
     match tls::get() {
-        FRESH if lifecycle::state().records() => claim(),
+        FRESH if state::current().records() => claim(),
         slot => lane_of_slot(slot),
+    }
+}
+
+impl InternalScope {
+    /// Begins a section, with the thread's lane, which it is given if it had none.
+    pub(crate) fn enter() -> InternalScope {
+        lane_or_claim().map_or_else(InternalScope::without_lane, InternalScope::on)
     }
 }
 
 /// Claims a lane for the calling thread and writes the record of its start.
 fn claim() -> Option<&'static Lane> {
     let _errno = KeptErrno::keep();
-    let ledger = lifecycle::ledger()?;
+    let ledger = state::ledger()?;
     tls::set(OPENING);
     let Some((lane, _reused)) = ledger.claim_lane() else {
         tls::set(REFUSED);
@@ -163,8 +109,8 @@ fn claim() -> Option<&'static Lane> {
     let row = start_row(ledger, lane);
     tls::arm();
     tls::set(slot_of(lane));
-    turn::thread_starts(lane, row);
-    super::stacks::thread_starts(lane);
+    thread_starts(lane, row);
+    stacks::thread_starts(lane);
     Some(lane)
 }
 
@@ -189,20 +135,20 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
 }
 
 /// The end of a thread: its lane is folded to the end, its nursery emptied, and both go to the next thread.
-pub(super) fn end() {
+fn end() {
     let _errno = KeptErrno::keep();
     let Some(lane) = lane_of_slot(tls::get()) else {
         tls::set(GONE);
         return;
     };
-    let Some(ledger) = lifecycle::ledger() else {
+    let Some(ledger) = state::ledger() else {
         tls::set(GONE);
         return;
     };
-    turn::thread_ends(lane);
+    thread_ends(lane);
     lane.close_gate();
     tls::set(GONE);
-    super::pacing::wait_for_trace(ledger, lane, lifecycle::mode());
+    trace_backpressure::wait_for_trace(ledger, lane, state::mode());
     if ledger.is_ordered() {
         fold_to_the_end_in_order(ledger, lane);
     }
@@ -240,10 +186,39 @@ fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
 
 /// Marks the calling thread as one of heapledger's own, in the table of threads.
 pub(crate) fn mark_own(lane: &Lane) {
-    let Some(ledger) = lifecycle::ledger() else { return };
+    let Some(ledger) = state::ledger() else { return };
     let _taken = lane.folder.latch.take();
     // SAFETY: B3, the latch is held.
     let row = unsafe { books_of(lane).as_ref() }.row;
     // relaxed: a remark for people.
     ledger.rows.get(&ledger.pages, row).own.store(1, Ordering::Relaxed);
+}
+
+fn thread_starts(lane: &Lane, row: u32) {
+    // relaxed, all: the thread's own line. The one before may have been ended in the midst of anything.
+    lane.cold.writing.store(0, Ordering::Relaxed);
+    lane.cold.own_depth.store(0, Ordering::Relaxed);
+    lane.cold.quiet_depth.store(0, Ordering::Relaxed);
+    // There is no window yet; with this limit it counts as full, not as closed.
+    write(lane, 1, &Record::new(&[event::thread_word(true, row)], RecordKind::Control));
+}
+
+fn thread_ends(lane: &Lane) {
+    // Closed before the latch is taken: an event of a handler that finds the ring full would wait for it.
+    let limit = match lane.close_gate() {
+        // It was closed only because the lane leaves events out.
+        0 if is_idle(lane) => 1,
+        limit => limit,
+    };
+    let row = row_of(lane);
+    write(lane, limit, &Record::new(&[event::thread_word(false, row)], RecordKind::Control));
+}
+
+/// The row in a lane's books. An event of a handler meanwhile must not wait for their latch, whatever is left out.
+fn row_of(lane: &Lane) -> u32 {
+    while_writing(lane, || {
+        let _taken = lane.folder.latch.take();
+        // SAFETY: B3, the latch is held.
+        unsafe { crate::ledger::books::books_of(lane).as_ref() }.row
+    })
 }

@@ -89,7 +89,7 @@ pub(crate) struct Cold {
     pub(crate) nested: AtomicU64,
     /// Refused allocations. They are no events.
     pub(crate) failed: AtomicU64,
-    /// How the thread records: a `lifecycle::Level`.
+    /// How the thread records: a `state::Level`.
     pub(crate) level: AtomicU32,
     /// The thread's sampler.
     pub(crate) distance: AtomicU64,

@@ -21,7 +21,7 @@
 //!
 //! A *window* is a time mark and a run of at most 127 words behind it. The hot path knows nothing of segments,
 //! marks or folding: it writes as long as its record fits below `limit`. Everything else happens at the turn of a
-//! window (`recorder::turn`). `limit` is also the lane's gate: while a record is being written it is 0, so an event
+//! window (`recorder::window`). `limit` is also the lane's gate: while a record is being written it is 0, so an event
 //! of a signal handler finds the window closed, as does an event on a lane that is off.
 //!
 //! # Invariants

@@ -16,10 +16,11 @@ use crate::dump::{self, Written};
 use crate::ledger::{Ledger, estimate};
 use crate::profile::{self, DataQualityMode, DumpTarget, HeapStats, Profile, QualityIndicator};
 use crate::quality::{DecisionLog, Degradation, InvalidSetting, WorkloadCharacteristics};
-use crate::recorder::allocator::{HeapLedger, Hooks, Options};
+use crate::recorder::allocator::HeapLedger;
 use crate::recorder::black_box;
-use crate::recorder::gate::{Own, Quiet};
-use crate::recorder::{lifecycle, own_thread};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
+use crate::recorder::options::{Hooks, Options};
+use crate::recorder::{background_thread, state};
 use crate::sys::platform;
 use crate::tracked::{self, TrackedReport};
 
@@ -90,7 +91,7 @@ impl<A> HeapLedger<A> {
 ///
 /// `false` also when `HEAPLEDGER=off` switched it off. Then every query returns zeros and says so.
 pub fn is_installed() -> bool {
-    lifecycle::ledger().is_some()
+    state::ledger().is_some()
 }
 
 /// Books all that any thread recorded before the call.
@@ -99,7 +100,7 @@ pub fn is_installed() -> bool {
 pub fn flush() {
     with_ledger(|ledger, own| {
         if let Some(lane) = own.lane() {
-            let _quiet = Quiet::enter(own);
+            let _quiet = RecordingPaused::enter(own);
             ledger.flush(lane);
         }
     });
@@ -114,7 +115,7 @@ pub fn flush() {
 pub fn quality() -> QualityIndicator {
     let quality = with_ledger(|ledger, own| {
         let mut quality = {
-            let _quiet = Quiet::enter(own);
+            let _quiet = RecordingPaused::enter(own);
             snapshot::quality(ledger)
         };
         quality.retained = snapshot::retained(ledger, own).min(quality.recorded);
@@ -125,7 +126,7 @@ pub fn quality() -> QualityIndicator {
     quality.unwrap_or_else(|| {
         // No ledger could be opened, or this is a forked child that is to have none: if there were events, all of
         // them are lost, and that is what it says.
-        let lost = lifecycle::unlaned();
+        let lost = state::unlaned();
         let attempted = lost.total();
         QualityIndicator {
             installed: attempted > 0,
@@ -142,7 +143,7 @@ pub fn quality() -> QualityIndicator {
 /// All zeros when no [`HeapLedger`] is installed (see [`is_installed`]).
 pub fn stats() -> HeapStats {
     with_ledger(|ledger, own| {
-        let _quiet = Quiet::enter(own);
+        let _quiet = RecordingPaused::enter(own);
         snapshot::stats(ledger)
     })
     .unwrap_or_default()
@@ -155,7 +156,7 @@ pub fn stats() -> HeapStats {
 /// size. Estimates are for what needs the sample itself; comparing the two shows how good the sample is.
 pub fn estimates() -> profile::Estimates {
     with_ledger(|ledger, own| {
-        let _quiet = Quiet::enter(own);
+        let _quiet = RecordingPaused::enter(own);
         snapshot::estimates(ledger)
     })
     .unwrap_or_default()
@@ -169,8 +170,8 @@ pub fn estimates() -> profile::Estimates {
 /// ```
 pub fn set_mode(mode: DataQualityMode) {
     with_ledger(|_, own| {
-        let _quiet = Quiet::enter(own);
-        lifecycle::set_mode(mode);
+        let _quiet = RecordingPaused::enter(own);
+        state::set_mode(mode);
     });
 }
 
@@ -182,8 +183,8 @@ pub fn set_mode(mode: DataQualityMode) {
 /// of what was recorded only.
 pub fn set_degradation(degradation: Degradation) {
     with_ledger(|_, own| {
-        let _quiet = Quiet::enter(own);
-        lifecycle::set_level(tuning::level_of(degradation));
+        let _quiet = RecordingPaused::enter(own);
+        state::set_level(tuning::level_of(degradation));
     });
 }
 
@@ -191,8 +192,8 @@ pub fn set_degradation(degradation: Degradation) {
 /// to a power of two from 1 KiB to 16 MiB. Blocks that were sampled before keep their weight.
 pub fn set_sampling_bytes(bytes: u64) {
     with_ledger(|_, own| {
-        let _quiet = Quiet::enter(own);
-        lifecycle::set_sampling_rate(estimate::rate_of(bytes));
+        let _quiet = RecordingPaused::enter(own);
+        state::set_sampling_rate(estimate::rate_of(bytes));
     });
 }
 
@@ -207,7 +208,7 @@ impl WorkloadCharacteristics {
     /// is taken from the mode in force. Zeros when no [`HeapLedger`] is installed.
     pub fn measured() -> WorkloadCharacteristics {
         with_ledger(|ledger, own| {
-            let _quiet = Quiet::enter(own);
+            let _quiet = RecordingPaused::enter(own);
             let threads = snapshot::program_threads(ledger);
             WorkloadCharacteristics::from_counters(&snapshot::quality(ledger), threads, ledger.clock.now_ns())
         })
@@ -223,7 +224,7 @@ pub fn snapshot() -> Option<Profile> {
 }
 
 /// The snapshot, with what the tracked pointers say.
-fn whole_profile(ledger: &'static Ledger, own: &Own, reason: &str) -> Profile {
+fn whole_profile(ledger: &'static Ledger, own: &InternalScope, reason: &str) -> Profile {
     let mut profile = snapshot::profile(ledger, own, reason);
     let tracked = tracked_report(ledger);
     if !tracked.is_empty() {
@@ -304,10 +305,10 @@ impl std::error::Error for DumpError {
 }
 
 /// Runs `work` in an own section, if there is a ledger.
-fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &Own) -> T) -> Option<T> {
-    let ledger = lifecycle::ledger()?;
-    own_thread::want();
-    let own = Own::enter();
+fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
+    let ledger = state::ledger()?;
+    background_thread::want();
+    let own = InternalScope::enter();
     Some(work(ledger, &own))
 }
 
@@ -316,7 +317,7 @@ fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &Own) -> T) -> Option<T> {
 fn dump_at_exit() {
     // Should it not end in time, the worst is a dump that is written twice.
     let _no_other = occasions::pause();
-    if lifecycle::options().warn {
+    if state::options().warn {
         let quality = quality();
         with_ledger(|ledger, _| alarm::tell_at_exit(&quality, ledger.clock.now_ns()));
     }
@@ -360,7 +361,7 @@ fn write_label() {
 
 /// Where the dump at exit goes, or `None` when there is to be none.
 fn exit_path() -> Option<PathBuf> {
-    let options = lifecycle::options();
+    let options = state::options();
     match (options.dump_override.get(), options.dump) {
         (Some(b"off"), _) | (None, DumpTarget::Off) => None,
         _ => dump_pattern().map(|pattern| expand(&pattern)),
@@ -370,7 +371,7 @@ fn exit_path() -> Option<PathBuf> {
 /// The path of dumps that nobody gave a name to, with its placeholders. `None` where there must be none: a program with
 /// rights that its caller has not does not write where the caller says.
 fn dump_pattern() -> Option<Cow<'static, [u8]>> {
-    let options = lifecycle::options();
+    let options = state::options();
     let pattern = match (options.dump_override.get(), options.dump) {
         (Some(path), _) if path != b"off" => path,
         (_, DumpTarget::Path(path)) => path.as_bytes(),

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 use super::{dump_pattern, expand, with_ledger, write_dump};
 use crate::profile::Occasion;
-use crate::recorder::gate::Own;
-use crate::recorder::{lifecycle, thread};
+use crate::recorder::internal::InternalScope;
+use crate::recorder::{state, thread};
 use crate::sys::latch::{Latch, Taken, wait};
 use crate::sys::{platform, signals};
 
@@ -49,16 +49,16 @@ pub(super) fn forget() {
 /// The body of the thread.
 pub(super) fn run() {
     platform::name_thread(c"heapledger-dump");
-    let own = Own::enter();
+    let own = InternalScope::enter();
     let Some(lane) = own.lane() else { return };
     thread::mark_own(lane);
-    if !signals::watch(lifecycle::options().signals) {
+    if !signals::watch(state::options().signals) {
         platform::write_stderr(b"heapledger: signals cannot be watched here, there will be no dump on one\n");
     }
     let mut kept = Kept::default();
     loop {
         let asked = signals::wait();
-        if !lifecycle::state().records() {
+        if !state::current().records() {
             return;
         }
         for occasion in Occasion::ALL.into_iter().filter(|occasion| asked & occasion.bit() != 0) {
@@ -107,7 +107,7 @@ impl Kept {
         write(&path, occasion)?;
         self.written += 1;
         self.paths.push_back(path);
-        while self.paths.len() > lifecycle::options().triggers.keep as usize {
+        while self.paths.len() > state::options().triggers.keep as usize {
             if let Some(oldest) = self.paths.pop_front() {
                 // Someone may have moved it away, which is fine.
                 let _ = std::fs::remove_file(oldest);

@@ -45,7 +45,7 @@
 //!
 //! Twice. The counts, behind one seam, `sink`: a table of fixed size in static memory, some relaxed atomic operations on
 //! the pointer's own entry and one on a shared count of events. And the event itself in the thread's ring, like one of
-//! the heap (`recorder::deeds`): two words, folded and forgotten like all others. Neither allocates or panics. What does
+//! the heap (`recorder::pointer_events`): two words, folded and forgotten like all others. Neither allocates or panics. What does
 //! not fit is counted: pointers beyond [`POINTERS_LISTED`], and places beyond [`PLACES_LISTED`]. Entries are not
 //! reused, so that whatever is listed stays exact until the end. The table is 713 KiB of zeroed static memory, of
 //! which only the pages that are used are ever resident.

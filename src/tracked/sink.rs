@@ -12,7 +12,7 @@ use super::{
     Deed, EVENTS_KEPT, Holder, PLACES_LISTED, POINTERS_LISTED, STORM_CLONES, STORM_WINDOW_EVENTS, Shape,
     TrackedReport, Unlisted,
 };
-use crate::recorder::deeds;
+use crate::recorder::pointer_events;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Not in the table.
@@ -143,7 +143,7 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
     fn note(&self, pointer: u32, deed: Deed, held: u64) -> u64 {
         // The number first: what is recorded or not is never more than there was.
         let number = self.recent.push(pointer, deed, held);
-        if !deeds::record(deed, pointer, held) {
+        if !pointer_events::record(deed, pointer, held) {
             // relaxed: a count.
             self.unrecorded.fetch_add(1, Ordering::Relaxed);
         }

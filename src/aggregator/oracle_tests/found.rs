@@ -6,7 +6,7 @@ use crate::fold::batch::Part;
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, Profile};
-use crate::recorder::gate::Own;
+use crate::recorder::internal::InternalScope;
 use crate::ring::event::Traits;
 use crate::sys::sync::Ordering;
 
@@ -35,7 +35,7 @@ impl Room {
 
     fn profile(&self) -> Profile {
         self.ledger.flush(self.lanes[0].lane);
-        snapshot::profile(self.ledger, &Own::enter(), "test")
+        snapshot::profile(self.ledger, &InternalScope::enter(), "test")
     }
 }
 

@@ -1,5 +1,5 @@
 //! The thread's side of a lane, as a test drives it: the same windows, marks, skips and reuse of segments as
-//! `recorder::turn`, without thread-locals, modes and signals, and with windows as long as the test wants.
+//! `recorder::window`, without thread-locals, modes and signals, and with windows as long as the test wants.
 
 use crate::ledger::Ledger;
 use crate::ledger::books::books_of;

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use super::lifecycle;
+use super::state;
 use crate::sys::platform::write_stderr;
 
 /// Bytes of a line; the rest of a longer one is cut off.
@@ -13,7 +13,7 @@ const LINE_BYTES: usize = 256;
 
 /// Writes `heapledger: what` on standard error, unless this is a forked child whose parent has done so.
 pub(super) fn complain(what: fmt::Arguments<'_>) {
-    if lifecycle::is_opened_again() {
+    if state::is_opened_again() {
         return;
     }
     let mut line = Line { text: [0; LINE_BYTES], len: 0 };

@@ -27,9 +27,9 @@
 //! as the pause, which is said with the snapshot ([`crate::profile`]); where that is more than one window in
 //! [`QUICK_PER_SLOW`], the thread is started.
 
-use super::allocator::Background;
-use super::lifecycle::{self, Level, State};
+use super::options::Background;
 use super::stacks;
+use super::state::{self, Level, State};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode};
 use crate::ring::lane::{Lane, SEGMENT_WORDS, WINDOW_WORDS};
@@ -52,7 +52,7 @@ const SLOW_BORNE: u32 = 8;
 
 /// Segments of words that a thread leaves to heapledger's own. With few, the thread books for itself each time heapledger's has
 /// to wait for a processor.
-const LEFT_SEGMENTS_MAX: u32 = 16;
+pub(super) const LEFT_SEGMENTS_MAX: u32 = 16;
 /// The same where many threads do: more than these few would only wait for a thread that cannot keep up.
 const LEFT_SEGMENTS_MIN: u32 = 3;
 /// Segments of all threads together, while these are few.
@@ -72,9 +72,6 @@ const RELIEVES: u32 = 4;
 
 /// Segments that each thread may leave at present.
 static LEFT_SEGMENTS: AtomicU32 = AtomicU32::new(LEFT_SEGMENTS_MAX);
-
-// A lane has slots for as many, and for the one that is written.
-const _: () = assert!(LEFT_SEGMENTS_MAX < super::turn::SEGMENTS_MAX);
 
 /// Forgets the thread, in a forked child: it does not exist there.
 pub(super) fn forget() {
@@ -129,7 +126,7 @@ pub(super) fn segments_for_left(lane: &Lane, ledger: &Ledger) -> u32 {
 pub(crate) fn can_be_left(lane: &Lane, ledger: &Ledger) -> bool {
     // Another mode would rather shed than wait, should that thread be interrupted with the lane's latch in its hand.
     lane.folder.is_dear()
-        && lifecycle::mode() == DataQualityMode::PerfectAccuracy
+        && state::mode() == DataQualityMode::PerfectAccuracy
         && !ledger.is_ordered()
         && !ledger.tap.is_open()
 }
@@ -146,7 +143,7 @@ pub(super) fn start() {
     let state = STATE.load(Ordering::Relaxed);
     if state <= WANTED
         && STATE.compare_exchange(state, ASKED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        && let Some(hooks) = lifecycle::hooks()
+        && let Some(hooks) = state::hooks()
     {
         // If it cannot be had, helping closes the books all the same.
         platform::spawn(STACK_BYTES, hooks.aggregator);
@@ -158,7 +155,7 @@ pub(super) fn start_if_due(lane: &Lane, ledger: &Ledger) {
     // relaxed, all: hints, and the lane's own line.
     let state = STATE.load(Ordering::Relaxed);
     if state <= WANTED
-        && lifecycle::state() == State::Running
+        && state::current() == State::Running
         && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE
         && is_worth_it(lane, ledger, state == WANTED)
         && is_at_home(ledger)
@@ -175,15 +172,15 @@ fn is_at_home(ledger: &Ledger) -> bool {
 }
 
 fn is_worth_it(lane: &Lane, ledger: &Ledger, is_wanted: bool) -> bool {
-    let options = lifecycle::options();
+    let options = state::options();
     match options.background {
         Background::Never => false,
         Background::Always => true,
         Background::AsNeeded => {
             is_wanted
                 || ledger.lanes.count() > 1
-                || lifecycle::mode() == DataQualityMode::BestEffort
-                || lifecycle::level() == Level::AfterSampling
+                || state::mode() == DataQualityMode::BestEffort
+                || state::level() == Level::AfterSampling
                 || stacks::has_news()
                 || is_dear_for_long(lane, ledger)
                 || lane.cold.slow_windows.load(Ordering::Relaxed) > QUICK_PER_SLOW * SLOW_BORNE
@@ -206,7 +203,7 @@ fn is_dear_for_long(lane: &Lane, ledger: &Ledger) -> bool {
 pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, open_ns: u64) -> u64 {
     // relaxed: the lane's own line.
     let is_sampled = lane.cold.level.load(Ordering::Relaxed) == Level::Sampled as u32;
-    if is_sampled || lifecycle::options().clock == ClockMode::PerEvent {
+    if is_sampled || state::options().clock == ClockMode::PerEvent {
         return record_words;
     }
     // relaxed, all: a hint, and the lane's own line.

@@ -4,12 +4,12 @@
 //! error, with what is allowed, and its default is used. `HeapLedger::validate` finds the same beforehand, as a typed
 //! error; a test holds the two together.
 
-use super::allocator::Options;
-use super::complaint::complain;
+use super::diagnostic::complain;
+use super::options::Options;
 use crate::profile::{ConcurrencyConfig, Stacks, Triggers, TuningGoal};
 
 /// Puts defaults in the place of settings that mean nothing, and says so.
-pub(super) fn settle(options: &mut Options) {
+pub(super) fn replace_invalid(options: &mut Options) {
     share(
         "target_completeness",
         &mut options.concurrency.target_completeness,
@@ -90,7 +90,7 @@ mod tests {
         for (mut ledger, is_sound) in table {
             let before = format!("{:?}", ledger.options);
             assert_eq!(ledger.validate().is_ok(), is_sound, "{before}");
-            settle(&mut ledger.options);
+            replace_invalid(&mut ledger.options);
             assert_eq!(format!("{:?}", ledger.options) == before, is_sound, "{before}");
             assert_eq!(ledger.validate(), Ok(()), "its default can be used");
         }

@@ -13,7 +13,7 @@
 //! that has kept a thread waiting for a second in vain is waited for again only after it has given a chunk back. Each wait
 //! is counted.
 
-use super::lifecycle;
+use super::state;
 use crate::ledger::Ledger;
 use crate::profile::DataQualityMode;
 use crate::ring::lane::Lane;
@@ -48,7 +48,7 @@ fn wait(ledger: &Ledger, lane: &Lane, mode: DataQualityMode) {
     }
     let began_ns = ledger.clock.now_ns();
     let (mut spent, mut alive_ns, mut round) = (tap.spent_so_far(), began_ns, 0u32);
-    while tap.is_open() && tap.is_short(ledger.lanes.count()) && lifecycle::state().records() {
+    while tap.is_open() && tap.is_short(ledger.lanes.count()) && state::current().records() {
         latch::wait(round);
         round = round.saturating_add(1);
         let now_ns = ledger.clock.now_ns();

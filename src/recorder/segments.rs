@@ -1,0 +1,182 @@
+//! The segments of a lane's ring: getting the next one, and booking what is in the way.
+
+use std::hint::spin_loop;
+
+use super::record::RecordKind;
+use super::{background_thread, overflow_pool, state, trace_backpressure};
+use crate::fold::batch::Part;
+use crate::ledger::Ledger;
+use crate::profile::{DataQualityMode, LossReason};
+use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
+use crate::sys::sync::{AtomicU32, Ordering};
+
+/// Segments that every lane has: one to write, one being folded, two of history.
+pub(crate) const SEGMENTS_HOME: u32 = 4;
+
+/// Segments of one lane at most; the rest of its slots stay free for spares.
+pub(crate) const SEGMENTS_MAX: u32 = 48;
+
+// A lane has slots for the segments that wait for the background thread, and for the one that is written.
+const _: () = assert!(background_thread::LEFT_SEGMENTS_MAX < SEGMENTS_MAX);
+
+/// Nanoseconds that one round of `spin_loop` takes at least; on many machines it is ten times as much.
+const SPIN_NS_MIN: u64 = 4;
+
+/// Rounds of it from one look at the clock to the next.
+const SPINS_PER_LOOK: u64 = 8;
+
+/// The longest single wait between two tries, in nanoseconds, whatever is configured.
+const DELAY_NS_MAX: u64 = 100_000;
+
+/// Segments that every lane is to have; 0 while the limits of the history decide.
+static SEGMENTS_ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// Forgets what the tuner asked for, in a forked child.
+pub(super) fn forget() {
+    // relaxed: there is one thread.
+    SEGMENTS_ASKED.store(0, Ordering::Relaxed);
+}
+
+/// Finds a segment for the words from `number × SEGMENT_WORDS` on.
+pub(super) fn next_segment(
+    lane: &Lane,
+    ledger: &Ledger,
+    number: u64,
+    kind: RecordKind,
+) -> Result<(), LossReason> {
+    let mode = mode_for(kind);
+    let helps = !matches!(mode, DataQualityMode::BestEffort);
+    if lane.cold.segments_held.load(Ordering::Relaxed) > 0 && is_to_help(lane, ledger, number * SEGMENT_WORDS)
+    {
+        help(lane, ledger, mode);
+    }
+    let (home, left) = (segments_home(), background_thread::segments_for_left(lane, ledger));
+    let mut tries = 0;
+    loop {
+        let held = lane.cold.segments_held.load(Ordering::Relaxed);
+        if held < home
+            && let Some(page) = ledger.pages.take(SEGMENT_PAGES)
+        {
+            return enter(lane, ledger, number, page, held + 1);
+        }
+        if held == 0 {
+            return Err(LossReason::NoMemory);
+        }
+        let oldest = lane.cold.oldest.own() / SEGMENT_WORDS;
+        if (oldest + 1) * SEGMENT_WORDS <= lane.folder.tail.observe() {
+            let page = lane.segment_page(oldest);
+            lane.cold.oldest.pass((oldest + 1) * SEGMENT_WORDS);
+            if held <= home.max(left) {
+                return enter(lane, ledger, number, page, held);
+            }
+            overflow_pool::give_back(ledger, page);
+            lane.cold.segments_held.store(held - 1, Ordering::Relaxed);
+            continue;
+        }
+        if held < left
+            && let Some(page) = ledger.pages.take(SEGMENT_PAGES)
+        {
+            return enter(lane, ledger, number, page, held + 1);
+        }
+        if !helps {
+            return Err(LossReason::RingFull);
+        }
+        let config = &state::options().concurrency;
+        let may_wait = mode != DataQualityMode::HighThroughput;
+        if may_wait && tries < config.max_retries {
+            pause(ledger, config.base_delay_ns, tries);
+            tries += 1;
+            // Enough for the oldest segment to come free.
+            let words = if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX };
+            ledger.try_fold(lane, Part::of_words(words));
+            continue;
+        }
+        if config.enable_overflow_buffer
+            && u64::from(held) < SEGMENT_SLOTS - 1
+            && let Some(page) = overflow_pool::take()
+        {
+            bump(&lane.cold.spares);
+            return enter(lane, ledger, number, page, held + 1);
+        }
+        let may_shed = matches!(kind, RecordKind::Alloc | RecordKind::PointerEvent);
+        if !may_wait || mode == DataQualityMode::HighAccuracy && may_shed {
+            return Err(LossReason::RingFull);
+        }
+        bump(&lane.cold.waits);
+        ledger.fold(lane);
+    }
+}
+
+/// The mode in force for a record of this kind.
+fn mode_for(kind: RecordKind) -> DataQualityMode {
+    match kind {
+        // Without it the events before it would be taken for those of the lane's next thread; and a thread that starts
+        // or ends has waited for the latch already.
+        RecordKind::Control => DataQualityMode::PerfectAccuracy,
+        RecordKind::Alloc | RecordKind::Free | RecordKind::SecondHalf | RecordKind::PointerEvent => {
+            state::mode()
+        }
+    }
+}
+
+/// Whether enough waits in the ring for its thread to book it, at the turn of a window or at the end of a segment.
+pub(super) fn is_to_help(lane: &Lane, ledger: &Ledger, head: u64) -> bool {
+    let waiting = head - lane.folder.tail.observe();
+    let is_at_end = head.is_multiple_of(SEGMENT_WORDS);
+    if background_thread::relieves(lane, ledger) {
+        background_thread::are_too_many(waiting)
+    } else {
+        is_at_end || waiting >= lane.folder.words_before_help()
+    }
+}
+
+/// Books what waits in the ring, if nobody else does and the mode wants it; where that is dear, a part of it.
+pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
+    if matches!(mode, DataQualityMode::BestEffort) {
+        return;
+    }
+    trace_backpressure::wait_for_trace(ledger, lane, mode);
+    let words = if lane.folder.is_dear() { DEAR_WORDS } else { u64::MAX };
+    if ledger.try_fold(lane, Part::of_words(words)) {
+        bump(&lane.cold.folds_at_home);
+    }
+}
+
+fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Result<(), LossReason> {
+    lane.enter_segment(&ledger.pages, number, page);
+    lane.cold.segments_held.store(held, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Segments that a lane keeps: what was asked for last, or else enough for its share of the history.
+pub(crate) fn segments_home() -> u32 {
+    let asked = SEGMENTS_ASKED.load(Ordering::Relaxed);
+    if asked != 0 {
+        return asked;
+    }
+    let limits = &state::options().history;
+    // An event takes one and a half words on average.
+    let words = limits.events.saturating_mul(3) / 2;
+    let segments = words.div_ceil(SEGMENT_WORDS).min(limits.bytes / (SEGMENT_WORDS * 8));
+    segments.clamp(u64::from(SEGMENTS_HOME), u64::from(SEGMENTS_MAX)) as u32
+}
+
+/// Asks for rings of so many segments. Each lane follows when it next needs a segment: it takes further ones, or gives
+/// back what is booked.
+pub(crate) fn ask_for_segments(segments: u32) {
+    // relaxed: each lane follows at its next segment.
+    SEGMENTS_ASKED.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
+}
+
+/// Waits a little for whoever is folding: `base_ns`, doubled with each try. Bounded by the number of rounds too, should
+/// the clock stand still.
+fn pause(ledger: &Ledger, base_ns: u64, tries: u32) {
+    let delay_ns = base_ns.saturating_mul(1 << tries.min(20)).min(DELAY_NS_MAX);
+    let began_ns = ledger.clock.now_ns();
+    for round in 1..=delay_ns / SPIN_NS_MIN {
+        spin_loop();
+        if round % SPINS_PER_LOOK == 0 && ledger.clock.now_ns().saturating_sub(began_ns) >= delay_ns {
+            return;
+        }
+    }
+}
