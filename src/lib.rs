@@ -3,57 +3,65 @@
 //! # What is measured
 //!
 //! Every call of the four methods of [`GlobalAlloc`](std::alloc::GlobalAlloc), from the first one of the process,
-//! before `main`, to after `main` has returned: address, size, alignment, whether zeroed, when, by which thread, from where.
+//! before `main`, to after `main` has returned: address, size, alignment, whether zeroed, time, thread and call stack.
 //! From these: totals, live blocks, the peak, sizes, lifetimes, temporary blocks, reallocs, frees by another thread,
 //! each also by thread, by call stack and over time. A successful realloc counts as one more block of its new size, as in other
-//! tools; [`HeapStats::reallocs`] says how many those are.
+//! tools; [`HeapStats::reallocs`] counts those.
 //!
 //! Each event is *recorded*, *lost* for one of the [reasons](LossReason), or *in flight*; the three always add up to
 //! those *attempted*. In the default mode nothing is lost for want of buffer space: a thread whose ring is full books
-//! it itself.
+//! its events into the ledger itself.
 //!
 //! # What is not
 //!
-//! * memory that does not come through the global allocator;
-//! * allocations that were refused: they are no events, and counted in [`HeapStats::failed`];
-//! * what heapledger allocates for itself in queries and dumps: recorded, but in no figure of the program.
+//! * memory that does not pass through the global allocator;
+//! * allocations that were refused: they are no events, and are counted in [`HeapStats::failed`];
+//! * what heapledger allocates for itself in queries and dumps: recorded, but left out of every figure of the program.
 //!
-//! With [`ClockMode::Batched`], times between two readings of the clock are interpolated, so a lifetime shorter than
-//! that span is an estimate, and a pairing of frees and blocks across threads can be ambiguous; it is counted then
-//! ([`profile::Anomalies`]). [`ClockMode::PerEvent`] gives every event a stamp. When several threads allocate, the peak
+//! With [`ClockMode::Batched`], times between two clock readings are interpolated, so a lifetime shorter than
+//! that span is an estimate, and a pairing of frees and blocks across threads can be ambiguous; it is then counted
+//! ([`profile::Anomalies`]). [`ClockMode::PerEvent`] gives every event a time stamp. When several threads allocate, the peak
 //! is known to within [`profile::Peak::uncertainty_bytes`]. `docs/LIMITS.md` has the whole list.
 //!
 //! # What it costs
 //!
 //! An allocation writes two words into the ring of its thread, a free one. When a segment of the ring is full, some
-//! hundred events later, the thread books it. One thread of heapledger's own ticks the clock and books rings that have
-//! gone quiet; it starts with the first real load. Memory: a ring for each thread, 39 to 49 bytes for each block that
-//! lives long, and tables of fixed size; the figure is in every report ([`QualityIndicator::own_bytes`]).
+//! 680 events later, the thread books it. A background thread advances the clock's epoch and books the rings of threads
+//! that have stopped allocating; `HeapLedger::background` says when it starts. Memory: a ring for each thread, 39 to
+//! 49 bytes for each long-lived block, and tables of fixed size; [`QualityIndicator::own_bytes`] has the sum.
+//!
+//! # Words
+//!
+//! A *lane* is a thread's ring with its counters and nursery. A *window* is a run of at most 127 words of a ring behind one
+//! time stamp, the *mark*. To *fold* is to book events into the ledger, the tables of blocks, sites and totals. The
+//! *nursery* holds the young blocks of one lane. To *help* is to fold a full ring instead of waiting.
 //!
 //! # Environment
 //!
-//! Read once, at the first allocation; each overrides what the builder says. A value that cannot be read is named on
+//! Read once, at the first allocation; each variable overrides the builder. A value that cannot be read is named on
 //! standard error and ignored. A set-user-id program ignores them all.
 //!
 //! | variable | values |
 //! | --- | --- |
-//! | `HEAPLEDGER` | `off`: nothing is recorded |
-//! | `HEAPLEDGER_DUMP` | where the dump at exit goes: a path with `%e` (program), `%p` (process id), `%t` (seconds since 1970), or `off` |
+//! | `HEAPLEDGER` | `off`: nothing is recorded; `always`: recording is on also in a program built with [`HeapLedger::on_request`]; `on`: as built |
+//! | `HEAPLEDGER_DUMP` | path of the dump at exit, with `%e` (program), `%p` (process id), `%t` (seconds since 1970), or `off` |
 //! | `HEAPLEDGER_MODE` | `perfect`, `high`, `throughput`, `best-effort`: see [`DataQualityMode`] |
-//! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
-//! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
-//! | `HEAPLEDGER_BLACKBOX` | a file that outlives the process however it ends, a path as above, or `off`: see [`HeapLedger::black_box`]; `HEAPLEDGER_BLACKBOX_BYTES` is its length |
-//! | `HEAPLEDGER_SIGNALS` | `HUP`, `INT`, `TERM`, `USR1`, `USR2`, several with commas, or `off`: see [`HeapLedger::dump_on_signal`] |
-//! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (in a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
-//! | `HEAPLEDGER_TRACE` | where every event goes, a path as above, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_STACKS` | `auto`, `fp`, `dwarf`, `sampled:BYTES`, `off`: see [`Stacks`] |
+//! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
+//! | `HEAPLEDGER_TRACE` | path of the trace, with the same `%` codes, or `off`: see [`Retention::Trace`] |
+//! | `HEAPLEDGER_BLACKBOX` | path of a file that survives any end of the process, or `off`: see [`HeapLedger::black_box`]; `HEAPLEDGER_BLACKBOX_BYTES` is its length |
+//! | `HEAPLEDGER_SIGNALS` | `HUP`, `INT`, `TERM`, `USR1`, `USR2`, several with commas, or `off`: see [`HeapLedger::dump_on_signal`] |
+//! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (within a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
+//! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
 //!
 //! # In tests
 //!
-//! The allocator is the whole process's, so a test that asserts exact figures is best alone in its binary, or filters
-//! what other tests do by running with one thread:
+//! The ledger belongs to the whole process, so a test that asserts exact figures needs a test binary with one test, or
+//! `--test-threads=1`:
 //!
 //! ```
+//! use std::hint::black_box;
+//!
 //! #[global_allocator]
 //! static HEAP: heapledger::HeapLedger =
 //!     heapledger::HeapLedger::system().dump(heapledger::DumpTarget::Off);
@@ -61,7 +69,8 @@
 //! fn main() {
 //!     heapledger::flush();
 //!     let before = heapledger::stats();
-//!     let kept = vec![7u8; 100];
+//!     // `black_box` keeps the optimiser from removing an allocation that nothing reads.
+//!     let kept = black_box(vec![7u8; 100]);
 //!     heapledger::flush();
 //!     let after = heapledger::stats();
 //!     assert_eq!(after.live_bytes - before.live_bytes, 100);
@@ -110,7 +119,7 @@ pub mod tracked;
 #[cfg(all(feature = "validation", not(loom)))]
 pub mod validation;
 
-/// Dumps: profiles in files.
+/// Dumps: profiles stored in files, their readers and writers.
 #[cfg(not(loom))]
 pub mod dumps {
     pub use crate::blackbox::{read, read_bytes, read_from};
