@@ -3,29 +3,16 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::snapshot;
-use crate::sys::platform;
+use crate::sys::path_pattern;
 
-/// Replaces `%e`, `%p` and `%t`; `%%` stands for a percent sign.
+/// The path that `pattern` stands for, with its placeholders replaced (`sys::path_pattern`).
 pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(pattern.len() + 32);
-    let mut rest = pattern.iter();
-    while let Some(byte) = rest.next() {
-        if *byte != b'%' {
-            path.push(*byte);
-            continue;
-        }
-        match rest.next() {
-            Some(b'e') => path.extend(
-                snapshot::program_name(&[]).bytes().map(|byte| if byte == b'/' { b'_' } else { byte }),
-            ),
-            Some(b'p') => path.extend(std::process::id().to_string().bytes()),
-            Some(b't') => path.extend((platform::unix_time_ns() / 1_000_000_000).to_string().bytes()),
-            Some(b'%') => path.push(b'%'),
-            Some(other) => path.extend([b'%', *other]),
-            None => path.push(b'%'),
-        }
-    }
+    // A vector takes every piece, so this cannot fail.
+    let _ = path_pattern::expand(pattern, |piece| {
+        path.extend_from_slice(piece);
+        Some(())
+    });
     to_path(path)
 }
 

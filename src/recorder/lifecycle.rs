@@ -25,7 +25,7 @@ use super::{
 use crate::ledger::{Ledger, estimate};
 use crate::profile::ForkPolicy;
 use crate::sys::sync::Ordering;
-use crate::sys::{copies, latch, platform, tls};
+use crate::sys::{copies, latch, path_pattern, platform, tls};
 
 /// Bytes of stack for the thread that writes dumps while the process runs.
 const DUMPS_STACK_BYTES: usize = 2 << 20;
@@ -127,8 +127,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: fn()) -> State {
 fn traces(options: &Options) -> bool {
     // relaxed: this is the thread that is opening.
     let is_child = state::FORKED_FROM.load(Ordering::Relaxed) != 0;
-    let has_own_name = |pattern: &[u8]| pattern.windows(2).any(|pair| pair == b"%p");
-    options.trace_pattern().is_some_and(|pattern| !is_child || has_own_name(pattern))
+    options.trace_pattern().is_some_and(|pattern| !is_child || path_pattern::has_process_id(pattern))
 }
 
 extern "C" fn at_exit() {

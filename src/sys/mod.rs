@@ -16,6 +16,7 @@
 //! | `order` | the order of stores that outlive the process | be taken for one that other threads see |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, thread and file questions | be asked from the hot path |
+//! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
 //! | `copies` | other copies of this crate in the process | be asked but when a ledger is opened |
 //! | `signals` | handlers that ask for a dump, and the bell | write one |
 //!
@@ -53,6 +54,8 @@ pub(crate) mod order;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "hands out raw memory")]
 pub(crate) mod pages;
+#[cfg(not(loom))]
+pub(crate) mod path_pattern;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "calls the system")]
 pub(crate) mod platform;
