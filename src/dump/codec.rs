@@ -2,9 +2,8 @@
 //! reserves memory.
 //!
 //! * Fixed-width integers are little-endian.
-//! * A *varint* is LEB128: seven bits a byte, lowest first, the top bit set on all bytes but the last; at most 10.
-//! * A *delta* is the wrapped difference to the value before, zigzag-coded (0, −1, 1, −2, … become 0, 1, 2, 3, …) as
-//!   a varint: neighbours that lie close together take one byte or two, in either direction.
+//! * A *delta* is the wrapped difference to the value before, as a signed varint (see `varint`): neighbours that lie
+//!   close together take one byte or two, in either direction.
 //! * A *record* is a struct of metadata. [`put_record`] and [`Cursor::record`] are the only place that knows what
 //!   lays its fields out.
 
@@ -12,7 +11,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{SECTION_PLAIN_BYTES_MAX, VARINT_BYTES_MAX};
+use super::format::SECTION_PLAIN_BYTES_MAX;
+pub(super) use super::varint::put as put_varint;
+use super::varint::{self, VarintError};
 
 /// Why bytes could not be read as what they should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,15 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
+impl From<VarintError> for CodecError {
+    fn from(error: VarintError) -> Self {
+        match error {
+            VarintError::Ended => CodecError::Ended,
+            VarintError::TooLong => CodecError::VarintTooLong,
+        }
+    }
+}
+
 /// Appends two bytes.
 pub(super) fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_le_bytes());
@@ -58,19 +68,9 @@ pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends a varint.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 /// Appends the delta from `previous` to `value`, and makes `value` the previous one.
 pub(super) fn put_delta(out: &mut Vec<u8>, previous: &mut u64, value: u64) {
-    let step = value.wrapping_sub(*previous) as i64;
-    put_varint(out, ((step << 1) ^ (step >> 63)) as u64);
+    varint::put_signed(out, value.wrapping_sub(*previous) as i64);
     *previous = value;
 }
 
@@ -151,20 +151,7 @@ impl<'a> Cursor<'a> {
 
     /// A varint.
     pub(super) fn varint(&mut self) -> Result<u64, CodecError> {
-        let mut value = 0u64;
-        for index in 0..VARINT_BYTES_MAX {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7F);
-            let shift = 7 * index as u32;
-            if bits << shift >> shift != bits {
-                return Err(CodecError::VarintTooLong);
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(CodecError::VarintTooLong)
+        Ok(varint::take(&mut self.rest)?)
     }
 
     /// A varint that must fit into 32 bits; `field` names it in the error.
@@ -187,9 +174,7 @@ impl<'a> Cursor<'a> {
 
     /// A delta to `previous`, which becomes the value read.
     pub(super) fn delta(&mut self, previous: &mut u64) -> Result<u64, CodecError> {
-        let zigzag = self.varint()?;
-        let step = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-        *previous = previous.wrapping_add(step as u64);
+        *previous = previous.wrapping_add(varint::take_signed(&mut self.rest)? as u64);
         Ok(*previous)
     }
 
@@ -242,16 +227,6 @@ mod tests {
         }
 
         #[test]
-        fn a_varint_cut_anywhere_is_an_error(value in any::<u64>()) {
-            let mut out = Vec::new();
-            put_varint(&mut out, value);
-            prop_assert!(out.len() <= VARINT_BYTES_MAX);
-            for length in 0..out.len() {
-                prop_assert_eq!(Cursor::new(&out[..length]).varint(), Err(CodecError::Ended));
-            }
-        }
-
-        #[test]
         fn records_come_back(number in any::<u64>(), share in proptest::option::of(0.0f64..1.0)) {
             let mut out = Vec::new();
             put_record(&mut out, &(number, share, true)).unwrap();
@@ -259,16 +234,6 @@ mod tests {
             prop_assert_eq!(cursor.record(), Ok((number, share, true)));
             prop_assert_eq!(cursor.finish(), Ok(()));
         }
-    }
-
-    #[test]
-    fn a_varint_of_more_than_64_bits_is_refused() {
-        let mut too_large = [0xFF; 10];
-        too_large[9] = 0x02;
-        assert_eq!(Cursor::new(&too_large).varint(), Err(CodecError::VarintTooLong));
-        assert_eq!(Cursor::new(&[0x80; 11]).varint(), Err(CodecError::VarintTooLong));
-        too_large[9] = 0x01;
-        assert_eq!(Cursor::new(&too_large).varint(), Ok(u64::MAX));
     }
 
     #[test]

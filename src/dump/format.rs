@@ -36,6 +36,7 @@
 
 use std::fmt;
 
+use super::varint::VARINT_BYTES_MAX;
 use crate::profile::tracked::{Deed, Shape};
 use crate::profile::{ClockMode, CompletenessTrend, DataQualityMode, ForkPolicy, LossReason};
 
@@ -100,8 +101,6 @@ pub(super) const TRACKED_TEXT_BYTES_MAX: usize = 256;
 pub(super) const TRACKED_HOLDERS_MAX: usize = 8;
 /// Bytes of all tracked pointers and their last events at most.
 pub(super) const TRACKED_BYTES_MAX: usize = 1_000_000;
-/// Bytes of a varint at most.
-pub(super) const VARINT_BYTES_MAX: usize = 10;
 
 /// Damages that a reader lists one by one; the rest is counted.
 pub(super) const DAMAGES_LISTED_MAX: usize = 1000;

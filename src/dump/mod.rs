@@ -34,7 +34,7 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `format` | every number: magic, version, tags, limits, codes |
-//! | `codec` | numbers and records to bytes and back |
+//! | `varint`, `codec` | numbers and records to bytes and back |
 //! | `section` | the frame: headers, checksums, compression, finding the place again |
 //! | `v1` | the content: records and columns |
 //! | `writer`, `file` | profile to bytes; bytes to a file |
@@ -51,6 +51,7 @@ mod reader;
 mod references;
 mod section;
 mod v1;
+pub(crate) mod varint;
 mod writer;
 
 pub use error::{Damage, DamageKind, Occupant, ReadError, WriteError, WriteStep};

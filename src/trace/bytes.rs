@@ -1,37 +1,12 @@
-//! Numbers as bytes and back: seven bits a byte, low ones first.
+//! Distances between addresses as varints, and a reader of the bytes of a column.
 
-/// Bytes of the longest number.
-const NUMBER_BYTES: usize = 10;
-
-/// Appends a number.
-#[inline]
-pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// Appends a difference: small ones of either sign are short.
-#[inline]
-pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
-    put(out, fold(value));
-}
+use crate::dump::varint::{self, put, unzigzag, zigzag};
 
 /// Appends the difference of two addresses: one byte less when it is a multiple of 16, as most are.
 #[inline]
 pub(super) fn put_distance(out: &mut Vec<u8>, from: u64, to: u64) {
     let distance = to.wrapping_sub(from) as i64;
-    put(out, if distance & 15 == 0 { fold(distance >> 4) << 1 } else { fold(distance) << 1 | 1 });
-}
-
-fn fold(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unfold(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+    put(out, if distance & 15 == 0 { zigzag(distance >> 4) << 1 } else { zigzag(distance) << 1 | 1 });
 }
 
 /// Reads numbers from the front of some bytes. Every method gives `None` when the bytes do not hold one.
@@ -58,24 +33,16 @@ impl<'a> Bytes<'a> {
 
     #[inline]
     pub(super) fn number(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for place in 0..NUMBER_BYTES {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << (7 * place);
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
+        varint::take(&mut self.rest).ok()
     }
 
     pub(super) fn signed(&mut self) -> Option<i64> {
-        self.number().map(unfold)
+        varint::take_signed(&mut self.rest).ok()
     }
 
     pub(super) fn distance(&mut self, from: u64) -> Option<u64> {
         let value = self.number()?;
-        let distance = if value & 1 == 0 { unfold(value >> 1) << 4 } else { unfold(value >> 1) };
+        let distance = if value & 1 == 0 { unzigzag(value >> 1) << 4 } else { unzigzag(value >> 1) };
         Some(from.wrapping_add(distance as u64))
     }
 
@@ -92,27 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_back_and_cut_ones_do_not() {
-        let mut out = Vec::new();
-        let values = [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX];
-        values.iter().for_each(|value| put(&mut out, *value));
-        let mut bytes = Bytes::new(&out);
-        assert!(values.iter().all(|value| bytes.number() == Some(*value)) && bytes.is_empty());
-        assert_eq!(Bytes::new(&out[..out.len() - 1][out.len() - 10..]).number(), None);
-        assert_eq!(Bytes::new(&[0x80; 20]).number(), None);
-    }
-
-    #[test]
-    fn differences_and_distances_come_back() {
-        let mut out = Vec::new();
-        for value in [0, -1, 5, i64::MIN, i64::MAX] {
-            put_signed(&mut out, value);
-        }
-        let mut bytes = Bytes::new(&out);
-        assert_eq!(
-            [0, -1, 5, i64::MIN, i64::MAX].map(|_| bytes.signed().unwrap()),
-            [0, -1, 5, i64::MIN, i64::MAX]
-        );
+    fn distances_come_back_and_short_aligned_ones_take_one_byte() {
         let pairs = [(4096, 4112), (4112, 4096), (1, 8), ((1 << 48) - 1, 0), (0, (1 << 48) - 16)];
         for (from, to) in pairs {
             let mut out = Vec::new();

@@ -20,9 +20,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::bytes::{Bytes, put, put_distance, put_signed};
+use super::bytes::{Bytes, put_distance};
 use super::model::{Model, Placed};
 use super::record::{Record, Shape, SizeBits, Window};
+use crate::dump::varint::{put, put_signed};
 
 /// Records of one frame at most.
 pub(crate) const FRAME_RECORDS_MAX: usize = 1 << 18;
