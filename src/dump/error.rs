@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::format::Version;
+use super::format::{DAMAGES_LISTED_MAX, Version};
 
 /// What stands where a dump was to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -353,5 +353,34 @@ impl fmt::Display for DamageKind {
             DamageKind::GaveUp => f.write_str("too much of it is broken; the rest was not searched"),
             DamageKind::Unlisted { damages } => write!(f, "{damages} more damages are not listed"),
         }
+    }
+}
+
+/// Damage found so far: the first [`DAMAGES_LISTED_MAX`] in a list, the rest as a count.
+#[derive(Debug, Default)]
+pub(super) struct DamageList {
+    listed: Vec<Damage>,
+    unlisted: u64,
+}
+
+impl DamageList {
+    pub(super) fn add(&mut self, section: Option<&'static str>, offset: Option<u64>, kind: DamageKind) {
+        self.push(Damage { section, offset, kind });
+    }
+
+    pub(super) fn push(&mut self, damage: Damage) {
+        if self.listed.len() < DAMAGES_LISTED_MAX {
+            self.listed.push(damage);
+        } else {
+            self.unlisted += 1;
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Damage> {
+        if self.unlisted > 0 {
+            let kind = DamageKind::Unlisted { damages: self.unlisted };
+            self.listed.push(Damage { section: None, offset: None, kind });
+        }
+        self.listed
     }
 }

@@ -8,11 +8,11 @@ use std::io::Read;
 use std::path::Path;
 
 use super::codec::{CodecError, Cursor};
-use super::error::{Damage, DamageKind, ReadError};
+use super::error::{Damage, DamageKind, DamageList, ReadError};
 use super::file::{load, load_from};
 use super::format::{
-    CHUNK_PREFIX_BYTES, COLUMNS_MAX, DAMAGES_LISTED_MAX, FILE_BYTES_MAX, FILE_HEADER_BYTES, MAGIC,
-    NOTES_LISTED_MAX, Tag, VERSION, Version, plain_budget_bytes,
+    CHUNK_PREFIX_BYTES, COLUMNS_MAX, FILE_BYTES_MAX, FILE_HEADER_BYTES, MAGIC, NOTES_LISTED_MAX, Tag,
+    VERSION, Version, plain_budget_bytes,
 };
 use super::references::{Spans, settle, settle_names};
 use super::section::{Found, SectionHeader, Sections, file_header, unpack};
@@ -149,35 +149,6 @@ pub fn empty_profile() -> Profile {
         history: Vec::new(),
         changes: Vec::new(),
         tracked: Default::default(),
-    }
-}
-
-/// Damage found so far; what goes beyond the limit is counted.
-#[derive(Debug, Default)]
-pub(super) struct DamageList {
-    listed: Vec<Damage>,
-    unlisted: u64,
-}
-
-impl DamageList {
-    pub(super) fn add(&mut self, section: Option<&'static str>, offset: Option<u64>, kind: DamageKind) {
-        self.push(Damage { section, offset, kind });
-    }
-
-    fn push(&mut self, damage: Damage) {
-        if self.listed.len() < DAMAGES_LISTED_MAX {
-            self.listed.push(damage);
-        } else {
-            self.unlisted += 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<Damage> {
-        if self.unlisted > 0 {
-            let kind = DamageKind::Unlisted { damages: self.unlisted };
-            self.listed.push(Damage { section: None, offset: None, kind });
-        }
-        self.listed
     }
 }
 

@@ -2,9 +2,8 @@
 //! have moved, and some lead nowhere. [`settle`] puts that right, without reserving anything for what is gone.
 
 use super::codec::CodecError;
-use super::error::DamageKind;
+use super::error::{DamageKind, DamageList};
 use super::format::Tag;
-use super::reader::DamageList;
 use crate::profile::{Profile, Stack, SymbolFrame, Symbols, Table, lost_thread, references};
 
 /// Rows of a table that are there: `rows` of them, number `in_file` and on, kept at `in_memory` and on.
