@@ -12,7 +12,7 @@
 use super::platform;
 
 /// Digits of the largest `u64`.
-const DIGITS_MAX: usize = 20;
+const DIGITS: usize = 20;
 
 /// Hands the expanded `pattern` piece by piece to `push`; `None` as soon as `push` refuses a piece.
 pub(crate) fn expand(pattern: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
@@ -59,8 +59,8 @@ fn for_each_part<'a>(pattern: &'a [u8], mut each: impl FnMut(Part<'a>) -> Option
 }
 
 fn push_number(number: u64, push: &mut impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
-    let mut digits = [b'0'; DIGITS_MAX];
-    let (mut rest, mut first) = (number, DIGITS_MAX - 1);
+    let mut digits = [b'0'; DIGITS];
+    let (mut rest, mut first) = (number, DIGITS - 1);
     for (at, digit) in digits.iter_mut().enumerate().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
