@@ -33,7 +33,7 @@ const DUMPS_STACK_BYTES: usize = 2 << 20;
 const OPENING_ROUNDS_MAX: u32 = 20_000;
 
 /// Opens the ledger, if this thread is the first to ask; otherwise waits until it is open. Returns the state then.
-pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: fn()) -> State {
+pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     let opening = State::Opening as u32;
     // Acquire and release: one thread wins, the others see what it left behind.
     if state::STATE
@@ -75,7 +75,7 @@ fn start_threads_asked_for() {
     }
 }
 
-fn open_alone(options: &Options, hooks: &Hooks, thread_ends: fn()) -> State {
+fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     // SAFETY: C1, this is the thread that is opening.
     let chosen = unsafe { &mut *state::CHOSEN.options.get() };
     *chosen = *options;

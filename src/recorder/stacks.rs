@@ -138,7 +138,7 @@ pub(super) fn forget() {
     WAY.store(CLOSED, Ordering::Relaxed);
     CHECKS.store(0, Ordering::Relaxed);
     CHECKS_FAILED.store(0, Ordering::Relaxed);
-    unwind::forget();
+    crate::stack::state::reset_after_fork();
 }
 
 /// Looks for objects that were loaded or unloaded, if there is a reason to; says whether there were any. Allocates: in

@@ -59,7 +59,7 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     let _errno = KeptErrno::keep();
     let mut state = state::current();
     if matches!(state, State::Unopened | State::Opening) {
-        state = lifecycle::open(opener.options, opener.hooks, end);
+        state = lifecycle::open(opener.options, opener.hooks, &(end as fn()));
     }
     match state {
         State::Running | State::Draining => {

@@ -21,7 +21,7 @@ use crate::profile::Occasion;
 use crate::recorder::internal::InternalScope;
 use crate::recorder::{state, thread};
 use crate::sys::latch::{Latch, Taken, wait};
-use crate::sys::{platform, signals};
+use crate::sys::{platform, signals, statics};
 
 /// Steps that the end of the process waits for a dump under way; about [`signals::DEADLINE_S`].
 const PAUSE_ROUNDS_MAX: u32 = 200_000;
@@ -43,7 +43,7 @@ pub(super) fn pause() -> Option<Taken<'static>> {
 /// Forgets the thread, in a forked child, where it does not exist.
 pub(super) fn forget() {
     WORK.open();
-    signals::forget();
+    statics::reset_after_fork();
 }
 
 /// The body of the thread.

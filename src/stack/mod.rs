@@ -41,6 +41,8 @@ pub(crate) mod replay;
 #[allow(unsafe_code, reason = "lies in raw pages")]
 pub(crate) mod rules;
 #[allow(unsafe_code, reason = "what all threads ask lies behind a latch")]
+pub(crate) mod state;
+#[allow(unsafe_code, reason = "what all threads ask lies behind a latch")]
 pub(crate) mod unwind;
 #[allow(unsafe_code, reason = "reads the thread's stack")]
 pub(crate) mod walk;

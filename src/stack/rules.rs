@@ -18,10 +18,11 @@
 //!
 //! Invariant **U1**: the table's run is as long as its mask and is never given back.
 
+use super::state::STATE;
 use super::{End, STACK_FRAMES_MAX};
 use crate::sys::frame::{Bounds, Registers, read};
 use crate::sys::pages::{PAGE_BYTES, Pages};
-use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Entries of the table.
 const ENTRIES: usize = 1 << 16;
@@ -134,7 +135,7 @@ impl Rules {
     /// Forgets every rule: code has come or gone.
     pub(crate) fn clear(&self) {
         // relaxed, as in `get`. Counted first: what was remembered of walks by the old rules is not used from then on.
-        CLEARED.fetch_add(1, Ordering::Relaxed);
+        STATE.rules_cleared.fetch_add(1, Ordering::Relaxed);
         for place in 0..ENTRIES {
             // relaxed, as in `get`.
             self.entry(place).store(0, Ordering::Relaxed);
@@ -145,14 +146,14 @@ impl Rules {
     /// Counts once more, so that what was remembered from rules that were still there is not used either.
     fn all_are_gone() {
         // Release; its partner is `cleared`: who sees the count finds no old rule in the table.
-        CLEARED.fetch_add(1, Ordering::Release);
+        STATE.rules_cleared.fetch_add(1, Ordering::Release);
     }
 
     /// A number that changes when rules are forgotten.
     #[inline(always)]
     pub(crate) fn cleared() -> u32 {
         // Acquire; its partner is `all_are_gone`.
-        CLEARED.load(Ordering::Acquire)
+        STATE.rules_cleared.load(Ordering::Acquire)
     }
 
     /// Calls `visit` with each return address, innermost first. `discover` works out a rule that is not in the table;
@@ -179,9 +180,6 @@ impl Rules {
         Some(End::Truncated)
     }
 }
-
-/// How often the rules were forgotten.
-static CLEARED: AtomicU32 = AtomicU32::new(0);
 
 /// Why a walk does not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

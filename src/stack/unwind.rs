@@ -9,65 +9,17 @@
 //! when modules come, in own sections, and not while it is asked. Who asks waits for the latch for a while at most
 //! ([`Patience`]) and does without an answer after that.
 
-use std::cell::UnsafeCell;
 use std::sync::Arc;
 
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EhFrameOffset, EndianSlice, LittleEndian, Register,
-    RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection, UnwindTableRow, X86_64,
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EhFrameOffset, EndianSlice, LittleEndian, RegisterRule,
+    UnwindContext, UnwindSection, UnwindTableRow, X86_64,
 };
 
-use super::modules::{Memory, Module, Section, loaded};
+use super::modules::{Memory, Module, loaded};
 use super::rules::Rule;
-use crate::sys::latch::{Latch, Patience};
-
-/// Memory of a reading, so that none is allocated: registers that a row tells of, and rows that wait for others.
-struct Storage;
-
-impl UnwindContextStorage<usize> for Storage {
-    type Rules = [(Register, RegisterRule<usize>); 32];
-    type Stack = [UnwindTableRow<usize, Storage>; 4];
-}
-
-/// The unwind tables of an object, as they lay in memory.
-struct Tables {
-    start: u64,
-    end: u64,
-    bias: u64,
-    index: Section,
-    entries: Section,
-}
-
-/// What there is to ask.
-struct Asked {
-    /// In the order of their addresses.
-    tables: Vec<Tables>,
-    context: Box<UnwindContext<usize, Storage>>,
-    /// Shared, so that who wants them copies nothing while the latch is held.
-    modules: Arc<Vec<Module>>,
-    gone: Arc<Vec<Gone>>,
-}
-
-/// An object that was unloaded: stacks still lead through it.
-#[derive(Debug, Clone)]
-pub(crate) struct Gone {
-    pub(crate) module: Module,
-    /// When it was found to be gone.
-    pub(crate) at_ns: u64,
-}
-
-/// Unloaded objects that are remembered at most; the oldest are forgotten, and stacks through them have no names.
-pub(crate) const MODULES_GONE_MAX: usize = 256;
-
-struct Shared {
-    latch: Latch,
-    asked: UnsafeCell<Option<Asked>>,
-}
-
-// SAFETY: Q1, what is asked is touched under the latch only.
-unsafe impl Sync for Shared {}
-
-static SHARED: Shared = Shared { latch: Latch::new(), asked: UnsafeCell::new(None) };
+use super::state::{Asked, Gone, MODULES_GONE_MAX, STATE, Storage, Tables};
+use crate::sys::latch::Patience;
 
 /// Looks which objects are loaded and reads the unwind tables of those that are new. Says whether any came or went.
 /// Allocates: in an own section.
@@ -96,9 +48,9 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
         modules: Arc::new(now),
         gone: Arc::new(gone),
     };
-    let _taken = SHARED.latch.take();
+    let _taken = STATE.unwinder.latch.take();
     // SAFETY: Q1.
-    let old = unsafe { (*SHARED.asked.get()).replace(asked) };
+    let old = unsafe { (*STATE.unwinder.asked.get()).replace(asked) };
     drop(_taken);
     drop(old);
     true
@@ -111,9 +63,9 @@ fn read(module: &Module, memory: &Memory) -> Option<Tables> {
 
 /// `None` when nothing was read yet, or the latch was not to be had.
 fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Option<T> {
-    let _taken = SHARED.latch.take_within(patience)?;
+    let _taken = STATE.unwinder.latch.take_within(patience)?;
     // SAFETY: Q1.
-    unsafe { (*SHARED.asked.get()).as_mut() }.map(work)
+    unsafe { (*STATE.unwinder.asked.get()).as_mut() }.map(work)
 }
 
 /// Whether any object is known.
@@ -147,14 +99,6 @@ pub(crate) fn any_in_our_object(addresses: &[u64], patience: Patience) -> Option
         let own = asked.holder(ours);
         own.is_some() && addresses.iter().any(|address| asked.holder(*address) == own)
     })
-}
-
-/// Forgets what the parent had, in a forked child: another thread may have been at it. It is not freed.
-pub(crate) fn forget() {
-    SHARED.latch.open();
-    let _taken = SHARED.latch.take();
-    // SAFETY: Q1.
-    std::mem::forget(unsafe { (*SHARED.asked.get()).take() });
 }
 
 /// What is known of an address in the code.

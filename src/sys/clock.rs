@@ -192,10 +192,21 @@ pub(crate) fn monotonic_ns() -> u64 {
 /// The system's monotonic clock, in nanoseconds from an arbitrary origin.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(crate) fn monotonic_ns() -> u64 {
+    use std::alloc::{GlobalAlloc, Layout, System};
     use std::time::Instant;
-    // `Instant` has no origin to subtract, so the first reading becomes one. The cell does not allocate.
-    static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    // `Instant` has no origin to subtract, so the first reading becomes one. It stays for good, in memory of the system's
+    // allocator: this may be inside the global one.
+    let first = super::statics::STATICS.os.first_instant.get_or_try_init(|| {
+        // SAFETY: the layout is not empty; a block that is not null is ours, and fits an `Instant`.
+        unsafe {
+            let first = System.alloc(Layout::new::<Instant>()).cast::<Instant>();
+            if !first.is_null() {
+                first.write(Instant::now());
+            }
+            first.as_ref().ok_or(())
+        }
+    });
+    first.map_or(0, |first| first.elapsed().as_nanos() as u64)
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(heapledger_portable)))]

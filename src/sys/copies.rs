@@ -11,10 +11,11 @@
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
+    use std::num::NonZeroUsize;
     use std::ptr::null_mut;
 
     use super::super::clock::monotonic_ns;
-    use super::super::sync::{AtomicU64, Ordering};
+    use super::super::statics::STATICS;
 
     /// What the names of marks begin with, as the system shows them.
     const SHOWN: &[u8] = b"/memfd:heapledger:";
@@ -23,14 +24,10 @@ mod os {
     /// Bytes of a line of the list of mappings that is looked at; of a longer one, which has a very long path, none.
     const LINE_BYTES_MAX: usize = 2048;
 
-    /// Where this copy's mark is; 0 while there is none.
-    static MARK: AtomicU64 = AtomicU64::new(0);
-
     /// Whether this copy is the first to open a ledger in this process. Called once, by the thread that opens it; a
     /// forked child has its parent's mark. Where no mark can be made, every copy takes itself for the first.
     pub(crate) fn claim() -> bool {
-        // relaxed, here and below: only the thread that opens looks at it.
-        if MARK.load(Ordering::Relaxed) != 0 {
+        if STATICS.os.mark.get().is_some() {
             return true;
         }
         let time = monotonic_ns();
@@ -52,7 +49,8 @@ mod os {
                 )
             };
         }
-        MARK.store(at, Ordering::Relaxed);
+        // The first one stays: only the thread that opens sets it.
+        let _ = NonZeroUsize::new(at as usize).map(|at| STATICS.os.mark.set(at));
         true
     }
 

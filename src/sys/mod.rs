@@ -18,6 +18,7 @@
 //! | `platform` | process, thread and file questions | be asked from the hot path |
 //! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
 //! | `copies` | other copies of this crate in the process | be asked but when a ledger is opened |
+//! | `statics` | all state of the room that lies in statics, and its reset in a forked child | grow a second static |
 //! | `signals` | handlers that ask for a dump, and the bell | write one |
 //!
 //! Two implementations stand behind `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `copies` and `signals`: one
@@ -62,6 +63,8 @@ pub(crate) mod platform;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "handles signals")]
 pub(crate) mod signals;
+#[cfg(not(loom))]
+pub(crate) mod statics;
 pub(crate) mod sync;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "registers a destructor with the system")]

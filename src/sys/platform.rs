@@ -184,7 +184,7 @@ mod os {
 mod os {
     use std::ffi::CStr;
     use std::io::{Read, Write};
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::Ordering;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
@@ -213,9 +213,8 @@ mod os {
     }
 
     pub(crate) fn thread_id() -> u64 {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         // relaxed: only the uniqueness matters.
-        NEXT.fetch_add(1, Ordering::Relaxed)
+        super::super::statics::STATICS.os.threads.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn with_program_name<T>(then: impl FnOnce(&[u8]) -> T) -> T {

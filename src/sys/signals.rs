@@ -15,7 +15,8 @@
 //!
 //! Asks of other kinds are rung for in the same way, by threads.
 
-use super::sync::{AtomicU32, Ordering};
+use super::statics::STATICS;
+use super::sync::Ordering;
 
 /// Seconds that a dump may keep a process that was told to end from ending.
 #[cfg_attr(
@@ -24,33 +25,24 @@ use super::sync::{AtomicU32, Ordering};
 )]
 pub(crate) const DEADLINE_S: i64 = 10;
 
-/// What is asked for and not yet begun, one bit each.
-static ASKED: AtomicU32 = AtomicU32::new(0);
-
 /// Asks for a dump. Safe in a signal handler.
 pub(crate) fn ask(bit: u32) {
     // Release: pairs with the acquire in `wait`.
-    ASKED.fetch_or(bit, Ordering::Release);
-    os::wake(&ASKED);
+    let asked = &STATICS.asked;
+    asked.fetch_or(bit, Ordering::Release);
+    os::wake(asked);
 }
 
 /// Waits until something is asked for, and returns the bits. May return 0, after a while.
 pub(crate) fn wait() -> u32 {
     // Acquire: pairs with the release in `ask`.
-    match ASKED.swap(0, Ordering::Acquire) {
+    match STATICS.asked.swap(0, Ordering::Acquire) {
         0 => {
-            os::sleep_at(&ASKED);
-            ASKED.swap(0, Ordering::Acquire)
+            os::sleep_at(&STATICS.asked);
+            STATICS.asked.swap(0, Ordering::Acquire)
         }
         asked => asked,
     }
-}
-
-/// Forgets what the parent was asked for, in a forked child.
-pub(crate) fn forget() {
-    // relaxed: there is one thread.
-    ASKED.store(0, Ordering::Relaxed);
-    os::forget();
 }
 
 pub(crate) use os::{end_if_due, set_deadline, watch};
@@ -62,25 +54,17 @@ mod os {
     use std::ptr::{null, null_mut};
 
     use super::super::errno::KeptErrno;
-    use super::super::sync::{AtomicU32, AtomicU64, Ordering};
+    use super::super::statics::{SIGNALS as COUNT, STATICS};
+    use super::super::sync::{AtomicU32, Ordering};
 
     /// Each signal with whether the system's own answer to it is wanted. The order is that of the bits.
-    const SIGNALS: [(c_int, bool); 5] = [
+    const SIGNALS: [(c_int, bool); COUNT] = [
         (libc::SIGHUP, true),
         (libc::SIGINT, true),
         (libc::SIGTERM, true),
         (libc::SIGUSR1, false),
         (libc::SIGUSR2, false),
     ];
-
-    /// What the program answers to each signal: the address of a function, or one of the small numbers.
-    static FUNCTIONS: [AtomicU64; SIGNALS.len()] = [const { AtomicU64::new(0) }; SIGNALS.len()];
-    /// The flags it was set with.
-    static FLAGS: [AtomicU32; SIGNALS.len()] = [const { AtomicU32::new(0) }; SIGNALS.len()];
-    /// Whether a thread waits at the bell.
-    static IS_WATCHED: AtomicU32 = AtomicU32::new(0);
-    /// Signals that are to end the process, once the dump is written.
-    static ENDING: AtomicU32 = AtomicU32::new(0);
 
     pub(super) fn wake(word: &AtomicU32) {
         // SAFETY: the word lives as long as the program; the call is safe in a handler.
@@ -95,22 +79,16 @@ mod os {
         };
     }
 
-    pub(super) fn forget() {
-        // relaxed, both: there is one thread.
-        IS_WATCHED.store(0, Ordering::Relaxed);
-        ENDING.store(0, Ordering::Relaxed);
-    }
-
     extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         let Some(index) = SIGNALS.iter().position(|(number, _)| *number == signal) else { return };
         let _errno = KeptErrno::keep();
         // relaxed, all here: written before the handler was set; the flags are one bit each.
-        let function = FUNCTIONS[index].load(Ordering::Relaxed) as usize;
-        let is_watched = IS_WATCHED.load(Ordering::Relaxed) != 0;
+        let function = STATICS.os.handlers[index].load(Ordering::Relaxed) as usize;
+        let is_watched = STATICS.os.is_watched.load(Ordering::Relaxed) != 0;
         let bit = 1 << index;
         if function == libc::SIG_DFL && SIGNALS[index].1 {
             // Before the fetch, so that nobody's first signal counts as a second because nobody waits.
-            if !is_watched || ENDING.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+            if !is_watched || STATICS.os.ending.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
                 end(signal);
             } else {
                 super::ask(bit);
@@ -122,7 +100,7 @@ mod os {
             // SAFETY: it is what the program had set for this signal, with these flags; it is called as the system
             // would have called it.
             unsafe {
-                if FLAGS[index].load(Ordering::Relaxed) & libc::SA_SIGINFO as u32 != 0 {
+                if STATICS.os.flags[index].load(Ordering::Relaxed) & libc::SA_SIGINFO as u32 != 0 {
                     type WithInfo = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
                     std::mem::transmute::<usize, WithInfo>(function)(signal, info, context);
                 } else {
@@ -146,7 +124,7 @@ mod os {
     /// the bell, so that there is no handler without one. Says whether all could be.
     pub(crate) fn watch(bits: u32) -> bool {
         // relaxed: the handlers are set behind it, by the system.
-        IS_WATCHED.store(1, Ordering::Relaxed);
+        STATICS.os.is_watched.store(1, Ordering::Relaxed);
         let wanted = SIGNALS.iter().enumerate().filter(|(index, _)| bits & (1 << index) != 0);
         wanted.fold(true, |all, (index, (signal, ends))| watch_one(index, *signal, *ends) && all)
     }
@@ -168,8 +146,8 @@ mod os {
                 return true;
             }
             // relaxed: set before the handler is.
-            FUNCTIONS[index].store(before.sa_sigaction as u64, Ordering::Relaxed);
-            FLAGS[index].store(before.sa_flags as u32, Ordering::Relaxed);
+            STATICS.os.handlers[index].store(before.sa_sigaction as u64, Ordering::Relaxed);
+            STATICS.os.flags[index].store(before.sa_flags as u32, Ordering::Relaxed);
             let mut action: libc::sigaction = zeroed();
             action.sa_sigaction = ours;
             action.sa_mask = before.sa_mask;
@@ -181,7 +159,7 @@ mod os {
     /// Whether the process ends once the dump for this signal is written; if so, it is sent again at the deadline.
     pub(crate) fn set_deadline(index: usize) -> bool {
         // relaxed: the bit was set before the bell rang.
-        if ENDING.load(Ordering::Relaxed) & (1 << index) == 0 {
+        if STATICS.os.ending.load(Ordering::Relaxed) & (1 << index) == 0 {
             return false;
         }
         // SAFETY: every object is initialised and outlives its call. Without a timer there is no deadline.
@@ -202,7 +180,7 @@ mod os {
     /// Gives the system's answer to a signal, if that is what is to happen after its dump.
     pub(crate) fn end_if_due(index: usize) {
         // relaxed: as above.
-        if ENDING.load(Ordering::Relaxed) & (1 << index) == 0 {
+        if STATICS.os.ending.load(Ordering::Relaxed) & (1 << index) == 0 {
             return;
         }
         let signal = SIGNALS[index].0;
@@ -230,8 +208,6 @@ mod os {
     pub(super) fn sleep_at(_word: &AtomicU32) {
         sleep_ns(50_000_000);
     }
-
-    pub(super) fn forget() {}
 
     pub(crate) fn watch(bits: u32) -> bool {
         bits == 0

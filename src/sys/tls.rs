@@ -10,6 +10,8 @@
 use std::cell::Cell;
 use std::ptr::without_provenance;
 
+use super::statics::STATICS;
+
 /// What the slot holds until it is set. Not null, so that one test of the low bits tells an aligned address from all else.
 pub(crate) const UNSET: *const () = without_provenance(1);
 
@@ -30,50 +32,54 @@ pub(crate) fn set(value: *const ()) {
     let _ = SLOT.try_with(|slot| slot.set(value));
 }
 
-pub(crate) use hook::{arm, prepare};
+/// Has `on_exit` called at the end of each thread that [`arm`]s the hook. Called once, before the first such thread.
+pub(crate) fn prepare(on_exit: &'static fn()) -> bool {
+    // The first one stays.
+    let _ = STATICS.on_exit.set(on_exit);
+    hook::prepare()
+}
+
+pub(crate) use hook::arm;
+
+/// What the hook of a thread calls.
+fn run_on_exit() {
+    if let Some(on_exit) = STATICS.on_exit.get() {
+        on_exit();
+    }
+}
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod hook {
     use std::ffi::c_void;
+    use std::num::NonZeroUsize;
     use std::ptr::without_provenance_mut;
-    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::super::statics::STATICS;
 
     /// Rounds in which destructors of thread keys run: `PTHREAD_DESTRUCTOR_ITERATIONS` of POSIX is at least 4.
     const ROUNDS: usize = 4;
 
-    /// The key plus one; 0 while there is none.
-    static KEY: AtomicU64 = AtomicU64::new(0);
-    /// What to call, as an address; written before the key.
-    static ON_EXIT: AtomicU64 = AtomicU64::new(0);
-
-    /// Makes the hook ready for the whole process; called once, before the first [`arm`].
-    pub(crate) fn prepare(on_exit: fn()) -> bool {
-        // Acquire: pairs with the release below.
-        if KEY.load(Ordering::Acquire) != 0 {
-            return true;
-        }
-        let mut key: libc::pthread_key_t = 0;
-        // SAFETY: `key` is valid for writes and the destructor is a function of the right type.
-        if unsafe { libc::pthread_key_create(&mut key, Some(round)) } != 0 {
-            return false;
-        }
-        // relaxed: published by the release store of the key.
-        ON_EXIT.store(on_exit as usize as u64, Ordering::Relaxed);
-        // Release: whoever sees the key sees the function.
-        KEY.store(u64::from(key) + 1, Ordering::Release);
-        true
+    /// Makes the thread key.
+    pub(super) fn prepare() -> bool {
+        let made = STATICS.os.exit_key.get_or_try_init(|| {
+            let mut key: libc::pthread_key_t = 0;
+            // SAFETY: `key` is valid for writes and the destructor is a function of the right type.
+            let failed = unsafe { libc::pthread_key_create(&mut key, Some(round)) } != 0;
+            let plus_one = NonZeroUsize::new(key as usize + 1);
+            plus_one.filter(|_| !failed).ok_or(())
+        });
+        made.is_ok()
     }
 
-    /// Asks for the hook at the end of the calling thread.
+    /// Has the hook called at the end of the calling thread.
     pub(crate) fn arm() -> bool {
         set_round(1)
     }
 
     fn set_round(number: usize) -> bool {
-        // Acquire: pairs with the release in `prepare`.
-        let key = KEY.load(Ordering::Acquire);
+        let Some(key) = STATICS.os.exit_key.get() else { return false };
         // SAFETY: the key exists for the rest of the process; the value is a number, never dereferenced.
-        key != 0 && unsafe { libc::pthread_setspecific((key - 1) as _, without_provenance_mut(number)) } == 0
+        unsafe { libc::pthread_setspecific((key.get() - 1) as _, without_provenance_mut(number)) == 0 }
     }
 
     unsafe extern "C" fn round(value: *mut c_void) {
@@ -81,46 +87,31 @@ mod hook {
         if number < ROUNDS && set_round(number + 1) {
             return;
         }
-        // relaxed: the key was seen by this thread, and the function before it.
-        let address = ON_EXIT.load(Ordering::Relaxed) as usize;
-        if address != 0 {
-            // SAFETY: the only value ever stored is the address of a `fn()`.
-            let on_exit = unsafe { std::mem::transmute::<usize, fn()>(address) };
-            on_exit();
-        }
+        super::run_on_exit();
     }
 }
 
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod hook {
-    use std::cell::Cell;
-
-    struct AtEnd {
-        on_exit: Cell<Option<fn()>>,
-    }
+    /// Calls the hook when it is dropped with the thread's other locals.
+    struct AtEnd;
 
     impl Drop for AtEnd {
         fn drop(&mut self) {
-            if let Some(on_exit) = self.on_exit.get() {
-                on_exit();
-            }
+            super::run_on_exit();
         }
     }
 
     thread_local! {
-        static AT_END: AtEnd = const { AtEnd { on_exit: Cell::new(None) } };
+        static AT_END: AtEnd = const { AtEnd };
     }
 
-    static ON_EXIT: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
-
-    /// Makes the hook ready for the whole process; called once, before the first [`arm`].
-    pub(crate) fn prepare(on_exit: fn()) -> bool {
-        let _ = ON_EXIT.set(on_exit);
+    pub(super) fn prepare() -> bool {
         true
     }
 
-    /// Asks for the hook at the end of the calling thread.
+    /// Has the hook called at the end of the calling thread: the first access registers the destructor.
     pub(crate) fn arm() -> bool {
-        AT_END.try_with(|at_end| at_end.on_exit.set(ON_EXIT.get().copied())).is_ok()
+        AT_END.try_with(|_| ()).is_ok()
     }
 }

@@ -1,0 +1,99 @@
+//! The statics of this room, in one place, so that a forked child misses none.
+//!
+//! The cells are `once_cell::race`: they are set at most once, neither block nor allocate, and so are safe inside an allocator
+//! and in a signal handler. Setting is a release, getting an acquire.
+
+use once_cell::race::OnceRef;
+
+use super::sync::{AtomicU32, Ordering};
+
+pub(super) static STATICS: Statics =
+    Statics { asked: AtomicU32::new(0), on_exit: OnceRef::new(), os: os::State::NEW };
+
+/// All state of the room that is not in a ledger, and no thread's own.
+pub(super) struct Statics {
+    /// Dumps that are asked for and not yet begun, one bit each.
+    pub(super) asked: AtomicU32,
+    /// Called at the end of each thread.
+    pub(super) on_exit: OnceRef<'static, fn()>,
+    pub(super) os: os::State,
+}
+
+/// Resets what does not hold in a forked child, which has one thread and no dump under way. The rest stays: the child has its
+/// parent's thread key, signal handlers and mappings.
+pub(crate) fn reset_after_fork() {
+    let Statics { asked, on_exit: _, os } = &STATICS;
+    // relaxed: there is one thread.
+    asked.store(0, Ordering::Relaxed);
+    os.reset_after_fork();
+}
+
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
+pub(super) use os::SIGNALS;
+
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
+mod os {
+    use once_cell::race::OnceNonZeroUsize;
+
+    use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+    /// Signals that can ask for a dump.
+    pub(in crate::sys) const SIGNALS: usize = 5;
+
+    pub(in crate::sys) struct State {
+        /// The program's own handler of each signal: the address of a function, or `SIG_DFL` or `SIG_IGN`.
+        pub(in crate::sys) handlers: [AtomicU64; SIGNALS],
+        /// The flags that handler was set with.
+        pub(in crate::sys) flags: [AtomicU32; SIGNALS],
+        /// Whether a thread waits for signals.
+        pub(in crate::sys) is_watched: AtomicU32,
+        /// Signals that end the process once the dump is written.
+        pub(in crate::sys) ending: AtomicU32,
+        /// The thread key whose destructor is the exit hook, plus one.
+        pub(in crate::sys) exit_key: OnceNonZeroUsize,
+        /// Address of the mapping that marks this copy of the crate as the one that records.
+        pub(in crate::sys) mark: OnceNonZeroUsize,
+    }
+
+    impl State {
+        pub(super) const NEW: State = State {
+            handlers: [const { AtomicU64::new(0) }; SIGNALS],
+            flags: [const { AtomicU32::new(0) }; SIGNALS],
+            is_watched: AtomicU32::new(0),
+            ending: AtomicU32::new(0),
+            exit_key: OnceNonZeroUsize::new(),
+            mark: OnceNonZeroUsize::new(),
+        };
+
+        pub(super) fn reset_after_fork(&self) {
+            let State { handlers: _, flags: _, is_watched, ending, exit_key: _, mark: _ } = self;
+            // relaxed, both: there is one thread.
+            is_watched.store(0, Ordering::Relaxed);
+            ending.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
+mod os {
+    use std::time::Instant;
+
+    use once_cell::race::OnceRef;
+
+    use crate::sys::sync::AtomicU64;
+
+    pub(in crate::sys) struct State {
+        /// The first reading of the clock, from which others count.
+        pub(in crate::sys) first_instant: OnceRef<'static, Instant>,
+        /// Threads that were given a number.
+        pub(in crate::sys) threads: AtomicU64,
+    }
+
+    impl State {
+        pub(super) const NEW: State = State { first_instant: OnceRef::new(), threads: AtomicU64::new(0) };
+
+        pub(super) fn reset_after_fork(&self) {
+            let State { first_instant: _, threads: _ } = self;
+        }
+    }
+}
