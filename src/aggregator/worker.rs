@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
 use crate::quality::{Crossing, Knobs};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
-use crate::recorder::state::{self, EPOCH};
+use crate::recorder::state;
 use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
 use crate::ring::lane::add;
 use crate::sys::latch::{Latch, Taken, wait};
@@ -79,7 +79,7 @@ pub(crate) fn run() {
     let (mut idle, mut cpu_before) = (0u32, 0);
     drop(starting);
     while state::current().records() {
-        EPOCH.tick();
+        state::tick();
         let Some(working) = WORK.try_take() else {
             platform::sleep_ns(Knobs::DEFAULT.floor_interval_ns);
             continue;

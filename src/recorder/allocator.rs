@@ -91,7 +91,7 @@ impl<A> HeapLedger<A> {
 
     /// Keeps everything that is recorded in a file while the process runs, so that it outlives `SIGKILL`, an abort or the
     /// system running out of memory: `heapledger report` reads the file then. `%p` in the path is the process's id, `%e`
-    /// its thread's name, `%t` the time in seconds. Default: none. `HEAPLEDGER_BLACKBOX` overrides it.
+    /// the program's name, `%t` the time in seconds since 1970. Default: none. `HEAPLEDGER_BLACKBOX` overrides it.
     ///
     /// The file has its full length ([`black_box_bytes`](Self::black_box_bytes)) from the start, which then is the limit
     /// of what is recorded as well. It goes away when the process ends in good order and leaves its dump.

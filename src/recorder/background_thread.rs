@@ -17,7 +17,7 @@
 //!
 //! Booking is dear where nearly every event goes to the shared table, and waits there for memory. Where the thread is there, and there
 //! is a second processor, the lane's own thread leaves such words to it while it keeps up; once
-//! [`LEFT_SEGMENTS_MAX`] segments wait, fewer where many threads do so, it helps again, a little at a time. Not while there is a trace:
+//! [`OFFLOAD_SEGMENTS_MAX`] segments wait, fewer where many threads do so, it helps again, a little at a time. Not while there is a trace:
 //! whoever books fills it, and heapledger's own thread must not wait for room in it. A program with one thread gets it for this as well,
 //! though not for a moment's work: what it spares such a program is more than glibc's locks take.
 //!
@@ -28,13 +28,14 @@
 //! [`QUICK_PER_SLOW`], the thread is started.
 
 use super::options::Background;
+use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
 use super::stacks;
 use super::state::{self, Level, State};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode};
 use crate::ring::lane::{Lane, SEGMENT_WORDS, WINDOW_WORDS};
 use crate::sys::platform;
-use crate::sys::sync::{AtomicU32, Ordering};
+use crate::sys::sync::Ordering;
 
 /// Words of a window while nobody ticks and the program is not known to be fast.
 const WINDOW_WORDS_UNTICKED: u64 = 7;
@@ -50,19 +51,14 @@ const QUICK_PER_SLOW: u32 = 8;
 /// Slow windows in a row that are borne.
 const SLOW_BORNE: u32 = 8;
 
-/// Segments of words that a thread leaves to heapledger's own. With few, the thread books for itself each time heapledger's has
-/// to wait for a processor.
-pub(super) const LEFT_SEGMENTS_MAX: u32 = 16;
 /// The same where many threads do: more than these few would only wait for a thread that cannot keep up.
-const LEFT_SEGMENTS_MIN: u32 = 3;
+const OFFLOAD_SEGMENTS_MIN: u32 = 3;
 /// Segments of all threads together, while these are few.
-const LEFT_SEGMENTS_OF_ALL: u32 = 64;
+const OFFLOAD_SEGMENTS_OF_ALL: u32 = 64;
 
 /// Dear folds, less others, that a program with one thread bears: some hundred thousand events.
 const DEAR_BORNE: u32 = 512;
 
-/// Whether the thread was asked for: one of the states below.
-static STATE: AtomicU32 = AtomicU32::new(ABSENT);
 const ABSENT: u32 = 0;
 const WANTED: u32 = 1;
 const ASKED: u32 = 2;
@@ -70,46 +66,36 @@ const TICKS: u32 = 3;
 /// It ticks, and there is a second processor, so that it may relieve the program's threads.
 const RELIEVES: u32 = 4;
 
-/// Segments that each thread may leave at present.
-static LEFT_SEGMENTS: AtomicU32 = AtomicU32::new(LEFT_SEGMENTS_MAX);
-
-/// Forgets the thread, in a forked child: it does not exist there.
-pub(super) fn forget() {
-    // relaxed: there is one thread.
-    STATE.store(ABSENT, Ordering::Relaxed);
-    share_out_among(0);
-}
-
 /// Tells that the thread ticks, and whether it may relieve the program's threads.
 pub(crate) fn runs(may_relieve: bool) {
     // relaxed: windows may become longer at any time.
-    STATE.store(if may_relieve { RELIEVES } else { TICKS }, Ordering::Relaxed);
+    PROCESS.control.background.store(if may_relieve { RELIEVES } else { TICKS }, Ordering::Relaxed);
 }
 
 /// Whether the thread books for a lane whose own thread then need not.
 pub(super) fn relieves(lane: &Lane, ledger: &Ledger) -> bool {
     // relaxed: a hint. Where nobody comes after all, more and more waits, and the lane's thread helps itself.
-    STATE.load(Ordering::Relaxed) == RELIEVES && can_be_left(lane, ledger)
+    PROCESS.control.background.load(Ordering::Relaxed) == RELIEVES && can_be_left(lane, ledger)
 }
 
 /// Has so many threads share what may be left in all.
 pub(crate) fn share_out_among(lanes: usize) {
     let share = share_of(lanes);
     // relaxed, both: a hint to the lanes' threads. It is stored where it differs, so that they do not lose its line.
-    if LEFT_SEGMENTS.load(Ordering::Relaxed) != share {
-        LEFT_SEGMENTS.store(share, Ordering::Relaxed);
+    if PROCESS.control.offload_segments.load(Ordering::Relaxed) != share {
+        PROCESS.control.offload_segments.store(share, Ordering::Relaxed);
     }
 }
 
 fn share_of(lanes: usize) -> u32 {
-    let share = LEFT_SEGMENTS_OF_ALL / u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
-    share.clamp(LEFT_SEGMENTS_MIN, LEFT_SEGMENTS_MAX)
+    let share = OFFLOAD_SEGMENTS_OF_ALL / u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
+    share.clamp(OFFLOAD_SEGMENTS_MIN, OFFLOAD_SEGMENTS_MAX)
 }
 
 /// Segments of words that a thread may leave.
 fn left_segments() -> u32 {
     // relaxed: as above.
-    LEFT_SEGMENTS.load(Ordering::Relaxed)
+    PROCESS.control.offload_segments.load(Ordering::Relaxed)
 }
 
 /// Whether a thread that leaves its words to heapledger's own has to help all the same, so many of them wait.
@@ -134,15 +120,19 @@ pub(crate) fn can_be_left(lane: &Lane, ledger: &Ledger) -> bool {
 /// Has the thread started at the next turn of any thread that records enough: someone wants to know what only it can tell.
 pub(crate) fn want() {
     // relaxed, both: a hint. It is not there, or the exchange fails.
-    let _ = STATE.compare_exchange(ABSENT, WANTED, Ordering::Relaxed, Ordering::Relaxed);
+    let _ = PROCESS.control.background.compare_exchange(ABSENT, WANTED, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 /// Has the thread started, unless it was before.
 pub(super) fn start() {
     // relaxed, all: of two that start it, one wins.
-    let state = STATE.load(Ordering::Relaxed);
+    let state = PROCESS.control.background.load(Ordering::Relaxed);
     if state <= WANTED
-        && STATE.compare_exchange(state, ASKED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        && PROCESS
+            .control
+            .background
+            .compare_exchange(state, ASKED, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
         && let Some(hooks) = state::hooks()
     {
         // If it cannot be had, helping closes the books all the same.
@@ -153,7 +143,7 @@ pub(super) fn start() {
 /// Has the thread started if there is enough to do for it. At a turn of the lane's thread.
 pub(super) fn start_if_due(lane: &Lane, ledger: &Ledger) {
     // relaxed, all: hints, and the lane's own line.
-    let state = STATE.load(Ordering::Relaxed);
+    let state = PROCESS.control.background.load(Ordering::Relaxed);
     if state <= WANTED
         && state::current() == State::Running
         && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE
@@ -207,7 +197,7 @@ pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, op
         return record_words;
     }
     // relaxed, all: a hint, and the lane's own line.
-    if STATE.load(Ordering::Relaxed) >= TICKS {
+    if PROCESS.control.background.load(Ordering::Relaxed) >= TICKS {
         return WINDOW_WORDS;
     }
     let slow = &lane.cold.slow_windows;
@@ -228,7 +218,7 @@ mod tests {
         let shares = [0, 1, 4, 8, 21, 1_000].map(share_of);
         assert_eq!(
             shares,
-            [LEFT_SEGMENTS_MAX, LEFT_SEGMENTS_MAX, 16, 8, LEFT_SEGMENTS_MIN, LEFT_SEGMENTS_MIN]
+            [OFFLOAD_SEGMENTS_MAX, OFFLOAD_SEGMENTS_MAX, 16, 8, OFFLOAD_SEGMENTS_MIN, OFFLOAD_SEGMENTS_MIN]
         );
     }
 }

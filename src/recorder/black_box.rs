@@ -7,42 +7,23 @@
 //! A forked child must not write into its parent's file. It goes on with a private copy of the parent's region, and
 //! opens a box of its own if the path has `%p` in it; otherwise its ledger is in memory.
 
-use std::cell::UnsafeCell;
 use std::ffi::CStr;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::ptr::NonNull;
 
 use super::diagnostic::{Shown, complain};
+use super::fixed_path::{FixedPath, PATH_BYTES};
 use super::options::Options;
+use super::process::PROCESS;
 use super::region_abi::{LAYOUT, VERSION};
 use super::state;
 use crate::ledger::Ledger;
 use crate::sys::box_file::{BoxError, BoxFile};
-use crate::sys::platform;
-use crate::sys::sync::{AtomicU32, Ordering};
-
-/// Bytes of a path, its zero byte included.
-const PATH_BYTES: usize = 1100;
-
-/// The box of this process.
-struct Current {
-    file: UnsafeCell<Option<BoxFile>>,
-    path: UnsafeCell<Path>,
-    /// Whether the two above are written.
-    is_open: AtomicU32,
-    is_labelled: AtomicU32,
-}
+use crate::sys::sync::Ordering;
+use crate::sys::{path_pattern, platform};
 
 // SAFETY: C3, the cells are written by the one thread that is opening, or by a forked child that has one thread, while
 // `is_open` is 0; and read only after it was seen to be 1.
-unsafe impl Sync for Current {}
-
-static CURRENT: Current = Current {
-    file: UnsafeCell::new(None),
-    path: UnsafeCell::new(Path { text: [0; PATH_BYTES], len: 0 }),
-    is_open: AtomicU32::new(0),
-    is_labelled: AtomicU32::new(0),
-};
 
 /// Opens the ledger in a file, if that was asked for and is possible; otherwise says why not.
 pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
@@ -51,12 +32,12 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
         return None;
     }
     let is_child = state::is_opened_again();
-    if is_child && !pattern.windows(2).any(|pair| pair == b"%p") {
+    if is_child && !path_pattern::has_process_id(pattern) {
         return None;
     }
     // SAFETY: C3, this is the thread that is opening.
-    let path = unsafe { &mut *CURRENT.path.get() };
-    let mut part = Path { text: [0; PATH_BYTES], len: 0 };
+    let path = unsafe { &mut *PROCESS.black_box.path.get() };
+    let mut part = FixedPath::empty();
     let (Some(name), Some(part)) = (path.expand(pattern, b""), part.expand(pattern, b".part")) else {
         complain(format_args!("no black box: its path is longer than {PATH_BYTES} bytes"));
         return None;
@@ -75,9 +56,9 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
         return None;
     };
     // SAFETY: C3.
-    unsafe { *CURRENT.file.get() = Some(file) };
+    unsafe { *PROCESS.black_box.file.get() = Some(file) };
     // Release: pairs with the acquire in `current`.
-    CURRENT.is_open.store(1, Ordering::Release);
+    PROCESS.black_box.is_open.store(1, Ordering::Release);
     Some(ledger)
 }
 
@@ -86,18 +67,18 @@ const BOX_STEP: usize = 1 << 20;
 
 fn current() -> Option<(&'static BoxFile, &'static CStr)> {
     // Acquire: pairs with the release in `open`.
-    if CURRENT.is_open.load(Ordering::Acquire) == 0 {
+    if PROCESS.black_box.is_open.load(Ordering::Acquire) == 0 {
         return None;
     }
     // SAFETY: C3.
-    let (file, path) = unsafe { (&*CURRENT.file.get(), &*CURRENT.path.get()) };
+    let (file, path) = unsafe { (&*PROCESS.black_box.file.get(), &*PROCESS.black_box.path.get()) };
     Some((file.as_ref()?, path.get()?))
 }
 
 /// Has the label written, once the process has its first lane. Allocates, as heapledger's own.
 pub(super) fn label_once() {
     // relaxed: one thread does it.
-    if current().is_some() && CURRENT.is_labelled.swap(1, Ordering::Relaxed) == 0 {
+    if current().is_some() && PROCESS.black_box.has_metadata.swap(1, Ordering::Relaxed) == 0 {
         label_again();
     }
 }
@@ -105,7 +86,7 @@ pub(super) fn label_once() {
 /// The label has to be written once more: what it says of stacks was not known until now.
 pub(super) fn is_to_be_labelled() {
     // relaxed: the thread that comes here is the next to ask.
-    CURRENT.is_labelled.store(0, Ordering::Relaxed);
+    PROCESS.black_box.has_metadata.store(0, Ordering::Relaxed);
 }
 
 /// Has the label written anew: something in it has changed. Allocates, as heapledger's own.
@@ -121,7 +102,7 @@ pub(crate) fn label_again() {
 pub(crate) fn end() {
     if let Some((file, path)) = current() {
         // relaxed: the process ends.
-        CURRENT.is_open.store(0, Ordering::Relaxed);
+        PROCESS.black_box.is_open.store(0, Ordering::Relaxed);
         file.remove(path);
     }
 }
@@ -132,60 +113,6 @@ pub(super) fn leave_to_parent(ledger: &'static Ledger) {
     // If it cannot be, the child must at least not be seen to write: its thread has one interrupted record at most.
     file.leave_to_others(NonNull::from(ledger).cast());
     file.close();
-    // relaxed, both: there is one thread.
-    CURRENT.is_labelled.store(0, Ordering::Relaxed);
-    CURRENT.is_open.store(0, Ordering::Relaxed);
-}
-
-/// A path, kept without allocating.
-struct Path {
-    text: [u8; PATH_BYTES],
-    len: usize,
-}
-
-impl Path {
-    /// Fills in `%p` (the process), `%t` (seconds since 1970), `%e` (the program) and `%%`, with an ending.
-    fn expand(&mut self, pattern: &[u8], ending: &[u8]) -> Option<&CStr> {
-        self.len = 0;
-        let mut rest = pattern.iter();
-        while let Some(byte) = rest.next() {
-            if *byte != b'%' {
-                self.push(*byte)?;
-                continue;
-            }
-            match rest.next() {
-                Some(b'p') => write!(self, "{}", platform::process_id()).ok()?,
-                Some(b't') => write!(self, "{}", platform::unix_time_ns() / 1_000_000_000).ok()?,
-                Some(b'e') => {
-                    let mut name = [0; 16];
-                    platform::thread_name(&mut name);
-                    let shown = |byte: &u8| if *byte == b'/' { b'_' } else { *byte };
-                    name.iter().take_while(|byte| **byte != 0).try_for_each(|byte| self.push(shown(byte)))?;
-                }
-                Some(b'%') | None => self.push(b'%')?,
-                Some(other) => [b'%', *other].into_iter().try_for_each(|byte| self.push(byte))?,
-            }
-        }
-        ending.iter().try_for_each(|byte| self.push(*byte))?;
-        self.push(0)?;
-        self.get()
-    }
-
-    fn push(&mut self, byte: u8) -> Option<()> {
-        *self.text.get_mut(self.len)? = byte;
-        self.len += 1;
-        Some(())
-    }
-
-    fn get(&self) -> Option<&CStr> {
-        CStr::from_bytes_with_nul(self.text.get(..self.len)?).ok()
-    }
-}
-
-impl Write for Path {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.bytes().try_for_each(|byte| self.push(byte)).ok_or(fmt::Error)
-    }
 }
 
 /// Why there is no file, as a sentence that says what to do.
@@ -205,21 +132,5 @@ impl fmt::Display for Why {
             }
             BoxError::Unsupported => f.write_str("this platform has none"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_expanded_and_one_that_is_too_long_is_refused() {
-        let mut path = Path { text: [0; PATH_BYTES], len: 0 };
-        let id = std::process::id();
-        assert_eq!(
-            path.expand(b"/tmp/a%%%p%x%", b".b").unwrap().to_bytes(),
-            format!("/tmp/a%{id}%x%.b").as_bytes()
-        );
-        assert_eq!(path.expand(&[b'a'; PATH_BYTES], b""), None);
     }
 }

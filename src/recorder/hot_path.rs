@@ -12,8 +12,8 @@
 use std::sync::atomic::compiler_fence;
 
 use super::options::Opener;
+use super::process::PROCESS;
 use super::reallocs::Begun;
-use super::state::EPOCH;
 use super::{reallocs, sampling, slot, slow_path, stacks};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
@@ -155,7 +155,7 @@ fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Tra
 /// Whether a narrow record that ends at `end` is enough, and goes into the window at hand, which is of this epoch.
 #[inline(always)]
 fn fits(lane: &Lane, limit: u64, end: u64, address: u64, size: u64) -> bool {
-    end <= limit && event::is_narrow(address, size) && lane.epoch() == EPOCH.now()
+    end <= limit && event::is_narrow(address, size) && lane.epoch() == PROCESS.epoch.now()
 }
 
 /// Writes a record that fits at the head, publishes it, and opens the gate.

@@ -15,13 +15,10 @@
 //! The first event of the process opens the ledger, before `main`. `Draining` still records: other threads may run
 //! on while the dump is written. From `Stopped` on every event is counted as `after_shutdown`.
 
-use std::ptr::null_mut;
-
 use super::options::{Background, Hooks, Options};
+use super::process::PROCESS;
 use super::state::{self, Level, State};
-use super::{
-    background_thread, black_box, diagnostic, environment, overflow_pool, segments, slot, stacks, validate,
-};
+use super::{background_thread, black_box, diagnostic, environment, slot, validate};
 use crate::ledger::{Ledger, estimate};
 use crate::profile::ForkPolicy;
 use crate::sys::sync::Ordering;
@@ -36,7 +33,9 @@ const OPENING_ROUNDS_MAX: u32 = 20_000;
 pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     let opening = State::Opening as u32;
     // Acquire and release: one thread wins, the others see what it left behind.
-    if state::STATE
+    if PROCESS
+        .control
+        .state
         .compare_exchange(State::Unopened as u32, opening, Ordering::AcqRel, Ordering::Acquire)
         .is_ok()
     {
@@ -77,10 +76,10 @@ fn start_threads_asked_for() {
 
 fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     // SAFETY: C1, this is the thread that is opening.
-    let chosen = unsafe { &mut *state::CHOSEN.options.get() };
+    let chosen = unsafe { &mut *PROCESS.chosen.options.get() };
     *chosen = *options;
     // SAFETY: C1.
-    unsafe { *state::CHOSEN.hooks.get() = Some(*hooks) };
+    unsafe { *PROCESS.chosen.hooks.get() = Some(*hooks) };
     if !environment::apply(chosen) {
         return State::Off;
     }
@@ -95,8 +94,8 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
         chosen.background = Background::Always;
     }
     // relaxed, both: published with the ledger.
-    state::MODE.store(chosen.mode as u32, Ordering::Relaxed);
-    state::SAMPLING_RATE.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
+    PROCESS.control.mode.store(chosen.mode as u32, Ordering::Relaxed);
+    PROCESS.control.sampling_rate.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
     let in_file = black_box::open(chosen);
     let Some(ledger) = in_file.or_else(|| Ledger::open(chosen.memory_limit_bytes, chosen.clock)) else {
         platform::write_stderr(b"heapledger: no memory for the ledger, nothing is recorded\n");
@@ -105,17 +104,16 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     if state::level() != Level::Full {
         ledger.sampled.open(&ledger.pages);
         ledger.use_sampling();
-        super::state::expect_blocks_left();
+        state::expect_blocks_left();
     }
     // relaxed: published with the ledger.
-    ledger.facts.forked_from.store(state::FORKED_FROM.load(Ordering::Relaxed), Ordering::Relaxed);
+    ledger.facts.forked_from.store(PROCESS.forked_from.load(Ordering::Relaxed), Ordering::Relaxed);
     if traces(chosen) {
         ledger.tap.open();
     }
     // Release: pairs with the acquire in `ledger`.
-    state::LEDGER.store(std::ptr::from_ref(ledger).cast_mut(), Ordering::Release);
-    // relaxed: only this thread looks at it.
-    if state::HOOKED.swap(1, Ordering::Relaxed) == 0 {
+    PROCESS.control.ledger.store(std::ptr::from_ref(ledger).cast_mut(), Ordering::Release);
+    if PROCESS.are_hooks_set.set(true).is_ok() {
         tls::prepare(thread_ends);
         platform::at_exit(at_exit);
         platform::at_fork(in_forked_child);
@@ -126,7 +124,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
 /// Whether there is to be a trace. A forked child has one only if its name would be another than the parent's.
 fn traces(options: &Options) -> bool {
     // relaxed: this is the thread that is opening.
-    let is_child = state::FORKED_FROM.load(Ordering::Relaxed) != 0;
+    let is_child = PROCESS.forked_from.load(Ordering::Relaxed) != 0;
     options.trace_pattern().is_some_and(|pattern| !is_child || path_pattern::has_process_id(pattern))
 }
 
@@ -148,7 +146,7 @@ pub(crate) fn stop() {
         // relaxed: read from the file, when the process is gone.
         ledger.facts.ended.store(1, Ordering::Relaxed);
     }
-    state::EPOCH.tick();
+    PROCESS.epoch.tick();
 }
 
 /// Only the forking thread exists in the child. It keeps the parent's region mapped, in case it was interrupted in
@@ -156,29 +154,19 @@ pub(crate) fn stop() {
 unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = state::ledger() {
         // relaxed: there is one thread.
-        state::FORKED_FROM.store(ledger.facts.process_id.load(Ordering::Relaxed), Ordering::Relaxed);
+        PROCESS.forked_from.store(ledger.facts.process_id.load(Ordering::Relaxed), Ordering::Relaxed);
         black_box::leave_to_parent(ledger);
     }
     match state::current() {
         State::Off | State::Unopened | State::ChildOff => return,
         _ => {}
     }
-    for lost in &state::UNLANED {
-        lost.store(0, Ordering::Relaxed);
-    }
-    state::LEVEL.store(Level::Full as u32, Ordering::Relaxed);
-    super::state::no_earlier_blocks();
-    super::state::no_blocks_left();
     if let Some(hooks) = state::hooks() {
         (hooks.in_child)();
     }
-    overflow_pool::forget();
-    stacks::forget();
-    background_thread::forget();
-    segments::forget();
-    state::forget();
-    state::LEDGER.store(null_mut(), Ordering::Release);
+    crate::stack::state::reset_after_fork();
+    PROCESS.reset_after_fork();
     tls::set(slot::FRESH);
     state::set(if state::options().fork == ForkPolicy::Off { State::ChildOff } else { State::Unopened });
-    state::EPOCH.tick();
+    PROCESS.epoch.tick();
 }

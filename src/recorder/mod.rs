@@ -14,20 +14,21 @@
 //!
 //! | row | files | what they hold |
 //! | --- | --- | --- |
-//! | 1 | `options`, `record`, `overflow_pool`, `region_abi` | plain data |
-//! | 2 | `state` | what the recorder does in this process |
-//! | 3 | `slot`, `latency`, `trace_backpressure`, `diagnostic` | one concern each |
-//! | 4 | `gate`, `environment`, `validate`, `black_box` | when a lane's gate opens; the steps of opening a ledger |
-//! | 5 | `internal` | scopes in which a thread works for heapledger |
-//! | 6 | `stacks` | the call stack of an allocation |
-//! | 7 | `background_thread` | when heapledger's own thread starts, and what it takes over |
-//! | 8 | `segments` | the ring's memory: next segment, help, wait, shed |
-//! | 9 | `window`, `lifecycle` | writing a record; opening, exit and fork |
-//! | 10 | `sampling`, `thread` | which events are sampled; a thread's lane from its claim to its end |
-//! | 11 | `slow_path`, `pointer_events` | records that the hot path does not write |
-//! | 12 | `reallocs` | the two halves of a realloc |
-//! | 13 | `hot_path` | the recording path |
-//! | 14 | `allocator` | `GlobalAlloc` and the builder |
+//! | 1 | `options`, `fixed_path`, `record`, `region_abi` | plain data |
+//! | 2 | `process` | the process-wide state, in one static, and its reset after a fork |
+//! | 3 | `state`, `overflow_pool` | questions to that state; spare segments |
+//! | 4 | `slot`, `latency`, `trace_backpressure`, `diagnostic` | one concern each |
+//! | 5 | `gate`, `environment`, `validate`, `black_box` | when a lane's gate opens; the steps of opening a ledger |
+//! | 6 | `internal` | scopes in which a thread works for heapledger |
+//! | 7 | `stacks` | the call stack of an allocation |
+//! | 8 | `background_thread` | when heapledger's own thread starts, and what is offloaded to it |
+//! | 9 | `segments`, `lifecycle` | next segment, help, wait, drop; opening, exit and fork |
+//! | 10 | `window` | writing a record, closing and opening windows |
+//! | 11 | `sampling`, `thread` | which events are sampled; a thread's lane from its claim to its end |
+//! | 12 | `slow_path`, `pointer_events` | records that the hot path does not write |
+//! | 13 | `reallocs` | the two halves of a realloc |
+//! | 14 | `hot_path` | the recording path |
+//! | 15 | `allocator` | `GlobalAlloc` and the builder |
 //!
 //! # What the recording path never does
 //!
@@ -59,6 +60,7 @@ pub(crate) mod background_thread;
 pub(crate) mod black_box;
 mod diagnostic;
 mod environment;
+mod fixed_path;
 mod gate;
 mod hot_path;
 pub(crate) mod internal;
@@ -67,6 +69,7 @@ mod lifecycle;
 pub(crate) mod options;
 pub(crate) mod overflow_pool;
 pub(crate) mod pointer_events;
+mod process;
 mod reallocs;
 mod record;
 pub(crate) mod region_abi;

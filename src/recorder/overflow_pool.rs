@@ -5,24 +5,20 @@
 //! allocate nor lock. It is made by the aggregator, in an own section, because making it allocates; before that
 //! there are no spares, and the lane waits or sheds as its mode says.
 
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::Ordering;
 
 use crossbeam_queue::ArrayQueue;
 
+use super::process::PROCESS;
 use crate::ledger::Ledger;
 use crate::ring::lane::SEGMENT_PAGES;
 
 /// Segments in the pool.
 pub(crate) const SPARE_SEGMENTS: usize = 64;
 
-/// Pages of spare segments. Leaked when a child forgets it: a half-done `push` of a thread that does not exist
-/// there could make its users wait for ever.
-static POOL: AtomicPtr<ArrayQueue<u32>> = AtomicPtr::new(null_mut());
-
 fn pool() -> Option<&'static ArrayQueue<u32>> {
     // Acquire: pairs with the release in `fill`.
-    let pool = POOL.load(Ordering::Acquire);
+    let pool = PROCESS.control.overflow_pool.load(Ordering::Acquire);
     // SAFETY: the pointer is null or comes from `Box::leak` in `fill`.
     unsafe { pool.as_ref() }
 }
@@ -39,7 +35,7 @@ pub(crate) fn fill(ledger: &Ledger) {
         }
     }
     // Release: pairs with the acquire in `pool`.
-    POOL.store(queue, Ordering::Release);
+    PROCESS.control.overflow_pool.store(queue, Ordering::Release);
 }
 
 /// Takes a spare segment.
@@ -56,9 +52,4 @@ pub(super) fn give_back(ledger: &Ledger, page: u32) {
     if let Some(page) = refused {
         ledger.pages.give_back(page, SEGMENT_PAGES);
     }
-}
-
-/// Forgets the pool, in a forked child.
-pub(super) fn forget() {
-    POOL.store(null_mut(), Ordering::Release);
 }

@@ -2,13 +2,14 @@
 
 use std::hint::spin_loop;
 
+use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
 use super::record::RecordKind;
 use super::{background_thread, overflow_pool, state, trace_backpressure};
 use crate::fold::batch::Part;
 use crate::ledger::Ledger;
 use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
-use crate::sys::sync::{AtomicU32, Ordering};
+use crate::sys::sync::Ordering;
 
 /// Segments that every lane has: one to write, one being folded, two of history.
 pub(crate) const SEGMENTS_HOME: u32 = 4;
@@ -17,7 +18,7 @@ pub(crate) const SEGMENTS_HOME: u32 = 4;
 pub(crate) const SEGMENTS_MAX: u32 = 48;
 
 // A lane has slots for the segments that wait for the background thread, and for the one that is written.
-const _: () = assert!(background_thread::LEFT_SEGMENTS_MAX < SEGMENTS_MAX);
+const _: () = assert!(OFFLOAD_SEGMENTS_MAX < SEGMENTS_MAX);
 
 /// Nanoseconds that one round of `spin_loop` takes at least; on many machines it is ten times as much.
 const SPIN_NS_MIN: u64 = 4;
@@ -27,15 +28,6 @@ const SPINS_PER_LOOK: u64 = 8;
 
 /// The longest single wait between two tries, in nanoseconds, whatever is configured.
 const DELAY_NS_MAX: u64 = 100_000;
-
-/// Segments that every lane is to have; 0 while the limits of the history decide.
-static SEGMENTS_ASKED: AtomicU32 = AtomicU32::new(0);
-
-/// Forgets what the tuner asked for, in a forked child.
-pub(super) fn forget() {
-    // relaxed: there is one thread.
-    SEGMENTS_ASKED.store(0, Ordering::Relaxed);
-}
 
 /// Finds a segment for the words from `number × SEGMENT_WORDS` on.
 pub(super) fn next_segment(
@@ -150,7 +142,7 @@ fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Res
 
 /// Segments that a lane keeps: what was asked for last, or else enough for its share of the history.
 pub(crate) fn segments_home() -> u32 {
-    let asked = SEGMENTS_ASKED.load(Ordering::Relaxed);
+    let asked = PROCESS.control.segments_asked.load(Ordering::Relaxed);
     if asked != 0 {
         return asked;
     }
@@ -165,7 +157,7 @@ pub(crate) fn segments_home() -> u32 {
 /// back what is booked.
 pub(crate) fn ask_for_segments(segments: u32) {
     // relaxed: each lane follows at its next segment.
-    SEGMENTS_ASKED.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
+    PROCESS.control.segments_asked.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
 }
 
 /// Waits a little for whoever is folding: `base_ns`, doubled with each try. Bounded by the number of rounds too, should

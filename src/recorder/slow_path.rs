@@ -18,9 +18,9 @@
 
 use super::gate::{self, is_idle, is_own};
 use super::options::Opener;
+use super::process::PROCESS;
 use super::record::{alloc_record, free_record, whole_free_record};
 use super::stacks::stack_aside;
-use super::state::{self, EPOCH};
 use super::window::write;
 use super::{sampling, slot, thread};
 use crate::ring::event::Traits;
@@ -91,7 +91,7 @@ pub(super) enum Gate {
 /// leave out what it is about. The block that is freed here may be one that another thread has left out already.
 pub(super) fn gate_of(lane: &Lane, limit: u64) -> Gate {
     // A gate that is closed although the lane records everything is that of an event which this one interrupts.
-    let may_have_changed = limit != 0 && lane.epoch() != EPOCH.now();
+    let may_have_changed = limit != 0 && lane.epoch() != PROCESS.epoch.now();
     if !(sampling::left_out(lane) || may_have_changed) || !is_idle(lane) {
         return Gate::At(limit);
     }
@@ -107,7 +107,8 @@ pub(super) fn gate_of(lane: &Lane, limit: u64) -> Gate {
 #[cold]
 #[inline(never)]
 pub(super) fn count_failed() {
-    let failed = slot::lane_of_slot(tls::get()).map_or(&state::FAILED, |lane| &lane.cold.failed);
+    let failed = slot::lane_of_slot(tls::get())
+        .map_or(&PROCESS.counters.failed_without_lane, |lane| &lane.cold.failed);
     // relaxed: a sum.
     failed.fetch_add(1, Ordering::Relaxed);
 }

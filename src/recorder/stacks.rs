@@ -9,6 +9,7 @@
 use super::black_box;
 use super::gate::while_writing;
 use super::internal::InternalScope;
+use super::process::PROCESS;
 use super::state::{self, Level};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::{Sampler, rate_of};
@@ -22,7 +23,7 @@ use crate::stack::{End, Frames, Hash, STACK_FRAMES_MAX, unwind, walk};
 use crate::sys::errno::KeptErrno;
 use crate::sys::frame::{self, Bounds, Registers};
 use crate::sys::latch::Patience;
-use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Frames at the outer end that a walk by frame pointers may lack: those of the C library that starts a thread.
 const OUTER_FRAMES: usize = 4;
@@ -43,14 +44,6 @@ const FRAME_POINTERS: u32 = 3;
 /// By rules.
 const RULES: u32 = 4;
 
-/// How stacks are taken now.
-static WAY: AtomicU32 = AtomicU32::new(CLOSED);
-/// Stacks that were checked, and those that were known before and turned out to be others.
-static CHECKS: AtomicU64 = AtomicU64::new(0);
-static CHECKS_FAILED: AtomicU64 = AtomicU64::new(0);
-/// Whether code was met that lies in no known object.
-static NEWS: AtomicU32 = AtomicU32::new(0);
-
 /// Makes ready for the stacks of a thread that has just got its lane; the first one does so for the process.
 pub(super) fn thread_starts(lane: &'static Lane) {
     lane.set_walks(false);
@@ -58,7 +51,12 @@ pub(super) fn thread_starts(lane: &'static Lane) {
         return;
     }
     // relaxed: of several threads one opens; the others look again at each of their turns.
-    if WAY.compare_exchange(CLOSED, OPENING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+    if PROCESS
+        .control
+        .stack_walk
+        .compare_exchange(CLOSED, OPENING, Ordering::Relaxed, Ordering::Relaxed)
+        .is_ok()
+    {
         open(lane);
     }
     let walker = &lane.cold.walker;
@@ -112,7 +110,7 @@ fn open(lane: &'static Lane) {
     };
     ledger.facts.publish_stacks(store, rules);
     // Release: pairs with the acquire in `follow`; who sees the way sees the pages that it needs.
-    WAY.store(way, Ordering::Release);
+    PROCESS.control.stack_walk.store(way, Ordering::Release);
     look_until_found();
     // Another thread may have had it written in the meantime, without a single object in it.
     black_box::is_to_be_labelled();
@@ -121,7 +119,7 @@ fn open(lane: &'static Lane) {
 /// Takes up whether stacks are taken, at the present level.
 pub(super) fn follow(lane: &Lane) {
     // Acquire: pairs with the release in `open`.
-    let is_open = WAY.load(Ordering::Acquire) > OPENING;
+    let is_open = PROCESS.control.stack_walk.load(Ordering::Acquire) > OPENING;
     // As asked for: for all else the first two levels are the same.
     let is_given_up = matches!(state::asked_level(), Level::NoStacks | Level::CountersOnly);
     lane.set_walks(is_open && !is_given_up);
@@ -132,20 +130,12 @@ pub(super) fn follow(lane: &Lane) {
     }
 }
 
-/// Forgets what the parent had, in a forked child.
-pub(super) fn forget() {
-    // relaxed, all: there is one thread.
-    WAY.store(CLOSED, Ordering::Relaxed);
-    CHECKS.store(0, Ordering::Relaxed);
-    CHECKS_FAILED.store(0, Ordering::Relaxed);
-    crate::stack::state::reset_after_fork();
-}
-
 /// Looks for objects that were loaded or unloaded, if there is a reason to; says whether there were any. Allocates: in
 /// an own section.
 pub(crate) fn refresh(ledger: &Ledger) -> bool {
     // relaxed: a hint.
-    let has_reason = WAY.load(Ordering::Relaxed) > OPENING && NEWS.swap(0, Ordering::Relaxed) != 0;
+    let has_reason = PROCESS.control.stack_walk.load(Ordering::Relaxed) > OPENING
+        && PROCESS.counters.unknown_code.swap(0, Ordering::Relaxed) != 0;
     let are_others = has_reason && look_again(ledger);
     if has_reason {
         look_until_found();
@@ -156,7 +146,7 @@ pub(crate) fn refresh(ledger: &Ledger) -> bool {
 /// Whether there is a reason to look for objects.
 pub(super) fn has_news() -> bool {
     // relaxed: a hint.
-    NEWS.load(Ordering::Relaxed) != 0
+    PROCESS.counters.unknown_code.load(Ordering::Relaxed) != 0
 }
 
 /// Sees to it that objects are looked for again, if not one is known: the system had no memory or no file descriptor for
@@ -164,7 +154,7 @@ pub(super) fn has_news() -> bool {
 fn look_until_found() {
     if !unwind::knows_objects() {
         // relaxed: a hint.
-        NEWS.store(1, Ordering::Relaxed);
+        PROCESS.counters.unknown_code.store(1, Ordering::Relaxed);
     }
 }
 
@@ -197,7 +187,7 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
         bump(&walker.failed);
         return 0;
     }
-    let way = WAY.load(Ordering::Relaxed);
+    let way = PROCESS.control.stack_walk.load(Ordering::Relaxed);
     let look = Look { ledger, start, bounds, rules: Rules::at(&ledger.pages, rules), walker };
     bump(&walker.taken);
     let Some(Walked { hash, end }) = (if way == RULES { look.hash_by_rules() } else { look.hash_by_chain() })
@@ -218,7 +208,7 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
     }
     // The same frame pointers stood for another stack before: blocks may have been booked to the wrong one.
     // relaxed: a figure for people.
-    CHECKS_FAILED.fetch_add(1, Ordering::Relaxed);
+    PROCESS.counters.stack_checks_failed.fetch_add(1, Ordering::Relaxed);
     give_up_frame_pointers();
     number
 }
@@ -306,7 +296,7 @@ impl<'a> Look<'a> {
         let known = unwind::discover(address, patience())?;
         if !known.is_code {
             // relaxed: a hint.
-            NEWS.store(1, Ordering::Relaxed);
+            PROCESS.counters.unknown_code.store(1, Ordering::Relaxed);
         }
         self.rules.put(address, known.rule);
         Some(known.rule)
@@ -340,7 +330,7 @@ impl<'a> Look<'a> {
         let end = self.by_rules(|address| frames.push(address))?;
         if way == CHECKED {
             // relaxed: a figure for people.
-            CHECKS.fetch_add(1, Ordering::Relaxed);
+            PROCESS.counters.stack_checks.fetch_add(1, Ordering::Relaxed);
             if !self.agrees(frames, end)? {
                 give_up_frame_pointers();
             }
@@ -373,7 +363,7 @@ impl<'a> Look<'a> {
 /// From now on stacks are walked by rules.
 fn give_up_frame_pointers() {
     // relaxed: each thread follows when it sees it.
-    WAY.store(RULES, Ordering::Relaxed);
+    PROCESS.control.stack_walk.store(RULES, Ordering::Relaxed);
 }
 
 /// How long a thread waits for what stacks share with other threads: not at all in the modes that never wait.
@@ -388,7 +378,7 @@ fn patience() -> Patience {
 pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
     // relaxed: figures for people.
     let asked = state::options().stacks;
-    let (walker, why) = match WAY.load(Ordering::Relaxed) {
+    let (walker, why) = match PROCESS.control.stack_walk.load(Ordering::Relaxed) {
         CHECKED => ("frame pointers", "they agree with the unwind tables in every stack so far"),
         FRAME_POINTERS => ("frame pointers", "asked for"),
         RULES if asked == Stacks::Dwarf => ("dwarf", "asked for"),
@@ -397,7 +387,12 @@ pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
         _ if !frame::SUPPORTED => ("off", "stacks are not taken on this platform"),
         _ => ("off", "there was no memory for them"),
     };
-    (walker, why, CHECKS.load(Ordering::Relaxed), CHECKS_FAILED.load(Ordering::Relaxed))
+    (
+        walker,
+        why,
+        PROCESS.counters.stack_checks.load(Ordering::Relaxed),
+        PROCESS.counters.stack_checks_failed.load(Ordering::Relaxed),
+    )
 }
 
 /// The stack of an allocation whose gate stood at `limit`. An event that finds it closed has none: it is a handler's, or

@@ -3,9 +3,9 @@
 use std::sync::atomic::compiler_fence;
 
 use super::gate::is_own;
+use super::process::PROCESS;
 use super::record::{Record, RecordKind};
 use super::segments::{help, is_to_help, next_segment};
-use super::state::EPOCH;
 use super::{background_thread, gate, latency, stacks, state};
 use crate::profile::LossReason;
 use crate::ring::event::{self, RECORD_WORDS_MAX};
@@ -62,7 +62,7 @@ pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
 fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     let mut head = lane.head().own();
     let fits = head + record.len <= lane.cold.window_end.load(Ordering::Relaxed);
-    if !fits || lane.epoch() != EPOCH.now() {
+    if !fits || lane.epoch() != PROCESS.epoch.now() {
         head = latency::counted(lane, || next_window(lane, record))?;
     }
     for (word, index) in record.words.iter().take(record.len as usize).zip(head..) {
@@ -96,7 +96,7 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     } else if !ledger.is_ordered() && is_to_help(lane, ledger, head) {
         help(lane, ledger, state::mode());
     }
-    let epoch = EPOCH.now();
+    let epoch = PROCESS.epoch.now();
     if ledger.is_ordered() {
         lane.stamping().begin();
     }

@@ -114,6 +114,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/strategies/distributed.rs", "two queues of one producer, seen in one order"),
     ("src/strategies/background.rs", "the end of the background thread"),
     ("src/tracked/counts.rs", "a pointer is seen with its name"),
+    ("src/recorder/process.rs", "a child's ledger is gone after the rest was reset"),
     ("src/recorder/state.rs", "the ledger is seen with its state"),
     ("src/recorder/lifecycle.rs", "the ledger is seen with its state"),
     ("src/recorder/overflow_pool.rs", "the pool is seen whole"),

@@ -1,0 +1,371 @@
+//! What the recorder holds for the whole process, in one static.
+//!
+//! A forked child starts without its parent's state: [`Process::reset_after_fork`] takes each struct apart by name, so a new
+//! field compiles only with a decision about the fork.
+//!
+//! Cache lines: the epoch and the counters have lines of their own, so that no write to them takes the line of
+//! [`Control`], which the recording path reads.
+
+use std::cell::UnsafeCell;
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
+
+use crossbeam_queue::ArrayQueue;
+use once_cell::race::OnceBool;
+
+use super::fixed_path::FixedPath;
+use super::options::{Hooks, Options};
+use crate::ledger::sampled::SampledTable;
+use crate::ledger::{Ledger, estimate};
+use crate::profile::LossReason;
+use crate::sys::box_file::BoxFile;
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Segments of words that a thread leaves to the background thread at most. With few, the thread books for itself each time
+/// the background thread has to wait for a processor.
+pub(super) const OFFLOAD_SEGMENTS_MAX: u32 = 16;
+/// Value of [`Control::plainly_sampled`] while the level is not `Sampled`.
+pub(super) const NOT_SAMPLING: u64 = u64::MAX;
+
+/// The process-wide state of the recorder.
+pub(super) static PROCESS: Process = Process::new();
+
+/// See the module's documentation.
+pub(super) struct Process {
+    /// Read at every event, written about every millisecond.
+    pub(super) epoch: Epoch,
+    pub(super) control: Control,
+    pub(super) counters: Counters,
+    pub(super) chosen: Chosen,
+    pub(super) black_box: CurrentBox,
+    /// Set once the exit and fork hooks of the process are installed.
+    pub(super) are_hooks_set: OnceBool,
+    /// Id of the parent that recorded before the fork; 0 if there was none.
+    pub(super) forked_from: AtomicU32,
+}
+
+impl Process {
+    const fn new() -> Process {
+        Process {
+            epoch: Epoch(AtomicU64::new(1)),
+            control: Control::new(),
+            counters: Counters::new(),
+            chosen: Chosen { options: UnsafeCell::new(Options::DEFAULT), hooks: UnsafeCell::new(None) },
+            black_box: CurrentBox::new(),
+            are_hooks_set: OnceBool::new(),
+            forked_from: AtomicU32::new(0),
+        }
+    }
+
+    /// Resets the state that a forked child does not take over. Runs in the child, which has one thread.
+    pub(super) fn reset_after_fork(&self) {
+        let Process {
+            // The child's clock goes on.
+            epoch: _,
+            control,
+            counters,
+            // Kept until the next opening overwrites them: the fork policy is in the options.
+            chosen: _,
+            black_box,
+            // The hooks of the C library are the child's too.
+            are_hooks_set: _,
+            // Written by the fork hook itself.
+            forked_from: _,
+        } = self;
+        control.reset_after_fork();
+        counters.reset_after_fork();
+        black_box.reset_after_fork();
+    }
+}
+
+/// Settings that each event or each new window reads; written only when one of them changes.
+#[repr(align(128))]
+pub(super) struct Control {
+    /// A [`State`].
+    pub(super) state: AtomicU32,
+    /// The [`Level`] that was asked for besides the mode.
+    pub(super) level: AtomicU32,
+    /// Index of the mode in `DataQualityMode::ALL`.
+    pub(super) mode: AtomicU32,
+    pub(super) sampling_rate: AtomicU32,
+    pub(super) ledger: AtomicPtr<Ledger>,
+    /// The rate while the level is `Sampled`, else [`NOT_SAMPLING`]: level, mode, state and rate in one word, for the hot path.
+    pub(super) plainly_sampled: AtomicU64,
+    /// The table of sampled blocks while a free of any other block is sampled out; else null.
+    pub(super) sampled: AtomicPtr<SampledTable>,
+    /// 1 while blocks may live that were recorded before sampling began.
+    pub(super) earlier_blocks: AtomicU32,
+    /// 1 while blocks may live that were sampled out.
+    pub(super) sampled_out_blocks: AtomicU32,
+    /// How stacks are walked: a constant of `stacks`; 0 before they are.
+    pub(super) stack_walk: AtomicU32,
+    /// State of the background thread: a constant of `background_thread`; 0 while there is none.
+    pub(super) background: AtomicU32,
+    /// Segments that each thread may leave to the background thread at present.
+    pub(super) offload_segments: AtomicU32,
+    /// Segments that the tuner asked for in each lane; 0 while the limits of the history decide.
+    pub(super) segments_asked: AtomicU32,
+    /// The overflow pool, made by the background thread. A forked child leaks it: a half-done `push` of a thread that does not
+    /// exist there could make its users wait for ever.
+    pub(super) overflow_pool: AtomicPtr<ArrayQueue<u32>>,
+}
+
+impl Control {
+    const fn new() -> Control {
+        Control {
+            state: AtomicU32::new(State::Unopened as u32),
+            level: AtomicU32::new(Level::Full as u32),
+            mode: AtomicU32::new(0),
+            sampling_rate: AtomicU32::new(estimate::RATE_DEFAULT as u32),
+            ledger: AtomicPtr::new(null_mut()),
+            plainly_sampled: AtomicU64::new(NOT_SAMPLING),
+            sampled: AtomicPtr::new(null_mut()),
+            earlier_blocks: AtomicU32::new(0),
+            sampled_out_blocks: AtomicU32::new(0),
+            stack_walk: AtomicU32::new(0),
+            background: AtomicU32::new(0),
+            offload_segments: AtomicU32::new(OFFLOAD_SEGMENTS_MAX),
+            segments_asked: AtomicU32::new(0),
+            overflow_pool: AtomicPtr::new(null_mut()),
+        }
+    }
+
+    fn reset_after_fork(&self) {
+        let Control {
+            // Set last, by the fork hook: it opens the way to a new ledger.
+            state: _,
+            level,
+            // Written by the next opening, and without a meaning before it.
+            mode: _,
+            sampling_rate: _,
+            ledger,
+            plainly_sampled,
+            sampled,
+            earlier_blocks,
+            sampled_out_blocks,
+            stack_walk,
+            background,
+            offload_segments,
+            segments_asked,
+            overflow_pool,
+        } = self;
+        // relaxed, all: there is one thread.
+        level.store(Level::Full as u32, Ordering::Relaxed);
+        plainly_sampled.store(NOT_SAMPLING, Ordering::Relaxed);
+        sampled.store(null_mut(), Ordering::Relaxed);
+        earlier_blocks.store(0, Ordering::Relaxed);
+        sampled_out_blocks.store(0, Ordering::Relaxed);
+        stack_walk.store(0, Ordering::Relaxed);
+        background.store(0, Ordering::Relaxed);
+        offload_segments.store(OFFLOAD_SEGMENTS_MAX, Ordering::Relaxed);
+        segments_asked.store(0, Ordering::Relaxed);
+        overflow_pool.store(null_mut(), Ordering::Relaxed);
+        // Last: a signal handler that finds no ledger finds the rest reset.
+        ledger.store(null_mut(), Ordering::Release);
+    }
+}
+
+/// Counters that any thread may write, off the recording path.
+#[repr(align(128))]
+pub(super) struct Counters {
+    /// Events of threads without a lane, by reason: attempted and lost at once.
+    pub(super) lost_without_lane: [AtomicU64; LossReason::COUNT],
+    /// Refused allocations of threads without a lane.
+    pub(super) failed_without_lane: AtomicU64,
+    /// Stacks whose frame pointers were compared with the unwind tables.
+    pub(super) stack_checks: AtomicU64,
+    /// Comparisons in which a known stack turned out to be another.
+    pub(super) stack_checks_failed: AtomicU64,
+    /// 1 after a stack walk met code that lies in no known object.
+    pub(super) unknown_code: AtomicU32,
+}
+
+impl Counters {
+    const fn new() -> Counters {
+        Counters {
+            lost_without_lane: [const { AtomicU64::new(0) }; LossReason::COUNT],
+            failed_without_lane: AtomicU64::new(0),
+            stack_checks: AtomicU64::new(0),
+            stack_checks_failed: AtomicU64::new(0),
+            unknown_code: AtomicU32::new(0),
+        }
+    }
+
+    fn reset_after_fork(&self) {
+        let Counters {
+            lost_without_lane,
+            failed_without_lane,
+            stack_checks,
+            stack_checks_failed,
+            // The child maps the objects that its parent had loaded.
+            unknown_code: _,
+        } = self;
+        // relaxed, all: there is one thread.
+        for lost in lost_without_lane {
+            lost.store(0, Ordering::Relaxed);
+        }
+        failed_without_lane.store(0, Ordering::Relaxed);
+        stack_checks.store(0, Ordering::Relaxed);
+        stack_checks_failed.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The options and hooks in force.
+pub(super) struct Chosen {
+    pub(super) options: UnsafeCell<Options>,
+    pub(super) hooks: UnsafeCell<Option<Hooks>>,
+}
+
+// SAFETY: C1, written by the one thread that is opening, read only after the state has been seen past `Opening`.
+unsafe impl Sync for Chosen {}
+
+/// The black box of this process.
+pub(super) struct CurrentBox {
+    pub(super) file: UnsafeCell<Option<BoxFile>>,
+    pub(super) path: UnsafeCell<FixedPath>,
+    /// 1 once file and path are written.
+    pub(super) is_open: AtomicU32,
+    /// 1 once the metadata is written, or about to be.
+    pub(super) has_metadata: AtomicU32,
+}
+
+// SAFETY: C3, the cells are written by the one thread that is opening, or by a forked child that has one thread, while
+// `is_open` is 0; and read only after it was seen to be 1.
+unsafe impl Sync for CurrentBox {}
+
+impl CurrentBox {
+    const fn new() -> CurrentBox {
+        CurrentBox {
+            file: UnsafeCell::new(None),
+            path: UnsafeCell::new(FixedPath::empty()),
+            is_open: AtomicU32::new(0),
+            has_metadata: AtomicU32::new(0),
+        }
+    }
+
+    fn reset_after_fork(&self) {
+        // The cells are not read while the box is closed, and the next opening overwrites them.
+        let CurrentBox { file: _, path: _, is_open, has_metadata } = self;
+        // relaxed, both: there is one thread.
+        has_metadata.store(0, Ordering::Relaxed);
+        is_open.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Where the recorder is in its life. The picture is above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    Unopened = 0,
+    Opening = 1,
+    Running = 2,
+    Draining = 3,
+    Stopped = 4,
+    Off = 5,
+    Failed = 6,
+    ChildOff = 7,
+}
+
+impl State {
+    pub(super) fn from_raw(raw: u32) -> State {
+        match raw {
+            0 => State::Unopened,
+            1 => State::Opening,
+            2 => State::Running,
+            3 => State::Draining,
+            4 => State::Stopped,
+            5 => State::Off,
+            6 => State::Failed,
+            _ => State::ChildOff,
+        }
+    }
+
+    /// Whether events are recorded.
+    pub(crate) fn records(self) -> bool {
+        matches!(self, State::Running | State::Draining)
+    }
+}
+
+/// How much of each event is recorded. The ladder goes down from complete data to bare totals; every step is in the
+/// list of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub(crate) enum Level {
+    Full = 0,
+    /// Everything but stacks; without stacks it is the same as `Full`.
+    NoStacks = 1,
+    Sampled = 2,
+    CountersOnly = 3,
+    /// Everything is recorded again, but blocks may live that were left out before: frees carry their whole size, so
+    /// that the totals stay exact.
+    AfterSampling = 4,
+}
+
+/// The aggregator's tick: read at every event, written about every millisecond, alone on its cache line.
+#[repr(align(128))]
+pub(crate) struct Epoch(AtomicU64);
+
+impl Epoch {
+    #[inline(always)]
+    pub(crate) fn now(&self) -> u64 {
+        // relaxed: nothing is read through this value; a thread that sees it late marks the time late.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The next tick: every thread's next event turns its window.
+    pub(crate) fn tick(&self) {
+        // relaxed: as above.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_starts_without_its_parents_state_and_keeps_what_it_inherits() {
+        let process = Process::new();
+        let (control, counters) = (&process.control, &process.counters);
+        let flags =
+            [&control.level, &control.earlier_blocks, &control.sampled_out_blocks, &control.stack_walk];
+        for word in flags.into_iter().chain([&control.background, &control.segments_asked]) {
+            word.store(1, Ordering::Relaxed);
+        }
+        control.offload_segments.store(1, Ordering::Relaxed);
+        control.plainly_sampled.store(1, Ordering::Relaxed);
+        counters.lost_without_lane[1].store(1, Ordering::Relaxed);
+        counters.failed_without_lane.store(1, Ordering::Relaxed);
+        process.black_box.is_open.store(1, Ordering::Relaxed);
+        process.forked_from.store(7, Ordering::Relaxed);
+        process.are_hooks_set.set(true).unwrap();
+        process.reset_after_fork();
+        for word in flags.into_iter().chain([&control.background, &control.segments_asked]) {
+            assert_eq!(word.load(Ordering::Relaxed), 0);
+        }
+        assert_eq!(control.offload_segments.load(Ordering::Relaxed), OFFLOAD_SEGMENTS_MAX);
+        assert_eq!(control.plainly_sampled.load(Ordering::Relaxed), NOT_SAMPLING);
+        assert_eq!(counters.lost_without_lane[1].load(Ordering::Relaxed), 0);
+        assert_eq!(counters.failed_without_lane.load(Ordering::Relaxed), 0);
+        assert_eq!(process.black_box.is_open.load(Ordering::Relaxed), 0);
+        assert_eq!(process.forked_from.load(Ordering::Relaxed), 7, "the dump names the parent");
+        assert_eq!(process.are_hooks_set.get(), Some(true), "a second set would run each hook twice");
+    }
+
+    #[test]
+    fn words_that_change_often_share_no_cache_line_with_words_that_events_read() {
+        let process = Process::new();
+        let line = |field: *const ()| field.addr() / 128;
+        let [epoch, control, counters] = [
+            line((&raw const process.epoch).cast()),
+            line((&raw const process.control).cast()),
+            line((&raw const process.counters).cast()),
+        ];
+        assert!(epoch != control && control != counters && epoch != counters);
+        assert!(
+            [size_of::<Epoch>(), size_of::<Control>(), size_of::<Counters>()]
+                .iter()
+                .all(|size| size.is_multiple_of(128))
+        );
+    }
+}
