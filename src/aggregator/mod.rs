@@ -137,14 +137,14 @@ impl Aggregator {
             *last = if moved { (head, 0) } else { (head, last.1.saturating_add(1)) };
             step.active += usize::from(moved);
             let waiting = words_waiting(lane, head);
-            if moved && self.may_relieve && background_thread::can_be_left(lane, ledger) {
+            if moved && self.may_relieve && background_thread::can_offload(lane, ledger) {
                 self.relieved.push(index as u32);
                 continue;
             }
             let due = last.1 >= STEPS_UNTIL_QUIET || waiting >= busy_words;
             step.folded += usize::from(waiting > 0 && due && fold(ledger, lane, Part::ALL));
         }
-        background_thread::share_out_among(self.relieved.len());
+        background_thread::share_offload(self.relieved.len());
         step.folded += self.book_relieved(ledger);
         let has_reason = ledger.live.waiting() > 0 || ledger.is_sampling_used();
         step.settle = self.steps.is_multiple_of(STEPS_PER_SETTLING) && has_reason;

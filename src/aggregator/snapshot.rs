@@ -156,8 +156,8 @@ pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
         allocs += lane.cold.skipped.allocs.events.load(Ordering::Relaxed);
     }
     match state::level() {
-        state::Level::AfterSampling if allocs <= frees => state::no_blocks_left(),
-        state::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => state::no_earlier_blocks(),
+        state::Level::AfterSampling if allocs <= frees => state::clear_sampled_out_blocks(),
+        state::Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => state::clear_earlier_blocks(),
         _ => {}
     }
 }
@@ -167,7 +167,7 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
     let mut quality =
         QualityIndicator { installed: true, mode: state::mode(), ..QualityIndicator::default() };
     quality.target_completeness = state::options().concurrency.target_completeness;
-    let mut lost = state::unlaned();
+    let mut lost = state::lost_without_lane();
     let mut attempted = lost.total();
     let now_ns = ledger.clock.now_ns();
     for lane in ledger.lanes() {

@@ -24,7 +24,7 @@ pub(super) fn fill(ledger: &Ledger, own: &InternalScope, profile: &mut Profile) 
         let (frames, truncated) = frames_of(&nodes, *leaf);
         Stack { frames, truncated }
     }));
-    stacks::look_again(ledger);
+    stacks::rescan_objects(ledger);
     profile.modules = modules();
     list_gone(profile);
 }

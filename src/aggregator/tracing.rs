@@ -78,7 +78,7 @@ fn run() {
     platform::name_thread(c"hl-trace");
     let own = InternalScope::enter();
     let (Some(ledger), Some(lane)) = (state::ledger(), own.lane()) else { return };
-    thread::mark_own(lane);
+    thread::mark_background(lane);
     ledger.tap.set_written(true);
     while state::current().records() && ledger.tap.is_open() {
         let chunks = TRACER.with(|| Tracer::open(ledger), |tracer| tracer.step(ledger, &own));

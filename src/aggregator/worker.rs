@@ -67,12 +67,12 @@ pub(crate) fn run() {
     let (Some(ledger), Some(lane)) = (state::ledger(), own.lane()) else {
         return;
     };
-    thread::mark_own(lane);
+    thread::mark_background(lane);
     overflow_pool::fill(ledger);
     let may_relieve = platform::processors() > 1;
-    background_thread::runs(may_relieve);
+    background_thread::mark_running(may_relieve);
     // Told before `main`, it may have lacked the command line.
-    black_box::label_again();
+    black_box::write_metadata();
     tracing::start(ledger);
     let mut aggregator = Aggregator::new(may_relieve);
     let mut supervision = Supervision::begin(&aggregator);
@@ -90,7 +90,7 @@ pub(crate) fn run() {
             ledger.flush(lane);
         }
         if stacks::refresh(ledger) {
-            black_box::label_again();
+            black_box::write_metadata();
         }
         let crossed = supervision.look(ledger, &own, &mut aggregator);
         if step.settle {

@@ -63,7 +63,7 @@ pub struct ReallocStats {
     pub chains: u64,
     /// Reallocs over all those blocks.
     pub chain_links: u64,
-    /// The longest chain of reallocs of one block (counted up to 63).
+    /// The longest chain of reallocs of one block (counted up to 31).
     pub longest_chain: u64,
 }
 
@@ -169,7 +169,7 @@ pub struct LiveBlock {
     pub thread: u32,
     /// Base-2 logarithm of its alignment.
     pub align_log2: u8,
-    /// How often it was reallocated (counted up to 63).
+    /// How often it was reallocated (counted up to 31).
     pub reallocs: u8,
 }
 

@@ -1,4 +1,4 @@
-//! [`HeapLedger`]: the global allocator that records, and its options.
+//! [`HeapLedger`]: the global allocator that records, and its builder.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
@@ -11,7 +11,7 @@ use crate::profile::{
 };
 use crate::ring::event::Traits;
 
-/// A global allocator that records every allocation and free of the program, and leaves the work to another one.
+/// A global allocator that records every allocation and free of the program and forwards to an inner allocator.
 ///
 /// One line installs it:
 ///
@@ -21,7 +21,7 @@ use crate::ring::event::Traits;
 /// # fn main() {}
 /// ```
 ///
-/// Any other global allocator can be inside, and the builder sets what the environment does not override:
+/// It wraps any other global allocator; the builder sets options, which the environment overrides:
 ///
 /// ```
 /// use heapledger::{ConcurrencyConfig, DumpTarget, HeapLedger};
@@ -33,11 +33,11 @@ use crate::ring::event::Traits;
 /// # fn main() {}
 /// ```
 ///
-/// # What it does
+/// # Recording
 ///
 /// Each of the four methods of `GlobalAlloc` forwards to the same method of the inner allocator with the same
-/// layout, and returns what that returned. What is recorded: address, size, alignment, whether zeroed, when, and by
-/// which thread. A refused allocation changes nothing and is counted as failed.
+/// layout and returns its result. Address, size, alignment, zeroing, time, thread and call stack are recorded. A refused
+/// allocation is counted as failed and is no event.
 #[derive(Debug)]
 pub struct HeapLedger<A = System> {
     pub(crate) inner: A,
@@ -47,135 +47,134 @@ pub struct HeapLedger<A = System> {
 
 /// The builder. Every method can be used in a `static`.
 impl<A> HeapLedger<A> {
-    /// What happens when a thread records faster than its events can be booked. Default: wait, lose nothing.
+    /// Sets what a thread does when it records faster than its events can be booked. Default: wait, lose nothing.
     pub const fn mode(mut self, mode: DataQualityMode) -> Self {
         self.options.mode = mode;
         self
     }
 
-    /// How call stacks are taken. Default: by frame pointers if they are sound in this program, else by unwind tables.
+    /// Sets how call stacks are walked. Default: by frame pointers if they are sound in this program, else by unwind tables.
     pub const fn stacks(mut self, stacks: Stacks) -> Self {
         self.options.stacks = stacks;
         self
     }
 
-    /// When the clock is read. Default: in batches.
+    /// Sets when the clock is read. Default: in batches.
     pub const fn clock(mut self, clock: ClockMode) -> Self {
         self.options.clock = clock;
         self
     }
 
-    /// What is kept of the events once they are booked. Default: the ledger and a bounded history.
+    /// Sets which events are kept after booking. Default: the ledger and a bounded history.
     pub const fn retention(mut self, retention: Retention) -> Self {
         self.options.retention = retention;
         self
     }
 
-    /// Bounds of the history of last events.
+    /// Sets the bounds of the history of last events.
     pub const fn history(mut self, limits: HistoryLimits) -> Self {
         self.options.history = limits;
         self
     }
 
-    /// Bounds of the wait of a thread whose ring is full.
+    /// Sets the bounds of the wait of a thread whose ring is full.
     pub const fn concurrency(mut self, config: ConcurrencyConfig) -> Self {
         self.options.concurrency = config;
         self
     }
 
-    /// Where the dump at exit goes. Default: `heapledger.<app>.<pid>.hl` in the working directory.
+    /// Sets the path of the dump at exit. Default: `heapledger.<app>.<pid>.hl` in the working directory.
     pub const fn dump(mut self, target: DumpTarget) -> Self {
         self.options.dump = target;
         self
     }
 
-    /// Keeps everything that is recorded in a file while the process runs, so that it outlives `SIGKILL`, an abort or the
-    /// system running out of memory: `heapledger report` reads the file then. `%p` in the path is the process's id, `%e`
-    /// the program's name, `%t` the time in seconds since 1970. Default: none. `HEAPLEDGER_BLACKBOX` overrides it.
+    /// Keeps the ledger in a file while the process runs, so that it survives `SIGKILL`, an abort or the OOM killer; `heapledger
+    /// report` reads that file. In the path `%p` is the process id, `%e` the program's name, `%t` the time in seconds since
+    /// 1970. Default: none. `HEAPLEDGER_BLACKBOX` overrides this.
     ///
-    /// The file has its full length ([`black_box_bytes`](Self::black_box_bytes)) from the start, which then is the limit
-    /// of what is recorded as well. It goes away when the process ends in good order and leaves its dump.
+    /// The file has its full length ([`black_box_bytes`](Self::black_box_bytes)) from the start, which also limits the size of
+    /// the ledger. It is removed when the process ends normally and writes its dump.
     pub const fn black_box(mut self, path: &'static str) -> Self {
         self.options.black_box = Some(path);
         self
     }
 
-    /// The length of the black box, in bytes; rounded down to whole MiB. Default: 256 MiB.
+    /// Sets the length of the black box in bytes, rounded down to whole MiB. Default: 256 MiB.
     pub const fn black_box_bytes(mut self, bytes: u64) -> Self {
         self.options.black_box_bytes = bytes;
         self
     }
 
-    /// What a forked child does. Default: it opens a ledger of its own.
+    /// Sets what a forked child does. Default: it opens a new ledger.
     pub const fn fork(mut self, policy: ForkPolicy) -> Self {
         self.options.fork = policy;
         self
     }
 
-    /// Bytes that heapledger may use for itself at most. Default 16 GiB of address space, of which only what is
-    /// used is memory. At the limit events are lost with reason `no_memory` or `table_full`, and counted.
+    /// Limits the bytes that heapledger uses for itself. Default: 16 GiB of address space, of which only the used part is
+    /// memory. At the limit events are lost with reason `no_memory` or `table_full`, and counted.
     pub const fn memory_limit(mut self, bytes: u64) -> Self {
         self.options.memory_limit_bytes = bytes;
         self
     }
 
-    /// Mean distance between two samples in the sampling modes, in bytes; rounded up to a power of two from 1 KiB to
-    /// 16 MiB. Default 512 KiB.
+    /// Sets the mean distance between two samples in the sampling modes, in bytes, rounded up to a power of two from 1 KiB to
+    /// 16 MiB. Default: 512 KiB.
     pub const fn sampling_bytes(mut self, bytes: u64) -> Self {
         self.options.sampling_bytes = bytes;
         self
     }
 
-    /// Has heapledger turn its own knobs while the program runs, towards a completeness and a latency: size of the rings,
-    /// pace of its own thread, mode, how much is recorded of each event. Default: nothing is turned.
+    /// Adjusts heapledger's settings while the program runs, towards a completeness and a latency: ring size, pace of the
+    /// background thread, mode, and level of detail. Default: no adjustment.
     ///
-    /// Twice a second at most, and only after a pressure has been seen twice, one knob is turned by one step; with the
-    /// load gone, all of them go back to where they were set. Each step is among the changes in snapshots and dumps, with
-    /// why; `heapledger::tuner_log` has the figures. After 100 steps the knobs stay where they are. It needs
-    /// heapledger's own thread: see [`HeapLedger::background`].
+    /// At most twice a second, and only after a pressure was measured twice, one setting moves by one step; without load all of
+    /// them return to their initial values. Each step is in the changes of snapshots and dumps, with its reason;
+    /// `heapledger::tuner_log` has the figures. After 100 steps the settings stay. Needs the background thread: see
+    /// [`HeapLedger::background`].
     pub const fn auto_tune(mut self, goal: TuningGoal) -> Self {
         self.options.auto_tune = Some(goal);
         self
     }
 
-    /// Has `callback` called when the completeness of the newest second falls below
-    /// [`target_completeness`](ConcurrencyConfig::target_completeness), and when it is clearly above it again; which of
-    /// the two, [`windowed_completeness`](QualityIndicator::windowed_completeness) tells. A second with fewer than 1,000
-    /// events tells nothing.
+    /// Calls `callback` when the completeness of the last second falls below
+    /// [`target_completeness`](ConcurrencyConfig::target_completeness), and again when it is clearly above it;
+    /// [`windowed_completeness`](QualityIndicator::windowed_completeness) tells which. A second with fewer than 1,000 events
+    /// is ignored.
     ///
-    /// It is called on heapledger's own thread, which has 256 KiB of stack, and on no other: without that thread
-    /// ([`HeapLedger::background`]) it is never called. While it runs that thread does nothing else. What it allocates
-    /// is recorded as heapledger's own, in no total of the program. If it panics, it is not called again.
+    /// The callback runs on the background thread, which has 256 KiB of stack; without that thread ([`HeapLedger::background`])
+    /// it is never called. The background thread does nothing else meanwhile. Allocations of the callback are recorded as
+    /// internal, in no total of the program. A callback that panics is not called again.
     pub const fn on_quality(mut self, callback: fn(&QualityIndicator)) -> Self {
         self.options.on_quality = Some(callback);
         self
     }
 
-    /// Whether the same crossings are told in a line on standard error, at most one in ten seconds, and one more at the
-    /// end of the process if the completeness of its whole life is below the target. Default false.
-    /// `HEAPLEDGER_WARN=1` switches it on.
+    /// Prints a line on standard error in the same two cases, at most one in ten seconds, and one at the end of the process if the
+    /// completeness of the whole run is below the target. Default: false. `HEAPLEDGER_WARN=1` enables it.
     pub const fn warn(mut self, enabled: bool) -> Self {
         self.options.warn = enabled;
         self
     }
 
-    /// Records only where `HEAPLEDGER=always` asks for it; otherwise the program runs as with `HEAPLEDGER=off`, whatever
-    /// else the environment says. Default: everything is recorded unless `HEAPLEDGER=off`.
+    /// Records only with `HEAPLEDGER=always`; otherwise the program runs as with `HEAPLEDGER=off`, whatever the other variables
+    /// are. Default: recording unless `HEAPLEDGER=off`.
     pub const fn on_request(mut self) -> Self {
         self.options.on_request = true;
         self
     }
 
-    /// Has a dump written when the process receives this signal; to be called once for each. Default: none.
+    /// Writes a dump when the process receives this signal; call it once for each signal. Default: none.
     ///
-    /// After [`Signal::is_on_demand`] signals the process goes on, and the dump is numbered:
-    /// `heapledger.<app>.<pid>.1.hl`. After the others it ends by the signal, as it would have without heapledger, and
-    /// the dump has the name of the one at exit; a second signal, or ten seconds, ends it at once. A program that
-    /// ignores such a signal when the first event is recorded goes on ignoring it; one that has a handler by then has it
-    /// called at once, and the dump is numbered. A handler that is set later takes the place of heapledger's.
+    /// After an [on-demand signal](Signal::is_on_demand) the process continues, and the dump is numbered:
+    /// `heapledger.<app>.<pid>.1.hl`. After another signal the process ends by it, as without heapledger, and the dump has the
+    /// name of the one at exit; a second signal, or ten seconds, end the process at once. A program that ignores the signal
+    /// when the first event is recorded keeps ignoring it; a handler that is installed by then is called at once, and the dump
+    /// is numbered. A handler installed later replaces heapledger's.
     ///
-    /// The dump is written by a thread of heapledger's own, never in the handler. With `DumpTarget::Off`, which is about
-    /// the end of the process, it goes to the working directory. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
+    /// A thread of heapledger writes the dump, never the handler. With `DumpTarget::Off`, which only concerns the dump at exit, it
+    /// goes to the working directory. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
     ///
     /// ```
     /// use heapledger::{HeapLedger, Signal};
@@ -190,25 +189,24 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// What has a dump written while the process runs. Default: nothing. The dumps are numbered, and the last few are
-    /// kept: see [`Triggers`]. It needs heapledger's own threads: see [`HeapLedger::background`].
-    /// `HEAPLEDGER_TRIGGERS` overrides this.
+    /// Writes dumps while the process runs, under these conditions. Default: none. The dumps are numbered, and the last few are
+    /// kept: see [`Triggers`]. Needs heapledger's threads: see [`HeapLedger::background`]. `HEAPLEDGER_TRIGGERS` overrides
+    /// this.
     pub const fn triggers(mut self, triggers: Triggers) -> Self {
         self.options.triggers = triggers;
         self
     }
 
-    /// Whether heapledger runs a thread of its own, which books rings that have gone quiet and reads the clock every
-    /// millisecond. Without it nothing is lost, but times between two clock readings are coarser, the trend of the
-    /// completeness is not known, and a quiet thread's last events are booked only by a flush or at exit.
+    /// Runs a background thread, which books idle rings and reads the clock every millisecond, always (`true`) or never (`false`).
+    /// Without it nothing is lost, but event times are coarser, the trend of the completeness is unknown, and the last events
+    /// of an idle thread are booked only by a flush or at exit.
     ///
-    /// Default: it is started as soon as it is of use, which is when a second thread of the program allocates, when something
-    /// was asked for that it does (a trace, a black box, a trigger, the tuner, a callback, a query), when the
-    /// program pauses so often that its ticks are needed to date events, or when booking has been dear for long, because
-    /// hundreds of thousands of blocks live at once, and there is a second processor to do it. Else a program with one thread that
-    /// allocates all the time is left without: the allocator of glibc takes locks as soon as a process has a second
-    /// thread, whatever that does, which was a sixth of the time of one that parses JSON. `true` has it
-    /// started in any case, once there are some hundred events.
+    /// Default: it starts when a second thread of the program allocates, when an option or a query needs it (a trace, a black
+    /// box, a trigger, the tuner, a callback), when the program pauses so often that events need its ticks for their times, or
+    /// when booking has been costly for long, because hundreds of thousands of blocks are live, and there is a second
+    /// processor. A program with one thread that allocates all the time runs without it: glibc's allocator takes locks as
+    /// soon as a process has a second thread, which was a sixth of the time of a program that parses JSON. With `true` it
+    /// starts after some hundred events.
     pub const fn background(mut self, enabled: bool) -> Self {
         self.options.background = if enabled { Background::Always } else { Background::Never };
         self
@@ -268,8 +266,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
     }
 }
 
-/// The rest of a `dealloc` whose event takes its time. Its arguments come in the order in which `dealloc` has them, so that
-/// they need not be moved there.
+/// The rest of a `dealloc` whose event goes through the slow path. The arguments are in the order of `dealloc`, so that no
+/// register has to be moved.
 ///
 /// # Safety
 ///

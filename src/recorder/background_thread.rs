@@ -1,31 +1,30 @@
-//! When heapledger's own thread, the aggregator's, is started, and how long windows are with and without it.
+//! When the background thread starts, which work is offloaded to it, and how long windows are with and without it.
 //!
-//! The thread is an optimisation (see `aggregator`), and it has a price that is not its own work: glibc leaves the locks of its
-//! allocator out while a process has a single thread, and that was a sixth of the time of a program that parses JSON.
-//! So a program that has one thread, and asks for nothing that only the other one can do, is left alone with it:
+//! The background thread runs the aggregator. It is an optimisation (see `aggregator`) with a price: glibc's allocator takes no
+//! locks while a process has a single thread, and taking them was a sixth of the time of a program that parses JSON. So a
+//! program with one thread gets the background thread only for one of these:
 //!
-//! | what asks for the thread | why |
+//! | reason to start | why |
 //! | --- | --- |
-//! | a second thread of the program has made an event | its ring may go quiet, and glibc locks anyway |
-//! | a trace, a black box, an alarm, the tuner, triggers | they live on that thread |
-//! | `BestEffort` | nobody else books |
-//! | the end of sampling, objects that were not found | they are looked at by that thread |
+//! | a second thread of the program has recorded an event | its ring may go idle, and glibc locks anyway |
+//! | a trace, a black box, an alarm, the tuner, triggers | the background thread runs them |
+//! | `BestEffort` | no other thread folds |
+//! | sampling has ended, or code lies in no known object | the background thread checks for both |
 //! | a query | it may ask for the trend |
-//! | many windows that stayed open for long | only its ticks can date their events |
-//! | booking has been dear for long, and there is a second processor | it can be done there |
-//! | `HeapLedger::background(true)` | it is asked for by name |
+//! | many windows stayed open for long | only its ticks date their events |
+//! | folding has been costly for long, and there is a second processor | the fold is offloaded |
+//! | `HeapLedger::background(true)` | explicit |
 //!
-//! Booking is dear where nearly every event goes to the shared table, and waits there for memory. Where the thread is there, and there
-//! is a second processor, the lane's own thread leaves such words to it while it keeps up; once
-//! [`OFFLOAD_SEGMENTS_MAX`] segments wait, fewer where many threads do so, it helps again, a little at a time. Not while there is a trace:
-//! whoever books fills it, and heapledger's own thread must not wait for room in it. A program with one thread gets it for this as well,
-//! though not for a moment's work: what it spares such a program is more than glibc's locks take.
+//! Folding is costly where nearly every event goes to the shared table and waits there for memory. With a second processor the
+//! lane's thread offloads such words to the background thread. Once [`OFFLOAD_SEGMENTS_MAX`] segments wait, fewer where many
+//! threads offload, it helps again, a part at a time. Not while there is a trace: the folding thread fills it, and the
+//! background thread must not wait for room in it. A program with one thread gets the background thread for offloading too,
+//! but only after a long run of costly folds: it must save more than glibc's locks take.
 //!
-//! A window is dated by its two ends. Samples come so rarely that each has a window of its own, and an exact date. While nobody
-//! ticks, a long one is opened only where the one before was filled so fast that this one will be as short as a tick, else one of
-//! seven words. Where the program paused in the midst of a window all the same, the dates of that window are uncertain by as much
-//! as the pause, which is said with the snapshot ([`crate::profile`]); where that is more than one window in
-//! [`QUICK_PER_SLOW`], the thread is started.
+//! A window is dated by its two ends. A sample has a window of its own and an exact date. While nothing ticks, a long window is
+//! opened only after one that filled so fast that this one will be as short as a tick; else one of seven words. If the program
+//! pauses within a window all the same, the dates of that window are uncertain by the pause, and the snapshot says so
+//! ([`crate::profile`]); if that happens in more than one window in [`QUICK_PER_SLOW`], the background thread is started.
 
 use super::options::Background;
 use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
@@ -37,51 +36,56 @@ use crate::ring::lane::{Lane, SEGMENT_WORDS, WINDOW_WORDS};
 use crate::sys::platform;
 use crate::sys::sync::Ordering;
 
-/// Words of a window while nobody ticks and the program is not known to be fast.
+/// Words of a window while nothing ticks and the last window was not quick.
 const WINDOW_WORDS_UNTICKED: u64 = 7;
-/// Turns of a lane after which the thread is worth having at all.
-const TURNS_BEFORE: u64 = 8;
-/// Bytes of stack for it: it writes no dumps, so this is plenty.
+/// Windows of a lane before the background thread may start.
+const WINDOWS_BEFORE: u64 = 8;
+/// Bytes of the background thread's stack; it writes no dumps.
 const STACK_BYTES: usize = 256 << 10;
-/// Nanoseconds for which a window may stay open: about a tick.
+/// Nanoseconds that a quick window stays open at most: about a tick.
 const QUICK_NS: u64 = 1_000_000;
-/// Quick windows that make up for one that was not. With many, a machine whose other work interrupts a program every few
-/// milliseconds would decide whether it gets the thread.
+/// Quick windows that outweigh a slow one. With more, other load that interrupts the program every few milliseconds would
+/// decide whether the background thread starts.
 const QUICK_PER_SLOW: u32 = 8;
-/// Slow windows in a row that are borne.
-const SLOW_BORNE: u32 = 8;
+/// Consecutive slow windows tolerated before the thread starts.
+const SLOW_WINDOWS_TOLERATED: u32 = 8;
 
-/// The same where many threads do: more than these few would only wait for a thread that cannot keep up.
+/// Fewest segments that a thread may offload, where many threads do: more would only wait for a background thread that cannot
+/// keep up.
 const OFFLOAD_SEGMENTS_MIN: u32 = 3;
-/// Segments of all threads together, while these are few.
+/// Segments that all threads together may offload.
 const OFFLOAD_SEGMENTS_OF_ALL: u32 = 64;
 
-/// Dear folds, less others, that a program with one thread bears: some hundred thousand events.
-const DEAR_BORNE: u32 = 512;
+/// Costly folds, minus others, before a program with one thread offloads: some hundred thousand events.
+const COSTLY_FOLDS_TOLERATED: u32 = 512;
 
+/// Not there.
 const ABSENT: u32 = 0;
-const WANTED: u32 = 1;
-const ASKED: u32 = 2;
-const TICKS: u32 = 3;
-/// It ticks, and there is a second processor, so that it may relieve the program's threads.
-const RELIEVES: u32 = 4;
+/// Not there; the next window of a busy thread starts it.
+const REQUESTED: u32 = 1;
+/// Spawned, or being spawned.
+const STARTING: u32 = 2;
+/// Running.
+const TICKING: u32 = 3;
+/// Ticking, and there is a second processor: the program's threads may offload.
+const OFFLOADING: u32 = 4;
 
-/// Tells that the thread ticks, and whether it may relieve the program's threads.
-pub(crate) fn runs(may_relieve: bool) {
+/// Notes that the background thread ticks, and whether the program's threads may offload to it.
+pub(crate) fn mark_running(may_offload: bool) {
     // relaxed: windows may become longer at any time.
-    PROCESS.control.background.store(if may_relieve { RELIEVES } else { TICKS }, Ordering::Relaxed);
+    PROCESS.control.background.store(if may_offload { OFFLOADING } else { TICKING }, Ordering::Relaxed);
 }
 
-/// Whether the thread books for a lane whose own thread then need not.
-pub(super) fn relieves(lane: &Lane, ledger: &Ledger) -> bool {
-    // relaxed: a hint. Where nobody comes after all, more and more waits, and the lane's thread helps itself.
-    PROCESS.control.background.load(Ordering::Relaxed) == RELIEVES && can_be_left(lane, ledger)
+/// Whether a lane's words are offloaded to the background thread.
+pub(super) fn offloads(lane: &Lane, ledger: &Ledger) -> bool {
+    // relaxed: a hint. If the background thread does not come, more words wait and the lane's thread helps.
+    PROCESS.control.background.load(Ordering::Relaxed) == OFFLOADING && can_offload(lane, ledger)
 }
 
-/// Has so many threads share what may be left in all.
-pub(crate) fn share_out_among(lanes: usize) {
+/// Divides [`OFFLOAD_SEGMENTS_OF_ALL`] among this many threads.
+pub(crate) fn share_offload(lanes: usize) {
     let share = share_of(lanes);
-    // relaxed, both: a hint to the lanes' threads. It is stored where it differs, so that they do not lose its line.
+    // relaxed, both: a hint. Stored only if it differs, so that the threads that read it keep the cache line.
     if PROCESS.control.offload_segments.load(Ordering::Relaxed) != share {
         PROCESS.control.offload_segments.store(share, Ordering::Relaxed);
     }
@@ -92,112 +96,114 @@ fn share_of(lanes: usize) -> u32 {
     share.clamp(OFFLOAD_SEGMENTS_MIN, OFFLOAD_SEGMENTS_MAX)
 }
 
-/// Segments of words that a thread may leave.
-fn left_segments() -> u32 {
+/// Segments of words that a thread may offload.
+fn offload_segments() -> u32 {
     // relaxed: as above.
     PROCESS.control.offload_segments.load(Ordering::Relaxed)
 }
 
-/// Whether a thread that leaves its words to heapledger's own has to help all the same, so many of them wait.
-pub(super) fn are_too_many(words: u64) -> bool {
-    words >= u64::from(left_segments()) * SEGMENT_WORDS
+/// Whether so many words wait that a thread which offloads has to help.
+pub(super) fn exceeds_offload(words: u64) -> bool {
+    words >= u64::from(offload_segments()) * SEGMENT_WORDS
 }
 
-/// Segments that a lane may have because its words are left to heapledger's thread; 0 if they are not.
-pub(super) fn segments_for_left(lane: &Lane, ledger: &Ledger) -> u32 {
-    if relieves(lane, ledger) { left_segments() + 1 } else { 0 }
+/// Segments that a lane may have while it offloads; 0 if it does not.
+pub(super) fn offload_segments_of(lane: &Lane, ledger: &Ledger) -> u32 {
+    if offloads(lane, ledger) { offload_segments() + 1 } else { 0 }
 }
 
-/// Whether what waits in a lane can be left to heapledger's own thread.
-pub(crate) fn can_be_left(lane: &Lane, ledger: &Ledger) -> bool {
-    // Another mode would rather shed than wait, should that thread be interrupted with the lane's latch in its hand.
+/// Whether a lane's waiting words can be offloaded.
+pub(crate) fn can_offload(lane: &Lane, ledger: &Ledger) -> bool {
+    // The other modes would drop events if the background thread were interrupted while it holds the lane's latch.
     lane.folder.is_dear()
         && state::mode() == DataQualityMode::PerfectAccuracy
         && !ledger.is_ordered()
         && !ledger.tap.is_open()
 }
 
-/// Has the thread started at the next turn of any thread that records enough: someone wants to know what only it can tell.
-pub(crate) fn want() {
-    // relaxed, both: a hint. It is not there, or the exchange fails.
-    let _ = PROCESS.control.background.compare_exchange(ABSENT, WANTED, Ordering::Relaxed, Ordering::Relaxed);
+/// Requests the background thread: the next new window of a thread that records enough starts it.
+pub(crate) fn request() {
+    // relaxed, both: a hint. The exchange fails if the thread is there or requested already.
+    let _ =
+        PROCESS.control.background.compare_exchange(ABSENT, REQUESTED, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// Has the thread started, unless it was before.
+/// Starts the background thread unless it was started before.
 pub(super) fn start() {
-    // relaxed, all: of two that start it, one wins.
+    // relaxed, all: one of two callers wins.
     let state = PROCESS.control.background.load(Ordering::Relaxed);
-    if state <= WANTED
+    if state <= REQUESTED
         && PROCESS
             .control
             .background
-            .compare_exchange(state, ASKED, Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(state, STARTING, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
         && let Some(hooks) = state::hooks()
     {
-        // If it cannot be had, helping closes the books all the same.
+        // If it cannot be spawned, helping threads fold everything.
         platform::spawn(STACK_BYTES, hooks.aggregator);
     }
 }
 
-/// Has the thread started if there is enough to do for it. At a turn of the lane's thread.
+/// Starts the background thread if there is a reason to. Called by the lane's thread at a new window.
 pub(super) fn start_if_due(lane: &Lane, ledger: &Ledger) {
-    // relaxed, all: hints, and the lane's own line.
+    // relaxed, all: hints, and words that only the lane's thread writes.
     let state = PROCESS.control.background.load(Ordering::Relaxed);
-    if state <= WANTED
+    if state <= REQUESTED
         && state::current() == State::Running
-        && lane.cold.turns.load(Ordering::Relaxed) >= TURNS_BEFORE
-        && is_worth_it(lane, ledger, state == WANTED)
-        && is_at_home(ledger)
+        && lane.cold.turns.load(Ordering::Relaxed) >= WINDOWS_BEFORE
+        && is_worth_it(lane, ledger, state == REQUESTED)
+        && owns_ledger(ledger)
     {
         start();
     }
 }
 
-/// Whether this is the process that the ledger is of. A child that shares its parent's memory until it executes something would
-/// take the thread with it when it ends, and whatever latch that holds.
-fn is_at_home(ledger: &Ledger) -> bool {
+/// Whether this process owns the ledger. A child of `vfork` shares its parent's memory: a thread started there would end with the
+/// child, with the latches it holds.
+fn owns_ledger(ledger: &Ledger) -> bool {
     // relaxed: written before the ledger was published.
     ledger.facts.process_id.load(Ordering::Relaxed) == platform::process_id()
 }
 
-fn is_worth_it(lane: &Lane, ledger: &Ledger, is_wanted: bool) -> bool {
+/// Whether one of the reasons to start applies; see the table above.
+fn is_worth_it(lane: &Lane, ledger: &Ledger, is_requested: bool) -> bool {
     let options = state::options();
     match options.background {
         Background::Never => false,
         Background::Always => true,
         Background::AsNeeded => {
-            is_wanted
+            is_requested
                 || ledger.lanes.count() > 1
                 || state::mode() == DataQualityMode::BestEffort
                 || state::level() == Level::AfterSampling
-                || stacks::has_news()
-                || is_dear_for_long(lane, ledger)
-                || lane.cold.slow_windows.load(Ordering::Relaxed) > QUICK_PER_SLOW * SLOW_BORNE
+                || stacks::has_unknown_code()
+                || is_costly_for_long(lane, ledger)
+                || lane.cold.slow_windows.load(Ordering::Relaxed) > QUICK_PER_SLOW * SLOW_WINDOWS_TOLERATED
         }
     }
 }
 
-/// Whether a lane's words have been dear to book for long, and could be booked on another processor.
-fn is_dear_for_long(lane: &Lane, ledger: &Ledger) -> bool {
-    if lane.folder.dear_balance() < DEAR_BORNE || !can_be_left(lane, ledger) {
+/// Whether folding the lane has been costly for long, and another processor could do it.
+fn is_costly_for_long(lane: &Lane, ledger: &Ledger) -> bool {
+    if lane.folder.dear_balance() < COSTLY_FOLDS_TOLERATED || !can_offload(lane, ledger) {
         return false;
     }
-    // Not at every turn: it is a question to the system.
+    // Not at every window: a system call follows.
     lane.folder.forget_dear_balance();
     platform::processors() > 1
 }
 
-/// How long the next window is, whose first record has so many words. The one before had `words_before` and was open for
+/// Length of the next window, whose first record has `record_words`. The window before had `words_before` and was open for
 /// `open_ns`.
 pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, open_ns: u64) -> u64 {
-    // relaxed: the lane's own line.
+    // relaxed: only the lane's thread writes it.
     let is_sampled = lane.cold.level.load(Ordering::Relaxed) == Level::Sampled as u32;
     if is_sampled || state::options().clock == ClockMode::PerEvent {
         return record_words;
     }
-    // relaxed, all: a hint, and the lane's own line.
-    if PROCESS.control.background.load(Ordering::Relaxed) >= TICKS {
+    // relaxed, all: a hint, and words that only the lane's thread writes.
+    if PROCESS.control.background.load(Ordering::Relaxed) >= TICKING {
         return WINDOW_WORDS;
     }
     let slow = &lane.cold.slow_windows;
@@ -214,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_threads_leave_much_and_many_little() {
+    fn the_share_of_a_thread_shrinks_with_the_number_of_threads_within_its_bounds() {
         let shares = [0, 1, 4, 8, 21, 1_000].map(share_of);
         assert_eq!(
             shares,

@@ -1,17 +1,16 @@
-//! The black box: the ledger's region in a file, so that it outlives the process however that ends.
+//! The black box: the ledger's region in a file, which outlives the process however that ends.
 //!
-//! The file is made when the ledger is opened, at its full length, and is taken away when the process has ended in good
-//! order and left its dump. What remains under its name is what a process left that was killed. Everything here runs
-//! before the ledger is there, in the first event of the process, so nothing may allocate.
+//! The file is created at its full length when the ledger is opened, and removed after a normal end of the process with a dump.
+//! A killed process leaves it. Opening runs in the first event of the process and must not allocate.
 //!
-//! A forked child must not write into its parent's file. It goes on with a private copy of the parent's region, and
-//! opens a box of its own if the path has `%p` in it; otherwise its ledger is in memory.
+//! A forked child must not write into its parent's file. It gets a private copy of the parent's region, and opens a black box of
+//! its own if the path contains `%p`; otherwise its ledger is in memory.
 
 use std::ffi::CStr;
 use std::fmt;
 use std::ptr::NonNull;
 
-use super::diagnostic::{Shown, complain};
+use super::diagnostic::{Printable, warn};
 use super::fixed_path::{FixedPath, PATH_BYTES};
 use super::options::Options;
 use super::process::PROCESS;
@@ -22,16 +21,16 @@ use crate::sys::box_file::{BoxError, BoxFile};
 use crate::sys::sync::Ordering;
 use crate::sys::{path_pattern, platform};
 
-// SAFETY: C3, the cells are written by the one thread that is opening, or by a forked child that has one thread, while
-// `is_open` is 0; and read only after it was seen to be 1.
+/// The length of a black box is a multiple of this, in bytes.
+const BOX_STEP: usize = 1 << 20;
 
-/// Opens the ledger in a file, if that was asked for and is possible; otherwise says why not.
+/// Opens the ledger in a file if the options ask for it; if that fails, prints the reason and returns `None`.
 pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
     let pattern = options.black_box_pattern()?;
     if crate::sys::platform::is_set_user_id() {
         return None;
     }
-    let is_child = state::is_opened_again();
+    let is_child = state::is_forked_child();
     if is_child && !path_pattern::has_process_id(pattern) {
         return None;
     }
@@ -39,20 +38,20 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
     let path = unsafe { &mut *PROCESS.black_box.path.get() };
     let mut part = FixedPath::empty();
     let (Some(name), Some(part)) = (path.expand(pattern, b""), part.expand(pattern, b".part")) else {
-        complain(format_args!("no black box: its path is longer than {PATH_BYTES} bytes"));
+        warn(format_args!("no black box: its path is longer than {PATH_BYTES} bytes"));
         return None;
     };
     let bytes = usize::try_from(options.black_box_bytes).unwrap_or(usize::MAX) / BOX_STEP * BOX_STEP;
     let file = match platform::with_failing_writes(|| BoxFile::create(name, part, bytes.max(BOX_STEP))) {
         Ok(file) => file,
-        Err(why) => {
-            complain(format_args!("no black box at {}: {}", Shown(name.to_bytes()), Why(why)));
+        Err(error) => {
+            warn(format_args!("no black box at {}: {}", Printable(name.to_bytes()), Reason(error)));
             return None;
         }
     };
     let Some(ledger) = Ledger::open_in_file(&file, LAYOUT, VERSION, options.clock) else {
         file.remove(name);
-        complain(format_args!("no black box: {bytes} bytes are too few, or cannot be mapped"));
+        warn(format_args!("no black box: {bytes} bytes are too few, or cannot be mapped"));
         return None;
     };
     // SAFETY: C3.
@@ -62,9 +61,7 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
     Some(ledger)
 }
 
-/// The length of a box is a multiple of this, in bytes.
-const BOX_STEP: usize = 1 << 20;
-
+/// The file of the black box and its path, if it is open.
 fn current() -> Option<(&'static BoxFile, &'static CStr)> {
     // Acquire: pairs with the release in `open`.
     if PROCESS.black_box.is_open.load(Ordering::Acquire) == 0 {
@@ -75,31 +72,31 @@ fn current() -> Option<(&'static BoxFile, &'static CStr)> {
     Some((file.as_ref()?, path.get()?))
 }
 
-/// Has the label written, once the process has its first lane. Allocates, as heapledger's own.
-pub(super) fn label_once() {
+/// Writes the metadata, once the process has its first lane. Allocates, in an internal scope.
+pub(super) fn write_metadata_once() {
     // relaxed: one thread does it.
     if current().is_some() && PROCESS.black_box.has_metadata.swap(1, Ordering::Relaxed) == 0 {
-        label_again();
+        write_metadata();
     }
 }
 
-/// The label has to be written once more: what it says of stacks was not known until now.
-pub(super) fn is_to_be_labelled() {
-    // relaxed: the thread that comes here is the next to ask.
+/// Requests another write of the metadata: the method of stack walks is known only now.
+pub(super) fn request_metadata() {
+    // relaxed: the calling thread is the next to look.
     PROCESS.black_box.has_metadata.store(0, Ordering::Relaxed);
 }
 
-/// Has the label written anew: something in it has changed. Allocates, as heapledger's own.
-pub(crate) fn label_again() {
+/// Writes the metadata again after a change. Allocates, in an internal scope.
+pub(crate) fn write_metadata() {
     if current().is_some()
         && let Some(hooks) = state::hooks()
     {
-        (hooks.label)();
+        (hooks.write_metadata)();
     }
 }
 
-/// The process ends in good order, and what it recorded is in a dump: takes the file's name away.
-pub(crate) fn end() {
+/// Removes the file: the process ends normally and its dump is written.
+pub(crate) fn remove() {
     if let Some((file, path)) = current() {
         // relaxed: the process ends.
         PROCESS.black_box.is_open.store(0, Ordering::Relaxed);
@@ -107,18 +104,18 @@ pub(crate) fn end() {
     }
 }
 
-/// In a forked child: leaves the parent's file to the parent.
+/// Detaches a forked child from its parent's file.
 pub(super) fn leave_to_parent(ledger: &'static Ledger) {
     let Some((file, _)) = current() else { return };
-    // If it cannot be, the child must at least not be seen to write: its thread has one interrupted record at most.
+    // If the private copy fails, the child still writes at most one record there, the one that the fork interrupted.
     file.leave_to_others(NonNull::from(ledger).cast());
     file.close();
 }
 
-/// Why there is no file, as a sentence that says what to do.
-struct Why(BoxError);
+/// The reason why there is no file, with a remedy.
+struct Reason(BoxError);
 
-impl fmt::Display for Why {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             BoxError::Occupied => f.write_str("there is a file that is no black box; choose another name"),

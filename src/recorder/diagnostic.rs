@@ -1,44 +1,46 @@
-//! Complaints about settings: a line on standard error each, put together without allocating.
+//! Diagnostics about options and environment: one line on standard error each, formatted without allocating.
 //!
-//! They are made when the ledger is opened, before `main`. A forked child that opens one of its own has the same
-//! settings and environment, so it says nothing again.
+//! They are printed when the ledger is opened, before `main`. A forked child that opens a ledger has the same options and
+//! environment and prints nothing.
 
 use std::fmt::{self, Write};
 
 use super::state;
 use crate::sys::platform::write_stderr;
 
-/// Bytes of a line; the rest of a longer one is cut off.
+/// Bytes of the longest line; a longer one is truncated.
 const LINE_BYTES: usize = 256;
 
-/// Writes `heapledger: what` on standard error, unless this is a forked child whose parent has done so.
-pub(super) fn complain(what: fmt::Arguments<'_>) {
-    if state::is_opened_again() {
+/// Prints `heapledger: ` and the message on standard error, unless this is a forked child, whose parent has printed it.
+pub(super) fn warn(message: fmt::Arguments<'_>) {
+    if state::is_forked_child() {
         return;
     }
     let mut line = Line { text: [0; LINE_BYTES], len: 0 };
-    // It never fails: what does not fit is cut off.
-    let _ = line.write_str("heapledger: ").and_then(|()| line.write_fmt(what));
+    // Never fails: a longer line is truncated.
+    let _ = line.write_str("heapledger: ").and_then(|()| line.write_fmt(message));
     line.end();
     write_stderr(&line.text[..line.len]);
 }
 
-/// Bytes of someone else's, as far as they can be shown on a line.
-pub(super) struct Shown<'a>(pub(super) &'a [u8]);
+/// Foreign bytes on a line: at most 64 of them, `?` for those that are not printable.
+pub(super) struct Printable<'a>(pub(super) &'a [u8]);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
         self.0.iter().take(64).try_for_each(|byte| f.write_char(shown(byte)))
     }
 }
 
+/// A line in a fixed array.
 struct Line {
     text: [u8; LINE_BYTES],
     len: usize,
 }
 
 impl Line {
+    /// Appends the newline, in place of the last byte if the line is full.
     fn end(&mut self) {
         self.len = self.len.min(LINE_BYTES - 1);
         self.text[self.len] = b'\n';
@@ -61,14 +63,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_cut_and_still_ends() {
+    fn a_long_line_is_truncated_and_ends_with_a_newline() {
         let mut line = Line { text: [0; LINE_BYTES], len: 0 };
         write!(line, "{}", "x".repeat(LINE_BYTES + 1)).unwrap();
-        write!(line, "{}", Shown(b"a b")).unwrap();
+        write!(line, "{}", Printable(b"a b")).unwrap();
         line.end();
         assert_eq!((line.len, line.text[LINE_BYTES - 1]), (LINE_BYTES, b'\n'));
         let mut short = Line { text: [0; LINE_BYTES], len: 0 };
-        write!(short, "{} {}", Shown(b"a b\xFF"), f64::NAN).unwrap();
+        write!(short, "{} {}", Printable(b"a b\xFF"), f64::NAN).unwrap();
         short.end();
         assert_eq!(&short.text[..short.len], b"a?b? NaN\n");
     }

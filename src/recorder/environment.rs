@@ -1,13 +1,13 @@
-//! The environment: read once, when the ledger is opened, each variable overriding the builder.
+//! Environment variables: read once, when the ledger is opened; each overrides the builder.
 
 use std::ffi::CStr;
 
-use super::diagnostic::{self, Shown};
+use super::diagnostic::{self, Printable};
 use super::options::{DUMP_PATH_BYTES_MAX, Options, StoredPath};
 use crate::profile::{ClockMode, DataQualityMode, Signal, Stacks, Triggers};
 use crate::sys::platform::{is_set_user_id, with_env};
 
-/// Applies the environment to the options; `false` when it says that nothing is to be recorded.
+/// Applies the environment to the options; returns whether anything is to be recorded.
 pub(super) fn apply(options: &mut Options) -> bool {
     if is_set_user_id() {
         return !options.on_request;
@@ -20,11 +20,11 @@ pub(super) fn apply(options: &mut Options) -> bool {
     options.warn = switch(c"HEAPLEDGER_WARN").unwrap_or(options.warn);
     with_env(c"HEAPLEDGER_DUMP", |value| match StoredPath::new(value) {
         Some(path) => options.dump_override = path,
-        None => complain(c"HEAPLEDGER_DUMP", value, "a path of at most 1,000 bytes, or off"),
+        None => warn(c"HEAPLEDGER_DUMP", value, "a path of at most 1,000 bytes, or off"),
     });
     with_env(c"HEAPLEDGER_BLACKBOX", |value| match StoredPath::new(value) {
         Some(path) => options.black_box_override = path,
-        None => complain(c"HEAPLEDGER_BLACKBOX", value, "a path of at most 1,000 bytes, or off"),
+        None => warn(c"HEAPLEDGER_BLACKBOX", value, "a path of at most 1,000 bytes, or off"),
     });
     const BYTES: &str = "a number of bytes, 1048576 or more";
     choose(c"HEAPLEDGER_BLACKBOX_BYTES", BYTES, &mut options.black_box_bytes, |value| {
@@ -32,7 +32,7 @@ pub(super) fn apply(options: &mut Options) -> bool {
     });
     with_env(c"HEAPLEDGER_TRACE", |value| match StoredPath::new(value) {
         Some(path) => options.trace_override = path,
-        None => complain(c"HEAPLEDGER_TRACE", value, "a path of at most 1,000 bytes, or off"),
+        None => warn(c"HEAPLEDGER_TRACE", value, "a path of at most 1,000 bytes, or off"),
     });
     const MODES: &str = "perfect, high, throughput or best-effort";
     choose(c"HEAPLEDGER_MODE", MODES, &mut options.mode, |value| {
@@ -49,6 +49,7 @@ pub(super) fn apply(options: &mut Options) -> bool {
     true
 }
 
+/// Bits of a comma-separated list of signals; `off` for none.
 fn signals(value: &[u8]) -> Option<u32> {
     if value == b"off" {
         return Some(0);
@@ -60,6 +61,7 @@ fn signals(value: &[u8]) -> Option<u32> {
     })
 }
 
+/// Triggers of a comma-separated list; `off` for none.
 fn triggers(value: &[u8]) -> Option<Triggers> {
     let mut triggers = Triggers::DEFAULT;
     if value == b"off" {
@@ -84,7 +86,7 @@ fn triggers(value: &[u8]) -> Option<Triggers> {
     Some(triggers)
 }
 
-/// A number, with `K`, `M` or `G` for powers of 1,024.
+/// A number with an optional suffix `K`, `M` or `G` for powers of 1,024.
 fn amount(text: &[u8]) -> Option<u64> {
     let (digits, shift) = match text.split_last()? {
         (b'K', digits) => (digits, 10),
@@ -96,6 +98,7 @@ fn amount(text: &[u8]) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
+/// The value of `HEAPLEDGER_STACKS`.
 fn stacks(value: &[u8]) -> Option<Stacks> {
     let all = [Stacks::Auto, Stacks::FramePointers, Stacks::Dwarf, Stacks::Off];
     let named = all.into_iter().find(|stacks| stacks.name().as_bytes() == value);
@@ -105,43 +108,43 @@ fn stacks(value: &[u8]) -> Option<Stacks> {
     })
 }
 
-/// Whether to record, given what was built in; `None`, with a complaint, for a value that means nothing.
+/// Whether to record; `as_built` for `on`. `None`, with a diagnostic, for an invalid value.
 fn read_main_switch(value: &[u8], as_built: bool) -> Option<bool> {
     match value {
         b"off" | b"0" => Some(false),
         b"on" | b"1" | b"" => Some(as_built),
         b"always" => Some(true),
         other => {
-            complain(c"HEAPLEDGER", other, "on, off or always");
+            warn(c"HEAPLEDGER", other, "on, off or always");
             None
         }
     }
 }
 
-/// On or off; `None`, with a complaint, for anything else.
+/// On or off; `None`, with a diagnostic, for an invalid value.
 fn read_switch(name: &CStr, value: &[u8]) -> Option<bool> {
     match value {
         b"off" | b"0" => Some(false),
         b"on" | b"1" | b"" => Some(true),
         other => {
-            complain(name, other, "on or off");
+            warn(name, other, "on or off");
             None
         }
     }
 }
 
-/// Sets an option from a variable, or says once what the variable may hold.
+/// Sets an option from a variable, or prints the allowed values.
 fn choose<T>(name: &CStr, allowed: &str, option: &mut T, read: impl Fn(&[u8]) -> Option<T>) {
     with_env(name, |value| match read(value) {
         Some(choice) => *option = choice,
-        None => complain(name, value, allowed),
+        None => warn(name, value, allowed),
     });
 }
 
-/// Says that a variable is ignored, and what it may hold.
-fn complain(name: &CStr, value: &[u8], allowed: &str) {
-    let name = Shown(name.to_bytes());
-    diagnostic::complain(format_args!("{name}={} is ignored: it takes {allowed}", Shown(value)));
+/// Prints that a variable is ignored, and its allowed values.
+fn warn(name: &CStr, value: &[u8], allowed: &str) {
+    let name = Printable(name.to_bytes());
+    diagnostic::warn(format_args!("{name}={} is ignored: it takes {allowed}", Printable(value)));
 }
 
 const _: () = assert!(DUMP_PATH_BYTES_MAX == 1000);
@@ -151,11 +154,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_and_triggers_are_read_whole_or_not_at_all() {
+    fn a_list_of_signals_or_triggers_with_one_invalid_part_is_rejected() {
         assert_eq!(signals(b"TERM,SIGUSR1"), Some(1 << 2 | 1 << 3));
         assert_eq!(signals(b"off"), Some(0));
-        for senseless in [&b"TERM,"[..], b"KILL", b"term", b""] {
-            assert_eq!(signals(senseless), None);
+        for invalid in [&b"TERM,"[..], b"KILL", b"term", b""] {
+            assert_eq!(signals(invalid), None);
         }
         let all = triggers(b"live:2G,growth:3M,peak,loss,pressure,keep:7,pause:0").unwrap();
         let expected = Triggers {
@@ -169,10 +172,10 @@ mod tests {
         };
         assert_eq!(all, expected);
         assert_eq!(triggers(b"off"), Some(Triggers::DEFAULT));
-        for senseless in
+        for invalid in
             [&b"live"[..], b"live:", b"live:-1", b"peak:1", b"keep:0", b"pause:99999999999999", b"x"]
         {
-            assert_eq!(triggers(senseless), None, "{senseless:?}");
+            assert_eq!(triggers(invalid), None, "{invalid:?}");
         }
     }
 }

@@ -1,4 +1,7 @@
-//! Sections in which a thread works for heapledger: *own* and *quiet* ones.
+//! When a lane's gate is closed and opened.
+//!
+//! The gate is the lane's `limit`: 0 while a record is written, inside an [`InternalScope`](super::internal::InternalScope) or
+//! [`RecordingPaused`](super::internal::RecordingPaused), and while events are sampled out.
 
 use std::sync::atomic::compiler_fence;
 
@@ -7,16 +10,18 @@ use super::state::Level;
 use crate::ring::lane::Lane;
 use crate::sys::sync::{AtomicU32, Ordering};
 
+/// Increments the depth of a scope and closes the gate.
 pub(super) fn enter(lane: &Lane, depth: &AtomicU32) {
-    // The depth first: a handler that finds the gate closed must find out why.
-    // relaxed: this thread's line; handlers of the same thread see program order.
+    // The depth first: a signal handler that finds the gate closed must see the reason.
+    // relaxed: only this thread writes it; its signal handlers see program order.
     depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
-    slot::may_pass(lane, false);
+    slot::mark_slot(lane, false);
     lane.close_gate();
     compiler_fence(Ordering::SeqCst);
 }
 
+/// Decrements the depth of a scope and opens the gate if nothing else keeps it closed.
 pub(super) fn leave(lane: &Lane, depth: &AtomicU32) {
     compiler_fence(Ordering::SeqCst);
     // relaxed: as in `enter`.
@@ -25,40 +30,40 @@ pub(super) fn leave(lane: &Lane, depth: &AtomicU32) {
     open_if_due(lane);
 }
 
-/// Opens the gate of the calling thread's lane, unless it has to stay closed: in a section, or when the lane leaves events
-/// out. In the latter case the thread may pass over events again.
+/// Opens the gate of the calling thread's lane, unless the thread is in a scope or its events are sampled out. In the latter
+/// case the thread's slot is marked, so that the hot path samples out by itself.
 pub(super) fn open_if_due(lane: &Lane) {
-    if is_in_section(lane) {
+    if is_in_scope(lane) {
         return;
     }
     // relaxed: as in `enter`.
     let records_all = lane.cold.level.load(Ordering::Relaxed) == Level::Full as u32;
-    slot::may_pass(lane, !records_all);
+    slot::mark_slot(lane, !records_all);
     if records_all {
         lane.open_gate(lane.cold.window_end.load(Ordering::Relaxed));
     }
 }
 
-/// Whether the lane's gate has to stay closed after a record.
-fn is_in_section(lane: &Lane) -> bool {
+/// Whether the lane's thread is in a scope that keeps the gate closed.
+fn is_in_scope(lane: &Lane) -> bool {
     // relaxed: as in `enter`.
     lane.cold.own_depth.load(Ordering::Relaxed) + lane.cold.quiet_depth.load(Ordering::Relaxed) > 0
 }
 
-/// Whether the thread works for heapledger itself.
-pub(super) fn is_own(lane: &Lane) -> bool {
-    // relaxed: the thread's own line.
+/// Whether the lane's thread is in an internal scope.
+pub(super) fn is_internal(lane: &Lane) -> bool {
+    // relaxed: only the lane's thread writes it.
     lane.cold.own_depth.load(Ordering::Relaxed) > 0
 }
 
-/// Whether no record of the thread is being written, and it works for the program.
+/// Whether the thread writes no record and is in no scope.
 pub(super) fn is_idle(lane: &Lane) -> bool {
     let cold = &lane.cold;
     let load = |word: &AtomicU32| word.load(Ordering::Relaxed);
     load(&cold.writing) + load(&cold.quiet_depth) + load(&cold.own_depth) == 0
 }
 
-/// Does something during which events of handlers are refused, whatever the gate says.
+/// Runs `body` while events of signal handlers are counted as `reentrant`, whatever the gate's value.
 #[inline(always)]
 pub(super) fn while_writing<T>(lane: &Lane, body: impl FnOnce() -> T) -> T {
     let before = lane.cold.writing.load(Ordering::Relaxed);

@@ -1,10 +1,10 @@
 //! The recording path. Budget: about 30 instructions an event, two stores for the words and one to publish them.
 //!
-//! Read it top to bottom: find the lane, close its gate, see that the record fits into the window and that the
-//! window is of this epoch, write the words, count, publish, open the gate. Everything else is `turn`'s.
+//! In order: find the lane, close its gate, check that the record fits into the window and that the window is of the current
+//! epoch, write the words, count, publish, open the gate. Everything else is in `slow_path`.
 //!
-//! A thread whose slot is no plain address of a lane goes aside at the first question: it leaves most events out
-//! (`sampling`), nothing is recorded in this process, or it has no lane yet.
+//! A slot that is not the plain address of a lane leaves the path at the first test: most events of the thread are sampled
+//! out (`sampling`), nothing is recorded in this process, or the thread has no lane yet.
 //!
 //! The fences are for the compiler only: a signal handler of the same thread sees program order, and must find the
 //! gate closed whenever the words are half written.
@@ -13,20 +13,20 @@ use std::sync::atomic::compiler_fence;
 
 use super::options::Opener;
 use super::process::PROCESS;
-use super::reallocs::Begun;
+use super::reallocs::FirstHalf;
 use super::{reallocs, sampling, slot, slow_path, stacks};
 use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
 
-/// Records a block that the inner allocator has just given out, and returns it, so that whoever does the rest is called in tail
-/// position and nothing has to be kept for afterwards.
+/// Records a block that the inner allocator has returned. Returns the block, so that the callee's call is a tail call and no
+/// register has to be saved.
 #[inline(always)]
 pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     let lane = match slot::recording_lane() {
         Ok(lane) => lane,
-        Err(slot) if sampling::passes_over_alloc(slot, size as u64) => return block,
-        Err(_) => return slow_path::alloc_aside(opener, block, size, traits),
+        Err(slot) if sampling::samples_out_alloc(slot, size as u64) => return block,
+        Err(_) => return slow_path::alloc_slow(opener, block, size, traits),
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
@@ -39,11 +39,11 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
     block
 }
 
-/// An allocation that needs its stack, or a turn of the window, or both.
+/// Records an allocation that needs its stack, a new window, or both.
 #[inline(never)]
 fn alloc_with_stack(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     let (address, size) = (block.addr() as u64, size as u64);
-    let stack = stacks::stack_at(lane, limit, size);
+    let stack = stacks::stack_of(lane, limit, size);
     let head = lane.head().own();
     if fits(lane, limit, head + event::ALLOC_WORDS, address, size) {
         lane.attempt();
@@ -54,21 +54,21 @@ fn alloc_with_stack(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits
     block
 }
 
-/// A free that is not recorded yet: by a thread without a lane, or on a lane whose gate stood at `limit`.
+/// A free that is not recorded yet: of a thread without a lane, or on a lane whose gate returned `limit` when closed.
 #[derive(Clone, Copy)]
 pub(super) struct Pending {
     lane: Option<&'static Lane>,
     limit: u64,
 }
 
-/// Records a block that the inner allocator is about to take back, or says what [`free_pending`] needs for that. So both can
-/// be in tail position together with the inner allocator's call, and nothing has to be kept for afterwards here either.
+/// Records a block that the inner allocator is about to free, or returns the arguments of [`free_pending`]: so both that and
+/// the inner allocator's call are tail calls, and no register has to be saved.
 #[inline(always)]
 pub(super) fn record_free(block: *mut u8, size: usize) -> Result<(), Pending> {
     let (address, size) = (block.addr() as u64, size as u64);
     let lane = match slot::recording_lane() {
         Ok(lane) => lane,
-        Err(slot) if sampling::passes_over_free(slot, address, size) => return Ok(()),
+        Err(slot) if sampling::samples_out_free(slot, address, size) => return Ok(()),
         Err(_) => return Err(Pending { lane: None, limit: 0 }),
     };
     let limit = lane.close_gate();
@@ -82,24 +82,24 @@ pub(super) fn record_free(block: *mut u8, size: usize) -> Result<(), Pending> {
     Ok(())
 }
 
-/// Records a free that [`record_free`] did not: it needs a turn of the window, or a lane.
+/// Records a free that [`record_free`] did not: it needs a new window, or a lane.
 #[cold]
 pub(super) fn free_pending(pending: Pending, opener: Opener<'_>, block: *mut u8, size: usize) {
     let (address, size) = (block.addr() as u64, size as u64);
     match pending.lane {
         Some(lane) => slow_path::free(lane, pending.limit, address, size),
-        None => slow_path::free_aside(opener, address, size),
+        None => slow_path::free_slow(opener, address, size),
     }
 }
 
-/// Records the first half of a realloc: the old block may be given to someone else from now on.
+/// Records the first half of a realloc, before the inner allocator's call: from then on another thread may get the old address.
 #[inline(always)]
-pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> Begun {
+pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> FirstHalf {
     let (address, size) = (block.addr() as u64, size as u64);
     let lane = match slot::recording_lane() {
         Ok(lane) => lane,
-        Err(slot) if sampling::passes_over_free(slot, address, size) => return Begun::Apart,
-        Err(_) => return reallocs::begin_aside(opener, address, size),
+        Err(slot) if sampling::samples_out_free(slot, address, size) => return FirstHalf::SampledOut,
+        Err(_) => return reallocs::begin_slow(opener, address, size),
     };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
@@ -109,13 +109,13 @@ pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usi
     }
     lane.attempt();
     write(lane, limit, head, [event::begin_word(address, size)]);
-    Begun::Recorded
+    FirstHalf::Recorded
 }
 
-/// Records that a realloc was refused; `size` is the old one, which the block keeps.
+/// Records a realloc that the inner allocator refused. `size` is the old size, which the block keeps.
 #[cold]
-pub(super) fn record_realloc_refused(begun: Begun, block: *mut u8, size: usize, traits: Traits) {
-    if begun != Begun::Not {
+pub(super) fn record_realloc_refused(begun: FirstHalf, block: *mut u8, size: usize, traits: Traits) {
+    if begun != FirstHalf::Lost {
         reallocs::refused(begun, block.addr() as u64, size as u64, traits);
     }
 }
@@ -124,7 +124,7 @@ pub(super) fn record_realloc_refused(begun: Begun, block: *mut u8, size: usize, 
 #[inline(always)]
 pub(super) fn record_realloc_end(
     opener: Opener<'_>,
-    begun: Begun,
+    begun: FirstHalf,
     old: *mut u8,
     new: *mut u8,
     size: usize,
@@ -132,18 +132,19 @@ pub(super) fn record_realloc_end(
 ) {
     let (old, new, size) = (old.addr() as u64, new.addr() as u64, size as u64);
     match (slot::recording_lane(), begun) {
-        (_, Begun::Not) => {}
-        (Ok(lane), Begun::Recorded) => moved_with_stack(lane, [old, new, size], traits),
-        (Err(slot), Begun::Apart) if sampling::passes_over_alloc(slot, size) => {}
-        _ => reallocs::end_aside(opener, begun, [old, new, size], traits),
+        (_, FirstHalf::Lost) => {}
+        (Ok(lane), FirstHalf::Recorded) => moved_with_stack(lane, [old, new, size], traits),
+        (Err(slot), FirstHalf::SampledOut) if sampling::samples_out_alloc(slot, size) => {}
+        _ => reallocs::end_slow(opener, begun, [old, new, size], traits),
     }
 }
 
+/// Writes the second half of a recorded realloc, with the stack of the call.
 #[inline(never)]
 fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Traits) {
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
-    let stack = stacks::stack_at(lane, limit, size);
+    let stack = stacks::stack_of(lane, limit, size);
     let head = lane.head().own();
     if !fits(lane, limit, head + event::MOVED_WORDS, old | new, size) {
         return reallocs::end(lane, limit, moved, traits, stack);
@@ -152,13 +153,13 @@ fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Tra
     write(lane, limit, head, event::moved_words(old, new, size, traits, stack));
 }
 
-/// Whether a narrow record that ends at `end` is enough, and goes into the window at hand, which is of this epoch.
+/// Whether a narrow record ending at `end` suffices and fits into the current window, which must be of the current epoch.
 #[inline(always)]
 fn fits(lane: &Lane, limit: u64, end: u64, address: u64, size: u64) -> bool {
     end <= limit && event::is_narrow(address, size) && lane.epoch() == PROCESS.epoch.now()
 }
 
-/// Writes a record that fits at the head, publishes it, and opens the gate.
+/// Writes a record at the head, publishes it, and opens the gate.
 #[inline(always)]
 fn write<const WORDS: usize>(lane: &Lane, limit: u64, head: u64, words: [u64; WORDS]) {
     // SAFETY: I2, the record ends at the limit or below it, so it lies in the current segment.

@@ -1,40 +1,46 @@
-//! Sections in which a thread works for heapledger.
+//! Scopes in which a thread works for heapledger.
+//!
+//! | scope | an event of the thread | for |
+//! | --- | --- | --- |
+//! | [`InternalScope`] | recorded, marked as internal, in no total of the program | queries, dumps, the background thread |
+//! | [`RecordingPaused`] | lost, reason `reentrant` | code that holds a latch and does not allocate |
 
 use super::gate::{enter, leave};
 use crate::ring::lane::Lane;
 
-/// While this lives, the thread's events are recorded as heapledger's own. Sections may nest.
+/// Marks the thread's events as internal until it is dropped. Scopes nest.
 #[derive(Debug)]
 pub(crate) struct InternalScope {
     lane: Option<&'static Lane>,
 }
 
-/// While this lives, the thread holds a latch: its events could not be recorded and are counted as `reentrant`.
-/// Nothing in such a section allocates; only signal handlers can.
+/// Pauses recording in a thread that holds a latch, until it is dropped. Nothing in this scope allocates but signal handlers,
+/// whose events are counted as `reentrant`.
 #[derive(Debug)]
 pub(crate) struct RecordingPaused {
     lane: Option<&'static Lane>,
 }
 
 impl InternalScope {
-    /// Begins a section of the thread whose lane this is.
+    /// Enters a scope on the lane of the calling thread.
     pub(super) fn on(lane: &'static Lane) -> InternalScope {
         enter(lane, &lane.cold.own_depth);
         InternalScope { lane: Some(lane) }
     }
 
-    /// Begins a section of a thread that has no lane and is not given one: there is nothing to mark.
+    /// A scope of a thread that has no lane and cannot get one: it has no effect.
     pub(super) fn without_lane() -> InternalScope {
         InternalScope { lane: None }
     }
 
-    /// The thread's lane.
+    /// The lane of the scope's thread.
     pub(crate) fn lane(&self) -> Option<&'static Lane> {
         self.lane
     }
 }
 
 impl RecordingPaused {
+    /// Pauses recording inside an internal scope.
     pub(crate) fn enter(own: &InternalScope) -> RecordingPaused {
         if let Some(lane) = own.lane {
             enter(lane, &lane.cold.quiet_depth);

@@ -1,4 +1,4 @@
-//! The life of the recorder in a process, and the few statics there are.
+//! The life cycle of the recorder in a process: opening, exit and fork.
 //!
 //! ```text
 //!              HEAPLEDGER=off, only on request, or another copy records
@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The first event of the process opens the ledger, before `main`. `Draining` still records: other threads may run
-//! on while the dump is written. From `Stopped` on every event is counted as `after_shutdown`.
+//! while the dump is written. From `Stopped` on every event is lost with reason `after_shutdown`.
 
 use super::options::{Background, Hooks, Options};
 use super::process::PROCESS;
@@ -26,13 +26,14 @@ use crate::sys::{copies, latch, path_pattern, platform, tls};
 
 /// Bytes of stack for the thread that writes dumps while the process runs.
 const DUMPS_STACK_BYTES: usize = 2 << 20;
-/// Steps that a second thread waits for the first to open the ledger; more than a second.
+/// Rounds that a second thread waits for the first to open the ledger; more than a second.
 const OPENING_ROUNDS_MAX: u32 = 20_000;
 
-/// Opens the ledger, if this thread is the first to ask; otherwise waits until it is open. Returns the state then.
+/// Opens the ledger if this thread is the first to ask; otherwise waits until it is open. Returns the state. `thread_ends` runs
+/// at the end of each thread that has a lane.
 pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     let opening = State::Opening as u32;
-    // Acquire and release: one thread wins, the others see what it left behind.
+    // Acquire and release: one thread wins; after a fork it sees what the fork hook stored.
     if PROCESS
         .control
         .state
@@ -41,7 +42,7 @@ pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn())
     {
         tls::set(slot::OPENING);
         let state = open_alone(options, hooks, thread_ends);
-        // First, so that an event of a handler in between does not wait for this thread.
+        // Before the slot is set: an event of a signal handler in between must not wait for this thread.
         state::set(state);
         tls::set(slot::FRESH);
         if state == State::Running {
@@ -58,8 +59,8 @@ pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn())
     State::Failed
 }
 
-/// Starts the thread that writes dumps on signals and triggers, and the one that watches for triggers, if there are
-/// any: unlike the aggregator of a program that asks for none of this, they do not wait for a load.
+/// Starts the thread that writes dumps, if there are signals or triggers to dump on, and the background thread, if there are
+/// triggers to watch. Without these the background thread starts only when it is needed.
 fn start_threads_asked_for() {
     let options = state::options();
     let Some(hooks) = state::hooks().filter(|_| options.background != Background::Never) else { return };
@@ -74,6 +75,7 @@ fn start_threads_asked_for() {
     }
 }
 
+/// Reads the options and the environment, opens the ledger and installs the hooks. Runs in one thread only.
 fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     // SAFETY: C1, this is the thread that is opening.
     let chosen = unsafe { &mut *PROCESS.chosen.options.get() };
@@ -84,16 +86,16 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
         return State::Off;
     }
     if !copies::claim() {
-        diagnostic::complain(format_args!(
+        diagnostic::warn(format_args!(
             "another copy of heapledger records in this process, this one does not"
         ));
         return State::Off;
     }
     validate::replace_invalid(chosen);
-    if chosen.background == Background::AsNeeded && chosen.needs_own_thread() {
+    if chosen.background == Background::AsNeeded && chosen.needs_background_thread() {
         chosen.background = Background::Always;
     }
-    // relaxed, both: published with the ledger.
+    // relaxed, both: published with the state.
     PROCESS.control.mode.store(chosen.mode as u32, Ordering::Relaxed);
     PROCESS.control.sampling_rate.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
     let in_file = black_box::open(chosen);
@@ -104,7 +106,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     if state::level() != Level::Full {
         ledger.sampled.open(&ledger.pages);
         ledger.use_sampling();
-        state::expect_blocks_left();
+        state::mark_sampled_out_blocks();
     }
     // relaxed: published with the ledger.
     ledger.facts.forked_from.store(PROCESS.forked_from.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -121,13 +123,14 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     State::Running
 }
 
-/// Whether there is to be a trace. A forked child has one only if its name would be another than the parent's.
+/// Whether a trace is written. A forked child writes one only if `%p` gives it another path than its parent's.
 fn traces(options: &Options) -> bool {
     // relaxed: this is the thread that is opening.
     let is_child = PROCESS.forked_from.load(Ordering::Relaxed) != 0;
     options.trace_pattern().is_some_and(|pattern| !is_child || path_pattern::has_process_id(pattern))
 }
 
+/// The exit hook: writes the dump and ends the recording.
 extern "C" fn at_exit() {
     if !state::current().records() {
         return;
@@ -139,18 +142,18 @@ extern "C" fn at_exit() {
     stop();
 }
 
-/// Ends the recording: from here on, events are counted as `after_shutdown`.
+/// Ends the recording: later events are lost with reason `after_shutdown`.
 pub(crate) fn stop() {
     state::set(State::Stopped);
     if let Some(ledger) = state::ledger() {
-        // relaxed: read from the file, when the process is gone.
+        // relaxed: read from the black box after the process's end.
         ledger.facts.ended.store(1, Ordering::Relaxed);
     }
     PROCESS.epoch.tick();
 }
 
-/// Only the forking thread exists in the child. It keeps the parent's region mapped, in case it was interrupted in
-/// the midst of a record, but starts with a ledger of its own, or with none.
+/// The fork hook, in the child, which has one thread. The parent's region stays mapped, in case the fork interrupted a record.
+/// The child's next event opens a new ledger, unless the fork policy forbids it.
 unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = state::ledger() {
         // relaxed: there is one thread.

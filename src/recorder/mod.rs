@@ -1,27 +1,27 @@
-//! What runs inside the program's `malloc`: short, ordered, argued.
+//! The recorder: the code that runs inside the program's `malloc`.
 //!
 //! ```text
 //!  alloc/dealloc ──► hot_path ──fits──► two words, one release store
 //!  (allocator)          │
-//!                       └─does not fit─► slow_path ─► window: new mark ─► segments: help, wait or shed
+//!                       └─does not fit─► slow_path ─► window: new mark ─► segments: help, wait or drop
 //!                                          │
 //!                                          └─no lane yet─► thread: open the ledger, claim a lane
 //! ```
 //!
 //! # Order of the files
 //!
-//! A file uses only files of the rows above its own.
+//! A file uses only files of rows above its own.
 //!
 //! | row | files | what they hold |
 //! | --- | --- | --- |
 //! | 1 | `options`, `fixed_path`, `record`, `region_abi` | plain data |
 //! | 2 | `process` | the process-wide state, in one static, and its reset after a fork |
-//! | 3 | `state`, `overflow_pool` | questions to that state; spare segments |
+//! | 3 | `state`, `overflow_pool` | access to that state; the overflow pool |
 //! | 4 | `slot`, `latency`, `trace_backpressure`, `diagnostic` | one concern each |
 //! | 5 | `gate`, `environment`, `validate`, `black_box` | when a lane's gate opens; the steps of opening a ledger |
 //! | 6 | `internal` | scopes in which a thread works for heapledger |
 //! | 7 | `stacks` | the call stack of an allocation |
-//! | 8 | `background_thread` | when heapledger's own thread starts, and what is offloaded to it |
+//! | 8 | `background_thread` | when the background thread starts, and which work is offloaded to it |
 //! | 9 | `segments`, `lifecycle` | next segment, help, wait, drop; opening, exit and fork |
 //! | 10 | `window` | writing a record, closing and opening windows |
 //! | 11 | `sampling`, `thread` | which events are sampled; a thread's lane from its claim to its end |
@@ -33,26 +33,27 @@
 //! # What the recording path never does
 //!
 //! Allocate, format, panic, do I/O, take a lock that the program could hold, loop without a bound, or write a cache
-//! line that another thread writes. The one wait there is belongs to a full ring, and is the one that the mode
-//! states. It never changes what the inner allocator sees or returns.
+//! line that another thread writes. Its only wait is that for a full ring, and the mode bounds it. It passes arguments
+//! and results of the inner allocator on unchanged.
 //!
 //! # Order within a call
 //!
-//! * `alloc`: the inner allocator first; what it refuses is counted and is no event. Then the record.
+//! * `alloc`: the inner allocator first; a refused allocation is counted and is no event. Then the record.
 //! * `dealloc`: the record first: afterwards another thread may own the address.
-//! * `realloc`: one event in two halves, the old address before the call and the new one after it; when it is
-//!   refused, the old block lives on.
+//! * `realloc`: one event in two halves, the old address before the call and the new one after it; after a refusal the
+//!   old block stays live.
 //!
 //! # The gate
 //!
-//! A lane's `limit` is its gate. It is closed (0) while a record is written, while heapledger itself works in the
-//! thread, and when there is nothing to record. An event that finds it closed goes to the slow path, which knows why:
+//! A lane's `limit` is its gate. It is closed (0) while a record is written, while the thread is in a scope of heapledger,
+//! and while events are sampled out. An event that finds it closed goes to the slow path:
 //!
-//! | why | what happens |
+//! | reason | result |
 //! | --- | --- |
 //! | a record is being written: a signal handler, or an allocator that calls back | lost, `reentrant` |
-//! | a latch is held (a *quiet* section of a query) | lost, `reentrant` |
-//! | heapledger works in this thread (an *own* section) | recorded, marked as heapledger's own |
+//! | the thread holds a latch (`RecordingPaused`) | lost, `reentrant` |
+//! | the thread works for heapledger (`InternalScope`) | recorded, marked as internal |
+//! | events are sampled out | see `sampling` |
 //! | the thread has no lane | see `thread` |
 
 pub(crate) mod allocator;

@@ -1,29 +1,29 @@
-//! What the builder of [`HeapLedger`](super::allocator::HeapLedger) sets, and what upper layers hook in.
+//! The options that the builder of [`HeapLedger`](super::allocator::HeapLedger) sets, and the hooks of upper layers.
 
 use crate::profile::{
     ClockMode, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HistoryLimits, QualityIndicator,
     Retention, Stacks, Triggers, TuningGoal,
 };
 
-/// Bytes of the longest path that `HEAPLEDGER_DUMP` and `HEAPLEDGER_TRACE` may hold.
+/// Bytes of the longest path in an environment variable.
 pub(super) const DUMP_PATH_BYTES_MAX: usize = 1000;
 
-/// What upper layers do at certain moments. Plain functions, so that a static can hold them.
+/// Functions of upper layers that the recorder calls. Plain function pointers, so that a static can hold them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hooks {
-    /// Writes into a black box what is not in the ledger: who the process is, and what is loaded.
-    pub(crate) label: fn(),
-    /// Closes the books and writes the dump; called once, at the end of the process.
+    /// Writes the metadata of a black box: process, settings and loaded objects, which are not in the ledger.
+    pub(crate) write_metadata: fn(),
+    /// Folds everything and writes the dump; called once, at the end of the process.
     pub(crate) at_exit: fn(),
-    /// Forgets what upper layers know of the parent, in a forked child.
+    /// Resets the state of upper layers in a forked child.
     pub(crate) in_child: fn(),
-    /// The body of heapledger's own thread.
+    /// The body of the background thread.
     pub(crate) aggregator: fn(),
     /// The body of the thread that writes dumps on signals and triggers.
     pub(crate) dumps: fn(),
 }
 
-/// All that the builder sets.
+/// The options of the builder.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) mode: DataQualityMode,
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
     pub(crate) warn: bool,
     pub(crate) on_request: bool,
-    /// Signals on which a dump is written: a bit for each.
+    /// Signals on which a dump is written, one bit each.
     pub(crate) signals: u32,
     pub(crate) triggers: Triggers,
 }
@@ -79,14 +79,14 @@ impl Options {
 }
 
 impl Options {
-    /// Whether something was asked for that only heapledger's own thread does.
-    pub(crate) fn needs_own_thread(&self) -> bool {
+    /// Whether an option needs the background thread.
+    pub(crate) fn needs_background_thread(&self) -> bool {
         let watches = self.triggers.is_any() || self.signals != 0 || self.warn || self.on_quality.is_some();
         let writes = self.trace_pattern().is_some() || self.black_box_pattern().is_some();
         watches || writes || self.auto_tune.is_some()
     }
 
-    /// Where the black box is, with its `%` signs, if there is to be one.
+    /// The path pattern of the black box, if there is to be one.
     pub(crate) fn black_box_pattern(&self) -> Option<&[u8]> {
         match (self.black_box_override.get(), self.black_box) {
             (Some(b"off"), _) | (None, None) => None,
@@ -95,7 +95,7 @@ impl Options {
         }
     }
 
-    /// Where the trace goes, if there is to be one.
+    /// The path pattern of the trace, if there is to be one.
     pub(crate) fn trace_pattern(&self) -> Option<&[u8]> {
         match (self.trace_override.get(), self.retention) {
             (Some(b"off"), _) | (None, Retention::Ledger) => None,
@@ -105,16 +105,16 @@ impl Options {
     }
 }
 
-/// Whether heapledger runs a thread of its own.
+/// Whether there is a background thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Background {
-    /// When there is something for it to do: see `background_thread`.
+    /// Started when there is a reason to: see `background_thread`.
     AsNeeded,
     Always,
     Never,
 }
 
-/// The value of `HEAPLEDGER_DUMP` or another variable that is a path, kept without allocating.
+/// A path from an environment variable, in a fixed array.
 #[derive(Clone, Copy)]
 pub(crate) struct StoredPath {
     bytes: [u8; DUMP_PATH_BYTES_MAX],
@@ -125,6 +125,7 @@ pub(crate) struct StoredPath {
 impl StoredPath {
     pub(crate) const NONE: StoredPath = StoredPath { bytes: [0; DUMP_PATH_BYTES_MAX], len: 0, set: false };
 
+    /// A copy of a path; `None` if it is empty or too long.
     pub(crate) fn new(path: &[u8]) -> Option<StoredPath> {
         if path.is_empty() || path.len() > DUMP_PATH_BYTES_MAX {
             return None;
@@ -134,6 +135,7 @@ impl StoredPath {
         Some(stored)
     }
 
+    /// The path, if one was stored.
     pub(crate) fn get(&self) -> Option<&[u8]> {
         self.set.then(|| &self.bytes[..usize::from(self.len)])
     }
@@ -145,7 +147,7 @@ impl std::fmt::Debug for StoredPath {
     }
 }
 
-/// What the first event of a process, or of a thread, needs.
+/// Arguments of the first event of a process, which opens the ledger.
 #[derive(Clone, Copy)]
 pub(crate) struct Opener<'a> {
     pub(crate) options: &'a Options,

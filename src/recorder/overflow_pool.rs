@@ -1,9 +1,9 @@
-//! The overflow buffer: spare segments in a bounded pool that all lanes share.
+//! The overflow pool: a bounded pool of segments that all lanes share.
 //!
-//! A lane whose ring is full while someone else is folding it takes a spare segment and goes on; when the ring has
-//! room again, the segment goes back. The pool is `crossbeam_queue::ArrayQueue`, whose `push` and `pop` neither
-//! allocate nor lock. It is made by the aggregator, in an own section, because making it allocates; before that
-//! there are no spares, and the lane waits or sheds as its mode says.
+//! A lane whose ring is full while another thread folds it takes a segment from the pool and goes on; once the ring has room,
+//! the segment goes back. The pool is a `crossbeam_queue::ArrayQueue`, whose `push` and `pop` neither allocate nor lock. The
+//! background thread creates it, because creating it allocates; until then the pool is empty, and a lane waits or drops by
+//! its mode.
 
 use std::sync::atomic::Ordering;
 
@@ -14,8 +14,9 @@ use crate::ledger::Ledger;
 use crate::ring::lane::SEGMENT_PAGES;
 
 /// Segments in the pool.
-pub(crate) const SPARE_SEGMENTS: usize = 64;
+pub(crate) const POOL_SEGMENTS: usize = 64;
 
+/// The pool, if it has been created.
 fn pool() -> Option<&'static ArrayQueue<u32>> {
     // Acquire: pairs with the release in `fill`.
     let pool = PROCESS.control.overflow_pool.load(Ordering::Acquire);
@@ -23,13 +24,13 @@ fn pool() -> Option<&'static ArrayQueue<u32>> {
     unsafe { pool.as_ref() }
 }
 
-/// Makes the pool. Allocates: called by the aggregator's thread, in an own section.
+/// Creates the pool. Allocates: called by the background thread, in an internal scope.
 pub(crate) fn fill(ledger: &Ledger) {
     if pool().is_some() {
         return;
     }
-    let queue = Box::leak(Box::new(ArrayQueue::new(SPARE_SEGMENTS)));
-    for _ in 0..SPARE_SEGMENTS {
+    let queue = Box::leak(Box::new(ArrayQueue::new(POOL_SEGMENTS)));
+    for _ in 0..POOL_SEGMENTS {
         if let Some(page) = ledger.pages.take(SEGMENT_PAGES) {
             let _ = queue.push(page);
         }
@@ -38,12 +39,12 @@ pub(crate) fn fill(ledger: &Ledger) {
     PROCESS.control.overflow_pool.store(queue, Ordering::Release);
 }
 
-/// Takes a spare segment.
+/// Takes a segment from the pool; returns its page.
 pub(super) fn take() -> Option<u32> {
     pool()?.pop()
 }
 
-/// Gives a segment to the pool, or back to the region when the pool has enough.
+/// Returns a segment to the pool, or to the region if the pool is full.
 pub(super) fn give_back(ledger: &Ledger, page: u32) {
     let refused = match pool() {
         Some(pool) => pool.push(page).err(),

@@ -1,10 +1,10 @@
-//! What the recorder holds for the whole process, in one static.
+//! The process-wide state of the recorder, in one static.
 //!
-//! A forked child starts without its parent's state: [`Process::reset_after_fork`] takes each struct apart by name, so a new
-//! field compiles only with a decision about the fork.
+//! [`Process::reset_after_fork`] resets it in a forked child. It destructures each struct by the names of its fields, so a new
+//! field does not compile without a decision about the fork.
 //!
-//! Cache lines: the epoch and the counters have lines of their own, so that no write to them takes the line of
-//! [`Control`], which the recording path reads.
+//! The epoch and the counters have separate cache lines, so that writes to them do not invalidate the line of [`Control`],
+//! which the recording path reads.
 
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
@@ -21,16 +21,16 @@ use crate::profile::LossReason;
 use crate::sys::box_file::BoxFile;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Segments of words that a thread leaves to the background thread at most. With few, the thread books for itself each time
-/// the background thread has to wait for a processor.
+/// Most segments that a thread offloads to the background thread. With fewer, the thread would fold for itself each time the
+/// background thread waits for a processor.
 pub(super) const OFFLOAD_SEGMENTS_MAX: u32 = 16;
-/// Value of [`Control::plainly_sampled`] while the level is not `Sampled`.
+/// Value of [`Control::sampling_only_rate`] while the level is not `Sampled`.
 pub(super) const NOT_SAMPLING: u64 = u64::MAX;
 
 /// The process-wide state of the recorder.
 pub(super) static PROCESS: Process = Process::new();
 
-/// See the module's documentation.
+/// The fields, by how often they are written.
 pub(super) struct Process {
     /// Read at every event, written about every millisecond.
     pub(super) epoch: Epoch,
@@ -60,7 +60,7 @@ impl Process {
     /// Resets the state that a forked child does not take over. Runs in the child, which has one thread.
     pub(super) fn reset_after_fork(&self) {
         let Process {
-            // The child's clock goes on.
+            // Only grows.
             epoch: _,
             control,
             counters,
@@ -90,7 +90,7 @@ pub(super) struct Control {
     pub(super) sampling_rate: AtomicU32,
     pub(super) ledger: AtomicPtr<Ledger>,
     /// The rate while the level is `Sampled`, else [`NOT_SAMPLING`]: level, mode, state and rate in one word, for the hot path.
-    pub(super) plainly_sampled: AtomicU64,
+    pub(super) sampling_only_rate: AtomicU64,
     /// The table of sampled blocks while a free of any other block is sampled out; else null.
     pub(super) sampled: AtomicPtr<SampledTable>,
     /// 1 while blocks may live that were recorded before sampling began.
@@ -101,7 +101,7 @@ pub(super) struct Control {
     pub(super) stack_walk: AtomicU32,
     /// State of the background thread: a constant of `background_thread`; 0 while there is none.
     pub(super) background: AtomicU32,
-    /// Segments that each thread may leave to the background thread at present.
+    /// Segments that each thread may offload now.
     pub(super) offload_segments: AtomicU32,
     /// Segments that the tuner asked for in each lane; 0 while the limits of the history decide.
     pub(super) segments_asked: AtomicU32,
@@ -118,7 +118,7 @@ impl Control {
             mode: AtomicU32::new(0),
             sampling_rate: AtomicU32::new(estimate::RATE_DEFAULT as u32),
             ledger: AtomicPtr::new(null_mut()),
-            plainly_sampled: AtomicU64::new(NOT_SAMPLING),
+            sampling_only_rate: AtomicU64::new(NOT_SAMPLING),
             sampled: AtomicPtr::new(null_mut()),
             earlier_blocks: AtomicU32::new(0),
             sampled_out_blocks: AtomicU32::new(0),
@@ -132,14 +132,14 @@ impl Control {
 
     fn reset_after_fork(&self) {
         let Control {
-            // Set last, by the fork hook: it opens the way to a new ledger.
+            // Set last, by the fork hook: from then on an event may open a new ledger.
             state: _,
             level,
-            // Written by the next opening, and without a meaning before it.
+            // Written by the next opening, not read before it.
             mode: _,
             sampling_rate: _,
             ledger,
-            plainly_sampled,
+            sampling_only_rate,
             sampled,
             earlier_blocks,
             sampled_out_blocks,
@@ -151,7 +151,7 @@ impl Control {
         } = self;
         // relaxed, all: there is one thread.
         level.store(Level::Full as u32, Ordering::Relaxed);
-        plainly_sampled.store(NOT_SAMPLING, Ordering::Relaxed);
+        sampling_only_rate.store(NOT_SAMPLING, Ordering::Relaxed);
         sampled.store(null_mut(), Ordering::Relaxed);
         earlier_blocks.store(0, Ordering::Relaxed);
         sampled_out_blocks.store(0, Ordering::Relaxed);
@@ -252,7 +252,7 @@ impl CurrentBox {
     }
 }
 
-/// Where the recorder is in its life. The picture is above.
+/// Where the recorder is in its life cycle; see `lifecycle`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum State {
@@ -286,8 +286,7 @@ impl State {
     }
 }
 
-/// How much of each event is recorded. The ladder goes down from complete data to bare totals; every step is in the
-/// list of changes.
+/// How much of each event is recorded, from complete data down to bare totals. Every change is in the list of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub(crate) enum Level {
@@ -296,23 +295,23 @@ pub(crate) enum Level {
     NoStacks = 1,
     Sampled = 2,
     CountersOnly = 3,
-    /// Everything is recorded again, but blocks may live that were left out before: frees carry their whole size, so
-    /// that the totals stay exact.
+    /// Everything is recorded again, but sampled-out blocks may be live: frees carry their whole size, so that the totals
+    /// stay exact.
     AfterSampling = 4,
 }
 
-/// The aggregator's tick: read at every event, written about every millisecond, alone on its cache line.
+/// The epoch, advanced by the aggregator about every millisecond and read at every event; alone on its cache line.
 #[repr(align(128))]
 pub(crate) struct Epoch(AtomicU64);
 
 impl Epoch {
     #[inline(always)]
     pub(crate) fn now(&self) -> u64 {
-        // relaxed: nothing is read through this value; a thread that sees it late marks the time late.
+        // relaxed: it publishes nothing; a thread that sees it late writes its time mark late.
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The next tick: every thread's next event turns its window.
+    /// Advances the epoch: every thread's next event opens a new window.
     pub(crate) fn tick(&self) {
         // relaxed: as above.
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -333,7 +332,7 @@ mod tests {
             word.store(1, Ordering::Relaxed);
         }
         control.offload_segments.store(1, Ordering::Relaxed);
-        control.plainly_sampled.store(1, Ordering::Relaxed);
+        control.sampling_only_rate.store(1, Ordering::Relaxed);
         counters.lost_without_lane[1].store(1, Ordering::Relaxed);
         counters.failed_without_lane.store(1, Ordering::Relaxed);
         process.black_box.is_open.store(1, Ordering::Relaxed);
@@ -344,7 +343,7 @@ mod tests {
             assert_eq!(word.load(Ordering::Relaxed), 0);
         }
         assert_eq!(control.offload_segments.load(Ordering::Relaxed), OFFLOAD_SEGMENTS_MAX);
-        assert_eq!(control.plainly_sampled.load(Ordering::Relaxed), NOT_SAMPLING);
+        assert_eq!(control.sampling_only_rate.load(Ordering::Relaxed), NOT_SAMPLING);
         assert_eq!(counters.lost_without_lane[1].load(Ordering::Relaxed), 0);
         assert_eq!(counters.failed_without_lane.load(Ordering::Relaxed), 0);
         assert_eq!(process.black_box.is_open.load(Ordering::Relaxed), 0);

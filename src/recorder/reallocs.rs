@@ -1,46 +1,48 @@
-//! The two halves of a realloc, where they take their time: everything about them that the hot path leaves out.
+//! The two halves of a realloc, off the hot path.
 //!
-//! The first half is recorded before the inner allocator is called, because from then on someone else may get the old address; it
-//! counts the event. The second says what became of it. In between, the thread may have begun to leave events out, or a handler may
-//! have forked: half an event is none that could be left out, and none that a child could have made.
+//! The first half is recorded before the inner allocator's call, because from then on another thread may get the old address; it
+//! counts the event. The second half records the result. In between the level may have changed, or a signal handler may have
+//! forked: the second half of a recorded event is never sampled out, and never written by a forked child.
 
 use super::gate::is_idle;
 use super::options::Opener;
 use super::record::{Record, RecordKind};
-use super::slow_path::{Gate, alloc, gate_of, lane, marked};
-use super::stacks::stack_aside;
+use super::slow_path::{Admission, admit, alloc, lane, with_internal_mark};
+use super::stacks::stack_slow;
 use super::window::write;
 use super::{sampling, slot};
 use crate::ring::event::{self, Tag, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::tls;
 
-/// How the first half of a realloc was taken, for its second half.
+/// Result of the first half of a realloc, for the second half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begun {
-    /// It was lost, or nothing is recorded.
-    Not,
-    /// It is in the ring.
+pub(super) enum FirstHalf {
+    /// Lost, or nothing is recorded.
+    Lost,
+    /// Written to the ring.
     Recorded,
-    /// The thread leaves events out: the old block's free was dealt with.
-    Apart,
+    /// Events of the thread are sampled out: the old block's free was handled by `sampling`.
+    SampledOut,
 }
 
+/// The first half for a thread that has no lane yet, or whose events are sampled out.
 #[cold]
-pub(super) fn begin_aside(opener: Opener<'_>, address: u64, size: u64) -> Begun {
-    lane(opener).map_or(Begun::Not, |lane| begin(lane, lane.close_gate(), address, size))
+pub(super) fn begin_slow(opener: Opener<'_>, address: u64, size: u64) -> FirstHalf {
+    lane(opener).map_or(FirstHalf::Lost, |lane| begin(lane, lane.close_gate(), address, size))
 }
 
+/// The first half: records the free of the old block, or samples it out.
 #[cold]
-pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> Begun {
-    let limit = match gate_of(lane, limit) {
-        Gate::Apart => {
+pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHalf {
+    let limit = match admit(lane, limit) {
+        Admission::SampledOut => {
             sampling::free(lane, address, size);
-            return Begun::Apart;
+            return FirstHalf::SampledOut;
         }
-        Gate::At(limit) => limit,
+        Admission::Recorded(limit) => limit,
     };
-    sampling::forget_own(lane, address);
+    sampling::note_internal_free(lane, address);
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::begin_word(address, size)], RecordKind::Free)
     } else {
@@ -49,16 +51,17 @@ pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> Begun {
             RecordKind::Free,
         )
     };
-    if write(lane, limit, &record) { Begun::Recorded } else { Begun::Not }
+    if write(lane, limit, &record) { FirstHalf::Recorded } else { FirstHalf::Lost }
 }
 
-pub(super) fn refused(begun: Begun, address: u64, size: u64, traits: Traits) {
+/// The second half of a realloc that the inner allocator refused.
+pub(super) fn refused(begun: FirstHalf, address: u64, size: u64, traits: Traits) {
     let Some(lane) = slot::lane_of_slot(tls::get()) else { return };
-    if begun == Begun::Apart {
-        // The old block lives on: it is taken up again as if it were new.
+    if begun == FirstHalf::SampledOut {
+        // The old block stays live: it is recorded again as a new one.
         let limit = lane.close_gate();
-        alloc(lane, limit, address, size, traits, stack_aside(lane, limit, size));
-        return sampling::restored(lane, size);
+        alloc(lane, limit, address, size, traits, stack_slow(lane, limit, size));
+        return sampling::count_restored(lane, size);
     }
     let record = if event::is_narrow(address, 0) {
         Record::new(&[event::refused_word(address)], RecordKind::SecondHalf)
@@ -70,36 +73,41 @@ pub(super) fn refused(begun: Begun, address: u64, size: u64, traits: Traits) {
     };
     let limit = limit_of_second_half(lane, lane.close_gate());
     if write(lane, limit, &record) {
-        sampling::note_own(lane, address);
+        sampling::note_internal_alloc(lane, address);
     }
 }
 
-/// Where the gate stands for the second half of a recorded realloc. If it was closed only because the lane has begun to leave
-/// events out, maybe with the first half itself, the window counts as full: half an event is none that could be left out.
+/// The limit for the second half of a recorded realloc. If the gate was closed only because events are sampled out since the
+/// first half, the window counts as full: the second half is always recorded.
 fn limit_of_second_half(lane: &Lane, limit: u64) -> u64 {
-    if limit == 0 && is_idle(lane) && sampling::left_out(lane) { 1 } else { limit }
+    if limit == 0 && is_idle(lane) && sampling::samples_out(lane) { 1 } else { limit }
 }
 
-/// The second half of a realloc, of which the first was recorded or dealt with.
+/// The second half off the hot path: the thread has no lane, or events are sampled out, or were at the first half.
 #[cold]
-pub(super) fn end_aside(opener: Opener<'_>, begun: Begun, moved @ [_, new, size]: [u64; 3], traits: Traits) {
+pub(super) fn end_slow(
+    opener: Opener<'_>,
+    begun: FirstHalf,
+    moved @ [_, new, size]: [u64; 3],
+    traits: Traits,
+) {
     let Some(lane) = lane_of_begun(opener, begun) else { return };
     let limit = match begun {
-        Begun::Recorded => limit_of_second_half(lane, lane.close_gate()),
-        Begun::Apart | Begun::Not => lane.close_gate(),
+        FirstHalf::Recorded => limit_of_second_half(lane, lane.close_gate()),
+        FirstHalf::SampledOut | FirstHalf::Lost => lane.close_gate(),
     };
-    let stack = stack_aside(lane, limit, size);
+    let stack = stack_slow(lane, limit, size);
     match begun {
-        Begun::Apart => alloc(lane, limit, new, size, traits, stack),
-        Begun::Recorded => end(lane, limit, moved, traits, stack),
-        Begun::Not => {}
+        FirstHalf::SampledOut => alloc(lane, limit, new, size, traits, stack),
+        FirstHalf::Recorded => end(lane, limit, moved, traits, stack),
+        FirstHalf::Lost => {}
     }
 }
 
-/// The second half of a realloc from `old` to `new`.
+/// Records the second half of a realloc from `old` to `new`.
 #[cold]
 pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
-    let traits = marked(lane, traits);
+    let traits = with_internal_mark(lane, traits);
     let record = if event::is_narrow(new, size) && event::is_narrow(old, 0) {
         Record::new(&event::moved_words(old, new, size, traits, stack), RecordKind::SecondHalf)
     } else {
@@ -107,15 +115,15 @@ pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: T
         Record::new(&event::wide_words(Tag::Moved, traits, fields), RecordKind::SecondHalf)
     };
     if write(lane, limit, &record) {
-        sampling::note_own(lane, new);
+        sampling::note_internal_alloc(lane, new);
     }
 }
 
-/// The lane for the second half of a realloc. A first half that was recorded is in the ring of the thread that forked this process,
-/// if it has none here: then the old block is not in this ledger, and nothing ends it.
-fn lane_of_begun(opener: Opener<'_>, begun: Begun) -> Option<&'static Lane> {
+/// The lane for the second half of a realloc. If the first half was recorded and the thread has no lane now, the process was
+/// forked in between: the old block is in the parent's ledger, and the child records nothing.
+fn lane_of_begun(opener: Opener<'_>, begun: FirstHalf) -> Option<&'static Lane> {
     match begun {
-        Begun::Recorded => slot::lane_of_slot(tls::get()),
-        Begun::Apart | Begun::Not => lane(opener),
+        FirstHalf::Recorded => slot::lane_of_slot(tls::get()),
+        FirstHalf::SampledOut | FirstHalf::Lost => lane(opener),
     }
 }

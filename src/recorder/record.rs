@@ -1,8 +1,8 @@
-//! A record before it is written: its words, and what the window has to know of it.
+//! A record before it is written: its words and its kind.
 
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
 
-/// A record that is to be written.
+/// A record to be written.
 #[derive(Clone, Copy)]
 pub(super) struct Record {
     pub(super) words: [u64; RECORD_WORDS_MAX as usize],
@@ -10,17 +10,17 @@ pub(super) struct Record {
     pub(super) kind: RecordKind,
 }
 
-/// RecordKind the turn has to know of a record.
+/// Kind of a record. It decides the time stamp, the counters, and whether the record may be dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecordKind {
-    /// Its stamp must not be taken before the inner allocator has returned.
+    /// An allocation. Its time stamp is taken after the inner allocator has returned.
     Alloc,
     Free,
-    /// The second half of an event that was counted with its first.
+    /// The second half of a realloc, counted with its first half.
     SecondHalf,
-    /// RecordKind happened to a tracked pointer. Whoever records it counts what is lost of it.
+    /// An event of a tracked pointer. A lost one is counted by the caller.
     PointerEvent,
-    /// No event.
+    /// Start or end of a thread: no event, in no counter.
     Control,
 }
 
@@ -32,6 +32,7 @@ impl Record {
     }
 }
 
+/// An allocation: two words, or a wide record for an address or size that needs more bits.
 pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) -> Record {
     if event::is_narrow(address, size) {
         Record::new(&event::alloc_words(address, size, traits, stack), RecordKind::Alloc)
@@ -41,6 +42,7 @@ pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) 
     }
 }
 
+/// A free: one word, or a wide record for an address that needs more bits.
 pub(super) fn free_record(address: u64, size: u64) -> Record {
     if event::is_narrow(address, 0) {
         Record::new(&[event::free_word(address, size)], RecordKind::Free)
@@ -49,7 +51,7 @@ pub(super) fn free_record(address: u64, size: u64) -> Record {
     }
 }
 
-/// A free with its whole size: if the ledger does not know the block, it is counted as left out.
+/// A free with its whole size: a block unknown to the ledger is then counted as sampled out.
 pub(super) fn whole_free_record(address: u64, size: u64) -> Record {
     Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), RecordKind::Free)
 }

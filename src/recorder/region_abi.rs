@@ -1,5 +1,5 @@
-//! A number for how everything in a region is laid out. A black box is read by its bytes, so a reader must have been
-//! built with the same layout as the writer; this number, in the file's seal, tells, together with the crate's version.
+//! Identifies the memory layout of a region. A black box is read by its bytes, so its reader must have been built with the
+//! layout of its writer; the file's seal holds this number and the crate's version.
 
 use crate::ledger::Ledger;
 use crate::ledger::books::LaneWithBooks;
@@ -10,10 +10,10 @@ use crate::ring::lane::{Cold, Folder, Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
-/// Raised with every change of what lies in a region that leaves all sizes as they are.
+/// Incremented with every change of a region's contents that changes none of the sizes below.
 const REVISION: u64 = 13;
 
-/// The layout of this build.
+/// Hash of the layout of this build.
 pub(crate) const LAYOUT: u64 = {
     let parts = [
         REVISION,
@@ -43,7 +43,7 @@ pub(crate) const LAYOUT: u64 = {
     hash
 };
 
-/// The version of the crate, as it stands in the seal.
+/// The version of the crate, as in the seal.
 pub(crate) const VERSION: [u8; 16] = {
     let (text, mut version, mut at) = (env!("CARGO_PKG_VERSION").as_bytes(), [0; 16], 0);
     while at < text.len() && at < version.len() {

@@ -1,27 +1,27 @@
-//! Events that are left out by choice: sampling, and counting only.
+//! Events that are sampled out: sampling, and counting only.
 //!
-//! A lane that does not record everything keeps its gate closed, and the slot of its thread bears a mark. So the hot path
-//! leaves the event aside, and most are passed over at once ([`passes_over_alloc`], [`passes_over_free`]: some ten
-//! instructions); all others come to the turn, which brings them here. The default path pays nothing for that.
+//! Below the full level a lane's gate stays closed and the slot of its thread carries a mark bit. Most events are then sampled
+//! out at once ([`samples_out_alloc`], [`samples_out_free`]: some ten instructions); the others come here through the slow
+//! path. At the full level this costs nothing.
 //!
 //! | level | an allocation | a free |
 //! | --- | --- | --- |
 //! | `Full` | is recorded | is recorded |
-//! | `Sampled` | is recorded if the sampler takes it, and its address noted in the sampled set | is recorded if its address is in the set |
+//! | `Sampled` | is recorded if it is drawn, and its address enters the sampled set | is recorded if its address is in the set |
 //! | `CountersOnly` | is counted | is counted |
-//! | `AfterSampling` | is recorded | is recorded with its whole size, as long as blocks live that were left out |
+//! | `AfterSampling` | is recorded | is recorded with its whole size, as long as sampled-out blocks live |
 //!
-//! RecordKind is left out is counted with its size, so the totals stay exact at every level; what is lost is who and when.
+//! A sampled-out event is counted with its size, so the totals stay exact at every level; its stack and its time are lost.
 //!
-//! Blocks that were recorded before sampling began are not in the set. As long as any of them lives, a free that is
-//! not in the set is recorded as well, and the ledger finds out whether it knows the block. A realloc of a sampled
-//! block is a free and an allocation of its own: whether the new block is sampled is drawn anew, as its size asks. If the
-//! realloc is refused, both were of a block that lives on, and the totals leave them out again ([`restored`]).
+//! Blocks recorded before sampling began are not in the sampled set. As long as one of them lives, a free whose address is not
+//! in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a free and an allocation:
+//! the new block is drawn anew by its size. If the realloc is refused, the block stays live and [`count_restored`] takes both
+//! out of the totals.
 
-use super::gate::is_own;
+use super::gate::is_internal;
 use super::record::{alloc_record, free_record, whole_free_record};
 use super::slot;
-use super::stacks::stack_alone;
+use super::stacks::stack_on_sampling_lane;
 use super::state::{self, Level};
 use super::window::write_open;
 use crate::ledger::Ledger;
@@ -31,27 +31,27 @@ use crate::ring::event::Traits;
 use crate::ring::lane::{Lane, Skipped};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Whether the lane left events out until now.
-pub(super) fn left_out(lane: &Lane) -> bool {
-    // relaxed, here and below: the lane's own line, written by its thread.
+/// Whether the lane's events have been sampled out until now.
+pub(super) fn samples_out(lane: &Lane) -> bool {
+    // relaxed, here and below: only the lane's thread writes these words.
     lane.cold.level.load(Ordering::Relaxed) != Level::Full as u32
 }
 
-/// Takes up the level that is in force now; says whether the lane still leaves events out.
-pub(super) fn leaves_out(lane: &Lane) -> bool {
+/// Stores the level in force in the lane; returns whether its events are still sampled out.
+pub(super) fn update_level(lane: &Lane) -> bool {
     lane.cold.level.store(state::level() as u32, Ordering::Relaxed);
-    left_out(lane) && state::current().records()
+    samples_out(lane) && state::current().records()
 }
 
-/// Leaves out an allocation of a thread whose slot names no lane that records everything: because nothing is recorded in this
-/// process, or because the block is plainly none of the sample. Says whether it did.
+/// Samples out an allocation if its block is not drawn, or if nothing is recorded in this process; returns whether it did. For a
+/// thread whose slot is not the plain address of a lane.
 #[inline(always)]
-pub(super) fn passes_over_alloc(slot: *const (), size: u64) -> bool {
-    let Some(lane) = slot::passing_lane(slot) else { return slot == slot::OFF };
-    // relaxed, all: the lane's own line.
+pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
+    let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };
+    // relaxed, all: only the lane's thread writes them.
     let cold = &lane.cold;
     let Some(rest) = Sampler::rest_behind(size, cold.distance.load(Ordering::Relaxed)) else { return false };
-    if !state::samples_plainly_at(cold.rate.load(Ordering::Relaxed)) {
+    if !state::only_samples_at(cold.rate.load(Ordering::Relaxed)) {
         return false;
     }
     cold.distance.store(rest, Ordering::Relaxed);
@@ -59,28 +59,30 @@ pub(super) fn passes_over_alloc(slot: *const (), size: u64) -> bool {
     true
 }
 
-/// The same for a free.
+/// Samples out a free if its block is not in the sampled set, or if nothing is recorded in this process; returns whether it
+/// did.
 #[inline(always)]
-pub(super) fn passes_over_free(slot: *const (), address: u64, size: u64) -> bool {
-    let Some(lane) = slot::passing_lane(slot) else { return slot == slot::OFF };
-    let passes = state::sampled().is_some_and(|sampled| !sampled.may_have(address));
+pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool {
+    let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };
+    let passes = state::sampled_table().is_some_and(|sampled| !sampled.may_have(address));
     if passes {
         count(&lane.cold.skipped, size, false);
     }
     passes
 }
 
+/// The lane's sampler.
 fn sampler(lane: &Lane) -> Sampler {
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
     let cold = &lane.cold;
     Sampler { distance: load(&cold.distance), random: load(&cold.random), rate: load(&cold.rate) }
 }
 
-/// An allocation on a lane that leaves events out.
+/// Records an allocation of a thread whose events are sampled out, if its block is drawn; else counts it.
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     let taken = match (state::level(), state::ledger()) {
         (Level::AfterSampling, _) => {
-            let stack = stack_alone(lane, size);
+            let stack = stack_on_sampling_lane(lane, size);
             write_open(lane, &alloc_record(address, size, traits, stack));
             return;
         }
@@ -94,13 +96,13 @@ pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
             lane.lose(reason);
         }
         Some(Ok(rate)) => {
-            let stack = stack_alone(lane, size);
+            let stack = stack_on_sampling_lane(lane, size);
             write_open(lane, &alloc_record(address, size, traits.sampled(rate), stack));
         }
     }
 }
 
-/// Draws whether a block is sampled; if so, notes its address and returns the rate.
+/// Draws whether a block is sampled; if so, enters its address in the sampled set and returns the rate.
 fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<u64, LossReason>> {
     let rate = state::sampling_rate();
     let mut sampler = sampler(lane);
@@ -115,51 +117,51 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
     Some(if noted { Ok(rate) } else { Err(LossReason::TableFull) })
 }
 
-/// A free on a lane that leaves events out.
+/// Records a free of a thread whose events are sampled out, if its block was sampled or may be an earlier one; else counts it.
 pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     let Some(ledger) = state::ledger() else { return };
     if state::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
         write_open(lane, &free_record(address, size));
-    } else if state::may_earlier_blocks_live() || state::level() == Level::AfterSampling {
+    } else if state::has_earlier_blocks() || state::level() == Level::AfterSampling {
         write_open(lane, &whole_free_record(address, size));
     } else {
         count(&lane.cold.skipped, size, false);
     }
 }
 
-/// Enters a block of heapledger's own in the sampled set: should the program free it, as it does with the answer to a
-/// query, that free is recorded too, and not counted as one of a block of its own.
-pub(super) fn note_own(lane: &Lane, address: u64) {
-    if let Some(ledger) = ledger_of_own(lane) {
-        // Where there is no room, its free is counted as the program's.
+/// Enters an internal block in the sampled set: its free by the program, such as that of a query's result, is then recorded and
+/// not counted as the free of a program's block.
+pub(super) fn note_internal_alloc(lane: &Lane, address: u64) {
+    if let Some(ledger) = ledger_for_internal(lane) {
+        // Without room in the set, its free counts as the program's.
         ledger.sampled.insert(&ledger.pages, address);
     }
 }
 
-/// Takes a block that heapledger itself frees out of the sampled set: its free is recorded in any case.
-pub(super) fn forget_own(lane: &Lane, address: u64) {
-    if let Some(ledger) = ledger_of_own(lane) {
+/// Removes a block that heapledger frees from the sampled set: internal frees are always recorded.
+pub(super) fn note_internal_free(lane: &Lane, address: u64) {
+    if let Some(ledger) = ledger_for_internal(lane) {
         ledger.sampled.remove(&ledger.pages, address);
     }
 }
 
-/// Whether a free by heapledger itself may be of a block of the program's that was left out, such as one that a callback replaces.
-pub(super) fn may_mean_what_was_left_out(lane: &Lane) -> bool {
-    is_own(lane) && state::level() != Level::Full
+/// Whether an internal free may be of a sampled-out block of the program, such as one that a callback replaces.
+pub(super) fn needs_whole_size(lane: &Lane) -> bool {
+    is_internal(lane) && state::level() != Level::Full
 }
 
-/// The ledger, if the thread works for heapledger while frees are recorded by the sampled set.
-fn ledger_of_own(lane: &Lane) -> Option<&'static Ledger> {
-    let by_the_set = is_own(lane) && matches!(state::level(), Level::Sampled | Level::CountersOnly);
-    state::ledger().filter(|_| by_the_set)
+/// The ledger, if the thread is in an internal scope while the sampled set decides which frees are recorded.
+fn ledger_for_internal(lane: &Lane) -> Option<&'static Ledger> {
+    let is_by_set = is_internal(lane) && matches!(state::level(), Level::Sampled | Level::CountersOnly);
+    state::ledger().filter(|_| is_by_set)
 }
 
-/// Notes that a block was freed and allocated only in the books: its realloc was refused.
-pub(super) fn restored(lane: &Lane, size: u64) {
+/// Counts a block that a refused realloc freed and allocated in the counters only.
+pub(super) fn count_restored(lane: &Lane, size: u64) {
     lane.cold.skipped.restored.count(size);
 }
 
-/// Counts what is left out. The gate is closed all the time, and keeps no handler from doing the same.
+/// Counts a sampled-out event. Signal handlers may do the same in between: each count is one instruction.
 #[inline(always)]
 fn count(skipped: &Skipped, size: u64, is_alloc: bool) {
     if is_alloc { skipped.allocs.count(size) } else { skipped.frees.count(size) }

@@ -1,4 +1,17 @@
-//! The segments of a lane's ring: getting the next one, and booking what is in the way.
+//! Finds the next segment of a lane's ring.
+//!
+//! A thread whose segment is full *helps*: it folds its own ring and reuses the oldest segment, whose words are then booked.
+//! Where folding is costly it folds more often and less at a time, or offloads its words to the background thread while
+//! that keeps up (see [`background_thread`]).
+//!
+//! While another thread holds the lane's latch there may be no free segment. Then the mode decides:
+//!
+//! | mode | action |
+//! | --- | --- |
+//! | `PerfectAccuracy` | retry `max_retries` times, take a segment of the overflow pool, wait for the latch |
+//! | `HighAccuracy` | the same, but an allocation is dropped where a free waits |
+//! | `HighThroughput` | take a segment of the overflow pool, drop |
+//! | `BestEffort` | drop |
 
 use std::hint::spin_loop;
 
@@ -11,25 +24,25 @@ use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 use crate::sys::sync::Ordering;
 
-/// Segments that every lane has: one to write, one being folded, two of history.
+/// Fewest segments of a lane: one being written, one being folded, two of history.
 pub(crate) const SEGMENTS_HOME: u32 = 4;
 
-/// Segments of one lane at most; the rest of its slots stay free for spares.
+/// Most segments of a lane; its other slots are for segments of the overflow pool.
 pub(crate) const SEGMENTS_MAX: u32 = 48;
 
-// A lane has slots for the segments that wait for the background thread, and for the one that is written.
+// A lane has slots for the segments that wait for the background thread, and for the one being written.
 const _: () = assert!(OFFLOAD_SEGMENTS_MAX < SEGMENTS_MAX);
 
-/// Nanoseconds that one round of `spin_loop` takes at least; on many machines it is ten times as much.
+/// Shortest duration of one `spin_loop`, in nanoseconds; on many machines it takes ten times as long.
 const SPIN_NS_MIN: u64 = 4;
 
-/// Rounds of it from one look at the clock to the next.
+/// Calls of `spin_loop` between two clock readings.
 const SPINS_PER_LOOK: u64 = 8;
 
-/// The longest single wait between two tries, in nanoseconds, whatever is configured.
+/// Upper bound of the delay between two retries, in nanoseconds, whatever is configured.
 const DELAY_NS_MAX: u64 = 100_000;
 
-/// Finds a segment for the words from `number × SEGMENT_WORDS` on.
+/// Makes a segment current for the words from `number × SEGMENT_WORDS` on, or returns the reason to drop the record.
 pub(super) fn next_segment(
     lane: &Lane,
     ledger: &Ledger,
@@ -42,7 +55,7 @@ pub(super) fn next_segment(
     {
         help(lane, ledger, mode);
     }
-    let (home, left) = (segments_home(), background_thread::segments_for_left(lane, ledger));
+    let (home, offload) = (segments_home(), background_thread::offload_segments_of(lane, ledger));
     let mut tries = 0;
     loop {
         let held = lane.cold.segments_held.load(Ordering::Relaxed);
@@ -58,14 +71,14 @@ pub(super) fn next_segment(
         if (oldest + 1) * SEGMENT_WORDS <= lane.folder.tail.observe() {
             let page = lane.segment_page(oldest);
             lane.cold.oldest.pass((oldest + 1) * SEGMENT_WORDS);
-            if held <= home.max(left) {
+            if held <= home.max(offload) {
                 return enter(lane, ledger, number, page, held);
             }
             overflow_pool::give_back(ledger, page);
             lane.cold.segments_held.store(held - 1, Ordering::Relaxed);
             continue;
         }
-        if held < left
+        if held < offload
             && let Some(page) = ledger.pages.take(SEGMENT_PAGES)
         {
             return enter(lane, ledger, number, page, held + 1);
@@ -78,7 +91,7 @@ pub(super) fn next_segment(
         if may_wait && tries < config.max_retries {
             pause(ledger, config.base_delay_ns, tries);
             tries += 1;
-            // Enough for the oldest segment to come free.
+            // Enough to free the oldest segment.
             let words = if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX };
             ledger.try_fold(lane, Part::of_words(words));
             continue;
@@ -102,8 +115,8 @@ pub(super) fn next_segment(
 /// The mode in force for a record of this kind.
 fn mode_for(kind: RecordKind) -> DataQualityMode {
     match kind {
-        // Without it the events before it would be taken for those of the lane's next thread; and a thread that starts
-        // or ends has waited for the latch already.
+        // Never dropped: without the record of a thread's end its events would count as the next thread's. A thread that
+        // starts or ends has waited for the latch anyway.
         RecordKind::Control => DataQualityMode::PerfectAccuracy,
         RecordKind::Alloc | RecordKind::Free | RecordKind::SecondHalf | RecordKind::PointerEvent => {
             state::mode()
@@ -111,18 +124,20 @@ fn mode_for(kind: RecordKind) -> DataQualityMode {
     }
 }
 
-/// Whether enough waits in the ring for its thread to book it, at the turn of a window or at the end of a segment.
+/// Whether the lane's thread has to fold its ring now: at the end of a segment, when enough words wait, or when too many words
+/// wait for the background thread.
 pub(super) fn is_to_help(lane: &Lane, ledger: &Ledger, head: u64) -> bool {
     let waiting = head - lane.folder.tail.observe();
     let is_at_end = head.is_multiple_of(SEGMENT_WORDS);
-    if background_thread::relieves(lane, ledger) {
-        background_thread::are_too_many(waiting)
+    if background_thread::offloads(lane, ledger) {
+        background_thread::exceeds_offload(waiting)
     } else {
         is_at_end || waiting >= lane.folder.words_before_help()
     }
 }
 
-/// Books what waits in the ring, if nobody else does and the mode wants it; where that is dear, a part of it.
+/// Folds the lane's ring unless another thread is folding it or the mode forbids it; folds only a part where folding is
+/// costly.
 pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     if matches!(mode, DataQualityMode::BestEffort) {
         return;
@@ -134,13 +149,14 @@ pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     }
 }
 
+/// Makes the segment at `page` current for the words of segment `number`; the lane then holds `held` segments.
 fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Result<(), LossReason> {
     lane.enter_segment(&ledger.pages, number, page);
     lane.cold.segments_held.store(held, Ordering::Relaxed);
     Ok(())
 }
 
-/// Segments that a lane keeps: what was asked for last, or else enough for its share of the history.
+/// Segments that a lane keeps: the number set by [`ask_for_segments`], or else enough for the lane's share of the history.
 pub(crate) fn segments_home() -> u32 {
     let asked = PROCESS.control.segments_asked.load(Ordering::Relaxed);
     if asked != 0 {
@@ -153,15 +169,15 @@ pub(crate) fn segments_home() -> u32 {
     segments.clamp(u64::from(SEGMENTS_HOME), u64::from(SEGMENTS_MAX)) as u32
 }
 
-/// Asks for rings of so many segments. Each lane follows when it next needs a segment: it takes further ones, or gives
-/// back what is booked.
+/// Sets the number of segments of each lane. A lane follows when it next needs a segment: it takes more, or gives back
+/// booked ones.
 pub(crate) fn ask_for_segments(segments: u32) {
     // relaxed: each lane follows at its next segment.
     PROCESS.control.segments_asked.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
 }
 
-/// Waits a little for whoever is folding: `base_ns`, doubled with each try. Bounded by the number of rounds too, should
-/// the clock stand still.
+/// Spins for `base_ns`, doubled with each retry up to [`DELAY_NS_MAX`]. The number of rounds is bounded too, in case the clock
+/// stands still.
 fn pause(ledger: &Ledger, base_ns: u64, tries: u32) {
     let delay_ns = base_ns.saturating_mul(1 << tries.min(20)).min(DELAY_NS_MAX);
     let began_ns = ledger.clock.now_ns();

@@ -1,4 +1,15 @@
-//! The thread's slot: the address of its lane, or why it has none.
+//! The thread-local slot: the address of the thread's lane, or a number that says why it has none.
+//!
+//! | slot | meaning | an event is |
+//! | --- | --- | --- |
+//! | `FRESH` | no event yet | the one that claims a lane |
+//! | `OPENING` | the thread is opening the ledger or claiming its lane | a signal handler's: lost, `reentrant` |
+//! | `GONE` | the lane was retired: the thread's last destructor has run | lost, `tls_teardown` |
+//! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
+//! | `OFF` | nothing is recorded in this process | ignored |
+//!
+//! The address carries a mark bit ([`SAMPLES_OUT`]) while events of the thread are sampled out. Only an address without the
+//! bit is a multiple of the lane's alignment, so the hot path needs a single test of the slot.
 
 use std::ptr::without_provenance;
 use std::sync::atomic::compiler_fence;
@@ -18,18 +29,19 @@ pub(super) const REFUSED: *const () = without_provenance(4);
 
 pub(super) const OFF: *const () = without_provenance(5);
 
-/// Slots that are no addresses are below it.
+/// Upper bound of the slot values that are no addresses.
 const SLOTS_BOUND: usize = 6;
 
-/// Added to the address of a lane whose thread may pass over most of its events: see `sampling`.
-const PASSING: usize = 32;
+/// Mark bit in the address of a lane whose events are sampled out: see `sampling`.
+const SAMPLES_OUT: usize = 32;
 
-/// What addresses of lanes are multiples of. Slots below it are no addresses.
+/// Alignment of lanes. Slot values below it are no addresses.
 const LANE_ALIGN: usize = align_of::<Lane>();
 
-const _: () = assert!(PASSING.is_power_of_two() && PASSING < LANE_ALIGN && SLOTS_BOUND <= PASSING);
+const _: () =
+    assert!(SAMPLES_OUT.is_power_of_two() && SAMPLES_OUT < LANE_ALIGN && SLOTS_BOUND <= SAMPLES_OUT);
 
-/// The lane of the calling thread, if it records everything; else what its slot holds.
+/// The lane of the calling thread if all its events are recorded, else the slot's value.
 #[inline(always)]
 pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
     let slot = tls::get();
@@ -40,17 +52,17 @@ pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
     Ok(unsafe { &*slot.cast::<Lane>() })
 }
 
-/// The lane in a slot whose thread leaves events out, and is not in the midst of heapledger's work.
+/// The lane in a slot with the mark bit: events of its thread are sampled out, and it is in no scope.
 #[inline(always)]
-pub(super) fn passing_lane(slot: *const ()) -> Option<&'static Lane> {
-    if slot.addr() & PASSING == 0 {
+pub(super) fn sampling_lane(slot: *const ()) -> Option<&'static Lane> {
+    if slot.addr() & SAMPLES_OUT == 0 {
         return None;
     }
     // SAFETY: T1, the address of a lane, and the mark.
-    Some(unsafe { &*slot.byte_sub(PASSING).cast::<Lane>() })
+    Some(unsafe { &*slot.byte_sub(SAMPLES_OUT).cast::<Lane>() })
 }
 
-/// The lane in a slot, if it is one.
+/// The lane in a slot, with or without the mark bit; `None` for the other values.
 #[inline(always)]
 pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
     if slot.addr() < LANE_ALIGN {
@@ -58,15 +70,15 @@ pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
     }
     // SAFETY: T1, any other value is the address of a lane, stored by `claim`, with or without a mark; lanes are never
     // released.
-    Some(unsafe { &*slot.map_addr(|address| address & !PASSING).cast::<Lane>() })
+    Some(unsafe { &*slot.map_addr(|address| address & !SAMPLES_OUT).cast::<Lane>() })
 }
 
-/// Says whether the calling thread, whose lane this is, may pass over events from now on. A handler may have forked meanwhile, or do
-/// so here: then the lane is of the parent's ledger, and the slot is not to name it.
-pub(super) fn may_pass(lane: &Lane, passes: bool) {
+/// Sets or clears the mark bit in the slot of the calling thread, whose lane this is. A signal handler may have forked
+/// meanwhile, or fork in here: then the lane belongs to the parent's ledger, and the slot becomes [`FRESH`].
+pub(super) fn mark_slot(lane: &Lane, passes: bool) {
     let ledger = || state::ledger().map(std::ptr::from_ref);
     let (before, slot) = (ledger(), tls::get());
-    let wanted = slot_of(lane).wrapping_byte_add(if passes { PASSING } else { 0 });
+    let wanted = slot_of(lane).wrapping_byte_add(if passes { SAMPLES_OUT } else { 0 });
     if slot == wanted || lane_of_slot(slot).is_none_or(|named| !std::ptr::eq(named, lane)) {
         return;
     }
@@ -77,6 +89,7 @@ pub(super) fn may_pass(lane: &Lane, passes: bool) {
     }
 }
 
+/// The slot's value for a lane, without the mark bit.
 pub(super) fn slot_of(lane: &Lane) -> *const () {
     std::ptr::from_ref(lane).cast()
 }

@@ -1,26 +1,14 @@
-//! The turn of a window: everything about a record that the hot path leaves out.
+//! Records that the hot path does not write.
 //!
-//! A record comes here when it does not fit into the window, when the epoch has changed, when it is wide, when the
-//! gate is closed, or when the thread has no lane. In the usual case, once in some eighty events, the window is full:
-//! the turn closes it (its mark learns its length), takes the time, and opens the next one. Every eighth or so
-//! time the segment is full as well: then the thread folds what it wrote (it *helps*) and goes on in a segment whose
-//! words are folded. Where folding is dear it does so more often, and books less at one time; or leaves it to heapledger's own
-//! thread, as long as that keeps up (see `background_thread`).
-//!
-//! When there is none, because someone else holds the lane's latch, the mode decides:
-//!
-//! | mode | then |
-//! | --- | --- |
-//! | `PerfectAccuracy` | try again `max_retries` times, take a spare segment, wait for the latch |
-//! | `HighAccuracy` | the same, but an allocation is shed where a free waits |
-//! | `HighThroughput` | take a spare segment, shed |
-//! | `BestEffort` | shed |
+//! An event comes here when its record does not fit into the window, when the epoch has changed, when the record is wide, when
+//! the gate is closed, or when the thread has no lane. [`admit`] decides whether the event is recorded or sampled out; the
+//! rest is the work of [`window`](super::window), [`sampling`](super::sampling) and [`thread`](super::thread).
 
-use super::gate::{self, is_idle, is_own};
+use super::gate::{self, is_idle, is_internal};
 use super::options::Opener;
 use super::process::PROCESS;
 use super::record::{alloc_record, free_record, whole_free_record};
-use super::stacks::stack_aside;
+use super::stacks::stack_slow;
 use super::window::write;
 use super::{sampling, slot, thread};
 use crate::ring::event::Traits;
@@ -28,82 +16,86 @@ use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
 use crate::sys::tls;
 
-/// An allocation of a thread that has no lane yet, or leaves events out.
+/// Records an allocation of a thread that has no lane yet, or whose events are sampled out. Returns the block.
 #[cold]
-pub(super) fn alloc_aside(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
+pub(super) fn alloc_slow(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     if let Some(lane) = lane(opener) {
         let (limit, size) = (lane.close_gate(), size as u64);
-        alloc(lane, limit, block.addr() as u64, size, traits, stack_aside(lane, limit, size));
+        alloc(lane, limit, block.addr() as u64, size, traits, stack_slow(lane, limit, size));
     }
     block
 }
 
+/// Records a free of a thread that has no lane yet, or whose events are sampled out.
 #[cold]
-pub(super) fn free_aside(opener: Opener<'_>, address: u64, size: u64) {
+pub(super) fn free_slow(opener: Opener<'_>, address: u64, size: u64) {
     if let Some(lane) = lane(opener) {
         free(lane, lane.close_gate(), address, size);
     }
 }
 
+/// Records an allocation, or samples it out. `limit` is the value that closing the gate returned.
 #[cold]
 pub(super) fn alloc(lane: &Lane, limit: u64, address: u64, size: u64, traits: Traits, stack: u32) {
-    match gate_of(lane, limit) {
-        Gate::Apart => sampling::alloc(lane, address, size, traits),
-        Gate::At(limit) => {
-            if write(lane, limit, &alloc_record(address, size, marked(lane, traits), stack)) {
-                sampling::note_own(lane, address);
+    match admit(lane, limit) {
+        Admission::SampledOut => sampling::alloc(lane, address, size, traits),
+        Admission::Recorded(limit) => {
+            if write(lane, limit, &alloc_record(address, size, with_internal_mark(lane, traits), stack)) {
+                sampling::note_internal_alloc(lane, address);
             }
         }
     }
 }
 
+/// Records a free, or samples it out. `limit` is the value that closing the gate returned.
 #[cold]
 pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
-    match gate_of(lane, limit) {
-        Gate::Apart => sampling::free(lane, address, size),
-        Gate::At(limit) => {
-            sampling::forget_own(lane, address);
-            let is_whole = sampling::may_mean_what_was_left_out(lane);
+    match admit(lane, limit) {
+        Admission::SampledOut => sampling::free(lane, address, size),
+        Admission::Recorded(limit) => {
+            sampling::note_internal_free(lane, address);
+            let is_whole = sampling::needs_whole_size(lane);
             let record = if is_whole { whole_free_record(address, size) } else { free_record(address, size) };
             write(lane, limit, &record);
         }
     }
 }
 
+/// The calling thread's lane; claims one if it has none.
 pub(super) fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
     slot::lane_of_slot(tls::get()).or_else(|| thread::lane_for_event(opener))
 }
 
-/// The traits of an allocation, with the mark of heapledger's own if the thread is in such a section.
-pub(super) fn marked(lane: &Lane, traits: Traits) -> Traits {
-    if is_own(lane) { traits.as_own() } else { traits }
+/// The traits of an allocation, with the internal mark if the thread is in an internal scope.
+pub(super) fn with_internal_mark(lane: &Lane, traits: Traits) -> Traits {
+    if is_internal(lane) { traits.as_own() } else { traits }
 }
 
-/// Where the gate of a lane stood, and what that means.
-pub(super) enum Gate {
-    /// It stood at this limit; 0 if it was closed.
-    At(u64),
-    /// The lane leaves events out.
-    Apart,
+/// Whether an event is recorded.
+pub(super) enum Admission {
+    /// Recorded, with this limit of the window; 0 if the gate was closed.
+    Recorded(u64),
+    /// Left to `sampling`.
+    SampledOut,
 }
 
-/// Takes up the level that is in force, unless the lane is in the midst of something: an event is recorded or left out as others
-/// leave out what it is about. The block that is freed here may be one that another thread has left out already.
-pub(super) fn gate_of(lane: &Lane, limit: u64) -> Gate {
-    // A gate that is closed although the lane records everything is that of an event which this one interrupts.
+/// Decides whether an event is recorded, at the level in force. The level is read again only when the thread writes no record and
+/// is in no scope. The freed block may be one whose allocation another thread has sampled out already.
+pub(super) fn admit(lane: &Lane, limit: u64) -> Admission {
+    // A closed gate on a lane at the full level: this event interrupts another one.
     let may_have_changed = limit != 0 && lane.epoch() != PROCESS.epoch.now();
-    if !(sampling::left_out(lane) || may_have_changed) || !is_idle(lane) {
-        return Gate::At(limit);
+    if !(sampling::samples_out(lane) || may_have_changed) || !is_idle(lane) {
+        return Admission::Recorded(limit);
     }
-    if !sampling::leaves_out(lane) {
-        // Should the lane have gone back to recording all, its window counts as full.
-        return Gate::At(limit.max(1));
+    if !sampling::update_level(lane) {
+        // Back at the full level: the window counts as full.
+        return Admission::Recorded(limit.max(1));
     }
     gate::open_if_due(lane);
-    Gate::Apart
+    Admission::SampledOut
 }
 
-/// Counts an allocation that the inner allocator refused. Out of the hot path: it is rare.
+/// Counts an allocation that the inner allocator refused.
 #[cold]
 #[inline(never)]
 pub(super) fn count_failed() {

@@ -1,10 +1,10 @@
-//! The stack of an allocation: walked before its record is written, with the lane's gate closed.
+//! The call stack of an allocation: walked before its record is written, with the lane's gate closed.
 //!
-//! A thread takes stacks when its lane says so (`Lane::walks`); everything else about it is here. The walk of a stack
-//! that the thread has had before costs the walk and one look into the thread's cache. A new one goes to the store of
-//! all stacks (`learn`), and in `Stacks::Auto` it is first compared with what the unwind tables say.
+//! A thread walks stacks while `Lane::walks` is set. A call stack that the thread has had before costs the walk and one lookup
+//! in the thread's cache. A new one enters the store of all stacks (`learn`); in `Stacks::Auto` it is first compared with
+//! the stack by the unwind tables.
 //!
-//! Wherever a stack cannot be had, the event is recorded all the same, at stack 0, and it is counted why.
+//! An event whose stack cannot be walked is recorded with stack 0, and the reason is counted.
 
 use super::black_box;
 use super::gate::while_writing;
@@ -25,32 +25,32 @@ use crate::sys::frame::{self, Bounds, Registers};
 use crate::sys::latch::Patience;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Frames at the outer end that a walk by frame pointers may lack: those of the C library that starts a thread.
+/// Outer frames that a walk by frame pointers may lack: those of the C library that starts a thread.
 const OUTER_FRAMES: usize = 4;
 
-/// Of the stacks that a thread knows, one in so many is checked again.
+/// One in this many walks of a known stack is checked again.
 const CHECKED_AGAIN: u64 = 256;
-/// A thread's last walk is kept from this walk on: most threads that come and go do not make so many.
+/// Walks of a thread before its last walk is kept for replay: most short-lived threads make fewer.
 const WALKS_BEFORE_REPLAY: u64 = 32;
 
-/// Stacks are not taken, or not yet.
+/// Stacks are not walked, or not yet.
 const CLOSED: u32 = 0;
-/// A thread is making ready for them.
+/// A thread is preparing the walk.
 const OPENING: u32 = 1;
 /// By frame pointers, each new stack checked.
 const CHECKED: u32 = 2;
-/// By frame pointers, because that was asked for.
+/// By frame pointers, as the options ask.
 const FRAME_POINTERS: u32 = 3;
-/// By rules.
+/// By unwind rules.
 const RULES: u32 = 4;
 
-/// Makes ready for the stacks of a thread that has just got its lane; the first one does so for the process.
+/// Prepares the walk for a thread that has just claimed its lane; the first thread prepares it for the process.
 pub(super) fn thread_starts(lane: &'static Lane) {
     lane.set_walks(false);
     if !frame::SUPPORTED || state::options().stacks == Stacks::Off {
         return;
     }
-    // relaxed: of several threads one opens; the others look again at each of their turns.
+    // relaxed: one of several threads opens; the others look again at each new window.
     if PROCESS
         .control
         .stack_walk
@@ -61,40 +61,41 @@ pub(super) fn thread_starts(lane: &'static Lane) {
     }
     let walker = &lane.cold.walker;
     find_bounds(walker);
-    // relaxed: the thread's own line.
+    // relaxed: only the lane's thread writes it.
     let replay = walker.replay.load(Ordering::Relaxed);
     if replay != 0 {
-        // SAFETY: R1, the lane is this thread's from now on.
+        // SAFETY: R1, the lane belongs to this thread from now on.
         unsafe { Replay::at(replay) }.forget();
     }
-    follow(lane);
+    update_walking(lane);
 }
 
-/// Finds out where the thread's stack lies. Where that fails there is no stack; the system reads a file for it.
+/// Stores the bounds of the thread's stack; empty bounds, and so no walks, if the system does not tell. The system reads a file
+/// for it.
 #[cold]
 fn find_bounds(walker: &Walker) {
     let _errno = KeptErrno::keep();
     let bounds = frame::bounds().unwrap_or_default();
-    // relaxed, both: the thread's own line.
+    // relaxed, both: only the lane's thread writes them.
     walker.low.store(bounds.low, Ordering::Relaxed);
     walker.high.store(bounds.high, Ordering::Relaxed);
 }
 
-/// Tries again to find out where the thread's stack lies: at its 2nd turn without, its 4th, 8th, and so on. The
-/// first is that of its start, where it was tried.
+/// Retries [`find_bounds`] at the thread's 2nd window without bounds, its 4th, 8th, and so on. The first try is at the start of the
+/// thread.
 #[cold]
 fn find_bounds_again(walker: &Walker) {
-    // relaxed, both: the thread's own line.
-    let turns = walker.low.load(Ordering::Relaxed) + 1;
-    if turns > 1 && turns.is_power_of_two() {
+    // relaxed, both: only the lane's thread writes them.
+    let windows = walker.low.load(Ordering::Relaxed) + 1;
+    if windows > 1 && windows.is_power_of_two() {
         find_bounds(walker);
     }
     if walker.high.load(Ordering::Relaxed) == 0 {
-        walker.low.store(turns, Ordering::Relaxed);
+        walker.low.store(windows, Ordering::Relaxed);
     }
 }
 
-/// Makes ready for stacks in this process. Allocates, as heapledger's own.
+/// Prepares the walk for the process. Allocates, in an internal scope.
 fn open(lane: &'static Lane) {
     let Some(ledger) = state::ledger() else { return };
     let _own = InternalScope::on(lane);
@@ -109,81 +110,81 @@ fn open(lane: &'static Lane) {
         Stacks::Dwarf => RULES,
     };
     ledger.facts.publish_stacks(store, rules);
-    // Release: pairs with the acquire in `follow`; who sees the way sees the pages that it needs.
+    // Release: pairs with the acquire in `update_walking`; a thread that sees the method sees the pages it needs.
     PROCESS.control.stack_walk.store(way, Ordering::Release);
-    look_until_found();
-    // Another thread may have had it written in the meantime, without a single object in it.
-    black_box::is_to_be_labelled();
+    request_scan_until_found();
+    // Another thread may have written the metadata meanwhile, without a list of objects.
+    black_box::request_metadata();
 }
 
-/// Takes up whether stacks are taken, at the present level.
-pub(super) fn follow(lane: &Lane) {
+/// Stores in the lane whether its thread walks stacks, at the level asked for.
+pub(super) fn update_walking(lane: &Lane) {
     // Acquire: pairs with the release in `open`.
     let is_open = PROCESS.control.stack_walk.load(Ordering::Acquire) > OPENING;
-    // As asked for: for all else the first two levels are the same.
+    // The level asked for: elsewhere the first two levels are the same.
     let is_given_up = matches!(state::asked_level(), Level::NoStacks | Level::CountersOnly);
     lane.set_walks(is_open && !is_given_up);
     let walker = &lane.cold.walker;
-    // relaxed: the thread's own line.
+    // relaxed: only the lane's thread writes it.
     if is_open && walker.high.load(Ordering::Relaxed) == 0 {
         find_bounds_again(walker);
     }
 }
 
-/// Looks for objects that were loaded or unloaded, if there is a reason to; says whether there were any. Allocates: in
-/// an own section.
+/// Scans the loaded objects again if a walk met unknown code; returns whether they changed. Allocates: to be called in an internal
+/// scope.
 pub(crate) fn refresh(ledger: &Ledger) -> bool {
     // relaxed: a hint.
     let has_reason = PROCESS.control.stack_walk.load(Ordering::Relaxed) > OPENING
         && PROCESS.counters.unknown_code.swap(0, Ordering::Relaxed) != 0;
-    let are_others = has_reason && look_again(ledger);
+    let have_changed = has_reason && rescan_objects(ledger);
     if has_reason {
-        look_until_found();
+        request_scan_until_found();
     }
-    are_others
+    have_changed
 }
 
-/// Whether there is a reason to look for objects.
-pub(super) fn has_news() -> bool {
+/// Whether a walk met code that lies in no known object.
+pub(super) fn has_unknown_code() -> bool {
     // relaxed: a hint.
     PROCESS.counters.unknown_code.load(Ordering::Relaxed) != 0
 }
 
-/// Sees to it that objects are looked for again, if not one is known: the system had no memory or no file descriptor for
-/// it, and without them there is no stack at all.
-fn look_until_found() {
+/// Requests another scan if no object is known: the system had no memory or no file descriptor for the scan, and without
+/// objects there are no stacks.
+fn request_scan_until_found() {
     if !unwind::knows_objects() {
         // relaxed: a hint.
         PROCESS.counters.unknown_code.store(1, Ordering::Relaxed);
     }
 }
 
-/// Looks for objects that were loaded or unloaded; says whether there were any. Allocates: in an own section.
-pub(crate) fn look_again(ledger: &Ledger) -> bool {
-    let are_others = unwind::refresh(ledger.clock.now_ns());
-    if are_others && let Some((_, rules)) = ledger.facts.stacks() {
+/// Scans the loaded objects; returns whether they changed. Allocates: to be called in an internal scope.
+pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
+    let have_changed = unwind::refresh(ledger.clock.now_ns());
+    if have_changed && let Some((_, rules)) = ledger.facts.stacks() {
         Rules::at(&ledger.pages, rules).clear();
     }
-    are_others
+    have_changed
 }
 
-/// The number of the stack of an allocation of `size` bytes; 0 if there is none. The lane's gate is closed. The walk starts in
-/// the function that this is inlined into, so that it has a frame less to go.
+/// Walks the stack of an allocation of `size` bytes and returns its number; 0 if there is none. The lane's gate is closed. Inlined
+/// into its caller, which saves the walk a frame.
 #[inline(always)]
 pub(super) fn take(lane: &Lane, size: u64) -> u32 {
     let Some(ledger) = state::ledger() else { return 0 };
     let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
     let walker = &lane.cold.walker;
-    if is_left_out(walker, ledger, size) {
+    if is_sampled_out(walker, ledger, size) {
         bump(&walker.left_out);
         return 0;
     }
-    // relaxed, both: the thread's own line.
+    // relaxed, both: only the lane's thread writes them.
     let bounds =
         Bounds { low: walker.low.load(Ordering::Relaxed), high: walker.high.load(Ordering::Relaxed) };
     let start = frame::registers();
     if start.sp < bounds.low || start.sp >= bounds.high {
-        // On another stack: that of a signal handler, or of a coroutine.
+        // The thread runs on another stack: of a signal handler, or of a coroutine.
         bump(&walker.failed);
         return 0;
     }
@@ -206,20 +207,20 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
     if known == 0 || number == 0 || number == known {
         return number.max(known);
     }
-    // The same frame pointers stood for another stack before: blocks may have been booked to the wrong one.
-    // relaxed: a figure for people.
+    // The same frame pointers meant another stack before: blocks may be booked to the wrong one.
+    // relaxed: reporting only.
     PROCESS.counters.stack_checks_failed.fetch_add(1, Ordering::Relaxed);
     give_up_frame_pointers();
     number
 }
 
-/// Draws whether the stack is left out, where a subset is taken.
+/// Draws whether the stack is sampled out, in `Stacks::Sampled`.
 #[inline(always)]
-fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
+fn is_sampled_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     let Stacks::Sampled { bytes } = state::options().stacks else { return false };
-    // relaxed, all: the thread's own line.
+    // relaxed, all: only the lane's thread writes them.
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
-    // The rate is the same for the whole life of the process.
+    // The rate is constant for the life of the process.
     let rate = rate_of(bytes);
     let mut sampler = Sampler { distance: load(&walker.distance), random: load(&walker.random), rate };
     let taken = sampler.takes(size, rate, || state::seed(ledger));
@@ -228,8 +229,8 @@ fn is_left_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     !taken
 }
 
-/// One look at the thread's stack. Handed on by value: what the processor has just stored, a register at a time, it would wait to
-/// load as one.
+/// Arguments of one walk. Passed by value: through memory, the wide load of words that were just stored one by one would wait
+/// for them.
 #[derive(Clone, Copy)]
 struct Look<'a> {
     ledger: &'a Ledger,
@@ -260,13 +261,13 @@ impl<'a> Look<'a> {
         Some(Walked { hash: hash.finish(), end })
     }
 
-    /// The thread's last walk, made room for when it has walked often enough.
+    /// The thread's last walk, kept from its [`WALKS_BEFORE_REPLAY`]th walk on.
     #[inline(always)]
     fn replay(self) -> Option<&'a mut Replay> {
-        // relaxed, all: the thread's own line.
+        // relaxed, all: only the lane's thread writes them.
         let replay = self.walker.replay.load(Ordering::Relaxed);
         if replay != 0 {
-            // SAFETY: R1, the lane is this thread's, and while its gate is closed no handler of it comes here.
+            // SAFETY: R1, the lane belongs to this thread, and while its gate is closed no signal handler comes here.
             return Some(unsafe { Replay::at(replay) });
         }
         if self.walker.taken.load(Ordering::Relaxed) == WALKS_BEFORE_REPLAY {
@@ -281,14 +282,14 @@ impl<'a> Look<'a> {
         self.rules.walk(self.start, self.bounds, |address| self.discover(address), visit)
     }
 
-    /// Whether a stack that is known is to be checked again.
+    /// Whether the walk of a known stack is checked again.
     #[inline(always)]
     fn is_due(self) -> bool {
-        // relaxed: the thread's own line.
+        // relaxed: only the lane's thread writes it.
         self.walker.taken.load(Ordering::Relaxed).is_multiple_of(CHECKED_AGAIN)
     }
 
-    /// Works out a rule that the table does not have. `None` if that would take a wait that the mode has not.
+    /// Finds the unwind rule for an address that is not in the table. `None` if the mode does not allow the wait for it.
     #[cold]
     #[inline(never)]
     fn discover(self, address: u64) -> Option<Rule> {
@@ -302,7 +303,7 @@ impl<'a> Look<'a> {
         Some(known.rule)
     }
 
-    /// Gives a stack that is new to the thread its number. Counts why, where there is none.
+    /// Interns a stack that is new to the thread and returns its number. Counts the reason if there is none.
     #[cold]
     #[inline(never)]
     fn learn(self, store: &Store, way: u32, hash: u64) -> Option<u32> {
@@ -320,7 +321,7 @@ impl<'a> Look<'a> {
         number?
     }
 
-    /// The frames of the stack, as they are to be written out.
+    /// Collects the frames of the stack for the store.
     fn frames(self, way: u32, frames: &mut Frames) -> Option<End> {
         if way == FRAME_POINTERS {
             let end = walk::walk(self.start, self.bounds, |address| frames.push(address));
@@ -329,7 +330,7 @@ impl<'a> Look<'a> {
         }
         let end = self.by_rules(|address| frames.push(address))?;
         if way == CHECKED {
-            // relaxed: a figure for people.
+            // relaxed: reporting only.
             PROCESS.counters.stack_checks.fetch_add(1, Ordering::Relaxed);
             if !self.agrees(frames, end)? {
                 give_up_frame_pointers();
@@ -338,8 +339,8 @@ impl<'a> Look<'a> {
         Some(end)
     }
 
-    /// Whether the frame pointers say what the unwind tables have given. Frames at the outer end may be missing, those of
-    /// the C library that starts a thread.
+    /// Whether the frame pointers give the same stack as the unwind tables. Outer frames of the C library that starts a thread may
+    /// be missing.
     fn agrees(self, frames: &Frames, end: End) -> Option<bool> {
         let mut chain = Frames::new();
         walk::walk(self.start, self.bounds, |address| chain.push(address));
@@ -353,20 +354,20 @@ impl<'a> Look<'a> {
         if common < chained.len() || rest.len() > OUTER_FRAMES {
             return Some(false);
         }
-        // Truncated where both end: the chain has nothing more to say there either.
+        // Truncated where both end: the chain ends there too.
         let lacking = rest.get(..rest.len().saturating_sub(1)).unwrap_or(&[]);
         let lacks_ours = !lacking.is_empty() && unwind::any_in_our_object(lacking, patience())?;
         Some(!lacks_ours && (end == End::Outermost || rest.is_empty()))
     }
 }
 
-/// From now on stacks are walked by rules.
+/// Switches to walks by unwind rules.
 fn give_up_frame_pointers() {
-    // relaxed: each thread follows when it sees it.
+    // relaxed: each thread follows at its next walk.
     PROCESS.control.stack_walk.store(RULES, Ordering::Relaxed);
 }
 
-/// How long a thread waits for what stacks share with other threads: not at all in the modes that never wait.
+/// Patience of a thread for latches that stacks share with other threads: none in the modes that never wait.
 fn patience() -> Patience {
     match state::mode() {
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => Patience::None,
@@ -374,9 +375,9 @@ fn patience() -> Patience {
     }
 }
 
-/// How stacks are taken, why so, how many were checked, and how many of those failed.
+/// Method of the walk, the reason for it, stacks checked, and failed checks.
 pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
-    // relaxed: figures for people.
+    // relaxed: reporting only.
     let asked = state::options().stacks;
     let (walker, why) = match PROCESS.control.stack_walk.load(Ordering::Relaxed) {
         CHECKED => ("frame pointers", "they agree with the unwind tables in every stack so far"),
@@ -395,22 +396,22 @@ pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
     )
 }
 
-/// The stack of an allocation whose gate stood at `limit`. An event that finds it closed has none: it is a handler's, or
-/// heapledger's own.
+/// The stack of an allocation whose gate returned `limit` when closed. An event that finds the gate closed has no stack: it is of a
+/// signal handler, or internal.
 #[inline(always)]
-pub(super) fn stack_at(lane: &Lane, limit: u64, size: u64) -> u32 {
+pub(super) fn stack_of(lane: &Lane, limit: u64, size: u64) -> u32 {
     if lane.walks() && limit != 0 { take(lane, size) } else { 0 }
 }
 
-/// The same where an event takes its time, so that the walk does not stand in each of these places.
+/// As [`stack_of`], for the slow path: not inlined, so that the walk is compiled once for all its callers.
 #[inline(never)]
-pub(super) fn stack_aside(lane: &Lane, limit: u64, size: u64) -> u32 {
-    if limit == 0 { 0 } else { stack_alone(lane, size) }
+pub(super) fn stack_slow(lane: &Lane, limit: u64, size: u64) -> u32 {
+    if limit == 0 { 0 } else { stack_on_sampling_lane(lane, size) }
 }
 
-/// The stack of an allocation on a lane that may leave events out: there a closed gate keeps no handler from walking too, so this
-/// says that a record is being written.
-pub(super) fn stack_alone(lane: &Lane, size: u64) -> u32 {
+/// The stack of an allocation whose thread may have events sampled out: the gate is closed anyway, so `writing` keeps signal
+/// handlers from walking meanwhile.
+pub(super) fn stack_on_sampling_lane(lane: &Lane, size: u64) -> u32 {
     if !lane.walks() {
         return 0;
     }

@@ -1,4 +1,4 @@
-//! The recorder's state in this process: where it is in its life, what it records, and the ledger it records into.
+//! Access to the process-wide state: its life cycle, mode, level and sampling rate, and the ledger.
 
 use std::ptr::null;
 
@@ -12,22 +12,24 @@ use crate::profile::{DataQualityMode, LossCounts, LossReason};
 use crate::sys::errno::KeptErrno;
 use crate::sys::sync::{AtomicU32, Ordering};
 
+/// The state of the recorder.
 pub(crate) fn current() -> State {
-    // Acquire: pairs with the release in `set_state`; who sees `Running` sees the ledger and the options.
+    // Acquire: pairs with the release in `set`; a thread that sees `Running` sees the ledger and the options.
     State::from_raw(PROCESS.control.state.load(Ordering::Acquire))
 }
 
+/// Sets the state of the recorder.
 pub(super) fn set(state: State) {
-    // Release: pairs with the acquire in `state`.
+    // Release: pairs with the acquire in `current`.
     PROCESS.control.state.store(state as u32, Ordering::Release);
-    note_sampling();
+    refresh_sampling();
 }
 
 /// The ledger of this process, if it has been opened.
 pub(crate) fn ledger() -> Option<&'static Ledger> {
     // Acquire: pairs with the release in `open`.
     let ledger = PROCESS.control.ledger.load(Ordering::Acquire);
-    // SAFETY: C2, the pointer is null or one that `Ledger::open` returned for ever.
+    // SAFETY: C2, the pointer is null or came from `Ledger::open`, whose ledgers are never released.
     unsafe { ledger.as_ref() }
 }
 
@@ -37,32 +39,34 @@ pub(crate) fn options() -> &'static Options {
     unsafe { &*PROCESS.chosen.options.get() }
 }
 
+/// The functions of upper layers. Set once the state is past `Opening`.
 pub(crate) fn hooks() -> Option<Hooks> {
     // SAFETY: C1.
     unsafe { *PROCESS.chosen.hooks.get() }
 }
 
+/// The mode in force.
 pub(crate) fn mode() -> DataQualityMode {
-    // relaxed: a mode takes effect at each thread's next turn, whenever that is.
+    // relaxed: a mode takes effect at each thread's next window.
     DataQualityMode::ALL[PROCESS.control.mode.load(Ordering::Relaxed) as usize % DataQualityMode::ALL.len()]
 }
 
-/// The level in force: that of the mode, or a lower one that was asked for.
+/// The level in force: that of the mode, or a lower one set by [`set_level`].
 pub(crate) fn level() -> Level {
-    // relaxed: a level takes effect at each thread's next turn.
+    // relaxed: a level takes effect at each thread's next window.
     let asked = PROCESS.control.level.load(Ordering::Relaxed);
     if asked == Level::CountersOnly as u32 {
         Level::CountersOnly
     } else if asked == Level::Sampled as u32 || mode() == DataQualityMode::HighThroughput {
         Level::Sampled
-    } else if may_blocks_be_left() {
+    } else if has_sampled_out_blocks() {
         Level::AfterSampling
     } else {
         Level::Full
     }
 }
 
-/// The level that was asked for besides the mode.
+/// The level set by [`set_level`], whatever the mode.
 pub(crate) fn asked_level() -> Level {
     // relaxed: as above.
     match PROCESS.control.level.load(Ordering::Relaxed) {
@@ -79,32 +83,32 @@ pub(crate) fn sampling_rate() -> u64 {
     u64::from(PROCESS.control.sampling_rate.load(Ordering::Relaxed))
 }
 
-/// Whether to sample blocks at this rate is all that is done with allocations now.
+/// Whether the level is `Sampled`, at this rate, and events are recorded.
 #[inline(always)]
-pub(super) fn samples_plainly_at(rate: u64) -> bool {
+pub(super) fn only_samples_at(rate: u64) -> bool {
     // relaxed: as for the level.
-    PROCESS.control.plainly_sampled.load(Ordering::Relaxed) == rate
+    PROCESS.control.sampling_only_rate.load(Ordering::Relaxed) == rate
 }
 
-/// The table of sampled blocks, if a free of a block that is not in it is left out now.
+/// The table of sampled blocks, if a free of any other block is sampled out now.
 #[inline(always)]
-pub(super) fn sampled() -> Option<&'static SampledTable> {
-    // Acquire: pairs with the exchange in `note_sampling`.
+pub(super) fn sampled_table() -> Option<&'static SampledTable> {
+    // Acquire: pairs with the exchange in `refresh_sampling`.
     let table = PROCESS.control.sampled.load(Ordering::Acquire);
-    // SAFETY: C2, null or the table of a ledger, which is never given back.
+    // SAFETY: C2, null or the table of a ledger, which is never released.
     unsafe { table.as_ref() }
 }
 
-/// Works out anew what [`samples_plainly_at`] and [`sampled`] say. After each change of something that they depend on.
-pub(super) fn note_sampling() {
+/// Recomputes the values of [`only_samples_at`] and [`sampled_table`]. Called after each change of what they depend on.
+pub(super) fn refresh_sampling() {
     loop {
         let samples = level() == Level::Sampled && current().records();
         let rate = if samples { sampling_rate() } else { NOT_SAMPLING };
-        let set = ledger().filter(|_| samples && !may_earlier_blocks_live());
+        let set = ledger().filter(|_| samples && !has_earlier_blocks());
         let table =
             set.and_then(|ledger| ledger.sampled.table(&ledger.pages)).map_or(null(), std::ptr::from_ref);
-        // Acquire and release: of two threads that have changed something, the later one here sees what the other changed.
-        let was_rate = PROCESS.control.plainly_sampled.swap(rate, Ordering::AcqRel);
+        // Acquire and release: of two concurrent callers the later one sees the change of the other.
+        let was_rate = PROCESS.control.sampling_only_rate.swap(rate, Ordering::AcqRel);
         let was_table = PROCESS.control.sampled.swap(table.cast_mut(), Ordering::AcqRel);
         if (was_rate, was_table.cast_const()) == (rate, table) {
             return;
@@ -112,21 +116,22 @@ pub(super) fn note_sampling() {
     }
 }
 
-/// Changes the mode, with a record of the change. Takes effect at each thread's next event.
+/// Changes the mode and adds it to the list of changes. Takes effect at each thread's next event.
 pub(crate) fn set_mode(mode: DataQualityMode) {
     change(Subject::Mode, &PROCESS.control.mode, mode as u32);
 }
 
-/// Changes the level, with a record of the change.
+/// Changes the level and adds it to the list of changes.
 pub(crate) fn set_level(level: Level) {
     change(Subject::Level, &PROCESS.control.level, level as u32);
 }
 
-/// Changes the sampling rate, with a record of the change.
+/// Changes the sampling rate and adds it to the list of changes.
 pub(crate) fn set_sampling_rate(rate: u64) {
     change(Subject::SamplingBytes, &PROCESS.control.sampling_rate, rate as u32);
 }
 
+/// Stores a new value of a setting, prepares sampling for it, and adds it to the list of changes.
 fn change(subject: Subject, value: &AtomicU32, to: u32) {
     let was_full = matches!(level(), Level::Full | Level::AfterSampling);
     let Some(ledger) = ledger() else { return };
@@ -134,30 +139,30 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
         return;
     }
     if was_full {
-        // Should it be left, what was recorded until now is not in the sampled set.
-        expect_earlier_blocks();
+        // If this is the end of the full level, blocks recorded so far are not in the sampled set.
+        mark_earlier_blocks();
         ledger.sampled.clear(&ledger.pages);
     }
     ledger.sampled.open(&ledger.pages);
     // relaxed: see `level`.
     let from = value.swap(to, Ordering::Relaxed);
-    note_sampling();
+    refresh_sampling();
     if !matches!(level(), Level::Full | Level::AfterSampling) {
         ledger.use_sampling();
-        expect_blocks_left();
+        mark_sampled_out_blocks();
     }
     PROCESS.epoch.tick();
     ledger.changes.push(Changed { at_ns: ledger.clock.now_ns(), subject, from, to });
 }
 
 /// Whether this process was forked from one that had opened a ledger.
-pub(super) fn is_opened_again() -> bool {
-    // relaxed: a forked child has one thread, and had its parent's memory.
+pub(super) fn is_forked_child() -> bool {
+    // The hooks are set by the first ledger of the process, and a forked child inherits the flag.
     PROCESS.are_hooks_set.get().is_some()
 }
 
-/// Counts an event that no lane could take.
-pub(crate) fn lose_unlaned(reason: LossReason) {
+/// Counts a lost event of a thread without a lane.
+pub(crate) fn count_lost_without_lane(reason: LossReason) {
     // relaxed, both: sums.
     PROCESS.counters.lost_without_lane[reason as usize].fetch_add(1, Ordering::Relaxed);
     if let Some(ledger) = ledger() {
@@ -165,59 +170,59 @@ pub(crate) fn lose_unlaned(reason: LossReason) {
     }
 }
 
-/// Events that no lane could take.
-pub(crate) fn unlaned() -> LossCounts {
+/// Lost events of threads without a lane, by reason.
+pub(crate) fn lost_without_lane() -> LossCounts {
     // relaxed: sums.
     LossCounts::from_counts(std::array::from_fn(|reason| {
         PROCESS.counters.lost_without_lane[reason].load(Ordering::Relaxed)
     }))
 }
 
-/// From now on, blocks may live that were left out.
-pub(super) fn expect_blocks_left() {
+/// Notes that sampled-out blocks may be live from now on.
+pub(super) fn mark_sampled_out_blocks() {
     // relaxed: as below.
     PROCESS.control.sampled_out_blocks.store(1, Ordering::Relaxed);
 }
 
-/// Whether blocks may live that were left out.
-pub(super) fn may_blocks_be_left() -> bool {
+/// Whether sampled-out blocks may be live.
+pub(super) fn has_sampled_out_blocks() -> bool {
     // relaxed: as below.
     PROCESS.control.sampled_out_blocks.load(Ordering::Relaxed) != 0
 }
 
-/// All blocks that were left out have ended, and everything is recorded: threads may go back to the short path.
-pub(crate) fn no_blocks_left() {
+/// Notes that no sampled-out block is live and everything is recorded: threads go back to the hot path.
+pub(crate) fn clear_sampled_out_blocks() {
     // relaxed: each thread follows at its next event.
     PROCESS.control.sampled_out_blocks.store(0, Ordering::Relaxed);
 }
 
-/// From now on, blocks may live that are not in the sampled set.
-pub(super) fn expect_earlier_blocks() {
+/// Notes that blocks outside the sampled set may be live from now on.
+pub(super) fn mark_earlier_blocks() {
     // relaxed: a thread samples only after it has seen the new level, which is published later.
     PROCESS.control.earlier_blocks.store(1, Ordering::Relaxed);
 }
 
-/// All blocks that were recorded before sampling began have ended.
-pub(crate) fn no_earlier_blocks() {
-    // relaxed: a free that is recorded for nothing is only a free too many.
+/// Notes that no block recorded before sampling began is live.
+pub(crate) fn clear_earlier_blocks() {
+    // relaxed: a thread that sees it late records a free that could be sampled out.
     PROCESS.control.earlier_blocks.store(0, Ordering::Relaxed);
-    note_sampling();
+    refresh_sampling();
 }
 
-/// Whether blocks may live that were recorded before sampling began.
-pub(super) fn may_earlier_blocks_live() -> bool {
+/// Whether blocks recorded before sampling began may be live.
+pub(super) fn has_earlier_blocks() -> bool {
     // relaxed: as above.
     PROCESS.control.earlier_blocks.load(Ordering::Relaxed) != 0
 }
 
-/// What a thread's first draw begins with.
+/// Seed of a thread's sampler: a clock reading.
 #[cold]
 pub(super) fn seed(ledger: &Ledger) -> u64 {
     let _errno = KeptErrno::keep();
     ledger.clock.now_ns()
 }
 
-/// Refused allocations of threads that had no lane.
+/// Refused allocations of threads without a lane.
 pub(crate) fn failed_without_lane() -> u64 {
     // relaxed: a sum.
     PROCESS.counters.failed_without_lane.load(Ordering::Relaxed)

@@ -1,17 +1,6 @@
-//! A thread's lane: claimed at its first event, retired at its end.
+//! A thread's lane: claimed at the thread's first event, retired at its end.
 //!
-//! The thread's slot holds the address of its lane, or one of a few small numbers that say why it has none:
-//!
-//! | slot | meaning | an event is |
-//! | --- | --- | --- |
-//! | `FRESH` | the thread has made no event yet | the one that claims a lane |
-//! | `OPENING` | the thread is opening the ledger or claiming its lane | a signal handler's: lost, `reentrant` |
-//! | `GONE` | the thread's lane was retired: its last destructor has run | lost, `tls_teardown` |
-//! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
-//! | `OFF` | nothing is recorded in this process | not looked at |
-//!
-//! The address bears a mark ([`PASSING`]) while the thread leaves events out and works for the program. Only an address without
-//! it is a multiple of 64, so the hot path asks one question of the slot.
+//! [`slot`](super::slot) says what the thread-local slot holds in between.
 
 use super::gate::{is_idle, while_writing};
 use super::internal::InternalScope;
@@ -32,12 +21,12 @@ use crate::sys::latch::wait;
 use crate::sys::sync::Ordering;
 use crate::sys::{platform, tls};
 
-/// Steps that an ending thread waits for the others' events; about a second.
+/// Rounds that an ending thread waits for events of other threads; about a second.
 const ENDING_ROUNDS_MAX: u32 = 20_000;
 
 // The mark is a bit that neither an address of a lane nor any other slot has.
 
-/// RecordKind a thread without a lane does with an event: gets a lane, or counts why not.
+/// Claims a lane for a thread that has none, opening the ledger first if need be; otherwise counts the event's loss.
 #[cold]
 pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     let slot = tls::get();
@@ -64,7 +53,7 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     match state {
         State::Running | State::Draining => {
             let lane = claim();
-            black_box::label_once();
+            black_box::write_metadata_once();
             lane.or_else(|| lose(LossReason::NoMemory))
         }
         State::Stopped => lose(LossReason::AfterShutdown),
@@ -77,12 +66,13 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     }
 }
 
+/// Counts a lost event of a thread without a lane.
 fn lose<T>(reason: LossReason) -> Option<T> {
-    state::lose_unlaned(reason);
+    state::count_lost_without_lane(reason);
     None
 }
 
-/// The calling thread's lane; a thread without one gets one if events are recorded at all.
+/// The calling thread's lane; claims one if events are recorded and the thread has none.
 pub(super) fn lane_or_claim() -> Option<&'static Lane> {
     match tls::get() {
         FRESH if state::current().records() => claim(),
@@ -91,13 +81,13 @@ pub(super) fn lane_or_claim() -> Option<&'static Lane> {
 }
 
 impl InternalScope {
-    /// Begins a section, with the thread's lane, which it is given if it had none.
+    /// Enters an internal scope; claims a lane for the calling thread if it has none.
     pub(crate) fn enter() -> InternalScope {
         lane_or_claim().map_or_else(InternalScope::without_lane, InternalScope::on)
     }
 }
 
-/// Claims a lane for the calling thread and writes the record of its start.
+/// Claims a lane for the calling thread and writes the thread-start record.
 fn claim() -> Option<&'static Lane> {
     let _errno = KeptErrno::keep();
     let ledger = state::ledger()?;
@@ -114,13 +104,13 @@ fn claim() -> Option<&'static Lane> {
     Some(lane)
 }
 
-/// Gives the thread a row, and notes what the lane's figures are before it.
+/// Assigns the thread a row of the thread table and stores the lane's figures at its start.
 fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     let number = ledger.rows.next(&ledger.pages);
     let row = ledger.rows.get(&ledger.pages, number);
     let mut name = [0; 16];
     platform::thread_name(&mut name);
-    // relaxed, all of them: the row is read by people, and found through books that the latch protects.
+    // relaxed, all of them: reporting only; the row is found through the lane's books, which the latch protects.
     row.set_name(&name);
     row.os_id.store(platform::thread_id(), Ordering::Relaxed);
     row.started_ns.store(ledger.clock.now_ns(), Ordering::Relaxed);
@@ -134,7 +124,8 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     number
 }
 
-/// The end of a thread: its lane is folded to the end, its nursery emptied, and both go to the next thread.
+/// Ends the calling thread's use of its lane: folds the ring to its end, empties the nursery, and retires the lane for the
+/// next thread.
 fn end() {
     let _errno = KeptErrno::keep();
     let Some(lane) = lane_of_slot(tls::get()) else {
@@ -161,7 +152,7 @@ fn end() {
     let row = ledger.rows.get(&ledger.pages, books.row);
     let figures = LaneFigures::read(lane);
     row.figures.add(&figures.since(&books.inherited));
-    // relaxed: a figure for people.
+    // relaxed: reporting only.
     row.ended_ns.store(ledger.clock.now_ns().max(1), Ordering::Relaxed);
     books.inherited = figures;
     books.row = crate::ledger::entry::ROW_OF_OTHERS;
@@ -172,8 +163,9 @@ fn end() {
     ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));
 }
 
-/// Books all that an ending thread has recorded. Another thread that was put to sleep in the midst of an event bounds
-/// an ordered fold, so it may take several; booked out of order, a free of another lane's block would find none.
+/// Folds an ending thread's words in the order of their stamps. Such a fold stops at the stamp of an event that another
+/// thread has begun and not ended, so it may take several rounds; folded out of order, a free of another lane's block
+/// would be unmatched.
 fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
     for round in 0..ENDING_ROUNDS_MAX {
         ledger.fold_in_order();
@@ -184,29 +176,31 @@ fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
     }
 }
 
-/// Marks the calling thread as one of heapledger's own, in the table of threads.
-pub(crate) fn mark_own(lane: &Lane) {
+/// Marks the calling thread as one of heapledger's in the thread table.
+pub(crate) fn mark_background(lane: &Lane) {
     let Some(ledger) = state::ledger() else { return };
     let _taken = lane.folder.latch.take();
     // SAFETY: B3, the latch is held.
     let row = unsafe { books_of(lane).as_ref() }.row;
-    // relaxed: a remark for people.
+    // relaxed: reporting only.
     ledger.rows.get(&ledger.pages, row).own.store(1, Ordering::Relaxed);
 }
 
+/// Writes the thread-start record on a lane that the thread has just claimed.
 fn thread_starts(lane: &Lane, row: u32) {
-    // relaxed, all: the thread's own line. The one before may have been ended in the midst of anything.
+    // relaxed, all: only the lane's thread writes them. The previous thread may have ended inside a scope.
     lane.cold.writing.store(0, Ordering::Relaxed);
     lane.cold.own_depth.store(0, Ordering::Relaxed);
     lane.cold.quiet_depth.store(0, Ordering::Relaxed);
-    // There is no window yet; with this limit it counts as full, not as closed.
+    // No window is open yet; with limit 1 it counts as full, not as closed.
     write(lane, 1, &Record::new(&[event::thread_word(true, row)], RecordKind::Control));
 }
 
+/// Writes the thread-end record.
 fn thread_ends(lane: &Lane) {
-    // Closed before the latch is taken: an event of a handler that finds the ring full would wait for it.
+    // Closed before the latch is taken: an event of a signal handler that finds the ring full would wait for it.
     let limit = match lane.close_gate() {
-        // It was closed only because the lane leaves events out.
+        // Closed only because events are sampled out.
         0 if is_idle(lane) => 1,
         limit => limit,
     };
@@ -214,7 +208,7 @@ fn thread_ends(lane: &Lane) {
     write(lane, limit, &Record::new(&[event::thread_word(false, row)], RecordKind::Control));
 }
 
-/// The row in a lane's books. An event of a handler meanwhile must not wait for their latch, whatever is left out.
+/// The thread's row in the lane's books. Events of signal handlers are refused meanwhile: they would wait for the latch.
 fn row_of(lane: &Lane) -> u32 {
     while_writing(lane, || {
         let _taken = lane.folder.latch.take();

@@ -1,17 +1,16 @@
-//! Giving the writer of the trace time, before a thread books its own ring.
+//! Backpressure of the trace: a thread waits for the trace's writer before it folds its own ring.
 //!
-//! It is the one place where a thread waits for a trace, and it holds nothing but its closed gate then. The mode says
-//! for how long:
+//! This is the only place where a thread waits for the trace. It holds no latch then; its gate is closed. The mode bounds the
+//! wait:
 //!
 //! | mode | waits |
 //! | --- | --- |
-//! | `PerfectAccuracy` | as long as the writer gives a chunk back at least once a second |
+//! | `PerfectAccuracy` | as long as the writer frees a chunk at least once a second |
 //! | `HighAccuracy` | a millisecond |
 //! | others | not at all |
 //!
-//! After that it goes on, and what then finds no chunk is in the ledger and not in the trace, which is counted. A writer
-//! that has kept a thread waiting for a second in vain is waited for again only after it has given a chunk back. Each wait
-//! is counted.
+//! After the wait the thread goes on; events for which no chunk is free are in the ledger but not in the trace, and counted.
+//! After a second without progress no thread waits again until the writer has freed a chunk. Each wait is counted.
 
 use super::state;
 use crate::ledger::Ledger;
@@ -20,12 +19,12 @@ use crate::ring::lane::Lane;
 use crate::sys::latch;
 use crate::sys::sync::Ordering;
 
-/// Nanoseconds without a sign of life of the writer after which a thread goes on, in `PerfectAccuracy`.
+/// Longest wait without progress of the writer, in nanoseconds, in `PerfectAccuracy`.
 const STALL_NS_MAX: u64 = 1_000_000_000;
-/// Nanoseconds that a thread waits at most, in `HighAccuracy`.
+/// Longest wait in `HighAccuracy`, in nanoseconds.
 const BRIEF_NS_MAX: u64 = 1_000_000;
 
-/// Waits while the trace is behind, as the mode says.
+/// Waits while the trace is short of chunks, within the bound of the mode.
 #[inline]
 pub(super) fn wait_for_trace(ledger: &Ledger, lane: &Lane, mode: DataQualityMode) {
     if ledger.tap.is_open() && ledger.tap.is_short(ledger.lanes.count()) {
@@ -33,6 +32,7 @@ pub(super) fn wait_for_trace(ledger: &Ledger, lane: &Lane, mode: DataQualityMode
     }
 }
 
+/// The wait itself, counted.
 #[cold]
 fn wait(ledger: &Ledger, lane: &Lane, mode: DataQualityMode) {
     let tap = &ledger.tap;
@@ -41,9 +41,9 @@ fn wait(ledger: &Ledger, lane: &Lane, mode: DataQualityMode) {
         DataQualityMode::HighAccuracy => BRIEF_NS_MAX,
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => return,
     };
-    // relaxed: the thread's own line.
+    // relaxed: only the lane's thread writes it.
     if lane.cold.own_depth.load(Ordering::Relaxed) > 0 || !tap.is_worth_waiting() {
-        // heapledger's own threads must not wait for each other.
+        // Threads of heapledger must not wait for each other.
         return;
     }
     let began_ns = ledger.clock.now_ns();

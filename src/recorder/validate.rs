@@ -1,14 +1,13 @@
-//! Settings of the builder that cannot mean anything.
+//! Validates the builder's options.
 //!
-//! A `static` cannot fail to be made, so they are found when the ledger is opened: each is told once on standard
-//! error, with what is allowed, and its default is used. `HeapLedger::validate` finds the same beforehand, as a typed
-//! error; a test holds the two together.
+//! A `static` cannot fail to be built, so options are validated when the ledger is opened: an invalid one is replaced with its
+//! default, with a diagnostic. `HeapLedger::validate` reports the same as a typed error; a test checks that both agree.
 
-use super::diagnostic::complain;
+use super::diagnostic::warn;
 use super::options::Options;
 use crate::profile::{ConcurrencyConfig, Stacks, Triggers, TuningGoal};
 
-/// Puts defaults in the place of settings that mean nothing, and says so.
+/// Replaces invalid options with defaults and warns on stderr.
 pub(super) fn replace_invalid(options: &mut Options) {
     share(
         "target_completeness",
@@ -33,20 +32,20 @@ pub(super) fn replace_invalid(options: &mut Options) {
     }
 }
 
+/// Replaces a value outside of 0 to 1 with its default.
 fn share(setting: &str, value: &mut f64, default: f64) {
-    // A comparison with NaN is false, so that this refuses it, too.
+    // False for NaN too.
     if *value >= 0.0 && *value <= 1.0 {
         return;
     }
-    complain(format_args!(
-        "{setting} is {value}: it takes a share from 0 to 1, such as 0.95; {default} is used"
-    ));
+    warn(format_args!("{setting} is {value}: it takes a share from 0 to 1, such as 0.95; {default} is used"));
     *value = default;
 }
 
+/// Replaces 0 with the default.
 fn nonzero(setting: &str, value: &mut u64, default: u64) {
     if *value == 0 {
-        complain(format_args!("{setting} is 0: it takes 1 or more; {default} is used"));
+        warn(format_args!("{setting} is 0: it takes 1 or more; {default} is used"));
         *value = default;
     }
 }
@@ -57,7 +56,7 @@ mod tests {
     use crate::HeapLedger;
 
     #[test]
-    fn what_validate_refuses_is_replaced_and_nothing_else() {
+    fn exactly_the_options_that_validate_rejects_are_replaced() {
         let concurrency = |target_completeness| {
             let config = ConcurrencyConfig { target_completeness, ..ConcurrencyConfig::DEFAULT };
             HeapLedger::system().concurrency(config)

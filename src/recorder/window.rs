@@ -1,8 +1,12 @@
-//! The window: writing a record into it, closing it and opening the next one.
+//! Writes records into a lane's window, closes the window and opens the next one.
+//!
+//! A window is a run of words behind one time mark. It ends when it is full, when the epoch has changed, or when a wide
+//! record does not fit; usually it is full, once in some eighty events. Closing it stores its length in its mark. Opening
+//! the next one takes the time and, when the segment is full too, asks [`segments`](super::segments) for another.
 
 use std::sync::atomic::compiler_fence;
 
-use super::gate::is_own;
+use super::gate::is_internal;
 use super::process::PROCESS;
 use super::record::{Record, RecordKind};
 use super::segments::{help, is_to_help, next_segment};
@@ -13,28 +17,29 @@ use crate::ring::lane::{Lane, SEGMENT_WORDS};
 use crate::sys::errno::KeptErrno;
 use crate::sys::sync::Ordering;
 
-/// No window is open.
+/// Value of `mark_index` while no window is open.
 const NO_MARK: u64 = u64::MAX;
 
-/// Writes a record on a lane whose gate is closed only because it leaves others out.
+/// Writes a record on a lane whose gate is closed only because events are sampled out.
 pub(super) fn write_open(lane: &Lane, record: &Record) -> bool {
     write(lane, 1, record)
 }
 
-/// Writes a record whose gate stood at `limit`. Says whether it was recorded.
+/// Writes a record and opens the gate again; returns whether the record was written. `limit` is the value that closing the
+/// gate returned.
 pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
-    // relaxed, everywhere in this file: the line of the lane that only its thread writes.
+    // relaxed, everywhere in this file: only the lane's thread writes these words.
     let is_busy =
         lane.cold.writing.load(Ordering::Relaxed) > 0 || lane.cold.quiet_depth.load(Ordering::Relaxed) > 0;
-    let is_own = is_own(lane);
-    if is_busy || (limit == 0 && !is_own) {
+    let is_internal = is_internal(lane);
+    if is_busy || (limit == 0 && !is_internal) {
         if record.kind == RecordKind::Alloc || record.kind == RecordKind::Free {
             lane.cold.nested.fetch_add(1, Ordering::Relaxed);
         }
         return false;
     }
-    if is_own && !state::current().records() {
-        // heapledger's own work after the books were closed is no loss of the program's.
+    if is_internal && !state::current().records() {
+        // An event of heapledger itself after the end of recording is not a loss of the program.
         return false;
     }
     let _errno = KeptErrno::keep();
@@ -58,7 +63,7 @@ pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     written
 }
 
-/// Puts a record into the window at hand, or into the next one.
+/// Copies a record into the current window, or into a new one if it does not fit, and publishes it.
 fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     let mut head = lane.head().own();
     let fits = head + record.len <= lane.cold.window_end.load(Ordering::Relaxed);
@@ -74,7 +79,7 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     Ok(())
 }
 
-/// Closes the window at hand and opens the next one, long enough for the record. Returns where it goes.
+/// Closes the current window and opens the next one, with room for the record. Returns the index for the record.
 fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     if !state::current().records() {
         return Err(LossReason::AfterShutdown);
@@ -86,7 +91,7 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     let has_segment = lane.cold.segments_held.load(Ordering::Relaxed) > 0;
     if !has_segment || left < 1 + RECORD_WORDS_MAX {
         if left > 0 && has_segment && head > 0 {
-            // SAFETY: I2, the word is in the segment that is being left.
+            // SAFETY: I2, the word lies in the segment that the lane leaves.
             unsafe { lane.own_word(head) }.store(0, Ordering::Relaxed);
             head += left;
             lane.head().publish(head);
@@ -102,12 +107,13 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     }
     let now_ns = match record.kind {
         RecordKind::Alloc | RecordKind::SecondHalf => ledger.clock.now_after_loads_ns(),
-        // Nor may the stamp of a free be taken before the thread has learnt of the block: its maker's stamp would
-        // be the later one. Where there is one stamp for many events, that is within the doubt.
+        // With a stamp on every event, the stamp of a free must not precede the loads that brought the address from the
+        // allocating thread: that thread's stamp would then be the later one. In batches the difference is within the
+        // error of the time mark.
         RecordKind::Free if ledger.is_ordered() => ledger.clock.now_after_loads_ns(),
         RecordKind::Free | RecordKind::PointerEvent | RecordKind::Control => ledger.clock.now_ns(),
     };
-    // SAFETY: I2, the mark is in the segment at hand.
+    // SAFETY: I2, the mark lies in the current segment.
     unsafe { lane.own_word(head) }.store(event::mark_word(now_ns), Ordering::Relaxed);
     lane.cold.mark_index.store(head, Ordering::Relaxed);
     lane.set_epoch(epoch);
@@ -118,18 +124,18 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     let words = background_thread::window_words(lane, record.len, words_before, open_ns);
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
     lane.cold.level.store(state::level() as u32, Ordering::Relaxed);
-    stacks::follow(lane);
+    stacks::update_walking(lane);
     background_thread::start_if_due(lane, ledger);
     Ok(start)
 }
 
-/// Lets the mark of the window at hand know how long it became, and returns that.
+/// Stores the final word count in the window's time mark; returns it. Returns 0 if no window is open.
 fn close_window(lane: &Lane, head: u64) -> u64 {
     let mark_index = lane.cold.mark_index.load(Ordering::Relaxed);
     if mark_index == NO_MARK || lane.cold.segments_held.load(Ordering::Relaxed) == 0 {
         return 0;
     }
-    // SAFETY: I2, the mark lies in the segment at hand, where no one else writes.
+    // SAFETY: I2, the mark lies in the current segment, which only this thread writes.
     let mark = unsafe { lane.own_word(mark_index) };
     let length = head - mark_index - 1;
     mark.store(event::closed_mark(mark.load(Ordering::Relaxed), length), Ordering::Relaxed);

@@ -28,7 +28,7 @@ use crate::tracked::{self, TrackedReport};
 const LABEL_TRIES: usize = 8;
 
 const HOOKS: Hooks = Hooks {
-    label: write_label,
+    write_metadata: write_label,
     at_exit: dump_at_exit,
     aggregator: worker::run,
     in_child: forget_parent,
@@ -126,7 +126,7 @@ pub fn quality() -> QualityIndicator {
     quality.unwrap_or_else(|| {
         // No ledger could be opened, or this is a forked child that is to have none: if there were events, all of
         // them are lost, and that is what it says.
-        let lost = state::unlaned();
+        let lost = state::lost_without_lane();
         let attempted = lost.total();
         QualityIndicator {
             installed: attempted > 0,
@@ -307,7 +307,7 @@ impl std::error::Error for DumpError {
 /// Runs `work` in an own section, if there is a ledger.
 fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
     let ledger = state::ledger()?;
-    background_thread::want();
+    background_thread::request();
     let own = InternalScope::enter();
     Some(work(ledger, &own))
 }
@@ -329,7 +329,7 @@ fn dump_at_exit() {
         let profile = whole_profile(ledger, own, "exit");
         if let Some(path) = path {
             match platform::with_failing_writes(|| dump::write(&path, &profile)) {
-                Ok(_) => black_box::end(),
+                Ok(_) => black_box::remove(),
                 Err(error) => {
                     platform::write_stderr(format!("heapledger: {}\n", DumpError::Write(error)).as_bytes())
                 }

@@ -51,7 +51,7 @@ pub(super) fn run() {
     platform::name_thread(c"heapledger-dump");
     let own = InternalScope::enter();
     let Some(lane) = own.lane() else { return };
-    thread::mark_own(lane);
+    thread::mark_background(lane);
     if !signals::watch(state::options().signals) {
         platform::write_stderr(b"heapledger: signals cannot be watched here, there will be no dump on one\n");
     }
