@@ -4,18 +4,27 @@
 //! Each rule is a function from text to findings, and has tests beside it that plant what it is to find.
 //! `docs/ARCHITECTURE.md` gives the reasons.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/docs.rs"]
 mod docs;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/paths.rs"]
+mod paths;
 #[path = "tidy/portable.rs"]
 mod portable;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/statics.rs"]
+mod statics;
 #[path = "tidy/style.rs"]
 mod style;
+#[path = "tidy/wording.rs"]
+mod wording;
 
 use std::fs;
+use std::sync::OnceLock;
 
 use source::{Source, files, relative, sources};
 
@@ -58,10 +67,12 @@ fn assert_none(findings: &[Finding]) {
     assert!(findings.is_empty(), "\n{}", findings.iter().map(line).collect::<String>());
 }
 
-fn all_sources() -> Vec<Source> {
-    let sources = sources(&["src", "cli", "tests", "benches", "examples"]);
-    assert!(sources.len() > 50, "the package has been found: {}", sources.len());
-    sources
+/// All of the package's code, read once.
+fn all_sources() -> &'static [Source] {
+    static ALL: OnceLock<Vec<Source>> = OnceLock::new();
+    let all = ALL.get_or_init(|| sources(&["src", "cli", "tests", "benches", "examples"]));
+    assert!(all.len() > 50, "the package has been found: {}", all.len());
+    all
 }
 
 fn documents() -> Vec<(String, String)> {
@@ -79,19 +90,34 @@ fn layers_orderings_sizes_and_the_low_rooms() {
 }
 
 #[test]
+fn files_of_a_room_form_no_circle() {
+    assert_none(&circles::circles(all_sources()));
+}
+
+#[test]
+fn state_of_the_process_is_listed_with_what_a_fork_does_to_it() {
+    assert_none(&statics::statics(all_sources()));
+}
+
+#[test]
+fn names_comments_and_messages_use_plain_words() {
+    assert_none(&wording::wording(all_sources()));
+}
+
+#[test]
 fn every_room_says_what_it_is() {
-    assert_none(&style::rooms(&all_sources()));
+    assert_none(&style::rooms(all_sources()));
 }
 
 #[test]
 fn no_exception_outlives_its_need() {
-    assert_none(&style::spare_exceptions(&all_sources()));
+    assert_none(&style::spare_exceptions(all_sources()));
 }
 
 #[test]
 fn unsafe_code_is_where_it_is_opened_and_says_why() {
     let sources = all_sources();
-    let opened = style::opened(&sources);
+    let opened = style::opened(sources);
     assert!(opened.iter().any(|path| path == "src/recorder"), "{opened:?}");
     let findings: Vec<Finding> =
         sources.iter().flat_map(|source| style::unsafe_code(source, &opened)).collect();

@@ -1,6 +1,6 @@
 //! Who may use whom, and who may order memory: the tables of `docs/ARCHITECTURE.md`.
 
-use super::source::{Source, identifier, skip_space, words};
+use super::source::{Source, words};
 use super::{Finding, finding};
 
 /// Every layer with the layers it may name. A layer may always name itself; what is absent is forbidden.
@@ -157,83 +157,8 @@ pub fn uses(source: &Source) -> Vec<Finding> {
             .filter(|(.., items)| !items.contains(&item))
             .map(|_| format!("{layer} may not use {other}::{item}"))
     };
-    let named = from_root(source).into_iter();
-    named.filter_map(|(at, path)| wrong(&path).map(|text| finding("layers", source, at, text))).collect()
-}
-
-/// Every path that begins at the root of the crate, by `crate::` or by enough of `super::`.
-fn from_root(source: &Source) -> Vec<(usize, Vec<String>)> {
-    let code = &source.code;
-    let mut paths = Vec::new();
-    for at in words(code, "crate") {
-        if code[skip_space(code, at + 5)..].starts_with("::") {
-            paths.extend(tree(code, at + 5).into_iter().map(|path| (at, path)));
-        }
-    }
-    for at in words(code, "super") {
-        // Only the first of a chain, and not the `super` of `self::super`.
-        if code[..at].trim_end().ends_with("::") {
-            continue;
-        }
-        let (mut ups, mut end) = (1, at + 5);
-        while let Some(next) = after_colons(code, end) {
-            let (name, rest) = identifier(code, next);
-            if name != "super" {
-                break;
-            }
-            (ups, end) = (ups + 1, rest);
-        }
-        let modules = source.modules_at(at);
-        let above = modules.len().saturating_sub(ups);
-        if above == 0 {
-            paths.extend(tree(code, end).into_iter().map(|path| (at, path)));
-        }
-    }
-    paths
-}
-
-fn after_colons(code: &str, at: usize) -> Option<usize> {
-    let at = skip_space(code, at);
-    code[at..].starts_with("::").then_some(at + 2)
-}
-
-/// The paths of a use tree, or of a single path, that goes on at `at` with `::`.
-fn tree(code: &str, at: usize) -> Vec<Vec<String>> {
-    let mut paths = Vec::new();
-    branch(code, at, Vec::new(), &mut paths);
-    paths
-}
-
-/// Follows one branch of a tree to its end, and returns where that is.
-fn branch(code: &str, mut at: usize, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
-    while let Some(next) = after_colons(code, at) {
-        let next = skip_space(code, next);
-        match code.as_bytes().get(next) {
-            Some(b'{') => {
-                at = next + 1;
-                while !code[skip_space(code, at)..].starts_with('}') && at < code.len() {
-                    let (name, rest) = identifier(code, at);
-                    at = branch(code, rest, [&path[..], &[name]].concat(), paths);
-                    at += code[at..].find([',', '}']).unwrap_or(code.len() - at);
-                    at += usize::from(code[at..].starts_with(','));
-                }
-                return skip_space(code, at) + 1;
-            }
-            Some(b'*') => {
-                path.push("*".to_owned());
-                at = next + 1;
-                break;
-            }
-            Some(b'<') => break,
-            _ => {
-                let (name, rest) = identifier(code, next);
-                path.push(name);
-                at = rest;
-            }
-        }
-    }
-    paths.push(path);
-    at
+    let named = source.paths.iter().filter(|path| !path.is_relative);
+    named.filter_map(|path| Some(finding("layers", source, path.at, wrong(&path.names)?))).collect()
 }
 
 /// Memory is ordered in the listed files only; elsewhere an access is not even relaxed.

@@ -3,6 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{TokenStream, TokenTree};
+
+use super::paths::{Path as CodePath, paths};
+
+/// Where the libraries of the workspace begin that have layers.
+const CRATES: [&str; 2] = ["src/", "cli/src/"];
+
 /// One Rust file.
 #[derive(Debug)]
 pub struct Source {
@@ -10,13 +17,21 @@ pub struct Source {
     pub path: String,
     /// The text as it is.
     pub text: String,
-    /// The text without comments, without what is in strings, and without what only tests compile.
+    /// The text without comments and without what is in strings.
+    pub all_code: String,
+    /// As `all_code`, without what only tests compile.
     pub code: String,
+    /// The paths in `code`.
+    pub paths: Vec<CodePath>,
 }
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Source {
-        Source { path: path.to_owned(), text: text.to_owned(), code: without_tests(&without_prose(text)) }
+        let tokens: TokenStream = text.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
+        let all_code = without_prose(tokens.clone(), text);
+        let code = without_tests(&all_code);
+        let paths = paths(tokens, &code, &module(path));
+        Source { path: path.to_owned(), text: text.to_owned(), all_code, code, paths }
     }
 
     /// The line that a byte is on, counted from 1.
@@ -26,25 +41,41 @@ impl Source {
 
     /// The folder below `src`, or the name of a file that lies in `src` itself.
     pub fn layer(&self) -> Option<&str> {
-        let below = self.path.strip_prefix("cli/").unwrap_or(&self.path).strip_prefix("src/")?;
+        let (_, below) = in_crate(&self.path)?;
         Some(below.split('/').next()?.trim_end_matches(".rs"))
     }
 
-    /// The modules that a byte lies in, from the root of the crate.
-    pub fn modules_at(&self, byte: usize) -> Vec<String> {
-        let package = self.path.strip_prefix("cli/").unwrap_or(&self.path);
-        let below = package.strip_prefix("src/").unwrap_or(package).trim_end_matches(".rs");
-        let files = below.split('/').filter(|name| *name != "mod" && *name != "lib");
-        let mut modules: Vec<String> = files.map(str::to_owned).collect();
-        for at in words(&self.code, "mod").take_while(|at| *at < byte) {
-            let (name, rest) = identifier(&self.code, at + 3);
-            let open = skip_space(&self.code, rest);
-            if self.code[open..].starts_with('{') && block_end(&self.code, open) > byte {
-                modules.push(name);
-            }
-        }
-        modules
+    /// What the file is part of: a layer with its crate, or a program.
+    pub fn room(&self) -> Option<&str> {
+        let (root, below) = in_crate(&self.path)?;
+        let depth = if below.starts_with("bin/") { 2 } else { 1 };
+        let length: usize = below.split('/').take(depth).map(|name| name.len() + 1).sum();
+        Some(self.path[..root.len() + length - 1].trim_end_matches(".rs"))
     }
+
+    /// The module that the file is, from the root of its crate.
+    pub fn module(&self) -> Vec<String> {
+        module(&self.path)
+    }
+
+    /// Takes the file for one that only tests compile.
+    fn clear(&mut self) {
+        self.code.clear();
+        self.paths.clear();
+    }
+}
+
+/// Where the file's library begins, and the path from there.
+fn in_crate(path: &str) -> Option<(&str, &str)> {
+    CRATES.iter().find_map(|root| Some((*root, path.strip_prefix(root)?)))
+}
+
+fn module(path: &str) -> Vec<String> {
+    let below = in_crate(path).map_or(path, |(_, below)| below).trim_end_matches(".rs");
+    // A program in `bin` is a crate.
+    let skipped = if below.starts_with("bin/") { 2 } else { 0 };
+    let names = below.split('/').skip(skipped).filter(|name| !matches!(*name, "mod" | "lib" | "main"));
+    names.map(str::to_owned).collect()
 }
 
 /// Every file below `folder` of the package with this ending.
@@ -81,7 +112,7 @@ pub fn sources(folders: &[&str]) -> Vec<Source> {
     for source in &mut sources {
         let below = |file: &String| source.path.starts_with(&format!("{}/", file.trim_end_matches(".rs")));
         if for_tests.iter().any(|file| *file == source.path || below(file)) {
-            source.code.clear();
+            source.clear();
         }
     }
     sources
@@ -93,8 +124,8 @@ fn test_files(source: &Source) -> Vec<String> {
         Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder.to_owned(),
         _ => source.path.trim_end_matches(".rs").to_owned(),
     };
-    let code = without_prose(&source.text);
-    let gated = test_items(&code).into_iter().filter_map(|(start, end)| {
+    let code = &source.all_code;
+    let gated = test_items(code).into_iter().filter_map(|(start, end)| {
         let at = start + words(&code[start..end], "mod").next()?;
         code[..end].ends_with(';').then(|| identifier(&code, at + 3).0)
     });
@@ -102,81 +133,31 @@ fn test_files(source: &Source) -> Vec<String> {
 }
 
 /// Blanks out comments and what is in strings and characters.
-pub fn without_prose(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut kept = bytes.to_vec();
-    let mut at = 0;
-    while at < bytes.len() {
-        let end = prose_end(bytes, at);
-        let blank = end.max(at);
-        for byte in &mut kept[at..blank] {
-            if *byte != b'\n' {
-                *byte = b' ';
+fn without_prose(tokens: TokenStream, text: &str) -> String {
+    let mut page: Vec<u8> = text.bytes().map(|byte| if byte == b'\n' { b'\n' } else { b' ' }).collect();
+    copy(tokens, text, &mut page);
+    String::from_utf8(page).expect("whole tokens were copied")
+}
+
+/// Copies tokens to where they are in the text. A literal other than a number is prose; so is a doc comment, each of
+/// whose tokens spans the whole comment.
+fn copy(tokens: TokenStream, text: &str, page: &mut [u8]) {
+    for token in tokens {
+        let spans = match &token {
+            TokenTree::Group(group) => vec![group.span_open(), group.span_close()],
+            other => vec![other.span()],
+        };
+        for range in spans.into_iter().map(|span| span.byte_range()) {
+            let is_comment = text[range.clone()].starts_with("//") || text[range.clone()].starts_with("/*");
+            let is_number = text.as_bytes()[range.start].is_ascii_digit();
+            if !is_comment && (is_number || !matches!(token, TokenTree::Literal(_))) {
+                page[range.clone()].copy_from_slice(&text.as_bytes()[range]);
             }
         }
-        at = blank.max(at + 1);
-    }
-    String::from_utf8(kept).expect("whole characters were blanked")
-}
-
-/// Where the comment, string or character that begins here ends; `at` itself when none begins.
-fn prose_end(bytes: &[u8], at: usize) -> usize {
-    let rest = &bytes[at..];
-    let before = if at == 0 { b' ' } else { bytes[at - 1] };
-    if rest.starts_with(b"//") {
-        return at + rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-    }
-    if rest.starts_with(b"/*") {
-        return at + comment_length(rest);
-    }
-    if rest[0] == b'r' && (!is_word(before) || matches!(before, b'b' | b'c')) {
-        let hashes = rest[1..].iter().take_while(|byte| **byte == b'#').count();
-        if rest.get(1 + hashes) == Some(&b'"') {
-            let close = [&b"\""[..], &b"#".repeat(hashes)].concat();
-            let inside = &rest[2 + hashes..];
-            let length = inside.windows(close.len()).position(|window| window == close);
-            return at + 2 + hashes + length.unwrap_or(inside.len()) + close.len();
+        if let TokenTree::Group(group) = token {
+            copy(group.stream(), text, page);
         }
     }
-    match rest[0] {
-        b'"' => at + quoted_length(rest, b'"'),
-        b'\'' if rest.get(1) == Some(&b'\\') => at + quoted_length(rest, b'\''),
-        // A character takes up to four bytes; without a closing mark it is a lifetime.
-        b'\'' => (2..6)
-            .find(|end| rest.get(*end) == Some(&b'\''))
-            .filter(|end| is_char(&rest[1..*end]))
-            .map_or(at, |end| at + end + 1),
-        _ => at,
-    }
-}
-
-fn is_char(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().count() == 1)
-}
-
-fn comment_length(rest: &[u8]) -> usize {
-    let (mut depth, mut at) = (0, 0);
-    while at < rest.len() {
-        if rest[at..].starts_with(b"/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if rest[at..].starts_with(b"*/") {
-            (depth, at) = (depth - 1, at + 2);
-            if depth == 0 {
-                break;
-            }
-        } else {
-            at += 1;
-        }
-    }
-    at
-}
-
-fn quoted_length(rest: &[u8], quote: u8) -> usize {
-    let mut at = 1;
-    while at < rest.len() && rest[at] != quote {
-        at += if rest[at] == b'\\' { 2 } else { 1 };
-    }
-    (at + 1).min(rest.len())
 }
 
 /// Blanks out the items that only tests compile.
@@ -259,7 +240,7 @@ fn prose_is_blanked_and_nothing_moves() {
         "/* Vec /* Box */ String */ let b = r#\"Vec \" Box\"#;\n",
         "let c: &'static str = 'x'; let d = ('\\'', 'ä', b'\"', c\"Vec\");\n",
     );
-    let code = without_prose(text);
+    let code = Source::new("src/room/mod.rs", text).all_code;
     assert_eq!(code.len(), text.len());
     assert_eq!(code.lines().count(), text.lines().count());
     for word in ["Vec", "Box", "String"] {
@@ -284,10 +265,10 @@ fn what_only_tests_compile_is_blanked() {
 
 #[test]
 fn modules_are_named_from_the_root() {
-    let text = "mod inner {\n    fn a() {}\n}\nfn b() {}\n";
-    let source = Source::new("src/room/file.rs", text);
-    assert_eq!(source.modules_at(text.find("fn a").expect("there")), ["room", "file", "inner"]);
-    assert_eq!(source.modules_at(text.find("fn b").expect("there")), ["room", "file"]);
-    assert_eq!(Source::new("src/room/mod.rs", "").modules_at(0), ["room"]);
-    assert!(Source::new("src/lib.rs", "").modules_at(0).is_empty());
+    let module = |path: &str| Source::new(path, "").module().join("::");
+    assert_eq!(module("src/room/file.rs"), "room::file");
+    assert_eq!(module("src/room/mod.rs"), "room");
+    assert_eq!(module("cli/src/room/file.rs"), "room::file");
+    assert_eq!(module("src/bin/heapledger/file.rs"), "file");
+    assert_eq!(module("src/lib.rs"), "");
 }

@@ -67,16 +67,16 @@ pub fn sizes(source: &Source) -> Vec<Finding> {
     if lines > FILE_LINES_MAX {
         findings.push(finding("file length", source, 0, format!("{lines} lines")));
     }
-    let code = super::source::without_prose(&source.text);
-    for at in words(&code, "fn") {
-        let (name, rest) = identifier(&code, at + 2);
+    let code = &source.all_code;
+    for at in words(code, "fn") {
+        let (name, rest) = identifier(code, at + 2);
         // `fn(` is a type.
         if name.is_empty() {
             continue;
         }
         let stop = rest + code[rest..].find(['{', ';']).unwrap_or(code.len() - rest);
         if code[stop..].starts_with('{') {
-            let lines = code[at..block_end(&code, stop)].lines().count();
+            let lines = code[at..block_end(code, stop)].lines().count();
             if lines > FUNCTION_LINES_MAX {
                 findings.push(finding("function length", source, at, format!("{name}: {lines} lines")));
             }
@@ -141,11 +141,11 @@ pub fn unsafe_code(source: &Source, opened: &[String]) -> Vec<Finding> {
             findings.push(finding("unsafe", source, at, "this module is not opened for it".to_owned()));
         }
     }
-    let code = super::source::without_prose(&source.text);
+    let code = &source.all_code;
     let lines: Vec<&str> = source.text.lines().collect();
-    for at in words(&code, "unsafe") {
-        let (word, _) = identifier(&code, at + 6);
-        let is_block = code[skip_space(&code, at + 6)..].starts_with('{');
+    for at in words(code, "unsafe") {
+        let (word, _) = identifier(code, at + 6);
+        let is_block = code[skip_space(code, at + 6)..].starts_with('{');
         let line = source.line_of(at);
         let near = &lines[line.saturating_sub(SAFETY_LINES + 1)..line];
         if (is_block || word == "impl")

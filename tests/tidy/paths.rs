@@ -1,0 +1,145 @@
+//! Paths in code, whether a `use` names them or an expression, as they read from the root of the crate.
+
+use std::iter::Peekable;
+
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree, token_stream::IntoIter};
+
+/// A path of two names or more.
+#[derive(Debug)]
+pub struct Path {
+    /// The byte that its first name begins at.
+    pub at: usize,
+    /// The names from the root of the crate.
+    pub names: Vec<String>,
+    /// It begins with the name of something that is in scope: what `names` says is true if that is a module below.
+    pub is_relative: bool,
+    /// It hands a name on to the users of this module: `pub use`.
+    pub is_reexport: bool,
+}
+
+type Tokens = Peekable<IntoIter>;
+
+/// Every path of a file. `code` is its text with blanks where no path is to be found; `module` is what the file is.
+pub fn paths(tokens: TokenStream, code: &str, module: &[String]) -> Vec<Path> {
+    let mut found = Vec::new();
+    walk(tokens, code, module, &mut found);
+    found
+}
+
+fn walk(tokens: TokenStream, code: &str, module: &[String], found: &mut Vec<Path>) {
+    let mut tokens = tokens.into_iter().peekable();
+    // After `pub`, after `pub … use`.
+    let (mut is_public, mut is_reexport) = (false, false);
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Group(group) => walk(group.stream(), code, module, found),
+            TokenTree::Ident(word) if word == "pub" => is_public = true,
+            TokenTree::Ident(word) if word == "use" => is_reexport = is_public,
+            TokenTree::Ident(name) if name == "mod" => {
+                let Some(TokenTree::Ident(name)) = tokens.next() else { continue };
+                if let Some(TokenTree::Group(body)) = tokens.peek() {
+                    walk(body.stream(), code, &[module, &[name.to_string()]].concat(), found);
+                    tokens.next();
+                }
+            }
+            TokenTree::Ident(name) => {
+                let at = name.span().byte_range().start;
+                let is_code = code.as_bytes()[at] != b' ';
+                for path in tree(&name, &mut tokens).into_iter().filter(|path| is_code && path.len() > 1) {
+                    let (names, is_relative) = from_root(path, module);
+                    found.push(Path { at, names, is_relative, is_reexport });
+                }
+                (is_public, is_reexport) = (false, false);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The paths of a use tree, or the single path, that begins with this name.
+fn tree(first: &Ident, tokens: &mut Tokens) -> Vec<Vec<String>> {
+    let mut path = vec![first.to_string()];
+    while is_punct(tokens, ':') {
+        // A second colon makes it a path; a single one gives a type.
+        tokens.next();
+        if !is_punct(tokens, ':') {
+            break;
+        }
+        tokens.next();
+        match tokens.peek() {
+            Some(TokenTree::Ident(name)) => path.push(name.to_string()),
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                let branches = branches(group.stream()).into_iter();
+                tokens.next();
+                return branches.map(|branch| [&path[..], &branch].concat()).collect();
+            }
+            Some(TokenTree::Punct(star)) if star.as_char() == '*' => path.push("*".to_owned()),
+            _ => break,
+        }
+        tokens.next();
+    }
+    vec![path]
+}
+
+/// The paths between the braces of a use tree.
+fn branches(tokens: TokenStream) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Ident(name) if name == "as" => drop(tokens.next()),
+            TokenTree::Ident(name) => found.extend(tree(&name, &mut tokens)),
+            TokenTree::Punct(star) if star.as_char() == '*' => found.push(vec!["*".to_owned()]),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn is_punct(tokens: &mut Tokens, wanted: char) -> bool {
+    matches!(tokens.peek(), Some(TokenTree::Punct(punct)) if punct.as_char() == wanted)
+}
+
+/// A path as it reads from the root, and whether it began with a name in scope.
+fn from_root(path: Vec<String>, module: &[String]) -> (Vec<String>, bool) {
+    let is_relative = !matches!(path[0].as_str(), "crate" | "self" | "super");
+    let mut names = module.to_vec();
+    for name in path {
+        match name.as_str() {
+            "crate" => names.clear(),
+            "self" => {}
+            "super" => drop(names.pop()),
+            _ => names.push(name),
+        }
+    }
+    (names, is_relative)
+}
+
+#[test]
+fn paths_read_from_the_root_however_they_are_written() {
+    let read = |text: &str| {
+        let source = super::source::Source::new("src/room/file.rs", text);
+        source.paths.iter().map(|path| path.names.join("::")).collect::<Vec<_>>()
+    };
+    for (text, expected) in [
+        ("use crate::sys::latch;", &["sys::latch"][..]),
+        (
+            "use crate::{sys::{self, latch as l, pages::*}, ring};",
+            &["sys", "sys::latch", "sys::pages::*", "ring"],
+        ),
+        ("use super::{other::Item, *};", &["room::other::Item", "room::*"]),
+        ("fn a() { super::super::ring::push() }", &["ring::push"]),
+        ("mod inner { use super::super::other::Item; }", &["room::other::Item"]),
+        ("fn a() { assert!(crate::ring::is_full()) }", &["ring::is_full"]),
+        (
+            "fn a(b: Vec<crate::ring::Lane>) { child::run::<crate::ring::Lane>() }",
+            &["ring::Lane", "room::file::child::run", "ring::Lane"],
+        ),
+        (
+            "#[cfg(test)]\nmod tests { use crate::ring; }\n// crate::ring\n/// crate::ring\nconst A: u8 = 0;",
+            &[],
+        ),
+    ] {
+        assert_eq!(read(text), expected, "{text}");
+    }
+}

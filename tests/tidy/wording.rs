@@ -1,0 +1,187 @@
+//! Words that a reader has to read twice, in names, comments and messages. Use the words of the field instead.
+
+use std::collections::BTreeMap;
+
+use super::Finding;
+use super::source::Source;
+
+/// Words and phrases that have no place, in lower case. None of them is ordinary English for what a program does.
+const FORBIDDEN: &[&str] = &[
+    "deed",
+    "deeds",
+    "dear",
+    "dearer",
+    "dearly",
+    "tap",
+    "taps",
+    "a turn",
+    "the turn",
+    "this turn",
+    "its turn",
+    "stranger",
+    "strangers",
+    "settle",
+    "settles",
+    "settled",
+    "settling",
+    "standing",
+    "standings",
+    "occasion",
+    "occasions",
+    "complaint",
+    "complaints",
+    "whoever",
+    "whomever",
+    "at hand",
+    "is of use",
+    "comes to",
+    "came upon",
+    "comes upon",
+    "amid",
+    "amidst",
+    "likewise",
+    "thereof",
+    "whereof",
+    "borne",
+    "midst",
+];
+
+/// Rooms that still have such words, each with how many. A number only falls, and a room without one leaves the list.
+const REMAINING: &[(&str, usize)] = &[
+    ("cli/src/analysis", 151),
+    ("cli/src/bin/heapledger", 2),
+    ("cli/src/export", 17),
+    ("cli/src/report", 38),
+    ("src/aggregator", 123),
+    ("src/blackbox", 54),
+    ("src/dump", 36),
+    ("src/fold", 48),
+    ("src/ledger", 82),
+    ("src/profile", 54),
+    ("src/quality", 32),
+    ("src/recorder", 94),
+    ("src/ring", 53),
+    ("src/session", 25),
+    ("src/stack", 28),
+    ("src/strategies", 6),
+    ("src/sys", 11),
+    ("src/trace", 27),
+    ("src/tracked", 47),
+    ("src/validation", 42),
+];
+
+/// Rooms with more forbidden words than are listed, and entries that nothing needs any more.
+pub fn wording(sources: &[Source]) -> Vec<Finding> {
+    beyond(sources, REMAINING)
+}
+
+fn beyond(sources: &[Source], listed: &[(&'static str, usize)]) -> Vec<Finding> {
+    let mut rooms: BTreeMap<&str, Vec<Finding>> =
+        listed.iter().map(|(room, _)| (*room, Vec::new())).collect();
+    for source in sources {
+        let Some(room) = source.room() else { continue };
+        rooms.entry(room).or_default().extend(forbidden(source));
+    }
+    let mut findings = Vec::new();
+    for (room, mut found) in rooms {
+        let allowed = listed.iter().find(|(name, _)| *name == room).map_or(0, |(_, count)| *count);
+        if found.is_empty() && allowed > 0 {
+            findings.push(Finding::new(
+                "wording",
+                room,
+                1,
+                "listed, and has none: delete the entry".to_owned(),
+            ));
+        } else if found.len() > allowed {
+            let text = format!("{} forbidden words, where {allowed} are listed", found.len());
+            findings.push(Finding::new("wording", room, 1, text));
+            findings.append(&mut found);
+        }
+    }
+    findings
+}
+
+fn forbidden(source: &Source) -> Vec<Finding> {
+    let lines = || {
+        (1..)
+            .zip(source.text.lines())
+            .flat_map(|(number, line)| words(line).into_iter().map(move |word| (number, word)))
+    };
+    let words: Vec<(usize, String)> = lines().collect();
+    let mut phrases: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for phrase in FORBIDDEN {
+        phrases.entry(phrase.split(' ').next().unwrap_or(phrase)).or_default().push(phrase);
+    }
+    let mut findings = Vec::new();
+    for (at, (line, word)) in words.iter().enumerate() {
+        for phrase in phrases.get(word.as_str()).into_iter().flatten() {
+            let more = words[at..].iter().map(|(_, word)| word.as_str()).chain(["", ""]);
+            if phrase.split(' ').zip(more).all(|(part, word)| part == word) {
+                findings.push(Finding::new("wording", &source.path, *line, phrase.to_string()));
+            }
+        }
+    }
+    findings
+}
+
+/// The words of a line in lower case; those of a name one by one, be they joined by `_` or by capitals. A sign between
+/// two words is a word too: no phrase goes across it.
+fn words(line: &str) -> Vec<String> {
+    let mut spaced = String::new();
+    let mut is_lower = false;
+    for letter in line.chars() {
+        if is_lower && letter.is_uppercase() {
+            spaced.push(' ');
+        }
+        is_lower = letter.is_lowercase();
+        match letter {
+            '_' | '/' | '!' => spaced.push(' '),
+            letter if letter.is_alphanumeric() || letter.is_whitespace() => {
+                spaced.extend(letter.to_lowercase())
+            }
+            _ => spaced.push_str(" . "),
+        }
+    }
+    spaced.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod planted {
+    use super::*;
+
+    fn found(text: &str) -> Vec<String> {
+        let source = Source::new("src/room/file.rs", text);
+        forbidden(&source).into_iter().map(|finding| format!("{}: {}", finding.line, finding.text)).collect()
+    }
+
+    #[test]
+    fn a_forbidden_word_is_found_in_names_comments_and_messages() {
+        assert_eq!(found("fn settle_dear_balance() {}"), ["1: settle", "1: dear"]);
+        assert_eq!(found("struct PointerDeed;\nconst TAP_BYTES: u8 = 0;"), ["1: deed", "2: tap"]);
+        assert_eq!(found("/// Whoever has the lock.\nfn a() {}"), ["1: whoever"]);
+        assert_eq!(found("// Frees what is at\n// hand.\n"), ["1: at hand"]);
+        assert_eq!(found("const A: &str = \"a complaint, and the turn\";"), ["1: complaint", "1: the turn"]);
+    }
+
+    #[test]
+    fn ordinary_english_is_not_found() {
+        for text in [
+            "// In turn, they turn to the other hand; it comes after that and is used.",
+            "fn tape() { outstanding(); occasionally(); handle_at(hand) } // a use; at the hand; unsettled; staples",
+        ] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_listed_number_may_fall_but_not_rise_and_its_entry_goes_with_it() {
+        let of = |text: &str, listed: &[(&'static str, usize)]| {
+            beyond(&[Source::new("src/room/file.rs", text)], listed).len()
+        };
+        assert_eq!(of("// amid\n", &[]), 2);
+        assert_eq!(of("// amid\n", &[("src/room", 1)]), 0);
+        assert_eq!(of("// amid, amid\n", &[("src/room", 1)]), 3);
+        assert_eq!(of("// amid\n", &[("src/room", 2)]), 0);
+        assert_eq!(of("// among\n", &[("src/room", 2)]), 1);
+    }
+}
