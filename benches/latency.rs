@@ -5,7 +5,7 @@
 //! System and heapledger in its modes do the same work, each in a process of its own, by turns, for several rounds; a
 //! row is all rounds together.
 //!
-//! * Each work runs twice in a process: with nothing beside it, and with as many busy threads beside it as there are
+//! * Each workload runs twice in a process: with nothing beside it, and with as many busy threads beside it as there are
 //!   processors, which allocate as well. Then the tail is the scheduler's: bare System shows how much of it.
 //! * The clock's own time is **in** every figure. The rows of the work "nothing", two readings with nothing between
 //!   them, say what it is, and how often the machine stops a thread for reasons that are no allocator's.
@@ -13,7 +13,7 @@
 //!   if it sees its own allocator called meanwhile.
 //! * Completeness stands beside each row: a mode that sheds is quick because it does not do the work.
 //!
-//! `--quick` takes one round of less, without the largest population; `--svg FILE` draws the percentiles; a word filters the works.
+//! `--quick` takes one round of less, without the largest population; `--svg FILE` draws the percentiles; a word filters the workloads.
 #![allow(unsafe_code, reason = "calls allocators directly, and reads the processor's counter")]
 
 #[path = "latency/child.rs"]
@@ -31,25 +31,25 @@ mod table;
 mod ticks;
 #[path = "latency/timed.rs"]
 mod timed;
-#[path = "latency/works.rs"]
-mod works;
+#[path = "latency/workloads.rs"]
+mod workloads;
 
 use std::process::ExitCode;
 
 use common::effort::Effort;
 use contestants::Contestant;
 use table::Cell;
-use works::Work;
+use workloads::Workload;
 
-/// What one work came to: a cell for each contestant.
-type Outcome = (&'static Work, Vec<(&'static Contestant, Cell)>);
+/// What one workload came to: a cell for each contestant.
+type Outcome = (&'static Workload, Vec<(&'static Contestant, Cell)>);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [word, allocator, work, effort] = &arguments[..]
+    if let [word, allocator, workload, effort] = &arguments[..]
         && word == child::WORD
     {
-        child::main(allocator, work, effort);
+        child::main(allocator, workload, effort);
         return ExitCode::SUCCESS;
     }
     if arguments.iter().any(|argument| argument == "--list") {
@@ -67,22 +67,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets all contestants do all works by turns, and prints what came out.
+/// Lets all contestants do all workloads by turns, and prints what came out.
 fn compare(effort: Effort, filter: &str, svg: Option<&String>) -> std::io::Result<()> {
     let clock = ticks::Clock::calibrated();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for work in works::ALL.iter().filter(|work| work.name.contains(filter) || work.is_nothing()) {
+    for workload in
+        workloads::ALL.iter().filter(|workload| workload.name.contains(filter) || workload.is_nothing())
+    {
         let contestants: Vec<&'static Contestant> =
-            contestants::ALL.iter().take(if work.is_nothing() { 1 } else { usize::MAX }).collect();
+            contestants::ALL.iter().take(if workload.is_nothing() { 1 } else { usize::MAX }).collect();
         let mut cells: Vec<_> = contestants.iter().map(|contestant| (*contestant, Cell::default())).collect();
-        for round in 0..work.rounds(effort) {
+        for round in 0..workload.rounds(effort) {
             for place in 0..cells.len() {
                 let index = (place + round) % cells.len();
                 let (contestant, cell) = &mut cells[index];
-                cell.add(&contestants::run(contestant, work, effort)?)?;
+                cell.add(&contestants::run(contestant, workload, effort)?)?;
             }
         }
-        outcomes.push((work, cells));
+        outcomes.push((workload, cells));
     }
     table::print(&outcomes, &clock, effort);
     if let Some(path) = svg {

@@ -1,4 +1,4 @@
-//! One process: one allocator, one work, first with nothing beside it, then with busy threads.
+//! One process: one allocator, one workload, first with nothing beside it, then with busy threads.
 //!
 //! It prints a line for each of the two, which [`Line`] reads.
 
@@ -15,7 +15,7 @@ use crate::common::effort::Effort;
 use crate::common::raw::Population;
 use crate::counted;
 use crate::timed::{Meter, Nothing, Timed, histogram};
-use crate::works::{self, Circle, Hands, Work};
+use crate::workloads::{self, Circle, Hands, Workload};
 
 /// The argument that makes a child of this program.
 pub const WORD: &str = "--measured";
@@ -40,28 +40,28 @@ pub fn busy_threads() -> usize {
 ///
 /// # Panics
 /// When they name nothing, or when a measured thread allocated something.
-pub fn main(allocator: &str, work: &str, effort: &str) {
-    let work = works::ALL.iter().find(|known| known.name == work).expect("a work");
+pub fn main(allocator: &str, workload: &str, effort: &str) {
+    let workload = workloads::ALL.iter().find(|known| known.name == workload).expect("a workload");
     let effort = Effort::of_name(effort).expect("an effort");
-    if work.is_nothing() {
-        both_loads(&Nothing, work, effort);
+    if workload.is_nothing() {
+        both_loads(&Nothing, workload, effort);
     } else if allocator == BARE {
-        both_loads(&System, work, effort);
+        both_loads(&System, workload, effort);
     } else {
-        both_loads(&HEAP, work, effort);
+        both_loads(&HEAP, workload, effort);
     }
 }
 
-fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, work: &Work, effort: Effort) {
+fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, workload: &Workload, effort: Effort) {
     let circle = Circle::new();
     // Threads meet here with the main thread: before and after each load.
-    let meeting = Barrier::new(work.threads() + 1);
+    let meeting = Barrier::new(workload.threads() + 1);
     let totals: Vec<RefCell<Meter>> = LOADS.iter().map(|_| RefCell::new(Meter::new())).collect();
     std::thread::scope(|scope| {
         let (circle, meeting) = (&circle, &meeting);
-        let measured: Vec<_> = (0..work.threads())
+        let measured: Vec<_> = (0..workload.threads())
             .map(|number| {
-                scope.spawn(move || measured_thread(allocator, work, effort, circle, number, meeting))
+                scope.spawn(move || measured_thread(allocator, workload, effort, circle, number, meeting))
             })
             .collect();
         let mut accounts = Vec::new();
@@ -71,7 +71,7 @@ fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, work: &Work, effort: Effort)
             let before = account();
             std::thread::scope(|busy| {
                 for _ in 0..if has_load { busy_threads() } else { 0 } {
-                    busy.spawn(|| keep_busy(work, &stop));
+                    busy.spawn(|| keep_busy(workload, &stop));
                 }
                 meeting.wait();
                 meeting.wait();
@@ -96,7 +96,7 @@ fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, work: &Work, effort: Effort)
 /// One measured thread: a meter for each load.
 fn measured_thread<A: GlobalAlloc>(
     allocator: &A,
-    work: &Work,
+    workload: &Workload,
     effort: Effort,
     circle: &Circle,
     number: usize,
@@ -104,9 +104,9 @@ fn measured_thread<A: GlobalAlloc>(
 ) -> Vec<Meter> {
     let meter = RefCell::new(Meter::new());
     let timed = Timed::new(allocator, &meter);
-    let mut hands = Hands::new(work, &timed, work.live(effort), circle, number);
-    let touches = !work.is_nothing();
-    let calls = work.calls(effort);
+    let mut hands = Hands::new(workload, &timed, workload.live(effort), circle, number);
+    let touches = !workload.is_nothing();
+    let calls = workload.calls(effort);
     // What is done only once is behind it then: segments of the ring, the allocator's own arena.
     hands.work(calls / 10 + 1, touches);
     let mut meters = Vec::with_capacity(LOADS.len());
@@ -129,13 +129,13 @@ fn measured_thread<A: GlobalAlloc>(
 }
 
 /// What runs beside the work: it replaces blocks of the same allocator, until told to stop.
-fn keep_busy(work: &Work, stop: &AtomicBool) {
+fn keep_busy(workload: &Workload, stop: &AtomicBool) {
     let replace = |replace: &mut dyn FnMut()| {
         while !stop.load(Ordering::Relaxed) {
             replace();
         }
     };
-    if work.is_nothing() || std::env::args().any(|argument| argument == BARE) {
+    if workload.is_nothing() || std::env::args().any(|argument| argument == BARE) {
         let mut population = Population::new(&System, BUSY_BLOCKS);
         replace(&mut || population.replace(BUSY_STRIDE));
     } else {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::child::{BARE, LOADS, Line, WORD};
 use crate::common::effort::Effort;
-use crate::works::Work;
+use crate::workloads::Workload;
 
 /// One allocator with its settings.
 pub struct Contestant {
@@ -42,11 +42,11 @@ pub const ALL: [Contestant; 6] = [
 ///
 /// # Errors
 /// When it cannot be started, fails, or does not say what it should.
-pub fn run(contestant: &Contestant, work: &Work, effort: Effort) -> io::Result<Vec<Line>> {
+pub fn run(contestant: &Contestant, workload: &Workload, effort: Effort) -> io::Result<Vec<Line>> {
     let room = tempfile::tempdir()?;
     let file = room.path().join("blackbox.hl");
     let mut command = Command::new(std::env::current_exe()?);
-    command.args([WORD, contestant.allocator, work.name, effort.name()]).current_dir(room.path());
+    command.args([WORD, contestant.allocator, workload.name, effort.name()]).current_dir(room.path());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HEAPLEDGER") {
             command.env_remove(name);
@@ -56,7 +56,7 @@ pub fn run(contestant: &Contestant, work: &Work, effort: Effort) -> io::Result<V
         command.env(name, value.replace(FILE, &file.to_string_lossy()));
     }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    let failed = |what: String| io::Error::other(format!("{} on {}: {what}", contestant.name, work.name));
+    let failed = |what: String| io::Error::other(format!("{} on {}: {what}", contestant.name, workload.name));
     if !output.status.success() {
         return Err(failed(format!("the child ended with {}", output.status)));
     }

@@ -1,4 +1,4 @@
-//! The percentiles of allocations as one SVG: a panel for each work and load, a line for each contestant. Both scales
+//! The percentiles of allocations as one SVG: a panel for each workload and load, a line for each contestant. Both scales
 //! are logarithmic; to the right the share of calls that took longer shrinks.
 
 use std::fmt::Write as _;
@@ -23,9 +23,9 @@ const POINTS: u32 = 60;
 const LABELS: [(f64, &str); 6] =
     [(0.5, "p50"), (0.1, "p90"), (0.01, "p99"), (1e-3, "p99.9"), (1e-4, "p99.99"), (1e-5, "p99.999")];
 
-/// Draws all works but the one that is none.
+/// Draws all workloads but the one that is none.
 pub fn svg(outcomes: &[Outcome], clock: &Clock) -> String {
-    let drawn: Vec<&Outcome> = outcomes.iter().filter(|(work, _)| !work.is_nothing()).collect();
+    let drawn: Vec<&Outcome> = outcomes.iter().filter(|(workload, _)| !workload.is_nothing()).collect();
     let (width, height) = (
         LEFT + LOADS.len() as f64 * (PANEL_WIDTH + GAP_X),
         TOP + drawn.len() as f64 * (PANEL_HEIGHT + GAP_Y) + 10.0,
@@ -81,7 +81,7 @@ fn worst_completeness(drawn: &[&Outcome], contestant: usize) -> String {
     }
 }
 
-fn panel(svg: &mut String, (work, cells): &Outcome, load: usize, (left, top): (f64, f64), clock: &Clock) {
+fn panel(svg: &mut String, (workload, cells): &Outcome, load: usize, (left, top): (f64, f64), clock: &Clock) {
     let x = |share: f64| left + on_log_scale(0.5 / share, 1.0, 0.5 / SHARE_MIN) * PANEL_WIDTH;
     let y = |ns: f64| top + PANEL_HEIGHT - on_log_scale(ns, NS_MIN, NS_MAX) * PANEL_HEIGHT;
     let busy = if LOADS[load] { busy_threads() } else { 0 };
@@ -89,7 +89,7 @@ fn panel(svg: &mut String, (work, cells): &Outcome, load: usize, (left, top): (f
         svg,
         r#"<text x="{left}" y="{:.1}" font-weight="bold">{}, {busy} busy threads</text>"#,
         top - 8.0,
-        escape(work.name)
+        escape(workload.name)
     );
     for (ns, name) in [
         (10.0, "10 ns"),

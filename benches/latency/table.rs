@@ -13,7 +13,7 @@ use crate::timed::histogram;
 /// Which percentiles are shown, beside the largest value.
 pub const PERCENTILES: [f64; 6] = [50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
 
-/// What one contestant came to on one work: all rounds together.
+/// What one contestant came to on one workload: all rounds together.
 #[derive(Default)]
 pub struct Cell {
     /// In the order of [`LOADS`].
@@ -50,15 +50,15 @@ impl Cell {
 pub fn print(outcomes: &[Outcome], clock: &Clock, effort: Effort) {
     println!("nanoseconds of a single call; the clock's own time is in every figure");
     println!("clock: {}, {:.3} ns a tick", clock.name(), clock.ns_per_tick);
-    for (work, cells) in outcomes {
-        let rounds = work.rounds(effort);
+    for (workload, cells) in outcomes {
+        let rounds = workload.rounds(effort);
         if rounds == 0 {
-            println!("\n{}: left out, for want of time or memory", work.name);
+            println!("\n{}: left out, for want of time or memory", workload.name);
             continue;
         }
         for (number, has_load) in LOADS.into_iter().enumerate() {
             let busy = if has_load { busy_threads() } else { 0 };
-            println!("\n{}, {busy} busy threads beside it; {rounds} round(s) together", work.name);
+            println!("\n{}, {busy} busy threads beside it; {rounds} round(s) together", workload.name);
             print!("{:<16} {:<6} {:>9}", "", "", "calls");
             for percentile in PERCENTILES {
                 let name = if percentile == 100.0 { "max".to_owned() } else { format!("p{percentile}") };
@@ -67,7 +67,7 @@ pub fn print(outcomes: &[Outcome], clock: &Clock, effort: Effort) {
             println!("  of all events recorded");
             for (contestant, cell) in cells {
                 let Some(load) = cell.loads.get(number) else { continue };
-                let name = if work.is_nothing() { "clock alone" } else { contestant.name };
+                let name = if workload.is_nothing() { "clock alone" } else { contestant.name };
                 row(name, "alloc", &load.allocs, clock, &completeness(&load.account));
                 row("", "free", &load.frees, clock, "");
             }

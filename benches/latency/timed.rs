@@ -82,7 +82,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Timed<'_, A> {
 /// An allocator that does nothing: what is measured of it is the clock, and the machine.
 pub struct Nothing;
 
-// SAFETY: none of its blocks is ever written or read: the one work that uses it does neither.
+// SAFETY: none of its blocks is ever written or read: the one workload that uses it does neither.
 unsafe impl GlobalAlloc for Nothing {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

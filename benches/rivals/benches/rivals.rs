@@ -14,7 +14,7 @@ use rivals::contestants::{self, Contestant, Keeps};
 use rivals::plot::{self, Dot};
 use rivals::run::{Outcome, is_installed, program, run};
 use rivals::table::{self, Duel, Rounds, Row};
-use rivals::work;
+use rivals::workloads;
 
 /// Rounds that each kind of work has at least, and each contestant in them; and at most.
 const ROUNDS_MIN: usize = 3;
@@ -77,12 +77,12 @@ fn compete(choice: &Choice) -> io::Result<()> {
     };
     let mut drawing = choice.svg.as_ref().map(create).transpose()?;
     let (mut groups, mut ahead, mut duels_in_all) = (Vec::new(), [0, 0], 0);
-    for work in work::ALL.iter().filter(|work| work.name.contains(&choice.only)) {
+    for workload in workloads::ALL.iter().filter(|workload| workload.name.contains(&choice.only)) {
         let takes_part = |contestant: &Contestant| {
-            !work.sampled || matches!(contestant.keeps, Keeps::Nothing | Keeps::Samples)
+            !workload.sampled || matches!(contestant.keeps, Keeps::Nothing | Keeps::Samples)
         };
         let present: Vec<_> = installed.iter().filter(|(one, _)| takes_part(one)).cloned().collect();
-        let outcomes = all_rounds(&present, work.name, choice);
+        let outcomes = all_rounds(&present, workload.name, choice);
         let bare = &outcomes[0];
         let blocks = blocks_counted(&present, &outcomes);
         let rows: Vec<Row<'_>> = present
@@ -90,7 +90,7 @@ fn compete(choice: &Choice) -> io::Result<()> {
             .zip(&outcomes)
             .filter_map(|((contestant, _), rounds)| Row::new(contestant, rounds, bare, blocks))
             .collect();
-        table::print(work.title, work.pairs, bare, &rows);
+        table::print(workload.title, workload.pairs, bare, &rows);
         let duels = duels(&present, &outcomes);
         if !duels.is_empty() {
             table::print_duels(&duels);
@@ -102,7 +102,7 @@ fn compete(choice: &Choice) -> io::Result<()> {
         }
         let dots =
             rows.iter().skip(1).map(|row| Dot { contestant: row.contestant, ratio: row.process_cpu.median });
-        groups.push((work.title, dots.collect::<Vec<_>>()));
+        groups.push((workload.title, dots.collect::<Vec<_>>()));
     }
     if let Some(file) = &mut drawing {
         file.write_all(plot::svg(&groups, "medians of rounds, each process by turns").as_bytes())?;
@@ -118,7 +118,7 @@ fn compete(choice: &Choice) -> io::Result<()> {
 }
 
 /// Every contestant's outcome, round by round. One that fails is named once and left out of that round.
-fn all_rounds(present: &[(&Contestant, PathBuf)], work: &str, choice: &Choice) -> Vec<Rounds> {
+fn all_rounds(present: &[(&Contestant, PathBuf)], workload: &str, choice: &Choice) -> Vec<Rounds> {
     let mut outcomes: Vec<Rounds> = vec![Vec::new(); present.len()];
     let mut taken = vec![Duration::ZERO; present.len()];
     let begun = Instant::now();
@@ -137,9 +137,9 @@ fn all_rounds(present: &[(&Contestant, PathBuf)], work: &str, choice: &Choice) -
                 continue;
             }
             let started = Instant::now();
-            match run(program, contestant, work) {
+            match run(program, contestant, workload) {
                 Ok(outcome) => this_round[index] = Some(outcome),
-                Err(error) => eprintln!("{} on {work}: {error}", contestant.name),
+                Err(error) => eprintln!("{} on {workload}: {error}", contestant.name),
             }
             taken[index] += started.elapsed();
         }

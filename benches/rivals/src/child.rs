@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::contestants::IDLE_THREAD;
-use crate::work::{self, AppCpu};
+use crate::workloads::{self, AppCpu};
 
 /// What a child says of itself, beside what can be measured from outside.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -24,13 +24,13 @@ pub struct Told {
 /// When the argument names no work.
 pub fn main(ask: impl FnOnce() -> (Option<u64>, Option<f64>)) {
     let name = std::env::args().nth(1).unwrap_or_default();
-    let work = work::ALL.iter().find(|work| work.name == name);
-    let work = work.unwrap_or_else(|| panic!("no such work: {name:?}"));
+    let workload = workloads::ALL.iter().find(|workload| workload.name == name);
+    let workload = workload.unwrap_or_else(|| panic!("no such workload: {name:?}"));
     if std::env::var_os(IDLE_THREAD).is_some() {
         std::thread::spawn(std::thread::park);
     }
     let (app, start) = (AppCpu::default(), Instant::now());
-    (work.run)(&app);
+    (workload.run)(&app);
     let wall_ns = start.elapsed().as_nanos();
     let (blocks, completeness) = ask();
     let blocks = blocks.map_or(String::from("-"), |blocks| blocks.to_string());

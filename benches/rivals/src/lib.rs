@@ -13,4 +13,4 @@ pub mod contestants;
 pub mod plot;
 pub mod run;
 pub mod table;
-pub mod work;
+pub mod workloads;

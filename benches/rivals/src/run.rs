@@ -23,7 +23,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When it cannot be started, fails, or says nothing of itself.
-pub fn run(program: &Path, contestant: &Contestant, work: &str) -> io::Result<Outcome> {
+pub fn run(program: &Path, contestant: &Contestant, workload: &str) -> io::Result<Outcome> {
     let room = tempfile::tempdir()?;
     let file = room.path().join("profile");
     let in_file = |text: &str| text.replace(FILE, &file.to_string_lossy());
@@ -35,7 +35,7 @@ pub fn run(program: &Path, contestant: &Contestant, work: &str) -> io::Result<Ou
             command
         }
     };
-    command.arg(work).current_dir(room.path()).env("RIVALS_FILE", &file);
+    command.arg(workload).current_dir(room.path()).env("RIVALS_FILE", &file);
     for (name, value) in contestant.environment {
         command.env(name, in_file(value));
     }

@@ -1,4 +1,4 @@
-//! The works: what a measured thread does, on any allocator value.
+//! The workloads: what a measured thread does, on any allocator value.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
@@ -21,8 +21,8 @@ pub enum Kind {
     HandOver,
 }
 
-/// One work.
-pub struct Work {
+/// One workload.
+pub struct Workload {
     pub name: &'static str,
     pub kind: Kind,
     /// Allocations of each measured thread, in full.
@@ -34,17 +34,17 @@ const LARGEST: usize = 1_000_000;
 /// Bytes of memory to be had, below which it is left out.
 const MEMORY_FOR_LARGEST: u64 = 4 << 30;
 
-/// All works. The first is no work.
-pub const ALL: [Work; 6] = [
-    Work { name: "nothing", kind: Kind::Nothing, calls: 200_000 },
-    Work { name: "pairs of 64 bytes", kind: Kind::Pairs, calls: 200_000 },
-    Work { name: "replace among 1,000", kind: Kind::Replace(1_000), calls: 150_000 },
-    Work { name: "replace among 100,000", kind: Kind::Replace(100_000), calls: 100_000 },
-    Work { name: "replace among 1,000,000", kind: Kind::Replace(LARGEST), calls: 200_000 },
-    Work { name: "4 threads handing over", kind: Kind::HandOver, calls: 40_000 },
+/// All workloads. The first is no work.
+pub const ALL: [Workload; 6] = [
+    Workload { name: "nothing", kind: Kind::Nothing, calls: 200_000 },
+    Workload { name: "pairs of 64 bytes", kind: Kind::Pairs, calls: 200_000 },
+    Workload { name: "replace among 1,000", kind: Kind::Replace(1_000), calls: 150_000 },
+    Workload { name: "replace among 100,000", kind: Kind::Replace(100_000), calls: 100_000 },
+    Workload { name: "replace among 1,000,000", kind: Kind::Replace(LARGEST), calls: 200_000 },
+    Workload { name: "4 threads handing over", kind: Kind::HandOver, calls: 40_000 },
 ];
 
-impl Work {
+impl Workload {
     pub fn is_nothing(&self) -> bool {
         self.kind == Kind::Nothing
     }
@@ -107,8 +107,14 @@ pub enum Hands<'a, A: GlobalAlloc> {
 
 impl<'a, A: GlobalAlloc> Hands<'a, A> {
     /// Those of one thread; a population is grown and mixed.
-    pub fn new(work: &Work, allocator: &'a A, live: usize, circle: &'a Circle, number: usize) -> Self {
-        match work.kind {
+    pub fn new(
+        workload: &Workload,
+        allocator: &'a A,
+        live: usize,
+        circle: &'a Circle,
+        number: usize,
+    ) -> Self {
+        match workload.kind {
             Kind::Nothing | Kind::Pairs => Hands::Pairs(allocator),
             Kind::Replace(_) => {
                 let mut population = Population::new(allocator, live);

@@ -15,7 +15,7 @@ use crate::common::raw::{Population, tight_pairs};
 use crate::common::texts;
 
 /// A kind of work.
-pub struct Work {
+pub struct Workload {
     pub name: &'static str,
     pub title: &'static str,
     /// Pairs of an allocation and its free, where the work is nothing else.
@@ -25,7 +25,7 @@ pub struct Work {
     pub sampled: bool,
 }
 
-pub const ALL: [Work; 13] = [
+pub const ALL: [Workload; 13] = [
     of_pairs("pair-1", "pairs of 64 bytes, 1 thread", PAIRS, |app| pairs(app, 1)),
     of_pairs("pair-2", "pairs of 64 bytes, 2 threads", 2 * PAIRS, |app| pairs(app, 2)),
     of_pairs("deep", "pairs of 64 bytes, 24 to 28 calls deep", deep::PAIRS, deep::pairs),
@@ -34,7 +34,7 @@ pub const ALL: [Work; 13] = [
     other("replace-1m", "replacing among 1,000,000", |app| replace(app, 1_000_000)),
     other("json", "JSON parse and print", |app| json(app, DOCUMENTS)),
     // What starting and ending cost, some milliseconds, is a share of the first and next to nothing of the second.
-    Work {
+    Workload {
         sampled: true,
         ..other("json-long", "JSON parse and print, five times as long", |app| json(app, 5 * DOCUMENTS))
     },
@@ -50,12 +50,12 @@ const PAIRS: u64 = 1_500_000;
 /// Documents that are parsed and printed.
 const DOCUMENTS: u32 = 300;
 
-const fn of_pairs(name: &'static str, title: &'static str, pairs: u64, run: fn(&AppCpu)) -> Work {
-    Work { name, title, pairs: Some(pairs), run, sampled: false }
+const fn of_pairs(name: &'static str, title: &'static str, pairs: u64, run: fn(&AppCpu)) -> Workload {
+    Workload { name, title, pairs: Some(pairs), run, sampled: false }
 }
 
-const fn other(name: &'static str, title: &'static str, run: fn(&AppCpu)) -> Work {
-    Work { name, title, pairs: None, run, sampled: false }
+const fn other(name: &'static str, title: &'static str, run: fn(&AppCpu)) -> Workload {
+    Workload { name, title, pairs: None, run, sampled: false }
 }
 
 /// Sums the processor time of the threads that do the work.
