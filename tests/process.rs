@@ -4,6 +4,34 @@
 //! the same program once more with the name of its scenario in the environment (`case`). Then `main` is nothing but
 //! that scenario: no test framework allocates around it, so that figures can be known to the event.
 //!
+//! # To read a test
+//!
+//! A test is an entry of its file's `CASES`: a name, what the child does, and what must be true of it afterwards.
+//!
+//! ```text
+//! Case::new("a_thread_that_ends_keeps_its_figures", start_and_join, |ended| {
+//!     let profile = ended.quietly().dump();       // exit code 0, nothing on stderr; the dump at exit, which obeys every law
+//!     laws::complete(&profile).unwrap();          // and nothing was lost
+//!     assert_eq!(ended.said("blocks"), 100);      // the child printed `blocks=100`
+//! })
+//! .variables(&[("HEAPLEDGER_MODE", "high")])      // in the child's environment
+//! .heap(Heap::Counted)                            // the allocator of the child; this one is the default
+//! ```
+//!
+//! | call | meaning |
+//! | --- | --- |
+//! | `Case::series` | the child is played several times, with other variables, files or limits: `play_with`, `play_in` |
+//! | `Case::here` | a test of the machinery, without a child |
+//! | `with_code`, `with_signal` | the child ended in another way than `quietly` |
+//! | `tools::block`, `free` | an allocation that the optimiser keeps |
+//! | `tools::quiet_point` | flushes; nothing is in flight, and allocated = freed + live |
+//! | `tools::accounted_point` | and every call that reached the allocator inside was attempted |
+//! | `tools::lossless_point` | and recorded: the totals |
+//!
+//! Without more, a child runs with stacks off, a counting allocator inside, and a directory of its own.
+//!
+//! # Where to look
+//!
 //! | file | what it shows |
 //! | --- | --- |
 //! | `heap`, `inner` | the global allocator of a child, chosen by its case; the allocators inside |

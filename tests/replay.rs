@@ -14,10 +14,15 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::HashMap;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
 
 use heapledger::{DumpTarget, HeapLedger};
+use runner::Test;
+
+#[path = "process/runner.rs"]
+mod runner;
 
 static HEAP: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
 static TICKET: AtomicU64 = AtomicU64::new(0);
@@ -316,27 +321,32 @@ impl Replay {
     }
 }
 
-/// The clock modes; each is a process of its own, because it is chosen when the first event is recorded.
-const CLOCKS: [&str; 2] = ["batched", "per-event"];
-/// Says which of them the process is for.
+/// The tests, each with a clock mode and a process of its own: the mode is chosen when the first event is recorded.
+const CLOCKS: [(&str, &str); 2] = [
+    ("random_programs_agree_with_their_logs_with_batched_dates", "batched"),
+    ("random_programs_agree_with_their_logs_with_a_date_for_each_event", "per-event"),
+];
+/// The variable that chooses the clock.
 const CLOCK: &str = "HEAPLEDGER_CLOCK";
 /// Set in the processes that replay; the first one only starts them.
 const CHILD: &str = "REPLAY_CHILD";
 
-fn main() {
-    if std::env::var_os(CHILD).is_some() {
-        let mut replay = Replay::default();
-        for seed in 0..SEEDS {
-            let log = run(seed);
-            replay.go_on(seed, log);
-            replay.compare(seed);
-        }
-        return;
+fn main() -> ExitCode {
+    if std::env::var_os(CHILD).is_none() {
+        let start = |(name, clock)| Test { name, ignored: None, run: Box::new(move || replay_with(clock)) };
+        return runner::run(&CLOCKS.map(start));
     }
-    for clock in CLOCKS {
-        println!("{clock}");
-        let program = std::env::current_exe().expect("the path of this program");
-        let status = std::process::Command::new(program).env(CLOCK, clock).env(CHILD, "1").status();
-        assert!(status.expect("the child has run").success(), "{clock}");
+    let mut replay = Replay::default();
+    for seed in 0..SEEDS {
+        let log = run(seed);
+        replay.go_on(seed, log);
+        replay.compare(seed);
     }
+    ExitCode::SUCCESS
+}
+
+fn replay_with(clock: &str) {
+    let program = std::env::current_exe().expect("the path of this program");
+    let status = Command::new(program).env(CLOCK, clock).env(CHILD, "1").status();
+    assert!(status.expect("the child has run").success(), "{clock}");
 }

@@ -71,13 +71,7 @@ const CASES: &[&[case::Case]] = &[
 ];
 
 pub fn main() -> ExitCode {
-    match case::asked_for(CASES) {
-        Some(child) => {
-            child();
-            ExitCode::SUCCESS
-        }
-        None => runner::run(CASES),
-    }
+    case::main(CASES)
 }
 
 #[cfg(target_arch = "x86_64")]

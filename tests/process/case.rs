@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs::{self, File};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::heap::{self, Heap};
 use super::laws;
+use super::runner::{self, Test};
 use super::surroundings::Surroundings;
 
 /// The variable that names the case a child plays.
@@ -26,14 +27,14 @@ const HANGS_AFTER: Duration = Duration::from_secs(300);
 
 /// One test.
 pub struct Case {
-    pub name: &'static str,
+    name: &'static str,
     body: Body,
     heap: Heap,
     variables: &'static [(&'static str, &'static str)],
     /// Resources and bounds of the child, as for `setrlimit`.
     limits: &'static [(libc::__rlimit_resource_t, u64)],
     prepare: fn(&Path),
-    pub ignored: Option<&'static str>,
+    ignored: Option<&'static str>,
 }
 
 enum Body {
@@ -210,9 +211,27 @@ pub fn name() -> String {
     std::env::var(VARIABLE).unwrap_or_default()
 }
 
-/// What the child that this process is has to do, if it is one.
-pub fn asked_for(cases: &'static [&'static [Case]]) -> Option<fn()> {
-    // Looked up without allocating. SAFETY: the name is terminated, and nobody changes the environment meanwhile.
+/// Both sides of the program: in a child the part of the case that it plays, else the test runner.
+pub fn main(cases: &'static [&'static [Case]]) -> ExitCode {
+    match part_of_child(cases) {
+        Some(part) => {
+            part();
+            ExitCode::SUCCESS
+        }
+        None => {
+            let test = |case: &'static Case| Test {
+                name: case.name,
+                ignored: case.ignored,
+                run: Box::new(move || case.run()),
+            };
+            runner::run(&cases.iter().copied().flatten().map(test).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// What this process does if it is a child. It is looked up without allocating: nothing but the case is recorded.
+fn part_of_child(cases: &'static [&'static [Case]]) -> Option<fn()> {
+    // SAFETY: the name is terminated, and nobody changes the environment meanwhile.
     let asked = unsafe {
         let value = libc::getenv(VARIABLE_C.as_ptr());
         if value.is_null() {

@@ -1,12 +1,19 @@
-//! A test runner that speaks as much of libtest's command line as `cargo test` and nextest use.
+//! A test runner for programs that are their own harness. It understands the part of libtest's command line that
+//! `cargo test`, nextest and `.ci/run` use: several filters, `--exact`, `--skip`, `--ignored`, `--list`, `--test-threads`.
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use super::case::Case;
+/// One test; it fails by a panic.
+pub struct Test<'a> {
+    pub name: &'a str,
+    /// Why it runs only when it is asked for.
+    pub ignored: Option<&'a str>,
+    pub run: Box<dyn Fn() + Sync + 'a>,
+}
 
 /// What the command line asks for.
 #[derive(Debug, Default)]
@@ -48,33 +55,32 @@ impl Asked {
         asked
     }
 
-    fn wants(&self, case: &Case) -> bool {
+    fn wants(&self, test: &Test<'_>) -> bool {
         let fits = |filter: &String| {
-            if self.exact { case.name == filter.as_str() } else { case.name.contains(filter.as_str()) }
+            if self.exact { test.name == filter.as_str() } else { test.name.contains(filter.as_str()) }
         };
         (self.filters.is_empty() || self.filters.iter().any(fits)) && !self.skip.iter().any(fits)
     }
 
-    fn runs(&self, case: &Case) -> bool {
-        self.include_ignored || self.ignored == case.ignored.is_some()
+    fn runs(&self, test: &Test<'_>) -> bool {
+        self.include_ignored || self.ignored == test.ignored.is_some()
     }
 }
 
-/// Lists or runs the cases that the command line asks for.
-pub fn run(cases: &'static [&'static [Case]]) -> ExitCode {
+/// Lists or runs the tests that the command line asks for.
+pub fn run(tests: &[Test<'_>]) -> ExitCode {
     let asked = Asked::read(std::env::args().skip(1));
-    let wanted: Vec<&'static Case> =
-        cases.iter().copied().flatten().filter(|case| asked.wants(case)).collect();
+    let wanted: Vec<&Test<'_>> = tests.iter().filter(|test| asked.wants(test)).collect();
     if asked.list {
-        for case in wanted.iter().filter(|case| !asked.ignored || case.ignored.is_some()) {
-            println!("{}: test", case.name);
+        for test in wanted.iter().filter(|test| !asked.ignored || test.ignored.is_some()) {
+            println!("{}: test", test.name);
         }
         return ExitCode::SUCCESS;
     }
-    let (due, left_out): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|case| asked.runs(case));
+    let (due, left_out): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|test| asked.runs(test));
     println!("\nrunning {} tests", due.len() + left_out.len());
-    for case in &left_out {
-        println!("test {} ... ignored, {}", case.name, case.ignored.unwrap_or("not asked for"));
+    for test in &left_out {
+        println!("test {} ... ignored, {}", test.name, test.ignored.unwrap_or("not asked for"));
     }
     let failed = run_all(&due, asked.threads.unwrap_or_else(processors));
     for name in &failed {
@@ -94,21 +100,21 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Runs the cases in a few threads and returns the names of those that failed.
-fn run_all(due: &[&'static Case], threads: usize) -> Vec<&'static str> {
+/// Runs the tests in a few threads and returns the names of those that failed.
+fn run_all<'a>(due: &[&Test<'a>], threads: usize) -> Vec<&'a str> {
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..threads.clamp(1, due.len().max(1)) {
             scope.spawn(|| {
-                while let Some(case) = due.get(next.fetch_add(1, SeqCst)) {
-                    let word = match catch_unwind(|| case.run()) {
+                while let Some(test) = due.get(next.fetch_add(1, SeqCst)) {
+                    let word = match catch_unwind(AssertUnwindSafe(&test.run)) {
                         Ok(()) => "ok",
                         Err(_) => {
-                            failed.lock().unwrap().push(case.name);
+                            failed.lock().unwrap().push(test.name);
                             "FAILED"
                         }
                     };
-                    println!("test {} ... {word}", case.name);
+                    println!("test {} ... {word}", test.name);
                 }
             });
         }

@@ -43,11 +43,5 @@ const STACKS: &[case::Case] = &[];
 const CASES: &[&[case::Case]] = &[left_out::CASES, pointers::CASES, STACKS, trace_commands::CASES];
 
 pub fn main() -> ExitCode {
-    match case::asked_for(CASES) {
-        Some(child) => {
-            child();
-            ExitCode::SUCCESS
-        }
-        None => runner::run(CASES),
-    }
+    case::main(CASES)
 }
