@@ -51,6 +51,7 @@
 //! | `memory`, `own_thread` | what heapledger takes for itself; when its own thread is there |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
 //! | `modes`, `waits`, `tuning`, `alarms` | overload in every mode; how long an allocation waits; the tuner at work; crossings of the target are told |
+//! | `descriptors` | descriptors that the program closes or takes over |
 //! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |
 
 #[cfg(target_os = "linux")]

@@ -19,6 +19,7 @@ pub(crate) mod rows;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;
+mod trace_file;
 pub(crate) mod tracing;
 mod triggers;
 pub(crate) mod tuning;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::naming;
 use super::shared::Shared;
+use super::trace_file::TraceFile;
 use crate::ledger::Ledger;
 use crate::ledger::tap::{WINDOW_HEAD, WindowHead};
 use crate::profile::Profile;
@@ -43,7 +44,7 @@ static TRACER: Shared<Tracer> = Shared::empty();
 struct Tracer {
     path: PathBuf,
     /// Gone once writing has failed.
-    writer: Option<Writer<File>>,
+    writer: Option<Writer<TraceFile>>,
     /// When every ring was booked last.
     barrier_ns: u64,
     /// Such moments, with how many chunks there had been until then, that still have chunks to be written.
@@ -126,7 +127,7 @@ impl Tracer {
             process_id: ledger.facts.process_id.load(Ordering::Relaxed),
             started_unix_ns: ledger.facts.started_unix_ns.load(Ordering::Relaxed),
         };
-        let writer = create(&path).and_then(|file| Writer::begin(file, head));
+        let writer = create(&path).map(TraceFile::new).and_then(|file| Writer::begin(file, head));
         let mut tracer =
             Tracer { path, writer: None, barrier_ns: 0, barriers: VecDeque::new(), chunks: 0, frame_ns: 0 };
         match writer {

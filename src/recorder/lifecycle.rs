@@ -77,6 +77,7 @@ fn start_threads_asked_for() {
 
 /// Reads the options and the environment, opens the ledger and installs the hooks. Runs in one thread only.
 fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
+    platform::remember_stderr();
     // SAFETY: C1, this is the thread that is opening.
     let chosen = unsafe { &mut *PROCESS.chosen.options.get() };
     *chosen = *options;

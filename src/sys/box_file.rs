@@ -32,12 +32,15 @@ mod real {
     use std::ffi::CStr;
     use std::ptr::{NonNull, null_mut};
 
+    use super::super::descriptors::{Identity, move_up};
     use super::{BoxError, MAGIC};
 
     /// A file of its full length, not mapped yet, or the mapping's file.
     #[derive(Debug)]
     pub(crate) struct BoxFile {
         descriptor: libc::c_int,
+        /// The file that was opened; the program may have put another under the descriptor since.
+        identity: Option<Identity>,
         pub(crate) bytes: usize,
     }
 
@@ -58,7 +61,8 @@ mod real {
             if descriptor < 0 {
                 return Err(BoxError::Create(error_number()));
             }
-            let file = BoxFile { descriptor, bytes };
+            let descriptor = move_up(descriptor);
+            let file = BoxFile { descriptor, identity: Identity::of(descriptor), bytes };
             // SAFETY: the descriptor is open. The lock says that somebody writes here, as long as the process lives.
             unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) };
             match file.fill(path, part) {
@@ -101,8 +105,11 @@ mod real {
         }
 
         /// Lets this process go on with a copy of the mapped region that is its own: in a forked child, which must
-        /// not write into its parent's file.
+        /// not write into its parent's file. False if that cannot be: then nothing has changed.
         pub(crate) fn leave_to_others(&self, start: NonNull<u8>) -> bool {
+            if !self.is_still_ours() {
+                return false;
+            }
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
             // SAFETY: the range is the mapping of this file; the pages that take its place have the same content.
@@ -112,10 +119,16 @@ mod real {
             again != libc::MAP_FAILED
         }
 
-        /// Closes the file. What is mapped stays mapped.
+        fn is_still_ours(&self) -> bool {
+            self.identity.is_some_and(|identity| identity.is_behind(self.descriptor))
+        }
+
+        /// Closes the file, unless the program did and has another file there. What is mapped stays mapped.
         pub(crate) fn close(&self) {
-            // SAFETY: the descriptor is ours, and the caller uses it no more.
-            unsafe { libc::close(self.descriptor) };
+            if self.is_still_ours() {
+                // SAFETY: the descriptor is ours, and the caller uses it no more.
+                unsafe { libc::close(self.descriptor) };
+            }
         }
 
         /// Closes the file and takes its name away. What is mapped stays mapped.

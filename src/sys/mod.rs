@@ -10,6 +10,7 @@
 //! | `pages` | zeroed memory by page number | know what is stored in it |
 //! | `address_space` | what `pages` asks of the system | know of runs |
 //! | `box_file` | a file that a region lies in | know what is stored in it |
+//! | `descriptors` | descriptors that outlive a call | use or close one that the program has taken over |
 //! | `errno` | the program's error number, kept | be left out where the recording path calls the system |
 //! | `fetch` | a hint of what will be read | be relied on |
 //! | `indivisible` | counts that no handler can come between | be written by several threads |
@@ -37,6 +38,9 @@ pub(crate) mod clock;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "leaves a mark among the mappings")]
 pub(crate) mod copies;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "asks the system about descriptors")]
+pub(crate) mod descriptors;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "keeps the thread's error number")]
 pub(crate) mod errno;

@@ -10,6 +10,10 @@ mod os {
     use std::path::Path;
     use std::ptr::null_mut;
 
+    use super::super::descriptors::Identity;
+    use super::super::statics::STATICS;
+    use super::super::sync::Ordering;
+
     /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
     pub(crate) const ALLOCATES: bool = false;
 
@@ -96,32 +100,70 @@ mod os {
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
-    /// Writes to standard error, once, whatever becomes of it.
-    pub(crate) fn write_stderr(text: &[u8]) {
-        // SAFETY: the buffer is valid for its length.
-        unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+    /// Remembers which file standard error is, for [`write_stderr`]. Called when the ledger is opened.
+    pub(crate) fn remember_stderr() {
+        let Some(Identity { device, inode }) = Identity::of(libc::STDERR_FILENO) else { return };
+        let [known_device, known_inode] = &STATICS.os.standard_error;
+        // relaxed, both: the process has one thread, or the opening one publishes the ledger behind this.
+        known_device.store(device, Ordering::Relaxed);
+        known_inode.store(inode, Ordering::Relaxed);
     }
 
-    /// Runs `work` so that a write beyond the limit of file size fails in it, and does not end the process with a signal.
+    /// Writes to standard error, once, and ignores failures. Writes nothing if standard error was closed when the ledger was
+    /// opened, or if another file has its number since: a program that closes its standard descriptors gets number 2 for a
+    /// file of its own. A reader that is gone costs no signal.
+    pub(crate) fn write_stderr(text: &[u8]) {
+        // relaxed, both: as in `remember_stderr`.
+        let [device, inode] = STATICS.os.standard_error.each_ref().map(|word| word.load(Ordering::Relaxed));
+        if !(Identity { device, inode }).is_behind(libc::STDERR_FILENO) {
+            return;
+        }
+        // SAFETY: the buffer is valid for its length.
+        with_failing_writes(|| unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) });
+    }
+
+    /// Runs `work` with SIGXFSZ and SIGPIPE blocked, so that a write beyond the limit of file size, or into a pipe without
+    /// reader, returns an error. A signal that `work` raised is taken; one that was pending before stays.
     pub(crate) fn with_failing_writes<T>(work: impl FnOnce() -> T) -> T {
+        const SIGNALS: [c_int; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
         // SAFETY: every object passed is initialised before, and the mask of the calling thread is put back.
         unsafe {
-            let (mut signal, mut before, mut pending): (libc::sigset_t, libc::sigset_t, libc::sigset_t) =
-                std::mem::zeroed();
-            libc::sigemptyset(&mut signal);
-            libc::sigaddset(&mut signal, libc::SIGXFSZ);
-            libc::sigpending(&mut pending);
-            let was_pending = libc::sigismember(&pending, libc::SIGXFSZ) == 1;
-            libc::pthread_sigmask(libc::SIG_BLOCK, &signal, &mut before);
+            let (mut signals, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
+            libc::sigemptyset(&mut signals);
+            for signal in SIGNALS {
+                libc::sigaddset(&mut signals, signal);
+            }
+            let were_pending = SIGNALS.map(is_pending);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &signals, &mut before);
             let result = work();
-            libc::sigpending(&mut pending);
-            if !was_pending && libc::sigismember(&pending, libc::SIGXFSZ) == 1 {
-                // It is ours; taken, it will not come when the mask is put back. It is there, so this does not wait.
-                let mut taken = 0;
-                libc::sigwait(&signal, &mut taken);
+            for (signal, was_pending) in SIGNALS.into_iter().zip(were_pending) {
+                if !was_pending && is_pending(signal) {
+                    take_pending(signal);
+                }
             }
             libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
             result
+        }
+    }
+
+    fn is_pending(signal: c_int) -> bool {
+        // SAFETY: a zeroed set is valid, and valid for writes.
+        unsafe {
+            let mut pending: libc::sigset_t = std::mem::zeroed();
+            libc::sigpending(&mut pending);
+            libc::sigismember(&pending, signal) == 1
+        }
+    }
+
+    /// Takes a pending signal that is blocked, so that it is not delivered when the mask is restored. Does not wait.
+    fn take_pending(signal: c_int) {
+        let no_time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the set is initialised, and the rest may be null.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, signal);
+            libc::sigtimedwait(&set, null_mut(), &no_time);
         }
     }
 
@@ -231,6 +273,8 @@ mod os {
     pub(crate) fn unix_time_ns() -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
     }
+
+    pub(crate) fn remember_stderr() {}
 
     pub(crate) fn write_stderr(text: &[u8]) {
         let _ = std::io::stderr().write_all(text);

@@ -51,6 +51,8 @@ mod os {
         pub(in crate::sys) ending: AtomicU32,
         /// The thread key whose destructor is the exit hook, plus one.
         pub(in crate::sys) exit_key: OnceNonZeroUsize,
+        /// Device and inode of standard error when the ledger was opened; both zero if it was closed.
+        pub(in crate::sys) standard_error: [AtomicU64; 2],
         /// Address of the mapping that marks this copy of the crate as the one that records.
         pub(in crate::sys) mark: OnceNonZeroUsize,
     }
@@ -62,11 +64,13 @@ mod os {
             is_watched: AtomicU32::new(0),
             ending: AtomicU32::new(0),
             exit_key: OnceNonZeroUsize::new(),
+            standard_error: [const { AtomicU64::new(0) }; 2],
             mark: OnceNonZeroUsize::new(),
         };
 
         pub(super) fn reset_after_fork(&self) {
-            let State { handlers: _, flags: _, is_watched, ending, exit_key: _, mark: _ } = self;
+            let State { handlers: _, flags: _, is_watched, ending, exit_key: _, standard_error: _, mark: _ } =
+                self;
             // relaxed, both: there is one thread.
             is_watched.store(0, Ordering::Relaxed);
             ending.store(0, Ordering::Relaxed);

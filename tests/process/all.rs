@@ -6,6 +6,7 @@ mod alarms;
 mod blackbox;
 mod case;
 mod churn;
+mod descriptors;
 mod endings;
 mod environment;
 mod error_number;
@@ -56,6 +57,7 @@ const CASES: &[&[case::Case]] = &[
     memory::CASES,
     exact::CASES,
     files::CASES,
+    descriptors::CASES,
     environment::CASES,
     modes::CASES,
     waits::CASES,
