@@ -31,7 +31,7 @@ use crate::ledger::{Ledger, estimate};
 use crate::profile::DataQualityMode;
 use crate::quality::{self, Knobs};
 use crate::recorder::{background_thread, segments, state};
-use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
+use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
 /// Steps between two looks for frees that wait for another thread's nursery.
 const STEPS_PER_SETTLING: u64 = 64;
@@ -43,7 +43,7 @@ pub(crate) const STEPS_UNTIL_QUIET: u32 = 8;
 pub(crate) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
 
 /// Words that are booked between two times of opening a lane's latch, where that is dear: its thread may need its segments.
-const RELIEF_WORDS: u64 = 2 * DEAR_WORDS;
+const RELIEF_WORDS: u64 = 2 * COSTLY_WORDS;
 /// Rounds of that in one go: more than a ring holds, usually.
 const RELIEF_ROUNDS_MAX: u32 = 32;
 /// Words that should wait in a ring at the next relief.
@@ -174,7 +174,7 @@ impl Aggregator {
     fn book_relieved(&self, ledger: &Ledger) -> usize {
         let worth_it = |index: &u32| {
             let lane = ledger.lane(*index)?;
-            (words_waiting(lane, lane.head().observe()) >= DEAR_WORDS).then_some(lane)
+            (words_waiting(lane, lane.head().observe()) >= COSTLY_WORDS).then_some(lane)
         };
         let (mut folded, mut not_before_ns) = (0, 0);
         for _ in 0..RELIEF_ROUNDS_MAX {

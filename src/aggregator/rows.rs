@@ -6,8 +6,8 @@
 use std::cmp::Reverse;
 
 use crate::ledger::Ledger;
-use crate::ledger::books::LaneFigures;
 use crate::ledger::entry::ROW_OF_OTHERS;
+use crate::ledger::fold_state::LaneFigures;
 use crate::ledger::rows::Row;
 use crate::profile::{Crossing, LossCounts, ThreadRow};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -61,7 +61,7 @@ pub(super) fn threads(
 /// Who freed whose blocks. With frozen books every pair is of known threads, and the sums are those of the totals.
 /// Allocates nothing.
 pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = Crossing> + '_ {
-    ledger.crossings.all(ROW_OF_OTHERS).map(|cell| Crossing {
+    ledger.remote_frees.all(ROW_OF_OTHERS).map(|cell| Crossing {
         allocated_by: cell.allocated_by,
         freed_by: cell.freed_by,
         blocks: cell.blocks,

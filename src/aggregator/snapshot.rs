@@ -8,13 +8,13 @@
 use super::{rows, stacks, tuning, watch};
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
-use crate::ledger::books::{Account, LaneFigures, account_of, books_of};
 use crate::ledger::changes::{self, Changed, Subject};
-use crate::ledger::crossings::CROSSINGS_MAX;
 use crate::ledger::entry;
 use crate::ledger::estimate::{WeightedSums, mean_bytes};
+use crate::ledger::fold_state::{LaneCounters, LaneFigures, fold_state_of, lane_counters_of};
 use crate::ledger::history::LaneWords;
 use crate::ledger::live::SHARDS;
+use crate::ledger::remote_frees::REMOTE_FREE_PAIRS_MAX;
 use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
@@ -35,25 +35,25 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
     // First of all: it is in both sums below.
     let restored = restored(ledger);
     for lane in ledger.lanes() {
-        let account = account_of(lane);
+        let counters = lane_counters_of(lane);
         // Frees first: a block is booked before its end.
-        stats.freed_blocks = stats.freed_blocks.wrapping_add(Account::read(&account.freed_blocks));
-        stats.freed_bytes = stats.freed_bytes.wrapping_add(Account::read(&account.freed_bytes));
-        let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
+        stats.freed_blocks = stats.freed_blocks.wrapping_add(LaneCounters::read(&counters.freed_blocks));
+        stats.freed_bytes = stats.freed_bytes.wrapping_add(LaneCounters::read(&counters.freed_bytes));
+        let (sampled, skipped) = (counters.sampled.read(), &lane.cold.skipped);
         stats.freed_blocks += sampled.raw_freed_blocks + read(&skipped.frees.events);
         stats.freed_bytes += sampled.raw_freed_bytes + read(&skipped.frees.bytes);
     }
-    let oddities = &ledger.live.oddities;
-    stats.freed_blocks += read(&oddities.skipped_frees);
-    stats.freed_bytes += read(&oddities.skipped_freed_bytes);
+    let anomalies = &ledger.live.anomalies;
+    stats.freed_blocks += read(&anomalies.sampled_out_frees);
+    stats.freed_bytes += read(&anomalies.sampled_out_freed_bytes);
     for lane in ledger.lanes() {
-        let account = account_of(lane);
-        stats.total_blocks = stats.total_blocks.wrapping_add(Account::read(&account.total_blocks));
-        stats.total_bytes = stats.total_bytes.wrapping_add(Account::read(&account.total_bytes));
-        let (sampled, skipped) = (account.sampled.read(), &lane.cold.skipped);
+        let counters = lane_counters_of(lane);
+        stats.total_blocks = stats.total_blocks.wrapping_add(LaneCounters::read(&counters.total_blocks));
+        stats.total_bytes = stats.total_bytes.wrapping_add(LaneCounters::read(&counters.total_bytes));
+        let (sampled, skipped) = (counters.sampled.read(), &lane.cold.skipped);
         stats.total_blocks += sampled.raw_blocks + read(&skipped.allocs.events);
         stats.total_bytes += sampled.raw_bytes + read(&skipped.allocs.bytes);
-        stats.reallocs += Account::read(&account.reallocs);
+        stats.reallocs += LaneCounters::read(&counters.reallocs);
         stats.failed += read(&lane.cold.failed);
     }
     settle_totals(&mut stats, restored);
@@ -93,7 +93,7 @@ fn restored(ledger: &Ledger) -> (u64, u64) {
 pub(crate) fn bytes_in_no_peak(lane: &Lane) -> u64 {
     // relaxed: a counter.
     let left_out = lane.cold.skipped.allocs.bytes.load(Ordering::Relaxed);
-    account_of(lane).sampled.read().raw_bytes.saturating_add(left_out)
+    lane_counters_of(lane).sampled.read().raw_bytes.saturating_add(left_out)
 }
 
 /// Where the peak was, and how far the true one can lie from it.
@@ -101,10 +101,11 @@ fn peak(ledger: &Ledger) -> Peak {
     let (bytes, blocks, at_ns) = ledger.peak.get();
     // Each lane's live bytes can have risen by at most this much above what was booked of it. One lane alone is
     // booked in its own order: then the peak is exact. One that only frees is a second one: its frees may be booked late.
-    let accounts = ledger.lanes().map(account_of);
-    let took_part = accounts
-        .filter(|account| Account::read(&account.total_blocks) | Account::read(&account.freed_blocks) != 0);
-    let rises = took_part.map(|account| Account::read(&account.rise_bytes));
+    let accounts = ledger.lanes().map(lane_counters_of);
+    let took_part = accounts.filter(|counters| {
+        LaneCounters::read(&counters.total_blocks) | LaneCounters::read(&counters.freed_blocks) != 0
+    });
+    let rises = took_part.map(|counters| LaneCounters::read(&counters.high_water_bytes));
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
     // Samples and blocks that were left out by choice are in no peak; all of them may have been live at one time.
     let left_out: u64 = ledger.lanes().map(bytes_in_no_peak).sum();
@@ -116,12 +117,12 @@ pub(crate) fn estimates(ledger: &Ledger) -> profile::Estimates {
     let mut sums = WeightedSums::default();
     let (mut total, mut freed) = ((0u64, 0u64), (0u64, 0u64));
     for lane in ledger.lanes() {
-        let account = account_of(lane);
-        sums.merge(&account.sampled.read());
-        freed.0 = freed.0.wrapping_add(Account::read(&account.freed_blocks));
-        freed.1 = freed.1.wrapping_add(Account::read(&account.freed_bytes));
-        total.0 = total.0.wrapping_add(Account::read(&account.total_blocks));
-        total.1 = total.1.wrapping_add(Account::read(&account.total_bytes));
+        let counters = lane_counters_of(lane);
+        sums.merge(&counters.sampled.read());
+        freed.0 = freed.0.wrapping_add(LaneCounters::read(&counters.freed_blocks));
+        freed.1 = freed.1.wrapping_add(LaneCounters::read(&counters.freed_bytes));
+        total.0 = total.0.wrapping_add(LaneCounters::read(&counters.total_blocks));
+        total.1 = total.1.wrapping_add(LaneCounters::read(&counters.total_bytes));
     }
     let of = |value: f64| profile::Estimate { value, standard_error: 0.0 };
     let exact = |value: u64| of(value as f64);
@@ -148,10 +149,10 @@ pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
     // relaxed: counters.
     for lane in ledger.lanes() {
         frees += lane.cold.skipped.frees.events.load(Ordering::Relaxed);
-        let sums = account_of(lane).sampled.read();
+        let sums = lane_counters_of(lane).sampled.read();
         samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
     }
-    frees += ledger.live.oddities.skipped_frees.load(Ordering::Relaxed);
+    frees += ledger.live.anomalies.sampled_out_frees.load(Ordering::Relaxed);
     for lane in ledger.lanes() {
         allocs += lane.cold.skipped.allocs.events.load(Ordering::Relaxed);
     }
@@ -171,7 +172,7 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
     let mut attempted = lost.total();
     let now_ns = ledger.clock.now_ns();
     for lane in ledger.lanes() {
-        let (figures, account) = (LaneFigures::read(lane), account_of(lane));
+        let (figures, counters) = (LaneFigures::read(lane), lane_counters_of(lane));
         attempted += figures.attempted;
         quality.recorded += figures.recorded;
         lost.merge(&LossCounts::from_counts(figures.lost));
@@ -179,7 +180,7 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         // relaxed: counters.
         quality.sampled_out +=
             skipped.allocs.events.load(Ordering::Relaxed) + skipped.frees.events.load(Ordering::Relaxed);
-        quality.own_events += Account::read(&account.own_events);
+        quality.own_events += LaneCounters::read(&counters.own_events);
         // relaxed: figures for people.
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         quality.ring_high_water_words = quality.ring_high_water_words.max(read(&lane.folder.high_water));
@@ -195,7 +196,7 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
             *sum += turns;
         }
         if lane.head().observe() > lane.folder.tail.observe() {
-            let lag = now_ns.saturating_sub(Account::read(&account.booked_until_ns));
+            let lag = now_ns.saturating_sub(LaneCounters::read(&counters.booked_until_ns));
             quality.lag_ns = quality.lag_ns.max(lag);
         }
     }
@@ -204,12 +205,12 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
     quality.in_flight = attempted.saturating_sub(quality.recorded + lost.total());
     quality.current_completeness = QualityIndicator::completeness_of(quality.recorded, lost.total());
     // relaxed: counts for people.
-    let oddities = &ledger.live.oddities;
+    let anomalies = &ledger.live.anomalies;
     quality.anomalies = profile::Anomalies {
-        unmatched_frees: ledger.live.waiting() + oddities.unmatched.load(Ordering::Relaxed),
+        unmatched_frees: ledger.live.waiting() + anomalies.unmatched.load(Ordering::Relaxed),
         double_allocations: ledger.live.overlaps(),
-        ambiguous_pairings: oddities.ambiguous.load(Ordering::Relaxed),
-        layout_mismatches: oddities.layout_mismatches.load(Ordering::Relaxed),
+        ambiguous_pairings: anomalies.ambiguous.load(Ordering::Relaxed),
+        layout_mismatches: anomalies.layout_mismatches.load(Ordering::Relaxed),
     };
     quality.evicted = quality.recorded;
     quality.own_bytes = ledger.pages.held_bytes();
@@ -244,7 +245,7 @@ pub(crate) fn history(ledger: &Ledger, own: &InternalScope) -> (Vec<profile::Eve
 
 /// What happened to tracked pointers and was booked.
 pub(crate) fn deeds(ledger: &Ledger) -> u64 {
-    ledger.lanes().map(|lane| Account::read(&account_of(lane).deeds)).sum()
+    ledger.lanes().map(|lane| LaneCounters::read(&lane_counters_of(lane).pointer_events)).sum()
 }
 
 /// Whether an event is one that `recorded` counts.
@@ -326,7 +327,7 @@ fn copy_frozen(ledger: &'static Ledger, own: &InternalScope, is_last: bool) -> F
         let mut held: Vec<Held> = Vec::with_capacity(lanes);
         frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
         frozen.rows.reserve(lanes);
-        frozen.crossings.reserve(CROSSINGS_MAX + 1);
+        frozen.crossings.reserve(REMOTE_FREE_PAIRS_MAX + 1);
         frozen.threads.reserve(rows::room(ledger));
         frozen.sites.reserve(ledger.sites.count() as usize + 64);
         let _quiet = RecordingPaused::enter(own);
@@ -336,7 +337,7 @@ fn copy_frozen(ledger: &'static Ledger, own: &InternalScope, is_last: bool) -> F
             // A thread that was about to get its lane when the books were frozen has one that is not held.
             && ledger.lanes().count() == held.len();
         if fits && is_last {
-            ledger.tap.close(&ledger.pages);
+            ledger.trace_buffer.close(&ledger.pages);
         }
         ledger.thaw();
         // Opened one by one, in the order in which they were taken.
@@ -379,7 +380,7 @@ fn take_all(ledger: &'static Ledger, held: &mut Vec<Held>) -> bool {
     for (lane, taken) in held.iter() {
         let mut fold = Fold::begin(ledger, lane, taken);
         fold.empty_nursery();
-        fold.commit_tallies();
+        fold.commit_deltas();
     }
     true
 }
@@ -418,12 +419,12 @@ impl Frozen {
 
     /// The share of a lane's figures that its present thread made.
     fn copy_row(&mut self, lane: &Lane) {
-        let account = account_of(lane);
-        self.longest_span_ns = self.longest_span_ns.max(Account::read(&account.longest_span_ns));
+        let counters = lane_counters_of(lane);
+        self.longest_span_ns = self.longest_span_ns.max(LaneCounters::read(&counters.longest_span_ns));
         // SAFETY: B3, `take_all` has taken the latch of every lane.
-        let books = unsafe { books_of(lane).as_ref() };
-        let share = LaneFigures::read(lane).since(&books.inherited);
-        self.rows.push((books.row, share));
+        let state = unsafe { fold_state_of(lane).as_ref() };
+        let share = LaneFigures::read(lane).since(&state.inherited);
+        self.rows.push((state.row, share));
     }
 
     fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {

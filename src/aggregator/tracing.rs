@@ -15,7 +15,7 @@ use super::naming;
 use super::shared::Shared;
 use super::trace_file::TraceFile;
 use crate::ledger::Ledger;
-use crate::ledger::tap::{WINDOW_HEAD, WindowHead};
+use crate::ledger::trace_buffer::{WINDOW_HEAD, WindowHead};
 use crate::profile::Profile;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{state, thread};
@@ -59,7 +59,7 @@ const STACK_BYTES: usize = 512 << 10;
 
 /// Starts the writer's thread, if there is to be a trace. If the thread cannot be had, the end of the process writes.
 pub(super) fn start(ledger: &Ledger) {
-    if ledger.tap.is_open() {
+    if ledger.trace_buffer.is_open() {
         platform::spawn(STACK_BYTES, run);
     }
 }
@@ -80,8 +80,8 @@ fn run() {
     let own = InternalScope::enter();
     let (Some(ledger), Some(lane)) = (state::ledger(), own.lane()) else { return };
     thread::mark_background(lane);
-    ledger.tap.set_written(true);
-    while state::current().records() && ledger.tap.is_open() {
+    ledger.trace_buffer.set_written(true);
+    while state::current().records() && ledger.trace_buffer.is_open() {
         let chunks = TRACER.with(|| Tracer::open(ledger), |tracer| tracer.step(ledger, &own));
         match chunks {
             Some(0) | None => platform::sleep_ns(PAUSE_NS_IDLE),
@@ -89,12 +89,12 @@ fn run() {
             Some(_) => {}
         }
     }
-    ledger.tap.set_written(false);
+    ledger.trace_buffer.set_written(false);
 }
 
 /// Whether there is a trace that the end of the process has to finish.
 pub(crate) fn is_on(ledger: &Ledger) -> bool {
-    ledger.tap.is_open()
+    ledger.trace_buffer.is_open()
 }
 
 /// Writes what is left of the trace, with the dump that was taken where it ends. `profile` closed the tap.
@@ -140,7 +140,7 @@ impl Tracer {
     /// Ends the trace where it stands.
     fn fail(&mut self, ledger: &Ledger, error: &io::Error) {
         self.writer = None;
-        ledger.tap.give_up();
+        ledger.trace_buffer.give_up();
         complain(&format!("cannot write the trace {}: {error}; it ends here", self.path.display()));
     }
 
@@ -151,10 +151,10 @@ impl Tracer {
             {
                 let _quiet = RecordingPaused::enter(own);
                 book_all(ledger);
-                ledger.tap.push_out(&ledger.pages);
+                ledger.trace_buffer.push_out(&ledger.pages);
             }
             self.barrier_ns = now_ns;
-            self.barriers.push_back((self.chunks + u64::from(ledger.tap.full_count()), now_ns));
+            self.barriers.push_back((self.chunks + u64::from(ledger.trace_buffer.full_count()), now_ns));
         }
         let chunks = self.write_chunks(ledger, CHUNKS_A_STEP);
         if now_ns.saturating_sub(self.frame_ns) >= FRAME_NS {
@@ -177,9 +177,9 @@ impl Tracer {
             if chunks == most {
                 return chunks;
             }
-            let Some(chunk) = ledger.tap.take_full(&ledger.pages) else { return chunks };
+            let Some(chunk) = ledger.trace_buffer.take_full(&ledger.pages) else { return chunks };
             self.write_windows(ledger, chunk.words(&ledger.pages));
-            ledger.tap.give_back(&ledger.pages, chunk);
+            ledger.trace_buffer.give_back(&ledger.pages, chunk);
             self.chunks += 1;
             chunks += 1;
         }
@@ -200,17 +200,17 @@ impl Tracer {
 
     fn end_frame(&mut self, ledger: &Ledger) {
         let Some(writer) = &mut self.writer else { return };
-        if let Err(error) = writer.end_frame(ledger.tap.lost()) {
+        if let Err(error) = writer.end_frame(ledger.trace_buffer.lost()) {
             self.fail(ledger, &error);
         }
     }
 
     fn finish(&mut self, ledger: &Ledger, dump: &[u8]) {
         while self.write_chunks(ledger, CHUNKS_A_STEP) > 0 {}
-        let (waits, waited_ns) = ledger.tap.waits();
+        let (waits, waited_ns) = ledger.trace_buffer.waits();
         let Some(writer) = &mut self.writer else { return };
         writer.passed(u64::MAX);
-        let counts = Counts { lost: ledger.tap.lost(), waits, waited_ns, ..Counts::default() };
+        let counts = Counts { lost: ledger.trace_buffer.lost(), waits, waited_ns, ..Counts::default() };
         if let Err(error) = writer.finish(dump, counts) {
             self.fail(ledger, &error);
         }

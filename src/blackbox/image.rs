@@ -6,10 +6,10 @@
 use std::mem::MaybeUninit;
 
 use crate::ledger::Ledger;
-use crate::ledger::books::LaneWithBooks;
 use crate::ledger::entry::Entry;
+use crate::ledger::fold_state::LaneWithState;
 use crate::ledger::rows::Row;
-use crate::ledger::sites::{SiteCell, Tally};
+use crate::ledger::sites::{SiteCell, SiteDelta};
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::PAGE_BYTES;
 
@@ -32,13 +32,13 @@ unsafe impl Plain for Row {}
 // SAFETY: X1.
 unsafe impl Plain for SiteCell {}
 // SAFETY: X1.
-unsafe impl Plain for Tally {}
+unsafe impl Plain for SiteDelta {}
 // SAFETY: X1.
 unsafe impl Plain for Node {}
 // SAFETY: X1.
 unsafe impl Plain for Store {}
 // SAFETY: X1.
-unsafe impl Plain for LaneWithBooks {}
+unsafe impl Plain for LaneWithState {}
 // SAFETY: X1.
 unsafe impl Plain for Ledger {}
 

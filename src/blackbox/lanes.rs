@@ -2,11 +2,11 @@
 
 use super::image::Image;
 use crate::ledger::Ledger;
-use crate::ledger::books::LaneWithBooks;
 use crate::ledger::entry::Entry;
+use crate::ledger::fold_state::LaneWithState;
 use crate::ledger::history::LANE_WORDS_MAX;
 use crate::ledger::nursery::YOUNGEST;
-use crate::ledger::sites::Tally;
+use crate::ledger::sites::SiteDelta;
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::Ordering;
 
@@ -15,14 +15,14 @@ const WORD_NUMBER_MAX: u64 = 1 << 62;
 
 /// A lane, copied.
 pub(super) struct LaneImage {
-    pub(super) copy: Box<LaneWithBooks>,
+    pub(super) copy: Box<LaneWithState>,
     /// Whether someone was booking it at the last instant.
     pub(super) is_torn: bool,
     /// Numbers: of the first word in `words`, of the first that is in no sum, and of the first that is in no table. The
     /// last two differ in a torn lane only.
     pub(super) first: u64,
     pub(super) tail: u64,
-    pub(super) worked_to: u64,
+    pub(super) applied_up_to: u64,
     pub(super) words: Vec<u64>,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn lanes(image: Image<'_>, ledger: &Ledger) -> (Vec<LaneImage>, u64) 
 }
 
 fn lane(image: Image<'_>, page: u32) -> Option<LaneImage> {
-    let copy: Box<LaneWithBooks> = image.copy_boxed(page)?;
+    let copy: Box<LaneWithState> = image.copy_boxed(page)?;
     let lane = &copy.lane;
     let (oldest, tail, head) = (lane.cold.oldest.own(), lane.folder.tail.own(), lane.head().own());
     let is_torn = lane.folder.latch.is_taken();
@@ -52,9 +52,9 @@ fn lane(image: Image<'_>, page: u32) -> Option<LaneImage> {
     };
     let words: Option<Vec<u64>> = (oldest..head).map(word).collect();
     // relaxed: a copy that nobody else has.
-    let worked_to = copy.books.worked_to.load(Ordering::Relaxed);
-    let worked_to = if is_torn { worked_to.clamp(tail, head) } else { tail };
-    Some(LaneImage { words: words?, is_torn, first: oldest, tail, worked_to, copy })
+    let applied_up_to = copy.state.applied_up_to.load(Ordering::Relaxed);
+    let applied_up_to = if is_torn { applied_up_to.clamp(tail, head) } else { tail };
+    Some(LaneImage { words: words?, is_torn, first: oldest, tail, applied_up_to, copy })
 }
 
 impl LaneImage {
@@ -65,26 +65,26 @@ impl LaneImage {
 
     /// Every block that lies in the lane's own tables.
     pub(super) fn blocks(&self, image: Image<'_>) -> Vec<Entry> {
-        let books = &self.copy.books;
-        let (page, entries) = books.nursery.place();
+        let state = &self.copy.state;
+        let (page, entries) = state.nursery.place();
         let mut young: Vec<Entry> = match page {
-            0 => books.youngest[..YOUNGEST].to_vec(),
+            0 => state.youngest[..YOUNGEST].to_vec(),
             page => (0..(entries as usize).min(image.room::<Entry>(page)))
                 .filter_map(|place| image.copy(page, place))
                 .collect(),
         };
         // Their size shares its word with a running number.
         young.iter_mut().for_each(|entry| entry.size &= u64::from(u32::MAX));
-        let being_handed = books.outbox.iter().take(books.handing).skip(books.handed);
-        young.extend(books.outbox.iter().take(books.outbox_len).chain(being_handed));
+        let being_handed = state.outbox.iter().take(state.handing).skip(state.handed);
+        young.extend(state.outbox.iter().take(state.outbox_len).chain(being_handed));
         young.retain(|entry| entry.address != 0);
         young
     }
 
     /// Every tally that was not committed.
-    pub(super) fn tallies(&self, image: Image<'_>) -> Vec<Tally> {
-        let (page, slots) = self.copy.books.tallies.place();
-        let slots = if page == 0 { 0 } else { (slots as usize).min(image.room::<Tally>(page)) };
+    pub(super) fn deltas(&self, image: Image<'_>) -> Vec<SiteDelta> {
+        let (page, slots) = self.copy.state.deltas.place();
+        let slots = if page == 0 { 0 } else { (slots as usize).min(image.room::<SiteDelta>(page)) };
         (0..slots).filter_map(|slot| image.copy(page, slot)).collect()
     }
 }

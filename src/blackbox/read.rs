@@ -14,8 +14,8 @@ use crate::aggregator::rows;
 use crate::aggregator::snapshot::{bytes_in_no_peak, changes_of, is_of_the_heap, settle_totals};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
-use crate::ledger::books::{Account, LaneFigures};
 use crate::ledger::entry::ROW_OF_OTHERS;
+use crate::ledger::fold_state::{LaneCounters, LaneFigures};
 use crate::ledger::history::LaneWords;
 use crate::ledger::rows::Row;
 use crate::ledger::sites::{SiteCell, SiteFigures};
@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
 
     /// What the process said of itself.
     fn label(&mut self) -> Profile {
-        let (page, bytes) = self.ledger.facts.label();
+        let (page, bytes) = self.ledger.facts.metadata();
         let label = self.image.bytes(page, bytes as usize).filter(|bytes| !bytes.is_empty());
         let mut profile = match label.and_then(|label| dump::read_bytes(label).ok()) {
             Some(label) => label.profile,
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
 
     /// When the last event happened that is known of, in nanoseconds since the start.
     fn last_ns(&self, settled_ns: u64) -> u64 {
-        let booked = self.lanes.iter().map(|lane| lane.copy.books.span_ns);
+        let booked = self.lanes.iter().map(|lane| lane.copy.state.span_ns);
         booked.max().unwrap_or(0).max(settled_ns).min(crate::ledger::history::TIME_NS_BOUND)
     }
 
@@ -222,11 +222,11 @@ impl<'a> Reader<'a> {
             sites.insert(number, cell.figures());
         }
         for lane in &self.lanes {
-            let of_table = lane.tallies(self.image);
-            for tally in of_table.iter().chain(std::iter::once(&lane.copy.books.tally)) {
-                if !tally.is_empty() {
-                    let site = tally.stack.min(capacity.saturating_sub(1));
-                    sites.entry(site).or_insert(SiteFigures::EMPTY).add(tally);
+            let of_table = lane.deltas(self.image);
+            for delta in of_table.iter().chain(std::iter::once(&lane.copy.state.delta)) {
+                if !delta.is_empty() {
+                    let site = delta.stack.min(capacity.saturating_sub(1));
+                    sites.entry(site).or_insert(SiteFigures::EMPTY).add(delta);
                 }
             }
         }
@@ -237,28 +237,28 @@ impl<'a> Reader<'a> {
         let (mut totals, mut restored) = (HeapStats::default(), (0u64, 0u64));
         let add = |sum: &mut u64, more: u64| *sum = sum.wrapping_add(more);
         for LaneImage { copy, .. } in &self.lanes {
-            let (account, skipped) = (&copy.account, &copy.lane.cold.skipped);
-            let sampled = account.sampled.read();
+            let (counters, skipped) = (&copy.counters, &copy.lane.cold.skipped);
+            let sampled = counters.sampled.read();
             for (sum, figures) in [
-                (&mut totals.total_blocks, [&account.total_blocks, &skipped.allocs.events]),
-                (&mut totals.total_bytes, [&account.total_bytes, &skipped.allocs.bytes]),
-                (&mut totals.freed_blocks, [&account.freed_blocks, &skipped.frees.events]),
-                (&mut totals.freed_bytes, [&account.freed_bytes, &skipped.frees.bytes]),
+                (&mut totals.total_blocks, [&counters.total_blocks, &skipped.allocs.events]),
+                (&mut totals.total_bytes, [&counters.total_bytes, &skipped.allocs.bytes]),
+                (&mut totals.freed_blocks, [&counters.freed_blocks, &skipped.frees.events]),
+                (&mut totals.freed_bytes, [&counters.freed_bytes, &skipped.frees.bytes]),
             ] {
-                figures.into_iter().for_each(|figure| add(sum, Account::read(figure)));
+                figures.into_iter().for_each(|figure| add(sum, LaneCounters::read(figure)));
             }
             add(&mut totals.total_blocks, sampled.raw_blocks);
             add(&mut totals.total_bytes, sampled.raw_bytes);
             add(&mut totals.freed_blocks, sampled.raw_freed_blocks);
             add(&mut totals.freed_bytes, sampled.raw_freed_bytes);
-            add(&mut restored.0, Account::read(&skipped.restored.events));
-            add(&mut restored.1, Account::read(&skipped.restored.bytes));
-            add(&mut totals.reallocs, Account::read(&account.reallocs));
-            add(&mut totals.failed, Account::read(&copy.lane.cold.failed));
+            add(&mut restored.0, LaneCounters::read(&skipped.restored.events));
+            add(&mut restored.1, LaneCounters::read(&skipped.restored.bytes));
+            add(&mut totals.reallocs, LaneCounters::read(&counters.reallocs));
+            add(&mut totals.failed, LaneCounters::read(&copy.lane.cold.failed));
         }
-        let oddities = &self.ledger.live.oddities;
-        add(&mut totals.freed_blocks, Account::read(&oddities.skipped_frees));
-        add(&mut totals.freed_bytes, Account::read(&oddities.skipped_freed_bytes));
+        let anomalies = &self.ledger.live.anomalies;
+        add(&mut totals.freed_blocks, LaneCounters::read(&anomalies.sampled_out_frees));
+        add(&mut totals.freed_bytes, LaneCounters::read(&anomalies.sampled_out_freed_bytes));
         for more in [added, torn] {
             add(&mut totals.total_blocks, more.total_blocks);
             add(&mut totals.total_bytes, more.total_bytes);
@@ -272,14 +272,15 @@ impl<'a> Reader<'a> {
 
     fn quality(&self, quality: &mut QualityIndicator, added: &Added, live: &Live) {
         let unlaned = &self.ledger.facts.unlaned;
-        let mut lost = LossCounts::from_counts(std::array::from_fn(|reason| Account::read(&unlaned[reason])));
+        let mut lost =
+            LossCounts::from_counts(std::array::from_fn(|reason| LaneCounters::read(&unlaned[reason])));
         let mut attempted = lost.total();
         // What the label had in it was said of an empty ledger.
         quality.recommendation.clear();
         quality.installed = true;
         for LaneImage { copy, .. } in &self.lanes {
             let (figures, lane) = (LaneFigures::read(&copy.lane), &copy.lane);
-            let read = Account::read;
+            let read = LaneCounters::read;
             attempted = attempted.saturating_add(figures.attempted);
             quality.recorded = quality.recorded.wrapping_add(figures.recorded);
             lost.merge(&LossCounts::from_counts(figures.lost));
@@ -288,7 +289,7 @@ impl<'a> Reader<'a> {
                 .sampled_out
                 .saturating_add(read(&skipped.allocs.events))
                 .saturating_add(read(&skipped.frees.events));
-            quality.own_events = quality.own_events.wrapping_add(read(&copy.account.own_events));
+            quality.own_events = quality.own_events.wrapping_add(read(&copy.counters.own_events));
             quality.ring_high_water_words = quality.ring_high_water_words.max(read(&lane.folder.high_water));
             quality.folds_at_home = quality.folds_at_home.wrapping_add(read(&lane.cold.folds_at_home));
             quality.folds_away = quality.folds_away.wrapping_add(read(&lane.folder.folds_away));
@@ -304,13 +305,13 @@ impl<'a> Reader<'a> {
         quality.lost = lost;
         quality.current_completeness =
             QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
-        let oddities = &self.ledger.live.oddities;
+        let anomalies = &self.ledger.live.anomalies;
         let (waiting, overlaps) = live.leftovers();
         quality.anomalies = Anomalies {
-            unmatched_frees: waiting.saturating_add(Account::read(&oddities.unmatched)),
+            unmatched_frees: waiting.saturating_add(LaneCounters::read(&anomalies.unmatched)),
             double_allocations: overlaps,
-            ambiguous_pairings: Account::read(&oddities.ambiguous),
-            layout_mismatches: Account::read(&oddities.layout_mismatches),
+            ambiguous_pairings: LaneCounters::read(&anomalies.ambiguous),
+            layout_mismatches: LaneCounters::read(&anomalies.layout_mismatches),
         };
         quality.own_bytes = self.ledger.pages.held_bytes();
     }
@@ -338,7 +339,7 @@ impl<'a> Reader<'a> {
             (peak.bytes, peak.blocks) = (totals.live_bytes, totals.live_blocks);
             peak.at_ns = profile.process.duration_ns;
         }
-        let rises = self.lanes.iter().map(|lane| Account::read(&lane.copy.account.rise_bytes));
+        let rises = self.lanes.iter().map(|lane| LaneCounters::read(&lane.copy.counters.high_water_bytes));
         let rises = rises.fold(0u64, u64::saturating_add);
         let in_no_peak = self.lanes.iter().map(|lane| bytes_in_no_peak(&lane.copy.lane));
         let known = in_no_peak.fold(rises, u64::saturating_add);
@@ -365,8 +366,8 @@ impl<'a> Reader<'a> {
             })
             .collect();
         for (LaneImage { copy, .. }, added) in self.lanes.iter().zip(of_lanes) {
-            let share = LaneFigures::read(&copy.lane).since(&copy.books.inherited);
-            let Some(row) = threads.iter_mut().find(|row| row.index == copy.books.row) else { continue };
+            let share = LaneFigures::read(&copy.lane).since(&copy.state.inherited);
+            let Some(row) = threads.iter_mut().find(|row| row.index == copy.state.row) else { continue };
             let sums = [
                 (&mut row.attempted, share.attempted),
                 (&mut row.recorded, share.recorded.wrapping_add(added.recorded)),
@@ -389,7 +390,7 @@ impl<'a> Reader<'a> {
         let figures = &mut profile.stack_figures;
         (figures.taken, figures.truncated, figures.failed) = (0, 0, 0);
         (figures.table_full, figures.left_out) = (0, 0);
-        let read = |figure: &AtomicU64| Account::read(figure);
+        let read = |figure: &AtomicU64| LaneCounters::read(figure);
         for LaneImage { copy, .. } in &self.lanes {
             let walker = &copy.lane.cold.walker;
             figures.taken = figures.taken.wrapping_add(read(&walker.taken));
@@ -414,8 +415,8 @@ impl<'a> Reader<'a> {
     fn history(&self, profile: &mut Profile) {
         let mut events = Vec::new();
         for lane in &self.lanes {
-            let until_ns = lane.copy.books.span_ns;
-            LaneWords::of(lane.first, lane.words.clone(), lane.copy.books.row, until_ns)
+            let until_ns = lane.copy.state.span_ns;
+            LaneWords::of(lane.first, lane.words.clone(), lane.copy.state.row, until_ns)
                 .events(|event| events.push(event));
         }
         events.sort_by_key(|event| event.at_ns);

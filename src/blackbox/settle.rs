@@ -85,7 +85,7 @@ struct Booking<'a, 'b> {
 impl<'b> Settling<'b> {
     /// Books a lane's words; returns what they come to.
     pub(super) fn book(&mut self, lane: &LaneImage) -> Booked {
-        let mut booking = self.begin(lane.copy.books.row, lane.copy.books.span_ns.min(TIME_NS_BOUND));
+        let mut booking = self.begin(lane.copy.state.row, lane.copy.state.span_ns.min(TIME_NS_BOUND));
         let words = lane.unbooked();
         let mut at = 0;
         while let Some(word) = words.get(at).copied() {
@@ -94,7 +94,7 @@ impl<'b> Settling<'b> {
                 at += (SEGMENT_WORDS - number % SEGMENT_WORDS) as usize;
                 continue;
             }
-            booking.standing = match number.cmp(&lane.worked_to) {
+            booking.standing = match number.cmp(&lane.applied_up_to) {
                 std::cmp::Ordering::Less => Standing::Worked,
                 std::cmp::Ordering::Equal if lane.is_torn => Standing::AtHand,
                 _ => Standing::New,
@@ -216,7 +216,7 @@ impl Booking<'_, '_> {
         let Some(before) = self.books.live.take_any(old) else { return self.place(block) };
         let meta = Meta::of_block(stack, self.row, traits.align_log2(), before.meta.is_own(), 0)
             .with_reallocs(before.meta.reallocs() + 1);
-        if !before.meta.is_apart() {
+        if !before.meta.is_excluded() {
             self.sums().reallocs += 1;
         }
         self.count_end(&before, None);
@@ -231,7 +231,7 @@ impl Booking<'_, '_> {
         let sums = self.sums();
         sums.total_blocks += 1;
         sums.total_bytes = sums.total_bytes.wrapping_add(block.size);
-        if self.standing != Standing::New || block.meta.is_apart() {
+        if self.standing != Standing::New || block.meta.is_excluded() {
             return;
         }
         self.books.site(block.meta.stack()).add_block(block.size);
@@ -247,7 +247,7 @@ impl Booking<'_, '_> {
         let sums = self.sums();
         sums.freed_blocks += 1;
         sums.freed_bytes = sums.freed_bytes.wrapping_add(block.size);
-        if self.standing != Standing::New || block.meta.is_apart() {
+        if self.standing != Standing::New || block.meta.is_excluded() {
             return;
         }
         self.books.site(block.meta.stack()).add_end(block.size, lifetime_ns);

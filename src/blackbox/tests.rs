@@ -7,7 +7,7 @@ use super::read_bytes;
 use crate::aggregator::oracle_tests::producer::Producer;
 use crate::dump::ReadError;
 use crate::ledger::Ledger;
-use crate::ledger::books::LaneWithBooks;
+use crate::ledger::fold_state::LaneWithState;
 use crate::profile::ClockMode;
 use crate::recorder::region_abi::{LAYOUT, VERSION};
 use crate::ring::event::Traits;
@@ -152,7 +152,7 @@ fn whatever_stands_in_a_lane_is_read_to_something() {
     let (mut file, lane, _) = with_a_lane();
     let quality = read_bytes(&file).unwrap().profile.quality;
     assert_eq!((quality.attempted, quality.lost.total()), (533 + 1, 0), "{quality:?}");
-    let places = lane..lane + size_of::<LaneWithBooks>().min(8192) - 64 * 8;
+    let places = lane..lane + size_of::<LaneWithState>().min(8192) - 64 * 8;
     for words in [1, 8, 64] {
         fill_neighbours(&mut file, places.clone(), words);
     }

@@ -9,10 +9,10 @@ use crate::ledger::entry::{Entry, Meta, with_whole_size};
 use crate::ledger::nursery::{number_of_young, size_of_young};
 use crate::profile::{TEMPORARY_ALLOCS, bucket_of, bucket_of_narrow};
 use crate::ring::event::{
-    self, TAG_ALLOC, TAG_BEGIN, TAG_DEED, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_THREAD, TAG_WIDE, Tag,
+    self, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MOVED, TAG_POINTER, TAG_REFUSED, TAG_THREAD, TAG_WIDE, Tag,
     Traits, record_words,
 };
-use crate::sys::order::then;
+use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Words of an allocation and the free right behind it.
@@ -25,10 +25,10 @@ impl Fold<'_> {
             self.enter_interval(self.batch.dates.first_ns);
         }
         if self.places.are_far() {
-            self.fetch_places(words.slice(index, end));
+            self.prefetch_places(words.slice(index, end));
         }
         while index < end {
-            self.has_worked_to(index);
+            self.note_applied_up_to(index);
             let word = words.get(index);
             match Tag::raw(word) {
                 TAG_ALLOC => index += self.book_alloc(words, word, index, end),
@@ -42,29 +42,29 @@ impl Fold<'_> {
                 }
             }
         }
-        self.has_worked_to(end);
+        self.note_applied_up_to(end);
     }
 
     /// Asks the processor for the places of all blocks that a window tells of, before the first is looked for: each would be
     /// waited for.
     #[inline(always)]
-    fn fetch_places(&self, words: &[AtomicU64]) {
+    fn prefetch_places(&self, words: &[AtomicU64]) {
         for word in words {
             // relaxed: as in `Words::get`.
             let word = word.load(Ordering::Relaxed);
             if event::begins_with_address(word) {
-                self.places.fetch(event::address_of(word));
+                self.places.prefetch(event::address_of(word));
             }
         }
     }
 
     /// Notes that everything below a word is in the tables, for whoever finds the books of a process that was killed.
     #[inline(always)]
-    fn has_worked_to(&self, index: u64) {
-        then();
+    fn note_applied_up_to(&self, index: u64) {
+        compiler_barrier();
         // relaxed: read from a file, when the process is gone.
-        self.books.worked_to.store(index, Ordering::Relaxed);
-        then();
+        self.state.applied_up_to.store(index, Ordering::Relaxed);
+        compiler_barrier();
     }
 
     /// Books an allocation and puts the block into the nursery; or all pairs that begin here. Returns how many words that
@@ -73,12 +73,12 @@ impl Fold<'_> {
     fn book_alloc(&mut self, words: Words, word: u64, index: u64, end: u64) -> u64 {
         let (second, traits) = (words.get(index + 1), event::traits_of(word));
         let (size, stack) = (second >> 32, second as u32);
-        if traits.is_apart() {
+        if traits.is_excluded() {
             self.count_event();
-            self.book_apart(event::address_of(word), size, stack, traits, index);
+            self.book_excluded(event::address_of(word), size, stack, traits, index);
             return event::ALLOC_WORDS;
         }
-        self.turn_to(stack);
+        self.select_delta(stack);
         if index + event::ALLOC_WORDS < end && event::is_pair(word, words.get(index + event::ALLOC_WORDS)) {
             let paired = self.book_pairs(words.slice(index, end));
             if paired > 0 {
@@ -89,8 +89,13 @@ impl Fold<'_> {
         self.count_alloc(size, stack, index);
         let meta =
             self.batch.dates.meta | u64::from(stack) | Meta::of_block(0, 0, traits.align_log2(), false, 0).0;
-        let (address, numbered) = (event::address_of(word), size | u64::from(self.books.allocs) << 32);
-        self.bring_up(Entry { address, size: numbered, at_ns: self.batch.dates.at(index), meta: Meta(meta) });
+        let (address, numbered) = (event::address_of(word), size | u64::from(self.state.allocs) << 32);
+        self.put_in_nursery(Entry {
+            address,
+            size: numbered,
+            at_ns: self.batch.dates.at(index),
+            meta: Meta(meta),
+        });
         event::ALLOC_WORDS
     }
 
@@ -98,7 +103,7 @@ impl Fold<'_> {
     #[inline(always)]
     fn count_event(&mut self) {
         count_up(&mut self.batch.recorded, 1);
-        self.books.allocs = self.books.allocs.wrapping_add(1);
+        self.state.allocs = self.state.allocs.wrapping_add(1);
     }
 
     /// Books blocks that were freed right after they were allocated, as many of the tally at hand as follow each other at
@@ -106,7 +111,7 @@ impl Fold<'_> {
     #[inline(never)]
     fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
         let stack = self.stack;
-        let room = self.room_below_heights().max(0) as u64;
+        let room = self.room_below_high_water().max(0) as u64;
         let (mut pairs, mut bytes) = (0u64, 0u64);
         // SAFETY: Y1, the fold holds the lane's latch; the rest of the fold is not touched while this is used.
         let sizes = unsafe { &mut (*self.at).sizes };
@@ -145,36 +150,36 @@ impl Fold<'_> {
         sums.freed_blocks += pairs;
         sums.freed_bytes += bytes;
         count_up(&mut self.batch.recorded, 2 * pairs);
-        self.books.allocs = self.books.allocs.wrapping_add(pairs as u32);
-        let tally = self.tally();
-        let sums = &mut tally.sums;
+        self.state.allocs = self.state.allocs.wrapping_add(pairs as u32);
+        let delta = self.delta();
+        let sums = &mut delta.sums;
         count_up(&mut sums.total_blocks, pairs);
         count_up(&mut sums.total_bytes, bytes);
         count_up(&mut sums.freed_blocks, pairs);
         count_up(&mut sums.freed_bytes, bytes);
         sums.temporary_blocks += pairs;
         sums.temporary_bytes += bytes;
-        let count = &mut tally.lifetimes[bucket_of(lifetime_ns)];
+        let count = &mut delta.lifetimes[bucket_of(lifetime_ns)];
         *count = count.wrapping_add(pairs as u32);
     }
 
     /// Books an allocation that is in no total of the program: heapledger's own, or a sample.
     #[cold]
-    fn book_apart(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
-        let (row, doubt_ns) = (self.books.row, self.batch.dates.doubt_ns);
-        let mut meta = Meta::of_block(stack, row, traits.align_log2(), traits.is_own(), doubt_ns);
+    fn book_excluded(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
+        let (row, time_error_ns) = (self.state.row, self.batch.dates.time_error_ns);
+        let mut meta = Meta::of_block(stack, row, traits.align_log2(), traits.is_own(), time_error_ns);
         if traits.is_own() {
             count_up(&mut self.batch.own_events, 1);
         } else {
             self.batch.sampled.start(size, traits.rate());
             meta = meta.sampled(traits.rate());
         }
-        self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
+        self.place_block(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 
     /// Books the end of a block that is in no total of the program.
     #[cold]
-    pub(super) fn end_apart(&mut self, meta: Meta, size: u64) {
+    pub(super) fn end_excluded(&mut self, meta: Meta, size: u64) {
         match meta.rate() {
             0 => count_up(&mut self.batch.own_events, 1),
             rate => self.batch.sampled.end(size, rate),
@@ -183,10 +188,10 @@ impl Fold<'_> {
 
     /// Puts a block into the nursery; what it pushes out goes on to the shared table.
     #[inline(always)]
-    pub(super) fn bring_up(&mut self, block: Entry) {
+    pub(super) fn put_in_nursery(&mut self, block: Entry) {
         let places = self.places;
         places.bring(block, |before| {
-            self.books.nursery.pushed_out += 1;
+            self.state.nursery.pushed_out += 1;
             self.send_survivor(before);
         });
     }
@@ -194,19 +199,19 @@ impl Fold<'_> {
     /// Adds an allocation to the sums.
     #[inline(always)]
     pub(super) fn count_alloc(&mut self, size: u64, stack: u32, index: u64) {
-        self.turn_to(stack);
+        self.select_delta(stack);
         // Before an allocation that may be a new height: the frees that came before it lower the sums now, not when the
         // outbox is full. Otherwise the peak would hold blocks that were gone.
-        if self.batch.frees_sent > 0 && size as i64 > self.room_below_heights() {
+        if self.batch.frees_sent > 0 && size as i64 > self.room_below_high_water() {
             if self.stays_below(size) {
                 self.add_birth(size);
                 return;
             }
             self.deliver();
-            self.turn_to(stack);
+            self.select_delta(stack);
         }
-        let (live, of_tally) = self.add_birth(size);
-        self.note_heights(live, of_tally, index);
+        let (live, of_delta) = self.add_birth(size);
+        self.raise_high_water(live, of_delta, index);
     }
 
     /// Books a free, in the nursery if its block is there.
@@ -214,22 +219,22 @@ impl Fold<'_> {
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
         count_up(&mut self.batch.recorded, 1);
         let Some(place) = self.places.find(address) else {
-            return self.book_strange_free(None, address, check, index);
+            return self.send_free(None, address, check, index);
         };
         let young = self.places.look_at(place);
         let (size, number, meta) = (size_of_young(young), number_of_young(young), young.meta);
         if !event::agrees(size, check) {
             let stale = self.places.empty(place);
-            return self.book_strange_free(Some(stale), address, check, index);
+            return self.send_free(Some(stale), address, check, index);
         }
         let lifetime_ns = self.batch.dates.at(index).saturating_sub(young.at_ns);
         self.places.empty(place);
-        if meta.is_apart() {
-            return self.end_apart(meta, size);
+        if meta.is_excluded() {
+            return self.end_excluded(meta, size);
         }
         self.count_free(meta, size, lifetime_ns);
-        if self.books.allocs.wrapping_sub(number) <= TEMPORARY_ALLOCS {
-            let sums = &mut self.tally().sums;
+        if self.state.allocs.wrapping_sub(number) <= TEMPORARY_ALLOCS {
+            let sums = &mut self.delta().sums;
             sums.temporary_blocks += 1;
             sums.temporary_bytes += size;
         }
@@ -238,30 +243,30 @@ impl Fold<'_> {
     /// A free of a block that this nursery does not have, or has with another size: then the thread's own block at
     /// this address was freed by someone else before, and this free means a stranger's.
     #[cold]
-    fn book_strange_free(&mut self, found: Option<Entry>, address: u64, check: u64, index: u64) {
+    fn send_free(&mut self, found: Option<Entry>, address: u64, check: u64, index: u64) {
         let at_ns = self.batch.dates.at(index);
         if let Some(stale) = found {
             self.send_survivor(stale);
         }
-        let meta = Meta::of_waiting_free(self.books.row, self.batch.dates.doubt_ns);
+        let meta = Meta::of_waiting_free(self.state.row, self.batch.dates.time_error_ns);
         self.send(Entry { address, size: check, at_ns, meta });
         self.batch.frees_sent += 1;
-        self.batch.pledged += event::least_size(check);
+        self.batch.outbox_bytes_min += event::least_size(check);
     }
 
     /// Adds the free of a block to the sums.
     #[inline(always)]
     pub(super) fn count_free(&mut self, meta: Meta, size: u64, lifetime_ns: u64) {
-        self.turn_to(meta.stack());
+        self.select_delta(meta.stack());
         self.add_end(size);
-        let tally = self.tally();
-        let count = &mut tally.lifetimes[bucket_of(lifetime_ns)];
+        let delta = self.delta();
+        let count = &mut delta.lifetimes[bucket_of(lifetime_ns)];
         *count = count.wrapping_add(1);
         let reallocs = meta.reallocs();
         if reallocs > 0 {
-            tally.sums.chains += 1;
-            tally.sums.chain_links += reallocs;
-            tally.longest_chain = tally.longest_chain.max(reallocs);
+            delta.sums.chains += 1;
+            delta.sums.chain_links += reallocs;
+            delta.longest_chain = delta.longest_chain.max(reallocs);
         }
     }
 
@@ -287,7 +292,7 @@ impl Fold<'_> {
                 self.book_wide(word, [field(1), field(2), field(3), field(4)], index);
             }
             TAG_THREAD => {}
-            TAG_DEED => self.batch.deeds += 1,
+            TAG_POINTER => self.batch.pointer_events += 1,
             _ => debug_assert!(false, "no such record: {word:#x}"),
         }
     }
@@ -295,7 +300,7 @@ impl Fold<'_> {
     fn book_wide(&mut self, word: u64, [address, size, stack, old]: [u64; 4], index: u64) {
         let traits = event::traits_of(word);
         match event::wide_kind(word) {
-            TAG_ALLOC => self.wide_alloc(address, size, stack as u32, traits, index),
+            TAG_ALLOC => self.book_wide_alloc(address, size, stack as u32, traits, index),
             TAG_FREE => self.book_free(address, with_whole_size(size), index),
             TAG_BEGIN => self.realloc_begins(address, event::check_bits(size), index),
             TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
@@ -303,23 +308,23 @@ impl Fold<'_> {
         }
     }
 
-    fn wide_alloc(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
+    fn book_wide_alloc(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
         count_up(&mut self.batch.recorded, 1);
-        self.books.allocs = self.books.allocs.wrapping_add(1);
-        if traits.is_apart() {
-            return self.book_apart(address, size, stack, traits, index);
+        self.state.allocs = self.state.allocs.wrapping_add(1);
+        if traits.is_excluded() {
+            return self.book_excluded(address, size, stack, traits, index);
         }
         self.count_alloc(size, stack, index);
         let meta =
-            Meta::of_block(stack, self.books.row, traits.align_log2(), false, self.batch.dates.doubt_ns);
-        self.settle_in(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
+            Meta::of_block(stack, self.state.row, traits.align_log2(), false, self.batch.dates.time_error_ns);
+        self.place_block(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 
     /// A block with its full size: into the nursery if that size fits there, else on to the shared table.
-    pub(super) fn settle_in(&mut self, block: Entry) {
+    pub(super) fn place_block(&mut self, block: Entry) {
         if block.size >> 32 == 0 {
-            let size = block.size | u64::from(self.books.allocs) << 32;
-            self.bring_up(Entry { size, ..block });
+            let size = block.size | u64::from(self.state.allocs) << 32;
+            self.put_in_nursery(Entry { size, ..block });
             return;
         }
         if let Some(before) = self.places.take(block.address) {

@@ -67,7 +67,7 @@ impl Ledger {
             self.live.drop_waiting(&self.pages, round, true);
         }
         let other_sizes = if self.words_written() == written { round } else { round.wrapping_sub(PATIENCE) };
-        self.settle_mix_ups(own, round, other_sizes);
+        self.pair_left_over(own, round, other_sizes);
         if self.is_sampling_used() {
             self.live.drop_waiting(&self.pages, round, false);
         }
@@ -94,7 +94,7 @@ impl Ledger {
     }
 
     /// Pairs what has been left over, of the frees that came before a round.
-    fn settle_mix_ups(&self, own: &Lane, round: u32, other_sizes: u32) {
+    fn pair_left_over(&self, own: &Lane, round: u32, other_sizes: u32) {
         let taken = own.folder.latch.take();
         let mut fold = Fold::begin(self, own, &taken);
         for shard in 0..SHARDS {

@@ -15,83 +15,85 @@
 //! it not booked yet, what the allocation may have come to goes into the uncertainty of the peak.
 
 use super::state::Fold;
-use crate::ledger::books::Account;
-use crate::ledger::peak::Height;
+use crate::ledger::fold_state::LaneCounters;
+use crate::ledger::peak::HighWater;
 
 impl Fold<'_> {
     /// The bytes by which an allocation may exceed what is live without being a new height of the batch or of the tally
     /// at hand.
     #[inline(always)]
-    pub(super) fn room_below_heights(&mut self) -> i64 {
-        let of_batch = self.batch.rise - self.batch.sums.live_bytes();
-        let tally = self.tally();
-        of_batch.min(tally.rise_bytes - tally.sums.live_bytes())
+    pub(super) fn room_below_high_water(&mut self) -> i64 {
+        let of_batch = self.batch.high_water - self.batch.sums.live_bytes();
+        let delta = self.delta();
+        of_batch.min(delta.high_water_bytes - delta.sums.live_bytes())
     }
 
     /// Whether an allocation that is above the heights by the sums is not when the frees in the outbox are taken into account.
     #[inline(never)]
     pub(super) fn stays_below(&mut self, size: u64) -> bool {
-        let (size, pledged) = (size as i64, self.batch.pledged as i64);
-        let live = self.batch.sums.live_bytes() + size - pledged;
+        let (size, outbox_bytes_min) = (size as i64, self.batch.outbox_bytes_min as i64);
+        let live = self.batch.sums.live_bytes() + size - outbox_bytes_min;
         // Where there is one tally only, it has all the blocks.
-        let has_all = self.books.tallies.slots == 0 && self.ledger.facts.stacks().is_none();
-        let tally = self.tally();
-        let of_tally = tally.sums.live_bytes() + size - if has_all { pledged } else { 0 };
-        let stays = live <= self.batch.rise && of_tally <= self.tally().rise_bytes && self.trusts_frees;
+        let has_all = self.state.deltas.slots == 0 && self.ledger.facts.stacks().is_none();
+        let delta = self.delta();
+        let of_delta = delta.sums.live_bytes() + size - if has_all { outbox_bytes_min } else { 0 };
+        let stays =
+            live <= self.batch.high_water && of_delta <= self.delta().high_water_bytes && self.trusts_frees;
         if stays {
-            self.batch.passed_over = self.batch.passed_over.max(live);
+            self.batch.skipped_high_water = self.batch.skipped_high_water.max(live);
         }
         stays
     }
 
     /// Whether every free of the lane finds a block that is in the totals, unless another thread has not booked it yet.
     pub(super) fn may_trust_frees(&self) -> bool {
-        let has_lost = self.lane.lost_in_all() + Account::read(&self.account.table_full) > 0;
-        !has_lost && self.books.has_sent_apart == 0 && !self.ledger.is_sampling_used()
+        let has_lost = self.lane.lost_in_all() + LaneCounters::read(&self.counters.table_full) > 0;
+        !has_lost && self.state.has_sent_excluded == 0 && !self.ledger.is_sampling_used()
     }
 
     /// Remembers that the live bytes of the batch, or of the tally at hand, may be at their highest.
     #[inline(always)]
-    pub(super) fn note_heights(&mut self, live: i64, of_tally: i64, index: u64) {
-        let tally = self.tally();
-        tally.rise_bytes = tally.rise_bytes.max(of_tally);
-        if live > self.batch.rise {
-            self.batch.rise = live;
-            if live > self.to_beat {
+    pub(super) fn raise_high_water(&mut self, live: i64, of_delta: i64, index: u64) {
+        let delta = self.delta();
+        delta.high_water_bytes = delta.high_water_bytes.max(of_delta);
+        if live > self.batch.high_water {
+            self.batch.high_water = live;
+            if live > self.peak_threshold {
                 self.note_peak(live, index);
             }
         }
     }
 
     fn note_peak(&mut self, live: i64, index: u64) {
-        self.to_beat = live;
-        self.books.tallies.height += 1;
+        self.peak_threshold = live;
+        self.state.deltas.high_water_number += 1;
         let at_ns = self.batch.dates.at(index.max(self.batch.dates.first));
-        self.batch.top = Some(Height { bytes: live, blocks: self.batch.sums.live_blocks(), at_ns });
-        let height = self.books.tallies.height;
-        let tally = self.tally();
-        tally.height = height;
-        (tally.at_height_bytes, tally.at_height_blocks) = (tally.sums.live_bytes(), tally.sums.live_blocks());
+        self.batch.top = Some(HighWater { bytes: live, blocks: self.batch.sums.live_blocks(), at_ns });
+        let number = self.state.deltas.high_water_number;
+        let delta = self.delta();
+        delta.high_water_number = number;
+        (delta.at_high_water_bytes, delta.at_high_water_blocks) =
+            (delta.sums.live_bytes(), delta.sums.live_blocks());
     }
 
     /// Tells the process of the highest point of this batch, in case it is a new peak.
     pub(super) fn raise_peak(&mut self) {
         let Some(top) = self.batch.top.take() else { return };
         let (bytes, blocks) = (self.ledger.booked.bytes(), self.ledger.booked.blocks());
-        let height = Height { bytes: bytes + top.bytes, blocks: blocks + top.blocks, at_ns: top.at_ns };
-        self.batch.interval_peak = self.batch.interval_peak.max(height.bytes);
-        if let Some(number) = self.ledger.peak.raise(height) {
-            self.books.tallies.peak_number = number;
+        let top = HighWater { bytes: bytes + top.bytes, blocks: blocks + top.blocks, ..top };
+        self.batch.interval_peak = self.batch.interval_peak.max(top.bytes);
+        if let Some(number) = self.ledger.peak.raise(top) {
+            self.state.deltas.peak_number = number;
         }
     }
 
     /// Takes a peak that another lane raised for a height of this one.
-    pub(super) fn look_at_the_peak(&mut self) {
+    pub(super) fn follow_peak(&mut self) {
         let number = self.ledger.peak.number();
-        let tallies = &mut self.books.tallies;
-        if tallies.peak_number != number {
-            tallies.peak_number = number;
-            tallies.height += 1;
+        let deltas = &mut self.state.deltas;
+        if deltas.peak_number != number {
+            deltas.peak_number = number;
+            deltas.high_water_number += 1;
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The holder of a lane's latch folds it: the lane's own thread when a segment is full (that is *helping*: the words are still
 //! in its processor's cache), the background thread when a lane is idle or booking is costly, and the caller of a flush. The
-//! state of a fold lies next to its lane (`ledger::books`); nothing is allocated.
+//! state of a fold lies next to its lane (`ledger::fold_state`); nothing is allocated.
 //!
 //! ```text
 //!             under the lane's latch                          under the shard's latch

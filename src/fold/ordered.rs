@@ -24,10 +24,10 @@
 use super::state::Fold;
 use super::words::peek;
 use crate::ledger::Ledger;
-use crate::ledger::books::books_of;
 use crate::ledger::entry::Entry;
+use crate::ledger::fold_state::fold_state_of;
 use crate::ledger::live::sizes_agree;
-use crate::ledger::nursery::grown_up;
+use crate::ledger::nursery::as_survivor;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::{Ordering, fence};
@@ -74,29 +74,29 @@ impl Ledger {
         for lane in self.lanes_in_order() {
             let over = lane.stamping().is_over();
             // SAFETY: B3, the caller holds the latch.
-            let books = unsafe { &mut *books_of(lane).as_ptr() };
-            books.order_head = lane.head().observe();
+            let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
+            state.order_head = lane.head().observe();
             if !over {
-                until_ns = until_ns.min(books.span_ns);
+                until_ns = until_ns.min(state.span_ns);
             }
         }
         loop {
-            let mut first: Option<(Turn, &Lane)> = None;
-            let mut second: Option<Turn> = None;
+            let mut first: Option<(NextEvent, &Lane)> = None;
+            let mut second: Option<NextEvent> = None;
             for lane in self.lanes_in_order() {
-                let Some(turn) = self.next_turn(lane) else { continue };
+                let Some(next) = self.next_event(lane) else { continue };
                 match &first {
-                    Some((best, _)) if *best <= turn => {
-                        second = Some(second.map_or(turn, |second| second.min(turn)));
+                    Some((best, _)) if *best <= next => {
+                        second = Some(second.map_or(next, |second| second.min(next)));
                     }
                     _ => {
                         second = first.map(|(best, _)| best);
-                        first = Some((turn, lane));
+                        first = Some((next, lane));
                     }
                 }
             }
-            let Some((turn, lane)) = first else { return };
-            if turn.at_ns > until_ns {
+            let Some((next, lane)) = first else { return };
+            if next.at_ns > until_ns {
                 return;
             }
             let bound = second.map_or(until_ns, |second| until_ns.min(second.at_ns));
@@ -107,15 +107,15 @@ impl Ledger {
         }
     }
 
-    fn next_turn(&self, lane: &Lane) -> Option<Turn> {
+    fn next_event(&self, lane: &Lane) -> Option<NextEvent> {
         // SAFETY: B3, the caller holds the latch.
-        let books = unsafe { books_of(lane).as_ref() };
+        let state = unsafe { fold_state_of(lane).as_ref() };
         let tail = lane.folder.tail.own();
-        if tail >= books.order_head {
+        if tail >= state.order_head {
             return None;
         }
-        let (at_ns, is_alloc) = peek(self, lane, tail, books.span_ns);
-        Some(Turn { at_ns, is_alloc })
+        let (at_ns, is_alloc) = peek(self, lane, tail, state.span_ns);
+        Some(NextEvent { at_ns, is_alloc })
     }
 
     /// Takes the block that a free means out of the nursery of another lane than `own`, if one has it. The latches of
@@ -130,15 +130,15 @@ impl Ledger {
                 continue;
             }
             // SAFETY: B3, the latch is held, and this lane has no fold under way.
-            let books = unsafe { &mut *books_of(lane).as_ptr() };
+            let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
             // A block that its thread is just reallocating has left this address: the one that is meant is the next.
-            if books.under_way.iter().any(|begun| begun.address == address) {
+            if state.under_way.iter().any(|begun| begun.address == address) {
                 continue;
             }
-            let places = books.nursery.places(&self.pages, &raw mut books.youngest);
+            let places = state.nursery.places(&self.pages, &raw mut state.youngest);
             if let Some(young) = places.take(address) {
-                if young.at_ns <= free.at_ns && sizes_agree(&grown_up(young), free) {
-                    return Some(grown_up(young));
+                if young.at_ns <= free.at_ns && sizes_agree(&as_survivor(young), free) {
+                    return Some(as_survivor(young));
                 }
                 // It has just left its place.
                 places.bring(young, |_| ());
@@ -150,7 +150,7 @@ impl Ledger {
 
 /// When a lane's next event happened. Of two at the same time, one that gives memory back comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct NextEvent {
     at_ns: u64,
     is_alloc: bool,
 }

@@ -3,16 +3,16 @@
 use super::state::{Fold, count_up};
 use crate::ledger::entry::{Entry, Meta};
 use crate::ledger::live::Freed;
-use crate::ledger::nursery::grown_up;
+use crate::ledger::nursery::as_survivor;
 use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::{self, Traits};
 
 impl Fold<'_> {
     /// A realloc is under way: from now on someone else may get the old address.
     pub(super) fn realloc_begins(&mut self, address: u64, check: u64, index: u64) {
-        let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
+        let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
-        let under_way = &mut self.books.under_way;
+        let under_way = &mut self.state.under_way;
         // One of the same address has lost its second half, and the first of them is the one that is found. With all places taken,
         // handlers have interrupted reallocs that never came back: the oldest is forgotten.
         let place = under_way.iter().position(|entry| entry.address == 0 || entry.address == address);
@@ -20,8 +20,8 @@ impl Fold<'_> {
     }
 
     fn begun(&mut self, address: u64) -> Option<Entry> {
-        let place = self.books.under_way.iter().position(|entry| entry.address == address)?;
-        Some(std::mem::take(&mut self.books.under_way[place]))
+        let place = self.state.under_way.iter().position(|entry| entry.address == address)?;
+        Some(std::mem::take(&mut self.state.under_way[place]))
     }
 
     pub(super) fn realloc_refused(&mut self, address: u64) {
@@ -29,7 +29,7 @@ impl Fold<'_> {
         let _ = self.begun(address);
     }
 
-    /// A realloc was carried out: the block lives on under a new address and size, with the same birth.
+    /// Books a realloc that succeeded: the block lives on under a new address and size, with the same time of birth.
     pub(super) fn realloc_ends(
         &mut self,
         old: u64,
@@ -40,69 +40,76 @@ impl Fold<'_> {
         index: u64,
     ) {
         count_up(&mut self.batch.recorded, 1);
-        let meta = Meta::of_waiting_free(self.books.row, self.doubt_ns());
+        let Some((before, number)) = self.take_reallocated(old, index) else {
+            return self.start_afresh(new, size, stack, traits, index);
+        };
+        let own = before.meta.is_own();
+        if own {
+            count_up(&mut self.batch.own_events, 1);
+        } else if before.meta.rate() != 0 {
+            // The block was sampled, and everything is recorded by now: the sample ends, and the block is in the totals from
+            // here on.
+            self.end_excluded(before.meta, before.size);
+            self.count_alloc(size, stack, index);
+            self.batch.reallocs += 1;
+            self.delta().sums.reallocs += 1;
+        } else {
+            self.count_realloc(&before, size, stack, index, old != new);
+        }
+        let meta =
+            Meta::of_block(stack, self.state.row, traits.align_log2(), own, before.meta.time_error_ns())
+                .with_reallocs(before.meta.reallocs() + 1);
+        let block = Entry { address: new, size, at_ns: before.at_ns, meta };
+        if size >> 32 == 0 {
+            // The same running number: a realloc does not make a block younger.
+            self.put_in_nursery(Entry { size: size | u64::from(number) << 32, ..block });
+        } else {
+            self.place_block(block);
+        }
+    }
+
+    /// Takes the block at the old address out of the nursery or the shared table, with its running number. `None` when its
+    /// allocation is not booked yet; a free then waits for it.
+    fn take_reallocated(&mut self, old: u64, index: u64) -> Option<(Entry, u32)> {
+        let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = self.begun(old);
         let free = begun.unwrap_or(Entry { address: old, size: 0, at_ns: self.time_of(index), meta });
-        let before = match self.places.take(old) {
-            Some(young) if begun.is_none_or(|begun| event::agrees(grown_up(young).size, begun.size)) => {
-                Some((grown_up(young), (young.size >> 32) as u32))
+        match self.places.take(old) {
+            Some(young) if begun.is_none_or(|begun| event::agrees(as_survivor(young).size, begun.size)) => {
+                Some((as_survivor(young), (young.size >> 32) as u32))
             }
             stale => {
                 if let Some(stale) = stale {
                     self.send_survivor(stale);
                 }
                 // It has outlived a nursery, so it is too old to be temporary.
-                let number = self.books.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
+                let number = self.state.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
                 let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free });
                 before.map(|block| (block, number))
             }
-        };
-        let Some((before, number)) = before else {
-            // The old block is still in another thread's books. Its free waits there; the new block starts afresh.
-            count_up(&mut self.batch.own_events, u64::from(traits.is_own()));
-            if !traits.is_apart() {
-                // Among all reallocs it is counted when the old block is found: it may be none of the program's.
-                self.count_alloc(size, stack, index);
-                self.tally().sums.reallocs += 1;
-            }
-            let meta =
-                Meta::of_block(stack, self.books.row, traits.align_log2(), traits.is_own(), self.doubt_ns());
-            return self.settle_in(Entry {
-                address: new,
-                size,
-                at_ns: self.time_of(index),
-                meta: meta.with_reallocs(1),
-            });
-        };
-        let own = before.meta.is_own();
-        if own {
-            count_up(&mut self.batch.own_events, 1);
-        } else if before.meta.rate() != 0 {
-            // Sampled before everything was recorded again: the sample ends, and the block is among all from now on.
-            self.end_apart(before.meta, before.size);
-            self.count_alloc(size, stack, index);
-            self.batch.reallocs += 1;
-            self.tally().sums.reallocs += 1;
-        } else {
-            self.count_realloc(&before, size, stack, index, old != new);
-        }
-        let meta = Meta::of_block(stack, self.books.row, traits.align_log2(), own, before.meta.doubt_ns())
-            .with_reallocs(before.meta.reallocs() + 1);
-        let block = Entry { address: new, size, at_ns: before.at_ns, meta };
-        if size >> 32 == 0 {
-            // The same running number: a realloc does not make a block younger.
-            self.bring_up(Entry { size: size | u64::from(number) << 32, ..block });
-        } else {
-            self.settle_in(block);
         }
     }
 
+    /// Books the new block of a realloc whose old block is not booked yet.
+    fn start_afresh(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
+        let own = traits.is_own();
+        count_up(&mut self.batch.own_events, u64::from(own));
+        if !traits.is_excluded() {
+            // The lane's counter of reallocs is raised when the old block is found, which may not be the program's.
+            self.count_alloc(size, stack, index);
+            self.delta().sums.reallocs += 1;
+        }
+        let (row, time_error_ns) = (self.state.row, self.time_error_ns());
+        let meta = Meta::of_block(stack, row, traits.align_log2(), own, time_error_ns).with_reallocs(1);
+        self.place_block(Entry { address, size, at_ns: self.time_of(index), meta });
+    }
+
     fn count_realloc(&mut self, before: &Entry, size: u64, stack: u32, index: u64, moved: bool) {
-        self.turn_to(before.meta.stack());
+        self.select_delta(before.meta.stack());
         self.add_end(before.size);
         self.count_alloc(size, stack, index);
         self.batch.reallocs += 1;
-        let sums = &mut self.tally().sums;
+        let sums = &mut self.delta().sums;
         sums.reallocs += 1;
         if moved {
             sums.moved += 1;

@@ -4,7 +4,7 @@
 //! of the table of crossings, the row of the other thread, an interval of the timeline. Blocks that are handed over come in
 //! long runs of one pair of threads, so a fold gathers a run, and touches what is shared once for all of it.
 
-use super::batch::{Amount, Crossed, Earlier, INTERVALS_AT_HAND};
+use super::batch::{Amount, INTERVALS_HELD, PastInterval, RemoteFreeRun};
 use super::state::Fold;
 use crate::ledger::entry::Entry;
 use crate::ledger::timeline::{Flow, Timeline};
@@ -12,67 +12,68 @@ use crate::sys::sync::Ordering;
 
 impl Fold<'_> {
     /// Counts a free that met its block in the shared table.
-    pub(super) fn count_crossed(&mut self, block: &Entry, free: &Entry) {
+    pub(super) fn count_remote_free(&mut self, block: &Entry, free: &Entry) {
         let (allocated_by, freed_by) = (block.meta.thread(), free.meta.thread());
         // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
         let crosses = freed_by != allocated_by && !free.meta.is_by_realloc();
-        let is_ours = freed_by == self.books.row;
+        let is_ours = freed_by == self.state.row;
         if !crosses && is_ours {
             return;
         }
-        let run = &self.batch.crossed;
+        let run = &self.batch.remote_frees;
         if (run.allocated_by, run.freed_by) != (allocated_by, freed_by) {
-            self.tell_crossed();
-            (self.batch.crossed.allocated_by, self.batch.crossed.freed_by) = (allocated_by, freed_by);
+            self.publish_remote_frees();
+            (self.batch.remote_frees.allocated_by, self.batch.remote_frees.freed_by) =
+                (allocated_by, freed_by);
         }
         if crosses {
-            self.tally().sums.cross_thread_frees += 1;
-            self.batch.crossed.crossings.add(block.size);
+            self.delta().sums.cross_thread_frees += 1;
+            self.batch.remote_frees.remote_frees.add(block.size);
             self.batch.cross_thread_frees += u64::from(is_ours);
         }
         if !is_ours {
-            self.batch.crossed.for_other.add(block.size);
+            self.batch.remote_frees.for_other.add(block.size);
             self.batch.for_others.0 += 1;
             self.batch.for_others.1 += block.size;
-            self.flow_earlier(free.at_ns, block.size);
+            self.date_remote_free(free.at_ns, block.size);
         }
     }
 
     /// Dates a free that was made some time ago into its own interval of the timeline.
-    fn flow_earlier(&mut self, at_ns: u64, bytes: u64) {
+    fn date_remote_free(&mut self, at_ns: u64, bytes: u64) {
         let (number, interval) = self.ledger.timeline.around(at_ns);
-        let earlier = &mut self.batch.crossed.earlier[number as usize % INTERVALS_AT_HAND];
+        let earlier = &mut self.batch.remote_frees.earlier[number as usize % INTERVALS_HELD];
         if at_ns < earlier.from_ns || at_ns >= earlier.until_ns {
             earlier.tell(&self.ledger.timeline);
             (earlier.from_ns, earlier.until_ns) = (interval.start, interval.end);
         }
         earlier.freed.add(bytes);
-        self.batch.at_flow.sums.freed_blocks += 1;
-        self.batch.at_flow.sums.freed_bytes += bytes;
+        self.batch.published.sums.freed_blocks += 1;
+        self.batch.published.sums.freed_bytes += bytes;
     }
 
     /// Tells all what was gathered, and begins a new run.
-    pub(super) fn tell_crossed(&mut self) {
-        if self.batch.crossed.is_empty() {
+    pub(super) fn publish_remote_frees(&mut self) {
+        if self.batch.remote_frees.is_empty() {
             return;
         }
-        let run = std::mem::take(&mut self.batch.crossed);
-        let Crossed { allocated_by, freed_by, crossings, for_other, .. } = run;
-        if crossings.blocks > 0 {
-            self.ledger.crossings.count(allocated_by, freed_by, crossings.blocks, crossings.bytes);
+        let run = std::mem::take(&mut self.batch.remote_frees);
+        let RemoteFreeRun { allocated_by, freed_by, remote_frees, for_other, .. } = run;
+        if remote_frees.blocks > 0 {
+            self.ledger.remote_frees.count(allocated_by, freed_by, remote_frees.blocks, remote_frees.bytes);
         }
         if for_other.blocks > 0 {
             let figures = &self.ledger.rows.get(&self.ledger.pages, freed_by).figures;
             // relaxed: sums for people.
             figures.freed_blocks.fetch_add(for_other.blocks, Ordering::Relaxed);
             figures.freed_bytes.fetch_add(for_other.bytes, Ordering::Relaxed);
-            figures.cross_thread_frees.fetch_add(crossings.blocks, Ordering::Relaxed);
+            figures.cross_thread_frees.fetch_add(remote_frees.blocks, Ordering::Relaxed);
             run.earlier.into_iter().for_each(|mut earlier| earlier.tell(&self.ledger.timeline));
         }
     }
 }
 
-impl Earlier {
+impl PastInterval {
     fn tell(&mut self, timeline: &Timeline) {
         let Amount { blocks, bytes } = std::mem::take(&mut self.freed);
         if blocks > 0 {

@@ -3,9 +3,9 @@
 use super::batch::{Dates, Part, STEP_BITS};
 use super::state::Fold;
 use super::words::{Words, peek};
-use crate::ledger::books::Account;
 use crate::ledger::entry::Meta;
-use crate::ledger::tap::WindowHead;
+use crate::ledger::fold_state::LaneCounters;
+use crate::ledger::trace_buffer::WindowHead;
 use crate::ring::event::{self, TAG_MARK, TAG_SKIP, Tag, record_words};
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::sys::sync::{AtomicU64, Ordering};
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
 /// A fold is dear if it takes more than one block or free for so many words to the shared table, a cache miss or two each.
-const DEAR_SHARE: u64 = 8;
+const COSTLY_SHARE: u64 = 8;
 
 impl Fold<'_> {
     /// Books all words up to the head as it is now.
@@ -28,14 +28,14 @@ impl Fold<'_> {
         // After the head: no event below it can have happened later.
         self.now_ns = self.ledger.clock.now_after_loads_ns();
         let mut tail = self.lane.folder.tail.own();
-        Account::raise(&self.lane.folder.high_water, head - tail);
-        Account::raise(&self.lane.folder.recent_high_water, head - tail);
+        LaneCounters::raise(&self.lane.folder.high_water, head - tail);
+        LaneCounters::raise(&self.lane.folder.recent_high_water, head - tail);
         let begun = tail;
-        while tail < head && tail - begun < part.words && self.books.span_ns <= part.until_ns {
+        while tail < head && tail - begun < part.words && self.state.span_ns <= part.until_ns {
             tail = self.step(tail, head);
         }
-        self.lane.folder.note_reached(self.books.span_ns);
-        self.lane.folder.note_dear(self.batch.sent * DEAR_SHARE > tail - begun);
+        self.lane.folder.note_reached(self.state.span_ns);
+        self.lane.folder.note_costly(self.batch.sent * COSTLY_SHARE > tail - begun);
         self.is_behind = tail < head;
         self.finish();
         self.lane.folder.tail.release(tail);
@@ -43,9 +43,9 @@ impl Fold<'_> {
 
     /// Books events up to a time, and at most those that the ordered fold has observed.
     pub(crate) fn run_until(&mut self, until_ns: u64) {
-        let head = self.books.order_head;
+        let head = self.state.order_head;
         let mut tail = self.lane.folder.tail.own();
-        while tail < head && peek(self.ledger, self.lane, tail, self.books.span_ns).0 <= until_ns {
+        while tail < head && peek(self.ledger, self.lane, tail, self.state.span_ns).0 <= until_ns {
             while tail < head && matches!(Tag::raw(self.words(tail).get(tail)), TAG_SKIP | TAG_MARK) {
                 tail = self.step(tail, head);
             }
@@ -63,15 +63,15 @@ impl Fold<'_> {
         match Tag::raw(words.get(tail)) {
             TAG_SKIP => (tail | (SEGMENT_WORDS - 1)) + 1,
             TAG_MARK => {
-                self.books.mark_index = tail;
-                self.books.span_ns =
-                    event::mark_time(words.get(tail), self.books.span_ns).max(self.books.span_ns);
+                self.state.mark_index = tail;
+                self.state.span_ns =
+                    event::mark_time(words.get(tail), self.state.span_ns).max(self.state.span_ns);
                 tail + 1
             }
             _ => {
                 let end = self.date_window(words, tail, head);
-                if self.ledger.tap.is_open() {
-                    self.tap_window(words.slice(tail, end));
+                if self.ledger.trace_buffer.is_open() {
+                    self.copy_to_trace(words.slice(tail, end));
                 }
                 self.book_window(words, tail, end);
                 end
@@ -81,12 +81,12 @@ impl Fold<'_> {
 
     /// Leaves a copy of a window, as it was dated, for the trace.
     #[cold]
-    fn tap_window(&self, words: &[AtomicU64]) {
+    fn copy_to_trace(&self, words: &[AtomicU64]) {
         let Dates { first_ns, step, .. } = self.batch.dates;
-        let head = WindowHead { row: self.books.row, words: 0, first_ns, step };
+        let head = WindowHead { row: self.state.row, words: 0, first_ns, step };
         // relaxed: written before the lane was published.
         let lane = self.lane.cold.index.load(Ordering::Relaxed);
-        self.ledger.tap.window(&self.ledger.pages, lane, head, words);
+        self.ledger.trace_buffer.window(&self.ledger.pages, lane, head, words);
     }
 
     fn words(&self, index: u64) -> Words {
@@ -96,23 +96,23 @@ impl Fold<'_> {
 
     /// Finds the end of the window that `tail` lies in, and how its words are to be dated.
     fn date_window(&mut self, words: Words, tail: u64, head: u64) -> u64 {
-        let mark_index = self.books.mark_index;
+        let mark_index = self.state.mark_index;
         let length = event::mark_length(words.get(mark_index));
         // While the window is being written, the head lies in it.
         let end = (mark_index + 1 + length).min(head);
         let until_ns = self.mark_time_at(end, head).unwrap_or(self.now_ns);
-        let first_ns = self.books.span_ns;
+        let first_ns = self.state.span_ns;
         let mut span = until_ns.saturating_sub(first_ns);
         if span > SPAN_NS_PLAUSIBLE {
             span = span.min(self.ledger.ticks.next_after(first_ns).saturating_sub(first_ns));
         }
         let alone = tail == mark_index + 1 && tail + record_words(words.get(tail)) >= end;
-        let doubt_ns = if alone { 0 } else { span };
-        Account::raise(&self.account.longest_span_ns, doubt_ns);
+        let time_error_ns = if alone { 0 } else { span };
+        LaneCounters::raise(&self.counters.longest_span_ns, time_error_ns);
         let step = (span << STEP_BITS) / (end - tail).max(1);
-        let meta = Meta::of_block(0, self.books.row, 0, false, doubt_ns).0;
-        self.batch.dates = Dates { first: tail, first_ns, step, doubt_ns, meta };
-        self.books.span_ns = if alone { first_ns } else { first_ns + span };
+        let meta = Meta::of_block(0, self.state.row, 0, false, time_error_ns).0;
+        self.batch.dates = Dates { first: tail, first_ns, step, time_error_ns, meta };
+        self.state.span_ns = if alone { first_ns } else { first_ns + span };
         end
     }
 
@@ -124,6 +124,6 @@ impl Fold<'_> {
         }
         let word = if index < head { self.words(index).get(index) } else { return None };
         debug_assert_eq!(Tag::raw(word), TAG_MARK);
-        Some(event::mark_time(word, self.books.span_ns))
+        Some(event::mark_time(word, self.state.span_ns))
     }
 }

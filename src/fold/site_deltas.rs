@@ -8,8 +8,8 @@
 //! table in pages of its own (`ledger::site_deltas`), which grows while stacks push each other out of it.
 
 use super::state::{Fold, count_up};
-use crate::ledger::site_deltas::{TALLIES_MAX, TALLIES_MIN, pages_of};
-use crate::ledger::sites::Tally;
+use crate::ledger::site_deltas::{SITE_DELTAS_MAX, SITE_DELTAS_MIN, pages_of};
+use crate::ledger::sites::SiteDelta;
 use crate::profile::bucket_of;
 
 /// The factor by which a lane's table grows.
@@ -21,55 +21,55 @@ const HEAVY_BLOCKS: u64 = if cfg!(test) { 100 } else { 1 << 30 };
 impl Fold<'_> {
     /// The tally at hand.
     #[inline(always)]
-    pub(super) fn tally(&mut self) -> &mut Tally {
+    pub(super) fn delta(&mut self) -> &mut SiteDelta {
         // SAFETY: Y1, the fold holds the lane's latch, and `at` is the lane's.
         unsafe { &mut *self.at }
     }
 
     /// Makes sure that the tally at hand is that of this stack.
     #[inline(always)]
-    pub(super) fn turn_to(&mut self, stack: u32) {
+    pub(super) fn select_delta(&mut self, stack: u32) {
         if stack != self.stack {
-            self.turn_to_other(stack);
+            self.select_other_delta(stack);
         }
     }
 
     #[inline(never)]
-    fn turn_to_other(&mut self, stack: u32) {
-        self.relieve();
-        let tallies = &self.books.tallies;
-        let mut at = &raw mut self.books.tally;
-        if stack != 0 && tallies.slots != 0 {
-            at = tallies.start(&self.ledger.pages).wrapping_add(tallies.place_of(stack));
+    fn select_other_delta(&mut self, stack: u32) {
+        self.commit_before_overflow();
+        let deltas = &self.state.deltas;
+        let mut at = &raw mut self.state.delta;
+        if stack != 0 && deltas.slots != 0 {
+            at = deltas.start(&self.ledger.pages).wrapping_add(deltas.place_of(stack));
         }
         // SAFETY: Y1, as in `tally`.
         if unsafe { (*at).stack } != stack {
-            at = self.move_in(stack);
+            at = self.replace_delta(stack);
         }
-        self.take_up(at);
+        self.use_delta(at);
     }
 
     /// Takes up a tally. If it was not touched since the lane's latest height, it held then what it holds now.
     #[inline(always)]
-    pub(super) fn take_up(&mut self, at: *mut Tally) {
+    pub(super) fn use_delta(&mut self, at: *mut SiteDelta) {
         self.at = at;
-        let height = self.books.tallies.height;
-        let tally = self.tally();
-        if tally.height != height {
-            tally.height = height;
-            (tally.at_height_bytes, tally.at_height_blocks) =
-                (tally.sums.live_bytes(), tally.sums.live_blocks());
+        let high_water_number = self.state.deltas.high_water_number;
+        let delta = self.delta();
+        if delta.high_water_number != high_water_number {
+            delta.high_water_number = high_water_number;
+            (delta.at_high_water_bytes, delta.at_high_water_blocks) =
+                (delta.sums.live_bytes(), delta.sums.live_blocks());
         }
-        self.stack = self.tally().stack;
+        self.stack = self.delta().stack;
     }
 
     /// Gives a stack the place that is another's; what that one has goes into its account.
     #[cold]
-    fn move_in(&mut self, stack: u32) -> *mut Tally {
+    fn replace_delta(&mut self, stack: u32) -> *mut SiteDelta {
         let at = self.place_of(stack);
         // SAFETY: Y1, as in `tally`.
         if unsafe { (*at).stack } != stack {
-            self.books.tallies.pushed_out += 1;
+            self.state.deltas.pushed_out += 1;
             self.commit(at);
             // SAFETY: Y1.
             unsafe { (*at).stack = stack };
@@ -78,31 +78,31 @@ impl Fold<'_> {
     }
 
     /// Where the tally of a stack lies, or has to lie.
-    fn place_of(&mut self, stack: u32) -> *mut Tally {
-        let inline = &raw mut self.books.tally;
+    fn place_of(&mut self, stack: u32) -> *mut SiteDelta {
+        let inline = &raw mut self.state.delta;
         if stack == 0 {
             return inline;
         }
-        let tallies = self.books.tallies;
-        if tallies.slots == 0 || (tallies.pushed_out > 2 * tallies.slots && tallies.slots < TALLIES_MAX) {
-            self.grow_tallies();
+        let deltas = self.state.deltas;
+        if deltas.slots == 0 || (deltas.pushed_out > 2 * deltas.slots && deltas.slots < SITE_DELTAS_MAX) {
+            self.grow_deltas();
         }
-        let tallies = &self.books.tallies;
-        match tallies.slots {
+        let deltas = &self.state.deltas;
+        match deltas.slots {
             0 => inline,
-            _ => tallies.start(&self.ledger.pages).wrapping_add(tallies.place_of(stack)),
+            _ => deltas.start(&self.ledger.pages).wrapping_add(deltas.place_of(stack)),
         }
     }
 
     /// Moves to a larger table; everything in the old one is committed. Without memory it stays as it is.
     #[cold]
-    fn grow_tallies(&mut self) {
-        let before = self.books.tallies;
-        let wanted = (before.slots * GROWTH).clamp(TALLIES_MIN, TALLIES_MAX);
-        self.books.tallies.pushed_out = 0;
+    fn grow_deltas(&mut self) {
+        let before = self.state.deltas;
+        let wanted = (before.slots * GROWTH).clamp(SITE_DELTAS_MIN, SITE_DELTAS_MAX);
+        self.state.deltas.pushed_out = 0;
         let Some(page) = self.ledger.pages.take_to_scatter(pages_of(wanted)) else { return };
         self.commit_table();
-        (self.books.tallies.page, self.books.tallies.slots) = (page, wanted);
+        (self.state.deltas.page, self.state.deltas.slots) = (page, wanted);
         if before.slots > 0 {
             self.ledger.pages.give_back(before.page, pages_of(before.slots));
         }
@@ -113,26 +113,26 @@ impl Fold<'_> {
     pub(super) fn add_birth(&mut self, size: u64) -> (i64, i64) {
         count_up(&mut self.batch.sums.total_blocks, 1);
         count_up(&mut self.batch.sums.total_bytes, size);
-        let tally = self.tally();
-        count_up(&mut tally.sums.total_blocks, 1);
-        count_up(&mut tally.sums.total_bytes, size);
+        let delta = self.delta();
+        count_up(&mut delta.sums.total_blocks, 1);
+        count_up(&mut delta.sums.total_bytes, size);
         // Wrapping: see `count_up`.
-        let count = &mut tally.sizes[bucket_of(size)];
+        let count = &mut delta.sizes[bucket_of(size)];
         *count = count.wrapping_add(1);
-        let of_tally = tally.sums.live_bytes();
-        (self.batch.sums.live_bytes(), of_tally)
+        let of_delta = delta.sums.live_bytes();
+        (self.batch.sums.live_bytes(), of_delta)
     }
 
     /// Undoes [`Fold::add_birth`].
     pub(super) fn take_birth_back(&mut self, size: u64) {
         let of_batch = (&mut self.batch.sums.total_blocks, &mut self.batch.sums.total_bytes);
         // SAFETY: Y1, as in `tally`.
-        let tally = unsafe { &mut *self.at };
-        for (blocks, bytes) in [of_batch, (&mut tally.sums.total_blocks, &mut tally.sums.total_bytes)] {
+        let delta = unsafe { &mut *self.at };
+        for (blocks, bytes) in [of_batch, (&mut delta.sums.total_blocks, &mut delta.sums.total_bytes)] {
             *blocks = blocks.wrapping_sub(1);
             *bytes = bytes.wrapping_sub(size);
         }
-        let count = &mut tally.sizes[bucket_of(size)];
+        let count = &mut delta.sizes[bucket_of(size)];
         *count = count.wrapping_sub(1);
     }
 
@@ -141,30 +141,30 @@ impl Fold<'_> {
     pub(super) fn add_end(&mut self, size: u64) {
         self.batch.sums.freed_blocks += 1;
         self.batch.sums.freed_bytes += size;
-        let sums = &mut self.tally().sums;
+        let sums = &mut self.delta().sums;
         count_up(&mut sums.freed_blocks, 1);
         count_up(&mut sums.freed_bytes, size);
     }
 
     /// Moves a tally that is not at hand into its account and empties it.
-    fn commit(&mut self, at: *mut Tally) {
+    fn commit(&mut self, at: *mut SiteDelta) {
         self.raise_peak();
-        self.look_at_the_peak();
-        let tallies = self.books.tallies;
+        self.follow_peak();
+        let deltas = self.state.deltas;
         // SAFETY: Y1, as in `tally`.
-        let tally = unsafe { &mut *at };
-        if tally.is_empty() {
+        let delta = unsafe { &mut *at };
+        if delta.is_empty() {
             // Its only block may have been taken back: what it rose to is of no stack that comes next.
-            tally.rise_bytes = 0;
-            (tally.at_height_bytes, tally.at_height_blocks) = (0, 0);
+            delta.high_water_bytes = 0;
+            (delta.at_high_water_bytes, delta.at_high_water_blocks) = (0, 0);
         } else {
-            self.ledger.sites.commit(&self.ledger.pages, tally, tallies.height, tallies.peak_number);
+            self.ledger.sites.commit(&self.ledger.pages, delta, deltas.high_water_number, deltas.peak_number);
         }
     }
 
     /// Commits the tally at hand long before its narrow counts can overflow.
-    fn relieve(&mut self) {
-        let sums = &self.tally().sums;
+    fn commit_before_overflow(&mut self) {
+        let sums = &self.delta().sums;
         if sums.total_blocks.max(sums.freed_blocks) >= HEAVY_BLOCKS {
             let at = self.at;
             self.commit(at);
@@ -172,27 +172,27 @@ impl Fold<'_> {
     }
 
     fn commit_table(&mut self) {
-        let tallies = self.books.tallies;
-        for slot in 0..tallies.slots as usize {
-            self.commit(tallies.start(&self.ledger.pages).wrapping_add(slot));
+        let deltas = self.state.deltas;
+        for slot in 0..deltas.slots as usize {
+            self.commit(deltas.start(&self.ledger.pages).wrapping_add(slot));
         }
     }
 
     /// Ends a batch on the side of the sites: the process learns of its peak. The tallies stay.
-    pub(super) fn settle_tallies(&mut self) {
-        self.relieve();
+    pub(super) fn finish_deltas(&mut self) {
+        self.commit_before_overflow();
         self.raise_peak();
-        self.look_at_the_peak();
-        let inline = &raw mut self.books.tally;
-        self.take_up(inline);
+        self.follow_peak();
+        let inline = &raw mut self.state.delta;
+        self.use_delta(inline);
     }
 
     /// Commits every tally of the lane.
-    pub(crate) fn commit_tallies(&mut self) {
-        self.settle_tallies();
-        let inline = &raw mut self.books.tally;
+    pub(crate) fn commit_deltas(&mut self) {
+        self.finish_deltas();
+        let inline = &raw mut self.state.delta;
         self.commit(inline);
         self.commit_table();
-        self.take_up(inline);
+        self.use_delta(inline);
     }
 }

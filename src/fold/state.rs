@@ -2,9 +2,9 @@
 
 use super::batch::Batch;
 use crate::ledger::Ledger;
-use crate::ledger::books::{Account, Books, account_of, books_of};
+use crate::ledger::fold_state::{FoldState, LaneCounters, fold_state_of, lane_counters_of};
 use crate::ledger::nursery::Places;
-use crate::ledger::sites::Tally;
+use crate::ledger::sites::SiteDelta;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 
@@ -12,21 +12,21 @@ use crate::sys::latch::Taken;
 pub(crate) struct Fold<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) lane: &'a Lane,
-    pub(super) account: &'a Account,
-    pub(super) books: &'a mut Books,
+    pub(super) counters: &'a LaneCounters,
+    pub(super) state: &'a mut FoldState,
     pub(super) places: Places,
     pub(super) now_ns: u64,
     /// Whether this is part of an ordered fold, which holds the latches of all lanes.
     pub(super) in_order: bool,
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process is at a new peak.
-    pub(super) to_beat: i64,
+    pub(super) peak_threshold: i64,
     /// Whether more words wait in the lane's ring than this fold has booked.
     pub(super) is_behind: bool,
     /// Whether frees that find no block are out of the question, as far as this lane can tell: see `tallies`.
     pub(super) trusts_frees: bool,
     /// The tally at hand, and its stack.
-    pub(super) at: *mut Tally,
+    pub(super) at: *mut SiteDelta,
     pub(super) stack: u32,
 }
 
@@ -41,22 +41,22 @@ impl<'a> Fold<'a> {
     /// Begins a fold. `_taken` shows that the lane's latch is held, and must outlive the fold.
     pub(crate) fn begin(ledger: &'a Ledger, lane: &'a Lane, _taken: &'a Taken<'a>) -> Fold<'a> {
         // SAFETY: B3, the latch is held, and for as long as this borrow lives.
-        let books = unsafe { &mut *books_of(lane).as_ptr() };
-        let places = books.nursery.places(&ledger.pages, &raw mut books.youngest);
+        let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
+        let places = state.nursery.places(&ledger.pages, &raw mut state.youngest);
         let mut fold = Fold {
             ledger,
             lane,
-            account: account_of(lane),
+            counters: lane_counters_of(lane),
             places,
             now_ns: ledger.clock.now_ns(),
             in_order: false,
             batch: Batch::default(),
-            to_beat: 0,
+            peak_threshold: 0,
             is_behind: false,
             trusts_frees: false,
-            at: &raw mut books.tally,
-            stack: books.tally.stack,
-            books,
+            at: &raw mut state.delta,
+            stack: state.delta.stack,
+            state,
         };
         fold.start_over();
         fold.trusts_frees = fold.may_trust_frees();
@@ -70,17 +70,17 @@ impl<'a> Fold<'a> {
 
     /// Makes ready for a new batch.
     pub(super) fn start_over(&mut self) {
-        self.batch = Batch { interval_peak: i64::MIN, passed_over: i64::MIN, ..Batch::default() };
-        self.to_beat = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
-        self.look_at_the_peak();
-        self.take_up(self.at);
+        self.batch = Batch { interval_peak: i64::MIN, skipped_high_water: i64::MIN, ..Batch::default() };
+        self.peak_threshold = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
+        self.follow_peak();
+        self.use_delta(self.at);
     }
 
     pub(super) fn time_of(&self, index: u64) -> u64 {
         self.batch.dates.at(index)
     }
 
-    pub(super) fn doubt_ns(&self) -> u64 {
-        self.batch.dates.doubt_ns
+    pub(super) fn time_error_ns(&self) -> u64 {
+        self.batch.dates.time_error_ns
     }
 }

@@ -1,10 +1,10 @@
 //! The end of a batch: timeline, totals, lane counters, and the size of the nursery.
 
-use super::batch::{Batch, Told};
+use super::batch::{Batch, Published};
 use super::state::Fold;
-use crate::ledger::books::Account;
 use crate::ledger::entry::Entry;
 use crate::ledger::estimate::WeightedSums;
+use crate::ledger::fold_state::LaneCounters;
 use crate::ledger::timeline::Flow;
 use crate::ring::lane::add;
 use crate::sys::sync::Ordering;
@@ -15,36 +15,36 @@ impl Fold<'_> {
         if self.has_flow() {
             // What was freed before the interval ends belongs into it.
             self.deliver();
-            self.end_height();
-            self.flow_out(at_ns);
+            self.end_interval();
+            self.publish_flow(at_ns);
         }
         self.batch.interval_end_ns = self.ledger.timeline.around(at_ns).1.end;
     }
 
     /// Tells the interval at hand how high the live bytes rose in it; the next one begins where they stand.
-    fn end_height(&mut self) {
+    fn end_interval(&mut self) {
         self.raise_peak();
         self.note_interval_peak();
-        self.batch.rise_at_most = self.batch.rise_at_most.max(self.batch.rise);
-        self.batch.rise = self.batch.sums.live_bytes();
+        self.batch.high_water_at_most = self.batch.high_water_at_most.max(self.batch.high_water);
+        self.batch.high_water = self.batch.sums.live_bytes();
     }
 
     fn note_interval_peak(&mut self) {
-        let highest = self.ledger.booked.bytes() + self.batch.rise.max(self.batch.sums.live_bytes());
+        let highest = self.ledger.booked.bytes() + self.batch.high_water.max(self.batch.sums.live_bytes());
         self.batch.interval_peak = self.batch.interval_peak.max(highest);
     }
 
     /// Whether the batch did anything since the timeline was last told.
     fn has_flow(&self) -> bool {
-        let Batch { sums, lost, at_flow, interval_peak, .. } = &self.batch;
-        *interval_peak != i64::MIN || *at_flow != Told { sums: *sums, lost: *lost }
+        let Batch { sums, lost, published, interval_peak, .. } = &self.batch;
+        *interval_peak != i64::MIN || *published != Published { sums: *sums, lost: *lost }
     }
 
     /// Tells the timeline what the batch did since it was last told, dated into the interval at hand, or to `at_ns`
     /// if none was entered yet. One visit to what all lanes share.
-    fn flow_out(&mut self, at_ns: u64) {
-        let now = Told { sums: self.batch.sums, lost: self.batch.lost };
-        let then = std::mem::replace(&mut self.batch.at_flow, now);
+    fn publish_flow(&mut self, at_ns: u64) {
+        let now = Published { sums: self.batch.sums, lost: self.batch.lost };
+        let then = std::mem::replace(&mut self.batch.published, now);
         let flow = Flow {
             allocated_blocks: now.sums.total_blocks.wrapping_sub(then.sums.total_blocks),
             allocated_bytes: now.sums.total_bytes.wrapping_sub(then.sums.total_bytes),
@@ -61,56 +61,59 @@ impl Fold<'_> {
     /// Events that were lost on the lane since the timeline was last told. The thread counts them, and notes no time.
     fn newly_lost(&mut self) -> u64 {
         let lost = self.lane.lost_in_all();
-        lost - std::mem::replace(&mut self.books.lost_told, lost)
+        lost - std::mem::replace(&mut self.state.lost_told, lost)
     }
 
     /// Ends a batch: everything in it is booked, and visible to all. The fold may go on with another one.
     pub(super) fn finish(&mut self) {
         self.fit_nursery();
         self.deliver();
-        self.tell_crossed();
-        self.settle_tallies();
+        self.publish_remote_frees();
+        self.finish_deltas();
         self.note_interval_peak();
-        self.flow_out(self.books.span_ns);
+        self.publish_flow(self.state.span_ns);
         self.ledger.booked.add(self.batch.sums.live_bytes(), self.batch.sums.live_blocks());
-        let account = self.account;
+        let counters = self.counters;
         let changes = [
-            (&account.total_blocks, self.batch.sums.total_blocks),
-            (&account.total_bytes, self.batch.sums.total_bytes),
-            (&account.freed_blocks, self.batch.sums.freed_blocks),
-            (&account.freed_bytes, self.batch.sums.freed_bytes),
-            (&account.own_events, self.batch.own_events),
-            (&account.deeds, self.batch.deeds),
-            (&account.reallocs, self.batch.reallocs),
-            (&account.cross_thread_frees, self.batch.cross_thread_frees),
-            (&account.freed_for_others_blocks, self.batch.for_others.0),
-            (&account.freed_for_others_bytes, self.batch.for_others.1),
-            (&account.table_full, self.batch.lost),
-            (&account.recorded, self.batch.recorded),
+            (&counters.total_blocks, self.batch.sums.total_blocks),
+            (&counters.total_bytes, self.batch.sums.total_bytes),
+            (&counters.freed_blocks, self.batch.sums.freed_blocks),
+            (&counters.freed_bytes, self.batch.sums.freed_bytes),
+            (&counters.own_events, self.batch.own_events),
+            (&counters.pointer_events, self.batch.pointer_events),
+            (&counters.reallocs, self.batch.reallocs),
+            (&counters.cross_thread_frees, self.batch.cross_thread_frees),
+            (&counters.freed_for_others_blocks, self.batch.for_others.0),
+            (&counters.freed_for_others_bytes, self.batch.for_others.1),
+            (&counters.table_full, self.batch.lost),
+            (&counters.recorded, self.batch.recorded),
         ];
         for (figure, change) in changes {
             add(figure, change);
         }
         if self.batch.sampled != WeightedSums::default() {
-            account.sampled.add(&self.batch.sampled);
+            counters.sampled.add(&self.batch.sampled);
         }
-        let rise = self.batch.rise.max(self.batch.rise_at_most).max(0);
-        Account::raise(&account.rise_bytes, rise.saturating_add(self.books.behind_bytes) as u64);
+        let high_water = self.batch.high_water.max(self.batch.high_water_at_most).max(0);
+        LaneCounters::raise(
+            &counters.high_water_bytes,
+            high_water.saturating_add(self.state.behind_bytes) as u64,
+        );
         // What a lane is behind by is more than a batch while its words are booked in parts.
-        let behind = self.books.behind_bytes.saturating_add(self.batch.sums.live_bytes());
-        self.books.behind_bytes = if self.is_behind { behind.max(0) } else { 0 };
+        let behind = self.state.behind_bytes.saturating_add(self.batch.sums.live_bytes());
+        self.state.behind_bytes = if self.is_behind { behind.max(0) } else { 0 };
         // relaxed: a figure for people.
-        account.booked_until_ns.store(self.now_ns, Ordering::Relaxed);
+        counters.booked_until_ns.store(self.now_ns, Ordering::Relaxed);
         self.start_over();
     }
 
     /// Gives the nursery another size, if the one it has is not right.
     fn fit_nursery(&mut self) {
-        let Some(wanted) = self.books.nursery.look(self.books.allocs) else { return };
-        let (before, first) = (self.books.nursery, &raw mut self.books.youngest);
+        let Some(wanted) = self.state.nursery.look(self.state.allocs) else { return };
+        let (before, first) = (self.state.nursery, &raw mut self.state.youngest);
         let pages = &self.ledger.pages;
         if let Some(nursery) = before.resized(pages, first, wanted, |entry| self.send_survivor(entry)) {
-            self.books.nursery.go_over_to(nursery);
+            self.state.nursery.go_over_to(nursery);
             self.places = nursery.places(pages, first);
             before.give_up(pages, first);
         }

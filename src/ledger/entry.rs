@@ -11,7 +11,7 @@ pub(crate) const ROW_OF_OTHERS: u32 = ROWS_MAX - 1;
 pub(crate) const REALLOCS_MAX: u64 = 31;
 
 /// How far the time of a sampled block may be off, in nanoseconds: its own doubt has no room.
-const SAMPLED_DOUBT_NS: u64 = 2_000_000;
+const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 
 /// A block, or a free that waits for its block.
 #[repr(C)]
@@ -56,7 +56,7 @@ pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
 ///
 /// ```text
 ///  63       62    61      57 56        52 51      50   46 45      32 31         0
-/// │ waiting │ own │ reallocs │ doubt_log2 │ sampled │ align │ thread   │ stack      │
+/// │ waiting │ own │ reallocs │ time_error_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
 ///
 /// In a waiting free, the round in which it came stands where the stack is in a block.
@@ -67,26 +67,32 @@ pub(crate) struct Meta(pub(crate) u64);
 impl Meta {
     const THREAD_SHIFT: u32 = 32;
     const ALIGN_SHIFT: u32 = 46;
-    const DOUBT_SHIFT: u32 = 52;
+    const TIME_ERROR_SHIFT: u32 = 52;
     const REALLOCS_SHIFT: u32 = 57;
     const SAMPLED: u64 = 1 << 51;
     const OWN: u64 = 1 << 62;
     const WAITING: u64 = 1 << 63;
 
     #[inline(always)]
-    pub(crate) const fn of_block(stack: u32, thread: u32, align_log2: u64, own: bool, doubt_ns: u64) -> Meta {
+    pub(crate) const fn of_block(
+        stack: u32,
+        thread: u32,
+        align_log2: u64,
+        own: bool,
+        time_error_ns: u64,
+    ) -> Meta {
         let align_log2 = if align_log2 > 31 { 31 } else { align_log2 };
         Meta(
             stack as u64
                 | (thread as u64) << Self::THREAD_SHIFT
                 | align_log2 << Self::ALIGN_SHIFT
-                | doubt_log2(doubt_ns) << Self::DOUBT_SHIFT
+                | time_error_log2(time_error_ns) << Self::TIME_ERROR_SHIFT
                 | if own { Self::OWN } else { 0 },
         )
     }
 
-    pub(crate) const fn of_waiting_free(thread: u32, doubt_ns: u64) -> Meta {
-        Meta(Meta::of_block(0, thread, 0, false, doubt_ns).0 | Self::WAITING)
+    pub(crate) const fn of_waiting_free(thread: u32, time_error_ns: u64) -> Meta {
+        Meta(Meta::of_block(0, thread, 0, false, time_error_ns).0 | Self::WAITING)
     }
 
     pub(crate) const fn stack(self) -> u32 {
@@ -102,31 +108,31 @@ impl Meta {
     }
 
     /// How far the time of the entry can be off, in nanoseconds, rounded up; 0 for an exact stamp.
-    pub(crate) const fn doubt_ns(self) -> u64 {
+    pub(crate) const fn time_error_ns(self) -> u64 {
         if self.0 & Self::SAMPLED != 0 {
-            return SAMPLED_DOUBT_NS;
+            return SAMPLED_TIME_ERROR_NS;
         }
-        match self.0 >> Self::DOUBT_SHIFT & 31 {
+        match self.0 >> Self::TIME_ERROR_SHIFT & 31 {
             0 => 0,
             // This and all above it.
-            31 => DOUBT_NS_MAX,
+            31 => TIME_ERROR_NS_MAX,
             log2 => 1 << log2,
         }
     }
 
     /// The same block, as one that was sampled at a rate.
     pub(crate) const fn sampled(self, rate: u64) -> Meta {
-        Meta(self.0 & !(31 << Self::DOUBT_SHIFT) | rate << Self::DOUBT_SHIFT | Self::SAMPLED)
+        Meta(self.0 & !(31 << Self::TIME_ERROR_SHIFT) | rate << Self::TIME_ERROR_SHIFT | Self::SAMPLED)
     }
 
     /// The rate at which the block was sampled, or 0.
     pub(crate) const fn rate(self) -> u64 {
-        if self.0 & Self::SAMPLED == 0 { 0 } else { self.0 >> Self::DOUBT_SHIFT & 31 }
+        if self.0 & Self::SAMPLED == 0 { 0 } else { self.0 >> Self::TIME_ERROR_SHIFT & 31 }
     }
 
     /// Whether the block is in no total of the program: heapledger's own, or a sample that stands for others.
     #[inline(always)]
-    pub(crate) const fn is_apart(self) -> bool {
+    pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::SAMPLED) != 0
     }
 
@@ -170,12 +176,12 @@ impl Meta {
 }
 
 /// A doubt of more than a second: longer than any process runs, and short enough that a date and two of them can be added.
-const DOUBT_NS_MAX: u64 = 1 << 61;
+const TIME_ERROR_NS_MAX: u64 = 1 << 61;
 
 /// The exponent of the next power of two, at most 31 (more than a second).
 #[inline(always)]
-const fn doubt_log2(doubt_ns: u64) -> u64 {
-    let log2 = (u64::BITS - doubt_ns.leading_zeros()) as u64;
+const fn time_error_log2(time_error_ns: u64) -> u64 {
+    let log2 = (u64::BITS - time_error_ns.leading_zeros()) as u64;
     if log2 > 31 { 31 } else { log2 }
 }
 
@@ -189,11 +195,11 @@ mod tests {
         assert_eq!((meta.stack(), meta.thread(), meta.align_log2()), (u32::MAX, ROW_OF_OTHERS, 31));
         assert_eq!((meta.rate(), meta.sampled(9).rate(), meta.sampled(9).reallocs()), (0, 9, 31));
         assert_eq!(
-            (meta.is_own(), meta.is_waiting(), meta.reallocs(), meta.doubt_ns()),
+            (meta.is_own(), meta.is_waiting(), meta.reallocs(), meta.time_error_ns()),
             (true, false, 31, 1024)
         );
         let free = Meta::of_waiting_free(5, 0);
-        assert_eq!((free.is_waiting(), free.thread(), free.doubt_ns(), free.stack()), (true, 5, 0, 0));
+        assert_eq!((free.is_waiting(), free.thread(), free.time_error_ns(), free.stack()), (true, 5, 0, 0));
         let waits = free.waiting_since(u32::MAX);
         assert!(waits.waits_since_before(0) && !waits.waits_since_before(u32::MAX));
         assert_eq!((waits.is_waiting(), waits.thread()), (true, 5));

@@ -5,12 +5,12 @@
 //! under the reader's eyes. The reader notices by the `oldest` cursor, which it reads last, and forgets what lies
 //! below it.
 
-use super::books::books_of;
+use super::fold_state::fold_state_of;
 use super::region::Ledger;
 use crate::profile::tracked::Deed;
 use crate::profile::{Event, EventKind};
 use crate::ring::event::{
-    self, TAG_ALLOC, TAG_DEED, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE,
+    self, TAG_ALLOC, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_POINTER, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE,
     Tag, record_words,
 };
 use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
@@ -54,8 +54,8 @@ impl LaneWords {
     pub(crate) fn copy(&mut self, ledger: &Ledger, lane: &Lane) {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
-        let books = unsafe { books_of(lane).as_ref() };
-        (self.row, self.until_ns) = (books.row, books.span_ns);
+        let state = unsafe { fold_state_of(lane).as_ref() };
+        (self.row, self.until_ns) = (state.row, state.span_ns);
         self.words.clear();
         let tail = lane.folder.tail.own();
         let oldest = lane.cold.oldest.still_whole();
@@ -154,7 +154,7 @@ impl Decoder<'_> {
                 self.moved(field(2), event::address_of(word), event::traits_of(word), said)
             }
             TAG_REFUSED => Some((EventKind::ReallocFailed { address: event::address_of(word) }, 0)),
-            TAG_DEED => Deed::of(event::deed_of(word)).map(|deed| {
+            TAG_POINTER => Deed::of(event::pointer_event_of(word)).map(|deed| {
                 let (pointer, held) = (event::address_of(word) as u32, (field(1) >> 32) as u32);
                 (EventKind::Tracked { pointer, deed, held }, field(1) as u32)
             }),

@@ -13,10 +13,10 @@
 
 use super::entry::{Entry, ROW_OF_OTHERS, whole_size};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
-use crate::sys::fetch::fetch;
+use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::latch::Latch;
-use crate::sys::order::then;
 use crate::sys::pages::{PAGE_BYTES, Pages, both, halves};
+use crate::sys::prefetch::prefetch;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Shards of the table. A power of two.
@@ -55,12 +55,12 @@ pub(crate) enum Freed {
 /// Pairings that do not add up; single figures, rarely written.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Oddities {
+pub(crate) struct PairingAnomalies {
     pub(crate) ambiguous: AtomicU64,
     pub(crate) layout_mismatches: AtomicU64,
     /// Frees of blocks that were left out by choice, and their bytes.
-    pub(crate) skipped_frees: AtomicU64,
-    pub(crate) skipped_freed_bytes: AtomicU64,
+    pub(crate) sampled_out_frees: AtomicU64,
+    pub(crate) sampled_out_freed_bytes: AtomicU64,
     /// Frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
 }
@@ -72,7 +72,7 @@ pub(crate) struct LiveTable {
     shards: [Shard; SHARDS],
     /// Rounds over all lanes that were begun to settle what waits. A waiting free knows in which one it came.
     round: AtomicU32,
-    pub(crate) oddities: Oddities,
+    pub(crate) anomalies: PairingAnomalies,
 }
 
 #[repr(C, align(64))]
@@ -108,7 +108,7 @@ impl LiveTable {
             }
         });
         if let Some((place, free)) = waiting {
-            self.count_doubt(others > 0 && free.at_ns < block.at_ns);
+            self.count_if_ambiguous(others > 0 && free.at_ns < block.at_ns);
             table.remove(place);
             add(&shard.waiting, -1);
             add(&shard.len, -1);
@@ -151,7 +151,9 @@ impl LiveTable {
         let Some((place, block)) = chosen else {
             return self.park(pages, shard, free);
         };
-        self.count_doubt(candidates > 1 && free.at_ns.abs_diff(block.at_ns) <= doubt(&free, &block));
+        self.count_if_ambiguous(
+            candidates > 1 && free.at_ns.abs_diff(block.at_ns) <= time_error(&free, &block),
+        );
         table.remove(place);
         add(&shard.len, -1);
         // Whichever block it was, and whether or not the others came too late to be meant.
@@ -169,7 +171,7 @@ impl LiveTable {
     fn park(&self, pages: &Pages, shard: &Shard, free: Entry) -> Freed {
         // relaxed: the latch orders it.
         if shard.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
-            self.oddities.unmatched.fetch_add(1, Ordering::Relaxed);
+            self.anomalies.unmatched.fetch_add(1, Ordering::Relaxed);
             return Freed::Waits;
         }
         if !shard.make_room(pages) {
@@ -194,10 +196,10 @@ impl LiveTable {
         let table = self.shard(address).table(pages);
         if table.capacity > 0 {
             let home = home_of(address, table.capacity);
-            fetch(table.keys.wrapping_add(home));
+            prefetch(table.keys.wrapping_add(home));
             // Most entries lie a little behind their home, and their rest in one of two lines.
-            fetch(table.rest.wrapping_add(home));
-            fetch(table.rest.wrapping_add(home + REST_AHEAD));
+            prefetch(table.rest.wrapping_add(home));
+            prefetch(table.rest.wrapping_add(home + REST_AHEAD));
         }
     }
 
@@ -276,11 +278,11 @@ impl LiveTable {
                 let others = table.count_blocks(free.address);
                 add(&shard.overlaps, -i32::from(others > 0));
             }
-            let oddity = match sizes_agree(&block, &free) {
-                true => &self.oddities.ambiguous,
-                false => &self.oddities.layout_mismatches,
+            let anomaly = match sizes_agree(&block, &free) {
+                true => &self.anomalies.ambiguous,
+                false => &self.anomalies.layout_mismatches,
             };
-            oddity.fetch_add(1, Ordering::Relaxed);
+            anomaly.fetch_add(1, Ordering::Relaxed);
             found[count] = Some((block, free));
             count += 1;
             place = again_from;
@@ -293,9 +295,9 @@ impl LiveTable {
         let is_meant = |free: &Entry| !only_whole || whole_size(free).is_some();
         self.remove_waiting(pages, round, is_meant, |free| {
             // relaxed: counts for people.
-            self.oddities.skipped_frees.fetch_add(1, Ordering::Relaxed);
+            self.anomalies.sampled_out_frees.fetch_add(1, Ordering::Relaxed);
             let size = whole_size(free).unwrap_or(0);
-            self.oddities.skipped_freed_bytes.fetch_add(size, Ordering::Relaxed);
+            self.anomalies.sampled_out_freed_bytes.fetch_add(size, Ordering::Relaxed);
         });
     }
 
@@ -308,7 +310,7 @@ impl LiveTable {
             |_| true,
             |_| {
                 // relaxed: a count for people.
-                self.oddities.unmatched.fetch_add(1, Ordering::Relaxed);
+                self.anomalies.unmatched.fetch_add(1, Ordering::Relaxed);
             },
         );
     }
@@ -363,27 +365,27 @@ impl LiveTable {
         &self.shards[(spread(address >> SHARD_SHIFT) >> (u64::BITS - SHARDS.trailing_zeros())) as usize]
     }
 
-    fn count_doubt(&self, in_doubt: bool) {
-        if in_doubt {
+    fn count_if_ambiguous(&self, is_ambiguous: bool) {
+        if is_ambiguous {
             // relaxed: a count for people.
-            self.oddities.ambiguous.fetch_add(1, Ordering::Relaxed);
+            self.anomalies.ambiguous.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 /// Whether a free can be the end of a block, by its size bits and by what the clock can tell.
 fn can_be_end(free: &Entry, block: &Entry) -> bool {
-    sizes_agree(block, free) && free.at_ns + doubt(free, block) >= block.at_ns
+    sizes_agree(block, free) && free.at_ns + time_error(free, block) >= block.at_ns
 }
 
 /// How far the clock leaves the order of the two open, in nanoseconds. What one thread did is in order, whatever
 /// the dates are off by; but a block that was reallocated has the date of its birth, maybe by another thread.
-fn doubt(free: &Entry, block: &Entry) -> u64 {
+fn time_error(free: &Entry, block: &Entry) -> u64 {
     let thread = block.meta.thread();
     if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {
         return 0;
     }
-    free.meta.doubt_ns() + block.meta.doubt_ns()
+    free.meta.time_error_ns() + block.meta.time_error_ns()
 }
 
 /// Whether `a` is a better match for the free than `b`: the younger of those that were there before the free, then
@@ -429,9 +431,9 @@ impl Shard {
             }
         }
         // The new table is complete before it is named, and named before the old one goes.
-        then();
+        compiler_barrier();
         self.table.store(both(page, wanted), Ordering::Relaxed);
-        then();
+        compiler_barrier();
         if capacity > 0 {
             pages.give_back(old_page, pages_of(capacity));
         }

@@ -9,23 +9,23 @@
 //! sites, threads (`rows`), timeline and peak, each behind a latch of its own or in atomics. The layer `fold` moves events from
 //! the one to the other.
 
-pub(crate) mod books;
 pub(crate) mod changes;
-pub(crate) mod crossings;
 pub(crate) mod entry;
 pub(crate) mod estimate;
+pub(crate) mod fold_state;
 pub(crate) mod history;
 pub(crate) mod live;
 pub(crate) mod nursery;
 pub(crate) mod peak;
 mod region;
+pub(crate) mod remote_frees;
 pub(crate) mod rows;
 pub(crate) mod sampled;
 pub(crate) mod site_deltas;
 pub(crate) mod sites;
 mod table;
-pub(crate) mod tap;
 pub(crate) mod ticks;
 pub(crate) mod timeline;
+pub(crate) mod trace_buffer;
 
 pub(crate) use region::Ledger;

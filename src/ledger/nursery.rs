@@ -20,9 +20,9 @@
 
 use super::entry::Entry;
 use super::table::spread;
-use crate::sys::fetch::fetch;
-use crate::sys::order::then;
+use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::pages::{PAGE_BYTES, Pages, both, halves};
+use crate::sys::prefetch::prefetch;
 
 /// Entries of a lane's first nursery.
 pub(crate) const YOUNGEST: usize = 64;
@@ -129,10 +129,10 @@ impl Nursery {
 
     /// Goes over to a table that is complete. Until then it is the old one's.
     pub(crate) fn go_over_to(&mut self, other: Nursery) {
-        then();
+        compiler_barrier();
         // SAFETY: a field of ours. Volatile: it is written whole.
         unsafe { (&raw mut self.run).write_volatile(other.run) };
-        then();
+        compiler_barrier();
     }
 
     /// Gives up a table that another one has taken the place of.
@@ -161,8 +161,8 @@ impl Places {
 
     /// Asks the processor for the places of an address.
     #[inline(always)]
-    pub(crate) fn fetch(&self, address: u64) {
-        fetch(self.start.wrapping_add(self.of(address)));
+    pub(crate) fn prefetch(&self, address: u64) {
+        prefetch(self.start.wrapping_add(self.of(address)));
     }
 
     fn address_at(&self, place: usize) -> u64 {
@@ -266,10 +266,10 @@ impl Places {
     #[inline(always)]
     fn name(&self, place: usize, address: u64) {
         debug_assert!(place < self.len());
-        then();
+        compiler_barrier();
         // SAFETY: N1.
         unsafe { (*self.start.add(place)).address = address };
-        then();
+        compiler_barrier();
     }
 }
 
@@ -284,7 +284,7 @@ pub(crate) fn number_of_young(entry: &Entry) -> u32 {
 }
 
 /// The same block as the shared table knows it.
-pub(crate) fn grown_up(entry: Entry) -> Entry {
+pub(crate) fn as_survivor(entry: Entry) -> Entry {
     Entry { size: size_of_young(&entry), ..entry }
 }
 

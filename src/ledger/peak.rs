@@ -57,7 +57,7 @@ pub(crate) struct PeakCell {
 
 /// A moment that may be the new peak.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Height {
+pub(crate) struct HighWater {
     pub(crate) bytes: i64,
     pub(crate) blocks: i64,
     pub(crate) at_ns: u64,
@@ -76,15 +76,15 @@ impl PeakCell {
     }
 
     /// Makes this the peak if it is higher than the last one; returns the number of the new peak.
-    pub(crate) fn raise(&self, height: Height) -> Option<u64> {
+    pub(crate) fn raise(&self, high_water: HighWater) -> Option<u64> {
         let _taken = self.latch.take();
         // relaxed, all of it: the latch orders it.
-        if height.bytes <= self.bytes.load(Ordering::Relaxed) as i64 {
+        if high_water.bytes <= self.bytes.load(Ordering::Relaxed) as i64 {
             return None;
         }
-        self.bytes.store(height.bytes as u64, Ordering::Relaxed);
-        self.blocks.store(height.blocks.max(0) as u64, Ordering::Relaxed);
-        self.at_ns.store(height.at_ns, Ordering::Relaxed);
+        self.bytes.store(high_water.bytes as u64, Ordering::Relaxed);
+        self.blocks.store(high_water.blocks.max(0) as u64, Ordering::Relaxed);
+        self.at_ns.store(high_water.at_ns, Ordering::Relaxed);
         let number = self.number.load(Ordering::Relaxed) + 1;
         self.number.store(number, Ordering::Relaxed);
         Some(number)

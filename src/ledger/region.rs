@@ -2,17 +2,17 @@
 
 use std::ptr::NonNull;
 
-use super::books::{LANE_PAGES, lane_at};
 use super::changes::Changes;
-use super::crossings::Crossings;
+use super::fold_state::{LANE_PAGES, lane_at};
 use super::live::LiveTable;
 use super::peak::{Booked, PeakCell};
+use super::remote_frees::RemoteFreeTable;
 use super::rows::Rows;
 use super::sampled::SampledSet;
 use super::sites::Sites;
-use super::tap::Tap;
 use super::ticks::Ticks;
 use super::timeline::Timeline;
+use super::trace_buffer::TraceBuffer;
 use crate::profile::{ClockMode, LossReason};
 use crate::ring::lane::Lane;
 use crate::ring::registry::{Claimed, Registry};
@@ -49,8 +49,8 @@ pub(crate) struct Ledger {
     sampling_used: AtomicU32,
     pub(crate) live: LiveTable,
     pub(crate) timeline: Timeline,
-    pub(crate) crossings: Crossings,
-    pub(crate) tap: Tap,
+    pub(crate) remote_frees: RemoteFreeTable,
+    pub(crate) trace_buffer: TraceBuffer,
     pub(crate) lanes: Registry,
 }
 
@@ -69,9 +69,9 @@ pub(crate) struct Facts {
     pub(crate) unlaned: [AtomicU64; LossReason::COUNT],
     /// Whether the recording was ended in good order.
     pub(crate) ended: AtomicU32,
-    /// Where the label of a black box lies, in the high half, and its length; 0 while there is none. One word, for it may
+    /// Where the metadata of a black box lies, in the high half, and its length; 0 while there is none. One word, for it may
     /// be written by two threads, and the process may be gone at any time.
-    label: AtomicU64,
+    metadata: AtomicU64,
 }
 
 impl Facts {
@@ -83,11 +83,11 @@ impl Facts {
         (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
     }
 
-    /// The page and the length of the label.
-    pub(crate) fn label(&self) -> (u32, u32) {
+    /// The page and the length of the metadata.
+    pub(crate) fn metadata(&self) -> (u32, u32) {
         // relaxed: read from a file that nobody writes.
-        let label = self.label.load(Ordering::Relaxed);
-        ((label >> 32) as u32, label as u32)
+        let metadata = self.metadata.load(Ordering::Relaxed);
+        ((metadata >> 32) as u32, metadata as u32)
     }
 
     /// Lets threads find the store of stacks and the table of rules.
@@ -156,16 +156,16 @@ impl Ledger {
         }
     }
 
-    /// Writes the label of a black box; a longer one takes a new place. What it says of the process is not in the
+    /// Writes the metadata of a black box; a longer one takes a new place. What it says of the process is not in the
     /// region otherwise.
-    pub(crate) fn set_label(&self, label: &[u8]) {
-        let pages = (label.len().div_ceil(PAGE_BYTES)).max(1) as u32;
+    pub(crate) fn set_metadata(&self, metadata: &[u8]) {
+        let pages = (metadata.len().div_ceil(PAGE_BYTES)).max(1) as u32;
         let Some(page) = self.pages.take(pages) else { return };
-        // SAFETY: P2, the run is ours, and as long as the label.
-        unsafe { self.pages.at(page).copy_from_nonoverlapping(label.as_ptr(), label.len()) };
-        let now = u64::from(page) << 32 | label.len() as u64;
+        // SAFETY: P2, the run is ours, and as long as the metadata.
+        unsafe { self.pages.at(page).copy_from_nonoverlapping(metadata.as_ptr(), metadata.len()) };
+        let now = u64::from(page) << 32 | metadata.len() as u64;
         // relaxed: whoever reads it reads a file that nobody writes any more.
-        let before = self.facts.label.swap(now, Ordering::Relaxed);
+        let before = self.facts.metadata.swap(now, Ordering::Relaxed);
         if before != 0 {
             let bytes = before as u32 as usize;
             self.pages.give_back((before >> 32) as u32, bytes.div_ceil(PAGE_BYTES).max(1) as u32);

@@ -6,8 +6,8 @@
 //!
 //! Invariant **R1**: the run of rows is as long as the table and is never given back.
 
-use super::books::LaneFigures;
 use super::entry::{ROW_OF_OTHERS, ROWS_MAX};
+use super::fold_state::LaneFigures;
 use crate::profile::LossReason;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};

@@ -1,38 +1,38 @@
 //! Where the site deltas of a lane lie.
 //!
 //! Invariant **Y1**: the delta in use and all deltas of the table are touched under the latch of their lane only; the
-//! table is a run of this lane's, and lives as long as it is in `Tallies`.
+//! table is a run of this lane's, and lives as long as it is in `SiteDeltas`.
 
-use super::sites::Tally;
+use super::sites::SiteDelta;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
-/// Tallies of a lane's first table: as many as fit into a page, to a power of two.
-pub(crate) const TALLIES_MIN: u32 = 4;
-/// Tallies of the largest table.
-pub(crate) const TALLIES_MAX: u32 = 512;
+/// SiteDeltas of a lane's first table: as many as fit into a page, to a power of two.
+pub(crate) const SITE_DELTAS_MIN: u32 = 4;
+/// SiteDeltas of the largest table.
+pub(crate) const SITE_DELTAS_MAX: u32 = 512;
 
 /// Where a lane's tallies lie. All zero bytes mean that there is no table yet.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tallies {
+pub(crate) struct SiteDeltas {
     pub(crate) page: u32,
     pub(crate) slots: u32,
-    /// Tallies committed since the last growth because their place was needed.
+    /// SiteDeltas committed since the last growth because their place was needed.
     pub(crate) pushed_out: u32,
     /// Heights that the lane has reached.
-    pub(crate) height: u64,
+    pub(crate) high_water_number: u64,
     /// The process's peak that the latest height stands for.
     pub(crate) peak_number: u64,
 }
 
-impl Tallies {
+impl SiteDeltas {
     /// The page and the number of tallies of the table.
     pub(crate) fn place(&self) -> (u32, u32) {
         (self.page, self.slots)
     }
 
-    pub(crate) fn start(&self, pages: &Pages) -> *mut Tally {
-        pages.at(self.page).cast::<Tally>()
+    pub(crate) fn start(&self, pages: &Pages) -> *mut SiteDelta {
+        pages.at(self.page).cast::<SiteDelta>()
     }
 
     pub(crate) fn place_of(&self, stack: u32) -> usize {
@@ -41,5 +41,5 @@ impl Tallies {
 }
 
 pub(crate) fn pages_of(slots: u32) -> u32 {
-    (slots as usize * size_of::<Tally>()).div_ceil(PAGE_BYTES) as u32
+    (slots as usize * size_of::<SiteDelta>()).div_ceil(PAGE_BYTES) as u32
 }

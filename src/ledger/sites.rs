@@ -92,22 +92,22 @@ pub(crate) struct SiteCell {
 /// What one thread adds to one site between two commits. All zero bytes are a valid, empty tally of site 0.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct SiteDelta {
     pub(crate) stack: u32,
     pub(crate) sums: Sums,
     pub(crate) longest_chain: u64,
     /// Highest live bytes of this tally, relative to the last commit.
-    pub(crate) rise_bytes: i64,
+    pub(crate) high_water_bytes: i64,
     /// The height of the lane that the next two are about: what this tally held live then. See `tallies`.
-    pub(crate) height: u64,
-    pub(crate) at_height_bytes: i64,
-    pub(crate) at_height_blocks: i64,
+    pub(crate) high_water_number: u64,
+    pub(crate) at_high_water_bytes: i64,
+    pub(crate) at_high_water_blocks: i64,
     /// One count for each power of two; wide enough for what lies between two commits.
     pub(crate) sizes: [u32; BUCKETS],
     pub(crate) lifetimes: [u32; BUCKETS],
 }
 
-impl Tally {
+impl SiteDelta {
     /// Whether there is nothing in it to be moved.
     pub(crate) fn is_empty(&self) -> bool {
         let sums = &self.sums;
@@ -139,9 +139,15 @@ impl Sites {
 
     /// Moves a tally into its account and empties it. `height` is the lane's latest, and stands for the peak with this
     /// number.
-    pub(crate) fn commit(&self, pages: &Pages, tally: &mut Tally, height: u64, peak_number: u64) {
+    pub(crate) fn commit(
+        &self,
+        pages: &Pages,
+        delta: &mut SiteDelta,
+        high_water_number: u64,
+        peak_number: u64,
+    ) {
         // relaxed: written before the ledger was published.
-        let site = tally.stack.min(self.capacity.load(Ordering::Relaxed) - 1);
+        let site = delta.stack.min(self.capacity.load(Ordering::Relaxed) - 1);
         // relaxed: a bound for readers, who look under the stripe's latch.
         if self.count.load(Ordering::Relaxed) <= site {
             self.count.fetch_max(site + 1, Ordering::Relaxed);
@@ -157,18 +163,18 @@ impl Sites {
             cell.peak_number = peak_number;
         }
         // And so was what the tally held at that height; all of it, if it was not touched since.
-        let (more_bytes, more_blocks) = if tally.height == height {
-            (tally.at_height_bytes, tally.at_height_blocks)
+        let (more_bytes, more_blocks) = if delta.high_water_number == high_water_number {
+            (delta.at_high_water_bytes, delta.at_high_water_blocks)
         } else {
-            (tally.sums.live_bytes(), tally.sums.live_blocks())
+            (delta.sums.live_bytes(), delta.sums.live_blocks())
         };
         cell.at_peak_bytes += more_bytes;
         cell.at_peak_blocks += more_blocks;
-        cell.own_peak_bytes = cell.own_peak_bytes.max(bytes + tally.rise_bytes);
-        cell.sums.add(&tally.sums);
-        cell.longest_chain = cell.longest_chain.max(tally.longest_chain);
+        cell.own_peak_bytes = cell.own_peak_bytes.max(bytes + delta.high_water_bytes);
+        cell.sums.add(&delta.sums);
+        cell.longest_chain = cell.longest_chain.max(delta.longest_chain);
         for (sums, counts) in
-            [(&mut cell.sizes, &mut tally.sizes), (&mut cell.lifetimes, &mut tally.lifetimes)]
+            [(&mut cell.sizes, &mut delta.sizes), (&mut cell.lifetimes, &mut delta.lifetimes)]
         {
             for (sum, count) in sums.iter_mut().zip(counts.iter_mut()) {
                 // Sign-extended, for a count that was taken back.
@@ -176,10 +182,11 @@ impl Sites {
                 *count = 0;
             }
         }
-        tally.sums = Sums::default();
-        tally.longest_chain = 0;
-        tally.rise_bytes = 0;
-        (tally.height, tally.at_height_bytes, tally.at_height_blocks) = (height, 0, 0);
+        delta.sums = Sums::default();
+        delta.longest_chain = 0;
+        delta.high_water_bytes = 0;
+        (delta.high_water_number, delta.at_high_water_bytes, delta.at_high_water_blocks) =
+            (high_water_number, 0, 0);
     }
 
     /// Sites in use.
@@ -290,12 +297,13 @@ impl SiteFigures {
     }
 
     /// Adds what a tally holds that was not committed.
-    pub(crate) fn add(&mut self, tally: &Tally) {
+    pub(crate) fn add(&mut self, delta: &SiteDelta) {
         let live = self.sums.live_bytes();
-        self.own_peak_bytes = self.own_peak_bytes.max(live.wrapping_add(tally.rise_bytes).max(0) as u64);
-        self.sums.add(&tally.sums);
-        self.longest_chain = self.longest_chain.max(tally.longest_chain);
-        for (sums, counts) in [(&mut self.sizes, &tally.sizes), (&mut self.lifetimes, &tally.lifetimes)] {
+        self.own_peak_bytes =
+            self.own_peak_bytes.max(live.wrapping_add(delta.high_water_bytes).max(0) as u64);
+        self.sums.add(&delta.sums);
+        self.longest_chain = self.longest_chain.max(delta.longest_chain);
+        for (sums, counts) in [(&mut self.sizes, &delta.sizes), (&mut self.lifetimes, &delta.lifetimes)] {
             for (sum, count) in sums.iter_mut().zip(counts) {
                 *sum = sum.wrapping_add(*count as i32 as u64);
             }

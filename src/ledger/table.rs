@@ -7,7 +7,7 @@
 //! probe ends; all of it is touched under the shard's latch only.
 
 use super::entry::{Entry, Meta};
-use crate::sys::order::then;
+use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Bytes of an entry, its key included.
@@ -45,7 +45,7 @@ impl Table {
         unsafe {
             self.keys.add(place).write_volatile(0);
             self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);
-            then();
+            compiler_barrier();
             self.keys.add(place).write_volatile(entry.address);
         }
     }

@@ -115,10 +115,10 @@ pub(super) fn offload_segments_of(lane: &Lane, ledger: &Ledger) -> u32 {
 /// Whether a lane's waiting words can be offloaded.
 pub(crate) fn can_offload(lane: &Lane, ledger: &Ledger) -> bool {
     // The other modes would drop events if the background thread were interrupted while it holds the lane's latch.
-    lane.folder.is_dear()
+    lane.folder.is_costly()
         && state::mode() == DataQualityMode::PerfectAccuracy
         && !ledger.is_ordered()
-        && !ledger.tap.is_open()
+        && !ledger.trace_buffer.is_open()
 }
 
 /// Requests the background thread: the next new window of a thread that records enough starts it.
@@ -186,11 +186,11 @@ fn is_worth_it(lane: &Lane, ledger: &Ledger, is_requested: bool) -> bool {
 
 /// Whether folding the lane has been costly for long, and another processor could do it.
 fn is_costly_for_long(lane: &Lane, ledger: &Ledger) -> bool {
-    if lane.folder.dear_balance() < COSTLY_FOLDS_TOLERATED || !can_offload(lane, ledger) {
+    if lane.folder.costly_balance() < COSTLY_FOLDS_TOLERATED || !can_offload(lane, ledger) {
         return false;
     }
     // Not at every window: a system call follows.
-    lane.folder.forget_dear_balance();
+    lane.folder.reset_costly_balance();
     platform::processors() > 1
 }
 

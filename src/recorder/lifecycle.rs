@@ -112,7 +112,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     // relaxed: published with the ledger.
     ledger.facts.forked_from.store(PROCESS.forked_from.load(Ordering::Relaxed), Ordering::Relaxed);
     if traces(chosen) {
-        ledger.tap.open();
+        ledger.trace_buffer.open();
     }
     // Release: pairs with the acquire in `ledger`.
     PROCESS.control.ledger.store(std::ptr::from_ref(ledger).cast_mut(), Ordering::Release);

@@ -10,7 +10,7 @@ use super::record::{Record, RecordKind};
 use super::{stacks, state, thread, window};
 use crate::profile::Stacks;
 use crate::profile::tracked::Deed;
-use crate::ring::event::deed_words;
+use crate::ring::event::pointer_words;
 use crate::sys::sync::Ordering;
 
 /// Records a pointer event; `held` is the number of holders after it. Returns whether it was recorded.
@@ -25,6 +25,6 @@ pub(crate) fn record(event: Deed, pointer: u32, held: u64) -> bool {
     let has_stack = lane.walks() && !matches!(state::options().stacks, Stacks::Sampled { .. });
     let stack = if has_stack { stacks::take(lane, 0) } else { 0 };
     let held = u32::try_from(held).unwrap_or(u32::MAX);
-    let words = deed_words(event as u64, pointer, held, stack);
+    let words = pointer_words(event as u64, pointer, held, stack);
     window::write(lane, limit, &Record::new(&words, RecordKind::PointerEvent))
 }

@@ -2,10 +2,10 @@
 //! layout of its writer; the file's seal holds this number and the crate's version.
 
 use crate::ledger::Ledger;
-use crate::ledger::books::LaneWithBooks;
 use crate::ledger::entry::Entry;
+use crate::ledger::fold_state::LaneWithState;
 use crate::ledger::rows::Row;
-use crate::ledger::sites::{SiteCell, Tally};
+use crate::ledger::sites::{SiteCell, SiteDelta};
 use crate::ring::lane::{Cold, Folder, Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -19,14 +19,14 @@ pub(crate) const LAYOUT: u64 = {
         REVISION,
         size_of::<Pages>() as u64,
         size_of::<Ledger>() as u64,
-        size_of::<LaneWithBooks>() as u64,
+        size_of::<LaneWithState>() as u64,
         size_of::<Lane>() as u64,
         size_of::<Cold>() as u64,
         size_of::<Folder>() as u64,
         size_of::<Entry>() as u64,
         size_of::<Row>() as u64,
         size_of::<SiteCell>() as u64,
-        size_of::<Tally>() as u64,
+        size_of::<SiteDelta>() as u64,
         size_of::<Node>() as u64,
         size_of::<Store>() as u64,
         SEGMENT_WORDS,

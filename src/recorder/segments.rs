@@ -21,7 +21,7 @@ use super::{background_thread, overflow_pool, state, trace_backpressure};
 use crate::fold::batch::Part;
 use crate::ledger::Ledger;
 use crate::profile::{DataQualityMode, LossReason};
-use crate::ring::lane::{DEAR_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
+use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 use crate::sys::sync::Ordering;
 
 /// Fewest segments of a lane: one being written, one being folded, two of history.
@@ -92,7 +92,7 @@ pub(super) fn next_segment(
             pause(ledger, config.base_delay_ns, tries);
             tries += 1;
             // Enough to free the oldest segment.
-            let words = if lane.folder.is_dear() { SEGMENT_WORDS } else { u64::MAX };
+            let words = if lane.folder.is_costly() { SEGMENT_WORDS } else { u64::MAX };
             ledger.try_fold(lane, Part::of_words(words));
             continue;
         }
@@ -143,7 +143,7 @@ pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
         return;
     }
     trace_backpressure::wait_for_trace(ledger, lane, mode);
-    let words = if lane.folder.is_dear() { DEAR_WORDS } else { u64::MAX };
+    let words = if lane.folder.is_costly() { COSTLY_WORDS } else { u64::MAX };
     if ledger.try_fold(lane, Part::of_words(words)) {
         bump(&lane.cold.folds_at_home);
     }

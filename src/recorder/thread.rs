@@ -12,7 +12,7 @@ use super::window::write;
 use super::{black_box, lifecycle, stacks, trace_backpressure};
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
-use crate::ledger::books::{LaneFigures, books_of};
+use crate::ledger::fold_state::{LaneFigures, fold_state_of};
 use crate::profile::LossReason;
 use crate::ring::event;
 use crate::ring::lane::Lane;
@@ -118,9 +118,9 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     row.threads.fetch_add(1, Ordering::Relaxed);
     let _taken = lane.folder.latch.take();
     // SAFETY: B3, the latch is held.
-    let books = unsafe { &mut *books_of(lane).as_ptr() };
-    books.row = number;
-    books.inherited = LaneFigures::read(lane);
+    let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
+    state.row = number;
+    state.inherited = LaneFigures::read(lane);
     number
 }
 
@@ -148,16 +148,16 @@ fn end() {
     fold.run();
     fold.empty_nursery();
     // SAFETY: B3, the latch is held and the fold is over.
-    let books = unsafe { &mut *books_of(lane).as_ptr() };
-    let row = ledger.rows.get(&ledger.pages, books.row);
+    let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
+    let row = ledger.rows.get(&ledger.pages, state.row);
     let figures = LaneFigures::read(lane);
-    row.figures.add(&figures.since(&books.inherited));
+    row.figures.add(&figures.since(&state.inherited));
     // relaxed: reporting only.
     row.ended_ns.store(ledger.clock.now_ns().max(1), Ordering::Relaxed);
-    books.inherited = figures;
-    books.row = crate::ledger::entry::ROW_OF_OTHERS;
+    state.inherited = figures;
+    state.row = crate::ledger::entry::ROW_OF_OTHERS;
     // Reallocs whose second halves were lost.
-    books.under_way.fill(Default::default());
+    state.under_way.fill(Default::default());
     drop(taken);
     // relaxed: the retiring exchange publishes it.
     ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));
@@ -181,7 +181,7 @@ pub(crate) fn mark_background(lane: &Lane) {
     let Some(ledger) = state::ledger() else { return };
     let _taken = lane.folder.latch.take();
     // SAFETY: B3, the latch is held.
-    let row = unsafe { books_of(lane).as_ref() }.row;
+    let row = unsafe { fold_state_of(lane).as_ref() }.row;
     // relaxed: reporting only.
     ledger.rows.get(&ledger.pages, row).own.store(1, Ordering::Relaxed);
 }
@@ -213,6 +213,6 @@ fn row_of(lane: &Lane) -> u32 {
     while_writing(lane, || {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
-        unsafe { crate::ledger::books::books_of(lane).as_ref() }.row
+        unsafe { crate::ledger::fold_state::fold_state_of(lane).as_ref() }.row
     })
 }

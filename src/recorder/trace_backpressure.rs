@@ -27,7 +27,7 @@ const BRIEF_NS_MAX: u64 = 1_000_000;
 /// Waits while the trace is short of chunks, within the bound of the mode.
 #[inline]
 pub(super) fn wait_for_trace(ledger: &Ledger, lane: &Lane, mode: DataQualityMode) {
-    if ledger.tap.is_open() && ledger.tap.is_short(ledger.lanes.count()) {
+    if ledger.trace_buffer.is_open() && ledger.trace_buffer.is_short(ledger.lanes.count()) {
         wait(ledger, lane, mode);
     }
 }
@@ -35,35 +35,36 @@ pub(super) fn wait_for_trace(ledger: &Ledger, lane: &Lane, mode: DataQualityMode
 /// The wait itself, counted.
 #[cold]
 fn wait(ledger: &Ledger, lane: &Lane, mode: DataQualityMode) {
-    let tap = &ledger.tap;
+    let trace_buffer = &ledger.trace_buffer;
     let bound_ns = match mode {
         DataQualityMode::PerfectAccuracy => STALL_NS_MAX,
         DataQualityMode::HighAccuracy => BRIEF_NS_MAX,
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => return,
     };
     // relaxed: only the lane's thread writes it.
-    if lane.cold.own_depth.load(Ordering::Relaxed) > 0 || !tap.is_worth_waiting() {
+    if lane.cold.own_depth.load(Ordering::Relaxed) > 0 || !trace_buffer.is_worth_waiting() {
         // Threads of heapledger must not wait for each other.
         return;
     }
     let began_ns = ledger.clock.now_ns();
-    let (mut spent, mut alive_ns, mut round) = (tap.spent_so_far(), began_ns, 0u32);
-    while tap.is_open() && tap.is_short(ledger.lanes.count()) && state::current().records() {
+    let (mut spent, mut alive_ns, mut round) = (trace_buffer.spent_so_far(), began_ns, 0u32);
+    while trace_buffer.is_open() && trace_buffer.is_short(ledger.lanes.count()) && state::current().records()
+    {
         latch::wait(round);
         round = round.saturating_add(1);
         let now_ns = ledger.clock.now_ns();
-        if mode == DataQualityMode::PerfectAccuracy && tap.spent_so_far() != spent {
-            (spent, alive_ns) = (tap.spent_so_far(), now_ns);
+        if mode == DataQualityMode::PerfectAccuracy && trace_buffer.spent_so_far() != spent {
+            (spent, alive_ns) = (trace_buffer.spent_so_far(), now_ns);
         }
         if now_ns.saturating_sub(alive_ns) > bound_ns {
             if mode == DataQualityMode::PerfectAccuracy {
-                tap.note_stall(spent);
+                trace_buffer.note_stall(spent);
             }
             break;
         }
-        if !tap.is_worth_waiting() {
+        if !trace_buffer.is_worth_waiting() {
             break;
         }
     }
-    tap.count_wait(ledger.clock.now_ns().saturating_sub(began_ns));
+    trace_buffer.count_wait(ledger.clock.now_ns().saturating_sub(began_ns));
 }

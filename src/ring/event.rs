@@ -42,7 +42,7 @@ pub(crate) const ALLOC_WORDS: u64 = 2;
 /// Words of a realloc that was carried out.
 pub(crate) const MOVED_WORDS: u64 = 3;
 /// Words of what happened to a tracked pointer.
-pub(crate) const DEED_WORDS: u64 = 2;
+pub(crate) const POINTER_WORDS: u64 = 2;
 /// Words in a wide record.
 pub(crate) const WIDE_WORDS: u64 = 5;
 
@@ -62,7 +62,7 @@ pub(crate) enum Tag {
     Mark = 6,
     Wide = 7,
     Thread = 8,
-    Deed = 9,
+    Pointer = 9,
 }
 
 impl Tag {
@@ -85,7 +85,7 @@ pub(crate) const TAG_REFUSED: u64 = Tag::Refused as u64;
 pub(crate) const TAG_MARK: u64 = Tag::Mark as u64;
 pub(crate) const TAG_WIDE: u64 = Tag::Wide as u64;
 pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
-pub(crate) const TAG_DEED: u64 = Tag::Deed as u64;
+pub(crate) const TAG_POINTER: u64 = Tag::Pointer as u64;
 
 /// Twelve bits that go with an allocation: alignment, whether it is heapledger's own, whether it was zeroed, and at
 /// which rate it was sampled.
@@ -120,7 +120,7 @@ impl Traits {
 
     /// Whether the block is in no total of the program: heapledger's own, or a sample that stands for others.
     #[inline(always)]
-    pub(crate) const fn is_apart(self) -> bool {
+    pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::RATE) != 0
     }
 
@@ -199,13 +199,13 @@ pub(crate) const fn thread_word(starts: bool, row: u32) -> u64 {
 }
 
 /// `deed` is a number below 4096, and the pointer's below 2^32.
-pub(crate) const fn deed_words(deed: u64, pointer: u32, held: u32, stack: u32) -> [u64; 2] {
-    let first = Tag::Deed.bits() | ((deed & 0xfff) << ADDRESS_BITS) | pointer as u64;
+pub(crate) const fn pointer_words(deed: u64, pointer: u32, held: u32, stack: u32) -> [u64; 2] {
+    let first = Tag::Pointer.bits() | ((deed & 0xfff) << ADDRESS_BITS) | pointer as u64;
     [first, (held as u64) << 32 | stack as u64]
 }
 
 /// What happened to a tracked pointer, as the number that went in.
-pub(crate) const fn deed_of(word: u64) -> u64 {
+pub(crate) const fn pointer_event_of(word: u64) -> u64 {
     check_of(word)
 }
 
@@ -277,7 +277,7 @@ pub(crate) const fn record_words(word: u64) -> u64 {
         TAG_ALLOC => ALLOC_WORDS,
         TAG_MOVED => MOVED_WORDS,
         TAG_WIDE => WIDE_WORDS,
-        TAG_DEED => DEED_WORDS,
+        TAG_POINTER => POINTER_WORDS,
         _ => 1,
     }
 }
@@ -320,9 +320,9 @@ mod tests {
 
     #[test]
     fn a_deed_keeps_its_pointer_its_holders_and_its_stack() {
-        let [first, second] = deed_words(3, u32::MAX, 7, 9);
-        assert_eq!((Tag::raw(first), record_words(first)), (TAG_DEED, DEED_WORDS));
-        assert_eq!((deed_of(first), address_of(first)), (3, u64::from(u32::MAX)));
+        let [first, second] = pointer_words(3, u32::MAX, 7, 9);
+        assert_eq!((Tag::raw(first), record_words(first)), (TAG_POINTER, POINTER_WORDS));
+        assert_eq!((pointer_event_of(first), address_of(first)), (3, u64::from(u32::MAX)));
         assert_eq!((second >> 32, second as u32), (7, 9));
     }
 

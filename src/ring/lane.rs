@@ -2,9 +2,9 @@
 
 use super::cursor::{Head, Oldest, Stamping, Tail};
 use crate::profile::LossReason;
-use crate::sys::indivisible::Counted;
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::signal_safe_counter::SignalSafeCounter;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Words in a segment.
@@ -14,7 +14,7 @@ pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) 
 /// Entries of the table that says where a segment lies. A lane never has more segments than this.
 pub(crate) const SEGMENT_SLOTS: u64 = 64;
 /// Words that a thread books at one time where that is dear.
-pub(crate) const DEAR_WORDS: u64 = 256;
+pub(crate) const COSTLY_WORDS: u64 = 256;
 /// Words of a window behind its mark: eight windows fill a segment.
 pub(crate) const WINDOW_WORDS: u64 = 127;
 
@@ -141,7 +141,7 @@ impl Walker {
     pub(crate) fn cache_entry(&self, place: usize) -> &AtomicU64 {
         // relaxed: the thread's own.
         let start = self.cache_start.load(Ordering::Relaxed) as usize;
-        // SAFETY: I5, the cache has as many entries as a hash so shifted can name, and stays mapped.
+        // SAFETY: I6, the cache has as many entries as a hash so shifted can name, and stays mapped.
         unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(start + 8 * place) }
     }
 
@@ -161,10 +161,10 @@ impl Walker {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Skipped {
-    pub(crate) allocs: Counted,
-    pub(crate) frees: Counted,
+    pub(crate) allocs: SignalSafeCounter,
+    pub(crate) frees: SignalSafeCounter,
     /// Blocks whose realloc was refused: each was taken for a free and an allocation, and is in no total for it.
-    pub(crate) restored: Counted,
+    pub(crate) restored: SignalSafeCounter,
 }
 
 /// The folder's line.
@@ -176,9 +176,9 @@ pub(crate) struct Folder {
     /// Whether an ordered fold holds the latch.
     in_order: AtomicU32,
     /// Whether the last fold was dear for its length.
-    dear: AtomicU32,
+    costly: AtomicU32,
     /// Folds that were, less those that were not; no less than 0.
-    dear_balance: AtomicU32,
+    costly_balance: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
     /// The same since the tuner last looked.
@@ -208,36 +208,36 @@ impl Folder {
     }
 
     /// Notes whether the last fold was dear for its length. For the holder of the latch.
-    pub(crate) fn note_dear(&self, is_dear: bool) {
-        let balance = self.dear_balance();
-        let now = if is_dear { balance.saturating_add(1) } else { balance.saturating_sub(1) };
+    pub(crate) fn note_costly(&self, is_costly: bool) {
+        let balance = self.costly_balance();
+        let now = if is_costly { balance.saturating_add(1) } else { balance.saturating_sub(1) };
         // relaxed, both: hints to the lane's thread.
-        self.dear.store(u32::from(is_dear), Ordering::Relaxed);
-        self.dear_balance.store(now, Ordering::Relaxed);
+        self.costly.store(u32::from(is_costly), Ordering::Relaxed);
+        self.costly_balance.store(now, Ordering::Relaxed);
     }
 
     /// Folds that were dear, less those that were not.
-    pub(crate) fn dear_balance(&self) -> u32 {
+    pub(crate) fn costly_balance(&self) -> u32 {
         // relaxed: as above.
-        self.dear_balance.load(Ordering::Relaxed)
+        self.costly_balance.load(Ordering::Relaxed)
     }
 
     /// Lets a new count begin. A fold at the same time may undo that, or lose its one.
-    pub(crate) fn forget_dear_balance(&self) {
+    pub(crate) fn reset_costly_balance(&self) {
         // relaxed: as above.
-        self.dear_balance.store(0, Ordering::Relaxed);
+        self.costly_balance.store(0, Ordering::Relaxed);
     }
 
     /// Whether the last fold was dear for its length.
-    pub(crate) fn is_dear(&self) -> bool {
+    pub(crate) fn is_costly(&self) -> bool {
         // relaxed: as above.
-        self.dear.load(Ordering::Relaxed) != 0
+        self.costly.load(Ordering::Relaxed) != 0
     }
 
     /// Words that wait in the ring when its thread had better book them: fewer where booking is dear, so that no single
     /// event waits long for it.
     pub(crate) fn words_before_help(&self) -> u64 {
-        if self.is_dear() { DEAR_WORDS } else { SEGMENT_WORDS }
+        if self.is_costly() { COSTLY_WORDS } else { SEGMENT_WORDS }
     }
 
     /// Whether the lane takes part in the ordered fold that asks. A lane that was published meanwhile does not.

@@ -30,8 +30,8 @@
 //! * **I2** Words at `head` and above are the thread's alone, up to `limit`.
 //! * **I3** A segment is reused only when all its words are below `tail`, and `oldest` has passed it first.
 //! * **I4** `head` and `tail` never leave a record or a mark half inside.
-//! * **I5** A walker's cache is a run of pages as long as its shift says, used by its thread only.
 //! * **I5** Every segment starts with a mark; a record never crosses from one segment to the next.
+//! * **I6** A walker's cache is a run of pages as long as its shift says, used by its thread only.
 //!
 //! # Orderings
 //!

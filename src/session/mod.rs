@@ -349,7 +349,7 @@ fn write_label() {
             let label = snapshot::label(ledger);
             let mut bytes = Vec::new();
             if dump::write_to(&mut bytes, &label).is_ok() {
-                ledger.set_label(&bytes);
+                ledger.set_metadata(&bytes);
             }
             // Two threads may write one at the same time, and the one that knew less may have come last.
             if !snapshot::is_label_old(&label) {

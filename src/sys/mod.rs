@@ -36,6 +36,8 @@ pub(crate) mod box_file;
 #[allow(unsafe_code, reason = "reads the processor's counter")]
 pub(crate) mod clock;
 #[cfg(not(loom))]
+pub(crate) mod compiler_barrier;
+#[cfg(not(loom))]
 #[allow(unsafe_code, reason = "leaves a mark among the mappings")]
 pub(crate) mod copies;
 #[cfg(not(loom))]
@@ -45,17 +47,10 @@ pub(crate) mod descriptors;
 #[allow(unsafe_code, reason = "keeps the thread's error number")]
 pub(crate) mod errno;
 #[cfg(not(loom))]
-#[allow(unsafe_code, reason = "hints at addresses")]
-pub(crate) mod fetch;
-#[cfg(not(loom))]
 #[allow(unsafe_code, reason = "reads registers and the own stack")]
 pub(crate) mod frame;
-#[allow(unsafe_code, reason = "instructions by their names")]
-pub(crate) mod indivisible;
 #[allow(unsafe_code, reason = "calls the system to wait")]
 pub(crate) mod latch;
-#[cfg(not(loom))]
-pub(crate) mod order;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "hands out raw memory")]
 pub(crate) mod pages;
@@ -64,6 +59,11 @@ pub(crate) mod path_pattern;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "calls the system")]
 pub(crate) mod platform;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "hints at addresses")]
+pub(crate) mod prefetch;
+#[allow(unsafe_code, reason = "instructions by their names")]
+pub(crate) mod signal_safe_counter;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "handles signals")]
 pub(crate) mod signals;

@@ -2,7 +2,7 @@
 //!
 //! A ledger says what was; a trace says how it came to be: the live blocks of any instant, the exact peak, a report of
 //! any span. It is written while the program runs, by heapledger's own thread, from the words that folds leave in the
-//! tap (`ledger::tap`), and ends with the dump that was taken where the last event stands.
+//! trace buffer (`ledger::trace_buffer`), and ends with the dump that was taken where the last event stands.
 //!
 //! | file | what it knows |
 //! | --- | --- |

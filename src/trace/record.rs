@@ -57,8 +57,8 @@ impl Shape {
     }
 
     /// Whether it is in no total of the program: heapledger's own, or a sample that stands for others.
-    pub fn is_apart(self) -> bool {
-        self.traits().is_apart()
+    pub fn is_excluded(self) -> bool {
+        self.traits().is_excluded()
     }
 }
 

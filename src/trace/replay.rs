@@ -199,7 +199,7 @@ impl Replay {
             number: account.allocs,
             align_log2: shape.align_log2(),
             reallocs: 0,
-            apart: shape.is_apart(),
+            apart: shape.is_excluded(),
             counted: self.span.holds(at_ns),
         };
         self.count_apart(&block, shape.is_own(), block.counted);
@@ -265,7 +265,7 @@ impl Replay {
         let size_bits = begun.map(|begun| begun.size_bits);
         let before = begun.and_then(|begun| begun.block);
         let counted = self.span.holds(at_ns);
-        let apart = before.map_or(shape.is_apart(), |block| block.apart);
+        let apart = before.map_or(shape.is_excluded(), |block| block.apart);
         let block = Block {
             size: shape.size,
             born_ns: before.map_or(at_ns, |block| block.born_ns),

@@ -198,5 +198,5 @@ fn in_order_a_free_of_what_was_left_out_is_counted_as_such() {
     ledger.flush(lane.lane);
     assert_eq!(ledger.live.waiting(), 0);
     // relaxed: there is one thread.
-    assert_eq!(ledger.live.oddities.skipped_freed_bytes.load(Ordering::Relaxed), 1000);
+    assert_eq!(ledger.live.anomalies.sampled_out_freed_bytes.load(Ordering::Relaxed), 1000);
 }

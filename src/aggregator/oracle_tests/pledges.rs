@@ -3,7 +3,7 @@
 use super::producer::Producer;
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
-use crate::ledger::books::{Account, account_of};
+use crate::ledger::fold_state::{LaneCounters, lane_counters_of};
 use crate::profile::{ClockMode, LossReason};
 use crate::ring::event::Traits;
 
@@ -74,6 +74,6 @@ fn what_the_free_of_a_block_that_is_not_booked_yet_hides_is_in_the_uncertainty()
     free_between_allocations(&mut freer, 0x3000);
     ledger.fold(freer.lane);
     assert_eq!(ledger.live.waiting(), 1);
-    assert_eq!(Account::read(&account_of(freer.lane).rise_bytes), 3_500);
+    assert_eq!(LaneCounters::read(&lane_counters_of(freer.lane).high_water_bytes), 3_500);
     ledger.fold(maker.lane);
 }

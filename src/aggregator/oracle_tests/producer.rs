@@ -2,7 +2,7 @@
 //! `recorder::window`, without thread-locals, modes and signals, and with windows as long as the test wants.
 
 use crate::ledger::Ledger;
-use crate::ledger::books::books_of;
+use crate::ledger::fold_state::fold_state_of;
 use crate::profile::EventKind;
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
 use crate::ring::lane::{Lane, SEGMENT_PAGES, SEGMENT_WORDS};
@@ -32,7 +32,7 @@ impl Producer {
         {
             let _taken = lane.folder.latch.take();
             // SAFETY: B3, the latch is held.
-            unsafe { (*books_of(lane).as_ptr()).row = row };
+            unsafe { (*fold_state_of(lane).as_ptr()).row = row };
         }
         let mut producer = Producer {
             ledger,

@@ -4,7 +4,7 @@ use super::producer::Producer;
 use crate::aggregator::{Aggregator, STEPS_UNTIL_QUIET, Step, WAITING_WORDS_HELPED};
 use crate::ledger::Ledger;
 use crate::ring::event::Traits;
-use crate::ring::lane::{DEAR_WORDS, SEGMENT_WORDS};
+use crate::ring::lane::{COSTLY_WORDS, SEGMENT_WORDS};
 use crate::sys::sync::Ordering::SeqCst;
 
 const PLAIN: Traits = Traits::new(16, false, false);
@@ -95,7 +95,7 @@ fn frees_whose_block_was_lost_are_given_up_after_a_while_and_then_nobody_asks() 
     let mut aggregator = Aggregator::default();
     freer.free(64, 8);
     freer.free(96, 8);
-    let unmatched = || ledger.live.oddities.unmatched.load(SeqCst);
+    let unmatched = || ledger.live.anomalies.unmatched.load(SeqCst);
     let mut flushes = 0;
     while ledger.live.waiting() > 0 || flushes == 0 {
         assert_eq!(unmatched(), 0);
@@ -127,7 +127,7 @@ fn lanes_that_appear_between_two_steps_are_seen() {
 /// More blocks than a nursery holds, so that booking them is dear.
 const DEAR_BLOCKS: u64 = 2_000;
 /// Words that a relief leaves at most: what is not worth the way, and a window.
-const LEFT_OVER: u64 = DEAR_WORDS;
+const LEFT_OVER: u64 = COSTLY_WORDS;
 
 fn words_waiting(producer: &Producer) -> u64 {
     producer.lane.head().own() - producer.lane.folder.tail.own()
@@ -147,7 +147,7 @@ fn dear_lane(ledger: &'static Ledger, address: &mut u64) -> Producer {
     let mut producer = Producer::new(ledger, 24);
     write_words(&mut producer, 2 * DEAR_BLOCKS, address);
     ledger.fold(producer.lane);
-    assert!(producer.lane.folder.is_dear());
+    assert!(producer.lane.folder.is_costly());
     producer
 }
 
@@ -157,7 +157,7 @@ fn a_dear_lane_is_booked_at_every_step_where_there_is_a_processor_for_it() {
     let mut busy = dear_lane(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
     aggregator.step(ledger, 1);
-    write_words(&mut busy, DEAR_WORDS - 10, &mut address);
+    write_words(&mut busy, COSTLY_WORDS - 10, &mut address);
     assert_eq!(aggregator.step(ledger, 2), Step { active: 1, folded: 0, settle: false }, "not worth the way");
     write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
     assert!(aggregator.step(ledger, 3).folded > 1, "by parts");
@@ -173,7 +173,7 @@ fn a_lane_that_is_dear_no_more_is_left_to_its_thread() {
     let (ledger, mut address) = (ledger(), 0);
     let mut busy = dear_lane(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
-    busy.lane.folder.note_dear(false);
+    busy.lane.folder.note_costly(false);
     write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
     assert_eq!(aggregator.step(ledger, 1), Step { active: 1, folded: 0, settle: false });
     assert_eq!(aggregator.relief_ns(), None);
@@ -233,13 +233,13 @@ fn a_dear_lane_whose_thread_books_it_keeps_no_other_waiting() {
 #[test]
 fn dear_folds_and_others_make_up_for_each_other() {
     let folder = &Producer::new(ledger(), 4).lane.folder;
-    [true, true, false, true].into_iter().for_each(|is_dear| folder.note_dear(is_dear));
-    assert_eq!((folder.dear_balance(), folder.is_dear()), (2, true));
-    (0..5).for_each(|_| folder.note_dear(false));
-    assert_eq!((folder.dear_balance(), folder.is_dear()), (0, false));
-    folder.note_dear(true);
-    folder.forget_dear_balance();
-    assert_eq!((folder.dear_balance(), folder.is_dear()), (0, true));
+    [true, true, false, true].into_iter().for_each(|is_costly| folder.note_costly(is_costly));
+    assert_eq!((folder.costly_balance(), folder.is_costly()), (2, true));
+    (0..5).for_each(|_| folder.note_costly(false));
+    assert_eq!((folder.costly_balance(), folder.is_costly()), (0, false));
+    folder.note_costly(true);
+    folder.reset_costly_balance();
+    assert_eq!((folder.costly_balance(), folder.is_costly()), (0, true));
 }
 
 #[test]

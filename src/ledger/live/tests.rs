@@ -93,7 +93,7 @@ fn of_two_blocks_at_one_address_each_free_takes_its_own() {
         let freed = room.table.free(room.pages(), free(64, 8, first));
         assert!(matches!(freed, Freed::Block(block) if block.at_ns == expected), "{freed:?}");
         assert_eq!(room.table.overlaps(), 0, "one block is left, whichever it is");
-        assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 0);
+        assert_eq!(room.table.anomalies.ambiguous.load(Ordering::Relaxed), 0);
     }
 }
 
@@ -107,8 +107,8 @@ fn size_bits_decide_and_a_choice_that_they_leave_open_is_counted() {
         room.table.place(room.pages(), doubtful(other_size, 110));
         let freed = room.table.free(room.pages(), free(64, 8, 115));
         assert!(matches!(freed, Freed::Block(block) if block.size == 8), "{freed:?}");
-        assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), doubts);
-        assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 0);
+        assert_eq!(room.table.anomalies.ambiguous.load(Ordering::Relaxed), doubts);
+        assert_eq!(room.table.anomalies.layout_mismatches.load(Ordering::Relaxed), 0);
     }
 }
 
@@ -131,8 +131,8 @@ fn a_free_with_another_layout_is_counted_once_nothing_else_can_explain_it() {
         room.table.take_mix_ups(room.pages(), shard, round, round, &mut found);
     }
     assert!(matches!(found[0], Some((block, free)) if block.size == 8 && free.size == 9));
-    assert_eq!(room.table.oddities.layout_mismatches.load(Ordering::Relaxed), 1);
-    assert_eq!(room.table.oddities.ambiguous.load(Ordering::Relaxed), 0);
+    assert_eq!(room.table.anomalies.layout_mismatches.load(Ordering::Relaxed), 1);
+    assert_eq!(room.table.anomalies.ambiguous.load(Ordering::Relaxed), 0);
     assert_eq!(room.table.waiting(), 0);
 }
 

@@ -3,12 +3,12 @@
 //! ```text
 //! page 0                                             page 1
 //! ┌──────┬─────────┬───────┬───────────────────────┬─┴───────────────┬───────────────────┐
-//! │ Lane │ Account │ state │ tally of one site     │ blocks on their │ first nursery     │
+//! │ Lane │ LaneCounters │ state │ tally of one site     │ blocks on their │ first nursery     │
 //! │      │         │       │                       │ way to shards   │                   │
 //! └──────┴─────────┴───────┴───────────────────────┴─────────────────┴───────────────────┘
 //! ```
 //!
-//! Invariants: **B1** a page number from the registry is that of a `LaneWithBooks`. **B2** every `&Lane` that is
+//! Invariants: **B1** a page number from the registry is that of a `LaneWithState`. **B2** every `&Lane` that is
 //! passed around points to the lane of one. **B3** the books are touched under the latch of their lane only.
 
 use std::ptr::NonNull;
@@ -16,8 +16,8 @@ use std::ptr::NonNull;
 use super::entry::Entry;
 use super::estimate::SharedSums;
 use super::nursery::{Nursery, YOUNGEST};
-use super::site_deltas::Tallies;
-use super::sites::Tally;
+use super::site_deltas::SiteDeltas;
+use super::sites::SiteDelta;
 use crate::profile::LossReason;
 use crate::ring::lane::Lane;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -30,24 +30,24 @@ pub(crate) const REALLOCS_UNDER_WAY: usize = 4;
 /// Pages of a lane with its books.
 pub(crate) const LANE_PAGES: u32 = 2;
 
-const _: () = assert!(size_of::<LaneWithBooks>() <= LANE_PAGES as usize * PAGE_BYTES);
+const _: () = assert!(size_of::<LaneWithState>() <= LANE_PAGES as usize * PAGE_BYTES);
 
 /// A lane and its books, as they lie in a run of pages. All zero bytes are a valid start.
 #[repr(C)]
-pub(crate) struct LaneWithBooks {
+pub(crate) struct LaneWithState {
     pub(crate) lane: Lane,
-    pub(crate) account: Account,
-    pub(crate) books: Books,
+    pub(crate) counters: LaneCounters,
+    pub(crate) state: FoldState,
 }
 
 /// Cumulative figures of a lane, over all threads that have had it. Written by the holder of the latch, read by all.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct LaneCounters {
     pub(crate) recorded: AtomicU64,
     pub(crate) own_events: AtomicU64,
     /// What happened to tracked pointers.
-    pub(crate) deeds: AtomicU64,
+    pub(crate) pointer_events: AtomicU64,
     pub(crate) table_full: AtomicU64,
     pub(crate) total_blocks: AtomicU64,
     pub(crate) total_bytes: AtomicU64,
@@ -61,7 +61,7 @@ pub(crate) struct Account {
     /// Blocks that were sampled, and what they stand for.
     pub(crate) sampled: SharedSums,
     /// The highest rise of live bytes inside one batch.
-    pub(crate) rise_bytes: AtomicU64,
+    pub(crate) high_water_bytes: AtomicU64,
     /// The longest span between two readings of the clock, in nanoseconds.
     pub(crate) longest_span_ns: AtomicU64,
     /// Up to when everything is booked, in nanoseconds.
@@ -87,7 +87,7 @@ pub(crate) struct LaneFigures {
 /// The state of the folds of one lane. Touched under the lane's latch only.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Books {
+pub(crate) struct FoldState {
     /// The thread's row.
     pub(crate) row: u32,
     /// Allocations booked, as a running number.
@@ -104,11 +104,11 @@ pub(crate) struct Books {
     pub(crate) inherited: LaneFigures,
     pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
     pub(crate) nursery: Nursery,
-    pub(crate) tallies: Tallies,
-    pub(crate) tally: Tally,
+    pub(crate) deltas: SiteDeltas,
+    pub(crate) delta: SiteDelta,
     pub(crate) outbox_len: usize,
     /// 1 once a block that is in no total of the program has gone to the shared table.
-    pub(crate) has_sent_apart: u32,
+    pub(crate) has_sent_excluded: u32,
     /// Live bytes by which the words that were booked since the lane was last booked to its head have raised the sums, at their
     /// highest since they were lowest.
     pub(crate) behind_bytes: i64,
@@ -117,7 +117,7 @@ pub(crate) struct Books {
     pub(crate) handing: usize,
     pub(crate) handed: usize,
     /// Words below this are in the tables of the lane and in the shared one, though maybe not in the sums. For the same.
-    pub(crate) worked_to: AtomicU64,
+    pub(crate) applied_up_to: AtomicU64,
     pub(crate) outbox: [Entry; OUTBOX],
     pub(crate) youngest: [Entry; YOUNGEST],
 }
@@ -128,38 +128,38 @@ pub(crate) struct Books {
 /// A lane was made at `page`, and the region is never unmapped.
 pub(crate) unsafe fn lane_at(pages: &Pages, page: u32) -> &'static Lane {
     // SAFETY: B1, the caller's promise; all zero bytes are a valid lane and all its fields are atomics.
-    unsafe { &(*pages.at(page).cast::<LaneWithBooks>().cast_const()).lane }
+    unsafe { &(*pages.at(page).cast::<LaneWithState>().cast_const()).lane }
 }
 
 /// The account next to a lane.
-pub(crate) fn account_of(lane: &Lane) -> &Account {
-    // SAFETY: B2, a lane lies at the start of a `LaneWithBooks`; the account's fields are atomics.
-    unsafe { &(*std::ptr::from_ref(lane).cast::<LaneWithBooks>()).account }
+pub(crate) fn lane_counters_of(lane: &Lane) -> &LaneCounters {
+    // SAFETY: B2, a lane lies at the start of a `LaneWithState`; the account's fields are atomics.
+    unsafe { &(*std::ptr::from_ref(lane).cast::<LaneWithState>()).counters }
 }
 
 /// The books next to a lane, for the holder of its latch.
-pub(crate) fn books_of(lane: &Lane) -> NonNull<Books> {
-    let both = std::ptr::from_ref(lane).cast::<LaneWithBooks>().cast_mut();
+pub(crate) fn fold_state_of(lane: &Lane) -> NonNull<FoldState> {
+    let both = std::ptr::from_ref(lane).cast::<LaneWithState>().cast_mut();
     // SAFETY: B2, as above; only an address is computed.
-    unsafe { NonNull::new_unchecked(&raw mut (*both).books) }
+    unsafe { NonNull::new_unchecked(&raw mut (*both).state) }
 }
 
 impl LaneFigures {
     /// Reads the figures of a lane. Those of a killed process may have any value.
     pub(crate) fn read(lane: &Lane) -> LaneFigures {
-        let account = account_of(lane);
+        let counters = lane_counters_of(lane);
         let mut lost = LossReason::ALL.map(|reason| lane.lost(reason));
         let table_full = &mut lost[LossReason::TableFull as usize];
-        *table_full = table_full.wrapping_add(Account::read(&account.table_full));
+        *table_full = table_full.wrapping_add(LaneCounters::read(&counters.table_full));
         LaneFigures {
-            recorded: Account::read(&account.recorded),
-            total_blocks: Account::read(&account.total_blocks),
-            total_bytes: Account::read(&account.total_bytes),
-            freed_blocks: Account::read(&account.freed_blocks),
-            freed_bytes: Account::read(&account.freed_bytes),
-            cross_thread_frees: Account::read(&account.cross_thread_frees),
-            freed_for_others_blocks: Account::read(&account.freed_for_others_blocks),
-            freed_for_others_bytes: Account::read(&account.freed_for_others_bytes),
+            recorded: LaneCounters::read(&counters.recorded),
+            total_blocks: LaneCounters::read(&counters.total_blocks),
+            total_bytes: LaneCounters::read(&counters.total_bytes),
+            freed_blocks: LaneCounters::read(&counters.freed_blocks),
+            freed_bytes: LaneCounters::read(&counters.freed_bytes),
+            cross_thread_frees: LaneCounters::read(&counters.cross_thread_frees),
+            freed_for_others_blocks: LaneCounters::read(&counters.freed_for_others_blocks),
+            freed_for_others_bytes: LaneCounters::read(&counters.freed_for_others_bytes),
             lost,
             // Last: an event is attempted before it is anything else.
             attempted: lane.attempted(),
@@ -184,7 +184,7 @@ impl LaneFigures {
     }
 }
 
-impl Account {
+impl LaneCounters {
     /// Reads one figure.
     pub(crate) fn read(figure: &AtomicU64) -> u64 {
         // relaxed: monotone counters with one writer at a time.

@@ -8,7 +8,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 /// What stands before is stored before what follows.
 #[inline(always)]
-pub(crate) fn then() {
+pub(crate) fn compiler_barrier() {
     // Both ways: a store that makes a thing known comes after it, and one that takes it away after the last that needs it.
     compiler_fence(Ordering::SeqCst);
 }

@@ -8,15 +8,15 @@ use super::table::spread;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Pairs of threads that are counted each for itself.
-pub(crate) const CROSSINGS_MAX: usize = 1024;
+pub(crate) const REMOTE_FREE_PAIRS_MAX: usize = 1024;
 /// Steps of a search.
 const PROBES: usize = 16;
 
 /// The table. All zero bytes are a valid, empty one.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Crossings {
-    cells: [Cell; CROSSINGS_MAX],
+pub(crate) struct RemoteFreeTable {
+    cells: [Cell; REMOTE_FREE_PAIRS_MAX],
     others: Cell,
 }
 
@@ -32,19 +32,19 @@ struct Cell {
 
 /// A cell, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Crossing {
+pub(crate) struct RemoteFreePair {
     pub(crate) allocated_by: u32,
     pub(crate) freed_by: u32,
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
 }
 
-impl Crossings {
+impl RemoteFreeTable {
     /// Counts blocks of one thread that another one freed.
     pub(crate) fn count(&self, allocated_by: u32, freed_by: u32, blocks: u64, bytes: u64) {
         let pair = (u64::from(allocated_by) + 1) << 32 | u64::from(freed_by);
         let first = (spread(pair) >> 40) as usize;
-        let mut cells = (first..first + PROBES).map(|at| &self.cells[at % CROSSINGS_MAX]);
+        let mut cells = (first..first + PROBES).map(|at| &self.cells[at % REMOTE_FREE_PAIRS_MAX]);
         let cell = cells.find(|cell| cell.is_or_becomes(pair)).unwrap_or(&self.others);
         // relaxed, both: sums for people.
         cell.blocks.fetch_add(blocks, Ordering::Relaxed);
@@ -52,7 +52,7 @@ impl Crossings {
     }
 
     /// Every pair, and what was counted without one: at rows `row_of_others`.
-    pub(crate) fn all(&self, row_of_others: u32) -> impl Iterator<Item = Crossing> + '_ {
+    pub(crate) fn all(&self, row_of_others: u32) -> impl Iterator<Item = RemoteFreePair> + '_ {
         self.cells.iter().chain(std::iter::once(&self.others)).filter_map(move |cell| {
             // relaxed, all: sums for people.
             let pair = cell.pair.load(Ordering::Relaxed);
@@ -61,7 +61,7 @@ impl Crossings {
                 row => (row - 1, pair as u32),
             };
             let (blocks, bytes) = (cell.blocks.load(Ordering::Relaxed), cell.bytes.load(Ordering::Relaxed));
-            (blocks > 0).then_some(Crossing { allocated_by, freed_by, blocks, bytes })
+            (blocks > 0).then_some(RemoteFreePair { allocated_by, freed_by, blocks, bytes })
         })
     }
 }
@@ -87,16 +87,18 @@ mod tests {
     #[test]
     fn every_block_is_counted_and_pairs_without_room_together() {
         // SAFETY: all zero bytes are a valid, empty table.
-        let table = unsafe { Box::<Crossings>::new_zeroed().assume_init() };
+        let table = unsafe { Box::<RemoteFreeTable>::new_zeroed().assume_init() };
         for n in 0..3_000u32 {
             table.count(n / 50, n % 50, 1, u64::from(n));
             table.count(0, 1, 2, 4);
         }
-        let all: Vec<Crossing> = table.all(77).collect();
+        let all: Vec<RemoteFreePair> = table.all(77).collect();
         let sums = all.iter().fold((0, 0), |sum, cell| (sum.0 + cell.blocks, sum.1 + cell.bytes));
         assert_eq!(sums, (9_000, (0..3_000).sum::<u64>() + 12_000));
         let of = |pair| all.iter().find(|cell| (cell.allocated_by, cell.freed_by) == pair);
         assert_eq!(of((0, 1)).map(|cell| (cell.blocks, cell.bytes)), Some((6_001, 12_001)));
-        assert!(all.len() > CROSSINGS_MAX / 2 && of((77, 77)).is_some_and(|cell| cell.blocks > 1_000));
+        assert!(
+            all.len() > REMOTE_FREE_PAIRS_MAX / 2 && of((77, 77)).is_some_and(|cell| cell.blocks > 1_000)
+        );
     }
 }

@@ -9,12 +9,12 @@ use super::sync::AtomicU64;
 /// Events and their bytes. All zero bytes are one that has counted nothing.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(crate) struct Counted {
+pub(crate) struct SignalSafeCounter {
     pub(crate) events: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
 
-impl Counted {
+impl SignalSafeCounter {
     /// Adds an event, by the thread whose count it is, or a handler of it. Both sums wrap.
     #[inline(always)]
     pub(crate) fn count(&self, bytes: u64) {
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn it_counts_and_wraps() {
-        let counted = Counted { events: AtomicU64::new(7), bytes: AtomicU64::new(u64::MAX - 1) };
+        let counted = SignalSafeCounter { events: AtomicU64::new(7), bytes: AtomicU64::new(u64::MAX - 1) };
         counted.count(3);
         assert_eq!(counted.events.load(Ordering::Relaxed), 8);
         assert_eq!(counted.bytes.load(Ordering::Relaxed), 1);

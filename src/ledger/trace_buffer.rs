@@ -9,12 +9,12 @@
 //!                        └───────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A chunk is one run of pages. There are at most [`TAP_CHUNKS_MAX`], made when they are needed. A lane's windows stay
+//! A chunk is one run of pages. There are at most [`TRACE_CHUNKS_MAX`], made when they are needed. A lane's windows stay
 //! in order: a lane has one stripe, is folded by one thread at a time, and chunks leave a stripe in the order in which
 //! they were filled.
 //!
 //! A fold never waits here. A thread that is about to fold its own ring looks first whether chunks are getting short
-//! ([`Tap::is_short`]), while it holds nothing, and gives the writer time as its mode says. The rest of the chunks is
+//! ([`TraceBuffer::is_short`]), while it holds nothing, and gives the writer time as its mode says. The rest of the chunks is
 //! for folds that cannot wait, and for the threads that looked at the same moment. When there is no chunk at all, the
 //! window is left out of the trace and its events are counted; the ledger books them as always.
 //!
@@ -26,7 +26,7 @@ use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Chunks there are at most.
-pub(crate) const TAP_CHUNKS_MAX: u32 = 1024;
+pub(crate) const TRACE_CHUNKS_MAX: u32 = 1024;
 /// Pages of a chunk.
 const CHUNK_PAGES: u32 = 8;
 /// Words of a chunk.
@@ -46,7 +46,7 @@ const LENGTH_BITS: u32 = 16;
 /// Where folds leave copies, and what waits for the writer. All zero bytes are a valid, closed tap.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Tap {
+pub(crate) struct TraceBuffer {
     stripes: [Stripe; STRIPES],
     pool: Pool,
     /// Whether windows are copied.
@@ -55,7 +55,7 @@ pub(crate) struct Tap {
     written: AtomicU32,
     /// Chunks that the writer has given back so far.
     spent: AtomicU64,
-    /// What [`Tap::spent`] was when a thread gave up waiting for it to rise; 0 if none has.
+    /// What [`TraceBuffer::spent`] was when a thread gave up waiting for it to rise; 0 if none has.
     stalled_at: AtomicU64,
     /// Times that threads waited for the writer, and for how long together.
     waits: AtomicU64,
@@ -125,7 +125,7 @@ impl Chunk {
     }
 }
 
-impl Tap {
+impl TraceBuffer {
     /// From now on folds leave copies.
     pub(crate) fn open(&self) {
         // relaxed: a fold that sees it late books the window without a copy; it is opened before the first event.
@@ -225,8 +225,8 @@ impl Tap {
     pub(crate) fn is_short(&self, lanes: u32) -> bool {
         // relaxed: what is free can change at once anyway.
         let made = self.pool.made.load(Ordering::Relaxed);
-        let free = TAP_CHUNKS_MAX.saturating_sub(made) + self.pool.spent_count.load(Ordering::Relaxed);
-        free < (CHUNKS_KEPT + lanes / 2).min(TAP_CHUNKS_MAX / 4 * 3)
+        let free = TRACE_CHUNKS_MAX.saturating_sub(made) + self.pool.spent_count.load(Ordering::Relaxed);
+        free < (CHUNKS_KEPT + lanes / 2).min(TRACE_CHUNKS_MAX / 4 * 3)
     }
 
     /// Whether there is any use in waiting for the writer: there is one, and no thread has waited for it in vain since it
@@ -281,7 +281,7 @@ impl Pool {
             first
         } else {
             let made = self.made.load(Ordering::Relaxed);
-            if made >= TAP_CHUNKS_MAX {
+            if made >= TRACE_CHUNKS_MAX {
                 return None;
             }
             let page = pages.take(CHUNK_PAGES)?;
@@ -367,14 +367,14 @@ mod tests {
     use crate::ring::event::{Traits, alloc_words, begin_word, free_word};
 
     /// A tap in a region of its own.
-    fn with_tap(bytes: u64, test: impl FnOnce(&Tap, &Pages)) {
+    fn with_tap(bytes: u64, test: impl FnOnce(&TraceBuffer, &Pages)) {
         let region = Pages::reserve(bytes, size_of::<Pages>()).unwrap();
         // SAFETY: P1, the region lives until the end of the test.
         let pages = unsafe { region.as_ref() };
-        let layout = std::alloc::Layout::new::<Tap>();
+        let layout = std::alloc::Layout::new::<TraceBuffer>();
         // SAFETY: the layout is not empty, and zero bytes are a valid tap.
-        let tap = unsafe { Box::from_raw(std::alloc::alloc_zeroed(layout).cast::<Tap>()) };
-        test(&tap, pages);
+        let trace_buffer = unsafe { Box::from_raw(std::alloc::alloc_zeroed(layout).cast::<TraceBuffer>()) };
+        test(&trace_buffer, pages);
         Pages::release(region);
     }
 
@@ -387,9 +387,9 @@ mod tests {
     }
 
     /// The windows that the writer finds, as thread, time and words.
-    fn drained(tap: &Tap, pages: &Pages) -> Vec<(u32, u64, Vec<u64>)> {
+    fn drained(trace_buffer: &TraceBuffer, pages: &Pages) -> Vec<(u32, u64, Vec<u64>)> {
         let mut found = Vec::new();
-        while let Some(chunk) = tap.take_full(pages) {
+        while let Some(chunk) = trace_buffer.take_full(pages) {
             let mut rest = chunk.words(pages);
             while let [first, second, third, behind @ ..] = rest {
                 let head = WindowHead::read([*first, *second, *third]);
@@ -397,67 +397,67 @@ mod tests {
                 found.push((head.row, head.first_ns, own.to_vec()));
                 rest = after;
             }
-            tap.give_back(pages, chunk);
+            trace_buffer.give_back(pages, chunk);
         }
         found
     }
 
     #[test]
     fn windows_come_out_as_they_went_in_and_in_the_order_of_their_lane() {
-        with_tap(64 << 20, |tap, pages| {
+        with_tap(64 << 20, |trace_buffer, pages| {
             let expected: Vec<(u32, u64, Vec<u64>)> =
                 (0..5_000u64).map(|n| (3, n, (0..n % 64).map(|word| n * 100 + word).collect())).collect();
             let mut found = Vec::new();
             for (row, at_ns, own) in &expected {
-                tap.window(pages, 3, head(*row, *at_ns), &words(own));
+                trace_buffer.window(pages, 3, head(*row, *at_ns), &words(own));
                 if at_ns % 700 == 0 {
-                    found.extend(drained(tap, pages));
+                    found.extend(drained(trace_buffer, pages));
                 }
             }
-            tap.push_out(pages);
-            found.extend(drained(tap, pages));
+            trace_buffer.push_out(pages);
+            found.extend(drained(trace_buffer, pages));
             assert_eq!(found, expected);
-            assert_eq!((tap.lost(), tap.take_full(pages).is_none()), (0, true));
+            assert_eq!((trace_buffer.lost(), trace_buffer.take_full(pages).is_none()), (0, true));
         });
     }
 
     #[test]
     fn without_a_chunk_the_events_of_a_window_are_counted_and_nothing_else_changes() {
-        with_tap(1 << 20, |tap, pages| {
+        with_tap(1 << 20, |trace_buffer, pages| {
             let [first, second] = alloc_words(4096, 5, Traits::default(), 0);
             let window = words(&[first, second, begin_word(64, 5), free_word(4096, 5)]);
             let mut copied = 0;
-            while tap.lost() == 0 {
-                tap.window(pages, 0, head(1, 9), &window);
+            while trace_buffer.lost() == 0 {
+                trace_buffer.window(pages, 0, head(1, 9), &window);
                 copied += 1;
             }
-            assert_eq!(tap.lost(), 2, "an allocation and a free; a realloc counts with its end");
-            tap.push_out(pages);
-            assert_eq!(drained(tap, pages).len(), copied - 1);
-            tap.window(pages, 0, head(1, 9), &window);
-            tap.push_out(pages);
-            assert_eq!((drained(tap, pages).len(), tap.lost()), (1, 2));
+            assert_eq!(trace_buffer.lost(), 2, "an allocation and a free; a realloc counts with its end");
+            trace_buffer.push_out(pages);
+            assert_eq!(drained(trace_buffer, pages).len(), copied - 1);
+            trace_buffer.window(pages, 0, head(1, 9), &window);
+            trace_buffer.push_out(pages);
+            assert_eq!((drained(trace_buffer, pages).len(), trace_buffer.lost()), (1, 2));
         });
     }
 
     #[test]
     fn chunks_are_short_before_they_run_out_and_a_stall_ends_with_a_chunk() {
-        with_tap(64 << 20, |tap, pages| {
-            assert!(!tap.is_short(10) && !tap.is_worth_waiting());
-            tap.set_written(true);
+        with_tap(64 << 20, |trace_buffer, pages| {
+            assert!(!trace_buffer.is_short(10) && !trace_buffer.is_worth_waiting());
+            trace_buffer.set_written(true);
             let window = words(&vec![free_word(64, 5); 1000]);
             let mut windows = 0;
-            while !tap.is_short(10) {
-                tap.window(pages, 0, head(1, 9), &window);
+            while !trace_buffer.is_short(10) {
+                trace_buffer.window(pages, 0, head(1, 9), &window);
                 windows += 1;
             }
-            assert_eq!((tap.lost(), windows / 4), (0, TAP_CHUNKS_MAX - CHUNKS_KEPT - 5));
-            assert!(tap.is_worth_waiting());
-            tap.note_stall(tap.spent_so_far());
-            assert!(!tap.is_worth_waiting());
-            let chunk = tap.take_full(pages).unwrap();
-            tap.give_back(pages, chunk);
-            assert!(tap.is_worth_waiting());
+            assert_eq!((trace_buffer.lost(), windows / 4), (0, TRACE_CHUNKS_MAX - CHUNKS_KEPT - 5));
+            assert!(trace_buffer.is_worth_waiting());
+            trace_buffer.note_stall(trace_buffer.spent_so_far());
+            assert!(!trace_buffer.is_worth_waiting());
+            let chunk = trace_buffer.take_full(pages).unwrap();
+            trace_buffer.give_back(pages, chunk);
+            assert!(trace_buffer.is_worth_waiting());
         });
     }
 }
