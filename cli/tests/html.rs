@@ -14,9 +14,11 @@ mod shown;
 #[path = "html/synthetic.rs"]
 mod synthetic;
 #[cfg(feature = "validation")]
-#[cfg(feature = "validation")]
 #[path = "html/validation.rs"]
 mod validation;
+#[cfg(feature = "validation")]
+#[path = "../../tests/validation/workloads.rs"]
+mod workloads;
 
 use heapledger::Profile;
 use heapledger_cli::analysis::{LawState, Origin, verify};

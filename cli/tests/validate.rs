@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use heapledger::validation::{LoadModel, ValidationReport, Verdict};
+use heapledger::validation::{ChangeVerdict, LoadModel, ValidationReport};
 use tempfile::TempDir;
 
 fn heapledger(directory: &TempDir) -> Command {
@@ -121,7 +121,7 @@ fn a_run_is_compared_with_an_earlier_one() {
         let changes = now.changes.clone().expect("a baseline was given");
         assert_eq!((changes.reasons.len(), changes.loads.len()), (0, 2), "{text}");
         for complete in changes.loads.iter().map(|l| &l.figures[4]) {
-            assert_eq!(complete.verdict, Verdict::NoDifferenceSeen, "{text}");
+            assert_eq!(complete.verdict, ChangeVerdict::NoDifferenceSeen, "{text}");
         }
         (code, text)
     };
@@ -141,7 +141,10 @@ fn a_run_is_compared_with_an_earlier_one() {
     assert_eq!(text.matches("better").count(), 2, "{text}");
     // Another set-up: nothing can be said, and that is no success.
     let (code, text, _) = ended(validate(&directory, &arguments).args(["--seed", "8"]));
-    assert!(code == 3 && text.contains("baseline        not comparable: set-up: seed is"), "{code}\n{text}");
+    assert!(
+        code == 3 && text.contains("baseline        not comparable: configuration: seed is"),
+        "{code}\n{text}"
+    );
 }
 
 #[test]

@@ -1,31 +1,26 @@
-//! The clock of one run: nanoseconds since the users were let go.
+//! The clock of one run: nanoseconds since the users started.
 //!
-//! It reads tokio's clock, which is the monotonic clock in production and the virtual one under `tokio::time::pause`.
-//! That is what lets a test run twenty seconds of load, ramps and stalls included, in milliseconds and with the same
-//! result each time.
+//! It reads tokio's clock: the monotonic clock in production, the virtual one under `tokio::time::pause`. On the virtual clock
+//! a test runs twenty seconds of load, ramps and stalls included, in milliseconds and with the same result each time.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A shared start and the time since it.
-#[derive(Debug, Clone)]
+/// The time since a shared start.
+#[derive(Debug, Clone, Default)]
 pub(super) struct RunClock {
     start: Arc<OnceLock<Instant>>,
 }
 
 impl RunClock {
-    pub fn new() -> Self {
-        Self { start: Arc::new(OnceLock::new()) }
-    }
-
-    /// Begins the run, unless it has begun.
+    /// Starts the clock, unless it has been started.
     pub fn start(&self) {
         self.start.get_or_init(Instant::now);
     }
 
-    /// Whether the run has begun.
+    /// Whether the clock has been started.
     pub fn has_started(&self) -> bool {
         self.start.get().is_some()
     }
@@ -35,7 +30,7 @@ impl RunClock {
         self.start.get().map_or(0, |s| s.elapsed().as_nanos() as u64)
     }
 
-    /// The instant at `ns` after the start.
+    /// The instant `ns` nanoseconds after the start.
     pub fn at(&self, ns: u64) -> Instant {
         self.start.get().copied().unwrap_or_else(Instant::now) + Duration::from_nanos(ns)
     }

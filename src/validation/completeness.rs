@@ -1,52 +1,49 @@
-//! The instrument under test: did it see everything, and what did it cost?
+//! Completeness and cost of the tracker.
 //!
-//! Throughput under an instrument that loses half of what happens is worth nothing, so each run can carry a probe of
-//! the tracker whose counters are read before the users are let go and after the last one is done. Three questions are
-//! asked, and kept apart:
+//! Throughput under a tracker that loses half of the events is worthless, so each run can carry a probe of the tracker whose
+//! counters are read before the users start and after the last one has finished. Three questions are kept apart:
 //!
-//! * **Conservation.** `observed = aggregated + dropped` once nothing is in flight. A mismatch is a bug of the tracker
-//!   whatever the percentage says.
-//! * **Completeness.** aggregated ÷ observed. The tracker itself says so, so by itself it proves little.
-//! * **The oracle.** A workload that knows exactly how many allocations and frees it makes gives a number that the
-//!   tracker had no part in. The harness adds none of its own between the two readings, so the two must be equal.
+//! * **Conservation.** `observed = aggregated + dropped` once nothing is in flight. A mismatch is a bug of the tracker at any
+//!   percentage.
+//! * **Completeness.** aggregated ÷ observed. The tracker reports it about itself, so by itself it proves little.
+//! * **The oracle.** A workload with an exactly known number of allocations and frees gives a count that is independent of the
+//!   tracker. The harness adds none between the two snapshots, so the two must be equal.
 //!
-//! Cost is measured in pairs: with the tracker on and off, in the order A B B A, so that a drift of the machine weighs
-//! on both alike; the interval is that of the paired differences.
+//! Cost is measured in pairs, with the tracker on and off, in the order A B B A, so that a drift of the machine affects both
+//! alike; the interval is that of the paired differences.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::result::ConcurrentTestResult;
-use super::stats::mean_interval;
-use crate::profile::{LossCounts, QualityIndicator};
+use super::stats::{mean, mean_interval};
+use crate::profile::{LossReason, QualityIndicator};
 
-/// Counters of a tracker at one moment. Unit: events (an allocation is one, a free is one), except where said.
+/// Counters of a tracker at one moment. Unit: events (an allocation or a free each), unless stated otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackerSnapshot {
-    /// Events that the tracker saw being made.
+    /// Observed events.
     pub observed: u64,
-    /// Events booked.
+    /// Events booked in the ledger.
     pub aggregated: u64,
-    /// Events seen and not booked yet.
+    /// Observed events that are not booked yet.
     pub in_flight: u64,
     /// Events lost because a buffer was full.
     pub dropped_ring_full: u64,
-    /// Events lost because they happened inside the tracker.
+    /// Events lost because they occurred inside the tracker.
     pub dropped_reentrant: u64,
     /// Events lost at the end of a thread.
     pub dropped_teardown: u64,
     /// Events lost for other reasons.
     pub dropped_other: u64,
-    /// Events of the tracker's own doing, which are in no other figure here.
+    /// Events of the tracker itself, which no other figure includes.
     pub own: u64,
-    /// Age of the oldest event not booked, in nanoseconds.
+    /// Age of the oldest event that is not booked, in nanoseconds.
     pub lag_ns: u64,
 }
 
 impl TrackerSnapshot {
-    /// All events lost.
+    /// Lost events.
     pub const fn dropped(&self) -> u64 {
         self.dropped_ring_full + self.dropped_reentrant + self.dropped_teardown + self.dropped_other
     }
@@ -56,14 +53,14 @@ impl TrackerSnapshot {
         self.observed == self.aggregated + self.dropped() + self.in_flight
     }
 
-    /// Events booked ÷ (booked + lost) since `earlier`; `None` when there were none.
+    /// Events booked ÷ (booked + lost) since `earlier`; `None` without events.
     pub(super) fn share_since(&self, earlier: &Self) -> Option<f64> {
-        let passed = self.since(earlier);
-        let settled = passed.aggregated + passed.dropped();
-        (settled > 0).then(|| passed.aggregated as f64 / settled as f64)
+        let gained = self.since(earlier);
+        let ended = gained.aggregated + gained.dropped();
+        (ended > 0).then(|| gained.aggregated as f64 / ended as f64)
     }
 
-    /// What happened since `earlier`.
+    /// The increase since `earlier`.
     const fn since(&self, earlier: &Self) -> Self {
         Self {
             observed: self.observed.saturating_sub(earlier.observed),
@@ -80,9 +77,10 @@ impl TrackerSnapshot {
 }
 
 impl From<&QualityIndicator> for TrackerSnapshot {
-    /// The program's own events; those of the tracker are taken out of both sides.
+    /// The program's events, without those of the tracker.
     fn from(q: &QualityIndicator) -> Self {
-        let (full, reentrant, teardown, other) = by_kind(&q.lost);
+        let [full, reentrant, teardown] =
+            [LossReason::RingFull, LossReason::Reentrant, LossReason::TlsTeardown].map(|r| q.lost.get(r));
         Self {
             observed: q.attempted.saturating_sub(q.own_events),
             aggregated: q.recorded.saturating_sub(q.own_events),
@@ -90,111 +88,93 @@ impl From<&QualityIndicator> for TrackerSnapshot {
             dropped_ring_full: full,
             dropped_reentrant: reentrant,
             dropped_teardown: teardown,
-            dropped_other: other,
+            dropped_other: q.lost.total() - full - reentrant - teardown,
             own: q.own_events,
             lag_ns: q.lag_ns,
         }
     }
 }
 
-fn by_kind(lost: &LossCounts) -> (u64, u64, u64, u64) {
-    use crate::profile::LossReason as R;
-    let (full, reentrant, teardown) =
-        (lost.get(R::RingFull), lost.get(R::Reentrant), lost.get(R::TlsTeardown));
-    (full, reentrant, teardown, lost.total() - full - reentrant - teardown)
-}
-
-/// The tracker did not come to rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The tracker did not book all events in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{in_flight} events were still in flight: let the tracker's thread run, or wait longer")]
 pub struct QuiesceError {
-    /// Events that were still in flight.
+    /// Events still in flight.
     pub in_flight: u64,
 }
 
-impl fmt::Display for QuiesceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} events were still in flight: let the tracker's thread run, or wait longer",
-            self.in_flight
-        )
-    }
-}
-
-impl std::error::Error for QuiesceError {}
-
-/// A look into a tracker. It is called from the coordinator while users run, so it must not disturb them.
+/// Access to a tracker. The coordinator calls it while users run, so it must not disturb them.
 pub trait TrackerProbe: Send + Sync {
-    /// The counters now, from one consistent reading. They only grow.
+    /// The current counters, consistent with each other. They only grow.
     fn snapshot(&self) -> TrackerSnapshot;
 
-    /// Waits until everything that was recorded before the call is booked.
+    /// Waits until all events recorded before the call are booked.
     ///
     /// # Errors
-    /// [`QuiesceError`] when that took longer than `limit`.
+    /// [`QuiesceError`] after `limit`.
     fn quiesce(&self, limit: Duration) -> Result<(), QuiesceError>;
 
-    /// Turns the tracker on or off. Gives whether it can be: if not, cost is measured between processes.
+    /// Turns the tracker on or off, and returns whether it can: if not, its cost is measured between processes.
     fn set_enabled(&self, _on: bool) -> bool {
         false
     }
 }
 
-/// Losses by kind. Unit: events.
+/// Lost events by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropBreakdown {
     /// A buffer was full.
     pub ring_full: u64,
-    /// They happened inside the tracker.
+    /// The event occurred inside the tracker.
     pub reentrant: u64,
-    /// They happened at the end of a thread.
+    /// The event occurred at the end of a thread.
     pub teardown: u64,
     /// Other reasons.
     pub other: u64,
 }
 
 impl DropBreakdown {
-    /// All of them.
+    /// Sum of all reasons.
     pub const fn total(&self) -> u64 {
         self.ring_full + self.reentrant + self.teardown + self.other
     }
 }
 
-/// How complete the tracker was over one run, from the moment the users were let go until all were done.
+/// Completeness of the tracker over one run, from the start of the users to the end of the last one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LevelCompleteness {
-    /// Events that the tracker saw.
+    /// Observed events.
     pub observed: u64,
-    /// Events booked.
+    /// Events booked in the ledger.
     pub aggregated: u64,
-    /// Events lost.
+    /// Lost events.
     pub dropped: DropBreakdown,
-    /// aggregated ÷ observed, from 0 to 1; `None` when nothing was observed.
+    /// aggregated ÷ observed, from 0 to 1; `None` without events.
     pub completeness: Option<f64>,
-    /// Whether observed = aggregated + dropped after the tracker came to rest.
+    /// Whether observed = aggregated + dropped once no event is in flight.
     pub conserved: bool,
-    /// Events that the workload says it made, when it knows.
+    /// Events of the workload by its own count, if known.
     pub oracle_expected: Option<u64>,
     /// observed − expected.
     pub oracle_error: Option<i64>,
     /// aggregated ÷ (aggregated + lost) of the worst slice of the timeline.
     pub min_slice: Option<f64>,
-    /// Events a second over the run.
+    /// Events per second over the run.
     pub events_per_s: Option<f64>,
-    /// Events a second in the busiest slice.
+    /// Events per second in the busiest slice.
     pub peak_events_per_s: Option<f64>,
-    /// The oldest event waiting to be booked, at any look.
+    /// Maximum age of an event that was not booked yet.
     pub lag_max_ms: f64,
-    /// Whether the tracker came to rest at the end.
+    /// Whether all events were booked in time at the end.
     pub quiesced: bool,
 }
 
 impl LevelCompleteness {
-    /// From a reading before, one after, and looks in between with their times in nanoseconds.
+    /// From a snapshot before, one after, and samples in between with their times in nanoseconds.
     pub fn between(
         before: &TrackerSnapshot,
         after: &TrackerSnapshot,
-        sights: &[(u64, TrackerSnapshot)],
+        samples: &[(u64, TrackerSnapshot)],
         elapsed: Duration,
         expected: Option<u64>,
         quiesced: bool,
@@ -207,7 +187,7 @@ impl LevelCompleteness {
             other: d.dropped_other,
         };
         let seconds = elapsed.as_secs_f64();
-        let slices = sights.windows(2).map(|w| (w[1].0 - w[0].0, w[1].1.since(&w[0].1)));
+        let slices = samples.windows(2).map(|w| (w[1].0 - w[0].0, w[1].1.since(&w[0].1)));
         let rate = |(ns, s): (u64, TrackerSnapshot)| (ns > 0).then(|| s.observed as f64 * 1e9 / ns as f64);
         Self {
             observed: d.observed,
@@ -218,45 +198,44 @@ impl LevelCompleteness {
                 && d.observed + before.in_flight == d.aggregated + d.dropped() + d.in_flight,
             oracle_expected: expected,
             oracle_error: expected.map(|e| d.observed as i64 - e as i64),
-            min_slice: sights.windows(2).filter_map(|w| w[1].1.share_since(&w[0].1)).reduce(f64::min),
+            min_slice: samples.windows(2).filter_map(|w| w[1].1.share_since(&w[0].1)).reduce(f64::min),
             events_per_s: (seconds > 0.0).then(|| d.observed as f64 / seconds),
             peak_events_per_s: slices.filter_map(rate).reduce(f64::max),
-            lag_max_ms: sights.iter().map(|(_, s)| s.lag_ns).max().unwrap_or(0) as f64 / 1e6,
+            lag_max_ms: samples.iter().map(|(_, s)| s.lag_ns).max().unwrap_or(0) as f64 / 1e6,
             quiesced,
         }
     }
 
-    /// Whether the tracker saw all, booked all, and agrees with the oracle where there is one.
+    /// Whether every event was observed and booked, and equals the workload's own count if there is one.
     pub fn is_perfect(&self) -> bool {
         self.conserved && self.quiesced && self.dropped.total() == 0 && self.oracle_error.unwrap_or(0) == 0
     }
 }
 
-/// What the tracker cost: the relative loss of throughput with it on.
+/// Cost of the tracker, from pairs of runs with it on and off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
-    /// 1 − throughput on ÷ throughput off, mean over the pairs; negative when noise won.
+    /// 1 − throughput on ÷ throughput off, mean over the pairs; negative when noise exceeds the cost.
     pub throughput_loss: f64,
-    /// 95 % interval of it; `None` with a single pair.
+    /// Its 95 % interval; `None` with a single pair.
     pub interval: Option<(f64, f64)>,
-    /// Relative rise of the median response time.
+    /// Relative increase of the median response time.
     pub p50_rise: Option<f64>,
-    /// Relative rise of the processor time per answer, where it was measured. On a machine that others use, this is the
-    /// figure to trust: it does not depend on how often a core was to be had.
+    /// Relative increase of the processor time per answer, where measured. It does not depend on the load by other
+    /// programs, so prefer it on a shared machine.
     pub cpu_rise: Option<f64>,
-    /// 95 % interval of it; `None` with a single pair.
+    /// Its 95 % interval; `None` with a single pair.
     pub cpu_interval: Option<(f64, f64)>,
-    /// Pairs measured.
+    /// Number of pairs.
     pub pairs: usize,
 }
 
-/// One pair of runs: throughput, and in milliseconds median response time and processor time per answer, with the
-/// tracker on and off.
+/// Figures of two runs, with the tracker on and off.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OverheadPair {
-    /// Requests a second with the tracker on.
+    /// Requests per second with the tracker on.
     pub on_rps: f64,
-    /// Requests a second with it off.
+    /// Requests per second with it off.
     pub off_rps: f64,
     /// Median response time with it on.
     pub on_p50_ms: Option<f64>,
@@ -268,23 +247,8 @@ pub struct OverheadPair {
     pub off_cpu_ms: Option<f64>,
 }
 
-impl OverheadPair {
-    /// The pair of two results.
-    pub fn of(on: &ConcurrentTestResult, off: &ConcurrentTestResult) -> Self {
-        let cpu = |r: &ConcurrentTestResult| r.breakdown.as_ref().and_then(|b| b.on_cpu_ms);
-        Self {
-            on_rps: on.requests_per_second,
-            off_rps: off.requests_per_second,
-            on_p50_ms: on.response.p50_ms,
-            off_p50_ms: off.response.p50_ms,
-            on_cpu_ms: cpu(on),
-            off_cpu_ms: cpu(off),
-        }
-    }
-}
-
 impl Overhead {
-    /// From paired runs; `None` when no pair has a throughput to compare.
+    /// The cost over paired runs; `None` when no pair has a throughput without the tracker.
     ///
     /// # Examples
     /// ```
@@ -294,21 +258,18 @@ impl Overhead {
     /// assert!((cost.throughput_loss - 0.15).abs() < 1e-12);
     /// ```
     pub fn from_pairs(pairs: &[OverheadPair]) -> Option<Self> {
-        let losses: Vec<f64> =
-            pairs.iter().filter(|p| p.off_rps > 0.0).map(|p| 1.0 - p.on_rps / p.off_rps).collect();
-        if losses.is_empty() {
-            return None;
-        }
-        let rises = |figures: fn(&OverheadPair) -> (Option<f64>, Option<f64>)| -> Vec<f64> {
-            let rise = |(on, off): (Option<f64>, Option<f64>)| Some(on? / off.filter(|o| *o > 0.0)? - 1.0);
-            pairs.iter().filter_map(|p| rise(figures(p))).collect()
+        let usable = pairs.iter().filter(|p| p.off_rps > 0.0);
+        let losses: Vec<f64> = usable.map(|p| 1.0 - p.on_rps / p.off_rps).collect();
+        let increases = |figures: fn(&OverheadPair) -> (Option<f64>, Option<f64>)| -> Vec<f64> {
+            let increase =
+                |(on, off): (Option<f64>, Option<f64>)| Some(on? / off.filter(|o| *o > 0.0)? - 1.0);
+            pairs.iter().filter_map(|p| increase(figures(p))).collect()
         };
-        let mean = |v: &[f64]| (!v.is_empty()).then(|| v.iter().sum::<f64>() / v.len() as f64);
-        let cpu = rises(|p| (p.on_cpu_ms, p.off_cpu_ms));
+        let cpu = increases(|p| (p.on_cpu_ms, p.off_cpu_ms));
         Some(Self {
             throughput_loss: mean(&losses)?,
             interval: mean_interval(&losses).map(|(_, interval)| interval),
-            p50_rise: mean(&rises(|p| (p.on_p50_ms, p.off_p50_ms))),
+            p50_rise: mean(&increases(|p| (p.on_p50_ms, p.off_p50_ms))),
             cpu_rise: mean(&cpu),
             cpu_interval: mean_interval(&cpu).map(|(_, interval)| interval),
             pairs: losses.len(),
@@ -316,7 +277,7 @@ impl Overhead {
     }
 }
 
-/// The order of runs with the tracker on (`true`) and off: A B B A, over and over, `pairs` of each.
+/// The order of runs with the tracker on (`true`) and off: A B B A repeatedly, `pairs` of each.
 pub fn interleaved(pairs: usize) -> impl Iterator<Item = bool> {
     (0..2 * pairs).map(|i| matches!(i % 4, 0 | 3))
 }
@@ -367,12 +328,12 @@ mod tests {
 
     #[test]
     fn the_worst_slice_is_kept() {
-        let sights =
+        let samples =
             [(0, snapshot(0, 0, 0, 0)), (100, snapshot(100, 50, 50, 0)), (200, snapshot(300, 250, 50, 0))];
         let l = LevelCompleteness::between(
-            &sights[0].1,
-            &sights[2].1,
-            &sights,
+            &samples[0].1,
+            &samples[2].1,
+            &samples,
             Duration::from_nanos(200),
             None,
             true,

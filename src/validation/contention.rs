@@ -1,73 +1,48 @@
-//! What users wait for when there are more of them.
+//! Contention: the part of the response time that appears only with more users.
 //!
-//! Time spent waiting is no contention by itself: a request that sleeps a millisecond for a remote answer sleeps as
-//! long when it is alone. Contention is what a request costs *more* than at one user, as a share of its response time
-//! T at this level, by the part of the time that grew:
+//! Waiting alone is not contention: a request that waits a millisecond for a remote answer does so at any load. Contention is
+//! the increase over one user, as a share of the response time T at this level, by the part that grew:
 //!
 //! ```text
 //! lock      = max(0, Δ(blocked + idle)) / T            waits for other users: locks, queues behind I/O
 //! cpu       = max(0, Δ(run_queue + sched_delay)) / T   not enough cores or workers
-//! coherency = max(0, Δ on_cpu) / T                     the same work costs more cycles: cache lines, spinning
+//! coherency = max(0, Δ on_cpu) / T                     the same work takes more cycles: cache lines, spinning
 //! pool      = max(0, Δ pool_wait) / T
-//! backlog   = max(0, Δ dispatch_queue) / T             the load is beyond capacity
+//! backlog   = max(0, Δ dispatch_queue) / T             the load exceeds the capacity
 //! ```
 //!
-//! Each numerator is a part of T, so the shares sum to at most 100 %. Unlike a spread between users, this sees a lock
+//! Each numerator is a part of T, so the shares sum to at most 100 %. Unlike a difference between users, this includes a lock
 //! that slows all users alike.
 
 use serde::{Deserialize, Serialize};
 
-use super::executor::Row;
-
-/// Where the mean request spent its time. Milliseconds; the parts sum to `response_ms`.
+/// Parts of the mean response time. Milliseconds; the parts sum to `response_ms`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TimeBreakdown {
-    /// Requests measured.
+    /// Measured requests.
     pub requests: u64,
     /// Mean response time of these requests.
     pub response_ms: f64,
-    /// Due, and no worker was free.
+    /// Time from the intended start until a worker was free.
     pub dispatch_queue_ms: f64,
-    /// Waiting for a connection.
+    /// Wait for a connection.
     pub pool_wait_ms: f64,
-    /// Woken, and not polled yet.
+    /// Time from wake-ups to polls.
     pub sched_delay_ms: f64,
-    /// Using the processor; `None` where that is not measured, and then part of `off_cpu_ms`.
+    /// Processor time; `None` where it is not measured, and then part of `off_cpu_ms`.
     pub on_cpu_ms: Option<f64>,
-    /// Could have run and had no core; `None` where the system does not tell.
+    /// Time runnable without a core; `None` where the system does not report it.
     pub run_queue_ms: Option<f64>,
-    /// Asleep inside a poll; `None` where the system does not tell it from the run queue.
+    /// Time asleep inside polls; `None` where the system does not separate it from the run queue.
     pub blocked_ms: Option<f64>,
-    /// Inside a poll and not using the processor: run queue and blocked together.
+    /// Time inside polls off the processor: run queue and blocked together.
     pub off_cpu_ms: f64,
-    /// Between polls and not woken.
+    /// Time between polls, not woken.
     pub idle_ms: f64,
 }
 
 impl TimeBreakdown {
-    pub(super) fn of(rows: &[Row], cpu_known: bool) -> Option<Self> {
-        let mut t = super::executor::Times::default();
-        rows.iter().for_each(|r| t.add(&r.times));
-        if t.n == 0 {
-            return None;
-        }
-        let mean = |ns: u64| ns as f64 / t.n as f64 / 1e6;
-        let split = t.split == t.n;
-        Some(Self {
-            requests: t.n,
-            response_ms: mean(t.response),
-            dispatch_queue_ms: mean(t.dispatch_queue),
-            pool_wait_ms: mean(t.pool_wait),
-            sched_delay_ms: mean(t.sched_delay),
-            on_cpu_ms: cpu_known.then(|| mean(t.on_cpu)),
-            run_queue_ms: split.then(|| mean(t.run_queue)),
-            blocked_ms: split.then(|| mean(t.blocked)),
-            off_cpu_ms: mean(t.run_queue + t.blocked),
-            idle_ms: mean(t.idle),
-        })
-    }
-
-    /// The sum of all parts, which is `response_ms`.
+    /// Sum of all parts, equal to `response_ms`.
     pub fn parts_ms(&self) -> f64 {
         self.dispatch_queue_ms
             + self.pool_wait_ms
@@ -78,7 +53,7 @@ impl TimeBreakdown {
     }
 }
 
-/// What grew.
+/// The cause of contention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContentionCause {
     /// Waits for other users.
@@ -93,10 +68,10 @@ pub enum ContentionCause {
     Backlog,
 }
 
-/// Shares of the response time that were not there at one user. Percent.
+/// Increase of each part since one user, as a share of the response time. Percent.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ContentionScore {
-    /// Waits for other users; `None` where blocked time is not told from the run queue.
+    /// Waits for other users; `None` where blocked time is not separate from the run queue.
     pub lock: Option<f64>,
     /// Waits for a core or a worker; `None` as `lock`.
     pub cpu: Option<f64>,
@@ -106,17 +81,17 @@ pub struct ContentionScore {
     pub pool: f64,
     /// Arrivals beyond capacity.
     pub backlog: f64,
-    /// All shares that are known, at most 100.
+    /// Sum of the known shares, at most 100.
     pub total: f64,
-    /// The largest share, if it is at least 5 %.
+    /// Cause of the largest share, if that is at least 5 %.
     pub dominant: Option<ContentionCause>,
 }
 
-/// The least share that can be a cause.
+/// Minimum share of a dominant cause.
 const DOMINANT_FROM: f64 = 5.0;
 
 impl ContentionScore {
-    /// The score of a level against the baseline of one user; `None` when nothing was answered.
+    /// The score of a level relative to the baseline of one user; `None` without answers.
     ///
     /// # Examples
     /// ```
@@ -132,12 +107,15 @@ impl ContentionScore {
             return None;
         }
         let share = |now: f64, then: f64| 100.0 * (now - then).max(0.0) / whole;
-        let both = |now: Option<f64>, then: Option<f64>| now.zip(then);
-        let lock = both(level.blocked_ms, baseline.blocked_ms)
+        let lock = level
+            .blocked_ms
+            .zip(baseline.blocked_ms)
             .map(|(now, then)| share(now + level.idle_ms, then + baseline.idle_ms));
-        let cpu = both(level.run_queue_ms, baseline.run_queue_ms)
+        let cpu = level
+            .run_queue_ms
+            .zip(baseline.run_queue_ms)
             .map(|(now, then)| share(now + level.sched_delay_ms, then + baseline.sched_delay_ms));
-        let coherency = both(level.on_cpu_ms, baseline.on_cpu_ms).map(|(now, then)| share(now, then));
+        let coherency = level.on_cpu_ms.zip(baseline.on_cpu_ms).map(|(now, then)| share(now, then));
         let pool = share(level.pool_wait_ms, baseline.pool_wait_ms);
         let backlog = share(level.dispatch_queue_ms, baseline.dispatch_queue_ms);
         let known = [

@@ -1,30 +1,30 @@
-//! The probe of heapledger itself, through nothing but its public queries.
+//! The tracker probe of heapledger, built on its public queries.
 
 use std::time::{Duration, Instant};
 
 use super::completeness::{QuiesceError, TrackerProbe, TrackerSnapshot};
 
-/// Looks at the `HeapLedger` that is this process's global allocator.
+/// Reads the counters of the `HeapLedger` that is this process's global allocator.
 ///
-/// It cannot be switched off while the process runs, so what it costs is measured between processes, one of them
-/// started with `HEAPLEDGER=off`.
+/// It cannot be switched off while the process runs, so its cost is measured between processes, one of them started with
+/// `HEAPLEDGER=off`.
 ///
 /// # Examples
 /// ```
 /// use heapledger::validation::{LedgerProbe, TrackerProbe};
-/// // Nothing is installed in this program, and the probe says so rather than invent.
+/// // This program has no HeapLedger.
 /// assert!(LedgerProbe::installed().is_none());
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct LedgerProbe(());
 
 impl LedgerProbe {
-    /// The probe, if a `HeapLedger` is installed.
+    /// The probe; `None` when no `HeapLedger` is installed.
     pub fn installed() -> Option<Self> {
         crate::is_installed().then_some(Self(()))
     }
 
-    /// What was chosen for the ledger, in the words of its environment variables.
+    /// The settings of the ledger, in the words of its environment variables.
     pub fn settings(self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         crate::snapshot().map_or_else(String::new, |profile| {
@@ -46,7 +46,7 @@ impl TrackerProbe for LedgerProbe {
             crate::flush();
             let in_flight = crate::quality().in_flight;
             if in_flight == 0 {
-                // Asking made events of heapledger's own, which would be in flight, and not told apart, at the next look.
+                // The query itself made events, which would be in flight at the next snapshot.
                 crate::flush();
                 return Ok(());
             }

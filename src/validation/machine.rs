@@ -1,10 +1,10 @@
-//! Where the figures come from: a number without its machine cannot be compared with another.
+//! The machine and the build: figures of different machines cannot be compared.
 
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-/// The machine and the build that measured. `None` where the system does not tell.
+/// The machine and the build of a run. `None` where the system does not report it.
 ///
 /// # Examples
 /// ```
@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MachineInfo {
-    /// Cores that this process may use.
+    /// Cores available to this process.
     pub cores: usize,
-    /// Processor time that the control group allows, in cores.
+    /// Processor quota of the control group, in cores.
     pub quota_cores: Option<f64>,
-    /// The processor's name.
+    /// Processor model.
     pub cpu: Option<String>,
     /// Operating system and architecture.
     pub system: String,
@@ -27,31 +27,31 @@ pub struct MachineInfo {
     pub governor: Option<String>,
     /// The kernel's clock source.
     pub clock_source: Option<String>,
-    /// Mean number of runnable threads over the last minute, of the whole machine.
+    /// Load average of the machine over the last minute.
     pub load_average: Option<f64>,
-    /// Whether this build is optimised.
+    /// Whether the build is optimised.
     pub optimised: bool,
-    /// The program's version.
+    /// Version of heapledger.
     pub version: String,
 }
 
 impl MachineInfo {
-    /// Reads what the system tells.
+    /// Reads the description of this machine.
     pub fn read() -> Self {
         let line =
             |path: &str| fs::read_to_string(path).ok().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty());
-        let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let model = |text: String| {
             let name = text.lines().find(|l| l.starts_with("model name"))?;
             Some(name.split_once(':')?.1.trim().to_owned())
-        });
-        let quota_cores = line("/sys/fs/cgroup/cpu.max").and_then(|text| {
+        };
+        let quota = |text: String| {
             let (quota, period) = text.split_once(' ')?;
             Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
-        });
+        };
         Self {
             cores: cores(),
-            quota_cores,
-            cpu,
+            quota_cores: line("/sys/fs/cgroup/cpu.max").and_then(quota),
+            cpu: line("/proc/cpuinfo").and_then(model),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             kernel: line("/proc/sys/kernel/osrelease"),
             governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -61,9 +61,16 @@ impl MachineInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
+
+    /// One line for a report.
+    pub(super) fn in_words(&self) -> String {
+        let cpu = self.cpu.as_deref().unwrap_or("unknown processor");
+        let build = if self.optimised { "optimised" } else { "not optimised" };
+        format!("{} cores, {cpu}, {}, {build}", self.cores, self.system)
+    }
 }
 
-/// Cores that this process may use; 1 when unknown.
+/// Cores available to this process; 1 when unknown.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -71,11 +78,11 @@ pub(super) fn cores() -> usize {
 /// Busy time of all cores since boot, in nanoseconds, from `/proc/stat` (user to steal, without idle and iowait).
 pub(super) fn busy_ns() -> Option<u64> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    let mut fields = text.lines().next()?.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
-    let mut field = || fields.next()?.ok();
-    let (user, nice, system) = (field()?, field()?, field()?);
-    let (_idle, _iowait) = (field()?, field()?);
-    let (irq, softirq, steal) = (field()?, field()?, field()?);
-    // A tick of this file is a hundredth of a second on every Linux.
+    let fields = text.lines().next()?.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let fields: Vec<u64> = fields.collect::<Result<_, _>>().ok()?;
+    let &[user, nice, system, _idle, _iowait, irq, softirq, steal, ..] = fields.as_slice() else {
+        return None;
+    };
+    // The unit of this file is 10 ms on every Linux.
     Some((user + nice + system + irq + softirq + steal) * 10_000_000)
 }

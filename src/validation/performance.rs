@@ -1,22 +1,25 @@
-//! The concurrent benchmark: one load, or a series of rising loads.
+//! The concurrent benchmark: one load, or a scalability test over rising loads.
 //!
-//! A [`ConcurrentBenchmark`] owns a workload and a set-up. `run_*` are plain calls that own their threads, so that a
-//! system under test that blocks its executor cannot block the caller; `drive_*` run the same thing in the caller's
-//! runtime and on its clock. A scalability test repeats every level, in an order shuffled by the seed, because a
-//! machine that warms up or drifts would otherwise look like a law of scaling (Zhang and others, *Treadmill*, 2016).
+//! A [`ConcurrentBenchmark`] owns a workload and a configuration. `run_*` are synchronous and own their threads, so that a
+//! system under test that blocks its executor cannot block the caller; `drive_*` run the same in the caller's runtime and on
+//! its clock. A scalability test repeats every level, in an order shuffled by the seed: on a machine that warms up or
+//! drifts, a fixed order would look like a law of scaling (Zhang and others, *Treadmill*, 2016).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::completeness::{Overhead, OverheadPair, TrackerProbe, interleaved};
-use super::config::{BenchError, BenchmarkConfig};
+use super::config::BenchmarkConfig;
 use super::deadlock::DeadlockDetector;
-use super::executor::{Run, StopHandle, run_apart, run_here};
+use super::error::BenchError;
+use super::executor::{Handles, Run, StopHandle, run_apart, run_here};
 use super::live::LiveStatus;
 use super::plan::{Levels, LoadModel};
+use super::random::{Popularity, UserRng};
 use super::result::ConcurrentTestResult;
-use super::scalability::{ScalabilityReport, analyse};
-use super::workload::{Popularity, UserRng, Workload};
+use super::scalability::analyse;
+use super::series::ScalabilityReport;
+use super::workload::Workload;
 
 /// Drives concurrent load through a workload.
 ///
@@ -33,10 +36,7 @@ use super::workload::{Popularity, UserRng, Workload};
 pub struct ConcurrentBenchmark<W: Workload> {
     workload: Arc<W>,
     config: BenchmarkConfig,
-    detector: DeadlockDetector,
-    probe: Option<Arc<dyn TrackerProbe>>,
-    stop: StopHandle,
-    live: LiveStatus,
+    handles: Handles,
 }
 
 impl<W: Workload> std::fmt::Debug for ConcurrentBenchmark<W> {
@@ -52,43 +52,44 @@ impl<W: Workload> ConcurrentBenchmark<W> {
     /// A benchmark of `workload`.
     ///
     /// # Errors
-    /// [`BenchError`] when the set-up makes no sense.
+    /// [`BenchError`] for an invalid configuration.
     pub fn new(workload: W, config: BenchmarkConfig) -> Result<Self, BenchError> {
         config.check()?;
         let detector = DeadlockDetector::new(config.deadlock_timeout);
         let (stop, live) = (StopHandle::default(), LiveStatus::default());
-        Ok(Self { workload: Arc::new(workload), config, detector, probe: None, stop, live })
+        let handles = Handles { detector, probe: None, stop, live };
+        Ok(Self { workload: Arc::new(workload), config, handles })
     }
 
-    /// Watches the tracker through `probe`.
+    /// Measures the tracker behind `probe`.
     #[must_use]
     pub fn with_probe(mut self, probe: Arc<dyn TrackerProbe>) -> Self {
-        self.probe = Some(probe);
+        self.handles.probe = Some(probe);
         self
     }
 
-    /// Uses a detector that the workload's locks and pools were made with.
+    /// Uses the detector of the workload's locks and pools.
     #[must_use]
     pub fn with_detector(mut self, detector: DeadlockDetector) -> Self {
-        self.detector = detector;
+        self.handles.detector = detector;
         self
     }
 
-    /// Ends the window early when `stop` is asked to.
+    /// Ends the window early once `stop` is stopped.
     #[must_use]
     pub fn with_stop(mut self, stop: StopHandle) -> Self {
-        self.stop = stop;
+        self.handles.stop = stop;
         self
     }
 
-    /// Ends the window early when asked; for an interrupt handler.
+    /// A handle that ends the window early, for an interrupt handler.
     pub fn stop_handle(&self) -> StopHandle {
-        self.stop.clone()
+        self.handles.stop.clone()
     }
 
-    /// What the run under way is doing; for a status line.
+    /// Progress of the current run, for a status line.
     pub fn live(&self) -> LiveStatus {
-        self.live.clone()
+        self.handles.live.clone()
     }
 
     /// The workload.
@@ -96,16 +97,16 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         &self.workload
     }
 
-    /// The set-up.
+    /// The configuration.
     pub const fn config(&self) -> &BenchmarkConfig {
         &self.config
     }
 
-    /// Runs one load on threads of its own. Returns within ramp, warm-up, window and graceful stop plus three seconds,
-    /// whatever the workload does.
+    /// Runs one load on separate threads. Returns within ramp, warm-up, window and graceful stop plus three seconds, whatever
+    /// the workload does.
     ///
     /// # Errors
-    /// [`BenchError`] when the load makes no sense or could not be started. Failures of requests are no error.
+    /// [`BenchError`] for an invalid load, or when it cannot be started. Failed requests are no error.
     pub fn run_concurrent_test(
         &self,
         load: LoadModel,
@@ -120,12 +121,9 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         test_duration: Duration,
         seed: u64,
     ) -> Result<ConcurrentTestResult, BenchError> {
-        let run = self.prepare(&load, test_duration, seed)?;
-        Ok(ConcurrentTestResult::of(
-            run_apart(&run)?,
-            &load,
-            &BenchmarkConfig { seed, ..self.config.clone() },
-        ))
+        let config = BenchmarkConfig { seed, ..self.config.clone() };
+        let run = self.prepare(&load, test_duration, config.clone())?;
+        Ok(ConcurrentTestResult::of(run_apart(run)?, &load, &config))
     }
 
     /// Runs one load in the caller's runtime and on its clock, which may be paused. A workload that blocks its thread
@@ -138,14 +136,24 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         load: LoadModel,
         test_duration: Duration,
     ) -> Result<ConcurrentTestResult, BenchError> {
-        let run = self.prepare(&load, test_duration, self.config.seed)?;
-        Ok(ConcurrentTestResult::of(run_here(run).await?, &load, &self.config))
+        self.drive_with_seed(load, test_duration, self.config.seed).await
+    }
+
+    async fn drive_with_seed(
+        &self,
+        load: LoadModel,
+        test_duration: Duration,
+        seed: u64,
+    ) -> Result<ConcurrentTestResult, BenchError> {
+        let config = BenchmarkConfig { seed, ..self.config.clone() };
+        let run = self.prepare(&load, test_duration, config.clone())?;
+        Ok(ConcurrentTestResult::of(run_here(run).await?, &load, &config))
     }
 
     /// Runs a closed load at every level, each `repetitions` times, in shuffled order.
     ///
     /// # Errors
-    /// [`BenchError`], also [`BenchError::Aborted`] when a threshold marked `abort:` was breached.
+    /// [`BenchError`], also [`BenchError::Aborted`] for a breached threshold with `abort:`.
     pub fn run_scalability_test(
         &self,
         levels: Levels,
@@ -153,20 +161,12 @@ impl<W: Workload> ConcurrentBenchmark<W> {
     ) -> Result<ScalabilityReport, BenchError> {
         let order = self.order(&levels)?;
         let mut results = Vec::with_capacity(order.len());
-        for (i, &users) in order.iter().enumerate() {
-            if self.stop.is_stopped() {
-                break;
-            }
-            if i > 0 {
+        for (&users, seed) in order.iter().zip(self.config.seed..).take_while(|_| !self.is_stopped()) {
+            if !results.is_empty() {
                 std::thread::sleep(self.config.recovery);
             }
-            let run =
-                self.prepare(&LoadModel::closed(users), test_duration_per_step, self.config.seed + i as u64)?;
-            results.push(self.checked(ConcurrentTestResult::of(
-                run_apart(&run)?,
-                &LoadModel::closed(users),
-                &self.config,
-            ))?);
+            let result = self.run_with_seed(LoadModel::closed(users), test_duration_per_step, seed)?;
+            results.push(self.checked(result)?);
         }
         Ok(analyse(results, order, &self.config))
     }
@@ -182,26 +182,18 @@ impl<W: Workload> ConcurrentBenchmark<W> {
     ) -> Result<ScalabilityReport, BenchError> {
         let order = self.order(&levels)?;
         let mut results = Vec::with_capacity(order.len());
-        for (i, &users) in order.iter().enumerate() {
-            if self.stop.is_stopped() {
-                break;
-            }
-            if i > 0 {
+        for (&users, seed) in order.iter().zip(self.config.seed..).take_while(|_| !self.is_stopped()) {
+            if !results.is_empty() {
                 tokio::time::sleep(self.config.recovery).await;
             }
-            let load = LoadModel::closed(users);
-            let run = self.prepare(&load, test_duration_per_step, self.config.seed + i as u64)?;
-            results.push(self.checked(ConcurrentTestResult::of(
-                run_here(run).await?,
-                &load,
-                &self.config,
-            ))?);
+            let result = self.drive_with_seed(LoadModel::closed(users), test_duration_per_step, seed).await?;
+            results.push(self.checked(result)?);
         }
         Ok(analyse(results, order, &self.config))
     }
 
-    /// Measures what the tracker costs at one load: `pairs` runs with it on and as many with it off, interleaved.
-    /// `None` when there is no probe, or one that cannot turn its tracker off.
+    /// Measures the cost of the tracker at one load: `pairs` runs with it on and as many with it off, interleaved. `None`
+    /// without a probe, or with one that cannot turn its tracker off.
     ///
     /// # Errors
     /// As [`run_concurrent_test`](Self::run_concurrent_test).
@@ -211,7 +203,9 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         test_duration: Duration,
         pairs: usize,
     ) -> Result<Option<Overhead>, BenchError> {
-        let Some(probe) = self.probe.as_ref().filter(|p| p.set_enabled(true)) else { return Ok(None) };
+        let Some(probe) = self.handles.probe.as_ref().filter(|p| p.set_enabled(true)) else {
+            return Ok(None);
+        };
         let (mut on, mut off) = (Vec::new(), Vec::new());
         for enabled in interleaved(pairs) {
             probe.set_enabled(enabled);
@@ -224,18 +218,17 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         Ok(Overhead::from_pairs(&pairs))
     }
 
-    fn prepare(&self, load: &LoadModel, duration: Duration, seed: u64) -> Result<Arc<Run<W>>, BenchError> {
-        let config = BenchmarkConfig { seed, ..self.config.clone() };
-        let run = Run::new(
-            &self.workload,
-            &config,
-            load,
-            duration,
-            &self.detector,
-            self.probe.as_ref(),
-            (&self.stop, &self.live),
-        )?;
-        Ok(Arc::new(run))
+    fn is_stopped(&self) -> bool {
+        self.handles.stop.is_stopped()
+    }
+
+    fn prepare(
+        &self,
+        load: &LoadModel,
+        duration: Duration,
+        config: BenchmarkConfig,
+    ) -> Result<Arc<Run<W>>, BenchError> {
+        Run::new(&self.workload, config, load, duration, self.handles.clone()).map(Arc::new)
     }
 
     fn checked(&self, result: ConcurrentTestResult) -> Result<ConcurrentTestResult, BenchError> {
@@ -248,14 +241,14 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         Ok(result)
     }
 
-    /// Each level once per repetition, in an order of its own each time.
+    /// Each level once per repetition, in a new order each time.
     fn order(&self, levels: &Levels) -> Result<Vec<usize>, BenchError> {
-        let counts = levels.counts()?;
-        if let Some(&requested) = counts.iter().find(|n| **n > self.config.max_concurrent_users) {
-            return Err(BenchError::UsersExceedMax { requested, max: self.config.max_concurrent_users });
+        let (counts, max) = (levels.counts()?, self.config.max_concurrent_users);
+        if let Some(&requested) = counts.iter().find(|n| **n > max) {
+            return Err(BenchError::UsersExceedMax { requested, max });
         }
         let mut rng = UserRng::new(self.config.seed, 0, Popularity::Shuffle);
-        let rounds = self.config.repetitions.max(1);
-        Ok((0..rounds * counts.len()).map(|_| counts[rng.pick(counts.len())]).collect())
+        let rounds = (0..self.config.repetitions.max(1)).flat_map(|_| rng.shuffled(counts.len()));
+        Ok(rounds.map(|i| counts[i]).collect())
     }
 }

@@ -1,115 +1,114 @@
-//! What load to offer, as pure arithmetic: no clock, no thread, no randomness but the seed's.
+//! The offered load, as pure arithmetic: no clock, no thread, no randomness but the seed's.
 //!
-//! An open load is a *plan* of intended starts, fixed before the first request. Response time counts from the
-//! intended start, so a stall of the system cannot hide the requests that it delayed (G. Tene's "coordinated
-//! omission"). The plan is one curve: the rate over time, piecewise linear, and its integral A(t), the number of
-//! arrivals due by t. Arrival k happens where
+//! An open load is a *plan* of intended starts, fixed before the first request. Response time counts from the intended
+//! start, so a stall of the system cannot hide the requests it delayed (G. Tene's "coordinated omission"). The plan is one
+//! curve: the rate over time, piecewise linear, and its integral A(t), the number of arrivals due by t. Arrival k is due where
 //!
-//! * `A(t) = k` for uniform arrivals: computed from k each time, never by adding rounded gaps, so no error builds up;
+//! * `A(t) = k` for uniform arrivals: computed from k each time, never by adding rounded gaps, so no error accumulates;
 //! * `A(t) = E_k`, a running sum of unit exponentials, for Poisson arrivals: the time change turns a unit Poisson
 //!   process into one of any rate, ramps included.
 //!
 //! On a piece with rate a rising to b over T seconds, `n = a·t + (b−a)·t²/2T`. It is solved in the form
-//! `t = 2n / (a + sqrt(a² + 2sn))`, which needs no case for a flat piece and loses no digits when the slope is small.
+//! `t = 2n / (a + sqrt(a² + 2sn))`, which needs no special case for a flat piece and keeps all digits at small slopes.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::BenchError;
-use super::workload::{Popularity, UserRng};
+use super::error::BenchError;
+use super::random::{Popularity, UserRng};
 
-/// How the arrivals of an open load are spaced.
+/// The spacing of the arrivals of an open load.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Arrivals {
-    /// Evenly: the steadiest load of its rate.
+    /// Evenly spaced.
     Uniform,
-    /// As independent strangers arrive: exponential gaps, with bursts.
+    /// Independent arrivals: exponential gaps, with bursts.
     #[default]
     Poisson,
 }
 
-/// What an open load does when all its workers are busy.
+/// The treatment of arrivals of an open load while all workers are busy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Overload {
-    /// Arrivals wait for a worker, and their response time says so.
+    /// Arrivals wait for a worker; their response time includes the wait.
     #[default]
     Queue,
-    /// Arrivals are turned away and counted in `dropped_arrivals`.
+    /// Arrivals are dropped and counted in `dropped_arrivals`.
     Drop,
 }
 
-/// How a stage reaches its target.
+/// The course of a stage towards its target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Shape {
-    /// In a straight line from where the stage before ended.
+pub enum StageShape {
+    /// A straight line from the end of the previous stage.
     #[default]
     Linear,
-    /// At once, and stays.
+    /// The target from the start of the stage on.
     Step,
 }
 
-/// What the numbers of a staged load count.
+/// The unit of the levels of a staged load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Unit {
+pub enum StageUnit {
     /// Concurrent users in a closed loop.
     Users,
-    /// Arrivals a second in an open loop.
+    /// Arrivals per second in an open loop.
     RatePerSec,
 }
 
 /// One stage of a staged load.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
-    /// How long it lasts.
+    /// Length of the stage.
     pub duration: Duration,
-    /// The level at its end, in the load's unit.
+    /// Level at its end, in the load's unit.
     pub target: f64,
-    /// How it gets there.
-    pub shape: Shape,
+    /// Course towards the target.
+    pub shape: StageShape,
 }
 
-/// The load to offer.
+/// The offered load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum LoadModel {
-    /// Each user sends its next request when the last one is answered and its think time is over.
+    /// Each user sends its next request after the last answer and its think time.
     Closed {
         /// Simulated users.
         users: usize,
     },
-    /// Requests start when the plan says, whatever became of the ones before.
+    /// Requests start as planned, independent of earlier answers.
     Open {
-        /// Arrivals a second.
+        /// Arrivals per second.
         rate_per_sec: f64,
-        /// How they are spaced.
+        /// Spacing of the arrivals.
         arrivals: Arrivals,
-        /// Workers: the most requests under way at once.
+        /// Workers: the limit of concurrent requests.
         max_in_flight: usize,
-        /// What happens to arrivals that find no free worker.
+        /// Treatment of arrivals without a free worker.
         overload: Overload,
     },
-    /// Levels that change over time, as k6's stages. Ramps are left out of the statistics: the measured window is
-    /// the longest flat stage, or the whole run when no stage is flat.
+    /// Levels that change over time, as k6's stages. The measured window is the longest flat stage, or the whole run when no
+    /// stage is flat.
     Staged {
-        /// The level at the beginning.
+        /// Level at the start.
         start: f64,
         /// The stages, in order.
         stages: Vec<Stage>,
-        /// What the levels count.
-        unit: Unit,
-        /// Workers of a `RatePerSec` load; the most users of a `Users` load.
+        /// Unit of the levels.
+        unit: StageUnit,
+        /// Workers of a `RatePerSec` load; maximum of users of a `Users` load.
         max_in_flight: usize,
     },
-    /// Recorded arrivals again.
+    /// Recorded arrivals.
     Replay {
-        /// Intended starts in nanoseconds from the beginning, ascending.
+        /// Intended starts in nanoseconds from the start of the run, ascending.
         offsets_ns: Vec<u64>,
         /// Workers.
         max_in_flight: usize,
     },
 }
 
-/// The measured window and the run's end, in nanoseconds from the start of the run.
+/// The measured window and the end of the load, in nanoseconds from the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Phases {
     pub measure_start_ns: u64,
@@ -123,85 +122,82 @@ impl LoadModel {
         Self::Closed { users }
     }
 
-    /// Poisson arrivals at `rate_per_sec`, queued when all 1,024 workers are busy.
+    /// Poisson arrivals at `rate_per_sec` on 1,024 workers; arrivals beyond them wait.
     pub const fn open(rate_per_sec: f64) -> Self {
-        Self::Open {
-            rate_per_sec,
-            arrivals: Arrivals::Poisson,
-            max_in_flight: 1024,
-            overload: Overload::Queue,
-        }
+        let (arrivals, overload) = (Arrivals::Poisson, Overload::Queue);
+        Self::Open { rate_per_sec, arrivals, max_in_flight: 1024, overload }
     }
 
-    /// How many users or workers the load needs.
+    /// Users or workers of the load.
     pub fn workers(&self) -> usize {
         match self {
             Self::Closed { users } => *users,
-            Self::Open { max_in_flight, .. } | Self::Replay { max_in_flight, .. } => *max_in_flight,
-            Self::Staged { start, stages, unit: Unit::Users, .. } => {
-                stages.iter().map(|s| s.target).fold(*start, f64::max).ceil() as usize
+            Self::Staged { start, stages, unit: StageUnit::Users, .. } => {
+                highest(*start, stages).ceil() as usize
             }
-            Self::Staged { max_in_flight, .. } => *max_in_flight,
+            Self::Open { max_in_flight, .. }
+            | Self::Replay { max_in_flight, .. }
+            | Self::Staged { max_in_flight, .. } => *max_in_flight,
         }
     }
 
     /// Whether response time counts from an intended start.
     pub const fn is_open(&self) -> bool {
-        !matches!(self, Self::Closed { .. } | Self::Staged { unit: Unit::Users, .. })
+        !matches!(self, Self::Closed { .. } | Self::Staged { unit: StageUnit::Users, .. })
     }
 
-    /// Checks what no run could make sense of.
+    /// The load in a few words.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::Closed { users } => format!("{users} users"),
+            Self::Open { rate_per_sec, max_in_flight, .. } => format!("{rate_per_sec}/s on {max_in_flight}"),
+            Self::Staged { stages, .. } => format!("{} stages", stages.len()),
+            Self::Replay { offsets_ns, .. } => format!("replay of {}", offsets_ns.len()),
+        }
+    }
+
+    /// Validates the load.
     pub(super) fn check(&self) -> Result<(), BenchError> {
-        let rate = |r: f64, what| {
-            if !r.is_finite() {
-                Err(BenchError::NonFinite(what))
-            } else if r <= 0.0 {
-                Err(BenchError::ZeroRate)
-            } else {
-                Ok(())
-            }
+        let rate = |r: f64, what| match r {
+            r if !r.is_finite() => Err(BenchError::NonFinite(what)),
+            r if r <= 0.0 => Err(BenchError::ZeroRate),
+            _ => Ok(()),
         };
         match self {
-            Self::Closed { .. } => {}
             Self::Open { rate_per_sec, .. } => rate(*rate_per_sec, "rate_per_sec")?,
             Self::Staged { start, stages, .. } => {
                 if !start.is_finite() || stages.iter().any(|s| !s.target.is_finite()) {
                     return Err(BenchError::NonFinite("stage target"));
                 }
-                rate(stages.iter().map(|s| s.target).fold(*start, f64::max), "stage target")?;
+                rate(highest(*start, stages), "stage target")?;
                 if stages.iter().all(|s| s.duration.is_zero()) {
                     return Err(BenchError::ZeroDuration);
                 }
             }
-            Self::Replay { offsets_ns, .. } => {
-                if offsets_ns.is_empty() {
-                    return Err(BenchError::ZeroRate);
-                }
-            }
+            Self::Replay { offsets_ns, .. } if offsets_ns.is_empty() => return Err(BenchError::ZeroRate),
+            Self::Closed { .. } | Self::Replay { .. } => {}
         }
         if self.workers() == 0 { Err(BenchError::ZeroUsers) } else { Ok(()) }
     }
 
-    /// Where the measured window lies.
+    /// The measured window.
     pub(super) fn phases(&self, ramp: Duration, warm_up: Duration, duration: Duration) -> Phases {
         let Self::Staged { start, stages, .. } = self else {
             let measure_start_ns = nanos(ramp) + nanos(warm_up);
             let end = measure_start_ns + nanos(duration);
             return Phases { measure_start_ns, measure_end_ns: end, load_end_ns: end };
         };
-        let (mut at, mut level) = (0, *start);
-        let mut best: Option<(u64, u64)> = None;
-        for stage in stages {
-            let len = nanos(stage.duration);
-            let flat = stage.shape == Shape::Step || stage.target == level;
-            if flat && stage.target > 0.0 && best.is_none_or(|(a, b)| len > b - a) {
-                best = Some((at, at + len));
+        let (mut end_ns, mut longest) = (0, None);
+        for (piece, stage) in pieces(*start, stages).zip(stages) {
+            let (begin, length) = (end_ns, nanos(stage.duration));
+            end_ns += length;
+            let is_flat = piece.from == piece.to && piece.to > 0.0;
+            if is_flat && longest.is_none_or(|(a, b)| length > b - a) {
+                longest = Some((begin, end_ns));
             }
-            at += len;
-            level = stage.target;
         }
-        let (measure_start_ns, measure_end_ns) = best.unwrap_or((0, at));
-        Phases { measure_start_ns, measure_end_ns, load_end_ns: at }
+        let (measure_start_ns, measure_end_ns) = longest.unwrap_or((0, end_ns));
+        Phases { measure_start_ns, measure_end_ns, load_end_ns: end_ns }
     }
 
     /// The intended starts in nanoseconds from the start of the run; `None` for a closed load.
@@ -211,53 +207,49 @@ impl LoadModel {
         load_end_ns: u64,
         seed: u64,
     ) -> Option<IntendedStarts> {
-        let end_s = load_end_ns as f64 / 1e9;
-        let (curve, source) = match self {
+        let (pieces, source) = match self {
             Self::Open { rate_per_sec, arrivals, .. } => {
-                let mut curve = RateCurve::default();
                 let ramp_s = ramp.as_secs_f64();
-                curve.push(ramp_s, 0.0, *rate_per_sec);
-                curve.push(end_s - ramp_s, *rate_per_sec, *rate_per_sec);
-                (curve, Source::of(*arrivals, seed))
+                let rising = Piece::default().followed_by(ramp_s, 0.0, *rate_per_sec);
+                let flat =
+                    rising.followed_by(load_end_ns as f64 / 1e9 - ramp_s, *rate_per_sec, *rate_per_sec);
+                let source = match arrivals {
+                    Arrivals::Uniform => Source::Uniform,
+                    Arrivals::Poisson => Source::Poisson {
+                        sum: 0.0,
+                        rng: Box::new(UserRng::new(seed, usize::MAX, Popularity::Uniform)),
+                    },
+                };
+                (vec![rising, flat], source)
             }
-            Self::Staged { start, stages, unit: Unit::RatePerSec, .. } => {
-                let mut curve = RateCurve::default();
-                let mut level = *start;
-                for stage in stages {
-                    let from = if stage.shape == Shape::Step { stage.target } else { level };
-                    curve.push(stage.duration.as_secs_f64(), from, stage.target);
-                    level = stage.target;
-                }
-                (curve, Source::of(Arrivals::Uniform, seed))
+            Self::Staged { start, stages, unit: StageUnit::RatePerSec, .. } => {
+                (pieces(*start, stages).collect(), Source::Uniform)
             }
-            Self::Replay { offsets_ns, .. } => (RateCurve::default(), Source::Recorded(offsets_ns.clone())),
+            Self::Replay { offsets_ns, .. } => (Vec::new(), Source::Recorded(offsets_ns.clone())),
             Self::Closed { .. } | Self::Staged { .. } => return None,
         };
-        Some(IntendedStarts { curve, source, next: 0, segment: 0, end_ns: load_end_ns })
+        Some(IntendedStarts { pieces, source, next: 0, piece: 0, end_ns: load_end_ns })
     }
 
-    /// How many users should be active at `t_ns`; all of them except in a `Users` staging.
+    /// Users that are active at `t_ns`: all of them except in a `Users` staging. Does not allocate.
     pub(super) fn users_at(&self, t_ns: u64) -> usize {
-        let Self::Staged { start, stages, unit: Unit::Users, .. } = self else { return self.workers() };
-        let (mut at, mut level) = (0u64, *start);
-        for stage in stages {
-            let len = nanos(stage.duration);
-            if t_ns < at + len {
-                let share = if stage.shape == Shape::Step { 1.0 } else { (t_ns - at) as f64 / len as f64 };
-                return (level + (stage.target - level) * share).round().max(0.0) as usize;
-            }
-            at += len;
-            level = stage.target;
-        }
-        0
+        let Self::Staged { start, stages, unit: StageUnit::Users, .. } = self else { return self.workers() };
+        let t_s = t_ns as f64 / 1e9;
+        let piece = pieces(*start, stages).find(|p| t_s < p.start_s + p.len_s);
+        piece.map_or(0, |p| (p.from + (p.to - p.from) * (t_s - p.start_s) / p.len_s).round() as usize)
     }
+}
+
+fn highest(start: f64, stages: &[Stage]) -> f64 {
+    stages.iter().map(|s| s.target).fold(start, f64::max)
 }
 
 fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A stretch of time in which the level changes linearly, and the arrivals due before it.
+#[derive(Debug, Clone, Copy, Default)]
 struct Piece {
     start_s: f64,
     len_s: f64,
@@ -266,68 +258,53 @@ struct Piece {
     due_before: f64,
 }
 
-/// Rate over time, and the arrivals due before each piece.
-#[derive(Debug, Clone, Default)]
-struct RateCurve {
-    pieces: Vec<Piece>,
+impl Piece {
+    fn due(&self) -> f64 {
+        (self.from + self.to) / 2.0 * self.len_s
+    }
+
+    fn followed_by(&self, len_s: f64, from: f64, to: f64) -> Self {
+        let (start_s, due_before) = (self.start_s + self.len_s, self.due_before + self.due());
+        Self { start_s, len_s: len_s.max(0.0), from: from.max(0.0), to: to.max(0.0), due_before }
+    }
+
+    /// The time at which `due` arrivals are due, in seconds; `None` when that is after this piece.
+    fn invert(&self, due: f64) -> Option<f64> {
+        let n = due - self.due_before;
+        if n >= self.due() {
+            return None;
+        }
+        if n <= 0.0 {
+            return Some(self.start_s);
+        }
+        let slope = (self.to - self.from) / self.len_s;
+        let root = (self.from * self.from + 2.0 * slope * n).max(0.0).sqrt();
+        Some(self.start_s + (2.0 * n / (self.from + root)).min(self.len_s))
+    }
 }
 
-impl RateCurve {
-    fn push(&mut self, len_s: f64, from: f64, to: f64) {
-        if len_s <= 0.0 {
-            return;
-        }
-        let (start_s, due_before) = self
-            .pieces
-            .last()
-            .map_or((0.0, 0.0), |p| (p.start_s + p.len_s, p.due_before + (p.from + p.to) / 2.0 * p.len_s));
-        self.pieces.push(Piece { start_s, len_s, from: from.max(0.0), to: to.max(0.0), due_before });
-    }
-
-    /// When `due` arrivals are due, in seconds; `segment` remembers the piece of the call before.
-    fn invert(&self, due: f64, segment: &mut usize) -> Option<f64> {
-        while let Some(p) = self.pieces.get(*segment) {
-            let n = due - p.due_before;
-            let total = (p.from + p.to) / 2.0 * p.len_s;
-            if n < total {
-                if n <= 0.0 {
-                    return Some(p.start_s);
-                }
-                let slope = (p.to - p.from) / p.len_s;
-                let root = (p.from * p.from + 2.0 * slope * n).max(0.0).sqrt();
-                return Some(p.start_s + (2.0 * n / (p.from + root)).min(p.len_s));
-            }
-            *segment += 1;
-        }
-        None
-    }
+fn pieces(start: f64, stages: &[Stage]) -> impl Iterator<Item = Piece> + '_ {
+    stages.iter().scan(Piece { to: start, ..Piece::default() }, |last, stage| {
+        let from = if stage.shape == StageShape::Step { stage.target } else { last.to };
+        *last = last.followed_by(stage.duration.as_secs_f64(), from, stage.target);
+        Some(*last)
+    })
 }
 
 #[derive(Debug, Clone)]
 enum Source {
     Uniform,
-    Poisson { sum: f64, rng: UserRng },
+    Poisson { sum: f64, rng: Box<UserRng> },
     Recorded(Vec<u64>),
 }
 
-impl Source {
-    fn of(arrivals: Arrivals, seed: u64) -> Self {
-        match arrivals {
-            Arrivals::Uniform => Self::Uniform,
-            Arrivals::Poisson => {
-                Self::Poisson { sum: 0.0, rng: UserRng::new(seed, usize::MAX, Popularity::Uniform) }
-            }
-        }
-    }
-}
-
-/// The intended starts of an open load, one after the other. Two copies give the same sequence.
+/// Iterates over the intended starts of an open load. Clones give the same sequence.
 #[derive(Debug, Clone)]
 pub(super) struct IntendedStarts {
-    curve: RateCurve,
+    pieces: Vec<Piece>,
     source: Source,
     next: u64,
-    segment: usize,
+    piece: usize,
     end_ns: u64,
 }
 
@@ -347,19 +324,25 @@ impl Iterator for IntendedStarts {
                 *sum
             }
         };
-        let t_ns = (self.curve.invert(due, &mut self.segment)? * 1e9).round() as u64;
-        (t_ns < self.end_ns).then_some(t_ns)
+        let start_s = loop {
+            match self.pieces.get(self.piece)?.invert(due) {
+                Some(start_s) => break start_s,
+                None => self.piece += 1,
+            }
+        };
+        let start_ns = (start_s * 1e9).round() as u64;
+        (start_ns < self.end_ns).then_some(start_ns)
     }
 }
 
-/// The user counts of a scalability run.
+/// The numbers of users of a scalability test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Levels {
     /// `step`, `2·step`, … up to `max`.
     Arithmetic {
         /// The highest level.
         max: usize,
-        /// The distance between two levels.
+        /// The difference of two levels.
         step: usize,
     },
     /// 1, 2, 4, … up to `max`.
@@ -372,10 +355,10 @@ pub enum Levels {
 }
 
 impl Levels {
-    /// The levels in ascending order: 1 is always there (it is the baseline), so is the highest one, and none twice.
+    /// The levels in ascending order without duplicates. 1 is always included as the baseline, and so is the highest level.
     ///
     /// # Errors
-    /// [`BenchError::ZeroStep`] for a step of 0 and [`BenchError::ZeroUsers`] when no level, or level 0, is asked for.
+    /// [`BenchError::ZeroStep`] for a step of 0; [`BenchError::ZeroUsers`] for no level or level 0.
     ///
     /// # Examples
     /// ```
@@ -387,21 +370,16 @@ impl Levels {
         let mut counts = vec![1];
         match self {
             Self::Arithmetic { step: 0, .. } => return Err(BenchError::ZeroStep),
-            Self::Arithmetic { max: 0, .. } | Self::Geometric { max: 0 } => {
-                return Err(BenchError::ZeroUsers);
-            }
-            Self::Arithmetic { max, step } => {
-                counts.extend((*step..=*max).step_by(*step));
-                counts.push(*max);
-            }
+            Self::Arithmetic { max, step } => counts.extend((*step..*max).step_by(*step).chain([*max])),
             Self::Geometric { max } => {
-                counts.extend(
-                    std::iter::successors(Some(1usize), |n| n.checked_mul(2)).take_while(|n| n <= max),
-                );
-                counts.push(*max);
+                let doubled = std::iter::successors(Some(1usize), |n| n.checked_mul(2));
+                counts.extend(doubled.take_while(|n| n < max).chain([*max]));
             }
-            Self::List(list) if list.is_empty() || list.contains(&0) => return Err(BenchError::ZeroUsers),
+            Self::List(list) if list.is_empty() => return Err(BenchError::ZeroUsers),
             Self::List(list) => counts.extend(list),
+        }
+        if counts.contains(&0) {
+            return Err(BenchError::ZeroUsers);
         }
         counts.sort_unstable();
         counts.dedup();
@@ -479,11 +457,11 @@ mod tests {
     fn stages_ramp_down_too_and_the_window_is_the_flat_one() {
         let stage = |s, target, shape| Stage { duration: Duration::from_secs(s), target, shape };
         let stages = vec![
-            stage(10, 50.0, Shape::Linear),
-            stage(20, 50.0, Shape::Linear),
-            stage(10, 0.0, Shape::Linear),
+            stage(10, 50.0, StageShape::Linear),
+            stage(20, 50.0, StageShape::Linear),
+            stage(10, 0.0, StageShape::Linear),
         ];
-        let load = LoadModel::Staged { start: 0.0, stages, unit: Unit::RatePerSec, max_in_flight: 4 };
+        let load = LoadModel::Staged { start: 0.0, stages, unit: StageUnit::RatePerSec, max_in_flight: 4 };
         let phases = load.phases(Duration::ZERO, Duration::ZERO, Duration::from_secs(1));
         assert_eq!(
             phases,
@@ -495,10 +473,10 @@ mod tests {
     #[test]
     fn staged_users_follow_the_line() {
         let stages = vec![
-            Stage { duration: Duration::from_secs(10), target: 10.0, shape: Shape::Linear },
-            Stage { duration: Duration::from_secs(5), target: 4.0, shape: Shape::Step },
+            Stage { duration: Duration::from_secs(10), target: 10.0, shape: StageShape::Linear },
+            Stage { duration: Duration::from_secs(5), target: 4.0, shape: StageShape::Step },
         ];
-        let load = LoadModel::Staged { start: 0.0, stages, unit: Unit::Users, max_in_flight: 10 };
+        let load = LoadModel::Staged { start: 0.0, stages, unit: StageUnit::Users, max_in_flight: 10 };
         assert_eq!(load.workers(), 10);
         assert_eq!([0, 5 * SEC, 11 * SEC, 16 * SEC].map(|t| load.users_at(t)), [0, 5, 4, 0]);
     }

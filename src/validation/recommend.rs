@@ -1,111 +1,92 @@
-//! From figures to advice: a table of causes, each with its evidence and a next step.
+//! Recommendations from figures: a table of causes, each with its evidence and a next step.
 //!
-//! The first row that fits decides:
+//! The first row that applies decides:
 //!
-//! | seen | advice |
+//! | observation | recommendation |
 //! | --- | --- |
-//! | a run that forbids conclusions, or fewer than three levels | `Inconclusive`: which check failed |
-//! | a deadlock, a stall without an end, a wrong answer, a panic | `OptimizeCode`: the circle, or the count |
-//! | nothing broke, and thresholds were met (without any: at least half of linear) | `AcceptablePerformance` |
-//! | users wait for connections | `IncreaseResources`: the pool size that would do |
-//! | users wait for each other, or κ is real with its peak inside the range | `OptimizeCode` |
+//! | an inconclusive run, or fewer than three levels | `Inconclusive`: the failed check |
+//! | a deadlock, a stall without end, a wrong answer, a panic | `OptimizeCode`: the cycle, or the count |
+//! | no level broke, and thresholds were met (without any: at least half of linear) | `AcceptablePerformance` |
+//! | users wait for connections | `IncreaseResources`: the sufficient pool size |
+//! | users wait for each other, or κ is positive with its peak inside the range | `OptimizeCode` |
 //! | users wait for cores, and efficiency holds up to the number of cores | `IncreaseResources` |
-//! | arrivals beyond capacity, and thresholds met at a lower level | `ReduceLoad` |
-//! | the tracker is incomplete and all else is fine | `OptimizeCode`: of the tracker |
-
-use serde::{Deserialize, Serialize};
+//! | arrivals exceed the capacity, and thresholds were met at a lower level | `ReduceLoad` |
+//! | the tracker is incomplete and no other row applies | `OptimizeCode`: of the tracker |
 
 use super::config::BenchmarkConfig;
-use super::contention::ContentionCause;
+use super::contention::{ContentionCause, ContentionScore};
 use super::pool::{smallest_pool, smallest_unlockable};
 use super::result::ConcurrentTestResult;
-use super::scalability::{BreakingCause, LevelSummary, ScalabilityReport, middle_run};
+use super::series::{
+    BreakingCause, Confidence, LevelSummary, Reason, RecommendationDetail, ScalabilityRecommendation,
+    ScalabilityReport, median_run,
+};
 
-/// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ScalabilityRecommendation {
-    /// More connections or cores.
-    IncreaseResources,
-    /// The code is the limit.
-    OptimizeCode,
-    /// Nothing.
-    AcceptablePerformance,
-    /// Admit less.
-    ReduceLoad,
-    /// Measure again.
-    Inconclusive,
-}
-
-/// One figure that led to the advice.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Reason {
-    /// Which figure.
-    pub metric: String,
-    /// At which level; `None` when it is one of the whole series.
-    pub level: Option<usize>,
-    /// Its value.
-    pub value: f64,
-    /// What it was compared with.
-    pub limit: Option<f64>,
-}
-
-/// How much the advice rests on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Confidence {
-    /// One run a level, or doubts.
-    #[default]
-    Low,
-    /// Repeated runs.
-    Medium,
-    /// Repeated runs, and a fitted law.
-    High,
-}
-
-/// The advice in words and figures.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct RecommendationDetail {
-    /// One sentence.
-    pub headline: String,
-    /// The figures behind it.
-    pub reasons: Vec<Reason>,
-    /// What to do next.
-    pub actions: Vec<String>,
-    /// How sure.
-    pub confidence: Confidence,
-}
-
-/// Levels below which nothing can be said about scaling.
+/// Minimum of levels for a recommendation.
 const LEVELS_MIN: usize = 3;
-/// Efficiency at the highest level that is acceptable when no thresholds were given.
+/// Acceptable efficiency at the highest level without thresholds.
 const HALF_OF_LINEAR: f64 = 50.0;
-/// Efficiency up to the number of cores from which cores are what is missing.
+/// Efficiency up to the number of cores from which more cores help.
 const HOLDS_UP_TO_CORES: f64 = 70.0;
-/// Wait for a connection that is tolerable, as a share of its hold time.
+/// Acceptable wait for a connection, as a share of its hold time.
 const TOLERABLE_WAIT: f64 = 0.05;
 
 type Advice = (ScalabilityRecommendation, RecommendationDetail);
 
+fn advice(
+    recommendation: ScalabilityRecommendation,
+    headline: impl Into<String>,
+    reasons: Vec<Reason>,
+    action: impl Into<String>,
+) -> Advice {
+    let detail = RecommendationDetail {
+        headline: headline.into(),
+        reasons,
+        actions: vec![action.into()],
+        ..Default::default()
+    };
+    (recommendation, detail)
+}
+
+fn inconclusive(headline: impl Into<String>, action: impl Into<String>) -> Advice {
+    advice(ScalabilityRecommendation::Inconclusive, headline, Vec::new(), action)
+}
+
+fn reason(metric: &str, level: usize, value: f64, limit: Option<f64>) -> Reason {
+    Reason { metric: metric.to_owned(), level: Some(level), value, limit }
+}
+
+/// The level that is judged, with its score and the cause that dominates it.
+struct Judged<'a> {
+    report: &'a ScalabilityReport,
+    level: &'a LevelSummary,
+    run: Option<&'a ConcurrentTestResult>,
+    score: Option<ContentionScore>,
+    cause: Option<ContentionCause>,
+}
+
 pub(super) fn recommend(report: &ScalabilityReport, config: &BenchmarkConfig) -> Advice {
     let users = report.scalability_breaking_point.or_else(|| report.levels.last().map(|l| l.users));
-    let level = users.and_then(|u| report.level(u));
-    let Some(level) = level else {
+    let Some(level) = users.and_then(|u| report.level(u)) else {
         return inconclusive("no level was measured", "measure at least three levels");
     };
-    let run = middle_run(report.test_results.iter().filter(|r| r.concurrent_users == level.users));
-    let advice = doubtful(report)
-        .or_else(|| faulty(report))
+    let run = median_run(report.test_results.iter().filter(|r| r.concurrent_users == level.users));
+    let score = level.contention;
+    let judged = Judged { report, level, run, score, cause: score.and_then(|c| c.dominant) };
+    let (recommendation, mut detail) = doubtful(report)
+        .or_else(|| report.test_results.iter().find_map(faulty))
         .or_else(|| acceptable(report, config))
-        .or_else(|| run.and_then(|r| short_of_connections(level, r)))
-        .or_else(|| in_each_others_way(report, level))
-        .or_else(|| short_of_cores(report, level, run))
-        .or_else(|| overloaded(report, level))
-        .or_else(|| incomplete(report));
-    let (recommendation, mut detail) = advice.unwrap_or_else(|| {
-        inconclusive(
-            "scaling falls short, and no single cause stands out",
-            "turn on metering of every poll, or measure with more levels and repetitions",
-        )
-    });
+        .or_else(|| judged.short_of_connections())
+        .or_else(|| judged.contended())
+        .or_else(|| judged.short_of_cores())
+        .or_else(|| judged.overloaded())
+        .or_else(|| incomplete(report))
+        .unwrap_or_else(|| {
+            inconclusive(
+                "scaling falls short, and no single cause dominates",
+                "meter every poll, or measure with more levels and repetitions",
+            )
+        });
     detail.confidence = match (recommendation, report.repetitions >= 3, report.model.is_some()) {
         (ScalabilityRecommendation::Inconclusive, _, _) | (_, false, _) => Confidence::Low,
         (_, true, false) => Confidence::Medium,
@@ -114,231 +95,167 @@ pub(super) fn recommend(report: &ScalabilityReport, config: &BenchmarkConfig) ->
     (recommendation, detail)
 }
 
-fn inconclusive(headline: &str, action: &str) -> Advice {
-    let detail = RecommendationDetail {
-        headline: headline.to_owned(),
-        actions: vec![action.to_owned()],
-        ..RecommendationDetail::default()
-    };
-    (ScalabilityRecommendation::Inconclusive, detail)
-}
-
-fn reason(metric: &str, level: usize, value: f64, limit: Option<f64>) -> Reason {
-    Reason { metric: metric.to_owned(), level: Some(level), value, limit }
-}
-
-fn advice(
-    what: ScalabilityRecommendation,
-    headline: String,
-    reasons: Vec<Reason>,
-    actions: Vec<String>,
-) -> Option<Advice> {
-    Some((what, RecommendationDetail { headline, reasons, actions, confidence: Confidence::Low }))
-}
-
 fn doubtful(report: &ScalabilityReport) -> Option<Advice> {
     let bad = report.test_results.iter().find(|r| !r.valid);
-    if let Some((run, issue)) =
-        bad.and_then(|r| Some((r, r.validity.iter().find(|v| v.forbids_conclusions())?)))
-    {
-        return Some(inconclusive(
-            &format!("a run with {} users allows no conclusions", run.concurrent_users),
-            &issue.to_string(),
-        ));
+    if let Some((run, issue)) = bad.and_then(|r| Some((r, r.doubts().next()?))) {
+        let headline = format!("a run with {} users is inconclusive", run.concurrent_users);
+        return Some(inconclusive(headline, issue.to_string()));
     }
-    (report.levels.len() < LEVELS_MIN).then(|| {
-        inconclusive(
-            &format!("{} levels say nothing about scaling", report.levels.len()),
-            "measure at least three levels",
-        )
+    let levels = report.levels.len();
+    (levels < LEVELS_MIN).then(|| {
+        inconclusive(format!("{levels} levels do not show scaling"), "measure at least three levels")
     })
 }
 
-fn faulty(report: &ScalabilityReport) -> Option<Advice> {
-    for r in &report.test_results {
-        let users = r.concurrent_users;
-        let open_stalls = r.stalls.iter().filter(|s| !s.ended).count();
-        let (headline, action, metric, count) = if let Some(d) = r.deadlocks.first() {
-            let action = format!("take the locks in one order everywhere: {}", d.cycle);
-            (format!("deadlock with {users} users"), action, "deadlocks", r.deadlocks.len())
-        } else if open_stalls > 0 {
-            let class = r.stalls.iter().find(|s| !s.ended).map(|s| s.class);
-            let action = format!("find what the request waits for: {class:?}");
-            (format!("{open_stalls} requests never ended with {users} users"), action, "stalls", open_stalls)
-        } else if r.check_failures > 0 {
-            let action = "compare the answers with those of one user: they differ under load".to_owned();
-            (
-                format!("{} wrong answers with {users} users", r.check_failures),
-                action,
-                "check failures",
-                r.check_failures,
-            )
-        } else if r.panicked_users > 0 {
-            let action = "read the panic message on standard error".to_owned();
-            (format!("{} users panicked", r.panicked_users), action, "panics", r.panicked_users)
-        } else {
-            continue;
-        };
-        let reasons = vec![reason(metric, users, count as f64, Some(0.0))];
-        return advice(ScalabilityRecommendation::OptimizeCode, headline, reasons, vec![action]);
-    }
-    None
+fn faulty(r: &ConcurrentTestResult) -> Option<Advice> {
+    let users = r.concurrent_users;
+    let open_stalls = r.stalls.iter().filter(|s| !s.ended);
+    let stalls = open_stalls.clone().count();
+    let (count, metric, headline, action) = if let Some(d) = r.deadlocks.first() {
+        let action = format!("acquire the locks in one order everywhere: {}", d.cycle);
+        (r.deadlocks.len(), "deadlocks", format!("deadlock with {users} users"), action)
+    } else if stalls > 0 {
+        let class = open_stalls.map(|s| s.class).next();
+        let headline = format!("{stalls} requests never ended with {users} users");
+        (stalls, "stalls", headline, format!("find what the request waits for: {class:?}"))
+    } else if r.check_failures > 0 {
+        let headline = format!("{} wrong answers with {users} users", r.check_failures);
+        let action = "compare the answers with those of one user: they differ under load".to_owned();
+        (r.check_failures, "check failures", headline, action)
+    } else if r.panicked_users > 0 {
+        let action = "read the panic message on standard error".to_owned();
+        (r.panicked_users, "panics", format!("{} users panicked", r.panicked_users), action)
+    } else {
+        return None;
+    };
+    let reasons = vec![reason(metric, users, count as f64, Some(0.0))];
+    Some(advice(ScalabilityRecommendation::OptimizeCode, headline, reasons, action))
 }
 
 fn acceptable(report: &ScalabilityReport, config: &BenchmarkConfig) -> Option<Advice> {
     let last = report.levels.last()?;
     let efficiency = last.efficiency.unwrap_or(0.0);
-    let enough = !config.thresholds.is_empty() || efficiency >= HALF_OF_LINEAR;
-    if report.scalability_breaking_point.is_some() || !enough {
+    let limit = config.thresholds.is_empty().then_some(HALF_OF_LINEAR);
+    if report.scalability_breaking_point.is_some() || limit.is_some_and(|limit| efficiency < limit) {
         return None;
     }
-    let headline = format!("all is met up to {} users, the highest level measured", last.users);
-    let limit = config.thresholds.is_empty().then_some(HALF_OF_LINEAR);
-    let reasons = vec![reason("efficiency", last.users, efficiency, limit)];
     let action = match report.model.as_ref().and_then(|m| m.n_max) {
         Some(n) => {
             format!("throughput should peak near {n:.0} users: measure up to there before relying on more")
         }
-        None => "measure higher levels to find where it ends".to_owned(),
+        None => "measure higher levels to find the limit".to_owned(),
     };
-    advice(ScalabilityRecommendation::AcceptablePerformance, headline, reasons, vec![action])
+    let headline = format!("all conditions are met up to {} users, the highest level measured", last.users);
+    let reasons = vec![reason("efficiency", last.users, efficiency, limit)];
+    Some(advice(ScalabilityRecommendation::AcceptablePerformance, headline, reasons, action))
 }
 
-fn dominant(level: &LevelSummary) -> Option<ContentionCause> {
-    level.contention?.dominant
-}
-
-fn short_of_connections(level: &LevelSummary, run: &ConcurrentTestResult) -> Option<Advice> {
-    if dominant(level) != Some(ContentionCause::Pool) {
-        return None;
-    }
-    let pool = &run.connection_pool_usage;
-    let hold_ms = pool.usage.mean_ms.unwrap_or(0.0);
-    let size = if run.load.is_open() {
-        let load = run.offered_rate.unwrap_or(run.requests_per_second) * hold_ms / 1000.0;
-        smallest_pool(load, hold_ms, TOLERABLE_WAIT * hold_ms).unwrap_or(level.users)
-    } else {
-        // In a closed loop at most all users hold one each.
-        smallest_unlockable(level.users, 2) - 1
-    };
-    let size = size.max(pool.pool_size + 1);
-    let share = level.contention.map_or(0.0, |c| c.pool);
-    advice(
-        ScalabilityRecommendation::IncreaseResources,
-        format!("{share:.0} % of the response time is waiting for one of {} connections", pool.pool_size),
-        vec![
-            reason("contention.pool", level.users, share, None),
-            reason("pool utilization", level.users, pool.utilization_percent, Some(100.0)),
-        ],
-        vec![format!("enlarge the pool from {} to {size} connections", pool.pool_size)],
-    )
-}
-
-fn in_each_others_way(report: &ScalabilityReport, level: &LevelSummary) -> Option<Advice> {
-    let contention = level.contention;
-    let cause = dominant(level).filter(|c| matches!(c, ContentionCause::Lock | ContentionCause::Coherency));
-    let highest = report.levels.last().map_or(0, |l| l.users) as f64;
-    let bends =
-        report.model.as_ref().filter(|m| m.n_max.is_some_and(|n| n <= highest) && dominant(level).is_none());
-    if cause.is_none() && bends.is_none() {
-        return None;
-    }
-    let mut reasons = Vec::new();
-    if let Some(c) = contention {
-        reasons.extend(c.lock.map(|v| reason("contention.lock", level.users, v, None)));
-        reasons.extend(c.coherency.map(|v| reason("contention.coherency", level.users, v, None)));
-    }
-    if let Some(m) = &report.model {
-        for (metric, p) in [("sigma", m.sigma), ("kappa", m.kappa)] {
-            reasons.push(Reason { metric: metric.to_owned(), level: None, value: p.value, limit: None });
-        }
-    }
-    let (headline, action) = match cause {
-        Some(ContentionCause::Lock) => (
-            format!("{:.0} % of the response time is waiting for other users", contention?.lock?),
-            "shorten or split what is done under the lock that all requests take",
-        ),
-        Some(_) => (
+impl Judged<'_> {
+    fn short_of_connections(&self) -> Option<Advice> {
+        let (run, users) = (self.run?, self.level.users);
+        let share = self.score.filter(|_| self.cause == Some(ContentionCause::Pool))?.pool;
+        let pool = &run.connection_pool_usage;
+        let size = if run.load.is_open() {
+            let hold_ms = pool.usage.mean_ms.unwrap_or(0.0);
+            let load = run.offered_rate.unwrap_or(run.requests_per_second) * hold_ms / 1000.0;
+            smallest_pool(load, hold_ms, TOLERABLE_WAIT * hold_ms).unwrap_or(users)
+        } else {
+            // In a closed loop each user holds at most one.
+            smallest_unlockable(users, 2) - 1
+        };
+        let size = size.max(pool.pool_size + 1);
+        Some(advice(
+            ScalabilityRecommendation::IncreaseResources,
             format!(
-                "{:.0} % of the response time is extra work for the same request",
-                contention?.coherency?
+                "{share:.0} % of the response time is the wait for one of {} connections",
+                pool.pool_size
             ),
-            "look for memory that several threads write, and for locks that spin",
-        ),
-        None => (
-            format!("throughput falls beyond {:.0} users", report.model.as_ref()?.n_max?),
-            "find what users must agree on: shared counters, caches, invalidations",
-        ),
-    };
-    advice(ScalabilityRecommendation::OptimizeCode, headline, reasons, vec![action.to_owned()])
-}
+            vec![
+                reason("contention.pool", users, share, None),
+                reason("pool utilization", users, pool.utilization_percent, Some(100.0)),
+            ],
+            format!("enlarge the pool from {} to {size} connections", pool.pool_size),
+        ))
+    }
 
-fn short_of_cores(
-    report: &ScalabilityReport,
-    level: &LevelSummary,
-    run: Option<&ConcurrentTestResult>,
-) -> Option<Advice> {
-    let cores = run?.machine.cores;
-    let holds = report
-        .levels
-        .iter()
-        .filter(|l| l.users <= cores)
-        .all(|l| l.efficiency.is_some_and(|e| e >= HOLDS_UP_TO_CORES));
-    if dominant(level) != Some(ContentionCause::Cpu) || level.users <= cores || !holds {
-        return None;
+    fn contended(&self) -> Option<Advice> {
+        let (model, score) = (self.report.model.as_ref(), self.score);
+        let highest = self.report.levels.last().map_or(0, |l| l.users) as f64;
+        let peak = model.and_then(|m| m.n_max).filter(|n| *n <= highest);
+        let (headline, action) = match (self.cause, peak) {
+            (Some(ContentionCause::Lock), _) => (
+                format!("{:.0} % of the response time is waiting for other users", score?.lock?),
+                "shorten or split the critical section that all requests share",
+            ),
+            (Some(ContentionCause::Coherency), _) => (
+                format!("{:.0} % of the response time is extra work for the same request", score?.coherency?),
+                "look for memory that several threads write, and for locks that spin",
+            ),
+            (None, Some(peak)) => (
+                format!("throughput falls beyond {peak:.0} users"),
+                "find the state that users share: counters, caches, invalidations",
+            ),
+            _ => return None,
+        };
+        let part = |metric, value: Option<f64>| value.map(|v| reason(metric, self.level.users, v, None));
+        let of_model =
+            |metric: &str, value| Reason { metric: metric.to_owned(), level: None, value, limit: None };
+        let mut reasons = Vec::new();
+        reasons.extend(part("contention.lock", score.and_then(|c| c.lock)));
+        reasons.extend(part("contention.coherency", score.and_then(|c| c.coherency)));
+        if let Some(m) = model {
+            reasons.extend([of_model("sigma", m.sigma.value), of_model("kappa", m.kappa.value)]);
+        }
+        Some(advice(ScalabilityRecommendation::OptimizeCode, headline, reasons, action))
     }
-    let share = level.contention?.cpu?;
-    let twice = report.model.as_ref().map(|m| m.predict(2.0 * cores as f64));
-    let mut actions = vec![format!("add cores: all {cores} are busy with {} users", level.users)];
-    // The law was fitted across users on these cores, so it predicts nothing for more of them beyond σ and κ.
-    if let (Some(m), Some(_)) = (&report.model, twice) {
-        let alone = m.gamma.value;
-        let scale = |n: f64| n / (1.0 + m.kappa.value * n * (n - 1.0));
-        actions.push(format!(
-            "{} cores could give up to {:.0} answers a second",
-            2 * cores,
-            alone * scale(2.0 * cores as f64)
-        ));
-    }
-    advice(
-        ScalabilityRecommendation::IncreaseResources,
-        format!("{share:.0} % of the response time is waiting for a core"),
-        vec![reason("contention.cpu", level.users, share, None)],
-        actions,
-    )
-}
 
-fn overloaded(report: &ScalabilityReport, level: &LevelSummary) -> Option<Advice> {
-    let good = report.levels.iter().rev().find(|l| l.meets_thresholds && l.users < level.users)?;
-    if dominant(level) != Some(ContentionCause::Backlog) {
-        return None;
+    fn short_of_cores(&self) -> Option<Advice> {
+        let (cores, users) = (self.run?.machine.cores, self.level.users);
+        let mut up_to_cores = self.report.levels.iter().filter(|l| l.users <= cores);
+        let holds = up_to_cores.all(|l| l.efficiency.is_some_and(|e| e >= HOLDS_UP_TO_CORES));
+        if self.cause != Some(ContentionCause::Cpu) || users <= cores || !holds {
+            return None;
+        }
+        let share = self.score?.cpu?;
+        let mut found = advice(
+            ScalabilityRecommendation::IncreaseResources,
+            format!("{share:.0} % of the response time is waiting for a core"),
+            vec![reason("contention.cpu", users, share, None)],
+            format!("add cores: all {cores} are busy with {users} users"),
+        );
+        // The law was fitted over users on these cores: for more cores only γ and κ carry over.
+        found.1.actions.extend(self.report.model.as_ref().map(|m| {
+            let n = 2.0 * cores as f64;
+            let throughput = m.gamma.value * n / (1.0 + m.kappa.value * n * (n - 1.0));
+            format!("{n:.0} cores could give up to {throughput:.0} answers per second")
+        }));
+        Some(found)
     }
-    advice(
-        ScalabilityRecommendation::ReduceLoad,
-        format!("arrivals exceed what {} workers can answer", level.users),
-        vec![reason("contention.backlog", level.users, level.contention?.backlog, None)],
-        vec![format!("admit at most {:.0} requests a second", good.throughput)],
-    )
+
+    fn overloaded(&self) -> Option<Advice> {
+        let users = self.level.users;
+        let good = self.report.levels.iter().rev().find(|l| l.meets_thresholds && l.users < users)?;
+        let backlog = self.score.filter(|_| self.cause == Some(ContentionCause::Backlog))?.backlog;
+        Some(advice(
+            ScalabilityRecommendation::ReduceLoad,
+            format!("arrivals exceed the capacity of {users} workers"),
+            vec![reason("contention.backlog", users, backlog, None)],
+            format!("admit at most {:.0} requests per second", good.throughput),
+        ))
+    }
 }
 
 fn incomplete(report: &ScalabilityReport) -> Option<Advice> {
-    let (Some(BreakingCause::Incomplete { completeness, .. }), Some(users)) =
-        (&report.breaking_cause, report.scalability_breaking_point)
-    else {
-        return None;
-    };
-    let peak = report
-        .test_results
-        .iter()
-        .filter(|r| r.concurrent_users == users)
-        .filter_map(|r| r.completeness.as_ref()?.peak_events_per_s)
-        .fold(0.0, f64::max);
-    advice(
+    let users = report.scalability_breaking_point?;
+    let Some(BreakingCause::Incomplete { completeness, .. }) = report.breaking_cause else { return None };
+    let runs = report.test_results.iter().filter(|r| r.concurrent_users == users);
+    let peak = runs.filter_map(|r| r.completeness.as_ref()?.peak_events_per_s).fold(0.0, f64::max);
+    Some(advice(
         ScalabilityRecommendation::OptimizeCode,
         format!("the tracker booked {:.3} % of the events with {users} users", completeness * 100.0),
-        vec![reason("completeness", users, *completeness, Some(1.0))],
-        vec![format!(
-            "enlarge the tracker's rings or drain them more often: {peak:.0} events a second at the peak"
-        )],
-    )
+        vec![reason("completeness", users, completeness, Some(1.0))],
+        format!(
+            "enlarge the tracker's rings or drain them more often: {peak:.0} events per second at the peak"
+        ),
+    ))
 }

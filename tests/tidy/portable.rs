@@ -4,7 +4,7 @@ use super::source::{Source, words};
 use super::{Finding, finding};
 
 /// The files that may name a system, each with what for. They have a way for all other systems too.
-const MAY: [&str; 2] = ["src/validation/meter.rs", "src/validation/paired/apart.rs"];
+const MAY: [&str; 2] = ["src/validation/probe.rs", "src/validation/paired/spawn.rs"];
 
 /// What names a system.
 const SYSTEMS: [&str; 6] = ["std::os", "libc", "unix", "windows", "target_os", "target_family"];
@@ -38,7 +38,7 @@ mod planted {
             "#[cfg(windows)] fn a() {}",
         ] {
             assert_eq!(found("src/validation/pool/mod.rs", text), 1, "{text}");
-            assert_eq!(found("src/validation/meter.rs", text), 0, "{text}");
+            assert_eq!(found("src/validation/probe.rs", text), 0, "{text}");
             assert_eq!(found("src/sys/platform.rs", text), 0, "{text}");
         }
         assert_eq!(found("src/validation/plan.rs", "fn a(b: &[u8]) { b.windows(2); } // unix"), 0);

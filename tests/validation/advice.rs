@@ -5,6 +5,7 @@ use std::time::Duration;
 use heapledger::validation::*;
 
 use crate::virtually;
+use crate::workloads::{LockedWorkload, SpinWorkload};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);

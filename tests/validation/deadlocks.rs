@@ -7,6 +7,7 @@ use heapledger::validation::*;
 use tokio::time::{sleep, timeout};
 
 use crate::virtually;
+use crate::workloads::{DeadlockKind, DeadlockWorkload, SleepWorkload};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ fn found(kind: DeadlockKind, users: usize, names: &[&str]) -> DeadlockReport {
     for name in names {
         assert!(d.cycle.contains(name), "{kind:?}: {} lacks {name}", d.cycle);
     }
-    assert!(d.cycle.contains("faults.rs:"), "{}", d.cycle);
+    assert!(d.cycle.contains("workloads.rs:"), "{}", d.cycle);
     assert!(r.stopped_early && r.is_conserved() && r.interrupted_requests >= d.actors.len());
     d
 }

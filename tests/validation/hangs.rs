@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use heapledger::validation::*;
 
+use crate::workloads::{DeadlockKind, DeadlockWorkload};
+
 const MS: Duration = Duration::from_millis(1);
 const MARK: &str = "VALIDATION_HANG_CHILD";
 

@@ -14,6 +14,7 @@ mod report;
 mod scaling;
 mod users;
 mod wordnet;
+mod workloads;
 
 use std::future::Future;
 

@@ -8,6 +8,7 @@ use heapledger::validation::*;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::virtually;
+use crate::workloads::{LeakyConnWorkload, PooledWorkload};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
@@ -133,7 +134,7 @@ fn a_leaky_workload_times_out_and_says_why() {
     });
     assert!(r.failed_requests > 0 && r.is_conserved());
     assert_eq!(stats.leaks.iter().filter(|l| !l.returned_later).count(), 4);
-    assert!(stats.connection_timeouts > 0 && stats.leaks[0].location.contains("faults.rs:"));
+    assert!(stats.connection_timeouts > 0 && stats.leaks[0].location.contains("workloads.rs:"));
 }
 
 #[test]

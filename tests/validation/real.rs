@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use heapledger::validation::*;
 
+use crate::workloads::{LockedWorkload, PooledWorkload, SleepWorkload, SpinWorkload};
+
 const SEC: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 

@@ -8,6 +8,7 @@ use heapledger::validation::hybrid::{HybridWorkload, SearchMix};
 use heapledger::validation::*;
 
 use crate::virtually;
+use crate::workloads::{MixedOutcomes, StallWorkload, UslWorkload};
 
 const SEC: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

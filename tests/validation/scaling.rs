@@ -7,6 +7,7 @@ use heapledger::validation::usl::UslModel;
 use heapledger::validation::*;
 
 use crate::virtually;
+use crate::workloads::{PooledWorkload, SleepWorkload, UslWorkload};
 
 const SEC: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

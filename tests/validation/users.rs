@@ -5,6 +5,7 @@ use std::time::Duration;
 use heapledger::validation::*;
 
 use crate::virtually;
+use crate::workloads::{PanicWorkload, StallWorkload};
 
 const SEC: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -149,11 +150,11 @@ fn ramp_and_warm_up_are_not_measured() {
 
 #[test]
 fn staged_users_come_and_go() {
-    let stage = |secs, target| Stage { duration: Duration::from_secs(secs), target, shape: Shape::Step };
+    let stage = |secs, target| Stage { duration: Duration::from_secs(secs), target, shape: StageShape::Step };
     let load = LoadModel::Staged {
         start: 0.0,
         stages: vec![stage(2, 2.0), stage(4, 6.0), stage(2, 1.0)],
-        unit: Unit::Users,
+        unit: StageUnit::Users,
         max_in_flight: 6,
     };
     let (r, b) = drive(NullWorkload::pausing(MS), BenchmarkConfig::bare(), load, SEC);

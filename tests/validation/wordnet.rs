@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use heapledger::validation::hybrid::{Corpus, TextIndex};
+use heapledger::validation::hybrid::{Corpus, TextIndex, TextSearch};
 
 const FILES: [&str; 4] = ["data.noun", "data.verb", "data.adj", "data.adv"];
 
@@ -194,7 +194,7 @@ fn a_search_finds_the_document_that_a_query_was_written_for() {
             corpus.queries.iter().any(|(q, n)| q == query && FIRST_WORDS[*n as usize] == word),
             "{query}"
         );
-        assert_eq!(FIRST_WORDS[index.search(query, 1)[0].document as usize], word, "{query}");
+        assert_eq!(FIRST_WORDS[index.search(query, 1, &mut ())[0].document as usize], word, "{query}");
     }
 }
 

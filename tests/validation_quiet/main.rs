@@ -2,12 +2,16 @@
 //! allocates nothing. Counted by a global allocator that knows nothing of heapledger.
 #![cfg(feature = "validation")]
 
+#[path = "../validation/workloads.rs"]
+mod workloads;
+
 use std::alloc::System;
 use std::sync::Arc;
 use std::time::Duration;
 
 use heapledger::validation::*;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use workloads::PooledWorkload;
 
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

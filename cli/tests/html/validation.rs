@@ -8,6 +8,7 @@ use std::time::Duration;
 use heapledger::validation::*;
 
 use super::shown::{CONTRAST, assert_quiet, browser, keep_picture, kept};
+use super::workloads::UslWorkload;
 
 /// A tracker that sees ten events for each look, and loses one of a thousand if it is told to.
 #[derive(Default)]

@@ -1,10 +1,9 @@
-//! The search system: tantivy for text, HNSW for vectors, both over the same documents.
+//! The search system: tantivy for text, with the library's vector index over the same documents.
 //!
-//! tantivy keeps its index in memory of the global allocator (its RAM directory), without memory maps and without
-//! compression in C: what does not allocate through Rust's global allocator could not be watched, and would make the
-//! tracker look complete for the wrong reason.
+//! tantivy keeps its index in its RAM directory, without memory maps and without compression in C: memory outside Rust's
+//! global allocator would be invisible to the tracker, whose completeness would look perfect for the wrong reason.
 
-use heapledger::validation::hybrid::{Hit, SearchEngine, SearchMode, SearchSession, VectorIndex, answer};
+use heapledger::validation::hybrid::{Hit, TextSearch, UnifiedSearchSystem};
 use tantivy::collector::TopDocs;
 use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
 use tantivy::schema::{
@@ -12,33 +11,27 @@ use tantivy::schema::{
 };
 use tantivy::{Index, IndexReader, Searcher, TantivyDocument, Term};
 
-/// Bytes that the writer may use before it writes a segment: enough for one segment of all.
+/// Memory limit of the writer: enough for a single segment.
 const WRITER_BYTES: usize = 200 << 20;
 
-type Embed = Box<dyn Fn(&str) -> Vec<f32> + Send + Sync>;
-
-/// Text and vector search over the same documents.
-pub struct UnifiedSearchSystem {
+/// tantivy over numbered documents.
+pub struct Tantivy {
     index: Index,
     reader: IndexReader,
     text: Field,
-    vectors: VectorIndex,
-    embed: Embed,
 }
 
-/// What one search needs besides the indexes: a view of the text index, and the scratch of the graph search.
-pub struct Session {
-    searcher: Searcher,
-    near: SearchSession,
+/// Indexes `documents` with tantivy and by vectors; `embed` returns unit vectors of one length.
+pub fn unified(
+    documents: &[String],
+    seed: u64,
+    embed: impl Fn(&str) -> Vec<f32> + Send + Sync + 'static,
+) -> tantivy::Result<UnifiedSearchSystem<Tantivy>> {
+    Ok(UnifiedSearchSystem::with_text(Tantivy::new(documents)?, documents, seed, embed))
 }
 
-impl UnifiedSearchSystem {
-    /// Indexes `documents`; `embed` gives a unit vector of always the same length for a text.
-    pub fn new(
-        documents: &[String],
-        seed: u64,
-        embed: impl Fn(&str) -> Vec<f32> + Send + Sync + 'static,
-    ) -> tantivy::Result<Self> {
+impl Tantivy {
+    fn new(documents: &[String]) -> tantivy::Result<Self> {
         let mut schema = Schema::builder();
         let words = TextFieldIndexing::default().set_tokenizer("default");
         let words = words.set_index_option(IndexRecordOption::WithFreqs);
@@ -55,13 +48,10 @@ impl UnifiedSearchSystem {
         }
         writer.commit()?;
         writer.wait_merging_threads()?;
-        let reader = index.reader()?;
-        let vectors = VectorIndex::new(documents.iter().map(|d| embed(d)).collect(), seed);
-        Ok(Self { index, reader, text, vectors, embed: Box::new(embed) })
+        Ok(Self { reader: index.reader()?, index, text })
     }
 
-    /// The best documents by words, best first; equal scores by document number.
-    fn by_words(&self, query: &str, top: usize, searcher: &Searcher) -> tantivy::Result<Vec<Hit>> {
+    fn try_search(&self, query: &str, top: usize, searcher: &Searcher) -> tantivy::Result<Vec<Hit>> {
         let mut words = self.index.tokenizer_for_field(self.text)?;
         let mut stream = words.token_stream(query);
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
@@ -69,11 +59,9 @@ impl UnifiedSearchSystem {
             let term = Term::from_field_text(self.text, &token.text);
             clauses.push((Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))));
         }
-        let numbers: Vec<_> = searcher
-            .segment_readers()
-            .iter()
-            .map(|segment| segment.fast_fields().u64("number"))
-            .collect::<tantivy::Result<_>>()?;
+        let segments = searcher.segment_readers().iter();
+        let numbers = segments.map(|segment| segment.fast_fields().u64("number"));
+        let numbers: Vec<_> = numbers.collect::<tantivy::Result<_>>()?;
         let found =
             searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(top).order_by_score())?;
         let hit = |(score, at): (f32, tantivy::DocAddress)| {
@@ -84,30 +72,25 @@ impl UnifiedSearchSystem {
     }
 }
 
-impl SearchEngine for UnifiedSearchSystem {
-    type Session = Session;
+impl TextSearch for Tantivy {
+    type Session = Searcher;
 
-    fn session(&self) -> Session {
-        Session { searcher: self.reader.searcher(), near: SearchSession::default() }
+    fn session(&self) -> Searcher {
+        self.reader.searcher()
     }
 
-    fn search_hybrid(&self, query: &str, mode: SearchMode, session: &mut Session) -> Vec<Hit> {
-        let Session { searcher, near } = session;
-        answer(
-            mode,
-            // An index in memory has nothing that could fail; an answer without hits is wrong, and counted as such.
-            |top| self.by_words(query, top, searcher).unwrap_or_default(),
-            |top| self.vectors.nearest((self.embed)(query), top, near),
-        )
+    fn search(&self, query: &str, top: usize, searcher: &mut Searcher) -> Vec<Hit> {
+        // A search in memory cannot fail; an empty answer would count as wrong.
+        self.try_search(query, top, searcher).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use heapledger::validation::hybrid::{Corpus, TextIndex, hashed_embedding};
+    use heapledger::validation::hybrid::{Corpus, SearchMode, TextIndex, hashed_embedding};
 
-    /// Our own BM25 against tantivy's: the same scores to four digits, and so the same documents.
+    /// The library's BM25 and tantivy's give the same scores to four digits.
     #[test]
     fn two_implementations_of_bm25_agree() {
         let corpus = match crate::corpus_folder() {
@@ -117,22 +100,22 @@ mod tests {
                 Corpus::synthetic(4000, 3)
             }
         };
-        let theirs = UnifiedSearchSystem::new(&corpus.documents, 1, |_| vec![1.0]).unwrap();
+        let theirs = Tantivy::new(&corpus.documents).unwrap();
         let ours = TextIndex::new(&corpus.documents);
-        let searcher = theirs.reader.searcher();
+        let mut searcher = theirs.session();
         let mut compared = 0;
         let step = (corpus.queries.len() / 200).max(1);
         let queries: Vec<&String> =
             corpus.queries.iter().map(|(query, _)| query).step_by(step).take(200).collect();
         assert_eq!(queries.len(), 200, "{} queries in all", corpus.queries.len());
         for query in queries {
-            let found = theirs.by_words(query, 10, &searcher).unwrap();
-            let expected = ours.search(query, 200);
+            let found = theirs.search(query, 10, &mut searcher);
+            let expected = ours.search(query, 200, &mut ());
             for (rank, hit) in found.iter().enumerate() {
                 let own = expected.iter().find(|own| own.document == hit.document);
                 let Some(own) = own else { panic!("{query}: document {} is not in ours", hit.document) };
                 let difference = (own.score / hit.score - 1.0).abs();
-                // tantivy keeps lengths above 40 words in steps.
+                // tantivy rounds lengths above 40 words.
                 let words = corpus.documents[hit.document as usize].split_whitespace().count();
                 assert!(difference < if words < 40 { 1e-4 } else { 0.03 }, "{query} {hit:?} {own:?}");
                 assert!((expected[rank].score / hit.score - 1.0).abs() < 0.03, "{query}, rank {rank}");
@@ -145,7 +128,7 @@ mod tests {
     #[test]
     fn both_halves_are_searched() {
         let documents = ["a red apple on a tree", "a green pear", "the tree of life"].map(str::to_owned);
-        let system = UnifiedSearchSystem::new(&documents, 1, |text| hashed_embedding(text, 64)).unwrap();
+        let system = unified(&documents, 1, |text| hashed_embedding(text, 64)).unwrap();
         let mut session = system.session();
         for mode in [SearchMode::Text, SearchMode::Vector, SearchMode::Hybrid] {
             let hits = system.search_hybrid("red apple", mode, &mut session);

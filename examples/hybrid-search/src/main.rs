@@ -17,15 +17,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use heapledger::validation::hybrid::SearchEngine;
-use heapledger::validation::hybrid::{Corpus, HybridWorkload, SearchMix, SearchMode, hashed_embedding};
+use heapledger::validation::hybrid::{
+    Corpus, HybridWorkload, SearchMix, SearchMode, UnifiedSearchSystem, hashed_embedding,
+};
 use heapledger::validation::{
     BenchError, BenchmarkConfig, Executor, LoadModel, PairedPlan, Progress, StopHandle, child_command,
     is_child, read_baseline, run_paired, serve, stop_on_interrupt, validation_html,
 };
 
 use embedding::Embeddings;
-use engine::UnifiedSearchSystem;
+use engine::{Tantivy, unified};
 
 #[global_allocator]
 static HEAP: heapledger::HeapLedger =
@@ -88,7 +89,7 @@ pub fn corpus_folder() -> Option<PathBuf> {
 }
 
 /// Documents, queries, and the system that searches them. What it is made of is in the corpus's name.
-fn build(documents: usize, seed: u64) -> Result<(Corpus, UnifiedSearchSystem), String> {
+fn build(documents: usize, seed: u64) -> Result<(Corpus, UnifiedSearchSystem<Tantivy>), String> {
     let folder = corpus_folder();
     let mut corpus = match &folder {
         Some(folder) => Corpus::wordnet(folder, documents).map_err(|e| format!("WordNet: {e}"))?,
@@ -99,17 +100,13 @@ fn build(documents: usize, seed: u64) -> Result<(Corpus, UnifiedSearchSystem), S
     corpus.name =
         format!("corpus: {}, {} documents; embeddings: {kind}", corpus.name, corpus.documents.len());
     let system = match embeddings {
-        Some(embeddings) => {
-            UnifiedSearchSystem::new(&corpus.documents, seed, move |text| embeddings.embed(text))
-        }
-        None => UnifiedSearchSystem::new(&corpus.documents, seed, |text| {
-            hashed_embedding(text, SYNTHETIC_DIMENSIONS)
-        }),
+        Some(embeddings) => unified(&corpus.documents, seed, move |text| embeddings.embed(text)),
+        None => unified(&corpus.documents, seed, |text| hashed_embedding(text, SYNTHETIC_DIMENSIONS)),
     };
     Ok((corpus, system.map_err(|e| format!("tantivy: {e}"))?))
 }
 
-fn workload(args: &Args, seed: u64) -> Result<HybridWorkload<UnifiedSearchSystem>, BenchError> {
+fn workload(args: &Args, seed: u64) -> Result<HybridWorkload<Tantivy>, BenchError> {
     let failed = |error: String| BenchError::SessionOpen { user: 0, error };
     let (corpus, system) = build(args.documents, seed).map_err(failed)?;
     let (kind, mix) = if args.text { ("text", SearchMix::TEXT) } else { ("hybrid", SearchMix::REALISTIC) };

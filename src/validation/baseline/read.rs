@@ -1,39 +1,32 @@
-//! A baseline from a file, which may be anything.
+//! Reads a baseline from an untrusted file.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::super::config::BenchError;
+use super::super::error::BenchError;
 use super::super::report::ValidationReport;
 use super::reasons::quoted_plain;
 
-/// Bytes of a baseline: 256 MiB. A report of the longest run with a thousand users has a few of them.
+/// Size limit of a baseline: 256 MiB. The report of the longest run with a thousand users has a few MiB.
 const BASELINE_BYTES_MAX: u64 = 256 << 20;
 
 /// Reads the JSON report of an earlier run.
 ///
 /// # Errors
-/// [`BenchError::Baseline`], in one line, when the file cannot be read, is no report, is one of another version, or is
+/// [`BenchError::Baseline`], in one line, for a file that cannot be read, is no report, has another schema version, or is
 /// longer than 256 MiB.
 pub fn read_baseline(path: &Path) -> Result<ValidationReport, BenchError> {
-    let unusable = |why: String| {
-        let path = quoted_plain(&path.display().to_string());
-        Err(BenchError::Baseline(format!("{path}: {why}")))
+    let read = || {
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(|e| e.to_string())?;
+        file.take(BASELINE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        if bytes.len() as u64 > BASELINE_BYTES_MAX {
+            return Err(format!("longer than {} MiB, so it is no report", BASELINE_BYTES_MAX >> 20));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| "no text, so it is no report".to_owned())?;
+        ValidationReport::parse(&text)
     };
-    let mut bytes = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(BASELINE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    if let Err(error) = opened {
-        return unusable(error.to_string());
-    }
-    if bytes.len() as u64 > BASELINE_BYTES_MAX {
-        return unusable(format!("longer than {} MiB, so it is no report", BASELINE_BYTES_MAX >> 20));
-    }
-    match std::str::from_utf8(&bytes) {
-        Err(_) => unusable("no text, so it is no report".to_owned()),
-        Ok(text) => ValidationReport::from_json(text).or_else(|error| match error {
-            BenchError::Baseline(why) => unusable(why),
-            other => Err(other),
-        }),
-    }
+    let shown = || quoted_plain(&path.display().to_string());
+    read().map_err(|why| BenchError::Baseline(format!("{}: {why}", shown())))
 }

@@ -1,4 +1,4 @@
-//! Why two runs cannot be compared.
+//! Reasons against a comparison.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,21 +6,21 @@ use serde_json::Value;
 use super::super::plan::LoadModel;
 use super::super::report::ValidationReport;
 use super::super::result::ConcurrentTestResult;
-use super::super::validity::ValidityIssue;
-use super::{WINDOWS_MIN, runs};
 use crate::text::escape::escaped;
 
-/// Fields of the machine that may differ: it was busy or idle, and the version is what a comparison is made for.
+/// Minimum of windows on each side for an interval.
+const WINDOWS_MIN: usize = 2;
+/// Fields of the machine that may differ: a comparison of versions is the purpose.
 const MACHINE_MAY_DIFFER: [&str; 2] = ["load_average", "version"];
-/// Fields of the set-up that change no figure: what is judged and how often, but not what is run.
+/// Fields of the configuration that change no figure.
 const CONFIG_MAY_DIFFER: [&str; 5] =
     ["repetitions", "thresholds", "target_completeness", "max_foreign_cpu", "max_concurrent_users"];
-/// By how much the lengths of two windows may differ, as a share.
+/// Allowed difference of the lengths of two windows, as a share.
 const LENGTHS_DIFFER_FROM: f64 = 0.01;
-/// Characters that a text from a file may have in a reason.
+/// Limit of characters of a text from a file.
 const QUOTED: usize = 160;
 
-/// Reasons against the two reports as wholes.
+/// Reasons against comparing the reports at all.
 pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec<String> {
     let mut found = Vec::new();
     if baseline.workload != now.workload {
@@ -31,8 +31,8 @@ pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec
         let said = |s: Option<&str>| s.map_or_else(|| "no tracker".to_owned(), quoted);
         found.push(format!("{} now, {} before", said(new), said(old)));
     }
-    found.extend(differences("set-up", &baseline.config, &now.config, &CONFIG_MAY_DIFFER));
-    match (runs(baseline).next(), runs(now).next()) {
+    found.extend(differences("configuration", &baseline.config, &now.config, &CONFIG_MAY_DIFFER));
+    match (baseline.all_runs().next(), now.all_runs().next()) {
         (Some(old), Some(new)) => {
             found.extend(differences("machine", &old.machine, &new.machine, &MACHINE_MAY_DIFFER));
         }
@@ -42,13 +42,13 @@ pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec
     found
 }
 
-/// What the tracker was set to, without its name and version.
+/// The settings of the tracker, without its name and version.
 fn settings(report: &ValidationReport) -> Option<&str> {
     let text = report.tracker.as_deref()?;
     Some(text.split_once(", ").map_or(text, |(_, settings)| settings))
 }
 
-/// The fields of two records of one kind that differ.
+/// The differing fields of two values.
 fn differences<T: Serialize>(of: &str, old: &T, new: &T, may_differ: &[&str]) -> Vec<String> {
     let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
         (serde_json::to_value(old), serde_json::to_value(new))
@@ -64,7 +64,7 @@ fn differences<T: Serialize>(of: &str, old: &T, new: &T, may_differ: &[&str]) ->
     new.iter().filter_map(differs).collect()
 }
 
-/// Why the baseline has nothing to compare a load with.
+/// The reason why the baseline has no runs for a load.
 pub(super) fn of_no_such_load(load: &LoadModel, old: &[&ConcurrentTestResult]) -> String {
     let other_kind = old.iter().all(|r| r.load.is_open() != load.is_open());
     match (other_kind, load.is_open()) {
@@ -74,7 +74,7 @@ pub(super) fn of_no_such_load(load: &LoadModel, old: &[&ConcurrentTestResult]) -
     }
 }
 
-/// Why the speed at one load cannot be compared; `None` when it can.
+/// The reason against comparing the speed at one load.
 pub(super) fn of_speed(old: &[&ConcurrentTestResult], new: &[&ConcurrentTestResult]) -> Option<String> {
     let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
         return Some("no whole window on one side".to_owned());
@@ -84,13 +84,12 @@ pub(super) fn of_speed(old: &[&ConcurrentTestResult], new: &[&ConcurrentTestResu
         let now = if alike(length, first_new.window_s) { other.window_s } else { first_new.window_s };
         return Some(format!("windows of {now:.3} s and of {length:.3} s"));
     }
-    let watched = |r: &&&ConcurrentTestResult| r.completeness.is_some();
-    if old.iter().chain(new).any(|r| watched(&r) != watched(&first_old)) {
+    if old.iter().chain(new).any(|r| r.completeness.is_some() != first_old.completeness.is_some()) {
         return Some("a tracker was watched in some windows and not in others".to_owned());
     }
     for (side, runs) in [("now", new), ("before", old)] {
         if let Some(issue) = runs.iter().find_map(|r| why_invalid(r)) {
-            return Some(format!("no conclusions {side}: {issue}"));
+            return Some(format!("inconclusive {side}: {issue}"));
         }
         if runs.iter().any(|r| lost_events(r)) {
             return Some(format!("not every event was booked {side}"));
@@ -109,14 +108,11 @@ fn alike(a: f64, b: f64) -> bool {
 }
 
 fn why_invalid(run: &ConcurrentTestResult) -> Option<String> {
-    let issue = run.validity.iter().find(|v| ValidityIssue::forbids_conclusions(v));
-    match issue {
-        Some(issue) => Some(quoted_plain(&issue.to_string())),
-        None => (!run.valid).then(|| "the run says so".to_owned()),
-    }
+    let issue = run.doubts().next().map(|issue| quoted_plain(&issue.to_string()));
+    issue.or_else(|| (!run.valid).then(|| "marked as invalid".to_owned()))
 }
 
-/// Whether the tracker missed anything, by its own books or by those of the workload.
+/// Whether the tracker lost events, by its own counts or by those of the workload.
 pub(super) fn lost_events(run: &ConcurrentTestResult) -> bool {
     run.completeness.as_ref().is_some_and(|c| {
         c.aggregated < c.observed
@@ -126,12 +122,12 @@ pub(super) fn lost_events(run: &ConcurrentTestResult) -> bool {
     })
 }
 
-/// A text from a file in quotes, on one line, and not too long.
+/// A text from a file, shortened, on one line, in quotes.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", quoted_plain(text.trim_matches('"')))
 }
 
-/// A text from a file on one line, and not too long.
+/// A text from a file, shortened, on one line.
 pub(super) fn quoted_plain(text: &str) -> String {
     let short: String = text.chars().take(QUOTED).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };

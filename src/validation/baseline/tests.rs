@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use super::super::changes::{BaselineComparison, ChangeVerdict, ComparedFigure};
 use super::super::completeness::{DropBreakdown, LevelCompleteness};
-use super::super::config::{BenchError, BenchmarkConfig};
+use super::super::config::BenchmarkConfig;
+use super::super::error::BenchError;
 use super::super::performance::ConcurrentBenchmark;
-use super::super::report::{ExitCode, validation_html};
+use super::super::plan::LoadModel;
+use super::super::random::{Popularity, UserRng};
+use super::super::report::{ExitCode, ValidationReport, validation_html};
+use super::super::result::ConcurrentTestResult;
 use super::super::validity::ValidityIssue;
-use super::super::workload::{NullWorkload, Popularity, UserRng};
-use super::*;
+use super::super::workload::NullWorkload;
+use super::read_baseline;
 
 const ANSWER: Duration = Duration::from_millis(20);
 const WINDOWS: usize = 5;
@@ -68,17 +73,17 @@ fn noisy(quiet: &ValidationReport, rng: &mut UserRng, slower: f64) -> Validation
     report
 }
 
-fn verdicts(c: &BaselineComparison, figure: Figure) -> Vec<&Verdict> {
+fn verdicts(c: &BaselineComparison, figure: ComparedFigure) -> Vec<&ChangeVerdict> {
     c.loads.iter().flat_map(|l| &l.figures).filter(|f| f.figure == figure).map(|f| &f.verdict).collect()
 }
 
 fn is_worse(c: &BaselineComparison) -> bool {
-    c.loads.iter().flat_map(|l| &l.figures).any(|f| f.verdict == Verdict::Worse)
+    c.loads.iter().flat_map(|l| &l.figures).any(|f| f.verdict == ChangeVerdict::Worse)
 }
 
 fn why(c: &BaselineComparison) -> &str {
     match &c.loads[0].figures[0].verdict {
-        Verdict::NotComparable(why) => why,
+        ChangeVerdict::NotComparable(why) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -94,9 +99,9 @@ fn an_answer_that_takes_a_quarter_longer_is_a_quarter_longer() {
         for (f, expected) in load.figures.iter().zip([-0.2, 0.25, 0.25, 0.25, 0.0]) {
             let change = f.change.unwrap_or_else(|| panic!("{f:?}"));
             assert!((change - expected).abs() < 0.002, "{f:?}");
-            let same = f.figure == Figure::Completeness;
-            assert_eq!(f.verdict == Verdict::NoDifferenceSeen, same, "{f:?}");
-            assert_eq!(f.verdict == Verdict::Worse, !same, "{f:?}");
+            let same = f.figure == ComparedFigure::Completeness;
+            assert_eq!(f.verdict == ChangeVerdict::NoDifferenceSeen, same, "{f:?}");
+            assert_eq!(f.verdict == ChangeVerdict::Worse, !same, "{f:?}");
         }
     }
     assert_eq!((changes.too_much_worse().count(), after.exit_code()), (12, ExitCode::ThresholdBreached));
@@ -113,7 +118,7 @@ fn an_answer_that_takes_a_quarter_longer_is_a_quarter_longer() {
     after.compare_with(&before, 0.3);
     assert_eq!(after.exit_code(), ExitCode::Ok);
     let back = BaselineComparison::between(&after, &before, 0.0);
-    assert!(verdicts(&back, Figure::P99Response).into_iter().all(|v| *v == Verdict::Better));
+    assert!(verdicts(&back, ComparedFigure::P99Response).into_iter().all(|v| *v == ChangeVerdict::Better));
     assert!(!is_worse(&back) && back.too_much_worse().count() == 0);
 }
 
@@ -145,15 +150,19 @@ fn lost_events_are_worse_and_say_nothing_about_speed() {
     after.runs[1].completeness = Some(booked(1_000_000_000, 999_999_999));
     after.compare_with(&before, 0.5);
     let changes = after.changes.as_ref().unwrap();
-    assert_eq!(*verdicts(changes, Figure::Completeness)[0], Verdict::Worse);
+    assert_eq!(*verdicts(changes, ComparedFigure::Completeness)[0], ChangeVerdict::Worse);
     assert_eq!(why(changes), "not every event was booked now");
-    assert_eq!(*verdicts(changes, Figure::Throughput)[1], Verdict::NoDifferenceSeen, "another load");
+    assert_eq!(
+        *verdicts(changes, ComparedFigure::Throughput)[1],
+        ChangeVerdict::NoDifferenceSeen,
+        "another load"
+    );
     assert_eq!(after.exit_code(), ExitCode::ThresholdBreached);
     let text = after.to_text();
     assert!(text.contains("worse           1 users: complete %, events were lost"), "{text}");
     assert!(text.contains("99.999 ") && text.contains(" -1e-7 "), "{text}");
     let back = BaselineComparison::between(&after, &before, 0.0);
-    assert_eq!(*verdicts(&back, Figure::Completeness)[0], Verdict::Better);
+    assert_eq!(*verdicts(&back, ComparedFigure::Completeness)[0], ChangeVerdict::Better);
     // Where both lose some, their windows are the samples.
     let losing = |booked_of_100: [u64; WINDOWS]| {
         let mut report = before.clone();
@@ -164,10 +173,10 @@ fn lost_events_are_worse_and_say_nothing_about_speed() {
     };
     let of = |before, after| {
         let c = BaselineComparison::between(&losing(before), &losing(after), 0.0);
-        verdicts(&c, Figure::Completeness)[0].clone()
+        verdicts(&c, ComparedFigure::Completeness)[0].clone()
     };
-    assert_eq!(of([90, 91, 90, 89, 90], [50, 51, 49, 50, 50]), Verdict::Worse);
-    assert_eq!(of([90, 80, 95, 85, 90], [89, 81, 94, 86, 90]), Verdict::NoDifferenceSeen);
+    assert_eq!(of([90, 91, 90, 89, 90], [50, 51, 49, 50, 50]), ChangeVerdict::Worse);
+    assert_eq!(of([90, 80, 95, 85, 90], [89, 81, 94, 86, 90]), ChangeVerdict::NoDifferenceSeen);
 }
 
 #[test]
@@ -188,7 +197,7 @@ fn what_cannot_be_compared_says_why() {
         ),
         (&|r| r.tracker = None, "no tracker now"),
         (&|r| r.runs[0].machine.cores += 1, "machine: cores is"),
-        (&|r| r.config.seed = 9, "set-up: seed is \"9\" now, \"1\" before"),
+        (&|r| r.config.seed = 9, "configuration: seed is \"9\" now, \"1\" before"),
         (&|r| r.runs.clear(), "there are no runs"),
     ];
     for (change, said) in wholes {
@@ -212,7 +221,7 @@ fn what_cannot_be_compared_says_why() {
                 r.runs[0].valid = false;
                 r.runs[0].validity.push(ValidityIssue::ForeignCpu { share: 0.5 });
             },
-            "no conclusions now: other programs used 50 % of the machine: repeat it on a quiet one",
+            "inconclusive now: other programs used 50 % of the machine: repeat it on an idle one",
         ),
     ];
     for (change, said) in levels {
@@ -248,7 +257,7 @@ fn figures_that_are_missing_or_bounds_are_left_out_alone() {
     let mut finer = before.clone();
     finer.runs.iter_mut().for_each(|r| r.response.p50_ms = r.response.p50_ms.map(|ms| ms * 1.0005));
     let c = BaselineComparison::between(&before, &finer, 0.0);
-    assert_eq!(*verdicts(&c, Figure::P50Response)[0], Verdict::NoDifferenceSeen);
+    assert_eq!(*verdicts(&c, ComparedFigure::P50Response)[0], ChangeVerdict::NoDifferenceSeen);
 }
 
 #[test]

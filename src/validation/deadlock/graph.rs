@@ -1,16 +1,15 @@
-//! Who can still go on: graph reduction over counted resources.
+//! Graph reduction over counted resources.
 //!
-//! A cycle in the wait-for graph proves a deadlock only when every resource has one unit. With a pool of three, a
-//! cycle may be broken by a third holder outside it. Reduction is exact for counted resources (Holt, *Some deadlock
-//! properties of computer systems*, 1972): assume that every actor that is not waiting will finish and give back what
-//! it holds; then finish any waiting actor whose request fits into what is free, and repeat. Those that can never be
-//! finished are deadlocked, whatever the order of releases.
+//! A cycle in the wait-for graph proves a deadlock only when every resource has one unit: with a pool of three, a third
+//! holder outside the cycle may break it. Reduction is exact for counted resources (Holt, *Some deadlock properties of
+//! computer systems*, 1972): assume that every actor that does not wait will finish and release its units; then finish any
+//! waiting actor whose request fits into the free units, and repeat. Actors that can never finish are deadlocked in every
+//! order of releases.
 //!
-//! One rule is added. Fair locks and semaphores serve in order, so a request also has to wait for every request
-//! queued before it. That is what catches a reader that reads again behind a queued writer, and a large request at
-//! the head of the line.
+//! One rule is added. Fair locks and semaphores serve in order, so a request also waits for every request queued before it.
+//! This covers a reader that reads again behind a queued writer, and a large request at the head of the queue.
 //!
-//! An actor with several waits at once (a `select`) is finished as soon as one of them can be: that can miss a
+//! An actor with several concurrent waits (a `select`) finishes as soon as one of them can be served: that can miss a
 //! deadlock, and never invents one.
 
 /// A wait in a snapshot.
@@ -44,8 +43,8 @@ impl Snapshot {
         stuck
     }
 
-    /// Leaves in `stuck` the actors that no order of releases can free, ascending. Both vectors are scratch space of
-    /// the caller's, so that a scan of a run under load does not allocate.
+    /// Fills `stuck` with the actors that no order of releases can free, ascending. The caller keeps both vectors, so that
+    /// a scan of a run under load does not allocate.
     pub fn reduce(&self, free: &mut Vec<i64>, stuck: &mut Vec<usize>) {
         free.clear();
         stuck.clear();
@@ -54,10 +53,10 @@ impl Snapshot {
             actor.holds.iter().for_each(|&(r, units)| free[r] -= i64::from(units));
         }
         for (i, actor) in self.actors.iter().enumerate() {
-            if actor.waits.is_empty() { give_back(actor, free) } else { stuck.push(i) }
+            if actor.waits.is_empty() { release(actor, free) } else { stuck.push(i) }
         }
         while let Some(place) = stuck.iter().position(|&i| self.can_finish(i, stuck, free)) {
-            give_back(&self.actors[stuck.remove(place)], free);
+            release(&self.actors[stuck.remove(place)], free);
         }
     }
 
@@ -72,7 +71,7 @@ impl Snapshot {
         self.actors[other].waits.iter().any(|w| w.resource == wait.resource && w.ticket < wait.ticket)
     }
 
-    /// Whom `actor` waits for: the holders of what it wants and those queued before it.
+    /// The actors that `actor` waits for: the holders of its resources and those queued before it.
     pub fn blockers(&self, actor: usize) -> Vec<usize> {
         (0..self.actors.len())
             .filter(|&other| {
@@ -86,42 +85,32 @@ impl Snapshot {
 
     /// Splits a stuck set into parts that do not wait for each other.
     pub fn components(&self, stuck: &[usize]) -> Vec<Vec<usize>> {
-        let mut label: Vec<usize> = (0..stuck.len()).collect();
+        let mut group: Vec<usize> = (0..stuck.len()).collect();
         for (i, &actor) in stuck.iter().enumerate() {
             for blocker in self.blockers(actor) {
                 if let Some(j) = stuck.iter().position(|&s| s == blocker) {
-                    let (from, to) = (label[i].max(label[j]), label[i].min(label[j]));
-                    label.iter_mut().filter(|l| **l == from).for_each(|l| *l = to);
+                    let (from, to) = (group[i].max(group[j]), group[i].min(group[j]));
+                    group.iter_mut().filter(|l| **l == from).for_each(|l| *l = to);
                 }
             }
         }
         (0..stuck.len())
-            .map(|part| (0..stuck.len()).filter(|&i| label[i] == part).map(|i| stuck[i]).collect::<Vec<_>>())
+            .map(|part| (0..stuck.len()).filter(|&i| group[i] == part).map(|i| stuck[i]).collect::<Vec<_>>())
             .filter(|part| !part.is_empty())
             .collect()
     }
 
-    /// One cycle within a stuck part, in the order of waiting. Each has a blocker in the part, so a walk must close.
+    /// One cycle within a stuck part, in the order of waiting. Every actor has a blocker in the part, so each walk closes.
     pub fn cycle(&self, part: &[usize]) -> Vec<usize> {
         let mut walk: Vec<usize> = part.first().copied().into_iter().collect();
         while let Some(&last) = walk.last() {
-            let blockers = self.blockers(last);
-            // A holder explains more than a place in the queue, and another actor more than the actor itself.
-            let held_by = |b: &&usize| {
-                let b = **b;
-                b != last
-                    && self.actors[last]
-                        .waits
-                        .iter()
-                        .any(|w| self.actors[b].holds.iter().any(|h| h.0 == w.resource))
+            let holds = |b: usize| {
+                let waits = &self.actors[last].waits;
+                waits.iter().any(|w| self.actors[b].holds.iter().any(|h| h.0 == w.resource))
             };
-            let in_part: Vec<usize> = blockers.into_iter().filter(|b| part.contains(b)).collect();
-            let next = in_part
-                .iter()
-                .find(held_by)
-                .or_else(|| in_part.iter().find(|b| **b != last))
-                .or(in_part.first());
-            let Some(&next) = next else { break };
+            // Prefer a holder to a place in the queue, and another actor to the actor itself.
+            let blockers = self.blockers(last).into_iter().filter(|b| part.contains(b));
+            let Some(next) = blockers.min_by_key(|&b| (b == last, !holds(b))) else { break };
             if let Some(start) = walk.iter().position(|&w| w == next) {
                 return walk.split_off(start);
             }
@@ -131,7 +120,7 @@ impl Snapshot {
     }
 }
 
-fn give_back(actor: &ActorNode, free: &mut [i64]) {
+fn release(actor: &ActorNode, free: &mut [i64]) {
     actor.holds.iter().for_each(|&(r, units)| free[r] += i64::from(units));
 }
 

@@ -1,7 +1,7 @@
-//! Asynchronous locks that the detector sees.
+//! Instrumented asynchronous locks.
 //!
-//! They are tokio's locks with three additions: a free lock is noted as held, a taken one as waited for, with the
-//! source line of each; and a wait can fail with [`WouldDeadlock`] when it was chosen to break a deadlock.
+//! They are tokio's locks with reports to the detector: an acquired lock is a hold, a contended one a wait, each with its source
+//! line; and a wait fails with [`WouldDeadlock`] when it was chosen to break a deadlock.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -9,31 +9,90 @@ use std::panic::Location;
 
 use tokio::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{DeadlockDetector, HoldToken, ResourceId, WouldDeadlock};
+use super::actor::ResourceId;
+use super::detector::DeadlockDetector;
+use super::report::WouldDeadlock;
+use super::token::HoldToken;
 
 /// Units of a readers-writer lock: a reader takes one, a writer all.
 const ALL: u32 = u32::MAX;
 
-/// A mutual exclusion lock for asynchronous code.
+/// A lock guard of tokio's, with the hold in the detector.
 #[derive(Debug)]
-pub struct TrackedMutex<T> {
-    detector: DeadlockDetector,
-    resource: ResourceId,
-    lock: Mutex<T>,
+pub struct TrackedGuard<G> {
+    // Fields drop in order: the hold must end before the next owner can acquire the lock.
+    _hold: HoldToken,
+    guard: G,
 }
 
 /// A locked [`TrackedMutex`].
+pub type TrackedMutexGuard<'a, T> = TrackedGuard<MutexGuard<'a, T>>;
+/// Shared access to a [`TrackedRwLock`].
+pub type TrackedReadGuard<'a, T> = TrackedGuard<RwLockReadGuard<'a, T>>;
+/// Exclusive access to a [`TrackedRwLock`].
+pub type TrackedWriteGuard<'a, T> = TrackedGuard<RwLockWriteGuard<'a, T>>;
+
+impl<G: Deref> Deref for TrackedGuard<G> {
+    type Target = G::Target;
+
+    fn deref(&self) -> &G::Target {
+        &self.guard
+    }
+}
+
+impl<G: DerefMut> DerefMut for TrackedGuard<G> {
+    fn deref_mut(&mut self) -> &mut G::Target {
+        &mut self.guard
+    }
+}
+
 #[derive(Debug)]
-pub struct TrackedMutexGuard<'a, T> {
-    // Fields drop in order: the books first, so that nobody else can hold it in them before we do not.
-    _hold: HoldToken,
-    guard: MutexGuard<'a, T>,
+struct Watched {
+    detector: DeadlockDetector,
+    resource: ResourceId,
+}
+
+impl Watched {
+    fn new(name: &str, capacity: u32, detector: &DeadlockDetector) -> Self {
+        Self { detector: detector.clone(), resource: detector.resource(name, capacity) }
+    }
+
+    fn held<G>(&self, units: u32, at: &'static Location<'static>, guard: G) -> TrackedGuard<G> {
+        TrackedGuard { _hold: self.detector.hold_at(self.resource, units, at), guard }
+    }
+
+    /// Returns the guard that is `free`, else waits for one.
+    async fn acquire<G>(
+        &self,
+        units: u32,
+        at: &'static Location<'static>,
+        free: Option<G>,
+        wait: impl Future<Output = G>,
+    ) -> Result<TrackedGuard<G>, WouldDeadlock> {
+        if let Some(guard) = free {
+            return Ok(self.held(units, at, guard));
+        }
+        let token = self.detector.wait_at(self.resource, units, false, at);
+        let guard = tokio::select! {
+            biased;
+            guard = wait => guard,
+            e = token.chosen_as_victim() => return Err(e),
+        };
+        Ok(TrackedGuard { _hold: token.into_hold(), guard })
+    }
+}
+
+/// A mutex for asynchronous code.
+#[derive(Debug)]
+pub struct TrackedMutex<T> {
+    watched: Watched,
+    lock: Mutex<T>,
 }
 
 impl<T> TrackedMutex<T> {
-    /// A lock called `name` in reports.
+    /// A mutex with a name for reports.
     pub fn new(name: &str, value: T, detector: &DeadlockDetector) -> Self {
-        Self { detector: detector.clone(), resource: detector.resource(name, 1), lock: Mutex::new(value) }
+        Self { watched: Watched::new(name, 1, detector), lock: Mutex::new(value) }
     }
 
     /// Waits for the lock, in order of arrival.
@@ -43,68 +102,27 @@ impl<T> TrackedMutex<T> {
     #[track_caller]
     pub fn lock(&self) -> impl Future<Output = Result<TrackedMutexGuard<'_, T>, WouldDeadlock>> {
         let at = Location::caller();
-        async move {
-            if let Ok(guard) = self.lock.try_lock() {
-                return Ok(TrackedMutexGuard { _hold: self.detector.hold_at(self.resource, 1, at), guard });
-            }
-            let token = self.detector.wait_here(self.resource, 1, false, at);
-            let guard = tokio::select! {
-                biased;
-                guard = self.lock.lock() => guard,
-                e = token.chosen_as_victim() => return Err(e),
-            };
-            Ok(TrackedMutexGuard { _hold: token.into_hold(), guard })
-        }
+        async move { self.watched.acquire(1, at, self.lock.try_lock().ok(), self.lock.lock()).await }
     }
 
-    /// The lock if it is free.
+    /// Acquires the lock if it is free.
     #[track_caller]
     pub fn try_lock(&self) -> Option<TrackedMutexGuard<'_, T>> {
-        let guard = self.lock.try_lock().ok()?;
-        Some(TrackedMutexGuard { _hold: self.detector.hold_now(self.resource, 1), guard })
-    }
-}
-
-impl<T> Deref for TrackedMutexGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.guard
-    }
-}
-
-impl<T> DerefMut for TrackedMutexGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.guard
+        Some(self.watched.held(1, Location::caller(), self.lock.try_lock().ok()?))
     }
 }
 
 /// A readers-writer lock for asynchronous code; fair, so readers queue behind a waiting writer.
 #[derive(Debug)]
 pub struct TrackedRwLock<T> {
-    detector: DeadlockDetector,
-    resource: ResourceId,
+    watched: Watched,
     lock: RwLock<T>,
 }
 
-/// Shared access to a [`TrackedRwLock`].
-#[derive(Debug)]
-pub struct TrackedReadGuard<'a, T> {
-    _hold: HoldToken,
-    guard: RwLockReadGuard<'a, T>,
-}
-
-/// Sole access to a [`TrackedRwLock`].
-#[derive(Debug)]
-pub struct TrackedWriteGuard<'a, T> {
-    _hold: HoldToken,
-    guard: RwLockWriteGuard<'a, T>,
-}
-
 impl<T> TrackedRwLock<T> {
-    /// A lock called `name` in reports.
+    /// A lock with a name for reports.
     pub fn new(name: &str, value: T, detector: &DeadlockDetector) -> Self {
-        Self { detector: detector.clone(), resource: detector.resource(name, ALL), lock: RwLock::new(value) }
+        Self { watched: Watched::new(name, ALL, detector), lock: RwLock::new(value) }
     }
 
     /// Waits for shared access.
@@ -114,60 +132,16 @@ impl<T> TrackedRwLock<T> {
     #[track_caller]
     pub fn read(&self) -> impl Future<Output = Result<TrackedReadGuard<'_, T>, WouldDeadlock>> {
         let at = Location::caller();
-        async move {
-            if let Ok(guard) = self.lock.try_read() {
-                return Ok(TrackedReadGuard { _hold: self.detector.hold_at(self.resource, 1, at), guard });
-            }
-            let token = self.detector.wait_here(self.resource, 1, false, at);
-            let guard = tokio::select! {
-                biased;
-                guard = self.lock.read() => guard,
-                e = token.chosen_as_victim() => return Err(e),
-            };
-            Ok(TrackedReadGuard { _hold: token.into_hold(), guard })
-        }
+        async move { self.watched.acquire(1, at, self.lock.try_read().ok(), self.lock.read()).await }
     }
 
-    /// Waits for sole access.
+    /// Waits for exclusive access.
     ///
     /// # Errors
     /// [`WouldDeadlock`] when the wait was chosen to break a deadlock.
     #[track_caller]
     pub fn write(&self) -> impl Future<Output = Result<TrackedWriteGuard<'_, T>, WouldDeadlock>> {
         let at = Location::caller();
-        async move {
-            if let Ok(guard) = self.lock.try_write() {
-                return Ok(TrackedWriteGuard { _hold: self.detector.hold_at(self.resource, ALL, at), guard });
-            }
-            let token = self.detector.wait_here(self.resource, ALL, false, at);
-            let guard = tokio::select! {
-                biased;
-                guard = self.lock.write() => guard,
-                e = token.chosen_as_victim() => return Err(e),
-            };
-            Ok(TrackedWriteGuard { _hold: token.into_hold(), guard })
-        }
-    }
-}
-
-impl<T> Deref for TrackedReadGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.guard
-    }
-}
-
-impl<T> Deref for TrackedWriteGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.guard
-    }
-}
-
-impl<T> DerefMut for TrackedWriteGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.guard
+        async move { self.watched.acquire(ALL, at, self.lock.try_write().ok(), self.lock.write()).await }
     }
 }

@@ -1,151 +1,166 @@
-//! The scan: copies all edges, reduces the graph, and reports what two scans agree on.
+//! The scan: copies all waits and holds, reduces the graph, and reports what two scans agree on.
 
 use std::panic::Location;
-use std::sync::PoisonError;
+use std::sync::Arc;
 
+use super::super::sync::lock;
+use super::actor::{Actor, ActorId, Edge, ResourceId, Resources, USUAL_EDGES};
 use super::graph::{ActorNode, Snapshot, WaitNode};
-use super::registry::{DeadlockDetector, PATIENCE_NS, lock};
-use super::{ActorId, DeadlockClass, DeadlockReport, Hold, ResourceId, WaitEdge};
+use super::report::{DeadlockClass, DeadlockReport, Hold, WaitEdge};
 
-/// Reports kept.
+/// Limit of reports.
 const REPORTS_MAX: usize = 100;
+/// Waits younger than this do not start a scan.
+const PATIENCE_NS: u64 = 25_000_000;
 
-/// Buffers of a scan, kept so that scanning a contended run does not allocate.
+/// The state of an actor at one epoch.
+type Version = (ActorId, u64);
+
+/// The buffers of a scan, kept so that scanning a contended run does not allocate, and the findings so far.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
-    pub snapshot: Snapshot,
-    pub actors: Vec<(ActorId, u64)>,
-    pub resources: Vec<ResourceId>,
-    pub spare: Vec<ActorNode>,
-    pub free: Vec<i64>,
-    pub stuck: Vec<usize>,
-    /// Suspects of the scan before: actor, epoch, and when it was first suspected.
-    pub suspects: Vec<(ActorId, u64, u64)>,
-    pub next_suspects: Vec<(ActorId, u64, u64)>,
-    pub reported: Vec<(ActorId, u64)>,
+pub(super) struct Scan {
+    snapshot: Snapshot,
+    actors: Vec<Version>,
+    resources: Vec<ResourceId>,
+    spare: Vec<ActorNode>,
+    free: Vec<i64>,
+    stuck: Vec<usize>,
+    /// Suspects of the last scan, with the time of the first suspicion.
+    suspects: Vec<(Version, u64)>,
+    next_suspects: Vec<(Version, u64)>,
+    /// Actors of reported deadlocks.
+    pub reported: Vec<Version>,
 }
 
-impl DeadlockDetector {
-    /// Scans; findings younger than `agree_after_ns` stay suspects. Gives whether there are any.
-    pub(super) fn scan(&self, agree_after_ns: u64) -> bool {
-        let mut guard = lock(&self.inner.scratch);
-        let s = &mut *guard;
-        let now_ns = self.now_ns();
-        let longest_ns = self.take_snapshot(s, now_ns);
+impl Scan {
+    /// Makes room for the users of a run.
+    pub fn reserve(&mut self, users: usize) {
+        let edges =
+            || ActorNode { waits: Vec::with_capacity(USUAL_EDGES), holds: Vec::with_capacity(USUAL_EDGES) };
+        self.spare.extend((0..users + 16).map(|_| edges()));
+        let room = users + 64;
+        self.snapshot.actors.reserve(room);
+        self.snapshot.capacities.reserve(room);
+        self.actors.reserve(room);
+        self.resources.reserve(room);
+        self.free.reserve(room);
+        self.stuck.reserve(room);
+        self.suspects.reserve(room);
+        self.next_suspects.reserve(room);
+    }
+
+    pub fn clear(&mut self) {
+        self.reported.clear();
+        self.suspects.clear();
+    }
+
+    /// Scans; findings younger than `agree_after_ns` stay suspects. Returns whether there are any.
+    pub fn run(
+        &mut self,
+        actors: &[Arc<Actor>],
+        resources: &Resources,
+        (now_ns, agree_after_ns): (u64, u64),
+        reports: &mut Vec<DeadlockReport>,
+    ) -> bool {
+        let longest_ns = self.take_snapshot(actors, resources, now_ns);
         if agree_after_ns > 0 && longest_ns < PATIENCE_NS {
             return false;
         }
-        s.snapshot.reduce(&mut s.free, &mut s.stuck);
-        s.next_suspects.clear();
-        for &i in &s.stuck {
-            let (id, epoch) = s.actors[i];
-            let since = s.suspects.iter().find(|x| (x.0, x.1) == (id, epoch)).map_or(now_ns, |x| x.2);
-            s.next_suspects.push((id, epoch, since));
+        self.snapshot.reduce(&mut self.free, &mut self.stuck);
+        self.next_suspects.clear();
+        for &i in &self.stuck {
+            let version = self.actors[i];
+            let since = self.suspects.iter().find(|x| x.0 == version).map_or(now_ns, |x| x.1);
+            self.next_suspects.push((version, since));
         }
-        std::mem::swap(&mut s.suspects, &mut s.next_suspects);
-        let agreed: Vec<usize> = s
-            .suspects
-            .iter()
-            .zip(&s.stuck)
-            .filter(|((_, _, since), _)| now_ns - since >= agree_after_ns)
-            .map(|(_, &i)| i)
-            .collect();
-        if !agreed.is_empty() {
-            self.report_new(s, &agreed, now_ns);
+        std::mem::swap(&mut self.suspects, &mut self.next_suspects);
+        let suspects = self.suspects.iter().zip(&self.stuck);
+        let agreed: Vec<usize> =
+            suspects.filter(|((_, since), _)| now_ns - since >= agree_after_ns).map(|(_, &i)| i).collect();
+        for part in self.snapshot.components(&agreed) {
+            // Actors that queue up behind a known deadlock are no new one.
+            let is_known = part.iter().any(|&i| self.reported.contains(&self.actors[i]));
+            self.reported.extend(part.iter().map(|&i| self.actors[i]));
+            if !is_known && reports.len() < REPORTS_MAX {
+                reports.push(self.describe(&part, actors, resources, now_ns));
+            }
         }
-        !s.suspects.is_empty() && agreed.len() < s.suspects.len()
+        agreed.len() < self.suspects.len()
     }
 
-    /// Copies all edges into the scratch space. Gives the age of the oldest wait.
-    fn take_snapshot(&self, s: &mut Scratch, now_ns: u64) -> u64 {
-        let actors = self.inner.actors.read().unwrap_or_else(PoisonError::into_inner);
-        s.spare.append(&mut s.snapshot.actors);
-        s.snapshot.capacities.clear();
-        s.resources.clear();
-        s.actors.clear();
+    /// Copies all waits and holds. Returns the age of the oldest wait.
+    fn take_snapshot(&mut self, actors: &[Arc<Actor>], resources: &Resources, now_ns: u64) -> u64 {
+        self.spare.append(&mut self.snapshot.actors);
+        self.snapshot.capacities.clear();
+        self.resources.clear();
+        self.actors.clear();
         let mut longest_ns = 0;
-        for actor in actors.iter() {
+        for actor in actors {
             let edges = lock(&actor.edges);
-            if edges.waits.is_empty() && edges.holds.is_empty() {
+            if edges.is_empty() {
                 continue;
             }
-            let mut node = s.spare.pop().unwrap_or_default();
+            let mut node = self.spare.pop().unwrap_or_default();
             node.waits.clear();
             node.holds.clear();
             for w in &edges.waits {
-                let resource = self.place_of(w.resource, &mut s.resources, &mut s.snapshot.capacities);
+                let resource = self.place_of(w.resource, resources);
                 node.waits.push(WaitNode { resource, units: w.units, ticket: w.ticket });
                 longest_ns = longest_ns.max(now_ns.saturating_sub(w.since_ns));
             }
             for h in &edges.holds {
-                let resource = self.place_of(h.resource, &mut s.resources, &mut s.snapshot.capacities);
-                node.holds.push((resource, h.units));
+                node.holds.push((self.place_of(h.resource, resources), h.units));
             }
-            s.snapshot.actors.push(node);
-            s.actors.push((actor.id, edges.epoch));
+            self.snapshot.actors.push(node);
+            self.actors.push((actor.id, edges.epoch));
         }
         longest_ns
     }
 
-    fn place_of(&self, id: ResourceId, known: &mut Vec<ResourceId>, capacities: &mut Vec<u32>) -> usize {
-        known.iter().position(|r| *r == id).unwrap_or_else(|| {
-            known.push(id);
-            capacities.push(self.with_resource(id, |r| r.capacity).unwrap_or(1));
-            known.len() - 1
+    fn place_of(&mut self, id: ResourceId, resources: &Resources) -> usize {
+        self.resources.iter().position(|r| *r == id).unwrap_or_else(|| {
+            self.resources.push(id);
+            self.snapshot.capacities.push(resources.capacity(id));
+            self.resources.len() - 1
         })
     }
 
-    fn report_new(&self, s: &mut Scratch, agreed: &[usize], now_ns: u64) {
-        for part in s.snapshot.components(agreed) {
-            // Those who arrive later behind a known deadlock are no new one.
-            let known = part.iter().any(|&i| s.reported.contains(&s.actors[i]));
-            s.reported.extend(part.iter().map(|&i| s.actors[i]));
-            if known {
-                continue;
-            }
-            let cycle = s.snapshot.cycle(&part);
-            let report = self.describe(s, &part, &cycle, now_ns);
-            let mut reports = lock(&self.inner.reports);
-            if reports.len() < REPORTS_MAX {
-                reports.push(report);
-            }
-        }
-    }
-
-    fn describe(&self, s: &Scratch, part: &[usize], cycle: &[usize], now_ns: u64) -> DeadlockReport {
+    fn describe(
+        &self,
+        part: &[usize],
+        actors: &[Arc<Actor>],
+        resources: &Resources,
+        now_ns: u64,
+    ) -> DeadlockReport {
         let age_ms = |since: u64| now_ns.saturating_sub(since) as f64 / 1e6;
-        let mut class = DeadlockClass::Permanent;
-        let mut youngest = 0;
-        let mut edge_of = |i: usize| {
-            let actor = self.find(s.actors[i].0)?;
+        let (mut class, mut youngest_ns) = (DeadlockClass::Permanent, 0);
+        let mut edge_of = |&i: &usize| {
+            let actor = actors.iter().find(|a| a.id == self.actors[i].0)?;
             let edges = lock(&actor.edges);
             let wait = edges.waits.first()?;
-            youngest = youngest.max(wait.since_ns);
+            youngest_ns = youngest_ns.max(wait.since_ns);
             if edges.waits.iter().any(|w| w.has_deadline) {
                 class = DeadlockClass::Transient;
             }
-            let holds = edges
-                .holds
-                .iter()
-                .map(|h| Hold {
-                    resource: self.resource_name(h.resource),
-                    units: h.units,
-                    at: place(h.at),
-                    held_ms: age_ms(h.since_ns),
-                })
-                .collect();
+            let hold = |h: &Edge| Hold {
+                resource: resources.name(h.resource),
+                units: h.units,
+                at: place(h.at),
+                held_ms: age_ms(h.since_ns),
+            };
             Some(WaitEdge {
                 actor: actor.name.clone(),
-                wants: self.resource_name(wait.resource),
+                wants: resources.name(wait.resource),
                 units: wait.units,
                 at: place(wait.at),
                 waited_ms: age_ms(wait.since_ns),
-                holds,
+                holds: edges.holds.iter().map(hold).collect(),
             })
         };
-        let actors: Vec<WaitEdge> = part.iter().filter_map(|&i| edge_of(i)).collect();
-        let circle: Vec<String> = cycle.iter().filter_map(|&i| edge_of(i)).map(|e| in_words(&e)).collect();
-        DeadlockReport { actors, class, detected_after_ms: age_ms(youngest), cycle: circle.join(" → ") }
+        let cycle: Vec<String> =
+            self.snapshot.cycle(part).iter().filter_map(&mut edge_of).map(|e| in_words(&e)).collect();
+        let actors = part.iter().filter_map(edge_of).collect();
+        DeadlockReport { actors, class, detected_after_ms: age_ms(youngest_ns), cycle: cycle.join(" → ") }
     }
 }
 

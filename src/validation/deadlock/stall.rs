@@ -1,38 +1,38 @@
-//! Requests without an end, told apart.
+//! Classification of stalled requests.
 //!
-//! A stalled user is looked at twice, 100 ms apart. What the kernel says about the thread that polls it in between
-//! tells a livelock (it wants the processor: time used plus time in the run queue) from a block (it does neither).
-//! Counting the run queue matters on a busy machine, where a spinning thread may get only half a core.
+//! A stalled user is observed twice, 100 ms apart. The kernel's figures for the thread that polls it separate a livelock (the
+//! thread wants the processor: time used plus time in the run queue) from a block (it does not). Counting the run queue
+//! matters on a busy machine, where a spinning thread may get only half a core.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::super::meter::{Schedstat, TaskSight, read_schedstat};
-use super::registry::Actor;
-use super::{ActorId, ResourceId, StallClass, StallReport, ThreadEvidence};
+use super::super::probe::{Schedstat, TaskState, read_schedstat};
+use super::actor::{Actor, ActorId, ResourceId};
+use super::report::{StallClass, StallReport, ThreadEvidence};
 
-const BETWEEN_LOOKS_NS: u64 = 100_000_000;
-/// Share of the time between looks that a spinning thread wants the processor.
+const BETWEEN_NS: u64 = 100_000_000;
+/// Share of the time between observations above which a thread that wants the processor counts as spinning.
 const SPINNING_SHARE: f64 = 0.8;
-/// Polls between looks from which a task counts as polled over and over.
+/// Polls between observations from which a task counts as spinning.
 const BUSY_POLLS: u64 = 1000;
-/// Stalls reported at most.
+/// Limit of reported stalls.
 const STALLS_MAX: usize = 1000;
 
 #[derive(Debug)]
-struct FirstLook {
+struct FirstObservation {
     actor: ActorId,
     request: u64,
     at_ns: u64,
-    sight: TaskSight,
+    state: TaskState,
     thread: Option<Schedstat>,
 }
 
 /// The stalls of one run.
 #[derive(Debug, Default)]
 pub(super) struct StallWatch {
-    first: Vec<FirstLook>,
+    first: Vec<FirstObservation>,
     found: Vec<(ActorId, u64, StallReport)>,
 }
 
@@ -46,8 +46,8 @@ impl StallWatch {
         self.found.iter().map(|(_, _, r)| r.clone()).collect()
     }
 
-    /// Looks at every user once.
-    pub fn look(
+    /// Observes every user once.
+    pub fn observe(
         &mut self,
         users: &[Arc<Actor>],
         now_ns: u64,
@@ -66,17 +66,23 @@ impl StallWatch {
             if !stalled || self.found.len() >= STALLS_MAX || self.is_known(actor.id, request) {
                 continue;
             }
-            let sight = actor.probe.as_ref().map(|p| p.look()).unwrap_or_default();
+            let state = actor.probe.as_ref().map(|p| p.state()).unwrap_or_default();
             let place = self.first.iter().position(|f| f.actor == actor.id && f.request == request);
             match place {
                 None => {
                     self.first.retain(|f| f.actor != actor.id);
-                    let thread = thread_times(sight.thread);
-                    self.first.push(FirstLook { actor: actor.id, request, at_ns: now_ns, sight, thread });
+                    let thread = thread_times(state.thread);
+                    self.first.push(FirstObservation {
+                        actor: actor.id,
+                        request,
+                        at_ns: now_ns,
+                        state,
+                        thread,
+                    });
                 }
-                Some(i) if now_ns - self.first[i].at_ns >= BETWEEN_LOOKS_NS => {
+                Some(i) if now_ns - self.first[i].at_ns >= BETWEEN_NS => {
                     let first = self.first.swap_remove(i);
-                    let report = classify(actor, &first, sight, now_ns, &name_of);
+                    let report = classify(actor, &first, state, now_ns, &name_of);
                     self.found.push((actor.id, request, report));
                 }
                 Some(_) => {}
@@ -91,14 +97,14 @@ impl StallWatch {
 
 fn classify(
     actor: &Actor,
-    first: &FirstLook,
-    sight: TaskSight,
+    first: &FirstObservation,
+    state: TaskState,
     now_ns: u64,
     name_of: &impl Fn(ResourceId) -> String,
 ) -> StallReport {
     let between = (now_ns - first.at_ns) as f64;
-    let same_poll = sight.polled_since != 0 && sight.polls == first.sight.polls;
-    let wanted_cpu = thread_times(sight.thread).zip(first.thread).map(|(now, then)| {
+    let same_poll = state.polled_since != 0 && state.polls == first.state.polls;
+    let wanted_cpu = thread_times(state.thread).zip(first.thread).map(|(now, then)| {
         let cpu = now.cpu_ns.saturating_sub(then.cpu_ns);
         (cpu, cpu + now.run_delay_ns.saturating_sub(then.run_delay_ns))
     });
@@ -109,16 +115,16 @@ fn classify(
             Some(_) => StallClass::Blocked,
             None => StallClass::Unknown,
         }
-    } else if sight.polls - first.sight.polls >= BUSY_POLLS {
+    } else if state.polls - first.state.polls >= BUSY_POLLS {
         StallClass::Spinning
     } else if waiting_on.is_some() {
         StallClass::Blocked
-    } else if sight.woken_at != 0 && sight.woken_at == first.sight.woken_at {
+    } else if state.woken_at != 0 && state.woken_at == first.state.woken_at {
         StallClass::Starved
     } else {
         StallClass::Unknown
     };
-    let kernel = same_poll.then(|| evidence(sight.thread, wanted_cpu.map(|(cpu, _)| cpu)));
+    let kernel = same_poll.then(|| evidence(state.thread, wanted_cpu.map(|(cpu, _)| cpu)));
     StallReport {
         actor: actor.name.clone(),
         since_ms: now_ns.saturating_sub(first.request) as f64 / 1e6,

@@ -1,84 +1,72 @@
-//! Tokens for a wait under way and for units held. Dropping one is what ends the wait or the hold.
+//! Tokens for a wait in progress and for units held. Dropping a token ends the wait or the hold.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::WouldDeadlock;
-use super::registry::{Actor, DeadlockDetector, Held, lock};
+use super::actor::{Actor, Edge};
+use super::report::WouldDeadlock;
 
-/// A wait under way.
+/// A wait in progress.
 #[derive(Debug)]
-#[must_use = "dropping the token says that the wait was given up"]
+#[must_use = "dropping the token abandons the wait"]
 pub struct WaitToken {
-    /// Taken when the wait was answered.
-    detector: Option<DeadlockDetector>,
     actor: Arc<Actor>,
-    id: u64,
+    /// `None` once the wait has become a hold.
+    id: Option<u64>,
 }
 
 impl WaitToken {
-    pub(super) const fn new(detector: DeadlockDetector, actor: Arc<Actor>, id: u64) -> Self {
-        Self { detector: Some(detector), actor, id }
+    pub(super) fn new(actor: Arc<Actor>, wait: Edge) -> Self {
+        actor.begin_wait(wait);
+        Self { actor, id: Some(wait.id) }
     }
 
-    /// Resolves with the error when this wait is chosen to break a deadlock, and never otherwise.
+    /// Resolves with the error when this wait is chosen to break a deadlock; never otherwise.
     pub async fn chosen_as_victim(&self) -> WouldDeadlock {
-        self.actor.condemned().await;
+        self.actor.failed().await;
         WouldDeadlock
     }
 
-    pub(super) fn into_hold(mut self) -> HoldToken {
-        let detector = self.detector.take();
-        let now_ns = detector.as_ref().map_or(0, DeadlockDetector::now_ns);
-        let mut edges = lock(&self.actor.edges);
-        if let Some(place) = edges.waits.iter().position(|w| w.id == self.id) {
-            let w = edges.waits.remove(place);
-            edges.epoch += 1;
-            edges.holds.push(Held {
-                id: w.id,
-                resource: w.resource,
-                units: w.units,
-                at: w.at,
-                since_ns: now_ns,
-            });
-        }
-        drop(edges);
-        if let Some(d) = detector {
-            d.inner.waiting.fetch_sub(1, Relaxed);
-        }
-        HoldToken { actor: Arc::clone(&self.actor), id: self.id }
+    pub(in super::super) fn into_hold(mut self) -> HoldToken {
+        let (actor, id) = (Arc::clone(&self.actor), self.id.take().unwrap_or_default());
+        let since_ns = actor.shared.clock.now_ns();
+        actor.change(|edges| {
+            if let Some(place) = edges.waits.iter().position(|w| w.id == id) {
+                let wait = edges.waits.remove(place);
+                edges.holds.push(Edge { since_ns, ..wait });
+            }
+        });
+        actor.shared.waiting.fetch_sub(1, Relaxed);
+        HoldToken { actor, id }
     }
 }
 
 impl Drop for WaitToken {
     fn drop(&mut self) {
-        let Some(detector) = self.detector.take() else { return };
-        let mut edges = lock(&self.actor.edges);
-        edges.waits.retain(|w| w.id != self.id);
-        edges.epoch += 1;
-        drop(edges);
-        detector.inner.waiting.fetch_sub(1, Relaxed);
+        if let Some(id) = self.id.take() {
+            self.actor.change(|edges| edges.waits.retain(|w| w.id != id));
+            self.actor.shared.waiting.fetch_sub(1, Relaxed);
+        }
     }
 }
 
-/// Units held. It may be dropped by another task or thread than the one that acquired them.
+/// Units held. Any task or thread may drop it.
 #[derive(Debug)]
-#[must_use = "dropping the token says that the units were released"]
+#[must_use = "dropping the token releases the units"]
 pub struct HoldToken {
     actor: Arc<Actor>,
     id: u64,
 }
 
 impl HoldToken {
-    pub(super) const fn new(actor: Arc<Actor>, id: u64) -> Self {
-        Self { actor, id }
+    pub(super) fn new(actor: Arc<Actor>, hold: Edge) -> Self {
+        actor.change(|edges| edges.holds.push(hold));
+        Self { actor, id: hold.id }
     }
 }
 
 impl Drop for HoldToken {
     fn drop(&mut self) {
-        let mut edges = lock(&self.actor.edges);
-        edges.holds.retain(|h| h.id != self.id);
-        edges.epoch += 1;
+        self.actor.change(|edges| edges.holds.retain(|h| h.id != self.id));
     }
 }

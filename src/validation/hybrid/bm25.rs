@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use super::{Hit, sort_hits};
+use super::hit::{Hit, TextSearch, best};
 
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
@@ -21,14 +21,14 @@ struct Posting {
     times: u32,
 }
 
-/// Documents by the words in them.
+/// An inverted index of documents.
 ///
 /// # Examples
 /// ```
-/// use heapledger::validation::hybrid::TextIndex;
+/// use heapledger::validation::hybrid::{TextIndex, TextSearch};
 /// let index = TextIndex::new(&["the cat sat", "the dog ran", "a cat and a dog"]);
-/// let hits = index.search("cat", 10);
-/// // The shorter of the two documents that have the word comes first.
+/// let hits = index.search("cat", 10, &mut ());
+/// // Of two documents with the word, the shorter one is first.
 /// assert_eq!(hits.iter().map(|h| h.document).collect::<Vec<_>>(), [0, 2]);
 /// ```
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct TextIndex {
     mean_length: f32,
 }
 
-/// Lower-case words of letters and digits.
+/// The words of a text in lower case: letters and digits.
 pub(super) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_lowercase)
 }
@@ -61,30 +61,8 @@ impl TextIndex {
         Self { postings, lengths, mean_length }
     }
 
-    /// The number of documents.
-    pub const fn documents(&self) -> usize {
-        self.lengths.len()
-    }
-
-    /// The `top` best documents, best first; equal scores by document number. A word asked twice counts twice.
-    pub fn search(&self, query: &str, top: usize) -> Vec<Hit> {
-        let mut scores: HashMap<u32, f32> = HashMap::new();
-        for word in words(query) {
-            let Some(postings) = self.postings.get(&word) else { continue };
-            let idf = self.idf(postings.len());
-            for p in postings {
-                *scores.entry(p.document).or_default() += idf * self.weight(*p);
-            }
-        }
-        let mut hits: Vec<Hit> =
-            scores.into_iter().map(|(document, score)| Hit { document, score }).collect();
-        sort_hits(&mut hits);
-        hits.truncate(top);
-        hits
-    }
-
     fn idf(&self, with_word: usize) -> f32 {
-        let (n, df) = (self.documents() as f32, with_word as f32);
+        let (n, df) = (self.lengths.len() as f32, with_word as f32);
         (1.0 + (n - df + 0.5) / (df + 0.5)).ln()
     }
 
@@ -95,6 +73,24 @@ impl TextIndex {
     }
 }
 
+impl TextSearch for TextIndex {
+    type Session = ();
+
+    fn session(&self) {}
+
+    /// The `top` best documents, best first; equal scores by document number. A repeated word counts repeatedly.
+    fn search(&self, query: &str, top: usize, (): &mut ()) -> Vec<Hit> {
+        let mut scores: HashMap<u32, f32> = HashMap::new();
+        for postings in words(query).filter_map(|word| self.postings.get(&word)) {
+            let idf = self.idf(postings.len());
+            for p in postings {
+                *scores.entry(p.document).or_default() += idf * self.weight(*p);
+            }
+        }
+        best(scores, top)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +98,7 @@ mod tests {
     #[test]
     fn scores_are_those_of_the_formula() {
         let index = TextIndex::new(&["apple pear", "apple apple plum fig", "kiwi"]);
-        let hits = index.search("apple", 10);
+        let hits = index.search("apple", 10, &mut ());
         // N = 3, df = 2, lengths 2, 4, 1, mean 7/3.
         let idf = (1.0f32 + 1.5 / 2.5).ln();
         let weight = |tf: f32, len: f32| tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len / (7.0 / 3.0)));
@@ -117,11 +113,12 @@ mod tests {
     fn rare_words_weigh_more_and_unknown_ones_nothing() {
         let documents: Vec<String> = (0..50).map(|i| format!("common word{i}")).collect();
         let index = TextIndex::new(&documents);
-        let hits = index.search("COMMON Word7, nowhere!", 3);
+        let hits = index.search("COMMON Word7, nowhere!", 3, &mut ());
         assert_eq!((hits[0].document, hits.len()), (7, 3));
         assert!(hits[0].score > 10.0 * hits[1].score);
         assert!(
-            index.search("nowhere", 3).is_empty() && TextIndex::new::<&str>(&[]).search("x", 3).is_empty()
+            index.search("nowhere", 3, &mut ()).is_empty()
+                && TextIndex::new::<&str>(&[]).search("x", 3, &mut ()).is_empty()
         );
     }
 }

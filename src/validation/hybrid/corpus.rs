@@ -1,33 +1,32 @@
-//! A corpus without a download, and embeddings without a model.
+//! A synthetic corpus, and embeddings without a model.
 //!
-//! Words follow Zipf's law and documents have topics, so that postings are as uneven as real ones and nearness means
-//! something. It is still synthetic, and says so: what a search engine finds in it proves nothing about real text, only
-//! that answers under load equal answers alone.
+//! Words follow Zipf's law and documents have topics, so that postings are as uneven as real ones and distances have a
+//! meaning. Results on it prove nothing about real text, only that answers under load equal those of one thread.
 
+use super::super::random::{Popularity, UserRng};
 use super::bm25::words;
-use crate::validation::workload::{Popularity, UserRng};
 
 const VOCABULARY: usize = 6000;
 const TOPICS: usize = 60;
 const WORDS_PER_DOCUMENT: usize = 28;
 const WORDS_PER_QUERY: usize = 5;
-/// Share of a document's words that come from its topic.
+/// Share of words of the document's topic.
 const TOPICAL: f64 = 0.6;
 const QUERIES_MAX: usize = 400;
 
-/// Documents, and queries with the document that each was drawn from.
+/// Documents, and queries with their source documents.
 #[derive(Debug, Clone)]
 pub struct Corpus {
-    /// Where it comes from, for the report.
+    /// Name for reports.
     pub name: String,
     /// The texts.
     pub documents: Vec<String>,
-    /// Query and the number of the document that it was drawn from.
+    /// Each query with the number of its source document.
     pub queries: Vec<(String, u32)>,
 }
 
 impl Corpus {
-    /// `documents` documents made from `seed`: the same seed gives the same corpus.
+    /// Generates `documents` documents: the same seed gives the same corpus.
     ///
     /// # Examples
     /// ```
@@ -45,7 +44,7 @@ impl Corpus {
                 let topic = d % TOPICS;
                 let word = |_| {
                     let number = if even.unit() < TOPICAL {
-                        // A topic's words are spread over all frequencies.
+                        // The words of a topic have all frequencies.
                         topical.pick(per_topic) * TOPICS + topic
                     } else {
                         common.pick(VOCABULARY)
@@ -69,7 +68,7 @@ impl Corpus {
     }
 }
 
-/// A word for a number: syllables, so that words have the lengths of words.
+/// The word of a number, from syllables, so that words have realistic lengths.
 fn spelled(number: usize) -> String {
     const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
     const VOWELS: &[u8; 5] = b"aeiou";
@@ -83,8 +82,8 @@ fn spelled(number: usize) -> String {
     word
 }
 
-/// A unit vector for a text by random indexing: each word has a fixed random direction, a text the sum of its words'
-/// (Kanerva and others 2000). Words that share no letters are as far apart as words can be: this is no model of meaning.
+/// The unit vector of a text by random indexing: the sum of fixed random directions of its words (Kanerva and others 2000).
+/// Different words are unrelated: this is no model of meaning.
 pub fn hashed_embedding(text: &str, dimensions: usize) -> Vec<f32> {
     let mut sum = vec![0.0f32; dimensions];
     for word in words(text) {
@@ -95,7 +94,7 @@ pub fn hashed_embedding(text: &str, dimensions: usize) -> Vec<f32> {
         sum.iter_mut().for_each(|s| *s += rng.unit() as f32 - 0.5);
     }
     let length = sum.iter().map(|s| s * s).sum::<f32>().sqrt();
-    // A text without words has no direction; the zero vector is as far from everything as possible.
+    // A text without words has the zero vector.
     if length > 0.0 {
         sum.iter_mut().for_each(|s| *s /= length);
     }

@@ -1,25 +1,24 @@
 //! WordNet's `data.*` files as documents and queries.
 //!
-//! A line is a set of synonyms (the format is that of WordNet's manual page `wndb(5)`): offset, file, type, number of words
-//! in hexadecimal, each word with a number, pointers, frames of verbs, and behind ` | ` the gloss: a definition, and
-//! examples in quotes. A document is the words and the definition; the examples are queries that people wrote, each with its
-//! known answer.
+//! A line is a set of synonyms (manual page `wndb(5)` of WordNet): offset, file, type, number of words in hexadecimal, each word
+//! with a number, pointers, frames of verbs, and after ` | ` the gloss: a definition, and examples in quotes. A document
+//! consists of the words and the definition; the examples are natural queries, each with its known answer.
 
 use std::io;
 use std::path::Path;
 
-use super::Corpus;
+use super::corpus::Corpus;
 
 const FILES: [&str; 4] = ["data.noun", "data.verb", "data.adj", "data.adv"];
-/// Examples shorter than this are a word or two, and no query.
+/// Minimum of words of a query.
 const QUERY_WORDS: usize = 4;
 
 impl Corpus {
-    /// `documents` sets of synonyms, evenly from all four `data.*` files of WordNet in a folder, with their example sentences
-    /// as queries.
+    /// Reads `documents` sets of synonyms, evenly spread over the four `data.*` files of WordNet in a folder, with their
+    /// example sentences as queries.
     ///
     /// # Errors
-    /// When a file is not there, cannot be read, or is no text. Lines that are no set of synonyms are passed over.
+    /// When a file cannot be read or is no text. Other lines than sets of synonyms are ignored.
     pub fn wordnet(folder: &Path, documents: usize) -> io::Result<Self> {
         let read = |name: &str| std::fs::read_to_string(folder.join(name));
         let texts = FILES.iter().map(|name| read(name)).collect::<io::Result<Vec<String>>>()?;
@@ -37,7 +36,7 @@ impl Corpus {
     }
 }
 
-/// The document of a line and its examples; `None` for the lines of the licence.
+/// The document and the examples of a line; `None` for the lines of the licence.
 fn parsed(line: &str) -> Option<(String, Vec<String>)> {
     if line.starts_with(' ') {
         return None;
@@ -45,15 +44,14 @@ fn parsed(line: &str) -> Option<(String, Vec<String>)> {
     let (head, gloss) = line.split_once(" | ")?;
     let mut fields = head.split(' ').skip(3);
     let words = usize::from_str_radix(fields.next()?, 16).ok()?;
-    // An adjective may carry its position in brackets.
+    // An adjective may have its position in brackets.
     let word = |word: &str| word.split('(').next().unwrap_or(word).replace('_', " ");
     let synonyms: Vec<String> = fields.step_by(2).take(words).map(word).collect();
     let (definition, examples) = parts_of(gloss);
     Some((format!("{}: {definition}", synonyms.join(", ")), examples))
 }
 
-/// Definition and examples of a gloss. A quotation in the middle of the definition is part of it: the definition ends
-/// with a semicolon, or in some lines with a colon.
+/// Definition and examples of a gloss. A quotation before the semicolon or colon that ends the definition is part of it.
 fn parts_of(gloss: &str) -> (String, Vec<String>) {
     let mut parts = gloss.split('"');
     let mut definition = parts.next().unwrap_or_default().to_owned();

@@ -1,16 +1,20 @@
-//! Search under load, with every answer compared to the one given alone.
+//! Search under load, with every answer compared to that of one thread.
 
 use std::convert::Infallible;
 use std::hash::Hasher;
 
-use super::{Corpus, Hit, SearchEngine, SearchMode, UnifiedSearchSystem, hashed_embedding};
-use crate::validation::config::BenchError;
-use crate::validation::workload::{Outcome, UserId, UserRng, Workload};
+use super::super::error::BenchError;
+use super::super::random::UserRng;
+use super::super::workload::{Outcome, UserId, Workload};
+use super::bm25::TextIndex;
+use super::corpus::{Corpus, hashed_embedding};
+use super::engine::{SearchMode, SearchSession, UnifiedSearchSystem};
+use super::hit::{Hit, TextSearch};
 
 const DIMENSIONS: usize = 64;
 const MODES: [SearchMode; 3] = [SearchMode::Text, SearchMode::Vector, SearchMode::Hybrid];
 
-/// Shares of the three ways to search; they need not sum to 1.
+/// Weights of the three kinds of searches; they need not sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchMix {
     /// Weight of text searches.
@@ -24,28 +28,32 @@ pub struct SearchMix {
 impl SearchMix {
     /// 70 % hybrid, 20 % text, 10 % vector.
     pub const REALISTIC: Self = Self { text: 0.2, vector: 0.1, hybrid: 0.7 };
-    /// Text only: the allocation storm.
+    /// Text only: the most allocations.
     pub const TEXT: Self = Self { text: 1.0, vector: 0.0, hybrid: 0.0 };
 }
 
-/// Searches a [`UnifiedSearchSystem`], or another [`SearchEngine`]. The answers of one thread, taken before the load, are what every answer under
-/// load must equal.
+/// Searches a [`UnifiedSearchSystem`]. Every answer under load must equal that of one thread before the load.
 #[derive(Debug)]
-pub struct HybridWorkload<S = UnifiedSearchSystem> {
+pub struct HybridWorkload<T = TextIndex> {
     name: String,
-    system: S,
+    system: UnifiedSearchSystem<T>,
     queries: Vec<String>,
-    /// Checksum of the answer by query and mode.
+    /// Checksums of the answers by query and mode.
     answers: Vec<[u64; 3]>,
     mix: SearchMix,
 }
 
-impl<S: SearchEngine> HybridWorkload<S> {
+impl<T: TextSearch> HybridWorkload<T> {
     /// A workload of `queries` to `system`.
     ///
     /// # Errors
     /// [`BenchError::EmptyQueries`] without queries, [`BenchError::NonFinite`] for a mix without weight.
-    pub fn new(name: &str, system: S, queries: Vec<String>, mix: SearchMix) -> Result<Self, BenchError> {
+    pub fn new(
+        name: &str,
+        system: UnifiedSearchSystem<T>,
+        queries: Vec<String>,
+        mix: SearchMix,
+    ) -> Result<Self, BenchError> {
         if queries.is_empty() {
             return Err(BenchError::EmptyQueries);
         }
@@ -60,11 +68,6 @@ impl<S: SearchEngine> HybridWorkload<S> {
             .map(|q| MODES.map(|mode| checksum(&system.search_hybrid(q, mode, &mut session))))
             .collect();
         Ok(Self { name: name.to_owned(), system, queries, answers, mix })
-    }
-
-    /// The system that is searched.
-    pub const fn system(&self) -> &S {
-        &self.system
     }
 }
 
@@ -83,19 +86,19 @@ impl HybridWorkload {
     }
 }
 
-/// A checksum of the documents answered, in order.
+/// A checksum of the documents of an answer, in order.
 fn checksum(hits: &[Hit]) -> u64 {
-    // Not the default hasher of maps: its keys are random, and checksums must agree between runs.
+    // Not the hasher of maps: its keys are random, and checksums must agree between runs.
     let mut hasher = std::hash::DefaultHasher::new();
     hits.iter().for_each(|h| hasher.write_u32(h.document));
     hasher.finish()
 }
 
-impl<S: SearchEngine> Workload for HybridWorkload<S> {
+impl<T: TextSearch> Workload for HybridWorkload<T> {
     type Session = ();
-    /// The query's number and the mode's.
+    /// Numbers of the query and the mode.
     type Request = (usize, usize);
-    type Conn = S::Session;
+    type Conn = SearchSession<T::Session>;
     type Error = Infallible;
 
     fn name(&self) -> &str {
@@ -106,7 +109,7 @@ impl<S: SearchEngine> Workload for HybridWorkload<S> {
         Ok(())
     }
 
-    fn connect(&self, _: usize) -> Result<S::Session, Infallible> {
+    fn connect(&self, _: usize) -> Result<Self::Conn, Infallible> {
         Ok(self.system.session())
     }
 
@@ -126,11 +129,11 @@ impl<S: SearchEngine> Workload for HybridWorkload<S> {
     async fn execute(
         &self,
         (): &mut (),
-        session: Option<&mut S::Session>,
+        session: Option<&mut Self::Conn>,
         &(query, mode): &(usize, usize),
     ) -> Result<Outcome, Infallible> {
         let mut own = None;
-        // Without a pool each search pays for a session of its own.
+        // Without a pool each search opens a session.
         let session = session.unwrap_or_else(|| own.insert(self.system.session()));
         let hits = self.system.search_hybrid(&self.queries[query], MODES[mode], session);
         Ok(Outcome { items: hits.len() as u64, checksum: checksum(&hits) })

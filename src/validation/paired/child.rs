@@ -1,39 +1,39 @@
-//! The child: sets up the workload, then runs what it is told.
+//! The child: sets up the workload, then executes the parent's orders.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 use std::time::Duration;
 
-use super::super::config::{BenchError, BenchmarkConfig};
+use super::super::config::BenchmarkConfig;
+use super::super::error::BenchError;
 use super::super::executor::StopHandle;
 use super::super::ledger_probe::LedgerProbe;
 use super::super::live::LiveStatus;
 use super::super::performance::ConcurrentBenchmark;
 use super::super::workload::Workload;
-use super::protocol::{self, DONE, FAILED, MARK, Order, READY, RUN, Ready, SETUP, STOP};
+use super::protocol::{Answer, Order, VARIABLE, tell, tell_progress};
 
-/// The variable by which a child knows what it is.
-pub(super) const VARIABLE: &str = "HEAPLEDGER_VALIDATION";
-/// How often a child tells what it is doing.
-const LIVE_EVERY: Duration = Duration::from_millis(200);
-/// Room for a line before it is read, so that reading `stop` allocates nothing.
+/// Interval of progress messages.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Room for a line, so that reading the order to stop does not allocate.
 const LINE_BYTES: usize = 4096;
 
-/// Whether this process is a child of [`run_paired`](super::run_paired), and is to call [`serve`].
+/// Whether this process is a child of [`run_paired`](super::run_paired), and must call [`serve`].
 pub fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == "serve")
 }
 
-/// The child's side of [`run_paired`](super::run_paired): makes the workload and runs what the parent asks for.
+/// Runs the child of [`run_paired`](super::run_paired): creates the workload and executes the parent's orders.
 pub fn serve<W: Workload>(make: impl FnOnce(&BenchmarkConfig) -> Result<W, BenchError>) -> ExitCode {
-    let stop = StopHandle::default();
-    match serve_until_the_end(make, &stop) {
+    match serve_until_the_end(make) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            tell(FAILED, &why);
+            // If the parent has exited, nobody needs the reason.
+            let _ = tell(&Answer::Failed(why));
             ExitCode::FAILURE
         }
     }
@@ -41,83 +41,70 @@ pub fn serve<W: Workload>(make: impl FnOnce(&BenchmarkConfig) -> Result<W, Bench
 
 fn serve_until_the_end<W: Workload>(
     make: impl FnOnce(&BenchmarkConfig) -> Result<W, BenchError>,
-    stop: &StopHandle,
 ) -> Result<(), String> {
-    let lines = listen(stop.clone()).map_err(|e| format!("no thread to listen: {e}"))?;
-    let Ok(first) = lines.recv() else { return Ok(()) };
-    let config: BenchmarkConfig = match protocol::split(&first) {
-        (SETUP, rest) => protocol::value(rest)?,
-        _ => return Err("the first line is no set-up".to_owned()),
+    let stop = StopHandle::default();
+    let orders = listen(stop.clone()).map_err(|e| format!("no thread to listen: {e}"))?;
+    let config = match orders.recv() {
+        Ok(Ok(Order::SetUp(config))) => config,
+        Ok(_) => return Err("the first order is no set-up".to_owned()),
+        Err(_) => return Ok(()),
     };
     let workload = make(&config).map_err(|e| e.to_string())?;
-    let mut benchmark = ConcurrentBenchmark::new(workload, config.clone()).map_err(|e| e.to_string())?;
+    let benchmark = ConcurrentBenchmark::new(workload, *config).map_err(|e| e.to_string())?;
+    let mut benchmark = benchmark.with_stop(stop);
     let probe = LedgerProbe::installed();
     if let Some(probe) = probe {
         benchmark = benchmark.with_probe(Arc::new(probe));
     }
-    let benchmark = benchmark.with_stop(stop.clone());
     let running = Arc::new(AtomicBool::new(false));
-    tell_what_is_done(benchmark.live(), Arc::clone(&running))
-        .map_err(|e| format!("no thread to tell: {e}"))?;
+    tell_progress_while(Arc::clone(&running), benchmark.live())
+        .map_err(|e| format!("no thread to report progress: {e}"))?;
     let workload = benchmark.workload().name().to_owned();
-    tell(READY, &Ready { workload, tracker: probe.map(|probe| probe.settings()) });
-    for line in lines {
-        let (RUN, rest) = protocol::split(&line) else { return Err(format!("{line:?} is no order")) };
-        let order: Order = protocol::value(rest)?;
+    let gone = |e: io::Error| format!("the parent does not listen: {e}");
+    tell(&Answer::Ready { workload, tracker: probe.map(LedgerProbe::settings) }).map_err(gone)?;
+    for order in orders {
+        let Order::Run { load, duration, seed } = order? else {
+            return Err("an order that is no run".to_owned());
+        };
         running.store(true, Relaxed);
-        let result = benchmark.run_with_seed(order.load, order.duration, order.seed);
+        let result = benchmark.run_with_seed(load, duration, seed);
         running.store(false, Relaxed);
-        match result {
-            Ok(result) => tell(DONE, &result),
-            Err(error) => return Err(error.to_string()),
-        }
+        tell(&Answer::Done(Box::new(result.map_err(|e| e.to_string())?))).map_err(gone)?;
     }
     Ok(())
 }
 
-/// The parent's lines but `stop`, which takes effect at once, as does the end of the input.
-fn listen(stop: StopHandle) -> io::Result<Receiver<String>> {
-    let (says, listens) = sync_channel(1);
-    std::thread::Builder::new().name("orders".to_owned()).spawn(move || {
+/// The parent's orders except `Stop`, which takes effect at once, as does the end of the input.
+fn listen(stop: StopHandle) -> io::Result<Receiver<Result<Order, String>>> {
+    let (sender, receiver) = sync_channel(1);
+    thread::Builder::new().name("orders".to_owned()).spawn(move || {
         let mut input = io::stdin().lock();
         let mut line = Vec::with_capacity(LINE_BYTES);
         while input.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-            if line.trim_ascii() == STOP.as_bytes() {
-                stop.stop();
-            } else if says.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                return;
+            match serde_json::from_slice(&line).map_err(|e| format!("an order that is none: {e}")) {
+                Ok(Order::Stop) => stop.stop(),
+                order => {
+                    if sender.send(order).is_err() {
+                        return;
+                    }
+                }
             }
             line.clear();
         }
         stop.stop();
     })?;
-    Ok(listens)
+    Ok(receiver)
 }
 
-/// Tells from a thread of its own what the benchmark is doing, while it does something.
-fn tell_what_is_done(live: LiveStatus, running: Arc<AtomicBool>) -> io::Result<()> {
-    std::thread::Builder::new()
-        .name("live".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::sleep(LIVE_EVERY);
-                let mut buffer = [0; 256];
-                if running.load(Relaxed)
-                    && let Some(line) = protocol::live_line(&live.read(), &mut buffer)
-                    && io::stdout().lock().write_all(line).is_err()
-                {
-                    return;
-                }
+/// Reports progress from a separate thread while a run is in progress.
+fn tell_progress_while(running: Arc<AtomicBool>, live: LiveStatus) -> io::Result<()> {
+    let report = move || {
+        loop {
+            thread::sleep(PROGRESS_EVERY);
+            if running.load(Relaxed) && tell_progress(live.read()).is_err() {
+                return;
             }
-        })
-        .map(drop)
-}
-
-/// One line to the parent. If it is gone, the end of the input will say so.
-fn tell(word: &str, value: &impl serde::Serialize) {
-    if let Ok(line) = protocol::line(word, value) {
-        let mut out = io::stdout().lock();
-        let _ = out.write_all(format!("{MARK}{line}\n").as_bytes());
-        let _ = out.flush();
-    }
+        }
+    };
+    thread::Builder::new().name("live".to_owned()).spawn(report).map(drop)
 }

@@ -1,93 +1,76 @@
-//! The lines between parent and child.
+//! The messages between parent and child: one line of JSON each.
 //!
-//! Each is a word and, for most, a value in JSON. The parent's go to the child's standard input: `setup` with the
-//! configuration, then `run` with a load, or `stop`. The child's go to its standard output, behind a mark, because the
-//! workload may print there too: `ready`, `live` five times a second, then `done` or `failed`.
+//! Orders go to the child's standard input. Answers go to its standard output, with a prefix, because the workload may print
+//! there too.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::super::config::BenchmarkConfig;
 use super::super::live::Live;
 use super::super::plan::LoadModel;
+use super::super::result::ConcurrentTestResult;
 
-/// What each line of a child begins with.
-pub(super) const MARK: &str = "heapledger-validation ";
-pub(super) const SETUP: &str = "setup";
-pub(super) const RUN: &str = "run";
-pub(super) const STOP: &str = "stop";
-pub(super) const READY: &str = "ready";
-pub(super) const LIVE: &str = "live";
-pub(super) const DONE: &str = "done";
-pub(super) const FAILED: &str = "failed";
+/// Environment variable that marks a child.
+pub(super) const VARIABLE: &str = "HEAPLEDGER_VALIDATION";
+/// Prefix of an answer.
+pub(super) const PREFIX: &str = "heapledger-validation ";
+/// Maximum length of a progress line.
+const PROGRESS_BYTES: usize = 512;
 
-/// One run to make.
+/// A message to the child.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Order {
-    pub load: LoadModel,
-    pub duration: Duration,
-    pub seed: u64,
+pub(super) enum Order {
+    /// The first order: the configuration.
+    SetUp(Box<BenchmarkConfig>),
+    Run {
+        load: LoadModel,
+        duration: Duration,
+        seed: u64,
+    },
+    /// Ends the window of the current run.
+    Stop,
 }
 
-/// What a child is, once it is set up.
+/// A message to the parent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Ready {
-    /// The workload's name.
-    pub workload: String,
-    /// The tracker's settings; `None` where nothing records.
-    pub tracker: Option<String>,
+pub(super) enum Answer {
+    Ready {
+        workload: String,
+        /// Settings of the tracker; `None` without one.
+        tracker: Option<String>,
+    },
+    /// Progress, five times per second.
+    Live(Live),
+    Done(Box<ConcurrentTestResult>),
+    Failed(String),
 }
 
-/// A line without its end.
-pub(super) fn line(word: &str, value: &impl Serialize) -> serde_json::Result<String> {
-    Ok(format!("{word} {}", serde_json::to_string(value)?))
+/// Writes an answer as a line.
+pub(super) fn tell(answer: &Answer) -> io::Result<()> {
+    let mut line = PREFIX.as_bytes().to_vec();
+    serde_json::to_writer(&mut line, answer)?;
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    out.write_all(&line)?;
+    out.flush()
 }
 
-/// The word of a line, and the rest.
-pub(super) fn split(line: &str) -> (&str, &str) {
-    line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""))
+/// Writes progress as a line, without allocating: this happens during the measurement.
+pub(super) fn tell_progress(live: Live) -> io::Result<()> {
+    let mut buffer = [0; PROGRESS_BYTES];
+    let length = progress_line(live, &mut buffer)?;
+    io::stdout().lock().write_all(&buffer[..length])
 }
 
-/// The value of a line.
-pub(super) fn value<T: DeserializeOwned>(rest: &str) -> Result<T, String> {
-    serde_json::from_str(rest).map_err(|e| e.to_string())
-}
-
-/// A reading as a line with its mark and end, in a buffer of its own: this is written inside the account, where the
-/// harness allocates nothing. `None` when it does not fit, which no reading does not.
-pub(super) fn live_line<'a>(live: &Live, buffer: &'a mut [u8; 256]) -> Option<&'a [u8]> {
-    use std::io::Write;
+fn progress_line(live: Live, buffer: &mut [u8; PROGRESS_BYTES]) -> io::Result<usize> {
     let mut rest = &mut buffer[..];
-    writeln!(
-        rest,
-        "{MARK}{LIVE} [{},{},{},{},{},{},{}]",
-        live.users,
-        live.planned.as_nanos(),
-        live.elapsed.as_nanos(),
-        live.answered,
-        live.failed,
-        live.active,
-        live.pending
-    )
-    .ok()?;
-    let left = rest.len();
-    let written = buffer.len() - left;
-    buffer.get(..written)
-}
-
-/// A reading from its line.
-pub(super) fn live_value(rest: &str) -> Result<Live, String> {
-    let [users, planned, elapsed, answered, failed, active, pending]: [u64; 7] = value(rest)?;
-    Ok(Live {
-        users: users as usize,
-        planned: Duration::from_nanos(planned),
-        elapsed: Duration::from_nanos(elapsed),
-        answered,
-        failed,
-        active,
-        pending,
-    })
+    rest.write_all(PREFIX.as_bytes())?;
+    serde_json::to_writer(&mut rest, &Answer::Live(live))?;
+    rest.write_all(b"\n")?;
+    Ok(PROGRESS_BYTES - rest.len())
 }
 
 #[cfg(test)]
@@ -95,29 +78,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_back() {
-        let order = Order { load: LoadModel::closed(3), duration: Duration::from_millis(1500), seed: 7 };
-        let text = line(RUN, &order).unwrap();
-        let (word, rest) = split(&text);
-        assert_eq!((word, value::<Order>(rest)), (RUN, Ok(order)));
-        assert_eq!(split("stop\n"), (STOP, ""));
-        assert!(value::<Order>("{").is_err());
+    fn orders_come_back() {
+        let order = Order::Run { load: LoadModel::closed(3), duration: Duration::from_millis(1500), seed: 7 };
+        for order in [order, Order::SetUp(Box::default()), Order::Stop] {
+            let text = serde_json::to_string(&order).unwrap();
+            assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
+        }
     }
 
     #[test]
-    fn the_largest_reading_fits() {
+    fn the_longest_progress_fits() {
+        let longest = Duration::new(u64::MAX, 999_999_999);
         let live = Live {
             users: usize::MAX,
-            planned: Duration::from_nanos(u64::MAX),
-            elapsed: Duration::from_nanos(u64::MAX),
+            planned: longest,
+            elapsed: longest,
             answered: u64::MAX,
             failed: u64::MAX,
             active: u64::MAX,
             pending: u64::MAX,
         };
-        let mut buffer = [0; 256];
-        let text = std::str::from_utf8(live_line(&live, &mut buffer).unwrap()).unwrap().to_owned();
-        let (word, rest) = split(text.strip_prefix(MARK).unwrap());
-        assert_eq!((word, live_value(rest)), (LIVE, Ok(live)));
+        let mut buffer = [0; PROGRESS_BYTES];
+        let length = progress_line(live, &mut buffer).unwrap();
+        let text = std::str::from_utf8(&buffer[..length]).unwrap().strip_prefix(PREFIX).unwrap();
+        assert_eq!(serde_json::from_str::<Answer>(text).unwrap(), Answer::Live(live));
     }
 }

@@ -1,12 +1,12 @@
-//! How large a pool should be.
+//! Pool sizes from queueing theory.
 //!
 //! A pool of m connections with random arrivals is a queue with m servers. Erlang's C formula gives the probability
-//! that an arrival has to wait, from the offered load a = arrival rate × mean hold time (A. K. Erlang 1917; in the
-//! recursive form of Cooper, *Introduction to Queueing Theory*, which never overflows). It assumes Poisson arrivals
-//! and exponential hold times, which real ones only resemble: the size it names is a start for a measurement.
+//! of a wait from the offered load a = arrival rate × mean hold time (A. K. Erlang 1917; in the recursive form of Cooper,
+//! *Introduction to Queueing Theory*, which never overflows). It assumes Poisson arrivals and exponential hold times, which
+//! real ones only resemble: the resulting size is a starting point for a measurement.
 //!
-//! A request that holds several connections at once can lock a pool up by itself: with T users that each need C, at
-//! least T·(C−1)+1 connections are needed (HikariCP's rule of pool-locking).
+//! Requests that hold several connections at once can deadlock a pool: with T users that each need C, at least T·(C−1)+1
+//! connections are needed (HikariCP's pool-locking rule).
 
 /// Probability that an arrival has to wait for one of `servers` with an offered load of `load` erlangs; `None` when
 /// the load is not less than the servers (the queue then grows without end) or not a usable number.
@@ -32,12 +32,12 @@ pub fn erlang_c_mean_wait(servers: usize, load: f64, mean_hold: f64) -> Option<f
     Some(erlang_c(servers, load)? * mean_hold / (servers as f64 - load))
 }
 
-/// The smallest pool, up to 10,000, whose mean wait stays within `target_wait`.
+/// The smallest pool, up to 10,000, with a mean wait of at most `target_wait`.
 pub fn smallest_pool(load: f64, mean_hold: f64, target_wait: f64) -> Option<usize> {
     (1..=10_000).find(|&m| erlang_c_mean_wait(m, load, mean_hold).is_some_and(|w| w <= target_wait))
 }
 
-/// The smallest pool that `users` requests, each holding `per_request` connections at once, cannot lock up.
+/// The smallest pool that `users` requests, each holding `per_request` connections at once, cannot deadlock.
 pub const fn smallest_unlockable(users: usize, per_request: usize) -> usize {
     users * per_request.saturating_sub(1) + 1
 }

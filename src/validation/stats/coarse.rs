@@ -1,16 +1,18 @@
-//! Quantiles of many small windows: counts in buckets a fifth wide, 416 bytes a window.
+//! Coarse histograms for the slices of a window: 416 bytes each.
 //!
-//! A histogram of three digits takes 86 kB, which is right for a run and too much for each of its six hundred slices.
-//! Four buckets to each doubling, from a microsecond to more than a minute, tell a slice's p99 to within a tenth.
+//! A histogram of three digits takes 86 kB: right for a run, too much for each of its 600 slices. Four buckets per
+//! doubling, from a microsecond to more than a minute, give the p99 of a slice with an error below 10 %.
 
-/// Times below this share the first bucket, in nanoseconds.
+use super::latency::is_given;
+
+/// Upper end of the first bucket, in nanoseconds.
 const LOWEST_NS: u64 = 1 << 10;
-/// Buckets to each doubling.
+/// Buckets per doubling.
 const PER_OCTAVE: u64 = 4;
-/// Buckets of a window: the last begins at 60 s.
+/// Buckets of a slice; the last begins at 60 s.
 pub(in super::super) const BUCKETS: usize = 104;
 
-/// The bucket of a time.
+/// The bucket that counts a time.
 pub(in super::super) fn bucket_of(ns: u64) -> usize {
     if ns < LOWEST_NS {
         return 0;
@@ -26,11 +28,11 @@ fn begin_of(bucket: usize) -> f64 {
     ((LOWEST_NS << octave) / PER_OCTAVE * (PER_OCTAVE + quarter)) as f64
 }
 
-/// Quantile `q` of the times counted, in nanoseconds; `None` with fewer than ten beyond it. It is the geometric middle
-/// of its bucket.
+/// Quantile `q` of the counted times in nanoseconds, as the geometric middle of its bucket; `None` with fewer than ten
+/// samples beyond it.
 pub(in super::super) fn coarse_quantile_ns(counts: &[u32], q: f64) -> Option<f64> {
     let n: u64 = counts.iter().map(|c| u64::from(*c)).sum();
-    if !super::is_given(n, q) {
+    if !is_given(n, q) {
         return None;
     }
     let rank = (n as f64 * q).ceil() as u64;

@@ -1,9 +1,6 @@
-//! The two distributions that confidence intervals need.
-//!
-//! * Student's t through the regularised incomplete beta function, evaluated by its continued fraction (Abramowitz
-//!   and Stegun 26.5.8, in Lentz's form) and inverted by bisection: slow, exact to twelve digits, called a few times
-//!   per report.
-//! * The normal tail through the same continued-fraction idea for large arguments and a series for small ones.
+//! Mean and spread of a sample, and the two distributions behind confidence intervals.
+
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// Quantile `p` of Student's t distribution with `df` degrees of freedom; `None` unless `0 < p < 1` and `df > 0`.
 ///
@@ -13,80 +10,8 @@
 /// assert!((t_quantile(0.975, 19.0).unwrap() - 2.0930).abs() < 1e-4);
 /// ```
 pub fn t_quantile(p: f64, df: f64) -> Option<f64> {
-    if !(p > 0.0 && p < 1.0 && df > 0.0 && df.is_finite()) {
-        return None;
-    }
-    if p < 0.5 {
-        return t_quantile(1.0 - p, df).map(|t| -t);
-    }
-    let (mut low, mut high) = (0.0, 1.0);
-    while t_cdf(high, df) < p && high < 1e12 {
-        high *= 2.0;
-    }
-    for _ in 0..200 {
-        let middle = (low + high) / 2.0;
-        if middle <= low || middle >= high {
-            break;
-        }
-        if t_cdf(middle, df) < p { low = middle } else { high = middle }
-    }
-    Some((low + high) / 2.0)
-}
-
-/// Probability that a t variable is at most `t`, for `t >= 0`.
-fn t_cdf(t: f64, df: f64) -> f64 {
-    1.0 - incomplete_beta(df / (df + t * t), df / 2.0, 0.5) / 2.0
-}
-
-fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
-    if x <= 0.0 {
-        return 0.0;
-    }
-    if x >= 1.0 {
-        return 1.0;
-    }
-    let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (1.0 - x).ln()).exp();
-    // The fraction converges fast only on one side of the mean; the other side follows by symmetry.
-    if x < (a + 1.0) / (a + b + 2.0) {
-        front * beta_fraction(x, a, b) / a
-    } else {
-        1.0 - front * beta_fraction(1.0 - x, b, a) / b
-    }
-}
-
-fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
-    const TINY: f64 = 1e-300;
-    let away_from_zero = |v: f64| if v.abs() < TINY { TINY } else { v };
-    let mut c = 1.0;
-    let mut d = 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0));
-    let mut value = d;
-    for m in 1..300 {
-        let m = f64::from(m);
-        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
-        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
-        for step in [even, odd] {
-            d = 1.0 / away_from_zero(1.0 + step * d);
-            c = away_from_zero(1.0 + step / c);
-            value *= d * c;
-        }
-        if (d * c - 1.0).abs() < 1e-15 {
-            break;
-        }
-    }
-    value
-}
-
-/// Logarithm of the gamma function for positive `x`: Stirling's series after shifting the argument above 10.
-fn ln_gamma(x: f64) -> f64 {
-    let (mut x, mut shift) = (x, 0.0);
-    while x < 10.0 {
-        shift -= x.ln();
-        x += 1.0;
-    }
-    let inv = 1.0 / x;
-    let sq = inv * inv;
-    let series = inv * (1.0 / 12.0 - sq * (1.0 / 360.0 - sq * (1.0 / 1260.0 - sq / 1680.0)));
-    shift + (x - 0.5) * x.ln() - x + 0.5 * std::f64::consts::TAU.ln() + series
+    let defined = p > 0.0 && p < 1.0 && df.is_finite();
+    StudentsT::new(0.0, 1.0, df).ok().filter(|_| defined).map(|t| t.inverse_cdf(p))
 }
 
 /// Probability that a standard normal variable exceeds `z`.
@@ -97,20 +22,34 @@ fn ln_gamma(x: f64) -> f64 {
 /// assert!((normal_tail(1.959964) - 0.025).abs() < 1e-7);
 /// ```
 pub fn normal_tail(z: f64) -> f64 {
-    if z < 0.0 {
-        return 1.0 - normal_tail(-z);
-    }
-    let density = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
-    if z > 3.0 {
-        let fraction = (1..=60).rev().fold(z, |rest, k| z + f64::from(k) / rest);
-        return density / fraction;
-    }
-    let (mut term, mut sum) = (z, z);
-    for k in 1..120 {
-        term *= z * z / f64::from(2 * k + 1);
-        sum += term;
-    }
-    0.5 - density * sum
+    Normal::standard().sf(z)
+}
+
+/// Arithmetic mean; `None` of no values.
+pub(in super::super) fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Mean of `values` and the sum of their squared distances from it; the sum is 0 when they differ only by rounding.
+pub(super) fn spread(values: &[f64]) -> Option<(f64, f64)> {
+    let mean = mean(values)?;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    let rounding = (mean * 1e-12).powi(2) * values.len() as f64;
+    Some((mean, if squares <= rounding { 0.0 } else { squares }))
+}
+
+/// Mean and 95 % interval of independent values; `None` with fewer than two.
+pub fn mean_interval(values: &[f64]) -> Option<(f64, (f64, f64))> {
+    let (mean, squares) = spread(values).filter(|_| values.len() > 1)?;
+    let n = values.len() as f64;
+    let half = t_quantile(0.975, n - 1.0)? * (squares / (n - 1.0) / n).sqrt();
+    Some((mean, (mean - half, mean + half)))
+}
+
+/// The means of `groups` consecutive parts of about equal length.
+pub(super) fn group_means(values: &[f64], groups: usize) -> Vec<f64> {
+    let end = |g: usize| g * values.len() / groups;
+    (0..groups).filter_map(|g| mean(&values[end(g)..end(g + 1)])).collect()
 }
 
 #[cfg(test)]
@@ -131,12 +70,19 @@ mod tests {
     }
 
     #[test]
-    fn normal_tails_match_on_both_branches() {
+    fn normal_tails_match_the_printed_tables() {
         for (z, want) in
             [(0.0, 0.5), (1.0, 0.158_655_25), (2.999, 0.001_354_3), (3.001, 0.001_345_4), (5.0, 2.8665e-7)]
         {
             assert!((normal_tail(z) / want - 1.0).abs() < 1e-4, "z {z}: {}", normal_tail(z));
         }
         assert!((normal_tail(-1.0) - 0.841_344_7).abs() < 1e-6);
+    }
+
+    #[test]
+    fn three_runs_have_an_interval_and_one_has_none() {
+        let (mean, (low, high)) = mean_interval(&[9.0, 10.0, 11.0]).unwrap();
+        assert!((mean - 10.0).abs() < 1e-12 && (high - low - 2.0 * 4.3027 / 3f64.sqrt()).abs() < 1e-3);
+        assert_eq!(mean_interval(&[1.0]), None);
     }
 }

@@ -1,12 +1,12 @@
-//! Was the window steady? The Mann–Kendall test for a trend, and Sen's slope for its size.
+//! Drift within a window: the Mann–Kendall test for a trend, and Sen's slope for its size.
 //!
-//! The test counts, over all pairs of slices, how many rise and how many fall; it needs no shape and no normality
-//! (Kendall, *Rank Correlation Methods*, 1975). A long window makes even a harmless drift significant, so the slope is
-//! given too (Sen, 1968: the median of all pairwise slopes), and the caller asks for both.
+//! The test counts rises and falls over all pairs of slices; it assumes neither a shape nor a normal distribution
+//! (Kendall, *Rank Correlation Methods*, 1975). In a long window even a harmless drift is significant, so the slope is
+//! given too (Sen, 1968: the median of all pairwise slopes), and the caller checks both.
 
-use super::normal_tail;
+use super::distribution::{group_means, normal_tail};
 
-/// Slices compared at most: the test is quadratic, and merging neighbours makes them less dependent.
+/// Limit of compared slices: the test is quadratic, and merged neighbours are less dependent.
 const SLICES_MAX: usize = 50;
 
 /// A trend over a window.
@@ -14,7 +14,7 @@ const SLICES_MAX: usize = 50;
 pub struct Trend {
     /// Change over the whole window as a share of the median level; 0.1 is a rise by a tenth.
     pub relative_change: f64,
-    /// Probability of so many rises or falls without any trend.
+    /// Probability of at least as many rises or falls without a trend.
     pub p: f64,
 }
 
@@ -32,12 +32,7 @@ pub fn mann_kendall(values: &[f64]) -> Option<Trend> {
     if groups < 10 {
         return None;
     }
-    let v: Vec<f64> = (0..groups)
-        .map(|g| {
-            let part = &values[g * values.len() / groups..(g + 1) * values.len() / groups];
-            part.iter().sum::<f64>() / part.len() as f64
-        })
-        .collect();
+    let v = group_means(values, groups);
     let mut score = 0i64;
     let mut slopes = Vec::with_capacity(groups * (groups - 1) / 2);
     for i in 0..groups {
@@ -52,7 +47,7 @@ pub fn mann_kendall(values: &[f64]) -> Option<Trend> {
         sorted.chunk_by(|a, b| a == b).map(|c| c.len() as f64).map(|t| t * (t - 1.0) * (2.0 * t + 5.0)).sum();
     let n = groups as f64;
     let variance = (n * (n - 1.0) * (2.0 * n + 5.0) - ties) / 18.0;
-    // One is the step of the score: the continuity correction.
+    // Continuity correction: the score moves in steps of one.
     let z = if variance > 0.0 { (score.abs() - 1).max(0) as f64 / variance.sqrt() } else { 0.0 };
     let level = median(&mut sorted);
     let relative_change = median(&mut slopes) * (n - 1.0) / level;
@@ -67,8 +62,8 @@ fn median(values: &mut [f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::random::{Popularity, UserRng};
     use super::*;
-    use crate::validation::workload::{Popularity, UserRng};
 
     #[test]
     fn noise_alone_rarely_looks_like_a_trend() {

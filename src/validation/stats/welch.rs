@@ -1,6 +1,6 @@
-//! Two sets of independent samples, and the difference of their means.
+//! Welch's interval for the difference of two means.
 //!
-//! The two need not be equally many nor spread equally wide: B. L. Welch, *The generalization of 'Student's' problem when
+//! The two samples may differ in size and in variance: B. L. Welch, *The generalization of 'Student's' problem when
 //! several different population variances are involved*, Biometrika 34 (1947), with the degrees of freedom of F. E.
 //! Satterthwaite, *An approximate distribution of estimates of variance components*, Biometrics Bulletin 2 (1946):
 //!
@@ -8,16 +8,16 @@
 //! d ± t(ν)·√(s₁²/n₁ + s₂²/n₂)      ν = (s₁²/n₁ + s₂²/n₂)² ÷ ((s₁²/n₁)²/(n₁−1) + (s₂²/n₂)²/(n₂−1))
 //! ```
 
-use super::t_quantile;
+use super::distribution::{spread, t_quantile};
 
-/// The difference of two means with its interval.
+/// Difference of two means with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeanDifference {
     /// Mean of the second minus mean of the first.
     pub difference: f64,
-    /// Lower and upper end of the interval asked for.
+    /// Lower and upper end of the interval.
     pub interval: (f64, f64),
-    /// Degrees of freedom after Satterthwaite; `None` where no value differs from its mean.
+    /// Degrees of freedom after Satterthwaite; `None` when both samples have no variance.
     pub degrees: Option<f64>,
 }
 
@@ -38,7 +38,7 @@ pub fn welch(first: &[f64], second: &[f64], confidence: f64) -> Option<MeanDiffe
     if error == 0.0 {
         return Some(MeanDifference { difference, interval: (difference, difference), degrees: None });
     }
-    // By the larger of the two, so that no square runs out of range.
+    // Relative to the sum, so that no square overflows.
     let (a, b) = (error_1 / error, error_2 / error);
     let degrees = 1.0 / (a * a / free_1 + b * b / free_2);
     let half = t_quantile(0.5 + confidence / 2.0, degrees)? * error.sqrt();
@@ -50,23 +50,17 @@ pub fn welch(first: &[f64], second: &[f64], confidence: f64) -> Option<MeanDiffe
     })
 }
 
-/// Mean, squared standard error of it, and degrees of freedom.
+/// Mean, its squared standard error, and degrees of freedom.
 fn mean_and_error(values: &[f64]) -> Option<(f64, f64, f64)> {
-    if values.len() < 2 {
-        return None;
-    }
+    let (mean, squares) = spread(values).filter(|_| values.len() > 1)?;
     let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let spread: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    // Rounding of equal values is no spread.
-    let spread = if spread <= (mean * 1e-12).powi(2) * n { 0.0 } else { spread };
-    (mean.is_finite() && spread.is_finite()).then_some((mean, spread / (n - 1.0) / n, n - 1.0))
+    (mean.is_finite() && squares.is_finite()).then_some((mean, squares / (n - 1.0) / n, n - 1.0))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::random::{Popularity, UserRng};
     use super::*;
-    use crate::validation::workload::{Popularity, UserRng};
 
     /// Student's own data of 1908, extra hours of sleep under two drugs, as in R's `t.test(extra ~ group, data = sleep)`.
     #[test]
@@ -99,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_spread_differs_by_what_it_differs_and_what_is_too_little_has_no_interval() {
+    fn equal_values_have_an_exact_difference_and_single_values_no_interval() {
         let w = welch(&[0.1 + 0.2; 3], &[0.5; 3], 0.95).unwrap();
         assert!((w.difference - 0.2).abs() < 1e-12 && w.interval == (w.difference, w.difference));
         assert_eq!(w.degrees, None);
         assert_eq!(welch(&[1.0], &[1.0, 2.0], 0.95), None);
         assert_eq!(welch(&[1.0, f64::NAN], &[1.0, 2.0], 0.95), None);
         assert_eq!(welch(&[1e308, -1e308], &[1.0, 2.0], 0.95), None);
-        assert!(welch(&[1e150, -1e150], &[1.0, 2.0], 0.95).is_some(), "no square runs out of range");
+        assert!(welch(&[1e150, -1e150], &[1.0, 2.0], 0.95).is_some(), "no square overflows");
     }
 }

@@ -2,25 +2,25 @@
 //!
 //! * Start: N/X is linear in (1/γ, σ/γ, κ/γ), so ordinary least squares gives start values in closed form.
 //! * Then Levenberg–Marquardt on the throughputs themselves, with the analytic Jacobian (Marquardt 1963): the linear
-//!   form weighs errors wrongly, the start is only a start.
+//!   form weights errors wrongly.
 //! * Bounds 0 ≤ σ, κ ≤ 1 by active sets: with two bounded parameters there are few enough sets to fit each one that
 //!   could be optimal and keep the best feasible one. That is exact, where clipping a step is not.
 //! * Standard errors from s²(JᵀJ)⁻¹ over the free parameters, intervals from Student's t.
 
 use super::super::stats::t_quantile;
-use super::{FitError, POINTS_ENOUGH, POINTS_MIN, Parameter, UslFit, UslModel, UslPoint, curve};
+use super::model::{FitError, POINTS_ENOUGH, POINTS_MIN, Parameter, UslFit, UslModel, UslPoint, curve};
 
 const ITERATIONS_MAX: usize = 500;
-/// A fit within this relative error is perfect: what remains is the grain of timers and counts, and must not decide
-/// between models.
+/// Relative error below which a fit is perfect: the rest is the resolution of timers and counts, and must not decide between
+/// models.
 const ROUNDING: f64 = 1e-4;
 /// Difference of the criterion below which the simpler model is kept.
 const CRITERION_MARGIN: f64 = 2.0;
 
-/// Fits the linear, the Amdahl and the full curve and gives the simplest one that explains the data.
+/// Fits the linear, the Amdahl and the full curve and returns the simplest one that explains the data.
 ///
 /// # Errors
-/// [`FitError`] says what to measure differently.
+/// [`FitError`] when the points do not determine a curve.
 ///
 /// # Examples
 /// ```
@@ -41,7 +41,7 @@ pub fn fit(points: &[UslPoint]) -> Result<UslFit, FitError> {
     fits.into_iter().flatten().find(|f| f.criterion <= best + CRITERION_MARGIN).map_or(full, Ok)
 }
 
-/// Fits one curve, whether or not a simpler one would do.
+/// Fits one curve, even if a simpler one suffices.
 ///
 /// # Errors
 /// As [`fit`].
@@ -108,7 +108,7 @@ fn start_values(points: &[UslPoint]) -> Result<[f64; 3], FitError> {
         }
     }
     let [a, b, c] = solve(normal, right).ok_or(FitError::Singular)?;
-    // An intercept that is not positive has no γ; the smallest level then serves.
+    // A non-positive intercept gives no γ; use the smallest level.
     let first =
         points.iter().min_by(|x, y| x.users.total_cmp(&y.users)).map_or(1.0, |p| p.throughput / p.users);
     let gamma = if a > 0.0 { 1.0 / a } else { first };
@@ -237,7 +237,7 @@ fn finish(points: &[UslPoint], model: UslModel, s: &Solution) -> Result<UslFit, 
     let bends = kappa.interval.is_some_and(|(low, _)| low > 0.0);
     let n_max = bends.then(|| ((1.0 - sigma.value) / kappa.value).sqrt());
     let highest = points.iter().map(|p| p.users).fold(0.0, f64::max);
-    // Floor on the squares, so that models that all fit to the last digit are told apart by their size alone.
+    // Floor on the squares, so that perfect fits differ only in the number of parameters.
     let level = points.iter().map(|p| p.weight * p.throughput.powi(2)).sum::<f64>();
     let squares = s.squares.max(level * ROUNDING * ROUNDING);
     Ok(UslFit {

@@ -1,27 +1,26 @@
-//! From the runs of all pairs to one report. Pure.
+//! The runs of all pairs, and the report over them.
 
 use super::super::completeness::{Overhead, OverheadPair};
 use super::super::config::BenchmarkConfig;
 use super::super::plan::LoadModel;
 use super::super::report::ValidationReport;
 use super::super::result::ConcurrentTestResult;
-use super::super::scalability::ScalabilityReport;
-use super::PairedPlan;
-use super::protocol::Ready;
+use super::super::series::ScalabilityReport;
+use super::plan::PairedPlan;
 
-/// The runs that a [`PairedPlan`] brought, those of a plan that was stopped included.
+/// The runs of a [`PairedPlan`], also of a stopped one.
 #[derive(Debug, Clone)]
 pub struct PairedRuns {
     config: BenchmarkConfig,
     loads: Vec<LoadModel>,
     workload: String,
     tracker: Option<String>,
-    with: Vec<Run>,
-    without: Vec<Run>,
+    with: Vec<PairedRun>,
+    without: Vec<PairedRun>,
 }
 
 #[derive(Debug, Clone)]
-struct Run {
+struct PairedRun {
     load: usize,
     round: usize,
     result: ConcurrentTestResult,
@@ -39,43 +38,44 @@ impl PairedRuns {
         }
     }
 
-    pub(super) fn introduce(&mut self, ready: &Ready) {
-        self.workload.clone_from(&ready.workload);
-        self.tracker.clone_from(&ready.tracker);
+    pub(super) fn set_names(&mut self, workload: &str, tracker: Option<&str>) {
+        (self.workload, self.tracker) = (workload.to_owned(), tracker.map(str::to_owned));
     }
 
     pub(super) fn add(&mut self, load: usize, round: usize, tracker: bool, result: ConcurrentTestResult) {
         let runs = if tracker { &mut self.with } else { &mut self.without };
-        runs.push(Run { load, round, result });
+        runs.push(PairedRun { load, round, result });
     }
 
-    /// Runs with the tracker, in the order run.
+    /// Runs with the tracker, in order of execution.
     pub fn with_tracker(&self) -> impl Iterator<Item = &ConcurrentTestResult> {
         self.with.iter().map(|run| &run.result)
     }
 
-    /// Runs without it, in the order run.
+    /// Runs without the tracker, in order of execution.
     pub fn without_tracker(&self) -> impl Iterator<Item = &ConcurrentTestResult> {
         self.without.iter().map(|run| &run.result)
     }
 
-    /// The report: closed loads as a series of levels, the others one by one; what the tracker costs at each.
+    /// The report: closed loads as a scalability test, others as single loads, each with the cost of the tracker.
     pub fn report(&self) -> ValidationReport {
         let config = &self.config;
-        let closed = |run: &&Run| matches!(self.loads[run.load], LoadModel::Closed { .. });
+        let closed = |run: &&PairedRun| matches!(self.loads[run.load], LoadModel::Closed { .. });
+        let levels = |runs: &[PairedRun]| -> Vec<_> {
+            runs.iter().filter(closed).map(|run| run.result.clone()).collect()
+        };
         let mut report = ValidationReport::new(&self.workload, config);
         report.tracker.clone_from(&self.tracker);
-        let series =
-            |runs: &[Run]| -> Vec<_> { runs.iter().filter(closed).map(|run| run.result.clone()).collect() };
-        if self.with.iter().any(|run| closed(&run)) {
-            let mut levels = ScalabilityReport::from_runs(series(&self.with), config);
+        let with = levels(&self.with);
+        if !with.is_empty() {
+            let mut series = ScalabilityReport::from_runs(with, config);
             for (index, load) in self.loads.iter().enumerate() {
                 if let (LoadModel::Closed { users }, Some(cost)) = (load, self.cost(index)) {
-                    levels.set_overhead(*users, cost, config);
+                    series.set_overhead(*users, cost, config);
                 }
             }
-            levels.model_without_tracker = ScalabilityReport::from_runs(series(&self.without), config).model;
-            report.scalability = Some(levels);
+            series.model_without_tracker = ScalabilityReport::from_runs(levels(&self.without), config).model;
+            report.scalability = Some(series);
         }
         for run in self.with.iter().filter(|run| !closed(run)) {
             let mut result = run.result.clone();
@@ -87,15 +87,14 @@ impl PairedRuns {
         report
     }
 
-    /// What the tracker costs at one load, from the rounds that have both runs.
+    /// The cost of the tracker at one load, from the rounds with both complete runs.
     fn cost(&self, load: usize) -> Option<Overhead> {
-        let pair = |on: &Run| {
-            let off = self.without.iter().find(|off| (off.load, off.round) == (load, on.round))?;
-            let whole = !on.result.stopped_early && !off.result.stopped_early;
-            whole.then(|| OverheadPair::of(&on.result, &off.result))
+        let whole = |run: &&PairedRun| run.load == load && !run.result.stopped_early;
+        let pair = |on: &PairedRun| {
+            let off = self.without.iter().filter(whole).find(|off| off.round == on.round)?;
+            Some(OverheadPair::of(&on.result, &off.result))
         };
-        let pairs: Vec<OverheadPair> =
-            self.with.iter().filter(|on| on.load == load).filter_map(pair).collect();
+        let pairs: Vec<OverheadPair> = self.with.iter().filter(whole).filter_map(pair).collect();
         Overhead::from_pairs(&pairs)
     }
 }
@@ -105,6 +104,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::super::performance::ConcurrentBenchmark;
+    use super::super::super::plan::{Arrivals, Overload};
     use super::super::super::workload::NullWorkload;
     use super::*;
 
@@ -171,9 +171,9 @@ mod tests {
         let mut runs = PairedRuns::new(&plan(loads.clone()));
         let load = LoadModel::Open {
             rate_per_sec: 50.0,
-            arrivals: super::super::super::plan::Arrivals::Uniform,
+            arrivals: Arrivals::Uniform,
             max_in_flight: 4,
-            overload: super::super::super::plan::Overload::Queue,
+            overload: Overload::Queue,
         };
         runs.add(1, 0, true, run(&load, ANSWER));
         runs.add(1, 0, false, run(&load, ANSWER));

@@ -1,0 +1,125 @@
+//! The result types of a comparison with a baseline.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::LoadModel;
+
+/// A figure that is compared with the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ComparedFigure {
+    /// Answers per second.
+    Throughput,
+    /// Mean response time, in milliseconds.
+    MeanResponse,
+    /// Median response time, in milliseconds.
+    P50Response,
+    /// p99 of the response time, in milliseconds.
+    P99Response,
+    /// Events booked ÷ events observed by the tracker, from 0 to 1.
+    Completeness,
+}
+
+impl ComparedFigure {
+    /// All figures, in the order of a report.
+    pub const ALL: [Self; 5] =
+        [Self::Throughput, Self::MeanResponse, Self::P50Response, Self::P99Response, Self::Completeness];
+
+    /// Name for reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Throughput => "answers/s",
+            Self::MeanResponse => "mean ms",
+            Self::P50Response => "p50 ms",
+            Self::P99Response => "p99 ms",
+            Self::Completeness => "complete %",
+        }
+    }
+
+    /// Whether an increase is an improvement.
+    pub const fn more_is_better(self) -> bool {
+        matches!(self, Self::Throughput | Self::Completeness)
+    }
+}
+
+/// The change of a figure since the baseline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ChangeVerdict {
+    /// The whole interval is an improvement.
+    Better,
+    /// The whole interval is a deterioration.
+    Worse,
+    /// The interval includes zero. That is no proof of equality: the interval bounds the change.
+    NoDifferenceSeen,
+    /// The figures are not comparable, with the reason.
+    NotComparable(String),
+}
+
+/// One figure at one load, in the baseline and now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FigureChange {
+    /// The figure.
+    pub figure: ComparedFigure,
+    /// Value in the baseline: the geometric mean over its windows; for completeness the share over all of them.
+    pub baseline: Option<f64>,
+    /// Value now, computed alike.
+    pub now: Option<f64>,
+    /// The change as a share of the baseline's value: −0.2 is a fifth less. For completeness the difference of the two
+    /// shares. `None` where they are not comparable.
+    pub change: Option<f64>,
+    /// Its interval; `None` where they are not comparable, and for a counted change.
+    pub interval: Option<(f64, f64)>,
+    /// The verdict.
+    pub verdict: ChangeVerdict,
+}
+
+/// The figures of one load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadChange {
+    /// The load.
+    pub load: LoadModel,
+    /// Complete windows in the baseline, and now.
+    pub measured: (usize, usize),
+    /// One entry per [`ComparedFigure`].
+    pub figures: Vec<FigureChange>,
+}
+
+/// A comparison of a report with an earlier one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaselineComparison {
+    /// Probability that all intervals hold at once.
+    pub confidence: f64,
+    /// The resulting probability of each single interval.
+    pub confidence_each: f64,
+    /// Allowed deterioration, as a share.
+    pub worse_by: f64,
+    /// Start of the baseline, in milliseconds of Unix time; `None` without runs.
+    pub baseline_started_at_unix_ms: Option<u64>,
+    /// Reasons against any comparison; empty if there is one.
+    pub reasons: Vec<String>,
+    /// The loads of this report, in order; empty without a comparison.
+    pub loads: Vec<LoadChange>,
+}
+
+impl BaselineComparison {
+    /// Figures that are worse by more than allowed: the whole interval lies beyond. Completeness has no allowance.
+    pub fn too_much_worse(&self) -> impl Iterator<Item = (&LoadModel, &FigureChange)> {
+        let beyond = |c: &&FigureChange| {
+            let certain = match (c.figure, c.interval) {
+                (ComparedFigure::Completeness, _) => true,
+                (figure, Some((_, high))) if figure.more_is_better() => high < -self.worse_by,
+                (_, Some((low, _))) => low > self.worse_by,
+                (_, None) => false,
+            };
+            c.verdict == ChangeVerdict::Worse && certain
+        };
+        self.loads.iter().flat_map(move |l| l.figures.iter().filter(beyond).map(|c| (&l.load, c)))
+    }
+
+    /// Whether any figure is comparable.
+    pub fn is_conclusive(&self) -> bool {
+        let mut figures = self.loads.iter().flat_map(|l| &l.figures);
+        figures.any(|c| !matches!(c.verdict, ChangeVerdict::NotComparable(_)))
+    }
+}

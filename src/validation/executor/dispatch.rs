@@ -1,0 +1,66 @@
+//! The dispatcher of an open load: releases each arrival when it is due.
+//!
+//! In production it is a separate thread: tokio's timers have a resolution of a millisecond (15 ms on Windows), most of
+//! a short response time.
+
+use std::iter::Peekable;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::super::machine;
+use super::super::plan::IntendedStarts;
+use super::super::workload::Workload;
+use super::run::Run;
+
+/// Maximum sleep of the dispatcher, so that it sees the end of the run.
+const NAP: Duration = Duration::from_millis(20);
+/// Poll interval until the run starts.
+const WAIT_FOR_START: Duration = Duration::from_micros(50);
+/// Time before an arrival in which the dispatcher spins instead of sleeping, with cores to spare.
+const SPIN: Duration = Duration::from_micros(200);
+
+impl<W: Workload> Run<W> {
+    /// Releases all arrivals that are due. Returns the time of the next one; `None` at the end of the plan.
+    fn release_due(&self, plan: &mut Peekable<IntendedStarts>) -> Option<u64> {
+        let queue = self.arrivals.as_ref()?;
+        let now_ns = self.clock.now_ns();
+        while let Some(next) = plan.next_if(|&next| next <= now_ns && !self.is_cut_short()) {
+            queue.admit(next, self.in_window(next));
+        }
+        plan.peek().copied().filter(|_| !self.is_cut_short())
+    }
+
+    /// Dispatches as a task: exact on a virtual clock.
+    pub(super) async fn dispatch_here(&self) {
+        let Some(queue) = &self.arrivals else { return };
+        let mut plan = queue.plan.clone().peekable();
+        while let Some(next) = self.release_due(&mut plan) {
+            tokio::time::sleep_until(self.clock.at(next)).await;
+        }
+        queue.end();
+    }
+
+    /// Dispatches as a thread: precise on a real clock. Sets `begun` once it runs, and returns only when the run is closed, so
+    /// that the tracker's counts include neither its start nor its end.
+    pub(super) fn dispatch_blocking(&self, begun: &AtomicBool) {
+        let Some(queue) = &self.arrivals else { return };
+        let spin = if machine::cores() > 2 { SPIN } else { Duration::ZERO };
+        let mut plan = queue.plan.clone().peekable();
+        begun.store(true, Relaxed);
+        while !self.clock.has_started() && !self.closed.load(Relaxed) {
+            std::thread::sleep(WAIT_FOR_START);
+        }
+        while let Some(next) = self.release_due(&mut plan).filter(|_| !self.closed.load(Relaxed)) {
+            let left = Duration::from_nanos(next.saturating_sub(self.clock.now_ns()));
+            if left > spin {
+                std::thread::sleep((left - spin).min(NAP));
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+        queue.end();
+        while !self.closed.load(Relaxed) {
+            std::thread::sleep(NAP);
+        }
+    }
+}

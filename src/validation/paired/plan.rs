@@ -1,0 +1,52 @@
+//! The plan of runs in pairs.
+
+use std::time::Duration;
+
+use super::super::config::BenchmarkConfig;
+use super::super::error::BenchError;
+use super::super::plan::LoadModel;
+
+/// The plan of runs in pairs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairedPlan {
+    /// The loads. Closed ones are the levels of a scalability test; the others are single loads.
+    pub loads: Vec<LoadModel>,
+    /// Length of each measured window.
+    pub duration: Duration,
+    /// Runs of each load with the tracker, and as many without it.
+    pub rounds: usize,
+    /// Whether to run without the tracker. If not, its cost stays unknown.
+    pub compares: bool,
+    /// The configuration of both.
+    pub config: BenchmarkConfig,
+}
+
+impl PairedPlan {
+    /// Total number of runs.
+    pub const fn runs(&self) -> usize {
+        self.loads.len() * self.rounds * if self.compares { 2 } else { 1 }
+    }
+
+    /// Planned time of all runs, without set-up.
+    pub fn planned(&self) -> Duration {
+        let c = &self.config;
+        let one = c.ramp_up_duration + c.warm_up + self.duration + c.recovery;
+        one.saturating_mul(u32::try_from(self.runs()).unwrap_or(u32::MAX))
+    }
+
+    /// Validates the plan.
+    pub(super) fn check(&self) -> Result<(), BenchError> {
+        self.config.check()?;
+        let max = self.config.max_concurrent_users;
+        for load in &self.loads {
+            load.check()?;
+            if load.workers() > max {
+                return Err(BenchError::UsersExceedMax { requested: load.workers(), max });
+            }
+        }
+        if self.loads.is_empty() || self.rounds == 0 {
+            return Err(BenchError::ZeroUsers);
+        }
+        if self.duration.is_zero() { Err(BenchError::ZeroDuration) } else { Ok(()) }
+    }
+}
