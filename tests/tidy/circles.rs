@@ -14,7 +14,6 @@ const CIRCLES: &[(&str, usize)] = &[
     ("src/aggregator", 6),
     ("src/session", 2),
     ("src/strategies", 8),
-    ("src/validation", 25),
 ];
 
 /// For each file of a room the files of it that it names, each with the place where it does so first.

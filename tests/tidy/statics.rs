@@ -25,7 +25,6 @@ const STATICS: &[(&str, &str, &str)] = &[
     ("src/validation", "RUN_DELAY", "an open file of this thread"),
     ("src/validation", "RUNS", "the next number of a run"),
     ("src/validation", "THREAD_ID", "the number of this thread"),
-    ("src/validation", "UIDS", "the next number of a detector"),
     ("cli/src/bin/heapledger", "ALL", "made once, never changed"),
     ("cli/src/bin/heapledger", "ALL", "made once, never changed"),
     ("cli/src/bin/heapledger", "HEAP", "the command's allocator"),

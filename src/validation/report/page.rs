@@ -66,8 +66,8 @@ pub fn validation_html(report: &ValidationReport) -> String {
         page.push_str(&section("changes", "Since the baseline", &lines(&changes_text(changes))));
     }
     page.push_str(&findings(&all));
-    let windows: String = all.iter().map(|r| window(r)).collect();
-    page.push_str(&section("windows", "The windows", &format!("<div class=\"v-windows\">{windows}</div>")));
+    let drawn: String = all.iter().map(|r| window(r)).collect();
+    page.push_str(&section("windows", "The windows", &format!("<div class=\"v-windows\">{drawn}</div>")));
     page + "</main>\n</body>\n</html>\n"
 }
 
