@@ -3,9 +3,10 @@
 //! A site of the profile is a stack of addresses; here it is a path of functions ([`paths`](super::paths)). Sites with
 //! the same path are added up, so a ranking has one line for what a reader would call one place.
 
+use super::arithmetic::saturating_sum;
 use super::numbering::Numbering;
 use super::paths::{Function, Paths, Step, View};
-use super::{Figure, SiteOrder, Standing, saturating_sum, standing};
+use super::{Figure, SiteOrder, Standing, standing};
 use heapledger::profile::{Profile, ReallocStats, Site};
 
 /// Sites of one path.

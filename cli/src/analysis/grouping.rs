@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 
+use super::arithmetic::saturating_sum;
 use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
 use super::numbering::Numbering;
 use heapledger::profile::{Profile, Site};
@@ -33,7 +34,7 @@ impl Group {
 
     /// A figure of all its sites together. It saturates.
     pub fn sum(&self, profile: &Profile, figure: impl Fn(&Site) -> u64) -> u64 {
-        super::saturating_sum(self.accounts(profile).map(figure))
+        saturating_sum(self.accounts(profile).map(figure))
     }
 }
 

@@ -4,7 +4,8 @@
 //! blocks were. Which capacity is right is not known, only that none larger than the largest block could have been
 //! needed; and where blocks of one place grow very differently, no single capacity is right, so none is named.
 
-use super::{SiteBook, SiteOrder, scaled};
+use super::arithmetic::scaled;
+use super::{SiteBook, SiteOrder};
 
 /// A place whose blocks grow again and again.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 
+use super::arithmetic::saturating_sum;
 use super::paths::{Function, Paths, Reading, Step, View};
 use super::suppressions::Suppression;
-use super::{Figure, Standing, saturating_sum, standing};
+use super::{Figure, Standing, standing};
 use heapledger::profile::Profile;
 
 /// Blocks of one path that were not freed.

@@ -1,6 +1,7 @@
 //! How long did freed blocks live?
 
-use super::{Bucket, Figure, Standing, buckets, standing};
+use super::arithmetic::{Bucket, buckets};
+use super::{Figure, Standing, standing};
 use heapledger::profile::{Histogram, Profile};
 
 /// The distribution of the lifetimes of freed blocks, by power of two.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Figure, Standing, saturating_sum, standing};
+use super::arithmetic::saturating_sum;
+use super::{Figure, Standing, standing};
 use heapledger::profile::Profile;
 
 /// Live blocks of one size.

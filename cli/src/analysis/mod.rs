@@ -11,6 +11,7 @@
 //! A profile may come from a damaged or hostile file, so no count is trusted: sums saturate, indices are
 //! looked up with `get`, and divisions by zero have an answer.
 
+mod arithmetic;
 pub mod book;
 pub mod diff;
 pub mod folding;
@@ -38,6 +39,7 @@ pub mod verify;
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use arithmetic::Bucket;
 pub use book::{Ranking, SiteBook, SiteLine, site_book};
 pub use diff::{Diff, Doubt, Presence, Side, SiteChange, diff};
 pub use frames::{Frame, StackReader, frames, module_of, whole_stack};
@@ -59,38 +61,3 @@ pub use threads::{CrossingLine, Crossings, ThreadFinding, ThreadLine, crossings,
 pub use timeline::{Column, LossWindow, TimelineFinding, timeline};
 pub use tree::{Direction, Node, Tree, tree};
 pub use verify::{Conclusion, LawFinding, LawState, Verdict, verify};
-
-use heapledger::profile::{Histogram, Profile};
-
-/// One row of a distribution: values from `low` to `high`, both inclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bucket {
-    /// Smallest value of the row.
-    pub low: u64,
-    /// Largest value of the row.
-    pub high: u64,
-    /// Blocks in the row.
-    pub blocks: u64,
-}
-
-/// The filled buckets of a histogram, ascending.
-fn buckets(histogram: &Histogram) -> Vec<Bucket> {
-    histogram.rows().map(|(low, high, blocks)| Bucket { low, high, blocks }).collect()
-}
-
-/// A sum that stays at the largest value rather than wrap.
-fn saturating_sum(values: impl Iterator<Item = u64>) -> u64 {
-    values.fold(0, u64::saturating_add)
-}
-
-/// `numerator * factor / denominator` without overflow on the way; `None` for a denominator of zero.
-fn scaled(numerator: u64, factor: u64, denominator: u64) -> Option<u64> {
-    let product = u128::from(numerator) * u128::from(factor);
-    let quotient = product.checked_div(u128::from(denominator))?;
-    Some(u64::try_from(quotient).unwrap_or(u64::MAX))
-}
-
-/// Events by second of the recording, or `None` when it has no duration.
-fn per_second(count: u64, profile: &Profile) -> Option<u64> {
-    scaled(count, 1_000_000_000, profile.process.duration_ns)
-}

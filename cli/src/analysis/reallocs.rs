@@ -1,6 +1,7 @@
 //! What did growing blocks cost?
 
-use super::{Figure, Standing, saturating_sum, scaled, standing};
+use super::arithmetic::{saturating_sum, scaled};
+use super::{Figure, Standing, standing};
 use heapledger::profile::{Profile, ReallocStats};
 
 /// Realloc traffic, and the copying that better first sizes would have saved.

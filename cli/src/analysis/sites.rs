@@ -1,6 +1,7 @@
 //! Which call stacks account for the most?
 
-use super::{Figure, Standing, saturating_sum, standing};
+use super::arithmetic::saturating_sum;
+use super::{Figure, Standing, standing};
 use heapledger::profile::{Profile, Site};
 
 /// What sites are ranked by.

@@ -1,6 +1,7 @@
 //! How large were the blocks?
 
-use super::{Bucket, Figure, Standing, buckets, standing};
+use super::arithmetic::{Bucket, buckets};
+use super::{Figure, Standing, standing};
 use heapledger::profile::{Histogram, Profile};
 
 /// The distribution of the sizes of all blocks allocated, by power of two.

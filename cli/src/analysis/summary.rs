@@ -1,6 +1,7 @@
 //! How much was allocated, freed and live, and how fast?
 
-use super::{Figure, Standing, per_second, saturating_sum, standing};
+use super::arithmetic::{per_second, saturating_sum};
+use super::{Figure, Standing, standing};
 use heapledger::profile::{HeapStats, Peak, Profile, TEMPORARY_ALLOCS};
 
 /// The totals and what follows from them.

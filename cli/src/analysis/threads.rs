@@ -1,6 +1,7 @@
 //! Which thread did how much?
 
-use super::{Figure, Standing, saturating_sum, standing};
+use super::arithmetic::saturating_sum;
+use super::{Figure, Standing, standing};
 use heapledger::profile::{Crossing, Profile, ThreadRow};
 
 /// One line of the table of threads.

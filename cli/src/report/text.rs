@@ -8,10 +8,11 @@ use std::io::{self, Write};
 
 use super::detail::Detail;
 use super::escape::escaped;
+use super::sections::subject::Subject;
 use super::sections::{heap, quality, sites, tables, timeline, tracked};
 use super::sheet::{Layout, Sheet, Tone};
 use super::units::duration;
-use crate::analysis::{Origin, SiteBook, Verdict, site_book, verify};
+use crate::analysis::{Origin, site_book, verify};
 use heapledger::profile::Profile;
 
 /// The headings of the report, in order. `docs/REPORTS.md` has a section for each.
@@ -29,16 +30,6 @@ pub const SECTIONS: [&str; 12] = [
     "Sites",
     "Changes",
 ];
-
-/// What every section is written from.
-pub(super) struct Subject<'a> {
-    pub(super) profile: &'a Profile,
-    pub(super) origin: &'a Origin,
-    pub(super) verdict: Verdict,
-    pub(super) detail: &'a Detail<'a>,
-    /// The sites, read; `None` when no stacks were taken.
-    pub(super) book: Option<SiteBook>,
-}
 
 /// Writes the report of `profile`, given what is known of its file; for a live process, `&Origin::default()`.
 ///

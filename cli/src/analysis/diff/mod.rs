@@ -14,8 +14,9 @@ use std::rc::Rc;
 
 pub use doubts::{Doubt, Side, doubts};
 
+use super::SiteOrder;
+use super::arithmetic::saturating_sum;
 use super::grouping::{Group, group_by};
-use super::{SiteOrder, saturating_sum};
 use heapledger::profile::{Profile, Site};
 
 /// Figures of a site, or of all of them.

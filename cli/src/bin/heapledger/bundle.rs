@@ -7,10 +7,10 @@ use heapledger::text::escape::escaped;
 
 use crate::args::BundleArgs;
 use crate::exit::{Cause, Exit, Failure};
-use crate::{input, names};
+use crate::{names, read};
 
 pub fn bundle(args: &BundleArgs) -> Result<Exit, Failure> {
-    let mut input = input::read(&args.file)?;
+    let mut input = read::whole(&args.file)?;
     let shown = escaped(&args.file.display().to_string());
     if let Some(damage) = input.origin.damage.first() {
         let error = format_args!("{shown} is damaged ({}); a bundle would hide that", escaped(damage));

@@ -12,19 +12,17 @@ use heapledger_cli::report::{Detail, write_report_with, write_verdict};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
 use crate::detail::{self, Wanted};
-use crate::exit::{Cause, Exit, Failure, written};
-use crate::input::{self, Input};
-use crate::names;
+use crate::exit::{Cause, Exit, Failure, STDOUT, is_same_file, written};
+use crate::input::Input;
 use crate::page::layout;
-use crate::trace;
-
-pub const STDOUT: &str = "standard output";
+use crate::trace_file::{self, TraceFile};
+use crate::{names, read};
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Flags that make no sense are refused before anything long is begun.
     let wanted = Wanted::read(&args.sites)?;
     let detail = wanted.detail(&args.sites);
-    let mut input = input::read_span(&args.file, &args.span)?;
+    let mut input = read::span(&args.file, &args.span)?;
     if !args.no_symbols {
         names::look_up(&mut input.profile, &args.names);
     }
@@ -66,10 +64,10 @@ fn shows(input: &Input, finding: FailOn) -> bool {
 }
 
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
-    let (input, verdict) = if trace::is_at(&args.file) {
-        trace::verdict(&args.file)?
+    let (input, verdict) = if trace_file::is_at(&args.file) {
+        TraceFile::open(&args.file)?.verdict()?
     } else {
-        let input = input::read(&args.file)?;
+        let input = read::whole(&args.file)?;
         let verdict = analysis::verify(&input.profile, &input.origin);
         (input, verdict)
     };
@@ -87,7 +85,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
         let error = format_args!("{format} is not text, and standard output is a terminal");
         return Err(Failure::new(Cause::Usage, error).hint("name a file with -o, or redirect the output"));
     }
-    let mut input = input::read_span(&args.file, &args.span)?;
+    let mut input = read::span(&args.file, &args.span)?;
     if !args.no_symbols {
         names::look_up(&mut input.profile, &args.names);
     }
@@ -128,8 +126,4 @@ fn export_to(mut out: impl Write, place: &str, format: Format, input: &Input) ->
     let result = write_export(format, &input.profile, &input.origin, &mut out);
     written(result.and_then(|()| out.flush()), place)?;
     Ok(Exit::Fine)
-}
-
-pub fn is_same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

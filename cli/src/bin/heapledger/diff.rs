@@ -13,14 +13,13 @@ use heapledger_cli::report::diff::sentence;
 use heapledger_cli::report::write_diff;
 
 use crate::args::{DiffArgs, DiffFormat};
-use crate::commands::{STDOUT, is_same_file};
-use crate::exit::{Cause, Exit, Failure, written};
-use crate::input::{self, Input};
-use crate::names;
+use crate::exit::{Cause, Exit, Failure, STDOUT, is_same_file, written};
+use crate::input::Input;
 use crate::page::layout;
+use crate::{names, read};
 
 pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
-    let (mut first, mut second) = (input::read(&args.before)?, input::read(&args.after)?);
+    let (mut first, mut second) = (read::whole(&args.before)?, read::whole(&args.after)?);
     if !args.no_symbols {
         names::look_up(&mut first.profile, &args.names);
         names::look_up(&mut second.profile, &args.names);

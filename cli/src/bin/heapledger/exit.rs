@@ -5,7 +5,11 @@
 
 use std::fmt::Display;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
+
+/// What messages call standard output.
+pub const STDOUT: &str = "standard output";
 
 /// How a command ended that did what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -104,4 +108,9 @@ pub fn written(result: io::Result<()>, place: impl Display) -> Result<(), Failur
         }
         _ => Ok(()),
     }
+}
+
+/// Whether both paths lead to one file that exists.
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -10,9 +10,7 @@ use heapledger::text::escape::escaped;
 use heapledger_cli::analysis::Origin;
 use indicatif::ProgressBar;
 
-use crate::args::SpanArgs;
 use crate::exit::{Cause, Failure};
-use crate::trace;
 
 /// Files from this many bytes on are read behind a progress bar.
 const LONG_READ_BYTES: u64 = 16 << 20;
@@ -23,27 +21,11 @@ pub struct Input {
     pub origin: Origin,
 }
 
-/// Reads the dump at `path`, or that of a trace; `-` is standard input.
-pub fn read(path: &Path) -> Result<Input, Failure> {
-    if trace::is_at(path) {
-        return trace::Open::at(path)?.whole();
-    }
+/// Reads the dump at `path`; `-` is standard input.
+pub fn dump(path: &Path) -> Result<Input, Failure> {
     let dump = open(path).map_err(|error| unreadable(path, &error))?;
     let damage = dump.damage.iter().map(ToString::to_string).collect();
     Ok(Input { profile: dump.profile, origin: Origin::new(damage, dump.notes) })
-}
-
-/// Reads what flags ask for: a dump, or the replay of a span of a trace.
-pub fn read_span(path: &Path, args: &SpanArgs) -> Result<Input, Failure> {
-    let Some(span) = trace::asked(args)? else { return read(path) };
-    if trace::is_at(path) {
-        return trace::Open::at(path)?.span(span);
-    }
-    let shown = escaped(&path.display().to_string());
-    let error = format_args!(
-        "{shown} is no trace: a dump knows its end only, so --from and --to have no meaning for it"
-    );
-    Err(Failure::new(Cause::Usage, error).hint("HEAPLEDGER_TRACE=PATH has a program write a trace"))
 }
 
 fn open(path: &Path) -> Result<Dump, ReadError> {

@@ -16,8 +16,10 @@ mod exit;
 mod input;
 mod names;
 mod page;
+mod read;
 mod run;
 mod trace;
+mod trace_file;
 #[cfg(not(feature = "validation"))]
 #[path = "unbuilt.rs"]
 mod validate;

@@ -24,7 +24,7 @@ use heapledger_cli::report::{Detail, write_report};
 use crate::args::{NameArgs, RunArgs};
 use crate::exit::{Cause, Exit, Failure, written};
 use crate::page::layout;
-use crate::{commands, input, names};
+use crate::{commands, names, read};
 
 const ATTRIBUTE: &str = "add this to the program's main file: \
 #[global_allocator] static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();";
@@ -59,7 +59,7 @@ fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failur
         let error = format_args!("{program} left no dump behind, so there is nothing to report");
         return Err(Failure::new(Cause::Unreadable, error).hint(ATTRIBUTE));
     };
-    let mut input = input::read(dump)?;
+    let mut input = read::whole(dump)?;
     names::look_up(&mut input.profile, &NameArgs::default());
     let mut page = Vec::new();
     if let Some(path) = &args.html {

@@ -1,150 +1,24 @@
-//! Traces: opening one, replaying a span of it behind a progress bar, and `heapledger trace`.
+//! `heapledger trace`: what a trace holds, the heap at an instant, or its events.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Write};
 
 use heapledger::Profile;
-use heapledger::dumps;
 use heapledger::text::escape::escaped;
 use heapledger::text::units;
-use heapledger::trace::{
-    Counts, Dated, Found, Record, Replay, Span, SpanProfile, Trace, TraceError, in_order, is_trace, laws,
-};
-use heapledger_cli::analysis;
-use heapledger_cli::analysis::{LawFinding, LawState, Origin};
+use heapledger::trace::{Dated, Found, Record, Span, in_order};
 use heapledger_cli::report::write_report_with;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::{At, SpanArgs, TraceArgs};
-use crate::commands::STDOUT;
+use crate::args::{At, TraceArgs};
 use crate::detail::Wanted;
-use crate::exit::{Cause, Exit, Failure, written};
-use crate::input::Input;
+use crate::exit::{Cause, Exit, Failure, STDOUT, written};
 use crate::names;
 use crate::page::layout;
-
-/// An open trace file, with the dump that it ends with.
-pub struct Open {
-    trace: Trace<BufReader<File>>,
-    dump: Option<dumps::Dump>,
-    shown: String,
-}
-
-/// Whether the file at `path` begins as a trace does. A pipe is no trace: a replay goes back and forth.
-pub fn is_at(path: &Path) -> bool {
-    let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
-    let mut start = [0; 8];
-    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && is_trace(&start)
-}
-
-impl Open {
-    pub fn at(path: &Path) -> Result<Open, Failure> {
-        let shown = escaped(&path.display().to_string());
-        let failed = |error: TraceError| {
-            Failure::new(
-                Cause::Unreadable,
-                format_args!("cannot read {shown}: {}", escaped(&error.to_string())),
-            )
-        };
-        let file = File::open(path).map_err(|error| failed(error.into()))?;
-        let mut trace = Trace::open(BufReader::new(file)).map_err(failed)?;
-        let bytes = trace.dump().map_err(|error| failed(error.into()))?;
-        let dump = bytes.and_then(|bytes| dumps::read_bytes(&bytes).ok());
-        Ok(Open { trace, dump, shown })
-    }
-
-    fn profile(&self) -> Option<&Profile> {
-        self.dump.as_ref().map(|dump| &dump.profile)
-    }
-
-    /// What a report of the whole run needs: the dump, or, without one, the replay of all there is.
-    pub fn whole(mut self) -> Result<Input, Failure> {
-        let Some(dump) = self.dump.take() else { return self.span(Span::WHOLE) };
-        let mut damage: Vec<String> = dump.damage.iter().map(ToString::to_string).collect();
-        damage.extend(self.trace.damage());
-        let mut notes = dump.notes;
-        notes.extend(left_out(self.trace.counts()));
-        Ok(Input { profile: dump.profile, origin: Origin::new(damage, notes) })
-    }
-
-    /// What a report of a span needs.
-    pub fn span(mut self, span: Span) -> Result<Input, Failure> {
-        let replay = self.replay(span)?;
-        let lost = self.trace.counts().map_or_else(|| self.lost_so_far(), |counts| counts.lost);
-        let mut damage = self.trace.damage();
-        let SpanProfile { profile, damage: limits, notes } = replay.into_profile(self.profile());
-        damage.extend(limits);
-        if lost > 0 {
-            damage.push(format!("{lost} events are not in the trace: its writer could not keep up"));
-        }
-        Ok(Input { profile, origin: Origin::new(damage, notes) })
-    }
-
-    fn lost_so_far(&self) -> u64 {
-        self.trace.frames().map(|frame| frame.head.lost).max().unwrap_or(0)
-    }
-
-    fn replay(&mut self, span: Span) -> Result<Replay, Failure> {
-        let bar = bar(self.trace.length());
-        let replay = Replay::of(&mut self.trace, span, |bytes| bar.set_position(bytes));
-        bar.finish_and_clear();
-        let shown = &self.shown;
-        replay.map_err(|error| Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {error}")))
-    }
-
-    /// The laws that a whole trace obeys with its dump; none when it has no dump or no end.
-    pub fn laws(&mut self) -> Result<Vec<LawFinding>, Failure> {
-        let mut replay = self.replay(Span::WHOLE)?;
-        let (Some(counts), Some(profile)) = (self.trace.counts(), self.profile()) else {
-            return Ok(Vec::new());
-        };
-        let state = |law: &heapledger::profile::Law| match (law.applies, law.left == law.right) {
-            (false, _) => LawState::NotCheckable,
-            (true, true) => LawState::Holds,
-            (true, false) => LawState::Broken,
-        };
-        let found = laws(&mut replay, counts, profile);
-        Ok(found
-            .iter()
-            .map(|law| LawFinding { law: law.law, left: law.left, right: law.right, state: state(law) })
-            .collect())
-    }
-}
-
-fn left_out(counts: Option<Counts>) -> Option<String> {
-    let lost = counts.map_or(0, |counts| counts.lost);
-    (lost > 0).then(|| format!("{lost} events are in these figures but not in the trace"))
-}
-
-/// A bar that hides itself when standard error is no terminal.
-fn bar(length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template("replay {wide_bar} {bytes}/{total_bytes}") {
-        bar.set_style(style);
-    }
-    bar
-}
-
-/// The span that flags ask for, if they ask for any.
-pub fn asked(args: &SpanArgs) -> Result<Option<Span>, Failure> {
-    if args.from.is_none() && args.to.is_none() {
-        return Ok(None);
-    }
-    let span =
-        Span { from_ns: args.from.map_or(0, |time| time.0), to_ns: args.to.map_or(u64::MAX, |time| time.0) };
-    if span.from_ns >= span.to_ns {
-        return Err(
-            Failure::new(Cause::Usage, "the span ends before it begins").hint("--from must lie before --to")
-        );
-    }
-    Ok(Some(span))
-}
+use crate::trace_file::{self, TraceFile};
 
 pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     let wanted = Wanted::read(&args.sites)?;
-    let span = asked(&args.span)?.unwrap_or(Span::WHOLE);
-    if !is_at(&args.file) {
+    let span = trace_file::span(&args.span)?.unwrap_or(Span::WHOLE);
+    if !trace_file::is_at(&args.file) {
         let shown = escaped(&args.file.display().to_string());
         return Err(match args.file.metadata() {
             Err(error) => Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {error}")),
@@ -152,7 +26,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
                 .hint("HEAPLEDGER_TRACE=PATH has a program write one; `heapledger report` reads dumps"),
         });
     }
-    let mut open = Open::at(&args.file)?;
+    let mut open = TraceFile::open(&args.file)?;
     if args.events {
         return list(open, span);
     }
@@ -178,7 +52,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
 }
 
 /// The trace in some lines.
-fn summary(open: &mut Open, span: Span) -> Result<String, Failure> {
+fn summary(open: &mut TraceFile, span: Span) -> Result<String, Failure> {
     let replay = open.replay(span)?;
     let found = replay.found();
     let (frames, length) = (open.trace.frames().count(), open.trace.length());
@@ -262,7 +136,7 @@ fn figures(found: &Found, profile: &Profile) -> Vec<String> {
 }
 
 /// Every record of a span, one a line.
-fn list(mut open: Open, span: Span) -> Result<Exit, Failure> {
+fn list(mut open: TraceFile, span: Span) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut result = writeln!(out, "ns\tthread\tevent\taddress\tsize\tstack\told address");
     let read = in_order(
@@ -303,14 +177,4 @@ fn line(out: &mut impl Write, dated: &Dated) -> io::Result<()> {
         // The library may come to know more.
         _ => writeln!(out, "other"),
     }
-}
-
-/// The verdict on a trace: that on its dump, and whether the replay comes to the same.
-pub fn verdict(path: &Path) -> Result<(Input, analysis::Verdict), Failure> {
-    let mut open = Open::at(path)?;
-    let laws = open.laws()?;
-    let input = open.whole()?;
-    let mut verdict = analysis::verify(&input.profile, &input.origin);
-    verdict.laws.extend(laws);
-    Ok((input, verdict))
 }

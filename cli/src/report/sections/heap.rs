@@ -2,28 +2,14 @@
 
 use std::io;
 
-use super::super::sheet::{Sheet, Tone};
-use super::super::text::Subject;
+use super::super::sheet::Sheet;
 use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
 };
-use super::super::words;
 use super::places::Shown;
+use super::subject::{Subject, blocks, certainty, labelled_certainty};
 use crate::analysis::{Figure, Growth, SiteBook, growth, reallocs as reallocs_of, summary};
 use heapledger::profile::{Estimate, Estimates};
-
-/// The line on how far the figures of a section can be trusted.
-pub(super) fn certainty(sheet: &mut Sheet<'_>, subject: &Subject<'_>, figure: Figure) -> io::Result<()> {
-    labelled(sheet, subject, "certainty", figure)
-}
-
-fn labelled(sheet: &mut Sheet<'_>, subject: &Subject<'_>, label: &str, figure: Figure) -> io::Result<()> {
-    sheet.toned(label, &words::standing(subject.verdict.standing(figure), figure), Tone::Faint)
-}
-
-fn blocks(n: u64) -> String {
-    counted(n, "block", "blocks")
-}
 
 pub(in super::super) fn totals(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = summary(subject.profile);
@@ -43,8 +29,8 @@ pub(in super::super) fn totals(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> 
         sampled(sheet, estimates)?;
     }
     certainty(sheet, subject, Figure::Totals)?;
-    labelled(sheet, subject, "live blocks", Figure::LiveBlocks)?;
-    labelled(sheet, subject, "live bytes", Figure::LiveBytes)
+    labelled_certainty(sheet, subject, "live blocks", Figure::LiveBlocks)?;
+    labelled_certainty(sheet, subject, "live bytes", Figure::LiveBytes)
 }
 
 /// What the samples alone say, so that a reader sees how good they are: the lines above are exact all the same.

@@ -1,10 +1,11 @@
 //! The sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], [`sites`], the [`timeline`],
-//! and [`tracked`] pointers.
+//! and [`tracked`] pointers; each is written from one [`Subject`](subject::Subject).
 
 pub(super) mod heap;
 mod places;
 pub(super) mod quality;
 pub(super) mod sites;
+pub(super) mod subject;
 pub(super) mod tables;
 pub(super) mod timeline;
 pub(super) mod tracked;

@@ -4,10 +4,10 @@ use std::io;
 
 use super::super::escape::escaped;
 use super::super::sheet::{Sheet, Tone};
-use super::super::text::Subject;
 use super::super::units::{bytes, bytes_exact, count, counted, duration};
 use super::super::warnings::warnings;
 use super::super::words;
+use super::subject::Subject;
 use crate::analysis::{LawState, Origin, Verdict};
 use heapledger::profile::{Anomalies, CompletenessTrend, QualityIndicator, StackFigures};
 use heapledger::quality::completeness_percent;

@@ -5,10 +5,9 @@ use std::io;
 use super::super::escape::escaped;
 use super::super::sheet::{Sheet, Tone};
 use super::super::table::{Align, Table};
-use super::super::text::Subject;
 use super::super::units::{bytes, bytes_exact, count, counted, duration, share};
-use super::heap::certainty;
 use super::places::{Shown, place, table_of_places};
+use super::subject::{Subject, certainty};
 use crate::analysis::{
     Direction, Figure, SiteBook, SiteOrder, Tree, estimated_bytes, leaks as leaks_of, tree as tree_of,
 };

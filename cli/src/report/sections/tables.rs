@@ -4,11 +4,10 @@ use std::io;
 
 use super::super::escape::escaped;
 use super::super::plot::bar;
-use super::super::sheet::{Sheet, Tone};
+use super::super::sheet::Sheet;
 use super::super::table::{Align, Table};
-use super::super::text::Subject;
 use super::super::units::{bytes, bytes_exact, count, duration, share};
-use super::heap::certainty;
+use super::subject::{Subject, certainty, none};
 use crate::analysis::{
     Bucket, CrossingLine, Figure, SiteOrder, ThreadLine, crossings as crossings_of,
     lifetimes as lifetimes_of, live as live_of, sizes as sizes_of, threads as threads_of, top_sites,
@@ -17,10 +16,6 @@ use heapledger::profile::Profile;
 
 /// Characters of the longest bar in a distribution.
 const BAR_COLUMNS: usize = 24;
-
-fn none(sheet: &mut Sheet<'_>) -> io::Result<()> {
-    sheet.note("none", 2, Tone::Plain)
-}
 
 pub(in super::super) fn threads(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = threads_of(subject.profile, sheet.layout.rows);

@@ -4,9 +4,8 @@ use std::io;
 
 use super::super::plot::bars;
 use super::super::sheet::{Sheet, Tone};
-use super::super::text::Subject;
 use super::super::units::{byte_rate, bytes, counted, duration};
-use super::heap::certainty;
+use super::subject::{Subject, certainty, none};
 use crate::analysis::{Column, Figure, TimelineFinding, timeline as timeline_of};
 
 /// Rows of the drawing of live bytes.
@@ -22,7 +21,7 @@ pub(in super::super) fn timeline(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -
     let room = sheet.layout.columns() - MARGIN_COLUMNS;
     let found = timeline_of(subject.profile, room);
     if found.columns.is_empty() {
-        return sheet.note("none", 2, Tone::Plain);
+        return none(sheet);
     }
     // A short timeline is stretched by a whole factor, so that no interval looks longer than another.
     let stretch = room / found.columns.len();

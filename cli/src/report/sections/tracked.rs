@@ -4,8 +4,8 @@ use std::io;
 
 use super::super::escape::escaped;
 use super::super::sheet::{Sheet, Tone};
-use super::super::text::Subject;
 use super::super::units::{count, counted, duration};
+use super::subject::Subject;
 use heapledger::profile::EventKind;
 use heapledger::profile::tracked::{TrackedPointer, TrackedReport};
 

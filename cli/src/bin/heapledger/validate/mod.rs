@@ -21,7 +21,7 @@ use heapledger::validation::{
     serve, stop_on_interrupt,
 };
 
-use crate::exit::{Cause, Exit, Failure, written};
+use crate::exit::{Cause, Exit, Failure, STDOUT, written};
 use args::WorkloadArg;
 use output::Outputs;
 use status::Status;
@@ -57,7 +57,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
     if !outputs.uses_stdout() {
         let mut out = io::stdout().lock();
         let result = out.write_all(report.to_text().as_bytes()).and_then(|()| outputs.list(&mut out));
-        written(result.and_then(|()| out.flush()), crate::commands::STDOUT)?;
+        written(result.and_then(|()| out.flush()), STDOUT)?;
     }
     Ok(Exit::Judged(report.exit_code() as u8))
 }

@@ -1,0 +1,28 @@
+//! Reads a file that is a dump or a trace.
+
+use std::path::Path;
+
+use heapledger::text::escape::escaped;
+
+use crate::args::SpanArgs;
+use crate::exit::{Cause, Failure};
+use crate::input::{self, Input};
+use crate::trace_file::{self, TraceFile};
+
+/// Reads the dump at `path`, or the one that ends the trace there; `-` is a dump on standard input.
+pub fn whole(path: &Path) -> Result<Input, Failure> {
+    if trace_file::is_at(path) { TraceFile::open(path)?.whole() } else { input::dump(path) }
+}
+
+/// As [`whole`]; with `--from` or `--to`, replays that span of the trace at `path`.
+pub fn span(path: &Path, args: &SpanArgs) -> Result<Input, Failure> {
+    let Some(span) = trace_file::span(args)? else { return whole(path) };
+    if trace_file::is_at(path) {
+        return TraceFile::open(path)?.span(span);
+    }
+    let shown = escaped(&path.display().to_string());
+    let error = format_args!(
+        "{shown} is no trace: a dump knows its end only, so --from and --to have no meaning for it"
+    );
+    Err(Failure::new(Cause::Usage, error).hint("HEAPLEDGER_TRACE=PATH has a program write a trace"))
+}

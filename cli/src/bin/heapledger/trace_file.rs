@@ -1,0 +1,143 @@
+//! A trace file: opened, and replayed behind a progress bar.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use heapledger::Profile;
+use heapledger::dumps;
+use heapledger::text::escape::escaped;
+use heapledger::trace::{Counts, Replay, Span, SpanProfile, Trace, TraceError, is_trace, laws};
+use heapledger_cli::analysis::{LawFinding, LawState, Origin, Verdict, verify};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::SpanArgs;
+use crate::exit::{Cause, Failure};
+use crate::input::Input;
+
+/// An open trace file, with the dump that it ends with.
+pub struct TraceFile {
+    pub trace: Trace<BufReader<File>>,
+    dump: Option<dumps::Dump>,
+    /// Its path, as messages show it.
+    pub shown: String,
+}
+
+/// Whether the file at `path` begins as a trace does. A pipe is no trace: a replay goes back and forth.
+pub fn is_at(path: &Path) -> bool {
+    let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+    let mut start = [0; 8];
+    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && is_trace(&start)
+}
+
+impl TraceFile {
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let shown = escaped(&path.display().to_string());
+        let failed = |error: TraceError| {
+            Failure::new(
+                Cause::Unreadable,
+                format_args!("cannot read {shown}: {}", escaped(&error.to_string())),
+            )
+        };
+        let file = File::open(path).map_err(|error| failed(error.into()))?;
+        let mut trace = Trace::open(BufReader::new(file)).map_err(failed)?;
+        let bytes = trace.dump().map_err(|error| failed(error.into()))?;
+        let dump = bytes.and_then(|bytes| dumps::read_bytes(&bytes).ok());
+        Ok(TraceFile { trace, dump, shown })
+    }
+
+    pub fn profile(&self) -> Option<&Profile> {
+        self.dump.as_ref().map(|dump| &dump.profile)
+    }
+
+    /// What a report of the whole run needs: the dump, or, without one, the replay of all there is.
+    pub fn whole(mut self) -> Result<Input, Failure> {
+        let Some(dump) = self.dump.take() else { return self.span(Span::WHOLE) };
+        let mut damage: Vec<String> = dump.damage.iter().map(ToString::to_string).collect();
+        damage.extend(self.trace.damage());
+        let mut notes = dump.notes;
+        notes.extend(left_out(self.trace.counts()));
+        Ok(Input { profile: dump.profile, origin: Origin::new(damage, notes) })
+    }
+
+    /// What a report of a span needs.
+    pub fn span(mut self, span: Span) -> Result<Input, Failure> {
+        let replay = self.replay(span)?;
+        let lost = self.trace.counts().map_or_else(|| self.lost_so_far(), |counts| counts.lost);
+        let mut damage = self.trace.damage();
+        let SpanProfile { profile, damage: limits, notes } = replay.into_profile(self.profile());
+        damage.extend(limits);
+        if lost > 0 {
+            damage.push(format!("{lost} events are not in the trace: its writer could not keep up"));
+        }
+        Ok(Input { profile, origin: Origin::new(damage, notes) })
+    }
+
+    pub fn lost_so_far(&self) -> u64 {
+        self.trace.frames().map(|frame| frame.head.lost).max().unwrap_or(0)
+    }
+
+    pub fn replay(&mut self, span: Span) -> Result<Replay, Failure> {
+        let bar = bar(self.trace.length());
+        let replay = Replay::of(&mut self.trace, span, |bytes| bar.set_position(bytes));
+        bar.finish_and_clear();
+        let shown = &self.shown;
+        replay.map_err(|error| Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {error}")))
+    }
+
+    /// The laws that a whole trace obeys with its dump; none when it has no dump or no end.
+    fn laws(&mut self) -> Result<Vec<LawFinding>, Failure> {
+        let mut replay = self.replay(Span::WHOLE)?;
+        let (Some(counts), Some(profile)) = (self.trace.counts(), self.profile()) else {
+            return Ok(Vec::new());
+        };
+        let state = |law: &heapledger::profile::Law| match (law.applies, law.left == law.right) {
+            (false, _) => LawState::NotCheckable,
+            (true, true) => LawState::Holds,
+            (true, false) => LawState::Broken,
+        };
+        let found = laws(&mut replay, counts, profile);
+        Ok(found
+            .iter()
+            .map(|law| LawFinding { law: law.law, left: law.left, right: law.right, state: state(law) })
+            .collect())
+    }
+
+    /// The verdict on the dump at the end, extended by the laws that compare it with a replay of all events.
+    pub fn verdict(mut self) -> Result<(Input, Verdict), Failure> {
+        let laws = self.laws()?;
+        let input = self.whole()?;
+        let mut verdict = verify(&input.profile, &input.origin);
+        verdict.laws.extend(laws);
+        Ok((input, verdict))
+    }
+}
+
+fn left_out(counts: Option<Counts>) -> Option<String> {
+    let lost = counts.map_or(0, |counts| counts.lost);
+    (lost > 0).then(|| format!("{lost} events are in these figures but not in the trace"))
+}
+
+/// A bar that hides itself when standard error is no terminal.
+fn bar(length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template("replay {wide_bar} {bytes}/{total_bytes}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The span that flags ask for, if they ask for any.
+pub fn span(args: &SpanArgs) -> Result<Option<Span>, Failure> {
+    if args.from.is_none() && args.to.is_none() {
+        return Ok(None);
+    }
+    let span =
+        Span { from_ns: args.from.map_or(0, |time| time.0), to_ns: args.to.map_or(u64::MAX, |time| time.0) };
+    if span.from_ns >= span.to_ns {
+        return Err(
+            Failure::new(Cause::Usage, "the span ends before it begins").hint("--from must lie before --to")
+        );
+    }
+    Ok(Some(span))
+}
