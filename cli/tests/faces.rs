@@ -419,7 +419,10 @@ fn every_reason_for_loss_is_shown_with_its_count() {
         let report = String::from_utf8(report).expect("text");
         assert!(report.contains(&said), "no {said:?} in\n{report}");
         let verdict = verify(&profile, &origin);
-        assert!(!verdict.standing(heapledger_cli::analysis::Figure::LiveBlocks).is_exact(), "{reason:?}");
+        assert!(
+            !verdict.certainty(heapledger_cli::analysis::FigureGroup::LiveBlocks).is_exact(),
+            "{reason:?}"
+        );
         let mut text = Vec::new();
         write_verdict(&profile, &verdict, &origin, &Layout::default(), &mut text).expect("a vector");
         assert!(String::from_utf8(text).expect("text").contains(&said), "{reason:?}");

@@ -97,5 +97,8 @@ fn a_report_of_a_hundred_thousand_sites_is_no_longer_than_asked() {
     assert!(text.lines().count() < 250, "{} lines", text.lines().count());
     assert!(!text.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'));
     assert!(text.contains("3 of 100,000 places"), "{text}");
-    assert_eq!(verify(&profile, &origin).standing(heapledger_cli::analysis::Figure::Sites).causes.len(), 1);
+    assert_eq!(
+        verify(&profile, &origin).certainty(heapledger_cli::analysis::FigureGroup::Sites).causes.len(),
+        1
+    );
 }

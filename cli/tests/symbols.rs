@@ -10,7 +10,7 @@ use std::process::Command;
 
 use heapledger::Profile;
 use heapledger::profile::{Module, Stack};
-use heapledger_cli::analysis::whole_stack;
+use heapledger_cli::analysis::StackReader;
 use heapledger_cli::symbols::{Options, resolve};
 use object::{Object, ObjectSegment};
 
@@ -99,7 +99,7 @@ fn marked(mark: &str) -> u32 {
 /// What is read off stack `label`: (function, line) from the function that called `print` to `main`.
 fn read(profile: &Profile, labels: &[String], label: &str) -> Vec<(String, u32)> {
     let stack = labels.iter().position(|listed| listed == label).unwrap();
-    let frames = whole_stack(profile, stack as u32);
+    let frames = StackReader::new(profile).whole_stack(stack as u32);
     let from = frames.iter().position(|frame| frame.function == "walker::print");
     let from = from.unwrap_or_else(|| panic!("{label}: {frames:#?}"));
     let mut read = Vec::new();
@@ -219,7 +219,7 @@ fn a_stripped_program_with_a_symbol_table_keeps_its_functions() {
     let (mut profile, labels) = built.profile();
     resolve(&mut profile, &Options::default(), &mut |_| {});
     let stack = labels.iter().position(|label| label == "recursive").unwrap();
-    let frames = whole_stack(&profile, stack as u32);
+    let frames = StackReader::new(&profile).whole_stack(stack as u32);
     let recursive = frames.iter().filter(|frame| frame.function == "walker::recursive").count();
     assert_eq!(recursive, 3, "{frames:#?}");
     let note = profile.symbols.notes.iter().find(|note| note.contains("walker")).unwrap();

@@ -1,9 +1,10 @@
 //! Sums, ratios and histogram rows that no value of a hostile file can overflow.
 
 use heapledger::profile::{Histogram, Profile};
+use serde::Serialize;
 
 /// One row of a distribution: values from `low` to `high`, both inclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bucket {
     /// Smallest value of the row.
     pub low: u64,
@@ -14,7 +15,7 @@ pub struct Bucket {
 }
 
 /// The filled buckets of a histogram, ascending.
-pub(super) fn buckets(histogram: &Histogram) -> Vec<Bucket> {
+pub(crate) fn buckets(histogram: &Histogram) -> Vec<Bucket> {
     histogram.rows().map(|(low, high, blocks)| Bucket { low, high, blocks }).collect()
 }
 

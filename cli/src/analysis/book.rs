@@ -3,10 +3,10 @@
 //! A site of the profile is a stack of addresses; here it is a path of functions ([`paths`](super::paths)). Sites with
 //! the same path are added up, so a ranking has one line for what a reader would call one place.
 
+use super::SiteOrder;
 use super::arithmetic::saturating_sum;
-use super::numbering::Numbering;
-use super::paths::{Function, Paths, Step, View};
-use super::{Figure, SiteOrder, Standing, standing};
+use super::interner::Interner;
+use super::paths::{Function, PathStep, Paths, View};
 use heapledger::profile::{Profile, ReallocStats, Site};
 
 /// Sites of one path.
@@ -18,7 +18,7 @@ pub struct SiteLine {
     /// How many sites of the profile these are.
     pub sites: u64,
     /// The functions, innermost first.
-    pub path: Vec<Step>,
+    pub path: Vec<PathStep>,
     /// The lines of the site with the most bytes, one for each function; 0 where it is not known.
     pub lines: Vec<u32>,
 }
@@ -36,8 +36,6 @@ pub struct SiteBook {
     pub unseen: Site,
     /// How many sites those are.
     pub unseen_sites: u64,
-    /// How far the attribution can be trusted.
-    pub standing: Standing,
 }
 
 /// The lines of a book that lead a ranking.
@@ -58,14 +56,13 @@ pub struct Ranking {
 /// Reads all sites of `profile` as `view` says.
 pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
     let mut paths = Paths::new(profile, view, &[]);
-    let mut numbering = Numbering::default();
+    let mut path_numbers: Interner<Vec<PathStep>> = Interner::default();
     let mut book = SiteBook {
         functions: Vec::new(),
         lines: Vec::new(),
         sites: profile.sites.len() as u64,
         unseen: Site::default(),
         unseen_sites: 0,
-        standing: standing(profile, Figure::Sites),
     };
     let mut heaviest: Vec<u64> = Vec::new();
     for site in &profile.sites {
@@ -75,12 +72,11 @@ pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
             add(&mut book.unseen, site);
             continue;
         }
-        let next = book.lines.len();
-        let at = numbering.number(&reading.path, next, |at| book.lines[at].path == reading.path);
-        if at == next {
+        let at = path_numbers.number(reading.path) as usize;
+        if at == book.lines.len() {
             heaviest.push(site.total_bytes);
-            let (path, lines) = (reading.path, reading.lines);
-            book.lines.push(SiteLine { account: site.clone(), sites: 1, path, lines });
+            let (account, lines) = (site.clone(), reading.lines);
+            book.lines.push(SiteLine { account, sites: 1, path: Vec::new(), lines });
             continue;
         }
         let line = &mut book.lines[at];
@@ -92,7 +88,9 @@ pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
             line.lines = reading.lines;
         }
     }
-    book.functions = paths.functions;
+    let paths_of_lines = book.lines.iter_mut().zip(path_numbers.into_items());
+    paths_of_lines.for_each(|(line, path)| line.path = path);
+    book.functions = paths.into_functions();
     book
 }
 
@@ -114,13 +112,13 @@ impl SiteBook {
     }
 
     /// The function of a step.
-    pub fn function(&self, step: Step) -> Option<&Function> {
+    pub fn function(&self, step: PathStep) -> Option<&Function> {
         self.functions.get(step.function as usize)
     }
 
     /// The place in a path of the first function that is not the library's, or 0.
-    pub fn culprit(&self, path: &[Step]) -> usize {
-        let is_own = |step: &Step| self.function(*step).is_some_and(|function| !function.is_library);
+    pub fn culprit(&self, path: &[PathStep]) -> usize {
+        let is_own = |step: &PathStep| self.function(*step).is_some_and(|function| !function.is_library);
         path.iter().position(is_own).unwrap_or(0)
     }
 }

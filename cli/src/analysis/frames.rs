@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 
-use heapledger::profile::{Module, Profile};
+use heapledger::profile::{Module, Profile, SymbolFrame};
 
 /// Functions at the inner end of a stack among which the recorder and its shims are looked for.
 pub const CUT_FRAMES: usize = 24;
@@ -64,9 +64,20 @@ impl<'a> StackReader<'a> {
         StackReader { profile, modules }
     }
 
-    /// As [`frames`]. Where objects overlap, as they cannot in a process, the one with the highest start is taken.
+    /// The functions of a stack, innermost first, without the recorder's own.
     pub fn frames(&self, stack: u32) -> Vec<Frame<'a>> {
-        without_recorder(expand(self.profile, stack, |address| self.module_of(address)))
+        let mut all = self.whole_stack(stack);
+        let inner = all.iter().take(CUT_FRAMES).rposition(is_cut);
+        let cut = inner.map_or(0, |last| last + 1);
+        if cut < all.len() {
+            all.drain(..cut);
+        }
+        all
+    }
+
+    /// The functions of a stack, innermost first, with the recorder's own.
+    pub fn whole_stack(&self, stack: u32) -> Vec<Frame<'a>> {
+        self.addresses(stack).iter().flat_map(|address| self.functions(*address)).collect()
     }
 
     /// The return addresses of a stack, innermost first.
@@ -76,11 +87,19 @@ impl<'a> StackReader<'a> {
 
     /// The functions at a return address, innermost first; never none.
     pub(super) fn functions(&self, address: u64) -> Vec<Frame<'a>> {
-        let mut all = Vec::with_capacity(1);
-        expand_address(self.profile, address, self.module_of(address), &mut all);
-        all
+        let (known, module) = (self.profile.symbols.at(address), self.module_of(address));
+        let unnamed = Frame { address, function: "", file: "", line: 0, inlined: false, module };
+        let frame = |symbol: &SymbolFrame| Frame {
+            function: self.profile.symbols.text(symbol.function),
+            file: self.profile.symbols.text(symbol.file),
+            line: symbol.line,
+            inlined: symbol.inlined,
+            ..unnamed
+        };
+        if known.is_empty() { vec![unnamed] } else { known.iter().map(frame).collect() }
     }
 
+    /// The loaded object of the call before a return address; where objects overlap, the one with the highest start.
     fn module_of(&self, address: u64) -> Option<&'a Module> {
         let call = address.checked_sub(1)?;
         let after = self.modules.partition_point(|module| module.start <= call);
@@ -88,64 +107,7 @@ impl<'a> StackReader<'a> {
     }
 }
 
-/// The functions of a stack, innermost first, without the recorder's own.
-pub fn frames(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
-    without_recorder(whole_stack(profile, stack))
-}
-
-fn without_recorder(mut all: Vec<Frame<'_>>) -> Vec<Frame<'_>> {
-    let inner = all.iter().take(CUT_FRAMES).rposition(is_cut);
-    let cut = inner.map_or(0, |last| last + 1);
-    if cut < all.len() {
-        all.drain(..cut);
-    }
-    all
-}
-
-/// The functions of a stack, innermost first, with the recorder's own.
-pub fn whole_stack(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
-    expand(profile, stack, |address| module_of(profile, address))
-}
-
-fn expand<'a>(
-    profile: &'a Profile,
-    stack: u32,
-    module_of: impl Fn(u64) -> Option<&'a Module>,
-) -> Vec<Frame<'a>> {
-    let Some(stack) = profile.stacks.get(stack as usize) else { return Vec::new() };
-    let mut all = Vec::with_capacity(stack.frames.len());
-    for &address in &stack.frames {
-        expand_address(profile, address, module_of(address), &mut all);
-    }
-    all
-}
-
-fn expand_address<'a>(
-    profile: &'a Profile,
-    address: u64,
-    module: Option<&'a Module>,
-    all: &mut Vec<Frame<'a>>,
-) {
-    let known = profile.symbols.at(address);
-    all.extend(known.iter().map(|symbol| Frame {
-        address,
-        function: profile.symbols.text(symbol.function),
-        file: profile.symbols.text(symbol.file),
-        line: symbol.line,
-        inlined: symbol.inlined,
-        module,
-    }));
-    if known.is_empty() {
-        all.push(Frame { address, function: "", file: "", line: 0, inlined: false, module });
-    }
-}
-
-/// The loaded object that the call before a return address lies in.
-pub fn module_of(profile: &Profile, address: u64) -> Option<&Module> {
-    let call = address.checked_sub(1)?;
-    profile.modules.iter().find(|module| (module.start..module.end).contains(&call))
-}
-
+/// Whether a frame belongs to the recorder, or to the shims between the program and its allocator.
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
     // Not every `__rust_`: threads begin in `__rust_begin_short_backtrace`, and what they call is the program.
@@ -162,7 +124,11 @@ pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
 mod tests {
     use super::super::sample;
     use super::*;
-    use heapledger::profile::{Stack, SymbolFrame};
+    use heapledger::profile::Stack;
+
+    fn frames(profile: &Profile, stack: u32) -> Vec<Frame<'_>> {
+        StackReader::new(profile).frames(stack)
+    }
 
     #[test]
     fn inlined_functions_are_shown_and_the_recorder_is_not() {
@@ -176,7 +142,7 @@ mod tests {
         profile.symbols.frames.insert(200, vec![symbol(3, true), symbol(4, false)]);
         let read: Vec<_> = frames(&profile, 1).iter().map(|frame| (frame.function, frame.inlined)).collect();
         assert_eq!(read, [("small", true), ("__rust_begin_short_backtrace<()>", false), ("", false)]);
-        assert_eq!(whole_stack(&profile, 1).len(), 5);
+        assert_eq!(StackReader::new(&profile).whole_stack(1).len(), 5);
         assert!(frames(&profile, 9).is_empty());
     }
 
@@ -197,10 +163,9 @@ mod tests {
         };
         let expected = ["a+0x1010", "b.so+0x1000", "0x7000"];
         assert_eq!(labels(frames(&profile, 1)), expected);
-        assert_eq!(labels(StackReader::new(&profile).frames(1)), expected);
         profile.symbols.strings = vec![String::new(), "f".into()];
         profile.symbols.frames.insert(0x7001, vec![SymbolFrame { function: 1, ..SymbolFrame::default() }]);
-        assert_eq!(labels(StackReader::new(&profile).frames(1))[2], "f");
+        assert_eq!(labels(frames(&profile, 1))[2], "f");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use super::arithmetic::saturating_sum;
 use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
-use super::numbering::Numbering;
+use super::interner::Interner;
 use heapledger::profile::{Profile, Site};
 
 /// The sites that read the same.
@@ -77,24 +77,22 @@ fn build<'a, K: Eq + Hash>(
         key,
         places: Vec::new(),
         by_address: HashMap::new(),
-        numbering: Numbering::default(),
-        keys: Vec::new(),
+        keys: Interner::default(),
     };
-    let mut by_frames: HashMap<Rc<[u32]>, usize> = HashMap::new();
-    let mut groups: Vec<Group> = Vec::new();
+    let mut stacks: Interner<Rc<[u32]>> = Interner::default();
+    let mut sites: Vec<Vec<u32>> = Vec::new();
     let (mut at_address, mut numbers) = (Vec::new(), Vec::new());
     for (index, site) in profile.sites.iter().enumerate() {
         calls.read(site.stack, &mut at_address, &mut numbers);
-        let known = by_frames.get(numbers.as_slice()).copied();
-        let at = known.unwrap_or_else(|| {
-            let frames: Rc<[u32]> = numbers.as_slice().into();
-            by_frames.insert(Rc::clone(&frames), groups.len());
-            groups.push(Group { frames, sites: Vec::with_capacity(1) });
-            groups.len() - 1
-        });
-        groups[at].sites.push(index as u32);
+        let stack = stacks.number_with(numbers.as_slice(), |frames| frames.into()) as usize;
+        if stack == sites.len() {
+            sites.push(Vec::with_capacity(1));
+        }
+        sites[stack].push(index as u32);
     }
-    Groups { keys: calls.keys, groups }
+    let group = |(frames, sites)| Group { frames, sites };
+    let groups = stacks.into_items().into_iter().zip(sites).map(group).collect();
+    Groups { keys: calls.keys.into_items(), groups }
 }
 
 /// A function at an address.
@@ -117,8 +115,7 @@ struct Calls<'a, L, M, K> {
     places: Vec<Place>,
     /// The first place of an address, and how many it has.
     by_address: HashMap<u64, (u32, u32)>,
-    numbering: Numbering,
-    keys: Vec<K>,
+    keys: Interner<K>,
 }
 
 impl<'a, L, M, K> Calls<'a, L, M, K>
@@ -158,7 +155,7 @@ where
         known
     }
 
-    /// How many functions at the inner end are the recorder's, by the rule of [`frames`](super::frames()).
+    /// How many functions at the inner end are the recorder's, by the rule of [`StackReader::frames`].
     fn recorders(&self, at_address: &[(u64, u32, u32)]) -> u32 {
         let all = at_address.iter().flat_map(|(_, first, count)| *first..*first + *count);
         let mut cut = 0;
@@ -180,14 +177,10 @@ where
         let frames = self.reader.functions(address);
         let rest = &frames[at as usize..];
         let length = (self.length)(rest).clamp(1, rest.len());
-        let key = (self.key)(&rest[..length]);
-        let number = self.numbering.number(&key, self.keys.len(), |number| self.keys[number] == key);
-        if number == self.keys.len() {
-            self.keys.push(key);
-        }
+        let number = self.keys.number((self.key)(&rest[..length]));
         let is_cut = self.places[place].is_cut;
-        self.places[place] = Place { length: length as u32, number: number as u32, is_cut };
-        number as u32
+        self.places[place] = Place { length: length as u32, number, is_cut };
+        number
     }
 }
 

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use super::arithmetic::saturating_sum;
-use super::paths::{Function, Paths, Reading, Step, View};
+use super::interner::Interner;
+use super::paths::{Function, PathStep, Paths, Reading, View};
 use super::suppressions::Suppression;
-use super::{Figure, Standing, standing};
 use heapledger::profile::Profile;
 
 /// Blocks of one path that were not freed.
@@ -22,7 +22,7 @@ pub struct Leak {
     /// When the oldest was allocated, in nanoseconds since the start.
     pub oldest_ns: u64,
     /// The functions, innermost first.
-    pub path: Vec<Step>,
+    pub path: Vec<PathStep>,
     /// Their lines; 0 where one is not known.
     pub lines: Vec<u32>,
 }
@@ -53,8 +53,6 @@ pub struct LeakFinding {
     pub suppressed: Vec<Suppressed>,
     /// Blocks that the view does not look at.
     pub unseen_blocks: u64,
-    /// How far the list of live blocks can be trusted.
-    pub standing: Standing,
 }
 
 /// The live blocks of `profile` that the view looks at and no suppression matches.
@@ -74,35 +72,38 @@ pub fn leaks(profile: &Profile, view: &View<'_>, suppressions: &[Suppression]) -
     let none = |known: &Suppression| Suppressed { pattern: known.pattern.clone(), ..Suppressed::default() };
     let mut suppressed: Vec<Suppressed> = suppressions.iter().map(none).collect();
     let mut unseen_blocks = 0u64;
-    let mut by_path: HashMap<Vec<Step>, usize> = HashMap::new();
+    let mut path_numbers: Interner<Vec<PathStep>> = Interner::default();
     let mut found: Vec<Leak> = Vec::new();
     for stack in stacks {
         let (blocks, bytes, oldest_ns) = by_stack[&stack];
         let Reading { path, lines, is_seen, suppression } = paths.read(stack);
         if !is_seen {
             unseen_blocks += blocks;
-        } else if let Some(known) = suppression.and_then(|at| suppressed.get_mut(at)) {
+            continue;
+        }
+        if let Some(known) = suppression.and_then(|at| suppressed.get_mut(at)) {
             known.blocks += blocks;
             known.bytes = known.bytes.saturating_add(bytes);
-        } else if let Some(at) = by_path.get(&path) {
-            let leak = &mut found[*at];
-            leak.blocks += blocks;
-            leak.bytes = leak.bytes.saturating_add(bytes);
-            leak.oldest_ns = leak.oldest_ns.min(oldest_ns);
-        } else {
-            by_path.insert(path.clone(), found.len());
-            found.push(Leak { blocks, bytes, oldest_ns, path, lines });
+            continue;
         }
+        let at = path_numbers.number(path) as usize;
+        if at == found.len() {
+            found.push(Leak { blocks: 0, bytes: 0, oldest_ns, path: Vec::new(), lines });
+        }
+        let leak = &mut found[at];
+        leak.blocks += blocks;
+        leak.bytes = leak.bytes.saturating_add(bytes);
+        leak.oldest_ns = leak.oldest_ns.min(oldest_ns);
     }
+    found.iter_mut().zip(path_numbers.into_items()).for_each(|(leak, path)| leak.path = path);
     found.sort_by_key(|leak| (std::cmp::Reverse(leak.bytes), std::cmp::Reverse(leak.blocks)));
     LeakFinding {
         blocks: found.iter().map(|leak| leak.blocks).sum(),
         bytes: saturating_sum(found.iter().map(|leak| leak.bytes)),
-        functions: paths.functions,
+        functions: paths.into_functions(),
         leaks: found,
         suppressed,
         unseen_blocks,
-        standing: standing(profile, Figure::LiveBytes),
     }
 }
 

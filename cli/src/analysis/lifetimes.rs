@@ -1,7 +1,6 @@
 //! How long did freed blocks live?
 
 use super::arithmetic::{Bucket, buckets};
-use super::{Figure, Standing, standing};
 use heapledger::profile::{Histogram, Profile};
 
 /// The distribution of the lifetimes of freed blocks, by power of two.
@@ -17,8 +16,6 @@ pub struct Lifetimes {
     pub p99_ns_at_most: Option<u64>,
     /// Longest span between two marks of the clock: lifetimes below it are interpolated. 0: every event was stamped.
     pub resolution_ns: u64,
-    /// How far the lifetimes can be trusted.
-    pub standing: Standing,
 }
 
 /// Lifetimes of the freed blocks of all sites.
@@ -31,14 +28,12 @@ pub fn lifetimes(profile: &Profile) -> Lifetimes {
         median_ns_at_most: all.quantile_upper(0.5),
         p99_ns_at_most: all.quantile_upper(0.99),
         resolution_ns: profile.clock.longest_span_ns,
-        standing: standing(profile, Figure::Lifetimes),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::sample;
-    use super::super::standing::Grade;
     use super::*;
 
     #[test]
@@ -46,6 +41,6 @@ mod tests {
         let finding = lifetimes(&sample::complete());
         assert_eq!(finding.blocks, 2);
         assert_eq!((finding.median_ns_at_most, finding.p99_ns_at_most), (Some(1023), Some(1_048_575)));
-        assert_eq!(finding.standing.grade, Grade::Within(1_000));
+        assert_eq!(finding.resolution_ns, 1_000);
     }
 }

@@ -4,31 +4,31 @@
 //! remembers. Words, units and bytes are the business of `report` and `export`, which show the same findings with
 //! different faces.
 //!
-//! Every finding carries a [`Standing`]: how far its figures can be trusted, and what stands in the way. It is
-//! derived from the quality counters of the profile in one place, [`standing`](mod@standing), so that a report
-//! and an export can never disagree about what is exact.
+//! How far a figure can be trusted, and why not further, is its [`Certainty`]. It is derived from the quality counters of
+//! the profile in one place, [`certainty`](mod@certainty); [`verify()`] adds the damage of the file and broken laws, so
+//! that a report and an export can never disagree about what is exact.
 //!
 //! A profile may come from a damaged or hostile file, so no count is trusted: sums saturate, indices are
 //! looked up with `get`, and divisions by zero have an answer.
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 pub mod book;
+pub mod certainty;
 pub mod diff;
-pub mod folding;
 pub mod frames;
 pub mod grouping;
 pub mod growth;
+pub(crate) mod interner;
 pub mod leaks;
 pub mod lifetimes;
 pub mod live;
-pub(crate) mod numbering;
+pub mod name_simplify;
 pub mod origin;
 pub mod paths;
 pub mod reallocs;
-pub mod sites;
+pub mod site_order;
 pub mod sizes;
 pub mod stack_sample;
-pub mod standing;
 pub mod summary;
 pub mod suppressions;
 pub mod threads;
@@ -37,27 +37,28 @@ pub mod tree;
 pub mod verify;
 
 #[cfg(test)]
+#[path = "tests/sample.rs"]
 pub(crate) mod sample;
 
 pub use arithmetic::Bucket;
 pub use book::{Ranking, SiteBook, SiteLine, site_book};
-pub use diff::{Diff, Doubt, Presence, Side, SiteChange, diff};
-pub use frames::{Frame, StackReader, frames, module_of, whole_stack};
+pub use certainty::{Certainty, FigureGroup, UncertaintyCause, certainty};
+pub use diff::{ComparabilityIssue, Diff, Presence, Side, SiteChange, diff};
+pub use frames::{Frame, StackReader};
 pub use grouping::{Group, Groups, group_by, group_by_call};
 pub use growth::{Growth, growth};
 pub use leaks::{Leak, LeakFinding, Suppressed, leaks};
 pub use lifetimes::{Lifetimes, lifetimes};
 pub use live::{LiveFinding, SizeGroup, live};
 pub use origin::Origin;
-pub use paths::{Function, Paths, Step, View};
+pub use paths::{Function, PathStep, Paths, View};
 pub use reallocs::{ReallocFinding, reallocs};
-pub use sites::{SiteOrder, SiteRow, TopSites, top_sites};
+pub use site_order::SiteOrder;
 pub use sizes::{Sizes, sizes};
 pub use stack_sample::estimated_bytes;
-pub use standing::{Cause, Figure, Standing, standing};
 pub use summary::{Summary, summary};
 pub use suppressions::Suppression;
-pub use threads::{CrossingLine, Crossings, ThreadFinding, ThreadLine, crossings, threads};
+pub use threads::{CrossingLine, Crossings, ThreadFinding, crossings, threads};
 pub use timeline::{Column, LossWindow, TimelineFinding, timeline};
 pub use tree::{Direction, Node, Tree, tree};
-pub use verify::{Conclusion, LawFinding, LawState, Verdict, verify};
+pub use verify::{Conclusion, LawFinding, LawState, Verification, verify};

@@ -1,7 +1,7 @@
 //! Many stacks, read once: each as a path of functions, folded as the reader wants them, with stacks that read the same
 //! told to be the same.
 //!
-//! [`frames`](super::frames()) reads one stack; a report ranks some ten thousand. Here every address is expanded once, every
+//! [`StackReader`] reads one stack; a report ranks some ten thousand. Here every address is expanded once, every
 //! name is folded and matched once, and a path is a list of numbers.
 //!
 //! Two stacks have the same path when they go through the same functions, and through the same lines from the innermost
@@ -14,12 +14,11 @@
 
 use std::collections::HashMap;
 
-use super::Frame;
-use super::folding::{is_library, without_generics};
-use super::frames::{CUT_FRAMES, is_cut};
-use super::numbering::Numbering;
+use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
+use super::interner::Interner;
+use super::name_simplify::{is_library, without_generics};
 use super::suppressions::Suppression;
-use heapledger::profile::{Profile, SymbolFrame};
+use heapledger::profile::Profile;
 
 /// Functions of one path, at most.
 pub const PATH_FUNCTIONS_MAX: usize = 1024;
@@ -68,7 +67,7 @@ pub struct Function {
 
 /// A function in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Step {
+pub struct PathStep {
     /// Index into [`Paths::functions`].
     pub function: u32,
     /// The line of the call; 0 where it is not known, or does not tell one path from another.
@@ -79,7 +78,7 @@ pub struct Step {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The functions, innermost first; empty for an event without a stack.
-    pub path: Vec<Step>,
+    pub path: Vec<PathStep>,
     /// The same with every line that is known, for showing.
     pub lines: Vec<u32>,
     /// Whether the view looks at it.
@@ -102,51 +101,54 @@ struct Place {
 
 const NO_SUPPRESSION: u32 = u32::MAX;
 
+/// A frame by what a path shows of it: function, file, line, the start of its object, and the address of an unnamed one.
+type FrameKey<'p> = (&'p str, &'p str, u32, Option<u64>, u64);
+
 /// Reads stacks.
 pub struct Paths<'p> {
-    profile: &'p Profile,
+    reader: StackReader<'p>,
     view: &'p View<'p>,
     suppressions: &'p [Suppression],
     /// Every function of every path read so far.
-    pub functions: Vec<Function>,
-    numbering: Numbering,
+    functions: Interner<Function>,
     places: Vec<Place>,
-    by_symbol: HashMap<(SymbolFrame, usize), u32>,
+    by_frame: HashMap<FrameKey<'p>, u32>,
     /// Where in `expanded` the places of an address are.
     by_address: HashMap<u64, (u32, u32)>,
     expanded: Vec<u32>,
-    /// Modules by where they start.
-    modules: Vec<usize>,
     steps_left: usize,
 }
 
 impl std::fmt::Debug for Paths<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Paths").field("functions", &self.functions.len()).finish_non_exhaustive()
+        f.debug_struct("Paths").field("functions", &self.functions().len()).finish_non_exhaustive()
     }
 }
-
-/// Stands for no module.
-const NO_MODULE: usize = usize::MAX;
 
 impl<'p> Paths<'p> {
     /// A reader of the stacks of `profile`.
     pub fn new(profile: &'p Profile, view: &'p View<'p>, suppressions: &'p [Suppression]) -> Self {
-        let mut modules: Vec<usize> = (0..profile.modules.len()).collect();
-        modules.sort_by_key(|module| profile.modules[*module].start);
         Paths {
-            profile,
+            reader: StackReader::new(profile),
             view,
             suppressions,
-            functions: Vec::new(),
-            numbering: Numbering::default(),
+            functions: Interner::default(),
             places: Vec::new(),
-            by_symbol: HashMap::new(),
+            by_frame: HashMap::new(),
             by_address: HashMap::new(),
             expanded: Vec::new(),
-            modules,
             steps_left: STEPS_MAX,
         }
+    }
+
+    /// Every function of every path read so far.
+    pub fn functions(&self) -> &[Function] {
+        self.functions.items()
+    }
+
+    /// As [`functions`](Self::functions), by value.
+    pub fn into_functions(self) -> Vec<Function> {
+        self.functions.into_items()
     }
 
     /// Reads stack `stack`.
@@ -163,9 +165,9 @@ impl<'p> Paths<'p> {
         let lines_up_to = kept.iter().position(|place| is_own(&place)).unwrap_or(kept.len());
         let step = |(at, place): (usize, &u32)| {
             let Place { function, line, .. } = self.places[*place as usize];
-            Step { function, line: if at <= lines_up_to { line } else { 0 } }
+            PathStep { function, line: if at <= lines_up_to { line } else { 0 } }
         };
-        let path: Vec<Step> = kept.iter().enumerate().map(step).collect();
+        let path: Vec<PathStep> = kept.iter().enumerate().map(step).collect();
         let lines = kept.iter().map(|place| self.places[*place as usize].line).collect();
         self.steps_left = self.steps_left.saturating_sub(path.len());
         Reading { path, lines, is_seen, suppression }
@@ -174,8 +176,7 @@ impl<'p> Paths<'p> {
     /// All functions of a stack, innermost first, as numbers of places.
     fn places_of(&mut self, stack: u32) -> Vec<u32> {
         let most = if self.steps_left > 0 { PATH_FUNCTIONS_MAX } else { FUNCTIONS_BEYOND };
-        let profile = self.profile;
-        let frames = profile.stacks.get(stack as usize).map_or(&[][..], |stack| &stack.frames);
+        let frames = self.reader.addresses(stack);
         let mut all = Vec::with_capacity(frames.len().min(most));
         for &address in frames {
             let (start, end) = match self.by_address.get(&address) {
@@ -197,7 +198,7 @@ impl<'p> Paths<'p> {
         all
     }
 
-    /// The rule of [`frames`](super::frames()), on places.
+    /// The rule of [`StackReader::frames`], on places.
     fn without_recorder<'a>(&self, places: &'a [u32]) -> &'a [u32] {
         let is_cut = |place: &u32| self.places[*place as usize].is_cut;
         let inner = places.iter().take(CUT_FRAMES).rposition(is_cut).map_or(0, |last| last + 1);
@@ -214,41 +215,22 @@ impl<'p> Paths<'p> {
         (0..places.len()).filter(|at| !is_inside(*at)).map(|at| places[at]).collect()
     }
 
-    /// Puts the places of an address behind those expanded so far.
+    /// Appends the places of an address to `expanded`.
     fn expand(&mut self, address: u64) {
-        let (profile, module) = (self.profile, self.module_of(address));
-        let known = profile.symbols.at(address);
-        if known.is_empty() {
-            let frame = Frame { address, function: "", file: "", line: 0, inlined: false, module: None };
-            let place = self.add(frame, module);
-            return self.expanded.push(place);
-        }
-        for symbol in known {
-            let key = (*symbol, module);
-            if let Some(place) = self.by_symbol.get(&key) {
-                self.expanded.push(*place);
-                continue;
-            }
-            let place = self.add(
-                Frame {
-                    address,
-                    function: profile.symbols.text(symbol.function),
-                    file: profile.symbols.text(symbol.file),
-                    line: symbol.line,
-                    inlined: symbol.inlined,
-                    module: None,
-                },
-                module,
-            );
-            self.by_symbol.insert(key, place);
+        for frame in self.reader.functions(address) {
+            let unnamed = if frame.function.is_empty() { address } else { 0 };
+            let key =
+                (frame.function, frame.file, frame.line, frame.module.map(|module| module.start), unnamed);
+            let place = self.by_frame.get(&key).copied().unwrap_or_else(|| self.add(&frame));
+            self.by_frame.insert(key, place);
             self.expanded.push(place);
         }
     }
 
-    /// Adds a place; everything that is asked of it is asked here, once.
-    fn add(&mut self, frame: Frame<'_>, module: usize) -> u32 {
-        let module = self.profile.modules.get(module);
-        let is_library = is_library(&frame);
+    /// Adds a place, and evaluates every question about it once.
+    fn add(&mut self, frame: &Frame<'_>) -> u32 {
+        let module = frame.module;
+        let is_library = is_library(frame);
         let name = match (frame.function, module) {
             ("", Some(module)) => {
                 let object = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -264,7 +246,7 @@ impl<'p> Paths<'p> {
         let place = Place {
             function: 0,
             line: frame.line,
-            is_cut: is_cut(&frame),
+            is_cut: is_cut(frame),
             is_library,
             is_focus: self.view.focus.iter().any(|matcher| any(*matcher)),
             is_ignored: self.view.ignore.iter().any(|matcher| any(*matcher)),
@@ -275,21 +257,8 @@ impl<'p> Paths<'p> {
                 .map_or(NO_SUPPRESSION, |known| known as u32),
         };
         let function = Function { name, file: frame.file.to_owned(), is_library };
-        let next = self.functions.len();
-        let number = self.numbering.number(&function, next, |number| self.functions[number] == function);
-        if number == next {
-            self.functions.push(function);
-        }
-        self.places.push(Place { function: number as u32, ..place });
+        self.places.push(Place { function: self.functions.number(function), ..place });
         self.places.len() as u32 - 1
-    }
-
-    fn module_of(&self, address: u64) -> usize {
-        let Some(call) = address.checked_sub(1) else { return NO_MODULE };
-        let all = &self.profile.modules;
-        let after = self.modules.partition_point(|module| all[*module].start <= call);
-        let last = self.modules[..after].last();
-        last.copied().filter(|module| call < all[*module].end).unwrap_or(NO_MODULE)
     }
 }
 
@@ -298,9 +267,9 @@ pub(super) use tests::named;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{frames, sample};
+    use super::super::sample;
     use super::*;
-    use heapledger::profile::{Module, Stack};
+    use heapledger::profile::{Module, Stack, SymbolFrame};
 
     /// A profile whose stack *n* goes through the functions `calls[n - 1]`, innermost first: (name, file, line).
     pub(in crate::analysis) fn named(calls: &[&[(&str, &str, u32)]]) -> Profile {
@@ -323,7 +292,7 @@ mod tests {
     }
 
     fn names(paths: &Paths<'_>, reading: &Reading) -> Vec<String> {
-        reading.path.iter().map(|step| paths.functions[step.function as usize].name.clone()).collect()
+        reading.path.iter().map(|step| paths.functions()[step.function as usize].name.clone()).collect()
     }
 
     const LIBRARY: &str = "/rustc/1/library/alloc/src/vec/mod.rs";
@@ -351,7 +320,7 @@ mod tests {
         let mut paths = Paths::new(&profile, &whole, &[]);
         let reading = paths.read(1);
         let expected: Vec<String> =
-            frames(&profile, 1).iter().map(|frame| frame.function.to_owned()).collect();
+            StackReader::new(&profile).frames(1).iter().map(|frame| frame.function.to_owned()).collect();
         assert_eq!(names(&paths, &reading), expected);
         assert_eq!(expected.len(), 7);
         assert_eq!(paths.read(0), Reading { is_seen: true, ..Reading::default() });

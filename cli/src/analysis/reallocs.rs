@@ -1,7 +1,6 @@
 //! What did growing blocks cost?
 
 use super::arithmetic::{saturating_sum, scaled};
-use super::{Figure, Standing, standing};
 use heapledger::profile::{Profile, ReallocStats};
 
 /// Realloc traffic, and the copying that better first sizes would have saved.
@@ -13,8 +12,6 @@ pub struct ReallocFinding {
     pub in_place: u64,
     /// Reallocs of a block over its life, in hundredths, over the freed blocks that had any; `None` when none had.
     pub mean_chain_hundredths: Option<u64>,
-    /// How far the figures can be trusted.
-    pub standing: Standing,
 }
 
 /// Sums up the realloc traffic of all sites.
@@ -34,7 +31,6 @@ pub fn reallocs(profile: &Profile) -> ReallocFinding {
         all,
         in_place: all.count.saturating_sub(all.moved),
         mean_chain_hundredths: scaled(all.chain_links, 100, all.chains),
-        standing: standing(profile, Figure::Reallocs),
     }
 }
 

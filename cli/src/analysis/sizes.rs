@@ -1,7 +1,6 @@
 //! How large were the blocks?
 
 use super::arithmetic::{Bucket, buckets};
-use super::{Figure, Standing, standing};
 use heapledger::profile::{Histogram, Profile};
 
 /// The distribution of the sizes of all blocks allocated, by power of two.
@@ -13,20 +12,13 @@ pub struct Sizes {
     pub blocks: u64,
     /// Half of the blocks are no larger than this many bytes (the top of the row that holds the median).
     pub median_bytes_at_most: Option<u64>,
-    /// How far the rows can be trusted.
-    pub standing: Standing,
 }
 
 /// Sizes of the blocks of all sites.
 pub fn sizes(profile: &Profile) -> Sizes {
     let mut all = Histogram::default();
     profile.sites.iter().for_each(|site| all.merge(&site.sizes));
-    Sizes {
-        rows: buckets(&all),
-        blocks: all.total(),
-        median_bytes_at_most: all.quantile_upper(0.5),
-        standing: standing(profile, Figure::Breakdown),
-    }
+    Sizes { rows: buckets(&all), blocks: all.total(), median_bytes_at_most: all.quantile_upper(0.5) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! How much was allocated, freed and live, and how fast?
 
 use super::arithmetic::{per_second, saturating_sum};
-use super::{Figure, Standing, standing};
 use heapledger::profile::{HeapStats, Peak, Profile, TEMPORARY_ALLOCS};
 
 /// The totals and what follows from them.
@@ -25,16 +24,6 @@ pub struct Summary {
     pub temporary_allocs: u32,
     /// Blocks freed by another thread than the one that allocated them.
     pub cross_thread_frees: u64,
-    /// How far the totals can be trusted.
-    pub standing: Standing,
-    /// How far the number of live blocks can be trusted.
-    pub live_blocks_standing: Standing,
-    /// How far the live bytes can be trusted.
-    pub live_bytes_standing: Standing,
-    /// How far the peak can be trusted.
-    pub peak_standing: Standing,
-    /// How far the temporaries can be trusted.
-    pub temporary_standing: Standing,
 }
 
 /// Sums up a profile.
@@ -50,11 +39,6 @@ pub fn summary(profile: &Profile) -> Summary {
         temporary_bytes: saturating_sum(profile.sites.iter().map(|site| site.temporary_bytes)),
         temporary_allocs: TEMPORARY_ALLOCS,
         cross_thread_frees: saturating_sum(profile.sites.iter().map(|site| site.cross_thread_frees)),
-        standing: standing(profile, Figure::Totals),
-        live_blocks_standing: standing(profile, Figure::LiveBlocks),
-        live_bytes_standing: standing(profile, Figure::LiveBytes),
-        peak_standing: standing(profile, Figure::Peak),
-        temporary_standing: standing(profile, Figure::Temporaries),
     }
 }
 
@@ -71,7 +55,6 @@ mod tests {
         assert_eq!(summary.bytes_per_second, Some(2_500));
         assert_eq!((summary.temporary_blocks, summary.temporary_bytes), (4, 400));
         assert_eq!(summary.cross_thread_frees, 2);
-        assert!(summary.standing.is_exact());
     }
 
     #[test]

@@ -1,54 +1,24 @@
 //! Which thread did how much?
 
 use super::arithmetic::saturating_sum;
-use super::{Figure, Standing, standing};
-use heapledger::profile::{Crossing, Profile, ThreadRow};
-
-/// One line of the table of threads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ThreadLine {
-    /// Name of the thread, as it gave it; may be empty and may hold anything.
-    pub name: String,
-    /// The system's id of the thread.
-    pub os_id: u64,
-    /// How many threads the line stands for.
-    pub threads: u64,
-    /// Whether this is a thread of heapledger itself.
-    pub own: bool,
-    /// Whether it had ended when the snapshot was taken.
-    pub ended: bool,
-    /// Blocks it allocated.
-    pub total_blocks: u64,
-    /// Bytes it allocated.
-    pub total_bytes: u64,
-    /// Blocks it freed.
-    pub freed_blocks: u64,
-    /// Of those, blocks that another thread had allocated.
-    pub cross_thread_frees: u64,
-    /// Events of the thread that were booked.
-    pub recorded: u64,
-    /// Events of the thread that were lost.
-    pub lost: u64,
-}
+use heapledger::profile::{Crossing, LossCounts, Profile, ThreadRow};
 
 /// The threads with the most bytes allocated, and a sum of the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ThreadFinding {
     /// How many threads the program had, heapledger's own left out.
     pub threads: u64,
     /// At most as many lines as asked for, most bytes first. A thread that lost events is never left out in favour of
     /// one that lost none.
-    pub lines: Vec<ThreadLine>,
+    pub lines: Vec<ThreadRow>,
     /// The threads that are not in `lines`, as one; `None` when there are none.
-    pub others: Option<ThreadLine>,
-    /// How far the figures can be trusted.
-    pub standing: Standing,
+    pub others: Option<ThreadRow>,
 }
 
 /// Threads by bytes allocated, at most `limit` of them.
 pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
-    let mut lines: Vec<ThreadLine> = profile.threads.iter().map(line).collect();
-    lines.sort_by_key(|line| (line.lost == 0, std::cmp::Reverse(line.total_bytes)));
+    let mut lines = profile.threads.clone();
+    lines.sort_by_key(|line| (line.lost.total() == 0, std::cmp::Reverse(line.total_bytes)));
     let rest = lines.split_off(limit.min(lines.len()));
     lines.sort_by_key(|line| std::cmp::Reverse(line.total_bytes));
     let others = (!rest.is_empty()).then(|| together(&rest));
@@ -56,40 +26,30 @@ pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
         threads: saturating_sum(profile.threads.iter().filter(|row| !row.own).map(|row| row.threads)),
         lines,
         others,
-        standing: standing(profile, Figure::Breakdown),
     }
 }
 
-fn line(row: &ThreadRow) -> ThreadLine {
-    ThreadLine {
-        name: row.name.clone(),
-        os_id: row.os_id,
-        threads: row.threads,
-        own: row.own,
-        ended: row.ended_ns.is_some(),
-        total_blocks: row.total_blocks,
-        total_bytes: row.total_bytes,
-        freed_blocks: row.freed_blocks,
-        cross_thread_frees: row.cross_thread_frees,
-        recorded: row.recorded,
-        lost: row.lost.total(),
-    }
-}
-
-fn together(lines: &[ThreadLine]) -> ThreadLine {
-    let sum = |field: fn(&ThreadLine) -> u64| saturating_sum(lines.iter().map(field));
-    ThreadLine {
-        name: String::new(),
-        os_id: 0,
-        threads: sum(|line| line.threads),
-        own: false,
-        ended: lines.iter().all(|line| line.ended),
-        total_blocks: sum(|line| line.total_blocks),
-        total_bytes: sum(|line| line.total_bytes),
-        freed_blocks: sum(|line| line.freed_blocks),
-        cross_thread_frees: sum(|line| line.cross_thread_frees),
-        recorded: sum(|line| line.recorded),
-        lost: sum(|line| line.lost),
+/// Several rows as one, without a name; it has ended when all of them have.
+fn together(rows: &[ThreadRow]) -> ThreadRow {
+    let sum = |field: fn(&ThreadRow) -> u64| saturating_sum(rows.iter().map(field));
+    let mut lost = LossCounts::default();
+    rows.iter().for_each(|row| lost.merge(&row.lost));
+    ThreadRow {
+        threads: sum(|row| row.threads),
+        ended_ns: rows
+            .iter()
+            .map(|row| row.ended_ns)
+            .collect::<Option<Vec<_>>>()
+            .and_then(|all| all.into_iter().max()),
+        total_blocks: sum(|row| row.total_blocks),
+        total_bytes: sum(|row| row.total_bytes),
+        freed_blocks: sum(|row| row.freed_blocks),
+        freed_bytes: sum(|row| row.freed_bytes),
+        cross_thread_frees: sum(|row| row.cross_thread_frees),
+        attempted: sum(|row| row.attempted),
+        recorded: sum(|row| row.recorded),
+        lost,
+        ..ThreadRow::default()
     }
 }
 
@@ -143,7 +103,7 @@ pub fn crossings(profile: &Profile, limit: usize) -> Crossings {
 mod tests {
     use super::super::sample;
     use super::*;
-    use heapledger::profile::{LossCounts, LossReason};
+    use heapledger::profile::LossReason;
 
     #[test]
     fn the_busiest_come_first_and_the_rest_is_one_line() {

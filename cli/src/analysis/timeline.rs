@@ -1,6 +1,5 @@
 //! What happened when, at a resolution that fits a page?
 
-use super::{Figure, Standing, standing};
 use heapledger::profile::{Interval, Profile};
 
 /// A column of the drawn timeline: one interval of the profile, or several neighbours together.
@@ -48,8 +47,6 @@ pub struct TimelineFinding {
     pub length_ns: u64,
     /// Length of an interval in the profile, in nanoseconds.
     pub interval_ns: u64,
-    /// How far times can be trusted.
-    pub standing: Standing,
 }
 
 /// The timeline in at most `columns` columns (at least one). Intervals are merged whole, never split, so that
@@ -79,7 +76,6 @@ pub fn timeline(profile: &Profile, columns: usize) -> TimelineFinding {
         losses: losses(intervals, interval_ns),
         length_ns: interval_ns.saturating_mul(intervals.len() as u64),
         interval_ns,
-        standing: standing(profile, Figure::Lifetimes),
     }
 }
 

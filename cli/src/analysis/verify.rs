@@ -5,10 +5,10 @@
 //! live). Each is listed with its figures, whether it holds, is broken, or cannot be asked of this profile. A law
 //! that cannot be asked is never shown as one that holds.
 //!
-//! The *conclusions* follow from the quality counters ([`standing()`]). They are safe only as far as the laws hold:
+//! The *conclusions* follow from the quality counters ([`certainty()`]). They are safe only as far as the laws hold:
 //! with a broken law no conclusion is exact, because then the books themselves contradict each other.
 
-use super::{Figure, Origin, Standing, standing};
+use super::{Certainty, FigureGroup, Origin, certainty};
 use heapledger::profile::{self, Profile};
 
 /// What became of a law.
@@ -50,25 +50,25 @@ pub struct LawFinding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusion {
     /// The figures.
-    pub figure: Figure,
+    pub figure: FigureGroup,
     /// How far they can be trusted, damage and broken laws included.
-    pub standing: Standing,
+    pub certainty: Certainty,
 }
 
 /// The answer sheet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Verification {
     /// Every law, in a fixed order.
     pub laws: Vec<LawFinding>,
-    /// Every group of figures, in the order of [`Figure::ALL`].
+    /// Every group of figures, in the order of [`FigureGroup::ALL`].
     pub conclusions: Vec<Conclusion>,
 }
 
-impl Verdict {
+impl Verification {
     /// How far a group of figures can be trusted, damage and broken laws included.
-    pub fn standing(&self, figure: Figure) -> &Standing {
+    pub fn certainty(&self, figure: FigureGroup) -> &Certainty {
         let found = self.conclusions.iter().find(|conclusion| conclusion.figure == figure);
-        &found.expect("every figure has its conclusion").standing
+        &found.expect("every figure has its conclusion").certainty
     }
 
     /// How many laws are broken.
@@ -78,15 +78,15 @@ impl Verdict {
 }
 
 /// Asks every law of `profile`, and says which conclusions are safe, given what is known of its file.
-pub fn verify(profile: &Profile, origin: &Origin) -> Verdict {
+pub fn verify(profile: &Profile, origin: &Origin) -> Verification {
     let mut laws: Vec<LawFinding> = profile::laws(profile).into_iter().map(conservation).collect();
     laws.extend(relations(profile));
     let broken = laws.iter().filter(|law| law.state == LawState::Broken).count();
     let conclude = |figure| {
-        let standing = standing(profile, figure).damaged(origin.damage.len()).contradicted(broken);
-        Conclusion { figure, standing }
+        let certainty = certainty(profile, figure).damaged(origin.damage.len()).contradicted(broken);
+        Conclusion { figure, certainty }
     };
-    Verdict { conclusions: Figure::ALL.into_iter().map(conclude).collect(), laws }
+    Verification { conclusions: FigureGroup::ALL.into_iter().map(conclude).collect(), laws }
 }
 
 fn conservation(law: profile::Law) -> LawFinding {
@@ -140,8 +140,8 @@ fn relations(profile: &Profile) -> Vec<LawFinding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::certainty::Grade;
     use super::super::sample;
-    use super::super::standing::Grade;
     use super::*;
     use heapledger::profile::LossReason;
 
@@ -181,7 +181,7 @@ mod tests {
             plant(&mut profile);
             assert!(broken(&profile).contains(&law), "{law}: broken were {:?}", broken(&profile));
             let verdict = verify(&profile, &Origin::default());
-            assert!(verdict.conclusions.iter().all(|conclusion| !conclusion.standing.is_exact()), "{law}");
+            assert!(verdict.conclusions.iter().all(|conclusion| !conclusion.certainty.is_exact()), "{law}");
         }
     }
 
@@ -202,13 +202,13 @@ mod tests {
             assert_eq!(verdict.broken(), 0, "{reason:?}");
             let unasked = verdict.laws.iter().filter(|law| law.state == LawState::NotCheckable).count();
             assert_eq!(unasked, 11, "{reason:?}");
-            assert_eq!(verdict.conclusions[0].standing.grade, Grade::AtLeast);
+            assert_eq!(verdict.conclusions[0].certainty.grade, Grade::AtLeast);
         }
     }
 
     #[test]
     fn no_conclusion_is_exact_when_the_file_is_damaged() {
         let verdict = verify(&sample::complete(), &Origin::new(vec!["cut".into()], Vec::new()));
-        assert!(verdict.conclusions.iter().all(|conclusion| !conclusion.standing.is_exact()));
+        assert!(verdict.conclusions.iter().all(|conclusion| !conclusion.certainty.is_exact()));
     }
 }

@@ -16,13 +16,14 @@
 
 use std::io::{self, Write};
 
-use super::names::{NO_STACK, on_one_line};
+use super::names::NO_STACK;
+use crate::analysis::name_simplify::in_collapsed_stack;
 use crate::analysis::{Group, Groups, SiteOrder, group_by};
 use heapledger::profile::Profile;
 
 pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) -> io::Result<()> {
     // Different names can read the same once they are changed, which makes them one key and their groups one.
-    let Groups { keys, mut groups } = group_by(profile, |frame| name(&frame.label()));
+    let Groups { keys, mut groups } = group_by(profile, |frame| in_collapsed_stack(&frame.label()));
     groups.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
     for group in &groups {
         let figure = group.sum(profile, |site| metric.value(site));
@@ -50,17 +51,6 @@ fn bytes<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = u8> 
     let none = group.frames.is_empty().then_some(NO_STACK);
     let parts = outer_first(group, names).chain(none).enumerate();
     parts.flat_map(|(index, name)| (index > 0).then_some(b';').into_iter().chain(name.bytes()))
-}
-
-/// A name that no reader takes for two, or for a figure.
-fn name(label: &str) -> String {
-    let mut name = on_one_line(label.trim()).replace(';', ":");
-    if let Some((before, last)) = name.rsplit_once(' ')
-        && last.chars().all(|character| character.is_ascii_digit() || character == '.')
-    {
-        name = format!("{before}_{last}");
-    }
-    if name.is_empty() { "(unnamed)".into() } else { name }
 }
 
 #[cfg(test)]
@@ -108,11 +98,6 @@ mod tests {
 
     #[test]
     fn names_cannot_be_taken_for_figures_or_for_two_frames() {
-        assert_eq!(name("[u8; 4]"), "[u8: 4]");
-        assert_eq!(name("closure 12"), "closure_12");
-        assert_eq!(name("closure 1 2.5"), "closure 1_2.5");
-        assert_eq!(name(" \n "), "(unnamed)");
-        assert_eq!(name("a\nb"), "a\\u{a}b");
         let mut profile = sample::named();
         profile.symbols.strings[5] = "x 99".into();
         let text = collapsed(&profile, SiteOrder::Total);

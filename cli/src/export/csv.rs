@@ -17,18 +17,18 @@
 
 use std::io::{self, Write};
 
-use super::names::on_one_line;
 use super::quality;
 use crate::analysis::{Frame, Origin, StackReader};
 use heapledger::profile::{Profile, Site};
+use heapledger::text::escape::escaped;
 
 /// Version of this format: grows when a column changes its meaning or goes away, not when one is added at the end.
 const FORMAT_VERSION: u32 = 1;
 
-type Figure = fn(&Site) -> u64;
+type SiteFigure = fn(&Site) -> u64;
 
 /// The columns between the stack and its frames.
-const COLUMNS: [(&str, Figure); 19] = [
+const COLUMNS: [(&str, SiteFigure); 19] = [
     ("total_blocks", |site| site.total_blocks),
     ("total_bytes", |site| site.total_bytes),
     ("freed_blocks", |site| site.freed_blocks),
@@ -73,8 +73,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 
 /// The functions of a stack as one cell, innermost first.
 fn functions(frames: &[Frame<'_>]) -> String {
-    let names: Vec<String> =
-        frames.iter().map(|frame| on_one_line(&frame.label()).replace(';', ":")).collect();
+    let names: Vec<String> = frames.iter().map(|frame| escaped(&frame.label()).replace(';', ":")).collect();
     let cell = names.join(";");
     if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }

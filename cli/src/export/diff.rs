@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::ser::SerializeSeq;
 
 use crate::analysis::diff::Figures;
-use crate::analysis::{Diff, Doubt, Side, SiteChange};
+use crate::analysis::{ComparabilityIssue, Diff, Side, SiteChange};
 
 /// Version of this format.
 const FORMAT_VERSION: u32 = 1;
@@ -42,26 +42,15 @@ struct SidePart<'a> {
     attempted: u64,
     recorded: u64,
     lost: u64,
-    totals: FiguresPart,
-}
-
-#[derive(Serialize)]
-struct FiguresPart {
-    live_bytes: u64,
-    live_blocks: u64,
-    peak_bytes: u64,
-    total_bytes: u64,
-    total_blocks: u64,
-    temporary_blocks: u64,
-    copied_bytes: u64,
+    totals: &'a Figures,
 }
 
 #[derive(Serialize)]
 struct SitePart<'a> {
     presence: &'static str,
     functions: Vec<&'a str>,
-    before: FiguresPart,
-    after: FiguresPart,
+    before: &'a Figures,
+    after: &'a Figures,
 }
 
 struct Sites<'a>(&'a Diff);
@@ -79,24 +68,12 @@ fn site_part<'a>(diff: &'a Diff, site: &'a SiteChange) -> SitePart<'a> {
     SitePart {
         presence: site.presence.name(),
         functions: diff.names(&site.stack).collect(),
-        before: figures(&site.before),
-        after: figures(&site.after),
+        before: &site.before,
+        after: &site.after,
     }
 }
 
-fn figures(figures: &Figures) -> FiguresPart {
-    FiguresPart {
-        live_bytes: figures.live_bytes,
-        live_blocks: figures.live_blocks,
-        peak_bytes: figures.peak_bytes,
-        total_bytes: figures.total_bytes,
-        total_blocks: figures.total_blocks,
-        temporary_blocks: figures.temporary_blocks,
-        copied_bytes: figures.copied_bytes,
-    }
-}
-
-fn side<'a>(side: Side<'a>, totals: &Figures) -> SidePart<'a> {
+fn side<'a>(side: Side<'a>, totals: &'a Figures) -> SidePart<'a> {
     let (quality, process) = (&side.profile.quality, &side.profile.process);
     SidePart {
         program: &process.program,
@@ -105,15 +82,15 @@ fn side<'a>(side: Side<'a>, totals: &Figures) -> SidePart<'a> {
         attempted: quality.attempted,
         recorded: quality.recorded,
         lost: quality.lost.total(),
-        totals: figures(totals),
+        totals,
     }
 }
 
-fn doubt_part(doubt: &Doubt) -> DoubtPart {
-    let amounts = doubt.amounts();
+fn doubt_part(issue: &ComparabilityIssue) -> DoubtPart {
+    let amounts = issue.amounts();
     DoubtPart {
-        name: doubt.name(),
-        forbids: doubt.forbids(),
+        name: issue.name(),
+        forbids: issue.forbids(),
         before: amounts.map(|(before, _)| before),
         after: amounts.map(|(_, after)| after),
     }
@@ -128,7 +105,7 @@ pub fn export_diff(diff: &Diff, before: Side<'_>, after: Side<'_>, out: &mut imp
     let document = Document {
         format_version: FORMAT_VERSION,
         comparable: diff.is_comparable(),
-        doubts: diff.doubts.iter().map(doubt_part).collect(),
+        doubts: diff.issues.iter().map(doubt_part).collect(),
         before: side(before, &diff.before),
         after: side(after, &diff.after),
         sites: Sites(diff),

@@ -42,7 +42,7 @@ pub(super) fn lines(profile: &Profile, origin: &Origin) -> Vec<String> {
     ]);
     let verdict = verify(profile, origin);
     lines.extend(verdict.conclusions.iter().map(|conclusion| {
-        format!("standing_{} {}", conclusion.figure.name(), conclusion.standing.grade.name())
+        format!("standing_{} {}", conclusion.figure.name(), conclusion.certainty.grade.name())
     }));
     lines.push(format!("damaged_parts {}", origin.damage.len()));
     lines.extend(origin.damage.iter().map(|part| format!("damage {part:?}")));

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
+use super::certainty_text;
 use super::escape::escaped;
-use super::sheet::{Layout, Sheet, Tone};
 use super::text::title;
+use super::text_page::{Layout, TextPage, Tone};
 use super::units::{count, wide_count};
-use super::words;
-use crate::analysis::{LawState, Origin, Verdict};
+use crate::analysis::{LawState, Origin, Verification};
 use heapledger::profile::Profile;
 use heapledger::quality::completeness_percent;
 
@@ -18,35 +18,35 @@ use heapledger::quality::completeness_percent;
 /// Those of `out`.
 pub fn write_verdict(
     profile: &Profile,
-    verdict: &Verdict,
+    verdict: &Verification,
     origin: &Origin,
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let sheet = &mut Sheet::new(out, layout);
-    title(sheet, profile)?;
-    sheet.heading("File")?;
+    let page = &mut TextPage::new(out, layout);
+    title(page, profile)?;
+    page.heading("File")?;
     let quality = &profile.quality;
     let lost = quality.lost.total();
     let completeness = if quality.installed {
         completeness_percent(quality.recorded, lost)
     } else {
-        words::no_completeness(origin.is_whole()).into()
+        certainty_text::no_completeness(origin.is_whole()).into()
     };
-    sheet.fact("completeness", &completeness)?;
+    page.fact("completeness", &completeness)?;
     for (reason, events) in quality.lost.iter().filter(|(_, events)| *events > 0) {
-        sheet.toned("lost", &format!("{} {}", reason.name(), count(events)), Tone::Bad)?;
+        page.toned("lost", &format!("{} {}", reason.name(), count(events)), Tone::Bad)?;
     }
     for part in &origin.damage {
-        sheet.toned("damage", &escaped(part), Tone::Bad)?;
+        page.toned("damage", &escaped(part), Tone::Bad)?;
     }
     if origin.is_whole() {
-        sheet.fact("damage", "none")?;
+        page.fact("damage", "none")?;
     }
     for note in &origin.notes {
-        sheet.fact("note", &escaped(note))?;
+        page.fact("note", &escaped(note))?;
     }
-    sheet.heading("Laws")?;
+    page.heading("Laws")?;
     for law in &verdict.laws {
         let relation = match (law.law.contains("<="), law.left.cmp(&law.right)) {
             (_, std::cmp::Ordering::Equal) => "=",
@@ -64,13 +64,13 @@ pub fn write_verdict(
             LawState::NotCheckable => Tone::Faint,
         };
         let state = if law.state == LawState::Broken { "BROKEN" } else { law.state.name() };
-        sheet.toned(state, &text, tone)?;
+        page.toned(state, &text, tone)?;
     }
-    sheet.heading("Conclusions")?;
+    page.heading("Conclusions")?;
     for conclusion in &verdict.conclusions {
-        let tone = if conclusion.standing.is_exact() { Tone::Good } else { Tone::Plain };
-        let text = words::standing(&conclusion.standing, conclusion.figure);
-        sheet.toned(words::figure(conclusion.figure), &text, tone)?;
+        let tone = if conclusion.certainty.is_exact() { Tone::Good } else { Tone::Plain };
+        let text = certainty_text::phrase(&conclusion.certainty, conclusion.figure);
+        page.toned(certainty_text::figure_name(conclusion.figure), &text, tone)?;
     }
     Ok(())
 }

@@ -12,22 +12,22 @@
 //! Nothing here computes a figure, asks what kind of terminal there is, or knows where the text goes: width,
 //! character set and colour are given by a [`Layout`], and the text goes to any `Write`.
 
+mod certainty_text;
 pub mod check;
 pub mod detail;
 pub mod diff;
 pub mod html;
 pub mod plot;
 mod sections;
-mod sheet;
 pub mod table;
 pub mod text;
+mod text_page;
 pub mod warnings;
-mod words;
 
 pub use check::write_verdict;
 pub use detail::Detail;
 pub use diff::write_diff;
 pub use heapledger::text::{escape, units};
-pub use sheet::{Layout, Styles};
 pub use text::{SECTIONS, write_report, write_report_with};
+pub use text_page::{Layout, Styles};
 pub use warnings::{Warning, warnings};

@@ -6,9 +6,8 @@
 
 use std::io::{self, Write};
 
-/// Where the text of a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Align {
+enum Align {
     /// Names and words.
     Left,
     /// Numbers.
@@ -31,9 +30,24 @@ const GAP: usize = 2;
 const NARROWEST: usize = 8;
 
 impl Table {
-    /// A table with these columns and no rows. With empty titles throughout, no line of titles is written.
-    pub fn new(columns: &[(&'static str, Align)]) -> Self {
-        Table { columns: columns.to_vec(), rows: Vec::new(), shrinking: None }
+    /// A table without rows. `titles` has the title of each column, separated by `|`; `<` in front of one aligns its
+    /// column left, as names want it, and numbers are aligned right. When all titles are empty, no line of titles is
+    /// written.
+    ///
+    /// ```
+    /// let mut table = heapledger_cli::report::table::Table::new("<thread|bytes");
+    /// table.row(["main".into(), "1,000".into()]);
+    /// let mut out = Vec::new();
+    /// table.write(&mut out, 80)?;
+    /// assert_eq!(out, b"  thread  bytes\n  main    1,000\n");
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn new(titles: &'static str) -> Self {
+        let column = |title: &'static str| match title.strip_prefix('<') {
+            Some(title) => (title, Align::Left),
+            None => (title, Align::Right),
+        };
+        Table { columns: titles.split('|').map(column).collect(), rows: Vec::new(), shrinking: None }
     }
 
     /// Lets the cells of one column be cut when the page is too narrow.
@@ -116,7 +130,7 @@ mod tests {
     }
 
     fn sample() -> Table {
-        let mut table = Table::new(&[("thread", Align::Left), ("bytes", Align::Right)]).shrinking(0);
+        let mut table = Table::new("<thread|bytes").shrinking(0);
         table.row(["a rather long name".into(), "1".into()]);
         table.row(["b".into(), "1,000".into()]);
         table
@@ -139,7 +153,7 @@ mod tests {
 
     #[test]
     fn missing_cells_are_empty() {
-        let mut table = Table::new(&[("", Align::Left), ("", Align::Right)]);
+        let mut table = Table::new("<|");
         table.row(["alone".into()]);
         assert_eq!(written(&table, 80), "  alone\n");
     }

@@ -10,7 +10,7 @@ use super::detail::Detail;
 use super::escape::escaped;
 use super::sections::subject::Subject;
 use super::sections::{heap, quality, sites, tables, timeline, tracked};
-use super::sheet::{Layout, Sheet, Tone};
+use super::text_page::{Layout, TextPage, Tone};
 use super::units::duration;
 use crate::analysis::{Origin, site_book, verify};
 use heapledger::profile::Profile;
@@ -61,9 +61,9 @@ pub fn write_report_with(
     let has_stacks = profile.sites.iter().any(|site| site.stack != 0);
     let book = has_stacks.then(|| site_book(profile, &detail.view));
     let subject = Subject { profile, origin, verdict: verify(profile, origin), detail, book };
-    let sheet = &mut Sheet::new(out, layout);
-    title(sheet, profile)?;
-    type Section = fn(&mut Sheet<'_>, &Subject<'_>) -> io::Result<()>;
+    let page = &mut TextPage::new(out, layout);
+    title(page, profile)?;
+    type Section = fn(&mut TextPage<'_>, &Subject<'_>) -> io::Result<()>;
     let sections: [Section; SECTIONS.len()] = [
         quality::quality,
         heap::totals,
@@ -79,34 +79,34 @@ pub fn write_report_with(
         tables::changes,
     ];
     for (heading, section) in SECTIONS.iter().zip(sections) {
-        sheet.heading(heading)?;
-        section(sheet, &subject)?;
+        page.heading(heading)?;
+        section(page, &subject)?;
         if *heading == "Sites" {
-            asked_for(sheet, &subject)?;
+            asked_for(page, &subject)?;
         }
     }
     if !profile.tracked.is_empty() {
-        sheet.heading(tracked::HEADING)?;
-        tracked::tracked(sheet, &subject)?;
+        page.heading(tracked::HEADING)?;
+        tracked::tracked(page, &subject)?;
     }
     Ok(())
 }
 
 /// The sections that are there when they are asked for.
-fn asked_for(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+fn asked_for(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     if let Some(direction) = subject.detail.tree {
-        sheet.heading("Call tree")?;
-        sites::call_tree(sheet, subject, direction)?;
+        page.heading("Call tree")?;
+        sites::call_tree(page, subject, direction)?;
     }
     if subject.detail.leaks {
-        sheet.heading("Leaks")?;
-        sites::leaks(sheet, subject)?;
+        page.heading("Leaks")?;
+        sites::leaks(page, subject)?;
     }
     Ok(())
 }
 
 /// The lines above the first section: which process this is.
-pub(super) fn title(sheet: &mut Sheet<'_>, profile: &Profile) -> io::Result<()> {
+pub(super) fn title(page: &mut TextPage<'_>, profile: &Profile) -> io::Result<()> {
     let process = &profile.process;
     let named = |text: &str, unnamed: &str| if text.is_empty() { unnamed.to_string() } else { escaped(text) };
     let line = format!(
@@ -116,17 +116,17 @@ pub(super) fn title(sheet: &mut Sheet<'_>, profile: &Profile) -> io::Result<()> 
         duration(process.duration_ns),
         named(&process.reason, "unknown"),
     );
-    sheet.note(&line, 0, Tone::Plain)?;
+    page.note(&line, 0, Tone::Plain)?;
     if !process.command_line.is_empty() {
         let words: Vec<String> = process.command_line.iter().map(|word| escaped(word)).collect();
-        sheet.note(&format!("command: {}", words.join(" ")), 0, Tone::Faint)?;
+        page.note(&format!("command: {}", words.join(" ")), 0, Tone::Faint)?;
     }
     if let Some(parent) = process.forked_from {
-        sheet.note(&format!("forked from pid {parent}"), 0, Tone::Faint)?;
+        page.note(&format!("forked from pid {parent}"), 0, Tone::Faint)?;
     }
     let platform = named(&process.platform, "unknown platform");
     let version = named(&process.heapledger_version, "(unknown)");
-    sheet.note(&format!("{platform}, recorded by heapledger {version}"), 0, Tone::Faint)
+    page.note(&format!("{platform}, recorded by heapledger {version}"), 0, Tone::Faint)
 }
 
 #[cfg(test)]

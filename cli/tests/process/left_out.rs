@@ -5,7 +5,7 @@ use std::alloc::{Layout, realloc};
 
 use heapledger::profile::{Estimate, Profile};
 use heapledger::{Degradation, HeapStats, dumps};
-use heapledger_cli::analysis::{Figure, Origin, standing::Grade, verify};
+use heapledger_cli::analysis::{FigureGroup, Origin, certainty::Grade, verify};
 use heapledger_cli::report::{Layout as Lines, write_report};
 
 use super::case::{Case, Ended};
@@ -55,7 +55,9 @@ pub const CASES: &[Case] = &[
         |ended| {
             let profile = ended.quietly().dump();
             laws::complete(&profile).unwrap();
-            for figure in [Figure::Totals, Figure::Breakdown, Figure::LiveBytes, Figure::Reallocs] {
+            for figure in
+                [FigureGroup::Totals, FigureGroup::Breakdown, FigureGroup::LiveBytes, FigureGroup::Reallocs]
+            {
                 said(&profile, figure, Grade::Exact);
             }
             assert_eq!(profile.quality.sampled_out, 0);
@@ -132,11 +134,11 @@ fn left_out(profile: &Profile, events: u64) -> Profile {
     laws::obeyed(profile).unwrap();
     assert!(profile.quality.sampled_out >= events, "{:?}", profile.quality);
     assert_eq!(verify(profile, &Origin::default()).broken(), 0);
-    said(profile, Figure::Totals, Grade::Exact);
-    said(profile, Figure::LiveBlocks, Grade::Exact);
-    said(profile, Figure::Breakdown, Grade::AtLeast);
-    said(profile, Figure::Reallocs, Grade::AtLeast);
-    said(profile, Figure::Peak, Grade::Uncertain);
+    said(profile, FigureGroup::Totals, Grade::Exact);
+    said(profile, FigureGroup::LiveBlocks, Grade::Exact);
+    said(profile, FigureGroup::Breakdown, Grade::AtLeast);
+    said(profile, FigureGroup::Reallocs, Grade::AtLeast);
+    said(profile, FigureGroup::Peak, Grade::Uncertain);
     let totals = &profile.totals;
     let by_site: u64 = profile.sites.iter().map(|site| site.total_bytes).sum();
     let by_thread: u64 = profile.threads.iter().map(|row| row.total_bytes).sum();
@@ -150,17 +152,17 @@ fn left_out(profile: &Profile, events: u64) -> Profile {
 }
 
 /// Every face gives the figure that grade.
-fn said(profile: &Profile, figure: Figure, grade: Grade) {
+fn said(profile: &Profile, figure: FigureGroup, grade: Grade) {
     let origin = Origin::default();
     let verdict = verify(profile, &origin);
-    assert_eq!(verdict.standing(figure).grade, grade, "{figure:?}");
+    assert_eq!(verdict.certainty(figure).grade, grade, "{figure:?}");
     let mut report = Vec::new();
     write_report(profile, &origin, &Lines::default(), &mut report).unwrap();
     let report = String::from_utf8(report).unwrap();
     let heading = match figure {
-        Figure::Totals => "Totals",
-        Figure::Breakdown => "Threads",
-        Figure::Reallocs => "Reallocs",
+        FigureGroup::Totals => "Totals",
+        FigureGroup::Breakdown => "Threads",
+        FigureGroup::Reallocs => "Reallocs",
         _ => "",
     };
     if !heading.is_empty() {
@@ -169,7 +171,7 @@ fn said(profile: &Profile, figure: Figure, grade: Grade) {
         let word = if grade == Grade::Exact { "exact" } else { "a lower bound" };
         assert!(certainty.contains(word), "{heading}: {certainty}");
     }
-    if figure == Figure::Totals {
+    if figure == FigureGroup::Totals {
         let mut page = Vec::new();
         heapledger_cli::report::html::write_page(profile, &origin, &mut page).unwrap();
         let words = format!("\"figure\":\"totals\",\"grade\":\"{}\"", grade.name());

@@ -152,9 +152,10 @@ fn each_place_has_its_counts(ended: &Ended) {
     let mut profile = ended.quietly().dump();
     complete(&profile).unwrap();
     symbols::resolve(&mut profile, &symbols::Options::default(), &mut |_| ());
+    let reader = analysis::StackReader::new(&profile);
     for place in &PLACES {
         let here = profile.sites.iter().filter(|site| {
-            let frames = analysis::whole_stack(&profile, site.stack);
+            let frames = reader.whole_stack(site.stack);
             frames.iter().any(|frame| frame.function.contains(place.name))
         });
         let own =

@@ -5,22 +5,23 @@
 //! a name is missing, the object and the offset in it stand for it; that is the same place only in the same build.
 //!
 //! Two profiles can always be subtracted, but the difference of figures that are not complete, or of two programs, is
-//! not a finding. [`doubts`] names what stands against a comparison, and whether it is reason to refuse one.
+//! not a finding. [`issues`] names what stands against a comparison, and whether it is reason to refuse one.
 
-mod doubts;
+mod comparability;
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
-pub use doubts::{Doubt, Side, doubts};
+pub use comparability::{ComparabilityIssue, Side, issues};
 
 use super::SiteOrder;
 use super::arithmetic::saturating_sum;
 use super::grouping::{Group, group_by};
+use super::interner::Interner;
 use heapledger::profile::{Profile, Site};
+use serde::Serialize;
 
 /// Figures of a site, or of all of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// Bytes live at the end.
     pub live_bytes: u64,
@@ -137,13 +138,13 @@ pub struct Diff {
     /// Figures of the second process.
     pub after: Figures,
     /// What stands against comparing the two.
-    pub doubts: Vec<Doubt>,
+    pub issues: Vec<ComparabilityIssue>,
 }
 
 impl Diff {
     /// Whether nothing stands against comparing the two.
     pub fn is_comparable(&self) -> bool {
-        !self.doubts.iter().any(Doubt::forbids)
+        !self.issues.iter().any(ComparabilityIssue::forbids)
     }
 
     /// The names of a stack, innermost first.
@@ -161,31 +162,20 @@ impl Diff {
 
 /// Compares two profiles, given what is known of their files.
 pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
-    let mut functions: Vec<String> = Vec::new();
-    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut functions: Interner<String> = Interner::default();
+    let mut stacks: Interner<Rc<[u32]>> = Interner::default();
     let mut sites: Vec<SiteChange> = Vec::new();
-    let mut by_stack: HashMap<Rc<[u32]>, usize> = HashMap::new();
     for (profile, presence) in [(before.profile, Presence::Gone), (after.profile, Presence::New)] {
         let found = group_by(profile, |frame| without_hash(&frame.label()).to_owned());
-        let mut number = |name: String| {
-            *numbers.entry(name).or_insert_with_key(|name| {
-                functions.push(name.clone());
-                functions.len() as u32 - 1
-            })
-        };
-        let keys: Vec<u32> = found.keys.into_iter().map(&mut number).collect();
+        let keys: Vec<u32> = found.keys.into_iter().map(|name| functions.number(name)).collect();
         for group in &found.groups {
             let stack: Rc<[u32]> = group.frames.iter().map(|frame| keys[*frame as usize]).collect();
             let figures = Figures::of_group(profile, group);
-            let at = *by_stack.entry(Rc::clone(&stack)).or_insert_with(|| {
-                sites.push(SiteChange {
-                    stack,
-                    presence,
-                    before: Figures::default(),
-                    after: Figures::default(),
-                });
-                sites.len() - 1
-            });
+            let at = stacks.number(Rc::clone(&stack)) as usize;
+            if at == sites.len() {
+                let (before, after) = Default::default();
+                sites.push(SiteChange { stack, presence, before, after });
+            }
             let site = &mut sites[at];
             match presence {
                 Presence::Gone => site.before = figures,
@@ -197,11 +187,11 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
         }
     }
     Diff {
-        functions,
+        functions: functions.into_items(),
         sites,
         before: Figures::of_process(before.profile),
         after: Figures::of_process(after.profile),
-        doubts: doubts(before, after),
+        issues: issues(before, after),
     }
 }
 
@@ -232,7 +222,7 @@ mod tests {
         let diff = compared(&profile, &profile);
         assert!(SiteOrder::ALL.iter().all(|order| diff.by_change(*order).is_empty()));
         assert!(diff.sites.iter().all(|site| site.presence == Presence::Both));
-        assert_eq!((diff.doubts.len(), diff.before), (0, diff.after));
+        assert_eq!((diff.issues.len(), diff.before), (0, diff.after));
     }
 
     #[test]

@@ -410,16 +410,16 @@ pub struct MetricArg(pub SiteOrder);
 
 impl ValueEnum for MetricArg {
     fn value_variants<'a>() -> &'a [Self] {
-        static ALL: [MetricArg; SiteOrder::ALL.len()] = {
-            let mut all = [MetricArg(SiteOrder::Live); SiteOrder::ALL.len()];
-            let mut index = 0;
-            while index < all.len() {
-                all[index] = MetricArg(SiteOrder::ALL[index]);
-                index += 1;
-            }
-            all
-        };
-        &ALL
+        const {
+            &[
+                MetricArg(SiteOrder::Live),
+                MetricArg(SiteOrder::Peak),
+                MetricArg(SiteOrder::Total),
+                MetricArg(SiteOrder::Count),
+                MetricArg(SiteOrder::Temporaries),
+                MetricArg(SiteOrder::Copied),
+            ]
+        }
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

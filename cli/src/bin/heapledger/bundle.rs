@@ -6,7 +6,7 @@ use heapledger::dumps::{self, WriteError};
 use heapledger::text::escape::escaped;
 
 use crate::args::BundleArgs;
-use crate::exit::{Cause, Exit, Failure};
+use crate::exit::{Exit, Failure, FailureKind};
 use crate::{names, read};
 
 pub fn bundle(args: &BundleArgs) -> Result<Exit, Failure> {
@@ -15,13 +15,13 @@ pub fn bundle(args: &BundleArgs) -> Result<Exit, Failure> {
     if let Some(damage) = input.origin.damage.first() {
         let error = format_args!("{shown} is damaged ({}); a bundle would hide that", escaped(damage));
         return Err(
-            Failure::new(Cause::Unreadable, error).hint("`heapledger report` shows what is left of it")
+            Failure::new(FailureKind::Unreadable, error).hint("`heapledger report` shows what is left of it")
         );
     }
     let is_stdin = args.file.as_os_str() == "-";
     let Some(target) = args.output.as_ref().or((!is_stdin).then_some(&args.file)) else {
         let error = "standard input cannot be replaced";
-        return Err(Failure::new(Cause::Usage, error).hint("say with -o which file to write"));
+        return Err(Failure::new(FailureKind::Usage, error).hint("say with -o which file to write"));
     };
     names::look_up(&mut input.profile, &args.names);
     let written = dumps::write_with_notes(target, &input.profile, &input.origin.notes).map_err(unwritable)?;
@@ -39,5 +39,5 @@ pub fn bundle(args: &BundleArgs) -> Result<Exit, Failure> {
 }
 
 fn unwritable(error: WriteError) -> Failure {
-    Failure::new(Cause::Unwritable, escaped(&error.to_string()))
+    Failure::new(FailureKind::Unwritable, escaped(&error.to_string()))
 }

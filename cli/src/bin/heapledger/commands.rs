@@ -12,7 +12,7 @@ use heapledger_cli::report::{Detail, write_report_with, write_verdict};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
 use crate::detail::{self, Wanted};
-use crate::exit::{Cause, Exit, Failure, STDOUT, is_same_file, written};
+use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
 use crate::input::Input;
 use crate::page::layout;
 use crate::trace_file::{self, TraceFile};
@@ -83,7 +83,9 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
     if to_terminal && !format.is_text() {
         let error = format_args!("{format} is not text, and standard output is a terminal");
-        return Err(Failure::new(Cause::Usage, error).hint("name a file with -o, or redirect the output"));
+        return Err(
+            Failure::new(FailureKind::Usage, error).hint("name a file with -o, or redirect the output")
+        );
     }
     let mut input = read::span(&args.file, &args.span)?;
     if !args.no_symbols {
@@ -105,10 +107,13 @@ fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failur
     let shown = escaped(&path.display().to_string());
     if is_same_file(path, dump) {
         let error = format_args!("{shown} is the dump itself; it was left alone");
-        return Err(Failure::new(Cause::Usage, error).hint(format_args!("choose another file for {flag}")));
+        return Err(
+            Failure::new(FailureKind::Usage, error).hint(format_args!("choose another file for {flag}"))
+        );
     }
-    let file = File::create(path)
-        .map_err(|error| Failure::new(Cause::Unwritable, format_args!("cannot create {shown}: {error}")))?;
+    let file = File::create(path).map_err(|error| {
+        Failure::new(FailureKind::Unwritable, format_args!("cannot create {shown}: {error}"))
+    })?;
     Ok((file, shown))
 }
 
@@ -118,7 +123,7 @@ fn format(args: &ExportArgs) -> Result<Format, Failure> {
     let Some(metric) = args.metric else { return Ok(format) };
     format.of_metric(metric.0).ok_or_else(|| {
         let error = format_args!("{format} carries every figure it can: --metric has no meaning for it");
-        Failure::new(Cause::Usage, error).hint("leave --metric out")
+        Failure::new(FailureKind::Usage, error).hint("leave --metric out")
     })
 }
 

@@ -11,7 +11,7 @@ use heapledger_cli::report::Detail;
 use regex::Regex;
 
 use crate::args::{By, SiteArgs, Way};
-use crate::exit::{Cause, Failure};
+use crate::exit::{Failure, FailureKind};
 
 /// An expression that somebody looks for.
 type Wish = Box<dyn Fn(&str) -> bool>;
@@ -73,7 +73,10 @@ fn matchers(wishes: &[Wish]) -> Vec<Matcher<'_>> {
 fn wishes(expressions: &[String]) -> Result<Vec<Wish>, Failure> {
     let wish = |text: &String| -> Result<Wish, Failure> {
         let expression = Regex::new(text).map_err(|error| {
-            Failure::new(Cause::Usage, format_args!("{} is no regular expression: {error}", escaped(text)))
+            Failure::new(
+                FailureKind::Usage,
+                format_args!("{} is no regular expression: {error}", escaped(text)),
+            )
         })?;
         Ok(Box::new(move |name| expression.is_match(name)))
     };
@@ -82,10 +85,11 @@ fn wishes(expressions: &[String]) -> Result<Vec<Wish>, Failure> {
 
 fn known(path: &Path) -> Result<Vec<Suppression>, Failure> {
     let shown = escaped(&path.display().to_string());
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {error}")))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {error}"))
+    })?;
     suppressions::parse(&text).map_err(|error| {
         let said = escaped(&error.to_string());
-        Failure::new(Cause::Usage, format_args!("{shown}: {said}"))
+        Failure::new(FailureKind::Usage, format_args!("{shown}: {said}"))
     })
 }

@@ -13,7 +13,7 @@ use heapledger_cli::report::diff::sentence;
 use heapledger_cli::report::write_diff;
 
 use crate::args::{DiffArgs, DiffFormat};
-use crate::exit::{Cause, Exit, Failure, STDOUT, is_same_file, written};
+use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
 use crate::input::Input;
 use crate::page::layout;
 use crate::{names, read};
@@ -34,7 +34,7 @@ pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
         let shown = escaped(&path.display().to_string());
         if [&args.before, &args.after].into_iter().any(|dump| is_same_file(path, dump)) {
             let error = format_args!("{shown} is one of the dumps; it was left alone");
-            return Err(Failure::new(Cause::Usage, error).hint("choose another file for --html"));
+            return Err(Failure::new(FailureKind::Usage, error).hint("choose another file for --html"));
         }
         let result = create(path).and_then(|mut out| {
             write_diff_html(&diff, before, after, order, &mut out).and_then(|()| out.flush())
@@ -63,7 +63,7 @@ fn create(path: &Path) -> io::Result<BufWriter<File>> {
 }
 
 fn refusal(diff: &Diff) -> Failure {
-    let reasons: Vec<String> = diff.doubts.iter().filter(|doubt| doubt.forbids()).map(sentence).collect();
+    let reasons: Vec<String> = diff.issues.iter().filter(|issue| issue.forbids()).map(sentence).collect();
     let error = format_args!("these dumps cannot be compared: {}", reasons.join("; ")).to_string();
-    Failure::new(Cause::Usage, error).hint("--force compares them nonetheless, and says so")
+    Failure::new(FailureKind::Usage, error).hint("--force compares them nonetheless, and says so")
 }

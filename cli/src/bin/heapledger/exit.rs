@@ -44,7 +44,7 @@ impl Exit {
 
 /// Why a command could not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum FailureKind {
     /// The arguments make no sense together. (Those that make none alone are refused by the parser, with the same
     /// code.)
     Usage,
@@ -64,13 +64,13 @@ pub enum Cause {
 /// A failure with its explanation.
 #[derive(Debug)]
 pub struct Failure {
-    cause: Cause,
+    cause: FailureKind,
     error: String,
     hint: Option<String>,
 }
 
 impl Failure {
-    pub fn new(cause: Cause, error: impl Display) -> Self {
+    pub fn new(cause: FailureKind, error: impl Display) -> Self {
         Failure { cause, error: error.to_string(), hint: None }
     }
 
@@ -81,13 +81,13 @@ impl Failure {
 
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self.cause {
-            Cause::Usage => 2,
-            Cause::Unreadable => 3,
-            Cause::Unwritable => 4,
+            FailureKind::Usage => 2,
+            FailureKind::Unreadable => 3,
+            FailureKind::Unwritable => 4,
             #[cfg(feature = "validation")]
-            Cause::Unmeasured => 3,
-            Cause::NotStarted => 126,
-            Cause::NotFound => 127,
+            FailureKind::Unmeasured => 3,
+            FailureKind::NotStarted => 126,
+            FailureKind::NotFound => 127,
         })
     }
 
@@ -104,7 +104,7 @@ impl Failure {
 pub fn written(result: io::Result<()>, place: impl Display) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Cause::Unwritable, format_args!("cannot write to {place}: {error}")))
+            Err(Failure::new(FailureKind::Unwritable, format_args!("cannot write to {place}: {error}")))
         }
         _ => Ok(()),
     }

@@ -10,7 +10,7 @@ use heapledger::text::escape::escaped;
 use heapledger_cli::analysis::Origin;
 use indicatif::ProgressBar;
 
-use crate::exit::{Cause, Failure};
+use crate::exit::{Failure, FailureKind};
 
 /// Files from this many bytes on are read behind a progress bar.
 const LONG_READ_BYTES: u64 = 16 << 20;
@@ -50,9 +50,9 @@ fn unreadable(path: &Path, error: &ReadError) -> Failure {
     // Some errors name the path already.
     let failure = match error {
         ReadError::Io { path: Some(_), .. } | ReadError::NotAFile { .. } => {
-            Failure::new(Cause::Unreadable, said)
+            Failure::new(FailureKind::Unreadable, said)
         }
-        _ => Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {said}")),
+        _ => Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {said}")),
     };
     match error {
         ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => failure.hint(

@@ -5,7 +5,7 @@ use std::path::Path;
 use heapledger::text::escape::escaped;
 
 use crate::args::SpanArgs;
-use crate::exit::{Cause, Failure};
+use crate::exit::{Failure, FailureKind};
 use crate::input::{self, Input};
 use crate::trace_file::{self, TraceFile};
 
@@ -24,5 +24,5 @@ pub fn span(path: &Path, args: &SpanArgs) -> Result<Input, Failure> {
     let error = format_args!(
         "{shown} is no trace: a dump knows its end only, so --from and --to have no meaning for it"
     );
-    Err(Failure::new(Cause::Usage, error).hint("HEAPLEDGER_TRACE=PATH has a program write a trace"))
+    Err(Failure::new(FailureKind::Usage, error).hint("HEAPLEDGER_TRACE=PATH has a program write a trace"))
 }

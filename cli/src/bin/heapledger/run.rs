@@ -22,7 +22,7 @@ use heapledger::text::escape::escaped;
 use heapledger_cli::report::{Detail, write_report};
 
 use crate::args::{NameArgs, RunArgs};
-use crate::exit::{Cause, Exit, Failure, written};
+use crate::exit::{Exit, Failure, FailureKind, written};
 use crate::page::layout;
 use crate::{commands, names, read};
 
@@ -38,15 +38,15 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let shown = escaped(&program.to_string_lossy());
     let mut child = command.spawn().map_err(|error| {
         let cause = match error.kind() {
-            io::ErrorKind::NotFound => Cause::NotFound,
-            _ => Cause::NotStarted,
+            io::ErrorKind::NotFound => FailureKind::NotFound,
+            _ => FailureKind::NotStarted,
         };
         Failure::new(cause, format_args!("cannot start {shown}: {error}"))
     })?;
     let pid = child.id();
-    let status = child
-        .wait()
-        .map_err(|error| Failure::new(Cause::NotStarted, format_args!("cannot wait for {shown}: {error}")))?;
+    let status = child.wait().map_err(|error| {
+        Failure::new(FailureKind::NotStarted, format_args!("cannot wait for {shown}: {error}"))
+    })?;
     let exit = Exit::Child(code_of(status));
     if let Err(failure) = report(args, &place.new_dumps(&before, pid), &shown) {
         failure.print();
@@ -57,7 +57,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
 fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failure> {
     let Some((dump, others)) = dumps.split_first() else {
         let error = format_args!("{program} left no dump behind, so there is nothing to report");
-        return Err(Failure::new(Cause::Unreadable, error).hint(ATTRIBUTE));
+        return Err(Failure::new(FailureKind::Unreadable, error).hint(ATTRIBUTE));
     };
     let mut input = read::whole(dump)?;
     names::look_up(&mut input.profile, &NameArgs::default());
@@ -98,10 +98,10 @@ impl Place {
         let shown = escaped(&output.display().to_string());
         // The program may change its directory before it writes the dump.
         let absolute = std::path::absolute(output)
-            .map_err(|error| Failure::new(Cause::Usage, format_args!("cannot use {shown}: {error}")))?;
+            .map_err(|error| Failure::new(FailureKind::Usage, format_args!("cannot use {shown}: {error}")))?;
         if absolute.to_string_lossy().contains('%') {
             let error = format_args!("{shown} cannot be used: % has a meaning in the path of a dump");
-            return Err(Failure::new(Cause::Usage, error).hint("choose a path without %"));
+            return Err(Failure::new(FailureKind::Usage, error).hint("choose a path without %"));
         }
         if absolute.is_dir() {
             return Ok(Place::Directory(absolute));
@@ -110,8 +110,11 @@ impl Place {
         if !directory.is_dir() || output.as_os_str().to_string_lossy().ends_with(std::path::is_separator) {
             let missing =
                 escaped(&if directory.is_dir() { &absolute } else { directory }.display().to_string());
-            return Err(Failure::new(Cause::Usage, format_args!("the directory {missing} does not exist"))
-                .hint("create it first, or choose another place for -o"));
+            return Err(Failure::new(
+                FailureKind::Usage,
+                format_args!("the directory {missing} does not exist"),
+            )
+            .hint("create it first, or choose another place for -o"));
         }
         Ok(Place::File(absolute))
     }

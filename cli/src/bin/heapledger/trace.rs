@@ -10,7 +10,7 @@ use heapledger_cli::report::write_report_with;
 
 use crate::args::{At, TraceArgs};
 use crate::detail::Wanted;
-use crate::exit::{Cause, Exit, Failure, STDOUT, written};
+use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
 use crate::names;
 use crate::page::layout;
 use crate::trace_file::{self, TraceFile};
@@ -21,8 +21,8 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     if !trace_file::is_at(&args.file) {
         let shown = escaped(&args.file.display().to_string());
         return Err(match args.file.metadata() {
-            Err(error) => Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {error}")),
-            Ok(_) => Failure::new(Cause::Unreadable, format_args!("{shown} is not a heapledger trace"))
+            Err(error) => Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {error}")),
+            Ok(_) => Failure::new(FailureKind::Unreadable, format_args!("{shown} is not a heapledger trace"))
                 .hint("HEAPLEDGER_TRACE=PATH has a program write one; `heapledger report` reads dumps"),
         });
     }
@@ -150,7 +150,9 @@ fn list(mut open: TraceFile, span: Span) -> Result<Exit, Failure> {
         },
     );
     let shown = &open.shown;
-    read.map_err(|error| Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {error}")))?;
+    read.map_err(|error| {
+        Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {error}"))
+    })?;
     written(result.and_then(|()| out.flush()), STDOUT)?;
     for damage in open.trace.damage() {
         anstream::eprintln!("warning: {}", escaped(&damage));

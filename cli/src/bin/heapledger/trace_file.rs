@@ -8,11 +8,11 @@ use heapledger::Profile;
 use heapledger::dumps;
 use heapledger::text::escape::escaped;
 use heapledger::trace::{Counts, Replay, Span, SpanProfile, Trace, TraceError, is_trace, laws};
-use heapledger_cli::analysis::{LawFinding, LawState, Origin, Verdict, verify};
+use heapledger_cli::analysis::{LawFinding, LawState, Origin, Verification, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::SpanArgs;
-use crate::exit::{Cause, Failure};
+use crate::exit::{Failure, FailureKind};
 use crate::input::Input;
 
 /// An open trace file, with the dump that it ends with.
@@ -35,7 +35,7 @@ impl TraceFile {
         let shown = escaped(&path.display().to_string());
         let failed = |error: TraceError| {
             Failure::new(
-                Cause::Unreadable,
+                FailureKind::Unreadable,
                 format_args!("cannot read {shown}: {}", escaped(&error.to_string())),
             )
         };
@@ -82,7 +82,9 @@ impl TraceFile {
         let replay = Replay::of(&mut self.trace, span, |bytes| bar.set_position(bytes));
         bar.finish_and_clear();
         let shown = &self.shown;
-        replay.map_err(|error| Failure::new(Cause::Unreadable, format_args!("cannot read {shown}: {error}")))
+        replay.map_err(|error| {
+            Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {error}"))
+        })
     }
 
     /// The laws that a whole trace obeys with its dump; none when it has no dump or no end.
@@ -104,7 +106,7 @@ impl TraceFile {
     }
 
     /// The verdict on the dump at the end, extended by the laws that compare it with a replay of all events.
-    pub fn verdict(mut self) -> Result<(Input, Verdict), Failure> {
+    pub fn verdict(mut self) -> Result<(Input, Verification), Failure> {
         let laws = self.laws()?;
         let input = self.whole()?;
         let mut verdict = verify(&input.profile, &input.origin);
@@ -135,9 +137,8 @@ pub fn span(args: &SpanArgs) -> Result<Option<Span>, Failure> {
     let span =
         Span { from_ns: args.from.map_or(0, |time| time.0), to_ns: args.to.map_or(u64::MAX, |time| time.0) };
     if span.from_ns >= span.to_ns {
-        return Err(
-            Failure::new(Cause::Usage, "the span ends before it begins").hint("--from must lie before --to")
-        );
+        return Err(Failure::new(FailureKind::Usage, "the span ends before it begins")
+            .hint("--from must lie before --to"));
     }
     Ok(Some(span))
 }

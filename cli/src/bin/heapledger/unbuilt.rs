@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::exit::{Cause, Exit, Failure};
+use crate::exit::{Exit, Failure, FailureKind};
 
 /// Drive concurrent load on a workload under heapledger (not in this build)
 #[derive(Debug, clap::Args)]
@@ -14,5 +14,5 @@ pub struct ValidateArgs {
 
 pub fn validate(_: &ValidateArgs) -> Result<Exit, Failure> {
     let error = "this build of the command has no validate: cargo install heapledger-cli";
-    Err(Failure::new(Cause::Usage, error))
+    Err(Failure::new(FailureKind::Usage, error))
 }

@@ -19,17 +19,18 @@
 
 mod events;
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::rc::Rc;
 
 use events::{Class, Plan, plan};
 
 use super::calls::{Call, call};
-use super::names::{NO_STACK, command, on_one_line};
+use super::names::{NO_STACK, command};
 use super::quality;
+use crate::analysis::interner::Interner;
 use crate::analysis::{Group, Origin, group_by_call};
 use heapledger::profile::Profile;
+use heapledger::text::escape::escaped;
 
 /// Lines of events that are written at most. The format has no other way to say how many blocks there were, and a
 /// profile of billions of blocks would fill the disk.
@@ -54,8 +55,8 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));
     }
     writeln!(out, "v 10300 2")?;
-    writeln!(out, "X {}", on_one_line(&command(&profile.process)))?;
-    quality::lines(profile, origin).iter().try_for_each(|line| writeln!(out, "# {}", on_one_line(line)))?;
+    writeln!(out, "X {}", escaped(&command(&profile.process)))?;
+    quality::lines(profile, origin).iter().try_for_each(|line| writeln!(out, "# {}", escaped(line)))?;
     EXPLANATION.iter().try_for_each(|line| writeln!(out, "# {line}"))?;
     let traces = Traces::write(&found.keys, &found.groups, out)?;
     let infos = write_infos(&plans, &traces, out)?;
@@ -67,34 +68,35 @@ struct Traces(Vec<u64>);
 
 impl Traces {
     fn write(calls: &[Call<'_>], groups: &[Group], out: &mut impl Write) -> io::Result<Self> {
-        let mut texts = Texts(HashMap::new());
+        let mut texts = Interner::default();
         for call in calls {
-            let module = texts.write(call.module, out)?;
+            let module = text(&mut texts, call.module, out)?;
             let mut line = format!("i {:x} {module:x}", call.address);
             for function in &call.functions {
-                let (name, file) = (texts.write(&function.name, out)?, texts.write(function.file, out)?);
+                let (name, file) =
+                    (text(&mut texts, &function.name, out)?, text(&mut texts, function.file, out)?);
                 line.push_str(&format!(" {name:x} {file:x} {:x}", function.line));
             }
             writeln!(out, "{line}")?;
         }
         let no_stack = calls.len() as u32;
         if groups.iter().any(|group| group.frames.is_empty()) {
-            let name = texts.write(NO_STACK, out)?;
+            let name = text(&mut texts, NO_STACK, out)?;
             writeln!(out, "i 0 0 {name:x} 0 0")?;
         }
-        let mut nodes: HashMap<(u32, u64), u64> = HashMap::new();
+        let mut nodes: Interner<(u32, u64)> = Interner::default();
         let mut traces = Vec::with_capacity(groups.len());
         for group in groups {
             let frames =
                 if group.frames.is_empty() { Rc::from([no_stack]) } else { Rc::clone(&group.frames) };
             let mut parent = 0;
             for &frame in frames.iter().rev() {
-                let next = nodes.len() as u64 + 1;
-                let node = *nodes.entry((frame, parent)).or_insert(next);
-                if node == next {
+                let known = nodes.items().len();
+                let node = nodes.number((frame, parent)) as usize;
+                if node == known {
                     writeln!(out, "t {:x} {parent:x}", u64::from(frame) + 1)?;
                 }
-                parent = node;
+                parent = node as u64 + 1;
             }
             traces.push(parent);
         }
@@ -102,22 +104,17 @@ impl Traces {
     }
 }
 
-/// Texts that have been written, with their numbers. The empty one is 0 and not written.
-struct Texts(HashMap<String, u64>);
-
-impl Texts {
-    fn write(&mut self, text: &str, out: &mut impl Write) -> io::Result<u64> {
-        if text.is_empty() {
-            return Ok(0);
-        }
-        if let Some(number) = self.0.get(text) {
-            return Ok(*number);
-        }
-        let number = self.0.len() as u64 + 1;
-        writeln!(out, "s {}", on_one_line(text))?;
-        self.0.insert(text.to_owned(), number);
-        Ok(number)
+/// The number of a text, which is written when it first occurs. The empty one is 0, and is never written.
+fn text(texts: &mut Interner<String>, text: &str, out: &mut impl Write) -> io::Result<u32> {
+    if text.is_empty() {
+        return Ok(0);
     }
+    let known = texts.items().len();
+    let number = texts.number_with(text, str::to_owned);
+    if number as usize == known {
+        writeln!(out, "s {}", escaped(text))?;
+    }
+    Ok(number + 1)
 }
 
 /// For each path, the number of the blocks of no size, and those of its classes.

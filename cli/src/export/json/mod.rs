@@ -12,14 +12,14 @@ mod schema;
 use std::io::{self, Write};
 
 use schema::{
-    Anomalies, Change, Clock, Document, Estimated, Estimates, Interval, Law, Live, LiveSize, Module, Peak,
-    Process, Quality, Range, Reallocs, Settings, SitePart, Thread, Timeline, Totals, Trust, Turns,
-    VerdictPart,
+    Document, Interval, Law, Module, QualityPart, Settings, SitePart, Thread, Timeline, Trust, VerdictPart,
+    by_reason,
 };
 
-use crate::analysis::standing::Grade;
-use crate::analysis::{Frame, Origin, StackReader, Standing, Verdict, estimated_bytes, live, verify};
-use heapledger::profile::{self, CompletenessTrend, Histogram, Profile, Site, ThreadRow};
+use crate::analysis::arithmetic::buckets;
+use crate::analysis::certainty::Grade;
+use crate::analysis::{Certainty, Frame, Origin, StackReader, Verification, estimated_bytes, live, verify};
+use heapledger::profile::{self, Profile, Site, ThreadRow};
 
 /// Version of this format.
 const FORMAT_VERSION: u32 = 1;
@@ -33,133 +33,32 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 }
 
 fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
-    let (process, clock, peak) = (&profile.process, &profile.clock, &profile.peak);
     let reader = StackReader::new(profile);
     Document {
         format_version: FORMAT_VERSION,
-        quality: quality(profile, origin),
+        quality: QualityPart { quality: &profile.quality, damaged_parts: origin.damage.len() as u64 },
         damage: &origin.damage,
         notes: &origin.notes,
         verdict: verdict(&verify(profile, origin)),
-        process: Process {
-            program: &process.program,
-            pid: process.pid,
-            forked_from: process.forked_from,
-            command_line: &process.command_line,
-            platform: &process.platform,
-            heapledger_version: &process.heapledger_version,
-            started_unix_ns: process.started_unix_ns,
-            duration_ns: process.duration_ns,
-            reason: &process.reason,
-        },
+        process: &profile.process,
         settings: settings(profile),
-        clock: Clock {
-            source: &clock.source,
-            why: &clock.why,
-            longest_interpolated_span_ns: clock.longest_span_ns,
-        },
-        totals: totals(profile),
-        estimates: profile.estimates.as_ref().map(estimates),
-        peak: Peak {
-            bytes: peak.bytes,
-            blocks: peak.blocks,
-            at_ns: peak.at_ns,
-            uncertainty_bytes: peak.uncertainty_bytes,
-        },
+        clock: &profile.clock,
+        totals: profile.totals,
+        estimates: profile.estimates,
+        peak: profile.peak,
         threads: profile.threads.iter().map(thread).collect(),
         crossings: &profile.crossings,
         timeline: timeline(profile),
-        live: live_part(profile),
+        live: live(profile, LIVE_SIZES),
         stacks: &profile.stack_figures,
         sites: profile.sites.iter().map(|account| site(profile, &reader, account)).collect(),
         modules: modules(profile),
-        changes: profile
-            .changes
-            .iter()
-            .map(|change| Change { at_ns: change.at_ns, what: &change.what })
-            .collect(),
+        changes: &profile.changes,
         tracked: (!profile.tracked.is_empty()).then_some(&profile.tracked),
     }
 }
 
-fn estimates(estimates: &profile::Estimates) -> Estimates {
-    Estimates {
-        total_blocks: estimated(&estimates.total_blocks),
-        total_bytes: estimated(&estimates.total_bytes),
-        live_blocks: estimated(&estimates.live_blocks),
-        live_bytes: estimated(&estimates.live_bytes),
-        mean_bytes_between_samples: estimates.mean_bytes_between_samples,
-        sampled_blocks: estimates.sampled_blocks,
-    }
-}
-
-fn estimated(estimate: &profile::Estimate) -> Estimated {
-    Estimated { value: finite(estimate.value), standard_error: finite(estimate.standard_error) }
-}
-
-fn turns(times: &profile::TurnTimes) -> Turns {
-    Turns {
-        made: times.turns,
-        timed: times.timed,
-        mean_ns: times.mean_ns().and_then(finite),
-        p99_ns_at_most: times.p99_ns(),
-    }
-}
-
-fn quality<'a>(profile: &'a Profile, origin: &Origin) -> Quality<'a> {
-    let quality = &profile.quality;
-    let lost = quality.lost.total();
-    Quality {
-        installed: quality.installed,
-        completeness: completeness(quality.recorded, lost),
-        target_completeness: finite(quality.target_completeness),
-        windowed_completeness: quality.windowed_completeness.and_then(finite),
-        trend: match quality.trend {
-            CompletenessTrend::Improving => "improving",
-            CompletenessTrend::Stable => "stable",
-            CompletenessTrend::Degrading => "degrading",
-            CompletenessTrend::Unknown => "unknown",
-        },
-        recommendation: &quality.recommendation,
-        attempted: quality.attempted,
-        recorded: quality.recorded,
-        lost,
-        lost_by_reason: quality.lost.iter().map(|(reason, events)| (reason.name(), events)).collect(),
-        in_flight: quality.in_flight,
-        sampled_out: quality.sampled_out,
-        retained: quality.retained,
-        evicted: quality.evicted,
-        anomalies: Anomalies {
-            unmatched_frees: quality.anomalies.unmatched_frees,
-            double_allocations: quality.anomalies.double_allocations,
-            ambiguous_pairings: quality.anomalies.ambiguous_pairings,
-            layout_mismatches: quality.anomalies.layout_mismatches,
-        },
-        own_events: quality.own_events,
-        own_bytes: quality.own_bytes,
-        own_cpu_ns: quality.own_cpu_ns,
-        lag_ns: quality.lag_ns,
-        ring_high_water_words: quality.ring_high_water_words,
-        folds_at_home: quality.folds_at_home,
-        folds_away: quality.folds_away,
-        waits: quality.waits,
-        spare_segments: quality.spare_segments,
-        turns: turns(&quality.turn_times),
-        damaged_parts: origin.damage.len() as u64,
-    }
-}
-
-/// Recorded ÷ settled; below 1 whenever something was lost, however little.
-fn completeness(recorded: u64, lost: u64) -> f64 {
-    let share = heapledger::profile::QualityIndicator::completeness_of(recorded, lost);
-    if lost > 0 { share.min(1.0 - f64::EPSILON) } else { share }
-}
-
-fn finite(value: f64) -> Option<f64> {
-    value.is_finite().then_some(value)
-}
-
-fn verdict(verdict: &Verdict) -> VerdictPart {
+fn verdict(verdict: &Verification) -> VerdictPart {
     let laws = verdict.laws.iter().map(|law| Law {
         law: law.law,
         // Sums need more than 64 bits.
@@ -171,18 +70,18 @@ fn verdict(verdict: &Verdict) -> VerdictPart {
     VerdictPart {
         laws_broken: verdict.broken() as u64,
         laws: laws.collect(),
-        conclusions: conclusions.map(|one| (one.figure.name(), trust(&one.standing))).collect(),
+        conclusions: conclusions.map(|one| (one.figure.name(), trust(&one.certainty))).collect(),
     }
 }
 
-fn trust(standing: &Standing) -> Trust {
+fn trust(certainty: &Certainty) -> Trust {
     Trust {
-        grade: standing.grade.name(),
-        within: match standing.grade {
+        grade: certainty.grade.name(),
+        within: match certainty.grade {
             Grade::Within(amount) => Some(amount),
             _ => None,
         },
-        causes: standing.causes.iter().map(|cause| (cause.name(), cause.amount())).collect(),
+        causes: certainty.causes.iter().map(|cause| (cause.name(), cause.amount())).collect(),
     }
 }
 
@@ -202,22 +101,6 @@ fn settings(profile: &Profile) -> Settings {
     }
 }
 
-fn totals(profile: &Profile) -> Totals {
-    let totals = &profile.totals;
-    Totals {
-        total_blocks: totals.total_blocks,
-        total_bytes: totals.total_bytes,
-        freed_blocks: totals.freed_blocks,
-        freed_bytes: totals.freed_bytes,
-        live_blocks: totals.live_blocks,
-        live_bytes: totals.live_bytes,
-        peak_blocks: totals.peak_blocks,
-        peak_bytes: totals.peak_bytes,
-        reallocs: totals.reallocs,
-        failed: totals.failed,
-    }
-}
-
 fn thread(row: &ThreadRow) -> Thread<'_> {
     Thread {
         index: row.index,
@@ -230,7 +113,7 @@ fn thread(row: &ThreadRow) -> Thread<'_> {
         attempted: row.attempted,
         recorded: row.recorded,
         lost: row.lost.total(),
-        lost_by_reason: row.lost.iter().map(|(reason, events)| (reason.name(), events)).collect(),
+        lost_by_reason: by_reason(&row.lost),
         total_blocks: row.total_blocks,
         total_bytes: row.total_bytes,
         freed_blocks: row.freed_blocks,
@@ -242,7 +125,7 @@ fn thread(row: &ThreadRow) -> Thread<'_> {
 fn timeline(profile: &Profile) -> Timeline {
     let live = profile.timeline.live_bytes();
     let intervals = profile.timeline.intervals.iter().zip(live);
-    let part = |(interval, live_bytes_at_end): (&heapledger::profile::Interval, u64)| Interval {
+    let part = |(interval, live_bytes_at_end): (&profile::Interval, u64)| Interval {
         allocated_blocks: interval.allocated_blocks,
         allocated_bytes: interval.allocated_bytes,
         freed_blocks: interval.freed_blocks,
@@ -252,23 +135,6 @@ fn timeline(profile: &Profile) -> Timeline {
         lost: interval.lost,
     };
     Timeline { interval_ns: profile.timeline.interval_ns, intervals: intervals.map(part).collect() }
-}
-
-fn live_part(profile: &Profile) -> Live {
-    let found = live(profile, LIVE_SIZES);
-    let by_size = found.groups.iter().map(|group| LiveSize {
-        size_bytes: group.size,
-        blocks: group.blocks,
-        bytes: group.bytes,
-        oldest_born_ns: group.oldest_ns,
-    });
-    Live {
-        blocks: found.blocks,
-        bytes: found.bytes,
-        by_size: by_size.collect(),
-        other_blocks: found.other_blocks,
-        other_bytes: found.other_bytes,
-    }
 }
 
 fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> SitePart<'a> {
@@ -283,7 +149,7 @@ fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> S
         frames_truncated: stack.is_some_and(|stack| stack.truncated),
         total_blocks: account.total_blocks,
         total_bytes: account.total_bytes,
-        estimated_bytes: estimated_bytes(profile, account).as_ref().map(estimated),
+        estimated_bytes: estimated_bytes(profile, account),
         freed_blocks: account.freed_blocks,
         freed_bytes: account.freed_bytes,
         live_blocks: account.live_blocks(),
@@ -294,26 +160,15 @@ fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> S
         temporary_blocks: account.temporary_blocks,
         temporary_bytes: account.temporary_bytes,
         cross_thread_frees: account.cross_thread_frees,
-        reallocs: Reallocs {
-            count: account.reallocs.count,
-            moved: account.reallocs.moved,
-            copied_bytes: account.reallocs.copied_bytes,
-            chains: account.reallocs.chains,
-            chain_links: account.reallocs.chain_links,
-            longest_chain: account.reallocs.longest_chain,
-        },
-        sizes_bytes: ranges(&account.sizes),
-        lifetimes_ns: ranges(&account.lifetimes),
+        reallocs: account.reallocs,
+        sizes_bytes: buckets(&account.sizes),
+        lifetimes_ns: buckets(&account.lifetimes),
     }
 }
 
 /// File and line of a frame; empty if they are not known.
 fn line(frame: &Frame<'_>) -> String {
     if frame.file.is_empty() { String::new() } else { format!("{}:{}", frame.file, frame.line) }
-}
-
-fn ranges(histogram: &Histogram) -> Vec<Range> {
-    histogram.rows().map(|(low, high, blocks)| Range { low, high, blocks }).collect()
 }
 
 fn modules(profile: &Profile) -> Vec<Module<'_>> {
@@ -331,12 +186,58 @@ mod tests {
 
     use super::*;
     use crate::analysis::sample;
-    use heapledger::profile::LossReason;
+    use heapledger::profile::{LossReason, QualityIndicator};
 
     fn json(profile: &Profile, origin: &Origin) -> Value {
         let mut out = Vec::new();
         write(profile, origin, &mut out).expect("a vector takes everything");
         serde_json::from_slice(&out).expect("JSON")
+    }
+
+    /// One of everything that a profile can hold.
+    fn everything() -> Profile {
+        use heapledger::profile::tracked::{Holder, Shape, TrackedPointer};
+        use heapledger::profile::{Change, Crossing, Estimates, Stacks};
+        let mut profile = sample::named();
+        profile.settings.stacks = Stacks::Sampled { bytes: 4096 };
+        profile.estimates = Some(Estimates::default());
+        profile.crossings = vec![Crossing::default()];
+        profile.changes = vec![Change { at_ns: 1, what: "mode: a -> b".into() }];
+        profile.quality.lost.add(LossReason::RingFull, 1);
+        profile.tracked.pointers.push(TrackedPointer {
+            id: 0,
+            name: "config".into(),
+            type_name: "Config".into(),
+            shape: Shape::Arc,
+            created_at: "main.rs:7:5".into(),
+            clones: 12,
+            drops: 10,
+            unwrapped: 0,
+            held: 3,
+            strong_high_water: 5,
+            storms: 2,
+            largest_burst_clones: 400,
+            holders: vec![Holder { place: "a.rs:1:1".into(), made: 9, held: 2 }],
+        });
+        profile.sites.truncate(2);
+        profile.sites.remove(0);
+        profile.threads.truncate(1);
+        profile.modules.truncate(1);
+        profile.live.truncate(1);
+        profile.timeline.intervals.truncate(1);
+        profile
+    }
+
+    /// The lines of `keys.txt` are those of the JSON with a key, up to it: names, nesting and order. A change there is a
+    /// change of what others parse.
+    #[test]
+    fn keys_keep_their_names_nesting_and_order() {
+        let mut out = Vec::new();
+        write(&everything(), &Origin::default(), &mut out).expect("a vector takes everything");
+        let text = String::from_utf8(out).expect("text");
+        let keys: String =
+            text.lines().filter_map(|line| Some(line.split_once("\": ")?.0.to_owned() + "\"\n")).collect();
+        assert_eq!(keys, include_str!("keys.txt"), "{keys}");
     }
 
     #[test]
@@ -399,8 +300,10 @@ mod tests {
 
     #[test]
     fn one_lost_event_among_the_most_there_can_be_is_not_complete() {
-        assert!(completeness(u64::MAX, 1) < 1.0);
-        assert_eq!(completeness(u64::MAX, 0), 1.0);
+        let mut quality = QualityIndicator { recorded: u64::MAX, ..QualityIndicator::default() };
+        assert_eq!(schema::completeness(&quality), 1.0);
+        quality.lost.add(LossReason::RingFull, 1);
+        assert!(schema::completeness(&quality) < 1.0);
     }
 
     #[test]

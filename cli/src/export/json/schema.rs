@@ -1,23 +1,32 @@
-//! What the JSON object holds: the names, their order and their units. Filled by [`super::write`].
+//! The JSON object: its keys, their order and their units. Filled by [`super::write`].
+//!
+//! Types of the profile whose fields are the keys are written as they are; `keys.txt` pins every key, so
+//! that a change of the profile cannot silently change what others parse.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use heapledger::profile::{Crossing, StackFigures, TrackedReport};
+use crate::analysis::{Bucket, LiveFinding};
+use heapledger::profile::{
+    Anomalies, Change, ClockInfo, CompletenessTrend, Crossing, Estimate, Estimates, HeapStats, LossCounts,
+    Peak, ProcessInfo, QualityIndicator, ReallocStats, StackFigures, TrackedReport,
+};
 
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     pub(super) format_version: u32,
-    pub(super) quality: Quality<'a>,
+    pub(super) quality: QualityPart<'a>,
     pub(super) damage: &'a [String],
     pub(super) notes: &'a [String],
     pub(super) verdict: VerdictPart,
-    pub(super) process: Process<'a>,
+    #[serde(with = "Process")]
+    pub(super) process: &'a ProcessInfo,
     pub(super) settings: Settings,
-    pub(super) clock: Clock<'a>,
-    pub(super) totals: Totals,
+    #[serde(with = "Clock")]
+    pub(super) clock: &'a ClockInfo,
+    pub(super) totals: HeapStats,
     /// Absent when no block was ever sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) estimates: Option<Estimates>,
@@ -26,79 +35,98 @@ pub(super) struct Document<'a> {
     /// Who freed whose blocks; threads by their place in `threads`.
     pub(super) crossings: &'a [Crossing],
     pub(super) timeline: Timeline,
-    pub(super) live: Live,
+    pub(super) live: LiveFinding,
     /// How stacks were taken, and how many could not be.
     pub(super) stacks: &'a StackFigures,
     pub(super) sites: Vec<SitePart<'a>>,
     pub(super) modules: Vec<Module<'a>>,
-    pub(super) changes: Vec<Change<'a>>,
+    pub(super) changes: &'a [Change],
     /// Absent when the program has no tracked pointer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tracked: Option<&'a TrackedReport>,
 }
 
-/// Figures that samples say, each with one standard error in its own unit.
-#[derive(Serialize)]
-pub(super) struct Estimates {
-    pub(super) total_blocks: Estimated,
-    pub(super) total_bytes: Estimated,
-    pub(super) live_blocks: Estimated,
-    pub(super) live_bytes: Estimated,
-    pub(super) mean_bytes_between_samples: u64,
-    pub(super) sampled_blocks: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct Estimated {
-    pub(super) value: Option<f64>,
-    pub(super) standard_error: Option<f64>,
-}
-
 /// Turns of the recording path: see [`heapledger::profile::TurnTimes`].
 #[derive(Serialize)]
-pub(super) struct Turns {
-    pub(super) made: u64,
-    pub(super) timed: u64,
-    pub(super) mean_ns: Option<f64>,
-    pub(super) p99_ns_at_most: Option<u64>,
+struct Turns {
+    made: u64,
+    timed: u64,
+    mean_ns: Option<f64>,
+    p99_ns_at_most: Option<u64>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Quality<'a> {
-    pub(super) installed: bool,
-    pub(super) completeness: f64,
-    pub(super) target_completeness: Option<f64>,
-    pub(super) windowed_completeness: Option<f64>,
-    pub(super) trend: &'static str,
-    pub(super) recommendation: &'a str,
-    pub(super) attempted: u64,
-    pub(super) recorded: u64,
-    pub(super) lost: u64,
-    pub(super) lost_by_reason: BTreeMap<&'static str, u64>,
-    pub(super) in_flight: u64,
-    pub(super) sampled_out: u64,
-    pub(super) retained: u64,
-    pub(super) evicted: u64,
-    pub(super) anomalies: Anomalies,
-    pub(super) own_events: u64,
-    pub(super) own_bytes: u64,
-    pub(super) own_cpu_ns: u64,
-    pub(super) lag_ns: u64,
-    pub(super) ring_high_water_words: u64,
-    pub(super) folds_at_home: u64,
-    pub(super) folds_away: u64,
-    pub(super) waits: u64,
-    pub(super) spare_segments: u64,
-    pub(super) turns: Turns,
+pub(super) struct QualityPart<'a> {
+    #[serde(flatten, with = "Quality")]
+    pub(super) quality: &'a QualityIndicator,
     pub(super) damaged_parts: u64,
 }
 
 #[derive(Serialize)]
-pub(super) struct Anomalies {
-    pub(super) unmatched_frees: u64,
-    pub(super) double_allocations: u64,
-    pub(super) ambiguous_pairings: u64,
-    pub(super) layout_mismatches: u64,
+#[serde(remote = "QualityIndicator")]
+struct Quality {
+    installed: bool,
+    #[serde(getter = "completeness")]
+    completeness: f64,
+    target_completeness: f64,
+    windowed_completeness: Option<f64>,
+    #[serde(getter = "trend")]
+    trend: &'static str,
+    recommendation: String,
+    attempted: u64,
+    recorded: u64,
+    #[serde(getter = "lost")]
+    lost: u64,
+    #[serde(getter = "losses")]
+    lost_by_reason: BTreeMap<&'static str, u64>,
+    in_flight: u64,
+    sampled_out: u64,
+    retained: u64,
+    evicted: u64,
+    anomalies: Anomalies,
+    own_events: u64,
+    own_bytes: u64,
+    own_cpu_ns: u64,
+    lag_ns: u64,
+    ring_high_water_words: u64,
+    folds_at_home: u64,
+    folds_away: u64,
+    waits: u64,
+    spare_segments: u64,
+    #[serde(getter = "turns")]
+    turns: Turns,
+}
+
+/// Recorded divided by settled; below 1 whenever an event was lost, however many were recorded.
+pub(super) fn completeness(quality: &QualityIndicator) -> f64 {
+    let share = QualityIndicator::completeness_of(quality.recorded, lost(quality));
+    if lost(quality) > 0 { share.min(1.0 - f64::EPSILON) } else { share }
+}
+
+fn trend(quality: &QualityIndicator) -> &'static str {
+    match quality.trend {
+        CompletenessTrend::Improving => "improving",
+        CompletenessTrend::Stable => "stable",
+        CompletenessTrend::Degrading => "degrading",
+        CompletenessTrend::Unknown => "unknown",
+    }
+}
+
+fn lost(quality: &QualityIndicator) -> u64 {
+    quality.lost.total()
+}
+
+fn losses(quality: &QualityIndicator) -> BTreeMap<&'static str, u64> {
+    by_reason(&quality.lost)
+}
+
+pub(super) fn by_reason(lost: &LossCounts) -> BTreeMap<&'static str, u64> {
+    lost.iter().map(|(reason, events)| (reason.name(), events)).collect()
+}
+
+fn turns(quality: &QualityIndicator) -> Turns {
+    let times = &quality.turn_times;
+    Turns { made: times.turns, timed: times.timed, mean_ns: times.mean_ns(), p99_ns_at_most: times.p99_ns() }
 }
 
 #[derive(Serialize)]
@@ -126,16 +154,17 @@ pub(super) struct Trust {
 }
 
 #[derive(Serialize)]
-pub(super) struct Process<'a> {
-    pub(super) program: &'a str,
-    pub(super) pid: u32,
-    pub(super) forked_from: Option<u32>,
-    pub(super) command_line: &'a [String],
-    pub(super) platform: &'a str,
-    pub(super) heapledger_version: &'a str,
-    pub(super) started_unix_ns: u64,
-    pub(super) duration_ns: u64,
-    pub(super) reason: &'a str,
+#[serde(remote = "ProcessInfo")]
+struct Process {
+    program: String,
+    pid: u32,
+    forked_from: Option<u32>,
+    command_line: Vec<String>,
+    platform: String,
+    heapledger_version: String,
+    started_unix_ns: u64,
+    duration_ns: u64,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -153,32 +182,12 @@ pub(super) struct Settings {
 }
 
 #[derive(Serialize)]
-pub(super) struct Clock<'a> {
-    pub(super) source: &'a str,
-    pub(super) why: &'a str,
-    pub(super) longest_interpolated_span_ns: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct Totals {
-    pub(super) total_blocks: u64,
-    pub(super) total_bytes: u64,
-    pub(super) freed_blocks: u64,
-    pub(super) freed_bytes: u64,
-    pub(super) live_blocks: u64,
-    pub(super) live_bytes: u64,
-    pub(super) peak_blocks: u64,
-    pub(super) peak_bytes: u64,
-    pub(super) reallocs: u64,
-    pub(super) failed: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct Peak {
-    pub(super) bytes: u64,
-    pub(super) blocks: u64,
-    pub(super) at_ns: u64,
-    pub(super) uncertainty_bytes: u64,
+#[serde(remote = "ClockInfo")]
+struct Clock {
+    source: String,
+    why: String,
+    #[serde(rename = "longest_interpolated_span_ns")]
+    longest_span_ns: u64,
 }
 
 #[derive(Serialize)]
@@ -219,23 +228,6 @@ pub(super) struct Interval {
 }
 
 #[derive(Serialize)]
-pub(super) struct Live {
-    pub(super) blocks: u64,
-    pub(super) bytes: u64,
-    pub(super) by_size: Vec<LiveSize>,
-    pub(super) other_blocks: u64,
-    pub(super) other_bytes: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct LiveSize {
-    pub(super) size_bytes: u64,
-    pub(super) blocks: u64,
-    pub(super) bytes: u64,
-    pub(super) oldest_born_ns: u64,
-}
-
-#[derive(Serialize)]
 pub(super) struct SitePart<'a> {
     pub(super) stack: u32,
     pub(super) frames: Vec<String>,
@@ -247,7 +239,7 @@ pub(super) struct SitePart<'a> {
     pub(super) total_bytes: u64,
     /// What the site truly allocated, where stacks were taken of a subset; absent where they were not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) estimated_bytes: Option<Estimated>,
+    pub(super) estimated_bytes: Option<Estimate>,
     pub(super) freed_blocks: u64,
     pub(super) freed_bytes: u64,
     pub(super) live_blocks: u64,
@@ -258,27 +250,9 @@ pub(super) struct SitePart<'a> {
     pub(super) temporary_blocks: u64,
     pub(super) temporary_bytes: u64,
     pub(super) cross_thread_frees: u64,
-    pub(super) reallocs: Reallocs,
-    pub(super) sizes_bytes: Vec<Range>,
-    pub(super) lifetimes_ns: Vec<Range>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Reallocs {
-    pub(super) count: u64,
-    pub(super) moved: u64,
-    pub(super) copied_bytes: u64,
-    pub(super) chains: u64,
-    pub(super) chain_links: u64,
-    pub(super) longest_chain: u64,
-}
-
-/// Blocks with a value from `low` to `high`, both inclusive.
-#[derive(Serialize)]
-pub(super) struct Range {
-    pub(super) low: u64,
-    pub(super) high: u64,
-    pub(super) blocks: u64,
+    pub(super) reallocs: ReallocStats,
+    pub(super) sizes_bytes: Vec<Bucket>,
+    pub(super) lifetimes_ns: Vec<Bucket>,
 }
 
 #[derive(Serialize)]
@@ -288,10 +262,4 @@ pub(super) struct Module<'a> {
     pub(super) start: String,
     pub(super) end: String,
     pub(super) bias: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct Change<'a> {
-    pub(super) at_ns: u64,
-    pub(super) what: &'a str,
 }

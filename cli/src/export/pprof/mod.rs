@@ -22,13 +22,13 @@ use prost::Message;
 use super::calls::{Call, call};
 use super::names::NO_STACK;
 use super::quality;
-use crate::analysis::numbering::Numbering;
+use crate::analysis::interner::Interner;
 use crate::analysis::{Group, Origin, group_by_call};
 use heapledger::profile::{Profile, Site};
 
-type Figure = fn(&Site) -> u64;
+type SiteFigure = fn(&Site) -> u64;
 
-const VALUES: [(&str, &str, Figure); 4] = [
+const VALUES: [(&str, &str, SiteFigure); 4] = [
     ("alloc_objects", "count", |site| site.total_blocks),
     ("alloc_space", "bytes", |site| site.total_bytes),
     ("inuse_objects", "count", Site::live_blocks),
@@ -48,33 +48,33 @@ fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
     let found = group_by_call(profile, call);
     let mut texts = Texts::new();
     let sample_type = VALUES.map(|(kind, unit, _)| texts.value_type(kind, unit)).into();
-    let mut tables = Tables { texts: &mut texts, functions: HashMap::new(), function: Vec::new() };
-    let mapping = mappings(profile, &found.keys, tables.texts);
+    let mut functions = Functions(Interner::default());
+    let mapping = mappings(profile, &found.keys, &mut texts);
     let ids: HashMap<u64, u64> =
         mapping.iter().rev().map(|mapping| (mapping.memory_start, mapping.id)).collect();
     let numbered = (1..).zip(&found.keys);
-    let mut location: Vec<_> = numbered.map(|(id, call)| tables.location(id, call, &ids)).collect();
+    let mut location: Vec<_> =
+        numbered.map(|(id, call)| functions.location(&mut texts, id, call, &ids)).collect();
     let no_stack = location.len() as u64 + 1;
     if found.groups.iter().any(|group| group.frames.is_empty()) {
-        let function_id = tables.function(NO_STACK, "");
+        let function_id = functions.id(&mut texts, NO_STACK, "");
         let line = vec![proto::Line { function_id, line: 0 }];
         location.push(proto::Location { id: no_stack, mapping_id: 0, address: 0, line });
     }
-    let function = tables.function;
     let comment = quality::lines(profile, origin).iter().map(|line| texts.number(line)).collect();
     proto::Profile {
         sample_type,
         sample: found.groups.iter().map(|group| sample(profile, group, no_stack)).collect(),
         mapping,
         location,
-        function,
+        function: functions.into_messages(),
         time_nanos: signed(profile.process.started_unix_ns),
         duration_nanos: signed(profile.process.duration_ns),
         period_type: Some(texts.value_type("space", "bytes")),
         period: 1,
         comment,
         default_sample_type: texts.number("inuse_space"),
-        string_table: texts.list,
+        string_table: texts.0.into_items(),
     }
 }
 
@@ -120,26 +120,18 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The string table.
-struct Texts {
-    numbering: Numbering,
-    list: Vec<String>,
-}
+/// The string table; number 0 is the empty text.
+struct Texts(Interner<String>);
 
 impl Texts {
     fn new() -> Self {
-        let mut texts = Texts { numbering: Numbering::default(), list: Vec::new() };
+        let mut texts = Texts(Interner::default());
         texts.number("");
         texts
     }
 
     fn number(&mut self, text: &str) -> i64 {
-        let next = self.list.len();
-        let number = self.numbering.number(text, next, |number| self.list[number] == text);
-        if number == next {
-            self.list.push(text.to_owned());
-        }
-        number as i64
+        self.0.number_with(text, str::to_owned).into()
     }
 
     fn value_type(&mut self, kind: &str, unit: &str) -> proto::ValueType {
@@ -147,34 +139,35 @@ impl Texts {
     }
 }
 
-/// Functions by name and file.
-struct Tables<'a> {
-    texts: &'a mut Texts,
-    functions: HashMap<(i64, i64), u64>,
-    function: Vec<proto::Function>,
-}
+/// The table of functions, by name and file; ids count from 1.
+struct Functions(Interner<(i64, i64)>);
 
-impl Tables<'_> {
-    fn function(&mut self, name: &str, file: &str) -> u64 {
-        let (name, filename) = (self.texts.number(name), self.texts.number(file));
-        let next = self.function.len() as u64 + 1;
-        let id = *self.functions.entry((name, filename)).or_insert(next);
-        if id == next {
-            // Without a system name readers take the name for a readable one, and do not cut what is in `<` and `>`.
-            self.function.push(proto::Function { id, name, system_name: 0, filename });
-        }
-        id
+impl Functions {
+    fn id(&mut self, texts: &mut Texts, name: &str, file: &str) -> u64 {
+        u64::from(self.0.number((texts.number(name), texts.number(file)))) + 1
     }
 
-    fn location(&mut self, id: u64, call: &Call<'_>, mappings: &HashMap<u64, u64>) -> proto::Location {
+    fn location(
+        &mut self,
+        texts: &mut Texts,
+        id: u64,
+        call: &Call<'_>,
+        mappings: &HashMap<u64, u64>,
+    ) -> proto::Location {
         let functions = call.functions.iter();
         let line = functions.map(|function| proto::Line {
-            function_id: self.function(&function.name, function.file),
+            function_id: self.id(texts, &function.name, function.file),
             line: i64::from(function.line),
         });
         let line = line.collect();
         let mapping_id = call.module_start.and_then(|start| mappings.get(&start)).copied().unwrap_or(0);
         proto::Location { id, mapping_id, address: call.address, line }
+    }
+
+    /// Without a system name readers take the name for a readable one, and do not cut what is in `<` and `>`.
+    fn into_messages(self) -> Vec<proto::Function> {
+        let message = |(id, (name, filename))| proto::Function { id, name, system_name: 0, filename };
+        (1..).zip(self.0.into_items()).map(message).collect()
     }
 }
 

@@ -11,6 +11,7 @@ use inferno::flamegraph::{Options, from_lines};
 
 use super::super::units::{bytes_exact, counted};
 use super::{described, sentence, signed};
+use crate::analysis::name_simplify::in_collapsed_stack;
 use crate::analysis::{Diff, Presence, Side, SiteOrder};
 
 /// Sites that are listed as gone, at most.
@@ -38,10 +39,10 @@ pub fn write_diff_html(
     writeln!(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>")?;
     writeln!(out, "<style>{STYLE}</style></head><body>\n<h1>{title}</h1>")?;
     writeln!(out, "<p>before: {}<br>after: {}</p>", text(&described(before)), text(&described(after)))?;
-    for doubt in &diff.doubts {
-        let class = if doubt.forbids() { " class=\"bad\"" } else { "" };
-        let label = if doubt.forbids() { "Not comparable: " } else { "" };
-        writeln!(out, "<p{class}>{label}{}</p>", text(&sentence(doubt)))?;
+    for issue in &diff.issues {
+        let class = if issue.forbids() { " class=\"bad\"" } else { "" };
+        let label = if issue.forbids() { "Not comparable: " } else { "" };
+        writeln!(out, "<p{class}>{label}{}</p>", text(&sentence(issue)))?;
     }
     let (was, is) = (diff.before.of(order), diff.after.of(order));
     let grown = signed(crate::analysis::diff::change(was, is), order.is_in_bytes());
@@ -61,7 +62,7 @@ fn graph(diff: &Diff, order: SiteOrder, unit: &str, out: &mut impl Write) -> io:
     // Names that read the same once they are made fit for a line are one, and lines are sorted.
     let mut stacks: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for site in &diff.sites {
-        let mut names: Vec<String> = diff.names(&site.stack).rev().map(name).collect();
+        let mut names: Vec<String> = diff.names(&site.stack).rev().map(in_collapsed_stack).collect();
         if names.is_empty() {
             names.push("(no stack)".into());
         }
@@ -91,18 +92,6 @@ fn graph(diff: &Diff, order: SiteOrder, unit: &str, out: &mut impl Write) -> io:
     // The drawing alone, without the declarations of a file of its own.
     let start = drawn.find("<svg").unwrap_or(0);
     writeln!(out, "{}", &drawn[start..])
-}
-
-/// A name that cannot be taken for two or for a figure.
-fn name(name: &str) -> String {
-    let safe = super::escaped(name.trim()).replace(';', ":");
-    let safe = match safe.rsplit_once(' ') {
-        Some((before, last)) if last.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
-            format!("{before}_{last}")
-        }
-        _ => safe,
-    };
-    if safe.is_empty() { "(unnamed)".into() } else { safe }
 }
 
 fn gone(diff: &Diff, order: SiteOrder, out: &mut impl Write) -> io::Result<()> {

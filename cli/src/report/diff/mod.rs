@@ -9,11 +9,11 @@ pub mod html;
 use std::io::{self, Write};
 
 use super::escape::escaped;
-use super::sheet::{Layout, Sheet, Tone};
-use super::table::{Align, Table};
+use super::table::Table;
+use super::text_page::{Layout, TextPage, Tone};
 use super::units::{bytes, bytes_exact, count, counted, duration, wide_count};
 use crate::analysis::diff::{Figures, change};
-use crate::analysis::{Diff, Doubt, Presence, Side, SiteChange, SiteOrder};
+use crate::analysis::{ComparabilityIssue, Diff, Presence, Side, SiteChange, SiteOrder};
 use heapledger::profile::Profile;
 use heapledger::quality::completeness_percent;
 
@@ -33,24 +33,24 @@ pub fn write_diff(
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let sheet = &mut Sheet::new(out, layout);
-    sheet.line("heapledger diff")?;
-    sheet.heading(DIFF_SECTIONS[0])?;
+    let page = &mut TextPage::new(out, layout);
+    page.line("heapledger diff")?;
+    page.heading(DIFF_SECTIONS[0])?;
     for (name, side) in [("before", before), ("after", after)] {
-        sheet.fact(name, &described(side))?;
+        page.fact(name, &described(side))?;
     }
-    if diff.doubts.is_empty() {
-        sheet.fact("comparable", "yes")?;
+    if diff.issues.is_empty() {
+        page.fact("comparable", "yes")?;
     }
-    for doubt in &diff.doubts {
+    for issue in &diff.issues {
         let (label, tone) =
-            if doubt.forbids() { ("NOT COMPARABLE", Tone::Bad) } else { ("keep in mind", Tone::Plain) };
-        sheet.toned(label, &sentence(doubt), tone)?;
+            if issue.forbids() { ("NOT COMPARABLE", Tone::Bad) } else { ("keep in mind", Tone::Plain) };
+        page.toned(label, &sentence(issue), tone)?;
     }
-    sheet.heading(DIFF_SECTIONS[1])?;
-    totals(sheet, diff, order)?;
-    sheet.heading(DIFF_SECTIONS[2])?;
-    sites(sheet, diff, order)
+    page.heading(DIFF_SECTIONS[1])?;
+    totals(page, diff, order)?;
+    page.heading(DIFF_SECTIONS[2])?;
+    sites(page, diff, order)
 }
 
 fn described(side: Side<'_>) -> String {
@@ -63,35 +63,41 @@ fn described(side: Side<'_>) -> String {
     format!("{program}, process {}, recorded for {recorded}, {complete}", process.pid)
 }
 
-/// What a doubt means for the comparison.
-pub fn sentence(doubt: &Doubt) -> String {
-    let text = match doubt {
-        Doubt::NotInstalled => "no HeapLedger was the global allocator of one of them".into(),
-        Doubt::Damaged(..) => "parts of a file could not be read".into(),
-        Doubt::Lost(..) => "events were lost, so that a difference can be what is missing".into(),
-        Doubt::SampledOut(..) => {
+/// What a issue means for the comparison.
+pub fn sentence(issue: &ComparabilityIssue) -> String {
+    let text = match issue {
+        ComparabilityIssue::NotInstalled => "no HeapLedger was the global allocator of one of them".into(),
+        ComparabilityIssue::Damaged(..) => "parts of a file could not be read".into(),
+        ComparabilityIssue::Lost(..) => {
+            "events were lost, so that a difference can be what is missing".into()
+        }
+        ComparabilityIssue::SampledOut(..) => {
             "events were left out by sampling, so that only totals are of all of them".into()
         }
-        Doubt::StacksInOneOnly => "only one of them has call stacks".into(),
-        Doubt::WithoutStack(..) => "allocations have no stack; they are in the site without one".into(),
-        Doubt::OtherProgram(before, after) => {
+        ComparabilityIssue::StacksInOneOnly => "only one of them has call stacks".into(),
+        ComparabilityIssue::WithoutStack(..) => {
+            "allocations have no stack; they are in the site without one".into()
+        }
+        ComparabilityIssue::OtherProgram(before, after) => {
             format!(
                 "the programs are {} and {}",
                 escaped(&format!("{before:?}")),
                 escaped(&format!("{after:?}"))
             )
         }
-        Doubt::OtherBuildWithoutNames(object) => {
+        ComparabilityIssue::OtherBuildWithoutNames(object) => {
             let object = escaped(object);
             format!(
                 "functions in {object} have no names, and its builds differ: offsets in it are other places"
             )
         }
-        Doubt::OtherBuild => "the builds of the program differ; functions are matched by name".into(),
-        Doubt::InFlight(..) => "events were not booked yet".into(),
-        Doubt::Anomalies(..) => "events do not pair".into(),
+        ComparabilityIssue::OtherBuild => {
+            "the builds of the program differ; functions are matched by name".into()
+        }
+        ComparabilityIssue::InFlight(..) => "events were not booked yet".into(),
+        ComparabilityIssue::Anomalies(..) => "events do not pair".into(),
     };
-    match doubt.amounts() {
+    match issue.amounts() {
         Some((before, after)) => format!("{text} ({} before, {} after)", count(before), count(after)),
         None => text,
     }
@@ -110,10 +116,8 @@ const FIGURES: [Shown; 7] = [
     ("copied bytes", |figures| figures.copied_bytes, true),
 ];
 
-fn totals(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
-    let right = |title| (title, Align::Right);
-    let mut table =
-        Table::new(&[("", Align::Left), right("before"), right("after"), right("change"), right("")]);
+fn totals(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
+    let mut table = Table::new("<|before|after|change|");
     let mut tones = Vec::new();
     for (name, figure, is_bytes) in FIGURES {
         let (before, after) = (figure(&diff.before), figure(&diff.after));
@@ -122,7 +126,7 @@ fn totals(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()
         table.row([name.into(), shown(before), shown(after), signed(grown, is_bytes), growth(before, after)]);
         tones.push(tone(if name == total_of(order) { grown } else { 0 }));
     }
-    painted(sheet, &table, &tones)
+    painted(page, &table, &tones)
 }
 
 /// The row of the totals that belongs to an order.
@@ -137,20 +141,11 @@ fn total_of(order: SiteOrder) -> &'static str {
     }
 }
 
-fn sites(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
+fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
     let changed = diff.by_change(order);
-    let right = |title| (title, Align::Right);
-    let columns = [
-        right("live"),
-        right("at peak"),
-        right("allocated"),
-        right("blocks"),
-        ("", Align::Left),
-        ("function < its callers", Align::Left),
-    ];
-    let mut table = Table::new(&columns).shrinking(5);
+    let mut table = Table::new("live|at peak|allocated|blocks|<|<function < its callers").shrinking(5);
     let mut tones = Vec::new();
-    for site in changed.iter().take(sheet.layout.rows) {
+    for site in changed.iter().take(page.layout.rows) {
         let figures = [SiteOrder::Live, SiteOrder::Peak, SiteOrder::Total, SiteOrder::Count];
         let figures = figures.map(|order| signed(site.change(order), order.is_in_bytes()));
         let presence = if site.presence == Presence::Both { "" } else { site.presence.name() };
@@ -158,19 +153,19 @@ fn sites(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()>
         tones.push(tone(site.change(order)));
     }
     if changed.is_empty() {
-        sheet.note(&format!("none differs in {}", total_of(order)), 2, Tone::Plain)?;
+        page.note(&format!("none differs in {}", total_of(order)), 2, Tone::Plain)?;
     } else {
-        painted(sheet, &table, &tones)?;
+        painted(page, &table, &tones)?;
     }
-    let others = changed.len().saturating_sub(sheet.layout.rows);
+    let others = changed.len().saturating_sub(page.layout.rows);
     if others > 0 {
-        let sum: i128 = changed[sheet.layout.rows..].iter().map(|site| site.change(order)).sum();
+        let sum: i128 = changed[page.layout.rows..].iter().map(|site| site.change(order)).sum();
         let text = format!(
             "{}, {} together",
             counted(others as u64, "site", "sites"),
             signed(sum, order.is_in_bytes())
         );
-        sheet.fact("not shown", &text)?;
+        page.fact("not shown", &text)?;
     }
     let of = |presence: Presence| diff.sites.iter().filter(|site| site.presence == presence).count() as u64;
     let text = format!(
@@ -181,7 +176,7 @@ fn sites(sheet: &mut Sheet<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()>
         count(of(Presence::Gone)),
         count(of(Presence::Both))
     );
-    sheet.fact("in all", &text)
+    page.fact("in all", &text)
 }
 
 /// Frames of a site that are named in its row.
@@ -209,12 +204,12 @@ fn tone(change: i128) -> Tone {
 }
 
 /// A table whose rows are painted; its first line has the titles.
-fn painted(sheet: &mut Sheet<'_>, table: &Table, tones: &[Tone]) -> io::Result<()> {
+fn painted(page: &mut TextPage<'_>, table: &Table, tones: &[Tone]) -> io::Result<()> {
     let mut plain = Vec::new();
-    table.write(&mut plain, sheet.layout.columns())?;
+    table.write(&mut plain, page.layout.columns())?;
     let plain = String::from_utf8_lossy(&plain);
     let tones = std::iter::once(&Tone::Faint).chain(tones);
-    plain.lines().zip(tones).try_for_each(|(line, tone)| sheet.toned_line(line, *tone))
+    plain.lines().zip(tones).try_for_each(|(line, tone)| page.toned_line(line, *tone))
 }
 
 /// A change with its sign.

@@ -4,7 +4,7 @@
 //! Figures are whole numbers in blocks, bytes and nanoseconds. A script reads them as floating point, so that those of
 //! more than 2^53 are rounded; the page then shows them with a sign for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -12,15 +12,15 @@ use super::super::detail::Detail;
 use super::super::escape::escaped;
 use super::super::sections::heap::advice as advice_of;
 use super::super::units::{bytes, counted, duration};
-use super::facts::{self, Banner, Certainty, Fact, Law, Tile};
+use super::key_figures::{self, Banner, CertaintyLine, Fact, Law, Tile};
 use super::tree::{Calls, pack};
 use crate::analysis::paths::Paths;
 use crate::analysis::{
-    Bucket, CrossingLine, Figure, Origin, SiteOrder, Suppressed, ThreadLine, TimelineFinding, Verdict,
+    Bucket, Column, CrossingLine, FigureGroup, Origin, Suppressed, TimelineFinding, Verification,
     crossings as crossings_of, estimated_bytes, leaks, lifetimes as lifetimes_of, live as live_of, site_book,
     sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
 };
-use heapledger::profile::{Profile, Site, Stacks};
+use heapledger::profile::{Profile, Site, Stacks, ThreadRow};
 
 /// Columns of the timeline; a profile of the recorder has fewer intervals.
 const TIMELINE_COLUMNS: usize = 4_096;
@@ -39,7 +39,7 @@ pub(super) struct Document {
     program: String,
     about: Vec<String>,
     banner: Banner,
-    certainties: Vec<Certainty>,
+    certainties: Vec<CertaintyLine>,
     tiles: Vec<Tile>,
     timeline: Timeline,
     calls: Option<Calls>,
@@ -58,7 +58,7 @@ pub(super) struct Document {
     reallocs: Vec<Fact>,
     /// Places with what a better first capacity would save there.
     advice: Vec<(String, String)>,
-    reallocs_certainty: Certainty,
+    reallocs_certainty: CertaintyLine,
     laws: Vec<Law>,
     changes: Vec<(String, String)>,
 }
@@ -69,7 +69,7 @@ struct Metric {
     key: &'static str,
     label: &'static str,
     unit: &'static str,
-    certainty: Certainty,
+    certainty: CertaintyLine,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -78,49 +78,72 @@ struct Timeline {
     length_ns: u64,
     peak_at_ns: u64,
     peak_bytes: u64,
-    start_ns: Vec<u64>,
-    length_each_ns: Vec<u64>,
-    highest_bytes: Vec<u64>,
-    live_bytes: Vec<u64>,
-    allocated_blocks: Vec<u64>,
-    allocated_bytes: Vec<u64>,
-    freed_blocks: Vec<u64>,
-    freed_bytes: Vec<u64>,
-    lost: Vec<u64>,
+    /// Those of [`TIMELINE_FIGURES`].
+    #[serde(flatten)]
+    figures: Columns,
     /// Start, end and events of each stretch in which events were lost.
     losses: Vec<(u64, u64, u64)>,
     resolution: String,
-    certainty: Option<Certainty>,
+    certainty: Option<CertaintyLine>,
 }
+
+const TIMELINE_FIGURES: [(&str, fn(&Column) -> u64); 9] = [
+    ("start_ns", |column| column.start_ns),
+    ("length_each_ns", |column| column.length_ns),
+    ("highest_bytes", |column| column.highest_bytes),
+    ("live_bytes", |column| column.live_bytes),
+    ("allocated_blocks", |column| column.allocated_blocks),
+    ("allocated_bytes", |column| column.allocated_bytes),
+    ("freed_blocks", |column| column.freed_blocks),
+    ("freed_bytes", |column| column.freed_bytes),
+    ("lost", |column| column.lost),
+];
+
+/// A list of figures for each key.
+type Columns = BTreeMap<&'static str, Vec<u64>>;
 
 /// The accounts, a list for each figure. The keys of the metrics are among the names.
 #[derive(Debug, Default, Serialize)]
 struct Sites {
     /// Node of the innermost frame, if there are call stacks.
     node: Vec<u32>,
-    live: Vec<u64>,
-    live_blocks: Vec<u64>,
-    peak: Vec<u64>,
-    peak_blocks: Vec<u64>,
-    own_peak: Vec<u64>,
-    total: Vec<u64>,
-    count: Vec<u64>,
-    temporary: Vec<u64>,
-    /// Bytes that the site truly allocated, where only a subset of the blocks has a stack, and one standard error of it;
-    /// no entries where all have, and `null` where the site is not of that subset.
+    /// Those of [`SITE_COLUMNS`].
+    #[serde(flatten)]
+    figures: Columns,
+    /// Estimated bytes of the site where only a subset of the blocks has a stack, and one standard error of it; no entries
+    /// where every block has one, and `null` where the site is not of that subset.
     estimated: Vec<Option<u64>>,
     estimated_error: Vec<Option<u64>>,
-    cross_thread: Vec<u64>,
-    reallocs: Vec<u64>,
-    moved: Vec<u64>,
-    copied: Vec<u64>,
-    chains: Vec<u64>,
-    chain_links: Vec<u64>,
-    longest_chain: Vec<u64>,
     /// Birth of the oldest live block, in nanoseconds since the start; `null` when none is listed.
     oldest_ns: Vec<Option<u64>>,
-    /// 1 where a suppression matches: the site is left out of what is live.
+    /// 1 where a suppression matches: the live figures leave the site out.
     suppressed: Vec<u8>,
+}
+
+const SITE_COLUMNS: [(&str, fn(&Site) -> u64); 15] = [
+    ("live", Site::live_bytes),
+    ("live_blocks", Site::live_blocks),
+    ("peak", |site| site.at_peak_bytes),
+    ("peak_blocks", |site| site.at_peak_blocks),
+    ("own_peak", |site| site.own_peak_bytes),
+    ("total", |site| site.total_bytes),
+    ("count", |site| site.total_blocks),
+    ("temporary", |site| site.temporary_blocks),
+    ("cross_thread", |site| site.cross_thread_frees),
+    ("reallocs", |site| site.reallocs.count),
+    ("moved", |site| site.reallocs.moved),
+    ("copied", |site| site.reallocs.copied_bytes),
+    ("chains", |site| site.reallocs.chains),
+    ("chain_links", |site| site.reallocs.chain_links),
+    ("longest_chain", |site| site.reallocs.longest_chain),
+];
+
+/// A list of every figure in `columns`, over `rows`.
+fn columns<'a, T: 'a>(
+    columns: &[(&'static str, fn(&T) -> u64)],
+    rows: impl Iterator<Item = &'a T> + Clone,
+) -> Columns {
+    columns.iter().map(|(key, figure)| (*key, rows.clone().map(figure).collect())).collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -133,7 +156,7 @@ struct Live {
     other_bytes: u64,
     /// What each suppression took away: pattern, blocks, bytes.
     suppressed: Vec<(String, u64, u64)>,
-    certainty: Certainty,
+    certainty: CertaintyLine,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,7 +179,7 @@ struct Threads {
     lines: Vec<Thread>,
     crossings: Vec<Crossing>,
     other_crossings: u64,
-    certainty: Certainty,
+    certainty: CertaintyLine,
 }
 
 /// Blocks of one thread that another one freed.
@@ -174,13 +197,13 @@ struct Distribution {
     rows: Vec<(String, String, u64)>,
     blocks: u64,
     summary: String,
-    certainty: Certainty,
+    certainty: CertaintyLine,
 }
 
 pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) -> Document {
     let verdict = verify(profile, origin);
     let chosen = choose(profile, detail);
-    let about = |figure| facts::certainty(&verdict, figure);
+    let about = |figure| key_figures::certainty(&verdict, figure);
     let calls = has_stacks(profile).then(|| pack(profile, chosen.sites.iter().map(|site| site.stack)));
     let calls_note = calls_note(calls.as_ref(), profile, &verdict);
     let sites = sites(profile, &chosen, calls.as_ref());
@@ -188,24 +211,24 @@ pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) 
     Document {
         program: named(&profile.process.program, "unnamed program"),
         about: lines_about(profile),
-        banner: facts::banner(profile, origin, &verdict),
-        certainties: facts::certainties(&verdict),
-        tiles: facts::tiles(profile, &verdict),
-        timeline: timeline(profile, about(Figure::Lifetimes)),
+        banner: key_figures::banner(profile, origin, &verdict),
+        certainties: key_figures::certainties(&verdict),
+        tiles: key_figures::tiles(profile, &verdict),
+        timeline: timeline(profile, about(FigureGroup::Lifetimes)),
         calls,
         calls_note,
         metrics: metrics(&verdict),
         sites,
         sites_note: chosen.note,
         sites_sampled: sites_sampled(profile),
-        live: live(profile, detail, about(Figure::LiveBytes)),
-        threads: threads(profile, about(Figure::Breakdown)),
-        sizes: sizes(profile, about(Figure::Breakdown)),
-        lifetimes: lifetimes(profile, about(Figure::Lifetimes)),
-        reallocs: facts::realloc_facts(profile),
+        live: live(profile, detail, about(FigureGroup::LiveBytes)),
+        threads: threads(profile, about(FigureGroup::Breakdown)),
+        sizes: sizes(profile, about(FigureGroup::Breakdown)),
+        lifetimes: lifetimes(profile, about(FigureGroup::Lifetimes)),
+        reallocs: key_figures::realloc_facts(profile),
         advice,
-        reallocs_certainty: about(Figure::Reallocs),
-        laws: facts::laws(&verdict),
+        reallocs_certainty: about(FigureGroup::Reallocs),
+        laws: key_figures::laws(&verdict),
         changes: changes(profile),
     }
 }
@@ -240,9 +263,9 @@ fn has_stacks(profile: &Profile) -> bool {
     profile.sites.iter().any(|site| stack(site).is_some_and(|stack| !stack.frames.is_empty()))
 }
 
-fn calls_note(calls: Option<&Calls>, profile: &Profile, verdict: &Verdict) -> String {
+fn calls_note(calls: Option<&Calls>, profile: &Profile, verdict: &Verification) -> String {
     match calls {
-        None if facts::is_unknown(verdict, Figure::Sites) => {
+        None if key_figures::is_unknown(verdict, FigureGroup::Sites) => {
             "No call stacks were taken, so all blocks belong to one site. Let the program take them: \
              run it with HEAPLEDGER_STACKS=auto."
                 .into()
@@ -261,15 +284,19 @@ fn calls_note(calls: Option<&Calls>, profile: &Profile, verdict: &Verdict) -> St
     }
 }
 
-fn metrics(verdict: &Verdict) -> Vec<Metric> {
-    let metric =
-        |key, label, unit, figure| Metric { key, label, unit, certainty: facts::certainty(verdict, figure) };
+fn metrics(verdict: &Verification) -> Vec<Metric> {
+    let metric = |key, label, unit, figure| Metric {
+        key,
+        label,
+        unit,
+        certainty: key_figures::certainty(verdict, figure),
+    };
     vec![
-        metric("live", "live", "bytes", Figure::LiveBytes),
-        metric("peak", "peak", "bytes", Figure::Peak),
-        metric("total", "total", "bytes", Figure::Breakdown),
-        metric("count", "count", "blocks", Figure::Breakdown),
-        metric("temporary", "temporary", "blocks", Figure::Temporaries),
+        metric("live", "live", "bytes", FigureGroup::LiveBytes),
+        metric("peak", "peak", "bytes", FigureGroup::Peak),
+        metric("total", "total", "bytes", FigureGroup::Breakdown),
+        metric("count", "count", "blocks", FigureGroup::Breakdown),
+        metric("temporary", "temporary", "blocks", FigureGroup::Temporaries),
     ]
 }
 
@@ -324,28 +351,12 @@ fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites
         let born = oldest.entry(block.stack).or_insert(u64::MAX);
         *born = block.born_ns.min(*born);
     }
-    let column = |value: fn(&Site) -> u64| chosen.sites.iter().map(|site| value(site)).collect::<Vec<u64>>();
     let (estimated, estimated_error) = estimated(profile, chosen);
-    let by = |order: SiteOrder| chosen.sites.iter().map(|site| order.value(site)).collect::<Vec<u64>>();
     Sites {
         node: calls.map_or(Vec::new(), |calls| calls.ends.clone()),
-        live: by(SiteOrder::Live),
-        live_blocks: column(Site::live_blocks),
-        peak: by(SiteOrder::Peak),
-        peak_blocks: column(|site| site.at_peak_blocks),
-        own_peak: column(|site| site.own_peak_bytes),
-        total: by(SiteOrder::Total),
-        count: by(SiteOrder::Count),
-        temporary: by(SiteOrder::Temporaries),
+        figures: columns(&SITE_COLUMNS, chosen.sites.iter().copied()),
         estimated,
         estimated_error,
-        cross_thread: column(|site| site.cross_thread_frees),
-        reallocs: column(|site| site.reallocs.count),
-        moved: column(|site| site.reallocs.moved),
-        copied: column(|site| site.reallocs.copied_bytes),
-        chains: column(|site| site.reallocs.chains),
-        chain_links: column(|site| site.reallocs.chain_links),
-        longest_chain: column(|site| site.reallocs.longest_chain),
         oldest_ns: chosen.sites.iter().map(|site| oldest.get(&site.stack).copied()).collect(),
         suppressed: chosen.suppressed.clone(),
     }
@@ -375,43 +386,35 @@ fn estimated(profile: &Profile, chosen: &Chosen<'_>) -> (Optional, Optional) {
     both.unzip()
 }
 
-fn timeline(profile: &Profile, certainty: Certainty) -> Timeline {
+fn timeline(profile: &Profile, certainty: CertaintyLine) -> Timeline {
     let found: TimelineFinding = timeline_of(profile, TIMELINE_COLUMNS);
-    let columns = &found.columns;
-    let all = |value: fn(&crate::analysis::Column) -> u64| columns.iter().map(value).collect::<Vec<u64>>();
-    let longest = columns.iter().map(|column| column.length_ns).max().unwrap_or(0);
+    let longest = found.columns.iter().map(|column| column.length_ns).max().unwrap_or(0);
     Timeline {
         interval_ns: found.interval_ns,
         length_ns: found.length_ns,
         peak_at_ns: profile.peak.at_ns,
         peak_bytes: profile.peak.bytes,
-        start_ns: all(|column| column.start_ns),
-        length_each_ns: all(|column| column.length_ns),
-        highest_bytes: all(|column| column.highest_bytes),
-        live_bytes: all(|column| column.live_bytes),
-        allocated_blocks: all(|column| column.allocated_blocks),
-        allocated_bytes: all(|column| column.allocated_bytes),
-        freed_blocks: all(|column| column.freed_blocks),
-        freed_bytes: all(|column| column.freed_bytes),
-        lost: all(|column| column.lost),
+        figures: columns(&TIMELINE_FIGURES, found.columns.iter()),
         losses: found.losses.iter().map(|window| (window.start_ns, window.end_ns, window.lost)).collect(),
         resolution: format!("{} a step, {} recorded", duration(longest), duration(found.interval_ns)),
         certainty: Some(certainty),
     }
 }
 
-fn live(profile: &Profile, detail: &Detail<'_>, certainty: Certainty) -> Live {
+fn live(profile: &Profile, detail: &Detail<'_>, certainty: CertaintyLine) -> Live {
     let found = live_of(profile, LIVE_SIZES);
     let known = |one: &Suppressed| (escaped(&one.pattern), one.blocks, one.bytes);
     let suppressed = match detail.suppressions {
         [] => Vec::new(),
         known_ones => leaks(profile, &detail.view, known_ones).suppressed.iter().map(known).collect(),
     };
-    let group = |group: &crate::analysis::SizeGroup| (group.size, group.blocks, group.bytes, group.oldest_ns);
+    let group = |group: &crate::analysis::SizeGroup| {
+        (group.size_bytes, group.blocks, group.bytes, group.oldest_born_ns)
+    };
     Live {
         blocks: found.blocks,
         bytes: found.bytes,
-        groups: found.groups.iter().map(group).collect(),
+        groups: found.by_size.iter().map(group).collect(),
         other_blocks: found.other_blocks,
         other_bytes: found.other_bytes,
         suppressed,
@@ -419,21 +422,21 @@ fn live(profile: &Profile, detail: &Detail<'_>, certainty: Certainty) -> Live {
     }
 }
 
-fn threads(profile: &Profile, certainty: Certainty) -> Threads {
+fn threads(profile: &Profile, certainty: CertaintyLine) -> Threads {
     let found = threads_of(profile, THREAD_LINES);
-    let line = |line: &ThreadLine, name: String| Thread {
+    let line = |line: &ThreadRow, name: String| Thread {
         name,
         os_id: if line.threads > 1 { String::new() } else { line.os_id.to_string() },
-        ended: line.ended,
+        ended: line.ended_ns.is_some(),
         own: line.own,
         total_blocks: line.total_blocks,
         total_bytes: line.total_bytes,
         freed_blocks: line.freed_blocks,
         cross_thread_frees: line.cross_thread_frees,
         recorded: line.recorded,
-        lost: line.lost,
+        lost: line.lost.total(),
     };
-    let name = |line: &ThreadLine| match (named(&line.name, "(unnamed)"), line.threads) {
+    let name = |line: &ThreadRow| match (named(&line.name, "(unnamed)"), line.threads) {
         (name, 0 | 1) => name,
         (name, several) => format!("{name} ({several} threads)"),
     };
@@ -456,7 +459,7 @@ fn rows(buckets: &[Bucket], unit: fn(u64) -> String) -> Vec<(String, String, u64
     buckets.iter().map(|row| (unit(row.low), high(row.high), row.blocks)).collect()
 }
 
-fn sizes(profile: &Profile, certainty: Certainty) -> Distribution {
+fn sizes(profile: &Profile, certainty: CertaintyLine) -> Distribution {
     let found = sizes_of(profile);
     let half = found.median_bytes_at_most.map(|most| format!("Half of the blocks: at most {}.", bytes(most)));
     Distribution {
@@ -467,7 +470,7 @@ fn sizes(profile: &Profile, certainty: Certainty) -> Distribution {
     }
 }
 
-fn lifetimes(profile: &Profile, certainty: Certainty) -> Distribution {
+fn lifetimes(profile: &Profile, certainty: CertaintyLine) -> Distribution {
     let found = lifetimes_of(profile);
     let most = found.median_ns_at_most.zip(found.p99_ns_at_most).map(|(half, p99)| {
         format!("Half of the freed blocks: at most {}; 99 %: at most {}.", duration(half), duration(p99))

@@ -24,7 +24,7 @@
 //! The scripts share one scope: each file defines one object, and they are joined in the order of `SCRIPTS`.
 
 mod document;
-mod facts;
+mod key_figures;
 mod tree;
 
 use std::io::{self, Write};

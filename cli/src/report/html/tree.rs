@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::escape::escaped;
-use crate::analysis::folding::{is_library, without_generics};
-use crate::analysis::{Frame, frames};
+use crate::analysis::interner::Interner;
+use crate::analysis::name_simplify::{is_library, without_generics};
+use crate::analysis::{Frame, StackReader};
 use heapledger::profile::Profile;
 
 /// Frames of one stack that are shown; of a deeper one the outermost are left out.
@@ -69,11 +70,13 @@ struct Node {
 
 struct Packer<'a> {
     calls: Calls,
-    strings: HashMap<String, u32>,
-    frames: HashMap<Label, u32>,
+    reader: StackReader<'a>,
+    strings: Interner<String>,
+    frames: Interner<Label>,
     /// Frames that were met before, as the profile has them: a label is made once only.
     met: HashMap<(&'a str, &'a str, u32, u64), u32>,
-    edges: HashMap<(u32, u32), u32>,
+    /// Parent and frame of each node but the root.
+    edges: Interner<(u32, u32)>,
     nodes: Vec<Node>,
 }
 
@@ -81,10 +84,11 @@ struct Packer<'a> {
 pub(super) fn pack(profile: &Profile, stacks: impl Iterator<Item = u32>) -> Calls {
     let mut packer = Packer {
         calls: Calls::default(),
-        strings: HashMap::new(),
-        frames: HashMap::new(),
+        reader: StackReader::new(profile),
+        strings: Interner::default(),
+        frames: Interner::default(),
         met: HashMap::new(),
-        edges: HashMap::new(),
+        edges: Interner::default(),
         nodes: vec![Node { frame: 0, children: Vec::new() }],
     };
     packer.string("");
@@ -95,7 +99,7 @@ pub(super) fn pack(profile: &Profile, stacks: impl Iterator<Item = u32>) -> Call
 impl<'a> Packer<'a> {
     /// The node of the innermost frame of a stack.
     fn stack(&mut self, profile: &'a Profile, stack: u32) -> u32 {
-        let found = frames(profile, stack);
+        let found = self.reader.frames(stack);
         if found.is_empty() {
             let none = self.frame(marker(NO_STACK));
             return self.child(0, none);
@@ -118,13 +122,7 @@ impl<'a> Packer<'a> {
     }
 
     fn string(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.strings.get(text) {
-            return *number;
-        }
-        let number = self.calls.strings.len() as u32;
-        self.calls.strings.push(text.to_owned());
-        self.strings.insert(text.to_owned(), number);
-        number
+        self.strings.number_with(text, str::to_owned)
     }
 
     fn known(&mut self, frame: &Frame<'a>) -> u32 {
@@ -140,25 +138,12 @@ impl<'a> Packer<'a> {
     }
 
     fn frame(&mut self, label: Label) -> u32 {
-        if let Some(number) = self.frames.get(&label) {
-            return *number;
-        }
-        let (name, file) = (self.string(&label.name), self.string(&label.file));
-        let number = self.calls.names.len() as u32;
-        let short = self.string(&without_generics(&label.name));
-        self.calls.names.push(name);
-        self.calls.shorts.push(short);
-        self.calls.files.push(file);
-        self.calls.lines.push(label.line);
-        self.calls.kinds.push(label.kind);
-        self.frames.insert(label, number);
-        number
+        self.frames.number(label)
     }
 
     fn child(&mut self, parent: u32, frame: u32) -> u32 {
-        let next = self.nodes.len() as u32;
-        let node = *self.edges.entry((parent, frame)).or_insert(next);
-        if node == next {
+        let node = self.edges.number((parent, frame)) + 1;
+        if node as usize == self.nodes.len() {
             self.nodes.push(Node { frame, children: Vec::new() });
             self.nodes[parent as usize].children.push(node);
         }
@@ -177,6 +162,16 @@ impl<'a> Packer<'a> {
             let children = self.nodes[node as usize].children.iter().rev();
             waiting.extend(children.map(|child| (*child, number)));
         }
+        for Label { name, file, line, kind } in std::mem::take(&mut self.frames).into_items() {
+            let texts = [name.as_str(), &file, &without_generics(&name)].map(|text| self.string(text));
+            let [name, file, short] = texts;
+            self.calls.names.push(name);
+            self.calls.shorts.push(short);
+            self.calls.files.push(file);
+            self.calls.lines.push(line);
+            self.calls.kinds.push(kind);
+        }
+        self.calls.strings = self.strings.into_items();
         self.calls.ends = ends.into_iter().map(|end| numbers[end as usize]).collect();
         self.calls
     }

@@ -2,44 +2,44 @@
 
 use std::io;
 
-use super::super::sheet::Sheet;
+use super::super::text_page::TextPage;
 use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
 };
 use super::places::Shown;
 use super::subject::{Subject, blocks, certainty, labelled_certainty};
-use crate::analysis::{Figure, Growth, SiteBook, growth, reallocs as reallocs_of, summary};
+use crate::analysis::{FigureGroup, Growth, SiteBook, growth, reallocs as reallocs_of, summary};
 use heapledger::profile::{Estimate, Estimates};
 
-pub(in super::super) fn totals(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+pub(in super::super) fn totals(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = summary(subject.profile);
     let totals = &found.totals;
     let line = |n, size| format!("{}, {}", blocks(n), bytes_exact(size));
-    sheet.fact("allocated", &line(totals.total_blocks, totals.total_bytes))?;
-    sheet.fact("freed", &line(totals.freed_blocks, totals.freed_bytes))?;
-    sheet.fact("live", &line(totals.live_blocks, totals.live_bytes))?;
-    sheet.fact("mean size", &found.average_bytes.map_or(NOT_AVAILABLE.into(), bytes_exact))?;
+    page.fact("allocated", &line(totals.total_blocks, totals.total_bytes))?;
+    page.fact("freed", &line(totals.freed_blocks, totals.freed_bytes))?;
+    page.fact("live", &line(totals.live_blocks, totals.live_bytes))?;
+    page.fact("mean size", &found.average_bytes.map_or(NOT_AVAILABLE.into(), bytes_exact))?;
     let speed = format!("{}, {}", rate(found.blocks_per_second), byte_rate(found.bytes_per_second));
-    sheet.fact("allocation rate", &speed)?;
-    sheet.fact("refused", &counted(totals.failed, "request", "requests"))?;
+    page.fact("allocation rate", &speed)?;
+    page.fact("refused", &counted(totals.failed, "request", "requests"))?;
     let crossed =
         format!("{} by another thread than the one that allocated", blocks(found.cross_thread_frees));
-    sheet.fact("freed elsewhere", &crossed)?;
+    page.fact("freed elsewhere", &crossed)?;
     if let Some(estimates) = &subject.profile.estimates {
-        sampled(sheet, estimates)?;
+        sampled(page, estimates)?;
     }
-    certainty(sheet, subject, Figure::Totals)?;
-    labelled_certainty(sheet, subject, "live blocks", Figure::LiveBlocks)?;
-    labelled_certainty(sheet, subject, "live bytes", Figure::LiveBytes)
+    certainty(page, subject, FigureGroup::Totals)?;
+    labelled_certainty(page, subject, "live blocks", FigureGroup::LiveBlocks)?;
+    labelled_certainty(page, subject, "live bytes", FigureGroup::LiveBytes)
 }
 
 /// What the samples alone say, so that a reader sees how good they are: the lines above are exact all the same.
-fn sampled(sheet: &mut Sheet<'_>, estimates: &Estimates) -> io::Result<()> {
-    let within = if sheet.layout.unicode { "\u{b1}" } else { "+/-" };
+fn sampled(page: &mut TextPage<'_>, estimates: &Estimates) -> io::Result<()> {
+    let within = if page.layout.unicode { "\u{b1}" } else { "+/-" };
     let [taken, allocated, live] = samples(estimates, within);
-    sheet.fact("samples", &format!("{taken}; they say, with one standard error:"))?;
-    sheet.fact("  allocated", &allocated)?;
-    sheet.fact("  live", &live)
+    page.fact("samples", &format!("{taken}; they say, with one standard error:"))?;
+    page.fact("  allocated", &allocated)?;
+    page.fact("  live", &live)
 }
 
 /// How many samples there are, and what they alone say was allocated and is live, each with one standard error behind
@@ -66,58 +66,57 @@ pub(in super::super) fn samples(estimates: &Estimates, within: &str) -> [String;
     ]
 }
 
-pub(in super::super) fn peak(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+pub(in super::super) fn peak(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = summary(subject.profile);
     let peak = &found.peak;
     let when = duration(peak.at_ns);
-    sheet
-        .fact("highest", &format!("{} in {}, after {when}", bytes_exact(peak.bytes), blocks(peak.blocks)))?;
+    page.fact("highest", &format!("{} in {}, after {when}", bytes_exact(peak.bytes), blocks(peak.blocks)))?;
     if peak.uncertainty_bytes > 0 {
         let most = peak.bytes.saturating_add(peak.uncertainty_bytes);
-        sheet.fact("at most", &format!("{}, counting what was made but not booked", bytes_exact(most)))?;
+        page.fact("at most", &format!("{}, counting what was made but not booked", bytes_exact(most)))?;
     }
     let remaining = share(found.totals.live_bytes, peak.bytes);
-    sheet.fact("live at the end", &format!("{remaining} of it"))?;
-    certainty(sheet, subject, Figure::Peak)
+    page.fact("live at the end", &format!("{remaining} of it"))?;
+    certainty(page, subject, FigureGroup::Peak)
 }
 
-pub(in super::super) fn temporaries(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+pub(in super::super) fn temporaries(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = summary(subject.profile);
     let part = share(found.temporary_blocks, found.totals.total_blocks);
     let size = bytes(found.temporary_bytes);
-    sheet.fact("temporary", &format!("{} ({part} of all), {size}", blocks(found.temporary_blocks)))?;
+    page.fact("temporary", &format!("{} ({part} of all), {size}", blocks(found.temporary_blocks)))?;
     let meaning = format!("freed before their thread made {} more allocations", found.temporary_allocs);
-    sheet.fact("that is", &meaning)?;
-    certainty(sheet, subject, Figure::Temporaries)
+    page.fact("that is", &meaning)?;
+    certainty(page, subject, FigureGroup::Temporaries)
 }
 
-pub(in super::super) fn reallocs(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+pub(in super::super) fn reallocs(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = reallocs_of(subject.profile);
     let all = &found.all;
-    sheet.fact("reallocs", &counted(all.count, "call", "calls"))?;
+    page.fact("reallocs", &counted(all.count, "call", "calls"))?;
     let moved = share(all.moved, all.count);
-    sheet.fact("moved", &format!("{} ({moved}), {} in place", count(all.moved), count(found.in_place)))?;
-    sheet.fact("copied", &format!("{} to new places", bytes_exact(all.copied_bytes)))?;
+    page.fact("moved", &format!("{} ({moved}), {} in place", count(all.moved), count(found.in_place)))?;
+    page.fact("copied", &format!("{} to new places", bytes_exact(all.copied_bytes)))?;
     let chains = format!(
         "{} freed after growing; {} reallocs each in the mean, {} at most",
         blocks(all.chains),
         hundredths(found.mean_chain_hundredths),
         count(all.longest_chain),
     );
-    sheet.fact("chains", &chains)?;
+    page.fact("chains", &chains)?;
     if let Some(book) = &subject.book {
-        growing(sheet, book)?;
+        growing(page, book)?;
     }
-    certainty(sheet, subject, Figure::Reallocs)
+    certainty(page, subject, FigureGroup::Reallocs)
 }
 
 /// Places whose growth is worth a line.
 const GROWING: usize = 5;
 
 /// Where a better first capacity would save reallocs.
-fn growing(sheet: &mut Sheet<'_>, book: &SiteBook) -> io::Result<()> {
-    for (here, saved) in advice(book, GROWING, sheet.layout.columns()) {
-        sheet.fact("advice", &format!("{here}: {saved}"))?;
+fn growing(page: &mut TextPage<'_>, book: &SiteBook) -> io::Result<()> {
+    for (here, saved) in advice(book, GROWING, page.layout.columns()) {
+        page.fact("advice", &format!("{here}: {saved}"))?;
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 use std::io;
 
 use super::super::escape::escaped;
-use super::super::sheet::{Sheet, Tone};
 use super::super::table::{Table, cut};
+use super::super::text_page::{TextPage, Tone};
 use super::super::units::count;
-use crate::analysis::paths::{Function, Step};
+use crate::analysis::paths::{Function, PathStep};
 
 /// Callers of a place that are shown; the rest is counted.
 const CALLERS: usize = 5;
@@ -40,18 +40,18 @@ fn file_and_line(file: &str, line: u32) -> String {
 /// A path that is to be shown.
 pub(super) struct Shown<'a> {
     pub(super) functions: &'a [Function],
-    pub(super) path: &'a [Step],
+    pub(super) path: &'a [PathStep],
     pub(super) lines: &'a [u32],
 }
 
 impl Shown<'_> {
     /// The place in the path of the function at fault: the first that is not the library's.
     fn fault(&self) -> usize {
-        let is_own = |step: &Step| self.function(*step).is_some_and(|function| !function.is_library);
+        let is_own = |step: &PathStep| self.function(*step).is_some_and(|function| !function.is_library);
         self.path.iter().position(is_own).unwrap_or(0)
     }
 
-    fn function(&self, step: Step) -> Option<&Function> {
+    fn function(&self, step: PathStep) -> Option<&Function> {
         self.functions.get(step.function as usize)
     }
 
@@ -67,36 +67,40 @@ impl Shown<'_> {
     }
 
     /// The lines of the place, set in.
-    pub(super) fn write(&self, sheet: &mut Sheet<'_>) -> io::Result<()> {
-        let room = sheet.layout.columns() - INDENT;
+    pub(super) fn write(&self, page: &mut TextPage<'_>) -> io::Result<()> {
+        let room = page.layout.columns() - INDENT;
         let fault = self.fault();
-        sheet.line(&format!("{:INDENT$}{}", "", self.at(fault, room)))?;
+        page.line(&format!("{:INDENT$}{}", "", self.at(fault, room)))?;
         let inner = (0..fault).map(|index| ("through", index));
         let outer = (fault + 1..self.path.len()).take(CALLERS).map(|index| ("from", index));
         for (word, index) in inner.chain(outer) {
             let text = format!("{:INDENT$}  {word:<7} {}", "", self.at(index, room.saturating_sub(10)));
-            sheet.toned_line(&text, Tone::Faint)?;
+            page.toned_line(&text, Tone::Faint)?;
         }
         let more = self.path.len().saturating_sub(fault + 1 + CALLERS);
         if more > 0 {
             let text = format!("{:INDENT$}  and {} more above", "", count(more as u64));
-            sheet.toned_line(&text, Tone::Faint)?;
+            page.toned_line(&text, Tone::Faint)?;
         }
         Ok(())
     }
 }
 
 /// Writes a table with a place under each of its first rows.
-pub(super) fn table_of_places(sheet: &mut Sheet<'_>, table: &Table, places: &[Shown<'_>]) -> io::Result<()> {
+pub(super) fn table_of_places(
+    page: &mut TextPage<'_>,
+    table: &Table,
+    places: &[Shown<'_>],
+) -> io::Result<()> {
     let mut text = Vec::new();
-    table.write(&mut text, sheet.layout.columns())?;
+    table.write(&mut text, page.layout.columns())?;
     let text = String::from_utf8_lossy(&text);
     let mut rows = text.lines();
-    rows.next().map_or(Ok(()), |titles| sheet.line(titles))?;
+    rows.next().map_or(Ok(()), |titles| page.line(titles))?;
     let mut places = places.iter();
     for row in rows {
-        sheet.line(row)?;
-        places.next().map_or(Ok(()), |place| place.write(sheet))?;
+        page.line(row)?;
+        places.next().map_or(Ok(()), |place| place.write(page))?;
     }
     Ok(())
 }

@@ -2,52 +2,52 @@
 
 use std::io;
 
+use super::super::certainty_text;
 use super::super::escape::escaped;
-use super::super::sheet::{Sheet, Tone};
+use super::super::text_page::{TextPage, Tone};
 use super::super::units::{bytes, bytes_exact, count, counted, duration};
 use super::super::warnings::warnings;
-use super::super::words;
 use super::subject::Subject;
-use crate::analysis::{LawState, Origin, Verdict};
+use crate::analysis::{LawState, Origin, Verification};
 use heapledger::profile::{Anomalies, CompletenessTrend, QualityIndicator, StackFigures};
 use heapledger::quality::completeness_percent;
 use heapledger::quality::display::share_percent;
 
-pub(in super::super) fn quality(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+pub(in super::super) fn quality(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let verdict = &subject.verdict;
     let quality = &subject.profile.quality;
-    completeness(sheet, quality, subject.origin.is_whole())?;
-    events(sheet, quality)?;
-    history(sheet, quality)?;
-    books(sheet, verdict)?;
-    file(sheet, subject.origin)?;
-    cost(sheet, subject)?;
-    clock(sheet, subject)?;
-    stacks(sheet, subject)?;
+    completeness(page, quality, subject.origin.is_whole())?;
+    events(page, quality)?;
+    history(page, quality)?;
+    books(page, verdict)?;
+    file(page, subject.origin)?;
+    cost(page, subject)?;
+    clock(page, subject)?;
+    stacks(page, subject)?;
     if !quality.recommendation.is_empty() {
-        sheet.fact("recommendation", &escaped(&quality.recommendation))?;
+        page.fact("recommendation", &escaped(&quality.recommendation))?;
     }
     let mut said = "";
     for warning in warnings(subject.profile, verdict, subject.origin) {
-        sheet.note(&format!("Warning: {}", warning.seen()), 2, Tone::Bad)?;
+        page.note(&format!("Warning: {}", warning.seen), 2, Tone::Bad)?;
         // Losses for several reasons matter for the same reason: once is enough.
-        if warning.matters() != said {
-            said = warning.matters();
-            sheet.note(said, 4, Tone::Plain)?;
+        if warning.matters != said {
+            said = warning.matters;
+            page.note(said, 4, Tone::Plain)?;
         }
-        sheet.note(&warning.advice(), 4, Tone::Plain)?;
+        page.note(&warning.advice, 4, Tone::Plain)?;
     }
     Ok(())
 }
 
-fn completeness(sheet: &mut Sheet<'_>, quality: &QualityIndicator, whole: bool) -> io::Result<()> {
+fn completeness(page: &mut TextPage<'_>, quality: &QualityIndicator, whole: bool) -> io::Result<()> {
     if !quality.installed {
-        return sheet.toned("completeness", words::no_completeness(whole), Tone::Bad);
+        return page.toned("completeness", certainty_text::no_completeness(whole), Tone::Bad);
     }
     let lost = quality.lost.total();
     let share = completeness_percent(quality.recorded, lost);
     let text = format!("{share} (target {})", percent(quality.target_completeness));
-    sheet.toned("completeness", &text, if lost == 0 { Tone::Good } else { Tone::Bad })?;
+    page.toned("completeness", &text, if lost == 0 { Tone::Good } else { Tone::Bad })?;
     if let Some(windowed) = quality.windowed_completeness {
         let trend = match quality.trend {
             CompletenessTrend::Improving => "improving",
@@ -55,7 +55,7 @@ fn completeness(sheet: &mut Sheet<'_>, quality: &QualityIndicator, whole: bool) 
             CompletenessTrend::Degrading => "degrading",
             CompletenessTrend::Unknown => "too few events for a trend",
         };
-        sheet.fact("lately", &format!("{}, {trend}", percent(windowed)))?;
+        page.fact("lately", &format!("{}, {trend}", percent(windowed)))?;
     }
     Ok(())
 }
@@ -65,10 +65,10 @@ fn percent(share: f64) -> String {
     share_percent(share).replace('%', " %")
 }
 
-fn events(sheet: &mut Sheet<'_>, quality: &QualityIndicator) -> io::Result<()> {
+fn events(page: &mut TextPage<'_>, quality: &QualityIndicator) -> io::Result<()> {
     let own = counted(quality.own_events, "event", "events");
-    sheet.fact("attempted", &counted(quality.attempted, "event", "events"))?;
-    sheet.fact(
+    page.fact("attempted", &counted(quality.attempted, "event", "events"))?;
+    page.fact(
         "recorded",
         &format!("{}, {own} of heapledger itself among them", counted(quality.recorded, "event", "events")),
     )?;
@@ -80,22 +80,21 @@ fn events(sheet: &mut Sheet<'_>, quality: &QualityIndicator) -> io::Result<()> {
         .map(|(reason, events)| format!("{} {}", reason.name(), count(events)))
         .collect();
     if reasons.is_empty() {
-        sheet.fact("lost", &lost)?;
+        page.fact("lost", &lost)?;
     } else {
-        sheet.toned("lost", &format!("{lost}: {}", reasons.join(", ")), Tone::Bad)?;
+        page.toned("lost", &format!("{lost}: {}", reasons.join(", ")), Tone::Bad)?;
     }
     if quality.sampled_out > 0 {
-        sheet
-            .fact("left out", &format!("{} by sampling", counted(quality.sampled_out, "event", "events")))?;
+        page.fact("left out", &format!("{} by sampling", counted(quality.sampled_out, "event", "events")))?;
     }
     let lag = if quality.lag_ns > 0 {
         format!(", the oldest for {}", duration(quality.lag_ns))
     } else {
         String::new()
     };
-    sheet.fact("in flight", &format!("{}{lag}", counted(quality.in_flight, "event", "events")))?;
+    page.fact("in flight", &format!("{}{lag}", counted(quality.in_flight, "event", "events")))?;
     let tone = if quality.anomalies.total() > 0 { Tone::Bad } else { Tone::Plain };
-    sheet.toned("anomalies", &anomalies(&quality.anomalies), tone)
+    page.toned("anomalies", &anomalies(&quality.anomalies), tone)
 }
 
 fn anomalies(anomalies: &Anomalies) -> String {
@@ -110,12 +109,12 @@ fn anomalies(anomalies: &Anomalies) -> String {
     if found.is_empty() { "none".into() } else { found.join(", ") }
 }
 
-fn history(sheet: &mut Sheet<'_>, quality: &QualityIndicator) -> io::Result<()> {
+fn history(page: &mut TextPage<'_>, quality: &QualityIndicator) -> io::Result<()> {
     let retained = counted(quality.retained, "event", "events");
-    sheet.fact("history", &format!("{retained} retained, {} evicted", count(quality.evicted)))
+    page.fact("history", &format!("{retained} retained, {} evicted", count(quality.evicted)))
 }
 
-fn books(sheet: &mut Sheet<'_>, verdict: &Verdict) -> io::Result<()> {
+fn books(page: &mut TextPage<'_>, verdict: &Verification) -> io::Result<()> {
     let in_state = |state| verdict.laws.iter().filter(|law| law.state == state).count() as u64;
     let (held, unasked) = (in_state(LawState::Holds), in_state(LawState::NotCheckable));
     let broken: Vec<&str> =
@@ -125,30 +124,30 @@ fn books(sheet: &mut Sheet<'_>, verdict: &Verdict) -> io::Result<()> {
         text.push_str(&format!(", {unasked} not checkable"));
     }
     if broken.is_empty() {
-        return sheet.fact("books", &text);
+        return page.fact("books", &text);
     }
-    sheet.toned("books", &format!("{text}, {} BROKEN: {}", broken.len(), broken.join("; ")), Tone::Bad)
+    page.toned("books", &format!("{text}, {} BROKEN: {}", broken.len(), broken.join("; ")), Tone::Bad)
 }
 
-fn file(sheet: &mut Sheet<'_>, origin: &Origin) -> io::Result<()> {
+fn file(page: &mut TextPage<'_>, origin: &Origin) -> io::Result<()> {
     for (index, part) in origin.damage.iter().enumerate() {
-        sheet.toned(if index == 0 { "file damage" } else { "" }, &escaped(part), Tone::Bad)?;
+        page.toned(if index == 0 { "file damage" } else { "" }, &escaped(part), Tone::Bad)?;
     }
     if origin.is_whole() {
-        sheet.fact("file damage", "none")?;
+        page.fact("file damage", "none")?;
     }
     for (index, note) in origin.notes.iter().enumerate() {
-        sheet.fact(if index == 0 { "file notes" } else { "" }, &escaped(note))?;
+        page.fact(if index == 0 { "file notes" } else { "" }, &escaped(note))?;
     }
     Ok(())
 }
 
-fn cost(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+fn cost(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let quality = &subject.profile.quality;
     let limit = bytes(subject.profile.settings.memory_limit_bytes);
-    sheet.fact("own memory", &format!("{} of at most {limit}", bytes_exact(quality.own_bytes)))?;
+    page.fact("own memory", &format!("{} of at most {limit}", bytes_exact(quality.own_bytes)))?;
     let cpu = duration(quality.own_cpu_ns);
-    sheet.fact(
+    page.fact(
         "own CPU",
         &format!("{cpu} in heapledger's own thread; booking inside program threads not included"),
     )?;
@@ -160,7 +159,7 @@ fn cost(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
         counted(quality.waits, "wait", "waits"),
         counted(quality.spare_segments, "spare segment", "spare segments"),
     );
-    sheet.fact("rings", &folds)?;
+    page.fact("rings", &folds)?;
     let times = &quality.turn_times;
     let (Some(mean_ns), Some(p99_ns)) = (times.mean_ns(), times.p99_ns()) else { return Ok(()) };
     let turns = format!(
@@ -170,10 +169,10 @@ fn cost(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
         duration(mean_ns as u64),
         duration(p99_ns),
     );
-    sheet.fact("recording", &turns)
+    page.fact("recording", &turns)
 }
 
-fn clock(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+fn clock(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let (clock, settings) = (&subject.profile.clock, &subject.profile.settings);
     let known = |text: &str| if text.is_empty() { "unknown".to_string() } else { escaped(text) };
     let marks = match clock.longest_span_ns {
@@ -181,19 +180,19 @@ fn clock(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
         span => format!("marks up to {} apart", duration(span)),
     };
     let (source, why) = (known(&clock.source), known(&clock.why));
-    sheet.fact("clock", &format!("{source} ({why}), read {}, {marks}", settings.clock.name()))?;
-    sheet.fact("mode", settings.mode.name())
+    page.fact("clock", &format!("{source} ({why}), read {}, {marks}", settings.clock.name()))?;
+    page.fact("mode", settings.mode.name())
 }
 
 /// How the stacks were taken. Left out when none were.
-fn stacks(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+fn stacks(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let figures = &subject.profile.stack_figures;
     if *figures == StackFigures::default() {
         return Ok(());
     }
     let known = |text: &str| if text.is_empty() { "unknown".to_string() } else { escaped(text) };
     let (walker, why) = (known(&figures.walker), known(&figures.why));
-    sheet.fact("stacks", &format!("{walker} ({why}), {} taken", count(figures.taken)))?;
+    page.fact("stacks", &format!("{walker} ({why}), {} taken", count(figures.taken)))?;
     let missing = [
         (figures.truncated, "truncated"),
         (figures.failed, "failed"),
@@ -202,16 +201,16 @@ fn stacks(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let missing: Vec<String> =
         missing.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();
     if !missing.is_empty() {
-        sheet.toned("stacks missing", &missing.join(", "), Tone::Bad)?;
+        page.toned("stacks missing", &missing.join(", "), Tone::Bad)?;
     }
     if figures.left_out > 0 {
-        sheet.fact("stacks left out", &format!("{} by choice", count(figures.left_out)))?;
+        page.fact("stacks left out", &format!("{} by choice", count(figures.left_out)))?;
     }
     if figures.checked > 0 {
         let tone = if figures.check_failed > 0 { Tone::Bad } else { Tone::Plain };
         let differed =
             format!("{} walked twice, {} differed", count(figures.checked), count(figures.check_failed));
-        sheet.toned("stacks checked", &differed, tone)?;
+        page.toned("stacks checked", &differed, tone)?;
     }
     Ok(())
 }

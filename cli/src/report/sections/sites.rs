@@ -3,13 +3,13 @@
 use std::io;
 
 use super::super::escape::escaped;
-use super::super::sheet::{Sheet, Tone};
-use super::super::table::{Align, Table};
+use super::super::table::Table;
+use super::super::text_page::{TextPage, Tone};
 use super::super::units::{bytes, bytes_exact, count, counted, duration, share};
 use super::places::{Shown, place, table_of_places};
 use super::subject::{Subject, certainty};
 use crate::analysis::{
-    Direction, Figure, SiteBook, SiteOrder, Tree, estimated_bytes, leaks as leaks_of, tree as tree_of,
+    Direction, FigureGroup, SiteBook, SiteOrder, Tree, estimated_bytes, leaks as leaks_of, tree as tree_of,
 };
 use heapledger::profile::{Stacks, Symbols};
 
@@ -44,18 +44,16 @@ fn shown<'a>(book: &'a SiteBook, line: usize) -> Shown<'a> {
 }
 
 /// The places that lead the ranking.
-pub(super) fn places(sheet: &mut Sheet<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
+pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
     let order = subject.detail.order;
     let ranking = book.ranking(order, subject.detail.top);
     let listed = ranking.rows.len() as u64;
     let all = listed.saturating_add(ranking.other_lines);
     let head = format!("by {}: {listed} of {}", ranked_by(order), counted(all, "place", "places"));
-    sheet.fact("ranked", &head)?;
-    looked_at(sheet, subject, book)?;
-    let right = |title| (title, Align::Right);
-    let titles =
-        ["#", "share", "total", "blocks", "live", "at peak", "temporary", "copied", "freed elsewhere"];
-    let mut table = Table::new(&titles.map(right));
+    page.fact("ranked", &head)?;
+    looked_at(page, subject, book)?;
+    let titles = "#|share|total|blocks|live|at peak|temporary|copied|freed elsewhere";
+    let mut table = Table::new(titles);
     for (at, row) in ranking.rows.iter().enumerate() {
         let account = &book.lines[*row].account;
         let part = share(order.value(account), ranking.total);
@@ -72,38 +70,43 @@ pub(super) fn places(sheet: &mut Sheet<'_>, subject: &Subject<'_>, book: &SiteBo
         ]);
     }
     let places: Vec<Shown<'_>> = ranking.rows.iter().map(|row| shown(book, *row)).collect();
-    table_of_places(sheet, &table, &places)?;
-    sampled(sheet, subject, book, &ranking.rows)?;
+    table_of_places(page, &table, &places)?;
+    sampled(page, subject, book, &ranking.rows)?;
     if ranking.other_lines > 0 {
         let others = counted(ranking.other_lines, "place", "places");
         let part = share(ranking.other_value, ranking.total);
-        sheet.fact("others", &format!("{others} with {} ({part})", figure(order, ranking.other_value)))?;
+        page.fact("others", &format!("{others} with {} ({part})", figure(order, ranking.other_value)))?;
     }
-    names(sheet, &subject.profile.symbols)?;
-    certainty(sheet, subject, Figure::Sites)
+    names(page, &subject.profile.symbols)?;
+    certainty(page, subject, FigureGroup::Sites)
 }
 
 /// What the places truly allocated, where only a subset of the blocks got a stack: the figures above are those of the subset.
-fn sampled(sheet: &mut Sheet<'_>, subject: &Subject<'_>, book: &SiteBook, rows: &[usize]) -> io::Result<()> {
+fn sampled(
+    page: &mut TextPage<'_>,
+    subject: &Subject<'_>,
+    book: &SiteBook,
+    rows: &[usize],
+) -> io::Result<()> {
     let Stacks::Sampled { bytes: mean } = subject.profile.settings.stacks else { return Ok(()) };
     let how = format!("one stack in {} allocated; the figures above are of blocks that got one", bytes(mean));
-    sheet.fact("sampled", &how)?;
+    page.fact("sampled", &how)?;
     let whole = |value: f64| bytes(value.round() as u64);
     for (at, row) in rows.iter().enumerate() {
         if let Some(estimate) = estimated_bytes(subject.profile, &book.lines[*row].account) {
             let (value, error) = (whole(estimate.value), whole(estimate.standard_error));
-            sheet.fact("", &format!("#{}: {value} in all, standard error {error}", at + 1))?;
+            page.fact("", &format!("#{}: {value} in all, standard error {error}", at + 1))?;
         }
     }
     Ok(())
 }
 
 /// What a view leaves out is said before any figure of what it shows.
-fn looked_at(sheet: &mut Sheet<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
+fn looked_at(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
     if subject.detail.looked_at.is_empty() {
         return Ok(());
     }
-    sheet.fact("looked at", &escaped(&subject.detail.looked_at))?;
+    page.fact("looked at", &escaped(&subject.detail.looked_at))?;
     let unseen = &book.unseen;
     let left_out = format!(
         "{} of {}, with {} in {} allocated; shares are of everything",
@@ -112,17 +115,17 @@ fn looked_at(sheet: &mut Sheet<'_>, subject: &Subject<'_>, book: &SiteBook) -> i
         bytes(unseen.total_bytes),
         counted(unseen.total_blocks, "block", "blocks")
     );
-    sheet.fact("not looked at", &left_out)
+    page.fact("not looked at", &left_out)
 }
 
 /// Why addresses have no name.
-fn names(sheet: &mut Sheet<'_>, symbols: &Symbols) -> io::Result<()> {
+fn names(page: &mut TextPage<'_>, symbols: &Symbols) -> io::Result<()> {
     for (index, note) in symbols.notes.iter().take(NOTES).enumerate() {
-        sheet.fact(if index == 0 { "names" } else { "" }, &escaped(note))?;
+        page.fact(if index == 0 { "names" } else { "" }, &escaped(note))?;
     }
     let more = symbols.notes.len().saturating_sub(NOTES) as u64;
     if more > 0 {
-        sheet.fact("", &format!("and {}", counted(more, "further note", "further notes")))
+        page.fact("", &format!("and {}", counted(more, "further note", "further notes")))
     } else {
         Ok(())
     }
@@ -130,12 +133,12 @@ fn names(sheet: &mut Sheet<'_>, symbols: &Symbols) -> io::Result<()> {
 
 /// The call tree.
 pub(in super::super) fn call_tree(
-    sheet: &mut Sheet<'_>,
+    page: &mut TextPage<'_>,
     subject: &Subject<'_>,
     direction: Direction,
 ) -> io::Result<()> {
     let Some(book) = &subject.book else {
-        return sheet.note("none: no call stacks were taken", 2, Tone::Plain);
+        return page.note("none: no call stacks were taken", 2, Tone::Plain);
     };
     let order = subject.detail.order;
     let tree = tree_of(book, direction, order);
@@ -143,24 +146,24 @@ pub(in super::super) fn call_tree(
         Direction::Callees => "from the outermost function to those that it calls",
         Direction::Callers => "from the allocating function to those that call it",
     };
-    sheet.fact("tree", &format!("{way}, by {}", ranked_by(order)))?;
-    looked_at(sheet, subject, book)?;
-    let rest = branches(sheet, book, &tree, subject.detail.top.saturating_mul(TREE_LINES))?;
+    page.fact("tree", &format!("{way}, by {}", ranked_by(order)))?;
+    looked_at(page, subject, book)?;
+    let rest = branches(page, book, &tree, subject.detail.top.saturating_mul(TREE_LINES))?;
     let left_out = format!("branches below {} of the root", share(1, TREE_SHARE));
     let full = if rest > 0 {
         format!(", and {} for want of room", counted(rest, "line", "lines"))
     } else {
         String::new()
     };
-    sheet.fact("left out", &format!("{left_out}{full}"))?;
+    page.fact("left out", &format!("{left_out}{full}"))?;
     if tree.cut > 0 {
-        sheet.fact("cut", &format!("{} are counted above where they belong", figure(order, tree.cut)))?;
+        page.fact("cut", &format!("{} are counted above where they belong", figure(order, tree.cut)))?;
     }
-    certainty(sheet, subject, Figure::Sites)
+    certainty(page, subject, FigureGroup::Sites)
 }
 
 /// Writes the lines of a tree, and returns how many there was no room for.
-fn branches(sheet: &mut Sheet<'_>, book: &SiteBook, tree: &Tree, most: usize) -> io::Result<u64> {
+fn branches(page: &mut TextPage<'_>, book: &SiteBook, tree: &Tree, most: usize) -> io::Result<u64> {
     let whole = tree.nodes[0].value;
     let (mut open, mut written, mut left) = (vec![0u32], 0usize, 0u64);
     while let Some(at) = open.pop() {
@@ -181,7 +184,7 @@ fn branches(sheet: &mut Sheet<'_>, book: &SiteBook, tree: &Tree, most: usize) ->
             figure(tree.order, node.value),
             ""
         );
-        let room = sheet.layout.columns().saturating_sub(front.chars().count()).max(20);
+        let room = page.layout.columns().saturating_sub(front.chars().count()).max(20);
         let function = book.functions.get(node.function as usize).filter(|_| at > 0);
         let name = if at == 0 { "all".into() } else { place(function, 0, room) };
         let own = if node.own > 0 && !node.children.is_empty() && at > 0 {
@@ -189,28 +192,27 @@ fn branches(sheet: &mut Sheet<'_>, book: &SiteBook, tree: &Tree, most: usize) ->
         } else {
             String::new()
         };
-        sheet.line(&format!("{front}{name}{own}"))?;
+        page.line(&format!("{front}{name}{own}"))?;
     }
     Ok(left)
 }
 
 /// What was not freed, by place.
-pub(in super::super) fn leaks(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+pub(in super::super) fn leaks(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let detail = subject.detail;
     let found = leaks_of(subject.profile, &detail.view, detail.suppressions);
     let places = counted(found.leaks.len() as u64, "place", "places");
     let blocks = counted(found.blocks, "block", "blocks");
-    sheet.fact("not freed", &format!("{blocks}, {}, from {places}", bytes_exact(found.bytes)))?;
+    page.fact("not freed", &format!("{blocks}, {}, from {places}", bytes_exact(found.bytes)))?;
     if subject.profile.process.reason != "exit" {
         let reason = escaped(&subject.profile.process.reason);
-        sheet.fact("taken", &format!("before the end ({reason}): blocks still in use are among them"))?;
+        page.fact("taken", &format!("before the end ({reason}): blocks still in use are among them"))?;
     }
     if !detail.looked_at.is_empty() {
-        sheet.fact("looked at", &escaped(&detail.looked_at))?;
-        sheet.fact("not looked at", &counted(found.unseen_blocks, "block", "blocks"))?;
+        page.fact("looked at", &escaped(&detail.looked_at))?;
+        page.fact("not looked at", &counted(found.unseen_blocks, "block", "blocks"))?;
     }
-    let right = |title| (title, Align::Right);
-    let mut table = Table::new(&["#", "bytes", "share", "blocks", "oldest made after"].map(right));
+    let mut table = Table::new("#|bytes|share|blocks|oldest made after");
     let (listed, others) = found.leaks.split_at(detail.top.min(found.leaks.len()));
     for (at, leak) in listed.iter().enumerate() {
         let part = share(leak.bytes, found.bytes);
@@ -226,16 +228,16 @@ pub(in super::super) fn leaks(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> i
     let places = listed.iter().map(|leak| Shown { functions, path: &leak.path, lines: &leak.lines });
     let places: Vec<Shown<'_>> = places.collect();
     if !listed.is_empty() {
-        table_of_places(sheet, &table, &places)?;
+        table_of_places(page, &table, &places)?;
     }
     if !others.is_empty() {
         let size = others.iter().fold(0u64, |sum, leak| sum.saturating_add(leak.bytes));
         let places = counted(others.len() as u64, "place", "places");
-        sheet.fact("others", &format!("{places} with {}", bytes(size)))?;
+        page.fact("others", &format!("{places} with {}", bytes(size)))?;
     }
     for known in &found.suppressed {
         let taken = format!("{}, {}", counted(known.blocks, "block", "blocks"), bytes(known.bytes));
-        sheet.fact("suppressed", &format!("{taken} by leak:{}", escaped(&known.pattern)))?;
+        page.fact("suppressed", &format!("{taken} by leak:{}", escaped(&known.pattern)))?;
     }
-    certainty(sheet, subject, Figure::LiveBytes)
+    certainty(page, subject, FigureGroup::LiveBytes)
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::super::escape::escaped;
-use super::super::sheet::{Sheet, Tone};
+use super::super::text_page::{TextPage, Tone};
 use super::super::units::{count, counted, duration};
 use super::subject::Subject;
 use heapledger::profile::EventKind;
@@ -15,21 +15,21 @@ const HOLDERS: usize = 3;
 /// Its heading. The section is there only if the program has a tracked pointer: most have none.
 pub(in super::super) const HEADING: &str = "Tracked pointers";
 
-pub(in super::super) fn tracked(sheet: &mut Sheet<'_>, subject: &Subject<'_>) -> io::Result<()> {
+pub(in super::super) fn tracked(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let report = &subject.profile.tracked;
     let (held, storms) = (report.still_held(), report.storms());
     let all = counted(report.pointers.len() as u64, "pointer", "pointers");
-    sheet.fact("tracked", &format!("{all}, {} still held", count(held.len() as u64)))?;
-    events(sheet, report)?;
-    for pointer in held.iter().take(sheet.layout.rows) {
-        holders(sheet, pointer)?;
-        last_deed(sheet, subject, pointer)?;
+    page.fact("tracked", &format!("{all}, {} still held", count(held.len() as u64)))?;
+    events(page, report)?;
+    for pointer in held.iter().take(page.layout.rows) {
+        holders(page, pointer)?;
+        last_deed(page, subject, pointer)?;
     }
-    if held.len() > sheet.layout.rows {
-        let others = (held.len() - sheet.layout.rows) as u64;
-        sheet.fact("", &format!("and {} more still held", count(others)))?;
+    if held.len() > page.layout.rows {
+        let others = (held.len() - page.layout.rows) as u64;
+        page.fact("", &format!("and {} more still held", count(others)))?;
     }
-    for pointer in storms.iter().take(sheet.layout.rows) {
+    for pointer in storms.iter().take(page.layout.rows) {
         let line = format!(
             "{}: {}, up to {} clones in {} events",
             escaped(&pointer.name),
@@ -37,7 +37,7 @@ pub(in super::super) fn tracked(sheet: &mut Sheet<'_>, subject: &Subject<'_>) ->
             count(pointer.largest_burst_clones),
             count(report.storm_window_events),
         );
-        sheet.fact("clone storms", &line)?;
+        page.fact("clone storms", &line)?;
     }
     let unlisted = &report.unlisted;
     if unlisted.pointers > 0 {
@@ -47,28 +47,28 @@ pub(in super::super) fn tracked(sheet: &mut Sheet<'_>, subject: &Subject<'_>) ->
             count(unlisted.clones),
             count(unlisted.drops),
         );
-        sheet.toned("not listed", &line, Tone::Bad)?;
+        page.toned("not listed", &line, Tone::Bad)?;
     }
     if unlisted.holders_without_place > 0 {
         let line = counted(unlisted.holders_without_place, "holder has", "holders have");
-        sheet.toned("not placed", &format!("{line} no room for where it was made"), Tone::Bad)?;
+        page.toned("not placed", &format!("{line} no room for where it was made"), Tone::Bad)?;
     }
-    sheet.fact("that is", "what these pointers said themselves; others are not seen")
+    page.fact("that is", "what these pointers said themselves; others are not seen")
 }
 
 /// How many events there were, and how many of them have a time and a place among those of the heap.
-fn events(sheet: &mut Sheet<'_>, report: &TrackedReport) -> io::Result<()> {
+fn events(page: &mut TextPage<'_>, report: &TrackedReport) -> io::Result<()> {
     let all = counted(report.events_total, "clone, drop or other event", "clones, drops and other events");
     let line = format!("{all}, {} of them recorded with time and stack", count(report.events_recorded));
     if report.events_unrecorded == 0 {
-        return sheet.fact("events", &line);
+        return page.fact("events", &line);
     }
     let unrecorded = count(report.events_unrecorded);
-    sheet.toned("events", &format!("{line}, {unrecorded} only counted"), Tone::Bad)
+    page.toned("events", &format!("{line}, {unrecorded} only counted"), Tone::Bad)
 }
 
 /// The last thing that happened to a pointer, if the history still has it.
-fn last_deed(sheet: &mut Sheet<'_>, subject: &Subject<'_>, pointer: &TrackedPointer) -> io::Result<()> {
+fn last_deed(page: &mut TextPage<'_>, subject: &Subject<'_>, pointer: &TrackedPointer) -> io::Result<()> {
     let profile = subject.profile;
     let mut newest_first = profile.history.iter().rev();
     let last = newest_first.find_map(|event| match event.kind {
@@ -83,10 +83,10 @@ fn last_deed(sheet: &mut Sheet<'_>, subject: &Subject<'_>, pointer: &TrackedPoin
         escaped(thread),
         count(held.into())
     );
-    sheet.fact("", &line)
+    page.fact("", &line)
 }
 
-fn holders(sheet: &mut Sheet<'_>, pointer: &TrackedPointer) -> io::Result<()> {
+fn holders(page: &mut TextPage<'_>, pointer: &TrackedPointer) -> io::Result<()> {
     let line = format!(
         "{}: {:?}<{}> of {}; {} held, {} clones, {} drops",
         escaped(&pointer.name),
@@ -97,9 +97,9 @@ fn holders(sheet: &mut Sheet<'_>, pointer: &TrackedPointer) -> io::Result<()> {
         count(pointer.clones),
         count(pointer.drops),
     );
-    sheet.fact("still held", &line)?;
+    page.fact("still held", &line)?;
     for holder in pointer.holders.iter().filter(|holder| holder.held > 0).take(HOLDERS) {
-        sheet.fact("", &format!("{} from {}", count(holder.held), escaped(&holder.place)))?;
+        page.fact("", &format!("{} from {}", count(holder.held), escaped(&holder.place)))?;
     }
     Ok(())
 }

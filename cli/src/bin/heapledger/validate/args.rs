@@ -8,7 +8,7 @@ use heapledger::validation::{
     Arrivals, BenchmarkConfig, Executor, LoadModel, Overload, PairedPlan, ThinkTime, Threshold,
 };
 
-use crate::exit::{Cause, Failure};
+use crate::exit::{Failure, FailureKind};
 
 /// Drive concurrent load on a workload under heapledger: throughput, latency, contention, completeness, cost
 ///
@@ -149,7 +149,7 @@ pub enum ExecutorArg {
 
 impl ValidateArgs {
     pub fn plan(&self) -> Result<PairedPlan, Failure> {
-        let usage = |error: &str, hint: &str| Err(Failure::new(Cause::Usage, error).hint(hint));
+        let usage = |error: &str, hint: &str| Err(Failure::new(FailureKind::Usage, error).hint(hint));
         if self.pairs == 0 {
             return usage(
                 "no pairs leave nothing to report",

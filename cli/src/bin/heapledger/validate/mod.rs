@@ -21,7 +21,7 @@ use heapledger::validation::{
     serve, stop_on_interrupt,
 };
 
-use crate::exit::{Cause, Exit, Failure, STDOUT, written};
+use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
 use args::WorkloadArg;
 use output::Outputs;
 use status::Status;
@@ -31,23 +31,20 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Of(serve_workload(args)));
     }
     let plan = args.plan()?;
-    let baseline = args
-        .baseline
-        .as_deref()
-        .map(read_baseline)
-        .transpose()
-        .map_err(|error| Failure::new(Cause::Usage, error).hint("--json of an earlier run writes one"))?;
+    let baseline = args.baseline.as_deref().map(read_baseline).transpose().map_err(|error| {
+        Failure::new(FailureKind::Usage, error).hint("--json of an earlier run writes one")
+    })?;
     // What cannot be written is said before anything long is begun.
     let outputs = Outputs::open(args)?;
     let stop = StopHandle::default();
     stop_on_interrupt(&stop).map_err(|error| {
-        Failure::new(Cause::Unmeasured, format_args!("cannot wait for interrupts: {error}"))
+        Failure::new(FailureKind::Unmeasured, format_args!("cannot wait for interrupts: {error}"))
     })?;
     let mut status = Status::begin(&plan);
     let runs = run_paired(&plan, child_command, &stop, |progress| status.show(progress)).map_err(failure)?;
     status.end();
     if runs.with_tracker().next().is_none() {
-        return Err(Failure::new(Cause::Unmeasured, "stopped before the first run was over"));
+        return Err(Failure::new(FailureKind::Unmeasured, "stopped before the first run was over"));
     }
     let mut report = runs.report();
     if let Some(baseline) = &baseline {
@@ -77,7 +74,7 @@ fn serve_workload(args: &ValidateArgs) -> std::process::ExitCode {
 
 fn failure(error: PairedError) -> Failure {
     match error {
-        PairedError::Plan(error) => Failure::new(Cause::Usage, error),
-        error => Failure::new(Cause::Unmeasured, error),
+        PairedError::Plan(error) => Failure::new(FailureKind::Usage, error),
+        error => Failure::new(FailureKind::Unmeasured, error),
     }
 }

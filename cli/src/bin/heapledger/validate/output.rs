@@ -8,7 +8,7 @@ use heapledger::text::escape::escaped;
 use heapledger::validation::{ValidationReport, scalability_svg, validation_html};
 
 use super::args::ValidateArgs;
-use crate::exit::{Cause, Failure, written};
+use crate::exit::{Failure, FailureKind, written};
 
 /// One of the forms of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Form {
             Form::Json => report
                 .to_json()
                 .map(|text| text + "\n")
-                .map_err(|error| Failure::new(Cause::Unwritable, format_args!("no JSON: {error}"))),
+                .map_err(|error| Failure::new(FailureKind::Unwritable, format_args!("no JSON: {error}"))),
             Form::Page => Ok(validation_html(report)),
             Form::Plot => Ok(report.scalability.as_ref().map(scalability_svg).unwrap_or_default()),
             Form::Rows => Ok(report.to_csv()),
@@ -59,13 +59,13 @@ impl Outputs {
         for (form, path) in asked.into_iter().filter_map(|(form, path)| Some((form, path.as_ref()?))) {
             if opened.iter().any(|(_, other, _)| other == path) {
                 let error = format_args!("{} is asked to hold two things", shown(path));
-                return Err(Failure::new(Cause::Usage, error).hint("give each its own file"));
+                return Err(Failure::new(FailureKind::Usage, error).hint("give each its own file"));
             }
             let to_stdout = form == Form::Json && path.as_os_str() == "-";
             let open = || OpenOptions::new().create(true).write(true).truncate(false).open(path);
             let file = if to_stdout { None } else { Some(open()) };
             let file = file.transpose().map_err(|error| {
-                Failure::new(Cause::Unwritable, format_args!("cannot write {}: {error}", shown(path)))
+                Failure::new(FailureKind::Unwritable, format_args!("cannot write {}: {error}", shown(path)))
             })?;
             opened.push((form, path.clone(), file));
         }

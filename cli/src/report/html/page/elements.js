@@ -28,14 +28,14 @@ const elements = (() => {
   const byId = (id) => document.getElementById(id);
 
   /** How far a figure can be trusted: what stands before the reasons, with the whole phrase behind it. */
-  function certainty(standing) {
-    const [word] = standing.text.split(": ");
-    return make("span", { class: `certainty grade-${standing.grade}`, title: standing.text }, word);
+  function certainty(found) {
+    const [word] = found.text.split(": ");
+    return make("span", { class: `certainty grade-${found.grade}`, title: found.text }, word);
   }
 
   /** The whole phrase, under a table or plot. */
-  function certaintyLine(standing, label = "Certainty") {
-    return make("p", { class: "certainty-line" }, `${label}: `, make("span", { class: `grade-${standing.grade}` }, standing.text), ".");
+  function certaintyLine(found, label = "Certainty") {
+    return make("p", { class: "certainty-line" }, `${label}: `, make("span", { class: `grade-${found.grade}` }, found.text), ".");
   }
 
   const empty = (text) => make("p", { class: "empty" }, text);

@@ -30,14 +30,14 @@ const flameView = (() => {
     const reset = make("button", { type: "button", id: "flame-reset", onclick: () => zoomTo([]) }, "Reset zoom");
     const crumbs = make("p", { class: "crumbs", id: "flame-crumbs" });
     const told = make("div", { class: "told", id: "flame-told", role: "status", "aria-live": "polite" });
-    const standing = make("div", {});
+    const certainty = make("div", {});
     const metrics = report.metrics.map((metric) => ({ value: metric.key, label: metric.label }));
     const metricChoice = choice("Show", metrics, state.key, setMetric);
     const libraries = [{ value: "folded", label: "folded" }, { value: "whole", label: "whole" }];
     const directions = [{ value: "callers", label: "from callers" }, { value: "callees", label: "from allocating functions" }];
     add(into, 
       make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), choice("Library", libraries, "folded", setLibrary)),
-      make("div", { class: "crumb-line" }, crumbs, found, search, reset), scroller, told, make("p", { class: "hint", id: "flame-keys" }, KEYS), standing);
+      make("div", { class: "crumb-line" }, crumbs, found, search, reset), scroller, told, make("p", { class: "hint", id: "flame-keys" }, KEYS), certainty);
 
     const stacks = report.certainties.find((one) => one.figure === "call stacks");
     const metric = () => report.metrics.find((one) => one.key === state.key);
@@ -79,7 +79,7 @@ const flameView = (() => {
       scroller.dataset.rectangles = String(laid.rows.reduce((sum, row) => sum + row.length, 0));
       scroller.dataset.zoom = String(state.zoom.length);
       scroller.dataset.metric = state.key;
-      refill(standing, certaintyLine(metric().certainty, "Certainty of the sum"), stacks && certaintyLine(stacks, "Certainty of the call stacks"));
+      refill(certainty, certaintyLine(metric().certainty, "Certainty of the sum"), stacks && certaintyLine(stacks, "Certainty of the call stacks"));
       trail();
       tellFound();
       tell(state.marked);

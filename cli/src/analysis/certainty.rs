@@ -24,7 +24,7 @@ use heapledger::profile::{Profile, Stacks};
 
 /// A group of figures that stand or fall together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Figure {
+pub enum FigureGroup {
     /// Blocks and bytes allocated, in total.
     Totals,
     /// The same by thread, by size and by call stack.
@@ -47,34 +47,34 @@ pub enum Figure {
     History,
 }
 
-impl Figure {
+impl FigureGroup {
     /// Every figure, in the order in which a report lists them.
-    pub const ALL: [Figure; 10] = [
-        Figure::Totals,
-        Figure::Breakdown,
-        Figure::LiveBlocks,
-        Figure::LiveBytes,
-        Figure::Peak,
-        Figure::Lifetimes,
-        Figure::Temporaries,
-        Figure::Reallocs,
-        Figure::Sites,
-        Figure::History,
+    pub const ALL: [FigureGroup; 10] = [
+        FigureGroup::Totals,
+        FigureGroup::Breakdown,
+        FigureGroup::LiveBlocks,
+        FigureGroup::LiveBytes,
+        FigureGroup::Peak,
+        FigureGroup::Lifetimes,
+        FigureGroup::Temporaries,
+        FigureGroup::Reallocs,
+        FigureGroup::Sites,
+        FigureGroup::History,
     ];
 
     /// The name used in exports, in snake case.
     pub const fn name(self) -> &'static str {
         match self {
-            Figure::Totals => "totals",
-            Figure::Breakdown => "breakdown",
-            Figure::LiveBlocks => "live_blocks",
-            Figure::LiveBytes => "live_bytes",
-            Figure::Peak => "peak",
-            Figure::Lifetimes => "lifetimes",
-            Figure::Temporaries => "temporaries",
-            Figure::Reallocs => "reallocs",
-            Figure::Sites => "sites",
-            Figure::History => "history",
+            FigureGroup::Totals => "totals",
+            FigureGroup::Breakdown => "breakdown",
+            FigureGroup::LiveBlocks => "live_blocks",
+            FigureGroup::LiveBytes => "live_bytes",
+            FigureGroup::Peak => "peak",
+            FigureGroup::Lifetimes => "lifetimes",
+            FigureGroup::Temporaries => "temporaries",
+            FigureGroup::Reallocs => "reallocs",
+            FigureGroup::Sites => "sites",
+            FigureGroup::History => "history",
         }
     }
 }
@@ -82,7 +82,7 @@ impl Figure {
 /// What stands between a figure and the truth, with its amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum UncertaintyCause {
     /// No ledger was installed in the process.
     NotInstalled,
     /// Parts of the file could not be read.
@@ -119,49 +119,49 @@ pub enum Cause {
     Evicted(u64),
 }
 
-impl Cause {
+impl UncertaintyCause {
     /// The name used in exports, in snake case and with the unit of the amount where it is not events.
     pub const fn name(self) -> &'static str {
         match self {
-            Cause::NotInstalled => "not_installed",
-            Cause::Damaged(_) => "damaged_parts",
-            Cause::BrokenLaws(_) => "broken_laws",
-            Cause::Lost(_) => "lost",
-            Cause::SampledOut(_) => "sampled_out",
-            Cause::InFlight(_) => "in_flight",
-            Cause::UnmatchedFrees(_) => "unmatched_frees",
-            Cause::DoubleAllocations(_) => "double_allocations",
-            Cause::AmbiguousPairings(_) => "ambiguous_pairings",
-            Cause::LayoutMismatches(_) => "layout_mismatches",
-            Cause::UnbookedAtPeak(_) => "unbooked_at_peak_bytes",
-            Cause::Interpolated(_) => "longest_interpolated_span_ns",
-            Cause::TruncatedStacks(_) => "truncated_stacks",
-            Cause::WithoutStack(_) => "without_stack",
-            Cause::DoubtfulStacks(_) => "doubtful_stacks",
-            Cause::NoStacks => "no_stacks",
-            Cause::Evicted(_) => "evicted",
+            UncertaintyCause::NotInstalled => "not_installed",
+            UncertaintyCause::Damaged(_) => "damaged_parts",
+            UncertaintyCause::BrokenLaws(_) => "broken_laws",
+            UncertaintyCause::Lost(_) => "lost",
+            UncertaintyCause::SampledOut(_) => "sampled_out",
+            UncertaintyCause::InFlight(_) => "in_flight",
+            UncertaintyCause::UnmatchedFrees(_) => "unmatched_frees",
+            UncertaintyCause::DoubleAllocations(_) => "double_allocations",
+            UncertaintyCause::AmbiguousPairings(_) => "ambiguous_pairings",
+            UncertaintyCause::LayoutMismatches(_) => "layout_mismatches",
+            UncertaintyCause::UnbookedAtPeak(_) => "unbooked_at_peak_bytes",
+            UncertaintyCause::Interpolated(_) => "longest_interpolated_span_ns",
+            UncertaintyCause::TruncatedStacks(_) => "truncated_stacks",
+            UncertaintyCause::WithoutStack(_) => "without_stack",
+            UncertaintyCause::DoubtfulStacks(_) => "doubtful_stacks",
+            UncertaintyCause::NoStacks => "no_stacks",
+            UncertaintyCause::Evicted(_) => "evicted",
         }
     }
 
     /// The amount; 0 for causes that have none.
     pub const fn amount(self) -> u64 {
         match self {
-            Cause::NotInstalled | Cause::NoStacks => 0,
-            Cause::Damaged(n)
-            | Cause::BrokenLaws(n)
-            | Cause::Lost(n)
-            | Cause::SampledOut(n)
-            | Cause::InFlight(n)
-            | Cause::UnmatchedFrees(n)
-            | Cause::DoubleAllocations(n)
-            | Cause::AmbiguousPairings(n)
-            | Cause::LayoutMismatches(n)
-            | Cause::UnbookedAtPeak(n)
-            | Cause::Interpolated(n)
-            | Cause::TruncatedStacks(n)
-            | Cause::WithoutStack(n)
-            | Cause::DoubtfulStacks(n)
-            | Cause::Evicted(n) => n,
+            UncertaintyCause::NotInstalled | UncertaintyCause::NoStacks => 0,
+            UncertaintyCause::Damaged(n)
+            | UncertaintyCause::BrokenLaws(n)
+            | UncertaintyCause::Lost(n)
+            | UncertaintyCause::SampledOut(n)
+            | UncertaintyCause::InFlight(n)
+            | UncertaintyCause::UnmatchedFrees(n)
+            | UncertaintyCause::DoubleAllocations(n)
+            | UncertaintyCause::AmbiguousPairings(n)
+            | UncertaintyCause::LayoutMismatches(n)
+            | UncertaintyCause::UnbookedAtPeak(n)
+            | UncertaintyCause::Interpolated(n)
+            | UncertaintyCause::TruncatedStacks(n)
+            | UncertaintyCause::WithoutStack(n)
+            | UncertaintyCause::DoubtfulStacks(n)
+            | UncertaintyCause::Evicted(n) => n,
         }
     }
 }
@@ -207,25 +207,25 @@ impl Grade {
 
 /// The quality of a figure: its grade, and every cause that keeps it from being exact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct Certainty {
     /// How the figure relates to the truth.
     pub grade: Grade,
     /// Why it is not exact; empty when it is.
-    pub causes: Vec<Cause>,
+    pub causes: Vec<UncertaintyCause>,
 }
 
-impl Standing {
+impl Certainty {
     /// Whether the figure is the truth.
     pub fn is_exact(&self) -> bool {
         self.grade == Grade::Exact
     }
 
     fn exact() -> Self {
-        Standing { grade: Grade::Exact, causes: Vec::new() }
+        Certainty { grade: Grade::Exact, causes: Vec::new() }
     }
 
     /// Holds `cause` against the figure when its amount is not zero.
-    fn doubt(mut self, cause: Cause, grade: Grade) -> Self {
+    fn weaken(mut self, cause: UncertaintyCause, grade: Grade) -> Self {
         if cause.amount() > 0 {
             self.grade = self.grade.and(grade);
             self.causes.push(cause);
@@ -235,89 +235,94 @@ impl Standing {
 
     /// The same figure, read from a file of which `parts` could not be read.
     pub fn damaged(self, parts: usize) -> Self {
-        self.doubt(Cause::Damaged(parts as u64), Grade::Uncertain)
+        self.weaken(UncertaintyCause::Damaged(parts as u64), Grade::Uncertain)
     }
 
     /// The same figure, from books that break `laws` of their conservation laws.
     pub fn contradicted(self, laws: usize) -> Self {
-        self.doubt(Cause::BrokenLaws(laws as u64), Grade::Uncertain)
+        self.weaken(UncertaintyCause::BrokenLaws(laws as u64), Grade::Uncertain)
     }
 }
 
 /// How far a group of figures of `profile` can be trusted, by its counters alone. [`verify`](super::verify())
 /// adds the damage of the file and broken laws; reports show what it says.
-pub fn standing(profile: &Profile, figure: Figure) -> Standing {
+pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
     if !profile.quality.installed {
-        return Standing { grade: Grade::Unknown, causes: vec![Cause::NotInstalled] };
+        return Certainty { grade: Grade::Unknown, causes: vec![UncertaintyCause::NotInstalled] };
     }
-    let exact = Standing::exact();
+    let exact = Certainty::exact();
     match figure {
-        Figure::Totals => uncounted(profile, exact, |_| Grade::AtLeast),
-        Figure::Breakdown | Figure::Reallocs => missing(profile, exact, |_| Grade::AtLeast),
-        Figure::LiveBlocks => pairs(profile, uncounted(profile, exact, Grade::Within), Grade::Within),
-        Figure::LiveBytes => {
-            let mismatches = Cause::LayoutMismatches(profile.quality.anomalies.layout_mismatches);
-            let standing =
+        FigureGroup::Totals => uncounted(profile, exact, |_| Grade::AtLeast),
+        FigureGroup::Breakdown | FigureGroup::Reallocs => missing(profile, exact, |_| Grade::AtLeast),
+        FigureGroup::LiveBlocks => pairs(profile, uncounted(profile, exact, Grade::Within), Grade::Within),
+        FigureGroup::LiveBytes => {
+            let mismatches = UncertaintyCause::LayoutMismatches(profile.quality.anomalies.layout_mismatches);
+            let certainty =
                 pairs(profile, missing(profile, exact, |_| Grade::Uncertain), |_| Grade::Uncertain);
-            standing.doubt(mismatches, Grade::Uncertain)
+            certainty.weaken(mismatches, Grade::Uncertain)
         }
-        Figure::Peak => {
+        FigureGroup::Peak => {
             let unbooked = profile.peak.uncertainty_bytes;
-            let standing =
+            let certainty =
                 pairs(profile, missing(profile, exact, |_| Grade::Uncertain), |_| Grade::Uncertain);
-            standing.doubt(Cause::UnbookedAtPeak(unbooked), Grade::Within(unbooked))
+            certainty.weaken(UncertaintyCause::UnbookedAtPeak(unbooked), Grade::Within(unbooked))
         }
-        Figure::Lifetimes => {
+        FigureGroup::Lifetimes => {
             let span = profile.clock.longest_span_ns;
-            let ambiguous = Cause::AmbiguousPairings(profile.quality.anomalies.ambiguous_pairings);
+            let ambiguous = UncertaintyCause::AmbiguousPairings(profile.quality.anomalies.ambiguous_pairings);
             pairs(profile, missing(profile, exact, |_| Grade::Uncertain), |_| Grade::Uncertain)
-                .doubt(ambiguous, Grade::Uncertain)
-                .doubt(Cause::Interpolated(span), Grade::Within(span))
+                .weaken(ambiguous, Grade::Uncertain)
+                .weaken(UncertaintyCause::Interpolated(span), Grade::Within(span))
         }
-        Figure::Temporaries => {
-            let ambiguous = Cause::AmbiguousPairings(profile.quality.anomalies.ambiguous_pairings);
+        FigureGroup::Temporaries => {
+            let ambiguous = UncertaintyCause::AmbiguousPairings(profile.quality.anomalies.ambiguous_pairings);
             pairs(profile, missing(profile, exact, |_| Grade::Uncertain), Grade::Within)
-                .doubt(ambiguous, Grade::Within(ambiguous.amount()))
+                .weaken(ambiguous, Grade::Within(ambiguous.amount()))
         }
-        Figure::Sites => sites(profile, exact),
-        Figure::History => exact.doubt(Cause::Lost(profile.quality.lost.total()), Grade::AtLeast),
+        FigureGroup::Sites => sites(profile, exact),
+        FigureGroup::History => {
+            exact.weaken(UncertaintyCause::Lost(profile.quality.lost.total()), Grade::AtLeast)
+        }
     }
 }
 
 /// Holds events that are in no table against a figure; `grade` makes a grade of their number.
-fn missing(profile: &Profile, standing: Standing, grade: impl Fn(u64) -> Grade) -> Standing {
-    let left_out = Cause::SampledOut(profile.quality.sampled_out);
-    let standing = standing.doubt(left_out, grade(left_out.amount()));
-    uncounted(profile, standing, grade)
+fn missing(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
+    let left_out = UncertaintyCause::SampledOut(profile.quality.sampled_out);
+    let certainty = certainty.weaken(left_out, grade(left_out.amount()));
+    uncounted(profile, certainty, grade)
 }
 
 /// Holds events whose size nobody counted against a figure: all that are missing but those left out by sampling.
-fn uncounted(profile: &Profile, standing: Standing, grade: impl Fn(u64) -> Grade) -> Standing {
+fn uncounted(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let quality = &profile.quality;
-    [Cause::Lost(quality.lost.total()), Cause::InFlight(quality.in_flight)]
+    [UncertaintyCause::Lost(quality.lost.total()), UncertaintyCause::InFlight(quality.in_flight)]
         .into_iter()
-        .fold(standing, |standing, cause| standing.doubt(cause, grade(cause.amount())))
+        .fold(certainty, |certainty, cause| certainty.weaken(cause, grade(cause.amount())))
 }
 
 /// Holds blocks whose two ends were not both seen against a figure.
-fn pairs(profile: &Profile, standing: Standing, grade: impl Fn(u64) -> Grade) -> Standing {
+fn pairs(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let anomalies = &profile.quality.anomalies;
-    [Cause::UnmatchedFrees(anomalies.unmatched_frees), Cause::DoubleAllocations(anomalies.double_allocations)]
-        .into_iter()
-        .fold(standing, |standing, cause| standing.doubt(cause, grade(cause.amount())))
+    [
+        UncertaintyCause::UnmatchedFrees(anomalies.unmatched_frees),
+        UncertaintyCause::DoubleAllocations(anomalies.double_allocations),
+    ]
+    .into_iter()
+    .fold(certainty, |certainty, cause| certainty.weaken(cause, grade(cause.amount())))
 }
 
-fn sites(profile: &Profile, standing: Standing) -> Standing {
+fn sites(profile: &Profile, certainty: Certainty) -> Certainty {
     if profile.settings.stacks == Stacks::Off {
-        return Standing { grade: Grade::Unknown, causes: vec![Cause::NoStacks] };
+        return Certainty { grade: Grade::Unknown, causes: vec![UncertaintyCause::NoStacks] };
     }
     let truncated = profile.stacks.iter().filter(|stack| stack.truncated).count() as u64;
     let figures = &profile.stack_figures;
     let without = figures.failed.saturating_add(figures.table_full).saturating_add(figures.left_out);
-    missing(profile, standing, |_| Grade::AtLeast)
-        .doubt(Cause::TruncatedStacks(truncated), Grade::Uncertain)
-        .doubt(Cause::WithoutStack(without), Grade::AtLeast)
-        .doubt(Cause::DoubtfulStacks(figures.check_failed), Grade::Uncertain)
+    missing(profile, certainty, |_| Grade::AtLeast)
+        .weaken(UncertaintyCause::TruncatedStacks(truncated), Grade::Uncertain)
+        .weaken(UncertaintyCause::WithoutStack(without), Grade::AtLeast)
+        .weaken(UncertaintyCause::DoubtfulStacks(figures.check_failed), Grade::Uncertain)
 }
 
 #[cfg(test)]
@@ -330,23 +335,23 @@ mod tests {
     fn a_complete_profile_with_its_own_clock_readings_is_exact() {
         let mut profile = sample::complete();
         profile.clock.longest_span_ns = 0;
-        for figure in Figure::ALL.into_iter().filter(|figure| *figure != Figure::Sites) {
-            assert_eq!(standing(&profile, figure), Standing::exact(), "{figure:?}");
+        for figure in FigureGroup::ALL.into_iter().filter(|figure| *figure != FigureGroup::Sites) {
+            assert_eq!(certainty(&profile, figure), Certainty::exact(), "{figure:?}");
         }
-        assert_eq!(standing(&profile, Figure::Sites).causes, [Cause::NoStacks]);
+        assert_eq!(certainty(&profile, FigureGroup::Sites).causes, [UncertaintyCause::NoStacks]);
     }
 
     #[test]
     fn every_loss_reason_weakens_the_sums_and_the_live_figures() {
         for reason in LossReason::ALL {
             let profile = sample::with_loss(reason, 3);
-            let of = |figure| standing(&profile, figure).grade;
-            assert_eq!(of(Figure::Totals), Grade::AtLeast);
-            assert_eq!(of(Figure::Breakdown), Grade::AtLeast);
-            assert_eq!(of(Figure::LiveBlocks), Grade::Within(3));
-            assert_eq!(of(Figure::LiveBytes), Grade::Uncertain);
-            assert_eq!(of(Figure::Peak), Grade::Uncertain);
-            assert_eq!(standing(&profile, Figure::Totals).causes, [Cause::Lost(3)]);
+            let of = |figure| certainty(&profile, figure).grade;
+            assert_eq!(of(FigureGroup::Totals), Grade::AtLeast);
+            assert_eq!(of(FigureGroup::Breakdown), Grade::AtLeast);
+            assert_eq!(of(FigureGroup::LiveBlocks), Grade::Within(3));
+            assert_eq!(of(FigureGroup::LiveBytes), Grade::Uncertain);
+            assert_eq!(of(FigureGroup::Peak), Grade::Uncertain);
+            assert_eq!(certainty(&profile, FigureGroup::Totals).causes, [UncertaintyCause::Lost(3)]);
         }
     }
 
@@ -354,16 +359,16 @@ mod tests {
     fn what_sampling_left_out_is_in_the_totals_and_in_no_table() {
         let mut profile = sample::complete();
         profile.quality.sampled_out = 7;
-        let of = |profile: &Profile, figure| standing(profile, figure).grade;
-        assert!(standing(&profile, Figure::Totals).is_exact());
-        assert!(standing(&profile, Figure::LiveBlocks).is_exact());
-        assert_eq!(of(&profile, Figure::Breakdown), Grade::AtLeast);
-        assert_eq!(of(&profile, Figure::Reallocs), Grade::AtLeast);
-        assert_eq!(of(&profile, Figure::Peak), Grade::Uncertain);
-        assert_eq!(of(&profile, Figure::LiveBytes), Grade::Uncertain);
+        let of = |profile: &Profile, figure| certainty(profile, figure).grade;
+        assert!(certainty(&profile, FigureGroup::Totals).is_exact());
+        assert!(certainty(&profile, FigureGroup::LiveBlocks).is_exact());
+        assert_eq!(of(&profile, FigureGroup::Breakdown), Grade::AtLeast);
+        assert_eq!(of(&profile, FigureGroup::Reallocs), Grade::AtLeast);
+        assert_eq!(of(&profile, FigureGroup::Peak), Grade::Uncertain);
+        assert_eq!(of(&profile, FigureGroup::LiveBytes), Grade::Uncertain);
         // A loss beside it was not counted with its size.
         profile.quality.lost = sample::with_loss(LossReason::RingFull, 2).quality.lost;
-        assert_eq!(standing(&profile, Figure::Totals).causes, [Cause::Lost(2)]);
+        assert_eq!(certainty(&profile, FigureGroup::Totals).causes, [UncertaintyCause::Lost(2)]);
     }
 
     #[test]
@@ -371,19 +376,24 @@ mod tests {
         let mut profile = sample::complete();
         profile.quality.anomalies.ambiguous_pairings = 4;
         profile.peak.uncertainty_bytes = 100;
-        assert!(standing(&profile, Figure::Totals).is_exact());
-        assert!(standing(&profile, Figure::LiveBytes).is_exact());
-        assert_eq!(standing(&profile, Figure::Temporaries).grade, Grade::Within(4));
-        assert_eq!(standing(&profile, Figure::Peak).grade, Grade::Within(100));
+        assert!(certainty(&profile, FigureGroup::Totals).is_exact());
+        assert!(certainty(&profile, FigureGroup::LiveBytes).is_exact());
+        assert_eq!(certainty(&profile, FigureGroup::Temporaries).grade, Grade::Within(4));
+        assert_eq!(certainty(&profile, FigureGroup::Peak).grade, Grade::Within(100));
     }
 
     #[test]
     fn without_a_ledger_nothing_is_known_and_damage_makes_everything_uncertain() {
         let mut profile = sample::complete();
-        assert_eq!(standing(&profile, Figure::Totals).damaged(1).causes, [Cause::Damaged(1)]);
-        assert_eq!(standing(&profile, Figure::Totals).damaged(1).grade, Grade::Uncertain);
+        assert_eq!(
+            certainty(&profile, FigureGroup::Totals).damaged(1).causes,
+            [UncertaintyCause::Damaged(1)]
+        );
+        assert_eq!(certainty(&profile, FigureGroup::Totals).damaged(1).grade, Grade::Uncertain);
         profile.quality.installed = false;
-        assert!(Figure::ALL.into_iter().all(|figure| standing(&profile, figure).grade == Grade::Unknown));
+        assert!(
+            FigureGroup::ALL.into_iter().all(|figure| certainty(&profile, figure).grade == Grade::Unknown)
+        );
     }
 
     #[test]

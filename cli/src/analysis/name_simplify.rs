@@ -5,11 +5,12 @@
 //! program called.
 
 use super::Frame;
+use heapledger::text::escape::escaped;
 
 /// `name` with the arguments of generics shown as `<..>`. What qualifies a name stays, as in `<a::Vec<..> as Clone>::clone`.
 ///
 /// ```
-/// use heapledger_cli::analysis::folding::without_generics;
+/// use heapledger_cli::analysis::name_simplify::without_generics;
 /// assert_eq!(without_generics("<alloc::vec::Vec<u8>>::push"), "<alloc::vec::Vec<..>>::push");
 /// assert_eq!(without_generics("demo::keep::<alloc::string::String>"), "demo::keep::<..>");
 /// ```
@@ -66,6 +67,19 @@ pub fn is_library(frame: &Frame<'_>) -> bool {
     frame.file.is_empty() && roots.iter().any(|root| name.starts_with(root))
 }
 
+/// `name` as a frame in a line of collapsed stacks, where `;` separates frames and a number after the last space is the
+/// figure: control characters are written out, `;` becomes `:`, and a space before a trailing number becomes `_`.
+pub(crate) fn in_collapsed_stack(name: &str) -> String {
+    let name = escaped(name.trim()).replace(';', ":");
+    match name.rsplit_once(' ') {
+        Some((before, last)) if last.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            format!("{before}_{last}")
+        }
+        _ if name.is_empty() => "(unnamed)".into(),
+        _ => name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +127,19 @@ mod tests {
             ("", ""),
         ] {
             assert!(!is(function, file), "{function} {file}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_collapsed_stack_is_neither_a_figure_nor_two_frames() {
+        for (name, expected) in [
+            ("[u8; 4]", "[u8: 4]"),
+            ("closure 12", "closure_12"),
+            ("closure 1 2.5", "closure 1_2.5"),
+            (" \n ", "(unnamed)"),
+            ("a\nb", "a\\u{a}b"),
+        ] {
+            assert_eq!(in_collapsed_stack(name), expected);
         }
     }
 }

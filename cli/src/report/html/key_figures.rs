@@ -1,30 +1,30 @@
 //! What the page says in words: the banner on quality, the figures at its top, laws, and how far each can be trusted.
 //!
-//! The words are those of the text report: standings from [`words`], warnings from [`mod@warnings`](super::super::warnings).
+//! The words are those of the text report: certainties from [`certainty_text`], warnings from [`mod@warnings`](super::super::warnings).
 
 use serde::Serialize;
 
+use super::super::certainty_text;
 use super::super::escape::escaped;
 use super::super::sections::heap::samples as samples_of;
 use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
     wide_count,
 };
-use super::super::warnings::warnings;
-use super::super::words;
-use crate::analysis::standing::Grade;
-use crate::analysis::{Figure, LawState, Origin, Verdict, reallocs as reallocs_of, summary};
+use super::super::warnings::{Warning, warnings};
+use crate::analysis::certainty::Grade;
+use crate::analysis::{FigureGroup, LawState, Origin, Verification, reallocs as reallocs_of, summary};
 use heapledger::profile::{Profile, StackFigures};
 use heapledger::quality::completeness_percent;
 
 /// How far a group of figures can be trusted.
 #[derive(Debug, Serialize)]
-pub(super) struct Certainty {
+pub(super) struct CertaintyLine {
     /// What the group is called.
     figure: &'static str,
     /// `exact`, `within`, `at_least`, `uncertain` or `unknown`.
     grade: &'static str,
-    /// The standing in words.
+    /// The certainty in words.
     text: String,
 }
 
@@ -41,14 +41,7 @@ pub(super) struct Tile {
     label: &'static str,
     value: String,
     detail: String,
-    certainty: Certainty,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Advice {
-    seen: String,
-    matters: &'static str,
-    advice: String,
+    certainty: CertaintyLine,
 }
 
 /// How complete the data is.
@@ -64,7 +57,7 @@ pub(super) struct Banner {
     /// Losses by reason.
     lost: Vec<(&'static str, String)>,
     facts: Vec<Fact>,
-    warnings: Vec<Advice>,
+    warnings: Vec<Warning>,
     damage: Vec<String>,
     notes: Vec<String>,
 }
@@ -77,20 +70,20 @@ pub(super) struct Law {
     state: &'static str,
 }
 
-pub(super) fn certainty(verdict: &Verdict, figure: Figure) -> Certainty {
-    let standing = verdict.standing(figure);
-    Certainty {
-        figure: words::figure(figure),
-        grade: standing.grade.name(),
-        text: words::standing(standing, figure),
+pub(super) fn certainty(verdict: &Verification, figure: FigureGroup) -> CertaintyLine {
+    let found = verdict.certainty(figure);
+    CertaintyLine {
+        figure: certainty_text::figure_name(figure),
+        grade: found.grade.name(),
+        text: certainty_text::phrase(found, figure),
     }
 }
 
-pub(super) fn certainties(verdict: &Verdict) -> Vec<Certainty> {
-    Figure::ALL.into_iter().map(|figure| certainty(verdict, figure)).collect()
+pub(super) fn certainties(verdict: &Verification) -> Vec<CertaintyLine> {
+    FigureGroup::ALL.into_iter().map(|figure| certainty(verdict, figure)).collect()
 }
 
-pub(super) fn banner(profile: &Profile, origin: &Origin, verdict: &Verdict) -> Banner {
+pub(super) fn banner(profile: &Profile, origin: &Origin, verdict: &Verification) -> Banner {
     let quality = &profile.quality;
     let lost = quality.lost.total();
     let found = warnings(profile, verdict, origin);
@@ -103,7 +96,7 @@ pub(super) fn banner(profile: &Profile, origin: &Origin, verdict: &Verdict) -> B
     let headline = if quality.installed {
         completeness_percent(quality.recorded, lost)
     } else {
-        words::no_completeness(origin.is_whole()).into()
+        certainty_text::no_completeness(origin.is_whole()).into()
     };
     let texts = |texts: &[String]| texts.iter().map(|text| escaped(text)).collect();
     Banner {
@@ -113,10 +106,7 @@ pub(super) fn banner(profile: &Profile, origin: &Origin, verdict: &Verdict) -> B
         samples: samples(profile),
         lost: quality.lost.iter().filter(|(_, n)| *n > 0).map(|(why, n)| (why.name(), count(n))).collect(),
         facts: facts(profile, verdict),
-        warnings: found
-            .iter()
-            .map(|found| Advice { seen: found.seen(), matters: found.matters(), advice: found.advice() })
-            .collect(),
+        warnings: found,
         damage: texts(&origin.damage),
         notes: texts(&origin.notes),
     }
@@ -157,7 +147,7 @@ fn samples(profile: &Profile) -> Vec<Fact> {
         .collect()
 }
 
-fn facts(profile: &Profile, verdict: &Verdict) -> Vec<Fact> {
+fn facts(profile: &Profile, verdict: &Verification) -> Vec<Fact> {
     let quality = &profile.quality;
     let (clock, settings) = (&profile.clock, &profile.settings);
     let in_state = |state| verdict.laws.iter().filter(|law| law.state == state).count() as u64;
@@ -219,7 +209,7 @@ fn stacks(chosen: &str, figures: &StackFigures) -> String {
     text
 }
 
-pub(super) fn tiles(profile: &Profile, verdict: &Verdict) -> Vec<Tile> {
+pub(super) fn tiles(profile: &Profile, verdict: &Verification) -> Vec<Tile> {
     let found = summary(profile);
     let (totals, peak) = (&found.totals, &found.peak);
     let blocks = |n| counted(n, "block", "blocks");
@@ -236,9 +226,9 @@ pub(super) fn tiles(profile: &Profile, verdict: &Verdict) -> Vec<Tile> {
             "live at the end",
             bytes(totals.live_bytes),
             format!("{}, {} of the peak", blocks(totals.live_blocks), share(totals.live_bytes, peak.bytes)),
-            Figure::LiveBytes,
+            FigureGroup::LiveBytes,
         ),
-        tile("peak", bytes(peak.bytes), peak_detail, Figure::Peak),
+        tile("peak", bytes(peak.bytes), peak_detail, FigureGroup::Peak),
         tile(
             "allocated in all",
             bytes(totals.total_bytes),
@@ -247,20 +237,20 @@ pub(super) fn tiles(profile: &Profile, verdict: &Verdict) -> Vec<Tile> {
                 byte_rate(found.bytes_per_second),
                 found.average_bytes.map_or(NOT_AVAILABLE.into(), bytes)
             ),
-            Figure::Totals,
+            FigureGroup::Totals,
         ),
-        tile("blocks", count(totals.total_blocks), rate(found.blocks_per_second), Figure::Totals),
+        tile("blocks", count(totals.total_blocks), rate(found.blocks_per_second), FigureGroup::Totals),
         tile(
             "temporary",
             share(found.temporary_blocks, totals.total_blocks),
             format!("{}, {}", blocks(found.temporary_blocks), bytes(found.temporary_bytes)),
-            Figure::Temporaries,
+            FigureGroup::Temporaries,
         ),
         tile(
             "reallocs",
             count(reallocs.all.count),
             format!("{} moved, {} copied", count(reallocs.all.moved), bytes(reallocs.all.copied_bytes)),
-            Figure::Reallocs,
+            FigureGroup::Reallocs,
         ),
     ]
 }
@@ -281,7 +271,7 @@ pub(super) fn realloc_facts(profile: &Profile) -> Vec<Fact> {
     ]
 }
 
-pub(super) fn laws(verdict: &Verdict) -> Vec<Law> {
+pub(super) fn laws(verdict: &Verification) -> Vec<Law> {
     let laws = verdict.laws.iter();
     laws.map(|law| Law {
         law: law.law,
@@ -293,6 +283,6 @@ pub(super) fn laws(verdict: &Verdict) -> Vec<Law> {
 }
 
 /// Whether a figure says nothing at all.
-pub(super) fn is_unknown(verdict: &Verdict, figure: Figure) -> bool {
-    verdict.standing(figure).grade == Grade::Unknown
+pub(super) fn is_unknown(verdict: &Verification, figure: FigureGroup) -> bool {
+    verdict.certainty(figure).grade == Grade::Unknown
 }

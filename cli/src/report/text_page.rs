@@ -81,14 +81,14 @@ pub(super) enum Tone {
 /// Characters of the label of a fact, its indent included.
 const LABEL_COLUMNS: usize = 20;
 
-pub(super) struct Sheet<'a> {
+pub(super) struct TextPage<'a> {
     out: &'a mut dyn Write,
     pub(super) layout: &'a Layout,
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> TextPage<'a> {
     pub(super) fn new(out: &'a mut dyn Write, layout: &'a Layout) -> Self {
-        Sheet { out, layout }
+        TextPage { out, layout }
     }
 
     fn painted(&self, text: &str, tone: Tone) -> String {
@@ -107,7 +107,7 @@ impl<'a> Sheet<'a> {
         writeln!(self.out, "{}", text.trim_end())
     }
 
-    /// As [`Sheet::line`], in the colour of a mood.
+    /// As [`TextPage::line`], in the colour of a mood.
     pub(super) fn toned_line(&mut self, text: &str, tone: Tone) -> io::Result<()> {
         let text = self.painted(text.trim_end(), tone);
         self.line(&text)
@@ -182,7 +182,7 @@ mod tests {
     fn values_wrap_under_themselves() {
         let layout = Layout { width: 40, ..Layout::default() };
         let mut out = Vec::new();
-        Sheet::new(&mut out, &layout).fact("label", "a value that needs two lines").expect("a vector");
+        TextPage::new(&mut out, &layout).fact("label", "a value that needs two lines").expect("a vector");
         let expected = "  label             a value that needs\n                    two lines\n";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }

@@ -15,7 +15,7 @@ pub struct Side<'a> {
 /// What stands against comparing two profiles. A number is an amount in the first and in the second profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Doubt {
+pub enum ComparabilityIssue {
     /// No ledger was installed in one of the processes.
     NotInstalled,
     /// Parts of the files could not be read.
@@ -40,84 +40,87 @@ pub enum Doubt {
     Anomalies(u64, u64),
 }
 
-impl Doubt {
+impl ComparabilityIssue {
     /// Whether it is reason not to compare at all; else it is to be kept in mind.
     pub fn forbids(&self) -> bool {
         !matches!(
             self,
-            Doubt::OtherBuild | Doubt::InFlight(..) | Doubt::Anomalies(..) | Doubt::WithoutStack(..)
+            ComparabilityIssue::OtherBuild
+                | ComparabilityIssue::InFlight(..)
+                | ComparabilityIssue::Anomalies(..)
+                | ComparabilityIssue::WithoutStack(..)
         )
     }
 
     /// The name used in exports, in snake case.
     pub const fn name(&self) -> &'static str {
         match self {
-            Doubt::NotInstalled => "not_installed",
-            Doubt::Damaged(..) => "damaged_parts",
-            Doubt::Lost(..) => "lost",
-            Doubt::SampledOut(..) => "sampled_out",
-            Doubt::StacksInOneOnly => "stacks_in_one_only",
-            Doubt::WithoutStack(..) => "without_stack",
-            Doubt::OtherProgram(..) => "other_program",
-            Doubt::OtherBuildWithoutNames(_) => "other_build_without_names",
-            Doubt::OtherBuild => "other_build",
-            Doubt::InFlight(..) => "in_flight",
-            Doubt::Anomalies(..) => "anomalies",
+            ComparabilityIssue::NotInstalled => "not_installed",
+            ComparabilityIssue::Damaged(..) => "damaged_parts",
+            ComparabilityIssue::Lost(..) => "lost",
+            ComparabilityIssue::SampledOut(..) => "sampled_out",
+            ComparabilityIssue::StacksInOneOnly => "stacks_in_one_only",
+            ComparabilityIssue::WithoutStack(..) => "without_stack",
+            ComparabilityIssue::OtherProgram(..) => "other_program",
+            ComparabilityIssue::OtherBuildWithoutNames(_) => "other_build_without_names",
+            ComparabilityIssue::OtherBuild => "other_build",
+            ComparabilityIssue::InFlight(..) => "in_flight",
+            ComparabilityIssue::Anomalies(..) => "anomalies",
         }
     }
 
-    /// The amounts in the first and the second profile; none for doubts that have none.
+    /// The amounts in the first and the second profile; none for issues that have none.
     pub const fn amounts(&self) -> Option<(u64, u64)> {
         match self {
-            Doubt::Damaged(a, b)
-            | Doubt::Lost(a, b)
-            | Doubt::SampledOut(a, b)
-            | Doubt::WithoutStack(a, b)
-            | Doubt::InFlight(a, b)
-            | Doubt::Anomalies(a, b) => Some((*a, *b)),
+            ComparabilityIssue::Damaged(a, b)
+            | ComparabilityIssue::Lost(a, b)
+            | ComparabilityIssue::SampledOut(a, b)
+            | ComparabilityIssue::WithoutStack(a, b)
+            | ComparabilityIssue::InFlight(a, b)
+            | ComparabilityIssue::Anomalies(a, b) => Some((*a, *b)),
             _ => None,
         }
     }
 }
 
 /// What stands against comparing two profiles, the gravest first.
-pub fn doubts(before: Side<'_>, after: Side<'_>) -> Vec<Doubt> {
-    let mut doubts = Vec::new();
+pub fn issues(before: Side<'_>, after: Side<'_>) -> Vec<ComparabilityIssue> {
+    let mut issues = Vec::new();
     let both = |figure: fn(Side<'_>) -> u64| (figure(before), figure(after));
-    let mut amount = |doubt: fn(u64, u64) -> Doubt, (first, second): (u64, u64)| {
+    let mut amount = |issue: fn(u64, u64) -> ComparabilityIssue, (first, second): (u64, u64)| {
         if first > 0 || second > 0 {
-            doubts.push(doubt(first, second));
+            issues.push(issue(first, second));
         }
     };
-    amount(|_, _| Doubt::NotInstalled, both(|side| u64::from(!side.profile.quality.installed)));
-    amount(Doubt::Damaged, both(|side| side.origin.damage.len() as u64));
-    amount(Doubt::Lost, both(|side| side.profile.quality.lost.total()));
-    amount(Doubt::SampledOut, both(|side| side.profile.quality.sampled_out));
+    amount(|_, _| ComparabilityIssue::NotInstalled, both(|side| u64::from(!side.profile.quality.installed)));
+    amount(ComparabilityIssue::Damaged, both(|side| side.origin.damage.len() as u64));
+    amount(ComparabilityIssue::Lost, both(|side| side.profile.quality.lost.total()));
+    amount(ComparabilityIssue::SampledOut, both(|side| side.profile.quality.sampled_out));
     amount(
-        Doubt::WithoutStack,
+        ComparabilityIssue::WithoutStack,
         both(|side| {
             let figures = &side.profile.stack_figures;
             figures.failed.saturating_add(figures.table_full).saturating_add(figures.left_out)
         }),
     );
-    amount(Doubt::InFlight, both(|side| side.profile.quality.in_flight));
-    amount(Doubt::Anomalies, both(|side| side.profile.quality.anomalies.total()));
+    amount(ComparabilityIssue::InFlight, both(|side| side.profile.quality.in_flight));
+    amount(ComparabilityIssue::Anomalies, both(|side| side.profile.quality.anomalies.total()));
     let (before, after) = (before.profile, after.profile);
     if has_stacks(before) != has_stacks(after) {
-        doubts.push(Doubt::StacksInOneOnly);
+        issues.push(ComparabilityIssue::StacksInOneOnly);
     }
     let (first, second) = (&before.process.program, &after.process.program);
     if first != second {
-        doubts.push(Doubt::OtherProgram(first.clone(), second.clone()));
+        issues.push(ComparabilityIssue::OtherProgram(first.clone(), second.clone()));
     }
     let unnamed = unnamed_in_other_build(before, after).or_else(|| unnamed_in_other_build(after, before));
-    doubts.extend(unnamed.map(Doubt::OtherBuildWithoutNames));
+    issues.extend(unnamed.map(ComparabilityIssue::OtherBuildWithoutNames));
     let build = |profile: &Profile| profile.modules.first().map(|module| module.build_id.clone());
     if build(before) != build(after) {
-        doubts.push(Doubt::OtherBuild);
+        issues.push(ComparabilityIssue::OtherBuild);
     }
-    doubts.sort_by_key(|doubt| !doubt.forbids());
-    doubts
+    issues.sort_by_key(|issue| !issue.forbids());
+    issues
 }
 
 fn has_stacks(profile: &Profile) -> bool {
@@ -150,8 +153,8 @@ mod tests {
     fn found(before: &Profile, after: &Profile) -> Vec<&'static str> {
         let origin = Origin::default();
         let found =
-            doubts(Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin });
-        found.iter().map(Doubt::name).collect()
+            issues(Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin });
+        found.iter().map(ComparabilityIssue::name).collect()
     }
 
     #[test]
@@ -178,8 +181,8 @@ mod tests {
         }
         let cut = Origin::new(vec!["cut".into()], Vec::new());
         let origin = Origin::default();
-        let found = doubts(Side { profile: &fine, origin: &origin }, Side { profile: &fine, origin: &cut });
-        assert_eq!((found.as_slice(), found[0].forbids()), (&[Doubt::Damaged(0, 1)][..], true));
+        let found = issues(Side { profile: &fine, origin: &origin }, Side { profile: &fine, origin: &cut });
+        assert_eq!((found.as_slice(), found[0].forbids()), (&[ComparabilityIssue::Damaged(0, 1)][..], true));
     }
 
     #[test]
