@@ -14,12 +14,12 @@ pub struct Bucket {
     pub blocks: u64,
 }
 
-/// The filled buckets of a histogram, ascending.
+/// The rows of a histogram that have blocks, ascending.
 pub(crate) fn buckets(histogram: &Histogram) -> Vec<Bucket> {
     histogram.rows().map(|(low, high, blocks)| Bucket { low, high, blocks }).collect()
 }
 
-/// A sum that stays at the largest value rather than wrap.
+/// A saturating sum.
 pub(super) fn saturating_sum(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, u64::saturating_add)
 }
@@ -31,7 +31,7 @@ pub(super) fn scaled(numerator: u64, factor: u64, denominator: u64) -> Option<u6
     Some(u64::try_from(quotient).unwrap_or(u64::MAX))
 }
 
-/// Events by second of the recording, or `None` when it has no duration.
+/// `count` per second of the recording, or `None` when it has no duration.
 pub(super) fn per_second(count: u64, profile: &Profile) -> Option<u64> {
     scaled(count, 1_000_000_000, profile.process.duration_ns)
 }

@@ -1,7 +1,7 @@
-//! The sites of a profile as a person reads them: those that read the same are one, the recorder's own are none.
+//! The sites of a profile by call path.
 //!
-//! A site of the profile is a stack of addresses; here it is a path of functions ([`paths`](super::paths)). Sites with
-//! the same path are added up, so a ranking has one line for what a reader would call one place.
+//! A site of the profile is a stack of addresses; here it is a path of functions ([`paths`](super::paths)). Sites
+//! with the same path are summed, so that a ranking has one line for each place in the source.
 
 use super::SiteOrder;
 use super::arithmetic::saturating_sum;
@@ -12,10 +12,10 @@ use heapledger::profile::{Profile, ReallocStats, Site};
 /// Sites of one path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteLine {
-    /// Their accounts, added up. The stack is that of the site with the most bytes; `own_peak_bytes` is the sum of the
-    /// sites' own peaks, which the true one of all together cannot exceed.
+    /// The sum of their accounts. The stack is that of the site with the most bytes; `own_peak_bytes` is the sum of
+    /// the sites' own peaks, an upper bound of the peak of all of them together.
     pub account: Site,
-    /// How many sites of the profile these are.
+    /// The number of sites of the profile with this path.
     pub sites: u64,
     /// The functions, innermost first.
     pub path: Vec<PathStep>,
@@ -23,25 +23,25 @@ pub struct SiteLine {
     pub lines: Vec<u32>,
 }
 
-/// All sites of a profile, read.
+/// All sites of a profile by call path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteBook {
-    /// The functions that paths lead through.
+    /// The functions of the paths.
     pub functions: Vec<Function>,
-    /// The sites that the view looks at, in the order in which their paths first occur.
+    /// The paths that pass the filters of the view, in the order of their first sites.
     pub lines: Vec<SiteLine>,
-    /// Sites of the profile, those that the view does not look at included.
+    /// The number of sites of the profile, including those that the view filters out.
     pub sites: u64,
-    /// The accounts of all sites that the view does not look at, added up.
+    /// The sum of the sites that the view filters out.
     pub unseen: Site,
-    /// How many sites those are.
+    /// The number of sites that the view filters out.
     pub unseen_sites: u64,
 }
 
-/// The lines of a book that lead a ranking.
+/// The lines with the largest figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranking {
-    /// What they are ranked by.
+    /// The figure that they are ranked by.
     pub order: SiteOrder,
     /// Indices into [`SiteBook::lines`], the largest figure first; lines whose figure is zero are left out.
     pub rows: Vec<usize>,
@@ -49,11 +49,11 @@ pub struct Ranking {
     pub other_lines: u64,
     /// Their figures together.
     pub other_value: u64,
-    /// The figures of all sites of the profile together, those that the view does not look at included.
+    /// The sum over all sites of the profile, including those that the view filters out.
     pub total: u64,
 }
 
-/// Reads all sites of `profile` as `view` says.
+/// Reads all sites of `profile`; `view` simplifies and filters them.
 pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
     let mut paths = Paths::new(profile, view, &[]);
     let mut path_numbers: Interner<Vec<PathStep>> = Interner::default();
@@ -111,19 +111,19 @@ impl SiteBook {
         }
     }
 
-    /// The function of a step.
+    /// The function of a path step.
     pub fn function(&self, step: PathStep) -> Option<&Function> {
         self.functions.get(step.function as usize)
     }
 
-    /// The place in a path of the first function that is not the library's, or 0.
+    /// The index in a path of the first function that is not the library's, or 0.
     pub fn culprit(&self, path: &[PathStep]) -> usize {
         let is_own = |step: &PathStep| self.function(*step).is_some_and(|function| !function.is_library);
         path.iter().position(is_own).unwrap_or(0)
     }
 }
 
-/// Adds an account to another; its stack stays.
+/// Adds a site's figures to `sum`, whose stack stays.
 #[rustfmt::skip]
 fn add(sum: &mut Site, site: &Site) {
     let Site {

@@ -1,47 +1,47 @@
-//! How far a figure can be trusted, and why not further.
+//! The certainty of figures: exact, bounded, or uncertain, with the causes.
 //!
-//! The rules, from the strongest doubt to the weakest:
+//! The rules, from the strongest cause to the weakest:
 //!
 //! * no ledger was installed → every figure is *unknown*;
 //! * parts of the file could not be read → every figure is *uncertain*: the missing part may have held some of it;
-//! * a conservation law is broken → every figure is *uncertain*: the books contradict each other;
+//! * a conservation law is broken → every figure is *uncertain*: the tables contradict each other;
 //! * events were lost, or not booked yet → sums that only grow (blocks and bytes allocated, in all, by thread and by
-//!   size; reallocs) are *lower bounds*. Live blocks can be off either way, by at most one for
-//!   each such event: a lost free leaves a block too many, a lost allocation one too few. Live bytes have no such bound,
-//!   because the size of a lost event is not known. The peak is a lower bound in the absence of lost frees only, and
-//!   the reason counters do not tell frees from allocations, so under loss it is uncertain;
-//! * events were left out by sampling → they are counted with their size, so totals and the number of live blocks stay
-//!   *exact*. No table has them: sums by thread, by size and by call stack, and reallocs, are lower bounds; what else
-//!   rests on single blocks is uncertain;
-//! * pairings that do not add up → figures that rest on pairs (live, lifetimes, temporaries) are off by at most
-//!   one block for each, or uncertain where the amount is in bytes;
-//! * threads book at home → the peak is known to within what was unbooked at that instant;
-//! * batched clock → lifetimes are interpolated between two marks of the clock.
+//!   size; reallocs) are *lower bounds*. The number of live blocks is off by at most one for each such event: a lost
+//!   free leaves a block too many, a lost allocation one too few. Live bytes have no such bound, because the size of
+//!   a lost event is not known. The peak is a lower bound only if no free was lost, and the loss counters do not
+//!   separate frees from allocations, so under loss it is uncertain;
+//! * sampling left events out → they are counted with their size, so totals and the number of live blocks stay
+//!   *exact*. Sums by thread, by size and by call stack, and reallocs, do not contain them and are lower bounds;
+//!   figures that depend on single blocks are uncertain;
+//! * events do not pair → figures that depend on pairs (live, lifetimes, temporaries) are off by at most one block
+//!   for each, or uncertain where the unit is bytes;
+//! * threads fold their own rings → the peak is known to within the bytes that were not booked at that instant;
+//! * batched clock → lifetimes are interpolated between two time marks.
 //!
-//! A doubt that does not touch a figure is not held against it.
+//! A cause weakens only the figures that it affects.
 
 use heapledger::profile::{Profile, Stacks};
 
-/// A group of figures that stand or fall together.
+/// A group of figures with the same certainty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FigureGroup {
     /// Blocks and bytes allocated, in total.
     Totals,
     /// The same by thread, by size and by call stack.
     Breakdown,
-    /// How many blocks were live at the end.
+    /// The number of blocks live at the end.
     LiveBlocks,
     /// Bytes live at the end, and the list of live blocks.
     LiveBytes,
     /// The most bytes that were live at one time.
     Peak,
-    /// How long blocks lived, and what happened when.
+    /// Lifetimes of blocks, and times of events.
     Lifetimes,
-    /// Blocks freed right after they were allocated.
+    /// Temporary blocks.
     Temporaries,
     /// Reallocs and the bytes they copied.
     Reallocs,
-    /// Which call stack a block belongs to.
+    /// The attribution of blocks to call stacks.
     Sites,
     /// The last events.
     History,
@@ -79,7 +79,7 @@ impl FigureGroup {
     }
 }
 
-/// What stands between a figure and the truth, with its amount.
+/// A cause that keeps a figure from being exact, with its amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UncertaintyCause {
@@ -91,31 +91,31 @@ pub enum UncertaintyCause {
     BrokenLaws(u64),
     /// Events lost.
     Lost(u64),
-    /// Events left out by sampling.
+    /// Events that sampling left out.
     SampledOut(u64),
-    /// Events made but not booked when the snapshot was taken.
+    /// Events that were not booked when the snapshot was taken.
     InFlight(u64),
     /// Frees without an allocation.
     UnmatchedFrees(u64),
-    /// Allocations of an address that was still taken.
+    /// Allocations at an address that was still live.
     DoubleAllocations(u64),
-    /// Frees that two blocks could account for.
+    /// Frees that match either of two blocks.
     AmbiguousPairings(u64),
-    /// Frees whose size was not the allocation's.
+    /// Frees with another size than the allocation.
     LayoutMismatches(u64),
-    /// Bytes that were not booked at the peak: of other threads, or never, by sampling.
+    /// Bytes that were not booked at the peak: those of other threads, and those that sampling left out.
     UnbookedAtPeak(u64),
-    /// Longest span between two marks of the clock, in nanoseconds.
+    /// Longest span between two time marks, in nanoseconds.
     Interpolated(u64),
     /// Stacks that end before their outermost frame.
     TruncatedStacks(u64),
-    /// Allocations whose stack was not taken, or found no room: their site is that of no stack.
+    /// Allocations without a stack: it was not taken, or the table was full. They are in the site of stack 0.
     WithoutStack(u64),
-    /// Stacks that read differently when they were walked another way.
+    /// Stacks for which two unwinding methods disagreed.
     DoubtfulStacks(u64),
     /// No stacks were taken.
     NoStacks,
-    /// Booked events that have left the bounded history.
+    /// Booked events that were evicted from the history.
     Evicted(u64),
 }
 
@@ -143,7 +143,7 @@ impl UncertaintyCause {
         }
     }
 
-    /// The amount; 0 for causes that have none.
+    /// The amount; 0 for causes without one.
     pub const fn amount(self) -> u64 {
         match self {
             UncertaintyCause::NotInstalled | UncertaintyCause::NoStacks => 0,
@@ -166,18 +166,18 @@ impl UncertaintyCause {
     }
 }
 
-/// How a figure relates to the truth.
+/// The relation of a figure to the true value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grade {
-    /// It is the truth.
+    /// The figure is the true value.
     Exact,
-    /// The truth differs by at most this much, in the unit of the figure (blocks, bytes or nanoseconds).
+    /// The true value differs by at most this amount, in the unit of the figure (blocks, bytes or nanoseconds).
     Within(u64),
-    /// The truth is at least this.
+    /// The true value is at least the figure.
     AtLeast,
-    /// It can be off either way, by an amount that is not known.
+    /// The error has either sign and no known bound.
     Uncertain,
-    /// It says nothing.
+    /// The figure has no meaning.
     Unknown,
 }
 
@@ -193,7 +193,7 @@ impl Grade {
         }
     }
 
-    /// The weaker of two grades. Two bounds add up.
+    /// The weaker of two grades; two bounds are added.
     fn and(self, other: Grade) -> Grade {
         match (self, other) {
             (Grade::Exact, grade) | (grade, Grade::Exact) => grade,
@@ -205,17 +205,17 @@ impl Grade {
     }
 }
 
-/// The quality of a figure: its grade, and every cause that keeps it from being exact.
+/// The grade of a figure, and every cause that keeps it from being exact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certainty {
-    /// How the figure relates to the truth.
+    /// The relation of the figure to the true value.
     pub grade: Grade,
-    /// Why it is not exact; empty when it is.
+    /// The causes; empty when the figure is exact.
     pub causes: Vec<UncertaintyCause>,
 }
 
 impl Certainty {
-    /// Whether the figure is the truth.
+    /// Whether the figure is exact.
     pub fn is_exact(&self) -> bool {
         self.grade == Grade::Exact
     }
@@ -224,7 +224,7 @@ impl Certainty {
         Certainty { grade: Grade::Exact, causes: Vec::new() }
     }
 
-    /// Holds `cause` against the figure when its amount is not zero.
+    /// Adds `cause` and weakens the grade to at most `grade`, unless the amount of the cause is zero.
     fn weaken(mut self, cause: UncertaintyCause, grade: Grade) -> Self {
         if cause.amount() > 0 {
             self.grade = self.grade.and(grade);
@@ -233,19 +233,19 @@ impl Certainty {
         self
     }
 
-    /// The same figure, read from a file of which `parts` could not be read.
+    /// The same figure, read from a file with `parts` unreadable parts.
     pub fn damaged(self, parts: usize) -> Self {
         self.weaken(UncertaintyCause::Damaged(parts as u64), Grade::Uncertain)
     }
 
-    /// The same figure, from books that break `laws` of their conservation laws.
+    /// The same figure, from a profile that breaks `laws` conservation laws.
     pub fn contradicted(self, laws: usize) -> Self {
         self.weaken(UncertaintyCause::BrokenLaws(laws as u64), Grade::Uncertain)
     }
 }
 
-/// How far a group of figures of `profile` can be trusted, by its counters alone. [`verify`](super::verify())
-/// adds the damage of the file and broken laws; reports show what it says.
+/// The certainty of a group of figures of `profile`, from its counters alone. [`verify`](super::verify()) adds the
+/// damage of the file and broken laws; reports show its result.
 pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
     if !profile.quality.installed {
         return Certainty { grade: Grade::Unknown, causes: vec![UncertaintyCause::NotInstalled] };
@@ -286,14 +286,14 @@ pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
     }
 }
 
-/// Holds events that are in no table against a figure; `grade` makes a grade of their number.
+/// Weakens a figure by the events that no table contains; `grade` converts their number to a grade.
 fn missing(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let left_out = UncertaintyCause::SampledOut(profile.quality.sampled_out);
     let certainty = certainty.weaken(left_out, grade(left_out.amount()));
     uncounted(profile, certainty, grade)
 }
 
-/// Holds events whose size nobody counted against a figure: all that are missing but those left out by sampling.
+/// Weakens a figure by the events whose size is unknown: all missing ones except those that sampling left out.
 fn uncounted(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let quality = &profile.quality;
     [UncertaintyCause::Lost(quality.lost.total()), UncertaintyCause::InFlight(quality.in_flight)]
@@ -301,7 +301,7 @@ fn uncounted(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Gra
         .fold(certainty, |certainty, cause| certainty.weaken(cause, grade(cause.amount())))
 }
 
-/// Holds blocks whose two ends were not both seen against a figure.
+/// Weakens a figure by the blocks for which either the allocation or the free is missing.
 fn pairs(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let anomalies = &profile.quality.anomalies;
     [

@@ -1,20 +1,20 @@
-//! What does a stack read like?
+//! Call stacks as functions.
 //!
-//! A stack of the profile is a list of return addresses. Shown to a person it is a list of functions, innermost first:
-//! an address inside inlined calls stands for several of them, and what lies between the program's call and the
-//! recorder tells nobody anything.
+//! A stack of the profile is a list of return addresses. A reader sees a list of functions, innermost first: an
+//! address inside inlined calls has several of them, and the frames between the program's call and the recorder are
+//! removed.
 //!
-//! **What is cut** from the inner end: everything up to the last frame, within the first [`CUT_FRAMES`], that belongs
+//! **Removed** from the inner end is everything up to the last frame, within the first [`CUT_FRAMES`], that belongs
 //! to heapledger itself or to the shims through which Rust reaches the global allocator (`__rust_alloc` and its
-//! relatives, and what stands in `alloc::alloc`). Collections of the standard library are not cut: that a
-//! `Vec` grew is part of the story. A stack that would be cut as a whole is shown as it is. Debug information that is
-//! reduced to lines names an inlined function without its modules; it is then told by its source file.
+//! relatives, and the functions of `alloc::alloc`). Collections of the standard library stay: the growth of a `Vec`
+//! is information. A stack that consists of such frames only is shown whole. Debug information that is reduced to
+//! lines names an inlined function without its modules; such a frame is recognised by its source file.
 
 use std::borrow::Cow;
 
 use heapledger::profile::{Module, Profile, SymbolFrame};
 
-/// Functions at the inner end of a stack among which the recorder and its shims are looked for.
+/// The number of innermost functions that are searched for the recorder and its shims.
 pub const CUT_FRAMES: usize = 24;
 
 /// A function in a stack.
@@ -35,7 +35,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// What to call the frame: its function, else its object and the offset of the call in that file, as in
+    /// The name of the frame: its function, else its object and the offset of the call in that file, as in
     /// `libdemo.so+0x1f3a`, else the address of the call.
     pub fn label(&self) -> Cow<'a, str> {
         if !self.function.is_empty() {
@@ -48,11 +48,11 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Reads many stacks of one profile: the loaded objects are put in order once.
+/// Reads stacks of one profile; sorts the loaded objects once.
 #[derive(Debug, Clone)]
 pub struct StackReader<'a> {
     profile: &'a Profile,
-    /// In the order of their lowest addresses.
+    /// Sorted by lowest address.
     modules: Vec<&'a Module>,
 }
 
@@ -85,7 +85,7 @@ impl<'a> StackReader<'a> {
         self.profile.stacks.get(stack as usize).map_or(&[], |stack| &stack.frames)
     }
 
-    /// The functions at a return address, innermost first; never none.
+    /// The functions at a return address, innermost first; at least one.
     pub(super) fn functions(&self, address: u64) -> Vec<Frame<'a>> {
         let (known, module) = (self.profile.symbols.at(address), self.module_of(address));
         let unnamed = Frame { address, function: "", file: "", line: 0, inlined: false, module };
@@ -110,7 +110,7 @@ impl<'a> StackReader<'a> {
 /// Whether a frame belongs to the recorder, or to the shims between the program and its allocator.
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
-    // Not every `__rust_`: threads begin in `__rust_begin_short_backtrace`, and what they call is the program.
+    // Not every `__rust_`: threads start in `__rust_begin_short_backtrace`, and its callees belong to the program.
     let shims = ["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rust_no_alloc", "__rg_", "__rdl_"];
     let prefixes = ["heapledger::", "alloc::alloc::"].into_iter().chain(shims);
     if prefixes.into_iter().any(|prefix| name.starts_with(prefix)) {

@@ -1,12 +1,12 @@
-//! Which sites read the same?
+//! Sites grouped by a key of their call stacks' frames.
 //!
-//! Two stacks with different return addresses can be one to a person: the same function called from two lines,
-//! or two runs of one program. What counts as the same is up to the question, so [`group_by`] takes a *key* of a
-//! frame: its name, its name and line, its address. Sites whose stacks have equal keys throughout are one [`Group`].
+//! Two stacks with different return addresses can look equal to a reader: the same function called from two lines, or
+//! two runs of one program. Which stacks count as equal depends on the caller, so [`group_by`] takes a *key* of a
+//! frame: its name, its name and line, its address. Sites whose stacks have equal keys frame by frame form one
+//! [`Group`].
 //!
-//! A program has many stacks but few places to call from, so each address is read once, and each key is made once for
-//! each place and kept once; a group's stack is a list of numbers. 100,000 stacks of 40 frames take some tens of
-//! megabytes.
+//! A program has many stacks but few call addresses, so each address is read once and each key is computed and stored
+//! once; the stack of a group is a list of key numbers. 100,000 stacks of 40 frames take some tens of megabytes.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,7 +17,7 @@ use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
 use super::interner::Interner;
 use heapledger::profile::{Profile, Site};
 
-/// The sites that read the same.
+/// Sites whose stacks have equal keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// The stack, as indices into [`Groups::keys`], innermost first; empty when no stack was taken.
@@ -27,38 +27,38 @@ pub struct Group {
 }
 
 impl Group {
-    /// The accounts of this group.
+    /// The sites of this group.
     pub fn accounts<'a>(&'a self, profile: &'a Profile) -> impl Iterator<Item = &'a Site> {
         self.sites.iter().filter_map(|site| profile.sites.get(*site as usize))
     }
 
-    /// A figure of all its sites together. It saturates.
+    /// The saturating sum of a figure over the sites of the group.
     pub fn sum(&self, profile: &Profile, figure: impl Fn(&Site) -> u64) -> u64 {
         saturating_sum(self.accounts(profile).map(figure))
     }
 }
 
-/// All sites of a profile, by what their stacks read like.
+/// All sites of a profile, grouped.
 #[derive(Debug, Clone)]
 pub struct Groups<K> {
-    /// What the numbers in a group's stack stand for, each once.
+    /// The distinct keys; [`Group::frames`] holds indices into them.
     pub keys: Vec<K>,
-    /// In the order of their first sites.
+    /// The groups, in the order of their first sites.
     pub groups: Vec<Group>,
 }
 
-/// The sites of a profile by what `key` makes of their frames. The recorder's own frames are left out.
+/// Groups the sites of a profile by `key` of each frame. Frames of the recorder are left out.
 pub fn group_by<'a, K: Eq + Hash>(profile: &'a Profile, key: impl Fn(&Frame<'a>) -> K) -> Groups<K> {
     build(profile, |_| 1, |call| key(&call[0]))
 }
 
-/// As [`group_by`], with one key for each call: what one address stands for. It is given the functions that were
-/// inlined there, innermost first; never none.
+/// As [`group_by`], with one key for each return address. `key` gets the functions that were inlined at that address,
+/// innermost first; there is at least one.
 pub fn group_by_call<'a, K: Eq + Hash>(profile: &'a Profile, key: impl Fn(&[Frame<'a>]) -> K) -> Groups<K> {
     build(profile, length_of_call, key)
 }
 
-/// How many frames at the start of `frames` are one call: up to the first that was not inlined.
+/// The number of frames at the start of `frames` that belong to one call: up to the first that was not inlined.
 fn length_of_call(frames: &[Frame<'_>]) -> usize {
     let Some(first) = frames.first() else { return 0 };
     let inlined = frames.iter().take_while(|frame| frame.inlined && frame.address == first.address).count();
@@ -98,7 +98,8 @@ fn build<'a, K: Eq + Hash>(
 /// A function at an address.
 #[derive(Clone, Copy)]
 struct Place {
-    /// Functions of the call that begins with it, and the number of its key; [`NO_NUMBER`] until it is asked for.
+    /// The number of functions in the call that starts here, and the number of its key; [`NO_NUMBER`] until the key
+    /// is first needed.
     length: u32,
     number: u32,
     is_cut: bool,
@@ -106,14 +107,14 @@ struct Place {
 
 const NO_NUMBER: u32 = u32::MAX;
 
-/// What addresses stand for: each is read once, and a key is made once for each call.
+/// The functions at each address, read once, with one key for each call.
 struct Calls<'a, L, M, K> {
     reader: StackReader<'a>,
     length: L,
     key: M,
-    /// The functions at each address, those of one address beside each other.
+    /// The functions at each address; those of one address are adjacent.
     places: Vec<Place>,
-    /// The first place of an address, and how many it has.
+    /// Index of the first function at an address in `places`, and their number.
     by_address: HashMap<u64, (u32, u32)>,
     keys: Interner<K>,
 }
@@ -124,7 +125,8 @@ where
     M: Fn(&[Frame<'a>]) -> K,
     K: Eq + Hash,
 {
-    /// The keys of a stack as numbers, innermost first. `at_address` is room to work in.
+    /// Stores the key numbers of a stack in `numbers`, innermost first. `at_address` is a buffer that the caller
+    /// reuses.
     fn read(&mut self, stack: u32, at_address: &mut Vec<(u64, u32, u32)>, numbers: &mut Vec<u32>) {
         at_address.clear();
         numbers.clear();
@@ -155,7 +157,7 @@ where
         known
     }
 
-    /// How many functions at the inner end are the recorder's, by the rule of [`StackReader::frames`].
+    /// The number of functions of the recorder at the inner end of a stack, by the rule of [`StackReader::frames`].
     fn recorders(&self, at_address: &[(u64, u32, u32)]) -> u32 {
         let all = at_address.iter().flat_map(|(_, first, count)| *first..*first + *count);
         let mut cut = 0;

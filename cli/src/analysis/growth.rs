@@ -1,34 +1,34 @@
-//! Where would a better first capacity save reallocs?
+//! Places where a larger initial capacity would save reallocs.
 //!
-//! Everything said here is a figure of the site: how many reallocs its freed blocks had, what they copied, and how large its
-//! blocks were. Which capacity is right is not known, only that none larger than the largest block could have been
-//! needed; and where blocks of one place grow very differently, no single capacity is right, so none is named.
+//! All figures are those of the site: the reallocs of its freed blocks, the bytes that they copied, and the sizes of
+//! its blocks. The right capacity is not known; the largest block is an upper bound. Where the blocks of one place
+//! grow very differently, no single capacity fits, and none is named.
 
 use super::arithmetic::scaled;
 use super::{SiteBook, SiteOrder};
 
-/// A place whose blocks grow again and again.
+/// A place whose blocks are reallocated repeatedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Growth {
     /// Index into [`SiteBook::lines`].
     pub line: usize,
-    /// Reallocs there.
+    /// Number of reallocs.
     pub reallocs: u64,
-    /// Bytes that they copied to new places.
+    /// Bytes that they copied.
     pub copied_bytes: u64,
     /// Blocks freed after at least one realloc.
     pub blocks: u64,
-    /// Reallocs of such a block, in hundredths, in the mean.
+    /// Mean number of reallocs of such a block, in hundredths.
     pub mean_hundredths: u64,
-    /// The most reallocs of one.
+    /// The largest number of reallocs of one block.
     pub longest: u64,
-    /// Smallest and largest size that the largest blocks made there can have, in bytes.
+    /// Smallest and largest size of the histogram row with the largest blocks, in bytes.
     pub largest_bytes: (u64, u64),
-    /// Whether the blocks grow alike, so that one capacity fits them.
+    /// Whether the blocks grow similarly, so that one capacity fits all.
     pub is_uniform: bool,
 }
 
-/// The `limit` places that copied the most, of those whose blocks grew more than once in the mean.
+/// The `limit` places that copied the most bytes, among those whose blocks had more than one realloc on average.
 pub fn growth(book: &SiteBook, limit: usize) -> Vec<Growth> {
     let copying = book.ranking(SiteOrder::Copied, usize::MAX).rows.into_iter();
     let of = |line: usize| {

@@ -1,8 +1,8 @@
-//! Which blocks were never freed, by the place that allocated them, and which of them somebody decided to live with?
+//! Blocks that were not freed, by call path, without those that a suppression matches.
 //!
-//! A block that is live at the snapshot is not a leak by itself: what statics and the runtime hold to the end is among
-//! them, for the ledger does not know what is still reachable. Suppressions name what is known to be so; what they take
-//! away is counted, for each of them.
+//! A block that is live at the snapshot is not necessarily a leak: statics and the runtime keep blocks to the end,
+//! and the ledger does not know which blocks are still reachable. Suppressions name the expected ones; the blocks
+//! that each suppression matches are counted.
 
 use std::collections::HashMap;
 
@@ -15,19 +15,19 @@ use heapledger::profile::Profile;
 /// Blocks of one path that were not freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leak {
-    /// How many.
+    /// Number of blocks.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// When the oldest was allocated, in nanoseconds since the start.
+    /// Allocation time of the oldest block, in nanoseconds since the start.
     pub oldest_ns: u64,
     /// The functions, innermost first.
     pub path: Vec<PathStep>,
-    /// Their lines; 0 where one is not known.
+    /// The line of each function; 0 where it is not known.
     pub lines: Vec<u32>,
 }
 
-/// What one suppression took away.
+/// The blocks that one suppression matched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Suppressed {
     /// Its pattern.
@@ -41,21 +41,21 @@ pub struct Suppressed {
 /// The blocks that were not freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeakFinding {
-    /// The functions that paths lead through.
+    /// The functions of the paths.
     pub functions: Vec<Function>,
-    /// The most bytes first.
+    /// The leaks, those with the most bytes first.
     pub leaks: Vec<Leak>,
     /// Blocks in all leaks.
     pub blocks: u64,
     /// Bytes in all leaks.
     pub bytes: u64,
-    /// What each suppression took away, in their order, those that took nothing included.
+    /// The blocks that each suppression matched, in the order of the suppressions; those without a match have zeros.
     pub suppressed: Vec<Suppressed>,
-    /// Blocks that the view does not look at.
+    /// Blocks that the view filters out.
     pub unseen_blocks: u64,
 }
 
-/// The live blocks of `profile` that the view looks at and no suppression matches.
+/// The live blocks of `profile` that pass the filters of the view and match no suppression.
 pub fn leaks(profile: &Profile, view: &View<'_>, suppressions: &[Suppression]) -> LeakFinding {
     let mut paths = Paths::new(profile, view, suppressions);
     let mut by_stack: HashMap<u32, (u64, u64, u64)> = HashMap::new();

@@ -1,4 +1,4 @@
-//! How long did freed blocks live?
+//! The distribution of the lifetimes of freed blocks.
 
 use super::arithmetic::{Bucket, buckets};
 use heapledger::profile::{Histogram, Profile};
@@ -6,15 +6,16 @@ use heapledger::profile::{Histogram, Profile};
 /// The distribution of the lifetimes of freed blocks, by power of two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// Filled rows, shortest first; lifetimes in nanoseconds.
+    /// The rows that have blocks, shortest lifetime first; lifetimes in nanoseconds.
     pub rows: Vec<Bucket>,
-    /// Blocks in all rows: those that were freed.
+    /// Blocks in all rows: all freed blocks.
     pub blocks: u64,
-    /// Half of the freed blocks lived no longer than this many nanoseconds (top of the median's row).
+    /// Upper bound of the median lifetime in nanoseconds: the top of the median's row.
     pub median_ns_at_most: Option<u64>,
-    /// The same for 99 % of them.
+    /// The same bound for 99 % of the freed blocks.
     pub p99_ns_at_most: Option<u64>,
-    /// Longest span between two marks of the clock: lifetimes below it are interpolated. 0: every event was stamped.
+    /// Longest span between two time marks in nanoseconds; shorter lifetimes are interpolated. 0 when every event
+    /// carries a time stamp.
     pub resolution_ns: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What was still live when the snapshot was taken?
+//! The blocks that were live at the snapshot, by size.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use serde::Serialize;
 pub struct SizeGroup {
     /// Size of each block, in bytes.
     pub size_bytes: u64,
-    /// How many there are.
+    /// Number of blocks.
     pub blocks: u64,
-    /// Their bytes together.
+    /// Their bytes.
     pub bytes: u64,
-    /// When the oldest of them was allocated, in nanoseconds since the start.
+    /// Allocation time of the oldest of them, in nanoseconds since the start.
     pub oldest_born_ns: u64,
 }
 
@@ -26,7 +26,7 @@ pub struct LiveFinding {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// The groups with the most bytes, largest first; at most as many as asked for.
+    /// The groups with the most bytes, largest first; `limit` at most.
     pub by_size: Vec<SizeGroup>,
     /// Blocks in the groups left out.
     pub other_blocks: u64,

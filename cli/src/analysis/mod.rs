@@ -1,15 +1,15 @@
-//! Findings: what a profile says, as data.
+//! Findings computed from a profile, as data.
 //!
-//! One question a file, each a pure function of a [`Profile`]: nothing here prints, reads a clock or
-//! remembers. Words, units and bytes are the business of `report` and `export`, which show the same findings with
-//! different faces.
+//! Each file holds one finding, a pure function of a [`Profile`](heapledger::Profile): it prints nothing, reads no
+//! clock and keeps no state. Words and units belong to `report` and `export`, which show the same findings in
+//! different forms.
 //!
-//! How far a figure can be trusted, and why not further, is its [`Certainty`]. It is derived from the quality counters of
-//! the profile in one place, [`certainty`](mod@certainty); [`verify()`] adds the damage of the file and broken laws, so
-//! that a report and an export can never disagree about what is exact.
+//! The [`Certainty`] of a figure is its grade (exact, a lower bound, …) with the causes. It is derived from the
+//! quality counters of the profile in one place, [`certainty`](mod@certainty); [`verify()`] adds the damage of the
+//! file and broken laws. So a report and an export never disagree on it.
 //!
-//! A profile may come from a damaged or hostile file, so no count is trusted: sums saturate, indices are
-//! looked up with `get`, and divisions by zero have an answer.
+//! A profile may come from a damaged or hostile file, so no count is trusted: sums saturate, indices are looked up
+//! with `get`, and divisions by zero return `None`.
 
 pub(crate) mod arithmetic;
 pub mod book;

@@ -1,13 +1,13 @@
-//! Names made shorter: generic arguments, and the insides of the standard library.
+//! Simplified function names: generic arguments, library functions, names in collapsed stacks.
 //!
-//! A person looks for the line of their own program. What `Vec::push` does inside, and with which type, is noise most of
-//! the time, so by default generic arguments are shown as `<..>`, and a run of library functions as the one that the
-//! program called.
+//! A reader looks for lines of the program. The internals of `Vec::push` and its type arguments are rarely needed, so
+//! by default generic arguments are shown as `<..>`, and a run of library functions as the one that the program
+//! called.
 
 use super::Frame;
 use heapledger::text::escape::escaped;
 
-/// `name` with the arguments of generics shown as `<..>`. What qualifies a name stays, as in `<a::Vec<..> as Clone>::clone`.
+/// `name` with generic arguments replaced by `<..>`. Qualified paths stay, as in `<a::Vec<..> as Clone>::clone`.
 ///
 /// ```
 /// use heapledger_cli::analysis::name_simplify::without_generics;
@@ -15,14 +15,14 @@ use heapledger::text::escape::escaped;
 /// assert_eq!(without_generics("demo::keep::<alloc::string::String>"), "demo::keep::<..>");
 /// ```
 pub fn without_generics(name: &str) -> String {
-    // C++ operators have signs in their names.
+    // The names of C++ operators contain angle brackets.
     if !name.contains('<') || name.contains("operator") {
         return name.to_owned();
     }
     let mut folded = String::with_capacity(name.len());
     let (mut before, mut depth) = (' ', 0usize);
     for sign in name.chars() {
-        // The sign of `->` closes nothing.
+        // The `>` of `->` closes no bracket.
         let closes = sign == '>' && before != '-';
         match sign {
             '<' if depth > 0 => depth += 1,
@@ -36,11 +36,11 @@ pub fn without_generics(name: &str) -> String {
         }
         before = sign;
     }
-    // A bracket that nothing closes is no generic: better the name as it is.
+    // With an unclosed bracket, the name stays unchanged.
     if depth > 0 { name.to_owned() } else { folded }
 }
 
-/// What carries control from the system to `main`.
+/// The functions between the system and `main`.
 const STARTERS: [&str; 7] = [
     "_start",
     "__libc_start_main",
@@ -51,12 +51,12 @@ const STARTERS: [&str; 7] = [
     "__clone3",
 ];
 
-/// Whether a function belongs to the standard library of Rust (`std`, `core`, `alloc` and what they are built with), or
-/// to what starts programs and threads. Decided by its file where that is known, else by its name.
+/// Whether a function belongs to the standard library of Rust (`std`, `core`, `alloc` and their dependencies) or to
+/// the code that starts programs and threads. The source file decides where it is known, else the name.
 pub fn is_library(frame: &Frame<'_>) -> bool {
     let is_of_rust = ["/rustc/", "/rust/deps/"].iter().any(|place| frame.file.starts_with(place))
         || frame.file.contains("/rustlib/src/rust/library/");
-    // The `main` that the compiler makes has no source; one in C has.
+    // The `main` that the compiler generates has no source file; one in C has.
     let is_made = frame.function == "main" && frame.file.is_empty();
     if is_of_rust || is_made || STARTERS.contains(&frame.function) {
         return true;

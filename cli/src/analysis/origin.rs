@@ -1,13 +1,13 @@
-//! Where a profile came from, as far as it bears on what the profile is worth.
+//! Damage and notes of the file that a profile was read from.
 
-/// What is known of the file that a profile was read from. The default is a whole file without notes, and
-/// also what a snapshot of the running process has.
+/// Damage and notes of a file. The default is an undamaged file without notes; snapshots of the running process have
+/// it as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
-    /// A line for each part of the file that could not be read. Every figure is uncertain when there is one.
+    /// One line for each part of the file that could not be read. With one or more, every figure is uncertain.
     pub damage: Vec<String>,
-    /// What the writer or the reader of the file noted, such as texts that were cut. Notes weaken no figure.
+    /// Notes of the writer or the reader, such as texts that were cut. Notes weaken no figure.
     pub notes: Vec<String>,
 }
 
@@ -22,7 +22,7 @@ impl Origin {
         Origin { damage, notes }
     }
 
-    /// Whether all of the file was there and intact.
+    /// Whether the whole file could be read.
     pub fn is_whole(&self) -> bool {
         self.damage.is_empty()
     }

@@ -1,16 +1,15 @@
-//! Many stacks, read once: each as a path of functions, folded as the reader wants them, with stacks that read the same
-//! told to be the same.
+//! Call paths: stacks as lists of functions, simplified for a reader, so that stacks which look equal compare equal.
 //!
-//! [`StackReader`] reads one stack; a report ranks some ten thousand. Here every address is expanded once, every
-//! name is folded and matched once, and a path is a list of numbers.
+//! [`StackReader`] expands one stack; a report ranks some ten thousand. Here every address is expanded once, every
+//! name is simplified and matched once, and a path is a list of numbers.
 //!
-//! Two stacks have the same path when they go through the same functions, and through the same lines from the innermost
-//! function up to the first that is not the library's. So two calls in one function stay apart, but it does not matter
-//! from which line of `main` the function was called, nor at which address the compiler put it.
+//! Two stacks have the same path when they have the same functions, and the same lines from the innermost function up
+//! to the first that is not the library's. So two calls in one function are different paths; the line in `main` from
+//! which the function was called and the address that the compiler chose are irrelevant.
 //!
-//! Work and memory are bounded by what a profile holds: an address of a hostile file can stand for hundreds of inlined
-//! functions, so a path has at most [`PATH_FUNCTIONS_MAX`], and all paths together at most [`STEPS_MAX`]; what lies
-//! beyond is left out at the outer end.
+//! Work and memory are limited: an address of a hostile file can have hundreds of inlined functions, so a path has at
+//! most [`PATH_FUNCTIONS_MAX`] and all paths together have at most [`STEPS_MAX`]; functions beyond are dropped at the
+//! outer end.
 
 use std::collections::HashMap;
 
@@ -22,24 +21,24 @@ use heapledger::profile::Profile;
 
 /// Functions of one path, at most.
 pub const PATH_FUNCTIONS_MAX: usize = 1024;
-/// Functions of all paths together, at most; beyond it each path keeps its `FUNCTIONS_BEYOND` innermost ones.
+/// Functions of all paths together, at most; after that each path keeps its `FUNCTIONS_BEYOND` innermost ones.
 pub const STEPS_MAX: usize = 1 << 26;
 /// See [`STEPS_MAX`].
 const FUNCTIONS_BEYOND: usize = 16;
 
-/// Whether a text is what somebody looks for.
+/// A predicate on the texts of a frame.
 pub type Matcher<'a> = &'a dyn Fn(&str) -> bool;
 
-/// How stacks are read, and which of them are looked at.
+/// Simplification of stacks, and filters on them.
 #[derive(Clone, Default)]
 pub struct View<'a> {
-    /// Show the arguments of generics.
+    /// Keeps the arguments of generics.
     pub with_generics: bool,
-    /// Show every function of the library, not only the one that the program called.
+    /// Keeps every library function, instead of only the one that the program called.
     pub with_library: bool,
-    /// Look only at stacks that have one of these in a function, file or module; at all when there are none.
+    /// Keeps only stacks in which one of these matches a function, file or module; empty keeps all.
     pub focus: Vec<Matcher<'a>>,
-    /// Look at no stack that has one of these in a function, file or module.
+    /// Drops stacks in which one of these matches a function, file or module.
     pub ignore: Vec<Matcher<'a>>,
 }
 
@@ -57,7 +56,7 @@ impl std::fmt::Debug for View<'_> {
 /// A function that occurs in a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {
-    /// Its name, folded as the view says; object and offset, or an address, where it has none.
+    /// Its name, simplified as the view says; object and offset, or an address, where it has none.
     pub name: String,
     /// Its source file; empty when that is not known.
     pub file: String,
@@ -70,24 +69,24 @@ pub struct Function {
 pub struct PathStep {
     /// Index into [`Paths::functions`].
     pub function: u32,
-    /// The line of the call; 0 where it is not known, or does not tell one path from another.
+    /// The line of the call; 0 where it is not known, or where lines do not distinguish paths.
     pub line: u32,
 }
 
-/// What was read of one stack.
+/// One stack as a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The functions, innermost first; empty for an event without a stack.
     pub path: Vec<PathStep>,
-    /// The same with every line that is known, for showing.
+    /// The line of each function, for display; 0 where it is not known.
     pub lines: Vec<u32>,
-    /// Whether the view looks at it.
+    /// Whether it passes the filters of the view.
     pub is_seen: bool,
-    /// The first suppression that matches a frame of it.
+    /// Index of the first suppression that matches one of its frames.
     pub suppression: Option<usize>,
 }
 
-/// A function at an address, with everything that is asked of it.
+/// A function at an address, with the answer of every filter.
 struct Place {
     function: u32,
     line: u32,
@@ -101,19 +100,20 @@ struct Place {
 
 const NO_SUPPRESSION: u32 = u32::MAX;
 
-/// A frame by what a path shows of it: function, file, line, the start of its object, and the address of an unnamed one.
+/// The fields of a frame that a path shows: function, file, line, start of its object, and the address if it has no
+/// name.
 type FrameKey<'p> = (&'p str, &'p str, u32, Option<u64>, u64);
 
-/// Reads stacks.
+/// Reads stacks as paths.
 pub struct Paths<'p> {
     reader: StackReader<'p>,
     view: &'p View<'p>,
     suppressions: &'p [Suppression],
-    /// Every function of every path read so far.
+    /// The functions of all paths read so far.
     functions: Interner<Function>,
     places: Vec<Place>,
     by_frame: HashMap<FrameKey<'p>, u32>,
-    /// Where in `expanded` the places of an address are.
+    /// The range in `expanded` with the places of an address.
     by_address: HashMap<u64, (u32, u32)>,
     expanded: Vec<u32>,
     steps_left: usize,
@@ -141,7 +141,7 @@ impl<'p> Paths<'p> {
         }
     }
 
-    /// Every function of every path read so far.
+    /// The functions of all paths read so far.
     pub fn functions(&self) -> &[Function] {
         self.functions.items()
     }
@@ -151,7 +151,7 @@ impl<'p> Paths<'p> {
         self.functions.into_items()
     }
 
-    /// Reads stack `stack`.
+    /// Reads one stack.
     pub fn read(&mut self, stack: u32) -> Reading {
         let places = self.places_of(stack);
         let places = self.without_recorder(&places);
@@ -198,14 +198,15 @@ impl<'p> Paths<'p> {
         all
     }
 
-    /// The rule of [`StackReader::frames`], on places.
+    /// Applies the rule of [`StackReader::frames`] to places.
     fn without_recorder<'a>(&self, places: &'a [u32]) -> &'a [u32] {
         let is_cut = |place: &u32| self.places[*place as usize].is_cut;
         let inner = places.iter().take(CUT_FRAMES).rposition(is_cut).map_or(0, |last| last + 1);
         if inner < places.len() { &places[inner..] } else { places }
     }
 
-    /// Runs of library functions as their outermost one; none at the outer end, where they only lead to `main`.
+    /// Replaces each run of library functions by its outermost one, and drops the run at the outer end, which only
+    /// leads to `main`.
     fn folded(&self, places: &[u32]) -> Vec<u32> {
         let is_library = |place: &u32| self.places[*place as usize].is_library;
         let outermost = places.iter().rposition(|place| !is_library(place));
@@ -227,7 +228,7 @@ impl<'p> Paths<'p> {
         }
     }
 
-    /// Adds a place, and evaluates every question about it once.
+    /// Adds a place and evaluates every filter on it.
     fn add(&mut self, frame: &Frame<'_>) -> u32 {
         let module = frame.module;
         let is_library = is_library(frame);

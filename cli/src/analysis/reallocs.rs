@@ -1,20 +1,20 @@
-//! What did growing blocks cost?
+//! Realloc traffic of all sites.
 
 use super::arithmetic::{saturating_sum, scaled};
 use heapledger::profile::{Profile, ReallocStats};
 
-/// Realloc traffic, and the copying that better first sizes would have saved.
+/// Realloc traffic, with the bytes that better initial capacities would have saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReallocFinding {
     /// Sums over all sites; `longest_chain` is the longest of any.
     pub all: ReallocStats,
-    /// Reallocs that grew or shrank the block where it was.
+    /// Reallocs that resized the block in place.
     pub in_place: u64,
-    /// Reallocs of a block over its life, in hundredths, over the freed blocks that had any; `None` when none had.
+    /// Mean number of reallocs of a freed block that had any, in hundredths; `None` when no block had one.
     pub mean_chain_hundredths: Option<u64>,
 }
 
-/// Sums up the realloc traffic of all sites.
+/// Sums the realloc traffic of all sites.
 pub fn reallocs(profile: &Profile) -> ReallocFinding {
     let sum = |field: fn(&ReallocStats) -> u64| {
         saturating_sum(profile.sites.iter().map(|site| field(&site.reallocs)))

@@ -2,7 +2,7 @@
 
 use heapledger::profile::Site;
 
-/// What sites are ranked by.
+/// The figure that a ranking sorts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SiteOrder {
     /// Bytes live at the snapshot.
@@ -13,9 +13,9 @@ pub enum SiteOrder {
     Total,
     /// Blocks allocated over the whole recording.
     Count,
-    /// Blocks freed right after they were allocated.
+    /// Temporary blocks.
     Temporaries,
-    /// Bytes that reallocs copied to new places.
+    /// Bytes that reallocs copied.
     Copied,
 }
 
@@ -35,7 +35,7 @@ impl SiteOrder {
         !matches!(self, SiteOrder::Count | SiteOrder::Temporaries)
     }
 
-    /// The name that flags take and exports give.
+    /// The name in flags and exports.
     pub const fn name(self) -> &'static str {
         match self {
             SiteOrder::Live => "live",

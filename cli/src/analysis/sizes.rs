@@ -1,4 +1,4 @@
-//! How large were the blocks?
+//! The distribution of the sizes of allocated blocks.
 
 use super::arithmetic::{Bucket, buckets};
 use heapledger::profile::{Histogram, Profile};
@@ -6,11 +6,11 @@ use heapledger::profile::{Histogram, Profile};
 /// The distribution of the sizes of all blocks allocated, by power of two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
-    /// Filled rows, smallest first; sizes in bytes.
+    /// The rows that have blocks, smallest size first; sizes in bytes.
     pub rows: Vec<Bucket>,
     /// Blocks in all rows.
     pub blocks: u64,
-    /// Half of the blocks are no larger than this many bytes (the top of the row that holds the median).
+    /// Upper bound of the median size in bytes: the top of the median's row.
     pub median_bytes_at_most: Option<u64>,
 }
 

@@ -1,17 +1,17 @@
-//! What does a site come to, when stacks were taken of a subset of the blocks?
+//! Estimates of a site's bytes when stacks were taken for a sample of the blocks only.
 //!
-//! With `Stacks::Sampled { bytes }` every event is recorded, but only some blocks get a stack: each byte that is allocated
-//! has the same chance to be the one that draws it, one in `bytes` on average. A block of *s* bytes so gets a stack with
-//! probability p = 1 − e^(−s / bytes), and one that got it stands for 1 / p blocks like it. The sum over a site's blocks is an
-//! unbiased estimate of its true bytes, and the sum of s² (1 − p) / p² one of its variance.
+//! With `Stacks::Sampled { bytes }` every event is recorded, but only some blocks get a stack: each allocated byte
+//! triggers one with the same probability, one in `bytes` on average. A block of *s* bytes thus gets a stack with
+//! probability p = 1 − e^(−s / bytes), and represents 1 / p blocks like it. The sum over a site's blocks is an
+//! unbiased estimate of its true bytes, and the sum of s² (1 − p) / p² estimates the variance.
 //!
-//! Sizes are known by range of the histogram only: within a range the middle is taken, scaled so that the site's sampled
-//! bytes come out exactly.
+//! Sizes are known by histogram range only: within a range the middle is used, scaled so that the sum equals the
+//! site's sampled bytes.
 
 use heapledger::profile::{Estimate, Profile, Site, Stacks};
 
-/// The bytes that a site truly allocated, with one standard error. `None` when every block has its stack, and for the blocks
-/// that have none.
+/// The estimated bytes that a site allocated, with one standard error. `None` when every block has its stack, and for
+/// the site without a stack.
 pub fn estimated_bytes(profile: &Profile, site: &Site) -> Option<Estimate> {
     let Stacks::Sampled { bytes } = profile.settings.stacks else { return None };
     if site.stack == 0 || site.total_bytes == 0 {

@@ -1,9 +1,9 @@
-//! How much was allocated, freed and live, and how fast?
+//! Totals, rates and averages of a profile.
 
 use super::arithmetic::{per_second, saturating_sum};
 use heapledger::profile::{HeapStats, Peak, Profile, TEMPORARY_ALLOCS};
 
-/// The totals and what follows from them.
+/// The totals, with rates and averages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// The totals as booked.
@@ -26,7 +26,7 @@ pub struct Summary {
     pub cross_thread_frees: u64,
 }
 
-/// Sums up a profile.
+/// Computes the summary of a profile.
 pub fn summary(profile: &Profile) -> Summary {
     let totals = profile.totals;
     Summary {

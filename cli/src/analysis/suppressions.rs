@@ -1,4 +1,4 @@
-//! Leaks that somebody has decided to live with, in the syntax of LeakSanitizer.
+//! Suppressions of expected leaks, in the syntax of LeakSanitizer.
 //!
 //! ```text
 //! # A line that begins with a number sign is a comment.
@@ -7,8 +7,8 @@
 //! leak:libcrypto.so
 //! ```
 //!
-//! A pattern is looked for in the function, the source file and the module of every frame of a stack, and matches
-//! anywhere in it; `*` stands for any text, `^` for the beginning, `$` for the end.
+//! A pattern is searched in the function, the source file and the module of every frame of a stack, and matches
+//! anywhere in it; `*` matches any text, `^` the beginning, `$` the end.
 
 use std::fmt;
 
@@ -17,18 +17,18 @@ use std::fmt;
 pub struct Suppression {
     /// The pattern, as written.
     pub pattern: String,
-    /// Texts that must follow each other in this order.
+    /// The texts between the `*`, which must occur in this order.
     parts: Vec<String>,
     is_from_start: bool,
     is_to_end: bool,
 }
 
-/// A line that is no suppression.
+/// A line that is neither a suppression nor a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSuppression {
     /// The line, from 1.
     pub line: usize,
-    /// What stands there.
+    /// Its text.
     pub text: String,
 }
 
@@ -82,7 +82,7 @@ impl Suppression {
     /// Whether the pattern is found in `text`.
     pub fn matches(&self, text: &str) -> bool {
         let Some((last, parts)) = self.parts.split_last() else {
-            // Nothing but marks: an anchored nothing is an empty text, anything else is any text.
+            // Only anchors and stars: `^$` matches the empty text, everything else matches any text.
             return !(self.is_from_start && self.is_to_end) || text.is_empty();
         };
         let mut rest = text;
@@ -100,7 +100,7 @@ impl Suppression {
     }
 }
 
-/// What follows the first `part` in `text`.
+/// The rest of `text` after the first `part`.
 fn behind<'t>(text: &'t str, part: &str, is_at_start: bool) -> Option<&'t str> {
     if is_at_start {
         return text.strip_prefix(part);
@@ -112,7 +112,7 @@ fn behind<'t>(text: &'t str, part: &str, is_at_start: bool) -> Option<&'t str> {
 mod tests {
     use super::*;
 
-    /// The same question, asked by trying every way.
+    /// A reference matcher that tries every split.
     fn naive(pattern: &[u8], text: &[u8]) -> bool {
         fn from_here(pattern: &[u8], text: &[u8]) -> bool {
             match pattern {

@@ -1,4 +1,4 @@
-//! Which thread did how much?
+//! Figures by thread, and blocks freed by another thread than the one that allocated them.
 
 use super::arithmetic::saturating_sum;
 use heapledger::profile::{Crossing, LossCounts, Profile, ThreadRow};
@@ -6,12 +6,12 @@ use heapledger::profile::{Crossing, LossCounts, Profile, ThreadRow};
 /// The threads with the most bytes allocated, and a sum of the others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ThreadFinding {
-    /// How many threads the program had, heapledger's own left out.
+    /// The number of threads of the program, without those of heapledger.
     pub threads: u64,
-    /// At most as many lines as asked for, most bytes first. A thread that lost events is never left out in favour of
-    /// one that lost none.
+    /// The requested number of lines at most, most bytes first. Threads with losses take precedence over those
+    /// without.
     pub lines: Vec<ThreadRow>,
-    /// The threads that are not in `lines`, as one; `None` when there are none.
+    /// The sum of the threads that are not in `lines`; `None` when there are none.
     pub others: Option<ThreadRow>,
 }
 
@@ -29,7 +29,7 @@ pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
     }
 }
 
-/// Several rows as one, without a name; it has ended when all of them have.
+/// The sum of several rows, without a name. It has ended when all of them have.
 fn together(rows: &[ThreadRow]) -> ThreadRow {
     let sum = |field: fn(&ThreadRow) -> u64| saturating_sum(rows.iter().map(field));
     let mut lost = LossCounts::default();
@@ -58,7 +58,7 @@ fn together(rows: &[ThreadRow]) -> ThreadRow {
 pub struct CrossingLine {
     /// Name and id of the thread that allocated; a name may be empty and may hold anything.
     pub allocated_by: (String, u64),
-    /// The same of the one that freed.
+    /// Name and id of the thread that freed.
     pub freed_by: (String, u64),
     /// Blocks.
     pub blocks: u64,
@@ -66,12 +66,12 @@ pub struct CrossingLine {
     pub bytes: u64,
 }
 
-/// Who freed whose blocks.
+/// Blocks by the pair of threads that allocated and freed them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Crossings {
-    /// The pairs of threads with most blocks.
+    /// The pairs with the most blocks.
     pub lines: Vec<CrossingLine>,
-    /// Pairs that are not among them.
+    /// Pairs that are not in `lines`.
     pub other_pairs: u64,
     /// Their blocks.
     pub other_blocks: u64,
@@ -79,7 +79,7 @@ pub struct Crossings {
     pub other_bytes: u64,
 }
 
-/// Who freed whose blocks: `limit` pairs of threads, most blocks first, and the sums of the others.
+/// The `limit` pairs of threads with the most blocks, and the sums of the others.
 pub fn crossings(profile: &Profile, limit: usize) -> Crossings {
     let who = |row: u32| {
         profile.threads.get(row as usize).map_or_else(Default::default, |row| (row.name.clone(), row.os_id))

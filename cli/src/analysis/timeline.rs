@@ -1,8 +1,8 @@
-//! What happened when, at a resolution that fits a page?
+//! The timeline at the resolution of a page.
 
 use heapledger::profile::{Interval, Profile};
 
-/// A column of the drawn timeline: one interval of the profile, or several neighbours together.
+/// A column of the timeline: one interval of the profile, or several adjacent ones merged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Column {
     /// Start, in nanoseconds since the start of the ledger.
@@ -25,7 +25,7 @@ pub struct Column {
     pub lost: u64,
 }
 
-/// A stretch of time in which events were lost.
+/// Consecutive intervals in which events were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LossWindow {
     /// Start of its first interval, in nanoseconds since the start.
@@ -36,12 +36,12 @@ pub struct LossWindow {
     pub lost: u64,
 }
 
-/// The timeline at a chosen width.
+/// The timeline in a given number of columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineFinding {
     /// The columns, in order.
     pub columns: Vec<Column>,
-    /// Runs of intervals with loss, at the full resolution of the profile.
+    /// Consecutive intervals with losses, at the full resolution of the profile.
     pub losses: Vec<LossWindow>,
     /// Length of the whole timeline, in nanoseconds.
     pub length_ns: u64,

@@ -1,55 +1,55 @@
-//! Sites as a tree: from `main` down to the allocations, or from the allocations up to `main`.
+//! Call trees: from `main` down to the allocations, or from the allocations up to `main`.
 
 use std::collections::HashMap;
 
 use super::{SiteBook, SiteOrder};
 
-/// Nodes of a tree, at most; what lies beyond stays with the last node that there is.
+/// Nodes of a tree, at most; deeper calls are summed in their last node within the limit.
 pub const NODES_MAX: usize = 1 << 20;
 
-/// Which way a tree grows.
+/// The direction of a call tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// From the outermost function to those that it calls: where does the memory of a part of the program go?
+    /// From the outermost function to its callees.
     Callees,
-    /// From the allocating function to those that call it: on whose behalf is memory taken here?
+    /// From the allocating function to its callers.
     Callers,
 }
 
 /// A function in its place in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Index into [`SiteBook::functions`]; of no meaning for the root.
+    /// Index into [`SiteBook::functions`]; meaningless for the root.
     pub function: u32,
-    /// The figure of all paths that lead through here.
+    /// The sum over all paths through this node.
     pub value: u64,
-    /// That of the paths that end here.
+    /// The sum over the paths that end here.
     pub own: u64,
     /// The nodes below, the largest first.
     pub children: Vec<u32>,
-    /// How far from the root, which is at 0.
+    /// The distance from the root, which has 0.
     pub depth: u32,
 }
 
 /// A tree of functions, by one figure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
-    /// Which way it grows.
+    /// Its direction.
     pub direction: Direction,
-    /// What its figures are.
+    /// The figure that it sums.
     pub order: SiteOrder,
-    /// The nodes; number 0 is the root, and stands for no function.
+    /// The nodes; number 0 is the root, which is no function.
     pub nodes: Vec<Node>,
-    /// The figure of paths whose inner part is not in the tree, because there are too many nodes.
+    /// The sum over the paths that were cut short, because there are too many nodes.
     pub cut: u64,
 }
 
-/// The lines of a book as a tree. Sites without a stack are the root's own.
+/// Builds the call tree of the paths. Sites without a stack belong to the root itself.
 pub fn tree(book: &SiteBook, direction: Direction, order: SiteOrder) -> Tree {
     let root = Node { function: 0, value: 0, own: 0, children: Vec::new(), depth: 0 };
     let mut tree = Tree { direction, order, nodes: vec![root], cut: 0 };
     let mut below: HashMap<(u32, u32), u32> = HashMap::new();
-    // The heaviest first, so that the limit costs the lightest their detail.
+    // The largest first, so that the limit cuts the smallest.
     for line in book.ranking(order, usize::MAX).rows {
         let line = &book.lines[line];
         let value = order.value(&line.account);

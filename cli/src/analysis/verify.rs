@@ -1,24 +1,24 @@
-//! Do the books balance, and which conclusions are safe?
+//! Conservation laws of a profile, and the certainty of its figures.
 //!
-//! Two questions with one answer sheet. The *laws* are the conservation laws of `profile::check`, plus the
-//! relations between tables that a reader leans on (indices that exist, a peak that is no lower than what is
-//! live). Each is listed with its figures, whether it holds, is broken, or cannot be asked of this profile. A law
-//! that cannot be asked is never shown as one that holds.
+//! The *laws* are the conservation laws of `profile::check`, plus the relations between tables that readers depend on
+//! (indices that exist, a peak that is not lower than the live bytes). Each law is listed with its figures and its
+//! state: it holds, is broken, or cannot be checked for this profile. A law that cannot be checked is never shown as
+//! one that holds.
 //!
-//! The *conclusions* follow from the quality counters ([`certainty()`]). They are safe only as far as the laws hold:
-//! with a broken law no conclusion is exact, because then the books themselves contradict each other.
+//! The *conclusions* follow from the quality counters ([`certainty()`]). With a broken law no conclusion is exact,
+//! because the tables contradict each other.
 
 use super::{Certainty, FigureGroup, Origin, certainty};
 use heapledger::profile::{self, Profile};
 
-/// What became of a law.
+/// The state of a law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LawState {
     /// Its two sides agree.
     Holds,
     /// Its two sides disagree.
     Broken,
-    /// Events in flight, lost or anomalous, so that it need not hold.
+    /// The law need not hold, because events are in flight, lost or anomalous.
     NotCheckable,
 }
 
@@ -33,7 +33,7 @@ impl LawState {
     }
 }
 
-/// A law, its figures, and what became of it.
+/// A law with its figures and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LawFinding {
     /// The law, as an equation or inequality.
@@ -42,20 +42,20 @@ pub struct LawFinding {
     pub left: u128,
     /// The value of its right side.
     pub right: u128,
-    /// Whether it holds.
+    /// Its state.
     pub state: LawState,
 }
 
-/// How far one group of figures can be trusted.
+/// The certainty of one group of figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusion {
-    /// The figures.
+    /// The group.
     pub figure: FigureGroup,
-    /// How far they can be trusted, damage and broken laws included.
+    /// Its certainty, damage and broken laws included.
     pub certainty: Certainty,
 }
 
-/// The answer sheet.
+/// The laws and conclusions of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
     /// Every law, in a fixed order.
@@ -65,19 +65,20 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// How far a group of figures can be trusted, damage and broken laws included.
+    /// The certainty of a group of figures, damage and broken laws included.
     pub fn certainty(&self, figure: FigureGroup) -> &Certainty {
         let found = self.conclusions.iter().find(|conclusion| conclusion.figure == figure);
         &found.expect("every figure has its conclusion").certainty
     }
 
-    /// How many laws are broken.
+    /// The number of broken laws.
     pub fn broken(&self) -> usize {
         self.laws.iter().filter(|law| law.state == LawState::Broken).count()
     }
 }
 
-/// Asks every law of `profile`, and says which conclusions are safe, given what is known of its file.
+/// Checks every law of `profile` and derives the certainty of every group of figures; damage in `origin` makes all of
+/// them uncertain.
 pub fn verify(profile: &Profile, origin: &Origin) -> Verification {
     let mut laws: Vec<LawFinding> = profile::laws(profile).into_iter().map(conservation).collect();
     laws.extend(relations(profile));
@@ -98,7 +99,7 @@ fn conservation(law: profile::Law) -> LawFinding {
     LawFinding { law: law.law, left: law.left, right: law.right, state }
 }
 
-/// Relations that `profile::check` does not ask, because they concern readers only.
+/// Relations that `profile::check` leaves out, because only readers of a file depend on them.
 fn relations(profile: &Profile) -> Vec<LawFinding> {
     let (totals, peak) = (&profile.totals, &profile.peak);
     let accounted = |row: &profile::ThreadRow| {

@@ -1,4 +1,4 @@
-//! How far a figure can be trusted, in words.
+//! Certainties as text.
 
 use super::units::{bytes, count, counted, duration};
 use crate::analysis::certainty::Grade;
@@ -25,7 +25,7 @@ fn amount_of(amount: u64, figure: FigureGroup) -> String {
     }
 }
 
-/// What stands in the place of completeness when no ledger is known to have been installed.
+/// The text in place of the completeness when `installed` is not set.
 pub(super) fn no_completeness(whole: bool) -> &'static str {
     if whole {
         "unknown: no HeapLedger was the global allocator"
@@ -34,7 +34,7 @@ pub(super) fn no_completeness(whole: bool) -> &'static str {
     }
 }
 
-/// What a group of figures is called.
+/// The name of a group of figures.
 pub(super) fn figure_name(figure: FigureGroup) -> &'static str {
     match figure {
         FigureGroup::Totals => "totals",

@@ -1,4 +1,4 @@
-//! The face of `heapledger verify`: every law with its figures, and which conclusions are safe.
+//! The report of `heapledger verify`: every law with its figures, and the certainty of every group of figures.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::analysis::{LawState, Origin, Verification};
 use heapledger::profile::Profile;
 use heapledger::quality::completeness_percent;
 
-/// Writes what [`verify`](crate::analysis::verify()) found, and what is known of the file.
+/// Writes the result of [`verify`](crate::analysis::verify()), and the damage and notes of the file.
 ///
 /// # Errors
 ///

@@ -1,25 +1,24 @@
-//! What a report says of call stacks: which figure leads, how many places, and the sections that are there when asked for.
+//! Options of a report on call stacks: ranking, filters, optional sections.
 
 use crate::analysis::paths::View;
 use crate::analysis::{Direction, SiteOrder, Suppression};
 
-/// What is wanted of the sites, beside the sections that are always there. The default is what `heapledger report` shows
-/// without flags.
+/// Ranking, filters and optional sections on call stacks. The default is that of `heapledger report` without flags.
 #[derive(Debug, Clone)]
 pub struct Detail<'a> {
     /// The figure that places are ranked by.
     pub order: SiteOrder,
-    /// Places that are listed, at most.
+    /// Listed places, at most.
     pub top: usize,
-    /// The section with the call tree, in this direction.
+    /// Adds the section with the call tree, in this direction.
     pub tree: Option<Direction>,
-    /// The section with the blocks that were not freed, by place.
+    /// Adds the section with the blocks that were not freed, by place.
     pub leaks: bool,
-    /// What that section leaves out.
+    /// The suppressions that this section applies.
     pub suppressions: &'a [Suppression],
-    /// How stacks are read, and which are looked at.
+    /// Simplification and filters of stacks.
     pub view: View<'a>,
-    /// What the view looks at, in words; empty when it looks at everything.
+    /// The filters of the view as text; empty without filters.
     pub looked_at: String,
 }
 

@@ -1,16 +1,15 @@
-//! Findings in words, for a person at a terminal.
+//! Reports: findings as text for a terminal and as a page for a browser.
 //!
-//! The report is a page: a title, then sections in a fixed order, whose headings are [`SECTIONS`]. The first one
-//! is always the quality of the data, and every later one says how far its own figures can be trusted.
-//! `docs/REPORTS.md` explains each line of it.
+//! The report has a title and sections in a fixed order, whose headings are [`SECTIONS`]. The first is the quality of
+//! the data, and every later one ends with the certainty of its figures. `docs/REPORTS.md` explains each line.
 //!
-//! Rooms: [`text`] orders the sections and `sections` writes them; [`check`] is the face of `heapledger verify`, [`mod@diff`]
-//! that of `heapledger diff`; [`mod@detail`] says what is wanted of call stacks; [`mod@warnings`] holds all advice;
-//! [`units`] and [`escape`] of the library, [`table`] and [`plot`] turn numbers, rows, series and names into characters; `words` says how
-//! far a figure can be trusted. `html` writes the same findings as a page for a browser.
+//! [`text`] orders the sections and `sections` writes them; [`check`] is the report of `heapledger verify`,
+//! [`mod@diff`] that of `heapledger diff`; [`mod@detail`] has the options on call stacks; [`mod@warnings`] holds all
+//! advice; [`units`] and [`escape`] of the library, [`table`] and [`plot`] format numbers, names, rows and series;
+//! `certainty_text` formats certainties. [`html`] writes the same findings as a page.
 //!
-//! Nothing here computes a figure, asks what kind of terminal there is, or knows where the text goes: width,
-//! character set and colour are given by a [`Layout`], and the text goes to any `Write`.
+//! Nothing here computes a figure or inspects the terminal: width, character set and colour come from a [`Layout`],
+//! and the text goes to any `Write`.
 
 mod certainty_text;
 pub mod check;

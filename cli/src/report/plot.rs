@@ -1,11 +1,11 @@
-//! Series drawn with characters.
+//! Bar charts of characters.
 //!
-//! Heights are scaled to the largest value and rounded up, so that something never looks like nothing. With block
-//! characters a row resolves eighths; in ASCII it is filled (`#`) or started (`.`).
+//! Heights are scaled to the largest value and rounded up, so that a value above zero is always visible. Block
+//! characters have eight heights in a row; ASCII has two, full (`#`) and started (`.`).
 
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Bars standing side by side, as `height` lines from top to bottom.
+/// Vertical bars as `height` lines from top to bottom.
 ///
 /// ```
 /// use heapledger_cli::report::plot::bars;
@@ -23,7 +23,7 @@ pub fn bars(values: &[u64], height: usize, unicode: bool) -> Vec<String> {
     (0..height).map(row).collect()
 }
 
-/// One lying bar of at most `width` characters for `value` out of `largest`.
+/// A horizontal bar of at most `width` characters for `value` out of `largest`.
 pub fn bar(value: u64, largest: u64, width: usize, unicode: bool) -> String {
     let filled = scaled(value, largest, width as u64) as usize;
     if unicode { "█".repeat(filled) } else { "#".repeat(filled) }

@@ -1,8 +1,7 @@
-//! Columns that line up.
+//! Tables of aligned columns.
 //!
-//! A table knows alignment and width, not what its columns mean. Every column is as wide as its widest cell; when the
-//! table is wider than the page, the cells of the one column that may shrink are cut, with `..` for what is
-//! missing. Width is counted in characters.
+//! Every column is as wide as its widest cell; when the table is wider than the page, the cells of the one column
+//! that may shrink are cut, with `..` in place of the rest. Width is counted in characters.
 
 use std::io::{self, Write};
 
@@ -50,13 +49,13 @@ impl Table {
         Table { columns: titles.split('|').map(column).collect(), rows: Vec::new(), shrinking: None }
     }
 
-    /// Lets the cells of one column be cut when the page is too narrow.
+    /// Allows the cells of one column to be cut when the page is too narrow.
     pub fn shrinking(mut self, column: usize) -> Self {
         self.shrinking = Some(column);
         self
     }
 
-    /// Adds a row; missing cells are empty, surplus ones are left out.
+    /// Adds a row; missing cells are empty, surplus ones are dropped.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let mut cells: Vec<String> = cells.into_iter().collect();
         cells.resize(self.columns.len(), String::new());
@@ -109,7 +108,7 @@ impl Table {
     }
 }
 
-/// The first `width` characters, the last two of them `..` when something is missing.
+/// The first `width` characters; `..` replaces the last two if the text is longer.
 pub fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_string();

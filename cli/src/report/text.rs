@@ -1,8 +1,8 @@
-//! The report a person reads: a title, then its sections in a fixed order.
+//! The text report: a title, then its sections in a fixed order.
 //!
-//! Every section is always there, so that two reports can be laid side by side and so that an empty section says
-//! "none" instead of leaving the reader to wonder. One more, on tracked pointers, comes last if the program has any. The quality of the data comes first; nobody should meet a figure
-//! before knowing what it is worth.
+//! Every section is always written, an empty one with `none`, so that two reports can be compared line by line. A
+//! last section on tracked pointers is written only if the program has any. The quality of the data comes first,
+//! before any figure that depends on it.
 
 use std::io::{self, Write};
 
@@ -31,7 +31,7 @@ pub const SECTIONS: [&str; 12] = [
     "Changes",
 ];
 
-/// Writes the report of `profile`, given what is known of its file; for a live process, `&Origin::default()`.
+/// Writes the report of `profile`, read from a file with `origin`; for a live process, `&Origin::default()`.
 ///
 /// # Errors
 ///
@@ -45,8 +45,8 @@ pub fn write_report(
     write_report_with(profile, origin, layout, &Detail::default(), out)
 }
 
-/// As [`write_report`], with what is wanted of call stacks: `detail` may add the sections `Leaks` and `Call tree`, behind
-/// that of the sites.
+/// As [`write_report`], with the ranking, filters and optional sections of `detail`: `Call tree` and `Leaks` follow
+/// the sites.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub fn write_report_with(
     Ok(())
 }
 
-/// The sections that are there when they are asked for.
+/// Writes the optional sections.
 fn asked_for(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     if let Some(direction) = subject.detail.tree {
         page.heading("Call tree")?;
@@ -105,7 +105,7 @@ fn asked_for(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The lines above the first section: which process this is.
+/// Writes the lines above the first section, which identify the process.
 pub(super) fn title(page: &mut TextPage<'_>, profile: &Profile) -> io::Result<()> {
     let process = &profile.process;
     let named = |text: &str, unnamed: &str| if text.is_empty() { unnamed.to_string() } else { escaped(text) };
@@ -141,7 +141,7 @@ mod tests {
         String::from_utf8(out).expect("text")
     }
 
-    /// The lines from a heading to the next empty line.
+    /// The lines between a heading and the next empty line.
     fn section<'t>(text: &'t str, heading: &str) -> Vec<&'t str> {
         text.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.is_empty()).collect()
     }

@@ -1,28 +1,28 @@
-//! The page a report is written on: headings, facts, notes and tables, at a given width and in given colours.
+//! The output of a report: headings, facts, notes and tables, at a given width and in given colours.
 
 use std::io::{self, Write};
 
 use super::table::Table;
 
-/// How a report is laid out. The caller knows the terminal; the report does not.
+/// The layout of a report, which the caller derives from the terminal.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// Characters in a line. Below [`Layout::NARROWEST_COLUMNS`] it is taken as that. Long names and lists of facts
-    /// are cut or wrapped to it; a single word is never broken.
+    /// Characters in a line, at least [`Layout::NARROWEST_COLUMNS`]. Long names and facts are cut or wrapped to it; a
+    /// single word is never broken.
     pub width: usize,
-    /// Whether block characters may be used to draw; otherwise the report itself is plain ASCII.
+    /// Whether drawings use block characters; otherwise the report itself is plain ASCII.
     pub unicode: bool,
-    /// Rows in tables of threads, sites and live sizes, at most; what is left out is summed in a last row.
+    /// Rows in tables of threads, sites and live sizes, at most; the others are summed in a last row.
     pub rows: usize,
     /// Colours.
     pub styles: Styles,
 }
 
 impl Layout {
-    /// The narrowest page that is laid out.
+    /// The minimum width.
     pub const NARROWEST_COLUMNS: usize = 40;
 
-    /// The width in force.
+    /// The width, at least the minimum.
     pub(super) fn columns(&self) -> usize {
         self.width.max(Self::NARROWEST_COLUMNS)
     }
@@ -34,7 +34,7 @@ impl Default for Layout {
     }
 }
 
-/// What is written before and after a coloured piece of text.
+/// The escape sequences before and after coloured text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Paint {
     start: String,
@@ -69,7 +69,7 @@ impl Styles {
     }
 }
 
-/// Mood of a fact.
+/// The tone of a text, which selects its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -78,7 +78,7 @@ pub(super) enum Tone {
     Faint,
 }
 
-/// Characters of the label of a fact, its indent included.
+/// Width of the name of a fact, its indent included.
 const LABEL_COLUMNS: usize = 20;
 
 pub(super) struct TextPage<'a> {
@@ -102,12 +102,12 @@ impl<'a> TextPage<'a> {
         format!("{}{text}{}", paint.start, paint.end)
     }
 
-    /// A line as it is, for text that has its own layout.
+    /// Writes a line without wrapping.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{}", text.trim_end())
     }
 
-    /// As [`TextPage::line`], in the colour of a mood.
+    /// As [`TextPage::line`], in the colour of a tone.
     pub(super) fn toned_line(&mut self, text: &str, tone: Tone) -> io::Result<()> {
         let text = self.painted(text.trim_end(), tone);
         self.line(&text)
@@ -118,7 +118,7 @@ impl<'a> TextPage<'a> {
         writeln!(self.out, "\n{}{text}{}", paint.start, paint.end)
     }
 
-    /// A label and what it stands for, wrapped under itself.
+    /// Writes a name and its value; further lines of the value are aligned below the first.
     pub(super) fn fact(&mut self, label: &str, value: &str) -> io::Result<()> {
         self.toned(label, value, Tone::Plain)
     }
@@ -127,7 +127,7 @@ impl<'a> TextPage<'a> {
         let room = self.layout.columns() - LABEL_COLUMNS;
         for (index, piece) in wrapped(value, room).into_iter().enumerate() {
             let label = if index == 0 { label } else { "" };
-            // A label that is too long keeps its distance, and loses its alignment instead.
+            // A longer name keeps two spaces to the value, which is then not aligned.
             let indented = format!("  {label}  ");
             let piece = self.painted(&piece, tone);
             self.line(&format!("{indented:<LABEL_COLUMNS$}{piece}"))?;
@@ -135,7 +135,7 @@ impl<'a> TextPage<'a> {
         Ok(())
     }
 
-    /// A sentence, wrapped to the page and set in by `indent`.
+    /// Writes a sentence, wrapped to the page and indented.
     pub(super) fn note(&mut self, text: &str, indent: usize, tone: Tone) -> io::Result<()> {
         for piece in wrapped(text, self.layout.columns() - indent) {
             let piece = self.painted(&piece, tone);
@@ -149,7 +149,7 @@ impl<'a> TextPage<'a> {
     }
 }
 
-/// `text` in lines of at most `width` characters, broken at spaces. A longer word has a line of its own.
+/// `text` in lines of at most `width` characters, broken at spaces. A longer word gets its own line.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ').filter(|word| !word.is_empty()) {

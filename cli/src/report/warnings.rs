@@ -20,7 +20,7 @@ pub struct Warning {
     pub advice: String,
 }
 
-/// The warnings that a profile calls for, the gravest first.
+/// The warnings on a profile, the most severe first.
 pub fn warnings(profile: &Profile, verdict: &Verification, origin: &Origin) -> Vec<Warning> {
     let mut found = Vec::new();
     let mut warn = |applies: bool, seen: String, matters: &'static str, advice: String| {
@@ -57,7 +57,7 @@ fn remedy(profile: &Profile, cause: Cause) -> String {
 }
 
 fn on_the_file(profile: &Profile, verdict: &Verification, origin: &Origin, warn: &mut Warn<'_>) {
-    // In a damaged file the flag itself may be what is missing.
+    // In a damaged file `installed` itself may be in the missing part.
     warn(
         !profile.quality.installed && origin.is_whole(),
         "No HeapLedger was the global allocator of this process.".into(),

@@ -1,9 +1,9 @@
-//! What stands against comparing two profiles.
+//! Reasons against comparing two profiles.
 
 use super::super::{Frame, Origin, StackReader};
 use heapledger::profile::{Profile, Stacks};
 
-/// A profile with what is known of its file.
+/// A profile with the damage and notes of its file.
 #[derive(Debug, Clone, Copy)]
 pub struct Side<'a> {
     /// The profile.
@@ -12,7 +12,7 @@ pub struct Side<'a> {
     pub origin: &'a Origin,
 }
 
-/// What stands against comparing two profiles. A number is an amount in the first and in the second profile.
+/// A reason against comparing two profiles. The numbers are the amounts in the first and in the second profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ComparabilityIssue {
@@ -22,15 +22,15 @@ pub enum ComparabilityIssue {
     Damaged(u64, u64),
     /// Events were lost.
     Lost(u64, u64),
-    /// Events were left out by sampling.
+    /// Sampling left events out.
     SampledOut(u64, u64),
-    /// Only one of them has call stacks, so that no site has its like in the other.
+    /// Only one of them has call stacks, so that no site has a counterpart.
     StacksInOneOnly,
-    /// Stacks were taken of a part of the allocations: so many were left out, failed or found no room.
+    /// Allocations have no stack: it was left out, failed, or the table was full.
     WithoutStack(u64, u64),
     /// The programs have different names.
     OtherProgram(String, String),
-    /// The builds differ and functions have no names in an object: offsets in it mean different places. The object.
+    /// The builds of this object differ and its functions have no names, so that offsets in it mean different places.
     OtherBuildWithoutNames(String),
     /// The builds of the program differ. Functions are matched by name.
     OtherBuild,
@@ -41,7 +41,7 @@ pub enum ComparabilityIssue {
 }
 
 impl ComparabilityIssue {
-    /// Whether it is reason not to compare at all; else it is to be kept in mind.
+    /// Whether it forbids the comparison; otherwise it is shown beside the result.
     pub fn forbids(&self) -> bool {
         !matches!(
             self,
@@ -69,7 +69,7 @@ impl ComparabilityIssue {
         }
     }
 
-    /// The amounts in the first and the second profile; none for issues that have none.
+    /// The amounts in the first and the second profile; `None` for issues without one.
     pub const fn amounts(&self) -> Option<(u64, u64)> {
         match self {
             ComparabilityIssue::Damaged(a, b)
@@ -83,7 +83,7 @@ impl ComparabilityIssue {
     }
 }
 
-/// What stands against comparing two profiles, the gravest first.
+/// The reasons against comparing two profiles, the ones that forbid it first.
 pub fn issues(before: Side<'_>, after: Side<'_>) -> Vec<ComparabilityIssue> {
     let mut issues = Vec::new();
     let both = |figure: fn(Side<'_>) -> u64| (figure(before), figure(after));
@@ -127,7 +127,7 @@ fn has_stacks(profile: &Profile) -> bool {
     profile.settings.stacks != Stacks::Off && profile.stacks.iter().any(|stack| !stack.frames.is_empty())
 }
 
-/// The first object with a frame that has no name, whose build is not the other profile's.
+/// The first object with an unnamed frame whose build id differs from the other profile's.
 fn unnamed_in_other_build(profile: &Profile, other: &Profile) -> Option<String> {
     let file = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
     let reader = StackReader::new(profile);

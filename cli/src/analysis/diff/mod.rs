@@ -1,11 +1,11 @@
-//! What changed between two profiles?
+//! Differences between two profiles, by site.
 //!
-//! Sites are matched by what their stacks read like: the names of their functions, from the innermost to the outermost,
-//! without lines and without the hashes that a compiler appends, so that a site is the same after an edit elsewhere. Where
-//! a name is missing, the object and the offset in it stand for it; that is the same place only in the same build.
+//! Sites are matched by the names of the functions on their stacks, from the innermost to the outermost, without
+//! lines and without the hashes that a compiler appends, so that a site is the same after an edit elsewhere. Where a
+//! name is missing, object and offset are used; they identify the same place only in the same build.
 //!
-//! Two profiles can always be subtracted, but the difference of figures that are not complete, or of two programs, is
-//! not a finding. [`issues`] names what stands against a comparison, and whether it is reason to refuse one.
+//! Any two profiles can be subtracted, but the difference of incomplete figures, or of two programs, is not a
+//! finding. [`issues`] lists the reasons against a comparison, and which of them forbid it.
 
 mod comparability;
 
@@ -40,7 +40,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The figure that sites are ranked by in an order.
+    /// The figure of an order.
     pub fn of(&self, order: SiteOrder) -> u64 {
         match order {
             SiteOrder::Live => self.live_bytes,
@@ -84,14 +84,14 @@ pub fn change(before: u64, after: u64) -> i128 {
     i128::from(after) - i128::from(before)
 }
 
-/// Where a site is.
+/// The profiles that contain a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// In both profiles.
     Both,
-    /// In the second one only.
+    /// In the second profile only.
     New,
-    /// In the first one only.
+    /// In the first profile only.
     Gone,
 }
 
@@ -106,12 +106,12 @@ impl Presence {
     }
 }
 
-/// A site before and after. One that is in one profile only has zeros in the other.
+/// A site before and after. A site of only one profile has zeros in the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteChange {
     /// Indices into [`Diff::functions`], innermost first; empty for blocks without a stack.
     pub stack: Rc<[u32]>,
-    /// Where it is.
+    /// The profiles that contain it.
     pub presence: Presence,
     /// Its figures in the first profile.
     pub before: Figures,
@@ -120,13 +120,13 @@ pub struct SiteChange {
 }
 
 impl SiteChange {
-    /// How much a figure grew.
+    /// The growth of a figure.
     pub fn change(&self, order: SiteOrder) -> i128 {
         change(self.before.of(order), self.after.of(order))
     }
 }
 
-/// What changed.
+/// The differences between two profiles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diff {
     /// Names of functions, each once.
@@ -137,12 +137,12 @@ pub struct Diff {
     pub before: Figures,
     /// Figures of the second process.
     pub after: Figures,
-    /// What stands against comparing the two.
+    /// The reasons against comparing the two.
     pub issues: Vec<ComparabilityIssue>,
 }
 
 impl Diff {
-    /// Whether nothing stands against comparing the two.
+    /// Whether no issue forbids the comparison.
     pub fn is_comparable(&self) -> bool {
         !self.issues.iter().any(ComparabilityIssue::forbids)
     }
@@ -152,7 +152,7 @@ impl Diff {
         stack.iter().filter_map(|function| self.functions.get(*function as usize)).map(String::as_str)
     }
 
-    /// The sites whose figure changed, those that changed most first.
+    /// The sites whose figure changed, largest change first.
     pub fn by_change(&self, order: SiteOrder) -> Vec<&SiteChange> {
         let mut changed: Vec<_> = self.sites.iter().filter(|site| site.change(order) != 0).collect();
         changed.sort_by_key(|site| std::cmp::Reverse(site.change(order).unsigned_abs()));
@@ -160,7 +160,7 @@ impl Diff {
     }
 }
 
-/// Compares two profiles, given what is known of their files.
+/// Compares two profiles.
 pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     let mut functions: Interner<String> = Interner::default();
     let mut stacks: Interner<Rc<[u32]>> = Interner::default();
@@ -195,7 +195,7 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     }
 }
 
-/// A name without the hash that legacy mangling ends it with.
+/// A name without the hash of legacy mangling at its end.
 fn without_hash(name: &str) -> &str {
     let Some((before, hash)) = name.rsplit_once("::h") else { return name };
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,8 +1,8 @@
-//! A differential flame graph: one page that needs nothing else.
+//! A differential flame graph as one self-contained page.
 //!
-//! The widths are those of the second profile; a frame is red where the figure grew and blue where it shrank, as
-//! [`inferno`] draws it. What is gone has no width there, so it stands in a list below. The quality of both profiles
-//! stands above the graph.
+//! The widths are those of the second profile; [`inferno`] draws a frame red where the figure grew and blue where it
+//! shrank. Sites that are gone have no width, and are listed below the graph. The quality of both profiles is above
+//! it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use super::{described, sentence, signed};
 use crate::analysis::name_simplify::in_collapsed_stack;
 use crate::analysis::{Diff, Presence, Side, SiteOrder};
 
-/// Sites that are listed as gone, at most.
+/// Listed sites that are gone, at most.
 const GONE_ROWS: usize = 100;
 
 const STYLE: &str = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5em;color:#222;background:#fff}\
@@ -59,7 +59,7 @@ pub fn write_diff_html(
 }
 
 fn graph(diff: &Diff, order: SiteOrder, unit: &str, out: &mut impl Write) -> io::Result<()> {
-    // Names that read the same once they are made fit for a line are one, and lines are sorted.
+    // Different names can become equal in collapsed stacks; their figures are summed, and the map sorts the lines.
     let mut stacks: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for site in &diff.sites {
         let mut names: Vec<String> = diff.names(&site.stack).rev().map(in_collapsed_stack).collect();
@@ -89,7 +89,7 @@ fn graph(diff: &Diff, order: SiteOrder, unit: &str, out: &mut impl Write) -> io:
     let mut drawn = Vec::new();
     from_lines(&mut options, lines.iter().map(String::as_str), &mut drawn)?;
     let drawn = String::from_utf8_lossy(&drawn);
-    // The drawing alone, without the declarations of a file of its own.
+    // Only the drawing, without the XML declarations of a separate file.
     let start = drawn.find("<svg").unwrap_or(0);
     writeln!(out, "{}", &drawn[start..])
 }
@@ -111,7 +111,7 @@ fn gone(diff: &Diff, order: SiteOrder, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "</table>")
 }
 
-/// `raw` as text of a page.
+/// `raw` as HTML text.
 fn text(raw: &str) -> String {
     let raw = super::escaped(raw);
     raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

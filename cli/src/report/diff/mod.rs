@@ -1,8 +1,8 @@
-//! What changed between two profiles, in words.
+//! The report on two profiles.
 //!
-//! First what stands against the comparison, then the totals of both with their change, then the sites that changed
-//! most. A line in which the figure that was asked for grew is painted as bad, one in which it shrank as good.
-//! [`html`] draws the same as a flame graph.
+//! The issues of the comparison come first, then the totals of both with their change, then the sites that changed
+//! most. A line in which the ranked figure grew is painted as bad, one in which it shrank as good. [`html`] draws the
+//! same as a flame graph.
 
 pub mod html;
 
@@ -20,7 +20,7 @@ use heapledger::quality::completeness_percent;
 /// The sections of the report, in their order.
 pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 
-/// Writes what [`diff`](crate::analysis::diff::diff) found between two profiles, ranked by `order`.
+/// Writes the result of [`diff`](crate::analysis::diff::diff), ranked by `order`.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ fn described(side: Side<'_>) -> String {
     format!("{program}, process {}, recorded for {recorded}, {complete}", process.pid)
 }
 
-/// What a issue means for the comparison.
+/// The meaning of an issue for the comparison, as a sentence.
 pub fn sentence(issue: &ComparabilityIssue) -> String {
     let text = match issue {
         ComparabilityIssue::NotInstalled => "no HeapLedger was the global allocator of one of them".into(),
@@ -129,7 +129,7 @@ fn totals(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<
     painted(page, &table, &tones)
 }
 
-/// The row of the totals that belongs to an order.
+/// The row of the totals with the figure of an order.
 fn total_of(order: SiteOrder) -> &'static str {
     match order {
         SiteOrder::Live => "live bytes",
@@ -179,10 +179,10 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<(
     page.fact("in all", &text)
 }
 
-/// Frames of a site that are named in its row.
+/// Functions named in the row of a site.
 const NAMED_FRAMES: usize = 4;
 
-/// The functions of a site from the first that is not the standard library's on.
+/// The innermost functions of a site, starting with the first that is not the standard library's.
 fn names(diff: &Diff, site: &SiteChange) -> String {
     let is_library = |name: &&str| {
         let name = name.trim_start_matches('<');
@@ -203,7 +203,7 @@ fn tone(change: i128) -> Tone {
     }
 }
 
-/// A table whose rows are painted; its first line has the titles.
+/// Writes a table in the tones of its rows; its first line has the titles.
 fn painted(page: &mut TextPage<'_>, table: &Table, tones: &[Tone]) -> io::Result<()> {
     let mut plain = Vec::new();
     table.write(&mut plain, page.layout.columns())?;
@@ -212,7 +212,7 @@ fn painted(page: &mut TextPage<'_>, table: &Table, tones: &[Tone]) -> io::Result
     plain.lines().zip(tones).try_for_each(|(line, tone)| page.toned_line(line, *tone))
 }
 
-/// A change with its sign.
+/// A change with its sign and unit.
 fn signed(change: i128, is_bytes: bool) -> String {
     let amount = change.unsigned_abs();
     let sign = match change {
@@ -224,7 +224,7 @@ fn signed(change: i128, is_bytes: bool) -> String {
     if is_bytes { format!("{sign}{}", bytes(narrow)) } else { format!("{sign}{}", wide_count(amount)) }
 }
 
-/// A change in percent of what there was.
+/// A change in percent of `before`.
 fn growth(before: u64, after: u64) -> String {
     let grown = change(before, after);
     if grown == 0 || before == 0 {

@@ -1,8 +1,8 @@
-//! What the page knows: the findings, as one value that becomes JSON.
+//! The data of the page: the findings as one value that becomes JSON.
 //!
-//! Columns rather than rows where there can be many of them: a list for each figure of the sites, all of one length.
-//! Figures are whole numbers in blocks, bytes and nanoseconds. A script reads them as floating point, so that those of
-//! more than 2^53 are rounded; the page then shows them with a sign for it.
+//! Long tables are stored by column: one list for each figure of the sites, all of the same length. Figures are whole
+//! numbers in blocks, bytes and nanoseconds. JavaScript reads numbers as floating point and rounds those above 2^53;
+//! the page marks rounded figures.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,16 +24,16 @@ use heapledger::profile::{Profile, Site, Stacks, ThreadRow};
 
 /// Columns of the timeline; a profile of the recorder has fewer intervals.
 const TIMELINE_COLUMNS: usize = 4_096;
-/// Lines in the table of threads; the rest is one line.
+/// Lines in the table of threads; the others are summed in one line.
 const THREAD_LINES: usize = 2_000;
-/// Sizes of live blocks that are listed.
+/// Listed sizes of live blocks.
 const LIVE_SIZES: usize = 200;
-/// Places of advice on reallocs.
+/// Listed places with advice on reallocs.
 const ADVICE: usize = 20;
-/// Changes of state that are listed: the newest.
+/// Listed changes of state, the newest ones.
 const CHANGES: usize = 500;
 
-/// All that the page shows.
+/// All data of the page.
 #[derive(Debug, Serialize)]
 pub(super) struct Document {
     program: String,
@@ -43,27 +43,27 @@ pub(super) struct Document {
     tiles: Vec<Tile>,
     timeline: Timeline,
     calls: Option<Calls>,
-    /// What stands where the call stacks would be, or what is missing in them; empty when nothing is.
+    /// A note on missing call stacks or names; empty when nothing is missing.
     calls_note: String,
     metrics: Vec<Metric>,
     sites: Sites,
-    /// Which sites are left out; empty when none is.
+    /// A note on filtered sites; empty without filters.
     sites_note: String,
-    /// How many of the blocks have a stack; empty when all have.
+    /// A note on sampled stacks; empty when every block has one.
     sites_sampled: String,
     live: Live,
     threads: Threads,
     sizes: Distribution,
     lifetimes: Distribution,
     reallocs: Vec<Fact>,
-    /// Places with what a better first capacity would save there.
+    /// Places with the savings of a better initial capacity.
     advice: Vec<(String, String)>,
     reallocs_certainty: CertaintyLine,
     laws: Vec<Law>,
     changes: Vec<(String, String)>,
 }
 
-/// What flame graph and table can be ordered by.
+/// A figure that flame graph and table can be sorted by.
 #[derive(Debug, Serialize)]
 struct Metric {
     key: &'static str,
@@ -78,10 +78,10 @@ struct Timeline {
     length_ns: u64,
     peak_at_ns: u64,
     peak_bytes: u64,
-    /// Those of [`TIMELINE_FIGURES`].
+    /// One list for each of [`TIMELINE_FIGURES`].
     #[serde(flatten)]
     figures: Columns,
-    /// Start, end and events of each stretch in which events were lost.
+    /// Start, end and number of lost events of each loss window.
     losses: Vec<(u64, u64, u64)>,
     resolution: String,
     certainty: Option<CertaintyLine>,
@@ -99,15 +99,15 @@ const TIMELINE_FIGURES: [(&str, fn(&Column) -> u64); 9] = [
     ("lost", |column| column.lost),
 ];
 
-/// A list of figures for each key.
+/// One list of figures for each key.
 type Columns = BTreeMap<&'static str, Vec<u64>>;
 
-/// The accounts, a list for each figure. The keys of the metrics are among the names.
+/// The sites, one list for each figure. The keys of [`Metric`] are among the names.
 #[derive(Debug, Default, Serialize)]
 struct Sites {
-    /// Node of the innermost frame, if there are call stacks.
+    /// Node of the innermost frame; empty without call stacks.
     node: Vec<u32>,
-    /// Those of [`SITE_COLUMNS`].
+    /// One list for each of [`SITE_COLUMNS`].
     #[serde(flatten)]
     figures: Columns,
     /// Estimated bytes of the site where only a subset of the blocks has a stack, and one standard error of it; no entries
@@ -116,7 +116,7 @@ struct Sites {
     estimated_error: Vec<Option<u64>>,
     /// Birth of the oldest live block, in nanoseconds since the start; `null` when none is listed.
     oldest_ns: Vec<Option<u64>>,
-    /// 1 where a suppression matches: the live figures leave the site out.
+    /// 1 where a suppression matches; the live figures exclude these sites.
     suppressed: Vec<u8>,
 }
 
@@ -138,7 +138,7 @@ const SITE_COLUMNS: [(&str, fn(&Site) -> u64); 15] = [
     ("longest_chain", |site| site.reallocs.longest_chain),
 ];
 
-/// A list of every figure in `columns`, over `rows`.
+/// Collects one list for each of `columns` over all `rows`.
 fn columns<'a, T: 'a>(
     columns: &[(&'static str, fn(&T) -> u64)],
     rows: impl Iterator<Item = &'a T> + Clone,
@@ -154,7 +154,7 @@ struct Live {
     groups: Vec<(u64, u64, u64, u64)>,
     other_blocks: u64,
     other_bytes: u64,
-    /// What each suppression took away: pattern, blocks, bytes.
+    /// The blocks that each suppression matched: pattern, blocks, bytes.
     suppressed: Vec<(String, u64, u64)>,
     certainty: CertaintyLine,
 }
@@ -182,7 +182,7 @@ struct Threads {
     certainty: CertaintyLine,
 }
 
-/// Blocks of one thread that another one freed.
+/// Blocks that one thread allocated and another one freed.
 #[derive(Debug, Serialize)]
 struct Crossing {
     allocated_by: String,
@@ -300,7 +300,7 @@ fn metrics(verdict: &Verification) -> Vec<Metric> {
     ]
 }
 
-/// The sites that are looked at.
+/// The sites that pass the filters.
 struct Chosen<'a> {
     sites: Vec<&'a Site>,
     suppressed: Vec<u8>,
@@ -371,7 +371,7 @@ fn sites_sampled(profile: &Profile) -> String {
     )
 }
 
-/// A column of figures that not every site has.
+/// A column in which sites without the figure have `None`.
 type Optional = Vec<Option<u64>>;
 
 fn estimated(profile: &Profile, chosen: &Chosen<'_>) -> (Optional, Optional) {

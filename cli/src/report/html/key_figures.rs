@@ -1,6 +1,7 @@
-//! What the page says in words: the banner on quality, the figures at its top, laws, and how far each can be trusted.
+//! The parts of the page that are sentences: the quality banner, the key figures at the top, laws, and certainties.
 //!
-//! The words are those of the text report: certainties from [`certainty_text`], warnings from [`mod@warnings`](super::super::warnings).
+//! The sentences are those of the text report: certainties from [`certainty_text`], warnings from
+//! [`mod@warnings`](super::super::warnings).
 
 use serde::Serialize;
 
@@ -17,10 +18,10 @@ use crate::analysis::{FigureGroup, LawState, Origin, Verification, reallocs as r
 use heapledger::profile::{Profile, StackFigures};
 use heapledger::quality::completeness_percent;
 
-/// How far a group of figures can be trusted.
+/// The certainty of a group of figures.
 #[derive(Debug, Serialize)]
 pub(super) struct CertaintyLine {
-    /// What the group is called.
+    /// The name of the group.
     figure: &'static str,
     /// `exact`, `within`, `at_least`, `uncertain` or `unknown`.
     grade: &'static str,
@@ -28,7 +29,7 @@ pub(super) struct CertaintyLine {
     text: String,
 }
 
-/// A label and what it stands for.
+/// A named value.
 #[derive(Debug, Serialize)]
 pub(super) struct Fact {
     label: &'static str,
@@ -44,15 +45,15 @@ pub(super) struct Tile {
     certainty: CertaintyLine,
 }
 
-/// How complete the data is.
+/// The quality banner.
 #[derive(Debug, Serialize)]
 pub(super) struct Banner {
     /// `good`, `note` or `bad`.
     tone: &'static str,
-    /// The completeness, or what stands in its place.
+    /// The completeness, or the reason why it is unknown.
     headline: String,
     sentence: String,
-    /// What the samples alone say, with its standard error; nothing when no block was ever sampled.
+    /// The estimates from samples with their standard errors; empty when no block was sampled.
     samples: Vec<Fact>,
     /// Losses by reason.
     lost: Vec<(&'static str, String)>,
@@ -112,7 +113,7 @@ pub(super) fn banner(profile: &Profile, origin: &Origin, verdict: &Verification)
     }
 }
 
-/// What the completeness means, in a sentence.
+/// The meaning of the completeness, as a sentence.
 fn sentence(profile: &Profile, origin: &Origin) -> String {
     let quality = &profile.quality;
     let (lost, left_out, waiting) = (quality.lost.total(), quality.sampled_out, quality.in_flight);
@@ -136,7 +137,7 @@ fn sentence(profile: &Profile, origin: &Origin) -> String {
     }
 }
 
-/// The exact sums stand at the top of the page, so comparing the two shows how good the samples are.
+/// The estimates from samples. The exact sums are at the top of the page, so a reader can compare the two.
 fn samples(profile: &Profile) -> Vec<Fact> {
     let Some(estimates) = &profile.estimates else { return Vec::new() };
     let labels = ["sampled", "allocated, by the samples", "live, by the samples"];
@@ -255,7 +256,7 @@ pub(super) fn tiles(profile: &Profile, verdict: &Verification) -> Vec<Tile> {
     ]
 }
 
-/// The sums of the section on reallocs.
+/// The sums in the section on reallocs.
 pub(super) fn realloc_facts(profile: &Profile) -> Vec<Fact> {
     let found = reallocs_of(profile);
     let all = &found.all;
@@ -282,7 +283,7 @@ pub(super) fn laws(verdict: &Verification) -> Vec<Law> {
     .collect()
 }
 
-/// Whether a figure says nothing at all.
+/// Whether a group of figures has no meaning in this profile.
 pub(super) fn is_unknown(verdict: &Verification, figure: FigureGroup) -> bool {
     verdict.certainty(figure).grade == Grade::Unknown
 }

@@ -1,25 +1,25 @@
-//! The report as a page for a browser: one file, opened from disk, that asks the network for nothing.
+//! The report as a page for a browser: one file that needs no network.
 //!
 //! ```text
 //!  profile ─► analysis ─► document (findings as plain structs) ─► JSON ┐
 //!  page/*.css, page/*.js, vendor/ ─────────────── joined as they are ──┴─► one HTML file
 //! ```
 //!
-//! `document` says what the page knows: the findings of `analysis`, with their certainty, already in words where the
-//! text report has words for them. `tree` packs the call stacks. The scripts show that, and compute only what depends
-//! on what the reader does: sums over a selected span, the flame graph of a metric, the order of a table.
+//! `document` holds the data of the page: the findings of `analysis` with their certainty, already as sentences where
+//! the text report has sentences. `tree` packs the call stacks. The scripts display the data, and compute only what
+//! depends on the reader's actions: sums over a selected span, the flame graph of a metric, the order of a table.
 //!
-//! **No name can become markup.** The JSON lies in a `<script type="application/json">`, with every `<`, `>` and `&` of a
-//! text written as `\u003c` and so on, so that no text can end the element; the scripts put texts into the page through
-//! `textContent` only. A content security policy allows the page's own script and style by their hashes and nothing
-//! else, no request of any kind among it.
+//! **No name can become markup.** The JSON is in a `<script type="application/json">` with every `<`, `>` and `&` of
+//! a text written as an escape such as `\u003c`, so that no text can end the element; the scripts insert texts into
+//! the page through `textContent` only. A content security policy allows the page's own script and style by their
+//! hashes, and forbids everything else, requests included.
 //!
-//! **Libraries.** The plots of the timeline are uPlot's (`vendor/`, MIT). The flame graph is our own, on a canvas:
-//! d3-flame-graph 5.0, the kept library for it, makes an element of the page for every rectangle (118,000 for
-//! 1,000 stacks of 40 frames, 2.2 s) and goes through the whole tree on each zoom (1.0 s for 10,000 stacks); for
-//! 100,000 stacks it did not come to an end within three minutes. It also takes no keys. What is drawn here is only
-//! what is at least half a pixel wide, found from the top of the tree on each change: for 100,000 stacks of 40 frames, a
-//! page of 25 MB that is shown after 2 s, some 160 ms (`tests/html/shown.rs` has the measurement).
+//! **Libraries.** uPlot draws the timeline (`vendor/`, MIT). The flame graph is written here, on a canvas:
+//! d3-flame-graph 5.0, the maintained library, creates a DOM element for every rectangle (118,000 for 1,000 stacks of
+//! 40 frames, 2.2 s) and walks the whole tree on each zoom (1.0 s for 10,000 stacks); 100,000 stacks took it more
+//! than three minutes. It also has no keyboard control. The canvas version draws only rectangles at least half a
+//! pixel wide, searched from the top of the tree on each change: 160 ms for 100,000 stacks of 40 frames, a page of 25
+//! MB that is shown after 2 s (measured by `tests/html/shown.rs`).
 //!
 //! The scripts share one scope: each file defines one object, and they are joined in the order of `SCRIPTS`.
 
@@ -58,7 +58,7 @@ const SCRIPTS: [&str; 10] = [
 /// The skeleton of the page.
 const BODY: &str = include_str!("page/body.html");
 
-/// Writes the page of `profile`, given what is known of its file; for a live process, `&Origin::default()`.
+/// Writes the page of `profile`, read from a file with `origin`; for a live process, `&Origin::default()`.
 ///
 /// # Errors
 ///
@@ -67,8 +67,8 @@ pub fn write_page(profile: &Profile, origin: &Origin, out: &mut impl Write) -> i
     write_page_with(profile, origin, &Detail::default(), out)
 }
 
-/// As [`write_page`], with which call stacks are looked at, and what is left out of the live blocks. How stacks are ranked
-/// and how many are listed is up to whoever looks at the page.
+/// As [`write_page`], with filters on call stacks and suppressions from `detail`. The reader of the page chooses the
+/// ranking and the number of rows.
 ///
 /// # Errors
 ///
@@ -101,13 +101,12 @@ pub fn write_page_with(
     write!(out, "</script>\n<script>{script}</script>\n</body>\n</html>\n")
 }
 
-/// A script or style as the content security policy names it.
+/// The hash of a script or style, in the syntax of the content security policy.
 fn source_hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
-/// Writes JSON so that it can stand inside a script element: the characters that markup is made of occur in its texts
-/// only, where they can be escaped.
+/// Writes JSON for the inside of a script element: escapes `<`, `>` and `&`, which occur in JSON strings only.
 struct InScript<W> {
     out: W,
 }

@@ -1,9 +1,10 @@
-//! Call stacks, packed: a table of texts, a table of frames, and one tree of calls.
+//! Packed call stacks: a table of texts, a table of frames, and one tree of calls.
 //!
-//! Stacks share their outer frames, so they are one tree, from `main` and the starts of threads down to the functions
-//! that allocate. A *node* is a frame under its callers. Nodes are numbered in preorder, so that a parent has a lower
-//! number than its children and a subtree is a run of numbers; a node is written as the distance to its parent, mostly 1,
-//! and the number of its frame. 100,000 stacks of 40 frames become some megabytes rather than hundreds.
+//! Stacks share their outer frames, so they form one tree, from `main` and the starts of threads down to the
+//! functions that allocate. A *node* is a frame below its callers. Nodes are numbered in preorder, so that a parent
+//! has a lower number than its children and a subtree is a range of numbers; a node is stored as the distance to its
+//! parent, mostly 1, and the number of its frame. 100,000 stacks of 40 frames take some megabytes instead of
+//! hundreds.
 
 use std::collections::HashMap;
 
@@ -15,16 +16,16 @@ use crate::analysis::name_simplify::{is_library, without_generics};
 use crate::analysis::{Frame, StackReader};
 use heapledger::profile::Profile;
 
-/// Frames of one stack that are shown; of a deeper one the outermost are left out.
+/// Frames kept of one stack; the outermost ones of a deeper stack are dropped.
 const DEEPEST: usize = 512;
 
-/// Stands for the frames left out.
+/// The node in place of the dropped frames.
 const LEFT_OUT: &str = "(outer frames left out)";
 
-/// Stands above all stacks whose walk ended early.
+/// The outermost node of stacks whose walk ended early.
 const CUT_SHORT: &str = "(stack ends early)";
 
-/// Stands for blocks without a stack.
+/// The node of blocks without a stack.
 pub(super) const NO_STACK: &str = "(no stack)";
 
 /// The packed stacks.
@@ -42,11 +43,11 @@ pub(super) struct Calls {
     lines: Vec<u32>,
     /// Of each frame: 0 the program's, 1 of the standard library, 2 without a name, 3 no function.
     kinds: Vec<u8>,
-    /// Of each node: how far before it its parent stands. Node 0 is the root, and has no frame.
+    /// Of each node: the distance to its parent. Node 0 is the root, and has no frame.
     up: Vec<u32>,
     /// Of each node: its frame.
     frames: Vec<u32>,
-    /// Of each stack that was asked for: the node of its innermost frame; 0 when it has none.
+    /// Of each packed stack: the node of its innermost frame; 0 when it has none.
     #[serde(skip)]
     pub(super) ends: Vec<u32>,
     /// Whether any frame has a name.
@@ -62,7 +63,7 @@ struct Label {
     kind: u8,
 }
 
-/// A node before the nodes are put into their order.
+/// A node before the preorder numbering.
 struct Node {
     frame: u32,
     children: Vec<u32>,
@@ -73,7 +74,7 @@ struct Packer<'a> {
     reader: StackReader<'a>,
     strings: Interner<String>,
     frames: Interner<Label>,
-    /// Frames that were met before, as the profile has them: a label is made once only.
+    /// Frames seen before, keyed as in the profile, so that each is formatted once.
     met: HashMap<(&'a str, &'a str, u32, u64), u32>,
     /// Parent and frame of each node but the root.
     edges: Interner<(u32, u32)>,
@@ -126,7 +127,7 @@ impl<'a> Packer<'a> {
     }
 
     fn known(&mut self, frame: &Frame<'a>) -> u32 {
-        // Only an address without a name is told by the address.
+        // The address is part of the key only for frames without a name.
         let address = if frame.function.is_empty() { frame.address } else { 0 };
         let key = (frame.function, frame.file, frame.line, address);
         if let Some(number) = self.met.get(&key) {
@@ -190,7 +191,7 @@ fn label(frame: &Frame<'_>) -> Label {
     Label { name: escaped(frame.function), file: escaped(frame.file), line: frame.line, kind }
 }
 
-/// An address without a name, as an offset into its object.
+/// The name of an unnamed frame: the offset in its object.
 fn place(frame: &Frame<'_>) -> String {
     let Some(module) = frame.module else { return format!("{:#x}", frame.address) };
     let file = module.path.rsplit(['/', '\\']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The sections that state facts: totals, peak, temporaries, reallocs.
+//! The sections without tables: totals, peak, temporaries, reallocs.
 
 use std::io;
 
@@ -33,7 +33,7 @@ pub(in super::super) fn totals(page: &mut TextPage<'_>, subject: &Subject<'_>) -
     labelled_certainty(page, subject, "live bytes", FigureGroup::LiveBytes)
 }
 
-/// What the samples alone say, so that a reader sees how good they are: the lines above are exact all the same.
+/// Writes the estimates from samples; a reader can compare them with the exact lines above.
 fn sampled(page: &mut TextPage<'_>, estimates: &Estimates) -> io::Result<()> {
     let within = if page.layout.unicode { "\u{b1}" } else { "+/-" };
     let [taken, allocated, live] = samples(estimates, within);
@@ -42,7 +42,7 @@ fn sampled(page: &mut TextPage<'_>, estimates: &Estimates) -> io::Result<()> {
     page.fact("  live", &live)
 }
 
-/// How many samples there are, and what they alone say was allocated and is live, each with one standard error behind
+/// The number of samples, and the estimates of allocated and live blocks, each with one standard error after
 /// `within`.
 pub(in super::super) fn samples(estimates: &Estimates, within: &str) -> [String; 3] {
     let whole = |value: f64| value.round().max(0.0) as u64;
@@ -110,10 +110,10 @@ pub(in super::super) fn reallocs(page: &mut TextPage<'_>, subject: &Subject<'_>)
     certainty(page, subject, FigureGroup::Reallocs)
 }
 
-/// Places whose growth is worth a line.
+/// Listed places with advice on reallocs.
 const GROWING: usize = 5;
 
-/// Where a better first capacity would save reallocs.
+/// Writes the places where a larger initial capacity would save reallocs.
 fn growing(page: &mut TextPage<'_>, book: &SiteBook) -> io::Result<()> {
     for (here, saved) in advice(book, GROWING, page.layout.columns()) {
         page.fact("advice", &format!("{here}: {saved}"))?;
@@ -121,8 +121,8 @@ fn growing(page: &mut TextPage<'_>, book: &SiteBook) -> io::Result<()> {
     Ok(())
 }
 
-/// At most `limit` places where a better first capacity would save reallocs, each in at most `width` characters, with what
-/// it would save.
+/// At most `limit` places where a larger initial capacity would save reallocs, each in at most `width` characters,
+/// with the savings.
 pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> Vec<(String, String)> {
     let of = |place: Growth| {
         let line = &book.lines[place.line];

@@ -1,4 +1,4 @@
-//! A place in a program in a few lines: the function at fault, what it reached the allocator through, who called it.
+//! A place in the program: its first function outside the library, the library functions below, and its callers.
 
 use std::io;
 
@@ -8,14 +8,14 @@ use super::super::text_page::{TextPage, Tone};
 use super::super::units::count;
 use crate::analysis::paths::{Function, PathStep};
 
-/// Callers of a place that are shown; the rest is counted.
+/// Callers that are shown; further ones are counted.
 const CALLERS: usize = 5;
-/// Spaces in front of the function at fault.
+/// Spaces in front of a place.
 const INDENT: usize = 7;
-/// Folders of a source file that are shown, the file included.
+/// Components of a file path that are shown, the file name included.
 const FOLDERS: usize = 3;
 
-/// A function with its file and line, in at most `width` characters. What is cut is the function.
+/// A function with its file and line, in at most `width` characters; the function is cut if necessary.
 pub(super) fn place(function: Option<&Function>, line: u32, width: usize) -> String {
     let Some(function) = function else { return "(no stack)".into() };
     let file = file_and_line(&function.file, line);
@@ -27,7 +27,7 @@ pub(super) fn place(function: Option<&Function>, line: u32, width: usize) -> Str
     format!("{} ({file})", cut(&name, room.max(16)))
 }
 
-/// The end of a path, which is what tells files apart, and the line.
+/// The last components of a file path, and the line.
 fn file_and_line(file: &str, line: u32) -> String {
     if file.is_empty() {
         return String::new();
@@ -37,7 +37,7 @@ fn file_and_line(file: &str, line: u32) -> String {
     if line > 0 { format!("{short}:{line}") } else { short }
 }
 
-/// A path that is to be shown.
+/// A call path for display.
 pub(super) struct Shown<'a> {
     pub(super) functions: &'a [Function],
     pub(super) path: &'a [PathStep],
@@ -45,7 +45,7 @@ pub(super) struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// The place in the path of the function at fault: the first that is not the library's.
+    /// The index in the path of the first function that is not the library's.
     fn fault(&self) -> usize {
         let is_own = |step: &PathStep| self.function(*step).is_some_and(|function| !function.is_library);
         self.path.iter().position(is_own).unwrap_or(0)
@@ -55,18 +55,18 @@ impl Shown<'_> {
         self.functions.get(step.function as usize)
     }
 
-    /// A function of the path in words.
+    /// A function of the path as text.
     fn at(&self, index: usize, width: usize) -> String {
         let function = self.path.get(index).and_then(|step| self.function(*step));
         place(function, self.lines.get(index).copied().unwrap_or(0), width)
     }
 
-    /// The function at fault in words.
+    /// The first function that is not the library's, as text.
     pub(super) fn fault_in_words(&self, width: usize) -> String {
         self.at(self.fault(), width)
     }
 
-    /// The lines of the place, set in.
+    /// Writes the indented lines of the place.
     pub(super) fn write(&self, page: &mut TextPage<'_>) -> io::Result<()> {
         let room = page.layout.columns() - INDENT;
         let fault = self.fault();
@@ -86,7 +86,7 @@ impl Shown<'_> {
     }
 }
 
-/// Writes a table with a place under each of its first rows.
+/// Writes a table with one of `places` below each row.
 pub(super) fn table_of_places(
     page: &mut TextPage<'_>,
     table: &Table,

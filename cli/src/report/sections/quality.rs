@@ -1,4 +1,4 @@
-//! The quality block: how complete the data is, what it cost, and what to do about either.
+//! The quality section: completeness of the data, cost of recording, and advice.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub(in super::super) fn quality(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     let mut said = "";
     for warning in warnings(subject.profile, verdict, subject.origin) {
         page.note(&format!("Warning: {}", warning.seen), 2, Tone::Bad)?;
-        // Losses for several reasons matter for the same reason: once is enough.
+        // The consequence is written once for consecutive warnings that share it.
         if warning.matters != said {
             said = warning.matters;
             page.note(said, 4, Tone::Plain)?;
@@ -60,7 +60,7 @@ fn completeness(page: &mut TextPage<'_>, quality: &QualityIndicator, whole: bool
     Ok(())
 }
 
-/// A share in the spacing of the report.
+/// A share with a space before the percent sign, as in the rest of the report.
 fn percent(share: f64) -> String {
     share_percent(share).replace('%', " %")
 }
@@ -184,7 +184,7 @@ fn clock(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     page.fact("mode", settings.mode.name())
 }
 
-/// How the stacks were taken. Left out when none were.
+/// Writes the method and the counters of stack walks; nothing when no stacks were taken.
 fn stacks(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let figures = &subject.profile.stack_figures;
     if *figures == StackFigures::default() {

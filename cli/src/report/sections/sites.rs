@@ -1,4 +1,4 @@
-//! The sections on call stacks: the places that lead a ranking, the call tree, and what was not freed.
+//! The sections on call stacks: ranked places, the call tree, and blocks that were not freed.
 
 use std::io;
 
@@ -13,16 +13,16 @@ use crate::analysis::{
 };
 use heapledger::profile::{Stacks, Symbols};
 
-/// Notes on names that are shown; the rest is counted.
+/// Notes on symbols that are shown; further ones are counted.
 const NOTES: usize = 6;
-/// Lines of a call tree at most, for each place that may be listed.
+/// Lines of a call tree, at most, for each place that may be listed.
 const TREE_LINES: usize = 8;
-/// A branch of the tree is left out when it has less than one part in this many.
+/// Branches below 1 / TREE_SHARE of the root are omitted.
 const TREE_SHARE: u64 = 200;
-/// Characters that a tree is set in at most: a deep one would leave the page.
+/// Indentation of a tree, at most.
 const TREE_INDENT: usize = 40;
 
-/// What places are ranked by, in words.
+/// The name of the figure that places are ranked by.
 fn ranked_by(order: SiteOrder) -> &'static str {
     match order {
         SiteOrder::Live => "bytes live at the end",
@@ -43,7 +43,7 @@ fn shown<'a>(book: &'a SiteBook, line: usize) -> Shown<'a> {
     Shown { functions: &book.functions, path: &line.path, lines: &line.lines }
 }
 
-/// The places that lead the ranking.
+/// Writes the places with the largest figures.
 pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
     let order = subject.detail.order;
     let ranking = book.ranking(order, subject.detail.top);
@@ -81,7 +81,8 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
     certainty(page, subject, FigureGroup::Sites)
 }
 
-/// What the places truly allocated, where only a subset of the blocks got a stack: the figures above are those of the subset.
+/// Writes the estimated bytes of the places where stacks were sampled: the figures above cover the sampled blocks
+/// only.
 fn sampled(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -101,7 +102,7 @@ fn sampled(
     Ok(())
 }
 
-/// What a view leaves out is said before any figure of what it shows.
+/// Writes the filters of the view, and the sums that they exclude, before any filtered figure.
 fn looked_at(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
     if subject.detail.looked_at.is_empty() {
         return Ok(());
@@ -118,7 +119,7 @@ fn looked_at(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) ->
     page.fact("not looked at", &left_out)
 }
 
-/// Why addresses have no name.
+/// Writes the notes on addresses without a name.
 fn names(page: &mut TextPage<'_>, symbols: &Symbols) -> io::Result<()> {
     for (index, note) in symbols.notes.iter().take(NOTES).enumerate() {
         page.fact(if index == 0 { "names" } else { "" }, &escaped(note))?;
@@ -131,7 +132,7 @@ fn names(page: &mut TextPage<'_>, symbols: &Symbols) -> io::Result<()> {
     }
 }
 
-/// The call tree.
+/// Writes the call tree.
 pub(in super::super) fn call_tree(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -162,7 +163,7 @@ pub(in super::super) fn call_tree(
     certainty(page, subject, FigureGroup::Sites)
 }
 
-/// Writes the lines of a tree, and returns how many there was no room for.
+/// Writes the lines of a tree, and returns the number of lines beyond the limit.
 fn branches(page: &mut TextPage<'_>, book: &SiteBook, tree: &Tree, most: usize) -> io::Result<u64> {
     let whole = tree.nodes[0].value;
     let (mut open, mut written, mut left) = (vec![0u32], 0usize, 0u64);
@@ -197,7 +198,7 @@ fn branches(page: &mut TextPage<'_>, book: &SiteBook, tree: &Tree, most: usize) 
     Ok(left)
 }
 
-/// What was not freed, by place.
+/// Writes the blocks that were not freed, by place.
 pub(in super::super) fn leaks(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let detail = subject.detail;
     let found = leaks_of(subject.profile, &detail.view, detail.suppressions);

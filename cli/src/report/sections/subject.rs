@@ -9,7 +9,7 @@ use super::super::units::counted;
 use crate::analysis::{FigureGroup, Origin, SiteBook, Verification};
 use heapledger::profile::Profile;
 
-/// What every section is written from.
+/// The profile with everything derived from it that sections show.
 pub(in super::super) struct Subject<'a> {
     pub(in super::super) profile: &'a Profile,
     pub(in super::super) origin: &'a Origin,
@@ -19,7 +19,7 @@ pub(in super::super) struct Subject<'a> {
     pub(in super::super) book: Option<SiteBook>,
 }
 
-/// Writes the line on how far the figures of a section can be trusted.
+/// Writes the certainty of the figures of a section.
 pub(super) fn certainty(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -28,7 +28,7 @@ pub(super) fn certainty(
     labelled_certainty(page, subject, "certainty", figure)
 }
 
-/// As [`certainty`], under a label of its own.
+/// As [`certainty`], with another name for the line.
 pub(super) fn labelled_certainty(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -38,12 +38,12 @@ pub(super) fn labelled_certainty(
     page.toned(label, &certainty_text::phrase(subject.verdict.certainty(figure), figure), Tone::Faint)
 }
 
-/// Writes the line of a section that has nothing to list.
+/// Writes `none`, for a section without content.
 pub(super) fn none(page: &mut TextPage<'_>) -> io::Result<()> {
     page.note("none", 2, Tone::Plain)
 }
 
-/// A number of blocks with its noun.
+/// A number of blocks, such as `1 block`.
 pub(super) fn blocks(n: u64) -> String {
     counted(n, "block", "blocks")
 }

@@ -1,4 +1,4 @@
-//! The sections that list: threads, sizes, lifetimes, live blocks, sites, changes.
+//! The sections with tables: threads, sizes, lifetimes, live blocks, sites, changes.
 
 use std::io;
 
@@ -40,7 +40,7 @@ pub(in super::super) fn threads(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     certainty(page, subject, FigureGroup::Breakdown)
 }
 
-/// Who freed whose blocks.
+/// Writes the blocks by the pair of threads that allocated and freed them.
 fn crossings(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = crossings_of(subject.profile, page.layout.rows);
     if found.lines.is_empty() {
@@ -72,7 +72,7 @@ fn thread_name(line: &ThreadRow) -> String {
     }
 }
 
-/// A distribution as a table of ranges, counts, shares and bars.
+/// Writes a distribution as a table of ranges, counts, shares and bars.
 fn distribution(
     page: &mut TextPage<'_>,
     rows: &[Bucket],
@@ -133,7 +133,7 @@ pub(in super::super) fn sites(page: &mut TextPage<'_>, subject: &Subject<'_>) ->
     if let Some(book) = &subject.book {
         return super::sites::places(page, subject, book);
     }
-    // Without stacks every block belongs to the site of stack 0.
+    // Without stacks every block belongs to stack 0.
     let sum = |figure: fn(&Site) -> u64| profile.sites.iter().map(figure).fold(0, u64::saturating_add);
     if sum(|site| site.total_bytes) == 0 {
         return none(page);

@@ -1,4 +1,4 @@
-//! The timeline, drawn: live bytes as bars, allocated bytes under them, and marks where events were lost.
+//! The timeline as a drawing: live bytes as bars, allocated bytes below them, and marks where events were lost.
 
 use std::io;
 
@@ -14,7 +14,7 @@ const LIVE_ROWS: usize = 6;
 const RATE_ROWS: usize = 2;
 /// Characters left of the drawing: indent, label, space and axis.
 const MARGIN_COLUMNS: usize = 16;
-/// Windows of loss that are listed; the rest is summed.
+/// Loss windows that are listed; further ones are summed.
 const LOSSES: usize = 6;
 
 pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -23,7 +23,7 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
     if found.columns.is_empty() {
         return none(page);
     }
-    // A short timeline is stretched by a whole factor, so that no interval looks longer than another.
+    // A short timeline is stretched by an integer factor, so that all intervals have the same width.
     let stretch = room / found.columns.len();
     let series = |value: fn(&Column) -> u64| -> Vec<u64> {
         found.columns.iter().flat_map(|column| std::iter::repeat_n(value(column), stretch)).collect()
@@ -51,7 +51,7 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
     certainty(page, subject, FigureGroup::Lifetimes)
 }
 
-/// A drawing with the value of its highest bar at its top and its name at its foot.
+/// Draws bars, with the value of the highest one at the top and the name of the series at the bottom.
 fn draw(page: &mut TextPage<'_>, values: &[u64], rows: usize, top: &str, name: &str) -> io::Result<()> {
     let unicode = page.layout.unicode;
     for (index, row) in bars(values, rows, unicode).into_iter().enumerate() {
