@@ -1,4 +1,4 @@
-//! What the `heapledger` command is made of: it reads the dumps, traces and black boxes that the library
+//! The library behind the `heapledger` command: it reads the dumps, traces and black boxes that the library
 //! [`heapledger`] writes, and shows their figures as text, as a page, and in the formats of other programs.
 //!
 //! ```text

@@ -1,11 +1,11 @@
-//! Calls: what one return address stands for. Formats that keep addresses list each call once.
+//! Calls: the functions at one return address. Formats with addresses list each call once.
 
 use std::borrow::Cow;
 
 use crate::analysis::Frame;
 use heapledger::profile::Module;
 
-/// A function at a call, and where it stands.
+/// A function at a call, with its source line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Function<'a> {
     /// Its name; where it has none, its object and offset, or the address.
@@ -14,7 +14,7 @@ pub(super) struct Function<'a> {
     pub(super) file: &'a str,
     /// The line, or 0.
     pub(super) line: u32,
-    /// Whether the name is that of a function.
+    /// Whether `name` is the name of a function.
     pub(super) is_named: bool,
 }
 
@@ -23,15 +23,15 @@ pub(super) struct Function<'a> {
 pub(super) struct Call<'a> {
     /// The address before the return address: it lies within the call.
     pub(super) address: u64,
-    /// Lowest address of the object that it lies in, which tells objects apart.
+    /// Lowest address of its object, which identifies the object.
     pub(super) module_start: Option<u64>,
-    /// Group of that object, or empty.
+    /// Path of its object, or empty.
     pub(super) module: &'a str,
-    /// Never none.
+    /// The functions; at least one.
     pub(super) functions: Vec<Function<'a>>,
 }
 
-/// The call that some frames with one address are.
+/// Converts the frames at one address to a call.
 pub(super) fn call<'a>(frames: &[Frame<'a>]) -> Call<'a> {
     let module: Option<&'a Module> = frames.first().and_then(|frame| frame.module);
     let function = |frame: &Frame<'a>| Function {

@@ -1,18 +1,17 @@
-//! Collapsed stacks: the lines that flame graph programs read.
+//! Collapsed stacks: the input of flame graph programs.
 //!
 //! ```text
 //! main;parse;Vec<T>::push 1000
 //! ```
 //!
-//! One line for each path of names, outermost first, and one figure for the whole file. Groups whose figure is zero are
-//! left out; sites without a stack are the path `(no stack)`. Lines are sorted, as readers want them.
+//! One line for each path of names, outermost first, with one figure for the whole file. Groups whose figure is zero
+//! are omitted; sites without a stack are the path `(no stack)`. Lines are sorted, as readers expect.
 //!
-//! The format has no place for anything else: a line that is not a stack makes readers refuse the file or take it for
-//! one. So this is the one format that does not carry the quality of its data; who writes it has to say it beside it
+//! The format has no comments: readers reject a line that is not a stack, or take it for one. So this is the only
+//! format without the quality of its data; the caller has to print it separately
 //! ([`Format::carries_quality`](super::Format::carries_quality)).
 //!
-//! Names are changed where the format would misread them: `;` becomes `:`, and a space before a number at the end of a
-//! name becomes `_`, because a number after the last space is the figure.
+//! Names are changed where the format would misread them: see [`in_collapsed_stack`].
 
 use std::io::{self, Write};
 
@@ -22,7 +21,7 @@ use crate::analysis::{Group, Groups, SiteOrder, group_by};
 use heapledger::profile::Profile;
 
 pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) -> io::Result<()> {
-    // Different names can read the same once they are changed, which makes them one key and their groups one.
+    // Different names can become equal here; they are then one key.
     let Groups { keys, mut groups } = group_by(profile, |frame| in_collapsed_stack(&frame.label()));
     groups.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
     for group in &groups {
@@ -46,7 +45,7 @@ fn outer_first<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item 
     group.frames.iter().rev().filter_map(|frame| names.get(*frame as usize)).map(String::as_str)
 }
 
-/// The line of a path, up to its figure.
+/// The bytes of a line before its figure.
 fn bytes<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = u8> {
     let none = group.frames.is_empty().then_some(NO_STACK);
     let parts = outer_first(group, names).chain(none).enumerate();
@@ -105,7 +104,7 @@ mod tests {
         assert_eq!(sum(&text), profile.totals.total_bytes);
     }
 
-    /// What the reader of others makes of our lines: the flame graph that inferno draws counts every byte.
+    /// Another implementation reads the lines: the flame graph that inferno draws counts every byte.
     #[test]
     fn inferno_reads_every_line() {
         let mut profile = sample::named();

@@ -10,10 +10,11 @@
 //! ```
 //!
 //! Comment lines start with `# ` and hold a name and a value; most readers skip them when told that `#` starts a
-//! comment. A name occurs again for each part of the file that is damaged. Columns carry their unit in their name.
-//! Frames are return addresses, innermost first, separated by semicolons. The last column has the functions there, without
-//! the recorder's own, in the same manner; a semicolon in a name becomes a colon, and the cell is quoted where a name
-//! has a comma or a quotation mark. Text in comments is written as a quoted Rust string. No name can end its line.
+//! comment. A name is repeated for each damaged part of the file. Columns carry their unit in their name. Frames are
+//! return addresses, innermost first, separated by semicolons. The last column has the functions, without the
+//! recorder's own, in the same order; a semicolon in a name becomes a colon, and the cell is quoted where a name has
+//! a comma or a quotation mark. Text in comments is written as a quoted Rust string, so that no name can end its
+//! line.
 
 use std::io::{self, Write};
 
@@ -22,7 +23,8 @@ use crate::analysis::{Frame, Origin, StackReader};
 use heapledger::profile::{Profile, Site};
 use heapledger::text::escape::escaped;
 
-/// Version of this format: grows when a column changes its meaning or goes away, not when one is added at the end.
+/// Version of this format. It is raised when a column changes its meaning or is removed, not when one is added at the
+/// end.
 const FORMAT_VERSION: u32 = 1;
 
 type SiteFigure = fn(&Site) -> u64;

@@ -1,18 +1,18 @@
-//! The file that `dh_view.html` of Valgrind's DHAT reads, version 2; Firefox Profiler reads it too.
+//! The format of `dh_view.html` of Valgrind's DHAT, version 2; Firefox Profiler reads it too.
 //!
-//! Every path of frames becomes a program point. Points with equal frames are merged, because the viewer refuses a
-//! file in which a location is repeated; frame 0 has to be `[root]`.
+//! Every path of frames becomes a program point. Points with equal frames are merged, because the viewer rejects a
+//! file with a repeated location; frame 0 has to be `[root]`.
 //!
-//! Three of DHAT's figures are not in the books and are given as *lower bounds*, never higher than the truth:
+//! The profile lacks three of DHAT's figures; they are written as *lower bounds*:
 //!
-//! * `tl`, the lifetimes of all blocks together: the profile has them by power of two, and each counts as the shortest
-//!   of its range;
-//! * `mbk`, the blocks when a site was at its own peak: exact where that was also the peak of the process, the end, or
-//!   all that the site ever allocated, else its bytes by the largest size that a block of the site can have had;
-//! * `mb` of points that several sites were merged into: the largest of theirs.
+//! * `tl`, the sum of all lifetimes: the profile has them by power of two, and each counts as the shortest of its
+//!   range;
+//! * `mbk`, the blocks at the site's own peak: exact if that was also the peak of the process, the end, or everything
+//!   that the site allocated; otherwise its bytes divided by the largest size that a block of the site can have had;
+//! * `mb` of points that were merged from several sites: the largest of theirs.
 //!
-//! The format has no field for what was lost: it stands behind the command line, which the viewer shows at the top,
-//! and in full under the key `heapledger`, which it ignores. Times are in nanoseconds.
+//! The format has no field for the quality of the data: it follows the command line, which the viewer shows at the
+//! top, and is complete under the key `heapledger`, which the viewer ignores. Times are in nanoseconds.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ use super::quality;
 use crate::analysis::{Frame, Group, Origin, group_by};
 use heapledger::profile::{Histogram, Profile, Site};
 
-/// Blocks that live shorter than this are called short-lived, as dhat-rs does.
+/// Blocks with a shorter lifetime are called short-lived, as in dhat-rs.
 const SHORT_LIVED_NS: u64 = 10_000;
 
 #[derive(Serialize)]
@@ -114,7 +114,7 @@ fn point(profile: &Profile, group: &Group, ages: &HashMap<u32, u64>, no_stack: u
     });
     let (gb, gbk) = (sum(|site| site.at_peak_bytes), sum(|site| site.at_peak_blocks));
     let (eb, ebk) = (sum(Site::live_bytes), sum(Site::live_blocks));
-    // Blocks of merged sites that lived at the same time are bounds of the merged peak as well.
+    // The sums of merged sites at one instant are also lower bounds of their common peak.
     let mb = highest(|site| site.own_peak_bytes).max(gb).max(eb);
     let at_known = [(gb, gbk), (eb, ebk)].into_iter().filter(|(bytes, _)| *bytes == mb);
     let mbk = at_known.map(|(_, blocks)| blocks).max().unwrap_or_else(|| highest(blocks_at_own_peak));
@@ -136,7 +136,7 @@ fn point(profile: &Profile, group: &Group, ages: &HashMap<u32, u64>, no_stack: u
     }
 }
 
-/// At least so many blocks of a site lived when most of its bytes did.
+/// A lower bound of the number of blocks of a site at its own peak.
 fn blocks_at_own_peak(site: &Site) -> u64 {
     if site.own_peak_bytes == site.total_bytes {
         return site.total_blocks;
@@ -145,12 +145,12 @@ fn blocks_at_own_peak(site: &Site) -> u64 {
     if largest == 0 { 0 } else { site.own_peak_bytes.div_ceil(largest) }
 }
 
-/// The sum of all values, each taken as the smallest of its range.
+/// A lower bound of the sum of all values: each counts as the smallest of its range.
 fn shortest(histogram: &Histogram) -> u64 {
     histogram.rows().fold(0u64, |sum, (low, _, count)| sum.saturating_add(low.saturating_mul(count)))
 }
 
-/// How long the blocks that are live have lived, by stack.
+/// The sum of the ages of live blocks, by stack.
 fn ages_of_live(profile: &Profile) -> HashMap<u32, u64> {
     let mut ages: HashMap<u32, u64> = HashMap::new();
     for block in &profile.live {

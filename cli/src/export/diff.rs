@@ -1,6 +1,6 @@
-//! What changed between two profiles, as one JSON object.
+//! The differences between two profiles, as one JSON object.
 //!
-//! `comparable` is false when something stands against the comparison; `doubts` says what, with the amounts before and
+//! `comparable` is false when an issue forbids the comparison; `doubts` lists the issues, with the amounts before and
 //! after. `sites` has every site of either profile, with the names of its functions, innermost first.
 
 use std::io::{self, Write};
@@ -96,7 +96,7 @@ fn doubt_part(issue: &ComparabilityIssue) -> DoubtPart {
     }
 }
 
-/// Writes what [`diff`](crate::analysis::diff::diff) found as JSON.
+/// Writes the result of [`diff`](crate::analysis::diff::diff) as JSON.
 ///
 /// # Errors
 ///

@@ -1,13 +1,14 @@
 //! The processed profile of the [Firefox Profiler](https://profiler.firefox.com), through `fxprof-processed-profile`.
 //!
-//! * One thread holds the *allocations*: for each path what it allocated and freed again, and what is live at the end.
-//!   The profiler's memory views then show bytes by stack: allocated, and retained.
+//! * One thread holds the *allocations*: for each path the bytes that were allocated and freed, and the bytes live at
+//!   the end. The profiler's memory views then show allocated and retained bytes by stack.
 //! * A *counter* holds the live bytes at the end of each interval of the timeline.
 //! * *Markers* show the peak, every interval in which events were lost, and the quality of the data line by line.
 //!
-//! A path has sums and no times: all its allocations stand at the start and its frees at the end of the recording, so a
-//! selection on the time axis is of use for the counter and the markers only. Who freed a block is not known, so frees
-//! have no stack. Names of functions are carried; files and lines are not, since labels have no place for them.
+//! A path has sums and no times: all its allocations are at the start and its frees at the end of the recording, so
+//! selecting a range on the time axis is meaningful for the counter and the markers only. The thread that freed a
+//! block is not known, so frees have no stack. Functions have names; files and lines are missing, because labels have
+//! no field for them.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::quality;
 use crate::analysis::{Origin, group_by};
 use heapledger::profile::{Profile, Site};
 
-/// A text at a place on the time axis.
+/// A marker with a text.
 struct Note {
     name: StringHandle,
     text: StringHandle,
@@ -72,7 +73,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     let mut processed =
         Processed::new(&product, ReferenceTimestamp::from_duration_since_unix_epoch(started), interval);
     processed.set_os_name(&process.platform);
-    // Every frame is a name: there is nothing left to look up.
+    // Every frame is a name, so the profiler has nothing to look up.
     processed.set_symbolicated(true);
     let owner = processed.add_process(&process.program, process.pid, at(0));
     processed.set_process_end_time(owner, at(process.duration_ns));
@@ -101,7 +102,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     writeln!(out)
 }
 
-/// Two blocks for each path, at addresses of their own: the one that was freed and the one that is live.
+/// Adds two blocks for each path, at distinct addresses: one that was freed and one that is live.
 fn add_allocations(profile: &Profile, processed: &mut Processed, thread: ThreadHandle) {
     let found = group_by(profile, |frame| frame.label());
     let mut frame = |name: &str| {
@@ -125,7 +126,7 @@ fn add_allocations(profile: &Profile, processed: &mut Processed, thread: ThreadH
         }
         let stack = stack.unwrap_or_else(|| processed.intern_stack(thread, None, no_stack));
         let live = signed(group.sum(profile, Site::live_bytes));
-        // What was allocated and is not live has been freed, whatever else the books say.
+        // Bytes that were allocated and are not live count as freed, even if the tables disagree.
         let freed = signed(group.sum(profile, |site| site.total_bytes)).saturating_sub(live);
         let address = 16 * (2 * index + 1);
         if freed > 0 {

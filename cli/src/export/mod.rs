@@ -1,15 +1,15 @@
 //! Profiles in the formats of other programs.
 //!
-//! A [`Format`] names a face, [`export`] writes it. One file holds one format, with structures of its own: what a
-//! format promises is spelled out there, and a change of the profile cannot silently change what others parse.
-//! Formats share nothing with the text report.
+//! [`export`] writes a profile in a [`Format`]. One file holds one format, with structures of its own or keys that a
+//! test pins, so that a change of the profile cannot change a format unnoticed. Formats share nothing with the text
+//! report.
 //!
-//! Every format carries the completeness of the data and the damage of the file it was read from, in whatever
-//! place the format has for such things; `quality` makes the words. Collapsed stacks alone have no such place:
-//! [`Format::carries_quality`] says so, and the command prints them beside it. `docs/EXPORTS.md` says for each format
-//! what its viewers show and what it cannot carry.
+//! Every format carries the completeness of the data and the damage of the file, in the place that the format has for
+//! such things; `quality` formats them. Collapsed stacks have no such place: [`Format::carries_quality`] says so, and
+//! the command prints them to standard error. `docs/EXPORTS.md` lists for each format what its viewers show and what
+//! it cannot carry.
 //!
-//! Rooms: `calls` and `names` are what several formats say alike.
+//! `calls` and `names` are shared by several formats.
 
 mod calls;
 mod collapsed;
@@ -32,30 +32,30 @@ pub use diff::export_diff;
 use crate::analysis::{Origin, SiteOrder};
 use heapledger::profile::Profile;
 
-/// A format that a profile can be written in.
+/// An export format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// One JSON object with everything but the single live blocks and the history; the stable machine face.
+    /// One JSON object with everything except single live blocks and the history; the stable machine-readable format.
     Json,
     /// One line for each site, after comment lines with the quality of the data.
     Csv,
-    /// What `go tool pprof` and its relatives read: gzip-compressed, so not text.
+    /// The format of `go tool pprof` and others; gzip-compressed, not text.
     Pprof,
-    /// What `dh_view.html` of Valgrind's DHAT reads.
+    /// The format of `dh_view.html` of Valgrind's DHAT.
     Dhat,
-    /// The lines that flame graph programs read, of one figure.
+    /// Collapsed stacks for flame graph programs, with one figure.
     Collapsed(SiteOrder),
-    /// What speedscope reads.
+    /// The format of speedscope.
     Speedscope,
-    /// What heaptrack's viewers read.
+    /// The format of heaptrack's viewers.
     Heaptrack,
-    /// What the Firefox Profiler reads.
+    /// The format of the Firefox Profiler.
     Firefox,
 }
 
 impl Format {
-    /// Every format, in the order in which help texts list them.
+    /// Every format, in the order of the help texts.
     pub const ALL: &'static [Format] = &[
         Format::Json,
         Format::Csv,
@@ -67,7 +67,7 @@ impl Format {
         Format::Firefox,
     ];
 
-    /// The name that `--format` takes.
+    /// The value of `--format`.
     pub const fn name(self) -> &'static str {
         match self {
             Format::Json => "json",
@@ -96,7 +96,7 @@ impl Format {
         }
     }
 
-    /// Whether the format is text, which a terminal can show.
+    /// Whether the format is text.
     pub const fn is_text(self) -> bool {
         match self {
             Format::Pprof => false,
@@ -104,14 +104,14 @@ impl Format {
         }
     }
 
-    /// Whether a file in the format says how complete its data is. Where it does not, whoever hands it on has to:
-    /// [`completeness`] gives the sentence.
+    /// Whether a file in the format contains the completeness of its data. Where it does not, the caller has to print
+    /// it: [`completeness`] returns the sentence.
     pub const fn carries_quality(self) -> bool {
         !matches!(self, Format::Collapsed(_))
     }
 }
 
-/// How complete the data of `profile` is, in one sentence; what formats carry that have a text somewhere.
+/// The completeness of the data of `profile`, as the sentence that formats with a text field contain.
 pub fn completeness(profile: &Profile, origin: &Origin) -> String {
     quality::sentence(profile, origin)
 }
@@ -122,12 +122,12 @@ impl fmt::Display for Format {
     }
 }
 
-/// Writes `profile` in `format`, given what is known of its file; for a live process, `&Origin::default()`.
+/// Writes `profile`, read from a file with `origin`, in `format`; for a live process, `&Origin::default()`.
 ///
 /// # Errors
 ///
-/// Those of `out`; and [`io::ErrorKind::Unsupported`] when the format cannot hold so large a profile, which heaptrack's
-/// cannot from 100 million lines on.
+/// Those of `out`; and [`io::ErrorKind::Unsupported`] when the profile is too large for the format: heaptrack's needs
+/// a line for each event, and at most 100 million are written.
 pub fn export(format: Format, profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     match format {
         Format::Json => json::write(profile, origin, out),

@@ -1,8 +1,8 @@
-//! The names that several formats give to what has none.
+//! Names shared by several formats.
 
 use heapledger::profile::ProcessInfo;
 
-/// The name of a stack that was not taken.
+/// The name of a missing stack.
 pub(super) const NO_STACK: &str = "(no stack)";
 
 /// The command line as one text.

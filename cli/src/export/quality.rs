@@ -1,20 +1,20 @@
-//! How complete the data is, in the words that every format repeats in the place that it has for such things.
+//! The quality of the data as text, shared by all formats.
 //!
-//! [`lines`] is for formats with comments or fields of their own: a name and a value each. [`sentence`] is for
-//! formats that have one text somewhere. Both are made from the counters and from what `heapledger verify` says, so
-//! that no two formats disagree.
+//! [`lines`] is for formats with comments or fields: a name and a value each. [`sentence`] is for formats with one
+//! text field. Both are derived from the counters and from the result of `heapledger verify`, so that no two formats
+//! disagree.
 
 use crate::analysis::{Origin, verify};
 use heapledger::profile::{Profile, QualityIndicator};
 
-/// Parts in a million of the settled events that were recorded, rounded down: a million only when none is missing.
+/// Parts per million of the settled events that were recorded, rounded down: a million only when none is missing.
 fn completeness_ppm(quality: &QualityIndicator) -> u64 {
     let settled = u128::from(quality.recorded) + u128::from(quality.lost.total());
     let ppm = (u128::from(quality.recorded) * 1_000_000).checked_div(settled);
     ppm.map_or(1_000_000, |ppm| ppm as u64)
 }
 
-/// Each figure of the quality as `name value`; texts are quoted, so that no name can end its line.
+/// Every quality figure as `name value`; texts are quoted, so that no name can end its line.
 pub(super) fn lines(profile: &Profile, origin: &Origin) -> Vec<String> {
     let (quality, process, stacks) = (&profile.quality, &profile.process, &profile.stack_figures);
     let mut lines = vec![
@@ -51,7 +51,7 @@ pub(super) fn lines(profile: &Profile, origin: &Origin) -> Vec<String> {
     lines
 }
 
-/// The same in one sentence, without a line break.
+/// The completeness, losses and damage in one sentence, without a line break.
 pub(super) fn sentence(profile: &Profile, origin: &Origin) -> String {
     let quality = &profile.quality;
     if !quality.installed {

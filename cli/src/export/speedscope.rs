@@ -2,7 +2,7 @@
 //!
 //! The format is `https://www.speedscope.app/file-format-schema.json`: shared frames (name, file, line), and for each
 //! profile a list of samples, here one for each path with its figure as weight. Live bytes come first and are shown
-//! first. The quality of the data stands in the name of the file, which speedscope shows at the top, and in full under
+//! first. The quality of the data is in the name of the file, which speedscope shows at the top, and complete under
 //! the key `heapledger`, which it ignores.
 
 use std::io::{self, Write};
@@ -61,7 +61,7 @@ struct Sampled<'a> {
     weights: Vec<u64>,
 }
 
-/// A path the other way round; for one without frames, the number of the frame that says so.
+/// A path from its outermost frame; for an empty one, the frame `(no stack)`.
 struct OuterFirst<'a>(&'a Group, u32);
 
 impl Serialize for OuterFirst<'_> {

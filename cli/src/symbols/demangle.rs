@@ -1,18 +1,18 @@
-//! Linker names become readable ones: Rust's v0 and legacy schemes, then C++; any other name stays as it is.
+//! Demangling of linker names: Rust's v0 and legacy schemes, then C++; any other name stays as it is.
 //!
-//! A short linker name can stand for a long readable one (names refer back to their own parts), so the readable form is
-//! written into a bounded space and cut there.
+//! A short linker name can have a long demangled form (names refer back to their own parts), so the demangled form is
+//! cut at a limit.
 
 use std::fmt::{self, Write};
 
-/// Bytes of one readable name at most; what is longer ends in `..`.
+/// Bytes of one demangled name, at most; a longer one ends in `..`.
 pub const NAME_BYTES_MAX: usize = 4096;
-/// C++ names longer than this are left as they are: reading one takes time that grows faster than its length.
+/// C++ names longer than this stay mangled: demangling takes more than linear time.
 const CPP_BYTES_MAX: usize = 2048;
 
-/// The readable form of a linker name. Hashes that tell instances of a crate or a function apart are left out.
+/// The demangled form of a linker name, without the hashes that distinguish instances of a crate or a function.
 pub(super) fn demangled(name: &str) -> String {
-    // What comes behind the first version mark or compiler suffix is known to both demanglers.
+    // The demanglers handle the suffixes after the first version mark or compiler suffix.
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return Bounded::text(|out| write!(out, "{rust:#}"));
     }
@@ -30,7 +30,7 @@ pub(super) fn demangled(name: &str) -> String {
     Bounded::text(|out| out.write_str(name))
 }
 
-/// Takes the first [`NAME_BYTES_MAX`] bytes of what is written, and stops the writer there.
+/// Keeps the first [`NAME_BYTES_MAX`] bytes that are written, then returns an error.
 #[derive(Default)]
 struct Bounded {
     text: String,
@@ -39,7 +39,7 @@ struct Bounded {
 impl Bounded {
     fn text(write: impl FnOnce(&mut Bounded) -> fmt::Result) -> String {
         let mut bounded = Bounded::default();
-        // The only error is that of the bound, and then the text ends in the marks that say so.
+        // The only error is that of the limit, and then the text ends in `..`.
         let _ = write(&mut bounded);
         bounded.text
     }
@@ -86,7 +86,7 @@ mod tests {
         assert!(cut.len() <= NAME_BYTES_MAX && cut.ends_with("ä.."), "{}", cut.len());
         let fits = "x".repeat(NAME_BYTES_MAX - 2);
         assert_eq!(demangled(&fits), fits);
-        // Every part refers back to the one before it twice: the readable form doubles with each.
+        // Every part refers back to the one before it twice: the demangled form doubles with each.
         let bomb = format!("_ZN1aI{}EEvv", (0..40).map(|n| format!("1bIS{n}_S{n}_E")).collect::<String>());
         assert!(demangled(&bomb).len() <= NAME_BYTES_MAX);
     }

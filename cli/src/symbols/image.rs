@@ -1,4 +1,4 @@
-//! The names in one object file: what lies at an address of the file.
+//! The symbols of one object file.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use heapledger::profile::INLINED_MAX;
 /// A function at an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Function {
-    /// Its readable name.
+    /// Its demangled name.
     pub(super) name: String,
     /// Its source file; empty when that is not known.
     pub(super) file: String,
@@ -18,19 +18,19 @@ pub(super) struct Function {
     pub(super) line: u32,
 }
 
-/// An object file whose names can be asked for.
+/// An open object file.
 pub(super) struct Image {
     loader: Loader,
 }
 
 impl Image {
-    /// Opens the object file at `path`; its sections are mapped, and read as they are needed.
+    /// Opens the object file at `path`; its sections are mapped, and read on demand.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         Loader::new(path).map(|loader| Image { loader }).map_err(|error| error.to_string())
     }
 
-    /// The functions at an address of the file, innermost first: all but the last are inlined into the next. Empty when
-    /// nothing is known of it. Parts of the debug information that cannot be read count as missing.
+    /// The functions at an address of the file, innermost first: all except the last are inlined into the next. Empty
+    /// when the file has none there. Unreadable parts of the debug information count as missing.
     pub(super) fn functions(&self, address: u64) -> Vec<Function> {
         let mut functions = Vec::new();
         if let Ok(mut frames) = self.loader.find_frames(address) {
@@ -47,8 +47,8 @@ impl Image {
                 }
             }
         }
-        // The function that was not inlined has a symbol. It counts where the debug information has no name, and where
-        // that name lacks its path: debug information reduced to lines names a function without its modules.
+        // The function that was not inlined has a symbol. It is used where the debug information has no name, or one
+        // without a path: debug information reduced to lines names a function without its modules.
         let symbol = self.loader.find_symbol(address);
         match (functions.last_mut(), symbol) {
             (Some(outer), Some(symbol)) if outer.name.is_empty() => outer.name = demangled(symbol),

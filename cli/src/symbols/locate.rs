@@ -1,16 +1,16 @@
-//! Which file on this machine holds the names of a module?
+//! The search for the file with the symbols of a module.
 //!
-//! A module of a profile is a path and a build id, both of the machine that ran the program. The file at that path may
-//! have been built again since, so it counts only when its build id is the recorded one. Where it holds no lines, a
-//! separate debug file is looked for, in this order:
+//! A module of a profile has a path and a build id, both from the machine that ran the program. The file at that path
+//! may have been rebuilt since, so it is used only when its build id is the recorded one. If it has no line table, a
+//! separate debug file is searched, in this order:
 //!
-//! 1. by build id, as `.build-id/xx/yyyy.debug` in the directories that were given and in `/usr/lib/debug`;
-//! 2. by the name of the module (with and without `.debug`) directly in a directory that was given;
-//! 3. by the link in the file's `.gnu_debuglink` section: beside the file, in `.debug` beside it, and under its own path
-//!    in the directories of 1. The checksum of the link must fit.
+//! 1. by build id, as `.build-id/xx/yyyy.debug` in the given directories and in `/usr/lib/debug`;
+//! 2. by the name of the module (with and without `.debug`) directly in a given directory;
+//! 3. by the link in the file's `.gnu_debuglink` section: beside the file, in `.debug` beside it, and under its own
+//! path in the directories of 1. The checksum of the link must match.
 //!
-//! A debug file whose build id is another one is never taken. Paths come from a dump that anybody may have written, so
-//! only regular files are opened, and a build id must be hexadecimal to become part of a path.
+//! A debug file with another build id is never used. Paths come from a dump, which can be hostile, so only regular
+//! files are opened, and a build id must be hexadecimal to become part of a path.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,47 +21,46 @@ use object::{Object, ObjectSection};
 
 use heapledger::profile::Module;
 
-/// Where distributions put their debug files.
+/// The directory in which distributions install debug files.
 const SYSTEM_DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Located {
     /// The file to read names from, if there is one.
     pub(super) file: Option<PathBuf>,
-    /// Whether that file holds lines, so that functions have files and inlined calls are known.
+    /// Whether that file has a line table, which also lists inlined calls.
     pub(super) has_lines: bool,
-    /// What was wrong with the file at the module's own path, if anything.
+    /// The state of the file at the module's own path.
     pub(super) own: OwnFile,
 }
 
-/// What there is at the path of a module.
+/// The state of the file at a module's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OwnFile {
     /// The file that was recorded.
     Same,
-    /// Nothing, or nothing that can be opened.
+    /// No file, or one that cannot be opened.
     Missing,
-    /// Something that is no object file.
+    /// Not an object file.
     NotAnObject,
-    /// The build id of another build.
+    /// Another build.
     Rebuilt {
-        /// The one of the file that is there; empty when it has none.
+        /// The build id of the file; empty when it has none.
         build_id: String,
     },
-    /// The module has no build id, and the file was changed after the program had started.
+    /// The module has no build id, and the file was modified after the program started.
     Newer,
 }
 
-/// What an object file says of itself.
+/// The identification of an object file.
 struct Identity {
     build_id: String,
     debug_link: Option<(String, u32)>,
     has_lines: bool,
 }
 
-/// Looks for the file that holds the names of `module`. `started_unix_ns` is when the program was started; 0 when that
-/// is not known.
+/// Searches the file with the symbols of `module`. `started_unix_ns` is the start time of the program; 0 if unknown.
 pub(super) fn locate(module: &Module, debug_directories: &[PathBuf], started_unix_ns: u64) -> Located {
     let path = Path::new(&module.path);
     let identity = identify(path);
@@ -73,7 +72,7 @@ pub(super) fn locate(module: &Module, debug_directories: &[PathBuf], started_uni
     if let Some(file) = debug_file(module, path, link, debug_directories) {
         return Located { file: Some(file), has_lines: true, own };
     }
-    // Without lines, the symbol table still has names.
+    // Without a line table, the symbol table still has names.
     let file = (own == OwnFile::Same).then(|| path.to_owned());
     Located { file, has_lines: false, own }
 }
@@ -130,7 +129,7 @@ fn debug_file(
     let places = [beside.join(&name), beside.join(".debug").join(&name)];
     let mut places =
         places.into_iter().chain(all.iter().map(|directory| directory.join(mirrored).join(&name)));
-    // A link can name the file itself; that one has been looked at.
+    // A link to the file itself is skipped.
     places.find(|place| place != path && fits(place) && crc32_of(place) == Some(crc32))
 }
 
@@ -140,9 +139,9 @@ fn split_build_id(build_id: &str) -> Option<(&str, &str)> {
     if build_id.len() > 2 && is_hexadecimal { build_id.split_at_checked(2) } else { None }
 }
 
-/// What the object file at `path` says of itself; `None` when it is no regular file, or no object.
+/// Reads the identification of the object file at `path`; `None` when it is no regular file, or no object.
 fn identify(path: &Path) -> Option<Identity> {
-    // Asked before it is opened: opening a pipe would wait for somebody to write into it.
+    // Checked before opening: opening a pipe would block until it has a writer.
     if !path.metadata().ok()?.is_file() {
         return None;
     }
@@ -150,7 +149,7 @@ fn identify(path: &Path) -> Option<Identity> {
     let object = object::File::parse(&cache).ok()?;
     let build_id = object.build_id().ok().flatten().unwrap_or_default();
     let link = object.gnu_debuglink().ok().flatten();
-    // A link is a plain file name; anything else would lead out of the directories that are searched.
+    // A link must be a plain file name; others would leave the searched directories.
     let debug_link = link.and_then(|(name, crc32)| Some((std::str::from_utf8(name).ok()?.to_owned(), crc32)));
     let debug_link = debug_link.filter(|(name, _)| !name.is_empty() && !name.contains('/') && name != "..");
     Some(Identity {
@@ -166,7 +165,7 @@ fn has_content<'a, R: ReadRef<'a>>(object: &object::File<'a, R>, section: &str) 
         .is_some_and(|section| section.size() > 0 && section.file_range().is_some())
 }
 
-/// The checksum that a debug link carries: CRC-32 of the whole file.
+/// The checksum of a debug link: CRC-32 of the whole file.
 fn crc32_of(path: &Path) -> Option<u32> {
     let mut file = File::open(path).ok()?;
     let (mut hasher, mut piece) = (crc32fast::Hasher::new(), vec![0; 64 << 10]);

@@ -9,14 +9,14 @@
 //! The program that was recorded never does this: names are looked up later, by the command, once for each address.
 //! What a profile already has (a bundled dump carries its names) is kept and not looked up again.
 //!
-//! What must hold:
+//! Invariants:
 //!
-//! 1. **No name is better than a wrong one.** A file is believed only when its build id is the recorded one; see
-//!    `locate`. A symbol counts only for the addresses that its size covers.
-//! 2. **Nothing is an error.** A module without a file, the kernel's own `[vdso]`, a mapping without a name, a stripped
-//!    object: their addresses stay addresses, and where something can be done about it, [`Symbols::notes`] says what.
-//! 3. **Memory is bounded by the names that are there.** Files are mapped one after the other and let go again; texts are
-//!    kept once.
+//! 1. **No name is better than a wrong one.** A file is used only when its build id is the recorded one; see
+//! `locate`. A symbol applies only to the addresses that its size covers.
+//! 2. **Nothing is an error.** Without a file, in the kernel's own `[vdso]`, in an unnamed mapping or a stripped
+//! object, addresses stay addresses; [`Symbols::notes`] says what can be done about it.
+//! 3. **Memory is bounded by the symbols found.** Files are mapped one after the other and unmapped again; each text
+//! is stored once.
 //!
 //! DWARF is read by `addr2line`, the rest of an object by `object`, and names are made readable by `rustc-demangle` and
 //! `cpp_demangle`.
@@ -35,29 +35,29 @@ use locate::Located;
 use notes::Tally;
 use strings::Strings;
 
-/// Where names may be looked for.
+/// Directories for the search of symbols.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// Directories with separate debug files, searched before `/usr/lib/debug`.
     pub debug_directories: Vec<PathBuf>,
 }
 
-/// How far a search for names has come.
+/// The progress of symbol lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Addresses that were looked at.
+    /// Addresses processed.
     pub done: u64,
     /// Addresses in all.
     pub total: u64,
 }
 
-/// Modules in which names are looked for at most. Programs have some hundred; a file may name any number.
+/// Modules whose files are searched, at most. Programs have some hundred; a hostile file may list any number.
 pub const MODULES_MAX: usize = 1024;
-/// After how many addresses progress is told.
+/// Addresses between two calls of `progress`.
 const PROGRESS_STEP: u64 = 256;
 
-/// Looks up the names of all addresses in the stacks of `profile` that have none yet, and puts them, with notes on what
-/// stood in the way, into [`Profile::symbols`]. `progress` is called now and then, and at the end.
+/// Looks up the symbols of all addresses in the stacks of `profile` that have none yet, and stores them in
+/// [`Profile::symbols`], with notes on missing ones. `progress` is called every 256 addresses, and at the end.
 ///
 /// ```
 /// # let mut profile = heapledger::dumps::empty_profile();
@@ -108,14 +108,14 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
     profile.symbols = symbols;
 }
 
-/// Addresses that lie in one module, ascending.
+/// The addresses in one module, ascending.
 struct Group {
     /// Index into [`Profile::modules`]; `None` for those in no module.
     module: Option<usize>,
     addresses: Vec<u64>,
 }
 
-/// All addresses without a name, by the module that the call before them lies in.
+/// All addresses without symbols, by the module of the call before them.
 fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     let mut addresses: Vec<u64> =
         profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied()).collect();
@@ -141,7 +141,7 @@ fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     groups
 }
 
-/// The names of a module, if there is a file for them, and what is to be counted for its note.
+/// Opens the file with the symbols of a module, if there is one, and starts the counts for its note.
 fn open(module: &Module, addresses: u64, started_unix_ns: u64, options: &Options) -> (Option<Image>, Tally) {
     let Located { file, has_lines, own } =
         locate::locate(module, &options.debug_directories, started_unix_ns);
@@ -153,7 +153,7 @@ fn open(module: &Module, addresses: u64, started_unix_ns: u64, options: &Options
     (image, Tally::new(module, addresses, own, has_lines, error))
 }
 
-/// Whether the path of a module can be that of a file: neither the kernel's own objects nor a mapping without a name.
+/// Whether the path of a module can be a file: not one of the kernel's own objects, nor an unnamed mapping.
 fn is_file_name(path: &str) -> bool {
     let is_special = path.is_empty() || path.starts_with('[') || path.starts_with("//anon");
     !is_special && !path.starts_with("linux-vdso.so") && !path.starts_with("linux-gate.so")

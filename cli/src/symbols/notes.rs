@@ -1,10 +1,10 @@
-//! What stood in the way of names, in sentences that say what to do.
+//! Notes on missing symbols, with the remedy.
 
 use super::image::Function;
 use super::locate::OwnFile;
 use heapledger::profile::Module;
 
-/// Counts of one module, and what its file is like.
+/// Counts for one module, and the state of its file.
 #[derive(Debug)]
 pub(super) struct Tally {
     path: String,
@@ -29,13 +29,13 @@ impl Tally {
         Tally { path, build_id, addresses, named: 0, with_line: 0, own, has_lines, error }
     }
 
-    /// Counts an address for which these functions were found.
+    /// Counts an address with the functions found there.
     pub(super) fn count(&mut self, functions: &[Function]) {
         self.named += u64::from(!functions.is_empty());
         self.with_line += u64::from(functions.iter().any(|function| function.line > 0));
     }
 
-    /// The sentence for the module, if there is something to be said.
+    /// The note on the module, if symbols are missing.
     pub(super) fn note(&self) -> Option<String> {
         let unnamed = self.addresses - self.named;
         let path = &self.path;
@@ -45,7 +45,7 @@ impl Tally {
                 of(unnamed)
             ));
         }
-        // With the debug file of the recorded build, it does not matter what has become of the object itself.
+        // With the debug file of the recorded build, the state of the object itself is irrelevant.
         if unnamed == 0 && (self.with_line > 0 || self.is_system()) {
             return None;
         }
@@ -80,12 +80,13 @@ impl Tally {
                 self.have_of(unnamed),
                 self.have_of(self.addresses - self.with_line)
             ),
-            // Code without lines in an object that has them: assembly, or parts built without. Nothing is to be done.
+            // Code without lines in an object with a line table: assembly, or parts built without debug information.
+            // There is no remedy.
             _ => return None,
         })
     }
 
-    /// Whether the object came with the system: nobody expects lines of it.
+    /// Whether the object belongs to the system, for which missing lines are no problem.
     fn is_system(&self) -> bool {
         ["/lib", "/usr/lib"].iter().any(|directory| self.path.starts_with(directory))
     }

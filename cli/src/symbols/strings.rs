@@ -1,11 +1,11 @@
-//! Every text once, by number.
+//! The string table of the symbols.
 
 use std::collections::HashMap;
 
 use super::image::Function;
 use heapledger::profile::{SymbolFrame, Symbols};
 
-/// Texts that are being collected.
+/// A string table under construction.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     numbers: HashMap<String, u32>,
@@ -13,7 +13,7 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    /// Goes on with the texts of `symbols`; number 0 is the empty one.
+    /// Continues the string table of `symbols`; number 0 is the empty text.
     pub(super) fn of(symbols: &mut Symbols) -> Self {
         let mut strings = Strings::default();
         if symbols.strings.first().is_none_or(|first| first.is_empty()) {
@@ -21,7 +21,7 @@ impl Strings {
             strings.numbers = known.iter().zip(0..).map(|(text, number)| (text.clone(), number)).collect();
             strings.all = known;
         } else {
-            // Names whose first text stands where the empty one should cannot be trusted.
+            // A table whose first text is not the empty one is invalid.
             *symbols = Symbols::default();
         }
         strings.number(String::new());
@@ -32,7 +32,7 @@ impl Strings {
         if let Some(number) = self.numbers.get(&text) {
             return *number;
         }
-        // With all numbers given out, a text is the empty one.
+        // When all numbers are in use, a text becomes the empty one.
         let Ok(number) = u32::try_from(self.all.len()) else { return 0 };
         self.all.push(text.clone());
         self.numbers.insert(text, number);

@@ -1,4 +1,4 @@
-//! What can be asked: flags and help texts, no work.
+//! The command line: subcommands, flags and help texts.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,11 +38,11 @@ pub struct ReportArgs {
     /// The dump, such as heapledger.app.1234.hl; - reads standard input
     pub file: PathBuf,
 
-    /// Exit with 1 when the data shows this; may be given more than once
+    /// Exit with 1 if the data shows this; may be given more than once
     #[arg(long, value_enum, value_name = "FINDING")]
     pub fail_on: Vec<FailOn>,
 
-    /// Write the report as a page for a browser to this file instead: self-contained, it asks no network for anything
+    /// Write the report to this file instead, as a self-contained page for a browser
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
@@ -55,7 +55,7 @@ pub struct ReportArgs {
     #[command(flatten)]
     pub names: NameArgs,
 
-    /// Look up no names: show addresses, or the names that the dump brings
+    /// Look up no names: show addresses, or the names in the dump
     #[arg(long)]
     pub no_symbols: bool,
 
@@ -63,14 +63,14 @@ pub struct ReportArgs {
     pub page: PageArgs,
 }
 
-/// What is shown of call stacks
+/// Options on call stacks
 #[derive(Debug, clap::Args)]
 pub struct SiteArgs {
-    /// Places that are listed, at most
+    /// Number of places to list
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
 
-    /// The figure that places are ranked by
+    /// Rank places by this figure
     #[arg(long, value_enum, value_name = "FIGURE", default_value_t = By::Total)]
     pub by: By,
 
@@ -78,11 +78,11 @@ pub struct SiteArgs {
     #[arg(long, value_enum, value_name = "WAY")]
     pub tree: Option<Way>,
 
-    /// Look only at stacks with this regular expression in a function, file or module; may be given more than once
+    /// Keep only stacks with this regular expression in a function, file or module; may be given more than once
     #[arg(long, value_name = "REGEX")]
     pub focus: Vec<String>,
 
-    /// Look at no stack with this regular expression in a function, file or module; may be given more than once
+    /// Drop stacks with this regular expression in a function, file or module; may be given more than once
     #[arg(long, value_name = "REGEX")]
     pub ignore: Vec<String>,
 
@@ -94,11 +94,11 @@ pub struct SiteArgs {
     #[arg(long)]
     pub leaks: bool,
 
-    /// Leave out what this file names, in the syntax of LeakSanitizer; with --leaks or --fail-on-leak
+    /// Ignore the leaks that this file names, in the syntax of LeakSanitizer; with --leaks or --fail-on-leak
     #[arg(long, value_name = "FILE")]
     pub suppressions: Option<PathBuf>,
 
-    /// List the blocks that were not freed, and exit with 1 when there are any
+    /// List the blocks that were not freed, and exit with 1 if there are any
     #[arg(long)]
     pub fail_on_leak: bool,
 }
@@ -113,7 +113,7 @@ pub enum By {
     Total,
     /// Blocks allocated
     Count,
-    /// Blocks freed almost at once
+    /// Blocks freed soon after their allocation
     Temporary,
     /// Bytes that reallocs copied
     Realloc,
@@ -127,7 +127,7 @@ pub enum Way {
     Callees,
 }
 
-/// Check the conservation laws of a dump and say which conclusions are safe
+/// Check the conservation laws of a dump, and list how certain each group of figures is
 ///
 /// Exits with 1 when a law is broken.
 #[derive(Debug, clap::Args)]
@@ -141,7 +141,7 @@ pub struct VerifyArgs {
 
 /// Put the names of functions, files and lines into a dump, so that it can be read on another machine
 ///
-/// Run it where the program ran, before it is built again.
+/// Run it on the machine of the program, before the program is rebuilt.
 #[derive(Debug, clap::Args)]
 pub struct BundleArgs {
     /// The dump; - reads standard input
@@ -155,7 +155,7 @@ pub struct BundleArgs {
     pub names: NameArgs,
 }
 
-/// Where names are looked up
+/// Options on the lookup of names
 #[derive(Debug, Default, clap::Args)]
 pub struct NameArgs {
     /// A directory with separate debug files, by build id or by name; may be given more than once
@@ -173,7 +173,7 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     pub format: FormatArg,
 
-    /// The figure to write, for a format that has room for one (collapsed); without it, live bytes
+    /// The figure to write, for a format with a single figure (collapsed); without it, live bytes
     #[arg(long, value_enum)]
     pub metric: Option<MetricArg>,
 
@@ -187,7 +187,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub names: NameArgs,
 
-    /// Look up no names: write addresses, or the names that the dump brings
+    /// Look up no names: write addresses, or the names in the dump
     #[arg(long)]
     pub no_symbols: bool,
 }
@@ -212,22 +212,22 @@ pub struct DiffArgs {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = DiffFormat::Text)]
     pub format: DiffFormat,
 
-    /// Also write a differential flame graph to this file: one page that needs nothing else
+    /// Also write a differential flame graph to this file, as a self-contained page
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Exit with 1 when the figure of the whole program grew by more than this (bytes, or blocks)
+    /// Exit with 1 if the figure of the whole program grew by more than this (bytes, or blocks)
     #[arg(long, value_name = "BYTES")]
     pub fail_on_growth: Option<u64>,
 
-    /// Compare even what cannot be compared
+    /// Compare even dumps that cannot be compared
     #[arg(long)]
     pub force: bool,
 
     #[command(flatten)]
     pub names: NameArgs,
 
-    /// Look up no names: compare addresses, or the names that the dumps bring
+    /// Look up no names: compare addresses, or the names in the dumps
     #[arg(long)]
     pub no_symbols: bool,
 
@@ -243,8 +243,8 @@ pub enum DiffFormat {
 
 /// Run a program that has a HeapLedger as its global allocator, then report its dump
 ///
-/// Standard input and output are the program's. The report goes to standard error. The exit code is the program's
-/// own.
+/// Standard input and output belong to the program. The report is written to standard error. The exit code is that of
+/// the program.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Print the report; it is printed anyway unless --html is given
@@ -255,7 +255,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Where the dump goes: a directory that exists, or a file; without it, the working directory
+    /// Where to write the dump: an existing directory, or a file; without it, the working directory
     #[arg(short, long, value_name = "DIR_OR_FILE")]
     pub output: Option<PathBuf>,
 
@@ -267,16 +267,16 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
 }
 
-/// Replay a trace: what is in it, the heap at any instant, the events of a span
+/// Replay a trace: its summary, the heap at any instant, the events of a span
 ///
-/// A trace is written by a program that runs with HEAPLEDGER_TRACE=PATH. `report`, `export` and `verify` take it where they
-/// take a dump.
+/// A program writes a trace when it runs with HEAPLEDGER_TRACE=PATH. `report`, `export` and `verify` accept a trace
+/// in place of a dump.
 #[derive(Debug, clap::Args)]
 pub struct TraceArgs {
     /// The trace
     pub file: PathBuf,
 
-    /// Report the heap as it was at this time since the start (such as 1.5s, 200ms), or at its peak
+    /// Report the heap at this time since the start (such as 1.5s, 200ms), or at its peak
     #[arg(long, value_name = "TIME|peak", value_parser = at, conflicts_with_all = ["from", "to", "events"])]
     pub at: Option<At>,
 
@@ -293,7 +293,7 @@ pub struct TraceArgs {
     #[command(flatten)]
     pub names: NameArgs,
 
-    /// Look up no names: show addresses, or the names that the trace brings
+    /// Look up no names: show addresses, or the names in the trace
     #[arg(long)]
     pub no_symbols: bool,
 
@@ -301,14 +301,14 @@ pub struct TraceArgs {
     pub page: PageArgs,
 }
 
-/// Which part of a trace
+/// A span of a trace
 #[derive(Debug, Default, clap::Args)]
 pub struct SpanArgs {
-    /// Of a trace, only what was allocated from this time on (such as 1.5s, 200ms, 12us, 7ns)
+    /// For a trace: only blocks allocated from this time on (such as 1.5s, 200ms, 12us, 7ns)
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub from: Option<Time>,
 
-    /// Of a trace, only what happened before this time
+    /// For a trace: only events before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub to: Option<Time>,
 }
@@ -328,7 +328,7 @@ fn at(text: &str) -> Result<At, String> {
     if text == "peak" { Ok(At::Peak) } else { time(text).map(At::Time) }
 }
 
-/// A number with a unit; without one, seconds.
+/// Parses a number with a unit; without one, seconds.
 fn time(text: &str) -> Result<Time, String> {
     let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -340,7 +340,7 @@ fn time(text: &str) -> Result<Time, String> {
         "min" => 60e9,
         other => return Err(format!("{other} is no unit: take ns, us, ms, s or min")),
     };
-    // Whole nanoseconds are taken as they are: a float would round them.
+    // Integral nanoseconds are not parsed as a float, which would round them.
     if unit == "ns"
         && let Ok(ns) = number.parse()
     {
@@ -352,10 +352,10 @@ fn time(text: &str) -> Result<Time, String> {
     }
 }
 
-/// How a report is laid out
+/// Layout of a report
 #[derive(Debug, clap::Args)]
 pub struct PageArgs {
-    /// Characters in a line; without it, those of the terminal, or 100
+    /// Characters in a line; without it, the width of the terminal, or 100
     #[arg(long, value_name = "N")]
     pub width: Option<usize>,
 
@@ -374,7 +374,7 @@ pub struct PageArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal that shows them
+    /// On a terminal with colours
     Auto,
     Always,
     Never,
@@ -382,19 +382,19 @@ pub enum Color {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// Events were lost or left out, or the file is damaged
+    /// Events were lost or sampled out, or the file is damaged
     Loss,
-    /// Pairings do not add up
+    /// Events do not pair
     Anomaly,
 }
 
-/// A format of the library as the value of a flag.
+/// An export format as the value of a flag.
 #[derive(Debug, Clone, Copy)]
 pub struct FormatArg(pub Format);
 
 impl ValueEnum for FormatArg {
     fn value_variants<'a>() -> &'a [Self] {
-        // The list must be static and follow the library's: made once from it.
+        // The list must be static, so it is built once from the library's.
         static ALL: std::sync::OnceLock<Vec<FormatArg>> = std::sync::OnceLock::new();
         ALL.get_or_init(|| Format::ALL.iter().copied().map(FormatArg).collect())
     }
@@ -404,7 +404,7 @@ impl ValueEnum for FormatArg {
     }
 }
 
-/// A figure of a site as the value of a flag.
+/// A site figure as the value of a flag.
 #[derive(Debug, Clone, Copy)]
 pub struct MetricArg(pub SiteOrder);
 

@@ -1,6 +1,6 @@
-//! `heapledger bundle`: a dump with the names that it needs, to be read anywhere.
+//! `heapledger bundle`: stores symbols in a dump, so that it can be read on any machine.
 //!
-//! A damaged dump is refused: written anew it would look whole.
+//! A damaged dump is rejected, because the rewritten file would no longer show the damage.
 
 use heapledger::dumps::{self, WriteError};
 use heapledger::text::escape::escaped;

@@ -1,4 +1,4 @@
-//! One function for each subcommand that reads a dump: read, analyse, write.
+//! The subcommands `report`, `verify` and `export`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -19,7 +19,7 @@ use crate::trace_file::{self, TraceFile};
 use crate::{names, read};
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
-    // Flags that make no sense are refused before anything long is begun.
+    // Invalid flags are rejected before any long work.
     let wanted = Wanted::read(&args.sites)?;
     let detail = wanted.detail(&args.sites);
     let mut input = read::span(&args.file, &args.span)?;
@@ -37,12 +37,12 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     };
     let found = args.fail_on.iter().any(|finding| shows(&input, *finding))
         || args.sites.fail_on_leak && detail::has_leaks(&input.profile, &detail);
-    // The finding was asked for, so it counts even when the reader of a pipe has gone.
+    // A requested finding sets the exit code even when the reader of a pipe is gone.
     written(result, place)?;
     Ok(if found { Exit::Finding } else { Exit::Fine })
 }
 
-/// Writes the page; returns how that went, and where to.
+/// Writes the page; returns the result of writing, and the path for messages.
 pub fn page(
     path: &Path,
     dump: &Path,
@@ -102,7 +102,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     export_to(BufWriter::new(file), &shown, format, &input)
 }
 
-/// A file to write to, and its name for messages. It is never the dump.
+/// Creates an output file; returns it with its path for messages. Rejects the dump itself.
 fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failure> {
     let shown = escaped(&path.display().to_string());
     if is_same_file(path, dump) {
@@ -117,7 +117,7 @@ fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failur
     Ok((file, shown))
 }
 
-/// The format that was asked for, of the figure that was asked for.
+/// The requested format with the requested figure.
 fn format(args: &ExportArgs) -> Result<Format, Failure> {
     let format = args.format.0;
     let Some(metric) = args.metric else { return Ok(format) };

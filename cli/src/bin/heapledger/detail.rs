@@ -1,4 +1,4 @@
-//! What a report shows of call stacks, from flags: expressions compiled, suppressions read.
+//! The options of a report on call stacks, from flags: expressions are compiled, suppressions read.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +13,10 @@ use regex::Regex;
 use crate::args::{By, SiteArgs, Way};
 use crate::exit::{Failure, FailureKind};
 
-/// An expression that somebody looks for.
+/// A compiled expression.
 type Wish = Box<dyn Fn(&str) -> bool>;
 
-/// What the flags name, ready to be used.
+/// Compiled filters and suppressions.
 #[derive(Default)]
 pub struct Wanted {
     focus: Vec<Wish>,
@@ -30,7 +30,7 @@ impl Wanted {
         Ok(Wanted { focus: wishes(&args.focus)?, ignore: wishes(&args.ignore)?, suppressions })
     }
 
-    /// The detail of a report that these flags ask for.
+    /// The options of a report, from these flags.
     pub fn detail(&self, args: &SiteArgs) -> Detail<'_> {
         let words = |name: &str, all: &[String]| all.iter().map(|text| format!("{name} {text}")).collect();
         let words: [Vec<String>; 2] = [words("focus", &args.focus), words("ignore", &args.ignore)];
@@ -61,7 +61,7 @@ impl Wanted {
     }
 }
 
-/// Whether any block was not freed, of those that the detail looks at and no suppression matches.
+/// Whether any block was not freed, among those that pass the filters and match no suppression.
 pub fn has_leaks(profile: &Profile, detail: &Detail<'_>) -> bool {
     leaks(profile, &detail.view, detail.suppressions).blocks > 0
 }

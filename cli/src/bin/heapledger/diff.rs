@@ -1,4 +1,4 @@
-//! `heapledger diff`: two dumps, what changed between them, and whether they can be compared at all.
+//! `heapledger diff`: the differences between two dumps, and whether they can be compared.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -1,29 +1,29 @@
-//! Outcomes as exit codes, and failures as the lines that explain them.
+//! Exit codes and error messages.
 //!
-//! A failure says on standard error what went wrong (`error: …`) and, where there is something to do, what
-//! (`hint: …`). A reader that closed its end of a pipe has seen enough: that is no failure.
+//! A failure prints to standard error the problem (`error: …`) and, if there is one, the remedy (`hint: …`). A closed
+//! pipe is no failure.
 
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What messages call standard output.
+/// The name of standard output in messages.
 pub const STDOUT: &str = "standard output";
 
-/// How a command ended that did what it was asked.
+/// The outcome of a command that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Exit {
-    /// Nothing to remark.
+    /// Success without findings.
     Fine,
-    /// What a flag asked to be told about was found.
+    /// A finding that a flag asked for.
     Finding,
-    /// The code of the program that was run.
+    /// The exit code of the program that was run.
     Child(u8),
-    /// The code of a report's own judgement.
+    /// The exit code of a validation report.
     #[cfg(feature = "validation")]
     Judged(u8),
-    /// The code of what this process did for its parent.
+    /// The exit code of a child of `validate`.
     #[cfg(feature = "validation")]
     Of(ExitCode),
 }
@@ -42,17 +42,16 @@ impl Exit {
     }
 }
 
-/// Why a command could not do what it was asked.
+/// The kind of a failure, which determines the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The arguments make no sense together. (Those that make none alone are refused by the parser, with the same
-    /// code.)
+    /// The arguments contradict each other. (The parser rejects those that are invalid alone, with the same code.)
     Usage,
     /// The input cannot be read.
     Unreadable,
     /// The output cannot be written.
     Unwritable,
-    /// Nothing could be measured.
+    /// The validation produced no measurement.
     #[cfg(feature = "validation")]
     Unmeasured,
     /// The program to run cannot be started.
@@ -61,7 +60,7 @@ pub enum FailureKind {
     NotFound,
 }
 
-/// A failure with its explanation.
+/// A failure with its message.
 #[derive(Debug)]
 pub struct Failure {
     cause: FailureKind,
@@ -91,7 +90,7 @@ impl Failure {
         })
     }
 
-    /// Prints the lines to standard error.
+    /// Prints message and hint to standard error.
     pub fn print(&self) {
         anstream::eprintln!("error: {}", self.error);
         if let Some(hint) = &self.hint {
@@ -100,7 +99,7 @@ impl Failure {
     }
 }
 
-/// The outcome of writing: a closed pipe ends it quietly, any other error is a failure.
+/// The result of writing: a closed pipe is no failure, any other error is one.
 pub fn written(result: io::Result<()>, place: impl Display) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -110,7 +109,7 @@ pub fn written(result: io::Result<()>, place: impl Display) -> Result<(), Failur
     }
 }
 
-/// Whether both paths lead to one file that exists.
+/// Whether both paths refer to the same existing file.
 pub fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -1,4 +1,4 @@
-//! A dump from a path, with a progress bar when it takes long and somebody is watching.
+//! Reading of dumps, with a progress bar for large files on a terminal.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -12,10 +12,10 @@ use indicatif::ProgressBar;
 
 use crate::exit::{Failure, FailureKind};
 
-/// Files from this many bytes on are read behind a progress bar.
+/// Files of at least this size are read with a progress bar.
 const LONG_READ_BYTES: u64 = 16 << 20;
 
-/// What was read: the profile, and what is known of its file.
+/// A profile, with the damage and notes of its file.
 pub struct Input {
     pub profile: Profile,
     pub origin: Origin,
@@ -32,7 +32,7 @@ fn open(path: &Path) -> Result<Dump, ReadError> {
     if path.as_os_str() == "-" {
         return dumps::read_from(io::stdin().lock());
     }
-    // The library's own way is taken unless a bar is called for; it also explains what is wrong with a path.
+    // Without a progress bar the library opens the file, because its errors explain problems with the path.
     let length = path.metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
     if length < LONG_READ_BYTES || !io::stderr().is_terminal() {
         return dumps::read(path);
@@ -47,7 +47,7 @@ fn open(path: &Path) -> Result<Dump, ReadError> {
 fn unreadable(path: &Path, error: &ReadError) -> Failure {
     let shown = escaped(&path.display().to_string());
     let said = escaped(&error.to_string());
-    // Some errors name the path already.
+    // These errors already contain the path.
     let failure = match error {
         ReadError::Io { path: Some(_), .. } | ReadError::NotAFile { .. } => {
             Failure::new(FailureKind::Unreadable, said)

@@ -1,9 +1,9 @@
-//! The `heapledger` command: reads dumps and says what they hold.
+//! The `heapledger` command.
 //!
-//! It is a thin handle on the library: `args` says what can be asked, `commands` reads, analyses and writes,
-//! `diff` does so with two dumps, `names` looks up functions and lines, `bundle` puts them into a dump, `detail` reads
-//! what is asked of call stacks, `trace` replays traces, `run` starts a program under the ledger, `validate` puts heapledger
-//! under load, `exit` turns outcomes into exit codes. It never records anything itself, but in the children of `validate`.
+//! `args` defines the command line; `commands` has `report`, `verify` and `export`; `diff`, `bundle`, `run`, `trace`
+//! and `validate` have one subcommand each; `read` opens a dump (`input`) or a trace (`trace_file`), `names` looks up
+//! symbols, `detail` and `page` convert flags to options of reports, and `exit` has exit codes and messages. The
+//! command records nothing itself, except in the children of `validate`.
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,7 @@ use clap::Parser;
 
 use args::{Args, Command};
 
-/// For the children of `validate`; in any other process nothing is recorded and nothing left behind.
+/// Records in the children of `validate` only.
 #[cfg(feature = "validation")]
 #[global_allocator]
 static HEAP: heapledger::HeapLedger =

@@ -1,4 +1,4 @@
-//! Names of functions, files and lines, looked up behind a progress bar when somebody is watching.
+//! Lookup of functions, files and lines, with a progress bar.
 
 use heapledger::Profile;
 use heapledger_cli::symbols::{self, Options};
@@ -6,16 +6,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::NameArgs;
 
-/// Looks up the names that `profile` does not bring with it. A bundled dump was complete when it was made, and its
-/// program may have been built again since, so it is added to only when debug files are given.
+/// Looks up the symbols that `profile` lacks. A bundled dump was complete when it was written, and its program may
+/// have been rebuilt since, so its symbols are extended only when debug directories are given.
 pub fn look_up(profile: &mut Profile, args: &NameArgs) {
     if !profile.symbols.is_empty() && args.debug_directories.is_empty() {
         return;
     }
-    // What stood in the way is asked anew.
+    // Notes are regenerated.
     profile.symbols.notes.clear();
     let options = Options { debug_directories: args.debug_directories.clone() };
-    // The bar hides itself when standard error is no terminal.
+    // The bar is hidden when standard error is no terminal.
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("names {wide_bar} {pos}/{len}") {
         bar.set_style(style);

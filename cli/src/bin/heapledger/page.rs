@@ -1,4 +1,4 @@
-//! The layout of a report, from flags and from what the terminal can do.
+//! The layout of a report, from flags and the terminal.
 
 use std::env;
 use std::io::IsTerminal;
@@ -10,9 +10,9 @@ use terminal_size::{Width, terminal_size};
 
 use crate::args::{Color, PageArgs};
 
-/// Characters in a line when nobody watches.
+/// Characters in a line without a terminal.
 const DEFAULT_COLUMNS: usize = 100;
-/// Wider terminals are not filled: lines that long are hard to read.
+/// Characters in a line, at most: longer lines are hard to read.
 const WIDEST_COLUMNS: usize = 160;
 
 /// The layout for a report that goes to `stream`.
@@ -37,7 +37,7 @@ fn width(stream: &impl IsTerminal) -> usize {
     }
 }
 
-/// Whether the locale says that text is UTF-8. Windows consoles take it without saying so.
+/// Whether the locale uses UTF-8. Windows consoles do without stating it.
 fn is_unicode_locale() -> bool {
     let names = ["LC_ALL", "LC_CTYPE", "LANG"];
     let locale = names.into_iter().filter_map(|name| env::var(name).ok()).find(|value| !value.is_empty());

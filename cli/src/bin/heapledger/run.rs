@@ -1,16 +1,16 @@
-//! `heapledger run`: a program under the ledger, then the report of what it left behind.
+//! `heapledger run`: runs a program, then reports the dump that it wrote.
 //!
 //! ```text
 //!  note the dumps that are there ─► start the program with HEAPLEDGER_DUMP ─► wait ─► which dump is new? ─► report
 //! ```
 //!
-//! The program may be a wrapper whose children carry the ledger, so a directory can hold several new dumps
-//! afterwards. The one of the program's own process id is reported, else the newest; the others are named.
+//! The program may be a wrapper whose children have the allocator, so a directory can hold several new dumps
+//! afterwards. The one with the program's own process id is reported, else the newest; the others are listed.
 //!
 //! The report is text on standard error, or a page for a browser, or both.
 //!
-//! Whatever happens to the report, the exit code is the program's: `run` can stand in front of a command in a
-//! script without changing what the script does.
+//! The exit code is always that of the program, even if the report fails, so that `run` can precede any command in a
+//! script.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -81,22 +81,22 @@ fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failur
     written(io::stderr().write_all(&page), "standard error")
 }
 
-/// Where dumps go.
+/// The destination of dumps.
 enum Place {
-    /// Into a directory, each under a name of its own.
+    /// A directory; each dump gets its own name.
     Directory(PathBuf),
-    /// Into one file.
+    /// One file.
     File(PathBuf),
 }
 
-/// What tells one state of a file from another.
+/// Modification time and size of a file.
 type Stamp = (Option<SystemTime>, u64);
 
 impl Place {
     fn of(output: Option<&Path>) -> Result<Self, Failure> {
         let output = output.unwrap_or(Path::new("."));
         let shown = escaped(&output.display().to_string());
-        // The program may change its directory before it writes the dump.
+        // The program may change its working directory before it writes the dump.
         let absolute = std::path::absolute(output)
             .map_err(|error| Failure::new(FailureKind::Usage, format_args!("cannot use {shown}: {error}")))?;
         if absolute.to_string_lossy().contains('%') {
@@ -127,7 +127,7 @@ impl Place {
         }
     }
 
-    /// The dumps that are there, with their stamps.
+    /// The existing dumps, with their modification times and sizes.
     fn dumps(&self) -> HashMap<PathBuf, Stamp> {
         let paths: Vec<PathBuf> = match self {
             Place::File(file) => vec![file.clone()],
@@ -143,7 +143,7 @@ impl Place {
         paths.into_iter().filter_map(stamped).collect()
     }
 
-    /// The dumps that were not there `before`, or not in this state: that of process `pid` first, then the newest.
+    /// The dumps that are new or changed since `before`: that of process `pid` first, then the newest.
     fn new_dumps(&self, before: &HashMap<PathBuf, Stamp>, pid: u32) -> Vec<PathBuf> {
         let mut fresh: Vec<(PathBuf, Stamp)> =
             self.dumps().into_iter().filter(|(path, stamp)| before.get(path) != Some(stamp)).collect();
@@ -160,7 +160,7 @@ fn is_dump_name(path: &Path) -> bool {
     name.starts_with("heapledger.") && name.ends_with(".hl")
 }
 
-/// The code that a shell would give: the program's own, or 128 and the number of the signal that ended it.
+/// The exit code as a shell reports it: the program's own, or 128 plus the number of the signal that ended it.
 fn code_of(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {

@@ -1,4 +1,4 @@
-//! `heapledger trace`: what a trace holds, the heap at an instant, or its events.
+//! `heapledger trace`: a summary, the heap at an instant, or the events of a trace.
 
 use std::io::{self, BufWriter, Write};
 
@@ -51,7 +51,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// The trace in some lines.
+/// The summary of a trace.
 fn summary(open: &mut TraceFile, span: Span) -> Result<String, Failure> {
     let replay = open.replay(span)?;
     let found = replay.found();
@@ -135,7 +135,7 @@ fn figures(found: &Found, profile: &Profile) -> Vec<String> {
     ]
 }
 
-/// Every record of a span, one a line.
+/// Writes every record of a span, one per line.
 fn list(mut open: TraceFile, span: Span) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut result = writeln!(out, "ns\tthread\tevent\taddress\tsize\tstack\told address");
@@ -176,7 +176,7 @@ fn line(out: &mut impl Write, dated: &Dated) -> io::Result<()> {
         Record::ReallocRefused { address } => writeln!(out, "realloc refused\t{address:#x}"),
         Record::ThreadStarts => writeln!(out, "thread starts"),
         Record::ThreadEnds => writeln!(out, "thread ends"),
-        // The library may come to know more.
+        // The enum is non-exhaustive.
         _ => writeln!(out, "other"),
     }
 }

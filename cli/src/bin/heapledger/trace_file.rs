@@ -1,4 +1,4 @@
-//! A trace file: opened, and replayed behind a progress bar.
+//! Opening and replaying of trace files, with a progress bar.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -15,15 +15,15 @@ use crate::args::SpanArgs;
 use crate::exit::{Failure, FailureKind};
 use crate::input::Input;
 
-/// An open trace file, with the dump that it ends with.
+/// An open trace file, with the dump at its end.
 pub struct TraceFile {
     pub trace: Trace<BufReader<File>>,
     dump: Option<dumps::Dump>,
-    /// Its path, as messages show it.
+    /// Its path, escaped for messages.
     pub shown: String,
 }
 
-/// Whether the file at `path` begins as a trace does. A pipe is no trace: a replay goes back and forth.
+/// Whether the file at `path` starts with the magic number of a trace. Pipes are excluded, because a replay seeks.
 pub fn is_at(path: &Path) -> bool {
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
     let mut start = [0; 8];
@@ -50,7 +50,7 @@ impl TraceFile {
         self.dump.as_ref().map(|dump| &dump.profile)
     }
 
-    /// What a report of the whole run needs: the dump, or, without one, the replay of all there is.
+    /// The input for a report on the whole run: the dump at the end or, without one, a replay of all events.
     pub fn whole(mut self) -> Result<Input, Failure> {
         let Some(dump) = self.dump.take() else { return self.span(Span::WHOLE) };
         let mut damage: Vec<String> = dump.damage.iter().map(ToString::to_string).collect();
@@ -60,7 +60,7 @@ impl TraceFile {
         Ok(Input { profile: dump.profile, origin: Origin::new(damage, notes) })
     }
 
-    /// What a report of a span needs.
+    /// The input for a report on a span, from a replay.
     pub fn span(mut self, span: Span) -> Result<Input, Failure> {
         let replay = self.replay(span)?;
         let lost = self.trace.counts().map_or_else(|| self.lost_so_far(), |counts| counts.lost);
@@ -87,7 +87,7 @@ impl TraceFile {
         })
     }
 
-    /// The laws that a whole trace obeys with its dump; none when it has no dump or no end.
+    /// The laws that relate a complete trace to its dump; none without a dump or an end.
     fn laws(&mut self) -> Result<Vec<LawFinding>, Failure> {
         let mut replay = self.replay(Span::WHOLE)?;
         let (Some(counts), Some(profile)) = (self.trace.counts(), self.profile()) else {
@@ -120,7 +120,7 @@ fn left_out(counts: Option<Counts>) -> Option<String> {
     (lost > 0).then(|| format!("{lost} events are in these figures but not in the trace"))
 }
 
-/// A bar that hides itself when standard error is no terminal.
+/// A progress bar, hidden when standard error is no terminal.
 fn bar(length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
     if let Ok(style) = ProgressStyle::with_template("replay {wide_bar} {bytes}/{total_bytes}") {
@@ -129,7 +129,7 @@ fn bar(length: u64) -> ProgressBar {
     bar
 }
 
-/// The span that flags ask for, if they ask for any.
+/// The span of `--from` and `--to`; `None` without them.
 pub fn span(args: &SpanArgs) -> Result<Option<Span>, Failure> {
     if args.from.is_none() && args.to.is_none() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `heapledger validate` in a build without it: it says how to get one.
+//! `heapledger validate` in a build without the feature: prints how to install it.
 
 use std::ffi::OsString;
 

@@ -1,7 +1,7 @@
-//! Events that have the sums of a site.
+//! Synthetic events with the sums of a site.
 //!
-//! Of a site are known: blocks and bytes allocated in all, live at the peak of the process, live at the end, and
-//! temporary. Its blocks are put into classes by where they are live:
+//! The profile has for each site the blocks and bytes allocated in all, live at the peak of the process, live at the
+//! end, and temporary. Its blocks are divided into classes by the time at which they are live:
 //!
 //! ```text
 //!                    start ......... peak ......... end
@@ -12,20 +12,20 @@
 //!  at the end                                        +
 //! ```
 //!
-//! The blocks that only pass come one after the other while nothing else is live, so that the peak is that of the
-//! process. How many blocks of the peak are also those of the end is not known; as many as possible are taken for it,
-//! as far as both sums of bytes allow.
+//! The passing blocks are allocated and freed one after the other while nothing else is live, so that the peak is
+//! that of the process. How many blocks of the peak are also live at the end is not known; the largest number that
+//! both sums of bytes allow is assumed.
 //!
-//! A reader takes a block for temporary when its free follows right after its allocation. Where it is not, the free of
-//! a block of no size, which changes no figure, stands between the two.
+//! Readers count a block as temporary when its free follows immediately after its allocation. For other blocks, the
+//! free of an empty block, which changes no figure, is written in between.
 
 use crate::analysis::Group;
 use heapledger::profile::{Profile, Site};
 
-/// Where blocks are live.
+/// Classes of blocks by the time at which they are live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Freed at once.
+    /// Freed immediately.
     Temporary,
     /// Freed before the peak.
     Passing,
@@ -40,7 +40,7 @@ pub(super) enum Class {
 const CLASSES: [Class; 5] =
     [Class::Temporary, Class::Passing, Class::AtPeak, Class::AtPeakAndEnd, Class::AtEnd];
 
-/// Blocks and their bytes together.
+/// A number of blocks, and the sum of their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Lot {
     pub(super) blocks: u64,
@@ -48,7 +48,7 @@ pub(super) struct Lot {
 }
 
 impl Lot {
-    /// Two sizes, one byte apart, and how many blocks have them, so that the bytes are those of the lot.
+    /// Two sizes, one byte apart, each with a number of blocks, whose bytes add up to those of the lot.
     fn sizes(self) -> [(u64, u64); 2] {
         let (Some(size), Some(larger)) =
             (self.bytes.checked_div(self.blocks), self.bytes.checked_rem(self.blocks))
@@ -74,12 +74,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The sizes that occur, in the order in which [`of`](Self::of) counts them.
+    /// The sizes that occur, in the order of [`of`](Self::of).
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
         self.lots.into_iter().flat_map(Lot::sizes).filter(|(_, blocks)| *blocks > 0).map(|(size, _)| size)
     }
 
-    /// The blocks of a class: for each size, what stands at its place in `numbers`, and how many.
+    /// The blocks of a class: for each size, the element of `numbers` at its place, and the number of blocks.
     pub(super) fn of<'a>(
         &self,
         class: Class,
@@ -91,7 +91,7 @@ impl Plan {
         rows.filter(move |((found, _), _)| *found == class).map(|((_, blocks), number)| (*number, blocks))
     }
 
-    /// Lines that these events take.
+    /// The number of lines for these events.
     pub(super) fn lines(&self) -> u64 {
         let each = [2, 3, 2, 1, 1];
         let lots = self.lots.iter().zip(each);
@@ -99,7 +99,7 @@ impl Plan {
     }
 }
 
-/// The classes of the blocks of a path.
+/// Divides the blocks of a path into classes.
 pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     let lot = |blocks: fn(&Site) -> u64, bytes: fn(&Site) -> u64| Lot {
         blocks: group.sum(profile, blocks),
@@ -111,7 +111,7 @@ pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     let temporary = lot(|site| site.temporary_blocks, |site| site.temporary_bytes);
     let candidates = common(total, at_peak, at_end);
     let fits = candidates.into_iter().find_map(|both| split(total, at_peak, at_end, both));
-    // Books that contradict each other keep at least their totals and what is live at the end.
+    // Contradictory figures keep at least the totals and the live blocks.
     let [passing, at_peak, both, at_end] = fits.unwrap_or_else(|| {
         let end = total.without(at_end).map_or(total, |_| at_end);
         let passing = total.without(end).unwrap_or_default();
@@ -122,7 +122,7 @@ pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     Plan { lots: [temporary, passing, at_peak, both, at_end] }
 }
 
-/// What can be live at the peak and at the end, the likeliest first.
+/// Candidates for the blocks that are live both at the peak and at the end, the most likely first.
 fn common(total: Lot, at_peak: Lot, at_end: Lot) -> Vec<Lot> {
     let least = (at_peak.blocks.saturating_add(at_end.blocks)).saturating_sub(total.blocks);
     let most = at_peak.blocks.min(at_end.blocks);
@@ -148,7 +148,7 @@ fn split(total: Lot, at_peak: Lot, at_end: Lot, both: Lot) -> Option<[Lot; 4]> {
 }
 
 impl Lot {
-    /// As [`without`](Self::without), where the rest is still to be divided.
+    /// As [`without`](Self::without), for a rest that is divided further.
     fn without_loosely(self, other: Lot) -> Option<Lot> {
         Some(Lot {
             blocks: self.blocks.checked_sub(other.blocks)?,
@@ -190,7 +190,7 @@ mod tests {
         let plan = of(lot(10, 100), lot(4, 40), lot(2, 25), lot(3, 20));
         assert_eq!(plan.lots, [lot(3, 20), lot(3, 40), lot(2, 15), lot(2, 25), lot(0, 0)]);
         assert_eq!(plan.sizes().collect::<Vec<_>>(), [6, 7, 13, 14, 7, 8, 12, 13]);
-        // All three are the same blocks.
+        // The same blocks in all three.
         assert_eq!(of(lot(2, 20), lot(2, 20), lot(2, 20), lot(0, 0)).lots[3], lot(2, 20));
         // As many at the peak as at the end, but of other sizes.
         assert_eq!(
@@ -200,7 +200,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any history of blocks gives a plan with its sums.
+        /// Every history of blocks yields a plan with the same sums.
         #[test]
         fn the_sums_of_a_plan_are_those_of_the_site(blocks in proptest::collection::vec((1..5_000u64, 0..5usize), 1..40)) {
             let sum = |classes: &[usize]| {

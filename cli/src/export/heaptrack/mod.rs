@@ -1,4 +1,4 @@
-//! The text that `heaptrack_gui` and `heaptrack_print` read: the *interpreted* dialect of heaptrack, version 2.
+//! The format of `heaptrack_gui` and `heaptrack_print`: heaptrack's *interpreted* dialect, version 2.
 //!
 //! ```text
 //! s main              a text; texts count from 1
@@ -10,12 +10,12 @@
 //! c 3e8               a time, in milliseconds
 //! ```
 //!
-//! Numbers are hexadecimal. The format has a line for each event, and the profile has sums by site, so the events are
-//! made up to have these sums: see [`events`]. What is true of them: blocks and bytes allocated, live at the peak and
-//! live at the end, and temporary blocks, of each site and in all. What is not: sizes (each block has the average of
-//! its like), and the order of events: there are three moments, the start, the peak and the end.
+//! Numbers are hexadecimal. The format has a line for each event, and the profile has sums by site, so synthetic
+//! events with these sums are written: see [`events`]. Correct are blocks and bytes allocated, live at the peak and
+//! live at the end, and temporary blocks, of each site and in all. Synthetic are single sizes (each block has the
+//! average of its class) and the order of events: there are three moments, the start, the peak and the end.
 //!
-//! The quality of the data, and this, stands in comments.
+//! Comments contain the quality of the data and this explanation.
 
 mod events;
 
@@ -32,8 +32,8 @@ use crate::analysis::{Group, Origin, group_by_call};
 use heapledger::profile::Profile;
 use heapledger::text::escape::escaped;
 
-/// Lines of events that are written at most. The format has no other way to say how many blocks there were, and a
-/// profile of billions of blocks would fill the disk.
+/// Lines of events, at most. The format has a line for each event, and a profile with billions of blocks would fill
+/// the disk.
 const EVENT_LINES_MAX: u64 = 100_000_000;
 
 const EXPLANATION: [&str; 4] = [
@@ -63,7 +63,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     write_events(profile, &plans, &infos, out)
 }
 
-/// The number of the trace of each path.
+/// The number of each path's trace.
 struct Traces(Vec<u64>);
 
 impl Traces {
@@ -104,7 +104,7 @@ impl Traces {
     }
 }
 
-/// The number of a text, which is written when it first occurs. The empty one is 0, and is never written.
+/// The number of a text; writes it at its first occurrence. The empty text is 0, and is never written.
 fn text(texts: &mut Interner<String>, text: &str, out: &mut impl Write) -> io::Result<u32> {
     if text.is_empty() {
         return Ok(0);
@@ -117,13 +117,13 @@ fn text(texts: &mut Interner<String>, text: &str, out: &mut impl Write) -> io::R
     Ok(number + 1)
 }
 
-/// For each path, the number of the blocks of no size, and those of its classes.
+/// For each path, the numbers of its empty block and of its sizes.
 struct Infos {
     none: u64,
     sizes: Vec<u64>,
 }
 
-/// Number 0 is never used in an event: readers take "the last allocation" for 0 when there is none.
+/// Writes the sizes of every path. No event uses number 0, which readers take for "no last allocation".
 fn write_infos(plans: &[Plan], traces: &Traces, out: &mut impl Write) -> io::Result<Vec<Infos>> {
     let mut next = 0;
     let mut write = |size: u64, trace: u64| {
@@ -143,7 +143,7 @@ fn write_infos(plans: &[Plan], traces: &Traces, out: &mut impl Write) -> io::Res
     Ok(infos)
 }
 
-/// The events in the order that [`events`] explains.
+/// Writes the events, in the order that [`events`] explains.
 fn write_events(profile: &Profile, plans: &[Plan], infos: &[Infos], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "c 0")?;
     for (plan, infos) in plans.iter().zip(infos) {

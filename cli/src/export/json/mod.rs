@@ -1,11 +1,11 @@
-//! The stable machine face: one JSON object.
+//! The stable machine-readable format: one JSON object.
 //!
-//! Names carry their unit, or count blocks or events where they have none. Addresses are strings in hexadecimal,
-//! because they do not fit into the numbers of JavaScript; counts are numbers. Every number is finite. Keys are
-//! added over time; a key that changes its meaning or goes away raises `format_version`.
+//! Keys carry their unit, or count blocks or events where they have none. Addresses are strings in hexadecimal,
+//! because they do not fit into the numbers of JavaScript; counts are numbers. Every number is finite. Keys are added
+//! over time; a change of meaning or the removal of a key raises `format_version`.
 //!
-//! Live blocks are summed by size (`live.by_size`), and the history is left out: both are lists of addresses,
-//! which are of no use outside the process. `verdict` holds what `heapledger verify` says.
+//! Live blocks are summed by size (`live.by_size`), and the history is omitted: both are lists of addresses, which
+//! are meaningless outside the process. `verdict` holds the result of `heapledger verify`.
 
 mod schema;
 
@@ -194,7 +194,7 @@ mod tests {
         serde_json::from_slice(&out).expect("JSON")
     }
 
-    /// One of everything that a profile can hold.
+    /// A profile with one element in every list.
     fn everything() -> Profile {
         use heapledger::profile::tracked::{Holder, Shape, TrackedPointer};
         use heapledger::profile::{Change, Crossing, Estimates, Stacks};

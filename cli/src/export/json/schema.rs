@@ -1,7 +1,7 @@
 //! The JSON object: its keys, their order and their units. Filled by [`super::write`].
 //!
-//! Types of the profile whose fields are the keys are written as they are; `keys.txt` pins every key, so
-//! that a change of the profile cannot silently change what others parse.
+//! Types of the profile whose fields are the keys are serialized directly; `keys.txt` pins every key, so that a
+//! change of the profile cannot change the format unnoticed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,16 +27,16 @@ pub(super) struct Document<'a> {
     #[serde(with = "Clock")]
     pub(super) clock: &'a ClockInfo,
     pub(super) totals: HeapStats,
-    /// Absent when no block was ever sampled.
+    /// Absent when no block was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) estimates: Option<Estimates>,
     pub(super) peak: Peak,
     pub(super) threads: Vec<Thread<'a>>,
-    /// Who freed whose blocks; threads by their place in `threads`.
+    /// Blocks by the pair of threads that allocated and freed them; threads are indices into `threads`.
     pub(super) crossings: &'a [Crossing],
     pub(super) timeline: Timeline,
     pub(super) live: LiveFinding,
-    /// How stacks were taken, and how many could not be.
+    /// Method and counters of stack walks.
     pub(super) stacks: &'a StackFigures,
     pub(super) sites: Vec<SitePart<'a>>,
     pub(super) modules: Vec<Module<'a>>,
@@ -232,12 +232,12 @@ pub(super) struct SitePart<'a> {
     pub(super) stack: u32,
     pub(super) frames: Vec<String>,
     pub(super) functions: Vec<Cow<'a, str>>,
-    /// File and line of each of them, empty where they are not known.
+    /// File and line of each function; empty where they are not known.
     pub(super) lines: Vec<String>,
     pub(super) frames_truncated: bool,
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,
-    /// What the site truly allocated, where stacks were taken of a subset; absent where they were not.
+    /// Estimated bytes of the site where stacks were sampled; absent where they were not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) estimated_bytes: Option<Estimate>,
     pub(super) freed_blocks: u64,

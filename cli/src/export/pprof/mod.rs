@@ -1,14 +1,14 @@
-//! The profile of `pprof`: a gzip-compressed protocol buffer, as `go tool pprof`, Pyroscope, Parca, Perfetto and
-//! others read it.
+//! The format of `pprof`: a gzip-compressed protocol buffer, which `go tool pprof`, Pyroscope, Parca, Perfetto and
+//! others read.
 //!
-//! Each sample has four values: `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`. The last one is
-//! shown first. Locations are the addresses of calls (the return address less one) with all functions that were
-//! inlined there; mappings carry build ids, and say that they have functions only when every one of their locations
-//! has, because readers look up what is said to be missing. A location without a function is called by its object and
-//! offset. The recorder's own frames are left out; nothing else is dropped.
+//! Each sample has four values: `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`; the last one is the
+//! default. Locations are the addresses of calls (the return address less one) with all functions that were inlined
+//! there. Mappings carry build ids, and are marked as symbolized only when every one of their locations has
+//! functions, because readers look up symbols for mappings without. A location without a function is named by its
+//! object and offset. The recorder's own frames are dropped; nothing else is.
 //!
-//! The quality of the data stands in the comments, one figure each; `go tool pprof -comments` prints them. Values are
-//! signed 64-bit numbers there: larger ones are cut to the largest.
+//! The quality of the data is in the comments, one figure each; `go tool pprof -comments` prints them. Values are
+//! signed 64-bit numbers: larger ones are clamped.
 
 mod proto;
 
@@ -37,7 +37,7 @@ const VALUES: [(&str, &str, SiteFigure); 4] = [
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     let message = message(profile, origin).encode_to_vec();
-    // The tables are long and alike: more effort takes three times as long and saves little.
+    // Better compression takes three times as long and saves little.
     let mut zip = GzEncoder::new(out, Compression::fast());
     zip.write_all(&message)?;
     zip.finish()?;
@@ -86,7 +86,7 @@ fn sample(profile: &Profile, group: &Group, no_stack: u64) -> proto::Sample {
 }
 
 fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<proto::Mapping> {
-    // By object: whether a location lies in it, and what all of these have.
+    // By object with locations: the kinds of symbols that all of its locations have.
     let mut known: HashMap<u64, [bool; 4]> = HashMap::new();
     for call in calls {
         let Some(start) = call.module_start else { continue };
@@ -164,7 +164,7 @@ impl Functions {
         proto::Location { id, mapping_id, address: call.address, line }
     }
 
-    /// Without a system name readers take the name for a readable one, and do not cut what is in `<` and `>`.
+    /// Functions have no system name, so that readers take `name` as demangled and keep the parts in `<` and `>`.
     fn into_messages(self) -> Vec<proto::Function> {
         let message = |(id, (name, filename))| proto::Function { id, name, system_name: 0, filename };
         (1..).zip(self.0.into_items()).map(message).collect()
@@ -190,7 +190,7 @@ mod tests {
         proto::Profile::decode(&plain[..]).expect("the messages that were written")
     }
 
-    /// What a reader checks: numbers that lead somewhere, and as many values as types.
+    /// The checks of a reader: indices exist, and each sample has one value for each type.
     fn assert_sound(profile: &proto::Profile) {
         assert_eq!(profile.string_table[0], "");
         let texts = profile.string_table.len() as i64;

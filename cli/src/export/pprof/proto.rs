@@ -2,10 +2,10 @@
 //!
 //! Texts are indices into the string table, whose number 0 is the empty one; ids start at 1.
 
-/// A profile: samples with a list of values each, and what their locations mean.
+/// A profile: samples with a list of values each, and the tables that they refer to.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Profile {
-    /// What the values of each sample are.
+    /// The types of the values of each sample.
     #[prost(message, repeated, tag = "1")]
     pub(super) sample_type: Vec<ValueType>,
     #[prost(message, repeated, tag = "2")]
@@ -33,7 +33,7 @@ pub(super) struct Profile {
     pub(super) default_sample_type: i64,
 }
 
-/// What a value is, and its unit.
+/// The kind of a value, and its unit.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct ValueType {
     #[prost(int64, tag = "1")]

@@ -1,4 +1,4 @@
-//! What can be asked of `validate`, and the plan that follows from it.
+//! The flags of `validate`, and the conversion to a plan.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -208,7 +208,7 @@ impl ValidateArgs {
     }
 }
 
-/// A time as a number and its unit.
+/// Parses a number with a unit.
 fn time(text: &str) -> Result<Duration, String> {
     let expected = || format!("{text:?} is no time: write a number and its unit, such as 300ms, 10s or 2m");
     let unit = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(expected)?;

@@ -1,11 +1,11 @@
-//! `heapledger validate`: heapledger under load, in processes of its own, with and without recording.
+//! `heapledger validate`: measures heapledger under load, in child processes with and without recording.
 //!
 //! ```text
 //!  args ─► plan ─► library: pairs of children, which are this command again ─► report ─► text, JSON, page, plot, CSV
 //!                              └─► status: one line on a terminal
 //! ```
 //!
-//! The command has a `HeapLedger` as its global allocator, which records only in those children.
+//! The command has a `HeapLedger` as its global allocator, which records only in these children.
 
 mod args;
 mod output;
@@ -34,7 +34,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
     let baseline = args.baseline.as_deref().map(read_baseline).transpose().map_err(|error| {
         Failure::new(FailureKind::Usage, error).hint("--json of an earlier run writes one")
     })?;
-    // What cannot be written is said before anything long is begun.
+    // Output files are opened before any long work.
     let outputs = Outputs::open(args)?;
     let stop = StopHandle::default();
     stop_on_interrupt(&stop).map_err(|error| {
@@ -59,7 +59,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
     Ok(Exit::Judged(report.exit_code() as u8))
 }
 
-/// The child's side: the workload that was asked for, under whatever load the parent orders.
+/// The child process: runs the requested workload under the load that the parent sends.
 fn serve_workload(args: &ValidateArgs) -> std::process::ExitCode {
     let documents = args.documents;
     let search = |mix| move |seed| HybridWorkload::synthetic(documents, seed, mix);

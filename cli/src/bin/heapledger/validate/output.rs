@@ -1,4 +1,4 @@
-//! The files that a validation leaves behind.
+//! The output files of a validation.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use heapledger::validation::{ValidationReport, scalability_svg, validation_html}
 use super::args::ValidateArgs;
 use crate::exit::{Failure, FailureKind, written};
 
-/// One of the forms of a report.
+/// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
@@ -42,12 +42,12 @@ impl Form {
     }
 }
 
-/// Where each form goes: a file, or standard output.
+/// The destination of each form: a file, or standard output.
 #[derive(Debug)]
 pub struct Outputs(Vec<(Form, PathBuf, Option<File>)>);
 
 impl Outputs {
-    /// Opens all that was asked for. What lies there stays as it is until there is something to write.
+    /// Opens all requested files. Existing contents stay until the report is written.
     pub fn open(args: &ValidateArgs) -> Result<Self, Failure> {
         let asked = [
             (Form::Json, &args.json),
@@ -72,7 +72,7 @@ impl Outputs {
         Ok(Self(opened))
     }
 
-    /// Whether standard output is taken.
+    /// Whether a form goes to standard output.
     pub fn uses_stdout(&self) -> bool {
         self.0.iter().any(|(.., file)| file.is_none())
     }
@@ -89,7 +89,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Says what lies where.
+    /// Lists the files.
     pub fn list(&self, out: &mut impl Write) -> io::Result<()> {
         for (form, path, _) in &self.0 {
             writeln!(out, "{:<16}{}", form.name(), shown(path))?;
@@ -98,7 +98,7 @@ impl Outputs {
     }
 }
 
-/// Replaces what a file holds. Devices and pipes have no length to set.
+/// Replaces the contents of a file. Devices and pipes have no length to set.
 fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     if file.metadata()?.is_file() {
         file.set_len(0)?;

@@ -1,4 +1,4 @@
-//! What is going on, on standard error: one line that moves on a terminal, one line for each run elsewhere.
+//! Progress on standard error: one updated line on a terminal, one line for each run elsewhere.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub struct Status {
     bar: Option<ProgressBar>,
-    /// The run under way, in words.
+    /// The current run, as text.
     run: String,
-    /// What is known of the tracker so far: the lowest completeness.
+    /// The lowest completeness so far.
     lowest: Option<f64>,
 }
 
