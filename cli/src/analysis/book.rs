@@ -110,17 +110,6 @@ impl SiteBook {
             rows,
         }
     }
-
-    /// The function of a path step.
-    pub fn function(&self, step: PathStep) -> Option<&Function> {
-        self.functions.get(step.function as usize)
-    }
-
-    /// The index in a path of the first function that is not the library's, or 0.
-    pub fn culprit(&self, path: &[PathStep]) -> usize {
-        let is_own = |step: &PathStep| self.function(*step).is_some_and(|function| !function.is_library);
-        path.iter().position(is_own).unwrap_or(0)
-    }
 }
 
 /// Adds a site's figures to `sum`, whose stack stays.

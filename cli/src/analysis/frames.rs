@@ -37,7 +37,7 @@ pub struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// The name of the frame: its function, else its object and the offset of the call in that file, as in
     /// `libdemo.so+0x1f3a`, else the address of the call.
-    pub fn label(&self) -> Cow<'a, str> {
+    pub fn display_name(&self) -> Cow<'a, str> {
         if !self.function.is_empty() {
             return Cow::Borrowed(self.function);
         }
@@ -159,7 +159,7 @@ mod tests {
         };
         profile.modules = vec![module("/lib/b.so", 0x9000, 0x8000), module("a", 0x5000, 0x4000)];
         let labels = |frames: Vec<Frame<'_>>| -> Vec<String> {
-            frames.iter().map(|frame| frame.label().into_owned()).collect()
+            frames.iter().map(|frame| frame.display_name().into_owned()).collect()
         };
         let expected = ["a+0x1010", "b.so+0x1000", "0x7000"];
         assert_eq!(labels(frames(&profile, 1)), expected);

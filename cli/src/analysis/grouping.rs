@@ -75,7 +75,7 @@ fn build<'a, K: Eq + Hash>(
         reader: StackReader::new(profile),
         length,
         key,
-        places: Vec::new(),
+        starts: Vec::new(),
         by_address: HashMap::new(),
         keys: Interner::default(),
     };
@@ -97,7 +97,7 @@ fn build<'a, K: Eq + Hash>(
 
 /// A function at an address.
 #[derive(Clone, Copy)]
-struct Place {
+struct CallStart {
     /// The number of functions in the call that starts here, and the number of its key; [`NO_NUMBER`] until the key
     /// is first needed.
     length: u32,
@@ -113,8 +113,8 @@ struct Calls<'a, L, M, K> {
     length: L,
     key: M,
     /// The functions at each address; those of one address are adjacent.
-    places: Vec<Place>,
-    /// Index of the first function at an address in `places`, and their number.
+    starts: Vec<CallStart>,
+    /// Index of the first function at an address in `starts`, and their number.
     by_address: HashMap<u64, (u32, u32)>,
     keys: Interner<K>,
 }
@@ -131,7 +131,7 @@ where
         at_address.clear();
         numbers.clear();
         for &address in self.reader.addresses(stack) {
-            let (first, count) = self.places_of(address);
+            let (first, count) = self.starts_at(address);
             at_address.push((address, first, count));
         }
         let mut left_out = self.recorders(at_address);
@@ -140,18 +140,18 @@ where
             left_out -= at;
             while at < count {
                 numbers.push(self.number(address, first, at));
-                at += self.places[(first + at) as usize].length;
+                at += self.starts[(first + at) as usize].length;
             }
         }
     }
 
-    fn places_of(&mut self, address: u64) -> (u32, u32) {
+    fn starts_at(&mut self, address: u64) -> (u32, u32) {
         if let Some(known) = self.by_address.get(&address) {
             return *known;
         }
-        let (first, frames) = (self.places.len() as u32, self.reader.functions(address));
-        let place = |frame: &Frame<'_>| Place { length: 1, number: NO_NUMBER, is_cut: is_cut(frame) };
-        self.places.extend(frames.iter().map(place));
+        let (first, frames) = (self.starts.len() as u32, self.reader.functions(address));
+        let start = |frame: &Frame<'_>| CallStart { length: 1, number: NO_NUMBER, is_cut: is_cut(frame) };
+        self.starts.extend(frames.iter().map(start));
         let known = (first, frames.len() as u32);
         self.by_address.insert(address, known);
         known
@@ -161,8 +161,8 @@ where
     fn recorders(&self, at_address: &[(u64, u32, u32)]) -> u32 {
         let all = at_address.iter().flat_map(|(_, first, count)| *first..*first + *count);
         let mut cut = 0;
-        for (at, place) in (1..=CUT_FRAMES as u32).zip(all) {
-            if self.places[place as usize].is_cut {
+        for (at, start) in (1..=CUT_FRAMES as u32).zip(all) {
+            if self.starts[start as usize].is_cut {
                 cut = at;
             }
         }
@@ -172,16 +172,16 @@ where
 
     /// The number of the key of the call that begins with function `at` of an address.
     fn number(&mut self, address: u64, first: u32, at: u32) -> u32 {
-        let place = (first + at) as usize;
-        if self.places[place].number != NO_NUMBER {
-            return self.places[place].number;
+        let start = (first + at) as usize;
+        if self.starts[start].number != NO_NUMBER {
+            return self.starts[start].number;
         }
         let frames = self.reader.functions(address);
         let rest = &frames[at as usize..];
         let length = (self.length)(rest).clamp(1, rest.len());
         let number = self.keys.number((self.key)(&rest[..length]));
-        let is_cut = self.places[place].is_cut;
-        self.places[place] = Place { length: length as u32, number, is_cut };
+        let is_cut = self.starts[start].is_cut;
+        self.starts[start] = CallStart { length: length as u32, number, is_cut };
         number
     }
 }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn stacks_with_the_same_names_are_one_group_and_sums_are_kept() {
         let profile = sample::named();
-        let by_name = group_by(&profile, |frame| frame.label().into_owned());
+        let by_name = group_by(&profile, |frame| frame.display_name().into_owned());
         let by_address = group_by(&profile, |frame| frame.address);
         assert_eq!(by_name.groups.len() + 1, by_address.groups.len(), "two stacks read the same");
         for groups in [&by_name.groups, &by_address.groups] {

@@ -14,9 +14,6 @@ pub struct Lifetimes {
     pub median_ns_at_most: Option<u64>,
     /// The same bound for 99 % of the freed blocks.
     pub p99_ns_at_most: Option<u64>,
-    /// Longest span between two time marks in nanoseconds; shorter lifetimes are interpolated. 0 when every event
-    /// carries a time stamp.
-    pub resolution_ns: u64,
 }
 
 /// Lifetimes of the freed blocks of all sites.
@@ -28,7 +25,6 @@ pub fn lifetimes(profile: &Profile) -> Lifetimes {
         blocks: all.total(),
         median_ns_at_most: all.quantile_upper(0.5),
         p99_ns_at_most: all.quantile_upper(0.99),
-        resolution_ns: profile.clock.longest_span_ns,
     }
 }
 
@@ -38,10 +34,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lifetimes_carry_the_resolution_of_the_clock() {
+    fn lifetimes_have_their_median_and_their_99th_percentile() {
         let finding = lifetimes(&sample::complete());
         assert_eq!(finding.blocks, 2);
         assert_eq!((finding.median_ns_at_most, finding.p99_ns_at_most), (Some(1023), Some(1_048_575)));
-        assert_eq!(finding.resolution_ns, 1_000);
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Call<'a> {
 pub(super) fn call<'a>(frames: &[Frame<'a>]) -> Call<'a> {
     let module: Option<&'a Module> = frames.first().and_then(|frame| frame.module);
     let function = |frame: &Frame<'a>| Function {
-        name: frame.label(),
+        name: frame.display_name(),
         file: frame.file,
         line: frame.line,
         is_named: !frame.function.is_empty(),

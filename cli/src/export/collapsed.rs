@@ -22,7 +22,7 @@ use heapledger::profile::Profile;
 
 pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) -> io::Result<()> {
     // Different names can become equal here; they are then one key.
-    let Groups { keys, mut groups } = group_by(profile, |frame| in_collapsed_stack(&frame.label()));
+    let Groups { keys, mut groups } = group_by(profile, |frame| in_collapsed_stack(&frame.display_name()));
     groups.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
     for group in &groups {
         let figure = group.sum(profile, |site| metric.value(site));

@@ -75,7 +75,8 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 
 /// The functions of a stack as one cell, innermost first.
 fn functions(frames: &[Frame<'_>]) -> String {
-    let names: Vec<String> = frames.iter().map(|frame| escaped(&frame.label()).replace(';', ":")).collect();
+    let names: Vec<String> =
+        frames.iter().map(|frame| escaped(&frame.display_name()).replace(';', ":")).collect();
     let cell = names.join(";");
     if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }

@@ -97,11 +97,11 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 
 /// `0xADDRESS: function (file:line)`, with the address of the call.
 fn frame_text(frame: &Frame<'_>) -> String {
-    let (call, label) = (frame.address.saturating_sub(1), frame.label());
+    let (call, name) = (frame.address.saturating_sub(1), frame.display_name());
     match (frame.file, frame.line) {
-        ("", _) => format!("{call:#x}: {label}"),
-        (file, 0) => format!("{call:#x}: {label} ({file})"),
-        (file, line) => format!("{call:#x}: {label} ({file}:{line})"),
+        ("", _) => format!("{call:#x}: {name}"),
+        (file, 0) => format!("{call:#x}: {name} ({file})"),
+        (file, line) => format!("{call:#x}: {name} ({file}:{line})"),
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
 
 /// Adds two blocks for each path, at distinct addresses: one that was freed and one that is live.
 fn add_allocations(profile: &Profile, processed: &mut Processed, thread: ThreadHandle) {
-    let found = group_by(profile, |frame| frame.label());
+    let found = group_by(profile, |frame| frame.display_name());
     let mut frame = |name: &str| {
         let label = Frame::Label(processed.intern_string(name));
         processed.intern_frame(

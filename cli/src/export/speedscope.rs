@@ -77,7 +77,7 @@ impl Serialize for OuterFirst<'_> {
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     let Groups { keys: mut frames, groups } =
-        group_by(profile, |frame| Frame { name: frame.label(), file: frame.file, line: frame.line });
+        group_by(profile, |frame| Frame { name: frame.display_name(), file: frame.file, line: frame.line });
     let no_stack = frames.len() as u32;
     if groups.iter().any(|group| group.frames.is_empty()) {
         frames.push(Frame { name: NO_STACK.into(), file: "", line: 0 });

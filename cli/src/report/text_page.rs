@@ -79,7 +79,7 @@ pub(super) enum Tone {
 }
 
 /// Width of the name of a fact, its indent included.
-const LABEL_COLUMNS: usize = 20;
+const NAME_COLUMNS: usize = 20;
 
 pub(super) struct TextPage<'a> {
     out: &'a mut dyn Write,
@@ -119,18 +119,18 @@ impl<'a> TextPage<'a> {
     }
 
     /// Writes a name and its value; further lines of the value are aligned below the first.
-    pub(super) fn fact(&mut self, label: &str, value: &str) -> io::Result<()> {
-        self.toned(label, value, Tone::Plain)
+    pub(super) fn fact(&mut self, name: &str, value: &str) -> io::Result<()> {
+        self.toned(name, value, Tone::Plain)
     }
 
-    pub(super) fn toned(&mut self, label: &str, value: &str, tone: Tone) -> io::Result<()> {
-        let room = self.layout.columns() - LABEL_COLUMNS;
+    pub(super) fn toned(&mut self, name: &str, value: &str, tone: Tone) -> io::Result<()> {
+        let room = self.layout.columns() - NAME_COLUMNS;
         for (index, piece) in wrapped(value, room).into_iter().enumerate() {
-            let label = if index == 0 { label } else { "" };
+            let name = if index == 0 { name } else { "" };
             // A longer name keeps two spaces to the value, which is then not aligned.
-            let indented = format!("  {label}  ");
+            let indented = format!("  {name}  ");
             let piece = self.painted(&piece, tone);
-            self.line(&format!("{indented:<LABEL_COLUMNS$}{piece}"))?;
+            self.line(&format!("{indented:<NAME_COLUMNS$}{piece}"))?;
         }
         Ok(())
     }
@@ -182,8 +182,8 @@ mod tests {
     fn values_wrap_under_themselves() {
         let layout = Layout { width: 40, ..Layout::default() };
         let mut out = Vec::new();
-        TextPage::new(&mut out, &layout).fact("label", "a value that needs two lines").expect("a vector");
-        let expected = "  label             a value that needs\n                    two lines\n";
+        TextPage::new(&mut out, &layout).fact("name", "a value that needs two lines").expect("a vector");
+        let expected = "  name             a value that needs\n                    two lines\n";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }
 }

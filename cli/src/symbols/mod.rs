@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use heapledger::profile::{Module, Profile, Symbols};
 use image::Image;
 use locate::Located;
-use notes::Tally;
+use notes::ModuleCounts;
 use strings::Strings;
 
 /// Directories for the search of symbols.
@@ -82,12 +82,12 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
         };
         asked += 1;
         let addresses = group.addresses.len() as u64;
-        let (image, mut tally) = open(module, addresses, profile.process.started_unix_ns, options);
+        let (image, mut counts) = open(module, addresses, profile.process.started_unix_ns, options);
         for &address in &group.addresses {
             // The address is that of the instruction after the call.
             let in_file = address.wrapping_sub(1).wrapping_sub(module.bias);
             let functions = image.as_ref().map_or(Vec::new(), |image| image.functions(in_file));
-            tally.count(&functions);
+            counts.count(&functions);
             if !functions.is_empty() {
                 symbols.frames.insert(address, strings.frames(functions));
             }
@@ -96,7 +96,7 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
                 progress(told);
             }
         }
-        symbols.notes.extend(tally.note());
+        symbols.notes.extend(counts.note());
     }
     if unasked > 0 {
         symbols
@@ -142,7 +142,12 @@ fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
 }
 
 /// Opens the file with the symbols of a module, if there is one, and starts the counts for its note.
-fn open(module: &Module, addresses: u64, started_unix_ns: u64, options: &Options) -> (Option<Image>, Tally) {
+fn open(
+    module: &Module,
+    addresses: u64,
+    started_unix_ns: u64,
+    options: &Options,
+) -> (Option<Image>, ModuleCounts) {
     let Located { file, has_lines, own } =
         locate::locate(module, &options.debug_directories, started_unix_ns);
     let (image, error) = match file.map(|file| Image::open(&file)) {
@@ -150,7 +155,7 @@ fn open(module: &Module, addresses: u64, started_unix_ns: u64, options: &Options
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
-    (image, Tally::new(module, addresses, own, has_lines, error))
+    (image, ModuleCounts::new(module, addresses, own, has_lines, error))
 }
 
 /// Whether the path of a module can be a file: not one of the kernel's own objects, nor an unnamed mapping.

@@ -6,7 +6,7 @@ use heapledger::profile::Module;
 
 /// Counts for one module, and the state of its file.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct ModuleCounts {
     path: String,
     build_id: String,
     addresses: u64,
@@ -17,7 +17,7 @@ pub(super) struct Tally {
     error: Option<String>,
 }
 
-impl Tally {
+impl ModuleCounts {
     pub(super) fn new(
         module: &Module,
         addresses: u64,
@@ -26,7 +26,7 @@ impl Tally {
         error: Option<String>,
     ) -> Self {
         let (path, build_id) = (module.path.clone(), module.build_id.clone());
-        Tally { path, build_id, addresses, named: 0, with_line: 0, own, has_lines, error }
+        ModuleCounts { path, build_id, addresses, named: 0, with_line: 0, own, has_lines, error }
     }
 
     /// Counts an address with the functions found there.

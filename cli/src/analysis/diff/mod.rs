@@ -166,7 +166,7 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     let mut stacks: Interner<Rc<[u32]>> = Interner::default();
     let mut sites: Vec<SiteChange> = Vec::new();
     for (profile, presence) in [(before.profile, Presence::Gone), (after.profile, Presence::New)] {
-        let found = group_by(profile, |frame| without_hash(&frame.label()).to_owned());
+        let found = group_by(profile, |frame| without_hash(&frame.display_name()).to_owned());
         let keys: Vec<u32> = found.keys.into_iter().map(|name| functions.number(name)).collect();
         for group in &found.groups {
             let stack: Rc<[u32]> = group.frames.iter().map(|frame| keys[*frame as usize]).collect();

@@ -71,12 +71,12 @@ pub struct SiteArgs {
     pub top: usize,
 
     /// Rank places by this figure
-    #[arg(long, value_enum, value_name = "FIGURE", default_value_t = By::Total)]
-    pub by: By,
+    #[arg(long, value_enum, value_name = "FIGURE", default_value_t = SiteFigureArg::Total)]
+    pub by: SiteFigureArg,
 
     /// Show a call tree: from the allocations to their callers, or from main to its callees
-    #[arg(long, value_enum, value_name = "WAY")]
-    pub tree: Option<Way>,
+    #[arg(long, value_enum, value_name = "DIRECTION")]
+    pub tree: Option<TreeDirectionArg>,
 
     /// Keep only stacks with this regular expression in a function, file or module; may be given more than once
     #[arg(long, value_name = "REGEX")]
@@ -104,7 +104,7 @@ pub struct SiteArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum By {
+pub enum SiteFigureArg {
     /// Bytes live at the end
     Live,
     /// Bytes live at the peak of the process
@@ -120,7 +120,7 @@ pub enum By {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Way {
+pub enum TreeDirectionArg {
     /// From the allocating function to those that call it
     Callers,
     /// From the outermost function to those that it calls

@@ -11,7 +11,7 @@ use heapledger_cli::report::html::write_page_with;
 use heapledger_cli::report::{Detail, write_report_with, write_verdict};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
-use crate::detail::{self, Wanted};
+use crate::detail::{self, SiteFilters};
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
 use crate::input::Input;
 use crate::page::layout;
@@ -20,8 +20,8 @@ use crate::{names, read};
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Invalid flags are rejected before any long work.
-    let wanted = Wanted::read(&args.sites)?;
-    let detail = wanted.detail(&args.sites);
+    let filters = SiteFilters::read(&args.sites)?;
+    let detail = filters.detail(&args.sites);
     let mut input = read::span(&args.file, &args.span)?;
     if !args.no_symbols {
         names::look_up(&mut input.profile, &args.names);

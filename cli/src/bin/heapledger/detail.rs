@@ -10,24 +10,24 @@ use heapledger_cli::analysis::{Direction, SiteOrder, Suppression, leaks, suppres
 use heapledger_cli::report::Detail;
 use regex::Regex;
 
-use crate::args::{By, SiteArgs, Way};
+use crate::args::{SiteArgs, SiteFigureArg, TreeDirectionArg};
 use crate::exit::{Failure, FailureKind};
 
 /// A compiled expression.
-type Wish = Box<dyn Fn(&str) -> bool>;
+type Predicate = Box<dyn Fn(&str) -> bool>;
 
 /// Compiled filters and suppressions.
 #[derive(Default)]
-pub struct Wanted {
-    focus: Vec<Wish>,
-    ignore: Vec<Wish>,
+pub struct SiteFilters {
+    focus: Vec<Predicate>,
+    ignore: Vec<Predicate>,
     suppressions: Vec<Suppression>,
 }
 
-impl Wanted {
+impl SiteFilters {
     pub fn read(args: &SiteArgs) -> Result<Self, Failure> {
-        let suppressions = args.suppressions.as_deref().map_or(Ok(Vec::new()), known)?;
-        Ok(Wanted { focus: wishes(&args.focus)?, ignore: wishes(&args.ignore)?, suppressions })
+        let suppressions = args.suppressions.as_deref().map_or(Ok(Vec::new()), read_suppressions)?;
+        Ok(SiteFilters { focus: predicates(&args.focus)?, ignore: predicates(&args.ignore)?, suppressions })
     }
 
     /// The options of a report, from these flags.
@@ -36,17 +36,17 @@ impl Wanted {
         let words: [Vec<String>; 2] = [words("focus", &args.focus), words("ignore", &args.ignore)];
         Detail {
             order: match args.by {
-                By::Live => SiteOrder::Live,
-                By::Peak => SiteOrder::Peak,
-                By::Total => SiteOrder::Total,
-                By::Count => SiteOrder::Count,
-                By::Temporary => SiteOrder::Temporaries,
-                By::Realloc => SiteOrder::Copied,
+                SiteFigureArg::Live => SiteOrder::Live,
+                SiteFigureArg::Peak => SiteOrder::Peak,
+                SiteFigureArg::Total => SiteOrder::Total,
+                SiteFigureArg::Count => SiteOrder::Count,
+                SiteFigureArg::Temporary => SiteOrder::Temporaries,
+                SiteFigureArg::Realloc => SiteOrder::Copied,
             },
             top: args.top,
             tree: args.tree.map(|way| match way {
-                Way::Callers => Direction::Callers,
-                Way::Callees => Direction::Callees,
+                TreeDirectionArg::Callers => Direction::Callers,
+                TreeDirectionArg::Callees => Direction::Callees,
             }),
             leaks: args.leaks || args.fail_on_leak,
             suppressions: &self.suppressions,
@@ -66,12 +66,12 @@ pub fn has_leaks(profile: &Profile, detail: &Detail<'_>) -> bool {
     leaks(profile, &detail.view, detail.suppressions).blocks > 0
 }
 
-fn matchers(wishes: &[Wish]) -> Vec<Matcher<'_>> {
-    wishes.iter().map(|wish| &**wish as Matcher<'_>).collect()
+fn matchers(predicates: &[Predicate]) -> Vec<Matcher<'_>> {
+    predicates.iter().map(|predicate| &**predicate as Matcher<'_>).collect()
 }
 
-fn wishes(expressions: &[String]) -> Result<Vec<Wish>, Failure> {
-    let wish = |text: &String| -> Result<Wish, Failure> {
+fn predicates(expressions: &[String]) -> Result<Vec<Predicate>, Failure> {
+    let predicate = |text: &String| -> Result<Predicate, Failure> {
         let expression = Regex::new(text).map_err(|error| {
             Failure::new(
                 FailureKind::Usage,
@@ -80,10 +80,10 @@ fn wishes(expressions: &[String]) -> Result<Vec<Wish>, Failure> {
         })?;
         Ok(Box::new(move |name| expression.is_match(name)))
     };
-    expressions.iter().map(wish).collect()
+    expressions.iter().map(predicate).collect()
 }
 
-fn known(path: &Path) -> Result<Vec<Suppression>, Failure> {
+fn read_suppressions(path: &Path) -> Result<Vec<Suppression>, Failure> {
     let shown = escaped(&path.display().to_string());
     let text = fs::read_to_string(path).map_err(|error| {
         Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {error}"))

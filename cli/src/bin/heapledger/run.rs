@@ -30,7 +30,7 @@ const ATTRIBUTE: &str = "add this to the program's main file: \
 #[global_allocator] static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();";
 
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let place = Place::of(args.output.as_deref())?;
+    let place = DumpDestination::of(args.output.as_deref())?;
     let before = place.dumps();
     let (program, arguments) = args.command.split_first().expect("the parser asks for at least one word");
     let mut command = Command::new(program);
@@ -82,7 +82,7 @@ fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failur
 }
 
 /// The destination of dumps.
-enum Place {
+enum DumpDestination {
     /// A directory; each dump gets its own name.
     Directory(PathBuf),
     /// One file.
@@ -90,9 +90,9 @@ enum Place {
 }
 
 /// Modification time and size of a file.
-type Stamp = (Option<SystemTime>, u64);
+type FileState = (Option<SystemTime>, u64);
 
-impl Place {
+impl DumpDestination {
     fn of(output: Option<&Path>) -> Result<Self, Failure> {
         let output = output.unwrap_or(Path::new("."));
         let shown = escaped(&output.display().to_string());
@@ -104,7 +104,7 @@ impl Place {
             return Err(Failure::new(FailureKind::Usage, error).hint("choose a path without %"));
         }
         if absolute.is_dir() {
-            return Ok(Place::Directory(absolute));
+            return Ok(DumpDestination::Directory(absolute));
         }
         let directory = absolute.parent().unwrap_or(Path::new("/"));
         if !directory.is_dir() || output.as_os_str().to_string_lossy().ends_with(std::path::is_separator) {
@@ -116,22 +116,22 @@ impl Place {
             )
             .hint("create it first, or choose another place for -o"));
         }
-        Ok(Place::File(absolute))
+        Ok(DumpDestination::File(absolute))
     }
 
     /// The value of `HEAPLEDGER_DUMP`.
     fn pattern(&self) -> PathBuf {
         match self {
-            Place::Directory(directory) => directory.join("heapledger.%e.%p.hl"),
-            Place::File(file) => file.clone(),
+            DumpDestination::Directory(directory) => directory.join("heapledger.%e.%p.hl"),
+            DumpDestination::File(file) => file.clone(),
         }
     }
 
     /// The existing dumps, with their modification times and sizes.
-    fn dumps(&self) -> HashMap<PathBuf, Stamp> {
+    fn dumps(&self) -> HashMap<PathBuf, FileState> {
         let paths: Vec<PathBuf> = match self {
-            Place::File(file) => vec![file.clone()],
-            Place::Directory(directory) => {
+            DumpDestination::File(file) => vec![file.clone()],
+            DumpDestination::Directory(directory) => {
                 let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
                 entries.map(|entry| entry.path()).filter(|path| is_dump_name(path)).collect()
             }
@@ -144,8 +144,8 @@ impl Place {
     }
 
     /// The dumps that are new or changed since `before`: that of process `pid` first, then the newest.
-    fn new_dumps(&self, before: &HashMap<PathBuf, Stamp>, pid: u32) -> Vec<PathBuf> {
-        let mut fresh: Vec<(PathBuf, Stamp)> =
+    fn new_dumps(&self, before: &HashMap<PathBuf, FileState>, pid: u32) -> Vec<PathBuf> {
+        let mut fresh: Vec<(PathBuf, FileState)> =
             self.dumps().into_iter().filter(|(path, stamp)| before.get(path) != Some(stamp)).collect();
         let own = format!(".{pid}.hl");
         let is_own = |path: &Path| path.to_string_lossy().ends_with(&own);

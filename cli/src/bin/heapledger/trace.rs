@@ -9,14 +9,14 @@ use heapledger::trace::{Dated, Found, Record, Span, in_order};
 use heapledger_cli::report::write_report_with;
 
 use crate::args::{At, TraceArgs};
-use crate::detail::Wanted;
+use crate::detail::SiteFilters;
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
 use crate::names;
 use crate::page::layout;
 use crate::trace_file::{self, TraceFile};
 
 pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
-    let wanted = Wanted::read(&args.sites)?;
+    let filters = SiteFilters::read(&args.sites)?;
     let span = trace_file::span(&args.span)?.unwrap_or(Span::WHOLE);
     if !trace_file::is_at(&args.file) {
         let shown = escaped(&args.file.display().to_string());
@@ -44,7 +44,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     if !args.no_symbols {
         names::look_up(&mut input.profile, &args.names);
     }
-    let (layout, detail) = (layout(&args.page, &io::stdout()), wanted.detail(&args.sites));
+    let (layout, detail) = (layout(&args.page, &io::stdout()), filters.detail(&args.sites));
     let mut out = BufWriter::new(io::stdout().lock());
     let result = write_report_with(&input.profile, &input.origin, &layout, &detail, &mut out);
     written(result.and_then(|()| out.flush()), STDOUT)?;

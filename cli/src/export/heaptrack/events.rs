@@ -42,12 +42,12 @@ const CLASSES: [Class; 5] =
 
 /// A number of blocks, and the sum of their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Lot {
+pub(super) struct BlockSum {
     pub(super) blocks: u64,
     pub(super) bytes: u64,
 }
 
-impl Lot {
+impl BlockSum {
     /// Two sizes, one byte apart, each with a number of blocks, whose bytes add up to those of the lot.
     fn sizes(self) -> [(u64, u64); 2] {
         let (Some(size), Some(larger)) =
@@ -58,8 +58,8 @@ impl Lot {
         [(size, self.blocks - larger), (size.saturating_add(1), larger)]
     }
 
-    fn without(self, other: Lot) -> Option<Lot> {
-        let rest = Lot {
+    fn without(self, other: BlockSum) -> Option<BlockSum> {
+        let rest = BlockSum {
             blocks: self.blocks.checked_sub(other.blocks)?,
             bytes: self.bytes.checked_sub(other.bytes)?,
         };
@@ -70,13 +70,17 @@ impl Lot {
 /// The blocks of a path by class, in the order of [`CLASSES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
-    lots: [Lot; 5],
+    lots: [BlockSum; 5],
 }
 
 impl Plan {
     /// The sizes that occur, in the order of [`of`](Self::of).
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
-        self.lots.into_iter().flat_map(Lot::sizes).filter(|(_, blocks)| *blocks > 0).map(|(size, _)| size)
+        self.lots
+            .into_iter()
+            .flat_map(BlockSum::sizes)
+            .filter(|(_, blocks)| *blocks > 0)
+            .map(|(size, _)| size)
     }
 
     /// The blocks of a class: for each size, the element of `numbers` at its place, and the number of blocks.
@@ -101,7 +105,7 @@ impl Plan {
 
 /// Divides the blocks of a path into classes.
 pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
-    let lot = |blocks: fn(&Site) -> u64, bytes: fn(&Site) -> u64| Lot {
+    let lot = |blocks: fn(&Site) -> u64, bytes: fn(&Site) -> u64| BlockSum {
         blocks: group.sum(profile, blocks),
         bytes: group.sum(profile, bytes),
     };
@@ -115,15 +119,15 @@ pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     let [passing, at_peak, both, at_end] = fits.unwrap_or_else(|| {
         let end = total.without(at_end).map_or(total, |_| at_end);
         let passing = total.without(end).unwrap_or_default();
-        [passing, Lot::default(), Lot::default(), end]
+        [passing, BlockSum::default(), BlockSum::default(), end]
     });
-    let temporary = passing.without(temporary).map_or(Lot::default(), |_| temporary);
+    let temporary = passing.without(temporary).map_or(BlockSum::default(), |_| temporary);
     let passing = passing.without(temporary).unwrap_or_default();
     Plan { lots: [temporary, passing, at_peak, both, at_end] }
 }
 
 /// Candidates for the blocks that are live both at the peak and at the end, the most likely first.
-fn common(total: Lot, at_peak: Lot, at_end: Lot) -> Vec<Lot> {
+fn common(total: BlockSum, at_peak: BlockSum, at_end: BlockSum) -> Vec<BlockSum> {
     let least = (at_peak.blocks.saturating_add(at_end.blocks)).saturating_sub(total.blocks);
     let most = at_peak.blocks.min(at_end.blocks);
     let fewest_bytes = (at_peak.bytes.saturating_add(at_end.bytes)).saturating_sub(total.bytes);
@@ -134,23 +138,24 @@ fn common(total: Lot, at_peak: Lot, at_end: Lot) -> Vec<Lot> {
             continue;
         }
         lots.extend(
-            [most_bytes, at_peak.bytes, at_end.bytes, fewest_bytes, 0].map(|bytes| Lot { blocks, bytes }),
+            [most_bytes, at_peak.bytes, at_end.bytes, fewest_bytes, 0]
+                .map(|bytes| BlockSum { blocks, bytes }),
         );
     }
     lots.retain(|lot| lot.blocks > 0 || lot.bytes == 0);
     lots
 }
 
-fn split(total: Lot, at_peak: Lot, at_end: Lot, both: Lot) -> Option<[Lot; 4]> {
+fn split(total: BlockSum, at_peak: BlockSum, at_end: BlockSum, both: BlockSum) -> Option<[BlockSum; 4]> {
     let (only_peak, only_end) = (at_peak.without(both)?, at_end.without(both)?);
     let passing = total.without(both)?.without_loosely(only_peak)?.without(only_end)?;
     Some([passing, only_peak, both, only_end])
 }
 
-impl Lot {
+impl BlockSum {
     /// As [`without`](Self::without), for a rest that is divided further.
-    fn without_loosely(self, other: Lot) -> Option<Lot> {
-        Some(Lot {
+    fn without_loosely(self, other: BlockSum) -> Option<BlockSum> {
+        Some(BlockSum {
             blocks: self.blocks.checked_sub(other.blocks)?,
             bytes: self.bytes.checked_sub(other.bytes)?,
         })
@@ -164,11 +169,11 @@ mod tests {
     use super::*;
     use crate::analysis::{group_by_call, sample};
 
-    fn lot(blocks: u64, bytes: u64) -> Lot {
-        Lot { blocks, bytes }
+    fn lot(blocks: u64, bytes: u64) -> BlockSum {
+        BlockSum { blocks, bytes }
     }
 
-    fn of(total: Lot, at_peak: Lot, at_end: Lot, temporary: Lot) -> Plan {
+    fn of(total: BlockSum, at_peak: BlockSum, at_end: BlockSum, temporary: BlockSum) -> Plan {
         let mut profile = sample::empty();
         profile.sites = vec![Site {
             total_blocks: total.blocks,
@@ -205,12 +210,12 @@ mod tests {
         fn the_sums_of_a_plan_are_those_of_the_site(blocks in proptest::collection::vec((1..5_000u64, 0..5usize), 1..40)) {
             let sum = |classes: &[usize]| {
                 let those = blocks.iter().filter(|(_, class)| classes.contains(class));
-                those.fold(Lot::default(), |sum, (size, _)| lot(sum.blocks + 1, sum.bytes + size))
+                those.fold(BlockSum::default(), |sum, (size, _)| lot(sum.blocks + 1, sum.bytes + size))
             };
             let (total, at_peak, at_end) = (sum(&[0, 1, 2, 3, 4]), sum(&[2, 3]), sum(&[3, 4]));
             let plan = of(total, at_peak, at_end, sum(&[0]));
             let add = |classes: &[usize]| {
-                classes.iter().fold(Lot::default(), |sum, class| {
+                classes.iter().fold(BlockSum::default(), |sum, class| {
                     lot(sum.blocks + plan.lots[*class].blocks, sum.bytes + plan.lots[*class].bytes)
                 })
             };

@@ -144,7 +144,7 @@ fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> S
     SitePart {
         stack: account.stack,
         frames: frames.map(|frame| format!("{frame:#x}")).collect(),
-        functions: named.iter().map(Frame::label).collect(),
+        functions: named.iter().map(Frame::display_name).collect(),
         lines: named.iter().map(line).collect(),
         frames_truncated: stack.is_some_and(|stack| stack.truncated),
         total_blocks: account.total_blocks,

@@ -103,10 +103,10 @@ pub fn sentence(issue: &ComparabilityIssue) -> String {
     }
 }
 
-type Shown = (&'static str, fn(&Figures) -> u64, bool);
+type TotalsRow = (&'static str, fn(&Figures) -> u64, bool);
 
 /// The rows of the totals, and whether each is in bytes.
-const FIGURES: [Shown; 7] = [
+const FIGURES: [TotalsRow; 7] = [
     ("live bytes", |figures| figures.live_bytes, true),
     ("live blocks", |figures| figures.live_blocks, false),
     ("peak bytes", |figures| figures.peak_bytes, true),

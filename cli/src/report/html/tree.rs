@@ -56,7 +56,7 @@ pub(super) struct Calls {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Label {
+struct FrameEntry {
     name: String,
     file: String,
     line: u32,
@@ -73,7 +73,7 @@ struct Packer<'a> {
     calls: Calls,
     reader: StackReader<'a>,
     strings: Interner<String>,
-    frames: Interner<Label>,
+    frames: Interner<FrameEntry>,
     /// Frames seen before, keyed as in the profile, so that each is formatted once.
     met: HashMap<(&'a str, &'a str, u32, u64), u32>,
     /// Parent and frame of each node but the root.
@@ -133,13 +133,13 @@ impl<'a> Packer<'a> {
         if let Some(number) = self.met.get(&key) {
             return *number;
         }
-        let number = self.frame(label(frame));
+        let number = self.frame(entry(frame));
         self.met.insert(key, number);
         number
     }
 
-    fn frame(&mut self, label: Label) -> u32 {
-        self.frames.number(label)
+    fn frame(&mut self, entry: FrameEntry) -> u32 {
+        self.frames.number(entry)
     }
 
     fn child(&mut self, parent: u32, frame: u32) -> u32 {
@@ -163,7 +163,7 @@ impl<'a> Packer<'a> {
             let children = self.nodes[node as usize].children.iter().rev();
             waiting.extend(children.map(|child| (*child, number)));
         }
-        for Label { name, file, line, kind } in std::mem::take(&mut self.frames).into_items() {
+        for FrameEntry { name, file, line, kind } in std::mem::take(&mut self.frames).into_items() {
             let texts = [name.as_str(), &file, &without_generics(&name)].map(|text| self.string(text));
             let [name, file, short] = texts;
             self.calls.names.push(name);
@@ -178,17 +178,17 @@ impl<'a> Packer<'a> {
     }
 }
 
-fn marker(name: &str) -> Label {
-    Label { name: name.into(), file: String::new(), line: 0, kind: 3 }
+fn marker(name: &str) -> FrameEntry {
+    FrameEntry { name: name.into(), file: String::new(), line: 0, kind: 3 }
 }
 
-fn label(frame: &Frame<'_>) -> Label {
+fn entry(frame: &Frame<'_>) -> FrameEntry {
     if frame.function.is_empty() {
         let file = frame.module.map_or(String::new(), |module| escaped(&module.path));
-        return Label { name: place(frame), file, line: 0, kind: 2 };
+        return FrameEntry { name: place(frame), file, line: 0, kind: 2 };
     }
     let kind = u8::from(is_library(frame));
-    Label { name: escaped(frame.function), file: escaped(frame.file), line: frame.line, kind }
+    FrameEntry { name: escaped(frame.function), file: escaped(frame.file), line: frame.line, kind }
 }
 
 /// The name of an unnamed frame: the offset in its object.

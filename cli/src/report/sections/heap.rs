@@ -6,8 +6,8 @@ use super::super::text_page::TextPage;
 use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
 };
-use super::places::Shown;
-use super::subject::{Subject, blocks, certainty, labelled_certainty};
+use super::places::ShownPath;
+use super::subject::{Subject, blocks, certainty, named_certainty};
 use crate::analysis::{FigureGroup, Growth, SiteBook, growth, reallocs as reallocs_of, summary};
 use heapledger::profile::{Estimate, Estimates};
 
@@ -29,8 +29,8 @@ pub(in super::super) fn totals(page: &mut TextPage<'_>, subject: &Subject<'_>) -
         sampled(page, estimates)?;
     }
     certainty(page, subject, FigureGroup::Totals)?;
-    labelled_certainty(page, subject, "live blocks", FigureGroup::LiveBlocks)?;
-    labelled_certainty(page, subject, "live bytes", FigureGroup::LiveBytes)
+    named_certainty(page, subject, "live blocks", FigureGroup::LiveBlocks)?;
+    named_certainty(page, subject, "live bytes", FigureGroup::LiveBytes)
 }
 
 /// Writes the estimates from samples; a reader can compare them with the exact lines above.
@@ -126,8 +126,8 @@ fn growing(page: &mut TextPage<'_>, book: &SiteBook) -> io::Result<()> {
 pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> Vec<(String, String)> {
     let of = |place: Growth| {
         let line = &book.lines[place.line];
-        let shown = Shown { functions: &book.functions, path: &line.path, lines: &line.lines };
-        (shown.fault_in_words(width), saved(&place))
+        let shown = ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines };
+        (shown.first_own_function(width), saved(&place))
     };
     growth(book, limit).into_iter().map(of).collect()
 }

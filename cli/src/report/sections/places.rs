@@ -38,15 +38,15 @@ fn file_and_line(file: &str, line: u32) -> String {
 }
 
 /// A call path for display.
-pub(super) struct Shown<'a> {
+pub(super) struct ShownPath<'a> {
     pub(super) functions: &'a [Function],
     pub(super) path: &'a [PathStep],
     pub(super) lines: &'a [u32],
 }
 
-impl Shown<'_> {
+impl ShownPath<'_> {
     /// The index in the path of the first function that is not the library's.
-    fn fault(&self) -> usize {
+    fn first_own(&self) -> usize {
         let is_own = |step: &PathStep| self.function(*step).is_some_and(|function| !function.is_library);
         self.path.iter().position(is_own).unwrap_or(0)
     }
@@ -62,22 +62,22 @@ impl Shown<'_> {
     }
 
     /// The first function that is not the library's, as text.
-    pub(super) fn fault_in_words(&self, width: usize) -> String {
-        self.at(self.fault(), width)
+    pub(super) fn first_own_function(&self, width: usize) -> String {
+        self.at(self.first_own(), width)
     }
 
     /// Writes the indented lines of the place.
     pub(super) fn write(&self, page: &mut TextPage<'_>) -> io::Result<()> {
         let room = page.layout.columns() - INDENT;
-        let fault = self.fault();
-        page.line(&format!("{:INDENT$}{}", "", self.at(fault, room)))?;
-        let inner = (0..fault).map(|index| ("through", index));
-        let outer = (fault + 1..self.path.len()).take(CALLERS).map(|index| ("from", index));
+        let own = self.first_own();
+        page.line(&format!("{:INDENT$}{}", "", self.at(own, room)))?;
+        let inner = (0..own).map(|index| ("through", index));
+        let outer = (own + 1..self.path.len()).take(CALLERS).map(|index| ("from", index));
         for (word, index) in inner.chain(outer) {
             let text = format!("{:INDENT$}  {word:<7} {}", "", self.at(index, room.saturating_sub(10)));
             page.toned_line(&text, Tone::Faint)?;
         }
-        let more = self.path.len().saturating_sub(fault + 1 + CALLERS);
+        let more = self.path.len().saturating_sub(own + 1 + CALLERS);
         if more > 0 {
             let text = format!("{:INDENT$}  and {} more above", "", count(more as u64));
             page.toned_line(&text, Tone::Faint)?;
@@ -90,7 +90,7 @@ impl Shown<'_> {
 pub(super) fn table_of_places(
     page: &mut TextPage<'_>,
     table: &Table,
-    places: &[Shown<'_>],
+    places: &[ShownPath<'_>],
 ) -> io::Result<()> {
     let mut text = Vec::new();
     table.write(&mut text, page.layout.columns())?;

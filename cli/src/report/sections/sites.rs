@@ -6,7 +6,7 @@ use super::super::escape::escaped;
 use super::super::table::Table;
 use super::super::text_page::{TextPage, Tone};
 use super::super::units::{bytes, bytes_exact, count, counted, duration, share};
-use super::places::{Shown, place, table_of_places};
+use super::places::{ShownPath, place, table_of_places};
 use super::subject::{Subject, certainty};
 use crate::analysis::{
     Direction, FigureGroup, SiteBook, SiteOrder, Tree, estimated_bytes, leaks as leaks_of, tree as tree_of,
@@ -38,9 +38,9 @@ fn figure(order: SiteOrder, value: u64) -> String {
     if order.is_in_bytes() { bytes(value) } else { count(value) }
 }
 
-fn shown<'a>(book: &'a SiteBook, line: usize) -> Shown<'a> {
+fn shown<'a>(book: &'a SiteBook, line: usize) -> ShownPath<'a> {
     let line = &book.lines[line];
-    Shown { functions: &book.functions, path: &line.path, lines: &line.lines }
+    ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines }
 }
 
 /// Writes the places with the largest figures.
@@ -69,7 +69,7 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
             count(account.cross_thread_frees),
         ]);
     }
-    let places: Vec<Shown<'_>> = ranking.rows.iter().map(|row| shown(book, *row)).collect();
+    let places: Vec<ShownPath<'_>> = ranking.rows.iter().map(|row| shown(book, *row)).collect();
     table_of_places(page, &table, &places)?;
     sampled(page, subject, book, &ranking.rows)?;
     if ranking.other_lines > 0 {
@@ -226,8 +226,8 @@ pub(in super::super) fn leaks(page: &mut TextPage<'_>, subject: &Subject<'_>) ->
         ]);
     }
     let functions = &found.functions;
-    let places = listed.iter().map(|leak| Shown { functions, path: &leak.path, lines: &leak.lines });
-    let places: Vec<Shown<'_>> = places.collect();
+    let places = listed.iter().map(|leak| ShownPath { functions, path: &leak.path, lines: &leak.lines });
+    let places: Vec<ShownPath<'_>> = places.collect();
     if !listed.is_empty() {
         table_of_places(page, &table, &places)?;
     }

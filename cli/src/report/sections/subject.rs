@@ -25,17 +25,17 @@ pub(super) fn certainty(
     subject: &Subject<'_>,
     figure: FigureGroup,
 ) -> io::Result<()> {
-    labelled_certainty(page, subject, "certainty", figure)
+    named_certainty(page, subject, "certainty", figure)
 }
 
 /// As [`certainty`], with another name for the line.
-pub(super) fn labelled_certainty(
+pub(super) fn named_certainty(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
-    label: &str,
+    name: &str,
     figure: FigureGroup,
 ) -> io::Result<()> {
-    page.toned(label, &certainty_text::phrase(subject.verdict.certainty(figure), figure), Tone::Faint)
+    page.toned(name, &certainty_text::phrase(subject.verdict.certainty(figure), figure), Tone::Faint)
 }
 
 /// Writes `none`, for a section without content.

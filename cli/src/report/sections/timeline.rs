@@ -55,12 +55,12 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
 fn draw(page: &mut TextPage<'_>, values: &[u64], rows: usize, top: &str, name: &str) -> io::Result<()> {
     let unicode = page.layout.unicode;
     for (index, row) in bars(values, rows, unicode).into_iter().enumerate() {
-        let label = match index {
+        let text = match index {
             0 => top,
             last if last + 1 == rows => name,
             _ => "",
         };
-        page.line(&format!("{label:>14} |{row}"))?;
+        page.line(&format!("{text:>14} |{row}"))?;
     }
     Ok(())
 }
