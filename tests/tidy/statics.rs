@@ -26,7 +26,6 @@ const STATICS: &[(&str, &str, &str)] = &[
     ("src/validation", "RUNS", "the next number of a run"),
     ("src/validation", "THREAD_ID", "the number of this thread"),
     ("cli/src/bin/heapledger", "ALL", "made once, never changed"),
-    ("cli/src/bin/heapledger", "ALL", "made once, never changed"),
     ("cli/src/bin/heapledger", "HEAP", "the command's allocator"),
 ];
 

@@ -7,10 +7,10 @@
 use crate::analysis::{Origin, verify};
 use heapledger::profile::{Profile, QualityIndicator};
 
-/// Parts per million of the settled events that were recorded, rounded down: a million only when none is missing.
+/// Recorded events per million recorded or lost ones, rounded down: a million only when none is missing.
 fn completeness_ppm(quality: &QualityIndicator) -> u64 {
-    let settled = u128::from(quality.recorded) + u128::from(quality.lost.total());
-    let ppm = (u128::from(quality.recorded) * 1_000_000).checked_div(settled);
+    let attempted = u128::from(quality.recorded) + u128::from(quality.lost.total());
+    let ppm = (u128::from(quality.recorded) * 1_000_000).checked_div(attempted);
     ppm.map_or(1_000_000, |ppm| ppm as u64)
 }
 

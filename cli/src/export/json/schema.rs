@@ -97,7 +97,7 @@ struct Quality {
     turns: Turns,
 }
 
-/// Recorded divided by settled; below 1 whenever an event was lost, however many were recorded.
+/// Recorded events divided by recorded and lost ones; below 1 whenever an event was lost, however many were recorded.
 pub(super) fn completeness(quality: &QualityIndicator) -> f64 {
     let share = QualityIndicator::completeness_of(quality.recorded, lost(quality));
     if lost(quality) > 0 { share.min(1.0 - f64::EPSILON) } else { share }

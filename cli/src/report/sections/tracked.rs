@@ -23,7 +23,7 @@ pub(in super::super) fn tracked(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     events(page, report)?;
     for pointer in held.iter().take(page.layout.rows) {
         holders(page, pointer)?;
-        last_deed(page, subject, pointer)?;
+        last_event(page, subject, pointer)?;
     }
     if held.len() > page.layout.rows {
         let others = (held.len() - page.layout.rows) as u64;
@@ -68,17 +68,17 @@ fn events(page: &mut TextPage<'_>, report: &TrackedReport) -> io::Result<()> {
 }
 
 /// Writes the last event of a pointer, if it is still in the history.
-fn last_deed(page: &mut TextPage<'_>, subject: &Subject<'_>, pointer: &TrackedPointer) -> io::Result<()> {
+fn last_event(page: &mut TextPage<'_>, subject: &Subject<'_>, pointer: &TrackedPointer) -> io::Result<()> {
     let profile = subject.profile;
     let mut newest_first = profile.history.iter().rev();
     let last = newest_first.find_map(|event| match event.kind {
-        EventKind::Tracked { pointer: id, deed, held } if id == pointer.id => Some((event, deed, held)),
+        EventKind::Tracked { pointer: id, deed: kind, held } if id == pointer.id => Some((event, kind, held)),
         _ => None,
     });
-    let Some((event, deed, held)) = last else { return Ok(()) };
+    let Some((event, kind, held)) = last else { return Ok(()) };
     let thread = profile.threads.get(event.thread as usize).map_or("?", |row| row.name.as_str());
     let line = format!(
-        "last {deed} at {} by {}, {} held then",
+        "last {kind} at {} by {}, {} held then",
         duration(event.at_ns),
         escaped(thread),
         count(held.into())

@@ -133,7 +133,7 @@ pub enum WorkloadArg {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ArrivalsArg {
-    /// As independent strangers arrive, with bursts
+    /// Independent arrivals, with bursts
     Poisson,
     /// Evenly
     Uniform,
