@@ -54,6 +54,15 @@
 //! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (within a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
 //!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `validation` | `validation`, the concurrent benchmark behind `heapledger validate` |
+//! | `strategies` | `strategies`, collection strategies for comparison; the recorder uses none of them |
+//!
+//! None is on by default.
+//!
 //! # In tests
 //!
 //! The ledger belongs to the whole process, so a test that asserts exact figures needs a test binary with one test, or
