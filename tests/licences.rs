@@ -67,7 +67,7 @@ fn packages(features: &[&str]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_package_can_be_used_under_a_licence_that_is_listed() {
+fn every_package_has_a_listed_licence() {
     let (allowed, packages) = (allowed(), packages(&["--all-features"]));
     assert!(allowed.contains(&"MIT") && packages.len() > 50, "{allowed:?}, {}", packages.len());
     let bad: Vec<_> = packages
@@ -80,7 +80,7 @@ fn every_package_can_be_used_under_a_licence_that_is_listed() {
 }
 
 #[test]
-fn what_only_the_command_may_contain_is_not_in_the_library() {
+fn the_library_contains_no_package_that_only_the_command_may_contain() {
     let library = packages(&["--no-default-features"]);
     assert!(library.iter().any(|(name, _)| name == "bincode"));
     for (name, licence) in IN_THE_COMMAND {
@@ -90,7 +90,7 @@ fn what_only_the_command_may_contain_is_not_in_the_library() {
 }
 
 #[test]
-fn every_accepted_advisory_is_about_a_package_that_there_is() {
+fn every_accepted_advisory_names_a_package_that_is_built() {
     let packages = packages(&["--all-features"]);
     let rows: Vec<_> = DOCUMENT.lines().filter(|line| line.contains("RUSTSEC-")).collect();
     assert!(!rows.is_empty());
@@ -101,7 +101,7 @@ fn every_accepted_advisory_is_about_a_package_that_there_is() {
 }
 
 #[test]
-fn expressions_are_met_or_not() {
+fn licence_expressions_are_evaluated() {
     let allowed = ["MIT", "Apache-2.0 WITH LLVM-exception", "Zlib"];
     for met in [
         "MIT",
@@ -126,7 +126,7 @@ fn listed(key: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_rules_for_cargo_deny_are_those_of_the_document() {
+fn cargo_deny_has_the_same_rules_as_the_document() {
     assert_eq!(listed("allow"), allowed());
     let accepted = DOCUMENT.split("## Advisories").nth(1).expect("a section on advisories");
     let ignored = listed("ignore");

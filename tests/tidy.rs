@@ -1,4 +1,4 @@
-//! The rules of the house, checked by text: who may use whom, where memory is ordered, where code may be unsafe,
+//! The rules of the house: which layer may use which, where memory is ordered, where code may be unsafe,
 //! what must not allocate, how long things may be, and whether documents name what exists.
 //!
 //! Each rule is a function from text to findings, and has tests beside it that plant what it is to find.
@@ -84,7 +84,7 @@ fn documents() -> Vec<(String, String)> {
 }
 
 #[test]
-fn layers_orderings_sizes_and_the_low_rooms() {
+fn each_file_keeps_the_rules_for_single_files() {
     let findings: Vec<Finding> = all_sources().iter().flat_map(rules).collect();
     assert_none(&findings);
 }
@@ -95,7 +95,7 @@ fn files_of_a_room_form_no_circle() {
 }
 
 #[test]
-fn state_of_the_process_is_listed_with_what_a_fork_does_to_it() {
+fn statics_with_state_are_listed_with_what_a_fork_does_to_them() {
     assert_none(&statics::statics(all_sources()));
 }
 
@@ -105,17 +105,17 @@ fn names_comments_and_messages_use_plain_words() {
 }
 
 #[test]
-fn every_room_says_what_it_is() {
+fn every_folder_and_file_has_module_documentation() {
     assert_none(&style::rooms(all_sources()));
 }
 
 #[test]
-fn no_exception_outlives_its_need() {
+fn every_exception_is_still_needed() {
     assert_none(&style::spare_exceptions(all_sources()));
 }
 
 #[test]
-fn unsafe_code_is_where_it_is_opened_and_says_why() {
+fn unsafe_code_is_in_opened_modules_and_has_a_reason() {
     let sources = all_sources();
     let opened = style::opened(sources);
     assert!(opened.iter().any(|path| path == "src/recorder"), "{opened:?}");
@@ -125,7 +125,7 @@ fn unsafe_code_is_where_it_is_opened_and_says_why() {
 }
 
 #[test]
-fn names_say_something_and_notes_are_done() {
+fn file_names_are_specific_and_no_note_is_left() {
     let sources = all_sources();
     let texts = sources.iter().map(|source| (&source.path, &source.text));
     let documents = documents();

@@ -166,7 +166,7 @@ impl Case {
         command.stdout(output("stdout")).stderr(output("stderr"));
         let limits = self.limits;
         let limit = move || {
-            // Whoever runs the tests may have them ignored, as `nohup` and a shell's `&` do, and a child would inherit that.
+            // The tests may run with these ignored, as under `nohup` and a shell's `&` do, and a child would inherit that.
             for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
                 // SAFETY: the default needs no handler.
                 unsafe { libc::signal(signal, libc::SIG_DFL) };

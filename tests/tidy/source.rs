@@ -234,7 +234,7 @@ fn is_word(byte: u8) -> bool {
 }
 
 #[test]
-fn prose_is_blanked_and_nothing_moves() {
+fn comments_and_strings_are_blanked_in_place() {
     let text = concat!(
         "let a = \"Vec // \\\" Box\"; // Vec\n",
         "/* Vec /* Box */ String */ let b = r#\"Vec \" Box\"#;\n",
@@ -253,7 +253,7 @@ fn prose_is_blanked_and_nothing_moves() {
 }
 
 #[test]
-fn what_only_tests_compile_is_blanked() {
+fn code_for_tests_is_blanked() {
     let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() { let x = { 1 }; }\n}\nfn c() {}\n\
                 #[cfg(all(test, loom))]\nmod loom_tests;\n#[cfg(not(test))]\nfn d() {}\n";
     let source = Source::new("src/room/mod.rs", text);
