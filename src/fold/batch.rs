@@ -1,14 +1,14 @@
-//! How much a fold books, and what it has come to in its present batch: sums, heights, and how the words of the window are dated.
+//! The sums of a batch, its high-water marks, and the dates of the present window.
 
 use crate::ledger::estimate::WeightedSums;
 use crate::ledger::peak::HighWater;
 
 /// Fraction bits of the time that passes from one word to the next.
 pub(super) const STEP_BITS: u32 = 16;
-/// Intervals of the timeline for which frees are gathered at one time. Two in tests, so that they take turns there.
+/// Intervals of the timeline for which frees are gathered at one time. Two in tests, so that they replace each other there.
 pub(super) const INTERVALS_HELD: usize = if cfg!(test) { 2 } else { 8 };
 
-/// How much of what waits in a lane is booked: the windows that begin in the next `words` words, and not after `until_ns`.
+/// A part of the words that wait in a lane: windows that begin in the next `words` words, and not after `until_ns`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
     pub(crate) words: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) const ALL: Part = Part { words: u64::MAX, until_ns: u64::MAX };
 
-    /// The first so many words.
+    /// The first `words` words.
     pub(crate) const fn of_words(words: u64) -> Part {
         Part { words, ..Part::ALL }
     }
@@ -44,7 +44,7 @@ impl BatchSums {
     }
 }
 
-/// What of a batch the timeline has been told.
+/// The sums of a batch that are in the timeline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Published {
     pub(super) sums: BatchSums,
@@ -70,16 +70,16 @@ impl Amount {
 pub(super) struct RemoteFreeRun {
     pub(super) allocated_by: u32,
     pub(super) freed_by: u32,
-    /// What crossed from the one to the other.
+    /// Blocks of the one that the other freed.
     pub(super) remote_frees: Amount,
-    /// What is booked here for a thread whose lane this is not.
+    /// Frees that this lane books for another lane's thread.
     pub(super) for_other: Amount,
-    /// When that was freed: blocks come in the order in which they left a nursery, so that their frees lie a little here and a
-    /// little there.
+    /// Those frees by interval of the timeline: blocks come in the order in which they left a nursery, so the times of their frees
+    /// go back and forth.
     pub(super) earlier: [PastInterval; INTERVALS_HELD],
 }
 
-/// What was freed in one interval of the timeline.
+/// Frees of one past interval of the timeline.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PastInterval {
     pub(super) from_ns: u64,
@@ -93,43 +93,45 @@ impl RemoteFreeRun {
     }
 }
 
-/// What the present batch has come to.
+/// Sums and high-water marks of the present batch.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) sums: BatchSums,
     pub(super) recorded: u64,
     pub(super) own_events: u64,
     pub(super) reallocs: u64,
-    /// What happened to tracked pointers: in no figure of the heap.
+    /// Events of tracked pointers, which are in no figure of the heap.
     pub(super) pointer_events: u64,
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
     pub(super) sampled: WeightedSums,
-    /// Frees in the outbox, which the sums do not know yet.
+    /// Frees in the outbox, which are not in the sums yet.
     pub(super) frees_sent: u32,
-    /// Bytes that these take at least, if each finds its block.
+    /// The least number of bytes that they free, if each finds its block.
     pub(super) outbox_bytes_min: u64,
-    /// Highest live bytes, less what was pledged, at an allocation that was taken for no new height because of that.
+    /// Highest live bytes, less `outbox_bytes_min`, at an allocation that was not counted as a high-water mark because of
+    /// that subtraction.
     pub(super) skipped_high_water: i64,
-    /// Blocks and frees that were brought to the shared table.
+    /// Blocks and frees delivered to the shared table.
     pub(super) sent: u64,
-    /// Blocks and bytes whose free belongs to another thread.
+    /// Blocks and bytes of frees that were booked for other threads.
     pub(super) for_others: (u64, u64),
-    /// A run of frees of other threads' blocks, which the shared figures do not know yet.
+    /// A run of remote frees that is not in the shared figures yet.
     pub(super) remote_frees: RemoteFreeRun,
-    /// Highest live bytes in the interval at hand.
+    /// Highest live bytes of the present interval of the timeline.
     pub(super) high_water: i64,
-    /// The same of the intervals before it, and where a pledge was not kept and an allocation may have been higher.
+    /// The same of earlier intervals, and of allocations that may have been higher because a free found no block.
     pub(super) high_water_at_most: i64,
+    /// The highest mark above the process's peak.
     pub(super) top: Option<HighWater>,
-    /// What the timeline has been told.
+    /// Sums that are in the timeline.
     pub(super) published: Published,
     pub(super) interval_end_ns: u64,
     pub(super) interval_peak: i64,
     pub(super) dates: Dates,
 }
 
-/// How words of the present window are dated.
+/// The dates of the present window: linear from its first word.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Dates {
     pub(super) first: u64,
@@ -137,7 +139,7 @@ pub(super) struct Dates {
     /// Nanoseconds from one word to the next, with [`STEP_BITS`] bits behind the point.
     pub(super) step: u64,
     pub(super) time_error_ns: u64,
-    /// Thread and doubt of the entries that are made in this window.
+    /// Thread and time error of entries that are made in this window.
     pub(super) meta: u64,
 }
 

@@ -19,7 +19,7 @@ use crate::sys::sync::{AtomicU64, Ordering};
 const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
 
 impl Fold<'_> {
-    /// Books the records from `index` to `end`, all in one window.
+    /// Books the records from `index` to `end`, which lie in one window.
     pub(super) fn book_window(&mut self, words: Words, mut index: u64, end: u64) {
         if self.batch.dates.at(end - 1) >= self.batch.interval_end_ns {
             self.enter_interval(self.batch.dates.first_ns);
@@ -45,8 +45,7 @@ impl Fold<'_> {
         self.note_applied_up_to(end);
     }
 
-    /// Asks the processor for the places of all blocks that a window tells of, before the first is looked for: each would be
-    /// waited for.
+    /// Prefetches the nursery places of all addresses in a window, so that no lookup waits for memory.
     #[inline(always)]
     fn prefetch_places(&self, words: &[AtomicU64]) {
         for word in words {
@@ -58,7 +57,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Notes that everything below a word is in the tables, for whoever finds the books of a process that was killed.
+    /// Notes that all words below `index` are in the tables, for the reader of a killed process's black box.
     #[inline(always)]
     fn note_applied_up_to(&self, index: u64) {
         compiler_barrier();
@@ -67,8 +66,8 @@ impl Fold<'_> {
         compiler_barrier();
     }
 
-    /// Books an allocation and puts the block into the nursery; or all pairs that begin here. Returns how many words that
-    /// took.
+    /// Books an allocation and puts the block into the nursery, or books the pairs of allocation and free that begin here.
+    /// Returns the number of words booked.
     #[inline(always)]
     fn book_alloc(&mut self, words: Words, word: u64, index: u64, end: u64) -> u64 {
         let (second, traits) = (words.get(index + 1), event::traits_of(word));
@@ -106,8 +105,8 @@ impl Fold<'_> {
         self.state.allocs = self.state.allocs.wrapping_add(1);
     }
 
-    /// Books blocks that were freed right after they were allocated, as many of the tally at hand as follow each other at
-    /// the start of `words`, without asking the nursery. Returns how many words they took.
+    /// Books pairs at the start of `words`, each an allocation and the free right behind it, without the nursery: as many as follow
+    /// each other with the selected stack. Returns the number of words booked.
     #[inline(never)]
     fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
         let stack = self.stack;
@@ -125,7 +124,7 @@ impl Fold<'_> {
                 break;
             }
             if size > room {
-                // Maybe a new height: the block goes through the nursery, where that is looked at.
+                // Maybe a high-water mark: the block goes through the nursery, where that is checked.
                 break;
             }
             pairs += 1;
@@ -140,7 +139,7 @@ impl Fold<'_> {
         PAIR_WORDS * pairs
     }
 
-    /// Adds blocks that were freed right behind their allocation to the sums.
+    /// Adds pairs of allocation and free to the sums.
     #[inline(always)]
     fn count_pairs(&mut self, pairs: u64, bytes: u64) {
         let lifetime_ns = (2 * self.batch.dates.step) >> STEP_BITS;
@@ -163,7 +162,7 @@ impl Fold<'_> {
         *count = count.wrapping_add(pairs as u32);
     }
 
-    /// Books an allocation that is in no total of the program: heapledger's own, or a sample.
+    /// Books an allocation that is excluded from the program's totals: one of heapledger itself, or a sample.
     #[cold]
     fn book_excluded(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
         let (row, time_error_ns) = (self.state.row, self.batch.dates.time_error_ns);
@@ -177,7 +176,7 @@ impl Fold<'_> {
         self.place_block(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 
-    /// Books the end of a block that is in no total of the program.
+    /// Books the end of an excluded block.
     #[cold]
     pub(super) fn end_excluded(&mut self, meta: Meta, size: u64) {
         match meta.rate() {
@@ -186,7 +185,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Puts a block into the nursery; what it pushes out goes on to the shared table.
+    /// Puts a block into the nursery; a block that it pushes out goes to the outbox.
     #[inline(always)]
     pub(super) fn put_in_nursery(&mut self, block: Entry) {
         let places = self.places;
@@ -200,8 +199,8 @@ impl Fold<'_> {
     #[inline(always)]
     pub(super) fn count_alloc(&mut self, size: u64, stack: u32, index: u64) {
         self.select_delta(stack);
-        // Before an allocation that may be a new height: the frees that came before it lower the sums now, not when the
-        // outbox is full. Otherwise the peak would hold blocks that were gone.
+        // Before an allocation that may be a high-water mark, the frees in the outbox lower the sums: otherwise the peak would
+        // hold blocks that are gone.
         if self.batch.frees_sent > 0 && size as i64 > self.room_below_high_water() {
             if self.stays_below(size) {
                 self.add_birth(size);
@@ -214,7 +213,7 @@ impl Fold<'_> {
         self.raise_high_water(live, of_delta, index);
     }
 
-    /// Books a free, in the nursery if its block is there.
+    /// Books a free: of its block in the nursery, or else by way of the outbox.
     #[inline(always)]
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
         count_up(&mut self.batch.recorded, 1);
@@ -240,8 +239,8 @@ impl Fold<'_> {
         }
     }
 
-    /// A free of a block that this nursery does not have, or has with another size: then the thread's own block at
-    /// this address was freed by someone else before, and this free means a stranger's.
+    /// Sends a free whose block is not in this nursery. A block there with another size (`found`) was freed before by another
+    /// thread, and this free means a third thread's block: the block in the nursery goes to the outbox first.
     #[cold]
     fn send_free(&mut self, found: Option<Entry>, address: u64, check: u64, index: u64) {
         let at_ns = self.batch.dates.at(index);
@@ -320,7 +319,7 @@ impl Fold<'_> {
         self.place_block(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 
-    /// A block with its full size: into the nursery if that size fits there, else on to the shared table.
+    /// Puts a block with its full size into the nursery, or sends it to the shared table if the size does not fit there.
     pub(super) fn place_block(&mut self, block: Entry) {
         if block.size >> 32 == 0 {
             let size = block.size | u64::from(self.state.allocs) << 32;

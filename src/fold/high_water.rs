@@ -1,26 +1,25 @@
 //! High-water marks of a batch, and the peak of the process.
 //!
-//! Which part of a tally was live at the peak of the process? A lane counts the *heights* that its own batches reach;
-//! a tally that is taken up notes what it holds if it has not been touched since the latest height. When a batch
-//! raises the process's peak, the latest height is that peak. A peak that another lane raised is taken for a height of
-//! this one when this lane learns of it, at the next batch or commit: that is within what the peak's uncertainty covers.
+//! A report shows what each site held at the peak, so a delta must know which part of it was live then. A lane numbers the
+//! high-water marks of its batches. A delta that is selected again notes what it holds, if it has not changed since the latest
+//! mark. When a batch raises the process's peak, the latest mark is that peak. A peak that another lane raised counts as a mark
+//! of this lane when this lane sees it, at the next batch or commit: the difference is within the peak's uncertainty.
 //!
 //! # Frees in the outbox
 //!
-//! A free of a block that is in the shared table has a place in the outbox, and lowers the sums when that is delivered; the fuller it is
-//! by then, the more of the waiting for memory is done at one time. Until then the live bytes seem higher than they are. But a free
-//! tells how large its block is at least ([`event::least_size`](crate::ring::event::least_size)): with that *pledged*, an allocation that
-//! stays below the heights all the same is none, and nothing has to be delivered for it. That is exact where every free finds its
-//! block. So it is done only where the lane has lost nothing and left nothing out; and where a free of another thread's block finds
-//! it not booked yet, what the allocation may have come to goes into the uncertainty of the peak.
+//! A free of a block in the shared table waits in the outbox and lowers the sums when that is delivered; a fuller outbox overlaps
+//! more cache misses. Until then the live bytes are too high. But the size bits of a free give a lower bound of its block's size
+//! ([`event::least_size`](crate::ring::event::least_size)). An allocation that stays below the mark when these bounds are
+//! subtracted is no high-water mark, and nothing has to be delivered for it. That is exact where every free finds its block, so
+//! it is done only where the lane has lost nothing and sampled nothing out. Where a remote free finds its block not booked yet,
+//! the height that the allocation may have reached is added to the uncertainty of the peak.
 
 use super::state::Fold;
 use crate::ledger::fold_state::LaneCounters;
 use crate::ledger::peak::HighWater;
 
 impl Fold<'_> {
-    /// The bytes by which an allocation may exceed what is live without being a new height of the batch or of the tally
-    /// at hand.
+    /// Bytes that can be allocated without a new high-water mark of the batch or of the selected delta.
     #[inline(always)]
     pub(super) fn room_below_high_water(&mut self) -> i64 {
         let of_batch = self.batch.high_water - self.batch.sums.live_bytes();
@@ -28,12 +27,12 @@ impl Fold<'_> {
         of_batch.min(delta.high_water_bytes - delta.sums.live_bytes())
     }
 
-    /// Whether an allocation that is above the heights by the sums is not when the frees in the outbox are taken into account.
+    /// Whether an allocation stays below the high-water marks when the frees in the outbox are subtracted.
     #[inline(never)]
     pub(super) fn stays_below(&mut self, size: u64) -> bool {
         let (size, outbox_bytes_min) = (size as i64, self.batch.outbox_bytes_min as i64);
         let live = self.batch.sums.live_bytes() + size - outbox_bytes_min;
-        // Where there is one tally only, it has all the blocks.
+        // A lane with one delta has all its blocks in it.
         let has_all = self.state.deltas.slots == 0 && self.ledger.facts.stacks().is_none();
         let delta = self.delta();
         let of_delta = delta.sums.live_bytes() + size - if has_all { outbox_bytes_min } else { 0 };
@@ -45,13 +44,13 @@ impl Fold<'_> {
         stays
     }
 
-    /// Whether every free of the lane finds a block that is in the totals, unless another thread has not booked it yet.
+    /// Whether every free of the lane finds a block that is in the totals, or one that another thread has not booked yet.
     pub(super) fn may_trust_frees(&self) -> bool {
         let has_lost = self.lane.lost_in_all() + LaneCounters::read(&self.counters.table_full) > 0;
         !has_lost && self.state.has_sent_excluded == 0 && !self.ledger.is_sampling_used()
     }
 
-    /// Remembers that the live bytes of the batch, or of the tally at hand, may be at their highest.
+    /// Raises the high-water marks of the batch and of the selected delta to the present live bytes.
     #[inline(always)]
     pub(super) fn raise_high_water(&mut self, live: i64, of_delta: i64, index: u64) {
         let delta = self.delta();
@@ -64,6 +63,7 @@ impl Fold<'_> {
         }
     }
 
+    /// Notes a mark above the process's peak, with what the selected delta holds.
     fn note_peak(&mut self, live: i64, index: u64) {
         self.peak_threshold = live;
         self.state.deltas.high_water_number += 1;
@@ -76,7 +76,7 @@ impl Fold<'_> {
             (delta.sums.live_bytes(), delta.sums.live_blocks());
     }
 
-    /// Tells the process of the highest point of this batch, in case it is a new peak.
+    /// Raises the peak of the process to the highest mark of this batch, if that is higher.
     pub(super) fn raise_peak(&mut self) {
         let Some(top) = self.batch.top.take() else { return };
         let (bytes, blocks) = (self.ledger.booked.bytes(), self.ledger.booked.blocks());
@@ -87,7 +87,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Takes a peak that another lane raised for a height of this one.
+    /// Counts a peak that another lane raised as a high-water mark of this one.
     pub(super) fn follow_peak(&mut self) {
         let number = self.ledger.peak.number();
         let deltas = &mut self.state.deltas;

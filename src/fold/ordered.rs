@@ -1,16 +1,15 @@
-//! The ordered fold: all lanes together, event by event in the order of their stamps. Used when every event carries
+//! The ordered fold: all lanes together, event by event in the order of their time stamps. Used when every event has a stamp of
 //! its own (`ClockMode::PerEvent`).
 //!
-//! A stamp of a free is taken before the block goes back, and a stamp of an allocation after the block was given
-//! out; so for one address the order of the stamps is the true order, and at any moment at most one lane has a live
-//! block there. Booking in that order leaves nothing ambiguous.
+//! A free is stamped before its block goes back, and an allocation after its block was given out; so for one address the
+//! order of the stamps is the true order, and at any moment at most one lane has a live block there. No pairing is ambiguous.
 //!
 //! # How far it may go
 //!
 //! A thread takes its stamp before it publishes the event, so an event with an old stamp may still come. Two things
-//! bound how old: the folder reads the clock *before* it looks at the lanes, and a lane says while it is between
-//! stamp and publication (`Stamping`). If none says so, every event to come has a later stamp than the folder's
-//! reading. A lane that stays in between for long, because its thread was put to sleep just there, bounds the fold
+//! bound how old: the folder reads the clock *before* it looks at the lanes, and a lane has a flag set between
+//! stamp and publication (`Stamping`). If no flag is set, every event to come has a later stamp than the folder's
+//! reading. A lane whose flag stays set, because its thread was put to sleep just there, bounds the fold
 //! by its last published event.
 //!
 //! ```text
@@ -19,7 +18,7 @@
 //! ```
 //!
 //! Both fences are sequentially consistent: of two threads that each write first and then read, at least one sees
-//! the other's write. With anything weaker a thread could be missed that had its stamp already.
+//! the other's write. With anything weaker the folder could miss a thread that has its stamp already.
 
 use super::state::Fold;
 use super::words::peek;
@@ -33,13 +32,13 @@ use crate::sys::latch::Taken;
 use crate::sys::sync::{Ordering, fence};
 
 impl Ledger {
-    /// Books all lanes in the order of their stamps, waiting for whoever is just doing so.
+    /// Books all lanes in the order of their stamps. Waits for an ordered fold that is under way.
     pub(crate) fn fold_in_order(&self) {
         let _order = self.order.take();
         self.fold_all_in_order();
     }
 
-    /// As [`Ledger::fold_in_order`], unless someone else is at it; says whether it was done.
+    /// Books all lanes in the order of their stamps, unless an ordered fold is under way. Returns whether it did.
     pub(crate) fn try_fold_in_order(&self) -> bool {
         let Some(_order) = self.order.try_take() else {
             return false;
@@ -63,12 +62,12 @@ impl Ledger {
         }
     }
 
-    /// The lanes whose latches the ordered fold under way holds.
+    /// The lanes whose latches this ordered fold holds.
     fn lanes_in_order(&self) -> impl Iterator<Item = &'static Lane> + '_ {
         self.lanes().filter(|lane| lane.folder.is_in_order())
     }
 
-    /// Books the lanes that are marked as in order, whose latches the caller holds.
+    /// Merges the lanes that are flagged as in order, whose latches the caller holds.
     pub(crate) fn merge(&self, now_ns: u64) {
         let mut until_ns = now_ns;
         for lane in self.lanes_in_order() {
@@ -107,6 +106,7 @@ impl Ledger {
         }
     }
 
+    /// The next event of a lane, up to the head that this fold has observed.
     fn next_event(&self, lane: &Lane) -> Option<NextEvent> {
         // SAFETY: B3, the caller holds the latch.
         let state = unsafe { fold_state_of(lane).as_ref() };
@@ -118,10 +118,10 @@ impl Ledger {
         Some(NextEvent { at_ns, is_alloc })
     }
 
-    /// Takes the block that a free means out of the nursery of another lane than `own`, if one has it. The latches of
-    /// the lanes in order are held.
+    /// Takes the block of a free out of the nursery of another lane than `own`. The caller holds the latches of the lanes in
+    /// order.
     ///
-    /// The old half of a realloc is booked with the new one, and someone else may have been given the address in
+    /// The first half of a realloc is booked with the second, and another thread may have been given the address in
     /// between: that block was born after the realloc began.
     pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
         let address = free.address;
@@ -131,7 +131,7 @@ impl Ledger {
             }
             // SAFETY: B3, the latch is held, and this lane has no fold under way.
             let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
-            // A block that its thread is just reallocating has left this address: the one that is meant is the next.
+            // A block that its thread is reallocating has left this address: the free means the next one.
             if state.under_way.iter().any(|begun| begun.address == address) {
                 continue;
             }
@@ -148,7 +148,7 @@ impl Ledger {
     }
 }
 
-/// When a lane's next event happened. Of two at the same time, one that gives memory back comes first.
+/// The time of a lane's next event. Of two at the same time, a free comes before an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct NextEvent {
     at_ns: u64,

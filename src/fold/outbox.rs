@@ -8,34 +8,34 @@ use crate::ledger::nursery::as_survivor;
 use crate::ring::event;
 use crate::sys::compiler_barrier::compiler_barrier;
 
-/// How many entries ahead the shared table is asked to be fetched.
+/// Entries by which the prefetch of the shared table is ahead of the delivery.
 const PREFETCH_AHEAD: usize = 6;
 
-/// What became of an entry that was brought to the shared table.
+/// The outcome of an entry at the shared table.
 enum Delivered {
-    /// It lies there.
+    /// The table stored it.
     Stored,
-    /// A block and its free have met.
+    /// A block and its free were paired.
     Paired(Entry, Entry),
-    /// There was no room for a block.
+    /// The table had no room for a block.
     BlockRefused,
-    /// There was no room for a free to wait.
+    /// The table had no room for a waiting free.
     FreeRefused,
 }
 
 impl Fold<'_> {
-    /// In an ordered fold: the block that a free means, if another lane's nursery has it.
+    /// In an ordered fold, takes the block of a free out of another lane's nursery.
     pub(super) fn take_from_other_lane(&self, free: &Entry) -> Option<Entry> {
         if self.in_order { self.ledger.take_from_nurseries(self.lane, free) } else { None }
     }
 
-    /// Sends a block that has outlived the nursery to the shared table.
+    /// Sends a block that was pushed out of the nursery.
     #[inline]
     pub(super) fn send_survivor(&mut self, young: Entry) {
         self.send(as_survivor(young));
     }
 
-    /// Sends a block, or a free that looks for its block, to the shared table.
+    /// Appends a block or a free to the outbox, which is delivered first when it is full.
     #[inline]
     pub(super) fn send(&mut self, entry: Entry) {
         self.state.has_sent_excluded |= u32::from(entry.meta.is_excluded() && !entry.meta.is_waiting());
@@ -48,7 +48,7 @@ impl Fold<'_> {
         compiler_barrier();
     }
 
-    /// Brings everything in the outbox to the shared table, in order.
+    /// Delivers the outbox to the shared table, in order.
     pub(super) fn deliver(&mut self) {
         let len = self.state.outbox_len;
         self.state.handing = len;
@@ -69,7 +69,7 @@ impl Fold<'_> {
             }
             let entry = self.state.outbox[place];
             let delivered = self.hand(entry);
-            // At once: whoever finds the books of a process that was killed must know who has the entry.
+            // At once: the reader of a killed process's black box must know which of the two tables has the entry.
             compiler_barrier();
             self.state.handed = place + 1;
             compiler_barrier();
@@ -98,7 +98,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Brings one entry to the shared table.
+    /// Delivers one entry to the shared table.
     #[inline(always)]
     fn hand(&self, entry: Entry) -> Delivered {
         let (ledger, pages) = (self.ledger, &self.ledger.pages);
@@ -119,10 +119,10 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds the end of a block to the sums, that this fold or an earlier one of another thread had seen freed.
+    /// Adds the end of a block to the sums, when it was paired in the shared table.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
         if block.meta.is_excluded() {
-            // A realloc counted itself; not so a block that was sampled, of which it knew nothing.
+            // A realloc has counted itself, but not the end of a sample, of which it did not know.
             if !free.meta.is_by_realloc() || block.meta.rate() != 0 {
                 self.end_excluded(block.meta, block.size);
             }
@@ -130,7 +130,7 @@ impl Fold<'_> {
         }
         self.select_delta(block.meta.stack());
         if free.meta.is_by_realloc() {
-            // The realloc that freed it counted the new block; only the old block's share was missing.
+            // The realloc has counted the new block; the end of the old one is missing.
             self.add_end(block.size);
             self.batch.reallocs += 1;
         } else {
@@ -139,7 +139,7 @@ impl Fold<'_> {
         self.count_remote_free(block, free);
     }
 
-    /// Takes an allocation back that the shared table has no room for: it is lost, not recorded.
+    /// Subtracts an allocation for which the shared table has no room: it is lost, not recorded.
     #[cold]
     fn take_back(&mut self, block: &Entry) {
         self.batch.recorded = self.batch.recorded.wrapping_sub(1);

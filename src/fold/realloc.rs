@@ -8,22 +8,24 @@ use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::{self, Traits};
 
 impl Fold<'_> {
-    /// A realloc is under way: from now on someone else may get the old address.
+    /// Notes the first half of a realloc: another thread may be given the old address from here on.
     pub(super) fn realloc_begins(&mut self, address: u64, check: u64, index: u64) {
         let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
         let under_way = &mut self.state.under_way;
-        // One of the same address has lost its second half, and the first of them is the one that is found. With all places taken,
-        // handlers have interrupted reallocs that never came back: the oldest is forgotten.
+        // A first half of the same address has lost its second half, and gives up its place. With all places taken, signal handlers
+        // interrupted reallocs and never returned: the oldest is dropped.
         let place = under_way.iter().position(|entry| entry.address == 0 || entry.address == address);
         under_way[place.unwrap_or(0)] = begun;
     }
 
+    /// Takes the first half of a realloc of this address.
     fn begun(&mut self, address: u64) -> Option<Entry> {
         let place = self.state.under_way.iter().position(|entry| entry.address == address)?;
         Some(std::mem::take(&mut self.state.under_way[place]))
     }
 
+    /// Books a realloc that failed: the block lives on as it was.
     pub(super) fn realloc_refused(&mut self, address: u64) {
         count_up(&mut self.batch.recorded, 1);
         let _ = self.begun(address);
@@ -104,6 +106,7 @@ impl Fold<'_> {
         self.place_block(Entry { address, size, at_ns: self.time_of(index), meta });
     }
 
+    /// Adds a realloc of the program's block to the sums: the end of the old block and the birth of the new one.
     fn count_realloc(&mut self, before: &Entry, size: u64, stack: u32, index: u64, moved: bool) {
         self.select_delta(before.meta.stack());
         self.add_end(before.size);
@@ -117,7 +120,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Takes a block out of the shared table, after everything that was sent there before.
+    /// Takes a block out of the shared table, after the outbox was delivered.
     fn take_from_shared(&mut self, free: Entry) -> Option<Entry> {
         self.deliver();
         if let Some(block) = self.take_from_other_lane(&free) {

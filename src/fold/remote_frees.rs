@@ -1,8 +1,8 @@
-//! Frees of other threads' blocks, gathered before they are told to all.
+//! Remote frees: frees of blocks that another thread allocated, gathered before they are added to shared figures.
 //!
-//! Whose blocks a thread frees, and for which thread a fold books a free that had waited, are sums that threads share: a cell
-//! of the table of crossings, the row of the other thread, an interval of the timeline. Blocks that are handed over come in
-//! long runs of one pair of threads, so a fold gathers a run, and touches what is shared once for all of it.
+//! The figures are shared by all lanes: the count of a pair of threads, the row of the other thread, an interval of the timeline.
+//! Blocks that are handed over come in long runs of one pair of threads, so a fold gathers a run and writes to shared memory
+//! once for all of it.
 
 use super::batch::{Amount, INTERVALS_HELD, PastInterval, RemoteFreeRun};
 use super::state::Fold;
@@ -11,10 +11,10 @@ use crate::ledger::timeline::{Flow, Timeline};
 use crate::sys::sync::Ordering;
 
 impl Fold<'_> {
-    /// Counts a free that met its block in the shared table.
+    /// Counts a free that was paired in the shared table.
     pub(super) fn count_remote_free(&mut self, block: &Entry, free: &Entry) {
         let (allocated_by, freed_by) = (block.meta.thread(), free.meta.thread());
-        // A realloc ends no block, whichever thread makes it and whenever its old half is paired.
+        // A realloc ends no block, in whichever thread and whenever its first half is paired.
         let crosses = freed_by != allocated_by && !free.meta.is_by_realloc();
         let is_ours = freed_by == self.state.row;
         if !crosses && is_ours {
@@ -39,12 +39,12 @@ impl Fold<'_> {
         }
     }
 
-    /// Dates a free that was made some time ago into its own interval of the timeline.
+    /// Adds an earlier free to its own interval of the timeline.
     fn date_remote_free(&mut self, at_ns: u64, bytes: u64) {
         let (number, interval) = self.ledger.timeline.around(at_ns);
         let earlier = &mut self.batch.remote_frees.earlier[number as usize % INTERVALS_HELD];
         if at_ns < earlier.from_ns || at_ns >= earlier.until_ns {
-            earlier.tell(&self.ledger.timeline);
+            earlier.publish(&self.ledger.timeline);
             (earlier.from_ns, earlier.until_ns) = (interval.start, interval.end);
         }
         earlier.freed.add(bytes);
@@ -52,7 +52,7 @@ impl Fold<'_> {
         self.batch.published.sums.freed_bytes += bytes;
     }
 
-    /// Tells all what was gathered, and begins a new run.
+    /// Adds the run to the shared figures, and begins a new one.
     pub(super) fn publish_remote_frees(&mut self) {
         if self.batch.remote_frees.is_empty() {
             return;
@@ -68,13 +68,14 @@ impl Fold<'_> {
             figures.freed_blocks.fetch_add(for_other.blocks, Ordering::Relaxed);
             figures.freed_bytes.fetch_add(for_other.bytes, Ordering::Relaxed);
             figures.cross_thread_frees.fetch_add(remote_frees.blocks, Ordering::Relaxed);
-            run.earlier.into_iter().for_each(|mut earlier| earlier.tell(&self.ledger.timeline));
+            run.earlier.into_iter().for_each(|mut earlier| earlier.publish(&self.ledger.timeline));
         }
     }
 }
 
 impl PastInterval {
-    fn tell(&mut self, timeline: &Timeline) {
+    /// Adds the frees of the interval to the timeline.
+    fn publish(&mut self, timeline: &Timeline) {
         let Amount { blocks, bytes } = std::mem::take(&mut self.freed);
         if blocks > 0 {
             let flow = Flow { freed_blocks: blocks, freed_bytes: bytes, ..Flow::default() };

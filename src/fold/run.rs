@@ -1,4 +1,4 @@
-//! The way through a ring: from mark to mark, with the dates of each window.
+//! Windows of a ring, one after the other: their ends, their dates, and the copy for the trace.
 
 use super::batch::{Dates, Part, STEP_BITS};
 use super::state::Fold;
@@ -10,19 +10,19 @@ use crate::ring::event::{self, TAG_MARK, TAG_SKIP, Tag, record_words};
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// A window that seems to span more than this, in nanoseconds, is cut at the next tick of the aggregator.
+/// Nanoseconds that a window spans at most: a longer one ends at the next tick of the background thread.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
-/// A fold is dear if it takes more than one block or free for so many words to the shared table, a cache miss or two each.
+/// Words per block or free sent to the shared table below which a fold counts as costly: each is a cache miss or two.
 const COSTLY_SHARE: u64 = 8;
 
 impl Fold<'_> {
-    /// Books all words up to the head as it is now.
+    /// Books all words up to the present head.
     pub(crate) fn run(&mut self) {
         self.run_some(Part::ALL);
     }
 
-    /// As [`Fold::run`], but only a part of them.
+    /// Books a part of the words up to the present head.
     pub(crate) fn run_some(&mut self, part: Part) {
         let head = self.lane.head().observe();
         // After the head: no event below it can have happened later.
@@ -41,7 +41,7 @@ impl Fold<'_> {
         self.lane.folder.tail.release(tail);
     }
 
-    /// Books events up to a time, and at most those that the ordered fold has observed.
+    /// Books events up to a time, and none above the head that the ordered fold has observed.
     pub(crate) fn run_until(&mut self, until_ns: u64) {
         let head = self.state.order_head;
         let mut tail = self.lane.folder.tail.own();
@@ -57,7 +57,7 @@ impl Fold<'_> {
         self.lane.folder.tail.release(tail);
     }
 
-    /// Books what lies at `tail`: a mark, a skip, or the rest of a window. Returns the new tail.
+    /// Books the mark, the skip or the rest of the window at `tail`. Returns the new tail.
     fn step(&mut self, tail: u64, head: u64) -> u64 {
         let words = self.words(tail);
         match Tag::raw(words.get(tail)) {
@@ -79,7 +79,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Leaves a copy of a window, as it was dated, for the trace.
+    /// Copies a window with its dates to the trace buffer.
     #[cold]
     fn copy_to_trace(&self, words: &[AtomicU64]) {
         let Dates { first_ns, step, .. } = self.batch.dates;
@@ -89,16 +89,17 @@ impl Fold<'_> {
         self.ledger.trace_buffer.window(&self.ledger.pages, lane, head, words);
     }
 
+    /// The segment that holds this word.
     fn words(&self, index: u64) -> Words {
         // SAFETY: I3, the segment of an unfolded word has not been given back.
         Words { start: unsafe { self.lane.segment(&self.ledger.pages, index / SEGMENT_WORDS) } }
     }
 
-    /// Finds the end of the window that `tail` lies in, and how its words are to be dated.
+    /// Finds the end of the window that `tail` lies in, and dates its words.
     fn date_window(&mut self, words: Words, tail: u64, head: u64) -> u64 {
         let mark_index = self.state.mark_index;
         let length = event::mark_length(words.get(mark_index));
-        // While the window is being written, the head lies in it.
+        // The head lies in a window that is being written.
         let end = (mark_index + 1 + length).min(head);
         let until_ns = self.mark_time_at(end, head).unwrap_or(self.now_ns);
         let first_ns = self.state.span_ns;

@@ -15,18 +15,18 @@ use crate::profile::bucket_of;
 /// The factor by which a lane's table grows.
 const GROWTH: u32 = 8;
 
-/// Blocks that a tally holds back at most: its counts have 32 bits. Few in tests, so that they go this way too.
+/// Blocks at which a delta is committed, because its counts have 32 bits. Few in tests, so that they reach it.
 const HEAVY_BLOCKS: u64 = if cfg!(test) { 100 } else { 1 << 30 };
 
 impl Fold<'_> {
-    /// The tally at hand.
+    /// The selected delta.
     #[inline(always)]
     pub(super) fn delta(&mut self) -> &mut SiteDelta {
         // SAFETY: Y1, the fold holds the lane's latch, and `at` is the lane's.
         unsafe { &mut *self.at }
     }
 
-    /// Makes sure that the tally at hand is that of this stack.
+    /// Selects the delta of a stack.
     #[inline(always)]
     pub(super) fn select_delta(&mut self, stack: u32) {
         if stack != self.stack {
@@ -42,14 +42,15 @@ impl Fold<'_> {
         if stack != 0 && deltas.slots != 0 {
             at = deltas.start(&self.ledger.pages).wrapping_add(deltas.place_of(stack));
         }
-        // SAFETY: Y1, as in `tally`.
+        // SAFETY: Y1, as in `delta`.
         if unsafe { (*at).stack } != stack {
             at = self.replace_delta(stack);
         }
         self.use_delta(at);
     }
 
-    /// Takes up a tally. If it was not touched since the lane's latest height, it held then what it holds now.
+    /// Makes a delta the selected one. If it was not changed since the lane's latest high-water mark, it held then what it holds
+    /// now.
     #[inline(always)]
     pub(super) fn use_delta(&mut self, at: *mut SiteDelta) {
         self.at = at;
@@ -63,11 +64,11 @@ impl Fold<'_> {
         self.stack = self.delta().stack;
     }
 
-    /// Gives a stack the place that is another's; what that one has goes into its account.
+    /// Gives a stack the place of another one, whose delta is committed first.
     #[cold]
     fn replace_delta(&mut self, stack: u32) -> *mut SiteDelta {
         let at = self.place_of(stack);
-        // SAFETY: Y1, as in `tally`.
+        // SAFETY: Y1, as in `delta`.
         if unsafe { (*at).stack } != stack {
             self.state.deltas.pushed_out += 1;
             self.commit(at);
@@ -77,7 +78,7 @@ impl Fold<'_> {
         at
     }
 
-    /// Where the tally of a stack lies, or has to lie.
+    /// The place of a stack's delta.
     fn place_of(&mut self, stack: u32) -> *mut SiteDelta {
         let inline = &raw mut self.state.delta;
         if stack == 0 {
@@ -94,7 +95,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Moves to a larger table; everything in the old one is committed. Without memory it stays as it is.
+    /// Replaces the table by a larger one; everything in the old one is committed. Without memory it stays as it is.
     #[cold]
     fn grow_deltas(&mut self) {
         let before = self.state.deltas;
@@ -108,7 +109,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds the birth of a block to the sums of the batch and of the tally at hand. Returns the live bytes of both.
+    /// Adds the birth of a block to the sums of the batch and of the selected delta. Returns the live bytes of both.
     #[inline(always)]
     pub(super) fn add_birth(&mut self, size: u64) -> (i64, i64) {
         count_up(&mut self.batch.sums.total_blocks, 1);
@@ -126,7 +127,7 @@ impl Fold<'_> {
     /// Undoes [`Fold::add_birth`].
     pub(super) fn take_birth_back(&mut self, size: u64) {
         let of_batch = (&mut self.batch.sums.total_blocks, &mut self.batch.sums.total_bytes);
-        // SAFETY: Y1, as in `tally`.
+        // SAFETY: Y1, as in `delta`.
         let delta = unsafe { &mut *self.at };
         for (blocks, bytes) in [of_batch, (&mut delta.sums.total_blocks, &mut delta.sums.total_bytes)] {
             *blocks = blocks.wrapping_sub(1);
@@ -136,7 +137,7 @@ impl Fold<'_> {
         *count = count.wrapping_sub(1);
     }
 
-    /// Adds the end of a block to the sums of the batch and of the tally at hand.
+    /// Adds the end of a block to the sums of the batch and of the selected delta.
     #[inline(always)]
     pub(super) fn add_end(&mut self, size: u64) {
         self.batch.sums.freed_blocks += 1;
@@ -146,15 +147,15 @@ impl Fold<'_> {
         count_up(&mut sums.freed_bytes, size);
     }
 
-    /// Moves a tally that is not at hand into its account and empties it.
+    /// Commits a delta to its site and empties it.
     fn commit(&mut self, at: *mut SiteDelta) {
         self.raise_peak();
         self.follow_peak();
         let deltas = self.state.deltas;
-        // SAFETY: Y1, as in `tally`.
+        // SAFETY: Y1, as in `delta`.
         let delta = unsafe { &mut *at };
         if delta.is_empty() {
-            // Its only block may have been taken back: what it rose to is of no stack that comes next.
+            // Its only block may have been subtracted again: its high-water mark means nothing to the next stack.
             delta.high_water_bytes = 0;
             (delta.at_high_water_bytes, delta.at_high_water_blocks) = (0, 0);
         } else {
@@ -162,7 +163,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Commits the tally at hand long before its narrow counts can overflow.
+    /// Commits the selected delta long before its 32-bit counts can overflow.
     fn commit_before_overflow(&mut self) {
         let sums = &self.delta().sums;
         if sums.total_blocks.max(sums.freed_blocks) >= HEAVY_BLOCKS {
@@ -178,7 +179,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Ends a batch on the side of the sites: the process learns of its peak. The tallies stay.
+    /// Ends a batch on the side of the sites: raises the process's peak, and keeps the deltas.
     pub(super) fn finish_deltas(&mut self) {
         self.commit_before_overflow();
         self.raise_peak();
@@ -187,7 +188,7 @@ impl Fold<'_> {
         self.use_delta(inline);
     }
 
-    /// Commits every tally of the lane.
+    /// Commits every delta of the lane.
     pub(crate) fn commit_deltas(&mut self) {
         self.finish_deltas();
         let inline = &raw mut self.state.delta;

@@ -8,7 +8,7 @@ use crate::ledger::sites::SiteDelta;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 
-/// A fold under way. Holds the latch of its lane through `books`.
+/// A fold under way. Holds the latch of its lane for as long as it borrows `state`.
 pub(crate) struct Fold<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) lane: &'a Lane,
@@ -23,22 +23,22 @@ pub(crate) struct Fold<'a> {
     pub(super) peak_threshold: i64,
     /// Whether more words wait in the lane's ring than this fold has booked.
     pub(super) is_behind: bool,
-    /// Whether frees that find no block are out of the question, as far as this lane can tell: see `tallies`.
+    /// Whether every free of the lane finds a block, as far as the lane can tell: see `high_water`.
     pub(super) trusts_frees: bool,
-    /// The tally at hand, and its stack.
+    /// The selected site delta, and its stack.
     pub(super) at: *mut SiteDelta,
     pub(super) stack: u32,
 }
 
-/// Adds to a sum of a batch or a tally. Wrapping: an allocation that was taken back because the shared table had no
-/// room for it may have been added in an earlier batch, and leaves this one's sum below zero.
+/// Adds to a sum of a batch or a site delta. Wraps: when the shared table has no room for a block, its allocation is
+/// subtracted again, maybe in a later batch than it was added in, whose sum is then below zero.
 #[inline(always)]
 pub(super) fn count_up(sum: &mut u64, by: u64) {
     *sum = sum.wrapping_add(by);
 }
 
 impl<'a> Fold<'a> {
-    /// Begins a fold. `_taken` shows that the lane's latch is held, and must outlive the fold.
+    /// Begins a fold. `_taken` proves that the lane's latch is held, and outlives the fold.
     pub(crate) fn begin(ledger: &'a Ledger, lane: &'a Lane, _taken: &'a Taken<'a>) -> Fold<'a> {
         // SAFETY: B3, the latch is held, and for as long as this borrow lives.
         let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
@@ -68,7 +68,7 @@ impl<'a> Fold<'a> {
         Fold { in_order: true, ..Fold::begin(ledger, lane, taken) }
     }
 
-    /// Makes ready for a new batch.
+    /// Begins a new batch.
     pub(super) fn start_over(&mut self) {
         self.batch = Batch { interval_peak: i64::MIN, skipped_high_water: i64::MIN, ..Batch::default() };
         self.peak_threshold = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
@@ -76,10 +76,12 @@ impl<'a> Fold<'a> {
         self.use_delta(self.at);
     }
 
+    /// The time of the event at this word.
     pub(super) fn time_of(&self, index: u64) -> u64 {
         self.batch.dates.at(index)
     }
 
+    /// The time error of the present window.
     pub(super) fn time_error_ns(&self) -> u64 {
         self.batch.dates.time_error_ns
     }

@@ -10,10 +10,10 @@ use crate::ring::lane::add;
 use crate::sys::sync::Ordering;
 
 impl Fold<'_> {
-    /// Tells the timeline what the batch did since it was last told, and goes on to the interval of `at_ns`.
+    /// Adds the batch so far to the timeline, and begins the interval that holds `at_ns`.
     pub(super) fn enter_interval(&mut self, at_ns: u64) {
         if self.has_flow() {
-            // What was freed before the interval ends belongs into it.
+            // Frees in the outbox belong to the interval that ends.
             self.deliver();
             self.end_interval();
             self.publish_flow(at_ns);
@@ -21,7 +21,7 @@ impl Fold<'_> {
         self.batch.interval_end_ns = self.ledger.timeline.around(at_ns).1.end;
     }
 
-    /// Tells the interval at hand how high the live bytes rose in it; the next one begins where they stand.
+    /// Ends the high-water mark of the present interval; that of the next begins at the present live bytes.
     fn end_interval(&mut self) {
         self.raise_peak();
         self.note_interval_peak();
@@ -34,14 +34,14 @@ impl Fold<'_> {
         self.batch.interval_peak = self.batch.interval_peak.max(highest);
     }
 
-    /// Whether the batch did anything since the timeline was last told.
+    /// Whether the batch has anything that is not in the timeline yet.
     fn has_flow(&self) -> bool {
         let Batch { sums, lost, published, interval_peak, .. } = &self.batch;
         *interval_peak != i64::MIN || *published != Published { sums: *sums, lost: *lost }
     }
 
-    /// Tells the timeline what the batch did since it was last told, dated into the interval at hand, or to `at_ns`
-    /// if none was entered yet. One visit to what all lanes share.
+    /// Adds to the timeline what the batch has done since the last time, in the present interval, or in that of `at_ns` if none
+    /// was begun. Takes the timeline's latch once.
     fn publish_flow(&mut self, at_ns: u64) {
         let now = Published { sums: self.batch.sums, lost: self.batch.lost };
         let then = std::mem::replace(&mut self.batch.published, now);
@@ -58,13 +58,13 @@ impl Fold<'_> {
         self.batch.interval_peak = i64::MIN;
     }
 
-    /// Events that were lost on the lane since the timeline was last told. The thread counts them, and notes no time.
+    /// Events that were lost on the lane since the last time. The thread counts them, without a time stamp.
     fn newly_lost(&mut self) -> u64 {
         let lost = self.lane.lost_in_all();
         lost - std::mem::replace(&mut self.state.lost_told, lost)
     }
 
-    /// Ends a batch: everything in it is booked, and visible to all. The fold may go on with another one.
+    /// Ends a batch: everything in it is booked and visible to all threads. The fold may go on with another one.
     pub(super) fn finish(&mut self) {
         self.fit_nursery();
         self.deliver();
@@ -99,7 +99,7 @@ impl Fold<'_> {
             &counters.high_water_bytes,
             high_water.saturating_add(self.state.behind_bytes) as u64,
         );
-        // What a lane is behind by is more than a batch while its words are booked in parts.
+        // While the words of a lane are booked in parts, it is behind by more than a batch.
         let behind = self.state.behind_bytes.saturating_add(self.batch.sums.live_bytes());
         self.state.behind_bytes = if self.is_behind { behind.max(0) } else { 0 };
         // relaxed: a figure for people.
@@ -107,19 +107,19 @@ impl Fold<'_> {
         self.start_over();
     }
 
-    /// Gives the nursery another size, if the one it has is not right.
+    /// Changes the size of the nursery, if it is too small or too large.
     fn fit_nursery(&mut self) {
         let Some(wanted) = self.state.nursery.look(self.state.allocs) else { return };
         let (before, first) = (self.state.nursery, &raw mut self.state.youngest);
         let pages = &self.ledger.pages;
         if let Some(nursery) = before.resized(pages, first, wanted, |entry| self.send_survivor(entry)) {
-            self.state.nursery.go_over_to(nursery);
+            self.state.nursery.replace_by(nursery);
             self.places = nursery.places(pages, first);
             before.give_up(pages, first);
         }
     }
 
-    /// Sends every block of the nursery to the shared table, where frees of other threads may wait for it.
+    /// Sends every block of the nursery to the shared table, where remote frees may wait for it.
     pub(crate) fn empty_nursery(&mut self) {
         for place in 0..self.places.len() {
             let entry = self.places.at(place);

@@ -14,11 +14,12 @@ pub(super) struct Words {
 }
 
 impl Words {
+    /// The word with this number, which lies in this segment.
     #[inline(always)]
     pub(super) fn get(&self, index: u64) -> u64 {
         // SAFETY: F1, the segment is as long as the mask and belongs to the folder up to the observed head.
         let word = unsafe { &*self.start.add((index % SEGMENT_WORDS) as usize) };
-        // relaxed: ordered by the head's acquire; history readers may look at the same time.
+        // relaxed: ordered by the head's acquire; readers of the history read at the same time.
         word.load(Ordering::Relaxed)
     }
 
@@ -34,7 +35,7 @@ impl Words {
     }
 }
 
-/// The stamp of the event that lies at `tail` or behind a mark there, and whether it takes memory.
+/// The time stamp of the event at `tail`, or behind a mark there, and whether it allocates.
 pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) -> (u64, bool) {
     let word = |index: u64| {
         // SAFETY: I3, the segment of an unfolded word has not been given back.

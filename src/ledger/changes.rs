@@ -1,12 +1,12 @@
-//! Changes of state in the course of the recording: which mode was in force when.
+//! Changes of mode and settings during the recording, with their times.
 
 use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Changes that are kept; of more, the newest.
+/// Changes that are kept; the oldest are overwritten.
 const CHANGES_MAX: usize = 256;
 
-/// What changed.
+/// The setting that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Subject {
@@ -16,7 +16,7 @@ pub(crate) enum Subject {
     RingSegments = 4,
     FloorIntervalNs = 5,
     DrainThresholdWords = 6,
-    /// Not a change, but why the tuner makes the next one: `from` is the pressure, `to` the figure that showed it.
+    /// The reason of the tuner's next change: `from` is the pressure, `to` the figure that showed it.
     Tuner = 7,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Opens the latch, in a copy whose holder is gone.
+    /// Opens the latch, in a copy of a killed process's region.
     pub(crate) fn take_over(&self) {
         self.latch.open();
     }
@@ -69,13 +69,13 @@ impl Changes {
         self.count.store(count + 1, Ordering::Relaxed);
     }
 
-    /// How many changes there were, those that are no longer kept included.
+    /// The number of changes, overwritten ones included.
     pub(crate) fn count(&self) -> u64 {
         // relaxed: a figure for people.
         self.count.load(Ordering::Relaxed)
     }
 
-    /// The changes that are kept, oldest first, into `into`, as far as there is room. Allocates nothing.
+    /// Appends the kept changes to `into`, oldest first, as far as it has room. Allocates nothing.
     pub(crate) fn copy(&self, into: &mut Vec<Changed>) {
         let _taken = self.latch.take();
         let count = self.count.load(Ordering::Relaxed);

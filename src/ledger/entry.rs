@@ -1,4 +1,4 @@
-//! What the ledger knows of one block: 32 bytes, the same in a nursery and in the shared table.
+//! The entry of a block: 32 bytes, the same in a nursery and in the shared table.
 
 use crate::profile::LiveBlock;
 use crate::ring::event;
@@ -10,14 +10,14 @@ pub(crate) const ROW_OF_OTHERS: u32 = ROWS_MAX - 1;
 /// Reallocs of one block are counted up to this.
 pub(crate) const REALLOCS_MAX: u64 = 31;
 
-/// How far the time of a sampled block may be off, in nanoseconds: its own doubt has no room.
+/// Time error of a sampled block, in nanoseconds: its entry has no room for its own.
 const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 
 /// A block, or a free that waits for its block.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where the block lies; 0 in an empty place.
+    /// Address of the block; 0 in an empty place.
     pub(crate) address: u64,
     /// Its size in bytes. In a waiting free: the size bits that the free carried.
     pub(crate) size: u64,
@@ -51,15 +51,15 @@ pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
     (waiting.size >> event::CHECK_BITS).checked_sub(1)
 }
 
-/// The small fields of an entry, in one word. In a sampled block the rate stands where the doubt is in others: what
-/// such a block is worth must be known at its end as at its start.
+/// The small fields of an entry, in one word. A sampled block has its rate in place of the time error: its end has the same
+/// weight as its birth.
 ///
 /// ```text
-///  63       62    61      57 56        52 51      50   46 45      32 31         0
+///  63       62    61      57 56             52 51      50   46 45      32 31         0
 /// │ waiting │ own │ reallocs │ time_error_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
 ///
-/// In a waiting free, the round in which it came stands where the stack is in a block.
+/// A waiting free has the round in which it came in place of the stack.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -107,20 +107,20 @@ impl Meta {
         (self.0 >> Self::ALIGN_SHIFT) as u8 & 31
     }
 
-    /// How far the time of the entry can be off, in nanoseconds, rounded up; 0 for an exact stamp.
+    /// The most by which the time of the entry can be off, in nanoseconds, rounded up; 0 for an exact stamp.
     pub(crate) const fn time_error_ns(self) -> u64 {
         if self.0 & Self::SAMPLED != 0 {
             return SAMPLED_TIME_ERROR_NS;
         }
         match self.0 >> Self::TIME_ERROR_SHIFT & 31 {
             0 => 0,
-            // This and all above it.
+            // This and larger errors.
             31 => TIME_ERROR_NS_MAX,
             log2 => 1 << log2,
         }
     }
 
-    /// The same block, as one that was sampled at a rate.
+    /// The same block, marked as sampled at a rate.
     pub(crate) const fn sampled(self, rate: u64) -> Meta {
         Meta(self.0 & !(31 << Self::TIME_ERROR_SHIFT) | rate << Self::TIME_ERROR_SHIFT | Self::SAMPLED)
     }
@@ -130,7 +130,7 @@ impl Meta {
         if self.0 & Self::SAMPLED == 0 { 0 } else { self.0 >> Self::TIME_ERROR_SHIFT & 31 }
     }
 
-    /// Whether the block is in no total of the program: heapledger's own, or a sample that stands for others.
+    /// Whether the block is excluded from the program's totals: one of heapledger itself, or a sample that stands for others.
     #[inline(always)]
     pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::SAMPLED) != 0
@@ -150,7 +150,7 @@ impl Meta {
         self.0 & Self::OWN != 0
     }
 
-    /// The same free, as one that waits since this round.
+    /// The same free, waiting since this round.
     pub(crate) const fn waiting_since(self, round: u32) -> Meta {
         Meta(self.0 & !(u32::MAX as u64) | Self::WAITING | round as u64)
     }
@@ -160,12 +160,12 @@ impl Meta {
         (self.0 as u32).wrapping_sub(round) > u32::MAX / 2
     }
 
-    /// In a waiting free: marks it as the old half of a realloc.
+    /// Marks a waiting free as the first half of a realloc.
     pub(crate) const fn by_realloc(self) -> Meta {
         Meta(self.0 | Self::OWN)
     }
 
-    /// In a waiting free: whether it is the old half of a realloc.
+    /// Whether a waiting free is the first half of a realloc.
     pub(crate) const fn is_by_realloc(self) -> bool {
         self.is_waiting() && self.0 & Self::OWN != 0
     }
@@ -175,7 +175,8 @@ impl Meta {
     }
 }
 
-/// A doubt of more than a second: longer than any process runs, and short enough that a date and two of them can be added.
+/// The time error that stands for any of more than a second: longer than any process runs, and short enough that a time and two
+/// of them can be added.
 const TIME_ERROR_NS_MAX: u64 = 1 << 61;
 
 /// The exponent of the next power of two, at most 31 (more than a second).

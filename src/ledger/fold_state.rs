@@ -1,15 +1,14 @@
-//! The books of a lane: everything that a fold needs and only a fold touches, next to the lane itself.
+//! A lane with its counters and the state of its folds: what only the holder of the lane's latch changes.
 //!
 //! ```text
-//! page 0                                             page 1
-//! ┌──────┬─────────┬───────┬───────────────────────┬─┴───────────────┬───────────────────┐
-//! │ Lane │ LaneCounters │ state │ tally of one site     │ blocks on their │ first nursery     │
-//! │      │         │       │                       │ way to shards   │                   │
-//! └──────┴─────────┴───────┴───────────────────────┴─────────────────┴───────────────────┘
+//! page 0                                                   page 1
+//! ┌──────┬───────────────┬────────────┬────────────────────┴──┬─────────┬───────────────┐
+//! │ Lane │ lane counters │ fold state │ site delta of stack 0 │ outbox  │ first nursery │
+//! └──────┴───────────────┴────────────┴───────────────────────┴─────────┴───────────────┘
 //! ```
 //!
 //! Invariants: **B1** a page number from the registry is that of a `LaneWithState`. **B2** every `&Lane` that is
-//! passed around points to the lane of one. **B3** the books are touched under the latch of their lane only.
+//! passed around points to the lane of one. **B3** the fold state is touched under the latch of its lane only.
 
 use std::ptr::NonNull;
 
@@ -23,16 +22,16 @@ use crate::ring::lane::Lane;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Blocks and frees that are gathered before they go to the shards.
+/// Entries of the outbox: blocks and frees on their way to the shared table.
 pub(crate) const OUTBOX: usize = 48;
-/// Reallocs that can be under way at one time in one thread: one, and those of signal handlers on top of it.
+/// Reallocs of one thread between their two halves: one, and those of signal handlers that interrupted it.
 pub(crate) const REALLOCS_UNDER_WAY: usize = 4;
-/// Pages of a lane with its books.
+/// Pages of a lane with its counters and state.
 pub(crate) const LANE_PAGES: u32 = 2;
 
 const _: () = assert!(size_of::<LaneWithState>() <= LANE_PAGES as usize * PAGE_BYTES);
 
-/// A lane and its books, as they lie in a run of pages. All zero bytes are a valid start.
+/// A lane with its counters and state, as they lie in a run of pages. All zero bytes are a valid start.
 #[repr(C)]
 pub(crate) struct LaneWithState {
     pub(crate) lane: Lane,
@@ -40,13 +39,13 @@ pub(crate) struct LaneWithState {
     pub(crate) state: FoldState,
 }
 
-/// Cumulative figures of a lane, over all threads that have had it. Written by the holder of the latch, read by all.
+/// Cumulative counters of a lane, over all threads that have had it. Written by the holder of the latch, read by any thread.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct LaneCounters {
     pub(crate) recorded: AtomicU64,
     pub(crate) own_events: AtomicU64,
-    /// What happened to tracked pointers.
+    /// Events of tracked pointers.
     pub(crate) pointer_events: AtomicU64,
     pub(crate) table_full: AtomicU64,
     pub(crate) total_blocks: AtomicU64,
@@ -55,16 +54,16 @@ pub(crate) struct LaneCounters {
     pub(crate) freed_bytes: AtomicU64,
     pub(crate) reallocs: AtomicU64,
     pub(crate) cross_thread_frees: AtomicU64,
-    /// Part of the freed figures that is due to other threads, whose free had waited.
+    /// The part of the freed figures that other threads freed: their frees had waited in the shared table.
     pub(crate) freed_for_others_blocks: AtomicU64,
     pub(crate) freed_for_others_bytes: AtomicU64,
-    /// Blocks that were sampled, and what they stand for.
+    /// Sampled blocks, and the estimates from them.
     pub(crate) sampled: SharedSums,
-    /// The highest rise of live bytes inside one batch.
+    /// The highest mark of live bytes within one batch.
     pub(crate) high_water_bytes: AtomicU64,
-    /// The longest span between two readings of the clock, in nanoseconds.
+    /// The longest time between two readings of the clock, in nanoseconds.
     pub(crate) longest_span_ns: AtomicU64,
-    /// Up to when everything is booked, in nanoseconds.
+    /// The time up to which everything is booked, in nanoseconds.
     pub(crate) booked_until_ns: AtomicU64,
 }
 
@@ -92,31 +91,32 @@ pub(crate) struct FoldState {
     pub(crate) row: u32,
     /// Allocations booked, as a running number.
     pub(crate) allocs: u32,
-    /// Where the mark of the window lies that the tail is in.
+    /// Number of the time mark of the window that holds the tail.
     pub(crate) mark_index: u64,
     /// The head as an ordered fold observed it.
     pub(crate) order_head: u64,
-    /// Up to when the words below the tail are dated.
+    /// The latest time of a word below the tail.
     pub(crate) span_ns: u64,
-    /// Events lost on the lane of which the timeline has been told.
+    /// Events lost on the lane that are in the timeline.
     pub(crate) lost_told: u64,
     /// The figures at which the present thread took the lane over.
     pub(crate) inherited: LaneFigures,
+    /// First halves of reallocs whose second halves are still to come.
     pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
     pub(crate) nursery: Nursery,
     pub(crate) deltas: SiteDeltas,
     pub(crate) delta: SiteDelta,
     pub(crate) outbox_len: usize,
-    /// 1 once a block that is in no total of the program has gone to the shared table.
+    /// 1 once an excluded block was sent to the shared table.
     pub(crate) has_sent_excluded: u32,
-    /// Live bytes by which the words that were booked since the lane was last booked to its head have raised the sums, at their
-    /// highest since they were lowest.
+    /// Live bytes added by words that were booked in parts, since the lane was last booked up to its head: the highest rise above
+    /// the lowest point.
     pub(crate) behind_bytes: i64,
-    /// What of the outbox is just being handed on: up to where, and how far that has come. For whoever finds the books
-    /// of a process that was killed; 0 and 0 at rest.
+    /// Entries of the outbox under delivery, and how many of them are delivered, for the reader of a killed process's black box;
+    /// both 0 between deliveries.
     pub(crate) handing: usize,
     pub(crate) handed: usize,
-    /// Words below this are in the tables of the lane and in the shared one, though maybe not in the sums. For the same.
+    /// Words below this are in the nursery and the shared table, though maybe not in the sums. For the same reader.
     pub(crate) applied_up_to: AtomicU64,
     pub(crate) outbox: [Entry; OUTBOX],
     pub(crate) youngest: [Entry; YOUNGEST],
@@ -131,13 +131,13 @@ pub(crate) unsafe fn lane_at(pages: &Pages, page: u32) -> &'static Lane {
     unsafe { &(*pages.at(page).cast::<LaneWithState>().cast_const()).lane }
 }
 
-/// The account next to a lane.
+/// The counters next to a lane.
 pub(crate) fn lane_counters_of(lane: &Lane) -> &LaneCounters {
-    // SAFETY: B2, a lane lies at the start of a `LaneWithState`; the account's fields are atomics.
+    // SAFETY: B2, a lane lies at the start of a `LaneWithState`; the counters are atomics.
     unsafe { &(*std::ptr::from_ref(lane).cast::<LaneWithState>()).counters }
 }
 
-/// The books next to a lane, for the holder of its latch.
+/// The fold state next to a lane, for the holder of its latch.
 pub(crate) fn fold_state_of(lane: &Lane) -> NonNull<FoldState> {
     let both = std::ptr::from_ref(lane).cast::<LaneWithState>().cast_mut();
     // SAFETY: B2, as above; only an address is computed.
@@ -185,7 +185,7 @@ impl LaneFigures {
 }
 
 impl LaneCounters {
-    /// Reads one figure.
+    /// Reads one counter.
     pub(crate) fn read(figure: &AtomicU64) -> u64 {
         // relaxed: monotone counters with one writer at a time.
         figure.load(Ordering::Relaxed)

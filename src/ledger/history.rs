@@ -2,8 +2,7 @@
 //!
 //! A folded segment keeps its words until the thread needs it again, so the history costs nothing while recording.
 //! A reader holds the lane's latch, so nothing is folded meanwhile, but the thread goes on and may reuse a segment
-//! under the reader's eyes. The reader notices by the `oldest` cursor, which it reads last, and forgets what lies
-//! below it.
+//! while it is read. The reader notices by the `oldest` cursor, which it reads last, and drops the words below it.
 
 use super::fold_state::fold_state_of;
 use super::region::Ledger;
@@ -16,10 +15,10 @@ use crate::ring::event::{
 use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Words that a lane can hold back at most.
+/// Words of one lane's history at most.
 pub(crate) const LANE_WORDS_MAX: usize = (SEGMENT_SLOTS * SEGMENT_WORDS) as usize;
 
-/// Times above this come from a file that was tampered with: it is more than thirty years, in nanoseconds.
+/// Nanoseconds above which a time comes from a damaged file: more than thirty years.
 pub(crate) const TIME_NS_BOUND: u64 = 1 << 60;
 
 /// A copy of the folded words of one lane.
@@ -29,28 +28,28 @@ pub(crate) struct LaneWords {
     first: u64,
     words: Vec<u64>,
     row: u32,
-    /// When everything in `words` had happened, in nanoseconds.
+    /// The time by which all events in `words` had happened, in nanoseconds.
     until_ns: u64,
 }
 
 impl LaneWords {
-    /// Room for one lane; made before any latch is taken.
+    /// Room for the words of one lane; made before any latch is taken.
     pub(crate) fn with_room(words: usize) -> LaneWords {
         LaneWords { words: Vec::with_capacity(words), ..LaneWords::default() }
     }
 
-    /// Words that were read elsewhere; `first` is the number of the first one.
+    /// A copy of words that were read elsewhere; `first` is the number of the first one.
     pub(crate) fn of(first: u64, words: Vec<u64>, row: u32, until_ns: u64) -> LaneWords {
         LaneWords { first, words, row, until_ns }
     }
 
-    /// How many words lie in the folded part of a lane.
+    /// The number of folded words in a lane.
     pub(crate) fn folded(lane: &Lane) -> usize {
         let _taken = lane.folder.latch.take();
         (lane.folder.tail.own() - lane.cold.oldest.still_whole()) as usize
     }
 
-    /// Copies the folded words of a lane, the newest ones if there is not room for all. Allocates nothing.
+    /// Copies the folded words of a lane, or the newest of them if there is not room for all. Allocates nothing.
     pub(crate) fn copy(&mut self, ledger: &Ledger, lane: &Lane) {
         let _taken = lane.folder.latch.take();
         // SAFETY: B3, the latch is held.
@@ -64,7 +63,7 @@ impl LaneWords {
             if tail - oldest > room { (tail - room).next_multiple_of(SEGMENT_WORDS) } else { oldest };
         for index in self.first..tail {
             // SAFETY: I3, segments from `oldest` on are the lane's; one that is reused meanwhile still is memory of
-            // the lane, and what was read of it is forgotten below.
+            // the lane, and its words are dropped below.
             let words: *const AtomicU64 = unsafe { lane.segment(&ledger.pages, index / SEGMENT_WORDS) };
             // SAFETY: as above; the offset is below the length of a segment.
             let word = unsafe { &*words.add((index % SEGMENT_WORDS) as usize) };
@@ -79,7 +78,7 @@ impl LaneWords {
         }
     }
 
-    /// Calls `visit` with the events in the copy, oldest first. heapledger's own are left out but counted.
+    /// Calls `visit` with the program's events in the copy, oldest first. Returns the number of heapledger's own events.
     pub(crate) fn events(&self, mut visit: impl FnMut(Event)) -> u64 {
         let mut decoder = Decoder {
             words: self,
@@ -98,7 +97,7 @@ impl LaneWords {
         decoder.own
     }
 
-    /// The thread of the first words: the one that a first "ends" names, if there is one.
+    /// The thread of the first words: that of the first record of a thread's end, if one comes before any start.
     fn first_row(&self) -> u32 {
         let mut index = 0;
         while let Some(word) = self.words.get(index) {
@@ -126,7 +125,7 @@ struct Decoder<'a> {
     end: usize,
     end_ns: u64,
     own: u64,
-    /// heapledger's own blocks so far: a free does not tell whose it is.
+    /// heapledger's own blocks so far, because the record of a free does not contain it.
     own_blocks: Vec<u64>,
 }
 
@@ -228,13 +227,13 @@ impl Decoder<'_> {
             Some(word) if Tag::raw(*word) == TAG_MARK => event::mark_time(*word, self.mark_ns),
             _ => self.words.until_ns,
         };
-        // A clock that went back has the window take no time.
+        // If the clock went back, the window takes no time.
         self.end_ns = end_ns.min(TIME_NS_BOUND).max(self.mark_ns);
     }
 
     fn time_of(&self, index: usize) -> u64 {
         let length = self.end.saturating_sub(self.mark_at + 1).max(1) as u64;
-        // What lies behind the window has no date of its own.
+        // Words behind the window have the time of its end.
         let passed = (index.saturating_sub(self.mark_at + 1) as u64).min(length);
         let span = u128::from(self.end_ns.saturating_sub(self.mark_ns));
         self.mark_ns + (span * u128::from(passed) / u128::from(length)) as u64

@@ -6,9 +6,9 @@
 //! An address can be in the table more than once for a while, because threads book at different times: the block
 //! that a thread has just allocated there, next to an older one whose free is still in another thread's ring.
 //!
-//! [`LiveTable::free`] decides by time which block a free means, and counts when the clocks leave it open. The size
-//! bits of the free must fit: with others it is far more likely that its block, or the end of the one that is there,
-//! has not been booked yet. So it waits; one that still waits after a flush did give another size
+//! [`LiveTable::free`] decides by time which block a free means, and counts the free as ambiguous where the clocks leave it
+//! open. The size bits of the free must agree with the block's size: if they differ, most likely its block, or the end of the
+//! block that is there, is not booked yet. So the free waits; one that still waits after a flush did give another size
 //! ([`LiveTable::take_mix_ups`]).
 
 use super::entry::{Entry, ROW_OF_OTHERS, whole_size};
@@ -21,16 +21,16 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Shards of the table. A power of two.
 pub(crate) const SHARDS: usize = 64;
-/// Blocks that share a shard: neighbours in 64 KiB.
+/// Bits of an address within the 64 KiB that share a shard.
 const SHARD_SHIFT: u32 = 16;
 /// Entries of a shard's first table: one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
-/// How far behind its home an entry may lie, for its rest to be fetched with that of the home: a cache line or a little more.
+/// Entries behind its home up to which an entry's rest is prefetched with that of the home: a cache line or a little more.
 const REST_AHEAD: usize = 3;
 /// Frees that may wait in one shard; more are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
 
-/// What became of an allocation that was brought to the table.
+/// The outcome of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placed {
     /// It is live.
@@ -41,7 +41,7 @@ pub(crate) enum Placed {
     Full,
 }
 
-/// What became of a free that was brought to the table.
+/// The outcome of a free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freed {
     /// It ended this block.
@@ -52,16 +52,16 @@ pub(crate) enum Freed {
     Full,
 }
 
-/// Pairings that do not add up; single figures, rarely written.
+/// Counters of pairings that are wrong or in doubt; rarely written.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct PairingAnomalies {
     pub(crate) ambiguous: AtomicU64,
     pub(crate) layout_mismatches: AtomicU64,
-    /// Frees of blocks that were left out by choice, and their bytes.
+    /// Frees of sampled-out blocks, and their bytes.
     pub(crate) sampled_out_frees: AtomicU64,
     pub(crate) sampled_out_freed_bytes: AtomicU64,
-    /// Frees that found no room to wait.
+    /// Frees without a block, and frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct PairingAnomalies {
 #[derive(Debug)]
 pub(crate) struct LiveTable {
     shards: [Shard; SHARDS],
-    /// Rounds over all lanes that were begun to settle what waits. A waiting free knows in which one it came.
+    /// Rounds over all lanes that flushes have begun. A waiting free notes the round in which it came.
     round: AtomicU32,
     pub(crate) anomalies: PairingAnomalies,
 }
@@ -90,7 +90,7 @@ struct Shard {
 }
 
 impl LiveTable {
-    /// Brings an allocation to the table.
+    /// Books an allocation: pairs it with a waiting free, or stores it.
     pub(crate) fn place(&self, pages: &Pages, block: Entry) -> Placed {
         let shard = self.shard(block.address);
         let _taken = shard.latch.take();
@@ -120,13 +120,13 @@ impl LiveTable {
         Placed::Live
     }
 
-    /// Brings a free to the table. `free.size` holds the size bits that it carried.
+    /// Books a free: pairs it with its block, or lets it wait. `free.size` holds the size bits of the free.
     pub(crate) fn free(&self, pages: &Pages, free: Entry) -> Freed {
         let shard = self.shard(free.address);
         let _taken = shard.latch.take();
         let table = shard.table(pages);
         if shard.has_each_address_once() {
-            // Nearly always. There is nothing to choose from, so the probe ends where the address is.
+            // Nearly always. There is one candidate, so the probe ends at the address.
             if let Some((place, block)) = table.first_at(free.address)
                 && can_be_end(&free, &block)
             {
@@ -156,18 +156,18 @@ impl LiveTable {
         );
         table.remove(place);
         add(&shard.len, -1);
-        // Whichever block it was, and whether or not the others came too late to be meant.
+        // Whichever block was chosen, and whether or not the others were candidates.
         add(&shard.overlaps, -i32::from(blocks > 1));
         Freed::Block(block)
     }
 
-    /// Begins a round over all lanes and returns its number. See `reconcile`.
+    /// Begins a round over all lanes and returns its number. See `fold::flush`.
     pub(crate) fn begin_round(&self) -> u32 {
         // relaxed: the latch of a lane, which the round takes, lets every later fold of that lane see it.
         self.round.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Lets a free wait for its block. Runs under the shard's latch.
+    /// Lets a free wait for its block, under the shard's latch.
     fn park(&self, pages: &Pages, shard: &Shard, free: Entry) -> Freed {
         // relaxed: the latch orders it.
         if shard.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
@@ -189,10 +189,10 @@ impl LiveTable {
         Freed::Waits
     }
 
-    /// Asks the processor to fetch the home of an address.
+    /// Prefetches the home of an address.
     #[inline]
     pub(crate) fn prefetch(&self, pages: &Pages, address: u64) {
-        // A hint: a stale table costs a useless fetch.
+        // A hint: a stale table costs a useless prefetch.
         let table = self.shard(address).table(pages);
         if table.capacity > 0 {
             let home = home_of(address, table.capacity);
@@ -229,8 +229,8 @@ impl LiveTable {
     }
 
     /// Takes frees out that have waited since before a round, each with a block of its size that is left over at its
-    /// address; or with one of another size, if it has waited since before the round `other_sizes`. See `reconcile` for
-    /// why they belong together.
+    /// address; or with one of another size, if it has waited since before the round `other_sizes`. See `fold::flush` for
+    /// the reason.
     pub(crate) fn take_mix_ups(
         &self,
         pages: &Pages,
@@ -268,7 +268,7 @@ impl LiveTable {
                 place += 1;
                 continue;
             };
-            // What lies in one row without a gap may move when something in it goes, to anywhere before.
+            // A removal may move entries of a row without a gap to any place before.
             let again_from = table.start_of_row(place);
             table.remove_entry(&block);
             table.remove_entry(&free);
@@ -289,8 +289,8 @@ impl LiveTable {
         }
     }
 
-    /// Drops frees that have waited since before a round: their blocks were never recorded, by choice. If asked to,
-    /// only those that say so by carrying their whole size.
+    /// Drops frees that have waited since before a round: their blocks were sampled out. With `only_whole`, only frees that carry
+    /// their whole size, which marks the block as sampled out.
     pub(crate) fn drop_waiting(&self, pages: &Pages, round: u32, only_whole: bool) {
         let is_meant = |free: &Entry| !only_whole || whole_size(free).is_some();
         self.remove_waiting(pages, round, is_meant, |free| {
@@ -301,8 +301,8 @@ impl LiveTable {
         });
     }
 
-    /// Gives frees up that have waited since before a round: their blocks were lost, so none will come. Otherwise every flush
-    /// would look for them again.
+    /// Drops frees that have waited since before a round and counts them as unmatched: their blocks were lost. Otherwise every
+    /// flush would look for them again.
     pub(crate) fn give_up_waiting(&self, pages: &Pages, round: u32) {
         self.remove_waiting(
             pages,
@@ -315,7 +315,7 @@ impl LiveTable {
         );
     }
 
-    /// Takes frees out that have waited since before a round, if they are meant.
+    /// Removes the frees that have waited since before a round and for which `is_meant` holds.
     fn remove_waiting(
         &self,
         pages: &Pages,
@@ -365,6 +365,7 @@ impl LiveTable {
         &self.shards[(spread(address >> SHARD_SHIFT) >> (u64::BITS - SHARDS.trailing_zeros())) as usize]
     }
 
+    /// Counts an ambiguous pairing.
     fn count_if_ambiguous(&self, is_ambiguous: bool) {
         if is_ambiguous {
             // relaxed: a count for people.
@@ -373,13 +374,13 @@ impl LiveTable {
     }
 }
 
-/// Whether a free can be the end of a block, by its size bits and by what the clock can tell.
+/// Whether a free can be the end of a block, by its size bits and within the time error.
 fn can_be_end(free: &Entry, block: &Entry) -> bool {
     sizes_agree(block, free) && free.at_ns + time_error(free, block) >= block.at_ns
 }
 
-/// How far the clock leaves the order of the two open, in nanoseconds. What one thread did is in order, whatever
-/// the dates are off by; but a block that was reallocated has the date of its birth, maybe by another thread.
+/// Nanoseconds by which the two times can be off together. Events of one thread are in order, with any error; but a block that
+/// was reallocated has the time of its birth, maybe in another thread.
 fn time_error(free: &Entry, block: &Entry) -> u64 {
     let thread = block.meta.thread();
     if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {
@@ -388,8 +389,8 @@ fn time_error(free: &Entry, block: &Entry) -> u64 {
     free.meta.time_error_ns() + block.meta.time_error_ns()
 }
 
-/// Whether `a` is a better match for the free than `b`: the younger of those that were there before the free, then
-/// the older of those that seem to come after it.
+/// Whether `a` is a better match for the free than `b`: the younger of the blocks born before the free, then the older of those
+/// that seem to be born after it.
 fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     match (a.at_ns <= free.at_ns, b.at_ns <= free.at_ns) {
         (true, true) => a.at_ns > b.at_ns,
@@ -398,6 +399,7 @@ fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     }
 }
 
+/// Whether the size bits, or the whole size, of a free agree with a block's size.
 pub(crate) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
     match whole_size(free) {
         Some(size) => block.size == size,
@@ -406,7 +408,7 @@ pub(crate) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
 }
 
 impl Shard {
-    /// Makes sure that one more entry fits, growing the table by a quarter (or to double while it is small).
+    /// Makes room for one more entry: grows the table by a quarter, or to double while it is small. `false` without memory.
     fn make_room(&self, pages: &Pages) -> bool {
         // relaxed, all of it: the latch orders it.
         let (len, (old_page, capacity)) = (self.len.load(Ordering::Relaxed), self.place());
@@ -417,7 +419,7 @@ impl Shard {
             if capacity < 8 * CAPACITY_MIN { (capacity * 2).max(CAPACITY_MIN) } else { capacity / 4 * 5 };
         let wanted = wanted.next_multiple_of(CAPACITY_MIN);
         let Some(page) = pages.take_to_scatter(pages_of(wanted)) else {
-            // Full when even the last empty places, which end every probe, would be used up.
+            // Full before the last empty places, which end every probe, are used up.
             return len + CAPACITY_MIN / 16 < capacity;
         };
         let new = Table::at(pages, page, wanted);
@@ -430,7 +432,7 @@ impl Shard {
                 }
             }
         }
-        // The new table is complete before it is named, and named before the old one goes.
+        // The new table is complete before it is published, and published before the old one is given back.
         compiler_barrier();
         self.table.store(both(page, wanted), Ordering::Relaxed);
         compiler_barrier();

@@ -1,19 +1,19 @@
 //! The nursery of a lane: blocks that its thread has allocated and, most likely, will soon free.
 //!
-//! A table that only the lane's folder sees, in which an address has two places, side by side in one cache line. Most
+//! A table for the holder of the lane's latch, in which an address has two places, side by side in one cache line. Most
 //! blocks die young on the thread that made them, so most frees find their block here and no shared state is touched. A
-//! block that finds both its places taken pushes the older one out: that has survived, and moves on to the shared table.
+//! block that finds both its places taken pushes the older block out, to the shared table.
 //!
 //! Neighbours in memory are neighbours here: blocks that were allocated one after the other often lie one behind the other,
-//! and are freed so, and then the processor fetches their places before they are asked for. Each stretch of memory as
-//! long as the table begins at a place of its own, so that blocks at equal distances do not meet.
+//! and are freed in that order, so the processor prefetches their places. Each stretch of memory as long as the table begins
+//! at a pseudo-random place, so that blocks at equal distances do not collide.
 //!
 //! The table starts inside the lane's own pages and grows when many blocks are pushed out, up to 32,768 entries. Where
-//! even that many are of little use, because far more blocks live than have room, it is made small again for a while: a
+//! even that many are pushed out at once, because far more blocks live than have room, it is made small again for a while: a
 //! table that fits the processor's cache costs such a program less.
 //!
 //! In a nursery, `Entry::size` has the size in its low 32 bits and the running number of the allocation in its high
-//! ones, which tells how many allocations of the thread came after it.
+//! ones, which gives the number of later allocations of the thread.
 //!
 //! Invariant **N1**: a place is below the number of entries, a power of two; the table is touched under the latch of its
 //! lane only. **N2**: an address is in it once at most.
@@ -34,36 +34,36 @@ const GRAIN_SHIFT: u32 = 4;
 const GROWTH: u32 = 8;
 /// Entries of a nursery that was made small again.
 const ENTRIES_SMALL: u32 = 512;
-/// Entries that the nearest cache has no room for, or not for long: 32 KiB of them.
+/// Entries that exceed the first-level cache: 32 KiB of them.
 const ENTRIES_FAR: u64 = 1024;
-/// Allocations for each entry, after which it is seen whether the size is right.
+/// Allocations per entry between two checks of the size.
 const ALLOCS_SEEN: u32 = 8;
-/// How often a nursery that was made small is looked at before it may grow again; unless fewer blocks than before are
-/// pushed out, for then the program does something else now.
-const LOOKS_AT_REST: u32 = 32;
+/// Checks of a nursery that was made small before it may grow again, unless it pushes fewer blocks out: then the program does
+/// something else now.
+const CHECKS_SMALL: u32 = 32;
 
-/// Where a lane's nursery lies. All zero bytes mean the first one.
+/// Place and size of a lane's nursery. All zero bytes mean the first one.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Nursery {
-    /// Page of the run, or 0 while the first nursery, inside the books, is used; and in the upper half how many entries the
-    /// run has. One word, because it is read from a file when the process is gone.
+    /// Page of the run, or 0 for the first nursery, inside the fold state; and in the upper half the number of entries. One word,
+    /// because it is read from a file when the process is gone.
     run: u64,
-    /// Blocks pushed out since the size was last looked at.
+    /// Blocks pushed out since the last check of the size.
     pub(crate) pushed_out: u32,
-    /// The running number of the allocation at which that was.
+    /// The running number of the allocation at that check.
     seen_at: u32,
-    /// How often it is to be looked at before it may grow.
-    at_rest: u32,
+    /// Checks to come before it may grow.
+    checks_small: u32,
 }
 
-/// A nursery as a fold sees it.
+/// The places of a nursery, as a fold uses them.
 #[derive(Clone, Copy)]
 pub(crate) struct Places {
     start: *mut Entry,
     /// Entries, less one.
     mask: u64,
-    /// Bits of an address that tell places in one stretch of memory apart, and the grain.
+    /// Bits of an address within one stretch of memory.
     stretch_shift: u32,
 }
 
@@ -82,32 +82,32 @@ impl Nursery {
         Places { start, mask, stretch_shift: GRAIN_SHIFT + entries.trailing_zeros() }
     }
 
-    /// Looks at the size, now and then, and says how many entries there should be if it is not right. `allocs` is the
-    /// running number of the last allocation.
+    /// Checks the size now and then, and returns the number of entries to change to. `allocs` is the running number of the
+    /// last allocation.
     #[inline]
     pub(crate) fn look(&mut self, allocs: u32) -> Option<u32> {
         let (page, entries) = self.place();
         let entries = if page == 0 { YOUNGEST as u32 } else { entries };
         let seen = allocs.wrapping_sub(self.seen_at);
-        // The largest is seen through sooner: it costs the most where it is of no use.
+        // The largest is checked sooner: it costs the most where it pushes most blocks out.
         let enough = if entries < ENTRIES_MAX { ALLOCS_SEEN * entries } else { 2 * entries };
         let is_crowded = self.pushed_out >= ALLOCS_SEEN * entries / 4;
-        if seen < enough && !(is_crowded && entries < ENTRIES_MAX && self.at_rest == 0) {
+        if seen < enough && !(is_crowded && entries < ENTRIES_MAX && self.checks_small == 0) {
             return None;
         }
-        let is_useless = self.pushed_out > seen / 8 * 7;
+        let pushes_most_out = self.pushed_out > seen / 8 * 7;
         (self.seen_at, self.pushed_out) = (allocs, 0);
         if entries < ENTRIES_MAX {
-            let may_grow = self.at_rest == 0;
-            self.at_rest = if is_useless { self.at_rest.saturating_sub(1) } else { 0 };
+            let may_grow = self.checks_small == 0;
+            self.checks_small = if pushes_most_out { self.checks_small.saturating_sub(1) } else { 0 };
             return (is_crowded && may_grow).then(|| (entries * GROWTH).min(ENTRIES_MAX));
         }
-        self.at_rest = if is_useless { LOOKS_AT_REST } else { 0 };
-        is_useless.then_some(ENTRIES_SMALL)
+        self.checks_small = if pushes_most_out { CHECKS_SMALL } else { 0 };
+        pushes_most_out.then_some(ENTRIES_SMALL)
     }
 
-    /// Copies to a table of another size, and returns that. A block that finds both its new places taken pushes one out,
-    /// which goes to `push_out`. The old table stays as it is, so that all blocks are in one of the two at any time.
+    /// Copies the blocks to a table of another size, and returns it. A block that finds both its new places taken pushes one out,
+    /// to `push_out`. The old table stays as it is, so that each block is in one of the two at any time.
     pub(crate) fn resized(
         &self,
         pages: &Pages,
@@ -127,15 +127,15 @@ impl Nursery {
         Some(resized)
     }
 
-    /// Goes over to a table that is complete. Until then it is the old one's.
-    pub(crate) fn go_over_to(&mut self, other: Nursery) {
+    /// Replaces the table by one that is complete.
+    pub(crate) fn replace_by(&mut self, other: Nursery) {
         compiler_barrier();
-        // SAFETY: a field of ours. Volatile: it is written whole.
+        // SAFETY: a field of ours. Volatile: one store.
         unsafe { (&raw mut self.run).write_volatile(other.run) };
         compiler_barrier();
     }
 
-    /// Gives up a table that another one has taken the place of.
+    /// Gives a replaced table back.
     pub(crate) fn give_up(self, pages: &Pages, first: *mut [Entry; YOUNGEST]) {
         match self.place() {
             // SAFETY: N1.
@@ -153,13 +153,13 @@ impl Places {
         ((address >> GRAIN_SHIFT).wrapping_add(stretch) & self.mask) as usize
     }
 
-    /// Whether the table is larger than the processor's nearest cache, so that it is of use to fetch places ahead.
+    /// Whether the table exceeds the first-level cache, so that prefetching its places pays.
     #[inline(always)]
     pub(crate) fn are_far(&self) -> bool {
         self.mask >= ENTRIES_FAR
     }
 
-    /// Asks the processor for the places of an address.
+    /// Prefetches the places of an address.
     #[inline(always)]
     pub(crate) fn prefetch(&self, address: u64) {
         prefetch(self.start.wrapping_add(self.of(address)));
@@ -170,8 +170,7 @@ impl Places {
         unsafe { (*self.start.add(place)).address }
     }
 
-    /// The place for a block that was just allocated: that of a block that is there under the same address, else one that
-    /// is free, else that of the older one.
+    /// The place for a new block: that of a block with the same address, else a free one, else that of the older block.
     #[inline(always)]
     fn for_block(&self, address: u64) -> usize {
         let first = self.of(address);
@@ -185,21 +184,21 @@ impl Places {
         }
     }
 
-    /// Of two blocks the one with the lower running number. The numbers wrap.
+    /// The place of the block with the lower running number. The numbers wrap.
     fn older(&self, first: usize, second: usize) -> usize {
         let number = |place| number_of_young(self.look_at(place));
         let is_younger = number(first).wrapping_sub(number(second)) < u32::MAX / 2;
         if is_younger { second } else { first }
     }
 
-    /// The block that is in a place.
+    /// The block in a place, if any.
     #[inline(always)]
     fn occupant(&self, place: usize) -> Option<Entry> {
         (self.address_at(place) != 0).then(|| self.at(place))
     }
 
-    /// Puts a block into one of its places. What lay there goes to `push_out` first, so that a block is in one of the two
-    /// at any time: the books may outlive the process.
+    /// Puts a block into one of its places. A block that is there goes to `push_out` first, so that it is in one of the two tables
+    /// at any time: they may outlive the process.
     #[inline(always)]
     pub(crate) fn bring(&self, block: Entry, push_out: impl FnOnce(Entry)) {
         let place = self.for_block(block.address);
@@ -209,7 +208,7 @@ impl Places {
         self.put(place, block);
     }
 
-    /// The place of the block of this address, if it is here.
+    /// The place of this address, if its block is here.
     #[inline(always)]
     pub(crate) fn find(&self, address: u64) -> Option<usize> {
         let first = self.of(address);
@@ -221,15 +220,15 @@ impl Places {
     #[inline(always)]
     pub(crate) fn look_at(&self, place: usize) -> &Entry {
         debug_assert!(place < self.len());
-        // SAFETY: N1; whoever writes to the table has no such borrow.
+        // SAFETY: N1; nothing is written to the table while the borrow lives.
         unsafe { &*self.start.add(place) }
     }
 
-    /// Empties a place and returns what was in it.
+    /// Empties a place and returns its block.
     #[inline(always)]
     pub(crate) fn empty(&self, place: usize) -> Entry {
         let entry = self.at(place);
-        self.name(place, 0);
+        self.set_address(place, 0);
         entry
     }
 
@@ -248,10 +247,10 @@ impl Places {
         unsafe { self.start.add(place).read() }
     }
 
-    /// Puts a block into a place, whatever was in it. At no time is an address there with the rest of another block.
+    /// Overwrites a place with a block. At no time is an address there with the rest of another block.
     #[inline(always)]
     pub(crate) fn put(&self, place: usize, entry: Entry) {
-        self.name(place, 0);
+        self.set_address(place, 0);
         // SAFETY: N1.
         unsafe {
             let at = self.start.add(place);
@@ -259,12 +258,12 @@ impl Places {
             (*at).at_ns = entry.at_ns;
             (*at).meta = entry.meta;
         }
-        self.name(place, entry.address);
+        self.set_address(place, entry.address);
     }
 
-    /// Says whose block is in a place; 0 for nobody's, whatever else is left there.
+    /// Writes the address of a place; 0 makes it empty.
     #[inline(always)]
-    fn name(&self, place: usize, address: u64) {
+    fn set_address(&self, place: usize, address: u64) {
         debug_assert!(place < self.len());
         compiler_barrier();
         // SAFETY: N1.
@@ -283,7 +282,7 @@ pub(crate) fn number_of_young(entry: &Entry) -> u32 {
     (entry.size >> 32) as u32
 }
 
-/// The same block as the shared table knows it.
+/// The block with its size alone, as the shared table stores it.
 pub(crate) fn as_survivor(entry: Entry) -> Entry {
     Entry { size: size_of_young(&entry), ..entry }
 }
@@ -298,7 +297,7 @@ mod tests {
 
     use super::*;
 
-    /// A table of so many entries, in memory of its own.
+    /// A table with memory of its own.
     struct Owned {
         _entries: Box<[Entry]>,
         places: Places,
@@ -315,7 +314,7 @@ mod tests {
         Entry { address, size: 48 | u64::from(number) << 32, ..Entry::default() }
     }
 
-    /// Brings a block up as a fold does; returns what it pushed out.
+    /// Puts a block into the nursery as a fold does; returns the block that it pushed out.
     fn bring(places: &Places, entry: Entry) -> Option<Entry> {
         let mut before = None;
         places.bring(entry, |entry| before = Some(entry));
@@ -381,7 +380,7 @@ mod tests {
         }
     }
 
-    /// Looks again and again while so many of each hundred allocations push a block out, until another size is wanted.
+    /// Checks repeatedly while `percent` of the allocations push a block out, until another size is wanted.
     fn looks(nursery: &mut Nursery, allocs: &mut u32, pushed_percent: u32) -> Option<u32> {
         for _ in 0..400_000 {
             *allocs = allocs.wrapping_add(100);
@@ -395,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nursery_grows_while_that_is_of_use_and_rests_where_it_is_not() {
+    fn a_nursery_grows_while_it_holds_more_blocks_and_stays_small_where_it_does_not() {
         // The running number wraps on the way.
         let mut allocs = u32::MAX - 1_000;
         let sized = |entries: u32| Nursery { run: 1 | u64::from(entries) << u32::BITS, ..Nursery::default() };
@@ -409,7 +408,7 @@ mod tests {
         let mut other = useless;
         let (rests_at, mut later) = (allocs, allocs);
         assert_eq!(looks(&mut useless, &mut allocs, 99), Some(4096), "it is tried again, after a while");
-        assert!(allocs.wrapping_sub(rests_at) > LOOKS_AT_REST * ALLOCS_SEEN * ENTRIES_SMALL / 2);
+        assert!(allocs.wrapping_sub(rests_at) > CHECKS_SMALL * ALLOCS_SEEN * ENTRIES_SMALL / 2);
         assert_eq!(looks(&mut other, &mut later, 60), Some(4096));
         assert!(
             later.wrapping_sub(rests_at) < 3 * ALLOCS_SEEN * ENTRIES_SMALL,

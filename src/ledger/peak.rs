@@ -1,18 +1,17 @@
 //! The peak: the moment at which the most bytes were live.
 //!
-//! A fold knows how its own thread's live bytes rose and fell inside the batch, to the event. What other threads did
-//! meanwhile it does not know until they fold. So the peak is exact to the event while one thread allocates; with
-//! several it is right up to what they had not booked, and that bound is published with it.
+//! A fold follows its own thread's live bytes within the batch, event by event. Events of other threads reach the sums only when
+//! those are folded. So the peak is exact to the event while one thread allocates; with several it is off by at most what
+//! they had not booked, and that bound is published with it.
 //!
-//! Which site held how much at the peak needs no second pass: a site remembers the number of the last peak that it
-//! has seen, and when it is touched after a newer one, what it held *before* that touch is what it held at the peak.
-//! That costs a comparison an event instead of a scan of all sites at each new peak (the idea of memray's
-//! high-water-mark aggregator).
+//! What each site held at the peak needs no second pass: a site has the number of the latest peak when it was changed. When
+//! it is changed after a newer one, it held at that peak what it held *before* the change. That costs a comparison an event
+//! instead of a scan of all sites at each new peak (the idea of memray's high-water-mark aggregator).
 
 use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// What all threads have booked so far, live. One cache line, written once a fold.
+/// Live bytes and blocks as booked, over all lanes. One cache line, written once a fold.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Booked {
@@ -21,7 +20,7 @@ pub(crate) struct Booked {
 }
 
 impl Booked {
-    /// Adds the outcome of a batch. Where all blocks died young there is nothing to add, and the line stays with all who read it.
+    /// Adds the change of a batch. A batch whose blocks all died young writes nothing, and the line stays shared.
     pub(crate) fn add(&self, bytes: i64, blocks: i64) {
         if bytes != 0 || blocks != 0 {
             // relaxed, both: sums of independent changes; two's complement makes an addition of a negative number.
@@ -30,8 +29,8 @@ impl Booked {
         }
     }
 
-    /// Bytes live as booked. Can be negative for a moment, when a block's free is booked by one thread before its
-    /// allocation is by another.
+    /// Live bytes as booked. Negative for a moment when one thread books the free of a block before another books its
+    /// allocation.
     pub(crate) fn bytes(&self) -> i64 {
         // relaxed: as above.
         self.bytes.load(Ordering::Relaxed) as i64
@@ -43,7 +42,7 @@ impl Booked {
     }
 }
 
-/// The highest point so far. All zero bytes are a valid start.
+/// The peak so far. All zero bytes are a valid start.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct PeakCell {
@@ -51,7 +50,7 @@ pub(crate) struct PeakCell {
     bytes: AtomicU64,
     blocks: AtomicU64,
     at_ns: AtomicU64,
-    /// Counts the peaks; a new one makes older remarks about "at the peak" stale.
+    /// Number of the peak; a new one makes the sites' figures of older peaks stale.
     number: AtomicU64,
 }
 
@@ -66,7 +65,7 @@ pub(crate) struct HighWater {
 impl PeakCell {
     /// Bytes of the peak so far.
     pub(crate) fn bytes(&self) -> u64 {
-        // relaxed: a lower bound; `raise` looks again under the latch.
+        // relaxed: a lower bound; `raise` compares again under the latch.
         self.bytes.load(Ordering::Relaxed)
     }
 
@@ -90,12 +89,12 @@ impl PeakCell {
         Some(number)
     }
 
-    /// Opens the latch, in a copy whose holder is gone.
+    /// Opens the latch, in a copy of a killed process's region.
     pub(crate) fn take_over(&self) {
         self.latch.open();
     }
 
-    /// Bytes, blocks, and when, in nanoseconds.
+    /// Bytes, blocks, and time in nanoseconds.
     pub(crate) fn get(&self) -> (u64, u64, u64) {
         let _taken = self.latch.take();
         // relaxed: the latch orders it.

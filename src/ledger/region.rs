@@ -1,4 +1,4 @@
-//! The head of the region in which the ledger lies, with the parts of the ledger and the way to its lanes.
+//! The head of the ledger's region: its parts, and access to its lanes.
 
 use std::ptr::NonNull;
 
@@ -36,7 +36,7 @@ pub(crate) struct Ledger {
     pub(crate) order: Latch,
     /// Whether every event carries its own stamp, so that lanes are folded in order.
     ordered: AtomicU32,
-    /// Snapshots that hold the books; while there are any, no lane is given out.
+    /// Snapshots that hold the latches of all lanes; meanwhile no lane is given out.
     frozen: AtomicU32,
     pub(crate) booked: Booked,
     pub(crate) peak: PeakCell,
@@ -45,7 +45,7 @@ pub(crate) struct Ledger {
     pub(crate) ticks: Ticks,
     pub(crate) changes: Changes,
     pub(crate) sampled: SampledSet,
-    /// Whether blocks were ever left out by choice: then a free without a block is no anomaly.
+    /// Whether blocks were ever sampled out: then a free without a block is no anomaly.
     sampling_used: AtomicU32,
     pub(crate) live: LiveTable,
     pub(crate) timeline: Timeline,
@@ -54,7 +54,7 @@ pub(crate) struct Ledger {
     pub(crate) lanes: Registry,
 }
 
-/// Who opened the ledger, and when. Written before it is published.
+/// The process and the time of the ledger, and what its black box says of itself.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -67,10 +67,10 @@ pub(crate) struct Facts {
     rules_page: AtomicU32,
     /// Events that no lane could take, by reason, since the ledger was opened.
     pub(crate) unlaned: [AtomicU64; LossReason::COUNT],
-    /// Whether the recording was ended in good order.
+    /// Whether the recording ended in good order.
     pub(crate) ended: AtomicU32,
-    /// Where the metadata of a black box lies, in the high half, and its length; 0 while there is none. One word, for it may
-    /// be written by two threads, and the process may be gone at any time.
+    /// Page of a black box's metadata, in the high half, and its length; 0 while there is none. One word, because two threads may
+    /// write it, and the process may be killed at any time.
     metadata: AtomicU64,
 }
 
@@ -78,7 +78,7 @@ impl Facts {
     /// The pages of the store of stacks and of the table of rules, once there are any.
     #[inline(always)]
     pub(crate) fn stacks(&self) -> Option<(u32, u32)> {
-        // relaxed: whoever takes stacks has seen the way in which they are taken, and these with it.
+        // relaxed: a thread that takes stacks has acquired the state in which they are taken, and these with it.
         let store = self.stacks_page.load(Ordering::Relaxed);
         (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
     }
@@ -99,8 +99,8 @@ impl Facts {
 }
 
 impl Ledger {
-    /// Opens a ledger in a fresh region of at most `limit_bytes`. It is never closed: whoever has seen it may look
-    /// at it for the rest of the process.
+    /// Opens a ledger in a fresh region of at most `limit_bytes`. It is never closed: a reference to it is valid for the rest
+    /// of the process.
     pub(crate) fn open(limit_bytes: u64, clock: ClockMode) -> Option<&'static Ledger> {
         Ledger::begin(Pages::reserve(limit_bytes, size_of::<Ledger>())?, clock)
     }
@@ -131,11 +131,11 @@ impl Ledger {
         Some(ledger)
     }
 
-    /// A lane for a new thread: one that another thread has left, or a fresh one. The second value says whether it
-    /// was left by another. `None` when there are too many threads or no memory.
+    /// A lane for a new thread: a retired one, or a fresh one. The second value is whether it was retired. `None` when there
+    /// are too many threads or no memory.
     pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
         for round in 0..FROZEN_ROUNDS_MAX {
-            // relaxed: a thread that slips through makes a lane that the snapshot does not know; it counts lanes twice.
+            // relaxed: a thread that misses the freeze makes a lane that the snapshot does not hold; the snapshot counts lanes twice.
             if self.frozen.load(Ordering::Relaxed) == 0 {
                 break;
             }
@@ -156,15 +156,15 @@ impl Ledger {
         }
     }
 
-    /// Writes the metadata of a black box; a longer one takes a new place. What it says of the process is not in the
-    /// region otherwise.
+    /// Writes the metadata of a black box to a new run, and gives the old one back: facts of the process that are nowhere else in
+    /// the region.
     pub(crate) fn set_metadata(&self, metadata: &[u8]) {
         let pages = (metadata.len().div_ceil(PAGE_BYTES)).max(1) as u32;
         let Some(page) = self.pages.take(pages) else { return };
         // SAFETY: P2, the run is ours, and as long as the metadata.
         unsafe { self.pages.at(page).copy_from_nonoverlapping(metadata.as_ptr(), metadata.len()) };
         let now = u64::from(page) << 32 | metadata.len() as u64;
-        // relaxed: whoever reads it reads a file that nobody writes any more.
+        // relaxed: read from a file, when the process is gone.
         let before = self.facts.metadata.swap(now, Ordering::Relaxed);
         if before != 0 {
             let bytes = before as u32 as usize;
@@ -172,12 +172,13 @@ impl Ledger {
         }
     }
 
-    /// From now on no lane is given out, so that a snapshot can hold all there are.
+    /// Stops giving out lanes, so that a snapshot can hold all of them.
     pub(crate) fn freeze(&self) {
         // relaxed: see `claim_lane`.
         self.frozen.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Ends a freeze.
     pub(crate) fn thaw(&self) {
         // relaxed: see `claim_lane`.
         self.frozen.fetch_sub(1, Ordering::Relaxed);
@@ -195,7 +196,7 @@ impl Ledger {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
     }
 
-    /// Notes that blocks are left out by choice from now on.
+    /// Notes that blocks are sampled out from now on.
     pub(crate) fn use_sampling(&self) {
         // relaxed: read when a flush has brought everything together.
         self.sampling_used.store(1, Ordering::Relaxed);

@@ -1,13 +1,12 @@
-//! Who freed whose blocks: counts by pair of threads.
+//! Remote frees by pair of threads: the one that allocated and the one that freed.
 //!
-//! A table of fixed size, open addressed, without a latch: a pair claims its cell by one exchange and keeps it, and what
-//! is counted are sums. A pair that finds no cell within [`PROBES`] steps is counted with all others of its kind. It is
-//! written for runs of frees that were paired with another thread's blocks, which have been to the shared table anyway.
+//! A hash table of fixed size, open addressed, without a latch: a pair claims its cell by one exchange and keeps it. A pair that
+//! finds no cell within [`PROBES`] steps is counted in one cell for all of these. Folds add whole runs of remote frees.
 
 use super::table::spread;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Pairs of threads that are counted each for itself.
+/// Pairs of threads with a cell of their own.
 pub(crate) const REMOTE_FREE_PAIRS_MAX: usize = 1024;
 /// Steps of a search.
 const PROBES: usize = 16;
@@ -20,17 +19,17 @@ pub(crate) struct RemoteFreeTable {
     others: Cell,
 }
 
-/// What one thread freed of another's.
+/// Blocks and bytes that one thread freed of another's.
 #[repr(C)]
 #[derive(Debug)]
 struct Cell {
-    /// The row of the thread that allocated, plus one, in the high half; that of the one that freed in the low half.
+    /// The row of the allocating thread, plus one, in the high half; that of the freeing thread in the low half.
     pair: AtomicU64,
     blocks: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// A cell, read.
+/// A copy of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RemoteFreePair {
     pub(crate) allocated_by: u32,
@@ -40,7 +39,7 @@ pub(crate) struct RemoteFreePair {
 }
 
 impl RemoteFreeTable {
-    /// Counts blocks of one thread that another one freed.
+    /// Adds blocks of one thread that another one freed.
     pub(crate) fn count(&self, allocated_by: u32, freed_by: u32, blocks: u64, bytes: u64) {
         let pair = (u64::from(allocated_by) + 1) << 32 | u64::from(freed_by);
         let first = (spread(pair) >> 40) as usize;
@@ -51,7 +50,7 @@ impl RemoteFreeTable {
         cell.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Every pair, and what was counted without one: at rows `row_of_others`.
+    /// Every pair, and the blocks of pairs without a cell, at the rows `row_of_others`.
     pub(crate) fn all(&self, row_of_others: u32) -> impl Iterator<Item = RemoteFreePair> + '_ {
         self.cells.iter().chain(std::iter::once(&self.others)).filter_map(move |cell| {
             // relaxed, all: sums for people.
@@ -67,7 +66,7 @@ impl RemoteFreeTable {
 }
 
 impl Cell {
-    /// Whether this is the pair's cell, or has become it now.
+    /// Whether this is the pair's cell, which it claims if it is empty.
     fn is_or_becomes(&self, pair: u64) -> bool {
         // relaxed, both: the word is all there is.
         match self.pair.load(Ordering::Relaxed) {

@@ -1,7 +1,7 @@
 //! The threads: one row for each, in the order of their first event.
 //!
-//! While a thread runs, its figures are in its lane's account; the row holds who it is. When the thread ends, its
-//! share of the account is moved into the row, and the lane goes to the next thread. When the table is full,
+//! While a thread runs, its figures are in its lane's counters; the row holds its name and times. When the thread ends, its
+//! share of the counters is added to the row, and the lane goes to the next thread. When the table is full,
 //! further threads share the last row.
 //!
 //! Invariant **R1**: the run of rows is as long as the table and is never given back.
@@ -39,7 +39,7 @@ pub(crate) struct Row {
     pub(crate) figures: RowFigures,
 }
 
-/// What is summed up in a row.
+/// The sums of a row.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct RowFigures {
@@ -80,7 +80,7 @@ impl Rows {
         }
     }
 
-    /// Rows given out; the row of the others comes on top when it stands for anyone.
+    /// Rows given out, without the shared row of the others.
     pub(crate) fn count(&self) -> u32 {
         // relaxed: a bound.
         self.count.load(Ordering::Relaxed)
@@ -121,7 +121,7 @@ impl Row {
 }
 
 impl RowFigures {
-    /// Adds what a thread has done on its lane.
+    /// Adds a thread's share of its lane's counters.
     pub(crate) fn add(&self, share: &LaneFigures) {
         let sums = [
             (&self.attempted, share.attempted),

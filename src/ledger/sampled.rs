@@ -1,25 +1,24 @@
-//! The addresses of sampled blocks, so that a thread can tell without a latch whether a free is of interest.
+//! The set of sampled addresses: a thread checks without a latch whether a free is that of a sampled block.
 //!
-//! A table of one-line buckets of eight words: an address has two, of which the first lies near the start, and may stand in any
-//! word of them. So a program with few samples touches few pages. Looking an address up reads one cache line, or two;
-//! entering or removing it is one exchange. Where both are full it is refused, which costs a sample and is counted. The
-//! table is as large as the blocks that can sensibly be sampled at one time, not as the heap: with one sample in 512 KiB its
-//! 130,808 places are a heap of 64 GiB.
+//! A hash table of buckets of one cache line, eight words each. An address has two buckets, of which the first lies near the
+//! start, so that a program with few samples touches few pages. A lookup reads one cache line or two; insertion and removal are
+//! one exchange. An address whose buckets are both full is refused, which loses a sample and is counted. The table is sized for
+//! the samples, not for the heap: with one sample in 512 KiB its 130,808 words cover a heap of 64 GiB.
 //!
-//! In front of it lie counts of the addresses in it, by a part of their hash: 2 KiB, which stay in the nearest cache beside what
-//! the program works with, and tell of most addresses that they are not in the table. Their hash is the buckets' as well, so
-//! the addresses of one count have 88 words between them, and a byte holds it. The second bucket is not looked at before an
-//! address was entered into one.
+//! In front of the buckets lie counts of their addresses by a part of the hash: 2 KiB, which stay in the first-level cache beside
+//! the program's data, and rule out most addresses that are not in the table. Counts and buckets use the same hash, so the
+//! addresses of one count share 88 words, and a byte holds it. The second buckets are not read before an address was
+//! inserted into one.
 
 use super::table::spread;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// Pages of all of it. A power of two, as runs of pages are.
+/// Pages of the table. A power of two, as runs of pages are.
 const PAGES: u32 = 256;
 /// Counts in front of the buckets. A power of two.
 const COUNTS: usize = 1 << 11;
-/// Buckets: what the counts leave, and a line.
+/// Buckets: the pages left after the counts, minus one cache line.
 const BUCKETS: usize =
     (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU8>()) / size_of::<Bucket>() - 1;
 
@@ -29,15 +28,15 @@ const NEAR: usize = 256;
 /// One line of addresses.
 type Bucket = [AtomicU64; 8];
 
-/// Words that the addresses of one count share: its part of the near and of the far buckets, and one more of each that it
-/// shares with the next part.
+/// Words that the addresses of one count share: its part of the near and of the far buckets, and one bucket more of each, shared
+/// with the next part.
 const WORDS_OF_A_COUNT: usize = (NEAR.div_ceil(COUNTS) + 1 + BUCKETS.div_ceil(COUNTS) + 1) * 8;
 
-// The other half is for threads in the midst of entering or removing an address of that part, of which each holds one.
+// The other half is for threads that are inserting or removing an address of that part, one each.
 const _: () = assert!(WORDS_OF_A_COUNT <= u8::MAX as usize / 2);
 const _: () = assert!(size_of::<SampledTable>() == PAGES as usize * PAGE_BYTES);
 
-/// Where the table lies. All zero bytes are a valid one without memory, in which nothing is found.
+/// The table's page; 0 while there is none. It lies in zeroed pages of a fixed layout, and so is no `once_cell::race`.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledSet {
@@ -48,17 +47,17 @@ pub(crate) struct SampledSet {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledTable {
-    /// How many addresses of each part of the hash are in it.
+    /// Addresses in the buckets, by part of the hash.
     counts: [AtomicU8; COUNTS],
     reach: Reach,
     buckets: [Bucket; BUCKETS],
 }
 
-/// How far the table is in use. In a line of its own, as all look at it and hardly anyone writes.
+/// How far the table is used. In a cache line of its own, which is read often and rarely written.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Reach {
-    /// 1 since an address was entered behind the near buckets.
+    /// 1 once an address was inserted behind the near buckets.
     is_far: AtomicU32,
 }
 
@@ -71,7 +70,7 @@ impl SampledSet {
         (page != 0).then(|| unsafe { &*pages.at(page).cast::<SampledTable>().cast_const() })
     }
 
-    /// Takes the memory of the table, if it has none yet. Says whether there is one.
+    /// Takes the memory of the table, unless it has some. Returns whether there is a table.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         // Acquire: pairs with the exchange below.
         if self.page.load(Ordering::Acquire) != 0 {
@@ -80,14 +79,14 @@ impl SampledSet {
         let Some(page) = pages.take(PAGES) else {
             return false;
         };
-        // Acquire and release: of two that open it at one time, one wins.
+        // Acquire and release: the first of several threads wins.
         if self.page.compare_exchange(0, page, Ordering::AcqRel, Ordering::Acquire).is_err() {
             pages.give_back(page, PAGES);
         }
         true
     }
 
-    /// Forgets all addresses. While no thread samples.
+    /// Removes all addresses, while no thread samples.
     pub(crate) fn clear(&self, pages: &Pages) {
         let Some(table) = self.table(pages) else { return };
         // relaxed, all: published with the level.
@@ -101,7 +100,7 @@ impl SampledSet {
         table.reach.is_far.store(0, Ordering::Relaxed);
     }
 
-    /// Enters an address; `false` when there is no room for it.
+    /// Inserts an address; `false` when there is no room for it.
     pub(crate) fn insert(&self, pages: &Pages, address: u64) -> bool {
         self.table(pages).is_some_and(|table| table.insert(address))
     }
@@ -124,7 +123,7 @@ impl SampledTable {
     fn insert(&self, address: u64) -> bool {
         // relaxed, here and below: as in `may_have`. Before the entry: a count is never too low.
         self.count_of(address).fetch_add(1, Ordering::Relaxed);
-        // Release: the entry comes before the block is handed to the program.
+        // Release: the insertion comes before the block is given to the program.
         let is_entered = self.exchange(address, 0, address);
         if !is_entered {
             self.count_of(address).fetch_sub(1, Ordering::Relaxed);
@@ -156,8 +155,8 @@ impl SampledTable {
     }
 
     fn exchange(&self, address: u64, from: u64, to: u64) -> bool {
-        // relaxed, all: an address that is looked for was entered by whoever allocated the block, and the program's
-        // own hand-over of the block orders the two.
+        // relaxed, all: an address was inserted by the thread that allocated the block, and the program's own
+        // hand-over of the block orders the two.
         let in_bucket = |bucket: &Bucket| {
             bucket.iter().any(|word| {
                 word.load(Ordering::Relaxed) == from

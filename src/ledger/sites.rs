@@ -1,32 +1,32 @@
-//! The accounts of stacks, shared by all threads; and the tally in which one thread gathers what it adds to one.
+//! Sites, one for each call stack, shared by all threads; and the delta in which one lane gathers what it adds to a site.
 //!
-//! Invariant **S1**: an account is touched only under the latch of its stripe, and its run is never given back.
+//! Invariant **S1**: a site is touched only under the latch of its stripe, and the run of sites is never given back.
 
 use crate::profile::{self, BUCKETS};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Sites that have an account of their own; further stacks share the last one. There are fewer where memory is limited.
+/// Sites at most; further stacks share the last one. There are fewer where memory is limited.
 pub(crate) const SITES_MAX: u32 = 1 << 20;
-/// The share of the region that accounts may occupy: one quarter.
+/// The share of the region that sites may occupy: one quarter.
 const REGION_SHARE: u32 = 4;
-/// Latches of the accounts: one for each residue.
+/// Latches of the sites: one for each residue.
 const STRIPES: usize = 64;
 
-/// All accounts. All zero bytes are a valid start; the accounts' run is taken by [`Sites::open`].
+/// All sites. All zero bytes are a valid start; their run is taken by [`Sites::open`].
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Sites {
     page: AtomicU32,
-    /// Accounts that the run has room for.
+    /// Sites that the run has room for.
     capacity: AtomicU32,
     /// Highest site in use, plus one.
     count: AtomicU32,
     stripes: [Latch; STRIPES],
 }
 
-/// Figures that a tally and an account have in common.
+/// Figures that a delta and a site have in common.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sums {
@@ -46,7 +46,7 @@ pub(crate) struct Sums {
 
 impl Sums {
     fn add(&mut self, more: &Sums) {
-        // Wrapping: an allocation that is taken back adds the two's complement of one.
+        // Wrapping: an allocation that is subtracted again adds the two's complement of one.
         let pairs = [
             (&mut self.total_blocks, more.total_blocks),
             (&mut self.total_bytes, more.total_bytes),
@@ -75,13 +75,13 @@ impl Sums {
     }
 }
 
-/// One shared account.
+/// One site.
 #[repr(C)]
 pub(crate) struct SiteCell {
     sums: Sums,
     longest_chain: u64,
     own_peak_bytes: i64,
-    /// The peak that `at_peak` is about.
+    /// Number of the peak at which `at_peak_bytes` were live.
     peak_number: u64,
     at_peak_bytes: i64,
     at_peak_blocks: i64,
@@ -89,29 +89,29 @@ pub(crate) struct SiteCell {
     lifetimes: [u64; BUCKETS],
 }
 
-/// What one thread adds to one site between two commits. All zero bytes are a valid, empty tally of site 0.
+/// Events of one lane at one site between two commits. All zero bytes are a valid, empty delta of site 0.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SiteDelta {
     pub(crate) stack: u32,
     pub(crate) sums: Sums,
     pub(crate) longest_chain: u64,
-    /// Highest live bytes of this tally, relative to the last commit.
+    /// Highest live bytes of this delta, relative to the last commit.
     pub(crate) high_water_bytes: i64,
-    /// The height of the lane that the next two are about: what this tally held live then. See `tallies`.
+    /// Number of the lane's high-water mark at which this delta held the next two live. See `fold::high_water`.
     pub(crate) high_water_number: u64,
     pub(crate) at_high_water_bytes: i64,
     pub(crate) at_high_water_blocks: i64,
-    /// One count for each power of two; wide enough for what lies between two commits.
+    /// One count for each power of two, wide enough for the events between two commits.
     pub(crate) sizes: [u32; BUCKETS],
     pub(crate) lifetimes: [u32; BUCKETS],
 }
 
 impl SiteDelta {
-    /// Whether there is nothing in it to be moved.
+    /// Whether there is nothing to commit.
     pub(crate) fn is_empty(&self) -> bool {
         let sums = &self.sums;
-        // A block that was taken back leaves the sums of blocks at zero and those of bytes too.
+        // A block that was subtracted again leaves all these sums at zero.
         sums.total_blocks | sums.freed_blocks | sums.reallocs | sums.chains | sums.cross_thread_frees == 0
     }
 }
@@ -121,7 +121,7 @@ fn pages_of(accounts: u32) -> u32 {
 }
 
 impl Sites {
-    /// Takes the memory of the accounts: address space only, until they are used. As many as fit into their share.
+    /// Takes the memory of the sites, as many as fit into their share: address space only, until they are used.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         let mut capacity = SITES_MAX;
         // Runs have sizes of powers of two.
@@ -137,8 +137,8 @@ impl Sites {
         true
     }
 
-    /// Moves a tally into its account and empties it. `height` is the lane's latest, and stands for the peak with this
-    /// number.
+    /// Adds a delta to its site and empties it. `high_water_number` is the lane's latest mark, and stands for the peak with the
+    /// number `peak_number`.
     pub(crate) fn commit(
         &self,
         pages: &Pages,
@@ -158,11 +158,11 @@ impl Sites {
         let cell = unsafe { &mut *cell };
         let (bytes, blocks) = (cell.sums.live_bytes(), cell.sums.live_blocks());
         if cell.peak_number != peak_number {
-            // Untouched since the peak: what it holds was there then.
+            // Unchanged since the peak: it held then what it holds now.
             (cell.at_peak_bytes, cell.at_peak_blocks) = (bytes, blocks);
             cell.peak_number = peak_number;
         }
-        // And so was what the tally held at that height; all of it, if it was not touched since.
+        // So did the delta at that mark; with all it holds, if it was not changed since.
         let (more_bytes, more_blocks) = if delta.high_water_number == high_water_number {
             (delta.at_high_water_bytes, delta.at_high_water_blocks)
         } else {
@@ -177,7 +177,7 @@ impl Sites {
             [(&mut cell.sizes, &mut delta.sizes), (&mut cell.lifetimes, &mut delta.lifetimes)]
         {
             for (sum, count) in sums.iter_mut().zip(counts.iter_mut()) {
-                // Sign-extended, for a count that was taken back.
+                // Sign-extended, for a block that was subtracted again.
                 *sum = sum.wrapping_add(*count as i32 as u64);
                 *count = 0;
             }
@@ -195,14 +195,14 @@ impl Sites {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// The account of a site. `into` has room for two histograms; nothing is allocated.
+    /// Copies the figures of a site into `into`. Allocates nothing.
     pub(crate) fn read(&self, pages: &Pages, site: u32, into: &mut SiteFigures) {
         let _taken = self.stripes[site as usize % STRIPES].take();
         // SAFETY: S1.
         *into = unsafe { &*self.cell(pages, site) }.figures();
     }
 
-    /// The page of the accounts, how many there is room for, and how many are in use.
+    /// The page of the sites, how many there is room for, and how many are in use.
     pub(crate) fn place(&self) -> (u32, u32, u32) {
         // relaxed, both: written before the ledger was published.
         (self.page.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed), self.count())
@@ -228,7 +228,7 @@ impl SiteCell {
     }
 }
 
-/// A copy of one account, made under its latch.
+/// A copy of one site's figures.
 #[derive(Debug, Clone)]
 pub(crate) struct SiteFigures {
     sums: Sums,
@@ -264,11 +264,11 @@ impl SiteFigures {
         lifetimes: [0; BUCKETS],
     };
 
-    /// The account as the profile shows it. `peak_number` is that of the latest peak.
+    /// The site as the profile shows it. `peak_number` is that of the latest peak.
     pub(crate) fn to_site(&self, stack: u32, peak_number: u64) -> profile::Site {
         let sums = &self.sums;
         let live = (sums.live_bytes().max(0) as u64, sums.live_blocks().max(0) as u64);
-        // Not touched since the latest peak: it holds now what it held then.
+        // Unchanged since the latest peak: it held then what it holds now.
         let (at_peak_bytes, at_peak_blocks) =
             if self.peak_number == peak_number { self.at_peak } else { live };
         profile::Site {
@@ -296,7 +296,7 @@ impl SiteFigures {
         }
     }
 
-    /// Adds what a tally holds that was not committed.
+    /// Adds a delta that was not committed.
     pub(crate) fn add(&mut self, delta: &SiteDelta) {
         let live = self.sums.live_bytes();
         self.own_peak_bytes =

@@ -13,7 +13,7 @@ use crate::sys::pages::{PAGE_BYTES, Pages};
 /// Bytes of an entry, its key included.
 pub(super) const ENTRY_BYTES: usize = size_of::<Entry>();
 
-/// The tables of a shard, as its latch lets them be seen.
+/// The keys and rests of a shard's table, for the holder of its latch.
 pub(super) struct Table {
     pub(super) keys: *mut u64,
     pub(super) rest: *mut [u64; 3],
@@ -40,8 +40,8 @@ impl Table {
 
     pub(super) fn write(&self, place: usize, entry: Entry) {
         debug_assert!(place < self.capacity);
-        // SAFETY: L1. The key goes away first and comes last, and the compiler keeps to that: the table may outlive the
-        // process in a file, and no key must be seen with the rest of another's entry.
+        // SAFETY: L1. The key is cleared first and written last, in this order also for the compiler: the table may outlive the
+        // process in a file, and no key must be seen with the rest of another entry.
         unsafe {
             self.keys.add(place).write_volatile(0);
             self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);
@@ -82,7 +82,7 @@ impl Table {
         }
     }
 
-    /// Removes an entry wherever it lies now.
+    /// Removes an entry, wherever its place is now.
     pub(super) fn remove_entry(&self, entry: &Entry) {
         let mut found = None;
         self.each_at(entry.address, |place, other| {
@@ -95,13 +95,14 @@ impl Table {
         }
     }
 
+    /// The number of blocks at an address.
     pub(super) fn count_blocks(&self, address: u64) -> u32 {
         let mut count = 0;
         self.each_at(address, |_, entry| count += u32::from(!entry.meta.is_waiting()));
         count
     }
 
-    /// Empties a place and moves back what was pushed on by it, so that no probe is interrupted.
+    /// Empties a place, and moves back entries that it had displaced, so that no probe ends early.
     pub(super) fn remove(&self, mut hole: usize) {
         let mut place = hole;
         loop {
@@ -119,7 +120,7 @@ impl Table {
         self.write(hole, Entry::default());
     }
 
-    /// The first of the places, up to this one, that all have an entry.
+    /// The first place of the row without a gap that ends at this one.
     pub(super) fn start_of_row(&self, place: usize) -> usize {
         let row = (0..place).rev().take_while(|before| self.key(*before) != 0);
         place - row.count()

@@ -1,8 +1,8 @@
-//! When the aggregator ticked: the end of a window's epoch, for windows that were left open over a pause.
+//! The latest ticks of the background thread: the ends of windows that stayed open over a pause.
 
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Ticks that are remembered. A power of two.
+/// Ticks that are kept. A power of two.
 const TICKS: usize = 256;
 
 /// The last ticks. All zero bytes are a valid, empty list.
@@ -14,7 +14,7 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
-    /// Remembers a tick. Called by one thread.
+    /// Appends a tick. Called by one thread.
     pub(crate) fn push(&self, at_ns: u64) {
         // relaxed: one writer; a reader that misses the newest tick finds a later end, which is also true.
         let count = self.count.load(Ordering::Relaxed);
@@ -22,7 +22,7 @@ impl Ticks {
         self.count.store(count + 1, Ordering::Release);
     }
 
-    /// The first remembered tick after `ns`, or the end of time.
+    /// The first kept tick after `ns`, or `u64::MAX`.
     pub(crate) fn next_after(&self, ns: u64) -> u64 {
         // Acquire: pairs with the release in `push`.
         let count = self.count.load(Ordering::Acquire);

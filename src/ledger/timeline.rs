@@ -1,8 +1,8 @@
-//! What happened when, in a fixed number of intervals.
+//! The timeline: allocated and freed blocks in a fixed number of intervals.
 //!
 //! When time runs past the last interval, neighbours merge and the resolution halves, so the memory is constant and
-//! the whole run is always covered. An interval holds flows (allocated, freed); the live bytes at its end follow by
-//! summing up, and are exact however late a fold comes, because flows are dated by the event and not by the fold.
+//! the whole run is always covered. An interval holds flows (allocated, freed); the live bytes at its end are their sum
+//! so far, and are exact however late a fold comes, because flows have the dates of their events.
 
 use std::ops::Range;
 
@@ -36,7 +36,7 @@ struct Slot {
     lost: AtomicU64,
 }
 
-/// What one fold adds to one interval.
+/// The part of a batch that lies in one interval.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Flow {
     pub(crate) allocated_blocks: u64,
@@ -61,7 +61,7 @@ impl Timeline {
         let slot = &self.slots[(at_ns / length) as usize];
         let values = [flow.allocated_blocks, flow.allocated_bytes, flow.freed_blocks, flow.freed_bytes];
         for (cell, value) in slot.flow.iter().zip(values) {
-            // Wrapping: a flow that is taken back is the two's complement of what was added.
+            // Wrapping: a block that is subtracted again adds the two's complement of one.
             cell.store(cell.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
         }
         slot.lost.store(slot.lost.load(Ordering::Relaxed) + flow.lost, Ordering::Relaxed);
@@ -69,15 +69,14 @@ impl Timeline {
             .store(slot.peak_bytes.load(Ordering::Relaxed).max(flow.peak_bytes), Ordering::Relaxed);
     }
 
-    /// The number of the interval that holds `at_ns`, and from when to when it reaches. Later on it may be a part of one; more
-    /// than one it never is.
+    /// The number and the bounds of the interval that holds `at_ns`. A later merge may make it a part of a longer one.
     pub(crate) fn around(&self, at_ns: u64) -> (u64, Range<u64>) {
         let length = self.interval_ns();
         let number = at_ns / length;
         (number, number * length..(number + 1) * length)
     }
 
-    /// The timeline up to `now_ns`, into `intervals`, which has room for [`INTERVALS`]; returns the length of one.
+    /// Copies the timeline up to `now_ns` into `intervals`, which has room for [`INTERVALS`]. Returns the length of one.
     pub(crate) fn copy(&self, now_ns: u64, intervals: &mut Vec<profile::Interval>) -> u64 {
         debug_assert!(intervals.capacity() >= INTERVALS);
         let _taken = self.latch.take();
@@ -106,7 +105,7 @@ impl Timeline {
         length
     }
 
-    /// Opens the latch, in a copy whose holder is gone; `false` when this cannot be a timeline.
+    /// Opens the latch, in a copy of a killed process's region; `false` when the copy is damaged.
     pub(crate) fn take_over(&self) -> bool {
         self.latch.open();
         // relaxed: a copy that nobody else has.
@@ -143,8 +142,8 @@ impl Timeline {
     }
 }
 
-/// A block that the tables had no room for is taken back later than it was told. What that leaves below zero in an interval is taken
-/// from those before it.
+/// Moves negative flows to earlier intervals. A block for which the tables had no room is subtracted in a later interval than it
+/// was added in.
 fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::Interval) -> &mut u64) {
     let mut owed = 0i64;
     for interval in intervals.iter_mut().rev() {
@@ -154,9 +153,8 @@ fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::
     }
 }
 
-/// The most live bytes of an interval, from the most that were seen while it was booked. A fold that comes late sees what
-/// other lanes have booked of later intervals, and a quiet interval is booked by nobody; the flows, which are dated by their
-/// events, say within which bounds the peak must be.
+/// The peak of an interval: the highest live bytes while it was booked, clamped to the bounds that its flows allow. A late fold
+/// sees other lanes' bytes of later intervals, and an interval without events is not booked at all.
 fn peak_within(before: i128, allocated: u64, after: i128, seen: u64) -> u64 {
     let (low, high) = (before.max(after), before + i128::from(allocated));
     u64::try_from(i128::from(seen).min(high).max(low)).unwrap_or(0)

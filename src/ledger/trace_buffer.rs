@@ -1,7 +1,7 @@
-//! The tap: where a fold leaves a copy of the words that it books, for whoever writes the trace.
+//! The trace buffer: copies of the words that folds book, on their way to the trace.
 //!
 //! A fold has the words of a window in its processor's cache anyway, so the cheapest complete trace is a copy of them,
-//! with the window's thread and dates in front. Nothing is encoded, allocated or written here.
+//! with the window's thread and dates in front. Folds encode, allocate and write nothing else for the trace.
 //!
 //! ```text
 //!  fold of lane n ──► stripe n mod 16: open chunk ──full──► queue ──► writer ──► spent chunks
@@ -13,37 +13,36 @@
 //! in order: a lane has one stripe, is folded by one thread at a time, and chunks leave a stripe in the order in which
 //! they were filled.
 //!
-//! A fold never waits here. A thread that is about to fold its own ring looks first whether chunks are getting short
-//! ([`TraceBuffer::is_short`]), while it holds nothing, and gives the writer time as its mode says. The rest of the chunks is
-//! for folds that cannot wait, and for the threads that looked at the same moment. When there is no chunk at all, the
-//! window is left out of the trace and its events are counted; the ledger books them as always.
+//! A fold never waits here. A thread that is about to fold its own ring first checks whether few chunks are left
+//! ([`TraceBuffer::is_short`]), while it holds no latch, and waits for the writer as its mode allows. The remaining chunks are
+//! for folds that cannot wait, and for threads that checked at the same moment. Without any chunk, the window is missing
+//! from the trace and its events are counted; the ledger books them as always.
 //!
-//! Invariant **A1**: a chunk is in one stripe, in one list, or in the hands of the writer; only who has it touches it.
+//! Invariant **A1**: a chunk is in one stripe, in one list, or with the writer, and touched by its owner only.
 
 use crate::ring::event::{self, TAG_ALLOC, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_WIDE, Tag, record_words};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Chunks there are at most.
+/// Chunks at most.
 pub(crate) const TRACE_CHUNKS_MAX: u32 = 1024;
 /// Pages of a chunk.
 const CHUNK_PAGES: u32 = 8;
 /// Words of a chunk.
 const CHUNK_WORDS: usize = CHUNK_PAGES as usize * PAGE_BYTES / 8;
-/// Words at the start of a chunk: the number of the next one in its list, and how many words are used.
+/// Words at the start of a chunk: the page of the next one in its list, and the number of used words.
 const CHUNK_HEAD: usize = 2;
-/// Words in front of the words of a window: its thread and length, the time of its first word, and the time that
-/// passes from word to word.
+/// Words in front of a window: its thread and length, the time of its first word, and the time from word to word.
 pub(crate) const WINDOW_HEAD: usize = 3;
 /// Open chunks.
 const STRIPES: usize = 16;
-/// Chunks that are left to folds that cannot wait.
+/// Chunks that are kept for folds that cannot wait.
 const CHUNKS_KEPT: u32 = 64;
 /// Bits of the length in a window's first word.
 const LENGTH_BITS: u32 = 16;
 
-/// Where folds leave copies, and what waits for the writer. All zero bytes are a valid, closed tap.
+/// Open chunks, filled chunks and spent chunks. All zero bytes are a valid, closed buffer.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct TraceBuffer {
@@ -51,11 +50,11 @@ pub(crate) struct TraceBuffer {
     pool: Pool,
     /// Whether windows are copied.
     open: AtomicU32,
-    /// Whether somebody takes chunks away.
+    /// Whether a writer takes filled chunks.
     written: AtomicU32,
     /// Chunks that the writer has given back so far.
     spent: AtomicU64,
-    /// What [`TraceBuffer::spent`] was when a thread gave up waiting for it to rise; 0 if none has.
+    /// The value of [`TraceBuffer::spent`] plus one when a thread last stopped waiting for it to rise; 0 if none has.
     stalled_at: AtomicU64,
     /// Times that threads waited for the writer, and for how long together.
     waits: AtomicU64,
@@ -126,21 +125,21 @@ impl Chunk {
 }
 
 impl TraceBuffer {
-    /// From now on folds leave copies.
+    /// Opens the buffer: folds copy their windows from here on.
     pub(crate) fn open(&self) {
         // relaxed: a fold that sees it late books the window without a copy; it is opened before the first event.
         self.open.store(1, Ordering::Relaxed);
     }
 
-    /// Ends the copies. The latches of all lanes are held, so the cut is the same for all; what is in open chunks goes
-    /// to the writer.
+    /// Closes the buffer and sends open chunks to the writer. The caller holds the latches of all lanes, so that all are cut at
+    /// the same moment.
     pub(crate) fn close(&self, pages: &Pages) {
         // relaxed: the latches of the lanes order it.
         self.open.store(0, Ordering::Relaxed);
         self.push_out(pages);
     }
 
-    /// Ends the copies where they stand: nobody will write them.
+    /// Closes the buffer without a writer: its copies are dropped.
     pub(crate) fn give_up(&self) {
         // relaxed: a fold that sees it late leaves a copy that is thrown away.
         self.open.store(0, Ordering::Relaxed);
@@ -152,7 +151,7 @@ impl TraceBuffer {
         self.open.load(Ordering::Relaxed) != 0
     }
 
-    /// Says that somebody takes chunks away from now on, or nobody does any more.
+    /// Notes whether a writer takes filled chunks.
     pub(crate) fn set_written(&self, written: bool) {
         // relaxed: read by threads that would wait; one that sees it late waits once more, or sheds.
         self.written.store(u32::from(written), Ordering::Relaxed);
@@ -189,7 +188,7 @@ impl TraceBuffer {
         unsafe { start.add(1).write((at + needed) as u64) };
     }
 
-    /// Sends what is in open chunks to the writer.
+    /// Sends open chunks to the writer.
     pub(crate) fn push_out(&self, pages: &Pages) {
         for stripe in &self.stripes {
             let _taken = stripe.latch.take();
@@ -220,8 +219,8 @@ impl TraceBuffer {
         self.spent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a thread should wait before it folds its own ring, with so many lanes in all. Each of them may have
-    /// looked at this moment, and leaves less than half a chunk.
+    /// Whether a thread should wait before it folds its own ring. Each of the lanes may have checked at this moment, and fills
+    /// less than half a chunk.
     pub(crate) fn is_short(&self, lanes: u32) -> bool {
         // relaxed: what is free can change at once anyway.
         let made = self.pool.made.load(Ordering::Relaxed);
@@ -229,8 +228,7 @@ impl TraceBuffer {
         free < (CHUNKS_KEPT + lanes / 2).min(TRACE_CHUNKS_MAX / 4 * 3)
     }
 
-    /// Whether there is any use in waiting for the writer: there is one, and no thread has waited for it in vain since it
-    /// last gave a chunk back.
+    /// Whether waiting for the writer can help: there is one, and no thread has timed out since it last gave a chunk back.
     pub(crate) fn is_worth_waiting(&self) -> bool {
         // relaxed: see `set_written`.
         self.written.load(Ordering::Relaxed) != 0
@@ -256,7 +254,7 @@ impl TraceBuffer {
         self.waited_ns.fetch_add(ns, Ordering::Relaxed);
     }
 
-    /// Events that are in the ledger and not in the trace, because there was no chunk for them.
+    /// Events that are missing from the trace, because there was no chunk for them.
     pub(crate) fn lost(&self) -> u64 {
         // relaxed: sums.
         self.stripes.iter().map(|stripe| stripe.lost.load(Ordering::Relaxed)).sum()
@@ -270,7 +268,7 @@ impl TraceBuffer {
 }
 
 impl Pool {
-    /// A chunk to fill: a spent one, or a new one while there may be more.
+    /// A chunk to fill: a spent one, or a new one below the limit.
     fn take_spent(&self, pages: &Pages) -> Option<u32> {
         let _taken = self.latch.take();
         // relaxed, all of this type: the latch orders it.
@@ -327,7 +325,7 @@ impl Pool {
     }
 }
 
-/// The number of the chunk behind this one in its list.
+/// The page of the chunk behind this one in its list.
 fn next(pages: &Pages, page: u32) -> u32 {
     // SAFETY: A1, the caller has the chunk, or holds the latch of its list.
     unsafe { pages.at(page).cast::<u64>().read() as u32 }
@@ -348,7 +346,7 @@ fn set_head(pages: &Pages, page: u32, next: u32, used: usize) {
     }
 }
 
-/// Events in the words of a window, counted as the ledger counts them: a realloc with its second half.
+/// Events in the words of a window. As in the ledger, a realloc counts with its second half.
 fn events_in(words: &[AtomicU64]) -> u64 {
     let (mut index, mut events) = (0, 0);
     while let Some(word) = words.get(index) {
@@ -366,13 +364,13 @@ mod tests {
     use super::*;
     use crate::ring::event::{Traits, alloc_words, begin_word, free_word};
 
-    /// A tap in a region of its own.
-    fn with_tap(bytes: u64, test: impl FnOnce(&TraceBuffer, &Pages)) {
+    /// Runs a test on a trace buffer in a region of its own.
+    fn with_buffer(bytes: u64, test: impl FnOnce(&TraceBuffer, &Pages)) {
         let region = Pages::reserve(bytes, size_of::<Pages>()).unwrap();
         // SAFETY: P1, the region lives until the end of the test.
         let pages = unsafe { region.as_ref() };
         let layout = std::alloc::Layout::new::<TraceBuffer>();
-        // SAFETY: the layout is not empty, and zero bytes are a valid tap.
+        // SAFETY: the layout is not empty, and zero bytes are a valid buffer.
         let trace_buffer = unsafe { Box::from_raw(std::alloc::alloc_zeroed(layout).cast::<TraceBuffer>()) };
         test(&trace_buffer, pages);
         Pages::release(region);
@@ -404,7 +402,7 @@ mod tests {
 
     #[test]
     fn windows_come_out_as_they_went_in_and_in_the_order_of_their_lane() {
-        with_tap(64 << 20, |trace_buffer, pages| {
+        with_buffer(64 << 20, |trace_buffer, pages| {
             let expected: Vec<(u32, u64, Vec<u64>)> =
                 (0..5_000u64).map(|n| (3, n, (0..n % 64).map(|word| n * 100 + word).collect())).collect();
             let mut found = Vec::new();
@@ -423,7 +421,7 @@ mod tests {
 
     #[test]
     fn without_a_chunk_the_events_of_a_window_are_counted_and_nothing_else_changes() {
-        with_tap(1 << 20, |trace_buffer, pages| {
+        with_buffer(1 << 20, |trace_buffer, pages| {
             let [first, second] = alloc_words(4096, 5, Traits::default(), 0);
             let window = words(&[first, second, begin_word(64, 5), free_word(4096, 5)]);
             let mut copied = 0;
@@ -442,7 +440,7 @@ mod tests {
 
     #[test]
     fn chunks_are_short_before_they_run_out_and_a_stall_ends_with_a_chunk() {
-        with_tap(64 << 20, |trace_buffer, pages| {
+        with_buffer(64 << 20, |trace_buffer, pages| {
             assert!(!trace_buffer.is_short(10) && !trace_buffer.is_worth_waiting());
             trace_buffer.set_written(true);
             let window = words(&vec![free_word(64, 5); 1000]);

@@ -3,12 +3,12 @@
 use crate::sys::latch::wait;
 use crate::sys::sync::{AtomicU64, Ordering, fence};
 
-/// How far the thread has written. Moved by the thread only.
+/// The end of the written words. Moved by the thread only.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Head(AtomicU64);
 
-/// How far the words are folded. Moved by the holder of the lane's latch only.
+/// The end of the folded words. Moved by the holder of the lane's latch only.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Tail(AtomicU64);
@@ -26,14 +26,14 @@ impl Head {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// For the thread: everything below `head` is whole from here on.
+    /// For the thread: publishes the words below `head`.
     #[inline(always)]
     pub(crate) fn publish(&self, head: u64) {
         // Release: pairs with `observe`.
         self.0.store(head, Ordering::Release);
     }
 
-    /// For the folder: the words below what this returns may be read.
+    /// For the folder: the head; words below it may be read.
     #[inline]
     pub(crate) fn observe(&self) -> u64 {
         // Acquire: pairs with `publish`.
@@ -49,14 +49,14 @@ impl Tail {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// For the holder of the latch: nothing below `tail` will be read by a folder again.
+    /// For the holder of the latch: releases the words below `tail`, which no folder reads again.
     #[inline]
     pub(crate) fn release(&self, tail: u64) {
         // Release: pairs with `observe`; the folder's reads come before it.
         self.0.store(tail, Ordering::Release);
     }
 
-    /// For the thread: words below what this returns may be overwritten.
+    /// For the thread: the tail; words below it may be overwritten.
     #[inline]
     pub(crate) fn observe(&self) -> u64 {
         // Acquire: pairs with `release`.
@@ -72,25 +72,25 @@ impl Oldest {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// For the thread: words below `oldest` are about to be overwritten.
+    /// For the thread, before it overwrites the words below `oldest`.
     #[inline]
     pub(crate) fn pass(&self, oldest: u64) {
         // relaxed: the fence orders it before the words that follow.
         self.0.store(oldest, Ordering::Relaxed);
-        // Release: pairs with the fence in `still_whole`; who sees a new word sees this cursor.
+        // Release: pairs with the fence in `still_whole`; a reader that sees a new word sees this cursor.
         fence(Ordering::Release);
     }
 
-    /// For a thread, before it writes into a segment that another lane may have passed and given away: who sees its
-    /// words sees that the other lane had passed them.
+    /// For a thread, before it writes into a segment that another lane may have passed and given back: a reader that sees the
+    /// new words sees that the other lane had passed the old ones.
     #[inline]
     pub(crate) fn enter_after_others() {
-        // Release: pairs with the fence in `still_whole`. `pass` came before, by way of whoever handed the segment on.
+        // Release: pairs with the fence in `still_whole`. `pass` came before: the pool of segments orders it.
         fence(Ordering::Release);
     }
 
-    /// For a reader of the history, after it has read: words below what this returns may have been overwritten
-    /// while it read, and are to be forgotten.
+    /// For a reader of the history, after it has read: words below the returned number may have been overwritten meanwhile, and
+    /// are dropped.
     #[inline]
     pub(crate) fn still_whole(&self) -> u64 {
         // Acquire: pairs with the fence in `pass`; the reader's loads come before it.
@@ -100,7 +100,7 @@ impl Oldest {
     }
 }
 
-/// Rounds that the folder waits for a thread to publish what it has stamped.
+/// Rounds that the folder waits for a thread to publish a stamped event.
 const STAMPING_ROUNDS: u32 = if cfg!(loom) { 2 } else { 96 };
 
 /// Whether a thread is between taking a stamp and publishing its event.
@@ -119,11 +119,11 @@ impl Stamping {
 
     /// For the thread, after it has published.
     pub(crate) fn end(&self) {
-        // Release: who sees the zero sees the head.
+        // Release: a folder that sees the zero sees the head.
         self.0.store(0, Ordering::Release);
     }
 
-    /// For the folder, after its fence: whether nothing older than its clock reading is still to come.
+    /// For the folder, after its fence: whether no event older than its reading of the clock is still to come.
     pub(crate) fn is_over(&self) -> bool {
         for round in 0..STAMPING_ROUNDS {
             // Acquire: pairs with the release in `end`.

@@ -14,14 +14,14 @@
 //! MARK    │ 6     │ words(7) │ nanoseconds since the start, low 53 bits                   │
 //! WIDE    │ 7     │ zer own align(6) │ kind of the record in the low byte                 │  four words, see below
 //! THREAD  │ 8     │ 1 = starts, 2 = ends│ row of the thread                               │
-//! DEED    │ 9     │ what happened       │ number of a tracked pointer                     │  holders(32)·stack(32)
+//! POINTER │ 9     │ the pointer event   │ number of a tracked pointer                     │  holders(32)·stack(32)
 //! ```
 //!
 //! A wide record has four more words: address, size, stack, old address. It serves every kind, whenever an address
 //! has more than 48 bits or a size more than 32.
 //!
-//! The size bits of a free are not needed to book it. They tell whether the block it is paired with can be the right
-//! one, and whether the program freed with the layout that it allocated with.
+//! The size bits of a free are not needed to book it. They rule out wrong blocks, and detect a free with another layout than
+//! that of the allocation.
 
 /// Bits of an address that a narrow record holds.
 pub(crate) const ADDRESS_BITS: u32 = 48;
@@ -39,17 +39,18 @@ pub(crate) const RECORD_WORDS_MAX: u64 = 5;
 pub(crate) const FREE_WORDS: u64 = 1;
 /// Words in an allocation.
 pub(crate) const ALLOC_WORDS: u64 = 2;
-/// Words of a realloc that was carried out.
+/// Words of a successful realloc.
 pub(crate) const MOVED_WORDS: u64 = 3;
-/// Words of what happened to a tracked pointer.
+/// Words of an event of a tracked pointer.
 pub(crate) const POINTER_WORDS: u64 = 2;
 /// Words in a wide record.
 pub(crate) const WIDE_WORDS: u64 = 5;
 
-/// Length of a window that is still being written: as long as one can be. Whoever reads it ends at the head, if that comes first.
+/// Length in the mark of a window that is still being written: the longest possible. A reader stops at the head, if that comes
+/// first.
 pub(crate) const MARK_OPEN: u64 = 127;
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Tag {
@@ -87,8 +88,7 @@ pub(crate) const TAG_WIDE: u64 = Tag::Wide as u64;
 pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
 pub(crate) const TAG_POINTER: u64 = Tag::Pointer as u64;
 
-/// Twelve bits that go with an allocation: alignment, whether it is heapledger's own, whether it was zeroed, and at
-/// which rate it was sampled.
+/// Twelve bits of an allocation: its alignment, whether it is heapledger's own, whether it was zeroed, and its sampling rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Traits(pub(crate) u64);
 
@@ -113,12 +113,12 @@ impl Traits {
         Traits(self.0 & !Self::RATE | (rate << Self::RATE_SHIFT) & Self::RATE)
     }
 
-    /// The rate at which the block was sampled, or 0 if it was recorded because all were.
+    /// The rate at which the block was sampled, or 0 if all blocks were recorded.
     pub(crate) const fn rate(self) -> u64 {
         (self.0 & Self::RATE) >> Self::RATE_SHIFT
     }
 
-    /// Whether the block is in no total of the program: heapledger's own, or a sample that stands for others.
+    /// Whether the block is excluded from the program's totals: one of heapledger itself, or a sample that stands for others.
     #[inline(always)]
     pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::RATE) != 0
@@ -138,21 +138,20 @@ impl Traits {
     }
 }
 
-/// The bits of a size that a free carries. Folded, so that sizes that differ by whole pages differ here as well. As a number they
-/// are never more than the size.
+/// The size bits of a free: the size folded by exclusive or, so that sizes that differ by whole pages have different bits. As a
+/// number they are at most the size.
 #[inline(always)]
 pub(crate) const fn check_bits(size: u64) -> u64 {
     (size ^ (size >> CHECK_BITS) ^ (size >> (2 * CHECK_BITS))) & CHECK_MASK
 }
 
-/// Bytes that a block has at least, if a free with these bits means it. Higher bits of `check` are not looked at.
+/// The least size of a block whose free has these bits. Higher bits of `check` are ignored.
 #[inline(always)]
 pub(crate) const fn least_size(check: u64) -> u64 {
     check & CHECK_MASK
 }
 
-/// Whether a block of this size can be the one that a free with these bits means. Higher bits of `check` are not looked
-/// at.
+/// Whether the bits of a free agree with a block's size. Higher bits of `check` are ignored.
 #[inline(always)]
 pub(crate) const fn agrees(size: u64, check: u64) -> bool {
     check_bits(size) == check & CHECK_MASK
@@ -198,13 +197,13 @@ pub(crate) const fn thread_word(starts: bool, row: u32) -> u64 {
     Tag::Thread.bits() | ((if starts { 1 } else { 2 }) << ADDRESS_BITS) | row as u64
 }
 
-/// `deed` is a number below 4096, and the pointer's below 2^32.
-pub(crate) const fn pointer_words(deed: u64, pointer: u32, held: u32, stack: u32) -> [u64; 2] {
-    let first = Tag::Pointer.bits() | ((deed & 0xfff) << ADDRESS_BITS) | pointer as u64;
+/// An event of a tracked pointer; its code `event` is below 4096.
+pub(crate) const fn pointer_words(event: u64, pointer: u32, held: u32, stack: u32) -> [u64; 2] {
+    let first = Tag::Pointer.bits() | ((event & 0xfff) << ADDRESS_BITS) | pointer as u64;
     [first, (held as u64) << 32 | stack as u64]
 }
 
-/// What happened to a tracked pointer, as the number that went in.
+/// The code of a tracked pointer's event.
 pub(crate) const fn pointer_event_of(word: u64) -> u64 {
     check_of(word)
 }
@@ -218,12 +217,12 @@ pub(crate) const fn mark_word(ns: u64) -> u64 {
     Tag::Mark.bits() | (MARK_OPEN << MARK_TIME_BITS) | (ns & MARK_TIME_MASK)
 }
 
-/// The same mark, with the length of its window now known.
+/// The same mark, with the length of its window.
 pub(crate) const fn closed_mark(mark: u64, words: u64) -> u64 {
     (mark & !(MARK_OPEN << MARK_TIME_BITS)) | (words << MARK_TIME_BITS)
 }
 
-/// Words after the mark; [`MARK_OPEN`], the most there can be, while it is not known.
+/// Words after the mark; [`MARK_OPEN`] while the window is open.
 pub(crate) const fn mark_length(mark: u64) -> u64 {
     (mark >> MARK_TIME_BITS) & MARK_OPEN
 }
@@ -241,8 +240,8 @@ pub(crate) const fn address_of(word: u64) -> u64 {
     word & ADDRESS_MASK
 }
 
-/// Whether a word, which may be any of a record's, is the first of an allocation, a free, or one half of a realloc; a size
-/// of 2^28 or more can be taken for one.
+/// Whether a word is the first of an allocation, a free, or one half of a realloc. Any word of a record may be given; one with a
+/// size of 2²⁸ or more can give a false `true`.
 #[inline(always)]
 pub(crate) const fn begins_with_address(word: u64) -> bool {
     Tag::raw(word).wrapping_sub(TAG_ALLOC) <= TAG_MOVED - TAG_ALLOC
@@ -258,7 +257,7 @@ pub(crate) const fn traits_of(word: u64) -> Traits {
     Traits((word >> ADDRESS_BITS) & 0xfff)
 }
 
-/// The kind that a wide record stands for, as a raw tag.
+/// The kind of a wide record, as a raw tag.
 pub(crate) const fn wide_kind(word: u64) -> u64 {
     word & 0xff
 }
@@ -270,7 +269,7 @@ pub(crate) const fn is_plain_alloc(word: u64) -> bool {
     word & MASK == Tag::Alloc.bits()
 }
 
-/// Words of the record that starts with `word`. A skip counts 1; whoever meets it goes to the next segment.
+/// Words of the record that starts with `word`. A skip counts 1; its reader goes on with the next segment.
 #[inline(always)]
 pub(crate) const fn record_words(word: u64) -> u64 {
     match Tag::raw(word) {
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deed_keeps_its_pointer_its_holders_and_its_stack() {
+    fn a_pointer_event_keeps_its_pointer_its_holders_and_its_stack() {
         let [first, second] = pointer_words(3, u32::MAX, 7, 9);
         assert_eq!((Tag::raw(first), record_words(first)), (TAG_POINTER, POINTER_WORDS));
         assert_eq!((pointer_event_of(first), address_of(first)), (3, u64::from(u32::MAX)));

@@ -11,9 +11,9 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 pub(crate) const SEGMENT_WORDS: u64 = 1024;
 /// Pages of a segment.
 pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) as u32;
-/// Entries of the table that says where a segment lies. A lane never has more segments than this.
+/// Segments of a lane at most: entries of its table of segments.
 pub(crate) const SEGMENT_SLOTS: u64 = 64;
-/// Words that a thread books at one time where that is dear.
+/// Words that a thread books at one time while booking is costly.
 pub(crate) const COSTLY_WORDS: u64 = 256;
 /// Words of a window behind its mark: eight windows fill a segment.
 pub(crate) const WINDOW_WORDS: u64 = 127;
@@ -30,7 +30,7 @@ const _: () = assert!(size_of::<Lane>() <= 1024);
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Lane {
-    /// What the hot path reads and writes, one cache line; written by the thread only.
+    /// The cache line of the hot path; written by the thread only.
     pub(crate) hot: Hot,
     /// What the turn of a window needs; written by the thread only.
     pub(crate) cold: Cold,
@@ -65,9 +65,9 @@ pub(crate) struct Cold {
     pub(crate) stamping: Stamping,
     /// What `limit` is when the gate is open.
     pub(crate) window_end: AtomicU64,
-    /// Where the current window's mark lies.
+    /// Number of the current window's time mark.
     pub(crate) mark_index: AtomicU64,
-    /// When the current window was opened, in nanoseconds.
+    /// The time at which the current window was opened, in nanoseconds.
     pub(crate) opened_ns: AtomicU64,
     /// Windows that stayed open for long, less those that did not: see `own_thread`.
     pub(crate) slow_windows: AtomicU32,
@@ -107,22 +107,22 @@ pub(crate) struct Cold {
     pub(crate) turn_ns: [AtomicU32; TURN_BUCKETS],
 }
 
-/// What taking the thread's stacks needs. Written by the thread only.
+/// State of the stack walks of a thread. Written by the thread only.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Walker {
-    /// The thread's stack: the lowest address that can belong to it, and the first above it. While that is 0, not known: the
-    /// turns that the thread has been without.
+    /// The thread's stack: the lowest address that can belong to it, and the first above it. While `high` is 0 the stack is not
+    /// known, and `low` counts the slow paths since.
     pub(crate) low: AtomicU64,
     pub(crate) high: AtomicU64,
-    /// The cache from hashes to stacks: its page, its address, and by how many bits a hash is shifted to find its place;
-    /// 0 while there is none.
+    /// The cache from hashes to stacks: its page, its address, and the bits by which a hash is shifted to give a place; 0 while
+    /// there is none.
     cache_page: AtomicU32,
     pub(crate) cache_shift: AtomicU32,
     cache_start: AtomicU64,
     /// Entries that were pushed out of it since it last grew.
     pub(crate) cache_crowded: AtomicU32,
-    /// Where the thread's last walk is kept; 0 while it is not.
+    /// Page of the thread's last walk; 0 while none is kept.
     pub(crate) replay: AtomicU64,
     /// Bytes to go until the next stack, where a subset is taken.
     pub(crate) distance: AtomicU64,
@@ -145,7 +145,7 @@ impl Walker {
         unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(start + 8 * place) }
     }
 
-    /// Takes a run of zeroed pages for the cache; returns the page of the one before.
+    /// Makes a run of zeroed pages the cache; returns the page of the previous one.
     pub(crate) fn set_cache(&self, pages: &Pages, page: u32, shift: u32) -> u32 {
         let start = pages.at(page).expose_provenance() as u64;
         // relaxed, all: the thread's own. Its gate is closed, so that no handler of it takes a stack meanwhile.
@@ -175,13 +175,13 @@ pub(crate) struct Folder {
     pub(crate) tail: Tail,
     /// Whether an ordered fold holds the latch.
     in_order: AtomicU32,
-    /// Whether the last fold was dear for its length.
+    /// Whether the last fold was costly for its length.
     costly: AtomicU32,
-    /// Folds that were, less those that were not; no less than 0.
+    /// Costly folds minus others, at least 0.
     costly_balance: AtomicU32,
     /// Highest number of words that were waiting when a fold began.
     pub(crate) high_water: AtomicU64,
-    /// The same since the tuner last looked.
+    /// The same since the tuner's last step.
     pub(crate) recent_high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
     /// The time of the last event that was booked, in nanoseconds.
@@ -189,25 +189,25 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Notes up to which time the lane is booked. For the holder of the latch.
+    /// Notes the time up to which the lane is booked. For the holder of the latch.
     pub(crate) fn note_reached(&self, at_ns: u64) {
-        // relaxed: a hint to whoever chooses what is booked next.
+        // relaxed: a hint for choosing the lane that is booked next.
         self.reached_ns.store(at_ns, Ordering::Relaxed);
     }
 
-    /// Up to which time the lane is booked.
+    /// The time up to which the lane is booked.
     pub(crate) fn reached_ns(&self) -> u64 {
         // relaxed: as above.
         self.reached_ns.load(Ordering::Relaxed)
     }
 
-    /// Marks the lane as one whose latch an ordered fold holds, or does no longer. For the holder of the latch.
+    /// Notes whether an ordered fold holds the latch. For the holder of the latch.
     pub(crate) fn in_order(&self, held: bool) {
         // relaxed: read by the same ordered fold only, of which there is one at a time.
         self.in_order.store(u32::from(held), Ordering::Relaxed);
     }
 
-    /// Notes whether the last fold was dear for its length. For the holder of the latch.
+    /// Notes whether the last fold was costly for its length. For the holder of the latch.
     pub(crate) fn note_costly(&self, is_costly: bool) {
         let balance = self.costly_balance();
         let now = if is_costly { balance.saturating_add(1) } else { balance.saturating_sub(1) };
@@ -216,31 +216,30 @@ impl Folder {
         self.costly_balance.store(now, Ordering::Relaxed);
     }
 
-    /// Folds that were dear, less those that were not.
+    /// Costly folds minus others.
     pub(crate) fn costly_balance(&self) -> u32 {
         // relaxed: as above.
         self.costly_balance.load(Ordering::Relaxed)
     }
 
-    /// Lets a new count begin. A fold at the same time may undo that, or lose its one.
+    /// Resets the balance. A fold at the same time may undo that, or not be counted.
     pub(crate) fn reset_costly_balance(&self) {
         // relaxed: as above.
         self.costly_balance.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the last fold was dear for its length.
+    /// Whether the last fold was costly for its length.
     pub(crate) fn is_costly(&self) -> bool {
         // relaxed: as above.
         self.costly.load(Ordering::Relaxed) != 0
     }
 
-    /// Words that wait in the ring when its thread had better book them: fewer where booking is dear, so that no single
-    /// event waits long for it.
+    /// Waiting words at which the thread books its ring: fewer while booking is costly, so that no single event takes long.
     pub(crate) fn words_before_help(&self) -> u64 {
         if self.is_costly() { COSTLY_WORDS } else { SEGMENT_WORDS }
     }
 
-    /// Whether the lane takes part in the ordered fold that asks. A lane that was published meanwhile does not.
+    /// Whether the lane is part of the ordered fold under way. A lane that was published meanwhile is not.
     pub(crate) fn is_in_order(&self) -> bool {
         // relaxed: as above.
         self.in_order.load(Ordering::Relaxed) != 0
@@ -257,7 +256,7 @@ impl Lane {
         &self.cold.stamping
     }
 
-    /// Closes the gate and says where it stood; 0 when it was closed already.
+    /// Closes the gate and returns its limit; 0 when it was closed already.
     #[inline(always)]
     pub(crate) fn close_gate(&self) -> u64 {
         // relaxed, as every access here: the line belongs to one thread; a handler of the same thread sees program
@@ -326,7 +325,7 @@ impl Lane {
         }
     }
 
-    /// Events that were lost on this lane so far, for whatever reason but a full live table.
+    /// Events that were lost on this lane so far, for any reason but a full live table.
     pub(crate) fn lost_in_all(&self) -> u64 {
         LossReason::ALL.into_iter().map(|reason| self.lost(reason)).fold(0, u64::wrapping_add)
     }
@@ -355,7 +354,7 @@ impl Lane {
         unsafe { &*std::ptr::with_exposed_provenance::<[AtomicU64; WORDS]>(address) }
     }
 
-    /// The words of a segment, for whoever may read it.
+    /// The words of a segment.
     ///
     /// # Safety
     /// The lane has had a segment of this number, and it has not been given back to `pages`.

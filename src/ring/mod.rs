@@ -1,4 +1,4 @@
-//! The ring of a thread: how events become words, and how words travel from the thread to whoever books them.
+//! The ring of a thread: how events become words, and how words travel from the thread to the folder that books them.
 //!
 //! # Picture
 //!
@@ -15,12 +15,12 @@
 //!  └─ may be reused ┘└─ folder ───────────────────────┘└──── thread ────────┘
 //! ```
 //!
-//! Only the thread moves `head` and `oldest`; only who holds the lane's latch moves `tail`.
+//! Only the thread moves `head` and `oldest`; only the holder of the lane's latch (the *folder*) moves `tail`.
 //!
 //! # Windows
 //!
 //! A *window* is a time mark and a run of at most 127 words behind it. The hot path knows nothing of segments,
-//! marks or folding: it writes as long as its record fits below `limit`. Everything else happens at the turn of a
+//! marks or folding: it writes as long as its record fits below `limit`. Everything else is done on the slow path, at the end of a
 //! window (`recorder::window`). `limit` is also the lane's gate: while a record is being written it is 0, so an event
 //! of a signal handler finds the window closed, as does an event on a lane that is off.
 //!

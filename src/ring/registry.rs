@@ -1,4 +1,4 @@
-//! Which lanes there are, and who has them.
+//! The registry of lanes: which exist, and which are free.
 //!
 //! ```text
 //!            fresh ──publish──► in use ◄──reuse── free
@@ -6,10 +6,9 @@
 //!                                 └──── retire ────┘
 //! ```
 //!
-//! A lane is never destroyed: a thread that ends retires its lane, folded to the end, and the next thread takes it
-//! over. The free ones form a stack by index, whose head carries a count of its changes, so that a lane that left
-//! and came back between a look and a swap is noticed. Nothing here waits; when the table is full, the caller is
-//! told and counts.
+//! A lane is never destroyed: a thread that ends retires its lane, folded to the end, and the next thread claims it. The free
+//! lanes form a stack by index, whose head has a count of its changes, so that a lane that was popped and pushed again between a
+//! load and an exchange is noticed. Nothing here waits; when the table is full, the caller counts the loss.
 
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -23,13 +22,13 @@ pub(crate) struct Registry<const N: usize = LANES_MAX> {
     /// Changes of the stack in the high half, index of its top plus one in the low half.
     free: AtomicU64,
     count: AtomicU32,
-    /// Where each lane lies: its page number, 0 until it is published.
+    /// Page of each lane; 0 until it is published.
     pages: [AtomicU32; N],
     /// For a free lane: index plus one of the next free one.
     next: [AtomicU32; N],
 }
 
-/// What a thread that asks for a lane gets.
+/// The outcome of a claim.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
     /// A lane that another thread has retired.
@@ -59,7 +58,7 @@ impl<const N: usize> Registry<N> {
 
     /// Makes a fresh lane visible to all.
     pub(crate) fn publish(&self, index: u32, page: u32) {
-        // Release: pairs with the acquire in `page`; who sees the number sees the lane.
+        // Release: pairs with the acquire in `page`; a thread that sees the number sees the lane.
         self.pages[index as usize].store(page, Ordering::Release);
     }
 
@@ -70,19 +69,19 @@ impl<const N: usize> Registry<N> {
         (page != 0).then_some(page)
     }
 
-    /// The pages of all lanes that were published, for a reader of a copy.
+    /// The pages of all published lanes, for a reader of a copy.
     pub(crate) fn published(&self) -> impl Iterator<Item = u32> + '_ {
         let count = (self.count() as usize).min(N);
         (0..count as u32).filter_map(|index| self.page(index))
     }
 
-    /// How many indices were ever given out. Lanes may be added while the caller goes through them.
+    /// The number of indices given out so far. Lanes may be added while the caller iterates.
     pub(crate) fn count(&self) -> u32 {
         // relaxed: a lower bound at any time; a lane is reached through `page`.
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Gives a lane back: everything its thread wrote, and what was booked of it, goes to the next thread.
+    /// Gives a lane back, with its words and counters, for the next thread.
     pub(crate) fn retire(&self, index: u32) {
         // relaxed: the exchange below says whether it still holds.
         let mut top = self.free.load(Ordering::Relaxed);

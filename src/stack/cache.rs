@@ -1,6 +1,6 @@
 //! A thread's cache from the hash of a stack to its number.
 //!
-//! One word an entry, so that a signal handler of the same thread that changes it in between cannot make a hash go with
+//! An entry is one word, so that a signal handler of the same thread that changes it in between cannot pair a hash with
 //! another stack's number. Direct mapped; the table grows while stacks push each other out.
 //!
 //! ```text
@@ -8,8 +8,8 @@
 //! │ 44 bits of the hash        │ number of the stack │
 //! ```
 //!
-//! Together with its place in the table an entry stands for at least 53 bits of the hash. That two of a million stacks
-//! agree in so many is as likely as 1 in 18,000 over the whole life of a process; they would be shown as one.
+//! With its place in the table an entry identifies at least 53 bits of the hash. The probability that two of a million stacks
+//! agree in 53 bits is 1 in 18,000 over the life of a process; they would be shown as one.
 
 use crate::ring::lane::Walker;
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -48,7 +48,7 @@ impl<'a> Cache<'a> {
         if (entry ^ hash << NUMBER_BITS) >> NUMBER_BITS == 0 { (entry & NUMBER_MASK) as u32 } else { 0 }
     }
 
-    /// Remembers the number of a stack.
+    /// Stores the number of a stack.
     pub(crate) fn put(&self, pages: &Pages, hash: u64, number: u32) {
         self.grow_if_crowded(pages);
         let shift = self.walker.cache_shift.load(Ordering::Relaxed);
@@ -73,7 +73,7 @@ impl<'a> Cache<'a> {
         let wanted = (entries * GROWTH).clamp(ENTRIES_MIN, CACHE_ENTRIES_MAX);
         let Some(page) = pages.take(pages_of(wanted)) else { return };
         let before = self.walker.set_cache(pages, page, u64::BITS - wanted.trailing_zeros());
-        // What was in the old one is found again in the store.
+        // Entries of the old one are found again in the store.
         if entries > 0 {
             pages.give_back(before, pages_of(entries));
         }

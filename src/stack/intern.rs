@@ -1,14 +1,14 @@
 //! The store of all stacks: one tree, in which a stack is a path from its outermost frame inwards.
 //!
-//! A node is a return address below its caller's node. A stack's number leads to its innermost node. So what stacks have
-//! in common is kept once: a program with a million stacks of forty frames has a few million nodes, not forty million.
+//! A node is a return address below its caller's node. A stack's number leads to its innermost node. So common callers
+//! are kept once: a program with a million stacks of forty frames has a few million nodes, not forty million.
 //!
 //! Nodes are found through hash tables from (caller, address) to node. When the newest table is half full, one four
-//! times its size is added; older ones stay as they are, so no thread ever has to wait while a table is rebuilt. A look-up
-//! goes through all of them, newest first; it is made for stacks that a thread has not had before.
+//! times its size is added; older ones stay as they are, so no thread waits while a table is rebuilt. A lookup goes through all
+//! of them, newest first; only stacks that are new to a thread need one.
 //!
-//! Nothing is ever taken out. At the limit of nodes or stacks, or without memory, a new stack gets no number; the caller
-//! counts that.
+//! Nothing is ever removed. At the limit of nodes or stacks, or without memory, a new stack gets no number, and the caller
+//! counts it.
 //!
 //! Invariant **V1**: everything but the counts is touched under its latch; its runs are never given back.
 
@@ -16,7 +16,7 @@ use crate::sys::latch::{Latch, Patience};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Distinct stacks at most; later ones are counted as `table_full` and stand at no site.
+/// Distinct stacks at most; later ones are counted as `table_full` and belong to no site.
 pub(crate) const STACKS_MAX: u32 = (1 << 20) - 1;
 /// Nodes of the tree at most.
 pub(crate) const STACK_NODES_MAX: u32 = 1 << 23;
@@ -28,9 +28,9 @@ const SLOTS_FIRST: u32 = (PAGE_BYTES / 4) as u32;
 const TABLES: usize = 8;
 /// The factor from one table to the next.
 const GROWTH: u32 = 4;
-/// Nodes that are copied before the latch is given to others for once. What is written stays as it is, so the parts fit.
+/// Nodes that are copied before the latch is opened once. Nodes never change, so the parts of a copy fit together.
 const COPIED_AT_ONCE: u32 = 1 << 14;
-/// Nodes that are the roots of whole stacks and of truncated ones.
+/// The root of whole stacks and the root of truncated ones.
 const ROOT: u32 = 0;
 const ROOT_TRUNCATED: u32 = 1;
 const FIRST_NODE: u32 = 2;
@@ -68,7 +68,7 @@ fn pages_of(count: u32, bytes: usize) -> u32 {
     (count as usize * bytes).div_ceil(PAGE_BYTES) as u32
 }
 
-/// The largest power of two of things of a size that fit into so many pages, but no more than `most`.
+/// The largest power of two, at most `most`, of items of `bytes` bytes that fit into `pages`.
 fn fitting(most: u32, bytes: usize, pages: u32) -> u32 {
     let mut count = most.next_power_of_two();
     while count > 1 && pages_of(count, bytes) > pages {
@@ -100,8 +100,8 @@ impl Store {
         unsafe { &*pages.at(page).cast::<Store>() }
     }
 
-    /// The number of a stack (innermost frame first), given it now if it is new; `Some(None)` when there is no room, `None`
-    /// when the latch was not to be had in time.
+    /// The number of a stack (innermost frame first), which a new stack gets now; `Some(None)` when there is no room, `None`
+    /// when the latch did not open in time.
     pub(crate) fn intern(
         &self,
         pages: &Pages,
@@ -140,7 +140,7 @@ impl Store {
         Some(leaf.stack)
     }
 
-    /// The node of an address below its caller's, made now if it is new.
+    /// The node of an address below its caller's, which is made if it is new.
     fn child(&self, pages: &Pages, parent: u32, address: u64) -> Option<u32> {
         let hash = hash_of(parent, address);
         // relaxed, all of this function: the latch orders it.
@@ -182,7 +182,7 @@ impl Store {
         Some(number)
     }
 
-    /// The newest table, or one that is made now.
+    /// The newest table, or a new one.
     fn table_with_room(&self, pages: &Pages, tables: usize) -> Option<usize> {
         // relaxed: the latch orders it.
         if tables > 0 && self.newest_len.load(Ordering::Relaxed) < slots_of(tables - 1) / 2 {
@@ -249,7 +249,7 @@ impl Store {
 pub(crate) fn frames_of(nodes: &[Node], leaf: u32) -> (Vec<u64>, bool) {
     let (mut frames, mut at) = (Vec::new(), leaf);
     while at >= FIRST_NODE {
-        // A caller's node is older than its callee's; anything else comes from a file that was tampered with.
+        // A caller's node is older than its callee's; otherwise the file is damaged.
         let Some(node) = nodes.get(at as usize).filter(|node| node.parent < at) else { break };
         frames.push(node.address);
         at = node.parent;
@@ -266,7 +266,7 @@ fn hash_of(parent: u32, address: u64) -> usize {
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) as usize >> 24
 }
 
-/// Counts the page that thing number `number` of a growing table begins, if it begins one.
+/// Counts a page of a growing table when its item `number` is the first of the page.
 fn hold_another(pages: &Pages, number: u32, bytes: usize) {
     let per_page = (PAGE_BYTES / bytes) as u32;
     if number.is_multiple_of(per_page) || number == 1 || number == FIRST_NODE {

@@ -1,6 +1,6 @@
 //! Call stacks: taken by the thread that allocates, named by a number.
 //!
-//! # The way of a stack
+//! # Data flow
 //!
 //! ```text
 //!  allocation ─► walk ─► hash of the return addresses ─► the thread's cache ─► number
@@ -14,23 +14,22 @@
 //!
 //! # Two ways to walk
 //!
-//! * **Frame pointers** (`walk`): two loads a frame. Right only where every function on the way keeps one.
-//! * **Rules** (`rules`): for each address in the code, where the caller's registers lie, in one word. A rule is worked out
-//!   once from the DWARF unwind tables (`unwind`) and kept in a table that all threads read. What of the stack is as it was
-//!   at the thread's last walk is not walked again but compared (`replay`).
+//! * **Frame pointers** (`walk`): two loads a frame. Correct only where every function of the stack keeps one.
+//! * **Rules** (`rules`): for each address in the code, the place of the caller's registers, in one word. A rule is computed
+//!   once from the DWARF unwind tables (`unwind`) and kept in a table that all threads read. The part of the stack that has not
+//!   changed since the thread's last walk is compared, not walked again (`replay`).
 //!
-//! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread, and one in a few hundred of
-//! those that are not, with what the unwind tables say; with the first difference it goes over to rules, for good. So a
-//! stack is never written out that was not checked, and what is written out are the frames that the unwind tables give.
-//! Where the tables end before the frame pointers do, the stack ends there as truncated, and that is a difference too: a
-//! function that the tables do not tell of may hold anything in that register.
+//! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread, and one in a few hundred
+//! others, with the unwind tables; at the first difference it changes to rules, for good. So every stack in the store was checked,
+//! and its frames are those of the unwind tables. Where the tables end before the frame pointers do, the stack ends there as
+//! truncated, and that is a difference too: a function without unwind tables may use that register for anything.
 //!
-//! # What holds
+//! # Guarantees
 //!
 //! Nothing outside the thread's own stack is read, whatever the frame pointer holds: an address below the stack pointer or
 //! above the stack's end stops the walk. No loader lock is taken: modules are found in the system's list of mappings and
-//! read through `/proc/self/mem`, which fails where a plain read would crash. Unwind tables are copied, so that a library
-//! that is unloaded takes nothing away.
+//! read through `/proc/self/mem`, which fails where a plain read would crash. Unwind tables are copied, so that they outlive a
+//! library that is unloaded.
 
 pub(crate) mod cache;
 #[allow(unsafe_code, reason = "lies in raw pages")]
@@ -53,18 +52,18 @@ pub(crate) const STACK_FRAMES_MAX: usize = 256;
 /// How a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// At the outermost frame, as far as this way of walking can tell.
+    /// At the outermost frame.
     Outermost,
-    /// Before it: too many frames, or one that nothing is known of.
+    /// Before it: there were too many frames, or one without a rule.
     Truncated,
 }
 
-/// Gathers return addresses into one number, which stands for the stack.
+/// A hash of return addresses, which stands for the stack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hash(u64);
 
 impl Hash {
-    /// `salt` tells apart what is gathered in different ways.
+    /// Begins a hash. `salt` differs by the way of walking.
     #[inline(always)]
     pub(crate) const fn new(salt: u64) -> Hash {
         Hash(salt)
@@ -75,13 +74,13 @@ impl Hash {
         Hash((self.0.rotate_left(5) ^ address).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    /// What was gathered so far; another one goes on with it as its salt.
+    /// The hash so far, as the salt of a hash that goes on from here.
     #[inline(always)]
     pub(crate) const fn gathered(self) -> u64 {
         self.0
     }
 
-    /// All bits depend on all addresses.
+    /// Ends a hash: all bits depend on all addresses.
     #[inline(always)]
     pub(crate) const fn finish(self) -> u64 {
         let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);

@@ -1,21 +1,21 @@
-//! The objects that are loaded: where each lies, what it is called, and its unwind tables.
+//! The loaded objects (*modules*): their addresses, paths, build ids and unwind tables.
 //!
 //! Found in `/proc/self/maps` and read through `/proc/self/mem`. That takes no lock of the loader's, and reading from an
-//! object that is unloaded just then fails instead of crashing. What is read are the ELF headers as they lie in memory;
-//! files are not opened, they may have changed since.
+//! object that is unloaded just then fails instead of crashing. ELF headers are read from memory; files are not opened,
+//! because they may have changed since.
 //!
-//! Allocates: called in own sections only.
+//! Allocates: called in internal scopes only.
 
 use std::fs::File;
 use std::io::Read;
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
 
-/// Bytes of an object's unwind tables at most; a larger one is walked as if it had none.
+/// Bytes of an object's unwind tables at most; larger ones are ignored.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// Program headers of one object at most.
 const HEADERS_MAX: u16 = 256;
-/// Bytes of an object's notes that are looked through for its build id.
+/// Bytes of an object's notes that are searched for its build id.
 const NOTE_BYTES_MAX: u64 = 64 << 10;
 
 const PT_LOAD: u32 = 1;
@@ -24,7 +24,7 @@ const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const PF_EXECUTE: u32 = 1;
 const NOTE_BUILD_ID: u32 = 3;
 
-/// A part of an object that is loaded as a piece.
+/// A segment of an object.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Segment {
     kind: u32,
@@ -33,7 +33,7 @@ struct Segment {
     memory_bytes: u64,
 }
 
-/// A range of addresses as the object's file states them, with its content.
+/// A copied range of an object, at its address in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Section {
     pub(crate) address: u64,
@@ -49,15 +49,15 @@ pub(crate) struct Module {
     /// Lowest address, and the first above the highest.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// What to add to an address in the file.
+    /// The difference of an address in memory and the same address in the file.
     pub(crate) bias: u64,
     /// Ranges that hold code.
     pub(crate) code: Vec<(u64, u64)>,
-    /// Where its unwind tables lie: their index, and the end of the segment that holds them.
+    /// Address and length of the index of its unwind tables, and the end of the segment that holds the tables.
     tables: Option<(u64, u64, u64)>,
 }
 
-/// The memory of this process, for reading that may fail.
+/// The memory of this process, for reads that may fail.
 #[derive(Debug)]
 pub(crate) struct Memory(File);
 
@@ -88,9 +88,9 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
-/// Every object that is loaded now, in the order of their addresses; `None` when that cannot be found out, for want of
-/// memory or of file descriptors. An object of `known` that is still mapped where it was stays as it is if its headers
-/// cannot be read just now: the system may have dropped their page, and have no room to bring it back.
+/// All loaded objects, in the order of their addresses; `None` without memory or file descriptors. An object of `known` that
+/// is still mapped at the same place is kept if its headers cannot be read just now: the system may have dropped their page, and
+/// have no room to bring it back.
 pub(crate) fn loaded(known: &[Module]) -> Option<Vec<Module>> {
     let mut maps = Vec::new();
     File::open("/proc/self/maps").and_then(|mut file| file.read_to_end(&mut maps)).ok()?;
@@ -197,7 +197,7 @@ fn build_id(notes: &[u8]) -> Option<String> {
 }
 
 impl Module {
-    /// Whether an address is in its code.
+    /// Whether an address lies in the object's code.
     pub(crate) fn has_code_at(&self, address: u64) -> bool {
         self.code.iter().any(|(from, to)| (*from..*to).contains(&address))
     }

@@ -1,33 +1,33 @@
 //! The walk by rules, made cheap by the walk before it.
 //!
 //! From one allocation of a thread to the next, most of its stack stays as it is: the outer functions are still waiting
-//! for the same calls. So the words of the stack that the last walk depended on are kept, outermost first, and a new walk
-//! begins with a look which of them still stand: each must hold what it held. That is two loads and a comparison a word, of
-//! places that do not depend on each other, where a walk by rules has a look-up in a table, and each waits for the one before.
-//! Then the walk goes by rules from the inner end until it comes to a frame that stands; the rest is known.
+//! for the same calls. So the words of the stack that the last walk read are kept, outermost first, and a new walk first finds
+//! how many of them are unchanged. That is two loads and a comparison a word, without dependencies, where a step by rules is a
+//! table lookup that waits for the step before. Then the walk goes by rules from the inner end until it reaches an unchanged
+//! frame; the frames outside of it are known.
 //!
 //! ```text
 //!        inner                                                      outer
-//!  now    ├─ by rules ─┤◄──────────── kept frames that stand ──────────►│
-//!  before ├──── are gone ────┤◄────────────────────────────────────────►│
+//!  now    ├─ by rules ─┤◄──────────── unchanged frames ───────────────►│
+//!  before ├── have returned ──┤◄──────────────────────────────────────►│
 //! ```
 //!
-//! Nearly all rules on that way find the caller from the stack pointer, and nearly all are those of a few dozen places. These
-//! are kept at hand in a small table, in which a step takes a dozen instructions. Where one is not there, or where the frame
-//! pointer matters, the walk is made with all there is to a rule.
+//! Nearly all rules of that walk find the caller from the stack pointer, and nearly all are those of a few dozen addresses. A
+//! small table keeps them (the *near* rules), and a step by it takes a dozen instructions. Where a rule is not in it, or the
+//! frame pointer matters, the walk uses full rules.
 //!
-//! # Why it is no guess
+//! # Correctness
 //!
-//! A walk by rules is a function of where it is (address in the code, stack pointer, frame pointer) and of the words that it
-//! reads on the stack. If it comes to a place where the last walk was, and all words that the last walk read from there on
-//! are the same, then it takes the same way. Both are compared, all of them, each time: return addresses, and saved frame
-//! pointers where one is needed later on. A frame pointer that no later frame is found by may differ.
-//! When rules are forgotten, because code has come or gone, so is the last walk.
+//! A walk by rules is a function of its place (address in the code, stack pointer, frame pointer) and of the words that it
+//! reads on the stack. If it reaches a place of the last walk, and all words that the last walk read from there on
+//! are the same, then it takes the same steps. Both are compared in full each time: return addresses, and saved frame
+//! pointers that a later step needs. A frame pointer that no later step needs may differ.
+//! When rules are cleared, because code has come or gone, the last walk is dropped too.
 //!
-//! The hash of a stack is gathered from its outermost frame inwards, so that the part for what stands is known as well.
+//! The hash of a stack is computed from its outermost frame inwards, so that the hash of the unchanged frames is known as well.
 //!
-//! A walk of more words than there is room for, or one that something on the stack has ended, is not kept. After one
-//! that was too deep the thread goes without for a while, so that it does not pay twice for each.
+//! A walk of more words than there is room for, or one that ended because of a word on the stack, is not kept. After a walk that
+//! was too deep the thread keeps none for a while, so that it does not pay twice for each.
 //!
 //! Invariant **R1**: the room is a run of pages that is never given back, and only its thread uses it.
 
@@ -38,15 +38,15 @@ use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Words of the stack that are kept of a walk, at most: one or two a frame.
 pub(crate) const REPLAY_WORDS_MAX: usize = 232;
-/// Frames that a walk may have before it comes to one that stands.
+/// Steps of a walk before it reaches an unchanged frame, at most.
 const STEPS: usize = 128;
-/// Walks without after one that was too deep.
+/// Walks that are not kept after one that was too deep.
 const REST: u32 = 64;
-/// Rules that are kept at hand, [`NEAR_WAYS`] in each place that addresses share. Of two that share one alone, each would push the other
-/// out at each walk, and which do is chance: where the system loads a program to decides.
+/// Places of near rules, with [`NEAR_WAYS`] rules each. With one rule each, two addresses of one place would replace each other at
+/// every walk, and which addresses share a place depends on where the system loads a program.
 const NEAR_PLACES: usize = 128;
 const NEAR_WAYS: usize = 2;
-/// The same for a walk by rules that are at hand.
+/// Steps of a walk by near rules, at most.
 const NEAR_STEPS: usize = 32;
 /// Pages of a thread's last walk.
 pub(crate) const REPLAY_PAGES: u32 = 4;
@@ -56,7 +56,7 @@ const NEEDLESS: u64 = u64::MAX;
 /// In place of a frame pointer: the word is no return address.
 const NO_FRAME: u64 = u64::MAX - 1;
 
-/// A word of the stack that the last walk read, and what it held.
+/// A word of the stack that the last walk read: its address and its value.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct Word {
@@ -64,24 +64,24 @@ struct Word {
     value: u64,
 }
 
-/// What a return address that was read led to.
+/// The frame that a return address led to.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct Frame {
-    /// What was gathered of the stack from here outwards.
+    /// The hash of the stack from here outwards.
     hash: u64,
     /// The frame pointer here, if the walk from here outwards depends on it.
     bp: u64,
 }
 
-/// A step of the walk that is being made.
+/// A step of the present walk.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct Step {
     address: u64,
     /// The frame pointer before the step.
     bp: u64,
-    /// The stack pointer behind it.
+    /// The stack pointer after the step.
     sp: u64,
     rule: Rule,
 }
@@ -90,38 +90,38 @@ struct Step {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct NearRule {
-    /// The address that it holds for; 0 in an empty place.
+    /// The address that it applies to; 0 in an empty place.
     ip: u64,
-    /// How far the caller's stack pointer lies above this function's.
+    /// Distance of the caller's stack pointer above this function's.
     cfa: u64,
 }
 
-/// A thread's last walk. All zero bytes are a valid one, of no frames. Only its thread uses it, with its gate closed.
+/// A thread's last walk. All zero bytes are a valid walk of no frames. Only its thread uses it, with its gate closed.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Replay {
     len: u32,
-    /// How often rules had been forgotten when it was made.
+    /// The count of clearings of rules when it was made.
     cleared: u32,
     is_truncated: u32,
-    /// Walks to go without.
+    /// Walks that are still not kept.
     rest: u32,
     words: [Word; REPLAY_WORDS_MAX],
     frames: [Frame; REPLAY_WORDS_MAX],
     steps: [Step; STEPS],
-    /// Where a walk by rules that are at hand has read, innermost first, and what. Apart, because two stores that were just
-    /// made can not be loaded as one without a wait.
+    /// Addresses and values that the walk by near rules has read, innermost first. Two arrays, because two recent stores cannot be
+    /// loaded as one without a stall.
     fresh_at: [u64; NEAR_STEPS],
     fresh: [u64; NEAR_STEPS],
     near: [[NearRule; NEAR_WAYS]; NEAR_PLACES],
-    /// Walks by rules that were at hand.
+    /// Walks by near rules.
     #[cfg(test)]
     near_walks: u32,
 }
 
 const _: () = assert!(size_of::<Replay>() <= REPLAY_PAGES as usize * PAGE_BYTES);
 
-/// What a walk came to.
+/// The result of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Walked {
     pub(crate) hash: u64,
@@ -149,7 +149,7 @@ impl Replay {
         unsafe { &mut *std::ptr::with_exposed_provenance_mut::<Replay>(address as usize) }
     }
 
-    /// Forgets the last walk: the room goes to another thread.
+    /// Drops the last walk: the pages go to another thread.
     pub(crate) fn forget(&mut self) {
         self.len = 0;
     }
@@ -170,10 +170,10 @@ impl Replay {
         if self.cleared != Rules::cleared() {
             self.begin_anew();
         }
-        let standing = self.standing(start.sp);
-        match self.by_near_rules(start, standing) {
+        let unchanged = self.unchanged(start.sp);
+        match self.by_near_rules(start, unchanged) {
             Some(walked) => Ok(Some(walked)),
-            None => self.by_rules(rules, start, bounds, standing, discover),
+            None => self.by_rules(rules, start, bounds, unchanged, discover),
         }
     }
 
@@ -183,9 +183,9 @@ impl Replay {
         self.near = [[NearRule { ip: 0, cfa: 0 }; NEAR_WAYS]; NEAR_PLACES];
     }
 
-    /// How many of the kept words, from the outermost on, are as they were. Those below the stack pointer are gone.
+    /// The number of kept words, from the outermost on, that are unchanged. Words below the stack pointer are gone.
     #[inline(always)]
-    fn standing(&self, sp: u64) -> usize {
+    fn unchanged(&self, sp: u64) -> usize {
         let mut words = self.words.get(..self.len as usize).unwrap_or(&[]);
         while let [rest @ .., innermost] = words
             && innermost.at < sp
@@ -194,34 +194,33 @@ impl Replay {
         }
         // SAFETY: K1, not below the stack pointer, and where an earlier walk of this thread has read.
         let change = |word: &Word| unsafe { read(word.at) } ^ word.value;
-        let mut standing = 0;
+        let mut unchanged = 0;
         while let [a, b, c, d, rest @ ..] = words
             && change(a) | change(b) | change(c) | change(d) == 0
         {
-            (words, standing) = (rest, standing + 4);
+            (words, unchanged) = (rest, unchanged + 4);
         }
-        standing + words.iter().take_while(|word| change(word) == 0).count()
+        unchanged + words.iter().take_while(|word| change(word) == 0).count()
     }
 
-    /// The kept frame that the walk has come to, if it stands.
+    /// The unchanged kept frame at which the walk has arrived, if any.
     #[inline(always)]
-    fn joint(&self, standing: &mut usize, place: Registers) -> Option<usize> {
-        while let Some(last) = standing.checked_sub(1) {
+    fn joint(&self, unchanged: &mut usize, place: Registers) -> Option<usize> {
+        while let Some(last) = unchanged.checked_sub(1) {
             let (word, frame) = (self.words.get(last)?, self.frames.get(last)?);
             if word.at + 8 >= place.sp {
                 let is_here = word.at + 8 == place.sp && (frame.bp == NEEDLESS || frame.bp == place.bp);
                 return is_here.then_some(last);
             }
-            *standing = last;
+            *unchanged = last;
         }
         None
     }
 
-    /// Walks by rules that are at hand to a frame that stands, if that is all it takes. No frame pointer is followed, so none
-    /// may be needed there.
+    /// Walks by near rules to an unchanged frame, if they suffice. They follow no frame pointer, so that frame must need none.
     #[inline(always)]
-    fn by_near_rules(&mut self, start: Registers, standing: usize) -> Option<Walked> {
-        let mut joint = standing.checked_sub(1)?;
+    fn by_near_rules(&mut self, start: Registers, unchanged: usize) -> Option<Walked> {
+        let mut joint = unchanged.checked_sub(1)?;
         let mut stands_at = self.words.get(joint)?.at;
         let Registers { mut ip, mut sp, .. } = start;
         let mut fresh = 0;
@@ -268,7 +267,7 @@ impl Replay {
         self.near[Replay::near_place(ip)].iter().find(|rule| rule.ip == ip).copied()
     }
 
-    /// Has a rule at hand, in place of an older one for the same address, or of the one of its place that came before the last.
+    /// Makes a rule near, in place of an older rule of the same address, or of the older of the two rules in its place.
     fn put_near(&mut self, rule: NearRule) {
         let [first, second] = &mut self.near[Replay::near_place(rule.ip)];
         if first.ip != rule.ip {
@@ -277,14 +276,14 @@ impl Replay {
         *first = rule;
     }
 
-    /// Walks with all there is to a rule.
+    /// Walks by full rules.
     #[inline(never)]
     fn by_rules(
         &mut self,
         rules: Rules,
         start: Registers,
         bounds: Bounds,
-        mut standing: usize,
+        mut unchanged: usize,
         mut discover: impl FnMut(u64) -> Option<Rule>,
     ) -> Result<Option<Walked>, NoRule> {
         let mut place = start;
@@ -313,13 +312,13 @@ impl Replay {
                     return Ok(None);
                 }
             }
-            if let Some(joint) = self.joint(&mut standing, place) {
+            if let Some(joint) = self.joint(&mut unchanged, place) {
                 return Ok(Some(self.keep(steps - 1, joint + 1)));
             }
         }
     }
 
-    /// Keeps a walk that met no kept frame: its last step led to the outermost one.
+    /// Keeps a walk without an unchanged frame: its last step led to the outermost one.
     #[cold]
     fn begin(&mut self, steps: usize, end: End) -> Option<Walked> {
         let last = *self.steps.get(steps - 1)?;

@@ -1,12 +1,12 @@
-//! The walk by rules: for an address in the code, one word that says where the caller's registers lie.
+//! The walk by rules: a rule gives, for an address in the code, the places of the caller's registers.
 //!
-//! Unwind tables can say a great deal; compiled code needs little of it. The caller's stack pointer (the frame's *CFA*) lies
+//! Unwind tables can express far more than compiled code needs. The caller's stack pointer (the frame's *CFA*) lies
 //! at a fixed distance from this function's stack pointer or frame pointer, the return address right below it, and the
-//! caller's frame pointer is still in its register or lies at a fixed distance below the CFA. That fits into 32 bits. What
-//! does not fit (handlers of signals, functions that realign the stack) ends the walk as truncated.
+//! caller's frame pointer is still in its register or lies at a fixed distance below the CFA. That fits into 32 bits. Other
+//! functions (frames of signal handlers, functions that realign the stack) end the walk as truncated.
 //!
 //! The table is direct mapped with a few places for each address. An entry is one word, address and rule together, so it
-//! is read and written whole: it needs no lock, and all threads share what one has worked out.
+//! is read and written whole: it needs no lock, and all threads share the rules that one has found.
 //!
 //! ```text
 //!  63                     32 31    30    29        28..16            15..0
@@ -30,12 +30,12 @@ const ENTRIES: usize = 1 << 16;
 const PROBES: usize = 8;
 /// Pages of the table.
 pub(crate) const TABLE_PAGES: u32 = (ENTRIES * 8 / PAGE_BYTES) as u32;
-/// Bits of an address that are told apart; a process has no others.
+/// Bits of an address in the table; a process has no others.
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 /// An odd number, so that multiplying by it modulo 2⁴⁸ can be undone.
 const MIX: u64 = 0x9E37_79B9_7F4B;
 
-/// Where a caller's registers lie. Never zero.
+/// The places of a caller's registers. Never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rule(u32);
 
@@ -47,9 +47,9 @@ impl Rule {
     const BP_MASK: u32 = (1 << 13) - 1;
     const CFA_MASK: u32 = (1 << 16) - 1;
 
-    /// This is the outermost function.
+    /// The rule of the outermost function.
     pub(crate) const OUTERMOST: Rule = Rule(1);
-    /// Nothing is known of this address, or what is known does not fit.
+    /// The rule of an address that the unwind tables do not cover, or whose registers do not fit into a rule.
     pub(crate) const UNKNOWN: Rule = Rule(2);
 
     /// The CFA lies `cfa` bytes above the base register, and the caller's frame pointer `bp` bytes below the CFA if it is
@@ -132,9 +132,9 @@ impl Rules {
         self.entry(place).store(word, Ordering::Relaxed);
     }
 
-    /// Forgets every rule: code has come or gone.
+    /// Clears all rules: code has come or gone.
     pub(crate) fn clear(&self) {
-        // relaxed, as in `get`. Counted first: what was remembered of walks by the old rules is not used from then on.
+        // relaxed, as in `get`. Counted first: kept walks by the old rules are invalid from here on.
         STATE.rules_cleared.fetch_add(1, Ordering::Relaxed);
         for place in 0..ENTRIES {
             // relaxed, as in `get`.
@@ -143,13 +143,13 @@ impl Rules {
         Rules::all_are_gone();
     }
 
-    /// Counts once more, so that what was remembered from rules that were still there is not used either.
+    /// Counts once more, so that walks by rules that were still in the table are invalid too.
     fn all_are_gone() {
-        // Release; its partner is `cleared`: who sees the count finds no old rule in the table.
+        // Release; its partner is `cleared`: a thread that sees the count finds no old rule in the table.
         STATE.rules_cleared.fetch_add(1, Ordering::Release);
     }
 
-    /// A number that changes when rules are forgotten.
+    /// A number that changes when rules are cleared.
     #[inline(always)]
     pub(crate) fn cleared() -> u32 {
         // Acquire; its partner is `all_are_gone`.
@@ -181,12 +181,12 @@ impl Rules {
     }
 }
 
-/// Why a walk does not go on.
+/// The reason that a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The rule says so: it is so whenever the walk comes here.
+    /// The rule: every walk ends at this address.
     ByRule(End),
-    /// What lies on the stack says so.
+    /// A word on the stack.
     ByStack(End),
 }
 
@@ -206,15 +206,15 @@ impl Rule {
         self.0 & Rule::FROM_BP != 0
     }
 
-    /// How far below the CFA the caller's frame pointer lies, if it is on the stack.
+    /// Distance of the caller's frame pointer below the CFA, if it is on the stack.
     #[inline(always)]
     pub(crate) fn bp_below_cfa(self) -> Option<u64> {
         let below = u64::from(self.0 >> Rule::BP_SHIFT & Rule::BP_MASK) * 8;
         (self.0 & Rule::BP_STORED != 0).then_some(below)
     }
 
-    /// Goes from a function to its caller, and returns the address there that it returns to. `place.ip` is where a rule is
-    /// looked up: in the call, which lies before that address.
+    /// Steps from a function to its caller, and returns the return address. `place.ip`, at which the next rule is looked up, is in
+    /// the call, before that address.
     #[inline(always)]
     pub(crate) fn apply(self, place: &mut Registers, bounds: Bounds) -> Result<u64, Stop> {
         if self.0 & Rule::STEP == 0 {

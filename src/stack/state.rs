@@ -1,6 +1,6 @@
 //! The static of this room, in one place, so that a forked child misses nothing of it.
 //!
-//! Invariant **Q1**: what the unwinder knows is touched under its latch only.
+//! Invariant **Q1**: the unwinder's tables are touched under its latch only.
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ unsafe impl Sync for Unwinder {}
 /// Resets what does not hold in a forked child. A thread of the parent may have been changing the unwinder's tables: they are
 /// read anew, and the old ones are not freed.
 pub(crate) fn reset_after_fork() {
-    // The count of clearings goes on: walks that the thread has kept compare it.
+    // The count of clearings goes on: the kept walk of the thread is compared with it.
     let State { rules_cleared: _, unwinder } = &STATE;
     let Unwinder { latch, asked } = unwinder;
     latch.open();
@@ -46,7 +46,7 @@ pub(crate) fn reset_after_fork() {
     std::mem::forget(unsafe { (*asked.get()).take() });
 }
 
-/// Memory of a reading, so that none is allocated: registers that a row tells of, and rows that wait for others.
+/// Memory of a lookup, so that it allocates none: registers of a row, and rows on a stack.
 pub(super) struct Storage;
 
 impl UnwindContextStorage<usize> for Storage {
@@ -54,7 +54,7 @@ impl UnwindContextStorage<usize> for Storage {
     type Stack = [UnwindTableRow<usize, Storage>; 4];
 }
 
-/// The unwind tables of an object, as they lay in memory.
+/// The unwind tables of an object, copied from memory.
 pub(super) struct Tables {
     pub(super) start: u64,
     pub(super) end: u64,
@@ -63,23 +63,23 @@ pub(super) struct Tables {
     pub(super) entries: Section,
 }
 
-/// What there is to ask.
+/// The loaded objects and their unwind tables.
 pub(super) struct Asked {
     /// In the order of their addresses.
     pub(super) tables: Vec<Tables>,
     pub(super) context: Box<UnwindContext<usize, Storage>>,
-    /// Shared, so that who wants them copies nothing while the latch is held.
+    /// Shared, so that nothing is copied while the latch is held.
     pub(super) modules: Arc<Vec<Module>>,
     pub(super) gone: Arc<Vec<Gone>>,
 }
 
-/// An object that was unloaded: stacks still lead through it.
+/// An object that was unloaded, and is still in stacks.
 #[derive(Debug, Clone)]
 pub(crate) struct Gone {
     pub(crate) module: Module,
-    /// When it was found to be gone.
+    /// The time at which it was missing first.
     pub(crate) at_ns: u64,
 }
 
-/// Unloaded objects that are remembered at most; the oldest are forgotten, and stacks through them have no names.
+/// Unloaded objects that are kept at most; the oldest are dropped, and stacks through them have no names.
 pub(crate) const MODULES_GONE_MAX: usize = 256;

@@ -1,13 +1,13 @@
-//! Works out rules from unwind tables, which `gimli` reads.
+//! Rules from unwind tables, which `gimli` reads.
 //!
-//! A rule is made only of what the tables say of the very address: where no entry of theirs covers it, or where they say
-//! something that a rule cannot hold (an expression, a register that is not followed), nothing is known, and the walk ends
-//! there as truncated. There is no guess in between, such as that the function might keep a frame pointer: a function
-//! written in assembler may hold anything in that register, and a guess would show callers that were none.
+//! A rule is made only of the table entry that covers the very address. Without such an entry, or where it needs more than a
+//! rule can hold (an expression, a register that is not followed), the rule is unknown, and the walk ends there as truncated.
+//! Nothing is guessed, such as that the function keeps a frame pointer: a function written in assembler may use that register
+//! for anything, and a guess would show false callers.
 //!
-//! What is asked lies behind a latch and serves all threads; it is asked once for each address in the code. It allocates
-//! when modules come, in own sections, and not while it is asked. Who asks waits for the latch for a while at most
-//! ([`Patience`]) and does without an answer after that.
+//! The tables lie behind a latch and serve all threads; each address in the code is looked up once. They are read, and memory is
+//! allocated, when modules come, in an internal scope. A lookup allocates nothing. It waits for the latch for a limited time
+//! ([`Patience`]), and has no result after that.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use super::rules::Rule;
 use super::state::{Asked, Gone, MODULES_GONE_MAX, STATE, Storage, Tables};
 use crate::sys::latch::Patience;
 
-/// Looks which objects are loaded and reads the unwind tables of those that are new. Says whether any came or went.
-/// Allocates: in an own section.
+/// Lists the loaded objects and reads the unwind tables of new ones. Returns whether any came or went. Allocates: in an internal
+/// scope.
 pub(crate) fn refresh(now_ns: u64) -> bool {
     let before = with_asked(Patience::Endless, |asked| (Arc::clone(&asked.modules), Arc::clone(&asked.gone)));
     let (modules, gone) = before.unwrap_or_default();
@@ -37,7 +37,7 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
             .filter(|module| !now.contains(module))
             .map(|module| Gone { module: module.clone(), at_ns: now_ns }),
     );
-    // One that was loaded again where it was needs no second entry.
+    // An object that was loaded again at the same place needs no second entry.
     gone.retain(|gone| !now.contains(&gone.module));
     gone.drain(..gone.len().saturating_sub(MODULES_GONE_MAX));
     let memory = Memory::open();
@@ -61,7 +61,7 @@ fn read(module: &Module, memory: &Memory) -> Option<Tables> {
     Some(Tables { start: module.start, end: module.end, bias: module.bias, index, entries })
 }
 
-/// `None` when nothing was read yet, or the latch was not to be had.
+/// Runs `work` on the tables; `None` when nothing was read yet, or the latch did not open in time.
 fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Option<T> {
     let _taken = STATE.unwinder.latch.take_within(patience)?;
     // SAFETY: Q1.
@@ -73,18 +73,18 @@ pub(crate) fn knows_objects() -> bool {
     with_asked(Patience::Endless, |asked| !asked.modules.is_empty()).unwrap_or(false)
 }
 
-/// The objects that were loaded at the last look.
+/// The objects that were loaded at the last refresh.
 pub(crate) fn modules() -> Arc<Vec<Module>> {
     with_asked(Patience::Endless, |asked| Arc::clone(&asked.modules)).unwrap_or_default()
 }
 
-/// The objects that were unloaded, in the order in which that was found out.
+/// The objects that were unloaded, in the order in which that was noticed.
 pub(crate) fn gone() -> Arc<Vec<Gone>> {
     with_asked(Patience::Endless, |asked| Arc::clone(&asked.gone)).unwrap_or_default()
 }
 
-/// How many return addresses there are before the first that lies in no code of a loaded object. `None` without an
-/// answer in time.
+/// The number of return addresses before the first that lies in no code of a loaded object. `None` when the latch did not open in
+/// time.
 pub(crate) fn code_frames(addresses: &[u64], patience: Patience) -> Option<usize> {
     with_asked(patience, |asked| {
         let is_code = |address: &u64| asked.holder(address.wrapping_sub(1)).is_some();
@@ -92,7 +92,7 @@ pub(crate) fn code_frames(addresses: &[u64], patience: Patience) -> Option<usize
     })
 }
 
-/// Whether one of the addresses lies in the object that heapledger itself is part of: the program, most often.
+/// Whether one of the addresses lies in the object that contains heapledger: the program, most often.
 pub(crate) fn any_in_our_object(addresses: &[u64], patience: Patience) -> Option<bool> {
     let ours = any_in_our_object as fn(&[u64], Patience) -> Option<bool> as usize as u64;
     with_asked(patience, |asked| {
@@ -101,7 +101,7 @@ pub(crate) fn any_in_our_object(addresses: &[u64], patience: Patience) -> Option
     })
 }
 
-/// What is known of an address in the code.
+/// The rule of an address in the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) rule: Rule,
@@ -109,8 +109,8 @@ pub(crate) struct Known {
     pub(crate) is_code: bool,
 }
 
-/// Works out the rule for an address in the code: that of the instruction itself for the innermost frame, of the call for
-/// others. Allocates nothing. `None` without an answer in time.
+/// Finds the rule of an address: of the instruction itself for the innermost frame, of the call for others. Allocates nothing.
+/// `None` when the latch did not open in time.
 pub(crate) fn discover(address: u64, patience: Patience) -> Option<Known> {
     with_asked(patience, |asked| Known {
         rule: asked.rule(address).unwrap_or(Rule::UNKNOWN),
@@ -142,16 +142,16 @@ impl Tables {
         let mut entries: EhFrame<EndianSlice<'_, _>> = EhFrame::new(&self.entries.bytes, LittleEndian);
         entries.set_address_size(8);
         let entry = entries.fde_from_offset(&bases, EhFrameOffset(offset), EhFrame::cie_from_offset).ok()?;
-        // Fails where the entry ends before the address: the index tells only where entries begin.
+        // Fails where the entry ends before the address: the index has only the starts of entries.
         rule_of(entry.unwind_info_for_address(&entries, &bases, context, address).ok()?)
     }
 }
 
-/// The rule that a row of the tables is, if a rule can hold it.
+/// A row of the tables as a rule, if it fits.
 fn rule_of(row: &UnwindTableRow<usize, Storage>) -> Option<Rule> {
     match row.register(X86_64::RA) {
         Some(RegisterRule::Offset(-8)) => {}
-        // So the tables mark the outermost function.
+        // The tables mark the outermost function in this way.
         Some(RegisterRule::Undefined) | None => return Some(Rule::OUTERMOST),
         _ => return None,
     }
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use std::arch::global_asm;
 
-    // Two functions that are never called: one that the tables tell of, and one that they do not.
+    // Two functions that are never called: one with unwind tables, and one without.
     global_asm!(
         ".text",
         ".globl heapledger_test_told",

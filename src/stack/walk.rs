@@ -1,8 +1,8 @@
 //! The walk by frame pointers. Budget: two loads and a multiplication a frame.
 //!
-//! Each function that keeps a frame pointer begins by pushing its caller's and pointing to it: so at the frame pointer lies
+//! A function that keeps a frame pointer begins by pushing its caller's and pointing to it: so at the frame pointer lies
 //! the caller's frame pointer, and above it the return address. A function that uses the register for something else
-//! breaks the chain or leaves its caller out; the walk cannot tell. It can only stay within the stack: each frame must lie
+//! breaks the chain or hides its caller, which the walk cannot notice. It can only stay within the stack: each frame must lie
 //! above the one before, and below the stack's end.
 
 use super::{End, STACK_FRAMES_MAX};

@@ -12,8 +12,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How long the counter is compared with the monotonic clock, in nanoseconds. At a cost of 20 ns a reading, 200 µs
-/// leave an error of about 10⁻⁴; a longer time would be felt at the start of the program.
+/// Nanoseconds for which the counter is compared with the monotonic clock. At a cost of 20 ns a reading, 200 µs leave an error
+/// of about 10⁻⁴; a longer time would delay the start of the program noticeably.
 const CALIBRATION_NS: u64 = 200_000;
 /// Readings of both clocks at either end, of which the tightest counts.
 const READINGS: usize = 8;
@@ -21,7 +21,7 @@ const READINGS: usize = 8;
 /// Bits behind the point of the factor from ticks to nanoseconds.
 const FACTOR_BITS: u32 = 32;
 
-/// Why the counter was used, or not.
+/// The chosen clock, with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Choice {
@@ -63,7 +63,7 @@ impl Choice {
     }
 }
 
-/// A clock that can lie in zeroed pages. Written once, while the ledger is opened and no one else can see it.
+/// A clock that can lie in zeroed pages. Written once, before the ledger is published.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -71,14 +71,14 @@ pub(crate) struct Clock {
     start_ticks: AtomicU64,
     /// Nanoseconds per tick, with [`FACTOR_BITS`] bits behind the point.
     factor: AtomicU64,
-    /// What a test says the time is; 0 while it says nothing.
+    /// The time that a test has set; 0 while it has set none.
     #[cfg(test)]
     by_hand_ns: AtomicU64,
 }
 
 #[cfg(test)]
 impl Clock {
-    /// From here on the time is what the test says, and stands still in between. `ns` is not 0.
+    /// Sets the time, which stands still until the next call. `ns` is not 0.
     pub(crate) fn set_by_hand(&self, ns: u64) {
         self.by_hand_ns.store(ns, Ordering::Relaxed);
     }

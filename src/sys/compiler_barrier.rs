@@ -1,14 +1,15 @@
-//! The order of stores, for whoever finds the memory of a process that was killed.
+//! The order of stores, for a reader of a killed process's black box.
 //!
-//! A process may be killed between any two instructions, and what lies in a file outlives it (see the black box). All that its
-//! processor had carried out by then is there, in the order of the program, so only the compiler has to be kept from
-//! moving one store past another. For other threads this orders nothing.
+//! A process may be killed between any two instructions, and memory in a file outlives it. The file then has all stores that the
+//! processor had executed, in program order, so only the compiler must not move one store past another. For other threads this
+//! orders nothing.
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
-/// What stands before is stored before what follows.
+/// Keeps the compiler from moving a load or store past this point.
 #[inline(always)]
 pub(crate) fn compiler_barrier() {
-    // Both ways: a store that makes a thing known comes after it, and one that takes it away after the last that needs it.
+    // In both directions: a store that publishes comes after the stores it publishes, and one that retracts before those that
+    // reuse the place.
     compiler_fence(Ordering::SeqCst);
 }

@@ -1,12 +1,12 @@
-//! Two copies of this crate in one process: the first records, the second stands down.
+//! Two copies of this crate in one process: the first records, the second does not.
 //!
 //! A plugin that is loaded at run time can bring a global allocator of its own, and with it a copy of this crate, maybe
-//! of another version. Both would write their dump under one name, and neither would know of the other. So whoever opens
-//! a ledger leaves a mark in the process: a mapping of nothing, whose name says when it was made. Names of mappings are
-//! in `/proc/self/maps`, which takes no lock of the loader's to read and knows of all copies, whatever their symbols are
-//! called. Of two that open at the same time, each sees the other's mark, and both find the same one to be the earlier.
+//! of another version. Both would write their dump under one name, and neither would know of the other. So a copy
+//! that opens a ledger leaves a mark in the process: an empty mapping, whose name contains the time. Names of mappings are
+//! in `/proc/self/maps`, which is read without a lock of the loader and lists all copies, under whatever symbols. Of two copies
+//! that open at the same time, each sees the other's mark, and both agree which mark is the earlier.
 //!
-//! The same list says whether this code is in the program itself or in a library. A library must not be unloaded from
+//! The same list shows whether this code is in the program itself or in a library. A library must not be unloaded from
 //! under heapledger's threads and handlers, so it is kept loaded for good.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
@@ -17,7 +17,7 @@ mod os {
     use super::super::clock::monotonic_ns;
     use super::super::statics::STATICS;
 
-    /// What the names of marks begin with, as the system shows them.
+    /// Start of a mark's name, as the system shows it.
     const SHOWN: &[u8] = b"/memfd:heapledger:";
     /// Digits of the time in the name of a mark.
     const DIGITS: usize = 16;
@@ -35,13 +35,13 @@ mod os {
         let mut scan = Scan { own: (time, at), is_first: true, code: Path::NONE, program: Path::NONE };
         each_mapping(|line| scan.look(line));
         if !scan.is_first {
-            // SAFETY: this copy's mark, which nobody reads.
+            // SAFETY: this copy's mark, which is never read.
             unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(at as usize), 1) };
             return false;
         }
         if scan.code.length > 0 && scan.program.length > 0 && scan.code.bytes != scan.program.bytes {
-            // SAFETY: the path is terminated. The library is loaded already, and only gets another flag; this does take a
-            // lock of the loader's, which a program that does not load libraries never comes to.
+            // SAFETY: the path is terminated. The library is loaded already, and only gets another flag; this takes a lock
+            // of the loader, but only in a program that loads libraries.
             unsafe {
                 libc::dlopen(
                     scan.code.bytes.as_ptr().cast(),
@@ -62,7 +62,7 @@ mod os {
         for (place, digit) in name[PREFIX.len()..].iter_mut().zip(0..DIGITS) {
             *place = b"0123456789abcdef"[(time >> (4 * (DIGITS - 1 - digit))) as usize & 15];
         }
-        // SAFETY: the name is terminated; the file is empty, so the mapping is of nothing and nobody touches it.
+        // SAFETY: the name is terminated; the file is empty, so the mapping is empty and never read.
         unsafe {
             let file = libc::memfd_create(name.as_ptr().cast(), libc::MFD_CLOEXEC);
             if file < 0 {
@@ -91,7 +91,7 @@ mod os {
         }
     }
 
-    /// What is looked for among the mappings.
+    /// The search among the mappings.
     struct Scan {
         /// Time and place of this copy's mark.
         own: (u64, u64),

@@ -39,7 +39,7 @@ mod number {
     }
 }
 
-/// Nothing is asked of the system there.
+/// The portable twin does not call the system.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod number {
     pub(super) fn get() -> i32 {

@@ -1,22 +1,22 @@
-//! The calling thread's own stack: where it is now, where it ends, and what lies on it.
+//! The calling thread's own stack: registers, bounds, and words.
 //!
 //! Only the processor and the system that the walk is written for have one; elsewhere [`SUPPORTED`] is false, and no
 //! stacks are taken.
 //!
 //! Invariant **K1**: an address from the current stack pointer up to the end of the thread's own stack is mapped and
-//! readable for as long as the function that asks runs.
+//! readable while the calling function runs.
 
 /// Whether stacks can be walked here.
 pub(crate) const SUPPORTED: bool = os::SUPPORTED;
 
-/// What a walk starts with.
+/// The registers at the start of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Registers {
-    /// Where the processor is.
+    /// The instruction pointer.
     pub(crate) ip: u64,
     /// The stack pointer.
     pub(crate) sp: u64,
-    /// The frame pointer, or whatever the code has in that register.
+    /// The frame pointer, or any value that the code keeps in that register.
     pub(crate) bp: u64,
 }
 
@@ -44,7 +44,7 @@ pub(crate) unsafe fn read(address: u64) -> u64 {
     unsafe { std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile() }
 }
 
-/// Where the calling thread's stack lies. Asks the system; not for the hot path.
+/// The bounds of the calling thread's stack. Calls the system; not for the hot path.
 pub(crate) fn bounds() -> Option<Bounds> {
     os::bounds()
 }
@@ -55,7 +55,7 @@ mod os {
     use crate::sys::platform;
 
     pub(super) const SUPPORTED: bool = true;
-    /// What the main thread's stack may grow to where there is no limit.
+    /// Bytes to which the main thread's stack may grow without a limit.
     const UNLIMITED_BYTES: u64 = 1 << 30;
 
     #[inline(always)]
@@ -95,7 +95,7 @@ mod os {
         Some(Bounds { low: high.saturating_sub(bytes.max(64 << 10)).min(sp), high })
     }
 
-    /// glibc knows where the stack of a thread lies that it has made. It allocates a little, not through Rust.
+    /// glibc knows the stacks of threads that it has created. The call allocates a little, not through Rust.
     fn other_thread() -> Option<Bounds> {
         // SAFETY: every object is initialised by the call before it, and destroyed once.
         unsafe {

@@ -1,10 +1,10 @@
 //! A lock that lives in raw pages: one word, zero is open.
 //!
 //! std's mutex may allocate on some platforms and cannot lie in zeroed pages, so the crate has this one. It guards
-//! a lane's books, a shard of the live table, a stripe of sites, and the page directory. Sections under a latch are
+//! a lane's fold state, a shard of the live table, a stripe of sites, and the page directory. Sections under a latch are
 //! short, allocate nothing, and cannot panic in release builds.
 //!
-//! A latch is never taken by a signal handler's event: whoever takes one has closed its own lane first (see
+//! A latch is never taken by a signal handler's event: a thread closes its own lane before it takes one (see
 //! `recorder::hot_path`), so that the handler's event is counted as `reentrant` instead.
 //!
 //! Lock order, outermost first: lane, shard, sites, timeline, peak, pages.
@@ -16,7 +16,7 @@ const SPINS: u32 = 64;
 /// Yields before the first sleep: then the holder is probably off the processor.
 const YIELDS: u32 = 64;
 
-/// Sleeps of [`Patience::Bounded`]; with what comes before them about a tenth of a second.
+/// Sleeps of [`Patience::Bounded`]: with spins and yields about a tenth of a second.
 #[cfg(not(loom))]
 const SLEEPS: u32 = 1500;
 
@@ -115,7 +115,7 @@ impl Latch {
         self.word.store(OPEN, Ordering::Release);
     }
 
-    /// Whether somebody holds the latch, or held it when this copy was made.
+    /// Whether the latch is held, or was held when this copy was made.
     pub(crate) fn is_taken(&self) -> bool {
         // relaxed: nothing is read through it.
         self.word.load(Ordering::Relaxed) != OPEN

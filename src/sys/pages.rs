@@ -12,14 +12,14 @@
 //! └───────────────────┴───────────┴───────────┴─────┴──────────────┴─────────────────────────┘
 //! ```
 //!
-//! A run is a power of two of pages. Of those that are given back some stay with us, filled with zeros: 64 KiB of each small size, and of
-//! all larger ones, up to [`WARM_PAGES_MAX`], the last. A table that grows gives back what the next one takes, a fresh page costs the
-//! system more than zeros cost us, and taking one away interrupts the other processors. A further one is returned to the system and
-//! listed: its number stands in the first page of another of its size, which stays for that ([`Trunk`]). Untouched pages cost address space only; `held_bytes` counts the pages
-//! that were asked for, touched or not, and what stays of those that were given back, so it is an upper bound of what the system lends us.
+//! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each small size, and
+//! the last larger one, up to [`WARM_PAGES_MAX`]. A growing table gives back a run of the size that the next one takes, a fresh page
+//! costs more than zeros, and returning one interrupts the other processors. Further runs are returned to the system and
+//! listed: their numbers are kept in the first page of another run of that size ([`Trunk`]). Untouched pages cost address space
+//! only; `held_bytes` counts all pages that were taken, touched or not, and kept ones, so it is an upper bound of resident memory.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before anyone sees it, and stays mapped until
-//! `release`. **P2** a run is in one hand, in one list, or the one that is kept, and never in two of these.
+//! `release`. **P2** a run has one owner, or is in one list, or is kept, and never two of these.
 
 use std::ptr::NonNull;
 
@@ -34,15 +34,15 @@ pub(crate) use super::address_space::PAGE_BYTES;
 const COMMIT_PAGES: u32 = 256;
 /// Sizes of runs: 2⁰ to 2²³ pages (32 GiB).
 const RUN_ORDERS: usize = 24;
-/// Sizes of runs of which some stay, given back: up to 16 pages. Of all larger ones together, one stays.
+/// Sizes of runs of which some are kept: up to 16 pages. Of all larger ones together, one is kept.
 const WARM_ORDERS: usize = 5;
-/// Pages of runs of one small size that stay.
+/// Pages kept of one small size.
 const WARM_PAGES_EACH: u32 = 16;
-/// Pages of the largest run that stays.
+/// Pages of the largest run that is kept.
 const WARM_PAGES_MAX: u32 = 1024;
-/// Pages for which asking the system once is cheaper than a fault for each.
+/// Pages for which one call of the system is cheaper than a page fault each.
 const LENT_AT_ONCE_MIN: u32 = 4;
-/// Reservation below which we do without.
+/// The smallest reservation.
 const RESERVE_BYTES_MIN: usize = 1 << 20;
 
 const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * PAGE_BYTES));
@@ -60,18 +60,18 @@ pub(crate) struct Pages {
     latch: Latch,
     /// Listed runs, by size: the trunk that was listed last, and in the upper half how many leaves it has.
     free_runs: [AtomicU64; RUN_ORDERS],
-    /// Runs that stay, filled with zeros but for their links, by size: the first page of the first, and in the upper half how
-    /// many there are.
+    /// Kept small runs by size, filled with zeros but for their links: the page of the first, and in the upper half their
+    /// number.
     warm_runs: [AtomicU64; WARM_ORDERS],
-    /// The large run that stays, filled with zeros: its first page, and in the upper half how many were written to.
+    /// The kept large run, filled with zeros: its first page, and in the upper half its number of pages.
     warm_large: AtomicU64,
-    /// Bytes that stay with us of runs that were given back: those of the two above, and what is left of those in lists.
+    /// Resident bytes of runs that were given back: of kept ones, and of trunks in the lists.
     warm_bytes: AtomicU64,
     held_bytes: AtomicU64,
     refused: AtomicU64,
 }
 
-/// What a region in a file says of itself at its very start: whoever reads the file must know how it is laid out.
+/// The seal at the start of a region in a file, by which a reader recognises its layout.
 /// All zero in memory.
 #[repr(C)]
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub(crate) struct Seal {
 /// The first page of a listed run that holds the numbers of others: so one page stays for a thousand runs.
 #[repr(C)]
 struct Trunk {
-    /// What the word of the list was before this run came into it.
+    /// The word of the list before this run was listed.
     before: u64,
     leaves: [u32; TRUNK_LEAVES],
 }
@@ -169,8 +169,8 @@ impl Pages {
         self.held_bytes.fetch_add(bytes_of(pages), Ordering::Relaxed);
     }
 
-    /// Takes a run without counting it: for large tables that are filled from the front, of which the caller says
-    /// with [`Pages::hold`] how much it uses.
+    /// Takes a run without counting it, for large tables that are filled from the front: the caller counts the used pages with
+    /// [`Pages::hold`].
     pub(crate) fn take_unheld(&self, pages: u32) -> Option<u32> {
         let order = order_of(pages);
         if order >= RUN_ORDERS {
@@ -183,9 +183,8 @@ impl Pages {
         self.unlist(order).or_else(|| self.extend(1 << order)).or_else(|| self.refuse())
     }
 
-    /// Takes a run that will be filled here and there, and has its pages lent at once. A page that is read before it is written to is
-    /// first one that all processes share, and the write takes that away again: two faults, and an interruption of the other
-    /// processors.
+    /// Takes a run that will be filled in random order, and has its pages populated at once. A page that is read before it is written
+    /// first maps the shared zero page, which the write replaces: two faults, and an interruption of the other processors.
     pub(crate) fn take_to_scatter(&self, pages: u32) -> Option<u32> {
         let page = self.take(pages)?;
         if pages < LENT_AT_ONCE_MIN || !address_space::lend(self.at(page), pages as usize * PAGE_BYTES) {
@@ -197,7 +196,7 @@ impl Pages {
         Some(page)
     }
 
-    /// Takes a run of this size that stayed. Runs under the latch.
+    /// Takes a kept run of this size, under the latch.
     fn take_warm(&self, order: usize) -> Option<u32> {
         let warm = self.warm_runs.get(order).unwrap_or(&self.warm_large);
         // relaxed, all: the latch orders it.
@@ -250,8 +249,8 @@ impl Pages {
         true
     }
 
-    /// Keeps a large run, filled with zeros, in the place of one of another size: tables grow together, so the next that is asked for
-    /// is like the last that came back. Returns the run that is not kept; page 0 if there is none.
+    /// Keeps a large run, filled with zeros, in place of one of another size: tables of several lanes grow alike, so the next run taken
+    /// has the size of the last one given back. Returns the run that is not kept; page 0 if there is none.
     fn keep_large(&self, page: u32, pages: u32) -> (u32, u32) {
         let is_new = |kept| halves(kept).0 == 0 || order_of(pages) != order_of(halves(kept).1);
         // relaxed, both here: a guess; the latch orders what follows.
@@ -271,8 +270,7 @@ impl Pages {
         halves(kept)
     }
 
-    /// Puts a run into the list of its size, and gives it back to the system: all of it, or all but its first page if that is to
-    /// hold the numbers of others.
+    /// Lists a run by its size, and returns its pages to the system, without its first page if the run becomes a trunk.
     fn list(&self, page: u32, pages: u32) {
         let order = order_of(pages);
         let list = &self.free_runs[order];
@@ -285,7 +283,7 @@ impl Pages {
             self.fill_with_zeros(page, pages);
         } else {
             self.fill_with_zeros(page, stays);
-            // To its end, also where that was not asked for: with larger pages of the system, more of them are whole.
+            // To the end of the run: the system's own pages may be larger, and more of them are whole then.
             address_space::discard(self.at(page + stays), bytes_of((1 << order) - stays) as usize);
         }
         let _taken = self.latch.take();
@@ -294,7 +292,7 @@ impl Pages {
         let is_trunk = stays > 0 || !has_room(word);
         let (trunk, leaves) = halves(word);
         if is_trunk {
-            // SAFETY: P2, the run is in our hand, and all zeros.
+            // SAFETY: P2, the run is ours, and all zeros.
             unsafe { &mut *self.trunk(page) }.before = word;
             list.store(both(page, 0), Ordering::Relaxed);
         } else {
@@ -305,7 +303,7 @@ impl Pages {
         self.warm_bytes.fetch_add(self.listed_bytes(page, order, is_trunk), Ordering::Relaxed);
     }
 
-    /// Takes a run of this size out of its list, full of zeros. Runs under the latch.
+    /// Takes a run of this size, full of zeros, out of its list, under the latch.
     fn unlist(&self, order: usize) -> Option<u32> {
         let list = &self.free_runs[order];
         // relaxed, all: the latch orders it.
@@ -329,7 +327,7 @@ impl Pages {
         self.at(page).cast()
     }
 
-    /// What stays of a run in a list, in bytes: all that the system does not take back.
+    /// Bytes of a listed run that stay resident.
     fn listed_bytes(&self, page: u32, order: usize, is_trunk: bool) -> u64 {
         let stays = u32::from(is_trunk);
         // relaxed: written before the region was published.
@@ -339,17 +337,17 @@ impl Pages {
     }
 
     fn fill_with_zeros(&self, page: u32, pages: u32) {
-        // SAFETY: P2, the run is in the hand of the caller, who gives it back.
+        // SAFETY: P2, the run is the caller's, who gives it back.
         unsafe { self.at(page).write_bytes(0, bytes_of(pages) as usize) };
     }
 
-    /// Writes the number of the next run of a list into a run that comes into it. Runs under the latch.
+    /// Writes the page of the next run into a run that enters a list, under the latch.
     fn link(&self, page: u32, next: u32) {
-        // SAFETY: P2, the run is in no one's hands.
+        // SAFETY: P2, the run has no owner.
         unsafe { self.at(page).cast::<u32>().write(next) };
     }
 
-    /// Takes the number of the next run out of the first run of a list. Runs under the latch.
+    /// Takes the page of the next run out of the first run of a list, under the latch.
     fn unlink(&self, page: u32) -> u32 {
         // SAFETY: P2, the run is in a list, and its first word was written by `link` under the same latch.
         unsafe { self.at(page).cast::<u32>().replace(0) }
@@ -390,7 +388,7 @@ impl Pages {
         address_space::release(this.cast(), reserved as usize * PAGE_BYTES);
     }
 
-    /// Moves the end of the taken pages by `count`, committing more when needed. Runs under the latch.
+    /// Moves the end of the taken pages by `count`, and commits more when needed, under the latch.
     fn extend(&self, count: u32) -> Option<u32> {
         // relaxed, all of it: the latch orders it.
         let page = self.next_page.load(Ordering::Relaxed);

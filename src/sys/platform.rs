@@ -1,4 +1,4 @@
-//! Questions to the system that are asked off the hot path: who am I, what was I told, wake me later.
+//! Calls of the system off the hot path: process, threads, environment, time, sleep, exit and fork hooks.
 //!
 //! Nothing here allocates under Linux. The portable twin may, where std gives no other way; its callers run with the
 //! thread's events marked as heapledger's own.
@@ -14,7 +14,7 @@ mod os {
     use super::super::statics::STATICS;
     use super::super::sync::Ordering;
 
-    /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
+    /// Whether functions here may allocate: then an event during a call need not be the program's.
     pub(crate) const ALLOCATES: bool = false;
 
     /// Reads a file of at most `text.len()` bytes and returns how many there were.
@@ -167,7 +167,7 @@ mod os {
         }
     }
 
-    /// Sleeps for about so many nanoseconds, or less when a signal comes.
+    /// Sleeps for about `ns` nanoseconds, or less when a signal comes.
     pub(crate) fn sleep_ns(ns: u64) {
         let time = libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ };
         // SAFETY: `time` is valid for reads and a null remainder is allowed.
@@ -229,7 +229,7 @@ mod os {
     use std::sync::atomic::Ordering;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    /// Whether anything here may allocate: then an event in the midst of it need not be the program's.
+    /// Whether functions here may allocate: then an event during a call need not be the program's.
     pub(crate) const ALLOCATES: bool = true;
 
     #[allow(dead_code)]

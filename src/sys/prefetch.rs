@@ -1,6 +1,6 @@
-//! Asks the processor for memory ahead of its use. A hint: it changes nothing but time, and any address will do.
+//! Prefetches memory. A hint: it affects only time, and is safe for any address.
 
-/// Asks for the line of an address. Nothing where the processor is not known.
+/// Prefetches the cache line of an address. Does nothing on processors other than x86-64.
 #[inline(always)]
 pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]

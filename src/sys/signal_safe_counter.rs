@@ -1,12 +1,12 @@
-//! A count with its bytes, to which is added so that no signal handler of the same thread can come in between: a handler that counts
-//! as well would lose one of the two.
+//! A counter of events and bytes that a signal handler of the same thread cannot corrupt: with a load and a store, a handler that
+//! counts in between would lose its own count.
 //!
-//! Other threads only read what is counted so. On x86-64 one instruction for each is enough, without the lock prefix that keeps
-//! other processors away and takes twenty times as long; elsewhere it is the usual atomic addition.
+//! One thread counts, others read. On x86-64 each addition is one instruction, without the lock prefix that excludes other
+//! processors and takes twenty times as long; elsewhere it is an atomic addition.
 
 use super::sync::AtomicU64;
 
-/// Events and their bytes. All zero bytes are one that has counted nothing.
+/// Events and their bytes. All zero bytes are a valid counter at zero.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct SignalSafeCounter {
@@ -20,7 +20,7 @@ impl SignalSafeCounter {
     pub(crate) fn count(&self, bytes: u64) {
         #[cfg(all(target_arch = "x86_64", not(loom)))]
         // SAFETY: both lie where they are looked for, the second behind the first (`repr(C)`), valid for reads and writes and
-        // aligned, so that whoever reads one sees the old value or the new one.
+        // aligned, so that a reader sees the old value or the new one.
         unsafe {
             core::arch::asm!(
                 "inc qword ptr [{counted}]",

@@ -1,31 +1,31 @@
-//! Signals that ask for a dump, and the bell that wakes the thread that writes it.
+//! Signals that request a dump, and waking the thread that writes it.
 //!
-//! A handler may do next to nothing, and least of all write a dump: the thread that it interrupted may be in the midst
-//! of a record, or hold a latch. So the handler notes the signal, rings the bell and returns; the interrupted thread goes
-//! on. The thread at the bell writes the dump, and then has happen what would have happened at once without heapledger:
+//! A signal handler cannot write a dump: the thread that it interrupted may be writing a record, or hold a latch. So the handler
+//! notes the signal, wakes the dump thread and returns; the interrupted thread goes on. The dump thread writes the dump, and then
+//! does what the signal would have done without heapledger:
 //!
-//! | the program's own answer to the signal | what happens |
+//! | the program's own disposition of the signal | effect |
 //! | --- | --- |
-//! | none | the dump, then the system's answer: the process ends by the signal |
-//! | a function | it is called at once, in the handler; the dump is written beside it |
-//! | to ignore it, and the signal would end the process | it is left ignored, there is no dump |
+//! | none | the dump, then the default action: the process ends by the signal |
+//! | a function | it is called at once, in the handler; the dump is written meanwhile |
+//! | ignored, where the default would end the process | it stays ignored, and no dump is written |
 //!
-//! A process that was told to end does end: if the signal comes a second time, or the dump takes longer than
-//! [`DEADLINE_S`] (a timer sends the signal again then), the system's answer is given at once.
+//! A signal that ends the process always ends it: if it comes a second time, or the dump takes longer than [`DEADLINE_S`] (a
+//! timer sends the signal again then), the default action follows at once.
 //!
-//! Asks of other kinds are rung for in the same way, by threads.
+//! Threads request dumps of other kinds in the same way.
 
 use super::statics::STATICS;
 use super::sync::Ordering;
 
-/// Seconds that a dump may keep a process that was told to end from ending.
+/// Seconds by which a dump may delay the end of the process.
 #[cfg_attr(
     any(not(target_os = "linux"), heapledger_portable),
     allow(dead_code, reason = "no signal is waited for")
 )]
 pub(crate) const DEADLINE_S: i64 = 10;
 
-/// Asks for a dump. Safe in a signal handler.
+/// Requests a dump. Safe in a signal handler.
 pub(crate) fn ask(bit: u32) {
     // Release: pairs with the acquire in `wait`.
     let asked = &STATICS.asked;
@@ -33,7 +33,7 @@ pub(crate) fn ask(bit: u32) {
     os::wake(asked);
 }
 
-/// Waits until something is asked for, and returns the bits. May return 0, after a while.
+/// Waits for requests, and returns their bits. May return 0, after a while.
 pub(crate) fn wait() -> u32 {
     // Acquire: pairs with the release in `ask`.
     match STATICS.asked.swap(0, Ordering::Acquire) {
@@ -57,7 +57,7 @@ mod os {
     use super::super::statics::{SIGNALS as COUNT, STATICS};
     use super::super::sync::{AtomicU32, Ordering};
 
-    /// Each signal with whether the system's own answer to it is wanted. The order is that of the bits.
+    /// Each signal, and whether its default action follows the dump. The order is that of the bits.
     const SIGNALS: [(c_int, bool); COUNT] = [
         (libc::SIGHUP, true),
         (libc::SIGINT, true),
@@ -87,7 +87,7 @@ mod os {
         let is_watched = STATICS.os.is_watched.load(Ordering::Relaxed) != 0;
         let bit = 1 << index;
         if function == libc::SIG_DFL && SIGNALS[index].1 {
-            // Before the fetch, so that nobody's first signal counts as a second because nobody waits.
+            // Before the fetch: a first signal must not count as a second one because no thread waits.
             if !is_watched || STATICS.os.ending.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
                 end(signal);
             } else {
@@ -97,8 +97,7 @@ mod os {
             super::ask(bit);
         }
         if function != libc::SIG_DFL && function != libc::SIG_IGN {
-            // SAFETY: it is what the program had set for this signal, with these flags; it is called as the system
-            // would have called it.
+            // SAFETY: the program's own handler of this signal, with its flags; it is called as the system would have called it.
             unsafe {
                 if STATICS.os.flags[index].load(Ordering::Relaxed) & libc::SA_SIGINFO as u32 != 0 {
                     type WithInfo = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
@@ -110,7 +109,7 @@ mod os {
         }
     }
 
-    /// Gives the system's answer to a signal. In its handler, where it is blocked, that is when the handler returns.
+    /// Gives a signal its default action. In its handler, where it is blocked, that follows when the handler returns.
     fn end(signal: c_int) {
         // SAFETY: all zero bytes are the default action; the rest involves no memory.
         unsafe {
@@ -120,8 +119,8 @@ mod os {
         }
     }
 
-    /// Has the signals of `bits` handled, as far as the program does not ignore them. Called by the thread that waits at
-    /// the bell, so that there is no handler without one. Says whether all could be.
+    /// Installs handlers for the signals of `bits` that the program does not ignore. Called by the dump thread, so that there is no
+    /// handler without one. Returns whether all were installed.
     pub(crate) fn watch(bits: u32) -> bool {
         // relaxed: the handlers are set behind it, by the system.
         STATICS.os.is_watched.store(1, Ordering::Relaxed);
@@ -139,7 +138,7 @@ mod os {
             }
             let ours = on_signal as *const () as usize;
             if before.sa_sigaction == ours {
-                // A forked child: what the program had set is known.
+                // A forked child: the program's own handler is known.
                 return true;
             }
             if ends && before.sa_sigaction == libc::SIG_IGN {
@@ -156,9 +155,9 @@ mod os {
         }
     }
 
-    /// Whether the process ends once the dump for this signal is written; if so, it is sent again at the deadline.
+    /// Whether the process ends after the dump for this signal; if so, sets a timer that sends it again at the deadline.
     pub(crate) fn set_deadline(index: usize) -> bool {
-        // relaxed: the bit was set before the bell rang.
+        // relaxed: the bit was set before the thread was woken.
         if STATICS.os.ending.load(Ordering::Relaxed) & (1 << index) == 0 {
             return false;
         }
@@ -177,7 +176,7 @@ mod os {
         true
     }
 
-    /// Gives the system's answer to a signal, if that is what is to happen after its dump.
+    /// Gives a signal its default action after its dump, if it ends the process.
     pub(crate) fn end_if_due(index: usize) {
         // relaxed: as above.
         if STATICS.os.ending.load(Ordering::Relaxed) & (1 << index) == 0 {
@@ -197,7 +196,7 @@ mod os {
     }
 }
 
-/// Without signals; the bell is looked at now and then.
+/// Without signals; requests are polled.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use super::super::platform::sleep_ns;

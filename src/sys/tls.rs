@@ -3,16 +3,17 @@
 //! The slot is a constant-initialised thread-local without a destructor: reading it is one load relative to the
 //! thread pointer, it never allocates, and it stays readable while the thread's other destructors run.
 //!
-//! The hook is something else, so that the slot can stay that simple. Under Linux it is a destructor of a POSIX
-//! thread key: those run after the destructors of Rust's own thread-locals, and a key that sets itself again is
-//! called in up to four rounds. Using the last round means that nearly every late free still finds its lane.
+//! The exit hook is separate, so that the slot needs no destructor. Under Linux it is the destructor of a POSIX thread key: those
+//! run after the destructors of Rust's own thread-locals, and a key that sets itself again is called in up to four rounds. The
+//! hook runs in the last round, so that nearly every late free still finds its lane.
 
 use std::cell::Cell;
 use std::ptr::without_provenance;
 
 use super::statics::STATICS;
 
-/// What the slot holds until it is set. Not null, so that one test of the low bits tells an aligned address from all else.
+/// The value of a slot that was never set. Not null, so that one test of the low bits distinguishes addresses from all other
+/// values.
 pub(crate) const UNSET: *const () = without_provenance(1);
 
 thread_local! {
@@ -41,7 +42,7 @@ pub(crate) fn prepare(on_exit: &'static fn()) -> bool {
 
 pub(crate) use hook::arm;
 
-/// What the hook of a thread calls.
+/// Calls the function of the hook.
 fn run_on_exit() {
     if let Some(on_exit) = STATICS.on_exit.get() {
         on_exit();
