@@ -39,9 +39,9 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         // Frees first: a block is booked before its end.
         stats.freed_blocks = stats.freed_blocks.wrapping_add(LaneCounters::read(&counters.freed_blocks));
         stats.freed_bytes = stats.freed_bytes.wrapping_add(LaneCounters::read(&counters.freed_bytes));
-        let (sampled, skipped) = (counters.sampled.read(), &lane.cold.skipped);
-        stats.freed_blocks += sampled.raw_freed_blocks + read(&skipped.frees.events);
-        stats.freed_bytes += sampled.raw_freed_bytes + read(&skipped.frees.bytes);
+        let (sampled, sampled_out) = (counters.sampled.read(), &lane.cold.sampled_out);
+        stats.freed_blocks += sampled.raw_freed_blocks + read(&sampled_out.frees.events);
+        stats.freed_bytes += sampled.raw_freed_bytes + read(&sampled_out.frees.bytes);
     }
     let anomalies = &ledger.live.anomalies;
     stats.freed_blocks += read(&anomalies.sampled_out_frees);
@@ -50,9 +50,9 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         let counters = lane_counters_of(lane);
         stats.total_blocks = stats.total_blocks.wrapping_add(LaneCounters::read(&counters.total_blocks));
         stats.total_bytes = stats.total_bytes.wrapping_add(LaneCounters::read(&counters.total_bytes));
-        let (sampled, skipped) = (counters.sampled.read(), &lane.cold.skipped);
-        stats.total_blocks += sampled.raw_blocks + read(&skipped.allocs.events);
-        stats.total_bytes += sampled.raw_bytes + read(&skipped.allocs.bytes);
+        let (sampled, sampled_out) = (counters.sampled.read(), &lane.cold.sampled_out);
+        stats.total_blocks += sampled.raw_blocks + read(&sampled_out.allocs.events);
+        stats.total_bytes += sampled.raw_bytes + read(&sampled_out.allocs.bytes);
         stats.reallocs += LaneCounters::read(&counters.reallocs);
         stats.failed += read(&lane.cold.failed);
     }
@@ -83,16 +83,16 @@ pub(crate) fn settle_totals(stats: &mut HeapStats, (restored_blocks, restored_by
 /// Blocks and bytes whose realloc was refused while events were left out: freed and allocated in the books alone.
 fn restored(ledger: &Ledger) -> (u64, u64) {
     // relaxed, both: counters.
-    ledger.lanes().map(|lane| &lane.cold.skipped).fold((0, 0), |(blocks, bytes), skipped| {
-        let more = skipped.restored.bytes.load(Ordering::Relaxed);
-        (blocks + skipped.restored.events.load(Ordering::Relaxed), bytes + more)
+    ledger.lanes().map(|lane| &lane.cold.sampled_out).fold((0, 0), |(blocks, bytes), sampled_out| {
+        let more = sampled_out.restored.bytes.load(Ordering::Relaxed);
+        (blocks + sampled_out.restored.events.load(Ordering::Relaxed), bytes + more)
     })
 }
 
 /// Bytes of the blocks of a lane that the totals have and the peak has not.
 pub(crate) fn bytes_in_no_peak(lane: &Lane) -> u64 {
     // relaxed: a counter.
-    let left_out = lane.cold.skipped.allocs.bytes.load(Ordering::Relaxed);
+    let left_out = lane.cold.sampled_out.allocs.bytes.load(Ordering::Relaxed);
     lane_counters_of(lane).sampled.read().raw_bytes.saturating_add(left_out)
 }
 
@@ -148,13 +148,13 @@ pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
     let (mut allocs, mut frees, mut samples) = (0u64, 0u64, 0i64);
     // relaxed: counters.
     for lane in ledger.lanes() {
-        frees += lane.cold.skipped.frees.events.load(Ordering::Relaxed);
+        frees += lane.cold.sampled_out.frees.events.load(Ordering::Relaxed);
         let sums = lane_counters_of(lane).sampled.read();
         samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
     }
     frees += ledger.live.anomalies.sampled_out_frees.load(Ordering::Relaxed);
     for lane in ledger.lanes() {
-        allocs += lane.cold.skipped.allocs.events.load(Ordering::Relaxed);
+        allocs += lane.cold.sampled_out.allocs.events.load(Ordering::Relaxed);
     }
     match state::level() {
         state::Level::AfterSampling if allocs <= frees => state::clear_sampled_out_blocks(),
@@ -176,10 +176,10 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         attempted += figures.attempted;
         quality.recorded += figures.recorded;
         lost.merge(&LossCounts::from_counts(figures.lost));
-        let skipped = &lane.cold.skipped;
+        let sampled_out = &lane.cold.sampled_out;
         // relaxed: counters.
-        quality.sampled_out +=
-            skipped.allocs.events.load(Ordering::Relaxed) + skipped.frees.events.load(Ordering::Relaxed);
+        quality.sampled_out += sampled_out.allocs.events.load(Ordering::Relaxed)
+            + sampled_out.frees.events.load(Ordering::Relaxed);
         quality.own_events += LaneCounters::read(&counters.own_events);
         // relaxed: figures for people.
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
@@ -187,7 +187,7 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         quality.folds_at_home += read(&lane.cold.folds_at_home);
         quality.folds_away += read(&lane.folder.folds_away);
         quality.waits += read(&lane.cold.waits);
-        quality.spare_segments += read(&lane.cold.spares);
+        quality.spare_segments += read(&lane.cold.overflow_segments);
         let times = latency::of_lane(lane);
         quality.turn_times.turns += times.turns;
         quality.turn_times.timed += times.timed;

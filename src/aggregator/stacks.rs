@@ -82,7 +82,7 @@ pub(super) fn figures(ledger: &Ledger) -> StackFigures {
         figures.truncated += read(&walker.truncated);
         figures.failed += read(&walker.failed);
         figures.table_full += read(&walker.full);
-        figures.left_out += read(&walker.left_out);
+        figures.left_out += read(&walker.sampled_out);
     }
     figures
 }

@@ -237,13 +237,13 @@ impl<'a> Reader<'a> {
         let (mut totals, mut restored) = (HeapStats::default(), (0u64, 0u64));
         let add = |sum: &mut u64, more: u64| *sum = sum.wrapping_add(more);
         for LaneImage { copy, .. } in &self.lanes {
-            let (counters, skipped) = (&copy.counters, &copy.lane.cold.skipped);
+            let (counters, sampled_out) = (&copy.counters, &copy.lane.cold.sampled_out);
             let sampled = counters.sampled.read();
             for (sum, figures) in [
-                (&mut totals.total_blocks, [&counters.total_blocks, &skipped.allocs.events]),
-                (&mut totals.total_bytes, [&counters.total_bytes, &skipped.allocs.bytes]),
-                (&mut totals.freed_blocks, [&counters.freed_blocks, &skipped.frees.events]),
-                (&mut totals.freed_bytes, [&counters.freed_bytes, &skipped.frees.bytes]),
+                (&mut totals.total_blocks, [&counters.total_blocks, &sampled_out.allocs.events]),
+                (&mut totals.total_bytes, [&counters.total_bytes, &sampled_out.allocs.bytes]),
+                (&mut totals.freed_blocks, [&counters.freed_blocks, &sampled_out.frees.events]),
+                (&mut totals.freed_bytes, [&counters.freed_bytes, &sampled_out.frees.bytes]),
             ] {
                 figures.into_iter().for_each(|figure| add(sum, LaneCounters::read(figure)));
             }
@@ -251,8 +251,8 @@ impl<'a> Reader<'a> {
             add(&mut totals.total_bytes, sampled.raw_bytes);
             add(&mut totals.freed_blocks, sampled.raw_freed_blocks);
             add(&mut totals.freed_bytes, sampled.raw_freed_bytes);
-            add(&mut restored.0, LaneCounters::read(&skipped.restored.events));
-            add(&mut restored.1, LaneCounters::read(&skipped.restored.bytes));
+            add(&mut restored.0, LaneCounters::read(&sampled_out.restored.events));
+            add(&mut restored.1, LaneCounters::read(&sampled_out.restored.bytes));
             add(&mut totals.reallocs, LaneCounters::read(&counters.reallocs));
             add(&mut totals.failed, LaneCounters::read(&copy.lane.cold.failed));
         }
@@ -284,17 +284,17 @@ impl<'a> Reader<'a> {
             attempted = attempted.saturating_add(figures.attempted);
             quality.recorded = quality.recorded.wrapping_add(figures.recorded);
             lost.merge(&LossCounts::from_counts(figures.lost));
-            let skipped = &lane.cold.skipped;
+            let sampled_out = &lane.cold.sampled_out;
             quality.sampled_out = quality
                 .sampled_out
-                .saturating_add(read(&skipped.allocs.events))
-                .saturating_add(read(&skipped.frees.events));
+                .saturating_add(read(&sampled_out.allocs.events))
+                .saturating_add(read(&sampled_out.frees.events));
             quality.own_events = quality.own_events.wrapping_add(read(&copy.counters.own_events));
             quality.ring_high_water_words = quality.ring_high_water_words.max(read(&lane.folder.high_water));
             quality.folds_at_home = quality.folds_at_home.wrapping_add(read(&lane.cold.folds_at_home));
             quality.folds_away = quality.folds_away.wrapping_add(read(&lane.folder.folds_away));
             quality.waits = quality.waits.wrapping_add(read(&lane.cold.waits));
-            quality.spare_segments = quality.spare_segments.wrapping_add(read(&lane.cold.spares));
+            quality.spare_segments = quality.spare_segments.wrapping_add(read(&lane.cold.overflow_segments));
         }
         quality.recorded = quality.recorded.wrapping_add(added.recorded);
         quality.own_events = quality.own_events.wrapping_add(added.own_events).min(quality.recorded);
@@ -397,7 +397,7 @@ impl<'a> Reader<'a> {
             figures.truncated = figures.truncated.wrapping_add(read(&walker.truncated));
             figures.failed = figures.failed.wrapping_add(read(&walker.failed));
             figures.table_full = figures.table_full.wrapping_add(read(&walker.full));
-            figures.left_out = figures.left_out.wrapping_add(read(&walker.left_out));
+            figures.left_out = figures.left_out.wrapping_add(read(&walker.sampled_out));
         }
         let store = self.ledger.facts.stacks().and_then(|(page, _)| self.image.copy::<Store>(page, 0));
         let Some(store) = store else { return };

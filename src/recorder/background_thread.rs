@@ -151,7 +151,7 @@ pub(super) fn start_if_due(lane: &Lane, ledger: &Ledger) {
     let state = PROCESS.control.background.load(Ordering::Relaxed);
     if state <= REQUESTED
         && state::current() == State::Running
-        && lane.cold.turns.load(Ordering::Relaxed) >= WINDOWS_BEFORE
+        && lane.cold.slow_paths.load(Ordering::Relaxed) >= WINDOWS_BEFORE
         && is_worth_it(lane, ledger, state == REQUESTED)
         && owns_ledger(ledger)
     {

@@ -47,7 +47,7 @@ pub(super) fn open_if_due(lane: &Lane) {
 /// Whether the lane's thread is in a scope that keeps the gate closed.
 fn is_in_scope(lane: &Lane) -> bool {
     // relaxed: as in `enter`.
-    lane.cold.own_depth.load(Ordering::Relaxed) + lane.cold.quiet_depth.load(Ordering::Relaxed) > 0
+    lane.cold.own_depth.load(Ordering::Relaxed) + lane.cold.paused_depth.load(Ordering::Relaxed) > 0
 }
 
 /// Whether the lane's thread is in an internal scope.
@@ -60,7 +60,7 @@ pub(super) fn is_internal(lane: &Lane) -> bool {
 pub(super) fn is_idle(lane: &Lane) -> bool {
     let cold = &lane.cold;
     let load = |word: &AtomicU32| word.load(Ordering::Relaxed);
-    load(&cold.writing) + load(&cold.quiet_depth) + load(&cold.own_depth) == 0
+    load(&cold.writing) + load(&cold.paused_depth) + load(&cold.own_depth) == 0
 }
 
 /// Runs `body` while events of signal handlers are counted as `reentrant`, whatever the gate's value.

@@ -43,7 +43,7 @@ impl RecordingPaused {
     /// Pauses recording inside an internal scope.
     pub(crate) fn enter(own: &InternalScope) -> RecordingPaused {
         if let Some(lane) = own.lane {
-            enter(lane, &lane.cold.quiet_depth);
+            enter(lane, &lane.cold.paused_depth);
         }
         RecordingPaused { lane: own.lane }
     }
@@ -60,7 +60,7 @@ impl Drop for InternalScope {
 impl Drop for RecordingPaused {
     fn drop(&mut self) {
         if let Some(lane) = self.lane {
-            leave(lane, &lane.cold.quiet_depth);
+            leave(lane, &lane.cold.paused_depth);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::state;
 use crate::profile::TurnTimes;
-use crate::ring::lane::{Lane, SEGMENT_WORDS, TURN_BUCKETS, WINDOW_WORDS, add, bump};
+use crate::ring::lane::{Lane, SEGMENT_WORDS, SLOW_PATH_BUCKETS, WINDOW_WORDS, add, bump};
 use crate::sys::sync::Ordering;
 
 /// One in this many window changes is timed. A prime, coprime to the windows of a segment: otherwise the sample would contain
@@ -14,13 +14,13 @@ const CHANGES_PER_SAMPLE: u64 = 13;
 
 // A prime that does not divide a number is coprime to it.
 const _: () = assert!(!(SEGMENT_WORDS / (WINDOW_WORDS + 1)).is_multiple_of(CHANGES_PER_SAMPLE));
-const _: () = assert!(TURN_BUCKETS == crate::profile::TURN_BUCKETS);
+const _: () = assert!(SLOW_PATH_BUCKETS == crate::profile::TURN_BUCKETS);
 
 /// Runs a window change of the lane's thread, counts it, and times one in [`CHANGES_PER_SAMPLE`].
 pub(super) fn counted<T>(lane: &Lane, change: impl FnOnce() -> T) -> T {
     // relaxed, here and below: counters that only the lane's thread writes.
-    let is_due = lane.cold.turns.load(Ordering::Relaxed) % CHANGES_PER_SAMPLE == CHANGES_PER_SAMPLE - 1;
-    bump(&lane.cold.turns);
+    let is_due = lane.cold.slow_paths.load(Ordering::Relaxed) % CHANGES_PER_SAMPLE == CHANGES_PER_SAMPLE - 1;
+    bump(&lane.cold.slow_paths);
     let Some(ledger) = state::ledger().filter(|_| is_due) else {
         return change();
     };
@@ -28,7 +28,7 @@ pub(super) fn counted<T>(lane: &Lane, change: impl FnOnce() -> T) -> T {
     let done = change();
     let took_ns = ledger.clock.now_ns().saturating_sub(began_ns);
     add(&lane.cold.timed_ns, took_ns);
-    if let Some(bucket) = lane.cold.turn_ns.get(TurnTimes::bucket_of(took_ns)) {
+    if let Some(bucket) = lane.cold.slow_path_ns.get(TurnTimes::bucket_of(took_ns)) {
         bucket.store(bucket.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
     }
     done
@@ -37,11 +37,11 @@ pub(super) fn counted<T>(lane: &Lane, change: impl FnOnce() -> T) -> T {
 /// The times of a lane.
 pub(crate) fn of_lane(lane: &Lane) -> TurnTimes {
     let mut times = TurnTimes {
-        turns: lane.cold.turns.load(Ordering::Relaxed),
+        turns: lane.cold.slow_paths.load(Ordering::Relaxed),
         timed_ns: lane.cold.timed_ns.load(Ordering::Relaxed),
         ..TurnTimes::default()
     };
-    for (into, bucket) in times.durations.iter_mut().zip(&lane.cold.turn_ns) {
+    for (into, bucket) in times.durations.iter_mut().zip(&lane.cold.slow_path_ns) {
         *into = u64::from(bucket.load(Ordering::Relaxed));
         times.timed += *into;
     }

@@ -28,7 +28,7 @@ use crate::ledger::Ledger;
 use crate::ledger::estimate::Sampler;
 use crate::profile::LossReason;
 use crate::ring::event::Traits;
-use crate::ring::lane::{Lane, Skipped};
+use crate::ring::lane::{Lane, SampledOut};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Whether the lane's events have been sampled out until now.
@@ -55,7 +55,7 @@ pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
         return false;
     }
     cold.distance.store(rest, Ordering::Relaxed);
-    count(&cold.skipped, size, true);
+    count(&cold.sampled_out, size, true);
     true
 }
 
@@ -66,7 +66,7 @@ pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool
     let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };
     let passes = state::sampled_table().is_some_and(|sampled| !sampled.may_have(address));
     if passes {
-        count(&lane.cold.skipped, size, false);
+        count(&lane.cold.sampled_out, size, false);
     }
     passes
 }
@@ -90,7 +90,7 @@ pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
         _ => None,
     };
     match taken {
-        None => count(&lane.cold.skipped, size, true),
+        None => count(&lane.cold.sampled_out, size, true),
         Some(Err(reason)) => {
             lane.attempt();
             lane.lose(reason);
@@ -125,7 +125,7 @@ pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     } else if state::has_earlier_blocks() || state::level() == Level::AfterSampling {
         write_open(lane, &whole_free_record(address, size));
     } else {
-        count(&lane.cold.skipped, size, false);
+        count(&lane.cold.sampled_out, size, false);
     }
 }
 
@@ -158,11 +158,11 @@ fn ledger_for_internal(lane: &Lane) -> Option<&'static Ledger> {
 
 /// Counts a block that a refused realloc freed and allocated in the counters only.
 pub(super) fn count_restored(lane: &Lane, size: u64) {
-    lane.cold.skipped.restored.count(size);
+    lane.cold.sampled_out.restored.count(size);
 }
 
 /// Counts a sampled-out event. Signal handlers may do the same in between: each count is one instruction.
 #[inline(always)]
-fn count(skipped: &Skipped, size: u64, is_alloc: bool) {
-    if is_alloc { skipped.allocs.count(size) } else { skipped.frees.count(size) }
+fn count(sampled_out: &SampledOut, size: u64, is_alloc: bool) {
+    if is_alloc { sampled_out.allocs.count(size) } else { sampled_out.frees.count(size) }
 }

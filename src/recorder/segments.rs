@@ -100,7 +100,7 @@ pub(super) fn next_segment(
             && u64::from(held) < SEGMENT_SLOTS - 1
             && let Some(page) = overflow_pool::take()
         {
-            bump(&lane.cold.spares);
+            bump(&lane.cold.overflow_segments);
             return enter(lane, ledger, number, page, held + 1);
         }
         let may_shed = matches!(kind, RecordKind::Alloc | RecordKind::PointerEvent);

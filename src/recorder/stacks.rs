@@ -176,7 +176,7 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
     let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
     let walker = &lane.cold.walker;
     if is_sampled_out(walker, ledger, size) {
-        bump(&walker.left_out);
+        bump(&walker.sampled_out);
         return 0;
     }
     // relaxed, both: only the lane's thread writes them.

@@ -191,7 +191,7 @@ fn thread_starts(lane: &Lane, row: u32) {
     // relaxed, all: only the lane's thread writes them. The previous thread may have ended inside a scope.
     lane.cold.writing.store(0, Ordering::Relaxed);
     lane.cold.own_depth.store(0, Ordering::Relaxed);
-    lane.cold.quiet_depth.store(0, Ordering::Relaxed);
+    lane.cold.paused_depth.store(0, Ordering::Relaxed);
     // No window is open yet; with limit 1 it counts as full, not as closed.
     write(lane, 1, &Record::new(&[event::thread_word(true, row)], RecordKind::Control));
 }

@@ -30,7 +30,7 @@ pub(super) fn write_open(lane: &Lane, record: &Record) -> bool {
 pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     // relaxed, everywhere in this file: only the lane's thread writes these words.
     let is_busy =
-        lane.cold.writing.load(Ordering::Relaxed) > 0 || lane.cold.quiet_depth.load(Ordering::Relaxed) > 0;
+        lane.cold.writing.load(Ordering::Relaxed) > 0 || lane.cold.paused_depth.load(Ordering::Relaxed) > 0;
     let is_internal = is_internal(lane);
     if is_busy || (limit == 0 && !is_internal) {
         if record.kind == RecordKind::Alloc || record.kind == RecordKind::Free {

@@ -18,8 +18,8 @@ pub(crate) const COSTLY_WORDS: u64 = 256;
 /// Words of a window behind its mark: eight windows fill a segment.
 pub(crate) const WINDOW_WORDS: u64 = 127;
 
-/// Buckets of the durations of turns; the last one holds all above a second.
-pub(crate) const TURN_BUCKETS: usize = 32;
+/// Buckets of the durations of slow paths; the last one holds all above a second.
+pub(crate) const SLOW_PATH_BUCKETS: usize = 32;
 
 const _: () = assert!(SEGMENT_WORDS.is_power_of_two() && SEGMENT_SLOTS.is_power_of_two());
 const _: () =
@@ -32,7 +32,7 @@ const _: () = assert!(size_of::<Lane>() <= 1024);
 pub(crate) struct Lane {
     /// The cache line of the hot path; written by the thread only.
     pub(crate) hot: Hot,
-    /// What the turn of a window needs; written by the thread only.
+    /// State of the slow path; written by the thread only.
     pub(crate) cold: Cold,
     /// Written by the holder of the latch.
     pub(crate) folder: Folder,
@@ -69,25 +69,25 @@ pub(crate) struct Cold {
     pub(crate) mark_index: AtomicU64,
     /// The time at which the current window was opened, in nanoseconds.
     pub(crate) opened_ns: AtomicU64,
-    /// Windows that stayed open for long, less those that did not: see `own_thread`.
+    /// Windows that stayed open for long, minus others: see `recorder::background_thread`.
     pub(crate) slow_windows: AtomicU32,
-    /// Nesting of sections whose events are heapledger's own.
+    /// Nesting of internal scopes, whose events are heapledger's own.
     pub(crate) own_depth: AtomicU32,
-    /// Nesting of sections in which no event can be recorded.
-    pub(crate) quiet_depth: AtomicU32,
-    /// Whether a record is being written by way of the turn.
+    /// Nesting of sections in which recording is paused.
+    pub(crate) paused_depth: AtomicU32,
+    /// Whether the slow path is writing a record.
     pub(crate) writing: AtomicU32,
     /// Segments that the lane has.
     pub(crate) segments_held: AtomicU32,
     /// Number of the lane in the registry.
     pub(crate) index: AtomicU32,
-    /// Turns since the lane was opened.
-    pub(crate) turns: AtomicU64,
+    /// Slow paths taken since the lane was opened.
+    pub(crate) slow_paths: AtomicU64,
     /// Segments that the thread folded itself.
     pub(crate) folds_at_home: AtomicU64,
     /// Events of signal handlers that found the gate closed; the only counter that nests.
     pub(crate) nested: AtomicU64,
-    /// Refused allocations. They are no events.
+    /// Failed allocations. They are no events.
     pub(crate) failed: AtomicU64,
     /// How the thread records: a `state::Level`.
     pub(crate) level: AtomicU32,
@@ -95,16 +95,16 @@ pub(crate) struct Cold {
     pub(crate) distance: AtomicU64,
     pub(crate) random: AtomicU64,
     pub(crate) rate: AtomicU64,
-    /// Events that were left out by choice.
-    pub(crate) skipped: Skipped,
+    /// Events that were sampled out.
+    pub(crate) sampled_out: SampledOut,
     pub(crate) waits: AtomicU64,
-    pub(crate) spares: AtomicU64,
+    pub(crate) overflow_segments: AtomicU64,
     lost: [AtomicU64; LossReason::COUNT],
     /// The thread's stacks.
     pub(crate) walker: Walker,
-    /// How long timed turns took, together and by power of two of nanoseconds.
+    /// Duration of timed slow paths: in all, and by power of two of nanoseconds.
     pub(crate) timed_ns: AtomicU64,
-    pub(crate) turn_ns: [AtomicU32; TURN_BUCKETS],
+    pub(crate) slow_path_ns: [AtomicU32; SLOW_PATH_BUCKETS],
 }
 
 /// State of the stack walks of a thread. Written by the thread only.
@@ -132,7 +132,7 @@ pub(crate) struct Walker {
     pub(crate) truncated: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) full: AtomicU64,
-    pub(crate) left_out: AtomicU64,
+    pub(crate) sampled_out: AtomicU64,
 }
 
 impl Walker {
@@ -157,13 +157,13 @@ impl Walker {
     }
 }
 
-/// Events that were left out by choice, whose sizes are known all the same. Written by the thread only.
+/// Sampled-out events and their bytes. Written by the thread only.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Skipped {
+pub(crate) struct SampledOut {
     pub(crate) allocs: SignalSafeCounter,
     pub(crate) frees: SignalSafeCounter,
-    /// Blocks whose realloc was refused: each was taken for a free and an allocation, and is in no total for it.
+    /// Blocks whose realloc failed: each was counted as a free and an allocation, which is subtracted from the totals.
     pub(crate) restored: SignalSafeCounter,
 }
 

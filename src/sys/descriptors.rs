@@ -1,5 +1,5 @@
 //! Descriptors that outlive a call. A program may close any descriptor, heapledger's among them, and the next file that it
-//! opens gets the same number: so whoever keeps a descriptor compares device and inode before each use, and uses or closes
+//! opens gets the same number: so the owner of a descriptor compares device and inode before each use, and uses or closes
 //! it only while they are those of the file that it opened.
 
 pub(crate) use os::{Identity, move_up};

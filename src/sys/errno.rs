@@ -1,10 +1,9 @@
-//! The error number of the thread, which is the program's: a `free` between a call that failed and the look at why must not change it.
+//! The thread's error number belongs to the program: a `free` between a failed call and the reading of `errno` must not change it.
 //!
-//! Whatever in the recording path may ask the system for something stands between a [`KeptErrno`] and its end: the first event of
-//! a thread and its last, a turn of the window with all that may be booked there, and a stack that is new. Even a call that succeeds may
-//! change the number.
+//! A [`KeptErrno`] surrounds every part of the recording path that may call the system: a thread's first and last event, the slow
+//! path with all that it may book, and a new stack. Even a call that succeeds may change the number.
 
-/// The error number as it was, put back when this goes.
+/// The saved error number, restored on drop.
 #[must_use]
 pub(crate) struct KeptErrno {
     before: i32,

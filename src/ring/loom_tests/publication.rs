@@ -1,6 +1,6 @@
 //! The rule that pairing rests on: a free, and the first half of a realloc, is published *before* the block goes back
-//! to the inner allocator, an allocation *after* it came from there. So whoever has seen that an address was given out
-//! again, and looks at the other thread's head afterwards, sees how it had become free.
+//! to the inner allocator, an allocation *after* it came from there. So a folder that has seen an address given out
+//! again, and reads the other thread's head afterwards, sees the free before it.
 
 use super::{explore_three, run_all};
 use crate::ring::cursor::Head;

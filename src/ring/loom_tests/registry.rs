@@ -8,7 +8,7 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 /// A registry and what lies in its lanes.
 struct Lanes<const N: usize> {
     registry: Registry<N>,
-    /// What the thread of a lane and whoever folds it leave behind.
+    /// Words that the thread of a lane and its folder have written.
     contents: [Plain; N],
 }
 

@@ -204,7 +204,7 @@ fn what_was_kept_is_forgotten_with_the_rules() {
 }
 
 #[test]
-fn a_rule_that_has_changed_takes_the_place_of_the_one_that_was_at_hand() {
+fn a_changed_rule_replaces_the_near_one_of_its_address() {
     // SAFETY: all zero bytes are a valid walk.
     let mut replay: Box<Replay> = unsafe { Box::new_zeroed().assume_init() };
     for cfa in [16, 48] {
@@ -214,7 +214,7 @@ fn a_rule_that_has_changed_takes_the_place_of_the_one_that_was_at_hand() {
 }
 
 #[test]
-fn two_rules_that_share_a_place_are_both_at_hand() {
+fn two_rules_that_share_a_place_are_both_near() {
     // SAFETY: all zero bytes are a valid walk.
     let mut replay: Box<Replay> = unsafe { Box::new_zeroed().assume_init() };
     let place = Replay::near_place(0x1000);
