@@ -183,7 +183,7 @@ mod tests {
         let layout = Layout { width: 40, ..Layout::default() };
         let mut out = Vec::new();
         TextPage::new(&mut out, &layout).fact("name", "a value that needs two lines").expect("a vector");
-        let expected = "  name             a value that needs\n                    two lines\n";
+        let expected = "  name              a value that needs\n                    two lines\n";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }
 }
