@@ -1,11 +1,9 @@
-//! Numbers to bytes and back. Writing cannot fail; reading never panics, never looks beyond the end and never
-//! reserves memory.
+//! Numbers and records to bytes and back. Reading never panics, never reads beyond the end and reserves no memory.
 //!
 //! * Fixed-width integers are little-endian.
 //! * A *delta* is the wrapped difference to the value before, as a signed varint (see `varint`): neighbours that lie
 //!   close together take one byte or two, in either direction.
-//! * A *record* is a struct of metadata. [`put_record`] and [`Cursor::record`] are the only place that knows what
-//!   lays its fields out.
+//! * A *record* is a value of metadata. [`put_record`] and [`Cursor::record`] alone define its layout.
 
 use std::fmt;
 
@@ -15,18 +13,18 @@ use super::format::SECTION_PLAIN_BYTES_MAX;
 pub(super) use super::varint::put as put_varint;
 use super::varint::{self, VarintError};
 
-/// Why bytes could not be read as what they should be.
+/// Reason why bytes could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum CodecError {
+pub(crate) enum CodecError {
     /// The bytes end before the value does.
     Ended,
-    /// A varint goes on for more than 64 bits.
+    /// A varint has more than 64 bits.
     VarintTooLong,
-    /// A value is larger than its field can be. Holds the name of the field.
+    /// A value is out of range. Holds the name of its field.
     OutOfRange(&'static str),
-    /// Bytes are left over. Holds their number.
+    /// Bytes remain behind the value. Holds their number.
     Trailing(usize),
-    /// A record does not have the fields it should have.
+    /// A record is invalid. Holds the reason.
     Record(String),
 }
 
@@ -59,12 +57,12 @@ pub(super) fn put_u16(out: &mut Vec<u8>, value: u16) {
 }
 
 /// Appends four bytes.
-pub(super) fn put_u32(out: &mut Vec<u8>, value: u32) {
+pub(crate) fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 /// Appends eight bytes.
-pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
@@ -83,11 +81,10 @@ const RECORDS: bincode::config::Configuration<
 
 /// Appends a record.
 ///
-/// This and [`Cursor::record`] are the seam to `bincode` 2. Its layout is published and simple (fields in order; an
-/// integer below 251 is its own byte, larger ones follow a byte 251, 252 or 253 in 2, 4 or 8 bytes; a sequence is
-/// its length, then its elements; an `Option` is a byte 0 or 1, then the value; an `f64` is its 8 bytes), so that
-/// should the crate go away, a serde `Serializer` and `Deserializer` of some 150 lines replace it here and no file
-/// changes.
+/// This and [`Cursor::record`] are the only uses of `bincode` 2. Its layout is published and simple (fields in order; an
+/// integer below 251 is one byte, larger ones follow a byte 251, 252 or 253 in 2, 4 or 8 bytes; a sequence is
+/// its length, then its elements; an `Option` is a byte 0 or 1, then the value; an `f64` is its 8 bytes), so
+/// that a serde `Serializer` and `Deserializer` of some 150 lines could replace the crate without a change of the files.
 pub(super) fn put_record<T: Serialize>(out: &mut Vec<u8>, record: &T) -> Result<(), CodecError> {
     bincode::serde::encode_into_std_write(record, out, RECORDS)
         .map(|_bytes| ())
@@ -96,28 +93,28 @@ pub(super) fn put_record<T: Serialize>(out: &mut Vec<u8>, record: &T) -> Result<
 
 /// Reads from the front of a slice.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
     /// Starts at the front of `bytes`.
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Cursor { rest: bytes }
     }
 
-    /// Bytes that are left.
+    /// Number of bytes that remain.
     pub(super) fn remaining(&self) -> usize {
         self.rest.len()
     }
 
-    /// An error unless everything was read.
+    /// Returns an error if bytes remain.
     pub(super) fn finish(self) -> Result<(), CodecError> {
         if self.rest.is_empty() { Ok(()) } else { Err(CodecError::Trailing(self.rest.len())) }
     }
 
     /// The next `bytes` bytes.
-    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], CodecError> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], CodecError> {
         let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(CodecError::Ended)?;
         self.rest = rest;
         Ok(taken)
@@ -130,7 +127,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// One byte.
-    pub(super) fn u8(&mut self) -> Result<u8, CodecError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, CodecError> {
         self.array().map(u8::from_le_bytes)
     }
 
@@ -140,12 +137,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Four bytes.
-    pub(super) fn u32(&mut self) -> Result<u32, CodecError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, CodecError> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// Eight bytes.
-    pub(super) fn u64(&mut self) -> Result<u64, CodecError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, CodecError> {
         self.array().map(u64::from_le_bytes)
     }
 
@@ -159,8 +156,8 @@ impl<'a> Cursor<'a> {
         u32::try_from(self.varint()?).map_err(|_| CodecError::OutOfRange(field))
     }
 
-    /// A count of things that take at least one byte each in `holder`, and of which there may be `most`. Memory may
-    /// be reserved for that many: the bytes are there.
+    /// A count, of at most `most` values that take at least one byte each in `holder`. Memory may be reserved for them:
+    /// their bytes are present.
     pub(super) fn count(
         &mut self,
         holder: Option<&Cursor<'_>>,
@@ -178,7 +175,7 @@ impl<'a> Cursor<'a> {
         Ok(*previous)
     }
 
-    /// A record. Texts in it are borrowed from the bytes.
+    /// A record. Byte strings in it are borrowed.
     pub(super) fn record<T: Deserialize<'a>>(&mut self) -> Result<T, CodecError> {
         let (record, bytes) = bincode::serde::borrow_decode_from_slice(self.rest, RECORDS)
             .map_err(|error| CodecError::Record(error.to_string()))?;

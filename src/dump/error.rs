@@ -1,4 +1,4 @@
-//! What can go wrong: [`WriteError`] and [`ReadError`] end a call, [`Damage`] is what a reader got round.
+//! Errors: [`WriteError`] and [`ReadError`] end a call; a reader lists [`Damage`] and goes on.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::format::{DAMAGES_LISTED_MAX, Version};
 
-/// What stands where a dump was to be written.
+/// Kind of file that already exists at the path of a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Occupant {
@@ -35,15 +35,15 @@ impl fmt::Display for Occupant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteStep {
-    /// Looking at what is there already.
+    /// Examining the existing file.
     Inspect,
-    /// Creating the temporary file beside it.
+    /// Creating the temporary file in the same directory.
     Create,
     /// Writing the sections.
     Write,
-    /// Waiting until the bytes are on the disk.
+    /// Syncing the file to the disk.
     Sync,
-    /// Giving the file its final name.
+    /// Renaming the file to its final name.
     Rename,
 }
 
@@ -59,29 +59,29 @@ impl fmt::Display for WriteStep {
     }
 }
 
-/// Why a dump was not written. Nothing was overwritten, and no temporary file is left.
+/// Reason why a dump was not written. No file was overwritten, and no temporary file is left.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The path holds something that a dump must not replace.
+    /// The path has a file that a dump must not replace.
     Occupied {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// Kind of that file.
         by: Occupant,
     },
-    /// The path does not end in the name of a file.
+    /// The path does not end in a file name.
     NoFileName {
         /// The path.
         path: PathBuf,
     },
-    /// The system refused.
+    /// A system call failed.
     Io {
         /// The path of the dump.
         path: PathBuf,
-        /// What was being done.
+        /// The step that failed.
         step: WriteStep,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -131,15 +131,15 @@ impl std::error::Error for WriteError {
     }
 }
 
-/// Why nothing could be read at all. A file that is merely damaged is no error: see [`Damage`].
+/// Reason why nothing could be read. A damaged file is no error: see [`Damage`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The system refused.
+    /// A system call failed.
     Io {
         /// The path, if the bytes came from one.
         path: Option<PathBuf>,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The path is a directory, a pipe or a device.
@@ -147,16 +147,16 @@ pub enum ReadError {
         /// The path.
         path: PathBuf,
     },
-    /// The bytes do not start as a dump does.
+    /// The first bytes are not those of a dump.
     NotADump,
     /// The bytes end within the file header.
     TooShort {
-        /// How many there are.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// There are more bytes than a reader takes into memory.
+    /// The file is longer than a reader loads into memory.
     TooLarge {
-        /// How many it would take.
+        /// The limit, in bytes.
         limit_bytes: u64,
     },
     /// The file has a version that this reader does not know.
@@ -166,7 +166,7 @@ pub enum ReadError {
         /// The newest version that this reader knows.
         expected: Version,
     },
-    /// It is a black box of another build: only the command of the same version can read it.
+    /// The file is a black box of another build: only the command of that version can read it.
     OtherBuild {
         /// The version of heapledger that the program was built with.
         version: String,
@@ -216,83 +216,83 @@ impl std::error::Error for ReadError {
     }
 }
 
-/// One thing that a reader found missing or corrupt, and got round.
+/// One missing or corrupt part of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The section, by the name that `docs/DUMP_FORMAT.md` gives it, if it is known.
+    /// Name of the section as in `docs/DUMP_FORMAT.md`, if it is known.
     pub section: Option<&'static str>,
-    /// Where in the file the damage starts, in bytes, if it has a place.
+    /// Offset in the file at which the damage starts, if it has a place.
     pub offset: Option<u64>,
-    /// What is wrong.
+    /// Kind of damage.
     pub kind: DamageKind,
 }
 
-/// What is wrong at one place of a file.
+/// Kind of damage at one place of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DamageKind {
-    /// The checksum of the file header does not fit; the version in it was not believed.
+    /// The checksum of the file header is wrong; its version was ignored.
     FileHeader,
-    /// Bytes between two sections belong to neither.
+    /// Bytes between two sections belong to no section.
     Unreadable {
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// The section goes on beyond the end of the file.
+    /// The section extends beyond the end of the file.
     Cut {
-        /// How many of its bytes are not there.
+        /// Number of its bytes that are missing.
         missing_bytes: u64,
     },
-    /// The checksum of the section does not fit its bytes.
+    /// The checksum of the section is wrong.
     Checksum,
-    /// The section is not what its kind should be.
+    /// The content of the section is invalid.
     Malformed {
-        /// In which way.
+        /// Reason.
         why: String,
     },
     /// The section occurs again; the first one was kept.
     Repeated,
-    /// Sections are absent from the sequence.
+    /// Sections are missing from the sequence.
     SectionsMissing {
-        /// How many.
+        /// Number of sections.
         sections: u64,
     },
-    /// The section is absent; defaults stand in its place.
+    /// The section is missing; its values are defaults.
     Missing,
-    /// Rows of a table are absent.
+    /// Rows of a table are missing.
     RowsMissing {
-        /// How many.
+        /// Number of missing rows.
         rows: u64,
-        /// Of how many.
+        /// Number of rows that were written.
         of: u64,
     },
-    /// Entries referred to a row that is absent; they refer to row 0 now.
+    /// Entries referred to a missing row; they refer to row 0 now.
     Dangling {
-        /// How many entries.
+        /// Number of entries.
         entries: u64,
         /// The table of the row: `stacks` or `threads`.
         table: &'static str,
     },
-    /// Entries referred to row 0 of a table that lost it; an empty row stands in its place.
+    /// Row 0 of a table is missing and was referred to; it was replaced by an empty row.
     PlaceholderRow,
-    /// Texts were not UTF-8; what was wrong in them is replaced by `U+FFFD`.
+    /// Texts were not UTF-8; their invalid bytes are replaced by `U+FFFD`.
     Texts {
-        /// How many.
+        /// Number of texts.
         texts: u64,
     },
-    /// Settings or counts have a meaning that this version does not know; they were left out.
+    /// Settings or counts have codes of a newer version; they were ignored.
     UnknownCodes {
-        /// How many.
+        /// Number of codes.
         codes: u64,
     },
-    /// The end section is absent: the writer did not finish, or the file was cut.
+    /// The end section is missing: the writer did not finish, or the file was cut.
     Unfinished,
-    /// The rest of the file was not searched: it is too broken.
+    /// The rest of the file was not searched: too many of its sections are corrupt.
     GaveUp,
-    /// There is more damage than is listed.
+    /// There is more damage than the list holds.
     Unlisted {
-        /// How many more.
+        /// Number of damages beyond it.
         damages: u64,
     },
 }

@@ -1,13 +1,13 @@
-//! The file of a dump: it appears under its name whole, or not at all, and never in place of something else.
+//! The file of a dump: it gets its name when it is whole, and replaces nothing but an older dump.
 //!
 //! ```text
 //!  look at the path ──► temporary file beside it ──► write ──► fsync ──► look again ──► rename ──► fsync directory
 //!        │                  (new, mode 0600)           │         │            │            │
-//!        └── not ours: refuse                          └─────────┴── failed: └── remove the temporary file
+//!        └── no dump: refuse                           └─────────┴── failed: └── remove the temporary file
 //! ```
 //!
 //! The second look narrows, but does not close, the gap in which another program can create a file of the same name.
-//! A link that appears in the gap is replaced, not followed.
+//! A link that is created in the gap is replaced, not followed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -18,11 +18,11 @@ use super::format::{FILE_BYTES_MAX, MAGIC};
 use super::writer::{Encoded, write_noted};
 use crate::profile::{Profile, Violation};
 
-/// Names that are tried for the temporary file. Each one taken is another dump under way, or left by a process of the
-/// same id that was killed.
+/// Names that are tried for the temporary file. A name in use belongs to another dump in progress, or to a killed
+/// process with the same id.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 
-/// What [`write()`] wrote.
+/// Result of [`write()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
@@ -32,25 +32,25 @@ pub struct Written {
     pub bytes: u64,
     /// Sections in it.
     pub sections: u32,
-    /// Laws that the profile breaks. It was written all the same, with a note for each.
+    /// Laws that the profile breaks. It was written nevertheless, with a note for each.
     pub broken_laws: Vec<Violation>,
-    /// The notes that went into the file: broken laws, and what had to be cut to keep the limits of the format.
+    /// Notes in the file: broken laws, and cuts made to keep the limits of the format.
     pub notes: Vec<String>,
 }
 
-/// Writes `profile` as a dump to `path`, which then is a whole file that its owner alone can read.
+/// Writes `profile` as a dump to `path`, readable by its owner only.
 ///
-/// An older dump at `path` is replaced in one step. Anything else there is left alone: a file that is not a dump (an
-/// empty one included), a symbolic link, a directory, a pipe, a device.
+/// An older dump at `path` is replaced atomically. Any other file there is refused: one that is not a dump (also an
+/// empty one), a symbolic link, a directory, a pipe, a device.
 ///
 /// # Errors
 ///
-/// [`WriteError`]; nothing was overwritten then, and no temporary file is left.
+/// [`WriteError`]; then no file was overwritten, and no temporary file is left.
 pub fn write(path: &Path, profile: &Profile) -> Result<Written, WriteError> {
     write_with_notes(path, profile, &[])
 }
 
-/// As [`write()`], for a profile that was read from another dump: `notes` are those of that dump, and are kept.
+/// Like [`write()`], for a profile that was read from another dump: keeps `notes`, the notes of that dump.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub fn write_with_notes(path: &Path, profile: &Profile, notes: &[String]) -> Res
     Ok(Written { path: path.to_owned(), bytes, sections, broken_laws, notes })
 }
 
-/// Puts a file at `path` whose content is what `fill` writes.
+/// Creates a file at `path` with the content that `fill` writes.
 fn place<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, WriteError> {
     if path.file_name().is_none() {
         return Err(WriteError::NoFileName { path: path.to_owned() });
@@ -77,10 +77,10 @@ fn place<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Resul
     Ok(filled)
 }
 
-/// All bytes of the file at `path`.
+/// Reads all bytes of the file at `path`.
 pub(super) fn load(path: &Path) -> Result<Vec<u8>, ReadError> {
     let failed = |source| ReadError::Io { path: Some(path.to_owned()), source };
-    // Asked before it is opened: opening a pipe would wait for somebody to write into it.
+    // Checked before the file is opened: opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(ReadError::NotAFile { path: path.to_owned() });
     }
@@ -91,7 +91,7 @@ pub(super) fn load(path: &Path) -> Result<Vec<u8>, ReadError> {
     })
 }
 
-/// All bytes that `from` gives, if they are no more than `limit_bytes`. The start is checked before the rest is read.
+/// Reads `from` to its end, or to an error beyond `limit_bytes`. Checks the first bytes before it reads the rest.
 pub(super) fn load_from<R: Read>(mut from: R, limit_bytes: u64) -> Result<Vec<u8>, ReadError> {
     let failed = |source| ReadError::Io { path: None, source };
     let mut bytes = Vec::new();
@@ -103,7 +103,7 @@ pub(super) fn load_from<R: Read>(mut from: R, limit_bytes: u64) -> Result<Vec<u8
     if bytes.len() as u64 > limit_bytes { Err(ReadError::TooLarge { limit_bytes }) } else { Ok(bytes) }
 }
 
-/// An error unless `path` is free or holds a dump.
+/// Returns an error unless `path` is unused or holds a dump.
 fn inspect(path: &Path) -> Result<(), WriteError> {
     let failed = |source| WriteError::Io { path: path.to_owned(), step: WriteStep::Inspect, source };
     let kind = match fs::symlink_metadata(path) {
@@ -128,7 +128,7 @@ fn inspect(path: &Path) -> Result<(), WriteError> {
 fn starts_with_magic(path: &Path) -> io::Result<bool> {
     let mut options = OpenOptions::new();
     options.read(true);
-    // Should a link or a pipe have taken the place of the file since it was looked at: neither followed nor waited for.
+    // If a link or a pipe has replaced the file since the check, it is neither followed nor waited for.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let mut start = Vec::new();
@@ -143,8 +143,8 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes the new name survive a crash of the system. Not every file system can, and the dump is whole without it, so
-/// a refusal is no error.
+/// Syncs the directory, so that the new name survives a crash of the system. Not every file system can, and the dump is
+/// whole without it, so a failure is ignored.
 fn sync_directory(directory: &Path) {
     if cfg!(unix) {
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
@@ -158,14 +158,14 @@ struct Temporary {
 }
 
 impl Temporary {
-    /// Creates one in the directory of `target`. The name is short, for `target` may have one of the greatest length.
+    /// Creates one in the directory of `target`. The name is short because that of `target` may have the maximum length.
     fn create(target: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         {
             use std::os::unix::fs::OpenOptionsExt;
-            // `create_new` already refuses a link; the flag says it to the reader and to old network file systems.
+            // `create_new` refuses a link already, except on old network file systems.
             options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
         }
         let mut taken = None;
@@ -191,7 +191,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            // Nothing is left to be done about a failure, and the error that led here is the one to report.
+            // A failure is ignored: the error that led here is the one to report.
             let _ = fs::remove_file(path);
         }
     }

@@ -1,8 +1,8 @@
-//! Every number of the file format: magic, version, tags, limits, codes. Nothing else in the crate knows one.
+//! Numbers of the file format: magic, version, tags, limits, codes.
 //!
-//! All integers are little-endian. The tables below are the contract; `docs/DUMP_FORMAT.md` says the same at length.
+//! All integers are little-endian. `docs/DUMP_FORMAT.md` describes the format at length.
 //!
-//! File header, 16 bytes. Its layout never changes, whatever the version says:
+//! File header, 16 bytes, with the same layout in every version:
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
@@ -40,15 +40,15 @@ use super::varint::VARINT_BYTES_MAX;
 use crate::profile::tracked::{Deed, Shape};
 use crate::profile::{ClockMode, CompletenessTrend, DataQualityMode, ForkPolicy, LossReason};
 
-/// The first bytes of a file. As in PNG: a byte above 127 and both kinds of line end show a transfer that mangled it.
+/// The first bytes of a file. As in PNG, a byte above 127 and both kinds of line end reveal a transfer in text mode.
 pub(super) const MAGIC: [u8; 8] = *b"\x89HLD\r\n\x1a\n";
 
 /// Version of the file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Grows when older readers would misread the file.
+    /// Increased when older readers would misread the file.
     pub major: u16,
-    /// Grows when sections or columns are added that older readers can skip.
+    /// Increased when sections or columns are added that older readers skip.
     pub minor: u16,
 }
 
@@ -67,7 +67,7 @@ pub(super) const FILE_HEADER_BYTES: usize = 16;
 pub(super) const SECTION_HEADER_BYTES: usize = 32;
 /// Length of a chunk's prefix, before the lengths of the columns.
 pub(super) const CHUNK_PREFIX_BYTES: usize = 16;
-/// What every section starts with; a reader that lost its place looks for it.
+/// The first bytes of every section; a reader searches for them after a corrupt section.
 pub(super) const SECTION_MARK: [u8; 4] = *b"\xE7SEC";
 
 /// Flag: the stored bytes are one LZ4 block. All other flags are 0 in version 1.
@@ -77,34 +77,34 @@ pub(super) const FLAG_LZ4: u32 = 1;
 pub(super) const SECTION_PLAIN_BYTES_MAX: usize = 1 << 20;
 /// A chunk is closed as soon as its columns hold this many bytes.
 pub(super) const CHUNK_CLOSE_BYTES: usize = 256 << 10;
-/// Columns of a chunk at most, those that a later minor version may append included.
+/// Columns of a chunk at most, including those that a later minor version may append.
 pub(super) const COLUMNS_MAX: usize = 64;
 /// Plain bytes for each stored byte at most: LZ4 cannot do better.
 pub(super) const LZ4_RATIO_MAX: usize = 255;
 /// Length of a file that is read into memory at most: 16 GiB.
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 30;
-/// Bytes of one text (name, path, note) at most; longer ones are cut by the writer, which says so in a note.
+/// Bytes of one text (name, path, note) at most; the writer cuts longer ones and adds a note.
 pub(super) const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a whole command line at most.
 pub(super) const COMMAND_LINE_BYTES_MAX: usize = 512 << 10;
-/// What each argument of a command line counts towards its limit besides its bytes.
+/// Bytes that each argument of a command line counts towards its limit in addition to its text.
 pub(super) const ARGUMENT_COST_BYTES: usize = 4;
 /// Frames of one stack at most; longer ones are cut and marked truncated.
 pub(super) const FRAMES_PER_STACK_MAX: usize = 65_536;
-/// Buckets of one histogram at most; what lies above is added to the last.
+/// Buckets of one histogram at most; higher ones are added to the last.
 pub(super) const HISTOGRAM_BUCKETS_MAX: usize = 64;
-/// Pairs of threads in the list of who freed whose blocks, at most.
+/// Pairs of threads in the table of remote frees at most.
 pub(super) const CROSSINGS_LISTED_MAX: usize = 4096;
 /// Bytes of the names, types and places of tracked pointers at most, each.
 pub(super) const TRACKED_TEXT_BYTES_MAX: usize = 256;
-/// Places that made holders of one tracked pointer, at most.
+/// Places that created holders of one tracked pointer, at most.
 pub(super) const TRACKED_HOLDERS_MAX: usize = 8;
 /// Bytes of all tracked pointers and their last events at most.
 pub(super) const TRACKED_BYTES_MAX: usize = 1_000_000;
 
-/// Damages that a reader lists one by one; the rest is counted.
+/// Damages that a reader lists; further ones are counted.
 pub(super) const DAMAGES_LISTED_MAX: usize = 1000;
-/// Notes that a reader hands on.
+/// Notes that a reader returns at most.
 pub(super) const NOTES_LISTED_MAX: usize = 1000;
 
 const PLAIN_SLACK_BYTES: u64 = 16 << 20;
@@ -112,14 +112,14 @@ const PLAIN_BYTES_PER_FILE_BYTE: u64 = 32;
 const CHECKSUM_SLACK_BYTES: u64 = 16 << 20;
 const CHECKSUM_BYTES_PER_FILE_BYTE: u64 = 8;
 
-/// Plain bytes that all sections within the first `file_bytes` of a file may come to. The writer stores a section
-/// uncompressed rather than exceed it, so a reader may refuse what does: a small file cannot fill the memory.
+/// Plain bytes of all sections within the first `file_bytes` of a file at most. The writer stores a section uncompressed
+/// rather than exceed it, so a reader refuses a file that does: a small file cannot fill the memory.
 pub(super) const fn plain_budget_bytes(file_bytes: u64) -> u64 {
     PLAIN_SLACK_BYTES + file_bytes.saturating_mul(PLAIN_BYTES_PER_FILE_BYTE)
 }
 
-/// Bytes that a reader is willing to checksum. An undamaged file needs its own length once; a hostile one can make
-/// sections overlap, and this bounds the time it costs.
+/// Bytes that a reader checksums at most. An undamaged file needs its length once; a hostile one can have overlapping
+/// sections, and this bounds their cost.
 pub(super) const fn checksum_budget_bytes(file_bytes: u64) -> u64 {
     CHECKSUM_SLACK_BYTES + file_bytes.saturating_mul(CHECKSUM_BYTES_PER_FILE_BYTE)
 }
@@ -169,7 +169,7 @@ impl Tag {
     pub(super) const SINGLES: [Tag; 7] =
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
-    /// Sections of which a file holds at most one, and only if there is something in it.
+    /// Sections of which a file holds at most one; they are absent when they would be empty.
     pub(super) const OPTIONALS: [Tag; 5] =
         [Tag::STACK_FIGURES, Tag::TURN_TIMES, Tag::ESTIMATES, Tag::TRACKED, Tag::CROSSINGS];
 
@@ -188,12 +188,12 @@ impl Tag {
         Tag::SYMBOL_NOTES,
     ];
 
-    /// Whether the contents section leaves the table out when it has no rows: only a bundled dump has names.
+    /// Whether the contents section omits the table when it has no rows: only a bundled dump has symbols.
     pub(super) const fn is_listed_with_rows_only(self) -> bool {
         matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES)
     }
 
-    /// What a message calls the section.
+    /// Name of the section in messages.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Tag::QUALITY => "quality",
@@ -231,7 +231,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// States the codes of an enum. `to_code` matches exhaustively, so a new variant does not compile until it has one.
+/// Defines the codes of an enum. The match is exhaustive, so a new variant does not compile without a code.
 macro_rules! codes {
     ($to:ident $from:ident $kind:ident { $($variant:ident = $code:literal),* $(,)? }) => {
         #[doc = concat!("The code of a `", stringify!($kind), "` in a file.")]

@@ -1,7 +1,7 @@
 //! The dump: a [`Profile`](crate::profile::Profile) as a file, and back.
 //!
-//! A dump is read years later, on another machine, after the disk was full or the process was killed half-way. So
-//! the file is a row of sections that each stand for themselves:
+//! A dump is read years later, on another machine, after the disk was full or the process was killed during the write.
+//! So the file is a sequence of sections that can each be read alone:
 //!
 //! ```text
 //!  ┌────────┬──────┬──────┬──────┬──────┬──────┬──────┬──────┬─     ─┬──────┬──────┬─     ─┬──────┬──────┬──────┐
@@ -15,35 +15,33 @@
 //!  └──────┴─────┴──────────┴───────┴────────┴─────────┴─────────┴────────┴───────────────────────────┘
 //! ```
 //!
-//! What must hold:
+//! Invariants:
 //!
-//! 1. **Quality comes first.** Whatever else is cut off, how complete the data was is known.
-//! 2. **A section is taken whole or not at all.** Header and payload have their own checksums. A reader that lost its
-//!    place finds the next mark, so one bad byte costs one section; tables are split into chunks to make that small.
-//! 3. **What is missing is known.** Sections are numbered, the contents section (`CONT`) says early how many rows each
-//!    table has, and the end section says that the writer got there. If a profile differs from what was written,
-//!    its list of [`Damage`] is not empty.
-//! 4. **A file cannot make a reader reserve memory, or work, out of proportion.** A section has at most 1 MiB of plain
-//!    bytes, all sections together a fixed multiple of the file, and a count is refused when the bytes for it are
-//!    not there.
-//! 5. **Version 1 is frozen.** `v1` has its own types; a golden file in `tests/data` must read to the same values for
-//!    ever. Older readers skip sections and columns that they do not know; what they would misread gets a new major
-//!    version.
-//! 6. **The name appears when the file is whole**, and never in place of a file that is not a dump.
+//! 1. **Quality comes first.** The completeness of the data is known wherever the file is cut.
+//! 2. **A section is read whole or not at all.** Header and payload have a checksum each. After a corrupt section the
+//!    reader searches for the next mark, so one bad byte costs one section; tables are split into chunks to keep sections small.
+//! 3. **Missing data is reported.** Sections are numbered, the contents section (`CONT`) states early how many rows each
+//!    table has, and the end section proves that the writer finished. If a profile differs from the written one, its
+//!    list of [`Damage`] is not empty.
+//! 4. **Memory and work of the reader are bounded by the length of the file.** A section has at most 1 MiB of plain
+//!    bytes, all sections together a fixed multiple of the file, and a count is refused if the bytes for it are missing.
+//! 5. **Version 1 is frozen.** `v1` lists its fields; a golden file in `tests/data` must always read to the same values.
+//!    Older readers skip sections and columns that they do not know; any other change needs a new major version.
+//! 6. **The file gets its name when it is whole**, and never replaces a file that is not a dump.
 //!
-//! | file | what it knows |
+//! | file | holds |
 //! | --- | --- |
-//! | `format` | every number: magic, version, tags, limits, codes |
+//! | `format` | magic, version, tags, limits, codes |
 //! | `varint`, `codec` | numbers and records to bytes and back |
-//! | `section` | the frame: headers, checksums, compression, finding the place again |
-//! | `v1` | the content: records and columns |
+//! | `section` | headers, checksums, compression, the search for the next section |
+//! | `v1` | records and columns of version 1 |
 //! | `writer`, `file` | profile to bytes; bytes to a file |
-//! | `reader`, `references` | bytes to profile and damage; references that lead nowhere |
+//! | `reader`, `references` | bytes to profile and damage; dangling references |
 //!
-//! Nothing here knows a recorder: the reader works in any process. `docs/DUMP_FORMAT.md` describes the file for those
-//! who want to read it without this crate.
+//! This layer uses no recorder: the reader works in any process. `docs/DUMP_FORMAT.md` describes the file for readers
+//! other than this crate.
 
-mod codec;
+pub(crate) mod codec;
 mod error;
 mod file;
 mod format;
@@ -60,6 +58,7 @@ pub use format::Version;
 #[doc(hidden)]
 pub use reader::empty_profile;
 pub use reader::{Dump, read, read_bytes, read_from};
+pub(crate) use references::redirect_dangling;
 pub use writer::{Encoded, write_to};
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Bytes become a profile. Nothing in them is trusted: a section counts only when its checksum fits and its content
-//! adds up, a count reserves only the memory that the bytes present justify, and what is missing is listed.
+//! Bytes to a profile. No byte is trusted: a section counts only if its checksum is right and its content valid, a count
+//! reserves no more memory than the present bytes justify, and missing parts are listed.
 //!
-//! A section is taken whole or left out whole. What remains is put together, and what refers to something that is
-//! gone is redirected (see `references`), so a profile from here can be used without further checks of indices.
+//! A section is read whole or skipped. References to missing rows are redirected (see `references`), so the profile
+//! needs no further checks of indices.
 
 use std::io::Read;
 use std::path::Path;
@@ -14,43 +14,36 @@ use super::format::{
     CHUNK_PREFIX_BYTES, COLUMNS_MAX, FILE_BYTES_MAX, FILE_HEADER_BYTES, MAGIC, NOTES_LISTED_MAX, Tag,
     VERSION, Version, plain_budget_bytes,
 };
-use super::references::{Spans, settle, settle_names};
+use super::references::{Spans, redirect, redirect_names};
 use super::section::{Found, SectionHeader, Sections, file_header, unpack};
-use super::v1::Faults;
-use super::v1::figures::{WireCrossings, WireEstimates, WireTracked, WireTurnTimes};
-use super::v1::meta::{
-    WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
-};
+use super::v1::meta::Contents;
 use super::v1::tables::{self, Table};
-use crate::profile::{
-    ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits, Peak,
-    ProcessInfo, Profile, QualityIndicator, Settings, StackFigures, Stacks, SymbolFrame, Symbols, Timeline,
-    Violation, check,
-};
+use super::v1::{Faults, Wire};
+use crate::profile::{Profile, QualityIndicator, SymbolFrame, Violation, check};
 
-/// What a reader got out of a file.
+/// Content of a dump.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Dump {
-    /// Version of the format that the file has.
+    /// Format version of the file.
     pub version: Version,
-    /// The profile. What was missing has its default value, and is listed in `damage`.
+    /// The profile. Missing parts have default values and are listed in `damage`.
     pub profile: Profile,
-    /// What was missing or corrupt; empty for a file that is as it was written.
+    /// Missing or corrupt parts; empty for an intact file.
     pub damage: Vec<Damage>,
-    /// Laws that the profile breaks, as read. Damage breaks laws, but a profile can also have been written so.
+    /// Laws that the profile breaks. Damage breaks laws, but a profile can also have been written with broken ones.
     pub broken_laws: Vec<Violation>,
-    /// What the writer noted, then what the reader skipped because a newer version put it there.
+    /// Notes of the writer, then one for each section of a newer version that the reader skipped.
     pub notes: Vec<String>,
 }
 
 impl Dump {
-    /// What a black box was read to.
+    /// The content of a black box.
     pub(crate) fn of_black_box(profile: Profile, broken_laws: Vec<Violation>, notes: Vec<String>) -> Dump {
         Dump { version: VERSION, profile, damage: Vec::new(), broken_laws, notes }
     }
 
-    /// Whether all of the file was there and intact.
+    /// Whether the file is complete and intact.
     pub fn is_whole(&self) -> bool {
         self.damage.is_empty()
     }
@@ -60,8 +53,8 @@ impl Dump {
 ///
 /// # Errors
 ///
-/// [`ReadError`] when it is not a dump, or of a newer major version, or cannot be read at all. A cut or corrupt dump
-/// is no error: what is whole of it is returned, with a list of what is not.
+/// [`ReadError`] if it is not a dump, has a newer major version, or cannot be read. A cut or corrupt dump is no error:
+/// its whole sections are returned, with a list of the damage.
 ///
 /// # Examples
 ///
@@ -101,7 +94,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     }
     let (found, header_is_whole) = file_header(bytes).ok_or(ReadError::NotADump)?;
     let mut assembly = Assembly::new(bytes.len() as u64);
-    // A version whose checksum does not fit says nothing; the sections have checksums of their own.
+    // A version with a wrong checksum is ignored; every section has a checksum as well.
     let version = if header_is_whole { found } else { VERSION };
     if version.major != VERSION.major {
         return Err(ReadError::Version { found, expected: VERSION });
@@ -118,54 +111,26 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     Ok(assembly.finish(version))
 }
 
-/// A profile with nothing in it: what every missing section is replaced by.
+/// An empty profile.
 #[doc(hidden)]
 pub fn empty_profile() -> Profile {
-    Profile {
-        quality: QualityIndicator::default(),
-        process: ProcessInfo::default(),
-        settings: Settings {
-            mode: DataQualityMode::default(),
-            stacks: Stacks::Off,
-            clock: ClockMode::default(),
-            history: HistoryLimits::default(),
-            concurrency: ConcurrencyConfig::default(),
-            fork: ForkPolicy::default(),
-            memory_limit_bytes: 0,
-        },
-        clock: ClockInfo::default(),
-        totals: HeapStats::default(),
-        estimates: None,
-        peak: Peak::default(),
-        sites: Vec::new(),
-        stacks: Vec::new(),
-        stack_figures: StackFigures::default(),
-        modules: Vec::new(),
-        symbols: Symbols::default(),
-        live: Vec::new(),
-        threads: Vec::new(),
-        crossings: Vec::new(),
-        timeline: Timeline::default(),
-        history: Vec::new(),
-        changes: Vec::new(),
-        tracked: Default::default(),
-    }
+    Profile::default()
 }
 
-/// The parts of a profile, as they come in.
+/// A profile in the order in which its sections are read.
 struct Assembly {
     profile: Profile,
     damage: DamageList,
     notes: Vec<String>,
-    contents: Option<WireContents>,
-    /// Singles that came in, by their place in [`Tag::SINGLES`].
+    contents: Contents,
+    /// Whether each of [`Tag::SINGLES`] was read.
     singles: [bool; Tag::SINGLES.len()],
-    /// Sections that need not be there, but came in, by their place in [`Tag::OPTIONALS`].
+    /// Whether each of [`Tag::OPTIONALS`] was read.
     optionals: [bool; Tag::OPTIONALS.len()],
-    /// Where the rows of each table come from, by its place in [`Tag::TABLES`].
+    /// The rows that were read of each of [`Tag::TABLES`].
     spans: [Spans; Tag::TABLES.len()],
     note_spans: Spans,
-    /// Rows of the functions; they become a map at the end.
+    /// Rows of the table of functions; turned into a map at the end.
     symbol_frames: Vec<(u64, Vec<SymbolFrame>)>,
     next_sequence: u32,
     plain_budget_bytes: u64,
@@ -175,10 +140,10 @@ struct Assembly {
 impl Assembly {
     fn new(file_bytes: u64) -> Self {
         Assembly {
-            profile: empty_profile(),
+            profile: Profile::default(),
             damage: DamageList::default(),
             notes: Vec::new(),
-            contents: None,
+            contents: Contents::default(),
             singles: Default::default(),
             optionals: Default::default(),
             spans: Default::default(),
@@ -190,7 +155,7 @@ impl Assembly {
         }
     }
 
-    /// Takes in a section whose checksums fit.
+    /// Reads a section with right checksums.
     fn section(&mut self, offset: u64, header: &SectionHeader, stored: &[u8]) {
         let (tag, at) = (header.tag, Some(offset));
         if header.sequence < self.next_sequence {
@@ -228,6 +193,9 @@ impl Assembly {
             .and_then(|plain| self.plain(header.tag, plain, &mut faults).map_err(|error| error.to_string()));
         self.scratch = scratch;
         let (section, at) = (Some(header.tag.name()), Some(offset));
+        if result.is_err() {
+            faults = Faults::default();
+        }
         if faults.texts > 0 {
             self.damage.add(section, at, DamageKind::Texts { texts: faults.texts });
         }
@@ -244,23 +212,18 @@ impl Assembly {
         match tag {
             Tag::QUALITY => {
                 let turn_times = profile.quality.turn_times;
-                let quality = record::<WireQuality<'_>>(plain)?.read(faults);
-                profile.quality = QualityIndicator { turn_times, ..quality };
+                profile.quality = QualityIndicator { turn_times, ..record(plain, faults)? };
             }
-            Tag::TURN_TIMES => profile.quality.turn_times = record::<WireTurnTimes>(plain)?.read(),
-            Tag::CROSSINGS => profile.crossings = record::<WireCrossings>(plain)?.read(),
-            Tag::ESTIMATES => profile.estimates = Some(record::<WireEstimates>(plain)?.read()),
-            Tag::TRACKED => profile.tracked = record::<WireTracked<'_>>(plain)?.read(faults),
-            Tag::CONTENTS => self.contents = Some(record(plain)?),
-            Tag::PROCESS => profile.process = record::<WireProcess<'_>>(plain)?.read(faults),
-            Tag::SETTINGS => profile.settings = record::<WireSettings>(plain)?.read(faults),
-            Tag::CLOCK => {
-                (profile.clock, profile.timeline.interval_ns) = record::<WireClock<'_>>(plain)?.read(faults);
-            }
-            Tag::TOTALS => (profile.totals, profile.peak) = record::<WireTotals>(plain)?.read(),
-            Tag::STACK_FIGURES => {
-                profile.stack_figures = record::<WireStackFigures<'_>>(plain)?.read(faults);
-            }
+            Tag::TURN_TIMES => profile.quality.turn_times = record(plain, faults)?,
+            Tag::CROSSINGS => profile.crossings = record(plain, faults)?,
+            Tag::ESTIMATES => profile.estimates = Some(record(plain, faults)?),
+            Tag::TRACKED => profile.tracked = record(plain, faults)?,
+            Tag::CONTENTS => self.contents = record(plain, faults)?,
+            Tag::PROCESS => profile.process = record(plain, faults)?,
+            Tag::SETTINGS => profile.settings = record(plain, faults)?,
+            Tag::CLOCK => (profile.clock, profile.timeline.interval_ns) = record(plain, faults)?,
+            Tag::TOTALS => (profile.totals, profile.peak) = record(plain, faults)?,
+            Tag::STACK_FIGURES => profile.stack_figures = record(plain, faults)?,
             Tag::CHANGES => chunk::<tables::Changes>(plain, &mut profile.changes, spans, faults)?,
             Tag::MODULES => chunk::<tables::Modules>(plain, &mut profile.modules, spans, faults)?,
             Tag::THREADS => chunk::<tables::Threads>(plain, &mut profile.threads, spans, faults)?,
@@ -282,8 +245,8 @@ impl Assembly {
             }
             Tag::NOTES => chunk::<tables::Notes>(plain, &mut self.notes, spans, faults)?,
             Tag::END => {
-                let end: WireEnd = record(plain)?;
-                if end.sections != self.next_sequence {
+                let (sections, _bytes_before): (u32, u64) = record(plain, faults)?;
+                if sections != self.next_sequence {
                     return Err(CodecError::OutOfRange("number of sections"));
                 }
             }
@@ -307,7 +270,7 @@ impl Assembly {
             }
         }
         for (tag, spans) in Tag::TABLES.into_iter().zip(&self.spans) {
-            let of = self.contents.as_ref().map_or(0, |contents| contents.rows(tag));
+            let of = self.contents.rows(tag);
             let rows = of.saturating_sub(spans.rows());
             if rows > 0 {
                 self.damage.add(Some(tag.name()), None, DamageKind::RowsMissing { rows, of });
@@ -316,11 +279,11 @@ impl Assembly {
         let spans =
             |tag| Tag::TABLES.iter().position(|listed| *listed == tag).map(|table| &self.spans[table]);
         if let (Some(stacks), Some(threads)) = (spans(Tag::STACKS), spans(Tag::THREADS)) {
-            settle(&mut self.profile, stacks, threads, &mut self.damage);
+            redirect(&mut self.profile, stacks, threads, &mut self.damage);
         }
         if let Some(texts) = spans(Tag::SYMBOL_TEXTS) {
             let frames = std::mem::take(&mut self.symbol_frames);
-            settle_names(&mut self.profile.symbols, frames, texts, &mut self.damage);
+            redirect_names(&mut self.profile.symbols, frames, texts, &mut self.damage);
         }
         self.notes.truncate(NOTES_LISTED_MAX);
         let broken_laws = check(&self.profile);
@@ -328,14 +291,14 @@ impl Assembly {
     }
 }
 
-fn record<'a, T: serde::Deserialize<'a>>(plain: &'a [u8]) -> Result<T, CodecError> {
+fn record<T: Wire>(plain: &[u8], faults: &mut Faults) -> Result<T, CodecError> {
     let mut cursor = Cursor::new(plain);
-    let record = cursor.record()?;
+    let record = T::get(&mut cursor, faults)?;
     cursor.finish()?;
     Ok(record)
 }
 
-/// Appends the rows of a chunk; none of them if it has a fault.
+/// Appends the rows of a chunk; none of them if it is invalid.
 fn chunk<T: Table>(
     plain: &[u8],
     rows: &mut Vec<T::Row>,
@@ -368,7 +331,7 @@ fn chunk_rows<T: Table>(
         columns.push(Cursor::new(body.take(lengths.u32()? as usize)?));
     }
     body.finish()?;
-    // Columns behind those that this version knows were appended by a newer one.
+    // Further columns were appended by a newer version.
     columns.truncate(T::COLUMNS);
     let shortest = columns[..T::FULL_COLUMNS].iter().map(Cursor::remaining).min().unwrap_or(0);
     if count as usize > shortest {

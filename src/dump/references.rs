@@ -1,12 +1,12 @@
-//! Rows refer to rows of other tables by number. When a chunk of such a table is gone, the numbers of those behind it
-//! have moved, and some lead nowhere. [`settle`] puts that right, without reserving anything for what is gone.
+//! References between tables, by row number. When a chunk of a table is missing, the rows behind it have moved, and
+//! some references dangle. [`redirect`] corrects them, without reserving memory for missing rows.
 
 use super::codec::CodecError;
 use super::error::{DamageKind, DamageList};
 use super::format::Tag;
 use crate::profile::{Profile, Stack, SymbolFrame, Symbols, Table, lost_thread, references};
 
-/// Rows of a table that are there: `rows` of them, number `in_file` and on, kept at `in_memory` and on.
+/// Consecutive rows of a table that were read: from row `in_file` of the file, kept from row `in_memory`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     in_file: u64,
@@ -14,14 +14,19 @@ pub(super) struct Span {
     rows: u64,
 }
 
-/// The spans of one table, in ascending order, neighbours joined.
+/// The spans of one table, in ascending order; adjacent ones are joined.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
     spans: Vec<Span>,
 }
 
 impl Spans {
-    /// The span of a chunk that is about to be read. Chunks of a table come in order and do not overlap.
+    /// The span of a table that is in memory whole.
+    fn whole(rows: usize) -> Spans {
+        Spans { spans: vec![Span { in_file: 0, in_memory: 0, rows: rows as u64 }] }
+    }
+
+    /// The span of the next chunk. Chunks of a table are in order and do not overlap.
     pub(super) fn next(&self, in_file: u64, rows: u64, in_memory: usize) -> Result<Span, CodecError> {
         let free_from = self.spans.last().map_or(0, |last| last.in_file + last.rows);
         if in_file < free_from || in_file.checked_add(rows).is_none() {
@@ -30,7 +35,7 @@ impl Spans {
         Ok(Span { in_file, in_memory: in_memory as u64, rows })
     }
 
-    /// Adds a span that [`Spans::next`] gave, once its rows are there.
+    /// Adds a span of [`Spans::next`] once its rows are read.
     pub(super) fn push(&mut self, span: Span) {
         match self.spans.last_mut() {
             Some(last) if last.in_file + last.rows == span.in_file => last.rows += span.rows,
@@ -43,7 +48,7 @@ impl Spans {
         self.spans.iter().map(|span| span.rows).sum()
     }
 
-    /// Where row `in_file` is kept, or `None` when it is gone.
+    /// The row in memory of row `in_file`; `None` if it is missing.
     fn find(&self, in_file: u64) -> Option<u64> {
         let after = self.spans.partition_point(|span| span.in_file <= in_file);
         let span = self.spans[..after].last()?;
@@ -52,11 +57,11 @@ impl Spans {
     }
 }
 
-/// One table that others refer to.
+/// A table that others refer to.
 struct Target<'a> {
     tag: Tag,
     spans: &'a Spans,
-    /// 1 when a placeholder was put in front of the rows, because row 0 is gone.
+    /// 1 if a placeholder replaces a missing row 0, else 0.
     shift: u64,
     dangling: u64,
 }
@@ -67,12 +72,12 @@ impl<'a> Target<'a> {
         Target { tag, spans, shift: u64::from(loses_row_0), dangling: 0 }
     }
 
-    fn redirect(&mut self, reference: &mut u32) {
+    fn lead(&mut self, reference: &mut u32) {
         let row = self.spans.find(u64::from(*reference)).map(|row| row + self.shift);
         match row.and_then(|row| u32::try_from(row).ok()) {
             Some(row) => *reference = row,
             None => {
-                // Row 0 itself is not dangling: its placeholder is what it led to.
+                // A reference to row 0 does not dangle: the placeholder is row 0.
                 self.dangling += u64::from(*reference != 0);
                 *reference = 0;
             }
@@ -90,8 +95,19 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Makes every reference in `profile` lead to a row, and lists those that had none.
-pub(super) fn settle(profile: &mut Profile, stacks: &Spans, threads: &Spans, damage: &mut DamageList) {
+/// Redirects the references in `profile` that lead beyond the end of a table to row 0; returns their number.
+pub(crate) fn redirect_dangling(profile: &mut Profile) -> u64 {
+    let (stacks, threads) = (Spans::whole(profile.stacks.len()), Spans::whole(profile.threads.len()));
+    redirect(profile, &stacks, &threads, &mut DamageList::default())
+}
+
+/// Makes every reference in `profile` lead to a row; lists those that had none, and returns their number.
+pub(super) fn redirect(
+    profile: &mut Profile,
+    stacks: &Spans,
+    threads: &Spans,
+    damage: &mut DamageList,
+) -> u64 {
     let (mut to_stacks, mut to_threads) = (false, false);
     references(profile, |table, _| match table {
         Table::Stacks => to_stacks = true,
@@ -106,15 +122,16 @@ pub(super) fn settle(profile: &mut Profile, stacks: &Spans, threads: &Spans, dam
         profile.threads.insert(0, lost_thread());
     }
     references(profile, |table, reference| match table {
-        Table::Stacks => stacks.redirect(reference),
-        Table::Threads => threads.redirect(reference),
+        Table::Stacks => stacks.lead(reference),
+        Table::Threads => threads.lead(reference),
     });
     stacks.report(damage);
     threads.report(damage);
+    stacks.dangling + threads.dangling
 }
 
-/// Makes every text number of `frames` lead to a text, and puts the frames into `symbols`.
-pub(super) fn settle_names(
+/// Makes every text number of `frames` lead to a text, and moves the frames into `symbols`.
+pub(super) fn redirect_names(
     symbols: &mut Symbols,
     mut frames: Vec<(u64, Vec<SymbolFrame>)>,
     texts: &Spans,
@@ -125,8 +142,8 @@ pub(super) fn settle_names(
         symbols.strings.insert(0, String::new());
     }
     for frame in frames.iter_mut().flat_map(|(_, functions)| functions) {
-        texts.redirect(&mut frame.function);
-        texts.redirect(&mut frame.file);
+        texts.lead(&mut frame.function);
+        texts.lead(&mut frame.file);
     }
     texts.report(damage);
     symbols.frames = frames.into_iter().collect();
@@ -135,6 +152,7 @@ pub(super) fn settle_names(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::LiveBlock;
 
     #[test]
     fn rows_behind_a_gap_are_found_where_they_are_kept() {
@@ -150,5 +168,19 @@ mod tests {
         );
         assert!(spans.next(41, 1, 17).is_err(), "overlaps");
         assert!(spans.next(u64::MAX, 1, 17).is_err(), "overflows");
+    }
+    #[test]
+    fn a_reference_beyond_the_end_of_a_table_is_led_to_row_0() {
+        let mut profile = crate::dump::empty_profile();
+        profile.threads.clear();
+        profile.stacks = vec![Stack::default()];
+        let block = LiveBlock { thread: 3, stack: 77, ..LiveBlock::default() };
+        profile.live.push(block);
+        assert_eq!(redirect_dangling(&mut profile), 2);
+        assert_eq!((profile.live[0].thread, profile.live[0].stack), (0, 0));
+        assert_eq!((profile.threads.len(), profile.stacks.len()), (1, 1));
+        let mut file = Vec::new();
+        crate::dump::write_to(&mut file, &profile).unwrap();
+        assert_eq!(crate::dump::read_bytes(&file).unwrap().damage, []);
     }
 }

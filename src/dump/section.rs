@@ -1,8 +1,8 @@
-//! Sections: the frame around every piece of a file, independent of what is in it.
+//! Sections: headers, checksums and compression, whatever the content.
 //!
-//! [`SectionWriter`] puts them one after the other. [`Sections`] finds them again in any bytes: a header is believed
-//! when its own checksum fits, a payload when its checksum fits. Where either does not, the search goes on, byte by
-//! byte, for the next header that can be believed; so one bad byte costs one section.
+//! [`SectionWriter`] writes them one after the other. [`Sections`] finds them in any bytes: a header and a payload count
+//! if their checksums are right. Behind a corrupt one the search continues, byte by byte, for the next header with a
+//! right checksum; so one bad byte costs one section.
 
 use std::io::{self, Write};
 
@@ -37,7 +37,7 @@ impl SectionHeader {
         out
     }
 
-    /// The header at the front of `bytes`, or `None` when there is none that can be believed.
+    /// Reads the header at the front of `bytes`; `None` if there is none with a right checksum.
     fn decode(bytes: &[u8]) -> Option<SectionHeader> {
         let bytes = bytes.get(..SECTION_HEADER_BYTES)?;
         let (hashed, crc32) = bytes.split_last_chunk::<4>()?;
@@ -62,7 +62,7 @@ impl SectionHeader {
     }
 }
 
-/// Puts the file header and sections into any [`Write`].
+/// Writes the file header and sections to any [`Write`].
 #[derive(Debug)]
 pub(super) struct SectionWriter<W> {
     out: W,
@@ -96,7 +96,7 @@ impl<W: Write> SectionWriter<W> {
         let packed_bytes = lz4_flex::block::compress_into(plain, &mut self.packed).unwrap_or(usize::MAX);
         self.plain_bytes += plain.len() as u64;
         let after_bytes = self.bytes + (SECTION_HEADER_BYTES + plain.len().min(packed_bytes)) as u64;
-        // The budget is what keeps a small file from filling a reader's memory, so the writer keeps to it as well.
+        // Readers refuse files beyond the budget, so the writer keeps to it.
         let (flags, stored) =
             if packed_bytes < plain.len() && self.plain_bytes <= plain_budget_bytes(after_bytes) {
                 (FLAG_LZ4, &self.packed[..packed_bytes])
@@ -118,13 +118,13 @@ impl<W: Write> SectionWriter<W> {
         Ok(())
     }
 
-    /// Flushes what the writer below still holds.
+    /// Flushes the writer below.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
 
-/// The version at the front of `bytes`, and whether its checksum fits; `None` when there is no whole file header.
+/// Reads the version at the front of `bytes`, and whether its checksum is right; `None` if there is no whole header.
 pub(super) fn file_header(bytes: &[u8]) -> Option<(Version, bool)> {
     let (hashed, crc32) = bytes.get(..FILE_HEADER_BYTES)?.split_last_chunk::<4>()?;
     let mut cursor = Cursor::new(hashed.strip_prefix(&MAGIC)?);
@@ -132,7 +132,7 @@ pub(super) fn file_header(bytes: &[u8]) -> Option<(Version, bool)> {
     Some((version, crc32fast::hash(hashed) == u32::from_le_bytes(*crc32)))
 }
 
-/// Undoes the compression of a section, into `scratch` if there is one.
+/// Decompresses a section into `scratch`, if it is compressed.
 pub(super) fn unpack<'a>(
     header: &SectionHeader,
     stored: &'a [u8],
@@ -156,12 +156,12 @@ pub(super) fn unpack<'a>(
     }
 }
 
-/// What a search in a file comes across.
+/// An item that the search in a file finds.
 #[derive(Debug)]
 pub(super) enum Found<'a> {
-    /// A section whose checksums fit.
+    /// A section with right checksums.
     Section { offset: u64, header: SectionHeader, stored: &'a [u8] },
-    /// Something else.
+    /// Damage between sections, or of one.
     Damage(Damage),
 }
 
@@ -171,13 +171,13 @@ pub(super) struct Sections<'a> {
     bytes: &'a [u8],
     at: usize,
     checksum_budget_bytes: u64,
-    /// Set after a section whose payload was bad. What follows it may still be rest of it, so the bytes up to the
-    /// next header are not another damage.
+    /// Set after a section with a corrupt payload. The bytes up to the next header may be the rest of it, so they are not
+    /// reported as further damage.
     in_bad_section: bool,
 }
 
 impl<'a> Sections<'a> {
-    /// Starts behind the file header.
+    /// Starts the search behind the file header.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         let checksum_budget_bytes = checksum_budget_bytes(bytes.len() as u64);
         Sections {
@@ -192,7 +192,7 @@ impl<'a> Sections<'a> {
         Some(Found::Damage(Damage { section, offset: Some(at as u64), kind }))
     }
 
-    /// The place of the next header that can be believed, from `self.at` on; the end of the file if there is none.
+    /// Offset of the next header with a right checksum, from `self.at`; the end of the file if there is none.
     fn next_header(&self) -> usize {
         let rest = &self.bytes[self.at..];
         let mut from = 0;
@@ -235,7 +235,7 @@ impl<'a> Iterator for Sections<'a> {
         };
         self.checksum_budget_bytes = left_bytes;
         if crc32fast::hash(stored) != header.payload_crc32 {
-            // The length may be right, or bytes may have gone or come; the next header tells.
+            // The length may be wrong as well, so the search continues behind the header.
             self.at += SECTION_HEADER_BYTES;
             self.in_bad_section = true;
             return self.damage(section, header_at, DamageKind::Checksum);

@@ -1,18 +1,15 @@
-//! A profile becomes bytes. Where they go is not known here, so a test can make any write fail.
+//! A profile to bytes, into any `Write`: a test can make every write fail.
 
 use std::io::{self, Write};
 
-use super::codec::{CodecError, put_record, put_u32, put_u64};
+use super::codec::{CodecError, put_u32, put_u64};
 use super::format::{CHUNK_CLOSE_BYTES, Tag};
 use super::section::SectionWriter;
-use super::v1::figures::{WireCrossings, WireEstimates, WireTracked, WireTurnTimes};
-use super::v1::meta::{
-    WireClock, WireContents, WireEnd, WireProcess, WireQuality, WireSettings, WireStackFigures, WireTotals,
-};
-use super::v1::{Cuts, tables};
+use super::v1::meta::Contents;
+use super::v1::{Cuts, Wire, tables};
 use crate::profile::{Profile, StackFigures, TurnTimes, Violation, check};
 
-/// What [`write_to`] wrote.
+/// Result of [`write_to`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encoded {
@@ -20,9 +17,9 @@ pub struct Encoded {
     pub bytes: u64,
     /// Sections in it.
     pub sections: u32,
-    /// Laws that the profile breaks. It was written all the same, with a note for each.
+    /// Laws that the profile breaks. It was written nevertheless, with a note for each.
     pub broken_laws: Vec<Violation>,
-    /// The notes that went into the file: broken laws, and what had to be cut to keep the limits of the format.
+    /// Notes in the file: broken laws, and cuts made to keep the limits of the format.
     pub notes: Vec<String>,
 }
 
@@ -30,7 +27,7 @@ pub struct Encoded {
 ///
 /// # Errors
 ///
-/// The first error of `out`. What was written by then is a cut dump.
+/// The first error of `out`. The bytes written before are a cut dump.
 ///
 /// # Examples
 ///
@@ -45,7 +42,7 @@ pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
     write_noted(out, profile, &[])
 }
 
-/// As [`write_to`], with notes of an earlier file that the profile was read from.
+/// Like [`write_to`], with the notes of the file that the profile was read from.
 pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String]) -> io::Result<Encoded> {
     let broken_laws = check(profile);
     let mut writer = ProfileWriter { sections: SectionWriter::start(out)?, cuts: Cuts::default() };
@@ -60,7 +57,7 @@ pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String
     writer.table::<tables::History>(&profile.history)?;
     let names = &profile.symbols;
     writer.table::<tables::SymbolTexts>(&names.strings)?;
-    // The rows are in a map, so they are copied; a program that is recorded has none.
+    // The rows are copied from a map; a recorded program has none.
     let frames: Vec<_> = names.frames.iter().map(|(address, frames)| (*address, frames.clone())).collect();
     writer.table::<tables::SymbolFrames>(&frames)?;
     writer.table::<tables::SymbolNotes>(&names.notes)?;
@@ -68,8 +65,8 @@ pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String
     let unsaid: Vec<_> = earlier.iter().filter(|note| !notes.contains(note)).cloned().collect();
     notes.extend(unsaid);
     writer.table::<tables::Notes>(&notes)?;
-    let end = WireEnd { sections: writer.sections.sections + 1, bytes: writer.sections.bytes };
-    writer.record(Tag::END, &end)?;
+    // Sections of the file, this one included, and bytes before it.
+    writer.record(Tag::END, &(writer.sections.sections + 1, writer.sections.bytes))?;
     writer.sections.flush()?;
     Ok(Encoded { bytes: writer.sections.bytes, sections: writer.sections.sections, broken_laws, notes })
 }
@@ -116,36 +113,33 @@ struct ProfileWriter<W> {
 
 impl<W: Write> ProfileWriter<W> {
     fn metadata(&mut self, profile: &Profile) -> io::Result<()> {
-        let mut cuts = Cuts::default();
-        self.record(Tag::QUALITY, &WireQuality::new(&profile.quality, &mut cuts))?;
-        self.record(Tag::CONTENTS, &WireContents::new(profile))?;
-        self.record(Tag::PROCESS, &WireProcess::new(&profile.process, &mut cuts))?;
-        self.record(Tag::SETTINGS, &WireSettings::new(&profile.settings))?;
-        let clock = WireClock::new(&profile.clock, profile.timeline.interval_ns, &mut cuts);
-        self.record(Tag::CLOCK, &clock)?;
-        self.record(Tag::TOTALS, &WireTotals::new(&profile.totals, &profile.peak))?;
+        self.record(Tag::QUALITY, &profile.quality)?;
+        self.record(Tag::CONTENTS, &Contents::of(profile))?;
+        self.record(Tag::PROCESS, &profile.process)?;
+        self.record(Tag::SETTINGS, &profile.settings)?;
+        self.record(Tag::CLOCK, &(profile.clock.clone(), profile.timeline.interval_ns))?;
+        self.record(Tag::TOTALS, &(profile.totals, profile.peak))?;
         if profile.stack_figures != StackFigures::default() {
-            self.record(Tag::STACK_FIGURES, &WireStackFigures::new(&profile.stack_figures, &mut cuts))?;
+            self.record(Tag::STACK_FIGURES, &profile.stack_figures)?;
         }
         if profile.quality.turn_times != TurnTimes::default() {
-            self.record(Tag::TURN_TIMES, &WireTurnTimes::new(&profile.quality.turn_times))?;
+            self.record(Tag::TURN_TIMES, &profile.quality.turn_times)?;
         }
         if !profile.crossings.is_empty() {
-            self.record(Tag::CROSSINGS, &WireCrossings::new(&profile.crossings, &mut cuts))?;
+            self.record(Tag::CROSSINGS, &profile.crossings)?;
         }
         if let Some(estimates) = &profile.estimates {
-            self.record(Tag::ESTIMATES, &WireEstimates::new(estimates))?;
+            self.record(Tag::ESTIMATES, estimates)?;
         }
         if !profile.tracked.is_empty() {
-            self.record(Tag::TRACKED, &WireTracked::new(&profile.tracked, &mut cuts))?;
+            self.record(Tag::TRACKED, &profile.tracked)?;
         }
-        self.cuts = cuts;
         Ok(())
     }
 
-    fn record<T: serde::Serialize>(&mut self, tag: Tag, record: &T) -> io::Result<()> {
+    fn record(&mut self, tag: Tag, record: &impl Wire) -> io::Result<()> {
         let mut plain = Vec::new();
-        put_record(&mut plain, record).map_err(invalid)?;
+        record.put(&mut plain, &mut self.cuts).map_err(invalid)?;
         self.sections.put(tag, &plain)
     }
 

@@ -349,7 +349,7 @@ pub struct Change {
 }
 
 /// All that is known of a process's heap at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// How complete all of the following is.
     pub quality: QualityIndicator,

@@ -287,3 +287,18 @@ pub struct Settings {
     /// Bytes of its own memory that heapledger may use at most.
     pub memory_limit_bytes: u64,
 }
+
+/// Settings of a recorder that takes no stacks; the settings of a file that lost them.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            mode: DataQualityMode::default(),
+            stacks: Stacks::Off,
+            clock: ClockMode::default(),
+            history: HistoryLimits::default(),
+            concurrency: ConcurrencyConfig::default(),
+            fork: ForkPolicy::default(),
+            memory_limit_bytes: 0,
+        }
+    }
+}

@@ -1,10 +1,10 @@
-//! Version 1 of the wire form: its own structs, frozen.
+//! Version 1 of the content, frozen.
 //!
 //! Records are not self-describing: a field more or less and every later byte is misread. So no type of
-//! [`profile`](crate::profile) is ever serialised. `meta` and `figures` hold a struct for each metadata section and `tables` a
-//! list of columns for each table; both are converted field by field, by exhaustive patterns, so a new field in the
-//! profile does not compile until someone has decided where it goes. What is here does not change once a release has written it.
-//! A new figure goes into a new section or a new last column, which older readers skip.
+//! [`profile`](crate::profile) is serialised by a derive. `meta` and `figures` list the fields of each record, and
+//! `tables` the columns of each table, in the order of the bytes and by exhaustive patterns: a new field in the profile
+//! does not compile until someone has decided where it goes. A list does not change once a release has written it; a new
+//! figure goes into a new section or a new last column, which older readers skip.
 
 pub(super) mod figures;
 pub(super) mod meta;
@@ -12,11 +12,10 @@ pub(super) mod tables;
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
+use super::codec::{CodecError, Cursor, put_record};
 use super::format::TEXT_BYTES_MAX;
 
-/// What the writer had to cut to keep the limits of the format.
+/// Numbers of what the writer cut to keep the limits of the format.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dump) struct Cuts {
     /// Texts longer than their limit.
@@ -29,17 +28,17 @@ pub(in crate::dump) struct Cuts {
     pub(in crate::dump) histograms: u64,
     /// Addresses with more inlined functions than their limit.
     pub(in crate::dump) inlined: u64,
-    /// Pairs of threads that found no room in their section.
+    /// Pairs of threads left off their section.
     pub(in crate::dump) crossings: u64,
-    /// Tracked pointers that found no room in their section.
+    /// Tracked pointers left off their section.
     pub(in crate::dump) tracked_pointers: u64,
-    /// Places of their holders that found none.
+    /// Places of their holders left off.
     pub(in crate::dump) tracked_holders: u64,
-    /// Events of tracked pointers that found none.
+    /// Events of tracked pointers left off.
     pub(in crate::dump) tracked_events: u64,
 }
 
-/// What the reader had to replace within sections that were whole.
+/// Numbers of what the reader replaced within whole sections.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dump) struct Faults {
     /// Texts that were not UTF-8.
@@ -48,83 +47,147 @@ pub(in crate::dump) struct Faults {
     pub(in crate::dump) codes: u64,
 }
 
-impl Faults {
-    fn text(&mut self, text: Text<'_>) -> String {
-        let read = String::from_utf8_lossy(text.0);
-        self.texts += u64::from(matches!(read, Cow::Owned(_)));
-        read.into_owned()
-    }
+/// A value in a record.
+pub(super) trait Wire: Sized {
+    /// Appends the bytes of the value.
+    fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError>;
 
-    fn code<T>(&mut self, value: Option<T>, default: T) -> T {
-        self.codes += u64::from(value.is_none());
-        value.unwrap_or(default)
-    }
+    /// Takes a value off the front of `from`.
+    fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError>;
 }
 
-/// A text on the wire: its length, then its bytes, which a reader does not trust to be UTF-8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::dump) struct Text<'a>(&'a [u8]);
-
-impl<'a> Text<'a> {
-    /// The wire form of `text`, cut to the limit.
-    pub(in crate::dump) fn cut(text: &'a str, cuts: &mut Cuts) -> Self {
-        Self::cut_to(text, TEXT_BYTES_MAX, cuts)
-    }
-
-    /// The wire form of `text`, cut to `bytes_max` bytes.
-    fn cut_to(text: &'a str, bytes_max: usize, cuts: &mut Cuts) -> Self {
-        let end = text.floor_char_boundary(bytes_max);
-        cuts.texts += u64::from(end < text.len());
-        Text(&text.as_bytes()[..end])
-    }
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'de> de::Visitor<'de> for Bytes {
-            type Value = &'de [u8];
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the bytes of a text")
+/// Implements [`Wire`] for types whose layout is that of the codec.
+macro_rules! plain {
+    ($($type:ty),* $(,)?) => { $(
+        impl Wire for $type {
+            fn put(&self, out: &mut Vec<u8>, _: &mut Cuts) -> Result<(), CodecError> {
+                put_record(out, self)
             }
 
-            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<&'de [u8], E> {
-                Ok(bytes)
+            fn get(from: &mut Cursor<'_>, _: &mut Faults) -> Result<Self, CodecError> {
+                from.record()
             }
         }
-        deserializer.deserialize_bytes(Bytes).map(Text)
+    )* };
+}
+
+/// Implements [`Wire`] for a struct: its fields one after the other, in this order. The fields behind `without` are in
+/// another section and read as their default.
+macro_rules! record {
+    ($type:ty { $($field:ident),* $(,)? } $(without { $($absent:ident),* })?) => {
+        impl Wire for $type {
+            fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
+                let Self { $($field,)* $($($absent: _,)*)? } = self;
+                $($field.put(out, cuts)?;)*
+                Ok(())
+            }
+
+            fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError> {
+                $(let $field = Wire::get(from, faults)?;)*
+                Ok(Self { $($field,)* $($($absent: Default::default(),)*)? })
+            }
+        }
+    };
+}
+
+/// Implements [`Wire`] for an enum by the codes of its variants; an unknown code is counted and read as the default.
+macro_rules! coded {
+    ($($type:ty: $code:path, $of:path, $default:expr;)*) => { $(
+        impl Wire for $type {
+            fn put(&self, out: &mut Vec<u8>, _: &mut Cuts) -> Result<(), CodecError> {
+                put_record(out, &$code(*self))
+            }
+
+            fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError> {
+                let value = $of(from.record()?);
+                faults.codes += u64::from(value.is_none());
+                Ok(value.unwrap_or($default))
+            }
+        }
+    )* };
+}
+
+pub(super) use {coded, record};
+
+plain!(bool, u32, u64, f64, Option<u32>, Option<u64>, Option<f64>, Vec<([u8; 4], u64)>);
+
+impl<A: Wire, B: Wire> Wire for (A, B) {
+    fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
+        self.0.put(out, cuts)?;
+        self.1.put(out, cuts)
     }
+
+    fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError> {
+        Ok((A::get(from, faults)?, B::get(from, faults)?))
+    }
+}
+
+impl Wire for String {
+    fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
+        put_text(out, self, TEXT_BYTES_MAX, cuts)
+    }
+
+    fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError> {
+        let bytes: &[u8] = from.record()?;
+        let text = String::from_utf8_lossy(bytes);
+        faults.texts += u64::from(matches!(text, Cow::Owned(_)));
+        Ok(text.into_owned())
+    }
+}
+
+/// Appends a text, cut to `bytes_max` bytes between two characters: its length, then its bytes.
+fn put_text(out: &mut Vec<u8>, text: &str, bytes_max: usize, cuts: &mut Cuts) -> Result<(), CodecError> {
+    let kept = &text[..text.floor_char_boundary(bytes_max)];
+    cuts.texts += u64::from(kept.len() < text.len());
+    put_record(out, &kept)
+}
+
+/// Appends the number of `values`, then each of them.
+fn put_all<T: Wire>(out: &mut Vec<u8>, values: &[T], cuts: &mut Cuts) -> Result<(), CodecError> {
+    put_record(out, &values.len())?;
+    values.iter().try_for_each(|value| value.put(out, cuts))
+}
+
+/// Takes values with their number in front. Each takes a byte at least, so no number asks for more memory than is there.
+fn get_all<T: Wire>(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Vec<T>, CodecError> {
+    let count: u64 = from.record()?;
+    let mut values = Vec::new();
+    for _ in 0..count {
+        values.push(T::get(from, faults)?);
+    }
+    Ok(values)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::codec::{Cursor, put_record};
     use super::*;
 
     #[test]
     fn a_text_that_is_not_utf8_is_replaced_and_counted() {
-        let mut out = Vec::new();
-        put_record(&mut out, &(Text(b"fine"), Text(b"b\xFFd"))).unwrap();
-        let (fine, bad): (Text<'_>, Text<'_>) = Cursor::new(&out).record().unwrap();
         let mut faults = Faults::default();
-        assert_eq!((faults.text(fine), faults.text(bad)), ("fine".to_owned(), "b\u{FFFD}d".to_owned()));
+        let mut read = |bytes: &[u8]| String::get(&mut Cursor::new(bytes), &mut faults).unwrap();
+        assert_eq!((read(b"\x04fine"), read(b"\x03b\xFFd")), ("fine".to_owned(), "b\u{FFFD}d".to_owned()));
         assert_eq!(faults, Faults { texts: 1, codes: 0 });
     }
 
     #[test]
     fn a_text_is_cut_between_two_letters() {
-        let long = "ä".repeat(TEXT_BYTES_MAX);
         let mut cuts = Cuts::default();
-        let text = Text::cut(&format!("x{long}"), &mut cuts).0.to_vec();
+        let written = |text: &str, cuts: &mut Cuts| {
+            let mut out = Vec::new();
+            text.to_owned().put(&mut out, cuts).unwrap();
+            String::get(&mut Cursor::new(&out), &mut Faults::default()).unwrap()
+        };
+        let text = written(&format!("x{}", "ä".repeat(TEXT_BYTES_MAX)), &mut cuts);
         assert_eq!((text.len(), cuts.texts), (TEXT_BYTES_MAX - 1, 1));
-        assert!(String::from_utf8(text).is_ok());
-        assert_eq!((Text::cut("short", &mut cuts), cuts.texts), (Text(b"short"), 1));
+        assert_eq!((written("short", &mut cuts), cuts.texts), ("short".to_owned(), 1));
+    }
+
+    #[test]
+    fn a_number_of_values_beyond_the_bytes_is_refused() {
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, &u64::MAX).unwrap();
+        let read = get_all::<u64>(&mut Cursor::new(&bytes), &mut Faults::default());
+        assert!(read.is_err());
     }
 }

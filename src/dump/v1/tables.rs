@@ -1,12 +1,10 @@
 //! Columns of the tables, version 1.
 //!
-//! Column by column, neighbours look alike and compress well; a row is put together from one value of each column.
-//! A table is cut into chunks that stand for themselves: deltas start from 0 in each. Tables of texts have one
-//! column, of records.
+//! Adjacent values of a column are similar and compress well; a row consists of one value of each column. A table is cut
+//! into chunks that can be read alone: deltas start from 0 in each. Tables of texts have one column, of records.
 
-use super::meta::{WireChange, WireModule, WireThread};
-use super::{Cuts, Faults, Text};
-use crate::dump::codec::{CodecError, Cursor, put_delta, put_record, put_varint};
+use super::{Cuts, Faults, Wire};
+use crate::dump::codec::{CodecError, Cursor, put_delta, put_varint};
 use crate::dump::format::{
     EVENT_ALLOC, EVENT_ALLOC_ZEROED, EVENT_FREE, EVENT_REALLOC, EVENT_REALLOC_FAILED, EVENT_TRACKED,
     FRAMES_PER_STACK_MAX, HISTOGRAM_BUCKETS_MAX, Tag, deed_code, deed_of,
@@ -23,7 +21,7 @@ pub(in crate::dump) struct Last {
     ns: u64,
 }
 
-/// How the rows of one table become columns.
+/// Conversion between the rows and the columns of a table.
 pub(in crate::dump) trait Table {
     /// A row, as the profile has it.
     type Row;
@@ -31,10 +29,10 @@ pub(in crate::dump) trait Table {
     const TAG: Tag;
     /// Columns.
     const COLUMNS: usize;
-    /// How many of the first columns hold at least one byte for every row. That justifies the memory of the rows.
+    /// Number of leading columns with at least one byte for every row, which bounds the memory reserved for rows.
     const FULL_COLUMNS: usize;
 
-    /// Appends a row to the columns, of which there are [`Table::COLUMNS`].
+    /// Appends a row to the columns, [`Table::COLUMNS`] of them.
     fn put(
         row: &Self::Row,
         last: &mut Last,
@@ -42,12 +40,12 @@ pub(in crate::dump) trait Table {
         cuts: &mut Cuts,
     ) -> Result<(), CodecError>;
 
-    /// Takes a row off the columns, of which there are [`Table::COLUMNS`].
+    /// Takes a row off the columns, [`Table::COLUMNS`] of them.
     fn get(columns: &mut [Cursor<'_>], last: &mut Last, faults: &mut Faults)
     -> Result<Self::Row, CodecError>;
 }
 
-/// What a slice of columns that is too short is answered with. Callers keep to [`Table::COLUMNS`], so nobody sees it.
+/// Error for too short a slice of columns. Callers pass [`Table::COLUMNS`] of them, so it never occurs.
 const NO_COLUMN: CodecError = CodecError::OutOfRange("number of columns");
 
 fn put_numbers(columns: &mut [Vec<u8>], numbers: &[u64]) {
@@ -263,7 +261,7 @@ impl Table for History {
             EventKind::Tracked { pointer, deed, held } => {
                 put_varint(sizes, pointer.into());
                 put_varint(sizes, held.into());
-                // Its address is none of the heap's: that column stands still.
+                // It has no heap address: the delta is 0.
                 (EVENT_TRACKED + deed_code(deed), last.address)
             }
         };
@@ -309,8 +307,7 @@ impl Table for History {
     }
 }
 
-/// Functions of an address: how many · address (delta) · for each function its name, its file, its line, and whether it
-/// was inlined.
+/// Functions of an address: number of functions · address (delta) · for each function its name, file, line, inlined.
 pub(in crate::dump) struct SymbolFrames;
 
 impl Table for SymbolFrames {
@@ -356,13 +353,9 @@ impl Table for SymbolFrames {
     }
 }
 
-/// States a table of one column of records.
-macro_rules! record_table {
-    (
-        $(#[$doc:meta])* $table:ident, $row:ty, $tag:expr,
-        |$value:ident, $cuts:ident| $to:expr,
-        |$wire:ident: $wire_type:ty, $faults:ident| $from:expr
-    ) => {
+/// Defines tables of one column of records.
+macro_rules! record_tables {
+    ($($(#[$doc:meta])* $table:ident, $row:ty, $tag:expr;)*) => { $(
         $(#[$doc])*
         pub(in crate::dump) struct $table;
 
@@ -372,52 +365,30 @@ macro_rules! record_table {
             const COLUMNS: usize = 1;
             const FULL_COLUMNS: usize = 1;
 
-            fn put(
-                $value: &$row,
-                _: &mut Last,
-                columns: &mut [Vec<u8>],
-                $cuts: &mut Cuts,
-            ) -> Result<(), CodecError> {
+            fn put(row: &$row, _: &mut Last, columns: &mut [Vec<u8>], cuts: &mut Cuts) -> Result<(), CodecError> {
                 let [column] = columns else { return Err(NO_COLUMN) };
-                put_record(column, &$to)
+                row.put(column, cuts)
             }
 
-            fn get(columns: &mut [Cursor<'_>], _: &mut Last, $faults: &mut Faults) -> Result<$row, CodecError> {
+            fn get(columns: &mut [Cursor<'_>], _: &mut Last, faults: &mut Faults) -> Result<$row, CodecError> {
                 let [column] = columns else { return Err(NO_COLUMN) };
-                let $wire: $wire_type = column.record()?;
-                Ok($from)
+                Wire::get(column, faults)
             }
         }
-    };
+    )* };
 }
 
-record_table!(
-    /// Threads, as records.
-    Threads, ThreadRow, Tag::THREADS,
-    |row, cuts| WireThread::new(row, cuts), |wire: WireThread<'_>, faults| wire.read(faults)
-);
-record_table!(
-    /// Modules, as records.
-    Modules, Module, Tag::MODULES,
-    |row, cuts| WireModule::new(row, cuts), |wire: WireModule<'_>, faults| wire.read(faults)
-);
-record_table!(
-    /// Changes of state, as records.
-    Changes, Change, Tag::CHANGES,
-    |row, cuts| WireChange::new(row, cuts), |wire: WireChange<'_>, faults| wire.read(faults)
-);
-record_table!(
-    /// Notes of the writer, as records.
-    Notes, String, Tag::NOTES,
-    |row, cuts| Text::cut(row, cuts), |wire: Text<'_>, faults| faults.text(wire)
-);
-record_table!(
-    /// Texts of names, as records.
-    SymbolTexts, String, Tag::SYMBOL_TEXTS,
-    |row, cuts| Text::cut(row, cuts), |wire: Text<'_>, faults| faults.text(wire)
-);
-record_table!(
-    /// Notes on names, as records.
-    SymbolNotes, String, Tag::SYMBOL_NOTES,
-    |row, cuts| Text::cut(row, cuts), |wire: Text<'_>, faults| faults.text(wire)
-);
+record_tables! {
+    /// Threads.
+    Threads, ThreadRow, Tag::THREADS;
+    /// Modules.
+    Modules, Module, Tag::MODULES;
+    /// Changes of state.
+    Changes, Change, Tag::CHANGES;
+    /// Notes of the writer.
+    Notes, String, Tag::NOTES;
+    /// Texts of symbols.
+    SymbolTexts, String, Tag::SYMBOL_TEXTS;
+    /// Notes on symbols.
+    SymbolNotes, String, Tag::SYMBOL_NOTES;
+}
