@@ -111,6 +111,8 @@ pub mod quality;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "runs inside the allocator")]
 mod recorder;
+#[cfg(not(loom))]
+mod replay;
 mod ring;
 #[cfg(not(loom))]
 mod session;

@@ -1,7 +1,6 @@
-//! The bytes of a region, by page: typed copies, each within bounds.
+//! Typed copies from the bytes of a region, with checked bounds.
 //!
-//! Invariant **X1**: the types that are copied out are made of integers and atomics of integers only, so that any bytes
-//! are a valid value of them; `Plain` is implemented for nothing else.
+//! Invariant **X1**: `Plain` types consist of integers and atomics of integers only, so that any bytes are a valid value.
 
 use std::mem::MaybeUninit;
 
@@ -13,7 +12,7 @@ use crate::ledger::sites::{SiteCell, SiteDelta};
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::PAGE_BYTES;
 
-/// A type of which any bytes are a value.
+/// A type for which any bytes are a valid value.
 ///
 /// # Safety
 /// X1.
@@ -42,7 +41,7 @@ unsafe impl Plain for LaneWithState {}
 // SAFETY: X1.
 unsafe impl Plain for Ledger {}
 
-/// A region as it lies in a file.
+/// The bytes of a region.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Image<'a> {
     bytes: &'a [u8],
@@ -53,27 +52,27 @@ impl<'a> Image<'a> {
         Image { bytes }
     }
 
-    /// So many bytes from the start of a page on.
+    /// `count` bytes from the start of a page.
     pub(super) fn bytes(&self, page: u32, count: usize) -> Option<&'a [u8]> {
         let start = (page as usize).checked_mul(PAGE_BYTES)?;
         self.bytes.get(start..start.checked_add(count)?)
     }
 
-    /// The thing with this number in a table of such things that begins with a page.
+    /// Copies element `number` of a table that starts with a page.
     pub(super) fn copy<T: Plain>(&self, page: u32, number: usize) -> Option<T> {
         self.copy_behind(page, 0, number)
     }
 
-    /// As [`Image::copy`], for a table that begins `offset` bytes behind the start of the page.
+    /// Like [`Image::copy`], for a table that starts `offset` bytes behind the start of the page.
     pub(super) fn copy_behind<T: Plain>(&self, page: u32, offset: usize, number: usize) -> Option<T> {
         let start = (page as usize).checked_mul(PAGE_BYTES)?.checked_add(offset)?;
         let start = start.checked_add(number.checked_mul(size_of::<T>())?)?;
         let bytes = self.bytes.get(start..start.checked_add(size_of::<T>())?)?;
-        // SAFETY: X1, and there are as many bytes as the type has.
+        // SAFETY: X1, and the slice is as long as the type.
         Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
     }
 
-    /// As [`Image::copy`], for what is too large for a thread's stack.
+    /// Copies a value that is too large for the stack.
     pub(super) fn copy_boxed<T: Plain>(&self, page: u32) -> Option<Box<T>> {
         let bytes = self.bytes(page, size_of::<T>())?;
         let mut copy: Box<MaybeUninit<T>> = Box::new_uninit();
@@ -84,7 +83,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// How many things of a type fit behind the start of a page.
+    /// Number of elements that fit between the start of a page and the end of the bytes.
     pub(super) fn room<T>(&self, page: u32) -> usize {
         let start = (page as usize).saturating_mul(PAGE_BYTES);
         self.bytes.len().saturating_sub(start) / size_of::<T>().max(1)

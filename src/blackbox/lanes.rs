@@ -1,4 +1,4 @@
-//! The lanes of an image: their accounts, and the words of their rings.
+//! The lanes of an image: their counters, and the words of their rings.
 
 use super::image::Image;
 use crate::ledger::Ledger;
@@ -10,23 +10,23 @@ use crate::ledger::sites::SiteDelta;
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::Ordering;
 
-/// No thread has written as many words: at one a nanosecond it would take 146 years.
+/// More words than a thread can have written: at one a nanosecond it would take 146 years.
 const WORD_NUMBER_MAX: u64 = 1 << 62;
 
-/// A lane, copied.
+/// Copy of a lane.
 pub(super) struct LaneImage {
     pub(super) copy: Box<LaneWithState>,
-    /// Whether someone was booking it at the last instant.
+    /// Whether a fold was in progress when the process ended.
     pub(super) is_torn: bool,
-    /// Numbers: of the first word in `words`, of the first that is in no sum, and of the first that is in no table. The
-    /// last two differ in a torn lane only.
+    /// Numbers of the first word in `words`, the first word that is in no sum, and the first word that is in no table.
+    /// The last two differ in a torn lane only.
     pub(super) first: u64,
     pub(super) tail: u64,
     pub(super) applied_up_to: u64,
     pub(super) words: Vec<u64>,
 }
 
-/// All lanes, and how many could not be read.
+/// All lanes, and the number of unreadable ones.
 pub(super) fn lanes(image: Image<'_>, ledger: &Ledger) -> (Vec<LaneImage>, u64) {
     let (mut lanes, mut unreadable) = (Vec::new(), 0);
     for page in ledger.lanes.published() {
@@ -51,19 +51,19 @@ fn lane(image: Image<'_>, page: u32) -> Option<LaneImage> {
         image.copy::<u64>(segment, (number % SEGMENT_WORDS) as usize)
     };
     let words: Option<Vec<u64>> = (oldest..head).map(word).collect();
-    // relaxed: a copy that nobody else has.
+    // relaxed: the copy is not shared.
     let applied_up_to = copy.state.applied_up_to.load(Ordering::Relaxed);
     let applied_up_to = if is_torn { applied_up_to.clamp(tail, head) } else { tail };
     Some(LaneImage { words: words?, is_torn, first: oldest, tail, applied_up_to, copy })
 }
 
 impl LaneImage {
-    /// The words that are in no sum.
+    /// Words that are in no sum.
     pub(super) fn unbooked(&self) -> &[u64] {
         self.words.get((self.tail - self.first) as usize..).unwrap_or(&[])
     }
 
-    /// Every block that lies in the lane's own tables.
+    /// Blocks and waiting frees in the tables of the lane.
     pub(super) fn blocks(&self, image: Image<'_>) -> Vec<Entry> {
         let state = &self.copy.state;
         let (page, entries) = state.nursery.place();
@@ -73,7 +73,7 @@ impl LaneImage {
                 .filter_map(|place| image.copy(page, place))
                 .collect(),
         };
-        // Their size shares its word with a running number.
+        // The upper half of their size is the number of the allocation.
         young.iter_mut().for_each(|entry| entry.size &= u64::from(u32::MAX));
         let being_handed = state.outbox.iter().take(state.handing).skip(state.handed);
         young.extend(state.outbox.iter().take(state.outbox_len).chain(being_handed));
@@ -81,7 +81,7 @@ impl LaneImage {
         young
     }
 
-    /// Every tally that was not committed.
+    /// Site deltas that were not committed.
     pub(super) fn deltas(&self, image: Image<'_>) -> Vec<SiteDelta> {
         let (page, slots) = self.copy.state.deltas.place();
         let slots = if page == 0 { 0 } else { (slots as usize).min(image.room::<SiteDelta>(page)) };

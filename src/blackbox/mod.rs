@@ -1,34 +1,31 @@
-//! The reader of black boxes: a profile from the bytes of a region whose process is gone.
+//! The reader of black boxes: a profile from the memory region of a process that has ended.
 //!
-//! A black box is the region of a ledger as it lay in memory at the last instant (see `recorder::black_box`). There was
-//! no one left to book what waited in the rings, so the reader does it. It does so in its own, plain way, over a copy of
-//! what it reads, and believes nothing: every page number is looked up within the bounds of the file, every loop has an
-//! end that the file cannot move, and no pointer in it is followed.
+//! A black box is the region of a ledger at the last instant of the process (see `recorder::black_box`). The rings still
+//! hold events that were not booked; the reader replays them (`replay::Heap`). It trusts no byte: every page number is
+//! checked against the length of the file, no value of the file bounds a loop alone, and no pointer is followed.
 //!
 //! ```text
-//!  bytes ──► image ──► lanes ──────► book what was not booked ──► profile
-//!            (typed     (accounts,    (`settle`: rings, nurseries,
-//!            copies)    words)         tallies, live table)
+//!  bytes ──► image ──► lanes ──────► unbooked ─────────────► read ──► profile
+//!            (typed     (counters,    (blocks of the tables,
+//!            copies)    words)         events of the rings)
 //! ```
 //!
-//! # What was being booked
+//! # Torn batches
 //!
-//! A thread that was killed in the midst of a fold left a batch of which some is in the tables and some is not. Such a
-//! lane is known by its latch, which is still taken. The reader cannot tell how far the fold had come: the events of the
-//! batch are counted as *in flight*, and a note says so. Which blocks live is found out all the same, from the words in
-//! the ring, which are whole; the figures of sites may lack part of the batch, or have it already, and so may those of who freed
-//! whose blocks.
+//! A process that ends during a fold leaves a batch that is partly in the tables. Such a lane still has its latch taken.
+//! The sums have no mark of how far the fold had come: the events of the batch are counted as *in flight*, with a note.
+//! The live blocks are exact, because the words in the ring are whole; the figures of sites and of remote frees may have
+//! or lack part of the batch.
 //!
-//! Everything else is exact: a record was in the ring before the call that made it returned, and a word in the ring is
-//! in the file.
+//! All other figures are exact: a record is in the ring before its call returns, and a word in the ring is in the file.
 
 mod image;
 mod lanes;
-mod live;
 mod read;
-mod references;
-mod settle;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod tests;
+mod unbooked;
 
 pub use read::{read, read_bytes, read_from};

@@ -1,4 +1,4 @@
-//! From the bytes of a black box to a profile; and, for any other file, to the reader of dumps.
+//! The bytes of a black box to a profile; any other file goes to the reader of dumps.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,9 +7,7 @@ use std::path::Path;
 
 use super::image::Image;
 use super::lanes::{self, LaneImage};
-use super::live::Live;
-use super::references;
-use super::settle::{Added, Settling};
+use super::unbooked::{EventSums, Figures, Unbooked};
 use crate::aggregator::rows;
 use crate::aggregator::snapshot::{bytes_in_no_peak, changes_of, is_of_the_heap, settle_totals};
 use crate::dump::{self, Dump, ReadError};
@@ -22,19 +20,20 @@ use crate::ledger::sites::{SiteCell, SiteFigures};
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{Anomalies, HeapStats, LossCounts, Profile, QualityIndicator, Stack, ThreadRow, check};
 use crate::recorder::region_abi::{LAYOUT, VERSION};
+use crate::replay::{BlockKind, Blocks, Heap};
 use crate::stack::intern::{Node, Store, frames_of};
 use crate::sys::box_file::MAGIC;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Bytes that a reader takes into memory at most.
+/// Bytes that a reader loads into memory at most.
 const BOX_BYTES_MAX: u64 = 64 << 30;
 
 /// Reads the dump, or the black box, at `path`.
 ///
 /// # Errors
 ///
-/// [`ReadError`] when it is neither, or of a version that this reader does not know, or cannot be read at all. A cut or
-/// corrupt file is no error: what is whole of it is returned, with a list of what is not.
+/// [`ReadError`] if it is neither, has an unknown version, or cannot be read. A cut or corrupt file is no error: its
+/// whole sections are returned, with a list of the damage.
 ///
 /// # Examples
 ///
@@ -90,7 +89,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     let version: Vec<u8> = bytes.iter().skip(16).take(16).copied().collect();
     if seal[1] == 0 {
         let note = "the process ended while it made its black box, before its first event".to_owned();
-        return Ok(Dump::of_black_box(dump::empty_profile(), Vec::new(), vec![note]));
+        return Ok(Dump::of_black_box(Profile::default(), Vec::new(), vec![note]));
     }
     if seal[1] != LAYOUT || version != VERSION {
         let version = version.iter().take_while(|byte| byte.is_ascii_graphic());
@@ -115,7 +114,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(image: Image<'a>, ledger: &'a Ledger) -> Reader<'a> {
-        // Whoever held them is gone.
+        // Their holder has ended.
         ledger.peak.take_over();
         ledger.changes.take_over();
         let (lanes, unreadable) = lanes::lanes(image, ledger);
@@ -127,39 +126,42 @@ impl<'a> Reader<'a> {
     }
 
     fn dump(mut self) -> Dump {
-        let mut profile = self.label();
+        let mut profile = self.metadata();
         let sites_max = self.ledger.sites.place().1;
         let timeline_is_sound = self.ledger.timeline.take_over();
         let blank = zeroed_timeline();
         let timeline = if timeline_is_sound { &self.ledger.timeline } else { &*blank };
-        let (live, sites) = (self.live(), self.sites());
-        let mut books = Settling { live, sites, timeline, sites_max, last_ns: 0 };
-        let (mut added, mut torn) = (Added::default(), Added::default());
-        let mut of_lanes = vec![Added::default(); self.lanes.len()];
+        let figures = Figures::new(self.sites(), timeline, sites_max);
+        let mut unbooked = Unbooked::new(self.image, self.ledger, &self.lanes, figures);
+        let (mut added, mut torn) = (EventSums::default(), EventSums::default());
+        let mut of_lanes = vec![EventSums::default(); self.lanes.len()];
         for (lane, of_lane) in self.lanes.iter().zip(&mut of_lanes) {
-            let booked = books.book(lane);
-            *of_lane = booked.added;
-            added.merge(&booked.added);
+            let sums = unbooked.replay(lane);
+            *of_lane = sums.added;
+            added.merge(&sums.added);
             let figures = LaneFigures::read(&lane.copy.lane);
             let lost = figures.lost.iter().copied().fold(0, u64::wrapping_add);
-            let unsettled = figures.attempted.wrapping_sub(figures.recorded.wrapping_add(lost));
-            // Else it was killed after the sums were added and before the words were let go.
-            if unsettled >= booked.torn.recorded.wrapping_add(booked.added.recorded) {
-                torn.merge(&booked.torn);
+            let unbooked = figures.attempted.wrapping_sub(figures.recorded.wrapping_add(lost));
+            // Else the process ended after the sums were added and before the tail moved.
+            if unbooked >= sums.torn.recorded.wrapping_add(sums.added.recorded) {
+                torn.merge(&sums.torn);
             }
         }
-        added.merge(&books.reconcile());
-        let last_ns = self.last_ns(books.last_ns);
+        added.merge(&unbooked.finish());
+        let Heap { sums: figures, blocks, size_mismatches, .. } = unbooked.heap;
+        let last_ns = self.last_ns(figures.last_ns);
         profile.process.duration_ns = last_ns;
         self.totals(&mut profile, &added, &torn);
-        self.quality(&mut profile.quality, &added, &books.live);
+        self.quality(&mut profile.quality, &added, &blocks);
+        let mismatches = &mut profile.quality.anomalies.layout_mismatches;
+        *mismatches = mismatches.saturating_add(size_mismatches);
         let mut intervals = Vec::with_capacity(INTERVALS);
         profile.timeline.interval_ns = timeline.copy(last_ns, &mut intervals);
         profile.timeline.intervals = intervals;
-        self.blocks(&mut profile, books.live, torn.recorded > 0);
+        self.blocks(&mut profile, &blocks, torn.recorded > 0);
         self.peak(&mut profile, &added, &torn);
         let at_peak = self.peak_number(&profile);
-        let sites = books.sites.iter().filter(|(_, figures)| !figures.is_empty());
+        let sites = figures.sites.iter().filter(|(_, figures)| !figures.is_empty());
         profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, at_peak)).collect();
         profile.threads = self.threads(&of_lanes);
         profile.crossings = rows::crossings(self.ledger).collect();
@@ -170,20 +172,20 @@ impl<'a> Reader<'a> {
         self.finish(profile, &torn, timeline_is_sound)
     }
 
-    /// What the process said of itself.
-    fn label(&mut self) -> Profile {
+    /// The profile that the process wrote as metadata: its name, settings and modules.
+    fn metadata(&mut self) -> Profile {
         let (page, bytes) = self.ledger.facts.metadata();
-        let label = self.image.bytes(page, bytes as usize).filter(|bytes| !bytes.is_empty());
-        let mut profile = match label.and_then(|label| dump::read_bytes(label).ok()) {
-            Some(label) => label.profile,
+        let metadata = self.image.bytes(page, bytes as usize).filter(|bytes| !bytes.is_empty());
+        let mut profile = match metadata.and_then(|bytes| dump::read_bytes(bytes).ok()) {
+            Some(dump) => dump.profile,
             None => {
                 self.notes
                     .push("the process ended before it had said who it is and what it had loaded".to_owned());
-                dump::empty_profile()
+                Profile::default()
             }
         };
         let facts = &self.ledger.facts;
-        // relaxed: a copy that nobody else has.
+        // relaxed: the copy is not shared.
         let forked_from = facts.forked_from.load(Ordering::Relaxed);
         let process = &mut profile.process;
         process.pid = facts.process_id.load(Ordering::Relaxed);
@@ -198,21 +200,13 @@ impl<'a> Reader<'a> {
         profile
     }
 
-    /// When the last event happened that is known of, in nanoseconds since the start.
-    fn last_ns(&self, settled_ns: u64) -> u64 {
+    /// Time of the last known event, in nanoseconds since the start.
+    fn last_ns(&self, replayed_ns: u64) -> u64 {
         let booked = self.lanes.iter().map(|lane| lane.copy.state.span_ns);
-        booked.max().unwrap_or(0).max(settled_ns).min(crate::ledger::history::TIME_NS_BOUND)
+        booked.max().unwrap_or(0).max(replayed_ns).min(crate::ledger::history::TIME_NS_BOUND)
     }
 
-    fn live(&self) -> Live {
-        let mut live = Live::of(self.image, self.ledger);
-        for lane in &self.lanes {
-            lane.blocks(self.image).into_iter().for_each(|entry| live.add(entry));
-        }
-        live
-    }
-
-    /// The accounts of all sites, with what lanes had not committed to them.
+    /// Figures of all sites, with the site deltas that lanes had not committed.
     fn sites(&self) -> BTreeMap<u32, SiteFigures> {
         let (page, capacity, count) = self.ledger.sites.place();
         let count = count.min(capacity).min(self.image.room::<SiteCell>(page) as u32);
@@ -233,7 +227,7 @@ impl<'a> Reader<'a> {
         sites
     }
 
-    fn totals(&self, profile: &mut Profile, added: &Added, torn: &Added) {
+    fn totals(&self, profile: &mut Profile, added: &EventSums, torn: &EventSums) {
         let (mut totals, mut restored) = (HeapStats::default(), (0u64, 0u64));
         let add = |sum: &mut u64, more: u64| *sum = sum.wrapping_add(more);
         for LaneImage { copy, .. } in &self.lanes {
@@ -270,12 +264,12 @@ impl<'a> Reader<'a> {
         profile.totals = totals;
     }
 
-    fn quality(&self, quality: &mut QualityIndicator, added: &Added, live: &Live) {
+    fn quality(&self, quality: &mut QualityIndicator, added: &EventSums, blocks: &Blocks) {
         let unlaned = &self.ledger.facts.unlaned;
         let mut lost =
             LossCounts::from_counts(std::array::from_fn(|reason| LaneCounters::read(&unlaned[reason])));
         let mut attempted = lost.total();
-        // What the label had in it was said of an empty ledger.
+        // The metadata has the recommendation for an empty ledger.
         quality.recommendation.clear();
         quality.installed = true;
         for LaneImage { copy, .. } in &self.lanes {
@@ -298,7 +292,7 @@ impl<'a> Reader<'a> {
         }
         quality.recorded = quality.recorded.wrapping_add(added.recorded);
         quality.own_events = quality.own_events.wrapping_add(added.own_events).min(quality.recorded);
-        // A file that was tampered with may say that more was recorded than was attempted.
+        // A corrupt file may have more recorded than attempted events.
         quality.recorded = quality.recorded.min(attempted.saturating_sub(lost.total()));
         quality.attempted = attempted;
         quality.in_flight = attempted.saturating_sub(quality.recorded).saturating_sub(lost.total());
@@ -306,21 +300,18 @@ impl<'a> Reader<'a> {
         quality.current_completeness =
             QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
         let anomalies = &self.ledger.live.anomalies;
-        let (waiting, overlaps) = live.leftovers();
         quality.anomalies = Anomalies {
-            unmatched_frees: waiting.saturating_add(LaneCounters::read(&anomalies.unmatched)),
-            double_allocations: overlaps,
+            unmatched_frees: blocks.unmatched().saturating_add(LaneCounters::read(&anomalies.unmatched)),
+            double_allocations: blocks.overlapping(),
             ambiguous_pairings: LaneCounters::read(&anomalies.ambiguous),
             layout_mismatches: LaneCounters::read(&anomalies.layout_mismatches),
         };
         quality.own_bytes = self.ledger.pages.held_bytes();
     }
 
-    /// The blocks that live. Where a batch was torn, the frees in it are known by the blocks that are gone.
-    fn blocks(&self, profile: &mut Profile, live: Live, is_torn: bool) {
-        let of_the_program = live.into_blocks().filter(|entry| !entry.meta.is_own());
-        profile.live = of_the_program.map(|entry| entry.live_block()).collect();
-        profile.live.sort_by_key(|block| (block.born_ns, block.address));
+    /// The live blocks. The frees of a torn batch are derived from the blocks that are gone.
+    fn blocks(&self, profile: &mut Profile, blocks: &Blocks, is_torn: bool) {
+        profile.live = blocks.live(|block| block.kind != BlockKind::Internal);
         let totals = &mut profile.totals;
         if is_torn && profile.quality.sampled_out == 0 && profile.quality.lost.total() == 0 {
             let bytes = profile.live.iter().fold(0u64, |sum, block| sum.saturating_add(block.size));
@@ -331,7 +322,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn peak(&self, profile: &mut Profile, added: &Added, torn: &Added) {
+    fn peak(&self, profile: &mut Profile, added: &EventSums, torn: &EventSums) {
         let (bytes, blocks, at_ns) = self.ledger.peak.get();
         let (peak, totals) = (&mut profile.peak, &mut profile.totals);
         (peak.bytes, peak.blocks, peak.at_ns) = (bytes, blocks, at_ns);
@@ -347,13 +338,13 @@ impl<'a> Reader<'a> {
         (totals.peak_bytes, totals.peak_blocks) = (peak.bytes, peak.blocks);
     }
 
-    /// The number of the latest peak; when that is the end, one that no account has.
+    /// The number of the latest peak; if the peak is at the end, a number that no site has.
     fn peak_number(&self, profile: &Profile) -> u64 {
         let number = self.ledger.peak.number();
         if profile.peak.bytes > self.ledger.peak.bytes() { number.wrapping_add(1) } else { number }
     }
 
-    fn threads(&self, of_lanes: &[Added]) -> Vec<ThreadRow> {
+    fn threads(&self, of_lanes: &[EventSums]) -> Vec<ThreadRow> {
         let page = self.ledger.rows.page();
         let count = self.ledger.rows.count().min(ROW_OF_OTHERS);
         let all = (0..count).chain(std::iter::once(ROW_OF_OTHERS));
@@ -428,8 +419,11 @@ impl<'a> Reader<'a> {
         profile.history = events;
     }
 
-    fn finish(mut self, mut profile: Profile, torn: &Added, timeline_is_sound: bool) -> Dump {
-        references::settle(&mut profile, &mut self.notes);
+    fn finish(mut self, mut profile: Profile, torn: &EventSums, timeline_is_sound: bool) -> Dump {
+        let dangling = dump::redirect_dangling(&mut profile);
+        if dangling > 0 {
+            self.notes.push(format!("{dangling} references in the black box lead nowhere"));
+        }
         if !timeline_is_sound {
             self.notes.push("the timeline of the black box makes no sense and was left out".to_owned());
         }
@@ -445,7 +439,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A timeline with nothing in it.
+/// An empty timeline.
 fn zeroed_timeline() -> Box<crate::ledger::timeline::Timeline> {
     // SAFETY: all zero bytes are a valid, empty timeline.
     unsafe { Box::new_zeroed().assume_init() }

@@ -1,4 +1,4 @@
-//! Files that are no black boxes, cut ones, and ones that were tampered with.
+//! Files that are no black boxes, and cut and corrupt ones.
 
 use std::ops::Range;
 use std::ptr::from_ref;
@@ -15,7 +15,7 @@ use crate::sys::box_file::MAGIC;
 use crate::sys::pages::PAGE_BYTES;
 
 /// The start of a black box of this build, and then zeros.
-fn blank(bytes: usize) -> Vec<u8> {
+pub(super) fn blank(bytes: usize) -> Vec<u8> {
     let mut file = vec![0; bytes];
     file[..8].copy_from_slice(&MAGIC);
     file[8..16].copy_from_slice(&LAYOUT.to_ne_bytes());
@@ -24,7 +24,7 @@ fn blank(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_box_in_which_nothing_happened_is_an_empty_profile_with_a_note() {
+fn a_black_box_without_events_is_an_empty_profile_with_a_note() {
     let dump = read_bytes(&blank(4 << 20)).unwrap();
     assert!(dump.broken_laws.is_empty(), "{:?}", dump.broken_laws);
     assert_eq!((dump.profile.quality.attempted, dump.profile.live.len()), (0, 0));
@@ -32,7 +32,7 @@ fn a_box_in_which_nothing_happened_is_an_empty_profile_with_a_note() {
 }
 
 #[test]
-fn a_box_of_another_build_and_a_cut_one_are_refused_with_what_to_do() {
+fn a_black_box_of_another_build_and_a_cut_one_are_refused_with_advice() {
     let mut other = blank(4 << 20);
     other[9] ^= 1;
     let error = read_bytes(&other).unwrap_err();
@@ -42,7 +42,7 @@ fn a_box_of_another_build_and_a_cut_one_are_refused_with_what_to_do() {
     assert!(matches!(read_bytes(&MAGIC).unwrap_err(), ReadError::TooShort { .. }));
 }
 
-/// A row of numbers that look like anything (Marsaglia, xorshift).
+/// Pseudo-random numbers (Marsaglia, xorshift).
 struct Noise(u64);
 
 impl Noise {
@@ -55,7 +55,7 @@ impl Noise {
 }
 
 #[test]
-fn whatever_stands_behind_the_seal_is_read_to_something() {
+fn any_bytes_behind_the_head_read_to_a_profile_or_an_error() {
     let mut noise = Noise(0x9E37_79B9_7F4A_7C15);
     let clean = blank(2 << 20);
     for round in 0..60u64 {
@@ -76,7 +76,7 @@ fn whatever_stands_behind_the_seal_is_read_to_something() {
     }
 }
 
-/// Reads a box in which something was changed. Whatever comes of it, its sums hang together or it says that they do not.
+/// Reads a changed black box: its sums are conserved, or a broken law says that they are not.
 fn read_changed(file: &[u8], what: impl Fn() -> String) {
     if let Ok(dump) = read_bytes(file) {
         let says_so = dump.broken_laws.iter().any(|law| law.law.starts_with("attempted"));
@@ -84,7 +84,7 @@ fn read_changed(file: &[u8], what: impl Fn() -> String) {
     }
 }
 
-/// Fills so many neighbouring words with ones, at every fourth of these places, and leaves the file as it was.
+/// Fills `words` neighbouring words with ones, at every fourth of these places, and restores the file.
 fn fill_neighbours(file: &mut [u8], places: Range<usize>, words: usize) {
     fill_neighbours_at(file, places.step_by(4 * 8), words);
 }
@@ -100,13 +100,13 @@ fn fill_neighbours_at(file: &mut [u8], places: impl Iterator<Item = usize>, word
 }
 
 #[test]
-fn neighbouring_figures_as_large_as_can_be_are_read_to_something() {
-    // The seal stands before them.
+fn neighbouring_figures_of_maximum_size_read_to_a_profile_or_an_error() {
+    // They follow the head.
     fill_neighbours(&mut blank(2 << 20), 32..size_of::<Ledger>() - 64, 8);
 }
 
-/// What a process leaves that has made some hundred events, half of them booked; where its lane lies, and its oldest word, its tail and
-/// its head.
+/// The black box of a process with some hundred events, half of them booked; the offsets of its lane, and of the oldest
+/// word, tail and head in it.
 fn with_a_lane() -> (Vec<u8>, usize, [usize; 3]) {
     const BYTES: usize = 8 << 20;
     let ledger = Ledger::open(BYTES as u64, ClockMode::Batched).unwrap();
@@ -148,7 +148,7 @@ fn a_lane_that_has_written_more_words_than_there_are_is_left_out() {
 }
 
 #[test]
-fn whatever_stands_in_a_lane_is_read_to_something() {
+fn any_bytes_in_a_lane_read_to_a_profile_or_an_error() {
     let (mut file, lane, _) = with_a_lane();
     let quality = read_bytes(&file).unwrap().profile.quality;
     assert_eq!((quality.attempted, quality.lost.total()), (533 + 1, 0), "{quality:?}");
@@ -156,7 +156,7 @@ fn whatever_stands_in_a_lane_is_read_to_something() {
     for words in [1, 8, 64] {
         fill_neighbours(&mut file, places.clone(), words);
     }
-    // Two figures that are added up may lie far apart.
+    // Two figures that are added up may be far from each other.
     let blocks = || places.clone().step_by(16 * 8);
     for first in blocks() {
         let before = file[first..first + 128].to_vec();

@@ -323,12 +323,18 @@ impl SiteFigures {
     pub(crate) fn add_end(&mut self, size: u64, lifetime_ns: Option<u64>) {
         self.sums.freed_blocks = self.sums.freed_blocks.wrapping_add(1);
         self.sums.freed_bytes = self.sums.freed_bytes.wrapping_add(size);
-        match lifetime_ns {
-            Some(lifetime_ns) => {
-                let bucket = &mut self.lifetimes[profile::bucket_of(lifetime_ns)];
-                *bucket = bucket.wrapping_add(1);
-            }
-            None => self.sums.reallocs = self.sums.reallocs.wrapping_add(1),
+        if let Some(lifetime_ns) = lifetime_ns {
+            let bucket = &mut self.lifetimes[profile::bucket_of(lifetime_ns)];
+            *bucket = bucket.wrapping_add(1);
+        }
+    }
+
+    /// Adds a realloc; `copied_bytes` is `None` when the block stayed where it was.
+    pub(crate) fn add_realloc(&mut self, copied_bytes: Option<u64>) {
+        self.sums.reallocs = self.sums.reallocs.wrapping_add(1);
+        if let Some(bytes) = copied_bytes {
+            self.sums.moved = self.sums.moved.wrapping_add(1);
+            self.sums.copied_bytes = self.sums.copied_bytes.wrapping_add(bytes);
         }
     }
 

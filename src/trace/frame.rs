@@ -1,4 +1,4 @@
-//! The file: a head, frames that each stand for themselves, an index, and a tail that says where the index lies.
+//! The layout of the file: a head, frames that can be read alone, an index, and a tail with the offset of the index.
 //!
 //! ```text
 //!  ┌──────┬────────┬────────┬─    ─┬──────┬──────┬───────┬──────┐
@@ -10,14 +10,16 @@
 //!  └─────────────┴──────────────────────────────┘
 //! ```
 //!
-//! Numbers are little-endian. Heads and payloads have checksums of their own, so whoever meets a file without an end
-//! goes from head to head, and whoever meets a broken head looks for the next mark.
+//! Numbers are little-endian. Heads and payloads have a checksum each, so a reader of a file without an end goes from
+//! head to head, and behind a corrupt head it searches for the next mark.
 
 use crc32fast::hash;
 
+use crate::dump::codec::{Cursor, put_u32, put_u64};
+
 /// The first bytes of a trace.
-pub(crate) const MAGIC: [u8; 8] = *b"HLTRACE1";
-/// The last bytes of a trace that was ended.
+const MAGIC: [u8; 8] = *b"HLTRACE1";
+/// The last bytes of a complete trace.
 const TAIL_MAGIC: [u8; 8] = *b"HLTRCEND";
 /// The first bytes of a frame.
 pub(super) const MARK: [u8; 4] = *b"\xA5FRM";
@@ -27,44 +29,59 @@ pub(super) const HEAD_BYTES: usize = 32;
 pub(super) const FRAME_HEAD_BYTES: usize = 72;
 /// Bytes of the tail.
 pub(super) const TAIL_BYTES: usize = 16;
-/// Bytes of a payload at most, as stored and as it was before it was compressed.
+/// Bytes of a payload at most, compressed and plain.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 32 << 20;
 /// Version of the format. A reader refuses a higher one.
 const VERSION: u32 = 1;
 
-/// Which process a trace is of.
+/// Whether the first bytes of a file are those of a trace.
+pub fn is_trace(start: &[u8]) -> bool {
+    start.starts_with(&MAGIC)
+}
+
+/// The process of a trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileHead {
     /// Process id.
     pub process_id: u32,
-    /// When the ledger was opened, in nanoseconds since 1970 UTC.
+    /// Time when the ledger was opened, in nanoseconds since 1970 UTC.
     pub started_unix_ns: u64,
 }
 
 impl FileHead {
-    pub(super) fn to_bytes(self) -> [u8; HEAD_BYTES] {
-        let mut bytes = [0; HEAD_BYTES];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.process_id.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.started_unix_ns.to_le_bytes());
-        let sum = hash(&bytes[..28]);
-        bytes[28..].copy_from_slice(&sum.to_le_bytes());
-        bytes
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        put_u32(&mut bytes, VERSION);
+        put_u32(&mut bytes, self.process_id);
+        put_u64(&mut bytes, self.started_unix_ns);
+        put_u32(&mut bytes, 0);
+        sealed(bytes)
     }
 
-    /// The version of the file, and the head if this reader knows the version and the bytes are whole.
+    /// Reads the version of the file, and the head if this version is known; `None` if the bytes are not a whole head.
     pub(super) fn read(bytes: &[u8; HEAD_BYTES]) -> Option<(u32, Option<FileHead>)> {
-        if bytes[..8] != MAGIC || hash(&bytes[..28]) != u32_at(bytes, 28) {
-            return None;
-        }
-        let head = FileHead { process_id: u32_at(bytes, 12), started_unix_ns: u64_at(bytes, 16) };
-        let version = u32_at(bytes, 8);
+        let mut cursor = unsealed(bytes, &MAGIC)?;
+        let version = cursor.u32().ok()?;
+        let head = FileHead { process_id: cursor.u32().ok()?, started_unix_ns: cursor.u64().ok()? };
         Some((version, (version == VERSION).then_some(head)))
     }
 }
 
-/// What a frame holds.
+/// Appends the checksum of a head.
+fn sealed(mut head: Vec<u8>) -> Vec<u8> {
+    let sum = hash(&head);
+    put_u32(&mut head, sum);
+    head
+}
+
+/// The bytes of a head between its first bytes and its checksum, if both are right.
+fn unsealed<'a>(head: &'a [u8], first: &[u8]) -> Option<Cursor<'a>> {
+    let (hashed, sum) = head.split_last_chunk::<4>()?;
+    let is_whole = hash(hashed) == u32::from_le_bytes(*sum);
+    hashed.strip_prefix(first).filter(|_| is_whole).map(Cursor::new)
+}
+
+/// Content of a frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
@@ -73,138 +90,115 @@ pub enum FrameKind {
     Events = 1,
     /// A piece of the dump.
     Dump = 2,
-    /// What frames there are, and the final counts.
+    /// The heads of all frames, and the final counts.
     Index = 3,
 }
 
 /// The head of a frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameHead {
-    /// What it holds.
+    /// Content.
     pub kind: FrameKind,
     /// Whether the payload is compressed.
     pub(super) compressed: bool,
     /// Bytes of the payload as stored.
     pub stored: u32,
-    /// Bytes of the payload as it was.
+    /// Bytes of the payload before compression.
     pub plain: u32,
-    /// Windows in it.
+    /// Number of windows.
     pub(super) windows: u32,
-    /// Records in it.
+    /// Number of records.
     pub records: u32,
-    /// Events in it, as the ledger counts them.
+    /// Number of events, as the ledger counts them.
     pub events: u64,
     /// Time of the first record, in nanoseconds since the start.
     pub first_ns: u64,
     /// Time of the last record.
     pub last_ns: u64,
-    /// Everything that had happened before this time is in this frame or an earlier one, as far as the clock tells.
+    /// Time before which every event is in this frame or an earlier one, to the accuracy of the clock.
     pub until_ns: u64,
-    /// Events so far that are in no frame, because the writer could not keep up.
+    /// Events so far that are in no frame, because the writer did not keep up.
     pub lost: u64,
 }
 
 impl FrameHead {
-    pub(super) fn to_bytes(self, payload: &[u8]) -> [u8; FRAME_HEAD_BYTES] {
-        let mut bytes = [0; FRAME_HEAD_BYTES];
-        bytes[..4].copy_from_slice(&MARK);
-        (bytes[4], bytes[5]) = (self.kind as u8, u8::from(self.compressed));
-        for (place, value) in [(8, self.stored), (12, self.plain), (16, self.windows), (20, self.records)] {
-            bytes[place..place + 4].copy_from_slice(&value.to_le_bytes());
-        }
+    pub(super) fn to_bytes(self, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = MARK.to_vec();
+        bytes.extend_from_slice(&[self.kind as u8, u8::from(self.compressed), 0, 0]);
+        let sizes = [self.stored, self.plain, self.windows, self.records];
+        sizes.into_iter().for_each(|size| put_u32(&mut bytes, size));
         let times = [self.events, self.first_ns, self.last_ns, self.until_ns, self.lost];
-        for (place, value) in (24..).step_by(8).zip(times) {
-            bytes[place..place + 8].copy_from_slice(&value.to_le_bytes());
-        }
-        bytes[64..68].copy_from_slice(&hash(payload).to_le_bytes());
-        let sum = hash(&bytes[..68]);
-        bytes[68..].copy_from_slice(&sum.to_le_bytes());
-        bytes
+        times.into_iter().for_each(|time| put_u64(&mut bytes, time));
+        put_u32(&mut bytes, hash(payload));
+        sealed(bytes)
     }
 
-    /// The head and the checksum of its payload; `None` when the bytes are not a whole head.
+    /// Reads the head and the checksum of its payload; `None` if the bytes are not a whole head.
     pub(super) fn read(bytes: &[u8; FRAME_HEAD_BYTES]) -> Option<(FrameHead, u32)> {
-        if bytes[..4] != MARK || hash(&bytes[..68]) != u32_at(bytes, 68) {
-            return None;
-        }
-        let kind = match bytes[4] {
-            1 => FrameKind::Events,
-            2 => FrameKind::Dump,
-            3 => FrameKind::Index,
-            _ => return None,
-        };
+        let mut cursor = unsealed(bytes, &MARK)?;
+        let [kind, compressed, ..] = *cursor.take(4).ok()? else { return None };
         let head = FrameHead {
-            kind,
-            compressed: bytes[5] != 0,
-            stored: u32_at(bytes, 8),
-            plain: u32_at(bytes, 12),
-            windows: u32_at(bytes, 16),
-            records: u32_at(bytes, 20),
-            events: u64_at(bytes, 24),
-            first_ns: u64_at(bytes, 32),
-            last_ns: u64_at(bytes, 40),
-            until_ns: u64_at(bytes, 48),
-            lost: u64_at(bytes, 56),
+            kind: match kind {
+                1 => FrameKind::Events,
+                2 => FrameKind::Dump,
+                3 => FrameKind::Index,
+                _ => return None,
+            },
+            compressed: compressed != 0,
+            stored: cursor.u32().ok()?,
+            plain: cursor.u32().ok()?,
+            windows: cursor.u32().ok()?,
+            records: cursor.u32().ok()?,
+            events: cursor.u64().ok()?,
+            first_ns: cursor.u64().ok()?,
+            last_ns: cursor.u64().ok()?,
+            until_ns: cursor.u64().ok()?,
+            lost: cursor.u64().ok()?,
         };
         let fits = |bytes: u32| bytes as usize <= PAYLOAD_BYTES_MAX;
-        (fits(head.stored) && fits(head.plain)).then_some((head, u32_at(bytes, 64)))
+        (fits(head.stored) && fits(head.plain)).then_some((head, cursor.u32().ok()?))
     }
 }
 
-/// What the trace as a whole came to.
+/// Counts of a whole trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Events in the trace, heapledger's own included.
+    /// Events in the trace, including heapledger's own.
     pub events: u64,
-    /// Events that the ledger booked and the trace does not have, because the writer could not keep up.
+    /// Events in the ledger but not in the trace, because the writer did not keep up.
     pub lost: u64,
-    /// Times that threads waited for the writer.
+    /// Number of times that threads waited for the writer.
     pub waits: u64,
-    /// Nanoseconds that they waited together.
+    /// Total time that they waited, in nanoseconds.
     pub waited_ns: u64,
 }
 
 impl Counts {
     pub(super) const BYTES: usize = 32;
 
-    pub(super) fn to_bytes(self) -> [u8; Counts::BYTES] {
-        let mut bytes = [0; Counts::BYTES];
-        for (place, value) in [self.events, self.lost, self.waits, self.waited_ns].into_iter().enumerate() {
-            bytes[8 * place..8 * place + 8].copy_from_slice(&value.to_le_bytes());
-        }
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let counts = [self.events, self.lost, self.waits, self.waited_ns];
+        counts.into_iter().for_each(|count| put_u64(&mut bytes, count));
         bytes
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Counts> {
-        if bytes.len() < Counts::BYTES {
-            return None;
-        }
-        let at = |place: usize| u64_at(bytes, 8 * place);
-        Some(Counts { events: at(0), lost: at(1), waits: at(2), waited_ns: at(3) })
+        let mut cursor = Cursor::new(bytes);
+        let mut next = || cursor.u64().ok();
+        Some(Counts { events: next()?, lost: next()?, waits: next()?, waited_ns: next()? })
     }
 }
 
 /// The tail of a file whose index lies at `index`.
-pub(super) fn tail(index: u64) -> [u8; TAIL_BYTES] {
-    let mut bytes = [0; TAIL_BYTES];
-    bytes[..8].copy_from_slice(&index.to_le_bytes());
-    bytes[8..].copy_from_slice(&TAIL_MAGIC);
+pub(super) fn tail(index: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_u64(&mut bytes, index);
+    bytes.extend_from_slice(&TAIL_MAGIC);
     bytes
 }
 
-/// Where the index lies, from the tail.
+/// Reads from the tail where the index lies.
 pub(super) fn index_of(tail: &[u8; TAIL_BYTES]) -> Option<u64> {
-    (tail[8..] == TAIL_MAGIC).then(|| u64_at(tail, 0))
-}
-
-fn u32_at(bytes: &[u8], place: usize) -> u32 {
-    let mut value = [0; 4];
-    value.copy_from_slice(bytes.get(place..place + 4).unwrap_or(&[0; 4]));
-    u32::from_le_bytes(value)
-}
-
-pub(super) fn u64_at(bytes: &[u8], place: usize) -> u64 {
-    let mut value = [0; 8];
-    value.copy_from_slice(bytes.get(place..place + 8).unwrap_or(&[0; 8]));
-    u64::from_le_bytes(value)
+    Cursor::new(tail.strip_suffix(&TAIL_MAGIC)?).u64().ok()
 }

@@ -1,47 +1,63 @@
 //! The trace: every event in a file, compressed, in frames that can be read alone.
 //!
-//! A ledger says what was; a trace says how it came to be: the live blocks of any instant, the exact peak, a report of
-//! any span. It is written while the program runs, by heapledger's own thread, from the words that folds leave in the
-//! trace buffer (`ledger::trace_buffer`), and ends with the dump that was taken where the last event stands.
+//! A ledger holds figures; a trace shows how they came about: the live blocks of any instant, the exact peak, a report
+//! of any span. heapledger's background thread writes it while the program runs, from the words that folds leave in the
+//! trace buffer, and ends it with the dump that was taken at its last event.
 //!
-//! | file | what it knows |
+//! | file | holds |
 //! | --- | --- |
-//! | `record` | the words of a ring as values, and how they are dated |
-//! | `model`, `columns`, `bytes` | records to few bytes, and back |
-//! | `frame` | heads, checksums, the file |
+//! | `window` | runs of records between two readings of the clock |
+//! | `columns`, `model` | the columns of a frame; the prediction that makes them short |
+//! | `encode`, `decode` | records to columns, and back |
+//! | `frame` | heads, checksums, the layout of the file |
 //! | `writer`, `reader` | windows to a file; a file to records |
 //! | `order` | records of several threads in the order of their times |
-//! | `pairing`, `replay`, `account` | records to the heap that they describe |
-//! | `span` | a replay as a profile |
-//! | `check` | whether a trace and its dump say the same |
+//! | `replay`, `span_sums` | the heap and the sums of a span |
+//! | `span_profile` | a replay as a profile |
+//! | `check` | the laws between a trace and its dump |
 //!
-//! Nothing here knows a recorder: the reader works in any process. `docs/TRACE_FORMAT.md` describes the file.
+//! A program links the writer only. The reader and the replay are behind the feature `read`, and need no recorder in
+//! the process. `docs/TRACE_FORMAT.md` describes the file.
 
-mod account;
-mod bytes;
-mod check;
 mod columns;
+mod encode;
+#[cfg_attr(not(any(test, feature = "read")), allow(dead_code, reason = "heads are read behind a feature"))]
 mod frame;
+#[cfg_attr(not(any(test, feature = "read")), allow(dead_code, reason = "the reader is behind a feature"))]
 mod model;
-mod order;
-mod pairing;
-mod reader;
-mod record;
-mod replay;
-mod span;
+mod window;
 pub(crate) mod writer;
+
+#[cfg(any(test, feature = "read"))]
+mod check;
+#[cfg(any(test, feature = "read"))]
+mod decode;
+#[cfg(any(test, feature = "read"))]
+mod order;
+#[cfg(any(test, feature = "read"))]
+mod reader;
+#[cfg(any(test, feature = "read"))]
+mod replay;
+#[cfg(any(test, feature = "read"))]
+mod span_profile;
+#[cfg(any(test, feature = "read"))]
+mod span_sums;
 
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
 mod tests;
 
-pub use check::laws;
-pub use columns::Dated;
-pub use frame::{Counts, FileHead, FrameHead, FrameKind};
-pub use order::in_order;
-pub use reader::{Frame, Trace, TraceError, is_trace};
-pub(crate) use record::Window;
-pub use record::{Record, Shape, SizeBits};
-pub use replay::{Found, Replay, Span};
-pub use span::SpanProfile;
+pub use frame::{Counts, FileHead, FrameHead, FrameKind, is_trace};
+pub(crate) use window::Window;
+
+#[cfg(any(test, feature = "read"))]
+pub use self::{
+    check::laws,
+    order::in_order,
+    reader::{Frame, Trace, TraceError},
+    replay::{Replay, ReplayFigures},
+    span_profile::SpanProfile,
+    span_sums::Span,
+};
+pub use crate::replay::{BlockShape, Dated, Record, SizeBits};

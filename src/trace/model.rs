@@ -1,35 +1,34 @@
-//! What writer and reader both know of the records so far, so that the next one can be told in few bits.
+//! The model that writer and reader share: it predicts the next record from those before, so that few bits are written.
 //!
-//! An allocator gives a freed block out again to the next allocation of its size class, newest first; fresh blocks of a
-//! class lie behind each other. A program frees what it has just allocated, or the parts of a structure in the order in
-//! which it made them. The model keeps just what it takes to say such things. It begins anew with every frame, so that
-//! a frame can be read alone.
+//! An allocator reuses freed blocks for the next allocations of their size class, newest first; fresh blocks of a class
+//! are adjacent. A program frees the block that it has just allocated, or the parts of a structure in the order of their
+//! allocation. The model predicts these patterns. It starts empty in every frame, so that a frame can be read alone.
 //!
-//! Whatever the model guesses, the record is told exactly: a wrong guess costs bytes, nothing else.
+//! A wrong prediction costs bytes, never accuracy.
 
-use super::record::SizeBits;
+use crate::replay::SizeBits;
 
-/// Threads that are told apart; others share.
+/// Threads with a state of their own; further ones share it.
 const ROWS: usize = 16;
-/// Size classes of 16 bytes that are told apart.
+/// Size classes of 16 bytes; larger sizes share the last.
 const CLASSES: usize = 66;
-/// Freed blocks of a class that are remembered; a power of two.
+/// Freed blocks of a class that are kept; a power of two.
 const DEPTH: usize = 32;
-/// How deep a freed block is looked for.
+/// Freed blocks of a class that are searched.
 const LOOK: usize = 12;
 
-/// What is known of one thread.
+/// State of one thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RowState {
     /// Address of the newest allocation.
     pub(super) newest: u64,
-    /// Where a block behind it would lie.
+    /// Address right behind it.
     pub(super) behind: u64,
     /// Number of the block of this frame that was freed last.
     pub(super) freed: u32,
     /// Address of the last block from before this frame that was freed.
-    pub(super) stranger: u64,
-    /// Old address of the realloc that began last.
+    pub(super) earlier: u64,
+    /// Old address of the last realloc that began.
     pub(super) begun: u64,
 }
 
@@ -50,7 +49,7 @@ impl Freed {
         self.addresses[self.top as usize] = address;
     }
 
-    /// The block freed so many frees ago.
+    /// The block freed `depth` frees before the last.
     fn at(&self, depth: usize) -> Option<u64> {
         let place = (self.top as usize + DEPTH - depth % DEPTH) % DEPTH;
         (depth < self.count as usize).then(|| self.addresses[place])
@@ -68,20 +67,20 @@ impl Freed {
     }
 }
 
-/// How the address of an allocation is told.
+/// Prediction that gives the address of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// It was the last of its class to be freed.
+    /// The last block of its class to be freed.
     Reused,
-    /// It was freed so many frees of its class before that.
+    /// The block freed that many frees of its class before.
     ReusedDeep(usize),
-    /// It lies behind the newest allocation of the thread.
+    /// Right behind the newest allocation of the thread.
     Behind,
-    /// None of these.
+    /// No prediction.
     Far,
 }
 
-/// What writer and reader know.
+/// The state of all threads.
 #[derive(Debug)]
 pub(super) struct Model {
     rows: [RowState; ROWS],
@@ -93,7 +92,7 @@ impl Model {
         Model { rows: [RowState::default(); ROWS], freed: vec![Freed::EMPTY; ROWS * CLASSES] }
     }
 
-    /// Forgets everything, at the start of a frame.
+    /// Clears the model, at the start of a frame.
     pub(super) fn start_over(&mut self) {
         self.rows = [RowState::default(); ROWS];
         for freed in &mut self.freed {
@@ -110,7 +109,7 @@ impl Model {
         &mut self.freed[row as usize % ROWS * CLASSES + class_of(bits)]
     }
 
-    /// How an allocation of this thread and size is placed.
+    /// The prediction that gives `address`.
     #[inline]
     pub(super) fn find(&mut self, row: u32, bits: SizeBits, address: u64) -> Placed {
         let freed = self.freed_of(row, bits);
@@ -127,7 +126,7 @@ impl Model {
         }
     }
 
-    /// The address of an allocation that is placed so; `None` when there is none. Not for `Far`.
+    /// The address that a prediction gives; `None` if it gives none.
     #[inline]
     pub(super) fn address(&mut self, row: u32, bits: SizeBits, placed: Placed) -> Option<u64> {
         match placed {
@@ -138,7 +137,7 @@ impl Model {
         }
     }
 
-    /// Takes note of an allocation.
+    /// Updates the model with an allocation.
     #[inline]
     pub(super) fn allocated(&mut self, row: u32, bits: SizeBits, size: u64, address: u64, placed: Placed) {
         let freed = self.freed_of(row, bits);
@@ -146,7 +145,7 @@ impl Model {
             Placed::Reused => freed.remove(0),
             Placed::ReusedDeep(depth) => freed.remove(depth),
             Placed::Behind => {}
-            // The guess was wrong: the next one is another.
+            // The first prediction was wrong: it is dropped.
             Placed::Far => freed.remove(0),
         }
         let state = self.row(row);
@@ -154,19 +153,19 @@ impl Model {
         state.behind = address.wrapping_add(chunk_of(size));
     }
 
-    /// Takes note of a free.
+    /// Updates the model with a free.
     #[inline]
     pub(super) fn released(&mut self, row: u32, bits: SizeBits, address: u64) {
         self.freed_of(row, bits).push(address);
     }
 }
 
-/// The bytes that a block of this size takes, in the usual allocators.
+/// The bytes that a block of this size takes in common allocators.
 fn chunk_of(size: u64) -> u64 {
     (size.saturating_add(8 + 15) & !15).max(32)
 }
 
-/// The class of a size, as far as a free tells it.
+/// The class of a size, from the bits that a free carries.
 fn class_of(bits: SizeBits) -> usize {
     ((chunk_of(bits.0 & 0xfff) / 16) as usize).min(CLASSES - 1)
 }

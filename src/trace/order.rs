@@ -1,23 +1,24 @@
 //! Records of several threads in the order of their times.
 //!
-//! Each thread's records come in its own order; those of different threads lie in the file as they were booked. A frame
-//! says up to which time everything is there, so that is how far the records can be put in order. Of two with the same
-//! time the one that lies first in the file comes first, so no thread's own order is ever changed.
+//! The file has the records of one thread in the order in which it wrote them; those of different threads in the order
+//! in which they were booked. A frame states a time before which no record is missing: up to there the records can be
+//! sorted. Of two records with the same time, the first in the file comes first, so the order of one thread is kept.
 
 use std::io::{self, Read, Seek};
 
-use super::columns::{Dated, FRAME_RECORDS_MAX};
+use super::columns::FRAME_RECORDS_MAX;
 use super::reader::{Frame, Trace};
+use crate::replay::Dated;
 
-/// Records that are held back at most until their order is known: all that can wait for a writer that has stood still.
+/// Records that are held back at most until their order is known: all that can wait for a stalled writer.
 const HELD_RECORDS_MAX: usize = 20 * FRAME_RECORDS_MAX;
 
-/// Hands every record before `to_ns` to `each`, in the order of their times. `passed` is told how many bytes of the file
-/// are behind, now and then.
+/// Calls `each` with every record before `to_ns`, in the order of their times, and `passed` with the offset of each frame
+/// before it is read.
 ///
 /// # Errors
 ///
-/// When the system refuses to read.
+/// If the file cannot be read.
 pub fn in_order<R: Read + Seek>(
     trace: &mut Trace<R>,
     to_ns: u64,
@@ -32,14 +33,14 @@ pub fn in_order<R: Read + Seek>(
         trace.records(frame, &mut held)?;
         until_ns = until_ns.max(frame.head.until_ns);
         held.sort_by_key(|dated| dated.at_ns);
-        let mut settled = held.partition_point(|dated| dated.at_ns < until_ns.min(to_ns));
-        if held.len() - settled > HELD_RECORDS_MAX {
-            // No frame of ours holds back so much: the oldest go on, in an order that may not be the true one.
-            settled = held.len() - HELD_RECORDS_MAX / 2;
+        let mut ready = held.partition_point(|dated| dated.at_ns < until_ns.min(to_ns));
+        if held.len() - ready > HELD_RECORDS_MAX {
+            // No frame of this writer holds back so many: the oldest are passed on, in an order that may be wrong.
+            ready = held.len() - HELD_RECORDS_MAX / 2;
         }
-        held.drain(..settled).filter(|dated| dated.at_ns < to_ns).for_each(|dated| each(&dated));
+        held.drain(..ready).filter(|dated| dated.at_ns < to_ns).for_each(|dated| each(&dated));
         if until_ns >= to_ns {
-            // What is still held is later, and so is every frame that follows.
+            // The held records are later, as are all that follow.
             return Ok(());
         }
     }

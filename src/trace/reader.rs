@@ -1,38 +1,39 @@
 //! A file to frames, and frames to records.
 //!
-//! A reader first finds out which frames there are: from the index, or, in a file without an end, from head to head.
-//! Then it reads one frame after the other, so that a trace may be larger than memory.
+//! A reader first finds the frames: from the index or, in a file without an end, from head to head. Then it reads one
+//! frame after the other, so that a trace may be larger than memory.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crc32fast::hash;
 
-use super::columns::{self, Dated};
+use super::decode;
 use super::frame::{
-    Counts, FRAME_HEAD_BYTES, FileHead, FrameHead, FrameKind, HEAD_BYTES, MAGIC, MARK, PAYLOAD_BYTES_MAX,
-    TAIL_BYTES, index_of, u64_at,
+    Counts, FRAME_HEAD_BYTES, FileHead, FrameHead, FrameKind, HEAD_BYTES, MARK, PAYLOAD_BYTES_MAX,
+    TAIL_BYTES, index_of,
 };
 use super::model::Model;
+use crate::replay::Dated;
 
 /// Bytes that are searched for a mark at once.
 const SEARCH_BYTES: usize = 1 << 16;
 /// Bytes of an entry of the index.
 const ENTRY_BYTES: usize = 8 + FRAME_HEAD_BYTES;
-/// Kinds of damage that are told one by one; the rest is counted.
+/// Damaged places that are listed; further ones are counted.
 const DAMAGE_TOLD_MAX: usize = 20;
 /// Bytes of a dump in a trace at most.
 const DUMP_BYTES_MAX: u64 = 4 << 30;
 
-/// Why a trace cannot be read at all.
+/// Reason why a trace cannot be read.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TraceError {
-    /// The system refused to read it.
+    /// A system call failed.
     Io(io::Error),
-    /// It does not begin as a trace does.
+    /// The first bytes are not those of a trace.
     NotATrace,
-    /// It was written by a newer heapledger, in a format of this version.
+    /// The trace has a newer format. Holds its version.
     Newer(u32),
 }
 
@@ -56,10 +57,10 @@ impl From<io::Error> for TraceError {
     }
 }
 
-/// A frame and where it lies.
+/// A frame and its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// Where its head begins, in bytes from the start of the file.
+    /// Offset of its head in the file, in bytes.
     pub offset: u64,
     /// Its head.
     pub head: FrameHead,
@@ -79,30 +80,25 @@ pub struct Trace<R> {
     plain: Vec<u8>,
 }
 
-/// What is damaged, in words.
+/// Damaged places, in words.
 #[derive(Debug, Default)]
 struct Damages {
-    told: Vec<String>,
+    listed: Vec<String>,
     more: u64,
 }
 
 impl Damages {
-    fn add(&mut self, what: String) {
-        if self.told.len() < DAMAGE_TOLD_MAX { self.told.push(what) } else { self.more += 1 }
+    fn add(&mut self, place: String) {
+        if self.listed.len() < DAMAGE_TOLD_MAX { self.listed.push(place) } else { self.more += 1 }
     }
 }
 
-/// Whether a file begins as a trace does.
-pub fn is_trace(start: &[u8]) -> bool {
-    start.starts_with(&MAGIC)
-}
-
 impl<R: Read + Seek> Trace<R> {
-    /// Finds out which frames there are.
+    /// Opens a trace and finds its frames.
     ///
     /// # Errors
     ///
-    /// [`TraceError`] when it is no trace, or the system refuses.
+    /// [`TraceError`] if it is no trace or cannot be read.
     pub fn open(mut from: R) -> Result<Trace<R>, TraceError> {
         let length = from.seek(SeekFrom::End(0))?;
         let mut bytes = [0; HEAD_BYTES];
@@ -133,36 +129,36 @@ impl<R: Read + Seek> Trace<R> {
         Ok(trace)
     }
 
-    /// Which process it is of.
+    /// The process of the trace.
     pub fn head(&self) -> FileHead {
         self.head
     }
 
-    /// The frames with records, in the order of the file.
+    /// Frames with records, in the order of the file.
     pub fn frames(&self) -> impl Iterator<Item = Frame> + '_ {
         self.frames.iter().copied().filter(|frame| frame.head.kind == FrameKind::Events)
     }
 
-    /// What the trace came to, if it was ended.
+    /// Counts of the whole trace, if it is complete.
     pub fn counts(&self) -> Option<Counts> {
         self.counts
     }
 
-    /// Bytes of the file.
+    /// Length of the file, in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// What is damaged, in words.
+    /// Damaged places, in words.
     pub fn damage(&self) -> Vec<String> {
-        let mut told = self.damage.told.clone();
+        let mut listed = self.damage.listed.clone();
         if self.damage.more > 0 {
-            told.push(format!("{} more damaged places", self.damage.more));
+            listed.push(format!("{} more damaged places", self.damage.more));
         }
-        told
+        listed
     }
 
-    /// The index, if the file was ended and the index is whole.
+    /// Reads the index; `false` if the file has no end or the index names no frames.
     fn read_index(&mut self) -> io::Result<bool> {
         let Some(tail_at) = self.length.checked_sub(TAIL_BYTES as u64) else { return Ok(false) };
         let mut bytes = [0; TAIL_BYTES];
@@ -176,17 +172,18 @@ impl<R: Read + Seek> Trace<R> {
         let Some(counts) = Counts::read(&self.plain) else { return Ok(false) };
         let mut frames = Vec::new();
         for entry in self.plain.get(Counts::BYTES..).unwrap_or(&[]).chunks(ENTRY_BYTES) {
-            let Some(head) = entry.get(8..).and_then(|head| head.first_chunk()) else { return Ok(false) };
-            let Some((head, _)) = FrameHead::read(head) else { return Ok(false) };
-            frames.push(Frame { offset: u64_at(entry, 0), head });
+            let Some((offset, head)) = entry.split_first_chunk() else { return Ok(false) };
+            let head = head.first_chunk().and_then(FrameHead::read);
+            let Some((head, _)) = head else { return Ok(false) };
+            frames.push(Frame { offset: u64::from_le_bytes(*offset), head });
         }
-        // A trace of very many frames has an index that names none.
+        // The index of a trace with too many frames names none.
         let is_named = !frames.is_empty();
         (self.frames, self.counts) = (frames, Some(counts));
         Ok(is_named)
     }
 
-    /// Goes from head to head, and over what is broken to the next one.
+    /// Finds the frames from head to head; skips corrupt bytes up to the next head.
     fn scan(&mut self) -> io::Result<()> {
         let mut offset = HEAD_BYTES as u64;
         while offset < self.length {
@@ -225,7 +222,7 @@ impl<R: Read + Seek> Trace<R> {
         Ok(FrameHead::read(&bytes))
     }
 
-    /// Where the next whole head begins.
+    /// Offset of the next whole head.
     fn next_mark(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut buffer = vec![0; SEARCH_BYTES];
         let mut start = from;
@@ -243,13 +240,13 @@ impl<R: Read + Seek> Trace<R> {
                     return Ok(Some(at));
                 }
             }
-            // The next piece begins before the end of this one: a mark can lie across it.
+            // The next piece overlaps this one: a mark can lie across the border.
             start += (wanted as u64).saturating_sub(MARK.len() as u64 - 1).max(1);
         }
         Ok(None)
     }
 
-    /// Loads the payload of a frame into `plain`; `false` when it is not whole.
+    /// Loads the payload of a frame into `plain`; `false` if it is corrupt.
     fn load(&mut self, frame: &Frame) -> io::Result<bool> {
         let Some((head, sum)) = self.head_at(frame.offset)? else { return Ok(false) };
         if head != frame.head || !self.fits(frame.offset, &head) {
@@ -265,7 +262,7 @@ impl<R: Read + Seek> Trace<R> {
             std::mem::swap(&mut self.plain, &mut self.payload);
             return Ok(self.plain.len() == plain);
         }
-        // What LZ4 makes of a byte is bounded: a short payload cannot ask for much memory.
+        // LZ4 expands a byte to 255 at most: a short payload cannot reserve much memory.
         if plain / 256 > head.stored as usize {
             return Ok(false);
         }
@@ -274,15 +271,15 @@ impl<R: Read + Seek> Trace<R> {
             .is_ok_and(|length| length == plain))
     }
 
-    /// Appends the records of a frame; `false`, with a note of the damage, when it is not whole.
+    /// Appends the records of a frame; if it is corrupt, appends none, lists the damage and returns `false`.
     ///
     /// # Errors
     ///
-    /// When the system refuses to read.
+    /// If the file cannot be read.
     pub fn records(&mut self, frame: &Frame, into: &mut Vec<Dated>) -> io::Result<bool> {
         let before = into.len();
         let is_whole = self.load(frame)?
-            && columns::read(&self.plain, frame.head.windows, &mut self.model, into).is_some()
+            && decode::read(&self.plain, frame.head.windows, &mut self.model, into).is_some()
             && into.len() - before == frame.head.records as usize;
         if !is_whole {
             into.truncate(before);
@@ -292,11 +289,11 @@ impl<R: Read + Seek> Trace<R> {
         Ok(is_whole)
     }
 
-    /// The bytes of the dump that was taken where the trace ends; `None` when there is none, or not all of it.
+    /// The bytes of the dump that was taken at the end of the trace; `None` if it is missing or corrupt.
     ///
     /// # Errors
     ///
-    /// When the system refuses to read.
+    /// If the file cannot be read.
     pub fn dump(&mut self) -> io::Result<Option<Vec<u8>>> {
         let pieces: Vec<Frame> =
             self.frames.iter().copied().filter(|frame| frame.head.kind == FrameKind::Dump).collect();

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use super::frame::{Counts, FileHead};
-use super::record::Window;
+use super::window::Window;
 use super::writer::Writer;
 use super::{Replay, Span, Trace, in_order, laws};
 use crate::profile::{self, HeapStats};
@@ -142,7 +142,7 @@ fn naive(log: &[Happened], span: Span) -> (HeapStats, u64, Vec<(u64, u64, u32)>)
 fn replay(bytes: &[u8], span: Span) -> profile::Profile {
     let mut trace = Trace::open(Cursor::new(bytes)).unwrap();
     let replay = Replay::of(&mut trace, span, |_| ()).unwrap();
-    assert_eq!((trace.damage().len(), replay.found().unmatched_frees), (0, 0));
+    assert_eq!((trace.damage().len(), replay.figures().unmatched_frees), (0, 0));
     replay.into_profile(None).profile
 }
 
@@ -161,8 +161,8 @@ proptest! {
             let profile = replay(&bytes, span);
             prop_assert_eq!(profile::check(&profile), vec![]);
             let (totals, peak_ns, live) = naive(&log, span);
-            let found = HeapStats { reallocs: 0, ..profile.totals };
-            prop_assert_eq!(found, totals);
+            let figures = HeapStats { reallocs: 0, ..profile.totals };
+            prop_assert_eq!(figures, totals);
             prop_assert_eq!(profile.peak.at_ns, peak_ns);
             let mut blocks: Vec<_> =
                 profile.live.iter().map(|block| (block.address, block.size, block.stack)).collect();
@@ -222,8 +222,12 @@ fn times_that_lie_a_little_apart_from_the_truth_change_no_sum() {
     writer.finish(b"", Counts::default()).unwrap();
     let mut trace = Trace::open(Cursor::new(&out)).unwrap();
     let replay = Replay::of(&mut trace, Span::WHOLE, |_| ()).unwrap();
-    let found = replay.found();
-    assert_eq!((found.unmatched_frees, found.overlapping_blocks, found.early_frees), (0, 0, 1), "{found:?}");
+    let figures = replay.figures();
+    assert_eq!(
+        (figures.unmatched_frees, figures.overlapping_blocks, figures.early_frees),
+        (0, 0, 1),
+        "{figures:?}"
+    );
     let profile = replay.into_profile(None).profile;
     assert_eq!(profile::check(&profile), []);
     assert_eq!((profile.live.len(), profile.live[0].size, profile.live[0].born_ns), (1, 100, 80));
@@ -269,7 +273,7 @@ fn what_a_reader_holds_is_bounded_by_its_frames_and_the_live_blocks_however_long
         assert!(held <= 2 * 100, "{held} of {} records are held", log.len());
         let mut trace = Trace::open(Cursor::new(&bytes)).unwrap();
         let replay = Replay::of(&mut trace, Span::WHOLE, |_| ()).unwrap();
-        assert!(replay.blocks.iter().count() <= 12, "no more places than that are ever taken");
+        assert!(replay.heap.blocks.iter().count() <= 12, "no more places than that are ever taken");
     }
 }
 

@@ -5,9 +5,9 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use super::frame::{Counts, FileHead};
-use super::record::{Record, Window};
+use super::window::Window;
 use super::writer::Writer;
-use super::{Dated, Trace};
+use super::{Dated, Record, Trace};
 use crate::ring::event::{self, Tag, Traits};
 
 type Written = (Window, Vec<u64>);
@@ -120,7 +120,7 @@ proptest! {
     fn bytes_of_chance_in_a_frame_are_refused_and_break_nothing(body in prop::collection::vec(any::<u8>(), 0..400)) {
         let mut model = super::model::Model::new();
         let mut into = Vec::new();
-        let _ = super::columns::read(&body, 3, &mut model, &mut into);
+        let _ = super::decode::read(&body, 3, &mut model, &mut into);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::columns::Columns;
+use super::encode::FrameEncoder;
 use super::frame::{Counts, FRAME_HEAD_BYTES, FileHead, FrameHead, FrameKind, PAYLOAD_BYTES_MAX, tail};
-use super::record::Window;
+use super::window::Window;
 
 /// Bytes of the dump that go into one frame.
 const DUMP_PIECE_BYTES: usize = 8 << 20;
@@ -19,12 +19,12 @@ const _: () = assert!(INDEX_FRAMES_MAX * (8 + FRAME_HEAD_BYTES) + Counts::BYTES 
 pub(crate) struct Writer<W> {
     out: W,
     offset: u64,
-    columns: Columns,
+    columns: FrameEncoder,
     body: Vec<u8>,
     stored: Vec<u8>,
     /// Offset and head of each frame so far.
     index: Vec<(u64, FrameHead)>,
-    /// Frames that the index has room for; with more it names none, and they are found from head to head.
+    /// Capacity of the index, in frames; with more frames it names none, and readers go from head to head.
     index_room: usize,
     until_ns: u64,
     events: u64,
@@ -35,13 +35,13 @@ impl<W: Write> Writer<W> {
     pub(crate) fn begin(mut out: W, head: FileHead) -> io::Result<Writer<W>> {
         let bytes = head.to_bytes();
         out.write_all(&bytes)?;
-        let (columns, body, stored, index) = (Columns::new(), Vec::new(), Vec::new(), Vec::new());
+        let (columns, body, stored, index) = (FrameEncoder::new(), Vec::new(), Vec::new(), Vec::new());
         let offset = bytes.len() as u64;
         let index_room = INDEX_FRAMES_MAX;
         Ok(Writer { out, offset, columns, body, stored, index, index_room, until_ns: 0, events: 0 })
     }
 
-    /// The same, whose index has room for so many frames.
+    /// Changes the capacity of the index.
     #[cfg(test)]
     pub(crate) fn with_index_room(self, index_room: usize) -> Writer<W> {
         Writer { index_room, ..self }
@@ -52,17 +52,17 @@ impl<W: Write> Writer<W> {
         self.columns.window(window, words);
     }
 
-    /// Whether the frame at hand should be ended before more comes in.
+    /// Whether the current frame should be ended before the next window.
     pub(crate) fn is_frame_full(&self) -> bool {
         self.columns.is_full()
     }
 
-    /// Notes that all that happened before this time has been appended.
+    /// States that every event before `until_ns` has been appended.
     pub(crate) fn passed(&mut self, until_ns: u64) {
         self.until_ns = self.until_ns.max(until_ns);
     }
 
-    /// Writes the frame at hand, if there is anything in it.
+    /// Writes the current frame, unless it is empty.
     pub(crate) fn end_frame(&mut self, lost: u64) -> io::Result<()> {
         if self.columns.is_empty() {
             return Ok(());
@@ -87,7 +87,7 @@ impl<W: Write> Writer<W> {
         written
     }
 
-    /// Ends the trace: the frame at hand, the dump, the index, the tail.
+    /// Ends the trace: writes the current frame, the dump, the index and the tail.
     pub(crate) fn finish(&mut self, dump: &[u8], mut counts: Counts) -> io::Result<Counts> {
         self.end_frame(counts.lost)?;
         counts.events = self.events;
@@ -123,7 +123,7 @@ impl<W: Write> Writer<W> {
         if self.index.len() < self.index_room {
             self.index.push((self.offset, head));
         } else {
-            // Some 10¹⁰ events.
+            // After some 10¹⁰ events.
             (self.index, self.index_room) = (Vec::new(), 0);
         }
         self.offset += (FRAME_HEAD_BYTES + payload.len()) as u64;

@@ -37,6 +37,7 @@ mod stack_limits;
 mod straddling;
 mod surroundings;
 mod tools;
+#[cfg(feature = "read")]
 mod traces;
 mod tuning;
 mod waits;
@@ -69,6 +70,7 @@ const CASES: &[&[case::Case]] = &[
     occasions::CASES,
     loader::CASES,
     soak::CASES,
+    #[cfg(feature = "read")]
     traces::CASES,
 ];
 

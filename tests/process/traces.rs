@@ -38,8 +38,8 @@ pub const CASES: &[Case] = &[
     Case::new("with_a_stamp_on_every_event_the_replay_is_exact", hand_over, |ended| {
         replays(ended);
         let (_, replay, _) = replayed(ended);
-        let found = replay.found();
-        assert_eq!((found.overlaps, found.early_frees), (0, 0), "{found:?}");
+        let figures = replay.figures();
+        assert_eq!((figures.overlaps, figures.early_frees), (0, 0), "{figures:?}");
     })
     .heap(Heap::Plain)
     .variables(&[TRACE, ("HEAPLEDGER_CLOCK", "per-event")]),
@@ -233,8 +233,8 @@ fn half_is_there(ended: &Ended) {
     let mut trace = open(&ended.path("t.hlt"));
     assert_eq!((trace.counts(), trace.dump().unwrap()), (None, None));
     let replay = Replay::of(&mut trace, Span::WHOLE, |_| ()).unwrap();
-    let found = replay.found();
-    assert!(found.events > 1_000 && found.unmatched_frees == 0, "{found:?}");
+    let figures = replay.figures();
+    assert!(figures.events > 1_000 && figures.unmatched_frees == 0, "{figures:?}");
     let said = replay.into_profile(None);
     assert!(said.damage[0].contains("was not ended"), "{:?}", said.damage);
     assert_eq!(heapledger::profile::check(&said.profile), []);
@@ -286,7 +286,7 @@ fn counted(ended: &Ended) {
     let (counts, replay, laws) = replayed_at(&copied);
     assert!(counts.lost > 0 && counts.waits > 0 && counts.waited_ns > 900_000_000, "{counts:?}");
     obeyed(&laws);
-    assert!(replay.found().events > 1_000_000, "{:?}", replay.found());
+    assert!(replay.figures().events > 1_000_000, "{:?}", replay.figures());
     // The ledger is complete all the same.
     complete(&ended.dump()).unwrap();
 }

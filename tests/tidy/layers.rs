@@ -22,8 +22,9 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     // For comparison only: nothing above uses it.
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
-    ("blackbox", &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump"]),
-    ("trace", &["ring", "profile", "dump"]),
+    ("replay", &["ring", "profile"]),
+    ("blackbox", &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump", "replay"]),
+    ("trace", &["ring", "profile", "dump", "replay"]),
     (
         "session",
         &[
@@ -50,7 +51,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Where a layer may name only some things of another: plain data.
-const ONLY: &[(&str, &str, &[&str])] = &[("ring", "profile", &["LossReason"]), ("trace", "ring", &["event"])];
+const ONLY: &[(&str, &str, &[&str])] =
+    &[("ring", "profile", &["LossReason"]), ("replay", "ring", &["event"]), ("trace", "ring", &["event"])];
 
 /// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
 const RELAXED: &[&str] = &[

@@ -79,7 +79,7 @@ impl Producer {
         self.log.push(EventKind::Free { address });
     }
 
-    pub(super) fn realloc_begins(&mut self, address: u64, size: u64) {
+    pub(crate) fn realloc_begins(&mut self, address: u64, size: u64) {
         self.lane.attempt();
         if event::is_narrow(address, 0) {
             self.write(&[event::begin_word(address, size)]);
@@ -88,7 +88,7 @@ impl Producer {
         }
     }
 
-    pub(super) fn realloc_refused(&mut self, address: u64) {
+    pub(crate) fn realloc_refused(&mut self, address: u64) {
         if event::is_narrow(address, 0) {
             self.write(&[event::refused_word(address)]);
         } else {
@@ -97,7 +97,7 @@ impl Producer {
         self.log.push(EventKind::ReallocFailed { address });
     }
 
-    pub(super) fn realloc_ends(&mut self, old: u64, new: u64, size: u64, traits: Traits, stack: u32) {
+    pub(crate) fn realloc_ends(&mut self, old: u64, new: u64, size: u64, traits: Traits, stack: u32) {
         if event::is_narrow(new, size) && event::is_narrow(old, 0) {
             self.write(&event::moved_words(old, new, size, traits, stack));
         } else {

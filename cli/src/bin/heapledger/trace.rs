@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use heapledger::Profile;
 use heapledger::text::escape::escaped;
 use heapledger::text::units;
-use heapledger::trace::{Dated, Found, Record, Span, in_order};
+use heapledger::trace::{Dated, ReplayFigures, Record, Span, in_order};
 use heapledger_cli::report::write_report_with;
 
 use crate::args::{At, TraceArgs};
@@ -54,7 +54,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
 /// The summary of a trace.
 fn summary(open: &mut TraceFile, span: Span) -> Result<String, Failure> {
     let replay = open.replay(span)?;
-    let found = replay.found();
+    let figures = replay.figures();
     let (frames, length) = (open.trace.frames().count(), open.trace.length());
     let in_file: u64 = open.trace.frames().map(|frame| frame.head.events).sum();
     let stored: u64 = open.trace.frames().map(|frame| u64::from(frame.head.stored) + 72).sum();
@@ -92,22 +92,22 @@ fn summary(open: &mut TraceFile, span: Span) -> Result<String, Failure> {
     lines.extend(
         open.trace.damage().iter().map(|damage| format!("  damaged             {}", escaped(damage))),
     );
-    lines.extend(figures(&found, &profile));
+    lines.extend(figure_lines(&figures, &profile));
     Ok(lines.join("\n") + "\n")
 }
 
-fn figures(found: &Found, profile: &Profile) -> Vec<String> {
+fn figure_lines(figures: &ReplayFigures, profile: &Profile) -> Vec<String> {
     let (totals, peak) = (&profile.totals, &profile.peak);
     vec![
-        format!("from {} to {}", units::duration(found.first_ns), units::duration(found.last_ns)),
+        format!("from {} to {}", units::duration(figures.first_ns), units::duration(figures.last_ns)),
         format!(
             "  events              {}: {} allocations, {} frees, {} reallocs, {} refused; {} heapledger's own",
-            units::count(found.events),
-            units::count(found.allocs),
-            units::count(found.frees),
-            units::count(found.reallocs),
-            units::count(found.refused),
-            units::count(found.own_events),
+            units::count(figures.events),
+            units::count(figures.allocs),
+            units::count(figures.frees),
+            units::count(figures.reallocs),
+            units::count(figures.refused),
+            units::count(figures.own_events),
         ),
         format!(
             "  allocated           {} in {}",
@@ -128,9 +128,9 @@ fn figures(found: &Found, profile: &Profile) -> Vec<String> {
         ),
         format!(
             "  unmatched frees     {}; {} came before their block, {} blocks came before the free of the last one there",
-            units::count(found.unmatched_frees),
-            units::count(found.early_frees),
-            units::count(found.overlaps)
+            units::count(figures.unmatched_frees),
+            units::count(figures.early_frees),
+            units::count(figures.overlaps)
         ),
     ]
 }

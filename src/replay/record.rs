@@ -1,42 +1,32 @@
-//! The words of a ring as values, and how they are dated.
+//! The words of a ring as values.
 
 use crate::ring::event::{
     self, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_THREAD, TAG_WIDE, Tag, WIDE_WORDS,
 };
 
-/// Fraction bits of the time that passes from one word to the next.
-const STEP_BITS: u32 = 16;
-
-/// Some records of one thread that follow each other, between two readings of the clock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Window {
+/// A record with its time and its thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dated {
+    /// Time in nanoseconds since the start; interpolated between two readings of the clock.
+    pub at_ns: u64,
     /// Number of the thread's row.
-    pub(crate) row: u32,
-    /// When the first word was written, in nanoseconds since the start.
-    pub(crate) first_ns: u64,
-    /// Nanoseconds from one word to the next, with 16 bits behind the point.
-    pub(crate) step: u64,
+    pub row: u32,
+    /// The record.
+    pub record: Record,
 }
 
-impl Window {
-    /// The time of the record that so many words came before.
-    pub(crate) fn at(&self, words_before: u64) -> u64 {
-        self.first_ns.saturating_add(self.step.saturating_mul(words_before) >> STEP_BITS)
-    }
-}
-
-/// What an allocation is but for its address.
+/// An allocation without its address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Shape {
+pub struct BlockShape {
     /// Size in bytes.
     pub size: u64,
-    /// Its stack: index into the dump's stacks.
+    /// Call stack: index into the dump's stacks.
     pub stack: u32,
-    /// Alignment, whether zeroed, whether heapledger's own, rate of sampling: twelve bits as in the ring.
+    /// Twelve bits as in the ring: alignment, zeroed, heapledger's own, sampling rate.
     pub(crate) traits: u16,
 }
 
-impl Shape {
+impl BlockShape {
     fn traits(self) -> event::Traits {
         event::Traits(u64::from(self.traits))
     }
@@ -53,23 +43,42 @@ impl Shape {
 
     /// Whether it is heapledger's own.
     pub fn is_own(self) -> bool {
-        self.traits().is_own()
+        self.kind() == BlockKind::Internal
     }
 
-    /// Whether it is in no total of the program: heapledger's own, or a sample that stands for others.
-    pub fn is_excluded(self) -> bool {
-        self.traits().is_excluded()
+    /// Whose block it is.
+    pub(crate) fn kind(self) -> BlockKind {
+        match self.traits() {
+            traits if traits.is_own() => BlockKind::Internal,
+            traits if traits.rate() > 0 => BlockKind::Sampled,
+            _ => BlockKind::Program,
+        }
     }
 }
 
-/// What a free says of the size of its block: twelve bits, or all of it above them.
+/// Whose block it is, which decides the figures that it counts in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum BlockKind {
+    /// The program's: counts in every figure.
+    #[default]
+    Program,
+    /// A sample that stands for other blocks: in no site and in no total of exact figures.
+    Sampled,
+    /// heapledger's own: in no figure of the program.
+    Internal,
+}
+
+/// The size of a block as its free carries it: twelve bits; above them, in wide records, the whole size plus one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SizeBits(pub(crate) u64);
 
 impl SizeBits {
     /// Whether a block of this size can be the one that was freed.
     pub fn agree_with(self, size: u64) -> bool {
-        event::agrees(size, self.0)
+        match (self.0 >> event::CHECK_BITS).checked_sub(1) {
+            Some(whole) => size == whole,
+            None => event::agrees(size, self.0),
+        }
     }
 
     pub(crate) fn of(size: u64) -> SizeBits {
@@ -83,37 +92,37 @@ impl SizeBits {
 pub enum Record {
     /// A block was allocated.
     Alloc {
-        /// Where it lies.
+        /// Its address.
         address: u64,
-        /// What it is.
-        shape: Shape,
+        /// Its size, stack and traits.
+        shape: BlockShape,
     },
     /// A block was freed.
     Free {
-        /// Where it lay.
+        /// Its address.
         address: u64,
-        /// What the free says of its size.
+        /// Its size, as far as the free carries it.
         size_bits: SizeBits,
     },
-    /// A realloc begins: from now on someone else may get the address.
+    /// A realloc begins: from now on another thread may be given the address.
     ReallocBegins {
-        /// Where the block lies.
+        /// Address of the block.
         address: u64,
-        /// What the call says of its old size.
+        /// Its old size, as far as the record carries it.
         size_bits: SizeBits,
     },
-    /// The realloc was carried out.
+    /// The realloc succeeded.
     ReallocEnds {
-        /// Where the block lay.
+        /// Address before.
         old_address: u64,
-        /// Where it lies now.
+        /// Address after.
         address: u64,
-        /// What it is now.
-        shape: Shape,
+        /// Size, stack and traits after.
+        shape: BlockShape,
     },
-    /// The realloc was refused; the block lives on.
+    /// The realloc failed; the block stays as it was.
     ReallocRefused {
-        /// Where it lies.
+        /// Its address.
         address: u64,
     },
     /// The thread's first record.
@@ -123,12 +132,12 @@ pub enum Record {
 }
 
 impl Record {
-    /// Whether the ledger counts the record as an event. A realloc is counted with its second half.
+    /// Whether the ledger counts the record as an event. Of a realloc it counts the second half.
     pub fn is_event(&self) -> bool {
         !matches!(self, Record::ReallocBegins { .. } | Record::ThreadStarts | Record::ThreadEnds)
     }
 
-    /// Words of the record when it is not wide.
+    /// Length of the narrow form of the record, in words.
     pub(crate) fn narrow_words(&self) -> u64 {
         match self {
             Record::Alloc { .. } => event::ALLOC_WORDS,
@@ -137,14 +146,14 @@ impl Record {
         }
     }
 
-    /// The record at the start of `words`, and how many words it takes; `None` when there is none, or not all of it.
+    /// Reads the record at the start of `words`; returns it and its length in words. `None` if there is no whole record.
     pub(crate) fn read(words: &[u64]) -> Option<(Record, u64)> {
         let word = *words.first()?;
         let field = |n: usize| words.get(n).copied();
         let address = event::address_of(word);
         let traits = event::traits_of(word).0 as u16;
         let size_bits = SizeBits(event::check_of(word));
-        let shape = |second: u64| Shape { size: second >> 32, stack: second as u32, traits };
+        let shape = |second: u64| BlockShape { size: second >> 32, stack: second as u32, traits };
         let record = match Tag::raw(word) {
             TAG_ALLOC => Record::Alloc { address, shape: shape(field(1)?) },
             TAG_FREE => Record::Free { address, size_bits },
@@ -163,7 +172,7 @@ impl Record {
     }
 
     fn wide(kind: u64, traits: u16, [address, size, stack, old_address]: [u64; 4]) -> Record {
-        let shape = Shape { size, stack: stack as u32, traits };
+        let shape = BlockShape { size, stack: stack as u32, traits };
         let size_bits = SizeBits(event::check_bits(size) | size.saturating_add(1) << event::CHECK_BITS);
         match kind {
             TAG_ALLOC => Record::Alloc { address, shape },

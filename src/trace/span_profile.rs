@@ -1,52 +1,52 @@
-//! A replay as a profile, so that every report and export can show it.
+//! A replay as a profile, for reports and exports.
 
 use super::replay::Replay;
-use crate::dump::empty_profile;
 use crate::profile::{
-    Anomalies, Interval, LiveBlock, LossCounts, Peak, Profile, QualityIndicator, Stack, ThreadRow, Timeline,
+    Anomalies, Interval, LossCounts, Peak, Profile, QualityIndicator, Stack, ThreadRow, Timeline,
     TrackedReport,
 };
+use crate::replay::BlockKind;
 
-/// Stacks that are made up, without frames, for a trace without its dump; a stack beyond them counts as none.
+/// Empty stacks that are made for a trace without a dump at most; sites of further stacks are left out.
 const BARE_STACKS_MAX: u32 = 1 << 20;
 
-/// A profile of a span, and what there is to say about it.
+/// A profile of a span.
 #[derive(Debug)]
 pub struct SpanProfile {
     /// The profile.
     pub profile: Profile,
-    /// What limits its figures.
+    /// Reasons why its figures are incomplete.
     pub damage: Vec<String>,
-    /// What else is to be known.
+    /// Further notes.
     pub notes: Vec<String>,
 }
 
 impl Replay {
-    /// The profile of the span. Names, stacks, modules and settings come from the dump of the trace, if it has one.
+    /// Makes the profile of the span. Names, stacks, modules and settings are those of the dump of the trace, if it has one.
     pub fn into_profile(mut self, dump: Option<&Profile>) -> SpanProfile {
         let (mut damage, notes) = (self.damage(dump), self.notes());
-        let mut profile = dump.cloned().unwrap_or_else(empty_profile);
-        let found = self.found();
+        let mut profile = dump.cloned().unwrap_or_default();
+        let figures = self.figures();
         profile.history.retain(|event| self.span().from_ns <= event.at_ns && event.at_ns < self.span().to_ns);
-        profile.quality = quality(&profile, found.events, found.own_events);
+        profile.quality = quality(&profile, figures.events, figures.own_events);
         profile.quality.anomalies = Anomalies {
-            unmatched_frees: found.unmatched_frees,
-            double_allocations: found.overlapping_blocks,
+            unmatched_frees: figures.unmatched_frees,
+            double_allocations: figures.overlapping_blocks,
             ambiguous_pairings: 0,
-            layout_mismatches: found.other_sizes,
+            layout_mismatches: figures.size_mismatches,
         };
-        profile.process.duration_ns = profile.process.duration_ns.max(found.last_ns).min(self.span().to_ns);
+        profile.process.duration_ns = profile.process.duration_ns.max(figures.last_ns).min(self.span().to_ns);
         "trace".clone_into(&mut profile.process.reason);
         let failed = if self.span().is_whole() { profile.totals.failed } else { 0 };
-        let peak = self.account.peak;
-        profile.totals = self.account.totals;
+        let peak = self.heap.sums.peak;
+        profile.totals = self.heap.sums.totals;
         (profile.totals.peak_bytes, profile.totals.peak_blocks) = (peak.bytes, peak.blocks);
         profile.totals.failed = failed;
         profile.peak = Peak { uncertainty_bytes: 0, ..peak };
         profile.estimates = None;
         profile.tracked = TrackedReport::default();
-        profile.sites = self.account.sites();
-        profile.live = self.live();
+        profile.sites = self.heap.sums.sites();
+        profile.live = self.heap.blocks.live(|block| block.counted && block.kind == BlockKind::Program);
         profile.timeline = self.timeline();
         self.fill_threads(&mut profile);
         bound_stacks(&mut profile, &mut damage);
@@ -68,7 +68,7 @@ impl Replay {
                 }
             }
         }
-        let sampled = self.found().sampled_events;
+        let sampled = self.figures().sampled_events;
         if sampled > 0 {
             damage.push(format!("{sampled} events are of sampled blocks: they are in no figure here"));
         }
@@ -76,44 +76,27 @@ impl Replay {
     }
 
     fn notes(&self) -> Vec<String> {
-        let (span, found) = (self.span(), self.found());
+        let (span, figures) = (self.span(), self.figures());
         let mut notes = Vec::new();
         if !span.is_whole() {
             notes.push(format!(
                 "this is a replay of a trace from {} ns to {} ns: it shows what was allocated in that span",
                 span.from_ns,
-                if span.to_ns == u64::MAX { found.last_ns } else { span.to_ns }
+                if span.to_ns == u64::MAX { figures.last_ns } else { span.to_ns }
             ));
         }
         if span.from_ns > 0 {
             notes.push(format!(
                 "{} blocks with {} bytes were live before the span; {} of them, with {} bytes, were freed in it",
-                found.live_before, found.live_before_bytes, found.earlier_frees, found.earlier_freed_bytes
+                figures.live_before, figures.live_before_bytes, figures.earlier_frees, figures.earlier_freed_bytes
             ));
         }
         notes
     }
 
-    fn live(&self) -> Vec<LiveBlock> {
-        let counted = self.blocks.iter().filter(|(_, block)| block.counted && !block.apart);
-        let mut live: Vec<LiveBlock> = counted
-            .map(|(address, block)| LiveBlock {
-                address,
-                size: block.size,
-                born_ns: block.born_ns,
-                stack: block.stack,
-                thread: block.row,
-                align_log2: block.align_log2,
-                reallocs: block.reallocs,
-            })
-            .collect();
-        live.sort_by_key(|block| (block.born_ns, block.address));
-        live
-    }
-
     fn timeline(&mut self) -> Timeline {
-        let intervals: Vec<Interval> = std::mem::take(&mut self.account.intervals);
-        Timeline { interval_ns: self.account.interval_ns, intervals }
+        let intervals: Vec<Interval> = std::mem::take(&mut self.heap.sums.intervals);
+        Timeline { interval_ns: self.heap.sums.interval_ns, intervals }
     }
 
     fn fill_threads(&self, profile: &mut Profile) {
@@ -129,7 +112,7 @@ impl Replay {
                 ..ThreadRow::default()
             };
         }
-        let mut rows: Vec<_> = self.account.rows.iter().collect();
+        let mut rows: Vec<_> = self.heap.sums.rows.iter().collect();
         rows.sort_by_key(|(row, _)| **row);
         for (index, account) in rows {
             let place = match profile.threads.iter().position(|row| row.index == *index) {
@@ -148,7 +131,7 @@ impl Replay {
     }
 }
 
-/// The quality of what a trace holds of a span: everything in it was recorded. What it lacks is told as damage.
+/// Quality of the span: every event in the trace was recorded. Missing events are listed as damage.
 fn quality(profile: &Profile, events: u64, own_events: u64) -> QualityIndicator {
     let before = &profile.quality;
     let retained = (profile.history.len() as u64).min(events);
@@ -169,7 +152,7 @@ fn quality(profile: &Profile, events: u64, own_events: u64) -> QualityIndicator 
     }
 }
 
-/// Every stack that something refers to is there, if only as an empty one.
+/// Adds empty stacks up to the highest number in use.
 fn bound_stacks(profile: &mut Profile, damage: &mut Vec<String>) {
     let highest = profile.sites.iter().map(|site| site.stack).max().unwrap_or(0);
     let wanted = highest.min(BARE_STACKS_MAX - 1) as usize + 1;

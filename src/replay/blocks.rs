@@ -1,0 +1,252 @@
+//! Live blocks and waiting frees by address.
+//!
+//! With a stamp on every event, the order of the times is the true one and an address has at most one block. Otherwise
+//! a free of one thread can come before the allocation of another thread that it ends, or after the next allocation at
+//! that address. So an address may have several blocks for a moment, and a free may wait for its block. The size bits
+//! of a free tell which of them belong together; among several blocks, the oldest is taken.
+
+use super::numbered::Numbered;
+use super::record::{BlockKind, SizeBits};
+use crate::profile::LiveBlock;
+
+/// A live block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) size: u64,
+    pub(crate) born_ns: u64,
+    pub(crate) stack: u32,
+    /// Row of the thread that allocated it, or reallocated it last.
+    pub(crate) row: u32,
+    /// Number of its allocation among those of its thread.
+    pub(crate) number: u32,
+    pub(crate) align_log2: u8,
+    pub(crate) reallocs: u8,
+    pub(crate) kind: BlockKind,
+    /// Whether its allocation counts in the figures: it lies in the span that is replayed.
+    pub(crate) counted: bool,
+}
+
+/// A free whose block has not been seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WaitingFree {
+    pub(crate) at_ns: u64,
+    pub(crate) row: u32,
+    pub(crate) size_bits: SizeBits,
+    /// Whether it is the old half of a realloc.
+    pub(crate) by_realloc: bool,
+}
+
+/// The blocks by address.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    /// The oldest block of each address.
+    first: Numbered<u64, Block>,
+    /// Younger blocks of addresses that have several, oldest first.
+    more: Numbered<u64, Vec<Block>>,
+    waiting: Numbered<u64, Vec<WaitingFree>>,
+    /// Time for which a free waits for a block that comes later, in nanoseconds.
+    patience_ns: u64,
+    /// Allocations at an address that still had a block.
+    pub(crate) overlaps: u64,
+}
+
+impl Blocks {
+    pub(crate) fn new(patience_ns: u64) -> Blocks {
+        Blocks { patience_ns, ..Blocks::default() }
+    }
+
+    /// Takes the oldest block of this size; `None` if there is none.
+    pub(crate) fn take(&mut self, address: u64, size_bits: SizeBits) -> Option<Block> {
+        self.take_where(address, |block| size_bits.agree_with(block.size))
+    }
+
+    /// Takes the oldest block that `fits`.
+    pub(crate) fn take_where(&mut self, address: u64, fits: impl Fn(&Block) -> bool) -> Option<Block> {
+        let first = self.first.get_mut(&address)?;
+        let others = if self.more.is_empty() { None } else { self.more.get_mut(&address) };
+        let Some(others) = others else {
+            return if fits(first) { self.first.remove(&address) } else { None };
+        };
+        let taken = if fits(first) {
+            std::mem::replace(first, others.remove(0))
+        } else {
+            let place = others.iter().position(fits)?;
+            others.remove(place)
+        };
+        if others.is_empty() {
+            self.more.remove(&address);
+        }
+        Some(taken)
+    }
+
+    /// The blocks at an address, oldest first.
+    pub(crate) fn at(&self, address: u64) -> impl Iterator<Item = &Block> {
+        self.first.get(&address).into_iter().chain(self.more.get(&address).into_iter().flatten())
+    }
+
+    /// Adds a free whose block is not there yet.
+    pub(crate) fn wait(&mut self, address: u64, free: WaitingFree) {
+        self.waiting.entry(address).or_default().push(free);
+    }
+
+    /// Whether this very free waits already.
+    pub(crate) fn waits(&self, address: u64, free: &WaitingFree) -> bool {
+        self.waiting.get(&address).is_some_and(|frees| frees.contains(free))
+    }
+
+    /// Adds a block; or, if a free waited for it, leaves it out and returns the free.
+    pub(crate) fn put(&mut self, address: u64, block: Block) -> Option<WaitingFree> {
+        if !self.waiting.is_empty()
+            && let Some(free) = self.take_waiting(address, &block)
+        {
+            return Some(free);
+        }
+        self.insert(address, block);
+        None
+    }
+
+    /// Adds a block that no free waits for.
+    pub(crate) fn insert(&mut self, address: u64, block: Block) {
+        let Some(first) = self.first.get_mut(&address) else {
+            self.first.insert(address, block);
+            return;
+        };
+        let mut younger = block;
+        if block.born_ns < first.born_ns {
+            younger = std::mem::replace(first, block);
+        }
+        let others = self.more.entry(address).or_default();
+        let place = others.partition_point(|other| other.born_ns <= younger.born_ns);
+        others.insert(place, younger);
+        self.overlaps += 1;
+    }
+
+    fn take_waiting(&mut self, address: u64, block: &Block) -> Option<WaitingFree> {
+        let patience_ns = self.patience_ns;
+        let frees = self.waiting.get_mut(&address)?;
+        let fits = |free: &WaitingFree| {
+            is_others(free, block) && free.at_ns.saturating_add(patience_ns) >= block.born_ns
+        };
+        let place = frees.iter().position(fits)?;
+        let free = frees.remove(place);
+        if frees.is_empty() {
+            self.waiting.remove(&address);
+        }
+        Some(free)
+    }
+
+    /// Number of frees that found no block.
+    pub(crate) fn unmatched(&self) -> u64 {
+        self.waiting.values().map(|frees| frees.len() as u64).sum()
+    }
+
+    /// Number of blocks beyond the first of their address.
+    pub(crate) fn overlapping(&self) -> u64 {
+        self.more.values().map(|blocks| blocks.len() as u64).sum()
+    }
+
+    /// Pairs what is left over when all events have been seen. An address has no more frees than blocks, so two that
+    /// are left over belong together whatever their times say, or were exchanged with two that did.
+    pub(crate) fn pair_left_over(&mut self) -> Vec<(Block, WaitingFree)> {
+        let mut pairs = Vec::new();
+        for (address, frees) in std::mem::take(&mut self.waiting) {
+            for free in frees {
+                let block = (self.take_where(address, |block| is_others(&free, block)))
+                    .or_else(|| self.take(address, free.size_bits))
+                    .or_else(|| self.take_where(address, |_| true));
+                match block {
+                    Some(block) => pairs.push((block, free)),
+                    None => self.wait(address, free),
+                }
+            }
+        }
+        pairs
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Block)> {
+        let first = self.first.iter().map(|(address, block)| (*address, block));
+        let more = self.more.iter();
+        first.chain(more.flat_map(|(address, blocks)| blocks.iter().map(|block| (*address, block))))
+    }
+
+    /// The blocks that `shows`, as a profile has them: oldest first.
+    pub(crate) fn live(&self, shows: impl Fn(&Block) -> bool) -> Vec<LiveBlock> {
+        let shown = self.iter().filter(|(_, block)| shows(block));
+        let mut live: Vec<LiveBlock> = shown
+            .map(|(address, block)| LiveBlock {
+                address,
+                size: block.size,
+                born_ns: block.born_ns,
+                stack: block.stack,
+                thread: block.row,
+                align_log2: block.align_log2,
+                reallocs: block.reallocs,
+            })
+            .collect();
+        live.sort_by_key(|block| (block.born_ns, block.address));
+        live
+    }
+}
+
+/// Whether a waiting free can end a block that comes later: another thread allocated it. What a thread frees before it
+/// allocates is a different block.
+fn is_others(free: &WaitingFree, block: &Block) -> bool {
+    free.size_bits.agree_with(block.size) && free.row != block.row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE_NS: u64 = 1_000;
+
+    fn block(size: u64, born_ns: u64) -> Block {
+        Block { size, born_ns, ..Block::default() }
+    }
+
+    fn free(size: u64, at_ns: u64) -> WaitingFree {
+        WaitingFree { at_ns, row: 1, size_bits: SizeBits::of(size), by_realloc: false }
+    }
+
+    #[test]
+    fn a_free_takes_the_oldest_block_of_its_size_in_whatever_order_they_came() {
+        for born in [[1, 2, 3], [3, 1, 2], [2, 3, 1]] {
+            let mut blocks = Blocks::new(PATIENCE_NS);
+            for born_ns in born {
+                let size = if born_ns == 2 { 64 } else { 40 };
+                assert_eq!(blocks.put(4096, block(size, born_ns)), None);
+            }
+            assert_eq!((blocks.overlaps, blocks.overlapping(), blocks.at(4096).count()), (2, 2, 3));
+            assert_eq!(blocks.take(4096, SizeBits::of(64)), Some(block(64, 2)));
+            assert_eq!(blocks.take(4096, SizeBits::of(40)), Some(block(40, 1)));
+            assert_eq!(blocks.take(4096, SizeBits::of(64)), None);
+            assert_eq!(blocks.take(4096, SizeBits::of(40)), Some(block(40, 3)));
+            assert_eq!((blocks.take(4096, SizeBits::of(40)), blocks.iter().count()), (None, 0));
+        }
+    }
+
+    #[test]
+    fn a_free_that_came_first_ends_the_next_block_of_its_size_by_another_thread() {
+        let mut blocks = Blocks::new(PATIENCE_NS);
+        blocks.wait(4096, free(40, 5));
+        assert_eq!(blocks.put(4096, block(64, 6)), None);
+        assert_eq!(blocks.put(4096, Block { row: 1, ..block(40, 6) }), None, "its thread allocated it later");
+        assert_eq!(blocks.put(4096, block(40, 7)), Some(free(40, 5)));
+        assert_eq!((blocks.unmatched(), blocks.iter().count()), (0, 2));
+        blocks.wait(64, free(40, 5));
+        assert_eq!(blocks.put(64, block(40, PATIENCE_NS + 6)), None, "too late");
+    }
+
+    #[test]
+    fn left_over_frees_prefer_blocks_of_other_threads_then_of_their_size_then_any() {
+        let mut blocks = Blocks::new(PATIENCE_NS);
+        let of_its_thread = Block { row: 1, ..block(40, 6) };
+        for left in [block(64, 5), of_its_thread, block(40, 7 + PATIENCE_NS)] {
+            assert_eq!(blocks.put(4096, left), None);
+        }
+        (0..4).for_each(|_| blocks.wait(4096, free(40, 7)));
+        let expected = [block(40, 7 + PATIENCE_NS), of_its_thread, block(64, 5)];
+        assert_eq!(blocks.pair_left_over(), expected.map(|block| (block, free(40, 7))));
+        assert_eq!((blocks.unmatched(), blocks.iter().count()), (1, 0));
+    }
+}
