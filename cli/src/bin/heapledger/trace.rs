@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use heapledger::Profile;
 use heapledger::text::escape::escaped;
 use heapledger::text::units;
-use heapledger::trace::{Dated, ReplayFigures, Record, Span, in_order};
+use heapledger::trace::{Dated, Record, ReplayFigures, Span, in_order};
 use heapledger_cli::report::write_report_with;
 
 use crate::args::{At, TraceArgs};
