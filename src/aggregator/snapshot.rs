@@ -18,6 +18,7 @@ use crate::ledger::remote_frees::REMOTE_FREE_PAIRS_MAX;
 use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{self, HeapStats, LossCounts, Peak, Profile, QualityIndicator};
+use crate::quality::QualityCounters;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{latency, state};
 use crate::ring::lane::Lane;
@@ -163,8 +164,8 @@ pub(crate) fn end_sampling_if_over(ledger: &Ledger) {
     }
 }
 
-/// The counters of quality, read without stopping anyone. History figures are left at zero.
-pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
+/// The counters of quality, read without stopping anyone.
+pub(crate) fn quality(ledger: &Ledger) -> QualityCounters {
     let mut quality =
         QualityIndicator { installed: true, mode: state::mode(), ..QualityIndicator::default() };
     quality.target_completeness = state::options().concurrency.target_completeness;
@@ -212,10 +213,9 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityIndicator {
         ambiguous_pairings: anomalies.ambiguous.load(Ordering::Relaxed),
         layout_mismatches: anomalies.layout_mismatches.load(Ordering::Relaxed),
     };
-    quality.evicted = quality.recorded;
     quality.own_bytes = ledger.pages.held_bytes();
     quality.own_cpu_ns = super::worker::cpu_ns();
-    quality
+    QualityCounters::new(quality)
 }
 
 /// Threads of the program that run now.
@@ -309,7 +309,7 @@ struct Frozen {
     crossings: Vec<profile::Crossing>,
     intervals: Vec<profile::Interval>,
     interval_ns: u64,
-    quality: QualityIndicator,
+    quality: QualityCounters,
     totals: HeapStats,
     estimates: Option<profile::Estimates>,
     peak: Peak,
@@ -429,9 +429,6 @@ impl Frozen {
 
     fn into_profile(mut self, ledger: &Ledger, history: Vec<profile::Event>, reason: &str) -> Profile {
         let of_the_heap = history.iter().filter(|event| is_of_the_heap(event)).count() as u64;
-        self.quality.retained = of_the_heap.min(self.quality.recorded);
-        self.quality.evicted = self.quality.recorded - self.quality.retained;
-        watch::complete(&mut self.quality, &settings(), self.at_ns);
         let sites = self.sites.iter().filter(|(_, figures)| !figures.is_empty());
         let sites = sites.map(|(stack, figures)| figures.to_site(*stack, self.peak_number)).collect();
         let mut live: Vec<profile::LiveBlock> = self.live.iter().map(entry::Entry::live_block).collect();
@@ -465,7 +462,7 @@ impl Frozen {
             changes: changes_of(&ledger.changes),
             // They are known to an upper layer.
             tracked: profile::TrackedReport::default(),
-            quality: self.quality,
+            quality: watch::indicator(self.quality, of_the_heap, self.at_ns),
         }
     }
 }

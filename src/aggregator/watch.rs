@@ -1,24 +1,20 @@
 //! Watching quality over time: the monitor's windows, fed by the aggregator and by every query.
 
 use super::shared::Shared;
-use crate::profile::{QualityIndicator, Settings};
-use crate::quality::{MonitorConfig, QualityMonitor, QualitySample, QualityView};
+use super::snapshot;
+use crate::profile::QualityIndicator;
+use crate::quality::{MonitorConfig, QualityCounters, QualityMonitor, QualitySample, QualityView};
 
 static MONITOR: Shared<QualityMonitor> = Shared::empty();
 
-/// Feeds the counters of `quality` to the monitor and fills in what follows from its windows: trend, windowed
-/// completeness, recommendation. Allocates for the recommendation: called in an own section.
-pub(crate) fn complete(quality: &mut QualityIndicator, settings: &Settings, at_ns: u64) {
-    let view = with_monitor(|monitor| {
-        monitor.push(QualitySample::of(quality, at_ns));
-        monitor.view()
-    });
-    if let Some(view) = view {
-        view.complete(quality, settings);
-    }
+/// The indicator of the counters that were read at `at_ns`, with `retained` events in the history: feeds the monitor, and
+/// takes trend, windowed completeness and recommendation from its windows. Allocates: called in an own section.
+pub(crate) fn indicator(counters: QualityCounters, retained: u64, at_ns: u64) -> QualityIndicator {
+    let view = feed(&counters, at_ns);
+    counters.assemble(retained, view.as_ref(), &snapshot::settings())
 }
 
-/// Feeds the counters of `quality` to the monitor and says what its windows show. A query can have ended one meanwhile.
+/// Feeds the counters to the monitor and returns what its windows show. A query can have ended one meanwhile.
 pub(super) fn feed(quality: &QualityIndicator, at_ns: u64) -> Option<QualityView> {
     with_monitor(|monitor| {
         monitor.push(QualitySample::of(quality, at_ns));

@@ -170,15 +170,15 @@ impl Supervision {
             return None;
         }
         self.sampled_ns = now_ns;
-        let mut quality = snapshot::quality(ledger);
+        let counters = snapshot::quality(ledger);
         if let Some(tuning) = &mut self.tuning {
-            tuning.look(ledger, own, &mut aggregator.pace, &quality);
+            tuning.look(ledger, own, &mut aggregator.pace, &counters);
         }
-        self.look_for_occasions(ledger, quality.lost.total(), now_ns);
-        let view = watch::feed(&quality, now_ns)?;
+        self.look_for_occasions(ledger, counters.lost.total(), now_ns);
+        let view = watch::feed(&counters, now_ns)?;
         let crossing = self.alarm.as_mut()?.look(&view)?;
-        view.complete(&mut quality, &snapshot::settings());
-        Some((crossing, quality))
+        let retained = snapshot::retained(ledger, own);
+        Some((crossing, counters.assemble(retained, Some(&view), &snapshot::settings())))
     }
 
     /// Tells of a crossing.

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cause::{Cause, cause, waits_among};
-use super::monitor::{QualityView, Window};
+use super::monitor::Window;
 use super::ring_size;
 use crate::profile::{ClockMode, DataQualityMode, HistoryLimits, LossReason, QualityIndicator, Settings};
 
@@ -195,16 +195,6 @@ fn loss_advice(loss: Loss, quality: &QualityIndicator, settings: &Settings) -> A
 fn accepted_target(quality: &QualityIndicator) -> Option<f64> {
     let completeness = QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
     (completeness < quality.target_completeness).then(|| (completeness * 10_000.0).floor() / 10_000.0)
-}
-
-impl QualityView {
-    /// Completes an indicator of the same process with what the windows say: windowed completeness, trend and
-    /// recommendation.
-    pub fn complete(&self, quality: &mut QualityIndicator, settings: &Settings) {
-        quality.windowed_completeness = self.windowed_completeness;
-        quality.trend = self.trend;
-        quality.recommendation = advice(quality, settings, self.newest.as_ref()).to_string();
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@
 //! * [`error`] is what a setting that means nothing is refused with.
 
 mod advice;
+mod assemble;
 mod cause;
 pub mod display;
 pub mod error;
@@ -33,6 +34,7 @@ pub mod thresholds;
 pub mod tuner;
 
 pub use advice::{Advice, Loss, advice, advice_for};
+pub(crate) use assemble::QualityCounters;
 pub use cause::{Cause, EVENTS_PER_WAIT_MIN, LAG_NS_MAX, cause};
 pub use display::{WithEmoji, completeness_percent, shows_emoji};
 pub use error::InvalidSetting;

@@ -114,14 +114,11 @@ pub fn flush() {
 /// ```
 pub fn quality() -> QualityIndicator {
     let quality = with_ledger(|ledger, own| {
-        let mut quality = {
+        let counters = {
             let _quiet = RecordingPaused::enter(own);
             snapshot::quality(ledger)
         };
-        quality.retained = snapshot::retained(ledger, own).min(quality.recorded);
-        quality.evicted = quality.recorded - quality.retained;
-        watch::complete(&mut quality, &snapshot::settings(), ledger.clock.now_ns());
-        quality
+        watch::indicator(counters, snapshot::retained(ledger, own), ledger.clock.now_ns())
     });
     quality.unwrap_or_else(|| {
         // No ledger could be opened, or this is a forked child that is to have none: if there were events, all of

@@ -10,6 +10,7 @@ use heapledger::QualityIndicator;
 
 use super::case::{Case, Ended};
 use super::heap::Heap;
+use super::laws;
 use super::tools::{accounted_point, block, threads};
 
 pub const CASES: &[Case] = &[
@@ -57,10 +58,22 @@ pub fn on_quality(quality: &QualityIndicator) {
         let lately = quality.windowed_completeness.expect("it crossed");
         assert!(lately < quality.target_completeness && quality.lost.total() > 0);
         assert!(quality.recommendation.starts_with("ring_full lost "));
+        obeys_the_laws_of_a_query(quality);
         // SAFETY: the size is not zero. The block is never freed.
         let block = unsafe { alloc(Layout::from_size_align(OWN_BYTES, 8).unwrap()) };
         assert!(!block.is_null());
     }
+}
+
+/// The program is given what `heapledger::quality()` gives: the same laws, the same history figures.
+fn obeys_the_laws_of_a_query(told: &QualityIndicator) {
+    let asked = heapledger::quality();
+    for quality in [told, &asked] {
+        laws::counted(quality).unwrap();
+    }
+    assert!(told.recorded <= asked.recorded && told.attempted <= asked.attempted, "{told:?} {asked:?}");
+    assert_eq!((told.retained, told.installed), (asked.retained, true), "{told:?} {asked:?}");
+    assert_eq!(told.retained, 64, "the history is full: {told:?}");
 }
 
 extern "C" fn load(_number: *mut c_void) -> *mut c_void {

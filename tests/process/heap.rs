@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heapledger::{
-    ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapLedger, QualityIndicator, Signal,
-    Triggers, TuningGoal,
+    ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapLedger, HistoryLimits, QualityIndicator,
+    Signal, Triggers, TuningGoal,
 };
 
 use super::inner::{Bump, CallsBack, Scripted};
@@ -128,6 +128,8 @@ static TUNED: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .auto_tune(TuningGoal { target_completeness: 0.9999, budget_ns: 1_000_000, ..TuningGoal::DEFAULT });
 static TELLING: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .mode(DataQualityMode::BestEffort)
+    // Far fewer events than any ring holds, so that two readings under load agree.
+    .history(HistoryLimits { events: 64, ..HistoryLimits::DEFAULT })
     .on_quality(super::alarms::on_quality as fn(&QualityIndicator));
 static ON_REQUEST: HeapLedger<Scripted> = HeapLedger::new(Scripted).on_request();
 static SENSELESS: HeapLedger<Scripted> = HeapLedger::new(Scripted)

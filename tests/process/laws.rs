@@ -31,6 +31,8 @@ pub fn counted(quality: &QualityIndicator) -> Result<(), String> {
     demand(quality.is_conserved(), || format!("not conserved: {quality:?}"))?;
     let share = QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
     demand(quality.current_completeness == share, || format!("completeness: {quality:?}"))?;
+    let in_history = quality.retained.checked_add(quality.evicted);
+    demand(in_history == Some(quality.recorded), || format!("history: {quality:?}"))?;
     demand(quality.own_events <= quality.recorded, || format!("own events: {quality:?}"))
 }
 

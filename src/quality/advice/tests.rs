@@ -198,12 +198,3 @@ fn every_advice_is_one_sentence_and_none_asks_for_fewer_threads() {
     let none = advice_for(Cause::None, &QualityIndicator::default(), &settings(), None);
     assert_eq!((none, none.to_string().as_str()), (Advice::Nothing, ""));
 }
-
-#[test]
-fn a_view_completes_an_indicator() {
-    let mut quality = lossy(LossReason::ForkedChild);
-    let view = QualityView { windowed_completeness: Some(0.5), ..QualityView::default() };
-    view.complete(&mut quality, &settings());
-    assert_eq!(quality.windowed_completeness, Some(0.5));
-    assert!(quality.recommendation.contains("ForkPolicy::Fresh"));
-}
