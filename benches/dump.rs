@@ -101,7 +101,7 @@ fn add_names(profile: &mut Profile) {
 
 /// Steps as a heap makes them: addresses scattered by size, births in rising order.
 fn profile(live_blocks: u64, stacks: u64, calls: Calls) -> Profile {
-    let mut profile = dumps::empty_profile();
+    let mut profile = Profile::default();
     let mut random = Random(0x2545_F491_4F6C_DD1D);
     profile.threads =
         (0..THREADS as u32).map(|index| ThreadRow { index, threads: 1, ..ThreadRow::default() }).collect();

@@ -134,8 +134,6 @@ pub mod validation;
 #[cfg(not(loom))]
 pub mod dumps {
     pub use crate::blackbox::{read, read_bytes, read_from};
-    #[doc(hidden)]
-    pub use crate::dump::empty_profile;
     pub use crate::dump::{
         Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
         write, write_to, write_with_notes,

@@ -28,7 +28,7 @@ fn run(command: &mut Command) -> (i32, String, String) {
 }
 
 fn profile() -> Profile {
-    let mut profile = dumps::empty_profile();
+    let mut profile = Profile::default();
     profile.quality.installed = true;
     profile.quality.current_completeness = 1.0;
     profile.quality.target_completeness = 0.95;

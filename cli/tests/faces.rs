@@ -437,7 +437,7 @@ fn empty() -> Profile {
     Profile {
         quality: QualityIndicator { installed: true, ..QualityIndicator::default() },
         settings: settings(),
-        ..heapledger::dumps::empty_profile()
+        ..heapledger::Profile::default()
     }
 }
 

@@ -15,7 +15,7 @@ const FRAMES: u64 = 40;
 /// Sites of 40 frames at so many addresses; a quarter of the addresses have names, of which there are 1,000 with
 /// control characters and brackets, and some stand for many inlined functions.
 fn many(sites: u32, addresses: u64) -> Profile {
-    let mut profile = heapledger::dumps::empty_profile();
+    let mut profile = heapledger::Profile::default();
     profile.quality.installed = true;
     profile.settings.stacks = heapledger::Stacks::Auto;
     profile.modules = (0..64u64)

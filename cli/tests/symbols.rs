@@ -39,7 +39,7 @@ impl Built {
     /// The profile of a run: its stacks in the order in which they were printed, stack 0 empty.
     fn profile(&self) -> (Profile, Vec<String>) {
         let printed = run(Command::new(&self.program).current_dir(self.directory.path()));
-        let mut profile = heapledger::dumps::empty_profile();
+        let mut profile = heapledger::Profile::default();
         profile.stacks.push(Stack::default());
         let mut labels = vec![String::new()];
         for line in printed.lines() {
@@ -260,7 +260,7 @@ fn a_damaged_dump_is_not_bundled() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cut.hl");
     let mut bytes = Vec::new();
-    heapledger::dumps::write_to(&mut bytes, &heapledger::dumps::empty_profile()).unwrap();
+    heapledger::dumps::write_to(&mut bytes, &heapledger::Profile::default()).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     let (code, _, said) = heapledger(&["bundle", "cut.hl"], directory.path());
     assert!(code == 3 && said.contains("would hide that"), "{said}");

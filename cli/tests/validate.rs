@@ -286,7 +286,7 @@ mod interrupted {
 #[test]
 fn no_other_subcommand_records_or_leaves_anything_behind() {
     let directory = tempfile::tempdir().unwrap();
-    let mut profile = heapledger::dumps::empty_profile();
+    let mut profile = heapledger::Profile::default();
     profile.process.program = "demo".into();
     let dump = directory.path().join("heapledger.demo.7.hl");
     heapledger::dumps::write(&dump, &profile).unwrap();

@@ -6,7 +6,7 @@ mod victim;
 use std::fs;
 use std::path::Path;
 
-use heapledger::dumps;
+use heapledger::{Profile, dumps};
 // Its runtime is what the instrumented library calls.
 use libfuzzer_sys as _;
 
@@ -46,6 +46,6 @@ fn black_boxes(corpus: &Path) -> std::io::Result<()> {
 
 fn empty() -> Vec<u8> {
     let mut file = Vec::new();
-    dumps::write_to(&mut file, &dumps::empty_profile()).expect("it goes into memory");
+    dumps::write_to(&mut file, &Profile::default()).expect("it goes into memory");
     file
 }

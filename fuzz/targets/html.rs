@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // The page has scripts of its own, so many and no more.
     let scripts = page.matches("<script").count();
     let mut empty = Vec::new();
-    let plain = heapledger::dumps::empty_profile();
+    let plain = heapledger::Profile::default();
     write_page(&plain, &heapledger_cli::analysis::Origin::default(), &mut empty).expect("it goes into memory");
     let expected = String::from_utf8(empty).expect("text").matches("<script").count();
     assert!(scripts <= expected, "{scripts} scripts");

@@ -1,31 +1,28 @@
-//! Telling the program, or its user, that completeness crossed the target.
+//! Notifying the program, or its user, that completeness crossed the target.
 //!
-//! The alarm belongs to heapledger's own thread, which is the only one that calls the program's function; what that
-//! allocates is recorded as heapledger's own, because the thread's whole life is an own section. A panic must not
-//! leave the thread, which has no Rust frame below it: it is caught, and the function is not called again.
+//! The background thread alone calls the program's callback. Allocations of the callback are recorded as heapledger's own,
+//! because the whole life of that thread is an internal scope. A panic must not leave the thread, which has no Rust frame below
+//! it: it is caught, and the callback is not called again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::shared::Shared;
+use super::background::BACKGROUND;
+use super::diagnostic;
 use crate::profile::QualityIndicator;
-use crate::quality::{Crossing, LineLimit, QualityView, Threshold, ThresholdWatch};
+use crate::quality::{Crossing, QualityView, Threshold, ThresholdWatch};
 use crate::recorder::state;
-use crate::sys::platform;
 
-/// Common to the alarm and to the end of the process.
-static LINES: Shared<LineLimit> = Shared::empty();
-
-/// Watches the windows of one process.
+/// Watches the windows of the monitor.
 pub(super) struct Alarm {
     watch: ThresholdWatch,
     callback: Option<fn(&QualityIndicator)>,
     warns: bool,
-    /// End of the last window that was looked at.
+    /// End of the last window that was observed, in nanoseconds.
     seen_ns: u64,
 }
 
 impl Alarm {
-    /// The alarm that the settings ask for, if they do.
+    /// The alarm, if the settings ask for a callback or for warnings.
     pub(super) fn of_settings() -> Option<Alarm> {
         let options = state::options();
         let is_asked_for = options.on_quality.is_some() || options.warn;
@@ -34,15 +31,15 @@ impl Alarm {
         Some(Alarm { watch, callback: options.on_quality, warns: options.warn, seen_ns: 0 })
     }
 
-    /// Looks at the newest window, once; says whether it crossed the threshold.
-    pub(super) fn look(&mut self, view: &QualityView) -> Option<Crossing> {
+    /// Observes the newest window, once, and returns whether completeness crossed the threshold with it.
+    pub(super) fn observe(&mut self, view: &QualityView) -> Option<Crossing> {
         let newest = view.newest.filter(|window| window.end_ns > self.seen_ns)?;
         self.seen_ns = newest.end_ns;
         self.watch.observe(view.windowed_completeness)
     }
 
-    /// Tells of a crossing, with the indicator of the moment.
-    pub(super) fn tell(&mut self, crossing: &Crossing, quality: &QualityIndicator, now_ns: u64) {
+    /// Warns, and calls the callback, with the indicator of the moment.
+    pub(super) fn notify(&mut self, crossing: &Crossing, quality: &QualityIndicator, now_ns: u64) {
         if self.warns {
             print(&format!("{crossing}{}", advice(quality)), now_ns);
         }
@@ -54,8 +51,8 @@ impl Alarm {
     }
 }
 
-/// Tells, at the end of the process, that the completeness of its whole life is below the target.
-pub(crate) fn tell_at_exit(quality: &QualityIndicator, now_ns: u64) {
+/// Warns at the end of the process if the completeness of its whole run is below the target.
+pub(crate) fn warn_at_exit(quality: &QualityIndicator, now_ns: u64) {
     let (completeness, threshold) = (quality.current_completeness, quality.target_completeness);
     if state::options().warn && completeness < threshold {
         let whole = Crossing::Below { completeness, threshold };
@@ -67,18 +64,12 @@ fn advice(quality: &QualityIndicator) -> String {
     if quality.recommendation.is_empty() { String::new() } else { format!("; {}", quality.recommendation) }
 }
 
-/// A line on standard error, unless there was one in the last ten seconds.
+/// Prints a line on standard error, unless there was one within the last ten seconds.
 fn print(line: &str, now_ns: u64) {
-    let admitted = LINES.with(|| Some(LineLimit::default()), |limit| limit.admit(now_ns)).flatten();
-    let more = match admitted {
-        None => return,
-        Some(0) => String::new(),
-        Some(held_back) => format!(" (lines held back since the last one: {held_back})"),
+    let Some(held_back) = BACKGROUND.lines.with(1, |limit| limit.admit(now_ns)).flatten() else { return };
+    let more = match held_back {
+        0 => String::new(),
+        lines => format!(" (lines held back since the last one: {lines})"),
     };
-    platform::write_stderr(format!("heapledger: {line}{more}\n").as_bytes());
-}
-
-/// Starts afresh, in a forked child.
-pub(super) fn forget() {
-    LINES.forget();
+    diagnostic::print(format_args!("{line}{more}"));
 }

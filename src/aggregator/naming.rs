@@ -1,7 +1,7 @@
-//! Names of files, from patterns.
+//! The program's name, and names of files made from patterns.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::sys::path_pattern;
 
@@ -14,6 +14,15 @@ pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
         Some(())
     });
     to_path(path)
+}
+
+/// The file name of the program without its extension: that of the running executable, or else of the first word of its
+/// command line, or else `unknown`.
+pub(super) fn program_name(command: Option<&str>) -> String {
+    let executable = std::env::current_exe().ok();
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let paths = [executable.as_deref(), command.map(Path::new)];
+    paths.into_iter().flatten().find_map(stem).unwrap_or_else(|| "unknown".to_owned())
 }
 
 #[cfg(unix)]

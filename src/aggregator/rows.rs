@@ -1,7 +1,7 @@
-//! The part of a snapshot that is about threads: who they are, and what each of them did.
+//! The table of threads in a snapshot.
 //!
-//! The figures of a thread that has ended are in its row, those of one that runs are in its lane; at its end they move.
-//! So both are copied while the books are frozen. A name is read later, because that allocates.
+//! The figures of an ended thread are in its row, those of a running one in its lane, from which they move to the row at its
+//! end. So both are copied while the ledger is frozen. Names are read later, because that allocates.
 
 use std::cmp::Reverse;
 
@@ -12,12 +12,7 @@ use crate::ledger::rows::Row;
 use crate::profile::{Crossing, LossCounts, ThreadRow};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Rows that [`copy`] may need room for.
-pub(super) fn room(ledger: &Ledger) -> usize {
-    ledger.rows.count() as usize + 64
-}
-
-/// Copies the rows, without names; `false` when there is not enough room. The books are frozen; allocates nothing.
+/// Copies the rows, without names, of a frozen ledger. Returns `false` when there is not enough room. Allocates nothing.
 pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
     let numbers = numbers(ledger);
     if numbers.clone().count() > into.capacity() {
@@ -27,8 +22,8 @@ pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
     true
 }
 
-/// The table of threads: copied rows, with what running threads have done so far. A thread that got its row after the
-/// copy was made has nothing in it: it is there because an event of the history may name it.
+/// The table of threads: the copied rows, with the figures of running threads added. A thread whose row was made after the
+/// copy has zeros: it is listed because an event of the history may refer to it.
 pub(super) fn threads(
     ledger: &Ledger,
     copied: Vec<ThreadRow>,
@@ -44,7 +39,7 @@ pub(super) fn threads(
     }
     for (number, share) in running {
         let place = if *number == ROW_OF_OTHERS { rows.len().wrapping_sub(1) } else { *number as usize };
-        // The lane of a thread that has ended, and was not taken over yet, has no share of anyone.
+        // The lane of an ended thread that no other thread took over has no row.
         let Some(row) = rows.get_mut(place).filter(|row| row.index == *number) else { continue };
         row.attempted += share.attempted;
         row.recorded = row.recorded.wrapping_add(share.recorded);
@@ -58,8 +53,8 @@ pub(super) fn threads(
     rows
 }
 
-/// Who freed whose blocks. With frozen books every pair is of known threads, and the sums are those of the totals.
-/// Allocates nothing.
+/// Blocks freed by other threads than the ones that allocated them, by pair of threads. In a frozen ledger every pair is of
+/// listed threads, and the sums are those of the totals. Allocates nothing.
 pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = Crossing> + '_ {
     ledger.remote_frees.all(ROW_OF_OTHERS).map(|cell| Crossing {
         allocated_by: cell.allocated_by,
@@ -69,9 +64,9 @@ pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = Crossing> + '_ 
     })
 }
 
-/// Puts pairs of threads in order, most blocks first. Those that were counted without a cell of their own are given a row to
-/// refer to, if no thread had to share one.
-pub(crate) fn settle_crossings(crossings: &mut [Crossing], threads: &mut Vec<ThreadRow>) {
+/// Sorts the pairs of threads, most blocks first. The pairs that share one cell, for want of more, need a row to refer to: it
+/// is added, unless there is a row of the threads that share one.
+pub(crate) fn finish_crossings(crossings: &mut [Crossing], threads: &mut Vec<ThreadRow>) {
     crossings.sort_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
     let number = threads.len() as u32;
     if number > ROW_OF_OTHERS {
@@ -82,7 +77,7 @@ pub(crate) fn settle_crossings(crossings: &mut [Crossing], threads: &mut Vec<Thr
     threads.push(ThreadRow { name: "(further pairs of threads)".to_owned(), ..unborn(number) });
 }
 
-/// The numbers of all rows that stand for a thread.
+/// The numbers of all rows with a thread.
 fn numbers(ledger: &Ledger) -> impl Iterator<Item = u32> + Clone {
     let others = ledger.rows.get(&ledger.pages, ROW_OF_OTHERS);
     // relaxed: a figure for people.
@@ -94,9 +89,9 @@ fn unborn(number: u32) -> ThreadRow {
     ThreadRow { index: number, ..ThreadRow::default() }
 }
 
-/// The figures of a row, without who it is.
+/// The figures of a row, without the identity of its thread.
 pub(crate) fn copied(number: u32, row: &Row) -> ThreadRow {
-    // relaxed: whoever writes these figures holds a latch that the caller has.
+    // relaxed: the writer of these figures holds a latch that the caller has.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
     let figures = &row.figures;
     ThreadRow {
@@ -112,7 +107,7 @@ pub(crate) fn copied(number: u32, row: &Row) -> ThreadRow {
     }
 }
 
-/// Fills in who a row is.
+/// Fills in the identity of the thread.
 pub(crate) fn identify(into: &mut ThreadRow, row: &Row) {
     // relaxed: figures for people.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);

@@ -1,75 +1,44 @@
-//! Plain data that heapledger's own thread and queries share.
+//! A value that several threads of heapledger use, behind a latch for which nobody waits without limit.
 //!
-//! It is behind a latch that nobody waits for: whoever finds it taken goes without, so a query never waits for another
-//! one, and a forked child, where the holder may not exist, starts afresh.
+//! A thread that finds the latch taken does without the value. So a query never waits for another one for long, and a
+//! forked child, in which the holder may not exist, starts afresh.
 
 use std::cell::UnsafeCell;
 
-use crate::sys::latch::{Latch, Taken, wait};
+use crate::sys::latch::{Latch, Taken};
 
-/// A value that is made when it is first needed.
+/// A value behind a latch.
 pub(super) struct Shared<T> {
     latch: Latch,
-    value: UnsafeCell<Option<T>>,
+    value: UnsafeCell<T>,
 }
 
 // SAFETY: W1, the value is touched under the latch only.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
-    pub(super) const fn empty() -> Self {
-        Shared { latch: Latch::new(), value: UnsafeCell::new(None) }
+    pub(super) const fn new(value: T) -> Self {
+        Shared { latch: Latch::new(), value: UnsafeCell::new(value) }
     }
 
-    /// Works on the value, which `make` makes if there is none. `None` when someone else is at it, or there is none.
-    pub(super) fn with<R>(
-        &self,
-        make: impl FnOnce() -> Option<T>,
-        work: impl FnOnce(&mut T) -> R,
-    ) -> Option<R> {
-        let _taken = self.latch.try_take()?;
-        // SAFETY: W1.
-        let slot = unsafe { &mut *self.value.get() };
-        if slot.is_none() {
-            *slot = make();
-        }
-        slot.as_mut().map(work)
-    }
-
-    /// As [`Shared::with`], but waits so many steps for whoever is at it.
-    pub(super) fn with_patience<R>(
-        &self,
-        rounds: u32,
-        make: impl FnOnce() -> Option<T>,
-        work: impl FnOnce(&mut T) -> R,
-    ) -> Option<R> {
+    /// Runs `work` on the value if its latch can be taken within `rounds` steps of waiting.
+    pub(super) fn with<R>(&self, rounds: u32, work: impl FnOnce(&mut T) -> R) -> Option<R> {
         let _taken = self.pause(rounds)?;
         // SAFETY: W1.
-        let slot = unsafe { &mut *self.value.get() };
-        if slot.is_none() {
-            *slot = make();
-        }
-        slot.as_mut().map(work)
+        Some(work(unsafe { &mut *self.value.get() }))
     }
 
-    /// Keeps everyone from the value for as long as the result lives; waits so many steps for whoever is at it.
+    /// Keeps every thread from the value while the result lives; waits at most `rounds` steps for the holder.
     pub(super) fn pause(&self, rounds: u32) -> Option<Taken<'_>> {
-        (0..rounds).find_map(|round| {
-            let taken = self.latch.try_take();
-            if taken.is_none() {
-                wait(round);
-            }
-            taken
-        })
+        self.latch.take_in_rounds(rounds)
     }
 
-    /// Starts afresh, in a forked child. What the value held is left where it is: its holder may have been in the
-    /// midst of changing it.
-    pub(super) fn forget(&self) {
+    /// Starts again with `value`, in a forked child. The old value is not dropped: its holder may have been changing it.
+    pub(super) fn reset_after_fork(&self, value: T) {
         self.latch.open();
         if let Some(_taken) = self.latch.try_take() {
-            // SAFETY: W1. The old value is overwritten, not dropped.
-            unsafe { self.value.get().write(None) };
+            // SAFETY: W1.
+            unsafe { self.value.get().write(value) };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The part of a snapshot that is about stacks: the stacks themselves, how they were taken, and the loaded objects.
+//! The stacks in a snapshot, how they were taken, and the loaded objects.
 
 use crate::ledger::Ledger;
 use crate::profile::{Change, Module, Profile, Stack, StackFigures};
@@ -8,8 +8,8 @@ use crate::stack::intern::{Store, frames_of};
 use crate::stack::{modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Fills in everything about stacks. What refers to a stack is in the profile already, so each of them is found.
-pub(super) fn fill(ledger: &Ledger, own: &InternalScope, profile: &mut Profile) {
+/// Fills in stacks and loaded objects. Everything that refers to a stack is in the profile already, so each is found.
+pub(super) fn fill(ledger: &Ledger, scope: &InternalScope, profile: &mut Profile) {
     profile.stack_figures = figures(ledger);
     let Some((page, _)) = ledger.facts.stacks() else { return };
     let store = Store::at(&ledger.pages, page);
@@ -17,7 +17,7 @@ pub(super) fn fill(ledger: &Ledger, own: &InternalScope, profile: &mut Profile) 
     let (mut nodes, mut leaves) =
         (Vec::with_capacity(node_count as usize), Vec::with_capacity(count as usize));
     {
-        let _quiet = RecordingPaused::enter(own);
+        let _paused = RecordingPaused::enter(scope);
         store.copy(&ledger.pages, &mut nodes, &mut leaves);
     }
     profile.stacks.extend(leaves.iter().map(|leaf| {
@@ -29,7 +29,7 @@ pub(super) fn fill(ledger: &Ledger, own: &InternalScope, profile: &mut Profile) 
     list_gone(profile);
 }
 
-/// The loaded objects, as they were found when they were last looked for.
+/// The loaded objects, as of the last time that they were searched for.
 pub(super) fn modules() -> Vec<Module> {
     unwind::modules().iter().map(listed).collect()
 }
@@ -44,8 +44,8 @@ fn listed(module: &modules::Module) -> Module {
     }
 }
 
-/// Unloaded objects stand in the list as well, because stacks lead through them, and their end among the changes. Where
-/// another object lies in their place by now, addresses cannot be told apart, and the change says so.
+/// Adds unloaded objects to the list, because stacks may lead through them, and their end to the changes. Where another object
+/// was loaded in their place, its addresses are ambiguous: the unloaded one is not listed, and the change says so.
 fn list_gone(profile: &mut Profile) {
     for gone in unwind::gone().iter().rev() {
         let module = &gone.module;

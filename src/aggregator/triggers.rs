@@ -1,25 +1,26 @@
-//! What has a dump written while the process runs: limits that are crossed, and shortage of memory around the process.
+//! The triggers of dumps while the process runs: crossed limits, and memory pressure in its control group.
 //!
-//! [`Watch`] is the rule, without clocks and files: readings go in, at most one occasion comes out. The readings are
-//! taken ten times a second, by heapledger's own thread; what is not booked yet is not in them, which is at most a few
-//! milliseconds old. The dump itself is written by another thread, so that booking goes on meanwhile.
+//! [`TriggerRules`] are pure, without clocks and files: readings go in, at most one trigger comes out. The background thread
+//! takes a reading ten times a second; events of the last few milliseconds may not be booked and are not in it. Another
+//! thread writes the dump, so that booking goes on meanwhile.
 
 use std::fs;
 
-use crate::profile::{Occasion, Triggers};
+use crate::profile::{DumpTrigger, Triggers};
 
 /// The span over which growth is measured, in nanoseconds.
 const GROWTH_NS: u64 = 1_000_000_000;
-/// Readings within that span at most; more often, and the oldest are forgotten early.
+/// Readings kept of that span at most; the oldest are dropped first.
 const READINGS_MAX: usize = 64;
-/// A level has to fall by one part in so many before it can be crossed again, and a peak to rise by as much.
-const STEP: u64 = 8;
-/// The share of time that tasks wait for memory from which on it counts as pressure: one part in so many.
+/// Hysteresis: live bytes must fall by one part in this many before they can cross a limit again, and a peak must be higher
+/// by as much.
+const HYSTERESIS_PARTS: u64 = 8;
+/// Waiting of tasks for memory counts as pressure above this share of time: one part in so many.
 const STALL_SHARE: u64 = 10;
-/// A group's limit is met when all but one part in so many of it is used.
+/// A group's limit counts as met when all but one part in this many of it is used.
 const LIMIT_SHARE: u64 = 64;
 
-/// What is known at one moment.
+/// The figures of one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reading {
     pub(super) at_ns: u64,
@@ -29,7 +30,7 @@ pub(super) struct Reading {
     pub(super) pressure: Pressure,
 }
 
-/// What the control group says of its memory, so far.
+/// The counters of the control group about its memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Pressure {
     /// Times that a limit was met.
@@ -38,52 +39,62 @@ pub(super) struct Pressure {
     stalled_ns: u64,
 }
 
-/// Looks for occasions.
+/// Decides which readings trigger a dump.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct TriggerRules {
     wanted: Triggers,
-    /// The last dump; `None` before the first.
+    /// When the last dump was triggered; `None` before the first.
     last_ns: Option<u64>,
+    /// Whether live bytes crossed the limit and did not fall clearly below it since.
     is_above: bool,
+    /// The peak of the last dump for a new peak, in bytes.
     peak_dumped: u64,
     before: Option<Reading>,
-    /// Readings of the last second, oldest first.
+    /// Times and live bytes of the readings of the last second, oldest first.
     recent: Vec<(u64, u64)>,
-    /// An occasion that came too soon after the last dump.
-    due: Option<Occasion>,
+    /// A trigger that fired too soon after the last dump.
+    due: Option<DumpTrigger>,
 }
 
-impl Watch {
-    pub(super) fn new(wanted: Triggers) -> Watch {
+impl TriggerRules {
+    pub(super) fn new(wanted: Triggers) -> TriggerRules {
         let mut recent = Vec::with_capacity(READINGS_MAX);
         // When the ledger was opened, nothing was live and nothing lost.
         recent.push((0, 0));
-        Watch { wanted, last_ns: None, is_above: false, peak_dumped: 0, before: None, recent, due: None }
+        TriggerRules {
+            wanted,
+            last_ns: None,
+            is_above: false,
+            peak_dumped: 0,
+            before: None,
+            recent,
+            due: None,
+        }
     }
 
-    /// Takes the next reading; says whether it is an occasion for a dump. Of several, the first in the order of
-    /// [`Occasion`] is told. One that comes too soon after the last dump is told when the pause is over.
-    pub(super) fn look(&mut self, now: Reading) -> Option<Occasion> {
+    /// Takes the next reading and returns the trigger that fires. Of several, the first in the order of [`DumpTrigger`]
+    /// fires. One that comes too soon after the last dump fires when the pause is over.
+    pub(super) fn check(&mut self, now: Reading) -> Option<DumpTrigger> {
         let found = self.find(now);
         self.due = self.due.or(found);
         let is_time = self.last_ns.is_none_or(|last| now.at_ns.saturating_sub(last) >= self.wanted.pause_ns);
-        let told = self.due.filter(|_| is_time)?;
+        let fired = self.due.filter(|_| is_time)?;
         self.due = None;
         self.last_ns = Some(now.at_ns);
-        if told == Occasion::NewPeak {
+        if fired == DumpTrigger::NewPeak {
             self.peak_dumped = now.peak_bytes;
         }
-        Some(told)
+        Some(fired)
     }
 
-    fn find(&mut self, now: Reading) -> Option<Occasion> {
-        // The control group was there before.
+    fn find(&mut self, now: Reading) -> Option<DumpTrigger> {
+        // The counters of the control group did not start with the process.
         let start = Reading { pressure: now.pressure, ..Reading::default() };
         let before = self.before.replace(now).unwrap_or(start);
         let crossed = self.crosses_limit(now.live_bytes);
         let grew = self.grows(now);
         let wanted = &self.wanted;
-        let higher = now.peak_bytes > self.peak_dumped.saturating_add(self.peak_dumped / STEP);
+        let higher = now.peak_bytes > self.peak_dumped.saturating_add(self.peak_dumped / HYSTERESIS_PARTS);
         // A peak is known when the live bytes have fallen below it; while they rise each moment is a new one.
         let peaked = wanted.new_peak && higher && now.peak_bytes == before.peak_bytes && now.peak_bytes > 0;
         let lost = wanted.loss && now.lost > before.lost;
@@ -92,13 +103,13 @@ impl Watch {
         let is_stalled = stalled_ns > passed_ns / STALL_SHARE && passed_ns > 0;
         let pressed = wanted.memory_pressure && (now.pressure.events > before.pressure.events || is_stalled);
         let found = [
-            (crossed, Occasion::LiveBytes),
-            (grew, Occasion::Growth),
-            (peaked, Occasion::NewPeak),
-            (lost, Occasion::Loss),
-            (pressed, Occasion::MemoryPressure),
+            (crossed, DumpTrigger::LiveBytes),
+            (grew, DumpTrigger::Growth),
+            (peaked, DumpTrigger::NewPeak),
+            (lost, DumpTrigger::Loss),
+            (pressed, DumpTrigger::MemoryPressure),
         ];
-        found.into_iter().find(|(is_so, _)| *is_so).map(|(_, occasion)| occasion)
+        found.into_iter().find(|(is_so, _)| *is_so).map(|(_, trigger)| trigger)
     }
 
     fn crosses_limit(&mut self, live_bytes: u64) -> bool {
@@ -106,7 +117,7 @@ impl Watch {
         let was_above = self.is_above;
         if live_bytes > limit {
             self.is_above = true;
-        } else if live_bytes <= limit - limit / STEP {
+        } else if live_bytes <= limit - limit / HYSTERESIS_PARTS {
             self.is_above = false;
         }
         self.is_above && !was_above
@@ -122,7 +133,7 @@ impl Watch {
         let lowest = self.recent.iter().map(|(_, live_bytes)| *live_bytes).min().unwrap_or(now.live_bytes);
         let grew = now.live_bytes - lowest >= limit;
         if grew {
-            // The same growth is told once.
+            // The same growth triggers once.
             self.recent.clear();
             self.recent.push((now.at_ns, now.live_bytes));
         }
@@ -133,13 +144,13 @@ impl Watch {
 /// The control group of this process, where its memory can be watched.
 #[derive(Debug)]
 pub(super) struct ControlGroup {
-    /// Where it says how often a limit was met.
+    /// Counts of met limits.
     events: Option<Limits>,
     /// The file with the time in which tasks waited.
     stalls: Option<String>,
 }
 
-/// Where a control group says how often a limit was met.
+/// Where a control group counts how often a limit was met.
 #[derive(Debug)]
 enum Limits {
     /// Version 2: a file with counts by name.
@@ -149,8 +160,8 @@ enum Limits {
 }
 
 impl ControlGroup {
-    /// Finds the group by what `/proc/self/cgroup` says, below the directory of all groups. `None` when nothing in it
-    /// can be read.
+    /// Finds the group that `membership`, the text of `/proc/self/cgroup`, names, below the directory `root` of all groups. `None`
+    /// when none of its files can be read.
     pub(super) fn find(membership: &str, root: &str) -> Option<ControlGroup> {
         let path_of = |controller: &str| {
             membership.lines().find_map(|line| {
@@ -173,8 +184,7 @@ impl ControlGroup {
         (events.is_some() || stalls.is_some()).then_some(ControlGroup { events, stalls })
     }
 
-    /// The group of this process.
-    pub(super) fn own() -> Option<ControlGroup> {
+    pub(super) fn of_this_process() -> Option<ControlGroup> {
         ControlGroup::find(&fs::read_to_string("/proc/self/cgroup").ok()?, "/sys/fs/cgroup")
     }
 
@@ -198,7 +208,7 @@ fn times_limited_in(group: &str) -> u64 {
         text.trim().parse::<u64>().ok()
     };
     let counted = ["memory.failcnt", "memory.memsw.failcnt"].into_iter().filter_map(number);
-    // What is asked for in one piece may be larger than what is left.
+    // One allocation may ask for more than the rest of the limit.
     let peak = number("memory.max_usage_in_bytes").zip(number("memory.limit_in_bytes"));
     let is_met = peak.is_some_and(|(peak, limit)| peak >= limit - limit / LIMIT_SHARE);
     counted.fold(u64::from(is_met), u64::saturating_add)
@@ -229,64 +239,64 @@ mod tests {
         Reading { at_ns: seconds * SECOND, live_bytes, peak_bytes, ..Reading::default() }
     }
 
-    fn watch(wanted: Triggers) -> Watch {
-        Watch::new(Triggers { pause_ns: 0, ..wanted })
+    fn rules(wanted: Triggers) -> TriggerRules {
+        TriggerRules::new(Triggers { pause_ns: 0, ..wanted })
     }
 
     #[test]
-    fn a_limit_is_told_when_it_is_crossed_and_not_while_it_is_exceeded() {
-        let mut watch = watch(Triggers { live_bytes: Some(800), ..Triggers::DEFAULT });
-        let said = [800, 801, 900, 790, 801, 700, 801].map(|live| watch.look(at(1, live)).is_some());
+    fn a_limit_triggers_when_it_is_crossed_and_not_while_it_is_exceeded() {
+        let mut rules = rules(Triggers { live_bytes: Some(800), ..Triggers::DEFAULT });
+        let said = [800, 801, 900, 790, 801, 700, 801].map(|live| rules.check(at(1, live)).is_some());
         assert_eq!(said, [false, true, false, false, false, false, true]);
     }
 
     #[test]
-    fn growth_within_a_second_is_told_once() {
-        let mut watch = watch(Triggers { growth_bytes: Some(100), ..Triggers::DEFAULT });
+    fn growth_within_a_second_triggers_once() {
+        let mut rules = rules(Triggers { growth_bytes: Some(100), ..Triggers::DEFAULT });
         let tenths = |tenth: u64, live_bytes| Reading { at_ns: tenth * SECOND / 10, ..at(0, live_bytes) };
-        let slow = (0..50).filter(|tenth| watch.look(tenths(*tenth, 9 * tenth)).is_some());
+        let slow = (0..50).filter(|tenth| rules.check(tenths(*tenth, 9 * tenth)).is_some());
         assert_eq!(slow.count(), 0, "99 bytes in a second at most");
-        let fast = (50..60).filter(|tenth| watch.look(tenths(*tenth, 450 + 50 * (tenth - 50))).is_some());
+        let fast = (50..60).filter(|tenth| rules.check(tenths(*tenth, 450 + 50 * (tenth - 50))).is_some());
         assert_eq!(fast.collect::<Vec<_>>(), [51, 53, 55, 57, 59]);
     }
 
     #[test]
-    fn a_peak_is_told_when_it_is_over_and_much_above_the_last() {
-        let mut watch = watch(Triggers { new_peak: true, ..Triggers::DEFAULT });
+    fn a_peak_triggers_when_it_is_over_and_much_above_the_last() {
+        let mut rules = rules(Triggers { new_peak: true, ..Triggers::DEFAULT });
         let peaks = [(100, 100), (200, 200), (150, 200), (210, 210), (1, 210), (400, 400), (399, 400)];
         let said = peaks.map(|(live_bytes, peak_bytes)| {
-            watch.look(Reading { peak_bytes, ..at(1, live_bytes) }).is_some()
+            rules.check(Reading { peak_bytes, ..at(1, live_bytes) }).is_some()
         });
         assert_eq!(said, [false, false, true, false, false, false, true]);
     }
 
     #[test]
-    fn losses_and_pressure_are_told_when_they_grow() {
-        let mut watch = watch(Triggers { loss: true, memory_pressure: true, ..Triggers::DEFAULT });
+    fn losses_and_pressure_trigger_when_they_grow() {
+        let mut rules = rules(Triggers { loss: true, memory_pressure: true, ..Triggers::DEFAULT });
         let reading = |seconds, lost, events, stalled_ns| Reading {
             lost,
             pressure: Pressure { events, stalled_ns },
             ..at(seconds, 0)
         };
-        assert_eq!(watch.look(reading(1, 0, 3, SECOND)), None, "the pressure was there before");
-        assert_eq!(watch.look(reading(2, 6, 3, SECOND)), Some(Occasion::Loss));
-        assert_eq!(watch.look(reading(3, 6, 4, SECOND)), Some(Occasion::MemoryPressure));
-        assert_eq!(watch.look(reading(4, 6, 4, SECOND + SECOND / 10)), None);
-        assert_eq!(watch.look(reading(5, 6, 4, SECOND + SECOND / 4)), Some(Occasion::MemoryPressure));
-        let mut watch = self::watch(Triggers { loss: true, ..Triggers::DEFAULT });
-        assert_eq!(watch.look(reading(1, 1, 0, 0)), Some(Occasion::Loss), "before the first reading");
+        assert_eq!(rules.check(reading(1, 0, 3, SECOND)), None, "the pressure was there before");
+        assert_eq!(rules.check(reading(2, 6, 3, SECOND)), Some(DumpTrigger::Loss));
+        assert_eq!(rules.check(reading(3, 6, 4, SECOND)), Some(DumpTrigger::MemoryPressure));
+        assert_eq!(rules.check(reading(4, 6, 4, SECOND + SECOND / 10)), None);
+        assert_eq!(rules.check(reading(5, 6, 4, SECOND + SECOND / 4)), Some(DumpTrigger::MemoryPressure));
+        let mut rules = self::rules(Triggers { loss: true, ..Triggers::DEFAULT });
+        assert_eq!(rules.check(reading(1, 1, 0, 0)), Some(DumpTrigger::Loss), "before the first reading");
     }
 
     #[test]
-    fn what_comes_in_the_pause_is_told_after_it() {
+    fn a_trigger_within_the_pause_fires_after_it() {
         let wanted = Triggers { loss: true, live_bytes: Some(10), ..Triggers::DEFAULT };
-        let mut watch = Watch::new(Triggers { pause_ns: 10 * SECOND, ..wanted });
-        watch.look(at(0, 0));
-        assert_eq!(watch.look(at(1, 11)), Some(Occasion::LiveBytes));
-        assert_eq!(watch.look(Reading { lost: 1, ..at(2, 11) }), None);
-        assert_eq!(watch.look(Reading { lost: 1, ..at(10, 11) }), None);
-        assert_eq!(watch.look(Reading { lost: 1, ..at(11, 11) }), Some(Occasion::Loss));
-        assert_eq!(watch.look(Reading { lost: 1, ..at(99, 11) }), None);
+        let mut rules = TriggerRules::new(Triggers { pause_ns: 10 * SECOND, ..wanted });
+        rules.check(at(0, 0));
+        assert_eq!(rules.check(at(1, 11)), Some(DumpTrigger::LiveBytes));
+        assert_eq!(rules.check(Reading { lost: 1, ..at(2, 11) }), None);
+        assert_eq!(rules.check(Reading { lost: 1, ..at(10, 11) }), None);
+        assert_eq!(rules.check(Reading { lost: 1, ..at(11, 11) }), Some(DumpTrigger::Loss));
+        assert_eq!(rules.check(Reading { lost: 1, ..at(99, 11) }), None);
     }
 
     #[test]

@@ -1,78 +1,81 @@
-//! The tuner at work: counters in, one turn of one knob out, and done at once.
+//! Carrying out the tuner's decisions: counters go in, and at most one knob is set.
 //!
-//! The deciding is `quality`'s, which is pure. Here the knobs are read as they stand, so that what someone set
-//! meanwhile is where the tuner goes back to; and what was decided is carried out, with two records of change: why, and
-//! what. The figures of each decision are in the tuner's log, which queries can read.
+//! `quality::tuner` decides; it is pure. This file reads the present settings of the knobs, so that a setting made by the
+//! program meanwhile becomes the tuner's home position; and it applies each decision, with two records of change: the reason
+//! and the new setting. The figures of each decision are in the tuner's log, which queries can read.
 
 use std::time::Duration;
 
-use super::Pace;
-use super::shared::Shared;
+use super::background::BACKGROUND;
+use super::rounds::Pace;
 use crate::ledger::Ledger;
 use crate::ledger::changes::{Changed, Subject};
 use crate::ledger::estimate::{mean_bytes, rate_of};
-use crate::profile::{Degradation, QualityIndicator, Stacks};
+use crate::profile::{Degradation, Stacks};
 use crate::quality::{
-    AutoTuner, ConfigAdjustment, Decision, DecisionLog, KnobBounds, Knobs, Pressure, TrackingStats,
+    AutoTuner, ConfigAdjustment, Decision, DecisionLog, KnobBounds, Knobs, Pressure, QualityCounters,
+    TrackingStats,
 };
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{segments, state};
-use crate::sys::latch::wait;
 use crate::sys::sync::Ordering;
 
-/// Time between two looks of the tuner, in nanoseconds.
+/// Time between two decisions of the tuner, in nanoseconds.
 const INTERVAL_NS: u64 = 500_000_000;
-/// Knobs turned in the life of a process; then they stay. Two records each, so that they leave room in the list of
-/// changes for those of others.
-const TURNS_OF_KNOBS_MAX: u32 = 100;
-/// Steps that a query waits for the tuner to have decided.
+/// Adjustments in the life of a process; then the knobs stay. Each makes two records, so this leaves room in the list of
+/// changes for others.
+const ADJUSTMENTS_MAX: u32 = 100;
+/// Steps that a query waits for the tuner to finish a decision.
 const LOG_ROUNDS_MAX: u32 = 200;
 
-static TUNER: Shared<AutoTuner> = Shared::empty();
-
-/// What heapledger's own thread remembers for the tuner.
+/// State of the background thread for the tuner.
 pub(super) struct Tuning {
-    before: QualityIndicator,
-    looked_ns: u64,
-    turned: u32,
+    /// The counters at the last decision.
+    before: QualityCounters,
+    /// When that was, in nanoseconds.
+    decided_ns: u64,
+    /// Adjustments made so far.
+    adjustments: u32,
 }
 
 impl Tuning {
-    /// The tuner that the settings ask for, if they do.
+    /// Sets the tuner up, if the settings ask for one.
     pub(super) fn of_settings(pace: &Pace) -> Option<Tuning> {
         let goal = state::options().auto_tune?;
         let bounds = KnobBounds { lowest: goal.lowest.max(knobs(pace).degradation), ..KnobBounds::DEFAULT };
         let budget = Duration::from_nanos(goal.budget_ns);
-        let make = || AutoTuner::with_knobs(goal.target_completeness, budget, knobs(pace), bounds).ok();
-        TUNER.with(make, |_| ())?;
-        Some(Tuning { before: QualityIndicator::default(), looked_ns: 0, turned: 0 })
+        let made = AutoTuner::with_knobs(goal.target_completeness, budget, knobs(pace), bounds).ok()?;
+        BACKGROUND.tuner.with(1, |tuner| *tuner = Some(made))?;
+        Some(Tuning { before: QualityCounters::default(), decided_ns: 0, adjustments: 0 })
     }
 
-    /// Decides and turns a knob, if it is time to.
-    pub(super) fn look(
+    /// Lets the tuner decide, if it is time to, and carries its decision out.
+    pub(super) fn update(
         &mut self,
         ledger: &Ledger,
-        own: &InternalScope,
+        scope: &InternalScope,
         pace: &mut Pace,
-        quality: &QualityIndicator,
+        counters: &QualityCounters,
     ) {
         let now_ns = ledger.clock.now_ns();
-        if now_ns.saturating_sub(self.looked_ns) < INTERVAL_NS || self.turned == TURNS_OF_KNOBS_MAX {
+        if now_ns.saturating_sub(self.decided_ns) < INTERVAL_NS || self.adjustments == ADJUSTMENTS_MAX {
             return;
         }
-        let stats = TrackingStats::between(&self.before, quality, now_ns, high_water(ledger, own));
-        (self.before, self.looked_ns) = (quality.clone(), now_ns);
-        let decided = TUNER.with(|| None, |tuner| decide(tuner, &knobs(pace), &stats)).flatten();
+        let stats = TrackingStats::between(&self.before, counters, now_ns, high_water(ledger, scope));
+        (self.before, self.decided_ns) = (counters.clone(), now_ns);
+        let decide = |tuner: &mut Option<AutoTuner>| decide(tuner.as_mut()?, &knobs(pace), &stats);
+        let decided = BACKGROUND.tuner.with(1, decide).flatten();
         if let Some(decision) = decided.filter(|decision| decision.adjustment.is_change()) {
-            let _quiet = RecordingPaused::enter(own);
+            let _paused = RecordingPaused::enter(scope);
             record(ledger, now_ns, Subject::Tuner, decision.pressure as u32, figure(&decision));
             carry_out(&decision.adjustment, ledger, now_ns, pace);
-            self.turned += 1;
+            self.adjustments += 1;
         }
     }
 }
 
-/// Asks the tuner, after telling it where the knobs are. `None` when it decided nothing, or they are out of its reach.
+/// Asks the tuner, after telling it the present settings of the knobs. `None` when it decides nothing, or a knob is out of
+/// its bounds.
 fn decide(tuner: &mut AutoTuner, knobs: &Knobs, stats: &TrackingStats) -> Option<Decision> {
     if tuner.knobs() != knobs {
         tuner.set_home(*knobs).ok()?;
@@ -81,10 +84,10 @@ fn decide(tuner: &mut AutoTuner, knobs: &Knobs, stats: &TrackingStats) -> Option
     tuner.log().iter().next_back().filter(|last| last.adjustment == adjustment).copied()
 }
 
-/// Where the knobs are.
+/// The present settings of the knobs.
 fn knobs(pace: &Pace) -> Knobs {
     let degradation = match state::asked_level() {
-        // Without stacks the first two rungs are the same, and the second is where the ladder begins.
+        // Without stacks the first two rungs are the same, and the ladder begins at the second.
         state::Level::Full if state::options().stacks == Stacks::Off => Degradation::NoStacks,
         state::Level::Full | state::Level::AfterSampling => Degradation::Full,
         state::Level::NoStacks => Degradation::NoStacks,
@@ -101,7 +104,7 @@ fn knobs(pace: &Pace) -> Knobs {
     }
 }
 
-/// The level of a rung.
+/// The recording level of a rung.
 pub(crate) fn level_of(degradation: Degradation) -> state::Level {
     match degradation {
         Degradation::Full => state::Level::Full,
@@ -144,7 +147,8 @@ fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// The figure that shows the pressure of a decision: completeness in millionths, or nanoseconds, or milliseconds.
+/// The figure that shows the pressure of a decision: completeness in millionths, latency in nanoseconds, or lag in
+/// milliseconds.
 fn figure(decision: &Decision) -> u32 {
     let stats = &decision.stats;
     match decision.pressure {
@@ -155,7 +159,7 @@ fn figure(decision: &Decision) -> u32 {
     }
 }
 
-/// Why the tuner makes the next change, in words.
+/// The reason for the change that follows, in words.
 pub(super) fn why(pressure: u32, figure: u32) -> String {
     let is = |known: Pressure| known as u32 == pressure;
     if is(Pressure::Losing) {
@@ -169,9 +173,9 @@ pub(super) fn why(pressure: u32, figure: u32) -> String {
     }
 }
 
-/// The most words that waited in one ring since the last call. A lane that is just being booked keeps its mark.
-fn high_water(ledger: &Ledger, own: &InternalScope) -> u64 {
-    let _quiet = RecordingPaused::enter(own);
+/// The most words that waited in one ring since the last call. A lane whose latch is taken keeps its high-water mark.
+fn high_water(ledger: &Ledger, scope: &InternalScope) -> u64 {
+    let _paused = RecordingPaused::enter(scope);
     let mut most = 0;
     for lane in ledger.lanes() {
         if let Some(_taken) = lane.folder.latch.try_take() {
@@ -182,27 +186,8 @@ fn high_water(ledger: &Ledger, own: &InternalScope) -> u64 {
     most
 }
 
-/// What the tuner decided so far, and on which figures. Empty where there is none.
+/// The tuner's log; empty when there is no tuner.
 pub(crate) fn log() -> DecisionLog {
-    for round in 0..LOG_ROUNDS_MAX {
-        let mut is_free = false;
-        let log = TUNER.with(
-            || {
-                is_free = true;
-                None
-            },
-            |tuner| tuner.log().clone(),
-        );
-        match log {
-            Some(log) => return log,
-            None if is_free => break,
-            None => wait(round),
-        }
-    }
-    DecisionLog::default()
-}
-
-/// Starts afresh, in a forked child.
-pub(super) fn forget() {
-    TUNER.forget();
+    let log = |tuner: &mut Option<AutoTuner>| tuner.as_ref().map(|tuner| tuner.log().clone());
+    BACKGROUND.tuner.with(LOG_ROUNDS_MAX, log).flatten().unwrap_or_default()
 }

@@ -8,8 +8,10 @@ use std::path::Path;
 use super::image::Image;
 use super::lanes::{self, LaneImage};
 use super::unbooked::{EventSums, Figures, Unbooked};
+use crate::aggregator::counters::{bytes_in_no_peak, finish_totals};
+use crate::aggregator::description::changes_of;
+use crate::aggregator::history::is_of_the_heap;
 use crate::aggregator::rows;
-use crate::aggregator::snapshot::{bytes_in_no_peak, changes_of, is_of_the_heap, settle_totals};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
 use crate::ledger::entry::ROW_OF_OTHERS;
@@ -165,7 +167,7 @@ impl<'a> Reader<'a> {
         profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, at_peak)).collect();
         profile.threads = self.threads(&of_lanes);
         profile.crossings = rows::crossings(self.ledger).collect();
-        rows::settle_crossings(&mut profile.crossings, &mut profile.threads);
+        rows::finish_crossings(&mut profile.crossings, &mut profile.threads);
         self.stacks(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);
@@ -260,7 +262,7 @@ impl<'a> Reader<'a> {
             add(&mut totals.freed_bytes, more.freed_bytes);
             add(&mut totals.reallocs, more.reallocs);
         }
-        settle_totals(&mut totals, restored);
+        finish_totals(&mut totals, restored);
         profile.totals = totals;
     }
 

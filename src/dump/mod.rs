@@ -55,8 +55,6 @@ mod writer;
 pub use error::{Damage, DamageKind, Occupant, ReadError, WriteError, WriteStep};
 pub use file::{Written, write, write_with_notes};
 pub use format::Version;
-#[doc(hidden)]
-pub use reader::empty_profile;
 pub use reader::{Dump, read, read_bytes, read_from};
 pub(crate) use references::redirect_dangling;
 pub use writer::{Encoded, write_to};

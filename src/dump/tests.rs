@@ -30,7 +30,7 @@ fn places(bytes: &[u8]) -> Vec<(Tag, usize, usize)> {
 
 /// A profile of which every section and several chunks of the large tables exist.
 fn profile() -> Profile {
-    let mut profile = empty_profile();
+    let mut profile = Profile::default();
     profile.threads = vec![ThreadRow { index: 0, name: "main".into(), threads: 1, ..Default::default() }];
     profile.stacks = (0..60_000u64)
         .map(|n| Stack {
@@ -215,7 +215,7 @@ fn a_text_that_is_not_utf8_is_replaced_and_listed() {
 
 #[test]
 fn a_newer_major_version_is_refused_by_name() {
-    let mut bytes = bytes_of(&empty_profile());
+    let mut bytes = bytes_of(&Profile::default());
     bytes[8] = 2;
     let crc32 = crc32fast::hash(&bytes[..12]).to_le_bytes();
     bytes[12..FILE_HEADER_BYTES].copy_from_slice(&crc32);
@@ -232,7 +232,7 @@ fn a_newer_major_version_is_refused_by_name() {
 
 #[test]
 fn what_exceeds_a_limit_is_cut_and_noted() {
-    let mut profile = empty_profile();
+    let mut profile = Profile::default();
     profile.process.command_line = vec!["argument".into(); 100_000];
     profile.process.program = "p".repeat(1 << 20);
     profile.stacks = vec![Stack { frames: vec![u64::MAX / 3; 100_000], truncated: false }; 2];
@@ -341,7 +341,7 @@ fn sections_that_overlap_cost_bounded_work() {
 
 #[test]
 fn damage_beyond_the_list_is_counted() {
-    let mut bytes = bytes_of(&empty_profile());
+    let mut bytes = bytes_of(&Profile::default());
     for _ in 0..5000 {
         bytes.extend_from_slice(&file_with(Tag::QUALITY, b"")[FILE_HEADER_BYTES..]);
     }
@@ -389,7 +389,7 @@ fn an_error_of_a_full_disk_names_the_path_and_what_to_do() {
 
 /// A bundled profile: several chunks of texts and of functions. Function *n* is called `f<n>`.
 fn bundled(names: u32) -> Profile {
-    let mut profile = empty_profile();
+    let mut profile = Profile::default();
     profile.symbols.strings = (0..names)
         .map(|n| if n == 0 { String::new() } else { format!("f{n} {}", "x".repeat(n as usize % 90)) })
         .collect();

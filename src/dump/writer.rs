@@ -32,7 +32,7 @@ pub struct Encoded {
 /// # Examples
 ///
 /// ```
-/// # fn profile() -> heapledger::Profile { heapledger::dumps::empty_profile() }
+/// # fn profile() -> heapledger::Profile { heapledger::Profile::default() }
 /// let mut bytes = Vec::new();
 /// let encoded = heapledger::dumps::write_to(&mut bytes, &profile())?;
 /// assert_eq!(encoded.bytes, bytes.len() as u64);

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::model::{Interval, Profile};
+use super::model::{Interval, Profile, Site};
 
 /// A law that a profile breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +48,8 @@ pub struct Law {
 pub fn laws(profile: &Profile) -> Vec<Law> {
     let mut laws = Laws { all: Vec::new(), applies: true };
     let (quality, totals) = (&profile.quality, &profile.totals);
-    let sum = |field: fn(&super::Site) -> u64| {
-        profile.sites.iter().map(|site| u128::from(field(site))).sum::<u128>()
-    };
+    let sum =
+        |field: fn(&Site) -> u64| profile.sites.iter().map(|site| u128::from(field(site))).sum::<u128>();
 
     laws.equal(
         "attempted = recorded + lost + in_flight",

@@ -9,12 +9,12 @@ mod check;
 mod histogram;
 mod loss;
 mod model;
-mod occasions;
 mod quality;
 mod references;
 mod settings;
 mod symbols;
 pub mod tracked;
+mod triggers;
 
 pub use check::{Law, Violation, check, laws};
 pub(crate) use histogram::bucket_of_narrow;
@@ -24,8 +24,6 @@ pub use model::{
     Change, ClockInfo, Crossing, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo,
     Profile, ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
-pub(crate) use occasions::Occasion;
-pub use occasions::{Signal, Triggers};
 pub use quality::{
     Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,
 };
@@ -36,3 +34,5 @@ pub use settings::{
 };
 pub use symbols::{INLINED_MAX, StackFigures, SymbolFrame, Symbols};
 pub use tracked::TrackedReport;
+pub(crate) use triggers::DumpTrigger;
+pub use triggers::{Signal, Triggers};

@@ -109,6 +109,16 @@ impl TurnTimes {
         0
     }
 
+    /// Adds the turns of another thread.
+    pub(crate) fn add(&mut self, other: &TurnTimes) {
+        self.turns += other.turns;
+        self.timed += other.timed;
+        self.timed_ns += other.timed_ns;
+        for (sum, turns) in self.durations.iter_mut().zip(other.durations) {
+            *sum += turns;
+        }
+    }
+
     /// What came in since `before`. Counters that fell back count as 0.
     pub fn since(&self, before: &TurnTimes) -> TurnTimes {
         TurnTimes {

@@ -35,7 +35,7 @@ pub struct Loss {
 ///
 /// ```
 /// use heapledger::{LossCounts, LossReason, QualityIndicator, quality};
-/// # let settings = heapledger::dumps::empty_profile().settings;
+/// # let settings = heapledger::Profile::default().settings;
 ///
 /// let mut lost = LossCounts::default();
 /// lost.add(LossReason::TableFull, 12);

@@ -179,11 +179,15 @@ pub struct QualityMonitor {
 
 impl Default for QualityMonitor {
     fn default() -> Self {
-        QualityMonitor { config: MonitorConfig::DEFAULT, start: None, newest: None, before: None }
+        Self::EMPTY
     }
 }
 
 impl QualityMonitor {
+    /// A monitor with the default windows that has seen nothing, in a constant context.
+    pub(crate) const EMPTY: QualityMonitor =
+        QualityMonitor { config: MonitorConfig::DEFAULT, start: None, newest: None, before: None };
+
     /// A monitor that has seen nothing.
     ///
     /// # Errors

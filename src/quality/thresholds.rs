@@ -142,6 +142,9 @@ pub struct LineLimit {
 }
 
 impl LineLimit {
+    /// A limit that has admitted nothing, in a constant context.
+    pub(crate) const NEW: LineLimit = LineLimit { last_ns: None, held_back: 0 };
+
     /// Whether a line may be printed at `now_ns`: `Some` with the number of lines held back since the last one, or
     /// `None`. A clock that goes back counts as no time passed.
     pub fn admit(&mut self, now_ns: u64) -> Option<u64> {

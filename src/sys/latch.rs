@@ -86,13 +86,19 @@ impl Latch {
             Patience::Bounded => SPINS + YIELDS + SLEEPS,
             Patience::Endless => return Some(self.take()),
         };
+        self.take_in_rounds(rounds).or_else(|| self.try_take())
+    }
+
+    /// Takes the latch within `rounds` steps of waiting, of which the first 128 are short.
+    #[cfg(not(loom))]
+    pub(crate) fn take_in_rounds(&self, rounds: u32) -> Option<Taken<'_>> {
         for round in 0..rounds {
             if let Some(taken) = self.try_take() {
                 return Some(taken);
             }
             wait(round);
         }
-        self.try_take()
+        None
     }
 
     #[cold]

@@ -106,7 +106,7 @@ fn one_line_and_nothing_changed(ended: &Ended) {
 }
 
 fn put_older(directory: &Path) {
-    heapledger::dumps::write(&directory.join("older.hl"), &heapledger::dumps::empty_profile()).unwrap();
+    heapledger::dumps::write(&directory.join("older.hl"), &heapledger::Profile::default()).unwrap();
 }
 
 /// The dump of the child lies where it should, with nothing else but the older one beside it.

@@ -1,7 +1,7 @@
 //! What must hold of every profile that a child leaves behind, and the proof that these checks can fail.
 
+use heapledger::QualityIndicator;
 use heapledger::profile::{self, LossReason, Profile};
-use heapledger::{QualityIndicator, dumps};
 
 use super::case::Case;
 
@@ -94,7 +94,7 @@ fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String>
 
 /// Ten blocks of 64 bytes, four of them freed.
 fn sound() -> Profile {
-    let mut profile = dumps::empty_profile();
+    let mut profile = Profile::default();
     let quality = &mut profile.quality;
     (quality.installed, quality.current_completeness) = (true, 1.0);
     (quality.attempted, quality.recorded, quality.evicted) = (14, 14, 14);

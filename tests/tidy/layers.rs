@@ -56,13 +56,15 @@ const ONLY: &[(&str, &str, &[&str])] =
 
 /// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
 const RELAXED: &[&str] = &[
+    "src/aggregator/background.rs",
+    "src/aggregator/counters.rs",
+    "src/aggregator/description.rs",
     "src/aggregator/rows.rs",
     "src/aggregator/stacks.rs",
     "src/blackbox/lanes.rs",
     "src/blackbox/read.rs",
-    "src/aggregator/tracing.rs",
+    "src/aggregator/trace_writer.rs",
     "src/aggregator/tuning.rs",
-    "src/aggregator/worker.rs",
     "src/fold/events.rs",
     "src/fold/remote_frees.rs",
     "src/fold/run.rs",

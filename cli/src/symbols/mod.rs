@@ -60,7 +60,7 @@ const PROGRESS_STEP: u64 = 256;
 /// [`Profile::symbols`], with notes on missing ones. `progress` is called every 256 addresses, and at the end.
 ///
 /// ```
-/// # let mut profile = heapledger::dumps::empty_profile();
+/// # let mut profile = heapledger::Profile::default();
 /// heapledger_cli::symbols::resolve(&mut profile, &Default::default(), &mut |_| {});
 /// assert!(profile.symbols.notes.is_empty(), "there was nothing to look up");
 /// ```

@@ -1,11 +1,11 @@
 //! Resolution over hand-made profiles. `tests/symbols.rs` resolves those of compiled programs.
 
 use super::*;
-use heapledger::dumps::empty_profile;
+use heapledger::Profile;
 use heapledger::profile::{Stack, SymbolFrame};
 
 fn profile(modules: Vec<Module>, frames: Vec<u64>) -> Profile {
-    let mut profile = empty_profile();
+    let mut profile = Profile::default();
     profile.modules = modules;
     profile.stacks = vec![Stack::default(), Stack { frames, truncated: false }];
     profile

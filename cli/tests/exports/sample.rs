@@ -1,10 +1,9 @@
 //! Profiles whose sums are known, with stacks and names.
 
-use heapledger::dumps;
 use heapledger::profile::{HeapStats, Module, Peak, Profile, Site, Stack, SymbolFrame};
 
 pub fn empty() -> Profile {
-    let mut profile = dumps::empty_profile();
+    let mut profile = Profile::default();
     profile.quality.installed = true;
     profile.quality.current_completeness = 1.0;
     profile

@@ -1,7 +1,7 @@
-//! The aggregator's step, driven by hand: no thread, no time.
+//! Rounds of the aggregator, driven by hand: no thread, no time.
 
 use super::producer::Producer;
-use crate::aggregator::{Aggregator, STEPS_UNTIL_QUIET, Step, WAITING_WORDS_HELPED};
+use crate::aggregator::rounds::{Aggregator, ROUNDS_UNTIL_IDLE, Round, WAITING_WORDS_HELPED};
 use crate::ledger::Ledger;
 use crate::ring::event::Traits;
 use crate::ring::lane::{COSTLY_WORDS, SEGMENT_WORDS};
@@ -21,8 +21,8 @@ fn is_booked(producer: &Producer) -> bool {
 
 /// Steps until every lane that is left alone counts as quiet, but for the last step.
 fn step_until_almost_quiet(aggregator: &mut Aggregator, ledger: &Ledger) {
-    for now in 1..u64::from(STEPS_UNTIL_QUIET) {
-        assert_eq!(aggregator.step(ledger, now), Step::default(), "too early");
+    for now in 1..u64::from(ROUNDS_UNTIL_IDLE) {
+        assert_eq!(aggregator.round(ledger, now), Round::default(), "too early");
     }
 }
 
@@ -32,15 +32,15 @@ fn a_quiet_lane_is_booked_and_an_active_one_is_left() {
     let (mut busy, mut quiet) = (Producer::new(ledger, 4), Producer::new(ledger, 4));
     let mut aggregator = Aggregator::default();
     quiet.alloc(64, 8, PLAIN, 0);
-    assert_eq!(aggregator.step(ledger, 1), Step { active: 2, folded: 0, settle: false });
+    assert_eq!(aggregator.round(ledger, 1), Round { active: 2, folded: 0, flush_due: false });
     step_until_almost_quiet(&mut aggregator, ledger);
     busy.alloc(128, 8, PLAIN, 0);
-    assert_eq!(aggregator.step(ledger, 9), Step { active: 1, folded: 1, settle: false });
+    assert_eq!(aggregator.round(ledger, 9), Round { active: 1, folded: 1, flush_due: false });
     assert!(is_booked(&quiet) && !is_booked(&busy));
     step_until_almost_quiet(&mut aggregator, ledger);
-    assert_eq!(aggregator.step(ledger, 20), Step { active: 0, folded: 1, settle: false });
+    assert_eq!(aggregator.round(ledger, 20), Round { active: 0, folded: 1, flush_due: false });
     assert!(is_booked(&busy));
-    assert_eq!(aggregator.step(ledger, 21), Step::default(), "nothing is left to do");
+    assert_eq!(aggregator.round(ledger, 21), Round::default(), "nothing is left to do");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn an_active_lane_with_much_waiting_is_booked_all_the_same() {
         busy.alloc(64, 8, PLAIN, 0);
         busy.free(64, 8);
     }
-    assert_eq!(aggregator.step(ledger, 1), Step { active: 1, folded: 1, settle: false });
+    assert_eq!(aggregator.round(ledger, 1), Round { active: 1, folded: 1, flush_due: false });
     assert!(is_booked(&busy));
 }
 
@@ -62,12 +62,12 @@ fn a_lane_that_someone_else_folds_is_not_waited_for() {
     let mut quiet = Producer::new(ledger, 4);
     let mut aggregator = Aggregator::default();
     quiet.alloc(64, 8, PLAIN, 0);
-    aggregator.step(ledger, 1);
+    aggregator.round(ledger, 1);
     step_until_almost_quiet(&mut aggregator, ledger);
     let taken = quiet.lane.folder.latch.take();
-    assert_eq!(aggregator.step(ledger, 9), Step::default());
+    assert_eq!(aggregator.round(ledger, 9), Round::default());
     drop(taken);
-    assert_eq!(aggregator.step(ledger, 10).folded, 1);
+    assert_eq!(aggregator.round(ledger, 10).folded, 1);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn frees_that_wait_are_settled_after_a_while_and_only_they_ask_for_it() {
     let (mut maker, mut freer) = (Producer::new(ledger, 4), Producer::new(ledger, 4));
     let mut aggregator = Aggregator::default();
     let asked = |aggregator: &mut Aggregator| {
-        (0..256).filter(|tick| aggregator.step(ledger, 2 + tick).settle).count()
+        (0..256).filter(|tick| aggregator.round(ledger, 2 + tick).flush_due).count()
     };
     maker.alloc(64, 8, PLAIN, 0);
     assert_eq!(asked(&mut aggregator), 0, "nobody waits");
@@ -105,7 +105,7 @@ fn frees_whose_block_was_lost_are_given_up_after_a_while_and_then_nobody_asks() 
     }
     assert!(flushes > 50, "{flushes}: a block of theirs may still be on its way");
     assert_eq!(unmatched(), 2);
-    assert!((0..256).all(|tick| !aggregator.step(ledger, 2 + tick).settle));
+    assert!((0..256).all(|tick| !aggregator.round(ledger, 2 + tick).flush_due));
     freer.alloc(64, 8, PLAIN, 0);
     freer.free(64, 8);
     ledger.flush(freer.lane);
@@ -116,11 +116,11 @@ fn frees_whose_block_was_lost_are_given_up_after_a_while_and_then_nobody_asks() 
 fn lanes_that_appear_between_two_steps_are_seen() {
     let ledger = ledger();
     let mut aggregator = Aggregator::default();
-    assert_eq!(aggregator.step(ledger, 1), Step::default());
+    assert_eq!(aggregator.round(ledger, 1), Round::default());
     let late = Producer::new(ledger, 4);
-    assert_eq!(aggregator.step(ledger, 2).active, 1);
+    assert_eq!(aggregator.round(ledger, 2).active, 1);
     step_until_almost_quiet(&mut aggregator, ledger);
-    assert_eq!(aggregator.step(ledger, 9).folded, 1);
+    assert_eq!(aggregator.round(ledger, 9).folded, 1);
     assert!(is_booked(&late));
 }
 
@@ -156,16 +156,20 @@ fn a_dear_lane_is_booked_at_every_step_where_there_is_a_processor_for_it() {
     let (ledger, mut address) = (ledger(), 0);
     let mut busy = dear_lane(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
-    aggregator.step(ledger, 1);
+    aggregator.round(ledger, 1);
     write_words(&mut busy, COSTLY_WORDS - 10, &mut address);
-    assert_eq!(aggregator.step(ledger, 2), Step { active: 1, folded: 0, settle: false }, "not worth the way");
+    assert_eq!(
+        aggregator.round(ledger, 2),
+        Round { active: 1, folded: 0, flush_due: false },
+        "not worth the way"
+    );
     write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
-    assert!(aggregator.step(ledger, 3).folded > 1, "by parts");
+    assert!(aggregator.round(ledger, 3).folded > 1, "by parts");
     assert!(words_waiting(&busy) < LEFT_OVER);
     write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
-    aggregator.may_relieve = false;
-    assert_eq!(aggregator.step(ledger, 4).folded, 0);
-    assert_eq!(aggregator.relief_ns(), None);
+    aggregator.may_offload = false;
+    assert_eq!(aggregator.round(ledger, 4).folded, 0);
+    assert_eq!(aggregator.offload_ns(), None);
 }
 
 #[test]
@@ -175,8 +179,8 @@ fn a_lane_that_is_dear_no_more_is_left_to_its_thread() {
     let mut aggregator = Aggregator::new(true);
     busy.lane.folder.note_costly(false);
     write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
-    assert_eq!(aggregator.step(ledger, 1), Step { active: 1, folded: 0, settle: false });
-    assert_eq!(aggregator.relief_ns(), None);
+    assert_eq!(aggregator.round(ledger, 1), Round { active: 1, folded: 0, flush_due: false });
+    assert_eq!(aggregator.offload_ns(), None);
 }
 
 #[test]
@@ -185,15 +189,15 @@ fn between_two_steps_dear_lanes_are_booked_by_turns_and_as_often_as_they_fill() 
     let mut both = [(); 2].map(|()| dear_lane(ledger, &mut address));
     let mut aggregator = Aggregator::new(true);
     both.iter_mut().for_each(|lane| write_words(lane, SEGMENT_WORDS, &mut address));
-    aggregator.step(ledger, 1);
-    let first_ns = aggregator.relief_ns().expect("there are such lanes");
-    aggregator.relieve(ledger, first_ns);
-    let slower_ns = aggregator.relief_ns().expect("as before");
+    aggregator.round(ledger, 1);
+    let first_ns = aggregator.offload_ns().expect("there are such lanes");
+    aggregator.offload(ledger, first_ns);
+    let slower_ns = aggregator.offload_ns().expect("as before");
     assert!(slower_ns > first_ns, "nothing came: {slower_ns}");
     both.iter_mut().for_each(|lane| write_words(lane, 3 * SEGMENT_WORDS, &mut address));
-    aggregator.relieve(ledger, slower_ns);
+    aggregator.offload(ledger, slower_ns);
     assert!(both.iter().all(|lane| words_waiting(lane) < LEFT_OVER));
-    assert!(aggregator.relief_ns() < Some(slower_ns), "much came");
+    assert!(aggregator.offload_ns() < Some(slower_ns), "much came");
     let away = |lane: &Producer| lane.lane.folder.folds_away.load(SeqCst);
     assert!(both.iter().all(|lane| away(lane) > 4), "one after the other: {:?}", both.each_ref().map(away));
 }
@@ -213,7 +217,7 @@ fn of_dear_lanes_the_one_with_the_oldest_words_is_booked_first() {
     let (ledger, mut address) = (ledger(), 0);
     let [newer, older] = newer_and_older(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
-    aggregator.step(ledger, 3_000_000);
+    aggregator.round(ledger, 3_000_000);
     assert!(words_waiting(&older) < 6 * SEGMENT_WORDS, "{}", words_waiting(&older));
     // Both had been booked up to the same time, so one part of the other may have been the first.
     assert!(words_waiting(&newer) >= 19 * SEGMENT_WORDS, "{}", words_waiting(&newer));
@@ -225,7 +229,7 @@ fn a_dear_lane_whose_thread_books_it_keeps_no_other_waiting() {
     let [newer, older] = newer_and_older(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
     let _taken = older.lane.folder.latch.take();
-    aggregator.step(ledger, 3_000_000);
+    aggregator.round(ledger, 3_000_000);
     assert_eq!(words_waiting(&older) / SEGMENT_WORDS, 20);
     assert!(words_waiting(&newer) < 6 * SEGMENT_WORDS, "{}", words_waiting(&newer));
 }
@@ -253,7 +257,7 @@ fn of_the_other_dear_lanes_only_what_is_not_newer_is_booked_with_it() {
     ledger.clock.set_by_hand(2_000_000);
     write_words(&mut sparse, 20 * SEGMENT_WORDS, &mut address);
     let before = words_waiting(&sparse);
-    Aggregator::new(true).step(ledger, 3_000_000);
+    Aggregator::new(true).round(ledger, 3_000_000);
     assert!(words_waiting(&dense) < 6 * SEGMENT_WORDS, "{}", words_waiting(&dense));
     // The window that was open then, and a mark.
     let booked = before - words_waiting(&sparse);

@@ -1,4 +1,4 @@
-//! When a dump is written besides at the end of the process: on signals, and when something happens to the heap.
+//! Dumps before the end of the process: the signals and the events of the heap that trigger them.
 
 use std::fmt;
 
@@ -105,9 +105,9 @@ impl Default for Triggers {
     }
 }
 
-/// What a dump is written for while the process runs. The order is that in which the more telling come first.
+/// The reason for a dump while the process runs, most telling first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Occasion {
+pub(crate) enum DumpTrigger {
     Signal(Signal),
     LiveBytes,
     Growth,
@@ -116,36 +116,36 @@ pub(crate) enum Occasion {
     MemoryPressure,
 }
 
-impl Occasion {
-    pub(crate) const ALL: [Occasion; 10] = [
-        Occasion::Signal(Signal::Hangup),
-        Occasion::Signal(Signal::Interrupt),
-        Occasion::Signal(Signal::Terminate),
-        Occasion::Signal(Signal::User1),
-        Occasion::Signal(Signal::User2),
-        Occasion::LiveBytes,
-        Occasion::Growth,
-        Occasion::NewPeak,
-        Occasion::Loss,
-        Occasion::MemoryPressure,
+impl DumpTrigger {
+    pub(crate) const ALL: [DumpTrigger; 10] = [
+        DumpTrigger::Signal(Signal::Hangup),
+        DumpTrigger::Signal(Signal::Interrupt),
+        DumpTrigger::Signal(Signal::Terminate),
+        DumpTrigger::Signal(Signal::User1),
+        DumpTrigger::Signal(Signal::User2),
+        DumpTrigger::LiveBytes,
+        DumpTrigger::Growth,
+        DumpTrigger::NewPeak,
+        DumpTrigger::Loss,
+        DumpTrigger::MemoryPressure,
     ];
 
-    /// A bit of its own; those of signals are numbered as [`Signal`] is.
+    /// The bit of this trigger in a set; a signal has the bit of its number.
     pub(crate) fn bit(self) -> u32 {
-        Occasion::ALL.iter().position(|other| *other == self).map_or(0, |index| 1 << index)
+        DumpTrigger::ALL.iter().position(|other| *other == self).map_or(0, |index| 1 << index)
     }
 }
 
-/// As a dump tells its reason.
-impl fmt::Display for Occasion {
+/// The reason as a dump states it.
+impl fmt::Display for DumpTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Occasion::Signal(signal) => signal.fmt(f),
-            Occasion::LiveBytes => f.write_str("live bytes above the limit"),
-            Occasion::Growth => f.write_str("live bytes grew fast"),
-            Occasion::NewPeak => f.write_str("new peak"),
-            Occasion::Loss => f.write_str("events were lost"),
-            Occasion::MemoryPressure => f.write_str("memory pressure"),
+            DumpTrigger::Signal(signal) => signal.fmt(f),
+            DumpTrigger::LiveBytes => f.write_str("live bytes above the limit"),
+            DumpTrigger::Growth => f.write_str("live bytes grew fast"),
+            DumpTrigger::NewPeak => f.write_str("new peak"),
+            DumpTrigger::Loss => f.write_str("events were lost"),
+            DumpTrigger::MemoryPressure => f.write_str("memory pressure"),
         }
     }
 }
@@ -155,11 +155,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_occasion_has_a_bit_of_its_own_and_signals_come_first() {
-        let all = Occasion::ALL.iter().fold(0, |bits, occasion| bits | occasion.bit());
-        assert_eq!(all.count_ones() as usize, Occasion::ALL.len());
+    fn every_trigger_has_its_own_bit_and_signals_come_first() {
+        let all = DumpTrigger::ALL.iter().fold(0, |bits, trigger| bits | trigger.bit());
+        assert_eq!(all.count_ones() as usize, DumpTrigger::ALL.len());
         for signal in Signal::ALL {
-            assert_eq!(Occasion::Signal(signal).bit(), 1 << signal as u32);
+            assert_eq!(DumpTrigger::Signal(signal).bit(), 1 << signal as u32);
         }
     }
 }

@@ -1,26 +1,19 @@
-//! Writing the trace: takes the chunks that folds have filled, and appends them to the file as frames.
+//! The trace's file: takes the chunks of words that folds have filled, and appends them as frames.
 //!
-//! A thread of its own does it, so that a slow disk does not keep the aggregator from ticking. At the end of the process
-//! the thread that writes the dump writes what is left, with the dump behind it. Both work under one latch.
-//!
-//! Now and then the writer has every ring booked: then all that happened before is in the chunks, and the frame can say
-//! so. That is what lets a reader put records of several threads in order without reading the whole file.
+//! Now and then the writer has every ring booked: then all earlier events are in the chunks, and the frame says so. A reader
+//! needs that to put records of several threads in order without reading the whole file.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::naming;
-use super::shared::Shared;
 use super::trace_file::TraceFile;
+use super::{diagnostic, naming};
 use crate::ledger::Ledger;
 use crate::ledger::trace_buffer::{WINDOW_HEAD, WindowHead};
-use crate::profile::Profile;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
-use crate::recorder::{state, thread};
-use crate::sys::latch::Taken;
-use crate::sys::platform;
+use crate::recorder::state;
 use crate::sys::sync::Ordering;
 use crate::trace::{Counts, FileHead, Window, is_trace, writer::Writer};
 
@@ -28,99 +21,28 @@ use crate::trace::{Counts, FileHead, Window, is_trace, writer::Writer};
 const BARRIER_NS: u64 = 16_000_000;
 /// Time after which a frame is ended although it could hold more: what a killed process can lose.
 const FRAME_NS: u64 = 250_000_000;
-/// Chunks that are written before the latch is let go.
-const CHUNKS_A_STEP: u32 = 32;
-/// Pause while little comes in, and while nothing does, in nanoseconds.
-const PAUSE_NS: u64 = 4_000_000;
-const PAUSE_NS_IDLE: u64 = 20_000_000;
-/// Steps that the end of the process waits for the writer; some seconds.
-const FINISH_ROUNDS_MAX: u32 = 100_000;
-/// Steps that a snapshot waits for the writer to come to an end of its own.
-const PAUSE_ROUNDS_MAX: u32 = 2_000;
-
-static TRACER: Shared<Tracer> = Shared::empty();
+/// Chunks that are written in one step, under one latch.
+pub(super) const CHUNKS_PER_STEP: u32 = 32;
 
 /// The trace that is being written.
-struct Tracer {
+pub(super) struct TraceWriter {
     path: PathBuf,
-    /// Gone once writing has failed.
+    /// `None` once writing has failed or the trace is finished.
     writer: Option<Writer<TraceFile>>,
-    /// When every ring was booked last.
+    /// When every ring was last booked.
     barrier_ns: u64,
-    /// Such moments, with how many chunks there had been until then, that still have chunks to be written.
+    /// Such moments whose chunks are not all written yet: the number of chunks filled until then, and the time.
     barriers: VecDeque<(u64, u64)>,
     /// Chunks written so far.
     chunks: u64,
+    /// When the last frame was ended by time.
     frame_ns: u64,
 }
 
-/// Bytes of the writer's stack: it encodes and compresses whole frames.
-const STACK_BYTES: usize = 512 << 10;
-
-/// Starts the writer's thread, if there is to be a trace. If the thread cannot be had, the end of the process writes.
-pub(super) fn start(ledger: &Ledger) {
-    if ledger.trace_buffer.is_open() {
-        platform::spawn(STACK_BYTES, run);
-    }
-}
-
-/// Keeps the writer from work for as long as the result lives. `None` if it does not come to an end in time.
-pub(super) fn pause() -> Option<Taken<'static>> {
-    TRACER.pause(PAUSE_ROUNDS_MAX)
-}
-
-/// Forgets the parent's trace, in a forked child: the file is the parent's.
-pub(super) fn forget() {
-    TRACER.forget();
-}
-
-/// The body of the thread.
-fn run() {
-    platform::name_thread(c"hl-trace");
-    let own = InternalScope::enter();
-    let (Some(ledger), Some(lane)) = (state::ledger(), own.lane()) else { return };
-    thread::mark_background(lane);
-    ledger.trace_buffer.set_written(true);
-    while state::current().records() && ledger.trace_buffer.is_open() {
-        let chunks = TRACER.with(|| Tracer::open(ledger), |tracer| tracer.step(ledger, &own));
-        match chunks {
-            Some(0) | None => platform::sleep_ns(PAUSE_NS_IDLE),
-            Some(few) if few < CHUNKS_A_STEP => platform::sleep_ns(PAUSE_NS),
-            Some(_) => {}
-        }
-    }
-    ledger.trace_buffer.set_written(false);
-}
-
-/// Whether there is a trace that the end of the process has to finish.
-pub(crate) fn is_on(ledger: &Ledger) -> bool {
-    ledger.trace_buffer.is_open()
-}
-
-/// Writes what is left of the trace, with the dump that was taken where it ends. `profile` closed the tap.
-pub(crate) fn finish(ledger: &Ledger, profile: &Profile) {
-    let mut dump = Vec::new();
-    // Into memory: it cannot fail.
-    let _ = crate::dump::write_to(&mut dump, profile);
-    let done = TRACER.with_patience(
-        FINISH_ROUNDS_MAX,
-        || Tracer::open(ledger),
-        |tracer| {
-            platform::with_failing_writes(|| tracer.finish(ledger, &dump));
-        },
-    );
-    if done.is_none() && state::options().trace_pattern().is_some() {
-        complain("the trace was not ended: its writer did not come to an end of its own");
-    }
-}
-
-fn complain(what: &str) {
-    platform::write_stderr(format!("heapledger: {what}\n").as_bytes());
-}
-
-impl Tracer {
-    /// Opens the file and writes its head. A trace that cannot be opened is given up, with one line on standard error.
-    fn open(ledger: &Ledger) -> Option<Tracer> {
+impl TraceWriter {
+    /// Opens the file and writes its head. If that fails, the trace ends here, with a line on standard error. `None` when
+    /// the settings ask for no trace.
+    pub(super) fn open(ledger: &Ledger) -> Option<TraceWriter> {
         let path = naming::expand(state::options().trace_pattern()?);
         // relaxed, both: written before the ledger was published.
         let head = FileHead {
@@ -128,35 +50,38 @@ impl Tracer {
             started_unix_ns: ledger.facts.started_unix_ns.load(Ordering::Relaxed),
         };
         let writer = create(&path).map(TraceFile::new).and_then(|file| Writer::begin(file, head));
-        let mut tracer =
-            Tracer { path, writer: None, barrier_ns: 0, barriers: VecDeque::new(), chunks: 0, frame_ns: 0 };
+        let barriers = VecDeque::new();
+        let mut trace = TraceWriter { path, writer: None, barrier_ns: 0, barriers, chunks: 0, frame_ns: 0 };
         match writer {
-            Ok(writer) => tracer.writer = Some(writer),
-            Err(error) => tracer.fail(ledger, &error),
+            Ok(writer) => trace.writer = Some(writer),
+            Err(error) => trace.fail(ledger, &error),
         }
-        Some(tracer)
+        Some(trace)
     }
 
-    /// Ends the trace where it stands.
+    /// Ends the trace where it is.
     fn fail(&mut self, ledger: &Ledger, error: &io::Error) {
         self.writer = None;
         ledger.trace_buffer.give_up();
-        complain(&format!("cannot write the trace {}: {error}; it ends here", self.path.display()));
+        diagnostic::print(format_args!(
+            "cannot write the trace {}: {error}; it ends here",
+            self.path.display()
+        ));
     }
 
-    /// Writes some of what is there. Returns how many chunks that was.
-    fn step(&mut self, ledger: &Ledger, own: &InternalScope) -> u32 {
+    /// Writes at most [`CHUNKS_PER_STEP`] chunks, and returns their number.
+    pub(super) fn step(&mut self, ledger: &Ledger, scope: &InternalScope) -> u32 {
         let now_ns = ledger.clock.now_ns();
         if now_ns.saturating_sub(self.barrier_ns) >= BARRIER_NS {
             {
-                let _quiet = RecordingPaused::enter(own);
+                let _paused = RecordingPaused::enter(scope);
                 book_all(ledger);
                 ledger.trace_buffer.push_out(&ledger.pages);
             }
             self.barrier_ns = now_ns;
             self.barriers.push_back((self.chunks + u64::from(ledger.trace_buffer.full_count()), now_ns));
         }
-        let chunks = self.write_chunks(ledger, CHUNKS_A_STEP);
+        let chunks = self.write_chunks(ledger);
         if now_ns.saturating_sub(self.frame_ns) >= FRAME_NS {
             self.end_frame(ledger);
             self.frame_ns = now_ns;
@@ -164,8 +89,7 @@ impl Tracer {
         chunks
     }
 
-    /// Writes at most so many chunks, and returns how many there were.
-    fn write_chunks(&mut self, ledger: &Ledger, most: u32) -> u32 {
+    fn write_chunks(&mut self, ledger: &Ledger) -> u32 {
         let mut chunks = 0;
         loop {
             while let Some((_, barrier_ns)) = self.barriers.pop_front_if(|(chunks, _)| *chunks <= self.chunks)
@@ -174,7 +98,7 @@ impl Tracer {
                     writer.passed(barrier_ns);
                 }
             }
-            if chunks == most {
+            if chunks == CHUNKS_PER_STEP {
                 return chunks;
             }
             let Some(chunk) = ledger.trace_buffer.take_full(&ledger.pages) else { return chunks };
@@ -205,8 +129,9 @@ impl Tracer {
         }
     }
 
-    fn finish(&mut self, ledger: &Ledger, dump: &[u8]) {
-        while self.write_chunks(ledger, CHUNKS_A_STEP) > 0 {}
+    /// Writes the remaining chunks, and the dump behind them.
+    pub(super) fn finish(&mut self, ledger: &Ledger, dump: &[u8]) {
+        while self.write_chunks(ledger) > 0 {}
         let (waits, waited_ns) = ledger.trace_buffer.waits();
         let Some(writer) = &mut self.writer else { return };
         writer.passed(u64::MAX);
@@ -218,7 +143,7 @@ impl Tracer {
     }
 }
 
-/// Books every ring that has something to book.
+/// Books every ring in which words wait.
 fn book_all(ledger: &Ledger) {
     if ledger.is_ordered() {
         return ledger.fold_in_order();
@@ -230,8 +155,8 @@ fn book_all(ledger: &Ledger) {
     }
 }
 
-/// The file of a trace: a new one, or an older trace that is overwritten, or a pipe. Anything else is left alone, and so
-/// is a trace that another process is writing.
+/// Opens the file of a trace: a new one, an older trace, which is overwritten, or a pipe. Fails for any other file, and for
+/// a trace that another process is writing.
 fn create(path: &Path) -> io::Result<File> {
     let refused = |why: &str| io::Error::new(io::ErrorKind::AlreadyExists, why.to_owned());
     let mut is_pipe = false;

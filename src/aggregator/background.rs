@@ -1,0 +1,60 @@
+//! The process-wide state of this room, all of it in one struct: the latch of the background thread, the processor time it
+//! used, and the values that it shares with queries.
+
+use super::shared::Shared;
+use super::trace_writer::TraceWriter;
+use crate::quality::{AutoTuner, LineLimit, QualityMonitor};
+use crate::sys::latch::{Latch, Taken};
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Steps that a snapshot waits for the background thread, and for the writer of the trace, to finish what they are at.
+const PAUSE_ROUNDS_MAX: u32 = 2_000;
+
+pub(super) static BACKGROUND: Background = Background {
+    work: Latch::new(),
+    cpu_ns: AtomicU64::new(0),
+    monitor: Shared::new(QualityMonitor::EMPTY),
+    lines: Shared::new(LineLimit::NEW),
+    tuner: Shared::new(None),
+    trace: Shared::new(None),
+};
+
+/// State that lives as long as the process.
+pub(super) struct Background {
+    /// Held by the background thread while it works, and by a snapshot while that thread must not.
+    pub(super) work: Latch,
+    /// Processor time of the background thread, in nanoseconds.
+    pub(super) cpu_ns: AtomicU64,
+    /// The windows of the quality counters.
+    pub(super) monitor: Shared<QualityMonitor>,
+    /// Limits the warnings on standard error, both while the process runs and at its end.
+    pub(super) lines: Shared<LineLimit>,
+    /// The tuner, if the settings ask for one.
+    pub(super) tuner: Shared<Option<AutoTuner>>,
+    /// The trace that is being written, if there is one.
+    pub(super) trace: Shared<Option<TraceWriter>>,
+}
+
+/// Processor time that the background thread has used, in nanoseconds.
+pub(super) fn cpu_ns() -> u64 {
+    // relaxed: a figure for people.
+    BACKGROUND.cpu_ns.load(Ordering::Relaxed)
+}
+
+/// Keeps the background thread and the trace's thread from working while the result lives, so that none of their own
+/// allocations is in flight. Each part is `None` if its thread does not pause in time: its events are then counted as in flight.
+pub(super) fn pause() -> [Option<Taken<'static>>; 2] {
+    [BACKGROUND.work.take_in_rounds(PAUSE_ROUNDS_MAX), BACKGROUND.trace.pause(PAUSE_ROUNDS_MAX)]
+}
+
+/// Resets everything in a forked child, where the threads that used it do not exist, and the trace's file is the parent's.
+pub(crate) fn reset_after_fork() {
+    let Background { work, cpu_ns, monitor, lines, tuner, trace } = &BACKGROUND;
+    work.open();
+    // relaxed: there is one thread.
+    cpu_ns.store(0, Ordering::Relaxed);
+    monitor.reset_after_fork(QualityMonitor::EMPTY);
+    lines.reset_after_fork(LineLimit::NEW);
+    tuner.reset_after_fork(None);
+    trace.reset_after_fork(None);
+}

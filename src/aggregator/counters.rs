@@ -1,0 +1,206 @@
+//! The figures that are sums over the lanes, read while all threads go on: totals, peak, estimates, quality counters.
+
+use super::background;
+use crate::ledger::Ledger;
+use crate::ledger::estimate::{WeightedSums, mean_bytes};
+use crate::ledger::fold_state::{LaneFigures, lane_counters_of};
+use crate::profile::{Anomalies, Estimate, Estimates, HeapStats, LossCounts, Peak, QualityIndicator};
+use crate::quality::QualityCounters;
+use crate::recorder::state::Level;
+use crate::recorder::{latency, state};
+use crate::ring::lane::Lane;
+use crate::sys::sync::{AtomicU64, Ordering};
+
+fn read(figure: &AtomicU64) -> u64 {
+    // relaxed: each is a counter with one writer, and a sum of them is a figure for people.
+    figure.load(Ordering::Relaxed)
+}
+
+/// Totals as of the last folds; exact after a flush, while no thread allocates.
+pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
+    let mut stats = HeapStats { failed: state::failed_without_lane(), ..HeapStats::default() };
+    // First of all: it is in both sums below.
+    let restored = restored(ledger);
+    for lane in ledger.lanes() {
+        let counters = lane_counters_of(lane);
+        // Frees before allocations: a block is booked before its free.
+        stats.freed_blocks = stats.freed_blocks.wrapping_add(read(&counters.freed_blocks));
+        stats.freed_bytes = stats.freed_bytes.wrapping_add(read(&counters.freed_bytes));
+        let (sampled, sampled_out) = (counters.sampled.read(), &lane.cold.sampled_out);
+        stats.freed_blocks += sampled.raw_freed_blocks + read(&sampled_out.frees.events);
+        stats.freed_bytes += sampled.raw_freed_bytes + read(&sampled_out.frees.bytes);
+    }
+    let anomalies = &ledger.live.anomalies;
+    stats.freed_blocks += read(&anomalies.sampled_out_frees);
+    stats.freed_bytes += read(&anomalies.sampled_out_freed_bytes);
+    for lane in ledger.lanes() {
+        let counters = lane_counters_of(lane);
+        stats.total_blocks = stats.total_blocks.wrapping_add(read(&counters.total_blocks));
+        stats.total_bytes = stats.total_bytes.wrapping_add(read(&counters.total_bytes));
+        let (sampled, sampled_out) = (counters.sampled.read(), &lane.cold.sampled_out);
+        stats.total_blocks += sampled.raw_blocks + read(&sampled_out.allocs.events);
+        stats.total_bytes += sampled.raw_bytes + read(&sampled_out.allocs.bytes);
+        stats.reallocs += read(&counters.reallocs);
+        stats.failed += read(&lane.cold.failed);
+    }
+    finish_totals(&mut stats, restored);
+    (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();
+    stats
+}
+
+/// Subtracts the blocks and bytes that only the ledger freed and allocated again, and computes what is live.
+pub(crate) fn finish_totals(stats: &mut HeapStats, (restored_blocks, restored_bytes): (u64, u64)) {
+    for (sum, restored) in [
+        (&mut stats.total_blocks, restored_blocks),
+        (&mut stats.freed_blocks, restored_blocks),
+        (&mut stats.total_bytes, restored_bytes),
+        (&mut stats.freed_bytes, restored_bytes),
+    ] {
+        // One that was lost is in neither.
+        *sum = sum.saturating_sub(restored);
+    }
+    // Frees of blocks whose allocation was lost can outnumber the allocations; live is never negative.
+    stats.freed_blocks = stats.freed_blocks.min(stats.total_blocks);
+    stats.freed_bytes = stats.freed_bytes.min(stats.total_bytes);
+    stats.live_blocks = stats.total_blocks - stats.freed_blocks;
+    stats.live_bytes = stats.total_bytes - stats.freed_bytes;
+}
+
+/// Blocks and bytes whose realloc failed while events were sampled out: freed and allocated again in the ledger alone.
+fn restored(ledger: &Ledger) -> (u64, u64) {
+    ledger.lanes().map(|lane| &lane.cold.sampled_out.restored).fold((0, 0), |(blocks, bytes), restored| {
+        (blocks + read(&restored.events), bytes + read(&restored.bytes))
+    })
+}
+
+/// Bytes allocated on a lane that are in the totals and in no peak: those of samples, and those that were sampled out.
+pub(crate) fn bytes_in_no_peak(lane: &Lane) -> u64 {
+    lane_counters_of(lane).sampled.read().raw_bytes.saturating_add(read(&lane.cold.sampled_out.allocs.bytes))
+}
+
+/// The peak, and how much higher the true one can have been.
+pub(super) fn peak(ledger: &Ledger) -> Peak {
+    let (bytes, blocks, at_ns) = ledger.peak.get();
+    // The live bytes of each lane can have risen by at most `high_water_bytes` above what was booked of it. One lane alone is
+    // booked in its own order: then the peak is exact. A lane with frees alone counts as well: they may be booked late.
+    let counters = ledger.lanes().map(lane_counters_of);
+    let took_part =
+        counters.filter(|counters| read(&counters.total_blocks) | read(&counters.freed_blocks) != 0);
+    let rises = took_part.map(|counters| read(&counters.high_water_bytes));
+    let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
+    // Blocks that are in no peak may all have been live at one time.
+    let in_no_peak: u64 = ledger.lanes().map(bytes_in_no_peak).sum();
+    Peak { bytes, blocks, at_ns, uncertainty_bytes: in_no_peak + if lanes > 1 { sum } else { 0 } }
+}
+
+/// Estimates for all blocks, from the samples so far and the blocks that were recorded exactly.
+pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
+    let mut sums = WeightedSums::default();
+    let (mut total, mut freed) = ((0u64, 0u64), (0u64, 0u64));
+    for lane in ledger.lanes() {
+        let counters = lane_counters_of(lane);
+        sums.merge(&counters.sampled.read());
+        freed.0 = freed.0.wrapping_add(read(&counters.freed_blocks));
+        freed.1 = freed.1.wrapping_add(read(&counters.freed_bytes));
+        total.0 = total.0.wrapping_add(read(&counters.total_blocks));
+        total.1 = total.1.wrapping_add(read(&counters.total_bytes));
+    }
+    let of = |value: f64| Estimate { value, standard_error: 0.0 };
+    let exact = |value: u64| of(value as f64);
+    // Each of them was sampled again.
+    let (restored_blocks, restored_bytes) = restored(ledger);
+    let is_sampled = state::level() == Level::Sampled;
+    Estimates {
+        total_blocks: of(total.0 as f64 - restored_blocks as f64) + sums.total_blocks(),
+        total_bytes: of(total.1 as f64 - restored_bytes as f64) + sums.total_bytes(),
+        live_blocks: exact(total.0.saturating_sub(freed.0)) + sums.live_blocks(),
+        live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
+        mean_bytes_between_samples: if is_sampled { mean_bytes(state::sampling_rate()) } else { 0 },
+        sampled_blocks: sums.raw_blocks,
+    }
+}
+
+/// Ends what sampling needs and no block needs any more: threads return to the short path when no block lives that was
+/// sampled out, and look no longer for blocks from before sampling when none lives. Call it after a flush.
+pub(super) fn end_sampling_if_over(ledger: &Ledger) {
+    if !ledger.is_sampling_used() {
+        return;
+    }
+    let (mut frees, mut samples) = (read(&ledger.live.anomalies.sampled_out_frees), 0i64);
+    // Frees before allocations, as in `stats`.
+    for lane in ledger.lanes() {
+        frees += read(&lane.cold.sampled_out.frees.events);
+        let sums = lane_counters_of(lane).sampled.read();
+        samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
+    }
+    let allocs: u64 = ledger.lanes().map(|lane| read(&lane.cold.sampled_out.allocs.events)).sum();
+    match state::level() {
+        Level::AfterSampling if allocs <= frees => state::clear_sampled_out_blocks(),
+        Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => state::clear_earlier_blocks(),
+        _ => {}
+    }
+}
+
+/// The quality counters of the process.
+pub(crate) fn quality(ledger: &Ledger) -> QualityCounters {
+    let anomalies = &ledger.live.anomalies;
+    let without_lane = state::lost_without_lane();
+    let mut quality = QualityIndicator {
+        installed: true,
+        mode: state::mode(),
+        target_completeness: state::options().concurrency.target_completeness,
+        attempted: without_lane.total(),
+        lost: without_lane,
+        ..QualityIndicator::default()
+    };
+    let now_ns = ledger.clock.now_ns();
+    for lane in ledger.lanes() {
+        add_lane(&mut quality, lane, now_ns);
+    }
+    let lost = quality.lost.total();
+    quality.in_flight = quality.attempted.saturating_sub(quality.recorded + lost);
+    quality.current_completeness = QualityIndicator::completeness_of(quality.recorded, lost);
+    quality.anomalies = Anomalies {
+        unmatched_frees: ledger.live.waiting() + read(&anomalies.unmatched),
+        double_allocations: ledger.live.overlaps(),
+        ambiguous_pairings: read(&anomalies.ambiguous),
+        layout_mismatches: read(&anomalies.layout_mismatches),
+    };
+    quality.own_bytes = ledger.pages.held_bytes();
+    quality.own_cpu_ns = background::cpu_ns();
+    QualityCounters::new(quality)
+}
+
+fn add_lane(quality: &mut QualityIndicator, lane: &Lane, now_ns: u64) {
+    let (figures, counters) = (LaneFigures::read(lane), lane_counters_of(lane));
+    quality.attempted += figures.attempted;
+    quality.recorded += figures.recorded;
+    quality.lost.merge(&LossCounts::from_counts(figures.lost));
+    let sampled_out = &lane.cold.sampled_out;
+    quality.sampled_out += read(&sampled_out.allocs.events) + read(&sampled_out.frees.events);
+    quality.own_events += read(&counters.own_events);
+    quality.ring_high_water_words = quality.ring_high_water_words.max(read(&lane.folder.high_water));
+    quality.folds_at_home += read(&lane.cold.folds_at_home);
+    quality.folds_away += read(&lane.folder.folds_away);
+    quality.waits += read(&lane.cold.waits);
+    quality.spare_segments += read(&lane.cold.overflow_segments);
+    quality.turn_times.add(&latency::of_lane(lane));
+    if lane.head().observe() > lane.folder.tail.observe() {
+        quality.lag_ns = quality.lag_ns.max(now_ns.saturating_sub(read(&counters.booked_until_ns)));
+    }
+}
+
+/// Threads of the program that run now.
+pub(crate) fn program_threads(ledger: &Ledger) -> usize {
+    let runs = |number: &u32| {
+        let row = ledger.rows.get(&ledger.pages, *number);
+        // relaxed: figures for people.
+        read(&row.ended_ns) == 0 && row.own.load(Ordering::Relaxed) == 0
+    };
+    (0..ledger.rows.count()).filter(runs).count()
+}
+
+/// Events of tracked pointers that were booked.
+pub(crate) fn pointer_events(ledger: &Ledger) -> u64 {
+    ledger.lanes().map(|lane| read(&lane_counters_of(lane).pointer_events)).sum()
+}

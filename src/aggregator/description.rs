@@ -1,0 +1,80 @@
+//! The parts of a snapshot that describe the process: who it is, its settings, and its changes of state in words.
+
+use super::naming::program_name;
+use super::tuning;
+use crate::ledger::Ledger;
+use crate::ledger::changes::{self, Changed, Subject};
+use crate::ledger::estimate::mean_bytes;
+use crate::profile::{Change, ClockInfo, DataQualityMode, ProcessInfo, Settings};
+use crate::recorder::state;
+use crate::sys::sync::Ordering;
+
+/// The process, `at_ns` after the start of its ledger, with what made the snapshot.
+pub(super) fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> ProcessInfo {
+    // relaxed: written before the ledger was published.
+    let forked_from = ledger.facts.forked_from.load(Ordering::Relaxed);
+    let command_line: Vec<String> =
+        std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect();
+    ProcessInfo {
+        pid: ledger.facts.process_id.load(Ordering::Relaxed),
+        forked_from: (forked_from != 0).then_some(forked_from),
+        program: program_name(command_line.first().map(String::as_str)),
+        command_line,
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        heapledger_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix_ns: ledger.facts.started_unix_ns.load(Ordering::Relaxed),
+        duration_ns: at_ns,
+        reason: reason.to_owned(),
+    }
+}
+
+/// The clock that ran, and the longest span between two readings of it.
+pub(super) fn clock(ledger: &Ledger, longest_span_ns: u64) -> ClockInfo {
+    let choice = ledger.clock.choice();
+    ClockInfo { source: choice.source().to_owned(), why: choice.why().to_owned(), longest_span_ns }
+}
+
+/// The settings in force.
+pub(super) fn settings() -> Settings {
+    let options = state::options();
+    Settings {
+        mode: state::mode(),
+        stacks: options.stacks,
+        clock: options.clock,
+        history: options.history,
+        concurrency: options.concurrency,
+        fork: options.fork,
+        memory_limit_bytes: options.memory_limit_bytes,
+    }
+}
+
+/// The listed changes of state, in words; the first line counts those that the list had no room for.
+pub(crate) fn changes_of(list: &changes::Changes) -> Vec<Change> {
+    let mut kept: Vec<Changed> = changes::room();
+    list.copy(&mut kept);
+    let dropped = list.count().saturating_sub(kept.len() as u64);
+    let note =
+        (dropped > 0).then(|| Change { at_ns: 0, what: format!("{dropped} earlier changes are not listed") });
+    note.into_iter().chain(kept.iter().map(in_words)).collect()
+}
+
+fn in_words(change: &Changed) -> Change {
+    let mode = |raw: u32| DataQualityMode::ALL.get(raw as usize).map_or("?", |mode| mode.name());
+    let level = |raw: u32| {
+        ["full", "no stacks", "sampled", "counters only"].get(raw as usize).copied().unwrap_or("?")
+    };
+    let (from, to) = (change.from, change.to);
+    let what = match change.subject {
+        Subject::Mode => format!("mode: {} -> {}", mode(from), mode(to)),
+        Subject::Level => format!("level: {} -> {}", level(from), level(to)),
+        Subject::SamplingBytes => {
+            let bytes = |rate: u32| mean_bytes(u64::from(rate));
+            format!("bytes between samples: {} -> {}", bytes(from), bytes(to))
+        }
+        Subject::RingSegments => format!("ring segments: {from} -> {to}"),
+        Subject::FloorIntervalNs => format!("floor interval in ns: {from} -> {to}"),
+        Subject::DrainThresholdWords => format!("drain threshold in words: {from} -> {to}"),
+        Subject::Tuner => tuning::why(from, to),
+    };
+    Change { at_ns: change.at_ns, what }
+}

@@ -1,0 +1,60 @@
+//! The bounded history: the last events of the folded words that the rings still hold.
+
+use super::counters::pointer_events;
+use crate::ledger::Ledger;
+use crate::ledger::history::{LANE_WORDS_MAX, LaneWords};
+use crate::profile::{Event, EventKind};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
+use crate::recorder::state;
+use crate::ring::lane::Lane;
+
+/// The last events, newest last. heapledger's own are not among them.
+pub(crate) fn history(ledger: &Ledger, scope: &InternalScope) -> Vec<Event> {
+    let limits = state::options().history;
+    let mut events = Vec::new();
+    for lane in ledger.lanes() {
+        copy_of(ledger, lane, scope).events(|event| events.push(event));
+    }
+    events.sort_by_key(|event| event.at_ns);
+    let oldest_ns = limits.age_ns.map_or(0, |age_ns| ledger.clock.now_ns().saturating_sub(age_ns));
+    let too_old = events.partition_point(|event| event.at_ns < oldest_ns);
+    let too_many = events.len().saturating_sub(usize::try_from(limits.events).unwrap_or(usize::MAX));
+    events.drain(..too_old.max(too_many));
+    events
+}
+
+/// Whether an event is an allocation, a free or a realloc, and so one that `recorded` counts.
+pub(crate) fn is_of_the_heap(event: &Event) -> bool {
+    !matches!(event.kind, EventKind::Tracked { .. })
+}
+
+/// The number of events of the heap that [`history`] would return. Reads no more lanes than that takes, and sorts nothing.
+pub(crate) fn retained(ledger: &Ledger, scope: &InternalScope) -> u64 {
+    let limits = state::options().history;
+    // Events of tracked pointers take places in the history as well.
+    if limits.age_ns.is_some() || pointer_events(ledger) > 0 {
+        return history(ledger, scope).iter().filter(|event| is_of_the_heap(event)).count() as u64;
+    }
+    let mut found = 0;
+    for lane in ledger.lanes() {
+        if found >= limits.events {
+            break;
+        }
+        copy_of(ledger, lane, scope).events(|_| found += 1);
+    }
+    found.min(limits.events)
+}
+
+/// A copy of the folded words of a lane.
+fn copy_of(ledger: &Ledger, lane: &Lane, scope: &InternalScope) -> LaneWords {
+    let words = {
+        let _paused = RecordingPaused::enter(scope);
+        LaneWords::folded(lane)
+    };
+    let mut copy = LaneWords::with_room(words.min(LANE_WORDS_MAX));
+    {
+        let _paused = RecordingPaused::enter(scope);
+        copy.copy(ledger, lane);
+    }
+    copy
+}

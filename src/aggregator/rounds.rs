@@ -1,0 +1,174 @@
+//! One round of the background thread: tick, look at every lane, and book those that need it.
+//!
+//! [`Aggregator::round`] does all of it once, without sleeping, spawning or reading a clock, so that a test can drive it.
+//! [`Aggregator::offload`] repeats the last part between two rounds: booking the lanes whose threads leave their words to the
+//! background thread, because booking them is costly.
+
+use crate::fold::batch::Part;
+use crate::ledger::{Ledger, estimate};
+use crate::profile::DataQualityMode;
+use crate::quality::{self, Knobs};
+use crate::recorder::{background_thread, segments, state};
+use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
+
+/// Rounds between two checks whether waiting frees need a flush.
+const ROUNDS_PER_FLUSH: u64 = 64;
+/// Rounds without an event after which a lane is idle. Fewer would book lanes of threads that only wait for a processor.
+pub(super) const ROUNDS_UNTIL_IDLE: u32 = 8;
+/// Words that may wait in a ring before it is booked although its thread still writes, where threads help and should
+/// have booked it themselves.
+pub(super) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
+
+/// Words that are booked between two openings of the latch of an offloaded lane: its thread may need segments.
+const OFFLOAD_WORDS: u64 = 2 * COSTLY_WORDS;
+/// Rounds of that in one call: usually more than a ring holds.
+const OFFLOAD_ROUNDS_MAX: u32 = 32;
+/// Words that should wait in the fullest offloaded ring at the next call.
+const OFFLOAD_WORDS_AIMED: u64 = SEGMENT_WORDS;
+/// Bounds of the time from one call to the next, in nanoseconds.
+const OFFLOAD_NS_MIN: u64 = 50_000;
+const OFFLOAD_NS_MAX: u64 = 1_000_000;
+
+/// The knobs of the aggregator that a tuner may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// Shortest pause between two rounds, in nanoseconds.
+    pub(super) floor_interval_ns: u64,
+    /// Words that may wait in a ring before it is booked although its thread still writes, where threads do not help.
+    pub(super) drain_threshold_words: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let Knobs { floor_interval_ns, drain_threshold_words, .. } = Knobs::DEFAULT;
+        Pace { floor_interval_ns, drain_threshold_words }
+    }
+}
+
+/// State of the aggregator between two rounds.
+#[derive(Debug, Default)]
+pub(super) struct Aggregator {
+    pub(super) pace: Pace,
+    /// Whether there is a second processor, so that threads may leave their words to this one.
+    pub(super) may_offload: bool,
+    rounds: u64,
+    /// The head of each lane at the last round, and the number of rounds since it moved.
+    heads: Vec<(u64, u32)>,
+    /// The lanes whose threads left their words to this one at the last round.
+    offloaded: Vec<u32>,
+    /// Time between two bookings of these, in nanoseconds.
+    offload_ns: u64,
+}
+
+// `quality` states the sizes of a ring without using the ring: the two must agree.
+const _: () = assert!(quality::RING_SEGMENT_WORDS == SEGMENT_WORDS);
+const _: () = assert!(quality::RING_SEGMENTS_MIN == segments::SEGMENTS_HOME);
+const _: () = assert!(quality::RING_SEGMENTS_MAX == segments::SEGMENTS_MAX);
+const _: () = assert!((quality::RING_SEGMENTS_MAX as u64) < SEGMENT_SLOTS);
+const _: () = assert!(1 << quality::tuner::SAMPLING_SHIFT_MIN == estimate::mean_bytes(1));
+const _: () = assert!(1 << quality::tuner::SAMPLING_SHIFT_MAX == estimate::mean_bytes(estimate::RATE_MAX));
+
+/// The result of a round.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Round {
+    /// Lanes that were written to since the last round.
+    pub(super) active: usize,
+    /// Lanes that this round booked.
+    pub(super) folded: usize,
+    /// Whether frees wait for blocks in other lanes, so that the caller should call [`Ledger::flush`] with its own lane.
+    pub(super) flush_due: bool,
+}
+
+impl Aggregator {
+    pub(super) fn new(may_offload: bool) -> Aggregator {
+        Aggregator { may_offload, offload_ns: OFFLOAD_NS_MIN, ..Aggregator::default() }
+    }
+
+    /// One round at the time `now_ns`. The calling thread must be in an internal scope.
+    pub(super) fn round(&mut self, ledger: &Ledger, now_ns: u64) -> Round {
+        ledger.ticks.push(now_ns);
+        self.rounds += 1;
+        let count = ledger.lanes.count() as usize;
+        if self.heads.len() < count {
+            self.heads.resize(count, (0, 0));
+        }
+        let mut round = Round::default();
+        self.offloaded.clear();
+        let helps = state::mode() != DataQualityMode::BestEffort;
+        let busy_words = if helps { WAITING_WORDS_HELPED } else { self.pace.drain_threshold_words };
+        for (index, last) in self.heads.iter_mut().enumerate() {
+            let Some(lane) = ledger.lane(index as u32) else { continue };
+            let head = lane.head().observe();
+            let moved = last.0 != head;
+            *last = if moved { (head, 0) } else { (head, last.1.saturating_add(1)) };
+            round.active += usize::from(moved);
+            let waiting = words_waiting(lane, head);
+            if moved && self.may_offload && background_thread::can_offload(lane, ledger) {
+                self.offloaded.push(index as u32);
+                continue;
+            }
+            let due = last.1 >= ROUNDS_UNTIL_IDLE || waiting >= busy_words;
+            round.folded += usize::from(waiting > 0 && due && fold(ledger, lane, Part::ALL));
+        }
+        background_thread::share_offload(self.offloaded.len());
+        round.folded += self.book_offloaded(ledger);
+        let may_help = ledger.live.waiting() > 0 || ledger.is_sampling_used();
+        round.flush_due = self.rounds.is_multiple_of(ROUNDS_PER_FLUSH) && may_help;
+        round
+    }
+
+    /// Time until the offloaded lanes should be booked again, in nanoseconds; `None` if there are none.
+    pub(super) fn offload_ns(&self) -> Option<u64> {
+        (!self.offloaded.is_empty()).then_some(self.offload_ns)
+    }
+
+    /// Books the offloaded lanes, `slept_ns` nanoseconds after the last time, and adapts the time until the next.
+    pub(super) fn offload(&mut self, ledger: &Ledger, slept_ns: u64) {
+        let waiting =
+            |index: &u32| ledger.lane(*index).map_or(0, |lane| words_waiting(lane, lane.head().observe()));
+        let fullest = self.offloaded.iter().map(waiting).max().unwrap_or(0);
+        let aimed_ns = slept_ns.saturating_mul(OFFLOAD_WORDS_AIMED) / fullest.max(1);
+        let slowly_ns = aimed_ns.clamp(self.offload_ns / 2, self.offload_ns * 2);
+        self.offload_ns = slowly_ns.clamp(OFFLOAD_NS_MIN, OFFLOAD_NS_MAX);
+        self.book_offloaded(ledger);
+    }
+
+    /// Books the offloaded lanes in parts, each up to about the same time: a block that one thread allocates and another
+    /// frees should not stay long in one lane alone, nor its free come first.
+    fn book_offloaded(&self, ledger: &Ledger) -> usize {
+        let enough_waits = |index: &u32| {
+            let lane = ledger.lane(*index)?;
+            (words_waiting(lane, lane.head().observe()) >= COSTLY_WORDS).then_some(lane)
+        };
+        let (mut folded, mut not_before_ns) = (0, 0);
+        for _ in 0..OFFLOAD_ROUNDS_MAX {
+            let lanes = || self.offloaded.iter().filter_map(enough_waits);
+            let others = lanes().filter(|lane| lane.folder.reached_ns() >= not_before_ns);
+            let Some(last) = others.min_by_key(|lane| lane.folder.reached_ns()) else { break };
+            if !fold(ledger, last, Part::of_words(OFFLOAD_WORDS)) {
+                // Its own thread books it.
+                not_before_ns = last.folder.reached_ns() + 1;
+                continue;
+            }
+            let until_ns = last.folder.reached_ns();
+            let part = Part { words: OFFLOAD_WORDS, until_ns };
+            let are_behind = lanes().filter(|lane| lane.folder.reached_ns() < until_ns);
+            folded += 1 + are_behind.filter(|lane| fold(ledger, lane, part)).count();
+        }
+        folded
+    }
+}
+
+/// Words that wait in a ring whose head was observed at `head`.
+fn words_waiting(lane: &Lane, head: u64) -> u64 {
+    head - lane.folder.tail.observe().min(head)
+}
+
+/// Books a ring, or a part of it, unless another thread does so.
+fn fold(ledger: &Ledger, lane: &Lane, part: Part) -> bool {
+    let done = ledger.try_fold(lane, part);
+    if done {
+        bump(&lane.folder.folds_away);
+    }
+    done
+}

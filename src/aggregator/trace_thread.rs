@@ -1,0 +1,76 @@
+//! The thread that writes the trace, and the end of the trace when the process ends.
+//!
+//! The trace has a thread of its own, so that a slow disk does not keep the background thread from ticking. At the end of the
+//! process the thread that writes the dump writes the rest, with the dump behind it. The latch of the shared writer keeps
+//! the two apart.
+
+use super::background::BACKGROUND;
+use super::diagnostic;
+use super::trace_writer::{CHUNKS_PER_STEP, TraceWriter};
+use crate::ledger::Ledger;
+use crate::profile::Profile;
+use crate::recorder::internal::InternalScope;
+use crate::recorder::{state, thread};
+use crate::sys::platform;
+
+/// Pause while few chunks come in, and while none do, in nanoseconds.
+const PAUSE_NS: u64 = 4_000_000;
+const PAUSE_NS_IDLE: u64 = 20_000_000;
+/// Steps that the end of the process waits for the trace's thread; some seconds.
+const FINISH_ROUNDS_MAX: u32 = 100_000;
+/// Bytes of the thread's stack: it encodes and compresses whole frames.
+const STACK_BYTES: usize = 512 << 10;
+
+/// Starts the thread, if there is to be a trace. If it cannot be started, the end of the process writes everything.
+pub(super) fn start(ledger: &Ledger) {
+    if is_on(ledger) {
+        platform::spawn(STACK_BYTES, run);
+    }
+}
+
+/// The body of the thread.
+fn run() {
+    platform::name_thread(c"hl-trace");
+    let scope = InternalScope::enter();
+    let (Some(ledger), Some(lane)) = (state::ledger(), scope.lane()) else { return };
+    thread::mark_background(lane);
+    ledger.trace_buffer.set_written(true);
+    while state::current().records() && is_on(ledger) {
+        match with_writer(1, ledger, |writer| writer.step(ledger, &scope)) {
+            Some(0) | None => platform::sleep_ns(PAUSE_NS_IDLE),
+            Some(few) if few < CHUNKS_PER_STEP => platform::sleep_ns(PAUSE_NS),
+            Some(_) => {}
+        }
+    }
+    ledger.trace_buffer.set_written(false);
+}
+
+/// Whether there is a trace that the end of the process has to finish.
+pub(crate) fn is_on(ledger: &Ledger) -> bool {
+    ledger.trace_buffer.is_open()
+}
+
+/// Writes the rest of the trace, with the dump behind it. Taking the snapshot `profile` has ended what goes into the trace.
+pub(crate) fn finish(ledger: &Ledger, profile: &Profile) {
+    let mut dump = Vec::new();
+    // Into memory: it cannot fail.
+    let _ = crate::dump::write_to(&mut dump, profile);
+    let finish = |writer: &mut TraceWriter| platform::with_failing_writes(|| writer.finish(ledger, &dump));
+    let done = with_writer(FINISH_ROUNDS_MAX, ledger, finish);
+    if done.is_none() && state::options().trace_pattern().is_some() {
+        diagnostic::print(format_args!(
+            "the trace has no end: the thread that writes it did not pause in time"
+        ));
+    }
+}
+
+/// Runs `work` on the writer, which is opened first if there is none, within `rounds` steps of waiting for another thread.
+fn with_writer<R>(rounds: u32, ledger: &Ledger, work: impl FnOnce(&mut TraceWriter) -> R) -> Option<R> {
+    let work_on = |writer: &mut Option<TraceWriter>| {
+        if writer.is_none() {
+            *writer = TraceWriter::open(ledger);
+        }
+        writer.as_mut().map(work)
+    };
+    BACKGROUND.trace.with(rounds, work_on).flatten()
+}

@@ -1,0 +1,31 @@
+//! The way from a public function to the ledger.
+
+use crate::aggregator::{counters, snapshot};
+use crate::ledger::Ledger;
+use crate::profile::Profile;
+use crate::recorder::internal::InternalScope;
+use crate::recorder::{background_thread, state};
+use crate::tracked::{self, TrackedReport};
+
+/// Runs `work` in an internal scope. `None` if there is no ledger.
+pub(super) fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
+    let ledger = state::ledger()?;
+    background_thread::request();
+    let scope = InternalScope::enter();
+    Some(work(ledger, &scope))
+}
+
+/// The whole profile, with the tracked pointers.
+pub(super) fn whole_profile(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
+    let mut profile = snapshot::profile(ledger, scope, reason);
+    let tracked = tracked_report(ledger);
+    if !tracked.is_empty() {
+        profile.tracked = tracked;
+    }
+    profile
+}
+
+/// The tracked pointers, with the number of their events that were booked.
+pub(super) fn tracked_report(ledger: &Ledger) -> TrackedReport {
+    TrackedReport { events_recorded: counters::pointer_events(ledger), ..tracked::report() }
+}

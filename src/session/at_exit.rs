@@ -1,0 +1,36 @@
+//! The end of the process: the last warning, the dump, and the end of the trace.
+
+use super::access::{whole_profile, with_ledger};
+use super::dumps::{self, DumpError};
+use super::{dump_thread, queries};
+use crate::aggregator::{alarm, diagnostic, trace_thread};
+use crate::dump;
+use crate::recorder::{black_box, state};
+use crate::sys::platform;
+
+/// Writes the dump, and ends the trace. Each failure is one line on standard error; the exit code of the program stays what
+/// it is.
+pub(super) fn dump_at_exit() {
+    // If a dump under way does not end in time, both are written.
+    let _no_other = dump_thread::pause();
+    if state::options().warn {
+        let quality = queries::quality();
+        with_ledger(|ledger, _| alarm::warn_at_exit(&quality, ledger.clock.now_ns()));
+    }
+    with_ledger(|ledger, scope| {
+        let (path, is_traced) = (dumps::exit_path(), trace_thread::is_on(ledger));
+        if path.is_none() && !is_traced {
+            return;
+        }
+        let profile = whole_profile(ledger, scope, "exit");
+        if let Some(path) = path {
+            match platform::with_failing_writes(|| dump::write(&path, &profile)) {
+                Ok(_) => black_box::remove(),
+                Err(error) => diagnostic::print(DumpError::Write(error)),
+            }
+        }
+        if is_traced {
+            trace_thread::finish(ledger, &profile);
+        }
+    });
+}

@@ -1,0 +1,70 @@
+//! Constructors and checks of [`HeapLedger`].
+
+use std::alloc::System;
+
+use super::{at_exit, dump_thread, dumps};
+use crate::aggregator::{self, worker};
+use crate::profile;
+use crate::quality::InvalidSetting;
+use crate::recorder::allocator::HeapLedger;
+use crate::recorder::options::{Hooks, Options};
+
+const HOOKS: Hooks = Hooks {
+    write_metadata: dumps::write_metadata,
+    at_exit: at_exit::dump_at_exit,
+    aggregator: worker::run,
+    in_child: reset_after_fork,
+    dumps: dump_thread::run,
+};
+
+/// Resets the state of the upper layers, in a forked child.
+fn reset_after_fork() {
+    aggregator::reset_after_fork();
+    dump_thread::reset_after_fork();
+}
+
+impl HeapLedger<System> {
+    /// Records, with the system's allocator inside.
+    pub const fn system() -> Self {
+        HeapLedger::new(System)
+    }
+}
+
+impl<A> HeapLedger<A> {
+    /// Records, with any other global allocator inside.
+    pub const fn new(inner: A) -> Self {
+        HeapLedger { inner, options: Options::DEFAULT, hooks: HOOKS }
+    }
+}
+
+impl<A> HeapLedger<A> {
+    /// Whether every setting of the builder can mean something.
+    ///
+    /// A `static` cannot fail to be made: one with settings that cannot be used says so on standard error when it
+    /// records its first event, and uses their defaults. A test that calls this finds it out earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] for the first setting that cannot be used; its message says what is allowed.
+    ///
+    /// ```
+    /// use heapledger::{ConcurrencyConfig, HeapLedger};
+    ///
+    /// static HEAP: HeapLedger = HeapLedger::system()
+    ///     .concurrency(ConcurrencyConfig { target_completeness: 95.0, ..ConcurrencyConfig::DEFAULT });
+    /// let refusal = HEAP.validate().unwrap_err();
+    /// assert_eq!(refusal.to_string(), "target_completeness is 95: it takes a share from 0 to 1, such as 0.95");
+    /// ```
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let nonzero =
+            |setting, value| if value == 0 { Err(InvalidSetting::Zero { setting }) } else { Ok(()) };
+        self.options.concurrency.validate()?;
+        nonzero("memory_limit", self.options.memory_limit_bytes)?;
+        nonzero("sampling_bytes", self.options.sampling_bytes)?;
+        nonzero("triggers keep", u64::from(self.options.triggers.keep))?;
+        if let profile::Stacks::Sampled { bytes } = self.options.stacks {
+            nonzero("Stacks::Sampled bytes", bytes)?;
+        }
+        self.options.auto_tune.map_or(Ok(()), |goal| goal.validate())
+    }
+}

@@ -1,0 +1,136 @@
+//! Dumps while the process runs: on a signal, or on a trigger.
+//!
+//! A thread of heapledger's own writes them; it exists only where the settings ask for such dumps. It waits in
+//! `sys::signals::wait`, so the thread that a signal interrupts, and the background thread that finds a trigger, go on at once.
+//!
+//! ```text
+//!  signal handler ─────┐
+//!                      ├─► wait ─► this thread: dump ─► (a signal that ends the process) the system's default action
+//!  background thread ──┘
+//! ```
+//!
+//! A dump for a signal that ends the process takes the name of the dump at exit, which will not be written. The others
+//! are numbered: `heapledger.app.77.1.hl`, `heapledger.app.77.2.hl`, …; of these the last few are kept.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::dumps::{DumpError, dump_pattern, write_dump};
+use crate::aggregator::diagnostic;
+use crate::aggregator::naming::expand;
+use crate::profile::DumpTrigger;
+use crate::recorder::internal::InternalScope;
+use crate::recorder::{state, thread};
+use crate::sys::latch::{Latch, Taken};
+use crate::sys::{platform, signals, statics};
+
+/// Steps that the end of the process waits for a dump under way; about [`signals::DEADLINE_S`].
+const PAUSE_ROUNDS_MAX: u32 = 200_000;
+
+/// Held while a dump is written.
+static WORK: Latch = Latch::new();
+
+/// Keeps further dumps from starting while the result lives, and waits for one under way. `None` if that does not end in time.
+pub(super) fn pause() -> Option<Taken<'static>> {
+    WORK.take_in_rounds(PAUSE_ROUNDS_MAX)
+}
+
+/// Resets the state in a forked child, where the thread does not exist.
+pub(super) fn reset_after_fork() {
+    WORK.open();
+    statics::reset_after_fork();
+}
+
+/// The body of the thread.
+pub(super) fn run() {
+    platform::name_thread(c"heapledger-dump");
+    let scope = InternalScope::enter();
+    let Some(lane) = scope.lane() else { return };
+    thread::mark_background(lane);
+    if !signals::watch(state::options().signals) {
+        diagnostic::print("signals cannot be watched here, there will be no dump on one");
+    }
+    let mut kept = Kept::default();
+    loop {
+        let asked = signals::wait();
+        if !state::current().records() {
+            return;
+        }
+        for trigger in DumpTrigger::ALL.into_iter().filter(|trigger| asked & trigger.bit() != 0) {
+            let working = WORK.take();
+            answer(trigger, &mut kept);
+            drop(working);
+        }
+    }
+}
+
+/// Writes the dump for a trigger. If the trigger is a signal whose default action ends the process, that happens next.
+fn answer(trigger: DumpTrigger, kept: &mut Kept) {
+    let ending = match trigger {
+        DumpTrigger::Signal(signal) => Some(signal as usize).filter(|signal| signals::set_deadline(*signal)),
+        _ => None,
+    };
+    let written = match ending {
+        // In place of the dump at exit, so under its name.
+        Some(_) => dump_pattern().map_or(Ok(()), |pattern| write(&expand(pattern), trigger)),
+        None => kept.write(trigger),
+    };
+    if let Err(error) = written {
+        diagnostic::print(error);
+    }
+    if let Some(signal) = ending {
+        signals::end_if_due(signal);
+    }
+}
+
+fn write(path: &Path, trigger: DumpTrigger) -> Result<(), DumpError> {
+    write_dump(path, &trigger.to_string()).map(|_| ())
+}
+
+/// The numbered dumps that are on disk.
+#[derive(Debug, Default)]
+struct Kept {
+    written: u64,
+    paths: VecDeque<PathBuf>,
+}
+
+impl Kept {
+    fn write(&mut self, trigger: DumpTrigger) -> Result<(), DumpError> {
+        let Some(pattern) = dump_pattern() else { return Ok(()) };
+        let path = numbered(&expand(pattern), self.written + 1);
+        write(&path, trigger)?;
+        self.written += 1;
+        self.paths.push_back(path);
+        while self.paths.len() > state::options().triggers.keep as usize {
+            if let Some(oldest) = self.paths.pop_front() {
+                // It may have been moved away.
+                let _ = std::fs::remove_file(oldest);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path with a number in front of its extension.
+fn numbered(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
+    name.push(format!(".{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_in_front_of_the_extension() {
+        let of = |path: &str| numbered(Path::new(path), 7).display().to_string();
+        assert_eq!(of("/tmp/heapledger.app.1.hl"), "/tmp/heapledger.app.1.7.hl");
+        assert_eq!(of("dump"), "dump.7");
+    }
+}
