@@ -6,12 +6,7 @@ use super::{Finding, finding};
 /// Room, name, and who resets it in a forked child, or why it needs no reset. A name that occurs twice in a room is
 /// listed twice.
 const STATICS: &[(&str, &str, &str)] = &[
-    ("src/aggregator", "CPU_NS", "reset by its file, which the hook of the fork calls"),
-    ("src/aggregator", "LINES", "reset by its file, which the hook of the fork calls"),
-    ("src/aggregator", "MONITOR", "reset by its file, which the hook of the fork calls"),
-    ("src/aggregator", "TRACER", "reset by its file, which the hook of the fork calls"),
-    ("src/aggregator", "TUNER", "reset by its file, which the hook of the fork calls"),
-    ("src/aggregator", "WORK", "reset by its file, which the hook of the fork calls"),
+    ("src/aggregator", "BACKGROUND", "reset by its file, which the hook of the fork calls"),
     ("src/recorder", "PROCESS", "reset by its file, which the hook of the fork calls"),
     ("src/session", "WORK", "reset by its file, which the hook of the fork calls"),
     ("src/stack", "STATE", "reset by its file, which the hook of the fork calls"),

@@ -57,7 +57,6 @@ const REMAINING: &[(&str, usize)] = &[
     ("src/profile", 54),
     ("src/quality", 32),
     ("src/recorder", 2),
-    ("src/session", 25),
     ("src/strategies", 6),
     ("src/trace", 25),
     ("src/tracked", 44),
