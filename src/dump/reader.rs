@@ -111,12 +111,6 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     Ok(assembly.finish(version))
 }
 
-/// An empty profile.
-#[doc(hidden)]
-pub fn empty_profile() -> Profile {
-    Profile::default()
-}
-
 /// A profile in the order in which its sections are read.
 struct Assembly {
     profile: Profile,

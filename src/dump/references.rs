@@ -171,7 +171,7 @@ mod tests {
     }
     #[test]
     fn a_reference_beyond_the_end_of_a_table_is_led_to_row_0() {
-        let mut profile = crate::dump::empty_profile();
+        let mut profile = crate::profile::Profile::default();
         profile.threads.clear();
         profile.stacks = vec![Stack::default()];
         let block = LiveBlock { thread: 3, stack: 77, ..LiveBlock::default() };
