@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::background::BACKGROUND;
 use super::diagnostic;
 use crate::profile::QualityIndicator;
-use crate::quality::{Crossing, QualityView, Threshold, ThresholdWatch};
+use crate::quality::{QualityView, Threshold, ThresholdCrossing, ThresholdWatch};
 use crate::recorder::state;
 
 /// Watches the windows of the monitor.
@@ -32,14 +32,14 @@ impl Alarm {
     }
 
     /// Observes the newest window, once, and returns whether completeness crossed the threshold with it.
-    pub(super) fn observe(&mut self, view: &QualityView) -> Option<Crossing> {
+    pub(super) fn observe(&mut self, view: &QualityView) -> Option<ThresholdCrossing> {
         let newest = view.newest.filter(|window| window.end_ns > self.seen_ns)?;
         self.seen_ns = newest.end_ns;
         self.watch.observe(view.windowed_completeness)
     }
 
     /// Warns, and calls the callback, with the indicator of the moment.
-    pub(super) fn notify(&mut self, crossing: &Crossing, quality: &QualityIndicator, now_ns: u64) {
+    pub(super) fn notify(&mut self, crossing: &ThresholdCrossing, quality: &QualityIndicator, now_ns: u64) {
         if self.warns {
             print(&format!("{crossing}{}", advice(quality)), now_ns);
         }
@@ -55,7 +55,7 @@ impl Alarm {
 pub(crate) fn warn_at_exit(quality: &QualityIndicator, now_ns: u64) {
     let (completeness, threshold) = (quality.current_completeness, quality.target_completeness);
     if state::options().warn && completeness < threshold {
-        let whole = Crossing::Below { completeness, threshold };
+        let whole = ThresholdCrossing::Below { completeness, threshold };
         print(&format!("over the whole run, {whole}{}", advice(quality)), now_ns);
     }
 }

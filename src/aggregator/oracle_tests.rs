@@ -45,7 +45,7 @@ const FOUR_LANES_IN_DOUBT: Shape = Shape { lanes: 4, own: false, wide: false, ..
 fn play(shape: Shape, steps: impl IntoIterator<Item = Step>) -> (World, Profile) {
     let mut world = World::new(shape);
     world.run(steps);
-    world.settle_down();
+    world.finish_reallocs();
     world.ledger.flush(world.producers[0].lane);
     let profile = snapshot::profile(world.ledger, &InternalScope::enter(), "test");
     compare_always(&world, &profile);

@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::ledger::entry::ROW_OF_OTHERS;
 use crate::ledger::fold_state::LaneFigures;
 use crate::ledger::rows::Row;
-use crate::profile::{Crossing, LossCounts, ThreadRow};
+use crate::profile::{LossCounts, RemoteFrees, ThreadRow};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Copies the rows, without names, of a frozen ledger. Returns `false` when there is not enough room. Allocates nothing.
@@ -55,8 +55,8 @@ pub(super) fn threads(
 
 /// Blocks freed by other threads than the ones that allocated them, by pair of threads. In a frozen ledger every pair is of
 /// listed threads, and the sums are those of the totals. Allocates nothing.
-pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = Crossing> + '_ {
-    ledger.remote_frees.all(ROW_OF_OTHERS).map(|cell| Crossing {
+pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + '_ {
+    ledger.remote_frees.all(ROW_OF_OTHERS).map(|cell| RemoteFrees {
         allocated_by: cell.allocated_by,
         freed_by: cell.freed_by,
         blocks: cell.blocks,
@@ -66,7 +66,7 @@ pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = Crossing> + '_ 
 
 /// Sorts the pairs of threads, most blocks first. The pairs that share one cell, for want of more, need a row to refer to: it
 /// is added, unless there is a row of the threads that share one.
-pub(crate) fn finish_crossings(crossings: &mut [Crossing], threads: &mut Vec<ThreadRow>) {
+pub(crate) fn finish_crossings(crossings: &mut [RemoteFrees], threads: &mut Vec<ThreadRow>) {
     crossings.sort_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
     let number = threads.len() as u32;
     if number > ROW_OF_OTHERS {

@@ -165,11 +165,11 @@ pub(super) fn why(pressure: u32, figure: u32) -> String {
     if is(Pressure::Losing) {
         format!("tuner: losing events, completeness {:.2} %", f64::from(figure) / 1e4)
     } else if is(Pressure::Slow) {
-        format!("tuner: slow, {figure} ns an event in turns")
+        format!("tuner: slow, {figure} ns an event on the slow path")
     } else if is(Pressure::Lagging) {
         format!("tuner: lagging, events not booked for {figure} ms")
     } else {
-        format!("tuner: headroom, {figure} ns an event in turns")
+        format!("tuner: headroom, {figure} ns an event on the slow path")
     }
 }
 

@@ -13,7 +13,7 @@ use super::tuning::Tuning;
 use super::{counters, diagnostic, monitor, trace_thread};
 use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
-use crate::quality::{Crossing, Knobs};
+use crate::quality::{Knobs, ThresholdCrossing};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
 use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
@@ -135,7 +135,7 @@ impl Supervision {
         ledger: &Ledger,
         scope: &InternalScope,
         aggregator: &mut Aggregator,
-    ) -> Option<(Crossing, QualityIndicator)> {
+    ) -> Option<(ThresholdCrossing, QualityIndicator)> {
         let now_ns = ledger.clock.now_ns();
         if now_ns.saturating_sub(self.sampled_ns) < SAMPLE_NS {
             return None;
@@ -151,7 +151,7 @@ impl Supervision {
         Some((crossing, counters.assemble(retained(ledger, scope), Some(&view), &settings())))
     }
 
-    fn notify(&mut self, crossing: &Crossing, quality: &QualityIndicator, now_ns: u64) {
+    fn notify(&mut self, crossing: &ThresholdCrossing, quality: &QualityIndicator, now_ns: u64) {
         if let Some(alarm) = &mut self.alarm {
             alarm.notify(crossing, quality, now_ns);
         }

@@ -37,7 +37,7 @@
 use std::fmt;
 
 use super::varint::VARINT_BYTES_MAX;
-use crate::profile::tracked::{Deed, Shape};
+use crate::profile::tracked::{PointerEvent, PointerKind};
 use crate::profile::{ClockMode, CompletenessTrend, DataQualityMode, ForkPolicy, LossReason};
 
 /// The first bytes of a file. As in PNG, a byte above 127 and both kinds of line end reveal a transfer in text mode.
@@ -252,8 +252,8 @@ codes!(mode_code mode_of DataQualityMode {
 });
 codes!(clock_code clock_of ClockMode { Batched = 0, PerEvent = 1, Monotonic = 2 });
 codes!(fork_code fork_of ForkPolicy { Fresh = 0, Off = 1 });
-codes!(shape_code shape_of Shape { Arc = 1, Rc = 2 });
-codes!(deed_code deed_of Deed { Listed = 0, Cloned = 1, Dropped = 2, Unwrapped = 3 });
+codes!(pointer_kind_code pointer_kind_of PointerKind { Arc = 1, Rc = 2 });
+codes!(pointer_event_code pointer_event_of PointerEvent { Listed = 0, Cloned = 1, Dropped = 2, Unwrapped = 3 });
 codes!(loss_code loss_of LossReason {
     RingFull = 0, Reentrant = 1, TlsTeardown = 2, NoMemory = 3, TableFull = 4, AfterShutdown = 5, ForkedChild = 6,
 });
@@ -279,5 +279,5 @@ pub(super) const EVENT_FREE: u8 = 2;
 pub(super) const EVENT_REALLOC: u8 = 3;
 /// A realloc that was refused.
 pub(super) const EVENT_REALLOC_FAILED: u8 = 4;
-/// Code of what happened to a tracked pointer, the code of the deed added to it.
+/// Code of what happened to a tracked pointer, the code of the pointer event added to it.
 pub(super) const EVENT_TRACKED: u8 = 8;

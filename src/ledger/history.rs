@@ -6,7 +6,7 @@
 
 use super::fold_state::fold_state_of;
 use super::region::Ledger;
-use crate::profile::tracked::Deed;
+use crate::profile::tracked::PointerEvent;
 use crate::profile::{Event, EventKind};
 use crate::ring::event::{
     self, TAG_ALLOC, TAG_FREE, TAG_MARK, TAG_MOVED, TAG_POINTER, TAG_REFUSED, TAG_SKIP, TAG_THREAD, TAG_WIDE,
@@ -153,9 +153,9 @@ impl Decoder<'_> {
                 self.moved(field(2), event::address_of(word), event::traits_of(word), said)
             }
             TAG_REFUSED => Some((EventKind::ReallocFailed { address: event::address_of(word) }, 0)),
-            TAG_POINTER => Deed::of(event::pointer_event_of(word)).map(|deed| {
+            TAG_POINTER => PointerEvent::of(event::pointer_event_of(word)).map(|what| {
                 let (pointer, held) = (event::address_of(word) as u32, (field(1) >> 32) as u32);
-                (EventKind::Tracked { pointer, deed, held }, field(1) as u32)
+                (EventKind::Tracked { pointer, event: what, held }, field(1) as u32)
             }),
             TAG_WIDE => match event::wide_kind(word) {
                 TAG_ALLOC => self.alloc(field(1), field(2), event::traits_of(word), field(3) as u32),

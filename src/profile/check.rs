@@ -1,5 +1,5 @@
-//! The conservation laws of a profile. Used before a dump is written and after one is read; it names the law that
-//! is broken and repairs nothing.
+//! The conservation laws of a profile. They are checked before a dump is written and after one is read. A check names the
+//! broken law and repairs nothing.
 
 use std::fmt;
 
@@ -24,14 +24,14 @@ impl fmt::Display for Violation {
 
 /// Every law that `profile` breaks; empty when all hold.
 ///
-/// The laws of the counters hold always. Those between the totals and the tables (`sites`, `live`, `threads`) are
-/// checked when nothing was in flight, lost, left out or anomalous: only then do they have to hold.
+/// The laws of the counters hold at any time. Those between the totals and the tables (`sites`, `live`, `threads`) are
+/// checked when no event was in flight, lost, sampled out or anomalous: only then do they have to hold.
 pub fn check(profile: &Profile) -> Vec<Violation> {
     let broken = laws(profile).into_iter().filter(|law| law.applies && law.left != law.right);
     broken.map(|Law { law, left, right, .. }| Violation { law, left, right }).collect()
 }
 
-/// A law and the two sides it has in a profile.
+/// A law, and its two sides in a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Law {
     /// The law, as an equation.
@@ -44,7 +44,7 @@ pub struct Law {
     pub applies: bool,
 }
 
-/// Every law with its figures, those that hold and those that need not hold here included.
+/// Every law with its figures: also those that hold, and those that do not apply to this profile.
 pub fn laws(profile: &Profile) -> Vec<Law> {
     let mut laws = Laws { all: Vec::new(), applies: true };
     let (quality, totals) = (&profile.quality, &profile.totals);
@@ -71,7 +71,7 @@ pub fn laws(profile: &Profile) -> Vec<Law> {
         totals.total_bytes,
         u128::from(totals.freed_bytes) + u128::from(totals.live_bytes),
     );
-    // What was left out by choice is in the totals and in no table.
+    // Events that were sampled out are in the totals and in no table.
     laws.applies = quality.in_flight == 0
         && quality.lost.total() == 0
         && quality.sampled_out == 0

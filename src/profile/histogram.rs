@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 /// one everything above.
 pub const BUCKETS: usize = 48;
 
-/// The bucket that a value falls into. Values of 2⁴⁶ and more share the last bucket.
+/// The bucket of a value. Values of 2⁴⁶ and more share the last bucket.
 #[inline(always)]
 pub const fn bucket_of(value: u64) -> usize {
-    // Cut first, so that there is no zero and no overflow to be told apart.
+    // Bounded first, so that neither zero nor overflow is a special case.
     let cut = if value >> (BUCKETS - 2) == 0 { value } else { 1 << (BUCKETS - 2) };
     (cut << 1 | 1).ilog2() as usize
 }

@@ -1,11 +1,13 @@
-//! Why an event was not booked: the closed list of loss reasons, and a count for each.
+//! The closed list of reasons for which an event is lost, and a count for each.
 
 use serde::{Deserialize, Serialize};
 
-/// Why an event did not reach the ledger.
+use super::names::names;
+
+/// The reason for which an event did not reach the ledger.
 ///
-/// The list is closed: an event that was attempted is recorded, in flight, or lost for exactly one of these.
-/// Events that sampling leaves out are not lost; they are counted apart, as `sampled_out`.
+/// The list is closed: an attempted event is recorded, in flight, or lost for exactly one of these reasons.
+/// Events that sampling leaves out are not lost; they are counted as `sampled_out`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -15,52 +17,34 @@ pub enum LossReason {
     /// The event came from a signal handler (or an inner allocator calling back) that had interrupted the
     /// recorder in the same thread.
     Reentrant = 1,
-    /// The thread's own storage was already gone: an event after its last destructor.
+    /// The thread's local storage was already destroyed: an event after its last destructor.
     TlsTeardown = 2,
-    /// No memory could be had for the thread's ring.
+    /// There was no memory for the thread's ring.
     NoMemory = 3,
     /// The table of live blocks had reached its memory limit.
     TableFull = 4,
-    /// The event came after the books were closed at the end of the process.
+    /// The event came after the ledger was closed at the end of the process.
     AfterShutdown = 5,
     /// The event came from a forked child whose policy is not to record.
     ForkedChild = 6,
 }
 
+names!(LossReason: "The name in every report and export, in snake case." {
+    RingFull = "ring_full",
+    Reentrant = "reentrant",
+    TlsTeardown = "tls_teardown",
+    NoMemory = "no_memory",
+    TableFull = "table_full",
+    AfterShutdown = "after_shutdown",
+    ForkedChild = "forked_child",
+});
+
 impl LossReason {
-    /// How many reasons there are.
-    pub const COUNT: usize = 7;
-
-    /// Every reason, in the order of [`LossCounts::iter`].
-    pub const ALL: [LossReason; Self::COUNT] = [
-        LossReason::RingFull,
-        LossReason::Reentrant,
-        LossReason::TlsTeardown,
-        LossReason::NoMemory,
-        LossReason::TableFull,
-        LossReason::AfterShutdown,
-        LossReason::ForkedChild,
-    ];
-
-    /// The name used in every report and export, in snake case.
-    ///
-    /// ```
-    /// assert_eq!(heapledger::LossReason::RingFull.name(), "ring_full");
-    /// ```
-    pub const fn name(self) -> &'static str {
-        match self {
-            LossReason::RingFull => "ring_full",
-            LossReason::Reentrant => "reentrant",
-            LossReason::TlsTeardown => "tls_teardown",
-            LossReason::NoMemory => "no_memory",
-            LossReason::TableFull => "table_full",
-            LossReason::AfterShutdown => "after_shutdown",
-            LossReason::ForkedChild => "forked_child",
-        }
-    }
+    /// The number of reasons.
+    pub const COUNT: usize = Self::ALL.len();
 }
 
-/// How many events were lost, by reason. Unit: events.
+/// Events lost, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossCounts {
     counts: [u64; LossReason::COUNT],
@@ -87,6 +71,11 @@ impl LossCounts {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
             *mine = mine.saturating_add(theirs);
         }
+    }
+
+    /// The difference to an earlier count. Reasons whose count decreased have 0.
+    pub fn since(&self, before: &LossCounts) -> LossCounts {
+        LossCounts { counts: std::array::from_fn(|at| self.counts[at].saturating_sub(before.counts[at])) }
     }
 
     /// Events lost for any reason. It saturates: counts can come from a file.

@@ -1,4 +1,4 @@
-//! The plain data model, where the live side and the file side meet.
+//! The plain data model between the live side and the file side.
 //!
 //! The live side (recorder, ledger, aggregator) fills a [`Profile`]; the file side (dump, analysis, report, export)
 //! reads one. Neither knows the other. Nothing here reads a clock, holds a handle or computes a finding.
@@ -9,6 +9,7 @@ mod check;
 mod histogram;
 mod loss;
 mod model;
+mod names;
 mod quality;
 mod references;
 mod settings;
@@ -21,8 +22,8 @@ pub(crate) use histogram::bucket_of_narrow;
 pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
 pub use model::{
-    Change, ClockInfo, Crossing, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo,
-    Profile, ReallocStats, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
+    Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
+    ReallocStats, RemoteFrees, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
 pub use quality::{
     Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,

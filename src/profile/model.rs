@@ -1,6 +1,6 @@
-//! The profile: all that is known of a process's heap, as plain data.
+//! The profile: all figures of a process's heap, as plain data.
 //!
-//! The live side fills it (`heapledger::snapshot`), the dump carries it, and analysis, reports and exports read it.
+//! The live side fills it (`heapledger::snapshot`), a dump stores it, and analysis, reports and exports read it.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +45,8 @@ pub struct Peak {
     pub blocks: u64,
     /// When, in nanoseconds since the start of the process's ledger.
     pub at_ns: u64,
-    /// How much higher the true peak can have been, in bytes: what other threads had made but not booked, and all that
-    /// was sampled or left out by sampling. 0 means that the peak is exact.
+    /// How much higher the true peak can have been, in bytes: blocks of other threads that were not booked yet, and all blocks
+    /// that were sampled or sampled out. 0 means that the peak is exact.
     pub uncertainty_bytes: u64,
 }
 
@@ -67,7 +67,7 @@ pub struct ReallocStats {
     pub longest_chain: u64,
 }
 
-/// The account of one stack. Without stacks there is one site, of stack 0.
+/// The figures of one call stack. Without stacks there is one site, with stack 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Site {
     /// Index into [`Profile::stacks`]; 0 stands for "no stack taken".
@@ -118,18 +118,17 @@ pub const TEMPORARY_ALLOCS: u32 = 8;
 /// One call stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// Return addresses, innermost first: each is that of the instruction after a call, so a name is to be looked up
-    /// for the address before it.
+    /// Return addresses, innermost first. Each is the address after a call: to find a name, look up the address before it.
     pub frames: Vec<u64>,
     /// Whether the walk ended before the outermost frame.
     pub truncated: bool,
 }
 
-/// Blocks that one thread allocated and another one freed. A block that was reallocated is that of its first thread.
+/// Blocks that one thread allocated and another one freed. A reallocated block belongs to the thread that first allocated it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Crossing {
-    /// The thread that allocated: index into [`Profile::threads`]. Pairs that found no room in the table are counted
-    /// together, at the row of the threads that have none of their own.
+pub struct RemoteFrees {
+    /// The thread that allocated: index into [`Profile::threads`]. Pairs for which the table had no room are counted together,
+    /// at the row of the threads without a row of their own.
     pub allocated_by: u32,
     /// The thread that freed: index into [`Profile::threads`].
     pub freed_by: u32,
@@ -150,16 +149,16 @@ pub struct Module {
     pub start: u64,
     /// End of its mapping, exclusive.
     pub end: u64,
-    /// What to subtract from a run-time address to get the address in the file.
+    /// Subtracted from a run-time address, it gives the address in the file.
     pub bias: u64,
 }
 
 /// A block that was live when the snapshot was taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveBlock {
-    /// Where it lies.
+    /// Its address.
     pub address: u64,
-    /// Its size, in bytes, as asked for.
+    /// Its requested size, in bytes.
     pub size: u64,
     /// When it was first allocated, in nanoseconds since the start.
     pub born_ns: u64,
@@ -173,7 +172,7 @@ pub struct LiveBlock {
     pub reallocs: u8,
 }
 
-/// What one thread did. The last row may stand for several threads that ended after the table was full.
+/// The figures of one thread. The last row may stand for several threads that ended after the table was full.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ThreadRow {
     /// Number of the row, in the order in which threads made their first event.
@@ -186,7 +185,7 @@ pub struct ThreadRow {
     pub started_ns: u64,
     /// End of the thread, or `None` while it runs.
     pub ended_ns: Option<u64>,
-    /// How many threads this row stands for: 1, or more for the row of the others.
+    /// The number of threads in this row: 1, or more for the shared last row.
     pub threads: u64,
     /// Whether this is a thread of heapledger itself.
     pub own: bool,
@@ -204,11 +203,11 @@ pub struct ThreadRow {
     pub freed_blocks: u64,
     /// Bytes freed by the thread.
     pub freed_bytes: u64,
-    /// Blocks that this thread freed and another had allocated.
+    /// Blocks freed by this thread that another thread allocated.
     pub cross_thread_frees: u64,
 }
 
-/// One interval of the timeline. Live bytes at its end follow from the sum of all intervals so far.
+/// One interval of the timeline. The live bytes at its end are the sum over all intervals up to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     /// Blocks allocated in the interval.
@@ -219,16 +218,16 @@ pub struct Interval {
     pub freed_blocks: u64,
     /// Bytes freed in the interval.
     pub freed_bytes: u64,
-    /// The most live bytes that were seen while the interval was booked, held within what its flows allow: not below the
-    /// live bytes at its start or its end, and not above those at its start and all that it allocated together.
+    /// The most live bytes while the interval was booked, clamped to its flows: not below the live bytes at its start or
+    /// its end, and not above those at its start plus all bytes that it allocated.
     pub peak_bytes: u64,
-    /// Events lost in the interval. They are dated when the thread's ring is booked, so they may be off by as long as that
-    /// took to fill. Those that no ring would have taken are in no interval: of a thread for whose ring there was no
-    /// memory, after a thread's last destructor, or after the books were closed.
+    /// Events lost in the interval. They are dated when the thread's ring is booked, so they may be late by the time that the
+    /// ring took to fill. Events without a ring are in no interval: of a thread for whose ring there was no memory,
+    /// after a thread's last destructor, or after the ledger was closed.
     pub lost: u64,
 }
 
-/// What happened when, at a fixed number of intervals: when they are used up, neighbours merge.
+/// Allocations and frees over time, in a fixed number of intervals: when all are used, neighbours merge.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
     /// Length of an interval, in nanoseconds.
@@ -249,44 +248,45 @@ impl Timeline {
     }
 }
 
-/// What an event was.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EventKind {
     /// A block was allocated.
     Alloc {
-        /// Where it lies.
+        /// Its address.
         address: u64,
         /// Its size, in bytes.
         size: u64,
-        /// Whether it was asked for zeroed.
+        /// Whether it was requested zeroed.
         zeroed: bool,
     },
     /// A block was freed.
     Free {
-        /// Where it lay.
+        /// Its address.
         address: u64,
     },
     /// A block was reallocated.
     Realloc {
-        /// Where it lay.
+        /// Its address before.
         old_address: u64,
-        /// Where it lies now.
+        /// Its address now.
         new_address: u64,
         /// Its new size, in bytes.
         new_size: u64,
     },
-    /// A realloc was refused; the block lives on.
+    /// A realloc failed; the block stays as it was.
     ReallocFailed {
-        /// Where it lies.
+        /// Its address.
         address: u64,
     },
-    /// Something happened to a tracked pointer. It is in no figure of the heap.
+    /// An event of a tracked pointer. It is in no figure of the heap.
     Tracked {
         /// [`TrackedPointer::id`](super::tracked::TrackedPointer::id) of the pointer.
         pointer: u32,
         /// What happened.
-        deed: super::tracked::Deed,
+        #[serde(rename = "deed")]
+        event: super::tracked::PointerEvent,
         /// Tracked holders after it; it stops at 4,294,967,295.
         held: u32,
     },
@@ -295,13 +295,13 @@ pub enum EventKind {
 /// One of the last events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When, in nanoseconds since the start; interpolated between two marks in the batched clock modes.
+    /// Time, in nanoseconds since the start; interpolated between two marks in the batched clock modes.
     pub at_ns: u64,
     /// The thread: index into [`Profile::threads`].
     pub thread: u32,
     /// The stack: index into [`Profile::stacks`]; 0 for frees.
     pub stack: u32,
-    /// What it was.
+    /// Its kind.
     pub kind: EventKind,
 }
 
@@ -310,7 +310,7 @@ pub struct Event {
 pub struct ProcessInfo {
     /// Process id.
     pub pid: u32,
-    /// Process id of the process that this one was forked from with a ledger open, if it was.
+    /// Process id of the parent, if this process was forked while a ledger was open.
     pub forked_from: Option<u32>,
     /// Name of the program.
     pub program: String,
@@ -322,36 +322,36 @@ pub struct ProcessInfo {
     pub heapledger_version: String,
     /// When the ledger was opened, in nanoseconds since 1970 UTC.
     pub started_unix_ns: u64,
-    /// How long the ledger had been open at the snapshot, in nanoseconds.
+    /// Time from the opening of the ledger to the snapshot, in nanoseconds.
     pub duration_ns: u64,
-    /// What made the snapshot: `exit`, `request`, …
+    /// The reason for the snapshot: `exit`, `request`, …
     pub reason: String,
 }
 
-/// Which clock ran, and why.
+/// The clock that ran, and the reason for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockInfo {
     /// `tsc` or `monotonic`.
     pub source: String,
-    /// Why that one.
+    /// The reason for it.
     pub why: String,
-    /// Nanoseconds that the longest interpolated span covered; 0 when every event carries its own time.
+    /// Longest interpolated span, in nanoseconds; 0 when every event has a time stamp of its own.
     pub longest_span_ns: u64,
 }
 
-/// A change of state in the course of the recording, such as a switch of mode.
+/// A change of state during the recording, such as another mode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// When, in nanoseconds since the start.
     pub at_ns: u64,
-    /// What changed, as `name: old -> new`; or, as `tuner: why`, why the tuner made the change that follows.
+    /// The change, as `name: old -> new`; or, as `tuner: reason`, the reason for the change that follows.
     pub what: String,
 }
 
-/// All that is known of a process's heap at one moment.
+/// All figures of a process's heap at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// How complete all of the following is.
+    /// The completeness of all the following.
     pub quality: QualityIndicator,
     /// The process.
     pub process: ProcessInfo,
@@ -361,12 +361,12 @@ pub struct Profile {
     pub clock: ClockInfo,
     /// Totals.
     pub totals: HeapStats,
-    /// What the samples say of all blocks, with standard errors; `None` when no block was ever sampled. The totals are
-    /// exact all the same, because events that sampling leaves out are counted with their size.
+    /// Estimates for all blocks from the samples, with standard errors; `None` when no block was ever sampled. The totals are
+    /// exact in any case, because events that are sampled out are counted with their size.
     pub estimates: Option<Estimates>,
     /// The peak.
     pub peak: Peak,
-    /// Accounts by stack.
+    /// Figures by call stack.
     pub sites: Vec<Site>,
     /// Stacks; number 0 is the empty one.
     pub stacks: Vec<Stack>,
@@ -374,20 +374,21 @@ pub struct Profile {
     pub stack_figures: StackFigures,
     /// Loaded objects.
     pub modules: Vec<Module>,
-    /// Names for the frames of the stacks; empty until someone has looked them up.
+    /// Names for the frames of the stacks; empty until the command has looked them up.
     pub symbols: Symbols,
     /// Blocks live at the snapshot.
     pub live: Vec<LiveBlock>,
     /// Threads.
     pub threads: Vec<ThreadRow>,
-    /// Who freed whose blocks, most blocks first. All together they are the sum of `cross_thread_frees` over the threads.
-    pub crossings: Vec<Crossing>,
-    /// What happened when.
+    /// Frees by another thread than the allocating one, most blocks first. Their sum is that of `cross_thread_frees` over the
+    /// threads.
+    pub crossings: Vec<RemoteFrees>,
+    /// Allocations and frees over time.
     pub timeline: Timeline,
     /// The last events, newest last.
     pub history: Vec<Event>,
     /// Changes of state, oldest first.
     pub changes: Vec<Change>,
-    /// The program's `Tracked` pointers: what they said themselves.
+    /// The program's `Tracked` pointers.
     pub tracked: TrackedReport,
 }

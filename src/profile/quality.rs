@@ -1,4 +1,4 @@
-//! How complete the data is: the counters, and what follows from them.
+//! The completeness of the data: counters, and the figures that follow from them.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ impl std::ops::Add for Estimate {
     }
 }
 
-/// What a sample says about all blocks, together with what was recorded exactly.
+/// Estimates for all blocks, from a sample and from the blocks that were recorded exactly.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimates {
     /// Blocks allocated so far.
@@ -45,22 +45,21 @@ pub struct Estimates {
 /// Buckets of [`TurnTimes::durations`].
 pub const TURN_BUCKETS: usize = 32;
 
-/// How long the recording path took, as far as it is measured.
+/// Times of the slow path of recording.
 ///
-/// Most events take the short path, a few nanoseconds: less than reading a clock twice, so it is not measured. In
-/// about one of eighty events, when a window of the ring is full, the thread makes a *turn*: it marks the time and, now
-/// and then, books its own ring, waits, or sheds. One turn in 13 is timed, by the thread itself, with two readings of
-/// the clock. The times are of the wall clock: a thread that is taken off the processor within a turn makes it long.
-/// Events that sampling leaves out make no turns and are not measured either.
+/// Most events take the short path, a few nanoseconds: less than two readings of a clock, so it is not measured. About one
+/// event in eighty finds the window of its ring full and takes the slow path: the thread writes a time mark and, sometimes,
+/// books its own ring, waits, or sheds. The thread itself times one slow path in 13 by the wall clock; a thread that loses the
+/// processor meanwhile makes it long. Events that are sampled out take no slow path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnTimes {
-    /// Turns that threads made.
+    /// Slow paths taken.
     pub turns: u64,
-    /// Turns that were timed.
+    /// Slow paths that were timed.
     pub timed: u64,
-    /// Nanoseconds that the timed ones took together.
+    /// Sum of the timed ones, in nanoseconds.
     pub timed_ns: u64,
-    /// Timed turns by duration: bucket 0 holds those of 0 ns, bucket *n* those from 2ⁿ⁻¹ to 2ⁿ−1 ns, the last one all
+    /// Timed slow paths by duration: bucket 0 holds those of 0 ns, bucket *n* those from 2ⁿ⁻¹ to 2ⁿ−1 ns, the last one all
     /// from 2³⁰ ns on.
     pub durations: [u64; TURN_BUCKETS],
 }
@@ -72,23 +71,23 @@ impl TurnTimes {
         if bits < TURN_BUCKETS { bits } else { TURN_BUCKETS - 1 }
     }
 
-    /// Mean duration of a turn, in nanoseconds; `None` when none was timed.
+    /// Mean duration of a slow path, in nanoseconds; `None` when none was timed.
     pub fn mean_ns(&self) -> Option<f64> {
         (self.timed > 0).then(|| self.timed_ns as f64 / self.timed as f64)
     }
 
-    /// Nanoseconds that 99 of 100 turns stayed below, rounded up to a power of two; `None` when none was timed.
+    /// Nanoseconds that 99 of 100 slow paths stayed below, rounded up to a power of two; `None` when none was timed.
     pub fn p99_ns(&self) -> Option<u64> {
         (self.timed > 0).then(|| self.exceeded_by(0.01))
     }
 
-    /// Mean time that `events` events spent in turns, in nanoseconds; 0 when no turn was timed.
+    /// Mean time that `events` events spent on the slow path, in nanoseconds; 0 when none was timed.
     pub fn mean_ns_of(&self, events: u64) -> f64 {
         self.mean_ns().map_or(0.0, |mean| mean * self.turns as f64 / events.max(1) as f64)
     }
 
-    /// Nanoseconds in turns that 99 of 100 of `events` events stayed below, rounded up to a power of two; an event that
-    /// needed no turn counts with 0.
+    /// Nanoseconds on the slow path that 99 of 100 of `events` events stayed below, rounded up to a power of two; an event on
+    /// the short path counts with 0.
     pub fn p99_ns_of(&self, events: u64) -> u64 {
         if self.timed == 0 {
             return 0;
@@ -96,7 +95,7 @@ impl TurnTimes {
         self.exceeded_by(0.01 * events as f64 / self.turns.max(1) as f64)
     }
 
-    /// The end of the bucket that at most this share of the timed turns lies beyond.
+    /// The end of the first bucket that at most this share of the timed slow paths exceeds.
     fn exceeded_by(&self, share: f64) -> u64 {
         let may_exceed = (self.timed as f64 * share) as u64;
         let mut beyond = 0u64;
@@ -109,7 +108,7 @@ impl TurnTimes {
         0
     }
 
-    /// Adds the turns of another thread.
+    /// Adds the times of another thread.
     pub(crate) fn add(&mut self, other: &TurnTimes) {
         self.turns += other.turns;
         self.timed += other.timed;
@@ -119,7 +118,7 @@ impl TurnTimes {
         }
     }
 
-    /// What came in since `before`. Counters that fell back count as 0.
+    /// The difference to an earlier reading. Counters that decreased count as 0.
     pub fn since(&self, before: &TurnTimes) -> TurnTimes {
         TurnTimes {
             turns: self.turns.saturating_sub(before.turns),
@@ -130,7 +129,7 @@ impl TurnTimes {
     }
 }
 
-/// Whether completeness is getting better or worse.
+/// The direction in which completeness changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CompletenessTrend {
     /// Higher in the newer window than in the older one, by more than the dead band.
@@ -144,20 +143,30 @@ pub enum CompletenessTrend {
     Unknown,
 }
 
-/// Pairings that do not add up. Unit: events. All of them are zero for a correct program in the default mode.
+/// Inconsistent pairings of allocations and frees. Unit: events. All are zero for a correct program in the default mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anomalies {
-    /// Frees of an address that no recorded allocation accounts for.
+    /// Frees of an address without a recorded allocation.
     pub unmatched_frees: u64,
     /// Allocations of an address whose earlier block was never seen freed.
     pub double_allocations: u64,
-    /// Frees that two blocks of the same address could account for, within what the clock can tell; one was chosen.
+    /// Frees that could belong to two blocks of the same address, within the error of the clock; one was chosen.
     pub ambiguous_pairings: u64,
     /// Frees whose layout gave another size than the allocation's.
     pub layout_mismatches: u64,
 }
 
 impl Anomalies {
+    /// The difference to an earlier count. Counts that decreased have 0.
+    pub fn since(&self, before: &Anomalies) -> Anomalies {
+        Anomalies {
+            unmatched_frees: self.unmatched_frees.saturating_sub(before.unmatched_frees),
+            double_allocations: self.double_allocations.saturating_sub(before.double_allocations),
+            ambiguous_pairings: self.ambiguous_pairings.saturating_sub(before.ambiguous_pairings),
+            layout_mismatches: self.layout_mismatches.saturating_sub(before.layout_mismatches),
+        }
+    }
+
     /// All anomalies together. It saturates: counts can come from a file.
     pub const fn total(&self) -> u64 {
         self.unmatched_frees
@@ -167,27 +176,27 @@ impl Anomalies {
     }
 }
 
-/// How complete the data is, why not, and what it cost.
+/// The completeness of the data, the reasons for loss, and the cost of recording.
 ///
-/// The law that holds whenever no thread is recording: `attempted = recorded + lost.total() + in_flight`. While
-/// threads record, `in_flight` is what makes it hold; it is never negative.
+/// Law: `attempted = recorded + lost.total() + in_flight`. While threads record, `in_flight` is computed from the others;
+/// it is never negative.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityIndicator {
     /// Whether a `HeapLedger` is the global allocator of this process. When `false`, every other figure is zero.
     pub installed: bool,
-    /// Share of the settled events that were booked, from 0 to 1: recorded ÷ (recorded + lost). 1 when none was.
+    /// Share of the events that were recorded, from 0 to 1: recorded ÷ (recorded + lost). 1 when both are zero.
     pub current_completeness: f64,
-    /// The completeness aimed at, from 0 to 1.
+    /// The target completeness, from 0 to 1.
     pub target_completeness: f64,
     /// Completeness of the newest window, or `None` when it holds too few events.
     pub windowed_completeness: Option<f64>,
-    /// How the newest window compares with the one before it.
+    /// The newest window compared with the one before it.
     pub trend: CompletenessTrend,
-    /// What to do, in one sentence that names a knob and a value; empty when there is nothing to do.
+    /// The recommended setting, in one sentence that names a knob and a value; empty when there is none.
     pub recommendation: String,
     /// The mode in force.
     pub mode: DataQualityMode,
-    /// Events that the program made: allocations, frees and reallocs that returned or are under way.
+    /// Events of the program: allocations, frees and reallocs that returned or are under way.
     pub attempted: u64,
     /// Events booked into the ledger.
     pub recorded: u64,
@@ -195,16 +204,16 @@ pub struct QualityIndicator {
     pub in_flight: u64,
     /// Events lost, by reason.
     pub lost: LossCounts,
-    /// Events that sampling left out by choice.
+    /// Events that sampling left out.
     pub sampled_out: u64,
     /// Booked events that the bounded history still holds.
     pub retained: u64,
     /// Booked events that have left the bounded history: `recorded - retained`.
     pub evicted: u64,
-    /// Pairings that do not add up.
+    /// Inconsistent pairings of allocations and frees.
     pub anomalies: Anomalies,
-    /// Booked events that heapledger made itself, in queries, dumps and its own thread. Part of `recorded`, in no
-    /// total of the program.
+    /// Booked events of heapledger itself, in queries, dumps and its background thread. Part of `recorded`, in no total of
+    /// the program.
     pub own_events: u64,
     /// Age of the oldest event not booked yet, in nanoseconds; 0 when none is in flight.
     pub lag_ns: u64,
@@ -214,15 +223,15 @@ pub struct QualityIndicator {
     pub folds_at_home: u64,
     /// Times another thread booked a ring.
     pub folds_away: u64,
-    /// Times a thread with a full ring had to wait for its own books.
+    /// Times a thread with a full ring had to wait until another thread had booked it.
     pub waits: u64,
-    /// Spare segments taken from the overflow pool.
+    /// Segments taken from the overflow pool.
     pub spare_segments: u64,
-    /// How long the recording path took, as far as it is measured.
+    /// Times of the slow path of recording.
     pub turn_times: TurnTimes,
     /// Memory that heapledger holds outside the program's heap, in bytes.
     pub own_bytes: u64,
-    /// Processor time of heapledger's own thread, in nanoseconds. Booking inside the program's threads is not in it.
+    /// Processor time of the background thread, in nanoseconds, without booking in the program's threads.
     pub own_cpu_ns: u64,
 }
 
@@ -233,7 +242,7 @@ impl QualityIndicator {
         u128::from(self.attempted) == sides.iter().sum::<u128>()
     }
 
-    /// Whether nothing was lost and nothing was left out by sampling.
+    /// Whether no event was lost and none was sampled out.
     pub fn is_complete(&self) -> bool {
         self.lost.total() == 0 && self.sampled_out == 0
     }
@@ -258,14 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn turns_have_a_mean_and_a_99th_percentile_of_their_own() {
+    fn slow_paths_have_a_mean_and_a_99th_percentile() {
         assert_eq!((times().mean_ns(), times().p99_ns()), (Some(1_180.0), Some(1_024)));
         assert_eq!((TurnTimes::default().mean_ns(), TurnTimes::default().p99_ns()), (None, None));
     }
 
     #[test]
-    fn an_event_without_a_turn_counts_with_nothing() {
-        // One event in 40 makes a turn: then 99 of 100 events stay below what 60 of 100 turns stay below.
+    fn an_event_on_the_short_path_counts_with_zero() {
+        // One event in 40 takes the slow path: 99 of 100 events stay below the bound of 60 of 100 slow paths.
         let events = 40 * times().turns;
         assert_eq!((times().mean_ns_of(events), times().p99_ns_of(events)), (1_180.0 / 40.0, 128));
         // One in 200: then more than 99 of 100 make none.
@@ -283,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_between_is_the_difference() {
+    fn times_since_a_reading_are_the_difference() {
         let mut later = times();
         (later.turns, later.timed, later.timed_ns) = (13_013, 1_001, times().timed_ns + 7);
         later.durations[3] += 1;

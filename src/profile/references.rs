@@ -1,5 +1,5 @@
-//! Rows of a profile refer to its stacks and threads by number. Here is the one list of where such numbers stand: a
-//! reader that lost rows leads them elsewhere, and must miss none.
+//! The references in a profile: rows refer to stacks and threads by number. This file has the only list of these numbers,
+//! for a reader that lost rows and has to redirect every reference to them.
 
 use super::model::{Profile, ThreadRow};
 
@@ -12,7 +12,7 @@ pub(crate) enum Table {
     Threads,
 }
 
-/// Shows `visit` the place of every number that refers to a row, with the table that it points into.
+/// Calls `visit` for every number that refers to a row, with the table of that row.
 pub(crate) fn references(profile: &mut Profile, mut visit: impl FnMut(Table, &mut u32)) {
     profile.sites.iter_mut().for_each(|site| visit(Table::Stacks, &mut site.stack));
     for block in &mut profile.live {
@@ -29,7 +29,7 @@ pub(crate) fn references(profile: &mut Profile, mut visit: impl FnMut(Table, &mu
     }
 }
 
-/// The row that a reference to a thread leads to when its own is gone.
+/// The row for references to a thread whose own row was lost.
 pub(crate) fn lost_thread() -> ThreadRow {
     ThreadRow { name: "(row lost)".to_owned(), threads: 1, ..ThreadRow::default() }
 }

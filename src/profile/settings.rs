@@ -1,55 +1,44 @@
-//! What the user chose: modes, clocks, limits. Plain data, shared by the recorder, the dump and the reports.
+//! The settings of the user: modes, clocks, limits. Plain data, shared by the recorder, the dump and the reports.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What happens when a thread records faster than its events can be booked.
+use super::names::names;
+
+/// The reaction to a thread that records faster than its events can be booked.
 ///
 /// Each mode is a mechanism with a stated guarantee, not a promise of a percentage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum DataQualityMode {
-    /// The thread books its own ring when it is full, and waits if another thread is just doing so: nothing is
-    /// ever shed for want of space. The default.
+    /// A thread books its own full ring, or waits while another thread books it: no event is ever shed for want of space.
+    /// The default.
     #[default]
     PerfectAccuracy = 0,
     /// As `PerfectAccuracy`, but the wait has a time budget; once it is spent, allocations are shed before frees.
     HighAccuracy = 1,
     /// Never waits; records an unbiased sample of the blocks, each with both its allocation and its free.
     HighThroughput = 2,
-    /// Never waits and never helps: what does not fit into the ring is shed, newest first, and counted.
+    /// Never waits and never helps: events that do not fit into the ring are shed, newest first, and counted.
     BestEffort = 3,
 }
 
-impl DataQualityMode {
-    /// Every mode.
-    pub const ALL: [DataQualityMode; 4] = [
-        DataQualityMode::PerfectAccuracy,
-        DataQualityMode::HighAccuracy,
-        DataQualityMode::HighThroughput,
-        DataQualityMode::BestEffort,
-    ];
-
-    /// The name that `HEAPLEDGER_MODE` takes.
-    pub const fn name(self) -> &'static str {
-        match self {
-            DataQualityMode::PerfectAccuracy => "perfect",
-            DataQualityMode::HighAccuracy => "high",
-            DataQualityMode::HighThroughput => "throughput",
-            DataQualityMode::BestEffort => "best-effort",
-        }
-    }
-}
+names!(DataQualityMode: "The name that `HEAPLEDGER_MODE` takes." {
+    PerfectAccuracy = "perfect",
+    HighAccuracy = "high",
+    HighThroughput = "throughput",
+    BestEffort = "best-effort",
+});
 
 /// Bounds of the wait on the ring-full path, and the completeness that the indicator aims at.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ConcurrencyConfig {
-    /// Tries to take the books of a full ring before the overflow buffer is used. Default 3.
+    /// Tries to take the latch of a full ring before the overflow buffer is used. Default 3.
     pub max_retries: u32,
     /// Length of the first wait between two tries, in nanoseconds; it doubles with each try. Default 100.
     pub base_delay_ns: u64,
-    /// Whether a full ring may take spare segments from the bounded common pool. Default true.
+    /// Whether a full ring may take segments from the bounded overflow pool. Default true.
     pub enable_overflow_buffer: bool,
     /// The completeness, from 0 to 1, below which the quality indicator warns. Default 0.95.
     pub target_completeness: f64,
@@ -71,19 +60,18 @@ impl Default for ConcurrencyConfig {
     }
 }
 
-/// How call stacks are taken.
+/// The method by which call stacks are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stacks {
-    /// By frame pointers where those are proved sound for this program, else by DWARF unwind tables. The default.
+    /// By frame pointers where these are proved sound for this program, else by DWARF unwind tables. The default.
     #[default]
     Auto,
-    /// By frame pointers, whatever the program was built with. A function that keeps none is left out of the stack, or
-    /// ends it.
+    /// By frame pointers in any case. A function without a frame pointer is missing in the stack, or ends it.
     FramePointers,
     /// By DWARF unwind tables, with a cache.
     Dwarf,
     /// As `Auto`, for a random subset of the blocks: on average one stack in this many bytes. All events are still
-    /// recorded, and counted exactly; only which stack they belong to is an estimate.
+    /// recorded, and counted exactly; only their distribution over stacks is an estimate.
     Sampled {
         /// Mean distance between two stacks, in bytes.
         bytes: u64,
@@ -112,7 +100,7 @@ impl fmt::Display for Stacks {
     }
 }
 
-/// How much is recorded of each event. Each rung costs less than the one above it and tells less.
+/// The detail in which events are recorded. Each rung costs less than the one above it and records less.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Degradation {
@@ -127,21 +115,12 @@ pub enum Degradation {
     CountersOnly = 3,
 }
 
-impl Degradation {
-    /// Every rung, from the top down.
-    pub const ALL: [Degradation; 4] =
-        [Degradation::Full, Degradation::NoStacks, Degradation::Sampled, Degradation::CountersOnly];
-
-    /// The name used in records of change and in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Degradation::Full => "full",
-            Degradation::NoStacks => "no-stacks",
-            Degradation::Sampled => "sampled",
-            Degradation::CountersOnly => "counters-only",
-        }
-    }
-}
+names!(Degradation: "The name in records of change and in reports." {
+    Full = "full",
+    NoStacks = "no-stacks",
+    Sampled = "sampled",
+    CountersOnly = "counters-only",
+});
 
 impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,7 +128,7 @@ impl fmt::Display for Degradation {
     }
 }
 
-/// What a tuner aims at that turns heapledger's own knobs while the process runs.
+/// The goal of the tuner that adjusts heapledger's own knobs while the process runs.
 ///
 /// ```
 /// use heapledger::{HeapLedger, TuningGoal};
@@ -161,10 +140,10 @@ impl fmt::Display for Degradation {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TuningGoal {
-    /// The completeness aimed at, from 0 to 1. Default 0.95.
+    /// The target completeness, from 0 to 1. Default 0.95.
     pub target_completeness: f64,
-    /// Nanoseconds that recording an event may take its thread on average beyond the short path, which is not measured:
-    /// see [`TurnTimes`](super::TurnTimes). Default 200; not 0.
+    /// Mean time that an event may cost its thread on the slow path, in nanoseconds: see [`TurnTimes`](super::TurnTimes). The
+    /// short path is not measured. Default 200; not 0.
     pub budget_ns: u64,
     /// The lowest rung that the tuner may take. Default [`Degradation::Sampled`].
     pub lowest: Degradation,
@@ -182,7 +161,7 @@ impl Default for TuningGoal {
     }
 }
 
-/// When the clock is read.
+/// The moments at which the clock is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ClockMode {
@@ -196,41 +175,35 @@ pub enum ClockMode {
     Monotonic = 2,
 }
 
-impl ClockMode {
-    /// The name that `HEAPLEDGER_CLOCK` takes.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ClockMode::Batched => "batched",
-            ClockMode::PerEvent => "per-event",
-            ClockMode::Monotonic => "monotonic",
-        }
-    }
-}
+names!(ClockMode: "The name that `HEAPLEDGER_CLOCK` takes." {
+    Batched = "batched",
+    PerEvent = "per-event",
+    Monotonic = "monotonic",
+});
 
-/// What is kept of the events once they are booked.
+/// The data that is kept of booked events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Retention {
     /// The ledger and a bounded history of the last events. The default.
     #[default]
     Ledger,
-    /// As `Ledger`, and every event is also appended to a compressed trace with this name: a path in which `%e`, `%p` and
-    /// `%t` stand for what they do in [`DumpTarget::Path`]. A forked child writes one of its own only if the name has `%p`
-    /// in it.
+    /// As `Ledger`, and every event is also appended to a compressed trace at this path, with the placeholders of
+    /// [`DumpTarget::Path`]. A forked child writes a trace of its own only if the path contains `%p`.
     ///
-    /// Threads are made to wait when the writer cannot keep up, for as long as the [mode](DataQualityMode) says; what is
-    /// left out of the trace then is counted in it, and is in the ledger all the same.
+    /// When the writer cannot keep up, threads wait as long as the [mode](DataQualityMode) allows. Events that are then
+    /// missing in the trace are counted in it, and are in the ledger all the same.
     Trace(&'static str),
 }
 
-/// Bounds of the history of last events. Whichever is reached first holds.
+/// Bounds of the history of last events. The bound that is reached first applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HistoryLimits {
     /// Events kept at most, over all threads. Default 4,096.
     pub events: u64,
     /// Bytes of ring memory that the history may occupy at most, over all threads. Default 1 MiB.
     pub bytes: u64,
-    /// Events older than this many nanoseconds are left out; `None` keeps any age. Default `None`.
+    /// Events older than this many nanoseconds are dropped; `None` keeps events of any age. Default `None`.
     pub age_ns: Option<u64>,
 }
 
@@ -245,7 +218,7 @@ impl Default for HistoryLimits {
     }
 }
 
-/// Where the dump at exit goes.
+/// The file of the dump at exit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum DumpTarget {
     /// `heapledger.<app>.<pid>.hl` in the working directory. The default.
@@ -258,7 +231,7 @@ pub enum DumpTarget {
     Off,
 }
 
-/// What a forked child does.
+/// The recording of a forked child.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ForkPolicy {
@@ -269,22 +242,22 @@ pub enum ForkPolicy {
     Off = 1,
 }
 
-/// The settings a process ran with, as its dump tells them.
+/// The settings of a process, as its dump stores them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The quality mode at the time of the snapshot.
     pub mode: DataQualityMode,
-    /// How stacks were taken.
+    /// The method by which stacks were taken.
     pub stacks: Stacks,
-    /// When the clock was read.
+    /// The moments at which the clock was read.
     pub clock: ClockMode,
     /// Bounds of the history.
     pub history: HistoryLimits,
     /// Bounds of the wait on the ring-full path.
     pub concurrency: ConcurrencyConfig,
-    /// What a forked child does.
+    /// The recording of a forked child.
     pub fork: ForkPolicy,
-    /// Bytes of its own memory that heapledger may use at most.
+    /// The most memory that heapledger may use for itself, in bytes.
     pub memory_limit_bytes: u64,
 }
 

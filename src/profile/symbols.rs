@@ -1,16 +1,16 @@
-//! What the addresses of a profile are called in the source of the program.
+//! Source names for the addresses of a profile.
 //!
-//! The live side never fills this: names are found later, by the command, from the modules and their build ids, or they
-//! come with a bundled dump. Plain data, so that every face of the file side can show them.
+//! The live side never fills them: the command finds them later, from the modules and their build ids, or they are part of a
+//! bundled dump.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Functions that one address may lie in, at most: calls inlined into each other.
+/// Functions at one address, at most: calls inlined into each other.
 pub const INLINED_MAX: usize = 256;
 
-/// A function that an address lies in. Where calls were inlined, one address lies in several.
+/// A function at an address. Where calls were inlined, one address is in several functions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SymbolFrame {
     /// Name of the function, demangled: index into [`Symbols::strings`].
@@ -26,22 +26,22 @@ pub struct SymbolFrame {
 /// Names for addresses of a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Symbols {
-    /// Every text once. Number 0, if there are any, is the empty one.
+    /// Every text once. Number 0, if there is one, is the empty text.
     pub strings: Vec<String>,
-    /// By frame of a stack, as it stands in [`Stack::frames`](super::Stack::frames): the functions there, innermost
-    /// first. A frame that has no name is absent.
+    /// The functions at each frame of [`Stack::frames`](super::Stack::frames), innermost first. A frame without a name is
+    /// absent.
     pub frames: BTreeMap<u64, Vec<SymbolFrame>>,
-    /// What stood in the way, in sentences that say what to do.
+    /// Reasons for missing names, in sentences with a remedy.
     pub notes: Vec<String>,
 }
 
 impl Symbols {
-    /// The functions at a frame, innermost first; empty when nothing is known of it.
+    /// The functions at a frame, innermost first; empty when there is no name.
     pub fn at(&self, frame: u64) -> &[SymbolFrame] {
         self.frames.get(&frame).map_or(&[], Vec::as_slice)
     }
 
-    /// A text by its number; empty for a number that there is not.
+    /// A text by its number; empty for an unknown number.
     pub fn text(&self, number: u32) -> &str {
         self.strings.get(number as usize).map_or("", String::as_str)
     }
@@ -52,27 +52,26 @@ impl Symbols {
     }
 }
 
-/// How the stacks of a profile were taken, and how well that went. Unit: allocations and reallocs, unless said.
+/// The method by which the stacks of a profile were taken, and its counters. Unit: allocations and reallocs, unless stated.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackFigures {
     /// `frame pointers`, `dwarf` or `off`.
     pub walker: String,
-    /// Why that one.
+    /// The reason for it.
     pub why: String,
     /// Stacks taken.
     pub taken: u64,
     /// Stacks that ended before the outermost frame was reached. Part of `taken`.
     pub truncated: u64,
-    /// Walks that gave no frame at all, or could not be ended because other threads held what they needed for too long;
-    /// the event went to stack 0.
+    /// Walks without a frame, or abandoned because other threads held a latch for too long; the event has stack 0.
     pub failed: u64,
-    /// Stacks that were taken but found no room in the table; the event went to stack 0.
+    /// Stacks that were taken but found no room in the table; the event has stack 0.
     pub table_full: u64,
-    /// Allocations for which no stack was taken by choice: sampling of stacks, or a lower level of recording.
+    /// Allocations without a stack because stacks are sampled, or the level of recording is lower.
     pub left_out: u64,
     /// Stacks walked a second time with the DWARF unwinder, to check the frame pointers.
     pub checked: u64,
-    /// Those of them that had been taken for another stack before: blocks may stand at the wrong one. A difference in a
-    /// stack that is new is none of these: its frames are those of the unwind tables, and so are all from then on.
+    /// Checked stacks that earlier walks had mistaken for another one, so blocks may be at the wrong site. A difference in a new
+    /// stack does not count: its frames, and those of all later stacks, come from the unwind tables.
     pub check_failed: u64,
 }

@@ -1,24 +1,24 @@
-//! What is known of the program's `Tracked` pointers, as plain data.
+//! The figures of the program's `Tracked` pointers, as plain data.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which pointer is tracked.
+/// The type of a tracked pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum Shape {
+pub enum PointerKind {
     /// `std::sync::Arc`.
     Arc = 1,
     /// `std::rc::Rc`.
     Rc = 2,
 }
 
-/// What happened to a tracked pointer.
+/// An event of a tracked pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum Deed {
-    /// It was wrapped by `Tracked::new`.
+pub enum PointerEvent {
+    /// The pointer was wrapped by `Tracked::new`.
     Listed = 0,
     /// A holder was cloned.
     Cloned = 1,
@@ -28,38 +28,38 @@ pub enum Deed {
     Unwrapped = 3,
 }
 
-impl Deed {
-    /// The deed of a number.
-    pub(crate) const fn of(number: u64) -> Option<Deed> {
+impl PointerEvent {
+    /// The pointer event of a number.
+    pub(crate) const fn of(number: u64) -> Option<PointerEvent> {
         match number {
-            0 => Some(Deed::Listed),
-            1 => Some(Deed::Cloned),
-            2 => Some(Deed::Dropped),
-            3 => Some(Deed::Unwrapped),
+            0 => Some(PointerEvent::Listed),
+            1 => Some(PointerEvent::Cloned),
+            2 => Some(PointerEvent::Dropped),
+            3 => Some(PointerEvent::Unwrapped),
             _ => None,
         }
     }
 }
 
-impl fmt::Display for Deed {
+impl fmt::Display for PointerEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Deed::Listed => "wrapped",
-            Deed::Cloned => "cloned",
-            Deed::Dropped => "dropped",
-            Deed::Unwrapped => "unwrapped",
+            PointerEvent::Listed => "wrapped",
+            PointerEvent::Cloned => "cloned",
+            PointerEvent::Dropped => "dropped",
+            PointerEvent::Unwrapped => "unwrapped",
         })
     }
 }
 
-/// A place in the source, and the holders that came from there.
+/// A place in the source, and the holders made there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// File and line of the `new` or `clone`.
     pub place: String,
-    /// Holders that were made there.
+    /// Holders made there.
     pub made: u64,
-    /// Those that are still held.
+    /// Holders made there that still exist.
     pub held: u64,
 }
 
@@ -68,15 +68,16 @@ pub struct Holder {
 pub struct TrackedPointer {
     /// Number in the order of `Tracked::new`, from 0 on.
     pub id: u32,
-    /// The name it was given.
+    /// Its name, as given to `Tracked::new`.
     pub name: String,
     /// Type of the value, as the compiler names it.
     pub type_name: String,
-    /// Which pointer it is.
-    pub shape: Shape,
+    /// Its type.
+    #[serde(rename = "shape")]
+    pub kind: PointerKind,
     /// File and line of `Tracked::new`.
     pub created_at: String,
-    /// Clones of it and of its clones.
+    /// Clones of the pointer and of its clones.
     pub clones: u64,
     /// Holders that were dropped.
     pub drops: u64,
@@ -84,60 +85,61 @@ pub struct TrackedPointer {
     pub unwrapped: u64,
     /// Tracked holders now: `1 + clones - drops - unwrapped`.
     pub held: u64,
-    /// The highest strong count that was seen, holders that are not tracked included. A lower bound of the maximum.
+    /// The highest strong count seen, with holders that are not tracked. A lower bound of the maximum.
     pub strong_high_water: u64,
     /// Windows in which it was cloned [`TrackedReport::storm_clones`] times or more.
     pub storms: u64,
     /// Most clones in one window.
     pub largest_burst_clones: u64,
-    /// Where its holders were made, most held first.
+    /// Its holders by the place where they were made, most held first.
     pub holders: Vec<Holder>,
 }
 
 /// One of the last events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedEvent {
-    /// Number among all events of listed pointers, from 0 on.
+    /// Number among all events of listed pointers, from 0.
     pub number: u64,
     /// [`TrackedPointer::id`] of the pointer.
     pub pointer: u32,
-    /// What happened.
-    pub deed: Deed,
+    /// The event.
+    #[serde(rename = "deed")]
+    pub event: PointerEvent,
     /// Tracked holders after it; it stops at 16,777,215.
     pub held: u32,
 }
 
-/// Events and pointers for which the table had no room.
+/// Pointers and events for which the table had no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unlisted {
-    /// Pointers that were wrapped and are not listed.
+    /// Wrapped pointers that are not listed.
     pub pointers: u64,
     /// Clones of those.
     pub clones: u64,
     /// Drops of those.
     pub drops: u64,
-    /// Of those, holders that were taken out by `into_inner`.
+    /// Holders of those that were taken out by `into_inner`.
     pub unwrapped: u64,
-    /// Holders of listed pointers whose place found no room; they are counted in their pointer all the same.
+    /// Holders of listed pointers whose place found no room; they are counted in their pointer.
     pub holders_without_place: u64,
 }
 
-/// All that is known of the tracked pointers. Exact while no tracked pointer is cloned or dropped.
+/// The tracked pointers. Exact while no tracked pointer is cloned or dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedReport {
-    /// Every listed pointer, in the order in which they were wrapped.
+    /// Every listed pointer, in the order of `Tracked::new`.
     pub pointers: Vec<TrackedPointer>,
     /// The last events, newest last.
     pub events: Vec<TrackedEvent>,
-    /// Events of listed pointers in all: `events_recorded + events_unrecorded`, and those in flight.
+    /// All events of listed pointers: `events_recorded + events_unrecorded`, and those in flight.
     pub events_total: u64,
-    /// Those that went through the rings and were booked: in the order of their thread, with their time and stack, and
-    /// in [`Profile::history`](super::Profile::history) as long as that reaches back to them.
+    /// Events that were booked from the rings: with time and stack, in the order of their thread, and in
+    /// [`Profile::history`](super::Profile::history) while it reaches back to them.
     pub events_recorded: u64,
-    /// Those that did not: no ledger was installed or it was closed, the mode shed them or left them out, or they
-    /// were made by a signal handler amid another record. They are counted in their pointer all the same.
+    /// Events that were not: there was no ledger, it was closed, the mode shed or sampled them out, or a signal handler made
+    /// them while its thread recorded another event. They are counted in their pointer.
     pub events_unrecorded: u64,
-    /// What there was no room for.
+    /// Pointers and events without room in the list.
     pub unlisted: Unlisted,
     /// Clones of one pointer in one window that make a storm.
     pub storm_clones: u64,
@@ -146,7 +148,7 @@ pub struct TrackedReport {
 }
 
 impl TrackedReport {
-    /// Whether there never was a tracked pointer.
+    /// Whether no pointer was ever tracked.
     pub fn is_empty(&self) -> bool {
         self.pointers.is_empty() && self.events_total == 0 && self.unlisted.pointers == 0
     }
@@ -168,10 +170,10 @@ impl TrackedReport {
 
 impl fmt::Display for TrackedPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, shape, type_name, created_at, held, clones, drops, .. } = self;
+        let Self { name, kind, type_name, created_at, held, clones, drops, .. } = self;
         write!(
             f,
-            "{name}: {shape:?}<{type_name}> of {created_at}: {held} held, {clones} clones, {drops} drops"
+            "{name}: {kind:?}<{type_name}> of {created_at}: {held} held, {clones} clones, {drops} drops"
         )
     }
 }

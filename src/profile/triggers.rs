@@ -4,15 +4,17 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::names;
+
 /// A signal on which a dump is written. See [`HeapLedger::dump_on_signal`](crate::HeapLedger::dump_on_signal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Signal {
-    /// `SIGHUP`: the terminal went away. The process ends, unless it handles or ignores the signal.
+    /// `SIGHUP`: the terminal was closed. The process ends, unless it handles or ignores the signal.
     Hangup = 0,
     /// `SIGINT`: Ctrl-C. The process ends, unless it handles or ignores the signal.
     Interrupt = 1,
-    /// `SIGTERM`: what `kill` and a stopping container send. The process ends, unless it handles or ignores the signal.
+    /// `SIGTERM`: sent by `kill`, and to a container that is stopped. The process ends, unless it handles or ignores the signal.
     Terminate = 2,
     /// `SIGUSR1`. The process goes on.
     User1 = 3,
@@ -20,23 +22,16 @@ pub enum Signal {
     User2 = 4,
 }
 
+names!(Signal: "The name that `HEAPLEDGER_SIGNALS` takes." {
+    Hangup = "HUP",
+    Interrupt = "INT",
+    Terminate = "TERM",
+    User1 = "USR1",
+    User2 = "USR2",
+});
+
 impl Signal {
-    /// Every signal there is here.
-    pub const ALL: [Signal; 5] =
-        [Signal::Hangup, Signal::Interrupt, Signal::Terminate, Signal::User1, Signal::User2];
-
-    /// The name that `HEAPLEDGER_SIGNALS` takes.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Signal::Hangup => "HUP",
-            Signal::Interrupt => "INT",
-            Signal::Terminate => "TERM",
-            Signal::User1 => "USR1",
-            Signal::User2 => "USR2",
-        }
-    }
-
-    /// Whether the process goes on after the dump, although the system's own answer to the signal is to end it.
+    /// Whether the process goes on after the dump, although the default action of the signal ends it.
     pub const fn is_on_demand(self) -> bool {
         matches!(self, Signal::User1 | Signal::User2)
     }
@@ -48,7 +43,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// What has a dump written while the process runs. See [`HeapLedger::triggers`](crate::HeapLedger::triggers).
+/// The triggers of dumps while the process runs. See [`HeapLedger::triggers`](crate::HeapLedger::triggers).
 ///
 /// ```
 /// use heapledger::{HeapLedger, Triggers};
@@ -60,18 +55,18 @@ impl fmt::Display for Signal {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Triggers {
-    /// Live bytes rise above this many. Once they have fallen an eighth below it, it can happen again.
+    /// Triggers when live bytes rise above this many; again only after they fell an eighth below it.
     pub live_bytes: Option<u64>,
-    /// Live bytes grew by this many within the last second.
+    /// Triggers when live bytes grew by this many within the last second.
     pub growth_bytes: Option<u64>,
-    /// Live bytes are at a peak, at least an eighth above that of the last dump for this reason.
+    /// Triggers when live bytes fall from a peak at least an eighth above that of the last dump for this reason.
     pub new_peak: bool,
-    /// Events were lost.
+    /// Triggers when events are lost.
     pub loss: bool,
-    /// The control group of the process is short of memory: its limit was met, or its tasks waited for memory for a
-    /// tenth of the time (Linux; where neither can be read, a line at the start says so).
+    /// Triggers when the control group of the process reaches its memory limit, or when its tasks wait for memory for a tenth
+    /// of the time (Linux; where neither can be read, a line on standard error says so at the start).
     pub memory_pressure: bool,
-    /// Dumps of triggers and signals that are kept: an older one is removed. Default 4.
+    /// Dumps of triggers and signals to keep: older ones are removed. Default 4.
     pub keep: u32,
     /// Shortest time between two dumps of triggers, in nanoseconds. Default 10 s.
     pub pause_ns: u64,
@@ -89,7 +84,7 @@ impl Triggers {
         pause_ns: 10_000_000_000,
     };
 
-    /// Whether anything is watched.
+    /// Whether there is any trigger.
     pub const fn is_any(&self) -> bool {
         self.live_bytes.is_some()
             || self.growth_bytes.is_some()

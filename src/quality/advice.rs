@@ -9,29 +9,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cause::{Cause, cause, waits_among};
-use super::monitor::Window;
+use super::cause::{QualityCause, cause, waits_among};
+use super::monitor::QualityWindow;
 use super::ring_size;
 use crate::profile::{ClockMode, DataQualityMode, HistoryLimits, LossReason, QualityIndicator, Settings};
 
-/// Bytes below which an advice on the memory limit does not go: 1 GiB of address space.
+/// The least memory limit that an advice names, in bytes: 1 GiB of address space.
 const MEMORY_LIMIT_BYTES_MIN: u64 = 1 << 30;
 
-/// How much was lost for one reason.
+/// Events lost for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// The reason.
     pub reason: LossReason,
-    /// Events lost for it.
+    /// Events lost for that reason.
     pub events: u64,
-    /// Settled events among which they were: recorded or lost for any reason.
+    /// All events recorded or lost in the same time.
     pub of: u64,
     /// Whether both figures are of the newest window rather than of the lifetime.
     pub lately: bool,
 }
 
-/// What to do about the quality of the data. Its `Display` is the sentence, without a full stop; it is empty when there
-/// is nothing to do.
+/// A recommended change of settings. Its `Display` is the sentence, without a full stop; empty for [`Advice::Nothing`].
 ///
 /// ```
 /// use heapledger::{LossCounts, LossReason, QualityIndicator, quality};
@@ -50,58 +49,58 @@ pub enum Advice {
     Nothing,
     /// Install a `HeapLedger`.
     Install,
-    /// Take the mode that waits, or larger rings.
+    /// Use the mode that waits, or larger rings.
     NeverShed {
-        /// What was lost.
+        /// The loss.
         loss: Loss,
         /// The mode in force.
         mode: DataQualityMode,
         /// Limits that make the rings larger, or `None` when they are as large as they can be.
         history: Option<HistoryLimits>,
     },
-    /// Change what the program does at that moment, or accept the loss: no setting prevents it.
+    /// Change the program, or accept the loss: no setting prevents it.
     ChangeProgram {
-        /// What was lost; `reentrant`, `tls_teardown` or `after_shutdown`.
+        /// The loss: `reentrant`, `tls_teardown` or `after_shutdown`.
         loss: Loss,
         /// The target that accepts it, from 0 to 1, or `None` when the one in force is met.
         accepted_target: Option<f64>,
     },
     /// Raise the limit on heapledger's own memory.
     RaiseMemoryLimit {
-        /// What was lost.
+        /// The loss.
         loss: Loss,
         /// The limit to set, in bytes.
         limit_bytes: u64,
     },
     /// Make the rings smaller, because the system has no memory for more.
     ShrinkRings {
-        /// What was lost.
+        /// The loss.
         loss: Loss,
         /// The limits to set, or `None` when the rings are as small as they can be.
         history: Option<HistoryLimits>,
     },
     /// Let a forked child have a ledger of its own.
     RecordChildren {
-        /// What was lost.
+        /// The loss.
         loss: Loss,
     },
-    /// Settle frees that wait, and look where the memory came from.
+    /// Flush, and look for the origin of the memory.
     FindOrigin {
         /// Frees without an allocation.
         frees: u64,
     },
     /// Stamp every event.
     StampEveryEvent {
-        /// [`Cause::DoubleAllocations`] or [`Cause::AmbiguousPairings`].
-        cause: Cause,
-        /// How many there are.
+        /// [`QualityCause::DoubleAllocations`] or [`QualityCause::AmbiguousPairings`].
+        cause: QualityCause,
+        /// Their number.
         events: u64,
         /// The clock mode in force.
         clock: ClockMode,
     },
     /// Find the frees with a wrong layout.
     FixLayouts {
-        /// How many there are.
+        /// Their number.
         frees: u64,
     },
     /// Record every event rather than a sample.
@@ -115,7 +114,7 @@ pub enum Advice {
         waits: u64,
         /// Events recorded meanwhile.
         of: u64,
-        /// Whether rings may take spare segments already.
+        /// Whether rings may already take segments from the overflow pool.
         has_overflow_buffer: bool,
         /// Limits that make the rings larger, or `None` when they are as large as they can be.
         history: Option<HistoryLimits>,
@@ -130,41 +129,41 @@ pub enum Advice {
 }
 
 /// The advice for a process, from its counters, its settings and, if there is one, its newest window.
-pub fn advice(quality: &QualityIndicator, settings: &Settings, newest: Option<&Window>) -> Advice {
+pub fn advice(quality: &QualityIndicator, settings: &Settings, newest: Option<&QualityWindow>) -> Advice {
     advice_for(cause(quality, newest), quality, settings, newest)
 }
 
 /// The advice for a given cause. Total: a cause that the counters do not show is taken with the figures that are there.
 pub fn advice_for(
-    cause: Cause,
+    cause: QualityCause,
     quality: &QualityIndicator,
     settings: &Settings,
-    newest: Option<&Window>,
+    newest: Option<&QualityWindow>,
 ) -> Advice {
     let anomalies = &quality.anomalies;
     let stamp = |events| Advice::StampEveryEvent { cause, events, clock: settings.clock };
     match cause {
-        Cause::None => Advice::Nothing,
-        Cause::NotInstalled => Advice::Install,
-        Cause::Lost(reason) => loss_advice(loss(reason, quality, newest), quality, settings),
-        Cause::UnmatchedFrees => Advice::FindOrigin { frees: anomalies.unmatched_frees },
-        Cause::DoubleAllocations => stamp(anomalies.double_allocations),
-        Cause::AmbiguousPairings => stamp(anomalies.ambiguous_pairings),
-        Cause::LayoutMismatches => Advice::FixLayouts { frees: anomalies.layout_mismatches },
-        Cause::SampledOut => Advice::RecordAll { events: quality.sampled_out },
-        Cause::Waits => {
+        QualityCause::None => Advice::Nothing,
+        QualityCause::NotInstalled => Advice::Install,
+        QualityCause::Lost(reason) => loss_advice(loss(reason, quality, newest), quality, settings),
+        QualityCause::UnmatchedFrees => Advice::FindOrigin { frees: anomalies.unmatched_frees },
+        QualityCause::DoubleAllocations => stamp(anomalies.double_allocations),
+        QualityCause::AmbiguousPairings => stamp(anomalies.ambiguous_pairings),
+        QualityCause::LayoutMismatches => Advice::FixLayouts { frees: anomalies.layout_mismatches },
+        QualityCause::SampledOut => Advice::RecordAll { events: quality.sampled_out },
+        QualityCause::Waits => {
             let (waits, of) = waits_among(quality, newest);
             let has_overflow_buffer = settings.concurrency.enable_overflow_buffer;
             Advice::WaitLess { waits, of, has_overflow_buffer, history: ring_size::larger(&settings.history) }
         }
-        Cause::Lag => Advice::Flush { in_flight: quality.in_flight, lag_ns: quality.lag_ns },
+        QualityCause::Lag => Advice::Flush { in_flight: quality.in_flight, lag_ns: quality.lag_ns },
     }
 }
 
 /// The figures of a loss: of the newest window if it lost for this reason, else of the lifetime.
-fn loss(reason: LossReason, quality: &QualityIndicator, newest: Option<&Window>) -> Loss {
+fn loss(reason: LossReason, quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Loss {
     match newest.filter(|window| window.lost.get(reason) > 0) {
-        Some(window) => Loss { reason, events: window.lost.get(reason), of: window.settled(), lately: true },
+        Some(window) => Loss { reason, events: window.lost.get(reason), of: window.resolved(), lately: true },
         None => {
             let of = quality.recorded.saturating_add(quality.lost.total());
             Loss { reason, events: quality.lost.get(reason), of, lately: false }

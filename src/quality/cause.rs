@@ -1,4 +1,4 @@
-//! What weighs most on the quality of the data.
+//! The cause that weighs most on the quality of the data.
 //!
 //! There is one cause at a time, because there is one recommendation. The order is that of harm: events that are
 //! missing come before pairings that do not add up (which are often a consequence of what is missing), those before
@@ -7,30 +7,30 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::monitor::Window;
+use super::monitor::QualityWindow;
 use crate::profile::{LossReason, QualityIndicator};
 
-/// Events for which one wait is too much: a wait is up to some ten microseconds, which would be a nanosecond and more
-/// for each of so many events.
+/// Waiting more often than once in this many events is too often: a wait takes up to some ten microseconds, a nanosecond or
+/// more for each of the events.
 pub const EVENTS_PER_WAIT_MIN: u64 = 10_000;
-/// Age of the oldest event in flight, in nanoseconds, from which figures are out of date: ten seconds.
+/// Figures are out of date when the oldest event in flight is older than this, in nanoseconds: ten seconds.
 pub const LAG_NS_MAX: u64 = 10_000_000_000;
 
-/// The one thing that weighs most on the quality of the data.
+/// The cause that weighs most on the quality of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Cause {
-    /// Nothing does.
+pub enum QualityCause {
+    /// There is none.
     None,
     /// Nothing is recorded: no `HeapLedger` is the global allocator.
     NotInstalled,
     /// Events were lost, most of them for this reason.
     Lost(LossReason),
-    /// Frees that no allocation accounts for, though nothing was lost.
+    /// Frees without an allocation, though no event was lost.
     UnmatchedFrees,
-    /// Allocations of addresses that were still taken, though nothing was lost.
+    /// Allocations of addresses that were still in use, though no event was lost.
     DoubleAllocations,
-    /// Frees that two blocks could account for.
+    /// Frees that could belong to two blocks.
     AmbiguousPairings,
     /// Frees with another size than the allocation's.
     LayoutMismatches,
@@ -43,36 +43,36 @@ pub enum Cause {
 }
 
 /// The cause, from the counters of the lifetime and, if there is one, of the newest window.
-pub fn cause(quality: &QualityIndicator, newest: Option<&Window>) -> Cause {
+pub fn cause(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> QualityCause {
     if !quality.installed {
-        return Cause::NotInstalled;
+        return QualityCause::NotInstalled;
     }
-    if let Some(reason) = newest.and_then(Window::cause).or_else(|| quality.lost.dominant()) {
-        return Cause::Lost(reason);
+    if let Some(reason) = newest.and_then(QualityWindow::cause).or_else(|| quality.lost.dominant()) {
+        return QualityCause::Lost(reason);
     }
     let anomalies = &quality.anomalies;
-    // While events are in flight, a free can merely be booked before its allocation, which makes a taken address, too.
-    let settled = quality.in_flight == 0;
+    // While events are in flight, a free may only be booked before its allocation, and so an address may seem to be in use.
+    let none_in_flight = quality.in_flight == 0;
     let found = [
-        (settled && anomalies.unmatched_frees > 0, Cause::UnmatchedFrees),
-        (settled && anomalies.double_allocations > 0, Cause::DoubleAllocations),
-        (anomalies.layout_mismatches > 0, Cause::LayoutMismatches),
-        (anomalies.ambiguous_pairings > 0, Cause::AmbiguousPairings),
-        (quality.sampled_out > 0, Cause::SampledOut),
-        (waits_too_often(quality, newest), Cause::Waits),
-        (quality.in_flight > 0 && quality.lag_ns > LAG_NS_MAX, Cause::Lag),
+        (none_in_flight && anomalies.unmatched_frees > 0, QualityCause::UnmatchedFrees),
+        (none_in_flight && anomalies.double_allocations > 0, QualityCause::DoubleAllocations),
+        (anomalies.layout_mismatches > 0, QualityCause::LayoutMismatches),
+        (anomalies.ambiguous_pairings > 0, QualityCause::AmbiguousPairings),
+        (quality.sampled_out > 0, QualityCause::SampledOut),
+        (waits_too_often(quality, newest), QualityCause::Waits),
+        (quality.in_flight > 0 && quality.lag_ns > LAG_NS_MAX, QualityCause::Lag),
     ];
-    found.into_iter().find(|(applies, _)| *applies).map_or(Cause::None, |(_, cause)| cause)
+    found.into_iter().find(|(applies, _)| *applies).map_or(QualityCause::None, |(_, cause)| cause)
 }
 
-/// The newest window decides, if there is one: waits of long ago cost nothing now.
-fn waits_too_often(quality: &QualityIndicator, newest: Option<&Window>) -> bool {
+/// Whether threads wait too often, in the newest window if there is one: earlier waits cost nothing now.
+fn waits_too_often(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> bool {
     let (waits, recorded) = waits_among(quality, newest);
     waits.saturating_mul(EVENTS_PER_WAIT_MIN) > recorded
 }
 
-/// Waits, and the events among which they were.
-pub(super) fn waits_among(quality: &QualityIndicator, newest: Option<&Window>) -> (u64, u64) {
+/// Waits, and the events recorded in the same time.
+pub(super) fn waits_among(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> (u64, u64) {
     newest.map_or((quality.waits, quality.recorded), |window| (window.waits, window.recorded))
 }
 
@@ -94,17 +94,17 @@ mod tests {
     #[test]
     fn each_cause_follows_from_its_counters() {
         type Plant = fn(&mut QualityIndicator);
-        let table: [(Cause, Plant); 10] = [
-            (Cause::None, |_| ()),
-            (Cause::NotInstalled, |q| q.installed = false),
-            (Cause::Lost(LossReason::TableFull), |q| q.lost = losing(LossReason::TableFull)),
-            (Cause::UnmatchedFrees, |q| q.anomalies.unmatched_frees = 1),
-            (Cause::DoubleAllocations, |q| q.anomalies.double_allocations = 1),
-            (Cause::AmbiguousPairings, |q| q.anomalies.ambiguous_pairings = 1),
-            (Cause::LayoutMismatches, |q| q.anomalies.layout_mismatches = 1),
-            (Cause::SampledOut, |q| q.sampled_out = 1),
-            (Cause::Waits, |q| q.waits = 101),
-            (Cause::Lag, |q| (q.in_flight, q.lag_ns) = (1, LAG_NS_MAX + 1)),
+        let table: [(QualityCause, Plant); 10] = [
+            (QualityCause::None, |_| ()),
+            (QualityCause::NotInstalled, |q| q.installed = false),
+            (QualityCause::Lost(LossReason::TableFull), |q| q.lost = losing(LossReason::TableFull)),
+            (QualityCause::UnmatchedFrees, |q| q.anomalies.unmatched_frees = 1),
+            (QualityCause::DoubleAllocations, |q| q.anomalies.double_allocations = 1),
+            (QualityCause::AmbiguousPairings, |q| q.anomalies.ambiguous_pairings = 1),
+            (QualityCause::LayoutMismatches, |q| q.anomalies.layout_mismatches = 1),
+            (QualityCause::SampledOut, |q| q.sampled_out = 1),
+            (QualityCause::Waits, |q| q.waits = 101),
+            (QualityCause::Lag, |q| (q.in_flight, q.lag_ns) = (1, LAG_NS_MAX + 1)),
         ];
         for (expected, plant) in table {
             let mut quality = calm();
@@ -119,7 +119,7 @@ mod tests {
         (quality.in_flight, quality.lag_ns, quality.waits) = (5, LAG_NS_MAX, 100);
         quality.anomalies.unmatched_frees = 3;
         quality.anomalies.double_allocations = 3;
-        assert_eq!(cause(&quality, None), Cause::None);
+        assert_eq!(cause(&quality, None), QualityCause::None);
     }
 
     #[test]
@@ -127,18 +127,19 @@ mod tests {
         let mut quality = calm();
         quality.lost.add(LossReason::RingFull, 1_000);
         quality.lost.add(LossReason::Reentrant, 1);
-        let losing = Window { lost: losing(LossReason::Reentrant), recorded: 9, ..Window::default() };
-        assert_eq!(cause(&quality, Some(&losing)), Cause::Lost(LossReason::Reentrant));
-        let clean = Window { recorded: 9, ..Window::default() };
-        assert_eq!(cause(&quality, Some(&clean)), Cause::Lost(LossReason::RingFull));
+        let losing =
+            QualityWindow { lost: losing(LossReason::Reentrant), recorded: 9, ..QualityWindow::default() };
+        assert_eq!(cause(&quality, Some(&losing)), QualityCause::Lost(LossReason::Reentrant));
+        let clean = QualityWindow { recorded: 9, ..QualityWindow::default() };
+        assert_eq!(cause(&quality, Some(&clean)), QualityCause::Lost(LossReason::RingFull));
     }
 
     #[test]
     fn waits_count_against_the_events_of_the_same_time() {
         let quality = QualityIndicator { waits: 1_000_000, ..calm() };
-        let now = |waits, recorded| Window { waits, recorded, ..Window::default() };
-        assert_eq!(cause(&quality, Some(&now(0, 0))), Cause::None);
-        assert_eq!(cause(&quality, Some(&now(1, 10_000))), Cause::None);
-        assert_eq!(cause(&quality, Some(&now(1, 9_999))), Cause::Waits);
+        let now = |waits, recorded| QualityWindow { waits, recorded, ..QualityWindow::default() };
+        assert_eq!(cause(&quality, Some(&now(0, 0))), QualityCause::None);
+        assert_eq!(cause(&quality, Some(&now(1, 10_000))), QualityCause::None);
+        assert_eq!(cause(&quality, Some(&now(1, 9_999))), QualityCause::Waits);
     }
 }

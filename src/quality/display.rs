@@ -1,4 +1,4 @@
-//! A [`QualityIndicator`] in words.
+//! The text of a [`QualityIndicator`].
 //!
 //! ```text
 //! Data quality: 94.2% (target: 95%)
@@ -139,8 +139,8 @@ fn trend_name(trend: CompletenessTrend) -> Option<&'static str> {
 /// assert_eq!(completeness_percent(0, 0), "100.000 %");
 /// ```
 pub fn completeness_percent(recorded: u64, lost: u64) -> String {
-    let settled = u128::from(recorded) + u128::from(lost);
-    let thousandths = (u128::from(recorded) * 100_000).checked_div(settled).unwrap_or(100_000);
+    let resolved = u128::from(recorded) + u128::from(lost);
+    let thousandths = (u128::from(recorded) * 100_000).checked_div(resolved).unwrap_or(100_000);
     format!("{}.{:03} %", thousandths / 1_000, thousandths % 1_000)
 }
 

@@ -1,7 +1,4 @@
-//! Settings that cannot mean anything, and what they may be instead.
-//!
-//! There is one error for all settings of this layer. Its message names the setting, repeats the value, and says what
-//! is allowed, so that whoever reads it need not look anything up:
+//! The error for invalid settings. Its message names the setting, repeats the value, and states the allowed values:
 //!
 //! ```
 //! use heapledger::{ConcurrencyConfig, DataQualityMode};
@@ -19,7 +16,7 @@ use std::str::FromStr;
 
 use crate::profile::{ClockMode, ConcurrencyConfig, DataQualityMode, TuningGoal};
 
-/// A setting with a value that it cannot have.
+/// A setting with an invalid value.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidSetting {
@@ -30,7 +27,7 @@ pub enum InvalidSetting {
         /// The value it was given.
         value: f64,
     },
-    /// A length of time, a count or a budget that must not be zero.
+    /// A duration, a count or a budget that must not be zero.
     Zero {
         /// Name of the setting, with its unit.
         setting: &'static str,
@@ -40,18 +37,18 @@ pub enum InvalidSetting {
         /// Name of the setting.
         setting: &'static str,
     },
-    /// A number outside what the setting can be.
+    /// A number outside the bounds of the setting.
     OutOfBounds {
         /// Name of the setting, with its unit.
         setting: &'static str,
         /// The value it was given.
         value: u64,
-        /// The least it can be.
+        /// The lower bound.
         least: u64,
-        /// The most it can be.
+        /// The upper bound.
         most: u64,
     },
-    /// A name that is none of the known ones.
+    /// An unknown name.
     UnknownName {
         /// Name of the setting.
         setting: &'static str,
@@ -90,7 +87,7 @@ pub(super) const fn share(setting: &'static str, value: f64) -> Result<f64, Inva
     if value >= 0.0 && value <= 1.0 { Ok(value) } else { Err(InvalidSetting::NotAShare { setting, value }) }
 }
 
-/// Accepts anything but zero.
+/// Accepts every number but zero.
 pub(super) const fn nonzero(setting: &'static str, value: u64) -> Result<u64, InvalidSetting> {
     if value == 0 { Err(InvalidSetting::Zero { setting }) } else { Ok(value) }
 }
@@ -108,8 +105,8 @@ pub(super) const fn between(
 }
 
 impl ConcurrencyConfig {
-    /// Whether every field can mean something. `max_retries`, `base_delay_ns` and `enable_overflow_buffer` always do:
-    /// a single wait is cut to 100 µs, whatever its base.
+    /// Checks every field. All values of `max_retries`, `base_delay_ns` and `enable_overflow_buffer` are valid: a single wait is
+    /// limited to 100 µs.
     ///
     /// # Errors
     ///
@@ -120,7 +117,7 @@ impl ConcurrencyConfig {
 }
 
 impl TuningGoal {
-    /// Whether every field can mean something.
+    /// Checks every field.
     ///
     /// # Errors
     ///
@@ -148,8 +145,7 @@ impl FromStr for ClockMode {
 
     /// Reads the name that `HEAPLEDGER_CLOCK` takes: `batched`, `per-event` or `monotonic`.
     fn from_str(name: &str) -> Result<Self, InvalidSetting> {
-        let all = [ClockMode::Batched, ClockMode::PerEvent, ClockMode::Monotonic];
-        let found = all.into_iter().find(|mode| mode.name() == name);
+        let found = ClockMode::ALL.into_iter().find(|mode| mode.name() == name);
         found.ok_or_else(|| unknown("clock", name, "batched, per-event or monotonic"))
     }
 }
@@ -189,7 +185,7 @@ mod tests {
             let all = message("".parse::<DataQualityMode>());
             assert!(all.contains(mode.name()), "{all}");
         }
-        for clock in [ClockMode::Batched, ClockMode::PerEvent, ClockMode::Monotonic] {
+        for clock in ClockMode::ALL {
             assert_eq!(clock.name().parse(), Ok(clock));
             assert!(message("".parse::<ClockMode>()).contains(clock.name()));
         }

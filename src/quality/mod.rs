@@ -1,9 +1,8 @@
-//! Completeness as people meet it.
+//! The quality of the data: what the counters mean, and which setting improves it.
 //!
-//! The counters and the [`QualityIndicator`](crate::QualityIndicator) that is made of them are plain data in
-//! `profile`. This room says what they mean and what to do about them. Everything in it is a pure function or a plain
-//! struct: time and counters come in as arguments, and what should be done goes out as data. The live side samples,
-//! applies and prints.
+//! The counters and the [`QualityIndicator`](crate::QualityIndicator) that is made of them are plain data in `profile`.
+//! Everything here is a pure function or a plain struct: time and counters are arguments, decisions are returned as data. The
+//! live side samples, applies and prints.
 //!
 //! ```text
 //!  counters ─► monitor ─► windows, trend ──► cause ─► advice ─► sentence ─► recommendation
@@ -13,13 +12,13 @@
 //!  workload ───► recommend ─► execution mode
 //! ```
 //!
-//! * [`display`] puts an indicator into words.
+//! * `assemble` makes the indicator of counters, history and monitor; [`display`] prints it.
 //! * [`monitor`] compares the newest window of time with the one before it.
-//! * [`cause`](cause()) finds what weighs most; [`advice`](advice()) says what to set to which value.
-//! * [`thresholds`] says when completeness crossed one, and limits how often that is printed.
-//! * [`tuner`] turns one knob at a time towards a target and a budget.
+//! * [`cause`](cause()) finds the cause that weighs most; [`advice`](advice()) names a setting and a value.
+//! * [`thresholds`] detects when completeness crosses one, and limits how often that is printed.
+//! * [`tuner`] sets one knob at a time, towards a target and a budget.
 //! * [`recommend`] names the execution mode that suits a workload.
-//! * [`error`] is what a setting that means nothing is refused with.
+//! * [`error`] is the error for invalid settings.
 
 mod advice;
 mod assemble;
@@ -35,13 +34,13 @@ pub mod tuner;
 
 pub use advice::{Advice, Loss, advice, advice_for};
 pub(crate) use assemble::QualityCounters;
-pub use cause::{Cause, EVENTS_PER_WAIT_MIN, LAG_NS_MAX, cause};
+pub use cause::{EVENTS_PER_WAIT_MIN, LAG_NS_MAX, QualityCause, cause};
 pub use display::{WithEmoji, completeness_percent, shows_emoji};
 pub use error::InvalidSetting;
-pub use monitor::{MonitorConfig, QualityMonitor, QualitySample, QualityView, Window};
+pub use monitor::{MonitorConfig, QualityMonitor, QualitySample, QualityView, QualityWindow};
 pub use recommend::{ExecutionMode, WorkloadCharacteristics, recommend_mode};
 pub use ring_size::{RING_SEGMENT_WORDS, RING_SEGMENTS_MAX, RING_SEGMENTS_MIN, ring_events, ring_segments};
-pub use thresholds::{Crossing, LineLimit, Threshold, ThresholdWatch};
+pub use thresholds::{LineLimit, Threshold, ThresholdCrossing, ThresholdWatch};
 pub use tuner::{
     AutoTuner, ConfigAdjustment, Decision, DecisionLog, KnobBounds, Knobs, Pressure, TrackingStats,
 };

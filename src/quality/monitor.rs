@@ -1,4 +1,4 @@
-//! Completeness lately, and which way it goes.
+//! Recent completeness, and its trend.
 //!
 //! The counters of a process only grow, so a lifetime completeness forgets nothing: an hour without loss hides the
 //! minute in which half of everything was lost. The monitor looks at two windows of time instead, the newest and the
@@ -10,15 +10,15 @@
 //!            └───── window before ───┴─ newest window ┴─ the one that is filling
 //! ```
 //!
-//! * It is fed [samples](QualitySample) of the counters as they stand, at whatever rhythm. A window ends with the first
+//! * It is fed [samples](QualitySample) of the counters, at any rate. A window ends with the first
 //!   sample that is at least `window_ns` younger than its start, and the next begins with the same sample: no event
 //!   falls between two windows, and a window that saw no sample for long is simply longer.
-//! * Only windows that ended are looked at, so both are of about one length, and a figure does not jitter while a
-//!   window fills. The price is age: what is said now was true up to one window ago.
-//! * A window with fewer than `events_min` settled events says nothing about completeness; then the trend is unknown.
+//! * Only windows that have ended count, so both have about the same length, and no figure jitters while a window fills. The
+//!   price is age: figures are up to one window old.
+//! * A window with fewer than `events_min` events recorded or lost has no completeness, and the trend is unknown.
 //! * A difference of at most `dead_band` is no trend.
 //!
-//! Nothing here reads a clock. Counters that fall back (a forked child with a fresh ledger) start the monitor anew.
+//! Nothing here reads a clock. Counters that decrease (a forked child with a fresh ledger) restart the monitor.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,17 +27,17 @@ use crate::profile::{Anomalies, CompletenessTrend, LossCounts, LossReason, Quali
 
 /// Length of a window, in nanoseconds.
 pub const WINDOW_NS: u64 = 1_000_000_000;
-/// Settled events (recorded or lost) that a window needs before its completeness counts.
+/// Events, recorded or lost, that a window needs for its completeness to count.
 pub const WINDOW_EVENTS_MIN: u64 = 1_000;
 /// Difference of completeness between two windows, as a share, up to which it counts as stable: half a point.
 pub const DEAD_BAND: f64 = 0.005;
 
-/// What a monitor takes for a window and for a trend.
+/// The settings of a monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MonitorConfig {
     /// Length of a window, in nanoseconds. Default [`WINDOW_NS`].
     pub window_ns: u64,
-    /// Settled events that a window needs before it says anything. Default [`WINDOW_EVENTS_MIN`].
+    /// Events, recorded or lost, that a window needs for its completeness to count. Default [`WINDOW_EVENTS_MIN`].
     pub events_min: u64,
     /// Difference of completeness, from 0 to 1, up to which two windows count as equal. Default [`DEAD_BAND`].
     pub dead_band: f64,
@@ -66,11 +66,11 @@ pub struct QualitySample {
     pub recorded: u64,
     /// Events lost, by reason.
     pub lost: LossCounts,
-    /// Events that sampling left out by choice.
+    /// Events that were sampled out.
     pub sampled_out: u64,
-    /// Pairings that do not add up.
+    /// Inconsistent pairings.
     pub anomalies: Anomalies,
-    /// Times a thread with a full ring had to wait for its books.
+    /// Times a thread with a full ring had to wait until another thread had booked it.
     pub waits: u64,
 }
 
@@ -89,9 +89,9 @@ impl QualitySample {
     }
 }
 
-/// What happened between two samples.
+/// The difference of two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
+pub struct QualityWindow {
     /// Start, in nanoseconds since the start of the ledger.
     pub start_ns: u64,
     /// End, in nanoseconds since the start of the ledger.
@@ -102,21 +102,21 @@ pub struct Window {
     pub recorded: u64,
     /// Events lost in the window, by reason.
     pub lost: LossCounts,
-    /// Events that sampling left out in the window.
+    /// Events that were sampled out in the window.
     pub sampled_out: u64,
-    /// Pairings of the window that do not add up.
+    /// Inconsistent pairings of the window.
     pub anomalies: Anomalies,
     /// Waits of threads with a full ring, in the window.
     pub waits: u64,
 }
 
-impl Window {
-    /// Events of the window that were settled: recorded or lost.
-    pub fn settled(&self) -> u64 {
+impl QualityWindow {
+    /// Events of the window that were recorded or lost.
+    pub fn resolved(&self) -> u64 {
         self.recorded.saturating_add(self.lost.total())
     }
 
-    /// Recorded ÷ settled, from 0 to 1; 1 when nothing was settled.
+    /// Recorded ÷ (recorded + lost), from 0 to 1; 1 when both are zero.
     pub fn completeness(&self) -> f64 {
         QualityIndicator::completeness_of(self.recorded, self.lost.total())
     }
@@ -126,55 +126,45 @@ impl Window {
         self.lost.dominant()
     }
 
-    fn between(start: &QualitySample, end: &QualitySample) -> Window {
-        // Sums over lanes are read without stopping anyone, and frees that wait can be settled: a figure may be a
-        // little lower than before without anything being wrong.
-        let mut lost = LossCounts::default();
-        for reason in LossReason::ALL {
-            lost.add(reason, end.lost.get(reason).saturating_sub(start.lost.get(reason)));
-        }
-        let rise = |of: fn(&Anomalies) -> u64| of(&end.anomalies).saturating_sub(of(&start.anomalies));
-        Window {
+    fn between(start: &QualitySample, end: &QualitySample) -> QualityWindow {
+        // Sums over lanes are read while threads record, and waiting frees may be matched meanwhile: a figure may be a
+        // little lower than before.
+        QualityWindow {
             start_ns: start.at_ns,
             end_ns: end.at_ns,
             attempted: end.attempted.saturating_sub(start.attempted),
             recorded: end.recorded.saturating_sub(start.recorded),
-            lost,
+            lost: end.lost.since(&start.lost),
             sampled_out: end.sampled_out.saturating_sub(start.sampled_out),
-            anomalies: Anomalies {
-                unmatched_frees: rise(|anomalies| anomalies.unmatched_frees),
-                double_allocations: rise(|anomalies| anomalies.double_allocations),
-                ambiguous_pairings: rise(|anomalies| anomalies.ambiguous_pairings),
-                layout_mismatches: rise(|anomalies| anomalies.layout_mismatches),
-            },
+            anomalies: end.anomalies.since(&start.anomalies),
             waits: end.waits.saturating_sub(start.waits),
         }
     }
 }
 
-/// What a monitor sees.
+/// The figures of a monitor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityView {
     /// Completeness of the newest window, from 0 to 1, or `None` when it holds too few events.
     pub windowed_completeness: Option<f64>,
-    /// How the newest window compares with the one before it.
+    /// The newest window compared with the one before it.
     pub trend: CompletenessTrend,
-    /// Why most of what was lost in the newest window was lost, or `None` when nothing was.
+    /// The reason for most losses of the newest window, or `None` when it has none.
     pub cause: Option<LossReason>,
     /// The newest window that has ended.
-    pub newest: Option<Window>,
+    pub newest: Option<QualityWindow>,
     /// The window before it.
-    pub before: Option<Window>,
+    pub before: Option<QualityWindow>,
 }
 
 /// Keeps the two newest windows of a process's counters. See the [module](self).
 #[derive(Debug, Clone)]
 pub struct QualityMonitor {
     config: MonitorConfig,
-    /// Where the window that is filling began.
+    /// The start of the window that is filling.
     start: Option<QualitySample>,
-    newest: Option<Window>,
-    before: Option<Window>,
+    newest: Option<QualityWindow>,
+    before: Option<QualityWindow>,
 }
 
 impl Default for QualityMonitor {
@@ -184,11 +174,11 @@ impl Default for QualityMonitor {
 }
 
 impl QualityMonitor {
-    /// A monitor with the default windows that has seen nothing, in a constant context.
+    /// A monitor with the default settings and no samples, in a constant context.
     pub(crate) const EMPTY: QualityMonitor =
         QualityMonitor { config: MonitorConfig::DEFAULT, start: None, newest: None, before: None };
 
-    /// A monitor that has seen nothing.
+    /// A monitor without samples.
     ///
     /// # Errors
     ///
@@ -200,7 +190,7 @@ impl QualityMonitor {
         Ok(QualityMonitor { config, ..QualityMonitor::default() })
     }
 
-    /// Takes the counters as they stand. Returns whether a window ended with them.
+    /// Takes a sample of the counters. Returns whether a window ended with it.
     pub fn push(&mut self, sample: QualitySample) -> bool {
         let Some(start) = &self.start else {
             self.start = Some(sample);
@@ -214,15 +204,15 @@ impl QualityMonitor {
             return false;
         }
         self.before = self.newest;
-        self.newest = Some(Window::between(start, &sample));
+        self.newest = Some(QualityWindow::between(start, &sample));
         self.start = Some(sample);
         true
     }
 
-    /// What the two windows say.
+    /// The figures of the two windows.
     pub fn view(&self) -> QualityView {
-        let tells = |window: &Option<Window>| {
-            window.filter(|window| window.settled() >= self.config.events_min).map(|w| w.completeness())
+        let tells = |window: &Option<QualityWindow>| {
+            window.filter(|window| window.resolved() >= self.config.events_min).map(|w| w.completeness())
         };
         let (newest, before) = (tells(&self.newest), tells(&self.before));
         QualityView {

@@ -1,7 +1,7 @@
-//! Which execution mode suits a workload.
+//! The execution mode that suits a workload.
 //!
-//! A table, not a judgement. What the program needs decides first; what was measured decides only where loss may be
-//! tolerated and nothing else is asked:
+//! A table decides: first by the needs of the program; by measurements only where loss is tolerated and nothing else is
+//! required:
 //!
 //! | may lose? | threads | throughput required | waits measured | mode |
 //! | --- | --- | --- | --- | --- |
@@ -25,14 +25,14 @@ use crate::profile::{DataQualityMode, Profile, QualityIndicator, ThreadRow};
 /// Waits in a million events above which waiting is frequent.
 pub const WAITS_PER_MILLION_MAX: f64 = 1e6 / EVENTS_PER_WAIT_MIN as f64;
 
-/// What a workload needs, and what was measured of it.
+/// The needs of a workload, and measurements of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadCharacteristics {
     /// Threads that allocate at the same time; 0 when not known.
     pub thread_count: usize,
     /// Whether every event has to be booked.
     pub requires_perfect_accuracy: bool,
-    /// Whether events may be lost or left out.
+    /// Whether events may be lost or sampled out.
     pub can_tolerate_loss: bool,
     /// Whether recording must never make a thread wait.
     pub high_throughput_required: bool,
@@ -45,31 +45,31 @@ pub struct WorkloadCharacteristics {
 }
 
 impl WorkloadCharacteristics {
-    /// What the counters of a process measured in `duration_ns` nanoseconds with at most `thread_count` threads at once.
+    /// The measurements of a process in `duration_ns` nanoseconds with at most `thread_count` threads at once.
     ///
-    /// The three wishes cannot be measured. They are taken from the mode in force, which someone chose: see
+    /// The three needs cannot be measured. They are derived from the mode in force: see
     /// [`WorkloadCharacteristics::wishing_for`].
     pub fn from_counters(quality: &QualityIndicator, thread_count: usize, duration_ns: u64) -> Self {
         let seconds = duration_ns as f64 / 1e9;
-        let settled = quality.recorded.saturating_add(quality.lost.total());
+        let resolved = quality.recorded.saturating_add(quality.lost.total());
         WorkloadCharacteristics {
             thread_count,
             events_per_second: (duration_ns > 0).then(|| quality.attempted as f64 / seconds),
             waits_per_million_events: (quality.recorded > 0)
                 .then(|| quality.waits as f64 * 1e6 / quality.recorded as f64),
-            completeness: (settled > 0)
+            completeness: (resolved > 0)
                 .then(|| QualityIndicator::completeness_of(quality.recorded, quality.lost.total())),
             ..WorkloadCharacteristics::wishing_for(quality.mode)
         }
     }
 
-    /// What a profile measured, with the most threads of the program that ran at once.
+    /// The measurements in a profile, with the most threads of the program that ran at once.
     pub fn from_profile(profile: &Profile) -> Self {
         let threads = threads_at_once(&profile.threads);
         WorkloadCharacteristics::from_counters(&profile.quality, threads, profile.process.duration_ns)
     }
 
-    /// The wishes of someone who chose this mode, with nothing measured.
+    /// The needs that a choice of this mode implies, without measurements.
     pub fn wishing_for(mode: DataQualityMode) -> Self {
         let perfect = mode == DataQualityMode::PerfectAccuracy;
         WorkloadCharacteristics {
@@ -91,7 +91,7 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
             changes.extend([(row.started_ns, 1), (ended_ns, -1)]);
         }
     }
-    // At one moment, beginnings count before ends: whoever was there at all is counted.
+    // At equal times, starts come before ends: a thread of any length counts.
     changes.sort_by_key(|(at_ns, change)| (*at_ns, -change));
     let mut running = 0;
     let after_each = changes.into_iter().map(|(_, change)| {
@@ -101,16 +101,16 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
     after_each.max().unwrap_or(0).max(0) as usize
 }
 
-/// How a process is recorded.
+/// A way to record a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExecutionMode {
     /// Lossless; one thread books its own ring, so that heapledger needs no thread of its own.
     SingleThreaded,
-    /// Lossless; each thread has a ring and helps itself, and the aggregator books what is quiet. The default.
+    /// Lossless; each thread has a ring and helps itself, and the background thread books idle rings. The default.
     ThreadLocalBuffers,
     /// Never waits; an unbiased sample of the blocks goes through the rings.
     LockFreeHybrid,
-    /// Waits within a time budget, with growing pauses and spare segments, then sheds allocations before frees.
+    /// Waits within a time budget, with growing pauses and segments of the overflow pool, then sheds allocations before frees.
     AdaptiveBackoff,
 }
 
@@ -134,12 +134,12 @@ impl ExecutionMode {
         }
     }
 
-    /// The value for `HeapLedger::background`: whether a thread of heapledger's own is worth having.
+    /// The value for `HeapLedger::background`: whether a background thread pays off.
     pub const fn background(self) -> bool {
         !matches!(self, ExecutionMode::SingleThreaded)
     }
 
-    /// Whether nothing is ever shed for want of space, nor left out.
+    /// Whether no event is ever shed for want of space, nor sampled out.
     pub const fn is_lossless(self) -> bool {
         matches!(self.quality_mode(), DataQualityMode::PerfectAccuracy)
     }

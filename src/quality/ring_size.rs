@@ -1,4 +1,4 @@
-//! How large a ring becomes, which [`HistoryLimits`] decide.
+//! The size of a ring, which follows from [`HistoryLimits`].
 //!
 //! A ring keeps its booked words until it needs the room, so a thread's ring and its share of the history are the
 //! same memory. A longer history therefore means a larger ring, and a larger ring means that a thread helps, waits
@@ -10,12 +10,12 @@ use crate::profile::HistoryLimits;
 pub const RING_SEGMENT_WORDS: u64 = 1024;
 /// Segments that every ring has.
 pub const RING_SEGMENTS_MIN: u32 = 4;
-/// Segments that a ring has at most, spare ones not counted.
+/// Segments that a ring has at most, without those of the overflow pool.
 pub const RING_SEGMENTS_MAX: u32 = 48;
 
 /// Bytes of a segment.
 const SEGMENT_BYTES: u64 = RING_SEGMENT_WORDS * 8;
-/// How many times more events an advice for larger rings asks for.
+/// The factor by which an advice for larger rings raises the events of the history.
 const GROWTH: u64 = 4;
 
 /// Segments of each ring under these limits. An event takes one and a half words on average.
@@ -25,7 +25,7 @@ pub fn ring_segments(limits: &HistoryLimits) -> u32 {
     segments.clamp(u64::from(RING_SEGMENTS_MIN), u64::from(RING_SEGMENTS_MAX)) as u32
 }
 
-/// Events that a ring of so many segments holds, about.
+/// Approximate number of events that a ring of this many segments holds.
 pub const fn ring_events(segments: u32) -> u64 {
     segments as u64 * RING_SEGMENT_WORDS * 2 / 3
 }
@@ -42,7 +42,7 @@ pub(super) fn larger(limits: &HistoryLimits) -> Option<HistoryLimits> {
     Some(HistoryLimits { bytes, ..wanted })
 }
 
-/// Limits under which each ring is as small as it can be, or `None` when it is.
+/// Limits that make each ring as small as it can be, or `None` when it already is.
 pub(super) fn smallest(limits: &HistoryLimits) -> Option<HistoryLimits> {
     let least = ring_events(RING_SEGMENTS_MIN);
     // The power of two below it: a round figure for people.

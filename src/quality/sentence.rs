@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::advice::{Advice, Loss};
-use super::cause::Cause;
+use super::cause::QualityCause;
 use crate::profile::{ClockMode, DataQualityMode, HistoryLimits, LossReason};
 use crate::text::units::grouped;
 
@@ -37,7 +37,7 @@ impl fmt::Display for Advice {
             }
             Advice::FindOrigin { frees } => write!(
                 f,
-                "{} frees have no allocation: call heapledger::flush() to settle those that wait, and look for \
+                "{} frees have no allocation: call heapledger::flush() to match those that wait, and look for \
                  memory of another allocator among the rest",
                 grouped(frees)
             ),
@@ -134,10 +134,10 @@ fn shrink_rings(f: &mut fmt::Formatter<'_>, loss: &Loss, history: Option<&Histor
     }
 }
 
-fn stamp(f: &mut fmt::Formatter<'_>, cause: Cause, events: u64, clock: ClockMode) -> fmt::Result {
+fn stamp(f: &mut fmt::Formatter<'_>, cause: QualityCause, events: u64, clock: ClockMode) -> fmt::Result {
     let events = grouped(events);
     match cause {
-        Cause::DoubleAllocations => {
+        QualityCause::DoubleAllocations => {
             write!(f, "{events} allocations were of an address that was still taken: ")?
         }
         _ => write!(f, "{events} frees could belong to either of two blocks: ")?,

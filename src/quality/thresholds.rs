@@ -1,4 +1,4 @@
-//! When completeness falls below a threshold, and when it is back.
+//! Thresholds of completeness: falling below one, and recovering.
 //!
 //! ```text
 //!  completeness   ──╲            ╱──────   recovers at completeness + hysteresis, 1 at most
@@ -8,17 +8,17 @@
 //! ```
 //!
 //! A value that hovers about a threshold crosses it once, not at each sample. A sample that is unknown or not a number
-//! changes nothing. The words go through a [`LineLimit`], which lets one line through in ten seconds and counts the
-//! rest; a callback is not limited, because it is the program's own.
+//! changes nothing. Warnings go through a [`LineLimit`], which admits one line in ten seconds and counts the rest; callbacks
+//! are not limited.
 //!
 //! ```
-//! use heapledger::quality::{Crossing, Threshold, ThresholdWatch};
+//! use heapledger::quality::{ThresholdCrossing, Threshold, ThresholdWatch};
 //!
 //! let mut watch = ThresholdWatch::new(Threshold { completeness: 0.95, hysteresis: 0.01 })?;
 //! assert_eq!(watch.observe(Some(0.97)), None);
-//! assert_eq!(watch.observe(Some(0.94)), Some(Crossing::Below { completeness: 0.94, threshold: 0.95 }));
+//! assert_eq!(watch.observe(Some(0.94)), Some(ThresholdCrossing::Below { completeness: 0.94, threshold: 0.95 }));
 //! assert_eq!(watch.observe(Some(0.955)), None, "not clearly above");
-//! assert_eq!(watch.observe(Some(0.97)), Some(Crossing::Recovered { completeness: 0.97, threshold: 0.95 }));
+//! assert_eq!(watch.observe(Some(0.97)), Some(ThresholdCrossing::Recovered { completeness: 0.97, threshold: 0.95 }));
 //! # Ok::<(), heapledger::quality::InvalidSetting>(())
 //! ```
 
@@ -35,13 +35,12 @@ pub const LINE_INTERVAL_NS: u64 = 10_000_000_000;
 /// How far completeness has to rise above a threshold to have recovered, as a share.
 pub const HYSTERESIS: f64 = 0.005;
 
-/// A completeness below which something is to be said.
+/// A completeness below which the program or its user is warned.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
     /// The completeness, from 0 to 1, below which the threshold is crossed.
     pub completeness: f64,
-    /// How far above it completeness counts as recovered, from 0 to 1. At most 1 is asked for, so that a threshold of
-    /// 1 recovers when nothing is lost any more.
+    /// Completeness has recovered when it is this far above the threshold, or 1.
     pub hysteresis: f64,
 }
 
@@ -51,8 +50,8 @@ impl Threshold {
         Threshold { completeness, hysteresis: HYSTERESIS }
     }
 
-    /// What each mode is expected to reach where it is in its place: 100, 95 and 80 %, and nothing for best effort.
-    /// It is checked against what is measured; no mode promises it.
+    /// The expected completeness of each mode where it is suitable: 100, 95 and 80 %, and none for best effort. It is compared
+    /// with the measured one; no mode promises it.
     pub const fn of_mode(mode: DataQualityMode) -> Threshold {
         Threshold::at(match mode {
             DataQualityMode::PerfectAccuracy => 1.0,
@@ -63,30 +62,32 @@ impl Threshold {
     }
 }
 
-/// A threshold that was crossed. Its `Display` is a line for people.
+/// A crossing of a threshold. Its `Display` is a line for people.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum Crossing {
+pub enum ThresholdCrossing {
     /// Completeness fell below the threshold.
     Below {
-        /// The completeness that was seen, from 0 to 1.
+        /// The observed completeness, from 0 to 1.
         completeness: f64,
         /// The threshold, from 0 to 1.
         threshold: f64,
     },
     /// Completeness rose clearly above the threshold again.
     Recovered {
-        /// The completeness that was seen, from 0 to 1.
+        /// The observed completeness, from 0 to 1.
         completeness: f64,
         /// The threshold, from 0 to 1.
         threshold: f64,
     },
 }
 
-impl fmt::Display for Crossing {
+impl fmt::Display for ThresholdCrossing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, completeness, threshold) = match self {
-            Crossing::Below { completeness, threshold } => ("fell below", completeness, threshold),
-            Crossing::Recovered { completeness, threshold } => ("is back above", completeness, threshold),
+            ThresholdCrossing::Below { completeness, threshold } => ("fell below", completeness, threshold),
+            ThresholdCrossing::Recovered { completeness, threshold } => {
+                ("is back above", completeness, threshold)
+            }
         };
         let [completeness, threshold] = [*completeness, *threshold].map(share_percent);
         write!(f, "data quality {what} {threshold}: completeness {completeness}")
@@ -101,7 +102,7 @@ pub struct ThresholdWatch {
 }
 
 impl ThresholdWatch {
-    /// A watch that takes completeness to be above the threshold until it sees otherwise.
+    /// A watch that assumes completeness above the threshold at first.
     ///
     /// # Errors
     ///
@@ -112,17 +113,17 @@ impl ThresholdWatch {
         Ok(ThresholdWatch { threshold, is_below: false })
     }
 
-    /// Takes a completeness from 0 to 1, or `None` when it is unknown, and says whether it crossed the threshold.
-    pub fn observe(&mut self, completeness: Option<f64>) -> Option<Crossing> {
+    /// Takes a completeness from 0 to 1, or `None` when it is unknown. Returns a crossing of the threshold, if it is one.
+    pub fn observe(&mut self, completeness: Option<f64>) -> Option<ThresholdCrossing> {
         let completeness = completeness.filter(|share| !share.is_nan())?;
         let threshold = self.threshold.completeness;
         let recovered = completeness >= (threshold + self.threshold.hysteresis).min(1.0);
         if !self.is_below && completeness < threshold {
             self.is_below = true;
-            Some(Crossing::Below { completeness, threshold })
+            Some(ThresholdCrossing::Below { completeness, threshold })
         } else if self.is_below && recovered {
             self.is_below = false;
-            Some(Crossing::Recovered { completeness, threshold })
+            Some(ThresholdCrossing::Recovered { completeness, threshold })
         } else {
             None
         }
@@ -134,7 +135,7 @@ impl ThresholdWatch {
     }
 }
 
-/// Lets one line through in [`LINE_INTERVAL_NS`], and counts the others.
+/// Admits one line in [`LINE_INTERVAL_NS`], and counts the others.
 #[derive(Debug, Clone, Default)]
 pub struct LineLimit {
     last_ns: Option<u64>,
@@ -142,7 +143,7 @@ pub struct LineLimit {
 }
 
 impl LineLimit {
-    /// A limit that has admitted nothing, in a constant context.
+    /// A limit that has admitted no line yet, in a constant context.
     pub(crate) const NEW: LineLimit = LineLimit { last_ns: None, held_back: 0 };
 
     /// Whether a line may be printed at `now_ns`: `Some` with the number of lines held back since the last one, or
@@ -167,14 +168,14 @@ mod tests {
         let mut watch = ThresholdWatch::new(Threshold { completeness: 0.9, hysteresis: 0.05 }).unwrap();
         let seen =
             [0.91, 0.89, 0.91, 0.89, 0.94, 0.89, 0.96, 0.91, 0.89].map(|share| watch.observe(Some(share)));
-        let below = Some(Crossing::Below { completeness: 0.89, threshold: 0.9 });
-        let recovered = Some(Crossing::Recovered { completeness: 0.96, threshold: 0.9 });
+        let below = Some(ThresholdCrossing::Below { completeness: 0.89, threshold: 0.9 });
+        let recovered = Some(ThresholdCrossing::Recovered { completeness: 0.96, threshold: 0.9 });
         assert_eq!(seen, [None, below, None, None, None, None, recovered, None, below]);
         assert!(watch.is_below());
     }
 
     #[test]
-    fn what_is_unknown_changes_nothing() {
+    fn an_unknown_completeness_changes_nothing() {
         let mut watch = ThresholdWatch::new(Threshold::at(0.9)).unwrap();
         assert_eq!([None, Some(f64::NAN)].map(|share| watch.observe(share)), [None, None]);
         assert!(watch.observe(Some(0.5)).is_some());
@@ -186,16 +187,16 @@ mod tests {
     fn a_threshold_of_everything_recovers_when_nothing_is_lost_and_one_of_nothing_is_never_crossed() {
         let mut all = ThresholdWatch::new(Threshold::of_mode(DataQualityMode::PerfectAccuracy)).unwrap();
         assert!(all.observe(Some(0.999_999)).is_some());
-        assert!(matches!(all.observe(Some(1.0)), Some(Crossing::Recovered { .. })));
+        assert!(matches!(all.observe(Some(1.0)), Some(ThresholdCrossing::Recovered { .. })));
         let mut none = ThresholdWatch::new(Threshold::of_mode(DataQualityMode::BestEffort)).unwrap();
         assert_eq!(none.observe(Some(0.0)), None);
     }
 
     #[test]
     fn crossings_read_as_lines_and_round_down() {
-        let below = Crossing::Below { completeness: 0.949_999_9, threshold: 0.95 };
+        let below = ThresholdCrossing::Below { completeness: 0.949_999_9, threshold: 0.95 };
         assert_eq!(below.to_string(), "data quality fell below 95%: completeness 94.999%");
-        let back = Crossing::Recovered { completeness: 1.0, threshold: 0.95 };
+        let back = ThresholdCrossing::Recovered { completeness: 1.0, threshold: 0.95 };
         assert_eq!(back.to_string(), "data quality is back above 95%: completeness 100%");
     }
 

@@ -9,12 +9,12 @@ use std::sync::atomic::compiler_fence;
 use super::record::{Record, RecordKind};
 use super::{stacks, state, thread, window};
 use crate::profile::Stacks;
-use crate::profile::tracked::Deed;
+use crate::profile::tracked::PointerEvent;
 use crate::ring::event::pointer_words;
 use crate::sys::sync::Ordering;
 
 /// Records a pointer event; `held` is the number of holders after it. Returns whether it was recorded.
-pub(crate) fn record(event: Deed, pointer: u32, held: u64) -> bool {
+pub(crate) fn record(event: PointerEvent, pointer: u32, held: u64) -> bool {
     let Some(lane) = thread::lane_or_claim() else { return false };
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);

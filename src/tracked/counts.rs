@@ -1,11 +1,15 @@
-//! The entry of one pointer: what it is, and its counts.
+//! The entry of one pointer: its name, type and place, and its counts.
 //!
-//! All counts are relaxed: each is exact once its writers rest, and whoever has joined them sees that. What the pointer
-//! is called is written once, before the entry is published.
+//! All counts are relaxed: each is exact once its writers have ended and were joined. Name, type and place are written once,
+//! before the entry is published.
 
-use super::statics::{Place, Text};
-use super::{Deed, Shape, TrackedPointer};
-use super::{STORM_CLONES, STORM_WINDOW_EVENTS};
+use std::panic::Location;
+
+use once_cell::race::OnceRef;
+
+use super::limits::{STORM_CLONES, STORM_WINDOW_EVENTS};
+use super::statics::Text;
+use crate::profile::tracked::{PointerEvent, PointerKind, TrackedPointer};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// An entry, on cache lines of its own. All zero bytes are an empty one.
@@ -14,9 +18,9 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 pub(super) struct Counts {
     pub(super) name: Text,
     pub(super) type_name: Text,
-    pub(super) created_at: Place,
-    /// The shape; 0 while the entry is not published.
-    shape: AtomicU32,
+    pub(super) created_at: OnceRef<'static, Location<'static>>,
+    /// The kind; 0 while the entry is not published.
+    kind: AtomicU32,
     clones: AtomicU64,
     drops: AtomicU64,
     unwrapped: AtomicU64,
@@ -33,8 +37,8 @@ impl Counts {
         Counts {
             name: Text::none(),
             type_name: Text::none(),
-            created_at: Place::none(),
-            shape: AtomicU32::new(0),
+            created_at: OnceRef::new(),
+            kind: AtomicU32::new(0),
             clones: AtomicU64::new(0),
             drops: AtomicU64::new(0),
             unwrapped: AtomicU64::new(0),
@@ -47,20 +51,20 @@ impl Counts {
     }
 
     /// Shows the entry, whose texts are written, to readers.
-    pub(super) fn publish(&self, shape: Shape, strong: u64) {
-        // relaxed, both: published with the shape.
+    pub(super) fn publish(&self, kind: PointerKind, strong: u64) {
+        // relaxed, both: published with the kind.
         self.held.store(1, Ordering::Relaxed);
         self.strong_high.store(strong, Ordering::Relaxed);
         // Release: pairs with the acquire in `published`.
-        self.shape.store(shape as u32, Ordering::Release);
+        self.kind.store(kind as u32, Ordering::Release);
     }
 
-    fn published(&self) -> Option<Shape> {
+    fn published(&self) -> Option<PointerKind> {
         // Acquire: pairs with the release in `publish`; the texts are seen.
-        match self.shape.load(Ordering::Acquire) {
+        match self.kind.load(Ordering::Acquire) {
             0 => None,
-            1 => Some(Shape::Arc),
-            _ => Some(Shape::Rc),
+            1 => Some(PointerKind::Arc),
+            _ => Some(PointerKind::Rc),
         }
     }
 
@@ -68,7 +72,7 @@ impl Counts {
     pub(super) fn clone_made(&self, strong: u64) -> u64 {
         // relaxed, all: counts.
         self.clones.fetch_add(1, Ordering::Relaxed);
-        // Looked at first: a shared line is written only when there is something new to say.
+        // Read first: the shared cache line is written only for a new maximum.
         if self.strong_high.load(Ordering::Relaxed) < strong {
             self.strong_high.fetch_max(strong, Ordering::Relaxed);
         }
@@ -76,14 +80,14 @@ impl Counts {
     }
 
     /// Counts the end of a holder; returns the holders after it.
-    pub(super) fn holder_gone(&self, deed: Deed) -> u64 {
-        let counter = if deed == Deed::Unwrapped { &self.unwrapped } else { &self.drops };
+    pub(super) fn holder_gone(&self, event: PointerEvent) -> u64 {
+        let counter = if event == PointerEvent::Unwrapped { &self.unwrapped } else { &self.drops };
         // relaxed, both: counts.
         counter.fetch_add(1, Ordering::Relaxed);
         self.held.fetch_sub(1, Ordering::Relaxed).saturating_sub(1)
     }
 
-    /// Counts a clone into the window of its number, and a storm when it is the one that makes it.
+    /// Counts a clone in the window of its number, and a storm when the clone completes one.
     pub(super) fn count_burst(&self, number: u64) {
         let window = (number / STORM_WINDOW_EVENTS) & u64::from(u32::MAX);
         // relaxed, all: counts.
@@ -109,14 +113,14 @@ impl Counts {
 
     /// The entry as plain data, without its holders; `None` while it is not published.
     pub(super) fn read(&self, id: u32) -> Option<TrackedPointer> {
-        let shape = self.published()?;
+        let kind = self.published()?;
         // relaxed: counts.
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Some(TrackedPointer {
             id,
             name: self.name.get().to_owned(),
             type_name: self.type_name.get().to_owned(),
-            shape,
+            kind,
             created_at: self.created_at.get().map(ToString::to_string).unwrap_or_default(),
             clones: read(&self.clones),
             drops: read(&self.drops),

@@ -1,7 +1,7 @@
-//! Smart pointers that tell who holds them: [`Tracked<Arc<T>>`](Tracked) and `Tracked<Rc<T>>`.
+//! Smart pointers that report their holders: [`Tracked<Arc<T>>`](Tracked) and `Tracked<Rc<T>>`.
 //!
-//! An allocator sees that a block lives. It cannot see why: that a counted pointer to it was cloned eleven times and
-//! dropped ten times. A `Tracked` pointer says so itself, at each clone and each drop:
+//! An allocator sees that a block lives, but not the reason: that a counted pointer to it was cloned eleven times and dropped
+//! ten times. A `Tracked` pointer records each clone and each drop:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -18,7 +18,7 @@
 //! # drop(config);
 //! ```
 //!
-//! # What is seen
+//! # Recorded
 //!
 //! * Each `Tracked::new`: a *pointer* in the report, with its name, type, and place in the source.
 //! * Each clone and drop of it and of its clones, counted exactly, and where the clones were made that are still held.
@@ -26,28 +26,28 @@
 //!   true maximum: between a clone and the look at the count another thread may have dropped one.
 //! * *Clone storms*: [`STORM_CLONES`] clones or more of one pointer within [`STORM_WINDOW_EVENTS`] consecutive events
 //!   of all tracked pointers. At the edge of a window each thread may count one clone into the next one.
-//! * Each of these events as one of its thread's, among its allocations and frees, with its time and its stack: in
-//!   [`history`](crate::history) and the dump, as far back as they reach. It needs an installed `HeapLedger`; what a mode
-//!   sheds or leaves out is counted ([`TrackedReport::events_unrecorded`]).
-//! * The last events of all tracked pointers in the one order in which they happened, bounded, without times; this with
-//!   or without a `HeapLedger`.
+//! * Each of these events among the allocations and frees of its thread, with its time and its stack: in
+//!   [`history`](crate::history) and the dump, as far back as they reach. It needs an installed `HeapLedger`; events that a
+//!   mode sheds or samples out are counted ([`TrackedReport::events_unrecorded`]).
+//! * The last events of all tracked pointers in the order in which they happened, bounded, without times; with or without a
+//!   `HeapLedger`.
 //!
-//! # What is not
+//! # Not recorded
 //!
 //! * Pointers that are not wrapped, also clones that were made through `Arc::clone(&*tracked)`: they show in the
-//!   strong count only. Nothing is guessed about them.
-//! * `Weak` pointers, and who upgrades one.
+//!   strong count only.
+//! * `Weak` pointers, and their upgrades.
 //! * Values inside: interior mutation, cycles.
 //! * The place of a clone that generic code makes (`vec.clone()`, a derived `Clone`): it is where that code says
 //!   `.clone()`. Its callers are in the stack of the event.
 //!
-//! # Where it is recorded
+//! # Where events are recorded
 //!
 //! Twice. The counts, behind one seam, `sink`: a table of fixed size in static memory, some relaxed atomic operations on
 //! the pointer's own entry and one on a shared count of events. And the event itself in the thread's ring, like one of
 //! the heap (`recorder::pointer_events`): two words, folded and forgotten like all others. Neither allocates or panics. What does
 //! not fit is counted: pointers beyond [`POINTERS_LISTED`], and places beyond [`PLACES_LISTED`]. Entries are not
-//! reused, so that whatever is listed stays exact until the end. The table is 713 KiB of zeroed static memory, of
+//! reused, so a listed pointer stays exact until the end. The table is 713 KiB of zeroed static memory, of
 //! which only the pages that are used are ever resident.
 //!
 //! A `Tracked<Arc<T>>` can be sent where the `Arc<T>` can, a `Tracked<Rc<T>>` cannot:
@@ -67,6 +67,7 @@
 //! ```
 
 mod counts;
+mod limits;
 mod places;
 mod pointer;
 mod recent;
@@ -77,18 +78,8 @@ mod statics;
 mod tests;
 
 pub use crate::profile::tracked::{
-    Deed, Holder, Shape, TrackedEvent, TrackedPointer, TrackedReport, Unlisted,
+    Holder, PointerEvent, PointerKind, TrackedEvent, TrackedPointer, TrackedReport, Unlisted,
 };
+pub use limits::{EVENTS_KEPT, PLACES_LISTED, POINTERS_LISTED, STORM_CLONES, STORM_WINDOW_EVENTS};
 pub use pointer::{Counted, Tracked};
 pub(crate) use sink::report;
-
-/// Pointers that are listed each for itself; of more, only the events are counted.
-pub const POINTERS_LISTED: usize = 4096;
-/// Pairs of a pointer and a place that made holders of it.
-pub const PLACES_LISTED: usize = 8192;
-/// Events that are kept, the newest.
-pub const EVENTS_KEPT: usize = 1024;
-/// Length of the window for clone storms, in events of all listed pointers.
-pub const STORM_WINDOW_EVENTS: u64 = 1024;
-/// Clones of one pointer within one window that make a storm.
-pub const STORM_CLONES: u64 = 256;

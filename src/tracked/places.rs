@@ -1,6 +1,6 @@
-//! Where holders were made: a hash table of pairs of pointer and place, with a count of holders made and gone.
+//! The places where holders were made: a hash table of pairs of pointer and place, with counts of holders made and gone.
 //!
-//! A row is claimed by one exchange and never given up; a holder remembers its row, so its end is one addition. A pair
+//! A row is claimed by one exchange and never released; a holder stores its row, so its end is one addition. A pair
 //! that finds no row within [`PROBES`] steps is counted instead.
 
 use std::panic::Location;
@@ -41,7 +41,7 @@ impl<const ROWS: usize> Places<ROWS> {
     /// Counts a holder that is made at `place`, and returns its row.
     pub(super) fn enter(&self, pointer: u32, place: &'static Location<'static>) -> Option<u32> {
         let row = self.row(pointer, place);
-        // relaxed, both: counts, exact once their writers rest.
+        // relaxed, both: counts, exact once their writers have ended.
         match row {
             Some(row) => self.rows[row as usize].made.fetch_add(1, Ordering::Relaxed),
             None => self.unplaced.fetch_add(1, Ordering::Relaxed),
@@ -71,7 +71,7 @@ impl<const ROWS: usize> Places<ROWS> {
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &'static Location<'static>, u64, u64)> + '_ {
         self.rows.iter().filter_map(|row| {
             let (pointer, place) = row.owner.get()?;
-            // relaxed, both: counts. Ends first: each of them has a beginning.
+            // relaxed, both: counts. Ends first: each of them has a start that was counted before.
             let gone = row.gone.load(Ordering::Relaxed);
             let made = row.made.load(Ordering::Relaxed);
             Some((pointer, place, made, made.saturating_sub(gone)))

@@ -1,8 +1,8 @@
 //! The wrapper.
 //!
 //! The counting half of it, [`Guard`], is a field of its own with a `Drop` of its own: so the wrapper itself has none
-//! and can be taken apart again without unsafe code. The guard is the first field and so is dropped first: the drop
-//! is on the books before the pointer, and perhaps the value, goes.
+//! and can be destructured without unsafe code. The guard is the first field and so is dropped first: the drop is counted
+//! before the pointer, and perhaps the value, is dropped.
 
 use std::any::type_name;
 use std::cmp::Ordering;
@@ -13,8 +13,8 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Shape;
 use super::sink::{self, Ticket};
+use crate::profile::tracked::PointerKind;
 
 mod sealed {
     pub trait Sealed {}
@@ -24,15 +24,15 @@ mod sealed {
 
 /// A pointer that counts its holders: `Arc` and `Rc`.
 pub trait Counted: Clone + Deref + sealed::Sealed {
-    /// Which one it is.
-    const SHAPE: Shape;
+    /// Its type.
+    const KIND: PointerKind;
 
-    /// Holders of the value, wrapped or not, as the pointer itself counts them.
+    /// The strong count of the pointer: holders of the value, wrapped or not.
     fn strong_count(pointer: &Self) -> u64;
 }
 
 impl<T: ?Sized> Counted for Arc<T> {
-    const SHAPE: Shape = Shape::Arc;
+    const KIND: PointerKind = PointerKind::Arc;
 
     fn strong_count(pointer: &Self) -> u64 {
         Arc::strong_count(pointer) as u64
@@ -40,7 +40,7 @@ impl<T: ?Sized> Counted for Arc<T> {
 }
 
 impl<T: ?Sized> Counted for Rc<T> {
-    const SHAPE: Shape = Shape::Rc;
+    const KIND: PointerKind = PointerKind::Rc;
 
     fn strong_count(pointer: &Self) -> u64 {
         Rc::strong_count(pointer) as u64
@@ -77,7 +77,7 @@ impl<P: Counted> Tracked<P> {
     #[track_caller]
     pub fn new(pointer: P, name: &'static str) -> Tracked<P> {
         let (strong, place) = (P::strong_count(&pointer), Location::caller());
-        let ticket = sink::listed(name, type_name::<P::Target>(), P::SHAPE, strong, place);
+        let ticket = sink::listed(name, type_name::<P::Target>(), P::KIND, strong, place);
         Tracked { guard: Guard { ticket }, pointer }
     }
 

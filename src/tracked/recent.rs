@@ -1,19 +1,19 @@
-//! The last events of all listed pointers, each in one word, so that none can be seen half.
+//! The last events of all listed pointers, each in one word, so that none can be read half-written.
 //!
 //! A word is the event's number (its low bits), what happened, to which pointer, and how many holders there were then.
-//! A reader keeps only words whose numbers are among the last [`EVENTS_KEPT`](super::EVENTS_KEPT): a writer that was
-//! held up for a whole lap overwrites a newer event with an older one, and that one is left out.
+//! A reader keeps only words whose numbers are among the last [`EVENTS_KEPT`](super::limits::EVENTS_KEPT): a writer that was
+//! delayed for a whole lap overwrites a newer event with an older one, which is then skipped.
 
-use super::{Deed, TrackedEvent};
+use crate::profile::tracked::{PointerEvent, TrackedEvent};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 const HELD_BITS: u32 = 24;
 const POINTER_BITS: u32 = 12;
-const DEED_BITS: u32 = 2;
+const EVENT_BITS: u32 = 2;
 const NUMBER_BITS: u32 = 26;
 
-const _: () = assert!(HELD_BITS + POINTER_BITS + DEED_BITS + NUMBER_BITS == 64);
-const _: () = assert!(super::POINTERS_LISTED <= 1 << POINTER_BITS);
+const _: () = assert!(HELD_BITS + POINTER_BITS + EVENT_BITS + NUMBER_BITS == 64);
+const _: () = assert!(super::limits::POINTERS_LISTED <= 1 << POINTER_BITS);
 
 /// The ring.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ impl<const EVENTS: usize> Recent<EVENTS> {
     }
 
     /// Keeps an event and returns its number.
-    pub(super) fn push(&self, pointer: u32, deed: Deed, held: u64) -> u64 {
+    pub(super) fn push(&self, pointer: u32, event: PointerEvent, held: u64) -> u64 {
         // relaxed, both: the number is unique, and the word is whole by itself.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let held = held.min((1 << HELD_BITS) - 1);
         let word = number << (64 - NUMBER_BITS)
-            | (deed as u64) << (HELD_BITS + POINTER_BITS)
+            | (event as u64) << (HELD_BITS + POINTER_BITS)
             | u64::from(pointer) << HELD_BITS
             | held;
         self.words[(number % EVENTS as u64) as usize].store(word, Ordering::Relaxed);
@@ -56,15 +56,11 @@ impl<const EVENTS: usize> Recent<EVENTS> {
                 let word = word.load(Ordering::Relaxed);
                 let age = next.wrapping_sub(word >> (64 - NUMBER_BITS)) & ((1 << NUMBER_BITS) - 1);
                 let bits = |from: u32, count: u32| (word >> from & ((1 << count) - 1)) as u32;
+                let event = PointerEvent::of(bits(HELD_BITS + POINTER_BITS, EVENT_BITS).into())?;
                 (1..=kept).contains(&age).then(|| TrackedEvent {
                     number: next - age,
                     pointer: bits(HELD_BITS, POINTER_BITS),
-                    deed: match bits(HELD_BITS + POINTER_BITS, DEED_BITS) {
-                        0 => Deed::Listed,
-                        1 => Deed::Cloned,
-                        2 => Deed::Dropped,
-                        _ => Deed::Unwrapped,
-                    },
+                    event,
                     held: bits(0, HELD_BITS),
                 })
             })

@@ -1,26 +1,24 @@
-//! The seam: what happens to tracked pointers comes in here, and the report comes out.
+//! The table of tracked pointers: events go in, the report comes out.
 //!
-//! Nothing outside of this file knows how events are kept. Now it is a table of fixed size in static memory, with
-//! constant cost: a pointer's entry by number, a holder's row by number, one word for the event.
+//! It has a fixed size and lies in static memory. Each event has constant cost: the pointer's entry by number, the holder's row
+//! by number, one word for the event. A forked child keeps the table, because it has the same pointers.
 
 use std::panic::Location;
 
 use super::counts::Counts;
+use super::limits::{EVENTS_KEPT, PLACES_LISTED, POINTERS_LISTED, STORM_CLONES, STORM_WINDOW_EVENTS};
 use super::places::Places;
 use super::recent::Recent;
-use super::{
-    Deed, EVENTS_KEPT, Holder, PLACES_LISTED, POINTERS_LISTED, STORM_CLONES, STORM_WINDOW_EVENTS, Shape,
-    TrackedReport, Unlisted,
-};
+use crate::profile::tracked::{Holder, PointerEvent, PointerKind, TrackedReport, Unlisted};
 use crate::recorder::pointer_events;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Not in the table.
+/// The number of a pointer or place that is not in the table.
 const NONE: u32 = u32::MAX;
 
 static TABLE: Table<POINTERS_LISTED, PLACES_LISTED, EVENTS_KEPT> = Table::empty();
 
-/// What a holder remembers: its pointer's entry and its own row.
+/// The numbers that a holder stores: its pointer's entry and its own row.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pointer: u32,
@@ -31,11 +29,11 @@ pub(super) struct Ticket {
 pub(super) fn listed(
     name: &'static str,
     type_name: &'static str,
-    shape: Shape,
+    kind: PointerKind,
     strong: u64,
     place: &'static Location<'static>,
 ) -> Ticket {
-    TABLE.list((name, type_name), shape, strong, place)
+    TABLE.list((name, type_name), kind, strong, place)
 }
 
 /// A holder was cloned; `strong` is the pointer's own count afterwards.
@@ -47,15 +45,15 @@ pub(super) fn cloned(of: &Ticket, strong: u64, place: &'static Location<'static>
 /// A holder is about to be dropped.
 #[inline]
 pub(super) fn dropped(ticket: &Ticket) {
-    TABLE.holder_gone(ticket, Deed::Dropped);
+    TABLE.holder_gone(ticket, PointerEvent::Dropped);
 }
 
 /// A holder is no longer tracked.
 pub(super) fn unwrapped(ticket: &Ticket) {
-    TABLE.holder_gone(ticket, Deed::Unwrapped);
+    TABLE.holder_gone(ticket, PointerEvent::Unwrapped);
 }
 
-/// All figures.
+/// The figures of all tracked pointers.
 pub(crate) fn report() -> TrackedReport {
     TABLE.report()
 }
@@ -63,7 +61,7 @@ pub(crate) fn report() -> TrackedReport {
 /// The table. All zero bytes are an empty one.
 #[derive(Debug)]
 pub(super) struct Table<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> {
-    /// Pointers so far, those that found no entry included.
+    /// Pointers wrapped so far, also those without an entry.
     wrapped: AtomicU64,
     entries: [Counts; POINTERS],
     places: Places<ROWS>,
@@ -92,11 +90,11 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
     pub(super) fn list(
         &self,
         (name, type_name): (&'static str, &'static str),
-        shape: Shape,
+        kind: PointerKind,
         strong: u64,
         place: &'static Location<'static>,
     ) -> Ticket {
-        // relaxed: the number is all that is taken.
+        // relaxed: only the number is used.
         let number = self.wrapped.fetch_add(1, Ordering::Relaxed);
         let entry = usize::try_from(number).ok().and_then(|number| self.entries.get(number));
         let Some(entry) = entry else {
@@ -104,10 +102,11 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         };
         entry.name.set(name);
         entry.type_name.set(type_name);
-        entry.created_at.set(place);
-        entry.publish(shape, strong);
+        // The number is this call's alone, so the place is not set yet.
+        let _ = entry.created_at.set(place);
+        entry.publish(kind, strong);
         let pointer = number as u32;
-        self.note(pointer, Deed::Listed, 1);
+        self.note(pointer, PointerEvent::Listed, 1);
         Ticket { pointer, row: self.places.enter(pointer, place).unwrap_or(NONE) }
     }
 
@@ -119,31 +118,31 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
             return Ticket { pointer: NONE, row: NONE };
         };
         let held = entry.clone_made(strong);
-        entry.count_burst(self.note(of.pointer, Deed::Cloned, held));
+        entry.count_burst(self.note(of.pointer, PointerEvent::Cloned, held));
         Ticket { pointer: of.pointer, row: self.places.enter(of.pointer, place).unwrap_or(NONE) }
     }
 
     #[inline]
-    pub(super) fn holder_gone(&self, ticket: &Ticket, deed: Deed) {
+    pub(super) fn holder_gone(&self, ticket: &Ticket, event: PointerEvent) {
         let Some(entry) = self.entries.get(ticket.pointer as usize) else {
-            let is_drop = deed == Deed::Dropped;
+            let is_drop = event == PointerEvent::Dropped;
             let counter = if is_drop { &self.unlisted_drops } else { &self.unlisted_unwrapped };
             // relaxed: a count.
             counter.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let held = entry.holder_gone(deed);
-        self.note(ticket.pointer, deed, held);
+        let held = entry.holder_gone(event);
+        self.note(ticket.pointer, event, held);
         if ticket.row != NONE {
             self.places.leave(ticket.row);
         }
     }
 
     /// Keeps an event, here and in the thread's ring; returns its number.
-    fn note(&self, pointer: u32, deed: Deed, held: u64) -> u64 {
-        // The number first: what is recorded or not is never more than there was.
-        let number = self.recent.push(pointer, deed, held);
-        if !pointer_events::record(deed, pointer, held) {
+    fn note(&self, pointer: u32, event: PointerEvent, held: u64) -> u64 {
+        // The number first: recorded and unrecorded events are never more than all events.
+        let number = self.recent.push(pointer, event, held);
+        if !pointer_events::record(event, pointer, held) {
             // relaxed: a count.
             self.unrecorded.fetch_add(1, Ordering::Relaxed);
         }
@@ -154,7 +153,7 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         // relaxed: counts.
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let events = self.recent.all();
-        // Entries are given out in order. What no pointer was ever entered in is not looked at: memory that the system has not lent.
+        // Entries are used in order. Unused ones are not read, so that their pages stay unmapped.
         let entered = usize::try_from(read(&self.wrapped)).unwrap_or(usize::MAX);
         let numbered = (0..).zip(&self.entries).take(entered);
         let mut pointers: Vec<_> = numbered.filter_map(|(id, entry)| entry.read(id)).collect();

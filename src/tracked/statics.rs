@@ -1,4 +1,4 @@
-//! References to static data, kept as numbers: so that they fit into atomics, and a table of them is all zero bytes.
+//! References to static data, stored as numbers, so that they fit into atomics and an empty table is all zero bytes.
 
 use std::panic::Location;
 use std::ptr::with_exposed_provenance;
@@ -17,14 +17,14 @@ impl Text {
         Text { address: AtomicU64::new(0), length: AtomicU64::new(0) }
     }
 
-    /// To be called once, before the entry that holds the text is published.
+    /// Sets the text: once, before the entry that holds it is published.
     pub(super) fn set(&self, text: &'static str) {
         // relaxed, both: published with the entry.
         self.length.store(text.len() as u64, Ordering::Relaxed);
         self.address.store(text.as_ptr().expose_provenance() as u64, Ordering::Relaxed);
     }
 
-    /// The text, for who has seen the entry published.
+    /// The text, for a caller that has seen the entry published.
     pub(super) fn get(&self) -> &'static str {
         // relaxed, both: published with the entry.
         let address = self.address.load(Ordering::Relaxed) as usize;
@@ -32,35 +32,11 @@ impl Text {
         if address == 0 {
             return "";
         }
-        // SAFETY: only `set` writes the two, once, from a `&'static str`; who gets here has seen both.
+        // SAFETY: only `set` writes the two, once, from a `&'static str`; the caller has seen both.
         unsafe {
             let bytes = std::slice::from_raw_parts(with_exposed_provenance(address), length);
             std::str::from_utf8_unchecked(bytes)
         }
-    }
-}
-
-/// A static place in the source. Zero is "none".
-#[derive(Debug)]
-pub(super) struct Place(AtomicU64);
-
-impl Place {
-    pub(super) const fn none() -> Place {
-        Place(AtomicU64::new(0))
-    }
-
-    /// To be called once, before the entry that holds the place is published.
-    pub(super) fn set(&self, place: &'static Location<'static>) {
-        // relaxed: published with the entry.
-        self.0.store(std::ptr::from_ref(place).expose_provenance() as u64, Ordering::Relaxed);
-    }
-
-    /// The place, for who has seen the entry published.
-    pub(super) fn get(&self) -> Option<&'static Location<'static>> {
-        // relaxed: published with the entry.
-        let address = self.0.load(Ordering::Relaxed) as usize;
-        // SAFETY: only `set` writes it, from a static reference.
-        (address != 0).then(|| unsafe { &*with_exposed_provenance(address) })
     }
 }
 
@@ -94,9 +70,9 @@ impl Owner {
         Owner(AtomicU64::new(0))
     }
 
-    /// Whether this is the pair's, or has become it now.
+    /// Whether the word is that of the pair; an empty word is claimed for it.
     pub(super) fn is_or_becomes(&self, pair: Pair) -> bool {
-        // relaxed, both: the word is all there is; what it refers to is constant data of the program.
+        // relaxed, both: nothing else is published with the word; it refers to constant data of the program.
         match self.0.load(Ordering::Relaxed) {
             0 => {
                 let taken = self.0.compare_exchange(0, pair.0, Ordering::Relaxed, Ordering::Relaxed);

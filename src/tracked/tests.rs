@@ -30,7 +30,7 @@ fn clones_and_drops_of_eight_threads_are_counted_exactly() {
     let seen = named("exact over threads");
     assert_eq!((seen.clones, seen.drops, seen.held), (8 * EACH + 8, 8 * EACH + 8, 1));
     assert!((2..=17).contains(&seen.strong_high_water), "{seen:?}");
-    assert_eq!((seen.shape, seen.type_name.as_str()), (Shape::Arc, "[u8; 16]"));
+    assert_eq!((seen.kind, seen.type_name.as_str()), (PointerKind::Arc, "[u8; 16]"));
     // Three places: the constructor, the clone for each thread, the clones in the threads.
     let holders: Vec<(u64, u64)> = seen.holders.iter().map(|holder| (holder.made, holder.held)).collect();
     assert_eq!(holders, [(1, 1), (8 * EACH, 0), (8, 0)]);
@@ -45,7 +45,7 @@ fn an_rc_is_counted_on_its_thread_and_untracked_clones_show_in_the_strong_count_
     let (untracked, second) = (Rc::clone(&first), first.clone());
     let seen = named("rc");
     assert_eq!((seen.clones, seen.drops, seen.held, seen.strong_high_water), (1, 0, 2, 3));
-    assert_eq!((seen.shape, seen.type_name.as_str()), (Shape::Rc, "str"));
+    assert_eq!((seen.kind, seen.type_name.as_str()), (PointerKind::Rc, "str"));
     assert!(seen.created_at.contains(&format!("tests.rs:{line}:")), "{}", seen.created_at);
     drop((untracked, first));
     let inner = second.into_inner();
@@ -80,12 +80,12 @@ fn here() -> &'static Location<'static> {
 #[test]
 fn pointers_and_places_beyond_the_table_are_counted() {
     let table = Table::<4, 2, 8>::empty();
-    let tickets: Vec<_> = (0..6).map(|_| table.list(("a", "b"), Shape::Arc, 1, here())).collect();
+    let tickets: Vec<_> = (0..6).map(|_| table.list(("a", "b"), PointerKind::Arc, 1, here())).collect();
     let clones: Vec<_> = tickets.iter().map(|ticket| table.clone_made(ticket, 2, here())).collect();
     for ticket in tickets.iter().chain(&clones[..5]) {
-        table.holder_gone(ticket, Deed::Dropped);
+        table.holder_gone(ticket, PointerEvent::Dropped);
     }
-    table.holder_gone(&clones[5], Deed::Unwrapped);
+    table.holder_gone(&clones[5], PointerEvent::Unwrapped);
     let report = table.report();
     assert_eq!(report.pointers.len(), 4);
     assert!(report.pointers.iter().all(|one| (one.clones, one.drops, one.held) == (1, 2, 0)), "{report:?}");
@@ -97,35 +97,37 @@ fn pointers_and_places_beyond_the_table_are_counted() {
 #[test]
 fn the_last_events_are_kept_in_order() {
     let table = Table::<8, 8, 8>::empty();
-    let first = table.list(("a", "b"), Shape::Rc, 1, here());
+    let first = table.list(("a", "b"), PointerKind::Rc, 1, here());
     for _ in 0..10 {
         let clone = table.clone_made(&first, 2, here());
-        table.holder_gone(&clone, Deed::Dropped);
+        table.holder_gone(&clone, PointerEvent::Dropped);
     }
     let report = table.report();
     assert_eq!((report.events_total, report.events.len()), (21, 8));
-    for (number, event) in (13..).zip(&report.events) {
-        let (deed, held) = if number % 2 == 1 { (Deed::Cloned, 2) } else { (Deed::Dropped, 1) };
-        assert_eq!(*event, TrackedEvent { number, pointer: 0, deed, held });
+    for (number, kept) in (13..).zip(&report.events) {
+        let (event, held) =
+            if number % 2 == 1 { (PointerEvent::Cloned, 2) } else { (PointerEvent::Dropped, 1) };
+        assert_eq!(*kept, TrackedEvent { number, pointer: 0, event, held });
     }
 }
 
 #[test]
 fn a_storm_is_a_window_with_many_clones_of_one_pointer() {
     let table = Table::<8, 8, 8>::empty();
-    let calm = table.list(("calm", "b"), Shape::Arc, 1, here());
-    let stormy = table.list(("stormy", "b"), Shape::Arc, 1, here());
-    let clone_and_drop = |ticket| table.holder_gone(&table.clone_made(ticket, 2, here()), Deed::Dropped);
+    let calm = table.list(("calm", "b"), PointerKind::Arc, 1, here());
+    let stormy = table.list(("stormy", "b"), PointerKind::Arc, 1, here());
+    let clone_and_drop =
+        |ticket| table.holder_gone(&table.clone_made(ticket, 2, here()), PointerEvent::Dropped);
     // Four windows: in the first and the third, 400 of the 1,024 events are clones of one pointer.
     for window in 0..4 {
         let busy = if window % 2 == 0 { 400 } else { 100 };
         (0..busy).for_each(|_| clone_and_drop(&stormy));
         let quiet: Vec<_> = (0..60).map(|_| table.clone_made(&calm, 2, here())).collect();
-        quiet.iter().for_each(|ticket| table.holder_gone(ticket, Deed::Dropped));
+        quiet.iter().for_each(|ticket| table.holder_gone(ticket, PointerEvent::Dropped));
         // Up to the next window, with events of yet other pointers.
-        let other = table.list(("other", "b"), Shape::Arc, 1, here());
+        let other = table.list(("other", "b"), PointerKind::Arc, 1, here());
         while !table.report().events_total.is_multiple_of(STORM_WINDOW_EVENTS) {
-            table.holder_gone(&other, Deed::Dropped);
+            table.holder_gone(&other, PointerEvent::Dropped);
         }
     }
     let report = table.report();

@@ -1,10 +1,12 @@
 //! Profiles of any content. Only what the model promises is kept: references lead to rows, row 0 exists, histograms
 //! have at most 64 buckets.
 
-use heapledger::profile::tracked::{Deed, Holder, Shape, TrackedEvent, TrackedPointer, Unlisted};
+use heapledger::profile::tracked::{
+    Holder, PointerEvent, PointerKind, TrackedEvent, TrackedPointer, Unlisted,
+};
 use heapledger::profile::{
-    Anomalies, Change, ClockInfo, Crossing, Estimate, Estimates, Event, EventKind, Histogram, Interval,
-    LiveBlock, Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack,
+    Anomalies, Change, ClockInfo, Estimate, Estimates, Event, EventKind, Histogram, Interval, LiveBlock,
+    Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, RemoteFrees, Settings, Site, Stack,
     StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport, TurnTimes,
 };
 use heapledger::{
@@ -148,7 +150,7 @@ fn tracked_pointer() -> impl Strategy<Value = TrackedPointer> {
             id: kind.0,
             name: texts.0,
             type_name: texts.1,
-            shape: if kind.1 { Shape::Arc } else { Shape::Rc },
+            kind: if kind.1 { PointerKind::Arc } else { PointerKind::Rc },
             created_at: texts.2,
             clones: n[0],
             drops: n[1],
@@ -163,8 +165,8 @@ fn tracked_pointer() -> impl Strategy<Value = TrackedPointer> {
 }
 
 /// All of one thread: there may be no other one.
-fn crossings() -> impl Strategy<Value = Vec<Crossing>> {
-    let crossing = (number(), number()).prop_map(|(blocks, bytes)| Crossing {
+fn crossings() -> impl Strategy<Value = Vec<RemoteFrees>> {
+    let crossing = (number(), number()).prop_map(|(blocks, bytes)| RemoteFrees {
         allocated_by: 0,
         freed_by: 0,
         blocks,
@@ -173,13 +175,18 @@ fn crossings() -> impl Strategy<Value = Vec<Crossing>> {
     vec(crossing, 0..4)
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
-    prop::sample::select(vec![Deed::Listed, Deed::Cloned, Deed::Dropped, Deed::Unwrapped])
+fn pointer_event() -> impl Strategy<Value = PointerEvent> {
+    prop::sample::select(vec![
+        PointerEvent::Listed,
+        PointerEvent::Cloned,
+        PointerEvent::Dropped,
+        PointerEvent::Unwrapped,
+    ])
 }
 
 fn tracked() -> impl Strategy<Value = TrackedReport> {
-    let event = (number(), any::<(u32, u32)>(), deed())
-        .prop_map(|(number, (pointer, held), deed)| TrackedEvent { number, pointer, deed, held });
+    let event = (number(), any::<(u32, u32)>(), pointer_event())
+        .prop_map(|(number, (pointer, held), event)| TrackedEvent { number, pointer, event, held });
     (vec(tracked_pointer(), 0..4), vec(event, 0..9), numbers::<10>()).prop_map(|(mut pointers, events, n)| {
         pointers.sort_by_key(|pointer| pointer.id);
         let report = TrackedReport {
@@ -298,9 +305,9 @@ fn event(stacks: u32, threads: u32) -> impl Strategy<Value = Event> {
             EventKind::Realloc { old_address, new_address, new_size }
         }),
         number().prop_map(|address| EventKind::ReallocFailed { address }),
-        (any::<(u32, u32)>(), deed()).prop_map(|((pointer, held), deed)| EventKind::Tracked {
+        (any::<(u32, u32)>(), pointer_event()).prop_map(|((pointer, held), event)| EventKind::Tracked {
             pointer,
-            deed,
+            event,
             held
         }),
     ];

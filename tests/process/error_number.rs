@@ -67,7 +67,9 @@ fn whatever_calls_do() {
 /// First events of threads, stacks that are new, and turns with all that is booked there.
 fn all_that_may_ask() {
     let pointer = Box::into_raw(Box::new(Tracked::new(Arc::new(7), "handed over")));
-    for (body, of) in [(first_block as Body, "a first event"), (first_deed as Body, "a first deed")] {
+    for (body, of) in
+        [(first_block as Body, "a first event"), (first_pointer_event as Body, "a first pointer event")]
+    {
         let mut answer = null_mut();
         // SAFETY: the place of the thread is valid for writes, the thread is waited for, and nobody else has the pointer.
         unsafe {
@@ -100,7 +102,7 @@ extern "C" fn first_block(_: *mut c_void) -> *mut c_void {
 }
 
 /// The same, of a tracked pointer, which stays with the one who made it.
-extern "C" fn first_deed(pointer: *mut c_void) -> *mut c_void {
+extern "C" fn first_pointer_event(pointer: *mut c_void) -> *mut c_void {
     // SAFETY: the thread that made it waits for this one.
     let pointer = unsafe { &*pointer.cast::<Tracked<Arc<i32>>>() };
     let number = error_after(|| drop(black_box(pointer.clone())));

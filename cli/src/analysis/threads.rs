@@ -1,7 +1,7 @@
 //! Figures by thread, and blocks freed by another thread than the one that allocated them.
 
 use super::arithmetic::saturating_sum;
-use heapledger::profile::{Crossing, LossCounts, Profile, ThreadRow};
+use heapledger::profile::{LossCounts, Profile, RemoteFrees, ThreadRow};
 
 /// The threads with the most bytes allocated, and a sum of the others.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +85,7 @@ pub fn crossings(profile: &Profile, limit: usize) -> Crossings {
         profile.threads.get(row as usize).map_or_else(Default::default, |row| (row.name.clone(), row.os_id))
     };
     let (shown, others) = profile.crossings.split_at(limit.min(profile.crossings.len()));
-    let line = |crossing: &Crossing| CrossingLine {
+    let line = |crossing: &RemoteFrees| CrossingLine {
         allocated_by: who(crossing.allocated_by),
         freed_by: who(crossing.freed_by),
         blocks: crossing.blocks,

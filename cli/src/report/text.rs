@@ -262,14 +262,14 @@ mod tests {
 
     #[test]
     fn tracked_pointers_come_last_with_who_holds_them() {
-        use heapledger::profile::tracked::{Holder, Shape, TrackedPointer};
+        use heapledger::profile::tracked::{Holder, PointerKind, TrackedPointer};
         let mut profile = sample::complete();
         let holder = |place: &str, held| Holder { place: place.into(), made: 9, held };
         profile.tracked.pointers.push(TrackedPointer {
             id: 0,
             name: "con\nfig".into(),
             type_name: "Config".into(),
-            shape: Shape::Arc,
+            kind: PointerKind::Arc,
             created_at: "main.rs:7:5".into(),
             clones: 12,
             drops: 10,

@@ -6,7 +6,7 @@
 use super::units::{bytes, counted};
 use crate::analysis::{Origin, Verification};
 use heapledger::profile::Profile;
-use heapledger::quality::{Cause, advice_for, completeness_percent};
+use heapledger::quality::{QualityCause, advice_for, completeness_percent};
 use serde::Serialize;
 
 /// Something that a reader has to know before relying on a figure.
@@ -52,7 +52,7 @@ pub fn warnings(profile: &Profile, verdict: &Verification, origin: &Origin) -> V
 type Warn<'a> = dyn FnMut(bool, String, &'static str, String) + 'a;
 
 /// The advice of the quality indicator on a cause.
-fn remedy(profile: &Profile, cause: Cause) -> String {
+fn remedy(profile: &Profile, cause: QualityCause) -> String {
     sentence(&advice_for(cause, &profile.quality, &profile.settings, None).remedy())
 }
 
@@ -88,7 +88,7 @@ fn on_missing_events(profile: &Profile, warn: &mut Warn<'_>) {
             lost > 0,
             format!("{} lost: {}.", events(lost), reason.name()),
             "Totals are lower bounds; each lost event can put the live blocks off by one, either way.",
-            remedy(profile, Cause::Lost(reason)),
+            remedy(profile, QualityCause::Lost(reason)),
         );
     }
     let completeness = completeness_percent(quality.recorded, quality.lost.total());
@@ -102,13 +102,13 @@ fn on_missing_events(profile: &Profile, warn: &mut Warn<'_>) {
         quality.sampled_out > 0,
         format!("{} left out by sampling.", events(quality.sampled_out)),
         "Totals are exact all the same; figures by site, thread, size and time have neither them nor the samples.",
-        remedy(profile, Cause::SampledOut),
+        remedy(profile, QualityCause::SampledOut),
     );
     warn(
         quality.in_flight > 0,
         format!("{} not booked when the snapshot was taken.", events(quality.in_flight)),
         "Figures are as of the last booking.",
-        remedy(profile, Cause::Lag),
+        remedy(profile, QualityCause::Lag),
     );
 }
 
@@ -123,21 +123,24 @@ fn on_pairs(profile: &Profile, warn: &mut Warn<'_>) {
             counted(allocations, "allocation was", "allocations were"),
         ),
         "Live blocks and lifetimes may be off by that many blocks.",
-        remedy(profile, if frees > 0 { Cause::UnmatchedFrees } else { Cause::DoubleAllocations }),
+        remedy(
+            profile,
+            if frees > 0 { QualityCause::UnmatchedFrees } else { QualityCause::DoubleAllocations },
+        ),
     );
     let ambiguous = anomalies.ambiguous_pairings;
     warn(
         ambiguous > 0,
         format!("{} belong to either of two blocks.", counted(ambiguous, "free could", "frees could")),
         "Their lifetimes and call stacks may be swapped; sums hold, but for rare ones of 4,096 bytes or more.",
-        remedy(profile, Cause::AmbiguousPairings),
+        remedy(profile, QualityCause::AmbiguousPairings),
     );
     let mismatches = anomalies.layout_mismatches;
     warn(
         mismatches > 0,
         format!("{} another size than the allocation.", counted(mismatches, "free gave", "frees gave")),
         "The program freed memory with a wrong layout, which Rust calls undefined behaviour.",
-        remedy(profile, Cause::LayoutMismatches),
+        remedy(profile, QualityCause::LayoutMismatches),
     );
 }
 

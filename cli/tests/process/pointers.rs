@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heapledger::profile::tracked::{Deed, Shape, TrackedReport};
+use heapledger::profile::tracked::{PointerEvent, PointerKind, TrackedReport};
 use heapledger::profile::{Event, EventKind};
 use heapledger::{DataQualityMode, Profile, Tracked};
 use heapledger_cli::analysis::Origin;
@@ -66,10 +66,10 @@ fn told(ended: &Ended) {
     let profile = ended.quietly().dump();
     laws::complete(&profile).unwrap();
     let [config, gone] = profile.tracked.pointers.as_slice() else { panic!("{:?}", profile.tracked) };
-    assert_eq!((config.name.as_str(), config.shape, config.held), ("config", Shape::Arc, 2));
+    assert_eq!((config.name.as_str(), config.kind, config.held), ("config", PointerKind::Arc, 2));
     assert_eq!((config.clones, config.drops), (CLONES as u64 + 2, CLONES as u64 + 1));
     assert_eq!((config.storms, config.strong_high_water), (1, CLONES as u64 + 1));
-    assert_eq!((gone.name.as_str(), gone.shape, gone.held), ("gone", Shape::Rc, 0));
+    assert_eq!((gone.name.as_str(), gone.kind, gone.held), ("gone", PointerKind::Rc, 0));
     let place = format!("pointers.rs:{}:", ended.said("line"));
     assert!(config.holders[0].held == 2 && config.holders[0].place.contains(&place), "{config:?}");
     // Two pointers listed, all clones and all drops.
@@ -99,8 +99,9 @@ fn act_in_order() {
     heapledger::flush();
     conserved(&heapledger::tracked(), 0);
     let history = heapledger::history();
-    let deeds = history.iter().filter(|event| matches!(event.kind, EventKind::Tracked { .. })).count();
-    assert_eq!(deeds, 4, "{history:?}");
+    let pointer_events =
+        history.iter().filter(|event| matches!(event.kind, EventKind::Tracked { .. })).count();
+    assert_eq!(pointer_events, 4, "{history:?}");
 }
 
 /// The pointer was wrapped, the marker allocated, the pointer cloned, the marker freed, the clone dropped, the pointer
@@ -110,9 +111,9 @@ fn in_order(history: &[Event], ended: &Ended) {
     let mut seen = Vec::new();
     for event in history {
         match event.kind {
-            EventKind::Tracked { pointer: 0, deed, held } => {
+            EventKind::Tracked { pointer: 0, event: what, held } => {
                 assert_ne!(event.stack, 0, "{event:?}");
-                seen.push(format!("{deed} {held}"));
+                seen.push(format!("{what} {held}"));
             }
             EventKind::Alloc { address, size, .. } if address == marker && size == MARKER as u64 => {
                 seen.push("marker".to_owned());
@@ -123,14 +124,14 @@ fn in_order(history: &[Event], ended: &Ended) {
             _ => {}
         }
     }
-    let deed = |deed: Deed, held| format!("{deed} {held}");
+    let event = |what: PointerEvent, held| format!("{what} {held}");
     let expected = [
-        deed(Deed::Listed, 1),
+        event(PointerEvent::Listed, 1),
         "marker".to_owned(),
-        deed(Deed::Cloned, 2),
+        event(PointerEvent::Cloned, 2),
         "no marker".to_owned(),
-        deed(Deed::Dropped, 1),
-        deed(Deed::Unwrapped, 0),
+        event(PointerEvent::Dropped, 1),
+        event(PointerEvent::Unwrapped, 0),
     ];
     assert_eq!(seen, expected);
 }

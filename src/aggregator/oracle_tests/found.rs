@@ -94,7 +94,7 @@ fn a_free_does_not_end_the_next_block_at_its_address() {
 }
 
 #[test]
-fn a_mix_up_just_before_a_flush_is_settled_by_it() {
+fn a_flush_resolves_a_mix_up_just_before_it() {
     let mut room = Room::new(3);
     room.at(10, 0).alloc(64, 8, PLAIN, 0);
     room.at(20, 1).free(64, 8);

@@ -117,11 +117,11 @@ impl Producer {
         self.lane.head().publish(head + words.len() as u64);
     }
 
-    /// Closes the window at hand and opens the next one; returns where the record goes.
+    /// Closes the open window and opens the next one; returns the index for the record.
     fn turn(&mut self, record_words: u64) -> u64 {
         let mut head = self.lane.head().own();
         if let Some(index) = self.mark_index.take() {
-            // SAFETY: I2, the mark is in the segment at hand.
+            // SAFETY: I2, the mark is in the open segment.
             let mark = unsafe { self.lane.own_word(index) };
             mark.store(event::closed_mark(mark.load(Ordering::Relaxed), head - index - 1), Ordering::Relaxed);
         }
@@ -158,7 +158,7 @@ impl Producer {
     }
 
     fn put(&self, index: u64, word: u64) {
-        // SAFETY: I2, the caller writes into the segment at hand.
+        // SAFETY: I2, the caller writes into the open segment.
         unsafe { self.lane.own_word(index) }.store(word, Ordering::Relaxed);
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Shape {
     pub(super) slowness: u64,
 }
 
-/// The allocator of the program: gives the block that came back last to whoever asks next.
+/// The allocator of the program: hands the block that was freed last to the next caller.
 #[derive(Default)]
 struct Heap {
     returned: BTreeMap<u64, Vec<u64>>,
@@ -65,7 +65,7 @@ impl Heap {
     }
 }
 
-/// A realloc that a thread is in the midst of.
+/// A realloc under way in a thread.
 struct UnderWay {
     old: u64,
     block: Block,
@@ -105,7 +105,7 @@ impl World {
     }
 
     /// Ends every realloc that is under way.
-    pub(super) fn settle_down(&mut self) {
+    pub(super) fn finish_reallocs(&mut self) {
         for lane in 0..self.shape.lanes {
             while self.under_way[lane].is_some() {
                 self.tick(1);

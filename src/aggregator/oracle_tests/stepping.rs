@@ -71,7 +71,7 @@ fn a_lane_that_someone_else_folds_is_not_waited_for() {
 }
 
 #[test]
-fn frees_that_wait_are_settled_after_a_while_and_only_they_ask_for_it() {
+fn waiting_frees_are_matched_after_some_rounds_and_only_they_ask_for_a_flush() {
     let ledger = ledger();
     let (mut maker, mut freer) = (Producer::new(ledger, 4), Producer::new(ledger, 4));
     let mut aggregator = Aggregator::default();
@@ -124,8 +124,8 @@ fn lanes_that_appear_between_two_steps_are_seen() {
     assert!(is_booked(&late));
 }
 
-/// More blocks than a nursery holds, so that booking them is dear.
-const DEAR_BLOCKS: u64 = 2_000;
+/// More blocks than a nursery holds, so that booking them is costly.
+const COSTLY_BLOCKS: u64 = 2_000;
 /// Words that a relief leaves at most: what is not worth the way, and a window.
 const LEFT_OVER: u64 = COSTLY_WORDS;
 
@@ -142,19 +142,19 @@ fn write_words(producer: &mut Producer, words: u64, address: &mut u64) {
     }
 }
 
-/// A lane that was dear to book, with nothing waiting.
-fn dear_lane(ledger: &'static Ledger, address: &mut u64) -> Producer {
+/// A lane that was costly to book, with nothing waiting.
+fn costly_lane(ledger: &'static Ledger, address: &mut u64) -> Producer {
     let mut producer = Producer::new(ledger, 24);
-    write_words(&mut producer, 2 * DEAR_BLOCKS, address);
+    write_words(&mut producer, 2 * COSTLY_BLOCKS, address);
     ledger.fold(producer.lane);
     assert!(producer.lane.folder.is_costly());
     producer
 }
 
 #[test]
-fn a_dear_lane_is_booked_at_every_step_where_there_is_a_processor_for_it() {
+fn a_costly_lane_is_booked_at_every_step_where_there_is_a_processor_for_it() {
     let (ledger, mut address) = (ledger(), 0);
-    let mut busy = dear_lane(ledger, &mut address);
+    let mut busy = costly_lane(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
     aggregator.round(ledger, 1);
     write_words(&mut busy, COSTLY_WORDS - 10, &mut address);
@@ -173,9 +173,9 @@ fn a_dear_lane_is_booked_at_every_step_where_there_is_a_processor_for_it() {
 }
 
 #[test]
-fn a_lane_that_is_dear_no_more_is_left_to_its_thread() {
+fn a_lane_that_is_costly_no_more_is_left_to_its_thread() {
     let (ledger, mut address) = (ledger(), 0);
-    let mut busy = dear_lane(ledger, &mut address);
+    let mut busy = costly_lane(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
     busy.lane.folder.note_costly(false);
     write_words(&mut busy, 2 * SEGMENT_WORDS, &mut address);
@@ -184,9 +184,9 @@ fn a_lane_that_is_dear_no_more_is_left_to_its_thread() {
 }
 
 #[test]
-fn between_two_steps_dear_lanes_are_booked_by_turns_and_as_often_as_they_fill() {
+fn between_two_steps_costly_lanes_are_booked_by_turns_and_as_often_as_they_fill() {
     let (ledger, mut address) = (ledger(), 0);
-    let mut both = [(); 2].map(|()| dear_lane(ledger, &mut address));
+    let mut both = [(); 2].map(|()| costly_lane(ledger, &mut address));
     let mut aggregator = Aggregator::new(true);
     both.iter_mut().for_each(|lane| write_words(lane, SEGMENT_WORDS, &mut address));
     aggregator.round(ledger, 1);
@@ -202,9 +202,9 @@ fn between_two_steps_dear_lanes_are_booked_by_turns_and_as_often_as_they_fill() 
     assert!(both.iter().all(|lane| away(lane) > 4), "one after the other: {:?}", both.each_ref().map(away));
 }
 
-/// Two dear lanes of which the second has the older words, more than one relief books.
+/// Two costly lanes of which the second has the older words, more than one relief books.
 fn newer_and_older(ledger: &'static Ledger, address: &mut u64) -> [Producer; 2] {
-    let [mut newer, mut older] = [(); 2].map(|()| dear_lane(ledger, address));
+    let [mut newer, mut older] = [(); 2].map(|()| costly_lane(ledger, address));
     ledger.clock.set_by_hand(1_000);
     write_words(&mut older, 20 * SEGMENT_WORDS, address);
     ledger.clock.set_by_hand(2_000_000);
@@ -213,7 +213,7 @@ fn newer_and_older(ledger: &'static Ledger, address: &mut u64) -> [Producer; 2] 
 }
 
 #[test]
-fn of_dear_lanes_the_one_with_the_oldest_words_is_booked_first() {
+fn of_costly_lanes_the_one_with_the_oldest_words_is_booked_first() {
     let (ledger, mut address) = (ledger(), 0);
     let [newer, older] = newer_and_older(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
@@ -224,7 +224,7 @@ fn of_dear_lanes_the_one_with_the_oldest_words_is_booked_first() {
 }
 
 #[test]
-fn a_dear_lane_whose_thread_books_it_keeps_no_other_waiting() {
+fn a_costly_lane_whose_thread_books_it_keeps_no_other_waiting() {
     let (ledger, mut address) = (ledger(), 0);
     let [newer, older] = newer_and_older(ledger, &mut address);
     let mut aggregator = Aggregator::new(true);
@@ -235,7 +235,7 @@ fn a_dear_lane_whose_thread_books_it_keeps_no_other_waiting() {
 }
 
 #[test]
-fn dear_folds_and_others_make_up_for_each_other() {
+fn costly_folds_and_others_make_up_for_each_other() {
     let folder = &Producer::new(ledger(), 4).lane.folder;
     [true, true, false, true].into_iter().for_each(|is_costly| folder.note_costly(is_costly));
     assert_eq!((folder.costly_balance(), folder.is_costly()), (2, true));
@@ -247,9 +247,9 @@ fn dear_folds_and_others_make_up_for_each_other() {
 }
 
 #[test]
-fn of_the_other_dear_lanes_only_what_is_not_newer_is_booked_with_it() {
+fn of_the_other_costly_lanes_only_what_is_not_newer_is_booked_with_it() {
     let (ledger, mut address) = (ledger(), 0);
-    let [mut dense, mut sparse] = [(); 2].map(|()| dear_lane(ledger, &mut address));
+    let [mut dense, mut sparse] = [(); 2].map(|()| costly_lane(ledger, &mut address));
     ledger.clock.set_by_hand(500);
     write_words(&mut sparse, 100, &mut address);
     ledger.clock.set_by_hand(1_000);

@@ -4,11 +4,11 @@
 use super::{Cuts, Faults, Wire, coded, get_all, put_text, record};
 use crate::dump::codec::{CodecError, Cursor, put_record};
 use crate::dump::format::{
-    CROSSINGS_LISTED_MAX, TRACKED_BYTES_MAX, TRACKED_HOLDERS_MAX, TRACKED_TEXT_BYTES_MAX, deed_code, deed_of,
-    shape_code, shape_of,
+    CROSSINGS_LISTED_MAX, TRACKED_BYTES_MAX, TRACKED_HOLDERS_MAX, TRACKED_TEXT_BYTES_MAX, pointer_event_code,
+    pointer_event_of, pointer_kind_code, pointer_kind_of,
 };
-use crate::profile::tracked::{Holder, Shape, TrackedEvent, TrackedPointer, Unlisted};
-use crate::profile::{Crossing, Estimate, Estimates, TURN_BUCKETS, TrackedReport, TurnTimes};
+use crate::profile::tracked::{Holder, PointerKind, TrackedEvent, TrackedPointer, Unlisted};
+use crate::profile::{Estimate, Estimates, RemoteFrees, TURN_BUCKETS, TrackedReport, TurnTimes};
 
 /// Section `RECT`: durations of the slow path of recording.
 impl Wire for TurnTimes {
@@ -31,7 +31,7 @@ impl Wire for TurnTimes {
 
 /// Section `CROS`: frees by other threads, one row for each pair of threads. Of more than [`CROSSINGS_LISTED_MAX`], the
 /// first are written, which have most blocks.
-impl Wire for Vec<Crossing> {
+impl Wire for Vec<RemoteFrees> {
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
         let kept = &self[..self.len().min(CROSSINGS_LISTED_MAX)];
         cuts.crossings += (self.len() - kept.len()) as u64;
@@ -44,7 +44,7 @@ impl Wire for Vec<Crossing> {
         Ok(pairs)
     }
 }
-record!(Crossing { allocated_by, freed_by, blocks, bytes });
+record!(RemoteFrees { allocated_by, freed_by, blocks, bytes });
 
 // Section `ESTM`: figures that samples estimate. Absent when no block was sampled.
 record!(Estimates {
@@ -57,7 +57,7 @@ record!(Estimates {
 });
 record!(Estimate { value, standard_error });
 
-coded! { Shape: shape_code, shape_of, Shape::Arc; }
+coded! { PointerKind: pointer_kind_code, pointer_kind_of, PointerKind::Arc; }
 
 impl Wire for TrackedPointer {
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
@@ -65,7 +65,7 @@ impl Wire for TrackedPointer {
             id,
             name,
             type_name,
-            shape,
+            kind,
             created_at,
             clones,
             drops,
@@ -81,7 +81,7 @@ impl Wire for TrackedPointer {
         id.put(out, cuts)?;
         put_text(out, name, TRACKED_TEXT_BYTES_MAX, cuts)?;
         put_text(out, type_name, TRACKED_TEXT_BYTES_MAX, cuts)?;
-        shape.put(out, cuts)?;
+        kind.put(out, cuts)?;
         put_text(out, created_at, TRACKED_TEXT_BYTES_MAX, cuts)?;
         put_record(out, &[clones, drops, unwrapped, held, strong_high_water, storms, largest_burst_clones])?;
         super::put_all(out, kept, cuts)
@@ -90,7 +90,7 @@ impl Wire for TrackedPointer {
     fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError> {
         let id = from.record()?;
         let (name, type_name) = (String::get(from, faults)?, String::get(from, faults)?);
-        let (shape, created_at) = (Shape::get(from, faults)?, String::get(from, faults)?);
+        let (kind, created_at) = (PointerKind::get(from, faults)?, String::get(from, faults)?);
         let [clones, drops, unwrapped, held, strong_high_water, storms, largest_burst_clones] =
             from.record()?;
         let holders = get_all(from, faults)?;
@@ -98,7 +98,7 @@ impl Wire for TrackedPointer {
             id,
             name,
             type_name,
-            shape,
+            kind,
             created_at,
             clones,
             drops,
@@ -158,8 +158,8 @@ impl Wire for TrackedReport {
         let newest = events.len().saturating_sub(left_bytes / EVENT_BYTES);
         cuts.tracked_events += newest as u64;
         let event = |event: &TrackedEvent| {
-            let TrackedEvent { number, pointer, deed, held } = *event;
-            (number, pointer, deed_code(deed), held)
+            let TrackedEvent { number, pointer, event, held } = *event;
+            (number, pointer, pointer_event_code(event), held)
         };
         put_record(out, &events[newest..].iter().map(event).collect::<Vec<_>>())?;
         put_record(out, &(events_total, events_recorded, events_unrecorded))?;
@@ -173,8 +173,8 @@ impl Wire for TrackedReport {
         let wire: Vec<(u64, u32, u8, u32)> = from.record()?;
         let mut events = Vec::with_capacity(wire.len());
         for (number, pointer, code, held) in wire {
-            match deed_of(code) {
-                Some(deed) => events.push(TrackedEvent { number, pointer, deed, held }),
+            match pointer_event_of(code) {
+                Some(event) => events.push(TrackedEvent { number, pointer, event, held }),
                 None => faults.codes += 1,
             }
         }
@@ -201,7 +201,7 @@ const EVENT_BYTES: usize = 24;
 mod tests {
     use super::*;
     use crate::dump::format::SECTION_PLAIN_BYTES_MAX;
-    use crate::profile::tracked::Deed;
+    use crate::profile::tracked::PointerEvent;
 
     fn pointer(id: u32, held: u64) -> TrackedPointer {
         let holder = Holder { place: "p".repeat(2 * TRACKED_TEXT_BYTES_MAX), made: u64::MAX, held };
@@ -209,7 +209,7 @@ mod tests {
             id,
             name: "n".repeat(TRACKED_TEXT_BYTES_MAX + 1),
             type_name: "t".repeat(TRACKED_TEXT_BYTES_MAX),
-            shape: Shape::Rc,
+            kind: PointerKind::Rc,
             created_at: "a".repeat(TRACKED_TEXT_BYTES_MAX),
             clones: u64::MAX,
             drops: u64::MAX,
@@ -225,8 +225,12 @@ mod tests {
     #[test]
     fn the_largest_report_fits_a_section_and_what_is_cut_is_counted() {
         const POINTERS: u32 = 4096;
-        let event =
-            TrackedEvent { number: u64::MAX, pointer: u32::MAX, deed: Deed::Unwrapped, held: u32::MAX };
+        let event = TrackedEvent {
+            number: u64::MAX,
+            pointer: u32::MAX,
+            event: PointerEvent::Unwrapped,
+            held: u32::MAX,
+        };
         let report = TrackedReport {
             // The later ones are held by more.
             pointers: (0..POINTERS).map(|id| pointer(id, u64::MAX - u64::from(POINTERS - id))).collect(),

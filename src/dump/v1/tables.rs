@@ -7,7 +7,7 @@ use super::{Cuts, Faults, Wire};
 use crate::dump::codec::{CodecError, Cursor, put_delta, put_varint};
 use crate::dump::format::{
     EVENT_ALLOC, EVENT_ALLOC_ZEROED, EVENT_FREE, EVENT_REALLOC, EVENT_REALLOC_FAILED, EVENT_TRACKED,
-    FRAMES_PER_STACK_MAX, HISTOGRAM_BUCKETS_MAX, Tag, deed_code, deed_of,
+    FRAMES_PER_STACK_MAX, HISTOGRAM_BUCKETS_MAX, Tag, pointer_event_code, pointer_event_of,
 };
 use crate::profile::{
     Change, Event, EventKind, Histogram, INLINED_MAX, Interval, LiveBlock, Module, ReallocStats, Site, Stack,
@@ -258,11 +258,11 @@ impl Table for History {
             EventKind::Free { address } => (EVENT_FREE, address),
             EventKind::Realloc { old_address, .. } => (EVENT_REALLOC, old_address),
             EventKind::ReallocFailed { address } => (EVENT_REALLOC_FAILED, address),
-            EventKind::Tracked { pointer, deed, held } => {
+            EventKind::Tracked { pointer, event, held } => {
                 put_varint(sizes, pointer.into());
                 put_varint(sizes, held.into());
                 // It has no heap address: the delta is 0.
-                (EVENT_TRACKED + deed_code(deed), last.address)
+                (EVENT_TRACKED + pointer_event_code(event), last.address)
             }
         };
         kinds.push(code);
@@ -292,10 +292,10 @@ impl Table for History {
             },
             EVENT_REALLOC_FAILED => EventKind::ReallocFailed { address },
             code => {
-                let deed = code.checked_sub(EVENT_TRACKED).and_then(deed_of);
-                let deed = deed.ok_or(CodecError::OutOfRange("kind of event"))?;
+                let event = code.checked_sub(EVENT_TRACKED).and_then(pointer_event_of);
+                let event = event.ok_or(CodecError::OutOfRange("kind of event"))?;
                 let (pointer, held) = (sizes.varint_u32("tracked pointer")?, sizes.varint_u32("holders")?);
-                EventKind::Tracked { pointer, deed, held }
+                EventKind::Tracked { pointer, event, held }
             }
         };
         Ok(Event {

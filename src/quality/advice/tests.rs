@@ -14,7 +14,7 @@ fn settings() -> Settings {
     }
 }
 
-/// 40,000 settled events, of which 480 were lost for one reason.
+/// 40,000 events, of which 480 were lost for one reason.
 fn lossy(reason: LossReason) -> QualityIndicator {
     let mut lost = LossCounts::default();
     lost.add(reason, 480);
@@ -104,7 +104,7 @@ fn each_other_cause_has_its_own_knob_and_value() {
         ),
         (
             anomalous(Anomalies { unmatched_frees: 7, ..none }),
-            "7 frees have no allocation: call heapledger::flush() to settle those that wait, and look for memory of \
+            "7 frees have no allocation: call heapledger::flush() to match those that wait, and look for memory of \
              another allocator among the rest",
         ),
         (
@@ -167,7 +167,7 @@ fn an_advice_never_names_the_value_that_is_in_force() {
 fn what_happened_lately_is_said_with_the_figures_of_the_window() {
     let mut lost = LossCounts::default();
     lost.add(LossReason::RingFull, 500);
-    let window = Window { recorded: 500, lost, ..Window::default() };
+    let window = QualityWindow { recorded: 500, lost, ..QualityWindow::default() };
     let text = advice(&lossy(LossReason::Reentrant), &settings(), Some(&window)).to_string();
     assert!(text.starts_with("ring_full lost 50% of the newest 1,000 events: "), "{text}");
 }
@@ -175,16 +175,16 @@ fn what_happened_lately_is_said_with_the_figures_of_the_window() {
 #[test]
 fn every_advice_is_one_sentence_and_none_asks_for_fewer_threads() {
     let anomalies = [
-        Cause::UnmatchedFrees,
-        Cause::DoubleAllocations,
-        Cause::AmbiguousPairings,
-        Cause::LayoutMismatches,
-        Cause::SampledOut,
-        Cause::Waits,
-        Cause::Lag,
-        Cause::NotInstalled,
+        QualityCause::UnmatchedFrees,
+        QualityCause::DoubleAllocations,
+        QualityCause::AmbiguousPairings,
+        QualityCause::LayoutMismatches,
+        QualityCause::SampledOut,
+        QualityCause::Waits,
+        QualityCause::Lag,
+        QualityCause::NotInstalled,
     ];
-    let causes = LossReason::ALL.map(Cause::Lost).into_iter().chain(anomalies);
+    let causes = LossReason::ALL.map(QualityCause::Lost).into_iter().chain(anomalies);
     for cause in causes {
         for mode in DataQualityMode::ALL {
             let settings = Settings { mode, ..settings() };
@@ -195,6 +195,6 @@ fn every_advice_is_one_sentence_and_none_asks_for_fewer_threads() {
             assert!(!text.contains("fewer threads") && !text.contains("thread count"), "{text}");
         }
     }
-    let none = advice_for(Cause::None, &QualityIndicator::default(), &settings(), None);
+    let none = advice_for(QualityCause::None, &QualityIndicator::default(), &settings(), None);
     assert_eq!((none, none.to_string().as_str()), (Advice::Nothing, ""));
 }

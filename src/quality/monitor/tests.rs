@@ -119,7 +119,7 @@ proptest! {
                 let newest = view.newest.unwrap();
                 prop_assert_eq!(newest.start_ns, last_end);
                 last_end = newest.end_ns;
-                in_windows += newest.settled();
+                in_windows += newest.resolved();
                 prop_assert_eq!(in_windows, recorded + lost);
                 prop_assert!(view.windowed_completeness.is_none_or(|share| (0.0..=1.0).contains(&share)));
             }

@@ -1,4 +1,4 @@
-//! What a tuner decides, and the record of it.
+//! The decisions of a tuner, and the log of them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,19 +9,19 @@ use super::knobs::Knobs;
 use super::stats::TrackingStats;
 use crate::profile::{DataQualityMode, Degradation};
 
-/// Decisions that a log holds; older ones are forgotten and counted.
+/// Decisions that a log holds; older ones are dropped and counted.
 pub const DECISIONS_MAX: usize = 64;
 
-/// One turn of one knob, or none. Its `Display` is `name: old -> new`, the form of a record of change.
+/// A new setting for one knob, or none. Its `Display` is `name: old -> new`, the form of a record of change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConfigAdjustment {
     /// Leave everything as it is.
     #[default]
     Maintain,
-    /// Advice only, no knob: everything is as it was set up and there is room to spare, so the program may do more.
+    /// Advice only: every knob has its original setting and there is headroom, so the program may do more.
     IncreaseThroughput,
-    /// Advice only, no knob: every knob of ours is at its bound, and only the program could make fewer events at once.
+    /// Advice only: every knob is at its bound, and only the program could make fewer events at once.
     ReduceConcurrency,
     /// Another mode.
     SetMode {
@@ -68,7 +68,7 @@ pub enum ConfigAdjustment {
 }
 
 impl ConfigAdjustment {
-    /// Whether a knob is to be turned. The other three are advice.
+    /// Whether this sets a knob. The other three kinds are advice.
     pub const fn is_change(&self) -> bool {
         !matches!(
             self,
@@ -78,7 +78,7 @@ impl ConfigAdjustment {
         )
     }
 
-    /// Turns the knob.
+    /// Sets the knob.
     pub fn apply_to(&self, knobs: &mut Knobs) {
         match *self {
             ConfigAdjustment::Maintain
@@ -117,10 +117,10 @@ impl fmt::Display for ConfigAdjustment {
     }
 }
 
-/// How a process fares, as a tuner sees it.
+/// The state of a process, as a tuner sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Pressure {
-    /// Between the levels, or not known: nothing is done.
+    /// Between the levels, or unknown: no knob is set.
     #[default]
     None,
     /// Completeness is below the target.
@@ -129,20 +129,20 @@ pub enum Pressure {
     Slow,
     /// Events wait too long to be booked.
     Lagging,
-    /// The target is met clearly and half of the budget is not used.
+    /// Completeness is clearly above the target and half of the budget is unused.
     Headroom,
 }
 
 /// A decision with the figures that led to it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// When, in nanoseconds since the start of the ledger.
+    /// Time, in nanoseconds since the start of the ledger.
     pub at_ns: u64,
-    /// What was decided.
+    /// The decision.
     pub adjustment: ConfigAdjustment,
-    /// Why.
+    /// The reason.
     pub pressure: Pressure,
-    /// The figures it was decided on.
+    /// The figures that led to it.
     pub stats: TrackingStats,
 }
 
@@ -154,7 +154,7 @@ pub struct DecisionLog {
 }
 
 impl DecisionLog {
-    /// Writes a decision down, unless it repeats an advice.
+    /// Adds a decision, unless it repeats an advice.
     pub(super) fn push(&mut self, decision: Decision) {
         let repeats = self.decisions.back().is_some_and(|last| last.adjustment == decision.adjustment);
         if repeats && !decision.adjustment.is_change() {
@@ -172,7 +172,7 @@ impl DecisionLog {
         self.decisions.iter()
     }
 
-    /// Decisions that were made and are no longer in the log.
+    /// Decisions that were dropped from the log.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }

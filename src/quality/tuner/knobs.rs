@@ -1,4 +1,4 @@
-//! The knobs that are ours to turn, and how far.
+//! The knobs of heapledger, and their bounds.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +14,13 @@ pub const SAMPLING_SHIFT_MAX: u32 = 24;
 /// A position of every knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
-    /// What happens when a ring is full.
+    /// The reaction to a full ring.
     pub mode: DataQualityMode,
-    /// How much is recorded of each event.
+    /// The detail in which events are recorded.
     pub degradation: Degradation,
     /// Where blocks are sampled, the mean distance between two samples is two to the power of this, in bytes.
     pub sampling_shift: u32,
-    /// Segments of each ring; a new value holds for rings as they grow, or are made.
+    /// Segments of each ring; a new value applies when a ring is made or grows.
     pub ring_segments: u32,
     /// Shortest pause between two rounds of the aggregator, in nanoseconds.
     pub floor_interval_ns: u64,
@@ -51,7 +51,7 @@ impl Default for Knobs {
     }
 }
 
-/// How far each knob may be turned: the least and the most, both included.
+/// The bounds of each knob, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnobBounds {
     /// The lowest rung that may be taken.
@@ -76,11 +76,11 @@ impl KnobBounds {
         drain_threshold_words: (128, 4_096),
     };
 
-    /// Whether the bounds can be kept, and the knobs lie within them.
+    /// Checks the bounds, and that the knobs lie within them.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] for the first knob that is out of bounds, and for bounds that no knob can keep.
+    /// [`InvalidSetting`] for invalid bounds, and for the first knob outside its bounds.
     pub fn validate(&self, knobs: &Knobs) -> Result<(), InvalidSetting> {
         let wide = |(least, most): (u32, u32)| (u64::from(least), u64::from(most));
         let rings = (u64::from(RING_SEGMENTS_MIN), u64::from(RING_SEGMENTS_MAX));

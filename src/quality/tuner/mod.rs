@@ -1,10 +1,10 @@
-//! A tuner that turns heapledger's own knobs, and never the program's.
+//! A tuner that adjusts heapledger's own knobs, and never the program's.
 //!
-//! A recorder cannot reduce the concurrency of its host, and a rule on one number that flips a switch at a threshold
-//! swings for ever. So this tuner turns what is ours ([`Knobs`]), within [`KnobBounds`], one step at a time:
+//! A recorder cannot reduce the concurrency of its host, and a rule that flips a switch at one threshold oscillates. So this
+//! tuner sets heapledger's [`Knobs`], within [`KnobBounds`], one step at a time:
 //!
 //! ```text
-//!  stats ─► how does it fare? ─► seen often enough? ─► out of cooldown? ─► one step of one knob ─► log
+//!  stats ─► which pressure?   ─► seen often enough? ─► out of cooldown? ─► one step of one knob ─► log
 //!             Losing  completeness < target                  2 ×
 //!             Slow    latency > budget                       2 ×      relief: rings, aggregator, mode, detail
 //!             Lagging events wait > 1 s                      2 ×
@@ -12,17 +12,17 @@
 //!                       half of the budget unused
 //! ```
 //!
-//! What keeps it from swinging:
+//! Measures against oscillation:
 //!
 //! * **Hysteresis.** Between the level that asks for relief and the one that allows restoring lies a gap of a factor of
 //!   two in latency, as large as one step of a knob.
-//! * **Confirmation.** One bad interval is no load.
+//! * **Confirmation.** One bad interval changes nothing.
 //! * **Cooldown.** After a change, the next waits [`COOLDOWN_NS`], so that figures from before it are not acted upon.
-//! * **Patience.** A step back that had to be taken again within [`RELAPSE_NS`] doubles the number of calm intervals that
-//!   the next one needs, up to [`PATIENCE_MAX`]. It is forgotten when all knobs are back where they were.
+//! * **Patience.** A step back that had to be undone within [`RELAPSE_NS`] doubles the number of calm intervals before the
+//!   next, up to [`PATIENCE_MAX`]. It is reset when all knobs have their original settings.
 //!
-//! Time comes in with the figures. The tuner takes it that what it decides is done; whoever cannot do it says so with
-//! [`AutoTuner::set_knobs`]; a choice that someone made meanwhile comes in with [`AutoTuner::set_home`].
+//! Time is part of the figures. The tuner assumes that its decisions are carried out; otherwise the caller states the real
+//! settings with [`AutoTuner::set_knobs`]. A setting chosen by the program is passed to [`AutoTuner::set_home`].
 
 mod adjustment;
 mod knobs;
@@ -41,18 +41,18 @@ pub use stats::TrackingStats;
 
 /// Time that has to pass after a change before the next, in nanoseconds.
 pub const COOLDOWN_NS: u64 = 1_000_000_000;
-/// Intervals in a row that have to show a pressure before it is acted upon.
+/// Consecutive intervals under the same pressure before a knob is set.
 pub const CONFIRMATIONS: u32 = 2;
-/// Intervals in a row that have to show headroom before the first step back.
+/// Consecutive intervals with headroom before the first step back.
 pub const PATIENCE: u32 = 8;
-/// Intervals of headroom that a step back needs at most.
+/// Consecutive intervals with headroom before a step back, at most.
 pub const PATIENCE_MAX: u32 = 512;
 /// Time after a step back within which relief counts as a relapse, in nanoseconds.
 pub const RELAPSE_NS: u64 = 10_000_000_000;
 
 const _: () = assert!(CONFIRMATIONS <= PATIENCE && PATIENCE <= PATIENCE_MAX && COOLDOWN_NS <= RELAPSE_NS);
 
-/// Turns one knob at a time towards a completeness and a latency. See the [module](self).
+/// Sets one knob at a time, towards a completeness and a latency. See the [module](self).
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,10 +75,10 @@ pub struct AutoTuner {
     target_completeness: f64,
     performance_budget: Duration,
     knobs: Knobs,
-    /// Where the knobs were to begin with, and go back to.
+    /// The original settings, to which the knobs return.
     home: Knobs,
     bounds: KnobBounds,
-    /// The pressure of the last interval, and of how many in a row.
+    /// The pressure of the last interval, and the number of consecutive intervals under it.
     pressure: Pressure,
     confirmed: u32,
     patience: u32,
@@ -133,7 +133,7 @@ impl AutoTuner {
         })
     }
 
-    /// Takes the figures of an interval and decides. At most one knob is turned, and none in cooldown.
+    /// Takes the figures of an interval and decides. Sets at most one knob, and none in cooldown.
     pub fn optimize(&mut self, stats: &TrackingStats) -> ConfigAdjustment {
         let goal = Goal {
             completeness: self.target_completeness,
@@ -156,7 +156,7 @@ impl AutoTuner {
         adjustment
     }
 
-    /// What no step back means: everything is at home, or a knob waits for its own condition.
+    /// The decision when no step back is possible: either every knob is at home, or one waits for its own condition.
     fn at_rest(&self) -> ConfigAdjustment {
         if self.knobs == self.home {
             ConfigAdjustment::IncreaseThroughput
@@ -199,7 +199,7 @@ impl AutoTuner {
         self.confirmed = 0;
     }
 
-    /// The completeness aimed at, from 0 to 1.
+    /// The target completeness, from 0 to 1.
     pub fn target_completeness(&self) -> f64 {
         self.target_completeness
     }
@@ -209,12 +209,12 @@ impl AutoTuner {
         self.performance_budget
     }
 
-    /// Where the knobs are, as decided.
+    /// The settings of the knobs, as decided.
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
     }
 
-    /// Tells the tuner where the knobs really are, when a decision could not be carried out.
+    /// States the real settings of the knobs, when a decision could not be carried out.
     ///
     /// # Errors
     ///
@@ -225,7 +225,7 @@ impl AutoTuner {
         Ok(())
     }
 
-    /// Tells the tuner that someone chose other positions: the knobs are there now, and go back there.
+    /// States that the program chose other settings: the knobs have them now, and return to them.
     ///
     /// # Errors
     ///
@@ -236,7 +236,7 @@ impl AutoTuner {
         Ok(())
     }
 
-    /// What was decided, and on which figures. Intervals in which nothing was done are not in it.
+    /// The decisions, with their figures. Intervals without a decision are not in the log.
     pub fn log(&self) -> &DecisionLog {
         &self.log
     }

@@ -1,4 +1,4 @@
-//! Which knob to turn, given how a process fares.
+//! The knob to adjust under each pressure.
 //!
 //! Relief takes what costs least first: memory (larger rings), then processor time of the aggregator, then a stricter
 //! mode, then detail. Restoring goes the other way, with what was harmed most first. Each step turns one knob by a
@@ -11,7 +11,7 @@ use crate::profile::{DataQualityMode, Degradation, LossReason};
 use crate::quality::cause::EVENTS_PER_WAIT_MIN;
 use crate::quality::ring_size::RING_SEGMENT_WORDS;
 
-/// Settled events that an interval needs before its figures can be bad. Few events are no load.
+/// Events that an interval needs for its figures to count. Few events are no load.
 pub(super) const EVENTS_MIN: u64 = 1_000;
 /// How far above the target completeness is clearly above it, as a share; 1 is enough in any case.
 const HYSTERESIS: f64 = 0.005;
@@ -20,14 +20,14 @@ const P99_BUDGETS: f64 = 20.0;
 /// Age of the oldest event in flight, in nanoseconds, that is too much: one second.
 const LAG_NS_MAX: u64 = 1_000_000_000;
 
-/// What a tuner aims at.
+/// The goal of a tuner.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Goal {
     pub(super) completeness: f64,
     pub(super) budget_ns: f64,
 }
 
-/// How the process fares. Figures that are no numbers say nothing.
+/// The pressure that the figures show; none when a figure is not a number.
 pub(super) fn assess(stats: &TrackingStats, goal: &Goal) -> Pressure {
     let latency = latency_in_budgets(stats, goal);
     if !stats.completeness.is_finite() || !latency.is_finite() {
@@ -56,8 +56,8 @@ fn latency_in_budgets(stats: &TrackingStats, goal: &Goal) -> f64 {
     (if mean < p99 { p99 } else { mean }) / goal.budget_ns
 }
 
-/// One step against a pressure. `Maintain` when no knob of ours bears on it, `ReduceConcurrency` when those that do
-/// are at their bounds.
+/// One step against a pressure. `Maintain` when no knob affects it, `ReduceConcurrency` when the knobs that do are at their
+/// bounds.
 pub(super) fn relieve(
     pressure: Pressure,
     stats: &TrackingStats,
@@ -69,7 +69,7 @@ pub(super) fn relieve(
         Pressure::None | Pressure::Headroom => return ConfigAdjustment::Maintain,
         Pressure::Lagging => return drain_sooner(knobs, bounds).unwrap_or_default(),
         Pressure::Losing => match stats.lost.dominant() {
-            // Completeness without reasons: a full ring is the only one that the modes differ in.
+            // Completeness without reasons: a full ring is the only reason in which the modes differ.
             Some(LossReason::RingFull) | None => shed_less(stats, goal, knobs, bounds),
             Some(LossReason::NoMemory) => smaller_rings(knobs, bounds.ring_segments.0),
             Some(LossReason::TableFull) => degrade(knobs, bounds),
@@ -93,7 +93,7 @@ pub(super) fn relieve(
     step.unwrap_or(ConfigAdjustment::ReduceConcurrency)
 }
 
-/// Whether the target leaves room for loss at all.
+/// Whether the target allows any loss.
 fn may_shed(goal: &Goal) -> bool {
     goal.completeness < 1.0
 }
@@ -106,7 +106,7 @@ fn shed_less(
 ) -> Option<ConfigAdjustment> {
     let larger = larger_rings(knobs, bounds.ring_segments.1);
     let step = match knobs.mode {
-        // Only these two depend on when the aggregator comes round.
+        // Only these two depend on the rounds of the aggregator.
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => {
             larger.or_else(|| drain_sooner(knobs, bounds))
         }

@@ -1,26 +1,26 @@
-//! What a tuner is told.
+//! The figures that a tuner decides on.
 
 use serde::{Deserialize, Serialize};
 
 use crate::profile::{LossCounts, QualityIndicator};
-use crate::quality::monitor::Window;
+use crate::quality::monitor::QualityWindow;
 
-/// Figures of the recording over one interval, usually since the last time the tuner was asked.
+/// Figures of the recording over one interval, usually since the last decision.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrackingStats {
     /// End of the interval, in nanoseconds since the start of the ledger.
     pub at_ns: u64,
-    /// Events settled in the interval: recorded or lost.
+    /// Events recorded or lost in the interval.
     pub events: u64,
-    /// Recorded ÷ settled, from 0 to 1; 1 when nothing was settled.
+    /// Recorded ÷ (recorded + lost), from 0 to 1; 1 when both are zero.
     pub completeness: f64,
     /// Events lost in the interval, by reason.
     pub lost: LossCounts,
-    /// Mean time that the events of the interval spent in turns, in nanoseconds, from self-sampling; 0 when no turn was
-    /// timed. The short path, which most events take, is not in it: see [`TurnTimes`](crate::profile::TurnTimes).
+    /// Mean time that the events of the interval spent on the slow path, in nanoseconds, from timed slow paths; 0 when none was
+    /// timed. The short path, which most events take, is not measured: see [`TurnTimes`](crate::profile::TurnTimes).
     pub avg_latency_ns: f64,
-    /// Time in turns that 99 of 100 events stayed below, in nanoseconds, rounded up to a power of two; events without a
-    /// turn count with 0. 0 when no turn was timed.
+    /// Time on the slow path that 99 of 100 events stayed below, in nanoseconds, rounded up to a power of two; events of the
+    /// short path count with 0. 0 when none was timed.
     pub p99_latency_ns: u64,
     /// Age of the oldest event not booked yet, in nanoseconds.
     pub lag_ns: u64,
@@ -30,9 +30,9 @@ pub struct TrackingStats {
     pub folds_at_home: u64,
     /// Times another thread booked a ring, in the interval.
     pub folds_away: u64,
-    /// Times a thread with a full ring had to wait for its books, in the interval.
+    /// Times a thread with a full ring had to wait until another thread had booked it, in the interval.
     pub waits: u64,
-    /// Spare segments taken from the overflow pool, in the interval.
+    /// Segments taken from the overflow pool, in the interval.
     pub spare_segments: u64,
 }
 
@@ -58,9 +58,9 @@ impl Default for TrackingStats {
 
 impl TrackingStats {
     /// The figures of the interval between two readings of the counters of a process, of which the second was made at
-    /// `at_ns`. Counters that fell back count as unchanged.
+    /// `at_ns`. Counters that decreased count as unchanged.
     ///
-    /// The ring high-water mark comes in by itself, because that of an indicator is of the whole lifetime.
+    /// The ring high-water mark is an argument, because that of an indicator covers the whole lifetime.
     pub fn between(
         before: &QualityIndicator,
         now: &QualityIndicator,
@@ -68,10 +68,7 @@ impl TrackingStats {
         ring_high_water_words: u64,
     ) -> TrackingStats {
         let rise = |of: fn(&QualityIndicator) -> u64| of(now).saturating_sub(of(before));
-        let mut lost = LossCounts::default();
-        for (reason, events) in now.lost.iter() {
-            lost.add(reason, events.saturating_sub(before.lost.get(reason)));
-        }
+        let lost = now.lost.since(&before.lost);
         let recorded = rise(|quality| quality.recorded);
         let events = recorded.saturating_add(lost.total());
         let made = events.saturating_add(rise(|quality| quality.sampled_out));
@@ -93,10 +90,10 @@ impl TrackingStats {
     }
 
     /// The figures that a window of a monitor has; latencies, lag, rings and folds are left at zero.
-    pub fn of_window(window: &Window) -> TrackingStats {
+    pub fn of_window(window: &QualityWindow) -> TrackingStats {
         TrackingStats {
             at_ns: window.end_ns,
-            events: window.settled(),
+            events: window.resolved(),
             completeness: window.completeness(),
             lost: window.lost,
             waits: window.waits,

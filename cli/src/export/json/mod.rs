@@ -196,19 +196,19 @@ mod tests {
 
     /// A profile with one element in every list.
     fn everything() -> Profile {
-        use heapledger::profile::tracked::{Holder, Shape, TrackedPointer};
-        use heapledger::profile::{Change, Crossing, Estimates, Stacks};
+        use heapledger::profile::tracked::{Holder, PointerKind, TrackedPointer};
+        use heapledger::profile::{Change, Estimates, RemoteFrees, Stacks};
         let mut profile = sample::named();
         profile.settings.stacks = Stacks::Sampled { bytes: 4096 };
         profile.estimates = Some(Estimates::default());
-        profile.crossings = vec![Crossing::default()];
+        profile.crossings = vec![RemoteFrees::default()];
         profile.changes = vec![Change { at_ns: 1, what: "mode: a -> b".into() }];
         profile.quality.lost.add(LossReason::RingFull, 1);
         profile.tracked.pointers.push(TrackedPointer {
             id: 0,
             name: "config".into(),
             type_name: "Config".into(),
-            shape: Shape::Arc,
+            kind: PointerKind::Arc,
             created_at: "main.rs:7:5".into(),
             clones: 12,
             drops: 10,

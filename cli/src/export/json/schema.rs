@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::analysis::{Bucket, LiveFinding};
 use heapledger::profile::{
-    Anomalies, Change, ClockInfo, CompletenessTrend, Crossing, Estimate, Estimates, HeapStats, LossCounts,
-    Peak, ProcessInfo, QualityIndicator, ReallocStats, StackFigures, TrackedReport,
+    Anomalies, Change, ClockInfo, CompletenessTrend, Estimate, Estimates, HeapStats, LossCounts, Peak,
+    ProcessInfo, QualityIndicator, ReallocStats, RemoteFrees, StackFigures, TrackedReport,
 };
 
 #[derive(Serialize)]
@@ -33,7 +33,7 @@ pub(super) struct Document<'a> {
     pub(super) peak: Peak,
     pub(super) threads: Vec<Thread<'a>>,
     /// Blocks by the pair of threads that allocated and freed them; threads are indices into `threads`.
-    pub(super) crossings: &'a [Crossing],
+    pub(super) crossings: &'a [RemoteFrees],
     pub(super) timeline: Timeline,
     pub(super) live: LiveFinding,
     /// Method and counters of stack walks.

@@ -72,7 +72,9 @@ fn last_event(page: &mut TextPage<'_>, subject: &Subject<'_>, pointer: &TrackedP
     let profile = subject.profile;
     let mut newest_first = profile.history.iter().rev();
     let last = newest_first.find_map(|event| match event.kind {
-        EventKind::Tracked { pointer: id, deed: kind, held } if id == pointer.id => Some((event, kind, held)),
+        EventKind::Tracked { pointer: id, event: kind, held } if id == pointer.id => {
+            Some((event, kind, held))
+        }
         _ => None,
     });
     let Some((event, kind, held)) = last else { return Ok(()) };
@@ -90,7 +92,7 @@ fn holders(page: &mut TextPage<'_>, pointer: &TrackedPointer) -> io::Result<()> 
     let line = format!(
         "{}: {:?}<{}> of {}; {} held, {} clones, {} drops",
         escaped(&pointer.name),
-        pointer.shape,
+        pointer.kind,
         escaped(&pointer.type_name),
         escaped(&pointer.created_at),
         count(pointer.held),
