@@ -1,4 +1,4 @@
-//! The account of a collector, and the laws it must obey.
+//! The counters of a collector, and the laws they must satisfy.
 
 use std::fmt;
 
@@ -6,26 +6,26 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Losses;
 
-/// The figures of a collector. Unit: events.
+/// The counters of a collector. Unit: events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Made by producers.
+    /// Attempted by producers.
     pub attempted: u64,
     /// Booked.
     pub recorded: u64,
-    /// Given up, by cause.
+    /// Lost, by cause.
     pub lost: Losses,
-    /// Accepted, not booked yet.
+    /// Accepted and not booked yet.
     pub in_flight: u64,
     /// Booked and still in the bounded history.
     pub retained: u64,
-    /// Booked and since pushed out of the history by newer ones.
+    /// Booked and evicted from the history by newer events.
     pub evicted: u64,
     /// Booked after a later event of the same producer.
     pub out_of_order: u64,
 }
 
-/// A law that an account breaks.
+/// A broken law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     /// `attempted` is not `recorded + lost + in_flight`.
@@ -42,19 +42,19 @@ pub enum Broken {
         /// The right side.
         accounted: u64,
     },
-    /// Events of a producer were exchanged.
+    /// Events of a producer were reordered.
     Order {
-        /// How many came after a later one.
+        /// Events booked after a later one.
         events: u64,
     },
 }
 
 impl Account {
-    /// Holds the account to the laws of the room. It is exact while producers rest.
+    /// Verifies the laws. Exact while no producer records.
     ///
     /// # Errors
     ///
-    /// The first law that is broken, with both of its sides.
+    /// The first broken law, with both of its sides.
     pub fn check(&self) -> Result<(), Broken> {
         let accounted = self.recorded + self.lost.total() + self.in_flight;
         if self.attempted != accounted {
@@ -70,7 +70,7 @@ impl Account {
         Ok(())
     }
 
-    /// Completeness in thousandths of a percent, rounded down: 100,000 only when nothing is missing.
+    /// Completeness in thousandths of a percent, rounded down: 100,000 only without a loss.
     pub fn completeness_floor(&self) -> u64 {
         if self.attempted == 0 {
             return 100_000;

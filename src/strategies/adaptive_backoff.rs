@@ -1,35 +1,35 @@
-//! One lock for all, tried again after growing delays, with a bounded overflow buffer behind it.
+//! A shared lock with retries after growing delays, and a bounded overflow buffer.
 //!
 //! # Order
 //!
-//! An event that went into the overflow buffer is older than all that its producer records later. So whoever gets the
-//! lock books the buffer first, and only then its own event. A producer sees what it put there itself, and
-//! [`ArrayQueue::pop`] says "empty" only when that is so: it waits for a push that is under way.
+//! An event in the overflow buffer is older than all later events of its producer. So the owner of the lock books the buffer
+//! before its own event. A producer sees its own pushes, and [`ArrayQueue::pop`] waits for a push in progress before it
+//! reports an empty buffer.
 //!
 //! # Delays
 //!
-//! `base_delay_ns`, doubled with each try, plus an eighth of it for each step of the producer's number modulo 8:
-//! producers that collided do not collide again in step, and no random number is needed for that. The system's monotonic
-//! clock says when a delay is over, read after each turn of the loop: how long a turn takes differs tenfold from
-//! processor to processor. The delay is exceeded by one turn and one reading at most, unless the thread is taken off
-//! the processor.
+//! `base_delay_ns`, doubled with each retry, plus an eighth of it times the producer's number modulo 8: the delays of
+//! producers that collided differ, without a random number. The end of a delay is read from the monotonic clock in each
+//! iteration, because the time of an iteration differs tenfold between processors. A delay exceeds its length by at most
+//! one iteration and one clock read, unless the thread is descheduled.
 
 use std::hint::spin_loop;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::books::History;
-use super::event::{Cause, Event, Outcome};
-use super::{Books, Collector, Handle, Limits};
+use super::books::{Books, Handle, History};
+use super::collector::Collector;
+use super::event::{Event, LossCause, Outcome};
+use super::limits::Limits;
 use crate::profile::ConcurrencyConfig;
 use crate::sys::clock::monotonic_ns;
 
-/// The longest delay between two tries, in nanoseconds, whatever is configured.
+/// Maximum delay between two attempts, in nanoseconds.
 const DELAY_NS_LIMIT: u64 = 100_000;
-/// Producers whose delays differ.
+/// Number of different delays of producers.
 const PHASES: u64 = 8;
 
-/// Tries for the shared lock with growing delays, then puts the event into a bounded buffer, then gives it up.
+/// Retries the shared lock with growing delays, then uses a bounded overflow buffer, then drops the event.
 #[derive(Debug)]
 pub struct AdaptiveBackoff {
     books: Books,
@@ -48,7 +48,7 @@ impl AdaptiveBackoff {
     }
 
     fn book_overflow(&self, history: &mut History) {
-        // No more than fit: producers that keep adding must not hold the one who books.
+        // At most one capacity: producers that keep pushing must not block the one that books.
         for _ in 0..self.overflow.capacity() {
             match self.overflow.pop() {
                 Some(event) => history.book(event),
@@ -57,14 +57,14 @@ impl AdaptiveBackoff {
         }
     }
 
-    /// The delay before the try after `tries` failed ones, in nanoseconds.
+    /// The delay after `tries` failed attempts, in nanoseconds.
     fn delay_ns(&self, tries: u32, producer: usize) -> u64 {
         let growth = 1u64.checked_shl(tries).unwrap_or(u64::MAX);
         let phase = (self.config.base_delay_ns / PHASES).saturating_mul(producer as u64 % PHASES);
         self.config.base_delay_ns.saturating_mul(growth).saturating_add(phase).min(DELAY_NS_LIMIT)
     }
 
-    fn give_up(&self, handle: &mut Handle, cause: Cause) -> Outcome {
+    fn give_up(&self, handle: &mut Handle, cause: LossCause) -> Outcome {
         self.books.lose(handle, cause);
         Outcome::Lost(cause)
     }
@@ -92,11 +92,11 @@ impl Collector for AdaptiveBackoff {
             }
         }
         if !self.config.enable_overflow_buffer {
-            return self.give_up(handle, Cause::Contended);
+            return self.give_up(handle, LossCause::Contended);
         }
         match self.overflow.push(event) {
             Ok(()) => Outcome::InFlight,
-            Err(_) => self.give_up(handle, Cause::OverflowFull),
+            Err(_) => self.give_up(handle, LossCause::OverflowFull),
         }
     }
 
@@ -109,8 +109,8 @@ impl Collector for AdaptiveBackoff {
     }
 }
 
-/// Turns until `delay_ns` have passed by `clock`. No turn takes less than a nanosecond, so there are no more of them than
-/// that, should the clock stand still.
+/// Spins until `delay_ns` have passed on `clock`. No iteration takes less than a nanosecond, which bounds their number should
+/// the clock stand still.
 fn pause(delay_ns: u64, mut clock: impl FnMut() -> u64) {
     let deadline_ns = clock().saturating_add(delay_ns);
     for _ in 0..delay_ns {
@@ -125,31 +125,31 @@ fn pause(delay_ns: u64, mut clock: impl FnMut() -> u64) {
 mod tests {
     use super::*;
 
-    /// How long a pause lasts when each of its turns takes so long, the reading of the clock included.
-    fn lasts_ns(delay_ns: u64, turn_ns: u64) -> u64 {
-        let mut looks = 0;
+    /// The length of a pause whose iterations take `step_ns`, clock reads included.
+    fn lasts_ns(delay_ns: u64, step_ns: u64) -> u64 {
+        let mut reads = 0;
         pause(delay_ns, || {
-            looks += 1;
-            (looks - 1) * turn_ns
+            reads += 1;
+            (reads - 1) * step_ns
         });
-        (looks - 1) * turn_ns
+        (reads - 1) * step_ns
     }
 
     #[test]
-    fn a_pause_ends_with_the_first_turn_after_its_delay_however_long_turns_take() {
-        for turn_ns in [1, 4, 33, 56, 100, 1_000] {
+    fn a_pause_ends_with_the_first_iteration_after_its_delay() {
+        for step_ns in [1, 4, 33, 56, 100, 1_000] {
             for delay_ns in [100, 400, DELAY_NS_LIMIT] {
-                let lasts_ns = lasts_ns(delay_ns, turn_ns);
+                let lasts_ns = lasts_ns(delay_ns, step_ns);
                 assert!(
-                    (delay_ns..delay_ns + turn_ns).contains(&lasts_ns),
-                    "{delay_ns} {turn_ns} {lasts_ns}"
+                    (delay_ns..delay_ns + step_ns).contains(&lasts_ns),
+                    "{delay_ns} {step_ns} {lasts_ns}"
                 );
             }
         }
     }
 
     #[test]
-    fn a_pause_ends_though_the_clock_stands_still() {
+    fn a_pause_ends_when_the_clock_stands_still() {
         pause(1_000, || 7);
         pause(0, || 7);
     }

@@ -1,4 +1,4 @@
-//! A thread that empties queues at an interval, or when it is called.
+//! A background thread that drains queues at an interval or on request.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// The thread; dropping it ends it.
+/// A background thread. Dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Background {
     end: Arc<AtomicU32>,
@@ -15,8 +15,8 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Starts a thread that calls `round` at every interval and at every call. Where there can be no thread, there is
-    /// none: queues are then emptied at the end only, and what does not fit is lost and counted.
+    /// Starts a thread that calls `round` at every interval and on request. If no thread can be started, queues are drained at
+    /// the end only, and events that do not fit are counted as lost.
     pub(super) fn start(interval: Duration, round: impl Fn() + Send + 'static) -> Background {
         let end = Arc::new(AtomicU32::new(0));
         let ended = Arc::clone(&end);
@@ -32,7 +32,7 @@ impl Background {
         Background { end, thread, join: Mutex::new(join) }
     }
 
-    /// Asks for a round now.
+    /// Requests a round now.
     pub(super) fn call(&self) {
         if let Some(thread) = &self.thread {
             thread.unpark();
@@ -46,7 +46,7 @@ impl Background {
         self.call();
         let join = self.join.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(join) = join {
-            // A round that panicked has left its events in flight, where the account shows them.
+            // After a panic the events stay in flight, and are counted there.
             let _ = join.join();
         }
     }

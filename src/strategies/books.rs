@@ -1,37 +1,37 @@
-//! What every strategy books into: one bounded history under one lock, and a line of counters for each producer.
+//! The state that all strategies share: a bounded history under one lock, and counters per producer.
 //!
-//! The lock is also the token of whoever empties queues: a queue is emptied into a [`History`], and there is only one,
-//! so no queue ever has two consumers at a time.
+//! The lock also serializes the consumers of queues: a queue is drained into the single [`History`], so it never has two
+//! consumers at a time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::Limits;
 use super::account::Account;
-use super::event::{Cause, Event, Losses};
+use super::event::{Event, LossCause, Losses};
+use super::limits::Limits;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// A producer's place in a collector. It is no copy: each place has one owner, who may move between threads.
+/// A producer's place in a collector. It has one owner, and may move between threads.
 #[derive(Debug)]
 pub struct Handle {
     index: usize,
 }
 
 impl Handle {
-    /// The number of the producer, from 0 on.
+    /// Number of the producer, from 0.
     pub const fn index(&self) -> usize {
         self.index
     }
 }
 
-/// The counters of one producer, on cache lines of their own.
+/// The counters of one producer, on separate cache lines.
 #[repr(align(128))]
 #[derive(Debug, Default)]
 struct Line {
     attempted: AtomicU64,
-    lost: [AtomicU64; Cause::COUNT],
+    lost: [AtomicU64; LossCause::COUNT],
 }
 
-/// The accounts and the history of a collector.
+/// Counters and history of a collector.
 #[derive(Debug)]
 pub struct Books {
     lines: Box<[Line]>,
@@ -39,7 +39,7 @@ pub struct Books {
     history: Mutex<History>,
 }
 
-/// The last events that were booked, bounded; older ones are evicted and counted.
+/// The last booked events; older ones are evicted and counted.
 #[derive(Debug)]
 pub(super) struct History {
     events: Box<[Event]>,
@@ -50,7 +50,7 @@ pub(super) struct History {
 }
 
 impl Books {
-    /// Books for a collector, with all the memory that they will ever take.
+    /// Allocates the state of a collector.
     pub fn new(limits: &Limits) -> Books {
         let history = History {
             events: vec![Event::default(); limits.history_events.max(1)].into_boxed_slice(),
@@ -65,9 +65,9 @@ impl Books {
         }
     }
 
-    /// A place for one more producer.
+    /// Registers a producer; `None` beyond the limit.
     pub fn register(&self) -> Option<Handle> {
-        // relaxed: the number is all that is taken.
+        // relaxed: only the number is used.
         let index = self.claimed.fetch_add(1, Ordering::Relaxed) as usize;
         (index < self.lines.len()).then_some(Handle { index })
     }
@@ -80,12 +80,12 @@ impl Books {
         Event { sequence, producer: handle.index as u32, ..event }
     }
 
-    /// Counts an event as given up.
-    pub fn lose(&self, handle: &mut Handle, cause: Cause) {
+    /// Counts an event as lost.
+    pub fn lose(&self, handle: &mut Handle, cause: LossCause) {
         step(&self.lines[handle.index].lost[cause as usize]);
     }
 
-    /// Books one event, if no one else is at the books; says whether.
+    /// Books one event if the history is not locked; returns whether it was booked.
     pub fn try_book(&self, event: Event) -> bool {
         match self.try_open() {
             Some(mut history) => {
@@ -96,13 +96,13 @@ impl Books {
         }
     }
 
-    /// The history, waiting for whoever has it.
+    /// Locks the history.
     pub(super) fn open(&self) -> MutexGuard<'_, History> {
-        // Nothing panics while it is held; were it so, the figures would still be whole.
+        // No code panics while it is held; the counters would still be complete.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The history, if no one has it.
+    /// Locks the history if it is free.
     pub(super) fn try_open(&self) -> Option<MutexGuard<'_, History>> {
         match self.history.try_lock() {
             Ok(history) => Some(history),
@@ -112,7 +112,7 @@ impl Books {
     }
 
     pub(super) fn attempted(&self) -> u64 {
-        // relaxed: exact while producers rest, which whoever asks knows.
+        // relaxed: exact while no producer records.
         self.lines.iter().map(|line| line.attempted.load(Ordering::Relaxed)).sum()
     }
 
@@ -131,7 +131,7 @@ impl Books {
         self.open().recorded
     }
 
-    /// The figures of the history.
+    /// The counters of the history.
     pub(super) fn booked(&self) -> Account {
         let history = self.open();
         let retained = history.retained().count() as u64;
@@ -144,7 +144,7 @@ impl Books {
         }
     }
 
-    /// The events that the history retains, oldest first.
+    /// The retained events, oldest first.
     pub fn retained(&self) -> Vec<Event> {
         self.open().retained().copied().collect()
     }

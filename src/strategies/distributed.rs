@@ -1,26 +1,28 @@
-//! Many queues: for each producer one of allocations and frees and one of smart pointers.
+//! Two queues per producer: one for allocations and frees, one for smart pointers.
 //!
 //! # The selector
 //!
-//! A shared counter that deals events out in turn would be the most contended line of all, and would tear the order of
-//! a producer apart. Here the producer's own number selects, which costs nothing and keeps order.
+//! A shared round-robin counter would be the most contended cache line, and would reorder the events of a producer. Here the
+//! producer's number selects the queue, which costs nothing and keeps the order.
 //!
 //! # Order across two queues
 //!
-//! An event of one kind must not overtake an older one of the other kind. Looking at both heads is not enough: between
-//! the two looks the producer may add to the first queue, then to the second. So the producer publishes one count for
-//! both, [`Admitted`], after each push. The consumer reads it first; then all events up to that count are visible
-//! at the fronts of the two queues, and merging by sequence number takes exactly those, in order.
+//! An event of one kind must not overtake an older one of the other kind. Reading both heads is not enough: between the two
+//! reads the producer may push to the first queue, then to the second. So the producer publishes one count for both,
+//! [`Admitted`], after each push. The consumer reads it first; all events up to that count are then visible at the fronts
+//! of the two queues, and a merge by sequence number takes exactly those, in order.
 
 use std::sync::Arc;
 
 use super::background::Background;
-use super::event::{Cause, Event, Outcome};
+use super::books::{Books, Handle};
+use super::collector::Collector;
+use super::event::{Event, LossCause, Outcome};
+use super::limits::Limits;
 use super::queue::{Admitted, Queue};
-use super::{Books, Collector, Handle, Limits};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// What the collector and its background thread share.
+/// The state shared with the background thread.
 #[derive(Debug)]
 struct Queues {
     books: Books,
@@ -29,16 +31,16 @@ struct Queues {
     sides: Box<[Side]>,
 }
 
-/// Where a producer's pair of queues stands.
+/// The progress of a producer's pair of queues.
 #[derive(Debug, Default)]
 struct Side {
     admitted: Admitted,
-    /// Events taken from either queue; the consumer's.
+    /// Events taken from either queue; written by the consumer.
     taken: AtomicU64,
 }
 
-/// Queues by kind and producer, emptied by an aggregator that is called at half full; a full one sheds, so that a
-/// burst of one kind cannot push out the other.
+/// Queues by kind and producer, drained by a background thread when one is half full. A full queue drops its own events, so
+/// that a burst of one kind cannot displace the other.
 #[derive(Debug)]
 pub struct DistributedCollector {
     queues: Arc<Queues>,
@@ -52,7 +54,7 @@ impl Queues {
             (&self.allocation_queues[producer], &self.smart_pointer_queues[producer]);
         let side = &self.sides[producer];
         let admitted = side.admitted.observe();
-        // relaxed: the consumer's alone; the lock of the books orders who that is.
+        // relaxed: only the consumer uses it; the lock of the history orders consumers.
         let taken = side.taken.load(Ordering::Relaxed);
         for _ in taken..admitted {
             let queue = match (allocations.first(), pointers.first()) {
@@ -60,7 +62,7 @@ impl Queues {
                 (None, Some(_)) => pointers,
                 _ => allocations,
             };
-            // Never empty: `admitted` events were seen. Were it so, the account would show it.
+            // Never empty: `admitted` events are visible. Otherwise the counters would show it.
             let Some(event) = queue.first() else { break };
             history.book(event);
             queue.skip();
@@ -78,7 +80,7 @@ impl Queues {
 }
 
 impl DistributedCollector {
-    /// A collector within `limits`, with its aggregator running.
+    /// A collector within `limits`, with its background thread running.
     pub fn new(limits: &Limits) -> DistributedCollector {
         let queues = || (0..limits.producers).map(|_| Queue::new(limits.queue_events)).collect();
         let queues = Arc::new(Queues {
@@ -92,7 +94,7 @@ impl DistributedCollector {
         DistributedCollector { queues, aggregator }
     }
 
-    /// The queue for an event: its kind chooses the family, the producer's number the queue.
+    /// The queue of an event, by its kind and its producer.
     #[inline]
     fn select(&self, handle: &Handle, event: Event) -> &Queue {
         if event.kind.is_pointer() {
@@ -116,11 +118,11 @@ impl Collector for DistributedCollector {
         let event = self.queues.books.attempt(handle, event);
         let queue = self.select(handle, event);
         if !queue.push(event) {
-            self.queues.books.lose(handle, Cause::QueueFull);
-            return Outcome::Lost(Cause::QueueFull);
+            self.queues.books.lose(handle, LossCause::QueueFull);
+            return Outcome::Lost(LossCause::QueueFull);
         }
         self.queues.sides[handle.index()].admitted.one_more();
-        if queue.is_worth_a_call() {
+        if queue.should_wake() {
             self.aggregator.call();
         }
         Outcome::InFlight

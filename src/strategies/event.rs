@@ -1,11 +1,11 @@
-//! What is collected: events of 32 bytes, and what becomes of one.
+//! Events of 32 bytes, and their outcomes.
 
 use serde::{Deserialize, Serialize};
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
-pub enum Kind {
+pub enum EventKind {
     /// A block was allocated.
     #[default]
     Alloc = 0,
@@ -17,18 +17,18 @@ pub enum Kind {
     PointerDropped = 3,
 }
 
-impl Kind {
-    /// Whether it is about a smart pointer rather than a block.
+impl EventKind {
+    /// Whether the event concerns a smart pointer rather than a block.
     pub const fn is_pointer(self) -> bool {
-        matches!(self, Kind::PointerCloned | Kind::PointerDropped)
+        matches!(self, EventKind::PointerCloned | EventKind::PointerDropped)
     }
 
-    const fn from_raw(raw: u32) -> Kind {
+    const fn from_raw(raw: u32) -> EventKind {
         match raw {
-            0 => Kind::Alloc,
-            1 => Kind::Free,
-            2 => Kind::PointerCloned,
-            _ => Kind::PointerDropped,
+            0 => EventKind::Alloc,
+            1 => EventKind::Free,
+            2 => EventKind::PointerCloned,
+            _ => EventKind::PointerDropped,
         }
     }
 }
@@ -41,12 +41,12 @@ pub struct Event {
     pub address: u64,
     /// Size of the block in bytes.
     pub size: u64,
-    /// Number among the events of its producer, from 1 on; the collector writes it.
+    /// Number among the events of its producer, from 1; set by the collector.
     pub sequence: u64,
-    /// Number of the producer; the collector writes it.
+    /// Number of the producer; set by the collector.
     pub producer: u32,
-    /// What happened.
-    pub kind: Kind,
+    /// Kind of the event.
+    pub kind: EventKind,
 }
 
 /// Words of an event in a queue.
@@ -57,22 +57,22 @@ const _: () = assert!(size_of::<Event>() == EVENT_WORDS * 8);
 impl Event {
     /// A block of `size` bytes was allocated.
     pub const fn alloc(address: u64, size: u64) -> Event {
-        Event { address, size, sequence: 0, producer: 0, kind: Kind::Alloc }
+        Event { address, size, sequence: 0, producer: 0, kind: EventKind::Alloc }
     }
 
     /// A block of `size` bytes was freed.
     pub const fn free(address: u64, size: u64) -> Event {
-        Event { kind: Kind::Free, ..Event::alloc(address, size) }
+        Event { kind: EventKind::Free, ..Event::alloc(address, size) }
     }
 
     /// A smart pointer to `address` was cloned.
     pub const fn pointer_cloned(address: u64) -> Event {
-        Event { kind: Kind::PointerCloned, ..Event::alloc(address, 0) }
+        Event { kind: EventKind::PointerCloned, ..Event::alloc(address, 0) }
     }
 
     /// A smart pointer to `address` was dropped.
     pub const fn pointer_dropped(address: u64) -> Event {
-        Event { kind: Kind::PointerDropped, ..Event::alloc(address, 0) }
+        Event { kind: EventKind::PointerDropped, ..Event::alloc(address, 0) }
     }
 
     #[inline]
@@ -87,15 +87,15 @@ impl Event {
             size: words[1],
             sequence: words[2],
             producer: (words[3] >> 32) as u32,
-            kind: Kind::from_raw(words[3] as u32),
+            kind: EventKind::from_raw(words[3] as u32),
         }
     }
 }
 
-/// Why a strategy gave an event up.
+/// The cause of a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum Cause {
+pub enum LossCause {
     /// Another thread held the lock.
     Contended = 0,
     /// Another thread held the lock until the last retry, and the overflow buffer was full.
@@ -104,33 +104,34 @@ pub enum Cause {
     QueueFull = 2,
 }
 
-impl Cause {
-    /// How many causes there are.
+impl LossCause {
+    /// Number of causes.
     pub const COUNT: usize = 3;
 
-    /// Every cause, in the order of [`Losses::counts`].
-    pub const ALL: [Cause; Self::COUNT] = [Cause::Contended, Cause::OverflowFull, Cause::QueueFull];
+    /// All causes, in the order of [`Losses::counts`].
+    pub const ALL: [LossCause; Self::COUNT] =
+        [LossCause::Contended, LossCause::OverflowFull, LossCause::QueueFull];
 
-    /// The name in tables, in snake case.
+    /// Name for tables, in snake case.
     pub const fn name(self) -> &'static str {
         match self {
-            Cause::Contended => "contended",
-            Cause::OverflowFull => "overflow_full",
-            Cause::QueueFull => "queue_full",
+            LossCause::Contended => "contended",
+            LossCause::OverflowFull => "overflow_full",
+            LossCause::QueueFull => "queue_full",
         }
     }
 }
 
-/// Events that were given up, by cause. Unit: events.
+/// Lost events by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
-    /// Counts in the order of [`Cause::ALL`].
-    pub counts: [u64; Cause::COUNT],
+    /// Counts in the order of [`LossCause::ALL`].
+    pub counts: [u64; LossCause::COUNT],
 }
 
 impl Losses {
     /// Events lost for one cause.
-    pub const fn get(&self, cause: Cause) -> u64 {
+    pub const fn get(&self, cause: LossCause) -> u64 {
         self.counts[cause as usize]
     }
 
@@ -140,13 +141,13 @@ impl Losses {
     }
 }
 
-/// What became of an event.
+/// The outcome of recording an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It is booked.
+    /// Booked.
     Recorded,
-    /// It was accepted and waits to be booked.
+    /// Accepted and not booked yet.
     InFlight,
-    /// It was given up, and counted as that.
-    Lost(Cause),
+    /// Lost and counted.
+    Lost(LossCause),
 }

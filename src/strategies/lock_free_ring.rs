@@ -1,16 +1,18 @@
-//! A ring for each producer, emptied by an aggregator that is called when a ring is half full.
+//! A ring per producer, drained by a background thread that a half-full ring wakes.
 //!
-//! Better than an interval: the call follows the rate. It still depends on when the aggregator gets a processor, and
-//! with as many busy producers as processors that is too late.
+//! This adapts to the rate better than an interval. It still depends on when the background thread gets a processor, and with
+//! as many busy producers as processors that is too late.
 
 use std::sync::Arc;
 
 use super::background::Background;
+use super::books::{Books, Handle};
+use super::collector::Collector;
 use super::event::{Event, Outcome};
+use super::limits::Limits;
 use super::thread_local_buffers::Buffered;
-use super::{Books, Collector, Handle, Limits};
 
-/// A ring for each producer; a half-full one calls the aggregator, a full one sheds.
+/// A ring per producer: a half-full one wakes the background thread, a full one drops events.
 #[derive(Debug)]
 pub struct LockFreeRing {
     buffered: Arc<Buffered>,
@@ -18,7 +20,7 @@ pub struct LockFreeRing {
 }
 
 impl LockFreeRing {
-    /// A collector within `limits`, with its aggregator running.
+    /// A collector within `limits`, with its background thread running.
     pub fn new(limits: &Limits) -> LockFreeRing {
         let buffered = Arc::new(Buffered::new(limits));
         let shared = Arc::clone(&buffered);
@@ -38,8 +40,8 @@ impl Collector for LockFreeRing {
 
     fn record(&self, handle: &mut Handle, event: Event) -> Outcome {
         let outcome = self.buffered.push_or_lose(handle, event);
-        // A full ring that has been called for is not called for at every event that it sheds.
-        if outcome == Outcome::InFlight && self.buffered.queues[handle.index()].is_worth_a_call() {
+        // A full ring does not wake the thread for each dropped event.
+        if outcome == Outcome::InFlight && self.buffered.queues[handle.index()].should_wake() {
             self.aggregator.call();
         }
         outcome

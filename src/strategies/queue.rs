@@ -1,43 +1,43 @@
 //! A bounded queue of events with one producer and one consumer at a time.
 //!
-//! Slots are atomic words, written and read relaxed: on the processors we know that is a plain move, and no reader
-//! can see half a word. The two cursors give the order:
+//! Slots are atomic words with relaxed accesses: plain moves on common processors, and no reader sees half a word. The two
+//! cursors give the order:
 //!
-//! | what | by | pairs with | gives |
+//! | access | by | pairs with | guarantees |
 //! | --- | --- | --- | --- |
-//! | `Cursor::publish` of the head | producer | `Cursor::observe`, consumer | the slots below it are seen whole |
+//! | `Cursor::publish` of the head | producer | `Cursor::observe`, consumer | the slots below it are visible |
 //! | `Cursor::publish` of the tail | consumer | `Cursor::observe`, producer | the slots below it may be reused |
 //!
-//! The producer remembers the tail that it saw last, so that it touches the consumer's cache line once a lap.
+//! The producer caches the last tail it read, so that it reads the consumer's cache line once per lap.
 
 use super::event::{EVENT_WORDS, Event};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// A count that one side moves and the other one watches.
+/// A count written by one side and read by the other.
 #[repr(align(128))]
 #[derive(Debug, Default)]
 struct Cursor {
     count: AtomicU64,
-    /// What the owner saw of the other cursor; the owner's alone.
+    /// Last read value of the other cursor; used by the owner only.
     seen: AtomicU64,
 }
 
 impl Cursor {
-    /// For the owner.
+    /// The count, for the owner.
     #[inline]
     fn own(&self) -> u64 {
-        // relaxed: read by its only writer; for the consumer the lock of the books orders who that is.
+        // relaxed: read by its only writer; the lock of the history orders consumers.
         self.count.load(Ordering::Relaxed)
     }
 
-    /// For the owner: what it did below `count` is done.
+    /// For the owner: publishes all slots below `count`.
     #[inline]
     fn publish(&self, count: u64) {
         // Release: pairs with `observe`.
         self.count.store(count, Ordering::Release);
     }
 
-    /// For the other side.
+    /// The count, for the other side.
     #[inline]
     fn observe(&self) -> u64 {
         // Acquire: pairs with `publish`.
@@ -46,18 +46,18 @@ impl Cursor {
 
     #[inline]
     fn seen(&self) -> u64 {
-        // relaxed: the owner's alone.
+        // relaxed: used by the owner only.
         self.seen.load(Ordering::Relaxed)
     }
 
     #[inline]
     fn see(&self, count: u64) {
-        // relaxed: the owner's alone.
+        // relaxed: used by the owner only.
         self.seen.store(count, Ordering::Relaxed);
     }
 }
 
-/// The queue. The caller sees to it that there is one producer, and one consumer at a time.
+/// The queue. The caller guarantees one producer, and one consumer at a time.
 #[derive(Debug)]
 pub(super) struct Queue {
     slots: Box<[[AtomicU64; EVENT_WORDS]]>,
@@ -75,7 +75,7 @@ impl Queue {
         self.slots.len() as u64
     }
 
-    /// Events in the queue. Exact while both sides rest.
+    /// Events in the queue. Exact while both sides are idle.
     pub(super) fn len(&self) -> u64 {
         let tail = self.tail.observe();
         self.head.observe().saturating_sub(tail)
@@ -86,7 +86,7 @@ impl Queue {
         &self.slots[number as usize & (self.slots.len() - 1)]
     }
 
-    /// For the producer: adds an event, unless the queue is full; says whether.
+    /// For the producer: pushes an event; returns `false` when the queue is full.
     #[inline]
     pub(super) fn push(&self, event: Event) -> bool {
         let head = self.head.own();
@@ -104,28 +104,28 @@ impl Queue {
         true
     }
 
-    /// For the producer: whether it is a good moment to wake a consumer. True once in a quarter of the queue at most,
-    /// when half of it or more is waiting.
+    /// For the producer: whether to wake a consumer. `true` at most once per quarter of the queue, when at least half of it is
+    /// used.
     #[inline]
-    pub(super) fn is_worth_a_call(&self) -> bool {
+    pub(super) fn should_wake(&self) -> bool {
         let quarter = self.capacity() / 4;
         self.head.own().is_multiple_of(quarter) && self.len() >= 2 * quarter
     }
 
-    /// For the consumer: the oldest event, which stays.
+    /// For the consumer: returns the oldest event without removing it.
     #[inline]
     pub(super) fn first(&self) -> Option<Event> {
         let tail = self.tail.own();
         (tail < self.head.observe()).then(|| self.read(tail))
     }
 
-    /// For the consumer: the oldest event goes. There must be one.
+    /// For the consumer: removes the oldest event. The queue must not be empty.
     #[inline]
     pub(super) fn skip(&self) {
         self.tail.publish(self.tail.own() + 1);
     }
 
-    /// For the consumer: passes everything that was in the queue when it began to `book`, oldest first.
+    /// For the consumer: removes all events in the queue at the call, and passes them to `book`, oldest first.
     pub(super) fn drain(&self, mut book: impl FnMut(Event)) {
         let (tail, head) = (self.tail.own(), self.head.observe());
         for number in tail..head {
@@ -141,7 +141,7 @@ impl Queue {
     }
 }
 
-/// A count that the producer of several queues publishes once for all of them.
+/// A count that the producer of several queues publishes for all of them.
 #[derive(Debug, Default)]
 pub(super) struct Admitted(Cursor);
 
@@ -152,7 +152,7 @@ impl Admitted {
         self.0.publish(self.0.own() + 1);
     }
 
-    /// For the consumer: so many events are seen, in whichever queue.
+    /// For the consumer: the number of visible events in all queues.
     #[inline]
     pub(super) fn observe(&self) -> u64 {
         self.0.observe()

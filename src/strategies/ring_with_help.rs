@@ -1,14 +1,16 @@
-//! A ring for each producer, which books it itself when it is full: the mechanism of the default.
+//! A ring per producer, which the producer drains itself when it is full: the mechanism of the default.
 //!
-//! There is no background thread here at all, to show that completeness does not depend on one: the price of booking
-//! is paid by whoever makes the events, once in a ring, while its words are still in that processor's cache. The wait
-//! for the lock is bounded by the others' rings, which are bounded.
+//! There is no background thread, to show that completeness does not depend on one: each producer books its own events, once
+//! per ring, while the words are still in its processor's cache. The wait for the lock is bounded by the sizes of the
+//! other rings.
 
+use super::books::{Books, Handle};
+use super::collector::Collector;
 use super::event::{Event, Outcome};
+use super::limits::Limits;
 use super::thread_local_buffers::Buffered;
-use super::{Books, Collector, Handle, Limits};
 
-/// A ring for each producer; who finds its ring full books it and goes on. Nothing is shed.
+/// A ring per producer. A producer with a full ring books it and continues. No event is lost.
 #[derive(Debug)]
 pub struct RingWithHelp {
     buffered: Buffered,
@@ -25,7 +27,7 @@ impl RingWithHelp {
         let queue = &self.buffered.queues[handle.index()];
         let mut history = self.buffered.books.open();
         queue.drain(|older| history.book(older));
-        // The ring is empty now, and its only producer is here.
+        // The ring is empty, and this is its only producer.
         history.book(event);
     }
 }

@@ -1,8 +1,9 @@
-//! Conservation and order of every strategy, and checkers that find planted faults.
+//! Conservation and order of every strategy, and planted faults that the checks must find.
 
 use std::time::Duration;
 
 use super::*;
+use crate::profile::ConcurrencyConfig;
 
 fn limits() -> Limits {
     Limits {
@@ -26,7 +27,7 @@ fn event(number: u64) -> Event {
     }
 }
 
-/// Lets `threads` producers record, and returns what they were told: recorded or in flight, and lost.
+/// Runs `threads` producers, and returns the sums of their outcomes: recorded or in flight, and lost.
 fn drive(collector: &dyn Collector, threads: usize, events: u64) -> (u64, u64) {
     let produce = || {
         let mut handle = collector.register().expect("a place");
@@ -50,7 +51,7 @@ fn every_strategy_conserves_events_and_their_order_at_every_thread_count() {
             let account = collector.account();
             let what = format!("{}, {threads} threads: {account:?}", collector.name());
             assert_eq!(account.check(), Ok(()), "{what}");
-            // What producers were told agrees with what was counted.
+            // The outcomes agree with the counters.
             assert_eq!((account.recorded, account.lost.total()), (kept, lost), "{what}");
             assert_eq!((account.attempted, account.in_flight), (threads as u64 * 20_000, 0), "{what}");
             assert_eq!(account.retained, account.recorded.min(1_000), "{what}");
@@ -59,7 +60,7 @@ fn every_strategy_conserves_events_and_their_order_at_every_thread_count() {
 }
 
 #[test]
-fn the_way_of_the_default_loses_nothing() {
+fn ring_with_help_loses_nothing() {
     for threads in [1, 8] {
         let collector = RingWithHelp::new(&limits());
         drive(&collector, threads, 50_000);
@@ -70,7 +71,7 @@ fn the_way_of_the_default_loses_nothing() {
 }
 
 #[test]
-fn before_the_end_the_account_closes_with_events_in_flight() {
+fn events_in_flight_are_part_of_the_account() {
     let collector = RingWithHelp::new(&limits());
     let mut handle = collector.register().expect("a place");
     for number in 0..100 {
@@ -82,7 +83,7 @@ fn before_the_end_the_account_closes_with_events_in_flight() {
 }
 
 #[test]
-fn a_taken_lock_sends_events_to_loss_or_overflow() {
+fn a_contended_lock_drops_events_or_uses_the_overflow_buffer() {
     let lock = SharedLock::new(&limits());
     let backoff = AdaptiveBackoff::new(&limits());
     let without =
@@ -99,7 +100,7 @@ fn a_taken_lock_sends_events_to_loss_or_overflow() {
             collector.record(&mut handle, event(number));
         }
         drop(held);
-        // Booked after those in the overflow buffer, which are older.
+        // Booked after the older events in the overflow buffer.
         assert_eq!(collector.record(&mut handle, event(40)), Outcome::Recorded);
         assert_eq!(collector.lost_by_reason(), expected, "{}", collector.name());
         assert_eq!(collector.account().check(), Ok(()), "{}", collector.name());
@@ -107,15 +108,15 @@ fn a_taken_lock_sends_events_to_loss_or_overflow() {
 }
 
 #[test]
-fn a_full_queue_sheds_and_says_so() {
+fn a_full_queue_drops_and_counts_events() {
     let slow = Limits { interval: Duration::from_secs(3600), ..limits() };
     let collector = ThreadLocalBuffers::new(&slow);
     let mut handle = collector.register().expect("a place");
     for number in 0..100 {
-        let expected = if number < 64 { Outcome::InFlight } else { Outcome::Lost(Cause::QueueFull) };
+        let expected = if number < 64 { Outcome::InFlight } else { Outcome::Lost(LossCause::QueueFull) };
         assert_eq!(collector.record(&mut handle, event(number)), expected);
     }
-    assert_eq!((collector.in_flight(), collector.lost_by_reason().get(Cause::QueueFull)), (64, 36));
+    assert_eq!((collector.in_flight(), collector.lost_by_reason().get(LossCause::QueueFull)), (64, 36));
     collector.finish();
     assert_eq!((collector.account().check(), collector.recorded()), (Ok(()), 64));
 }
@@ -133,13 +134,13 @@ fn the_history_keeps_the_newest_events_oldest_first() {
 }
 
 #[test]
-fn there_is_no_place_beyond_the_limit() {
+fn no_producer_registers_beyond_the_limit() {
     let collector = SharedLock::new(&Limits { producers: 2, ..limits() });
     let places = [(); 3].map(|()| collector.register().map(|handle| handle.index()));
     assert_eq!(places, [Some(0), Some(1), None]);
 }
 
-/// Gives up every seventh event and tells nobody.
+/// Drops every seventh event without counting it.
 struct Forgetful(Books);
 
 impl Collector for Forgetful {
@@ -176,7 +177,7 @@ fn a_loss_that_is_not_counted_is_found() {
 }
 
 #[test]
-fn an_exchange_and_a_doubled_event_are_found() {
+fn a_reordered_and_a_duplicate_event_are_found() {
     let books = Books::new(&limits());
     let mut handle = books.register().expect("a place");
     let (first, second) = (books.attempt(&mut handle, event(0)), books.attempt(&mut handle, event(1)));

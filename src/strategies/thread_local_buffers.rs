@@ -1,16 +1,18 @@
-//! A buffer for each producer, emptied by a background thread at an interval.
+//! A buffer per producer, drained by a background thread at an interval.
 //!
-//! Recording contends with nobody. But how much survives is the size of the buffer against rate times interval: the
-//! interval knows nothing of the rate.
+//! Recording has no contention. Completeness depends on the size of the buffer relative to rate times interval: the interval
+//! does not adapt to the rate.
 
 use std::sync::Arc;
 
 use super::background::Background;
-use super::event::{Cause, Event, Outcome};
+use super::books::{Books, Handle};
+use super::collector::Collector;
+use super::event::{Event, LossCause, Outcome};
+use super::limits::Limits;
 use super::queue::Queue;
-use super::{Books, Collector, Handle, Limits};
 
-/// The books with a queue for each producer. Shared with the background thread of the strategies that have one.
+/// A history with a queue per producer. Shared with the background thread of the strategies that have one.
 #[derive(Debug)]
 pub(super) struct Buffered {
     pub(super) books: Books,
@@ -23,7 +25,7 @@ impl Buffered {
         Buffered { books: Books::new(limits), queues }
     }
 
-    /// Books what is in one queue.
+    /// Drains one queue.
     pub(super) fn drain(&self, queue: &Queue) {
         let mut history = self.books.open();
         queue.drain(|event| history.book(event));
@@ -39,19 +41,19 @@ impl Buffered {
         self.queues.iter().map(Queue::len).sum()
     }
 
-    /// Puts the event into the producer's queue, or gives it up when that is full.
+    /// Pushes the event to the producer's queue, or drops it when that is full.
     #[inline]
     pub(super) fn push_or_lose(&self, handle: &mut Handle, event: Event) -> Outcome {
         let event = self.books.attempt(handle, event);
         if self.queues[handle.index()].push(event) {
             return Outcome::InFlight;
         }
-        self.books.lose(handle, Cause::QueueFull);
-        Outcome::Lost(Cause::QueueFull)
+        self.books.lose(handle, LossCause::QueueFull);
+        Outcome::Lost(LossCause::QueueFull)
     }
 }
 
-/// A queue for each producer, which a background thread empties at [`Limits::interval`]; sheds when it is full.
+/// A queue per producer, drained by a background thread every [`Limits::interval`]. A full queue drops events.
 #[derive(Debug)]
 pub struct ThreadLocalBuffers {
     buffered: Arc<Buffered>,

@@ -51,48 +51,27 @@ mod validity;
 mod workload;
 
 pub use baseline::read_baseline;
-pub use changes::{BaselineComparison, ChangeVerdict, ComparedFigure, FigureChange, LoadChange};
-pub use completeness::{
-    DropBreakdown, LevelCompleteness, Overhead, OverheadPair, QuiesceError, TrackerProbe, TrackerSnapshot,
-    interleaved,
-};
-pub use config::{BenchmarkConfig, DeadlockAction, Executor, Metering};
-pub use contention::{ContentionCause, ContentionScore, TimeBreakdown};
-pub use deadlock::{
-    ActorId, DeadlockClass, DeadlockDetector, DeadlockReport, Hold, HoldToken, ResourceId, StallClass,
-    StallReport, ThreadEvidence, TrackedGuard, TrackedMutex, TrackedMutexGuard, TrackedReadGuard,
-    TrackedRwLock, TrackedWriteGuard, WaitEdge, WaitToken, WouldDeadlock,
-};
+pub use changes::*;
+pub use completeness::*;
+pub use config::*;
+pub use contention::*;
+pub use deadlock::*;
 pub use error::BenchError;
 pub use executor::StopHandle;
 pub use ledger_probe::LedgerProbe;
 pub use live::{Live, LiveStatus};
 pub use machine::MachineInfo;
-pub use paired::{
-    PairedError, PairedPlan, PairedRuns, Progress, child_command, is_child, run_paired, serve,
-    stop_on_interrupt,
-};
+pub use paired::*;
 pub use performance::ConcurrentBenchmark;
-pub use plan::{Arrivals, Levels, LoadModel, Overload, Stage, StageShape, StageUnit};
-pub use pool::{
-    ConnectionHandle, ConnectionPool, ConnectionPoolStats, LeakReport, PoolConfig, PoolError, erlang_c,
-    erlang_c_mean_wait, smallest_pool, smallest_unlockable,
-};
+pub use plan::*;
+pub use pool::*;
 pub use probe::thread_cpu_ns;
-pub use random::{Popularity, ThinkTime, UserRng};
-pub use report::{
-    ExitCode, SCHEMA_VERSION, ValidationReport, runs_text, scalability_svg, scalability_text, validation_html,
-};
-pub use result::{ConcurrentTestResult, Slice, ThreadPerformance, ThresholdResult};
-pub use series::{
-    BreakingCause, Confidence, LevelSummary, Reason, RecommendationDetail, ScalabilityRecommendation,
-    ScalabilityReport,
-};
-pub use stats::{
-    BatchMeans, LatencySummary, MeanDifference, Trend, batch_means, mann_kendall, mean_interval, normal_tail,
-    t_quantile, welch,
-};
+pub use random::*;
+pub use report::*;
+pub use result::*;
+pub use series::*;
+pub use stats::*;
 pub use threads::OsThreadStats;
 pub use threshold::{Threshold, ThresholdError};
 pub use validity::ValidityIssue;
-pub use workload::{AllocWorkload, Blocking, NullWorkload, Outcome, SyncWorkload, UserId, Workload};
+pub use workload::*;

@@ -51,7 +51,6 @@ const REMAINING: &[(&str, usize)] = &[
     ("cli/src/export", 2),
     ("src/blackbox", 54),
     ("src/profile", 2),
-    ("src/strategies", 6),
     ("src/trace", 25),
 ];
 

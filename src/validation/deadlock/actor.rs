@@ -181,8 +181,10 @@ impl Resources {
         self.with(id, |r| r.next_ticket.fetch_add(1, Relaxed)).unwrap_or(0)
     }
 
-    pub fn capacity(&self, id: ResourceId) -> u32 {
-        self.with(id, |r| r.capacity).unwrap_or(1)
+    /// Replaces `into` with the capacity of each resource, by its number.
+    pub fn capacities(&self, into: &mut Vec<u32>) {
+        into.clear();
+        into.extend(self.0.read().unwrap_or_else(PoisonError::into_inner).iter().map(|r| r.capacity));
     }
 
     pub fn name(&self, id: ResourceId) -> String {

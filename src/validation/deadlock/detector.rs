@@ -169,7 +169,7 @@ impl DeadlockDetector {
 
     /// Makes room for a run, so that scans inside its window do not allocate.
     pub(in super::super) fn reserve(&self, users: usize) {
-        lock(&self.inner.scan).reserve(users);
+        lock(&self.inner.scan).reserve(users, &self.inner.resources);
     }
 
     /// One step of the watchdog. Returns the time until the next one and the number of permanent deadlocks.

@@ -12,26 +12,29 @@
 //! An actor with several concurrent waits (a `select`) finishes as soon as one of them can be served: that can miss a
 //! deadlock, and never invents one.
 
-/// A wait in a snapshot.
+/// A wait in a snapshot. Actors and resources are numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WaitNode {
+pub(super) struct Wait {
+    pub actor: usize,
     pub resource: usize,
     pub units: u32,
     pub ticket: u64,
 }
 
-/// An actor in a snapshot.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ActorNode {
-    pub waits: Vec<WaitNode>,
-    pub holds: Vec<(usize, u32)>,
+/// A hold in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub actor: usize,
+    pub resource: usize,
+    pub units: u32,
 }
 
-/// All actors and the capacity of each resource.
+/// All waits and holds, and the capacity of each resource.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Snapshot {
     pub capacities: Vec<u32>,
-    pub actors: Vec<ActorNode>,
+    pub waits: Vec<Wait>,
+    pub holds: Vec<Held>,
 }
 
 impl Snapshot {
@@ -47,70 +50,76 @@ impl Snapshot {
     /// a scan of a run under load does not allocate.
     pub fn reduce(&self, free: &mut Vec<i64>, stuck: &mut Vec<usize>) {
         free.clear();
-        stuck.clear();
         free.extend(self.capacities.iter().map(|&c| i64::from(c)));
-        for actor in &self.actors {
-            actor.holds.iter().for_each(|&(r, units)| free[r] -= i64::from(units));
-        }
-        for (i, actor) in self.actors.iter().enumerate() {
-            if actor.waits.is_empty() { release(actor, free) } else { stuck.push(i) }
+        stuck.clear();
+        // The waits of an actor are consecutive.
+        stuck.extend(self.waits.iter().map(|w| w.actor));
+        stuck.dedup();
+        for h in self.holds.iter().filter(|h| stuck.contains(&h.actor)) {
+            free[h.resource] -= i64::from(h.units);
         }
         while let Some(place) = stuck.iter().position(|&i| self.can_finish(i, stuck, free)) {
-            release(&self.actors[stuck.remove(place)], free);
+            let actor = stuck.remove(place);
+            self.holds_of(actor).for_each(|h| free[h.resource] += i64::from(h.units));
         }
+    }
+
+    fn waits_of(&self, actor: usize) -> impl Iterator<Item = &Wait> {
+        self.waits.iter().filter(move |w| w.actor == actor)
+    }
+
+    fn holds_of(&self, actor: usize) -> impl Iterator<Item = &Held> {
+        self.holds.iter().filter(move |h| h.actor == actor)
+    }
+
+    /// The actors queued before a wait.
+    fn queued_before<'a>(&'a self, wait: &'a Wait) -> impl Iterator<Item = usize> + 'a {
+        let earlier =
+            |w: &&Wait| w.resource == wait.resource && w.ticket < wait.ticket && w.actor != wait.actor;
+        self.waits.iter().filter(earlier).map(|w| w.actor)
     }
 
     fn can_finish(&self, actor: usize, stuck: &[usize], free: &[i64]) -> bool {
-        self.actors[actor].waits.iter().any(|wait| {
+        self.waits_of(actor).any(|wait| {
             i64::from(wait.units) <= free[wait.resource]
-                && !stuck.iter().any(|&other| other != actor && self.waits_before(other, wait))
+                && !self.queued_before(wait).any(|other| stuck.contains(&other))
         })
     }
 
-    fn waits_before(&self, other: usize, wait: &WaitNode) -> bool {
-        self.actors[other].waits.iter().any(|w| w.resource == wait.resource && w.ticket < wait.ticket)
+    /// Whether `other` holds a resource that `actor` waits for.
+    fn holds_for(&self, actor: usize, other: usize) -> bool {
+        self.holds_of(other).any(|h| self.waits_of(actor).any(|w| w.resource == h.resource))
     }
 
-    /// The actors that `actor` waits for: the holders of its resources and those queued before it.
-    pub fn blockers(&self, actor: usize) -> Vec<usize> {
-        (0..self.actors.len())
-            .filter(|&other| {
-                self.actors[actor].waits.iter().any(|wait| {
-                    let holds = self.actors[other].holds.iter().any(|&(r, _)| r == wait.resource);
-                    holds || (other != actor && self.waits_before(other, wait))
-                })
-            })
-            .collect()
+    /// Whether `actor` waits for `other`: for a resource it holds, or behind it in a queue.
+    pub fn waits_for(&self, actor: usize, other: usize) -> bool {
+        self.holds_for(actor, other)
+            || self.waits_of(actor).any(|wait| self.queued_before(wait).any(|before| before == other))
     }
 
     /// Splits a stuck set into parts that do not wait for each other.
     pub fn components(&self, stuck: &[usize]) -> Vec<Vec<usize>> {
-        let mut group: Vec<usize> = (0..stuck.len()).collect();
-        for (i, &actor) in stuck.iter().enumerate() {
-            for blocker in self.blockers(actor) {
-                if let Some(j) = stuck.iter().position(|&s| s == blocker) {
-                    let (from, to) = (group[i].max(group[j]), group[i].min(group[j]));
-                    group.iter_mut().filter(|l| **l == from).for_each(|l| *l = to);
-                }
-            }
+        let mut parts: Vec<Vec<usize>> = Vec::new();
+        for &actor in stuck {
+            let linked = |part: &mut Vec<usize>| {
+                part.iter().any(|&other| self.waits_for(actor, other) || self.waits_for(other, actor))
+            };
+            let mut part: Vec<usize> = parts.extract_if(.., linked).flatten().collect();
+            part.push(actor);
+            parts.push(part);
         }
-        (0..stuck.len())
-            .map(|part| (0..stuck.len()).filter(|&i| group[i] == part).map(|i| stuck[i]).collect::<Vec<_>>())
-            .filter(|part| !part.is_empty())
-            .collect()
+        parts.iter_mut().for_each(|part| part.sort_unstable());
+        parts
     }
 
-    /// One cycle within a stuck part, in the order of waiting. Every actor has a blocker in the part, so each walk closes.
+    /// One cycle within a stuck part, in the order of waiting. Every actor waits for another one of the part or for itself, so
+    /// each walk closes.
     pub fn cycle(&self, part: &[usize]) -> Vec<usize> {
         let mut walk: Vec<usize> = part.first().copied().into_iter().collect();
         while let Some(&last) = walk.last() {
-            let holds = |b: usize| {
-                let waits = &self.actors[last].waits;
-                waits.iter().any(|w| self.actors[b].holds.iter().any(|h| h.0 == w.resource))
-            };
+            let blockers = part.iter().copied().filter(|&other| self.waits_for(last, other));
             // Prefer a holder to a place in the queue, and another actor to the actor itself.
-            let blockers = self.blockers(last).into_iter().filter(|b| part.contains(b));
-            let Some(next) = blockers.min_by_key(|&b| (b == last, !holds(b))) else { break };
+            let Some(next) = blockers.min_by_key(|&b| (b == last, !self.holds_for(last, b))) else { break };
             if let Some(start) = walk.iter().position(|&w| w == next) {
                 return walk.split_off(start);
             }
@@ -118,10 +127,6 @@ impl Snapshot {
         }
         walk
     }
-}
-
-fn release(actor: &ActorNode, free: &mut [i64]) {
-    actor.holds.iter().for_each(|&(r, units)| free[r] += i64::from(units));
 }
 
 #[cfg(test)]
@@ -138,17 +143,13 @@ mod tests {
     }
 
     fn snapshot(capacities: &[u32], actors: &[Spec<'_>]) -> Snapshot {
-        let actors = actors
-            .iter()
-            .map(|(holds, waits)| ActorNode {
-                holds: holds.to_vec(),
-                waits: waits
-                    .iter()
-                    .map(|&(resource, units, ticket)| WaitNode { resource, units, ticket })
-                    .collect(),
-            })
-            .collect();
-        Snapshot { capacities: capacities.to_vec(), actors }
+        let mut snapshot = Snapshot { capacities: capacities.to_vec(), ..Snapshot::default() };
+        for (actor, (holds, waits)) in actors.iter().enumerate() {
+            let wait = |&(resource, units, ticket)| Wait { actor, resource, units, ticket };
+            snapshot.waits.extend(waits.iter().map(wait));
+            snapshot.holds.extend(holds.iter().map(|&(resource, units)| Held { actor, resource, units }));
+        }
+        snapshot
     }
 
     #[test]
@@ -180,7 +181,7 @@ mod tests {
         assert!(stuck(&[3], pool).is_empty());
         // A detector that only looks for cycles would have reported: each of the two waits for the other.
         let s = snapshot(&[3], pool);
-        assert!(s.blockers(0).contains(&1) && s.blockers(1).contains(&0));
+        assert!(s.waits_for(0, 1) && s.waits_for(1, 0));
         // Without the third it is one.
         assert_eq!(stuck(&[2], &pool[..2]), [0, 1]);
     }

@@ -4,8 +4,8 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::super::sync::lock;
-use super::actor::{Actor, ActorId, Edge, ResourceId, Resources, USUAL_EDGES};
-use super::graph::{ActorNode, Snapshot, WaitNode};
+use super::actor::{Actor, ActorId, Edge, Resources, USUAL_EDGES};
+use super::graph::{Held, Snapshot, Wait};
 use super::report::{DeadlockClass, DeadlockReport, Hold, WaitEdge};
 
 /// Limit of reports.
@@ -21,8 +21,6 @@ type Version = (ActorId, u64);
 pub(super) struct Scan {
     snapshot: Snapshot,
     actors: Vec<Version>,
-    resources: Vec<ResourceId>,
-    spare: Vec<ActorNode>,
     free: Vec<i64>,
     stuck: Vec<usize>,
     /// Suspects of the last scan, with the time of the first suspicion.
@@ -34,17 +32,16 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Makes room for the users of a run.
-    pub fn reserve(&mut self, users: usize) {
-        let edges =
-            || ActorNode { waits: Vec::with_capacity(USUAL_EDGES), holds: Vec::with_capacity(USUAL_EDGES) };
-        self.spare.extend((0..users + 16).map(|_| edges()));
+    pub fn reserve(&mut self, users: usize, resources: &Resources) {
         let room = users + 64;
-        self.snapshot.actors.reserve(room);
+        resources.capacities(&mut self.snapshot.capacities);
+        let registered = self.snapshot.capacities.len();
         self.snapshot.capacities.reserve(room);
+        self.free.reserve(registered + room);
+        self.snapshot.waits.reserve(room * USUAL_EDGES);
+        self.snapshot.holds.reserve(room * USUAL_EDGES);
         self.actors.reserve(room);
-        self.resources.reserve(room);
-        self.free.reserve(room);
-        self.stuck.reserve(room);
+        self.stuck.reserve(room * USUAL_EDGES);
         self.suspects.reserve(room);
         self.next_suspects.reserve(room);
     }
@@ -90,39 +87,23 @@ impl Scan {
 
     /// Copies all waits and holds. Returns the age of the oldest wait.
     fn take_snapshot(&mut self, actors: &[Arc<Actor>], resources: &Resources, now_ns: u64) -> u64 {
-        self.spare.append(&mut self.snapshot.actors);
-        self.snapshot.capacities.clear();
-        self.resources.clear();
+        let Snapshot { capacities, waits, holds } = &mut self.snapshot;
+        resources.capacities(capacities);
+        waits.clear();
+        holds.clear();
         self.actors.clear();
         let mut longest_ns = 0;
-        for actor in actors {
-            let edges = lock(&actor.edges);
-            if edges.is_empty() {
-                continue;
+        for of_actor in actors {
+            let (actor, edges) = (self.actors.len(), lock(&of_actor.edges));
+            for e in &edges.waits {
+                waits.push(Wait { actor, resource: e.resource.0 as usize, units: e.units, ticket: e.ticket });
+                longest_ns = longest_ns.max(now_ns.saturating_sub(e.since_ns));
             }
-            let mut node = self.spare.pop().unwrap_or_default();
-            node.waits.clear();
-            node.holds.clear();
-            for w in &edges.waits {
-                let resource = self.place_of(w.resource, resources);
-                node.waits.push(WaitNode { resource, units: w.units, ticket: w.ticket });
-                longest_ns = longest_ns.max(now_ns.saturating_sub(w.since_ns));
-            }
-            for h in &edges.holds {
-                node.holds.push((self.place_of(h.resource, resources), h.units));
-            }
-            self.snapshot.actors.push(node);
-            self.actors.push((actor.id, edges.epoch));
+            let held = |e: &Edge| Held { actor, resource: e.resource.0 as usize, units: e.units };
+            holds.extend(edges.holds.iter().map(held));
+            self.actors.push((of_actor.id, edges.epoch));
         }
         longest_ns
-    }
-
-    fn place_of(&mut self, id: ResourceId, resources: &Resources) -> usize {
-        self.resources.iter().position(|r| *r == id).unwrap_or_else(|| {
-            self.resources.push(id);
-            self.snapshot.capacities.push(resources.capacity(id));
-            self.resources.len() - 1
-        })
     }
 
     fn describe(

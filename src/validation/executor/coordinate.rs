@@ -65,7 +65,7 @@ impl<W: Workload> Run<W> {
             deadline_ns: self.phases.load_end_ns + self.config.graceful_stop.as_nanos() as u64,
             known_deadlocks: 0,
             idle_steps: 0,
-            samples: Vec::with_capacity(if self.probe.is_some() { room } else { 0 }),
+            samples: Vec::with_capacity(if self.handles.probe.is_some() { room } else { 0 }),
             gauges: Vec::with_capacity(room),
             next_sample_ns: 0,
         };
@@ -77,7 +77,7 @@ impl<W: Workload> Run<W> {
         // after it.
         dispatch()?;
         self.quiesce().ok();
-        let before = self.probe.as_ref().map(|p| p.snapshot());
+        let before = self.handles.probe.as_ref().map(|p| p.snapshot());
         let wall = Instant::now();
         self.clock.start();
         self.gate.add_permits(self.users.len());
@@ -86,7 +86,7 @@ impl<W: Workload> Run<W> {
 
         let elapsed_ns = self.clock.now_ns();
         let expected_events = if self.is_idle() { self.expected_events() } else { None };
-        let tracker = self.probe.as_ref().zip(before).map(|(probe, before)| {
+        let tracker = self.handles.probe.as_ref().zip(before).map(|(probe, before)| {
             let quiesced = self.quiesce();
             let (after, samples) = (probe.snapshot(), std::mem::take(&mut watch.samples));
             TrackerRun { before, after, samples, elapsed_ns, quiesced, expected_events }
@@ -133,7 +133,7 @@ impl<W: Workload> Run<W> {
     }
 
     fn quiesce(&self) -> Result<(), QuiesceError> {
-        self.probe.as_ref().map_or(Ok(()), |p| p.quiesce(QUIESCE_LIMIT))
+        self.handles.probe.as_ref().map_or(Ok(()), |p| p.quiesce(QUIESCE_LIMIT))
     }
 
     async fn watch_until_the_end(&self, watch: &mut Watch) {
@@ -175,7 +175,7 @@ impl<W: Workload> Run<W> {
             watch.next_sample_ns = now_ns + self.slice_ns;
             let gauge = self.show(now_ns);
             push_within(&mut watch.gauges, || gauge);
-            if let Some(probe) = &self.probe {
+            if let Some(probe) = &self.handles.probe {
                 push_within(&mut watch.samples, || (now_ns, probe.snapshot()));
             }
         }
@@ -183,16 +183,16 @@ impl<W: Workload> Run<W> {
             self.cut_short(now_ns);
             watch.deadline_ns = watch.deadline_ns.min(now_ns + grace.as_nanos() as u64);
         };
-        let (wait, deadlocks) = self.detector.tick(&watch.actors);
+        let (wait, deadlocks) = self.handles.detector.tick(&watch.actors);
         if deadlocks > watch.known_deadlocks {
             watch.known_deadlocks = deadlocks;
             match self.config.deadlock_action {
                 DeadlockAction::AbortTest => end_early(GRACE_AFTER_DEADLOCK),
-                DeadlockAction::FailVictim => self.detector.fail_victims(),
+                DeadlockAction::FailVictim => self.handles.detector.fail_victims(),
                 DeadlockAction::ReportOnly => {}
             }
         }
-        if self.stop.is_stopped() && !self.is_cut_short() {
+        if self.handles.stop.is_stopped() && !self.is_cut_short() {
             end_early(self.config.graceful_stop);
         }
         wait
@@ -209,7 +209,7 @@ impl<W: Workload> Run<W> {
         }
         let waiting = self.arrivals.as_ref().map_or(0, |queue| queue.waiting());
         let pending = waiting + self.pool.as_ref().map_or(0, |pool| pool.pending() as u64);
-        self.live.write(Live {
+        self.handles.live.write(Live {
             users: self.users.len(),
             planned: Duration::from_nanos(self.phases.load_end_ns),
             elapsed: Duration::from_nanos(now_ns),
@@ -235,7 +235,7 @@ impl<W: Workload> Run<W> {
     /// Closes the run: open requests are interrupted, with the time elapsed so far.
     fn collect(&self, ended_ns: u64) -> Finished {
         self.closed.store(true, Relaxed);
-        let mut cut_off = Latencies::new();
+        let mut cut_off = Latencies::default();
         let mut rows = Vec::with_capacity(self.users.len());
         for user in &self.users {
             let mut row = lock(&user.row);
@@ -267,23 +267,16 @@ impl<W: Workload> Run<W> {
         Finished {
             rows,
             all,
-            gauges: Vec::new(),
             window_start_ns: self.phases.measure_start_ns,
             window_ns,
             slice_ns: self.slice_ns,
             unserved,
             dropped: arrivals.map_or(0, |q| q.dropped_in_window.load(Relaxed)),
             arrivals_in_window: arrivals.map(|q| q.arrivals_in_window.load(Relaxed)),
-            pool: ConnectionPoolStats::default(),
-            deadlocks: self.detector.reports(),
-            stalls: self.detector.stalls(),
-            os_threads: Vec::new(),
-            abandoned_threads: 0,
-            tracker: None,
-            foreign_cpu: None,
-            clock_is_virtual: false,
+            deadlocks: self.handles.detector.reports(),
+            stalls: self.handles.detector.stalls(),
             stopped_early: self.is_cut_short(),
-            started_at_unix_ms: 0,
+            ..Finished::default()
         }
     }
 }

@@ -31,7 +31,7 @@ pub(in super::super) struct Gauge {
 }
 
 /// The raw result of one run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in super::super) struct Finished {
     pub rows: Vec<Row>,
     pub all: Shard,

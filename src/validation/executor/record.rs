@@ -13,7 +13,7 @@ impl<W: Workload> Run<W> {
         let u = &self.users[user];
         lock(&u.row).under_way = intended_ns + 1;
         // The detector outlives this run, so progress is measured on its clock.
-        u.actor.request_since.store(self.detector.now_ns().max(1), Relaxed);
+        u.actor.request_since.store(self.handles.detector.now_ns().max(1), Relaxed);
     }
 
     /// Records a finished request. `expected_events` is the workload's count of its allocations and frees.

@@ -167,7 +167,7 @@ pub(in super::super) struct SliceCell {
 }
 
 /// Histograms of one user, or of a few.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(in super::super) struct Shard {
     pub response: Latencies,
     pub service: Latencies,
@@ -180,14 +180,8 @@ pub(in super::super) struct Shard {
 
 impl Shard {
     pub fn new(slices: usize) -> Self {
-        Self {
-            response: Latencies::new(),
-            service: Latencies::new(),
-            failures: Latencies::new(),
-            lag: Latencies::new(),
-            slices: vec![SliceCell::default(); slices],
-            slice_times: vec![0; slices * BUCKETS],
-        }
+        let (slices, slice_times) = (vec![SliceCell::default(); slices], vec![0; slices * BUCKETS]);
+        Self { slices, slice_times, ..Self::default() }
     }
 
     /// Books a request of the window.

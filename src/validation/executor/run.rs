@@ -58,10 +58,7 @@ pub(in super::super) struct Run<W: Workload> {
     pub(super) shards: Vec<Mutex<Shard>>,
     pub(super) pool: Option<ConnectionPool<W::Conn>>,
     pub(super) arrivals: Option<ArrivalQueue>,
-    pub(super) detector: DeadlockDetector,
-    pub(super) probe: Option<Arc<dyn TrackerProbe>>,
-    pub(super) stop: StopHandle,
-    pub(super) live: LiveStatus,
+    pub(super) handles: Handles,
     /// Set when nothing more is recorded.
     pub(super) closed: AtomicBool,
     /// Permits to start, one per user.
@@ -95,8 +92,8 @@ impl<W: Workload> Run<W> {
         if window_ns == 0 {
             return Err(BenchError::ZeroDuration);
         }
-        let Handles { detector, probe, stop, live } = handles;
-        let pool = build_pool(&**workload, &config, workers, &detector)?;
+        let detector = &handles.detector;
+        let pool = build_pool(&**workload, &config, workers, detector)?;
         detector.clear_reports();
         detector.reserve(workers);
         let clock = RunClock::default();
@@ -121,10 +118,7 @@ impl<W: Workload> Run<W> {
             shards: (0..workers.min(SHARDS_MAX)).map(|_| Mutex::new(Shard::new(slices))).collect(),
             pool,
             arrivals: plan.map(|plan| ArrivalQueue::new(plan, load)),
-            detector,
-            probe,
-            stop,
-            live,
+            handles,
             closed: AtomicBool::new(false),
             gate: Semaphore::new(0),
             exit: Semaphore::new(0),

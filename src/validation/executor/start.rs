@@ -113,7 +113,7 @@ async fn conduct<W: Workload>(run: &Arc<Run<W>>, prefix: &str) -> Result<Finishe
 
 fn retire<W: Workload>(run: &Run<W>) {
     let actors: Vec<_> = run.users.iter().map(|u| Arc::clone(&u.actor)).collect();
-    run.detector.retire(&actors);
+    run.handles.detector.retire(&actors);
 }
 
 /// The allocations of the workers' warm-up, kept until the run is over so that none is freed inside the measured time.

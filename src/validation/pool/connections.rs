@@ -197,15 +197,15 @@ impl<R> Inner<R> {
     /// Books the start of an acquire, and its end when permits are free.
     fn try_at_once(&self, n: u32, now_ns: u64) -> Result<Option<OwnedSemaphorePermit>, PoolError> {
         let mut usage = lock(&self.usage);
-        usage.acquires.started += 1;
+        usage.counts.acquires_started += 1;
         match Arc::clone(&self.permits).try_acquire_many_owned(n) {
             Ok(permit) => {
-                usage.acquires.direct += 1;
+                usage.counts.acquires_direct += 1;
                 usage.wait.record(0);
                 Ok(Some(permit))
             }
             Err(TryAcquireError::Closed) => {
-                usage.acquires.cancelled += 1;
+                usage.counts.acquires_cancelled += 1;
                 Err(PoolError::Closed)
             }
             Err(TryAcquireError::NoPermits) => {
@@ -260,12 +260,12 @@ impl<R> Drop for Pending<'_, R> {
         usage.pending.change(-1, now_ns);
         match self.outcome {
             WaitOutcome::Served => {
-                usage.acquires.waited += 1;
-                usage.acquires.served_wait_ns += u128::from(waited);
+                usage.counts.acquires_waited += 1;
+                usage.served_wait_ns += u128::from(waited);
                 return usage.wait.record(waited);
             }
-            WaitOutcome::TimedOut => usage.acquires.timed_out += 1,
-            WaitOutcome::Cancelled => usage.acquires.cancelled += 1,
+            WaitOutcome::TimedOut => usage.counts.connection_timeouts += 1,
+            WaitOutcome::Cancelled => usage.counts.acquires_cancelled += 1,
         }
         usage.wait.record_censored(waited);
     }

@@ -164,21 +164,12 @@ impl Level {
     }
 }
 
-/// Finished acquires by outcome.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Outcomes {
-    pub started: u64,
-    pub direct: u64,
-    pub waited: u64,
-    pub timed_out: u64,
-    pub cancelled: u64,
-    pub served_wait_ns: u128,
-}
-
 /// The accounting of a pool.
 #[derive(Debug)]
 pub(super) struct Usage {
-    pub acquires: Outcomes,
+    /// The counters; the other figures are computed on demand.
+    pub counts: ConnectionPoolStats,
+    pub served_wait_ns: u128,
     pub active: Level,
     pub pending: Level,
     pub wait: Latencies,
@@ -192,11 +183,12 @@ pub(super) struct Usage {
 impl Usage {
     pub fn new(size: usize, leak_after: Duration) -> Self {
         Self {
-            acquires: Outcomes::default(),
+            counts: ConnectionPoolStats { pool_size: size, ..ConnectionPoolStats::default() },
+            served_wait_ns: 0,
             active: Level::default(),
             pending: Level::default(),
-            wait: Latencies::new(),
-            held: Latencies::new(),
+            wait: Latencies::default(),
+            held: Latencies::default(),
             window_ns: 0,
             leak_ns: leak_after.as_nanos() as u64,
             loans: vec![None; size],
@@ -227,7 +219,9 @@ impl Usage {
         self.active.reset(now_ns);
         self.pending.reset(now_ns);
         // Waits in progress will end in this window, so they count as started in it.
-        self.acquires = Outcomes { started: self.pending.now as u64, ..Outcomes::default() };
+        let (pool_size, acquires_started) = (self.loans.len(), self.pending.now as u64);
+        self.counts = ConnectionPoolStats { pool_size, acquires_started, ..ConnectionPoolStats::default() };
+        self.served_wait_ns = 0;
         self.wait.clear();
         self.held.clear();
         self.leaks.clear();
@@ -239,21 +233,14 @@ impl Usage {
         self.pending.integrate(now_ns);
         let window = now_ns.saturating_sub(self.window_ns) as f64;
         let over_window = |area: f64| if window > 0.0 { area / window } else { 0.0 };
-        let a = self.acquires;
-        let served = a.direct + a.waited;
+        let served = self.counts.acquires_direct + self.counts.acquires_waited;
         let average_usage = over_window(self.active.area);
         let overdue = |loan: &&Loan| now_ns.saturating_sub(loan.since_ns) > self.leak_ns;
         let unreturned = self.loans.iter().flatten().filter(overdue).map(|loan| loan.leak(now_ns, false));
         ConnectionPoolStats {
-            pool_size: self.loans.len(),
             peak_usage: self.active.peak,
             average_usage,
-            wait_time_ms: a.served_wait_ns as f64 / served.max(1) as f64 / 1e6,
-            connection_timeouts: a.timed_out as usize,
-            acquires_started: a.started,
-            acquires_direct: a.direct,
-            acquires_waited: a.waited,
-            acquires_cancelled: a.cancelled,
+            wait_time_ms: self.served_wait_ns as f64 / served.max(1) as f64 / 1e6,
             pending: self.pending.now,
             pending_peak: self.pending.peak,
             pending_average: over_window(self.pending.area),
@@ -261,6 +248,7 @@ impl Usage {
             usage: self.held.summary(),
             utilization_percent: 100.0 * average_usage / self.loans.len() as f64,
             leaks: self.leaks.iter().cloned().chain(unreturned).collect(),
+            ..self.counts.clone()
         }
     }
 }

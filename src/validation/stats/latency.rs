@@ -84,13 +84,15 @@ pub(in super::super) struct Latencies {
     exact: Exact,
 }
 
-impl Latencies {
-    pub fn new() -> Self {
+impl Default for Latencies {
+    fn default() -> Self {
         let histogram =
             Histogram::new_with_bounds(1, HIGHEST_TICKS, DIGITS).expect("the bounds are valid constants");
         Self { histogram, exact: Exact::default() }
     }
+}
 
+impl Latencies {
     pub fn record(&mut self, ns: u64) {
         self.histogram.saturating_record((ns / TICK_NS).max(1));
         let e = &mut self.exact;
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_given_only_with_ten_samples_beyond() {
-        let mut l = Latencies::new();
+        let mut l = Latencies::default();
         (1..=999u64).for_each(|i| l.record(i * 1_000_000));
         let s = l.summary();
         assert_eq!(s.p99_ms, None, "999 samples leave 9.99 beyond p99");
@@ -195,13 +197,13 @@ mod tests {
 
     #[test]
     fn nothing_recorded_is_none_everywhere() {
-        let l = Latencies::new();
+        let l = Latencies::default();
         assert_eq!((l.summary(), l.summary_with_histogram()), Default::default());
     }
 
     #[test]
     fn the_histogram_is_read_back_by_the_format_s_own_reader() {
-        let mut l = Latencies::new();
+        let mut l = Latencies::default();
         (1..=2000u64).for_each(|i| l.record(i * 50_000));
         let text = l.summary_with_histogram().hdr_v2_base64.unwrap();
         assert!(text.starts_with("HISTF"), "{text}");
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn sub_millisecond_times_are_not_zero_and_long_ones_are_kept() {
-        let mut l = Latencies::new();
+        let mut l = Latencies::default();
         l.record(900_000);
         l.record(120_000_000_000);
         assert_eq!(l.summary().min_ms, Some(0.9));
@@ -225,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_cut_off_sample_says_where_lower_bounds_begin() {
-        let mut l = Latencies::new();
+        let mut l = Latencies::default();
         l.record(1_000_000);
         l.record_censored(5_000_000);
         let s = l.summary();
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn merging_is_recording_in_one() {
-        let (mut a, mut b, mut both) = (Latencies::new(), Latencies::new(), Latencies::new());
+        let (mut a, mut b, mut both) = (Latencies::default(), Latencies::default(), Latencies::default());
         for i in 1..2000u64 {
             if i % 3 == 0 {
                 a.record(i * 1000)
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn excess_is_the_time_in_which_samples_were_suppressed() {
-        let mut l = Latencies::new();
+        let mut l = Latencies::default();
         (0..99).for_each(|_| l.record(1_000_000));
         l.record(2_000_000_000);
         assert!((l.excess_over_ns(1e6) / 1e9 - 1.999).abs() < 0.002);
