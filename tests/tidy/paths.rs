@@ -32,6 +32,8 @@ fn walk(tokens: TokenStream, code: &str, module: &[String], found: &mut Vec<Path
     let (mut is_public, mut is_reexport) = (false, false);
     while let Some(token) = tokens.next() {
         match token {
+            // Who may see an item is no use of it: `pub(in super::super)`.
+            TokenTree::Group(group) if is_public && group.delimiter() == Delimiter::Parenthesis => {}
             TokenTree::Group(group) => walk(group.stream(), code, module, found),
             TokenTree::Ident(word) if word == "pub" => is_public = true,
             TokenTree::Ident(word) if word == "use" => is_reexport = is_public,

@@ -26,7 +26,7 @@ pub fn normal_tail(z: f64) -> f64 {
 }
 
 /// Arithmetic mean; `None` of no values.
-pub(in super::super) fn mean(values: &[f64]) -> Option<f64> {
+pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
