@@ -50,6 +50,9 @@ pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
     let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };
     // relaxed, all: only the lane's thread writes them.
     let cold = &lane.cold;
+    if interrupts_a_record(lane) {
+        return false;
+    }
     let Some(rest) = Sampler::rest_behind(size, cold.distance.load(Ordering::Relaxed)) else { return false };
     if !state::only_samples_at(cold.rate.load(Ordering::Relaxed)) {
         return false;
@@ -64,11 +67,20 @@ pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
 #[inline(always)]
 pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool {
     let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };
-    let passes = state::sampled_table().is_some_and(|sampled| !sampled.may_have(address));
+    let passes = !interrupts_a_record(lane)
+        && state::sampled_table().is_some_and(|sampled| !sampled.may_have(address));
     if passes {
         count(&lane.cold.sampled_out, size, false);
     }
     passes
+}
+
+/// Whether the event is that of a signal handler which interrupted a record. The slow path counts it as lost: if one of an
+/// allocation and its free were sampled out and the other lost, the totals would be off by the block.
+#[inline(always)]
+fn interrupts_a_record(lane: &Lane) -> bool {
+    // relaxed: only the lane's thread writes it.
+    lane.cold.writing.load(Ordering::Relaxed) != 0
 }
 
 /// The lane's sampler.
