@@ -149,7 +149,7 @@ pub fn snapshot() -> Option<Profile> {
 /// is listed as if its block were the program's. The books and all sums know better.
 pub fn history() -> Vec<profile::Event> {
     flush();
-    with_ledger(|ledger, scope| aggregator::history::history(ledger, scope)).unwrap_or_default()
+    with_ledger(aggregator::history::history).unwrap_or_default()
 }
 
 /// What is known of the program's [`Tracked`](crate::Tracked) pointers. They are counted whether a [`HeapLedger`](crate::HeapLedger) is

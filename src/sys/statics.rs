@@ -8,7 +8,7 @@ use once_cell::race::OnceRef;
 use super::sync::{AtomicU32, Ordering};
 
 pub(super) static STATICS: Statics =
-    Statics { asked: AtomicU32::new(0), on_exit: OnceRef::new(), os: os::State::NEW };
+    Statics { asked: AtomicU32::new(0), on_exit: OnceRef::new(), os: os::State::new() };
 
 /// All state of the room that is not in a ledger, and no thread's own.
 pub(super) struct Statics {
@@ -58,15 +58,17 @@ mod os {
     }
 
     impl State {
-        pub(super) const NEW: State = State {
-            handlers: [const { AtomicU64::new(0) }; SIGNALS],
-            flags: [const { AtomicU32::new(0) }; SIGNALS],
-            is_watched: AtomicU32::new(0),
-            ending: AtomicU32::new(0),
-            exit_key: OnceNonZeroUsize::new(),
-            standard_error: [const { AtomicU64::new(0) }; 2],
-            mark: OnceNonZeroUsize::new(),
-        };
+        pub(super) const fn new() -> State {
+            State {
+                handlers: [const { AtomicU64::new(0) }; SIGNALS],
+                flags: [const { AtomicU32::new(0) }; SIGNALS],
+                is_watched: AtomicU32::new(0),
+                ending: AtomicU32::new(0),
+                exit_key: OnceNonZeroUsize::new(),
+                standard_error: [const { AtomicU64::new(0) }; 2],
+                mark: OnceNonZeroUsize::new(),
+            }
+        }
 
         pub(super) fn reset_after_fork(&self) {
             let State { handlers: _, flags: _, is_watched, ending, exit_key: _, standard_error: _, mark: _ } =
@@ -94,7 +96,9 @@ mod os {
     }
 
     impl State {
-        pub(super) const NEW: State = State { first_instant: OnceRef::new(), threads: AtomicU64::new(0) };
+        pub(super) const fn new() -> State {
+            State { first_instant: OnceRef::new(), threads: AtomicU64::new(0) }
+        }
 
         pub(super) fn reset_after_fork(&self) {
             let State { first_instant: _, threads: _ } = self;
