@@ -1,10 +1,10 @@
-//! Certainties as text.
+//! Text of certainties.
 
 use super::units::{bytes, count, counted, duration};
 use crate::analysis::certainty::Grade;
 use crate::analysis::{Certainty, FigureGroup, UncertaintyCause};
 
-/// A certainty as a phrase: `exact`, or the grade and every cause.
+/// Returns the phrase for a certainty: `exact`, or the grade and every cause.
 pub(super) fn phrase(certainty: &Certainty, figure: FigureGroup) -> String {
     let grade = match certainty.grade {
         Grade::Exact => return "exact".into(),
@@ -25,7 +25,8 @@ fn amount_of(amount: u64, figure: FigureGroup) -> String {
     }
 }
 
-/// The text in place of the completeness when `installed` is not set.
+/// Returns the text that replaces the completeness when `installed` is not set; `whole` tells that the file is
+/// undamaged.
 pub(super) fn no_completeness(whole: bool) -> &'static str {
     if whole {
         "unknown: no HeapLedger was the global allocator"
@@ -34,7 +35,7 @@ pub(super) fn no_completeness(whole: bool) -> &'static str {
     }
 }
 
-/// The name of a group of figures.
+/// Returns the name of a group of figures.
 pub(super) fn figure_name(figure: FigureGroup) -> &'static str {
     match figure {
         FigureGroup::Totals => "totals",

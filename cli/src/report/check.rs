@@ -11,7 +11,7 @@ use crate::analysis::{LawState, Origin, Verification};
 use heapledger::profile::Profile;
 use heapledger::quality::completeness_percent;
 
-/// Writes the result of [`verify`](crate::analysis::verify()), and the damage and notes of the file.
+/// Writes the result of [`verify`](crate::analysis::verify()), with the damage and the notes of the file.
 ///
 /// # Errors
 ///

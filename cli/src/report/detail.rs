@@ -3,22 +3,22 @@
 use crate::analysis::paths::View;
 use crate::analysis::{Direction, SiteOrder, Suppression};
 
-/// Ranking, filters and optional sections on call stacks. The default is that of `heapledger report` without flags.
+/// Options of a report on call stacks. The default is the behaviour of `heapledger report` without flags.
 #[derive(Debug, Clone)]
 pub struct Detail<'a> {
-    /// The figure that places are ranked by.
+    /// Figure that ranks the places.
     pub order: SiteOrder,
-    /// Listed places, at most.
+    /// Maximum number of listed places.
     pub top: usize,
-    /// Adds the section with the call tree, in this direction.
+    /// Direction of the call tree; `None` omits the section with the tree.
     pub tree: Option<Direction>,
-    /// Adds the section with the blocks that were not freed, by place.
+    /// Whether the report has the section that lists the blocks that were not freed, by place.
     pub leaks: bool,
-    /// The suppressions that this section applies.
+    /// Suppressions that the section on unfreed blocks applies.
     pub suppressions: &'a [Suppression],
-    /// Simplification and filters of stacks.
+    /// Simplification and filters of call stacks.
     pub view: View<'a>,
-    /// The filters of the view as text; empty without filters.
+    /// Text that names the filters of the view; empty without filters.
     pub looked_at: String,
 }
 

@@ -1,8 +1,8 @@
-//! A differential flame graph as one self-contained page.
+//! Differential flame graph as one self-contained page.
 //!
-//! The widths are those of the second profile; [`inferno`] draws a frame red where the figure grew and blue where it
-//! shrank. Sites that are gone have no width, and are listed below the graph. The quality of both profiles is above
-//! it.
+//! The width of a frame is its figure in the second profile; [`inferno`] draws a frame red if the figure grew and
+//! blue if it shrank. Sites that exist only in the first profile have no width, so a table below the graph lists
+//! them. The quality of both profiles is shown above the graph.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use super::{described, sentence, signed};
 use crate::analysis::name_simplify::in_collapsed_stack;
 use crate::analysis::{Diff, Presence, Side, SiteOrder};
 
-/// Listed sites that are gone, at most.
+/// Maximum number of listed sites that exist only in the first profile.
 const GONE_ROWS: usize = 100;
 
 const STYLE: &str = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5em;color:#222;background:#fff}\
@@ -22,11 +22,11 @@ const STYLE: &str = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5em;color:
 vertical-align:top}td:first-child{text-align:right;white-space:nowrap}code{word-break:break-word}\
 svg{display:block;width:100%}";
 
-/// Writes the page.
+/// Writes the page with the differential flame graph.
 ///
 /// # Errors
 ///
-/// Those of `out`, and [`io::ErrorKind::InvalidData`] for figures that inferno cannot draw.
+/// Returns an error if `out` does, and [`io::ErrorKind::InvalidData`] if a figure is too large for inferno to draw.
 pub fn write_diff_html(
     diff: &Diff,
     before: Side<'_>,
@@ -59,7 +59,7 @@ pub fn write_diff_html(
 }
 
 fn graph(diff: &Diff, order: SiteOrder, unit: &str, out: &mut impl Write) -> io::Result<()> {
-    // Different names can become equal in collapsed stacks; their figures are summed, and the map sorts the lines.
+    // Stacks with different names can collapse into the same line; the map sums their figures and sorts the lines.
     let mut stacks: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for site in &diff.sites {
         let mut names: Vec<String> = diff.names(&site.stack).rev().map(in_collapsed_stack).collect();
@@ -89,7 +89,7 @@ fn graph(diff: &Diff, order: SiteOrder, unit: &str, out: &mut impl Write) -> io:
     let mut drawn = Vec::new();
     from_lines(&mut options, lines.iter().map(String::as_str), &mut drawn)?;
     let drawn = String::from_utf8_lossy(&drawn);
-    // Only the drawing, without the XML declarations of a separate file.
+    // The page takes only the drawing; the XML declarations before it belong to a separate file.
     let start = drawn.find("<svg").unwrap_or(0);
     writeln!(out, "{}", &drawn[start..])
 }
@@ -111,7 +111,7 @@ fn gone(diff: &Diff, order: SiteOrder, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "</table>")
 }
 
-/// `raw` as HTML text.
+/// Returns `raw` as HTML text.
 fn text(raw: &str) -> String {
     let raw = super::escaped(raw);
     raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

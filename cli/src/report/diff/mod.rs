@@ -1,8 +1,8 @@
-//! The report on two profiles.
+//! Report on two profiles.
 //!
-//! The issues of the comparison come first, then the totals of both with their change, then the sites that changed
-//! most. A line in which the ranked figure grew is painted as bad, one in which it shrank as good. [`html`] draws the
-//! same as a flame graph.
+//! The report lists the issues of the comparison, then the totals of both profiles with their change, then the sites
+//! that changed most. A line is painted as bad if its figure grew, and as good if its figure shrank. [`html`]
+//! draws the same comparison as a flame graph.
 
 pub mod html;
 
@@ -17,7 +17,7 @@ use crate::analysis::{ComparabilityIssue, Diff, Presence, Side, SiteChange, Site
 use heapledger::profile::Profile;
 use heapledger::quality::completeness_percent;
 
-/// The sections of the report, in their order.
+/// Headings of the report, in order.
 pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 
 /// Writes the result of [`diff`](crate::analysis::diff::diff), ranked by `order`.
@@ -63,7 +63,7 @@ fn described(side: Side<'_>) -> String {
     format!("{program}, process {}, recorded for {recorded}, {complete}", process.pid)
 }
 
-/// The meaning of an issue for the comparison, as a sentence.
+/// Returns the sentence that tells the meaning of an issue for the comparison.
 pub fn sentence(issue: &ComparabilityIssue) -> String {
     let text = match issue {
         ComparabilityIssue::NotInstalled => "no HeapLedger was the global allocator of one of them".into(),
@@ -105,7 +105,7 @@ pub fn sentence(issue: &ComparabilityIssue) -> String {
 
 type TotalsRow = (&'static str, fn(&Figures) -> u64, bool);
 
-/// The rows of the totals, and whether each is in bytes.
+/// Rows of the totals: the label, the figure, and whether the figure is in bytes.
 const FIGURES: [TotalsRow; 7] = [
     ("live bytes", |figures| figures.live_bytes, true),
     ("live blocks", |figures| figures.live_blocks, false),
@@ -129,7 +129,7 @@ fn totals(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<
     painted(page, &table, &tones)
 }
 
-/// The row of the totals with the figure of an order.
+/// Returns the label of the totals row that holds the figure of `order`.
 fn total_of(order: SiteOrder) -> &'static str {
     match order {
         SiteOrder::Live => "live bytes",
@@ -179,10 +179,10 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<(
     page.fact("in all", &text)
 }
 
-/// Functions named in the row of a site.
+/// Maximum number of functions named in the row of a site.
 const NAMED_FRAMES: usize = 4;
 
-/// The innermost functions of a site, starting with the first that is not the standard library's.
+/// Returns the innermost functions of a site, starting with the first function outside the standard library.
 fn names(diff: &Diff, site: &SiteChange) -> String {
     let is_library = |name: &&str| {
         let name = name.trim_start_matches('<');
@@ -203,7 +203,7 @@ fn tone(change: i128) -> Tone {
     }
 }
 
-/// Writes a table in the tones of its rows; its first line has the titles.
+/// Writes a table: the line of titles, then each row in its tone.
 fn painted(page: &mut TextPage<'_>, table: &Table, tones: &[Tone]) -> io::Result<()> {
     let mut plain = Vec::new();
     table.write(&mut plain, page.layout.columns())?;
@@ -212,7 +212,7 @@ fn painted(page: &mut TextPage<'_>, table: &Table, tones: &[Tone]) -> io::Result
     plain.lines().zip(tones).try_for_each(|(line, tone)| page.toned_line(line, *tone))
 }
 
-/// A change with its sign and unit.
+/// Returns a change with its sign and unit.
 fn signed(change: i128, is_bytes: bool) -> String {
     let amount = change.unsigned_abs();
     let sign = match change {
@@ -224,7 +224,7 @@ fn signed(change: i128, is_bytes: bool) -> String {
     if is_bytes { format!("{sign}{}", bytes(narrow)) } else { format!("{sign}{}", wide_count(amount)) }
 }
 
-/// A change in percent of `before`.
+/// Returns the change from `before` to `after` in percent of `before`; empty if nothing changed or `before` is 0.
 fn growth(before: u64, after: u64) -> String {
     let grown = change(before, after);
     if grown == 0 || before == 0 {

@@ -1,4 +1,4 @@
-//! The data of the page: the findings as one value that becomes JSON.
+//! Data of the page: the findings as one value that is written as JSON.
 //!
 //! Long tables are stored by column: one list for each figure of the sites, all of the same length. Figures are whole
 //! numbers in blocks, bytes and nanoseconds. JavaScript reads numbers as floating point and rounds those above 2^53;
@@ -22,15 +22,15 @@ use crate::analysis::{
 };
 use heapledger::profile::{Profile, Site, Stacks, ThreadRow};
 
-/// Columns of the timeline; a profile of the recorder has fewer intervals.
+/// Maximum number of columns of the timeline; a profile of the recorder has fewer intervals.
 const TIMELINE_COLUMNS: usize = 4_096;
-/// Lines in the table of threads; the others are summed in one line.
+/// Maximum number of lines in the table of threads; one more line sums the other threads.
 const THREAD_LINES: usize = 2_000;
-/// Listed sizes of live blocks.
+/// Maximum number of listed sizes of live blocks.
 const LIVE_SIZES: usize = 200;
-/// Listed places with advice on reallocs.
+/// Maximum number of listed places with advice on reallocs.
 const ADVICE: usize = 20;
-/// Listed changes of state, the newest ones.
+/// Maximum number of listed changes of state; the list holds the newest ones.
 const CHANGES: usize = 500;
 
 /// All data of the page.
@@ -43,13 +43,13 @@ pub(super) struct Document {
     tiles: Vec<Tile>,
     timeline: Timeline,
     calls: Option<Calls>,
-    /// A note on missing call stacks or names; empty when nothing is missing.
+    /// Note on missing call stacks or names; empty if none is missing.
     calls_note: String,
     metrics: Vec<Metric>,
     sites: Sites,
-    /// A note on filtered sites; empty without filters.
+    /// Note on filtered sites; empty without filters.
     sites_note: String,
-    /// A note on sampled stacks; empty when every block has one.
+    /// Note on sampled stacks; empty if every block has a stack.
     sites_sampled: String,
     live: Live,
     threads: Threads,
@@ -63,7 +63,7 @@ pub(super) struct Document {
     changes: Vec<(String, String)>,
 }
 
-/// A figure that flame graph and table can be sorted by.
+/// Figure that the reader can select for the flame graph and for the order of the table.
 #[derive(Debug, Serialize)]
 struct Metric {
     key: &'static str,
@@ -102,21 +102,21 @@ const TIMELINE_FIGURES: [(&str, fn(&Column) -> u64); 9] = [
 /// One list of figures for each key.
 type Columns = BTreeMap<&'static str, Vec<u64>>;
 
-/// The sites, one list for each figure. The keys of [`Metric`] are among the names.
+/// Sites of the page, one list for each figure. Each key of a [`Metric`] names one of the lists.
 #[derive(Debug, Default, Serialize)]
 struct Sites {
-    /// Node of the innermost frame; empty without call stacks.
+    /// Node of the innermost frame of each site; empty without call stacks.
     node: Vec<u32>,
     /// One list for each of [`SITE_COLUMNS`].
     #[serde(flatten)]
     figures: Columns,
-    /// Estimated bytes of the site where only a subset of the blocks has a stack, and one standard error of it; no entries
-    /// where every block has one, and `null` where the site is not of that subset.
+    /// Estimated bytes of each site if stacks are sampled, and empty if they are not. An entry is `null` if the site
+    /// has no estimate. `estimated_error` holds one standard error for each entry.
     estimated: Vec<Option<u64>>,
     estimated_error: Vec<Option<u64>>,
-    /// Birth of the oldest live block, in nanoseconds since the start; `null` when none is listed.
+    /// Birth of the oldest live block, in nanoseconds since the start; `null` if no live block of the site is listed.
     oldest_ns: Vec<Option<u64>>,
-    /// 1 where a suppression matches; the live figures exclude these sites.
+    /// 1 for each site that a suppression matches, else 0; the live figures exclude the matched sites.
     suppressed: Vec<u8>,
 }
 
@@ -138,7 +138,7 @@ const SITE_COLUMNS: [(&str, fn(&Site) -> u64); 15] = [
     ("longest_chain", |site| site.reallocs.longest_chain),
 ];
 
-/// Collects one list for each of `columns` over all `rows`.
+/// Returns one list for each of `columns`, with an entry for each of `rows`.
 fn columns<'a, T: 'a>(
     columns: &[(&'static str, fn(&T) -> u64)],
     rows: impl Iterator<Item = &'a T> + Clone,
@@ -150,11 +150,11 @@ fn columns<'a, T: 'a>(
 struct Live {
     blocks: u64,
     bytes: u64,
-    /// Size, blocks, bytes, birth of the oldest.
+    /// Groups of live blocks of one size: size, blocks, bytes, birth of the oldest block.
     groups: Vec<(u64, u64, u64, u64)>,
     other_blocks: u64,
     other_bytes: u64,
-    /// The blocks that each suppression matched: pattern, blocks, bytes.
+    /// Suppressions with the blocks that each one matched: pattern, blocks, bytes.
     suppressed: Vec<(String, u64, u64)>,
     certainty: CertaintyLine,
 }
@@ -193,7 +193,7 @@ struct Crossing {
 
 #[derive(Debug, Serialize)]
 struct Distribution {
-    /// Lower end, upper end, blocks.
+    /// Ranges of the distribution: lower end, upper end, blocks.
     rows: Vec<(String, String, u64)>,
     blocks: u64,
     summary: String,
@@ -300,7 +300,7 @@ fn metrics(verdict: &Verification) -> Vec<Metric> {
     ]
 }
 
-/// The sites that pass the filters.
+/// Sites that pass the filters.
 struct Chosen<'a> {
     sites: Vec<&'a Site>,
     suppressed: Vec<u8>,
@@ -371,7 +371,7 @@ fn sites_sampled(profile: &Profile) -> String {
     )
 }
 
-/// A column in which sites without the figure have `None`.
+/// Column of a figure that some sites lack; the entry of such a site is `None`.
 type Optional = Vec<Option<u64>>;
 
 fn estimated(profile: &Profile, chosen: &Chosen<'_>) -> (Optional, Optional) {

@@ -1,6 +1,7 @@
-//! The parts of the page that are sentences: the quality banner, the key figures at the top, laws, and certainties.
+//! Parts of the page that are sentences: the quality banner, the key figures at the top, the laws and the
+//! certainties.
 //!
-//! The sentences are those of the text report: certainties from [`certainty_text`], warnings from
+//! The page uses the sentences of the text report: certainties from [`certainty_text`], warnings from
 //! [`mod@warnings`](super::super::warnings).
 
 use serde::Serialize;
@@ -18,25 +19,25 @@ use crate::analysis::{FigureGroup, LawState, Origin, Verification, reallocs as r
 use heapledger::profile::{Profile, StackFigures};
 use heapledger::quality::completeness_percent;
 
-/// The certainty of a group of figures.
+/// Certainty of a group of figures.
 #[derive(Debug, Serialize)]
 pub(super) struct CertaintyLine {
-    /// The name of the group.
+    /// Name of the group.
     figure: &'static str,
-    /// `exact`, `within`, `at_least`, `uncertain` or `unknown`.
+    /// Grade: `exact`, `within`, `at_least`, `uncertain` or `unknown`.
     grade: &'static str,
-    /// The certainty in words.
+    /// Certainty in words.
     text: String,
 }
 
-/// A named value.
+/// Named value.
 #[derive(Debug, Serialize)]
 pub(super) struct Fact {
     label: &'static str,
     value: String,
 }
 
-/// A figure at the top of the page.
+/// Figure at the top of the page.
 #[derive(Debug, Serialize)]
 pub(super) struct Tile {
     label: &'static str,
@@ -45,17 +46,17 @@ pub(super) struct Tile {
     certainty: CertaintyLine,
 }
 
-/// The quality banner.
+/// Quality banner of the page.
 #[derive(Debug, Serialize)]
 pub(super) struct Banner {
-    /// `good`, `note` or `bad`.
+    /// Tone of the banner: `good`, `note` or `bad`.
     tone: &'static str,
-    /// The completeness, or the reason why it is unknown.
+    /// Completeness, or the reason why the completeness is unknown.
     headline: String,
     sentence: String,
-    /// The estimates from samples with their standard errors; empty when no block was sampled.
+    /// Estimates from samples, with their standard errors; empty if the profile has no estimates.
     samples: Vec<Fact>,
-    /// Losses by reason.
+    /// Lost events by reason.
     lost: Vec<(&'static str, String)>,
     facts: Vec<Fact>,
     warnings: Vec<Warning>,
@@ -113,7 +114,7 @@ pub(super) fn banner(profile: &Profile, origin: &Origin, verdict: &Verification)
     }
 }
 
-/// The meaning of the completeness, as a sentence.
+/// Returns the sentence that explains the completeness.
 fn sentence(profile: &Profile, origin: &Origin) -> String {
     let quality = &profile.quality;
     let (lost, left_out, waiting) = (quality.lost.total(), quality.sampled_out, quality.in_flight);
@@ -137,7 +138,7 @@ fn sentence(profile: &Profile, origin: &Origin) -> String {
     }
 }
 
-/// The estimates from samples. The exact sums are at the top of the page, so a reader can compare the two.
+/// Returns the estimates from samples. The page also shows the exact sums, so a reader can compare both.
 fn samples(profile: &Profile) -> Vec<Fact> {
     let Some(estimates) = &profile.estimates else { return Vec::new() };
     let labels = ["sampled", "allocated, by the samples", "live, by the samples"];
@@ -256,7 +257,7 @@ pub(super) fn tiles(profile: &Profile, verdict: &Verification) -> Vec<Tile> {
     ]
 }
 
-/// The sums in the section on reallocs.
+/// Returns the sums for the section on reallocs.
 pub(super) fn realloc_facts(profile: &Profile) -> Vec<Fact> {
     let found = reallocs_of(profile);
     let all = &found.all;
@@ -283,7 +284,7 @@ pub(super) fn laws(verdict: &Verification) -> Vec<Law> {
     .collect()
 }
 
-/// Whether a group of figures has no meaning in this profile.
+/// Whether the certainty of a group of figures is `Unknown`.
 pub(super) fn is_unknown(verdict: &Verification, figure: FigureGroup) -> bool {
     verdict.certainty(figure).grade == Grade::Unknown
 }

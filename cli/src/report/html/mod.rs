@@ -1,27 +1,27 @@
-//! The report as a page for a browser: one file that needs no network.
+//! Report as a page for a browser: one file that needs no network.
 //!
 //! ```text
 //!  profile ─► analysis ─► document (findings as plain structs) ─► JSON ┐
 //!  page/*.css, page/*.js, vendor/ ─────────────── joined as they are ──┴─► one HTML file
 //! ```
 //!
-//! `document` holds the data of the page: the findings of `analysis` with their certainty, already as sentences where
-//! the text report has sentences. `tree` packs the call stacks. The scripts display the data, and compute only what
-//! depends on the reader's actions: sums over a selected span, the flame graph of a metric, the order of a table.
+//! `document` holds the data of the page: the findings of `analysis` with their certainty, as sentences wherever the
+//! text report has sentences. `tree` packs the call stacks. The scripts display the data. They compute only values
+//! that depend on the reader's actions: sums over a selected span, the flame graph of a metric, the order of a table.
 //!
-//! **No name can become markup.** The JSON is in a `<script type="application/json">` with every `<`, `>` and `&` of
-//! a text written as an escape such as `\u003c`, so that no text can end the element; the scripts insert texts into
-//! the page through `textContent` only. A content security policy allows the page's own script and style by their
-//! hashes, and forbids everything else, requests included.
+//! **No name can become markup.** The page stores the JSON in a `<script type="application/json">`, and writes every
+//! `<`, `>` and `&` of a text as an escape such as `\u003c`, so that no text can end the element. The scripts insert
+//! texts into the page through `textContent` only. A content security policy allows the scripts and styles of the
+//! page by their hashes, and forbids everything else, including requests.
 //!
-//! **Libraries.** uPlot draws the timeline (`vendor/`, MIT). The flame graph is written here, on a canvas:
-//! d3-flame-graph 5.0, the maintained library, creates a DOM element for every rectangle (118,000 for 1,000 stacks of
-//! 40 frames, 2.2 s) and walks the whole tree on each zoom (1.0 s for 10,000 stacks); 100,000 stacks took it more
-//! than three minutes. It also has no keyboard control. The canvas version draws only rectangles at least half a
-//! pixel wide, searched from the top of the tree on each change: 160 ms for 100,000 stacks of 40 frames, a page of 25
-//! MB that is shown after 2 s (measured by `tests/html/shown.rs`).
+//! **Libraries.** uPlot draws the timeline (`vendor/`, MIT). The scripts of this package draw the flame graph on a
+//! canvas. The maintained library, d3-flame-graph 5.0, is too slow: it creates a DOM element for every rectangle
+//! (118,000 for 1,000 stacks of 40 frames, 2.2 s) and walks the whole tree on each zoom (1.0 s for 10,000 stacks);
+//! 100,000 stacks took more than three minutes. That library also has no keyboard control. On each change, the canvas
+//! version searches from the top of the tree for rectangles at least half a pixel wide, and draws only those: 160 ms
+//! for 100,000 stacks of 40 frames, a page of 25 MB that is shown after 2 s (measured by `tests/html/shown.rs`).
 //!
-//! The scripts share one scope: each file defines one object, and they are joined in the order of `SCRIPTS`.
+//! The scripts share one scope: each file defines one object, and the page joins the files in the order of `SCRIPTS`.
 
 mod document;
 mod key_figures;
@@ -37,11 +37,11 @@ use super::detail::Detail;
 use crate::analysis::Origin;
 use heapledger::profile::Profile;
 
-/// The styles, in the order in which they are joined.
+/// Styles of the page, in the order in which the page joins them.
 const STYLES: [&str; 3] =
     [include_str!("vendor/uPlot-1.6.32.min.css"), heapledger::text::STYLES[0], heapledger::text::STYLES[1]];
 
-/// The scripts, in the order in which they are joined. Each may use those before it.
+/// Scripts of the page, in the order in which the page joins them. Each script may use the scripts before it.
 const SCRIPTS: [&str; 10] = [
     include_str!("vendor/uPlot-1.6.32.iife.min.js"),
     include_str!("page/units.js"),
@@ -55,10 +55,11 @@ const SCRIPTS: [&str; 10] = [
     include_str!("page/main.js"),
 ];
 
-/// The skeleton of the page.
+/// Skeleton of the page.
 const BODY: &str = include_str!("page/body.html");
 
-/// Writes the page of `profile`, read from a file with `origin`; for a live process, `&Origin::default()`.
+/// Writes the page of `profile`. `origin` describes the file of the profile; pass `&Origin::default()` for a live
+/// process.
 ///
 /// # Errors
 ///
@@ -67,8 +68,8 @@ pub fn write_page(profile: &Profile, origin: &Origin, out: &mut impl Write) -> i
     write_page_with(profile, origin, &Detail::default(), out)
 }
 
-/// As [`write_page`], with filters on call stacks and suppressions from `detail`. The reader of the page chooses the
-/// ranking and the number of rows.
+/// Writes the page as [`write_page`] does, with the stack filters and suppressions of `detail`. The page ignores the
+/// ranking and the number of places in `detail`: its reader chooses both.
 ///
 /// # Errors
 ///
@@ -101,12 +102,12 @@ pub fn write_page_with(
     write!(out, "</script>\n<script>{script}</script>\n</body>\n</html>\n")
 }
 
-/// The hash of a script or style, in the syntax of the content security policy.
+/// Returns the hash of a script or style, in the syntax of the content security policy.
 fn source_hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
-/// Writes JSON for the inside of a script element: escapes `<`, `>` and `&`, which occur in JSON strings only.
+/// Writer that makes JSON safe inside a script element: escapes `<`, `>` and `&`, which occur in JSON strings only.
 struct InScript<W> {
     out: W,
 }

@@ -1,10 +1,10 @@
 //! Packed call stacks: a table of texts, a table of frames, and one tree of calls.
 //!
-//! Stacks share their outer frames, so they form one tree, from `main` and the starts of threads down to the
-//! functions that allocate. A *node* is a frame below its callers. Nodes are numbered in preorder, so that a parent
-//! has a lower number than its children and a subtree is a range of numbers; a node is stored as the distance to its
-//! parent, mostly 1, and the number of its frame. 100,000 stacks of 40 frames take some megabytes instead of
-//! hundreds.
+//! Stacks share their outer frames, so the stacks form one tree: the root leads to `main` and the starts of threads,
+//! and the leaves are the functions that allocate. A *node* is a frame below its callers. Nodes are numbered in
+//! preorder, so a parent has a lower number than its children, and a subtree is a range of numbers. A node is stored
+//! as the distance to its parent, mostly 1, and the number of its frame. 100,000 stacks of 40 frames take some
+//! megabytes instead of hundreds.
 
 use std::collections::HashMap;
 
@@ -16,38 +16,39 @@ use crate::analysis::name_simplify::{is_library, without_generics};
 use crate::analysis::{Frame, StackReader};
 use heapledger::profile::Profile;
 
-/// Frames kept of one stack; the outermost ones of a deeper stack are dropped.
+/// Maximum number of frames kept of one stack; a deeper stack loses its outermost frames.
 const DEEPEST: usize = 512;
 
-/// The node in place of the dropped frames.
+/// Name of the node that replaces the dropped outermost frames of a stack.
 const LEFT_OUT: &str = "(outer frames left out)";
 
-/// The outermost node of stacks whose walk ended early.
+/// Name of the outermost node of a stack whose walk ended early.
 const CUT_SHORT: &str = "(stack ends early)";
 
-/// The node of blocks without a stack.
+/// Name of the node of blocks without a stack.
 pub(super) const NO_STACK: &str = "(no stack)";
 
-/// The packed stacks.
+/// Packed call stacks.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Calls {
-    /// Every text once.
+    /// Texts of the page, each stored once.
     strings: Vec<String>,
-    /// Of each frame: its name, index into `strings`.
+    /// Name of each frame, as an index into `strings`.
     names: Vec<u32>,
-    /// Of each frame: its name without the arguments of generics, index into `strings`.
+    /// Name of each frame without the arguments of generics, as an index into `strings`.
     shorts: Vec<u32>,
-    /// Of each frame: its file, index into `strings`.
+    /// File of each frame, as an index into `strings`.
     files: Vec<u32>,
-    /// Of each frame: its line; 0 when it is not known.
+    /// Line of each frame; 0 if the line is unknown.
     lines: Vec<u32>,
-    /// Of each frame: 0 the program's, 1 of the standard library, 2 without a name, 3 no function.
+    /// Kind of each frame: 0 for a function of the program, 1 for a library function, 2 for a frame without a name, 3
+    /// for a marker that is no function.
     kinds: Vec<u8>,
-    /// Of each node: the distance to its parent. Node 0 is the root, and has no frame.
+    /// Distance from each node to its parent. Node 0 is the root, and has no frame.
     up: Vec<u32>,
-    /// Of each node: its frame.
+    /// Number of the frame of each node.
     frames: Vec<u32>,
-    /// Of each packed stack: the node of its innermost frame; 0 when it has none.
+    /// Node of the innermost frame of each packed stack.
     #[serde(skip)]
     pub(super) ends: Vec<u32>,
     /// Whether any frame has a name.
@@ -63,7 +64,7 @@ struct FrameEntry {
     kind: u8,
 }
 
-/// A node before the preorder numbering.
+/// Node before the preorder numbering.
 struct Node {
     frame: u32,
     children: Vec<u32>,
@@ -74,14 +75,15 @@ struct Packer<'a> {
     reader: StackReader<'a>,
     strings: Interner<String>,
     frames: Interner<FrameEntry>,
-    /// Frames seen before, keyed as in the profile, so that each is formatted once.
+    /// Maps function, file, line and address of each frame seen so far to its number, so that each frame is formatted
+    /// once.
     met: HashMap<(&'a str, &'a str, u32, u64), u32>,
-    /// Parent and frame of each node but the root.
+    /// Parent and frame of each node except the root.
     edges: Interner<(u32, u32)>,
     nodes: Vec<Node>,
 }
 
-/// Packs these stacks of `profile`, in this order.
+/// Packs the given stacks of `profile`, in the given order.
 pub(super) fn pack(profile: &Profile, stacks: impl Iterator<Item = u32>) -> Calls {
     let mut packer = Packer {
         calls: Calls::default(),
@@ -98,7 +100,7 @@ pub(super) fn pack(profile: &Profile, stacks: impl Iterator<Item = u32>) -> Call
 }
 
 impl<'a> Packer<'a> {
-    /// The node of the innermost frame of a stack.
+    /// Adds a stack to the tree, and returns the node of its innermost frame.
     fn stack(&mut self, profile: &'a Profile, stack: u32) -> u32 {
         let found = self.reader.frames(stack);
         if found.is_empty() {
@@ -151,7 +153,7 @@ impl<'a> Packer<'a> {
         node
     }
 
-    /// Numbers the nodes in preorder.
+    /// Numbers the nodes in preorder, and returns the packed stacks.
     fn finish(mut self, ends: Vec<u32>) -> Calls {
         let mut numbers = vec![0u32; self.nodes.len()];
         let mut waiting = vec![(0u32, 0u32)];
@@ -191,7 +193,7 @@ fn entry(frame: &Frame<'_>) -> FrameEntry {
     FrameEntry { name: escaped(frame.function), file: escaped(frame.file), line: frame.line, kind }
 }
 
-/// The name of an unnamed frame: the offset in its object.
+/// Returns the name of an unnamed frame: its object with the offset in it, or the address if the object is unknown.
 fn place(frame: &Frame<'_>) -> String {
     let Some(module) = frame.module else { return format!("{:#x}", frame.address) };
     let file = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -204,7 +206,7 @@ mod tests {
     use crate::analysis::sample;
     use heapledger::profile::{Stack, SymbolFrame};
 
-    /// The names on the way from the root to a node, read as the page reads them.
+    /// Returns the names on the path from the root to a node, read as the page reads them.
     fn path(calls: &Calls, mut node: u32) -> Vec<&str> {
         let mut names = Vec::new();
         while node != 0 {
