@@ -1,37 +1,38 @@
-//! Sums, ratios and histogram rows that no value of a hostile file can overflow.
+//! Sums, ratios and histogram rows, computed so that no value of a hostile file overflows.
 
 use heapledger::profile::{Histogram, Profile};
 use serde::Serialize;
 
-/// One row of a distribution: values from `low` to `high`, both inclusive.
+/// Row of a distribution: the values from `low` to `high`, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bucket {
     /// Smallest value of the row.
     pub low: u64,
     /// Largest value of the row.
     pub high: u64,
-    /// Blocks in the row.
+    /// Number of blocks in the row.
     pub blocks: u64,
 }
 
-/// The rows of a histogram that have blocks, ascending.
+/// Returns the rows of a histogram that have blocks, in ascending order.
 pub(crate) fn buckets(histogram: &Histogram) -> Vec<Bucket> {
     histogram.rows().map(|(low, high, blocks)| Bucket { low, high, blocks }).collect()
 }
 
-/// A saturating sum.
+/// Returns the saturating sum of `values`.
 pub(super) fn saturating_sum(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, u64::saturating_add)
 }
 
-/// `numerator * factor / denominator` without overflow on the way; `None` for a denominator of zero.
+/// Returns `numerator * factor / denominator`, saturated and without overflow of the product; `None` if the
+/// denominator is zero.
 pub(super) fn scaled(numerator: u64, factor: u64, denominator: u64) -> Option<u64> {
     let product = u128::from(numerator) * u128::from(factor);
     let quotient = product.checked_div(u128::from(denominator))?;
     Some(u64::try_from(quotient).unwrap_or(u64::MAX))
 }
 
-/// `count` per second of the recording, or `None` when it has no duration.
+/// Returns `count` per second of the recording, or `None` if the recording has no duration.
 pub(super) fn per_second(count: u64, profile: &Profile) -> Option<u64> {
     scaled(count, 1_000_000_000, profile.process.duration_ns)
 }

@@ -1,7 +1,8 @@
-//! The sites of a profile by call path.
+//! Sites of a profile by call path.
 //!
-//! A site of the profile is a stack of addresses; here it is a path of functions ([`paths`](super::paths)). Sites
-//! with the same path are summed, so that a ranking has one line for each place in the source.
+//! A site of the profile is identified by a stack of addresses; this module reads the stack as a path of functions
+//! ([`paths`](super::paths)). Sites with the same path are summed, so that a ranking has one line for each place in
+//! the source.
 
 use super::SiteOrder;
 use super::arithmetic::saturating_sum;
@@ -9,47 +10,47 @@ use super::interner::Interner;
 use super::paths::{Function, PathStep, Paths, View};
 use heapledger::profile::{Profile, ReallocStats, Site};
 
-/// Sites of one path.
+/// Sites of one call path, summed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteLine {
-    /// The sum of their accounts. The stack is that of the site with the most bytes; `own_peak_bytes` is the sum of
-    /// the sites' own peaks, an upper bound of the peak of all of them together.
+    /// Sum of the figures of the sites. `stack` is the stack of the site with the most bytes. `own_peak_bytes` is the
+    /// sum of the peaks of the single sites, which is an upper bound of their common peak.
     pub account: Site,
-    /// The number of sites of the profile with this path.
+    /// Number of sites of the profile with this path.
     pub sites: u64,
-    /// The functions, innermost first.
+    /// Functions of the path, innermost first.
     pub path: Vec<PathStep>,
-    /// The lines of the site with the most bytes, one for each function; 0 where it is not known.
+    /// Source lines of the site with the most bytes, one for each function; 0 if the line is unknown.
     pub lines: Vec<u32>,
 }
 
 /// All sites of a profile by call path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteBook {
-    /// The functions of the paths.
+    /// Functions that occur in the paths.
     pub functions: Vec<Function>,
-    /// The paths that pass the filters of the view, in the order of their first sites.
+    /// Paths that pass the filters of the view, in the order of their first sites.
     pub lines: Vec<SiteLine>,
-    /// The number of sites of the profile, including those that the view filters out.
+    /// Number of sites of the profile, including those that the view filters out.
     pub sites: u64,
-    /// The sum of the sites that the view filters out.
+    /// Sum of the sites that the view filters out.
     pub unseen: Site,
-    /// The number of sites that the view filters out.
+    /// Number of sites that the view filters out.
     pub unseen_sites: u64,
 }
 
-/// The lines with the largest figures.
+/// Ranking of the paths of a [`SiteBook`] by one figure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranking {
-    /// The figure that they are ranked by.
+    /// Figure that ranks the paths.
     pub order: SiteOrder,
-    /// Indices into [`SiteBook::lines`], the largest figure first; lines whose figure is zero are left out.
+    /// Indices into [`SiteBook::lines`], the largest figure first; paths whose figure is zero are omitted.
     pub rows: Vec<usize>,
-    /// Lines left out because the list was full.
+    /// Number of paths omitted because the list was full.
     pub other_lines: u64,
-    /// Their figures together.
+    /// Sum of the figures of the paths omitted because the list was full.
     pub other_value: u64,
-    /// The sum over all sites of the profile, including those that the view filters out.
+    /// Sum of the figure over all sites of the profile, including those that the view filters out.
     pub total: u64,
 }
 
@@ -95,7 +96,7 @@ pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
 }
 
 impl SiteBook {
-    /// The `limit` lines with the highest figure. Lines with the same figure keep the order of the profile.
+    /// Returns the `limit` paths with the highest figure. Paths with the same figure keep the order of the profile.
     pub fn ranking(&self, order: SiteOrder, limit: usize) -> Ranking {
         let value = |line: &usize| order.value(&self.lines[*line].account);
         let mut rows: Vec<usize> = (0..self.lines.len()).filter(|line| value(line) > 0).collect();
@@ -112,7 +113,7 @@ impl SiteBook {
     }
 }
 
-/// Adds a site's figures to `sum`, whose stack stays.
+/// Adds the figures of a site to `sum`; the stack of `sum` is unchanged.
 #[rustfmt::skip]
 fn add(sum: &mut Site, site: &Site) {
     let Site {

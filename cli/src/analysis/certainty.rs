@@ -1,54 +1,54 @@
-//! The certainty of figures: exact, bounded, or uncertain, with the causes.
+//! Certainty of figures: exact, bounded, or uncertain, with the causes.
 //!
 //! The rules, from the strongest cause to the weakest:
 //!
 //! * no ledger was installed → every figure is *unknown*;
-//! * parts of the file could not be read → every figure is *uncertain*: the missing part may have held some of it;
+//! * parts of the file could not be read → every figure is *uncertain*: a missing part may hold a share of any
+//! figure;
 //! * a conservation law is broken → every figure is *uncertain*: the tables contradict each other;
 //! * events were lost, or not booked yet → sums that only grow (blocks and bytes allocated, in all, by thread and by
-//!   size; reallocs) are *lower bounds*. The number of live blocks is off by at most one for each such event: a lost
-//!   free leaves a block too many, a lost allocation one too few. Live bytes have no such bound, because the size of
-//!   a lost event is not known. The peak is a lower bound only if no free was lost, and the loss counters do not
-//!   separate frees from allocations, so under loss it is uncertain;
-//! * sampling left events out → they are counted with their size, so totals and the number of live blocks stay
-//!   *exact*. Sums by thread, by size and by call stack, and reallocs, do not contain them and are lower bounds;
-//!   figures that depend on single blocks are uncertain;
-//! * events do not pair → figures that depend on pairs (live, lifetimes, temporaries) are off by at most one block
-//!   for each, or uncertain where the unit is bytes;
-//! * threads fold their own rings → the peak is known to within the bytes that were not booked at that instant;
-//! * batched clock → lifetimes are interpolated between two time marks.
+//! size; reallocs) are *lower bounds*. Each such event changes the number of live blocks by at most one: a lost free
+//! leaves one block too many, a lost allocation one block too few. Live bytes have no bound, because the size of a
+//! lost event is unknown. The peak is *uncertain*: it would be a lower bound if only allocations were lost, but the
+//! loss counters do not separate frees from allocations; * events were sampled out → sampling counts such events with
+//! their size, so totals and the number of live blocks stay *exact*. Sums by thread, by size and by call stack, and
+//! reallocs, do not contain sampled-out events, so these sums are *lower bounds*; figures that depend on single
+//! blocks are *uncertain*; * events do not pair → each unpaired event changes the figures that depend on pairs (live,
+//! lifetimes, temporaries) by at most one block; figures in bytes are *uncertain*; * threads fold their rings
+//! themselves → the peak is known to within the bytes that were not booked at the peak; * the clock is batched →
+//! lifetimes are interpolated between two time marks.
 //!
 //! A cause weakens only the figures that it affects.
 
 use heapledger::profile::{Profile, Stacks};
 
-/// A group of figures with the same certainty.
+/// Group of figures with the same certainty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FigureGroup {
     /// Blocks and bytes allocated, in total.
     Totals,
-    /// The same by thread, by size and by call stack.
+    /// Blocks and bytes allocated, by thread, by size and by call stack.
     Breakdown,
-    /// The number of blocks live at the end.
+    /// Number of blocks live at the end.
     LiveBlocks,
     /// Bytes live at the end, and the list of live blocks.
     LiveBytes,
-    /// The most bytes that were live at one time.
+    /// Maximum number of bytes live at one time.
     Peak,
     /// Lifetimes of blocks, and times of events.
     Lifetimes,
     /// Temporary blocks.
     Temporaries,
-    /// Reallocs and the bytes they copied.
+    /// Reallocs, and the bytes copied by reallocs.
     Reallocs,
-    /// The attribution of blocks to call stacks.
+    /// Attribution of blocks to call stacks.
     Sites,
-    /// The last events.
+    /// Last events of the recording.
     History,
 }
 
 impl FigureGroup {
-    /// Every figure, in the order in which a report lists them.
+    /// All groups, in the order in which a report lists their certainties.
     pub const ALL: [FigureGroup; 10] = [
         FigureGroup::Totals,
         FigureGroup::Breakdown,
@@ -79,48 +79,49 @@ impl FigureGroup {
     }
 }
 
-/// A cause that keeps a figure from being exact, with its amount.
+/// Cause that keeps a figure from being exact, with its amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UncertaintyCause {
     /// No ledger was installed in the process.
     NotInstalled,
-    /// Parts of the file could not be read.
+    /// Number of parts of the file that could not be read.
     Damaged(u64),
-    /// Conservation laws that are broken.
+    /// Number of broken conservation laws.
     BrokenLaws(u64),
-    /// Events lost.
+    /// Number of lost events.
     Lost(u64),
-    /// Events that sampling left out.
+    /// Number of sampled-out events.
     SampledOut(u64),
-    /// Events that were not booked when the snapshot was taken.
+    /// Number of events that were not booked when the snapshot was taken.
     InFlight(u64),
-    /// Frees without an allocation.
+    /// Number of frees without an allocation.
     UnmatchedFrees(u64),
-    /// Allocations at an address that was still live.
+    /// Number of allocations at an address that was still live.
     DoubleAllocations(u64),
-    /// Frees that match either of two blocks.
+    /// Number of frees that match either of two blocks.
     AmbiguousPairings(u64),
-    /// Frees with another size than the allocation.
+    /// Number of frees whose size differs from that of the allocation.
     LayoutMismatches(u64),
-    /// Bytes that were not booked at the peak: those of other threads, and those that sampling left out.
+    /// Number of bytes that were not booked at the peak: the bytes of other threads, and the sampled-out bytes.
     UnbookedAtPeak(u64),
     /// Longest span between two time marks, in nanoseconds.
     Interpolated(u64),
-    /// Stacks that end before their outermost frame.
+    /// Number of stacks that end before their outermost frame.
     TruncatedStacks(u64),
-    /// Allocations without a stack: it was not taken, or the table was full. They are in the site of stack 0.
+    /// Number of allocations whose stack was not taken, or did not fit into the table. Stack 0 is their site.
     WithoutStack(u64),
-    /// Stacks for which two unwinding methods disagreed.
+    /// Number of stacks for which two unwinding methods disagreed.
     DoubtfulStacks(u64),
     /// No stacks were taken.
     NoStacks,
-    /// Booked events that were evicted from the history.
+    /// Number of booked events that were evicted from the history.
     Evicted(u64),
 }
 
 impl UncertaintyCause {
-    /// The name used in exports, in snake case and with the unit of the amount where it is not events.
+    /// Returns the name used in exports, in snake case. The name includes the unit of the amount if the unit is not
+    /// events.
     pub const fn name(self) -> &'static str {
         match self {
             UncertaintyCause::NotInstalled => "not_installed",
@@ -143,7 +144,7 @@ impl UncertaintyCause {
         }
     }
 
-    /// The amount; 0 for causes without one.
+    /// Returns the amount of the cause; 0 for a cause without an amount.
     pub const fn amount(self) -> u64 {
         match self {
             UncertaintyCause::NotInstalled | UncertaintyCause::NoStacks => 0,
@@ -166,7 +167,7 @@ impl UncertaintyCause {
     }
 }
 
-/// The relation of a figure to the true value.
+/// Relation of a figure to the true value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grade {
     /// The figure is the true value.
@@ -182,7 +183,7 @@ pub enum Grade {
 }
 
 impl Grade {
-    /// The name used in exports.
+    /// Returns the name used in exports.
     pub const fn name(self) -> &'static str {
         match self {
             Grade::Exact => "exact",
@@ -193,7 +194,8 @@ impl Grade {
         }
     }
 
-    /// The weaker of two grades; two bounds are added.
+    /// Returns a grade that both grades imply: the weaker one, the sum of two bounds, or `Uncertain` for a bound and
+    /// `AtLeast`.
     fn and(self, other: Grade) -> Grade {
         match (self, other) {
             (Grade::Exact, grade) | (grade, Grade::Exact) => grade,
@@ -205,12 +207,12 @@ impl Grade {
     }
 }
 
-/// The grade of a figure, and every cause that keeps it from being exact.
+/// Grade of a figure, and every cause that keeps the figure from being exact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certainty {
     /// The relation of the figure to the true value.
     pub grade: Grade,
-    /// The causes; empty when the figure is exact.
+    /// Causes of the grade; empty if the figure is exact.
     pub causes: Vec<UncertaintyCause>,
 }
 
@@ -224,7 +226,8 @@ impl Certainty {
         Certainty { grade: Grade::Exact, causes: Vec::new() }
     }
 
-    /// Adds `cause` and weakens the grade to at most `grade`, unless the amount of the cause is zero.
+    /// Adds `cause` and weakens the grade by `grade`; changes nothing if the cause has an amount and the amount is
+    /// zero.
     fn weaken(mut self, cause: UncertaintyCause, grade: Grade) -> Self {
         if cause.amount() > 0 {
             self.grade = self.grade.and(grade);

@@ -100,7 +100,7 @@ fn doubt_part(issue: &ComparabilityIssue) -> DoubtPart {
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Returns an error if `out` does.
 pub fn export_diff(diff: &Diff, before: Side<'_>, after: Side<'_>, out: &mut impl Write) -> io::Result<()> {
     let document = Document {
         format_version: FORMAT_VERSION,

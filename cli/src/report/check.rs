@@ -15,7 +15,7 @@ use heapledger::quality::completeness_percent;
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Returns an error if `out` does.
 pub fn write_verdict(
     profile: &Profile,
     verdict: &Verification,

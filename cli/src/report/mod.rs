@@ -1,15 +1,17 @@
 //! Reports: findings as text for a terminal and as a page for a browser.
 //!
-//! The report has a title and sections in a fixed order, whose headings are [`SECTIONS`]. The first is the quality of
-//! the data, and every later one ends with the certainty of its figures. `docs/REPORTS.md` explains each line.
+//! The report has a title and sections in a fixed order; [`SECTIONS`] holds their headings. The first section is the
+//! quality of the data, and every later section ends with the certainty of its figures. `docs/REPORTS.md` explains
+//! each line.
 //!
-//! [`text`] orders the sections and `sections` writes them; [`check`] is the report of `heapledger verify`,
-//! [`mod@diff`] that of `heapledger diff`; [`mod@detail`] has the options on call stacks; [`mod@warnings`] holds all
-//! advice; [`units`] and [`escape`] of the library, [`table`] and [`plot`] format numbers, names, rows and series;
-//! `certainty_text` formats certainties. [`html`] writes the same findings as a page.
+//! * [`text`] orders the sections, and `sections` writes them. * [`check`] is the report of `heapledger verify`, and
+//! [`mod@diff`] is the report of `heapledger diff`. * [`html`] writes the findings of the text report as a page. *
+//! [`mod@detail`] holds the options on call stacks, and [`mod@warnings`] holds all advice. * [`units`] and [`escape`]
+//! of the library format numbers and names; [`table`], [`plot`] and `certainty_text` format rows, series and
+//! certainties.
 //!
-//! Nothing here computes a figure or inspects the terminal: width, character set and colour come from a [`Layout`],
-//! and the text goes to any `Write`.
+//! The reports compute no figures and do not inspect the terminal: a [`Layout`] gives the width, the character set
+//! and the colours, and the text goes to any `Write`.
 
 mod certainty_text;
 pub mod check;

@@ -1,11 +1,11 @@
-//! Bar charts of characters.
+//! Bar charts made of characters.
 //!
-//! Heights are scaled to the largest value and rounded up, so that a value above zero is always visible. Block
-//! characters have eight heights in a row; ASCII has two, full (`#`) and started (`.`).
+//! Heights are scaled to the largest value and rounded up, so that a value above zero is always visible. A block
+//! character shows one of eight heights; an ASCII character shows one of two, full (`#`) and started (`.`).
 
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Vertical bars as `height` lines from top to bottom.
+/// Returns vertical bars as `height` lines, from top to bottom.
 ///
 /// ```
 /// use heapledger_cli::report::plot::bars;
@@ -23,13 +23,13 @@ pub fn bars(values: &[u64], height: usize, unicode: bool) -> Vec<String> {
     (0..height).map(row).collect()
 }
 
-/// A horizontal bar of at most `width` characters for `value` out of `largest`.
+/// Returns a horizontal bar for `value`; the bar of `largest` has `width` characters.
 pub fn bar(value: u64, largest: u64, width: usize, unicode: bool) -> String {
     let filled = scaled(value, largest, width as u64) as usize;
     if unicode { "█".repeat(filled) } else { "#".repeat(filled) }
 }
 
-/// `value / largest * steps`, rounded up.
+/// Returns `value / largest * steps`, rounded up.
 fn scaled(value: u64, largest: u64, steps: u64) -> u64 {
     let product = u128::from(value.min(largest)) * u128::from(steps);
     if largest == 0 { 0 } else { product.div_ceil(u128::from(largest)) as u64 }

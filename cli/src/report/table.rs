@@ -1,15 +1,15 @@
 //! Tables of aligned columns.
 //!
-//! Every column is as wide as its widest cell; when the table is wider than the page, the cells of the one column
-//! that may shrink are cut, with `..` in place of the rest. Width is counted in characters.
+//! Every column is as wide as its widest cell. If the table is wider than the page, the cells of the one column that
+//! may shrink are cut, and `..` replaces the rest. Widths are in characters.
 
 use std::io::{self, Write};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Align {
-    /// Names and words.
+    /// Alignment of names and words.
     Left,
-    /// Numbers.
+    /// Alignment of numbers.
     Right,
 }
 
@@ -21,17 +21,17 @@ pub struct Table {
     shrinking: Option<usize>,
 }
 
-/// Spaces in front of each row.
+/// Number of spaces before each row.
 const INDENT: usize = 2;
-/// Spaces between two columns.
+/// Number of spaces between two columns.
 const GAP: usize = 2;
-/// A column is never cut to fewer characters than this.
+/// Minimum width of a cut column, in characters.
 const NARROWEST: usize = 8;
 
 impl Table {
-    /// A table without rows. `titles` has the title of each column, separated by `|`; `<` in front of one aligns its
-    /// column left, as names want it, and numbers are aligned right. When all titles are empty, no line of titles is
-    /// written.
+    /// Returns a table without rows. `titles` holds the titles of the columns, separated by `|`. A title that starts
+    /// with `<` aligns its column left, for names; every other column is aligned right, for numbers. If all titles
+    /// are empty, the table has no line of titles.
     ///
     /// ```
     /// let mut table = heapledger_cli::report::table::Table::new("<thread|bytes");
@@ -49,13 +49,13 @@ impl Table {
         Table { columns: titles.split('|').map(column).collect(), rows: Vec::new(), shrinking: None }
     }
 
-    /// Allows the cells of one column to be cut when the page is too narrow.
+    /// Allows [`write`](Table::write) to cut the cells of `column` if the page is too narrow.
     pub fn shrinking(mut self, column: usize) -> Self {
         self.shrinking = Some(column);
         self
     }
 
-    /// Adds a row; missing cells are empty, surplus ones are dropped.
+    /// Adds a row; missing cells are empty, surplus cells are dropped.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let mut cells: Vec<String> = cells.into_iter().collect();
         cells.resize(self.columns.len(), String::new());
@@ -66,7 +66,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// Returns an error if `out` does.
     pub fn write(&self, out: &mut dyn Write, width: usize) -> io::Result<()> {
         let widths = self.widths(width);
         let titles: Vec<String> = self.columns.iter().map(|(title, _)| (*title).to_string()).collect();
@@ -108,7 +108,7 @@ impl Table {
     }
 }
 
-/// The first `width` characters; `..` replaces the last two if the text is longer.
+/// Returns the text, cut to `width` characters; `..` replaces the last two of them if the text is longer.
 pub fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_string();

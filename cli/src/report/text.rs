@@ -1,8 +1,8 @@
-//! The text report: a title, then its sections in a fixed order.
+//! Text report: a title, then its sections in a fixed order.
 //!
-//! Every section is always written, an empty one with `none`, so that two reports can be compared line by line. A
-//! last section on tracked pointers is written only if the program has any. The quality of the data comes first,
-//! before any figure that depends on it.
+//! Every report has every section, and an empty section says `none`, so that two reports can be compared line by
+//! line. Only the last section, on tracked pointers, is omitted if the program has no such pointer. The quality of
+//! the data comes first, before any figure that depends on it.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ use super::units::duration;
 use crate::analysis::{Origin, site_book, verify};
 use heapledger::profile::Profile;
 
-/// The headings of the report, in order. `docs/REPORTS.md` has a section for each.
+/// Headings of the report, in order. `docs/REPORTS.md` has a section for each heading.
 pub const SECTIONS: [&str; 12] = [
     "Quality",
     "Totals",
@@ -31,11 +31,12 @@ pub const SECTIONS: [&str; 12] = [
     "Changes",
 ];
 
-/// Writes the report of `profile`, read from a file with `origin`; for a live process, `&Origin::default()`.
+/// Writes the report of `profile`. `origin` describes the file of the profile; pass `&Origin::default()` for a live
+/// process.
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Returns an error if `out` does.
 pub fn write_report(
     profile: &Profile,
     origin: &Origin,
@@ -45,12 +46,12 @@ pub fn write_report(
     write_report_with(profile, origin, layout, &Detail::default(), out)
 }
 
-/// As [`write_report`], with the ranking, filters and optional sections of `detail`: `Call tree` and `Leaks` follow
-/// the sites.
+/// Writes the report as [`write_report`] does, with the ranking, filters and optional sections of `detail`. The
+/// optional sections, `Call tree` and `Leaks`, follow the sites.
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Returns an error if `out` does.
 pub fn write_report_with(
     profile: &Profile,
     origin: &Origin,
@@ -92,7 +93,7 @@ pub fn write_report_with(
     Ok(())
 }
 
-/// Writes the optional sections.
+/// Writes the optional sections that `detail` asks for.
 fn asked_for(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     if let Some(direction) = subject.detail.tree {
         page.heading("Call tree")?;
@@ -141,7 +142,7 @@ mod tests {
         String::from_utf8(out).expect("text")
     }
 
-    /// The lines between a heading and the next empty line.
+    /// Returns the lines between a heading and the next empty line.
     fn section<'t>(text: &'t str, heading: &str) -> Vec<&'t str> {
         text.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.is_empty()).collect()
     }
@@ -308,7 +309,7 @@ mod tests {
         assert!(!report(&sample::complete(), &Origin::default()).contains('\u{1b}'));
     }
 
-    /// [`sample::complete`] with names: stack 1 is a `Vec` that grows in `demo::fill`.
+    /// Returns [`sample::complete`] with names: stack 1 is a `Vec` that grows in `demo::fill`.
     fn with_names() -> Profile {
         let mut profile = sample::complete();
         profile.settings.stacks = heapledger::profile::Stacks::Auto;

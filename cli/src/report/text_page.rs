@@ -1,28 +1,29 @@
-//! The output of a report: headings, facts, notes and tables, at a given width and in given colours.
+//! Output of a report: headings, facts, notes and tables, at a given width and in given colours.
 
 use std::io::{self, Write};
 
 use super::table::Table;
 
-/// The layout of a report, which the caller derives from the terminal.
+/// Layout of a report, which the caller derives from the terminal.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// Characters in a line, at least [`Layout::NARROWEST_COLUMNS`]. Long names and facts are cut or wrapped to it; a
-    /// single word is never broken.
+    /// Width of a line in characters, raised to [`Layout::NARROWEST_COLUMNS`] if smaller. The report cuts long names
+    /// and wraps long facts to this width; it never breaks a single word.
     pub width: usize,
-    /// Whether drawings use block characters; otherwise the report itself is plain ASCII.
+    /// Whether drawings use block characters; if not, the report adds only ASCII characters to the names that it
+    /// shows.
     pub unicode: bool,
-    /// Rows in tables of threads, sites and live sizes, at most; the others are summed in a last row.
+    /// Maximum number of rows in the tables of threads, sites and live sizes; a last row sums the others.
     pub rows: usize,
-    /// Colours.
+    /// Colours of the report.
     pub styles: Styles,
 }
 
 impl Layout {
-    /// The minimum width.
+    /// Minimum width of a line, in characters.
     pub const NARROWEST_COLUMNS: usize = 40;
 
-    /// The width, at least the minimum.
+    /// Returns the width, raised to the minimum if smaller.
     pub(super) fn columns(&self) -> usize {
         self.width.max(Self::NARROWEST_COLUMNS)
     }
@@ -34,14 +35,14 @@ impl Default for Layout {
     }
 }
 
-/// The escape sequences before and after coloured text.
+/// Escape sequences before and after coloured text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Paint {
     start: String,
     end: String,
 }
 
-/// The colours of a report.
+/// Colours of a report.
 #[derive(Debug, Clone, Default)]
 pub struct Styles {
     pub(super) heading: Paint,
@@ -51,12 +52,12 @@ pub struct Styles {
 }
 
 impl Styles {
-    /// No colours: the text holds no escape sequence.
+    /// Returns styles without colours: the report contains no escape sequences.
     pub fn none() -> Self {
         Styles::default()
     }
 
-    /// The colours of the `heapledger` command.
+    /// Returns the colours of the `heapledger` command.
     pub fn colour() -> Self {
         use anstyle::{AnsiColor, Style};
         const HEADING: Style = Style::new().bold();
@@ -69,7 +70,7 @@ impl Styles {
     }
 }
 
-/// The tone of a text, which selects its colour.
+/// Tone of a text, which selects its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -78,7 +79,7 @@ pub(super) enum Tone {
     Faint,
 }
 
-/// Width of the name of a fact, its indent included.
+/// Width of the name of a fact, including its indent, in characters.
 const NAME_COLUMNS: usize = 20;
 
 pub(super) struct TextPage<'a> {
@@ -107,7 +108,7 @@ impl<'a> TextPage<'a> {
         writeln!(self.out, "{}", text.trim_end())
     }
 
-    /// As [`TextPage::line`], in the colour of a tone.
+    /// Writes a line without wrapping, in the colour of `tone`.
     pub(super) fn toned_line(&mut self, text: &str, tone: Tone) -> io::Result<()> {
         let text = self.painted(text.trim_end(), tone);
         self.line(&text)
@@ -127,7 +128,7 @@ impl<'a> TextPage<'a> {
         let room = self.layout.columns() - NAME_COLUMNS;
         for (index, piece) in wrapped(value, room).into_iter().enumerate() {
             let name = if index == 0 { name } else { "" };
-            // A longer name keeps two spaces to the value, which is then not aligned.
+            // Two spaces separate a longer name from its value; this value is not aligned.
             let indented = format!("  {name}  ");
             let piece = self.painted(&piece, tone);
             self.line(&format!("{indented:<NAME_COLUMNS$}{piece}"))?;
@@ -149,7 +150,7 @@ impl<'a> TextPage<'a> {
     }
 }
 
-/// `text` in lines of at most `width` characters, broken at spaces. A longer word gets its own line.
+/// Breaks `text` at spaces into lines of up to `width` characters. A word longer than `width` fills a line alone.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ').filter(|word| !word.is_empty()) {

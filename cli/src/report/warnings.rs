@@ -1,7 +1,7 @@
-//! All advice of the reports, in one place.
+//! All warnings of the reports.
 //!
-//! Nothing else in this package composes a warning of a report. Advice that the quality indicator gives as well is taken
-//! from there, so that both use the same words.
+//! Only this module composes warnings. The quality indicator gives some of the same advice; this module takes that
+//! advice from the indicator, so that both use the same words.
 
 use super::units::{bytes, counted};
 use crate::analysis::{Origin, Verification};
@@ -9,18 +9,18 @@ use heapledger::profile::Profile;
 use heapledger::quality::{QualityCause, advice_for, completeness_percent};
 use serde::Serialize;
 
-/// Something that a reader has to know before relying on a figure.
+/// Warning that a reader has to know before relying on a figure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// The observation, as a sentence.
+    /// Observation, as a sentence.
     pub seen: String,
-    /// Its consequence for the figures, as a sentence.
+    /// Consequence of the observation for the figures, as a sentence.
     pub matters: &'static str,
-    /// The remedy, as a sentence, with the name of the setting to change.
+    /// Remedy, as a sentence with the name of the setting to change.
     pub advice: String,
 }
 
-/// The warnings on a profile, the most severe first.
+/// Returns the warnings on a profile, the most severe first.
 pub fn warnings(profile: &Profile, verdict: &Verification, origin: &Origin) -> Vec<Warning> {
     let mut found = Vec::new();
     let mut warn = |applies: bool, seen: String, matters: &'static str, advice: String| {
@@ -48,16 +48,16 @@ pub fn warnings(profile: &Profile, verdict: &Verification, origin: &Origin) -> V
     found
 }
 
-/// Adds a warning if it applies, with its three sentences.
+/// Function that adds a warning, with its three sentences, if the first argument is true.
 type Warn<'a> = dyn FnMut(bool, String, &'static str, String) + 'a;
 
-/// The advice of the quality indicator on a cause.
+/// Returns the advice of the quality indicator on a cause.
 fn remedy(profile: &Profile, cause: QualityCause) -> String {
     sentence(&advice_for(cause, &profile.quality, &profile.settings, None).remedy())
 }
 
 fn on_the_file(profile: &Profile, verdict: &Verification, origin: &Origin, warn: &mut Warn<'_>) {
-    // In a damaged file `installed` itself may be in the missing part.
+    // The missing part of a damaged file may be the one that holds `installed`.
     warn(
         !profile.quality.installed && origin.is_whole(),
         "No HeapLedger was the global allocator of this process.".into(),
@@ -144,7 +144,7 @@ fn on_pairs(profile: &Profile, warn: &mut Warn<'_>) {
     );
 }
 
-/// `remedy` with a capital and a full stop.
+/// Returns `remedy` with a capital letter and a full stop.
 fn sentence(remedy: &str) -> String {
     let mut letters = remedy.chars();
     let first = letters.next().map_or(String::new(), |first| first.to_uppercase().collect());

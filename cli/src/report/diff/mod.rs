@@ -24,7 +24,7 @@ pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Returns an error if `out` does.
 pub fn write_diff(
     diff: &Diff,
     before: Side<'_>,

@@ -63,7 +63,7 @@ const BODY: &str = include_str!("page/body.html");
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Returns an error if `out` does.
 pub fn write_page(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     write_page_with(profile, origin, &Detail::default(), out)
 }
@@ -73,7 +73,7 @@ pub fn write_page(profile: &Profile, origin: &Origin, out: &mut impl Write) -> i
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Returns an error if `out` does.
 pub fn write_page_with(
     profile: &Profile,
     origin: &Origin,

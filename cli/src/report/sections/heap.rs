@@ -33,7 +33,7 @@ pub(in super::super) fn totals(page: &mut TextPage<'_>, subject: &Subject<'_>) -
     named_certainty(page, subject, "live bytes", FigureGroup::LiveBytes)
 }
 
-/// Writes the estimates from samples; a reader can compare them with the exact lines above.
+/// Writes the estimates from samples, which a reader can compare with the exact sums of the section.
 fn sampled(page: &mut TextPage<'_>, estimates: &Estimates) -> io::Result<()> {
     let within = if page.layout.unicode { "\u{b1}" } else { "+/-" };
     let [taken, allocated, live] = samples(estimates, within);
@@ -42,8 +42,8 @@ fn sampled(page: &mut TextPage<'_>, estimates: &Estimates) -> io::Result<()> {
     page.fact("  live", &live)
 }
 
-/// The number of samples, and the estimates of allocated and live blocks, each with one standard error after
-/// `within`.
+/// Returns three texts: the number of samples, the estimate of allocated blocks, and the estimate of live blocks.
+/// Each estimate ends with `within` and one standard error.
 pub(in super::super) fn samples(estimates: &Estimates, within: &str) -> [String; 3] {
     let whole = |value: f64| value.round().max(0.0) as u64;
     let line = |blocks: &Estimate, size: &Estimate| {
@@ -110,7 +110,7 @@ pub(in super::super) fn reallocs(page: &mut TextPage<'_>, subject: &Subject<'_>)
     certainty(page, subject, FigureGroup::Reallocs)
 }
 
-/// Listed places with advice on reallocs.
+/// Maximum number of listed places with advice on reallocs.
 const GROWING: usize = 5;
 
 /// Writes the places where a larger initial capacity would save reallocs.
@@ -121,8 +121,8 @@ fn growing(page: &mut TextPage<'_>, book: &SiteBook) -> io::Result<()> {
     Ok(())
 }
 
-/// At most `limit` places where a larger initial capacity would save reallocs, each in at most `width` characters,
-/// with the savings.
+/// Returns up to `limit` places where a larger initial capacity would save reallocs, with the savings. The text of a
+/// place has up to `width` characters.
 pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> Vec<(String, String)> {
     let of = |place: Growth| {
         let line = &book.lines[place.line];

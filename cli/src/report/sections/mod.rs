@@ -1,5 +1,5 @@
-//! The sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], [`sites`], the [`timeline`],
-//! and [`tracked`] pointers; each is written from one [`Subject`](subject::Subject).
+//! Sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], [`sites`], the [`timeline`],
+//! and [`tracked`] pointers. Every section reads the same [`Subject`](subject::Subject).
 
 pub(super) mod heap;
 mod places;

@@ -1,4 +1,5 @@
-//! A place in the program: its first function outside the library, the library functions below, and its callers.
+//! Display of a place in the program: the first function outside the standard library, the library functions that it
+//! calls, and its callers.
 
 use std::io;
 
@@ -8,14 +9,14 @@ use super::super::text_page::{TextPage, Tone};
 use super::super::units::count;
 use crate::analysis::paths::{Function, PathStep};
 
-/// Callers that are shown; further ones are counted.
+/// Maximum number of callers that are shown; one line counts the others.
 const CALLERS: usize = 5;
-/// Spaces in front of a place.
+/// Number of spaces before a place.
 const INDENT: usize = 7;
-/// Components of a file path that are shown, the file name included.
+/// Maximum number of components shown of a file path, including the file name.
 const FOLDERS: usize = 3;
 
-/// A function with its file and line, in at most `width` characters; the function is cut if necessary.
+/// Returns a function with its file and line; cuts the function name if the text exceeds `width` characters.
 pub(super) fn place(function: Option<&Function>, line: u32, width: usize) -> String {
     let Some(function) = function else { return "(no stack)".into() };
     let file = file_and_line(&function.file, line);
@@ -27,7 +28,7 @@ pub(super) fn place(function: Option<&Function>, line: u32, width: usize) -> Str
     format!("{} ({file})", cut(&name, room.max(16)))
 }
 
-/// The last components of a file path, and the line.
+/// Returns the last components of a file path, and the line.
 fn file_and_line(file: &str, line: u32) -> String {
     if file.is_empty() {
         return String::new();
@@ -37,7 +38,7 @@ fn file_and_line(file: &str, line: u32) -> String {
     if line > 0 { format!("{short}:{line}") } else { short }
 }
 
-/// A call path for display.
+/// Call path for display.
 pub(super) struct ShownPath<'a> {
     pub(super) functions: &'a [Function],
     pub(super) path: &'a [PathStep],
@@ -45,7 +46,7 @@ pub(super) struct ShownPath<'a> {
 }
 
 impl ShownPath<'_> {
-    /// The index in the path of the first function that is not the library's.
+    /// Returns the index in the path of the first function outside the standard library, or 0 if the path has none.
     fn first_own(&self) -> usize {
         let is_own = |step: &PathStep| self.function(*step).is_some_and(|function| !function.is_library);
         self.path.iter().position(is_own).unwrap_or(0)
@@ -55,13 +56,13 @@ impl ShownPath<'_> {
         self.functions.get(step.function as usize)
     }
 
-    /// A function of the path as text.
+    /// Returns the function at `index` of the path as text.
     fn at(&self, index: usize, width: usize) -> String {
         let function = self.path.get(index).and_then(|step| self.function(*step));
         place(function, self.lines.get(index).copied().unwrap_or(0), width)
     }
 
-    /// The first function that is not the library's, as text.
+    /// Returns the first function outside the standard library, as text.
     pub(super) fn first_own_function(&self, width: usize) -> String {
         self.at(self.first_own(), width)
     }
@@ -86,7 +87,7 @@ impl ShownPath<'_> {
     }
 }
 
-/// Writes a table with one of `places` below each row.
+/// Writes a table, and below each row the place of the same index in `places`.
 pub(super) fn table_of_places(
     page: &mut TextPage<'_>,
     table: &Table,

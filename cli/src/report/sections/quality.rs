@@ -1,4 +1,4 @@
-//! The quality section: completeness of the data, cost of recording, and advice.
+//! Section on quality: completeness of the data, cost of recording, and advice.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub(in super::super) fn quality(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     let mut said = "";
     for warning in warnings(subject.profile, verdict, subject.origin) {
         page.note(&format!("Warning: {}", warning.seen), 2, Tone::Bad)?;
-        // The consequence is written once for consecutive warnings that share it.
+        // Consecutive warnings with the same consequence write the consequence once.
         if warning.matters != said {
             said = warning.matters;
             page.note(said, 4, Tone::Plain)?;
@@ -60,7 +60,7 @@ fn completeness(page: &mut TextPage<'_>, quality: &QualityIndicator, whole: bool
     Ok(())
 }
 
-/// A share with a space before the percent sign, as in the rest of the report.
+/// Returns a share in percent, with a space before the percent sign.
 fn percent(share: f64) -> String {
     share_percent(share).replace('%', " %")
 }
@@ -184,7 +184,7 @@ fn clock(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     page.fact("mode", settings.mode.name())
 }
 
-/// Writes the method and the counters of stack walks; nothing when no stacks were taken.
+/// Writes the method and the counters of stack walks; writes nothing if no stacks were taken.
 fn stacks(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let figures = &subject.profile.stack_figures;
     if *figures == StackFigures::default() {

@@ -1,4 +1,4 @@
-//! The sections on call stacks: ranked places, the call tree, and blocks that were not freed.
+//! Sections on call stacks: ranked places, the call tree, and blocks that were not freed.
 
 use std::io;
 
@@ -13,16 +13,16 @@ use crate::analysis::{
 };
 use heapledger::profile::{Stacks, Symbols};
 
-/// Notes on symbols that are shown; further ones are counted.
+/// Maximum number of shown notes on symbols; one line counts the others.
 const NOTES: usize = 6;
-/// Lines of a call tree, at most, for each place that may be listed.
+/// Maximum number of lines of a call tree, as a multiple of the number of listed places.
 const TREE_LINES: usize = 8;
-/// Branches below 1 / TREE_SHARE of the root are omitted.
+/// Divisor of the smallest shown share: the tree omits branches below 1 / TREE_SHARE of the root.
 const TREE_SHARE: u64 = 200;
-/// Indentation of a tree, at most.
+/// Maximum indentation of a tree, in characters.
 const TREE_INDENT: usize = 40;
 
-/// The name of the figure that places are ranked by.
+/// Returns the name of the figure that ranks the places.
 fn ranked_by(order: SiteOrder) -> &'static str {
     match order {
         SiteOrder::Live => "bytes live at the end",
@@ -81,8 +81,8 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
     certainty(page, subject, FigureGroup::Sites)
 }
 
-/// Writes the estimated bytes of the places where stacks were sampled: the figures above cover the sampled blocks
-/// only.
+/// Writes the estimated bytes of each ranked place if stacks were sampled. The figures of the ranking cover only the
+/// sampled blocks.
 fn sampled(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -102,7 +102,7 @@ fn sampled(
     Ok(())
 }
 
-/// Writes the filters of the view, and the sums that they exclude, before any filtered figure.
+/// Writes the filters of the view and the sums that the filters exclude; writes nothing without filters.
 fn looked_at(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &SiteBook) -> io::Result<()> {
     if subject.detail.looked_at.is_empty() {
         return Ok(());
@@ -163,7 +163,7 @@ pub(in super::super) fn call_tree(
     certainty(page, subject, FigureGroup::Sites)
 }
 
-/// Writes the lines of a tree, and returns the number of lines beyond the limit.
+/// Writes up to `most` lines of a tree, and returns the number of further lines.
 fn branches(page: &mut TextPage<'_>, book: &SiteBook, tree: &Tree, most: usize) -> io::Result<u64> {
     let whole = tree.nodes[0].value;
     let (mut open, mut written, mut left) = (vec![0u32], 0usize, 0u64);

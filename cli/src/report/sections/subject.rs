@@ -1,4 +1,4 @@
-//! The input of every section, and the lines that several sections share.
+//! Input of every section, and the lines that several sections share.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use super::super::units::counted;
 use crate::analysis::{FigureGroup, Origin, SiteBook, Verification};
 use heapledger::profile::Profile;
 
-/// The profile with everything derived from it that sections show.
+/// Profile, with all derived values that the sections show.
 pub(in super::super) struct Subject<'a> {
     pub(in super::super) profile: &'a Profile,
     pub(in super::super) origin: &'a Origin,
     pub(in super::super) verdict: Verification,
     pub(in super::super) detail: &'a Detail<'a>,
-    /// The sites by call path; `None` when no stacks were taken.
+    /// Sites by call path; `None` if no stacks were taken.
     pub(in super::super) book: Option<SiteBook>,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn certainty(
     named_certainty(page, subject, "certainty", figure)
 }
 
-/// As [`certainty`], with another name for the line.
+/// Writes the line of [`certainty`] under another name.
 pub(super) fn named_certainty(
     page: &mut TextPage<'_>,
     subject: &Subject<'_>,
@@ -38,12 +38,12 @@ pub(super) fn named_certainty(
     page.toned(name, &certainty_text::phrase(subject.verdict.certainty(figure), figure), Tone::Faint)
 }
 
-/// Writes `none`, for a section without content.
+/// Writes `none`, the text of a section without content.
 pub(super) fn none(page: &mut TextPage<'_>) -> io::Result<()> {
     page.note("none", 2, Tone::Plain)
 }
 
-/// A number of blocks, such as `1 block`.
+/// Returns a number of blocks with its noun, such as `1 block`.
 pub(super) fn blocks(n: u64) -> String {
     counted(n, "block", "blocks")
 }

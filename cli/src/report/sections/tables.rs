@@ -1,4 +1,4 @@
-//! The sections with tables: threads, sizes, lifetimes, live blocks, sites, changes.
+//! Sections with tables: threads, sizes, lifetimes, live blocks, sites, changes.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::analysis::{
 };
 use heapledger::profile::{Site, ThreadRow};
 
-/// Characters of the longest bar in a distribution.
+/// Length of the longest bar in a distribution, in characters.
 const BAR_COLUMNS: usize = 24;
 
 pub(in super::super) fn threads(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -40,7 +40,7 @@ pub(in super::super) fn threads(page: &mut TextPage<'_>, subject: &Subject<'_>) 
     certainty(page, subject, FigureGroup::Breakdown)
 }
 
-/// Writes the blocks by the pair of threads that allocated and freed them.
+/// Writes the blocks that one thread allocated and another one freed, by pair of threads.
 fn crossings(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = crossings_of(subject.profile, page.layout.rows);
     if found.lines.is_empty() {

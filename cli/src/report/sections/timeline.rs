@@ -1,4 +1,5 @@
-//! The timeline as a drawing: live bytes as bars, allocated bytes below them, and marks where events were lost.
+//! Timeline as a drawing: bars of live bytes, bars of allocated bytes below, and marks for intervals with lost
+//! events.
 
 use std::io;
 
@@ -8,13 +9,13 @@ use super::super::units::{byte_rate, bytes, counted, duration};
 use super::subject::{Subject, certainty, none};
 use crate::analysis::{Column, FigureGroup, TimelineFinding, timeline as timeline_of};
 
-/// Rows of the drawing of live bytes.
+/// Height of the bars of live bytes, in rows.
 const LIVE_ROWS: usize = 6;
-/// Rows of the drawing of allocated bytes.
+/// Height of the bars of allocated bytes, in rows.
 const RATE_ROWS: usize = 2;
-/// Characters left of the drawing: indent, label, space and axis.
+/// Width of the margin left of the drawing, in characters: indent, label, space and axis.
 const MARGIN_COLUMNS: usize = 16;
-/// Loss windows that are listed; further ones are summed.
+/// Maximum number of listed loss windows; one line sums the others.
 const LOSSES: usize = 6;
 
 pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -23,7 +24,7 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
     if found.columns.is_empty() {
         return none(page);
     }
-    // A short timeline is stretched by an integer factor, so that all intervals have the same width.
+    // An integer factor stretches a short timeline, so that all intervals have the same width.
     let stretch = room / found.columns.len();
     let series = |value: fn(&Column) -> u64| -> Vec<u64> {
         found.columns.iter().flat_map(|column| std::iter::repeat_n(value(column), stretch)).collect()
@@ -51,7 +52,7 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
     certainty(page, subject, FigureGroup::Lifetimes)
 }
 
-/// Draws bars, with the value of the highest one at the top and the name of the series at the bottom.
+/// Draws bars; `top` labels the highest row, and `name` the lowest one.
 fn draw(page: &mut TextPage<'_>, values: &[u64], rows: usize, top: &str, name: &str) -> io::Result<()> {
     let unicode = page.layout.unicode;
     for (index, row) in bars(values, rows, unicode).into_iter().enumerate() {
@@ -65,7 +66,7 @@ fn draw(page: &mut TextPage<'_>, values: &[u64], rows: usize, top: &str, name: &
     Ok(())
 }
 
-/// The rate of the column that allocated the most bytes.
+/// Returns the rate of the column that allocated the most bytes.
 fn highest_rate(found: &TimelineFinding) -> String {
     let Some(column) = found.columns.iter().max_by_key(|column| column.allocated_bytes) else {
         return byte_rate(None);
