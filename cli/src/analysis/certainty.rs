@@ -289,14 +289,14 @@ pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
     }
 }
 
-/// Weakens a figure by the events that no table contains; `grade` converts their number to a grade.
+/// Weakens a figure by the events that no table contains; `grade` converts a number of events to a grade.
 fn missing(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let left_out = UncertaintyCause::SampledOut(profile.quality.sampled_out);
     let certainty = certainty.weaken(left_out, grade(left_out.amount()));
     uncounted(profile, certainty, grade)
 }
 
-/// Weakens a figure by the events whose size is unknown: all missing ones except those that sampling left out.
+/// Weakens a figure by the events whose size is unknown: the lost events and the events that are not booked yet.
 fn uncounted(profile: &Profile, certainty: Certainty, grade: impl Fn(u64) -> Grade) -> Certainty {
     let quality = &profile.quality;
     [UncertaintyCause::Lost(quality.lost.total()), UncertaintyCause::InFlight(quality.in_flight)]

@@ -1,41 +1,42 @@
 //! Call stacks as functions.
 //!
-//! A stack of the profile is a list of return addresses. A reader sees a list of functions, innermost first: an
-//! address inside inlined calls has several of them, and the frames between the program's call and the recorder are
+//! A stack of the profile is a list of return addresses. [`StackReader`] turns a stack into a list of functions,
+//! innermost first: an address inside inlined calls yields several functions, and the frames of the recorder are
 //! removed.
 //!
-//! **Removed** from the inner end is everything up to the last frame, within the first [`CUT_FRAMES`], that belongs
-//! to heapledger itself or to the shims through which Rust reaches the global allocator (`__rust_alloc` and its
-//! relatives, and the functions of `alloc::alloc`). Collections of the standard library stay: the growth of a `Vec`
-//! is information. A stack that consists of such frames only is shown whole. Debug information that is reduced to
-//! lines names an inlined function without its modules; such a frame is recognised by its source file.
+//! **Removed frames** belong to heapledger itself or to the shims through which Rust reaches the global allocator
+//! (`__rust_alloc` and similar functions, and the functions of `alloc::alloc`). [`StackReader::frames`] searches the
+//! [`CUT_FRAMES`] innermost functions for the outermost such frame, and removes that frame with all frames inside
+//! it. Collections of the standard library stay: the growth of a `Vec` is information. A stack of only such frames
+//! is shown whole. If the debug information is reduced to lines, an inlined function has a name without modules; then
+//! the source file identifies the frame.
 
 use std::borrow::Cow;
 
 use heapledger::profile::{Module, Profile, SymbolFrame};
 
-/// The number of innermost functions that are searched for the recorder and its shims.
+/// Number of innermost functions that are searched for the recorder and its shims.
 pub const CUT_FRAMES: usize = 24;
 
-/// A function in a stack.
+/// Function in a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// The return address.
+    /// Return address.
     pub address: u64,
-    /// Name of the function, demangled; empty when it is not known.
+    /// Name of the function, demangled; empty if unknown.
     pub function: &'a str,
-    /// Source file; empty when it is not known.
+    /// Source file; empty if unknown.
     pub file: &'a str,
-    /// Line in that file, from 1; 0 when it is not known.
+    /// Line in the source file, from 1; 0 if unknown.
     pub line: u32,
-    /// Whether the function was inlined into the next one.
+    /// Whether the function was inlined into the next function of the stack.
     pub inlined: bool,
-    /// The loaded object that the address lies in.
+    /// Loaded object that contains the call; `None` if unknown.
     pub module: Option<&'a Module>,
 }
 
 impl<'a> Frame<'a> {
-    /// The name of the frame: its function, else its object and the offset of the call in that file, as in
+    /// Returns the name of the frame: the function if known, else the object with the offset of the call, as in
     /// `libdemo.so+0x1f3a`, else the address of the call.
     pub fn display_name(&self) -> Cow<'a, str> {
         if !self.function.is_empty() {
@@ -48,23 +49,23 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Reads stacks of one profile; sorts the loaded objects once.
+/// Reader of the stacks of one profile; it sorts the loaded objects once.
 #[derive(Debug, Clone)]
 pub struct StackReader<'a> {
     profile: &'a Profile,
-    /// Sorted by lowest address.
+    /// Loaded objects, sorted by lowest address.
     modules: Vec<&'a Module>,
 }
 
 impl<'a> StackReader<'a> {
-    /// A reader of the stacks of `profile`.
+    /// Returns a reader of the stacks of `profile`.
     pub fn new(profile: &'a Profile) -> Self {
         let mut modules: Vec<&Module> = profile.modules.iter().collect();
         modules.sort_by_key(|module| module.start);
         StackReader { profile, modules }
     }
 
-    /// The functions of a stack, innermost first, without the recorder's own.
+    /// Returns the functions of a stack, innermost first, without those of the recorder and its shims.
     pub fn frames(&self, stack: u32) -> Vec<Frame<'a>> {
         let mut all = self.whole_stack(stack);
         let inner = all.iter().take(CUT_FRAMES).rposition(is_cut);
@@ -75,17 +76,18 @@ impl<'a> StackReader<'a> {
         all
     }
 
-    /// The functions of a stack, innermost first, with the recorder's own.
+    /// Returns all functions of a stack, innermost first, including those of the recorder and its shims.
     pub fn whole_stack(&self, stack: u32) -> Vec<Frame<'a>> {
         self.addresses(stack).iter().flat_map(|address| self.functions(*address)).collect()
     }
 
-    /// The return addresses of a stack, innermost first.
+    /// Returns the return addresses of a stack, innermost first.
     pub(super) fn addresses(&self, stack: u32) -> &'a [u64] {
         self.profile.stacks.get(stack as usize).map_or(&[], |stack| &stack.frames)
     }
 
-    /// The functions at a return address, innermost first; at least one.
+    /// Returns the functions at a return address, innermost first; an address without names yields one unnamed
+    /// function.
     pub(super) fn functions(&self, address: u64) -> Vec<Frame<'a>> {
         let (known, module) = (self.profile.symbols.at(address), self.module_of(address));
         let unnamed = Frame { address, function: "", file: "", line: 0, inlined: false, module };
@@ -99,7 +101,8 @@ impl<'a> StackReader<'a> {
         if known.is_empty() { vec![unnamed] } else { known.iter().map(frame).collect() }
     }
 
-    /// The loaded object of the call before a return address; where objects overlap, the one with the highest start.
+    /// Returns the loaded object that contains the call before a return address. Among overlapping objects, only the
+    /// one with the highest start is considered.
     fn module_of(&self, address: u64) -> Option<&'a Module> {
         let call = address.checked_sub(1)?;
         let after = self.modules.partition_point(|module| module.start <= call);
@@ -110,7 +113,8 @@ impl<'a> StackReader<'a> {
 /// Whether a frame belongs to the recorder, or to the shims between the program and its allocator.
 pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     let name = frame.function.trim_start_matches('<').trim_start_matches("__rustc::");
-    // Not every `__rust_`: threads start in `__rust_begin_short_backtrace`, and its callees belong to the program.
+    // The list does not cut every `__rust_`: threads start in `__rust_begin_short_backtrace`, whose callees belong to
+    // the program.
     let shims = ["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rust_no_alloc", "__rg_", "__rdl_"];
     let prefixes = ["heapledger::", "alloc::alloc::"].into_iter().chain(shims);
     if prefixes.into_iter().any(|prefix| name.starts_with(prefix)) {

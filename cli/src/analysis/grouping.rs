@@ -1,12 +1,13 @@
-//! Sites grouped by a key of their call stacks' frames.
+//! Sites grouped by a key of the frames of their call stacks.
 //!
 //! Two stacks with different return addresses can look equal to a reader: the same function called from two lines, or
-//! two runs of one program. Which stacks count as equal depends on the caller, so [`group_by`] takes a *key* of a
-//! frame: its name, its name and line, its address. Sites whose stacks have equal keys frame by frame form one
-//! [`Group`].
+//! two runs of one program. The caller decides which stacks count as equal, by a *key* of a frame that it passes to
+//! [`group_by`]: the name, the name and line, or the address. Sites whose stacks have equal keys frame by frame form
+//! one [`Group`].
 //!
-//! A program has many stacks but few call addresses, so each address is read once and each key is computed and stored
-//! once; the stack of a group is a list of key numbers. 100,000 stacks of 40 frames take some tens of megabytes.
+//! A program has many stacks but few call addresses, so each address is read once, and each key is computed and
+//! stored once; the stack of a group is a list of key numbers. 100,000 stacks of 40 frames take some tens of
+//! megabytes.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -20,19 +21,19 @@ use heapledger::profile::{Profile, Site};
 /// Sites whose stacks have equal keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// The stack, as indices into [`Groups::keys`], innermost first; empty when no stack was taken.
+    /// Stack as indices into [`Groups::keys`], innermost first; empty if no stack was taken.
     pub frames: Rc<[u32]>,
-    /// Indices into [`Profile::sites`].
+    /// Sites of the group, as indices into [`Profile::sites`].
     pub sites: Vec<u32>,
 }
 
 impl Group {
-    /// The sites of this group.
+    /// Returns the sites of this group.
     pub fn accounts<'a>(&'a self, profile: &'a Profile) -> impl Iterator<Item = &'a Site> {
         self.sites.iter().filter_map(|site| profile.sites.get(*site as usize))
     }
 
-    /// The saturating sum of a figure over the sites of the group.
+    /// Returns the saturating sum of a figure over the sites of the group.
     pub fn sum(&self, profile: &Profile, figure: impl Fn(&Site) -> u64) -> u64 {
         saturating_sum(self.accounts(profile).map(figure))
     }
@@ -41,24 +42,25 @@ impl Group {
 /// All sites of a profile, grouped.
 #[derive(Debug, Clone)]
 pub struct Groups<K> {
-    /// The distinct keys; [`Group::frames`] holds indices into them.
+    /// Distinct keys, which [`Group::frames`] refers to by index.
     pub keys: Vec<K>,
-    /// The groups, in the order of their first sites.
+    /// Groups, in the order of their first sites.
     pub groups: Vec<Group>,
 }
 
-/// Groups the sites of a profile by `key` of each frame. Frames of the recorder are left out.
+/// Groups the sites of a profile by the `key` of each frame. Frames of the recorder are omitted.
 pub fn group_by<'a, K: Eq + Hash>(profile: &'a Profile, key: impl Fn(&Frame<'a>) -> K) -> Groups<K> {
     build(profile, |_| 1, |call| key(&call[0]))
 }
 
-/// As [`group_by`], with one key for each return address. `key` gets the functions that were inlined at that address,
-/// innermost first; there is at least one.
+/// Groups the sites as [`group_by`] does, but by one key for each return address. `key` receives the functions at the
+/// address, innermost first: one or more inlined functions and the function that contains them, or a single function.
 pub fn group_by_call<'a, K: Eq + Hash>(profile: &'a Profile, key: impl Fn(&[Frame<'a>]) -> K) -> Groups<K> {
     build(profile, length_of_call, key)
 }
 
-/// The number of frames at the start of `frames` that belong to one call: up to the first that was not inlined.
+/// Returns the number of frames at the start of `frames` that belong to one call: up to the first that is not
+/// inlined.
 fn length_of_call(frames: &[Frame<'_>]) -> usize {
     let Some(first) = frames.first() else { return 0 };
     let inlined = frames.iter().take_while(|frame| frame.inlined && frame.address == first.address).count();
@@ -95,11 +97,11 @@ fn build<'a, K: Eq + Hash>(
     Groups { keys: calls.keys.into_items(), groups }
 }
 
-/// A function at an address.
+/// Function at an address, possibly the start of a call.
 #[derive(Clone, Copy)]
 struct CallStart {
-    /// The number of functions in the call that starts here, and the number of its key; [`NO_NUMBER`] until the key
-    /// is first needed.
+    /// Number of functions in the call that starts here. `number` is the number of the key of that call, or
+    /// [`NO_NUMBER`] until the key is first needed.
     length: u32,
     number: u32,
     is_cut: bool,
@@ -107,14 +109,14 @@ struct CallStart {
 
 const NO_NUMBER: u32 = u32::MAX;
 
-/// The functions at each address, read once, with one key for each call.
+/// Functions at each address, read once, with one key for each call.
 struct Calls<'a, L, M, K> {
     reader: StackReader<'a>,
     length: L,
     key: M,
-    /// The functions at each address; those of one address are adjacent.
+    /// Functions at all addresses read so far; the functions of one address are adjacent.
     starts: Vec<CallStart>,
-    /// Index of the first function at an address in `starts`, and their number.
+    /// Maps an address to the index of its first function in `starts` and the number of its functions.
     by_address: HashMap<u64, (u32, u32)>,
     keys: Interner<K>,
 }
@@ -157,7 +159,7 @@ where
         known
     }
 
-    /// The number of functions of the recorder at the inner end of a stack, by the rule of [`StackReader::frames`].
+    /// Returns the number of recorder functions at the inner end of a stack, by the rule of [`StackReader::frames`].
     fn recorders(&self, at_address: &[(u64, u32, u32)]) -> u32 {
         let all = at_address.iter().flat_map(|(_, first, count)| *first..*first + *count);
         let mut cut = 0;
@@ -170,7 +172,7 @@ where
         if u64::from(cut) < functions { cut } else { 0 }
     }
 
-    /// The number of the key of the call that begins with function `at` of an address.
+    /// Returns the number of the key of the call that begins with function `at` of an address.
     fn number(&mut self, address: u64, first: u32, at: u32) -> u32 {
         let start = (first + at) as usize;
         if self.starts[start].number != NO_NUMBER {

@@ -1,26 +1,26 @@
 //! Places where a larger initial capacity would save reallocs.
 //!
-//! All figures are those of the site: the reallocs of its freed blocks, the bytes that they copied, and the sizes of
-//! its blocks. The right capacity is not known; the largest block is an upper bound. Where the blocks of one place
-//! grow very differently, no single capacity fits, and none is named.
+//! All figures come from the site: the reallocs of its freed blocks, the bytes that these reallocs copied, and the
+//! sizes of its blocks. The right capacity is unknown; the largest block is an upper bound. If the blocks of one
+//! place grow very differently, no single capacity fits, so the advice names none.
 
 use super::arithmetic::scaled;
 use super::{SiteBook, SiteOrder};
 
-/// A place whose blocks are reallocated repeatedly.
+/// Place whose blocks are reallocated repeatedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Growth {
-    /// Index into [`SiteBook::lines`].
+    /// Place, as an index into [`SiteBook::lines`].
     pub line: usize,
-    /// Number of reallocs.
+    /// Number of reallocs at the place.
     pub reallocs: u64,
-    /// Bytes that they copied.
+    /// Number of bytes that the reallocs copied.
     pub copied_bytes: u64,
-    /// Blocks freed after at least one realloc.
+    /// Number of blocks freed after at least one realloc.
     pub blocks: u64,
-    /// Mean number of reallocs of such a block, in hundredths.
+    /// Mean number of reallocs of a block freed after at least one realloc, in hundredths.
     pub mean_hundredths: u64,
-    /// The largest number of reallocs of one block.
+    /// Maximum number of reallocs of one block.
     pub longest: u64,
     /// Smallest and largest size of the histogram row with the largest blocks, in bytes.
     pub largest_bytes: (u64, u64),
@@ -28,7 +28,8 @@ pub struct Growth {
     pub is_uniform: bool,
 }
 
-/// The `limit` places that copied the most bytes, among those whose blocks had more than one realloc on average.
+/// Returns the `limit` places that copied the most bytes. A place counts only if its reallocated blocks had more than
+/// one realloc on average.
 pub fn growth(book: &SiteBook, limit: usize) -> Vec<Growth> {
     let copying = book.ranking(SiteOrder::Copied, usize::MAX).rows.into_iter();
     let of = |line: usize| {

@@ -1,7 +1,7 @@
-//! Numbers for equal things: each distinct item is kept once, in the order of its first occurrence.
+//! Interner: stores each distinct item once, in the order of its first occurrence, and gives it a number.
 //!
-//! A map from item to number would keep each item twice; this one is keyed by hash, and the list of items decides whether
-//! two things with one hash are equal.
+//! A map from item to number would store each item twice. The map of the interner is keyed by hash; a comparison with
+//! the stored item decides whether two items with the same hash are equal.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -11,7 +11,8 @@ use std::hash::{BuildHasher, Hash, RandomState};
 #[derive(Debug, Clone)]
 pub(crate) struct Interner<T> {
     items: Vec<T>,
-    /// Numbers by hash. Of items with the same hash, each further one is at the next free key.
+    /// Maps the hash of an item to its number. If several items have the same hash, each further one takes the next
+    /// free key.
     numbers: HashMap<u64, u32>,
     hasher: RandomState,
 }
@@ -23,17 +24,17 @@ impl<T> Default for Interner<T> {
 }
 
 impl<T> Interner<T> {
-    /// Every item, by number.
+    /// Returns all items, indexed by number.
     pub(crate) fn items(&self) -> &[T] {
         &self.items
     }
 
-    /// As [`items`](Self::items), by value.
+    /// Returns all items, indexed by number, as an owned list.
     pub(crate) fn into_items(self) -> Vec<T> {
         self.items
     }
 
-    /// The number of the item that equals `key`; if there is none yet, adds the one that `make` returns.
+    /// Returns the number of the item that equals `key`; adds the item that `make` returns if no item equals `key`.
     pub(crate) fn number_with<Q>(&mut self, key: &Q, make: impl FnOnce(&Q) -> T) -> u32
     where
         T: Borrow<Q>,
@@ -43,7 +44,7 @@ impl<T> Interner<T> {
         self.find(hash, key).unwrap_or_else(|free| self.add(free, make(key)))
     }
 
-    /// The number of `item`, which is added if no item equals it yet.
+    /// Returns the number of `item`; adds `item` if no equal item exists.
     pub(crate) fn number(&mut self, item: T) -> u32
     where
         T: Hash + Eq,
@@ -52,7 +53,7 @@ impl<T> Interner<T> {
         self.find(hash, &item).unwrap_or_else(|free| self.add(free, item))
     }
 
-    /// The number of the item that equals `key`, or the first free key from `hash` on.
+    /// Returns the number of the item that equals `key`, or as `Err` the first free key from `hash` on.
     fn find<Q>(&self, mut hash: u64, key: &Q) -> Result<u32, u64>
     where
         T: Borrow<Q>,

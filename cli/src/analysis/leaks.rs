@@ -1,8 +1,8 @@
 //! Blocks that were not freed, by call path, without those that a suppression matches.
 //!
 //! A block that is live at the snapshot is not necessarily a leak: statics and the runtime keep blocks to the end,
-//! and the ledger does not know which blocks are still reachable. Suppressions name the expected ones; the blocks
-//! that each suppression matches are counted.
+//! and the ledger does not know which blocks are still reachable. Suppressions name the blocks that are expected to
+//! be live; the finding counts the blocks that each suppression matches.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::paths::{Function, PathStep, Paths, Reading, View};
 use super::suppressions::Suppression;
 use heapledger::profile::Profile;
 
-/// Blocks of one path that were not freed.
+/// Blocks of one call path that were not freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leak {
     /// Number of blocks.
@@ -21,41 +21,42 @@ pub struct Leak {
     pub bytes: u64,
     /// Allocation time of the oldest block, in nanoseconds since the start.
     pub oldest_ns: u64,
-    /// The functions, innermost first.
+    /// Functions of the path, innermost first.
     pub path: Vec<PathStep>,
-    /// The line of each function; 0 where it is not known.
+    /// Source line of each function; 0 if unknown.
     pub lines: Vec<u32>,
 }
 
-/// The blocks that one suppression matched.
+/// Blocks that one suppression matched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Suppressed {
-    /// Its pattern.
+    /// Pattern of the suppression.
     pub pattern: String,
-    /// Blocks.
+    /// Number of matched blocks.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
 }
 
-/// The blocks that were not freed.
+/// Blocks that were not freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeakFinding {
-    /// The functions of the paths.
+    /// Functions that occur in the paths.
     pub functions: Vec<Function>,
-    /// The leaks, those with the most bytes first.
+    /// Leaks, those with the most bytes first.
     pub leaks: Vec<Leak>,
-    /// Blocks in all leaks.
+    /// Number of blocks in all leaks.
     pub blocks: u64,
-    /// Bytes in all leaks.
+    /// Number of bytes in all leaks.
     pub bytes: u64,
-    /// The blocks that each suppression matched, in the order of the suppressions; those without a match have zeros.
+    /// Blocks that each suppression matched, in the order of the suppressions; zeros for a suppression without a
+    /// match.
     pub suppressed: Vec<Suppressed>,
-    /// Blocks that the view filters out.
+    /// Number of blocks that the view filters out.
     pub unseen_blocks: u64,
 }
 
-/// The live blocks of `profile` that pass the filters of the view and match no suppression.
+/// Returns the live blocks of `profile` that pass the filters of the view and match no suppression.
 pub fn leaks(profile: &Profile, view: &View<'_>, suppressions: &[Suppression]) -> LeakFinding {
     let mut paths = Paths::new(profile, view, suppressions);
     let mut by_stack: HashMap<u32, (u64, u64, u64)> = HashMap::new();

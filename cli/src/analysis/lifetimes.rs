@@ -1,22 +1,22 @@
-//! The distribution of the lifetimes of freed blocks.
+//! Distribution of the lifetimes of freed blocks.
 
 use super::arithmetic::{Bucket, buckets};
 use heapledger::profile::{Histogram, Profile};
 
-/// The distribution of the lifetimes of freed blocks, by power of two.
+/// Distribution of the lifetimes of freed blocks, by power of two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// The rows that have blocks, shortest lifetime first; lifetimes in nanoseconds.
+    /// Rows that have blocks, shortest lifetime first; lifetimes are in nanoseconds.
     pub rows: Vec<Bucket>,
-    /// Blocks in all rows: all freed blocks.
+    /// Number of blocks in all rows: all freed blocks.
     pub blocks: u64,
-    /// Upper bound of the median lifetime in nanoseconds: the top of the median's row.
+    /// Upper bound of the median lifetime, in nanoseconds: the upper end of the row that contains the median.
     pub median_ns_at_most: Option<u64>,
-    /// The same bound for 99 % of the freed blocks.
+    /// Upper bound of the lifetime of 99 % of the freed blocks, in nanoseconds.
     pub p99_ns_at_most: Option<u64>,
 }
 
-/// Lifetimes of the freed blocks of all sites.
+/// Returns the distribution of the lifetimes of the freed blocks of all sites.
 pub fn lifetimes(profile: &Profile) -> Lifetimes {
     let mut all = Histogram::default();
     profile.sites.iter().for_each(|site| all.merge(&site.lifetimes));

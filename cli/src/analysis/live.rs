@@ -1,4 +1,4 @@
-//! The blocks that were live at the snapshot, by size.
+//! Blocks that were live at the snapshot, by size.
 
 use std::collections::BTreeMap;
 
@@ -15,26 +15,26 @@ pub struct SizeGroup {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Allocation time of the oldest of them, in nanoseconds since the start.
+    /// Allocation time of the oldest block, in nanoseconds since the start.
     pub oldest_born_ns: u64,
 }
 
-/// The live blocks, grouped by size.
+/// Live blocks, grouped by size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LiveFinding {
-    /// Live blocks in the list.
+    /// Number of live blocks in the list of the profile.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// The groups with the most bytes, largest first; `limit` at most.
+    /// Groups with the most bytes, largest first.
     pub by_size: Vec<SizeGroup>,
-    /// Blocks in the groups left out.
+    /// Number of blocks in the groups that `by_size` omits.
     pub other_blocks: u64,
-    /// Bytes in the groups left out.
+    /// Number of bytes in the groups that `by_size` omits.
     pub other_bytes: u64,
 }
 
-/// Live blocks by size, the `limit` sizes with the most bytes.
+/// Groups the live blocks by size; lists the `limit` sizes with the most bytes.
 pub fn live(profile: &Profile, limit: usize) -> LiveFinding {
     let mut sizes: BTreeMap<u64, SizeGroup> = BTreeMap::new();
     for block in &profile.live {

@@ -1,13 +1,14 @@
 //! Simplified function names: generic arguments, library functions, names in collapsed stacks.
 //!
-//! A reader looks for lines of the program. The internals of `Vec::push` and its type arguments are rarely needed, so
-//! by default generic arguments are shown as `<..>`, and a run of library functions as the one that the program
-//! called.
+//! A reader looks for lines of the program, and rarely needs the internals of `Vec::push` or its type arguments. By
+//! default a report shows generic arguments as `<..>`, and a run of library functions as the function that the
+//! program called.
 
 use super::Frame;
 use heapledger::text::escape::escaped;
 
-/// `name` with generic arguments replaced by `<..>`. Qualified paths stay, as in `<a::Vec<..> as Clone>::clone`.
+/// Returns `name` with generic arguments replaced by `<..>`. Qualified paths stay, as in
+/// `<a::Vec<..> as Clone>::clone`.
 ///
 /// ```
 /// use heapledger_cli::analysis::name_simplify::without_generics;
@@ -40,7 +41,7 @@ pub fn without_generics(name: &str) -> String {
     if depth > 0 { name.to_owned() } else { folded }
 }
 
-/// The functions between the system and `main`.
+/// Functions between the system and `main`.
 const STARTERS: [&str; 7] = [
     "_start",
     "__libc_start_main",
@@ -52,11 +53,11 @@ const STARTERS: [&str; 7] = [
 ];
 
 /// Whether a function belongs to the standard library of Rust (`std`, `core`, `alloc` and their dependencies) or to
-/// the code that starts programs and threads. The source file decides where it is known, else the name.
+/// the code that starts programs and threads. The source file decides if it is known, else the name decides.
 pub fn is_library(frame: &Frame<'_>) -> bool {
     let is_of_rust = ["/rustc/", "/rust/deps/"].iter().any(|place| frame.file.starts_with(place))
         || frame.file.contains("/rustlib/src/rust/library/");
-    // The `main` that the compiler generates has no source file; one in C has.
+    // The `main` that the compiler generates has no source file; a `main` in C has one.
     let is_made = frame.function == "main" && frame.file.is_empty();
     if is_of_rust || is_made || STARTERS.contains(&frame.function) {
         return true;
@@ -67,8 +68,9 @@ pub fn is_library(frame: &Frame<'_>) -> bool {
     frame.file.is_empty() && roots.iter().any(|root| name.starts_with(root))
 }
 
-/// `name` as a frame in a line of collapsed stacks, where `;` separates frames and a number after the last space is the
-/// figure: control characters are written out, `;` becomes `:`, and a space before a trailing number becomes `_`.
+/// Returns `name` as a frame in a line of collapsed stacks. In such a line `;` separates frames, and the number after
+/// the last space is the figure; so control characters are escaped, `;` becomes `:`, and a space before a trailing
+/// number becomes `_`.
 pub(crate) fn in_collapsed_stack(name: &str) -> String {
     let name = escaped(name.trim()).replace(';', ":");
     match name.rsplit_once(' ') {

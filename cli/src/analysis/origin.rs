@@ -1,18 +1,18 @@
-//! Damage and notes of the file that a profile was read from.
+//! Damage and notes of the file that holds a profile.
 
-/// Damage and notes of a file. The default is an undamaged file without notes; snapshots of the running process have
-/// it as well.
+/// Damage and notes of a file. The default stands for an undamaged file without notes, and for a snapshot of the
+/// running process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
-    /// One line for each part of the file that could not be read. With one or more, every figure is uncertain.
+    /// Damage: one line for each part of the file that could not be read. Any damage makes every figure uncertain.
     pub damage: Vec<String>,
     /// Notes of the writer or the reader, such as texts that were cut. Notes weaken no figure.
     pub notes: Vec<String>,
 }
 
 impl Origin {
-    /// A file with these damages and notes.
+    /// Returns the origin of a file with the given damage and notes.
     ///
     /// ```
     /// let origin = heapledger_cli::analysis::Origin::new(vec!["section \"live\": cut".into()], Vec::new());

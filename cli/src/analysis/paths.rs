@@ -1,15 +1,15 @@
 //! Call paths: stacks as lists of functions, simplified for a reader, so that stacks which look equal compare equal.
 //!
-//! [`StackReader`] expands one stack; a report ranks some ten thousand. Here every address is expanded once, every
-//! name is simplified and matched once, and a path is a list of numbers.
+//! [`StackReader`] expands one stack at a time, but a report ranks some ten thousand stacks. [`Paths`] expands every
+//! address once, simplifies and matches every name once, and represents a path as a list of numbers.
 //!
-//! Two stacks have the same path when they have the same functions, and the same lines from the innermost function up
-//! to the first that is not the library's. So two calls in one function are different paths; the line in `main` from
-//! which the function was called and the address that the compiler chose are irrelevant.
+//! Two stacks have the same path if they have the same functions, and the same lines from the innermost function up
+//! to the first function outside the standard library. So two calls in one function are different paths. The line in
+//! `main` that calls the function is irrelevant, and so is the address that the compiler chose.
 //!
-//! Work and memory are limited: an address of a hostile file can have hundreds of inlined functions, so a path has at
-//! most [`PATH_FUNCTIONS_MAX`] and all paths together have at most [`STEPS_MAX`]; functions beyond are dropped at the
-//! outer end.
+//! Work and memory are limited, because an address of a hostile file can have hundreds of inlined functions. A path
+//! has up to [`PATH_FUNCTIONS_MAX`] functions, and all paths together have about [`STEPS_MAX`]; functions beyond
+//! these limits are dropped at the outer end.
 
 use std::collections::HashMap;
 
@@ -19,26 +19,28 @@ use super::name_simplify::{is_library, without_generics};
 use super::suppressions::Suppression;
 use heapledger::profile::Profile;
 
-/// Functions of one path, at most.
+/// Maximum number of functions of one path.
 pub const PATH_FUNCTIONS_MAX: usize = 1024;
-/// Functions of all paths together, at most; after that each path keeps its `FUNCTIONS_BEYOND` innermost ones.
+/// Number of functions of all paths after which each further path keeps only its `FUNCTIONS_BEYOND` innermost
+/// functions.
 pub const STEPS_MAX: usize = 1 << 26;
-/// See [`STEPS_MAX`].
+/// Maximum number of functions of a path once all paths together reach [`STEPS_MAX`].
 const FUNCTIONS_BEYOND: usize = 16;
 
-/// A predicate on the texts of a frame.
+/// Predicate on a text of a frame.
 pub type Matcher<'a> = &'a dyn Fn(&str) -> bool;
 
-/// Simplification of stacks, and filters on them.
+/// Simplification and filters of stacks.
 #[derive(Clone, Default)]
 pub struct View<'a> {
-    /// Keeps the arguments of generics.
+    /// Whether names keep the arguments of generics.
     pub with_generics: bool,
-    /// Keeps every library function, instead of only the one that the program called.
+    /// Whether paths keep every library function; if not, only the library function that the program called is kept.
     pub with_library: bool,
-    /// Keeps only stacks in which one of these matches a function, file or module; empty keeps all.
+    /// Matchers that keep a stack: one of them must match a function, file or module of the stack. An empty list
+    /// keeps all stacks.
     pub focus: Vec<Matcher<'a>>,
-    /// Drops stacks in which one of these matches a function, file or module.
+    /// Matchers that drop a stack if one of them matches a function, file or module of the stack.
     pub ignore: Vec<Matcher<'a>>,
 }
 
@@ -53,44 +55,44 @@ impl std::fmt::Debug for View<'_> {
     }
 }
 
-/// A function that occurs in a path.
+/// Function that occurs in a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {
-    /// Its name, simplified as the view says; object and offset, or an address, where it has none.
+    /// Name, simplified as the view says. A function without a name has its object and offset, or its address.
     pub name: String,
-    /// Its source file; empty when that is not known.
+    /// Source file; empty if unknown.
     pub file: String,
-    /// Whether it belongs to the standard library.
+    /// Whether the function belongs to the standard library.
     pub is_library: bool,
 }
 
-/// A function in a path.
+/// Step of a path: a function with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PathStep {
-    /// Index into [`Paths::functions`].
+    /// Function, as an index into [`Paths::functions`].
     pub function: u32,
-    /// The line of the call; 0 where it is not known, or where lines do not distinguish paths.
+    /// Line of the call; 0 if unknown, or if the lines of this step do not distinguish paths.
     pub line: u32,
 }
 
-/// One stack as a path.
+/// Stack, read as a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// The functions, innermost first; empty for an event without a stack.
+    /// Functions of the path, innermost first; empty for an event without a stack.
     pub path: Vec<PathStep>,
-    /// The line of each function, for display; 0 where it is not known.
+    /// Source line of each function, for display; 0 if unknown.
     pub lines: Vec<u32>,
-    /// Whether it passes the filters of the view.
+    /// Whether the stack passes the filters of the view.
     pub is_seen: bool,
-    /// Index of the first suppression that matches one of its frames.
+    /// Index of the first suppression that matches one of the frames.
     pub suppression: Option<usize>,
 }
 
-/// A function at an address, with the answer of every filter.
+/// Function at an address, with the answer of every filter.
 struct Place {
     function: u32,
     line: u32,
-    /// The first suppression that matches; [`NO_SUPPRESSION`] when none does.
+    /// Index of the first suppression that matches the function, or [`NO_SUPPRESSION`].
     suppression: u32,
     is_cut: bool,
     is_library: bool,
@@ -100,11 +102,10 @@ struct Place {
 
 const NO_SUPPRESSION: u32 = u32::MAX;
 
-/// The fields of a frame that a path shows: function, file, line, start of its object, and the address if it has no
-/// name.
+/// Key of a frame: function, file, line, start of the object, and the address of a frame without a name, else 0.
 type FrameKey<'p> = (&'p str, &'p str, u32, Option<u64>, u64);
 
-/// Reads stacks as paths.
+/// Reader of stacks as paths.
 pub struct Paths<'p> {
     reader: StackReader<'p>,
     view: &'p View<'p>,
@@ -113,7 +114,7 @@ pub struct Paths<'p> {
     functions: Interner<Function>,
     places: Vec<Place>,
     by_frame: HashMap<FrameKey<'p>, u32>,
-    /// The range in `expanded` with the places of an address.
+    /// Maps an address to the range of its places in `expanded`.
     by_address: HashMap<u64, (u32, u32)>,
     expanded: Vec<u32>,
     steps_left: usize,
@@ -126,7 +127,7 @@ impl std::fmt::Debug for Paths<'_> {
 }
 
 impl<'p> Paths<'p> {
-    /// A reader of the stacks of `profile`.
+    /// Returns a reader of the stacks of `profile`.
     pub fn new(profile: &'p Profile, view: &'p View<'p>, suppressions: &'p [Suppression]) -> Self {
         Paths {
             reader: StackReader::new(profile),
@@ -146,7 +147,7 @@ impl<'p> Paths<'p> {
         self.functions.items()
     }
 
-    /// As [`functions`](Self::functions), by value.
+    /// Returns the functions of all paths read so far, as an owned list.
     pub fn into_functions(self) -> Vec<Function> {
         self.functions.into_items()
     }
@@ -173,7 +174,8 @@ impl<'p> Paths<'p> {
         Reading { path, lines, is_seen, suppression }
     }
 
-    /// All functions of a stack, innermost first, as numbers of places.
+    /// Returns the functions of a stack, innermost first, as numbers of places; cuts the outer end at the limits of
+    /// [`PATH_FUNCTIONS_MAX`] and [`STEPS_MAX`].
     fn places_of(&mut self, stack: u32) -> Vec<u32> {
         let most = if self.steps_left > 0 { PATH_FUNCTIONS_MAX } else { FUNCTIONS_BEYOND };
         let frames = self.reader.addresses(stack);
@@ -205,8 +207,8 @@ impl<'p> Paths<'p> {
         if inner < places.len() { &places[inner..] } else { places }
     }
 
-    /// Replaces each run of library functions by its outermost one, and drops the run at the outer end, which only
-    /// leads to `main`.
+    /// Replaces each run of library functions by its outermost function, and drops the run at the outer end, which
+    /// only leads to `main`. Changes nothing if the view keeps library functions.
     fn folded(&self, places: &[u32]) -> Vec<u32> {
         let is_library = |place: &u32| self.places[*place as usize].is_library;
         let outermost = places.iter().rposition(|place| !is_library(place));
@@ -228,7 +230,7 @@ impl<'p> Paths<'p> {
         }
     }
 
-    /// Adds a place and evaluates every filter on it.
+    /// Adds the place of a frame, and evaluates every filter on it.
     fn add(&mut self, frame: &Frame<'_>) -> u32 {
         let module = frame.module;
         let is_library = is_library(frame);
@@ -272,7 +274,8 @@ mod tests {
     use super::*;
     use heapledger::profile::{Module, Stack, SymbolFrame};
 
-    /// A profile whose stack *n* goes through the functions `calls[n - 1]`, innermost first: (name, file, line).
+    /// Returns a profile whose stack *n* goes through the functions `calls[n - 1]`, innermost first: (name, file,
+    /// line).
     pub(in crate::analysis) fn named(calls: &[&[(&str, &str, u32)]]) -> Profile {
         let mut profile = sample::empty();
         profile.symbols.strings = vec![String::new()];

@@ -6,11 +6,12 @@ use heapledger::profile::{Profile, ReallocStats};
 /// Realloc traffic, with the bytes that better initial capacities would have saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReallocFinding {
-    /// Sums over all sites; `longest_chain` is the longest of any.
+    /// Sums over all sites; `longest_chain` is the maximum over all sites.
     pub all: ReallocStats,
-    /// Reallocs that resized the block in place.
+    /// Number of reallocs that resized the block in place.
     pub in_place: u64,
-    /// Mean number of reallocs of a freed block that had any, in hundredths; `None` when no block had one.
+    /// Mean number of reallocs of the freed blocks with at least one realloc, in hundredths; `None` without such a
+    /// block.
     pub mean_chain_hundredths: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
-//! The figures that sites can be ranked by.
+//! Figures that can rank sites.
 
 use heapledger::profile::Site;
 
-/// The figure that a ranking sorts by.
+/// Figure that a ranking sorts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SiteOrder {
     /// Bytes live at the snapshot.
@@ -20,7 +20,7 @@ pub enum SiteOrder {
 }
 
 impl SiteOrder {
-    /// Every order.
+    /// All orders.
     pub const ALL: [SiteOrder; 6] = [
         SiteOrder::Live,
         SiteOrder::Peak,
@@ -30,12 +30,12 @@ impl SiteOrder {
         SiteOrder::Copied,
     ];
 
-    /// Whether the figure is in bytes; otherwise it is in blocks.
+    /// Whether the figure is in bytes; if not, the figure is in blocks.
     pub const fn is_in_bytes(self) -> bool {
         !matches!(self, SiteOrder::Count | SiteOrder::Temporaries)
     }
 
-    /// The name in flags and exports.
+    /// Returns the name used in flags and exports.
     pub const fn name(self) -> &'static str {
         match self {
             SiteOrder::Live => "live",
@@ -47,7 +47,7 @@ impl SiteOrder {
         }
     }
 
-    /// The figure that a site is ranked by.
+    /// Returns the figure of `site` that this order ranks by.
     pub fn value(self, site: &Site) -> u64 {
         match self {
             SiteOrder::Live => site.live_bytes(),

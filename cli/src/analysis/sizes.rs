@@ -1,20 +1,20 @@
-//! The distribution of the sizes of allocated blocks.
+//! Distribution of the sizes of allocated blocks.
 
 use super::arithmetic::{Bucket, buckets};
 use heapledger::profile::{Histogram, Profile};
 
-/// The distribution of the sizes of all blocks allocated, by power of two.
+/// Distribution of the sizes of all allocated blocks, by power of two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
-    /// The rows that have blocks, smallest size first; sizes in bytes.
+    /// Rows that have blocks, smallest size first; sizes are in bytes.
     pub rows: Vec<Bucket>,
-    /// Blocks in all rows.
+    /// Number of blocks in all rows.
     pub blocks: u64,
-    /// Upper bound of the median size in bytes: the top of the median's row.
+    /// Upper bound of the median size, in bytes: the upper end of the row that contains the median.
     pub median_bytes_at_most: Option<u64>,
 }
 
-/// Sizes of the blocks of all sites.
+/// Returns the distribution of the sizes of the blocks of all sites.
 pub fn sizes(profile: &Profile) -> Sizes {
     let mut all = Histogram::default();
     profile.sites.iter().for_each(|site| all.merge(&site.sizes));

@@ -1,17 +1,17 @@
-//! Estimates of a site's bytes when stacks were taken for a sample of the blocks only.
+//! Estimates of the bytes of a site if only a sample of the blocks has a stack.
 //!
 //! With `Stacks::Sampled { bytes }` every event is recorded, but only some blocks get a stack: each allocated byte
-//! triggers one with the same probability, one in `bytes` on average. A block of *s* bytes thus gets a stack with
-//! probability p = 1 − e^(−s / bytes), and represents 1 / p blocks like it. The sum over a site's blocks is an
+//! triggers a stack with the same probability, one in `bytes` on average. A block of *s* bytes thus gets a stack with
+//! probability p = 1 − e^(−s / bytes), and represents 1 / p blocks like it. The sum over the blocks of a site is an
 //! unbiased estimate of its true bytes, and the sum of s² (1 − p) / p² estimates the variance.
 //!
-//! Sizes are known by histogram range only: within a range the middle is used, scaled so that the sum equals the
-//! site's sampled bytes.
+//! The profile has a histogram of sizes, not each size. The estimate uses the middle of each range, scaled so that
+//! the sum equals the sampled bytes of the site.
 
 use heapledger::profile::{Estimate, Profile, Site, Stacks};
 
-/// The estimated bytes that a site allocated, with one standard error. `None` when every block has its stack, and for
-/// the site without a stack.
+/// Returns the estimated bytes that a site allocated, with one standard error. Returns `None` if stacks were not
+/// sampled, for the site without a stack, and for a site without bytes.
 pub fn estimated_bytes(profile: &Profile, site: &Site) -> Option<Estimate> {
     let Stacks::Sampled { bytes } = profile.settings.stacks else { return None };
     if site.stack == 0 || site.total_bytes == 0 {

@@ -3,26 +3,27 @@
 use super::arithmetic::{per_second, saturating_sum};
 use heapledger::profile::{HeapStats, Peak, Profile, TEMPORARY_ALLOCS};
 
-/// The totals, with rates and averages.
+/// Totals of a profile, with rates and averages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// The totals as booked.
+    /// Totals as booked.
     pub totals: HeapStats,
-    /// The peak as booked.
+    /// Peak as booked.
     pub peak: Peak,
-    /// Mean size of the blocks allocated, in bytes, rounded down; `None` when there were none.
+    /// Mean size of the allocated blocks, in bytes, rounded down; `None` without allocated blocks.
     pub average_bytes: Option<u64>,
-    /// Allocations a second over the whole recording, or `None` when it has no duration.
+    /// Allocations per second over the whole recording; `None` if the recording has no duration.
     pub blocks_per_second: Option<u64>,
-    /// Bytes allocated a second over the whole recording.
+    /// Bytes allocated per second over the whole recording; `None` if the recording has no duration.
     pub bytes_per_second: Option<u64>,
-    /// Blocks freed before their thread made [`temporary_allocs`](Self::temporary_allocs) further allocations.
+    /// Temporary blocks: those freed before their thread made [`temporary_allocs`](Self::temporary_allocs) further
+    /// allocations.
     pub temporary_blocks: u64,
-    /// Bytes of those blocks.
+    /// Bytes of the temporary blocks.
     pub temporary_bytes: u64,
-    /// The number of further allocations that defines a temporary block.
+    /// Number of further allocations that defines a temporary block.
     pub temporary_allocs: u32,
-    /// Blocks freed by another thread than the one that allocated them.
+    /// Number of blocks that one thread allocated and another one freed.
     pub cross_thread_frees: u64,
 }
 

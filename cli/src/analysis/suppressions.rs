@@ -7,28 +7,28 @@
 //! leak:libcrypto.so
 //! ```
 //!
-//! A pattern is searched in the function, the source file and the module of every frame of a stack, and matches
-//! anywhere in it; `*` matches any text, `^` the beginning, `$` the end.
+//! A suppression matches a stack if its pattern occurs anywhere in the function, the source file or the module of a
+//! frame. In a pattern `*` matches any text, `^` the beginning and `$` the end.
 
 use std::fmt;
 
-/// One line of a file of suppressions.
+/// Suppression: one line of a file of suppressions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suppression {
-    /// The pattern, as written.
+    /// Pattern as written in the file.
     pub pattern: String,
-    /// The texts between the `*`, which must occur in this order.
+    /// Texts between the `*` of the pattern, which must occur in this order.
     parts: Vec<String>,
     is_from_start: bool,
     is_to_end: bool,
 }
 
-/// A line that is neither a suppression nor a comment.
+/// Invalid line: neither a suppression nor a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSuppression {
-    /// The line, from 1.
+    /// Number of the line, from 1.
     pub line: usize,
-    /// Its text.
+    /// Text of the line.
     pub text: String,
 }
 
@@ -44,7 +44,7 @@ impl std::error::Error for BadSuppression {}
 ///
 /// # Errors
 ///
-/// The first line that is neither empty, nor a comment, nor a suppression of leaks with a pattern.
+/// Returns an error with the first invalid line. A valid line is empty, a comment, or `leak:` with a pattern.
 ///
 /// ```
 /// let read = heapledger_cli::analysis::suppressions::parse("# known\nleak:^main$\n").unwrap();
@@ -79,10 +79,11 @@ impl Suppression {
         }
     }
 
-    /// Whether the pattern is found in `text`.
+    /// Whether the pattern matches `text`.
     pub fn matches(&self, text: &str) -> bool {
         let Some((last, parts)) = self.parts.split_last() else {
-            // Only anchors and stars: `^$` matches the empty text, everything else matches any text.
+            // The pattern has only anchors and stars: `^$` matches the empty text, every other such pattern matches
+            // any text.
             return !(self.is_from_start && self.is_to_end) || text.is_empty();
         };
         let mut rest = text;
@@ -100,7 +101,8 @@ impl Suppression {
     }
 }
 
-/// The rest of `text` after the first `part`.
+/// Returns the rest of `text` after the first `part`; `None` if `text` does not contain `part`, or does not start
+/// with it and `is_at_start` is set.
 fn behind<'t>(text: &'t str, part: &str, is_at_start: bool) -> Option<&'t str> {
     if is_at_start {
         return text.strip_prefix(part);
@@ -112,7 +114,7 @@ fn behind<'t>(text: &'t str, part: &str, is_at_start: bool) -> Option<&'t str> {
 mod tests {
     use super::*;
 
-    /// A reference matcher that tries every split.
+    /// Reference matcher that tries every split.
     fn naive(pattern: &[u8], text: &[u8]) -> bool {
         fn from_here(pattern: &[u8], text: &[u8]) -> bool {
             match pattern {

@@ -1,21 +1,20 @@
-//! Figures by thread, and blocks freed by another thread than the one that allocated them.
+//! Figures by thread, and blocks that one thread allocated and another one freed.
 
 use super::arithmetic::saturating_sum;
 use heapledger::profile::{LossCounts, Profile, RemoteFrees, ThreadRow};
 
-/// The threads with the most bytes allocated, and a sum of the others.
+/// Threads with the most allocated bytes, and the sum of the others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ThreadFinding {
-    /// The number of threads of the program, without those of heapledger.
+    /// Number of threads of the program, without the threads of heapledger.
     pub threads: u64,
-    /// The requested number of lines at most, most bytes first. Threads with losses take precedence over those
-    /// without.
+    /// Listed threads: first those with lost events, then the others, each by allocated bytes, most bytes first.
     pub lines: Vec<ThreadRow>,
-    /// The sum of the threads that are not in `lines`; `None` when there are none.
+    /// Sum of the threads that are not in `lines`; `None` if `lines` has all threads.
     pub others: Option<ThreadRow>,
 }
 
-/// Threads by bytes allocated, at most `limit` of them.
+/// Lists `limit` threads, and sums the others.
 pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
     let mut lines = profile.threads.clone();
     lines.sort_by_key(|line| (line.lost.total() == 0, std::cmp::Reverse(line.total_bytes)));
@@ -29,7 +28,7 @@ pub fn threads(profile: &Profile, limit: usize) -> ThreadFinding {
     }
 }
 
-/// The sum of several rows, without a name. It has ended when all of them have.
+/// Returns the sum of several rows, without a name. The sum counts as ended if all threads have ended.
 fn together(rows: &[ThreadRow]) -> ThreadRow {
     let sum = |field: fn(&ThreadRow) -> u64| saturating_sum(rows.iter().map(field));
     let mut lost = LossCounts::default();
@@ -56,30 +55,30 @@ fn together(rows: &[ThreadRow]) -> ThreadRow {
 /// Blocks that one thread allocated and another one freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrossingLine {
-    /// Name and id of the thread that allocated; a name may be empty and may hold anything.
+    /// Name and id of the thread that allocated the blocks. A name may be empty, and may contain any characters.
     pub allocated_by: (String, u64),
-    /// Name and id of the thread that freed.
+    /// Name and id of the thread that freed the blocks.
     pub freed_by: (String, u64),
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
 }
 
-/// Blocks by the pair of threads that allocated and freed them.
+/// Blocks that one thread allocated and another one freed, by pair of threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Crossings {
-    /// The pairs with the most blocks.
+    /// Pairs with the most blocks.
     pub lines: Vec<CrossingLine>,
-    /// Pairs that are not in `lines`.
+    /// Number of pairs that are not in `lines`.
     pub other_pairs: u64,
-    /// Their blocks.
+    /// Number of blocks of the pairs that are not in `lines`.
     pub other_blocks: u64,
     /// Their bytes.
     pub other_bytes: u64,
 }
 
-/// The `limit` pairs of threads with the most blocks, and the sums of the others.
+/// Returns the `limit` pairs of threads with the most blocks, and the sums of the others.
 pub fn crossings(profile: &Profile, limit: usize) -> Crossings {
     let who = |row: u32| {
         profile.threads.get(row as usize).map_or_else(Default::default, |row| (row.name.clone(), row.os_id))

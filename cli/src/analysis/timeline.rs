@@ -1,47 +1,48 @@
-//! The timeline at the resolution of a page.
+//! Timeline at the resolution of a page.
 
 use heapledger::profile::{Interval, Profile};
 
-/// A column of the timeline: one interval of the profile, or several adjacent ones merged.
+/// Column of the timeline: one interval of the profile, or several adjacent intervals merged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Column {
-    /// Start, in nanoseconds since the start of the ledger.
+    /// Start of the column, in nanoseconds since the start of the ledger.
     pub start_ns: u64,
-    /// Length, in nanoseconds.
+    /// Length of the column, in nanoseconds.
     pub length_ns: u64,
-    /// The most live bytes within the column: booked peaks, and the bytes live at each end of an interval.
+    /// Maximum of live bytes within the column, over the booked peaks and the live bytes at both ends of each
+    /// interval.
     pub highest_bytes: u64,
     /// Live bytes at the end of the column.
     pub live_bytes: u64,
-    /// Blocks allocated.
+    /// Number of blocks allocated in the column.
     pub allocated_blocks: u64,
-    /// Bytes allocated.
+    /// Number of bytes allocated in the column.
     pub allocated_bytes: u64,
-    /// Blocks freed.
+    /// Number of blocks freed in the column.
     pub freed_blocks: u64,
-    /// Bytes freed.
+    /// Number of bytes freed in the column.
     pub freed_bytes: u64,
-    /// Events lost.
+    /// Number of events lost in the column.
     pub lost: u64,
 }
 
-/// Consecutive intervals in which events were lost.
+/// Loss window: consecutive intervals in which events were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LossWindow {
-    /// Start of its first interval, in nanoseconds since the start.
+    /// Start of the first interval, in nanoseconds since the start of the ledger.
     pub start_ns: u64,
-    /// End of its last interval.
+    /// End of the last interval, in nanoseconds since the start of the ledger.
     pub end_ns: u64,
-    /// Events lost in it.
+    /// Number of events lost in the window.
     pub lost: u64,
 }
 
-/// The timeline in a given number of columns.
+/// Timeline in a given number of columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineFinding {
-    /// The columns, in order.
+    /// Columns, in order of time.
     pub columns: Vec<Column>,
-    /// Consecutive intervals with losses, at the full resolution of the profile.
+    /// Loss windows, at the full resolution of the profile.
     pub losses: Vec<LossWindow>,
     /// Length of the whole timeline, in nanoseconds.
     pub length_ns: u64,
@@ -49,8 +50,8 @@ pub struct TimelineFinding {
     pub interval_ns: u64,
 }
 
-/// The timeline in at most `columns` columns (at least one). Intervals are merged whole, never split, so that
-/// the columns add up to the same totals; with fewer intervals than columns, each interval is a column.
+/// Returns the timeline in up to `columns` columns; 0 counts as 1. Whole intervals are merged and never split, so the
+/// columns have the same totals as the intervals. If the profile has fewer intervals, each interval is a column.
 pub fn timeline(profile: &Profile, columns: usize) -> TimelineFinding {
     let (intervals, interval_ns) = (&profile.timeline.intervals, profile.timeline.interval_ns);
     let live = profile.timeline.live_bytes();

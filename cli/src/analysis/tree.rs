@@ -1,13 +1,13 @@
-//! Call trees: from `main` down to the allocations, or from the allocations up to `main`.
+//! Call trees, from `main` down to the allocations, or from the allocations up to `main`.
 
 use std::collections::HashMap;
 
 use super::{SiteBook, SiteOrder};
 
-/// Nodes of a tree, at most; deeper calls are summed in their last node within the limit.
+/// Maximum number of nodes of a tree; the last node within the limit sums the deeper calls of a path.
 pub const NODES_MAX: usize = 1 << 20;
 
-/// The direction of a call tree.
+/// Direction of a call tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the outermost function to its callees.
@@ -16,40 +16,40 @@ pub enum Direction {
     Callers,
 }
 
-/// A function in its place in a tree.
+/// Node of a tree: a function below its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Index into [`SiteBook::functions`]; meaningless for the root.
+    /// Function of the node, as an index into [`SiteBook::functions`]; meaningless for the root.
     pub function: u32,
-    /// The sum over all paths through this node.
+    /// Sum of the figure over all paths through this node.
     pub value: u64,
-    /// The sum over the paths that end here.
+    /// Sum of the figure over the paths that end at this node.
     pub own: u64,
-    /// The nodes below, the largest first.
+    /// Child nodes, the largest first.
     pub children: Vec<u32>,
-    /// The distance from the root, which has 0.
+    /// Distance from the root; 0 for the root.
     pub depth: u32,
 }
 
-/// A tree of functions, by one figure.
+/// Tree of functions that sums one figure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
-    /// Its direction.
+    /// Direction of the tree.
     pub direction: Direction,
-    /// The figure that it sums.
+    /// Figure that the tree sums.
     pub order: SiteOrder,
-    /// The nodes; number 0 is the root, which is no function.
+    /// Nodes of the tree; node 0 is the root, which is no function.
     pub nodes: Vec<Node>,
-    /// The sum over the paths that were cut short, because there are too many nodes.
+    /// Sum of the figure over the paths that the limit of nodes cut short.
     pub cut: u64,
 }
 
-/// Builds the call tree of the paths. Sites without a stack belong to the root itself.
+/// Builds the call tree of the paths of `book`. Sites without a stack belong to the root.
 pub fn tree(book: &SiteBook, direction: Direction, order: SiteOrder) -> Tree {
     let root = Node { function: 0, value: 0, own: 0, children: Vec::new(), depth: 0 };
     let mut tree = Tree { direction, order, nodes: vec![root], cut: 0 };
     let mut below: HashMap<(u32, u32), u32> = HashMap::new();
-    // The largest first, so that the limit cuts the smallest.
+    // The largest paths come first, so that the limit cuts the smallest ones.
     for line in book.ranking(order, usize::MAX).rows {
         let line = &book.lines[line];
         let value = order.value(&line.account);
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use heapledger::profile::Site;
 
-    /// The tree as text, depth by indent.
+    /// Returns the tree as text, with the depth as indent.
     fn drawn(direction: Direction) -> Vec<String> {
         let f = |name: &'static str| (name, "a.rs", 0);
         let mut profile = named(&[

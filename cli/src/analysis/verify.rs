@@ -1,29 +1,28 @@
 //! Conservation laws of a profile, and the certainty of its figures.
 //!
 //! The *laws* are the conservation laws of `profile::check`, plus the relations between tables that readers depend on
-//! (indices that exist, a peak that is not lower than the live bytes). Each law is listed with its figures and its
-//! state: it holds, is broken, or cannot be checked for this profile. A law that cannot be checked is never shown as
-//! one that holds.
+//! (indices that exist, a peak that is at least the live bytes). Each law is listed with its figures and its state:
+//! it holds, is broken, or cannot be checked for this profile. An uncheckable law is never shown as one that holds.
 //!
-//! The *conclusions* follow from the quality counters ([`certainty()`]). With a broken law no conclusion is exact,
-//! because the tables contradict each other.
+//! The *conclusions* follow from the quality counters ([`certainty()`]). A broken law makes every conclusion
+//! uncertain, because the tables contradict each other.
 
 use super::{Certainty, FigureGroup, Origin, certainty};
 use heapledger::profile::{self, Profile};
 
-/// The state of a law.
+/// State of a law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LawState {
-    /// Its two sides agree.
+    /// The two sides of the law agree.
     Holds,
-    /// Its two sides disagree.
+    /// The two sides of the law disagree.
     Broken,
-    /// The law need not hold, because events are in flight, lost or anomalous.
+    /// The law does not apply, because events are in flight, lost or anomalous.
     NotCheckable,
 }
 
 impl LawState {
-    /// The word used in reports and exports.
+    /// Returns the word used in reports and exports.
     pub const fn name(self) -> &'static str {
         match self {
             LawState::Holds => "holds",
@@ -33,52 +32,52 @@ impl LawState {
     }
 }
 
-/// A law with its figures and its state.
+/// Law with its figures and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LawFinding {
-    /// The law, as an equation or inequality.
+    /// Law, as an equation or inequality.
     pub law: &'static str,
-    /// The value of its left side.
+    /// Value of the left side.
     pub left: u128,
-    /// The value of its right side.
+    /// Value of the right side.
     pub right: u128,
-    /// Its state.
+    /// State of the law.
     pub state: LawState,
 }
 
-/// The certainty of one group of figures.
+/// Certainty of one group of figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusion {
-    /// The group.
+    /// Group of figures.
     pub figure: FigureGroup,
-    /// Its certainty, damage and broken laws included.
+    /// Certainty of the group, with the effects of damage and broken laws.
     pub certainty: Certainty,
 }
 
-/// The laws and conclusions of a profile.
+/// Laws and conclusions of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
-    /// Every law, in a fixed order.
+    /// All laws, in a fixed order.
     pub laws: Vec<LawFinding>,
-    /// Every group of figures, in the order of [`FigureGroup::ALL`].
+    /// Conclusion for each group of figures, in the order of [`FigureGroup::ALL`].
     pub conclusions: Vec<Conclusion>,
 }
 
 impl Verification {
-    /// The certainty of a group of figures, damage and broken laws included.
+    /// Returns the certainty of a group of figures, with the effects of damage and broken laws.
     pub fn certainty(&self, figure: FigureGroup) -> &Certainty {
         let found = self.conclusions.iter().find(|conclusion| conclusion.figure == figure);
         &found.expect("every figure has its conclusion").certainty
     }
 
-    /// The number of broken laws.
+    /// Returns the number of broken laws.
     pub fn broken(&self) -> usize {
         self.laws.iter().filter(|law| law.state == LawState::Broken).count()
     }
 }
 
-/// Checks every law of `profile` and derives the certainty of every group of figures; damage in `origin` makes all of
-/// them uncertain.
+/// Checks every law of `profile` and derives the certainty of every group of figures. Damage in `origin` makes all
+/// figures uncertain.
 pub fn verify(profile: &Profile, origin: &Origin) -> Verification {
     let mut laws: Vec<LawFinding> = profile::laws(profile).into_iter().map(conservation).collect();
     laws.extend(relations(profile));
@@ -99,7 +98,7 @@ fn conservation(law: profile::Law) -> LawFinding {
     LawFinding { law: law.law, left: law.left, right: law.right, state }
 }
 
-/// Relations that `profile::check` leaves out, because only readers of a file depend on them.
+/// Returns the relations that only readers of a file depend on; `profile::check` does not check these relations.
 fn relations(profile: &Profile) -> Vec<LawFinding> {
     let (totals, peak) = (&profile.totals, &profile.peak);
     let accounted = |row: &profile::ThreadRow| {

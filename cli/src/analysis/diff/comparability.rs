@@ -1,18 +1,18 @@
-//! Reasons against comparing two profiles.
+//! Issues: reasons against comparing two profiles.
 
 use super::super::{Frame, Origin, StackReader};
 use heapledger::profile::{Profile, Stacks};
 
-/// A profile with the damage and notes of its file.
+/// Profile with the damage and notes of its file.
 #[derive(Debug, Clone, Copy)]
 pub struct Side<'a> {
-    /// The profile.
+    /// Profile to compare.
     pub profile: &'a Profile,
-    /// Its file.
+    /// Damage and notes of the file that holds the profile.
     pub origin: &'a Origin,
 }
 
-/// A reason against comparing two profiles. The numbers are the amounts in the first and in the second profile.
+/// Reason against comparing two profiles. Two numbers are the amounts in the first and in the second profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ComparabilityIssue {
@@ -22,17 +22,17 @@ pub enum ComparabilityIssue {
     Damaged(u64, u64),
     /// Events were lost.
     Lost(u64, u64),
-    /// Sampling left events out.
+    /// Events were sampled out.
     SampledOut(u64, u64),
-    /// Only one of them has call stacks, so that no site has a counterpart.
+    /// Only one profile has call stacks, so no site has a counterpart.
     StacksInOneOnly,
-    /// Allocations have no stack: it was left out, failed, or the table was full.
+    /// Allocations have no stack: the stack was sampled out, the walk failed, or the table was full.
     WithoutStack(u64, u64),
     /// The programs have different names.
     OtherProgram(String, String),
-    /// The builds of this object differ and its functions have no names, so that offsets in it mean different places.
+    /// The builds of this object differ and frames in it have no names, so equal offsets mean different places.
     OtherBuildWithoutNames(String),
-    /// The builds of the program differ. Functions are matched by name.
+    /// The builds of the program differ. The comparison matches functions by name.
     OtherBuild,
     /// Events were not booked yet.
     InFlight(u64, u64),
@@ -41,7 +41,7 @@ pub enum ComparabilityIssue {
 }
 
 impl ComparabilityIssue {
-    /// Whether it forbids the comparison; otherwise it is shown beside the result.
+    /// Whether the issue forbids the comparison. A report shows the other issues beside the result.
     pub fn forbids(&self) -> bool {
         !matches!(
             self,
@@ -52,7 +52,7 @@ impl ComparabilityIssue {
         )
     }
 
-    /// The name used in exports, in snake case.
+    /// Returns the name used in exports, in snake case.
     pub const fn name(&self) -> &'static str {
         match self {
             ComparabilityIssue::NotInstalled => "not_installed",
@@ -69,7 +69,7 @@ impl ComparabilityIssue {
         }
     }
 
-    /// The amounts in the first and the second profile; `None` for issues without one.
+    /// Returns the amounts in the first and the second profile; `None` for an issue without amounts.
     pub const fn amounts(&self) -> Option<(u64, u64)> {
         match self {
             ComparabilityIssue::Damaged(a, b)
@@ -83,7 +83,7 @@ impl ComparabilityIssue {
     }
 }
 
-/// The reasons against comparing two profiles, the ones that forbid it first.
+/// Returns the reasons against comparing two profiles; the reasons that forbid the comparison come first.
 pub fn issues(before: Side<'_>, after: Side<'_>) -> Vec<ComparabilityIssue> {
     let mut issues = Vec::new();
     let both = |figure: fn(Side<'_>) -> u64| (figure(before), figure(after));
@@ -127,7 +127,7 @@ fn has_stacks(profile: &Profile) -> bool {
     profile.settings.stacks != Stacks::Off && profile.stacks.iter().any(|stack| !stack.frames.is_empty())
 }
 
-/// The first object with an unnamed frame whose build id differs from the other profile's.
+/// Returns the first object that has an unnamed frame and whose build id differs in the other profile.
 fn unnamed_in_other_build(profile: &Profile, other: &Profile) -> Option<String> {
     let file = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
     let reader = StackReader::new(profile);
@@ -191,7 +191,7 @@ mod tests {
         let mut other = sample::named();
         other.modules[1].build_id = "ef".into();
         assert_eq!(found(&fine, &other), ["other_build_without_names"]);
-        // With names in it, the other build is no obstacle.
+        // If the frames have names, another build does not prevent the comparison.
         let mut names = sample::named();
         names.modules[1].build_id = "ef".into();
         let symbol = vec![heapledger::profile::SymbolFrame { function: 3, ..Default::default() }];

@@ -1,11 +1,11 @@
 //! Differences between two profiles, by site.
 //!
-//! Sites are matched by the names of the functions on their stacks, from the innermost to the outermost, without
-//! lines and without the hashes that a compiler appends, so that a site is the same after an edit elsewhere. Where a
-//! name is missing, object and offset are used; they identify the same place only in the same build.
+//! Two sites match if their stacks have the same function names, from the innermost to the outermost. The match
+//! ignores lines and the hashes that a compiler appends, so that a site still matches after an edit elsewhere. A
+//! frame without a name is matched by object and offset, which identify the same place only in the same build.
 //!
 //! Any two profiles can be subtracted, but the difference of incomplete figures, or of two programs, is not a
-//! finding. [`issues`] lists the reasons against a comparison, and which of them forbid it.
+//! finding. [`issues`] lists the reasons against a comparison, first those that forbid the comparison.
 
 mod comparability;
 
@@ -20,7 +20,7 @@ use super::interner::Interner;
 use heapledger::profile::{Profile, Site};
 use serde::Serialize;
 
-/// Figures of a site, or of all of them.
+/// Figures of one site, or of a whole process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// Bytes live at the end.
@@ -33,14 +33,14 @@ pub struct Figures {
     pub total_bytes: u64,
     /// Blocks allocated.
     pub total_blocks: u64,
-    /// Blocks freed right after they were allocated.
+    /// Temporary blocks: those freed soon after their allocation.
     pub temporary_blocks: u64,
     /// Bytes that reallocs copied.
     pub copied_bytes: u64,
 }
 
 impl Figures {
-    /// The figure of an order.
+    /// Returns the figure that `order` ranks by.
     pub fn of(&self, order: SiteOrder) -> u64 {
         match order {
             SiteOrder::Live => self.live_bytes,
@@ -79,24 +79,24 @@ impl Figures {
     }
 }
 
-/// `after` less `before`.
+/// Returns `after` minus `before`.
 pub fn change(before: u64, after: u64) -> i128 {
     i128::from(after) - i128::from(before)
 }
 
-/// The profiles that contain a site.
+/// Profiles that contain a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// In both profiles.
+    /// Both profiles contain the site.
     Both,
-    /// In the second profile only.
+    /// Only the second profile contains the site.
     New,
-    /// In the first profile only.
+    /// Only the first profile contains the site.
     Gone,
 }
 
 impl Presence {
-    /// The word used in reports and exports.
+    /// Returns the word used in reports and exports.
     pub const fn name(self) -> &'static str {
         match self {
             Presence::Both => "both",
@@ -106,38 +106,39 @@ impl Presence {
     }
 }
 
-/// A site before and after. A site of only one profile has zeros in the other.
+/// Figures of a site in both profiles; zeros in a profile that does not contain the site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteChange {
-    /// Indices into [`Diff::functions`], innermost first; empty for blocks without a stack.
+    /// Stack as indices into [`Diff::functions`], innermost first; empty for blocks without a stack.
     pub stack: Rc<[u32]>,
-    /// The profiles that contain it.
+    /// Profiles that contain the site.
     pub presence: Presence,
-    /// Its figures in the first profile.
+    /// Figures of the site in the first profile.
     pub before: Figures,
-    /// Its figures in the second.
+    /// Figures of the site in the second profile.
     pub after: Figures,
 }
 
 impl SiteChange {
-    /// The growth of a figure.
+    /// Returns the growth of the figure that `order` ranks by; negative if the figure shrank.
     pub fn change(&self, order: SiteOrder) -> i128 {
         change(self.before.of(order), self.after.of(order))
     }
 }
 
-/// The differences between two profiles.
+/// Differences between two profiles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diff {
-    /// Names of functions, each once.
+    /// Names of functions, each stored once.
     pub functions: Vec<String>,
-    /// Every site of either profile, in the order of the first, then of the second.
+    /// Sites of both profiles: first those of the first profile in its order, then those that only the second
+    /// contains.
     pub sites: Vec<SiteChange>,
     /// Figures of the first process.
     pub before: Figures,
     /// Figures of the second process.
     pub after: Figures,
-    /// The reasons against comparing the two.
+    /// Reasons against comparing the two profiles.
     pub issues: Vec<ComparabilityIssue>,
 }
 
@@ -147,12 +148,12 @@ impl Diff {
         !self.issues.iter().any(ComparabilityIssue::forbids)
     }
 
-    /// The names of a stack, innermost first.
+    /// Returns the function names of a stack, innermost first.
     pub fn names(&self, stack: &[u32]) -> impl DoubleEndedIterator<Item = &str> {
         stack.iter().filter_map(|function| self.functions.get(*function as usize)).map(String::as_str)
     }
 
-    /// The sites whose figure changed, largest change first.
+    /// Returns the sites whose figure changed, the largest change first.
     pub fn by_change(&self, order: SiteOrder) -> Vec<&SiteChange> {
         let mut changed: Vec<_> = self.sites.iter().filter(|site| site.change(order) != 0).collect();
         changed.sort_by_key(|site| std::cmp::Reverse(site.change(order).unsigned_abs()));
@@ -195,7 +196,7 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     }
 }
 
-/// A name without the hash of legacy mangling at its end.
+/// Returns a name without the hash that legacy mangling appends.
 fn without_hash(name: &str) -> &str {
     let Some((before, hash)) = name.rsplit_once("::h") else { return name };
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());

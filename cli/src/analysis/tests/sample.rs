@@ -1,8 +1,7 @@
-//! Profiles with known answers, for the tests of this layer and of those above it.
+//! Profiles with known answers, for the tests of the analysis, the reports and the exports.
 //!
-//! [`complete`] is a small program written out by hand: two threads allocate four blocks of 1,050 to 1,150 bytes
-//! and six of 100, ten in all; seven are freed, three (1,050, 1,050 and 100 bytes) are live at the end. Every law
-//! holds.
+//! [`complete`] is a small program written by hand: two threads allocate ten blocks, four of 1,050 to 1,150 bytes and
+//! six of 100 bytes. Seven blocks are freed; three (1,050, 1,050 and 100 bytes) are live at the end. Every law holds.
 
 use heapledger::profile::{
     ClockInfo, ClockMode, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, Histogram,
@@ -10,7 +9,7 @@ use heapledger::profile::{
     ReallocStats, Settings, Site, Stack, StackFigures, Stacks, SymbolFrame, Symbols, ThreadRow, Timeline,
 };
 
-/// A profile of a process in which nothing happened.
+/// Returns the profile of a process without events.
 pub(crate) fn empty() -> Profile {
     Profile {
         quality: QualityIndicator {
@@ -48,7 +47,7 @@ pub(crate) fn empty() -> Profile {
     }
 }
 
-/// The program of the module doc, recorded without loss.
+/// Returns the profile of the program that the module comment describes, recorded without loss.
 pub(crate) fn complete() -> Profile {
     let mut profile = empty();
     profile.quality.attempted = 14;
@@ -109,7 +108,7 @@ pub(crate) fn complete() -> Profile {
     profile
 }
 
-/// [`complete`], with `events` of its first thread lost for one reason.
+/// Returns [`complete`] with `events` lost events of its first thread, all for one reason.
 pub(crate) fn with_loss(reason: LossReason, events: u64) -> Profile {
     let mut profile = complete();
     profile.quality.attempted += events;
@@ -195,8 +194,8 @@ fn threads() -> Vec<ThreadRow> {
     ]
 }
 
-/// A program with names: six sites, one without a stack, two whose stacks read the same, one without a name, one
-/// in a loaded object, one that ends early. Every law of the sites holds.
+/// Returns the profile of a program with names and six sites: one without a stack, two whose stacks read the same,
+/// one without a name, one in a loaded object, and one whose stack ends early. Every law of the sites holds.
 pub(crate) fn named() -> Profile {
     let mut profile = complete();
     let texts =
