@@ -194,7 +194,7 @@ impl Grade {
         }
     }
 
-    /// Returns a grade that both grades imply: the weaker one, the sum of two bounds, or `Uncertain` for a bound and
+    /// Combines two grades: returns the weaker one, or the sum of two bounds, or `Uncertain` for a bound and
     /// `AtLeast`.
     fn and(self, other: Grade) -> Grade {
         match (self, other) {

@@ -12,12 +12,12 @@ use super::paths::{Function, PathStep, Paths, Reading, View};
 use super::suppressions::Suppression;
 use heapledger::profile::Profile;
 
-/// Blocks of one call path that were not freed.
+/// Leak: the blocks of one call path that were not freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leak {
     /// Number of blocks.
     pub blocks: u64,
-    /// Their bytes.
+    /// Number of bytes in these blocks.
     pub bytes: u64,
     /// Allocation time of the oldest block, in nanoseconds since the start.
     pub oldest_ns: u64,
@@ -34,7 +34,7 @@ pub struct Suppressed {
     pub pattern: String,
     /// Number of matched blocks.
     pub blocks: u64,
-    /// Their bytes.
+    /// Number of matched bytes.
     pub bytes: u64,
 }
 

@@ -13,7 +13,7 @@ pub struct SizeGroup {
     pub size_bytes: u64,
     /// Number of blocks.
     pub blocks: u64,
-    /// Their bytes.
+    /// Number of bytes in these blocks.
     pub bytes: u64,
     /// Allocation time of the oldest block, in nanoseconds since the start.
     pub oldest_born_ns: u64,
@@ -24,7 +24,7 @@ pub struct SizeGroup {
 pub struct LiveFinding {
     /// Number of live blocks in the list of the profile.
     pub blocks: u64,
-    /// Their bytes.
+    /// Number of bytes in all live blocks of the list.
     pub bytes: u64,
     /// Groups with the most bytes, largest first.
     pub by_size: Vec<SizeGroup>,

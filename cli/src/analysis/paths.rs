@@ -110,7 +110,7 @@ pub struct Paths<'p> {
     reader: StackReader<'p>,
     view: &'p View<'p>,
     suppressions: &'p [Suppression],
-    /// The functions of all paths read so far.
+    /// Functions of all paths read so far.
     functions: Interner<Function>,
     places: Vec<Place>,
     by_frame: HashMap<FrameKey<'p>, u32>,
@@ -142,7 +142,7 @@ impl<'p> Paths<'p> {
         }
     }
 
-    /// The functions of all paths read so far.
+    /// Returns the functions of all paths read so far.
     pub fn functions(&self) -> &[Function] {
         self.functions.items()
     }

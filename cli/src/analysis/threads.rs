@@ -8,7 +8,7 @@ use heapledger::profile::{LossCounts, Profile, RemoteFrees, ThreadRow};
 pub struct ThreadFinding {
     /// Number of threads of the program, without the threads of heapledger.
     pub threads: u64,
-    /// Listed threads: first those with lost events, then the others, each by allocated bytes, most bytes first.
+    /// Listed threads, most allocated bytes first. The limit first omits threads without lost events.
     pub lines: Vec<ThreadRow>,
     /// Sum of the threads that are not in `lines`; `None` if `lines` has all threads.
     pub others: Option<ThreadRow>,
@@ -61,7 +61,7 @@ pub struct CrossingLine {
     pub freed_by: (String, u64),
     /// Number of blocks.
     pub blocks: u64,
-    /// Their bytes.
+    /// Bytes of these blocks.
     pub bytes: u64,
 }
 
@@ -74,7 +74,7 @@ pub struct Crossings {
     pub other_pairs: u64,
     /// Number of blocks of the pairs that are not in `lines`.
     pub other_blocks: u64,
-    /// Their bytes.
+    /// Number of bytes of the pairs that are not in `lines`.
     pub other_bytes: u64,
 }
 

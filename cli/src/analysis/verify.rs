@@ -17,7 +17,7 @@ pub enum LawState {
     Holds,
     /// The two sides of the law disagree.
     Broken,
-    /// The law does not apply, because events are in flight, lost or anomalous.
+    /// The two sides of the law may differ, because events are in flight, lost or anomalous.
     NotCheckable,
 }
 

@@ -1,33 +1,33 @@
-//! Calls: the functions at one return address. Formats with addresses list each call once.
+//! Calls: the functions at one return address. A format with addresses lists each call once.
 
 use std::borrow::Cow;
 
 use crate::analysis::Frame;
 use heapledger::profile::Module;
 
-/// A function at a call, with its source line.
+/// Function at a call, with its source line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Function<'a> {
-    /// Its name; where it has none, its object and offset, or the address.
+    /// Name; a function without a name has its object and offset, or its address.
     pub(super) name: Cow<'a, str>,
-    /// Its source file, or empty.
+    /// Source file; empty if unknown.
     pub(super) file: &'a str,
-    /// The line, or 0.
+    /// Line in the source file; 0 if unknown.
     pub(super) line: u32,
     /// Whether `name` is the name of a function.
     pub(super) is_named: bool,
 }
 
-/// A call with the functions that were inlined there, innermost first.
+/// Call, with the functions at its address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Call<'a> {
-    /// The address before the return address: it lies within the call.
+    /// Address before the return address, which lies within the call.
     pub(super) address: u64,
-    /// Lowest address of its object, which identifies the object.
+    /// Lowest address of the object of the call, which identifies the object.
     pub(super) module_start: Option<u64>,
-    /// Path of its object, or empty.
+    /// Path of the object of the call; empty if unknown.
     pub(super) module: &'a str,
-    /// The functions; at least one.
+    /// Functions at the address, innermost first: inlined functions and the function that contains them.
     pub(super) functions: Vec<Function<'a>>,
 }
 

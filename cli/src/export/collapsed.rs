@@ -1,17 +1,18 @@
-//! Collapsed stacks: the input of flame graph programs.
+//! Collapsed stacks, the input of flame graph programs.
 //!
 //! ```text
 //! main;parse;Vec<T>::push 1000
 //! ```
 //!
-//! One line for each path of names, outermost first, with one figure for the whole file. Groups whose figure is zero
-//! are omitted; sites without a stack are the path `(no stack)`. Lines are sorted, as readers expect.
+//! The file has one line for each path of names, outermost first. All lines show the same figure; paths whose figure
+//! is zero are omitted. Sites without a stack have the path `(no stack)`. Lines are sorted, because readers expect
+//! sorted lines.
 //!
-//! The format has no comments: readers reject a line that is not a stack, or take it for one. So this is the only
-//! format without the quality of its data; the caller has to print it separately
+//! The format has no comments: readers reject a line that is not a stack, or treat such a line as a stack. So this is
+//! the only format without the quality of the data; the caller has to print the quality separately
 //! ([`Format::carries_quality`](super::Format::carries_quality)).
 //!
-//! Names are changed where the format would misread them: see [`in_collapsed_stack`].
+//! Names that readers would misread are changed: see [`in_collapsed_stack`].
 
 use std::io::{self, Write};
 
@@ -21,7 +22,7 @@ use crate::analysis::{Group, Groups, SiteOrder, group_by};
 use heapledger::profile::Profile;
 
 pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) -> io::Result<()> {
-    // Different names can become equal here; they are then one key.
+    // Different names can become equal in collapsed stacks; equal names are one key.
     let Groups { keys, mut groups } = group_by(profile, |frame| in_collapsed_stack(&frame.display_name()));
     groups.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
     for group in &groups {
@@ -45,7 +46,7 @@ fn outer_first<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item 
     group.frames.iter().rev().filter_map(|frame| names.get(*frame as usize)).map(String::as_str)
 }
 
-/// The bytes of a line before its figure.
+/// Returns the bytes of a line before its figure.
 fn bytes<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = u8> {
     let none = group.frames.is_empty().then_some(NO_STACK);
     let parts = outer_first(group, names).chain(none).enumerate();
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(sum(&text), profile.totals.total_bytes);
     }
 
-    /// Another implementation reads the lines: the flame graph that inferno draws counts every byte.
+    /// Checks the lines with another implementation: the flame graph that inferno draws counts every byte.
     #[test]
     fn inferno_reads_every_line() {
         let mut profile = sample::named();

@@ -9,12 +9,12 @@
 //! 1,4,400,...,0x1000;0x2000
 //! ```
 //!
-//! Comment lines start with `# ` and hold a name and a value; most readers skip them when told that `#` starts a
-//! comment. A name is repeated for each damaged part of the file. Columns carry their unit in their name. Frames are
-//! return addresses, innermost first, separated by semicolons. The last column has the functions, without the
-//! recorder's own, in the same order; a semicolon in a name becomes a colon, and the cell is quoted where a name has
-//! a comma or a quotation mark. Text in comments is written as a quoted Rust string, so that no name can end its
-//! line.
+//! Comment lines start with `# ` and hold a name and a value; most readers can skip lines that start with `#`. The
+//! file has one comment line for each damaged part. The name of a column includes its unit.
+//!
+//! Frames are return addresses, innermost first, separated by semicolons. The last column has the functions in the
+//! same order, without those of the recorder. A semicolon in a name becomes a colon, and a cell with a comma or a
+//! quotation mark is quoted. Text in comments is written as a quoted Rust string, so that no name can end its line.
 
 use std::io::{self, Write};
 
@@ -23,13 +23,12 @@ use crate::analysis::{Frame, Origin, StackReader};
 use heapledger::profile::{Profile, Site};
 use heapledger::text::escape::escaped;
 
-/// Version of this format. It is raised when a column changes its meaning or is removed, not when one is added at the
-/// end.
+/// Version of this format. A new meaning or the removal of a column raises the version; a new last column does not.
 const FORMAT_VERSION: u32 = 1;
 
 type SiteFigure = fn(&Site) -> u64;
 
-/// The columns between the stack and its frames.
+/// Columns between the stack and its frames.
 const COLUMNS: [(&str, SiteFigure); 19] = [
     ("total_blocks", |site| site.total_blocks),
     ("total_bytes", |site| site.total_bytes),
@@ -73,7 +72,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     Ok(())
 }
 
-/// The functions of a stack as one cell, innermost first.
+/// Returns the functions of a stack as one cell, innermost first.
 fn functions(frames: &[Frame<'_>]) -> String {
     let names: Vec<String> =
         frames.iter().map(|frame| escaped(&frame.display_name()).replace(';', ":")).collect();

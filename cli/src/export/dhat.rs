@@ -1,18 +1,19 @@
-//! The format of `dh_view.html` of Valgrind's DHAT, version 2; Firefox Profiler reads it too.
+//! Format of `dh_view.html` of Valgrind's DHAT, version 2; Firefox Profiler reads the format too.
 //!
 //! Every path of frames becomes a program point. Points with equal frames are merged, because the viewer rejects a
 //! file with a repeated location; frame 0 has to be `[root]`.
 //!
-//! The profile lacks three of DHAT's figures; they are written as *lower bounds*:
+//! The profile lacks three of DHAT's figures; the file has *lower bounds* for them:
 //!
-//! * `tl`, the sum of all lifetimes: the profile has them by power of two, and each counts as the shortest of its
-//!   range;
-//! * `mbk`, the blocks at the site's own peak: exact if that was also the peak of the process, the end, or everything
-//!   that the site allocated; otherwise its bytes divided by the largest size that a block of the site can have had;
-//! * `mb` of points that were merged from several sites: the largest of theirs.
+//! * `tl`, the sum of all lifetimes: the profile has lifetimes by power of two, and each lifetime counts as the
+//! shortest of its range; * `mbk`, the blocks at the peak of the site: exact if the site had as many bytes at the
+//! peak of the process, at the end, or in all; otherwise the bytes at its peak divided by the largest size that a
+//! block of the site can have; * `mb` of a point merged from several sites: the largest value of one site, or the sum
+//! of the sites at the peak of the process or at the end if that sum is larger.
 //!
-//! The format has no field for the quality of the data: it follows the command line, which the viewer shows at the
-//! top, and is complete under the key `heapledger`, which the viewer ignores. Times are in nanoseconds.
+//! The format has no field for the quality of the data. The quality follows the command line, which the viewer shows
+//! at the top; all quality figures are under the key `heapledger`, which the viewer ignores. Times are in
+//! nanoseconds.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -24,7 +25,7 @@ use super::quality;
 use crate::analysis::{Frame, Group, Origin, group_by};
 use heapledger::profile::{Histogram, Profile, Site};
 
-/// Blocks with a shorter lifetime are called short-lived, as in dhat-rs.
+/// Lifetime below which a block is called short-lived, in nanoseconds; dhat-rs uses the same limit.
 const SHORT_LIVED_NS: u64 = 10_000;
 
 #[derive(Serialize)]
@@ -48,7 +49,8 @@ struct File {
     ftbl: Vec<String>,
 }
 
-/// A program point: `b` are bytes, `bk` blocks; in total, at the site's own peak, at the global peak, at the end.
+/// Program point. A key that ends in `b` is in bytes, in `bk` in blocks. The first letter tells the moment: `t` in
+/// total, `m` at the peak of the site, `g` at the peak of the process, `e` at the end.
 #[derive(Serialize)]
 struct Point {
     tb: u64,
@@ -95,7 +97,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     writeln!(out)
 }
 
-/// `0xADDRESS: function (file:line)`, with the address of the call.
+/// Returns the text of a frame, `0xADDRESS: function (file:line)`, with the address of the call.
 fn frame_text(frame: &Frame<'_>) -> String {
     let (call, name) = (frame.address.saturating_sub(1), frame.display_name());
     match (frame.file, frame.line) {
@@ -114,7 +116,7 @@ fn point(profile: &Profile, group: &Group, ages: &HashMap<u32, u64>, no_stack: u
     });
     let (gb, gbk) = (sum(|site| site.at_peak_bytes), sum(|site| site.at_peak_blocks));
     let (eb, ebk) = (sum(Site::live_bytes), sum(Site::live_blocks));
-    // The sums of merged sites at one instant are also lower bounds of their common peak.
+    // The sum of merged sites at one instant is also a lower bound of their common peak.
     let mb = highest(|site| site.own_peak_bytes).max(gb).max(eb);
     let at_known = [(gb, gbk), (eb, ebk)].into_iter().filter(|(bytes, _)| *bytes == mb);
     let mbk = at_known.map(|(_, blocks)| blocks).max().unwrap_or_else(|| highest(blocks_at_own_peak));
@@ -136,7 +138,7 @@ fn point(profile: &Profile, group: &Group, ages: &HashMap<u32, u64>, no_stack: u
     }
 }
 
-/// A lower bound of the number of blocks of a site at its own peak.
+/// Returns a lower bound of the number of blocks of a site at the peak of the site.
 fn blocks_at_own_peak(site: &Site) -> u64 {
     if site.own_peak_bytes == site.total_bytes {
         return site.total_blocks;
@@ -145,12 +147,12 @@ fn blocks_at_own_peak(site: &Site) -> u64 {
     if largest == 0 { 0 } else { site.own_peak_bytes.div_ceil(largest) }
 }
 
-/// A lower bound of the sum of all values: each counts as the smallest of its range.
+/// Returns a lower bound of the sum of all values: each value counts as the smallest of its range.
 fn shortest(histogram: &Histogram) -> u64 {
     histogram.rows().fold(0u64, |sum, (low, _, count)| sum.saturating_add(low.saturating_mul(count)))
 }
 
-/// The sum of the ages of live blocks, by stack.
+/// Returns a map from each stack to the sum of the ages of its live blocks, in nanoseconds.
 fn ages_of_live(profile: &Profile) -> HashMap<u32, u64> {
     let mut ages: HashMap<u32, u64> = HashMap::new();
     for block in &profile.live {

@@ -1,7 +1,7 @@
-//! The differences between two profiles, as one JSON object.
+//! Differences between two profiles, as one JSON object.
 //!
-//! `comparable` is false when an issue forbids the comparison; `doubts` lists the issues, with the amounts before and
-//! after. `sites` has every site of either profile, with the names of its functions, innermost first.
+//! `comparable` is false if an issue forbids the comparison. `doubts` lists the issues, with their amounts in both
+//! profiles. `sites` has every site of either profile, with the names of its functions, innermost first.
 
 use std::io::{self, Write};
 

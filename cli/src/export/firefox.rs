@@ -1,14 +1,14 @@
-//! The processed profile of the [Firefox Profiler](https://profiler.firefox.com), through `fxprof-processed-profile`.
+//! Processed profile of the [Firefox Profiler](https://profiler.firefox.com), written by `fxprof-processed-profile`.
 //!
 //! * One thread holds the *allocations*: for each path the bytes that were allocated and freed, and the bytes live at
-//!   the end. The profiler's memory views then show allocated and retained bytes by stack.
+//!   the end. From these, the memory views of the profiler show allocated and retained bytes by stack.
 //! * A *counter* holds the live bytes at the end of each interval of the timeline.
 //! * *Markers* show the peak, every interval in which events were lost, and the quality of the data line by line.
 //!
-//! A path has sums and no times: all its allocations are at the start and its frees at the end of the recording, so
-//! selecting a range on the time axis is meaningful for the counter and the markers only. The thread that freed a
-//! block is not known, so frees have no stack. Functions have names; files and lines are missing, because labels have
-//! no field for them.
+//! A path has sums and no times, so the export puts its allocations at the start of the recording and its frees at
+//! the end. A selected range of the time axis is therefore meaningful only for the counter and the markers. The
+//! thread that freed a block is unknown, so frees have no stack. Frames have the names of functions, but no files and
+//! lines, because labels have no fields for files and lines.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::quality;
 use crate::analysis::{Origin, group_by};
 use heapledger::profile::{Profile, Site};
 
-/// A marker with a text.
+/// Marker with a text.
 struct Note {
     name: StringHandle,
     text: StringHandle,
@@ -73,7 +73,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     let mut processed =
         Processed::new(&product, ReferenceTimestamp::from_duration_since_unix_epoch(started), interval);
     processed.set_os_name(&process.platform);
-    // Every frame is a name, so the profiler has nothing to look up.
+    // Every frame is a name, so the profiler does not have to look up symbols.
     processed.set_symbolicated(true);
     let owner = processed.add_process(&process.program, process.pid, at(0));
     processed.set_process_end_time(owner, at(process.duration_ns));
@@ -102,7 +102,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     writeln!(out)
 }
 
-/// Adds two blocks for each path, at distinct addresses: one that was freed and one that is live.
+/// Adds two blocks for each path, at distinct addresses: a freed block and a live block.
 fn add_allocations(profile: &Profile, processed: &mut Processed, thread: ThreadHandle) {
     let found = group_by(profile, |frame| frame.display_name());
     let mut frame = |name: &str| {

@@ -1,15 +1,15 @@
 //! Profiles in the formats of other programs.
 //!
-//! [`export`] writes a profile in a [`Format`]. One file holds one format, with structures of its own or keys that a
-//! test pins, so that a change of the profile cannot change a format unnoticed. Formats share nothing with the text
-//! report.
+//! [`export`] writes a profile in a [`Format`]. Each source file implements one format. A format has separate
+//! structures, or a test that lists its keys, so that a change of the profile cannot change the format unnoticed.
+//! Formats share no code with the text report.
 //!
-//! Every format carries the completeness of the data and the damage of the file, in the place that the format has for
-//! such things; `quality` formats them. Collapsed stacks have no such place: [`Format::carries_quality`] says so, and
-//! the command prints them to standard error. `docs/EXPORTS.md` lists for each format what its viewers show and what
-//! it cannot carry.
+//! Almost every format has a place for the completeness of the data and the damage of the file; `quality` writes the
+//! texts for that place. Collapsed stacks are the exception: [`Format::carries_quality`] is false for them, and the
+//! command prints the completeness and the damage to standard error. `docs/EXPORTS.md` lists for each format the
+//! figures that its viewers show, and the figures that the format cannot hold.
 //!
-//! `calls` and `names` are shared by several formats.
+//! Several formats share `calls` and `names`.
 
 mod calls;
 mod collapsed;
@@ -32,30 +32,30 @@ pub use diff::export_diff;
 use crate::analysis::{Origin, SiteOrder};
 use heapledger::profile::Profile;
 
-/// An export format.
+/// Export format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// One JSON object with everything except single live blocks and the history; the stable machine-readable format.
+    /// Stable machine-readable format: one JSON object with everything except single live blocks and the history.
     Json,
-    /// One line for each site, after comment lines with the quality of the data.
+    /// Comma-separated values: comment lines with the quality of the data, then one line for each site.
     Csv,
-    /// The format of `go tool pprof` and others; gzip-compressed, not text.
+    /// Format of `go tool pprof` and others; gzip-compressed, not text.
     Pprof,
-    /// The format of `dh_view.html` of Valgrind's DHAT.
+    /// Format of `dh_view.html` of Valgrind's DHAT.
     Dhat,
     /// Collapsed stacks for flame graph programs, with one figure.
     Collapsed(SiteOrder),
-    /// The format of speedscope.
+    /// Format of speedscope.
     Speedscope,
-    /// The format of heaptrack's viewers.
+    /// Format of the viewers of heaptrack.
     Heaptrack,
-    /// The format of the Firefox Profiler.
+    /// Format of the Firefox Profiler.
     Firefox,
 }
 
 impl Format {
-    /// Every format, in the order of the help texts.
+    /// All formats, in the order of the help texts.
     pub const ALL: &'static [Format] = &[
         Format::Json,
         Format::Csv,
@@ -67,7 +67,7 @@ impl Format {
         Format::Firefox,
     ];
 
-    /// The value of `--format`.
+    /// Returns the name of the format, which is the value of `--format`.
     pub const fn name(self) -> &'static str {
         match self {
             Format::Json => "json",
@@ -81,7 +81,7 @@ impl Format {
         }
     }
 
-    /// The format with another figure, or `None` for a format that carries all of them.
+    /// Returns the format with `metric` as its figure, or `None` for a format that holds all figures.
     ///
     /// ```
     /// use heapledger_cli::{analysis::SiteOrder, export::Format};
@@ -104,14 +104,14 @@ impl Format {
         }
     }
 
-    /// Whether a file in the format contains the completeness of its data. Where it does not, the caller has to print
-    /// it: [`completeness`] returns the sentence.
+    /// Whether a file in the format contains the completeness of its data. If not, the caller has to print the
+    /// sentence that [`completeness`] returns.
     pub const fn carries_quality(self) -> bool {
         !matches!(self, Format::Collapsed(_))
     }
 }
 
-/// The completeness of the data of `profile`, as the sentence that formats with a text field contain.
+/// Returns the sentence on the completeness of `profile` that formats with one text field contain.
 pub fn completeness(profile: &Profile, origin: &Origin) -> String {
     quality::sentence(profile, origin)
 }
@@ -122,12 +122,13 @@ impl fmt::Display for Format {
     }
 }
 
-/// Writes `profile`, read from a file with `origin`, in `format`; for a live process, `&Origin::default()`.
+/// Writes `profile` in `format`. `origin` describes the file of the profile; pass `&Origin::default()` for a live
+/// process.
 ///
 /// # Errors
 ///
-/// Those of `out`; and [`io::ErrorKind::Unsupported`] when the profile is too large for the format: heaptrack's needs
-/// a line for each event, and at most 100 million are written.
+/// Returns an error if `out` does, and [`io::ErrorKind::Unsupported`] if the profile is too large for the format: the
+/// format of heaptrack has a line for each event, and the limit is 100 million lines.
 pub fn export(format: Format, profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     match format {
         Format::Json => json::write(profile, origin, out),

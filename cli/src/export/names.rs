@@ -2,10 +2,10 @@
 
 use heapledger::profile::ProcessInfo;
 
-/// The name of a missing stack.
+/// Name of a missing stack.
 pub(super) const NO_STACK: &str = "(no stack)";
 
-/// The command line as one text.
+/// Returns the command line as one text, or the name of the program if the command line is empty.
 pub(super) fn command(process: &ProcessInfo) -> String {
     if process.command_line.is_empty() { process.program.clone() } else { process.command_line.join(" ") }
 }

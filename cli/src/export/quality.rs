@@ -1,20 +1,21 @@
-//! The quality of the data as text, shared by all formats.
+//! Quality of the data as text, shared by all formats.
 //!
-//! [`lines`] is for formats with comments or fields: a name and a value each. [`sentence`] is for formats with one
-//! text field. Both are derived from the counters and from the result of `heapledger verify`, so that no two formats
-//! disagree.
+//! [`lines`] is for formats with comments or fields, each of which holds a name and a value. [`sentence`] is for
+//! formats with one text field. Both read the counters and the result of `heapledger verify`, so all formats show the
+//! same quality.
 
 use crate::analysis::{Origin, verify};
 use heapledger::profile::{Profile, QualityIndicator};
 
-/// Recorded events per million recorded or lost ones, rounded down: a million only when none is missing.
+/// Returns the number of recorded events per million recorded or lost ones, rounded down: a million only if no event
+/// was lost.
 fn completeness_ppm(quality: &QualityIndicator) -> u64 {
     let attempted = u128::from(quality.recorded) + u128::from(quality.lost.total());
     let ppm = (u128::from(quality.recorded) * 1_000_000).checked_div(attempted);
     ppm.map_or(1_000_000, |ppm| ppm as u64)
 }
 
-/// Every quality figure as `name value`; texts are quoted, so that no name can end its line.
+/// Returns every quality figure as `name value`; texts are quoted, so that no name can end its line.
 pub(super) fn lines(profile: &Profile, origin: &Origin) -> Vec<String> {
     let (quality, process, stacks) = (&profile.quality, &profile.process, &profile.stack_figures);
     let mut lines = vec![
@@ -51,7 +52,7 @@ pub(super) fn lines(profile: &Profile, origin: &Origin) -> Vec<String> {
     lines
 }
 
-/// The completeness, losses and damage in one sentence, without a line break.
+/// Returns the completeness, losses and damage as one sentence without a line break.
 pub(super) fn sentence(profile: &Profile, origin: &Origin) -> String {
     let quality = &profile.quality;
     if !quality.installed {

@@ -1,9 +1,10 @@
-//! One file for [speedscope](https://www.speedscope.app), with a profile for each figure.
+//! Format of [speedscope](https://www.speedscope.app): one file with a profile for each figure.
 //!
-//! The format is `https://www.speedscope.app/file-format-schema.json`: shared frames (name, file, line), and for each
-//! profile a list of samples, here one for each path with its figure as weight. Live bytes come first and are shown
-//! first. The quality of the data is in the name of the file, which speedscope shows at the top, and complete under
-//! the key `heapledger`, which it ignores.
+//! The schema is `https://www.speedscope.app/file-format-schema.json`: the profiles share frames (name, file, line),
+//! and each profile has a list of samples. The export writes one sample for each path, with the figure of the path as
+//! weight. Live bytes are the first profile, which speedscope shows first. A name in the file holds the completeness
+//! of the data, which speedscope shows at the top. All quality figures are under the key `heapledger`, which
+//! speedscope ignores.
 
 use std::io::{self, Write};
 
@@ -61,7 +62,7 @@ struct Sampled<'a> {
     weights: Vec<u64>,
 }
 
-/// A path from its outermost frame; for an empty one, the frame `(no stack)`.
+/// Path from its outermost frame; an empty path has the frame `(no stack)`.
 struct OuterFirst<'a>(&'a Group, u32);
 
 impl Serialize for OuterFirst<'_> {

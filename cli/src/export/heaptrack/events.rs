@@ -1,7 +1,7 @@
 //! Synthetic events with the sums of a site.
 //!
-//! The profile has for each site the blocks and bytes allocated in all, live at the peak of the process, live at the
-//! end, and temporary. Its blocks are divided into classes by the time at which they are live:
+//! For each site, the profile has the blocks and bytes allocated in all, live at the peak of the process, live at the
+//! end, and temporary. The export divides the blocks of a site into classes by the time at which the blocks are live:
 //!
 //! ```text
 //!                    start ......... peak ......... end
@@ -12,35 +12,35 @@
 //!  at the end                                        +
 //! ```
 //!
-//! The passing blocks are allocated and freed one after the other while nothing else is live, so that the peak is
-//! that of the process. How many blocks of the peak are also live at the end is not known; the largest number that
-//! both sums of bytes allow is assumed.
+//! The passing blocks are allocated and freed one after the other while no other block is live, so that readers find
+//! the peak of the process. The number of blocks live both at the peak and at the end is unknown; the export assumes
+//! the largest number that both sums of bytes allow.
 //!
-//! Readers count a block as temporary when its free follows immediately after its allocation. For other blocks, the
-//! free of an empty block, which changes no figure, is written in between.
+//! Readers count a block as temporary if its free follows immediately after its allocation. Between the allocation
+//! and the free of a passing block, the export writes the free of an empty block, which changes no figure.
 
 use crate::analysis::Group;
 use heapledger::profile::{Profile, Site};
 
-/// Classes of blocks by the time at which they are live.
+/// Class of blocks, by the time at which the blocks are live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Freed immediately.
+    /// Blocks freed immediately.
     Temporary,
-    /// Freed before the peak.
+    /// Blocks freed before the peak.
     Passing,
-    /// Live at the peak, freed before the end.
+    /// Blocks live at the peak, and freed before the end.
     AtPeak,
-    /// Live at the peak and at the end.
+    /// Blocks live at the peak and at the end.
     AtPeakAndEnd,
-    /// Allocated after the peak, and live at the end.
+    /// Blocks allocated after the peak, and live at the end.
     AtEnd,
 }
 
 const CLASSES: [Class; 5] =
     [Class::Temporary, Class::Passing, Class::AtPeak, Class::AtPeakAndEnd, Class::AtEnd];
 
-/// A number of blocks, and the sum of their bytes.
+/// Number of blocks, and the sum of their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct BlockSum {
     pub(super) blocks: u64,
@@ -48,7 +48,8 @@ pub(super) struct BlockSum {
 }
 
 impl BlockSum {
-    /// Two sizes, one byte apart, each with a number of blocks, whose bytes add up to those of the lot.
+    /// Returns two sizes that differ by one byte, each with a number of blocks. The bytes of all these blocks add up
+    /// to `bytes`.
     fn sizes(self) -> [(u64, u64); 2] {
         let (Some(size), Some(larger)) =
             (self.bytes.checked_div(self.blocks), self.bytes.checked_rem(self.blocks))
@@ -67,14 +68,14 @@ impl BlockSum {
     }
 }
 
-/// The blocks of a path by class, in the order of [`CLASSES`].
+/// Blocks of a path by class, in the order of [`CLASSES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
     lots: [BlockSum; 5],
 }
 
 impl Plan {
-    /// The sizes that occur, in the order of [`of`](Self::of).
+    /// Returns the sizes that occur, in the order of [`of`](Self::of).
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
         self.lots
             .into_iter()
@@ -83,7 +84,8 @@ impl Plan {
             .map(|(size, _)| size)
     }
 
-    /// The blocks of a class: for each size, the element of `numbers` at its place, and the number of blocks.
+    /// Returns the blocks of a class, as a pair for each size: the element of `numbers` for that size, and the number
+    /// of blocks. `numbers` has one element for each of [`sizes`](Self::sizes).
     pub(super) fn of<'a>(
         &self,
         class: Class,
@@ -95,7 +97,7 @@ impl Plan {
         rows.filter(move |((found, _), _)| *found == class).map(|((_, blocks), number)| (*number, blocks))
     }
 
-    /// The number of lines for these events.
+    /// Returns the number of lines that the events of this plan take.
     pub(super) fn lines(&self) -> u64 {
         let each = [2, 3, 2, 1, 1];
         let lots = self.lots.iter().zip(each);
@@ -115,7 +117,7 @@ pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     let temporary = lot(|site| site.temporary_blocks, |site| site.temporary_bytes);
     let candidates = common(total, at_peak, at_end);
     let fits = candidates.into_iter().find_map(|both| split(total, at_peak, at_end, both));
-    // Contradictory figures keep at least the totals and the live blocks.
+    // If the figures contradict each other, the plan keeps the totals and the live blocks.
     let [passing, at_peak, both, at_end] = fits.unwrap_or_else(|| {
         let end = total.without(at_end).map_or(total, |_| at_end);
         let passing = total.without(end).unwrap_or_default();
@@ -126,7 +128,7 @@ pub(super) fn plan(profile: &Profile, group: &Group) -> Plan {
     Plan { lots: [temporary, passing, at_peak, both, at_end] }
 }
 
-/// Candidates for the blocks that are live both at the peak and at the end, the most likely first.
+/// Returns candidates for the blocks that are live both at the peak and at the end, the most likely first.
 fn common(total: BlockSum, at_peak: BlockSum, at_end: BlockSum) -> Vec<BlockSum> {
     let least = (at_peak.blocks.saturating_add(at_end.blocks)).saturating_sub(total.blocks);
     let most = at_peak.blocks.min(at_end.blocks);
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!(plan.sizes().collect::<Vec<_>>(), [6, 7, 13, 14, 7, 8, 12, 13]);
         // The same blocks in all three.
         assert_eq!(of(lot(2, 20), lot(2, 20), lot(2, 20), lot(0, 0)).lots[3], lot(2, 20));
-        // As many at the peak as at the end, but of other sizes.
+        // The peak and the end have the same number of blocks, but of other sizes.
         assert_eq!(
             of(lot(2, 30), lot(1, 10), lot(1, 20), lot(0, 0)).lots[2..],
             [lot(1, 10), lot(0, 0), lot(1, 20)]
@@ -205,7 +207,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every history of blocks yields a plan with the same sums.
+        /// Every history of blocks yields a plan with the sums of the history.
         #[test]
         fn the_sums_of_a_plan_are_those_of_the_site(blocks in proptest::collection::vec((1..5_000u64, 0..5usize), 1..40)) {
             let sum = |classes: &[usize]| {

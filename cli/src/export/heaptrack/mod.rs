@@ -1,4 +1,4 @@
-//! The format of `heaptrack_gui` and `heaptrack_print`: heaptrack's *interpreted* dialect, version 2.
+//! Format of `heaptrack_gui` and `heaptrack_print`: heaptrack's *interpreted* dialect, version 2.
 //!
 //! ```text
 //! s main              a text; texts count from 1
@@ -10,12 +10,13 @@
 //! c 3e8               a time, in milliseconds
 //! ```
 //!
-//! Numbers are hexadecimal. The format has a line for each event, and the profile has sums by site, so synthetic
-//! events with these sums are written: see [`events`]. Correct are blocks and bytes allocated, live at the peak and
-//! live at the end, and temporary blocks, of each site and in all. Synthetic are single sizes (each block has the
-//! average of its class) and the order of events: there are three moments, the start, the peak and the end.
+//! Numbers are hexadecimal. The format has a line for each event, but the profile has only sums by site, so the
+//! export writes synthetic events with these sums: see [`events`]. Of each site and in all, the following figures are
+//! correct: blocks and bytes allocated, live at the peak and live at the end, and temporary blocks. Single sizes are
+//! synthetic: each block has the average size of its class. The order of events is synthetic too: the file has three
+//! moments, the start, the peak and the end.
 //!
-//! Comments contain the quality of the data and this explanation.
+//! Comments in the file contain the quality of the data and this explanation.
 
 mod events;
 
@@ -32,8 +33,8 @@ use crate::analysis::{Group, Origin, group_by_call};
 use heapledger::profile::Profile;
 use heapledger::text::escape::escaped;
 
-/// Lines of events, at most. The format has a line for each event, and a profile with billions of blocks would fill
-/// the disk.
+/// Maximum number of lines of events. The format has a line for each event, so a profile with billions of blocks
+/// would fill the disk.
 const EVENT_LINES_MAX: u64 = 100_000_000;
 
 const EXPLANATION: [&str; 4] = [
@@ -63,7 +64,7 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     write_events(profile, &plans, &infos, out)
 }
 
-/// The number of each path's trace.
+/// Number of the trace of each path.
 struct Traces(Vec<u64>);
 
 impl Traces {
@@ -104,7 +105,8 @@ impl Traces {
     }
 }
 
-/// The number of a text; writes it at its first occurrence. The empty text is 0, and is never written.
+/// Returns the number of a text, and writes the text at its first occurrence. The empty text has number 0, and is
+/// never written.
 fn text(texts: &mut Interner<String>, text: &str, out: &mut impl Write) -> io::Result<u32> {
     if text.is_empty() {
         return Ok(0);
@@ -117,13 +119,13 @@ fn text(texts: &mut Interner<String>, text: &str, out: &mut impl Write) -> io::R
     Ok(number + 1)
 }
 
-/// For each path, the numbers of its empty block and of its sizes.
+/// Numbers of one path: those of its empty block and of its sizes.
 struct Infos {
     none: u64,
     sizes: Vec<u64>,
 }
 
-/// Writes the sizes of every path. No event uses number 0, which readers take for "no last allocation".
+/// Writes the sizes of every path. Readers take number 0 for "no last allocation", so no event uses number 0.
 fn write_infos(plans: &[Plan], traces: &Traces, out: &mut impl Write) -> io::Result<Vec<Infos>> {
     let mut next = 0;
     let mut write = |size: u64, trace: u64| {

@@ -1,10 +1,10 @@
-//! Read back by a small reader that counts as heaptrack's own does.
+//! Tests that read an export back, with a small reader that counts as the reader of heaptrack does.
 
 use super::*;
 use crate::analysis::sample;
 use heapledger::profile::LossReason;
 
-/// What `heaptrack_print` would find.
+/// Figures that `heaptrack_print` would find.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
     allocations: u64,

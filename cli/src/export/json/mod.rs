@@ -1,11 +1,12 @@
-//! The stable machine-readable format: one JSON object.
+//! Stable machine-readable format: one JSON object.
 //!
-//! Keys carry their unit, or count blocks or events where they have none. Addresses are strings in hexadecimal,
-//! because they do not fit into the numbers of JavaScript; counts are numbers. Every number is finite. Keys are added
-//! over time; a change of meaning or the removal of a key raises `format_version`.
+//! The name of a key ends with its unit; a key without a unit counts blocks or events. Addresses are strings in
+//! hexadecimal, because JavaScript numbers cannot represent every address; counts are numbers. Every number is
+//! finite. New versions may add keys; a change of meaning or the removal of a key raises `format_version`.
 //!
-//! Live blocks are summed by size (`live.by_size`), and the history is omitted: both are lists of addresses, which
-//! are meaningless outside the process. `verdict` holds the result of `heapledger verify`.
+//! The list of live blocks and the history hold addresses, which are meaningless outside the process. So live blocks
+//! are summed by size (`live.by_size`), and the history is omitted. `verdict` holds the result of `heapledger
+//! verify`.
 
 mod schema;
 
@@ -24,7 +25,7 @@ use heapledger::profile::{self, Profile, Site, ThreadRow};
 /// Version of this format.
 const FORMAT_VERSION: u32 = 1;
 
-/// Sizes listed under `live.by_size`, at most.
+/// Maximum number of sizes listed under `live.by_size`.
 const LIVE_SIZES: usize = 1_000;
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
@@ -61,7 +62,7 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
 fn verdict(verdict: &Verification) -> VerdictPart {
     let laws = verdict.laws.iter().map(|law| Law {
         law: law.law,
-        // Sums need more than 64 bits.
+        // The sums of a law can exceed 64 bits.
         left: law.left.to_string(),
         right: law.right.to_string(),
         state: law.state.name(),
@@ -166,7 +167,7 @@ fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> S
     }
 }
 
-/// File and line of a frame; empty if they are not known.
+/// Returns the file and line of a frame; empty if the file is unknown.
 fn line(frame: &Frame<'_>) -> String {
     if frame.file.is_empty() { String::new() } else { format!("{}:{}", frame.file, frame.line) }
 }
@@ -194,7 +195,7 @@ mod tests {
         serde_json::from_slice(&out).expect("JSON")
     }
 
-    /// A profile with one element in every list.
+    /// Returns a profile with one element in every list.
     fn everything() -> Profile {
         use heapledger::profile::tracked::{Holder, PointerKind, TrackedPointer};
         use heapledger::profile::{Change, Estimates, RemoteFrees, Stacks};
@@ -228,8 +229,8 @@ mod tests {
         profile
     }
 
-    /// The lines of `keys.txt` are those of the JSON with a key, up to it: names, nesting and order. A change there is a
-    /// change of what others parse.
+    /// Compares `keys.txt` with every line of the JSON that has a key, cut after the key: this checks names, nesting
+    /// and order. A changed line changes the format that other programs parse.
     #[test]
     fn keys_keep_their_names_nesting_and_order() {
         let mut out = Vec::new();

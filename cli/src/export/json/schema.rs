@@ -1,7 +1,7 @@
-//! The JSON object: its keys, their order and their units. Filled by [`super::write`].
+//! Schema of the JSON object: its keys, their order and their units. [`super::write`] fills the object.
 //!
-//! Types of the profile whose fields are the keys are serialized directly; `keys.txt` pins every key, so that a
-//! change of the profile cannot change the format unnoticed.
+//! Types of the profile whose fields are the keys are serialized directly. `keys.txt` lists every key, so that a test
+//! fails if a change of the profile changes the format.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,12 +27,13 @@ pub(super) struct Document<'a> {
     #[serde(with = "Clock")]
     pub(super) clock: &'a ClockInfo,
     pub(super) totals: HeapStats,
-    /// Absent when no block was sampled.
+    /// Estimates from samples; absent if the profile has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) estimates: Option<Estimates>,
     pub(super) peak: Peak,
     pub(super) threads: Vec<Thread<'a>>,
-    /// Blocks by the pair of threads that allocated and freed them; threads are indices into `threads`.
+    /// Blocks that one thread allocated and another one freed, by pair of threads. A thread is an index into
+    /// `threads`.
     pub(super) crossings: &'a [RemoteFrees],
     pub(super) timeline: Timeline,
     pub(super) live: LiveFinding,
@@ -41,12 +42,12 @@ pub(super) struct Document<'a> {
     pub(super) sites: Vec<SitePart<'a>>,
     pub(super) modules: Vec<Module<'a>>,
     pub(super) changes: &'a [Change],
-    /// Absent when the program has no tracked pointer.
+    /// Report on tracked pointers; absent if the program has no tracked pointer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tracked: Option<&'a TrackedReport>,
 }
 
-/// Turns of the recording path: see [`heapledger::profile::TurnTimes`].
+/// Times of the recording path: see [`heapledger::profile::TurnTimes`].
 #[derive(Serialize)]
 struct Turns {
     made: u64,
@@ -97,7 +98,8 @@ struct Quality {
     turns: Turns,
 }
 
-/// Recorded events divided by recorded and lost ones; below 1 whenever an event was lost, however many were recorded.
+/// Returns the share of recorded events among the recorded and lost ones. The share is below 1 if any event was lost,
+/// even if rounding would yield 1.
 pub(super) fn completeness(quality: &QualityIndicator) -> f64 {
     let share = QualityIndicator::completeness_of(quality.recorded, lost(quality));
     if lost(quality) > 0 { share.min(1.0 - f64::EPSILON) } else { share }
@@ -232,12 +234,12 @@ pub(super) struct SitePart<'a> {
     pub(super) stack: u32,
     pub(super) frames: Vec<String>,
     pub(super) functions: Vec<Cow<'a, str>>,
-    /// File and line of each function; empty where they are not known.
+    /// File and line of each function; empty if the file is unknown.
     pub(super) lines: Vec<String>,
     pub(super) frames_truncated: bool,
     pub(super) total_blocks: u64,
     pub(super) total_bytes: u64,
-    /// Estimated bytes of the site where stacks were sampled; absent where they were not.
+    /// Estimated bytes of the site; absent if the site has no estimate, for instance because stacks were not sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) estimated_bytes: Option<Estimate>,
     pub(super) freed_blocks: u64,

@@ -1,14 +1,14 @@
-//! The format of `pprof`: a gzip-compressed protocol buffer, which `go tool pprof`, Pyroscope, Parca, Perfetto and
-//! others read.
+//! Format of `pprof`: a gzip-compressed protocol buffer, which `go tool pprof`, Pyroscope, Parca, Perfetto and others
+//! read.
 //!
-//! Each sample has four values: `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`; the last one is the
-//! default. Locations are the addresses of calls (the return address less one) with all functions that were inlined
-//! there. Mappings carry build ids, and are marked as symbolized only when every one of their locations has
-//! functions, because readers look up symbols for mappings without. A location without a function is named by its
-//! object and offset. The recorder's own frames are dropped; nothing else is.
+//! Each sample has four values: `alloc_objects`, `alloc_space`, `inuse_objects`, `inuse_space`; the default is
+//! `inuse_space`. A location is the address of a call (the return address minus one) with all functions inlined at
+//! that address. A location without a function has its object and offset as its name. A mapping has its build id. It
+//! is marked as symbolized only if all of its locations have functions, because readers look up the symbols of
+//! unmarked mappings. Only the frames of the recorder are dropped.
 //!
-//! The quality of the data is in the comments, one figure each; `go tool pprof -comments` prints them. Values are
-//! signed 64-bit numbers: larger ones are clamped.
+//! Each comment of the file holds one figure of the quality of the data; `go tool pprof -comments` prints the
+//! comments. Values are signed 64-bit numbers; larger values are clamped.
 
 mod proto;
 
@@ -37,7 +37,7 @@ const VALUES: [(&str, &str, SiteFigure); 4] = [
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
     let message = message(profile, origin).encode_to_vec();
-    // Better compression takes three times as long and saves little.
+    // The compression is fast, because a better one takes three times as long and saves little.
     let mut zip = GzEncoder::new(out, Compression::fast());
     zip.write_all(&message)?;
     zip.finish()?;
@@ -86,7 +86,7 @@ fn sample(profile: &Profile, group: &Group, no_stack: u64) -> proto::Sample {
 }
 
 fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<proto::Mapping> {
-    // By object with locations: the kinds of symbols that all of its locations have.
+    // Maps the start of each object with locations to the kinds of symbols that all of these locations have.
     let mut known: HashMap<u64, [bool; 4]> = HashMap::new();
     for call in calls {
         let Some(start) = call.module_start else { continue };
@@ -120,7 +120,7 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The string table; number 0 is the empty text.
+/// String table; number 0 is the empty text.
 struct Texts(Interner<String>);
 
 impl Texts {
@@ -139,7 +139,7 @@ impl Texts {
     }
 }
 
-/// The table of functions, by name and file; ids count from 1.
+/// Table of functions, by name and file; ids count from 1.
 struct Functions(Interner<(i64, i64)>);
 
 impl Functions {
@@ -164,7 +164,8 @@ impl Functions {
         proto::Location { id, mapping_id, address: call.address, line }
     }
 
-    /// Functions have no system name, so that readers take `name` as demangled and keep the parts in `<` and `>`.
+    /// Returns the functions as messages. They have no system name, so readers treat `name` as demangled, and keep
+    /// the parts in `<` and `>`.
     fn into_messages(self) -> Vec<proto::Function> {
         let message = |(id, (name, filename))| proto::Function { id, name, system_name: 0, filename };
         (1..).zip(self.0.into_items()).map(message).collect()
@@ -190,7 +191,7 @@ mod tests {
         proto::Profile::decode(&plain[..]).expect("the messages that were written")
     }
 
-    /// The checks of a reader: indices exist, and each sample has one value for each type.
+    /// Asserts that indices exist, and that each sample has one value for each type, as readers check.
     fn assert_sound(profile: &proto::Profile) {
         assert_eq!(profile.string_table[0], "");
         let texts = profile.string_table.len() as i64;
@@ -229,7 +230,7 @@ mod tests {
             (text(decoded.mapping[0].filename), text(decoded.mapping[0].build_id)),
             ("/opt/demo", "ab01")
         );
-        // All of the program's own locations are named; the one in the library is not.
+        // All locations in the program have a name; the location in the library has none.
         assert_eq!(
             decoded.mapping.iter().map(|mapping| mapping.has_functions).collect::<Vec<_>>(),
             [true, false]

@@ -1,11 +1,11 @@
-//! The messages of `profile.proto` that are written, with the numbers of their fields.
+//! Messages of `profile.proto` that the export writes, with the numbers of their fields.
 //!
-//! Texts are indices into the string table, whose number 0 is the empty one; ids start at 1.
+//! A text is an index into the string table, whose element 0 is the empty text; ids start at 1.
 
-/// A profile: samples with a list of values each, and the tables that they refer to.
+/// Profile: samples, each with a list of values, and the tables that samples refer to.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Profile {
-    /// The types of the values of each sample.
+    /// Types of the values of each sample.
     #[prost(message, repeated, tag = "1")]
     pub(super) sample_type: Vec<ValueType>,
     #[prost(message, repeated, tag = "2")]
@@ -33,7 +33,7 @@ pub(super) struct Profile {
     pub(super) default_sample_type: i64,
 }
 
-/// The kind of a value, and its unit.
+/// Kind and unit of a value.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct ValueType {
     #[prost(int64, tag = "1")]
@@ -42,7 +42,7 @@ pub(super) struct ValueType {
     pub(super) unit: i64,
 }
 
-/// A stack, innermost location first, and a value for each type.
+/// Sample: a stack, innermost location first, and a value for each type.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Sample {
     #[prost(uint64, repeated, tag = "1")]
@@ -51,7 +51,7 @@ pub(super) struct Sample {
     pub(super) value: Vec<i64>,
 }
 
-/// A loaded object.
+/// Loaded object.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Mapping {
     #[prost(uint64, tag = "1")]
@@ -76,7 +76,7 @@ pub(super) struct Mapping {
     pub(super) has_inline_frames: bool,
 }
 
-/// An address, and the functions there: several where calls were inlined, innermost first.
+/// Address, and the functions at that address, innermost first: several if calls were inlined.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Location {
     #[prost(uint64, tag = "1")]
@@ -89,7 +89,7 @@ pub(super) struct Location {
     pub(super) line: Vec<Line>,
 }
 
-/// A line of a function.
+/// Line of a function.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct Line {
     #[prost(uint64, tag = "1")]
@@ -98,7 +98,7 @@ pub(super) struct Line {
     pub(super) line: i64,
 }
 
-/// A function.
+/// Function, with its name and file.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct Function {
     #[prost(uint64, tag = "1")]
