@@ -1,16 +1,18 @@
-//! Demangling of linker names: Rust's v0 and legacy schemes, then C++; any other name stays as it is.
+//! Demangling of linker names: Rust's v0 and legacy schemes, then C++; any other name stays unchanged.
 //!
-//! A short linker name can have a long demangled form (names refer back to their own parts), so the demangled form is
-//! cut at a limit.
+//! A short linker name can have a long demangled form, because a name can refer back to its parts. So the demangled
+//! form is cut at a limit.
 
 use std::fmt::{self, Write};
 
-/// Bytes of one demangled name, at most; a longer one ends in `..`.
+/// Maximum length of a demangled name, in bytes; a longer name is cut and ends in `..`.
 pub const NAME_BYTES_MAX: usize = 4096;
-/// C++ names longer than this stay mangled: demangling takes more than linear time.
+/// Maximum length of a C++ name that is demangled, in bytes; longer names stay mangled, because demangling takes more
+/// than linear time.
 const CPP_BYTES_MAX: usize = 2048;
 
-/// The demangled form of a linker name, without the hashes that distinguish instances of a crate or a function.
+/// Returns the demangled form of a linker name, without the hashes that distinguish instances of a crate or a
+/// function.
 pub(super) fn demangled(name: &str) -> String {
     // The demanglers handle the suffixes after the first version mark or compiler suffix.
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
@@ -30,7 +32,7 @@ pub(super) fn demangled(name: &str) -> String {
     Bounded::text(|out| out.write_str(name))
 }
 
-/// Keeps the first [`NAME_BYTES_MAX`] bytes that are written, then returns an error.
+/// Text that accepts up to [`NAME_BYTES_MAX`] bytes; a write beyond this limit returns an error.
 #[derive(Default)]
 struct Bounded {
     text: String,
@@ -39,7 +41,7 @@ struct Bounded {
 impl Bounded {
     fn text(write: impl FnOnce(&mut Bounded) -> fmt::Result) -> String {
         let mut bounded = Bounded::default();
-        // The only error is that of the limit, and then the text ends in `..`.
+        // An error occurs only at the limit, and then the text ends in `..`.
         let _ = write(&mut bounded);
         bounded.text
     }
@@ -86,7 +88,7 @@ mod tests {
         assert!(cut.len() <= NAME_BYTES_MAX && cut.ends_with("ä.."), "{}", cut.len());
         let fits = "x".repeat(NAME_BYTES_MAX - 2);
         assert_eq!(demangled(&fits), fits);
-        // Every part refers back to the one before it twice: the demangled form doubles with each.
+        // Every part refers back twice to the part before it, so each part doubles the demangled form.
         let bomb = format!("_ZN1aI{}EEvv", (0..40).map(|n| format!("1bIS{n}_S{n}_E")).collect::<String>());
         assert!(demangled(&bomb).len() <= NAME_BYTES_MAX);
     }

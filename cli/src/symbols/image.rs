@@ -1,4 +1,4 @@
-//! The symbols of one object file.
+//! Symbols of one object file.
 
 use std::path::Path;
 
@@ -7,18 +7,18 @@ use addr2line::Loader;
 use super::demangle::demangled;
 use heapledger::profile::INLINED_MAX;
 
-/// A function at an address.
+/// Function at an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Function {
-    /// Its demangled name.
+    /// Demangled name.
     pub(super) name: String,
-    /// Its source file; empty when that is not known.
+    /// Source file; empty if unknown.
     pub(super) file: String,
-    /// The line; 0 when it is not known.
+    /// Line in the source file; 0 if unknown.
     pub(super) line: u32,
 }
 
-/// An open object file.
+/// Open object file.
 pub(super) struct Image {
     loader: Loader,
 }
@@ -29,8 +29,9 @@ impl Image {
         Loader::new(path).map(|loader| Image { loader }).map_err(|error| error.to_string())
     }
 
-    /// The functions at an address of the file, innermost first: all except the last are inlined into the next. Empty
-    /// when the file has none there. Unreadable parts of the debug information count as missing.
+    /// Returns the functions at an address of the file, innermost first; each except the last is inlined into the
+    /// next. Returns an empty list if the file has no function at the address. Unreadable parts of the debug
+    /// information count as missing.
     pub(super) fn functions(&self, address: u64) -> Vec<Function> {
         let mut functions = Vec::new();
         if let Ok(mut frames) = self.loader.find_frames(address) {
@@ -47,8 +48,8 @@ impl Image {
                 }
             }
         }
-        // The function that was not inlined has a symbol. It is used where the debug information has no name, or one
-        // without a path: debug information reduced to lines names a function without its modules.
+        // The outermost function was not inlined, so it has a symbol. The symbol is used if the debug information has
+        // no name, or a name without a path: debug information reduced to lines names a function without its modules.
         let symbol = self.loader.find_symbol(address);
         match (functions.last_mut(), symbol) {
             (Some(outer), Some(symbol)) if outer.name.is_empty() => outer.name = demangled(symbol),
@@ -72,7 +73,7 @@ fn is_rust(symbol: &str) -> bool {
     symbol.starts_with("_R") || symbol.starts_with("_ZN")
 }
 
-/// Whether `name`, without its generic arguments, is a part of the path `whole` and not all of it.
+/// Whether `name` has no path, and occurs without its generic arguments in the path `whole`.
 fn is_part_of(name: &str, whole: &str) -> bool {
     let base = name.split('<').next().unwrap_or_default();
     let base = if base.contains("closure") { "closure" } else { base };

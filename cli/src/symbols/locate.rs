@@ -1,16 +1,16 @@
-//! The search for the file with the symbols of a module.
+//! Search for the file with the symbols of a module.
 //!
 //! A module of a profile has a path and a build id, both from the machine that ran the program. The file at that path
-//! may have been rebuilt since, so it is used only when its build id is the recorded one. If it has no line table, a
-//! separate debug file is searched, in this order:
+//! may have been rebuilt since, so the file is used only if its build id equals the recorded one. If the file cannot
+//! be used, or has no line table, a separate debug file is searched in this order:
 //!
 //! 1. by build id, as `.build-id/xx/yyyy.debug` in the given directories and in `/usr/lib/debug`;
-//! 2. by the name of the module (with and without `.debug`) directly in a given directory;
-//! 3. by the link in the file's `.gnu_debuglink` section: beside the file, in `.debug` beside it, and under its own
-//! path in the directories of 1. The checksum of the link must match.
+//! 2. by the name of the module, with `.debug`, without a suffix or with `.dbg`, directly in a given directory; 3. by
+//! the link in the `.gnu_debuglink` section of the file: in the directory of the file, in the directory `.debug` in
+//! that directory, and under the same path below each directory of step 1. The checksum of the link must match.
 //!
 //! A debug file with another build id is never used. Paths come from a dump, which can be hostile, so only regular
-//! files are opened, and a build id must be hexadecimal to become part of a path.
+//! files are opened, and only a hexadecimal build id becomes part of a path.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,46 +21,47 @@ use object::{Object, ObjectSection};
 
 use heapledger::profile::Module;
 
-/// The directory in which distributions install debug files.
+/// Directory in which distributions install debug files.
 const SYSTEM_DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
-/// The result of a search.
+/// Result of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Located {
-    /// The file to read names from, if there is one.
+    /// File with the names; `None` if the search found no file.
     pub(super) file: Option<PathBuf>,
-    /// Whether that file has a line table, which also lists inlined calls.
+    /// Whether the found file has a line table, which also lists inlined calls.
     pub(super) has_lines: bool,
-    /// The state of the file at the module's own path.
+    /// State of the file at the path of the module.
     pub(super) own: OwnFile,
 }
 
-/// The state of the file at a module's path.
+/// State of the file at the path of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OwnFile {
-    /// The file that was recorded.
+    /// The path has the recorded file.
     Same,
-    /// No file, or one that cannot be opened.
+    /// The path has no file.
     Missing,
-    /// Not an object file.
+    /// The file is not an object file, or cannot be opened.
     NotAnObject,
-    /// Another build.
+    /// The file is another build.
     Rebuilt {
-        /// The build id of the file; empty when it has none.
+        /// Build id of the file; empty if the file has none.
         build_id: String,
     },
     /// The module has no build id, and the file was modified after the program started.
     Newer,
 }
 
-/// The identification of an object file.
+/// Identification of an object file.
 struct Identity {
     build_id: String,
     debug_link: Option<(String, u32)>,
     has_lines: bool,
 }
 
-/// Searches the file with the symbols of `module`. `started_unix_ns` is the start time of the program; 0 if unknown.
+/// Searches the file with the symbols of `module`. `started_unix_ns` is the start time of the program, in nanoseconds
+/// since 1970; 0 if unknown.
 pub(super) fn locate(module: &Module, debug_directories: &[PathBuf], started_unix_ns: u64) -> Located {
     let path = Path::new(&module.path);
     let identity = identify(path);
@@ -72,7 +73,7 @@ pub(super) fn locate(module: &Module, debug_directories: &[PathBuf], started_uni
     if let Some(file) = debug_file(module, path, link, debug_directories) {
         return Located { file: Some(file), has_lines: true, own };
     }
-    // Without a line table, the symbol table still has names.
+    // A file without a line table can still have names, in its symbol table.
     let file = (own == OwnFile::Same).then(|| path.to_owned());
     Located { file, has_lines: false, own }
 }
@@ -129,19 +130,19 @@ fn debug_file(
     let places = [beside.join(&name), beside.join(".debug").join(&name)];
     let mut places =
         places.into_iter().chain(all.iter().map(|directory| directory.join(mirrored).join(&name)));
-    // A link to the file itself is skipped.
+    // A link that leads to the file itself is skipped.
     places.find(|place| place != path && fits(place) && crc32_of(place) == Some(crc32))
 }
 
-/// The two parts of a build id in the path of a debug file.
+/// Returns the two parts of a build id in the path of a debug file; `None` if the id is too short or not hexadecimal.
 fn split_build_id(build_id: &str) -> Option<(&str, &str)> {
     let is_hexadecimal = build_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if build_id.len() > 2 && is_hexadecimal { build_id.split_at_checked(2) } else { None }
 }
 
-/// Reads the identification of the object file at `path`; `None` when it is no regular file, or no object.
+/// Reads the identification of the object file at `path`; `None` if the file is not regular or not an object.
 fn identify(path: &Path) -> Option<Identity> {
-    // Checked before opening: opening a pipe would block until it has a writer.
+    // The check precedes the opening, because opening a pipe blocks until the pipe has a writer.
     if !path.metadata().ok()?.is_file() {
         return None;
     }
@@ -149,7 +150,7 @@ fn identify(path: &Path) -> Option<Identity> {
     let object = object::File::parse(&cache).ok()?;
     let build_id = object.build_id().ok().flatten().unwrap_or_default();
     let link = object.gnu_debuglink().ok().flatten();
-    // A link must be a plain file name; others would leave the searched directories.
+    // A link must be a plain file name; other names would lead out of the searched directories.
     let debug_link = link.and_then(|(name, crc32)| Some((std::str::from_utf8(name).ok()?.to_owned(), crc32)));
     let debug_link = debug_link.filter(|(name, _)| !name.is_empty() && !name.contains('/') && name != "..");
     Some(Identity {
@@ -165,7 +166,7 @@ fn has_content<'a, R: ReadRef<'a>>(object: &object::File<'a, R>, section: &str) 
         .is_some_and(|section| section.size() > 0 && section.file_range().is_some())
 }
 
-/// The checksum of a debug link: CRC-32 of the whole file.
+/// Returns the checksum of a debug link: the CRC-32 of the whole file.
 fn crc32_of(path: &Path) -> Option<u32> {
     let mut file = File::open(path).ok()?;
     let (mut hasher, mut piece) = (crc32fast::Hasher::new(), vec![0; 64 << 10]);

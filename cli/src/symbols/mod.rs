@@ -6,20 +6,19 @@
 //!                                                      └── not to be had: a note that says what to do
 //! ```
 //!
-//! The program that was recorded never does this: names are looked up later, by the command, once for each address.
-//! What a profile already has (a bundled dump carries its names) is kept and not looked up again.
+//! The recorded program never looks up names: the command does so later, once for each address. Names that a profile
+//! already has (a bundled dump contains its names) are kept and not looked up again.
 //!
 //! Invariants:
 //!
-//! 1. **No name is better than a wrong one.** A file is used only when its build id is the recorded one; see
-//! `locate`. A symbol applies only to the addresses that its size covers.
-//! 2. **Nothing is an error.** Without a file, in the kernel's own `[vdso]`, in an unnamed mapping or a stripped
-//! object, addresses stay addresses; [`Symbols::notes`] says what can be done about it.
-//! 3. **Memory is bounded by the symbols found.** Files are mapped one after the other and unmapped again; each text
-//! is stored once.
+//! 1. **A wrong name is worse than a missing one.** A file is used only if its build id equals the recorded one; see
+//! `locate`. A symbol applies only to the addresses that its size covers. 2. **A missing name is not an error.**
+//! Addresses stay addresses if the file is missing or stripped, in the `[vdso]` of the kernel, and in an unnamed
+//! mapping; [`Symbols::notes`] names the remedy. 3. **The found symbols bound the memory.** Files are mapped one
+//! after the other and unmapped again; each text is stored once.
 //!
-//! DWARF is read by `addr2line`, the rest of an object by `object`, and names are made readable by `rustc-demangle` and
-//! `cpp_demangle`.
+//! `addr2line` reads DWARF, `object` reads the rest of an object, and `rustc-demangle` and `cpp_demangle` make names
+//! readable.
 
 mod demangle;
 mod image;
@@ -35,29 +34,30 @@ use locate::Located;
 use notes::ModuleCounts;
 use strings::Strings;
 
-/// Directories for the search of symbols.
+/// Options of the search for symbols.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// Directories with separate debug files, searched before `/usr/lib/debug`.
     pub debug_directories: Vec<PathBuf>,
 }
 
-/// The progress of symbol lookup.
+/// Progress of symbol lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Addresses processed.
+    /// Number of processed addresses.
     pub done: u64,
-    /// Addresses in all.
+    /// Number of all addresses to process.
     pub total: u64,
 }
 
-/// Modules whose files are searched, at most. Programs have some hundred; a hostile file may list any number.
+/// Maximum number of modules whose files are searched. Programs have some hundred modules; a hostile file may list
+/// any number.
 pub const MODULES_MAX: usize = 1024;
-/// Addresses between two calls of `progress`.
+/// Number of addresses between two calls of `progress`.
 const PROGRESS_STEP: u64 = 256;
 
-/// Looks up the symbols of all addresses in the stacks of `profile` that have none yet, and stores them in
-/// [`Profile::symbols`], with notes on missing ones. `progress` is called every 256 addresses, and at the end.
+/// Looks up the missing symbols of all addresses in the stacks of `profile`. Stores the symbols in
+/// [`Profile::symbols`], with notes on those not found. Calls `progress` every 256 addresses, and at the end.
 ///
 /// ```
 /// # let mut profile = heapledger::Profile::default();
@@ -84,7 +84,7 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
         let addresses = group.addresses.len() as u64;
         let (image, mut counts) = open(module, addresses, profile.process.started_unix_ns, options);
         for &address in &group.addresses {
-            // The address is that of the instruction after the call.
+            // A return address is the address of the instruction after the call.
             let in_file = address.wrapping_sub(1).wrapping_sub(module.bias);
             let functions = image.as_ref().map_or(Vec::new(), |image| image.functions(in_file));
             counts.count(&functions);
@@ -108,14 +108,14 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
     profile.symbols = symbols;
 }
 
-/// The addresses in one module, ascending.
+/// Addresses in one module, in ascending order.
 struct Group {
-    /// Index into [`Profile::modules`]; `None` for those in no module.
+    /// Module, as an index into [`Profile::modules`]; `None` for the addresses outside all modules.
     module: Option<usize>,
     addresses: Vec<u64>,
 }
 
-/// All addresses without symbols, by the module of the call before them.
+/// Returns all addresses without symbols, grouped by the module that contains the call before the address.
 fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     let mut addresses: Vec<u64> =
         profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied()).collect();
@@ -141,7 +141,8 @@ fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     groups
 }
 
-/// Opens the file with the symbols of a module, if there is one, and starts the counts for its note.
+/// Opens the file with the symbols of a module if the search finds one, and starts the counts for the note on the
+/// module.
 fn open(
     module: &Module,
     addresses: u64,
@@ -158,7 +159,7 @@ fn open(
     (image, ModuleCounts::new(module, addresses, own, has_lines, error))
 }
 
-/// Whether the path of a module can be a file: not one of the kernel's own objects, nor an unnamed mapping.
+/// Whether the path of a module can be a file; the paths of kernel objects and unnamed mappings cannot.
 fn is_file_name(path: &str) -> bool {
     let is_special = path.is_empty() || path.starts_with('[') || path.starts_with("//anon");
     !is_special && !path.starts_with("linux-vdso.so") && !path.starts_with("linux-gate.so")

@@ -4,7 +4,7 @@ use super::image::Function;
 use super::locate::OwnFile;
 use heapledger::profile::Module;
 
-/// Counts for one module, and the state of its file.
+/// Counts of the addresses of one module, and the state of its file.
 #[derive(Debug)]
 pub(super) struct ModuleCounts {
     path: String,
@@ -29,13 +29,13 @@ impl ModuleCounts {
         ModuleCounts { path, build_id, addresses, named: 0, with_line: 0, own, has_lines, error }
     }
 
-    /// Counts an address with the functions found there.
+    /// Counts an address with the functions found at that address.
     pub(super) fn count(&mut self, functions: &[Function]) {
         self.named += u64::from(!functions.is_empty());
         self.with_line += u64::from(functions.iter().any(|function| function.line > 0));
     }
 
-    /// The note on the module, if symbols are missing.
+    /// Returns the note on the module; `None` if no symbols are missing, or if no remedy exists.
     pub(super) fn note(&self) -> Option<String> {
         let unnamed = self.addresses - self.named;
         let path = &self.path;
@@ -80,13 +80,13 @@ impl ModuleCounts {
                 self.have_of(unnamed),
                 self.have_of(self.addresses - self.with_line)
             ),
-            // Code without lines in an object with a line table: assembly, or parts built without debug information.
-            // There is no remedy.
+            // The object has a line table but code without lines: assembly, or parts built without debug information.
+            // This has no remedy.
             _ => return None,
         })
     }
 
-    /// Whether the object belongs to the system, for which missing lines are no problem.
+    /// Whether the object belongs to the system; missing lines in such an object are no problem.
     fn is_system(&self) -> bool {
         ["/lib", "/usr/lib"].iter().any(|directory| self.path.starts_with(directory))
     }

@@ -1,11 +1,11 @@
-//! The string table of the symbols.
+//! String table of the symbols.
 
 use std::collections::HashMap;
 
 use super::image::Function;
 use heapledger::profile::{SymbolFrame, Symbols};
 
-/// A string table under construction.
+/// String table under construction.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     numbers: HashMap<String, u32>,
@@ -21,7 +21,7 @@ impl Strings {
             strings.numbers = known.iter().zip(0..).map(|(text, number)| (text.clone(), number)).collect();
             strings.all = known;
         } else {
-            // A table whose first text is not the empty one is invalid.
+            // A table is invalid if its first text is not the empty text.
             *symbols = Symbols::default();
         }
         strings.number(String::new());
@@ -32,14 +32,14 @@ impl Strings {
         if let Some(number) = self.numbers.get(&text) {
             return *number;
         }
-        // When all numbers are in use, a text becomes the empty one.
+        // If all numbers are in use, the empty text replaces a new text.
         let Ok(number) = u32::try_from(self.all.len()) else { return 0 };
         self.all.push(text.clone());
         self.numbers.insert(text, number);
         number
     }
 
-    /// The frames of functions, innermost first.
+    /// Returns the frames of functions, innermost first.
     pub(super) fn frames(&mut self, functions: Vec<Function>) -> Vec<SymbolFrame> {
         let outermost = functions.len().saturating_sub(1);
         let frame = |(at, Function { name, file, line }): (usize, Function)| SymbolFrame {

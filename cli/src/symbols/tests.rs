@@ -1,4 +1,4 @@
-//! Resolution over hand-made profiles. `tests/symbols.rs` resolves those of compiled programs.
+//! Tests of symbol lookup on hand-made profiles. `tests/symbols.rs` tests the profiles of compiled programs.
 
 use super::*;
 use heapledger::Profile;

@@ -1,4 +1,4 @@
-//! The command line: subcommands, flags and help texts.
+//! Command line: subcommands, flags and help texts.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -313,11 +313,11 @@ pub struct SpanArgs {
     pub to: Option<Time>,
 }
 
-/// Nanoseconds since the start.
+/// Time since the start, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub u64);
 
-/// An instant of a trace.
+/// Instant of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     Time(Time),
@@ -328,7 +328,7 @@ fn at(text: &str) -> Result<At, String> {
     if text == "peak" { Ok(At::Peak) } else { time(text).map(At::Time) }
 }
 
-/// Parses a number with a unit; without one, seconds.
+/// Parses a number with a unit; a number without a unit is in seconds.
 fn time(text: &str) -> Result<Time, String> {
     let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -388,13 +388,13 @@ pub enum FailOn {
     Anomaly,
 }
 
-/// An export format as the value of a flag.
+/// Export format as the value of a flag.
 #[derive(Debug, Clone, Copy)]
 pub struct FormatArg(pub Format);
 
 impl ValueEnum for FormatArg {
     fn value_variants<'a>() -> &'a [Self] {
-        // The list must be static, so it is built once from the library's.
+        // The list must be static, so it is built once from the list of the library.
         static ALL: std::sync::OnceLock<Vec<FormatArg>> = std::sync::OnceLock::new();
         ALL.get_or_init(|| Format::ALL.iter().copied().map(FormatArg).collect())
     }
@@ -404,7 +404,7 @@ impl ValueEnum for FormatArg {
     }
 }
 
-/// A site figure as the value of a flag.
+/// Site figure as the value of a flag.
 #[derive(Debug, Clone, Copy)]
 pub struct MetricArg(pub SiteOrder);
 

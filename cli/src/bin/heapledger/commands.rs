@@ -1,4 +1,4 @@
-//! The subcommands `report`, `verify` and `export`.
+//! Subcommands `report`, `verify` and `export`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -37,12 +37,12 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     };
     let found = args.fail_on.iter().any(|finding| shows(&input, *finding))
         || args.sites.fail_on_leak && detail::has_leaks(&input.profile, &detail);
-    // A requested finding sets the exit code even when the reader of a pipe is gone.
+    // A requested finding sets the exit code even if the reader of a pipe is gone.
     written(result, place)?;
     Ok(if found { Exit::Finding } else { Exit::Fine })
 }
 
-/// Writes the page; returns the result of writing, and the path for messages.
+/// Writes the page; returns the result of the write, and the path for messages.
 pub fn page(
     path: &Path,
     dump: &Path,
@@ -102,7 +102,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     export_to(BufWriter::new(file), &shown, format, &input)
 }
 
-/// Creates an output file; returns it with its path for messages. Rejects the dump itself.
+/// Creates an output file, and returns the file with its path for messages. Returns a failure if `path` is the dump.
 fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failure> {
     let shown = escaped(&path.display().to_string());
     if is_same_file(path, dump) {
@@ -117,7 +117,7 @@ fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failur
     Ok((file, shown))
 }
 
-/// The requested format with the requested figure.
+/// Returns the requested format with the requested figure.
 fn format(args: &ExportArgs) -> Result<Format, Failure> {
     let format = args.format.0;
     let Some(metric) = args.metric else { return Ok(format) };

@@ -1,4 +1,4 @@
-//! The options of a report on call stacks, from flags: expressions are compiled, suppressions read.
+//! Options of a report on call stacks, from flags: compiles the expressions, and reads the suppressions.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use regex::Regex;
 use crate::args::{SiteArgs, SiteFigureArg, TreeDirectionArg};
 use crate::exit::{Failure, FailureKind};
 
-/// A compiled expression.
+/// Compiled regular expression.
 type Predicate = Box<dyn Fn(&str) -> bool>;
 
 /// Compiled filters and suppressions.
@@ -30,7 +30,7 @@ impl SiteFilters {
         Ok(SiteFilters { focus: predicates(&args.focus)?, ignore: predicates(&args.ignore)?, suppressions })
     }
 
-    /// The options of a report, from these flags.
+    /// Returns the options of a report from the flags `args`.
     pub fn detail(&self, args: &SiteArgs) -> Detail<'_> {
         let words = |name: &str, all: &[String]| all.iter().map(|text| format!("{name} {text}")).collect();
         let words: [Vec<String>; 2] = [words("focus", &args.focus), words("ignore", &args.ignore)];

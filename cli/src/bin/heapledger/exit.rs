@@ -1,6 +1,6 @@
 //! Exit codes and error messages.
 //!
-//! A failure prints to standard error the problem (`error: …`) and, if there is one, the remedy (`hint: …`). A closed
+//! A failure prints the problem (`error: …`) to standard error, and the remedy (`hint: …`) if one is known. A closed
 //! pipe is no failure.
 
 use std::fmt::Display;
@@ -8,22 +8,22 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The name of standard output in messages.
+/// Name of standard output in messages.
 pub const STDOUT: &str = "standard output";
 
-/// The outcome of a command that succeeded.
+/// Outcome of a command that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Exit {
-    /// Success without findings.
+    /// The command found nothing that sets the exit code.
     Fine,
-    /// A finding that a flag asked for.
+    /// The command found something that a flag asked for.
     Finding,
-    /// The exit code of the program that was run.
+    /// Exit code of the program that `heapledger run` ran.
     Child(u8),
-    /// The exit code of a validation report.
+    /// Exit code of a validation report.
     #[cfg(feature = "validation")]
     Judged(u8),
-    /// The exit code of a child of `validate`.
+    /// Exit code of a child of `validate`.
     #[cfg(feature = "validation")]
     Of(ExitCode),
 }
@@ -42,10 +42,11 @@ impl Exit {
     }
 }
 
-/// The kind of a failure, which determines the exit code.
+/// Kind of a failure, which determines the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The arguments contradict each other. (The parser rejects those that are invalid alone, with the same code.)
+    /// The arguments contradict each other. The parser rejects an argument that is invalid alone, with the same exit
+    /// code.
     Usage,
     /// The input cannot be read.
     Unreadable,
@@ -60,7 +61,7 @@ pub enum FailureKind {
     NotFound,
 }
 
-/// A failure with its message.
+/// Failure with its message.
 #[derive(Debug)]
 pub struct Failure {
     cause: FailureKind,
@@ -90,7 +91,7 @@ impl Failure {
         })
     }
 
-    /// Prints message and hint to standard error.
+    /// Prints the message and the hint to standard error.
     pub fn print(&self) {
         anstream::eprintln!("error: {}", self.error);
         if let Some(hint) = &self.hint {
@@ -99,7 +100,7 @@ impl Failure {
     }
 }
 
-/// The result of writing: a closed pipe is no failure, any other error is one.
+/// Converts the result of a write: a closed pipe counts as success, any other error is a failure.
 pub fn written(result: io::Result<()>, place: impl Display) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -12,10 +12,10 @@ use indicatif::ProgressBar;
 
 use crate::exit::{Failure, FailureKind};
 
-/// Files of at least this size are read with a progress bar.
+/// Minimum size of a file that is read with a progress bar, in bytes.
 const LONG_READ_BYTES: u64 = 16 << 20;
 
-/// A profile, with the damage and notes of its file.
+/// Profile, with the damage and notes of its file.
 pub struct Input {
     pub profile: Profile,
     pub origin: Origin,

@@ -1,9 +1,13 @@
 //! The `heapledger` command.
 //!
-//! `args` defines the command line; `commands` has `report`, `verify` and `export`; `diff`, `bundle`, `run`, `trace`
-//! and `validate` have one subcommand each; `read` opens a dump (`input`) or a trace (`trace_file`), `names` looks up
-//! symbols, `detail` and `page` convert flags to options of reports, and `exit` has exit codes and messages. The
-//! command records nothing itself, except in the children of `validate`.
+//! * `args` defines the command line.
+//! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `run`, `trace` and `validate`
+//!   have one subcommand each.
+//! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
+//! * `detail` and `page` convert flags to options of reports.
+//! * `exit` has the exit codes and messages.
+//!
+//! The command records only in the children of `validate`.
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +36,7 @@ use clap::Parser;
 
 use args::{Args, Command};
 
-/// Records in the children of `validate` only.
+/// Global allocator, which records only in the children of `validate`.
 #[cfg(feature = "validation")]
 #[global_allocator]
 static HEAP: heapledger::HeapLedger =

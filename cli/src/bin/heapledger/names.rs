@@ -6,16 +6,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::NameArgs;
 
-/// Looks up the symbols that `profile` lacks. A bundled dump was complete when it was written, and its program may
-/// have been rebuilt since, so its symbols are extended only when debug directories are given.
+/// Looks up the symbols that `profile` lacks. The symbols of a bundled dump were complete when it was written, and
+/// its program may have been rebuilt since; so they are extended only if the arguments name debug directories.
 pub fn look_up(profile: &mut Profile, args: &NameArgs) {
     if !profile.symbols.is_empty() && args.debug_directories.is_empty() {
         return;
     }
-    // Notes are regenerated.
+    // The lookup writes the notes again.
     profile.symbols.notes.clear();
     let options = Options { debug_directories: args.debug_directories.clone() };
-    // The bar is hidden when standard error is no terminal.
+    // The bar is hidden if standard error is not a terminal.
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("names {wide_bar} {pos}/{len}") {
         bar.set_style(style);

@@ -1,4 +1,4 @@
-//! The layout of a report, from flags and the terminal.
+//! Layout of a report, from flags and the terminal.
 
 use std::env;
 use std::io::IsTerminal;
@@ -10,12 +10,12 @@ use terminal_size::{Width, terminal_size};
 
 use crate::args::{Color, PageArgs};
 
-/// Characters in a line without a terminal.
+/// Width of a line without a terminal, in characters.
 const DEFAULT_COLUMNS: usize = 100;
-/// Characters in a line, at most: longer lines are hard to read.
+/// Maximum width of a line, in characters; longer lines are hard to read.
 const WIDEST_COLUMNS: usize = 160;
 
-/// The layout for a report that goes to `stream`.
+/// Returns the layout for a report that goes to `stream`.
 pub fn layout(args: &PageArgs, stream: &(impl RawStream + IsTerminal)) -> Layout {
     let colours = match args.color {
         Color::Always => true,

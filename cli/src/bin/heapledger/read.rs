@@ -9,12 +9,12 @@ use crate::exit::{Failure, FailureKind};
 use crate::input::{self, Input};
 use crate::trace_file::{self, TraceFile};
 
-/// Reads the dump at `path`, or the one that ends the trace there; `-` is a dump on standard input.
+/// Reads the file at `path`: a dump, or a trace with a dump at its end. `-` is a dump on standard input.
 pub fn whole(path: &Path) -> Result<Input, Failure> {
     if trace_file::is_at(path) { TraceFile::open(path)?.whole() } else { input::dump(path) }
 }
 
-/// As [`whole`]; with `--from` or `--to`, replays that span of the trace at `path`.
+/// Reads the file at `path` as [`whole`] does; with `--from` or `--to`, replays that span of the trace at `path`.
 pub fn span(path: &Path, args: &SpanArgs) -> Result<Input, Failure> {
     let Some(span) = trace_file::span(args)? else { return whole(path) };
     if trace_file::is_at(path) {

@@ -5,12 +5,13 @@
 //! ```
 //!
 //! The program may be a wrapper whose children have the allocator, so a directory can hold several new dumps
-//! afterwards. The one with the program's own process id is reported, else the newest; the others are listed.
+//! afterwards. The command reports the dump with the process id of the program, or the newest dump if none has this
+//! id; it lists the others.
 //!
 //! The report is text on standard error, or a page for a browser, or both.
 //!
-//! The exit code is always that of the program, even if the report fails, so that `run` can precede any command in a
-//! script.
+//! The command returns the exit code of the program even if the report fails, so that `run` can precede any command
+//! in a script.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -81,11 +82,11 @@ fn report(args: &RunArgs, dumps: &[PathBuf], program: &str) -> Result<(), Failur
     written(io::stderr().write_all(&page), "standard error")
 }
 
-/// The destination of dumps.
+/// Destination of dumps.
 enum DumpDestination {
-    /// A directory; each dump gets its own name.
+    /// Directory in which each dump has a different name.
     Directory(PathBuf),
-    /// One file.
+    /// Single file for the dump.
     File(PathBuf),
 }
 
@@ -119,7 +120,7 @@ impl DumpDestination {
         Ok(DumpDestination::File(absolute))
     }
 
-    /// The value of `HEAPLEDGER_DUMP`.
+    /// Returns the value of `HEAPLEDGER_DUMP`.
     fn pattern(&self) -> PathBuf {
         match self {
             DumpDestination::Directory(directory) => directory.join("heapledger.%e.%p.hl"),
@@ -127,7 +128,7 @@ impl DumpDestination {
         }
     }
 
-    /// The existing dumps, with their modification times and sizes.
+    /// Returns the existing dumps, with their modification times and sizes.
     fn dumps(&self) -> HashMap<PathBuf, FileState> {
         let paths: Vec<PathBuf> = match self {
             DumpDestination::File(file) => vec![file.clone()],
@@ -143,7 +144,8 @@ impl DumpDestination {
         paths.into_iter().filter_map(stamped).collect()
     }
 
-    /// The dumps that are new or changed since `before`: that of process `pid` first, then the newest.
+    /// Returns the dumps that are new or changed since `before`: first the dump of process `pid`, then the others,
+    /// the newest first.
     fn new_dumps(&self, before: &HashMap<PathBuf, FileState>, pid: u32) -> Vec<PathBuf> {
         let mut fresh: Vec<(PathBuf, FileState)> =
             self.dumps().into_iter().filter(|(path, stamp)| before.get(path) != Some(stamp)).collect();
@@ -160,7 +162,8 @@ fn is_dump_name(path: &Path) -> bool {
     name.starts_with("heapledger.") && name.ends_with(".hl")
 }
 
-/// The exit code as a shell reports it: the program's own, or 128 plus the number of the signal that ended it.
+/// Returns the exit code as a shell reports it: the exit code of the program, or 128 plus the number of the signal
+/// that ended the program.
 fn code_of(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {

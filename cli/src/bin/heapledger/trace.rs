@@ -51,7 +51,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// The summary of a trace.
+/// Returns the summary of a span of a trace.
 fn summary(open: &mut TraceFile, span: Span) -> Result<String, Failure> {
     let replay = open.replay(span)?;
     let figures = replay.figures();
@@ -176,7 +176,7 @@ fn line(out: &mut impl Write, dated: &Dated) -> io::Result<()> {
         Record::ReallocRefused { address } => writeln!(out, "realloc refused\t{address:#x}"),
         Record::ThreadStarts => writeln!(out, "thread starts"),
         Record::ThreadEnds => writeln!(out, "thread ends"),
-        // The enum is non-exhaustive.
+        // The enum is non-exhaustive, so the match needs this arm.
         _ => writeln!(out, "other"),
     }
 }

@@ -15,11 +15,11 @@ use crate::args::SpanArgs;
 use crate::exit::{Failure, FailureKind};
 use crate::input::Input;
 
-/// An open trace file, with the dump at its end.
+/// Open trace file, with the dump at its end.
 pub struct TraceFile {
     pub trace: Trace<BufReader<File>>,
     dump: Option<dumps::Dump>,
-    /// Its path, escaped for messages.
+    /// Path of the file, escaped for messages.
     pub shown: String,
 }
 
@@ -50,7 +50,8 @@ impl TraceFile {
         self.dump.as_ref().map(|dump| &dump.profile)
     }
 
-    /// The input for a report on the whole run: the dump at the end or, without one, a replay of all events.
+    /// Returns the input for a report on the whole run: the dump at the end, or a replay of all events if the trace
+    /// has no dump.
     pub fn whole(mut self) -> Result<Input, Failure> {
         let Some(dump) = self.dump.take() else { return self.span(Span::WHOLE) };
         let mut damage: Vec<String> = dump.damage.iter().map(ToString::to_string).collect();
@@ -60,7 +61,7 @@ impl TraceFile {
         Ok(Input { profile: dump.profile, origin: Origin::new(damage, notes) })
     }
 
-    /// The input for a report on a span, from a replay.
+    /// Returns the input for a report on a span, from a replay.
     pub fn span(mut self, span: Span) -> Result<Input, Failure> {
         let replay = self.replay(span)?;
         let lost = self.trace.counts().map_or_else(|| self.lost_so_far(), |counts| counts.lost);
@@ -87,7 +88,7 @@ impl TraceFile {
         })
     }
 
-    /// The laws that relate a complete trace to its dump; none without a dump or an end.
+    /// Returns the laws that relate a complete trace to its dump; empty if the trace has no dump or no end.
     fn laws(&mut self) -> Result<Vec<LawFinding>, Failure> {
         let mut replay = self.replay(Span::WHOLE)?;
         let (Some(counts), Some(profile)) = (self.trace.counts(), self.profile()) else {
@@ -105,7 +106,8 @@ impl TraceFile {
             .collect())
     }
 
-    /// The verdict on the dump at the end, extended by the laws that compare it with a replay of all events.
+    /// Returns the verdict on the dump at the end, extended by the laws that compare the dump with a replay of all
+    /// events.
     pub fn verdict(mut self) -> Result<(Input, Verification), Failure> {
         let laws = self.laws()?;
         let input = self.whole()?;
@@ -120,7 +122,7 @@ fn left_out(counts: Option<Counts>) -> Option<String> {
     (lost > 0).then(|| format!("{lost} events are in these figures but not in the trace"))
 }
 
-/// A progress bar, hidden when standard error is no terminal.
+/// Returns a progress bar, which is hidden if standard error is not a terminal.
 fn bar(length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
     if let Ok(style) = ProgressStyle::with_template("replay {wide_bar} {bytes}/{total_bytes}") {
@@ -129,7 +131,7 @@ fn bar(length: u64) -> ProgressBar {
     bar
 }
 
-/// The span of `--from` and `--to`; `None` without them.
+/// Returns the span of `--from` and `--to`; `None` without both flags.
 pub fn span(args: &SpanArgs) -> Result<Option<Span>, Failure> {
     if args.from.is_none() && args.to.is_none() {
         return Ok(None);

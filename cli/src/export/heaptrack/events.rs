@@ -155,7 +155,8 @@ fn split(total: BlockSum, at_peak: BlockSum, at_end: BlockSum, both: BlockSum) -
 }
 
 impl BlockSum {
-    /// As [`without`](Self::without), for a rest that is divided further.
+    /// Subtracts as [`without`](Self::without) does, but allows a rest with bytes and no blocks. A later subtraction
+    /// divides this rest further.
     fn without_loosely(self, other: BlockSum) -> Option<BlockSum> {
         Some(BlockSum {
             blocks: self.blocks.checked_sub(other.blocks)?,

@@ -47,7 +47,7 @@ pub(super) struct Document<'a> {
     pub(super) tracked: Option<&'a TrackedReport>,
 }
 
-/// Times of the recording path: see [`heapledger::profile::TurnTimes`].
+/// Times of the slow path of recording: see [`heapledger::profile::TurnTimes`].
 #[derive(Serialize)]
 struct Turns {
     made: u64,

@@ -1,4 +1,4 @@
-//! The flags of `validate`, and the conversion to a plan.
+//! Flags of `validate`, and their conversion to a plan.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -59,7 +59,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Exit, Failure> {
     Ok(Exit::Judged(report.exit_code() as u8))
 }
 
-/// The child process: runs the requested workload under the load that the parent sends.
+/// Runs the requested workload in a child process, under the load that the parent sends.
 fn serve_workload(args: &ValidateArgs) -> std::process::ExitCode {
     let documents = args.documents;
     let search = |mix| move |seed| HybridWorkload::synthetic(documents, seed, mix);

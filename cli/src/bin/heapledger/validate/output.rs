@@ -1,4 +1,4 @@
-//! The output files of a validation.
+//! Output files of a validation.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use heapledger::validation::{ValidationReport, scalability_svg, validation_html}
 use super::args::ValidateArgs;
 use crate::exit::{Failure, FailureKind, written};
 
-/// A form of the report.
+/// Form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
@@ -42,12 +42,12 @@ impl Form {
     }
 }
 
-/// The destination of each form: a file, or standard output.
+/// Destination of each requested form: a file, or standard output.
 #[derive(Debug)]
 pub struct Outputs(Vec<(Form, PathBuf, Option<File>)>);
 
 impl Outputs {
-    /// Opens all requested files. Existing contents stay until the report is written.
+    /// Opens all requested files. Existing contents stay until the command writes the report.
     pub fn open(args: &ValidateArgs) -> Result<Self, Failure> {
         let asked = [
             (Form::Json, &args.json),
@@ -98,7 +98,7 @@ impl Outputs {
     }
 }
 
-/// Replaces the contents of a file. Devices and pipes have no length to set.
+/// Replaces the contents of a file. Only a regular file is truncated, because devices and pipes have no length.
 fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     if file.metadata()?.is_file() {
         file.set_len(0)?;

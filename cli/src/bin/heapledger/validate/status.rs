@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub struct Status {
     bar: Option<ProgressBar>,
-    /// The current run, as text.
+    /// Current run, as text.
     run: String,
-    /// The lowest completeness so far.
+    /// Lowest completeness so far.
     lowest: Option<f64>,
 }
 
@@ -96,7 +96,7 @@ impl Drop for Status {
     }
 }
 
-/// Percent, rounded down: 99.9995 % must not read as 100 %.
+/// Returns a share in percent, rounded down, so that 99.9995 % is not shown as 100 %.
 fn floor(share: f64) -> f64 {
     (share * 1e5).floor() / 1e3
 }
