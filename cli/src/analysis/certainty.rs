@@ -4,19 +4,20 @@
 //!
 //! * no ledger was installed → every figure is *unknown*;
 //! * parts of the file could not be read → every figure is *uncertain*: a missing part may hold a share of any
-//! figure;
+//!   figure;
 //! * a conservation law is broken → every figure is *uncertain*: the tables contradict each other;
 //! * events were lost, or not booked yet → sums that only grow (blocks and bytes allocated, in all, by thread and by
-//! size; reallocs) are *lower bounds*. Each such event changes the number of live blocks by at most one: a lost free
-//! leaves one block too many, a lost allocation one block too few. Live bytes have no bound, because the size of a
-//! lost event is unknown. The peak is *uncertain*: it would be a lower bound if only allocations were lost, but the
-//! loss counters do not separate frees from allocations; * events were sampled out → sampling counts such events with
-//! their size, so totals and the number of live blocks stay *exact*. Sums by thread, by size and by call stack, and
-//! reallocs, do not contain sampled-out events, so these sums are *lower bounds*; figures that depend on single
-//! blocks are *uncertain*; * events do not pair → each unpaired event changes the figures that depend on pairs (live,
-//! lifetimes, temporaries) by at most one block; figures in bytes are *uncertain*; * threads fold their rings
-//! themselves → the peak is known to within the bytes that were not booked at the peak; * the clock is batched →
-//! lifetimes are interpolated between two time marks.
+//!   size; reallocs) are *lower bounds*. Each such event changes the number of live blocks by at most one: a lost
+//!   free leaves one block too many, a lost allocation one block too few. Live bytes have no bound, because the size
+//!   of a lost event is unknown. The peak is *uncertain*: it would be a lower bound if only allocations were lost,
+//!   but the loss counters do not separate frees from allocations;
+//! * events were sampled out → sampling counts such events with their size, so totals and the number of live blocks
+//!   stay *exact*. Sums by thread, by size and by call stack, and reallocs, do not contain sampled-out events, so
+//!   these sums are *lower bounds*; figures that depend on single blocks are *uncertain*;
+//! * events do not pair → each unpaired event changes the figures that depend on pairs (live, lifetimes, temporaries)
+//!   by at most one block; figures in bytes are *uncertain*;
+//! * threads fold their rings themselves → the peak is known to within the bytes that were not booked at the peak;
+//! * the clock is batched → lifetimes are interpolated between two time marks.
 //!
 //! A cause weakens only the figures that it affects.
 
@@ -62,7 +63,7 @@ impl FigureGroup {
         FigureGroup::History,
     ];
 
-    /// The name used in exports, in snake case.
+    /// Returns the name used in exports, in snake case.
     pub const fn name(self) -> &'static str {
         match self {
             FigureGroup::Totals => "totals",
@@ -210,7 +211,7 @@ impl Grade {
 /// Grade of a figure, and every cause that keeps the figure from being exact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certainty {
-    /// The relation of the figure to the true value.
+    /// Relation of the figure to the true value.
     pub grade: Grade,
     /// Causes of the grade; empty if the figure is exact.
     pub causes: Vec<UncertaintyCause>,
@@ -236,12 +237,12 @@ impl Certainty {
         self
     }
 
-    /// The same figure, read from a file with `parts` unreadable parts.
+    /// Returns the certainty of the same figure, read from a file with `parts` unreadable parts.
     pub fn damaged(self, parts: usize) -> Self {
         self.weaken(UncertaintyCause::Damaged(parts as u64), Grade::Uncertain)
     }
 
-    /// The same figure, from a profile that breaks `laws` conservation laws.
+    /// Returns the certainty of the same figure, in a profile that breaks `laws` conservation laws.
     pub fn contradicted(self, laws: usize) -> Self {
         self.weaken(UncertaintyCause::BrokenLaws(laws as u64), Grade::Uncertain)
     }
@@ -369,7 +370,7 @@ mod tests {
         assert_eq!(of(&profile, FigureGroup::Reallocs), Grade::AtLeast);
         assert_eq!(of(&profile, FigureGroup::Peak), Grade::Uncertain);
         assert_eq!(of(&profile, FigureGroup::LiveBytes), Grade::Uncertain);
-        // A loss beside it was not counted with its size.
+        // A lost event, unlike a sampled-out one, is not counted with its size.
         profile.quality.lost = sample::with_loss(LossReason::RingFull, 2).quality.lost;
         assert_eq!(certainty(&profile, FigureGroup::Totals).causes, [UncertaintyCause::Lost(2)]);
     }

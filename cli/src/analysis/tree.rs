@@ -10,9 +10,9 @@ pub const NODES_MAX: usize = 1 << 20;
 /// Direction of a call tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// From the outermost function to its callees.
+    /// Tree from the outermost function to its callees.
     Callees,
-    /// From the allocating function to its callers.
+    /// Tree from the allocating function to its callers.
     Callers,
 }
 

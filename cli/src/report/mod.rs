@@ -4,11 +4,12 @@
 //! quality of the data, and every later section ends with the certainty of its figures. `docs/REPORTS.md` explains
 //! each line.
 //!
-//! * [`text`] orders the sections, and `sections` writes them. * [`check`] is the report of `heapledger verify`, and
-//! [`mod@diff`] is the report of `heapledger diff`. * [`html`] writes the findings of the text report as a page. *
-//! [`mod@detail`] holds the options on call stacks, and [`mod@warnings`] holds all advice. * [`units`] and [`escape`]
-//! of the library format numbers and names; [`table`], [`plot`] and `certainty_text` format rows, series and
-//! certainties.
+//! * [`text`] orders the sections, and `sections` writes them.
+//! * [`check`] is the report of `heapledger verify`, and [`mod@diff`] is the report of `heapledger diff`.
+//! * [`html`] writes the findings of the text report as a page.
+//! * [`mod@detail`] holds the options on call stacks, and [`mod@warnings`] holds all advice.
+//! * [`units`] and [`escape`] of the library format numbers and names; [`table`], [`plot`] and `certainty_text`
+//!   format rows, series and certainties.
 //!
 //! The reports compute no figures and do not inspect the terminal: a [`Layout`] gives the width, the character set
 //! and the colours, and the text goes to any `Write`.

@@ -5,9 +5,10 @@
 //! be used, or has no line table, a separate debug file is searched in this order:
 //!
 //! 1. by build id, as `.build-id/xx/yyyy.debug` in the given directories and in `/usr/lib/debug`;
-//! 2. by the name of the module, with `.debug`, without a suffix or with `.dbg`, directly in a given directory; 3. by
-//! the link in the `.gnu_debuglink` section of the file: in the directory of the file, in the directory `.debug` in
-//! that directory, and under the same path below each directory of step 1. The checksum of the link must match.
+//! 2. by the name of the module, with `.debug`, without a suffix or with `.dbg`, directly in a given directory;
+//! 3. by the link in the `.gnu_debuglink` section of the file: in the directory of the file, in the directory
+//!    `.debug` in that directory, and under the same path below each directory of step 1. The checksum of the link
+//!    must match.
 //!
 //! A debug file with another build id is never used. Paths come from a dump, which can be hostile, so only regular
 //! files are opened, and only a hexadecimal build id becomes part of a path.

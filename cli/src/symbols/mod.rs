@@ -12,10 +12,11 @@
 //! Invariants:
 //!
 //! 1. **A wrong name is worse than a missing one.** A file is used only if its build id equals the recorded one; see
-//! `locate`. A symbol applies only to the addresses that its size covers. 2. **A missing name is not an error.**
-//! Addresses stay addresses if the file is missing or stripped, in the `[vdso]` of the kernel, and in an unnamed
-//! mapping; [`Symbols::notes`] names the remedy. 3. **The found symbols bound the memory.** Files are mapped one
-//! after the other and unmapped again; each text is stored once.
+//!    `locate`. A symbol applies only to the addresses that its size covers.
+//! 2. **A missing name is not an error.** Addresses stay addresses if the file is missing or stripped, in the
+//!    `[vdso]` of the kernel, and in an unnamed mapping; [`Symbols::notes`] names the remedy.
+//! 3. **The found symbols bound the memory.** Files are mapped one after the other and unmapped again; each text is
+//!    stored once.
 //!
 //! `addr2line` reads DWARF, `object` reads the rest of an object, and `rustc-demangle` and `cpp_demangle` make names
 //! readable.

@@ -131,7 +131,7 @@ fn bar(length: u64) -> ProgressBar {
     bar
 }
 
-/// Returns the span of `--from` and `--to`; `None` without both flags.
+/// Returns the span of `--from` and `--to`; `None` if both flags are missing.
 pub fn span(args: &SpanArgs) -> Result<Option<Span>, Failure> {
     if args.from.is_none() && args.to.is_none() {
         return Ok(None);

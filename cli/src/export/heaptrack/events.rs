@@ -16,8 +16,8 @@
 //! the peak of the process. The number of blocks live both at the peak and at the end is unknown; the export assumes
 //! the largest number that both sums of bytes allow.
 //!
-//! Readers count a block as temporary if its free follows immediately after its allocation. Between the allocation
-//! and the free of a passing block, the export writes the free of an empty block, which changes no figure.
+//! Readers count a block as temporary if its free follows immediately after its allocation. The export separates the
+//! allocation and the free of other blocks by the free of an empty block, which changes no figure.
 
 use crate::analysis::Group;
 use heapledger::profile::{Profile, Site};

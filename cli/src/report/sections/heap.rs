@@ -1,4 +1,4 @@
-//! The sections without tables: totals, peak, temporaries, reallocs.
+//! Sections without tables: totals, peak, temporaries, reallocs.
 
 use std::io;
 
