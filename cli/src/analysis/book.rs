@@ -39,7 +39,7 @@ pub struct SiteBook {
     pub unseen_sites: u64,
 }
 
-/// Ranking of the paths of a [`SiteBook`] by one figure.
+/// Ranking of the paths of a `SiteBook` by one figure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranking {
     /// Figure that ranks the paths.

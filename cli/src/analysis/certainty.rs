@@ -227,8 +227,7 @@ impl Certainty {
         Certainty { grade: Grade::Exact, causes: Vec::new() }
     }
 
-    /// Adds `cause` and weakens the grade by `grade`; changes nothing if the cause has an amount and the amount is
-    /// zero.
+    /// Adds `cause` and weakens the grade by `grade`; changes nothing if the amount of the cause is zero.
     fn weaken(mut self, cause: UncertaintyCause, grade: Grade) -> Self {
         if cause.amount() > 0 {
             self.grade = self.grade.and(grade);
@@ -248,8 +247,8 @@ impl Certainty {
     }
 }
 
-/// The certainty of a group of figures of `profile`, from its counters alone. [`verify`](super::verify()) adds the
-/// damage of the file and broken laws; reports show its result.
+/// Returns the certainty of a group of figures of `profile`, derived only from the counters of the profile.
+/// [`verify`](super::verify()) adds the damage of the file and broken laws, and reports show that extended certainty.
 pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
     if !profile.quality.installed {
         return Certainty { grade: Grade::Unknown, causes: vec![UncertaintyCause::NotInstalled] };

@@ -1,11 +1,11 @@
 //! Call stacks as functions.
 //!
-//! A stack of the profile is a list of return addresses. [`StackReader`] turns a stack into a list of functions,
+//! A stack of the profile is a list of return addresses. `StackReader` converts a stack into a list of functions,
 //! innermost first: an address inside inlined calls yields several functions, and the frames of the recorder are
 //! removed.
 //!
 //! **Removed frames** belong to heapledger itself or to the shims through which Rust reaches the global allocator
-//! (`__rust_alloc` and similar functions, and the functions of `alloc::alloc`). [`StackReader::frames`] searches the
+//! (`__rust_alloc` and similar functions, and the functions of `alloc::alloc`). `StackReader::frames` searches the
 //! [`CUT_FRAMES`] innermost functions for the outermost such frame, and removes that frame with all frames inside
 //! it. Collections of the standard library stay: the growth of a `Vec` is information. A stack of only such frames
 //! is shown whole. If the debug information is reduced to lines, an inlined function has a name without modules; then

@@ -1,6 +1,6 @@
 //! Call paths: stacks as lists of functions, simplified for a reader, so that stacks which look equal compare equal.
 //!
-//! [`StackReader`] expands one stack at a time, but a report ranks some ten thousand stacks. [`Paths`] expands every
+//! [`StackReader`] expands one stack at a time, but a report ranks some ten thousand stacks. `Paths` expands every
 //! address once, simplifies and matches every name once, and represents a path as a list of numbers.
 //!
 //! Two stacks have the same path if they have the same functions, and the same lines from the innermost function up
@@ -175,7 +175,7 @@ impl<'p> Paths<'p> {
     }
 
     /// Returns the functions of a stack, innermost first, as numbers of places; cuts the outer end at the limits of
-    /// [`PATH_FUNCTIONS_MAX`] and [`STEPS_MAX`].
+    /// `PATH_FUNCTIONS_MAX` and `STEPS_MAX`.
     fn places_of(&mut self, stack: u32) -> Vec<u32> {
         let most = if self.steps_left > 0 { PATH_FUNCTIONS_MAX } else { FUNCTIONS_BEYOND };
         let frames = self.reader.addresses(stack);

@@ -49,7 +49,7 @@ impl Table {
         Table { columns: titles.split('|').map(column).collect(), rows: Vec::new(), shrinking: None }
     }
 
-    /// Allows [`write`](Table::write) to cut the cells of `column` if the page is too narrow.
+    /// Allows `write` to cut the cells of `column` if the page is too narrow.
     pub fn shrinking(mut self, column: usize) -> Self {
         self.shrinking = Some(column);
         self

@@ -85,7 +85,7 @@ impl Plan {
     }
 
     /// Returns the blocks of a class, as a pair for each size: the element of `numbers` for that size, and the number
-    /// of blocks. `numbers` has one element for each of [`sizes`](Self::sizes).
+    /// of blocks. `numbers` has one element for each of `sizes`.
     pub(super) fn of<'a>(
         &self,
         class: Class,
