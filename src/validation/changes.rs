@@ -16,7 +16,7 @@ pub enum ComparedFigure {
     P50Response,
     /// p99 of the response time, in milliseconds.
     P99Response,
-    /// Events booked ÷ events observed by the tracker, from 0 to 1.
+    /// Share of observed events that the tracker booked, from 0 to 1.
     Completeness,
 }
 
@@ -50,9 +50,9 @@ pub enum ChangeVerdict {
     Better,
     /// The whole interval is a deterioration.
     Worse,
-    /// The interval includes zero. That is no proof of equality: the interval bounds the change.
+    /// The interval includes zero. This does not prove equality; the interval bounds the change.
     NoDifferenceSeen,
-    /// The figures are not comparable, with the reason.
+    /// The figures are not comparable; the text gives the reason.
     NotComparable(String),
 }
 
@@ -61,25 +61,27 @@ pub enum ChangeVerdict {
 pub struct FigureChange {
     /// The figure.
     pub figure: ComparedFigure,
-    /// Value in the baseline: the geometric mean over its windows; for completeness the share over all of them.
+    /// Value in the baseline: the geometric mean over its windows. For completeness: the share over all windows
+    /// together.
     pub baseline: Option<f64>,
-    /// Value now, computed alike.
+    /// Value in this report, computed in the same way as `baseline`.
     pub now: Option<f64>,
-    /// The change as a share of the baseline's value: −0.2 is a fifth less. For completeness the difference of the two
-    /// shares. `None` where they are not comparable.
+    /// Change as a share of the baseline's value: −0.2 is a fifth less. For completeness: the difference of the two
+    /// shares. `None` if the values are not comparable.
     pub change: Option<f64>,
-    /// Its interval; `None` where they are not comparable, and for a counted change.
+    /// Confidence interval of `change`; `None` if the values are not comparable, and for completeness, which is
+    /// counted.
     pub interval: Option<(f64, f64)>,
-    /// The verdict.
+    /// Verdict on `change`.
     pub verdict: ChangeVerdict,
 }
 
-/// The figures of one load.
+/// The changes of all figures at one load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadChange {
     /// The load.
     pub load: LoadModel,
-    /// Complete windows in the baseline, and now.
+    /// Number of complete windows, in the baseline and in this report.
     pub measured: (usize, usize),
     /// One entry per [`ComparedFigure`].
     pub figures: Vec<FigureChange>,
@@ -90,20 +92,20 @@ pub struct LoadChange {
 pub struct BaselineComparison {
     /// Probability that all intervals hold at once.
     pub confidence: f64,
-    /// The resulting probability of each single interval.
+    /// Probability of each single interval that results from `confidence`.
     pub confidence_each: f64,
-    /// Allowed deterioration, as a share.
+    /// Maximum deterioration that is allowed, as a share.
     pub worse_by: f64,
     /// Start of the baseline, in milliseconds of Unix time; `None` without runs.
     pub baseline_started_at_unix_ms: Option<u64>,
-    /// Reasons against any comparison; empty if there is one.
+    /// Reasons why the two reports cannot be compared; empty if they can.
     pub reasons: Vec<String>,
-    /// The loads of this report, in order; empty without a comparison.
+    /// Changes at each load of this report, in its order; empty if the reports cannot be compared.
     pub loads: Vec<LoadChange>,
 }
 
 impl BaselineComparison {
-    /// Figures that are worse by more than allowed: the whole interval lies beyond. Completeness has no allowance.
+    /// Returns the figures whose whole interval is worse by more than the allowance. Completeness has no allowance.
     pub fn too_much_worse(&self) -> impl Iterator<Item = (&LoadModel, &FigureChange)> {
         let beyond = |c: &&FigureChange| {
             let certain = match (c.figure, c.interval) {

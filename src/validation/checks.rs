@@ -5,17 +5,17 @@ use super::executor::Finished;
 use super::stats::{batch_means, mann_kendall};
 use super::validity::ValidityIssue;
 
-/// Limit of the generator's p99 lag, as a share of the median response time.
+/// Maximum p99 lag of the load generator, as a share of the median response time.
 const LATE_FROM: f64 = 0.10;
-/// Lag below this is never a problem, in nanoseconds: it is the resolution of timers.
+/// Maximum p99 lag that is never a problem, in nanoseconds: the resolution of timers.
 const LATE_FROM_NS: f64 = 200_000.0;
-/// Limit of the probability of a trend by chance.
+/// Probability of a trend by chance below which the trend counts as drift.
 const DRIFT_P: f64 = 0.01;
-/// Limit of the change over the window, as a share.
+/// Minimum change over the window that counts as drift, as a share of the median level.
 const DRIFT_FROM: f64 = 0.10;
-/// Answers in the window below which no drift is reported.
+/// Minimum number of answers in the window for a test of drift.
 const DRIFT_ANSWERS_MIN: u64 = 500;
-/// The problems of a run.
+/// Returns the measurement problems of a run.
 pub(super) fn issues(
     f: &Finished,
     breakdown: Option<&TimeBreakdown>,

@@ -1,7 +1,8 @@
 //! The clock of one run: nanoseconds since the users started.
 //!
-//! It reads tokio's clock: the monotonic clock in production, the virtual one under `tokio::time::pause`. On the virtual clock
-//! a test runs twenty seconds of load, ramps and stalls included, in milliseconds and with the same result each time.
+//! The clock reads tokio's clock: the monotonic clock in production, the virtual one under `tokio::time::pause`. On the
+//! virtual clock a test runs twenty seconds of load, with ramps and stalls, in milliseconds and with the same result
+//! each time.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub(super) struct RunClock {
 }
 
 impl RunClock {
-    /// Starts the clock, unless it has been started.
+    /// Starts the clock if it has not been started.
     pub fn start(&self) {
         self.start.get_or_init(Instant::now);
     }
@@ -25,12 +26,12 @@ impl RunClock {
         self.start.get().is_some()
     }
 
-    /// Nanoseconds since the start; 0 before it.
+    /// Returns the nanoseconds since the start; 0 before the start.
     pub fn now_ns(&self) -> u64 {
         self.start.get().map_or(0, |s| s.elapsed().as_nanos() as u64)
     }
 
-    /// The instant `ns` nanoseconds after the start.
+    /// Returns the instant `ns` nanoseconds after the start.
     pub fn at(&self, ns: u64) -> Instant {
         self.start.get().copied().unwrap_or_else(Instant::now) + Duration::from_nanos(ns)
     }

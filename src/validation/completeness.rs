@@ -1,15 +1,19 @@
 //! Completeness and cost of the tracker.
 //!
-//! Throughput under a tracker that loses half of the events is worthless, so each run can carry a probe of the tracker whose
-//! counters are read before the users start and after the last one has finished. Three questions are kept apart:
+//! Throughput under a tracker that loses half of the events is worthless. Each run can therefore carry a probe of the
+//! tracker. The counters of the probe are read before the users start and after the last user has finished. They answer
+//! three questions:
 //!
-//! * **Conservation.** `observed = aggregated + dropped` once nothing is in flight. A mismatch is a bug of the tracker at any
-//!   percentage.
-//! * **Completeness.** aggregated ÷ observed. The tracker reports it about itself, so by itself it proves little.
-//! * **The oracle.** A workload with an exactly known number of allocations and frees gives a count that is independent of the
-//!   tracker. The harness adds none between the two snapshots, so the two must be equal.
+//! * **Conservation.** Does `observed = aggregated + dropped` hold once nothing is in flight? A mismatch is a bug of
+//!   the tracker at any percentage.
+//! * **Completeness.** How large is aggregated ÷ observed? The tracker reports both about itself, so the figure alone
+//!   proves little.
+//! * **The oracle.** Does the tracker's count equal the workload's? A workload with an exactly known number of
+//!   allocations and frees gives a count that is independent of the tracker. The harness adds none between the two
+//!   snapshots.
 //!
-//! Cost is measured in pairs, with the tracker on and off, in the order A B B A, so that a drift of the machine affects both
+//! Cost is measured in pairs of runs with the tracker on and off, in the order A B B A, so that a drift of the machine
+//! affects both alike. The interval is that of the paired differences.
 //! alike; the interval is that of the paired differences.
 
 use std::time::Duration;
@@ -19,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::stats::{mean, mean_interval};
 use crate::profile::{LossReason, QualityIndicator};
 
-/// Counters of a tracker at one moment. Unit: events (an allocation or a free each), unless stated otherwise.
+/// Counters of a tracker at one moment. Their unit is the event (an allocation or a free), unless stated otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackerSnapshot {
     /// Observed events.
@@ -36,31 +40,31 @@ pub struct TrackerSnapshot {
     pub dropped_teardown: u64,
     /// Events lost for other reasons.
     pub dropped_other: u64,
-    /// Events of the tracker itself, which no other figure includes.
+    /// Events of the tracker itself, which no other counter includes.
     pub own: u64,
-    /// Age of the oldest event that is not booked, in nanoseconds.
+    /// Age of the oldest event that is not booked yet, in nanoseconds.
     pub lag_ns: u64,
 }
 
 impl TrackerSnapshot {
-    /// Lost events.
+    /// Returns the number of lost events.
     pub const fn dropped(&self) -> u64 {
         self.dropped_ring_full + self.dropped_reentrant + self.dropped_teardown + self.dropped_other
     }
 
-    /// Whether every event is accounted for.
+    /// Whether every observed event is booked, lost or in flight.
     pub const fn is_conserved(&self) -> bool {
         self.observed == self.aggregated + self.dropped() + self.in_flight
     }
 
-    /// Events booked ÷ (booked + lost) since `earlier`; `None` without events.
+    /// Returns events booked ÷ (booked + lost) since `earlier`; `None` if there were none.
     pub(super) fn share_since(&self, earlier: &Self) -> Option<f64> {
         let gained = self.since(earlier);
         let ended = gained.aggregated + gained.dropped();
         (ended > 0).then(|| gained.aggregated as f64 / ended as f64)
     }
 
-    /// The increase since `earlier`.
+    /// Returns the increase of each counter since `earlier`; `in_flight` and `lag_ns` stay as they are.
     const fn since(&self, earlier: &Self) -> Self {
         Self {
             observed: self.observed.saturating_sub(earlier.observed),
@@ -77,7 +81,7 @@ impl TrackerSnapshot {
 }
 
 impl From<&QualityIndicator> for TrackerSnapshot {
-    /// The program's events, without those of the tracker.
+    /// Counts the program's events, without those of the tracker.
     fn from(q: &QualityIndicator) -> Self {
         let [full, reentrant, teardown] =
             [LossReason::RingFull, LossReason::Reentrant, LossReason::TlsTeardown].map(|r| q.lost.get(r));
@@ -95,7 +99,7 @@ impl From<&QualityIndicator> for TrackerSnapshot {
     }
 }
 
-/// The tracker did not book all events in time.
+/// The error of a tracker that did not book all events in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{in_flight} events were still in flight: let the tracker's thread run, or wait longer")]
 pub struct QuiesceError {
@@ -105,42 +109,44 @@ pub struct QuiesceError {
 
 /// Access to a tracker. The coordinator calls it while users run, so it must not disturb them.
 pub trait TrackerProbe: Send + Sync {
-    /// The current counters, consistent with each other. They only grow.
+    /// Returns the current counters, consistent with each other. The counters of events never decrease, except
+    /// `in_flight`.
     fn snapshot(&self) -> TrackerSnapshot;
 
     /// Waits until all events recorded before the call are booked.
     ///
     /// # Errors
-    /// [`QuiesceError`] after `limit`.
+    /// Returns a [`QuiesceError`] if events are still in flight after `limit`.
     fn quiesce(&self, limit: Duration) -> Result<(), QuiesceError>;
 
-    /// Turns the tracker on or off, and returns whether it can: if not, its cost is measured between processes.
+    /// Switches the tracker on or off. Returns whether it can be switched; if not, its cost is measured between
+    /// processes.
     fn set_enabled(&self, _on: bool) -> bool {
         false
     }
 }
 
-/// Lost events by reason.
+/// Lost events, counted by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropBreakdown {
-    /// A buffer was full.
+    /// Events lost because a buffer was full.
     pub ring_full: u64,
-    /// The event occurred inside the tracker.
+    /// Events lost because they occurred inside the tracker.
     pub reentrant: u64,
-    /// The event occurred at the end of a thread.
+    /// Events lost at the end of a thread.
     pub teardown: u64,
-    /// Other reasons.
+    /// Events lost for other reasons.
     pub other: u64,
 }
 
 impl DropBreakdown {
-    /// Sum of all reasons.
+    /// Returns the sum over all reasons.
     pub const fn total(&self) -> u64 {
         self.ring_full + self.reentrant + self.teardown + self.other
     }
 }
 
-/// Completeness of the tracker over one run, from the start of the users to the end of the last one.
+/// Completeness of the tracker over one run, from the start of the users to the end of the last user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LevelCompleteness {
     /// Observed events.
@@ -149,28 +155,29 @@ pub struct LevelCompleteness {
     pub aggregated: u64,
     /// Lost events.
     pub dropped: DropBreakdown,
-    /// aggregated ÷ observed, from 0 to 1; `None` without events.
+    /// Events booked ÷ events observed, from 0 to 1; `None` without events.
     pub completeness: Option<f64>,
-    /// Whether observed = aggregated + dropped once no event is in flight.
+    /// Whether observed = booked + lost once no event is in flight.
     pub conserved: bool,
-    /// Events of the workload by its own count, if known.
+    /// Events of the workload by the workload's count; `None` if unknown.
     pub oracle_expected: Option<u64>,
-    /// observed − expected.
+    /// Events observed − events expected.
     pub oracle_error: Option<i64>,
-    /// aggregated ÷ (aggregated + lost) of the worst slice of the timeline.
+    /// Events booked ÷ (booked + lost) in the worst slice of the timeline.
     pub min_slice: Option<f64>,
     /// Events per second over the run.
     pub events_per_s: Option<f64>,
     /// Events per second in the busiest slice.
     pub peak_events_per_s: Option<f64>,
-    /// Maximum age of an event that was not booked yet.
+    /// Maximum age of an event that was not booked yet, in milliseconds.
     pub lag_max_ms: f64,
     /// Whether all events were booked in time at the end.
     pub quiesced: bool,
 }
 
 impl LevelCompleteness {
-    /// From a snapshot before, one after, and samples in between with their times in nanoseconds.
+    /// Computes the completeness from a snapshot before the run, one after it, and samples in between. Each sample has
+    /// its time in nanoseconds.
     pub fn between(
         before: &TrackerSnapshot,
         after: &TrackerSnapshot,
@@ -206,49 +213,49 @@ impl LevelCompleteness {
         }
     }
 
-    /// Whether every event was observed and booked, and equals the workload's own count if there is one.
+    /// Whether every event was observed and booked, and the count equals the workload's count if there is one.
     pub fn is_perfect(&self) -> bool {
         self.conserved && self.quiesced && self.dropped.total() == 0 && self.oracle_error.unwrap_or(0) == 0
     }
 }
 
-/// Cost of the tracker, from pairs of runs with it on and off.
+/// Cost of the tracker, from pairs of runs with the tracker on and off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
-    /// 1 − throughput on ÷ throughput off, mean over the pairs; negative when noise exceeds the cost.
+    /// Mean over the pairs of 1 − throughput on ÷ throughput off; negative if noise exceeds the cost.
     pub throughput_loss: f64,
-    /// Its 95 % interval; `None` with a single pair.
+    /// 95 % interval of `throughput_loss`; `None` with a single pair.
     pub interval: Option<(f64, f64)>,
     /// Relative increase of the median response time.
     pub p50_rise: Option<f64>,
     /// Relative increase of the processor time per answer, where measured. It does not depend on the load by other
-    /// programs, so prefer it on a shared machine.
+    /// programs, so it is the better figure on a shared machine.
     pub cpu_rise: Option<f64>,
-    /// Its 95 % interval; `None` with a single pair.
+    /// 95 % interval of `cpu_rise`; `None` with a single pair.
     pub cpu_interval: Option<(f64, f64)>,
     /// Number of pairs.
     pub pairs: usize,
 }
 
-/// Figures of two runs, with the tracker on and off.
+/// Figures of two runs, one with the tracker on and one with it off.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OverheadPair {
     /// Requests per second with the tracker on.
     pub on_rps: f64,
-    /// Requests per second with it off.
+    /// Requests per second with the tracker off.
     pub off_rps: f64,
-    /// Median response time with it on.
+    /// Median response time with the tracker on, in milliseconds.
     pub on_p50_ms: Option<f64>,
-    /// Median response time with it off.
+    /// Median response time with the tracker off, in milliseconds.
     pub off_p50_ms: Option<f64>,
-    /// Processor time per answer with it on.
+    /// Processor time per answer with the tracker on, in milliseconds.
     pub on_cpu_ms: Option<f64>,
-    /// Processor time per answer with it off.
+    /// Processor time per answer with the tracker off, in milliseconds.
     pub off_cpu_ms: Option<f64>,
 }
 
 impl Overhead {
-    /// The cost over paired runs; `None` when no pair has a throughput without the tracker.
+    /// Computes the cost over paired runs; `None` if no pair has a throughput with the tracker off.
     ///
     /// # Examples
     /// ```
@@ -277,7 +284,7 @@ impl Overhead {
     }
 }
 
-/// The order of runs with the tracker on (`true`) and off: A B B A repeatedly, `pairs` of each.
+/// Returns the order of runs with the tracker on (`true`) and off: A B B A repeatedly, `pairs` runs of each.
 pub fn interleaved(pairs: usize) -> impl Iterator<Item = bool> {
     (0..2 * pairs).map(|i| matches!(i % 4, 0 | 3))
 }
@@ -312,10 +319,10 @@ mod tests {
         let l = between(snapshot(0, 0, 0, 0), snapshot(1000, 900, 100, 0), Some(1000));
         assert_eq!((l.completeness, l.dropped.ring_full, l.conserved), (Some(0.9), 100, true));
         assert!(!l.is_perfect());
-        // The tracker says that it saw and booked all, and the oracle knows better.
+        // The tracker claims that it observed and booked all events; the oracle disproves the claim.
         let l = between(snapshot(0, 0, 0, 0), snapshot(900, 900, 0, 0), Some(1000));
         assert_eq!((l.completeness, l.oracle_error, l.is_perfect()), (Some(1.0), Some(-100), false));
-        // An event without a fate is a bug of the tracker.
+        // An event that is neither booked nor lost is a bug of the tracker.
         let l = between(snapshot(0, 0, 0, 0), snapshot(1000, 900, 99, 0), None);
         assert!(!l.conserved && !l.is_perfect());
     }

@@ -12,12 +12,12 @@ use super::threshold::Threshold;
 /// The threads that run the users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Executor {
-    /// Tasks on a multi-threaded runtime with this many workers; 0 is one per core.
+    /// Users are tasks on a multi-threaded runtime with this many workers; 0 is one worker per core.
     Tokio {
-        /// Worker threads.
+        /// Number of worker threads.
         workers: usize,
     },
-    /// One operating-system thread per user, each with a small runtime for its timers.
+    /// Each user is one operating-system thread, with a small runtime for its timers.
     Threads,
 }
 
@@ -27,27 +27,27 @@ impl Default for Executor {
     }
 }
 
-/// The sampling of processor time. The clocks cost about a microsecond per poll.
+/// The sampling of processor time. Reading the clocks costs about a microsecond per poll.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Metering {
-    /// Every poll of every request.
+    /// Every poll of every request is measured.
     #[default]
     EveryPoll,
-    /// Every poll of one request in this many.
+    /// Every poll of one request in this many is measured.
     OneIn(u32),
-    /// Never: the breakdown then has no parts inside a poll.
+    /// No poll is measured; the breakdown then has no parts inside a poll.
     Off,
 }
 
 /// The reaction to a proved deadlock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeadlockAction {
-    /// End the window at once.
+    /// The window ends at once.
     #[default]
     AbortTest,
-    /// Fail the youngest wait with `WouldDeadlock` and go on.
+    /// The youngest wait fails with `WouldDeadlock`, and the run goes on.
     FailVictim,
-    /// Only report.
+    /// The deadlock is only reported.
     ReportOnly,
 }
 
@@ -64,37 +64,37 @@ pub enum DeadlockAction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BenchmarkConfig {
-    /// Limit of users or workers of a load. Default 64.
+    /// Maximum number of users or workers of a load. Default 64.
     pub max_concurrent_users: usize,
-    /// Time in which the users start, or the rate rises. Not measured. Default 1 s.
+    /// Time during which the users start, or the rate rises. Not measured. Default 1 s.
     pub ramp_up_duration: Duration,
-    /// Full load before the measured window. Default 2 s.
+    /// Time of full load before the measured window. Default 2 s.
     pub warm_up: Duration,
-    /// Connections in the pool: `None` is the minimum of the users and twice the cores, 0 is no pool.
+    /// Number of connections in the pool. `None` is the smaller of the users and twice the cores; 0 is no pool.
     pub connection_pool_size: Option<usize>,
-    /// Time-out of a wait for a connection; the request is then rejected. Default 5 s.
+    /// Time-out of a wait for a connection, after which the request is rejected. Default 5 s.
     pub pool_acquire_timeout: Duration,
     /// Hold time above which a connection is reported as leaked. Default 10 s.
     pub pool_leak_after: Duration,
     /// Time without progress after which a user is reported as stalled. Default 5 s.
     pub deadlock_timeout: Duration,
-    /// Time-out of a request, which is then cancelled; `None`, the default, never cancels.
+    /// Time-out of a request, after which it is cancelled; `None`, the default, never cancels.
     pub request_timeout: Option<Duration>,
     /// Time for open requests to finish after the window. Default 5 s.
     pub graceful_stop: Duration,
     /// Pause between an answer and the next request of a closed load.
     pub think: ThinkTime,
-    /// Order in which the queries are asked.
+    /// Rule by which a user picks its queries.
     pub popularity: Popularity,
     /// Threads that run the users.
     pub executor: Executor,
     /// Seed of every random choice.
     pub seed: u64,
-    /// Runs per level of a scalability test. Default 3.
+    /// Number of runs per level of a scalability test. Default 3.
     pub repetitions: usize,
     /// Pause between two runs of a scalability test. Default 200 ms.
     pub recovery: Duration,
-    /// Conditions on each result.
+    /// Conditions that each result must meet.
     pub thresholds: Vec<Threshold>,
     /// Reaction to a proved deadlock.
     pub deadlock_action: DeadlockAction,
@@ -102,7 +102,7 @@ pub struct BenchmarkConfig {
     pub cpu_metering: Metering,
     /// Completeness below which a level counts as broken. Default 1.
     pub target_completeness: f64,
-    /// Share of all cores, 0 to 1, used by other programs, above which a run is inconclusive. Default 0.1.
+    /// Share of all cores, from 0 to 1, used by other programs above which a run is inconclusive. Default 0.1.
     pub max_foreign_cpu: f64,
 }
 
@@ -134,7 +134,7 @@ impl Default for BenchmarkConfig {
 }
 
 impl BenchmarkConfig {
-    /// The defaults without ramp, warm-up, pool and recovery, for short deterministic runs.
+    /// Returns the defaults without ramp, warm-up, pool and recovery, for short deterministic runs.
     pub fn bare() -> Self {
         Self {
             ramp_up_duration: Duration::ZERO,
@@ -146,7 +146,7 @@ impl BenchmarkConfig {
         }
     }
 
-    /// The pool size for `users` users.
+    /// Returns the pool size for `users` users.
     pub(super) fn pool_size(&self, users: usize) -> usize {
         self.connection_pool_size.unwrap_or_else(|| users.min(2 * machine::cores()))
     }

@@ -1,7 +1,7 @@
 //! Errors that keep a benchmark from running.
 //!
-//! A bad *result* (failed requests, a deadlock, a breached threshold) is a result. An error is a configuration that cannot
-//! run, or a threshold that asks to abort.
+//! A bad *result* (failed requests, a deadlock, a breached threshold) is no error. An error is a configuration that
+//! cannot run, or a breached threshold that starts with `abort:`.
 
 use thiserror::Error;
 

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::completeness::{QuiesceError, TrackerProbe, TrackerSnapshot};
 
-/// Reads the counters of the `HeapLedger` that is this process's global allocator.
+/// A probe of the `HeapLedger` that is this process's global allocator. It reads the counters of the ledger.
 ///
-/// It cannot be switched off while the process runs, so its cost is measured between processes, one of them started with
-/// `HEAPLEDGER=off`.
+/// The ledger cannot be switched off while the process runs. Its cost is therefore measured between processes, one of
+/// which runs with `HEAPLEDGER=off`.
 ///
 /// # Examples
 /// ```
@@ -19,12 +19,12 @@ use super::completeness::{QuiesceError, TrackerProbe, TrackerSnapshot};
 pub struct LedgerProbe(());
 
 impl LedgerProbe {
-    /// The probe; `None` when no `HeapLedger` is installed.
+    /// Returns the probe; `None` if no `HeapLedger` is installed.
     pub fn installed() -> Option<Self> {
         crate::is_installed().then_some(Self(()))
     }
 
-    /// The settings of the ledger, in the words of its environment variables.
+    /// Returns the settings of the ledger as text; the settings have the names of the environment variables.
     pub fn settings(self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         crate::snapshot().map_or_else(String::new, |profile| {
@@ -46,7 +46,7 @@ impl TrackerProbe for LedgerProbe {
             crate::flush();
             let in_flight = crate::quality().in_flight;
             if in_flight == 0 {
-                // The query itself made events, which would be in flight at the next snapshot.
+                // The query itself made events; without this flush the next snapshot would count them as in flight.
                 crate::flush();
                 return Ok(());
             }

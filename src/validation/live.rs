@@ -1,4 +1,4 @@
-//! Progress of a run, for a status line: written by the coordinator, readable from any thread.
+//! Progress of a run for a status line. The coordinator writes it; any thread may read it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sync::lock;
 
-/// The progress of a benchmark's current run. Clones share it.
+/// The progress of a benchmark's current run. Clones share one progress.
 ///
 /// # Examples
 /// ```
@@ -22,22 +22,22 @@ pub struct LiveStatus(Arc<Mutex<Live>>);
 pub struct Live {
     /// Users or workers of the run; 0 before the first run.
     pub users: usize,
-    /// Planned length of ramp, warm-up and window.
+    /// Planned length of ramp, warm-up and window together.
     pub planned: Duration,
-    /// Elapsed part of it.
+    /// Elapsed part of `planned`.
     pub elapsed: Duration,
-    /// Answered requests of the whole run, warm-up included.
+    /// Number of answered requests in the whole run, warm-up included.
     pub answered: u64,
-    /// Other finished requests of the whole run.
+    /// Number of requests in the whole run that ended without an answer.
     pub failed: u64,
-    /// Requests in progress.
+    /// Number of requests in progress.
     pub active: u64,
-    /// Waits for a connection, and arrivals that wait for a worker.
+    /// Number of waits for a connection, plus arrivals that wait for a worker.
     pub pending: u64,
 }
 
 impl LiveStatus {
-    /// The current progress.
+    /// Returns the current progress.
     pub fn read(&self) -> Live {
         *lock(&self.0)
     }

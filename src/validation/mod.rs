@@ -1,7 +1,8 @@
 //! The concurrent benchmark.
 //!
-//! Drives realistic load through a workload and reports throughput, latency, the parts of the response time, contention,
-//! deadlocks, scalability, and, when the program runs under a tracker, completeness and cost of the tracker at each load.
+//! It drives realistic load through a workload and reports throughput, latency, the parts of the response time,
+//! contention, deadlocks and scalability. Under a tracker it also reports completeness and cost of the tracker at each
+//! load.
 //!
 //! ```text
 //!  plan ─► executor ─► workload ─► result ─► scalability ─► recommendation
@@ -10,9 +11,9 @@
 //!           └ completeness: the counts of the tracker
 //! ```
 //!
-//! Three decisions shape it. Latency counts from the *intended* start of a request, so that a stall cannot hide the requests it
-//! delayed. An undefined figure is `None`: no figure is NaN, and no zero means "unknown". And the harness does not measure
-//! itself: inside the window it allocates nothing and takes no lock that users share.
+//! Three decisions shape the benchmark. Latency counts from the *intended* start of a request, so that a stall cannot
+//! hide the requests it delayed. An undefined figure is `None`: no figure is NaN, and no zero means "unknown". The
+//! harness does not measure itself: inside the window it allocates nothing and takes no lock that users share.
 
 mod assemble;
 mod baseline;

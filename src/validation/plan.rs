@@ -1,15 +1,18 @@
-//! The offered load, as pure arithmetic: no clock, no thread, no randomness but the seed's.
+//! The offered load, as pure arithmetic. It uses no clock and no thread, and no randomness except the seed's.
 //!
 //! An open load is a *plan* of intended starts, fixed before the first request. Response time counts from the intended
-//! start, so a stall of the system cannot hide the requests it delayed (G. Tene's "coordinated omission"). The plan is one
-//! curve: the rate over time, piecewise linear, and its integral A(t), the number of arrivals due by t. Arrival k is due where
+//! start, so a stall of the system cannot hide the requests it delayed (G. Tene's "coordinated omission"). The plan is
+//! one piecewise linear curve, the rate over time. Its integral A(t) is the number of arrivals due by t. Arrival k is
+//! due where
 //!
-//! * `A(t) = k` for uniform arrivals: computed from k each time, never by adding rounded gaps, so no error accumulates;
-//! * `A(t) = E_k`, a running sum of unit exponentials, for Poisson arrivals: the time change turns a unit Poisson
+//! * `A(t) = k` for uniform arrivals. The time is computed from k, never by adding rounded gaps, so no error
+//!   accumulates.
+//! * `A(t) = E_k`, a running sum of unit exponentials, for Poisson arrivals. The change of time converts a unit Poisson
 //!   process into one of any rate, ramps included.
 //!
-//! On a piece with rate a rising to b over T seconds, `n = a·t + (b−a)·t²/2T`. It is solved in the form
-//! `t = 2n / (a + sqrt(a² + 2sn))`, which needs no special case for a flat piece and keeps all digits at small slopes.
+//! On a piece whose rate goes from a to b over T seconds, with s = (b−a)/T, `n = a·t + s·t²/2` arrivals are due. The
+//! time is solved as `t = 2n / (a + sqrt(a² + 2sn))`, which needs no special case for a flat piece and keeps all digits
+//! at small slopes.
 
 use std::time::Duration;
 
@@ -21,9 +24,9 @@ use super::random::{Popularity, UserRng};
 /// The spacing of the arrivals of an open load.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Arrivals {
-    /// Evenly spaced.
+    /// Arrivals are evenly spaced.
     Uniform,
-    /// Independent arrivals: exponential gaps, with bursts.
+    /// Arrivals are independent: their gaps are exponential, with bursts.
     #[default]
     Poisson,
 }
@@ -31,7 +34,7 @@ pub enum Arrivals {
 /// The treatment of arrivals of an open load while all workers are busy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Overload {
-    /// Arrivals wait for a worker; their response time includes the wait.
+    /// Arrivals wait for a worker, and their response time includes the wait.
     #[default]
     Queue,
     /// Arrivals are dropped and counted in `dropped_arrivals`.
@@ -41,10 +44,10 @@ pub enum Overload {
 /// The course of a stage towards its target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StageShape {
-    /// A straight line from the end of the previous stage.
+    /// The level follows a straight line from the end of the previous stage.
     #[default]
     Linear,
-    /// The target from the start of the stage on.
+    /// The level is the target from the start of the stage on.
     Step,
 }
 
@@ -62,7 +65,7 @@ pub enum StageUnit {
 pub struct Stage {
     /// Length of the stage.
     pub duration: Duration,
-    /// Level at its end, in the load's unit.
+    /// Level at the end of the stage, in the load's unit.
     pub target: f64,
     /// Course towards the target.
     pub shape: StageShape,
@@ -71,24 +74,24 @@ pub struct Stage {
 /// The offered load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum LoadModel {
-    /// Each user sends its next request after the last answer and its think time.
+    /// Each user sends its next request after the last answer and a think time.
     Closed {
-        /// Simulated users.
+        /// Number of simulated users.
         users: usize,
     },
-    /// Requests start as planned, independent of earlier answers.
+    /// Requests start as planned, independently of earlier answers.
     Open {
         /// Arrivals per second.
         rate_per_sec: f64,
         /// Spacing of the arrivals.
         arrivals: Arrivals,
-        /// Workers: the limit of concurrent requests.
+        /// Number of workers: the maximum number of concurrent requests.
         max_in_flight: usize,
         /// Treatment of arrivals without a free worker.
         overload: Overload,
     },
-    /// Levels that change over time, as k6's stages. The measured window is the longest flat stage, or the whole run when no
-    /// stage is flat.
+    /// Levels change over time in stages, as in k6. The measured window is the longest flat stage, or the whole run if
+    /// no stage is flat.
     Staged {
         /// Level at the start.
         start: f64,
@@ -96,14 +99,14 @@ pub enum LoadModel {
         stages: Vec<Stage>,
         /// Unit of the levels.
         unit: StageUnit,
-        /// Workers of a `RatePerSec` load; maximum of users of a `Users` load.
+        /// Number of workers of a `RatePerSec` load. A `Users` load ignores it.
         max_in_flight: usize,
     },
-    /// Recorded arrivals.
+    /// Requests start at recorded times.
     Replay {
         /// Intended starts in nanoseconds from the start of the run, ascending.
         offsets_ns: Vec<u64>,
-        /// Workers.
+        /// Number of workers.
         max_in_flight: usize,
     },
 }
@@ -117,18 +120,18 @@ pub(super) struct Phases {
 }
 
 impl LoadModel {
-    /// A closed load of `users` users.
+    /// Creates a closed load of `users` users.
     pub const fn closed(users: usize) -> Self {
         Self::Closed { users }
     }
 
-    /// Poisson arrivals at `rate_per_sec` on 1,024 workers; arrivals beyond them wait.
+    /// Creates a load of Poisson arrivals at `rate_per_sec` on 1,024 workers; arrivals that find no free worker wait.
     pub const fn open(rate_per_sec: f64) -> Self {
         let (arrivals, overload) = (Arrivals::Poisson, Overload::Queue);
         Self::Open { rate_per_sec, arrivals, max_in_flight: 1024, overload }
     }
 
-    /// Users or workers of the load.
+    /// Returns the number of users or workers of the load.
     pub fn workers(&self) -> usize {
         match self {
             Self::Closed { users } => *users,
@@ -146,7 +149,7 @@ impl LoadModel {
         !matches!(self, Self::Closed { .. } | Self::Staged { unit: StageUnit::Users, .. })
     }
 
-    /// The load in a few words.
+    /// Returns the load in a few words.
     pub(super) fn in_words(&self) -> String {
         match self {
             Self::Closed { users } => format!("{users} users"),
@@ -180,7 +183,7 @@ impl LoadModel {
         if self.workers() == 0 { Err(BenchError::ZeroUsers) } else { Ok(()) }
     }
 
-    /// The measured window.
+    /// Returns the measured window and the end of the load.
     pub(super) fn phases(&self, ramp: Duration, warm_up: Duration, duration: Duration) -> Phases {
         let Self::Staged { start, stages, .. } = self else {
             let measure_start_ns = nanos(ramp) + nanos(warm_up);
@@ -200,7 +203,7 @@ impl LoadModel {
         Phases { measure_start_ns, measure_end_ns, load_end_ns: end_ns }
     }
 
-    /// The intended starts in nanoseconds from the start of the run; `None` for a closed load.
+    /// Returns the intended starts in nanoseconds from the start of the run; `None` for a closed load.
     pub(super) fn intended_starts(
         &self,
         ramp: Duration,
@@ -231,7 +234,8 @@ impl LoadModel {
         Some(IntendedStarts { pieces, source, next: 0, piece: 0, end_ns: load_end_ns })
     }
 
-    /// Users that are active at `t_ns`: all of them except in a `Users` staging. Does not allocate.
+    /// Returns the number of users that are active at `t_ns`: all users, except in a `Users` staging. Does not
+    /// allocate.
     pub(super) fn users_at(&self, t_ns: u64) -> usize {
         let Self::Staged { start, stages, unit: StageUnit::Users, .. } = self else { return self.workers() };
         let t_s = t_ns as f64 / 1e9;
@@ -248,7 +252,7 @@ fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }
 
-/// A stretch of time in which the level changes linearly, and the arrivals due before it.
+/// A stretch of time in which the level changes linearly, with the number of arrivals due before it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Piece {
     start_s: f64,
@@ -268,7 +272,7 @@ impl Piece {
         Self { start_s, len_s: len_s.max(0.0), from: from.max(0.0), to: to.max(0.0), due_before }
     }
 
-    /// The time at which `due` arrivals are due, in seconds; `None` when that is after this piece.
+    /// Returns the time at which `due` arrivals are due, in seconds; `None` if that time is after this piece.
     fn invert(&self, due: f64) -> Option<f64> {
         let n = due - self.due_before;
         if n >= self.due() {
@@ -298,7 +302,7 @@ enum Source {
     Recorded(Vec<u64>),
 }
 
-/// Iterates over the intended starts of an open load. Clones give the same sequence.
+/// An iterator over the intended starts of an open load. Clones give the same sequence.
 #[derive(Debug, Clone)]
 pub(super) struct IntendedStarts {
     pieces: Vec<Piece>,
@@ -342,7 +346,7 @@ pub enum Levels {
     Arithmetic {
         /// The highest level.
         max: usize,
-        /// The difference of two levels.
+        /// Difference between consecutive levels.
         step: usize,
     },
     /// 1, 2, 4, … up to `max`.
@@ -350,15 +354,17 @@ pub enum Levels {
         /// The highest level.
         max: usize,
     },
-    /// Exactly these, and 1.
+    /// Exactly these levels, and 1.
     List(Vec<usize>),
 }
 
 impl Levels {
-    /// The levels in ascending order without duplicates. 1 is always included as the baseline, and so is the highest level.
+    /// Returns the levels in ascending order without duplicates. The baseline 1 and the highest level are always
+    /// included.
     ///
     /// # Errors
-    /// [`BenchError::ZeroStep`] for a step of 0; [`BenchError::ZeroUsers`] for no level or level 0.
+    /// Returns [`BenchError::ZeroStep`] for a step of 0, and [`BenchError::ZeroUsers`] if there is no level or a level
+    /// is 0.
     ///
     /// # Examples
     /// ```
@@ -410,7 +416,8 @@ mod tests {
         }
     }
 
-    /// Mean, standard deviation, and the largest distance from the exponential distribution.
+    /// Returns the mean and standard deviation of the gaps, and their largest distance from the exponential
+    /// distribution.
     fn gap_statistics(plan: &[u64], rate: f64) -> (f64, f64, f64) {
         let mut gaps: Vec<f64> = plan.windows(2).map(|w| (w[1] - w[0]) as f64 / 1e9).collect();
         let n = gaps.len() as f64;

@@ -1,7 +1,7 @@
 //! The result of one run.
 //!
-//! An undefined figure is `None`, never NaN and never a zero that looks measured. The counts satisfy one law, checked by
-//! [`ConcurrentTestResult::is_conserved`]: every request of the window has exactly one outcome.
+//! An undefined figure is `None`, never NaN and never a zero that looks measured. The counts satisfy one law, which
+//! [`ConcurrentTestResult::is_conserved`] checks: every request of the window has exactly one outcome.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,32 +15,32 @@ use super::stats::LatencySummary;
 use super::threads::OsThreadStats;
 use super::validity::{SUPER_LINEAR_FROM, ValidityIssue};
 
-/// Figures of one user in the window. Times in milliseconds.
+/// Figures of one user in the window. All times are in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ThreadPerformance {
     /// The user's number.
     pub thread_id: usize,
-    /// Answered requests.
+    /// Number of answered requests.
     pub requests_completed: usize,
     /// Mean response time of the answered requests.
     pub average_latency_ms: Option<f64>,
     /// Maximum response time of the answered requests.
     pub max_latency_ms: Option<f64>,
-    /// Failed, timed-out and rejected requests.
+    /// Number of failed, timed-out and rejected requests.
     pub errors_encountered: usize,
-    /// Requests still open at the end.
+    /// Number of requests still open at the end.
     pub interrupted: usize,
-    /// Processor time of the requests; `None` where it is not measured.
+    /// Processor time of the requests; `None` if it was not measured.
     pub cpu_time_ms: Option<f64>,
-    /// Polls of the requests.
+    /// Number of polls of the requests.
     pub polls: u64,
     /// Total time from wake-ups to polls.
     pub sched_delay_ms: f64,
-    /// Total time inside polls off the processor.
+    /// Total time inside polls during which the thread was off the processor.
     pub blocked_in_poll_ms: f64,
     /// Total time between polls.
     pub idle_ms: f64,
-    /// Total wait for connections.
+    /// Total time of waits for connections.
     pub pool_wait_ms: f64,
     /// Whether a panic of the workload ended the user.
     pub panicked: bool,
@@ -49,11 +49,11 @@ pub struct ThreadPerformance {
 /// One slice of the window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
-    /// Start of the slice, from the start of the window.
+    /// Start of the slice, in milliseconds from the start of the window.
     pub at_ms: f64,
-    /// Requests answered in the slice.
+    /// Number of requests answered in the slice.
     pub ok: u32,
-    /// Other requests that ended in the slice.
+    /// Number of requests that ended in the slice without an answer.
     pub failed: u32,
     /// Mean response time of the answers.
     pub mean_ms: Option<f64>,
@@ -62,13 +62,14 @@ pub struct Slice {
     /// p99 of the response time, with an error below 10 %; `None` with fewer than 1,000 answers.
     #[serde(default)]
     pub p99_ms: Option<f64>,
-    /// Mean of the requests in progress over the samples in the slice; `None` without a sample.
+    /// Mean number of requests in progress over the samples in the slice; `None` without a sample.
     #[serde(default)]
     pub active: Option<f64>,
-    /// Mean of the waits for a connection or a worker; `None` without a sample.
+    /// Mean number of waits for a connection or a worker; `None` without a sample.
     #[serde(default)]
     pub pending: Option<f64>,
-    /// Events booked ÷ (booked + lost) between the first tracker snapshot in the slice and the next one; `None` without.
+    /// Events booked ÷ (booked + lost) from the first tracker snapshot in the slice to the next snapshot; `None`
+    /// without one.
     #[serde(default)]
     pub completeness: Option<f64>,
 }
@@ -76,21 +77,21 @@ pub struct Slice {
 /// The result of one load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConcurrentTestResult {
-    /// Users of a closed load, workers of an open one.
+    /// Number of users of a closed load, or of workers of an open one.
     pub concurrent_users: usize,
-    /// Requests of the window: the sum of the next five counts.
+    /// Number of requests of the window: the sum of the next five counts.
     pub total_requests: usize,
-    /// Answered requests.
+    /// Number of answered requests.
     pub successful_requests: usize,
-    /// Requests that ended with an error of the workload.
+    /// Number of requests that ended with an error of the workload.
     pub failed_requests: usize,
-    /// Requests cancelled by the request time-out.
+    /// Number of requests cancelled by the request time-out.
     pub timeout_requests: usize,
-    /// Requests without a connection.
+    /// Number of requests that got no connection.
     pub rejected_requests: usize,
-    /// Requests still open, or not yet started, at the end of the graceful stop.
+    /// Number of requests still open, or not yet started, at the end of the graceful stop.
     pub interrupted_requests: usize,
-    /// Whether a permanent deadlock was proved: `deadlocks` is not empty.
+    /// Whether a permanent deadlock was proved, so that `deadlocks` is not empty.
     pub deadlock_detected: bool,
     /// Mean response time of the answers.
     pub average_response_time_ms: Option<f64>,
@@ -102,19 +103,20 @@ pub struct ConcurrentTestResult {
     pub requests_per_second: f64,
     /// One entry per user.
     pub thread_performance: Vec<ThreadPerformance>,
-    /// 0 to 100, from the increase of each part of the response time since one user; `None` without that baseline.
+    /// Contention score from 0 to 100, from the increase of each part of the response time since one user; `None`
+    /// without a run of one user.
     pub resource_contention_score: Option<f64>,
-    /// 100 · X(N) / (N · X(1)), percent; `None` without a baseline.
+    /// Efficiency 100 · X(N) / (N · X(1)), in percent; `None` without a run of one user.
     pub scalability_efficiency: Option<f64>,
-    /// Usage of the pool; all zero without one.
+    /// Usage of the pool; all figures are zero without a pool.
     pub connection_pool_usage: ConnectionPoolStats,
-    /// Arrivals dropped without a free worker. Not part of `total_requests`.
+    /// Number of arrivals dropped because no worker was free. Not part of `total_requests`.
     pub dropped_arrivals: u64,
-    /// Wrong answers.
+    /// Number of wrong answers.
     pub check_failures: usize,
-    /// Users ended by a panic.
+    /// Number of users ended by a panic.
     pub panicked_users: usize,
-    /// Abandoned threads: they did not end.
+    /// Number of abandoned threads, which did not end.
     pub abandoned_threads: usize,
     /// Length of the window in seconds.
     pub window_s: f64,
@@ -122,9 +124,9 @@ pub struct ConcurrentTestResult {
     pub stopped_early: bool,
     /// The offered load.
     pub load: LoadModel,
-    /// The seed.
+    /// Seed of the run.
     pub seed: u64,
-    /// Start of the users, in milliseconds of Unix time.
+    /// Moment when the users started, in milliseconds of Unix time.
     pub started_at_unix_ms: u64,
     /// Arrivals per second in the window; `None` for a closed load.
     pub offered_rate: Option<f64>,
@@ -140,17 +142,17 @@ pub struct ConcurrentTestResult {
     pub service: LatencySummary,
     /// Times of requests without an answer.
     pub failures: LatencySummary,
-    /// p99 of response ÷ p99 of service; a closed loop would hide a value above 1.
+    /// p99 of `response` ÷ p99 of `service`. A value above 1 is a delay that a closed loop would hide.
     pub co_gap: Option<f64>,
-    /// Closed loads: share of the users' time in which a slow request delayed the next one.
+    /// Share of the users' time in which a slow request delayed the next one; closed loads only.
     pub co_exposure: Option<f64>,
     /// Delays caused by the load generator itself.
     pub dispatch_lag: LatencySummary,
     /// Parts of the mean response time; `None` without answers.
     pub breakdown: Option<TimeBreakdown>,
-    /// Increase of each part since one user; `None` without that baseline.
+    /// Increase of each part of the response time since one user; `None` without a run of one user.
     pub contention: Option<ContentionScore>,
-    /// Coefficient of variation of the users' mean response times: unfairness, not contention.
+    /// Coefficient of variation of the users' mean response times. It measures unfairness, not contention.
     pub user_unfairness: Option<f64>,
     /// Threads of the run.
     pub os_threads: Vec<OsThreadStats>,
@@ -158,11 +160,11 @@ pub struct ConcurrentTestResult {
     pub deadlocks: Vec<DeadlockReport>,
     /// Deadlocks that a time-out ends.
     pub transient_deadlocks: Vec<DeadlockReport>,
-    /// Requests without progress for the deadlock time-out.
+    /// Requests that made no progress for the deadlock time-out.
     pub stalls: Vec<StallReport>,
     /// Completeness of the tracker; `None` without a probe.
     pub completeness: Option<LevelCompleteness>,
-    /// Cost of the tracker; `None` unless measured.
+    /// Cost of the tracker; `None` if it was not measured.
     pub tracker_overhead: Option<Overhead>,
     /// Slices of the window.
     pub timeline: Vec<Slice>,
@@ -179,11 +181,11 @@ pub struct ConcurrentTestResult {
 /// The result of a threshold on a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdResult {
-    /// The threshold, as written.
+    /// The threshold, as the user wrote it.
     pub threshold: String,
-    /// The figure; `None` when it is undefined.
+    /// Value of the figure; `None` if it is undefined.
     pub value: Option<f64>,
-    /// Whether the threshold was met. An undefined figure meets none.
+    /// Whether the threshold was met. An undefined figure meets no threshold.
     pub passed: bool,
 }
 
@@ -205,7 +207,7 @@ impl ConcurrentTestResult {
             && of_users(|u| u.interrupted) <= self.interrupted_requests
     }
 
-    /// Fills in the figures that need the run at one user: efficiency and contention.
+    /// Computes the figures that need the run of one user, `baseline`: efficiency and contention.
     pub(super) fn compare_with(&mut self, baseline: &Self) {
         let alone = baseline.requests_per_second / baseline.concurrent_users as f64;
         let ideal = self.concurrent_users as f64 * alone;
@@ -223,7 +225,7 @@ impl ConcurrentTestResult {
         self.valid && self.threshold_results.iter().all(|t| t.passed)
     }
 
-    /// The problems that make the run inconclusive.
+    /// Returns the problems that make the run inconclusive.
     pub(super) fn doubts(&self) -> impl Iterator<Item = &ValidityIssue> {
         self.validity.iter().filter(|v| v.forbids_conclusions())
     }

@@ -14,21 +14,21 @@ pub enum BreakingCause {
     Retrograde {
         /// The lower level with the highest throughput.
         peak_users: usize,
-        /// Throughput as a share of that level's.
+        /// Throughput as a share of the throughput at `peak_users`.
         share: f64,
     },
     /// A threshold was breached.
     Threshold {
-        /// The threshold, as written.
+        /// The threshold, as the user wrote it.
         threshold: String,
-        /// The figure; `None` when it is undefined.
+        /// Value of the figure; `None` if it is undefined.
         value: Option<f64>,
     },
-    /// The tracker lost events, or its count differs from the workload's.
+    /// The tracker lost events, or its count differs from the count of the workload.
     Incomplete {
-        /// aggregated ÷ observed.
+        /// Events that the tracker booked ÷ events that it observed.
         completeness: f64,
-        /// observed − expected.
+        /// Events that the tracker observed − events that the workload expects.
         oracle_error: Option<i64>,
     },
     /// A deadlock was proved.
@@ -41,29 +41,29 @@ pub enum BreakingCause {
 /// Summary of all runs of one level.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LevelSummary {
-    /// Users.
+    /// Number of users.
     pub users: usize,
     /// Number of runs.
     pub runs: usize,
     /// Mean throughput of the runs, in answers per second.
     pub throughput: f64,
-    /// 95 % interval: the wider of those between runs and within one.
+    /// 95 % interval of the throughput: the wider of the interval between runs and the interval within one run.
     pub throughput_ci95: Option<(f64, f64)>,
-    /// 100·X(N) / (N·X(1)); `None` when one user had no answers.
+    /// Efficiency 100·X(N) / (N·X(1)), in percent; `None` if one user had no answers.
     pub efficiency: Option<f64>,
-    /// Mean response time of the runs.
+    /// Mean response time over the runs, in milliseconds.
     pub mean_response_ms: Option<f64>,
-    /// Median response time of the run with the median throughput.
+    /// Median response time of the run with the median throughput, in milliseconds.
     pub p50_ms: Option<f64>,
-    /// p99 of the response time of the same run.
+    /// p99 of the response time of the run with the median throughput, in milliseconds.
     pub p99_ms: Option<f64>,
-    /// Highest error rate of the runs.
+    /// Highest error rate among the runs.
     pub error_rate: Option<f64>,
-    /// Contention of the same run.
+    /// Contention of the run with the median throughput.
     pub contention: Option<ContentionScore>,
-    /// Lowest completeness of the runs.
+    /// Lowest completeness among the runs.
     pub completeness: Option<f64>,
-    /// Cost of the tracker, where measured.
+    /// Cost of the tracker; `None` if it was not measured.
     pub overhead: Option<Overhead>,
     /// Whether all runs met all thresholds.
     pub meets_thresholds: bool,
@@ -72,7 +72,7 @@ pub struct LevelSummary {
 /// The result of a scalability test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScalabilityReport {
-    /// All runs, by users and then in order of execution.
+    /// All runs, sorted by number of users, then by order of execution.
     pub test_results: Vec<ConcurrentTestResult>,
     /// One entry per level.
     pub levels: Vec<LevelSummary>,
@@ -80,27 +80,27 @@ pub struct ScalabilityReport {
     pub optimal_concurrent_users: usize,
     /// The first broken level.
     pub scalability_breaking_point: Option<usize>,
-    /// The reason.
+    /// Reason why `scalability_breaking_point` is broken.
     pub breaking_cause: Option<BreakingCause>,
-    /// First and last of the initial levels with an efficiency of at least 90 %.
+    /// First and last level of the initial range in which every efficiency is at least 90 %.
     pub linear_scaling_range: (usize, usize),
-    /// Users and efficiency in percent.
+    /// Efficiency of each level: number of users, then percent.
     pub efficiency_curve: Vec<(usize, f64)>,
-    /// Users and throughput of the level with the highest throughput.
+    /// Level with the highest throughput: number of users, then answers per second.
     pub peak_throughput: (usize, f64),
-    /// The fitted scalability law; `None` with fewer than four usable levels.
+    /// Scalability law fitted to the levels; `None` with fewer than four usable levels.
     pub model: Option<UslFit>,
-    /// The law fitted to the runs without the tracker, if there were any.
+    /// Scalability law fitted to the runs without the tracker; `None` if there were none.
     pub model_without_tracker: Option<UslFit>,
-    /// Users and contention.
+    /// Contention of each level, after its number of users.
     pub contention_curve: Vec<(usize, ContentionScore)>,
-    /// Users and completeness.
+    /// Completeness of each level, after its number of users.
     pub completeness_curve: Vec<(usize, f64)>,
-    /// Users and cost of the tracker.
+    /// Cost of the tracker at each level, after its number of users.
     pub overhead_curve: Vec<(usize, Overhead)>,
     /// The recommendation.
     pub recommendation: ScalabilityRecommendation,
-    /// Its reasons and actions.
+    /// Reasons and actions of the recommendation.
     pub detail: RecommendationDetail,
     /// Runs per level.
     pub repetitions: usize,
@@ -130,36 +130,36 @@ pub enum ScalabilityRecommendation {
 pub struct Reason {
     /// Name of the figure.
     pub metric: String,
-    /// Its level; `None` for a figure of the whole test.
+    /// Level of the figure; `None` for a figure of the whole test.
     pub level: Option<usize>,
-    /// Its value.
+    /// Value of the figure.
     pub value: f64,
-    /// The limit it was compared with.
+    /// Limit that the value was compared with.
     pub limit: Option<f64>,
 }
 
 /// Confidence of a recommendation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confidence {
-    /// One run per level, or an inconclusive test.
+    /// The levels ran once each, or the test was inconclusive.
     #[default]
     Low,
-    /// Repeated runs.
+    /// The levels ran repeatedly.
     Medium,
-    /// Repeated runs and a fitted law.
+    /// The levels ran repeatedly, and a scalability law was fitted.
     High,
 }
 
 /// The reasons and actions of a recommendation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecommendationDetail {
-    /// One sentence.
+    /// The recommendation in one sentence.
     pub headline: String,
-    /// The figures behind it.
+    /// Figures behind the recommendation.
     pub reasons: Vec<Reason>,
-    /// Next steps.
+    /// Next steps for the user.
     pub actions: Vec<String>,
-    /// Confidence.
+    /// Confidence of the recommendation.
     pub confidence: Confidence,
 }
 
@@ -169,13 +169,13 @@ impl ScalabilityReport {
         self.test_results.iter().all(ConcurrentTestResult::passed)
     }
 
-    /// The summary of a level.
+    /// Returns the summary of the level with `users` users.
     pub fn level(&self, users: usize) -> Option<&LevelSummary> {
         self.levels.iter().find(|l| l.users == users)
     }
 }
 
-/// The run with the median throughput.
+/// Returns the run with the median throughput; the lower of the two middle runs of an even number.
 pub(super) fn median_run<'a>(
     runs: impl IntoIterator<Item = &'a ConcurrentTestResult>,
 ) -> Option<&'a ConcurrentTestResult> {

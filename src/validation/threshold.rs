@@ -1,7 +1,7 @@
 //! Thresholds: conditions on a result, written as `p99(response_ms)<50` or `completeness>=1`.
 //!
-//! The names are a closed list, so a typing error is reported before the run. An undefined figure satisfies nothing: a run
-//! without answers does not pass `p99(response_ms)<50`.
+//! The names form a closed list, so a typing error is reported before the run. An undefined figure meets no threshold:
+//! a run without answers does not pass `p99(response_ms)<50`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,7 +48,7 @@ const STATISTICS: Table<fn(&LatencySummary) -> Option<f64>, 6> = [
     ("mean", |l| l.mean_ms),
     ("max", |l| l.max_ms),
 ];
-/// Longest first: `<=` must not be read as `<`.
+/// The comparisons, longest first: `<=` must not be read as `<`.
 const COMPARISONS: Table<fn(&f64, &f64) -> bool, 5> =
     [("<=", f64::le), (">=", f64::ge), ("==", f64::eq), ("<", f64::lt), (">", f64::gt)];
 
@@ -56,7 +56,7 @@ fn place<T, const N: usize>(table: &Table<T, N>, name: &str) -> Option<usize> {
     table.iter().position(|(n, _)| *n == name)
 }
 
-/// Places in the tables.
+/// A figure, as its places in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Metric {
     Plain(usize),
@@ -80,7 +80,7 @@ impl Metric {
     }
 }
 
-/// A condition on a result. With a leading `abort:` a breach ends a scalability test at once.
+/// A condition on a result. A breach ends a scalability test at once if the condition starts with `abort:`.
 ///
 /// # Examples
 /// ```
@@ -165,9 +165,9 @@ impl From<Threshold> for String {
 pub struct ThresholdError {
     /// Column of the error, in bytes from 1.
     pub column: usize,
-    /// The text found there.
+    /// Text found at `column`.
     pub found: String,
-    /// The expected text.
+    /// Text expected at `column`.
     pub expected: &'static str,
 }
 

@@ -1,15 +1,16 @@
-//! Confidence from one run: batch means.
+//! Batch means: a confidence interval from one run.
 //!
-//! Throughput samples a few milliseconds apart depend on each other, so the textbook interval over them is far too
-//! narrow. The window is divided into equal batches long enough to be nearly independent, and the interval is that of
-//! their means (Law and Kelton, *Simulation Modeling and Analysis*, chapter 9). Independence is checked: neighbouring
-//! batches that correlate are merged in pairs, and a correlation that remains is reported.
+//! Throughput samples taken within a few milliseconds depend on each other, so the textbook interval over them is far
+//! too narrow. The window is therefore divided into equal batches that are long enough to be nearly independent, and
+//! the interval is computed from their means (Law and Kelton, *Simulation Modeling and Analysis*, chapter 9). The
+//! independence is checked: neighbouring batches that correlate are merged in pairs, and a correlation that remains is
+//! reported.
 
 use super::distribution::{group_means, mean, mean_interval, spread};
 
-/// Batches before any merge.
+/// Number of batches before any merge.
 const BATCHES: usize = 20;
-/// Lag-1 correlation above which neighbours are merged.
+/// Lag-1 correlation above which neighbouring batches are merged.
 const CORRELATED_FROM: f64 = 0.3;
 
 /// Mean of one run with its 95 % interval.
@@ -19,9 +20,9 @@ pub struct BatchMeans {
     pub mean: f64,
     /// Lower and upper end of the 95 % interval.
     pub interval: (f64, f64),
-    /// Batches used: 20, or 10 after merging.
+    /// Number of batches: 20, or one per slice if there are fewer slices; 10 after merging.
     pub batches: usize,
-    /// Correlation of neighbouring batches; `None` when all are equal.
+    /// Correlation of neighbouring batches; `None` if all batches are equal.
     pub lag1: Option<f64>,
 }
 
@@ -32,7 +33,7 @@ impl BatchMeans {
     }
 }
 
-/// Batch means of a series of equally long slices; `None` with fewer than 10 slices.
+/// Returns the batch means of a series of equally long slices; `None` with fewer than 10 slices.
 ///
 /// # Examples
 /// ```

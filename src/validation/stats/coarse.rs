@@ -1,18 +1,18 @@
-//! Coarse histograms for the slices of a window: 416 bytes each.
+//! Coarse histograms of 416 bytes, one for each slice of a window.
 //!
-//! A histogram of three digits takes 86 kB: right for a run, too much for each of its 600 slices. Four buckets per
-//! doubling, from a microsecond to more than a minute, give the p99 of a slice with an error below 10 %.
+//! A histogram of three digits takes 86 kB, which is right for a run but too much for each of its 600 slices. A coarse
+//! histogram has four buckets per doubling, from a microsecond to a minute; its p99 has an error below 10 %.
 
 use super::latency::is_given;
 
 /// Upper end of the first bucket, in nanoseconds.
 const LOWEST_NS: u64 = 1 << 10;
-/// Buckets per doubling.
+/// Number of buckets per doubling.
 const PER_OCTAVE: u64 = 4;
-/// Buckets of a slice; the last begins at 60 s.
+/// Number of buckets of a slice; the last bucket begins at 60 s.
 pub(in super::super) const BUCKETS: usize = 104;
 
-/// The bucket that counts a time.
+/// Returns the bucket that counts a time of `ns` nanoseconds.
 pub(in super::super) fn bucket_of(ns: u64) -> usize {
     if ns < LOWEST_NS {
         return 0;
@@ -22,14 +22,14 @@ pub(in super::super) fn bucket_of(ns: u64) -> usize {
     ((octave * PER_OCTAVE + quarter) as usize).min(BUCKETS - 1)
 }
 
-/// The lower end of a bucket in nanoseconds.
+/// Returns the lower end of a bucket, in nanoseconds.
 fn begin_of(bucket: usize) -> f64 {
     let (octave, quarter) = (bucket as u64 / PER_OCTAVE, bucket as u64 % PER_OCTAVE);
     ((LOWEST_NS << octave) / PER_OCTAVE * (PER_OCTAVE + quarter)) as f64
 }
 
-/// Quantile `q` of the counted times in nanoseconds, as the geometric middle of its bucket; `None` with fewer than ten
-/// samples beyond it.
+/// Returns quantile `q` of the counted times in nanoseconds: the geometric middle of the quantile's bucket. `None` with
+/// fewer than ten samples beyond the quantile.
 pub(in super::super) fn coarse_quantile_ns(counts: &[u32], q: f64) -> Option<f64> {
     let n: u64 = counts.iter().map(|c| u64::from(*c)).sum();
     if !is_given(n, q) {

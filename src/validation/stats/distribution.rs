@@ -2,7 +2,8 @@
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// Quantile `p` of Student's t distribution with `df` degrees of freedom; `None` unless `0 < p < 1` and `df > 0`.
+/// Returns quantile `p` of Student's t distribution with `df` degrees of freedom; `None` unless `0 < p < 1` and `df >
+/// 0`.
 ///
 /// # Examples
 /// ```
@@ -14,7 +15,7 @@ pub fn t_quantile(p: f64, df: f64) -> Option<f64> {
     StudentsT::new(0.0, 1.0, df).ok().filter(|_| defined).map(|t| t.inverse_cdf(p))
 }
 
-/// Probability that a standard normal variable exceeds `z`.
+/// Returns the probability that a standard normal variable exceeds `z`.
 ///
 /// # Examples
 /// ```
@@ -25,12 +26,13 @@ pub fn normal_tail(z: f64) -> f64 {
     Normal::standard().sf(z)
 }
 
-/// Arithmetic mean; `None` of no values.
+/// Returns the arithmetic mean; `None` if there are no values.
 pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// Mean of `values` and the sum of their squared distances from it; the sum is 0 when they differ only by rounding.
+/// Returns the mean of `values` and the sum of their squared distances from it. The sum is 0 if the values differ only
+/// by rounding.
 pub(super) fn spread(values: &[f64]) -> Option<(f64, f64)> {
     let mean = mean(values)?;
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
@@ -38,7 +40,7 @@ pub(super) fn spread(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean, if squares <= rounding { 0.0 } else { squares }))
 }
 
-/// Mean and 95 % interval of independent values; `None` with fewer than two.
+/// Returns the mean and the 95 % interval of independent values; `None` with fewer than two values.
 pub fn mean_interval(values: &[f64]) -> Option<(f64, (f64, f64))> {
     let (mean, squares) = spread(values).filter(|_| values.len() > 1)?;
     let n = values.len() as f64;
@@ -46,7 +48,7 @@ pub fn mean_interval(values: &[f64]) -> Option<(f64, (f64, f64))> {
     Some((mean, (mean - half, mean + half)))
 }
 
-/// The means of `groups` consecutive parts of about equal length.
+/// Divides `values` into `groups` consecutive parts of about equal length and returns the mean of each part.
 pub(super) fn group_means(values: &[f64], groups: usize) -> Vec<f64> {
     let end = |g: usize| g * values.len() / groups;
     (0..groups).filter_map(|g| mean(&values[end(g)..end(g + 1)])).collect()

@@ -8,18 +8,19 @@ use serde::{Deserialize, Serialize};
 
 /// The unit of histograms, in nanoseconds.
 const TICK_NS: u64 = 100;
-/// The longest time that a histogram resolves: 60 s. Longer ones count as 60 s in quantiles, exactly in mean and maximum.
+/// Longest time that a histogram resolves: 60 s. A longer time counts as 60 s in quantiles, and exactly in mean and
+/// maximum.
 const HIGHEST_TICKS: u64 = 600_000_000;
 /// Significant decimal digits of quantiles.
 const DIGITS: u8 = 3;
-/// Relative error of a quantile; a tick where that is more.
+/// Relative error of a quantile; the error is one tick where a tick is larger.
 pub(in super::super) const QUANTILE_RESOLUTION: f64 = 0.001;
-/// The unit of histograms in milliseconds.
+/// The unit of histograms, in milliseconds.
 pub(in super::super) const TICK_MS: f64 = TICK_NS as f64 / 1e6;
-/// Samples that must lie beyond a quantile before it is given.
+/// Minimum number of samples beyond a quantile for the quantile to be given.
 const SAMPLES_BEYOND: f64 = 10.0;
 
-/// Latencies of one kind, summarized. Times in milliseconds; `None` with too few samples.
+/// Summary of the latencies of one kind, in milliseconds. A figure is `None` with too few samples.
 ///
 /// # Examples
 /// ```
@@ -28,11 +29,11 @@ const SAMPLES_BEYOND: f64 = 10.0;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencySummary {
-    /// Samples, censored ones included.
+    /// Number of samples, censored ones included.
     pub n: u64,
-    /// Samples cut off before they ended.
+    /// Number of censored samples: they were cut off before they ended.
     pub censored: u64,
-    /// The shortest cut-off. Any quantile at or above it is a lower bound.
+    /// Shortest time at which a sample was cut off. Any quantile at or above this time is a lower bound.
     pub censored_from_ms: Option<f64>,
     /// Arithmetic mean.
     pub mean_ms: Option<f64>,
@@ -50,19 +51,19 @@ pub struct LatencySummary {
     pub p999_ms: Option<f64>,
     /// Maximum.
     pub max_ms: Option<f64>,
-    /// The histogram for other tools: HdrHistogram's V2 format, deflated, in base64, in units of 100 ns. `None` where only
+    /// The histogram for other tools: HdrHistogram's V2 format, deflated, in base64, in units of 100 ns. `None` if only
     /// the figures are kept.
     #[serde(default)]
     pub hdr_v2_base64: Option<String>,
 }
 
-/// Whether enough of `n` samples lie beyond quantile `q` for it to be given.
+/// Whether quantile `q` of `n` samples is given: enough samples must lie beyond the quantile.
 pub(super) fn is_given(n: u64, q: f64) -> bool {
     // The small term absorbs the rounding of 1 - 0.999.
     n as f64 * (1.0 - q) + 1e-6 >= SAMPLES_BEYOND
 }
 
-/// What the histogram rounds, exactly.
+/// The figures that the histogram would round, kept exactly.
 #[derive(Debug, Clone, Copy, Default)]
 struct Exact {
     sum_ns: u128,
@@ -168,7 +169,8 @@ impl Latencies {
         }
     }
 
-    /// As [`summary`](Self::summary), with the histogram. Allocates: call it after the run's last tracker snapshot.
+    /// Returns [`summary`](Self::summary) with the histogram. The call allocates: call it after the run's last tracker
+    /// snapshot.
     pub fn summary_with_histogram(&self) -> LatencySummary {
         let mut bytes = Vec::new();
         let written = V2DeflateSerializer::new().serialize(&self.histogram, &mut bytes);

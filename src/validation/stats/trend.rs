@@ -1,12 +1,12 @@
 //! Drift within a window: the Mann–Kendall test for a trend, and Sen's slope for its size.
 //!
-//! The test counts rises and falls over all pairs of slices; it assumes neither a shape nor a normal distribution
-//! (Kendall, *Rank Correlation Methods*, 1975). In a long window even a harmless drift is significant, so the slope is
-//! given too (Sen, 1968: the median of all pairwise slopes), and the caller checks both.
+//! The test counts rises and falls over all pairs of slices, and assumes neither a shape nor a normal distribution
+//! (Kendall, *Rank Correlation Methods*, 1975). In a long window even a harmless drift is significant. The slope (Sen,
+//! 1968: the median of all pairwise slopes) is therefore given too, and the caller checks both.
 
 use super::distribution::{group_means, normal_tail};
 
-/// Limit of compared slices: the test is quadratic, and merged neighbours are less dependent.
+/// Maximum number of compared slices: the test is quadratic, and merged neighbours are less dependent.
 const SLICES_MAX: usize = 50;
 
 /// A trend over a window.
@@ -14,11 +14,11 @@ const SLICES_MAX: usize = 50;
 pub struct Trend {
     /// Change over the whole window as a share of the median level; 0.1 is a rise by a tenth.
     pub relative_change: f64,
-    /// Probability of at least as many rises or falls without a trend.
+    /// Probability of at least as many rises or falls if there is no trend.
     pub p: f64,
 }
 
-/// The trend of equally spaced values; `None` with fewer than 10, or a median of 0.
+/// Returns the trend of equally spaced values; `None` with fewer than 10 values, or with a median of 0.
 ///
 /// # Examples
 /// ```

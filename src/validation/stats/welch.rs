@@ -1,8 +1,8 @@
 //! Welch's interval for the difference of two means.
 //!
-//! The two samples may differ in size and in variance: B. L. Welch, *The generalization of 'Student's' problem when
-//! several different population variances are involved*, Biometrika 34 (1947), with the degrees of freedom of F. E.
-//! Satterthwaite, *An approximate distribution of estimates of variance components*, Biometrics Bulletin 2 (1946):
+//! The two samples may differ in size and in variance (B. L. Welch, *The generalization of 'Student's' problem when
+//! several different population variances are involved*, Biometrika 34, 1947). The degrees of freedom are those of F.
+//! E. Satterthwaite, *An approximate distribution of estimates of variance components*, Biometrics Bulletin 2 (1946):
 //!
 //! ```text
 //! d ± t(ν)·√(s₁²/n₁ + s₂²/n₂)      ν = (s₁²/n₁ + s₂²/n₂)² ÷ ((s₁²/n₁)²/(n₁−1) + (s₂²/n₂)²/(n₂−1))
@@ -13,16 +13,16 @@ use super::distribution::{spread, t_quantile};
 /// Difference of two means with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeanDifference {
-    /// Mean of the second minus mean of the first.
+    /// Mean of the second sample minus mean of the first.
     pub difference: f64,
     /// Lower and upper end of the interval.
     pub interval: (f64, f64),
-    /// Degrees of freedom after Satterthwaite; `None` when both samples have no variance.
+    /// Degrees of freedom after Satterthwaite; `None` if neither sample has any variance.
     pub degrees: Option<f64>,
 }
 
-/// Mean of `second` minus mean of `first`, with the interval that holds the true difference with a probability of
-/// `confidence`, from 0 to 1; `None` with fewer than two values on a side, or with any that is not finite.
+/// Returns the mean of `second` minus the mean of `first`, with an interval that holds the true difference with the
+/// probability `confidence`, from 0 to 1. `None` if a side has fewer than two values or a value that is not finite.
 ///
 /// # Examples
 /// ```
@@ -38,7 +38,7 @@ pub fn welch(first: &[f64], second: &[f64], confidence: f64) -> Option<MeanDiffe
     if error == 0.0 {
         return Some(MeanDifference { difference, interval: (difference, difference), degrees: None });
     }
-    // Relative to the sum, so that no square overflows.
+    // The errors are taken relative to their sum, so that no square overflows.
     let (a, b) = (error_1 / error, error_2 / error);
     let degrees = 1.0 / (a * a / free_1 + b * b / free_2);
     let half = t_quantile(0.5 + confidence / 2.0, degrees)? * error.sqrt();
@@ -50,7 +50,7 @@ pub fn welch(first: &[f64], second: &[f64], confidence: f64) -> Option<MeanDiffe
     })
 }
 
-/// Mean, its squared standard error, and degrees of freedom.
+/// Returns the mean of `values`, its squared standard error, and the degrees of freedom.
 fn mean_and_error(values: &[f64]) -> Option<(f64, f64, f64)> {
     let (mean, squares) = spread(values).filter(|_| values.len() > 1)?;
     let n = values.len() as f64;
@@ -62,7 +62,7 @@ mod tests {
     use super::super::super::random::{Popularity, UserRng};
     use super::*;
 
-    /// Student's own data of 1908, extra hours of sleep under two drugs, as in R's `t.test(extra ~ group, data = sleep)`.
+    /// Student's data of 1908: extra hours of sleep under two drugs, as in R's `t.test(extra ~ group, data = sleep)`.
     #[test]
     fn student_s_sleep_data_give_the_printed_interval() {
         let one = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0];
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_interval_covers_the_true_difference_about_95_times_in_100() {
         let mut rng = UserRng::new(3, 0, Popularity::Uniform);
-        // Nearly normal, with four times the spread on one side and half as many values.
+        // The values are nearly normal; one side has four times the spread and half as many values.
         let mut normal = |spread: f64| spread * ((0..12).map(|_| rng.unit()).sum::<f64>() - 6.0);
         let covered = (0..2000)
             .filter(|_| {

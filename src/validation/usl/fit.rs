@@ -1,26 +1,26 @@
 //! Bounded least squares for the scalability curve.
 //!
 //! * Start: N/X is linear in (1/γ, σ/γ, κ/γ), so ordinary least squares gives start values in closed form.
-//! * Then Levenberg–Marquardt on the throughputs themselves, with the analytic Jacobian (Marquardt 1963): the linear
-//!   form weights errors wrongly.
-//! * Bounds 0 ≤ σ, κ ≤ 1 by active sets: with two bounded parameters there are few enough sets to fit each one that
-//!   could be optimal and keep the best feasible one. That is exact, where clipping a step is not.
-//! * Standard errors from s²(JᵀJ)⁻¹ over the free parameters, intervals from Student's t.
+//! * Iteration: Levenberg–Marquardt fits the throughputs themselves with the analytic Jacobian (Marquardt 1963),
+//!   because the linear form weights errors wrongly.
+//! * Bounds 0 ≤ σ, κ ≤ 1: active sets. Two bounded parameters have so few sets that each set that could be optimal is
+//!   fitted, and the best feasible fit is kept. This is exact; clipping a step is not.
+//! * Errors: standard errors come from s²(JᵀJ)⁻¹ over the free parameters, intervals from Student's t.
 
 use super::super::stats::t_quantile;
 use super::model::{FitError, POINTS_ENOUGH, POINTS_MIN, Parameter, UslFit, UslModel, UslPoint, curve};
 
 const ITERATIONS_MAX: usize = 500;
-/// Relative error below which a fit is perfect: the rest is the resolution of timers and counts, and must not decide between
-/// models.
+/// Relative error below which a fit counts as perfect. Smaller errors are the resolution of timers and counts, and must
+/// not decide between models.
 const ROUNDING: f64 = 1e-4;
-/// Difference of the criterion below which the simpler model is kept.
+/// Maximum difference of the criterion at which the simpler model is kept.
 const CRITERION_MARGIN: f64 = 2.0;
 
 /// Fits the linear, the Amdahl and the full curve and returns the simplest one that explains the data.
 ///
 /// # Errors
-/// [`FitError`] when the points do not determine a curve.
+/// Returns a [`FitError`] if the points do not determine a curve.
 ///
 /// # Examples
 /// ```
@@ -41,14 +41,14 @@ pub fn fit(points: &[UslPoint]) -> Result<UslFit, FitError> {
     fits.into_iter().flatten().find(|f| f.criterion <= best + CRITERION_MARGIN).map_or(full, Ok)
 }
 
-/// Fits one curve, even if a simpler one suffices.
+/// Fits a curve of the kind `model`, even if a simpler kind suffices.
 ///
 /// # Errors
-/// As [`fit`].
+/// Returns an error for the same points as [`fit`].
 pub fn fit_model(points: &[UslPoint], model: UslModel) -> Result<UslFit, FitError> {
     check(points)?;
     let start = start_values(points)?;
-    // Each row: which of (γ, σ, κ) are free; the others stay on the bound given.
+    // Each row names the free parameters among (γ, σ, κ), then the bounds on which the others stay.
     let sets: &[([bool; 3], [f64; 3])] = match model {
         UslModel::Linear => &[([true, false, false], [0.0, 0.0, 0.0])],
         UslModel::Amdahl => &[
@@ -73,7 +73,7 @@ pub fn fit_model(points: &[UslPoint], model: UslModel) -> Result<UslFit, FitErro
             Ok(_) => {}
             Err(e) => failure = e,
         }
-        // The unconstrained optimum, when feasible, cannot be beaten by one on a bound.
+        // No optimum on a bound is better than a feasible unconstrained optimum.
         if *free == [true; 3] && best.is_some() {
             break;
         }
@@ -108,7 +108,7 @@ fn start_values(points: &[UslPoint]) -> Result<[f64; 3], FitError> {
         }
     }
     let [a, b, c] = solve(normal, right).ok_or(FitError::Singular)?;
-    // A non-positive intercept gives no γ; use the smallest level.
+    // A non-positive intercept gives no γ, so the smallest level gives it.
     let first =
         points.iter().min_by(|x, y| x.users.total_cmp(&y.users)).map_or(1.0, |p| p.throughput / p.users);
     let gamma = if a > 0.0 { 1.0 / a } else { first };
@@ -176,7 +176,7 @@ fn normal_equations(points: &[UslPoint], at: [f64; 3], free: [bool; 3]) -> ([[f6
             (0..3).for_each(|j| normal[i][j] += p.weight * gradient[i] * gradient[j]);
         }
     }
-    // A fixed parameter leaves the system as an equation of its own: 1 · step = 0.
+    // A fixed parameter gets a separate equation: 1 · step = 0.
     for i in (0..3).filter(|&i| !free[i]) {
         (0..3).for_each(|j| (normal[i][j], normal[j][i]) = (0.0, 0.0));
         (normal[i][i], right[i]) = (1.0, 0.0);
@@ -184,8 +184,8 @@ fn normal_equations(points: &[UslPoint], at: [f64; 3], free: [bool; 3]) -> ([[f6
     (normal, right)
 }
 
-/// Solves a symmetric 3×3 system by elimination after scaling the diagonal to 1: the parameters differ by five orders
-/// of magnitude, their equations by ten.
+/// Solves a symmetric 3×3 system by elimination after scaling its diagonal to 1. The scaling is needed because the
+/// parameters differ by five orders of magnitude and their equations by ten.
 fn solve(matrix: [[f64; 3]; 3], right: [f64; 3]) -> Option<[f64; 3]> {
     let scale: [f64; 3] = std::array::from_fn(|i| matrix[i][i].abs().sqrt());
     if scale.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
@@ -237,7 +237,7 @@ fn finish(points: &[UslPoint], model: UslModel, s: &Solution) -> Result<UslFit, 
     let bends = kappa.interval.is_some_and(|(low, _)| low > 0.0);
     let n_max = bends.then(|| ((1.0 - sigma.value) / kappa.value).sqrt());
     let highest = points.iter().map(|p| p.users).fold(0.0, f64::max);
-    // Floor on the squares, so that perfect fits differ only in the number of parameters.
+    // A floor on the squares makes perfect fits differ only in the number of parameters.
     let level = points.iter().map(|p| p.weight * p.throughput.powi(2)).sum::<f64>();
     let squares = s.squares.max(level * ROUNDING * ROUNDING);
     Ok(UslFit {
@@ -260,8 +260,8 @@ fn finish(points: &[UslPoint], model: UslModel, s: &Solution) -> Result<UslFit, 
     })
 }
 
-/// Akaike's criterion, corrected for small samples from six points on. Only parameters of the curve count: the noise is
-/// common to all curves, and counting it too would let seven points never show a peak that the eye sees.
+/// Returns Akaike's criterion; from six points on it is corrected for small samples. Only parameters of the curve
+/// count: the noise is common to all curves, and counting it would hide a visible peak in seven points.
 fn criterion(n: f64, k: f64, squares: f64) -> f64 {
     let plain = n * (squares / n).ln() + 2.0 * k;
     if n < POINTS_ENOUGH as f64 { plain } else { plain + 2.0 * k * (k + 1.0) / (n - k - 1.0) }

@@ -5,14 +5,14 @@
 //! ```
 //!
 //! γ is the throughput of one user, σ the serial share of the work (contention), κ the cost of keeping pairs of users
-//! consistent (coherency). σ alone is Amdahl's law and levels off at γ/σ; κ bends the curve down again
+//! consistent (coherency). With κ = 0 the law is Amdahl's and levels off at γ/σ; a positive κ bends the curve down
 //! beyond `sqrt((1−σ)/κ)` users (N. Gunther, *Guerrilla Capacity Planning*, chapters 4–6).
 //!
-//! Three rules keep a fit from saying too much. Fewer than four levels leave no degree of freedom and are an error. A peak is
-//! reported only when κ is off its bound, with an interval that excludes 0; otherwise it is `None`, not 10¹⁴ users. And the
-//! simplest of the linear, Amdahl and full models within two units of Akaike's corrected criterion is reported (Burnham and Anderson, *Model Selection
-//! and Multimodel Inference*, 2002). Below six levels the correction is undefined and the plain criterion is used, with
-//! a flag.
+//! Three rules keep a fit from claiming too much. Fewer than four levels leave no degree of freedom and are an error. A
+//! peak is reported only when κ is off its bound and its interval excludes 0; otherwise the peak is `None`, not 10¹⁴
+//! users. Among the linear, Amdahl and full models within two units of Akaike's corrected criterion, the simplest is
+//! reported (Burnham and Anderson, *Model Selection and Multimodel Inference*, 2002). Below six levels the correction
+//! is undefined: the plain criterion is used, and a flag is set.
 
 mod fit;
 mod model;

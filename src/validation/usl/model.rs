@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Minimum of levels for a fit.
+/// Minimum number of levels for a fit.
 pub const POINTS_MIN: usize = 4;
-/// Levels below which a fit is flagged.
+/// Minimum number of levels for a fit without the flag `few_points`.
 pub(super) const POINTS_ENOUGH: usize = 6;
 
 /// One measured level.
@@ -16,12 +16,12 @@ pub struct UslPoint {
     pub users: f64,
     /// Throughput in requests per second.
     pub throughput: f64,
-    /// Weight in the fit: 1/variance of the throughput if known, else 1.
+    /// Weight in the fit: 1/variance of the throughput if the variance is known, else 1.
     pub weight: f64,
 }
 
 impl UslPoint {
-    /// A level with weight 1.
+    /// Creates a level with weight 1.
     pub const fn new(users: f64, throughput: f64) -> Self {
         Self { users, throughput, weight: 1.0 }
     }
@@ -30,11 +30,11 @@ impl UslPoint {
 /// The kind of a fitted curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum UslModel {
-    /// σ = κ = 0: each user adds as much as the first.
+    /// σ = κ = 0: each user adds as much throughput as the first.
     Linear,
-    /// κ = 0: levels off, never falls.
+    /// κ = 0: the curve levels off and never falls.
     Amdahl,
-    /// All three parameters.
+    /// All three parameters are free.
     Full,
 }
 
@@ -43,9 +43,9 @@ pub enum UslModel {
 pub struct Parameter {
     /// The estimate.
     pub value: f64,
-    /// Standard error; `None` when the parameter is on its bound or not part of the model.
+    /// Standard error; `None` if the parameter is on its bound or not part of the model.
     pub standard_error: Option<f64>,
-    /// 95 % interval; `None` with the standard error.
+    /// 95 % interval; `None` if there is no standard error.
     pub interval: Option<(f64, f64)>,
     /// Whether the estimate is at the bound 0 or 1.
     pub at_bound: bool,
@@ -54,32 +54,32 @@ pub struct Parameter {
 /// A fitted curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UslFit {
-    /// The curve chosen.
+    /// Kind of the curve.
     pub model: UslModel,
     /// Throughput of one user in requests per second.
     pub gamma: Parameter,
-    /// Contention, from 0 to 1.
+    /// Contention σ, from 0 to 1.
     pub sigma: Parameter,
-    /// Coherency, from 0 to 1.
+    /// Coherency κ, from 0 to 1.
     pub kappa: Parameter,
-    /// Users at the peak throughput, if there is a peak.
+    /// Number of users at the peak throughput; `None` if the curve has no peak.
     pub n_max: Option<f64>,
-    /// Throughput at the peak.
+    /// Throughput at the peak, in requests per second.
     pub x_max: Option<f64>,
-    /// Limit of the throughput of a curve without a peak.
+    /// Limit that the throughput of a curve without a peak approaches, in requests per second.
     pub asymptote: Option<f64>,
-    /// Whether the peak lies beyond twice the highest measured level: a guess, not a result.
+    /// Whether the peak lies beyond twice the highest measured level, which makes it a guess.
     pub extrapolated: bool,
     /// Standard deviation of the residuals in requests per second.
     pub residual_sd: f64,
-    /// Akaike's criterion of the curve, for comparing fits of the same data.
+    /// Akaike's criterion of the curve, which compares fits of the same data.
     pub criterion: f64,
     /// Whether fewer than six levels were measured.
     pub few_points: bool,
 }
 
 impl UslFit {
-    /// The curve at `users`.
+    /// Returns the throughput of the curve at `users` users, in requests per second.
     pub fn predict(&self, users: f64) -> f64 {
         curve([self.gamma.value, self.sigma.value, self.kappa.value], users)
     }
@@ -101,7 +101,7 @@ impl fmt::Display for UslFit {
     }
 }
 
-/// X(N) for (γ, σ, κ).
+/// Returns X(N), the throughput of `n` users, for the parameters (γ, σ, κ).
 pub(super) fn curve([gamma, sigma, kappa]: [f64; 3], n: f64) -> f64 {
     gamma * n / (1.0 + sigma * (n - 1.0) + kappa * n * (n - 1.0))
 }
@@ -110,18 +110,18 @@ pub(super) fn curve([gamma, sigma, kappa]: [f64; 3], n: f64) -> f64 {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FitError {
-    /// Too few different levels.
+    /// There are too few different levels.
     #[error("{have} levels do not determine a scalability curve: measure at least {need}")]
     TooFewPoints {
-        /// Given levels.
+        /// Number of different levels given.
         have: usize,
-        /// Required levels.
+        /// Number of different levels required.
         need: usize,
     },
-    /// A level without users, or without a positive finite throughput.
+    /// A level has no users, or no positive finite throughput.
     #[error("level {level} has no positive throughput: leave it out or repair the run")]
     NonPositive {
-        /// The level.
+        /// Number of users of the level.
         level: f64,
     },
     /// The levels do not determine the parameters.
