@@ -1,7 +1,7 @@
 //! Contention: the part of the response time that appears only with more users.
 //!
-//! Waiting alone is not contention: a request that waits a millisecond for a remote answer does so at any load. Contention is
-//! the increase over one user, as a share of the response time T at this level, by the part that grew:
+//! Waiting alone is not contention: a request that waits a millisecond for a remote answer does so at any load.
+//! Contention is the increase of each part since one user, as a share of the response time T at this level:
 //!
 //! ```text
 //! lock      = max(0, Δ(blocked + idle)) / T            waits for other users: locks, queues behind I/O
@@ -11,38 +11,38 @@
 //! backlog   = max(0, Δ dispatch_queue) / T             the load exceeds the capacity
 //! ```
 //!
-//! Each numerator is a part of T, so the shares sum to at most 100 %. Unlike a difference between users, this includes a lock
-//! that slows all users alike.
+//! Each numerator is a part of T, so the sum of the shares has the maximum 100 %. A difference between users would miss
+//! a lock that slows all users alike; these shares include it.
 
 use serde::{Deserialize, Serialize};
 
-/// Parts of the mean response time. Milliseconds; the parts sum to `response_ms`.
+/// Parts of the mean response time, in milliseconds. The parts sum to `response_ms`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TimeBreakdown {
-    /// Measured requests.
+    /// Number of measured requests.
     pub requests: u64,
     /// Mean response time of these requests.
     pub response_ms: f64,
     /// Time from the intended start until a worker was free.
     pub dispatch_queue_ms: f64,
-    /// Wait for a connection.
+    /// Time of the wait for a connection.
     pub pool_wait_ms: f64,
     /// Time from wake-ups to polls.
     pub sched_delay_ms: f64,
-    /// Processor time; `None` where it is not measured, and then part of `off_cpu_ms`.
+    /// Processor time; `None` if it is not measured, in which case it is part of `off_cpu_ms`.
     pub on_cpu_ms: Option<f64>,
-    /// Time runnable without a core; `None` where the system does not report it.
+    /// Time during which the thread was runnable without a core; `None` if the system does not report it.
     pub run_queue_ms: Option<f64>,
-    /// Time asleep inside polls; `None` where the system does not separate it from the run queue.
+    /// Time asleep inside polls; `None` if the system does not separate it from the time in the run queue.
     pub blocked_ms: Option<f64>,
-    /// Time inside polls off the processor: run queue and blocked together.
+    /// Time inside polls off the processor: run queue and sleep together.
     pub off_cpu_ms: f64,
-    /// Time between polls, not woken.
+    /// Time between polls without a wake-up.
     pub idle_ms: f64,
 }
 
 impl TimeBreakdown {
-    /// Sum of all parts, equal to `response_ms`.
+    /// Returns the sum of all parts, which equals `response_ms`.
     pub fn parts_ms(&self) -> f64 {
         self.dispatch_queue_ms
             + self.pool_wait_ms
@@ -56,42 +56,42 @@ impl TimeBreakdown {
 /// The cause of contention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContentionCause {
-    /// Waits for other users.
+    /// The users wait for each other.
     Lock,
-    /// Waits for a core or a worker.
+    /// The users wait for a core or a worker.
     Cpu,
-    /// More cycles for the same work.
+    /// The same work takes more cycles.
     Coherency,
-    /// Waits for a connection.
+    /// The users wait for a connection.
     Pool,
-    /// Arrivals beyond capacity.
+    /// The arrivals exceed the capacity.
     Backlog,
 }
 
-/// Increase of each part since one user, as a share of the response time. Percent.
+/// Increase of each part since one user, in percent of the response time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ContentionScore {
-    /// Waits for other users; `None` where blocked time is not separate from the run queue.
+    /// Share of waits for other users; `None` if sleep is not separate from the run queue.
     pub lock: Option<f64>,
-    /// Waits for a core or a worker; `None` as `lock`.
+    /// Share of waits for a core or a worker; `None` if `lock` is `None`.
     pub cpu: Option<f64>,
-    /// More cycles for the same work; `None` where processor time is not measured.
+    /// Share of additional cycles for the same work; `None` if processor time is not measured.
     pub coherency: Option<f64>,
-    /// Waits for a connection.
+    /// Share of waits for a connection.
     pub pool: f64,
-    /// Arrivals beyond capacity.
+    /// Share of waits of arrivals beyond capacity.
     pub backlog: f64,
-    /// Sum of the known shares, at most 100.
+    /// Sum of the known shares; its maximum is 100.
     pub total: f64,
-    /// Cause of the largest share, if that is at least 5 %.
+    /// Cause of the largest share; `None` if that share is below 5 %.
     pub dominant: Option<ContentionCause>,
 }
 
-/// Minimum share of a dominant cause.
+/// Minimum share of a dominant cause, in percent.
 const DOMINANT_FROM: f64 = 5.0;
 
 impl ContentionScore {
-    /// The score of a level relative to the baseline of one user; `None` without answers.
+    /// Returns the score of a level relative to the run of one user, `baseline`; `None` without answers.
     ///
     /// # Examples
     /// ```

@@ -1,10 +1,10 @@
-//! The machine and the build: figures of different machines cannot be compared.
+//! The machine and the build of a run. Figures of different machines cannot be compared.
 
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-/// The machine and the build of a run. `None` where the system does not report it.
+/// The machine and the build of a run. A field is `None` if the system does not report it.
 ///
 /// # Examples
 /// ```
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MachineInfo {
-    /// Cores available to this process.
+    /// Number of cores available to this process.
     pub cores: usize,
     /// Processor quota of the control group, in cores.
     pub quota_cores: Option<f64>,
@@ -23,9 +23,9 @@ pub struct MachineInfo {
     pub system: String,
     /// Kernel release.
     pub kernel: Option<String>,
-    /// The frequency governor of the first core.
+    /// Frequency governor of the first core.
     pub governor: Option<String>,
-    /// The kernel's clock source.
+    /// Clock source of the kernel.
     pub clock_source: Option<String>,
     /// Load average of the machine over the last minute.
     pub load_average: Option<f64>,
@@ -62,7 +62,7 @@ impl MachineInfo {
         }
     }
 
-    /// One line for a report.
+    /// Returns a description in one line, for a report.
     pub(super) fn in_words(&self) -> String {
         let cpu = self.cpu.as_deref().unwrap_or("unknown processor");
         let build = if self.optimised { "optimised" } else { "not optimised" };
@@ -70,12 +70,13 @@ impl MachineInfo {
     }
 }
 
-/// Cores available to this process; 1 when unknown.
+/// Returns the number of cores available to this process; 1 if unknown.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Busy time of all cores since boot, in nanoseconds, from `/proc/stat` (user to steal, without idle and iowait).
+/// Returns the busy time of all cores since boot in nanoseconds, from `/proc/stat` (user to steal, without idle and
+/// iowait).
 pub(super) fn busy_ns() -> Option<u64> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     let fields = text.lines().next()?.split_ascii_whitespace().skip(1).map(str::parse::<u64>);

@@ -1,22 +1,23 @@
 //! The parts of a request's response time.
 //!
-//! They sum to it exactly:
+//! The parts sum exactly to the response time:
 //!
 //! ```text
 //! response = dispatch_queue + pool_wait + sched_delay + on_cpu + run_queue + blocked + idle
 //! ```
 //!
-//! * *sched_delay*: from the wake-up to the next poll. The request's waker is wrapped to record the wake-up.
-//! * Inside a poll, *on_cpu* is the thread's processor time. The rest of the poll's wall time was off the processor:
-//!   *run_queue* while the thread was runnable without a core (the kernel's run delay, field 2 of `schedstat`), *blocked*
-//!   otherwise: a futex, I/O, a page fault.
-//! * *idle*: between polls and not woken: timers, I/O and asynchronous locks.
+//! * *sched_delay* is the time from a wake-up to the next poll. The request's waker is wrapped to record the wake-up.
+//! * *on_cpu* is the thread's processor time inside a poll. The rest of the poll's wall time was off the processor:
+//!   *run_queue* while the thread was runnable without a core (the kernel's run delay, field 2 of `schedstat`),
+//!   *blocked* otherwise, by a futex, I/O or a page fault.
+//! * *idle* is the time between polls without a wake-up: timers, I/O and asynchronous locks.
 //!
-//! Each part is clamped to the rest of the whole, so clock error can shift time between parts but never break the sum. Where
-//! the kernel does not report the run delay, run_queue and blocked stay one part, off-processor time.
+//! Each part is clamped to the rest of the whole, so clock error can shift time between parts but never break the sum.
+//! If the kernel does not report the run delay, *run_queue* and *blocked* stay one part, off-processor time.
 //!
-//! Reading a processor clock costs about half a microsecond and the run delay twice that, so the run delay is read only
-//! around polls that may be long (the last one took over 20 µs) or that turn out to have been off the processor.
+//! Reading a processor clock costs about half a microsecond, and reading the run delay twice that. The run delay is
+//! therefore read only around polls that may be long (the last one took over 20 µs) or that prove to have been off the
+//! processor.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -27,7 +28,7 @@ use std::task::{Context, Poll, Waker};
 use super::clock::RunClock;
 use super::probe::{TaskProbe, run_delay_gained_ns, thread_cpu_ns};
 
-/// Off-processor time below this is not split.
+/// Off-processor time of a poll, in nanoseconds, up to which it is not split.
 const LONG_POLL_NS: u64 = 20_000;
 
 /// The parts of one execution, in nanoseconds.
@@ -38,14 +39,14 @@ pub(super) struct Parts {
     pub run_queue: u64,
     pub blocked: u64,
     pub idle: u64,
-    /// Measured processor time, not clamped to the wall time.
+    /// Measured processor time in nanoseconds, not clamped to the wall time.
     pub cpu_raw: u64,
     pub polls: u64,
-    /// Whether all off-processor time could be split into run queue and blocked.
+    /// Whether all off-processor time could be split into `run_queue` and `blocked`.
     pub split: bool,
 }
 
-/// Measures the executions of one user.
+/// A meter of the executions of one user.
 #[derive(Debug)]
 pub(super) struct Meter {
     probe: Arc<TaskProbe>,
@@ -59,7 +60,7 @@ impl Meter {
         Self { waker: Waker::from(Arc::clone(&probe)), probe, clock, last_poll_ns: 0 }
     }
 
-    /// Runs `future` with a guard from `during` around each poll; reads the processor clocks if `metered`.
+    /// Runs `future` with a guard from `during` around each poll. Reads the processor clocks if `metered`.
     pub async fn run<F: Future, G>(
         &mut self,
         future: F,
@@ -113,13 +114,13 @@ impl Meter {
 }
 
 impl Parts {
-    /// Adds a poll of `wall` nanoseconds; `cpu` is its processor time, if measured.
+    /// Adds a poll of `wall` nanoseconds, of which `cpu` were processor time; `None` if that was not measured.
     fn split(&mut self, wall: u64, cpu: Option<u64>) {
         let on_cpu = cpu.map_or(0, |cpu| cpu.min(wall));
         let off = wall - on_cpu;
         self.cpu_raw += cpu.unwrap_or(0);
         self.on_cpu += on_cpu;
-        // A short rest is no time slice: clock error, cache misses, faults.
+        // A short rest is no time slice; it comes from clock error, cache misses and faults.
         let run_queue = match cpu {
             Some(_) if off <= LONG_POLL_NS => Some(0),
             Some(_) => run_delay_gained_ns(),
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn a_late_poll_after_a_wake_up_is_scheduling_delay() {
         let (_, parts) = measure(async {
-            // The other task holds the only worker after this one was woken.
+            // The other task holds the only worker after it woke this task.
             let notify = Arc::new(tokio::sync::Notify::new());
             let other = Arc::clone(&notify);
             tokio::task::LocalSet::new()

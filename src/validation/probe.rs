@@ -1,6 +1,6 @@
-//! What the system and the executor show of a task: processor clocks, scheduler statistics, wake-ups and polls.
+//! Figures of a task from system and executor: processor clocks, scheduler statistics, wake-ups and polls.
 //!
-//! This file has the module's only platform calls and its only `unsafe`.
+//! This file holds the only platform calls of the module `validation` and its only `unsafe`.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -19,7 +19,7 @@ fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
     (failed == 0).then(|| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
-/// Processor time of the calling thread in nanoseconds; `None` where the system has no such clock.
+/// Returns the processor time of the calling thread in nanoseconds; `None` if the system has no such clock.
 ///
 /// # Examples
 /// ```
@@ -35,7 +35,7 @@ pub fn thread_cpu_ns() -> Option<u64> {
     None
 }
 
-/// Processor time of the process in nanoseconds; `None` where the system has no such clock.
+/// Returns the processor time of the process in nanoseconds; `None` if the system has no such clock.
 pub(super) fn process_cpu_ns() -> Option<u64> {
     #[cfg(unix)]
     return clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
@@ -59,7 +59,7 @@ thread_local! {
     static RUN_DELAY: RefCell<RunDelay> = const { RefCell::new(RunDelay::Unopened) };
 }
 
-/// The kernel's thread id, or a process-wide number where there is none. Never 0.
+/// Returns the kernel's thread id, or a process-wide number if the system has none. The id is never 0.
 pub(super) fn thread_id() -> u64 {
     THREAD_ID.with(|id| {
         if id.get() == 0 {
@@ -69,7 +69,7 @@ pub(super) fn thread_id() -> u64 {
     })
 }
 
-/// A thread's open file of scheduler statistics, and the run delay at the last read.
+/// A thread's open file of scheduler statistics, with the run delay at the last read.
 enum RunDelay {
     Unopened,
     Missing,
@@ -77,7 +77,7 @@ enum RunDelay {
 }
 
 impl RunDelay {
-    /// Run delay since the last read, in nanoseconds.
+    /// Returns the run delay since the last read, in nanoseconds.
     fn gained(&mut self) -> Option<u64> {
         if matches!(self, Self::Unopened) {
             *self = File::open("/proc/thread-self/schedstat")
@@ -89,7 +89,8 @@ impl RunDelay {
     }
 }
 
-/// Run delay of the calling thread since the last call; `None` where the kernel does not report it.
+/// Returns the run delay of the calling thread since the last call, in nanoseconds; `None` if the kernel does not
+/// report it.
 pub(super) fn run_delay_gained_ns() -> Option<u64> {
     RUN_DELAY.with(|r| r.try_borrow_mut().ok()?.gained())
 }
@@ -101,7 +102,7 @@ pub(super) struct Schedstat {
     pub run_delay_ns: u64,
 }
 
-/// Reads scheduler statistics without allocating; `None` where the system has no such file.
+/// Reads scheduler statistics without allocating; `None` if the system does not report them.
 pub(super) fn read_schedstat(file: &File) -> Option<Schedstat> {
     let mut text = [0; 80];
     #[cfg(unix)]
@@ -114,8 +115,8 @@ pub(super) fn read_schedstat(file: &File) -> Option<Schedstat> {
 
 /// The state of a user's task, readable from other threads: its last wake-up, and the thread that polls it.
 ///
-/// It is also the waker of the task's futures: it records the wake-up and forwards it. Each user has one for all its
-/// requests, so a request costs reference counts and no allocation.
+/// The probe is also the waker of the task's futures: it records a wake-up and forwards it. One probe serves all
+/// requests of a user, so a request costs reference counts and no allocation.
 #[derive(Debug)]
 pub(super) struct TaskProbe {
     clock: RunClock,
@@ -126,7 +127,7 @@ pub(super) struct TaskProbe {
     thread: AtomicU64,
 }
 
-/// The state of a [`TaskProbe`]. Times in nanoseconds on the run's clock; 0 is none.
+/// The state of a [`TaskProbe`]. Times are in nanoseconds on the run's clock; 0 means none.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TaskState {
     pub woken_at: u64,
@@ -157,13 +158,14 @@ impl TaskProbe {
     }
 
     fn forward_wake(&self) {
-        // The first wake-up counts: later ones find the task already scheduled.
+        // Only the first wake-up counts, because later ones find the task already scheduled.
         let _ = self.woken_at.compare_exchange(0, self.clock.now_ns().max(1), Relaxed, Relaxed);
         let inner = lock(&self.inner).clone();
         inner.wake();
     }
 
-    /// Marks the start of a poll on the calling thread; dropping the guard, by return or by unwinding, marks its end.
+    /// Marks the start of a poll on the calling thread. Dropping the guard marks the end of the poll, also on
+    /// unwinding.
     pub fn enter_poll(&self, now_ns: u64) -> Polling<'_> {
         self.thread.store(thread_id(), Relaxed);
         self.polled_since.store(now_ns.max(1), Relaxed);

@@ -1,8 +1,9 @@
 //! Reproducible randomness: one generator per simulated user.
 //!
-//! Every user draws from its own stream of ChaCha8, selected by the user's number under the run's seed, so the same seed gives
-//! the same requests in any schedule. Drawing never allocates: Zipf popularity is sampled by rejection (`rand_distr`), and
-//! shuffling without replacement is a keyed permutation (four Feistel rounds with cycle walking) instead of a stored order.
+//! Every user draws from a separate stream of ChaCha8, which the user's number selects under the run's seed. The same
+//! seed therefore gives the same requests in any schedule. Drawing never allocates: Zipf popularity is sampled by
+//! rejection (`rand_distr`), and shuffling without replacement is a keyed permutation (four Feistel rounds with cycle
+//! walking) instead of a stored order.
 
 use std::time::Duration;
 
@@ -12,16 +13,16 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Exp1, StandardNormal, Zipf};
 use serde::{Deserialize, Serialize};
 
-/// The order in which a user asks its queries.
+/// The rule by which a user picks its queries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Popularity {
     /// Every query is equally likely.
     Uniform,
     /// The query of rank r has weight r^-s. The exponent s must be positive and finite.
     Zipf(f64),
-    /// In order, starting at the user's number.
+    /// Queries follow in order, from the user's number on.
     Sequential,
-    /// Each query once per round, in a new order per user and round.
+    /// Each query is picked once per round, in a new order per user and round.
     Shuffle,
 }
 
@@ -39,15 +40,15 @@ pub enum ThinkTime {
     None,
     /// A constant pause.
     Fixed(Duration),
-    /// Uniform between two bounds.
+    /// A pause distributed uniformly between two bounds.
     Uniform(Duration, Duration),
-    /// Exponential with this mean: many independent users look like this.
+    /// A pause distributed exponentially with this mean, as many independent users have it.
     Exponential(Duration),
-    /// Log-normal: a few long pauses among many short ones.
+    /// A pause distributed log-normally: a few long pauses among many short ones.
     LogNormal {
         /// Median of the pauses.
         median: Duration,
-        /// Standard deviation of the natural logarithm; 0 is `Fixed`.
+        /// Standard deviation of the natural logarithm of the pauses; 0 makes all pauses equal.
         sigma: f64,
     },
 }
@@ -72,7 +73,7 @@ pub struct UserRng {
 }
 
 impl UserRng {
-    /// The stream of `user` under `seed`; [`pick`](Self::pick) follows `popularity`.
+    /// Creates the stream of `user` under `seed`. [`pick`](Self::pick) follows `popularity`.
     pub fn new(seed: u64, user: usize, popularity: Popularity) -> Self {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(user as u64);
@@ -80,34 +81,34 @@ impl UserRng {
         Self { generator, popularity, user: user as u64, key, drawn: 0 }
     }
 
-    /// The next 64 random bits.
+    /// Returns the next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.generator.next_u64()
     }
 
-    /// A number from [0, 1).
+    /// Returns a random number from [0, 1).
     pub fn unit(&mut self) -> f64 {
         self.generator.random()
     }
 
-    /// A uniform draw from `0..n`; 0 when `n` is 0.
+    /// Returns a uniform random number from `0..n`; 0 if `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
         if n == 0 { 0 } else { self.generator.random_range(0..n) }
     }
 
-    /// An exponential draw with mean 1.
+    /// Returns an exponential random number with mean 1.
     pub fn exponential(&mut self) -> f64 {
         Exp1.sample(&mut self.generator)
     }
 
-    /// The numbers `0..n` in random order.
+    /// Returns the numbers `0..n` in random order.
     pub(super) fn shuffled(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         order.shuffle(&mut self.generator);
         order
     }
 
-    /// The number of the next of `n` queries, chosen by the popularity; 0 when `n` is 0.
+    /// Returns the number of the next query out of `n`, picked by the popularity; 0 if `n` is 0.
     pub fn pick(&mut self, n: usize) -> usize {
         if n < 2 {
             return 0;
@@ -123,7 +124,7 @@ impl UserRng {
         }
     }
 
-    /// The next pause.
+    /// Returns the next pause.
     pub fn pause(&mut self, think: ThinkTime) -> Duration {
         match think {
             ThinkTime::None => Duration::ZERO,
@@ -138,15 +139,15 @@ impl UserRng {
     }
 }
 
-/// SplitMix64's output function: every input bit affects every output bit (Steele, Lea and Flood, 2014).
+/// Returns the output function of SplitMix64: every input bit affects every output bit (Steele, Lea and Flood, 2014).
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
 
-/// Position `x` of a permutation of `0..n`: a Feistel network over the next even number of bits, repeated until the value
-/// lies in the range.
+/// Returns position `x` of a permutation of `0..n`: a Feistel network over the next even number of bits, repeated until
+/// the value lies in the range.
 fn permute(x: u64, n: u64, key: u64) -> u64 {
     let half = (64 - (n - 1).leading_zeros()).max(2).div_ceil(2);
     let mask = (1u64 << half) - 1;
@@ -158,7 +159,7 @@ fn permute(x: u64, n: u64, key: u64) -> u64 {
     std::iter::successors(Some(permuted(x)), |&v| Some(permuted(v))).find(|&v| v < n).unwrap_or(0)
 }
 
-/// A pause of at most one hour: the tail of a distribution must not end the test.
+/// Limits a pause to one hour, because the tail of a distribution must not end the test.
 fn bounded(seconds: f64) -> Duration {
     Duration::from_secs_f64(if seconds.is_finite() { seconds.clamp(0.0, 3600.0) } else { 0.0 })
 }
@@ -172,7 +173,7 @@ mod tests {
         (0..count).map(|_| rng.pick(n)).collect()
     }
 
-    /// Chi-squared of the draws against Zipf weights.
+    /// Returns chi-squared of the draws against Zipf weights.
     fn chi_squared(draws: &[usize], n: usize, s: f64) -> f64 {
         let weight: Vec<f64> = (1..=n).map(|r| (r as f64).powf(-s)).collect();
         let total: f64 = weight.iter().sum();
@@ -192,7 +193,7 @@ mod tests {
             let d = draws(Popularity::Zipf(s), 42, 3, 50, 10_000);
             // 49 degrees of freedom: 85.4 is the 0.999 quantile.
             assert!(chi_squared(&d, 50, s) < 85.4, "s = {s}: {}", chi_squared(&d, 50, s));
-            // The checker itself sees a wrong distribution.
+            // The same test rejects a wrong distribution.
             assert!(chi_squared(&d, 50, s + 0.3) > 85.4);
         }
     }

@@ -22,13 +22,13 @@ use super::series::{
     ScalabilityReport, median_run,
 };
 
-/// Minimum of levels for a recommendation.
+/// Minimum number of levels for a recommendation.
 const LEVELS_MIN: usize = 3;
-/// Acceptable efficiency at the highest level without thresholds.
+/// Minimum efficiency at the highest level that is acceptable without thresholds, in percent.
 const HALF_OF_LINEAR: f64 = 50.0;
-/// Efficiency up to the number of cores from which more cores help.
+/// Minimum efficiency up to the number of cores from which more cores help, in percent.
 const HOLDS_UP_TO_CORES: f64 = 70.0;
-/// Acceptable wait for a connection, as a share of its hold time.
+/// Maximum acceptable wait for a connection, as a share of the hold time.
 const TOLERABLE_WAIT: f64 = 0.05;
 
 type Advice = (ScalabilityRecommendation, RecommendationDetail);
@@ -56,7 +56,7 @@ fn reason(metric: &str, level: usize, value: f64, limit: Option<f64>) -> Reason 
     Reason { metric: metric.to_owned(), level: Some(level), value, limit }
 }
 
-/// The level that is judged, with its score and the cause that dominates it.
+/// The level that is judged, with its contention score and dominant cause.
 struct Judged<'a> {
     report: &'a ScalabilityReport,
     level: &'a LevelSummary,
@@ -160,7 +160,7 @@ impl Judged<'_> {
             let load = run.offered_rate.unwrap_or(run.requests_per_second) * hold_ms / 1000.0;
             smallest_pool(load, hold_ms, TOLERABLE_WAIT * hold_ms).unwrap_or(users)
         } else {
-            // In a closed loop each user holds at most one.
+            // In a closed loop each user holds at most one connection.
             smallest_unlockable(users, 2) - 1
         };
         let size = size.max(pool.pool_size + 1);
@@ -223,7 +223,7 @@ impl Judged<'_> {
             vec![reason("contention.cpu", users, share, None)],
             format!("add cores: all {cores} are busy with {users} users"),
         );
-        // The law was fitted over users on these cores: for more cores only γ and κ carry over.
+        // The law was fitted over users on these cores; only γ and κ apply to more cores.
         found.1.actions.extend(self.report.model.as_ref().map(|m| {
             let n = 2.0 * cores as f64;
             let throughput = m.gamma.value * n / (1.0 + m.kappa.value * n * (n - 1.0));

@@ -1,10 +1,10 @@
 //! Analysis of a scalability test: how far the system scales, where it breaks, and why.
 //!
-//! * Efficiency E(N) = 100·X(N) / (N·X(1)), with X(1) measured in the same test.
+//! * The *efficiency* is E(N) = 100·X(N) / (N·X(1)), with X(1) measured in the same test.
 //! * The *knee* is the level with the largest power X/R (Kleinrock 1979): beyond it, response time grows faster than
 //!   throughput. Peak throughput is a separate figure; it usually lies beyond the knee and is a poor operating point.
-//! * A level is *retrograde* when its whole interval lies below that of the best lower level, and it is at least 2 % lower:
-//!   the interval alone would flag differences of a thousandth in a deterministic run.
+//! * A level is *retrograde* if its whole interval lies below the interval of the best lower level, and its throughput
+//!   is at least 2 % lower. The interval alone would flag differences of a thousandth in a deterministic run.
 
 use super::completeness::Overhead;
 use super::config::BenchmarkConfig;
@@ -22,13 +22,13 @@ const LINEAR_FROM: f64 = 90.0;
 const RETROGRADE_BELOW: f64 = 0.98;
 
 impl ScalabilityReport {
-    /// Analyses existing runs: of other processes, or of a stored report.
+    /// Analyses existing runs, such as those of other processes or of a stored report.
     pub fn from_runs(runs: Vec<ConcurrentTestResult>, config: &BenchmarkConfig) -> Self {
         let order = runs.iter().map(|r| r.concurrent_users).collect();
         analyse(runs, order, config)
     }
 
-    /// Sets the cost of the tracker at one level, and analyses the runs again.
+    /// Sets the cost of the tracker at one level and repeats the analysis.
     pub fn set_overhead(&mut self, users: usize, overhead: Overhead, config: &BenchmarkConfig) {
         for r in self.test_results.iter_mut().filter(|r| r.concurrent_users == users) {
             r.tracker_overhead = Some(overhead);
@@ -99,7 +99,7 @@ fn summarise(runs: &[ConcurrentTestResult], alone: Option<f64>) -> LevelSummary 
     let throughput = mean_throughput(runs);
     let median = median_run(runs).unwrap_or(&runs[0]);
     let width = |(low, high): (f64, f64)| high - low;
-    // Two values only show that they differ.
+    // Two values have no usable interval between runs; they only show that they differ.
     let between = if runs.len() >= 3 { mean_interval(&throughputs(runs)).map(|(_, i)| i) } else { None };
     let within = median.rps_ci95.map(|ci| (throughput - width(ci) / 2.0, throughput + width(ci) / 2.0));
     let responses: Vec<f64> = runs.iter().filter_map(|r| r.average_response_time_ms).collect();
@@ -152,7 +152,7 @@ fn breaks(
 
 fn knee(levels: &[LevelSummary]) -> usize {
     let power = |l: &LevelSummary| l.mean_response_ms.filter(|r| *r > 0.0).map_or(0.0, |r| l.throughput / r);
-    // Of equal levels the first: fewer users are cheaper.
+    // Of levels with equal power the lowest is the knee, because fewer users are cheaper.
     let best = |only_good: bool| {
         let candidates = levels.iter().filter(|l| l.meets_thresholds || !only_good).rev();
         candidates.max_by(|a, b| power(a).total_cmp(&power(b)))
@@ -177,7 +177,7 @@ fn fit_levels(
     };
     let weighted = runs.iter().all(|r| r.len() >= 3 && variance(r) > 0.0);
     let point = |(r, l): (&&[ConcurrentTestResult], &LevelSummary)| UslPoint {
-        // Users that think are outside the system: by Little's law, X·R are inside.
+        // Users that think are outside the system; by Little's law, X·R users are inside.
         users: match (config.think, l.mean_response_ms) {
             (ThinkTime::None, _) | (_, None) => l.users as f64,
             (_, Some(response)) => l.throughput * response / 1000.0,

@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use super::probe::{Schedstat, read_schedstat};
 
-/// One operating-system thread of a run, from its start to its end.
+/// Figures of one operating-system thread of a run, from the start to the end of the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OsThreadStats {
-    /// The kernel's thread id.
+    /// Thread id in the kernel.
     pub tid: u64,
     /// Thread name.
     pub name: String,
-    /// Processor time.
+    /// Processor time, in milliseconds.
     pub cpu_ms: f64,
-    /// Time runnable without a core.
+    /// Time during which the thread was runnable without a core, in milliseconds.
     pub run_queue_ms: f64,
-    /// Voluntary context switches.
+    /// Number of voluntary context switches.
     pub voluntary_switches: u64,
-    /// Involuntary context switches.
+    /// Number of involuntary context switches.
     pub involuntary_switches: u64,
 }
 
@@ -45,7 +45,7 @@ impl ThreadTimes {
             let switches = switches(tid);
             Some(OsThreadStats {
                 tid,
-                // A thread that had only just started still had the name of its parent.
+                // A thread that had just started still had the name of its parent.
                 name: name_of(tid).unwrap_or(name),
                 cpu_ms: now.cpu_ns.saturating_sub(then.cpu_ns) as f64 / 1e6,
                 run_queue_ms: now.run_delay_ns.saturating_sub(then.run_delay_ns) as f64 / 1e6,
@@ -57,7 +57,7 @@ impl ThreadTimes {
     }
 }
 
-/// The number of threads whose names begin with `prefix`.
+/// Returns the number of threads whose names begin with `prefix`.
 pub(super) fn running(prefix: &str) -> usize {
     thread_ids().filter_map(name_of).filter(|name| name.starts_with(prefix)).count()
 }
@@ -71,7 +71,7 @@ fn name_of(tid: u64) -> Option<String> {
     Some(fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim().to_owned())
 }
 
-/// Voluntary and involuntary context switches.
+/// Returns the numbers of voluntary and of involuntary context switches.
 fn switches(tid: u64) -> [u64; 2] {
     let text = fs::read_to_string(format!("/proc/self/task/{tid}/status")).unwrap_or_default();
     ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"].map(|name| {

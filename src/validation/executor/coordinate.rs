@@ -1,4 +1,4 @@
-//! The coordinator: starts the users, watches them, ends the window, and collects the records.
+//! The coordinator: it starts the users, watches them, ends the window, and collects the records.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,13 +20,13 @@ use super::finished::{Finished, Gauge, TrackerRun};
 use super::row::Shard;
 use super::run::Run;
 
-/// Time for opening all sessions.
+/// Maximum time for opening all sessions.
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
-/// Time for requests to finish after a deadlock ended the window: those outside it end soon.
+/// Time for open requests to finish after a deadlock ended the window; requests outside the deadlock end soon.
 const GRACE_AFTER_DEADLOCK: Duration = Duration::from_millis(200);
-/// Time for the tracker to book the events in flight.
+/// Maximum time for the tracker to book the events in flight.
 const QUIESCE_LIMIT: Duration = Duration::from_secs(10);
-/// Limit of samples during a run.
+/// Maximum number of samples during a run.
 const SAMPLES_MAX: usize = 20_000;
 
 /// The coordinator's state during one run.
@@ -42,7 +42,7 @@ struct Watch {
     next_sample_ns: u64,
 }
 
-/// Pushes only within the capacity: the window must not see an allocation.
+/// Pushes an item only within the capacity of the list: the window must not see an allocation.
 fn push_within<T>(list: &mut Vec<T>, item: impl FnOnce() -> T) {
     if list.len() < list.capacity() {
         list.push(item());
@@ -50,7 +50,7 @@ fn push_within<T>(list: &mut Vec<T>, item: impl FnOnce() -> T) {
 }
 
 impl<W: Workload> Run<W> {
-    /// Runs all phases. The users have been spawned; `dispatch` starts the dispatcher.
+    /// Runs all phases of a run whose users have been spawned. `dispatch` starts the dispatcher.
     pub(super) async fn coordinate(
         &self,
         thread_prefix: &str,
@@ -73,8 +73,8 @@ impl<W: Workload> Run<W> {
         let cpu = || machine::busy_ns().zip(process_cpu_ns());
         let cpu_before = cpu();
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // The dispatcher waits for the clock. Events before the first snapshot are booked by then; only the users make events
-        // after it.
+        // The dispatcher waits for the clock. Events before the first snapshot are booked by then; after the snapshot
+        // only the users make events.
         dispatch()?;
         self.quiesce().ok();
         let before = self.handles.probe.as_ref().map(|p| p.snapshot());
@@ -142,8 +142,8 @@ impl<W: Workload> Run<W> {
             if self.finished.load(Relaxed) == self.users.len() || now_ns >= watch.deadline_ns {
                 return;
             }
-            // Users that think, or wait for arrivals, need no more time. Two steps must agree: one may fall between a user's
-            // decision to send and the request.
+            // Users that think, or wait for arrivals, need no more time. Two steps in succession must find the run
+            // idle, because one step may fall between a user's decision to send and the request.
             let idle = now_ns >= self.phases.load_end_ns && self.is_idle();
             watch.idle_steps = if idle { watch.idle_steps + 1 } else { 0 };
             if watch.idle_steps > 1 {
@@ -160,7 +160,7 @@ impl<W: Workload> Run<W> {
         }
     }
 
-    /// One step of the coordinator. Allocates only to report a fault. Returns the time until the next step.
+    /// Makes one step of the coordinator, and returns the time until the next step. Allocates only to report a fault.
     fn step(&self, watch: &mut Watch, now_ns: u64) -> Duration {
         if let Some(pool) = &self.pool {
             if !watch.window_began && now_ns >= self.phases.measure_start_ns {
@@ -198,7 +198,7 @@ impl<W: Workload> Run<W> {
         wait
     }
 
-    /// Publishes the progress of the run.
+    /// Publishes the progress of the run and returns its gauge.
     fn show(&self, now_ns: u64) -> Gauge {
         let (mut executed, mut answered, mut active) = (0, 0, 0);
         for user in &self.users {
@@ -232,7 +232,7 @@ impl<W: Workload> Run<W> {
         self.users.iter().map(|u| of_user(&lock(&u.row))).sum()
     }
 
-    /// Closes the run: open requests are interrupted, with the time elapsed so far.
+    /// Closes the run and collects its records. Open requests become interrupted, with the time elapsed so far.
     fn collect(&self, ended_ns: u64) -> Finished {
         self.closed.store(true, Relaxed);
         let mut cut_off = Latencies::default();

@@ -1,7 +1,7 @@
-//! The dispatcher of an open load: releases each arrival when it is due.
+//! The dispatcher of an open load, which releases each arrival when it is due.
 //!
-//! In production it is a separate thread: tokio's timers have a resolution of a millisecond (15 ms on Windows), most of
-//! a short response time.
+//! In production the dispatcher is a separate thread, because tokio's timers have a resolution of a millisecond (15 ms
+//! on Windows), which is most of a short response time.
 
 use std::iter::Peekable;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,15 +12,16 @@ use super::super::plan::IntendedStarts;
 use super::super::workload::Workload;
 use super::run::Run;
 
-/// Maximum sleep of the dispatcher, so that it sees the end of the run.
+/// Maximum sleep of the dispatcher, so that it notices the end of the run.
 const NAP: Duration = Duration::from_millis(20);
-/// Poll interval until the run starts.
+/// Interval at which the dispatcher checks whether the run has started.
 const WAIT_FOR_START: Duration = Duration::from_micros(50);
-/// Time before an arrival in which the dispatcher spins instead of sleeping, with cores to spare.
+/// Time before an arrival during which the dispatcher spins instead of sleeping, if the machine has more than two
+/// cores.
 const SPIN: Duration = Duration::from_micros(200);
 
 impl<W: Workload> Run<W> {
-    /// Releases all arrivals that are due. Returns the time of the next one; `None` at the end of the plan.
+    /// Releases all arrivals that are due. Returns the time of the next arrival; `None` at the end of the plan.
     fn release_due(&self, plan: &mut Peekable<IntendedStarts>) -> Option<u64> {
         let queue = self.arrivals.as_ref()?;
         let now_ns = self.clock.now_ns();
@@ -30,7 +31,7 @@ impl<W: Workload> Run<W> {
         plan.peek().copied().filter(|_| !self.is_cut_short())
     }
 
-    /// Dispatches as a task: exact on a virtual clock.
+    /// Dispatches as a task, which is exact on a virtual clock.
     pub(super) async fn dispatch_here(&self) {
         let Some(queue) = &self.arrivals else { return };
         let mut plan = queue.plan.clone().peekable();
@@ -40,8 +41,8 @@ impl<W: Workload> Run<W> {
         queue.end();
     }
 
-    /// Dispatches as a thread: precise on a real clock. Sets `begun` once it runs, and returns only when the run is closed, so
-    /// that the tracker's counts include neither its start nor its end.
+    /// Dispatches as a thread, which is precise on a real clock. The call sets `begun` once it runs, and returns only
+    /// when the run is closed, so that the tracker's counts include neither the start nor the end of the thread.
     pub(super) fn dispatch_blocking(&self, begun: &AtomicBool) {
         let Some(queue) = &self.arrivals else { return };
         let spin = if machine::cores() > 2 { SPIN } else { Duration::ZERO };

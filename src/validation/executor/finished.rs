@@ -11,22 +11,22 @@ use super::row::{Row, Shard, SliceCell};
 pub(in super::super) struct TrackerRun {
     pub before: TrackerSnapshot,
     pub after: TrackerSnapshot,
-    /// Snapshots during the run, with their times on the run's clock.
+    /// Snapshots during the run, each after its time on the run's clock.
     pub samples: Vec<(u64, TrackerSnapshot)>,
     pub elapsed_ns: u64,
     pub quiesced: Result<(), QuiesceError>,
-    /// The workload's own count, if it is known and every request ended.
+    /// Number of events by the workload's count; `None` if it is unknown or a request did not end.
     pub expected_events: Option<u64>,
 }
 
-/// Requests in progress and waits at one moment.
+/// The numbers of requests in progress and of waits, at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Gauge {
-    /// Time on the run's clock.
+    /// Time on the run's clock, in nanoseconds.
     pub at_ns: u64,
-    /// Requests in progress.
+    /// Number of requests in progress.
     pub active: u64,
-    /// Waits for a connection or a worker.
+    /// Number of waits for a connection or a worker.
     pub pending: u64,
 }
 
@@ -36,11 +36,11 @@ pub(in super::super) struct Finished {
     pub rows: Vec<Row>,
     pub all: Shard,
     pub gauges: Vec<Gauge>,
-    /// Start of the window on the run's clock.
+    /// Start of the window on the run's clock, in nanoseconds.
     pub window_start_ns: u64,
     pub window_ns: u64,
     pub slice_ns: u64,
-    /// Arrivals that no worker took.
+    /// Number of arrivals in the window that no worker took.
     pub unserved: u64,
     pub dropped: u64,
     pub arrivals_in_window: Option<u64>,
@@ -50,7 +50,7 @@ pub(in super::super) struct Finished {
     pub os_threads: Vec<OsThreadStats>,
     pub abandoned_threads: usize,
     pub tracker: Option<TrackerRun>,
-    /// Share of all cores used by other programs, 0 to 1.
+    /// Share of all cores used by other programs, from 0 to 1; `None` if unknown.
     pub foreign_cpu: Option<f64>,
     pub clock_is_virtual: bool,
     pub stopped_early: bool,
@@ -58,7 +58,7 @@ pub(in super::super) struct Finished {
 }
 
 impl Finished {
-    /// The slices that lie completely in the window.
+    /// Returns the slices that lie completely in the window.
     pub fn whole_slices(&self) -> &[SliceCell] {
         &self.all.slices[..((self.window_ns / self.slice_ns) as usize).min(self.all.slices.len())]
     }

@@ -1,4 +1,4 @@
-//! Runs a load: users, phases, and a guaranteed end.
+//! The executor: it runs a load with its users and phases, and guarantees an end.
 //!
 //! ```text
 //!  ramp ─► warm-up ─► measured window [t0, t1) ─► graceful stop ─► results
@@ -6,14 +6,16 @@
 //!                    samples belong to the window by their intended start
 //! ```
 //!
-//! One coordinator starts the users, watches for deadlocks, ends the window, and collects the records. It never runs code of
-//! the system under test, so a user that blocks its thread forever costs that thread and nothing else: the run ends two
-//! seconds after window and graceful stop, with the results so far.
+//! One coordinator starts the users, watches for deadlocks, ends the window, and collects the records. It never runs
+//! code of the system under test. A user that blocks its thread forever therefore costs only that thread: the run ends
+//! two seconds after window and graceful stop, with the results so far.
 //!
-//! The same user code runs as tasks of a separate runtime, on threads, or in the caller's runtime. The last one uses the
-//! caller's clock, which may be virtual: whole runs are then reproducible to the digit, and a blocked user blocks the caller.
+//! The same user code runs as tasks of a separate runtime, on threads, or in the caller's runtime. The caller's runtime
+//! has the caller's clock, which may be virtual: whole runs are then reproducible to the digit, and a blocked user
+//! blocks the caller.
 //!
-//! Recording takes no shared lock and no allocation: histograms are created before the users start, and each belongs to one
+//! Recording takes no shared lock and makes no allocation. The histograms are created before the users start, and each
+//! belongs to one user, or to a few users if there are more than 64.
 //! user, or to a few when there are more than 64.
 
 mod coordinate;

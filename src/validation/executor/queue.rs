@@ -1,8 +1,8 @@
-//! The arrivals of an open load that are due.
+//! The queue of arrivals that are due in an open load.
 //!
-//! The dispatcher releases an arrival when it is due, and the worker that takes it reads the intended start from the plan,
-//! so no timer can distort it. A queue without limit needs no memory: dispatcher and workers iterate over two copies of the
-//! same plan.
+//! The dispatcher releases an arrival when it is due. The worker that takes the arrival reads its intended start from
+//! the plan, so no timer can distort it. A queue without limit needs no memory, because dispatcher and workers iterate
+//! over two copies of the same plan.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -14,24 +14,24 @@ use super::super::plan::{IntendedStarts, LoadModel, Overload};
 use super::super::sync::lock;
 
 enum Backlog {
-    /// A second copy of the plan: its next item is the oldest waiting arrival.
+    /// A second copy of the plan; its next item is the oldest waiting arrival.
     Plan(IntendedStarts),
-    /// The admitted arrivals, at most one per worker.
+    /// The intended starts of the admitted arrivals; their maximum number is that of the workers.
     Admitted(VecDeque<u64>),
 }
 
-/// Arrivals that are due.
+/// The queue of arrivals that are due.
 pub(in super::super) struct ArrivalQueue {
     pub plan: IntendedStarts,
     backlog: Mutex<Backlog>,
     due: Semaphore,
     workers: usize,
-    /// Admitted arrivals that are not finished: waiting or in progress.
+    /// Number of admitted arrivals that are not finished: waiting or in progress.
     inside: AtomicUsize,
     released: AtomicU64,
     taken: AtomicU64,
     pub dropped_in_window: AtomicU64,
-    /// Arrivals in the window, dropped ones included.
+    /// Number of arrivals in the window, dropped arrivals included.
     pub arrivals_in_window: AtomicU64,
 }
 
@@ -71,7 +71,7 @@ impl ArrivalQueue {
         }
     }
 
-    /// Books the end of a taken arrival.
+    /// Books the end of an arrival that a worker took.
     pub fn finished_one(&self) {
         self.inside.fetch_sub(1, Relaxed);
     }
@@ -81,12 +81,12 @@ impl ArrivalQueue {
         self.due.add_permits(self.workers);
     }
 
-    /// Ends the waiting of all workers now.
+    /// Ends the waits of all workers now.
     pub fn close(&self) {
         self.due.close();
     }
 
-    /// Released arrivals that no worker has taken.
+    /// Returns the number of released arrivals that no worker has taken.
     pub fn waiting(&self) -> u64 {
         self.released.load(Relaxed).saturating_sub(self.taken.load(Relaxed))
     }
@@ -97,7 +97,7 @@ impl ArrivalQueue {
         self.inside.load(Relaxed) == 0
     }
 
-    /// Removes the arrivals that no worker has taken.
+    /// Removes the arrivals that no worker has taken, and returns their intended starts in nanoseconds.
     pub fn take_rest(&self) -> Vec<u64> {
         let waiting = self.waiting() as usize;
         match &mut *lock(&self.backlog) {
@@ -106,7 +106,7 @@ impl ArrivalQueue {
         }
     }
 
-    /// Admits an arrival that is due, or drops it.
+    /// Admits an arrival that is due, or drops it if all workers are busy and the load drops arrivals.
     pub fn admit(&self, intended_ns: u64, in_window: bool) {
         let mut backlog = lock(&self.backlog);
         self.arrivals_in_window.fetch_add(u64::from(in_window), Relaxed);

@@ -12,7 +12,7 @@ impl<W: Workload> Run<W> {
     pub(super) fn begin(&self, user: usize, intended_ns: u64) {
         let u = &self.users[user];
         lock(&u.row).under_way = intended_ns + 1;
-        // The detector outlives this run, so progress is measured on its clock.
+        // The detector outlives this run, so its clock measures the progress of the request.
         u.actor.request_since.store(self.handles.detector.now_ns().max(1), Relaxed);
     }
 
@@ -21,13 +21,13 @@ impl<W: Workload> Run<W> {
         let u = &self.users[user];
         u.actor.request_since.store(0, Relaxed);
         let mut row = lock(&u.row);
-        // Once the run is closed, the request has been counted as interrupted.
+        // Once the run is closed, this request has been counted as interrupted.
         if self.closed.load(Relaxed) {
             return;
         }
         row.book_end(s, expected_events);
         let mut shard = lock(&self.shards[user % self.shards.len()]);
-        // Throughput counts the answers that end in the window, whenever they started.
+        // Throughput counts the answers that arrive in the window, whenever their requests started.
         let start_ns = self.phases.measure_start_ns;
         if s.ended_ns > start_ns && s.ended_ns <= self.window_end_ns.load(Relaxed) {
             shard.book_slice(((s.ended_ns - start_ns - 1) / self.slice_ns) as usize, s);

@@ -1,4 +1,4 @@
-//! Records of requests: per request, per user, per slice of the window.
+//! Records of requests: for one request, for one user, and for one slice of the window.
 
 use super::super::meter::Parts;
 use super::super::stats::{BUCKETS, Latencies, bucket_of};
@@ -10,17 +10,17 @@ pub(in super::super) enum Fate {
     Answered { right: bool },
     /// The workload returned an error.
     Failed,
-    /// Cancelled by the request time-out.
+    /// The request time-out cancelled the request.
     TimedOut,
-    /// Without a connection.
+    /// The request got no connection.
     Rejected,
 }
 
-/// One request. Times in nanoseconds on the run's clock.
+/// The record of one request. All times are in nanoseconds, its moments on the run's clock.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Sample {
     pub intended_ns: u64,
-    /// Time from which the worker was free.
+    /// Moment from which the worker was free.
     pub worker_free_ns: u64,
     pub started_ns: u64,
     pub ended_ns: u64,
@@ -39,7 +39,7 @@ impl Sample {
         matches!(self.fate, Fate::Answered { .. })
     }
 
-    /// The parts of the response time. `idle` takes the rest that clock reads leave, so that the sum is exact.
+    /// Returns the parts of the response time. The part `idle` gets the remaining time, so that the sum is exact.
     fn times(&self) -> Times {
         let mut rest = self.response_ns();
         let mut take = |part: u64| {
@@ -62,7 +62,7 @@ impl Sample {
     }
 }
 
-/// Sums over metered requests, in nanoseconds.
+/// Sums of the parts of the response time over metered requests, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in super::super) struct Times {
     pub n: u64,
@@ -92,7 +92,7 @@ impl Times {
     }
 }
 
-/// The record of one user. Counts are of requests in the window, unless stated otherwise.
+/// The record of one user. The counts are of requests in the window, unless stated otherwise.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Row {
     pub started: u64,
@@ -109,23 +109,23 @@ pub(in super::super) struct Row {
     pub polls: u64,
     pub times: Times,
     pub panicked: bool,
-    /// Finished requests of the whole run, warm-up included.
+    /// Number of finished requests of the whole run, warm-up included.
     pub executed: u64,
-    /// Answered requests among them.
+    /// Number of answered requests among `executed`.
     pub answered: u64,
-    /// Their exact number of allocation events; `None` when one is unknown.
+    /// Exact number of allocation events of the `executed` requests; `None` if the number of one request is unknown.
     pub expected_events: Option<u64>,
-    /// Intended start of the current request plus one; 0 is none.
+    /// Intended start of the current request in nanoseconds, plus one; 0 if there is none.
     pub under_way: u64,
 }
 
 impl Row {
-    /// Books a finished request of the whole run.
+    /// Books the end of a request of the whole run.
     pub fn book_end(&mut self, s: &Sample, expected_events: Option<u64>) {
         self.under_way = 0;
         self.executed += 1;
         self.answered += u64::from(s.is_answered());
-        // One request without a count makes the sum unknown.
+        // One request with an unknown number makes the sum unknown.
         self.expected_events = match (self.executed, self.expected_events, expected_events) {
             (1, _, events) => events,
             (_, Some(sum), Some(events)) => Some(sum + events),
@@ -133,7 +133,7 @@ impl Row {
         };
     }
 
-    /// Books a request of the window.
+    /// Books a request that belongs to the window.
     pub fn book(&mut self, s: &Sample) {
         let response = s.response_ns();
         self.started += 1;
@@ -166,7 +166,7 @@ pub(in super::super) struct SliceCell {
     pub worst_ns: u64,
 }
 
-/// Histograms of one user, or of a few.
+/// The histograms of one user or of a few users.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Shard {
     pub response: Latencies,
@@ -174,7 +174,7 @@ pub(in super::super) struct Shard {
     pub failures: Latencies,
     pub lag: Latencies,
     pub slices: Vec<SliceCell>,
-    /// Coarse histograms of the response times, slice after slice.
+    /// Coarse histograms of the response times, stored slice after slice.
     pub slice_times: Vec<u32>,
 }
 
@@ -184,7 +184,7 @@ impl Shard {
         Self { slices, slice_times, ..Self::default() }
     }
 
-    /// Books a request of the window.
+    /// Books a request that belongs to the window.
     pub fn book(&mut self, s: &Sample) {
         let (response, service) = (s.response_ns(), s.ended_ns.saturating_sub(s.started_ns));
         self.lag.record(s.started_ns.saturating_sub(s.intended_ns.max(s.worker_free_ns)));
@@ -202,7 +202,7 @@ impl Shard {
         }
     }
 
-    /// Books a request that ended in a slice.
+    /// Books a request that ended in the slice numbered `slice`.
     pub fn book_slice(&mut self, slice: usize, s: &Sample) {
         let Some(cell) = self.slices.get_mut(slice) else { return };
         if !s.is_answered() {

@@ -20,9 +20,9 @@ use super::queue::ArrivalQueue;
 use super::row::{Row, Shard};
 use super::stop::StopHandle;
 
-/// Limit of histogram sets; further users share them.
+/// Maximum number of histogram sets; further users share them.
 const SHARDS_MAX: usize = 64;
-/// Slices of the timeline: 100 ms each, at least 20 and at most 600 in a window.
+/// Usual length of a slice of the timeline: 100 ms. A window has from 20 to 600 slices.
 const SLICE_NS: u64 = 100_000_000;
 const SLICES_MIN: u64 = 20;
 const SLICES_MAX: u64 = 600;
@@ -35,7 +35,7 @@ pub(super) struct User {
     pub done: AtomicBool,
 }
 
-/// The handles of a benchmark that outlive its runs.
+/// The parts of a benchmark that outlive its runs and that each run shares.
 #[derive(Clone)]
 pub(in super::super) struct Handles {
     pub detector: DeadlockDetector,
@@ -52,20 +52,20 @@ pub(in super::super) struct Run<W: Workload> {
     pub(super) clock: RunClock,
     pub(super) phases: Phases,
     pub(super) slice_ns: u64,
-    /// End of the window: as planned, or earlier when the run was stopped.
+    /// End of the window in nanoseconds: as planned, or earlier if the run was stopped.
     pub(super) window_end_ns: AtomicU64,
     pub(super) users: Vec<User>,
     pub(super) shards: Vec<Mutex<Shard>>,
     pub(super) pool: Option<ConnectionPool<W::Conn>>,
     pub(super) arrivals: Option<ArrivalQueue>,
     pub(super) handles: Handles,
-    /// Set when nothing more is recorded.
+    /// Whether the run is closed, so that nothing more is recorded.
     pub(super) closed: AtomicBool,
-    /// Permits to start, one per user.
+    /// Semaphore of the permits to start, one per user.
     pub(super) gate: Semaphore,
-    /// Closed once finished users may drop their sessions.
+    /// Semaphore that is closed once finished users may drop their sessions.
     pub(super) exit: Semaphore,
-    /// Closed once the run is over: ends all waits.
+    /// Semaphore that is closed once the run is over, which ends all waits.
     pub(super) quit: Semaphore,
     pub(super) ready: AtomicUsize,
     pub(super) finished: AtomicUsize,
@@ -153,7 +153,7 @@ impl<W: Workload> Run<W> {
         }
     }
 
-    /// Ends all waits: of finished users, and of users whose wait would never end.
+    /// Ends all waits: those of finished users, and those that would never end.
     pub(super) fn release_all(&self) {
         self.closed.store(true, Relaxed);
         self.gate.close();
@@ -166,7 +166,7 @@ impl<W: Workload> Run<W> {
 
     /// Resolves when the run is over.
     pub(super) async fn until_released(&self) {
-        // No permit is ever added: the wait ends when the semaphore is closed.
+        // No permit is ever added; the wait ends when the semaphore is closed.
         let _ = self.quit.acquire().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Starts the users: in a separate runtime, on threads, or in the caller's runtime.
+//! The start of the users: in a separate runtime, on threads, or in the caller's runtime.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use super::super::workload::Workload;
 use super::finished::Finished;
 use super::run::Run;
 
-/// Time for threads to end after the run; the others are abandoned and counted.
+/// Maximum time for threads to end after the run; the remaining threads are abandoned and counted.
 const ABANDON_AFTER: Duration = Duration::from_secs(2);
-/// Time for ended threads to disappear from the system.
+/// Maximum time for ended threads to disappear from the system.
 const GONE_WITHIN: Duration = Duration::from_millis(200);
-/// Limit of the warm-up of a runtime's workers.
+/// Maximum time of the warm-up of a runtime's workers.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(1);
-/// Stack size of a user's thread. Only touched pages take memory, so a thousand users fit.
+/// Stack size of a user's thread, in bytes. Only touched pages take memory, so a thousand stacks fit.
 const USER_STACK: usize = 2 * 1024 * 1024;
 
-/// Runs in the caller's runtime and on its clock. A user that blocks its thread blocks the run.
+/// Runs the load in the caller's runtime and on its clock. A user that blocks its thread blocks the run.
 pub(in super::super) async fn run_here<W: Workload>(run: Arc<Run<W>>) -> Result<Finished, BenchError> {
     let clock_is_virtual = clock_is_virtual();
     let mut tasks = JoinSet::new();
@@ -42,13 +42,13 @@ pub(in super::super) async fn run_here<W: Workload>(run: Arc<Run<W>>) -> Result<
         })
         .await;
     run.release_all();
-    // Aborts the remaining users and drops what they hold.
+    // The shutdown aborts the remaining users and drops the values that they hold.
     tasks.shutdown().await;
     retire(&run);
     finished.map(|f| Finished { clock_is_virtual, ..f })
 }
 
-/// Whether the runtime's clock is paused: a real clock advances during the spin, a paused one does not.
+/// Whether the runtime's clock is paused. A real clock advances during the spin; a paused one does not.
 fn clock_is_virtual() -> bool {
     const SPIN: Duration = Duration::from_micros(50);
     let (begin, seen) = (Instant::now(), tokio::time::Instant::now());
@@ -58,8 +58,8 @@ fn clock_is_virtual() -> bool {
     tokio::time::Instant::now() == seen
 }
 
-/// Runs with a coordinator on its own thread and users on a separate runtime or on threads. Always returns, whatever the users
-/// do.
+/// Runs the load with a coordinator on a separate thread, and users on a separate runtime or on threads. The call
+/// returns even if users never end.
 pub(in super::super) fn run_apart<W: Workload>(run: Arc<Run<W>>) -> Result<Finished, BenchError> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let prefix = format!("hl{}-", RUNS.fetch_add(1, Relaxed));
@@ -70,9 +70,10 @@ pub(in super::super) fn run_apart<W: Workload>(run: Arc<Run<W>>) -> Result<Finis
                 Builder::new_current_thread().enable_time().build().map_err(BenchError::Watchdog)?;
             let crew = Crew::start(&run, &prefix).inspect_err(|_| run.release_all())?;
             let finished = runtime.block_on(conduct(&run, &prefix));
-            // Outside the runtime: waiting for another runtime to end blocks.
+            // This runs outside the runtime, because waiting for another runtime to end blocks.
             let abandoned_threads = crew.disband();
-            // A thread frees its last block after its join, which would count in the next run. This thread has the prefix too.
+            // A thread frees its last block after its join, which would count in the next run. This thread has the
+            // prefix as well.
             let deadline = Instant::now() + GONE_WITHIN;
             while abandoned_threads == 0 && threads::running(&prefix) > 1 && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(1));
@@ -105,7 +106,7 @@ async fn conduct<W: Workload>(run: &Arc<Run<W>>, prefix: &str) -> Result<Finishe
     let finished = run.coordinate(prefix, dispatch).await;
     run.release_all();
     if let Some(thread) = dispatcher {
-        // It runs no code of the system under test, so it ends within one nap.
+        // The dispatcher runs no code of the system under test, so it ends within one nap.
         let _ = thread.join();
     }
     finished
@@ -116,10 +117,11 @@ fn retire<W: Workload>(run: &Run<W>) {
     run.handles.detector.retire(&actors);
 }
 
-/// The allocations of the workers' warm-up, kept until the run is over so that none is freed inside the measured time.
+/// The allocations of the workers' warm-up. They are kept until the run is over, so that none is freed in the measured
+/// time.
 type WarmUp = (Arc<AtomicUsize>, Vec<TaskHandle<()>>);
 
-/// The users' threads.
+/// The threads that run the users.
 enum Crew {
     Tasks { runtime: Runtime, users: Vec<TaskHandle<()>>, _warm_up: WarmUp },
     Threads(Vec<JoinHandle<()>>),
@@ -153,7 +155,7 @@ impl Crew {
         }
     }
 
-    /// Waits for the users' threads up to a limit. Returns the number of abandoned ones.
+    /// Waits for the users' threads, but not beyond a limit. Returns the number of abandoned threads.
     fn disband(self) -> usize {
         let deadline = Instant::now() + ABANDON_AFTER;
         let wait_until = |all_ended: &dyn Fn() -> bool| {
@@ -163,9 +165,9 @@ impl Crew {
         };
         match self {
             Self::Tasks { runtime, users, .. } => {
-                // Tasks between polls are dropped; one inside a poll keeps its worker.
+                // Tasks between polls are dropped; a task inside a poll keeps its worker.
                 wait_until(&|| users.iter().filter(|u| !u.is_finished()).map(TaskHandle::abort).count() == 0);
-                // Waits for the workers, so that their last frees do not count in the next run.
+                // The shutdown waits for the workers, so that their last frees do not count in the next run.
                 runtime.shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
                 users.iter().filter(|u| !u.is_finished()).count()
             }
@@ -177,13 +179,13 @@ impl Crew {
     }
 }
 
-/// Returns once every worker has run a task and has room to defer the tasks of all users, or after a second: a worker that
-/// starts inside the window would allocate there.
+/// Returns once every worker has run a task and has room to defer the tasks of all users, or after a second. A worker
+/// that started inside the window would allocate there.
 fn warm_up_workers(runtime: &Runtime, workers: usize, users: usize) -> WarmUp {
     let (begun, limit) = (Arc::new(AtomicUsize::new(0)), Instant::now() + WARM_UP_LIMIT);
     let task = |_| {
         let begun = Arc::clone(&begun);
-        // Each task occupies its worker until all have one.
+        // Each task occupies its worker until every worker has a task.
         runtime.spawn(async move {
             begun.fetch_add(1, Relaxed);
             while begun.load(Relaxed) < workers && Instant::now() < limit {
@@ -199,11 +201,11 @@ fn warm_up_workers(runtime: &Runtime, workers: usize, users: usize) -> WarmUp {
     (begun, tasks)
 }
 
-/// Defers `tasks` tasks, so that the scheduler of this thread has room for them. It keeps tasks that yield, or have used up
-/// their budget, in a list that would otherwise grow during the run.
+/// Defers `tasks` tasks, so that the scheduler of this thread has room for them. The scheduler keeps tasks that yield,
+/// or have used up their budget, in a list that would otherwise grow during the run.
 async fn make_room_to_defer(tasks: usize) {
     std::future::poll_fn(|own| {
-        // Two alternate, because a task that was just deferred is not deferred again.
+        // Two wakers alternate, because a task that was just deferred is not deferred again.
         let mut other = Context::from_waker(Waker::noop());
         for task in 0..tasks {
             let context = if task % 2 == 0 { &mut *own } else { &mut other };
@@ -215,7 +217,7 @@ async fn make_room_to_defer(tasks: usize) {
 }
 
 fn live_on_a_thread<W: Workload>(run: &Arc<Run<W>>, user: usize) {
-    // Without a runtime the user opens no session, and the coordinator reports that.
+    // Without a runtime the user opens no session, which the coordinator reports.
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         make_room_to_defer(1).await;

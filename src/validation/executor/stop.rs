@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Ends the window of a run early, from any thread. Clones share the request.
+/// A handle that ends the window of a run early, from any thread. Clones share one request.
 ///
 /// # Examples
 /// ```
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub struct StopHandle(Arc<AtomicBool>);
 
 impl StopHandle {
-    /// Ends the window now; the run still reports.
+    /// Ends the window now; the run still gives its results.
     pub fn stop(&self) {
         self.0.store(true, Relaxed);
     }

@@ -18,7 +18,7 @@ use super::super::workload::{UserId, Workload};
 use super::row::{Fate, Sample};
 use super::run::Run;
 
-/// Poll interval of an inactive user of a staged load.
+/// Interval at which an inactive user of a staged load checks whether it is active.
 const STAGED_POLL: Duration = Duration::from_millis(10);
 
 /// A user's state during a run.
@@ -31,7 +31,7 @@ struct Seat<S> {
 }
 
 impl<W: Workload> Run<W> {
-    /// Runs a user from its session to the end of the run. A panic of the workload ends the user, and is booked.
+    /// Runs a user from its session to the end of the run. A panic of the workload ends the user and is booked.
     pub(super) async fn live(self: Arc<Self>, user: usize) {
         let mut life = pin!(Arc::clone(&self).work(user));
         let ended = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(cx))) {
@@ -67,7 +67,7 @@ impl<W: Workload> Run<W> {
             self.ask_in_a_loop(&mut seat).await;
         }
         self.leave(user);
-        // Dropping the session frees memory: not before the tracker's last snapshot.
+        // Dropping the session frees memory, so it must follow the tracker's last snapshot.
         let _ = self.exit.acquire().await;
         drop(seat);
     }
@@ -104,7 +104,7 @@ impl<W: Workload> Run<W> {
             let worker_free_ns = self.clock.now_ns();
             let Some(intended_ns) = queue.take().await else { return };
             if self.is_cut_short() {
-                // The coordinator counts it as interrupted.
+                // The coordinator counts this request as interrupted.
                 self.begin(seat.user, intended_ns);
                 return;
             }
@@ -134,8 +134,8 @@ impl<W: Workload> Run<W> {
         }
     }
 
-    /// Executes one request. `due` has its intended start and the time from which this worker was free; a request of a closed
-    /// loop is due when it is sent.
+    /// Executes one request. `due` is its intended start and the moment from which this worker was free; `None` for a
+    /// request of a closed loop, which is due when it is sent.
     async fn one_request(&self, seat: &mut Seat<W::Session>, due: Option<(u64, u64)>) {
         let Seat { user, session, rng, meter, seq } = seat;
         let request = self.workload.next_request(session, rng, *seq);
@@ -171,7 +171,7 @@ impl<W: Workload> Run<W> {
             self.record(*user, &sample, Some(0));
             return;
         };
-        // Called inside the first poll: work that a plain function does before it returns a future is measured too.
+        // The workload is called inside the first poll, so that work before it returns a future is measured too.
         let execute = async { self.workload.execute(session, connection.first(), &request).await };
         let limited = with_limit(self.config.request_timeout, execute);
         let (outcome, parts) = meter.run(limited, read_clocks, || enter(actor)).await;
@@ -183,7 +183,7 @@ impl<W: Workload> Run<W> {
             Some(Err(_)) => Fate::Failed,
             None => Fate::TimedOut,
         };
-        // The progress of other requests at their end is unknown.
+        // A request without an answer made an unknown number of events.
         let events = if sample.is_answered() { self.workload.expected_alloc_events(&request) } else { None };
         self.record(*user, &sample, events);
     }
@@ -197,7 +197,7 @@ impl<W: Workload> Run<W> {
     }
 }
 
-/// The connections of a request. Only a request with several allocates a list.
+/// The connections of a request. Only a request with several connections allocates a list.
 enum Connections<C> {
     None,
     One(ConnectionHandle<C>),
@@ -214,7 +214,7 @@ impl<C> Connections<C> {
     }
 }
 
-/// Returns the output, or `None` after the limit.
+/// Returns the output of `future`, or `None` after the limit.
 async fn with_limit<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
     match limit {
         None => Some(future.await),

@@ -1,4 +1,4 @@
-//! The pool and its handles.
+//! The pool of connections and the handles of connections on loan.
 
 use std::fmt;
 use std::future::Future;
@@ -26,7 +26,7 @@ struct Inner<R> {
     watched: Option<(DeadlockDetector, ResourceId)>,
 }
 
-/// A pool of connections of type `R`. Clones share it.
+/// A pool of connections of type `R`. Clones share one pool.
 ///
 /// # Examples
 /// ```
@@ -58,18 +58,18 @@ impl<R> fmt::Debug for ConnectionPool<R> {
 }
 
 impl<R> ConnectionPool<R> {
-    /// A pool of these connections.
+    /// Creates a pool of these connections.
     ///
     /// # Errors
-    /// [`BenchError::PoolTooSmall`] without connections.
+    /// Returns [`BenchError::PoolTooSmall`] if there are no connections.
     pub fn new(resources: Vec<R>, config: PoolConfig) -> Result<Self, BenchError> {
         Self::build(resources, config, None)
     }
 
-    /// A pool that reports its waits and holds to `detector`.
+    /// Creates a pool that reports its waits and holds to `detector`.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Returns the same errors as [`new`](Self::new).
     pub fn watched(
         resources: Vec<R>,
         config: PoolConfig,
@@ -105,7 +105,8 @@ impl<R> ConnectionPool<R> {
     /// Waits for a connection. Dropping the future abandons the wait and loses no connection.
     ///
     /// # Errors
-    /// [`PoolError`]: time-out, closed pool, or a wait that was chosen to break a deadlock.
+    /// Returns a [`PoolError`] after the time-out, if the pool is closed, or if this wait was chosen to break a
+    /// deadlock.
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<ConnectionHandle<R>, PoolError>> + use<'_, R> {
         let at = Location::caller();
@@ -115,10 +116,12 @@ impl<R> ConnectionPool<R> {
         }
     }
 
-    /// Waits for `n` connections at once, all or none, so that requests that need several cannot deadlock the pool.
+    /// Waits for `n` connections at once, all or none, so that requests for several connections cannot deadlock the
+    /// pool.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire), and [`PoolError::TooMany`] for more than the pool has.
+    /// Returns the same errors as [`acquire`](Self::acquire), and [`PoolError::TooMany`] if `n` exceeds the size of the
+    /// pool.
     #[track_caller]
     pub fn acquire_many(
         &self,
@@ -172,29 +175,29 @@ impl<R> ConnectionPool<R> {
         ConnectionHandle { pool: Arc::clone(&self.inner), resource, slot, _hold: hold, _permit: permit }
     }
 
-    /// The usage since the start of the window.
+    /// Returns the usage since the start of the window.
     pub fn get_stats(&self) -> ConnectionPoolStats {
         lock(&self.inner.usage).stats(self.inner.clock.now_ns())
     }
 
-    /// Waits in progress.
+    /// Returns the number of waits in progress.
     pub(in super::super) fn pending(&self) -> usize {
         lock(&self.inner.usage).pending.now
     }
 
-    /// Starts a new window: counters and histograms restart, loans and waits in progress continue.
+    /// Starts a new window. Counters and histograms restart; loans and waits in progress continue.
     pub fn reset_window(&self) {
         lock(&self.inner.usage).reset(self.inner.clock.now_ns());
     }
 
-    /// Makes every acquire fail from now on, waits in progress included.
+    /// Closes the pool: every acquire fails from now on, waits in progress included.
     pub fn close(&self) {
         self.inner.permits.close();
     }
 }
 
 impl<R> Inner<R> {
-    /// Books the start of an acquire, and its end when permits are free.
+    /// Books the start of an acquire, and also its end if permits are free.
     fn try_at_once(&self, n: u32, now_ns: u64) -> Result<Option<OwnedSemaphorePermit>, PoolError> {
         let mut usage = lock(&self.usage);
         usage.counts.acquires_started += 1;
@@ -274,10 +277,10 @@ impl<R> Drop for Pending<'_, R> {
 /// A connection on loan. Dropping it returns the connection.
 pub struct ConnectionHandle<R> {
     pool: Arc<Inner<R>>,
-    /// `None` only during the drop.
+    /// The connection; `None` only during the drop.
     resource: Option<R>,
     slot: usize,
-    // Fields drop in order: the hold must end before the permit admits the next user.
+    // Fields drop in order of declaration: the hold must end before the permit admits the next user.
     _hold: Option<HoldToken>,
     _permit: OwnedSemaphorePermit,
 }

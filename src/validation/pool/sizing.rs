@@ -1,15 +1,15 @@
 //! Pool sizes from queueing theory.
 //!
-//! A pool of m connections with random arrivals is a queue with m servers. Erlang's C formula gives the probability
-//! of a wait from the offered load a = arrival rate × mean hold time (A. K. Erlang 1917; in the recursive form of Cooper,
-//! *Introduction to Queueing Theory*, which never overflows). It assumes Poisson arrivals and exponential hold times, which
-//! real ones only resemble: the resulting size is a starting point for a measurement.
+//! A pool of m connections with random arrivals is a queue with m servers. Erlang's C formula gives the probability of
+//! a wait from the offered load a = arrival rate × mean hold time (A. K. Erlang 1917; in the recursive form of Cooper,
+//! *Introduction to Queueing Theory*, which never overflows). The formula assumes Poisson arrivals and exponential hold
+//! times, which real ones only resemble. The resulting size is therefore a starting point for a measurement.
 //!
-//! Requests that hold several connections at once can deadlock a pool: with T users that each need C, at least T·(C−1)+1
-//! connections are needed (HikariCP's pool-locking rule).
+//! Requests that hold several connections at once can deadlock a pool. With T users that each need C connections, the
+//! pool needs at least T·(C−1)+1 connections (HikariCP's pool-locking rule).
 
-/// Probability that an arrival has to wait for one of `servers` with an offered load of `load` erlangs; `None` when
-/// the load is not less than the servers (the queue then grows without end) or not a usable number.
+/// Returns the probability that an arrival has to wait for one of `servers`, with an offered load of `load` erlangs.
+/// `None` if the load is not a usable number, or not less than the servers: the queue would then grow without end.
 ///
 /// # Examples
 /// ```
@@ -27,17 +27,19 @@ pub fn erlang_c(servers: usize, load: f64) -> Option<f64> {
     Some(blocked / (1.0 - share + share * blocked))
 }
 
-/// Mean wait in the unit of `mean_hold`, waits of zero included; `None` as for [`erlang_c`].
+/// Returns the mean wait in the unit of `mean_hold`, waits of zero included; `None` as for [`erlang_c`].
 pub fn erlang_c_mean_wait(servers: usize, load: f64, mean_hold: f64) -> Option<f64> {
     Some(erlang_c(servers, load)? * mean_hold / (servers as f64 - load))
 }
 
-/// The smallest pool, up to 10,000, with a mean wait of at most `target_wait`.
+/// Returns the smallest pool size, up to 10,000, whose mean wait does not exceed `target_wait`; `None` if there is
+/// none.
 pub fn smallest_pool(load: f64, mean_hold: f64, target_wait: f64) -> Option<usize> {
     (1..=10_000).find(|&m| erlang_c_mean_wait(m, load, mean_hold).is_some_and(|w| w <= target_wait))
 }
 
-/// The smallest pool that `users` requests, each holding `per_request` connections at once, cannot deadlock.
+/// Returns the smallest pool size that `users` requests, each of which holds `per_request` connections, cannot
+/// deadlock.
 pub const fn smallest_unlockable(users: usize, per_request: usize) -> usize {
     users * per_request.saturating_sub(1) + 1
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::deadlock::WouldDeadlock;
 use super::super::stats::{Latencies, LatencySummary};
 
-/// Limit of reported leaks.
+/// Maximum number of reported leaks.
 const LEAKS_MAX: usize = 100;
 
 /// The configuration of a pool.
@@ -16,7 +16,7 @@ const LEAKS_MAX: usize = 100;
 pub struct PoolConfig {
     /// Name for reports.
     pub name: String,
-    /// Time-out of an acquire; `None` waits forever.
+    /// Time-out of an acquire; `None` waits without limit.
     pub acquire_timeout: Option<Duration>,
     /// Hold time above which a connection counts as leaked.
     pub leak_after: Duration,
@@ -38,11 +38,11 @@ pub enum PoolError {
         "no connection within {waited:?} ({active} in use, {pending} waiting): enlarge the pool or hold connections for less time"
     )]
     Timeout {
-        /// Time waited.
+        /// Time of the wait.
         waited: Duration,
-        /// Connections in use at the end of the wait.
+        /// Number of connections in use at the end of the wait.
         active: usize,
-        /// Other acquires still waiting.
+        /// Number of other acquires that still wait.
         pending: usize,
     },
     /// The pool is closed.
@@ -51,9 +51,9 @@ pub enum PoolError {
     /// The request exceeds the size of the pool.
     #[error("{asked} connections of a pool of {size}: ask for fewer or enlarge the pool")]
     TooMany {
-        /// Requested connections.
+        /// Number of requested connections.
         asked: usize,
-        /// Connections in the pool.
+        /// Number of connections in the pool.
         size: usize,
     },
     /// The wait was chosen to break a deadlock.
@@ -66,44 +66,44 @@ pub enum PoolError {
 pub struct LeakReport {
     /// Source line of the acquire, as `file:line`.
     pub location: String,
-    /// Hold time so far, or in all.
+    /// Hold time in milliseconds: the whole if the connection was returned, else the time so far.
     pub held_for_ms: f64,
     /// Whether the connection was returned later.
     pub returned_later: bool,
 }
 
-/// Usage of a pool in its window. Times in milliseconds.
+/// Usage of a pool in its window. Times are in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionPoolStats {
-    /// Connections in the pool; 0 without a pool.
+    /// Number of connections in the pool; 0 without a pool.
     pub pool_size: usize,
-    /// Maximum of connections in use.
+    /// Maximum number of connections in use.
     pub peak_usage: usize,
-    /// Time average of connections in use.
+    /// Time average of the number of connections in use.
     pub average_usage: f64,
-    /// Mean wait of the served acquires, waits of zero included; 0 when there were none.
+    /// Mean wait of the served acquires, waits of zero included; 0 if no acquire was served.
     pub wait_time_ms: f64,
-    /// Acquires that timed out.
+    /// Number of acquires that timed out.
     pub connection_timeouts: usize,
-    /// Acquires started.
+    /// Number of acquires started.
     pub acquires_started: u64,
-    /// Acquires served without a wait.
+    /// Number of acquires served without a wait.
     pub acquires_direct: u64,
-    /// Acquires served after a wait.
+    /// Number of acquires served after a wait.
     pub acquires_waited: u64,
-    /// Acquires cancelled, failed or closed during their wait.
+    /// Number of acquires that were cancelled, failed or closed during their wait.
     pub acquires_cancelled: u64,
-    /// Acquires still waiting.
+    /// Number of acquires that still wait.
     pub pending: usize,
-    /// Maximum of waiting acquires.
+    /// Maximum number of waiting acquires.
     pub pending_peak: usize,
-    /// Time average of waiting acquires.
+    /// Time average of the number of waiting acquires.
     pub pending_average: f64,
-    /// All waits; timed-out and cancelled ones are censored.
+    /// Summary of all waits; those of timed-out and cancelled acquires are censored.
     pub wait: LatencySummary,
-    /// Hold times of the returned connections.
+    /// Summary of the hold times of returned connections.
     pub usage: LatencySummary,
-    /// Average usage in percent of the pool.
+    /// Average usage in percent of the pool size.
     pub utilization_percent: f64,
     /// Connections held for longer than `leak_after`.
     pub leaks: Vec<LeakReport>,
@@ -138,7 +138,7 @@ impl Loan {
     }
 }
 
-/// A level that changes over time, and its time integral.
+/// A level that changes over time, with its time integral.
 #[derive(Debug, Default)]
 pub(super) struct Level {
     pub now: usize,
@@ -167,7 +167,7 @@ impl Level {
 /// The accounting of a pool.
 #[derive(Debug)]
 pub(super) struct Usage {
-    /// The counters; the other figures are computed on demand.
+    /// The counters; the remaining fields are computed on demand.
     pub counts: ConnectionPoolStats,
     pub served_wait_ns: u128,
     pub active: Level,
@@ -196,7 +196,7 @@ impl Usage {
         }
     }
 
-    /// Books a connection that is handed out. Returns its slot.
+    /// Books a connection that is handed out, and returns its slot.
     pub fn lend(&mut self, at: &'static Location<'static>, since_ns: u64) -> usize {
         self.active.change(1, since_ns);
         let slot = self.loans.iter().position(Option::is_none).unwrap_or(0);
@@ -214,11 +214,11 @@ impl Usage {
         }
     }
 
-    /// Starts a new window: counters and histograms restart, loans and waits in progress continue.
+    /// Starts a new window. Counters and histograms restart; loans and waits in progress continue.
     pub fn reset(&mut self, now_ns: u64) {
         self.active.reset(now_ns);
         self.pending.reset(now_ns);
-        // Waits in progress will end in this window, so they count as started in it.
+        // Waits in progress will end in this window, so they count as started in this window.
         let (pool_size, acquires_started) = (self.loans.len(), self.pending.now as u64);
         self.counts = ConnectionPoolStats { pool_size, acquires_started, ..ConnectionPoolStats::default() };
         self.served_wait_ns = 0;

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::super::random::UserRng;
 use super::definition::{Outcome, UserId, Workload};
 
-/// Answers at once: measures the harness itself.
+/// A workload that answers at once, to measure the harness itself.
 #[derive(Debug, Default)]
 pub struct NullWorkload {
     inside: AtomicUsize,
@@ -20,12 +20,12 @@ pub struct NullWorkload {
 }
 
 impl NullWorkload {
-    /// A workload whose requests sleep for `pause`.
+    /// Creates a workload whose requests sleep for `pause`.
     pub fn pausing(pause: Duration) -> Self {
         Self { pause, ..Self::default() }
     }
 
-    /// Maximum of concurrent requests.
+    /// Returns the maximum number of concurrent requests so far.
     pub fn concurrent_peak(&self) -> usize {
         self.peak.load(Relaxed)
     }
@@ -70,16 +70,16 @@ impl Workload for NullWorkload {
     }
 }
 
-/// Allocates and frees an exactly known number of blocks.
+/// A workload that allocates and frees an exactly known number of blocks.
 ///
-/// Each step replaces one block of the session: two events, and each block lives for `lifetime` steps.
+/// Each step replaces one block of the session, which makes two events. Each block lives for `lifetime` steps.
 #[derive(Debug, Clone, Copy)]
 pub struct AllocWorkload {
-    /// Allocations per request; the number of frees is the same.
+    /// Number of allocations per request; the number of frees is the same.
     pub allocs: u32,
     /// Maximum block size in bytes; the minimum is half of it.
     pub size: usize,
-    /// Live blocks per user.
+    /// Number of live blocks per user.
     pub lifetime: usize,
 }
 

@@ -14,9 +14,9 @@ pub struct UserId(pub usize);
 /// The answer to a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Items of the answer, such as rows or hits.
+    /// Number of items in the answer, such as rows or hits.
     pub items: u64,
-    /// Checksum of the answer, for comparison with the single-threaded one.
+    /// Checksum of the answer, for comparison with the answer of a single thread.
     pub checksum: u64,
 }
 
@@ -42,7 +42,7 @@ pub struct Outcome {
 /// }
 /// ```
 pub trait Workload: Send + Sync + 'static {
-    /// Per-user state, kept from request to request.
+    /// The state of a user, kept from request to request.
     type Session: Send + 'static;
     /// One request.
     type Request: Send + Sync + 'static;
@@ -60,10 +60,10 @@ pub trait Workload: Send + Sync + 'static {
     /// Opens connection `index` of the pool, before the measured window.
     ///
     /// # Errors
-    /// The workload's error; the run then does not start.
+    /// Returns the workload's error if the connection cannot be opened; the run then does not start.
     fn connect(&self, index: usize) -> Result<Self::Conn, Self::Error>;
 
-    /// Returns the next request, deterministically for session, generator and `seq`. Not measured.
+    /// Returns the next request, which session, generator and `seq` determine. Not measured.
     fn next_request(&self, session: &mut Self::Session, rng: &mut UserRng, seq: u64) -> Self::Request;
 
     /// Executes one request. Measured.
@@ -79,21 +79,21 @@ pub trait Workload: Send + Sync + 'static {
         true
     }
 
-    /// Exact number of allocations plus frees of this request, if known.
+    /// Returns the exact number of allocations plus frees of this request; `None` if unknown.
     fn expected_alloc_events(&self, _request: &Self::Request) -> Option<u64> {
         None
     }
 
-    /// Connections that one request holds at once; 0 is no pool.
+    /// Returns the number of connections that one request holds at once; 0 uses no pool.
     fn connections_per_request(&self) -> usize {
         1
     }
 }
 
-/// A system under load whose requests block their thread. [`Blocking`] turns it into a [`Workload`]; run it with
-/// `Executor::Threads`, one thread per user.
+/// A system under load whose requests block their thread. [`Blocking`] makes a [`Workload`] of it, which should run on
+/// `Executor::Threads`, with one thread per user.
 pub trait SyncWorkload: Send + Sync + 'static {
-    /// Per-user state, kept from request to request.
+    /// The state of a user, kept from request to request.
     type Session: Send + 'static;
     /// One request.
     type Request: Send + Sync + 'static;
@@ -106,7 +106,7 @@ pub trait SyncWorkload: Send + Sync + 'static {
     /// Opens a user's session.
     ///
     /// # Errors
-    /// The workload's error; the run then does not start.
+    /// Returns the workload's error if the session cannot be opened; the run then does not start.
     fn open_session(&self, user: UserId) -> Result<Self::Session, Self::Error>;
 
     /// Returns the next request.
@@ -115,7 +115,7 @@ pub trait SyncWorkload: Send + Sync + 'static {
     /// Executes one request.
     ///
     /// # Errors
-    /// The workload's error; the request counts as failed.
+    /// Returns the workload's error if the request fails; it counts as failed.
     fn execute(&self, session: &mut Self::Session, request: &Self::Request) -> Result<Outcome, Self::Error>;
 
     /// Whether the answer is right.
@@ -123,13 +123,13 @@ pub trait SyncWorkload: Send + Sync + 'static {
         true
     }
 
-    /// Exact number of allocations plus frees of this request, if known.
+    /// Returns the exact number of allocations plus frees of this request; `None` if unknown.
     fn expected_alloc_events(&self, _request: &Self::Request) -> Option<u64> {
         None
     }
 }
 
-/// A [`Workload`] without connections from a [`SyncWorkload`].
+/// The [`Workload`] of a [`SyncWorkload`]; it uses no connections.
 #[derive(Debug, Clone, Default)]
 pub struct Blocking<S>(pub S);
 
