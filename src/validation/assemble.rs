@@ -1,4 +1,4 @@
-//! Builds a [`ConcurrentTestResult`] from the raw records of a run.
+//! The conversion of the raw records of a run to a [`ConcurrentTestResult`].
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ impl TimeBreakdown {
 }
 
 impl OverheadPair {
-    /// The pair of two results.
+    /// Creates the pair of a result with the tracker on and a result with it off.
     pub fn of(on: &ConcurrentTestResult, off: &ConcurrentTestResult) -> Self {
         let cpu = |r: &ConcurrentTestResult| r.breakdown.as_ref().and_then(|b| b.on_cpu_ms);
         Self {
@@ -171,7 +171,7 @@ fn co_exposure(f: &Finished, load: &LoadModel) -> Option<f64> {
     (!load.is_open() && users_ns > 0.0).then(|| f.all.service.excess_over_ns(median) / users_ns)
 }
 
-/// The coefficient of variation of the users' means. Users without an answer have no mean.
+/// Returns the coefficient of variation of the users' mean response times. Users without an answer have no mean.
 fn unfairness(rows: &[Row]) -> Option<f64> {
     let means: Vec<f64> = rows.iter().filter_map(mean_ns).collect();
     let mean = mean(&means).filter(|mean| means.len() > 1 && *mean > 0.0)?;

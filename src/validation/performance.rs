@@ -1,9 +1,10 @@
 //! The concurrent benchmark: one load, or a scalability test over rising loads.
 //!
-//! A [`ConcurrentBenchmark`] owns a workload and a configuration. `run_*` are synchronous and own their threads, so that a
-//! system under test that blocks its executor cannot block the caller; `drive_*` run the same in the caller's runtime and on
-//! its clock. A scalability test repeats every level, in an order shuffled by the seed: on a machine that warms up or
-//! drifts, a fixed order would look like a law of scaling (Zhang and others, *Treadmill*, 2016).
+//! A [`ConcurrentBenchmark`] owns a workload and a configuration. The functions `run_*` are synchronous and own their
+//! threads, so that a system under test that blocks its executor cannot block the caller. The functions `drive_*` do
+//! the same in the caller's runtime and on its clock. A scalability test repeats every level, in an order shuffled by
+//! the seed: on a machine that warms up or drifts, a fixed order would look like a law of scaling (Zhang and others,
+//! *Treadmill*, 2016).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::scalability::analyse;
 use super::series::ScalabilityReport;
 use super::workload::Workload;
 
-/// Drives concurrent load through a workload.
+/// A benchmark that drives concurrent load through a workload.
 ///
 /// # Examples
 /// ```
@@ -49,10 +50,10 @@ impl<W: Workload> std::fmt::Debug for ConcurrentBenchmark<W> {
 }
 
 impl<W: Workload> ConcurrentBenchmark<W> {
-    /// A benchmark of `workload`.
+    /// Creates a benchmark of `workload`.
     ///
     /// # Errors
-    /// [`BenchError`] for an invalid configuration.
+    /// Returns a [`BenchError`] if the configuration is invalid.
     pub fn new(workload: W, config: BenchmarkConfig) -> Result<Self, BenchError> {
         config.check()?;
         let detector = DeadlockDetector::new(config.deadlock_timeout);
@@ -61,52 +62,52 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         Ok(Self { workload: Arc::new(workload), config, handles })
     }
 
-    /// Measures the tracker behind `probe`.
+    /// Sets the probe of the tracker to measure.
     #[must_use]
     pub fn with_probe(mut self, probe: Arc<dyn TrackerProbe>) -> Self {
         self.handles.probe = Some(probe);
         self
     }
 
-    /// Uses the detector of the workload's locks and pools.
+    /// Sets the detector, which the workload's locks and pools must share.
     #[must_use]
     pub fn with_detector(mut self, detector: DeadlockDetector) -> Self {
         self.handles.detector = detector;
         self
     }
 
-    /// Ends the window early once `stop` is stopped.
+    /// Sets the handle that ends the window early.
     #[must_use]
     pub fn with_stop(mut self, stop: StopHandle) -> Self {
         self.handles.stop = stop;
         self
     }
 
-    /// A handle that ends the window early, for an interrupt handler.
+    /// Returns a handle that ends the window early, for an interrupt handler.
     pub fn stop_handle(&self) -> StopHandle {
         self.handles.stop.clone()
     }
 
-    /// Progress of the current run, for a status line.
+    /// Returns the progress of the current run, for a status line.
     pub fn live(&self) -> LiveStatus {
         self.handles.live.clone()
     }
 
-    /// The workload.
+    /// Returns the workload.
     pub fn workload(&self) -> &W {
         &self.workload
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub const fn config(&self) -> &BenchmarkConfig {
         &self.config
     }
 
-    /// Runs one load on separate threads. Returns within ramp, warm-up, window and graceful stop plus three seconds, whatever
-    /// the workload does.
+    /// Runs one load on separate threads. Returns within ramp, warm-up, window and graceful stop plus three seconds,
+    /// even if the workload blocks.
     ///
     /// # Errors
-    /// [`BenchError`] for an invalid load, or when it cannot be started. Failed requests are no error.
+    /// Returns a [`BenchError`] if the load is invalid or cannot be started. Failed requests are not an error.
     pub fn run_concurrent_test(
         &self,
         load: LoadModel,
@@ -130,7 +131,7 @@ impl<W: Workload> ConcurrentBenchmark<W> {
     /// blocks the caller.
     ///
     /// # Errors
-    /// As [`run_concurrent_test`](Self::run_concurrent_test).
+    /// Returns the same errors as [`run_concurrent_test`](Self::run_concurrent_test).
     pub async fn drive_concurrent_test(
         &self,
         load: LoadModel,
@@ -153,7 +154,8 @@ impl<W: Workload> ConcurrentBenchmark<W> {
     /// Runs a closed load at every level, each `repetitions` times, in shuffled order.
     ///
     /// # Errors
-    /// [`BenchError`], also [`BenchError::Aborted`] for a breached threshold with `abort:`.
+    /// Returns a [`BenchError`] if a run cannot be made, and [`BenchError::Aborted`] if a threshold with `abort:` was
+    /// breached.
     pub fn run_scalability_test(
         &self,
         levels: Levels,
@@ -171,10 +173,10 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         Ok(analyse(results, order, &self.config))
     }
 
-    /// As [`run_scalability_test`](Self::run_scalability_test), in the caller's runtime and on its clock.
+    /// Runs [`run_scalability_test`](Self::run_scalability_test) in the caller's runtime and on its clock.
     ///
     /// # Errors
-    /// As [`run_scalability_test`](Self::run_scalability_test).
+    /// Returns the same errors as [`run_scalability_test`](Self::run_scalability_test).
     pub async fn drive_scalability_test(
         &self,
         levels: Levels,
@@ -192,11 +194,11 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         Ok(analyse(results, order, &self.config))
     }
 
-    /// Measures the cost of the tracker at one load: `pairs` runs with it on and as many with it off, interleaved. `None`
-    /// without a probe, or with one that cannot turn its tracker off.
+    /// Measures the cost of the tracker at one load, by `pairs` runs with the tracker on and as many with it off,
+    /// interleaved. Returns `None` without a probe, or with a probe that cannot switch its tracker off.
     ///
     /// # Errors
-    /// As [`run_concurrent_test`](Self::run_concurrent_test).
+    /// Returns the same errors as [`run_concurrent_test`](Self::run_concurrent_test).
     pub fn measure_overhead(
         &self,
         load: &LoadModel,
@@ -241,7 +243,7 @@ impl<W: Workload> ConcurrentBenchmark<W> {
         Ok(result)
     }
 
-    /// Each level once per repetition, in a new order each time.
+    /// Returns the levels in order of execution: each level once per repetition, in a new order each time.
     fn order(&self, levels: &Levels) -> Result<Vec<usize>, BenchError> {
         let (counts, max) = (levels.counts()?, self.config.max_concurrent_users);
         if let Some(&requested) = counts.iter().find(|n| **n > max) {

@@ -1,4 +1,4 @@
-//! Compares two reports.
+//! The comparison of two reports.
 
 use super::super::changes::BaselineComparison;
 use super::super::plan::LoadModel;
@@ -10,13 +10,13 @@ use super::{figures, reasons};
 const CONFIDENCE: f64 = 0.95;
 
 impl ValidationReport {
-    /// Compares the report with an earlier one. The comparison becomes part of its text, page, JSON and exit code. A figure may
-    /// be worse by `worse_by`, a share such as 0.05.
+    /// Compares the report with an earlier one, `baseline`. The comparison becomes part of the report's text, page,
+    /// JSON and exit code. `worse_by` is the maximum allowed deterioration of a figure, as a share such as 0.05.
     pub fn compare_with(&mut self, baseline: &Self, worse_by: f64) {
         self.changes = Some(BaselineComparison::between(baseline, self, worse_by));
     }
 
-    /// The loads, each once, in order of execution.
+    /// Returns the loads of the runs, each once, in order of execution.
     fn loads(&self) -> Vec<&LoadModel> {
         let mut found: Vec<&LoadModel> = Vec::new();
         for run in self.all_runs() {
@@ -29,8 +29,8 @@ impl ValidationReport {
 }
 
 impl BaselineComparison {
-    /// Compares `now` with `baseline`. Figures that are worse by at most `worse_by`, a share such as 0.05, are not part of
-    /// [`too_much_worse`](Self::too_much_worse).
+    /// Compares `now` with `baseline`. `worse_by` is the maximum deterioration, as a share such as 0.05, at which a
+    /// figure is not part of [`too_much_worse`](Self::too_much_worse).
     ///
     /// # Examples
     /// ```no_run

@@ -1,4 +1,4 @@
-//! The figures of one load: their samples, and the resulting verdicts.
+//! The figures of one load: their samples, and the verdicts that result from them.
 
 use super::super::changes::{ChangeVerdict, ComparedFigure, FigureChange, LoadChange};
 use super::super::plan::LoadModel;
@@ -6,7 +6,7 @@ use super::super::result::ConcurrentTestResult;
 use super::super::stats::{QUANTILE_RESOLUTION, TICK_MS, mean, welch};
 use super::reasons::{lost_events, of_no_such_load, of_speed};
 
-/// The samples of one load. Their verdicts need the number of all samples of the report.
+/// The samples of one load. Their verdicts need the number of samples in the whole report.
 pub(super) struct LoadSamples {
     load: LoadModel,
     measured: (usize, usize),
@@ -15,19 +15,19 @@ pub(super) struct LoadSamples {
 
 type Runs<'a> = [&'a ConcurrentTestResult];
 
-/// The values of a figure in the windows of both sides.
+/// The values of a figure in the windows of the baseline and of this report.
 enum Samples {
     /// Logarithms of the values, and the resolution of one value.
     Relative { old: Vec<f64>, new: Vec<f64>, resolution: f64 },
-    /// Shares of events, with losses on both sides; the shares over all windows.
+    /// Shares of events if both sides lost some, and the two shares over all windows.
     Shares { old: Vec<f64>, new: Vec<f64>, over_all: (f64, f64) },
-    /// Exact values.
+    /// Exact values, without an interval.
     Counted { old: f64, new: f64 },
-    /// Not comparable; the values if known.
+    /// Values that are not comparable, if they are known, and the reason.
     Not { old: Option<f64>, new: Option<f64>, why: String },
 }
 
-/// Gathers the samples of a load.
+/// Gathers the samples of a load from the runs of the baseline and of this report.
 pub(super) fn gather(load: &LoadModel, all_old: &Runs<'_>, new: &Runs<'_>) -> LoadSamples {
     let old: Vec<_> = all_old.iter().copied().filter(|r| r.load == *load && !r.stopped_early).collect();
     let new: Vec<_> = new.iter().copied().filter(|r| !r.stopped_early).collect();
@@ -42,7 +42,7 @@ pub(super) fn gather(load: &LoadModel, all_old: &Runs<'_>, new: &Runs<'_>) -> Lo
 }
 
 impl LoadSamples {
-    /// The number of figures with an interval.
+    /// Returns the number of figures with an interval.
     pub fn sampled(&self) -> usize {
         let sampled = |s: &Samples| matches!(s, Samples::Relative { .. } | Samples::Shares { .. });
         self.figures.iter().filter(|(_, s)| sampled(s)).count()
@@ -88,12 +88,12 @@ impl Samples {
     }
 }
 
-/// The geometric mean of values given as logarithms; `None` when it is not finite.
+/// Returns the geometric mean of values given as logarithms; `None` if it is not finite.
 fn geometric_mean(logs: &[f64]) -> Option<f64> {
     mean(logs).map(f64::exp).filter(|v| v.is_finite())
 }
 
-/// The value of a figure in one window, or the reason why there is none.
+/// Returns the value of a figure in one window, or the reason why there is none.
 fn value(figure: ComparedFigure, run: &ConcurrentTestResult) -> Result<f64, &'static str> {
     let r = &run.response;
     let (value, bound_from) = match figure {
@@ -139,7 +139,7 @@ fn speed(figure: ComparedFigure, old: &Runs<'_>, new: &Runs<'_>, against: Option
 }
 
 fn completeness(old: &Runs<'_>, new: &Runs<'_>) -> Samples {
-    // Sums of untrusted counts, so not as integers.
+    // The sums are of untrusted counts, so they are not integers, which could overflow.
     let over_all = |runs: &Runs<'_>| {
         let mut known = runs.iter().map(|r| r.completeness.as_ref());
         let (booked, observed) = known.try_fold((0.0, 0.0), |(booked, observed), c| {
@@ -156,7 +156,7 @@ fn completeness(old: &Runs<'_>, new: &Runs<'_>) -> Samples {
     let shares = |runs: &Runs<'_>| -> Vec<f64> {
         runs.iter().filter_map(|r| r.completeness.as_ref()?.completeness).collect()
     };
-    // A share of almost one may round to one, and counts that are not conserved may say anything.
+    // A share of almost one may round to one, and counts that are not conserved may give any share.
     let below_one = |share: f64| share.min(1.0 - f64::EPSILON);
     match (lost(old), lost(new)) {
         (false, false) => Samples::Counted { old: 1.0, new: 1.0 },

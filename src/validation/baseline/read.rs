@@ -8,14 +8,14 @@ use super::super::error::BenchError;
 use super::super::report::ValidationReport;
 use super::reasons::quoted_plain;
 
-/// Size limit of a baseline: 256 MiB. The report of the longest run with a thousand users has a few MiB.
+/// Maximum size of a baseline: 256 MiB. The report of the longest run with a thousand users has a few MiB.
 const BASELINE_BYTES_MAX: u64 = 256 << 20;
 
 /// Reads the JSON report of an earlier run.
 ///
 /// # Errors
-/// [`BenchError::Baseline`], in one line, for a file that cannot be read, is no report, has another schema version, or is
-/// longer than 256 MiB.
+/// Returns [`BenchError::Baseline`], in one line, if the file cannot be read, is not a report, has another schema
+/// version, or is longer than 256 MiB.
 pub fn read_baseline(path: &Path) -> Result<ValidationReport, BenchError> {
     let read = || {
         let mut bytes = Vec::new();

@@ -122,12 +122,12 @@ pub(super) fn lost_events(run: &ConcurrentTestResult) -> bool {
     })
 }
 
-/// A text from a file, shortened, on one line, in quotes.
+/// Returns a text from a file, shortened, on one line and in quotes.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", quoted_plain(text.trim_matches('"')))
 }
 
-/// A text from a file, shortened, on one line.
+/// Returns a text from a file, shortened and on one line.
 pub(super) fn quoted_plain(text: &str) -> String {
     let short: String = text.chars().take(QUOTED).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };

@@ -1,4 +1,4 @@
-//! Known answers, noise, and baselines that are none.
+//! Tests with known answers, with noise, and with files that are no baseline.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::read_baseline;
 const ANSWER: Duration = Duration::from_millis(20);
 const WINDOWS: usize = 5;
 
-/// A run in which an answer takes so long, on a clock of its own.
+/// Returns a run in which an answer takes the time `answer`, on a virtual clock.
 fn run(load: &LoadModel, answer: Duration) -> ConcurrentTestResult {
     let benchmark = ConcurrentBenchmark::new(NullWorkload::pausing(answer), BenchmarkConfig::bare()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -44,7 +44,7 @@ fn booked(observed: u64, aggregated: u64) -> LevelCompleteness {
     }
 }
 
-/// Windows of real runs: closed loads of 1, 2 and 4 users.
+/// Returns a report over real runs, whose loads are closed ones of 1, 2 and 4 users.
 fn report(answer: Duration) -> ValidationReport {
     let mut report = ValidationReport::new("pausing", &BenchmarkConfig::bare());
     report.tracker = Some("heapledger 0.1.0, mode perfect".to_owned());
@@ -59,7 +59,7 @@ fn report(answer: Duration) -> ValidationReport {
     report
 }
 
-/// The same with noise of its own in each window, as large as machines have it, and everything slower by a share.
+/// Returns the report with noise in each window, as large as on real machines, and slower by the share `slower`.
 fn noisy(quiet: &ValidationReport, rng: &mut UserRng, slower: f64) -> ValidationReport {
     let mut report = quiet.clone();
     for run in &mut report.runs {
@@ -111,10 +111,10 @@ fn an_answer_that_takes_a_quarter_longer_is_a_quarter_longer() {
     assert!(
         page.contains("Since the baseline") && page.contains("12 figures are worse than in the baseline")
     );
-    // It is part of the file, and read back with it.
+    // The comparison is part of the file, and is read back with it.
     let back = ValidationReport::from_json(&after.to_json().unwrap()).unwrap();
     assert_eq!(back, after);
-    // Thrice the allowance, and none is too much worse; the other way round, all is better.
+    // With a larger allowance no figure is too much worse. In the other direction every figure is better.
     after.compare_with(&before, 0.3);
     assert_eq!(after.exit_code(), ExitCode::Ok);
     let back = BaselineComparison::between(&after, &before, 0.0);
@@ -139,7 +139,7 @@ fn a_planted_slowdown_is_found_and_noise_alone_is_not_called_worse() {
     }
     assert!(false_alarms <= 5, "{false_alarms} false alarms in 100");
     assert!(found >= 95, "{found} of 100 slowdowns");
-    // The count of false alarms can fail: intervals that are not sure of anything together raise many.
+    // The count of false alarms can fail: intervals without any confidence raise many alarms.
     assert!(unadjusted > 10, "{unadjusted}");
 }
 
@@ -163,7 +163,7 @@ fn lost_events_are_worse_and_say_nothing_about_speed() {
     assert!(text.contains("99.999 ") && text.contains(" -1e-7 "), "{text}");
     let back = BaselineComparison::between(&after, &before, 0.0);
     assert_eq!(*verdicts(&back, ComparedFigure::Completeness)[0], ChangeVerdict::Better);
-    // Where both lose some, their windows are the samples.
+    // If both sides lose events, the shares of their windows are the samples.
     let losing = |booked_of_100: [u64; WINDOWS]| {
         let mut report = before.clone();
         for (run, n) in report.runs.iter_mut().zip(booked_of_100) {
@@ -229,7 +229,7 @@ fn what_cannot_be_compared_says_why() {
         assert_eq!(why(after.changes.as_ref().unwrap()), said);
         assert!(after.to_text().contains(said), "{}", after.to_text());
     }
-    // Another version, another day, a busier machine, other thresholds: that is what a baseline is for.
+    // Another version, day, load average or threshold does not prevent a comparison.
     let after = changed(&|r| {
         r.tracker = Some("heapledger 0.2.0, mode perfect".to_owned());
         r.config.thresholds = vec!["completeness>=1".parse().unwrap()];
@@ -253,7 +253,8 @@ fn figures_that_are_missing_or_bounds_are_left_out_alone() {
     assert_eq!(said[0], "NoDifferenceSeen");
     assert!(said[1].contains("a lower bound only") && said[2].contains("a lower bound only"), "{said:?}");
     assert!(said[3].contains("too few answers") && said[4] == "NoDifferenceSeen", "{said:?}");
-    // A median that a histogram cannot tell from another is no change, even where no window differs from the next.
+    // A difference of medians below the resolution of a histogram is no change, even if all windows of a side are
+    // equal.
     let mut finer = before.clone();
     finer.runs.iter_mut().for_each(|r| r.response.p50_ms = r.response.p50_ms.map(|ms| ms * 1.0005));
     let c = BaselineComparison::between(&before, &finer, 0.0);

@@ -1,7 +1,7 @@
 //! Actors with their waits and holds, and the resources they share.
 //!
-//! A wait or a hold is stored with its actor, under a lock that only a scan contends for; a resource only issues tickets. So
-//! watching adds no lock that users share.
+//! A wait or a hold is stored with its actor, under a lock that only a scan contends for. A resource only issues
+//! tickets. Watching therefore adds no lock that users share.
 
 use std::cell::RefCell;
 use std::panic::Location;
@@ -15,18 +15,18 @@ use super::super::clock::RunClock;
 use super::super::probe::TaskProbe;
 use super::super::sync::lock;
 
-/// Waits and holds of an actor for which it never allocates.
+/// Number of waits, and of holds, up to which an actor never allocates.
 pub(super) const USUAL_EDGES: usize = 8;
 
-/// An actor's number within its detector.
+/// The number of an actor within its detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ActorId(pub u64);
 
-/// A resource's number within its detector.
+/// The number of a resource within its detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ResourceId(pub u64);
 
-/// A wait of an actor for units of a resource, or a hold.
+/// A wait of an actor for units of a resource, or a hold of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edge {
     pub id: u64,
@@ -41,7 +41,7 @@ pub(super) struct Edge {
 
 #[derive(Debug)]
 pub(super) struct Edges {
-    /// Number of changes.
+    /// Number of changes to the waits and holds.
     pub epoch: u64,
     pub waits: Vec<Edge>,
     pub holds: Vec<Edge>,
@@ -57,11 +57,11 @@ impl Edges {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub clock: RunClock,
-    /// Waits in progress.
+    /// Number of waits in progress.
     pub waiting: AtomicUsize,
 }
 
-/// A user, a task or a thread.
+/// An actor: a user, a task or a thread.
 #[derive(Debug)]
 pub(in super::super) struct Actor {
     pub id: ActorId,
@@ -70,9 +70,9 @@ pub(in super::super) struct Actor {
     pub(super) edges: Mutex<Edges>,
     victim: AtomicBool,
     notify: Notify,
-    /// State of a user's task; `None` of other actors.
+    /// State of a user's task; `None` for other actors.
     pub probe: Option<Arc<TaskProbe>>,
-    /// Start of the current request plus one; 0 is none.
+    /// Start of the current request in nanoseconds, which is never 0; 0 if there is none.
     pub request_since: AtomicU64,
 }
 
@@ -96,7 +96,7 @@ impl Actor {
         })
     }
 
-    /// Changes the waits and holds.
+    /// Changes the waits and holds, and increments the epoch.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Edges) -> R) -> R {
         let mut edges = lock(&self.edges);
         edges.epoch += 1;
@@ -115,7 +115,7 @@ impl Actor {
         self.notify.notify_one();
     }
 
-    /// Resolves when this actor's wait was chosen to fail.
+    /// Resolves once this actor's wait was chosen to fail.
     pub(super) async fn failed(&self) {
         while !self.victim.swap(false, Relaxed) {
             self.notify.notified().await;
@@ -135,7 +135,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Actor>>> = const { RefCell::new(None) };
 }
 
-/// Makes an actor the current one of this thread until dropped.
+/// A guard that makes an actor the current one of this thread until dropped.
 pub(in super::super) struct Entered(Option<Arc<Actor>>);
 
 pub(in super::super) fn enter(actor: &Arc<Actor>) -> Entered {
@@ -149,7 +149,7 @@ impl Drop for Entered {
     }
 }
 
-/// The user whose request runs on this thread.
+/// Returns the user whose request runs on this thread.
 pub(super) fn entered() -> Option<Arc<Actor>> {
     CURRENT.try_with(|c| c.borrow().clone()).ok().flatten()
 }
@@ -176,12 +176,12 @@ impl Resources {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(id.0 as usize).map(read)
     }
 
-    /// The next place in the queue of a resource.
+    /// Issues the next place in the queue of a resource.
     pub fn ticket(&self, id: ResourceId) -> u64 {
         self.with(id, |r| r.next_ticket.fetch_add(1, Relaxed)).unwrap_or(0)
     }
 
-    /// Replaces `into` with the capacity of each resource, by its number.
+    /// Replaces the contents of `into` with the capacity of each resource, in the order of their numbers.
     pub fn capacities(&self, into: &mut Vec<u32>) {
         into.clear();
         into.extend(self.0.read().unwrap_or_else(PoisonError::into_inner).iter().map(|r| r.capacity));

@@ -1,4 +1,4 @@
-//! The deadlock detector: registers actors and resources, and runs scans while waits are in progress.
+//! The deadlock detector. It registers actors and resources, and runs scans while waits are in progress.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,15 +17,15 @@ use super::scan::Scan;
 use super::stall::StallWatch;
 use super::token::{HoldToken, WaitToken};
 
-/// Minimum distance of two scans that must agree.
+/// Minimum time between two scans that must agree, in nanoseconds.
 const AGREE_AFTER_NS: u64 = 20_000_000;
-/// Time between scans without and with suspects.
+/// Time between scans without suspects; [`SUSPICIOUS`] applies with suspects.
 const CALM: Duration = Duration::from_millis(50);
 const SUSPICIOUS: Duration = Duration::from_millis(25);
-/// Limit of tasks and threads that are remembered while they neither wait nor hold.
+/// Maximum number of tasks and threads that are remembered while they neither wait nor hold.
 const OTHERS_MAX: usize = 1024;
 
-/// An actor that is no user of the benchmark.
+/// An actor that is not a user of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Other {
     Task(tokio::task::Id),
@@ -44,7 +44,7 @@ struct Inner {
     stalls: Mutex<StallWatch>,
 }
 
-/// Records waits and holds, and proves deadlocks. Clones share their state.
+/// A detector that records waits and holds, and proves deadlocks. Clones share one state.
 ///
 /// # Examples
 /// ```
@@ -70,7 +70,7 @@ impl fmt::Debug for DeadlockDetector {
 }
 
 impl DeadlockDetector {
-    /// A detector that reports a request as stalled after `deadlock_timeout` without progress.
+    /// Creates a detector that reports a request as stalled after `deadlock_timeout` without progress.
     pub fn new(deadlock_timeout: Duration) -> Self {
         let shared = Arc::new(Shared::default());
         shared.clock.start();
@@ -89,7 +89,7 @@ impl DeadlockDetector {
         }
     }
 
-    /// Time without progress after which a request is reported as stalled.
+    /// Returns the time without progress after which a request is reported as stalled.
     pub fn timeout_duration(&self) -> Duration {
         self.inner.timeout
     }
@@ -103,29 +103,29 @@ impl DeadlockDetector {
         lock(&self.inner.reports).iter().filter(|r| r.class == DeadlockClass::Permanent).count()
     }
 
-    /// All deadlocks so far, at most 100.
+    /// Returns the deadlocks so far; 100 is their maximum number.
     pub fn reports(&self) -> Vec<DeadlockReport> {
         lock(&self.inner.reports).clone()
     }
 
-    /// All stalls so far.
+    /// Returns the stalls so far.
     pub fn stalls(&self) -> Vec<StallReport> {
         lock(&self.inner.stalls).reports()
     }
 
-    /// Registers a resource: 1 unit for a mutex, the size for a pool or semaphore, `u32::MAX` for a readers-writer
-    /// lock whose writers take all units. The resource must serve its waiters in order.
+    /// Registers a resource of `capacity` units: 1 for a mutex, the size for a pool or semaphore, `u32::MAX` for a
+    /// readers-writer lock whose writers take all units. The resource must serve its waiters in order.
     pub fn resource(&self, name: &str, capacity: u32) -> ResourceId {
         self.inner.resources.register(name, capacity)
     }
 
-    /// The current actor: the user whose request runs on this thread, else this task, else this thread.
+    /// Returns the current actor: the user whose request runs on this thread, else this task, else this thread.
     pub fn current_actor(&self) -> ActorId {
         self.current().id
     }
 
-    /// Records that `actor` waits for `units` of `resource`, until `deadline` if there is one. Dropping the token abandons the
-    /// wait; [`acquired`](Self::acquired) ends it with success.
+    /// Records that `actor` waits for `units` of `resource`, until `deadline` if there is one. Dropping the token
+    /// abandons the wait; [`acquired`](Self::acquired) ends the wait with success.
     #[track_caller]
     pub fn waiting(
         &self,
@@ -139,7 +139,7 @@ impl DeadlockDetector {
         WaitToken::new(actor, wait)
     }
 
-    /// Turns a wait into a hold. Dropping the returned token releases the units.
+    /// Converts a wait into a hold. Dropping the returned token releases the units.
     pub fn acquired(&self, token: WaitToken) -> HoldToken {
         token.into_hold()
     }
@@ -162,7 +162,7 @@ impl DeadlockDetector {
         self.register(format!("user {user}"), Some(probe))
     }
 
-    /// Removes the users of a finished run. A user that still waits or holds was abandoned, and stays.
+    /// Removes the users of a finished run. A user that still waits or holds was abandoned, and stays registered.
     pub(in super::super) fn retire(&self, users: &[Arc<Actor>]) {
         self.actors_mut().retain(|a| !a.is_idle() || !users.iter().any(|u| u.id == a.id));
     }
@@ -172,7 +172,7 @@ impl DeadlockDetector {
         lock(&self.inner.scan).reserve(users, &self.inner.resources);
     }
 
-    /// One step of the watchdog. Returns the time until the next one and the number of permanent deadlocks.
+    /// Makes one step of the watchdog. Returns the time until the next step and the number of permanent deadlocks.
     pub(in super::super) fn tick(&self, users: &[Arc<Actor>]) -> (Duration, usize) {
         let suspicious = self.inner.shared.waiting.load(Relaxed) > 0 && self.scan(AGREE_AFTER_NS);
         let name_of = |id| self.inner.resources.name(id);
@@ -191,7 +191,7 @@ impl DeadlockDetector {
         self.inner.shared.clock.now_ns()
     }
 
-    /// Fails the youngest wait of the reported deadlocks that still exist.
+    /// Fails the youngest wait of those reported deadlocks that still exist.
     pub(in super::super) fn fail_victims(&self) {
         let reported = lock(&self.inner.scan).reported.clone();
         let waits = reported.into_iter().filter_map(|(id, epoch)| {
@@ -274,7 +274,7 @@ impl DeadlockDetector {
         user.unwrap_or_else(|| self.other())
     }
 
-    /// The current task or thread.
+    /// Returns the actor of the current task or thread.
     fn other(&self) -> Arc<Actor> {
         let (key, name) = match tokio::task::try_id() {
             Some(id) => (Other::Task(id), format!("task {id}")),

@@ -1,18 +1,18 @@
 //! Graph reduction over counted resources.
 //!
-//! A cycle in the wait-for graph proves a deadlock only when every resource has one unit: with a pool of three, a third
+//! A cycle in the wait-for graph proves a deadlock only if every resource has one unit: with a pool of three, a third
 //! holder outside the cycle may break it. Reduction is exact for counted resources (Holt, *Some deadlock properties of
-//! computer systems*, 1972): assume that every actor that does not wait will finish and release its units; then finish any
-//! waiting actor whose request fits into the free units, and repeat. Actors that can never finish are deadlocked in every
-//! order of releases.
+//! computer systems*, 1972). It assumes that every actor that does not wait will finish and release its units. It then
+//! finishes any waiting actor whose request fits into the free units, and repeats. The actors that can never finish are
+//! deadlocked in every order of releases.
 //!
-//! One rule is added. Fair locks and semaphores serve in order, so a request also waits for every request queued before it.
-//! This covers a reader that reads again behind a queued writer, and a large request at the head of the queue.
+//! One rule is added: fair locks and semaphores serve in order, so a request also waits for every request queued before
+//! it. The rule covers a reader that reads again behind a queued writer, and a large request at the head of the queue.
 //!
-//! An actor with several concurrent waits (a `select`) finishes as soon as one of them can be served: that can miss a
-//! deadlock, and never invents one.
+//! An actor with several concurrent waits (a `select`) finishes as soon as one of them can be served. This rule can
+//! miss a deadlock, but never invents one.
 
-/// A wait in a snapshot. Actors and resources are numbers.
+/// A wait in a snapshot, with actor and resource as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wait {
     pub actor: usize,
@@ -21,7 +21,7 @@ pub(super) struct Wait {
     pub ticket: u64,
 }
 
-/// A hold in a snapshot.
+/// A hold in a snapshot, with actor and resource as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub actor: usize,
@@ -29,7 +29,7 @@ pub(super) struct Held {
     pub units: u32,
 }
 
-/// All waits and holds, and the capacity of each resource.
+/// All waits and holds at one moment, with the capacity of each resource.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Snapshot {
     pub capacities: Vec<u32>,
@@ -38,7 +38,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The actors that no order of releases can free, ascending.
+    /// Returns the actors that no order of releases can free, in ascending order.
     #[cfg(test)]
     pub fn deadlocked(&self) -> Vec<usize> {
         let (mut free, mut stuck) = (Vec::new(), Vec::new());
@@ -46,8 +46,8 @@ impl Snapshot {
         stuck
     }
 
-    /// Fills `stuck` with the actors that no order of releases can free, ascending. The caller keeps both vectors, so that
-    /// a scan of a run under load does not allocate.
+    /// Fills `stuck` with the actors that no order of releases can free, in ascending order. The caller keeps both
+    /// vectors, so that a scan of a run under load does not allocate.
     pub fn reduce(&self, free: &mut Vec<i64>, stuck: &mut Vec<usize>) {
         free.clear();
         free.extend(self.capacities.iter().map(|&c| i64::from(c)));
@@ -72,7 +72,7 @@ impl Snapshot {
         self.holds.iter().filter(move |h| h.actor == actor)
     }
 
-    /// The actors queued before a wait.
+    /// Returns the actors queued before a wait.
     fn queued_before<'a>(&'a self, wait: &'a Wait) -> impl Iterator<Item = usize> + 'a {
         let earlier =
             |w: &&Wait| w.resource == wait.resource && w.ticket < wait.ticket && w.actor != wait.actor;
@@ -91,13 +91,13 @@ impl Snapshot {
         self.holds_of(other).any(|h| self.waits_of(actor).any(|w| w.resource == h.resource))
     }
 
-    /// Whether `actor` waits for `other`: for a resource it holds, or behind it in a queue.
+    /// Whether `actor` waits for `other`: for a resource that `other` holds, or behind `other` in a queue.
     pub fn waits_for(&self, actor: usize, other: usize) -> bool {
         self.holds_for(actor, other)
             || self.waits_of(actor).any(|wait| self.queued_before(wait).any(|before| before == other))
     }
 
-    /// Splits a stuck set into parts that do not wait for each other.
+    /// Splits a set of stuck actors into parts that do not wait for each other.
     pub fn components(&self, stuck: &[usize]) -> Vec<Vec<usize>> {
         let mut parts: Vec<Vec<usize>> = Vec::new();
         for &actor in stuck {
@@ -112,13 +112,13 @@ impl Snapshot {
         parts
     }
 
-    /// One cycle within a stuck part, in the order of waiting. Every actor waits for another one of the part or for itself, so
-    /// each walk closes.
+    /// Returns one cycle within a part of stuck actors, in the order of waiting. Every actor of the part waits for an
+    /// actor of the part, perhaps for itself, so each walk closes.
     pub fn cycle(&self, part: &[usize]) -> Vec<usize> {
         let mut walk: Vec<usize> = part.first().copied().into_iter().collect();
         while let Some(&last) = walk.last() {
             let blockers = part.iter().copied().filter(|&other| self.waits_for(last, other));
-            // Prefer a holder to a place in the queue, and another actor to the actor itself.
+            // A holder is preferred to an earlier actor in the queue, and another actor to the actor itself.
             let Some(next) = blockers.min_by_key(|&b| (b == last, !self.holds_for(last, b))) else { break };
             if let Some(start) = walk.iter().position(|&w| w == next) {
                 return walk.split_off(start);
@@ -135,7 +135,7 @@ mod tests {
 
     const ALL: u32 = u32::MAX;
 
-    /// Each actor: what it holds as (resource, units), and what it waits for as (resource, units, ticket).
+    /// An actor: the resources it holds as (resource, units), and its waits as (resource, units, ticket).
     type Spec<'a> = (&'a [(usize, u32)], &'a [(usize, u32, u64)]);
 
     fn stuck(capacities: &[u32], actors: &[Spec<'_>]) -> Vec<usize> {
@@ -156,7 +156,7 @@ mod tests {
     fn two_locks_taken_crosswise() {
         let actors: &[Spec<'_>] = &[(&[(0, 1)], &[(1, 1, 0)]), (&[(1, 1)], &[(0, 1, 0)]), (&[], &[])];
         assert_eq!(stuck(&[1, 1], actors), [0, 1]);
-        // The same with one of them not waiting is slow, not stuck.
+        // If one of the two does not wait, both are slow, not stuck.
         assert!(stuck(&[1, 1], &[(&[(0, 1)], &[(1, 1, 0)]), (&[(1, 1)], &[])]).is_empty());
     }
 
@@ -176,13 +176,13 @@ mod tests {
 
     #[test]
     fn a_cycle_that_a_third_holder_will_break_is_no_deadlock() {
-        // A pool of three: two hold one and want a second, a third holds the last unit and works.
+        // Of three holders of a pool of three, two want a second unit, and the third works.
         let pool: &[Spec<'_>] = &[(&[(0, 1)], &[(0, 1, 0)]), (&[(0, 1)], &[(0, 1, 1)]), (&[(0, 1)], &[])];
         assert!(stuck(&[3], pool).is_empty());
-        // A detector that only looks for cycles would have reported: each of the two waits for the other.
+        // A detector of cycles alone would report a deadlock, because each of the two waits for the other.
         let s = snapshot(&[3], pool);
         assert!(s.waits_for(0, 1) && s.waits_for(1, 0));
-        // Without the third it is one.
+        // Without the third holder it is a deadlock.
         assert_eq!(stuck(&[2], &pool[..2]), [0, 1]);
     }
 
@@ -191,17 +191,17 @@ mod tests {
         assert_eq!(stuck(&[ALL], &[(&[(0, 1)], &[(0, ALL, 0)])]), [0]);
         let behind: &[Spec<'_>] = &[(&[(0, 1)], &[(0, 1, 1)]), (&[], &[(0, ALL, 0)])];
         assert_eq!(stuck(&[ALL], behind), [0, 1]);
-        // Unfair order would have let the reader pass.
+        // If the reader comes first, it passes before the writer.
         let first: &[Spec<'_>] = &[(&[(0, 1)], &[(0, 1, 0)]), (&[], &[(0, ALL, 1)])];
         assert!(stuck(&[ALL], first).is_empty());
     }
 
     #[test]
     fn a_large_request_at_the_head_of_the_line() {
-        // One unit free, the first in line wants two, the holder of the others waits for one behind it.
+        // One unit is free, the first in the queue wants two, and the holder of the others waits for one behind it.
         let actors: &[Spec<'_>] = &[(&[], &[(0, 2, 0)]), (&[(0, 2)], &[(0, 1, 1)])];
         assert_eq!(stuck(&[3], actors), [0, 1]);
-        // Had the holder asked first, the free unit would have been its.
+        // If the holder is first in the queue, it gets the free unit.
         let actors: &[Spec<'_>] = &[(&[], &[(0, 2, 1)]), (&[(0, 2)], &[(0, 1, 0)])];
         assert!(stuck(&[3], actors).is_empty());
     }

@@ -1,7 +1,7 @@
 //! Instrumented asynchronous locks.
 //!
-//! They are tokio's locks with reports to the detector: an acquired lock is a hold, a contended one a wait, each with its source
-//! line; and a wait fails with [`WouldDeadlock`] when it was chosen to break a deadlock.
+//! The locks are tokio's, with reports to the detector. An acquired lock is a hold and a contended lock a wait, each
+//! with its source line. A wait fails with [`WouldDeadlock`] if it was chosen to break a deadlock.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -14,22 +14,22 @@ use super::detector::DeadlockDetector;
 use super::report::WouldDeadlock;
 use super::token::HoldToken;
 
-/// Units of a readers-writer lock: a reader takes one, a writer all.
+/// Number of units of a readers-writer lock: a reader takes one unit, a writer takes all.
 const ALL: u32 = u32::MAX;
 
-/// A lock guard of tokio's, with the hold in the detector.
+/// A guard of one of tokio's locks, with its hold in the detector.
 #[derive(Debug)]
 pub struct TrackedGuard<G> {
-    // Fields drop in order: the hold must end before the next owner can acquire the lock.
+    // Fields drop in order of declaration: the hold must end before the next owner can acquire the lock.
     _hold: HoldToken,
     guard: G,
 }
 
-/// A locked [`TrackedMutex`].
+/// The guard of a locked [`TrackedMutex`].
 pub type TrackedMutexGuard<'a, T> = TrackedGuard<MutexGuard<'a, T>>;
-/// Shared access to a [`TrackedRwLock`].
+/// The guard of shared access to a [`TrackedRwLock`].
 pub type TrackedReadGuard<'a, T> = TrackedGuard<RwLockReadGuard<'a, T>>;
-/// Exclusive access to a [`TrackedRwLock`].
+/// The guard of exclusive access to a [`TrackedRwLock`].
 pub type TrackedWriteGuard<'a, T> = TrackedGuard<RwLockWriteGuard<'a, T>>;
 
 impl<G: Deref> Deref for TrackedGuard<G> {
@@ -61,7 +61,7 @@ impl Watched {
         TrackedGuard { _hold: self.detector.hold_at(self.resource, units, at), guard }
     }
 
-    /// Returns the guard that is `free`, else waits for one.
+    /// Returns the guard `free` if there is one, else waits for a guard.
     async fn acquire<G>(
         &self,
         units: u32,
@@ -90,7 +90,7 @@ pub struct TrackedMutex<T> {
 }
 
 impl<T> TrackedMutex<T> {
-    /// A mutex with a name for reports.
+    /// Creates a mutex with a name for reports.
     pub fn new(name: &str, value: T, detector: &DeadlockDetector) -> Self {
         Self { watched: Watched::new(name, 1, detector), lock: Mutex::new(value) }
     }
@@ -98,21 +98,21 @@ impl<T> TrackedMutex<T> {
     /// Waits for the lock, in order of arrival.
     ///
     /// # Errors
-    /// [`WouldDeadlock`] when the wait was chosen to break a deadlock.
+    /// Returns [`WouldDeadlock`] if the wait was chosen to break a deadlock.
     #[track_caller]
     pub fn lock(&self) -> impl Future<Output = Result<TrackedMutexGuard<'_, T>, WouldDeadlock>> {
         let at = Location::caller();
         async move { self.watched.acquire(1, at, self.lock.try_lock().ok(), self.lock.lock()).await }
     }
 
-    /// Acquires the lock if it is free.
+    /// Acquires the lock if it is free; returns `None` if it is not.
     #[track_caller]
     pub fn try_lock(&self) -> Option<TrackedMutexGuard<'_, T>> {
         Some(self.watched.held(1, Location::caller(), self.lock.try_lock().ok()?))
     }
 }
 
-/// A readers-writer lock for asynchronous code; fair, so readers queue behind a waiting writer.
+/// A readers-writer lock for asynchronous code. The lock is fair, so readers queue behind a waiting writer.
 #[derive(Debug)]
 pub struct TrackedRwLock<T> {
     watched: Watched,
@@ -120,7 +120,7 @@ pub struct TrackedRwLock<T> {
 }
 
 impl<T> TrackedRwLock<T> {
-    /// A lock with a name for reports.
+    /// Creates a lock with a name for reports.
     pub fn new(name: &str, value: T, detector: &DeadlockDetector) -> Self {
         Self { watched: Watched::new(name, ALL, detector), lock: RwLock::new(value) }
     }
@@ -128,7 +128,7 @@ impl<T> TrackedRwLock<T> {
     /// Waits for shared access.
     ///
     /// # Errors
-    /// [`WouldDeadlock`] when the wait was chosen to break a deadlock.
+    /// Returns [`WouldDeadlock`] if the wait was chosen to break a deadlock.
     #[track_caller]
     pub fn read(&self) -> impl Future<Output = Result<TrackedReadGuard<'_, T>, WouldDeadlock>> {
         let at = Location::caller();
@@ -138,7 +138,7 @@ impl<T> TrackedRwLock<T> {
     /// Waits for exclusive access.
     ///
     /// # Errors
-    /// [`WouldDeadlock`] when the wait was chosen to break a deadlock.
+    /// Returns [`WouldDeadlock`] if the wait was chosen to break a deadlock.
     #[track_caller]
     pub fn write(&self) -> impl Future<Output = Result<TrackedWriteGuard<'_, T>, WouldDeadlock>> {
         let at = Location::caller();

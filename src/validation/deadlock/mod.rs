@@ -1,11 +1,11 @@
 //! Deadlock detection by proof, and classification of stalls.
 //!
-//! A slow request is not a deadlock, and a deadlock is one after a millisecond as much as after a minute, so no time-out decides
-//! here. Instrumented locks, pools and any code of the system under test report waits and holds
-//! ([`DeadlockDetector::waiting`], [`DeadlockDetector::acquired`]); a scan proves by graph reduction (module `graph`) that
-//! no order of releases can free some actors. A scan of a running system could mix two moments, so every actor carries an
-//! epoch that each change increments, and a finding counts only if two scans at least 20 ms apart agree on actors and
-//! epochs: a real deadlock does not change.
+//! A slow request is not a deadlock, and a deadlock is one after a millisecond as much as after a minute, so no
+//! time-out decides here. Instrumented locks, pools and any code of the system under test report waits and holds
+//! ([`DeadlockDetector::waiting`], [`DeadlockDetector::acquired`]). A scan proves by graph reduction (module `graph`)
+//! that no order of releases can free some actors. A scan of a running system could mix two moments, so every actor
+//! carries an epoch that each change increments. A finding counts only if two scans at least 20 ms from each other
+//! agree on actors and epochs, because a real deadlock does not change.
 //!
 //! An actor is a user of the benchmark, else the current task, else the current thread.
 //!

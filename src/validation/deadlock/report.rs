@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 #[error("this wait was part of a deadlock and was failed to break it: release all resources and try again")]
 pub struct WouldDeadlock;
 
-/// Whether a time-out will end a deadlock.
+/// The class of a deadlock: whether a time-out will end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeadlockClass {
-    /// No time-out will end it.
+    /// No time-out will end the deadlock.
     Permanent,
-    /// One of its waits has a deadline.
+    /// One of the waits has a deadline, which will end the deadlock.
     Transient,
 }
 
@@ -21,28 +21,28 @@ pub enum DeadlockClass {
 pub struct Hold {
     /// Name of the resource.
     pub resource: String,
-    /// Units held.
+    /// Number of units held.
     pub units: u32,
     /// Source line of the acquisition, as `file:line`.
     pub at: String,
-    /// Time since the acquisition.
+    /// Time since the acquisition, in milliseconds.
     pub held_ms: f64,
 }
 
-/// One actor of a deadlock.
+/// One actor of a deadlock, with its wait and its holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WaitEdge {
     /// Name of the waiting actor.
     pub actor: String,
-    /// Name of the resource it waits for.
+    /// Name of the resource that the actor waits for.
     pub wants: String,
-    /// Units it waits for.
+    /// Number of units that the actor waits for.
     pub units: u32,
     /// Source line of the wait, as `file:line`.
     pub at: String,
-    /// Time since the start of the wait.
+    /// Time since the start of the wait, in milliseconds.
     pub waited_ms: f64,
-    /// Resources it holds.
+    /// Resources that the actor holds.
     pub holds: Vec<Hold>,
 }
 
@@ -51,9 +51,9 @@ pub struct WaitEdge {
 pub struct DeadlockReport {
     /// The deadlocked actors.
     pub actors: Vec<WaitEdge>,
-    /// Whether a time-out will end it.
+    /// Class of the deadlock: whether a time-out will end it.
     pub class: DeadlockClass,
-    /// Time from the start of the last wait to the report.
+    /// Time from the start of the last wait to the report, in milliseconds.
     pub detected_after_ms: f64,
     /// The cycle of waits in words.
     pub cycle: String,
@@ -66,7 +66,7 @@ pub enum StallClass {
     Blocked,
     /// The request uses the processor, or is polled repeatedly, without end.
     Spinning,
-    /// The request was woken and is not polled.
+    /// The request was woken but is not polled.
     Starved,
     /// The request waits for an unregistered resource.
     Unknown,
@@ -77,13 +77,13 @@ pub enum StallClass {
 pub struct ThreadEvidence {
     /// The kernel's thread id.
     pub tid: u64,
-    /// State letter: R running, S sleeping, D in uninterruptible sleep.
+    /// State letter: R is running, S sleeping, D in uninterruptible sleep.
     pub state: Option<char>,
-    /// Kernel function of the sleep.
+    /// Kernel function in which the thread sleeps.
     pub wchan: Option<String>,
-    /// Current system call.
+    /// System call that the thread executes, as the kernel prints it.
     pub syscall: Option<String>,
-    /// Processor time between the two observations.
+    /// Processor time between the two observations, in milliseconds.
     pub cpu_delta_ms: Option<f64>,
 }
 
@@ -92,13 +92,13 @@ pub struct ThreadEvidence {
 pub struct StallReport {
     /// Name of the user.
     pub actor: String,
-    /// Age of the request at the report.
+    /// Age of the request at the report, in milliseconds.
     pub since_ms: f64,
     /// Kind of the stall.
     pub class: StallClass,
-    /// Name of the registered resource it waits for.
+    /// Name of the registered resource that the user waits for.
     pub waiting_on: Option<String>,
-    /// State of the thread that polls it.
+    /// State of the thread that polls the request.
     pub kernel: Option<ThreadEvidence>,
     /// Whether the request ended later.
     pub ended: bool,

@@ -1,4 +1,4 @@
-//! The scan: copies all waits and holds, reduces the graph, and reports what two scans agree on.
+//! The scan: it copies all waits and holds, reduces the graph, and reports the findings on which two scans agree.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -8,25 +8,25 @@ use super::actor::{Actor, ActorId, Edge, Resources, USUAL_EDGES};
 use super::graph::{Held, Snapshot, Wait};
 use super::report::{DeadlockClass, DeadlockReport, Hold, WaitEdge};
 
-/// Limit of reports.
+/// Maximum number of reports.
 const REPORTS_MAX: usize = 100;
-/// Waits younger than this do not start a scan.
+/// Age of the oldest wait, in nanoseconds, from which a scan goes beyond its copy of the waits.
 const PATIENCE_NS: u64 = 25_000_000;
 
-/// The state of an actor at one epoch.
+/// The state of an actor, as its number and its epoch.
 type Version = (ActorId, u64);
 
-/// The buffers of a scan, kept so that scanning a contended run does not allocate, and the findings so far.
+/// The findings so far, and the buffers of a scan, which are kept so that scanning a contended run does not allocate.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     snapshot: Snapshot,
     actors: Vec<Version>,
     free: Vec<i64>,
     stuck: Vec<usize>,
-    /// Suspects of the last scan, with the time of the first suspicion.
+    /// Suspects of the last scan, each with the time of its first suspicion in nanoseconds.
     suspects: Vec<(Version, u64)>,
     next_suspects: Vec<(Version, u64)>,
-    /// Actors of reported deadlocks.
+    /// Actors of the reported deadlocks.
     pub reported: Vec<Version>,
 }
 
@@ -51,7 +51,7 @@ impl Scan {
         self.suspects.clear();
     }
 
-    /// Scans; findings younger than `agree_after_ns` stay suspects. Returns whether there are any.
+    /// Scans once. Findings younger than `agree_after_ns` stay suspects; returns whether there are any.
     pub fn run(
         &mut self,
         actors: &[Arc<Actor>],
@@ -75,7 +75,7 @@ impl Scan {
         let agreed: Vec<usize> =
             suspects.filter(|((_, since), _)| now_ns - since >= agree_after_ns).map(|(_, &i)| i).collect();
         for part in self.snapshot.components(&agreed) {
-            // Actors that queue up behind a known deadlock are no new one.
+            // Actors that queue behind a known deadlock are not a new one.
             let is_known = part.iter().any(|&i| self.reported.contains(&self.actors[i]));
             self.reported.extend(part.iter().map(|&i| self.actors[i]));
             if !is_known && reports.len() < REPORTS_MAX {
@@ -85,7 +85,7 @@ impl Scan {
         agreed.len() < self.suspects.len()
     }
 
-    /// Copies all waits and holds. Returns the age of the oldest wait.
+    /// Copies all waits and holds. Returns the age of the oldest wait in nanoseconds.
     fn take_snapshot(&mut self, actors: &[Arc<Actor>], resources: &Resources, now_ns: u64) -> u64 {
         let Snapshot { capacities, waits, holds } = &mut self.snapshot;
         resources.capacities(capacities);

@@ -1,8 +1,8 @@
 //! Classification of stalled requests.
 //!
-//! A stalled user is observed twice, 100 ms apart. The kernel's figures for the thread that polls it separate a livelock (the
-//! thread wants the processor: time used plus time in the run queue) from a block (it does not). Counting the run queue
-//! matters on a busy machine, where a spinning thread may get only half a core.
+//! A stalled user is observed twice, 100 ms after each other. The kernel's figures for the thread that polls the user
+//! separate a livelock from a block: in a livelock the thread wants the processor (time used plus time in the run
+//! queue). Counting the run queue matters on a busy machine, where a spinning thread may get only half a core.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,11 +13,11 @@ use super::actor::{Actor, ActorId, ResourceId};
 use super::report::{StallClass, StallReport, ThreadEvidence};
 
 const BETWEEN_NS: u64 = 100_000_000;
-/// Share of the time between observations above which a thread that wants the processor counts as spinning.
+/// Share of the time between observations from which a thread that wants the processor counts as spinning.
 const SPINNING_SHARE: f64 = 0.8;
-/// Polls between observations from which a task counts as spinning.
+/// Number of polls between observations from which a task counts as spinning.
 const BUSY_POLLS: u64 = 1000;
-/// Limit of reported stalls.
+/// Maximum number of reported stalls.
 const STALLS_MAX: usize = 1000;
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl StallWatch {
         self.found.iter().map(|(_, _, r)| r.clone()).collect()
     }
 
-    /// Observes every user once.
+    /// Observes every user once, and reports the users that were stalled at two observations.
     pub fn observe(
         &mut self,
         users: &[Arc<Actor>],
@@ -148,7 +148,7 @@ fn evidence(thread: u64, cpu_ns: Option<u64>) -> ThreadEvidence {
     };
     ThreadEvidence {
         tid: thread,
-        // The name may hold spaces and brackets; the state follows the last bracket.
+        // The name of the thread may hold spaces and brackets; the state follows the last closing bracket.
         state: read("stat").and_then(|s| s.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())),
         wchan: read("wchan"),
         syscall: read("syscall"),

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::actor::{Actor, Edge};
 use super::report::WouldDeadlock;
 
-/// A wait in progress.
+/// The token of a wait in progress.
 #[derive(Debug)]
 #[must_use = "dropping the token abandons the wait"]
 pub struct WaitToken {
     actor: Arc<Actor>,
-    /// `None` once the wait has become a hold.
+    /// Number of the wait; `None` once the wait has become a hold.
     id: Option<u64>,
 }
 
@@ -21,7 +21,7 @@ impl WaitToken {
         Self { actor, id: Some(wait.id) }
     }
 
-    /// Resolves with the error when this wait is chosen to break a deadlock; never otherwise.
+    /// Resolves with the error if this wait is chosen to break a deadlock; never resolves otherwise.
     pub async fn chosen_as_victim(&self) -> WouldDeadlock {
         self.actor.failed().await;
         WouldDeadlock
@@ -50,7 +50,7 @@ impl Drop for WaitToken {
     }
 }
 
-/// Units held. Any task or thread may drop it.
+/// The token of units held. Any task or thread may drop it.
 #[derive(Debug)]
 #[must_use = "dropping the token releases the units"]
 pub struct HoldToken {

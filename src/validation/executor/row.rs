@@ -6,7 +6,7 @@ use super::super::stats::{BUCKETS, Latencies, bucket_of};
 /// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Fate {
-    /// Answered; `right` is the result of the check.
+    /// The request was answered; `right` is the result of the workload's check.
     Answered { right: bool },
     /// The workload returned an error.
     Failed,

@@ -1,4 +1,4 @@
-//! The child: sets up the workload, then executes the parent's orders.
+//! The child: it sets up the workload, then executes the parent's orders.
 
 use std::io::{self, BufRead};
 use std::process::ExitCode;
@@ -19,15 +19,16 @@ use super::protocol::{Answer, Order, VARIABLE, tell, tell_progress};
 
 /// Interval of progress messages.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// Room for a line, so that reading the order to stop does not allocate.
+/// Initial capacity of a line in bytes, so that reading the order to stop does not allocate.
 const LINE_BYTES: usize = 4096;
 
-/// Whether this process is a child of [`run_paired`](super::run_paired), and must call [`serve`].
+/// Whether this process is a child of [`run_paired`](super::run_paired), which must call [`serve`].
 pub fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == "serve")
 }
 
-/// Runs the child of [`run_paired`](super::run_paired): creates the workload and executes the parent's orders.
+/// Runs the child of [`run_paired`](super::run_paired): creates the workload with `make` and executes the parent's
+/// orders.
 pub fn serve<W: Workload>(make: impl FnOnce(&BenchmarkConfig) -> Result<W, BenchError>) -> ExitCode {
     match serve_until_the_end(make) {
         Ok(()) => ExitCode::SUCCESS,

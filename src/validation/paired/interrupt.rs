@@ -1,4 +1,4 @@
-//! Ctrl-C ends the window, not the report.
+//! Handling of Ctrl-C, which ends the window and keeps the report.
 
 use std::io;
 use std::pin::pin;
@@ -10,16 +10,16 @@ use super::super::executor::StopHandle;
 /// The exit code that a shell expects after an interrupt.
 const INTERRUPTED: i32 = 130;
 
-/// Makes the first interrupt stop `stop`, and the second one end the process.
+/// Makes the first interrupt stop `stop`, and the second interrupt end the process.
 ///
 /// # Errors
-/// When no thread or runtime can be started, or the system does not report interrupts.
+/// Returns an error if no thread or runtime can be started, or the system does not report interrupts.
 pub fn stop_on_interrupt(stop: &StopHandle) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = stop.clone();
     let (sender, receiver) = sync_channel(1);
     let wait = async move {
-        // The handler is installed by the first poll; the caller waits for that.
+        // The handler is installed by the first poll, for which the caller waits.
         let mut first = pin!(tokio::signal::ctrl_c());
         let begun = tokio::time::timeout(Duration::ZERO, first.as_mut()).await;
         let _ = sender.send(());

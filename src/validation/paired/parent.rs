@@ -1,4 +1,4 @@
-//! The parent: starts children, sends orders, collects results.
+//! The parent: it starts children, sends orders, and collects results.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command};
@@ -15,22 +15,22 @@ use super::plan::PairedPlan;
 use super::protocol::{Answer, Order, PREFIX};
 use super::runs::PairedRuns;
 
-/// Interval at which the parent checks for a stop.
+/// Interval at which the parent checks for a request to stop.
 const STOP_CHECK: Duration = Duration::from_millis(50);
-/// Time for a child to set up its workload. Building an index takes minutes without optimization.
+/// Maximum time for a child to set up its workload. Building an index takes minutes without optimization.
 const SET_UP_WITHIN: Duration = Duration::from_secs(1800);
-/// Time without a message during a run after which a child is killed: it reports progress five times per second.
+/// Time without a message during a run after which a child is killed. A child reports progress five times per second.
 const SILENT_WITHIN: Duration = Duration::from_secs(90);
-/// Time for a child to exit after the end of its input.
+/// Maximum time for a child to exit after the end of its input.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Progress of [`run_paired`].
+/// A step in the progress of [`run_paired`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Progress<'a> {
     /// A child sets up its workload.
     SettingUp {
-        /// Whether its tracker is on.
+        /// Whether the tracker of the child is on.
         tracker: bool,
     },
     /// A run starts.
@@ -50,40 +50,41 @@ pub enum Progress<'a> {
     Finished {
         /// Whether the tracker was on.
         tracker: bool,
-        /// The result.
+        /// Result of the run.
         result: &'a ConcurrentTestResult,
     },
 }
 
-/// The reason why runs in pairs failed.
+/// The reason why runs in pairs could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairedError {
     /// The plan is invalid.
     #[error(transparent)]
     Plan(BenchError),
-    /// A child could not be started or written to.
+    /// A child could not be started, or its input could not be written.
     #[error("no process to measure in: {0}")]
     Child(#[source] io::Error),
     /// A child ended or sent an unexpected message.
     #[error("the measured process {0}; its last lines say why")]
     Unexpected(String),
-    /// A child could not execute an order, with its reason.
+    /// A child could not execute an order; the text is its reason.
     #[error("the measured process could not go on: {0}")]
     Failed(String),
-    /// A child was silent for this long, and was killed.
+    /// A child was silent for this time, and was killed.
     #[error("the measured process was silent for {} s", .0.as_secs())]
     Silent(Duration),
-    /// A child was still setting up at the stop. [`run_paired`] returns the results so far instead.
+    /// The request to stop came while a child was setting up. [`run_paired`] then returns the results so far, not this
+    /// error.
     #[error("stopped while the workload was set up")]
     Stopped,
 }
 
-/// Runs the plan in children started by `child`: this program, or another one that calls [`serve`](super::serve). `stop` ends
-/// the current window; the results so far are returned.
+/// Runs the plan in children started by `child`. A child is this program, or another one that calls
+/// [`serve`](super::serve). A stop of `stop` ends the current window; the results so far are returned.
 ///
 /// # Errors
-/// [`PairedError`]. A bad result is no error.
+/// Returns a [`PairedError`] if the plan is invalid or a child fails. A bad result is not an error.
 pub fn run_paired(
     plan: &PairedPlan,
     mut child: impl FnMut() -> io::Result<Command>,
@@ -102,11 +103,11 @@ pub fn run_paired(
             watch(&Progress::SettingUp { tracker });
             Party::start(child().map_err(PairedError::Child)?, tracker, plan, stop)
         };
-        // The first one to be idle is set up first.
+        // The child that is idle first is set up first.
         let off = if plan.compares { start(false).map(Some) } else { Ok(None) };
         let (mut off, mut on) = match off.and_then(|off| Ok((off, start(true)?))) {
             Ok(both) => both,
-            // A stop does not wait minutes for an index.
+            // A request to stop must not wait minutes for an index.
             Err(PairedError::Stopped) => break,
             Err(error) => return Err(error),
         };
@@ -133,7 +134,7 @@ pub fn run_paired(
     Ok(runs)
 }
 
-/// One child. Dropping it before its dismissal kills the process.
+/// One child process. Dropping it before its dismissal kills the process.
 struct Party {
     process: Child,
     input: Option<ChildStdin>,
@@ -165,7 +166,7 @@ impl Party {
         let read = move || {
             for line in output.into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
                 let Some(answer) = line.strip_prefix(PREFIX) else {
-                    // The workload's own output must not mix with a report.
+                    // The workload's output must not mix with a report.
                     eprintln!("{line}");
                     continue;
                 };
@@ -243,7 +244,7 @@ impl Party {
         }
     }
 
-    /// Waits for the child to exit, up to a limit.
+    /// Waits for the child to exit, but not beyond a limit.
     fn dismiss(mut self) {
         self.input = None;
         let begun = Instant::now();

@@ -9,25 +9,25 @@ use super::super::plan::LoadModel;
 /// The plan of runs in pairs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairedPlan {
-    /// The loads. Closed ones are the levels of a scalability test; the others are single loads.
+    /// Loads of the plan. The closed loads are the levels of a scalability test; the others are single loads.
     pub loads: Vec<LoadModel>,
     /// Length of each measured window.
     pub duration: Duration,
-    /// Runs of each load with the tracker, and as many without it.
+    /// Number of runs of each load with the tracker, and of as many without it.
     pub rounds: usize,
-    /// Whether to run without the tracker. If not, its cost stays unknown.
+    /// Whether to run without the tracker as well. If not, its cost stays unknown.
     pub compares: bool,
-    /// The configuration of both.
+    /// Configuration of the runs with and without the tracker.
     pub config: BenchmarkConfig,
 }
 
 impl PairedPlan {
-    /// Total number of runs.
+    /// Returns the total number of runs.
     pub const fn runs(&self) -> usize {
         self.loads.len() * self.rounds * if self.compares { 2 } else { 1 }
     }
 
-    /// Planned time of all runs, without set-up.
+    /// Returns the planned time of all runs, without set-up.
     pub fn planned(&self) -> Duration {
         let c = &self.config;
         let one = c.ramp_up_duration + c.warm_up + self.duration + c.recovery;

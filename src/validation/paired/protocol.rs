@@ -1,7 +1,7 @@
 //! The messages between parent and child: one line of JSON each.
 //!
-//! Orders go to the child's standard input. Answers go to its standard output, with a prefix, because the workload may print
-//! there too.
+//! Orders go to the child's standard input. Answers go to its standard output, with a prefix, because the workload may
+//! print there too.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::super::result::ConcurrentTestResult;
 pub(super) const VARIABLE: &str = "HEAPLEDGER_VALIDATION";
 /// Prefix of an answer.
 pub(super) const PREFIX: &str = "heapledger-validation ";
-/// Maximum length of a progress line.
+/// Maximum length of a progress line, in bytes.
 const PROGRESS_BYTES: usize = 512;
 
-/// A message to the child.
+/// A message from the parent to the child.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// The first order: the configuration.
+    /// The first order, with the configuration.
     SetUp(Box<BenchmarkConfig>),
     Run {
         load: LoadModel,
@@ -34,21 +34,21 @@ pub(super) enum Order {
     Stop,
 }
 
-/// A message to the parent.
+/// A message from the child to the parent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Answer {
     Ready {
         workload: String,
-        /// Settings of the tracker; `None` without one.
+        /// Settings of the tracker; `None` without a tracker.
         tracker: Option<String>,
     },
-    /// Progress, five times per second.
+    /// Progress of the current run, sent five times per second.
     Live(Live),
     Done(Box<ConcurrentTestResult>),
     Failed(String),
 }
 
-/// Writes an answer as a line.
+/// Writes an answer as one line.
 pub(super) fn tell(answer: &Answer) -> io::Result<()> {
     let mut line = PREFIX.as_bytes().to_vec();
     serde_json::to_writer(&mut line, answer)?;
@@ -58,7 +58,7 @@ pub(super) fn tell(answer: &Answer) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes progress as a line, without allocating: this happens during the measurement.
+/// Writes progress as one line, without allocating, because this happens during the measurement.
 pub(super) fn tell_progress(live: Live) -> io::Result<()> {
     let mut buffer = [0; PROGRESS_BYTES];
     let length = progress_line(live, &mut buffer)?;

@@ -8,7 +8,7 @@ use super::super::result::ConcurrentTestResult;
 use super::super::series::ScalabilityReport;
 use super::plan::PairedPlan;
 
-/// The runs of a [`PairedPlan`], also of a stopped one.
+/// The runs of a [`PairedPlan`], which may have been stopped.
 #[derive(Debug, Clone)]
 pub struct PairedRuns {
     config: BenchmarkConfig,
@@ -47,17 +47,18 @@ impl PairedRuns {
         runs.push(PairedRun { load, round, result });
     }
 
-    /// Runs with the tracker, in order of execution.
+    /// Returns the runs with the tracker, in order of execution.
     pub fn with_tracker(&self) -> impl Iterator<Item = &ConcurrentTestResult> {
         self.with.iter().map(|run| &run.result)
     }
 
-    /// Runs without the tracker, in order of execution.
+    /// Returns the runs without the tracker, in order of execution.
     pub fn without_tracker(&self) -> impl Iterator<Item = &ConcurrentTestResult> {
         self.without.iter().map(|run| &run.result)
     }
 
-    /// The report: closed loads as a scalability test, others as single loads, each with the cost of the tracker.
+    /// Returns the report: closed loads as a scalability test, others as single loads, each with the cost of the
+    /// tracker.
     pub fn report(&self) -> ValidationReport {
         let config = &self.config;
         let closed = |run: &&PairedRun| matches!(self.loads[run.load], LoadModel::Closed { .. });
@@ -87,7 +88,7 @@ impl PairedRuns {
         report
     }
 
-    /// The cost of the tracker at one load, from the rounds with both complete runs.
+    /// Returns the cost of the tracker at one load, from the rounds in which both runs were complete.
     fn cost(&self, load: usize) -> Option<Overhead> {
         let whole = |run: &&PairedRun| run.load == load && !run.result.stopped_early;
         let pair = |on: &PairedRun| {
@@ -108,7 +109,7 @@ mod tests {
     use super::super::super::workload::NullWorkload;
     use super::*;
 
-    /// A run in which an answer takes so long, on a clock of its own.
+    /// Returns a run in which an answer takes the time `answer`, on a virtual clock.
     fn run(load: &LoadModel, answer: Duration) -> ConcurrentTestResult {
         let b = ConcurrentBenchmark::new(NullWorkload::pausing(answer), BenchmarkConfig::bare()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -124,7 +125,7 @@ mod tests {
         PairedPlan { loads, duration: Duration::from_secs(10), rounds: 2, compares: true, config }
     }
 
-    /// So long that a quarter more is whole milliseconds too: the clock of the runtime knows no parts of them.
+    /// Length such that 1.25 times of it is still whole milliseconds, the resolution of the runtime's clock.
     const ANSWER: Duration = Duration::from_millis(20);
 
     #[test]
@@ -139,7 +140,7 @@ mod tests {
         }
         let report = runs.report();
         let series = report.scalability.as_ref().unwrap();
-        // 50 a second against 50 and 40; then against 25 and 20.
+        // The throughput is 50 a second against 50 and 40, then against 25 and 20.
         let losses: Vec<(usize, f64, usize)> =
             series.overhead_curve.iter().map(|(users, o)| (*users, o.throughput_loss, o.pairs)).collect();
         for ((users, loss, pairs), expected) in losses.iter().zip([(1, 0.1), (2, 0.55)]) {
@@ -160,7 +161,7 @@ mod tests {
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty(), "there is no other half");
         runs.add(0, 0, false, ConcurrentTestResult { stopped_early: true, ..run(&load, ANSWER) });
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
-        // The other half of another round does not make up for it.
+        // A run without the tracker in another round does not replace it.
         runs.add(0, 1, false, run(&load, ANSWER));
         assert!(runs.report().scalability.unwrap().overhead_curve.is_empty());
     }

@@ -1,18 +1,18 @@
-//! The command line of a child, which ignores the terminal's interrupts: the parent controls it.
+//! The command that starts a child. A child ignores the terminal's interrupts, because the parent controls it.
 
 use std::process::{Command, Stdio};
 
 use super::protocol::VARIABLE;
 
-/// The command that starts this program again as a child of [`run_paired`](super::run_paired), with the same arguments. The
-/// child shares standard error with its parent, and has its own process group.
+/// Returns the command that starts this program again as a child of [`run_paired`](super::run_paired), with the same
+/// arguments. The child shares standard error with its parent, and has a separate process group.
 ///
 /// # Errors
-/// When the system does not report the path of this program.
+/// Returns an error if the system does not report the path of this program.
 pub fn child_command() -> std::io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).env(VARIABLE, "serve");
-    // The load is measured, not the writing of a dump.
+    // The measurement must not include the writing of a dump.
     command.env("HEAPLEDGER_DUMP", "off");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     #[cfg(unix)]
