@@ -6,55 +6,55 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Losses;
 
-/// The counters of a collector. Unit: events.
+/// The counters of a collector, in events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Attempted by producers.
+    /// Events that producers attempted to record.
     pub attempted: u64,
-    /// Booked.
+    /// Events that were booked.
     pub recorded: u64,
-    /// Lost, by cause.
+    /// Events that were lost, by cause.
     pub lost: Losses,
-    /// Accepted and not booked yet.
+    /// Events that were accepted and are not booked yet.
     pub in_flight: u64,
-    /// Booked and still in the bounded history.
+    /// Events that were booked and are still in the bounded history.
     pub retained: u64,
-    /// Booked and evicted from the history by newer events.
+    /// Events that were booked and then evicted from the history by newer events.
     pub evicted: u64,
-    /// Booked after a later event of the same producer.
+    /// Events that were booked after a later event of the same producer.
     pub out_of_order: u64,
 }
 
-/// A broken law.
+/// A law that the counters break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
-    /// `attempted` is not `recorded + lost + in_flight`.
+    /// The counter `attempted` differs from `recorded + lost + in_flight`.
     Conservation {
-        /// The left side.
+        /// Value of `attempted`.
         attempted: u64,
-        /// The right side.
+        /// Value of `recorded + lost + in_flight`.
         accounted: u64,
     },
-    /// `recorded` is not `retained + evicted`.
+    /// The counter `recorded` differs from `retained + evicted`.
     History {
-        /// The left side.
+        /// Value of `recorded`.
         recorded: u64,
-        /// The right side.
+        /// Value of `retained + evicted`.
         accounted: u64,
     },
-    /// Events of a producer were reordered.
+    /// The events of a producer were reordered.
     Order {
-        /// Events booked after a later one.
+        /// Number of events that were booked after a later event.
         events: u64,
     },
 }
 
 impl Account {
-    /// Verifies the laws. Exact while no producer records.
+    /// Verifies the laws. The check is exact while no producer records.
     ///
     /// # Errors
     ///
-    /// The first broken law, with both of its sides.
+    /// Returns the first broken law, with both of its sides.
     pub fn check(&self) -> Result<(), Broken> {
         let accounted = self.recorded + self.lost.total() + self.in_flight;
         if self.attempted != accounted {
@@ -70,7 +70,7 @@ impl Account {
         Ok(())
     }
 
-    /// Completeness in thousandths of a percent, rounded down: 100,000 only without a loss.
+    /// Returns the completeness in thousandths of a percent, rounded down: 100,000 only if no event is missing.
     pub fn completeness_floor(&self) -> u64 {
         if self.attempted == 0 {
             return 100_000;

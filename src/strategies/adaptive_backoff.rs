@@ -2,16 +2,16 @@
 //!
 //! # Order
 //!
-//! An event in the overflow buffer is older than all later events of its producer. So the owner of the lock books the buffer
-//! before its own event. A producer sees its own pushes, and [`ArrayQueue::pop`] waits for a push in progress before it
-//! reports an empty buffer.
+//! An event in the overflow buffer is older than all later events of its producer. The owner of the lock therefore
+//! books the buffer before its current event. A producer finds its earlier pushes in the buffer, and
+//! [`ArrayQueue::pop`] waits for a push in progress before it reports an empty buffer.
 //!
 //! # Delays
 //!
-//! `base_delay_ns`, doubled with each retry, plus an eighth of it times the producer's number modulo 8: the delays of
-//! producers that collided differ, without a random number. The end of a delay is read from the monotonic clock in each
-//! iteration, because the time of an iteration differs tenfold between processors. A delay exceeds its length by at most
-//! one iteration and one clock read, unless the thread is descheduled.
+//! A delay is `base_delay_ns`, doubled with each retry, plus an eighth of `base_delay_ns` times the producer's number
+//! modulo 8. The delays of producers that collided thus differ, without a random number. The end of a delay is read
+//! from the monotonic clock in each iteration, because the time of an iteration differs tenfold between processors. A
+//! delay exceeds its length by no more than one iteration and one clock read, unless the thread is descheduled.
 
 use std::hint::spin_loop;
 
@@ -26,10 +26,11 @@ use crate::sys::clock::monotonic_ns;
 
 /// Maximum delay between two attempts, in nanoseconds.
 const DELAY_NS_LIMIT: u64 = 100_000;
-/// Number of different delays of producers.
+/// Number of different delays among producers.
 const PHASES: u64 = 8;
 
-/// Retries the shared lock with growing delays, then uses a bounded overflow buffer, then drops the event.
+/// A collector that retries the shared lock with growing delays, then uses a bounded overflow buffer, then drops the
+/// event.
 #[derive(Debug)]
 pub struct AdaptiveBackoff {
     books: Books,
@@ -38,7 +39,7 @@ pub struct AdaptiveBackoff {
 }
 
 impl AdaptiveBackoff {
-    /// A collector within `limits`.
+    /// Creates a collector within `limits`.
     pub fn new(limits: &Limits) -> AdaptiveBackoff {
         AdaptiveBackoff {
             books: Books::new(limits),
@@ -48,7 +49,7 @@ impl AdaptiveBackoff {
     }
 
     fn book_overflow(&self, history: &mut History) {
-        // At most one capacity: producers that keep pushing must not block the one that books.
+        // The capacity bounds the loop: producers that keep pushing must not block the producer that books.
         for _ in 0..self.overflow.capacity() {
             match self.overflow.pop() {
                 Some(event) => history.book(event),
@@ -57,7 +58,7 @@ impl AdaptiveBackoff {
         }
     }
 
-    /// The delay after `tries` failed attempts, in nanoseconds.
+    /// Returns the delay after `tries` failed attempts, in nanoseconds.
     fn delay_ns(&self, tries: u32, producer: usize) -> u64 {
         let growth = 1u64.checked_shl(tries).unwrap_or(u64::MAX);
         let phase = (self.config.base_delay_ns / PHASES).saturating_mul(producer as u64 % PHASES);
@@ -109,8 +110,8 @@ impl Collector for AdaptiveBackoff {
     }
 }
 
-/// Spins until `delay_ns` have passed on `clock`. No iteration takes less than a nanosecond, which bounds their number should
-/// the clock stand still.
+/// Spins until `delay_ns` have passed on `clock`. No iteration takes less than a nanosecond, so `delay_ns` bounds their
+/// number even if the clock does not advance.
 fn pause(delay_ns: u64, mut clock: impl FnMut() -> u64) {
     let deadline_ns = clock().saturating_add(delay_ns);
     for _ in 0..delay_ns {
@@ -125,7 +126,7 @@ fn pause(delay_ns: u64, mut clock: impl FnMut() -> u64) {
 mod tests {
     use super::*;
 
-    /// The length of a pause whose iterations take `step_ns`, clock reads included.
+    /// Returns the length of a pause whose iterations take `step_ns`, clock reads included.
     fn lasts_ns(delay_ns: u64, step_ns: u64) -> u64 {
         let mut reads = 0;
         pause(delay_ns, || {

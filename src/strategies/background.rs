@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// A background thread. Dropping it ends the thread.
+/// A background thread. Dropping the value ends the thread.
 #[derive(Debug)]
 pub(super) struct Background {
     end: Arc<AtomicU32>,
@@ -15,8 +15,8 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Starts a thread that calls `round` at every interval and on request. If no thread can be started, queues are drained at
-    /// the end only, and events that do not fit are counted as lost.
+    /// Starts a thread that calls `round` at every interval and on request. If no thread can be started, queues are
+    /// drained only at the end, and events that do not fit are counted as lost.
     pub(super) fn start(interval: Duration, round: impl Fn() + Send + 'static) -> Background {
         let end = Arc::new(AtomicU32::new(0));
         let ended = Arc::clone(&end);
@@ -32,7 +32,7 @@ impl Background {
         Background { end, thread, join: Mutex::new(join) }
     }
 
-    /// Requests a round now.
+    /// Requests a round of the thread now.
     pub(super) fn call(&self) {
         if let Some(thread) = &self.thread {
             thread.unpark();
@@ -46,7 +46,7 @@ impl Background {
         self.call();
         let join = self.join.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(join) = join {
-            // After a panic the events stay in flight, and are counted there.
+            // After a panic of the thread, the events stay in flight and are counted there.
             let _ = join.join();
         }
     }

@@ -1,7 +1,7 @@
 //! The state that all strategies share: a bounded history under one lock, and counters per producer.
 //!
-//! The lock also serializes the consumers of queues: a queue is drained into the single [`History`], so it never has two
-//! consumers at a time.
+//! The lock also serializes the consumers of queues: each queue is drained into the single [`History`], so a queue
+//! never has two consumers at a time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -10,14 +10,14 @@ use super::event::{Event, LossCause, Losses};
 use super::limits::Limits;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// A producer's place in a collector. It has one owner, and may move between threads.
+/// The place of a producer in a collector. The handle has one owner, and may move between threads.
 #[derive(Debug)]
 pub struct Handle {
     index: usize,
 }
 
 impl Handle {
-    /// Number of the producer, from 0.
+    /// Returns the number of the producer, from 0.
     pub const fn index(&self) -> usize {
         self.index
     }
@@ -31,7 +31,7 @@ struct Line {
     lost: [AtomicU64; LossCause::COUNT],
 }
 
-/// Counters and history of a collector.
+/// The counters and the history of a collector.
 #[derive(Debug)]
 pub struct Books {
     lines: Box<[Line]>,
@@ -39,13 +39,13 @@ pub struct Books {
     history: Mutex<History>,
 }
 
-/// The last booked events; older ones are evicted and counted.
+/// The history: the last booked events. Older events are evicted and counted.
 #[derive(Debug)]
 pub(super) struct History {
     events: Box<[Event]>,
     recorded: u64,
     out_of_order: u64,
-    /// The last sequence number of each producer.
+    /// Highest sequence number that was booked, for each producer.
     last: Box<[u64]>,
 }
 
@@ -65,14 +65,14 @@ impl Books {
         }
     }
 
-    /// Registers a producer; `None` beyond the limit.
+    /// Registers a producer; returns `None` beyond the limit.
     pub fn register(&self) -> Option<Handle> {
         // relaxed: only the number is used.
         let index = self.claimed.fetch_add(1, Ordering::Relaxed) as usize;
         (index < self.lines.len()).then_some(Handle { index })
     }
 
-    /// Counts an attempt and writes producer and sequence into the event.
+    /// Counts an attempt, and returns the event with its producer and sequence number.
     #[inline]
     pub fn attempt(&self, handle: &mut Handle, event: Event) -> Event {
         let line = &self.lines[handle.index];
@@ -85,7 +85,7 @@ impl Books {
         step(&self.lines[handle.index].lost[cause as usize]);
     }
 
-    /// Books one event if the history is not locked; returns whether it was booked.
+    /// Books one event if the history is not locked. Returns whether it was booked.
     pub fn try_book(&self, event: Event) -> bool {
         match self.try_open() {
             Some(mut history) => {
@@ -98,11 +98,11 @@ impl Books {
 
     /// Locks the history.
     pub(super) fn open(&self) -> MutexGuard<'_, History> {
-        // No code panics while it is held; the counters would still be complete.
+        // No code panics while the lock is held; the counters would still be complete.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks the history if it is free.
+    /// Locks the history if it is free; returns `None` if it is not.
     pub(super) fn try_open(&self) -> Option<MutexGuard<'_, History>> {
         match self.history.try_lock() {
             Ok(history) => Some(history),
@@ -112,7 +112,7 @@ impl Books {
     }
 
     pub(super) fn attempted(&self) -> u64 {
-        // relaxed: exact while no producer records.
+        // relaxed: the sum is exact while no producer records.
         self.lines.iter().map(|line| line.attempted.load(Ordering::Relaxed)).sum()
     }
 
@@ -120,7 +120,7 @@ impl Books {
         let mut losses = Losses::default();
         for line in &self.lines {
             for (sum, count) in losses.counts.iter_mut().zip(&line.lost) {
-                // relaxed: as in `attempted`.
+                // relaxed: the sum is exact while no producer records.
                 *sum += count.load(Ordering::Relaxed);
             }
         }
@@ -131,7 +131,7 @@ impl Books {
         self.open().recorded
     }
 
-    /// The counters of the history.
+    /// Returns the counters of the history; the other counters are 0.
     pub(super) fn booked(&self) -> Account {
         let history = self.open();
         let retained = history.retained().count() as u64;
@@ -144,7 +144,7 @@ impl Books {
         }
     }
 
-    /// The retained events, oldest first.
+    /// Returns the retained events, oldest first.
     pub fn retained(&self) -> Vec<Event> {
         self.open().retained().copied().collect()
     }
@@ -173,10 +173,10 @@ impl History {
     }
 }
 
-/// Counts one more and returns the count.
+/// Increments a counter and returns the new count.
 #[inline]
 fn step(counter: &AtomicU64) -> u64 {
-    // relaxed: one writer, the owner of the handle; plain load and store, no shared read-modify-write.
+    // relaxed: the only writer is the owner of the handle; a plain load and store, no shared read-modify-write.
     let count = counter.load(Ordering::Relaxed) + 1;
     counter.store(count, Ordering::Relaxed);
     count

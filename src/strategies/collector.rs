@@ -6,42 +6,43 @@ use super::event::{Event, Losses, Outcome};
 
 /// A strategy for collecting events.
 pub trait Collector: Sync {
-    /// Name of the strategy for tables.
+    /// Returns the name of the strategy, for tables.
     fn name(&self) -> &'static str;
 
-    /// Counters and history of the collector.
+    /// Returns the counters and the history of the collector.
     fn books(&self) -> &Books;
 
-    /// Records an event of the producer that owns `handle`. The handle must be from this collector.
+    /// Records an event of the producer that owns `handle`, which must come from this collector.
     fn record(&self, handle: &mut Handle, event: Event) -> Outcome;
 
-    /// Accepted events in the buffers that are not booked yet. Exact while no producer records.
+    /// Returns the number of accepted events that are not booked yet. Exact while no producer records.
     fn in_flight(&self) -> u64;
 
     /// Ends background work and books the events in flight. Call it once all producers have finished.
     fn finish(&self);
 
-    /// Registers a producer; `None` beyond [`Limits::producers`](super::Limits::producers). Places are never freed.
+    /// Registers a producer; returns `None` beyond [`Limits::producers`](super::Limits::producers). Places are never
+    /// freed.
     fn register(&self) -> Option<Handle> {
         self.books().register()
     }
 
-    /// Attempted events.
+    /// Returns the number of attempted events.
     fn attempted(&self) -> u64 {
         self.books().attempted()
     }
 
-    /// Booked events.
+    /// Returns the number of booked events.
     fn recorded(&self) -> u64 {
         self.books().recorded()
     }
 
-    /// Lost events by cause.
+    /// Returns the number of lost events, by cause.
     fn lost_by_reason(&self) -> Losses {
         self.books().losses()
     }
 
-    /// All counters. They are consistent only while no producer records.
+    /// Returns all counters. The counters are consistent only while no producer records.
     fn account(&self) -> Account {
         Account {
             attempted: self.attempted(),

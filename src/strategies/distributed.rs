@@ -2,15 +2,16 @@
 //!
 //! # The selector
 //!
-//! A shared round-robin counter would be the most contended cache line, and would reorder the events of a producer. Here the
-//! producer's number selects the queue, which costs nothing and keeps the order.
+//! A shared round-robin counter would be the most contended cache line, and would reorder the events of a producer.
+//! Here the producer's number and the kind of the event select the queue. The selection costs nothing and keeps the
+//! order.
 //!
 //! # Order across two queues
 //!
-//! An event of one kind must not overtake an older one of the other kind. Reading both heads is not enough: between the two
-//! reads the producer may push to the first queue, then to the second. So the producer publishes one count for both,
-//! [`Admitted`], after each push. The consumer reads it first; all events up to that count are then visible at the fronts
-//! of the two queues, and a merge by sequence number takes exactly those, in order.
+//! An event of one kind must not overtake an older event of the other kind. Reading both heads is not enough: between
+//! the two reads the producer may push to the first queue, then to the second. The producer therefore publishes one
+//! count for both queues, [`Admitted`], after each push. The consumer reads the count first; all events up to the count
+//! are then visible at the fronts of the two queues. A merge by sequence number takes exactly these events, in order.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use super::limits::Limits;
 use super::queue::{Admitted, Queue};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// The state shared with the background thread.
+/// The state that the collector shares with its background thread.
 #[derive(Debug)]
 struct Queues {
     books: Books,
@@ -35,12 +36,12 @@ struct Queues {
 #[derive(Debug, Default)]
 struct Side {
     admitted: Admitted,
-    /// Events taken from either queue; written by the consumer.
+    /// Number of events taken from both queues; written by the consumer.
     taken: AtomicU64,
 }
 
-/// Queues by kind and producer, drained by a background thread when one is half full. A full queue drops its own events, so
-/// that a burst of one kind cannot displace the other.
+/// A collector with a queue per kind and producer. A background thread drains the queues when one is half full. A full
+/// queue drops its events, so that a burst of one kind cannot displace the other kind.
 #[derive(Debug)]
 pub struct DistributedCollector {
     queues: Arc<Queues>,
@@ -54,7 +55,7 @@ impl Queues {
             (&self.allocation_queues[producer], &self.smart_pointer_queues[producer]);
         let side = &self.sides[producer];
         let admitted = side.admitted.observe();
-        // relaxed: only the consumer uses it; the lock of the history orders consumers.
+        // relaxed: only the consumer uses the count; the lock of the history orders consumers.
         let taken = side.taken.load(Ordering::Relaxed);
         for _ in taken..admitted {
             let queue = match (allocations.first(), pointers.first()) {
@@ -62,7 +63,8 @@ impl Queues {
                 (None, Some(_)) => pointers,
                 _ => allocations,
             };
-            // Never empty: `admitted` events are visible. Otherwise the counters would show it.
+            // The queues are never empty here, because `admitted` events are visible. If they were, the counters would
+            // show it.
             let Some(event) = queue.first() else { break };
             history.book(event);
             queue.skip();
@@ -80,7 +82,7 @@ impl Queues {
 }
 
 impl DistributedCollector {
-    /// A collector within `limits`, with its background thread running.
+    /// Creates a collector within `limits` and starts its background thread.
     pub fn new(limits: &Limits) -> DistributedCollector {
         let queues = || (0..limits.producers).map(|_| Queue::new(limits.queue_events)).collect();
         let queues = Arc::new(Queues {
@@ -94,7 +96,7 @@ impl DistributedCollector {
         DistributedCollector { queues, aggregator }
     }
 
-    /// The queue of an event, by its kind and its producer.
+    /// Returns the queue of an event, by its kind and its producer.
     #[inline]
     fn select(&self, handle: &Handle, event: Event) -> &Queue {
         if event.kind.is_pointer() {

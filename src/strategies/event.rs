@@ -33,7 +33,7 @@ impl EventKind {
     }
 }
 
-/// One event: plain data, 32 bytes.
+/// One event, as plain data of 32 bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Event {
@@ -41,36 +41,36 @@ pub struct Event {
     pub address: u64,
     /// Size of the block in bytes.
     pub size: u64,
-    /// Number among the events of its producer, from 1; set by the collector.
+    /// Sequence number of the event among those of its producer, from 1. The collector sets it.
     pub sequence: u64,
-    /// Number of the producer; set by the collector.
+    /// Number of the producer. The collector sets it.
     pub producer: u32,
     /// Kind of the event.
     pub kind: EventKind,
 }
 
-/// Words of an event in a queue.
+/// Number of words of an event in a queue.
 pub(super) const EVENT_WORDS: usize = 4;
 
 const _: () = assert!(size_of::<Event>() == EVENT_WORDS * 8);
 
 impl Event {
-    /// A block of `size` bytes was allocated.
+    /// Creates an event: a block of `size` bytes was allocated.
     pub const fn alloc(address: u64, size: u64) -> Event {
         Event { address, size, sequence: 0, producer: 0, kind: EventKind::Alloc }
     }
 
-    /// A block of `size` bytes was freed.
+    /// Creates an event: a block of `size` bytes was freed.
     pub const fn free(address: u64, size: u64) -> Event {
         Event { kind: EventKind::Free, ..Event::alloc(address, size) }
     }
 
-    /// A smart pointer to `address` was cloned.
+    /// Creates an event: a smart pointer to `address` was cloned.
     pub const fn pointer_cloned(address: u64) -> Event {
         Event { kind: EventKind::PointerCloned, ..Event::alloc(address, 0) }
     }
 
-    /// A smart pointer to `address` was dropped.
+    /// Creates an event: a smart pointer to `address` was dropped.
     pub const fn pointer_dropped(address: u64) -> Event {
         Event { kind: EventKind::PointerDropped, ..Event::alloc(address, 0) }
     }
@@ -98,7 +98,7 @@ impl Event {
 pub enum LossCause {
     /// Another thread held the lock.
     Contended = 0,
-    /// Another thread held the lock until the last retry, and the overflow buffer was full.
+    /// Another thread held the lock up to the last retry, and the overflow buffer was full.
     OverflowFull = 1,
     /// The queue of the producer was full.
     QueueFull = 2,
@@ -112,7 +112,7 @@ impl LossCause {
     pub const ALL: [LossCause; Self::COUNT] =
         [LossCause::Contended, LossCause::OverflowFull, LossCause::QueueFull];
 
-    /// Name for tables, in snake case.
+    /// Returns the name for tables, in snake case.
     pub const fn name(self) -> &'static str {
         match self {
             LossCause::Contended => "contended",
@@ -122,20 +122,20 @@ impl LossCause {
     }
 }
 
-/// Lost events by cause.
+/// Numbers of lost events, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
-    /// Counts in the order of [`LossCause::ALL`].
+    /// Numbers of lost events, in the order of [`LossCause::ALL`].
     pub counts: [u64; LossCause::COUNT],
 }
 
 impl Losses {
-    /// Events lost for one cause.
+    /// Returns the number of events lost for one cause.
     pub const fn get(&self, cause: LossCause) -> u64 {
         self.counts[cause as usize]
     }
 
-    /// Events lost for any cause.
+    /// Returns the number of events lost for any cause.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -144,10 +144,10 @@ impl Losses {
 /// The outcome of recording an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Booked.
+    /// The event was booked.
     Recorded,
-    /// Accepted and not booked yet.
+    /// The event was accepted and is not booked yet.
     InFlight,
-    /// Lost and counted.
+    /// The event was lost, and counted as lost.
     Lost(LossCause),
 }

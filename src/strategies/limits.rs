@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use crate::profile::ConcurrencyConfig;
 
-/// Limits of a collector. It allocates all of its memory when it is created.
+/// The limits of a collector, which allocates all its memory when it is created.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Producers that can register. Default 64.
+    /// Maximum number of producers that can register. Default 64.
     pub producers: usize,
-    /// Events in the queue of one producer; rounded up to a power of two, at least 4. Default 4,096.
+    /// Size of the queue of one producer, in events; rounded up to a power of two, with a minimum of 4. Default 4,096.
     pub queue_events: usize,
-    /// Retained events of the history; at least 1. Default 10,000.
+    /// Maximum number of events retained in the history; the minimum is 1. Default 10,000.
     pub history_events: usize,
-    /// Events in the overflow buffer that all producers share; at least 1. Default 65,536.
+    /// Size of the overflow buffer that all producers share, in events; the minimum is 1. Default 65,536.
     pub overflow_events: usize,
-    /// Interval of a background thread. Default 100 ms.
+    /// Interval between the rounds of a background thread. Default 100 ms.
     pub interval: Duration,
-    /// Retries, first delay, and whether there is an overflow buffer, for [`AdaptiveBackoff`].
+    /// Number of retries, first delay, and whether there is an overflow buffer, for [`AdaptiveBackoff`].
     pub concurrency: ConcurrencyConfig,
 }
 

@@ -1,7 +1,7 @@
 //! A ring per producer, drained by a background thread that a half-full ring wakes.
 //!
-//! This adapts to the rate better than an interval. It still depends on when the background thread gets a processor, and with
-//! as many busy producers as processors that is too late.
+//! Waking adapts to the rate of events better than an interval. The strategy still depends on when the background
+//! thread gets a processor, which is too late if there are as many busy producers as processors.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::event::{Event, Outcome};
 use super::limits::Limits;
 use super::thread_local_buffers::Buffered;
 
-/// A ring per producer: a half-full one wakes the background thread, a full one drops events.
+/// A collector with a ring per producer. A half-full ring wakes the background thread; a full ring drops events.
 #[derive(Debug)]
 pub struct LockFreeRing {
     buffered: Arc<Buffered>,
@@ -20,7 +20,7 @@ pub struct LockFreeRing {
 }
 
 impl LockFreeRing {
-    /// A collector within `limits`, with its background thread running.
+    /// Creates a collector within `limits` and starts its background thread.
     pub fn new(limits: &Limits) -> LockFreeRing {
         let buffered = Arc::new(Buffered::new(limits));
         let shared = Arc::clone(&buffered);
@@ -40,7 +40,7 @@ impl Collector for LockFreeRing {
 
     fn record(&self, handle: &mut Handle, event: Event) -> Outcome {
         let outcome = self.buffered.push_or_lose(handle, event);
-        // A full ring does not wake the thread for each dropped event.
+        // A dropped event does not wake the thread, because an earlier event has done so.
         if outcome == Outcome::InFlight && self.buffered.queues[handle.index()].should_wake() {
             self.aggregator.call();
         }

@@ -1,8 +1,8 @@
-//! Strategies for collecting events from many threads, for comparison on one workload.
+//! Strategies for collecting events from many threads, to be compared on one workload.
 //!
-//! A [`HeapLedger`](crate::HeapLedger) uses none of them: the recorder has its own ring. Each strategy is reduced to its
-//! mechanism, behind one trait, with the same events, the same bounded history and the same counters.
-//! `benches/strategies.rs` measures them.
+//! A [`HeapLedger`](crate::HeapLedger) uses none of these strategies: its recorder has a separate ring. Each strategy
+//! is reduced to its mechanism behind one trait, with the same events, the same bounded history and the same counters.
+//! `benches/strategies.rs` measures the strategies.
 //!
 //! ```text
 //!  producer ── record ──► strategy ──► books: bounded history, count, order check
@@ -24,9 +24,9 @@
 //!
 //! * **Conservation.** While no producer records: `attempted = recorded + lost + in flight`, and
 //!   `recorded = retained + evicted`. Each term is counted independently; none is computed from the others.
-//! * **Order.** The events of one producer are booked in the order of recording; a loss leaves a gap and never reorders. Every
-//!   event carries a sequence number, which is checked when it is booked.
-//! * **Limits.** A collector allocates all its memory when it is created. `record` does not allocate.
+//! * **Order.** The events of one producer are booked in the order of recording. A loss leaves a gap and never
+//!   reorders. Every event carries a sequence number, which is checked when the event is booked.
+//! * **Limits.** A collector allocates all its memory when it is created; `record` does not allocate.
 //!
 //! [`Account::check`] verifies these laws:
 //!
@@ -70,7 +70,7 @@ pub use ring_with_help::RingWithHelp;
 pub use shared_lock::SharedLock;
 pub use thread_local_buffers::ThreadLocalBuffers;
 
-/// One collector per strategy, from the simplest one to the mechanism of the default.
+/// Returns one collector per strategy, from the simplest strategy to the mechanism of the default.
 pub fn all(limits: &Limits) -> Vec<Box<dyn Collector>> {
     vec![
         Box::new(SharedLock::new(limits)),

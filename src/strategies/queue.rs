@@ -1,7 +1,7 @@
 //! A bounded queue of events with one producer and one consumer at a time.
 //!
-//! Slots are atomic words with relaxed accesses: plain moves on common processors, and no reader sees half a word. The two
-//! cursors give the order:
+//! Slots are atomic words with relaxed accesses, which are plain moves on common processors; no reader sees half a
+//! word. The two cursors give the order:
 //!
 //! | access | by | pairs with | guarantees |
 //! | --- | --- | --- | --- |
@@ -13,31 +13,31 @@
 use super::event::{EVENT_WORDS, Event};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// A count written by one side and read by the other.
+/// A count that one side writes and the other side reads. The writer is its owner.
 #[repr(align(128))]
 #[derive(Debug, Default)]
 struct Cursor {
     count: AtomicU64,
-    /// Last read value of the other cursor; used by the owner only.
+    /// Last value that the owner read from the other cursor; used by the owner only.
     seen: AtomicU64,
 }
 
 impl Cursor {
-    /// The count, for the owner.
+    /// Returns the count, for the owner.
     #[inline]
     fn own(&self) -> u64 {
         // relaxed: read by its only writer; the lock of the history orders consumers.
         self.count.load(Ordering::Relaxed)
     }
 
-    /// For the owner: publishes all slots below `count`.
+    /// Publishes all slots below `count`, for the owner.
     #[inline]
     fn publish(&self, count: u64) {
         // Release: pairs with `observe`.
         self.count.store(count, Ordering::Release);
     }
 
-    /// The count, for the other side.
+    /// Returns the count, for the other side.
     #[inline]
     fn observe(&self) -> u64 {
         // Acquire: pairs with `publish`.
@@ -57,7 +57,7 @@ impl Cursor {
     }
 }
 
-/// The queue. The caller guarantees one producer, and one consumer at a time.
+/// A bounded queue of events. The caller guarantees one producer, and one consumer at a time.
 #[derive(Debug)]
 pub(super) struct Queue {
     slots: Box<[[AtomicU64; EVENT_WORDS]]>,
@@ -75,7 +75,7 @@ impl Queue {
         self.slots.len() as u64
     }
 
-    /// Events in the queue. Exact while both sides are idle.
+    /// Returns the number of events in the queue. Exact while both sides are idle.
     pub(super) fn len(&self) -> u64 {
         let tail = self.tail.observe();
         self.head.observe().saturating_sub(tail)
@@ -86,7 +86,7 @@ impl Queue {
         &self.slots[number as usize & (self.slots.len() - 1)]
     }
 
-    /// For the producer: pushes an event; returns `false` when the queue is full.
+    /// Pushes an event, for the producer. Returns `false` if the queue is full.
     #[inline]
     pub(super) fn push(&self, event: Event) -> bool {
         let head = self.head.own();
@@ -104,28 +104,28 @@ impl Queue {
         true
     }
 
-    /// For the producer: whether to wake a consumer. `true` at most once per quarter of the queue, when at least half of it is
-    /// used.
+    /// Whether to wake a consumer, for the producer: true once per quarter of the queue, if at least half of the queue
+    /// is used.
     #[inline]
     pub(super) fn should_wake(&self) -> bool {
         let quarter = self.capacity() / 4;
         self.head.own().is_multiple_of(quarter) && self.len() >= 2 * quarter
     }
 
-    /// For the consumer: returns the oldest event without removing it.
+    /// Returns the oldest event without removing it, for the consumer.
     #[inline]
     pub(super) fn first(&self) -> Option<Event> {
         let tail = self.tail.own();
         (tail < self.head.observe()).then(|| self.read(tail))
     }
 
-    /// For the consumer: removes the oldest event. The queue must not be empty.
+    /// Removes the oldest event, for the consumer. The queue must not be empty.
     #[inline]
     pub(super) fn skip(&self) {
         self.tail.publish(self.tail.own() + 1);
     }
 
-    /// For the consumer: removes all events in the queue at the call, and passes them to `book`, oldest first.
+    /// Removes all events that are in the queue at the call, for the consumer, and passes them to `book`, oldest first.
     pub(super) fn drain(&self, mut book: impl FnMut(Event)) {
         let (tail, head) = (self.tail.own(), self.head.observe());
         for number in tail..head {
@@ -141,18 +141,18 @@ impl Queue {
     }
 }
 
-/// A count that the producer of several queues publishes for all of them.
+/// The count of events in several queues, which their producer publishes for all of them together.
 #[derive(Debug, Default)]
 pub(super) struct Admitted(Cursor);
 
 impl Admitted {
-    /// For the producer: one more event is in one of the queues.
+    /// Counts one more event in one of the queues, for the producer.
     #[inline]
     pub(super) fn one_more(&self) {
         self.0.publish(self.0.own() + 1);
     }
 
-    /// For the consumer: the number of visible events in all queues.
+    /// Returns the number of events that were pushed to the queues and are visible, for the consumer.
     #[inline]
     pub(super) fn observe(&self) -> u64 {
         self.0.observe()

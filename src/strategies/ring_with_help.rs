@@ -1,8 +1,8 @@
-//! A ring per producer, which the producer drains itself when it is full: the mechanism of the default.
+//! A ring per producer, which the producer drains itself when the ring is full. This is the mechanism of the default.
 //!
-//! There is no background thread, to show that completeness does not depend on one: each producer books its own events, once
-//! per ring, while the words are still in its processor's cache. The wait for the lock is bounded by the sizes of the
-//! other rings.
+//! The strategy has no background thread, to show that completeness does not depend on one. Each producer books its
+//! events once per ring, while their words are still in the cache of its processor. The sizes of the other rings bound
+//! the wait for the lock.
 
 use super::books::{Books, Handle};
 use super::collector::Collector;
@@ -10,14 +10,14 @@ use super::event::{Event, Outcome};
 use super::limits::Limits;
 use super::thread_local_buffers::Buffered;
 
-/// A ring per producer. A producer with a full ring books it and continues. No event is lost.
+/// A collector with a ring per producer. A producer whose ring is full books the ring and continues; no event is lost.
 #[derive(Debug)]
 pub struct RingWithHelp {
     buffered: Buffered,
 }
 
 impl RingWithHelp {
-    /// A collector within `limits`.
+    /// Creates a collector within `limits`.
     pub fn new(limits: &Limits) -> RingWithHelp {
         RingWithHelp { buffered: Buffered::new(limits) }
     }
@@ -27,7 +27,7 @@ impl RingWithHelp {
         let queue = &self.buffered.queues[handle.index()];
         let mut history = self.buffered.books.open();
         queue.drain(|older| history.book(older));
-        // The ring is empty, and this is its only producer.
+        // The ring is empty now, and this producer is its only producer.
         history.book(event);
     }
 }

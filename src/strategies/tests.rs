@@ -1,4 +1,4 @@
-//! Conservation and order of every strategy, and planted faults that the checks must find.
+//! Tests of conservation and order for every strategy, and of planted faults that the checks must find.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn limits() -> Limits {
     }
 }
 
-/// Events of all four kinds, irregularly mixed.
+/// Returns event number `number`; the numbers mix all four kinds irregularly.
 fn event(number: u64) -> Event {
     let address = number * 64;
     match number * 7 % 11 {
@@ -27,7 +27,7 @@ fn event(number: u64) -> Event {
     }
 }
 
-/// Runs `threads` producers, and returns the sums of their outcomes: recorded or in flight, and lost.
+/// Runs `threads` producers, and returns two sums of their outcomes: recorded or in flight, and lost.
 fn drive(collector: &dyn Collector, threads: usize, events: u64) -> (u64, u64) {
     let produce = || {
         let mut handle = collector.register().expect("a place");
@@ -100,7 +100,7 @@ fn a_contended_lock_drops_events_or_uses_the_overflow_buffer() {
             collector.record(&mut handle, event(number));
         }
         drop(held);
-        // Booked after the older events in the overflow buffer.
+        // This event is booked after the older events in the overflow buffer.
         assert_eq!(collector.record(&mut handle, event(40)), Outcome::Recorded);
         assert_eq!(collector.lost_by_reason(), expected, "{}", collector.name());
         assert_eq!(collector.account().check(), Ok(()), "{}", collector.name());
@@ -140,7 +140,7 @@ fn no_producer_registers_beyond_the_limit() {
     assert_eq!(places, [Some(0), Some(1), None]);
 }
 
-/// Drops every seventh event without counting it.
+/// A faulty collector that drops every seventh event without counting it.
 struct Forgetful(Books);
 
 impl Collector for Forgetful {

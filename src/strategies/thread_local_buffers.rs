@@ -1,7 +1,7 @@
 //! A buffer per producer, drained by a background thread at an interval.
 //!
-//! Recording has no contention. Completeness depends on the size of the buffer relative to rate times interval: the interval
-//! does not adapt to the rate.
+//! Recording has no contention. Completeness depends on the size of the buffer relative to the rate of events times the
+//! interval, because the interval does not adapt to the rate.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::event::{Event, LossCause, Outcome};
 use super::limits::Limits;
 use super::queue::Queue;
 
-/// A history with a queue per producer. Shared with the background thread of the strategies that have one.
+/// A history with a queue per producer. Some strategies share it with their background thread.
 #[derive(Debug)]
 pub(super) struct Buffered {
     pub(super) books: Books,
@@ -25,7 +25,7 @@ impl Buffered {
         Buffered { books: Books::new(limits), queues }
     }
 
-    /// Drains one queue.
+    /// Drains one queue into the history.
     pub(super) fn drain(&self, queue: &Queue) {
         let mut history = self.books.open();
         queue.drain(|event| history.book(event));
@@ -41,7 +41,7 @@ impl Buffered {
         self.queues.iter().map(Queue::len).sum()
     }
 
-    /// Pushes the event to the producer's queue, or drops it when that is full.
+    /// Pushes the event to the producer's queue, or drops it if the queue is full.
     #[inline]
     pub(super) fn push_or_lose(&self, handle: &mut Handle, event: Event) -> Outcome {
         let event = self.books.attempt(handle, event);
@@ -53,7 +53,8 @@ impl Buffered {
     }
 }
 
-/// A queue per producer, drained by a background thread every [`Limits::interval`]. A full queue drops events.
+/// A collector with a queue per producer. A background thread drains the queues every [`Limits::interval`]; a full
+/// queue drops events.
 #[derive(Debug)]
 pub struct ThreadLocalBuffers {
     buffered: Arc<Buffered>,
@@ -61,7 +62,7 @@ pub struct ThreadLocalBuffers {
 }
 
 impl ThreadLocalBuffers {
-    /// A collector within `limits`, with its background thread running.
+    /// Creates a collector within `limits` and starts its background thread.
     pub fn new(limits: &Limits) -> ThreadLocalBuffers {
         let buffered = Arc::new(Buffered::new(limits));
         let shared = Arc::clone(&buffered);

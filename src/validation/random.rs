@@ -35,7 +35,7 @@ impl Default for Popularity {
 /// A user's pause between an answer and its next request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub enum ThinkTime {
-    /// No pause: for capacity and scalability runs.
+    /// No pause, for capacity and scalability runs.
     #[default]
     None,
     /// A constant pause.

@@ -8,19 +8,19 @@ use super::super::report::ValidationReport;
 use super::super::result::ConcurrentTestResult;
 use crate::text::escape::escaped;
 
-/// Minimum of windows on each side for an interval.
+/// Minimum number of windows on each side for an interval.
 const WINDOWS_MIN: usize = 2;
-/// Fields of the machine that may differ: a comparison of versions is the purpose.
+/// Fields of the machine that may differ between the reports, because a baseline serves to compare versions.
 const MACHINE_MAY_DIFFER: [&str; 2] = ["load_average", "version"];
-/// Fields of the configuration that change no figure.
+/// Fields of the configuration that may differ between the reports, because they change no figure.
 const CONFIG_MAY_DIFFER: [&str; 5] =
     ["repetitions", "thresholds", "target_completeness", "max_foreign_cpu", "max_concurrent_users"];
-/// Allowed difference of the lengths of two windows, as a share.
+/// Maximum allowed difference of the lengths of two windows, as a share.
 const LENGTHS_DIFFER_FROM: f64 = 0.01;
-/// Limit of characters of a text from a file.
+/// Maximum number of characters of a text from a file.
 const QUOTED: usize = 160;
 
-/// Reasons against comparing the reports at all.
+/// Returns the reasons why the two reports as a whole cannot be compared; empty if they can.
 pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec<String> {
     let mut found = Vec::new();
     if baseline.workload != now.workload {
@@ -42,13 +42,13 @@ pub(super) fn of_all(baseline: &ValidationReport, now: &ValidationReport) -> Vec
     found
 }
 
-/// The settings of the tracker, without its name and version.
+/// Returns the settings of the tracker, without its name and version; `None` without a tracker.
 fn settings(report: &ValidationReport) -> Option<&str> {
     let text = report.tracker.as_deref()?;
     Some(text.split_once(", ").map_or(text, |(_, settings)| settings))
 }
 
-/// The differing fields of two values.
+/// Returns one text for each field that differs between two values and is not in `may_differ`.
 fn differences<T: Serialize>(of: &str, old: &T, new: &T, may_differ: &[&str]) -> Vec<String> {
     let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
         (serde_json::to_value(old), serde_json::to_value(new))
@@ -64,7 +64,7 @@ fn differences<T: Serialize>(of: &str, old: &T, new: &T, may_differ: &[&str]) ->
     new.iter().filter_map(differs).collect()
 }
 
-/// The reason why the baseline has no runs for a load.
+/// Returns the reason why the baseline has no runs for a load.
 pub(super) fn of_no_such_load(load: &LoadModel, old: &[&ConcurrentTestResult]) -> String {
     let other_kind = old.iter().all(|r| r.load.is_open() != load.is_open());
     match (other_kind, load.is_open()) {
@@ -74,7 +74,7 @@ pub(super) fn of_no_such_load(load: &LoadModel, old: &[&ConcurrentTestResult]) -
     }
 }
 
-/// The reason against comparing the speed at one load.
+/// Returns the reason why the speed at one load cannot be compared; `None` if it can.
 pub(super) fn of_speed(old: &[&ConcurrentTestResult], new: &[&ConcurrentTestResult]) -> Option<String> {
     let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
         return Some("no whole window on one side".to_owned());

@@ -10,7 +10,7 @@ use super::report::{DeadlockClass, DeadlockReport, Hold, WaitEdge};
 
 /// Maximum number of reports.
 const REPORTS_MAX: usize = 100;
-/// Age of the oldest wait, in nanoseconds, from which a scan goes beyond its copy of the waits.
+/// Minimum age of the oldest wait, in nanoseconds, at which a scan of the watchdog reduces the graph.
 const PATIENCE_NS: u64 = 25_000_000;
 
 /// The state of an actor, as its number and its epoch.

@@ -75,7 +75,7 @@ fn serve_until_the_end<W: Workload>(
     Ok(())
 }
 
-/// The parent's orders except `Stop`, which takes effect at once, as does the end of the input.
+/// Returns the parent's orders except `Stop`. An order to stop takes effect at once, as does the end of the input.
 fn listen(stop: StopHandle) -> io::Result<Receiver<Result<Order, String>>> {
     let (sender, receiver) = sync_channel(1);
     thread::Builder::new().name("orders".to_owned()).spawn(move || {

@@ -208,8 +208,8 @@ impl Party {
         input.write_all(format!("{line}\n").as_bytes()).map_err(PairedError::Child)
     }
 
-    /// Waits for the answer to an order. During a run it forwards progress to `watch`, and a stop to the child; without
-    /// `watch`, the child is setting up, and a stop ends the wait.
+    /// Waits for the answer to an order. With `watch` a run is in progress: the wait forwards progress to `watch`, and
+    /// a request to stop to the child. Without `watch` the child is setting up, and a request to stop ends the wait.
     fn answer(
         &mut self,
         limit: Duration,
