@@ -5,8 +5,8 @@
 //! idf(t)      = ln(1 + (N − df + ½) / (df + ½))
 //! ```
 //!
-//! (Robertson and Zaragoza, *The Probabilistic Relevance Framework: BM25 and Beyond*, 2009, with the idf that cannot
-//! become negative.)
+//! The formula is that of Robertson and Zaragoza, *The Probabilistic Relevance Framework: BM25 and Beyond*, 2009, with
+//! the idf that cannot become negative.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ struct Posting {
     times: u32,
 }
 
-/// An inverted index of documents.
+/// An inverted index of documents, ranked by BM25.
 ///
 /// # Examples
 /// ```
@@ -38,13 +38,13 @@ pub struct TextIndex {
     mean_length: f32,
 }
 
-/// The words of a text in lower case: letters and digits.
+/// Returns the words of a text in lower case; a word consists of letters and digits.
 pub(super) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_lowercase)
 }
 
 impl TextIndex {
-    /// Indexes `documents`, numbered from 0.
+    /// Indexes `documents`, which are numbered from 0.
     pub fn new<S: AsRef<str>>(documents: &[S]) -> Self {
         let mut postings: HashMap<String, Vec<Posting>> = HashMap::new();
         let mut lengths = Vec::with_capacity(documents.len());
@@ -78,7 +78,8 @@ impl TextSearch for TextIndex {
 
     fn session(&self) {}
 
-    /// The `top` best documents, best first; equal scores by document number. A repeated word counts repeatedly.
+    /// Returns the `top` best documents, best first; equal scores by document number. A repeated word counts
+    /// repeatedly.
     fn search(&self, query: &str, top: usize, (): &mut ()) -> Vec<Hit> {
         let mut scores: HashMap<u32, f32> = HashMap::new();
         for postings in words(query).filter_map(|word| self.postings.get(&word)) {
@@ -99,7 +100,7 @@ mod tests {
     fn scores_are_those_of_the_formula() {
         let index = TextIndex::new(&["apple pear", "apple apple plum fig", "kiwi"]);
         let hits = index.search("apple", 10, &mut ());
-        // N = 3, df = 2, lengths 2, 4, 1, mean 7/3.
+        // The formula has N = 3 and df = 2 here; the lengths are 2, 4 and 1, their mean 7/3.
         let idf = (1.0f32 + 1.5 / 2.5).ln();
         let weight = |tf: f32, len: f32| tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len / (7.0 / 3.0)));
         let expected = [idf * weight(1.0, 2.0), idf * weight(2.0, 4.0)];

@@ -1,7 +1,8 @@
 //! A synthetic corpus, and embeddings without a model.
 //!
 //! Words follow Zipf's law and documents have topics, so that postings are as uneven as real ones and distances have a
-//! meaning. Results on it prove nothing about real text, only that answers under load equal those of one thread.
+//! meaning. Results on this corpus prove nothing about real text, only that answers under load equal those of one
+//! thread.
 
 use super::super::random::{Popularity, UserRng};
 use super::bm25::words;
@@ -10,23 +11,23 @@ const VOCABULARY: usize = 6000;
 const TOPICS: usize = 60;
 const WORDS_PER_DOCUMENT: usize = 28;
 const WORDS_PER_QUERY: usize = 5;
-/// Share of words of the document's topic.
+/// Share of the words of a document that belong to its topic.
 const TOPICAL: f64 = 0.6;
 const QUERIES_MAX: usize = 400;
 
-/// Documents, and queries with their source documents.
+/// A corpus: documents, and queries with their source documents.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     /// Name for reports.
     pub name: String,
-    /// The texts.
+    /// Texts of the documents.
     pub documents: Vec<String>,
-    /// Each query with the number of its source document.
+    /// Queries, each with the number of its source document.
     pub queries: Vec<(String, u32)>,
 }
 
 impl Corpus {
-    /// Generates `documents` documents: the same seed gives the same corpus.
+    /// Generates a corpus of `documents` documents. The same seed gives the same corpus.
     ///
     /// # Examples
     /// ```
@@ -44,7 +45,7 @@ impl Corpus {
                 let topic = d % TOPICS;
                 let word = |_| {
                     let number = if even.unit() < TOPICAL {
-                        // The words of a topic have all frequencies.
+                        // The words of a topic cover all frequencies.
                         topical.pick(per_topic) * TOPICS + topic
                     } else {
                         common.pick(VOCABULARY)
@@ -68,7 +69,7 @@ impl Corpus {
     }
 }
 
-/// The word of a number, from syllables, so that words have realistic lengths.
+/// Returns the word with this number, made of syllables, so that words have realistic lengths.
 fn spelled(number: usize) -> String {
     const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
     const VOWELS: &[u8; 5] = b"aeiou";
@@ -82,8 +83,8 @@ fn spelled(number: usize) -> String {
     word
 }
 
-/// The unit vector of a text by random indexing: the sum of fixed random directions of its words (Kanerva and others 2000).
-/// Different words are unrelated: this is no model of meaning.
+/// Returns the unit vector of a text by random indexing: the sum of fixed random directions of its words (Kanerva and
+/// others 2000). The vector does not model meaning, because different words are unrelated.
 pub fn hashed_embedding(text: &str, dimensions: usize) -> Vec<f32> {
     let mut sum = vec![0.0f32; dimensions];
     for word in words(text) {

@@ -11,17 +11,17 @@ use super::hit::{Hit, TextSearch, best};
 /// The kind of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SearchMode {
-    /// By words.
+    /// The search compares words.
     Text,
-    /// By distance of embeddings.
+    /// The search compares embeddings by their distance.
     Vector,
-    /// By both, fused.
+    /// The search fuses the rankings of both.
     Hybrid,
 }
 
-/// Results of an answer.
+/// Maximum number of results in an answer.
 const TOP: usize = 10;
-/// Results of each half before the fusion.
+/// Maximum number of results of each half before the fusion.
 const FUSED_DEPTH: usize = 30;
 /// The constant of reciprocal rank fusion.
 const RANK_OFFSET: f32 = 60.0;
@@ -30,7 +30,8 @@ const RANK_OFFSET: f32 = 60.0;
 struct Embedding(Vec<f32>);
 
 impl Point for Embedding {
-    /// 1 − cosine of unit vectors. Sixteen independent sums: a single one has a fixed order and cannot be vectorized.
+    /// Returns 1 − cosine of two unit vectors. Sixteen independent sums can be vectorized; a single sum has a fixed
+    /// order and cannot.
     fn distance(&self, other: &Self) -> f32 {
         let mut sums = [0.0f32; 16];
         let (a, b) = (self.0.chunks_exact(16), other.0.chunks_exact(16));
@@ -44,7 +45,7 @@ impl Point for Embedding {
     }
 }
 
-/// The state of a search, reused from query to query: a connection of the benchmark's pool.
+/// The state of a search, reused from query to query. It is a connection of the benchmark's pool.
 #[derive(Default)]
 pub struct SearchSession<S = ()> {
     text: S,
@@ -59,7 +60,7 @@ impl<S> fmt::Debug for SearchSession<S> {
 
 type Embed = Box<dyn Fn(&str) -> Vec<f32> + Send + Sync>;
 
-/// Text and vector search over the same documents.
+/// A text search and a vector search over the same documents.
 ///
 /// # Examples
 /// ```
@@ -82,7 +83,7 @@ impl<T> fmt::Debug for UnifiedSearchSystem<T> {
 }
 
 impl UnifiedSearchSystem {
-    /// Indexes `documents`; `embed` returns unit vectors of one length.
+    /// Indexes `documents`. The function `embed` returns unit vectors of one length.
     pub fn new<S: AsRef<str>>(
         documents: &[S],
         seed: u64,
@@ -93,7 +94,8 @@ impl UnifiedSearchSystem {
 }
 
 impl<T: TextSearch> UnifiedSearchSystem<T> {
-    /// Combines a text search over `documents` with a vector index; `embed` returns unit vectors of one length.
+    /// Combines a text search over `documents` with a vector index. The function `embed` returns unit vectors of one
+    /// length.
     pub fn with_text<S: AsRef<str>>(
         text: T,
         documents: &[S],
@@ -111,7 +113,7 @@ impl<T: TextSearch> UnifiedSearchSystem<T> {
         SearchSession { text: self.text.session(), near: Search::default() }
     }
 
-    /// The best documents for `query`, at most ten, best first.
+    /// Returns the ten best documents for `query`, or fewer if fewer are found, best first.
     pub fn search_hybrid(
         &self,
         query: &str,
@@ -131,7 +133,7 @@ impl<T: TextSearch> UnifiedSearchSystem<T> {
     }
 }
 
-/// Reciprocal rank fusion: a document scores 1/(60 + rank) in each ranking.
+/// Fuses rankings by reciprocal rank: a document scores 1/(60 + rank) in each ranking.
 fn fuse(rankings: &[Vec<Hit>]) -> Vec<Hit> {
     let mut scores: HashMap<u32, f32> = HashMap::new();
     for (rank, hit) in rankings.iter().flat_map(|ranking| ranking.iter().enumerate()) {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 pub struct Hit {
     /// Number of the document.
     pub document: u32,
-    /// Score: higher is better; comparable within one answer only.
+    /// Score of the document; a higher score is better. Scores are comparable only within one answer.
     pub score: f32,
 }
 
@@ -19,11 +19,11 @@ pub trait TextSearch: Send + Sync + 'static {
     /// Opens a session.
     fn session(&self) -> Self::Session;
 
-    /// The `top` best documents, best first. The same query must always have the same answer.
+    /// Returns the `top` best documents, best first. The same query must always have the same answer.
     fn search(&self, query: &str, top: usize, session: &mut Self::Session) -> Vec<Hit>;
 }
 
-/// The `top` best documents, best first; equal scores by document number.
+/// Returns the `top` best documents, best first; equal scores by document number.
 pub(super) fn best(scores: HashMap<u32, f32>, top: usize) -> Vec<Hit> {
     let mut hits: Vec<Hit> = scores.into_iter().map(|(document, score)| Hit { document, score }).collect();
     hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document)));

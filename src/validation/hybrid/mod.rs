@@ -1,12 +1,12 @@
 //! A real system under load: text and vector search over one corpus, and both combined.
 //!
-//! Text search is BM25 over an inverted index (module `bm25`), or any other [`TextSearch`]: each query tokenizes, collects
-//! postings and sorts, with many allocations. Vector search is a graph search (HNSW, the `instant-distance` crate) over
-//! embeddings, nearly all arithmetic. The hybrid answer fuses the two rankings by reciprocal rank (Cormack, Clarke and
-//! Büttcher 2009, k = 60), which needs no common scale of scores.
+//! Text search is BM25 over an inverted index (module `bm25`), or any other [`TextSearch`]. Each text query tokenizes,
+//! collects postings and sorts, with many allocations. Vector search is a graph search (HNSW, the `instant-distance`
+//! crate) over embeddings, which is nearly all arithmetic. The hybrid answer fuses the two rankings by reciprocal rank
+//! (Cormack, Clarke and Büttcher 2009, k = 60), which needs no common scale of scores.
 //!
-//! Both halves allocate through Rust's global allocator. An engine in C++ would be invisible to a tracker, whose completeness
-//! would look perfect for the wrong reason.
+//! Both halves allocate through Rust's global allocator. A tracker could not observe an engine in C++, and its
+//! completeness would look perfect for the wrong reason.
 
 mod bm25;
 mod corpus;

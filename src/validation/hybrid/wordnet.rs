@@ -1,8 +1,9 @@
-//! WordNet's `data.*` files as documents and queries.
+//! The conversion of WordNet's `data.*` files to documents and queries.
 //!
-//! A line is a set of synonyms (manual page `wndb(5)` of WordNet): offset, file, type, number of words in hexadecimal, each word
-//! with a number, pointers, frames of verbs, and after ` | ` the gloss: a definition, and examples in quotes. A document
-//! consists of the words and the definition; the examples are natural queries, each with its known answer.
+//! A line is a set of synonyms (manual page `wndb(5)` of WordNet). Its fields are offset, file, type, number of words
+//! in hexadecimal, each word with a number, pointers, and frames of verbs. The gloss follows after ` | `: a definition,
+//! and examples in quotes. A document consists of the words and the definition. The examples are natural queries whose
+//! answer is known.
 
 use std::io;
 use std::path::Path;
@@ -10,15 +11,15 @@ use std::path::Path;
 use super::corpus::Corpus;
 
 const FILES: [&str; 4] = ["data.noun", "data.verb", "data.adj", "data.adv"];
-/// Minimum of words of a query.
+/// Minimum number of words of a query.
 const QUERY_WORDS: usize = 4;
 
 impl Corpus {
-    /// Reads `documents` sets of synonyms, evenly spread over the four `data.*` files of WordNet in a folder, with their
-    /// example sentences as queries.
+    /// Reads `documents` sets of synonyms, evenly spread over the four `data.*` files of WordNet in a folder, with
+    /// their example sentences as queries.
     ///
     /// # Errors
-    /// When a file cannot be read or is no text. Other lines than sets of synonyms are ignored.
+    /// Returns an error if a file cannot be read or is not text. Lines other than sets of synonyms are ignored.
     pub fn wordnet(folder: &Path, documents: usize) -> io::Result<Self> {
         let read = |name: &str| std::fs::read_to_string(folder.join(name));
         let texts = FILES.iter().map(|name| read(name)).collect::<io::Result<Vec<String>>>()?;
@@ -36,7 +37,8 @@ impl Corpus {
     }
 }
 
-/// The document and the examples of a line; `None` for the lines of the licence.
+/// Returns the document and the examples of a line; `None` for a line that is not a set of synonyms, such as the
+/// licence.
 fn parsed(line: &str) -> Option<(String, Vec<String>)> {
     if line.starts_with(' ') {
         return None;
@@ -44,14 +46,15 @@ fn parsed(line: &str) -> Option<(String, Vec<String>)> {
     let (head, gloss) = line.split_once(" | ")?;
     let mut fields = head.split(' ').skip(3);
     let words = usize::from_str_radix(fields.next()?, 16).ok()?;
-    // An adjective may have its position in brackets.
+    // An adjective may be followed by its syntactic position in brackets.
     let word = |word: &str| word.split('(').next().unwrap_or(word).replace('_', " ");
     let synonyms: Vec<String> = fields.step_by(2).take(words).map(word).collect();
     let (definition, examples) = parts_of(gloss);
     Some((format!("{}: {definition}", synonyms.join(", ")), examples))
 }
 
-/// Definition and examples of a gloss. A quotation before the semicolon or colon that ends the definition is part of it.
+/// Returns the definition and the examples of a gloss. A quotation before the semicolon or colon that ends the
+/// definition is part of the definition.
 fn parts_of(gloss: &str) -> (String, Vec<String>) {
     let mut parts = gloss.split('"');
     let mut definition = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Search under load, with every answer compared to that of one thread.
+//! The workload of searches under load, which compares every answer to the answer of one thread.
 
 use std::convert::Infallible;
 use std::hash::Hasher;
@@ -14,7 +14,7 @@ use super::hit::{Hit, TextSearch};
 const DIMENSIONS: usize = 64;
 const MODES: [SearchMode; 3] = [SearchMode::Text, SearchMode::Vector, SearchMode::Hybrid];
 
-/// Weights of the three kinds of searches; they need not sum to 1.
+/// Weights of the three kinds of searches. The weights need not sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchMix {
     /// Weight of text searches.
@@ -26,28 +26,30 @@ pub struct SearchMix {
 }
 
 impl SearchMix {
-    /// 70 % hybrid, 20 % text, 10 % vector.
+    /// A realistic mix: 70 % hybrid, 20 % text, 10 % vector.
     pub const REALISTIC: Self = Self { text: 0.2, vector: 0.1, hybrid: 0.7 };
-    /// Text only: the most allocations.
+    /// A mix of text searches only, which make the most allocations.
     pub const TEXT: Self = Self { text: 1.0, vector: 0.0, hybrid: 0.0 };
 }
 
-/// Searches a [`UnifiedSearchSystem`]. Every answer under load must equal that of one thread before the load.
+/// A workload that searches a [`UnifiedSearchSystem`]. Every answer under load must equal the answer that one thread
+/// gave before the load.
 #[derive(Debug)]
 pub struct HybridWorkload<T = TextIndex> {
     name: String,
     system: UnifiedSearchSystem<T>,
     queries: Vec<String>,
-    /// Checksums of the answers by query and mode.
+    /// Checksums of the answers: for each query, one per mode.
     answers: Vec<[u64; 3]>,
     mix: SearchMix,
 }
 
 impl<T: TextSearch> HybridWorkload<T> {
-    /// A workload of `queries` to `system`.
+    /// Creates a workload that sends `queries` to `system`.
     ///
     /// # Errors
-    /// [`BenchError::EmptyQueries`] without queries, [`BenchError::NonFinite`] for a mix without weight.
+    /// Returns [`BenchError::EmptyQueries`] if there are no queries, and [`BenchError::NonFinite`] if the weights of
+    /// the mix are not usable or all zero.
     pub fn new(
         name: &str,
         system: UnifiedSearchSystem<T>,
@@ -72,10 +74,10 @@ impl<T: TextSearch> HybridWorkload<T> {
 }
 
 impl HybridWorkload {
-    /// A workload over a synthetic corpus of `documents` documents.
+    /// Creates a workload over a synthetic corpus of `documents` documents.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Returns the same errors as [`new`](Self::new).
     pub fn synthetic(documents: usize, seed: u64, mix: SearchMix) -> Result<Self, BenchError> {
         let corpus = Corpus::synthetic(documents, seed);
         let system =
@@ -86,9 +88,9 @@ impl HybridWorkload {
     }
 }
 
-/// A checksum of the documents of an answer, in order.
+/// Returns a checksum of the documents of an answer, in their order.
 fn checksum(hits: &[Hit]) -> u64 {
-    // Not the hasher of maps: its keys are random, and checksums must agree between runs.
+    // The hasher of maps does not serve here: its keys are random, and checksums must agree between runs.
     let mut hasher = std::hash::DefaultHasher::new();
     hits.iter().for_each(|h| hasher.write_u32(h.document));
     hasher.finish()
@@ -96,7 +98,7 @@ fn checksum(hits: &[Hit]) -> u64 {
 
 impl<T: TextSearch> Workload for HybridWorkload<T> {
     type Session = ();
-    /// Numbers of the query and the mode.
+    /// The number of the query and the number of the mode.
     type Request = (usize, usize);
     type Conn = SearchSession<T::Session>;
     type Error = Infallible;

@@ -9,31 +9,31 @@ use super::super::result::ConcurrentTestResult;
 use super::super::series::ScalabilityReport;
 use crate::text::escape::escaped;
 
-/// The version of the JSON form.
+/// Version of the JSON form that this module writes and reads.
 pub const SCHEMA_VERSION: u32 = 1;
-/// Limit of characters of a parse error, which may quote the file.
+/// Maximum number of characters of a parse error, which may quote the file.
 const QUOTED: usize = 200;
 
 /// The complete result of one invocation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValidationReport {
-    /// The version of this form: [`SCHEMA_VERSION`].
+    /// Version of the JSON form: [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Name of the workload.
     pub workload: String,
     /// The configuration.
     pub config: BenchmarkConfig,
-    /// Settings of the tracker; `None` without one.
+    /// Settings of the tracker; `None` without a tracker.
     #[serde(default)]
     pub tracker: Option<String>,
-    /// The scalability test, if there was one.
+    /// Scalability test; `None` if there was none.
     pub scalability: Option<ScalabilityReport>,
-    /// Single loads.
+    /// Runs of single loads.
     pub runs: Vec<ConcurrentTestResult>,
-    /// The same loads without the tracker, in order of execution: the basis of its cost.
+    /// Runs of the same loads without the tracker, in order of execution, from which its cost follows.
     #[serde(default)]
     pub runs_without_tracker: Vec<ConcurrentTestResult>,
-    /// The comparison with a baseline, if there is one.
+    /// Comparison with a baseline; `None` if there was none.
     #[serde(default)]
     pub changes: Option<BaselineComparison>,
 }
@@ -41,9 +41,9 @@ pub struct ValidationReport {
 /// The result of an invocation, as a process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCode {
-    /// Valid, and all thresholds met.
+    /// All runs are valid and met all thresholds.
     Ok = 0,
-    /// The arguments cannot be run.
+    /// The arguments cannot be used.
     Usage = 2,
     /// A run is inconclusive, or nothing is comparable with the baseline.
     Invalid = 3,
@@ -52,7 +52,7 @@ pub enum ExitCode {
 }
 
 impl ValidationReport {
-    /// A report of a workload and a configuration, without runs.
+    /// Creates a report of a workload and a configuration, without runs.
     pub fn new(workload: &str, config: &BenchmarkConfig) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
@@ -66,10 +66,11 @@ impl ValidationReport {
         }
     }
 
-    /// The report as JSON.
+    /// Returns the report as JSON.
     ///
     /// # Errors
-    /// Never for a report of this module: all its figures are finite.
+    /// Returns an error if the report cannot be serialized. This does not happen to a report of this module, whose
+    /// figures are all finite.
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }
@@ -77,7 +78,7 @@ impl ValidationReport {
     /// Parses a report.
     ///
     /// # Errors
-    /// [`BenchError::Baseline`] for a text that is no report, or has another schema version.
+    /// Returns [`BenchError::Baseline`] if the text is not a report, or has another schema version.
     pub fn from_json(text: &str) -> Result<Self, BenchError> {
         Self::parse(text).map_err(BenchError::Baseline)
     }
@@ -100,12 +101,12 @@ impl ValidationReport {
         serde_json::from_str(text).map_err(wrong)
     }
 
-    /// All runs, with the tracker if both were run.
+    /// Returns all runs; of loads that ran with and without the tracker, the runs with it.
     pub(in super::super) fn all_runs(&self) -> impl Iterator<Item = &ConcurrentTestResult> {
         self.scalability.iter().flat_map(|s| &s.test_results).chain(&self.runs)
     }
 
-    /// The exit code. A breach takes precedence over an inconclusive run, which cannot pass either.
+    /// Returns the exit code. A breach takes precedence over an inconclusive run.
     pub fn exit_code(&self) -> ExitCode {
         let changes = self.changes.as_ref();
         let worse = changes.is_some_and(|c| c.too_much_worse().next().is_some());

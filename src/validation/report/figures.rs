@@ -11,9 +11,9 @@ use super::table::escape;
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 90.0;
 
-/// The parts of a response time in drawing order: name, class of the colour, time.
+/// Returns the parts of a response time in drawing order: name, class of the colour, time in milliseconds.
 fn parts(b: &TimeBreakdown) -> [(&'static str, &'static str, f64); 7] {
-    // Where the system does not separate the run queue from a sleep, both are one part.
+    // If the system does not separate the run queue from sleep, both are one part.
     let (run_queue, blocked) = b.run_queue_ms.zip(b.blocked_ms).unwrap_or((0.0, b.off_cpu_ms));
     [
         ("using the processor", "coherency", b.on_cpu_ms.unwrap_or(0.0)),
@@ -26,7 +26,7 @@ fn parts(b: &TimeBreakdown) -> [(&'static str, &'static str, f64); 7] {
     ]
 }
 
-/// One bar per level, divided into the parts of the mean response time of its median run.
+/// Draws one bar per level, divided into the parts of the mean response time of the level's median run.
 pub(super) fn breakdown_bars(results: &[ConcurrentTestResult]) -> String {
     let mut page = String::from("<div class=\"v-bars\">");
     let mut named: Vec<(&str, &str)> = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn breakdown_bars(results: &[ConcurrentTestResult]) -> String {
     page + "</p>"
 }
 
-/// Throughput and maximum response time of each slice of a run.
+/// Draws throughput and maximum response time of each slice of a run.
 pub(super) fn window(r: &ConcurrentTestResult) -> String {
     let most = r.timeline.iter().map(|s| f64::from(s.ok)).fold(1.0, f64::max);
     let longest = r.timeline.iter().filter_map(|s| s.max_ms).fold(f64::MIN_POSITIVE, f64::max);
@@ -94,7 +94,7 @@ pub(super) fn window(r: &ConcurrentTestResult) -> String {
     )
 }
 
-/// A list of texts; empty without texts.
+/// Returns a list of texts as markup; empty if there are no texts.
 pub(super) fn list(texts: &[String]) -> String {
     if texts.is_empty() {
         return String::new();

@@ -1,7 +1,7 @@
 //! Reports for people and programs: text, JSON, CSV, a page for a browser, a plot, and an exit code.
 //!
-//! The JSON form is the complete result under a `schema_version`. Within a version fields are only added; a reader rejects an
-//! unknown version.
+//! The JSON form is the complete result under a `schema_version`. Within a version fields are only added; a reader
+//! rejects a report of an unknown version.
 
 mod document;
 mod figures;

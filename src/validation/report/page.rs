@@ -1,8 +1,8 @@
-//! The report as a page for a browser: one file without script that requests nothing.
+//! The report as a page for a browser: one file without scripts, which requests nothing.
 //!
-//! It has the plot, the tables of the text report, the parts of the response time and the window of each run, in the styles of
-//! all pages (`crate::text::STYLES`). Every text of a workload, a system or a user is escaped; a policy forbids scripts and
-//! requests in any case.
+//! The page has the plot, the tables of the text report, the parts of the response time and the window of each run, in
+//! the styles of all pages (`crate::text::STYLES`). Every text of a workload, a system or a user is escaped. In
+//! addition, a policy forbids scripts and requests.
 
 use super::super::completeness::Overhead;
 use super::super::result::{ConcurrentTestResult, ThresholdResult};
@@ -16,7 +16,7 @@ use crate::text::{STYLES, units::count};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// Users and the cost of the tracker.
+/// The columns of the cost of the tracker by users.
 const COSTS: [Column<(usize, Overhead)>; 7] = [
     ("users", |(users, _)| Some(users.to_string())),
     ("throughput %", |(_, o)| Some(signed(-o.throughput_loss))),
@@ -36,7 +36,7 @@ fn threshold_columns<'a>() -> [Column<(&'a ConcurrentTestResult, &'a ThresholdRe
     ]
 }
 
-/// The report as one HTML file.
+/// Returns the report as one HTML file.
 ///
 /// # Examples
 /// ```no_run
@@ -71,20 +71,20 @@ pub fn validation_html(report: &ValidationReport) -> String {
     page + "</main>\n</body>\n</html>\n"
 }
 
-/// A section with a heading. `inside` is markup.
+/// Returns a section with a heading; `inside` is markup.
 fn section(id: &str, heading: &str, inside: &str) -> String {
     format!(
         "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 id=\"{id}-h\">{heading}</h2>\n{inside}\n</section>\n"
     )
 }
 
-/// Preformatted text.
+/// Returns preformatted text.
 fn lines(text: &str) -> String {
     let safe: Vec<String> = text.lines().map(escape).collect();
     format!("<pre class=\"v-lines\">{}</pre>", safe.join("\n"))
 }
 
-/// The banner and the tiles: completeness, validity, speed.
+/// Returns the banner and the tiles, which show completeness, validity and speed.
 fn overview(report: &ValidationReport, all: &[&ConcurrentTestResult]) -> String {
     let runs = all.len();
     let known = || all.iter().filter_map(|r| r.completeness.as_ref());
@@ -166,7 +166,7 @@ fn tiles(report: &ValidationReport, all: &[&ConcurrentTestResult]) -> String {
     format!("<dl class=\"tiles\">{}</dl>\n", tiles.into_iter().map(tile).collect::<String>())
 }
 
-/// A scalability test: plot, levels, law, cost, parts of the response time.
+/// Returns the sections of a scalability test: plot, levels, law, cost, parts of the response time.
 fn series(s: &ScalabilityReport) -> String {
     let hint = |text: &str| format!("<p class=\"hint\">{text}</p>");
     let mut page =
@@ -190,7 +190,7 @@ fn series(s: &ScalabilityReport) -> String {
     page + &section("time", "Parts of the response time", &breakdown_bars(&s.test_results))
 }
 
-/// Thresholds, deadlocks, stalls and doubts, where there are any.
+/// Returns the sections of thresholds, and of deadlocks, stalls and doubts; empty if there are none.
 fn findings(all: &[&ConcurrentTestResult]) -> String {
     let mut page = String::new();
     let judged: Vec<_> = all.iter().flat_map(|r| r.threshold_results.iter().map(move |t| (*r, t))).collect();

@@ -1,8 +1,8 @@
 //! The scalability plot: four panels over the same levels, as one SVG without script or external resources.
 //!
-//! The panels share their axis of users, which is logarithmic because levels usually double. Intervals are bars, the fitted
-//! law is a dashed line, and an undefined figure leaves a gap. Colours are attributes, for any viewer, and a style sheet
-//! replaces them on a dark screen where the viewer supports that.
+//! The panels share their axis of users, which is logarithmic because levels usually double. Intervals are bars, the
+//! fitted law is a dashed line, and an undefined figure leaves a gap. Colours are attributes, for any viewer; a style
+//! sheet replaces the colours on a dark screen if the viewer supports that.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 34.0;
 const GAP: f64 = 40.0;
 
-/// The colour of each class, on a light and on a dark screen.
+/// The colours of each class: its name, the colour on a light screen, the colour on a dark screen.
 const COLOURS: [(&str, &str, &str); 11] = [
     ("page", "#ffffff", "#1c2024"),
     ("ink", "#1a1d21", "#e7e9eb"),
@@ -30,7 +30,7 @@ const COLOURS: [(&str, &str, &str); 11] = [
     ("backlog", "#646d73", "#b3bcc2"),
 ];
 
-/// The style sheet with the colours of a dark screen.
+/// Returns the style sheet with the colours of a dark screen.
 pub(super) fn dark_style() -> String {
     let rule = |(class, _, dark): &(&str, &str, &str)| {
         format!(".v-{class}.f{{fill:{dark}}}.v-{class}.s{{stroke:{dark}}}")
@@ -43,17 +43,17 @@ fn light(class: &str) -> &'static str {
     COLOURS.iter().find(|(name, ..)| *name == class).map_or("#000000", |(_, light, _)| light)
 }
 
-/// The attributes of a shape filled with the colour of a class.
+/// Returns the attributes of a shape that is filled with the colour of a class.
 pub(super) fn fill(class: &str) -> String {
     format!("class=\"v-{class} f\" fill=\"{}\"", light(class))
 }
 
-/// The attributes of a line in the colour of a class.
+/// Returns the attributes of a line in the colour of a class.
 pub(super) fn stroke(class: &str) -> String {
     format!("class=\"v-{class} s\" stroke=\"{}\"", light(class))
 }
 
-/// A line through points; `None` leaves a gap. Empty without a point.
+/// Draws a line through points; `None` leaves a gap. The result is empty without a point.
 pub(super) fn line(points: impl Iterator<Item = Option<(f64, f64)>>, class: &str, dashes: &str) -> String {
     let (mut path, mut pen) = (String::new(), 'M');
     for point in points {
@@ -79,13 +79,13 @@ fn label(x: f64, y: f64, attributes: &str, class: &str, text: &str) -> String {
 /// A series: its name, the class of its colour, and its value at a level.
 type Series = (&'static str, &'static str, fn(&LevelSummary) -> Option<f64>);
 
-/// One panel: the series between the two ends of its scale.
+/// One panel: its series, between the two ends of its scale.
 struct Panel {
     title: &'static str,
     low: f64,
     high: f64,
     series: &'static [Series],
-    /// Shown in an empty panel.
+    /// Text of an empty panel.
     empty: &'static str,
 }
 
@@ -98,7 +98,7 @@ const CONTENTION: [Series; 6] = [
     ("all", "ink", |l| Some(l.contention?.total)),
 ];
 
-/// The four panels with their scales.
+/// Returns the four panels with their scales.
 fn panels_of(report: &ScalabilityReport) -> [Panel; 4] {
     let top = |l: &LevelSummary| l.throughput_ci95.map_or(l.throughput, |(_, high)| high.max(l.throughput));
     let most = report.levels.iter().map(top).fold(1e-9, f64::max);
@@ -106,7 +106,7 @@ fn panels_of(report: &ScalabilityReport) -> [Panel; 4] {
     let worst = report.completeness_curve.iter().map(|(_, c)| *c).fold(1.0, f64::min);
     let panel = |title, (low, high), series, empty| Panel { title, low, high, series, empty };
     let percent = (0.0, 100.0);
-    // A loss of a thousandth must be visible.
+    // The scale makes a loss of a thousandth visible.
     let complete = (100.0 * (worst - 0.001), 100.0);
     [
         panel("answers a second", (0.0, most), &[("", "answers", |l| Some(l.throughput))], ""),
@@ -121,7 +121,7 @@ fn panels_of(report: &ScalabilityReport) -> [Panel; 4] {
     ]
 }
 
-/// Throughput, efficiency, contention and completeness over users.
+/// Draws throughput, efficiency, contention and completeness over users, as one SVG.
 ///
 /// # Examples
 /// ```no_run
@@ -169,7 +169,7 @@ pub fn scalability_svg(report: &ScalabilityReport) -> String {
     svg
 }
 
-/// Title, legend and grid of a panel.
+/// Draws title, legend and grid of a panel.
 fn frame(panel: &Panel, top: f64, y: impl Fn(f64) -> f64) -> String {
     let mut svg = label(LEFT, top - 8.0, "font-weight=\"bold\"", "ink", panel.title);
     for (i, (name, class, _)) in panel.series.iter().filter(|(name, ..)| !name.is_empty()).enumerate() {

@@ -2,10 +2,10 @@
 
 use crate::text::escape::escaped;
 
-/// A column: its heading, and the cell of a row; `None` is an undefined figure.
+/// A column: its heading, and the function that gives the cell of a row. A cell is `None` if its figure is undefined.
 pub(super) type Column<T> = (&'static str, fn(&T) -> Option<String>);
 
-/// A table of undefined and defined cells.
+/// A table, whose cells may be undefined.
 pub(super) struct Table {
     headings: Vec<&'static str>,
     rows: Vec<Vec<Option<String>>>,
@@ -20,7 +20,7 @@ impl Table {
         }
     }
 
-    /// All rows, the headings first, with `undefined` in the place of undefined cells.
+    /// Returns all rows, the headings first, with the text `undefined` for undefined cells.
     fn cells<'a>(&'a self, undefined: &'a str) -> impl Iterator<Item = Vec<&'a str>> {
         let row = move |row: &'a Vec<Option<String>>| -> Vec<&'a str> {
             row.iter().map(|cell| cell.as_deref().unwrap_or(undefined)).collect()
@@ -28,7 +28,7 @@ impl Table {
         std::iter::once(self.headings.clone()).chain(self.rows.iter().map(row))
     }
 
-    /// Lines with each column as wide as its widest cell.
+    /// Returns the table as lines, with each column as wide as its widest cell.
     pub fn text(&self) -> String {
         let rows: Vec<Vec<&str>> = self.cells("-").collect();
         let width = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
@@ -40,12 +40,12 @@ impl Table {
         rows.iter().map(line).collect()
     }
 
-    /// Comma-separated values; no cell may contain a comma.
+    /// Returns the table as comma-separated values. No cell may contain a comma.
     pub fn csv(&self) -> String {
         self.cells("").map(|row| row.join(",") + "\n").collect()
     }
 
-    /// An HTML table whose first column holds the row headings.
+    /// Returns the table as HTML; the first column holds the row headings.
     pub fn html(&self) -> String {
         let headings = self.headings.iter().map(|h| format!("<th scope=\"col\">{}</th>", escape(h)));
         let cell = |(i, cell): (usize, &&str)| match i {
@@ -82,12 +82,12 @@ pub(super) fn fixed(value: Option<f64>, digits: usize) -> Option<String> {
     value.map(|v| format!("{v:.digits$}"))
 }
 
-/// A share as percent, rounded down: 99.9995 % must not read as 100 %.
+/// Returns a share as percent, rounded down: 99.9995 % must not read as 100 %.
 pub(super) fn percent(share: Option<f64>) -> Option<String> {
     share.map(|v| format!("{:.3}", (v * 1e5).floor() / 1e3))
 }
 
-/// A share as signed percent.
+/// Returns a share as percent with its sign.
 pub(super) fn signed(share: f64) -> String {
     format!("{:+.1}", 100.0 * share)
 }

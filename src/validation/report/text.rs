@@ -11,7 +11,7 @@ use super::document::ValidationReport;
 use super::table::{Column, Table, fixed, percent, range, signed};
 use crate::text::escape::escaped;
 
-/// The note on machines with few cores.
+/// Note in reports from machines with few cores.
 pub(super) const FEW_CORES: &str =
     "two cores show correctness at any level, and little about scaling beyond two";
 
@@ -48,7 +48,7 @@ const RUNS: [Column<ConcurrentTestResult>; 13] = [
     ("overhead %", |r| fixed(r.tracker_overhead.map(|o| 100.0 * o.throughput_loss), 2)),
 ];
 
-/// A run and whether the tracker was on.
+/// A row of the CSV form: a run, and whether the tracker was on.
 type CsvRow<'a> = (&'a ConcurrentTestResult, &'static str);
 
 fn exact(value: impl ToString) -> Option<String> {
@@ -107,12 +107,12 @@ fn csv_columns<'a>() -> [Column<CsvRow<'a>>; 40] {
     ]
 }
 
-/// The levels of a scalability test.
+/// Returns the table of the levels of a scalability test.
 pub(super) fn level_table(report: &ScalabilityReport) -> Table {
     Table::new(&LEVELS, &report.levels)
 }
 
-/// A scalability report as text.
+/// Returns a scalability report as text.
 ///
 /// # Examples
 /// ```no_run
@@ -145,7 +145,7 @@ pub fn scalability_text(report: &ScalabilityReport) -> String {
     text + &closing(&report.test_results)
 }
 
-/// Single loads as text.
+/// Returns single loads as text.
 ///
 /// # Examples
 /// ```no_run
@@ -158,11 +158,11 @@ pub fn runs_text(runs: &[ConcurrentTestResult]) -> String {
         let cost = cost_in_words(&r.tracker_overhead?);
         Some(format!("overhead        {}: {cost}\n", r.load.in_words()))
     };
-    // Rounds of one load share their cost.
+    // All rounds of a load have the same cost, so each line is shown once.
     Table::new(&RUNS, runs).text() + "\n" + &unique(runs.iter().filter_map(cost)) + &closing(runs)
 }
 
-/// Joins the lines, each once.
+/// Joins the lines and omits repeated ones.
 fn unique(lines: impl Iterator<Item = String>) -> String {
     let mut seen: Vec<String> = Vec::new();
     for line in lines {
@@ -173,7 +173,7 @@ fn unique(lines: impl Iterator<Item = String>) -> String {
     seen.concat()
 }
 
-/// The end of a report: answers, machine, doubts, thresholds.
+/// Returns the end of a report: answers, machine, doubts, thresholds.
 fn closing(results: &[ConcurrentTestResult]) -> String {
     let answers: usize = results.iter().map(|r| r.successful_requests).sum();
     let wrong: usize = results.iter().map(|r| r.check_failures).sum();
@@ -199,7 +199,7 @@ fn closing(results: &[ConcurrentTestResult]) -> String {
     text + &unique(thresholds.map(line))
 }
 
-/// Throughput lost and processor time added per answer, each with its interval.
+/// Returns the loss of throughput and the rise of processor time per answer in words, each with its interval.
 fn cost_in_words(cost: &Overhead) -> String {
     let figure = |value: f64, interval: Option<(f64, f64)>| match interval {
         Some(interval) => format!("{} % (95 %: {})", signed(value), range(interval, signed)),
@@ -228,7 +228,7 @@ fn cause_in_words(cause: &BreakingCause) -> String {
     }
 }
 
-/// A figure at its load.
+/// The change of a figure, with its load.
 type Change<'a> = (&'a LoadModel, &'a FigureChange);
 
 fn change_columns<'a>() -> [Column<Change<'a>>; 7] {
@@ -257,13 +257,13 @@ fn value(f: &FigureChange, value: Option<f64>) -> Option<String> {
 fn points(f: &FigureChange, share: f64) -> String {
     match 100.0 * share {
         _ if f.figure != ComparedFigure::Completeness => signed(share),
-        // One event of a billion is not zero.
+        // The loss of one event out of a billion must not read as zero.
         points if points != 0.0 && points.abs() < 1e-3 => format!("{points:+.0e}"),
         points => format!("{points:+.3}"),
     }
 }
 
-/// A comparison with a baseline as text.
+/// Returns a comparison with a baseline as text.
 pub(super) fn changes_text(c: &BaselineComparison) -> String {
     if !c.reasons.is_empty() {
         let line = |why: &String| format!("baseline        not comparable: {}\n", escaped(why));
@@ -274,7 +274,7 @@ pub(super) fn changes_text(c: &BaselineComparison) -> String {
         100.0 * c.confidence,
         100.0 * c.confidence_each
     );
-    // A reason that several figures of a load share gets a line of its own instead.
+    // A reason that several figures of a load share is shown on a separate line instead.
     let own = |l: &LoadChange, f: &FigureChange| shared_reason(l).is_none_or(|why| reason(f) != Some(why));
     let rows: Vec<Change<'_>> = c
         .loads
@@ -302,14 +302,14 @@ fn reason(f: &FigureChange) -> Option<&str> {
     }
 }
 
-/// The reason that makes more than one figure of a load not comparable.
+/// Returns the reason that makes more than one figure of a load not comparable; `None` if there is none.
 fn shared_reason(load: &LoadChange) -> Option<&str> {
     let why = reason(load.figures.first()?)?;
     (load.figures.iter().filter(|f| reason(f) == Some(why)).count() > 1).then_some(why)
 }
 
 impl ValidationReport {
-    /// The report as text.
+    /// Returns the report as text.
     pub fn to_text(&self) -> String {
         let mut text = format!("workload        {}\n", self.workload);
         if let Some(tracker) = &self.tracker {
@@ -329,7 +329,7 @@ impl ValidationReport {
         text
     }
 
-    /// The runs as comma-separated values: a heading, then one row per run, those without the tracker last.
+    /// Returns the runs as comma-separated values: a heading, then one row per run. Runs without the tracker are last.
     pub fn to_csv(&self) -> String {
         let on = self.all_runs().map(|r| (r, if r.completeness.is_some() { "on" } else { "none" }));
         let rows: Vec<CsvRow<'_>> = on.chain(self.runs_without_tracker.iter().map(|r| (r, "off"))).collect();
