@@ -18,7 +18,7 @@
 //! | [`ThreadLocalBuffers`] | the producer's queue, drained at an interval | lost: `queue_full` |
 //! | [`LockFreeRing`] | the producer's queue, drained when it is half full | lost: `queue_full` |
 //! | [`DistributedCollector`] | one of two queues of the producer, by kind | lost: `queue_full` |
-//! | [`RingWithHelp`] | the producer's queue | the producer books its own queue: nothing is lost |
+//! | [`RingWithHelp`] | the producer's queue | the producer books its queue: nothing is lost |
 //!
 //! # Laws
 //!

@@ -13,8 +13,7 @@
 //!   snapshots.
 //!
 //! Cost is measured in pairs of runs with the tracker on and off, in the order A B B A, so that a drift of the machine
-//! affects both alike. The interval is that of the paired differences.
-//! alike; the interval is that of the paired differences.
+//! affects both in the same way. The interval is that of the paired differences.
 
 use std::time::Duration;
 

@@ -24,7 +24,6 @@
 //! * **Speed is compared only between equals.** Workload, configuration, machine, load and length must be the same, the
 //!   runs of both sides valid, no answer wrong, and every event booked, because a recorder that loses events is faster
 //!   for the wrong reason.
-//!   sides; no wrong answers; and every event booked, because a recorder that sheds is faster for the wrong reason.
 
 mod compare;
 mod figures;

@@ -16,7 +16,6 @@
 //!
 //! Recording takes no shared lock and makes no allocation. The histograms are created before the users start, and each
 //! belongs to one user, or to a few users if there are more than 64.
-//! user, or to a few when there are more than 64.
 
 mod coordinate;
 mod dispatch;
