@@ -25,7 +25,7 @@ impl ComparedFigure {
     pub const ALL: [Self; 5] =
         [Self::Throughput, Self::MeanResponse, Self::P50Response, Self::P99Response, Self::Completeness];
 
-    /// Name for reports.
+    /// Returns the name for reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Throughput => "answers/s",

@@ -1,7 +1,7 @@
 //! Completeness and cost of the tracker.
 //!
 //! Throughput under a tracker that loses half of the events is worthless. Each run can therefore carry a probe of the
-//! tracker. The counters of the probe are read before the users start and after the last user has finished. They answer
+//! tracker. Its counters are read before the users start and after the last user has finished. The counters answer
 //! three questions:
 //!
 //! * **Conservation.** Does `observed = aggregated + dropped` hold once nothing is in flight? A mismatch is a bug of
@@ -125,7 +125,7 @@ pub trait TrackerProbe: Send + Sync {
     }
 }
 
-/// Lost events, counted by reason.
+/// Numbers of lost events, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropBreakdown {
     /// Events lost because a buffer was full.

@@ -48,17 +48,17 @@ pub enum BenchError {
     /// A user's session could not be opened.
     #[error("user {user} could not open its session: {error}")]
     SessionOpen {
-        /// The user's number.
+        /// Number of the user, from 0.
         user: usize,
-        /// The workload's error.
+        /// Error that the workload returned, as text.
         error: String,
     },
     /// A connection of the pool could not be opened.
     #[error("connection {connection} could not be opened: {error}")]
     Connect {
-        /// The connection's number.
+        /// Number of the connection, from 0.
         connection: usize,
-        /// The workload's error.
+        /// Error that the workload returned, as text.
         error: String,
     },
     /// The baseline cannot be used.

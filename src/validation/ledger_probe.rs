@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::completeness::{QuiesceError, TrackerProbe, TrackerSnapshot};
 
-/// A probe of the `HeapLedger` that is this process's global allocator. It reads the counters of the ledger.
+/// A probe of the `HeapLedger` that is this process's global allocator. The probe reads the counters of the ledger.
 ///
 /// The ledger cannot be switched off while the process runs. Its cost is therefore measured between processes, one of
 /// which runs with `HEAPLEDGER=off`.

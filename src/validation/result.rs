@@ -46,7 +46,7 @@ pub struct ThreadPerformance {
     pub panicked: bool,
 }
 
-/// One slice of the window.
+/// One slice of the window. All times are in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
     /// Start of the slice, in milliseconds from the start of the window.
@@ -74,7 +74,7 @@ pub struct Slice {
     pub completeness: Option<f64>,
 }
 
-/// The result of one load.
+/// The result of one load. The end of a field's name gives its unit: `_ms` is milliseconds, `_s` seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConcurrentTestResult {
     /// Number of users of a closed load, or of workers of an open one.
@@ -122,7 +122,7 @@ pub struct ConcurrentTestResult {
     pub window_s: f64,
     /// Whether the window was ended early.
     pub stopped_early: bool,
-    /// The offered load.
+    /// Load that was offered.
     pub load: LoadModel,
     /// Seed of the run.
     pub seed: u64,

@@ -19,7 +19,7 @@ pub enum BreakingCause {
     },
     /// A threshold was breached.
     Threshold {
-        /// The threshold, as the user wrote it.
+        /// Condition of the threshold, as the user wrote it.
         threshold: String,
         /// Value of the figure; `None` if it is undefined.
         value: Option<f64>,
@@ -84,21 +84,21 @@ pub struct ScalabilityReport {
     pub breaking_cause: Option<BreakingCause>,
     /// First and last level of the initial range in which every efficiency is at least 90 %.
     pub linear_scaling_range: (usize, usize),
-    /// Efficiency of each level: number of users, then percent.
+    /// Number of users of each level, and its efficiency in percent.
     pub efficiency_curve: Vec<(usize, f64)>,
-    /// Level with the highest throughput: number of users, then answers per second.
+    /// Number of users of the level with the highest throughput, and its throughput in answers per second.
     pub peak_throughput: (usize, f64),
     /// Scalability law fitted to the levels; `None` with fewer than four usable levels.
     pub model: Option<UslFit>,
     /// Scalability law fitted to the runs without the tracker; `None` if there were none.
     pub model_without_tracker: Option<UslFit>,
-    /// Contention of each level, after its number of users.
+    /// Number of users and contention of each level.
     pub contention_curve: Vec<(usize, ContentionScore)>,
-    /// Completeness of each level, after its number of users.
+    /// Number of users and completeness of each level.
     pub completeness_curve: Vec<(usize, f64)>,
-    /// Cost of the tracker at each level, after its number of users.
+    /// Number of users of each level, and cost of the tracker at it.
     pub overhead_curve: Vec<(usize, Overhead)>,
-    /// The recommendation.
+    /// Recommendation that follows from the levels.
     pub recommendation: ScalabilityRecommendation,
     /// Reasons and actions of the recommendation.
     pub detail: RecommendationDetail,

@@ -103,7 +103,7 @@ impl DeadlockDetector {
         lock(&self.inner.reports).iter().filter(|r| r.class == DeadlockClass::Permanent).count()
     }
 
-    /// Returns the deadlocks so far; 100 is their maximum number.
+    /// Returns the deadlocks that were found; a run reports no more than 100.
     pub fn reports(&self) -> Vec<DeadlockReport> {
         lock(&self.inner.reports).clone()
     }

@@ -11,7 +11,7 @@ use super::row::{Row, Shard, SliceCell};
 pub(in super::super) struct TrackerRun {
     pub before: TrackerSnapshot,
     pub after: TrackerSnapshot,
-    /// Snapshots during the run, each after its time on the run's clock.
+    /// Snapshots during the run, each with its time on the run's clock in nanoseconds.
     pub samples: Vec<(u64, TrackerSnapshot)>,
     pub elapsed_ns: u64,
     pub quiesced: Result<(), QuiesceError>,

@@ -117,8 +117,8 @@ fn retire<W: Workload>(run: &Run<W>) {
     run.handles.detector.retire(&actors);
 }
 
-/// The allocations of the workers' warm-up. They are kept until the run is over, so that none is freed in the measured
-/// time.
+/// The allocations of the workers' warm-up, which are kept until the run is over, so that none of them is freed in the
+/// measured time.
 type WarmUp = (Arc<AtomicUsize>, Vec<TaskHandle<()>>);
 
 /// The threads that run the users.

@@ -81,7 +81,7 @@ pub enum PairedError {
 }
 
 /// Runs the plan in children started by `child`. A child is this program, or another one that calls
-/// [`serve`](super::serve). A stop of `stop` ends the current window; the results so far are returned.
+/// [`serve`](super::serve). Stopping `stop` ends the current window; the results so far are returned.
 ///
 /// # Errors
 /// Returns a [`PairedError`] if the plan is invalid or a child fails. A bad result is not an error.

@@ -21,7 +21,7 @@ pub struct ValidationReport {
     pub schema_version: u32,
     /// Name of the workload.
     pub workload: String,
-    /// The configuration.
+    /// Configuration of the runs.
     pub config: BenchmarkConfig,
     /// Settings of the tracker; `None` without a tracker.
     #[serde(default)]

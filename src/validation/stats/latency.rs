@@ -133,14 +133,14 @@ impl Latencies {
         (self.count() > 0).then(|| self.exact.sum_ns as f64 / self.count() as f64)
     }
 
-    /// Quantile `q` in nanoseconds, however few samples there are.
+    /// Returns quantile `q` in nanoseconds, even if there are few samples; `None` if there are none.
     pub fn quantile_ns(&self, q: f64) -> Option<f64> {
         // The histogram gives the upper end of a bucket, which can lie above the largest sample.
         let upper = || (self.histogram.value_at_quantile(q) * TICK_NS) as f64;
         (self.count() > 0).then(|| upper().min(self.exact.max_ns as f64))
     }
 
-    /// Sum over all samples of the time by which each exceeds `ns`, in nanoseconds.
+    /// Returns the sum over all samples of the time by which each exceeds `ns`, in nanoseconds.
     pub fn excess_over_ns(&self, ns: f64) -> f64 {
         let excess = |ticks: u64| ((ticks * TICK_NS) as f64 - ns).max(0.0);
         let recorded = self.histogram.iter_recorded();

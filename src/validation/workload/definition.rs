@@ -51,7 +51,7 @@ pub trait Workload: Send + Sync + 'static {
     /// The error of a failed request.
     type Error: Display + Send + 'static;
 
-    /// Name for reports.
+    /// Returns the name for reports.
     fn name(&self) -> &str;
 
     /// Opens a user's session, before the measured window.
@@ -100,7 +100,7 @@ pub trait SyncWorkload: Send + Sync + 'static {
     /// The error of a failed request.
     type Error: Display + Send + 'static;
 
-    /// Name for reports.
+    /// Returns the name for reports.
     fn name(&self) -> &str;
 
     /// Opens a user's session.
