@@ -1,10 +1,10 @@
 //! The concurrent benchmark: one load, or a scalability test over rising loads.
 //!
-//! A [`ConcurrentBenchmark`] owns a workload and a configuration. The functions `run_*` are synchronous and start separate
-//! threads, so that a system under test that blocks its executor cannot block the caller. The functions `drive_*` do the
-//! same in the caller's runtime and on its clock. A scalability test repeats every level, in an order shuffled by the
-//! seed: on a machine that warms up or drifts, a fixed order would look like a law of scaling (Zhang and others,
-//! *Treadmill*, 2016).
+//! A [`ConcurrentBenchmark`] owns a workload and a configuration. The functions `run_*` are synchronous and start
+//! separate threads, so that a system under test that blocks its executor cannot block the caller. The functions
+//! `drive_*` do the same in the caller's runtime and on its clock. A scalability test repeats every level, in an order
+//! shuffled by the seed: on a machine that warms up or drifts, a fixed order would look like a law of scaling (Zhang
+//! and others, *Treadmill*, 2016).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,7 +13,7 @@
 //! | --- | --- |
 //! | no order of releases frees the actors | [`DeadlockReport`], class `Permanent` |
 //! | the same, and one of the waits has a deadline | [`DeadlockReport`], class `Transient`: a time-out hides it |
-//! | no progress for `deadlock_timeout`, and the thread sleeps or waits for a registered resource | [`StallReport`], `Blocked` |
+//! | no progress for `deadlock_timeout`, asleep or waiting for a registered resource | [`StallReport`], `Blocked` |
 //! | the same, with the processor in use or polls without end | `Spinning`: a livelock |
 //! | the same, woken but never polled | `Starved`: the executor is blocked |
 //! | the same, waiting for an unregistered resource | `Unknown`: a slow request, or an uninstrumented lock |
