@@ -106,7 +106,8 @@ pub struct QuiesceError {
     pub in_flight: u64,
 }
 
-/// Access to a tracker. The coordinator calls it while users run, so it must not disturb them.
+/// A probe that gives access to a tracker. The coordinator calls the probe while users run, so a call must not disturb
+/// the users.
 pub trait TrackerProbe: Send + Sync {
     /// Returns the current counters, consistent with each other. The counters of events never decrease, except
     /// `in_flight`.
@@ -227,8 +228,8 @@ pub struct Overhead {
     pub interval: Option<(f64, f64)>,
     /// Relative increase of the median response time.
     pub p50_rise: Option<f64>,
-    /// Relative increase of the processor time per answer, where measured. It does not depend on the load by other
-    /// programs, so it is the better figure on a shared machine.
+    /// Relative increase of the processor time per answer; `None` if not measured. It does not depend on the load by
+    /// other programs, so it is the better figure on a shared machine.
     pub cpu_rise: Option<f64>,
     /// 95 % interval of `cpu_rise`; `None` with a single pair.
     pub cpu_interval: Option<(f64, f64)>,

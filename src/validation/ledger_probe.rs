@@ -1,4 +1,4 @@
-//! The tracker probe of heapledger, built on its public queries.
+//! The tracker probe of heapledger, built on the public queries of the library.
 
 use std::time::{Duration, Instant};
 

@@ -20,7 +20,7 @@ pub struct LiveStatus(Arc<Mutex<Live>>);
 /// Progress at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
-    /// Users or workers of the run; 0 before the first run.
+    /// Number of users or workers of the run; 0 before the first run.
     pub users: usize,
     /// Planned length of ramp, warm-up and window together.
     pub planned: Duration,

@@ -242,7 +242,7 @@ enum WaitOutcome {
     Cancelled,
 }
 
-/// A wait in progress. Dropping it books its outcome.
+/// A wait in progress. Dropping the value books the outcome of the wait.
 struct Pending<'a, R> {
     pool: &'a Inner<R>,
     started_ns: u64,
@@ -274,7 +274,7 @@ impl<R> Drop for Pending<'_, R> {
     }
 }
 
-/// A connection on loan. Dropping it returns the connection.
+/// A connection on loan. Dropping the handle returns the connection to the pool.
 pub struct ConnectionHandle<R> {
     pool: Arc<Inner<R>>,
     /// The connection; `None` only during the drop.

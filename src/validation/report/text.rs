@@ -1,4 +1,4 @@
-//! Reports as text, and the tables that text, CSV and page share.
+//! Reports as text, and the tables that the text, the CSV form and the page share.
 
 use std::fmt::Write;
 

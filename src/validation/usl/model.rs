@@ -70,7 +70,7 @@ pub struct UslFit {
     pub asymptote: Option<f64>,
     /// Whether the peak lies beyond twice the highest measured level, which makes it a guess.
     pub extrapolated: bool,
-    /// Standard deviation of the residuals in requests per second.
+    /// Standard deviation of the residuals, in requests per second.
     pub residual_sd: f64,
     /// Akaike's criterion of the curve, which compares fits of the same data.
     pub criterion: f64,
