@@ -1,9 +1,10 @@
-//! Numbers and records to bytes and back. Reading never panics, never reads beyond the end and reserves no memory.
+//! Conversion of numbers and records to bytes and back. Reading never panics, never reads beyond the end and reserves
+//! no memory.
 //!
 //! * Fixed-width integers are little-endian.
-//! * A *delta* is the wrapped difference to the value before, as a signed varint (see `varint`): neighbours that lie
-//!   close together take one byte or two, in either direction.
-//! * A *record* is a value of metadata. [`put_record`] and [`Cursor::record`] alone define its layout.
+//! * A *delta* is the wrapped difference to the previous value, as a signed varint (see `varint`). The delta of close
+//!   neighbours takes one byte or two, in either direction.
+//! * A *record* is a value of metadata. Only [`put_record`] and [`Cursor::record`] define its layout.
 
 use std::fmt;
 
@@ -13,18 +14,18 @@ use super::format::SECTION_PLAIN_BYTES_MAX;
 pub(super) use super::varint::put as put_varint;
 use super::varint::{self, VarintError};
 
-/// Reason why bytes could not be read.
+/// Reason why a value could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CodecError {
     /// The bytes end before the value does.
     Ended,
     /// A varint has more than 64 bits.
     VarintTooLong,
-    /// A value is out of range. Holds the name of its field.
+    /// The value of the named field is out of range.
     OutOfRange(&'static str),
-    /// Bytes remain behind the value. Holds their number.
+    /// This number of bytes remains behind the value.
     Trailing(usize),
-    /// A record is invalid. Holds the reason.
+    /// A record is invalid, for the given reason.
     Record(String),
 }
 
@@ -51,28 +52,28 @@ impl From<VarintError> for CodecError {
     }
 }
 
-/// Appends two bytes.
+/// Appends two bytes, little-endian.
 pub(super) fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends four bytes.
+/// Appends four bytes, little-endian.
 pub(crate) fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends eight bytes.
+/// Appends eight bytes, little-endian.
 pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends the delta from `previous` to `value`, and makes `value` the previous one.
+/// Appends the delta from `previous` to `value`, then sets `previous` to `value`.
 pub(super) fn put_delta(out: &mut Vec<u8>, previous: &mut u64, value: u64) {
     varint::put_signed(out, value.wrapping_sub(*previous) as i64);
     *previous = value;
 }
 
-/// Layout of records: little-endian varints, and no allocation beyond what a section can hold.
+/// Layout of records: little-endian varints. Decoding allocates no more than a section can hold.
 const RECORDS: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
@@ -81,29 +82,29 @@ const RECORDS: bincode::config::Configuration<
 
 /// Appends a record.
 ///
-/// This and [`Cursor::record`] are the only uses of `bincode` 2. Its layout is published and simple (fields in order; an
-/// integer below 251 is one byte, larger ones follow a byte 251, 252 or 253 in 2, 4 or 8 bytes; a sequence is
-/// its length, then its elements; an `Option` is a byte 0 or 1, then the value; an `f64` is its 8 bytes), so
-/// that a serde `Serializer` and `Deserializer` of some 150 lines could replace the crate without a change of the files.
+/// This function and [`Cursor::record`] are the only uses of `bincode` 2. Its layout is published and simple: fields in
+/// order; an integer below 251 is one byte, a larger one follows a byte 251, 252 or 253 in 2, 4 or 8 bytes; a sequence
+/// is its length, then its elements; an `Option` is a byte 0 or 1, then the value; an `f64` is its 8 bytes. So a serde
+/// `Serializer` and `Deserializer` of some 150 lines could replace the crate without a change of the files.
 pub(super) fn put_record<T: Serialize>(out: &mut Vec<u8>, record: &T) -> Result<(), CodecError> {
     bincode::serde::encode_into_std_write(record, out, RECORDS)
         .map(|_bytes| ())
         .map_err(|error| CodecError::Record(error.to_string()))
 }
 
-/// Reads from the front of a slice.
+/// A position in a slice of bytes, from which values are read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
-    /// Starts at the front of `bytes`.
+    /// Returns a cursor at the front of `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Cursor { rest: bytes }
     }
 
-    /// Number of bytes that remain.
+    /// Returns the number of bytes that remain.
     pub(super) fn remaining(&self) -> usize {
         self.rest.len()
     }
@@ -113,7 +114,7 @@ impl<'a> Cursor<'a> {
         if self.rest.is_empty() { Ok(()) } else { Err(CodecError::Trailing(self.rest.len())) }
     }
 
-    /// The next `bytes` bytes.
+    /// Reads the next `bytes` bytes.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], CodecError> {
         let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(CodecError::Ended)?;
         self.rest = rest;
@@ -126,38 +127,38 @@ impl<'a> Cursor<'a> {
         Ok(*taken)
     }
 
-    /// One byte.
+    /// Reads one byte.
     pub(crate) fn u8(&mut self) -> Result<u8, CodecError> {
         self.array().map(u8::from_le_bytes)
     }
 
-    /// Two bytes.
+    /// Reads two bytes, little-endian.
     pub(super) fn u16(&mut self) -> Result<u16, CodecError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// Four bytes.
+    /// Reads four bytes, little-endian.
     pub(crate) fn u32(&mut self) -> Result<u32, CodecError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// Eight bytes.
+    /// Reads eight bytes, little-endian.
     pub(crate) fn u64(&mut self) -> Result<u64, CodecError> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A varint.
+    /// Reads a varint.
     pub(super) fn varint(&mut self) -> Result<u64, CodecError> {
         Ok(varint::take(&mut self.rest)?)
     }
 
-    /// A varint that must fit into 32 bits; `field` names it in the error.
+    /// Reads a varint that must fit into 32 bits. An error names `field`.
     pub(super) fn varint_u32(&mut self, field: &'static str) -> Result<u32, CodecError> {
         u32::try_from(self.varint()?).map_err(|_| CodecError::OutOfRange(field))
     }
 
-    /// A count, of at most `most` values that take at least one byte each in `holder`. Memory may be reserved for them:
-    /// their bytes are present.
+    /// Reads a count of values that take at least one byte each in `holder`. The maximum count is `most`. The caller
+    /// may reserve memory for the values, because their bytes are present.
     pub(super) fn count(
         &mut self,
         holder: Option<&Cursor<'_>>,
@@ -169,13 +170,13 @@ impl<'a> Cursor<'a> {
         if count > there as u64 { Err(CodecError::OutOfRange(field)) } else { Ok(count as usize) }
     }
 
-    /// A delta to `previous`, which becomes the value read.
+    /// Reads a delta to `previous`, adds it, and returns the sum. The sum also becomes `previous`.
     pub(super) fn delta(&mut self, previous: &mut u64) -> Result<u64, CodecError> {
         *previous = previous.wrapping_add(varint::take_signed(&mut self.rest)? as u64);
         Ok(*previous)
     }
 
-    /// A record. Byte strings in it are borrowed.
+    /// Reads a record. Byte strings in it are borrowed.
     pub(super) fn record<T: Deserialize<'a>>(&mut self) -> Result<T, CodecError> {
         let (record, bytes) = bincode::serde::borrow_decode_from_slice(self.rest, RECORDS)
             .map_err(|error| CodecError::Record(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Errors: [`WriteError`] and [`ReadError`] end a call; a reader lists [`Damage`] and goes on.
+//! Errors and damage: [`WriteError`] and [`ReadError`] end a call, whereas a reader lists [`Damage`] and continues.
 
 use std::fmt;
 use std::io;
@@ -59,15 +59,15 @@ impl fmt::Display for WriteStep {
     }
 }
 
-/// Reason why a dump was not written. No file was overwritten, and no temporary file is left.
+/// Reason why a dump was not written. No file was overwritten, and no temporary file remains.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The path has a file that a dump must not replace.
+    /// The path holds a file that a dump must not replace.
     Occupied {
         /// The path.
         path: PathBuf,
-        /// Kind of that file.
+        /// Kind of the existing file.
         by: Occupant,
     },
     /// The path does not end in a file name.
@@ -81,7 +81,7 @@ pub enum WriteError {
         path: PathBuf,
         /// The step that failed.
         step: WriteStep,
-        /// The error of the system.
+        /// The error that the system returned.
         source: io::Error,
     },
 }
@@ -131,7 +131,7 @@ impl std::error::Error for WriteError {
     }
 }
 
-/// Reason why nothing could be read. A damaged file is no error: see [`Damage`].
+/// Reason why no dump could be read. A damaged file is no error: see [`Damage`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -139,7 +139,7 @@ pub enum ReadError {
     Io {
         /// The path, if the bytes came from one.
         path: Option<PathBuf>,
-        /// The error of the system.
+        /// The error that the system returned.
         source: io::Error,
     },
     /// The path is a directory, a pipe or a device.
@@ -147,14 +147,14 @@ pub enum ReadError {
         /// The path.
         path: PathBuf,
     },
-    /// The first bytes are not those of a dump.
+    /// The first bytes of the file are not those of a dump.
     NotADump,
     /// The bytes end within the file header.
     TooShort {
-        /// Number of bytes.
+        /// Number of bytes in the file.
         bytes: u64,
     },
-    /// The file is longer than a reader loads into memory.
+    /// The file exceeds the maximum length that a reader loads into memory.
     TooLarge {
         /// The limit, in bytes.
         limit_bytes: u64,
@@ -166,7 +166,7 @@ pub enum ReadError {
         /// The newest version that this reader knows.
         expected: Version,
     },
-    /// The file is a black box of another build: only the command of that version can read it.
+    /// The file is a black box of another build. Only the command of that version can read it.
     OtherBuild {
         /// The version of heapledger that the program was built with.
         version: String,
@@ -222,17 +222,17 @@ impl std::error::Error for ReadError {
 pub struct Damage {
     /// Name of the section as in `docs/DUMP_FORMAT.md`, if it is known.
     pub section: Option<&'static str>,
-    /// Offset in the file at which the damage starts, if it has a place.
+    /// Offset in the file at which the damage starts, if the damage has a place.
     pub offset: Option<u64>,
-    /// Kind of damage.
+    /// Kind of the damage.
     pub kind: DamageKind,
 }
 
-/// Kind of damage at one place of a file.
+/// Kind of damage of a part of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DamageKind {
-    /// The checksum of the file header is wrong; its version was ignored.
+    /// The checksum of the file header is wrong. The version in the header was ignored.
     FileHeader,
     /// Bytes between two sections belong to no section.
     Unreadable {
@@ -241,24 +241,24 @@ pub enum DamageKind {
     },
     /// The section extends beyond the end of the file.
     Cut {
-        /// Number of its bytes that are missing.
+        /// Number of missing bytes of the section.
         missing_bytes: u64,
     },
     /// The checksum of the section is wrong.
     Checksum,
     /// The content of the section is invalid.
     Malformed {
-        /// Reason.
+        /// Reason why the content is invalid.
         why: String,
     },
-    /// The section occurs again; the first one was kept.
+    /// The section occurs again. Only the first one was kept.
     Repeated,
-    /// Sections are missing from the sequence.
+    /// Sections are missing from the sequence of numbers.
     SectionsMissing {
-        /// Number of sections.
+        /// Number of missing sections.
         sections: u64,
     },
-    /// The section is missing; its values are defaults.
+    /// The section is missing. The values it would hold are defaults.
     Missing,
     /// Rows of a table are missing.
     RowsMissing {
@@ -267,32 +267,32 @@ pub enum DamageKind {
         /// Number of rows that were written.
         of: u64,
     },
-    /// Entries referred to a missing row; they refer to row 0 now.
+    /// Entries referred to a missing row. Now they refer to row 0.
     Dangling {
         /// Number of entries.
         entries: u64,
-        /// The table of the row: `stacks` or `threads`.
+        /// Name of the table of the missing row.
         table: &'static str,
     },
-    /// Row 0 of a table is missing and was referred to; it was replaced by an empty row.
+    /// Row 0 of a table is missing. An empty row replaces it.
     PlaceholderRow,
-    /// Texts were not UTF-8; their invalid bytes are replaced by `U+FFFD`.
+    /// Texts were not UTF-8. Their invalid bytes are replaced by `U+FFFD`.
     Texts {
         /// Number of texts.
         texts: u64,
     },
-    /// Settings or counts have codes of a newer version; they were ignored.
+    /// Settings or counts have codes of a newer version. Their values were ignored.
     UnknownCodes {
         /// Number of codes.
         codes: u64,
     },
     /// The end section is missing: the writer did not finish, or the file was cut.
     Unfinished,
-    /// The rest of the file was not searched: too many of its sections are corrupt.
+    /// The rest of the file was not searched, because too many of its sections are corrupt.
     GaveUp,
-    /// There is more damage than the list holds.
+    /// The file has more damage than the list holds.
     Unlisted {
-        /// Number of damages beyond it.
+        /// Number of damages that the list omits.
         damages: u64,
     },
 }
@@ -356,7 +356,7 @@ impl fmt::Display for DamageKind {
     }
 }
 
-/// Damage found so far: the first [`DAMAGES_LISTED_MAX`] in a list, the rest as a count.
+/// Damage found so far: a list of the first [`DAMAGES_LISTED_MAX`] damages, and the number of further ones.
 #[derive(Debug, Default)]
 pub(super) struct DamageList {
     listed: Vec<Damage>,

@@ -1,4 +1,4 @@
-//! The file of a dump: it gets its name when it is whole, and replaces nothing but an older dump.
+//! The file of a dump. The file gets its name once it is complete, and replaces nothing but an older dump.
 //!
 //! ```text
 //!  look at the path ──► temporary file beside it ──► write ──► fsync ──► look again ──► rename ──► fsync directory
@@ -18,43 +18,45 @@ use super::format::{FILE_BYTES_MAX, MAGIC};
 use super::writer::{Encoded, write_noted};
 use crate::profile::{Profile, Violation};
 
-/// Names that are tried for the temporary file. A name in use belongs to another dump in progress, or to a killed
-/// process with the same id.
+/// Maximum number of names tried for the temporary file. A name in use belongs to another dump in progress, or to a
+/// killed process with the same id.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 
-/// Result of [`write()`].
+/// Describes the file that [`write()`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its length, in bytes.
+    /// Length of the file, in bytes.
     pub bytes: u64,
-    /// Sections in it.
+    /// Number of sections in the file.
     pub sections: u32,
-    /// Laws that the profile breaks. It was written nevertheless, with a note for each.
+    /// Laws that the profile breaks. The file was written nevertheless, with a note for each broken law.
     pub broken_laws: Vec<Violation>,
-    /// Notes in the file: broken laws, and cuts made to keep the limits of the format.
+    /// Notes in the file: one for each broken law, and one for each kind of cut that the limits of the format required.
     pub notes: Vec<String>,
 }
 
 /// Writes `profile` as a dump to `path`, readable by its owner only.
 ///
-/// An older dump at `path` is replaced atomically. Any other file there is refused: one that is not a dump (also an
-/// empty one), a symbolic link, a directory, a pipe, a device.
+/// An older dump at `path` is replaced atomically. Any other existing file is refused: a file that is not a dump (also
+/// an empty one), a symbolic link, a directory, a pipe, a device.
 ///
 /// # Errors
 ///
-/// [`WriteError`]; then no file was overwritten, and no temporary file is left.
+/// Returns a [`WriteError`] if the dump cannot be written. In that case no file was overwritten, and no temporary file
+/// remains.
 pub fn write(path: &Path, profile: &Profile) -> Result<Written, WriteError> {
     write_with_notes(path, profile, &[])
 }
 
-/// Like [`write()`], for a profile that was read from another dump: keeps `notes`, the notes of that dump.
+/// Writes a profile that was read from another dump. Works as [`write()`], and also keeps `notes`, the notes of that
+/// dump.
 ///
 /// # Errors
 ///
-/// As [`write()`].
+/// Returns an error under the same conditions as [`write()`].
 pub fn write_with_notes(path: &Path, profile: &Profile, notes: &[String]) -> Result<Written, WriteError> {
     let encoded = place(path, |file| write_noted(file, profile, notes))?;
     let Encoded { bytes, sections, broken_laws, notes } = encoded;
@@ -91,7 +93,8 @@ pub(super) fn load(path: &Path) -> Result<Vec<u8>, ReadError> {
     })
 }
 
-/// Reads `from` to its end, or to an error beyond `limit_bytes`. Checks the first bytes before it reads the rest.
+/// Reads `from` to its end. Checks the first bytes before it reads the rest, and returns an error if there are more
+/// than `limit_bytes` bytes.
 pub(super) fn load_from<R: Read>(mut from: R, limit_bytes: u64) -> Result<Vec<u8>, ReadError> {
     let failed = |source| ReadError::Io { path: None, source };
     let mut bytes = Vec::new();
@@ -128,7 +131,8 @@ fn inspect(path: &Path) -> Result<(), WriteError> {
 fn starts_with_magic(path: &Path) -> io::Result<bool> {
     let mut options = OpenOptions::new();
     options.read(true);
-    // If a link or a pipe has replaced the file since the check, it is neither followed nor waited for.
+    // A link or a pipe may have replaced the file since the check. With these flags a link is not followed, and a pipe
+    // is not waited for.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let mut start = Vec::new();
@@ -143,29 +147,30 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Syncs the directory, so that the new name survives a crash of the system. Not every file system can, and the dump is
-/// whole without it, so a failure is ignored.
+/// Syncs the directory, so that the new name survives a crash of the system. A failure is ignored: some file systems
+/// cannot sync a directory, and the dump is complete without the sync.
 fn sync_directory(directory: &Path) {
     if cfg!(unix) {
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
     }
 }
 
-/// A file under a temporary name, removed when dropped unless it was renamed.
+/// A file under a temporary name. The file is removed when dropped, unless it was renamed before.
 struct Temporary {
     file: File,
     path: Option<PathBuf>,
 }
 
 impl Temporary {
-    /// Creates one in the directory of `target`. The name is short because that of `target` may have the maximum length.
+    /// Creates a temporary file in the directory of `target`. Its name is short, because the name of `target` may have
+    /// the maximum length.
     fn create(target: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         {
             use std::os::unix::fs::OpenOptionsExt;
-            // `create_new` refuses a link already, except on old network file systems.
+            // `create_new` refuses a link, except on old network file systems.
             options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
         }
         let mut taken = None;
@@ -191,7 +196,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            // A failure is ignored: the error that led here is the one to report.
+            // A failure is ignored: the caller reports the error that happened before.
             let _ = fs::remove_file(path);
         }
     }

@@ -40,15 +40,15 @@ use super::varint::VARINT_BYTES_MAX;
 use crate::profile::tracked::{PointerEvent, PointerKind};
 use crate::profile::{ClockMode, CompletenessTrend, DataQualityMode, ForkPolicy, LossReason};
 
-/// The first bytes of a file. As in PNG, a byte above 127 and both kinds of line end reveal a transfer in text mode.
+/// The first bytes of a file. A byte above 127 and both kinds of line end reveal a transfer in text mode, as in PNG.
 pub(super) const MAGIC: [u8; 8] = *b"\x89HLD\r\n\x1a\n";
 
 /// Version of the file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Increased when older readers would misread the file.
+    /// Major version. It increases when older readers would misread the file.
     pub major: u16,
-    /// Increased when sections or columns are added that older readers skip.
+    /// Minor version. It increases when sections or columns are added that older readers skip.
     pub minor: u16,
 }
 
@@ -58,53 +58,53 @@ impl fmt::Display for Version {
     }
 }
 
-/// The version that this crate writes, and the newest that it reads.
+/// The version that this crate writes. It is also the newest version that this crate reads.
 pub(super) const VERSION: Version = Version { major: 1, minor: 0 };
 
-/// Length of the file header.
+/// Length of the file header, in bytes.
 pub(super) const FILE_HEADER_BYTES: usize = 16;
-/// Length of a section header.
+/// Length of a section header, in bytes.
 pub(super) const SECTION_HEADER_BYTES: usize = 32;
-/// Length of a chunk's prefix, before the lengths of the columns.
+/// Length of the prefix of a chunk, in bytes. The lengths of the columns follow the prefix.
 pub(super) const CHUNK_PREFIX_BYTES: usize = 16;
-/// The first bytes of every section; a reader searches for them after a corrupt section.
+/// The first bytes of every section. A reader searches for them after a corrupt section.
 pub(super) const SECTION_MARK: [u8; 4] = *b"\xE7SEC";
 
-/// Flag: the stored bytes are one LZ4 block. All other flags are 0 in version 1.
+/// Flag of a section whose stored bytes are one LZ4 block. All other flags are 0 in version 1.
 pub(super) const FLAG_LZ4: u32 = 1;
 
-/// Plain bytes of one section at most.
+/// Maximum number of plain bytes of one section.
 pub(super) const SECTION_PLAIN_BYTES_MAX: usize = 1 << 20;
-/// A chunk is closed as soon as its columns hold this many bytes.
+/// Number of bytes in the columns of a chunk at which the writer closes the chunk.
 pub(super) const CHUNK_CLOSE_BYTES: usize = 256 << 10;
-/// Columns of a chunk at most, including those that a later minor version may append.
+/// Maximum number of columns of a chunk, including columns that a later minor version may append.
 pub(super) const COLUMNS_MAX: usize = 64;
-/// Plain bytes for each stored byte at most: LZ4 cannot do better.
+/// Maximum number of plain bytes for each stored byte. LZ4 reaches no higher ratio.
 pub(super) const LZ4_RATIO_MAX: usize = 255;
-/// Length of a file that is read into memory at most: 16 GiB.
+/// Maximum length of a file that is read into memory, in bytes: 16 GiB.
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 30;
-/// Bytes of one text (name, path, note) at most; the writer cuts longer ones and adds a note.
+/// Maximum length of one text (name, path, note), in bytes. The writer cuts a longer text and adds a note.
 pub(super) const TEXT_BYTES_MAX: usize = 64 << 10;
-/// Bytes of a whole command line at most.
+/// Maximum length of a whole command line, in bytes.
 pub(super) const COMMAND_LINE_BYTES_MAX: usize = 512 << 10;
-/// Bytes that each argument of a command line counts towards its limit in addition to its text.
+/// Number of bytes that each argument adds to the length of its command line, besides the bytes of its text.
 pub(super) const ARGUMENT_COST_BYTES: usize = 4;
-/// Frames of one stack at most; longer ones are cut and marked truncated.
+/// Maximum number of frames of one stack. A longer stack is cut and marked as truncated.
 pub(super) const FRAMES_PER_STACK_MAX: usize = 65_536;
-/// Buckets of one histogram at most; higher ones are added to the last.
+/// Maximum number of buckets of one histogram. Counts of higher buckets are added to the last one.
 pub(super) const HISTOGRAM_BUCKETS_MAX: usize = 64;
-/// Pairs of threads in the table of remote frees at most.
+/// Maximum number of pairs of threads in the table of remote frees.
 pub(super) const CROSSINGS_LISTED_MAX: usize = 4096;
-/// Bytes of the names, types and places of tracked pointers at most, each.
+/// Maximum length of each name, type and place of a tracked pointer, in bytes.
 pub(super) const TRACKED_TEXT_BYTES_MAX: usize = 256;
-/// Places that created holders of one tracked pointer, at most.
+/// Maximum number of places listed for the holders of one tracked pointer.
 pub(super) const TRACKED_HOLDERS_MAX: usize = 8;
-/// Bytes of all tracked pointers and their last events at most.
+/// Maximum number of bytes of all tracked pointers and their last events together.
 pub(super) const TRACKED_BYTES_MAX: usize = 1_000_000;
 
-/// Damages that a reader lists; further ones are counted.
+/// Maximum number of damages that a reader lists. Further damages are only counted.
 pub(super) const DAMAGES_LISTED_MAX: usize = 1000;
-/// Notes that a reader returns at most.
+/// Maximum number of notes that a reader returns.
 pub(super) const NOTES_LISTED_MAX: usize = 1000;
 
 const PLAIN_SLACK_BYTES: u64 = 16 << 20;
@@ -112,19 +112,20 @@ const PLAIN_BYTES_PER_FILE_BYTE: u64 = 32;
 const CHECKSUM_SLACK_BYTES: u64 = 16 << 20;
 const CHECKSUM_BYTES_PER_FILE_BYTE: u64 = 8;
 
-/// Plain bytes of all sections within the first `file_bytes` of a file at most. The writer stores a section uncompressed
-/// rather than exceed it, so a reader refuses a file that does: a small file cannot fill the memory.
+/// Maximum number of plain bytes of all sections within the first `file_bytes` bytes of a file. The writer stores a
+/// section uncompressed if compression would exceed this number, and a reader refuses a file that exceeds it. So a
+/// small file cannot fill the memory.
 pub(super) const fn plain_budget_bytes(file_bytes: u64) -> u64 {
     PLAIN_SLACK_BYTES + file_bytes.saturating_mul(PLAIN_BYTES_PER_FILE_BYTE)
 }
 
-/// Bytes that a reader checksums at most. An undamaged file needs its length once; a hostile one can have overlapping
-/// sections, and this bounds their cost.
+/// Maximum number of bytes over which a reader computes checksums. An undamaged file needs one checksum of each byte. A
+/// hostile file can have overlapping sections, and this limit bounds their cost.
 pub(super) const fn checksum_budget_bytes(file_bytes: u64) -> u64 {
     CHECKSUM_SLACK_BYTES + file_bytes.saturating_mul(CHECKSUM_BYTES_PER_FILE_BYTE)
 }
 
-// The longest row added to an almost closed chunk must still fit into a section.
+// A section must have room for the longest row even if the chunk is almost closed.
 const CHUNK_OVERHEAD_BYTES: usize = CHUNK_PREFIX_BYTES + 4 * COLUMNS_MAX;
 const fn fits_a_section(row_bytes: usize) -> bool {
     CHUNK_OVERHEAD_BYTES + CHUNK_CLOSE_BYTES + row_bytes <= SECTION_PLAIN_BYTES_MAX
@@ -135,7 +136,7 @@ const _: () = assert!(fits_a_section(2 * TEXT_BYTES_MAX + COLUMNS_MAX * VARINT_B
 const _: () = assert!(TRACKED_BYTES_MAX + COLUMNS_MAX * VARINT_BYTES_MAX <= SECTION_PLAIN_BYTES_MAX);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX + 5 * TEXT_BYTES_MAX <= SECTION_PLAIN_BYTES_MAX);
 
-/// Names a section: four ASCII letters.
+/// Name of a section: four ASCII letters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag(pub(super) [u8; 4]);
 
@@ -165,11 +166,11 @@ impl Tag {
     pub(super) const NOTES: Tag = Tag(*b"NOTE");
     pub(super) const END: Tag = Tag(*b"END.");
 
-    /// Sections of which a whole file holds exactly one.
+    /// Sections that a whole file holds exactly once.
     pub(super) const SINGLES: [Tag; 7] =
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
-    /// Sections of which a file holds at most one; they are absent when they would be empty.
+    /// Sections that a file holds once or not at all. They are absent if they would be empty.
     pub(super) const OPTIONALS: [Tag; 5] =
         [Tag::STACK_FIGURES, Tag::TURN_TIMES, Tag::ESTIMATES, Tag::TRACKED, Tag::CROSSINGS];
 
@@ -188,12 +189,13 @@ impl Tag {
         Tag::SYMBOL_NOTES,
     ];
 
-    /// Whether the contents section omits the table when it has no rows: only a bundled dump has symbols.
+    /// Whether the contents section omits the table if it has no rows. True for the tables of symbols, which only a
+    /// bundled dump has.
     pub(super) const fn is_listed_with_rows_only(self) -> bool {
         matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES)
     }
 
-    /// Name of the section in messages.
+    /// Returns the name of the section for messages.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Tag::QUALITY => "quality",
@@ -231,7 +233,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// Defines the codes of an enum. The match is exhaustive, so a new variant does not compile without a code.
+/// Defines the codes of an enum. The match is exhaustive, so a variant without a code does not compile.
 macro_rules! codes {
     ($to:ident $from:ident $kind:ident { $($variant:ident = $code:literal),* $(,)? }) => {
         #[doc = concat!("The code of a `", stringify!($kind), "` in a file.")]
@@ -258,26 +260,27 @@ codes!(loss_code loss_of LossReason {
     RingFull = 0, Reentrant = 1, TlsTeardown = 2, NoMemory = 3, TableFull = 4, AfterShutdown = 5, ForkedChild = 6,
 });
 
-/// No stacks are taken.
+/// Code: no stacks are taken.
 pub(super) const STACKS_OFF: u8 = 0;
-/// Frame pointers where they are sound, else DWARF.
+/// Code: stacks are taken by frame pointers where these are sound, else by DWARF unwind tables.
 pub(super) const STACKS_AUTO: u8 = 1;
-/// Frame pointers.
+/// Code: stacks are taken by frame pointers.
 pub(super) const STACKS_FRAME_POINTERS: u8 = 2;
-/// DWARF unwind tables.
+/// Code: stacks are taken by DWARF unwind tables.
 pub(super) const STACKS_DWARF: u8 = 3;
-/// A random subset; the argument is the mean distance in bytes.
+/// Code: stacks are taken for a random subset of allocations. The argument is the mean distance between samples, in
+/// bytes.
 pub(super) const STACKS_SAMPLED: u8 = 4;
 
-/// An allocation.
+/// Code of an allocation.
 pub(super) const EVENT_ALLOC: u8 = 0;
-/// An allocation of zeroed memory.
+/// Code of an allocation of zeroed memory.
 pub(super) const EVENT_ALLOC_ZEROED: u8 = 1;
-/// A free.
+/// Code of a free.
 pub(super) const EVENT_FREE: u8 = 2;
-/// A realloc.
+/// Code of a realloc.
 pub(super) const EVENT_REALLOC: u8 = 3;
-/// A realloc that was refused.
+/// Code of a realloc that the allocator refused.
 pub(super) const EVENT_REALLOC_FAILED: u8 = 4;
-/// Code of what happened to a tracked pointer, the code of the pointer event added to it.
+/// Base of the codes of events of tracked pointers. The code of the pointer event is added to this base.
 pub(super) const EVENT_TRACKED: u8 = 8;

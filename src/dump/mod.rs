@@ -1,4 +1,4 @@
-//! The dump: a [`Profile`](crate::profile::Profile) as a file, and back.
+//! The dump: a file that holds a [`Profile`](crate::profile::Profile).
 //!
 //! A dump is read years later, on another machine, after the disk was full or the process was killed during the write.
 //! So the file is a sequence of sections that can each be read alone:
@@ -17,7 +17,8 @@
 //!
 //! Invariants:
 //!
-//! 1. **Quality comes first.** The completeness of the data is known wherever the file is cut.
+//! 1. **Quality comes first.** A file that is cut anywhere behind its first sections still states how complete its data
+//! is.
 //! 2. **A section is read whole or not at all.** Header and payload have a checksum each. After a corrupt section the
 //!    reader searches for the next mark, so one bad byte costs one section; tables are split into chunks to keep sections small.
 //! 3. **Missing data is reported.** Sections are numbered, the contents section (`CONT`) states early how many rows each
@@ -27,7 +28,7 @@
 //!    bytes, all sections together a fixed multiple of the file, and a count is refused if the bytes for it are missing.
 //! 5. **Version 1 is frozen.** `v1` lists its fields; a golden file in `tests/data` must always read to the same values.
 //!    Older readers skip sections and columns that they do not know; any other change needs a new major version.
-//! 6. **The file gets its name when it is whole**, and never replaces a file that is not a dump.
+//! 6. **The file gets its name once it is complete**, and never replaces a file that is not a dump.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -38,8 +39,8 @@
 //! | `writer`, `file` | profile to bytes; bytes to a file |
 //! | `reader`, `references` | bytes to profile and damage; dangling references |
 //!
-//! This layer uses no recorder: the reader works in any process. `docs/DUMP_FORMAT.md` describes the file for readers
-//! other than this crate.
+//! This layer uses no recorder, so the reader works in any process. `docs/DUMP_FORMAT.md` describes the file for
+//! programs other than this crate.
 
 pub(crate) mod codec;
 mod error;

@@ -1,5 +1,5 @@
-//! Bytes to a profile. No byte is trusted: a section counts only if its checksum is right and its content valid, a count
-//! reserves no more memory than the present bytes justify, and missing parts are listed.
+//! Turns bytes into a profile. No byte is trusted: a section counts only if its checksum is right and its content is
+//! valid, a count reserves no more memory than the present bytes justify, and missing parts are listed.
 //!
 //! A section is read whole or skipped. References to missing rows are redirected (see `references`), so the profile
 //! needs no further checks of indices.
@@ -21,7 +21,7 @@ use super::v1::tables::{self, Table};
 use super::v1::{Faults, Wire};
 use crate::profile::{Profile, QualityIndicator, SymbolFrame, Violation, check};
 
-/// Content of a dump.
+/// The content of a dump.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Dump {
@@ -31,14 +31,15 @@ pub struct Dump {
     pub profile: Profile,
     /// Missing or corrupt parts; empty for an intact file.
     pub damage: Vec<Damage>,
-    /// Laws that the profile breaks. Damage breaks laws, but a profile can also have been written with broken ones.
+    /// Laws that the profile breaks. Damage can break laws, but a profile with broken laws may also have been written
+    /// as such.
     pub broken_laws: Vec<Violation>,
-    /// Notes of the writer, then one for each section of a newer version that the reader skipped.
+    /// Notes of the writer, followed by one note for each section of a newer version that the reader skipped.
     pub notes: Vec<String>,
 }
 
 impl Dump {
-    /// The content of a black box.
+    /// Returns the content of a black box in the form of a dump.
     pub(crate) fn of_black_box(profile: Profile, broken_laws: Vec<Violation>, notes: Vec<String>) -> Dump {
         Dump { version: VERSION, profile, damage: Vec::new(), broken_laws, notes }
     }
@@ -53,8 +54,8 @@ impl Dump {
 ///
 /// # Errors
 ///
-/// [`ReadError`] if it is not a dump, has a newer major version, or cannot be read. A cut or corrupt dump is no error:
-/// its whole sections are returned, with a list of the damage.
+/// Returns a [`ReadError`] if the file is not a dump, has another major version, or cannot be read. A cut or corrupt
+/// dump is no error: its whole sections are returned, with a list of the damage.
 ///
 /// # Examples
 ///
@@ -70,11 +71,11 @@ pub fn read(path: impl AsRef<Path>) -> Result<Dump, ReadError> {
     read_bytes(&load(path.as_ref())?)
 }
 
-/// Reads a dump from a stream, to its end.
+/// Reads a dump from a stream, up to the end of the stream.
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// Returns an error under the same conditions as [`read`].
 pub fn read_from(from: impl Read) -> Result<Dump, ReadError> {
     read_bytes(&load_from(from, FILE_BYTES_MAX)?)
 }
@@ -83,7 +84,7 @@ pub fn read_from(from: impl Read) -> Result<Dump, ReadError> {
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// Returns an error under the same conditions as [`read`].
 pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     let magic_bytes = bytes.len().min(MAGIC.len());
     if bytes[..magic_bytes] != MAGIC[..magic_bytes] {
@@ -94,7 +95,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     }
     let (found, header_is_whole) = file_header(bytes).ok_or(ReadError::NotADump)?;
     let mut assembly = Assembly::new(bytes.len() as u64);
-    // A version with a wrong checksum is ignored; every section has a checksum as well.
+    // A version with a wrong checksum is ignored. Reading can continue, because every section has its own checksum.
     let version = if header_is_whole { found } else { VERSION };
     if version.major != VERSION.major {
         return Err(ReadError::Version { found, expected: VERSION });
@@ -111,20 +112,20 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     Ok(assembly.finish(version))
 }
 
-/// A profile in the order in which its sections are read.
+/// A profile under construction, with the state that reading its sections needs.
 struct Assembly {
     profile: Profile,
     damage: DamageList,
     notes: Vec<String>,
     contents: Contents,
-    /// Whether each of [`Tag::SINGLES`] was read.
+    /// Whether each section of [`Tag::SINGLES`] was read.
     singles: [bool; Tag::SINGLES.len()],
-    /// Whether each of [`Tag::OPTIONALS`] was read.
+    /// Whether each section of [`Tag::OPTIONALS`] was read.
     optionals: [bool; Tag::OPTIONALS.len()],
-    /// The rows that were read of each of [`Tag::TABLES`].
+    /// The spans of rows that were read of each table of [`Tag::TABLES`].
     spans: [Spans; Tag::TABLES.len()],
     note_spans: Spans,
-    /// Rows of the table of functions; turned into a map at the end.
+    /// Rows of the table of functions. At the end they become a map.
     symbol_frames: Vec<(u64, Vec<SymbolFrame>)>,
     next_sequence: u32,
     plain_budget_bytes: u64,
@@ -149,7 +150,7 @@ impl Assembly {
         }
     }
 
-    /// Reads a section with right checksums.
+    /// Reads a section whose checksums are right.
     fn section(&mut self, offset: u64, header: &SectionHeader, stored: &[u8]) {
         let (tag, at) = (header.tag, Some(offset));
         if header.sequence < self.next_sequence {
@@ -292,7 +293,7 @@ fn record<T: Wire>(plain: &[u8], faults: &mut Faults) -> Result<T, CodecError> {
     Ok(record)
 }
 
-/// Appends the rows of a chunk; none of them if it is invalid.
+/// Appends the rows of a chunk to `rows`, or none of them if the chunk is invalid.
 fn chunk<T: Table>(
     plain: &[u8],
     rows: &mut Vec<T::Row>,
@@ -325,7 +326,7 @@ fn chunk_rows<T: Table>(
         columns.push(Cursor::new(body.take(lengths.u32()? as usize)?));
     }
     body.finish()?;
-    // Further columns were appended by a newer version.
+    // A newer version appended the further columns.
     columns.truncate(T::COLUMNS);
     let shortest = columns[..T::FULL_COLUMNS].iter().map(Cursor::remaining).min().unwrap_or(0);
     if count as usize > shortest {

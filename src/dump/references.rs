@@ -6,7 +6,8 @@ use super::error::{DamageKind, DamageList};
 use super::format::Tag;
 use crate::profile::{Profile, Stack, SymbolFrame, Symbols, Table, lost_thread, references};
 
-/// Consecutive rows of a table that were read: from row `in_file` of the file, kept from row `in_memory`.
+/// Consecutive rows of a table that were read. The first is row `in_file` of the table in the file and row `in_memory`
+/// of the table in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     in_file: u64,
@@ -14,19 +15,19 @@ pub(super) struct Span {
     rows: u64,
 }
 
-/// The spans of one table, in ascending order; adjacent ones are joined.
+/// The spans of one table, in ascending order. Spans that adjoin in the file are joined.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
     spans: Vec<Span>,
 }
 
 impl Spans {
-    /// The span of a table that is in memory whole.
+    /// Returns the spans of a table that is complete in memory: one span of all its rows.
     fn whole(rows: usize) -> Spans {
         Spans { spans: vec![Span { in_file: 0, in_memory: 0, rows: rows as u64 }] }
     }
 
-    /// The span of the next chunk. Chunks of a table are in order and do not overlap.
+    /// Returns the span of the next chunk. Returns an error if the chunk starts before the end of the last span.
     pub(super) fn next(&self, in_file: u64, rows: u64, in_memory: usize) -> Result<Span, CodecError> {
         let free_from = self.spans.last().map_or(0, |last| last.in_file + last.rows);
         if in_file < free_from || in_file.checked_add(rows).is_none() {
@@ -35,7 +36,7 @@ impl Spans {
         Ok(Span { in_file, in_memory: in_memory as u64, rows })
     }
 
-    /// Adds a span of [`Spans::next`] once its rows are read.
+    /// Adds a span that [`Spans::next`] returned, once its rows are read.
     pub(super) fn push(&mut self, span: Span) {
         match self.spans.last_mut() {
             Some(last) if last.in_file + last.rows == span.in_file => last.rows += span.rows,
@@ -43,12 +44,12 @@ impl Spans {
         }
     }
 
-    /// Rows in all spans.
+    /// Returns the number of rows in all spans.
     pub(super) fn rows(&self) -> u64 {
         self.spans.iter().map(|span| span.rows).sum()
     }
 
-    /// The row in memory of row `in_file`; `None` if it is missing.
+    /// Returns the row in memory that holds row `in_file` of the file, or `None` if that row is missing.
     fn find(&self, in_file: u64) -> Option<u64> {
         let after = self.spans.partition_point(|span| span.in_file <= in_file);
         let span = self.spans[..after].last()?;
@@ -57,11 +58,11 @@ impl Spans {
     }
 }
 
-/// A table that others refer to.
+/// A table that rows of other tables refer to.
 struct Target<'a> {
     tag: Tag,
     spans: &'a Spans,
-    /// 1 if a placeholder replaces a missing row 0, else 0.
+    /// The distance by which all rows move: 1 if a placeholder replaces a missing row 0, else 0.
     shift: u64,
     dangling: u64,
 }
@@ -95,13 +96,14 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Redirects the references in `profile` that lead beyond the end of a table to row 0; returns their number.
+/// Redirects to row 0 the references in `profile` that lead beyond the end of a table. Returns their number.
 pub(crate) fn redirect_dangling(profile: &mut Profile) -> u64 {
     let (stacks, threads) = (Spans::whole(profile.stacks.len()), Spans::whole(profile.threads.len()));
     redirect(profile, &stacks, &threads, &mut DamageList::default())
 }
 
-/// Makes every reference in `profile` lead to a row; lists those that had none, and returns their number.
+/// Makes every reference in `profile` lead to a row. Adds the references that led to none to `damage`, and returns
+/// their number.
 pub(super) fn redirect(
     profile: &mut Profile,
     stacks: &Spans,
@@ -130,7 +132,7 @@ pub(super) fn redirect(
     stacks.dangling + threads.dangling
 }
 
-/// Makes every text number of `frames` lead to a text, and moves the frames into `symbols`.
+/// Makes every text number of `frames` lead to a text, then moves the frames into `symbols`.
 pub(super) fn redirect_names(
     symbols: &mut Symbols,
     mut frames: Vec<(u64, Vec<SymbolFrame>)>,

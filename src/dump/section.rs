@@ -1,8 +1,8 @@
-//! Sections: headers, checksums and compression, whatever the content.
+//! Sections: their headers, checksums and compression. The content of a section has no part in it.
 //!
-//! [`SectionWriter`] writes them one after the other. [`Sections`] finds them in any bytes: a header and a payload count
-//! if their checksums are right. Behind a corrupt one the search continues, byte by byte, for the next header with a
-//! right checksum; so one bad byte costs one section.
+//! [`SectionWriter`] writes sections one after the other. [`Sections`] finds sections in any bytes: a header and a
+//! payload count if their checksums are right. After a corrupt section the search continues, byte by byte, for the next
+//! header with a right checksum, so one bad byte costs one section.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use super::format::{
     SECTION_PLAIN_BYTES_MAX, Tag, VERSION, Version, checksum_budget_bytes, plain_budget_bytes,
 };
 
-/// The header of a section, as stored.
+/// The header of a section, as stored in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SectionHeader {
     pub(super) tag: Tag,
@@ -37,7 +37,7 @@ impl SectionHeader {
         out
     }
 
-    /// Reads the header at the front of `bytes`; `None` if there is none with a right checksum.
+    /// Reads the header at the front of `bytes`. Returns `None` if no header with a right checksum is there.
     fn decode(bytes: &[u8]) -> Option<SectionHeader> {
         let bytes = bytes.get(..SECTION_HEADER_BYTES)?;
         let (hashed, crc32) = bytes.split_last_chunk::<4>()?;
@@ -73,7 +73,7 @@ pub(super) struct SectionWriter<W> {
 }
 
 impl<W: Write> SectionWriter<W> {
-    /// Writes the file header.
+    /// Creates the writer and writes the file header.
     pub(super) fn start(mut out: W) -> io::Result<Self> {
         let mut header = MAGIC.to_vec();
         put_u16(&mut header, VERSION.major);
@@ -84,7 +84,8 @@ impl<W: Write> SectionWriter<W> {
         Ok(SectionWriter { out, sections: 0, bytes: header.len() as u64, plain_bytes: 0, packed: Vec::new() })
     }
 
-    /// Writes one section, compressed if that is smaller.
+    /// Writes one section. Its bytes are compressed if that makes the section smaller and keeps the file within the
+    /// budget of plain bytes.
     pub(super) fn put(&mut self, tag: Tag, plain: &[u8]) -> io::Result<()> {
         if plain.len() > SECTION_PLAIN_BYTES_MAX {
             return Err(io::Error::new(
@@ -96,7 +97,7 @@ impl<W: Write> SectionWriter<W> {
         let packed_bytes = lz4_flex::block::compress_into(plain, &mut self.packed).unwrap_or(usize::MAX);
         self.plain_bytes += plain.len() as u64;
         let after_bytes = self.bytes + (SECTION_HEADER_BYTES + plain.len().min(packed_bytes)) as u64;
-        // Readers refuse files beyond the budget, so the writer keeps to it.
+        // Readers refuse files beyond the budget, so the writer stays within it.
         let (flags, stored) =
             if packed_bytes < plain.len() && self.plain_bytes <= plain_budget_bytes(after_bytes) {
                 (FLAG_LZ4, &self.packed[..packed_bytes])
@@ -118,13 +119,14 @@ impl<W: Write> SectionWriter<W> {
         Ok(())
     }
 
-    /// Flushes the writer below.
+    /// Flushes the underlying writer.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
 
-/// Reads the version at the front of `bytes`, and whether its checksum is right; `None` if there is no whole header.
+/// Reads the version at the front of `bytes`, and whether the checksum of the file header is right. Returns `None` if
+/// the file header is incomplete.
 pub(super) fn file_header(bytes: &[u8]) -> Option<(Version, bool)> {
     let (hashed, crc32) = bytes.get(..FILE_HEADER_BYTES)?.split_last_chunk::<4>()?;
     let mut cursor = Cursor::new(hashed.strip_prefix(&MAGIC)?);
@@ -132,7 +134,7 @@ pub(super) fn file_header(bytes: &[u8]) -> Option<(Version, bool)> {
     Some((version, crc32fast::hash(hashed) == u32::from_le_bytes(*crc32)))
 }
 
-/// Decompresses a section into `scratch`, if it is compressed.
+/// Returns the plain bytes of a section. A compressed section is decompressed into `scratch`.
 pub(super) fn unpack<'a>(
     header: &SectionHeader,
     stored: &'a [u8],
@@ -156,23 +158,23 @@ pub(super) fn unpack<'a>(
     }
 }
 
-/// An item that the search in a file finds.
+/// One result of the search for sections in a file.
 #[derive(Debug)]
 pub(super) enum Found<'a> {
     /// A section with right checksums.
     Section { offset: u64, header: SectionHeader, stored: &'a [u8] },
-    /// Damage between sections, or of one.
+    /// Damage of a section, or of the bytes between two sections.
     Damage(Damage),
 }
 
-/// Finds the sections in the bytes of a file.
+/// Iterator over the sections in the bytes of a file, and over the damage between them.
 #[derive(Debug)]
 pub(super) struct Sections<'a> {
     bytes: &'a [u8],
     at: usize,
     checksum_budget_bytes: u64,
-    /// Set after a section with a corrupt payload. The bytes up to the next header may be the rest of it, so they are not
-    /// reported as further damage.
+    /// Whether the last section had a corrupt payload. The bytes up to the next header may be the rest of that section,
+    /// so they are not reported as further damage.
     in_bad_section: bool,
 }
 
@@ -192,7 +194,8 @@ impl<'a> Sections<'a> {
         Some(Found::Damage(Damage { section, offset: Some(at as u64), kind }))
     }
 
-    /// Offset of the next header with a right checksum, from `self.at`; the end of the file if there is none.
+    /// Returns the offset of the next header with a right checksum, from `self.at` on, or the length of the file if
+    /// there is none.
     fn next_header(&self) -> usize {
         let rest = &self.bytes[self.at..];
         let mut from = 0;
@@ -235,7 +238,7 @@ impl<'a> Iterator for Sections<'a> {
         };
         self.checksum_budget_bytes = left_bytes;
         if crc32fast::hash(stored) != header.payload_crc32 {
-            // The length may be wrong as well, so the search continues behind the header.
+            // The length in the header may be wrong as well, so the search continues directly behind the header.
             self.at += SECTION_HEADER_BYTES;
             self.in_bad_section = true;
             return self.damage(section, header_at, DamageKind::Checksum);

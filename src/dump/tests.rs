@@ -1,4 +1,4 @@
-//! Tests that need the inside of the room: planted faults in single sections, and files that no writer makes.
+//! Tests that need private items of the module: planted faults in single sections, and files that no writer makes.
 
 use std::io;
 
@@ -16,7 +16,7 @@ fn bytes_of(profile: &Profile) -> Vec<u8> {
     bytes
 }
 
-/// Places of the sections: tag, start, end.
+/// Returns the place of each section: its tag, start and end.
 fn places(bytes: &[u8]) -> Vec<(Tag, usize, usize)> {
     let place = |found| match found {
         Found::Section { offset, header, stored } => {
@@ -28,7 +28,7 @@ fn places(bytes: &[u8]) -> Vec<(Tag, usize, usize)> {
     Sections::new(bytes).map(place).collect()
 }
 
-/// A profile of which every section and several chunks of the large tables exist.
+/// Returns a profile with every section and with several chunks of each large table.
 fn profile() -> Profile {
     let mut profile = Profile::default();
     profile.threads = vec![ThreadRow { index: 0, name: "main".into(), threads: 1, ..Default::default() }];
@@ -127,7 +127,7 @@ fn threads_that_are_all_lost_leave_a_row_to_refer_to() {
     assert_eq!((dump.profile.threads.len(), dump.profile.threads[0].name.as_str()), (1, "(row lost)"));
 }
 
-/// A file with one section, made by hand.
+/// Returns a file with one section, made by hand.
 fn file_with(tag: Tag, plain: &[u8]) -> Vec<u8> {
     let mut writer = Vec::new();
     SectionWriter::start(&mut writer).unwrap().put(tag, plain).unwrap();
@@ -261,7 +261,7 @@ fn a_file_that_unpacks_to_more_than_its_length_allows_is_not_read_to_the_end() {
     assert!(40 << 20 <= plain_budget_bytes(bytes.len() as u64), "the writer keeps to the budget");
     assert!(bytes.len() < 2 << 20, "and packs as long as it allows");
 
-    // A writer that does not: each section is packed in a file of its own.
+    // A writer without the budget: each section is packed in a file of its own.
     let packed = file_with(Tag::NOTES, &plain);
     let mut bomb = packed[..FILE_HEADER_BYTES].to_vec();
     for sequence in 0..40u32 {
@@ -321,7 +321,7 @@ fn a_section_that_comes_twice_is_taken_once() {
 
 #[test]
 fn sections_that_overlap_cost_bounded_work() {
-    // Headers that each claim the rest of the file as their payload, with a checksum that does not fit.
+    // Headers that each claim the rest of the file as their payload, with a wrong checksum.
     let packed = file_with(Tag::NOTES, &[1; 32]);
     let header = &packed[FILE_HEADER_BYTES..FILE_HEADER_BYTES + SECTION_HEADER_BYTES];
     let mut hostile = packed[..FILE_HEADER_BYTES].to_vec();
@@ -350,7 +350,7 @@ fn damage_beyond_the_list_is_counted() {
     assert_eq!(dump.damage[1000].kind, DamageKind::Unlisted { damages: 4000 });
 }
 
-/// Fails at one write, and says that the disk is full.
+/// A writer that fails at one write with the error that the disk is full.
 struct FullDisk {
     writes_left: usize,
 }
@@ -387,7 +387,7 @@ fn an_error_of_a_full_disk_names_the_path_and_what_to_do() {
     assert!(std::error::Error::source(&error).is_some());
 }
 
-/// A bundled profile: several chunks of texts and of functions. Function *n* is called `f<n>`.
+/// Returns a profile with symbols: several chunks of texts and of functions. Function *n* is called `f<n>`.
 fn bundled(names: u32) -> Profile {
     let mut profile = Profile::default();
     profile.symbols.strings = (0..names)
@@ -400,7 +400,7 @@ fn bundled(names: u32) -> Profile {
     profile
 }
 
-/// Every name that is read is the one that was written, or none.
+/// Checks that every name in `read` is the written name or empty.
 fn check_names(read: &Profile, written: &Profile) -> usize {
     let (read, written) = (&read.symbols, &written.symbols);
     for (address, functions) in &read.frames {

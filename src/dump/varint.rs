@@ -1,17 +1,18 @@
-//! Variable-length integers, of dumps and traces alike.
+//! Variable-length integers, as dumps and traces use them.
 //!
-//! * A *varint* is LEB128: seven bits a byte, lowest first, the top bit set on all bytes but the last; at most 10.
-//! * A signed varint is zigzag-coded first: 0, −1, 1, −2, … become 0, 1, 2, 3, …
+//! * A *varint* is LEB128: seven bits a byte, lowest first, with the top bit set on all bytes but the last. Maximum
+//!   length: 10 bytes.
+//! * A signed varint is a varint of the zigzag code: 0, −1, 1, −2, … become 0, 1, 2, 3, …
 
-/// Bytes of a varint at most.
+/// Maximum length of a varint, in bytes.
 pub(crate) const VARINT_BYTES_MAX: usize = 10;
 
-/// Reason why bytes do not start with a varint.
+/// Reason why bytes do not start with a valid varint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VarintError {
-    /// The bytes end within it.
+    /// The bytes end within the varint.
     Ended,
-    /// It has more than 64 bits.
+    /// The value has more than 64 bits.
     TooLong,
 }
 
@@ -31,7 +32,7 @@ pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
     put(out, zigzag(value));
 }
 
-/// Takes a varint off the front of `rest`; after an error `rest` is unspecified.
+/// Reads a varint from the front of `rest`. After an error `rest` is unspecified.
 #[inline]
 pub(crate) fn take(rest: &mut &[u8]) -> Result<u64, VarintError> {
     let mut value = 0u64;
@@ -50,7 +51,7 @@ pub(crate) fn take(rest: &mut &[u8]) -> Result<u64, VarintError> {
     Err(VarintError::TooLong)
 }
 
-/// Takes a signed varint off the front of `rest`; after an error `rest` is unspecified.
+/// Reads a signed varint from the front of `rest`. After an error `rest` is unspecified.
 #[inline]
 pub(crate) fn take_signed(rest: &mut &[u8]) -> Result<i64, VarintError> {
     take(rest).map(unzigzag)

@@ -1,4 +1,4 @@
-//! A profile to bytes, into any `Write`: a test can make every write fail.
+//! Writes a profile as bytes into any `Write`, so a test can make every write fail.
 
 use std::io::{self, Write};
 
@@ -9,17 +9,17 @@ use super::v1::meta::Contents;
 use super::v1::{Cuts, Wire, tables};
 use crate::profile::{Profile, StackFigures, TurnTimes, Violation, check};
 
-/// Result of [`write_to`].
+/// Describes the bytes that [`write_to`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encoded {
     /// Length of the file, in bytes.
     pub bytes: u64,
-    /// Sections in it.
+    /// Number of sections in the file.
     pub sections: u32,
-    /// Laws that the profile breaks. It was written nevertheless, with a note for each.
+    /// Laws that the profile breaks. The file was written nevertheless, with a note for each broken law.
     pub broken_laws: Vec<Violation>,
-    /// Notes in the file: broken laws, and cuts made to keep the limits of the format.
+    /// Notes in the file: one for each broken law, and one for each kind of cut that the limits of the format required.
     pub notes: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ pub struct Encoded {
 ///
 /// # Errors
 ///
-/// The first error of `out`. The bytes written before are a cut dump.
+/// Returns the first error of `out`. The bytes written before the error are a cut dump.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
     write_noted(out, profile, &[])
 }
 
-/// Like [`write_to`], with the notes of the file that the profile was read from.
+/// Writes `profile` as [`write_to`] does, and keeps `earlier`, the notes of the file that the profile was read from.
 pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String]) -> io::Result<Encoded> {
     let broken_laws = check(profile);
     let mut writer = ProfileWriter { sections: SectionWriter::start(out)?, cuts: Cuts::default() };
@@ -57,7 +57,7 @@ pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String
     writer.table::<tables::History>(&profile.history)?;
     let names = &profile.symbols;
     writer.table::<tables::SymbolTexts>(&names.strings)?;
-    // The rows are copied from a map; a recorded program has none.
+    // The rows are copied from a map. The map is empty in a recorded program.
     let frames: Vec<_> = names.frames.iter().map(|(address, frames)| (*address, frames.clone())).collect();
     writer.table::<tables::SymbolFrames>(&frames)?;
     writer.table::<tables::SymbolNotes>(&names.notes)?;
@@ -65,7 +65,7 @@ pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String
     let unsaid: Vec<_> = earlier.iter().filter(|note| !notes.contains(note)).cloned().collect();
     notes.extend(unsaid);
     writer.table::<tables::Notes>(&notes)?;
-    // Sections of the file, this one included, and bytes before it.
+    // The number of sections in the file, including this one, and the number of bytes before it.
     writer.record(Tag::END, &(writer.sections.sections + 1, writer.sections.bytes))?;
     writer.sections.flush()?;
     Ok(Encoded { bytes: writer.sections.bytes, sections: writer.sections.sections, broken_laws, notes })

@@ -1,5 +1,5 @@
-//! Records of sections that are absent when they would be empty, version 1: recording times, remote frees, estimates,
-//! tracked pointers.
+//! Records, in version 1, of the sections that are omitted when they would be empty: recording times, remote frees,
+//! estimates, tracked pointers.
 
 use super::{Cuts, Faults, Wire, coded, get_all, put_text, record};
 use crate::dump::codec::{CodecError, Cursor, put_record};
@@ -17,7 +17,7 @@ impl Wire for TurnTimes {
         put_record(out, &(turns, timed, timed_ns, &durations[..]))
     }
 
-    /// Buckets beyond those of this version are added to the last.
+    /// Reads the record. Counts of buckets that this version lacks are added to the last bucket.
     fn get(from: &mut Cursor<'_>, _: &mut Faults) -> Result<Self, CodecError> {
         let (turns, timed, timed_ns, read): (u64, u64, u64, Vec<u64>) = from.record()?;
         let mut durations = [0u64; TURN_BUCKETS];
@@ -29,8 +29,8 @@ impl Wire for TurnTimes {
     }
 }
 
-/// Section `CROS`: frees by other threads, one row for each pair of threads. Of more than [`CROSSINGS_LISTED_MAX`], the
-/// first are written, which have most blocks.
+/// Section `CROS`: blocks that another thread freed, one row for each pair of threads. Only the first
+/// [`CROSSINGS_LISTED_MAX`] rows are written; rows are in descending order of blocks.
 impl Wire for Vec<RemoteFrees> {
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
         let kept = &self[..self.len().min(CROSSINGS_LISTED_MAX)];
@@ -46,7 +46,7 @@ impl Wire for Vec<RemoteFrees> {
 }
 record!(RemoteFrees { allocated_by, freed_by, blocks, bytes });
 
-// Section `ESTM`: figures that samples estimate. Absent when no block was sampled.
+// Section `ESTM`: figures estimated from samples. The section is absent if no block was sampled.
 record!(Estimates {
     total_blocks,
     total_bytes,
@@ -127,9 +127,10 @@ impl Wire for Holder {
 
 record!(Unlisted { pointers, clones, drops, unwrapped, holders_without_place });
 
-/// Section `TRKD`: the tracked pointers. Absent when there was none.
+/// Section `TRKD`: the tracked pointers. The section is absent if there are none.
 impl Wire for TrackedReport {
-    /// Leaves off what the section has no room for: pointers with fewest holders first, then the oldest events.
+    /// Writes the record. Omits what exceeds the section's room: first the pointers with the fewest holders, then the
+    /// oldest events.
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
         let TrackedReport {
             pointers,
@@ -167,7 +168,7 @@ impl Wire for TrackedReport {
         put_record(out, &(storm_clones, storm_window_events))
     }
 
-    /// An event whose code has no meaning in this version is left out.
+    /// Reads the record. An event with an unknown code is omitted and counted in `faults`.
     fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError> {
         let pointers = get_all(from, faults)?;
         let wire: Vec<(u64, u32, u8, u32)> = from.record()?;
@@ -194,7 +195,7 @@ impl Wire for TrackedReport {
     }
 }
 
-/// Bytes of one event of a tracked pointer at most.
+/// Maximum length of one event of a tracked pointer, in bytes.
 const EVENT_BYTES: usize = 24;
 
 #[cfg(test)]
@@ -256,7 +257,7 @@ mod tests {
         let report = TrackedReport { events_total: 1, ..TrackedReport::default() };
         let mut plain = Vec::new();
         report.put(&mut plain, &mut Cuts::default()).unwrap();
-        // Behind the number of pointers stands that of the events.
+        // The number of events follows the number of pointers.
         assert_eq!(plain[..2], [0, 0]);
         plain.splice(1..2, [2, 0, 0, 0, 1, 1, 0, 200, 1]);
         let mut faults = Faults::default();

@@ -20,7 +20,7 @@ coded! {
     ForkPolicy: fork_code, fork_of, ForkPolicy::default();
 }
 
-/// Losses: pairs of a reason's code and its events, without reasons that have no events.
+/// Lost events: pairs of a reason's code and its number of events. Reasons without events are omitted.
 impl Wire for LossCounts {
     fn put(&self, out: &mut Vec<u8>, _: &mut Cuts) -> Result<(), CodecError> {
         let lost = self.iter().filter(|(_, events)| *events > 0);
@@ -41,7 +41,7 @@ impl Wire for LossCounts {
     }
 }
 
-// Section `QUAL`. The times have a section of their own.
+// Section `QUAL`. The recording times are in section `RECT`.
 record!(QualityIndicator {
     installed, current_completeness, target_completeness, windowed_completeness, trend, recommendation, mode,
     attempted, recorded, in_flight, lost, sampled_out, retained, evicted, anomalies, own_events, lag_ns,
@@ -49,7 +49,8 @@ record!(QualityIndicator {
 } without { turn_times });
 record!(Anomalies { unmatched_frees, double_allocations, ambiguous_pairings, layout_mismatches });
 
-/// Section `CONT`: the rows of each table in the whole file. Written early, so that a cut file knows its loss.
+/// Section `CONT`: the number of rows of each table in the whole file. The section is written early, so that the reader
+/// of a cut file knows how many rows are missing.
 #[derive(Debug, Default)]
 pub(in crate::dump) struct Contents {
     rows: Vec<([u8; 4], u64)>,
@@ -78,7 +79,7 @@ impl Contents {
         Contents { rows: listed.map(|(tag, rows)| (tag.0, rows)).collect() }
     }
 
-    /// Rows of a table; 0 for one that is not listed.
+    /// Returns the number of rows of a table, or 0 for a table that is not listed.
     pub(in crate::dump) fn rows(&self, tag: Tag) -> u64 {
         self.rows.iter().find(|(listed, _)| *listed == tag.0).map_or(0, |(_, rows)| *rows)
     }
@@ -97,7 +98,7 @@ record!(ProcessInfo {
     reason,
 });
 
-/// A command line: its arguments, as many as fit.
+/// A command line: as many of its arguments as fit into the maximum length.
 impl Wire for Vec<String> {
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
         let mut bytes = 0;
@@ -120,7 +121,7 @@ record!(Settings { mode, stacks, clock, history, concurrency, fork, memory_limit
 record!(HistoryLimits { events, bytes, age_ns });
 record!(ConcurrencyConfig { max_retries, base_delay_ns, enable_overflow_buffer, target_completeness });
 
-/// How stacks are taken: a code and an argument, which is 0 where there is none.
+/// How stacks are taken: a code and an argument. The argument is 0 for codes that need none.
 impl Wire for Stacks {
     fn put(&self, out: &mut Vec<u8>, _: &mut Cuts) -> Result<(), CodecError> {
         let coded = match *self {
@@ -167,7 +168,7 @@ record!(HeapStats {
 });
 record!(Peak { bytes, blocks, at_ns, uncertainty_bytes });
 
-// Section `STKQ`. Absent when no stacks were taken.
+// Section `STKQ`. The section is absent if no stacks were taken.
 record!(StackFigures { walker, why, taken, truncated, failed, table_full, left_out, checked, check_failed });
 
 // Rows of `THRD`, `MODS` and `CHNG`.

@@ -1,10 +1,10 @@
 //! Version 1 of the content, frozen.
 //!
-//! Records are not self-describing: a field more or less and every later byte is misread. So no type of
+//! Records are not self-describing: one field more or less makes every later byte misread. So no type of
 //! [`profile`](crate::profile) is serialised by a derive. `meta` and `figures` list the fields of each record, and
-//! `tables` the columns of each table, in the order of the bytes and by exhaustive patterns: a new field in the profile
-//! does not compile until someone has decided where it goes. A list does not change once a release has written it; a new
-//! figure goes into a new section or a new last column, which older readers skip.
+//! `tables` lists the columns of each table, in the order of the bytes and by exhaustive patterns: code with a new
+//! field in the profile does not compile until the field has a place. A list does not change once a release has written
+//! it. A new figure goes into a new section or a new last column, which older readers skip.
 
 pub(super) mod figures;
 pub(super) mod meta;
@@ -15,48 +15,48 @@ use std::borrow::Cow;
 use super::codec::{CodecError, Cursor, put_record};
 use super::format::TEXT_BYTES_MAX;
 
-/// Numbers of what the writer cut to keep the limits of the format.
+/// Counts of parts that the writer cut or omitted to keep the limits of the format.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dump) struct Cuts {
-    /// Texts longer than their limit.
+    /// Number of texts cut to their maximum length.
     pub(in crate::dump) texts: u64,
-    /// Arguments left off a command line.
+    /// Number of arguments omitted from the command line.
     pub(in crate::dump) arguments: u64,
-    /// Stacks with more frames than their limit.
+    /// Number of stacks cut to their maximum number of frames.
     pub(in crate::dump) stacks: u64,
-    /// Histograms with more buckets than their limit.
+    /// Number of histograms cut to their maximum number of buckets.
     pub(in crate::dump) histograms: u64,
-    /// Addresses with more inlined functions than their limit.
+    /// Number of addresses whose inlined functions were cut to the maximum number.
     pub(in crate::dump) inlined: u64,
-    /// Pairs of threads left off their section.
+    /// Number of pairs of threads omitted from the section of remote frees.
     pub(in crate::dump) crossings: u64,
-    /// Tracked pointers left off their section.
+    /// Number of tracked pointers omitted from their section.
     pub(in crate::dump) tracked_pointers: u64,
-    /// Places of their holders left off.
+    /// Number of places of holders omitted from tracked pointers.
     pub(in crate::dump) tracked_holders: u64,
-    /// Events of tracked pointers left off.
+    /// Number of events omitted from the section of tracked pointers.
     pub(in crate::dump) tracked_events: u64,
 }
 
-/// Numbers of what the reader replaced within whole sections.
+/// Counts of values that the reader replaced or omitted within whole sections.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dump) struct Faults {
-    /// Texts that were not UTF-8.
+    /// Number of texts that were not UTF-8.
     pub(in crate::dump) texts: u64,
-    /// Codes without a meaning in this version.
+    /// Number of codes that this version does not know.
     pub(in crate::dump) codes: u64,
 }
 
-/// A value in a record.
+/// A value that can be written into a record and read from one.
 pub(super) trait Wire: Sized {
     /// Appends the bytes of the value.
     fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError>;
 
-    /// Takes a value off the front of `from`.
+    /// Reads a value from the front of `from`.
     fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError>;
 }
 
-/// Implements [`Wire`] for types whose layout is that of the codec.
+/// Implements [`Wire`] for types that the codec lays out by itself.
 macro_rules! plain {
     ($($type:ty),* $(,)?) => { $(
         impl Wire for $type {
@@ -71,8 +71,8 @@ macro_rules! plain {
     )* };
 }
 
-/// Implements [`Wire`] for a struct: its fields one after the other, in this order. The fields behind `without` are in
-/// another section and read as their default.
+/// Implements [`Wire`] for a struct: its fields one after the other, in the listed order. The fields behind `without`
+/// are in another section; this record reads them as their default.
 macro_rules! record {
     ($type:ty { $($field:ident),* $(,)? } $(without { $($absent:ident),* })?) => {
         impl Wire for $type {
@@ -90,7 +90,7 @@ macro_rules! record {
     };
 }
 
-/// Implements [`Wire`] for an enum by the codes of its variants; an unknown code is counted and read as the default.
+/// Implements [`Wire`] for an enum by the codes of its variants. An unknown code is counted and read as the default.
 macro_rules! coded {
     ($($type:ty: $code:path, $of:path, $default:expr;)*) => { $(
         impl Wire for $type {
@@ -135,7 +135,7 @@ impl Wire for String {
     }
 }
 
-/// Appends a text, cut to `bytes_max` bytes between two characters: its length, then its bytes.
+/// Appends the length of a text, then its bytes. A text longer than `bytes_max` bytes is cut between two characters.
 fn put_text(out: &mut Vec<u8>, text: &str, bytes_max: usize, cuts: &mut Cuts) -> Result<(), CodecError> {
     let kept = &text[..text.floor_char_boundary(bytes_max)];
     cuts.texts += u64::from(kept.len() < text.len());
@@ -148,7 +148,8 @@ fn put_all<T: Wire>(out: &mut Vec<u8>, values: &[T], cuts: &mut Cuts) -> Result<
     values.iter().try_for_each(|value| value.put(out, cuts))
 }
 
-/// Takes values with their number in front. Each takes a byte at least, so no number asks for more memory than is there.
+/// Reads a number, then as many values. Each value takes at least one byte, so the number cannot claim more memory than
+/// the bytes justify.
 fn get_all<T: Wire>(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Vec<T>, CodecError> {
     let count: u64 = from.record()?;
     let mut values = Vec::new();

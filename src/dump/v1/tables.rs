@@ -1,7 +1,8 @@
 //! Columns of the tables, version 1.
 //!
-//! Adjacent values of a column are similar and compress well; a row consists of one value of each column. A table is cut
-//! into chunks that can be read alone: deltas start from 0 in each. Tables of texts have one column, of records.
+//! Adjacent values of a column are similar and compress well; a row consists of one value of each column. A table is
+//! cut into chunks that can be read alone, because deltas start from 0 in each chunk. A table of texts has one column
+//! of records.
 
 use super::{Cuts, Faults, Wire};
 use crate::dump::codec::{CodecError, Cursor, put_delta, put_varint};
@@ -14,7 +15,7 @@ use crate::profile::{
     SymbolFrame, ThreadRow,
 };
 
-/// The values that deltas refer to; all 0 at the start of a chunk.
+/// The previous values, to which deltas are relative. All are 0 at the start of a chunk.
 #[derive(Debug, Default)]
 pub(in crate::dump) struct Last {
     address: u64,
@@ -23,16 +24,16 @@ pub(in crate::dump) struct Last {
 
 /// Conversion between the rows and the columns of a table.
 pub(in crate::dump) trait Table {
-    /// A row, as the profile has it.
+    /// A row as the profile holds it.
     type Row;
-    /// The section that holds the chunks.
+    /// Tag of the sections that hold the chunks.
     const TAG: Tag;
-    /// Columns.
+    /// Number of columns.
     const COLUMNS: usize;
     /// Number of leading columns with at least one byte for every row, which bounds the memory reserved for rows.
     const FULL_COLUMNS: usize;
 
-    /// Appends a row to the columns, [`Table::COLUMNS`] of them.
+    /// Appends one row to `columns`, which must hold [`Table::COLUMNS`] columns.
     fn put(
         row: &Self::Row,
         last: &mut Last,
@@ -40,12 +41,12 @@ pub(in crate::dump) trait Table {
         cuts: &mut Cuts,
     ) -> Result<(), CodecError>;
 
-    /// Takes a row off the columns, [`Table::COLUMNS`] of them.
+    /// Reads one row from `columns`, which must hold [`Table::COLUMNS`] columns.
     fn get(columns: &mut [Cursor<'_>], last: &mut Last, faults: &mut Faults)
     -> Result<Self::Row, CodecError>;
 }
 
-/// Error for too short a slice of columns. Callers pass [`Table::COLUMNS`] of them, so it never occurs.
+/// The error for a slice with too few columns. It never occurs, because callers pass [`Table::COLUMNS`] columns.
 const NO_COLUMN: CodecError = CodecError::OutOfRange("number of columns");
 
 fn put_numbers(columns: &mut [Vec<u8>], numbers: &[u64]) {
@@ -70,7 +71,7 @@ fn word(value: u64, field: &'static str) -> Result<u32, CodecError> {
     u32::try_from(value).map_err(|_| CodecError::OutOfRange(field))
 }
 
-/// Stacks: number of frames · truncated · frames (deltas, also from one stack to the next).
+/// The table of stacks. Columns: number of frames · truncated · frames (deltas, also from one stack to the next).
 pub(in crate::dump) struct Stacks;
 
 impl Table for Stacks {
@@ -106,7 +107,8 @@ impl Table for Stacks {
     }
 }
 
-/// Sites: stack · ten counts · six of reallocs · sizes · lifetimes (for each: buckets, then their counts).
+/// The table of sites. Columns: stack · ten counts · six counts of reallocs · sizes · lifetimes. Sizes and lifetimes
+/// are histograms: the number of buckets, then their counts.
 pub(in crate::dump) struct Sites;
 
 fn put_histogram(column: &mut Vec<u8>, histogram: &Histogram, cuts: &mut Cuts) {
@@ -172,7 +174,7 @@ impl Table for Sites {
     }
 }
 
-/// Live blocks: address (delta) · size · birth (delta) · stack · thread · alignment · reallocs.
+/// The table of live blocks. Columns: address (delta) · size · birth (delta) · stack · thread · alignment · reallocs.
 pub(in crate::dump) struct Live;
 
 impl Table for Live {
@@ -210,7 +212,7 @@ impl Table for Live {
     }
 }
 
-/// Intervals: blocks and bytes allocated · blocks and bytes freed · peak · lost.
+/// The table of intervals. Columns: blocks and bytes allocated · blocks and bytes freed · peak · lost.
 pub(in crate::dump) struct Intervals;
 
 impl Table for Intervals {
@@ -236,8 +238,8 @@ impl Table for Intervals {
     }
 }
 
-/// Events: kind · time (delta) · thread · stack · address (delta) · size, where there is one · new address of a
-/// realloc (delta to the old one).
+/// The table of events. Columns: kind · time (delta) · thread · stack · address (delta) · size, for kinds that have one
+/// · new address of a realloc (delta to the old one).
 pub(in crate::dump) struct History;
 
 impl Table for History {
@@ -261,7 +263,7 @@ impl Table for History {
             EventKind::Tracked { pointer, event, held } => {
                 put_varint(sizes, pointer.into());
                 put_varint(sizes, held.into());
-                // It has no heap address: the delta is 0.
+                // A pointer event has no heap address: the delta is 0.
                 (EVENT_TRACKED + pointer_event_code(event), last.address)
             }
         };
@@ -307,7 +309,8 @@ impl Table for History {
     }
 }
 
-/// Functions of an address: number of functions · address (delta) · for each function its name, file, line, inlined.
+/// The table of functions at addresses. Columns: number of functions · address (delta) · for each function its name,
+/// file, line and whether it is inlined.
 pub(in crate::dump) struct SymbolFrames;
 
 impl Table for SymbolFrames {
@@ -353,7 +356,7 @@ impl Table for SymbolFrames {
     }
 }
 
-/// Defines tables of one column of records.
+/// Defines tables that have one column of records.
 macro_rules! record_tables {
     ($($(#[$doc:meta])* $table:ident, $row:ty, $tag:expr;)*) => { $(
         $(#[$doc])*
@@ -379,16 +382,16 @@ macro_rules! record_tables {
 }
 
 record_tables! {
-    /// Threads.
+    /// The table of threads.
     Threads, ThreadRow, Tag::THREADS;
-    /// Modules.
+    /// The table of modules.
     Modules, Module, Tag::MODULES;
-    /// Changes of state.
+    /// The table of changes of state.
     Changes, Change, Tag::CHANGES;
-    /// Notes of the writer.
+    /// The table of the writer's notes.
     Notes, String, Tag::NOTES;
-    /// Texts of symbols.
+    /// The table of texts that symbols refer to.
     SymbolTexts, String, Tag::SYMBOL_TEXTS;
-    /// Notes on symbols.
+    /// The table of notes on symbols.
     SymbolNotes, String, Tag::SYMBOL_NOTES;
 }
