@@ -41,7 +41,7 @@ unsafe impl Plain for LaneWithState {}
 // SAFETY: X1.
 unsafe impl Plain for Ledger {}
 
-/// The bytes of a region.
+/// The bytes of a region of memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Image<'a> {
     bytes: &'a [u8],
@@ -52,18 +52,19 @@ impl<'a> Image<'a> {
         Image { bytes }
     }
 
-    /// `count` bytes from the start of a page.
+    /// Returns `count` bytes from the start of a page.
     pub(super) fn bytes(&self, page: u32, count: usize) -> Option<&'a [u8]> {
         let start = (page as usize).checked_mul(PAGE_BYTES)?;
         self.bytes.get(start..start.checked_add(count)?)
     }
 
-    /// Copies element `number` of a table that starts with a page.
+    /// Copies element `number` of a table that starts at the start of a page.
     pub(super) fn copy<T: Plain>(&self, page: u32, number: usize) -> Option<T> {
         self.copy_behind(page, 0, number)
     }
 
-    /// Like [`Image::copy`], for a table that starts `offset` bytes behind the start of the page.
+    /// Copies element `number` of a table, as [`Image::copy`] does. The table starts `offset` bytes behind the start of a
+    /// page.
     pub(super) fn copy_behind<T: Plain>(&self, page: u32, offset: usize, number: usize) -> Option<T> {
         let start = (page as usize).checked_mul(PAGE_BYTES)?.checked_add(offset)?;
         let start = start.checked_add(number.checked_mul(size_of::<T>())?)?;
@@ -72,7 +73,7 @@ impl<'a> Image<'a> {
         Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
     }
 
-    /// Copies a value that is too large for the stack.
+    /// Copies a value that is too large for the stack of a thread.
     pub(super) fn copy_boxed<T: Plain>(&self, page: u32) -> Option<Box<T>> {
         let bytes = self.bytes(page, size_of::<T>())?;
         let mut copy: Box<MaybeUninit<T>> = Box::new_uninit();
@@ -83,7 +84,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Number of elements that fit between the start of a page and the end of the bytes.
+    /// Returns the number of elements that fit between the start of a page and the end of the bytes.
     pub(super) fn room<T>(&self, page: u32) -> usize {
         let start = (page as usize).saturating_mul(PAGE_BYTES);
         self.bytes.len().saturating_sub(start) / size_of::<T>().max(1)

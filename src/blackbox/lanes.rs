@@ -10,23 +10,23 @@ use crate::ledger::sites::SiteDelta;
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::Ordering;
 
-/// More words than a thread can have written: at one a nanosecond it would take 146 years.
+/// Bound above every word number: at one word a nanosecond a thread would need 146 years to reach it.
 const WORD_NUMBER_MAX: u64 = 1 << 62;
 
-/// Copy of a lane.
+/// The copy of a lane.
 pub(super) struct LaneImage {
     pub(super) copy: Box<LaneWithState>,
     /// Whether a fold was in progress when the process ended.
     pub(super) is_torn: bool,
-    /// Numbers of the first word in `words`, the first word that is in no sum, and the first word that is in no table.
-    /// The last two differ in a torn lane only.
+    /// Numbers of the first word in `words`, of the first word that is in no sum, and of the first word that is in no
+    /// table. The last two differ in a torn lane only.
     pub(super) first: u64,
     pub(super) tail: u64,
     pub(super) applied_up_to: u64,
     pub(super) words: Vec<u64>,
 }
 
-/// All lanes, and the number of unreadable ones.
+/// Returns all readable lanes, and the number of unreadable lanes.
 pub(super) fn lanes(image: Image<'_>, ledger: &Ledger) -> (Vec<LaneImage>, u64) {
     let (mut lanes, mut unreadable) = (Vec::new(), 0);
     for page in ledger.lanes.published() {
@@ -58,12 +58,12 @@ fn lane(image: Image<'_>, page: u32) -> Option<LaneImage> {
 }
 
 impl LaneImage {
-    /// Words that are in no sum.
+    /// Returns the words that are in no sum.
     pub(super) fn unbooked(&self) -> &[u64] {
         self.words.get((self.tail - self.first) as usize..).unwrap_or(&[])
     }
 
-    /// Blocks and waiting frees in the tables of the lane.
+    /// Returns the blocks and the waiting frees in the tables of the lane.
     pub(super) fn blocks(&self, image: Image<'_>) -> Vec<Entry> {
         let state = &self.copy.state;
         let (page, entries) = state.nursery.place();
@@ -73,7 +73,7 @@ impl LaneImage {
                 .filter_map(|place| image.copy(page, place))
                 .collect(),
         };
-        // The upper half of their size is the number of the allocation.
+        // The upper half of the size field is the number of the allocation.
         young.iter_mut().for_each(|entry| entry.size &= u64::from(u32::MAX));
         let being_handed = state.outbox.iter().take(state.handing).skip(state.handed);
         young.extend(state.outbox.iter().take(state.outbox_len).chain(being_handed));
@@ -81,7 +81,7 @@ impl LaneImage {
         young
     }
 
-    /// Site deltas that were not committed.
+    /// Returns the site deltas that were not committed.
     pub(super) fn deltas(&self, image: Image<'_>) -> Vec<SiteDelta> {
         let (page, slots) = self.copy.state.deltas.place();
         let slots = if page == 0 { 0 } else { (slots as usize).min(image.room::<SiteDelta>(page)) };

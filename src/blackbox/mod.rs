@@ -1,4 +1,4 @@
-//! The reader of black boxes: a profile from the memory region of a process that has ended.
+//! The reader of black boxes: makes a profile from the memory region of a process that has ended.
 //!
 //! A black box is the region of a ledger at the last instant of the process (see `recorder::black_box`). The rings still
 //! hold events that were not booked; the reader replays them (`replay::Heap`). It trusts no byte: every page number is
@@ -12,10 +12,10 @@
 //!
 //! # Torn batches
 //!
-//! A process that ends during a fold leaves a batch that is partly in the tables. Such a lane still has its latch taken.
-//! The sums have no mark of how far the fold had come: the events of the batch are counted as *in flight*, with a note.
-//! The live blocks are exact, because the words in the ring are whole; the figures of sites and of remote frees may have
-//! or lack part of the batch.
+//! A process that ends during a fold leaves a batch that is partly in the tables. The latch of such a lane is still
+//! taken. The sums do not show how far the fold had come: the events of the batch are counted as *in flight*, with a
+//! note. The live blocks are exact, because the words in the ring are whole. The figures of sites and of remote frees
+//! may include or lack part of the batch.
 //!
 //! All other figures are exact: a record is in the ring before its call returns, and a word in the ring is in the file.
 

@@ -1,4 +1,4 @@
-//! The bytes of a black box to a profile; any other file goes to the reader of dumps.
+//! Reads the bytes of a black box into a profile. Any other file goes to the reader of dumps.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,15 +27,15 @@ use crate::stack::intern::{Node, Store, frames_of};
 use crate::sys::box_file::MAGIC;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Bytes that a reader loads into memory at most.
+/// Maximum number of bytes that a reader loads into memory.
 const BOX_BYTES_MAX: u64 = 64 << 30;
 
 /// Reads the dump, or the black box, at `path`.
 ///
 /// # Errors
 ///
-/// [`ReadError`] if it is neither, has an unknown version, or cannot be read. A cut or corrupt file is no error: its
-/// whole sections are returned, with a list of the damage.
+/// Returns a [`ReadError`] if the file is neither, has an unknown version, or cannot be read. A cut or corrupt file is
+/// no error: its whole sections are returned, with a list of the damage.
 ///
 /// # Examples
 ///
@@ -61,11 +61,11 @@ pub fn read(path: impl AsRef<Path>) -> Result<Dump, ReadError> {
     read_bytes(&bytes)
 }
 
-/// Reads a dump or a black box from a stream, to its end.
+/// Reads a dump or a black box from a stream, up to the end of the stream.
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// Returns an error under the same conditions as [`read`].
 pub fn read_from(mut from: impl Read) -> Result<Dump, ReadError> {
     let mut start = Vec::new();
     let failed = |source| ReadError::Io { path: None, source };
@@ -81,7 +81,7 @@ pub fn read_from(mut from: impl Read) -> Result<Dump, ReadError> {
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// Returns an error under the same conditions as [`read`].
 pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     if !bytes.starts_with(&MAGIC) {
         return dump::read_bytes(bytes);
@@ -116,7 +116,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(image: Image<'a>, ledger: &'a Ledger) -> Reader<'a> {
-        // Their holder has ended.
+        // The process that held these latches has ended.
         ledger.peak.take_over();
         ledger.changes.take_over();
         let (lanes, unreadable) = lanes::lanes(image, ledger);
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
             let figures = LaneFigures::read(&lane.copy.lane);
             let lost = figures.lost.iter().copied().fold(0, u64::wrapping_add);
             let unbooked = figures.attempted.wrapping_sub(figures.recorded.wrapping_add(lost));
-            // Else the process ended after the sums were added and before the tail moved.
+            // Otherwise the process ended after the sums were added and before the tail moved.
             if unbooked >= sums.torn.recorded.wrapping_add(sums.added.recorded) {
                 torn.merge(&sums.torn);
             }
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         self.finish(profile, &torn, timeline_is_sound)
     }
 
-    /// The profile that the process wrote as metadata: its name, settings and modules.
+    /// Returns the profile that the process wrote as metadata: its name, settings and modules.
     fn metadata(&mut self) -> Profile {
         let (page, bytes) = self.ledger.facts.metadata();
         let metadata = self.image.bytes(page, bytes as usize).filter(|bytes| !bytes.is_empty());
@@ -202,13 +202,13 @@ impl<'a> Reader<'a> {
         profile
     }
 
-    /// Time of the last known event, in nanoseconds since the start.
+    /// Returns the time of the last known event, in nanoseconds since the start.
     fn last_ns(&self, replayed_ns: u64) -> u64 {
         let booked = self.lanes.iter().map(|lane| lane.copy.state.span_ns);
         booked.max().unwrap_or(0).max(replayed_ns).min(crate::ledger::history::TIME_NS_BOUND)
     }
 
-    /// Figures of all sites, with the site deltas that lanes had not committed.
+    /// Returns the figures of all sites, including site deltas that the lanes had not committed.
     fn sites(&self) -> BTreeMap<u32, SiteFigures> {
         let (page, capacity, count) = self.ledger.sites.place();
         let count = count.min(capacity).min(self.image.room::<SiteCell>(page) as u32);
@@ -294,7 +294,7 @@ impl<'a> Reader<'a> {
         }
         quality.recorded = quality.recorded.wrapping_add(added.recorded);
         quality.own_events = quality.own_events.wrapping_add(added.own_events).min(quality.recorded);
-        // A corrupt file may have more recorded than attempted events.
+        // A corrupt file may have more recorded events than attempted ones.
         quality.recorded = quality.recorded.min(attempted.saturating_sub(lost.total()));
         quality.attempted = attempted;
         quality.in_flight = attempted.saturating_sub(quality.recorded).saturating_sub(lost.total());
@@ -311,7 +311,7 @@ impl<'a> Reader<'a> {
         quality.own_bytes = self.ledger.pages.held_bytes();
     }
 
-    /// The live blocks. The frees of a torn batch are derived from the blocks that are gone.
+    /// Sets the live blocks of the profile. The frees of a torn batch are derived from the blocks that are missing.
     fn blocks(&self, profile: &mut Profile, blocks: &Blocks, is_torn: bool) {
         profile.live = blocks.live(|block| block.kind != BlockKind::Internal);
         let totals = &mut profile.totals;
@@ -340,7 +340,7 @@ impl<'a> Reader<'a> {
         (totals.peak_bytes, totals.peak_blocks) = (peak.bytes, peak.blocks);
     }
 
-    /// The number of the latest peak; if the peak is at the end, a number that no site has.
+    /// Returns the number of the latest peak. If the peak is at the end, returns a number that no site has.
     fn peak_number(&self, profile: &Profile) -> u64 {
         let number = self.ledger.peak.number();
         if profile.peak.bytes > self.ledger.peak.bytes() { number.wrapping_add(1) } else { number }
@@ -441,7 +441,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// An empty timeline.
+/// Returns an empty timeline.
 fn zeroed_timeline() -> Box<crate::ledger::timeline::Timeline> {
     // SAFETY: all zero bytes are a valid, empty timeline.
     unsafe { Box::new_zeroed().assume_init() }

@@ -1,8 +1,8 @@
 //! Replays the events that were still in the rings.
 //!
 //! The words of a torn lane have two parts. The fold had applied the first part to the tables but not added it to the
-//! sums: its events are counted only. The record that follows may be applied or not. Everything behind it is new, as are
-//! all words of a lane that nobody was folding.
+//! sums: the events of this part are only counted. The record that follows may be applied or not. All records behind
+//! that one are new, as are all words of a lane without a fold in progress.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::replay::{Block, BlockKind, Dated, End, Heap, Record, SizeBits, Sums, 
 use crate::ring::event::{self, TAG_MARK, TAG_SKIP, TAG_THREAD, Tag, record_words};
 use crate::ring::lane::SEGMENT_WORDS;
 
-/// Time by which a free may seem older than its block, in nanoseconds: the length of a window or two.
+/// Maximum time by which a free may seem older than its block, in nanoseconds: the length of a window or two.
 const PATIENCE_NS: u64 = 4_000_000;
 
 /// Sums of events that the process had not booked.
@@ -45,22 +45,22 @@ impl EventSums {
     }
 }
 
-/// Sums of one lane's events.
+/// The sums of one lane's events.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct LaneSums {
-    /// Events that are booked now.
+    /// Events that this replay books.
     pub(super) added: EventSums,
-    /// Events of the batch that was being booked when the process ended.
+    /// Events of the batch that a fold was booking when the process ended.
     pub(super) torn: EventSums,
 }
 
-/// Figures that the replay adds to.
+/// The figures that the replay adds to.
 pub(super) struct Figures<'a> {
     pub(super) sites: BTreeMap<u32, SiteFigures>,
     pub(super) timeline: &'a Timeline,
-    /// Sites with figures of their own; further stacks share the last one.
+    /// Maximum number of sites. Further stacks share the last one.
     pub(super) sites_max: u32,
-    /// Time of the last event that was replayed.
+    /// Time of the last replayed event, in nanoseconds since the start.
     pub(super) last_ns: u64,
     lane: LaneSums,
     is_torn: bool,
@@ -80,7 +80,8 @@ impl<'a> Figures<'a> {
         self.sites.entry(site).or_insert(SiteFigures::EMPTY)
     }
 
-    /// Whether a block counts in its site and in the timeline. Those may have a torn batch already.
+    /// Whether a block counts in its site and in the timeline. A torn batch may be there already, so its blocks do not
+    /// count.
     fn is_in_tables(&self, block: &Block) -> bool {
         !self.is_torn && block.kind == BlockKind::Program
     }
@@ -108,7 +109,7 @@ impl Sums for Figures<'_> {
             return;
         }
         let sums = self.sums();
-        // As in the ledger: a realloc counts in the totals when its old block is found.
+        // A realloc counts in the totals when its old block is found, as in the ledger.
         sums.reallocs += u64::from(end.by_realloc);
         sums.freed_blocks += 1;
         sums.freed_bytes = sums.freed_bytes.wrapping_add(block.size);
@@ -129,11 +130,11 @@ impl Sums for Figures<'_> {
     }
 }
 
-/// State of a record in the tables of the process.
+/// Whether a record is applied to the tables of the process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Applied {
     Yes,
-    /// The process ended in the midst of it.
+    /// The process ended while it applied the record.
     Unknown,
     No,
 }
@@ -144,7 +145,7 @@ pub(super) struct Unbooked<'a> {
 }
 
 impl<'a> Unbooked<'a> {
-    /// Starts with the blocks that the tables of the image hold.
+    /// Creates the heap with the blocks that the tables of the image hold.
     pub(super) fn new(
         image: Image<'_>,
         ledger: &Ledger,
@@ -154,7 +155,7 @@ impl<'a> Unbooked<'a> {
         let mut unbooked = Unbooked { heap: Heap::new(figures, PATIENCE_NS) };
         for (page, capacity) in ledger.live.places().filter(|(page, _)| *page != 0) {
             let capacity = (capacity as usize).min(image.room::<Entry>(page));
-            // Keys first, then the rest of the entries.
+            // The keys of all entries come first, then the other fields.
             let rest = capacity * size_of::<u64>();
             for place in 0..capacity {
                 let key: Option<u64> = image.copy(page, place).filter(|key| *key != 0);
@@ -169,7 +170,7 @@ impl<'a> Unbooked<'a> {
         unbooked
     }
 
-    /// Adds an entry of a table. While it is moved, an entry is in two tables.
+    /// Adds an entry of a table. An entry that was being moved is in two tables.
     fn add(&mut self, entry: &Entry) {
         let Entry { address, size, at_ns, meta } = *entry;
         let (blocks, row) = (&mut self.heap.blocks, meta.thread());
@@ -221,7 +222,7 @@ impl<'a> Unbooked<'a> {
                         Ordering::Equal if lane.is_torn => Applied::Unknown,
                         _ => Applied::No,
                     };
-                    // Other words are those of tracked pointers.
+                    // Other words belong to tracked pointers.
                     if let Some((record, _)) = words.get(at..).and_then(Record::read) {
                         self.record(applied, &Dated { at_ns, row, record });
                     }
@@ -266,7 +267,7 @@ impl<'a> Unbooked<'a> {
         }
     }
 
-    /// Pairs the frees and blocks that are left over when all lanes are replayed.
+    /// Pairs the frees and blocks that remain after all lanes are replayed.
     pub(super) fn finish(&mut self) -> EventSums {
         self.heap.finish();
         std::mem::take(&mut self.heap.sums.lane).added

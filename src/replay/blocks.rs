@@ -1,9 +1,9 @@
-//! Live blocks and waiting frees by address.
+//! Live blocks and waiting frees, by address.
 //!
-//! With a stamp on every event, the order of the times is the true one and an address has at most one block. Otherwise
-//! a free of one thread can come before the allocation of another thread that it ends, or after the next allocation at
-//! that address. So an address may have several blocks for a moment, and a free may wait for its block. The size bits
-//! of a free tell which of them belong together; among several blocks, the oldest is taken.
+//! If every event has a time stamp, the order of the times is the true order, and an address has no more than one
+//! block. Otherwise a free of one thread can come before the allocation by another thread that it ends, or after the
+//! next allocation at that address. So an address may have several blocks for a moment, and a free may wait for its
+//! block. The size bits of a free tell which blocks it can end; among several such blocks, the oldest is taken.
 
 use super::numbered::Numbered;
 use super::record::{BlockKind, SizeBits};
@@ -15,38 +15,38 @@ pub(crate) struct Block {
     pub(crate) size: u64,
     pub(crate) born_ns: u64,
     pub(crate) stack: u32,
-    /// Row of the thread that allocated it, or reallocated it last.
+    /// Row of the last thread that allocated or reallocated the block.
     pub(crate) row: u32,
-    /// Number of its allocation among those of its thread.
+    /// Number of the block's allocation among the allocations of its thread.
     pub(crate) number: u32,
     pub(crate) align_log2: u8,
     pub(crate) reallocs: u8,
     pub(crate) kind: BlockKind,
-    /// Whether its allocation counts in the figures: it lies in the span that is replayed.
+    /// Whether the figures count the allocation, because it is in the replayed span.
     pub(crate) counted: bool,
 }
 
-/// A free whose block has not been seen.
+/// A free whose block has not appeared yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WaitingFree {
     pub(crate) at_ns: u64,
     pub(crate) row: u32,
     pub(crate) size_bits: SizeBits,
-    /// Whether it is the old half of a realloc.
+    /// Whether the free is the old half of a realloc.
     pub(crate) by_realloc: bool,
 }
 
-/// The blocks by address.
+/// The live blocks and the waiting frees, by address.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
-    /// The oldest block of each address.
+    /// Maps each address to its oldest block.
     first: Numbered<u64, Block>,
-    /// Younger blocks of addresses that have several, oldest first.
+    /// Maps each address with several blocks to its younger blocks, oldest first.
     more: Numbered<u64, Vec<Block>>,
     waiting: Numbered<u64, Vec<WaitingFree>>,
-    /// Time for which a free waits for a block that comes later, in nanoseconds.
+    /// Maximum time for which a free waits for a later block, in nanoseconds.
     patience_ns: u64,
-    /// Allocations at an address that still had a block.
+    /// Number of allocations at an address that still had a block.
     pub(crate) overlaps: u64,
 }
 
@@ -55,12 +55,12 @@ impl Blocks {
         Blocks { patience_ns, ..Blocks::default() }
     }
 
-    /// Takes the oldest block of this size; `None` if there is none.
+    /// Takes the oldest block at `address` whose size fits `size_bits`. Returns `None` if there is none.
     pub(crate) fn take(&mut self, address: u64, size_bits: SizeBits) -> Option<Block> {
         self.take_where(address, |block| size_bits.agree_with(block.size))
     }
 
-    /// Takes the oldest block that `fits`.
+    /// Takes the oldest block at `address` that `fits`.
     pub(crate) fn take_where(&mut self, address: u64, fits: impl Fn(&Block) -> bool) -> Option<Block> {
         let first = self.first.get_mut(&address)?;
         let others = if self.more.is_empty() { None } else { self.more.get_mut(&address) };
@@ -79,22 +79,22 @@ impl Blocks {
         Some(taken)
     }
 
-    /// The blocks at an address, oldest first.
+    /// Returns the blocks at an address, oldest first.
     pub(crate) fn at(&self, address: u64) -> impl Iterator<Item = &Block> {
         self.first.get(&address).into_iter().chain(self.more.get(&address).into_iter().flatten())
     }
 
-    /// Adds a free whose block is not there yet.
+    /// Adds a free whose block has not appeared yet.
     pub(crate) fn wait(&mut self, address: u64, free: WaitingFree) {
         self.waiting.entry(address).or_default().push(free);
     }
 
-    /// Whether this very free waits already.
+    /// Whether an equal free waits already at this address.
     pub(crate) fn waits(&self, address: u64, free: &WaitingFree) -> bool {
         self.waiting.get(&address).is_some_and(|frees| frees.contains(free))
     }
 
-    /// Adds a block; or, if a free waited for it, leaves it out and returns the free.
+    /// Adds a block, unless a free waits for it. In that case returns the free and does not add the block.
     pub(crate) fn put(&mut self, address: u64, block: Block) -> Option<WaitingFree> {
         if !self.waiting.is_empty()
             && let Some(free) = self.take_waiting(address, &block)
@@ -135,18 +135,18 @@ impl Blocks {
         Some(free)
     }
 
-    /// Number of frees that found no block.
+    /// Returns the number of frees that found no block.
     pub(crate) fn unmatched(&self) -> u64 {
         self.waiting.values().map(|frees| frees.len() as u64).sum()
     }
 
-    /// Number of blocks beyond the first of their address.
+    /// Returns the number of blocks beyond the first block of their address.
     pub(crate) fn overlapping(&self) -> u64 {
         self.more.values().map(|blocks| blocks.len() as u64).sum()
     }
 
-    /// Pairs what is left over when all events have been seen. An address has no more frees than blocks, so two that
-    /// are left over belong together whatever their times say, or were exchanged with two that did.
+    /// Pairs the remaining frees and blocks after all events. An address has no more frees than blocks, so a remaining
+    /// free and a remaining block belong together whatever their times are, or were exchanged with a pair that did.
     pub(crate) fn pair_left_over(&mut self) -> Vec<(Block, WaitingFree)> {
         let mut pairs = Vec::new();
         for (address, frees) in std::mem::take(&mut self.waiting) {
@@ -169,7 +169,7 @@ impl Blocks {
         first.chain(more.flat_map(|(address, blocks)| blocks.iter().map(|block| (*address, block))))
     }
 
-    /// The blocks that `shows`, as a profile has them: oldest first.
+    /// Returns the blocks that `shows` selects in the form of a profile, oldest first.
     pub(crate) fn live(&self, shows: impl Fn(&Block) -> bool) -> Vec<LiveBlock> {
         let shown = self.iter().filter(|(_, block)| shows(block));
         let mut live: Vec<LiveBlock> = shown
@@ -188,8 +188,8 @@ impl Blocks {
     }
 }
 
-/// Whether a waiting free can end a block that comes later: another thread allocated it. What a thread frees before it
-/// allocates is a different block.
+/// Whether a waiting free can end a later block: only if another thread allocated that block. A block that a thread
+/// frees before it allocates is a different block.
 fn is_others(free: &WaitingFree, block: &Block) -> bool {
     free.size_bits.agree_with(block.size) && free.row != block.row
 }

@@ -5,35 +5,36 @@ use super::numbered::Numbered;
 use super::record::{BlockKind, BlockShape, Dated, Record, SizeBits};
 use crate::profile::TEMPORARY_ALLOCS;
 
-/// Open reallocs of one thread at most; of more, some never ended.
+/// Maximum number of open reallocs of one thread. If there are more, some of them never ended.
 const OPEN_REALLOCS_MAX: usize = 8;
-/// Reallocs of one block are counted up to this, as in the ledger.
+/// Maximum count of reallocs of one block, as in the ledger.
 const REALLOCS_MAX: u8 = 31;
 
-/// End of a block.
+/// The end of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
-    /// Row of the thread that ended it.
+    /// Row of the thread that ended the block.
     pub(crate) row: u32,
-    /// Whether a realloc ended it; else a free did.
+    /// Whether a realloc ended the block. Otherwise a free ended it.
     pub(crate) by_realloc: bool,
-    /// Whether its thread made at most [`TEMPORARY_ALLOCS`] further allocations before.
+    /// Whether the thread of the block made no more than [`TEMPORARY_ALLOCS`] further allocations before the end.
     pub(crate) is_temporary: bool,
 }
 
-/// Figures that a replay adds to.
+/// The figures that a replay adds to.
 pub(crate) trait Sums {
-    /// A block starts, by an allocation or as the new half of a realloc; `block.counted` may be changed.
+    /// Counts the start of a block, by an allocation or as the new half of a realloc. May change `block.counted`.
     fn started(&mut self, at_ns: u64, block: &mut Block);
 
-    /// A block ends.
+    /// Counts the end of a block.
     fn ended(&mut self, at_ns: u64, block: &Block, end: End);
 
-    /// A realloc made `block` out of `before`, which is `None` if it was not found. `moved` tells whether the address changed.
+    /// Counts a realloc that turned `before` into `block`. `before` is `None` if the old block was not found; `moved`
+    /// tells whether the address changed.
     fn reallocated(&mut self, before: Option<&Block>, block: &Block, moved: bool);
 }
 
-/// A realloc that has begun and not ended.
+/// A realloc that has begun but not ended.
 #[derive(Debug, Clone, Copy)]
 struct OpenRealloc {
     address: u64,
@@ -44,7 +45,7 @@ struct OpenRealloc {
 /// State of one thread.
 #[derive(Debug, Default)]
 struct Thread {
-    /// Allocations so far, without reallocs.
+    /// Number of allocations so far, without reallocs.
     allocs: u32,
     open_reallocs: Vec<OpenRealloc>,
 }
@@ -55,20 +56,20 @@ pub(crate) struct Heap<S> {
     pub(crate) sums: S,
     pub(crate) blocks: Blocks,
     threads: Numbered<u32, Thread>,
-    /// Frees that came before the allocation of their block.
+    /// Number of frees that came before the allocation of their block.
     pub(crate) early_frees: u64,
-    /// Frees that were paired with a block of another size.
+    /// Number of frees that were paired with a block of another size.
     pub(crate) size_mismatches: u64,
 }
 
 impl<S: Sums> Heap<S> {
-    /// An empty heap, in which a free waits for its block for `patience_ns`.
+    /// Returns an empty heap, in which a free waits for its block for `patience_ns`.
     pub(crate) fn new(sums: S, patience_ns: u64) -> Heap<S> {
         let (blocks, threads) = (Blocks::new(patience_ns), Numbered::default());
         Heap { sums, blocks, threads, early_frees: 0, size_mismatches: 0 }
     }
 
-    /// Applies the next record. Records of one thread come in the order in which it wrote them.
+    /// Applies the next record. The records of one thread must come in the order in which the thread wrote them.
     pub(crate) fn apply(&mut self, dated: &Dated) {
         let Dated { at_ns, row, record } = *dated;
         match record {
@@ -81,7 +82,7 @@ impl<S: Sums> Heap<S> {
                 Some(block) => self.end(at_ns, row, &block, false),
                 None => self.blocks.wait(address, WaitingFree { at_ns, row, size_bits, by_realloc: false }),
             },
-            // From now on another thread may be given the address.
+            // From this record on, another thread may be given the address.
             Record::ReallocBegins { address, size_bits } => {
                 let block = self.blocks.take(address, size_bits);
                 let open = &mut self.threads.entry(row).or_default().open_reallocs;
@@ -102,7 +103,7 @@ impl<S: Sums> Heap<S> {
         }
     }
 
-    /// The block that an allocation makes.
+    /// Returns the block that an allocation makes.
     pub(crate) fn allocated(&mut self, at_ns: u64, row: u32, shape: BlockShape) -> Block {
         let thread = self.threads.entry(row).or_default();
         thread.allocs = thread.allocs.wrapping_add(1);
@@ -125,7 +126,7 @@ impl<S: Sums> Heap<S> {
         self.sums.ended(at_ns, block, End { row, by_realloc, is_temporary });
     }
 
-    /// Adds a block, or ends it if its free waited for it.
+    /// Adds a block. If a free waited for the block, ends the block instead.
     fn put(&mut self, at_ns: u64, address: u64, block: Block) {
         if let Some(free) = self.blocks.put(address, block) {
             self.early_frees += 1;
@@ -148,7 +149,7 @@ impl<S: Sums> Heap<S> {
                 }
                 open.block
             }
-            // Its first half was not seen.
+            // The first half of the realloc is missing.
             None => self.blocks.take_where(old, |_| true),
         };
         if let Some(before) = &before {
@@ -160,11 +161,11 @@ impl<S: Sums> Heap<S> {
             born_ns: before.map_or(at_ns, |before| before.born_ns),
             stack: shape.stack,
             row,
-            // A block that was not found is too old to be temporary.
+            // A block that was not found counts as too old to be temporary.
             number: before.map_or(allocs.wrapping_sub(TEMPORARY_ALLOCS + 1), |before| before.number),
             align_log2: shape.align_log2(),
             reallocs: before.map_or(0, |before| before.reallocs).saturating_add(1).min(REALLOCS_MAX),
-            // A sample ends with its block: the new block counts by itself.
+            // A sample ends with its block: the new block is an exact block of the program.
             kind: match before.map_or(shape.kind(), |before| before.kind) {
                 BlockKind::Internal => BlockKind::Internal,
                 BlockKind::Program | BlockKind::Sampled => BlockKind::Program,
@@ -176,7 +177,7 @@ impl<S: Sums> Heap<S> {
         self.put(at_ns, address, block);
     }
 
-    /// Ends the replay: pairs the frees and blocks that are left over, and gives open reallocs their block back.
+    /// Ends the replay: pairs the remaining frees and blocks, and puts back the blocks of open reallocs.
     pub(crate) fn finish(&mut self) {
         for (block, free) in self.blocks.pair_left_over() {
             self.size_mismatches += u64::from(!free.size_bits.agree_with(block.size));

@@ -1,8 +1,8 @@
-//! Offline replay: events that were recorded become the heap that they describe.
+//! Offline replay: turns recorded events into the heap that they describe.
 //!
-//! The reader of black boxes replays what was still in the rings when the process ended; the reader of traces replays
-//! a whole run. Both go through one [`Heap`]: it pairs frees with blocks and reports every start and end of a block to
-//! a [`Sums`], which is all that differs between the two.
+//! The reader of black boxes replays the events that were still in the rings when the process ended. The reader of
+//! traces replays a whole run. Both use one [`Heap`]: it pairs frees with blocks and reports every start and end of a
+//! block to a [`Sums`]. Only the [`Sums`] differs between the two.
 //!
 //! ```text
 //!  records ──► Heap ──────────────► Sums

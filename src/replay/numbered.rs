@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A multiplicative hash. The keys are not an attacker's: they come from the program that is being profiled.
+/// A multiplicative hash. No attacker chooses the keys: they come from the program that is being profiled.
 #[derive(Default)]
 pub(crate) struct Mix(u64);
 
@@ -30,5 +30,5 @@ impl Hasher for Mix {
     }
 }
 
-/// A map with the quick hash.
+/// A map with the multiplicative hash.
 pub(crate) type Numbered<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;

@@ -1,4 +1,4 @@
-//! The words of a ring as values.
+//! The records that the words of a ring hold.
 
 use crate::ring::event::{
     self, TAG_ALLOC, TAG_BEGIN, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_THREAD, TAG_WIDE, Tag, WIDE_WORDS,
@@ -7,7 +7,7 @@ use crate::ring::event::{
 /// A record with its time and its thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dated {
-    /// Time in nanoseconds since the start; interpolated between two readings of the clock.
+    /// Time, in nanoseconds since the start. The time is interpolated between two readings of the clock.
     pub at_ns: u64,
     /// Number of the thread's row.
     pub row: u32,
@@ -15,14 +15,14 @@ pub struct Dated {
     pub record: Record,
 }
 
-/// An allocation without its address.
+/// The properties of a block except its address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct BlockShape {
     /// Size in bytes.
     pub size: u64,
-    /// Call stack: index into the dump's stacks.
+    /// Call stack, as an index into the stacks of the dump.
     pub stack: u32,
-    /// Twelve bits as in the ring: alignment, zeroed, heapledger's own, sampling rate.
+    /// Twelve bits as in the ring: alignment, zeroed, internal to heapledger, sampling rate.
     pub(crate) traits: u16,
 }
 
@@ -31,22 +31,22 @@ impl BlockShape {
         event::Traits(u64::from(self.traits))
     }
 
-    /// Base-2 logarithm of the alignment.
+    /// Returns the base-2 logarithm of the alignment.
     pub fn align_log2(self) -> u8 {
         self.traits().align_log2() as u8
     }
 
-    /// Whether the block was asked for zeroed.
+    /// Whether the program asked for zeroed memory.
     pub fn is_zeroed(self) -> bool {
         self.traits().is_zeroed()
     }
 
-    /// Whether it is heapledger's own.
+    /// Whether heapledger allocated the block for itself.
     pub fn is_own(self) -> bool {
         self.kind() == BlockKind::Internal
     }
 
-    /// Whose block it is.
+    /// Returns the kind of the block.
     pub(crate) fn kind(self) -> BlockKind {
         match self.traits() {
             traits if traits.is_own() => BlockKind::Internal,
@@ -56,24 +56,25 @@ impl BlockShape {
     }
 }
 
-/// Whose block it is, which decides the figures that it counts in.
+/// Kind of a block, which decides the figures that count the block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum BlockKind {
-    /// The program's: counts in every figure.
+    /// A block of the program: counts in every figure.
     #[default]
     Program,
-    /// A sample that stands for other blocks: in no site and in no total of exact figures.
+    /// A sample that stands for other blocks: counts in no site and in no total of exact figures.
     Sampled,
-    /// heapledger's own: in no figure of the program.
+    /// A block that heapledger allocated for itself: counts in no figure of the program.
     Internal,
 }
 
-/// The size of a block as its free carries it: twelve bits; above them, in wide records, the whole size plus one.
+/// The size of a block as its free carries it: the lower twelve bits check the size. In wide records, the bits above
+/// them are the whole size plus one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SizeBits(pub(crate) u64);
 
 impl SizeBits {
-    /// Whether a block of this size can be the one that was freed.
+    /// Whether a block of this size can be the freed block.
     pub fn agree_with(self, size: u64) -> bool {
         match (self.0 >> event::CHECK_BITS).checked_sub(1) {
             Some(whole) => size == whole,
@@ -92,37 +93,37 @@ impl SizeBits {
 pub enum Record {
     /// A block was allocated.
     Alloc {
-        /// Its address.
+        /// Address of the block.
         address: u64,
-        /// Its size, stack and traits.
+        /// Size, stack and traits of the block.
         shape: BlockShape,
     },
     /// A block was freed.
     Free {
-        /// Its address.
+        /// Address of the block.
         address: u64,
-        /// Its size, as far as the free carries it.
+        /// Size of the block, as far as the free carries it.
         size_bits: SizeBits,
     },
-    /// A realloc begins: from now on another thread may be given the address.
+    /// A realloc begins. From this record on, another thread may be given the address.
     ReallocBegins {
         /// Address of the block.
         address: u64,
-        /// Its old size, as far as the record carries it.
+        /// Old size of the block, as far as the record carries it.
         size_bits: SizeBits,
     },
     /// The realloc succeeded.
     ReallocEnds {
-        /// Address before.
+        /// Address before the realloc.
         old_address: u64,
-        /// Address after.
+        /// Address after the realloc.
         address: u64,
-        /// Size, stack and traits after.
+        /// Size, stack and traits after the realloc.
         shape: BlockShape,
     },
-    /// The realloc failed; the block stays as it was.
+    /// The realloc failed, and the block is unchanged.
     ReallocRefused {
-        /// Its address.
+        /// Address of the block.
         address: u64,
     },
     /// The thread's first record.
@@ -132,12 +133,13 @@ pub enum Record {
 }
 
 impl Record {
-    /// Whether the ledger counts the record as an event. Of a realloc it counts the second half.
+    /// Whether the ledger counts the record as an event. The two records of a realloc count once, with the second
+    /// record.
     pub fn is_event(&self) -> bool {
         !matches!(self, Record::ReallocBegins { .. } | Record::ThreadStarts | Record::ThreadEnds)
     }
 
-    /// Length of the narrow form of the record, in words.
+    /// Returns the length of the narrow form of the record, in words.
     pub(crate) fn narrow_words(&self) -> u64 {
         match self {
             Record::Alloc { .. } => event::ALLOC_WORDS,
@@ -146,7 +148,8 @@ impl Record {
         }
     }
 
-    /// Reads the record at the start of `words`; returns it and its length in words. `None` if there is no whole record.
+    /// Reads the record at the start of `words`. Returns the record and its length in words, or `None` if there is no
+    /// whole record.
     pub(crate) fn read(words: &[u64]) -> Option<(Record, u64)> {
         let word = *words.first()?;
         let field = |n: usize| words.get(n).copied();

@@ -1,5 +1,5 @@
-//! Laws between a trace and its dump: the ledger booked every event in the process, the replay applies it from the file,
-//! and both must have the same heap.
+//! Laws between a trace and its dump. The ledger booked every event in the process, the replay applies every event from
+//! the file, and both must have the same heap.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::replay::Replay;
 use crate::profile::{Law, LossReason, Profile};
 use crate::replay::BlockKind;
 
-/// The laws between a whole trace and its dump.
+/// Returns the laws between a whole trace and its dump.
 pub fn laws(replay: &mut Replay, counts: Counts, dump: &Profile) -> Vec<Law> {
     let figures = replay.figures();
     let (quality, booked) = (&dump.quality, &dump.totals);
@@ -44,7 +44,7 @@ pub fn laws(replay: &mut Replay, counts: Counts, dump: &Profile) -> Vec<Law> {
     laws
 }
 
-/// Number of live blocks in both, and in the larger set.
+/// Returns the number of live blocks that are in both, and the number in the larger set.
 fn same_blocks(replay: &Replay, dump: &Profile) -> (u64, u64) {
     let mut ours: HashMap<(u64, u64), u64> = HashMap::new();
     let mut count = 0;
@@ -62,7 +62,7 @@ fn same_blocks(replay: &Replay, dump: &Profile) -> (u64, u64) {
     (same, count.max(dump.live.len() as u64))
 }
 
-/// Number of sites with the same sums in both, and of all sites in the larger set.
+/// Returns the number of sites with the same sums in both, and the number of sites in the larger set.
 fn same_sites(replay: &mut Replay, dump: &Profile) -> (u64, u64) {
     let sums = |site: &crate::profile::Site| {
         (site.total_blocks, site.total_bytes, site.freed_blocks, site.freed_bytes, site.reallocs.count)

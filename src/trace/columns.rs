@@ -1,7 +1,7 @@
 //! The columns of a frame.
 //!
-//! Similar values share a column: all kinds in one, all addresses in another, and so on, so that the compressor finds
-//! repetitions. Values that the model (`model`) predicts from the records before are not written.
+//! Similar values share a column: all kinds are in one, all addresses in another, and so on, so that the compressor
+//! finds repetitions. Values that the model (`model`) predicts from the previous records are not written.
 //!
 //! | column | written for | one entry |
 //! | --- | --- | --- |
@@ -15,11 +15,11 @@
 //! | size bits | a free of a block from before this frame | the size bits of the record |
 //! | wide | a record that needs more than 48 bits of address or 32 of size | all its fields |
 //!
-//! The body of a frame is these columns one after the other, each with its length in front.
+//! The body of a frame consists of these columns one after the other, each preceded by its length.
 
-/// Records of one frame at most.
+/// Maximum number of records of one frame.
 pub(super) const FRAME_RECORDS_MAX: usize = 1 << 18;
-/// Columns of a frame.
+/// Number of columns of a frame.
 pub(super) const COLUMNS: usize = 9;
 
 pub(super) const ALLOC: u8 = 0;
@@ -33,7 +33,7 @@ pub(super) const REFUSED_OTHER: u8 = 51;
 pub(super) const WIDE: u8 = 56;
 pub(super) const MOVED_OTHER: u8 = 64;
 
-/// Encoding of a shape: as predicted, by its number, or in full.
+/// Encodings of a shape: as predicted, by its number, or in full.
 pub(super) const SHAPE_EXPECTED: u8 = 0;
 pub(super) const SHAPE_KNOWN: u8 = 1;
 pub(super) const SHAPE_NEW: u8 = 2;
@@ -41,8 +41,8 @@ pub(super) const SHAPE_NEW: u8 = 2;
 /// Encoding of the address of a realloc that did not move its block.
 pub(super) const STAYED: u8 = 4;
 
-/// Encoding of the block of a free: the newest of the frame, the one after or before the last freed, by its number, or
-/// from before the frame.
+/// Encodings of the block of a free: the newest block of the frame, the block after or before the last freed one, a
+/// block of the frame by its number, or a block from before the frame.
 pub(super) const NEWEST: u8 = 0;
 pub(super) const AFTER_LAST: u8 = 1;
 pub(super) const BEFORE_LAST: u8 = 2;

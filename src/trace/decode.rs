@@ -1,4 +1,4 @@
-//! The columns of a frame to records.
+//! Decodes the columns of a frame into records.
 
 use super::columns::{
     ADDRESSES, AFTER_LAST, ALLOC, BEFORE_LAST, BEGINS, BLOCKS, COLUMNS, DEPTHS, EARLIER, ENDS,
@@ -10,7 +10,7 @@ use super::window::Window;
 use crate::dump::varint::{self, unzigzag};
 use crate::replay::{BlockShape, Dated, Record, SizeBits};
 
-/// Rest of a column. Every method returns `None` if the bytes do not hold the value.
+/// The rest of a column. Every method returns `None` if the bytes do not hold the value.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bytes<'a> {
     rest: &'a [u8],
@@ -47,7 +47,7 @@ impl<'a> Bytes<'a> {
         Some(from.wrapping_add(distance as u64))
     }
 
-    /// The first `length` bytes.
+    /// Returns the first `length` bytes and moves behind them.
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
@@ -55,20 +55,20 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Reads the columns of a frame.
+/// Reads records from the columns of a frame.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
     columns: [Bytes<'a>; COLUMNS],
     model: &'a mut Model,
-    /// Addresses and sizes of the blocks of this frame.
+    /// Address and size of each block of this frame.
     blocks: Vec<(u64, u64)>,
     shapes: Vec<BlockShape>,
     following: Vec<u32>,
     last_shape: u32,
 }
 
-/// Reads a frame: appends its records in the order in which they were written. `None` if the body is invalid; the
-/// records appended before are then to be dropped.
+/// Reads a frame and appends its records to `into`, in the order in which they were written. Returns `None` if the body
+/// is invalid; the caller must then drop the records appended by this call.
 pub(crate) fn read(body: &[u8], windows: u32, model: &mut Model, into: &mut Vec<Dated>) -> Option<()> {
     model.start_over();
     let before = into.len();
@@ -101,7 +101,7 @@ pub(crate) fn read(body: &[u8], windows: u32, model: &mut Model, into: &mut Vec<
 }
 
 impl Rows<'_> {
-    /// The next record, and its length in the ring, in words.
+    /// Returns the next record, and its length in the ring in words.
     fn record(&mut self, row: u32) -> Option<(Record, u64)> {
         let kind = self.columns[KINDS].byte()?;
         let record = match kind {

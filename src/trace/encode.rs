@@ -1,4 +1,4 @@
-//! Records to the columns of a frame.
+//! Encodes records into the columns of a frame.
 
 use super::columns::{
     ADDRESSES, AFTER_LAST, ALLOC, BEFORE_LAST, BEGINS, BLOCKS, COLUMNS, DEPTHS, EARLIER, ENDS,
@@ -10,23 +10,23 @@ use super::window::Window;
 use crate::dump::varint::{put, put_signed, zigzag};
 use crate::replay::{BlockShape, Numbered, Record, SizeBits};
 
-/// The frame in progress.
+/// The encoder of the frame in progress.
 #[derive(Debug)]
 pub(crate) struct FrameEncoder {
     model: Model,
     columns: [Vec<u8>; COLUMNS],
-    /// Blocks of this frame that are not freed, with their number and size.
+    /// Live blocks that were allocated in this frame. Maps each address to the number and the size of its block.
     alive: Numbered<u64, (u32, u64)>,
     made: u32,
     shapes: Numbered<BlockShape, u32>,
-    /// For each shape, the one that followed it last.
+    /// For each shape, by number, the shape that followed it last.
     following: Vec<u32>,
     last_shape: u32,
     last: Window,
     pub(crate) windows: u32,
     pub(crate) records: u32,
     pub(crate) events: u32,
-    /// Times of the first and last record.
+    /// Times of the first and the last record of the frame, in nanoseconds since the start.
     pub(crate) span_ns: Option<(u64, u64)>,
 }
 
@@ -145,7 +145,7 @@ impl FrameEncoder {
         self.columns[KINDS].push(kind + placed * 3 + code);
     }
 
-    /// Writes the address of a block; returns its encoding.
+    /// Writes the address of a block, unless the model predicts it. Returns the code of its encoding.
     fn place(&mut self, row: u32, shape: BlockShape, address: u64) -> u8 {
         let placed = self.model.find(row, SizeBits::of(shape.size), address);
         let newest = self.model.row(row).newest;
@@ -171,7 +171,7 @@ impl FrameEncoder {
         self.made += 1;
     }
 
-    /// Writes a shape; returns its encoding.
+    /// Writes the shape of a block, unless it is the predicted one. Returns the code of its encoding.
     fn shape(&mut self, shape: BlockShape) -> u8 {
         let next = self.shapes.len() as u32;
         let number = *self.shapes.entry(shape).or_insert(next);
@@ -235,7 +235,7 @@ impl FrameEncoder {
                 (3, [address, shape.size, shape.stack.into(), old_address, shape.traits.into()])
             }
             Record::ReallocRefused { address } => (4, [address, 0, 0, 0, 0]),
-            // Never wide.
+            // These records are never wide.
             Record::ThreadStarts | Record::ThreadEnds => return,
         };
         self.columns[KINDS].push(WIDE + kind);
@@ -243,7 +243,7 @@ impl FrameEncoder {
     }
 }
 
-/// Appends the difference of two addresses; multiples of 16, which most are, take fewer bytes.
+/// Appends the difference of two addresses. A multiple of 16 takes fewer bytes; most differences are such multiples.
 #[inline]
 pub(super) fn put_distance(out: &mut Vec<u8>, from: u64, to: u64) {
     let distance = to.wrapping_sub(from) as i64;

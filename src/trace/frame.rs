@@ -10,8 +10,8 @@
 //!  └─────────────┴──────────────────────────────┘
 //! ```
 //!
-//! Numbers are little-endian. Heads and payloads have a checksum each, so a reader of a file without an end goes from
-//! head to head, and behind a corrupt head it searches for the next mark.
+//! Numbers are little-endian. Each head and each payload has a checksum. So a reader of a file without an end goes from
+//! head to head, and after a corrupt head it searches for the next mark.
 
 use crc32fast::hash;
 
@@ -23,15 +23,15 @@ const MAGIC: [u8; 8] = *b"HLTRACE1";
 const TAIL_MAGIC: [u8; 8] = *b"HLTRCEND";
 /// The first bytes of a frame.
 pub(super) const MARK: [u8; 4] = *b"\xA5FRM";
-/// Bytes of the head of the file.
+/// Length of the head of the file, in bytes.
 pub(super) const HEAD_BYTES: usize = 32;
-/// Bytes of the head of a frame.
+/// Length of the head of a frame, in bytes.
 pub(super) const FRAME_HEAD_BYTES: usize = 72;
-/// Bytes of the tail.
+/// Length of the tail, in bytes.
 pub(super) const TAIL_BYTES: usize = 16;
-/// Bytes of a payload at most, compressed and plain.
+/// Maximum length of a payload, in bytes, both compressed and plain.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 32 << 20;
-/// Version of the format. A reader refuses a higher one.
+/// Version of the format. A reader refuses a higher version.
 const VERSION: u32 = 1;
 
 /// Whether the first bytes of a file are those of a trace.
@@ -39,7 +39,7 @@ pub fn is_trace(start: &[u8]) -> bool {
     start.starts_with(&MAGIC)
 }
 
-/// The process of a trace.
+/// The head of the file, which describes the process of the trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileHead {
     /// Process id.
@@ -58,7 +58,8 @@ impl FileHead {
         sealed(bytes)
     }
 
-    /// Reads the version of the file, and the head if this version is known; `None` if the bytes are not a whole head.
+    /// Reads the version of the file, and also the head if this version is known. Returns `None` if the bytes are not a
+    /// whole head.
     pub(super) fn read(bytes: &[u8; HEAD_BYTES]) -> Option<(u32, Option<FileHead>)> {
         let mut cursor = unsealed(bytes, &MAGIC)?;
         let version = cursor.u32().ok()?;
@@ -74,7 +75,7 @@ fn sealed(mut head: Vec<u8>) -> Vec<u8> {
     head
 }
 
-/// The bytes of a head between its first bytes and its checksum, if both are right.
+/// Returns the bytes of a head between `first` and the checksum, if both of these are right.
 fn unsealed<'a>(head: &'a [u8], first: &[u8]) -> Option<Cursor<'a>> {
     let (hashed, sum) = head.split_last_chunk::<4>()?;
     let is_whole = hash(hashed) == u32::from_le_bytes(*sum);
@@ -85,25 +86,25 @@ fn unsealed<'a>(head: &'a [u8], first: &[u8]) -> Option<Cursor<'a>> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
-    /// Records.
+    /// Records of events.
     #[default]
     Events = 1,
     /// A piece of the dump.
     Dump = 2,
-    /// The heads of all frames, and the final counts.
+    /// The heads of all frames, and the counts of the whole trace.
     Index = 3,
 }
 
 /// The head of a frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameHead {
-    /// Content.
+    /// Content of the frame.
     pub kind: FrameKind,
     /// Whether the payload is compressed.
     pub(super) compressed: bool,
-    /// Bytes of the payload as stored.
+    /// Length of the payload as stored, in bytes.
     pub stored: u32,
-    /// Bytes of the payload before compression.
+    /// Length of the payload before compression, in bytes.
     pub plain: u32,
     /// Number of windows.
     pub(super) windows: u32,
@@ -113,11 +114,12 @@ pub struct FrameHead {
     pub events: u64,
     /// Time of the first record, in nanoseconds since the start.
     pub first_ns: u64,
-    /// Time of the last record.
+    /// Time of the last record, in nanoseconds since the start.
     pub last_ns: u64,
-    /// Time before which every event is in this frame or an earlier one, to the accuracy of the clock.
+    /// Time, in nanoseconds since the start, before which every event is in this frame or an earlier one, to the
+    /// accuracy of the clock.
     pub until_ns: u64,
-    /// Events so far that are in no frame, because the writer did not keep up.
+    /// Number of events so far that are in no frame, because the writer was too slow.
     pub lost: u64,
 }
 
@@ -133,7 +135,7 @@ impl FrameHead {
         sealed(bytes)
     }
 
-    /// Reads the head and the checksum of its payload; `None` if the bytes are not a whole head.
+    /// Reads the head and the checksum of its payload. Returns `None` if the bytes are not a whole head.
     pub(super) fn read(bytes: &[u8; FRAME_HEAD_BYTES]) -> Option<(FrameHead, u32)> {
         let mut cursor = unsealed(bytes, &MARK)?;
         let [kind, compressed, ..] = *cursor.take(4).ok()? else { return None };
@@ -160,16 +162,16 @@ impl FrameHead {
     }
 }
 
-/// Counts of a whole trace.
+/// The counts of a whole trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Events in the trace, including heapledger's own.
+    /// Number of events in the trace, including events of heapledger's blocks.
     pub events: u64,
-    /// Events in the ledger but not in the trace, because the writer did not keep up.
+    /// Number of events in the ledger but not in the trace, because the writer was too slow.
     pub lost: u64,
     /// Number of times that threads waited for the writer.
     pub waits: u64,
-    /// Total time that they waited, in nanoseconds.
+    /// Total time that threads waited for the writer, in nanoseconds.
     pub waited_ns: u64,
 }
 
@@ -190,7 +192,7 @@ impl Counts {
     }
 }
 
-/// The tail of a file whose index lies at `index`.
+/// Returns the tail of a file whose index is at offset `index`.
 pub(super) fn tail(index: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_u64(&mut bytes, index);
@@ -198,7 +200,7 @@ pub(super) fn tail(index: u64) -> Vec<u8> {
     bytes
 }
 
-/// Reads from the tail where the index lies.
+/// Returns the offset of the index, from the tail.
 pub(super) fn index_of(tail: &[u8; TAIL_BYTES]) -> Option<u64> {
     Cursor::new(tail.strip_suffix(&TAIL_MAGIC)?).u64().ok()
 }

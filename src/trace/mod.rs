@@ -1,8 +1,8 @@
 //! The trace: every event in a file, compressed, in frames that can be read alone.
 //!
-//! A ledger holds figures; a trace shows how they came about: the live blocks of any instant, the exact peak, a report
-//! of any span. heapledger's background thread writes it while the program runs, from the words that folds leave in the
-//! trace buffer, and ends it with the dump that was taken at its last event.
+//! A ledger holds figures; a trace shows how they arose: the live blocks of any instant, the exact peak, a report of
+//! any span. The background thread of heapledger writes the trace while the program runs, from the words that folds
+//! leave in the trace buffer. It ends the trace with a dump, taken at the last event.
 //!
 //! | file | holds |
 //! | --- | --- |

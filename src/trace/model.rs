@@ -1,20 +1,22 @@
-//! The model that writer and reader share: it predicts the next record from those before, so that few bits are written.
+//! The model that writer and reader share. It predicts the next record from the previous ones, so that few bits are
+//! written.
 //!
 //! An allocator reuses freed blocks for the next allocations of their size class, newest first; fresh blocks of a class
-//! are adjacent. A program frees the block that it has just allocated, or the parts of a structure in the order of their
-//! allocation. The model predicts these patterns. It starts empty in every frame, so that a frame can be read alone.
+//! are adjacent. A program frees the block that it has just allocated, or the parts of a structure in the order of
+//! their allocation. The model predicts these patterns. The model is empty at the start of every frame, so that a frame
+//! can be read alone.
 //!
 //! A wrong prediction costs bytes, never accuracy.
 
 use crate::replay::SizeBits;
 
-/// Threads with a state of their own; further ones share it.
+/// Number of thread states. Threads beyond this number share states.
 const ROWS: usize = 16;
-/// Size classes of 16 bytes; larger sizes share the last.
+/// Number of size classes. A class spans 16 bytes; the sizes above all classes are in the last one.
 const CLASSES: usize = 66;
-/// Freed blocks of a class that are kept; a power of two.
+/// Number of freed blocks that a class keeps; a power of two.
 const DEPTH: usize = 32;
-/// Freed blocks of a class that are searched.
+/// Number of freed blocks of a class that a search looks at.
 const LOOK: usize = 12;
 
 /// State of one thread.
@@ -22,17 +24,17 @@ const LOOK: usize = 12;
 pub(super) struct RowState {
     /// Address of the newest allocation.
     pub(super) newest: u64,
-    /// Address right behind it.
+    /// Address directly behind the newest allocation.
     pub(super) behind: u64,
-    /// Number of the block of this frame that was freed last.
+    /// Number, in this frame, of the block that was freed last.
     pub(super) freed: u32,
-    /// Address of the last block from before this frame that was freed.
+    /// Address of the last freed block that was allocated before this frame.
     pub(super) earlier: u64,
-    /// Old address of the last realloc that began.
+    /// Old address of the realloc that began last.
     pub(super) begun: u64,
 }
 
-/// The last freed blocks of one class.
+/// The most recently freed blocks of one class.
 #[derive(Debug, Clone, Copy)]
 struct Freed {
     addresses: [u64; DEPTH],
@@ -49,7 +51,7 @@ impl Freed {
         self.addresses[self.top as usize] = address;
     }
 
-    /// The block freed `depth` frees before the last.
+    /// Returns the address of the block freed `depth` frees before the last one, if the class still keeps it.
     fn at(&self, depth: usize) -> Option<u64> {
         let place = (self.top as usize + DEPTH - depth % DEPTH) % DEPTH;
         (depth < self.count as usize).then(|| self.addresses[place])
@@ -67,20 +69,20 @@ impl Freed {
     }
 }
 
-/// Prediction that gives the address of an allocation.
+/// Prediction by which the address of an allocation is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// The last block of its class to be freed.
+    /// The block of the class that was freed last.
     Reused,
-    /// The block freed that many frees of its class before.
+    /// The block of the class that was freed this many frees before the last one.
     ReusedDeep(usize),
-    /// Right behind the newest allocation of the thread.
+    /// The address directly behind the newest allocation of the thread.
     Behind,
-    /// No prediction.
+    /// No prediction gives the address.
     Far,
 }
 
-/// The state of all threads.
+/// The states of all threads and classes.
 #[derive(Debug)]
 pub(super) struct Model {
     rows: [RowState; ROWS],
@@ -92,7 +94,7 @@ impl Model {
         Model { rows: [RowState::default(); ROWS], freed: vec![Freed::EMPTY; ROWS * CLASSES] }
     }
 
-    /// Clears the model, at the start of a frame.
+    /// Clears the model at the start of a frame.
     pub(super) fn start_over(&mut self) {
         self.rows = [RowState::default(); ROWS];
         for freed in &mut self.freed {
@@ -109,7 +111,7 @@ impl Model {
         &mut self.freed[row as usize % ROWS * CLASSES + class_of(bits)]
     }
 
-    /// The prediction that gives `address`.
+    /// Returns the prediction that gives `address`.
     #[inline]
     pub(super) fn find(&mut self, row: u32, bits: SizeBits, address: u64) -> Placed {
         let freed = self.freed_of(row, bits);
@@ -126,7 +128,7 @@ impl Model {
         }
     }
 
-    /// The address that a prediction gives; `None` if it gives none.
+    /// Returns the address that a prediction gives, or `None` if it gives none.
     #[inline]
     pub(super) fn address(&mut self, row: u32, bits: SizeBits, placed: Placed) -> Option<u64> {
         match placed {
@@ -145,7 +147,7 @@ impl Model {
             Placed::Reused => freed.remove(0),
             Placed::ReusedDeep(depth) => freed.remove(depth),
             Placed::Behind => {}
-            // The first prediction was wrong: it is dropped.
+            // The first prediction was wrong, so its block is dropped.
             Placed::Far => freed.remove(0),
         }
         let state = self.row(row);
@@ -160,12 +162,12 @@ impl Model {
     }
 }
 
-/// The bytes that a block of this size takes in common allocators.
+/// Returns the number of bytes that a block of this size takes in common allocators.
 fn chunk_of(size: u64) -> u64 {
     (size.saturating_add(8 + 15) & !15).max(32)
 }
 
-/// The class of a size, from the bits that a free carries.
+/// Returns the class of a size, from the size bits that a free carries.
 fn class_of(bits: SizeBits) -> usize {
     ((chunk_of(bits.0 & 0xfff) / 16) as usize).min(CLASSES - 1)
 }

@@ -1,7 +1,7 @@
-//! A file to frames, and frames to records.
+//! Reads the frames of a file, and the records of a frame.
 //!
-//! A reader first finds the frames: from the index or, in a file without an end, from head to head. Then it reads one
-//! frame after the other, so that a trace may be larger than memory.
+//! A reader first finds the frames: from the index or, in a file without an end, from head to head. Then the reader
+//! loads one frame after the other, so a trace may be larger than memory.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,13 +16,13 @@ use super::frame::{
 use super::model::Model;
 use crate::replay::Dated;
 
-/// Bytes that are searched for a mark at once.
+/// Number of bytes that are searched for a mark in one piece.
 const SEARCH_BYTES: usize = 1 << 16;
-/// Bytes of an entry of the index.
+/// Length of an entry of the index, in bytes.
 const ENTRY_BYTES: usize = 8 + FRAME_HEAD_BYTES;
-/// Damaged places that are listed; further ones are counted.
+/// Maximum number of damaged places that are listed. Further places are only counted.
 const DAMAGE_TOLD_MAX: usize = 20;
-/// Bytes of a dump in a trace at most.
+/// Maximum length of the dump in a trace, in bytes.
 const DUMP_BYTES_MAX: u64 = 4 << 30;
 
 /// Reason why a trace cannot be read.
@@ -33,7 +33,7 @@ pub enum TraceError {
     Io(io::Error),
     /// The first bytes are not those of a trace.
     NotATrace,
-    /// The trace has a newer format. Holds its version.
+    /// The trace has a newer format, of this version.
     Newer(u32),
 }
 
@@ -60,9 +60,9 @@ impl From<io::Error> for TraceError {
 /// A frame and its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// Offset of its head in the file, in bytes.
+    /// Offset of the frame's head in the file, in bytes.
     pub offset: u64,
-    /// Its head.
+    /// Head of the frame.
     pub head: FrameHead,
 }
 
@@ -80,7 +80,7 @@ pub struct Trace<R> {
     plain: Vec<u8>,
 }
 
-/// Damaged places, in words.
+/// Descriptions of damaged places.
 #[derive(Debug, Default)]
 struct Damages {
     listed: Vec<String>,
@@ -98,7 +98,7 @@ impl<R: Read + Seek> Trace<R> {
     ///
     /// # Errors
     ///
-    /// [`TraceError`] if it is no trace or cannot be read.
+    /// Returns a [`TraceError`] if the file is not a trace or cannot be read.
     pub fn open(mut from: R) -> Result<Trace<R>, TraceError> {
         let length = from.seek(SeekFrom::End(0))?;
         let mut bytes = [0; HEAD_BYTES];
@@ -129,27 +129,27 @@ impl<R: Read + Seek> Trace<R> {
         Ok(trace)
     }
 
-    /// The process of the trace.
+    /// Returns the head of the file, which describes the process.
     pub fn head(&self) -> FileHead {
         self.head
     }
 
-    /// Frames with records, in the order of the file.
+    /// Returns the frames with records, in the order of the file.
     pub fn frames(&self) -> impl Iterator<Item = Frame> + '_ {
         self.frames.iter().copied().filter(|frame| frame.head.kind == FrameKind::Events)
     }
 
-    /// Counts of the whole trace, if it is complete.
+    /// Returns the counts of the whole trace, if the trace is complete.
     pub fn counts(&self) -> Option<Counts> {
         self.counts
     }
 
-    /// Length of the file, in bytes.
+    /// Returns the length of the file, in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Damaged places, in words.
+    /// Returns descriptions of the damaged places.
     pub fn damage(&self) -> Vec<String> {
         let mut listed = self.damage.listed.clone();
         if self.damage.more > 0 {
@@ -158,7 +158,7 @@ impl<R: Read + Seek> Trace<R> {
         listed
     }
 
-    /// Reads the index; `false` if the file has no end or the index names no frames.
+    /// Reads the index. Returns `false` if the file has no end or the index names no frames.
     fn read_index(&mut self) -> io::Result<bool> {
         let Some(tail_at) = self.length.checked_sub(TAIL_BYTES as u64) else { return Ok(false) };
         let mut bytes = [0; TAIL_BYTES];
@@ -183,7 +183,7 @@ impl<R: Read + Seek> Trace<R> {
         Ok(is_named)
     }
 
-    /// Finds the frames from head to head; skips corrupt bytes up to the next head.
+    /// Finds the frames from head to head. Corrupt bytes are skipped up to the next head.
     fn scan(&mut self) -> io::Result<()> {
         let mut offset = HEAD_BYTES as u64;
         while offset < self.length {
@@ -222,7 +222,7 @@ impl<R: Read + Seek> Trace<R> {
         Ok(FrameHead::read(&bytes))
     }
 
-    /// Offset of the next whole head.
+    /// Returns the offset of the next whole head.
     fn next_mark(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut buffer = vec![0; SEARCH_BYTES];
         let mut start = from;
@@ -240,13 +240,13 @@ impl<R: Read + Seek> Trace<R> {
                     return Ok(Some(at));
                 }
             }
-            // The next piece overlaps this one: a mark can lie across the border.
+            // The next piece overlaps this one, because a mark can span the border.
             start += (wanted as u64).saturating_sub(MARK.len() as u64 - 1).max(1);
         }
         Ok(None)
     }
 
-    /// Loads the payload of a frame into `plain`; `false` if it is corrupt.
+    /// Loads the payload of a frame into `plain`. Returns `false` if the payload is corrupt.
     fn load(&mut self, frame: &Frame) -> io::Result<bool> {
         let Some((head, sum)) = self.head_at(frame.offset)? else { return Ok(false) };
         if head != frame.head || !self.fits(frame.offset, &head) {
@@ -262,7 +262,7 @@ impl<R: Read + Seek> Trace<R> {
             std::mem::swap(&mut self.plain, &mut self.payload);
             return Ok(self.plain.len() == plain);
         }
-        // LZ4 expands a byte to 255 at most: a short payload cannot reserve much memory.
+        // LZ4 expands a byte to no more than 255 bytes, so a short payload cannot reserve much memory.
         if plain / 256 > head.stored as usize {
             return Ok(false);
         }
@@ -271,11 +271,12 @@ impl<R: Read + Seek> Trace<R> {
             .is_ok_and(|length| length == plain))
     }
 
-    /// Appends the records of a frame; if it is corrupt, appends none, lists the damage and returns `false`.
+    /// Appends the records of a frame and returns `true`. For a corrupt frame it appends none, lists the damage and
+    /// returns `false`.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn records(&mut self, frame: &Frame, into: &mut Vec<Dated>) -> io::Result<bool> {
         let before = into.len();
         let is_whole = self.load(frame)?
@@ -289,11 +290,12 @@ impl<R: Read + Seek> Trace<R> {
         Ok(is_whole)
     }
 
-    /// The bytes of the dump that was taken at the end of the trace; `None` if it is missing or corrupt.
+    /// Returns the bytes of the dump that was taken at the end of the trace, or `None` if the dump is missing or
+    /// corrupt.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn dump(&mut self) -> io::Result<Option<Vec<u8>>> {
         let pieces: Vec<Frame> =
             self.frames.iter().copied().filter(|frame| frame.head.kind == FrameKind::Dump).collect();

@@ -1,7 +1,8 @@
-//! Replay of a trace: the figures of a span.
+//! The replay of a trace, which gives the figures of a span.
 //!
-//! A span has the blocks that were allocated in it, their frees up to its end, and what is left of them then. So
-//! `allocated − freed = live` holds for a span as it does for a whole run. Frees of older blocks are counted separately.
+//! A span has the blocks that were allocated in it, their frees up to its end, and the blocks that are still live at
+//! its end. So `allocated − freed = live` holds for a span as for a whole run. Frees of older blocks are counted
+//! separately.
 
 use std::io::{self, Read, Seek};
 
@@ -10,49 +11,49 @@ use super::reader::Trace;
 use super::span_sums::{Span, SpanSums};
 use crate::replay::{BlockKind, Dated, Heap, Record};
 
-/// Time for which a free waits for its block, in nanoseconds of the trace.
+/// Maximum time for which a free waits for its block, in nanoseconds of the trace.
 const PATIENCE_NS: u64 = 10_000_000_000;
 
-/// Figures of a replay besides the sums.
+/// The figures of a replay that are not sums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReplayFigures {
-    /// Records, including those that are no events.
+    /// Number of records, including records that are no events.
     pub records: u64,
-    /// Events of the span, including heapledger's own.
+    /// Number of events of the span, including events of heapledger's blocks.
     pub events: u64,
-    /// Events of heapledger's own blocks.
+    /// Number of events of heapledger's blocks.
     pub own_events: u64,
-    /// Events of sampled blocks.
+    /// Number of events of sampled blocks.
     pub sampled_events: u64,
-    /// Allocations among the events.
+    /// Number of allocations among the events.
     pub allocs: u64,
-    /// Frees among the events.
+    /// Number of frees among the events.
     pub frees: u64,
-    /// Successful reallocs among the events.
+    /// Number of successful reallocs among the events.
     pub reallocs: u64,
-    /// Failed reallocs among the events.
+    /// Number of failed reallocs among the events.
     pub refused: u64,
-    /// Frees, in the span, of blocks from before the span.
+    /// Number of frees, in the span, of blocks from before the span.
     pub earlier_frees: u64,
-    /// Bytes of those blocks.
+    /// Bytes of the blocks of `earlier_frees`.
     pub earlier_freed_bytes: u64,
-    /// Blocks that were live at the start of the span.
+    /// Number of blocks that were live at the start of the span.
     pub live_before: u64,
-    /// Bytes of those blocks.
+    /// Bytes of the blocks of `live_before`.
     pub live_before_bytes: u64,
-    /// Frees without a block.
+    /// Number of frees without a block.
     pub unmatched_frees: u64,
-    /// Blocks at an address where another block is live.
+    /// Number of blocks at an address where another block is live.
     pub overlapping_blocks: u64,
-    /// Frees that were paired with a block of another size.
+    /// Number of frees that were paired with a block of another size.
     pub size_mismatches: u64,
-    /// Allocations at an address that still had a block: an effect of interpolated times.
+    /// Number of allocations at an address that still had a block. Interpolated times cause them.
     pub overlaps: u64,
-    /// Frees before the allocation of their block: an effect of interpolated times.
+    /// Number of frees before the allocation of their block. Interpolated times cause them.
     pub early_frees: u64,
-    /// Time of the first event.
+    /// Time of the first event, in nanoseconds since the start.
     pub first_ns: u64,
-    /// Time of the last event.
+    /// Time of the last event, in nanoseconds since the start.
     pub last_ns: u64,
 }
 
@@ -65,11 +66,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Replays a span. `passed` is called with the offset in the file that was reached, once a frame.
+    /// Replays a span. Calls `passed` with the current offset in the file, once a frame.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn of<R: Read + Seek>(
         trace: &mut Trace<R>,
         span: Span,
@@ -86,12 +87,12 @@ impl Replay {
         Ok(replay)
     }
 
-    /// The figures besides the sums.
+    /// Returns the figures that are not sums.
     pub fn figures(&self) -> ReplayFigures {
         self.figures
     }
 
-    /// The span.
+    /// Returns the span.
     pub fn span(&self) -> Span {
         self.heap.sums.span
     }
@@ -121,7 +122,7 @@ impl Replay {
         } += 1;
     }
 
-    /// Counts the blocks that are live where the span starts.
+    /// Counts the blocks that are live at the start of the span.
     fn start_span(&mut self) {
         self.is_in_span = true;
         for (_, block) in self.heap.blocks.iter().filter(|(_, block)| block.kind == BlockKind::Program) {

@@ -1,4 +1,4 @@
-//! A replay as a profile, for reports and exports.
+//! Turns a replay into a profile, for reports and exports.
 
 use super::replay::Replay;
 use crate::profile::{
@@ -7,22 +7,23 @@ use crate::profile::{
 };
 use crate::replay::BlockKind;
 
-/// Empty stacks that are made for a trace without a dump at most; sites of further stacks are left out.
+/// Maximum number of empty stacks that are made for a trace without a dump. Sites of further stacks are omitted.
 const BARE_STACKS_MAX: u32 = 1 << 20;
 
-/// A profile of a span.
+/// The profile of a span, with notes on it.
 #[derive(Debug)]
 pub struct SpanProfile {
     /// The profile.
     pub profile: Profile,
-    /// Reasons why its figures are incomplete.
+    /// Reasons why figures of the profile are incomplete.
     pub damage: Vec<String>,
     /// Further notes.
     pub notes: Vec<String>,
 }
 
 impl Replay {
-    /// Makes the profile of the span. Names, stacks, modules and settings are those of the dump of the trace, if it has one.
+    /// Makes the profile of the span. Names, stacks, modules and settings come from `dump`, the dump of the trace, if
+    /// there is one.
     pub fn into_profile(mut self, dump: Option<&Profile>) -> SpanProfile {
         let (mut damage, notes) = (self.damage(dump), self.notes());
         let mut profile = dump.cloned().unwrap_or_default();
@@ -131,7 +132,7 @@ impl Replay {
     }
 }
 
-/// Quality of the span: every event in the trace was recorded. Missing events are listed as damage.
+/// Returns the quality of the span. Every event in the trace counts as recorded; missing events are listed as damage.
 fn quality(profile: &Profile, events: u64, own_events: u64) -> QualityIndicator {
     let before = &profile.quality;
     let retained = (profile.history.len() as u64).min(events);
@@ -152,7 +153,7 @@ fn quality(profile: &Profile, events: u64, own_events: u64) -> QualityIndicator 
     }
 }
 
-/// Adds empty stacks up to the highest number in use.
+/// Adds empty stacks up to the highest stack number in use.
 fn bound_stacks(profile: &mut Profile, damage: &mut Vec<String>) {
     let highest = profile.sites.iter().map(|site| site.stack).max().unwrap_or(0);
     let wanted = highest.min(BARE_STACKS_MAX - 1) as usize + 1;

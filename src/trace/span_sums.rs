@@ -1,46 +1,46 @@
-//! Sums of a replay: the ledger's figures, for the allocations of a span.
+//! The sums of a replay: the figures of a ledger, for the allocations of a span.
 
 use crate::profile::{BUCKETS, HeapStats, Histogram, Interval, Peak, Site, bucket_of};
 use crate::replay::{Block, BlockKind, End, Numbered, Sums};
 
-/// Intervals of the timeline.
+/// Number of intervals of the timeline.
 const INTERVALS: u64 = 512;
 
-/// A part of a run: from one instant up to, but not including, another; in nanoseconds since the start.
+/// A part of a run, from one instant up to another. The second instant is not part of the span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Start.
+    /// Start of the span, in nanoseconds since the start of the run.
     pub from_ns: u64,
-    /// End, exclusive.
+    /// End of the span (exclusive), in nanoseconds since the start of the run.
     pub to_ns: u64,
 }
 
 impl Span {
-    /// The whole run.
+    /// The span of a whole run.
     pub const WHOLE: Span = Span { from_ns: 0, to_ns: u64::MAX };
 
-    /// Whether it is the whole run.
+    /// Whether the span is the whole run.
     pub fn is_whole(self) -> bool {
         self == Span::WHOLE
     }
 
-    /// Whether it contains an instant.
+    /// Whether the span contains an instant.
     pub(super) fn holds(self, at_ns: u64) -> bool {
         (self.from_ns..self.to_ns).contains(&at_ns)
     }
 }
 
-/// Figures of one stack.
+/// The figures of one stack.
 #[derive(Debug, Clone)]
 struct SiteSums {
     site: Site,
     sizes: [u64; BUCKETS],
     lifetimes: [u64; BUCKETS],
-    /// Number of the peak that the `at_peak` figures belong to.
+    /// Number of the peak to which the `at_peak` figures belong.
     peak_number: u64,
 }
 
-/// Figures of one thread.
+/// The figures of one thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RowSums {
     pub(super) events: u64,
@@ -62,16 +62,16 @@ pub(super) struct SpanSums {
     pub(super) rows: Numbered<u32, RowSums>,
     pub(super) intervals: Vec<Interval>,
     pub(super) interval_ns: u64,
-    /// Events of heapledger's own blocks.
+    /// Number of events of heapledger's blocks.
     pub(super) own_events: u64,
-    /// Events of sampled blocks.
+    /// Number of events of sampled blocks.
     pub(super) sampled_events: u64,
-    /// Frees of blocks from before the span, and their bytes.
+    /// Frees of blocks from before the span: their number, and the bytes of the blocks.
     pub(super) earlier_frees: (u64, u64),
 }
 
 impl SpanSums {
-    /// Empty sums over `span`, whose last event is at `end_ns`.
+    /// Returns empty sums over `span`, whose last event is at `end_ns`.
     pub(super) fn new(span: Span, end_ns: u64) -> SpanSums {
         SpanSums {
             span,
@@ -100,7 +100,7 @@ impl SpanSums {
         &mut self.intervals[number]
     }
 
-    /// The site of a stack, with its figures at the latest peak brought up to date.
+    /// Returns the site of a stack. The figures of the site at the latest peak are up to date.
     fn site(&mut self, stack: u32) -> &mut SiteSums {
         let peak_number = self.peak_number;
         let sums = self.sites.entry(stack).or_insert_with(|| SiteSums {
@@ -160,7 +160,7 @@ impl SpanSums {
         interval.freed_bytes = interval.freed_bytes.saturating_add(block.size);
     }
 
-    /// Adds what is known of a block once it is freed.
+    /// Adds the figures of a block that are known once it is freed.
     fn end_life(&mut self, at_ns: u64, block: &Block, end: End) {
         let is_remote = end.row != block.row;
         self.row(end.row).cross_thread_frees += u64::from(is_remote);
@@ -179,7 +179,7 @@ impl SpanSums {
         }
     }
 
-    /// The sites, by stack.
+    /// Returns the sites, sorted by stack.
     pub(super) fn sites(&mut self) -> Vec<Site> {
         let peak_number = self.peak_number;
         let mut sites: Vec<Site> = (self.sites.values_mut())
@@ -208,7 +208,7 @@ impl Sums for SpanSums {
     }
 
     fn ended(&mut self, at_ns: u64, block: &Block, end: End) {
-        // A realloc is counted with its new half.
+        // A realloc is counted as an event with its new half.
         let events = u64::from(self.span.holds(at_ns) && !end.by_realloc);
         match block.kind {
             BlockKind::Internal => self.own_events += events,
@@ -228,7 +228,7 @@ impl Sums for SpanSums {
     }
 
     fn reallocated(&mut self, before: Option<&Block>, block: &Block, moved: bool) {
-        // A block from before the span starts in it with its realloc: its old half is in no figure.
+        // The realloc of a block from before the span starts that block in the span: the old half is in no figure.
         let is_counted = block.counted && before.is_none_or(|before| before.counted);
         if !is_counted || block.kind != BlockKind::Program {
             return;
@@ -244,7 +244,7 @@ impl Sums for SpanSums {
 }
 
 impl SiteSums {
-    /// Takes the live figures of now for those at the latest peak, if the site was not touched since.
+    /// Sets the figures at the latest peak to the current live figures, unless the site has changed since that peak.
     fn update_peak(&mut self, number: u64) {
         if self.peak_number != number {
             self.peak_number = number;

@@ -1,4 +1,4 @@
-//! Records to frames, and frames to a file.
+//! Writes records into frames, and frames into a file.
 
 use std::io::{self, Write};
 
@@ -6,15 +6,15 @@ use super::encode::FrameEncoder;
 use super::frame::{Counts, FRAME_HEAD_BYTES, FileHead, FrameHead, FrameKind, PAYLOAD_BYTES_MAX, tail};
 use super::window::Window;
 
-/// Bytes of the dump that go into one frame.
+/// Maximum number of bytes of the dump in one frame.
 const DUMP_PIECE_BYTES: usize = 8 << 20;
 
-/// Frames that an index names at most.
+/// Maximum number of frames that an index names.
 const INDEX_FRAMES_MAX: usize = 400_000;
 
 const _: () = assert!(INDEX_FRAMES_MAX * (8 + FRAME_HEAD_BYTES) + Counts::BYTES <= PAYLOAD_BYTES_MAX);
 
-/// Writes a trace.
+/// The writer of a trace.
 #[derive(Debug)]
 pub(crate) struct Writer<W> {
     out: W,
@@ -22,16 +22,17 @@ pub(crate) struct Writer<W> {
     columns: FrameEncoder,
     body: Vec<u8>,
     stored: Vec<u8>,
-    /// Offset and head of each frame so far.
+    /// Offset and head of each frame written so far.
     index: Vec<(u64, FrameHead)>,
-    /// Capacity of the index, in frames; with more frames it names none, and readers go from head to head.
+    /// Capacity of the index, in frames. The index of a trace with more frames names none; readers then go from head to
+    /// head.
     index_room: usize,
     until_ns: u64,
     events: u64,
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the head.
+    /// Creates the writer and writes the head of the file.
     pub(crate) fn begin(mut out: W, head: FileHead) -> io::Result<Writer<W>> {
         let bytes = head.to_bytes();
         out.write_all(&bytes)?;
@@ -123,7 +124,7 @@ impl<W: Write> Writer<W> {
         if self.index.len() < self.index_room {
             self.index.push((self.offset, head));
         } else {
-            // After some 10¹⁰ events.
+            // This happens after some 10¹⁰ events.
             (self.index, self.index_room) = (Vec::new(), 0);
         }
         self.offset += (FRAME_HEAD_BYTES + payload.len()) as u64;
