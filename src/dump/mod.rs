@@ -17,8 +17,7 @@
 //!
 //! Invariants:
 //!
-//! 1. **Quality comes first.** A file that is cut anywhere behind its first sections still states how complete its data
-//! is.
+//! 1. **Quality comes first.** A file that is cut behind its first section still states how complete its data is.
 //! 2. **A section is read whole or not at all.** Header and payload have a checksum each. After a corrupt section the
 //!    reader searches for the next mark, so one bad byte costs one section; tables are split into chunks to keep sections small.
 //! 3. **Missing data is reported.** Sections are numbered, the contents section (`CONT`) states early how many rows each

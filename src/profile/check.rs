@@ -1,5 +1,5 @@
-//! The conservation laws of a profile. They are checked before a dump is written and after one is read. A check names the
-//! broken law and repairs nothing.
+//! The conservation laws of a profile. The laws are checked before a dump is written and after one is read. A check
+//! names each broken law and repairs nothing.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use super::model::{Interval, Profile, Site};
 pub struct Violation {
     /// The law, as an equation.
     pub law: &'static str,
-    /// The value of its left side.
+    /// Value of the left side.
     pub left: u128,
-    /// The value of its right side.
+    /// Value of the right side.
     pub right: u128,
 }
 
@@ -22,29 +22,29 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every law that `profile` breaks; empty when all hold.
+/// Returns the laws that `profile` breaks. Returns an empty list if all laws hold.
 ///
-/// The laws of the counters hold at any time. Those between the totals and the tables (`sites`, `live`, `threads`) are
-/// checked when no event was in flight, lost, sampled out or anomalous: only then do they have to hold.
+/// The laws of the counters hold at any time. The laws between the totals and the tables (`sites`, `live`, `threads`)
+/// have to hold only if no event was in flight, lost, sampled out or anomalous, so they are checked only then.
 pub fn check(profile: &Profile) -> Vec<Violation> {
     let broken = laws(profile).into_iter().filter(|law| law.applies && law.left != law.right);
     broken.map(|Law { law, left, right, .. }| Violation { law, left, right }).collect()
 }
 
-/// A law, and its two sides in a profile.
+/// A law and the values of its two sides in a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Law {
     /// The law, as an equation.
     pub law: &'static str,
-    /// The value of its left side.
+    /// Value of the left side.
     pub left: u128,
-    /// The value of its right side.
+    /// Value of the right side.
     pub right: u128,
-    /// Whether it has to hold for this profile.
+    /// Whether the law has to hold for this profile.
     pub applies: bool,
 }
 
-/// Every law with its figures: also those that hold, and those that do not apply to this profile.
+/// Returns every law with its values, including laws that hold and laws that do not apply to this profile.
 pub fn laws(profile: &Profile) -> Vec<Law> {
     let mut laws = Laws { all: Vec::new(), applies: true };
     let (quality, totals) = (&profile.quality, &profile.totals);
@@ -71,7 +71,7 @@ pub fn laws(profile: &Profile) -> Vec<Law> {
         totals.total_bytes,
         u128::from(totals.freed_bytes) + u128::from(totals.live_bytes),
     );
-    // Events that were sampled out are in the totals and in no table.
+    // Events that were sampled out are in the totals, but in no table.
     laws.applies = quality.in_flight == 0
         && quality.lost.total() == 0
         && quality.sampled_out == 0

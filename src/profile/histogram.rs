@@ -2,25 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Buckets in a [`Histogram`]: bucket 0 holds the value 0, bucket *n* the values from 2ⁿ⁻¹ to 2ⁿ−1, and the last
-/// one everything above.
+/// Number of buckets of a [`Histogram`]. Bucket 0 holds the value 0, bucket *n* the values from 2ⁿ⁻¹ to 2ⁿ−1, and the
+/// last bucket all higher values.
 pub const BUCKETS: usize = 48;
 
-/// The bucket of a value. Values of 2⁴⁶ and more share the last bucket.
+/// Returns the bucket of a value. Values of 2⁴⁶ and more share the last bucket.
 #[inline(always)]
 pub const fn bucket_of(value: u64) -> usize {
-    // Bounded first, so that neither zero nor overflow is a special case.
+    // The value is bounded first, so that neither zero nor overflow is a special case.
     let cut = if value >> (BUCKETS - 2) == 0 { value } else { 1 << (BUCKETS - 2) };
     (cut << 1 | 1).ilog2() as usize
 }
 
-/// As [`bucket_of`], for a value below 2³².
+/// Returns the same bucket as [`bucket_of`], for a value below 2³².
 #[inline(always)]
 pub(crate) const fn bucket_of_narrow(value: u32) -> usize {
     ((value as u64) << 1 | 1).ilog2() as usize
 }
 
-/// Counts by power of two; used for block sizes (bytes) and lifetimes (nanoseconds).
+/// Counts by power of two. Used for block sizes (in bytes) and lifetimes (in nanoseconds).
 ///
 /// ```
 /// let mut sizes = heapledger::profile::Histogram::default();
@@ -30,12 +30,12 @@ pub(crate) const fn bucket_of_narrow(value: u32) -> usize {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// Counts by bucket; may be shorter than [`BUCKETS`], missing buckets are zero.
+    /// Counts by bucket. The list may be shorter than [`BUCKETS`]; missing buckets are zero.
     pub counts: Vec<u64>,
 }
 
 impl Histogram {
-    /// A histogram from raw bucket counts, trailing zeros dropped.
+    /// Returns a histogram of raw bucket counts. Trailing zeros are dropped.
     pub fn from_counts(counts: &[u64]) -> Self {
         let used = counts.iter().rposition(|count| *count != 0).map_or(0, |last| last + 1);
         Histogram { counts: counts[..used].to_vec() }
@@ -54,19 +54,19 @@ impl Histogram {
         self.counts[bucket] = self.counts[bucket].saturating_add(count);
     }
 
-    /// Adds all of another histogram to this one.
+    /// Adds all counts of another histogram to this one.
     pub fn merge(&mut self, other: &Histogram) {
         for (bucket, count) in other.counts.iter().enumerate() {
             self.add_bucket(bucket, *count);
         }
     }
 
-    /// Observations in all buckets. It saturates: counts can come from a file.
+    /// Returns the number of observations in all buckets. The sum saturates, because counts can come from a file.
     pub fn total(&self) -> u64 {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The smallest and the largest value of a bucket, both inclusive.
+    /// Returns the smallest and the largest value of a bucket.
     pub fn bounds(bucket: usize) -> (u64, u64) {
         match bucket {
             0 => (0, 0),
@@ -75,7 +75,7 @@ impl Histogram {
         }
     }
 
-    /// The filled buckets as (lowest value, highest value, count), in ascending order.
+    /// Returns the filled buckets as (lowest value, highest value, count), in ascending order.
     pub fn rows(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
         self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bucket, count)| {
             let (low, high) = Self::bounds(bucket);
@@ -83,7 +83,7 @@ impl Histogram {
         })
     }
 
-    /// The upper bound of the bucket that holds quantile `q` (0 to 1), or `None` for an empty histogram.
+    /// Returns the upper bound of the bucket that holds quantile `q` (0 to 1), or `None` for an empty histogram.
     pub fn quantile_upper(&self, q: f64) -> Option<u64> {
         let total = self.total();
         if total == 0 {

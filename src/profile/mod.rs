@@ -1,7 +1,8 @@
-//! The plain data model between the live side and the file side.
+//! The plain data model between the recorder's side and the file side.
 //!
-//! The live side (recorder, ledger, aggregator) fills a [`Profile`]; the file side (dump, analysis, report, export)
-//! reads one. Neither knows the other. Nothing here reads a clock, holds a handle or computes a finding.
+//! The recorder's side (recorder, ledger, aggregator) fills a [`Profile`]; the file side (dump, analysis, report,
+//! export) reads one. Neither side uses the other. No code of this module reads a clock, holds a handle or computes a
+//! finding.
 //!
 //! [`check()`] states the laws that every profile obeys. It runs before a dump is written and after one is read.
 

@@ -1,6 +1,7 @@
 //! The profile: all figures of a process's heap, as plain data.
 //!
-//! The live side fills it (`heapledger::snapshot`), a dump stores it, and analysis, reports and exports read it.
+//! The recorder's side fills the profile (`heapledger::snapshot`), a dump stores it, and analysis, reports and exports
+//! read it.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,230 +15,236 @@ use super::tracked::TrackedReport;
 /// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeapStats {
-    /// Blocks allocated so far. A successful realloc counts as one more block, as in dhat and heaptrack.
+    /// Number of blocks allocated so far. A successful realloc counts as one more block, as in dhat and heaptrack.
     pub total_blocks: u64,
-    /// Bytes allocated so far; a realloc counts with its whole new size.
+    /// Bytes allocated so far. A realloc counts with its whole new size.
     pub total_bytes: u64,
-    /// Blocks freed so far, those that a realloc replaced included.
+    /// Number of blocks freed so far, including blocks that a realloc replaced.
     pub freed_blocks: u64,
     /// Bytes freed so far.
     pub freed_bytes: u64,
-    /// Blocks live now.
+    /// Number of blocks that are live now.
     pub live_blocks: u64,
-    /// Bytes live now.
+    /// Bytes that are live now.
     pub live_bytes: u64,
-    /// Blocks live when the live bytes were at their peak.
+    /// Number of live blocks at the peak of the live bytes.
     pub peak_blocks: u64,
-    /// The most bytes that were live at one time.
+    /// Maximum of the live bytes.
     pub peak_bytes: u64,
-    /// Successful reallocs.
+    /// Number of successful reallocs.
     pub reallocs: u64,
-    /// Allocations and reallocs that the inner allocator refused. They change nothing else.
+    /// Number of allocations and reallocs that the inner allocator refused. A refused call changes no other figure.
     pub failed: u64,
 }
 
-/// The moment at which the most bytes were live.
+/// The moment of the maximum of live bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peak {
-    /// Bytes live at that moment, as booked.
+    /// Bytes live at that moment, as far as they were booked.
     pub bytes: u64,
-    /// Blocks live at that moment.
+    /// Number of blocks live at that moment.
     pub blocks: u64,
-    /// When, in nanoseconds since the start of the process's ledger.
+    /// Time of that moment, in nanoseconds since the start of the process's ledger.
     pub at_ns: u64,
-    /// How much higher the true peak can have been, in bytes: blocks of other threads that were not booked yet, and all blocks
-    /// that were sampled or sampled out. 0 means that the peak is exact.
+    /// Bytes by which the true peak can exceed `bytes`. They are the blocks of other threads that were not booked yet,
+    /// and all blocks that were sampled or sampled out. 0 means that the peak is exact.
     pub uncertainty_bytes: u64,
 }
 
-/// Realloc traffic of a site.
+/// The realloc figures of a site.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReallocStats {
-    /// Successful reallocs.
+    /// Number of successful reallocs.
     pub count: u64,
-    /// Reallocs that moved the block to another address.
+    /// Number of reallocs that moved the block to another address.
     pub moved: u64,
-    /// Bytes that those moves copied: for each, the smaller of the old and the new size.
+    /// Bytes that the moves copied. Each move counts the smaller one of the old and the new size.
     pub copied_bytes: u64,
-    /// Blocks freed after at least one realloc.
+    /// Number of blocks that were freed after at least one realloc.
     pub chains: u64,
-    /// Reallocs over all those blocks.
+    /// Number of reallocs of the blocks in `chains`.
     pub chain_links: u64,
-    /// The longest chain of reallocs of one block (counted up to 31).
+    /// Maximum number of reallocs of one block (counted up to 31).
     pub longest_chain: u64,
 }
 
-/// The figures of one call stack. Without stacks there is one site, with stack 0.
+/// The figures of one call stack. A recording without stacks has one site, with stack 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Site {
-    /// Index into [`Profile::stacks`]; 0 stands for "no stack taken".
+    /// Index into [`Profile::stacks`]. 0 means that no stack was taken.
     pub stack: u32,
-    /// Blocks allocated here.
+    /// Number of blocks allocated at this site.
     pub total_blocks: u64,
-    /// Bytes allocated here.
+    /// Bytes allocated at this site.
     pub total_bytes: u64,
-    /// Blocks of this site that were freed, here or elsewhere.
+    /// Number of blocks of this site that were freed, at any place.
     pub freed_blocks: u64,
     /// Bytes of this site that were freed.
     pub freed_bytes: u64,
-    /// The most bytes of this site that were live at one time.
+    /// Maximum of the live bytes of this site.
     pub own_peak_bytes: u64,
     /// Bytes of this site that were live at the peak of the whole process.
     pub at_peak_bytes: u64,
-    /// Blocks of this site that were live at the peak of the whole process.
+    /// Number of blocks of this site that were live at the peak of the whole process.
     pub at_peak_blocks: u64,
-    /// Blocks freed before the thread that allocated them made [`TEMPORARY_ALLOCS`] further allocations.
+    /// Number of blocks that were freed before the allocating thread made [`TEMPORARY_ALLOCS`] further allocations.
     pub temporary_blocks: u64,
-    /// Bytes of those blocks.
+    /// Bytes of the blocks in `temporary_blocks`.
     pub temporary_bytes: u64,
-    /// Blocks freed by another thread than the one that allocated them.
+    /// Number of blocks that another thread freed than the one that allocated them.
     pub cross_thread_frees: u64,
-    /// Realloc traffic.
+    /// The realloc figures.
     pub reallocs: ReallocStats,
-    /// Sizes of the blocks allocated here, in bytes.
+    /// Sizes of the blocks allocated at this site, in bytes.
     pub sizes: Histogram,
-    /// Lifetimes of the blocks freed, in nanoseconds.
+    /// Lifetimes of the freed blocks of this site, in nanoseconds.
     pub lifetimes: Histogram,
 }
 
 impl Site {
-    /// Bytes live now.
+    /// Returns the bytes that are live now.
     pub fn live_bytes(&self) -> u64 {
         self.total_bytes.saturating_sub(self.freed_bytes)
     }
 
-    /// Blocks live now.
+    /// Returns the number of blocks that are live now.
     pub fn live_blocks(&self) -> u64 {
         self.total_blocks.saturating_sub(self.freed_blocks)
     }
 }
 
-/// A block is temporary when it is freed before its thread made this many further allocations.
+/// Number of allocations that define a temporary block: the block is freed before its thread has made this many further
+/// ones.
 pub const TEMPORARY_ALLOCS: u32 = 8;
 
 /// One call stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// Return addresses, innermost first. Each is the address after a call: to find a name, look up the address before it.
+    /// Return addresses, innermost first. Each one is the address after a call, so a name is looked up at the address
+    /// before it.
     pub frames: Vec<u64>,
     /// Whether the walk ended before the outermost frame.
     pub truncated: bool,
 }
 
-/// Blocks that one thread allocated and another one freed. A reallocated block belongs to the thread that first allocated it.
+/// Blocks that one thread allocated and another thread freed. A reallocated block belongs to the thread that first
+/// allocated it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteFrees {
-    /// The thread that allocated: index into [`Profile::threads`]. Pairs for which the table had no room are counted together,
-    /// at the row of the threads without a row of their own.
+    /// Index into [`Profile::threads`] of the thread that allocated the blocks. Pairs for which the table had no room
+    /// are counted together, in the row of the threads that share a row.
     pub allocated_by: u32,
-    /// The thread that freed: index into [`Profile::threads`].
+    /// Index into [`Profile::threads`] of the thread that freed the blocks.
     pub freed_by: u32,
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
-    /// Their bytes.
+    /// Bytes of the blocks.
     pub bytes: u64,
 }
 
-/// A loaded object.
+/// An object file that the process has loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
     /// Path on the machine that ran the program.
     pub path: String,
-    /// Build id in hexadecimal; empty when the object has none.
+    /// Build id in hexadecimal. Empty if the object has none.
     pub build_id: String,
-    /// Lowest address it is mapped at.
+    /// Lowest address at which the object is mapped.
     pub start: u64,
-    /// End of its mapping, exclusive.
+    /// End of the mapping (exclusive).
     pub end: u64,
-    /// Subtracted from a run-time address, it gives the address in the file.
+    /// Difference between an address in the process and the address in the file. Subtract it from the former.
     pub bias: u64,
 }
 
 /// A block that was live when the snapshot was taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveBlock {
-    /// Its address.
+    /// Address of the block.
     pub address: u64,
-    /// Its requested size, in bytes.
+    /// Requested size of the block, in bytes.
     pub size: u64,
-    /// When it was first allocated, in nanoseconds since the start.
+    /// Time of the first allocation of the block, in nanoseconds since the start.
     pub born_ns: u64,
-    /// Its stack: index into [`Profile::stacks`].
+    /// Index into [`Profile::stacks`] of the block's stack.
     pub stack: u32,
-    /// The thread that allocated it: index into [`Profile::threads`].
+    /// Index into [`Profile::threads`] of the thread that allocated the block.
     pub thread: u32,
-    /// Base-2 logarithm of its alignment.
+    /// Base-2 logarithm of the block's alignment.
     pub align_log2: u8,
-    /// How often it was reallocated (counted up to 31).
+    /// Number of reallocs of the block (counted up to 31).
     pub reallocs: u8,
 }
 
-/// The figures of one thread. The last row may stand for several threads that ended after the table was full.
+/// The figures of one thread. The last row may contain several threads, which ended after the table was full.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ThreadRow {
     /// Number of the row, in the order in which threads made their first event.
     pub index: u32,
-    /// Name of the thread, or empty.
+    /// Name of the thread. Empty if it has none.
     pub name: String,
-    /// The system's id of the thread.
+    /// Id that the operating system gave the thread.
     pub os_id: u64,
-    /// First event, in nanoseconds since the start.
+    /// Time of the thread's first event, in nanoseconds since the start.
     pub started_ns: u64,
-    /// End of the thread, or `None` while it runs.
+    /// Time of the thread's end, in nanoseconds since the start, or `None` while the thread runs.
     pub ended_ns: Option<u64>,
-    /// The number of threads in this row: 1, or more for the shared last row.
+    /// Number of threads in this row: 1, or more in the shared last row.
     pub threads: u64,
-    /// Whether this is a thread of heapledger itself.
+    /// Whether the thread belongs to heapledger.
     pub own: bool,
-    /// Events the thread made.
+    /// Number of events that the thread made.
     pub attempted: u64,
-    /// Events of the thread that were booked.
+    /// Number of events of the thread that were booked.
     pub recorded: u64,
-    /// Events of the thread that were lost, by reason.
+    /// Numbers of events of the thread that were lost, by reason.
     pub lost: LossCounts,
-    /// Blocks allocated by the thread.
+    /// Number of blocks that the thread allocated.
     pub total_blocks: u64,
-    /// Bytes allocated by the thread.
+    /// Bytes that the thread allocated.
     pub total_bytes: u64,
-    /// Blocks freed by the thread.
+    /// Number of blocks that the thread freed.
     pub freed_blocks: u64,
-    /// Bytes freed by the thread.
+    /// Bytes that the thread freed.
     pub freed_bytes: u64,
-    /// Blocks freed by this thread that another thread allocated.
+    /// Number of blocks that this thread freed and another thread allocated.
     pub cross_thread_frees: u64,
 }
 
-/// One interval of the timeline. The live bytes at its end are the sum over all intervals up to it.
+/// One interval of the timeline. The live bytes at its end are all bytes allocated up to then minus all bytes freed up
+/// to then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Blocks allocated in the interval.
+    /// Number of blocks allocated in the interval.
     pub allocated_blocks: u64,
     /// Bytes allocated in the interval.
     pub allocated_bytes: u64,
-    /// Blocks freed in the interval.
+    /// Number of blocks freed in the interval.
     pub freed_blocks: u64,
     /// Bytes freed in the interval.
     pub freed_bytes: u64,
-    /// The most live bytes while the interval was booked, clamped to its flows: not below the live bytes at its start or
-    /// its end, and not above those at its start plus all bytes that it allocated.
+    /// Maximum of the live bytes while the interval was booked. The value is clamped: its lower bound is the live bytes
+    /// at the start or at the end of the interval, whichever are more; its upper bound is the live bytes at the start
+    /// plus all bytes that the interval allocated.
     pub peak_bytes: u64,
-    /// Events lost in the interval. They are dated when the thread's ring is booked, so they may be late by the time that the
-    /// ring took to fill. Events without a ring are in no interval: of a thread for whose ring there was no memory,
-    /// after a thread's last destructor, or after the ledger was closed.
+    /// Number of events lost in the interval. A lost event gets the time at which the ring of its thread is booked, so
+    /// it may be late by the time that the ring took to fill. An event without a ring is in no interval: there was no
+    /// memory for the ring of the thread, or the event came after the thread's last destructor or after the ledger was
+    /// closed.
     pub lost: u64,
 }
 
-/// Allocations and frees over time, in a fixed number of intervals: when all are used, neighbours merge.
+/// Allocations and frees over time, in a fixed number of intervals. When all intervals are used, neighbours merge.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
     /// Length of an interval, in nanoseconds.
     pub interval_ns: u64,
-    /// The intervals, from the start of the ledger on.
+    /// The intervals, from the start of the ledger onwards.
     pub intervals: Vec<Interval>,
 }
 
 impl Timeline {
-    /// Live bytes at the end of each interval.
+    /// Returns the live bytes at the end of each interval.
     pub fn live_bytes(&self) -> Vec<u64> {
         let mut live = 0i128;
         let next = |interval: &Interval| {
@@ -248,64 +255,65 @@ impl Timeline {
     }
 }
 
-/// The kind of an event.
+/// Kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EventKind {
     /// A block was allocated.
     Alloc {
-        /// Its address.
+        /// Address of the block.
         address: u64,
-        /// Its size, in bytes.
+        /// Size of the block, in bytes.
         size: u64,
-        /// Whether it was requested zeroed.
+        /// Whether the program asked for zeroed memory.
         zeroed: bool,
     },
     /// A block was freed.
     Free {
-        /// Its address.
+        /// Address of the block.
         address: u64,
     },
     /// A block was reallocated.
     Realloc {
-        /// Its address before.
+        /// Address of the block before the realloc.
         old_address: u64,
-        /// Its address now.
+        /// Address of the block after the realloc.
         new_address: u64,
-        /// Its new size, in bytes.
+        /// New size of the block, in bytes.
         new_size: u64,
     },
-    /// A realloc failed; the block stays as it was.
+    /// A realloc failed, and the block is unchanged.
     ReallocFailed {
-        /// Its address.
+        /// Address of the block.
         address: u64,
     },
-    /// An event of a tracked pointer. It is in no figure of the heap.
+    /// An event of a tracked pointer. No figure of the heap counts this event.
     Tracked {
-        /// [`TrackedPointer::id`](super::tracked::TrackedPointer::id) of the pointer.
+        /// [`TrackedPointer::id`](super::tracked::TrackedPointer::id) of the tracked pointer.
         pointer: u32,
-        /// What happened.
+        /// Kind of the pointer event.
         #[serde(rename = "deed")]
         event: super::tracked::PointerEvent,
-        /// Tracked holders after it; it stops at 4,294,967,295.
+        /// Number of tracked holders after the event. The count stops at 4,294,967,295.
         held: u32,
     },
 }
 
-/// One of the last events.
+/// One event of the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Time, in nanoseconds since the start; interpolated between two marks in the batched clock modes.
+    /// Time of the event, in nanoseconds since the start. The batched clock modes interpolate it between two time
+    /// marks.
     pub at_ns: u64,
-    /// The thread: index into [`Profile::threads`].
+    /// Index into [`Profile::threads`] of the thread that made the event.
     pub thread: u32,
-    /// The stack: index into [`Profile::stacks`]; 0 for frees.
+    /// Index into [`Profile::stacks`] of the event's stack. 0 for frees.
     pub stack: u32,
-    /// Its kind.
+    /// Kind of the event.
     pub kind: EventKind,
 }
 
-/// The process.
+/// The recorded process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessInfo {
     /// Process id.
@@ -314,13 +322,13 @@ pub struct ProcessInfo {
     pub forked_from: Option<u32>,
     /// Name of the program.
     pub program: String,
-    /// Its command line.
+    /// Command line of the process.
     pub command_line: Vec<String>,
-    /// Operating system and processor, such as `linux x86_64`.
+    /// Operating system and processor, for example `linux x86_64`.
     pub platform: String,
-    /// Version of heapledger that recorded.
+    /// Version of the heapledger that recorded the process.
     pub heapledger_version: String,
-    /// When the ledger was opened, in nanoseconds since 1970 UTC.
+    /// Time at which the ledger was opened, in nanoseconds since 1970 UTC.
     pub started_unix_ns: u64,
     /// Time from the opening of the ledger to the snapshot, in nanoseconds.
     pub duration_ns: u64,
@@ -328,67 +336,67 @@ pub struct ProcessInfo {
     pub reason: String,
 }
 
-/// The clock that ran, and the reason for it.
+/// The clock that was used, and the reason for the choice.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockInfo {
-    /// `tsc` or `monotonic`.
+    /// Name of the clock: `tsc` or `monotonic`.
     pub source: String,
-    /// The reason for it.
+    /// Reason why this clock was used.
     pub why: String,
-    /// Longest interpolated span, in nanoseconds; 0 when every event has a time stamp of its own.
+    /// Length of the longest interpolated span, in nanoseconds. 0 if every event has its own time stamp.
     pub longest_span_ns: u64,
 }
 
-/// A change of state during the recording, such as another mode.
+/// A change of state during the recording, for example of the mode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// When, in nanoseconds since the start.
+    /// Time of the change, in nanoseconds since the start.
     pub at_ns: u64,
-    /// The change, as `name: old -> new`; or, as `tuner: reason`, the reason for the change that follows.
+    /// The change, as `name: old -> new`. A text `tuner: reason` gives the reason for the change that follows it.
     pub what: String,
 }
 
-/// All figures of a process's heap at one moment.
+/// All figures of the heap of a process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// The completeness of all the following.
+    /// The completeness of all other figures.
     pub quality: QualityIndicator,
-    /// The process.
+    /// The recorded process.
     pub process: ProcessInfo,
-    /// The settings it ran with.
+    /// The settings of the recording.
     pub settings: Settings,
-    /// The clock it used.
+    /// The clock that dated the events.
     pub clock: ClockInfo,
-    /// Totals.
+    /// Totals of the heap.
     pub totals: HeapStats,
-    /// Estimates for all blocks from the samples, with standard errors; `None` when no block was ever sampled. The totals are
-    /// exact in any case, because events that are sampled out are counted with their size.
+    /// Estimates for all blocks from the samples, with standard errors. `None` if no block was ever sampled. The totals
+    /// are exact in any case, because events that are sampled out are counted with their size.
     pub estimates: Option<Estimates>,
-    /// The peak.
+    /// The peak of the live bytes.
     pub peak: Peak,
     /// Figures by call stack.
     pub sites: Vec<Site>,
-    /// Stacks; number 0 is the empty one.
+    /// Stacks. Stack 0 is the empty one.
     pub stacks: Vec<Stack>,
-    /// How the stacks were taken.
+    /// The method by which the stacks were taken, with its counters.
     pub stack_figures: StackFigures,
-    /// Loaded objects.
+    /// Object files that the process had loaded.
     pub modules: Vec<Module>,
-    /// Names for the frames of the stacks; empty until the command has looked them up.
+    /// Names for the frames of the stacks. Empty until the command has looked the names up.
     pub symbols: Symbols,
-    /// Blocks live at the snapshot.
+    /// Blocks that were live at the snapshot.
     pub live: Vec<LiveBlock>,
-    /// Threads.
+    /// Figures by thread.
     pub threads: Vec<ThreadRow>,
-    /// Frees by another thread than the allocating one, most blocks first. Their sum is that of `cross_thread_frees` over the
-    /// threads.
+    /// Frees by another thread than the allocating one, by pair of threads, in descending order of blocks. The sum of
+    /// their blocks equals the sum of `cross_thread_frees` over all threads.
     pub crossings: Vec<RemoteFrees>,
     /// Allocations and frees over time.
     pub timeline: Timeline,
-    /// The last events, newest last.
+    /// The last events, oldest first.
     pub history: Vec<Event>,
     /// Changes of state, oldest first.
     pub changes: Vec<Change>,
-    /// The program's `Tracked` pointers.
+    /// The `Tracked` pointers of the program.
     pub tracked: TrackedReport,
 }

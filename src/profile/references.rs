@@ -1,5 +1,5 @@
-//! The references in a profile: rows refer to stacks and threads by number. This file has the only list of these numbers,
-//! for a reader that lost rows and has to redirect every reference to them.
+//! The references in a profile: rows refer to stacks and threads by number. A reader that lost rows has to redirect
+//! every reference to them, so this file lists all these numbers in one place.
 
 use super::model::{Profile, ThreadRow};
 
@@ -12,7 +12,7 @@ pub(crate) enum Table {
     Threads,
 }
 
-/// Calls `visit` for every number that refers to a row, with the table of that row.
+/// Calls `visit` for every number that refers to a row, together with the table of that row.
 pub(crate) fn references(profile: &mut Profile, mut visit: impl FnMut(Table, &mut u32)) {
     profile.sites.iter_mut().for_each(|site| visit(Table::Stacks, &mut site.stack));
     for block in &mut profile.live {
@@ -29,7 +29,7 @@ pub(crate) fn references(profile: &mut Profile, mut visit: impl FnMut(Table, &mu
     }
 }
 
-/// The row for references to a thread whose own row was lost.
+/// Returns the row for references to a thread whose row was lost.
 pub(crate) fn lost_thread() -> ThreadRow {
     ThreadRow { name: "(row lost)".to_owned(), threads: 1, ..ThreadRow::default() }
 }

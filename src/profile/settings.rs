@@ -6,21 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use super::names::names;
 
-/// The reaction to a thread that records faster than its events can be booked.
+/// Reaction to a thread that records faster than its events can be booked.
 ///
 /// Each mode is a mechanism with a stated guarantee, not a promise of a percentage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum DataQualityMode {
-    /// A thread books its own full ring, or waits while another thread books it: no event is ever shed for want of space.
-    /// The default.
+    /// A thread books its full ring itself, or waits while another thread books it. No event is ever shed for want of
+    /// space. The default.
     #[default]
     PerfectAccuracy = 0,
-    /// As `PerfectAccuracy`, but the wait has a time budget; once it is spent, allocations are shed before frees.
+    /// As `PerfectAccuracy`, but the wait has a time budget. Once the budget is spent, allocations are shed before
+    /// frees.
     HighAccuracy = 1,
-    /// Never waits; records an unbiased sample of the blocks, each with both its allocation and its free.
+    /// A thread never waits. It records an unbiased sample of the blocks, each with both its allocation and its free.
     HighThroughput = 2,
-    /// Never waits and never helps: events that do not fit into the ring are shed, newest first, and counted.
+    /// A thread never waits and never books a ring. Events that do not fit into the ring are shed, newest first, and
+    /// counted.
     BestEffort = 3,
 }
 
@@ -31,12 +33,12 @@ names!(DataQualityMode: "The name that `HEAPLEDGER_MODE` takes." {
     BestEffort = "best-effort",
 });
 
-/// Bounds of the wait on the ring-full path, and the completeness that the indicator aims at.
+/// Bounds of the wait for a full ring, and the target completeness of the quality indicator.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ConcurrencyConfig {
-    /// Tries to take the latch of a full ring before the overflow buffer is used. Default 3.
+    /// Number of tries to take the latch of a full ring before the overflow buffer is used. Default 3.
     pub max_retries: u32,
-    /// Length of the first wait between two tries, in nanoseconds; it doubles with each try. Default 100.
+    /// Length of the first wait between two tries, in nanoseconds. The length doubles with each try. Default 100.
     pub base_delay_ns: u64,
     /// Whether a full ring may take segments from the bounded overflow pool. Default true.
     pub enable_overflow_buffer: bool,
@@ -45,7 +47,7 @@ pub struct ConcurrencyConfig {
 }
 
 impl ConcurrencyConfig {
-    /// The defaults, in a constant context.
+    /// The default configuration, for constant contexts.
     pub const DEFAULT: ConcurrencyConfig = ConcurrencyConfig {
         max_retries: 3,
         base_delay_ns: 100,
@@ -60,28 +62,28 @@ impl Default for ConcurrencyConfig {
     }
 }
 
-/// The method by which call stacks are taken.
+/// Method by which call stacks are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stacks {
-    /// By frame pointers where these are proved sound for this program, else by DWARF unwind tables. The default.
+    /// By frame pointers if these are proved sound for this program, else by DWARF unwind tables. The default.
     #[default]
     Auto,
-    /// By frame pointers in any case. A function without a frame pointer is missing in the stack, or ends it.
+    /// By frame pointers in any case. A function without a frame pointer is missing from the stack, or ends the stack.
     FramePointers,
     /// By DWARF unwind tables, with a cache.
     Dwarf,
     /// As `Auto`, for a random subset of the blocks: on average one stack in this many bytes. All events are still
-    /// recorded, and counted exactly; only their distribution over stacks is an estimate.
+    /// recorded and counted exactly. Only their distribution over stacks is an estimate.
     Sampled {
         /// Mean distance between two stacks, in bytes.
         bytes: u64,
     },
-    /// No stacks: all blocks belong to one site.
+    /// No stacks are taken: all blocks belong to one site.
     Off,
 }
 
 impl Stacks {
-    /// The name that `HEAPLEDGER_STACKS` takes; for `Sampled` the part before the colon.
+    /// Returns the name that `HEAPLEDGER_STACKS` takes. For `Sampled` it is the part before the colon.
     pub const fn name(self) -> &'static str {
         match self {
             Stacks::Auto => "auto",
@@ -100,7 +102,7 @@ impl fmt::Display for Stacks {
     }
 }
 
-/// The detail in which events are recorded. Each rung costs less than the one above it and records less.
+/// Detail in which events are recorded. Each level costs less and records less than the level before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Degradation {
@@ -128,7 +130,7 @@ impl fmt::Display for Degradation {
     }
 }
 
-/// The goal of the tuner that adjusts heapledger's own knobs while the process runs.
+/// The goal of the tuner that adjusts heapledger's knobs while the process runs.
 ///
 /// ```
 /// use heapledger::{HeapLedger, TuningGoal};
@@ -142,15 +144,15 @@ impl fmt::Display for Degradation {
 pub struct TuningGoal {
     /// The target completeness, from 0 to 1. Default 0.95.
     pub target_completeness: f64,
-    /// Mean time that an event may cost its thread on the slow path, in nanoseconds: see [`TurnTimes`](super::TurnTimes). The
-    /// short path is not measured. Default 200; not 0.
+    /// Maximum of the mean time that an event may cost its thread on the slow path, in nanoseconds: see
+    /// [`TurnTimes`](super::TurnTimes). The short path is not measured. Default 200; must not be 0.
     pub budget_ns: u64,
-    /// The lowest rung that the tuner may take. Default [`Degradation::Sampled`].
+    /// The lowest level of recording that the tuner may set. Default [`Degradation::Sampled`].
     pub lowest: Degradation,
 }
 
 impl TuningGoal {
-    /// The defaults, in a constant context.
+    /// The default goal, for constant contexts.
     pub const DEFAULT: TuningGoal =
         TuningGoal { target_completeness: 0.95, budget_ns: 200, lowest: Degradation::Sampled };
 }
@@ -161,17 +163,17 @@ impl Default for TuningGoal {
     }
 }
 
-/// The moments at which the clock is read.
+/// Moments at which the clock is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ClockMode {
-    /// At least every 128 words of the ring and at every tick of the aggregator; the times of the events between
-    /// two marks are interpolated. The default.
+    /// The clock is read at least every 128 words of the ring, and at every tick of the aggregator. The times of the
+    /// events between two readings are interpolated. The default.
     #[default]
     Batched = 0,
-    /// At every event.
+    /// The clock is read at every event.
     PerEvent = 1,
-    /// As `Batched`, with the system's monotonic clock even where the processor's counter could be used.
+    /// As `Batched`, but always with the system's monotonic clock, even if the processor's counter could be used.
     Monotonic = 2,
 }
 
@@ -185,30 +187,30 @@ names!(ClockMode: "The name that `HEAPLEDGER_CLOCK` takes." {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Retention {
-    /// The ledger and a bounded history of the last events. The default.
+    /// Keeps the ledger and a bounded history of the last events. The default.
     #[default]
     Ledger,
-    /// As `Ledger`, and every event is also appended to a compressed trace at this path, with the placeholders of
-    /// [`DumpTarget::Path`]. A forked child writes a trace of its own only if the path contains `%p`.
+    /// As `Ledger`, and appends every event to a compressed trace at this path, which may contain the placeholders of
+    /// [`DumpTarget::Path`]. A forked child writes its own trace only if the path contains `%p`.
     ///
-    /// When the writer cannot keep up, threads wait as long as the [mode](DataQualityMode) allows. Events that are then
-    /// missing in the trace are counted in it, and are in the ledger all the same.
+    /// If the writer is too slow, threads wait as long as the [mode](DataQualityMode) allows. Events that are missing
+    /// in the trace after such a wait are counted in the trace; the ledger has them.
     Trace(&'static str),
 }
 
 /// Bounds of the history of last events. The bound that is reached first applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HistoryLimits {
-    /// Events kept at most, over all threads. Default 4,096.
+    /// Maximum number of events kept, over all threads. Default 4,096.
     pub events: u64,
-    /// Bytes of ring memory that the history may occupy at most, over all threads. Default 1 MiB.
+    /// Maximum ring memory of the history, in bytes, over all threads. Default 1 MiB.
     pub bytes: u64,
-    /// Events older than this many nanoseconds are dropped; `None` keeps events of any age. Default `None`.
+    /// Maximum age of an event, in nanoseconds. `None` keeps events of any age. Default `None`.
     pub age_ns: Option<u64>,
 }
 
 impl HistoryLimits {
-    /// The defaults, in a constant context.
+    /// The default limits, for constant contexts.
     pub const DEFAULT: HistoryLimits = HistoryLimits { events: 4096, bytes: 1 << 20, age_ns: None };
 }
 
@@ -224,21 +226,21 @@ pub enum DumpTarget {
     /// `heapledger.<app>.<pid>.hl` in the working directory. The default.
     #[default]
     WorkingDirectory,
-    /// A path in which `%e` stands for the name of the program, `%p` for its process id and `%t` for the time in
-    /// seconds since 1970.
+    /// A path with placeholders: `%e` is the name of the program, `%p` its process id, and `%t` the time in seconds
+    /// since 1970.
     Path(&'static str),
-    /// No dump at exit; `heapledger::dump` still writes one when called.
+    /// No dump is written at exit. A call of `heapledger::dump` still writes one.
     Off,
 }
 
-/// The recording of a forked child.
+/// Whether and how a forked child is recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ForkPolicy {
-    /// The child opens a fresh ledger of its own, with a link to its parent. The default.
+    /// The child opens a fresh ledger, with a link to its parent. The default.
     #[default]
     Fresh = 0,
-    /// The child records nothing; its events are counted as lost with reason `forked_child`.
+    /// The child records nothing. Its events are counted as lost, with reason `forked_child`.
     Off = 1,
 }
 
@@ -247,21 +249,21 @@ pub enum ForkPolicy {
 pub struct Settings {
     /// The quality mode at the time of the snapshot.
     pub mode: DataQualityMode,
-    /// The method by which stacks were taken.
+    /// Method by which stacks were taken.
     pub stacks: Stacks,
-    /// The moments at which the clock was read.
+    /// Moments at which the clock was read.
     pub clock: ClockMode,
     /// Bounds of the history.
     pub history: HistoryLimits,
-    /// Bounds of the wait on the ring-full path.
+    /// Bounds of the wait for a full ring.
     pub concurrency: ConcurrencyConfig,
-    /// The recording of a forked child.
+    /// Whether and how a forked child is recorded.
     pub fork: ForkPolicy,
-    /// The most memory that heapledger may use for itself, in bytes.
+    /// Maximum memory that heapledger may use for itself, in bytes.
     pub memory_limit_bytes: u64,
 }
 
-/// Settings of a recorder that takes no stacks; the settings of a file that lost them.
+/// Settings of a recorder that takes no stacks. A file that lost its settings is read with these.
 impl Default for Settings {
     fn default() -> Settings {
         Settings {

@@ -1,4 +1,4 @@
-//! The figures of the program's `Tracked` pointers, as plain data.
+//! The figures of the `Tracked` pointers of a program, as plain data.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub enum PointerEvent {
 }
 
 impl PointerEvent {
-    /// The pointer event of a number.
+    /// Returns the pointer event with this number.
     pub(crate) const fn of(number: u64) -> Option<PointerEvent> {
         match number {
             0 => Some(PointerEvent::Listed),
@@ -52,98 +52,100 @@ impl fmt::Display for PointerEvent {
     }
 }
 
-/// A place in the source, and the holders made there.
+/// A place in the source, with the holders that were made there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// File and line of the `new` or `clone`.
+    /// File and line of the call of `new` or `clone`.
     pub place: String,
-    /// Holders made there.
+    /// Number of holders made at the place.
     pub made: u64,
-    /// Holders made there that still exist.
+    /// Number of holders made at the place that still exist.
     pub held: u64,
 }
 
-/// A pointer and all its clones.
+/// A tracked pointer together with all its clones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedPointer {
-    /// Number in the order of `Tracked::new`, from 0 on.
+    /// Number of the pointer in the order of `Tracked::new`, from 0.
     pub id: u32,
-    /// Its name, as given to `Tracked::new`.
+    /// Name of the pointer, as given to `Tracked::new`.
     pub name: String,
     /// Type of the value, as the compiler names it.
     pub type_name: String,
-    /// Its type.
+    /// Type of the pointer.
     #[serde(rename = "shape")]
     pub kind: PointerKind,
-    /// File and line of `Tracked::new`.
+    /// File and line of the call of `Tracked::new`.
     pub created_at: String,
-    /// Clones of the pointer and of its clones.
+    /// Number of clones of the pointer and of its clones.
     pub clones: u64,
-    /// Holders that were dropped.
+    /// Number of holders that were dropped.
     pub drops: u64,
-    /// Holders that were taken out by `into_inner`.
+    /// Number of holders that were taken out by `into_inner`.
     pub unwrapped: u64,
-    /// Tracked holders now: `1 + clones - drops - unwrapped`.
+    /// Number of tracked holders now: `1 + clones - drops - unwrapped`.
     pub held: u64,
-    /// The highest strong count seen, with holders that are not tracked. A lower bound of the maximum.
+    /// Highest strong count that was observed, including holders that are not tracked. It is a lower bound of the true
+    /// maximum.
     pub strong_high_water: u64,
-    /// Windows in which it was cloned [`TrackedReport::storm_clones`] times or more.
+    /// Number of windows in which the pointer was cloned [`TrackedReport::storm_clones`] times or more.
     pub storms: u64,
-    /// Most clones in one window.
+    /// Maximum number of clones in one window.
     pub largest_burst_clones: u64,
-    /// Its holders by the place where they were made, most held first.
+    /// Holders of the pointer by the place where they were made, in descending order of existing holders.
     pub holders: Vec<Holder>,
 }
 
-/// One of the last events.
+/// One of the last events of tracked pointers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedEvent {
-    /// Number among all events of listed pointers, from 0.
+    /// Number of the event among all events of listed pointers, from 0.
     pub number: u64,
     /// [`TrackedPointer::id`] of the pointer.
     pub pointer: u32,
-    /// The event.
+    /// Kind of the event.
     #[serde(rename = "deed")]
     pub event: PointerEvent,
-    /// Tracked holders after it; it stops at 16,777,215.
+    /// Number of tracked holders after the event. The count stops at 16,777,215.
     pub held: u32,
 }
 
-/// Pointers and events for which the table had no room.
+/// Counts of pointers and holders for which the table had no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unlisted {
-    /// Wrapped pointers that are not listed.
+    /// Number of wrapped pointers that are not listed.
     pub pointers: u64,
-    /// Clones of those.
+    /// Number of clones of the pointers in `pointers`.
     pub clones: u64,
-    /// Drops of those.
+    /// Number of drops of holders of the pointers in `pointers`.
     pub drops: u64,
-    /// Holders of those that were taken out by `into_inner`.
+    /// Number of holders of the pointers in `pointers` that were taken out by `into_inner`.
     pub unwrapped: u64,
-    /// Holders of listed pointers whose place found no room; they are counted in their pointer.
+    /// Number of holders of listed pointers whose place found no room. The figures of their pointer count them.
     pub holders_without_place: u64,
 }
 
-/// The tracked pointers. Exact while no tracked pointer is cloned or dropped.
+/// The figures of all tracked pointers. They are exact if no tracked pointer is cloned or dropped during the reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedReport {
     /// Every listed pointer, in the order of `Tracked::new`.
     pub pointers: Vec<TrackedPointer>,
-    /// The last events, newest last.
+    /// The last events, oldest first.
     pub events: Vec<TrackedEvent>,
-    /// All events of listed pointers: `events_recorded + events_unrecorded`, and those in flight.
+    /// Number of all events of listed pointers: `events_recorded + events_unrecorded`, and the events in flight.
     pub events_total: u64,
-    /// Events that were booked from the rings: with time and stack, in the order of their thread, and in
-    /// [`Profile::history`](super::Profile::history) while it reaches back to them.
+    /// Number of events that were booked from the rings. Booked events have a time and a stack, are in the order of
+    /// their thread, and are in [`Profile::history`](super::Profile::history) as long as it reaches back to them.
     pub events_recorded: u64,
-    /// Events that were not: there was no ledger, it was closed, the mode shed or sampled them out, or a signal handler made
-    /// them while its thread recorded another event. They are counted in their pointer.
+    /// Number of events that were not booked, for one of these reasons: there was no ledger, the ledger was closed, the
+    /// mode shed the event or sampled it out, or a signal handler made it while its thread recorded another event. The
+    /// figures of their pointer count these events.
     pub events_unrecorded: u64,
-    /// Pointers and events without room in the list.
+    /// Counts of pointers and holders for which the table had no room.
     pub unlisted: Unlisted,
-    /// Clones of one pointer in one window that make a storm.
+    /// Number of clones of one pointer in one window that make a storm.
     pub storm_clones: u64,
-    /// Length of the window, in events of all listed pointers.
+    /// Length of a window, in events of all listed pointers.
     pub storm_window_events: u64,
 }
 
@@ -153,14 +155,14 @@ impl TrackedReport {
         self.pointers.is_empty() && self.events_total == 0 && self.unlisted.pointers == 0
     }
 
-    /// Pointers with tracked holders, most holders first.
+    /// Returns the pointers that have tracked holders, in descending order of holders.
     pub fn still_held(&self) -> Vec<&TrackedPointer> {
         let mut held: Vec<_> = self.pointers.iter().filter(|pointer| pointer.held > 0).collect();
         held.sort_by_key(|pointer| std::cmp::Reverse(pointer.held));
         held
     }
 
-    /// Pointers that were cloned in storms, most storms first.
+    /// Returns the pointers that were cloned in storms, in descending order of storms.
     pub fn storms(&self) -> Vec<&TrackedPointer> {
         let mut stormy: Vec<_> = self.pointers.iter().filter(|pointer| pointer.storms > 0).collect();
         stormy.sort_by_key(|pointer| std::cmp::Reverse(pointer.storms));

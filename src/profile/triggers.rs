@@ -1,4 +1,4 @@
-//! Dumps before the end of the process: the signals and the events of the heap that trigger them.
+//! Dumps before the end of the process: the signals and the heap events that trigger them.
 
 use std::fmt;
 
@@ -6,19 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use super::names::names;
 
-/// A signal on which a dump is written. See [`HeapLedger::dump_on_signal`](crate::HeapLedger::dump_on_signal).
+/// A signal that triggers a dump. See [`HeapLedger::dump_on_signal`](crate::HeapLedger::dump_on_signal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Signal {
-    /// `SIGHUP`: the terminal was closed. The process ends, unless it handles or ignores the signal.
+    /// `SIGHUP`: the terminal was closed. After the dump the process ends, unless it handles or ignores the signal.
     Hangup = 0,
-    /// `SIGINT`: Ctrl-C. The process ends, unless it handles or ignores the signal.
+    /// `SIGINT`: Ctrl-C. After the dump the process ends, unless it handles or ignores the signal.
     Interrupt = 1,
-    /// `SIGTERM`: sent by `kill`, and to a container that is stopped. The process ends, unless it handles or ignores the signal.
+    /// `SIGTERM`: sent by `kill`, and to a container that is stopped. After the dump the process ends, unless it
+    /// handles or ignores the signal.
     Terminate = 2,
-    /// `SIGUSR1`. The process goes on.
+    /// `SIGUSR1`. The process continues after the dump.
     User1 = 3,
-    /// `SIGUSR2`. The process goes on.
+    /// `SIGUSR2`. The process continues after the dump.
     User2 = 4,
 }
 
@@ -31,7 +32,7 @@ names!(Signal: "The name that `HEAPLEDGER_SIGNALS` takes." {
 });
 
 impl Signal {
-    /// Whether the process goes on after the dump, although the default action of the signal ends it.
+    /// Whether the process continues after the dump, although the default action of the signal ends the process.
     pub const fn is_on_demand(self) -> bool {
         matches!(self, Signal::User1 | Signal::User2)
     }
@@ -55,25 +56,27 @@ impl fmt::Display for Signal {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Triggers {
-    /// Triggers when live bytes rise above this many; again only after they fell an eighth below it.
+    /// Live bytes above which a dump is triggered. The next such dump needs a fall to an eighth below this value first.
     pub live_bytes: Option<u64>,
-    /// Triggers when live bytes grew by this many within the last second.
+    /// Growth of the live bytes within the last second that triggers a dump, in bytes.
     pub growth_bytes: Option<u64>,
-    /// Triggers when live bytes fall from a peak at least an eighth above that of the last dump for this reason.
+    /// Whether a fall from a new peak triggers a dump. The new peak must be at least an eighth above the peak of the
+    /// last dump for this reason.
     pub new_peak: bool,
-    /// Triggers when events are lost.
+    /// Whether lost events trigger a dump.
     pub loss: bool,
-    /// Triggers when the control group of the process reaches its memory limit, or when its tasks wait for memory for a tenth
-    /// of the time (Linux; where neither can be read, a line on standard error says so at the start).
+    /// Whether memory pressure triggers a dump: the control group of the process reaches its memory limit, or its tasks
+    /// wait for memory a tenth of the time. Linux only. If neither can be read, a line on standard error says so at the
+    /// start.
     pub memory_pressure: bool,
-    /// Dumps of triggers and signals to keep: older ones are removed. Default 4.
+    /// Number of dumps of triggers and signals that are kept. Older ones are removed. Default 4.
     pub keep: u32,
-    /// Shortest time between two dumps of triggers, in nanoseconds. Default 10 s.
+    /// Minimum time between two dumps of triggers, in nanoseconds. Default 10 s.
     pub pause_ns: u64,
 }
 
 impl Triggers {
-    /// No trigger; the defaults of the rest, in a constant context.
+    /// No trigger, and the default of every other field, for constant contexts.
     pub const DEFAULT: Triggers = Triggers {
         live_bytes: None,
         growth_bytes: None,
@@ -84,7 +87,7 @@ impl Triggers {
         pause_ns: 10_000_000_000,
     };
 
-    /// Whether there is any trigger.
+    /// Whether any trigger is set.
     pub const fn is_any(&self) -> bool {
         self.live_bytes.is_some()
             || self.growth_bytes.is_some()
@@ -100,7 +103,7 @@ impl Default for Triggers {
     }
 }
 
-/// The reason for a dump while the process runs, most telling first.
+/// Reason for a dump while the process runs. Variants are in descending order of significance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DumpTrigger {
     Signal(Signal),
@@ -125,13 +128,13 @@ impl DumpTrigger {
         DumpTrigger::MemoryPressure,
     ];
 
-    /// The bit of this trigger in a set; a signal has the bit of its number.
+    /// Returns the bit of this trigger in a set. The bit of a signal is at the signal's number.
     pub(crate) fn bit(self) -> u32 {
         DumpTrigger::ALL.iter().position(|other| *other == self).map_or(0, |index| 1 << index)
     }
 }
 
-/// The reason as a dump states it.
+/// Writes the reason in the words of a dump.
 impl fmt::Display for DumpTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
