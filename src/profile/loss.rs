@@ -1,23 +1,23 @@
-//! The closed list of reasons for which an event is lost, and a count for each.
+//! The closed list of reasons for the loss of an event, and a count for each reason.
 
 use serde::{Deserialize, Serialize};
 
 use super::names::names;
 
-/// The reason for which an event did not reach the ledger.
+/// Reason why an event did not reach the ledger.
 ///
-/// The list is closed: an attempted event is recorded, in flight, or lost for exactly one of these reasons.
-/// Events that sampling leaves out are not lost; they are counted as `sampled_out`.
+/// The list is closed: an attempted event is recorded, in flight, or lost for exactly one of these reasons. Events that
+/// are sampled out are not lost; `sampled_out` counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum LossReason {
-    /// The thread's ring was full and the mode sheds rather than waits.
+    /// The thread's ring was full, and the mode sheds events instead of waiting.
     RingFull = 0,
-    /// The event came from a signal handler (or an inner allocator calling back) that had interrupted the
-    /// recorder in the same thread.
+    /// The event came from a signal handler, or from an inner allocator calling back, that had interrupted the recorder
+    /// in the same thread.
     Reentrant = 1,
-    /// The thread's local storage was already destroyed: an event after its last destructor.
+    /// The thread's local storage was already destroyed: the event came after the thread's last destructor.
     TlsTeardown = 2,
     /// There was no memory for the thread's ring.
     NoMemory = 3,
@@ -40,23 +40,23 @@ names!(LossReason: "The name in every report and export, in snake case." {
 });
 
 impl LossReason {
-    /// The number of reasons.
+    /// Number of reasons.
     pub const COUNT: usize = Self::ALL.len();
 }
 
-/// Events lost, by reason.
+/// Numbers of lost events, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossCounts {
     counts: [u64; LossReason::COUNT],
 }
 
 impl LossCounts {
-    /// Counts in the order of [`LossReason::ALL`].
+    /// Makes the counts of numbers in the order of [`LossReason::ALL`].
     pub const fn from_counts(counts: [u64; LossReason::COUNT]) -> Self {
         LossCounts { counts }
     }
 
-    /// Events lost for one reason.
+    /// Returns the number of events lost for one reason.
     pub const fn get(&self, reason: LossReason) -> u64 {
         self.counts[reason as usize]
     }
@@ -66,24 +66,24 @@ impl LossCounts {
         self.counts[reason as usize] += events;
     }
 
-    /// Adds all of another count to this one.
+    /// Adds all counts of another value to this one.
     pub fn merge(&mut self, other: &LossCounts) {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
             *mine = mine.saturating_add(theirs);
         }
     }
 
-    /// The difference to an earlier count. Reasons whose count decreased have 0.
+    /// Returns the difference to an earlier count. A reason whose count decreased has the difference 0.
     pub fn since(&self, before: &LossCounts) -> LossCounts {
         LossCounts { counts: std::array::from_fn(|at| self.counts[at].saturating_sub(before.counts[at])) }
     }
 
-    /// Events lost for any reason. It saturates: counts can come from a file.
+    /// Returns the number of events lost for any reason. The sum saturates, because counts can come from a file.
     pub fn total(&self) -> u64 {
         self.counts.iter().fold(0, |sum, events| sum.saturating_add(*events))
     }
 
-    /// The reason with the most events, or `None` when nothing was lost.
+    /// Returns the reason with the most events, or `None` if no event was lost.
     pub fn dominant(&self) -> Option<LossReason> {
         LossReason::ALL
             .into_iter()
@@ -91,7 +91,7 @@ impl LossCounts {
             .max_by_key(|reason| self.get(*reason))
     }
 
-    /// Every reason with its count, zeros included.
+    /// Returns every reason with its count, including reasons with count 0.
     pub fn iter(&self) -> impl Iterator<Item = (LossReason, u64)> + '_ {
         LossReason::ALL.into_iter().map(|reason| (reason, self.get(reason)))
     }

@@ -1,11 +1,11 @@
-//! The recommendation: from a cause and its figures to one sentence that names a knob and a value.
+//! The recommendation: turns a cause and its figures into one sentence that names a knob and a value.
 //!
-//! An [`Advice`] is data; its `Display` is the sentence. Nothing to advise is an empty sentence, which is what an
-//! empty [`recommendation`](QualityIndicator::recommendation) means.
+//! An [`Advice`] is data; its `Display` is the sentence. Without an advice the sentence is empty, and so is the
+//! [`recommendation`](QualityIndicator::recommendation).
 //!
-//! Two rules. Every sentence can be acted on: it names a method of the builder or a field, with the value to set, and
-//! the environment variable where there is one. And none asks the program to be less than it is: a recorder has no
-//! business telling its host to use fewer threads.
+//! Two rules hold. The user can follow every sentence: it names a method of the builder or a field, with the value to
+//! set, and the environment variable if there is one. No sentence asks the program to do less: a recorder must not ask
+//! its host to use fewer threads.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,23 +14,24 @@ use super::monitor::QualityWindow;
 use super::ring_size;
 use crate::profile::{ClockMode, DataQualityMode, HistoryLimits, LossReason, QualityIndicator, Settings};
 
-/// The least memory limit that an advice names, in bytes: 1 GiB of address space.
+/// Minimum memory limit that an advice names, in bytes: 1 GiB of address space.
 const MEMORY_LIMIT_BYTES_MIN: u64 = 1 << 30;
 
-/// Events lost for one reason.
+/// The events lost for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
-    /// The reason.
+    /// Reason for the loss.
     pub reason: LossReason,
-    /// Events lost for that reason.
+    /// Number of events lost for the reason.
     pub events: u64,
-    /// All events recorded or lost in the same time.
+    /// Number of all events recorded or lost in the same time.
     pub of: u64,
-    /// Whether both figures are of the newest window rather than of the lifetime.
+    /// Whether both figures are from the newest window. Otherwise they are from the lifetime.
     pub lately: bool,
 }
 
-/// A recommended change of settings. Its `Display` is the sentence, without a full stop; empty for [`Advice::Nothing`].
+/// A recommended change of settings. Its `Display` is the sentence without a full stop, or an empty text for
+/// [`Advice::Nothing`].
 ///
 /// ```
 /// use heapledger::{LossCounts, LossReason, QualityIndicator, quality};
@@ -45,95 +46,96 @@ pub struct Loss {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Advice {
-    /// Nothing; the sentence is empty.
+    /// No advice. The sentence is empty.
     Nothing,
     /// Install a `HeapLedger`.
     Install,
     /// Use the mode that waits, or larger rings.
     NeverShed {
-        /// The loss.
+        /// The loss that the advice prevents.
         loss: Loss,
         /// The mode in force.
         mode: DataQualityMode,
-        /// Limits that make the rings larger, or `None` when they are as large as they can be.
+        /// Limits that make the rings larger, or `None` if the rings have their maximum size.
         history: Option<HistoryLimits>,
     },
-    /// Change the program, or accept the loss: no setting prevents it.
+    /// Change the program, or accept the loss, because no setting prevents it.
     ChangeProgram {
-        /// The loss: `reentrant`, `tls_teardown` or `after_shutdown`.
+        /// The loss, with reason `reentrant`, `tls_teardown` or `after_shutdown`.
         loss: Loss,
-        /// The target that accepts it, from 0 to 1, or `None` when the one in force is met.
+        /// Target completeness, from 0 to 1, that accepts the loss, or `None` if the current target is met.
         accepted_target: Option<f64>,
     },
-    /// Raise the limit on heapledger's own memory.
+    /// Raise the limit of heapledger's memory.
     RaiseMemoryLimit {
-        /// The loss.
+        /// The loss that the advice prevents.
         loss: Loss,
         /// The limit to set, in bytes.
         limit_bytes: u64,
     },
     /// Make the rings smaller, because the system has no memory for more.
     ShrinkRings {
-        /// The loss.
+        /// The loss that the advice prevents.
         loss: Loss,
-        /// The limits to set, or `None` when the rings are as small as they can be.
+        /// The limits to set, or `None` if the rings have their minimum size.
         history: Option<HistoryLimits>,
     },
-    /// Let a forked child have a ledger of its own.
+    /// Let each forked child open its own ledger.
     RecordChildren {
-        /// The loss.
+        /// The loss that the advice prevents.
         loss: Loss,
     },
-    /// Flush, and look for the origin of the memory.
+    /// Flush the rings, and look for the origin of the memory.
     FindOrigin {
-        /// Frees without an allocation.
+        /// Number of frees without an allocation.
         frees: u64,
     },
-    /// Stamp every event.
+    /// Give every event its own time stamp.
     StampEveryEvent {
         /// [`QualityCause::DoubleAllocations`] or [`QualityCause::AmbiguousPairings`].
         cause: QualityCause,
-        /// Their number.
+        /// Number of events with this cause.
         events: u64,
         /// The clock mode in force.
         clock: ClockMode,
     },
     /// Find the frees with a wrong layout.
     FixLayouts {
-        /// Their number.
+        /// Number of frees with a wrong layout.
         frees: u64,
     },
-    /// Record every event rather than a sample.
+    /// Record every event instead of a sample.
     RecordAll {
-        /// Events left out.
+        /// Number of events that were sampled out.
         events: u64,
     },
-    /// Make waits rarer, or bound them.
+    /// Make waits less frequent, or bound them.
     WaitLess {
-        /// Waits.
+        /// Number of waits.
         waits: u64,
-        /// Events recorded meanwhile.
+        /// Number of events recorded in the same time.
         of: u64,
         /// Whether rings may already take segments from the overflow pool.
         has_overflow_buffer: bool,
-        /// Limits that make the rings larger, or `None` when they are as large as they can be.
+        /// Limits that make the rings larger, or `None` if the rings have their maximum size.
         history: Option<HistoryLimits>,
     },
-    /// Book what is in flight before reading figures.
+    /// Book the events in flight before reading figures.
     Flush {
-        /// Events in flight.
+        /// Number of events in flight.
         in_flight: u64,
-        /// Age of the oldest, in nanoseconds.
+        /// Age of the oldest event in flight, in nanoseconds.
         lag_ns: u64,
     },
 }
 
-/// The advice for a process, from its counters, its settings and, if there is one, its newest window.
+/// Returns the advice for a process, from its counters, its settings and, if there is one, its newest window.
 pub fn advice(quality: &QualityIndicator, settings: &Settings, newest: Option<&QualityWindow>) -> Advice {
     advice_for(cause(quality, newest), quality, settings, newest)
 }
 
-/// The advice for a given cause. Total: a cause that the counters do not show is taken with the figures that are there.
+/// Returns the advice for a given cause. Every cause has an advice; a cause that the counters do not show uses the
+/// counters as they are.
 pub fn advice_for(
     cause: QualityCause,
     quality: &QualityIndicator,
@@ -160,7 +162,7 @@ pub fn advice_for(
     }
 }
 
-/// The figures of a loss: of the newest window if it lost for this reason, else of the lifetime.
+/// Returns the figures of a loss: of the newest window if the window lost events for this reason, else of the lifetime.
 fn loss(reason: LossReason, quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Loss {
     match newest.filter(|window| window.lost.get(reason) > 0) {
         Some(window) => Loss { reason, events: window.lost.get(reason), of: window.resolved(), lately: true },
@@ -180,7 +182,7 @@ fn loss_advice(loss: Loss, quality: &QualityIndicator, settings: &Settings) -> A
         LossReason::Reentrant | LossReason::TlsTeardown | LossReason::AfterShutdown => {
             Advice::ChangeProgram { loss, accepted_target: accepted_target(quality) }
         }
-        // More than half of the limit is in use: then the limit is what stood in the way.
+        // More than half of the limit is in use, so the limit caused the loss.
         LossReason::NoMemory if quality.own_bytes > settings.memory_limit_bytes / 2 => {
             Advice::RaiseMemoryLimit { loss, limit_bytes }
         }
@@ -190,7 +192,7 @@ fn loss_advice(loss: Loss, quality: &QualityIndicator, settings: &Settings) -> A
     }
 }
 
-/// The completeness of the lifetime, rounded down to four places, if it is below the target.
+/// Returns the completeness of the lifetime, rounded down to four decimal places, if it is below the target.
 fn accepted_target(quality: &QualityIndicator) -> Option<f64> {
     let completeness = QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
     (completeness < quality.target_completeness).then(|| (completeness * 10_000.0).floor() / 10_000.0)

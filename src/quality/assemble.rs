@@ -1,4 +1,4 @@
-//! From the counters of a process to the indicator that is handed out.
+//! Completes the counters of a process into the indicator that callers receive.
 
 use std::ops::Deref;
 
@@ -8,19 +8,19 @@ use crate::profile::{QualityIndicator, Settings};
 
 /// The counters of a process at one moment: an indicator without the figures of the history and of the monitor.
 ///
-/// They can be read like one. [`QualityCounters::assemble`] is the only way from here to an indicator, so that a query,
-/// a snapshot and a callback receive the same figures.
+/// The counters can be read like an indicator. Only [`QualityCounters::assemble`] turns them into an indicator, so a
+/// query, a snapshot and a callback receive the same figures.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct QualityCounters(QualityIndicator);
 
 impl QualityCounters {
-    /// Takes the counters out of an indicator, and drops what [`QualityCounters::assemble`] will fill in.
+    /// Takes the counters of an indicator. [`QualityCounters::assemble`] sets the other fields later.
     pub(crate) fn new(counters: QualityIndicator) -> QualityCounters {
         QualityCounters(counters)
     }
 
-    /// The complete indicator: the history holds `retained` events of the heap, and the monitor's windows show `view`.
-    /// `None` where the monitor could not be asked; the trend is unknown then.
+    /// Returns the complete indicator. `retained` is the number of heap events in the history, and `view` has the
+    /// figures of the monitor. If `view` is `None`, the trend is unknown.
     pub(crate) fn assemble(
         self,
         retained: u64,
@@ -28,7 +28,7 @@ impl QualityCounters {
         settings: &Settings,
     ) -> QualityIndicator {
         let mut quality = self.0;
-        // The history may have been read a little later than the counters.
+        // The history may be read slightly later than the counters.
         quality.retained = retained.min(quality.recorded);
         quality.evicted = quality.recorded - quality.retained;
         let unknown = QualityView::default();

@@ -1,48 +1,49 @@
-//! The cause that weighs most on the quality of the data.
+//! The cause that is worst for the quality of the data.
 //!
-//! There is one cause at a time, because there is one recommendation. The order is that of harm: events that are
-//! missing come before pairings that do not add up (which are often a consequence of what is missing), those before
-//! what was left out by choice, and figures that are complete but slow to come last. Among the losses, the newest
-//! window speaks first: what was lost in it can be helped now; what was lost before can be helped in the next run.
+//! There is one cause at a time, because there is one recommendation. Causes are in descending order of harm: first
+//! missing events, then inconsistent pairings (which are often a consequence of missing events), then events that were
+//! sampled out by choice, and last figures that are complete but slow to arrive. Losses of the newest window come
+//! before earlier losses: a new setting helps against current loss in this run, and against earlier loss in the next
+//! run.
 
 use serde::{Deserialize, Serialize};
 
 use super::monitor::QualityWindow;
 use crate::profile::{LossReason, QualityIndicator};
 
-/// Waiting more often than once in this many events is too often: a wait takes up to some ten microseconds, a nanosecond or
-/// more for each of the events.
+/// Minimum number of events for each wait; more frequent waits are too frequent. A wait takes up to some ten
+/// microseconds, which is a nanosecond or more for each of the events.
 pub const EVENTS_PER_WAIT_MIN: u64 = 10_000;
-/// Figures are out of date when the oldest event in flight is older than this, in nanoseconds: ten seconds.
+/// Maximum age of the oldest event in flight, in nanoseconds: ten seconds. Figures are out of date if it is older.
 pub const LAG_NS_MAX: u64 = 10_000_000_000;
 
-/// The cause that weighs most on the quality of the data.
+/// Cause that is worst for the quality of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum QualityCause {
-    /// There is none.
+    /// There is no cause.
     None,
-    /// Nothing is recorded: no `HeapLedger` is the global allocator.
+    /// No event is recorded, because no `HeapLedger` is the global allocator.
     NotInstalled,
-    /// Events were lost, most of them for this reason.
+    /// Events were lost, most of them for the given reason.
     Lost(LossReason),
-    /// Frees without an allocation, though no event was lost.
+    /// There are frees without an allocation, although no event was lost.
     UnmatchedFrees,
-    /// Allocations of addresses that were still in use, though no event was lost.
+    /// There are allocations at addresses that were still in use, although no event was lost.
     DoubleAllocations,
-    /// Frees that could belong to two blocks.
+    /// There are frees that could belong to either of two blocks.
     AmbiguousPairings,
-    /// Frees with another size than the allocation's.
+    /// There are frees with another size than the allocation.
     LayoutMismatches,
-    /// Events were left out by sampling.
+    /// Events were sampled out.
     SampledOut,
     /// Threads with a full ring waited more than once in [`EVENTS_PER_WAIT_MIN`] events.
     Waits,
-    /// Events in flight are older than [`LAG_NS_MAX`].
+    /// The oldest event in flight is older than [`LAG_NS_MAX`].
     Lag,
 }
 
-/// The cause, from the counters of the lifetime and, if there is one, of the newest window.
+/// Returns the cause, from the counters of the lifetime and, if there is one, of the newest window.
 pub fn cause(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> QualityCause {
     if !quality.installed {
         return QualityCause::NotInstalled;
@@ -51,7 +52,7 @@ pub fn cause(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Qual
         return QualityCause::Lost(reason);
     }
     let anomalies = &quality.anomalies;
-    // While events are in flight, a free may only be booked before its allocation, and so an address may seem to be in use.
+    // While events are in flight, a free may be booked before its allocation, so an address may seem to be in use.
     let none_in_flight = quality.in_flight == 0;
     let found = [
         (none_in_flight && anomalies.unmatched_frees > 0, QualityCause::UnmatchedFrees),
@@ -65,13 +66,13 @@ pub fn cause(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> Qual
     found.into_iter().find(|(applies, _)| *applies).map_or(QualityCause::None, |(_, cause)| cause)
 }
 
-/// Whether threads wait too often, in the newest window if there is one: earlier waits cost nothing now.
+/// Whether threads wait too often: in the newest window if there is one, because earlier waits have no cost now.
 fn waits_too_often(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> bool {
     let (waits, recorded) = waits_among(quality, newest);
     waits.saturating_mul(EVENTS_PER_WAIT_MIN) > recorded
 }
 
-/// Waits, and the events recorded in the same time.
+/// Returns the number of waits, and the number of events recorded in the same time.
 pub(super) fn waits_among(quality: &QualityIndicator, newest: Option<&QualityWindow>) -> (u64, u64) {
     newest.map_or((quality.waits, quality.recorded), |window| (window.waits, window.recorded))
 }

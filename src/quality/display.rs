@@ -1,4 +1,4 @@
-//! The text of a [`QualityIndicator`].
+//! Writes a [`QualityIndicator`] as text.
 //!
 //! ```text
 //! Data quality: 94.2% (target: 95%)
@@ -6,8 +6,8 @@
 //!   Recommendation: ring_full lost 5.8% of 1,000 events: use DataQualityMode::PerfectAccuracy …
 //! ```
 //!
-//! One rule about rounding: a percentage of completeness is always rounded **down**. 99.9999 % prints as 99.9 %,
-//! never as 100 %, because the reader of a hundred concludes that nothing is missing.
+//! A percentage of completeness is always rounded **down**: 99.9999 % prints as 99.9 %, never as 100 %, because a
+//! reader takes 100 % to mean that no event is missing.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl fmt::Display for QualityIndicator {
     }
 }
 
-/// An indicator with pictures in front of its lines, for terminals and chats that show them.
+/// An indicator with emoji in its lines, for terminals and chats that show them.
 ///
 /// ```
 /// use heapledger::{QualityIndicator, quality::WithEmoji};
@@ -46,8 +46,8 @@ impl fmt::Display for WithEmoji<'_> {
     }
 }
 
-/// Whether pictures will be seen as pictures: on a terminal whose locale is UTF-8. The three variables are those of
-/// the environment; the first that is set and not empty decides, as everywhere under POSIX.
+/// Whether emoji are shown as pictures: on a terminal whose locale is UTF-8. The three variables of the environment
+/// decide the locale: the first one that is set and not empty, as POSIX defines.
 ///
 /// ```
 /// use heapledger::quality::shows_emoji;
@@ -69,7 +69,7 @@ pub fn shows_emoji(
     is_terminal && locale.is_some_and(is_utf8)
 }
 
-/// Marks that differ between the two forms.
+/// The marks by which the two forms of the text differ.
 struct Marks {
     quality: &'static str,
     reached: &'static str,
@@ -119,7 +119,7 @@ fn write_indicator(quality: &QualityIndicator, f: &mut fmt::Formatter<'_>, marks
     Ok(())
 }
 
-/// The word for a trend, or `None` when too few events tell.
+/// Returns the word for a trend, or `None` if the trend is unknown.
 fn trend_name(trend: CompletenessTrend) -> Option<&'static str> {
     match trend {
         CompletenessTrend::Improving => Some("improving"),
@@ -129,8 +129,8 @@ fn trend_name(trend: CompletenessTrend) -> Option<&'static str> {
     }
 }
 
-/// Recorded ÷ (recorded + lost) in percent with three places, rounded down: `100.000 %` is printed only when
-/// nothing was lost. Exact for every count.
+/// Returns recorded ÷ (recorded + lost) in percent with three decimal places, rounded down: `100.000 %` means that no
+/// event was lost. The result is exact for every count.
 ///
 /// ```
 /// use heapledger::quality::completeness_percent;
@@ -144,14 +144,15 @@ pub fn completeness_percent(recorded: u64, lost: u64) -> String {
     format!("{}.{:03} %", thousandths / 1_000, thousandths % 1_000)
 }
 
-/// A share from 0 to 1 in percent, rounded down to `places`; `unknown` when it is no number.
+/// Returns a share from 0 to 1 in percent, rounded down to `places` decimal places, or `unknown` if the share is not a
+/// number.
 fn floored(share: f64, places: u32) -> String {
     if !share.is_finite() {
         return "unknown".into();
     }
     let scale = 10u64.pow(places);
     let hundred = 100 * scale;
-    // The nudge undoes the binary representation of decimals: 0.57 × 100 is 56.99999999999999.
+    // The small addend corrects the binary representation of decimals: 0.57 × 100 is 56.99999999999999.
     let mut units = (share.clamp(0.0, 1.0) * hundred as f64 + 1e-6).floor() as u64;
     if share < 1.0 {
         units = units.min(hundred - 1);
@@ -162,8 +163,8 @@ fn floored(share: f64, places: u32) -> String {
     }
 }
 
-/// A share from 0 to 1 in percent, rounded down, with as many places as it needs and three at most; `unknown` when it
-/// is no number.
+/// Returns a share from 0 to 1 in percent, rounded down, with as many decimal places as it needs and a maximum of
+/// three. Returns `unknown` if the share is not a number.
 pub fn share_percent(share: f64) -> String {
     let full = floored(share, 3);
     match full.strip_suffix('%') {

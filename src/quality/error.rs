@@ -20,41 +20,41 @@ use crate::profile::{ClockMode, ConcurrencyConfig, DataQualityMode, TuningGoal};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidSetting {
-    /// A share that is not from 0 to 1, or not a number.
+    /// The value is not a share from 0 to 1.
     NotAShare {
         /// Name of the setting.
         setting: &'static str,
-        /// The value it was given.
+        /// The invalid value.
         value: f64,
     },
-    /// A duration, a count or a budget that must not be zero.
+    /// A duration, a count or a budget is zero, but must not be.
     Zero {
         /// Name of the setting, with its unit.
         setting: &'static str,
     },
-    /// A duration of more nanoseconds than 64 bits hold.
+    /// A duration has more nanoseconds than 64 bits hold.
     TooLong {
         /// Name of the setting.
         setting: &'static str,
     },
-    /// A number outside the bounds of the setting.
+    /// A number is outside the bounds of the setting.
     OutOfBounds {
         /// Name of the setting, with its unit.
         setting: &'static str,
-        /// The value it was given.
+        /// The invalid value.
         value: u64,
         /// The lower bound.
         least: u64,
         /// The upper bound.
         most: u64,
     },
-    /// An unknown name.
+    /// The setting has no value of this name.
     UnknownName {
         /// Name of the setting.
         setting: &'static str,
-        /// The name it was given.
+        /// The unknown name.
         value: String,
-        /// The names it takes, as a list in words.
+        /// The allowed names, as a list in words.
         allowed: &'static str,
     },
 }
@@ -81,18 +81,18 @@ impl fmt::Display for InvalidSetting {
 
 impl std::error::Error for InvalidSetting {}
 
-/// Accepts a share from 0 to 1.
+/// Returns `value` if it is a share from 0 to 1, otherwise an error.
 pub(super) const fn share(setting: &'static str, value: f64) -> Result<f64, InvalidSetting> {
-    // A comparison with NaN is false, so that this refuses it, too.
+    // A comparison with NaN is false, so NaN is refused too.
     if value >= 0.0 && value <= 1.0 { Ok(value) } else { Err(InvalidSetting::NotAShare { setting, value }) }
 }
 
-/// Accepts every number but zero.
+/// Returns `value` if it is not zero, otherwise an error.
 pub(super) const fn nonzero(setting: &'static str, value: u64) -> Result<u64, InvalidSetting> {
     if value == 0 { Err(InvalidSetting::Zero { setting }) } else { Ok(value) }
 }
 
-/// Accepts a number between two bounds, both included.
+/// Returns `value` if it is between two bounds (inclusive), otherwise an error.
 pub(super) const fn between(
     setting: &'static str,
     value: u64,
@@ -105,12 +105,12 @@ pub(super) const fn between(
 }
 
 impl ConcurrencyConfig {
-    /// Checks every field. All values of `max_retries`, `base_delay_ns` and `enable_overflow_buffer` are valid: a single wait is
-    /// limited to 100 µs.
+    /// Checks every field. All values of `max_retries`, `base_delay_ns` and `enable_overflow_buffer` are valid, because
+    /// a single wait is limited to 100 µs.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting::NotAShare`] when `target_completeness` is not from 0 to 1.
+    /// Returns [`InvalidSetting::NotAShare`] if `target_completeness` is not from 0 to 1.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         share("target_completeness", self.target_completeness).map(|_| ())
     }
@@ -121,7 +121,7 @@ impl TuningGoal {
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] when the target is not from 0 to 1, or the budget is zero.
+    /// Returns an [`InvalidSetting`] if the target is not from 0 to 1, or the budget is zero.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         share("auto_tune target_completeness", self.target_completeness)?;
         nonzero("auto_tune budget_ns", self.budget_ns)?;

@@ -1,8 +1,8 @@
-//! The quality of the data: what the counters mean, and which setting improves it.
+//! The quality of the data: the meaning of the counters, and the setting that improves it.
 //!
-//! The counters and the [`QualityIndicator`](crate::QualityIndicator) that is made of them are plain data in `profile`.
-//! Everything here is a pure function or a plain struct: time and counters are arguments, decisions are returned as data. The
-//! live side samples, applies and prints.
+//! The counters and the [`QualityIndicator`](crate::QualityIndicator) made of them are plain data in `profile`. This
+//! module consists of pure functions and plain structs: time and counters are arguments, and decisions are returned as
+//! data. The recorder's side takes samples, applies decisions and prints.
 //!
 //! ```text
 //!  counters ─► monitor ─► windows, trend ──► cause ─► advice ─► sentence ─► recommendation
@@ -12,11 +12,11 @@
 //!  workload ───► recommend ─► execution mode
 //! ```
 //!
-//! * `assemble` makes the indicator of counters, history and monitor; [`display`] prints it.
+//! * `assemble` makes the indicator from counters, history and monitor; [`display`] prints it.
 //! * [`monitor`] compares the newest window of time with the one before it.
-//! * [`cause`](cause()) finds the cause that weighs most; [`advice`](advice()) names a setting and a value.
-//! * [`thresholds`] detects when completeness crosses one, and limits how often that is printed.
-//! * [`tuner`] sets one knob at a time, towards a target and a budget.
+//! * [`cause`](cause()) finds the worst cause; [`advice`](advice()) names a setting and a value.
+//! * [`thresholds`] detects crossings of a threshold of completeness, and limits how often they are printed.
+//! * [`tuner`] sets one knob at a time, towards a target completeness and a time budget.
 //! * [`recommend`] names the execution mode that suits a workload.
 //! * [`error`] is the error for invalid settings.
 
@@ -47,6 +47,6 @@ pub use tuner::{
 
 pub use crate::profile::Degradation;
 
-/// The seed document's spelling of [`CompletenessTrend`](crate::CompletenessTrend).
+/// Alternative spelling of [`CompletenessTrend`](crate::CompletenessTrend), from the seed document.
 #[doc(hidden)]
 pub type CompletnessTrend = crate::profile::CompletenessTrend;

@@ -1,8 +1,8 @@
-//! Recent completeness, and its trend.
+//! Completeness of the last windows of time, and its trend.
 //!
-//! The counters of a process only grow, so a lifetime completeness forgets nothing: an hour without loss hides the
-//! minute in which half of everything was lost. The monitor looks at two windows of time instead, the newest and the
-//! one before it.
+//! The counters of a process only grow, so a completeness over the lifetime hides recent loss: after an hour without
+//! loss, it hardly shows the minute in which half of the events were lost. The monitor therefore compares two windows
+//! of time: the newest one and the one before it.
 //!
 //! ```text
 //!  samples   s0 ····· s1 ·· s2 ····· s3 ··· s4 ······ s5
@@ -10,41 +10,43 @@
 //!            └───── window before ───┴─ newest window ┴─ the one that is filling
 //! ```
 //!
-//! * It is fed [samples](QualitySample) of the counters, at any rate. A window ends with the first
-//!   sample that is at least `window_ns` younger than its start, and the next begins with the same sample: no event
-//!   falls between two windows, and a window that saw no sample for long is simply longer.
-//! * Only windows that have ended count, so both have about the same length, and no figure jitters while a window fills. The
-//!   price is age: figures are up to one window old.
-//! * A window with fewer than `events_min` events recorded or lost has no completeness, and the trend is unknown.
-//! * A difference of at most `dead_band` is no trend.
+//! * The monitor receives [samples](QualitySample) of the counters, at any rate. A window ends with the first sample
+//!   that is at least `window_ns` younger than its start, and the next window begins with the same sample. So no event
+//!   is between two windows, and a window is longer if samples are rare.
+//! * Only ended windows count, so both have about the same length, and no figure varies while a window fills. In
+//!   return, figures are up to one window old.
+//! * A window with fewer than `events_min` events recorded or lost has no completeness, and the trend is then unknown.
+//! * A difference up to `dead_band` is no trend.
 //!
-//! Nothing here reads a clock. Counters that decrease (a forked child with a fresh ledger) restart the monitor.
+//! No code of this module reads a clock. Counters that decrease (in a forked child with a fresh ledger) restart the
+//! monitor.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{InvalidSetting, nonzero, share};
 use crate::profile::{Anomalies, CompletenessTrend, LossCounts, LossReason, QualityIndicator};
 
-/// Length of a window, in nanoseconds.
+/// Default length of a window, in nanoseconds.
 pub const WINDOW_NS: u64 = 1_000_000_000;
-/// Events, recorded or lost, that a window needs for its completeness to count.
+/// Minimum number of events, recorded or lost, with which the completeness of a window counts.
 pub const WINDOW_EVENTS_MIN: u64 = 1_000;
-/// Difference of completeness between two windows, as a share, up to which it counts as stable: half a point.
+/// Maximum difference of completeness between two windows that counts as stable, as a share: half a percentage point.
 pub const DEAD_BAND: f64 = 0.005;
 
 /// The settings of a monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MonitorConfig {
-    /// Length of a window, in nanoseconds. Default [`WINDOW_NS`].
+    /// Minimum length of a window, in nanoseconds. Default [`WINDOW_NS`].
     pub window_ns: u64,
-    /// Events, recorded or lost, that a window needs for its completeness to count. Default [`WINDOW_EVENTS_MIN`].
+    /// Minimum number of events, recorded or lost, with which the completeness of a window counts. Default
+    /// [`WINDOW_EVENTS_MIN`].
     pub events_min: u64,
-    /// Difference of completeness, from 0 to 1, up to which two windows count as equal. Default [`DEAD_BAND`].
+    /// Maximum difference of completeness, from 0 to 1, at which two windows count as equal. Default [`DEAD_BAND`].
     pub dead_band: f64,
 }
 
 impl MonitorConfig {
-    /// The defaults, in a constant context.
+    /// The default settings, for constant contexts.
     pub const DEFAULT: MonitorConfig =
         MonitorConfig { window_ns: WINDOW_NS, events_min: WINDOW_EVENTS_MIN, dead_band: DEAD_BAND };
 }
@@ -55,27 +57,27 @@ impl Default for MonitorConfig {
     }
 }
 
-/// The counters of a process at one moment. All but the time only grow.
+/// The counters of a process at one moment. All fields except the time only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QualitySample {
-    /// When, in nanoseconds since the start of the ledger.
+    /// Time of the sample, in nanoseconds since the start of the ledger.
     pub at_ns: u64,
-    /// Events made.
+    /// Number of events made.
     pub attempted: u64,
-    /// Events booked.
+    /// Number of events booked.
     pub recorded: u64,
-    /// Events lost, by reason.
+    /// Numbers of lost events, by reason.
     pub lost: LossCounts,
-    /// Events that were sampled out.
+    /// Number of events that were sampled out.
     pub sampled_out: u64,
-    /// Inconsistent pairings.
+    /// Numbers of inconsistent pairings.
     pub anomalies: Anomalies,
-    /// Times a thread with a full ring had to wait until another thread had booked it.
+    /// Number of times that a thread with a full ring had to wait until another thread had booked the ring.
     pub waits: u64,
 }
 
 impl QualitySample {
-    /// The counters of an indicator that was read at `at_ns`.
+    /// Returns the counters of an indicator that was read at `at_ns`.
     pub fn of(quality: &QualityIndicator, at_ns: u64) -> QualitySample {
         QualitySample {
             at_ns,
@@ -89,39 +91,39 @@ impl QualitySample {
     }
 }
 
-/// The difference of two samples.
+/// The difference between two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QualityWindow {
-    /// Start, in nanoseconds since the start of the ledger.
+    /// Start of the window, in nanoseconds since the start of the ledger.
     pub start_ns: u64,
-    /// End, in nanoseconds since the start of the ledger.
+    /// End of the window, in nanoseconds since the start of the ledger.
     pub end_ns: u64,
-    /// Events made in the window.
+    /// Number of events made in the window.
     pub attempted: u64,
-    /// Events booked in the window; some of them may have been made before it.
+    /// Number of events booked in the window. Some of them may have been made before the window.
     pub recorded: u64,
-    /// Events lost in the window, by reason.
+    /// Numbers of events lost in the window, by reason.
     pub lost: LossCounts,
-    /// Events that were sampled out in the window.
+    /// Number of events that were sampled out in the window.
     pub sampled_out: u64,
-    /// Inconsistent pairings of the window.
+    /// Numbers of inconsistent pairings in the window.
     pub anomalies: Anomalies,
-    /// Waits of threads with a full ring, in the window.
+    /// Number of waits of threads with a full ring in the window.
     pub waits: u64,
 }
 
 impl QualityWindow {
-    /// Events of the window that were recorded or lost.
+    /// Returns the number of events of the window that were recorded or lost.
     pub fn resolved(&self) -> u64 {
         self.recorded.saturating_add(self.lost.total())
     }
 
-    /// Recorded ÷ (recorded + lost), from 0 to 1; 1 when both are zero.
+    /// Returns recorded ÷ (recorded + lost), from 0 to 1. Returns 1 if both are zero.
     pub fn completeness(&self) -> f64 {
         QualityIndicator::completeness_of(self.recorded, self.lost.total())
     }
 
-    /// The reason with the most losses in the window, or `None` when nothing was lost in it.
+    /// Returns the reason with the most losses in the window, or `None` if the window has no losses.
     pub fn cause(&self) -> Option<LossReason> {
         self.lost.dominant()
     }
@@ -145,15 +147,15 @@ impl QualityWindow {
 /// The figures of a monitor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityView {
-    /// Completeness of the newest window, from 0 to 1, or `None` when it holds too few events.
+    /// Completeness of the newest window, from 0 to 1, or `None` if the window has too few events.
     pub windowed_completeness: Option<f64>,
-    /// The newest window compared with the one before it.
+    /// Trend of the newest window compared with the window before it.
     pub trend: CompletenessTrend,
-    /// The reason for most losses of the newest window, or `None` when it has none.
+    /// Reason for most losses of the newest window, or `None` if the window has no losses.
     pub cause: Option<LossReason>,
     /// The newest window that has ended.
     pub newest: Option<QualityWindow>,
-    /// The window before it.
+    /// The window before the newest one.
     pub before: Option<QualityWindow>,
 }
 
@@ -174,15 +176,15 @@ impl Default for QualityMonitor {
 }
 
 impl QualityMonitor {
-    /// A monitor with the default settings and no samples, in a constant context.
+    /// A monitor with the default settings and no samples, for constant contexts.
     pub(crate) const EMPTY: QualityMonitor =
         QualityMonitor { config: MonitorConfig::DEFAULT, start: None, newest: None, before: None };
 
-    /// A monitor without samples.
+    /// Returns a monitor without samples.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] when the window or the minimum of events is zero, or the dead band is no share.
+    /// Returns an [`InvalidSetting`] if the window or the minimum of events is zero, or the dead band is not a share.
     pub fn new(config: MonitorConfig) -> Result<Self, InvalidSetting> {
         nonzero("window_ns", config.window_ns)?;
         nonzero("events_min", config.events_min)?;
@@ -190,7 +192,7 @@ impl QualityMonitor {
         Ok(QualityMonitor { config, ..QualityMonitor::default() })
     }
 
-    /// Takes a sample of the counters. Returns whether a window ended with it.
+    /// Takes a sample of the counters. Returns whether a window ended with this sample.
     pub fn push(&mut self, sample: QualitySample) -> bool {
         let Some(start) = &self.start else {
             self.start = Some(sample);
@@ -209,7 +211,7 @@ impl QualityMonitor {
         true
     }
 
-    /// The figures of the two windows.
+    /// Returns the figures of the two windows.
     pub fn view(&self) -> QualityView {
         let tells = |window: &Option<QualityWindow>| {
             window.filter(|window| window.resolved() >= self.config.events_min).map(|w| w.completeness())
@@ -225,7 +227,7 @@ impl QualityMonitor {
     }
 }
 
-/// The trend from one completeness to the next; unknown when either is.
+/// Returns the trend from one completeness to the next. The trend is unknown if either completeness is unknown.
 fn trend(before: Option<f64>, newest: Option<f64>, dead_band: f64) -> CompletenessTrend {
     let (Some(before), Some(newest)) = (before, newest) else {
         return CompletenessTrend::Unknown;

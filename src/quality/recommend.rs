@@ -1,7 +1,7 @@
-//! The execution mode that suits a workload.
+//! The choice of an execution mode for a workload.
 //!
-//! A table decides: first by the needs of the program; by measurements only where loss is tolerated and nothing else is
-//! required:
+//! A table decides. The needs of the program come first. Measurements count only if loss is tolerated and high
+//! throughput is not required:
 //!
 //! | may lose? | threads | throughput required | waits measured | mode |
 //! | --- | --- | --- | --- | --- |
@@ -11,9 +11,9 @@
 //! | yes | any | no | rare | [`ThreadLocalBuffers`](ExecutionMode::ThreadLocalBuffers), because losing nothing costs nothing |
 //! | yes | any | no | frequent or unknown | [`AdaptiveBackoff`](ExecutionMode::AdaptiveBackoff) |
 //!
-//! A program may lose when it can tolerate loss and does not require perfect accuracy; a contradiction between the two
-//! is decided for accuracy. The number of threads never makes a lossless mode lossy: each thread has a ring of its own
-//! and helps itself.
+//! A program may lose events if it can tolerate loss and does not require perfect accuracy. If it states both, accuracy
+//! decides. The number of threads never makes a lossless mode lossy: each thread has its own ring and can book it
+//! itself.
 
 use std::fmt;
 
@@ -22,13 +22,13 @@ use serde::{Deserialize, Serialize};
 use super::cause::EVENTS_PER_WAIT_MIN;
 use crate::profile::{DataQualityMode, Profile, QualityIndicator, ThreadRow};
 
-/// Waits in a million events above which waiting is frequent.
+/// Number of waits in a million events above which waiting counts as frequent.
 pub const WAITS_PER_MILLION_MAX: f64 = 1e6 / EVENTS_PER_WAIT_MIN as f64;
 
-/// The needs of a workload, and measurements of it.
+/// The needs of a workload, and its measurements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadCharacteristics {
-    /// Threads that allocate at the same time; 0 when not known.
+    /// Number of threads that allocate at the same time. 0 if unknown.
     pub thread_count: usize,
     /// Whether every event has to be booked.
     pub requires_perfect_accuracy: bool,
@@ -36,16 +36,17 @@ pub struct WorkloadCharacteristics {
     pub can_tolerate_loss: bool,
     /// Whether recording must never make a thread wait.
     pub high_throughput_required: bool,
-    /// Measured events a second, over all threads.
+    /// Measured number of events a second, over all threads.
     pub events_per_second: Option<f64>,
-    /// Measured waits of threads with a full ring, in a million booked events.
+    /// Measured number of waits of threads with a full ring, in a million booked events.
     pub waits_per_million_events: Option<f64>,
     /// Measured completeness, from 0 to 1.
     pub completeness: Option<f64>,
 }
 
 impl WorkloadCharacteristics {
-    /// The measurements of a process in `duration_ns` nanoseconds with at most `thread_count` threads at once.
+    /// Returns the measurements of a process over `duration_ns` nanoseconds, with `thread_count` as the maximum number
+    /// of threads at once.
     ///
     /// The three needs cannot be measured. They are derived from the mode in force: see
     /// [`WorkloadCharacteristics::wishing_for`].
@@ -63,13 +64,13 @@ impl WorkloadCharacteristics {
         }
     }
 
-    /// The measurements in a profile, with the most threads of the program that ran at once.
+    /// Returns the measurements of a profile, with the maximum number of threads of the program that ran at once.
     pub fn from_profile(profile: &Profile) -> Self {
         let threads = threads_at_once(&profile.threads);
         WorkloadCharacteristics::from_counters(&profile.quality, threads, profile.process.duration_ns)
     }
 
-    /// The needs that a choice of this mode implies, without measurements.
+    /// Returns the needs that a choice of this mode implies, without measurements.
     pub fn wishing_for(mode: DataQualityMode) -> Self {
         let perfect = mode == DataQualityMode::PerfectAccuracy;
         WorkloadCharacteristics {
@@ -81,8 +82,8 @@ impl WorkloadCharacteristics {
     }
 }
 
-/// The most threads of the program that ran at once. A row that stands for several threads that ended counts as one:
-/// when each of them ran is not known.
+/// Returns the maximum number of threads of the program that ran at once. A row of several ended threads counts as one
+/// thread, because the times of each of them are unknown.
 fn threads_at_once(rows: &[ThreadRow]) -> usize {
     let mut changes: Vec<(u64, i32)> = Vec::with_capacity(rows.len() * 2);
     for row in rows.iter().filter(|row| !row.own) {
@@ -91,7 +92,7 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
             changes.extend([(row.started_ns, 1), (ended_ns, -1)]);
         }
     }
-    // At equal times, starts come before ends: a thread of any length counts.
+    // At equal times, starts are sorted before ends, so a thread of any length counts.
     changes.sort_by_key(|(at_ns, change)| (*at_ns, -change));
     let mut running = 0;
     let after_each = changes.into_iter().map(|(_, change)| {
@@ -101,16 +102,18 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
     after_each.max().unwrap_or(0).max(0) as usize
 }
 
-/// A way to record a process.
+/// Way of recording a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExecutionMode {
-    /// Lossless; one thread books its own ring, so that heapledger needs no thread of its own.
+    /// Lossless. The only thread books its ring itself, so heapledger needs no background thread.
     SingleThreaded,
-    /// Lossless; each thread has a ring and helps itself, and the background thread books idle rings. The default.
+    /// Lossless. Each thread has a ring and can book it itself, and the background thread books idle rings. The
+    /// default.
     ThreadLocalBuffers,
-    /// Never waits; an unbiased sample of the blocks goes through the rings.
+    /// Threads never wait. The rings receive an unbiased sample of the blocks.
     LockFreeHybrid,
-    /// Waits within a time budget, with growing pauses and segments of the overflow pool, then sheds allocations before frees.
+    /// Threads wait within a time budget, with growing pauses and segments of the overflow pool. After that,
+    /// allocations are shed before frees.
     AdaptiveBackoff,
 }
 
@@ -123,7 +126,7 @@ impl ExecutionMode {
         ExecutionMode::AdaptiveBackoff,
     ];
 
-    /// The value for `HeapLedger::mode`.
+    /// Returns the value for `HeapLedger::mode`.
     pub const fn quality_mode(self) -> DataQualityMode {
         match self {
             ExecutionMode::SingleThreaded | ExecutionMode::ThreadLocalBuffers => {
@@ -134,26 +137,27 @@ impl ExecutionMode {
         }
     }
 
-    /// The value for `HeapLedger::background`: whether a background thread pays off.
+    /// Returns the value for `HeapLedger::background`: whether a background thread is worth its cost.
     pub const fn background(self) -> bool {
         !matches!(self, ExecutionMode::SingleThreaded)
     }
 
-    /// Whether no event is ever shed for want of space, nor sampled out.
+    /// Whether no event is ever shed for want of space or sampled out.
     pub const fn is_lossless(self) -> bool {
         matches!(self.quality_mode(), DataQualityMode::PerfectAccuracy)
     }
 }
 
 impl fmt::Display for ExecutionMode {
-    /// The calls of the builder that choose the mode.
+    /// Writes the calls of the builder that choose the mode.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mode, background) = (self.quality_mode(), self.background());
         write!(f, "HeapLedger::mode(DataQualityMode::{mode:?}), ::background({background})")
     }
 }
 
-/// The mode that suits a workload. Total: see the [table](self). A measurement that is no number counts as none.
+/// Returns the mode for a workload, by the [table](self). Every workload has a mode. A measurement that is not a number
+/// counts as missing.
 ///
 /// ```
 /// use heapledger::quality::{ExecutionMode, WorkloadCharacteristics, recommend_mode};
@@ -188,7 +192,8 @@ mod tests {
         let rare = Some(WAITS_PER_MILLION_MAX);
         let frequent = Some(WAITS_PER_MILLION_MAX * 1.01);
         let measured = [None, rare, frequent, Some(f64::NAN)];
-        // For `None`, rare, frequent and not a number, by the three wishes: perfect, tolerant, fast.
+        // Modes for waits that are missing, rare, frequent and not a number, by three needs: perfect accuracy,
+        // tolerance of loss, throughput.
         let table = [
             ((false, false, false), [ThreadLocalBuffers; 4]),
             ((false, false, true), [ThreadLocalBuffers; 4]),
@@ -265,7 +270,7 @@ mod tests {
         let together = [thread(0, None), thread(10, Some(40)), thread(40, Some(50)), own];
         assert_eq!(threads_at_once(&together), 3);
         assert_eq!(threads_at_once(&[]), 0);
-        // From a file: an end before its beginning.
+        // A row from a corrupt file: its end is before its start.
         assert_eq!(threads_at_once(&[thread(9, Some(3))]), 0);
     }
 

@@ -1,36 +1,36 @@
-//! The size of a ring, which follows from [`HistoryLimits`].
+//! The size of a ring, as a function of [`HistoryLimits`].
 //!
-//! A ring keeps its booked words until it needs the room, so a thread's ring and its share of the history are the
-//! same memory. A longer history therefore means a larger ring, and a larger ring means that a thread helps, waits
-//! or sheds less often: `events` and `bytes` of the limits are the knob for it.
+//! A ring keeps its booked words until it needs their room, so a thread's ring and its share of the history are the
+//! same memory. A longer history therefore makes a ring larger, and a thread with a larger ring books, waits or sheds
+//! less often: the fields `events` and `bytes` of the limits are the knob for the ring.
 
 use crate::profile::HistoryLimits;
 
-/// Words of eight bytes in a segment of a ring.
+/// Number of words, of eight bytes each, in a segment of a ring.
 pub const RING_SEGMENT_WORDS: u64 = 1024;
-/// Segments that every ring has.
+/// Minimum number of segments of a ring.
 pub const RING_SEGMENTS_MIN: u32 = 4;
-/// Segments that a ring has at most, without those of the overflow pool.
+/// Maximum number of segments of a ring, without segments of the overflow pool.
 pub const RING_SEGMENTS_MAX: u32 = 48;
 
-/// Bytes of a segment.
+/// Length of a segment, in bytes.
 const SEGMENT_BYTES: u64 = RING_SEGMENT_WORDS * 8;
-/// The factor by which an advice for larger rings raises the events of the history.
+/// Factor by which an advice for larger rings raises the number of events of the history.
 const GROWTH: u64 = 4;
 
-/// Segments of each ring under these limits. An event takes one and a half words on average.
+/// Returns the number of segments of each ring under these limits. An event takes one and a half words on average.
 pub fn ring_segments(limits: &HistoryLimits) -> u32 {
     let words = limits.events.saturating_mul(3) / 2;
     let segments = words.div_ceil(RING_SEGMENT_WORDS).min(limits.bytes / SEGMENT_BYTES);
     segments.clamp(u64::from(RING_SEGMENTS_MIN), u64::from(RING_SEGMENTS_MAX)) as u32
 }
 
-/// Approximate number of events that a ring of this many segments holds.
+/// Returns the approximate number of events that a ring of this many segments holds.
 pub const fn ring_events(segments: u32) -> u64 {
     segments as u64 * RING_SEGMENT_WORDS * 2 / 3
 }
 
-/// Limits that make each ring about four times as large, or `None` when it is as large as it can be.
+/// Returns limits that make each ring about four times as large, or `None` if rings have their maximum size.
 pub(super) fn larger(limits: &HistoryLimits) -> Option<HistoryLimits> {
     let now = ring_segments(limits);
     if now >= RING_SEGMENTS_MAX {
@@ -42,10 +42,10 @@ pub(super) fn larger(limits: &HistoryLimits) -> Option<HistoryLimits> {
     Some(HistoryLimits { bytes, ..wanted })
 }
 
-/// Limits that make each ring as small as it can be, or `None` when it already is.
+/// Returns limits that give each ring its minimum size, or `None` if rings have it already.
 pub(super) fn smallest(limits: &HistoryLimits) -> Option<HistoryLimits> {
     let least = ring_events(RING_SEGMENTS_MIN);
-    // The power of two below it: a round figure for people.
+    // The next lower power of two is a round figure for people.
     let events = 1 << least.ilog2();
     (ring_segments(limits) > RING_SEGMENTS_MIN).then_some(HistoryLimits { events, ..*limits })
 }

@@ -7,9 +7,9 @@
 //!                   Below        Recovered
 //! ```
 //!
-//! A value that hovers about a threshold crosses it once, not at each sample. A sample that is unknown or not a number
-//! changes nothing. Warnings go through a [`LineLimit`], which admits one line in ten seconds and counts the rest; callbacks
-//! are not limited.
+//! A value that varies around a threshold makes one crossing, not one at each sample. A sample that is unknown or not a
+//! number changes no state. Warnings go through a [`LineLimit`], which admits one line in ten seconds and counts the
+//! others; callbacks are not limited.
 //!
 //! ```
 //! use heapledger::quality::{ThresholdCrossing, Threshold, ThresholdWatch};
@@ -30,28 +30,29 @@ use super::display::share_percent;
 use super::error::{InvalidSetting, share};
 use crate::profile::DataQualityMode;
 
-/// Time between two lines of warning, in nanoseconds.
+/// Minimum time between two lines of warning, in nanoseconds.
 pub const LINE_INTERVAL_NS: u64 = 10_000_000_000;
-/// How far completeness has to rise above a threshold to have recovered, as a share.
+/// Distance above a threshold at which completeness has recovered, as a share.
 pub const HYSTERESIS: f64 = 0.005;
 
-/// A completeness below which the program or its user is warned.
+/// A completeness below which heapledger warns the program or its user.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
-    /// The completeness, from 0 to 1, below which the threshold is crossed.
+    /// Completeness, from 0 to 1. A lower value is below the threshold.
     pub completeness: f64,
-    /// Completeness has recovered when it is this far above the threshold, or 1.
+    /// Distance above the threshold, from 0 to 1, at which completeness has recovered. A completeness of 1 has
+    /// recovered in any case.
     pub hysteresis: f64,
 }
 
 impl Threshold {
-    /// A threshold with the usual hysteresis.
+    /// Returns a threshold with the default hysteresis.
     pub const fn at(completeness: f64) -> Threshold {
         Threshold { completeness, hysteresis: HYSTERESIS }
     }
 
-    /// The expected completeness of each mode where it is suitable: 100, 95 and 80 %, and none for best effort. It is compared
-    /// with the measured one; no mode promises it.
+    /// Returns the expected completeness of a mode that suits its workload: 100, 95 and 80 %, and 0 for best effort.
+    /// The measured completeness is compared with it; no mode guarantees it.
     pub const fn of_mode(mode: DataQualityMode) -> Threshold {
         Threshold::at(match mode {
             DataQualityMode::PerfectAccuracy => 1.0,
@@ -62,7 +63,7 @@ impl Threshold {
     }
 }
 
-/// A crossing of a threshold. Its `Display` is a line for people.
+/// A crossing of a threshold. Its `Display` is a line of text for people.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum ThresholdCrossing {
     /// Completeness fell below the threshold.
@@ -72,7 +73,7 @@ pub enum ThresholdCrossing {
         /// The threshold, from 0 to 1.
         threshold: f64,
     },
-    /// Completeness rose clearly above the threshold again.
+    /// Completeness rose above the threshold again, by at least the hysteresis.
     Recovered {
         /// The observed completeness, from 0 to 1.
         completeness: f64,
@@ -94,7 +95,7 @@ impl fmt::Display for ThresholdCrossing {
     }
 }
 
-/// Watches one threshold. See the [module](self).
+/// Observes one threshold. See the [module](self).
 #[derive(Debug, Clone)]
 pub struct ThresholdWatch {
     threshold: Threshold,
@@ -102,18 +103,18 @@ pub struct ThresholdWatch {
 }
 
 impl ThresholdWatch {
-    /// A watch that assumes completeness above the threshold at first.
+    /// Returns a watch whose initial state is above the threshold.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting::NotAShare`] when the threshold or its hysteresis is not from 0 to 1.
+    /// Returns [`InvalidSetting::NotAShare`] if the threshold or its hysteresis is not from 0 to 1.
     pub fn new(threshold: Threshold) -> Result<Self, InvalidSetting> {
         share("threshold completeness", threshold.completeness)?;
         share("threshold hysteresis", threshold.hysteresis)?;
         Ok(ThresholdWatch { threshold, is_below: false })
     }
 
-    /// Takes a completeness from 0 to 1, or `None` when it is unknown. Returns a crossing of the threshold, if it is one.
+    /// Takes a completeness from 0 to 1, or `None` if it is unknown. Returns a crossing if this sample makes one.
     pub fn observe(&mut self, completeness: Option<f64>) -> Option<ThresholdCrossing> {
         let completeness = completeness.filter(|share| !share.is_nan())?;
         let threshold = self.threshold.completeness;
@@ -129,13 +130,13 @@ impl ThresholdWatch {
         }
     }
 
-    /// Whether the last known completeness was below the threshold and has not recovered.
+    /// Whether the last known completeness was below the threshold, or has not recovered since.
     pub fn is_below(&self) -> bool {
         self.is_below
     }
 }
 
-/// Admits one line in [`LINE_INTERVAL_NS`], and counts the others.
+/// Admits one line in [`LINE_INTERVAL_NS`], and counts the other lines.
 #[derive(Debug, Clone, Default)]
 pub struct LineLimit {
     last_ns: Option<u64>,
@@ -143,11 +144,11 @@ pub struct LineLimit {
 }
 
 impl LineLimit {
-    /// A limit that has admitted no line yet, in a constant context.
+    /// A limit that has admitted no line yet, for constant contexts.
     pub(crate) const NEW: LineLimit = LineLimit { last_ns: None, held_back: 0 };
 
-    /// Whether a line may be printed at `now_ns`: `Some` with the number of lines held back since the last one, or
-    /// `None`. A clock that goes back counts as no time passed.
+    /// Returns the number of lines held back since the last admitted one if a line may be printed at `now_ns`,
+    /// otherwise `None`. A clock that goes back counts as no time passed.
     pub fn admit(&mut self, now_ns: u64) -> Option<u64> {
         let passed = self.last_ns.is_none_or(|last_ns| now_ns.saturating_sub(last_ns) >= LINE_INTERVAL_NS);
         if !passed {

@@ -1,4 +1,4 @@
-//! The decisions of a tuner, and the log of them.
+//! The decisions of a tuner, and their log.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,66 +9,66 @@ use super::knobs::Knobs;
 use super::stats::TrackingStats;
 use crate::profile::{DataQualityMode, Degradation};
 
-/// Decisions that a log holds; older ones are dropped and counted.
+/// Maximum number of decisions in a log. Older ones are dropped and counted.
 pub const DECISIONS_MAX: usize = 64;
 
-/// A new setting for one knob, or none. Its `Display` is `name: old -> new`, the form of a record of change.
+/// A new setting of one knob, or an advice. Its `Display` is `name: old -> new`, the form of a record of change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConfigAdjustment {
-    /// Leave everything as it is.
+    /// Leave every knob as it is.
     #[default]
     Maintain,
-    /// Advice only: every knob has its original setting and there is headroom, so the program may do more.
+    /// Advice only: every knob has its original setting and there is headroom, so the program may make more events.
     IncreaseThroughput,
-    /// Advice only: every knob is at its bound, and only the program could make fewer events at once.
+    /// Advice only: every knob is at its bound, and only fewer simultaneous events of the program would help.
     ReduceConcurrency,
-    /// Another mode.
+    /// Set the mode.
     SetMode {
-        /// The mode before.
+        /// The previous mode.
         from: DataQualityMode,
-        /// The mode to set.
+        /// The new mode.
         to: DataQualityMode,
     },
-    /// Another rung of the ladder.
+    /// Set the level of recording.
     SetDegradation {
-        /// The rung before.
+        /// The previous level.
         from: Degradation,
-        /// The rung to set.
+        /// The new level.
         to: Degradation,
     },
-    /// Another distance between samples where blocks are sampled.
+    /// Set the mean distance between samples, for sampled blocks.
     SetSampling {
-        /// Mean bytes between two samples before, as a power of two.
+        /// Base-2 logarithm of the previous mean distance, in bytes.
         from_shift: u32,
-        /// Mean bytes between two samples to set, as a power of two.
+        /// Base-2 logarithm of the new mean distance, in bytes.
         to_shift: u32,
     },
-    /// Rings of another size.
+    /// Set the size of the rings.
     SetRingSegments {
-        /// Segments of each ring before.
+        /// Previous number of segments of each ring.
         from: u32,
-        /// Segments of each ring to set.
+        /// New number of segments of each ring.
         to: u32,
     },
-    /// Another pause of the aggregator.
+    /// Set the shortest pause of the aggregator.
     SetFloorInterval {
-        /// Nanoseconds before.
+        /// Previous pause, in nanoseconds.
         from_ns: u64,
-        /// Nanoseconds to set.
+        /// New pause, in nanoseconds.
         to_ns: u64,
     },
-    /// Another fill of a ring at which the aggregator books it.
+    /// Set the fill of a ring at which the aggregator books it.
     SetDrainThreshold {
-        /// Words before.
+        /// Previous number of words.
         from_words: u64,
-        /// Words to set.
+        /// New number of words.
         to_words: u64,
     },
 }
 
 impl ConfigAdjustment {
-    /// Whether this sets a knob. The other three kinds are advice.
+    /// Whether this adjustment sets a knob. The other three kinds are advice.
     pub const fn is_change(&self) -> bool {
         !matches!(
             self,
@@ -78,7 +78,7 @@ impl ConfigAdjustment {
         )
     }
 
-    /// Sets the knob.
+    /// Sets the knob of this adjustment in `knobs`.
     pub fn apply_to(&self, knobs: &mut Knobs) {
         match *self {
             ConfigAdjustment::Maintain
@@ -117,10 +117,10 @@ impl fmt::Display for ConfigAdjustment {
     }
 }
 
-/// The state of a process, as a tuner sees it.
+/// State of a process, as a tuner judges it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Pressure {
-    /// Between the levels, or unknown: no knob is set.
+    /// The figures are between the levels or unknown: no knob is set.
     #[default]
     None,
     /// Completeness is below the target.
@@ -129,7 +129,7 @@ pub enum Pressure {
     Slow,
     /// Events wait too long to be booked.
     Lagging,
-    /// Completeness is clearly above the target and half of the budget is unused.
+    /// Completeness is above the target by the hysteresis, and half of the budget is unused.
     Headroom,
 }
 
@@ -138,15 +138,15 @@ pub enum Pressure {
 pub struct Decision {
     /// Time, in nanoseconds since the start of the ledger.
     pub at_ns: u64,
-    /// The decision.
+    /// The adjustment that was decided.
     pub adjustment: ConfigAdjustment,
-    /// The reason.
+    /// The pressure that was the reason.
     pub pressure: Pressure,
     /// The figures that led to it.
     pub stats: TrackingStats,
 }
 
-/// The last decisions, oldest first; at most [`DECISIONS_MAX`].
+/// The last decisions, oldest first. The log holds up to [`DECISIONS_MAX`] of them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DecisionLog {
     decisions: VecDeque<Decision>,
@@ -154,7 +154,7 @@ pub struct DecisionLog {
 }
 
 impl DecisionLog {
-    /// Adds a decision, unless it repeats an advice.
+    /// Adds a decision, unless it repeats the last advice.
     pub(super) fn push(&mut self, decision: Decision) {
         let repeats = self.decisions.back().is_some_and(|last| last.adjustment == decision.adjustment);
         if repeats && !decision.adjustment.is_change() {
@@ -167,12 +167,12 @@ impl DecisionLog {
         self.decisions.push_back(decision);
     }
 
-    /// The decisions that the log still holds, oldest first.
+    /// Returns the decisions that the log still holds, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Decision> + ExactSizeIterator {
         self.decisions.iter()
     }
 
-    /// Decisions that were dropped from the log.
+    /// Returns the number of decisions that were dropped from the log.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }

@@ -6,30 +6,30 @@ use crate::profile::{DataQualityMode, Degradation};
 use crate::quality::error::{InvalidSetting, between, nonzero};
 use crate::quality::ring_size::{RING_SEGMENTS_MAX, RING_SEGMENTS_MIN};
 
-/// The least mean distance between two samples is two to the power of this, in bytes.
+/// Base-2 logarithm of the minimum mean distance between two samples, in bytes.
 pub const SAMPLING_SHIFT_MIN: u32 = 10;
-/// The largest mean distance between two samples is two to the power of this, in bytes.
+/// Base-2 logarithm of the maximum mean distance between two samples, in bytes.
 pub const SAMPLING_SHIFT_MAX: u32 = 24;
 
-/// A position of every knob.
+/// A setting of every knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
-    /// The reaction to a full ring.
+    /// Reaction to a full ring.
     pub mode: DataQualityMode,
-    /// The detail in which events are recorded.
+    /// Detail in which events are recorded.
     pub degradation: Degradation,
-    /// Where blocks are sampled, the mean distance between two samples is two to the power of this, in bytes.
+    /// Base-2 logarithm of the mean distance between two samples, in bytes, for sampled blocks.
     pub sampling_shift: u32,
-    /// Segments of each ring; a new value applies when a ring is made or grows.
+    /// Number of segments of each ring. A new value applies when a ring is made or grows.
     pub ring_segments: u32,
-    /// Shortest pause between two rounds of the aggregator, in nanoseconds.
+    /// Minimum pause between two rounds of the aggregator, in nanoseconds.
     pub floor_interval_ns: u64,
-    /// Words that may wait in a ring before the aggregator books it, where threads do not help.
+    /// Number of words that may wait in a ring before the aggregator books it, in modes in which threads do not help.
     pub drain_threshold_words: u64,
 }
 
 impl Knobs {
-    /// The positions of a process without settings, in a constant context.
+    /// The settings of a process that sets no knob, for constant contexts.
     pub const DEFAULT: Knobs = Knobs {
         mode: DataQualityMode::PerfectAccuracy,
         degradation: Degradation::Full,
@@ -39,7 +39,7 @@ impl Knobs {
         drain_threshold_words: 512,
     };
 
-    /// Whether blocks are sampled, by the mode or by the rung.
+    /// Whether blocks are sampled, by the mode or by the level of recording.
     pub fn samples(&self) -> bool {
         self.mode == DataQualityMode::HighThroughput || self.degradation == Degradation::Sampled
     }
@@ -51,14 +51,14 @@ impl Default for Knobs {
     }
 }
 
-/// The bounds of each knob, both included.
+/// The bounds of each knob (inclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnobBounds {
-    /// The lowest rung that may be taken.
+    /// The lowest level of recording that the tuner may set.
     pub lowest: Degradation,
-    /// Bounds of [`Knobs::sampling_shift`]. Default 10 to 24: 1 KiB to 16 MiB, which is all that it can be.
+    /// Bounds of [`Knobs::sampling_shift`]. Default 10 to 24, the whole range of the knob: 1 KiB to 16 MiB.
     pub sampling_shift: (u32, u32),
-    /// Bounds of [`Knobs::ring_segments`]. Default: all that rings can have.
+    /// Bounds of [`Knobs::ring_segments`]. Default: the whole range of the knob.
     pub ring_segments: (u32, u32),
     /// Bounds of [`Knobs::floor_interval_ns`], in nanoseconds. Default 0.25 to 64 ms.
     pub floor_interval_ns: (u64, u64),
@@ -67,7 +67,7 @@ pub struct KnobBounds {
 }
 
 impl KnobBounds {
-    /// The defaults, in a constant context.
+    /// The default bounds, for constant contexts.
     pub const DEFAULT: KnobBounds = KnobBounds {
         lowest: Degradation::CountersOnly,
         sampling_shift: (SAMPLING_SHIFT_MIN, SAMPLING_SHIFT_MAX),
@@ -76,11 +76,11 @@ impl KnobBounds {
         drain_threshold_words: (128, 4_096),
     };
 
-    /// Checks the bounds, and that the knobs lie within them.
+    /// Checks the bounds, and that every knob is within its bounds.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] for invalid bounds, and for the first knob outside its bounds.
+    /// Returns an [`InvalidSetting`] for invalid bounds, or for the first knob outside its bounds.
     pub fn validate(&self, knobs: &Knobs) -> Result<(), InvalidSetting> {
         let wide = |(least, most): (u32, u32)| (u64::from(least), u64::from(most));
         let rings = (u64::from(RING_SEGMENTS_MIN), u64::from(RING_SEGMENTS_MAX));

@@ -1,7 +1,7 @@
-//! A tuner that adjusts heapledger's own knobs, and never the program's.
+//! A tuner that adjusts heapledger's knobs, and never the settings of the program.
 //!
-//! A recorder cannot reduce the concurrency of its host, and a rule that flips a switch at one threshold oscillates. So this
-//! tuner sets heapledger's [`Knobs`], within [`KnobBounds`], one step at a time:
+//! A recorder cannot reduce the concurrency of its host, and a rule that switches at a single threshold oscillates. So
+//! this tuner sets heapledger's [`Knobs`], within [`KnobBounds`], one step at a time:
 //!
 //! ```text
 //!  stats ─► which pressure?   ─► seen often enough? ─► out of cooldown? ─► one step of one knob ─► log
@@ -14,15 +14,17 @@
 //!
 //! Measures against oscillation:
 //!
-//! * **Hysteresis.** Between the level that asks for relief and the one that allows restoring lies a gap of a factor of
-//!   two in latency, as large as one step of a knob.
+//! * **Hysteresis.** The latency at which the tuner relieves is twice the latency at which it restores. This factor of
+//!   two is as large as one step of a knob.
 //! * **Confirmation.** One bad interval changes nothing.
-//! * **Cooldown.** After a change, the next waits [`COOLDOWN_NS`], so that figures from before it are not acted upon.
-//! * **Patience.** A step back that had to be undone within [`RELAPSE_NS`] doubles the number of calm intervals before the
-//!   next, up to [`PATIENCE_MAX`]. It is reset when all knobs have their original settings.
+//! * **Cooldown.** After a change, the next change waits for [`COOLDOWN_NS`], so that no decision is based on figures
+//!   from before the change.
+//! * **Patience.** A step back that had to be undone within [`RELAPSE_NS`] doubles the number of calm intervals before
+//!   the next step back, up to [`PATIENCE_MAX`]. The number is reset when all knobs have their original settings.
 //!
-//! Time is part of the figures. The tuner assumes that its decisions are carried out; otherwise the caller states the real
-//! settings with [`AutoTuner::set_knobs`]. A setting chosen by the program is passed to [`AutoTuner::set_home`].
+//! The figures contain the time. The tuner assumes that its decisions are carried out; otherwise the caller states the
+//! real settings with [`AutoTuner::set_knobs`]. The caller passes a setting chosen by the program to
+//! [`AutoTuner::set_home`].
 
 mod adjustment;
 mod knobs;
@@ -39,20 +41,20 @@ pub use knobs::{KnobBounds, Knobs, SAMPLING_SHIFT_MAX, SAMPLING_SHIFT_MIN};
 
 pub use stats::TrackingStats;
 
-/// Time that has to pass after a change before the next, in nanoseconds.
+/// Minimum time between a change and the next one, in nanoseconds.
 pub const COOLDOWN_NS: u64 = 1_000_000_000;
-/// Consecutive intervals under the same pressure before a knob is set.
+/// Number of consecutive intervals under the same pressure before a knob is set.
 pub const CONFIRMATIONS: u32 = 2;
-/// Consecutive intervals with headroom before the first step back.
+/// Number of consecutive intervals with headroom before the first step back.
 pub const PATIENCE: u32 = 8;
-/// Consecutive intervals with headroom before a step back, at most.
+/// Maximum number of consecutive intervals with headroom before a step back.
 pub const PATIENCE_MAX: u32 = 512;
-/// Time after a step back within which relief counts as a relapse, in nanoseconds.
+/// Time after a step back in which relief counts as a relapse, in nanoseconds.
 pub const RELAPSE_NS: u64 = 10_000_000_000;
 
 const _: () = assert!(CONFIRMATIONS <= PATIENCE && PATIENCE <= PATIENCE_MAX && COOLDOWN_NS <= RELAPSE_NS);
 
-/// Sets one knob at a time, towards a completeness and a latency. See the [module](self).
+/// Sets one knob at a time, towards a target completeness and a latency budget. See the [module](self).
 ///
 /// ```
 /// use std::time::Duration;
@@ -88,22 +90,22 @@ pub struct AutoTuner {
 }
 
 impl AutoTuner {
-    /// A tuner that aims at a completeness from 0 to 1 and a mean latency of recording an event of at most `budget`,
-    /// starting from [`Knobs::DEFAULT`].
+    /// Returns a tuner that starts from [`Knobs::DEFAULT`]. It aims at a completeness of `target`, from 0 to 1, and at
+    /// a mean latency of recording an event of no more than `budget`.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] when the target is not from 0 to 1, or the budget is zero or longer than 64 bits of
+    /// Returns an [`InvalidSetting`] if the target is not from 0 to 1, or if the budget is zero or exceeds 64 bits of
     /// nanoseconds.
     pub fn new(target: f64, budget: Duration) -> Result<Self, InvalidSetting> {
         Self::with_knobs(target, budget, Knobs::DEFAULT, KnobBounds::DEFAULT)
     }
 
-    /// A tuner that starts from these knobs, goes back to them when it can, and never leaves the bounds.
+    /// Returns a tuner that starts from these knobs, returns to them when it can, and never leaves the bounds.
     ///
     /// # Errors
     ///
-    /// As [`AutoTuner::new`], and when a knob lies outside its bounds.
+    /// Returns an error under the same conditions as [`AutoTuner::new`], and if a knob is outside its bounds.
     pub fn with_knobs(
         target: f64,
         budget: Duration,
@@ -133,7 +135,7 @@ impl AutoTuner {
         })
     }
 
-    /// Takes the figures of an interval and decides. Sets at most one knob, and none in cooldown.
+    /// Decides by the figures of an interval. Sets one knob or none; sets none in cooldown.
     pub fn optimize(&mut self, stats: &TrackingStats) -> ConfigAdjustment {
         let goal = Goal {
             completeness: self.target_completeness,
@@ -156,7 +158,8 @@ impl AutoTuner {
         adjustment
     }
 
-    /// The decision when no step back is possible: either every knob is at home, or one waits for its own condition.
+    /// Returns the decision if no step back is possible: either every knob has its original setting, or a knob waits
+    /// for a condition.
     fn at_rest(&self) -> ConfigAdjustment {
         if self.knobs == self.home {
             ConfigAdjustment::IncreaseThroughput
@@ -168,7 +171,7 @@ impl AutoTuner {
     fn is_in_cooldown(&mut self, at_ns: u64) -> bool {
         let Some(last_ns) = self.last_change_ns else { return false };
         if at_ns < last_ns {
-            // Another clock, as in a forked child: the cooldown begins anew.
+            // The time is from another clock, as in a forked child, so the cooldown starts again.
             self.last_change_ns = Some(at_ns);
             return true;
         }
@@ -199,44 +202,44 @@ impl AutoTuner {
         self.confirmed = 0;
     }
 
-    /// The target completeness, from 0 to 1.
+    /// Returns the target completeness, from 0 to 1.
     pub fn target_completeness(&self) -> f64 {
         self.target_completeness
     }
 
-    /// The mean time that recording an event may take.
+    /// Returns the maximum mean time that recording an event may take.
     pub fn performance_budget(&self) -> Duration {
         self.performance_budget
     }
 
-    /// The settings of the knobs, as decided.
+    /// Returns the settings of the knobs, as decided.
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
     }
 
-    /// States the real settings of the knobs, when a decision could not be carried out.
+    /// States the real settings of the knobs, after a decision that could not be carried out.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] when a knob lies outside its bounds; then nothing changes.
+    /// Returns an [`InvalidSetting`] if a knob is outside its bounds. In that case no setting changes.
     pub fn set_knobs(&mut self, knobs: Knobs) -> Result<(), InvalidSetting> {
         self.bounds.validate(&knobs)?;
         self.knobs = knobs;
         Ok(())
     }
 
-    /// States that the program chose other settings: the knobs have them now, and return to them.
+    /// States that the program chose these settings: the knobs take them now, and return to them later.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] when a knob lies outside its bounds; then nothing changes.
+    /// Returns an [`InvalidSetting`] if a knob is outside its bounds. In that case no setting changes.
     pub fn set_home(&mut self, knobs: Knobs) -> Result<(), InvalidSetting> {
         self.set_knobs(knobs)?;
         self.home = knobs;
         Ok(())
     }
 
-    /// The decisions, with their figures. Intervals without a decision are not in the log.
+    /// Returns the log of decisions, with their figures. Intervals without a decision are not in the log.
     pub fn log(&self) -> &DecisionLog {
         &self.log
     }

@@ -1,8 +1,8 @@
-//! The knob to adjust under each pressure.
+//! The rules by which a pressure selects the knob to adjust.
 //!
-//! Relief takes what costs least first: memory (larger rings), then processor time of the aggregator, then a stricter
-//! mode, then detail. Restoring goes the other way, with what was harmed most first. Each step turns one knob by a
-//! factor of two or one rung, so that the next figures tell what it did.
+//! Relief uses the cheapest remedy first: memory (larger rings), then processor time of the aggregator, then a stricter
+//! mode, then less detail. Restoring goes in the opposite order, beginning with the most harmful remedy. Each step
+//! changes one knob by a factor of two or by one level, so that the next figures show its effect.
 
 use super::adjustment::{ConfigAdjustment, Pressure};
 use super::knobs::{KnobBounds, Knobs};
@@ -11,13 +11,14 @@ use crate::profile::{DataQualityMode, Degradation, LossReason};
 use crate::quality::cause::EVENTS_PER_WAIT_MIN;
 use crate::quality::ring_size::RING_SEGMENT_WORDS;
 
-/// Events that an interval needs for its figures to count. Few events are no load.
+/// Minimum number of events with which the figures of an interval count.
 pub(super) const EVENTS_MIN: u64 = 1_000;
-/// How far above the target completeness is clearly above it, as a share; 1 is enough in any case.
+/// Distance above the target, as a share, at which completeness allows restoring. A completeness of 1 allows it in any
+/// case.
 const HYSTERESIS: f64 = 0.005;
-/// Budgets that the 99th percentile may take: one event in some hundred closes a window or helps.
+/// Number of budgets that the 99th percentile may take: one event in some hundred closes a window or helps.
 const P99_BUDGETS: f64 = 20.0;
-/// Age of the oldest event in flight, in nanoseconds, that is too much: one second.
+/// Maximum age of the oldest event in flight, in nanoseconds: one second.
 const LAG_NS_MAX: u64 = 1_000_000_000;
 
 /// The goal of a tuner.
@@ -27,7 +28,7 @@ pub(super) struct Goal {
     pub(super) budget_ns: f64,
 }
 
-/// The pressure that the figures show; none when a figure is not a number.
+/// Returns the pressure that the figures show, or `Pressure::None` if a figure is not a number.
 pub(super) fn assess(stats: &TrackingStats, goal: &Goal) -> Pressure {
     let latency = latency_in_budgets(stats, goal);
     if !stats.completeness.is_finite() || !latency.is_finite() {
@@ -49,15 +50,16 @@ pub(super) fn assess(stats: &TrackingStats, goal: &Goal) -> Pressure {
     Pressure::None
 }
 
-/// Latency in units of the budget: the mean, or the 99th percentile in units of what it may take, if that is more.
+/// Returns the latency in units of the budget. It is the mean, or the 99th percentile in units of its limit if that is
+/// more.
 fn latency_in_budgets(stats: &TrackingStats, goal: &Goal) -> f64 {
-    // Not `f64::max`, which would hide a mean that is not a number.
+    // `f64::max` would hide a mean that is not a number.
     let (mean, p99) = (stats.avg_latency_ns, stats.p99_latency_ns as f64 / P99_BUDGETS);
     (if mean < p99 { p99 } else { mean }) / goal.budget_ns
 }
 
-/// One step against a pressure. `Maintain` when no knob affects it, `ReduceConcurrency` when the knobs that do are at their
-/// bounds.
+/// Returns one step against a pressure. Returns `Maintain` if no knob affects the pressure, and `ReduceConcurrency` if
+/// the knobs that affect it are at their bounds.
 pub(super) fn relieve(
     pressure: Pressure,
     stats: &TrackingStats,
@@ -69,7 +71,7 @@ pub(super) fn relieve(
         Pressure::None | Pressure::Headroom => return ConfigAdjustment::Maintain,
         Pressure::Lagging => return drain_sooner(knobs, bounds).unwrap_or_default(),
         Pressure::Losing => match stats.lost.dominant() {
-            // Completeness without reasons: a full ring is the only reason in which the modes differ.
+            // Completeness without reasons is treated like a full ring, the only reason in which the modes differ.
             Some(LossReason::RingFull) | None => shed_less(stats, goal, knobs, bounds),
             Some(LossReason::NoMemory) => smaller_rings(knobs, bounds.ring_segments.0),
             Some(LossReason::TableFull) => degrade(knobs, bounds),
@@ -106,7 +108,7 @@ fn shed_less(
 ) -> Option<ConfigAdjustment> {
     let larger = larger_rings(knobs, bounds.ring_segments.1);
     let step = match knobs.mode {
-        // Only these two depend on the rounds of the aggregator.
+        // Only these two modes depend on the rounds of the aggregator.
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => {
             larger.or_else(|| drain_sooner(knobs, bounds))
         }
@@ -122,7 +124,7 @@ fn shed_less(
     step.or_else(|| stricter.map(|mode| set_mode(knobs, mode))).or_else(|| degrade(knobs, bounds))
 }
 
-/// One step back towards `home`, or `None` when every knob is there.
+/// Returns one step back towards `home`, or `None` if every knob has its setting in `home`.
 pub(super) fn restore(
     stats: &TrackingStats,
     knobs: &Knobs,
@@ -152,7 +154,7 @@ fn set_mode(knobs: &Knobs, to: DataQualityMode) -> ConfigAdjustment {
     ConfigAdjustment::SetMode { from: knobs.mode, to }
 }
 
-/// One step down the ladder, or a longer distance between samples where blocks are sampled.
+/// Returns one level less detail, or a longer distance between samples if blocks are sampled.
 fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     let from = knobs.degradation;
     let next = match from {
@@ -170,7 +172,7 @@ fn degrade(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     (next > from && next <= bounds.lowest).then_some(ConfigAdjustment::SetDegradation { from, to: next })
 }
 
-/// One step up the ladder, or a shorter distance between samples, but not above `home`.
+/// Returns one level more detail, or a shorter distance between samples, up to the setting in `home`.
 fn upgrade(knobs: &Knobs, home: &Knobs) -> Option<ConfigAdjustment> {
     let from = knobs.degradation;
     let from_shift = knobs.sampling_shift;
@@ -197,7 +199,7 @@ fn smaller_rings(knobs: &Knobs, least: u32) -> Option<ConfigAdjustment> {
     (from > least).then(|| ConfigAdjustment::SetRingSegments { from, to: (from / 2).max(least) })
 }
 
-/// Books rings earlier: at a lower fill, then more often.
+/// Returns a step by which rings are booked earlier: first at a lower fill, then more often.
 fn drain_sooner(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> {
     let from_words = knobs.drain_threshold_words;
     if from_words > bounds.drain_threshold_words.0 {
@@ -211,7 +213,7 @@ fn drain_sooner(knobs: &Knobs, bounds: &KnobBounds) -> Option<ConfigAdjustment> 
     })
 }
 
-/// Twice as much, but not above `home`; `None` when it is there.
+/// Returns `now` and its double, with `home` as the maximum. Returns `None` if `now` has reached `home`.
 fn doubled(now: u64, home: u64) -> Option<(u64, u64)> {
     (now < home).then(|| (now, now.saturating_mul(2).min(home)))
 }

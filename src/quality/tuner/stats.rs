@@ -1,43 +1,45 @@
-//! The figures that a tuner decides on.
+//! The figures by which a tuner decides.
 
 use serde::{Deserialize, Serialize};
 
 use crate::profile::{LossCounts, QualityIndicator};
 use crate::quality::monitor::QualityWindow;
 
-/// Figures of the recording over one interval, usually since the last decision.
+/// Figures of the recording over one interval, usually the time since the last decision.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrackingStats {
     /// End of the interval, in nanoseconds since the start of the ledger.
     pub at_ns: u64,
-    /// Events recorded or lost in the interval.
+    /// Number of events recorded or lost in the interval.
     pub events: u64,
-    /// Recorded ÷ (recorded + lost), from 0 to 1; 1 when both are zero.
+    /// Completeness in the interval, from 0 to 1: recorded ÷ (recorded + lost). 1 if both are zero.
     pub completeness: f64,
-    /// Events lost in the interval, by reason.
+    /// Numbers of events lost in the interval, by reason.
     pub lost: LossCounts,
-    /// Mean time that the events of the interval spent on the slow path, in nanoseconds, from timed slow paths; 0 when none was
-    /// timed. The short path, which most events take, is not measured: see [`TurnTimes`](crate::profile::TurnTimes).
+    /// Mean time that the events of the interval spent on the slow path, in nanoseconds, derived from timed slow paths.
+    /// 0 if no slow path was timed. The short path, which most events take, is not measured: see
+    /// [`TurnTimes`](crate::profile::TurnTimes).
     pub avg_latency_ns: f64,
-    /// Time on the slow path that 99 of 100 events stayed below, in nanoseconds, rounded up to a power of two; events of the
-    /// short path count with 0. 0 when none was timed.
+    /// Time on the slow path below which 99 of 100 events stayed, in nanoseconds, rounded up to a power of two. Events
+    /// on the short path count with 0. The figure is 0 if no slow path was timed.
     pub p99_latency_ns: u64,
-    /// Age of the oldest event not booked yet, in nanoseconds.
+    /// Age of the oldest event that is not booked yet, in nanoseconds.
     pub lag_ns: u64,
-    /// Most words that waited in one ring.
+    /// Maximum number of words that waited in one ring.
     pub ring_high_water_words: u64,
-    /// Times a thread booked its own ring (helped), in the interval.
+    /// Number of times in the interval that a thread booked its ring itself (helped).
     pub folds_at_home: u64,
-    /// Times another thread booked a ring, in the interval.
+    /// Number of times in the interval that another thread booked a ring.
     pub folds_away: u64,
-    /// Times a thread with a full ring had to wait until another thread had booked it, in the interval.
+    /// Number of times in the interval that a thread with a full ring had to wait until another thread had booked the
+    /// ring.
     pub waits: u64,
-    /// Segments taken from the overflow pool, in the interval.
+    /// Number of segments taken from the overflow pool in the interval.
     pub spare_segments: u64,
 }
 
 impl Default for TrackingStats {
-    /// An interval in which nothing happened, and so nothing was lost.
+    /// Returns an interval without events, and so without loss.
     fn default() -> Self {
         TrackingStats {
             at_ns: 0,
@@ -57,10 +59,10 @@ impl Default for TrackingStats {
 }
 
 impl TrackingStats {
-    /// The figures of the interval between two readings of the counters of a process, of which the second was made at
+    /// Returns the figures of the interval between two readings of the counters of a process. The second reading was at
     /// `at_ns`. Counters that decreased count as unchanged.
     ///
-    /// The ring high-water mark is an argument, because that of an indicator covers the whole lifetime.
+    /// The ring high-water mark is an argument, because the mark of an indicator covers the whole lifetime.
     pub fn between(
         before: &QualityIndicator,
         now: &QualityIndicator,
@@ -89,7 +91,7 @@ impl TrackingStats {
         }
     }
 
-    /// The figures that a window of a monitor has; latencies, lag, rings and folds are left at zero.
+    /// Returns the figures that a window of a monitor has. Latencies, lag, rings and folds are zero.
     pub fn of_window(window: &QualityWindow) -> TrackingStats {
         TrackingStats {
             at_ns: window.end_ns,
