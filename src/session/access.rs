@@ -7,7 +7,7 @@ use crate::recorder::internal::InternalScope;
 use crate::recorder::{background_thread, state};
 use crate::tracked::{self, TrackedReport};
 
-/// Runs `work` in an internal scope. `None` if there is no ledger.
+/// Runs `work` in an internal scope. Returns `None` if there is no ledger.
 pub(super) fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -> T) -> Option<T> {
     let ledger = state::ledger()?;
     background_thread::request();
@@ -15,7 +15,7 @@ pub(super) fn with_ledger<T>(work: impl FnOnce(&'static Ledger, &InternalScope) 
     Some(work(ledger, &scope))
 }
 
-/// The whole profile, with the tracked pointers.
+/// Returns the whole profile, including the tracked pointers.
 pub(super) fn whole_profile(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
     let mut profile = snapshot::profile(ledger, scope, reason);
     let tracked = tracked_report(ledger);
@@ -25,7 +25,7 @@ pub(super) fn whole_profile(ledger: &'static Ledger, scope: &InternalScope, reas
     profile
 }
 
-/// The tracked pointers, with the number of their events that were booked.
+/// Returns the figures of the tracked pointers, including the number of their events that were booked.
 pub(super) fn tracked_report(ledger: &Ledger) -> TrackedReport {
     TrackedReport { events_recorded: counters::pointer_events(ledger), ..tracked::report() }
 }

@@ -8,10 +8,10 @@ use crate::dump;
 use crate::recorder::{black_box, state};
 use crate::sys::platform;
 
-/// Writes the dump, and ends the trace. Each failure is one line on standard error; the exit code of the program stays what
-/// it is.
+/// Writes the dump, and ends the trace. Each failure is one line on standard error. The exit code of the program does
+/// not change.
 pub(super) fn dump_at_exit() {
-    // If a dump under way does not end in time, both are written.
+    // If a dump in progress does not end in time, both dumps are written.
     let _no_other = dump_thread::pause();
     if state::options().warn {
         let quality = queries::quality();

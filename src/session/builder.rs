@@ -17,35 +17,36 @@ const HOOKS: Hooks = Hooks {
     dumps: dump_thread::run,
 };
 
-/// Resets the state of the upper layers, in a forked child.
+/// Resets the state of the upper layers in a forked child.
 fn reset_after_fork() {
     aggregator::reset_after_fork();
     dump_thread::reset_after_fork();
 }
 
 impl HeapLedger<System> {
-    /// Records, with the system's allocator inside.
+    /// Returns a recorder around the allocator of the system.
     pub const fn system() -> Self {
         HeapLedger::new(System)
     }
 }
 
 impl<A> HeapLedger<A> {
-    /// Records, with any other global allocator inside.
+    /// Returns a recorder around any other global allocator.
     pub const fn new(inner: A) -> Self {
         HeapLedger { inner, options: Options::DEFAULT, hooks: HOOKS }
     }
 }
 
 impl<A> HeapLedger<A> {
-    /// Whether every setting of the builder can mean something.
+    /// Checks that every setting of the builder can be used.
     ///
-    /// A `static` cannot fail to be made: one with settings that cannot be used says so on standard error when it
-    /// records its first event, and uses their defaults. A test that calls this finds it out earlier.
+    /// A `static` cannot fail to be made. If a setting cannot be used, the recorder uses its default, and says so on
+    /// standard error at the first event that it records. A test that calls this function detects such a setting
+    /// earlier.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] for the first setting that cannot be used; its message says what is allowed.
+    /// Returns an [`InvalidSetting`] for the first setting that cannot be used. Its message names the allowed values.
     ///
     /// ```
     /// use heapledger::{ConcurrencyConfig, HeapLedger};

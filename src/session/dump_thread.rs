@@ -1,7 +1,8 @@
 //! Dumps while the process runs: on a signal, or on a trigger.
 //!
-//! A thread of heapledger's own writes them; it exists only where the settings ask for such dumps. It waits in
-//! `sys::signals::wait`, so the thread that a signal interrupts, and the background thread that finds a trigger, go on at once.
+//! A thread of heapledger writes them; it exists only if the settings ask for such dumps. It waits in
+//! `sys::signals::wait`, so the thread that a signal interrupts continues at once, and so does the background thread
+//! that detects a trigger.
 //!
 //! ```text
 //!  signal handler ─────┐
@@ -9,8 +10,9 @@
 //!  background thread ──┘
 //! ```
 //!
-//! A dump for a signal that ends the process takes the name of the dump at exit, which will not be written. The others
-//! are numbered: `heapledger.app.77.1.hl`, `heapledger.app.77.2.hl`, …; of these the last few are kept.
+//! A dump for a signal that ends the process takes the name of the dump at exit, because that dump will not be written.
+//! All other dumps are numbered: `heapledger.app.77.1.hl`, `heapledger.app.77.2.hl`, …. Only the last few numbered
+//! dumps are kept.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -25,13 +27,15 @@ use crate::recorder::{state, thread};
 use crate::sys::latch::{Latch, Taken};
 use crate::sys::{platform, signals, statics};
 
-/// Steps that the end of the process waits for a dump under way; about [`signals::DEADLINE_S`].
+/// Maximum number of steps that the end of the process waits for a dump in progress. They take about
+/// [`signals::DEADLINE_S`].
 const PAUSE_ROUNDS_MAX: u32 = 200_000;
 
-/// Held while a dump is written.
+/// The latch that is held while a dump is written.
 static WORK: Latch = Latch::new();
 
-/// Keeps further dumps from starting while the result lives, and waits for one under way. `None` if that does not end in time.
+/// Waits for a dump in progress, and keeps further dumps from starting while the result lives. Returns `None` if the
+/// dump does not end in time.
 pub(super) fn pause() -> Option<Taken<'static>> {
     WORK.take_in_rounds(PAUSE_ROUNDS_MAX)
 }
@@ -65,14 +69,14 @@ pub(super) fn run() {
     }
 }
 
-/// Writes the dump for a trigger. If the trigger is a signal whose default action ends the process, that happens next.
+/// Writes the dump for a trigger. A signal whose default action ends the process then ends it.
 fn answer(trigger: DumpTrigger, kept: &mut Kept) {
     let ending = match trigger {
         DumpTrigger::Signal(signal) => Some(signal as usize).filter(|signal| signals::set_deadline(*signal)),
         _ => None,
     };
     let written = match ending {
-        // In place of the dump at exit, so under its name.
+        // This dump replaces the dump at exit, so it has the name of that one.
         Some(_) => dump_pattern().map_or(Ok(()), |pattern| write(&expand(pattern), trigger)),
         None => kept.write(trigger),
     };
@@ -104,7 +108,7 @@ impl Kept {
         self.paths.push_back(path);
         while self.paths.len() > state::options().triggers.keep as usize {
             if let Some(oldest) = self.paths.pop_front() {
-                // It may have been moved away.
+                // The file may have been moved.
                 let _ = std::fs::remove_file(oldest);
             }
         }
@@ -112,7 +116,7 @@ impl Kept {
     }
 }
 
-/// The path with a number in front of its extension.
+/// Returns the path with a number in front of its extension.
 fn numbered(path: &Path, number: u64) -> PathBuf {
     let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
     name.push(format!(".{number}"));

@@ -11,14 +11,15 @@ use crate::profile::DumpTarget;
 use crate::recorder::state;
 use crate::sys::platform;
 
-/// How often the metadata is written again because objects were loaded or unloaded meanwhile, at most.
+/// Maximum number of times that the metadata is written again, because objects were loaded or unloaded during the
+/// writing.
 const METADATA_TRIES: usize = 8;
 
-/// Writes a dump now.
+/// Writes a dump of the current state.
 ///
 /// # Errors
-///
-/// [`DumpError::NotInstalled`] when there is nothing to write, [`DumpError::Write`] when the file could not be written;
+/// Returns [`DumpError::NotInstalled`] if there is no ledger, and [`DumpError::Write`] if the file could not be
+/// written. In the latter case no new file remains at the path.
 /// then nothing is left under its name.
 pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
     write_dump(path.as_ref(), "request")
@@ -32,11 +33,11 @@ pub(super) fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError
     .unwrap_or(Err(DumpError::NotInstalled))
 }
 
-/// The reason that there is no dump.
+/// Reason why there is no dump.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DumpError {
-    /// No `HeapLedger` is the global allocator of this process, or it is switched off.
+    /// No `HeapLedger` is the global allocator of this process, or its recording is disabled.
     NotInstalled,
     /// The file could not be written.
     Write(dump::WriteError),
@@ -65,8 +66,8 @@ impl std::error::Error for DumpError {
     }
 }
 
-/// Writes the metadata of the black box, which its reader cannot find in the ledger: a dump with nothing in it but the process,
-/// its settings and its loaded objects.
+/// Writes the metadata of the black box, which the ledger does not hold: a dump with only the process, its settings and
+/// its loaded objects.
 pub(super) fn write_metadata() {
     with_ledger(|ledger, _| {
         for _ in 0..METADATA_TRIES {
@@ -83,7 +84,7 @@ pub(super) fn write_metadata() {
     });
 }
 
-/// The path of the dump at exit, or `None` when there is to be none.
+/// Returns the path of the dump at exit, or `None` if there will be no dump at exit.
 pub(super) fn exit_path() -> Option<PathBuf> {
     let options = state::options();
     match (options.dump_override.get(), options.dump) {
@@ -92,8 +93,8 @@ pub(super) fn exit_path() -> Option<PathBuf> {
     }
 }
 
-/// The path of dumps without a name of their own, with its placeholders. `None` where a dump is not allowed: a set-user-id
-/// program writes none where its caller chooses.
+/// Returns the path, with its placeholders, of dumps that have no name from the caller. Returns `None` if no dump is
+/// allowed: a set-user-id program writes no dump to a path that its caller chooses.
 pub(super) fn dump_pattern() -> Option<&'static [u8]> {
     let options = state::options();
     let pattern = match (options.dump_override.get(), options.dump) {

@@ -1,7 +1,7 @@
-//! The public functions, and what runs at the end of the process.
+//! The public functions, and the work at the end of the process.
 //!
-//! Everything here may allocate, and does so in an *internal scope*: those events are recorded as heapledger's own, and
-//! are in no total of the program.
+//! The functions of this module may allocate. They run in an *internal scope*: their events are recorded as events of
+//! heapledger, and no total of the program counts them.
 //!
 //! | file | what it holds |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! Queries of the running process, and the settings that can change while it runs.
+//! Queries of the running process, and changes of its settings.
 
 use super::access::{tracked_report, whole_profile, with_ledger};
 use crate::aggregator::{self, counters, monitor, tuning};
@@ -9,16 +9,17 @@ use crate::recorder::internal::RecordingPaused;
 use crate::recorder::state;
 use crate::tracked::{self, TrackedReport};
 
-/// Whether a [`HeapLedger`](crate::HeapLedger) is the global allocator of this process and records (or has recorded).
+/// Whether a [`HeapLedger`](crate::HeapLedger) is the global allocator of this process, and records or has recorded.
 ///
-/// `false` also when `HEAPLEDGER=off` switched it off. Then every query returns zeros and says so.
+/// Also returns `false` if `HEAPLEDGER=off` disabled the recording. In that case every query returns zeros and reports
+/// that state.
 pub fn is_installed() -> bool {
     state::ledger().is_some()
 }
 
-/// Books all that any thread recorded before the call.
+/// Books all events that any thread recorded before the call.
 ///
-/// When it returns, queries see every event that had returned before it was called. Other threads are not stopped.
+/// After this call, queries include every event that had returned before the call. Other threads are not stopped.
 pub fn flush() {
     with_ledger(|ledger, scope| {
         if let Some(lane) = scope.lane() {
@@ -28,7 +29,7 @@ pub fn flush() {
     });
 }
 
-/// How complete the data is, now. See [`QualityIndicator`].
+/// Returns the current completeness of the data. See [`QualityIndicator`].
 ///
 /// ```
 /// let quality = heapledger::quality();
@@ -43,8 +44,8 @@ pub fn quality() -> QualityIndicator {
         monitor::indicator(counters, aggregator::history::retained(ledger, scope), ledger.clock.now_ns())
     });
     quality.unwrap_or_else(|| {
-        // No ledger could be opened, or this is a forked child that is to have none: if there were events, all of
-        // them are lost, and that is what it says.
+        // No ledger could be opened, or this is a forked child without a ledger. If there were events, all of them are
+        // lost, and the indicator says so.
         let lost = state::lost_without_lane();
         let attempted = lost.total();
         QualityIndicator {
@@ -57,9 +58,10 @@ pub fn quality() -> QualityIndicator {
     })
 }
 
-/// Totals of the heap as of the last booking; exact after [`flush`], while no other thread allocates.
+/// Returns the totals of the heap as of the last booking. The totals are exact after [`flush`], while no other thread
+/// allocates.
 ///
-/// All zeros when no [`HeapLedger`](crate::HeapLedger) is installed (see [`is_installed`]).
+/// All totals are zero if no [`HeapLedger`](crate::HeapLedger) is installed (see [`is_installed`]).
 pub fn stats() -> HeapStats {
     with_ledger(|ledger, scope| {
         let _paused = RecordingPaused::enter(scope);
@@ -68,11 +70,12 @@ pub fn stats() -> HeapStats {
     .unwrap_or_default()
 }
 
-/// What the samples of a sampling mode say of all blocks, with their standard errors; exact figures with an error of
-/// zero while every block is recorded. All zeros when no [`HeapLedger`](crate::HeapLedger) is installed.
+/// Returns estimates for all blocks from the samples of a sampling mode, with their standard errors. While every block
+/// is recorded, the figures are exact and their errors are zero. All figures are zero if no
+/// [`HeapLedger`](crate::HeapLedger) is installed.
 ///
-/// The totals of [`stats`] are exact in every mode, because events that sampling leaves out are counted with their
-/// size. Estimates are for what needs the sample itself; comparing the two shows how good the sample is.
+/// The totals of [`stats`] are exact in every mode, because events that are sampled out are counted with their size.
+/// Estimates serve questions that need the sample itself. A comparison with the totals shows how good the sample is.
 pub fn estimates() -> profile::Estimates {
     with_ledger(|ledger, scope| {
         let _paused = RecordingPaused::enter(scope);
@@ -81,8 +84,8 @@ pub fn estimates() -> profile::Estimates {
     .unwrap_or_default()
 }
 
-/// Changes the quality mode of the running process. Each thread follows at its next event; the change, with its
-/// time, is in every later snapshot and dump. Without an installed [`HeapLedger`](crate::HeapLedger) nothing happens.
+/// Changes the quality mode of the running process. Each thread follows at its next event. Every later snapshot and
+/// dump has the change, with its time. Has no effect without an installed [`HeapLedger`](crate::HeapLedger).
 ///
 /// ```
 /// heapledger::set_mode(heapledger::DataQualityMode::HighThroughput);
@@ -94,12 +97,12 @@ pub fn set_mode(mode: DataQualityMode) {
     });
 }
 
-/// Takes a step on the ladder of degradation, up or down: how much of each event is recorded. Each thread follows at
-/// its next event, whose stack may still be taken, or not, as before; the step, with its time, is in every later
-/// snapshot and dump.
+/// Changes the level of recording: the detail in which events are recorded. Each thread follows at its next event; the
+/// stack of that event may still follow the previous level. Every later snapshot and dump has the change, with its
+/// time.
 ///
-/// What is left out is counted with its size, so [`stats`] stays exact on every rung; who allocated and when is known
-/// of what was recorded only.
+/// Omitted events are counted with their size, so [`stats`] stays exact at every level. The allocating stack and the
+/// time are known for recorded events only.
 pub fn set_degradation(degradation: Degradation) {
     with_ledger(|_, scope| {
         let _paused = RecordingPaused::enter(scope);
@@ -107,8 +110,8 @@ pub fn set_degradation(degradation: Degradation) {
     });
 }
 
-/// Changes how much is sampled while blocks are sampled: the mean distance between two samples, in bytes, rounded up
-/// to a power of two from 1 KiB to 16 MiB. Blocks that were sampled before keep their weight.
+/// Changes the mean distance between two samples while blocks are sampled. `bytes` is rounded up to a power of two from
+/// 1 KiB to 16 MiB. Blocks that were sampled before keep their weight.
 pub fn set_sampling_bytes(bytes: u64) {
     with_ledger(|_, scope| {
         let _paused = RecordingPaused::enter(scope);
@@ -116,15 +119,15 @@ pub fn set_sampling_bytes(bytes: u64) {
     });
 }
 
-/// What the tuner of [`HeapLedger::auto_tune`] decided so far, each decision with the figures that led to it. Empty
-/// when there is none.
+/// Returns the decisions that the tuner of [`HeapLedger::auto_tune`] has made so far, each with the figures that led to
+/// it. The log is empty if there is no tuner.
 pub fn tuner_log() -> DecisionLog {
     with_ledger(|_, _| tuning::log()).unwrap_or_default()
 }
 
 impl WorkloadCharacteristics {
-    /// What the running process asks of its recorder: threads, rate and waits as measured so far; what the user wants
-    /// is taken from the mode in force. Zeros when no [`HeapLedger`](crate::HeapLedger) is installed.
+    /// Returns the workload of the running process: its threads, rate and waits as measured so far, and the needs that
+    /// the mode in force implies. All measurements are zero if no [`HeapLedger`](crate::HeapLedger) is installed.
     pub fn measured() -> WorkloadCharacteristics {
         with_ledger(|ledger, scope| {
             let _paused = RecordingPaused::enter(scope);
@@ -135,25 +138,28 @@ impl WorkloadCharacteristics {
     }
 }
 
-/// Everything that is known of the heap, as of one moment; `None` when no [`HeapLedger`](crate::HeapLedger) is installed.
+/// Returns all figures of the heap at one moment, or `None` if no [`HeapLedger`](crate::HeapLedger) is installed.
 ///
-/// Books are held for as long as copying takes; other threads go on recording.
+/// The ledger is frozen while its figures are copied. Other threads continue to record.
 pub fn snapshot() -> Option<Profile> {
     with_ledger(|ledger, scope| whole_profile(ledger, scope, "request"))
 }
 
-/// The last events that the bounded history holds, newest last. Empty when no [`HeapLedger`](crate::HeapLedger) is installed.
+/// Returns the last events that the bounded history holds, oldest first. The list is empty if no
+/// [`HeapLedger`](crate::HeapLedger) is installed.
 ///
-/// heapledger's own events are left out. The program's free of an answer that heapledger gave it, such as this list, is
-/// known for one by the answer's allocation: where that is no longer in the same thread's part of the history, the free
-/// is listed as if its block were the program's. The books and all sums know better.
+/// Events of heapledger's blocks are omitted. The program itself frees the results that heapledger returned to it, such
+/// as this list. Such a free is recognised by the allocation of the result. If that allocation is no longer in the same
+/// thread's part of the history, the free is listed as if the block were the program's. The ledger and all sums still
+/// count such a free correctly.
 pub fn history() -> Vec<profile::Event> {
     flush();
     with_ledger(aggregator::history::history).unwrap_or_default()
 }
 
-/// What is known of the program's [`Tracked`](crate::Tracked) pointers. They are counted whether a [`HeapLedger`](crate::HeapLedger) is
-/// installed or not; what of it went through the rings is told as of the last booking (see [`flush`]).
+/// Returns the figures of the program's [`Tracked`](crate::Tracked) pointers. They are counted whether or not a
+/// [`HeapLedger`](crate::HeapLedger) is installed. Figures of events that pass through the rings are as of the last
+/// booking (see [`flush`]).
 pub fn tracked() -> TrackedReport {
     with_ledger(|ledger, _| tracked_report(ledger)).unwrap_or_else(tracked::report)
 }

@@ -1,10 +1,10 @@
-//! Names from the program, made safe to print.
+//! Makes names from the program safe to print.
 //!
-//! A thread or program can be called anything. A name with escape sequences could repaint a terminal, one with a
-//! line break could forge a line of the report, and one with a direction mark could turn a line around. Such
-//! characters are printed as `\u{1b}`.
+//! A thread or program can have any name. A name with escape sequences could repaint a terminal, a name with a line
+//! break could forge a line of the report, and a name with a direction mark could reverse a line. Such characters are
+//! printed as `\u{1b}`.
 
-/// `text` with control characters and invisible direction marks written out.
+/// Returns `text` with control characters and invisible direction marks written as escapes.
 ///
 /// ```
 /// assert_eq!(heapledger::text::escape::escaped("red \u{1b}[31m"), "red \\u{1b}[31m");

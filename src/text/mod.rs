@@ -1,10 +1,10 @@
-//! Numbers and names as text for people: the same rules in the library's messages and in the command's reports.
+//! Numbers and names as text for people, by the same rules in the library's messages and in the command's reports.
 //!
-//! [`units`] formats counts, bytes, durations, rates and shares; [`escape`] makes names from a program safe to print; [`STYLES`] are the
-//! style sheets that all pages for a browser share.
+//! [`units`] formats counts, bytes, durations, rates and shares. [`escape`] makes names from a program safe to print.
+//! [`STYLES`] are the style sheets that all pages for a browser share.
 
 pub mod escape;
 pub mod units;
 
-/// Style sheets of every page that heapledger writes for a browser: the frame of the page, and its parts.
+/// Style sheets of every page that heapledger writes for a browser: one for the frame of the page, one for its parts.
 pub const STYLES: [&str; 2] = [include_str!("style/page.css"), include_str!("style/parts.css")];

@@ -1,4 +1,4 @@
-//! Numbers for people: one rule for each kind.
+//! Numbers as text for people, with one rule for each kind of number.
 //!
 //! | kind | rule | example |
 //! | --- | --- | --- |
@@ -9,13 +9,13 @@
 //! | rate | count or bytes a second, or `n/a` when there is no duration | `1,234/s` |
 //! | share | percent with one decimal; never `0.0 %` for something nor `100.0 %` for less than all | `<0.1 %` |
 //!
-//! All of it is integer arithmetic in 128 bits, so that no count is too large and none prints as `NaN` or `inf`.
-//! Everything is ASCII: microseconds are `us`.
+//! All computations are integer arithmetic in 128 bits, so no count is too large and no figure prints as `NaN` or
+//! `inf`. All text is ASCII: microseconds are `us`.
 
-/// Stands for a figure that cannot be formed, such as a mean of nothing.
+/// Text for a figure that cannot be computed, such as a mean of no values.
 pub const NOT_AVAILABLE: &str = "n/a";
 
-/// A count with its thousands separated.
+/// Writes a count with its thousands separated by commas.
 ///
 /// ```
 /// assert_eq!(heapledger::text::units::count(1_234_567), "1,234,567");
@@ -24,7 +24,7 @@ pub fn count(value: u64) -> String {
     wide_count(u128::from(value))
 }
 
-/// A count with its thousands separated by commas.
+/// Writes a count with its thousands separated by commas.
 pub(crate) fn grouped(count: impl Into<u128>) -> String {
     let digits = count.into().to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -37,12 +37,12 @@ pub(crate) fn grouped(count: impl Into<u128>) -> String {
     text
 }
 
-/// As [`count`], for sums that need more than 64 bits.
+/// Writes a count as [`count`] does, for sums that need more than 64 bits.
 pub fn wide_count(value: u128) -> String {
     grouped(value)
 }
 
-/// Bytes in the largest binary unit that is not over the value.
+/// Writes bytes in the largest binary unit that does not exceed the value.
 ///
 /// ```
 /// assert_eq!(heapledger::text::units::bytes(1_536), "1.5 KiB");
@@ -54,7 +54,7 @@ pub fn bytes(value: u64) -> String {
         return format!("{} B", count(value));
     }
     let mut unit = 0;
-    // The test is on the rounded figure: 1,048,575 bytes are 1.0 MiB, not 1024.0 KiB.
+    // The rounded figure decides the unit: 1,048,575 bytes are 1.0 MiB, not 1024.0 KiB.
     let mut tenths = rounded_tenths(value, 10);
     while tenths >= 10_240 && unit + 1 < UNITS.len() {
         unit += 1;
@@ -67,12 +67,13 @@ fn rounded_tenths(value: u64, shift: u32) -> u128 {
     (u128::from(value) * 10 + (1 << (shift - 1))) >> shift
 }
 
-/// Bytes with the exact count behind them, where it matters.
+/// Writes bytes in a binary unit, followed by the exact number of bytes. Below 1 KiB the first figure is already exact
+/// and stays alone.
 pub fn bytes_exact(value: u64) -> String {
     if value < 1024 { bytes(value) } else { format!("{} ({} B)", bytes(value), count(value)) }
 }
 
-/// A duration in nanoseconds.
+/// Writes a duration, given in nanoseconds.
 ///
 /// ```
 /// assert_eq!(heapledger::text::units::duration(12_345_678), "12.3 ms");
@@ -92,22 +93,22 @@ pub fn duration(ns: u64) -> String {
     }
 }
 
-/// Rounded down to one decimal: a duration never shows as the next unit's one.
+/// Writes a duration, rounded down to one decimal, so that it never reaches the next unit.
 fn tenths(ns: u64, unit: u64, name: &str) -> String {
     format!("{}.{} {name}", ns / unit, ns % unit * 10 / unit)
 }
 
-/// Occurrences a second.
+/// Writes a number of occurrences a second.
 pub fn rate(per_second: Option<u64>) -> String {
     per_second.map_or(NOT_AVAILABLE.into(), |value| format!("{}/s", count(value)))
 }
 
-/// Bytes a second.
+/// Writes a number of bytes a second.
 pub fn byte_rate(per_second: Option<u64>) -> String {
     per_second.map_or(NOT_AVAILABLE.into(), |value| format!("{}/s", bytes(value)))
 }
 
-/// `part` of `whole` in percent.
+/// Writes `part` of `whole` in percent.
 ///
 /// ```
 /// use heapledger::text::units::share;
@@ -125,12 +126,12 @@ pub fn share(part: u64, whole: u64) -> String {
     }
 }
 
-/// A number given in hundredths.
+/// Writes a number that is given in hundredths.
 pub fn hundredths(value: Option<u64>) -> String {
     value.map_or(NOT_AVAILABLE.into(), |value| format!("{}.{:02}", count(value / 100), value % 100))
 }
 
-/// `1 block`, `2 blocks`: a count with its noun.
+/// Writes a count with its noun: `1 block`, `2 blocks`.
 pub fn counted(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(value), if value == 1 { one } else { many })
 }

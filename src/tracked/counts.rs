@@ -12,21 +12,21 @@ use super::statics::Text;
 use crate::profile::tracked::{PointerEvent, PointerKind, TrackedPointer};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// An entry, on cache lines of its own. All zero bytes are an empty one.
+/// The entry of one pointer, on separate cache lines. All zero bytes are an empty entry.
 #[repr(align(128))]
 #[derive(Debug)]
 pub(super) struct Counts {
     pub(super) name: Text,
     pub(super) type_name: Text,
     pub(super) created_at: OnceRef<'static, Location<'static>>,
-    /// The kind; 0 while the entry is not published.
+    /// Kind of the pointer. 0 while the entry is not published.
     kind: AtomicU32,
     clones: AtomicU64,
     drops: AtomicU64,
     unwrapped: AtomicU64,
     held: AtomicU64,
     strong_high: AtomicU64,
-    /// Number of a window, and the clones in it: 32 bits each.
+    /// Number of a window, and the number of clones in it: 32 bits each.
     burst: AtomicU64,
     burst_high: AtomicU64,
     storms: AtomicU64,
@@ -50,7 +50,7 @@ impl Counts {
         }
     }
 
-    /// Shows the entry, whose texts are written, to readers.
+    /// Publishes the entry to readers. Its texts must be written before.
     pub(super) fn publish(&self, kind: PointerKind, strong: u64) {
         // relaxed, both: published with the kind.
         self.held.store(1, Ordering::Relaxed);
@@ -68,7 +68,7 @@ impl Counts {
         }
     }
 
-    /// Counts a clone; returns the holders after it.
+    /// Counts a clone. Returns the number of holders after it.
     pub(super) fn clone_made(&self, strong: u64) -> u64 {
         // relaxed, all: counts.
         self.clones.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Counts {
         self.held.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Counts the end of a holder; returns the holders after it.
+    /// Counts the end of a holder. Returns the number of holders after it.
     pub(super) fn holder_gone(&self, event: PointerEvent) -> u64 {
         let counter = if event == PointerEvent::Unwrapped { &self.unwrapped } else { &self.drops };
         // relaxed, both: counts.
@@ -87,7 +87,7 @@ impl Counts {
         self.held.fetch_sub(1, Ordering::Relaxed).saturating_sub(1)
     }
 
-    /// Counts a clone in the window of its number, and a storm when the clone completes one.
+    /// Counts a clone in the window that contains `number`. Counts a storm if the clone completes one.
     pub(super) fn count_burst(&self, number: u64) {
         let window = (number / STORM_WINDOW_EVENTS) & u64::from(u32::MAX);
         // relaxed, all: counts.
@@ -97,7 +97,7 @@ impl Counts {
             let new = window << 32 | 1;
             self.burst.compare_exchange(word, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        // When another thread has just opened a window, this clone counts into that one.
+        // If another thread has just opened a window, this clone counts in that window.
         let clones = if is_over && opens(word) {
             1
         } else {
@@ -111,7 +111,7 @@ impl Counts {
         }
     }
 
-    /// The entry as plain data, without its holders; `None` while it is not published.
+    /// Returns the entry as plain data, without its holders, or `None` while the entry is not published.
     pub(super) fn read(&self, id: u32) -> Option<TrackedPointer> {
         let kind = self.published()?;
         // relaxed: counts.

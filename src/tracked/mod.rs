@@ -1,7 +1,7 @@
 //! Smart pointers that report their holders: [`Tracked<Arc<T>>`](Tracked) and `Tracked<Rc<T>>`.
 //!
-//! An allocator sees that a block lives, but not the reason: that a counted pointer to it was cloned eleven times and dropped
-//! ten times. A `Tracked` pointer records each clone and each drop:
+//! An allocator knows that a block lives, but not the reason, for example that a counted pointer to it was cloned
+//! eleven times and dropped ten times. A `Tracked` pointer records each clone and each drop:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -21,36 +21,39 @@
 //! # Recorded
 //!
 //! * Each `Tracked::new`: a *pointer* in the report, with its name, type, and place in the source.
-//! * Each clone and drop of it and of its clones, counted exactly, and where the clones were made that are still held.
-//! * The strong count as the pointer itself says it, after each clone. The highest of these is a lower bound of the
-//!   true maximum: between a clone and the look at the count another thread may have dropped one.
+//! * Each clone and drop of the pointer and of its clones, counted exactly, and the places of the clones that are still
+//!   held.
+//! * The strong count of the pointer itself after each clone. The highest of these counts is a lower bound of the true
+//!   maximum: another thread may have dropped a holder between a clone and the reading of the count.
 //! * *Clone storms*: [`STORM_CLONES`] clones or more of one pointer within [`STORM_WINDOW_EVENTS`] consecutive events
-//!   of all tracked pointers. At the edge of a window each thread may count one clone into the next one.
+//!   of all tracked pointers. At the end of a window each thread may count one clone in the next window.
 //! * Each of these events among the allocations and frees of its thread, with its time and its stack: in
-//!   [`history`](crate::history) and the dump, as far back as they reach. It needs an installed `HeapLedger`; events that a
-//!   mode sheds or samples out are counted ([`TrackedReport::events_unrecorded`]).
-//! * The last events of all tracked pointers in the order in which they happened, bounded, without times; with or without a
-//!   `HeapLedger`.
+//!   [`history`](crate::history) and the dump, as far back as they reach. This needs an installed `HeapLedger`. Events
+//!   that a mode sheds or samples out are counted ([`TrackedReport::events_unrecorded`]).
+//! * The last events of all tracked pointers in the order in which they happened, without times, with or without a
+//!   `HeapLedger`. Their number is bounded.
 //!
 //! # Not recorded
 //!
-//! * Pointers that are not wrapped, also clones that were made through `Arc::clone(&*tracked)`: they show in the
-//!   strong count only.
+//! * Pointers that are not wrapped, including clones made through `Arc::clone(&*tracked)`: only the strong count
+//!   includes these.
 //! * `Weak` pointers, and their upgrades.
-//! * Values inside: interior mutation, cycles.
-//! * The place of a clone that generic code makes (`vec.clone()`, a derived `Clone`): it is where that code says
-//!   `.clone()`. Its callers are in the stack of the event.
+//! * Values inside the pointers: interior mutation, cycles.
+//! * The caller of generic code that makes a clone (`vec.clone()`, a derived `Clone`): the recorded place is the
+//!   `.clone()` in that code. The callers are in the stack of the event.
 //!
 //! # Where events are recorded
 //!
-//! Twice. The counts, behind one seam, `sink`: a table of fixed size in static memory, some relaxed atomic operations on
-//! the pointer's own entry and one on a shared count of events. And the event itself in the thread's ring, like one of
-//! the heap (`recorder::pointer_events`): two words, folded and forgotten like all others. Neither allocates or panics. What does
-//! not fit is counted: pointers beyond [`POINTERS_LISTED`], and places beyond [`PLACES_LISTED`]. Entries are not
-//! reused, so a listed pointer stays exact until the end. The table is 713 KiB of zeroed static memory, of
-//! which only the pages that are used are ever resident.
+//! Events are recorded twice. First, the counts are behind one interface, `sink`: a table of fixed size in static
+//! memory. An event takes some relaxed atomic operations on the entry of its pointer, and one on a shared count of
+//! events. Second, the event itself goes into the thread's ring, as an event of the heap does
+//! (`recorder::pointer_events`): it takes two words, which are folded and forgotten like all others. Neither recording
+//! allocates or panics. Pointers beyond [`POINTERS_LISTED`] and places beyond [`PLACES_LISTED`] do not fit and are only
+//! counted. Entries are not reused, so a listed pointer stays exact until the end. The table is 713 KiB of zeroed
+//! static memory; only its used pages are ever resident.
 //!
-//! A `Tracked<Arc<T>>` can be sent where the `Arc<T>` can, a `Tracked<Rc<T>>` cannot:
+//! A `Tracked<Arc<T>>` can be sent to every thread to which the `Arc<T>` can be sent. A `Tracked<Rc<T>>` cannot be
+//! sent:
 //!
 //! ```
 //! # use std::{rc::Rc, sync::Arc};

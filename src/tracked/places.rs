@@ -1,17 +1,18 @@
-//! The places where holders were made: a hash table of pairs of pointer and place, with counts of holders made and gone.
+//! The places where holders were made: a hash table of pairs of pointer and place, with counts of the holders made and
+//! ended.
 //!
-//! A row is claimed by one exchange and never released; a holder stores its row, so its end is one addition. A pair
-//! that finds no row within [`PROBES`] steps is counted instead.
+//! A row is claimed by one exchange and never released. A holder stores its row, so its end is one addition. A holder
+//! whose pair finds no row within [`PROBES`] steps is only counted.
 
 use std::panic::Location;
 
 use super::statics::{Owner, Pair};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Steps of a search.
+/// Maximum number of steps of a search.
 const PROBES: u64 = 16;
 
-/// A row: holders of one pointer that were made at one place.
+/// A row: the holders of one pointer that were made at one place.
 #[derive(Debug)]
 struct Row {
     owner: Owner,
@@ -25,11 +26,11 @@ impl Row {
     }
 }
 
-/// The table.
+/// The table of places.
 #[derive(Debug)]
 pub(super) struct Places<const ROWS: usize> {
     rows: [Row; ROWS],
-    /// Holders without a row.
+    /// Number of holders without a row.
     unplaced: AtomicU64,
 }
 
@@ -38,7 +39,7 @@ impl<const ROWS: usize> Places<ROWS> {
         Places { rows: [const { Row::empty() }; ROWS], unplaced: AtomicU64::new(0) }
     }
 
-    /// Counts a holder that is made at `place`, and returns its row.
+    /// Counts a holder that is made at `place`, and returns its row, if it has one.
     pub(super) fn enter(&self, pointer: u32, place: &'static Location<'static>) -> Option<u32> {
         let row = self.row(pointer, place);
         // relaxed, both: counts, exact once their writers have ended.
@@ -67,7 +68,8 @@ impl<const ROWS: usize> Places<ROWS> {
         self.unplaced.load(Ordering::Relaxed)
     }
 
-    /// Every row: pointer, place, holders made and still held.
+    /// Returns the content of every row: pointer, place, number of holders made, and number of holders that still
+    /// exist.
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &'static Location<'static>, u64, u64)> + '_ {
         self.rows.iter().filter_map(|row| {
             let (pointer, place) = row.owner.get()?;

@@ -1,7 +1,7 @@
-//! The wrapper.
+//! The wrapper of a counted pointer.
 //!
-//! The counting half of it, [`Guard`], is a field of its own with a `Drop` of its own: so the wrapper itself has none
-//! and can be destructured without unsafe code. The guard is the first field and so is dropped first: the drop is counted
+//! The part that counts, [`Guard`], is a separate field with a separate `Drop`. So the wrapper itself has no `Drop` and
+//! can be destructured without unsafe code. The guard is the first field and so is dropped first: the drop is counted
 //! before the pointer, and perhaps the value, is dropped.
 
 use std::any::type_name;
@@ -22,12 +22,12 @@ mod sealed {
     impl<T: ?Sized> Sealed for std::sync::Arc<T> {}
 }
 
-/// A pointer that counts its holders: `Arc` and `Rc`.
+/// A pointer that counts its holders, which is an `Arc` or an `Rc`.
 pub trait Counted: Clone + Deref + sealed::Sealed {
-    /// Its type.
+    /// Kind of the pointer.
     const KIND: PointerKind;
 
-    /// The strong count of the pointer: holders of the value, wrapped or not.
+    /// Returns the strong count of the pointer: the number of holders of the value, wrapped or not.
     fn strong_count(pointer: &Self) -> u64;
 }
 
@@ -47,14 +47,14 @@ impl<T: ?Sized> Counted for Rc<T> {
     }
 }
 
-/// An `Arc` or `Rc` whose clones and drops are counted. It derefs to the pointer inside, and is compared, hashed and
-/// printed like it. See [`heapledger::tracked`](crate::tracked()) for the figures.
+/// An `Arc` or `Rc` whose clones and drops are counted. It derefs to the pointer inside, and compares, hashes and
+/// prints as that pointer does. See [`heapledger::tracked`](crate::tracked()) for the figures.
 pub struct Tracked<P: Counted> {
     guard: Guard,
     pointer: P,
 }
 
-/// Counts the end of a holder.
+/// Counts the end of a holder when dropped.
 struct Guard {
     ticket: Ticket,
 }
@@ -67,7 +67,8 @@ impl Drop for Guard {
 }
 
 impl<P: Counted> Tracked<P> {
-    /// Wraps a pointer, and lists it under `name` with its type and the place of this call. Its clones belong to it.
+    /// Wraps a pointer, and lists it under `name` with its type and the place of this call. Clones of the result count
+    /// as holders of the same pointer.
     ///
     /// ```
     /// # use {heapledger::Tracked, std::rc::Rc};
@@ -81,7 +82,8 @@ impl<P: Counted> Tracked<P> {
         Tracked { guard: Guard { ticket }, pointer }
     }
 
-    /// The pointer without the counting. It still is a holder of the value, but no longer a tracked one.
+    /// Returns the pointer without the counting. The result is still a holder of the value, but no longer a tracked
+    /// one.
     pub fn into_inner(self) -> P {
         let Tracked { guard, pointer } = self;
         sink::unwrapped(&guard.ticket);

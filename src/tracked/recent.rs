@@ -1,8 +1,9 @@
-//! The last events of all listed pointers, each in one word, so that none can be read half-written.
+//! The last events of all listed pointers. Each event is one word, so none can be read half-written.
 //!
-//! A word is the event's number (its low bits), what happened, to which pointer, and how many holders there were then.
-//! A reader keeps only words whose numbers are among the last [`EVENTS_KEPT`](super::limits::EVENTS_KEPT): a writer that was
-//! delayed for a whole lap overwrites a newer event with an older one, which is then skipped.
+//! A word holds the low bits of the event's number, the kind of event, the pointer, and the number of holders after the
+//! event. A reader keeps only words whose numbers are among the last [`EVENTS_KEPT`](super::limits::EVENTS_KEPT): a
+//! writer that was delayed for a whole lap of the ring overwrites a newer event with an older one, and readers then
+//! skip that word.
 
 use crate::profile::tracked::{PointerEvent, TrackedEvent};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ const NUMBER_BITS: u32 = 26;
 const _: () = assert!(HELD_BITS + POINTER_BITS + EVENT_BITS + NUMBER_BITS == 64);
 const _: () = assert!(super::limits::POINTERS_LISTED <= 1 << POINTER_BITS);
 
-/// The ring.
+/// The ring of the last events.
 #[derive(Debug)]
 pub(super) struct Recent<const EVENTS: usize> {
     words: [AtomicU64; EVENTS],
@@ -27,7 +28,7 @@ impl<const EVENTS: usize> Recent<EVENTS> {
         Recent { words: [const { AtomicU64::new(0) }; EVENTS], next: AtomicU64::new(0) }
     }
 
-    /// Keeps an event and returns its number.
+    /// Keeps an event. Returns its number.
     pub(super) fn push(&self, pointer: u32, event: PointerEvent, held: u64) -> u64 {
         // relaxed, both: the number is unique, and the word is whole by itself.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +46,7 @@ impl<const EVENTS: usize> Recent<EVENTS> {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// The events that are kept, oldest first.
+    /// Returns the kept events, oldest first.
     pub(super) fn all(&self) -> Vec<TrackedEvent> {
         let next = self.total();
         let kept = next.min(EVENTS as u64);

@@ -1,7 +1,8 @@
-//! The table of tracked pointers: events go in, the report comes out.
+//! The table of tracked pointers. It takes events and returns the report.
 //!
-//! It has a fixed size and lies in static memory. Each event has constant cost: the pointer's entry by number, the holder's row
-//! by number, one word for the event. A forked child keeps the table, because it has the same pointers.
+//! The table has a fixed size and lies in static memory. Each event has constant cost: the pointer's entry is found by
+//! its number, the holder's row by its number, and the event takes one word. A forked child keeps the table, because it
+//! has the same pointers.
 
 use std::panic::Location;
 
@@ -13,19 +14,19 @@ use crate::profile::tracked::{Holder, PointerEvent, PointerKind, TrackedReport, 
 use crate::recorder::pointer_events;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// The number of a pointer or place that is not in the table.
+/// Number that stands for a pointer or place outside the table.
 const NONE: u32 = u32::MAX;
 
 static TABLE: Table<POINTERS_LISTED, PLACES_LISTED, EVENTS_KEPT> = Table::empty();
 
-/// The numbers that a holder stores: its pointer's entry and its own row.
+/// The numbers that a holder stores: the entry of its pointer, and its row.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pointer: u32,
     row: u32,
 }
 
-/// A pointer was wrapped.
+/// Records that a pointer was wrapped.
 pub(super) fn listed(
     name: &'static str,
     type_name: &'static str,
@@ -36,37 +37,37 @@ pub(super) fn listed(
     TABLE.list((name, type_name), kind, strong, place)
 }
 
-/// A holder was cloned; `strong` is the pointer's own count afterwards.
+/// Records that a holder was cloned. `strong` is the strong count of the pointer after the clone.
 #[inline]
 pub(super) fn cloned(of: &Ticket, strong: u64, place: &'static Location<'static>) -> Ticket {
     TABLE.clone_made(of, strong, place)
 }
 
-/// A holder is about to be dropped.
+/// Records that a holder is about to be dropped.
 #[inline]
 pub(super) fn dropped(ticket: &Ticket) {
     TABLE.holder_gone(ticket, PointerEvent::Dropped);
 }
 
-/// A holder is no longer tracked.
+/// Records that a holder is no longer tracked.
 pub(super) fn unwrapped(ticket: &Ticket) {
     TABLE.holder_gone(ticket, PointerEvent::Unwrapped);
 }
 
-/// The figures of all tracked pointers.
+/// Returns the figures of all tracked pointers.
 pub(crate) fn report() -> TrackedReport {
     TABLE.report()
 }
 
-/// The table. All zero bytes are an empty one.
+/// The table of tracked pointers. All zero bytes are an empty table.
 #[derive(Debug)]
 pub(super) struct Table<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> {
-    /// Pointers wrapped so far, also those without an entry.
+    /// Number of pointers wrapped so far, including pointers without an entry.
     wrapped: AtomicU64,
     entries: [Counts; POINTERS],
     places: Places<ROWS>,
     recent: Recent<EVENTS>,
-    /// Events that are in no ring.
+    /// Number of events that are in no ring.
     unrecorded: AtomicU64,
     unlisted_clones: AtomicU64,
     unlisted_drops: AtomicU64,
@@ -102,7 +103,7 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         };
         entry.name.set(name);
         entry.type_name.set(type_name);
-        // The number is this call's alone, so the place is not set yet.
+        // Only this call has the number, so the place is not set yet.
         let _ = entry.created_at.set(place);
         entry.publish(kind, strong);
         let pointer = number as u32;
@@ -138,9 +139,9 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         }
     }
 
-    /// Keeps an event, here and in the thread's ring; returns its number.
+    /// Keeps an event, here and in the thread's ring. Returns the number of the event.
     fn note(&self, pointer: u32, event: PointerEvent, held: u64) -> u64 {
-        // The number first: recorded and unrecorded events are never more than all events.
+        // The number is taken first, so recorded and unrecorded events never exceed all events.
         let number = self.recent.push(pointer, event, held);
         if !pointer_events::record(event, pointer, held) {
             // relaxed: a count.
@@ -153,13 +154,13 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
         // relaxed: counts.
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let events = self.recent.all();
-        // Entries are used in order. Unused ones are not read, so that their pages stay unmapped.
+        // Entries are used in order. Unused entries are not read, so their pages stay unmapped.
         let entered = usize::try_from(read(&self.wrapped)).unwrap_or(usize::MAX);
         let numbered = (0..).zip(&self.entries).take(entered);
         let mut pointers: Vec<_> = numbered.filter_map(|(id, entry)| entry.read(id)).collect();
         let places = (entered > 0).then(|| self.places.all());
         for (id, place, made, held) in places.into_iter().flatten() {
-            // Entries are read in the order of their numbers; one may have been missing when it was read.
+            // Entries are read in the order of their numbers. An entry may not have been published when it was read.
             if let Ok(at) = pointers.binary_search_by_key(&id, |pointer| pointer.id) {
                 pointers[at].holders.push(Holder { place: place.to_string(), made, held });
             }
@@ -171,7 +172,7 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
             pointers,
             events,
             events_total: self.recent.total(),
-            // Known to the books of the rings.
+            // The caller knows this figure from the rings' counters.
             events_recorded: 0,
             events_unrecorded: read(&self.unrecorded),
             unlisted: Unlisted {

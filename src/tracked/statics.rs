@@ -1,11 +1,11 @@
-//! References to static data, stored as numbers, so that they fit into atomics and an empty table is all zero bytes.
+//! References to static data, stored as numbers. So they fit into atomics, and an empty table is all zero bytes.
 
 use std::panic::Location;
 use std::ptr::with_exposed_provenance;
 
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// A static text. Zero is "none".
+/// A static text. Zero means that there is none.
 #[derive(Debug)]
 pub(super) struct Text {
     address: AtomicU64,
@@ -17,14 +17,14 @@ impl Text {
         Text { address: AtomicU64::new(0), length: AtomicU64::new(0) }
     }
 
-    /// Sets the text: once, before the entry that holds it is published.
+    /// Sets the text. Must be called once, before the entry that holds the text is published.
     pub(super) fn set(&self, text: &'static str) {
         // relaxed, both: published with the entry.
         self.length.store(text.len() as u64, Ordering::Relaxed);
         self.address.store(text.as_ptr().expose_provenance() as u64, Ordering::Relaxed);
     }
 
-    /// The text, for a caller that has seen the entry published.
+    /// Returns the text, for a caller that has seen the entry published.
     pub(super) fn get(&self) -> &'static str {
         // relaxed, both: published with the entry.
         let address = self.address.load(Ordering::Relaxed) as usize;
@@ -40,26 +40,26 @@ impl Text {
     }
 }
 
-/// Bits of the address of a place in an [`Owner`]: the systems we know give programs no higher ones.
+/// Number of address bits of a place in an [`Owner`]. No known system gives programs higher bits.
 const ADDRESS_BITS: u32 = 48;
 
-/// A pair of a pointer's number and a place, in one word. Zero is "none".
+/// The number of a pointer and a place, in one word. Zero means that there is none.
 #[derive(Debug)]
 pub(super) struct Owner(AtomicU64);
 
-/// The word of a pair.
+/// The word of a pointer's number and a place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair(u64);
 
 impl Pair {
-    /// `None` when the two do not fit into one word.
+    /// Returns the word, or `None` if the two do not fit into one word.
     pub(super) fn new(pointer: u32, place: &'static Location<'static>) -> Option<Pair> {
         let address = std::ptr::from_ref(place).expose_provenance() as u64;
         let fits = address >> ADDRESS_BITS == 0 && pointer < u32::from(u16::MAX);
         fits.then_some(Pair(u64::from(pointer + 1) << ADDRESS_BITS | address))
     }
 
-    /// Spreads the pair over all bits.
+    /// Returns a hash that spreads the pair over all bits.
     pub(super) fn hash(self) -> u64 {
         (self.0 ^ self.0 >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
     }
@@ -70,7 +70,7 @@ impl Owner {
         Owner(AtomicU64::new(0))
     }
 
-    /// Whether the word is that of the pair; an empty word is claimed for it.
+    /// Whether the word is the one of `pair`. An empty word is claimed for `pair` first.
     pub(super) fn is_or_becomes(&self, pair: Pair) -> bool {
         // relaxed, both: nothing else is published with the word; it refers to constant data of the program.
         match self.0.load(Ordering::Relaxed) {
@@ -82,9 +82,9 @@ impl Owner {
         }
     }
 
-    /// The pointer and the place, if there are any.
+    /// Returns the pointer and the place, if there are any.
     pub(super) fn get(&self) -> Option<(u32, &'static Location<'static>)> {
-        // relaxed: as above.
+        // relaxed: nothing else is published with the word.
         let word = self.0.load(Ordering::Relaxed);
         if word == 0 {
             return None;
