@@ -1,8 +1,8 @@
-//! Notifying the program, or its user, that completeness crossed the target.
+//! Notifies the program, or its user, of a crossing of the target completeness.
 //!
-//! The background thread alone calls the program's callback. Allocations of the callback are recorded as heapledger's own,
-//! because the whole life of that thread is an internal scope. A panic must not leave the thread, which has no Rust frame below
-//! it: it is caught, and the callback is not called again.
+//! Only the background thread calls the program's callback. Allocations of the callback are recorded as heapledger's,
+//! because the whole life of that thread is an internal scope. A panic must not leave the thread, which has no Rust
+//! frame below it: the panic is caught, and the callback is not called again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,17 +12,17 @@ use crate::profile::QualityIndicator;
 use crate::quality::{QualityView, Threshold, ThresholdCrossing, ThresholdWatch};
 use crate::recorder::state;
 
-/// Watches the windows of the monitor.
+/// Observes the windows of the monitor.
 pub(super) struct Alarm {
     watch: ThresholdWatch,
     callback: Option<fn(&QualityIndicator)>,
     warns: bool,
-    /// End of the last window that was observed, in nanoseconds.
+    /// End of the last observed window, in nanoseconds.
     seen_ns: u64,
 }
 
 impl Alarm {
-    /// The alarm, if the settings ask for a callback or for warnings.
+    /// Returns the alarm, if the settings ask for a callback or for warnings.
     pub(super) fn of_settings() -> Option<Alarm> {
         let options = state::options();
         let is_asked_for = options.on_quality.is_some() || options.warn;
@@ -31,14 +31,15 @@ impl Alarm {
         Some(Alarm { watch, callback: options.on_quality, warns: options.warn, seen_ns: 0 })
     }
 
-    /// Observes the newest window, once, and returns whether completeness crossed the threshold with it.
+    /// Observes the newest window, unless it was observed before. Returns the crossing of the threshold that the window
+    /// makes, if any.
     pub(super) fn observe(&mut self, view: &QualityView) -> Option<ThresholdCrossing> {
         let newest = view.newest.filter(|window| window.end_ns > self.seen_ns)?;
         self.seen_ns = newest.end_ns;
         self.watch.observe(view.windowed_completeness)
     }
 
-    /// Warns, and calls the callback, with the indicator of the moment.
+    /// Prints a warning and calls the callback, both with the indicator of the moment.
     pub(super) fn notify(&mut self, crossing: &ThresholdCrossing, quality: &QualityIndicator, now_ns: u64) {
         if self.warns {
             print(&format!("{crossing}{}", advice(quality)), now_ns);
@@ -51,7 +52,7 @@ impl Alarm {
     }
 }
 
-/// Warns at the end of the process if the completeness of its whole run is below the target.
+/// Prints a warning at the end of the process if the completeness of the whole run is below the target.
 pub(crate) fn warn_at_exit(quality: &QualityIndicator, now_ns: u64) {
     let (completeness, threshold) = (quality.current_completeness, quality.target_completeness);
     if state::options().warn && completeness < threshold {
@@ -64,7 +65,7 @@ fn advice(quality: &QualityIndicator) -> String {
     if quality.recommendation.is_empty() { String::new() } else { format!("; {}", quality.recommendation) }
 }
 
-/// Prints a line on standard error, unless there was one within the last ten seconds.
+/// Prints a line on standard error, unless a line was printed within the last ten seconds.
 fn print(line: &str, now_ns: u64) {
     let Some(held_back) = BACKGROUND.lines.with(1, |limit| limit.admit(now_ns)).flatten() else { return };
     let more = match held_back {

@@ -1,5 +1,5 @@
-//! The process-wide state of this room, all of it in one struct: the latch of the background thread, the processor time it
-//! used, and the values that it shares with queries.
+//! The process-wide state of the aggregator, in one struct: the latch of the background thread, the processor time of
+//! that thread, and the values that it shares with queries.
 
 use super::shared::Shared;
 use super::trace_writer::TraceWriter;
@@ -7,7 +7,8 @@ use crate::quality::{AutoTuner, LineLimit, QualityMonitor};
 use crate::sys::latch::{Latch, Taken};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Steps that a snapshot waits for the background thread, and for the writer of the trace, to finish what they are at.
+/// Maximum number of steps that a snapshot waits until the background thread, and the writer of the trace, finish their
+/// current work.
 const PAUSE_ROUNDS_MAX: u32 = 2_000;
 
 pub(super) static BACKGROUND: Background = Background {
@@ -19,15 +20,15 @@ pub(super) static BACKGROUND: Background = Background {
     trace: Shared::new(None),
 };
 
-/// State that lives as long as the process.
+/// The state of the aggregator, which lives as long as the process.
 pub(super) struct Background {
-    /// Held by the background thread while it works, and by a snapshot while that thread must not.
+    /// Latch that the background thread holds while it works, and that a snapshot holds to pause that thread.
     pub(super) work: Latch,
     /// Processor time of the background thread, in nanoseconds.
     pub(super) cpu_ns: AtomicU64,
     /// The windows of the quality counters.
     pub(super) monitor: Shared<QualityMonitor>,
-    /// Limits the warnings on standard error, both while the process runs and at its end.
+    /// Limit on the warnings on standard error, both while the process runs and at its end.
     pub(super) lines: Shared<LineLimit>,
     /// The tuner, if the settings ask for one.
     pub(super) tuner: Shared<Option<AutoTuner>>,
@@ -35,19 +36,21 @@ pub(super) struct Background {
     pub(super) trace: Shared<Option<TraceWriter>>,
 }
 
-/// Processor time that the background thread has used, in nanoseconds.
+/// Returns the processor time that the background thread has used, in nanoseconds.
 pub(super) fn cpu_ns() -> u64 {
     // relaxed: a figure for people.
     BACKGROUND.cpu_ns.load(Ordering::Relaxed)
 }
 
-/// Keeps the background thread and the trace's thread from working while the result lives, so that none of their own
-/// allocations is in flight. Each part is `None` if its thread does not pause in time: its events are then counted as in flight.
+/// Pauses the background thread and the trace's thread while the result lives, so that none of their allocations is in
+/// flight. A part of the result is `None` if its thread does not pause in time: events of that thread are then counted
+/// as in flight.
 pub(super) fn pause() -> [Option<Taken<'static>>; 2] {
     [BACKGROUND.work.take_in_rounds(PAUSE_ROUNDS_MAX), BACKGROUND.trace.pause(PAUSE_ROUNDS_MAX)]
 }
 
-/// Resets everything in a forked child, where the threads that used it do not exist, and the trace's file is the parent's.
+/// Resets the state in a forked child. The threads that used it do not exist there, and the file of the trace is the
+/// parent's.
 pub(crate) fn reset_after_fork() {
     let Background { work, cpu_ns, monitor, lines, tuner, trace } = &BACKGROUND;
     work.open();

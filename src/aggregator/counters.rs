@@ -1,4 +1,5 @@
-//! The figures that are sums over the lanes, read while all threads go on: totals, peak, estimates, quality counters.
+//! The figures that are sums over the lanes, read while all threads continue: totals, peak, estimates, quality
+//! counters.
 
 use super::background;
 use crate::ledger::Ledger;
@@ -16,14 +17,14 @@ fn read(figure: &AtomicU64) -> u64 {
     figure.load(Ordering::Relaxed)
 }
 
-/// Totals as of the last folds; exact after a flush, while no thread allocates.
+/// Returns the totals as of the last folds. The totals are exact after a flush, while no thread allocates.
 pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
     let mut stats = HeapStats { failed: state::failed_without_lane(), ..HeapStats::default() };
-    // First of all: it is in both sums below.
+    // The restored blocks are read first, because they are in both sums.
     let restored = restored(ledger);
     for lane in ledger.lanes() {
         let counters = lane_counters_of(lane);
-        // Frees before allocations: a block is booked before its free.
+        // Frees are read before allocations, because a block is booked before its free.
         stats.freed_blocks = stats.freed_blocks.wrapping_add(read(&counters.freed_blocks));
         stats.freed_bytes = stats.freed_bytes.wrapping_add(read(&counters.freed_bytes));
         let (sampled, sampled_out) = (counters.sampled.read(), &lane.cold.sampled_out);
@@ -48,7 +49,8 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
     stats
 }
 
-/// Subtracts the blocks and bytes that only the ledger freed and allocated again, and computes what is live.
+/// Subtracts the blocks and bytes that only the ledger freed and allocated again, and computes the live blocks and
+/// bytes.
 pub(crate) fn finish_totals(stats: &mut HeapStats, (restored_blocks, restored_bytes): (u64, u64)) {
     for (sum, restored) in [
         (&mut stats.total_blocks, restored_blocks),
@@ -56,44 +58,47 @@ pub(crate) fn finish_totals(stats: &mut HeapStats, (restored_blocks, restored_by
         (&mut stats.total_bytes, restored_bytes),
         (&mut stats.freed_bytes, restored_bytes),
     ] {
-        // One that was lost is in neither.
+        // A block that was lost is in neither sum.
         *sum = sum.saturating_sub(restored);
     }
-    // Frees of blocks whose allocation was lost can outnumber the allocations; live is never negative.
+    // Frees of blocks whose allocation was lost can outnumber the allocations. The live figures are never negative.
     stats.freed_blocks = stats.freed_blocks.min(stats.total_blocks);
     stats.freed_bytes = stats.freed_bytes.min(stats.total_bytes);
     stats.live_blocks = stats.total_blocks - stats.freed_blocks;
     stats.live_bytes = stats.total_bytes - stats.freed_bytes;
 }
 
-/// Blocks and bytes whose realloc failed while events were sampled out: freed and allocated again in the ledger alone.
+/// Returns the blocks and bytes whose realloc failed while events were sampled out. Only the ledger freed and allocated
+/// these again.
 fn restored(ledger: &Ledger) -> (u64, u64) {
     ledger.lanes().map(|lane| &lane.cold.sampled_out.restored).fold((0, 0), |(blocks, bytes), restored| {
         (blocks + read(&restored.events), bytes + read(&restored.bytes))
     })
 }
 
-/// Bytes allocated on a lane that are in the totals and in no peak: those of samples, and those that were sampled out.
+/// Returns the bytes allocated on a lane that are in the totals but in no peak: bytes of samples, and bytes that were
+/// sampled out.
 pub(crate) fn bytes_in_no_peak(lane: &Lane) -> u64 {
     lane_counters_of(lane).sampled.read().raw_bytes.saturating_add(read(&lane.cold.sampled_out.allocs.bytes))
 }
 
-/// The peak, and how much higher the true one can have been.
+/// Returns the peak, and the bytes by which the true peak can exceed it.
 pub(super) fn peak(ledger: &Ledger) -> Peak {
     let (bytes, blocks, at_ns) = ledger.peak.get();
-    // The live bytes of each lane can have risen by at most `high_water_bytes` above what was booked of it. One lane alone is
-    // booked in its own order: then the peak is exact. A lane with frees alone counts as well: they may be booked late.
+    // The live bytes of each lane can have risen above the booked ones by up to `high_water_bytes`. If there is only
+    // one lane, it is booked in its order, and the peak is exact. A lane with frees alone counts as well, because these
+    // frees may be booked late.
     let counters = ledger.lanes().map(lane_counters_of);
     let took_part =
         counters.filter(|counters| read(&counters.total_blocks) | read(&counters.freed_blocks) != 0);
     let rises = took_part.map(|counters| read(&counters.high_water_bytes));
     let (lanes, sum) = rises.fold((0, 0u64), |(lanes, sum), rise| (lanes + 1, sum + rise));
-    // Blocks that are in no peak may all have been live at one time.
+    // All blocks that are in no peak may have been live at one time.
     let in_no_peak: u64 = ledger.lanes().map(bytes_in_no_peak).sum();
     Peak { bytes, blocks, at_ns, uncertainty_bytes: in_no_peak + if lanes > 1 { sum } else { 0 } }
 }
 
-/// Estimates for all blocks, from the samples so far and the blocks that were recorded exactly.
+/// Returns estimates for all blocks, from the samples so far and the blocks that were recorded exactly.
 pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
     let mut sums = WeightedSums::default();
     let (mut total, mut freed) = ((0u64, 0u64), (0u64, 0u64));
@@ -107,7 +112,7 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
     }
     let of = |value: f64| Estimate { value, standard_error: 0.0 };
     let exact = |value: u64| of(value as f64);
-    // Each of them was sampled again.
+    // Each restored block was sampled again.
     let (restored_blocks, restored_bytes) = restored(ledger);
     let is_sampled = state::level() == Level::Sampled;
     Estimates {
@@ -120,14 +125,15 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
     }
 }
 
-/// Ends what sampling needs and no block needs any more: threads return to the short path when no block lives that was
-/// sampled out, and look no longer for blocks from before sampling when none lives. Call it after a flush.
+/// Ends the parts of sampling that no live block needs. If no live block was sampled out, threads return to the short
+/// path. If no live block is from before sampling, threads no longer look for such blocks. Must be called after a
+/// flush.
 pub(super) fn end_sampling_if_over(ledger: &Ledger) {
     if !ledger.is_sampling_used() {
         return;
     }
     let (mut frees, mut samples) = (read(&ledger.live.anomalies.sampled_out_frees), 0i64);
-    // Frees before allocations, as in `stats`.
+    // Frees are read before allocations, as in `stats`.
     for lane in ledger.lanes() {
         frees += read(&lane.cold.sampled_out.frees.events);
         let sums = lane_counters_of(lane).sampled.read();
@@ -141,7 +147,7 @@ pub(super) fn end_sampling_if_over(ledger: &Ledger) {
     }
 }
 
-/// The quality counters of the process.
+/// Returns the quality counters of the process.
 pub(crate) fn quality(ledger: &Ledger) -> QualityCounters {
     let anomalies = &ledger.live.anomalies;
     let without_lane = state::lost_without_lane();
@@ -190,7 +196,7 @@ fn add_lane(quality: &mut QualityIndicator, lane: &Lane, now_ns: u64) {
     }
 }
 
-/// Threads of the program that run now.
+/// Returns the number of threads of the program that run now.
 pub(crate) fn program_threads(ledger: &Ledger) -> usize {
     let runs = |number: &u32| {
         let row = ledger.rows.get(&ledger.pages, *number);
@@ -200,7 +206,7 @@ pub(crate) fn program_threads(ledger: &Ledger) -> usize {
     (0..ledger.rows.count()).filter(runs).count()
 }
 
-/// Events of tracked pointers that were booked.
+/// Returns the number of booked events of tracked pointers.
 pub(crate) fn pointer_events(ledger: &Ledger) -> u64 {
     ledger.lanes().map(|lane| read(&lane_counters_of(lane).pointer_events)).sum()
 }

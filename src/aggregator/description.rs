@@ -1,4 +1,4 @@
-//! The parts of a snapshot that describe the process: who it is, its settings, and its changes of state in words.
+//! The parts of a snapshot that describe the process: its identity, its settings, and its changes of state in words.
 
 use super::naming::program_name;
 use super::tuning;
@@ -9,7 +9,7 @@ use crate::profile::{Change, ClockInfo, DataQualityMode, ProcessInfo, Settings};
 use crate::recorder::state;
 use crate::sys::sync::Ordering;
 
-/// The process, `at_ns` after the start of its ledger, with what made the snapshot.
+/// Returns the description of the process, `at_ns` after the start of its ledger, with the reason for the snapshot.
 pub(super) fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> ProcessInfo {
     // relaxed: written before the ledger was published.
     let forked_from = ledger.facts.forked_from.load(Ordering::Relaxed);
@@ -28,13 +28,13 @@ pub(super) fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> ProcessInfo 
     }
 }
 
-/// The clock that ran, and the longest span between two readings of it.
+/// Returns the clock that was used, and the longest span between two readings of it.
 pub(super) fn clock(ledger: &Ledger, longest_span_ns: u64) -> ClockInfo {
     let choice = ledger.clock.choice();
     ClockInfo { source: choice.source().to_owned(), why: choice.why().to_owned(), longest_span_ns }
 }
 
-/// The settings in force.
+/// Returns the settings in force.
 pub(super) fn settings() -> Settings {
     let options = state::options();
     Settings {
@@ -48,7 +48,7 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-/// The listed changes of state, in words; the first line counts those that the list had no room for.
+/// Returns the listed changes of state, in words. The first line counts the changes for which the list had no room.
 pub(crate) fn changes_of(list: &changes::Changes) -> Vec<Change> {
     let mut kept: Vec<Changed> = changes::room();
     list.copy(&mut kept);

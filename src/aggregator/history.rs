@@ -1,4 +1,4 @@
-//! The bounded history: the last events of the folded words that the rings still hold.
+//! The bounded history: the last events among the folded words that the rings still hold.
 
 use super::counters::pointer_events;
 use crate::ledger::Ledger;
@@ -8,7 +8,7 @@ use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
 use crate::ring::lane::Lane;
 
-/// The last events, newest last. heapledger's own are not among them.
+/// Returns the last events, oldest first. Events of heapledger's blocks are omitted.
 pub(crate) fn history(ledger: &Ledger, scope: &InternalScope) -> Vec<Event> {
     let limits = state::options().history;
     let mut events = Vec::new();
@@ -23,12 +23,13 @@ pub(crate) fn history(ledger: &Ledger, scope: &InternalScope) -> Vec<Event> {
     events
 }
 
-/// Whether an event is an allocation, a free or a realloc, and so one that `recorded` counts.
+/// Whether an event is an allocation, a free or a realloc. `recorded` counts exactly these events.
 pub(crate) fn is_of_the_heap(event: &Event) -> bool {
     !matches!(event.kind, EventKind::Tracked { .. })
 }
 
-/// The number of events of the heap that [`history`] would return. Reads no more lanes than that takes, and sorts nothing.
+/// Returns the number of heap events that [`history`] would return. Reads no more lanes than the count needs, and does
+/// not sort.
 pub(crate) fn retained(ledger: &Ledger, scope: &InternalScope) -> u64 {
     let limits = state::options().history;
     // Events of tracked pointers take places in the history as well.
@@ -45,7 +46,7 @@ pub(crate) fn retained(ledger: &Ledger, scope: &InternalScope) -> u64 {
     found.min(limits.events)
 }
 
-/// A copy of the folded words of a lane.
+/// Returns a copy of the folded words of a lane.
 fn copy_of(ledger: &Ledger, lane: &Lane, scope: &InternalScope) -> LaneWords {
     let words = {
         let _paused = RecordingPaused::enter(scope);

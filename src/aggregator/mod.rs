@@ -1,18 +1,19 @@
 //! The aggregator: the background thread that ticks the epoch and books idle rings, and the snapshots that queries take.
 //!
-//! It is an optimisation, not a condition for correctness: a thread whose ring is full helps itself, and a flush books
-//! everything. So the ledger is complete without it, too: before `main`, after `exit`, in a forked child, and where no thread
-//! can be started. What the background thread adds: a tick about every millisecond, which bounds the error of interpolated
-//! times; booking of rings whose threads sleep; a flush for frees that wait for a block in another thread's nursery; and
-//! booking on another processor where it is costly. `recorder::background_thread` decides when it starts.
+//! The background thread is an optimisation, and correctness does not depend on it: a thread whose ring is full books
+//! it itself, and a flush books every ring. So the ledger is complete without the background thread too: before `main`,
+//! after `exit`, in a forked child, and if no thread can be started. The background thread adds a tick about every
+//! millisecond, which bounds the error of interpolated times. It books rings whose threads sleep, flushes for frees
+//! that wait for a block in another thread's nursery, and books rings on another processor if booking is costly.
+//! `recorder::background_thread` decides when it starts.
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `counters`, `rows`, `history`, `stacks`, `description` | the parts of a snapshot |
-//! | `snapshot` | the whole of one moment: holds all lanes, copies, lets go |
-//! | `background` | the state of the room, which both sides share |
+//! | `snapshot` | the profile of one moment: holds all lanes, copies, opens the lanes |
+//! | `background` | the state of the aggregator, shared by the background thread and the queries |
 //! | `rounds` | one round of the background thread, without time or thread |
-//! | `monitor`, `alarm`, `tuning`, `triggers` | what follows from the quality counters, ten times a second |
+//! | `monitor`, `alarm`, `tuning`, `triggers` | the uses of the quality counters, ten times a second |
 //! | `worker` | the background thread itself |
 //! | `trace_file`, `trace_writer`, `trace_thread` | the trace's file, its frames, and the thread that writes them |
 

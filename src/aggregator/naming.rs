@@ -1,14 +1,14 @@
-//! The program's name, and names of files made from patterns.
+//! The program's name, and the paths that patterns stand for.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::sys::path_pattern;
 
-/// The path that `pattern` stands for, with its placeholders replaced (`sys::path_pattern`).
+/// Returns the path that `pattern` stands for, with its placeholders replaced (`sys::path_pattern`).
 pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(pattern.len() + 32);
-    // A vector takes every piece, so this cannot fail.
+    // A vector takes every piece, so the expansion cannot fail.
     let _ = path_pattern::expand(pattern, |piece| {
         path.extend_from_slice(piece);
         Some(())
@@ -16,8 +16,8 @@ pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
     to_path(path)
 }
 
-/// The file name of the program without its extension: that of the running executable, or else of the first word of its
-/// command line, or else `unknown`.
+/// Returns the name of the program: the file name of the running executable without its extension, else that of the
+/// first word of its command line, else `unknown`.
 pub(super) fn program_name(command: Option<&str>) -> String {
     let executable = std::env::current_exe().ok();
     let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());

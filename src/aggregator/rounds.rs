@@ -1,8 +1,8 @@
-//! One round of the background thread: tick, look at every lane, and book those that need it.
+//! One round of the background thread: adds a tick, looks at every lane, and books the lanes that need it.
 //!
-//! [`Aggregator::round`] does all of it once, without sleeping, spawning or reading a clock, so that a test can drive it.
-//! [`Aggregator::offload`] repeats the last part between two rounds: booking the lanes whose threads leave their words to the
-//! background thread, because booking them is costly.
+//! [`Aggregator::round`] makes one round without sleeping, spawning or reading a clock, so that a test can drive it.
+//! [`Aggregator::offload`] repeats one part between two rounds: it books the lanes whose threads leave their words to
+//! the background thread, because booking them is costly.
 
 use crate::fold::batch::Part;
 use crate::ledger::{Ledger, estimate};
@@ -11,30 +11,33 @@ use crate::quality::{self, Knobs};
 use crate::recorder::{background_thread, segments, state};
 use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
-/// Rounds between two checks whether waiting frees need a flush.
+/// Number of rounds between two checks whether waiting frees need a flush.
 const ROUNDS_PER_FLUSH: u64 = 64;
-/// Rounds without an event after which a lane is idle. Fewer would book lanes of threads that only wait for a processor.
+/// Number of rounds without an event after which a lane is idle. A smaller number would book lanes of threads that only
+/// wait for a processor.
 pub(super) const ROUNDS_UNTIL_IDLE: u32 = 8;
-/// Words that may wait in a ring before it is booked although its thread still writes, where threads help and should
-/// have booked it themselves.
+/// Maximum number of words that may wait in a ring whose thread still writes, in modes in which threads help. The
+/// thread should have booked them itself.
 pub(super) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
 
-/// Words that are booked between two openings of the latch of an offloaded lane: its thread may need segments.
+/// Number of words that are booked between two openings of the latch of an offloaded lane, because its thread may need
+/// segments.
 const OFFLOAD_WORDS: u64 = 2 * COSTLY_WORDS;
-/// Rounds of that in one call: usually more than a ring holds.
+/// Maximum number of such bookings in one call. They usually cover more words than a ring holds.
 const OFFLOAD_ROUNDS_MAX: u32 = 32;
-/// Words that should wait in the fullest offloaded ring at the next call.
+/// Target number of words that wait in the fullest offloaded ring at the next call.
 const OFFLOAD_WORDS_AIMED: u64 = SEGMENT_WORDS;
-/// Bounds of the time from one call to the next, in nanoseconds.
+/// Bounds of the time between two calls, in nanoseconds.
 const OFFLOAD_NS_MIN: u64 = 50_000;
 const OFFLOAD_NS_MAX: u64 = 1_000_000;
 
 /// The knobs of the aggregator that a tuner may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
-    /// Shortest pause between two rounds, in nanoseconds.
+    /// Minimum pause between two rounds, in nanoseconds.
     pub(super) floor_interval_ns: u64,
-    /// Words that may wait in a ring before it is booked although its thread still writes, where threads do not help.
+    /// Maximum number of words that may wait in a ring whose thread still writes, in modes in which threads do not
+    /// help.
     pub(super) drain_threshold_words: u64,
 }
 
@@ -45,22 +48,22 @@ impl Default for Pace {
     }
 }
 
-/// State of the aggregator between two rounds.
+/// The state of the aggregator between two rounds.
 #[derive(Debug, Default)]
 pub(super) struct Aggregator {
     pub(super) pace: Pace,
-    /// Whether there is a second processor, so that threads may leave their words to this one.
+    /// Whether there is a second processor, so that threads may leave their words to the background thread.
     pub(super) may_offload: bool,
     rounds: u64,
-    /// The head of each lane at the last round, and the number of rounds since it moved.
+    /// For each lane, its head at the last round and the number of rounds since the head moved.
     heads: Vec<(u64, u32)>,
-    /// The lanes whose threads left their words to this one at the last round.
+    /// Lanes whose threads left their words to the background thread at the last round.
     offloaded: Vec<u32>,
-    /// Time between two bookings of these, in nanoseconds.
+    /// Time between two bookings of the offloaded lanes, in nanoseconds.
     offload_ns: u64,
 }
 
-// `quality` states the sizes of a ring without using the ring: the two must agree.
+// `quality` states the sizes of a ring without using the ring, so the two must agree.
 const _: () = assert!(quality::RING_SEGMENT_WORDS == SEGMENT_WORDS);
 const _: () = assert!(quality::RING_SEGMENTS_MIN == segments::SEGMENTS_HOME);
 const _: () = assert!(quality::RING_SEGMENTS_MAX == segments::SEGMENTS_MAX);
@@ -71,11 +74,11 @@ const _: () = assert!(1 << quality::tuner::SAMPLING_SHIFT_MAX == estimate::mean_
 /// The result of a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Round {
-    /// Lanes that were written to since the last round.
+    /// Number of lanes that were written to since the last round.
     pub(super) active: usize,
-    /// Lanes that this round booked.
+    /// Number of lanes that this round booked.
     pub(super) folded: usize,
-    /// Whether frees wait for blocks in other lanes, so that the caller should call [`Ledger::flush`] with its own lane.
+    /// Whether frees wait for blocks in other lanes. If so, the caller should call [`Ledger::flush`] with its lane.
     pub(super) flush_due: bool,
 }
 
@@ -84,7 +87,7 @@ impl Aggregator {
         Aggregator { may_offload, offload_ns: OFFLOAD_NS_MIN, ..Aggregator::default() }
     }
 
-    /// One round at the time `now_ns`. The calling thread must be in an internal scope.
+    /// Makes one round at the time `now_ns`. The calling thread must be in an internal scope.
     pub(super) fn round(&mut self, ledger: &Ledger, now_ns: u64) -> Round {
         ledger.ticks.push(now_ns);
         self.rounds += 1;
@@ -117,12 +120,13 @@ impl Aggregator {
         round
     }
 
-    /// Time until the offloaded lanes should be booked again, in nanoseconds; `None` if there are none.
+    /// Returns the time until the offloaded lanes should be booked again, in nanoseconds, or `None` if there are none.
     pub(super) fn offload_ns(&self) -> Option<u64> {
         (!self.offloaded.is_empty()).then_some(self.offload_ns)
     }
 
-    /// Books the offloaded lanes, `slept_ns` nanoseconds after the last time, and adapts the time until the next.
+    /// Books the offloaded lanes, `slept_ns` nanoseconds after the last booking, and adapts the time until the next
+    /// one.
     pub(super) fn offload(&mut self, ledger: &Ledger, slept_ns: u64) {
         let waiting =
             |index: &u32| ledger.lane(*index).map_or(0, |lane| words_waiting(lane, lane.head().observe()));
@@ -133,8 +137,8 @@ impl Aggregator {
         self.book_offloaded(ledger);
     }
 
-    /// Books the offloaded lanes in parts, each up to about the same time: a block that one thread allocates and another
-    /// frees should not stay long in one lane alone, nor its free come first.
+    /// Books the offloaded lanes in parts, each part up to about the same time. The parts keep a block that one thread
+    /// allocates and another thread frees from staying long in one lane alone, and its free from being booked first.
     fn book_offloaded(&self, ledger: &Ledger) -> usize {
         let enough_waits = |index: &u32| {
             let lane = ledger.lane(*index)?;
@@ -146,7 +150,7 @@ impl Aggregator {
             let others = lanes().filter(|lane| lane.folder.reached_ns() >= not_before_ns);
             let Some(last) = others.min_by_key(|lane| lane.folder.reached_ns()) else { break };
             if !fold(ledger, last, Part::of_words(OFFLOAD_WORDS)) {
-                // Its own thread books it.
+                // The thread of the lane books it.
                 not_before_ns = last.folder.reached_ns() + 1;
                 continue;
             }
@@ -159,12 +163,12 @@ impl Aggregator {
     }
 }
 
-/// Words that wait in a ring whose head was observed at `head`.
+/// Returns the number of words that wait in a ring whose head was observed at `head`.
 fn words_waiting(lane: &Lane, head: u64) -> u64 {
     head - lane.folder.tail.observe().min(head)
 }
 
-/// Books a ring, or a part of it, unless another thread does so.
+/// Books a ring, or a part of it, unless another thread is booking it.
 fn fold(ledger: &Ledger, lane: &Lane, part: Part) -> bool {
     let done = ledger.try_fold(lane, part);
     if done {

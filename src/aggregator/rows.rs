@@ -1,7 +1,8 @@
 //! The table of threads in a snapshot.
 //!
-//! The figures of an ended thread are in its row, those of a running one in its lane, from which they move to the row at its
-//! end. So both are copied while the ledger is frozen. Names are read later, because that allocates.
+//! The figures of an ended thread are in its row, and the figures of a running thread are in its lane. They move from
+//! the lane to the row when the thread ends, so both are copied while the ledger is frozen. Names are read later,
+//! because reading them allocates.
 
 use std::cmp::Reverse;
 
@@ -12,7 +13,7 @@ use crate::ledger::rows::Row;
 use crate::profile::{LossCounts, RemoteFrees, ThreadRow};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Copies the rows, without names, of a frozen ledger. Returns `false` when there is not enough room. Allocates nothing.
+/// Copies the rows of a frozen ledger, without names. Returns `false` if there is not enough room. Allocates nothing.
 pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
     let numbers = numbers(ledger);
     if numbers.clone().count() > into.capacity() {
@@ -22,8 +23,8 @@ pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
     true
 }
 
-/// The table of threads: the copied rows, with the figures of running threads added. A thread whose row was made after the
-/// copy has zeros: it is listed because an event of the history may refer to it.
+/// Returns the table of threads: the copied rows, with the figures of running threads added. A thread whose row was
+/// made after the copy has zeros. It is listed because an event of the history may refer to it.
 pub(super) fn threads(
     ledger: &Ledger,
     copied: Vec<ThreadRow>,
@@ -39,7 +40,7 @@ pub(super) fn threads(
     }
     for (number, share) in running {
         let place = if *number == ROW_OF_OTHERS { rows.len().wrapping_sub(1) } else { *number as usize };
-        // The lane of an ended thread that no other thread took over has no row.
+        // The lane of an ended thread has no row until another thread takes it over.
         let Some(row) = rows.get_mut(place).filter(|row| row.index == *number) else { continue };
         row.attempted += share.attempted;
         row.recorded = row.recorded.wrapping_add(share.recorded);
@@ -53,8 +54,8 @@ pub(super) fn threads(
     rows
 }
 
-/// Blocks freed by other threads than the ones that allocated them, by pair of threads. In a frozen ledger every pair is of
-/// listed threads, and the sums are those of the totals. Allocates nothing.
+/// Returns the blocks that another thread freed than the one that allocated them, by pair of threads. In a frozen
+/// ledger both threads of every pair are listed, and the sums equal those of the totals. Allocates nothing.
 pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + '_ {
     ledger.remote_frees.all(ROW_OF_OTHERS).map(|cell| RemoteFrees {
         allocated_by: cell.allocated_by,
@@ -64,8 +65,8 @@ pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + 
     })
 }
 
-/// Sorts the pairs of threads, most blocks first. The pairs that share one cell, for want of more, need a row to refer to: it
-/// is added, unless there is a row of the threads that share one.
+/// Sorts the pairs of threads in descending order of blocks. Pairs that had to share the last cell need a row to refer
+/// to: it is added, unless the row of the threads that share a row exists.
 pub(crate) fn finish_crossings(crossings: &mut [RemoteFrees], threads: &mut Vec<ThreadRow>) {
     crossings.sort_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
     let number = threads.len() as u32;
@@ -77,7 +78,7 @@ pub(crate) fn finish_crossings(crossings: &mut [RemoteFrees], threads: &mut Vec<
     threads.push(ThreadRow { name: "(further pairs of threads)".to_owned(), ..unborn(number) });
 }
 
-/// The numbers of all rows with a thread.
+/// Returns the numbers of all rows with a thread.
 fn numbers(ledger: &Ledger) -> impl Iterator<Item = u32> + Clone {
     let others = ledger.rows.get(&ledger.pages, ROW_OF_OTHERS);
     // relaxed: a figure for people.
@@ -89,7 +90,7 @@ fn unborn(number: u32) -> ThreadRow {
     ThreadRow { index: number, ..ThreadRow::default() }
 }
 
-/// The figures of a row, without the identity of its thread.
+/// Returns the figures of a row, without the identity of its thread.
 pub(crate) fn copied(number: u32, row: &Row) -> ThreadRow {
     // relaxed: the writer of these figures holds a latch that the caller has.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
@@ -107,7 +108,7 @@ pub(crate) fn copied(number: u32, row: &Row) -> ThreadRow {
     }
 }
 
-/// Fills in the identity of the thread.
+/// Adds the identity of the thread to `into`.
 pub(crate) fn identify(into: &mut ThreadRow, row: &Row) {
     // relaxed: figures for people.
     let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);

@@ -1,8 +1,9 @@
-//! The whole of one moment, for queries and dumps.
+//! The profile of one moment, for queries and dumps.
 //!
-//! All figures of a profile must fit together, so [`profile`] freezes the ledger: it takes the latch of every lane, books
-//! what waits, copies, and lets go. Threads go on recording meanwhile; one whose ring fills up takes segments from the
-//! overflow pool. The memory for the copy is allocated before, because nothing may be allocated while a latch is held.
+//! All figures of a profile must fit together, so [`profile`] freezes the ledger: it takes the latch of every lane,
+//! books the waiting words, copies, and opens the latches. Threads continue to record during this time; a thread whose
+//! ring is full takes segments from the overflow pool. The memory for the copy is allocated before, because nothing may
+//! be allocated while a latch is held.
 
 use super::counters::{self, estimates, peak, stats};
 use super::description::{changes_of, clock, process, settings};
@@ -23,12 +24,12 @@ use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 use crate::sys::sync::Ordering;
 
-/// Room for blocks that are allocated between counting and freezing.
+/// Room, in blocks, for blocks that are allocated between counting and freezing.
 const SLACK_BLOCKS: usize = 4096;
-/// Room for rows of tables that are added meanwhile.
+/// Room, in rows, for rows of tables that are added between counting and freezing.
 const SLACK_ROWS: usize = 64;
 
-/// The profile of this moment. The snapshot for the reason `exit` also ends what goes into a trace.
+/// Returns the profile of the current moment. A snapshot with the reason `exit` also closes the trace.
 pub(crate) fn profile(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
     let _paused = background::pause();
     if let Some(lane) = scope.lane() {
@@ -37,27 +38,29 @@ pub(crate) fn profile(ledger: &'static Ledger, scope: &InternalScope, reason: &s
     }
     let frozen = copy_frozen(ledger, scope, reason == "exit");
     let mut profile = frozen.into_profile(ledger, history(ledger, scope), reason);
-    // Last: everything that refers to a stack was copied before.
+    // The stacks come last: all rows that refer to a stack were copied before.
     stacks::fill(ledger, scope, &mut profile);
     profile
 }
 
-/// What is copied while the ledger is frozen, into memory that was allocated before.
+/// The data that is copied while the ledger is frozen, into memory that was allocated before.
 #[derive(Default)]
 struct Frozen {
-    /// Totals, peak, estimates, intervals, threads and remote frees, complete; the rest is added later.
+    /// The profile with complete totals, peak, estimates, intervals, threads and remote frees. The other parts are
+    /// added later.
     profile: Profile,
     counters: QualityCounters,
     live: Vec<Entry>,
     sites: Vec<(u32, SiteFigures)>,
-    /// What the running threads did, by the numbers of their rows.
+    /// Figures of the running threads, by the numbers of their rows.
     running: Vec<(u32, LaneFigures)>,
     peak_number: u64,
     longest_span_ns: u64,
     at_ns: u64,
 }
 
-/// Copies until everything fits. `is_last` ends the trace here: it holds what the copy holds, and no later event.
+/// Copies the ledger, and repeats that until all data fits. `is_last` also closes the trace: it then holds the events
+/// of the copy and no later ones.
 fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, is_last: bool) -> Frozen {
     let mut blocks = 0;
     loop {
@@ -68,13 +71,13 @@ fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, is_last: bool) ->
         ledger.freeze();
         let fits = take_all(ledger, &mut held)
             && frozen.copy(ledger, &held, &mut blocks)
-            // A thread that was about to get its lane when the ledger was frozen has one that is not held.
+            // A thread that was about to get its lane when the ledger was frozen has a lane that is not held.
             && ledger.lanes().count() == held.len();
         if fits && is_last {
             ledger.trace_buffer.close(&ledger.pages);
         }
         ledger.thaw();
-        // Opened one by one, in the order in which they were taken.
+        // The latches are opened one by one, in the order in which they were taken.
         held.clear();
         if fits {
             return frozen;
@@ -82,10 +85,10 @@ fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, is_last: bool) ->
     }
 }
 
-/// A lane and its latch, taken.
+/// A lane with its latch taken.
 type Held = (&'static Lane, Taken<'static>);
 
-/// Takes the latch of every lane and books what waits; `false` when there are more lanes than expected.
+/// Takes the latch of every lane and books the waiting words. Returns `false` if there are more lanes than expected.
 fn take_all(ledger: &'static Ledger, held: &mut Vec<Held>) -> bool {
     for lane in ledger.lanes() {
         if held.len() == held.capacity() {
@@ -124,7 +127,8 @@ impl Frozen {
         frozen
     }
 
-    /// Copies everything. Returns `false` when there is not enough room, and sets `blocks` to the number of live blocks.
+    /// Copies all data of the ledger. Returns `false` if there is not enough room, and sets `blocks` to the number of
+    /// live blocks.
     fn copy(&mut self, ledger: &Ledger, held: &[Held], blocks: &mut usize) -> bool {
         *blocks = 0;
         for shard in 0..SHARDS {
@@ -156,7 +160,7 @@ impl Frozen {
         rows::copy(ledger, &mut profile.threads)
     }
 
-    /// Copies the share of a lane's figures that its present thread made.
+    /// Copies the share of a lane's figures that belongs to its current thread.
     fn copy_running(&mut self, lane: &Lane) {
         let span_ns = LaneCounters::read(&lane_counters_of(lane).longest_span_ns);
         self.longest_span_ns = self.longest_span_ns.max(span_ns);
@@ -166,7 +170,7 @@ impl Frozen {
         self.running.push((state.row, share));
     }
 
-    /// Adds the rest, which takes allocations, to the copied parts.
+    /// Adds the other parts, which need allocations, to the copied ones.
     fn into_profile(self, ledger: &Ledger, history: Vec<Event>, reason: &str) -> Profile {
         let Frozen { mut profile, counters, live, sites, running, peak_number, longest_span_ns, at_ns } =
             self;
@@ -188,7 +192,7 @@ impl Frozen {
     }
 }
 
-/// The metadata of a black box: the process, its settings and its loaded objects, without figures.
+/// Returns the metadata of a black box: the process, its settings and its loaded objects, without figures.
 pub(crate) fn metadata(ledger: &'static Ledger) -> Profile {
     Profile {
         process: process(ledger, 0, "killed"),

@@ -1,4 +1,4 @@
-//! The stacks in a snapshot, how they were taken, and the loaded objects.
+//! The stacks of a snapshot, the figures of their recording, and the loaded objects.
 
 use crate::ledger::Ledger;
 use crate::profile::{Change, Module, Profile, Stack, StackFigures};
@@ -8,7 +8,8 @@ use crate::stack::intern::{Store, frames_of};
 use crate::stack::{modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Fills in stacks and loaded objects. Everything that refers to a stack is in the profile already, so each is found.
+/// Adds stacks and loaded objects to the profile. All rows that refer to a stack must be in the profile already, so
+/// that each of their stacks is found.
 pub(super) fn fill(ledger: &Ledger, scope: &InternalScope, profile: &mut Profile) {
     profile.stack_figures = figures(ledger);
     let Some((page, _)) = ledger.facts.stacks() else { return };
@@ -29,7 +30,7 @@ pub(super) fn fill(ledger: &Ledger, scope: &InternalScope, profile: &mut Profile
     list_gone(profile);
 }
 
-/// The loaded objects, as of the last time that they were searched for.
+/// Returns the loaded objects, as of the last search for them.
 pub(super) fn modules() -> Vec<Module> {
     unwind::modules().iter().map(listed).collect()
 }
@@ -44,8 +45,9 @@ fn listed(module: &modules::Module) -> Module {
     }
 }
 
-/// Adds unloaded objects to the list, because stacks may lead through them, and their end to the changes. Where another object
-/// was loaded in their place, its addresses are ambiguous: the unloaded one is not listed, and the change says so.
+/// Adds unloaded objects to the list, because stacks may lead through them, and adds their end to the changes. If
+/// another object was loaded in the same place, the addresses are ambiguous: the unloaded object is not listed, and the
+/// change says so.
 fn list_gone(profile: &mut Profile) {
     for gone in unwind::gone().iter().rev() {
         let module = &gone.module;

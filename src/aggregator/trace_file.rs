@@ -1,4 +1,4 @@
-//! The file of a trace, as long as it is heapledger's.
+//! The file of a trace, as long as its descriptor is heapledger's.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,17 +6,17 @@ use std::mem::ManuallyDrop;
 
 use crate::sys::descriptors::{Identity, move_up};
 
-/// A file that is written and closed only while its descriptor is heapledger's. A program that closes descriptors it does
-/// not know, as daemons do, ends the trace with an error; it does not get the trace written into its own files.
+/// A file that is written and closed only while its descriptor is heapledger's. If a program closes descriptors that it
+/// does not know, as daemons do, the trace ends with an error, and is not written into files of the program.
 #[derive(Debug)]
 pub(super) struct TraceFile {
     file: ManuallyDrop<File>,
-    /// The file that was opened.
+    /// Identity of the file that was opened.
     identity: Option<Identity>,
 }
 
 impl TraceFile {
-    /// Takes the file over, under a descriptor that programs do not reach.
+    /// Takes over the file, under a descriptor that programs do not reach.
     pub(super) fn new(file: File) -> TraceFile {
         #[cfg(unix)]
         {

@@ -1,8 +1,8 @@
-//! The thread that writes the trace, and the end of the trace when the process ends.
+//! The thread that writes the trace, and the end of the trace at the end of the process.
 //!
-//! The trace has a thread of its own, so that a slow disk does not keep the background thread from ticking. At the end of the
-//! process the thread that writes the dump writes the rest, with the dump behind it. The latch of the shared writer keeps
-//! the two apart.
+//! The trace has a separate thread, so that a slow disk does not keep the background thread from ticking. At the end of
+//! the process, the thread that writes the dump also writes the rest of the trace, followed by the dump. The latch of
+//! the shared writer keeps the two threads from writing at the same time.
 
 use super::background::BACKGROUND;
 use super::diagnostic;
@@ -13,15 +13,16 @@ use crate::recorder::internal::InternalScope;
 use crate::recorder::{state, thread};
 use crate::sys::platform;
 
-/// Pause while few chunks come in, and while none do, in nanoseconds.
+/// Pauses in nanoseconds: while few chunks arrive, and while no chunks arrive.
 const PAUSE_NS: u64 = 4_000_000;
 const PAUSE_NS_IDLE: u64 = 20_000_000;
-/// Steps that the end of the process waits for the trace's thread; some seconds.
+/// Maximum number of steps that the end of the process waits for the trace's thread: some seconds.
 const FINISH_ROUNDS_MAX: u32 = 100_000;
-/// Bytes of the thread's stack: it encodes and compresses whole frames.
+/// Length of the thread's stack, in bytes. The thread encodes and compresses whole frames.
 const STACK_BYTES: usize = 512 << 10;
 
-/// Starts the thread, if there is to be a trace. If it cannot be started, the end of the process writes everything.
+/// Starts the thread, if the settings ask for a trace. If the thread cannot be started, the end of the process writes
+/// the whole trace.
 pub(super) fn start(ledger: &Ledger) {
     if is_on(ledger) {
         platform::spawn(STACK_BYTES, run);
@@ -50,10 +51,10 @@ pub(crate) fn is_on(ledger: &Ledger) -> bool {
     ledger.trace_buffer.is_open()
 }
 
-/// Writes the rest of the trace, with the dump behind it. Taking the snapshot `profile` has ended what goes into the trace.
+/// Writes the rest of the trace, followed by the dump. The snapshot `profile` must have closed the trace buffer.
 pub(crate) fn finish(ledger: &Ledger, profile: &Profile) {
     let mut dump = Vec::new();
-    // Into memory: it cannot fail.
+    // Writing into memory cannot fail.
     let _ = crate::dump::write_to(&mut dump, profile);
     let finish = |writer: &mut TraceWriter| platform::with_failing_writes(|| writer.finish(ledger, &dump));
     let done = with_writer(FINISH_ROUNDS_MAX, ledger, finish);
@@ -64,7 +65,8 @@ pub(crate) fn finish(ledger: &Ledger, profile: &Profile) {
     }
 }
 
-/// Runs `work` on the writer, which is opened first if there is none, within `rounds` steps of waiting for another thread.
+/// Runs `work` on the writer, and opens the writer first if there is none. Waits up to `rounds` steps for another
+/// thread.
 fn with_writer<R>(rounds: u32, ledger: &Ledger, work: impl FnOnce(&mut TraceWriter) -> R) -> Option<R> {
     let work_on = |writer: &mut Option<TraceWriter>| {
         if writer.is_none() {

@@ -1,7 +1,7 @@
-//! The trace's file: takes the chunks of words that folds have filled, and appends them as frames.
+//! The writer of the trace: takes the chunks of words that folds have filled, and appends them to the file as frames.
 //!
-//! Now and then the writer has every ring booked: then all earlier events are in the chunks, and the frame says so. A reader
-//! needs that to put records of several threads in order without reading the whole file.
+//! From time to time the writer has every ring booked. Then all earlier events are in the chunks, and the frame states
+//! this. With such frames, a reader can order the records of several threads without reading the whole file.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,31 +17,33 @@ use crate::recorder::state;
 use crate::sys::sync::Ordering;
 use crate::trace::{Counts, FileHead, Window, is_trace, writer::Writer};
 
-/// Time between two moments at which every ring is booked, in nanoseconds.
+/// Minimum time between two moments at which every ring is booked, in nanoseconds.
 const BARRIER_NS: u64 = 16_000_000;
-/// Time after which a frame is ended although it could hold more: what a killed process can lose.
+/// Time after which a frame is ended although it has room, in nanoseconds. A killed process can lose the records of
+/// this time.
 const FRAME_NS: u64 = 250_000_000;
-/// Chunks that are written in one step, under one latch.
+/// Maximum number of chunks that are written in one step, under one latch.
 pub(super) const CHUNKS_PER_STEP: u32 = 32;
 
-/// The trace that is being written.
+/// The writer of the trace.
 pub(super) struct TraceWriter {
     path: PathBuf,
-    /// `None` once writing has failed or the trace is finished.
+    /// The open file, or `None` once writing has failed or the trace is finished.
     writer: Option<Writer<TraceFile>>,
-    /// When every ring was last booked.
+    /// Time at which every ring was last booked, in nanoseconds.
     barrier_ns: u64,
-    /// Such moments whose chunks are not all written yet: the number of chunks filled until then, and the time.
+    /// Moments at which every ring was booked and whose chunks are not all written: the number of chunks filled until
+    /// then, and the time.
     barriers: VecDeque<(u64, u64)>,
-    /// Chunks written so far.
+    /// Number of chunks written so far.
     chunks: u64,
-    /// When the last frame was ended by time.
+    /// Time at which a frame was last ended because of its age, in nanoseconds.
     frame_ns: u64,
 }
 
 impl TraceWriter {
-    /// Opens the file and writes its head. If that fails, the trace ends here, with a line on standard error. `None` when
-    /// the settings ask for no trace.
+    /// Opens the file and writes its head. If that fails, the trace ends, with a line on standard error. Returns `None`
+    /// if the settings ask for no trace.
     pub(super) fn open(ledger: &Ledger) -> Option<TraceWriter> {
         let path = naming::expand(state::options().trace_pattern()?);
         // relaxed, both: written before the ledger was published.
@@ -59,7 +61,7 @@ impl TraceWriter {
         Some(trace)
     }
 
-    /// Ends the trace where it is.
+    /// Ends the trace at its current length, because of `error`.
     fn fail(&mut self, ledger: &Ledger, error: &io::Error) {
         self.writer = None;
         ledger.trace_buffer.give_up();
@@ -69,7 +71,7 @@ impl TraceWriter {
         ));
     }
 
-    /// Writes at most [`CHUNKS_PER_STEP`] chunks, and returns their number.
+    /// Writes up to [`CHUNKS_PER_STEP`] chunks, and returns their number.
     pub(super) fn step(&mut self, ledger: &Ledger, scope: &InternalScope) -> u32 {
         let now_ns = ledger.clock.now_ns();
         if now_ns.saturating_sub(self.barrier_ns) >= BARRIER_NS {
@@ -129,7 +131,7 @@ impl TraceWriter {
         }
     }
 
-    /// Writes the remaining chunks, and the dump behind them.
+    /// Writes the remaining chunks, followed by the dump.
     pub(super) fn finish(&mut self, ledger: &Ledger, dump: &[u8]) {
         while self.write_chunks(ledger) > 0 {}
         let (waits, waited_ns) = ledger.trace_buffer.waits();
@@ -143,7 +145,7 @@ impl TraceWriter {
     }
 }
 
-/// Books every ring in which words wait.
+/// Books every ring that has waiting words.
 fn book_all(ledger: &Ledger) {
     if ledger.is_ordered() {
         return ledger.fold_in_order();
@@ -155,8 +157,8 @@ fn book_all(ledger: &Ledger) {
     }
 }
 
-/// Opens the file of a trace: a new one, an older trace, which is overwritten, or a pipe. Fails for any other file, and for
-/// a trace that another process is writing.
+/// Opens the file of a trace: a new file, an older trace, which is overwritten, or a pipe. Returns an error for any
+/// other file, and for a trace that another process is writing.
 fn create(path: &Path) -> io::Result<File> {
     let refused = |why: &str| io::Error::new(io::ErrorKind::AlreadyExists, why.to_owned());
     let mut is_pipe = false;
@@ -184,7 +186,7 @@ fn create(path: &Path) -> io::Result<File> {
     if !is_pipe {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(refused("another process is writing it")),
-            // Not every file system has locks.
+            // Some file systems have no locks.
             Ok(()) | Err(TryLockError::Error(_)) => file.set_len(0)?,
         }
     }

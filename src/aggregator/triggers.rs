@@ -1,23 +1,23 @@
-//! The triggers of dumps while the process runs: crossed limits, and memory pressure in its control group.
+//! The triggers of dumps while the process runs: limits of the heap, and memory pressure in the control group.
 //!
-//! [`TriggerRules`] are pure, without clocks and files: readings go in, at most one trigger comes out. The background thread
-//! takes a reading ten times a second; events of the last few milliseconds may not be booked and are not in it. Another
-//! thread writes the dump, so that booking goes on meanwhile.
+//! [`TriggerRules`] are pure, without clocks and files: they take readings, and return one trigger or none. The
+//! background thread takes a reading ten times a second. Events of the last few milliseconds may not be booked yet, and
+//! are then missing from the reading. Another thread writes the dump, so that booking continues during the writing.
 
 use std::fs;
 
 use crate::profile::{DumpTrigger, Triggers};
 
-/// The span over which growth is measured, in nanoseconds.
+/// Time over which growth is measured, in nanoseconds.
 const GROWTH_NS: u64 = 1_000_000_000;
-/// Readings kept of that span at most; the oldest are dropped first.
+/// Maximum number of readings kept of that time. The oldest are dropped first.
 const READINGS_MAX: usize = 64;
-/// Hysteresis: live bytes must fall by one part in this many before they can cross a limit again, and a peak must be higher
-/// by as much.
+/// Divisor of the hysteresis: live bytes must fall by one part in this many before they can trigger at a limit again,
+/// and a new peak must be higher by as much.
 const HYSTERESIS_PARTS: u64 = 8;
-/// Waiting of tasks for memory counts as pressure above this share of time: one part in so many.
+/// Divisor of the time share above which waiting for memory counts as pressure: one part in this many.
 const STALL_SHARE: u64 = 10;
-/// A group's limit counts as met when all but one part in this many of it is used.
+/// Divisor of a group's limit: the limit counts as met if all but one part in this many of it is used.
 const LIMIT_SHARE: u64 = 64;
 
 /// The figures of one moment.
@@ -30,12 +30,12 @@ pub(super) struct Reading {
     pub(super) pressure: Pressure,
 }
 
-/// The counters of the control group about its memory.
+/// The memory counters of the control group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Pressure {
-    /// Times that a limit was met.
+    /// Number of times that a limit was met.
     events: u64,
-    /// Nanoseconds in which some task waited for memory.
+    /// Time in which some task waited for memory, in nanoseconds.
     stalled_ns: u64,
 }
 
@@ -43,23 +43,23 @@ pub(super) struct Pressure {
 #[derive(Debug)]
 pub(super) struct TriggerRules {
     wanted: Triggers,
-    /// When the last dump was triggered; `None` before the first.
+    /// Time at which the last dump was triggered, in nanoseconds, or `None` before the first one.
     last_ns: Option<u64>,
-    /// Whether live bytes crossed the limit and did not fall clearly below it since.
+    /// Whether live bytes rose above the limit and have not fallen below it by the hysteresis since.
     is_above: bool,
     /// The peak of the last dump for a new peak, in bytes.
     peak_dumped: u64,
     before: Option<Reading>,
-    /// Times and live bytes of the readings of the last second, oldest first.
+    /// Time and live bytes of each reading of the last second, oldest first.
     recent: Vec<(u64, u64)>,
-    /// A trigger that fired too soon after the last dump.
+    /// A trigger that fired too soon after the last dump, and waits.
     due: Option<DumpTrigger>,
 }
 
 impl TriggerRules {
     pub(super) fn new(wanted: Triggers) -> TriggerRules {
         let mut recent = Vec::with_capacity(READINGS_MAX);
-        // When the ledger was opened, nothing was live and nothing lost.
+        // When the ledger was opened, there were no live bytes and no losses.
         recent.push((0, 0));
         TriggerRules {
             wanted,
@@ -72,8 +72,8 @@ impl TriggerRules {
         }
     }
 
-    /// Takes the next reading and returns the trigger that fires. Of several, the first in the order of [`DumpTrigger`]
-    /// fires. One that comes too soon after the last dump fires when the pause is over.
+    /// Takes the next reading and returns the trigger that fires. If there are several, the first in the order of
+    /// [`DumpTrigger`] fires. A trigger too soon after the last dump fires when the pause is over.
     pub(super) fn check(&mut self, now: Reading) -> Option<DumpTrigger> {
         let found = self.find(now);
         self.due = self.due.or(found);
@@ -88,14 +88,14 @@ impl TriggerRules {
     }
 
     fn find(&mut self, now: Reading) -> Option<DumpTrigger> {
-        // The counters of the control group did not start with the process.
+        // The counters of the control group began before the process.
         let start = Reading { pressure: now.pressure, ..Reading::default() };
         let before = self.before.replace(now).unwrap_or(start);
         let crossed = self.crosses_limit(now.live_bytes);
         let grew = self.grows(now);
         let wanted = &self.wanted;
         let higher = now.peak_bytes > self.peak_dumped.saturating_add(self.peak_dumped / HYSTERESIS_PARTS);
-        // A peak is known when the live bytes have fallen below it; while they rise each moment is a new one.
+        // A peak is known once the live bytes have fallen below it. While they rise, each moment is a new peak.
         let peaked = wanted.new_peak && higher && now.peak_bytes == before.peak_bytes && now.peak_bytes > 0;
         let lost = wanted.loss && now.lost > before.lost;
         let passed_ns = now.at_ns.saturating_sub(before.at_ns);
@@ -133,7 +133,7 @@ impl TriggerRules {
         let lowest = self.recent.iter().map(|(_, live_bytes)| *live_bytes).min().unwrap_or(now.live_bytes);
         let grew = now.live_bytes - lowest >= limit;
         if grew {
-            // The same growth triggers once.
+            // The readings are cleared, so that the same growth triggers only once.
             self.recent.clear();
             self.recent.push((now.at_ns, now.live_bytes));
         }
@@ -141,27 +141,27 @@ impl TriggerRules {
     }
 }
 
-/// The control group of this process, where its memory can be watched.
+/// The control group of this process, if its memory figures can be read.
 #[derive(Debug)]
 pub(super) struct ControlGroup {
-    /// Counts of met limits.
+    /// Source of the counts of met limits.
     events: Option<Limits>,
-    /// The file with the time in which tasks waited.
+    /// Path of the file with the time in which tasks waited.
     stalls: Option<String>,
 }
 
-/// Where a control group counts how often a limit was met.
+/// Source of the counts that tell how often a limit of a control group was met.
 #[derive(Debug)]
 enum Limits {
-    /// Version 2: a file with counts by name.
+    /// Version 2: path of a file with counts by name.
     Named(String),
-    /// Version 1: the directory of the group.
+    /// Version 1: path of the directory of the group.
     Older(String),
 }
 
 impl ControlGroup {
-    /// Finds the group that `membership`, the text of `/proc/self/cgroup`, names, below the directory `root` of all groups. `None`
-    /// when none of its files can be read.
+    /// Finds the group that `membership`, the text of `/proc/self/cgroup`, names, below the directory `root` of all
+    /// groups. Returns `None` if none of its files can be read.
     pub(super) fn find(membership: &str, root: &str) -> Option<ControlGroup> {
         let path_of = |controller: &str| {
             membership.lines().find_map(|line| {
@@ -200,8 +200,9 @@ impl ControlGroup {
     }
 }
 
-/// Times that a limit was met in a group of version 1, and once more when its use came up to the limit: a group whose
-/// memory and swap together have the same limit meets that one, and recent kernels do not count there.
+/// Returns the number of times that a limit was met in a group of version 1, plus one if its use has reached the limit.
+/// The addition is needed if memory and swap together have the same limit: the group then meets that one, and recent
+/// kernels do not count it.
 fn times_limited_in(group: &str) -> u64 {
     let number = |name: &str| {
         let text = fs::read_to_string(format!("{group}/{name}")).ok()?;
@@ -214,14 +215,14 @@ fn times_limited_in(group: &str) -> u64 {
     counted.fold(u64::from(is_met), u64::saturating_add)
 }
 
-/// Times that a limit was met, as `memory.events` counts them.
+/// Returns the number of times that a limit was met, as `memory.events` counts them.
 fn times_limited(text: &str) -> u64 {
     let counted = text.lines().filter_map(|line| line.split_once(' '));
     let limits = counted.filter(|(name, _)| matches!(*name, "high" | "max" | "oom"));
     limits.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).fold(0, u64::saturating_add)
 }
 
-/// Time in which some task waited, as `memory.pressure` states it in microseconds.
+/// Returns the time in which some task waited, in nanoseconds. `memory.pressure` states it in microseconds.
 fn stalled_ns(text: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with("some "));
     let total = line.and_then(|line| line.split(' ').find_map(|field| field.strip_prefix("total=")));
@@ -309,7 +310,7 @@ mod tests {
         fs::create_dir_all(path("memory/a/b")).unwrap();
         fs::write(path("memory/a/b/memory.failcnt"), "7\n").unwrap();
         assert_eq!(ControlGroup::find(both, &text).unwrap().read(), Pressure { events: 7, stalled_ns: 0 });
-        // Where memory and swap have one limit.
+        // Here memory and swap have one limit.
         fs::write(path("memory/a/b/memory.memsw.failcnt"), "2\n").unwrap();
         fs::write(path("memory/a/b/memory.limit_in_bytes"), "6400\n").unwrap();
         for (peak, events) in [("6299\n", 9), ("6300\n", 10), ("6400\n", 10)] {
@@ -322,7 +323,7 @@ mod tests {
         fs::write(path("c/memory.pressure"), stalls).unwrap();
         let read = ControlGroup::find(both, &text).unwrap().read();
         assert_eq!(read, Pressure { events: 321, stalled_ns: 5_000 });
-        // Without its own namespace mounted, the group is at the root.
+        // Without a mounted namespace of the group, the group is at the root.
         fs::write(path("memory.events"), "max 2\n").unwrap();
         assert_eq!(ControlGroup::find("0::/elsewhere\n", &text).unwrap().read().events, 2);
     }

@@ -1,8 +1,8 @@
-//! Carrying out the tuner's decisions: counters go in, and at most one knob is set.
+//! Carries out the decisions of the tuner: takes counters, and sets one knob or none.
 //!
-//! `quality::tuner` decides; it is pure. This file reads the present settings of the knobs, so that a setting made by the
-//! program meanwhile becomes the tuner's home position; and it applies each decision, with two records of change: the reason
-//! and the new setting. The figures of each decision are in the tuner's log, which queries can read.
+//! `quality::tuner` decides; it is pure. This file reads the current settings of the knobs, so that a setting made by
+//! the program in the meantime becomes the tuner's original setting. It also applies each decision, with two records of
+//! change: the reason and the new setting. The figures of each decision are in the tuner's log, which queries can read.
 
 use std::time::Duration;
 
@@ -20,26 +20,26 @@ use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::{segments, state};
 use crate::sys::sync::Ordering;
 
-/// Time between two decisions of the tuner, in nanoseconds.
+/// Minimum time between two decisions of the tuner, in nanoseconds.
 const INTERVAL_NS: u64 = 500_000_000;
-/// Adjustments in the life of a process; then the knobs stay. Each makes two records, so this leaves room in the list of
-/// changes for others.
+/// Maximum number of adjustments in the life of a process; after that the knobs stay. Each adjustment makes two
+/// records, so this limit leaves room for other changes in the list of changes.
 const ADJUSTMENTS_MAX: u32 = 100;
-/// Steps that a query waits for the tuner to finish a decision.
+/// Maximum number of steps that a query waits for the tuner to finish a decision.
 const LOG_ROUNDS_MAX: u32 = 200;
 
-/// State of the background thread for the tuner.
+/// The state that the background thread keeps for the tuner.
 pub(super) struct Tuning {
     /// The counters at the last decision.
     before: QualityCounters,
-    /// When that was, in nanoseconds.
+    /// Time of the last decision, in nanoseconds.
     decided_ns: u64,
-    /// Adjustments made so far.
+    /// Number of adjustments made so far.
     adjustments: u32,
 }
 
 impl Tuning {
-    /// Sets the tuner up, if the settings ask for one.
+    /// Sets up the tuner, if the settings ask for one.
     pub(super) fn of_settings(pace: &Pace) -> Option<Tuning> {
         let goal = state::options().auto_tune?;
         let bounds = KnobBounds { lowest: goal.lowest.max(knobs(pace).degradation), ..KnobBounds::DEFAULT };
@@ -49,7 +49,7 @@ impl Tuning {
         Some(Tuning { before: QualityCounters::default(), decided_ns: 0, adjustments: 0 })
     }
 
-    /// Lets the tuner decide, if it is time to, and carries its decision out.
+    /// Lets the tuner decide, if it is time to do so, and carries out its decision.
     pub(super) fn update(
         &mut self,
         ledger: &Ledger,
@@ -74,8 +74,8 @@ impl Tuning {
     }
 }
 
-/// Asks the tuner, after telling it the present settings of the knobs. `None` when it decides nothing, or a knob is out of
-/// its bounds.
+/// Asks the tuner, after telling it the current settings of the knobs. Returns `None` if the tuner decides on no
+/// change, or if a knob is outside its bounds.
 fn decide(tuner: &mut AutoTuner, knobs: &Knobs, stats: &TrackingStats) -> Option<Decision> {
     if tuner.knobs() != knobs {
         tuner.set_home(*knobs).ok()?;
@@ -84,10 +84,10 @@ fn decide(tuner: &mut AutoTuner, knobs: &Knobs, stats: &TrackingStats) -> Option
     tuner.log().iter().next_back().filter(|last| last.adjustment == adjustment).copied()
 }
 
-/// The present settings of the knobs.
+/// Returns the current settings of the knobs.
 fn knobs(pace: &Pace) -> Knobs {
     let degradation = match state::asked_level() {
-        // Without stacks the first two rungs are the same, and the ladder begins at the second.
+        // Without stacks the first two levels are the same, so the levels begin at the second.
         state::Level::Full if state::options().stacks == Stacks::Off => Degradation::NoStacks,
         state::Level::Full | state::Level::AfterSampling => Degradation::Full,
         state::Level::NoStacks => Degradation::NoStacks,
@@ -104,7 +104,7 @@ fn knobs(pace: &Pace) -> Knobs {
     }
 }
 
-/// The recording level of a rung.
+/// Returns the recorder's level for a level of the settings.
 pub(crate) fn level_of(degradation: Degradation) -> state::Level {
     match degradation {
         Degradation::Full => state::Level::Full,
@@ -147,8 +147,8 @@ fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// The figure that shows the pressure of a decision: completeness in millionths, latency in nanoseconds, or lag in
-/// milliseconds.
+/// Returns the figure that shows the pressure of a decision: completeness in millionths, latency in nanoseconds, or lag
+/// in milliseconds.
 fn figure(decision: &Decision) -> u32 {
     let stats = &decision.stats;
     match decision.pressure {
@@ -159,7 +159,7 @@ fn figure(decision: &Decision) -> u32 {
     }
 }
 
-/// The reason for the change that follows, in words.
+/// Returns the reason for the change that follows, in words.
 pub(super) fn why(pressure: u32, figure: u32) -> String {
     let is = |known: Pressure| known as u32 == pressure;
     if is(Pressure::Losing) {
@@ -173,7 +173,8 @@ pub(super) fn why(pressure: u32, figure: u32) -> String {
     }
 }
 
-/// The most words that waited in one ring since the last call. A lane whose latch is taken keeps its high-water mark.
+/// Returns the maximum number of words that waited in one ring since the last call. A lane whose latch is taken keeps
+/// its high-water mark.
 fn high_water(ledger: &Ledger, scope: &InternalScope) -> u64 {
     let _paused = RecordingPaused::enter(scope);
     let mut most = 0;
@@ -186,7 +187,7 @@ fn high_water(ledger: &Ledger, scope: &InternalScope) -> u64 {
     most
 }
 
-/// The tuner's log; empty when there is no tuner.
+/// Returns the tuner's log. The log is empty if there is no tuner.
 pub(crate) fn log() -> DecisionLog {
     let log = |tuner: &mut Option<AutoTuner>| tuner.as_ref().map(|tuner| tuner.log().clone());
     BACKGROUND.tuner.with(LOG_ROUNDS_MAX, log).flatten().unwrap_or_default()

@@ -1,7 +1,8 @@
 //! The background thread.
 //!
-//! It makes a round every millisecond, or as often as the tuner sets, while events are recorded, and ever less often while
-//! none are. It is detached: at the end of the process it reads the state and returns, or is simply gone.
+//! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without
+//! events, rounds become less and less frequent. The thread is detached: at the end of the process it reads the state
+//! and returns, or ends with the process.
 
 use super::alarm::Alarm;
 use super::background::BACKGROUND;
@@ -20,17 +21,17 @@ use crate::recorder::{background_thread, black_box, overflow_pool, stacks, threa
 use crate::ring::lane::add;
 use crate::sys::{platform, signals};
 
-/// The longest pause between two rounds while no events are recorded, in nanoseconds.
+/// Maximum pause between two rounds while no events are recorded, in nanoseconds.
 const PAUSE_NS_IDLE: u64 = 64_000_000;
-/// Time between two samples of the quality counters, in nanoseconds.
+/// Minimum time between two samples of the quality counters, in nanoseconds.
 const SAMPLE_NS: u64 = 100_000_000;
-/// Rounds without an event before the pauses grow.
+/// Number of rounds without an event before the pauses grow.
 const IDLE_ROUNDS: u32 = 32;
 
-/// The body of the thread: makes rounds until the recording ends.
+/// The body of the thread. It makes rounds until the recording ends.
 pub(crate) fn run() {
     platform::name_thread(c"heapledger");
-    // A snapshot waits until the row of this thread is marked as heapledger's own.
+    // A snapshot waits until the row of this thread is marked as heapledger's.
     let starting = BACKGROUND.work.take();
     let scope = InternalScope::enter();
     let (Some(ledger), Some(lane)) = (state::ledger(), scope.lane()) else {
@@ -40,7 +41,7 @@ pub(crate) fn run() {
     overflow_pool::fill(ledger);
     let may_offload = platform::processors() > 1;
     background_thread::mark_running(may_offload);
-    // Written before `main`, it may lack the command line.
+    // Metadata that was written before `main` may lack the command line.
     black_box::write_metadata();
     trace_thread::start(ledger);
     let mut aggregator = Aggregator::new(may_offload);
@@ -65,13 +66,13 @@ pub(crate) fn run() {
         if round.flush_due {
             counters::end_sampling_if_over(ledger);
         }
-        // Events of this thread's own lane do not count.
+        // Events of this thread's lane do not count.
         idle = if round.active > 0 { 0 } else { idle.saturating_add(1) };
         let cpu = platform::thread_cpu_ns();
         add(&BACKGROUND.cpu_ns, cpu - cpu_before);
         cpu_before = cpu;
         drop(working);
-        // Without the latch: the program's callback may take a snapshot.
+        // The latch is not held here, because the program's callback may take a snapshot.
         if let Some((crossing, quality)) = crossed {
             supervision.notify(&crossing, &quality, ledger.clock.now_ns());
         }
@@ -80,7 +81,7 @@ pub(crate) fn run() {
     }
 }
 
-/// Sleeps, and meanwhile books the lanes whose threads leave their words to this one.
+/// Sleeps. Between parts of the sleep it books the lanes whose threads leave their words to the background thread.
 fn sleep_and_offload(aggregator: &mut Aggregator, ledger: &Ledger, rest_ns: u64) {
     let mut began_ns = ledger.clock.now_ns();
     let until_ns = began_ns.saturating_add(rest_ns);
@@ -97,7 +98,7 @@ fn sleep_and_offload(aggregator: &mut Aggregator, ledger: &Ledger, rest_ns: u64)
     platform::sleep_ns(until_ns.saturating_sub(began_ns));
 }
 
-/// Samples the quality counters ten times a second, for alarm, tuner and triggers.
+/// Takes samples of the quality counters ten times a second, for alarm, tuner and triggers.
 struct Supervision {
     sampled_ns: u64,
     alarm: Option<Alarm>,
@@ -129,7 +130,8 @@ impl Supervision {
         }
     }
 
-    /// Takes the next sample, if it is time to. Returns a crossing of the target, with the indicator of that moment.
+    /// Takes the next sample, if it is time to do so. Returns a crossing of the target, with the indicator of that
+    /// moment.
     fn sample(
         &mut self,
         ledger: &Ledger,
@@ -158,7 +160,7 @@ impl Supervision {
     }
 }
 
-/// The pause after `idle` rounds without an event.
+/// Returns the pause after `idle` rounds without an event.
 fn pause_ns(idle: u32, floor_ns: u64) -> u64 {
     let doublings = idle.saturating_sub(IDLE_ROUNDS).min(16);
     floor_ns.saturating_mul(1 << doublings).min(PAUSE_NS_IDLE.max(floor_ns))
