@@ -1,4 +1,4 @@
-//! The aggregator: the background thread that ticks the epoch and books idle rings, and the snapshots that queries take.
+//! The aggregator: the background thread that adds ticks and books idle rings, and the snapshots that queries take.
 //!
 //! The background thread is an optimisation, and correctness does not depend on it: a thread whose ring is full books
 //! it itself, and a flush books every ring. So the ledger is complete without the background thread too: before `main`,

@@ -1,21 +1,22 @@
 //! The ledger against a naive oracle: random programs over several lanes, folded in random interleavings, compared
 //! figure by figure with a replay that keeps a map.
 //!
-//! One thread plays all lanes, and the clock is moved by hand, so a program that fails does so again.
+//! One thread plays all lanes, and the test sets the clock, so a program that fails does so again.
 //!
 //! | figure | one lane | several lanes |
 //! | --- | --- | --- |
-//! | totals, freed, live set by address and size, recorded, own events | equal | equal |
-//! | sums and size histogram of every site, sums of every thread | equal | equal when sizes tell blocks apart |
-//! | stack, thread and alignment of every live block | equal | equal when sizes tell blocks apart |
-//! | peak in bytes and blocks, what each site held then, each site's own peak | equal | within the published bound |
+//! | totals, freed, live set by address and size, recorded, internal events | equal | equal |
+//! | sums and size histogram of every site, sums of every thread | equal | equal when sizes tell |
+//! | stack, thread and alignment of every live block | equal | equal when sizes tell |
+//! | peak in bytes and blocks, live figures of each site at the peak, peak of each site | equal | within the published
+//! bound |
 //! | realloc chains and moves | equal | not compared |
 //! | temporaries | never more | not compared |
 //! | history | the end of each thread's log | the same |
 //!
-//! "When sizes tell": a free carries the low bits of its block's size. Two blocks that were given the same address
-//! within one window of the clock, by different threads, can only be told apart by these bits; where they are the
-//! same as well, the two may be mixed up. No sum over all shows that, unless their sizes differ in higher bits.
+//! "When sizes tell": a free carries the low bits of its block's size. If two threads were given the same address
+//! within one window of the clock, only these bits distinguish the two blocks. If the bits are equal too, the two
+//! blocks may be exchanged. No sum over all blocks shows an exchange, unless the sizes differ in higher bits.
 
 mod found;
 mod naive;
@@ -35,13 +36,13 @@ use std::collections::BTreeMap;
 const ONE_LANE: Shape =
     Shape { lanes: 1, segments: 4, live_max: 300, wide: true, own: true, distinct: false, slowness: 1 };
 const FOUR_LANES: Shape = Shape { lanes: 4, distinct: true, ..ONE_LANE };
-/// So slow that what one fold books reaches over many intervals of the timeline.
+/// This program is so slow that the events of one fold extend over many intervals of the timeline.
 const TWO_LANES_SLOWLY: Shape = Shape { lanes: 2, slowness: 600, ..FOUR_LANES };
-/// Equal sizes at one address: which of two blocks a free means is left to the times. Sizes have no more bits than a
-/// free carries, so that blocks which can be mixed up have the same size and no sum shows it.
+/// Equal sizes at one address: only the times decide which of two blocks a free means. Sizes have no more bits than a
+/// free carries, so blocks that can be exchanged have the same size, and no sum shows an exchange.
 const FOUR_LANES_IN_DOUBT: Shape = Shape { lanes: 4, own: false, wide: false, ..ONE_LANE };
 
-/// Runs a program and returns the world after a flush, with the profile that was taken then.
+/// Runs a program. Returns the world after a flush, and the profile that was taken then.
 fn play(shape: Shape, steps: impl IntoIterator<Item = Step>) -> (World, Profile) {
     let mut world = World::new(shape);
     world.run(steps);
@@ -57,7 +58,7 @@ fn random_steps(seed: u64, count: usize) -> impl Iterator<Item = Step> {
     std::iter::repeat_with(move || random.step()).take(count)
 }
 
-/// What holds whatever the interleaving was.
+/// Checks the figures that are equal for every interleaving.
 fn compare_always(world: &World, profile: &Profile) {
     let (naive, totals, quality) = (&world.naive, &profile.totals, &profile.quality);
     assert_eq!(quality.lost.total(), 0);
@@ -78,8 +79,8 @@ fn compare_always(world: &World, profile: &Profile) {
     }
 }
 
-/// Each thread's part of the history is the end of what it did. Left aside are addresses that heapledger's own blocks
-/// have had: its allocations are left out, and so are its frees where the history still knows the block.
+/// Checks that each thread's part of the history is the end of its log. Addresses that blocks of heapledger have had
+/// are skipped: the history omits the allocations of such blocks, and also their frees if it still has the allocation.
 fn compare_history(world: &World, profile: &Profile) {
     let is_program = |kind: &EventKind| {
         let address = match *kind {
@@ -99,7 +100,7 @@ fn compare_history(world: &World, profile: &Profile) {
     }
 }
 
-/// What holds unless a free was paired with the wrong one of two blocks.
+/// Checks the figures that are equal unless a free was paired with the wrong one of two blocks.
 fn compare_identities(naive: &Naive, profile: &Profile) {
     for block in &profile.live {
         let expected = &naive.live[&block.address];
@@ -132,7 +133,7 @@ fn compare_identities(naive: &Naive, profile: &Profile) {
     }
 }
 
-/// What one lane alone gets exactly.
+/// Checks the figures that are exact for a single lane.
 fn compare_exactly(naive: &Naive, profile: &Profile) {
     compare_identities(naive, profile);
     assert_eq!((profile.peak.bytes, profile.peak.blocks), (naive.peak_bytes, naive.peak_blocks), "the peak");
@@ -194,7 +195,7 @@ fn four_lanes_agree_with_the_oracle_in_every_sum_when_sizes_are_equal() {
     println!("{ambiguous} ambiguous pairings");
 }
 
-/// Small programs, so that one that fails is made smaller still.
+/// Returns small programs, so that a failing one can be reduced further.
 fn small_programs() -> impl Strategy<Value = Vec<Step>> {
     let step = any::<(u8, u8, u16, u16, u8)>();
     let step = step.prop_map(|(lane, kind, pick, size, pause)| Step { lane, kind, pick, size, pause });

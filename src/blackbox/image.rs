@@ -1,6 +1,6 @@
 //! Typed copies from the bytes of a region, with checked bounds.
 //!
-//! Invariant **X1**: `Plain` types consist of integers and atomics of integers only, so that any bytes are a valid value.
+//! Invariant **X1**: `Plain` types consist of integers and atomics of integers only, so any bytes are a valid value.
 
 use std::mem::MaybeUninit;
 

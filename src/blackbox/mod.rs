@@ -1,8 +1,9 @@
 //! The reader of black boxes: makes a profile from the memory region of a process that has ended.
 //!
-//! A black box is the region of a ledger at the last instant of the process (see `recorder::black_box`). The rings still
-//! hold events that were not booked; the reader replays them (`replay::Heap`). It trusts no byte: every page number is
-//! checked against the length of the file, no value of the file bounds a loop alone, and no pointer is followed.
+//! A black box is the region of a ledger at the last instant of the process (see `recorder::black_box`). The rings
+//! still hold events that were not booked; the reader replays them (`replay::Heap`). The reader trusts no byte: it
+//! checks every page number against the length of the file, no value of the file alone bounds a loop, and no pointer is
+//! followed.
 //!
 //! ```text
 //!  bytes ──► image ──► lanes ──────► unbooked ─────────────► read ──► profile

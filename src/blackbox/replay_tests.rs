@@ -1,4 +1,4 @@
-//! One stream of events, read as a black box and as a trace.
+//! Tests of one stream of events, read as a black box and as a trace.
 
 use std::io::Cursor;
 
@@ -18,8 +18,8 @@ use crate::trace::{Counts, FileHead, Replay, Span, Trace, Window};
 
 const STEPS: u64 = 400;
 
-/// The file of a process in which three threads allocated, reallocated and freed each other's blocks. A free carries
-/// twelve bits of the size, so no two sizes have the same bits.
+/// Returns the file of a process in which three threads allocated, reallocated and freed each other's blocks. A free
+/// carries twelve bits of the size, so no two sizes have the same bits.
 fn black_box(is_half_booked: bool) -> Vec<u8> {
     let ledger = Ledger::open(16 << 20, ClockMode::Batched).unwrap();
     ledger.clock.set_by_hand(1);
@@ -57,7 +57,7 @@ fn black_box(is_half_booked: bool) -> Vec<u8> {
                 }
             }
         }
-        // Keeps the heap within its forty places.
+        // This free keeps the heap within its forty places.
         if live.len() > 30 {
             let (address, size) = live.remove(0);
             threads[(step % 3) as usize].free(address, size);
@@ -74,7 +74,7 @@ fn black_box(is_half_booked: bool) -> Vec<u8> {
     file
 }
 
-/// The words of a lane as the windows of a trace.
+/// Returns the words of a lane as the windows of a trace.
 fn windows(lane: &LaneImage) -> Vec<(Window, Vec<u64>)> {
     let (mut windows, mut at, mut now_ns) = (Vec::new(), 0usize, 0);
     while let Some(word) = lane.words.get(at).copied() {
@@ -96,7 +96,7 @@ fn windows(lane: &LaneImage) -> Vec<(Window, Vec<u64>)> {
     windows
 }
 
-/// The replay of the trace that has the words of all lanes.
+/// Returns the replay of the trace that has the words of all lanes.
 fn traced(lanes: &[LaneImage]) -> Profile {
     let mut bytes = Vec::new();
     let mut writer = Writer::begin(&mut bytes, FileHead::default()).unwrap();

@@ -1,4 +1,4 @@
-//! Files that are no black boxes, and cut and corrupt ones.
+//! Tests of files that are no black boxes, and of cut and corrupt ones.
 
 use std::ops::Range;
 use std::ptr::from_ref;
@@ -14,7 +14,7 @@ use crate::ring::event::Traits;
 use crate::sys::box_file::MAGIC;
 use crate::sys::pages::PAGE_BYTES;
 
-/// The start of a black box of this build, and then zeros.
+/// Returns the start of a black box of this build, followed by zeros.
 pub(super) fn blank(bytes: usize) -> Vec<u8> {
     let mut file = vec![0; bytes];
     file[..8].copy_from_slice(&MAGIC);
@@ -60,7 +60,7 @@ fn any_bytes_behind_the_head_read_to_a_profile_or_an_error() {
     let clean = blank(2 << 20);
     for round in 0..60u64 {
         let mut file = clean.clone();
-        // From a few words that are off to a file full of noise, small and large numbers alike.
+        // The damage ranges from a few wrong words to a file full of noise, with small and large numbers.
         let words = 1usize << (round % 19);
         for _ in 0..words {
             let at = 32 + (noise.next() as usize % (file.len() - 40)) / 8 * 8;
@@ -76,7 +76,7 @@ fn any_bytes_behind_the_head_read_to_a_profile_or_an_error() {
     }
 }
 
-/// Reads a changed black box: its sums are conserved, or a broken law says that they are not.
+/// Reads a changed black box. Its sums must be conserved, or a broken law must report that they are not.
 fn read_changed(file: &[u8], what: impl Fn() -> String) {
     if let Ok(dump) = read_bytes(file) {
         let says_so = dump.broken_laws.iter().any(|law| law.law.starts_with("attempted"));
@@ -101,12 +101,12 @@ fn fill_neighbours_at(file: &mut [u8], places: impl Iterator<Item = usize>, word
 
 #[test]
 fn neighbouring_figures_of_maximum_size_read_to_a_profile_or_an_error() {
-    // They follow the head.
+    // These words follow the head.
     fill_neighbours(&mut blank(2 << 20), 32..size_of::<Ledger>() - 64, 8);
 }
 
-/// The black box of a process with some hundred events, half of them booked; the offsets of its lane, and of the oldest
-/// word, tail and head in it.
+/// Returns the black box of a process with some hundred events, half of them booked. Also returns the offsets of its
+/// lane, and of the oldest word, tail and head in it.
 fn with_a_lane() -> (Vec<u8>, usize, [usize; 3]) {
     const BYTES: usize = 8 << 20;
     let ledger = Ledger::open(BYTES as u64, ClockMode::Batched).unwrap();
@@ -156,7 +156,7 @@ fn any_bytes_in_a_lane_read_to_a_profile_or_an_error() {
     for words in [1, 8, 64] {
         fill_neighbours(&mut file, places.clone(), words);
     }
-    // Two figures that are added up may be far from each other.
+    // Two figures that are added may be far from each other in the file.
     let blocks = || places.clone().step_by(16 * 8);
     for first in blocks() {
         let before = file[first..first + 128].to_vec();

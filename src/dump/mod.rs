@@ -18,15 +18,17 @@
 //! Invariants:
 //!
 //! 1. **Quality comes first.** A file that is cut behind its first section still states how complete its data is.
-//! 2. **A section is read whole or not at all.** Header and payload have a checksum each. After a corrupt section the
-//!    reader searches for the next mark, so one bad byte costs one section; tables are split into chunks to keep sections small.
-//! 3. **Missing data is reported.** Sections are numbered, the contents section (`CONT`) states early how many rows each
-//!    table has, and the end section proves that the writer finished. If a profile differs from the written one, its
-//!    list of [`Damage`] is not empty.
-//! 4. **Memory and work of the reader are bounded by the length of the file.** A section has at most 1 MiB of plain
-//!    bytes, all sections together a fixed multiple of the file, and a count is refused if the bytes for it are missing.
-//! 5. **Version 1 is frozen.** `v1` lists its fields; a golden file in `tests/data` must always read to the same values.
-//!    Older readers skip sections and columns that they do not know; any other change needs a new major version.
+//! 2. **A section is read whole or not at all.** Each header and each payload has a checksum. After a corrupt section
+//!    the reader searches for the next mark, so one bad byte costs one section. Tables are split into chunks to keep
+//!    sections small.
+//! 3. **Missing data is reported.** Sections are numbered, the contents section (`CONT`) states early how many rows
+//!    each table has, and the end section proves that the writer finished. If a profile differs from the written one,
+//!    its list of [`Damage`] is not empty.
+//! 4. **Memory and work of the reader are bounded by the length of the file.** The plain bytes of a section are limited
+//!    to 1 MiB, and those of all sections to a fixed multiple of the file's length. A count is refused if the bytes for
+//!    it are missing.
+//! 5. **Version 1 is frozen.** `v1` lists its fields, and a golden file in `tests/data` must always give the same
+//!    values. Older readers skip sections and columns that they do not know; any other change needs a new major version.
 //! 6. **The file gets its name once it is complete**, and never replaces a file that is not a dump.
 //!
 //! | file | holds |

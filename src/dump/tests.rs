@@ -261,7 +261,7 @@ fn a_file_that_unpacks_to_more_than_its_length_allows_is_not_read_to_the_end() {
     assert!(40 << 20 <= plain_budget_bytes(bytes.len() as u64), "the writer keeps to the budget");
     assert!(bytes.len() < 2 << 20, "and packs as long as it allows");
 
-    // A writer without the budget: each section is packed in a file of its own.
+    // A writer without the budget: each section is packed in a separate file.
     let packed = file_with(Tag::NOTES, &plain);
     let mut bomb = packed[..FILE_HEADER_BYTES].to_vec();
     for sequence in 0..40u32 {

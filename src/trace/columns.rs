@@ -11,7 +11,7 @@
 //! | new shapes | a shape that is new in this frame | size, stack, traits |
 //! | addresses | an address that the model does not predict | difference to the previous one |
 //! | depths | a reused block that was not the last of its class to be freed | number of later frees in the class |
-//! | blocks | a free of a block of this frame | number of allocations since its own |
+//! | blocks | a free of a block of this frame | number of allocations since that block |
 //! | size bits | a free of a block from before this frame | the size bits of the record |
 //! | wide | a record that needs more than 48 bits of address or 32 of size | all its fields |
 //!

@@ -1,4 +1,4 @@
-//! Replays against a naive heap: a map, and a list of everything that happened.
+//! Tests of replays against a naive heap: a map, and a list of all events.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,14 +13,14 @@ use super::{Replay, Span, Trace, in_order, laws};
 use crate::profile::{self, HeapStats};
 use crate::ring::event::{self, Traits};
 
-/// What a step of the program does: to one of its places, by one of its threads.
+/// A step of the program: acts on one of its places, by one of its threads.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     row: u32,
     place: usize,
     size: u64,
     stack: u32,
-    /// A realloc rather than a free, of a place that is taken.
+    /// Whether the step reallocates a used place instead of freeing it.
     reallocates: bool,
     refused: bool,
 }
@@ -46,7 +46,7 @@ struct Lives {
     from_ns: u64,
 }
 
-/// What happened: an allocation or an end, when, to which block.
+/// An event of the program: the start or the end of a block, with its time.
 #[derive(Debug, Clone, Copy)]
 struct Happened {
     at_ns: u64,
@@ -55,7 +55,7 @@ struct Happened {
     block: Lives,
 }
 
-/// Runs a program: the bytes of its trace, and what happened.
+/// Runs a program. Returns the bytes of its trace, and its events.
 fn run(steps: &[Step], per_frame: usize) -> (Vec<u8>, Vec<Happened>) {
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
@@ -111,7 +111,7 @@ fn run(steps: &[Step], per_frame: usize) -> (Vec<u8>, Vec<Happened>) {
     (out, log)
 }
 
-/// What a span comes to: totals, the peak with its time, and the live blocks.
+/// Returns the figures of a span: totals, the peak with its time, and the live blocks.
 fn naive(log: &[Happened], span: Span) -> (HeapStats, u64, Vec<(u64, u64, u32)>) {
     let mut totals = HeapStats::default();
     let mut peak_ns = 0;
@@ -208,7 +208,8 @@ fn a_dump_that_says_something_else_breaks_a_law() {
 
 #[test]
 fn times_that_lie_a_little_apart_from_the_truth_change_no_sum() {
-    // The free of thread 1 is dated before the allocation of thread 0, and the next allocation at the address before it.
+    // Thread 1 has a free dated before the allocation by thread 0, and the next allocation at the address before that
+    // free.
     let traits = Traits::new(8, false, false);
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
@@ -233,10 +234,10 @@ fn times_that_lie_a_little_apart_from_the_truth_change_no_sum() {
     assert_eq!((profile.live.len(), profile.live[0].size, profile.live[0].born_ns), (1, 100, 80));
 }
 
-/// How many records are decoded and not handed on, at most, while a trace is put in order.
+/// Returns the maximum number of records that are decoded but held back while a trace is ordered.
 fn held_at_most(bytes: &[u8]) -> u64 {
     let mut trace = Trace::open(Cursor::new(bytes)).unwrap();
-    // Where each frame lies, and how many records there are before it.
+    // Maps the offset of each frame to the number of records before the frame.
     let mut before = BTreeMap::new();
     let mut decoded = 0u64;
     for frame in trace.frames() {
@@ -250,7 +251,7 @@ fn held_at_most(bytes: &[u8]) -> u64 {
     held.get()
 }
 
-/// A program that takes and frees, and takes again, in three threads.
+/// Returns a program that allocates, frees, and allocates again, in three threads.
 fn long_program(steps: u64) -> Vec<Step> {
     let step = |number: u64| Step {
         row: (number % 3) as u32,
@@ -268,7 +269,7 @@ fn what_a_reader_holds_is_bounded_by_its_frames_and_the_live_blocks_however_long
     for steps in [20_000, 80_000] {
         let (bytes, log) = run(&long_program(steps), 100);
         assert!(log.len() as u64 > steps);
-        // A frame has at most two records for each of its hundred steps; those at its very end wait for the next one.
+        // A frame has up to two records for each of its hundred steps. Records at its very end wait for the next frame.
         let held = held_at_most(&bytes);
         assert!(held <= 2 * 100, "{held} of {} records are held", log.len());
         let mut trace = Trace::open(Cursor::new(&bytes)).unwrap();
@@ -279,7 +280,7 @@ fn what_a_reader_holds_is_bounded_by_its_frames_and_the_live_blocks_however_long
 
 #[test]
 fn a_trace_whose_frames_never_say_how_far_they_go_is_held_whole() {
-    // What the test above would see if records were held back for too long.
+    // This is the figure that a reader would show that holds records back for too long.
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
     for number in 0..200u64 {

@@ -1,4 +1,4 @@
-//! Round trips, cuts and corruptions.
+//! Tests of round trips, cut files and corrupt files.
 
 use std::io::Cursor;
 
@@ -12,7 +12,7 @@ use crate::ring::event::{self, Tag, Traits};
 
 type Written = (Window, Vec<u64>);
 
-/// The records of windows, read straight from their words.
+/// Returns the records of windows, read directly from their words.
 fn naive(windows: &[Written]) -> Vec<Dated> {
     let mut records = Vec::new();
     for (window, words) in windows {
@@ -27,7 +27,7 @@ fn naive(windows: &[Written]) -> Vec<Dated> {
     records
 }
 
-/// A trace of windows, with a frame ended after every `per_frame` of them.
+/// Returns a trace of windows, with a frame ended after every `per_frame` windows.
 fn written(windows: &[Written], per_frame: usize, dump: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead { process_id: 7, started_unix_ns: 9 }).unwrap();
@@ -52,7 +52,7 @@ fn read(bytes: &[u8]) -> Option<(Vec<Dated>, Vec<String>)> {
     Some((records, trace.damage()))
 }
 
-/// The words of one record of any kind; addresses come from a small heap, so that they meet again.
+/// Returns the words of one record of any kind. Addresses come from a small heap, so that they occur repeatedly.
 fn record_words() -> impl Strategy<Value = Vec<u64>> {
     let address = prop_oneof![(0u64..64).prop_map(|n| 0x7f00_0000_1000 + 48 * n), 0u64..1 << 48, Just(0),];
     let size = prop_oneof![Just(40u64), 0u64..5_000, 0u64..1 << 32];
@@ -124,7 +124,7 @@ proptest! {
     }
 }
 
-/// Some windows of a small program.
+/// Returns some windows of a small program.
 fn some_windows() -> Vec<Written> {
     let plain = Traits::new(8, false, false);
     (0..12u64)

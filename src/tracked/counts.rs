@@ -1,7 +1,7 @@
 //! The entry of one pointer: its name, type and place, and its counts.
 //!
-//! All counts are relaxed: each is exact once its writers have ended and were joined. Name, type and place are written once,
-//! before the entry is published.
+//! All counts are relaxed: each is exact once its writers have ended and were joined. Name, type and place are written
+//! once, before the entry is published.
 
 use std::panic::Location;
 

@@ -1,4 +1,4 @@
-//! Exact counts, from threads and without; what is still held; what found no room.
+//! Tests of exact counts, with and without threads, of existing holders, and of events without room.
 
 use std::panic::Location;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::thread;
 use super::sink::Table;
 use super::*;
 
-/// The entry of this name. Tests run at the same time over one table, so each has names of its own.
+/// Returns the entry of this name. Tests run at the same time over one table, so each test has different names.
 fn named(name: &str) -> TrackedPointer {
     report().pointers.into_iter().find(|pointer| pointer.name == name).expect("it is listed")
 }
@@ -31,7 +31,7 @@ fn clones_and_drops_of_eight_threads_are_counted_exactly() {
     assert_eq!((seen.clones, seen.drops, seen.held), (8 * EACH + 8, 8 * EACH + 8, 1));
     assert!((2..=17).contains(&seen.strong_high_water), "{seen:?}");
     assert_eq!((seen.kind, seen.type_name.as_str()), (PointerKind::Arc, "[u8; 16]"));
-    // Three places: the constructor, the clone for each thread, the clones in the threads.
+    // There are three places: the constructor, the clone for each thread, the clones in the threads.
     let holders: Vec<(u64, u64)> = seen.holders.iter().map(|holder| (holder.made, holder.held)).collect();
     assert_eq!(holders, [(1, 1), (8 * EACH, 0), (8, 0)]);
     drop(shared);
@@ -71,7 +71,7 @@ fn what_is_still_held_is_listed_with_where_it_was_cloned() {
     assert!(super::report().still_held().iter().all(|pointer| pointer.name != "held on"));
 }
 
-/// The place of the caller's caller, as wrappers see it.
+/// Returns the place of the caller's caller, as wrappers see it.
 #[track_caller]
 fn here() -> &'static Location<'static> {
     Location::caller()
@@ -118,13 +118,13 @@ fn a_storm_is_a_window_with_many_clones_of_one_pointer() {
     let stormy = table.list(("stormy", "b"), PointerKind::Arc, 1, here());
     let clone_and_drop =
         |ticket| table.holder_gone(&table.clone_made(ticket, 2, here()), PointerEvent::Dropped);
-    // Four windows: in the first and the third, 400 of the 1,024 events are clones of one pointer.
+    // There are four windows. In the first and the third, 400 of the 1,024 events are clones of one pointer.
     for window in 0..4 {
         let busy = if window % 2 == 0 { 400 } else { 100 };
         (0..busy).for_each(|_| clone_and_drop(&stormy));
         let quiet: Vec<_> = (0..60).map(|_| table.clone_made(&calm, 2, here())).collect();
         quiet.iter().for_each(|ticket| table.holder_gone(ticket, PointerEvent::Dropped));
-        // Up to the next window, with events of yet other pointers.
+        // This loop goes on to the next window, with events of other pointers.
         let other = table.list(("other", "b"), PointerKind::Arc, 1, here());
         while !table.report().events_total.is_multiple_of(STORM_WINDOW_EVENTS) {
             table.holder_gone(&other, PointerEvent::Dropped);

@@ -1,4 +1,4 @@
-//! What the oracle found, each as small as it can be.
+//! Programs with which the oracle found errors, each as small as possible.
 
 use super::producer::Producer;
 use crate::aggregator::snapshot;
@@ -12,7 +12,7 @@ use crate::sys::sync::Ordering;
 
 const PLAIN: Traits = Traits::new(16, false, false);
 
-/// A clock that goes on by one with every look, and lanes.
+/// A clock that advances by one at every reading, and lanes.
 struct Room {
     ledger: &'static Ledger,
     lanes: Vec<Producer>,
@@ -25,7 +25,7 @@ impl Room {
         Room { ledger, lanes: (0..lanes).map(|_| Producer::new(ledger, 4)).collect() }
     }
 
-    /// The next thing happens now, as the thread's own mark says.
+    /// Sets the clock to `ns`. Returns the thread of a lane, whose next record opens a window with a mark of that time.
     fn at(&mut self, ns: u64, lane: usize) -> &mut Producer {
         self.ledger.clock.set_by_hand(ns);
         let producer = &mut self.lanes[lane];
@@ -82,7 +82,7 @@ fn a_realloc_is_one_event_and_no_cross_thread_free_however_late_its_old_half_is_
 #[test]
 fn a_free_does_not_end_the_next_block_at_its_address() {
     let mut room = Room::new(3);
-    // All in one window of every thread, so that the clock cannot tell.
+    // All events are in one window of every thread, so the clock cannot order them.
     room.lanes[1].alloc(64, 8, PLAIN, 0);
     room.lanes[2].free(64, 8);
     room.lanes[0].alloc(64, 9, PLAIN, 0);
@@ -99,7 +99,7 @@ fn a_flush_resolves_a_mix_up_just_before_it() {
     room.at(10, 0).alloc(64, 8, PLAIN, 0);
     room.at(20, 1).free(64, 8);
     room.at(30, 2).alloc(64, 8, PLAIN, 0);
-    // The first thread still has its old block there, of the same size.
+    // The first thread still has its old block at that address, of the same size.
     room.at(40, 0).free(64, 8);
     room.ledger.fold(room.lanes[0].lane);
     let anomalies = room.profile().quality.anomalies;
@@ -129,7 +129,7 @@ fn what_a_lane_is_behind_by_is_in_the_uncertainty_however_small_the_parts_it_is_
     for n in 1..=512 {
         room.at(100 + n, 0).alloc(n << 24, 8 << 20, PLAIN, 0);
     }
-    // 8 GiB live now, of which 4 are booked.
+    // 8 GiB are live now, of which 4 GiB are booked.
     for n in 1..=64 {
         room.at(1_000 + n, 1).free(n << 40, 64 << 20);
     }
@@ -167,7 +167,7 @@ fn a_block_of_heapledgers_own_that_the_program_reallocates_breaks_no_law() {
         let lane = room.at(20, 0);
         lane.realloc_begins(64, 8);
         lane.realloc_ends(64, 128, 9, Traits::new(16, false, new_is_own), 0);
-        // Late: the old block is in the books of the other thread.
+        // This fold is late: the old block is in the tables of the other thread.
         room.ledger.fold(room.lanes[0].lane);
         assert_eq!(crate::profile::check(&room.profile()), [], "{old_is_own}");
     }
@@ -184,7 +184,7 @@ fn a_realloc_whose_second_half_was_lost_does_not_stand_in_for_the_next_of_its_ad
     lane.realloc_begins(64, 200);
     lane.realloc_ends(64, 128, 300, PLAIN, 0);
     let live: Vec<_> = room.profile().live.iter().map(|block| (block.address, block.size)).collect();
-    // The old block of 100 bytes is the error of the one event that was lost.
+    // The old block of 100 bytes is the error that the one lost event causes.
     assert_eq!(live, [(64, 100), (128, 300)]);
 }
 

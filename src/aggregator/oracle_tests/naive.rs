@@ -1,9 +1,9 @@
-//! The oracle: a map of blocks, and every figure the slow way, in the order in which things happened.
+//! The oracle: a map of blocks, and every figure computed in the simple, slow way, in the order of the events.
 
 use crate::profile::{Histogram, TEMPORARY_ALLOCS};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// A block, as the program knows it.
+/// A block as the program knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) size: u64,
@@ -12,7 +12,7 @@ pub(super) struct Block {
     pub(super) align_log2: u8,
     pub(super) own: bool,
     pub(super) reallocs: u64,
-    /// The thread that allocated it, and which of its allocations it was.
+    /// The thread that allocated the block, and the number of the allocation among those of the thread.
     born: (u32, u64),
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Sums {
     pub(super) cross_thread_frees: u64,
 }
 
-/// What is known of a site beyond the sums.
+/// The figures of a site that are not sums.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Site {
     pub(super) sums: Sums,
@@ -38,7 +38,7 @@ pub(super) struct Site {
     pub(super) temporary_blocks: u64,
     pub(super) temporary_bytes: u64,
     pub(super) own_peak_bytes: u64,
-    /// Live bytes and blocks at the peak of the process.
+    /// Bytes and blocks of the site that were live at the peak of the process.
     pub(super) at_peak: (u64, u64),
     pub(super) sizes: Histogram,
 }
@@ -54,7 +54,7 @@ pub(super) struct Naive {
     pub(super) reallocs: u64,
     pub(super) peak_bytes: u64,
     pub(super) peak_blocks: u64,
-    /// Addresses that heapledger's own blocks have had.
+    /// Addresses that blocks of heapledger have had.
     pub(super) own_addresses: HashSet<u64>,
     allocs: HashMap<u32, u64>,
 }
@@ -120,7 +120,7 @@ impl Naive {
         }
     }
 
-    /// `old` is the block before, which was taken out of the map when its realloc began.
+    /// Counts a realloc. `old` is the block before it, which was taken out of the map when the realloc began.
     pub(super) fn realloc(&mut self, old: (u64, Block), new: u64, row: u32, size: u64, stack: u32) {
         self.events += 1;
         let (old, before) = old;
@@ -143,7 +143,7 @@ impl Naive {
         assert!(self.live.insert(new, block).is_none(), "the program's allocator is broken");
     }
 
-    /// A realloc was refused: the block lives on.
+    /// Counts a refused realloc: the block stays live.
     pub(super) fn refused(&mut self, old: (u64, Block)) {
         self.events += 1;
         self.live.insert(old.0, old.1);

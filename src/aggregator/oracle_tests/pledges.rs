@@ -1,4 +1,5 @@
-//! Frees on their way to the shared table whose pledge is not kept: no peak is missed for it, or its uncertainty says so.
+//! Tests of frees on their way to the shared table whose pledge is not kept. No such free may hide a peak, unless the
+//! uncertainty of the peak covers it.
 
 use super::producer::Producer;
 use crate::fold::state::Fold;
@@ -15,7 +16,7 @@ fn ledger() -> &'static Ledger {
     ledger
 }
 
-/// Books a lane, with all its blocks into the shared table.
+/// Books a lane, and sends all its blocks to the shared table.
 fn send_all(ledger: &Ledger, producer: &Producer) {
     let taken = producer.lane.folder.latch.take();
     let mut fold = Fold::begin(ledger, producer.lane, &taken);
@@ -23,7 +24,7 @@ fn send_all(ledger: &Ledger, producer: &Producer) {
     fold.empty_nursery();
 }
 
-/// A free of 3,000 bytes between an allocation of 2,500 and one of 1,000.
+/// Makes a free of 3,000 bytes between an allocation of 2,500 and one of 1,000.
 fn free_between_allocations(producer: &mut Producer, address: u64) {
     producer.alloc(0x1000, 2_500, PLAIN, 0);
     producer.free(address, 3_000);

@@ -1,5 +1,5 @@
-//! The thread's side of a lane, as a test drives it: the same windows, marks, skips and reuse of segments as
-//! `recorder::window`, without thread-locals, modes and signals, and with windows as long as the test wants.
+//! The thread's side of a lane, driven by a test. It has the same windows, marks, skips and reuse of segments as
+//! `recorder::window`, but no thread-locals, modes and signals, and the test chooses the length of its windows.
 
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::fold_state_of;
@@ -14,13 +14,13 @@ pub(crate) struct Producer {
     pub(super) row: u32,
     mark_index: Option<u64>,
     window_end: u64,
-    /// Words of the next windows.
+    /// Number of words of the next windows.
     pub(super) window_words: u64,
-    /// Whether the next record opens a window although there is room in this one.
+    /// Whether the next record opens a window although the current one has room.
     pub(super) turn_is_due: bool,
     segments: u64,
     segments_max: u64,
-    /// What the history has to show of this thread, oldest first.
+    /// Events of this thread that the history has to show, oldest first.
     pub(super) log: Vec<EventKind>,
 }
 
@@ -72,7 +72,7 @@ impl Producer {
         }
     }
 
-    /// As a thread does that leaves events out.
+    /// Frees a block as a thread does that omits events.
     pub(super) fn free_whole(&mut self, address: u64, size: u64) {
         self.lane.attempt();
         self.write(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]));
@@ -117,7 +117,7 @@ impl Producer {
         self.lane.head().publish(head + words.len() as u64);
     }
 
-    /// Closes the open window and opens the next one; returns the index for the record.
+    /// Closes the open window and opens the next one. Returns the index for the record.
     fn turn(&mut self, record_words: u64) -> u64 {
         let mut head = self.lane.head().own();
         if let Some(index) = self.mark_index.take() {

@@ -1,4 +1,4 @@
-//! Random programs: what their threads do, what the allocator under them gives out, and who folds when.
+//! Random programs: the steps of their threads, the results of the allocator, and the folds.
 
 use super::naive::{Block, Naive};
 use super::producer::Producer;
@@ -11,7 +11,7 @@ use crate::sys::pages::Pages;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
-/// One step of a program: raw numbers, so that any part of a failing program is a program too.
+/// One step of a program. It consists of raw numbers, so that any part of a failing program is a program too.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) lane: u8,
@@ -21,25 +21,25 @@ pub(super) struct Step {
     pub(super) pause: u8,
 }
 
-/// Kinds of programs, and of the folding that goes on meanwhile.
+/// The kind of a program, and of the folding during the program.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub(super) lanes: usize,
-    /// Segments of each ring.
+    /// Number of segments of each ring.
     pub(super) segments: u64,
-    /// Blocks that the program holds at most, about.
+    /// Approximate maximum number of blocks that the program holds.
     pub(super) live_max: usize,
-    /// Whether sizes and addresses beyond narrow records occur, and sizes of more bits than a free carries.
+    /// Whether sizes and addresses beyond narrow records occur, and sizes with more bits than a free carries.
     pub(super) wide: bool,
-    /// Whether some blocks are heapledger's own.
+    /// Whether some blocks belong to heapledger.
     pub(super) own: bool,
-    /// Whether no two blocks that can be mixed up have the same low bits of their sizes, which a free carries.
+    /// Whether any two blocks that can be exchanged have different low bits of their sizes, which a free carries.
     pub(super) distinct: bool,
-    /// By how much all pauses are longer.
+    /// Factor by which all pauses are longer.
     pub(super) slowness: u64,
 }
 
-/// The allocator of the program: hands the block that was freed last to the next caller.
+/// The allocator of the program. It returns the block that was freed last to the next caller.
 #[derive(Default)]
 struct Heap {
     returned: BTreeMap<u64, Vec<u64>>,
@@ -65,7 +65,7 @@ impl Heap {
     }
 }
 
-/// A realloc under way in a thread.
+/// A realloc in progress in a thread.
 struct UnderWay {
     old: u64,
     block: Block,
@@ -82,7 +82,7 @@ pub(super) struct World {
     under_way: Vec<Option<UnderWay>>,
     heap: Heap,
     pub(super) naive: Naive,
-    /// Addresses that can be freed.
+    /// Addresses of blocks that can be freed.
     live: Vec<u64>,
     now_ns: u64,
     sizes: u64,
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Ends every realloc that is under way.
+    /// Ends every realloc in progress.
     pub(super) fn finish_reallocs(&mut self) {
         for lane in 0..self.shape.lanes {
             while self.under_way[lane].is_some() {
@@ -159,7 +159,7 @@ impl World {
         self.live.push(address);
     }
 
-    /// Frees a block: one of the youngest in most cases, any other in some.
+    /// Frees a block: in most cases one of the youngest, in some cases any other.
     fn free(&mut self, lane: usize, step: Step) {
         let Some(address) = self.take_live(step.pick) else { return };
         let size = self.naive.live[&address].size;
@@ -243,7 +243,7 @@ impl World {
         fold.empty_nursery();
     }
 
-    /// What the aggregator's tick does to the threads.
+    /// Does the part of the aggregator's tick that affects the threads.
     fn tick_epoch(&mut self) {
         self.ledger.ticks.push(self.now_ns);
         for producer in &mut self.producers {
@@ -254,7 +254,7 @@ impl World {
 
 fn stack_of(step: Step) -> u32 {
     match step.size / 64 % 8 {
-        // So many that their tallies push each other out of every table but the largest.
+        // These sites are so many that their tallies displace each other in every table but the largest.
         rare @ 6..8 => u32::from(rare) + u32::from(step.pick % 9) * u32::from(step.pick % 61),
         _ => u32::from(step.pick % 2),
     }
@@ -262,12 +262,12 @@ fn stack_of(step: Step) -> u32 {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // The ledger lies at the start of its region, and no lane of it is used after this.
+        // The ledger is at the start of its region, and no lane of it is used after this call.
         Pages::release(NonNull::from(self.ledger).cast());
     }
 }
 
-/// A generator of numbers that is the same everywhere (SplitMix64).
+/// A generator of numbers with the same results on every machine (SplitMix64).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {

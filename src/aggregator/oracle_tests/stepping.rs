@@ -1,4 +1,4 @@
-//! Rounds of the aggregator, driven by hand: no thread, no time.
+//! Tests of single rounds of the aggregator, without threads and time.
 
 use super::producer::Producer;
 use crate::aggregator::rounds::{Aggregator, ROUNDS_UNTIL_IDLE, Round, WAITING_WORDS_HELPED};
@@ -19,7 +19,7 @@ fn is_booked(producer: &Producer) -> bool {
     producer.lane.folder.tail.own() == producer.lane.head().own()
 }
 
-/// Steps until every lane that is left alone counts as quiet, but for the last step.
+/// Makes all rounds but the last one of those after which an unused lane counts as idle.
 fn step_until_almost_quiet(aggregator: &mut Aggregator, ledger: &Ledger) {
     for now in 1..u64::from(ROUNDS_UNTIL_IDLE) {
         assert_eq!(aggregator.round(ledger, now), Round::default(), "too early");
@@ -124,16 +124,16 @@ fn lanes_that_appear_between_two_steps_are_seen() {
     assert!(is_booked(&late));
 }
 
-/// More blocks than a nursery holds, so that booking them is costly.
+/// Number of blocks that makes booking costly, because a nursery holds fewer.
 const COSTLY_BLOCKS: u64 = 2_000;
-/// Words that a relief leaves at most: what is not worth the way, and a window.
+/// Maximum number of words that a call of `offload` leaves: those not worth a booking, and a window.
 const LEFT_OVER: u64 = COSTLY_WORDS;
 
 fn words_waiting(producer: &Producer) -> u64 {
     producer.lane.head().own() - producer.lane.folder.tail.own()
 }
 
-/// Has so many words or a few more wait in a lane; all its blocks live on.
+/// Writes this number of words or a few more to a lane, where they wait. All blocks stay live.
 fn write_words(producer: &mut Producer, words: u64, address: &mut u64) {
     let until = producer.lane.head().own() + words;
     while producer.lane.head().own() < until {
@@ -142,7 +142,7 @@ fn write_words(producer: &mut Producer, words: u64, address: &mut u64) {
     }
 }
 
-/// A lane that was costly to book, with nothing waiting.
+/// Returns a lane that was costly to book and has no waiting words.
 fn costly_lane(ledger: &'static Ledger, address: &mut u64) -> Producer {
     let mut producer = Producer::new(ledger, 24);
     write_words(&mut producer, 2 * COSTLY_BLOCKS, address);
@@ -202,7 +202,7 @@ fn between_two_steps_costly_lanes_are_booked_by_turns_and_as_often_as_they_fill(
     assert!(both.iter().all(|lane| away(lane) > 4), "one after the other: {:?}", both.each_ref().map(away));
 }
 
-/// Two costly lanes of which the second has the older words, more than one relief books.
+/// Returns two costly lanes. The second one has the older words, and more of them than one call of `offload` books.
 fn newer_and_older(ledger: &'static Ledger, address: &mut u64) -> [Producer; 2] {
     let [mut newer, mut older] = [(); 2].map(|()| costly_lane(ledger, address));
     ledger.clock.set_by_hand(1_000);
@@ -219,7 +219,7 @@ fn of_costly_lanes_the_one_with_the_oldest_words_is_booked_first() {
     let mut aggregator = Aggregator::new(true);
     aggregator.round(ledger, 3_000_000);
     assert!(words_waiting(&older) < 6 * SEGMENT_WORDS, "{}", words_waiting(&older));
-    // Both had been booked up to the same time, so one part of the other may have been the first.
+    // Both lanes had been booked up to the same time, so the first part may have been one of the other lane.
     assert!(words_waiting(&newer) >= 19 * SEGMENT_WORDS, "{}", words_waiting(&newer));
 }
 
@@ -259,7 +259,7 @@ fn of_the_other_costly_lanes_only_what_is_not_newer_is_booked_with_it() {
     let before = words_waiting(&sparse);
     Aggregator::new(true).round(ledger, 3_000_000);
     assert!(words_waiting(&dense) < 6 * SEGMENT_WORDS, "{}", words_waiting(&dense));
-    // The window that was open then, and a mark.
+    // These are the words of the window that was open then, and a mark.
     let booked = before - words_waiting(&sparse);
     assert!((100..300).contains(&booked), "{booked}");
 }

@@ -10,7 +10,7 @@ fn sample(at_ns: u64, recorded: u64, ring_full: u64) -> QualitySample {
     QualitySample { at_ns, attempted: recorded + ring_full, recorded, lost, ..QualitySample::default() }
 }
 
-/// The view after windows in which so many events were recorded and lost.
+/// Returns the view after windows with these numbers of recorded and lost events.
 fn view_of(windows: &[(u64, u64)]) -> QualityView {
     let mut monitor = QualityMonitor::default();
     let (mut at_ns, mut recorded, mut lost) = (0, 0, 0);
@@ -101,7 +101,7 @@ fn windows_of_no_length_are_refused() {
 }
 
 proptest! {
-    /// Whatever comes, in whatever order: shares stay shares, and no event is counted in two windows.
+    /// For any samples in any order, shares stay shares, and no event is counted in two windows.
     #[test]
     fn windows_never_overlap_and_shares_stay_shares(
         steps in prop::collection::vec((0..2 * SECOND, 0u64..100_000, 0u64..100_000), 1..200)

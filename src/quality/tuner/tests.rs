@@ -1,4 +1,4 @@
-//! The tuner against literal figures, against a simulated process under load, and against nonsense.
+//! Tests of the tuner: with literal figures, with a simulated process under load, and with invalid figures.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ fn stats(second: u64) -> TrackingStats {
     TrackingStats { at_ns: second * SECOND, events: 100_000, ..TrackingStats::default() }
 }
 
-/// What is decided when the same figures come in for `CONFIRMATIONS` intervals.
+/// Returns the decision if the same figures arrive for `CONFIRMATIONS` intervals.
 fn confirmed(tuner: &mut AutoTuner, figures: TrackingStats) -> ConfigAdjustment {
     let start = figures.at_ns / SECOND;
     let answers: Vec<_> = (0..u64::from(CONFIRMATIONS))
@@ -122,7 +122,7 @@ fn an_interval_is_what_came_in_between_two_readings() {
     let mut now = QualityIndicator { recorded: 1_900, waits: 5, sampled_out: 1_000, ..before.clone() };
     now.lost.add(LossReason::RingFull, 100);
     (now.lag_ns, now.folds_at_home, now.folds_away, now.spare_segments) = (7, 6, 8, 9);
-    // 40 turns of 500 ns each, for 2,000 events that were made.
+    // 40 slow paths of 500 ns each, for 2,000 events.
     now.turn_times = TurnTimes { turns: 40, timed: 4, timed_ns: 2_000, ..TurnTimes::default() };
     now.turn_times.durations[TurnTimes::bucket_of(500)] = 4;
     let stats = TrackingStats::between(&before, &now, 12, 345);
@@ -170,7 +170,7 @@ fn knobs_go_back_to_where_someone_put_them_last() {
 fn the_log_is_bounded_and_holds_the_figures_that_led_to_each_decision() {
     let mut tuner = AutoTuner::new(0.95, BUDGET).unwrap();
     let mut changes = 0;
-    // Slow and calm by turns, long enough each to be believed.
+    // Slow and calm intervals alternate, each long enough to be confirmed.
     for second in 0..40_000 {
         let avg_latency_ns = if second % 1_500 < 20 { 500.0 } else { 1.0 };
         let figures = TrackingStats { avg_latency_ns, ..stats(second) };
@@ -192,7 +192,7 @@ fn the_log_is_bounded_and_holds_the_figures_that_led_to_each_decision() {
 }
 
 /// A process that makes `load` events a second and is recorded with these knobs: a queue with one server. Recording
-/// takes longer the busier the books are; a burst that does not fit into the ring is shed where the mode sheds.
+/// takes longer if the ledger is busier. A burst that does not fit into the ring is shed if the mode sheds.
 struct Process {
     load: f64,
     noise: u64,
@@ -200,12 +200,12 @@ struct Process {
 
 impl Process {
     fn run(&mut self, second: u64, knobs: &Knobs) -> TrackingStats {
-        // Within 5 % of one, always the same sequence.
+        // The noise stays within 5 % of one, and its sequence is always the same.
         self.noise =
             self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let noise = 0.95 + 0.1 * (self.noise >> 40) as f64 / (1u64 << 24) as f64;
         let load = self.load * noise;
-        // Blocks of 64 bytes.
+        // Every block has 64 bytes.
         let share = if knobs.samples() { 64.0 * 0.5f64.powi(knobs.sampling_shift as i32) } else { 1.0 };
         let service_ns = match knobs.degradation {
             Degradation::Full => 45.0,
@@ -230,7 +230,7 @@ impl Process {
     }
 }
 
-/// Runs a process for some seconds and returns how often a knob was turned, and the last figures.
+/// Runs a process for some seconds. Returns the number of times that a knob was changed, and the last figures.
 fn drive(
     tuner: &mut AutoTuner,
     process: &mut Process,
@@ -251,7 +251,7 @@ fn an_overload_of_the_books_converges_does_not_swing_and_is_undone_when_it_falls
     let (changes, figures) = drive(&mut tuner, &mut process, 0..60);
     assert!((1..=8).contains(&changes), "{changes} changes");
     assert!(figures.avg_latency_ns <= 100.0 && tuner.knobs().degradation > Degradation::Full);
-    // An hour of the same load: what the tuner tries again, it tries ever more rarely.
+    // An hour of the same load: the tuner repeats an attempt less and less often.
     let (changes, figures) = drive(&mut tuner, &mut process, 60..3_660);
     assert!(changes <= 30, "{changes} changes in an hour");
     assert!(figures.avg_latency_ns <= 100.0);
@@ -304,7 +304,7 @@ fn any_stats() -> impl Strategy<Value = TrackingStats> {
     (0..4 * SECOND, words, any_share(), any_latency(), losses, 0..3 * SECOND, 0..100u64).prop_map(
         |(pause_ns, words, completeness, avg_latency_ns, (reason, events_lost), lag_ns, waits)| {
             TrackingStats {
-                // The test adds this up to a time.
+                // The test adds up these pauses to a time.
                 at_ns: pause_ns,
                 events: words,
                 completeness,
@@ -331,7 +331,7 @@ proptest! {
         let bounds = KnobBounds { lowest: Degradation::Sampled, ..KnobBounds::DEFAULT };
         let mut tuner = AutoTuner::with_knobs(target, BUDGET, home, bounds).unwrap();
         let (mut at_ns, mut last_change_ns) = (0, None);
-        // Each figure comes several times in a row: else nothing would ever be confirmed.
+        // Each figure is repeated several times, because otherwise no pressure would ever be confirmed.
         for (figures, times) in rounds {
             for _ in 0..times {
                 at_ns += figures.at_ns;
