@@ -63,8 +63,8 @@ impl<'a> Image<'a> {
         self.copy_behind(page, 0, number)
     }
 
-    /// Copies element `number` of a table, as [`Image::copy`] does. The table starts `offset` bytes behind the start of a
-    /// page.
+    /// Copies element `number` of a table, as [`Image::copy`] does. The table starts `offset` bytes behind the start of
+    /// a page.
     pub(super) fn copy_behind<T: Plain>(&self, page: u32, offset: usize, number: usize) -> Option<T> {
         let start = (page as usize).checked_mul(PAGE_BYTES)?.checked_add(offset)?;
         let start = start.checked_add(number.checked_mul(size_of::<T>())?)?;

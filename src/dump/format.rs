@@ -58,7 +58,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// The version that this crate writes. It is also the newest version that this crate reads.
+/// The version that this crate writes. It is also the newest version that this crate knows.
 pub(super) const VERSION: Version = Version { major: 1, minor: 0 };
 
 /// Length of the file header, in bytes.

@@ -1,4 +1,4 @@
-//! Sections: their headers, checksums and compression. The content of a section has no part in it.
+//! Sections: their headers, checksums and compression. This file does not interpret the content.
 //!
 //! [`SectionWriter`] writes sections one after the other. [`Sections`] finds sections in any bytes: a header and a
 //! payload count if their checksums are right. After a corrupt section the search continues, byte by byte, for the next

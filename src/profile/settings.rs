@@ -21,8 +21,8 @@ pub enum DataQualityMode {
     HighAccuracy = 1,
     /// A thread never waits. It records an unbiased sample of the blocks, each with both its allocation and its free.
     HighThroughput = 2,
-    /// A thread never waits and never books a ring. Events that do not fit into the ring are shed, newest first, and
-    /// counted.
+    /// A thread never waits and never books its full ring. Events that do not fit into the ring are shed, newest first,
+    /// and counted.
     BestEffort = 3,
 }
 

@@ -8,7 +8,7 @@
 //! | no | 1 | any | any | [`SingleThreaded`](ExecutionMode::SingleThreaded) |
 //! | no | other | any | any | [`ThreadLocalBuffers`](ExecutionMode::ThreadLocalBuffers) |
 //! | yes | any | yes | any | [`LockFreeHybrid`](ExecutionMode::LockFreeHybrid) |
-//! | yes | any | no | rare | [`ThreadLocalBuffers`](ExecutionMode::ThreadLocalBuffers), because losing nothing costs nothing |
+//! | yes | any | no | rare | [`ThreadLocalBuffers`](ExecutionMode::ThreadLocalBuffers): no loss at no cost |
 //! | yes | any | no | frequent or unknown | [`AdaptiveBackoff`](ExecutionMode::AdaptiveBackoff) |
 //!
 //! A program may lose events if it can tolerate loss and does not require perfect accuracy. If it states both, accuracy

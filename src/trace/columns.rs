@@ -5,7 +5,7 @@
 //!
 //! | column | written for | one entry |
 //! | --- | --- | --- |
-//! | windows | each window | thread and time as differences to the previous one, time from word to word, number of records |
+//! | windows | each window | thread and time (as differences), time from word to word, number of records |
 //! | kinds | each record | one byte: kind of record, encoding of its address, encoding of its shape |
 //! | shapes | an allocation with another shape than predicted | number of the shape |
 //! | new shapes | a shape that is new in this frame | size, stack, traits |

@@ -52,8 +52,7 @@
 //! counted. Entries are not reused, so a listed pointer stays exact until the end. The table is 713 KiB of zeroed
 //! static memory; only its used pages are ever resident.
 //!
-//! A `Tracked<Arc<T>>` can be sent to every thread to which the `Arc<T>` can be sent. A `Tracked<Rc<T>>` cannot be
-//! sent:
+//! A `Tracked<Arc<T>>` can be sent to another thread if the `Arc<T>` can. A `Tracked<Rc<T>>` cannot be sent:
 //!
 //! ```
 //! # use std::{rc::Rc, sync::Arc};
