@@ -95,7 +95,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Dump, ReadError> {
     }
     let (found, header_is_whole) = file_header(bytes).ok_or(ReadError::NotADump)?;
     let mut assembly = Assembly::new(bytes.len() as u64);
-    // A version with a wrong checksum is ignored. Reading can continue, because every section has its own checksum.
+    // A version with a wrong checksum is ignored. Reading can continue, because every section has a checksum too.
     let version = if header_is_whole { found } else { VERSION };
     if version.major != VERSION.major {
         return Err(ReadError::Version { found, expected: VERSION });

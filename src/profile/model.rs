@@ -343,7 +343,7 @@ pub struct ClockInfo {
     pub source: String,
     /// Reason why this clock was used.
     pub why: String,
-    /// Length of the longest interpolated span, in nanoseconds. 0 if every event has its own time stamp.
+    /// Length of the longest interpolated span, in nanoseconds. 0 if every event has a time stamp.
     pub longest_span_ns: u64,
 }
 

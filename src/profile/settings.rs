@@ -191,7 +191,7 @@ pub enum Retention {
     #[default]
     Ledger,
     /// As `Ledger`, and appends every event to a compressed trace at this path, which may contain the placeholders of
-    /// [`DumpTarget::Path`]. A forked child writes its own trace only if the path contains `%p`.
+    /// [`DumpTarget::Path`]. A forked child writes a trace only if the path contains `%p`.
     ///
     /// If the writer is too slow, threads wait as long as the [mode](DataQualityMode) allows. Events that are missing
     /// in the trace after such a wait are counted in the trace; the ledger has them.

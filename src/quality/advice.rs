@@ -80,7 +80,7 @@ pub enum Advice {
         /// The limits to set, or `None` if the rings have their minimum size.
         history: Option<HistoryLimits>,
     },
-    /// Let each forked child open its own ledger.
+    /// Let each forked child open a fresh ledger.
     RecordChildren {
         /// The loss that the advice prevents.
         loss: Loss,
@@ -90,7 +90,7 @@ pub enum Advice {
         /// Number of frees without an allocation.
         frees: u64,
     },
-    /// Give every event its own time stamp.
+    /// Give every event a time stamp.
     StampEveryEvent {
         /// [`QualityCause::DoubleAllocations`] or [`QualityCause::AmbiguousPairings`].
         cause: QualityCause,

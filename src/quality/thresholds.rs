@@ -130,7 +130,7 @@ impl ThresholdWatch {
         }
     }
 
-    /// Whether the last known completeness was below the threshold, or has not recovered since.
+    /// Whether completeness fell below the threshold and has not recovered since.
     pub fn is_below(&self) -> bool {
         self.is_below
     }

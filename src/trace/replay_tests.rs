@@ -55,7 +55,7 @@ struct Happened {
     block: Lives,
 }
 
-/// Runs a program. Returns the bytes of its trace, and its events.
+/// Runs a program. Returns the bytes of its trace, and a list of its events.
 fn run(steps: &[Step], per_frame: usize) -> (Vec<u8>, Vec<Happened>) {
     let mut out = Vec::new();
     let mut writer = Writer::begin(&mut out, FileHead::default()).unwrap();
