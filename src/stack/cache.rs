@@ -1,31 +1,31 @@
-//! A thread's cache from the hash of a stack to its number.
+//! A thread's cache, which maps the hash of a stack to the stack's number.
 //!
-//! An entry is one word, so that a signal handler of the same thread that changes it in between cannot pair a hash with
-//! another stack's number. Direct mapped; the table grows while stacks push each other out.
+//! An entry is one word: a signal handler of the same thread that changes the entry in between cannot pair a hash with
+//! another stack's number. The table is direct mapped, and grows while stacks replace each other.
 //!
 //! ```text
 //!  63                        20 19                0
 //! │ 44 bits of the hash        │ number of the stack │
 //! ```
 //!
-//! With its place in the table an entry identifies at least 53 bits of the hash. The probability that two of a million stacks
-//! agree in 53 bits is 1 in 18,000 over the life of a process; they would be shown as one.
+//! An entry and its place in the table identify 53 bits of the hash or more. The probability that two of a million
+//! stacks agree in 53 bits is 1 in 18,000 over the life of a process; such stacks would be shown as one.
 
 use crate::ring::lane::Walker;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Bits of a stack's number.
+/// Bits of the number of a stack.
 pub(crate) const NUMBER_BITS: u32 = 20;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
-/// Entries of a thread's first table: one page.
+/// Entries of a thread's first table, which fills one page.
 const ENTRIES_MIN: u32 = (PAGE_BYTES / 8) as u32;
 /// Entries of the largest table.
 const CACHE_ENTRIES_MAX: u32 = 1 << 15;
-/// The factor by which it grows.
+/// The factor by which a table grows.
 const GROWTH: u32 = 8;
 
-/// The cache of a thread. Only that thread uses it.
+/// The cache of a thread, which only that thread uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cache<'a> {
     walker: &'a Walker,
@@ -36,7 +36,7 @@ impl<'a> Cache<'a> {
         Cache { walker }
     }
 
-    /// The number of the stack with this hash, or 0.
+    /// Returns the number of the stack with this hash, or 0 if the cache has none.
     #[inline(always)]
     pub(crate) fn get(&self, hash: u64) -> u32 {
         // relaxed, everywhere in this file: only this thread reads or writes its cache.
@@ -48,7 +48,7 @@ impl<'a> Cache<'a> {
         if (entry ^ hash << NUMBER_BITS) >> NUMBER_BITS == 0 { (entry & NUMBER_MASK) as u32 } else { 0 }
     }
 
-    /// Stores the number of a stack.
+    /// Stores the number of the stack with this hash.
     pub(crate) fn put(&self, pages: &Pages, hash: u64, number: u32) {
         self.grow_if_crowded(pages);
         let shift = self.walker.cache_shift.load(Ordering::Relaxed);
@@ -73,7 +73,7 @@ impl<'a> Cache<'a> {
         let wanted = (entries * GROWTH).clamp(ENTRIES_MIN, CACHE_ENTRIES_MAX);
         let Some(page) = pages.take(pages_of(wanted)) else { return };
         let before = self.walker.set_cache(pages, page, u64::BITS - wanted.trailing_zeros());
-        // Entries of the old one are found again in the store.
+        // The entries of the old table are found again in the store.
         if entries > 0 {
             pages.give_back(before, pages_of(entries));
         }

@@ -1,36 +1,38 @@
 //! The store of all stacks: one tree, in which a stack is a path from its outermost frame inwards.
 //!
 //! A node is a return address below its caller's node. A stack's number leads to its innermost node. So common callers
-//! are kept once: a program with a million stacks of forty frames has a few million nodes, not forty million.
+//! are stored once: a program with a million stacks of forty frames has a few million nodes, not forty million.
 //!
-//! Nodes are found through hash tables from (caller, address) to node. When the newest table is half full, one four
-//! times its size is added; older ones stay as they are, so no thread waits while a table is rebuilt. A lookup goes through all
-//! of them, newest first; only stacks that are new to a thread need one.
+//! Hash tables map (caller, address) to node. When the newest table is half full, a table of four times its size is
+//! added; older tables stay as they are, so no thread waits while a table is rebuilt. A lookup searches all tables,
+//! newest first; only a stack that is new to a thread needs a lookup.
 //!
-//! Nothing is ever removed. At the limit of nodes or stacks, or without memory, a new stack gets no number, and the caller
-//! counts it.
+//! Nothing is ever removed. At the limit of nodes or stacks, or without memory, a new stack gets no number, and the
+//! caller counts the stack.
 //!
-//! Invariant **V1**: everything but the counts is touched under its latch; its runs are never given back.
+//! Invariant **V1**: all fields except the counts are accessed under the store's latch; the store's runs are never
+//! given back.
 
 use crate::sys::latch::{Latch, Patience};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Distinct stacks at most; later ones are counted as `table_full` and belong to no site.
+/// Maximum number of distinct stacks; later ones are counted as `table_full` and belong to no site.
 pub(crate) const STACKS_MAX: u32 = (1 << 20) - 1;
-/// Nodes of the tree at most.
+/// Maximum number of nodes of the tree.
 pub(crate) const STACK_NODES_MAX: u32 = 1 << 23;
-/// The share of the region that nodes may occupy: one sixteenth; numbers have a sixteenth of that.
+/// Divisor of the region's pages: nodes may occupy one sixteenth of the region, and the innermost nodes of stacks one
+/// sixteenth of that.
 const REGION_SHARE: u32 = 16;
-/// Slots of the first hash table: one page.
+/// Slots of the first hash table, which fills one page.
 const SLOTS_FIRST: u32 = (PAGE_BYTES / 4) as u32;
-/// Hash tables at most: together they have room for all nodes.
+/// Maximum number of hash tables, which together have room for all nodes.
 const TABLES: usize = 8;
-/// The factor from one table to the next.
+/// The factor from the size of one table to the size of the next.
 const GROWTH: u32 = 4;
-/// Nodes that are copied before the latch is opened once. Nodes never change, so the parts of a copy fit together.
+/// Nodes that are copied under the latch at a time. Nodes never change, so the parts of a copy fit together.
 const COPIED_AT_ONCE: u32 = 1 << 14;
-/// The root of whole stacks and the root of truncated ones.
+/// The root of whole stacks; `ROOT_TRUNCATED` is the root of truncated stacks.
 const ROOT: u32 = 0;
 const ROOT_TRUNCATED: u32 = 1;
 const FIRST_NODE: u32 = 2;
@@ -43,23 +45,23 @@ pub(crate) struct Node {
     pub(crate) address: u64,
     /// The caller's node.
     pub(crate) parent: u32,
-    /// The stack whose innermost frame this is; 0 if there is none.
+    /// Number of the stack whose innermost frame this is; 0 if there is none.
     stack: u32,
 }
 
-/// The store's head, at the start of a run of its own. All zero bytes are not a valid store: see [`Store::open`].
+/// The head of the store, at the start of a separate run. All zero bytes are not a valid store: see [`Store::open`].
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Store {
     latch: Latch,
     nodes: AtomicU32,
-    /// Distinct stacks; the last one's number.
+    /// Number of distinct stacks, which is also the number of the last one.
     stacks: AtomicU32,
     nodes_page: AtomicU32,
     nodes_capacity: AtomicU32,
     stacks_page: AtomicU32,
     stacks_capacity: AtomicU32,
-    /// Nodes that the newest table holds.
+    /// Number of nodes in the newest table.
     newest_len: AtomicU32,
     tables: [AtomicU32; TABLES],
 }
@@ -68,7 +70,7 @@ fn pages_of(count: u32, bytes: usize) -> u32 {
     (count as usize * bytes).div_ceil(PAGE_BYTES) as u32
 }
 
-/// The largest power of two, at most `most`, of items of `bytes` bytes that fit into `pages`.
+/// Returns the largest power of two of items of `bytes` bytes that fits into `pages`, limited to `most`.
 fn fitting(most: u32, bytes: usize, pages: u32) -> u32 {
     let mut count = most.next_power_of_two();
     while count > 1 && pages_of(count, bytes) > pages {
@@ -94,14 +96,14 @@ impl Store {
         Some(page)
     }
 
-    /// The store whose head lies at `page`.
+    /// Returns the store whose head lies at `page`.
     pub(crate) fn at(pages: &Pages, page: u32) -> &Store {
         // SAFETY: V1, `open` took the page for a store; all zero bytes are valid for every field.
         unsafe { &*pages.at(page).cast::<Store>() }
     }
 
-    /// The number of a stack (innermost frame first), which a new stack gets now; `Some(None)` when there is no room, `None`
-    /// when the latch did not open in time.
+    /// Returns the number of a stack (innermost frame first), and numbers a new stack; `Some(None)` when there is no
+    /// room, `None` when the latch did not open in time.
     pub(crate) fn intern(
         &self,
         pages: &Pages,
@@ -113,7 +115,7 @@ impl Store {
         Some(self.number(pages, frames, truncated))
     }
 
-    /// The number of a stack, under the latch.
+    /// Returns the number of a stack, and numbers a new stack. The caller holds the latch.
     fn number(&self, pages: &Pages, frames: &[u64], truncated: bool) -> Option<u32> {
         let mut node = if truncated { ROOT_TRUNCATED } else { ROOT };
         for address in frames.iter().rev() {
@@ -140,7 +142,7 @@ impl Store {
         Some(leaf.stack)
     }
 
-    /// The node of an address below its caller's, which is made if it is new.
+    /// Returns the node of an address below its caller's node, and makes a new node if there is none.
     fn child(&self, pages: &Pages, parent: u32, address: u64) -> Option<u32> {
         let hash = hash_of(parent, address);
         // relaxed, all of this function: the latch orders it.
@@ -182,7 +184,7 @@ impl Store {
         Some(number)
     }
 
-    /// The newest table, or a new one.
+    /// Returns the index of the newest table if it has room, otherwise of a new table.
     fn table_with_room(&self, pages: &Pages, tables: usize) -> Option<usize> {
         // relaxed: the latch orders it.
         if tables > 0 && self.newest_len.load(Ordering::Relaxed) < slots_of(tables - 1) / 2 {
@@ -210,20 +212,20 @@ impl Store {
         pages.at(self.stacks_page.load(Ordering::Relaxed)).cast::<u32>()
     }
 
-    /// The pages of the nodes and of the stacks' innermost nodes.
+    /// Returns the page of the nodes, and the page of the stacks' innermost nodes.
     pub(crate) fn places(&self) -> (u32, u32) {
         // relaxed: written before the store was published.
         (self.nodes_page.load(Ordering::Relaxed), self.stacks_page.load(Ordering::Relaxed))
     }
 
-    /// Distinct stacks and nodes so far.
+    /// Returns the number of distinct stacks and the number of nodes.
     pub(crate) fn counts(&self) -> (u32, u32) {
         // relaxed: bounds for readers.
         (self.stacks.load(Ordering::Relaxed), self.nodes.load(Ordering::Relaxed))
     }
 
-    /// Copies all nodes, and the innermost node of each stack from number 1 on, as far as there is room. Allocates
-    /// nothing.
+    /// Copies all nodes, and the innermost node of each stack from number 1 on, up to the capacity of the vectors.
+    /// Allocates nothing.
     pub(crate) fn copy(&self, pages: &Pages, nodes: &mut Vec<Node>, leaves: &mut Vec<u32>) {
         let (stacks, count) = {
             let _taken = self.latch.take();
@@ -245,11 +247,12 @@ impl Store {
     }
 }
 
-/// The frames of a stack, innermost first, and whether it was truncated; from copies that [`Store::copy`] made.
+/// Returns the frames of a stack, innermost first, and whether the stack was truncated. `nodes` and `leaf` come from
+/// [`Store::copy`].
 pub(crate) fn frames_of(nodes: &[Node], leaf: u32) -> (Vec<u64>, bool) {
     let (mut frames, mut at) = (Vec::new(), leaf);
     while at >= FIRST_NODE {
-        // A caller's node is older than its callee's; otherwise the file is damaged.
+        // A caller's node is older than its callee's node, except in a damaged file.
         let Some(node) = nodes.get(at as usize).filter(|node| node.parent < at) else { break };
         frames.push(node.address);
         at = node.parent;
@@ -266,7 +269,7 @@ fn hash_of(parent: u32, address: u64) -> usize {
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) as usize >> 24
 }
 
-/// Counts a page of a growing table when its item `number` is the first of the page.
+/// Counts a page of a growing table as in use when item `number` is the first of that page.
 fn hold_another(pages: &Pages, number: u32, bytes: usize) {
     let per_page = (PAGE_BYTES / bytes) as u32;
     if number.is_multiple_of(per_page) || number == 1 || number == FIRST_NODE {

@@ -1,4 +1,4 @@
-//! Call stacks: taken by the thread that allocates, named by a number.
+//! Call stacks, walked by the thread that allocates, and identified by a number.
 //!
 //! # Data flow
 //!
@@ -8,28 +8,30 @@
 //!                                    walk again, with frames ─┴─► store of all stacks ─► number
 //! ```
 //!
-//! A walk that finds a known stack writes nothing but its number: it reads the thread's own stack, and one word of the
-//! thread's cache. Only a stack that the thread has not had before is written out, to a store that all threads share and
-//! in which stacks are branches of one tree, so that common callers are kept once.
+//! A walk that finds a known stack writes only its number: it reads the thread's stack, and one word of the thread's
+//! cache. Only a stack that is new to the thread is written out, to a store that all threads share. In the store,
+//! stacks are branches of one tree, so common callers are stored once.
 //!
 //! # Two ways to walk
 //!
-//! * **Frame pointers** (`walk`): two loads a frame. Correct only where every function of the stack keeps one.
-//! * **Rules** (`rules`): for each address in the code, the place of the caller's registers, in one word. A rule is computed
-//!   once from the DWARF unwind tables (`unwind`) and kept in a table that all threads read. The part of the stack that has not
-//!   changed since the thread's last walk is compared, not walked again (`replay`).
+//! * **Frame pointers** (`walk`): two loads per frame. The result is correct only where every function of the stack
+//!   keeps a frame pointer.
+//! * **Rules** (`rules`): one word for each address in the code, which gives the places of the caller's registers. A
+//!   rule is computed once from the DWARF unwind tables (`unwind`) and stored in a table that all threads read. The
+//!   part of the stack that is unchanged since the thread's last walk is compared, not walked again (`replay`).
 //!
-//! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread, and one in a few hundred
-//! others, with the unwind tables; at the first difference it changes to rules, for good. So every stack in the store was checked,
-//! and its frames are those of the unwind tables. Where the tables end before the frame pointers do, the stack ends there as
-//! truncated, and that is a difference too: a function without unwind tables may use that register for anything.
+//! `Stacks::Auto` starts with frame pointers and compares *each* stack that is new to a thread, and one in a few
+//! hundred others, with the unwind tables; at the first difference it changes to rules, for good. So every stack in the
+//! store was checked, and its frames are those of the unwind tables. Where the tables end before the frame pointers do,
+//! the stack ends as truncated, and that is a difference too: a function without unwind tables may use the
+//! frame-pointer register for anything.
 //!
 //! # Guarantees
 //!
-//! Nothing outside the thread's own stack is read, whatever the frame pointer holds: an address below the stack pointer or
-//! above the stack's end stops the walk. No loader lock is taken: modules are found in the system's list of mappings and
-//! read through `/proc/self/mem`, which fails where a plain read would crash. Unwind tables are copied, so that they outlive a
-//! library that is unloaded.
+//! A walk reads nothing outside the thread's stack, whatever the frame pointer holds: an address below the stack
+//! pointer or above the stack's end stops the walk. No loader lock is taken: modules are found in the system's list of
+//! mappings and read through `/proc/self/mem`, which fails where a plain read would crash. Unwind tables are copied, so
+//! that they outlive a library that is unloaded.
 
 pub(crate) mod cache;
 #[allow(unsafe_code, reason = "lies in raw pages")]
@@ -46,24 +48,24 @@ pub(crate) mod unwind;
 #[allow(unsafe_code, reason = "reads the thread's stack")]
 pub(crate) mod walk;
 
-/// Frames of one stack at most.
+/// Maximum number of frames of a stack.
 pub(crate) const STACK_FRAMES_MAX: usize = 256;
 
-/// How a walk ended.
+/// The way in which a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// At the outermost frame.
+    /// The walk reached the outermost frame.
     Outermost,
-    /// Before it: there were too many frames, or one without a rule.
+    /// The walk stopped early, at too many frames or at a frame without a rule.
     Truncated,
 }
 
-/// A hash of return addresses, which stands for the stack.
+/// A hash of return addresses, which identifies a stack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hash(u64);
 
 impl Hash {
-    /// Begins a hash. `salt` differs by the way of walking.
+    /// Begins a hash. `salt` differs by the method of walking.
     #[inline(always)]
     pub(crate) const fn new(salt: u64) -> Hash {
         Hash(salt)
@@ -74,13 +76,13 @@ impl Hash {
         Hash((self.0.rotate_left(5) ^ address).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    /// The hash so far, as the salt of a hash that goes on from here.
+    /// Returns the hash so far, which can serve as the salt of a hash that continues it.
     #[inline(always)]
     pub(crate) const fn gathered(self) -> u64 {
         self.0
     }
 
-    /// Ends a hash: all bits depend on all addresses.
+    /// Ends a hash: each bit of the result depends on all addresses.
     #[inline(always)]
     pub(crate) const fn finish(self) -> u64 {
         let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);

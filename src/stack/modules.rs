@@ -1,21 +1,21 @@
 //! The loaded objects (*modules*): their addresses, paths, build ids and unwind tables.
 //!
-//! Found in `/proc/self/maps` and read through `/proc/self/mem`. That takes no lock of the loader's, and reading from an
-//! object that is unloaded just then fails instead of crashing. ELF headers are read from memory; files are not opened,
-//! because they may have changed since.
+//! The objects are found in `/proc/self/maps` and read through `/proc/self/mem`. That takes no lock of the loader, and
+//! reading from an object that is being unloaded fails instead of crashing. ELF headers are read from memory; files are
+//! not opened, because their content may have changed since.
 //!
-//! Allocates: called in internal scopes only.
+//! The functions allocate, so they are called in internal scopes only.
 
 use std::fs::File;
 use std::io::Read;
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
 
-/// Bytes of an object's unwind tables at most; larger ones are ignored.
+/// Maximum size of an object's unwind tables, in bytes; larger ones are ignored.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
-/// Program headers of one object at most.
+/// Maximum number of program headers of an object.
 const HEADERS_MAX: u16 = 256;
-/// Bytes of an object's notes that are searched for its build id.
+/// Maximum length of an object's notes that are searched for its build id, in bytes.
 const NOTE_BYTES_MAX: u64 = 64 << 10;
 
 const PT_LOAD: u32 = 1;
@@ -33,7 +33,7 @@ struct Segment {
     memory_bytes: u64,
 }
 
-/// A copied range of an object, at its address in the file.
+/// A copied range of an object, with its address in the object's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Section {
     pub(crate) address: u64,
@@ -44,16 +44,16 @@ pub(crate) struct Section {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Module {
     pub(crate) path: String,
-    /// In hexadecimal; empty if there is none.
+    /// The build id in hexadecimal; empty if there is none.
     pub(crate) build_id: String,
-    /// Lowest address, and the first above the highest.
+    /// Lowest address of the object; `end` is the first address above its highest.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// The difference of an address in memory and the same address in the file.
+    /// The difference between an address in memory and the same address in the file.
     pub(crate) bias: u64,
     /// Ranges that hold code.
     pub(crate) code: Vec<(u64, u64)>,
-    /// Address and length of the index of its unwind tables, and the end of the segment that holds the tables.
+    /// Address and length of the index of the unwind tables, and the end of the segment that holds the tables.
     tables: Option<(u64, u64, u64)>,
 }
 
@@ -88,9 +88,9 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
-/// All loaded objects, in the order of their addresses; `None` without memory or file descriptors. An object of `known` that
-/// is still mapped at the same place is kept if its headers cannot be read just now: the system may have dropped their page, and
-/// have no room to bring it back.
+/// Returns all loaded objects, in the order of their addresses; `None` without memory or file descriptors. An object of
+/// `known` that is still mapped at the same place is kept if its headers cannot be read now: the system may have
+/// dropped their page, and have no room to load it again.
 pub(crate) fn loaded(known: &[Module]) -> Option<Vec<Module>> {
     let mut maps = Vec::new();
     File::open("/proc/self/maps").and_then(|mut file| file.read_to_end(&mut maps)).ok()?;
@@ -100,7 +100,7 @@ pub(crate) fn loaded(known: &[Module]) -> Option<Vec<Module>> {
     Some(mappings.filter_map(|(start, path)| at_mapping(&memory, start, path, known)).collect())
 }
 
-/// The object that begins at a mapping, if one does.
+/// Returns the object that begins at a mapping, if there is one.
 fn at_mapping(memory: &Memory, start: u64, path: &str, known: &[Module]) -> Option<Module> {
     let known = known.iter().find(|module| module.start == start && module.path == path);
     let now = module_at(memory, start, path);
@@ -109,8 +109,8 @@ fn at_mapping(memory: &Memory, start: u64, path: &str, known: &[Module]) -> Opti
     known.filter(|known| is_worse(known)).cloned().or(now)
 }
 
-/// The address and the path of a mapping that an object can begin with: readable, from the start of a file, or the
-/// system's own.
+/// Returns the address and the path of a mapping that an object can begin with: one that is readable, and lies at the
+/// start of a file or is the vDSO.
 fn first_mapping(line: &str) -> Option<(u64, &str)> {
     let mut fields = line.split_ascii_whitespace();
     let (range, access, offset) = (fields.next()?, fields.next()?, fields.next()?);
@@ -123,10 +123,10 @@ fn first_mapping(line: &str) -> Option<(u64, &str)> {
     Some((start, path))
 }
 
-/// The object that begins at an address, if one does.
+/// Returns the object that begins at an address, if there is one.
 fn module_at(memory: &Memory, start: u64, path: &str) -> Option<Module> {
     let header = memory.read(start, 64)?;
-    // 64 bits, little-endian.
+    // Accepts 64-bit little-endian objects only.
     if header.get(..6)? != b"\x7fELF\x02\x01" {
         return None;
     }
@@ -177,7 +177,7 @@ fn segment(header: &[u8]) -> Option<Segment> {
     })
 }
 
-/// The build id in an object's notes, in hexadecimal.
+/// Returns the build id in an object's notes, in hexadecimal.
 fn build_id(notes: &[u8]) -> Option<String> {
     let mut at = 0usize;
     loop {
@@ -197,19 +197,21 @@ fn build_id(notes: &[u8]) -> Option<String> {
 }
 
 impl Module {
-    /// Whether an address lies in the object's code.
+    /// Returns whether an address lies in the object's code.
     pub(crate) fn has_code_at(&self, address: u64) -> bool {
         self.code.iter().any(|(from, to)| (*from..*to).contains(&address))
     }
 
-    /// Its index of unwind tables and the tables themselves (`.eh_frame_hdr`, `.eh_frame`), as they lie in memory.
+    /// Returns the index of the unwind tables and the tables themselves (`.eh_frame_hdr`, `.eh_frame`), as copied from
+    /// memory.
     pub(crate) fn unwind_tables(&self, memory: &Memory) -> Option<(Section, Section)> {
         let (address, bytes, end) = self.tables?;
         let index = Section {
             address,
             bytes: memory.read(self.bias.wrapping_add(address), bytes.min(TABLE_BYTES_MAX))?,
         };
-        // Version 1, and the pointer to the tables in the only form that linkers write: relative to itself, 32 bits.
+        // Requires version 1, and a pointer to the tables in the only form that linkers write: relative to itself, 32
+        // bits.
         if index.bytes.get(..2)? != [1, 0x1b] {
             return None;
         }

@@ -1,10 +1,10 @@
-//! The walk by rules, made cheap by the walk before it.
+//! The walk by rules that reuses the result of the thread's last walk.
 //!
-//! From one allocation of a thread to the next, most of its stack stays as it is: the outer functions are still waiting
-//! for the same calls. So the words of the stack that the last walk read are kept, outermost first, and a new walk first finds
-//! how many of them are unchanged. That is two loads and a comparison a word, without dependencies, where a step by rules is a
-//! table lookup that waits for the step before. Then the walk goes by rules from the inner end until it reaches an unchanged
-//! frame; the frames outside of it are known.
+//! From one allocation of a thread to the next, most of its stack stays the same: the outer functions are still waiting
+//! for the same calls. So the words of the stack that the last walk read are kept, outermost first, and a new walk
+//! first counts how many of them are unchanged. That costs two loads and a comparison per word, without dependencies,
+//! while a step by rules is a table lookup that waits for the step before it. Then the walk goes by rules from the
+//! inner end until it reaches an unchanged frame; the frames outside of that frame are known.
 //!
 //! ```text
 //!        inner                                                      outer
@@ -12,22 +12,23 @@
 //!  before ├── have returned ──┤◄──────────────────────────────────────►│
 //! ```
 //!
-//! Nearly all rules of that walk find the caller from the stack pointer, and nearly all are those of a few dozen addresses. A
-//! small table keeps them (the *near* rules), and a step by it takes a dozen instructions. Where a rule is not in it, or the
-//! frame pointer matters, the walk uses full rules.
+//! Nearly all rules of that walk find the caller from the stack pointer, and nearly all belong to a few dozen
+//! addresses. A small table keeps them (the *near* rules), and a step by a near rule takes a dozen instructions. Where
+//! the table lacks a rule, or the frame pointer matters, the walk uses full rules.
 //!
 //! # Correctness
 //!
-//! A walk by rules is a function of its place (address in the code, stack pointer, frame pointer) and of the words that it
-//! reads on the stack. If it reaches a place of the last walk, and all words that the last walk read from there on
-//! are the same, then it takes the same steps. Both are compared in full each time: return addresses, and saved frame
-//! pointers that a later step needs. A frame pointer that no later step needs may differ.
-//! When rules are cleared, because code has come or gone, the last walk is dropped too.
+//! A walk by rules is a function of its place (address in the code, stack pointer, frame pointer) and of the words that
+//! it reads on the stack. If a walk reaches a place of the last walk, and all words that the last walk read from there
+//! on are the same, then it takes the same steps. Each walk compares both the place and the words in full: return
+//! addresses, and saved frame pointers that a later step needs. A frame pointer that no later step needs may differ.
+//! When rules are cleared, because code was loaded or unloaded, the last walk is dropped too.
 //!
-//! The hash of a stack is computed from its outermost frame inwards, so that the hash of the unchanged frames is known as well.
+//! The hash of a stack is computed from its outermost frame inwards, so the hash of the unchanged frames is known as
+//! well.
 //!
-//! A walk of more words than there is room for, or one that ended because of a word on the stack, is not kept. After a walk that
-//! was too deep the thread keeps none for a while, so that it does not pay twice for each.
+//! A walk of more words than there is room for is not kept, nor is a walk that ended because of a word on the stack.
+//! After a walk that was too deep the thread keeps none for a while, so that it does not pay twice for each walk.
 //!
 //! Invariant **R1**: the room is a run of pages that is never given back, and only its thread uses it.
 
@@ -36,24 +37,24 @@ use super::{End, Hash};
 use crate::sys::frame::{Bounds, Registers, read};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
-/// Words of the stack that are kept of a walk, at most: one or two a frame.
+/// Maximum number of stack words that are kept of a walk: one or two per frame.
 pub(crate) const REPLAY_WORDS_MAX: usize = 232;
-/// Steps of a walk before it reaches an unchanged frame, at most.
+/// Maximum number of steps of a walk before it reaches an unchanged frame.
 const STEPS: usize = 128;
-/// Walks that are not kept after one that was too deep.
+/// Number of walks that are not kept after a walk that was too deep.
 const REST: u32 = 64;
-/// Places of near rules, with [`NEAR_WAYS`] rules each. With one rule each, two addresses of one place would replace each other at
-/// every walk, and which addresses share a place depends on where the system loads a program.
+/// Places of near rules, with [`NEAR_WAYS`] rules each. With one rule per place, two addresses of one place would
+/// replace each other at every walk, and the system's choice of load addresses decides which addresses share a place.
 const NEAR_PLACES: usize = 128;
 const NEAR_WAYS: usize = 2;
-/// Steps of a walk by near rules, at most.
+/// Maximum number of steps of a walk by near rules.
 const NEAR_STEPS: usize = 32;
 /// Pages of a thread's last walk.
 pub(crate) const REPLAY_PAGES: u32 = 4;
 
-/// In place of a frame pointer: none is needed.
+/// Stands for a frame pointer that is not needed.
 const NEEDLESS: u64 = u64::MAX;
-/// In place of a frame pointer: the word is no return address.
+/// Stands for a frame pointer at a word that is no return address.
 const NO_FRAME: u64 = u64::MAX - 1;
 
 /// A word of the stack that the last walk read: its address and its value.
@@ -68,13 +69,13 @@ struct Word {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct Frame {
-    /// The hash of the stack from here outwards.
+    /// The hash of the stack from this frame outwards.
     hash: u64,
-    /// The frame pointer here, if the walk from here outwards depends on it.
+    /// The frame pointer at this frame, if the walk from this frame outwards depends on it.
     bp: u64,
 }
 
-/// A step of the present walk.
+/// A step of the current walk.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct Step {
@@ -90,31 +91,32 @@ struct Step {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct NearRule {
-    /// The address that it applies to; 0 in an empty place.
+    /// The address to which the rule applies; 0 in an empty place.
     ip: u64,
-    /// Distance of the caller's stack pointer above this function's.
+    /// Distance of the caller's stack pointer above this function's stack pointer, in bytes.
     cfa: u64,
 }
 
-/// A thread's last walk. All zero bytes are a valid walk of no frames. Only its thread uses it, with its gate closed.
+/// A thread's last walk. All zero bytes are a valid walk of no frames. Only its thread uses it, while the thread's gate
+/// is closed.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Replay {
     len: u32,
-    /// The count of clearings of rules when it was made.
+    /// The count of clearings of rules when the walk was made.
     cleared: u32,
     is_truncated: u32,
-    /// Walks that are still not kept.
+    /// Number of further walks that are not kept.
     rest: u32,
     words: [Word; REPLAY_WORDS_MAX],
     frames: [Frame; REPLAY_WORDS_MAX],
     steps: [Step; STEPS],
-    /// Addresses and values that the walk by near rules has read, innermost first. Two arrays, because two recent stores cannot be
-    /// loaded as one without a stall.
+    /// Addresses of the words that the walk by near rules has read, innermost first; `fresh` has their values.
+    /// There are two arrays, because two recent stores cannot be loaded as one without a stall.
     fresh_at: [u64; NEAR_STEPS],
     fresh: [u64; NEAR_STEPS],
     near: [[NearRule; NEAR_WAYS]; NEAR_PLACES],
-    /// Walks by near rules.
+    /// Number of walks by near rules.
     #[cfg(test)]
     near_walks: u32,
 }
@@ -128,18 +130,18 @@ pub(crate) struct Walked {
     pub(crate) end: End,
 }
 
-/// Why there is nothing: a rule could not be had.
+/// Error of a walk that needs a rule that is neither known nor discovered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoRule;
 
 impl Replay {
-    /// Makes room for the last walk of a thread; returns its address, or 0 without memory.
+    /// Makes room for the last walk of a thread, and returns its address, or 0 without memory.
     #[cold]
     pub(crate) fn open(pages: &Pages) -> u64 {
         pages.take(REPLAY_PAGES).map_or(0, |page| pages.at(page).expose_provenance() as u64)
     }
 
-    /// The room at an address that [`Replay::open`] gave.
+    /// Returns the room at an address that [`Replay::open`] returned.
     ///
     /// # Safety
     /// The calling thread alone uses the room, and there is no other reference to it.
@@ -149,12 +151,13 @@ impl Replay {
         unsafe { &mut *std::ptr::with_exposed_provenance_mut::<Replay>(address as usize) }
     }
 
-    /// Drops the last walk: the pages go to another thread.
+    /// Drops the last walk, because another thread takes over the pages.
     pub(crate) fn forget(&mut self) {
         self.len = 0;
     }
 
-    /// Walks. `None` if the stack is too deep or too odd to be kept: then it is to be walked by rules alone.
+    /// Walks the stack. Returns `None` if the stack is too deep or too irregular to be kept; the caller then walks by
+    /// rules alone.
     #[inline(always)]
     pub(crate) fn walk(
         &mut self,
@@ -183,7 +186,8 @@ impl Replay {
         self.near = [[NearRule { ip: 0, cfa: 0 }; NEAR_WAYS]; NEAR_PLACES];
     }
 
-    /// The number of kept words, from the outermost on, that are unchanged. Words below the stack pointer are gone.
+    /// Returns the number of kept words, from the outermost on, that are unchanged. Words below the stack pointer are
+    /// gone.
     #[inline(always)]
     fn unchanged(&self, sp: u64) -> usize {
         let mut words = self.words.get(..self.len as usize).unwrap_or(&[]);
@@ -203,7 +207,7 @@ impl Replay {
         unchanged + words.iter().take_while(|word| change(word) == 0).count()
     }
 
-    /// The unchanged kept frame at which the walk has arrived, if any.
+    /// Returns the unchanged kept frame at which the walk has arrived, if any.
     #[inline(always)]
     fn joint(&self, unchanged: &mut usize, place: Registers) -> Option<usize> {
         while let Some(last) = unchanged.checked_sub(1) {
@@ -217,7 +221,8 @@ impl Replay {
         None
     }
 
-    /// Walks by near rules to an unchanged frame, if they suffice. They follow no frame pointer, so that frame must need none.
+    /// Walks by near rules to an unchanged frame, if near rules suffice. Near rules do not follow the frame pointer, so
+    /// that frame must not need it.
     #[inline(always)]
     fn by_near_rules(&mut self, start: Registers, unchanged: usize) -> Option<Walked> {
         let mut joint = unchanged.checked_sub(1)?;
@@ -267,7 +272,8 @@ impl Replay {
         self.near[Replay::near_place(ip)].iter().find(|rule| rule.ip == ip).copied()
     }
 
-    /// Makes a rule near, in place of an older rule of the same address, or of the older of the two rules in its place.
+    /// Stores a near rule. It replaces an older rule of the same address, otherwise the older of the two rules in its
+    /// place.
     fn put_near(&mut self, rule: NearRule) {
         let [first, second] = &mut self.near[Replay::near_place(rule.ip)];
         if first.ip != rule.ip {
@@ -318,7 +324,7 @@ impl Replay {
         }
     }
 
-    /// Keeps a walk without an unchanged frame: its last step led to the outermost one.
+    /// Keeps a walk without an unchanged frame, whose last step led to the outermost frame.
     #[cold]
     fn begin(&mut self, steps: usize, end: End) -> Option<Walked> {
         let last = *self.steps.get(steps - 1)?;
@@ -329,12 +335,12 @@ impl Replay {
         Some(self.keep(steps - 1, len))
     }
 
-    /// Puts the frames of the first `fresh` steps behind the first `kept` words.
+    /// Stores the frames of the first `fresh` steps after the first `kept` words.
     fn keep(&mut self, fresh: usize, kept: usize) -> Walked {
         let mut len = kept;
         let mut outer = self.frames[len - 1];
         let mut is_whole = true;
-        // A step leads from its frame to the one outside of it, which is kept by now.
+        // A step leads from its frame to the frame outside of it, which is stored already.
         for step in (0..fresh).rev() {
             let (Some(this), Some(next)) = (self.steps.get(step), self.steps.get(step + 1)) else { break };
             let (this, next) = (*this, *next);

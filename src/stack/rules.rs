@@ -1,20 +1,20 @@
-//! The walk by rules: a rule gives, for an address in the code, the places of the caller's registers.
+//! The walk by rules: a rule maps an address in the code to the places of the caller's registers.
 //!
-//! Unwind tables can express far more than compiled code needs. The caller's stack pointer (the frame's *CFA*) lies
-//! at a fixed distance from this function's stack pointer or frame pointer, the return address right below it, and the
-//! caller's frame pointer is still in its register or lies at a fixed distance below the CFA. That fits into 32 bits. Other
-//! functions (frames of signal handlers, functions that realign the stack) end the walk as truncated.
+//! Unwind tables can express far more than compiled code needs. The caller's stack pointer (the frame's *CFA*) lies at
+//! a fixed distance from this function's stack pointer or frame pointer. The return address lies right below the CFA.
+//! The caller's frame pointer is still in its register, or lies at a fixed distance below the CFA. That fits into 32
+//! bits. Other functions (frames of signal handlers, functions that realign the stack) end the walk as truncated.
 //!
-//! The table is direct mapped with a few places for each address. An entry is one word, address and rule together, so it
-//! is read and written whole: it needs no lock, and all threads share the rules that one has found.
+//! The table is direct mapped with a few places for each address. An entry is one word, address and rule together, so
+//! it is read and written whole: it needs no lock, and all threads share the rules that one thread has found.
 //!
 //! ```text
 //!  63                     32 31    30    29        28..16            15..0
 //! │ address: 32 of 48 bits  │ base │ bp   │ kind    │ bp below CFA / 8 │ CFA above base / 8 │
 //! ```
 //!
-//! The address is first mixed by an invertible multiplication of 48 bits; the upper 16 bits are the place in the table, the
-//! lower 32 stand in the entry. So a rule is never taken for that of another address.
+//! The address is first mixed by an invertible multiplication of 48 bits. The upper 16 bits are the place in the table,
+//! and the lower 32 bits are in the entry. So a rule is never taken for that of another address.
 //!
 //! Invariant **U1**: the table's run is as long as its mask and is never given back.
 
@@ -24,18 +24,18 @@ use crate::sys::frame::{Bounds, Registers, read};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Entries of the table.
+/// Number of entries of the table.
 const ENTRIES: usize = 1 << 16;
-/// Places that an address may take, from its own on.
+/// Number of places that an entry may take, beginning with the place of its address.
 const PROBES: usize = 8;
-/// Pages of the table.
+/// Number of pages of the table.
 pub(crate) const TABLE_PAGES: u32 = (ENTRIES * 8 / PAGE_BYTES) as u32;
-/// Bits of an address in the table; a process has no others.
+/// Bits of an address that the table distinguishes; no address of a process has others.
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
-/// An odd number, so that multiplying by it modulo 2⁴⁸ can be undone.
+/// An odd number, so that multiplication by it modulo 2⁴⁸ is invertible.
 const MIX: u64 = 0x9E37_79B9_7F4B;
 
-/// The places of a caller's registers. Never zero.
+/// The places of a caller's registers. The word is never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rule(u32);
 
@@ -52,8 +52,8 @@ impl Rule {
     /// The rule of an address that the unwind tables do not cover, or whose registers do not fit into a rule.
     pub(crate) const UNKNOWN: Rule = Rule(2);
 
-    /// The CFA lies `cfa` bytes above the base register, and the caller's frame pointer `bp` bytes below the CFA if it is
-    /// not in its register. `None` if that does not fit.
+    /// Makes a rule: the CFA lies `cfa` bytes above the base register, and the caller's frame pointer `bp` bytes below
+    /// the CFA, or in its register if `bp` is `None`. Returns `None` if a distance does not fit.
     pub(crate) fn step(from_bp: bool, cfa: u64, bp: Option<u64>) -> Option<Rule> {
         let eighth = |bytes: u64, mask: u32| {
             let is_whole = bytes.is_multiple_of(8);
@@ -70,14 +70,14 @@ impl Rule {
     }
 }
 
-/// The table of rules. Raw pages behind a pointer that lives as long as the process.
+/// The table of rules: raw pages behind a pointer that is valid as long as the process lives.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     entries: *const AtomicU64,
 }
 
 impl Rules {
-    /// The table in a run of [`TABLE_PAGES`].
+    /// Returns the table in a run of [`TABLE_PAGES`].
     pub(crate) fn at(pages: &Pages, page: u32) -> Rules {
         Rules { entries: pages.at(page).cast::<AtomicU64>() }
     }
@@ -94,18 +94,18 @@ impl Rules {
         ((mixed >> 32) as usize, mixed << 32)
     }
 
-    /// Sixteen bits that spread addresses evenly.
+    /// Returns sixteen bits that spread addresses evenly.
     #[inline(always)]
     pub(super) fn mixed(address: u64) -> u16 {
         (address.wrapping_mul(MIX) >> 32) as u16
     }
 
-    /// The rule for an address, if it has been worked out.
+    /// Returns the rule for an address, if the table has one.
     #[inline(always)]
     pub(crate) fn get(&self, address: u64) -> Option<Rule> {
         let (place, key) = Rules::key(address);
         for probe in 0..PROBES {
-            // relaxed: an entry says all there is to say in one word.
+            // relaxed: an entry is complete in one word.
             let entry = self.entry(place + probe).load(Ordering::Relaxed);
             if (entry ^ key) >> 32 == 0 && entry as u32 != 0 {
                 return Some(Rule(entry as u32));
@@ -117,7 +117,7 @@ impl Rules {
         None
     }
 
-    /// Notes a rule. When all its places are taken, the first one goes.
+    /// Stores a rule. When all places of the address are taken, the rule replaces the one in the first place.
     pub(crate) fn put(&self, address: u64, rule: Rule) {
         let (place, key) = Rules::key(address);
         let word = key | u64::from(rule.0);
@@ -132,7 +132,7 @@ impl Rules {
         self.entry(place).store(word, Ordering::Relaxed);
     }
 
-    /// Clears all rules: code has come or gone.
+    /// Clears all rules, because code was loaded or unloaded.
     pub(crate) fn clear(&self) {
         // relaxed, as in `get`. Counted first: kept walks by the old rules are invalid from here on.
         STATE.rules_cleared.fetch_add(1, Ordering::Relaxed);
@@ -143,21 +143,21 @@ impl Rules {
         Rules::all_are_gone();
     }
 
-    /// Counts once more, so that walks by rules that were still in the table are invalid too.
+    /// Increments the count of clearings again, which invalidates walks by rules that were still in the table.
     fn all_are_gone() {
         // Release; its partner is `cleared`: a thread that sees the count finds no old rule in the table.
         STATE.rules_cleared.fetch_add(1, Ordering::Release);
     }
 
-    /// A number that changes when rules are cleared.
+    /// Returns a number that changes when rules are cleared.
     #[inline(always)]
     pub(crate) fn cleared() -> u32 {
         // Acquire; its partner is `all_are_gone`.
         STATE.rules_cleared.load(Ordering::Acquire)
     }
 
-    /// Calls `visit` with each return address, innermost first. `discover` works out a rule that is not in the table;
-    /// `None` if it could not, and then the walk has no result.
+    /// Calls `visit` with each return address, innermost first. `discover` finds a rule that is not in the table.
+    /// Returns `None` if `discover` returns `None`; the walk then has no result.
     #[inline(always)]
     pub(crate) fn walk(
         &self,
@@ -184,7 +184,7 @@ impl Rules {
 /// The reason that a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The rule: every walk ends at this address.
+    /// The rule of the address, which ends every walk there.
     ByRule(End),
     /// A word on the stack.
     ByStack(End),
@@ -200,21 +200,21 @@ impl Stop {
 }
 
 impl Rule {
-    /// Whether the caller's stack pointer is found from the frame pointer.
+    /// Returns whether the caller's stack pointer is found from the frame pointer.
     #[inline(always)]
     pub(crate) fn is_from_bp(self) -> bool {
         self.0 & Rule::FROM_BP != 0
     }
 
-    /// Distance of the caller's frame pointer below the CFA, if it is on the stack.
+    /// Returns the distance of the caller's frame pointer below the CFA in bytes, if the frame pointer is on the stack.
     #[inline(always)]
     pub(crate) fn bp_below_cfa(self) -> Option<u64> {
         let below = u64::from(self.0 >> Rule::BP_SHIFT & Rule::BP_MASK) * 8;
         (self.0 & Rule::BP_STORED != 0).then_some(below)
     }
 
-    /// Steps from a function to its caller, and returns the return address. `place.ip`, at which the next rule is looked up, is in
-    /// the call, before that address.
+    /// Steps from a function to its caller, and returns the return address. Sets `place.ip`, at which the next rule is
+    /// looked up, to an address inside the call instruction, just before the return address.
     #[inline(always)]
     pub(crate) fn apply(self, place: &mut Registers, bounds: Bounds) -> Result<u64, Stop> {
         if self.0 & Rule::STEP == 0 {

@@ -1,6 +1,6 @@
-//! The static of this room, in one place, so that a forked child misses nothing of it.
+//! The static of this room, in one struct, so that the reset in a forked child covers all of it.
 //!
-//! Invariant **Q1**: the unwinder's tables are touched under its latch only.
+//! Invariant **Q1**: the unwinder's tables are accessed under its latch only.
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ pub(super) static STATE: State = State {
 /// All state of the room that is not in a ledger.
 #[repr(C)]
 pub(super) struct State {
-    /// How often the table of rules was cleared. Read at each walk, so it shares no cache line with the latch.
+    /// Number of times that the table of rules was cleared. Each walk reads it, so it shares no cache line with the
+    /// latch.
     pub(super) rules_cleared: AtomicU32,
     pub(super) unwinder: Unwinder,
 }
@@ -34,10 +35,10 @@ pub(super) struct Unwinder {
 // SAFETY: Q1.
 unsafe impl Sync for Unwinder {}
 
-/// Resets what does not hold in a forked child. A thread of the parent may have been changing the unwinder's tables: they are
-/// read anew, and the old ones are not freed.
+/// Resets the state that is invalid in a forked child. A thread of the parent may have been changing the unwinder's
+/// tables, so the child reads them anew, and does not free the old ones.
 pub(crate) fn reset_after_fork() {
-    // The count of clearings goes on: the kept walk of the thread is compared with it.
+    // The count of clearings continues: the kept walk of the thread is compared with it.
     let State { rules_cleared: _, unwinder } = &STATE;
     let Unwinder { latch, asked } = unwinder;
     latch.open();
@@ -46,7 +47,7 @@ pub(crate) fn reset_after_fork() {
     std::mem::forget(unsafe { (*asked.get()).take() });
 }
 
-/// Memory of a lookup, so that it allocates none: registers of a row, and rows on a stack.
+/// Memory of a lookup, so that a lookup does not allocate: the registers of a row, and the rows on a stack.
 pub(super) struct Storage;
 
 impl UnwindContextStorage<usize> for Storage {
@@ -65,21 +66,21 @@ pub(super) struct Tables {
 
 /// The loaded objects and their unwind tables.
 pub(super) struct Asked {
-    /// In the order of their addresses.
+    /// The unwind tables of each object, in the order of the objects' addresses.
     pub(super) tables: Vec<Tables>,
     pub(super) context: Box<UnwindContext<usize, Storage>>,
-    /// Shared, so that nothing is copied while the latch is held.
+    /// The objects, shared so that nothing is copied while the latch is held.
     pub(super) modules: Arc<Vec<Module>>,
     pub(super) gone: Arc<Vec<Gone>>,
 }
 
-/// An object that was unloaded, and is still in stacks.
+/// An object that was unloaded, but may still occur in stacks.
 #[derive(Debug, Clone)]
 pub(crate) struct Gone {
     pub(crate) module: Module,
-    /// The time at which it was missing first.
+    /// Time at which the object was first missing, in nanoseconds.
     pub(crate) at_ns: u64,
 }
 
-/// Unloaded objects that are kept at most; the oldest are dropped, and stacks through them have no names.
+/// Maximum number of unloaded objects that are kept; the oldest are dropped, and stacks through them have no names.
 pub(crate) const MODULES_GONE_MAX: usize = 256;

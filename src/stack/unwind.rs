@@ -1,13 +1,13 @@
 //! Rules from unwind tables, which `gimli` reads.
 //!
-//! A rule is made only of the table entry that covers the very address. Without such an entry, or where it needs more than a
-//! rule can hold (an expression, a register that is not followed), the rule is unknown, and the walk ends there as truncated.
-//! Nothing is guessed, such as that the function keeps a frame pointer: a function written in assembler may use that register
-//! for anything, and a guess would show false callers.
+//! A rule is made only of the table entry that covers the exact address. Without such an entry, or where the entry
+//! needs more than a rule can hold (an expression, a register that is not followed), the rule is unknown, and the walk
+//! ends there as truncated. Nothing is guessed, such as that the function keeps a frame pointer: a function written in
+//! assembler may use that register for anything, and a guess would show false callers.
 //!
-//! The tables lie behind a latch and serve all threads; each address in the code is looked up once. They are read, and memory is
-//! allocated, when modules come, in an internal scope. A lookup allocates nothing. It waits for the latch for a limited time
-//! ([`Patience`]), and has no result after that.
+//! The tables lie behind a latch and serve all threads; each address in the code is looked up once. When modules are
+//! loaded, the tables are read and memory is allocated, in an internal scope. A lookup allocates nothing. It waits for
+//! the latch for a limited time ([`Patience`]), and has no result after that.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use super::rules::Rule;
 use super::state::{Asked, Gone, MODULES_GONE_MAX, STATE, Storage, Tables};
 use crate::sys::latch::Patience;
 
-/// Lists the loaded objects and reads the unwind tables of new ones. Returns whether any came or went. Allocates: in an internal
-/// scope.
+/// Lists the loaded objects and reads the unwind tables of new ones. Returns whether any object was loaded or unloaded.
+/// Allocates, so it is called in an internal scope.
 pub(crate) fn refresh(now_ns: u64) -> bool {
     let before = with_asked(Patience::Endless, |asked| (Arc::clone(&asked.modules), Arc::clone(&asked.gone)));
     let (modules, gone) = before.unwrap_or_default();
@@ -61,30 +61,30 @@ fn read(module: &Module, memory: &Memory) -> Option<Tables> {
     Some(Tables { start: module.start, end: module.end, bias: module.bias, index, entries })
 }
 
-/// Runs `work` on the tables; `None` when nothing was read yet, or the latch did not open in time.
+/// Runs `work` on the tables; returns `None` when no tables were read yet, or the latch did not open in time.
 fn with_asked<T>(patience: Patience, work: impl FnOnce(&mut Asked) -> T) -> Option<T> {
     let _taken = STATE.unwinder.latch.take_within(patience)?;
     // SAFETY: Q1.
     unsafe { (*STATE.unwinder.asked.get()).as_mut() }.map(work)
 }
 
-/// Whether any object is known.
+/// Returns whether any object is known.
 pub(crate) fn knows_objects() -> bool {
     with_asked(Patience::Endless, |asked| !asked.modules.is_empty()).unwrap_or(false)
 }
 
-/// The objects that were loaded at the last refresh.
+/// Returns the objects that were loaded at the last refresh.
 pub(crate) fn modules() -> Arc<Vec<Module>> {
     with_asked(Patience::Endless, |asked| Arc::clone(&asked.modules)).unwrap_or_default()
 }
 
-/// The objects that were unloaded, in the order in which that was noticed.
+/// Returns the objects that were unloaded, in the order of detection.
 pub(crate) fn gone() -> Arc<Vec<Gone>> {
     with_asked(Patience::Endless, |asked| Arc::clone(&asked.gone)).unwrap_or_default()
 }
 
-/// The number of return addresses before the first that lies in no code of a loaded object. `None` when the latch did not open in
-/// time.
+/// Returns the number of return addresses before the first that lies in no code of a loaded object; `None` when the
+/// latch did not open in time.
 pub(crate) fn code_frames(addresses: &[u64], patience: Patience) -> Option<usize> {
     with_asked(patience, |asked| {
         let is_code = |address: &u64| asked.holder(address.wrapping_sub(1)).is_some();
@@ -92,7 +92,8 @@ pub(crate) fn code_frames(addresses: &[u64], patience: Patience) -> Option<usize
     })
 }
 
-/// Whether one of the addresses lies in the object that contains heapledger: the program, most often.
+/// Returns whether one of the addresses lies in the object that contains heapledger, which is most often the program;
+/// `None` when the latch did not open in time.
 pub(crate) fn any_in_our_object(addresses: &[u64], patience: Patience) -> Option<bool> {
     let ours = any_in_our_object as fn(&[u64], Patience) -> Option<bool> as usize as u64;
     with_asked(patience, |asked| {
@@ -105,12 +106,12 @@ pub(crate) fn any_in_our_object(addresses: &[u64], patience: Patience) -> Option
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) rule: Rule,
-    /// Whether it lies in the code of a loaded object at all.
+    /// Whether the address lies in the code of a loaded object.
     pub(crate) is_code: bool,
 }
 
-/// Finds the rule of an address: of the instruction itself for the innermost frame, of the call for others. Allocates nothing.
-/// `None` when the latch did not open in time.
+/// Finds the rule of an address: that of the instruction for the innermost frame, that of the call for other frames.
+/// Allocates nothing. Returns `None` when the latch did not open in time.
 pub(crate) fn discover(address: u64, patience: Patience) -> Option<Known> {
     with_asked(patience, |asked| Known {
         rule: asked.rule(address).unwrap_or(Rule::UNKNOWN),
@@ -119,7 +120,7 @@ pub(crate) fn discover(address: u64, patience: Patience) -> Option<Known> {
 }
 
 impl Asked {
-    /// The object in whose code an address lies.
+    /// Returns the index of the object in whose code an address lies.
     fn holder(&self, address: u64) -> Option<usize> {
         self.modules.iter().position(|module| module.has_code_at(address))
     }
@@ -147,7 +148,7 @@ impl Tables {
     }
 }
 
-/// A row of the tables as a rule, if it fits.
+/// Returns a row of the tables as a rule, if it fits.
 fn rule_of(row: &UnwindTableRow<usize, Storage>) -> Option<Rule> {
     match row.register(X86_64::RA) {
         Some(RegisterRule::Offset(-8)) => {}

@@ -1,9 +1,10 @@
-//! The walk by frame pointers. Budget: two loads and a multiplication a frame.
+//! The walk by frame pointers. Its budget is two loads and a multiplication per frame.
 //!
-//! A function that keeps a frame pointer begins by pushing its caller's and pointing to it: so at the frame pointer lies
-//! the caller's frame pointer, and above it the return address. A function that uses the register for something else
-//! breaks the chain or hides its caller, which the walk cannot notice. It can only stay within the stack: each frame must lie
-//! above the one before, and below the stack's end.
+//! A function that keeps a frame pointer begins by pushing its caller's frame pointer, and then points its frame
+//! pointer to that word. So the frame pointer leads to the caller's frame pointer, and the word above that is the
+//! return address. A function that uses the register for something else breaks the chain or hides its caller, which the
+//! walk cannot notice. The walk only stays within the stack: each frame must lie above the frame before it, and below
+//! the stack's end.
 
 use super::{End, STACK_FRAMES_MAX};
 use crate::sys::frame::{Bounds, Registers, read};

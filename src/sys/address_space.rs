@@ -1,10 +1,10 @@
-//! Address space from the system, for [`super::pages`]: reserved once, committed in steps, and lent page by page.
+//! The system's address space, for [`super::pages`]: reserved once, committed in steps, and populated page by page.
 //!
-//! Where there are no calls of virtual memory it is one zeroed block of the system's allocator, of bounded size.
+//! A system without virtual-memory calls provides one zeroed block of its allocator instead, of bounded size.
 
-/// Bytes of a page of the region. The system's own pages may be larger; commit steps are multiples of both.
+/// Bytes of a page of the region. The system's pages may be larger; commit steps are multiples of both sizes.
 pub(crate) const PAGE_BYTES: usize = 4096;
-/// The share of a process's address-space limit that is ours at most: one eighth.
+/// Divisor of the process's address-space limit: the region takes one eighth of the limit or less.
 pub(super) const ADDRESS_SPACE_SHARE: u64 = 8;
 
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
@@ -45,14 +45,15 @@ mod mapping {
         }
     }
 
-    /// Has pages lent before they are written to, and says whether that was done: Linux knows how to since 5.14.
+    /// Populates pages before the first write to them, and returns whether the system did so (Linux 5.14 or later).
     pub(in crate::sys) fn lend(start: *mut u8, bytes: usize) -> bool {
         // SAFETY: the range lies inside our own region; what it holds stays as it is.
         unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) == 0 }
     }
 
-    /// Gives a range back to the system; it reads as zero afterwards. The system takes whole pages of its own, which may be larger
-    /// than ours, and would take what lies behind the range with its last: what shares a page with others is filled with zeros.
+    /// Returns a range to the system; the range reads as zero afterwards. Only whole pages of the system are returned,
+    /// which may be larger than those of the region; the rest of the range is filled with zeros, so bytes outside the
+    /// range stay.
     pub(in crate::sys) fn discard(start: *mut u8, bytes: usize) {
         let (front, whole) = whole_units(start.addr(), bytes, unit());
         let mut zeros = [(0, front), (front + whole, bytes - front - whole)];
@@ -69,18 +70,19 @@ mod mapping {
         }
     }
 
-    /// How much of a range [`discard`] takes out of memory.
+    /// Returns the bytes of a range that [`discard`] returns to the system.
     pub(in crate::sys) fn discardable(start: *mut u8, bytes: usize) -> usize {
         whole_units(start.addr(), bytes, unit()).1
     }
 
-    /// Bytes of a page of the system's.
+    /// Returns the bytes of a page of the system.
     fn unit() -> usize {
         // SAFETY: it only asks for a figure, which is constant.
         usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(usize::MAX)
     }
 
-    /// What lies before the first multiple of `unit` in a range, and how much of the rest is whole units.
+    /// Returns the bytes before the first multiple of `unit` in a range, and the bytes of the whole units from there
+    /// on.
     fn whole_units(start: usize, bytes: usize, unit: usize) -> (usize, usize) {
         let front = (start.wrapping_neg() % unit.max(1)).min(bytes);
         (front, (bytes - front) / unit.max(1) * unit.max(1))
@@ -130,15 +132,15 @@ mod block {
 
     use super::{ADDRESS_SPACE_SHARE, PAGE_BYTES};
 
-    /// Bytes of the region: it is one block here, and some systems commit it whole.
+    /// Bytes of the region, which is a single block; some systems commit the block as a whole.
     const REGION_BYTES: usize = 256 << 20;
 
     pub(in crate::sys) fn limit() -> Option<u64> {
         Some(REGION_BYTES as u64 * ADDRESS_SPACE_SHARE)
     }
 
-    /// Bytes in front of the region, for its own alignment: asking the allocator for a page's alignment would make it
-    /// write zeros to all of it.
+    /// Bytes in front of the region for its alignment. The allocator is not asked for a page's alignment, because it
+    /// would then write zeros to the whole block.
     const FRONT_BYTES: usize = 2 * PAGE_BYTES;
 
     fn layout(bytes: usize) -> Option<Layout> {
@@ -174,7 +176,7 @@ mod block {
         unsafe { start.write_bytes(0, bytes) };
     }
 
-    /// How much of a range [`discard`] takes out of memory: the block stays.
+    /// Returns the bytes of a range that [`discard`] returns to the system: 0, because the block stays.
     pub(in crate::sys) fn discardable(_start: *mut u8, _bytes: usize) -> usize {
         0
     }

@@ -1,29 +1,30 @@
-//! The file under a region: made at its full length, mapped shared, so that what is written to memory is in the file
-//! when the process is gone. Nothing here allocates.
+//! The file under a region, made at its full length and mapped shared: all that is written to the region is in the file
+//! after the process ends. This module does not allocate.
 //!
-//! All blocks of the file are allocated before it is mapped: a disk that is full is an error here, and no signal later.
+//! All blocks of the file are allocated before the file is mapped, so a full disk is an error at creation and raises no
+//! signal later.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(crate) use real::BoxFile;
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(crate) use twin::BoxFile;
 
-/// Bytes that say at the start of a file that it is a black box.
+/// First bytes of a black-box file, by which a reader recognises it.
 pub(crate) const MAGIC: [u8; 8] = *b"HLBOX\r\n\x1a";
 
-/// Why there is no file to map.
+/// Reason for the lack of a file to map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code, reason = "the twin has but one of them, and what is real all the others")]
 pub(crate) enum BoxError {
-    /// There is something of that name which is not a black box.
+    /// The path leads to something that is not a black box.
     Occupied,
-    /// There is a black box of that name in which a living process writes.
+    /// The path leads to a black box that a living process writes.
     InUse,
-    /// It cannot be made; the system's error number.
+    /// The file cannot be made; holds the system's error number.
     Create(i32),
-    /// The disk has no room for it; the system's error number.
+    /// The disk has no room for the file; holds the system's error number.
     NoSpace(i32),
-    /// There are no files here that can be memory.
+    /// The platform cannot map files.
     Unsupported,
 }
 
@@ -35,11 +36,11 @@ mod real {
     use super::super::descriptors::{Identity, move_up};
     use super::{BoxError, MAGIC};
 
-    /// A file of its full length, not mapped yet, or the mapping's file.
+    /// A file of its full length, before and after it is mapped.
     #[derive(Debug)]
     pub(crate) struct BoxFile {
         descriptor: libc::c_int,
-        /// The file that was opened; the program may have put another under the descriptor since.
+        /// The file that was opened. The program may since have put another file under the descriptor.
         identity: Option<Identity>,
         pub(crate) bytes: usize,
     }
@@ -49,10 +50,10 @@ mod real {
     }
 
     impl BoxFile {
-        /// Makes the file, under the name `part` first: what has the name `path` is whole. An older black box of that
-        /// name in which nobody writes is replaced; anything else there is left alone.
+        /// Makes the file under the name `part` and renames it to `path` when it is complete. An older black box at
+        /// `path` is replaced if no process writes it; any other file there stays.
         pub(crate) fn create(path: &CStr, part: &CStr, bytes: usize) -> Result<BoxFile, BoxError> {
-            // What a process left that was killed at this very point.
+            // Removes the rest of a process that was killed while it made its file.
             remove_older(part)?;
             may_be_replaced(path)?;
             let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW;
@@ -74,7 +75,7 @@ mod real {
             }
         }
 
-        /// Gives the file its first bytes, its length and its name.
+        /// Writes the first bytes of the file, allocates its length and renames it.
         fn fill(&self, path: &CStr, part: &CStr) -> Result<(), BoxError> {
             let length = libc::off_t::try_from(self.bytes).map_err(|_| BoxError::NoSpace(libc::EFBIG))?;
             // SAFETY: the descriptor is open, the bytes are as many as are said, the paths end with zero bytes.
@@ -94,7 +95,7 @@ mod real {
             Ok(())
         }
 
-        /// Maps all of it, zeroed and writable.
+        /// Maps the whole file, zeroed and writable.
         pub(crate) fn map(&self) -> Option<NonNull<u8>> {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             // SAFETY: a fresh mapping touches no memory of anyone.
@@ -104,8 +105,8 @@ mod real {
             if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
         }
 
-        /// Lets this process go on with a copy of the mapped region that is its own: in a forked child, which must
-        /// not write into its parent's file. False if that cannot be: then nothing has changed.
+        /// Replaces the mapped region by a private copy, in a forked child, which must not write into its parent's
+        /// file. Returns false, and changes nothing, if that fails.
         pub(crate) fn leave_to_others(&self, start: NonNull<u8>) -> bool {
             if !self.is_still_ours() {
                 return false;
@@ -123,7 +124,7 @@ mod real {
             self.identity.is_some_and(|identity| identity.is_behind(self.descriptor))
         }
 
-        /// Closes the file, unless the program did and has another file there. What is mapped stays mapped.
+        /// Closes the file, unless the program has put another file under the descriptor. The mapping stays.
         pub(crate) fn close(&self) {
             if self.is_still_ours() {
                 // SAFETY: the descriptor is ours, and the caller uses it no more.
@@ -131,7 +132,7 @@ mod real {
             }
         }
 
-        /// Closes the file and takes its name away. What is mapped stays mapped.
+        /// Closes the file and removes its name. The mapping stays.
         pub(crate) fn remove(&self, path: &CStr) {
             self.close();
             // SAFETY: the path ends with a zero byte.
@@ -139,7 +140,7 @@ mod real {
         }
     }
 
-    /// An error unless nothing lies at the path, or a black box of ours in which nobody writes.
+    /// Returns an error unless the path is free, or leads to a black box of this user that no process writes.
     fn may_be_replaced(path: &CStr) -> Result<(), BoxError> {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         // SAFETY: the path ends with a zero byte; a zeroed `stat` is valid; the buffer has as many bytes as are asked
@@ -170,7 +171,7 @@ mod real {
         }
     }
 
-    /// Removes what was left under the name that a file has while it is made: a box, or an empty file.
+    /// Removes the file at the name `part`: a black box or an empty file of an earlier process.
     fn remove_older(part: &CStr) -> Result<(), BoxError> {
         // SAFETY: a zeroed `stat` is valid, and the path ends with a zero byte.
         let is_empty = unsafe {
@@ -188,7 +189,7 @@ mod real {
     }
 }
 
-/// Without files as memory.
+/// Twin for systems that cannot map files.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod twin {
     use std::ffi::CStr;

@@ -1,27 +1,27 @@
 //! The clock: raw ticks on the hot path, nanoseconds since the ledger was opened everywhere else.
 //!
-//! Two sources. The processor's time-stamp counter costs a fifth of a system clock call, but is only used when the
-//! processor says that it runs at a constant rate through all power states *and* the system itself trusts it
-//! (Linux: `tsc` is the current clock source). Otherwise the system's monotonic clock runs. Which one ran, and why
-//! not the other, is in every dump.
+//! The clock has two sources. The processor's time-stamp counter costs a fifth of a system clock call. It is used only
+//! when the processor promises a constant rate through all power states *and* the system trusts the counter (Linux:
+//! `tsc` is the current clock source). Otherwise the system's monotonic clock is used. Every dump contains the chosen
+//! source and the reason.
 //!
-//! The rate of the counter is measured against the monotonic clock when the ledger is opened, over
-//! [`CALIBRATION_NS`], which bounds its error to about a hundredth of a percent; it is not corrected later, so that
-//! time never jumps. At both ends the clocks are read several times, and the tightest reading counts: a thread that
-//! was interrupted between the two clocks would be wrong about the rate for good.
+//! The rate of the counter is measured against the monotonic clock for [`CALIBRATION_NS`] when the ledger is opened,
+//! which bounds its error to about a hundredth of a percent. The rate is not corrected later, so time never jumps. Both
+//! clocks are read several times at either end, and the tightest reading counts: an interruption between the two clocks
+//! would make the rate wrong for good.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Nanoseconds for which the counter is compared with the monotonic clock. At a cost of 20 ns a reading, 200 µs leave an error
-/// of about 10⁻⁴; a longer time would delay the start of the program noticeably.
+/// Nanoseconds for which the counter is compared with the monotonic clock. At 20 ns a reading, 200 µs leave an error of
+/// about 10⁻⁴; a longer comparison would noticeably delay the start of the program.
 const CALIBRATION_NS: u64 = 200_000;
-/// Readings of both clocks at either end, of which the tightest counts.
+/// Readings of both clocks at either end of the comparison, of which the tightest counts.
 const READINGS: usize = 8;
 
-/// Bits behind the point of the factor from ticks to nanoseconds.
+/// Fractional bits of the factor from ticks to nanoseconds.
 const FACTOR_BITS: u32 = 32;
 
-/// The chosen clock, with the reason.
+/// The reason for the clock source in use, which also names the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Choice {
@@ -31,7 +31,7 @@ pub(crate) enum Choice {
     Asked = 2,
     /// The processor does not promise a constant rate.
     NotInvariant = 3,
-    /// The system does not use the counter as its own clock source.
+    /// The system does not use the counter as its clock source.
     NotTrusted = 4,
     /// This build has no counter for this processor.
     NoCounter = 5,
@@ -63,15 +63,15 @@ impl Choice {
     }
 }
 
-/// A clock that can lie in zeroed pages. Written once, before the ledger is published.
+/// A clock that can lie in zeroed pages. It is written once, before the ledger is published.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Clock {
     choice: AtomicU64,
     start_ticks: AtomicU64,
-    /// Nanoseconds per tick, with [`FACTOR_BITS`] bits behind the point.
+    /// Nanoseconds per tick, with [`FACTOR_BITS`] fractional bits.
     factor: AtomicU64,
-    /// The time that a test has set; 0 while it has set none.
+    /// The time that a test has set; 0 before the first set.
     #[cfg(test)]
     by_hand_ns: AtomicU64,
 }
@@ -85,7 +85,7 @@ impl Clock {
 }
 
 impl Clock {
-    /// Chooses a source and measures its rate. Called once, before the ledger is published.
+    /// Chooses a source and measures its rate. The caller calls this once, before the ledger is published.
     pub(crate) fn start(&self, want_monotonic: bool) {
         let choice = if want_monotonic { Choice::Asked } else { counter::judge() };
         let factor = if choice == Choice::Counter { measured_factor() } else { 1 << FACTOR_BITS };
@@ -100,7 +100,7 @@ impl Clock {
         Choice::from_raw(self.choice.load(Ordering::Relaxed))
     }
 
-    /// Nanoseconds since the ledger was opened. The reading may be taken up to some hundred cycles early or late.
+    /// Returns the nanoseconds since the ledger was opened. The reading may be some hundred cycles early or late.
     #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
         #[cfg(test)]
@@ -110,8 +110,8 @@ impl Clock {
         self.since_start(self.ticks())
     }
 
-    /// As [`Clock::now_ns`], but never earlier than the loads before the call: for the stamp of an allocation, which
-    /// must not come before the stamp of the free that made the address available.
+    /// Returns the time as [`Clock::now_ns`] does, but no earlier than the loads before the call. An allocation is
+    /// stamped with it, because its stamp must not precede the stamp of the free that made the address available.
     #[inline]
     pub(crate) fn now_after_loads_ns(&self) -> u64 {
         counter::finish_loads();
@@ -128,13 +128,13 @@ impl Clock {
         // relaxed: written before the ledger was published.
         let start = self.start_ticks.load(Ordering::Relaxed);
         let factor = self.factor.load(Ordering::Relaxed);
-        // A counter that another core reads may lag by a few ticks at the very start.
+        // Right after the start, another core's counter may lag by a few ticks.
         let elapsed = ticks.saturating_sub(start);
         ((u128::from(elapsed) * u128::from(factor)) >> FACTOR_BITS) as u64
     }
 }
 
-/// A reading of the system's clock between two of the counter.
+/// A reading of the system's clock between two readings of the counter.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     before: u64,
@@ -149,18 +149,18 @@ impl Reading {
         Reading { before, ns, after: counter::read() }
     }
 
-    /// By how much the counter may have been another at that time.
+    /// Returns the uncertainty of the counter's value at the reading, in ticks.
     fn doubt(&self) -> u64 {
         self.after.saturating_sub(self.before)
     }
 
-    /// The counter at that time.
+    /// Returns the estimated value of the counter at the reading, in ticks.
     fn ticks(&self) -> u64 {
         self.before + self.doubt() / 2
     }
 }
 
-/// Reads both clocks several times, and returns the reading that was interrupted least.
+/// Reads both clocks several times, and returns the reading with the smallest uncertainty.
 fn tightest(mut take: impl FnMut(usize) -> Reading) -> Reading {
     let first = take(0);
     (1..READINGS)
@@ -174,13 +174,13 @@ fn measured_factor() -> u64 {
     factor(began, tightest(|_| Reading::take()))
 }
 
-/// Nanoseconds per tick from one reading to another, with [`FACTOR_BITS`] bits behind the point.
+/// Returns the nanoseconds per tick between two readings, with [`FACTOR_BITS`] fractional bits.
 fn factor(began: Reading, ended: Reading) -> u64 {
     let elapsed_ticks = ended.ticks().wrapping_sub(began.ticks()).max(1);
     ((u128::from(ended.ns.saturating_sub(began.ns)) << FACTOR_BITS) / u128::from(elapsed_ticks)) as u64
 }
 
-/// The system's monotonic clock, in nanoseconds from an arbitrary origin.
+/// Returns the time of the system's monotonic clock, in nanoseconds from an arbitrary origin.
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(crate) fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -189,13 +189,13 @@ pub(crate) fn monotonic_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The system's monotonic clock, in nanoseconds from an arbitrary origin.
+/// Returns the time of the system's monotonic clock, in nanoseconds from an arbitrary origin.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(crate) fn monotonic_ns() -> u64 {
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::time::Instant;
-    // `Instant` has no origin to subtract, so the first reading becomes one. It stays for good, in memory of the system's
-    // allocator: this may be inside the global one.
+    // `Instant` has no origin to subtract, so the first reading serves as one. The reading lies for good in memory of
+    // the system's allocator, because this call may come from inside the global allocator.
     let first = super::statics::STATICS.os.first_instant.get_or_try_init(|| {
         // SAFETY: the layout is not empty; a block that is not null is ours, and fits an `Instant`.
         unsafe {
@@ -220,14 +220,15 @@ mod counter {
         unsafe { _rdtsc() }
     }
 
-    /// Waits for earlier loads, which `rdtsc` itself does not (Intel SDM, volume 2B, RDTSC).
+    /// Waits for earlier loads to complete, which `rdtsc` alone does not (Intel SDM, volume 2B, RDTSC).
     #[inline(always)]
     pub(super) fn finish_loads() {
         // SAFETY: part of SSE2, which x86-64 always has.
         unsafe { _mm_lfence() };
     }
 
-    /// Leaf 8000_0007h, EDX bit 8 is the "invariant TSC" promise (Intel SDM, volume 3B, 19.17.1).
+    /// Chooses the counter if it is invariant and trusted. Leaf 8000_0007h, EDX bit 8, promises an "invariant TSC"
+    /// (Intel SDM, volume 3B, 19.17.1).
     pub(super) fn judge() -> Choice {
         let highest = __cpuid(0x8000_0000).eax;
         if highest < 0x8000_0007 || __cpuid(0x8000_0007).edx & (1 << 8) == 0 {

@@ -1,13 +1,13 @@
-//! Two copies of this crate in one process: the first records, the second does not.
+//! Detection of several copies of this crate in one process: the first copy records, the others do not.
 //!
-//! A plugin that is loaded at run time can bring a global allocator of its own, and with it a copy of this crate, maybe
-//! of another version. Both would write their dump under one name, and neither would know of the other. So a copy
-//! that opens a ledger leaves a mark in the process: an empty mapping, whose name contains the time. Names of mappings are
-//! in `/proc/self/maps`, which is read without a lock of the loader and lists all copies, under whatever symbols. Of two copies
-//! that open at the same time, each sees the other's mark, and both agree which mark is the earlier.
+//! A plugin that is loaded at run time can bring a global allocator, and with it a copy of this crate, maybe of another
+//! version. Both copies would write their dump under one name without knowing of each other. So a copy that opens a
+//! ledger leaves a mark in the process: an empty mapping, whose name contains the time. Names of mappings are in
+//! `/proc/self/maps`, which is read without a lock of the loader and lists all copies, whatever symbols they export. Of
+//! two copies that open at the same time, each sees the other's mark, and both agree which mark is the earlier.
 //!
-//! The same list shows whether this code is in the program itself or in a library. A library must not be unloaded from
-//! under heapledger's threads and handlers, so it is kept loaded for good.
+//! The same list shows whether this code is in the program itself or in a library. A library is kept loaded for good,
+//! because heapledger's threads and handlers still run its code.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
@@ -17,15 +17,17 @@ mod os {
     use super::super::clock::monotonic_ns;
     use super::super::statics::STATICS;
 
-    /// Start of a mark's name, as the system shows it.
+    /// Start of the name of a mark, as `/proc/self/maps` shows it.
     const SHOWN: &[u8] = b"/memfd:heapledger:";
-    /// Digits of the time in the name of a mark.
+    /// Hexadecimal digits of the time in the name of a mark.
     const DIGITS: usize = 16;
-    /// Bytes of a line of the list of mappings that is looked at; of a longer one, which has a very long path, none.
+    /// Maximum length of a line of the list of mappings, in bytes. A longer line, which has a very long path, is
+    /// skipped.
     const LINE_BYTES_MAX: usize = 2048;
 
-    /// Whether this copy is the first to open a ledger in this process. Called once, by the thread that opens it; a
-    /// forked child has its parent's mark. Where no mark can be made, every copy takes itself for the first.
+    /// Returns whether this copy is the first in this process to open a ledger. Called once, by the thread that opens
+    /// the ledger. A forked child inherits its parent's mark. Where no mark can be made, every copy counts as the
+    /// first.
     pub(crate) fn claim() -> bool {
         if STATICS.os.mark.get().is_some() {
             return true;
@@ -49,12 +51,12 @@ mod os {
                 )
             };
         }
-        // The first one stays: only the thread that opens sets it.
+        // Does not fail: only the thread that opens the ledger sets the mark.
         let _ = NonZeroUsize::new(at as usize).map(|at| STATICS.os.mark.set(at));
         true
     }
 
-    /// Makes a mark with this time; returns where it is.
+    /// Makes a mark with this time, and returns its address.
     fn leave_mark(time: u64) -> Option<u64> {
         const PREFIX: &[u8] = b"heapledger:";
         let mut name = [0u8; PREFIX.len() + DIGITS + 1];
@@ -74,7 +76,7 @@ mod os {
         }
     }
 
-    /// The path of a mapping, terminated.
+    /// The path of a mapping, terminated by a zero byte.
     struct Path {
         bytes: [u8; LINE_BYTES_MAX],
         length: usize,
@@ -91,12 +93,12 @@ mod os {
         }
     }
 
-    /// The search among the mappings.
+    /// The state of the search through the list of mappings.
     struct Scan {
-        /// Time and place of this copy's mark.
+        /// Time and address of this copy's mark.
         own: (u64, u64),
         is_first: bool,
-        /// The object that holds this code, and the program's own.
+        /// Paths of the object that holds this code, and of the program itself.
         code: Path,
         program: Path,
     }
@@ -119,7 +121,7 @@ mod os {
         }
     }
 
-    /// Calls `look` with each line of the list of mappings.
+    /// Calls `look` with each line of the list of mappings, except too long ones.
     fn each_mapping(mut look: impl FnMut(&[u8])) {
         let mut text = [0u8; LINE_BYTES_MAX];
         let (mut held, mut is_cut) = (0, false);
@@ -149,7 +151,7 @@ mod os {
         }
     }
 
-    /// Start, end and path of a mapping with a name.
+    /// Returns the start, the end and the path of a mapping, if the mapping has a path.
     fn mapping(line: &[u8]) -> Option<(u64, u64, &[u8])> {
         let dash = line.iter().position(|byte| *byte == b'-')?;
         let space = line.iter().position(|byte| *byte == b' ')?;

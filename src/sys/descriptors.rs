@@ -1,6 +1,6 @@
-//! Descriptors that outlive a call. A program may close any descriptor, heapledger's among them, and the next file that it
-//! opens gets the same number: so the owner of a descriptor compares device and inode before each use, and uses or closes
-//! it only while they are those of the file that it opened.
+//! Descriptors that outlive a call. A program may close any descriptor, also one of heapledger, and the next file that
+//! it opens gets the same number. So the holder of a descriptor compares device and inode before each use, and uses or
+//! closes the descriptor only if they match the file that it opened.
 
 pub(crate) use os::{Identity, move_up};
 
@@ -8,10 +8,11 @@ pub(crate) use os::{Identity, move_up};
 mod os {
     use std::ffi::c_int;
 
-    /// Descriptors below this one are what a program expects to get, and what a daemon closes one by one.
+    /// Lowest number of a descriptor of heapledger. A program expects to get the numbers below, and a daemon closes
+    /// those one by one.
     const LOWEST: u64 = 512;
 
-    /// Which file a descriptor means.
+    /// Identity of the file behind a descriptor.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) struct Identity {
         pub(crate) device: u64,
@@ -19,7 +20,7 @@ mod os {
     }
 
     impl Identity {
-        /// The file behind `descriptor`; `None` if it is closed.
+        /// Returns the identity of the file behind `descriptor`; `None` if the descriptor is closed.
         pub(crate) fn of(descriptor: c_int) -> Option<Identity> {
             // SAFETY: a zeroed `stat` is valid, and valid for writes.
             unsafe {
@@ -29,13 +30,13 @@ mod os {
             }
         }
 
-        /// Whether `descriptor` still means this file.
+        /// Returns whether `descriptor` still refers to this file.
         pub(crate) fn is_behind(self, descriptor: c_int) -> bool {
             Identity::of(descriptor) == Some(self)
         }
     }
 
-    /// A descriptor of the same file with a high number, or the same one if there is none. Takes `descriptor` over.
+    /// Moves a descriptor to a high number and returns that number; returns `descriptor` itself if the system refuses.
     pub(crate) fn move_up(descriptor: c_int) -> c_int {
         // SAFETY: a zeroed limit is valid, and valid for writes; the descriptor is the caller's to close.
         unsafe {
@@ -52,7 +53,7 @@ mod os {
     }
 }
 
-/// The portable twin: std knows no descriptors that it could lose.
+/// The portable twin, which holds no descriptors outside of std.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! The thread's error number belongs to the program: a `free` between a failed call and the reading of `errno` must not change it.
+//! Protection of the thread's error number, which belongs to the program: a `free` between a failed call and the
+//! reading of `errno` must not change it.
 //!
-//! A [`KeptErrno`] surrounds every part of the recording path that may call the system: a thread's first and last event, the slow
-//! path with all that it may book, and a new stack. Even a call that succeeds may change the number.
+//! A [`KeptErrno`] surrounds every part of the recording path that may call the system: a thread's first and last
+//! event, the slow path, and the recording of a new stack. Even a call that succeeds may change the number.
 
 /// The saved error number, restored on drop.
 #[must_use]
@@ -38,7 +39,7 @@ mod number {
     }
 }
 
-/// The portable twin does not call the system.
+/// The portable twin, which does not call the system.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod number {
     pub(super) fn get() -> i32 {

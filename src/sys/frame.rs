@@ -1,12 +1,11 @@
-//! The calling thread's own stack: registers, bounds, and words.
+//! The calling thread's stack: its registers, bounds, and words.
 //!
-//! Only the processor and the system that the walk is written for have one; elsewhere [`SUPPORTED`] is false, and no
-//! stacks are taken.
+//! Only x86-64 Linux is supported; on other targets [`SUPPORTED`] is false, and no stacks are taken.
 //!
 //! Invariant **K1**: an address from the current stack pointer up to the end of the thread's own stack is mapped and
 //! readable while the calling function runs.
 
-/// Whether stacks can be walked here.
+/// Whether stacks can be walked on this target.
 pub(crate) const SUPPORTED: bool = os::SUPPORTED;
 
 /// The registers at the start of a walk.
@@ -16,18 +15,18 @@ pub(crate) struct Registers {
     pub(crate) ip: u64,
     /// The stack pointer.
     pub(crate) sp: u64,
-    /// The frame pointer, or any value that the code keeps in that register.
+    /// The frame pointer, or any value that the code keeps in the frame-pointer register.
     pub(crate) bp: u64,
 }
 
-/// The thread's stack, as addresses: the lowest that can belong to it, and the first above it.
+/// The address range of a thread's stack: the lowest address that can belong to it, and the first address above it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) low: u64,
     pub(crate) high: u64,
 }
 
-/// The registers of the function that this is inlined into.
+/// Returns the registers of the function into which this call is inlined.
 #[inline(always)]
 pub(crate) fn registers() -> Registers {
     os::registers()
@@ -44,7 +43,7 @@ pub(crate) unsafe fn read(address: u64) -> u64 {
     unsafe { std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile() }
 }
 
-/// The bounds of the calling thread's stack. Calls the system; not for the hot path.
+/// Returns the bounds of the calling thread's stack. Calls the system, so the hot path does not use it.
 pub(crate) fn bounds() -> Option<Bounds> {
     os::bounds()
 }
@@ -55,7 +54,7 @@ mod os {
     use crate::sys::platform;
 
     pub(super) const SUPPORTED: bool = true;
-    /// Bytes to which the main thread's stack may grow without a limit.
+    /// Assumed maximum size of a main thread's stack without a limit, in bytes.
     const UNLIMITED_BYTES: u64 = 1 << 30;
 
     #[inline(always)]
@@ -84,7 +83,8 @@ mod os {
         }
     }
 
-    /// The main thread's stack is the mapping that the stack pointer lies in, and grows downwards.
+    /// Returns the bounds of the main thread's stack: the mapping that holds the stack pointer, extended downwards to
+    /// the limit.
     fn main_thread() -> Option<Bounds> {
         let sp = registers().sp;
         let high = end_of_mapping(sp)?;
@@ -95,7 +95,8 @@ mod os {
         Some(Bounds { low: high.saturating_sub(bytes.max(64 << 10)).min(sp), high })
     }
 
-    /// glibc knows the stacks of threads that it has created. The call allocates a little, not through Rust.
+    /// Returns the bounds of another thread's stack, which glibc knows. The call allocates a little, but not through
+    /// Rust.
     fn other_thread() -> Option<Bounds> {
         // SAFETY: every object is initialised by the call before it, and destroyed once.
         unsafe {
@@ -111,7 +112,7 @@ mod os {
         }
     }
 
-    /// The end of the mapping that holds an address, from the system's list, read without allocating.
+    /// Returns the end of the mapping that holds an address. Reads the system's list of mappings without allocating.
     fn end_of_mapping(address: u64) -> Option<u64> {
         // SAFETY: the path is terminated, the buffer is valid for its length, and the descriptor is ours to close.
         unsafe {
@@ -135,12 +136,12 @@ mod os {
         }
     }
 
-    /// Reads `low-high …` lines byte by byte.
+    /// A parser of `low-high …` lines that takes them byte by byte.
     struct Search {
         address: u64,
         low: u64,
         number: u64,
-        /// 0: the low number, 1: the high one, 2: the rest of the line.
+        /// Part of the line: 0 is the low number, 1 the high number, 2 the rest of the line.
         field: u8,
     }
 

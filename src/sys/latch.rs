@@ -1,11 +1,11 @@
 //! A lock that lives in raw pages: one word, zero is open.
 //!
-//! std's mutex may allocate on some platforms and cannot lie in zeroed pages, so the crate has this one. It guards
-//! a lane's fold state, a shard of the live table, a stripe of sites, and the page directory. Sections under a latch are
+//! std's mutex may allocate on some platforms and cannot lie in zeroed pages, so the crate has this lock. It guards a
+//! lane's fold state, a shard of the live table, a stripe of sites, and the page directory. Sections under a latch are
 //! short, allocate nothing, and cannot panic in release builds.
 //!
-//! A latch is never taken by a signal handler's event: a thread closes its own lane before it takes one (see
-//! `recorder::hot_path`), so that the handler's event is counted as `reentrant` instead.
+//! The event of a signal handler never takes a latch: a thread closes its lane before it takes one (see
+//! `recorder::hot_path`), so the handler's event is counted as `reentrant` instead.
 //!
 //! Lock order, outermost first: lane, shard, sites, timeline, peak, pages.
 
@@ -13,10 +13,10 @@ use super::sync::{AtomicU32, Ordering, spin_loop};
 
 /// Spins before the first yield.
 const SPINS: u32 = 64;
-/// Yields before the first sleep: then the holder is probably off the processor.
+/// Yields before the first sleep; after that many, the holder is probably off the processor.
 const YIELDS: u32 = 64;
 
-/// Sleeps of [`Patience::Bounded`]: with spins and yields about a tenth of a second.
+/// Sleeps of [`Patience::Bounded`], which takes about a tenth of a second with spins and yields.
 #[cfg(not(loom))]
 const SLEEPS: u32 = 1500;
 
@@ -30,15 +30,15 @@ pub(crate) struct Latch {
     word: AtomicU32,
 }
 
-/// How long to wait for a latch.
+/// The time to wait for a latch.
 #[cfg(not(loom))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// Not at all.
+    /// No wait.
     None,
-    /// As long as a holder that is off the processor may need on a busy machine, and no longer.
+    /// A wait as long as a holder that is off the processor may need on a busy machine.
     Bounded,
-    /// Until it is open.
+    /// A wait until the latch is open.
     Endless,
 }
 
@@ -69,7 +69,7 @@ impl Latch {
         }
     }
 
-    /// Takes the latch, waiting for its holder: spins, then yields, then sleeps.
+    /// Takes the latch. Waits for its holder with spins, then yields, then sleeps.
     #[inline]
     pub(crate) fn take(&self) -> Taken<'_> {
         match self.try_take() {
@@ -78,7 +78,7 @@ impl Latch {
         }
     }
 
-    /// Takes the latch, waiting no longer than it may.
+    /// Takes the latch within `patience`; returns `None` if it stays taken.
     #[cfg(not(loom))]
     pub(crate) fn take_within(&self, patience: Patience) -> Option<Taken<'_>> {
         let rounds = match patience {
@@ -89,7 +89,7 @@ impl Latch {
         self.take_in_rounds(rounds).or_else(|| self.try_take())
     }
 
-    /// Takes the latch within `rounds` steps of waiting, of which the first 128 are short.
+    /// Takes the latch within `rounds` steps of waiting, of which the first 128 are short; `None` if it stays taken.
     #[cfg(not(loom))]
     pub(crate) fn take_in_rounds(&self, rounds: u32) -> Option<Taken<'_>> {
         for round in 0..rounds {
@@ -121,7 +121,7 @@ impl Latch {
         self.word.store(OPEN, Ordering::Release);
     }
 
-    /// Whether the latch is held, or was held when this copy was made.
+    /// Returns whether the latch is held; in a copy of memory, whether it was held when the copy was made.
     pub(crate) fn is_taken(&self) -> bool {
         // relaxed: nothing is read through it.
         self.word.load(Ordering::Relaxed) != OPEN
@@ -129,7 +129,7 @@ impl Latch {
 }
 
 impl<'a> Taken<'a> {
-    /// The token of a latch that the caller holds already.
+    /// Returns the token of a latch that the caller already holds.
     ///
     /// # Safety
     /// The caller holds the latch and has forgotten its token; of the two, one is forgotten again.
@@ -148,7 +148,7 @@ impl Drop for Taken<'_> {
 
 #[cfg(loom)]
 impl Latch {
-    /// A twin of [`Latch::try_take`] that is too weak: the models must find it out.
+    /// A twin of [`Latch::try_take`] with too weak an ordering, which the models must detect.
     pub(crate) fn try_take_weakly(&self) -> Option<Taken<'_>> {
         match self.word.compare_exchange(OPEN, TAKEN, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => Some(Taken { latch: self }),
@@ -156,14 +156,14 @@ impl Latch {
         }
     }
 
-    /// A twin of dropping a [`Taken`] that is too weak.
+    /// A twin of dropping a [`Taken`] with too weak an ordering.
     pub(crate) fn open_weakly(taken: Taken<'_>) {
         taken.latch.word.store(OPEN, Ordering::Relaxed);
         std::mem::forget(taken);
     }
 }
 
-/// One step of waiting for something that another thread is about to do; `round` counts from 0.
+/// Waits one step for something that another thread is about to do; `round` counts from 0.
 pub(crate) fn wait(round: u32) {
     if round < SPINS {
         spin_loop();

@@ -1,6 +1,6 @@
-//! Everything that needs the platform, and nothing else: below the allocator, so that all other rooms can use it.
+//! The platform layer, below the allocator, so that all other rooms can use it.
 //!
-//! Nothing in this room allocates on the Rust heap, takes a lock that the program could hold, or panics.
+//! No code in this room allocates on the Rust heap, takes a lock that the program could hold, or panics.
 //!
 //! | file | holds | must not |
 //! | --- | --- | --- |

@@ -1,8 +1,8 @@
-//! Zeroed memory, by page number.
+//! Zeroed memory, addressed by page number.
 //!
-//! All state of the ledger lies in one *region*: a range of address space that is reserved once and committed bit by
-//! bit. Things in it refer to each other by page number, not by pointer, so the same bytes mean the same at another
-//! address (in a file mapping, or in a forked child).
+//! All state of the ledger lies in one *region*: a range of address space that is reserved once and committed step by
+//! step. Objects in the region refer to each other by page number, not by pointer, so the same bytes keep their meaning
+//! at another address (in a file mapping, or in a forked child).
 //!
 //! ```text
 //! page 0                page 1 …
@@ -12,13 +12,14 @@
 //! └───────────────────┴───────────┴───────────┴─────┴──────────────┴─────────────────────────┘
 //! ```
 //!
-//! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each small size, and
-//! the last larger one, up to [`WARM_PAGES_MAX`]. A growing table gives back a run of the size that the next one takes, a fresh page
-//! costs more than zeros, and returning one interrupts the other processors. Further runs are returned to the system and
-//! listed: their numbers are kept in the first page of another run of that size ([`Trunk`]). Untouched pages cost address space
-//! only; `held_bytes` counts all pages that were taken, touched or not, and kept ones, so it is an upper bound of resident memory.
+//! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
+//! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Three facts favour keeping: a growing table gives
+//! back a run of the size that the next table takes; a fresh page costs more than zeros; and a return to the system
+//! interrupts the other processors. Further runs are returned to the system and listed: their numbers are kept in the
+//! first page of another run of that size ([`Trunk`]). Untouched pages cost only address space. `held_bytes` counts all
+//! pages that are taken or kept, touched or not, so it is an upper bound of resident memory.
 //!
-//! Invariants: **P1** the head of a region is committed and zeroed before anyone sees it, and stays mapped until
+//! Invariants: **P1** the head of a region is committed and zeroed before any thread sees it, and stays mapped until
 //! `release`. **P2** a run has one owner, or is in one list, or is kept, and never two of these.
 
 use std::ptr::NonNull;
@@ -32,22 +33,22 @@ pub(crate) use super::address_space::PAGE_BYTES;
 
 /// Pages committed at once.
 const COMMIT_PAGES: u32 = 256;
-/// Sizes of runs: 2⁰ to 2²³ pages (32 GiB).
+/// Number of run sizes: 2⁰ to 2²³ pages (32 GiB).
 const RUN_ORDERS: usize = 24;
-/// Sizes of runs of which some are kept: up to 16 pages. Of all larger ones together, one is kept.
+/// Number of run sizes of which some runs are kept: up to 16 pages. Of all larger sizes together, one run is kept.
 const WARM_ORDERS: usize = 5;
-/// Pages kept of one small size.
+/// Maximum number of pages kept of one small size.
 const WARM_PAGES_EACH: u32 = 16;
-/// Pages of the largest run that is kept.
+/// Maximum number of pages of a run that is kept.
 const WARM_PAGES_MAX: u32 = 1024;
-/// Pages for which one call of the system is cheaper than a page fault each.
+/// Minimum number of pages for which one system call is cheaper than one page fault per page.
 const LENT_AT_ONCE_MIN: u32 = 4;
-/// The smallest reservation.
+/// Bytes of the smallest reservation.
 const RESERVE_BYTES_MIN: usize = 1 << 20;
 
 const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * PAGE_BYTES));
 
-/// The directory of a region, at its very start. Its own address is the address of page 0.
+/// The directory of a region, at its start. The address of the directory is the address of page 0.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -58,32 +59,34 @@ pub(crate) struct Pages {
     committed_pages: AtomicU32,
     next_page: AtomicU32,
     latch: Latch,
-    /// Listed runs, by size: the trunk that was listed last, and in the upper half how many leaves it has.
+    /// Listed runs, by size: the page of the trunk that was listed last, and in the upper half the number of its
+    /// leaves.
     free_runs: [AtomicU64; RUN_ORDERS],
-    /// Kept small runs by size, filled with zeros but for their links: the page of the first, and in the upper half their
-    /// number.
+    /// Kept small runs, by size: the page of the first, and in the upper half their number. The runs are filled with
+    /// zeros, except for their links.
     warm_runs: [AtomicU64; WARM_ORDERS],
     /// The kept large run, filled with zeros: its first page, and in the upper half its number of pages.
     warm_large: AtomicU64,
-    /// Resident bytes of runs that were given back: of kept ones, and of trunks in the lists.
+    /// Resident bytes of runs that were given back: of kept runs, and of the trunks in the lists.
     warm_bytes: AtomicU64,
     held_bytes: AtomicU64,
     refused: AtomicU64,
 }
 
-/// The seal at the start of a region in a file, by which a reader recognises its layout.
-/// All zero in memory.
+/// The seal at the start of a region in a file, by which a reader recognises the region's layout. All bytes are zero in
+/// a region that has no file.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Seal {
     pub(crate) magic: AtomicU64,
-    /// A number that changes with the layout of anything that lies in a region.
+    /// A number that changes with the layout of any type that lies in a region.
     pub(crate) layout: AtomicU64,
     /// The version of the crate, as text.
     pub(crate) version: [AtomicU64; 2],
 }
 
-/// The first page of a listed run that holds the numbers of others: so one page stays for a thousand runs.
+/// The first page of a listed run, which holds the numbers of other listed runs: one resident page serves about a
+/// thousand runs.
 #[repr(C)]
 struct Trunk {
     /// The word of the list before this run was listed.
@@ -96,7 +99,8 @@ const TRUNK_LEAVES: usize = PAGE_BYTES / size_of::<u32>() - 2;
 const _: () = assert!(size_of::<Trunk>() == PAGE_BYTES);
 
 impl Pages {
-    /// Makes a region of a file of at least 1 MiB, with a seal. `head_bytes` as in [`Pages::reserve`].
+    /// Makes a region, with a seal, of a file of 1 MiB or more. `head_bytes` has the meaning that it has in
+    /// [`Pages::reserve`].
     pub(crate) fn in_file(
         file: &BoxFile,
         head_bytes: usize,
@@ -115,13 +119,13 @@ impl Pages {
             cell.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
         }
         this.seal.magic.store(u64::from_le_bytes(super::box_file::MAGIC), Ordering::Relaxed);
-        // Last: without it the box is one that was not finished.
+        // Written last: a reader takes a box without the layout number as unfinished.
         this.seal.layout.store(layout, Ordering::Relaxed);
         Some(pages)
     }
 
-    /// Reserves a region of at most `limit_bytes`, and commits its start for `head_bytes` of the owner's own data,
-    /// in which `Pages` is the first field.
+    /// Reserves a region of no more than `limit_bytes`, and commits the first `head_bytes` for the caller's type, of
+    /// which `Pages` is the first field.
     pub(crate) fn reserve(limit_bytes: u64, head_bytes: usize) -> Option<NonNull<Pages>> {
         let share = address_space::limit().map_or(u64::MAX, |limit| limit / ADDRESS_SPACE_SHARE);
         let mut bytes =
@@ -146,7 +150,7 @@ impl Pages {
         None
     }
 
-    /// Sets up the directory of a region of so many pages, of which the head is taken.
+    /// Sets up the directory of a region of `reserved` pages, of which the first `head` pages are taken.
     fn begin(&self, reserved: u32, committed: u32, head: u32) {
         // relaxed, all of these: the region is published later, by a release store of its address.
         self.reserved_pages.store(reserved, Ordering::Relaxed);
@@ -155,22 +159,22 @@ impl Pages {
         self.held_bytes.store(u64::from(head) * PAGE_BYTES as u64, Ordering::Relaxed);
     }
 
-    /// Takes a run of at least `pages` zeroed pages and returns the number of the first; `None` when the region or
-    /// the system has no more.
+    /// Takes a run of `pages` zeroed pages or more, and returns the number of the first; `None` when the region or the
+    /// system has no more.
     pub(crate) fn take(&self, pages: u32) -> Option<u32> {
         let page = self.take_unheld(pages)?;
         self.hold(pages);
         Some(page)
     }
 
-    /// Counts pages of an unheld run that are now in use.
+    /// Counts pages of an unheld run as in use.
     pub(crate) fn hold(&self, pages: u32) {
         // relaxed: a figure for people.
         self.held_bytes.fetch_add(bytes_of(pages), Ordering::Relaxed);
     }
 
-    /// Takes a run without counting it, for large tables that are filled from the front: the caller counts the used pages with
-    /// [`Pages::hold`].
+    /// Takes a run without counting it, for large tables that are filled from the front: the caller counts the used
+    /// pages with [`Pages::hold`].
     pub(crate) fn take_unheld(&self, pages: u32) -> Option<u32> {
         let order = order_of(pages);
         if order >= RUN_ORDERS {
@@ -183,8 +187,9 @@ impl Pages {
         self.unlist(order).or_else(|| self.extend(1 << order)).or_else(|| self.refuse())
     }
 
-    /// Takes a run that will be filled in random order, and has its pages populated at once. A page that is read before it is written
-    /// first maps the shared zero page, which the write replaces: two faults, and an interruption of the other processors.
+    /// Takes a run that will be filled in random order, and populates its pages at once. Otherwise a page that is read
+    /// before its first write maps the shared zero page, which the write then replaces: two faults, and an interruption
+    /// of the other processors.
     pub(crate) fn take_to_scatter(&self, pages: u32) -> Option<u32> {
         let page = self.take(pages)?;
         if pages < LENT_AT_ONCE_MIN || !address_space::lend(self.at(page), pages as usize * PAGE_BYTES) {
@@ -196,7 +201,7 @@ impl Pages {
         Some(page)
     }
 
-    /// Takes a kept run of this size, under the latch.
+    /// Takes a kept run of this size out of the kept ones. The caller holds the latch.
     fn take_warm(&self, order: usize) -> Option<u32> {
         let warm = self.warm_runs.get(order).unwrap_or(&self.warm_large);
         // relaxed, all: the latch orders it.
@@ -212,7 +217,7 @@ impl Pages {
         Some(page)
     }
 
-    /// Gives a run back; `pages` is what it was taken with, and no page behind these was written to.
+    /// Gives a run back. `pages` is the number of pages that it was taken with; no page behind these was written to.
     pub(crate) fn give_back(&self, page: u32, pages: u32) {
         // relaxed: a figure for people.
         self.held_bytes.fetch_sub(bytes_of(pages), Ordering::Relaxed);
@@ -227,7 +232,7 @@ impl Pages {
         }
     }
 
-    /// Keeps a small run, filled with zeros, unless there are enough of its size.
+    /// Keeps a small run, filled with zeros, unless enough runs of its size are kept. Returns whether it is kept.
     fn keep_small(&self, page: u32, pages: u32, order: usize) -> bool {
         let warm = &self.warm_runs[order];
         let is_room = |kept| halves(kept).1 < WARM_PAGES_EACH >> order;
@@ -249,8 +254,9 @@ impl Pages {
         true
     }
 
-    /// Keeps a large run, filled with zeros, in place of one of another size: tables of several lanes grow alike, so the next run taken
-    /// has the size of the last one given back. Returns the run that is not kept; page 0 if there is none.
+    /// Keeps a large run, filled with zeros, in place of a run of another size: the tables of several lanes grow alike,
+    /// so the next run taken has the size of the last one given back. Returns the run that is not kept, or page 0 if
+    /// there is none.
     fn keep_large(&self, page: u32, pages: u32) -> (u32, u32) {
         let is_new = |kept| halves(kept).0 == 0 || order_of(pages) != order_of(halves(kept).1);
         // relaxed, both here: a guess; the latch orders what follows.
@@ -270,7 +276,7 @@ impl Pages {
         halves(kept)
     }
 
-    /// Lists a run by its size, and returns its pages to the system, without its first page if the run becomes a trunk.
+    /// Lists a run by its size, and returns its pages to the system, except the first page if the run becomes a trunk.
     fn list(&self, page: u32, pages: u32) {
         let order = order_of(pages);
         let list = &self.free_runs[order];
@@ -283,7 +289,7 @@ impl Pages {
             self.fill_with_zeros(page, pages);
         } else {
             self.fill_with_zeros(page, stays);
-            // To the end of the run: the system's own pages may be larger, and more of them are whole then.
+            // Extends to the end of the run: the system's pages may be larger, and more of them are whole then.
             address_space::discard(self.at(page + stays), bytes_of((1 << order) - stays) as usize);
         }
         let _taken = self.latch.take();
@@ -303,7 +309,7 @@ impl Pages {
         self.warm_bytes.fetch_add(self.listed_bytes(page, order, is_trunk), Ordering::Relaxed);
     }
 
-    /// Takes a run of this size, full of zeros, out of its list, under the latch.
+    /// Takes a run of this size, full of zeros, out of its list. The caller holds the latch.
     fn unlist(&self, order: usize) -> Option<u32> {
         let list = &self.free_runs[order];
         // relaxed, all: the latch orders it.
@@ -327,7 +333,7 @@ impl Pages {
         self.at(page).cast()
     }
 
-    /// Bytes of a listed run that stay resident.
+    /// Returns the bytes of a listed run that stay resident.
     fn listed_bytes(&self, page: u32, order: usize, is_trunk: bool) -> u64 {
         let stays = u32::from(is_trunk);
         // relaxed: written before the region was published.
@@ -341,54 +347,54 @@ impl Pages {
         unsafe { self.at(page).write_bytes(0, bytes_of(pages) as usize) };
     }
 
-    /// Writes the page of the next run into a run that enters a list, under the latch.
+    /// Writes the page of the next run into a run that enters a list. The caller holds the latch.
     fn link(&self, page: u32, next: u32) {
         // SAFETY: P2, the run has no owner.
         unsafe { self.at(page).cast::<u32>().write(next) };
     }
 
-    /// Takes the page of the next run out of the first run of a list, under the latch.
+    /// Takes the page of the next run out of the first run of a list. The caller holds the latch.
     fn unlink(&self, page: u32) -> u32 {
         // SAFETY: P2, the run is in a list, and its first word was written by `link` under the same latch.
         unsafe { self.at(page).cast::<u32>().replace(0) }
     }
 
-    /// The address of a page. Constant for the life of the region.
+    /// Returns the address of a page, which is constant for the life of the region.
     #[inline(always)]
     pub(crate) fn at(&self, page: u32) -> *mut u8 {
         let base = std::ptr::from_ref(self).cast::<u8>().cast_mut();
-        // A page number that was taken lies inside the reservation, so this cannot leave it.
+        // A page number that was taken lies inside the reservation, so the address does too.
         base.wrapping_add(page as usize * PAGE_BYTES)
     }
 
-    /// Pages of the region, the head included.
+    /// Returns the number of pages of the region, including the head.
     pub(crate) fn reserved(&self) -> u32 {
         // relaxed: written before the region was published.
         self.reserved_pages.load(Ordering::Relaxed)
     }
 
-    /// Pages of the region that were ever taken, the head included.
+    /// Returns the number of pages of the region that were ever taken, including the head.
     #[cfg(test)]
     pub(crate) fn taken(&self) -> u32 {
         // relaxed: a figure.
         self.next_page.load(Ordering::Relaxed)
     }
 
-    /// Bytes taken and not given back, or kept, the head included.
+    /// Returns the bytes that are taken or kept, including the head.
     pub(crate) fn held_bytes(&self) -> u64 {
         let (held, warm) = (&self.held_bytes, &self.warm_bytes);
         // relaxed, both: a figure for people. Of a killed process's region it may be anything.
         held.load(Ordering::Relaxed).saturating_add(warm.load(Ordering::Relaxed))
     }
 
-    /// Returns a whole region to the system. No one may refer to it any more.
+    /// Returns a whole region to the system. The caller has the only reference to it.
     pub(crate) fn release(this: NonNull<Pages>) {
         // SAFETY: P1; relaxed: only the caller has the region now.
         let reserved = unsafe { this.as_ref() }.reserved_pages.load(Ordering::Relaxed);
         address_space::release(this.cast(), reserved as usize * PAGE_BYTES);
     }
 
-    /// Moves the end of the taken pages by `count`, and commits more when needed, under the latch.
+    /// Moves the end of the taken pages by `count`, and commits more pages when needed. The caller holds the latch.
     fn extend(&self, count: u32) -> Option<u32> {
         // relaxed, all of it: the latch orders it.
         let page = self.next_page.load(Ordering::Relaxed);
@@ -418,13 +424,14 @@ impl Pages {
     }
 }
 
-/// The page and the number of a word that [`both`] made.
+/// Returns the page and the number of a word that [`both`] made.
 #[inline(always)]
 pub(crate) fn halves(word: u64) -> (u32, u32) {
     (word as u32, (word >> u32::BITS) as u32)
 }
 
-/// A page and a number in one word, so that both are written at once: of a process that was killed, one is not read without the other.
+/// Packs a page and a number into one word, so both are written at once: a reader of a killed process's memory never
+/// sees one without the other.
 #[inline(always)]
 pub(crate) fn both(page: u32, number: u32) -> u64 {
     u64::from(page) | u64::from(number) << u32::BITS

@@ -7,14 +7,15 @@
 //! | `%t` | seconds since 1970 UTC |
 //! | `%%` | a percent sign |
 //!
-//! Any other character keeps its percent sign. Nothing is allocated, so a path can be expanded inside the allocator.
+//! A percent sign before any other character stays. The expansion allocates nothing, so it can run inside the
+//! allocator.
 
 use super::platform;
 
-/// Digits of the largest `u64`.
+/// Decimal digits of the largest `u64`.
 const DIGITS: usize = 20;
 
-/// Hands the expanded `pattern` piece by piece to `push`; `None` as soon as `push` refuses a piece.
+/// Passes the expanded `pattern` piece by piece to `push`; returns `None` as soon as `push` returns `None`.
 pub(crate) fn expand(pattern: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     for_each_part(pattern, |part| match part {
         Part::Text(text) => push(text),
@@ -26,7 +27,7 @@ pub(crate) fn expand(pattern: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) 
     })
 }
 
-/// Whether `pattern` gives every process a path of its own: it contains `%p`.
+/// Returns whether `pattern` contains `%p`, and so gives each process a separate path.
 pub(crate) fn has_process_id(pattern: &[u8]) -> bool {
     let search = for_each_part(pattern, |part| if part == Part::ProcessId { None } else { Some(()) });
     search.is_none()

@@ -1,7 +1,7 @@
 //! Calls of the system off the hot path: process, threads, environment, time, sleep, exit and fork hooks.
 //!
-//! Nothing here allocates under Linux. The portable twin may, where std gives no other way; its callers run with the
-//! thread's events marked as heapledger's own.
+//! The Linux implementation does not allocate. The portable twin may, where std gives no other way; its callers run
+//! while the thread's events are marked as internal.
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
@@ -14,10 +14,10 @@ mod os {
     use super::super::statics::STATICS;
     use super::super::sync::Ordering;
 
-    /// Whether functions here may allocate: then an event during a call need not be the program's.
+    /// Whether functions of this module may allocate: if so, an event during such a call may be heapledger's.
     pub(crate) const ALLOCATES: bool = false;
 
-    /// Reads a file of at most `text.len()` bytes and returns how many there were.
+    /// Reads the first `text.len()` bytes of a file, or fewer if the file is shorter, and returns their number.
     pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
         // SAFETY: the path is terminated, the buffer is valid for its length, and the descriptor is ours to close.
         unsafe {
@@ -41,7 +41,7 @@ mod os {
         }
     }
 
-    /// Whether the program runs with rights that its caller does not have.
+    /// Returns whether the program runs with rights that its caller does not have.
     pub(crate) fn is_set_user_id() -> bool {
         // SAFETY: no memory is involved.
         unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
@@ -52,7 +52,7 @@ mod os {
         unsafe { libc::getpid() as u32 }
     }
 
-    /// Processors that the calling thread may run on; 1 if that is not known.
+    /// Returns the number of processors that the calling thread may run on; 1 if unknown.
     pub(crate) fn processors() -> u32 {
         // SAFETY: all zero bytes are a valid, empty set; it is valid for writes of its size, and for reads of it.
         let count = unsafe {
@@ -68,7 +68,7 @@ mod os {
         unsafe { libc::syscall(libc::SYS_gettid) as u64 }
     }
 
-    /// Calls `then` with the name of the executable file, without directory and extension; empty if it is not known.
+    /// Calls `then` with the name of the executable file, without directory and extension; empty if unknown.
     pub(crate) fn with_program_name<T>(then: impl FnOnce(&[u8]) -> T) -> T {
         let mut path = [0u8; libc::PATH_MAX as usize];
         // SAFETY: the name is terminated, and the buffer is valid for its length.
@@ -78,13 +78,13 @@ mod os {
         then(Path::new(OsStr::from_bytes(path)).file_stem().map_or(&[], OsStr::as_bytes))
     }
 
-    /// Writes the calling thread's name into `name`, ended by a zero byte.
+    /// Writes the calling thread's name into `name`, terminated by a zero byte.
     pub(crate) fn thread_name(name: &mut [u8; 16]) {
         // SAFETY: the buffer is valid for its length; on failure it stays as it is.
         unsafe { libc::pthread_getname_np(libc::pthread_self(), name.as_mut_ptr().cast(), name.len()) };
     }
 
-    /// Processor time of the calling thread, in nanoseconds.
+    /// Returns the processor time of the calling thread, in nanoseconds.
     pub(crate) fn thread_cpu_ns() -> u64 {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is valid for writes.
@@ -92,7 +92,7 @@ mod os {
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
-    /// Calendar time, in nanoseconds since 1970 UTC.
+    /// Returns the calendar time, in nanoseconds since 1970 UTC.
     pub(crate) fn unix_time_ns() -> u64 {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is valid for writes.
@@ -100,7 +100,7 @@ mod os {
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
-    /// Remembers which file standard error is, for [`write_stderr`]. Called when the ledger is opened.
+    /// Stores the identity of the file behind standard error, for [`write_stderr`]. Called when the ledger is opened.
     pub(crate) fn remember_stderr() {
         let Some(Identity { device, inode }) = Identity::of(libc::STDERR_FILENO) else { return };
         let [known_device, known_inode] = &STATICS.os.standard_error;
@@ -109,9 +109,9 @@ mod os {
         known_inode.store(inode, Ordering::Relaxed);
     }
 
-    /// Writes to standard error, once, and ignores failures. Writes nothing if standard error was closed when the ledger was
-    /// opened, or if another file has its number since: a program that closes its standard descriptors gets number 2 for a
-    /// file of its own. A reader that is gone costs no signal.
+    /// Writes to standard error once, and ignores failures. Writes nothing if standard error was closed when the ledger
+    /// was opened, or if another file has had its number since: a program that closes its standard descriptors gets
+    /// number 2 for another file. A pipe without a reader raises no signal.
     pub(crate) fn write_stderr(text: &[u8]) {
         // relaxed, both: as in `remember_stderr`.
         let [device, inode] = STATICS.os.standard_error.each_ref().map(|word| word.load(Ordering::Relaxed));
@@ -122,8 +122,9 @@ mod os {
         with_failing_writes(|| unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) });
     }
 
-    /// Runs `work` with SIGXFSZ and SIGPIPE blocked, so that a write beyond the limit of file size, or into a pipe without
-    /// reader, returns an error. A signal that `work` raised is taken; one that was pending before stays.
+    /// Runs `work` with SIGXFSZ and SIGPIPE blocked: a write beyond the limit of file size, or into a pipe without a
+    /// reader, then returns an error. A signal that `work` raised is discarded; a signal that was pending before stays
+    /// pending.
     pub(crate) fn with_failing_writes<T>(work: impl FnOnce() -> T) -> T {
         const SIGNALS: [c_int; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
         // SAFETY: every object passed is initialised before, and the mask of the calling thread is put back.
@@ -155,7 +156,7 @@ mod os {
         }
     }
 
-    /// Takes a pending signal that is blocked, so that it is not delivered when the mask is restored. Does not wait.
+    /// Discards a pending signal that is blocked, so that it is not delivered when the mask is restored. Does not wait.
     fn take_pending(signal: c_int) {
         let no_time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the set is initialised, and the rest may be null.
@@ -167,20 +168,21 @@ mod os {
         }
     }
 
-    /// Sleeps for about `ns` nanoseconds, or less when a signal comes.
+    /// Sleeps for about `ns` nanoseconds; a signal ends the sleep early.
     pub(crate) fn sleep_ns(ns: u64) {
         let time = libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ };
         // SAFETY: `time` is valid for reads and a null remainder is allowed.
         unsafe { libc::nanosleep(&time, null_mut()) };
     }
 
-    /// Has `on_exit` called when `main` returns or `exit` is called.
+    /// Registers `on_exit` to be called when `main` returns or `exit` is called. Returns whether that succeeded.
     pub(crate) fn at_exit(on_exit: extern "C" fn()) -> bool {
         // SAFETY: the function is `extern "C"` and lives as long as the program.
         unsafe { libc::atexit(on_exit) == 0 }
     }
 
-    /// Has `in_child` called in every forked child, before `fork` returns there.
+    /// Registers `in_child` to be called in every forked child, before `fork` returns there. Returns whether that
+    /// succeeded.
     pub(crate) fn at_fork(in_child: unsafe extern "C" fn()) -> bool {
         // SAFETY: the function is `extern "C"` and lives as long as the program.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) == 0 }
@@ -193,13 +195,14 @@ mod os {
         null_mut()
     }
 
-    /// Gives the calling thread, one of heapledger's own, its name.
+    /// Names the calling thread, which is a thread of heapledger.
     pub(crate) fn name_thread(name: &'static CStr) {
         // SAFETY: the name is terminated.
         unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
     }
 
-    /// Starts a detached thread that receives no signals. Does not go through std, which would allocate.
+    /// Starts a detached thread that receives no signals, and returns whether it started. Bypasses std, which would
+    /// allocate.
     pub(crate) fn spawn(stack_bytes: usize, body: fn()) -> bool {
         // SAFETY: every object passed is initialised by the call before it and outlives the call it is passed to;
         // the signal mask of the calling thread is put back.
@@ -229,7 +232,7 @@ mod os {
     use std::sync::atomic::Ordering;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    /// Whether functions here may allocate: then an event during a call need not be the program's.
+    /// Whether functions of this module may allocate: if so, an event during such a call may be heapledger's.
     pub(crate) const ALLOCATES: bool = true;
 
     #[allow(dead_code)]
@@ -292,7 +295,8 @@ mod os {
         fn atexit(on_exit: extern "C" fn()) -> i32;
     }
 
-    /// Part of the C library on every platform that std supports with one.
+    /// Registers `on_exit` to be called at exit. `atexit` is part of the C library on every platform that std supports
+    /// with one.
     pub(crate) fn at_exit(on_exit: extern "C" fn()) -> bool {
         // SAFETY: the function is `extern "C"` and lives as long as the program.
         unsafe { atexit(on_exit) == 0 }

@@ -1,4 +1,4 @@
-//! Prefetches memory. A hint: it affects only time, and is safe for any address.
+//! Prefetching of memory. A prefetch is a hint: it affects only time, and is safe for any address.
 
 /// Prefetches the cache line of an address. Does nothing on processors other than x86-64.
 #[inline(always)]

@@ -1,12 +1,12 @@
-//! A counter of events and bytes that a signal handler of the same thread cannot corrupt: with a load and a store, a handler that
-//! counts in between would lose its own count.
+//! A counter of events and bytes that a signal handler of the same thread cannot corrupt. With a separate load and
+//! store, the event of a handler that counts in between would be lost.
 //!
-//! One thread counts, others read. On x86-64 each addition is one instruction, without the lock prefix that excludes other
-//! processors and takes twenty times as long; elsewhere it is an atomic addition.
+//! One thread counts, and others read. On x86-64 each addition is one instruction, without the lock prefix, which
+//! excludes other processors and takes twenty times as long; on other processors it is an atomic addition.
 
 use super::sync::AtomicU64;
 
-/// Events and their bytes. All zero bytes are a valid counter at zero.
+/// The number of events, and the sum of their bytes. All zero bytes are a valid counter at zero.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct SignalSafeCounter {
@@ -15,7 +15,7 @@ pub(crate) struct SignalSafeCounter {
 }
 
 impl SignalSafeCounter {
-    /// Adds an event, by the thread whose count it is, or a handler of it. Both sums wrap.
+    /// Adds an event; called only by the thread that counts, or by its signal handlers. Both sums wrap.
     #[inline(always)]
     pub(crate) fn count(&self, bytes: u64) {
         #[cfg(all(target_arch = "x86_64", not(loom)))]

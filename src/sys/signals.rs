@@ -1,31 +1,31 @@
 //! Signals that request a dump, and waking the thread that writes it.
 //!
-//! A signal handler cannot write a dump: the thread that it interrupted may be writing a record, or hold a latch. So the handler
-//! notes the signal, wakes the dump thread and returns; the interrupted thread goes on. The dump thread writes the dump, and then
-//! does what the signal would have done without heapledger:
+//! A signal handler cannot write a dump: the thread that it interrupted may be writing a record, or hold a latch. So
+//! the handler notes the signal, wakes the dump thread and returns, and the interrupted thread goes on. The dump thread
+//! writes the dump, and then takes the action that the signal has without heapledger:
 //!
-//! | the program's own disposition of the signal | effect |
+//! | the program's disposition of the signal | effect |
 //! | --- | --- |
 //! | none | the dump, then the default action: the process ends by the signal |
 //! | a function | it is called at once, in the handler; the dump is written meanwhile |
 //! | ignored, where the default would end the process | it stays ignored, and no dump is written |
 //!
-//! A signal that ends the process always ends it: if it comes a second time, or the dump takes longer than [`DEADLINE_S`] (a
-//! timer sends the signal again then), the default action follows at once.
+//! A signal that ends the process always ends it: the default action follows at once if the signal comes a second time,
+//! or if the dump takes longer than [`DEADLINE_S`] (a timer then sends the signal again).
 //!
 //! Threads request dumps of other kinds in the same way.
 
 use super::statics::STATICS;
 use super::sync::Ordering;
 
-/// Seconds by which a dump may delay the end of the process.
+/// Maximum delay of the end of the process by a dump, in seconds.
 #[cfg_attr(
     any(not(target_os = "linux"), heapledger_portable),
     allow(dead_code, reason = "no signal is waited for")
 )]
 pub(crate) const DEADLINE_S: i64 = 10;
 
-/// Requests a dump. Safe in a signal handler.
+/// Requests a dump: sets its bit and wakes the dump thread. Safe in a signal handler.
 pub(crate) fn ask(bit: u32) {
     // Release: pairs with the acquire in `wait`.
     let asked = &STATICS.asked;
@@ -33,7 +33,7 @@ pub(crate) fn ask(bit: u32) {
     os::wake(asked);
 }
 
-/// Waits for requests, and returns their bits. May return 0, after a while.
+/// Waits for requests, and returns their bits. May return 0 after a while.
 pub(crate) fn wait() -> u32 {
     // Acquire: pairs with the release in `ask`.
     match STATICS.asked.swap(0, Ordering::Acquire) {
@@ -57,7 +57,7 @@ mod os {
     use super::super::statics::{SIGNALS as COUNT, STATICS};
     use super::super::sync::{AtomicU32, Ordering};
 
-    /// Each signal, and whether its default action follows the dump. The order is that of the bits.
+    /// Each signal, and whether its default action follows the dump. The index of a signal is the number of its bit.
     const SIGNALS: [(c_int, bool); COUNT] = [
         (libc::SIGHUP, true),
         (libc::SIGINT, true),
@@ -87,7 +87,7 @@ mod os {
         let is_watched = STATICS.os.is_watched.load(Ordering::Relaxed) != 0;
         let bit = 1 << index;
         if function == libc::SIG_DFL && SIGNALS[index].1 {
-            // Before the fetch: a first signal must not count as a second one because no thread waits.
+            // Before the fetch: without a waiting thread, a first signal must not count as a second one.
             if !is_watched || STATICS.os.ending.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
                 end(signal);
             } else {
@@ -109,7 +109,8 @@ mod os {
         }
     }
 
-    /// Gives a signal its default action. In its handler, where it is blocked, that follows when the handler returns.
+    /// Gives a signal its default action. Inside the signal's handler, where the signal is blocked, the action follows
+    /// when the handler returns.
     fn end(signal: c_int) {
         // SAFETY: all zero bytes are the default action; the rest involves no memory.
         unsafe {
@@ -119,8 +120,8 @@ mod os {
         }
     }
 
-    /// Installs handlers for the signals of `bits` that the program does not ignore. Called by the dump thread, so that there is no
-    /// handler without one. Returns whether all were installed.
+    /// Installs handlers for the signals of `bits`, except those that the program ignores. Called by the dump thread,
+    /// so a handler exists only while that thread does. Returns whether all were installed.
     pub(crate) fn watch(bits: u32) -> bool {
         // relaxed: the handlers are set behind it, by the system.
         STATICS.os.is_watched.store(1, Ordering::Relaxed);
@@ -138,7 +139,7 @@ mod os {
             }
             let ours = on_signal as *const () as usize;
             if before.sa_sigaction == ours {
-                // A forked child: the program's own handler is known.
+                // A forked child: the program's handler is known.
                 return true;
             }
             if ends && before.sa_sigaction == libc::SIG_IGN {
@@ -155,7 +156,8 @@ mod os {
         }
     }
 
-    /// Whether the process ends after the dump for this signal; if so, sets a timer that sends it again at the deadline.
+    /// Returns whether the process ends after the dump for this signal; if so, sets a timer that sends the signal again
+    /// at the deadline.
     pub(crate) fn set_deadline(index: usize) -> bool {
         // relaxed: the bit was set before the thread was woken.
         if STATICS.os.ending.load(Ordering::Relaxed) & (1 << index) == 0 {
@@ -176,7 +178,7 @@ mod os {
         true
     }
 
-    /// Gives a signal its default action after its dump, if it ends the process.
+    /// Gives a signal its default action after its dump, if the signal ends the process.
     pub(crate) fn end_if_due(index: usize) {
         // relaxed: as above.
         if STATICS.os.ending.load(Ordering::Relaxed) & (1 << index) == 0 {
@@ -196,7 +198,7 @@ mod os {
     }
 }
 
-/// Without signals; requests are polled.
+/// The portable twin, without signals: the dump thread polls for requests.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
     use super::super::platform::sleep_ns;

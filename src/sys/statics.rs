@@ -1,7 +1,7 @@
-//! The statics of this room, in one place, so that a forked child misses none.
+//! All statics of this room in one struct, so that the reset in a forked child covers every one.
 //!
-//! The cells are `once_cell::race`: they are set at most once, neither block nor allocate, and so are safe inside an allocator
-//! and in a signal handler. Setting is a release, getting an acquire.
+//! The cells are `once_cell::race`: a cell is set once at the most, and neither blocks nor allocates, so it is safe
+//! inside an allocator and in a signal handler. Setting is a release, getting an acquire.
 
 use once_cell::race::OnceRef;
 
@@ -10,17 +10,17 @@ use super::sync::{AtomicU32, Ordering};
 pub(super) static STATICS: Statics =
     Statics { asked: AtomicU32::new(0), on_exit: OnceRef::new(), os: os::State::new() };
 
-/// All state of the room that is not in a ledger, and no thread's own.
+/// All state of the room that lies neither in a ledger nor in a thread-local.
 pub(super) struct Statics {
-    /// Dumps that are asked for and not yet begun, one bit each.
+    /// Requested dumps that have not begun, one bit each.
     pub(super) asked: AtomicU32,
-    /// Called at the end of each thread.
+    /// The function that is called at the end of each thread.
     pub(super) on_exit: OnceRef<'static, fn()>,
     pub(super) os: os::State,
 }
 
-/// Resets what does not hold in a forked child, which has one thread and no dump under way. The rest stays: the child has its
-/// parent's thread key, signal handlers and mappings.
+/// Resets the state that is invalid in a forked child, which has one thread and writes no dump yet. The rest stays: the
+/// child has its parent's thread key, signal handlers and mappings.
 pub(crate) fn reset_after_fork() {
     let Statics { asked, on_exit: _, os } = &STATICS;
     // relaxed: there is one thread.
@@ -37,17 +37,17 @@ mod os {
 
     use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-    /// Signals that can ask for a dump.
+    /// Number of signals that can request a dump.
     pub(in crate::sys) const SIGNALS: usize = 5;
 
     pub(in crate::sys) struct State {
-        /// The program's own handler of each signal: the address of a function, or `SIG_DFL` or `SIG_IGN`.
+        /// The program's handler of each signal: the address of a function, or `SIG_DFL` or `SIG_IGN`.
         pub(in crate::sys) handlers: [AtomicU64; SIGNALS],
-        /// The flags that handler was set with.
+        /// The flags with which the program's handler of each signal was set.
         pub(in crate::sys) flags: [AtomicU32; SIGNALS],
         /// Whether a thread waits for signals.
         pub(in crate::sys) is_watched: AtomicU32,
-        /// Signals that end the process once the dump is written.
+        /// Signals that end the process after the dump, one bit each.
         pub(in crate::sys) ending: AtomicU32,
         /// The thread key whose destructor is the exit hook, plus one.
         pub(in crate::sys) exit_key: OnceNonZeroUsize,
@@ -89,9 +89,9 @@ mod os {
     use crate::sys::sync::AtomicU64;
 
     pub(in crate::sys) struct State {
-        /// The first reading of the clock, from which others count.
+        /// The first reading of the clock, relative to which later readings count.
         pub(in crate::sys) first_instant: OnceRef<'static, Instant>,
-        /// Threads that were given a number.
+        /// Number of threads that were given a number.
         pub(in crate::sys) threads: AtomicU64,
     }
 

@@ -1,26 +1,26 @@
 //! The thread's slot, and the hook at the thread's end.
 //!
-//! The slot is a constant-initialised thread-local without a destructor: reading it is one load relative to the
-//! thread pointer, it never allocates, and it stays readable while the thread's other destructors run.
+//! The slot is a constant-initialised thread-local without a destructor: reading it is one load relative to the thread
+//! pointer, it never allocates, and it stays readable while the thread's other destructors run.
 //!
-//! The exit hook is separate, so that the slot needs no destructor. Under Linux it is the destructor of a POSIX thread key: those
-//! run after the destructors of Rust's own thread-locals, and a key that sets itself again is called in up to four rounds. The
-//! hook runs in the last round, so that nearly every late free still finds its lane.
+//! The exit hook is separate, so that the slot needs no destructor. Under Linux it is the destructor of a POSIX thread
+//! key. Such destructors run after those of Rust's thread-locals, in up to four rounds while they set their keys again.
+//! The hook runs in the last round, so nearly every late free still finds its lane.
 
 use std::cell::Cell;
 use std::ptr::without_provenance;
 
 use super::statics::STATICS;
 
-/// The value of a slot that was never set. Not null, so that one test of the low bits distinguishes addresses from all other
-/// values.
+/// The value of a slot that was never set. It is not null, so one test of the low bits distinguishes addresses from all
+/// other values.
 pub(crate) const UNSET: *const () = without_provenance(1);
 
 thread_local! {
     static SLOT: Cell<*const ()> = const { Cell::new(UNSET) };
 }
 
-/// The thread's slot; [`UNSET`] until it is set, and where the thread's storage is already gone.
+/// Returns the thread's slot; [`UNSET`] before the slot is set, and after the thread's storage is gone.
 #[inline(always)]
 pub(crate) fn get() -> *const () {
     SLOT.try_with(Cell::get).unwrap_or(UNSET)
@@ -29,13 +29,14 @@ pub(crate) fn get() -> *const () {
 /// Sets the thread's slot.
 #[inline]
 pub(crate) fn set(value: *const ()) {
-    // It has no destructor, so it cannot be gone; should a platform think otherwise, the slot stays unset.
+    // Cannot fail: the slot has no destructor. On a platform where it fails nevertheless, the slot stays unset.
     let _ = SLOT.try_with(|slot| slot.set(value));
 }
 
-/// Has `on_exit` called at the end of each thread that [`arm`]s the hook. Called once, before the first such thread.
+/// Registers `on_exit` to be called at the end of each thread that [`arm`]s the hook. Called once, before the first
+/// such thread.
 pub(crate) fn prepare(on_exit: &'static fn()) -> bool {
-    // The first one stays.
+    // A second call has no effect.
     let _ = STATICS.on_exit.set(on_exit);
     hook::prepare()
 }
@@ -57,10 +58,10 @@ mod hook {
 
     use super::super::statics::STATICS;
 
-    /// Rounds in which destructors of thread keys run: `PTHREAD_DESTRUCTOR_ITERATIONS` of POSIX is at least 4.
+    /// Number of rounds in which destructors of thread keys run: `PTHREAD_DESTRUCTOR_ITERATIONS` of POSIX is 4 or more.
     const ROUNDS: usize = 4;
 
-    /// Makes the thread key.
+    /// Makes the thread key, and returns whether it exists.
     pub(super) fn prepare() -> bool {
         let made = STATICS.os.exit_key.get_or_try_init(|| {
             let mut key: libc::pthread_key_t = 0;
@@ -72,7 +73,7 @@ mod hook {
         made.is_ok()
     }
 
-    /// Has the hook called at the end of the calling thread.
+    /// Arms the hook for the end of the calling thread, and returns whether that succeeded.
     pub(crate) fn arm() -> bool {
         set_round(1)
     }
@@ -94,7 +95,7 @@ mod hook {
 
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod hook {
-    /// Calls the hook when it is dropped with the thread's other locals.
+    /// A thread-local value that calls the hook when it is dropped with the thread's other locals.
     struct AtEnd;
 
     impl Drop for AtEnd {
@@ -111,7 +112,7 @@ mod hook {
         true
     }
 
-    /// Has the hook called at the end of the calling thread: the first access registers the destructor.
+    /// Arms the hook for the end of the calling thread: the first access registers the destructor.
     pub(crate) fn arm() -> bool {
         AT_END.try_with(|_| ()).is_ok()
     }
