@@ -21,7 +21,7 @@ use crate::ring::event::Traits;
 /// # fn main() {}
 /// ```
 ///
-/// It wraps any other global allocator; the builder sets options, which the environment overrides:
+/// It wraps any other global allocator. The builder sets options, and environment variables override them:
 ///
 /// ```
 /// use heapledger::{ConcurrencyConfig, DumpTarget, HeapLedger};
@@ -35,9 +35,9 @@ use crate::ring::event::Traits;
 ///
 /// # Recording
 ///
-/// Each of the four methods of `GlobalAlloc` forwards to the same method of the inner allocator with the same
-/// layout and returns its result. Address, size, alignment, zeroing, time, thread and call stack are recorded. A refused
-/// allocation is counted as failed and is no event.
+/// Each of the four methods of `GlobalAlloc` forwards to the same method of the inner allocator with the same layout
+/// and returns its result. The record of an event contains address, size, alignment, zeroing, time, thread and call
+/// stack. A refused allocation is counted as failed and is no event.
 #[derive(Debug)]
 pub struct HeapLedger<A = System> {
     pub(crate) inner: A,
@@ -45,15 +45,17 @@ pub struct HeapLedger<A = System> {
     pub(crate) hooks: Hooks,
 }
 
-/// The builder. Every method can be used in a `static`.
+/// The builder. Every method is a `const fn`, so it can be used in a `static`.
 impl<A> HeapLedger<A> {
-    /// Sets what a thread does when it records faster than its events can be booked. Default: wait, lose nothing.
+    /// Sets what happens when a thread records faster than its events can be booked. Default: the thread waits, and no
+    /// event is lost.
     pub const fn mode(mut self, mode: DataQualityMode) -> Self {
         self.options.mode = mode;
         self
     }
 
-    /// Sets how call stacks are walked. Default: by frame pointers if they are sound in this program, else by unwind tables.
+    /// Sets how call stacks are walked. Default: by frame pointers if they are correct in this program, otherwise by
+    /// unwind tables.
     pub const fn stacks(mut self, stacks: Stacks) -> Self {
         self.options.stacks = stacks;
         self
@@ -71,13 +73,13 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets the bounds of the history of last events.
+    /// Sets the maximum size of the history of last events.
     pub const fn history(mut self, limits: HistoryLimits) -> Self {
         self.options.history = limits;
         self
     }
 
-    /// Sets the bounds of the wait of a thread whose ring is full.
+    /// Sets how long a thread waits when its ring is full.
     pub const fn concurrency(mut self, config: ConcurrencyConfig) -> Self {
         self.options.concurrency = config;
         self
@@ -89,12 +91,12 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Keeps the ledger in a file while the process runs, so that it survives `SIGKILL`, an abort or the OOM killer; `heapledger
-    /// report` reads that file. In the path `%p` is the process id, `%e` the program's name, `%t` the time in seconds since
-    /// 1970. Default: none. `HEAPLEDGER_BLACKBOX` overrides this.
+    /// Keeps the ledger in a file while the process runs, so that the data survives `SIGKILL`, an abort or the OOM
+    /// killer; `heapledger report` reads that file. In the path `%p` is the process id, `%e` the program's name, `%t`
+    /// the time in seconds since 1970. Default: none. `HEAPLEDGER_BLACKBOX` overrides this.
     ///
-    /// The file has its full length ([`black_box_bytes`](Self::black_box_bytes)) from the start, which also limits the size of
-    /// the ledger. It is removed when the process ends normally and writes its dump.
+    /// The file has its full length ([`black_box_bytes`](Self::black_box_bytes)) from the start, and this length also
+    /// limits the size of the ledger. The file is removed when the process ends normally and writes its dump.
     pub const fn black_box(mut self, path: &'static str) -> Self {
         self.options.black_box = Some(path);
         self
@@ -106,14 +108,14 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets what a forked child does. Default: it opens a new ledger.
+    /// Sets what a forked child records. Default: the child opens a new ledger.
     pub const fn fork(mut self, policy: ForkPolicy) -> Self {
         self.options.fork = policy;
         self
     }
 
-    /// Limits the bytes that heapledger uses for itself. Default: 16 GiB of address space, of which only the used part is
-    /// memory. At the limit events are lost with reason `no_memory` or `table_full`, and counted.
+    /// Sets the maximum number of bytes that heapledger uses for itself. Default: 16 GiB of address space, of which
+    /// only the used part is memory. At the limit events are lost with reason `no_memory` or `table_full`, and counted.
     pub const fn memory_limit(mut self, bytes: u64) -> Self {
         self.options.memory_limit_bytes = bytes;
         self
@@ -126,55 +128,57 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Adjusts heapledger's settings while the program runs, towards a completeness and a latency: ring size, pace of the
-    /// background thread, mode, and level of detail. Default: no adjustment.
+    /// Adjusts heapledger's settings while the program runs, towards a target completeness and a target latency: ring
+    /// size, pace of the background thread, mode, and level of detail. Default: no adjustment.
     ///
-    /// At most twice a second, and only after a pressure was measured twice, one setting moves by one step; without load all of
-    /// them return to their initial values. Each step is in the changes of snapshots and dumps, with its reason;
-    /// `heapledger::tuner_log` has the figures. After 100 steps the settings stay. Needs the background thread: see
-    /// [`HeapLedger::background`].
+    /// One setting changes by one step, no more than twice a second, and only after a pressure was measured twice;
+    /// without load all settings return to their initial values. Snapshots and dumps list each step with its reason;
+    /// `heapledger::tuner_log` has the figures. After 100 steps the settings stay. Auto-tuning needs the background
+    /// thread: see [`HeapLedger::background`].
     pub const fn auto_tune(mut self, goal: TuningGoal) -> Self {
         self.options.auto_tune = Some(goal);
         self
     }
 
     /// Calls `callback` when the completeness of the last second falls below
-    /// [`target_completeness`](ConcurrencyConfig::target_completeness), and again when it is clearly above it;
-    /// [`windowed_completeness`](QualityIndicator::windowed_completeness) tells which. A second with fewer than 1,000 events
-    /// is ignored.
+    /// [`target_completeness`](ConcurrencyConfig::target_completeness), and again when it is clearly above the target;
+    /// the callback distinguishes the two cases by [`windowed_completeness`](QualityIndicator::windowed_completeness).
+    /// A second with fewer than 1,000 events is ignored.
     ///
-    /// The callback runs on the background thread, which has 256 KiB of stack; without that thread ([`HeapLedger::background`])
-    /// it is never called. The background thread does nothing else meanwhile. Allocations of the callback are recorded as
+    /// The callback runs on the background thread, which has 256 KiB of stack and does nothing else during the call;
+    /// without that thread ([`HeapLedger::background`]) it is never called. Allocations of the callback are recorded as
     /// internal, in no total of the program. A callback that panics is not called again.
     pub const fn on_quality(mut self, callback: fn(&QualityIndicator)) -> Self {
         self.options.on_quality = Some(callback);
         self
     }
 
-    /// Prints a line on standard error in the same two cases, at most one in ten seconds, and one at the end of the process if the
-    /// completeness of the whole run is below the target. Default: false. `HEAPLEDGER_WARN=1` enables it.
+    /// Prints a line on standard error when the completeness of the last second falls below the target, and when it is
+    /// clearly above it again: one line in ten seconds at the most. Prints another line at the end of the process if
+    /// the completeness of the whole run is below the target. Default: false. `HEAPLEDGER_WARN=1` enables it.
     pub const fn warn(mut self, enabled: bool) -> Self {
         self.options.warn = enabled;
         self
     }
 
-    /// Records only with `HEAPLEDGER=always`; otherwise the program runs as with `HEAPLEDGER=off`, whatever the other variables
-    /// are. Default: recording unless `HEAPLEDGER=off`.
+    /// Disables recording unless `HEAPLEDGER=always` is set; without it the program runs as with `HEAPLEDGER=off`,
+    /// whatever the other variables are. Default: recording is enabled unless `HEAPLEDGER=off`.
     pub const fn on_request(mut self) -> Self {
         self.options.on_request = true;
         self
     }
 
-    /// Writes a dump when the process receives this signal; call it once for each signal. Default: none.
+    /// Writes a dump when the process receives this signal; each call adds one signal. Default: none.
     ///
     /// After an [on-demand signal](Signal::is_on_demand) the process continues, and the dump is numbered:
-    /// `heapledger.<app>.<pid>.1.hl`. After another signal the process ends by it, as without heapledger, and the dump has the
-    /// name of the one at exit; a second signal, or ten seconds, end the process at once. A program that ignores the signal
-    /// when the first event is recorded keeps ignoring it; a handler that is installed by then is called at once, and the dump
-    /// is numbered. A handler installed later replaces heapledger's.
+    /// `heapledger.<app>.<pid>.1.hl`. Any other signal ends the process after the dump, as it does without heapledger,
+    /// and the dump has the name of the dump at exit; a second signal, or ten seconds, end the process at once. A
+    /// signal that the program ignores when the first event is recorded stays ignored. A handler that is installed by
+    /// then is called at once, and the dump is numbered. A handler that is installed later replaces heapledger's
+    /// handler.
     ///
-    /// A thread of heapledger writes the dump, never the handler. With `DumpTarget::Off`, which only concerns the dump at exit, it
-    /// goes to the working directory. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
+    /// A thread of heapledger writes the dump, never the handler. With `DumpTarget::Off`, which only concerns the dump
+    /// at exit, the dump goes to the working directory. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
     ///
     /// ```
     /// use heapledger::{HeapLedger, Signal};
@@ -189,24 +193,24 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Writes dumps while the process runs, under these conditions. Default: none. The dumps are numbered, and the last few are
-    /// kept: see [`Triggers`]. Needs heapledger's threads: see [`HeapLedger::background`]. `HEAPLEDGER_TRIGGERS` overrides
-    /// this.
+    /// Writes dumps while the process runs, when one of these conditions is met. Default: none. The dumps are numbered,
+    /// and the last few are kept: see [`Triggers`]. Triggers need heapledger's threads: see [`HeapLedger::background`].
+    /// `HEAPLEDGER_TRIGGERS` overrides this.
     pub const fn triggers(mut self, triggers: Triggers) -> Self {
         self.options.triggers = triggers;
         self
     }
 
-    /// Runs a background thread, which books idle rings and reads the clock every millisecond, always (`true`) or never (`false`).
-    /// Without it nothing is lost, but event times are coarser, the trend of the completeness is unknown, and the last events
-    /// of an idle thread are booked only by a flush or at exit.
+    /// Sets whether the background thread runs always (`true`) or never (`false`). The thread books idle rings and
+    /// reads the clock every millisecond. Without it no event is lost, but event times are coarser, the trend of the
+    /// completeness is unknown, and the last events of an idle thread are booked only by a flush or at exit.
     ///
-    /// Default: it starts when a second thread of the program allocates, when an option or a query needs it (a trace, a black
-    /// box, a trigger, the tuner, a callback), when the program pauses so often that events need its ticks for their times, or
-    /// when booking has been costly for long, because hundreds of thousands of blocks are live, and there is a second
-    /// processor. A program with one thread that allocates all the time runs without it: glibc's allocator takes locks as
-    /// soon as a process has a second thread, which was a sixth of the time of a program that parses JSON. With `true` it
-    /// starts after some hundred events.
+    /// By default the thread starts in any of these cases: a second thread of the program allocates; an option or a
+    /// query needs it (a trace, a black box, a trigger, the tuner, a callback); the program pauses so often that events
+    /// need its ticks for their times; or booking has been costly for long, because hundreds of thousands of blocks are
+    /// live, and there is a second processor. A program with one thread that allocates all the time runs without it,
+    /// because glibc's allocator takes locks as soon as a process has a second thread. These locks took a sixth of the
+    /// time of a program that parses JSON. With `true` the thread starts after some hundred events.
     pub const fn background(mut self, enabled: bool) -> Self {
         self.options.background = if enabled { Background::Always } else { Background::Never };
         self
@@ -266,8 +270,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
     }
 }
 
-/// The rest of a `dealloc` whose event goes through the slow path. The arguments are in the order of `dealloc`, so that no
-/// register has to be moved.
+/// Completes a `dealloc` whose event goes through the slow path. The arguments are in the order of `dealloc`, so that
+/// no register has to be moved.
 ///
 /// # Safety
 ///

@@ -15,16 +15,18 @@
 //! | folding has been costly for long, and there is a second processor | the fold is offloaded |
 //! | `HeapLedger::background(true)` | explicit |
 //!
-//! Folding is costly where nearly every event goes to the shared table and waits there for memory. With a second processor the
-//! lane's thread offloads such words to the background thread. Once [`OFFLOAD_SEGMENTS_MAX`] segments wait, fewer where many
-//! threads offload, it helps again, a part at a time. Not while there is a trace: the folding thread fills it, and the
-//! background thread must not wait for room in it. A program with one thread gets the background thread for offloading too,
-//! but only after a long run of costly folds: it must save more than glibc's locks take.
+//! Folding is costly where nearly every event goes to the shared table and waits there for memory. With a second
+//! processor the lane's thread offloads such words to the background thread. Once [`OFFLOAD_SEGMENTS_MAX`] segments
+//! wait, or fewer where many threads offload, the lane's thread helps again, one part at a time. No thread offloads
+//! during a trace: the folding thread fills the trace, and the background thread must not wait for room in it. A
+//! program with one thread gets the background thread for offloading only after a long run of costly folds: the gain
+//! must exceed the cost of glibc's locks.
 //!
-//! A window is dated by its two ends. A sample has a window of its own and an exact date. While nothing ticks, a long window is
-//! opened only after one that filled so fast that this one will be as short as a tick; else one of seven words. If the program
-//! pauses within a window all the same, the dates of that window are uncertain by the pause, and the snapshot says so
-//! ([`crate::profile`]); if that happens in more than one window in [`QUICK_PER_SLOW`], the background thread is started.
+//! A window is dated by its two ends. A sample has a separate window and an exact date. Without ticks, a long window is
+//! opened only after a window that filled so fast that the next one will be as short as a tick; otherwise the window
+//! has seven words. If the program nevertheless pauses within a window, the dates of that window are uncertain by the
+//! length of the pause, and the snapshot says so ([`crate::profile`]); if that happens in more than one window in
+//! [`QUICK_PER_SLOW`], the background thread is started.
 
 use super::options::Background;
 use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
@@ -36,38 +38,38 @@ use crate::ring::lane::{Lane, SEGMENT_WORDS, WINDOW_WORDS};
 use crate::sys::platform;
 use crate::sys::sync::Ordering;
 
-/// Words of a window while nothing ticks and the last window was not quick.
+/// Words of a window without ticks, unless the last window was quick.
 const WINDOW_WORDS_UNTICKED: u64 = 7;
-/// Windows of a lane before the background thread may start.
+/// Minimum number of windows of a lane before the background thread may start.
 const WINDOWS_BEFORE: u64 = 8;
-/// Bytes of the background thread's stack; it writes no dumps.
+/// Bytes of the background thread's stack, on which no dump is written.
 const STACK_BYTES: usize = 256 << 10;
-/// Nanoseconds that a quick window stays open at most: about a tick.
+/// Maximum time that a quick window stays open, in nanoseconds: about a tick.
 const QUICK_NS: u64 = 1_000_000;
-/// Quick windows that outweigh a slow one. With more, other load that interrupts the program every few milliseconds would
-/// decide whether the background thread starts.
+/// Number of quick windows that outweigh a slow one. With a larger number, other load that interrupts the program every
+/// few milliseconds would decide whether the background thread starts.
 const QUICK_PER_SLOW: u32 = 8;
-/// Consecutive slow windows tolerated before the thread starts.
+/// Number of consecutive slow windows that are tolerated before the thread starts.
 const SLOW_WINDOWS_TOLERATED: u32 = 8;
 
-/// Fewest segments that a thread may offload, where many threads do: more would only wait for a background thread that cannot
-/// keep up.
+/// Minimum number of segments that each of many threads may offload. More segments would wait for a background thread
+/// that cannot keep up.
 const OFFLOAD_SEGMENTS_MIN: u32 = 3;
-/// Segments that all threads together may offload.
+/// Number of segments that all threads together may offload.
 const OFFLOAD_SEGMENTS_OF_ALL: u32 = 64;
 
-/// Costly folds, minus others, before a program with one thread offloads: some hundred thousand events.
+/// Costly folds, minus other folds, before a program with one thread offloads: some hundred thousand events.
 const COSTLY_FOLDS_TOLERATED: u32 = 512;
 
-/// Not there.
+/// State: there is no background thread.
 const ABSENT: u32 = 0;
-/// Not there; the next window of a busy thread starts it.
+/// State: there is no background thread, and the next window of a busy thread starts it.
 const REQUESTED: u32 = 1;
-/// Spawned, or being spawned.
+/// State: the background thread is spawned, or being spawned.
 const STARTING: u32 = 2;
-/// Running.
+/// State: the background thread runs.
 const TICKING: u32 = 3;
-/// Ticking, and there is a second processor: the program's threads may offload.
+/// State: the background thread runs, and there is a second processor, so the program's threads may offload.
 const OFFLOADING: u32 = 4;
 
 /// Notes that the background thread ticks, and whether the program's threads may offload to it.
@@ -96,18 +98,18 @@ fn share_of(lanes: usize) -> u32 {
     share.clamp(OFFLOAD_SEGMENTS_MIN, OFFLOAD_SEGMENTS_MAX)
 }
 
-/// Segments of words that a thread may offload.
+/// Returns the number of segments of words that a thread may offload.
 fn offload_segments() -> u32 {
     // relaxed: as above.
     PROCESS.control.offload_segments.load(Ordering::Relaxed)
 }
 
-/// Whether so many words wait that a thread which offloads has to help.
+/// Returns whether the number of waiting words obliges a thread that offloads to help.
 pub(super) fn exceeds_offload(words: u64) -> bool {
     words >= u64::from(offload_segments()) * SEGMENT_WORDS
 }
 
-/// Segments that a lane may have while it offloads; 0 if it does not.
+/// Returns the number of segments that a lane may hold while it offloads; 0 if it does not offload.
 pub(super) fn offload_segments_of(lane: &Lane, ledger: &Ledger) -> u32 {
     if offloads(lane, ledger) { offload_segments() + 1 } else { 0 }
 }
@@ -159,14 +161,14 @@ pub(super) fn start_if_due(lane: &Lane, ledger: &Ledger) {
     }
 }
 
-/// Whether this process owns the ledger. A child of `vfork` shares its parent's memory: a thread started there would end with the
-/// child, with the latches it holds.
+/// Returns whether this process owns the ledger. A child of `vfork` shares its parent's memory: a thread that is
+/// started in the child would end with the child, while it holds latches.
 fn owns_ledger(ledger: &Ledger) -> bool {
     // relaxed: written before the ledger was published.
     ledger.facts.process_id.load(Ordering::Relaxed) == platform::process_id()
 }
 
-/// Whether one of the reasons to start applies; see the table above.
+/// Returns whether one of the reasons to start the background thread applies; the module's documentation lists them.
 fn is_worth_it(lane: &Lane, ledger: &Ledger, is_requested: bool) -> bool {
     let options = state::options();
     match options.background {
@@ -184,7 +186,7 @@ fn is_worth_it(lane: &Lane, ledger: &Ledger, is_requested: bool) -> bool {
     }
 }
 
-/// Whether folding the lane has been costly for long, and another processor could do it.
+/// Returns whether folding the lane has been costly for long, and another processor could do it.
 fn is_costly_for_long(lane: &Lane, ledger: &Ledger) -> bool {
     if lane.folder.costly_balance() < COSTLY_FOLDS_TOLERATED || !can_offload(lane, ledger) {
         return false;
@@ -194,8 +196,8 @@ fn is_costly_for_long(lane: &Lane, ledger: &Ledger) -> bool {
     platform::processors() > 1
 }
 
-/// Length of the next window, whose first record has `record_words`. The window before had `words_before` and was open for
-/// `open_ns`.
+/// Returns the length of the next window in words, whose first record has `record_words`. The previous window had
+/// `words_before` and was open for `open_ns`.
 pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, open_ns: u64) -> u64 {
     // relaxed: only the lane's thread writes it.
     let is_sampled = lane.cold.level.load(Ordering::Relaxed) == Level::Sampled as u32;

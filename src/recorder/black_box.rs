@@ -1,10 +1,10 @@
-//! The black box: the ledger's region in a file, which outlives the process however that ends.
+//! The black box: the ledger's region in a file, which outlives the process whatever ends it.
 //!
-//! The file is created at its full length when the ledger is opened, and removed after a normal end of the process with a dump.
-//! A killed process leaves it. Opening runs in the first event of the process and must not allocate.
+//! The file is created at its full length when the ledger is opened, and removed after a normal end of the process with
+//! a dump. A killed process leaves the file. Opening runs in the first event of the process and must not allocate.
 //!
-//! A forked child must not write into its parent's file. It gets a private copy of the parent's region, and opens a black box of
-//! its own if the path contains `%p`; otherwise its ledger is in memory.
+//! A forked child must not write into its parent's file. The child gets a private copy of the parent's region. It opens
+//! a new black box if the path contains `%p`; otherwise its ledger is in memory.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -21,7 +21,7 @@ use crate::sys::box_file::{BoxError, BoxFile};
 use crate::sys::sync::Ordering;
 use crate::sys::{path_pattern, platform};
 
-/// The length of a black box is a multiple of this, in bytes.
+/// Granularity of the length of a black box, in bytes.
 const BOX_STEP: usize = 1 << 20;
 
 /// Opens the ledger in a file if the options ask for it; if that fails, prints the reason and returns `None`.
@@ -61,7 +61,7 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
     Some(ledger)
 }
 
-/// The file of the black box and its path, if it is open.
+/// Returns the file of the black box and its path, if the black box is open.
 fn current() -> Option<(&'static BoxFile, &'static CStr)> {
     // Acquire: pairs with the release in `open`.
     if PROCESS.black_box.is_open.load(Ordering::Acquire) == 0 {
@@ -72,7 +72,7 @@ fn current() -> Option<(&'static BoxFile, &'static CStr)> {
     Some((file.as_ref()?, path.get()?))
 }
 
-/// Writes the metadata, once the process has its first lane. Allocates, in an internal scope.
+/// Writes the metadata once, after the process has its first lane. Allocates, in an internal scope.
 pub(super) fn write_metadata_once() {
     // relaxed: one thread does it.
     if current().is_some() && PROCESS.black_box.has_metadata.swap(1, Ordering::Relaxed) == 0 {
@@ -80,7 +80,7 @@ pub(super) fn write_metadata_once() {
     }
 }
 
-/// Requests another write of the metadata: the method of stack walks is known only now.
+/// Requests another write of the metadata, because the method of stack walks is known only now.
 pub(super) fn request_metadata() {
     // relaxed: the calling thread is the next to look.
     PROCESS.black_box.has_metadata.store(0, Ordering::Relaxed);
@@ -95,7 +95,7 @@ pub(crate) fn write_metadata() {
     }
 }
 
-/// Removes the file: the process ends normally and its dump is written.
+/// Removes the file when the process ends normally and its dump is written.
 pub(crate) fn remove() {
     if let Some((file, path)) = current() {
         // relaxed: the process ends.
@@ -112,7 +112,7 @@ pub(super) fn leave_to_parent(ledger: &'static Ledger) {
     file.close();
 }
 
-/// The reason why there is no file, with a remedy.
+/// The reason for a missing black box, with a remedy.
 struct Reason(BoxError);
 
 impl fmt::Display for Reason {

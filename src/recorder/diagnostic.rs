@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 use super::state;
 use crate::sys::platform::write_stderr;
 
-/// Bytes of the longest line; a longer one is truncated.
+/// Maximum length of a line, in bytes; a longer line is truncated.
 const LINE_BYTES: usize = 256;
 
 /// Prints `heapledger: ` and the message on standard error, unless this is a forked child, whose parent has printed it.
@@ -23,7 +23,7 @@ pub(super) fn warn(message: fmt::Arguments<'_>) {
     write_stderr(&line.text[..line.len]);
 }
 
-/// Foreign bytes on a line: at most 64 of them, `?` for those that are not printable.
+/// A display of foreign bytes: the first 64 of them, with `?` for each that is not printable.
 pub(super) struct Printable<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Printable<'_> {

@@ -1,4 +1,4 @@
-//! Environment variables: read once, when the ledger is opened; each overrides the builder.
+//! Environment variables, which are read once, when the ledger is opened; each overrides an option of the builder.
 
 use std::ffi::CStr;
 
@@ -7,7 +7,7 @@ use super::options::{DUMP_PATH_BYTES_MAX, Options, StoredPath};
 use crate::profile::{ClockMode, DataQualityMode, Signal, Stacks, Triggers};
 use crate::sys::platform::{is_set_user_id, with_env};
 
-/// Applies the environment to the options; returns whether anything is to be recorded.
+/// Applies the environment to the options; returns whether the process records.
 pub(super) fn apply(options: &mut Options) -> bool {
     if is_set_user_id() {
         return !options.on_request;
@@ -49,7 +49,7 @@ pub(super) fn apply(options: &mut Options) -> bool {
     true
 }
 
-/// Bits of a comma-separated list of signals; `off` for none.
+/// Returns the bits of a comma-separated list of signals; `off` means none.
 fn signals(value: &[u8]) -> Option<u32> {
     if value == b"off" {
         return Some(0);
@@ -61,7 +61,7 @@ fn signals(value: &[u8]) -> Option<u32> {
     })
 }
 
-/// Triggers of a comma-separated list; `off` for none.
+/// Returns the triggers of a comma-separated list; `off` means none.
 fn triggers(value: &[u8]) -> Option<Triggers> {
     let mut triggers = Triggers::DEFAULT;
     if value == b"off" {
@@ -86,7 +86,7 @@ fn triggers(value: &[u8]) -> Option<Triggers> {
     Some(triggers)
 }
 
-/// A number with an optional suffix `K`, `M` or `G` for powers of 1,024.
+/// Parses a number with an optional suffix `K`, `M` or `G` for powers of 1,024.
 fn amount(text: &[u8]) -> Option<u64> {
     let (digits, shift) = match text.split_last()? {
         (b'K', digits) => (digits, 10),
@@ -98,7 +98,7 @@ fn amount(text: &[u8]) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// The value of `HEAPLEDGER_STACKS`.
+/// Parses the value of `HEAPLEDGER_STACKS`.
 fn stacks(value: &[u8]) -> Option<Stacks> {
     let all = [Stacks::Auto, Stacks::FramePointers, Stacks::Dwarf, Stacks::Off];
     let named = all.into_iter().find(|stacks| stacks.name().as_bytes() == value);
@@ -108,7 +108,7 @@ fn stacks(value: &[u8]) -> Option<Stacks> {
     })
 }
 
-/// Whether to record; `as_built` for `on`. `None`, with a diagnostic, for an invalid value.
+/// Returns whether to record; for `on` that is `as_built`. Returns `None`, with a diagnostic, for an invalid value.
 fn read_main_switch(value: &[u8], as_built: bool) -> Option<bool> {
     match value {
         b"off" | b"0" => Some(false),
@@ -121,7 +121,7 @@ fn read_main_switch(value: &[u8], as_built: bool) -> Option<bool> {
     }
 }
 
-/// On or off; `None`, with a diagnostic, for an invalid value.
+/// Parses `on` or `off`. Returns `None`, with a diagnostic, for an invalid value.
 fn read_switch(name: &CStr, value: &[u8]) -> Option<bool> {
     match value {
         b"off" | b"0" => Some(false),
@@ -133,7 +133,7 @@ fn read_switch(name: &CStr, value: &[u8]) -> Option<bool> {
     }
 }
 
-/// Sets an option from a variable, or prints the allowed values.
+/// Sets an option from a variable; prints the allowed values if the variable's value is invalid.
 fn choose<T>(name: &CStr, allowed: &str, option: &mut T, read: impl Fn(&[u8]) -> Option<T>) {
     with_env(name, |value| match read(value) {
         Some(choice) => *option = choice,
@@ -141,7 +141,7 @@ fn choose<T>(name: &CStr, allowed: &str, option: &mut T, read: impl Fn(&[u8]) ->
     });
 }
 
-/// Prints that a variable is ignored, and its allowed values.
+/// Prints that a variable is ignored, and lists its allowed values.
 fn warn(name: &CStr, value: &[u8], allowed: &str) {
     let name = Printable(name.to_bytes());
     diagnostic::warn(format_args!("{name}={} is ignored: it takes {allowed}", Printable(value)));

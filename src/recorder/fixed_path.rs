@@ -4,10 +4,10 @@ use std::ffi::CStr;
 
 use crate::sys::path_pattern;
 
-/// Bytes of the longest path, including its zero byte.
+/// Maximum length of a path in bytes, including its zero byte.
 pub(super) const PATH_BYTES: usize = 1100;
 
-/// A path, ended by a zero byte.
+/// A path in a fixed array, terminated by a zero byte.
 pub(super) struct FixedPath {
     text: [u8; PATH_BYTES],
     len: usize,
@@ -19,7 +19,8 @@ impl FixedPath {
         FixedPath { text: [0; PATH_BYTES], len: 0 }
     }
 
-    /// Replaces the placeholders of `pattern` (`sys::path_pattern`) and appends `ending`. `None` if the path is too long.
+    /// Replaces the placeholders of `pattern` (`sys::path_pattern`) and appends `ending`. Returns `None` if the path is
+    /// too long.
     pub(super) fn expand(&mut self, pattern: &[u8], ending: &[u8]) -> Option<&CStr> {
         self.len = 0;
         path_pattern::expand(pattern, |piece| self.push(piece))?;
@@ -35,7 +36,7 @@ impl FixedPath {
         Some(())
     }
 
-    /// The path of the last expansion.
+    /// Returns the path of the last expansion.
     pub(super) fn get(&self) -> Option<&CStr> {
         CStr::from_bytes_with_nul(self.text.get(..self.len)?).ok()
     }

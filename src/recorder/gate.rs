@@ -1,4 +1,4 @@
-//! When a lane's gate is closed and opened.
+//! Closing and opening of a lane's gate.
 //!
 //! The gate is the lane's `limit`: 0 while a record is written, inside an [`InternalScope`](super::internal::InternalScope) or
 //! [`RecordingPaused`](super::internal::RecordingPaused), and while events are sampled out.
@@ -30,8 +30,8 @@ pub(super) fn leave(lane: &Lane, depth: &AtomicU32) {
     open_if_due(lane);
 }
 
-/// Opens the gate of the calling thread's lane, unless the thread is in a scope or its events are sampled out. In the latter
-/// case the thread's slot is marked, so that the hot path samples out by itself.
+/// Opens the gate of the calling thread's lane, unless the thread is in a scope or its events are sampled out. If its
+/// events are sampled out, marks the thread's slot, so that the hot path samples out by itself.
 pub(super) fn open_if_due(lane: &Lane) {
     if is_in_scope(lane) {
         return;

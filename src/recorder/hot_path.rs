@@ -1,13 +1,13 @@
-//! The recording path. Budget: about 30 instructions an event, two stores for the words and one to publish them.
+//! The recording path. Its budget is about 30 instructions per event: two stores for the words and one to publish them.
 //!
-//! In order: find the lane, close its gate, check that the record fits into the window and that the window is of the current
-//! epoch, write the words, count, publish, open the gate. Everything else is in `slow_path`.
+//! The path has these steps: find the lane, close its gate, check that the record fits into the window and that the
+//! window is of the current epoch, write the words, count, publish, open the gate. All other work is in `slow_path`.
 //!
-//! A slot that is not the plain address of a lane leaves the path at the first test: most events of the thread are sampled
-//! out (`sampling`), nothing is recorded in this process, or the thread has no lane yet.
+//! A slot that is not the plain address of a lane leaves the path at the first test: most events of the thread are
+//! sampled out (`sampling`), nothing is recorded in this process, or the thread has no lane yet.
 //!
-//! The fences are for the compiler only: a signal handler of the same thread sees program order, and must find the
-//! gate closed whenever the words are half written.
+//! The fences order only the compiler: a signal handler of the same thread sees program order, and must find the gate
+//! closed whenever the words are half written.
 
 use std::sync::atomic::compiler_fence;
 
@@ -19,8 +19,8 @@ use crate::ring::event::{self, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
 
-/// Records a block that the inner allocator has returned. Returns the block, so that the callee's call is a tail call and no
-/// register has to be saved.
+/// Records a block that the inner allocator has returned. Returns the block, so that the caller's call is a tail call
+/// and no register has to be saved.
 #[inline(always)]
 pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
     let lane = match slot::recording_lane() {
@@ -54,15 +54,15 @@ fn alloc_with_stack(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits
     block
 }
 
-/// A free that is not recorded yet: of a thread without a lane, or on a lane whose gate returned `limit` when closed.
+/// A free that is not recorded yet: the thread has no lane, or the gate of its lane returned `limit` when closed.
 #[derive(Clone, Copy)]
 pub(super) struct Pending {
     lane: Option<&'static Lane>,
     limit: u64,
 }
 
-/// Records a block that the inner allocator is about to free, or returns the arguments of [`free_pending`]: so both that and
-/// the inner allocator's call are tail calls, and no register has to be saved.
+/// Records a block that the inner allocator is about to free, or returns the arguments of [`free_pending`]. So the
+/// calls of [`free_pending`] and of the inner allocator are tail calls, and no register has to be saved.
 #[inline(always)]
 pub(super) fn record_free(block: *mut u8, size: usize) -> Result<(), Pending> {
     let (address, size) = (block.addr() as u64, size as u64);
@@ -82,7 +82,7 @@ pub(super) fn record_free(block: *mut u8, size: usize) -> Result<(), Pending> {
     Ok(())
 }
 
-/// Records a free that [`record_free`] did not: it needs a new window, or a lane.
+/// Records a free that [`record_free`] did not record, because it needs a new window or a lane.
 #[cold]
 pub(super) fn free_pending(pending: Pending, opener: Opener<'_>, block: *mut u8, size: usize) {
     let (address, size) = (block.addr() as u64, size as u64);
@@ -92,7 +92,8 @@ pub(super) fn free_pending(pending: Pending, opener: Opener<'_>, block: *mut u8,
     }
 }
 
-/// Records the first half of a realloc, before the inner allocator's call: from then on another thread may get the old address.
+/// Records the first half of a realloc, before the inner allocator's call, after which another thread may get the old
+/// address.
 #[inline(always)]
 pub(super) fn record_realloc_begin(opener: Opener<'_>, block: *mut u8, size: usize) -> FirstHalf {
     let (address, size) = (block.addr() as u64, size as u64);
@@ -153,7 +154,8 @@ fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Tra
     write(lane, limit, head, event::moved_words(old, new, size, traits, stack));
 }
 
-/// Whether a narrow record ending at `end` suffices and fits into the current window, which must be of the current epoch.
+/// Returns whether a narrow record that ends at `end` suffices and fits into the current window, which must be of the
+/// current epoch.
 #[inline(always)]
 fn fits(lane: &Lane, limit: u64, end: u64, address: u64, size: u64) -> bool {
     end <= limit && event::is_narrow(address, size) && lane.epoch() == PROCESS.epoch.now()

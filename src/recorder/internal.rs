@@ -8,14 +8,14 @@
 use super::gate::{enter, leave};
 use crate::ring::lane::Lane;
 
-/// Marks the thread's events as internal until it is dropped. Scopes nest.
+/// A scope that marks the thread's events as internal until it is dropped. Scopes nest.
 #[derive(Debug)]
 pub(crate) struct InternalScope {
     lane: Option<&'static Lane>,
 }
 
-/// Pauses recording in a thread that holds a latch, until it is dropped. Nothing in this scope allocates but signal handlers,
-/// whose events are counted as `reentrant`.
+/// A scope that pauses recording in a thread that holds a latch, until it is dropped. Only signal handlers may allocate
+/// in this scope; their events are counted as `reentrant`.
 #[derive(Debug)]
 pub(crate) struct RecordingPaused {
     lane: Option<&'static Lane>,
@@ -28,12 +28,12 @@ impl InternalScope {
         InternalScope { lane: Some(lane) }
     }
 
-    /// A scope of a thread that has no lane and cannot get one: it has no effect.
+    /// Returns a scope without effect, for a thread that has no lane and cannot get one.
     pub(super) fn without_lane() -> InternalScope {
         InternalScope { lane: None }
     }
 
-    /// The lane of the scope's thread.
+    /// Returns the lane of the scope's thread.
     pub(crate) fn lane(&self) -> Option<&'static Lane> {
         self.lane
     }

@@ -1,15 +1,15 @@
-//! Times a sample of the window changes.
+//! Timing of a sample of the window changes.
 //!
-//! The hot path itself is not timed: it takes a few nanoseconds, less than two clock readings. [`TurnTimes`] says what is
-//! measured.
+//! The hot path itself is not timed: it takes a few nanoseconds, less than two clock readings. [`TurnTimes`] documents
+//! the measured quantities.
 
 use super::state;
 use crate::profile::TurnTimes;
 use crate::ring::lane::{Lane, SEGMENT_WORDS, SLOW_PATH_BUCKETS, WINDOW_WORDS, add, bump};
 use crate::sys::sync::Ordering;
 
-/// One in this many window changes is timed. A prime, coprime to the windows of a segment: otherwise the sample would contain
-/// always, or never, the change that folds the ring.
+/// Number of window changes per timed one. It is a prime, coprime to the windows of a segment: otherwise the sample
+/// would contain always, or never, the change that folds the ring.
 const CHANGES_PER_SAMPLE: u64 = 13;
 
 // A prime that does not divide a number is coprime to it.
@@ -34,7 +34,7 @@ pub(super) fn counted<T>(lane: &Lane, change: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The times of a lane.
+/// Returns the times of a lane's window changes.
 pub(crate) fn of_lane(lane: &Lane) -> TurnTimes {
     let mut times = TurnTimes {
         turns: lane.cold.slow_paths.load(Ordering::Relaxed),

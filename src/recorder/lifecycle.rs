@@ -26,11 +26,11 @@ use crate::sys::{copies, latch, path_pattern, platform, tls};
 
 /// Bytes of stack for the thread that writes dumps while the process runs.
 const DUMPS_STACK_BYTES: usize = 2 << 20;
-/// Rounds that a second thread waits for the first to open the ledger; more than a second.
+/// Maximum number of rounds that a second thread waits for the first to open the ledger; more than a second.
 const OPENING_ROUNDS_MAX: u32 = 20_000;
 
-/// Opens the ledger if this thread is the first to ask; otherwise waits until it is open. Returns the state. `thread_ends` runs
-/// at the end of each thread that has a lane.
+/// Opens the ledger if this thread is the first to ask; otherwise waits until the ledger is open. Returns the state.
+/// `thread_ends` is called at the end of each thread that has a lane.
 pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> State {
     let opening = State::Opening as u32;
     // Acquire and release: one thread wins; after a fork it sees what the fork hook stored.
@@ -59,8 +59,8 @@ pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn())
     State::Failed
 }
 
-/// Starts the thread that writes dumps, if there are signals or triggers to dump on, and the background thread, if there are
-/// triggers to watch. Without these the background thread starts only when it is needed.
+/// Starts the thread that writes dumps, if there are signals or triggers to dump on, and the background thread, if
+/// there are triggers to watch. Without triggers the background thread starts only when it is needed.
 fn start_threads_asked_for() {
     let options = state::options();
     let Some(hooks) = state::hooks().filter(|_| options.background != Background::Never) else { return };
@@ -124,7 +124,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     State::Running
 }
 
-/// Whether a trace is written. A forked child writes one only if `%p` gives it another path than its parent's.
+/// Returns whether a trace is written. A forked child writes one only if `%p` makes its path differ from its parent's.
 fn traces(options: &Options) -> bool {
     // relaxed: this is the thread that is opening.
     let is_child = PROCESS.forked_from.load(Ordering::Relaxed) != 0;

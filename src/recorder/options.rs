@@ -5,10 +5,11 @@ use crate::profile::{
     Retention, Stacks, Triggers, TuningGoal,
 };
 
-/// Bytes of the longest path in an environment variable.
+/// Maximum length of a path in an environment variable, in bytes.
 pub(super) const DUMP_PATH_BYTES_MAX: usize = 1000;
 
-/// Functions of upper layers that the recorder calls. Plain function pointers, so that a static can hold them.
+/// Functions of upper layers that the recorder calls. The fields are plain function pointers, so that a static can hold
+/// them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hooks {
     /// Writes the metadata of a black box: process, settings and loaded objects, which are not in the ledger.
@@ -23,7 +24,7 @@ pub(crate) struct Hooks {
     pub(crate) dumps: fn(),
 }
 
-/// The options of the builder.
+/// The options that the builder sets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) mode: DataQualityMode,
@@ -79,14 +80,14 @@ impl Options {
 }
 
 impl Options {
-    /// Whether an option needs the background thread.
+    /// Returns whether an option needs the background thread.
     pub(crate) fn needs_background_thread(&self) -> bool {
         let watches = self.triggers.is_any() || self.signals != 0 || self.warn || self.on_quality.is_some();
         let writes = self.trace_pattern().is_some() || self.black_box_pattern().is_some();
         watches || writes || self.auto_tune.is_some()
     }
 
-    /// The path pattern of the black box, if there is to be one.
+    /// Returns the path pattern of the black box, or `None` if there is no black box.
     pub(crate) fn black_box_pattern(&self) -> Option<&[u8]> {
         match (self.black_box_override.get(), self.black_box) {
             (Some(b"off"), _) | (None, None) => None,
@@ -95,7 +96,7 @@ impl Options {
         }
     }
 
-    /// The path pattern of the trace, if there is to be one.
+    /// Returns the path pattern of the trace, or `None` if there is no trace.
     pub(crate) fn trace_pattern(&self) -> Option<&[u8]> {
         match (self.trace_override.get(), self.retention) {
             (Some(b"off"), _) | (None, Retention::Ledger) => None,
@@ -105,10 +106,10 @@ impl Options {
     }
 }
 
-/// Whether there is a background thread.
+/// The policy for the background thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Background {
-    /// Started when there is a reason to: see `background_thread`.
+    /// The thread is started when there is a reason to: see `background_thread`.
     AsNeeded,
     Always,
     Never,
@@ -125,7 +126,7 @@ pub(crate) struct StoredPath {
 impl StoredPath {
     pub(crate) const NONE: StoredPath = StoredPath { bytes: [0; DUMP_PATH_BYTES_MAX], len: 0, set: false };
 
-    /// A copy of a path; `None` if it is empty or too long.
+    /// Copies a path; returns `None` if it is empty or too long.
     pub(crate) fn new(path: &[u8]) -> Option<StoredPath> {
         if path.is_empty() || path.len() > DUMP_PATH_BYTES_MAX {
             return None;
@@ -135,7 +136,7 @@ impl StoredPath {
         Some(stored)
     }
 
-    /// The path, if one was stored.
+    /// Returns the path, if one was stored.
     pub(crate) fn get(&self) -> Option<&[u8]> {
         self.set.then(|| &self.bytes[..usize::from(self.len)])
     }

@@ -13,10 +13,10 @@ use super::process::PROCESS;
 use crate::ledger::Ledger;
 use crate::ring::lane::SEGMENT_PAGES;
 
-/// Segments in the pool.
+/// Number of segments in the pool.
 pub(crate) const POOL_SEGMENTS: usize = 64;
 
-/// The pool, if it has been created.
+/// Returns the pool, if it has been created.
 fn pool() -> Option<&'static ArrayQueue<u32>> {
     // Acquire: pairs with the release in `fill`.
     let pool = PROCESS.control.overflow_pool.load(Ordering::Acquire);

@@ -1,8 +1,8 @@
-//! Records events of tracked pointers in the same rings as events of the heap.
+//! Recording of events of tracked pointers, in the same rings as events of the heap.
 //!
-//! A clone or drop has its place among the allocations and frees of its thread, with a time and a stack. It is in no figure of the
-//! heap. The caller learns whether the event was recorded, and counts it if not. A mode that drops events drops these
-//! first, and none is recorded while events are sampled out.
+//! A clone or drop has its place among the allocations and frees of its thread, with a time and a stack. It is in no
+//! figure of the heap. The caller learns whether the event was recorded, and counts it if it was lost. A mode that
+//! drops events drops pointer events first, and none is recorded while events are sampled out.
 
 use std::sync::atomic::compiler_fence;
 
@@ -13,7 +13,7 @@ use crate::profile::tracked::PointerEvent;
 use crate::ring::event::pointer_words;
 use crate::sys::sync::Ordering;
 
-/// Records a pointer event; `held` is the number of holders after it. Returns whether it was recorded.
+/// Records a pointer event; `held` is the number of holders after the event. Returns whether the event was recorded.
 pub(crate) fn record(event: PointerEvent, pointer: u32, held: u64) -> bool {
     let Some(lane) = thread::lane_or_claim() else { return false };
     let limit = lane.close_gate();

@@ -21,8 +21,8 @@ use crate::profile::LossReason;
 use crate::sys::box_file::BoxFile;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Most segments that a thread offloads to the background thread. With fewer, the thread would fold for itself each time the
-/// background thread waits for a processor.
+/// Maximum number of segments that a thread offloads to the background thread. With fewer, the thread would fold for
+/// itself each time the background thread waits for a processor.
 pub(super) const OFFLOAD_SEGMENTS_MAX: u32 = 16;
 /// Value of [`Control::sampling_only_rate`] while the level is not `Sampled`.
 pub(super) const NOT_SAMPLING: u64 = u64::MAX;
@@ -30,7 +30,7 @@ pub(super) const NOT_SAMPLING: u64 = u64::MAX;
 /// The process-wide state of the recorder.
 pub(super) static PROCESS: Process = Process::new();
 
-/// The fields, by how often they are written.
+/// The process-wide state, in fields with similar write rates.
 pub(super) struct Process {
     /// Read at every event, written about every millisecond.
     pub(super) epoch: Epoch,
@@ -83,7 +83,7 @@ impl Process {
 pub(super) struct Control {
     /// A [`State`].
     pub(super) state: AtomicU32,
-    /// The [`Level`] that was asked for besides the mode.
+    /// The [`Level`] that was requested in addition to the mode.
     pub(super) level: AtomicU32,
     /// Index of the mode in `DataQualityMode::ALL`.
     pub(super) mode: AtomicU32,
@@ -91,22 +91,22 @@ pub(super) struct Control {
     pub(super) ledger: AtomicPtr<Ledger>,
     /// The rate while the level is `Sampled`, else [`NOT_SAMPLING`]: level, mode, state and rate in one word, for the hot path.
     pub(super) sampling_only_rate: AtomicU64,
-    /// The table of sampled blocks while a free of any other block is sampled out; else null.
+    /// The table of sampled blocks while frees of all other blocks are sampled out; otherwise null.
     pub(super) sampled: AtomicPtr<SampledTable>,
     /// 1 while blocks may live that were recorded before sampling began.
     pub(super) earlier_blocks: AtomicU32,
     /// 1 while blocks may live that were sampled out.
     pub(super) sampled_out_blocks: AtomicU32,
-    /// How stacks are walked: a constant of `stacks`; 0 before they are.
+    /// The method of walking stacks: a constant of `stacks`; 0 before stacks are walked.
     pub(super) stack_walk: AtomicU32,
     /// State of the background thread: a constant of `background_thread`; 0 while there is none.
     pub(super) background: AtomicU32,
     /// Segments that each thread may offload now.
     pub(super) offload_segments: AtomicU32,
-    /// Segments that the tuner asked for in each lane; 0 while the limits of the history decide.
+    /// Number of segments that the tuner requested for each lane; 0 while the limits of the history decide.
     pub(super) segments_asked: AtomicU32,
-    /// The overflow pool, made by the background thread. A forked child leaks it: a half-done `push` of a thread that does not
-    /// exist there could make its users wait for ever.
+    /// The overflow pool, made by the background thread. A forked child leaks the pool: an unfinished `push` of a
+    /// thread that does not exist in the child could make the pool's users wait for ever.
     pub(super) overflow_pool: AtomicPtr<ArrayQueue<u32>>,
 }
 
@@ -168,7 +168,7 @@ impl Control {
 /// Counters that any thread may write, off the recording path.
 #[repr(align(128))]
 pub(super) struct Counters {
-    /// Events of threads without a lane, by reason: attempted and lost at once.
+    /// Events of threads without a lane, by reason: each was attempted and lost at once.
     pub(super) lost_without_lane: [AtomicU64; LossReason::COUNT],
     /// Refused allocations of threads without a lane.
     pub(super) failed_without_lane: AtomicU64,
@@ -252,7 +252,7 @@ impl CurrentBox {
     }
 }
 
-/// Where the recorder is in its life cycle; see `lifecycle`.
+/// The recorder's state in its life cycle; see `lifecycle`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum State {
@@ -286,21 +286,23 @@ impl State {
     }
 }
 
-/// How much of each event is recorded, from complete data down to bare totals. Every change is in the list of changes.
+/// The amount of detail that is recorded of each event, from complete data down to totals only. The list of changes
+/// contains every change of the level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub(crate) enum Level {
     Full = 0,
-    /// Everything but stacks; without stacks it is the same as `Full`.
+    /// All data except stacks are recorded; in a process without stacks the level equals `Full`.
     NoStacks = 1,
     Sampled = 2,
     CountersOnly = 3,
-    /// Everything is recorded again, but sampled-out blocks may be live: frees carry their whole size, so that the totals
-    /// stay exact.
+    /// Every event is recorded again, but sampled-out blocks may be live: frees carry their whole size, so that the
+    /// totals stay exact.
     AfterSampling = 4,
 }
 
-/// The epoch, advanced by the aggregator about every millisecond and read at every event; alone on its cache line.
+/// The epoch, advanced by the aggregator about every millisecond and read at every event. It has a cache line to
+/// itself.
 #[repr(align(128))]
 pub(crate) struct Epoch(AtomicU64);
 
@@ -311,7 +313,7 @@ impl Epoch {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Advances the epoch: every thread's next event opens a new window.
+    /// Advances the epoch, so that every thread's next event opens a new window.
     pub(crate) fn tick(&self) {
         // relaxed: as above.
         self.0.fetch_add(1, Ordering::Relaxed);

@@ -15,24 +15,24 @@ use crate::ring::event::{self, Tag, Traits};
 use crate::ring::lane::Lane;
 use crate::sys::tls;
 
-/// Result of the first half of a realloc, for the second half.
+/// The result of the first half of a realloc, which the second half needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FirstHalf {
-    /// Lost, or nothing is recorded.
+    /// The event is lost, or nothing is recorded.
     Lost,
-    /// Written to the ring.
+    /// The record is written to the ring.
     Recorded,
-    /// Events of the thread are sampled out: the old block's free was handled by `sampling`.
+    /// Events of the thread are sampled out: `sampling` handled the old block's free.
     SampledOut,
 }
 
-/// The first half for a thread that has no lane yet, or whose events are sampled out.
+/// Records the first half for a thread that has no lane yet, or whose events are sampled out.
 #[cold]
 pub(super) fn begin_slow(opener: Opener<'_>, address: u64, size: u64) -> FirstHalf {
     lane(opener).map_or(FirstHalf::Lost, |lane| begin(lane, lane.close_gate(), address, size))
 }
 
-/// The first half: records the free of the old block, or samples it out.
+/// Records the first half: the free of the old block is recorded or sampled out.
 #[cold]
 pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHalf {
     let limit = match admit(lane, limit) {
@@ -54,7 +54,7 @@ pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHa
     if write(lane, limit, &record) { FirstHalf::Recorded } else { FirstHalf::Lost }
 }
 
-/// The second half of a realloc that the inner allocator refused.
+/// Records the second half of a realloc that the inner allocator refused.
 pub(super) fn refused(begun: FirstHalf, address: u64, size: u64, traits: Traits) {
     let Some(lane) = slot::lane_of_slot(tls::get()) else { return };
     if begun == FirstHalf::SampledOut {
@@ -77,13 +77,14 @@ pub(super) fn refused(begun: FirstHalf, address: u64, size: u64, traits: Traits)
     }
 }
 
-/// The limit for the second half of a recorded realloc. If the gate was closed only because events are sampled out since the
-/// first half, the window counts as full: the second half is always recorded.
+/// Returns the limit for the second half of a recorded realloc. If the gate was closed only because events are sampled
+/// out since the first half, the window counts as full: the second half is always recorded.
 fn limit_of_second_half(lane: &Lane, limit: u64) -> u64 {
     if limit == 0 && is_idle(lane) && sampling::samples_out(lane) { 1 } else { limit }
 }
 
-/// The second half off the hot path: the thread has no lane, or events are sampled out, or were at the first half.
+/// Records the second half off the hot path: the thread has no lane, or its events are, or were at the first half,
+/// sampled out.
 #[cold]
 pub(super) fn end_slow(
     opener: Opener<'_>,
@@ -119,8 +120,8 @@ pub(super) fn end(lane: &Lane, limit: u64, [old, new, size]: [u64; 3], traits: T
     }
 }
 
-/// The lane for the second half of a realloc. If the first half was recorded and the thread has no lane now, the process was
-/// forked in between: the old block is in the parent's ledger, and the child records nothing.
+/// Returns the lane for the second half of a realloc. If the first half was recorded and the thread has no lane now,
+/// the process was forked in between: the old block is in the parent's ledger, and the child records nothing.
 fn lane_of_begun(opener: Opener<'_>, begun: FirstHalf) -> Option<&'static Lane> {
     match begun {
         FirstHalf::Recorded => slot::lane_of_slot(tls::get()),

@@ -10,7 +10,7 @@ pub(super) struct Record {
     pub(super) kind: RecordKind,
 }
 
-/// Kind of a record. It decides the time stamp, the counters, and whether the record may be dropped.
+/// The kind of a record. It decides the time stamp, the counters, and whether the record may be dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecordKind {
     /// An allocation. Its time stamp is taken after the inner allocator has returned.
@@ -18,7 +18,7 @@ pub(super) enum RecordKind {
     Free,
     /// The second half of a realloc, counted with its first half.
     SecondHalf,
-    /// An event of a tracked pointer. A lost one is counted by the caller.
+    /// An event of a tracked pointer. The caller counts a lost one.
     PointerEvent,
     /// Start or end of a thread: no event, in no counter.
     Control,
@@ -32,7 +32,7 @@ impl Record {
     }
 }
 
-/// An allocation: two words, or a wide record for an address or size that needs more bits.
+/// Returns the record of an allocation: two words, or a wide record for an address or size that needs more bits.
 pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) -> Record {
     if event::is_narrow(address, size) {
         Record::new(&event::alloc_words(address, size, traits, stack), RecordKind::Alloc)
@@ -42,7 +42,7 @@ pub(super) fn alloc_record(address: u64, size: u64, traits: Traits, stack: u32) 
     }
 }
 
-/// A free: one word, or a wide record for an address that needs more bits.
+/// Returns the record of a free: one word, or a wide record for an address that needs more bits.
 pub(super) fn free_record(address: u64, size: u64) -> Record {
     if event::is_narrow(address, 0) {
         Record::new(&[event::free_word(address, size)], RecordKind::Free)
@@ -51,7 +51,7 @@ pub(super) fn free_record(address: u64, size: u64) -> Record {
     }
 }
 
-/// A free with its whole size: a block unknown to the ledger is then counted as sampled out.
+/// Returns the record of a free with its whole size, so that a block unknown to the ledger is counted as sampled out.
 pub(super) fn whole_free_record(address: u64, size: u64) -> Record {
     Record::new(&event::wide_words(Tag::Free, Traits::default(), [address, size, 0, 0]), RecordKind::Free)
 }

@@ -1,5 +1,5 @@
-//! Identifies the memory layout of a region. A black box is read by its bytes, so its reader must have been built with the
-//! layout of its writer; the file's seal holds this number and the crate's version.
+//! The identification of a region's memory layout. A black box is read by its bytes, so its reader must have been built
+//! with the layout of its writer; the file's seal holds this number and the crate's version.
 
 use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
@@ -10,7 +10,8 @@ use crate::ring::lane::{Cold, Folder, Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
-/// Incremented with every change of a region's contents that changes none of the sizes below.
+/// Revision, which is incremented with every change of a region's contents that changes none of the sizes in
+/// `LAYOUT`.
 const REVISION: u64 = 13;
 
 /// Hash of the layout of this build.
@@ -43,7 +44,7 @@ pub(crate) const LAYOUT: u64 = {
     hash
 };
 
-/// The version of the crate, as in the seal.
+/// The version of the crate, in the form of the seal.
 pub(crate) const VERSION: [u8; 16] = {
     let (text, mut version, mut at) = (env!("CARGO_PKG_VERSION").as_bytes(), [0; 16], 0);
     while at < text.len() && at < version.len() {

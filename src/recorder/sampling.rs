@@ -1,8 +1,8 @@
 //! Events that are sampled out: sampling, and counting only.
 //!
-//! Below the full level a lane's gate stays closed and the slot of its thread carries a mark bit. Most events are then sampled
-//! out at once ([`samples_out_alloc`], [`samples_out_free`]: some ten instructions); the others come here through the slow
-//! path. At the full level this costs nothing.
+//! Below the full level a lane's gate stays closed and the slot of its thread carries a mark bit. Most events are then
+//! sampled out at once ([`samples_out_alloc`], [`samples_out_free`]: some ten instructions); the others reach this
+//! module through the slow path. At the full level sampling costs nothing.
 //!
 //! | level | an allocation | a free |
 //! | --- | --- | --- |
@@ -43,8 +43,8 @@ pub(super) fn update_level(lane: &Lane) -> bool {
     samples_out(lane) && state::current().records()
 }
 
-/// Samples out an allocation if its block is not drawn, or if nothing is recorded in this process; returns whether it did. For a
-/// thread whose slot is not the plain address of a lane.
+/// Samples out an allocation if its block is not drawn, or if nothing is recorded in this process; returns whether it
+/// did. Called for a thread whose slot is not the plain address of a lane.
 #[inline(always)]
 pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
     let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };
@@ -75,22 +75,23 @@ pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool
     passes
 }
 
-/// Whether the event is that of a signal handler which interrupted a record. The slow path counts it as lost: if one of an
-/// allocation and its free were sampled out and the other lost, the totals would be off by the block.
+/// Returns whether the event belongs to a signal handler that interrupted a record. The slow path counts such an event
+/// as lost: if one of an allocation and its free were sampled out and the other lost, the totals would be wrong by the
+/// block.
 #[inline(always)]
 fn interrupts_a_record(lane: &Lane) -> bool {
     // relaxed: only the lane's thread writes it.
     lane.cold.writing.load(Ordering::Relaxed) != 0
 }
 
-/// The lane's sampler.
+/// Returns the lane's sampler.
 fn sampler(lane: &Lane) -> Sampler {
     let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
     let cold = &lane.cold;
     Sampler { distance: load(&cold.distance), random: load(&cold.random), rate: load(&cold.rate) }
 }
 
-/// Records an allocation of a thread whose events are sampled out, if its block is drawn; else counts it.
+/// Records an allocation of a thread whose events are sampled out, if its block is drawn; otherwise counts it.
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
     let taken = match (state::level(), state::ledger()) {
         (Level::AfterSampling, _) => {
@@ -129,7 +130,8 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
     Some(if noted { Ok(rate) } else { Err(LossReason::TableFull) })
 }
 
-/// Records a free of a thread whose events are sampled out, if its block was sampled or may be an earlier one; else counts it.
+/// Records a free of a thread whose events are sampled out, if its block was sampled or may be an earlier one;
+/// otherwise counts it.
 pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     let Some(ledger) = state::ledger() else { return };
     if state::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
@@ -141,8 +143,8 @@ pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     }
 }
 
-/// Enters an internal block in the sampled set: its free by the program, such as that of a query's result, is then recorded and
-/// not counted as the free of a program's block.
+/// Enters an internal block in the sampled set. A later free of the block by the program, such as that of a query's
+/// result, is then recorded, and does not count as the free of a program's block.
 pub(super) fn note_internal_alloc(lane: &Lane, address: u64) {
     if let Some(ledger) = ledger_for_internal(lane) {
         // Without room in the set, its free counts as the program's.
@@ -157,23 +159,23 @@ pub(super) fn note_internal_free(lane: &Lane, address: u64) {
     }
 }
 
-/// Whether an internal free may be of a sampled-out block of the program, such as one that a callback replaces.
+/// Returns whether an internal free may be of a sampled-out block of the program, such as one that a callback replaces.
 pub(super) fn needs_whole_size(lane: &Lane) -> bool {
     is_internal(lane) && state::level() != Level::Full
 }
 
-/// The ledger, if the thread is in an internal scope while the sampled set decides which frees are recorded.
+/// Returns the ledger, if the thread is in an internal scope while the sampled set decides which frees are recorded.
 fn ledger_for_internal(lane: &Lane) -> Option<&'static Ledger> {
     let is_by_set = is_internal(lane) && matches!(state::level(), Level::Sampled | Level::CountersOnly);
     state::ledger().filter(|_| is_by_set)
 }
 
-/// Counts a block that a refused realloc freed and allocated in the counters only.
+/// Counts a block that a refused realloc freed and allocated in the counters only, to correct them.
 pub(super) fn count_restored(lane: &Lane, size: u64) {
     lane.cold.sampled_out.restored.count(size);
 }
 
-/// Counts a sampled-out event. Signal handlers may do the same in between: each count is one instruction.
+/// Counts a sampled-out event. A signal handler may do the same in between, because each count is one instruction.
 #[inline(always)]
 fn count(sampled_out: &SampledOut, size: u64, is_alloc: bool) {
     if is_alloc { sampled_out.allocs.count(size) } else { sampled_out.frees.count(size) }

@@ -1,8 +1,8 @@
-//! Finds the next segment of a lane's ring.
+//! The choice of the next segment of a lane's ring.
 //!
-//! A thread whose segment is full *helps*: it folds its own ring and reuses the oldest segment, whose words are then booked.
-//! Where folding is costly it folds more often and less at a time, or offloads its words to the background thread while
-//! that keeps up (see [`background_thread`]).
+//! A thread whose segment is full *helps*: it folds its ring and reuses the oldest segment, whose words are booked by
+//! then. Where folding is costly the thread folds more often and less at a time, or offloads its words to the
+//! background thread while that thread keeps up (see [`background_thread`]).
 //!
 //! While another thread holds the lane's latch there may be no free segment. Then the mode decides:
 //!
@@ -24,22 +24,22 @@ use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 use crate::sys::sync::Ordering;
 
-/// Fewest segments of a lane: one being written, one being folded, two of history.
+/// Minimum number of segments of a lane: one being written, one being folded, two of history.
 pub(crate) const SEGMENTS_HOME: u32 = 4;
 
-/// Most segments of a lane; its other slots are for segments of the overflow pool.
+/// Maximum number of segments of a lane; its other slots are for segments of the overflow pool.
 pub(crate) const SEGMENTS_MAX: u32 = 48;
 
 // A lane has slots for the segments that wait for the background thread, and for the one being written.
 const _: () = assert!(OFFLOAD_SEGMENTS_MAX < SEGMENTS_MAX);
 
-/// Shortest duration of one `spin_loop`, in nanoseconds; on many machines it takes ten times as long.
+/// Minimum duration of one `spin_loop`, in nanoseconds; on many machines it takes ten times as long.
 const SPIN_NS_MIN: u64 = 4;
 
-/// Calls of `spin_loop` between two clock readings.
+/// Number of calls of `spin_loop` between two clock readings.
 const SPINS_PER_LOOK: u64 = 8;
 
-/// Upper bound of the delay between two retries, in nanoseconds, whatever is configured.
+/// Maximum delay between two retries, in nanoseconds, whatever is configured.
 const DELAY_NS_MAX: u64 = 100_000;
 
 /// Makes a segment current for the words from `number × SEGMENT_WORDS` on, or returns the reason to drop the record.
@@ -112,7 +112,7 @@ pub(super) fn next_segment(
     }
 }
 
-/// The mode in force for a record of this kind.
+/// Returns the mode in force for a record of this kind.
 fn mode_for(kind: RecordKind) -> DataQualityMode {
     match kind {
         // Never dropped: without the record of a thread's end its events would count as the next thread's. A thread that
@@ -124,8 +124,8 @@ fn mode_for(kind: RecordKind) -> DataQualityMode {
     }
 }
 
-/// Whether the lane's thread has to fold its ring now: at the end of a segment, when enough words wait, or when too many words
-/// wait for the background thread.
+/// Returns whether the lane's thread has to fold its ring now: at the end of a segment, when enough words wait, or when
+/// too many words wait for the background thread.
 pub(super) fn is_to_help(lane: &Lane, ledger: &Ledger, head: u64) -> bool {
     let waiting = head - lane.folder.tail.observe();
     let is_at_end = head.is_multiple_of(SEGMENT_WORDS);
@@ -156,7 +156,8 @@ fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Res
     Ok(())
 }
 
-/// Segments that a lane keeps: the number set by [`ask_for_segments`], or else enough for the lane's share of the history.
+/// Returns the number of segments that a lane keeps: the number set by [`ask_for_segments`], or enough for the lane's
+/// share of the history.
 pub(crate) fn segments_home() -> u32 {
     let asked = PROCESS.control.segments_asked.load(Ordering::Relaxed);
     if asked != 0 {
@@ -169,15 +170,15 @@ pub(crate) fn segments_home() -> u32 {
     segments.clamp(u64::from(SEGMENTS_HOME), u64::from(SEGMENTS_MAX)) as u32
 }
 
-/// Sets the number of segments of each lane. A lane follows when it next needs a segment: it takes more, or gives back
+/// Sets the number of segments of each lane. A lane adapts when it next needs a segment: it takes more, or gives back
 /// booked ones.
 pub(crate) fn ask_for_segments(segments: u32) {
     // relaxed: each lane follows at its next segment.
     PROCESS.control.segments_asked.store(segments.clamp(SEGMENTS_HOME, SEGMENTS_MAX), Ordering::Relaxed);
 }
 
-/// Spins for `base_ns`, doubled with each retry up to [`DELAY_NS_MAX`]. The number of rounds is bounded too, in case the clock
-/// stands still.
+/// Spins for `base_ns` nanoseconds, doubled with each retry up to [`DELAY_NS_MAX`]. The number of rounds is bounded
+/// too, in case the clock stops.
 fn pause(ledger: &Ledger, base_ns: u64, tries: u32) {
     let delay_ns = base_ns.saturating_mul(1 << tries.min(20)).min(DELAY_NS_MAX);
     let began_ns = ledger.clock.now_ns();

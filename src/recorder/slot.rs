@@ -1,4 +1,4 @@
-//! The thread-local slot: the address of the thread's lane, or a number that says why it has none.
+//! The thread-local slot: the address of the thread's lane, or a number that tells why the thread has none.
 //!
 //! | slot | meaning | an event is |
 //! | --- | --- | --- |
@@ -41,7 +41,7 @@ const LANE_ALIGN: usize = align_of::<Lane>();
 const _: () =
     assert!(SAMPLES_OUT.is_power_of_two() && SAMPLES_OUT < LANE_ALIGN && SLOTS_BOUND <= SAMPLES_OUT);
 
-/// The lane of the calling thread if all its events are recorded, else the slot's value.
+/// Returns the lane of the calling thread if all its events are recorded, otherwise the slot's value.
 #[inline(always)]
 pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
     let slot = tls::get();
@@ -52,7 +52,7 @@ pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
     Ok(unsafe { &*slot.cast::<Lane>() })
 }
 
-/// The lane in a slot with the mark bit: events of its thread are sampled out, and it is in no scope.
+/// Returns the lane in a slot with the mark bit: events of its thread are sampled out, and the thread is in no scope.
 #[inline(always)]
 pub(super) fn sampling_lane(slot: *const ()) -> Option<&'static Lane> {
     if slot.addr() & SAMPLES_OUT == 0 {
@@ -62,7 +62,7 @@ pub(super) fn sampling_lane(slot: *const ()) -> Option<&'static Lane> {
     Some(unsafe { &*slot.byte_sub(SAMPLES_OUT).cast::<Lane>() })
 }
 
-/// The lane in a slot, with or without the mark bit; `None` for the other values.
+/// Returns the lane in a slot, with or without the mark bit; `None` for the other values.
 #[inline(always)]
 pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
     if slot.addr() < LANE_ALIGN {
@@ -74,7 +74,8 @@ pub(super) fn lane_of_slot(slot: *const ()) -> Option<&'static Lane> {
 }
 
 /// Sets or clears the mark bit in the slot of the calling thread, whose lane this is. A signal handler may have forked
-/// meanwhile, or fork in here: then the lane belongs to the parent's ledger, and the slot becomes [`FRESH`].
+/// before this call, or may fork during it: the lane then belongs to the parent's ledger, and the slot becomes
+/// [`FRESH`].
 pub(super) fn mark_slot(lane: &Lane, passes: bool) {
     let ledger = || state::ledger().map(std::ptr::from_ref);
     let (before, slot) = (ledger(), tls::get());
@@ -89,7 +90,7 @@ pub(super) fn mark_slot(lane: &Lane, passes: bool) {
     }
 }
 
-/// The slot's value for a lane, without the mark bit.
+/// Returns the slot's value for a lane, without the mark bit.
 pub(super) fn slot_of(lane: &Lane) -> *const () {
     std::ptr::from_ref(lane).cast()
 }

@@ -1,8 +1,9 @@
 //! Records that the hot path does not write.
 //!
-//! An event comes here when its record does not fit into the window, when the epoch has changed, when the record is wide, when
-//! the gate is closed, or when the thread has no lane. [`admit`] decides whether the event is recorded or sampled out; the
-//! rest is the work of [`window`](super::window), [`sampling`](super::sampling) and [`thread`](super::thread).
+//! An event reaches this module when its record does not fit into the window, when the epoch has changed, when the
+//! record is wide, when the gate is closed, or when the thread has no lane. [`admit`] decides whether the event is
+//! recorded or sampled out; [`window`](super::window), [`sampling`](super::sampling) and [`thread`](super::thread) do
+//! the rest.
 
 use super::gate::{self, is_idle, is_internal};
 use super::options::Opener;
@@ -61,26 +62,27 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
     }
 }
 
-/// The calling thread's lane; claims one if it has none.
+/// Returns the calling thread's lane; claims one if the thread has none.
 pub(super) fn lane(opener: Opener<'_>) -> Option<&'static Lane> {
     slot::lane_of_slot(tls::get()).or_else(|| thread::lane_for_event(opener))
 }
 
-/// The traits of an allocation, with the internal mark if the thread is in an internal scope.
+/// Returns the traits of an allocation, with the internal mark if the thread is in an internal scope.
 pub(super) fn with_internal_mark(lane: &Lane, traits: Traits) -> Traits {
     if is_internal(lane) { traits.as_own() } else { traits }
 }
 
-/// Whether an event is recorded.
+/// The decision whether an event is recorded.
 pub(super) enum Admission {
-    /// Recorded, with this limit of the window; 0 if the gate was closed.
+    /// The event is recorded, with this limit of the window; the limit is 0 if the gate was closed.
     Recorded(u64),
-    /// Left to `sampling`.
+    /// The event is passed to `sampling`.
     SampledOut,
 }
 
-/// Decides whether an event is recorded, at the level in force. The level is read again only when the thread writes no record and
-/// is in no scope. The freed block may be one whose allocation another thread has sampled out already.
+/// Decides whether an event is recorded, by the level in force. The level is read again only when the thread writes no
+/// record and is in no scope, because the freed block may be one whose allocation another thread has sampled out
+/// already.
 pub(super) fn admit(lane: &Lane, limit: u64) -> Admission {
     // A closed gate on a lane at the full level: this event interrupts another one.
     let may_have_changed = limit != 0 && lane.epoch() != PROCESS.epoch.now();

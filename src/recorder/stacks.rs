@@ -1,8 +1,8 @@
 //! The call stack of an allocation: walked before its record is written, with the lane's gate closed.
 //!
-//! A thread walks stacks while `Lane::walks` is set. A call stack that the thread has had before costs the walk and one lookup
-//! in the thread's cache. A new one enters the store of all stacks (`learn`); in `Stacks::Auto` it is first compared with
-//! the stack by the unwind tables.
+//! A thread walks stacks while `Lane::walks` is set. A call stack that is known to the thread costs the walk and one
+//! lookup in the thread's cache. A new one enters the store of all stacks (`learn`); in `Stacks::Auto` it is first
+//! compared with the stack by the unwind tables.
 //!
 //! An event whose stack cannot be walked is recorded with stack 0, and the reason is counted.
 
@@ -25,23 +25,23 @@ use crate::sys::frame::{self, Bounds, Registers};
 use crate::sys::latch::Patience;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Outer frames that a walk by frame pointers may lack: those of the C library that starts a thread.
+/// Maximum number of outer frames that a walk by frame pointers may lack: those of the C library that starts a thread.
 const OUTER_FRAMES: usize = 4;
 
-/// One in this many walks of a known stack is checked again.
+/// Number of walks of known stacks per walk that is checked again.
 const CHECKED_AGAIN: u64 = 256;
-/// Walks of a thread before its last walk is kept for replay: most short-lived threads make fewer.
+/// Number of walks of a thread before its last walk is kept for replay: most short-lived threads make fewer.
 const WALKS_BEFORE_REPLAY: u64 = 32;
 
-/// Stacks are not walked, or not yet.
+/// State: stacks are not walked, or not yet.
 const CLOSED: u32 = 0;
-/// A thread is preparing the walk.
+/// State: a thread is preparing the walk.
 const OPENING: u32 = 1;
-/// By frame pointers, each new stack checked.
+/// Method: by frame pointers, with a check of each new stack.
 const CHECKED: u32 = 2;
-/// By frame pointers, as the options ask.
+/// Method: by frame pointers, as requested by the options.
 const FRAME_POINTERS: u32 = 3;
-/// By unwind rules.
+/// Method: by unwind rules.
 const RULES: u32 = 4;
 
 /// Prepares the walk for a thread that has just claimed its lane; the first thread prepares it for the process.
@@ -70,8 +70,8 @@ pub(super) fn thread_starts(lane: &'static Lane) {
     update_walking(lane);
 }
 
-/// Stores the bounds of the thread's stack; empty bounds, and so no walks, if the system does not tell. The system reads a file
-/// for it.
+/// Stores the bounds of the thread's stack. Stores empty bounds, and so disables walks, if the system does not return
+/// any. The system reads a file for the bounds.
 #[cold]
 fn find_bounds(walker: &Walker) {
     let _errno = KeptErrno::keep();
@@ -81,8 +81,8 @@ fn find_bounds(walker: &Walker) {
     walker.high.store(bounds.high, Ordering::Relaxed);
 }
 
-/// Retries [`find_bounds`] at the thread's 2nd window without bounds, its 4th, 8th, and so on. The first try is at the start of the
-/// thread.
+/// Retries [`find_bounds`] at the thread's 2nd window without bounds, its 4th, 8th, and so on. The first try is at the
+/// start of the thread.
 #[cold]
 fn find_bounds_again(walker: &Walker) {
     // relaxed, both: only the lane's thread writes them.
@@ -117,7 +117,7 @@ fn open(lane: &'static Lane) {
     black_box::request_metadata();
 }
 
-/// Stores in the lane whether its thread walks stacks, at the level asked for.
+/// Stores in the lane whether its thread walks stacks at the requested level.
 pub(super) fn update_walking(lane: &Lane) {
     // Acquire: pairs with the release in `open`.
     let is_open = PROCESS.control.stack_walk.load(Ordering::Acquire) > OPENING;
@@ -131,8 +131,8 @@ pub(super) fn update_walking(lane: &Lane) {
     }
 }
 
-/// Scans the loaded objects again if a walk met unknown code; returns whether they changed. Allocates: to be called in an internal
-/// scope.
+/// Scans the loaded objects again if a walk met unknown code; returns whether the objects changed. Allocates, so it is
+/// called in an internal scope.
 pub(crate) fn refresh(ledger: &Ledger) -> bool {
     // relaxed: a hint.
     let has_reason = PROCESS.control.stack_walk.load(Ordering::Relaxed) > OPENING
@@ -150,8 +150,8 @@ pub(super) fn has_unknown_code() -> bool {
     PROCESS.counters.unknown_code.load(Ordering::Relaxed) != 0
 }
 
-/// Requests another scan if no object is known: the system had no memory or no file descriptor for the scan, and without
-/// objects there are no stacks.
+/// Requests another scan if no object is known: the system had no memory or no file descriptor for the scan, and stacks
+/// cannot be walked without objects.
 fn request_scan_until_found() {
     if !unwind::knows_objects() {
         // relaxed: a hint.
@@ -159,7 +159,7 @@ fn request_scan_until_found() {
     }
 }
 
-/// Scans the loaded objects; returns whether they changed. Allocates: to be called in an internal scope.
+/// Scans the loaded objects; returns whether they changed. Allocates, so it is called in an internal scope.
 pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
     let have_changed = unwind::refresh(ledger.clock.now_ns());
     if have_changed && let Some((_, rules)) = ledger.facts.stacks() {
@@ -168,8 +168,8 @@ pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
     have_changed
 }
 
-/// Walks the stack of an allocation of `size` bytes and returns its number; 0 if there is none. The lane's gate is closed. Inlined
-/// into its caller, which saves the walk a frame.
+/// Walks the stack of an allocation of `size` bytes and returns its number; 0 if there is none. The lane's gate is
+/// closed. The function is inlined into its caller, which saves the walk one frame.
 #[inline(always)]
 pub(super) fn take(lane: &Lane, size: u64) -> u32 {
     let Some(ledger) = state::ledger() else { return 0 };
@@ -229,8 +229,8 @@ fn is_sampled_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     !taken
 }
 
-/// Arguments of one walk. Passed by value: through memory, the wide load of words that were just stored one by one would wait
-/// for them.
+/// The arguments of one walk. They are passed by value: through memory, a wide load of words that were stored one by
+/// one would wait for those stores.
 #[derive(Clone, Copy)]
 struct Look<'a> {
     ledger: &'a Ledger,
@@ -261,7 +261,7 @@ impl<'a> Look<'a> {
         Some(Walked { hash: hash.finish(), end })
     }
 
-    /// The thread's last walk, kept from its [`WALKS_BEFORE_REPLAY`]th walk on.
+    /// Returns the thread's last walk, which is kept from the [`WALKS_BEFORE_REPLAY`]th walk on.
     #[inline(always)]
     fn replay(self) -> Option<&'a mut Replay> {
         // relaxed, all: only the lane's thread writes them.
@@ -282,14 +282,15 @@ impl<'a> Look<'a> {
         self.rules.walk(self.start, self.bounds, |address| self.discover(address), visit)
     }
 
-    /// Whether the walk of a known stack is checked again.
+    /// Returns whether the walk of a known stack is checked again.
     #[inline(always)]
     fn is_due(self) -> bool {
         // relaxed: only the lane's thread writes it.
         self.walker.taken.load(Ordering::Relaxed).is_multiple_of(CHECKED_AGAIN)
     }
 
-    /// Finds the unwind rule for an address that is not in the table. `None` if the mode does not allow the wait for it.
+    /// Finds the unwind rule for an address that is not in the table. Returns `None` if the mode does not allow the
+    /// wait for it.
     #[cold]
     #[inline(never)]
     fn discover(self, address: u64) -> Option<Rule> {
@@ -303,7 +304,7 @@ impl<'a> Look<'a> {
         Some(known.rule)
     }
 
-    /// Interns a stack that is new to the thread and returns its number. Counts the reason if there is none.
+    /// Interns a stack that is new to the thread and returns its number. Counts the reason if the stack gets no number.
     #[cold]
     #[inline(never)]
     fn learn(self, store: &Store, way: u32, hash: u64) -> Option<u32> {
@@ -339,8 +340,8 @@ impl<'a> Look<'a> {
         Some(end)
     }
 
-    /// Whether the frame pointers give the same stack as the unwind tables. Outer frames of the C library that starts a thread may
-    /// be missing.
+    /// Returns whether the frame pointers give the same stack as the unwind tables. Outer frames of the C library that
+    /// starts a thread may be missing.
     fn agrees(self, frames: &Frames, end: End) -> Option<bool> {
         let mut chain = Frames::new();
         walk::walk(self.start, self.bounds, |address| chain.push(address));
@@ -367,7 +368,8 @@ fn give_up_frame_pointers() {
     PROCESS.control.stack_walk.store(RULES, Ordering::Relaxed);
 }
 
-/// Patience of a thread for latches that stacks share with other threads: none in the modes that never wait.
+/// Returns the patience of a thread for latches that stacks share with other threads: none in the modes that never
+/// wait.
 fn patience() -> Patience {
     match state::mode() {
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => Patience::None,
@@ -375,7 +377,7 @@ fn patience() -> Patience {
     }
 }
 
-/// Method of the walk, the reason for it, stacks checked, and failed checks.
+/// Returns the method of the walk, the reason for it, the number of stacks checked, and the number of failed checks.
 pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
     // relaxed: reporting only.
     let asked = state::options().stacks;
@@ -396,21 +398,22 @@ pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
     )
 }
 
-/// The stack of an allocation whose gate returned `limit` when closed. An event that finds the gate closed has no stack: it is of a
-/// signal handler, or internal.
+/// Returns the stack of an allocation whose gate returned `limit` when closed. An event that finds the gate closed has
+/// no stack: it belongs to a signal handler, or is internal.
 #[inline(always)]
 pub(super) fn stack_of(lane: &Lane, limit: u64, size: u64) -> u32 {
     if lane.walks() && limit != 0 { take(lane, size) } else { 0 }
 }
 
-/// As [`stack_of`], for the slow path: not inlined, so that the walk is compiled once for all its callers.
+/// Returns the stack as [`stack_of`] does, for the slow path. It is not inlined, so that the walk is compiled once for
+/// all its callers.
 #[inline(never)]
 pub(super) fn stack_slow(lane: &Lane, limit: u64, size: u64) -> u32 {
     if limit == 0 { 0 } else { stack_on_sampling_lane(lane, size) }
 }
 
-/// The stack of an allocation whose thread may have events sampled out: the gate is closed anyway, so `writing` keeps signal
-/// handlers from walking meanwhile.
+/// Returns the stack of an allocation whose thread may have events sampled out. The gate is closed in that case, so
+/// `writing` keeps signal handlers from walking during the walk.
 pub(super) fn stack_on_sampling_lane(lane: &Lane, size: u64) -> u32 {
     if !lane.walks() {
         return 0;

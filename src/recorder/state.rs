@@ -12,7 +12,7 @@ use crate::profile::{DataQualityMode, LossCounts, LossReason};
 use crate::sys::errno::KeptErrno;
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// The state of the recorder.
+/// Returns the state of the recorder.
 pub(crate) fn current() -> State {
     // Acquire: pairs with the release in `set`; a thread that sees `Running` sees the ledger and the options.
     State::from_raw(PROCESS.control.state.load(Ordering::Acquire))
@@ -25,7 +25,7 @@ pub(super) fn set(state: State) {
     refresh_sampling();
 }
 
-/// The ledger of this process, if it has been opened.
+/// Returns the ledger of this process, if it has been opened.
 pub(crate) fn ledger() -> Option<&'static Ledger> {
     // Acquire: pairs with the release in `open`.
     let ledger = PROCESS.control.ledger.load(Ordering::Acquire);
@@ -33,25 +33,25 @@ pub(crate) fn ledger() -> Option<&'static Ledger> {
     unsafe { ledger.as_ref() }
 }
 
-/// The options in force. Meaningful once the state is past `Opening`.
+/// Returns the options in force, which are valid once the state is past `Opening`.
 pub(crate) fn options() -> &'static Options {
     // SAFETY: C1.
     unsafe { &*PROCESS.chosen.options.get() }
 }
 
-/// The functions of upper layers. Set once the state is past `Opening`.
+/// Returns the functions of upper layers, which are set once the state is past `Opening`.
 pub(crate) fn hooks() -> Option<Hooks> {
     // SAFETY: C1.
     unsafe { *PROCESS.chosen.hooks.get() }
 }
 
-/// The mode in force.
+/// Returns the mode in force.
 pub(crate) fn mode() -> DataQualityMode {
     // relaxed: a mode takes effect at each thread's next window.
     DataQualityMode::ALL[PROCESS.control.mode.load(Ordering::Relaxed) as usize % DataQualityMode::ALL.len()]
 }
 
-/// The level in force: that of the mode, or a lower one set by [`set_level`].
+/// Returns the level in force: that of the mode, or a lower one set by [`set_level`].
 pub(crate) fn level() -> Level {
     // relaxed: a level takes effect at each thread's next window.
     let asked = PROCESS.control.level.load(Ordering::Relaxed);
@@ -66,7 +66,7 @@ pub(crate) fn level() -> Level {
     }
 }
 
-/// The level set by [`set_level`], whatever the mode.
+/// Returns the level set by [`set_level`], whatever the mode.
 pub(crate) fn asked_level() -> Level {
     // relaxed: as above.
     match PROCESS.control.level.load(Ordering::Relaxed) {
@@ -77,20 +77,20 @@ pub(crate) fn asked_level() -> Level {
     }
 }
 
-/// The rate at which blocks are sampled.
+/// Returns the rate at which blocks are sampled.
 pub(crate) fn sampling_rate() -> u64 {
     // relaxed: each block carries the rate that it was sampled at.
     u64::from(PROCESS.control.sampling_rate.load(Ordering::Relaxed))
 }
 
-/// Whether the level is `Sampled`, at this rate, and events are recorded.
+/// Returns whether events are recorded, and the level is `Sampled` at this rate.
 #[inline(always)]
 pub(super) fn only_samples_at(rate: u64) -> bool {
     // relaxed: as for the level.
     PROCESS.control.sampling_only_rate.load(Ordering::Relaxed) == rate
 }
 
-/// The table of sampled blocks, if a free of any other block is sampled out now.
+/// Returns the table of sampled blocks, if frees of all other blocks are sampled out now.
 #[inline(always)]
 pub(super) fn sampled_table() -> Option<&'static SampledTable> {
     // Acquire: pairs with the exchange in `refresh_sampling`.
@@ -99,7 +99,8 @@ pub(super) fn sampled_table() -> Option<&'static SampledTable> {
     unsafe { table.as_ref() }
 }
 
-/// Recomputes the values of [`only_samples_at`] and [`sampled_table`]. Called after each change of what they depend on.
+/// Recomputes the values of [`only_samples_at`] and [`sampled_table`]. Called after each change of a value on which
+/// they depend.
 pub(super) fn refresh_sampling() {
     loop {
         let samples = level() == Level::Sampled && current().records();
@@ -155,7 +156,7 @@ fn change(subject: Subject, value: &AtomicU32, to: u32) {
     ledger.changes.push(Changed { at_ns: ledger.clock.now_ns(), subject, from, to });
 }
 
-/// Whether this process was forked from one that had opened a ledger.
+/// Returns whether this process was forked from one that had opened a ledger.
 pub(super) fn is_forked_child() -> bool {
     // The hooks are set by the first ledger of the process, and a forked child inherits the flag.
     PROCESS.are_hooks_set.get().is_some()
@@ -170,7 +171,7 @@ pub(crate) fn count_lost_without_lane(reason: LossReason) {
     }
 }
 
-/// Lost events of threads without a lane, by reason.
+/// Returns the lost events of threads without a lane, by reason.
 pub(crate) fn lost_without_lane() -> LossCounts {
     // relaxed: sums.
     LossCounts::from_counts(std::array::from_fn(|reason| {
@@ -184,13 +185,13 @@ pub(super) fn mark_sampled_out_blocks() {
     PROCESS.control.sampled_out_blocks.store(1, Ordering::Relaxed);
 }
 
-/// Whether sampled-out blocks may be live.
+/// Returns whether sampled-out blocks may be live.
 pub(super) fn has_sampled_out_blocks() -> bool {
     // relaxed: as below.
     PROCESS.control.sampled_out_blocks.load(Ordering::Relaxed) != 0
 }
 
-/// Notes that no sampled-out block is live and everything is recorded: threads go back to the hot path.
+/// Notes that no sampled-out block is live and every event is recorded, so threads return to the hot path.
 pub(crate) fn clear_sampled_out_blocks() {
     // relaxed: each thread follows at its next event.
     PROCESS.control.sampled_out_blocks.store(0, Ordering::Relaxed);
@@ -209,26 +210,26 @@ pub(crate) fn clear_earlier_blocks() {
     refresh_sampling();
 }
 
-/// Whether blocks recorded before sampling began may be live.
+/// Returns whether blocks recorded before sampling began may be live.
 pub(super) fn has_earlier_blocks() -> bool {
     // relaxed: as above.
     PROCESS.control.earlier_blocks.load(Ordering::Relaxed) != 0
 }
 
-/// Seed of a thread's sampler: a clock reading.
+/// Returns a seed for a thread's sampler: a clock reading.
 #[cold]
 pub(super) fn seed(ledger: &Ledger) -> u64 {
     let _errno = KeptErrno::keep();
     ledger.clock.now_ns()
 }
 
-/// Refused allocations of threads without a lane.
+/// Returns the number of refused allocations of threads without a lane.
 pub(crate) fn failed_without_lane() -> u64 {
     // relaxed: a sum.
     PROCESS.counters.failed_without_lane.load(Ordering::Relaxed)
 }
 
-/// Advances the epoch: every thread opens a new window at its next event.
+/// Advances the epoch, so that every thread opens a new window at its next event.
 pub(crate) fn tick() {
     PROCESS.epoch.tick();
 }

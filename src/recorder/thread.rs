@@ -21,12 +21,13 @@ use crate::sys::latch::wait;
 use crate::sys::sync::Ordering;
 use crate::sys::{platform, tls};
 
-/// Rounds that an ending thread waits for events of other threads; about a second.
+/// Maximum number of rounds that an ending thread waits for events of other threads; about a second.
 const ENDING_ROUNDS_MAX: u32 = 20_000;
 
 // The mark is a bit that neither an address of a lane nor any other slot has.
 
-/// Claims a lane for a thread that has none, opening the ledger first if need be; otherwise counts the event's loss.
+/// Claims a lane for a thread that has none, and opens the ledger first if necessary. Counts the event as lost if the
+/// thread gets no lane.
 #[cold]
 pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     let slot = tls::get();
@@ -72,7 +73,7 @@ fn lose<T>(reason: LossReason) -> Option<T> {
     None
 }
 
-/// The calling thread's lane; claims one if events are recorded and the thread has none.
+/// Returns the calling thread's lane; claims one if events are recorded and the thread has none.
 pub(super) fn lane_or_claim() -> Option<&'static Lane> {
     match tls::get() {
         FRESH if state::current().records() => claim(),
@@ -164,8 +165,8 @@ fn end() {
 }
 
 /// Folds an ending thread's words in the order of their stamps. Such a fold stops at the stamp of an event that another
-/// thread has begun and not ended, so it may take several rounds; folded out of order, a free of another lane's block
-/// would be unmatched.
+/// thread has begun and not ended, so it may take several rounds. Without that order, a free of another lane's block
+/// could be unmatched.
 fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
     for round in 0..ENDING_ROUNDS_MAX {
         ledger.fold_in_order();
@@ -176,7 +177,7 @@ fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
     }
 }
 
-/// Marks the calling thread as one of heapledger's in the thread table.
+/// Marks the calling thread as a thread of heapledger in the thread table.
 pub(crate) fn mark_background(lane: &Lane) {
     let Some(ledger) = state::ledger() else { return };
     let _taken = lane.folder.latch.take();
@@ -208,7 +209,8 @@ fn thread_ends(lane: &Lane) {
     write(lane, limit, &Record::new(&[event::thread_word(false, row)], RecordKind::Control));
 }
 
-/// The thread's row in the lane's books. Events of signal handlers are refused meanwhile: they would wait for the latch.
+/// Returns the thread's row in the lane's books. Events of signal handlers are refused during the call, because they
+/// would wait for the latch.
 fn row_of(lane: &Lane) -> u32 {
     while_writing(lane, || {
         let _taken = lane.folder.latch.take();

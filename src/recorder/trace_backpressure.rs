@@ -1,7 +1,7 @@
 //! Backpressure of the trace: a thread waits for the trace's writer before it folds its own ring.
 //!
-//! This is the only place where a thread waits for the trace. It holds no latch then; its gate is closed. The mode bounds the
-//! wait:
+//! This is the only place where a thread waits for the trace. During the wait the thread holds no latch, and its gate
+//! is closed. The mode bounds the wait:
 //!
 //! | mode | waits |
 //! | --- | --- |
@@ -19,9 +19,9 @@ use crate::ring::lane::Lane;
 use crate::sys::latch;
 use crate::sys::sync::Ordering;
 
-/// Longest wait without progress of the writer, in nanoseconds, in `PerfectAccuracy`.
+/// Maximum wait without progress of the writer in `PerfectAccuracy`, in nanoseconds.
 const STALL_NS_MAX: u64 = 1_000_000_000;
-/// Longest wait in `HighAccuracy`, in nanoseconds.
+/// Maximum wait in `HighAccuracy`, in nanoseconds.
 const BRIEF_NS_MAX: u64 = 1_000_000;
 
 /// Waits while the trace is short of chunks, within the bound of the mode.
@@ -32,7 +32,7 @@ pub(super) fn wait_for_trace(ledger: &Ledger, lane: &Lane, mode: DataQualityMode
     }
 }
 
-/// The wait itself, counted.
+/// Waits for chunks, and counts the wait.
 #[cold]
 fn wait(ledger: &Ledger, lane: &Lane, mode: DataQualityMode) {
     let trace_buffer = &ledger.trace_buffer;

@@ -1,13 +1,14 @@
-//! Validates the builder's options.
+//! Validation of the builder's options.
 //!
-//! A `static` cannot fail to be built, so options are validated when the ledger is opened: an invalid one is replaced with its
-//! default, with a diagnostic. `HeapLedger::validate` reports the same as a typed error; a test checks that both agree.
+//! A `static` cannot fail to be built, so options are validated when the ledger is opened: an invalid option is
+//! replaced with its default, with a diagnostic. `HeapLedger::validate` reports the same as a typed error; a test
+//! checks that both agree.
 
 use super::diagnostic::warn;
 use super::options::Options;
 use crate::profile::{ConcurrencyConfig, Stacks, Triggers, TuningGoal};
 
-/// Replaces invalid options with defaults and warns on stderr.
+/// Replaces invalid options with defaults, and prints a diagnostic for each on standard error.
 pub(super) fn replace_invalid(options: &mut Options) {
     share(
         "target_completeness",

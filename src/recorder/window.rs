@@ -1,8 +1,9 @@
-//! Writes records into a lane's window, closes the window and opens the next one.
+//! Writing of records into a lane's window, and the change from one window to the next.
 //!
 //! A window is a run of words behind one time mark. It ends when it is full, when the epoch has changed, or when a wide
-//! record does not fit; usually it is full, once in some eighty events. Closing it stores its length in its mark. Opening
-//! the next one takes the time and, when the segment is full too, asks [`segments`](super::segments) for another.
+//! record does not fit; usually it is full, once in some eighty events. Closing a window stores its length in its mark.
+//! Opening the next window takes the time and, when the segment is full too, gets another segment from
+//! [`segments`](super::segments).
 
 use std::sync::atomic::compiler_fence;
 
@@ -25,8 +26,8 @@ pub(super) fn write_open(lane: &Lane, record: &Record) -> bool {
     write(lane, 1, record)
 }
 
-/// Writes a record and opens the gate again; returns whether the record was written. `limit` is the value that closing the
-/// gate returned.
+/// Writes a record and opens the gate again; returns whether the record was written. `limit` is the value that closing
+/// the gate returned.
 pub(super) fn write(lane: &Lane, limit: u64, record: &Record) -> bool {
     // relaxed, everywhere in this file: only the lane's thread writes these words.
     let is_busy =
@@ -79,7 +80,8 @@ fn place(lane: &Lane, record: &Record) -> Result<(), LossReason> {
     Ok(())
 }
 
-/// Closes the current window and opens the next one, with room for the record. Returns the index for the record.
+/// Closes the current window and opens the next one, with room for the record. Returns the index of the record's first
+/// word.
 fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     if !state::current().records() {
         return Err(LossReason::AfterShutdown);
