@@ -1,11 +1,12 @@
-//! The sums of a batch, its high-water marks, and the dates of the present window.
+//! The sums of a batch, its high-water marks, and the dates of the current window.
 
 use crate::ledger::estimate::WeightedSums;
 use crate::ledger::peak::HighWater;
 
-/// Fraction bits of the time that passes from one word to the next.
+/// Fractional bits of the time from one word to the next.
 pub(super) const STEP_BITS: u32 = 16;
-/// Intervals of the timeline for which frees are gathered at one time. Two in tests, so that they replace each other there.
+/// Number of intervals of the timeline for which frees are collected at a time. It is two in tests, so that intervals
+/// replace each other there.
 pub(super) const INTERVALS_HELD: usize = if cfg!(test) { 2 } else { 8 };
 
 /// A part of the words that wait in a lane: windows that begin in the next `words` words, and not after `until_ns`.
@@ -18,13 +19,13 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) const ALL: Part = Part { words: u64::MAX, until_ns: u64::MAX };
 
-    /// The first `words` words.
+    /// Returns the part of the first `words` words.
     pub(crate) const fn of_words(words: u64) -> Part {
         Part { words, ..Part::ALL }
     }
 }
 
-/// Sums of one batch, so far.
+/// Sums of one batch up to the current word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct BatchSums {
     pub(super) total_blocks: u64,
@@ -51,7 +52,7 @@ pub(super) struct Published {
     pub(super) lost: u64,
 }
 
-/// Blocks and their bytes.
+/// A number of blocks and their bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Amount {
     pub(super) blocks: u64,
@@ -65,17 +66,17 @@ impl Amount {
     }
 }
 
-/// A run of frees of one thread's blocks by another one.
+/// A run of frees by one thread of another thread's blocks.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RemoteFreeRun {
     pub(super) allocated_by: u32,
     pub(super) freed_by: u32,
-    /// Blocks of the one that the other freed.
+    /// Blocks of the thread `allocated_by` that the thread `freed_by` freed.
     pub(super) remote_frees: Amount,
     /// Frees that this lane books for another lane's thread.
     pub(super) for_other: Amount,
-    /// Those frees by interval of the timeline: blocks come in the order in which they left a nursery, so the times of their frees
-    /// go back and forth.
+    /// Frees that this lane books for another lane's thread, by interval of the timeline. Blocks arrive in the order in
+    /// which they left a nursery, so the times of their frees are not in order.
     pub(super) earlier: [PastInterval; INTERVALS_HELD],
 }
 
@@ -93,34 +94,35 @@ impl RemoteFreeRun {
     }
 }
 
-/// Sums and high-water marks of the present batch.
+/// Sums and high-water marks of the current batch.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) sums: BatchSums,
     pub(super) recorded: u64,
     pub(super) own_events: u64,
     pub(super) reallocs: u64,
-    /// Events of tracked pointers, which are in no figure of the heap.
+    /// Number of events of tracked pointers, which are in no figure of the heap.
     pub(super) pointer_events: u64,
     pub(super) cross_thread_frees: u64,
     pub(super) lost: u64,
     pub(super) sampled: WeightedSums,
-    /// Frees in the outbox, which are not in the sums yet.
+    /// Number of frees in the outbox, which are not in the sums yet.
     pub(super) frees_sent: u32,
-    /// The least number of bytes that they free, if each finds its block.
+    /// Minimum number of bytes that the frees in the outbox free, if each finds its block.
     pub(super) outbox_bytes_min: u64,
-    /// Highest live bytes, less `outbox_bytes_min`, at an allocation that was not counted as a high-water mark because of
-    /// that subtraction.
+    /// Highest live bytes, minus `outbox_bytes_min`, at an allocation that was not counted as a high-water mark because
+    /// of that subtraction.
     pub(super) skipped_high_water: i64,
-    /// Blocks and frees delivered to the shared table.
+    /// Number of blocks and frees delivered to the shared table.
     pub(super) sent: u64,
-    /// Blocks and bytes of frees that were booked for other threads.
+    /// Blocks, and bytes, of frees that were booked for other threads.
     pub(super) for_others: (u64, u64),
     /// A run of remote frees that is not in the shared figures yet.
     pub(super) remote_frees: RemoteFreeRun,
-    /// Highest live bytes of the present interval of the timeline.
+    /// Highest live bytes of the current interval of the timeline.
     pub(super) high_water: i64,
-    /// The same of earlier intervals, and of allocations that may have been higher because a free found no block.
+    /// Highest live bytes of earlier intervals, and of allocations that may have been higher because a free found no
+    /// block.
     pub(super) high_water_at_most: i64,
     /// The highest mark above the process's peak.
     pub(super) top: Option<HighWater>,
@@ -131,15 +133,15 @@ pub(super) struct Batch {
     pub(super) dates: Dates,
 }
 
-/// The dates of the present window: linear from its first word.
+/// The dates of the current window, which are linear from its first word.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Dates {
     pub(super) first: u64,
     pub(super) first_ns: u64,
-    /// Nanoseconds from one word to the next, with [`STEP_BITS`] bits behind the point.
+    /// Nanoseconds from one word to the next, with [`STEP_BITS`] fractional bits.
     pub(super) step: u64,
     pub(super) time_error_ns: u64,
-    /// Thread and time error of entries that are made in this window.
+    /// Thread and time error, in the form of `Meta`, of entries that are made in this window.
     pub(super) meta: u64,
 }
 

@@ -1,6 +1,6 @@
-//! Allocations and frees of one window, booked one after the other.
+//! Booking of the allocations and frees of one window, one after the other.
 //!
-//! Live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so that the loop keeps no third sum.
+//! The live bytes inside the batch are `total_bytes − freed_bytes` of the batch, so the loop needs no third sum.
 
 use super::batch::STEP_BITS;
 use super::state::{Fold, count_up};
@@ -15,7 +15,7 @@ use crate::ring::event::{
 use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Words of an allocation and the free right behind it.
+/// Words of an allocation and the free directly after it.
 const PAIR_WORDS: u64 = event::ALLOC_WORDS + 1;
 
 impl Fold<'_> {
@@ -66,8 +66,8 @@ impl Fold<'_> {
         compiler_barrier();
     }
 
-    /// Books an allocation and puts the block into the nursery, or books the pairs of allocation and free that begin here.
-    /// Returns the number of words booked.
+    /// Books an allocation and stores the block in the nursery, or books the pairs of allocation and free that begin at
+    /// `index`. Returns the number of words booked.
     #[inline(always)]
     fn book_alloc(&mut self, words: Words, word: u64, index: u64, end: u64) -> u64 {
         let (second, traits) = (words.get(index + 1), event::traits_of(word));
@@ -105,8 +105,9 @@ impl Fold<'_> {
         self.state.allocs = self.state.allocs.wrapping_add(1);
     }
 
-    /// Books pairs at the start of `words`, each an allocation and the free right behind it, without the nursery: as many as follow
-    /// each other with the selected stack. Returns the number of words booked.
+    /// Books the pairs at the start of `words`, each of an allocation and the free directly after it, without the
+    /// nursery. Stops at the first record that is no pair of the selected stack, and at an allocation that may be a
+    /// high-water mark. Returns the number of words booked.
     #[inline(never)]
     fn book_pairs(&mut self, mut words: &[AtomicU64]) -> u64 {
         let stack = self.stack;
@@ -124,7 +125,7 @@ impl Fold<'_> {
                 break;
             }
             if size > room {
-                // Maybe a high-water mark: the block goes through the nursery, where that is checked.
+                // The block may be a high-water mark: it goes through the nursery, where marks are checked.
                 break;
             }
             pairs += 1;
@@ -162,7 +163,7 @@ impl Fold<'_> {
         *count = count.wrapping_add(pairs as u32);
     }
 
-    /// Books an allocation that is excluded from the program's totals: one of heapledger itself, or a sample.
+    /// Books an allocation that is excluded from the program's totals: a block of heapledger itself, or a sample.
     #[cold]
     fn book_excluded(&mut self, address: u64, size: u64, stack: u32, traits: Traits, index: u64) {
         let (row, time_error_ns) = (self.state.row, self.batch.dates.time_error_ns);
@@ -185,7 +186,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Puts a block into the nursery; a block that it pushes out goes to the outbox.
+    /// Stores a block in the nursery; a block that it pushes out goes to the outbox.
     #[inline(always)]
     pub(super) fn put_in_nursery(&mut self, block: Entry) {
         let places = self.places;
@@ -199,8 +200,8 @@ impl Fold<'_> {
     #[inline(always)]
     pub(super) fn count_alloc(&mut self, size: u64, stack: u32, index: u64) {
         self.select_delta(stack);
-        // Before an allocation that may be a high-water mark, the frees in the outbox lower the sums: otherwise the peak would
-        // hold blocks that are gone.
+        // Before an allocation that may be a high-water mark, the frees in the outbox lower the sums: otherwise the
+        // peak would contain blocks that are gone.
         if self.batch.frees_sent > 0 && size as i64 > self.room_below_high_water() {
             if self.stays_below(size) {
                 self.add_birth(size);
@@ -213,7 +214,7 @@ impl Fold<'_> {
         self.raise_high_water(live, of_delta, index);
     }
 
-    /// Books a free: of its block in the nursery, or else by way of the outbox.
+    /// Books a free: of its block in the nursery, otherwise through the outbox.
     #[inline(always)]
     fn book_free(&mut self, address: u64, check: u64, index: u64) {
         count_up(&mut self.batch.recorded, 1);
@@ -239,8 +240,9 @@ impl Fold<'_> {
         }
     }
 
-    /// Sends a free whose block is not in this nursery. A block there with another size (`found`) was freed before by another
-    /// thread, and this free means a third thread's block: the block in the nursery goes to the outbox first.
+    /// Sends a free whose block is not in this nursery. If the nursery has a block of another size at the address
+    /// (`found`), another thread has freed that block before, and this free means a third thread's block: the block in
+    /// the nursery goes to the outbox first.
     #[cold]
     fn send_free(&mut self, found: Option<Entry>, address: u64, check: u64, index: u64) {
         let at_ns = self.batch.dates.at(index);
@@ -319,7 +321,8 @@ impl Fold<'_> {
         self.place_block(Entry { address, size, at_ns: self.batch.dates.at(index), meta });
     }
 
-    /// Puts a block with its full size into the nursery, or sends it to the shared table if the size does not fit there.
+    /// Stores a block with its full size in the nursery, or sends it to the shared table if the size does not fit into
+    /// the nursery.
     pub(super) fn place_block(&mut self, block: Entry) {
         if block.size >> 32 == 0 {
             let size = block.size | u64::from(self.state.allocs) << 32;

@@ -1,25 +1,27 @@
 //! High-water marks of a batch, and the peak of the process.
 //!
-//! A report shows what each site held at the peak, so a delta must know which part of it was live then. A lane numbers the
-//! high-water marks of its batches. A delta that is selected again notes what it holds, if it has not changed since the latest
-//! mark. When a batch raises the process's peak, the latest mark is that peak. A peak that another lane raised counts as a mark
-//! of this lane when this lane sees it, at the next batch or commit: the difference is within the peak's uncertainty.
+//! A report shows the figures of each site at the peak, so a delta must know which part of it was live at the peak. A
+//! lane numbers the high-water marks of its batches. A delta that is selected again notes its live blocks and bytes, if
+//! it has not changed since the latest mark. When a batch raises the process's peak, the latest mark is that peak. A
+//! peak that another lane raised counts as a mark of this lane when this lane sees it, at the next batch or commit: the
+//! difference is within the peak's uncertainty.
 //!
 //! # Frees in the outbox
 //!
-//! A free of a block in the shared table waits in the outbox and lowers the sums when that is delivered; a fuller outbox overlaps
-//! more cache misses. Until then the live bytes are too high. But the size bits of a free give a lower bound of its block's size
-//! ([`event::least_size`](crate::ring::event::least_size)). An allocation that stays below the mark when these bounds are
-//! subtracted is no high-water mark, and nothing has to be delivered for it. That is exact where every free finds its block, so
-//! it is done only where the lane has lost nothing and sampled nothing out. Where a remote free finds its block not booked yet,
-//! the height that the allocation may have reached is added to the uncertainty of the peak.
+//! A free of a block in the shared table waits in the outbox, and lowers the sums when the outbox is delivered; a
+//! fuller outbox overlaps more cache misses. Until the delivery the live bytes are too high. But the size bits of a
+//! free give a lower bound of its block's size ([`event::least_size`](crate::ring::event::least_size)). An allocation
+//! that stays below the mark after the subtraction of these bounds is no high-water mark, so it requires no delivery.
+//! That is exact where every free finds its block, so it is done only where the lane has lost no event and sampled none
+//! out. Where a remote free finds its block not booked yet, the height that the allocation may have reached is added to
+//! the uncertainty of the peak.
 
 use super::state::Fold;
 use crate::ledger::fold_state::LaneCounters;
 use crate::ledger::peak::HighWater;
 
 impl Fold<'_> {
-    /// Bytes that can be allocated without a new high-water mark of the batch or of the selected delta.
+    /// Returns the bytes that can be allocated without a new high-water mark of the batch or of the selected delta.
     #[inline(always)]
     pub(super) fn room_below_high_water(&mut self) -> i64 {
         let of_batch = self.batch.high_water - self.batch.sums.live_bytes();
@@ -27,7 +29,7 @@ impl Fold<'_> {
         of_batch.min(delta.high_water_bytes - delta.sums.live_bytes())
     }
 
-    /// Whether an allocation stays below the high-water marks when the frees in the outbox are subtracted.
+    /// Whether an allocation stays below the high-water marks after the frees in the outbox are subtracted.
     #[inline(never)]
     pub(super) fn stays_below(&mut self, size: u64) -> bool {
         let (size, outbox_bytes_min) = (size as i64, self.batch.outbox_bytes_min as i64);
@@ -44,13 +46,14 @@ impl Fold<'_> {
         stays
     }
 
-    /// Whether every free of the lane finds a block that is in the totals, or one that another thread has not booked yet.
+    /// Whether every free of the lane finds a block that is in the totals, or one that another thread has not booked
+    /// yet.
     pub(super) fn may_trust_frees(&self) -> bool {
         let has_lost = self.lane.lost_in_all() + LaneCounters::read(&self.counters.table_full) > 0;
         !has_lost && self.state.has_sent_excluded == 0 && !self.ledger.is_sampling_used()
     }
 
-    /// Raises the high-water marks of the batch and of the selected delta to the present live bytes.
+    /// Raises the high-water marks of the batch and of the selected delta to the current live bytes.
     #[inline(always)]
     pub(super) fn raise_high_water(&mut self, live: i64, of_delta: i64, index: u64) {
         let delta = self.delta();
@@ -63,7 +66,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Notes a mark above the process's peak, with what the selected delta holds.
+    /// Notes a mark above the process's peak, with the live bytes and blocks of the selected delta.
     fn note_peak(&mut self, live: i64, index: u64) {
         self.peak_threshold = live;
         self.state.deltas.high_water_number += 1;
@@ -87,7 +90,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Counts a peak that another lane raised as a high-water mark of this one.
+    /// Counts a peak that another lane raised as a high-water mark of this lane.
     pub(super) fn follow_peak(&mut self) {
         let number = self.ledger.peak.number();
         let deltas = &mut self.state.deltas;

@@ -1,8 +1,9 @@
 //! The fold: books the words of one lane into the ledger, in order.
 //!
-//! The holder of a lane's latch folds it: the lane's own thread when a segment is full (that is *helping*: the words are still
-//! in its processor's cache), the background thread when a lane is idle or booking is costly, and the caller of a flush. The
-//! state of a fold lies next to its lane (`ledger::fold_state`); nothing is allocated.
+//! The holder of a lane's latch folds the lane. The holder is one of three: the lane's thread when a segment is full
+//! (this is called *helping*: the words are still in its processor's cache), the background thread when a lane is idle
+//! or booking is costly, or the caller of a flush. The state of a fold lies next to its lane (`ledger::fold_state`); a
+//! fold allocates nothing.
 //!
 //! ```text
 //!             under the lane's latch                          under the shard's latch
@@ -13,23 +14,26 @@
 //!                              └──► lane counters ──► totals, peak
 //! ```
 //!
-//! A batch, which is what one fold books at a time, has four steps:
+//! A batch, which is the unit that one fold books at a time, has four steps:
 //!
-//! 1. **Date** the words (`run`): a window starts with a time mark and ends at the next; times between are interpolated.
-//! 2. **Match** each free with its allocation: right behind it in the ring, else in the nursery (`events`, `realloc`).
+//! 1. **Date** the words (`run`): a window starts with a time mark and ends at the next; times between are
+//! interpolated.
+//! 2. **Match** each free with its allocation: directly before it in the ring, otherwise in the nursery (`events`,
+//! `realloc`).
 //! 3. **Send** survivors of the nursery and remote frees, in order, to the shared table (`outbox`, `remote_frees`).
 //! 4. **Sum** up: sites, timeline, peak, lane counters (`site_deltas`, `high_water`, `totals`).
 //!
-//! Most blocks die young on the thread that made them: they never leave the lane's state, which no other thread touches. Two
-//! latches are shared by all lanes and taken once a batch: the timeline's, and the peak's when there is a new one.
+//! Most blocks die young on the thread that made them: such blocks never leave the lane's state, which no other thread
+//! accesses. All lanes share two latches, which are taken once per batch: the timeline's, and the peak's when there is
+//! a new peak.
 //!
 //! # Order
 //!
-//! For one address a free is never booked before its allocation nor after the next one. In one thread the ring gives
-//! the order. Between threads: a free is published before the block can be given out again, and an allocation after
-//! it was given out; so when both are folded, their times decide. Until then the free waits in the shared table (`flush`).
-//! Where the clocks leave two pairings possible, one is chosen and counted (`ambiguous_pairings`). With a time stamp on every
-//! event, all lanes are folded together (`ordered`), and nothing is ambiguous.
+//! A free of an address is never booked before its allocation, nor after the next allocation of that address. In one
+//! thread the ring gives the order. Between threads, a free is published before the block can be given out again, and
+//! an allocation after it was given out; so when both are folded, their times decide. Until then the free waits in the
+//! shared table (`flush`). Where the clocks allow two pairings, one is chosen and counted (`ambiguous_pairings`). With
+//! a time stamp on every event, all lanes are folded together (`ordered`), and no pairing is ambiguous.
 
 pub(crate) mod batch;
 mod events;
@@ -51,7 +55,7 @@ use batch::Part;
 use state::Fold;
 
 impl Ledger {
-    /// Books everything that the lane's thread has recorded. Waits for a fold of the lane that is under way.
+    /// Books all events that the lane's thread has recorded. Waits for a concurrent fold of the lane.
     pub(crate) fn fold(&self, lane: &Lane) {
         if self.is_ordered() {
             return self.fold_in_order();
@@ -60,8 +64,8 @@ impl Ledger {
         Fold::begin(self, lane, &taken).run();
     }
 
-    /// Books a part of what the lane's thread has recorded, or all lanes where they are folded in order. Returns whether it
-    /// did; `false` while another fold is under way.
+    /// Books a part of the events that the lane's thread has recorded, or all lanes where they are folded in order.
+    /// Returns whether it did; `false` during another fold.
     pub(crate) fn try_fold(&self, lane: &Lane, part: Part) -> bool {
         if self.is_ordered() {
             return self.try_fold_in_order();

@@ -1,24 +1,25 @@
-//! The ordered fold: all lanes together, event by event in the order of their time stamps. Used when every event has a stamp of
-//! its own (`ClockMode::PerEvent`).
+//! The ordered fold: all lanes together, event by event in the order of their time stamps. Used when every event has a
+//! separate stamp (`ClockMode::PerEvent`).
 //!
-//! A free is stamped before its block goes back, and an allocation after its block was given out; so for one address the
-//! order of the stamps is the true order, and at any moment at most one lane has a live block there. No pairing is ambiguous.
+//! A free is stamped before its block goes back, and an allocation after its block was given out; so for one address
+//! the order of the stamps is the true order, and at any moment no more than one lane has a live block at it. No
+//! pairing is ambiguous.
 //!
-//! # How far it may go
+//! # Bound of the fold
 //!
-//! A thread takes its stamp before it publishes the event, so an event with an old stamp may still come. Two things
-//! bound how old: the folder reads the clock *before* it looks at the lanes, and a lane has a flag set between
-//! stamp and publication (`Stamping`). If no flag is set, every event to come has a later stamp than the folder's
-//! reading. A lane whose flag stays set, because its thread was put to sleep just there, bounds the fold
-//! by its last published event.
+//! A thread takes its stamp before it publishes the event, so an event with an old stamp may still be published. Two
+//! facts bound the age of such an event: the folder reads the clock *before* it reads the lanes, and a lane has a flag
+//! set between stamp and publication (`Stamping`). If no flag is set, every event that is not published yet has a later
+//! stamp than the folder's reading. A lane whose flag stays set, because its thread was put to sleep at that point,
+//! bounds the fold by its last published event.
 //!
 //! ```text
 //!  thread:  stamping = 1 │ fence │ read clock, write, publish │ stamping = 0
 //!  folder:  read clock   │ fence │ look at stamping, then at the head
 //! ```
 //!
-//! Both fences are sequentially consistent: of two threads that each write first and then read, at least one sees
-//! the other's write. With anything weaker the folder could miss a thread that has its stamp already.
+//! Both fences are sequentially consistent: of two threads that each write first and then read, one or both see the
+//! other's write. With a weaker fence the folder could miss a thread that has its stamp already.
 
 use super::state::Fold;
 use super::words::peek;
@@ -32,13 +33,13 @@ use crate::sys::latch::Taken;
 use crate::sys::sync::{Ordering, fence};
 
 impl Ledger {
-    /// Books all lanes in the order of their stamps. Waits for an ordered fold that is under way.
+    /// Books all lanes in the order of their stamps. Waits for a concurrent ordered fold.
     pub(crate) fn fold_in_order(&self) {
         let _order = self.order.take();
         self.fold_all_in_order();
     }
 
-    /// Books all lanes in the order of their stamps, unless an ordered fold is under way. Returns whether it did.
+    /// Books all lanes in the order of their stamps, unless another ordered fold is running. Returns whether it did.
     pub(crate) fn try_fold_in_order(&self) -> bool {
         let Some(_order) = self.order.try_take() else {
             return false;
@@ -62,7 +63,7 @@ impl Ledger {
         }
     }
 
-    /// The lanes whose latches this ordered fold holds.
+    /// Returns the lanes whose latches this ordered fold holds.
     fn lanes_in_order(&self) -> impl Iterator<Item = &'static Lane> + '_ {
         self.lanes().filter(|lane| lane.folder.is_in_order())
     }
@@ -106,7 +107,7 @@ impl Ledger {
         }
     }
 
-    /// The next event of a lane, up to the head that this fold has observed.
+    /// Returns the next event of a lane, up to the head that this fold has observed.
     fn next_event(&self, lane: &Lane) -> Option<NextEvent> {
         // SAFETY: B3, the caller holds the latch.
         let state = unsafe { fold_state_of(lane).as_ref() };
@@ -118,11 +119,11 @@ impl Ledger {
         Some(NextEvent { at_ns, is_alloc })
     }
 
-    /// Takes the block of a free out of the nursery of another lane than `own`. The caller holds the latches of the lanes in
-    /// order.
+    /// Removes the block of a free from the nursery of another lane than `own`, and returns it. The caller holds the
+    /// latches of the lanes in order.
     ///
     /// The first half of a realloc is booked with the second, and another thread may have been given the address in
-    /// between: that block was born after the realloc began.
+    /// between; the block of that thread was born after the realloc began, so it stays.
     pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
         let address = free.address;
         for lane in self.lanes_in_order() {
@@ -131,7 +132,7 @@ impl Ledger {
             }
             // SAFETY: B3, the latch is held, and this lane has no fold under way.
             let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
-            // A block that its thread is reallocating has left this address: the free means the next one.
+            // A block that its thread is reallocating has left this address: the free means the next block.
             if state.under_way.iter().any(|begun| begun.address == address) {
                 continue;
             }
@@ -148,7 +149,7 @@ impl Ledger {
     }
 }
 
-/// The time of a lane's next event. Of two at the same time, a free comes before an allocation.
+/// The time of a lane's next event. Of two events at the same time, a free comes before an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct NextEvent {
     at_ns: u64,

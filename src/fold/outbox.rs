@@ -1,4 +1,4 @@
-//! The outbox: survivors of the nursery and remote frees, gathered on their way to the shared table.
+//! The outbox: survivors of the nursery and remote frees, collected on their way to the shared table.
 
 use super::state::Fold;
 use crate::ledger::entry::Entry;
@@ -8,10 +8,10 @@ use crate::ledger::nursery::as_survivor;
 use crate::ring::event;
 use crate::sys::compiler_barrier::compiler_barrier;
 
-/// Entries by which the prefetch of the shared table is ahead of the delivery.
+/// Number of entries by which the prefetch of the shared table is ahead of the delivery.
 const PREFETCH_AHEAD: usize = 6;
 
-/// The outcome of an entry at the shared table.
+/// The outcome of the delivery of an entry to the shared table.
 enum Delivered {
     /// The table stored it.
     Stored,
@@ -24,7 +24,7 @@ enum Delivered {
 }
 
 impl Fold<'_> {
-    /// In an ordered fold, takes the block of a free out of another lane's nursery.
+    /// Removes the block of a free from another lane's nursery and returns it, in an ordered fold.
     pub(super) fn take_from_other_lane(&self, free: &Entry) -> Option<Entry> {
         if self.in_order { self.ledger.take_from_nurseries(self.lane, free) } else { None }
     }
@@ -35,7 +35,7 @@ impl Fold<'_> {
         self.send(as_survivor(young));
     }
 
-    /// Appends a block or a free to the outbox, which is delivered first when it is full.
+    /// Appends a block or a free to the outbox, after delivering the outbox if it is full.
     #[inline]
     pub(super) fn send(&mut self, entry: Entry) {
         self.state.has_sent_excluded |= u32::from(entry.meta.is_excluded() && !entry.meta.is_waiting());
@@ -69,7 +69,8 @@ impl Fold<'_> {
             }
             let entry = self.state.outbox[place];
             let delivered = self.hand(entry);
-            // At once: the reader of a killed process's black box must know which of the two tables has the entry.
+            // Written at once: the reader of a killed process's black box must know which of the two tables has the
+            // entry.
             compiler_barrier();
             self.state.handed = place + 1;
             compiler_barrier();
@@ -119,10 +120,10 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds the end of a block to the sums, when it was paired in the shared table.
+    /// Adds the end of a block to the sums, after its pairing in the shared table.
     pub(crate) fn count_pairing(&mut self, block: &Entry, free: &Entry) {
         if block.meta.is_excluded() {
-            // A realloc has counted itself, but not the end of a sample, of which it did not know.
+            // A realloc has counted itself, but not the end of a sample, which it did not know.
             if !free.meta.is_by_realloc() || block.meta.rate() != 0 {
                 self.end_excluded(block.meta, block.size);
             }
@@ -139,7 +140,7 @@ impl Fold<'_> {
         self.count_remote_free(block, free);
     }
 
-    /// Subtracts an allocation for which the shared table has no room: it is lost, not recorded.
+    /// Subtracts an allocation for which the shared table has no room, which makes the event lost instead of recorded.
     #[cold]
     fn take_back(&mut self, block: &Entry) {
         self.batch.recorded = self.batch.recorded.wrapping_sub(1);

@@ -1,4 +1,4 @@
-//! Reallocs: two halves, recorded before and after the call of the inner allocator.
+//! Booking of reallocs, which have two halves: one recorded before the call of the inner allocator, and one after it.
 
 use super::state::{Fold, count_up};
 use crate::ledger::entry::{Entry, Meta};
@@ -8,24 +8,24 @@ use crate::profile::TEMPORARY_ALLOCS;
 use crate::ring::event::{self, Traits};
 
 impl Fold<'_> {
-    /// Notes the first half of a realloc: another thread may be given the old address from here on.
+    /// Notes the first half of a realloc, after which another thread may be given the old address.
     pub(super) fn realloc_begins(&mut self, address: u64, check: u64, index: u64) {
         let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = Entry { address, size: check, at_ns: self.time_of(index), meta };
         let under_way = &mut self.state.under_way;
-        // A first half of the same address has lost its second half, and gives up its place. With all places taken, signal handlers
-        // interrupted reallocs and never returned: the oldest is dropped.
+        // An entry of the same address has lost its second half, so it is overwritten. If all places are taken, signal
+        // handlers interrupted reallocs and never returned: the oldest is dropped.
         let place = under_way.iter().position(|entry| entry.address == 0 || entry.address == address);
         under_way[place.unwrap_or(0)] = begun;
     }
 
-    /// Takes the first half of a realloc of this address.
+    /// Removes the first half of a realloc of this address and returns it.
     fn begun(&mut self, address: u64) -> Option<Entry> {
         let place = self.state.under_way.iter().position(|entry| entry.address == address)?;
         Some(std::mem::take(&mut self.state.under_way[place]))
     }
 
-    /// Books a realloc that failed: the block lives on as it was.
+    /// Books a realloc that failed: the block stays live and unchanged.
     pub(super) fn realloc_refused(&mut self, address: u64) {
         count_up(&mut self.batch.recorded, 1);
         let _ = self.begun(address);
@@ -49,8 +49,8 @@ impl Fold<'_> {
         if own {
             count_up(&mut self.batch.own_events, 1);
         } else if before.meta.rate() != 0 {
-            // The block was sampled, and everything is recorded by now: the sample ends, and the block is in the totals from
-            // here on.
+            // The block was sampled, and every event is recorded by now: the sample ends, and the block is in the
+            // totals from now on.
             self.end_excluded(before.meta, before.size);
             self.count_alloc(size, stack, index);
             self.batch.reallocs += 1;
@@ -70,8 +70,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Takes the block at the old address out of the nursery or the shared table, with its running number. `None` when its
-    /// allocation is not booked yet; a free then waits for it.
+    /// Removes the block at the old address from the nursery or the shared table, and returns it with its running
+    /// number. Returns `None` when its allocation is not booked yet; a free then waits for it.
     fn take_reallocated(&mut self, old: u64, index: u64) -> Option<(Entry, u32)> {
         let meta = Meta::of_waiting_free(self.state.row, self.time_error_ns());
         let begun = self.begun(old);
@@ -84,7 +84,7 @@ impl Fold<'_> {
                 if let Some(stale) = stale {
                     self.send_survivor(stale);
                 }
-                // It has outlived a nursery, so it is too old to be temporary.
+                // The block has outlived a nursery, so it is too old to be temporary.
                 let number = self.state.allocs.wrapping_sub(TEMPORARY_ALLOCS + 1);
                 let before = self.take_from_shared(Entry { meta: free.meta.by_realloc(), ..free });
                 before.map(|block| (block, number))
@@ -120,7 +120,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Takes a block out of the shared table, after the outbox was delivered.
+    /// Removes a block from the shared table and returns it, after delivering the outbox.
     fn take_from_shared(&mut self, free: Entry) -> Option<Entry> {
         self.deliver();
         if let Some(block) = self.take_from_other_lane(&free) {

@@ -1,8 +1,8 @@
-//! Remote frees: frees of blocks that another thread allocated, gathered before they are added to shared figures.
+//! Remote frees: frees of blocks that another thread allocated, collected before they are added to shared figures.
 //!
-//! The figures are shared by all lanes: the count of a pair of threads, the row of the other thread, an interval of the timeline.
-//! Blocks that are handed over come in long runs of one pair of threads, so a fold gathers a run and writes to shared memory
-//! once for all of it.
+//! All lanes share the figures: the count of a pair of threads, the row of the other thread, an interval of the
+//! timeline. Blocks that are handed over come in long runs of one pair of threads, so a fold collects a run and writes
+//! to shared memory once for the whole run.
 
 use super::batch::{Amount, INTERVALS_HELD, PastInterval, RemoteFreeRun};
 use super::state::Fold;
@@ -14,7 +14,7 @@ impl Fold<'_> {
     /// Counts a free that was paired in the shared table.
     pub(super) fn count_remote_free(&mut self, block: &Entry, free: &Entry) {
         let (allocated_by, freed_by) = (block.meta.thread(), free.meta.thread());
-        // A realloc ends no block, in whichever thread and whenever its first half is paired.
+        // A realloc ends no block, whichever thread pairs its first half, and whenever.
         let crosses = freed_by != allocated_by && !free.meta.is_by_realloc();
         let is_ours = freed_by == self.state.row;
         if !crosses && is_ours {
@@ -39,7 +39,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Adds an earlier free to its own interval of the timeline.
+    /// Adds an earlier free to the interval of the timeline that holds its time.
     fn date_remote_free(&mut self, at_ns: u64, bytes: u64) {
         let (number, interval) = self.ledger.timeline.around(at_ns);
         let earlier = &mut self.batch.remote_frees.earlier[number as usize % INTERVALS_HELD];
@@ -52,7 +52,7 @@ impl Fold<'_> {
         self.batch.published.sums.freed_bytes += bytes;
     }
 
-    /// Adds the run to the shared figures, and begins a new one.
+    /// Adds the run to the shared figures, and begins a new run.
     pub(super) fn publish_remote_frees(&mut self) {
         if self.batch.remote_frees.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Windows of a ring, one after the other: their ends, their dates, and the copy for the trace.
+//! The walk through the windows of a ring: their ends, their dates, and the copy for the trace.
 
 use super::batch::{Dates, Part, STEP_BITS};
 use super::state::Fold;
@@ -10,22 +10,23 @@ use crate::ring::event::{self, TAG_MARK, TAG_SKIP, Tag, record_words};
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Nanoseconds that a window spans at most: a longer one ends at the next tick of the background thread.
+/// Maximum plausible span of a window in nanoseconds: a longer window ends at the next tick of the background thread.
 const SPAN_NS_PLAUSIBLE: u64 = 2_000_000;
 
-/// Words per block or free sent to the shared table below which a fold counts as costly: each is a cache miss or two.
+/// Minimum number of words per block or free sent to the shared table: with fewer, a fold counts as costly, because
+/// each delivery is a cache miss or two.
 const COSTLY_SHARE: u64 = 8;
 
 impl Fold<'_> {
-    /// Books all words up to the present head.
+    /// Books all words up to the current head.
     pub(crate) fn run(&mut self) {
         self.run_some(Part::ALL);
     }
 
-    /// Books a part of the words up to the present head.
+    /// Books a part of the words up to the current head.
     pub(crate) fn run_some(&mut self, part: Part) {
         let head = self.lane.head().observe();
-        // After the head: no event below it can have happened later.
+        // Read after the head: no event below the head can have happened later.
         self.now_ns = self.ledger.clock.now_after_loads_ns();
         let mut tail = self.lane.folder.tail.own();
         LaneCounters::raise(&self.lane.folder.high_water, head - tail);
@@ -41,7 +42,7 @@ impl Fold<'_> {
         self.lane.folder.tail.release(tail);
     }
 
-    /// Books events up to a time, and none above the head that the ordered fold has observed.
+    /// Books events up to a time, and up to the head that the ordered fold has observed.
     pub(crate) fn run_until(&mut self, until_ns: u64) {
         let head = self.state.order_head;
         let mut tail = self.lane.folder.tail.own();
@@ -89,17 +90,17 @@ impl Fold<'_> {
         self.ledger.trace_buffer.window(&self.ledger.pages, lane, head, words);
     }
 
-    /// The segment that holds this word.
+    /// Returns the words of the segment that holds this word.
     fn words(&self, index: u64) -> Words {
         // SAFETY: I3, the segment of an unfolded word has not been given back.
         Words { start: unsafe { self.lane.segment(&self.ledger.pages, index / SEGMENT_WORDS) } }
     }
 
-    /// Finds the end of the window that `tail` lies in, and dates its words.
+    /// Dates the words of the window that holds `tail`, and returns the end of the window.
     fn date_window(&mut self, words: Words, tail: u64, head: u64) -> u64 {
         let mark_index = self.state.mark_index;
         let length = event::mark_length(words.get(mark_index));
-        // The head lies in a window that is being written.
+        // A window that is being written ends at the head.
         let end = (mark_index + 1 + length).min(head);
         let until_ns = self.mark_time_at(end, head).unwrap_or(self.now_ns);
         let first_ns = self.state.span_ns;
@@ -117,7 +118,7 @@ impl Fold<'_> {
         end
     }
 
-    /// The time of the mark that follows a window, if it is below the head.
+    /// Returns the time of the mark that follows a window, if the mark is below the head.
     fn mark_time_at(&self, end: u64, head: u64) -> Option<u64> {
         let mut index = end;
         if index < head && Tag::raw(self.words(index).get(index)) == TAG_SKIP {

@@ -1,11 +1,11 @@
-//! Site deltas: what the events of a lane add to sites, gathered in the lane before it is committed.
+//! Site deltas: the additions of a lane's events to sites, collected in the lane before they are committed.
 //!
-//! A site is shared by all threads and lies behind a latch, so a fold does not go there at every event. It adds to one delta
-//! and changes to another when an event of another stack comes. A delta stays in the lane until another stack needs its
-//! place, or until a snapshot commits all deltas.
+//! All threads share the sites, which lie behind latches, so a fold does not access a site at every event. It adds to
+//! one delta, and changes to another delta at an event of another stack. A delta stays in the lane until another stack
+//! needs its place, or until a snapshot commits all deltas.
 //!
-//! While no stacks are taken there is one delta, inside the lane's state. With the second stack comes a direct-mapped
-//! table in pages of its own (`ledger::site_deltas`), which grows while stacks push each other out of it.
+//! While stacks are not walked there is one delta, inside the lane's state. The second stack adds a direct-mapped table
+//! in separate pages (`ledger::site_deltas`), which grows while stacks push each other out of it.
 
 use super::state::{Fold, count_up};
 use crate::ledger::site_deltas::{SITE_DELTAS_MAX, SITE_DELTAS_MIN, pages_of};
@@ -15,11 +15,12 @@ use crate::profile::bucket_of;
 /// The factor by which a lane's table grows.
 const GROWTH: u32 = 8;
 
-/// Blocks at which a delta is committed, because its counts have 32 bits. Few in tests, so that they reach it.
+/// Number of blocks at which a delta is committed, because its counts have 32 bits. It is small in tests, so that they
+/// reach it.
 const HEAVY_BLOCKS: u64 = if cfg!(test) { 100 } else { 1 << 30 };
 
 impl Fold<'_> {
-    /// The selected delta.
+    /// Returns the selected delta.
     #[inline(always)]
     pub(super) fn delta(&mut self) -> &mut SiteDelta {
         // SAFETY: Y1, the fold holds the lane's latch, and `at` is the lane's.
@@ -49,8 +50,8 @@ impl Fold<'_> {
         self.use_delta(at);
     }
 
-    /// Makes a delta the selected one. If it was not changed since the lane's latest high-water mark, it held then what it holds
-    /// now.
+    /// Selects a delta. If the delta is unchanged since the lane's latest high-water mark, its current figures are
+    /// those of the mark.
     #[inline(always)]
     pub(super) fn use_delta(&mut self, at: *mut SiteDelta) {
         self.at = at;
@@ -64,7 +65,7 @@ impl Fold<'_> {
         self.stack = self.delta().stack;
     }
 
-    /// Gives a stack the place of another one, whose delta is committed first.
+    /// Gives a stack the place of another stack, after committing the delta of the other.
     #[cold]
     fn replace_delta(&mut self, stack: u32) -> *mut SiteDelta {
         let at = self.place_of(stack);
@@ -78,7 +79,7 @@ impl Fold<'_> {
         at
     }
 
-    /// The place of a stack's delta.
+    /// Returns the place of a stack's delta.
     fn place_of(&mut self, stack: u32) -> *mut SiteDelta {
         let inline = &raw mut self.state.delta;
         if stack == 0 {
@@ -95,7 +96,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Replaces the table by a larger one; everything in the old one is committed. Without memory it stays as it is.
+    /// Replaces the table by a larger one, after committing all deltas of the old one. Without memory the old table
+    /// stays.
     #[cold]
     fn grow_deltas(&mut self) {
         let before = self.state.deltas;
@@ -155,7 +157,8 @@ impl Fold<'_> {
         // SAFETY: Y1, as in `delta`.
         let delta = unsafe { &mut *at };
         if delta.is_empty() {
-            // Its only block may have been subtracted again: its high-water mark means nothing to the next stack.
+            // The delta's only block may have been subtracted again: its high-water mark is meaningless for the next
+            // stack.
             delta.high_water_bytes = 0;
             (delta.at_high_water_bytes, delta.at_high_water_blocks) = (0, 0);
         } else {
@@ -179,7 +182,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Ends a batch on the side of the sites: raises the process's peak, and keeps the deltas.
+    /// Ends a batch for the sites: raises the process's peak, and keeps the deltas.
     pub(super) fn finish_deltas(&mut self) {
         self.commit_before_overflow();
         self.raise_peak();

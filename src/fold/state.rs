@@ -1,4 +1,4 @@
-//! A fold under way: the lane, its state, and the sums of the present batch.
+//! The state of a running fold: the lane, its fold state, and the sums of the current batch.
 
 use super::batch::Batch;
 use crate::ledger::Ledger;
@@ -8,7 +8,7 @@ use crate::ledger::sites::SiteDelta;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 
-/// A fold under way. Holds the latch of its lane for as long as it borrows `state`.
+/// A running fold. The latch of its lane is held while it borrows `state`.
 pub(crate) struct Fold<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) lane: &'a Lane,
@@ -19,19 +19,19 @@ pub(crate) struct Fold<'a> {
     /// Whether this is part of an ordered fold, which holds the latches of all lanes.
     pub(super) in_order: bool,
     pub(super) batch: Batch,
-    /// Live bytes of the batch above which the process is at a new peak.
+    /// Live bytes of the batch above which the process reaches a new peak.
     pub(super) peak_threshold: i64,
     /// Whether more words wait in the lane's ring than this fold has booked.
     pub(super) is_behind: bool,
     /// Whether every free of the lane finds a block, as far as the lane can tell: see `high_water`.
     pub(super) trusts_frees: bool,
-    /// The selected site delta, and its stack.
+    /// The selected site delta; `stack` is the stack of that delta.
     pub(super) at: *mut SiteDelta,
     pub(super) stack: u32,
 }
 
-/// Adds to a sum of a batch or a site delta. Wraps: when the shared table has no room for a block, its allocation is
-/// subtracted again, maybe in a later batch than it was added in, whose sum is then below zero.
+/// Adds to a sum of a batch or a site delta. The sum wraps: when the shared table has no room for a block, its
+/// allocation is subtracted again, maybe in a later batch, whose sum is then below zero.
 #[inline(always)]
 pub(super) fn count_up(sum: &mut u64, by: u64) {
     *sum = sum.wrapping_add(by);
@@ -76,12 +76,12 @@ impl<'a> Fold<'a> {
         self.use_delta(self.at);
     }
 
-    /// The time of the event at this word.
+    /// Returns the time of the event at this word, in nanoseconds.
     pub(super) fn time_of(&self, index: u64) -> u64 {
         self.batch.dates.at(index)
     }
 
-    /// The time error of the present window.
+    /// Returns the time error of the current window, in nanoseconds.
     pub(super) fn time_error_ns(&self) -> u64 {
         self.batch.dates.time_error_ns
     }

@@ -10,7 +10,7 @@ use crate::ring::lane::add;
 use crate::sys::sync::Ordering;
 
 impl Fold<'_> {
-    /// Adds the batch so far to the timeline, and begins the interval that holds `at_ns`.
+    /// Adds the sums of the batch to the timeline, and begins the interval that holds `at_ns`.
     pub(super) fn enter_interval(&mut self, at_ns: u64) {
         if self.has_flow() {
             // Frees in the outbox belong to the interval that ends.
@@ -21,7 +21,8 @@ impl Fold<'_> {
         self.batch.interval_end_ns = self.ledger.timeline.around(at_ns).1.end;
     }
 
-    /// Ends the high-water mark of the present interval; that of the next begins at the present live bytes.
+    /// Ends the high-water mark of the current interval; the mark of the next interval begins at the current live
+    /// bytes.
     fn end_interval(&mut self) {
         self.raise_peak();
         self.note_interval_peak();
@@ -34,14 +35,14 @@ impl Fold<'_> {
         self.batch.interval_peak = self.batch.interval_peak.max(highest);
     }
 
-    /// Whether the batch has anything that is not in the timeline yet.
+    /// Whether the batch has figures that are not in the timeline yet.
     fn has_flow(&self) -> bool {
         let Batch { sums, lost, published, interval_peak, .. } = &self.batch;
         *interval_peak != i64::MIN || *published != Published { sums: *sums, lost: *lost }
     }
 
-    /// Adds to the timeline what the batch has done since the last time, in the present interval, or in that of `at_ns` if none
-    /// was begun. Takes the timeline's latch once.
+    /// Adds the changes of the batch since the last call to the timeline: to the current interval, or to that of
+    /// `at_ns` if no interval was begun. Takes the timeline's latch once.
     fn publish_flow(&mut self, at_ns: u64) {
         let now = Published { sums: self.batch.sums, lost: self.batch.lost };
         let then = std::mem::replace(&mut self.batch.published, now);
@@ -58,13 +59,14 @@ impl Fold<'_> {
         self.batch.interval_peak = i64::MIN;
     }
 
-    /// Events that were lost on the lane since the last time. The thread counts them, without a time stamp.
+    /// Returns the number of events that were lost on the lane since the last call. The thread counts them, without a
+    /// time stamp.
     fn newly_lost(&mut self) -> u64 {
         let lost = self.lane.lost_in_all();
         lost - std::mem::replace(&mut self.state.lost_told, lost)
     }
 
-    /// Ends a batch: everything in it is booked and visible to all threads. The fold may go on with another one.
+    /// Ends a batch: all its events are booked and visible to all threads. The fold may continue with another batch.
     pub(super) fn finish(&mut self) {
         self.fit_nursery();
         self.deliver();
@@ -99,7 +101,7 @@ impl Fold<'_> {
             &counters.high_water_bytes,
             high_water.saturating_add(self.state.behind_bytes) as u64,
         );
-        // While the words of a lane are booked in parts, it is behind by more than a batch.
+        // While the words of a lane are booked in parts, the lane is behind by more than a batch.
         let behind = self.state.behind_bytes.saturating_add(self.batch.sums.live_bytes());
         self.state.behind_bytes = if self.is_behind { behind.max(0) } else { 0 };
         // relaxed: a figure for people.
@@ -107,7 +109,7 @@ impl Fold<'_> {
         self.start_over();
     }
 
-    /// Changes the size of the nursery, if it is too small or too large.
+    /// Changes the size of the nursery if it is too small or too large.
     fn fit_nursery(&mut self) {
         let Some(wanted) = self.state.nursery.look(self.state.allocs) else { return };
         let (before, first) = (self.state.nursery, &raw mut self.state.youngest);

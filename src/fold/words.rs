@@ -1,4 +1,4 @@
-//! The words of a lane as a fold reads them.
+//! The words of a lane, for the reads of a fold.
 //!
 //! Invariant **F1**: a segment that holds a word between tail and head stays the lane's until the tail has passed it.
 
@@ -14,7 +14,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The word with this number, which lies in this segment.
+    /// Returns the word with this index, which lies in this segment.
     #[inline(always)]
     pub(super) fn get(&self, index: u64) -> u64 {
         // SAFETY: F1, the segment is as long as the mask and belongs to the folder up to the observed head.
@@ -23,7 +23,7 @@ impl Words {
         word.load(Ordering::Relaxed)
     }
 
-    /// The words from `index` to `end`, which lie in this segment.
+    /// Returns the words from `index` to `end`, which lie in this segment.
     #[inline(always)]
     pub(super) fn slice<'a>(&self, index: u64, end: u64) -> &'a [AtomicU64] {
         debug_assert!(index % SEGMENT_WORDS + (end - index) <= SEGMENT_WORDS);
@@ -35,7 +35,7 @@ impl Words {
     }
 }
 
-/// The time stamp of the event at `tail`, or behind a mark there, and whether it allocates.
+/// Returns the time stamp of the event at `tail`, or after a mark at `tail`, and whether the event allocates.
 pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) -> (u64, bool) {
     let word = |index: u64| {
         // SAFETY: I3, the segment of an unfolded word has not been given back.

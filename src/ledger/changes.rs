@@ -3,7 +3,7 @@
 use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Changes that are kept; the oldest are overwritten.
+/// Maximum number of changes that are kept; the oldest are overwritten.
 const CHANGES_MAX: usize = 256;
 
 /// The setting that changed.
@@ -16,7 +16,7 @@ pub(crate) enum Subject {
     RingSegments = 4,
     FloorIntervalNs = 5,
     DrainThresholdWords = 6,
-    /// The reason of the tuner's next change: `from` is the pressure, `to` the figure that showed it.
+    /// The reason for the tuner's next change: `from` is the pressure, `to` the figure that showed it.
     Tuner = 7,
 }
 
@@ -34,7 +34,7 @@ impl Subject {
     }
 }
 
-/// One change: from one raw value to another.
+/// A change of a setting from one raw value to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Changed {
     pub(crate) at_ns: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Changed {
     pub(crate) to: u32,
 }
 
-/// The list. All zero bytes are a valid, empty one.
+/// The list of changes. All zero bytes are a valid, empty list.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Changes {
@@ -69,13 +69,13 @@ impl Changes {
         self.count.store(count + 1, Ordering::Relaxed);
     }
 
-    /// The number of changes, overwritten ones included.
+    /// Returns the number of changes, including overwritten ones.
     pub(crate) fn count(&self) -> u64 {
         // relaxed: a figure for people.
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Appends the kept changes to `into`, oldest first, as far as it has room. Allocates nothing.
+    /// Appends the kept changes to `into`, oldest first, up to its capacity. Allocates nothing.
     pub(crate) fn copy(&self, into: &mut Vec<Changed>) {
         let _taken = self.latch.take();
         let count = self.count.load(Ordering::Relaxed);
@@ -89,7 +89,7 @@ impl Changes {
     }
 }
 
-/// Room for every change that is kept.
+/// Returns a vector with room for every kept change.
 pub(crate) fn room() -> Vec<Changed> {
     Vec::with_capacity(CHANGES_MAX)
 }

@@ -1,16 +1,16 @@
-//! The entry of a block: 32 bytes, the same in a nursery and in the shared table.
+//! The entry of a block: 32 bytes, with the same layout in a nursery and in the shared table.
 
 use crate::profile::LiveBlock;
 use crate::ring::event;
 
-/// Threads that have a row of their own; the last number stands for all others.
+/// Number of rows of threads; the last row stands for all threads without a separate row.
 pub(crate) const ROWS_MAX: u32 = 1 << 14;
-/// The row that threads share when the table of rows is full.
+/// The row that threads share when all other rows are taken.
 pub(crate) const ROW_OF_OTHERS: u32 = ROWS_MAX - 1;
-/// Reallocs of one block are counted up to this.
+/// Maximum count of the reallocs of one block.
 pub(crate) const REALLOCS_MAX: u64 = 31;
 
-/// Time error of a sampled block, in nanoseconds: its entry has no room for its own.
+/// Time error of a sampled block, in nanoseconds: the entry of such a block has no room for an individual error.
 const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 
 /// A block, or a free that waits for its block.
@@ -19,15 +19,15 @@ const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 pub(crate) struct Entry {
     /// Address of the block; 0 in an empty place.
     pub(crate) address: u64,
-    /// Its size in bytes. In a waiting free: the size bits that the free carried.
+    /// Size of the block in bytes. In a waiting free: the size bits that the free carried.
     pub(crate) size: u64,
-    /// When it was first allocated, in nanoseconds. In a waiting free: when it was freed.
+    /// Time of the block's first allocation, in nanoseconds. In a waiting free: time of the free.
     pub(crate) at_ns: u64,
     pub(crate) meta: Meta,
 }
 
 impl Entry {
-    /// A block as the profile shows it.
+    /// Returns the block as the profile shows it.
     pub(crate) fn live_block(&self) -> LiveBlock {
         LiveBlock {
             address: self.address,
@@ -41,25 +41,25 @@ impl Entry {
     }
 }
 
-/// The size bits of a free that carries its whole size, with that size above them.
+/// Returns the size bits of a free that carries its whole size, with that size above the bits.
 pub(crate) fn with_whole_size(size: u64) -> u64 {
     event::check_bits(size) | (size + 1) << event::CHECK_BITS
 }
 
-/// The size of a waiting free that carries its whole size, or `None`.
+/// Returns the size of a waiting free that carries its whole size, otherwise `None`.
 pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
     (waiting.size >> event::CHECK_BITS).checked_sub(1)
 }
 
-/// The small fields of an entry, in one word. A sampled block has its rate in place of the time error: its end has the same
-/// weight as its birth.
+/// The small fields of an entry, in one word. A sampled block has its rate in place of the time error, so that its end
+/// has the same weight as its birth.
 ///
 /// ```text
 ///  63       62    61      57 56             52 51      50   46 45      32 31         0
 /// │ waiting │ own │ reallocs │ time_error_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
 ///
-/// A waiting free has the round in which it came in place of the stack.
+/// A waiting free has the round of its arrival in place of the stack.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -107,7 +107,7 @@ impl Meta {
         (self.0 >> Self::ALIGN_SHIFT) as u8 & 31
     }
 
-    /// The most by which the time of the entry can be off, in nanoseconds, rounded up; 0 for an exact stamp.
+    /// Returns the maximum error of the entry's time in nanoseconds, rounded up; 0 for an exact stamp.
     pub(crate) const fn time_error_ns(self) -> u64 {
         if self.0 & Self::SAMPLED != 0 {
             return SAMPLED_TIME_ERROR_NS;
@@ -120,17 +120,18 @@ impl Meta {
         }
     }
 
-    /// The same block, marked as sampled at a rate.
+    /// Returns the fields of the block, marked as sampled at a rate.
     pub(crate) const fn sampled(self, rate: u64) -> Meta {
         Meta(self.0 & !(31 << Self::TIME_ERROR_SHIFT) | rate << Self::TIME_ERROR_SHIFT | Self::SAMPLED)
     }
 
-    /// The rate at which the block was sampled, or 0.
+    /// Returns the rate at which the block was sampled, or 0.
     pub(crate) const fn rate(self) -> u64 {
         if self.0 & Self::SAMPLED == 0 { 0 } else { self.0 >> Self::TIME_ERROR_SHIFT & 31 }
     }
 
-    /// Whether the block is excluded from the program's totals: one of heapledger itself, or a sample that stands for others.
+    /// Whether the block is excluded from the program's totals: a block of heapledger itself, or a sample that stands
+    /// for others.
     #[inline(always)]
     pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::SAMPLED) != 0
@@ -150,17 +151,17 @@ impl Meta {
         self.0 & Self::OWN != 0
     }
 
-    /// The same free, waiting since this round.
+    /// Returns the fields of the free, which has been waiting since this round.
     pub(crate) const fn waiting_since(self, round: u32) -> Meta {
         Meta(self.0 & !(u32::MAX as u64) | Self::WAITING | round as u64)
     }
 
-    /// Whether a waiting free came before a round. Rounds wrap: half of their range lies before any of them.
+    /// Whether a waiting free arrived before a round. Rounds wrap: half of their range lies before any of them.
     pub(crate) const fn waits_since_before(self, round: u32) -> bool {
         (self.0 as u32).wrapping_sub(round) > u32::MAX / 2
     }
 
-    /// Marks a waiting free as the first half of a realloc.
+    /// Returns the fields of the free, marked as the first half of a realloc.
     pub(crate) const fn by_realloc(self) -> Meta {
         Meta(self.0 | Self::OWN)
     }
@@ -175,11 +176,11 @@ impl Meta {
     }
 }
 
-/// The time error that stands for any of more than a second: longer than any process runs, and short enough that a time and two
-/// of them can be added.
+/// Time error in nanoseconds that stands for all errors above a second: longer than any process runs, and small enough
+/// that a time and two such errors can be added.
 const TIME_ERROR_NS_MAX: u64 = 1 << 61;
 
-/// The exponent of the next power of two, at most 31 (more than a second).
+/// Returns the exponent of the next power of two, limited to 31 (more than a second).
 #[inline(always)]
 const fn time_error_log2(time_error_ns: u64) -> u64 {
     let log2 = (u64::BITS - time_error_ns.leading_zeros()) as u64;

@@ -1,25 +1,25 @@
-//! Sampling without bias: which blocks are recorded, what each stands for, and how far the estimate can be off.
+//! Sampling without bias: the choice of recorded blocks, the weight of each, and the error of the estimate.
 //!
 //! Bytes are sampled by a Poisson process: a distance is drawn from an exponential distribution with mean *R*, the
-//! sizes of the blocks are counted off against it, and the block in which it ends is recorded. A block of size *s*
-//! is then recorded with probability *p* = 1 − e^(−s/R), whatever came before it. (The same scheme as tcmalloc's and
-//! jemalloc's; "Poisson sampling" in Särndal, Swensson, Wretman, *Model Assisted Survey Sampling*, section 3.5.)
+//! sizes of the blocks are counted off against it, and the block in which it ends is recorded. A block of size *s* is
+//! then recorded with probability *p* = 1 − e^(−s/R), whatever came before it. (tcmalloc and jemalloc use the same
+//! scheme; "Poisson sampling" in Särndal, Swensson, Wretman, *Model Assisted Survey Sampling*, section 3.5.)
 //!
-//! A recorded block stands for 1/*p* blocks and *s*/*p* bytes. Sums of these are unbiased (the Horvitz–Thompson
-//! estimator), and their variance is estimated, also without bias, by the sum of s²(1−p)/p² over the recorded blocks,
-//! or (1−p)/p² for the number of blocks. The weight of each block is applied before anything is added up.
+//! A recorded block stands for 1/*p* blocks and *s*/*p* bytes. The sums are unbiased (the Horvitz–Thompson estimator).
+//! The sum of s²(1−p)/p² over the recorded blocks is an unbiased estimate of their variance, or (1−p)/p² for the number
+//! of blocks. Each block is weighted before it is added to a sum.
 
 use crate::profile::Estimate;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Rates are numbered from 1 to 15; number *n* has a mean distance of 2ⁿ⁺⁹ bytes.
+/// Exponent offset of the rates 1 to 15: rate *n* has a mean distance of 2ⁿ⁺⁹ bytes.
 const RATE_SHIFT: u64 = 9;
 /// The coarsest rate: 16 MiB between two samples.
 pub(crate) const RATE_MAX: u64 = 15;
-/// 512 KiB between two samples, the default of jemalloc and Go.
+/// The default rate: 512 KiB between two samples, as in jemalloc and Go.
 pub(crate) const RATE_DEFAULT: u64 = 10;
 
-/// The mean distance between two samples, in bytes.
+/// Returns the mean distance between two samples, in bytes.
 pub(crate) const fn mean_bytes(rate: u64) -> u64 {
     let known = if rate < 1 {
         1
@@ -31,51 +31,51 @@ pub(crate) const fn mean_bytes(rate: u64) -> u64 {
     1 << (known + RATE_SHIFT)
 }
 
-/// The number of the finest rate whose mean distance is at least `bytes`.
+/// Returns the finest rate whose mean distance is `bytes` or more.
 pub(crate) fn rate_of(bytes: u64) -> u64 {
     (1..RATE_MAX).find(|rate| mean_bytes(*rate) >= bytes).unwrap_or(RATE_MAX)
 }
 
-/// The probability with which a block of this size is recorded.
+/// Returns the probability with which a block of this size is recorded.
 fn probability(size: u64, rate: u64) -> f64 {
     -(-(size as f64) / mean_bytes(rate) as f64).exp_m1()
 }
 
-/// The state of a thread's sampler. Three words, so that it can lie in a lane.
+/// The state of a thread's sampler: three words, which can lie in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sampler {
-    /// Bytes to go until the next sample; 0 while none has been drawn.
+    /// Bytes until the next sample; 0 before the first distance is drawn.
     pub(crate) distance: u64,
-    /// State of the generator; 0 means that no distance has been drawn yet.
+    /// State of the random generator; 0 before the first distance is drawn.
     pub(crate) random: u64,
-    /// The rate that the distance was drawn for.
+    /// The rate for which the distance was drawn.
     pub(crate) rate: u64,
 }
 
 impl Sampler {
-    /// Whether a block of this size is recorded. `seed` is asked for at the first call only.
+    /// Returns whether a block of this size is recorded. Calls `seed` at the first call only.
     #[inline]
     pub(crate) fn takes(&mut self, size: u64, rate: u64, seed: impl FnOnce() -> u64) -> bool {
         if self.random == 0 {
-            // Mixed, because seeds that are near each other would give the same numbers, only shifted.
+            // Mixed, because seeds near each other would give the same numbers, only shifted.
             self.random = mixed(seed()) | 1;
             self.draw(rate);
         }
         if self.rate != rate {
-            // What is left of a distance is distributed as a whole one is, so a new one takes its place. Kept, it would
-            // have the next blocks sampled as they were before, and weighed as they are from now on.
+            // The rest of a distance has the same distribution as a whole one, so a new distance replaces it. With the
+            // old distance, the next blocks would be sampled at the old rate, but weighted at the new one.
             self.draw(rate);
         }
         if let Some(rest) = Sampler::rest_behind(size, self.distance) {
             self.distance = rest;
             return false;
         }
-        // The distance to the next sample does not depend on how far into this block the last one fell.
+        // The distance to the next sample does not depend on the place in this block where the last one ended.
         self.draw(rate);
         true
     }
 
-    /// What is left of a distance behind a block of this size, unless the distance ends in the block.
+    /// Returns the rest of a distance after a block of this size, unless the distance ends in the block.
     #[inline(always)]
     pub(crate) fn rest_behind(size: u64, distance: u64) -> Option<u64> {
         (size < distance).then(|| distance - size)
@@ -113,7 +113,7 @@ pub(crate) struct WeightedSums {
     pub(crate) raw_freed_bytes: u64,
 }
 
-/// What one block adds: blocks, their variance, bytes, their variance.
+/// Returns the contributions of one block: blocks, their variance, bytes, their variance.
 fn shares(size: u64, rate: u64) -> [f64; 4] {
     let p = probability(size, rate);
     let (bytes, rest) = (size as f64, (1.0 - p) / (p * p));
@@ -155,7 +155,7 @@ impl WeightedSums {
         self.raw_freed_bytes += other.raw_freed_bytes;
     }
 
-    /// All blocks that the sample stands for.
+    /// Returns the estimated number of all blocks, for which the sample stands.
     pub(crate) fn total_blocks(&self) -> Estimate {
         Estimate { value: self.blocks, standard_error: self.blocks_variance.max(0.0).sqrt() }
     }
@@ -164,7 +164,8 @@ impl WeightedSums {
         Estimate { value: self.bytes, standard_error: self.bytes_variance.max(0.0).sqrt() }
     }
 
-    /// Those that live: a block that has ended takes its share of the variance with it.
+    /// Returns the estimated number of live blocks. A block that has ended is subtracted with its share of the
+    /// variance.
     pub(crate) fn live_blocks(&self) -> Estimate {
         let variance = self.blocks_variance - self.freed[1];
         Estimate { value: self.blocks - self.freed[0], standard_error: variance.max(0.0).sqrt() }
@@ -176,7 +177,7 @@ impl WeightedSums {
     }
 }
 
-/// Weighted sums in a lane's account: written by the holder of its latch, read by all.
+/// Weighted sums in a lane's account: the holder of the lane's latch writes them, any thread reads them.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SharedSums {

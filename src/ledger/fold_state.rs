@@ -1,4 +1,4 @@
-//! A lane with its counters and the state of its folds: what only the holder of the lane's latch changes.
+//! A lane with its counters and the state of its folds, which only the holder of the lane's latch changes.
 //!
 //! ```text
 //! page 0                                                   page 1
@@ -7,8 +7,8 @@
 //! └──────┴───────────────┴────────────┴───────────────────────┴─────────┴───────────────┘
 //! ```
 //!
-//! Invariants: **B1** a page number from the registry is that of a `LaneWithState`. **B2** every `&Lane` that is
-//! passed around points to the lane of one. **B3** the fold state is touched under the latch of its lane only.
+//! Invariants: **B1** a page number from the registry is that of a `LaneWithState`. **B2** every `&Lane` that is passed
+//! around points to the lane of a `LaneWithState`. **B3** the fold state is accessed under the latch of its lane only.
 
 use std::ptr::NonNull;
 
@@ -22,16 +22,17 @@ use crate::ring::lane::Lane;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Entries of the outbox: blocks and frees on their way to the shared table.
+/// Entries of the outbox, which holds blocks and frees on their way to the shared table.
 pub(crate) const OUTBOX: usize = 48;
-/// Reallocs of one thread between their two halves: one, and those of signal handlers that interrupted it.
+/// Maximum number of reallocs of one thread between their two halves: one, and those of signal handlers that
+/// interrupted it.
 pub(crate) const REALLOCS_UNDER_WAY: usize = 4;
 /// Pages of a lane with its counters and state.
 pub(crate) const LANE_PAGES: u32 = 2;
 
 const _: () = assert!(size_of::<LaneWithState>() <= LANE_PAGES as usize * PAGE_BYTES);
 
-/// A lane with its counters and state, as they lie in a run of pages. All zero bytes are a valid start.
+/// A lane with its counters and state, in their layout in a run of pages. All zero bytes are a valid start.
 #[repr(C)]
 pub(crate) struct LaneWithState {
     pub(crate) lane: Lane,
@@ -39,13 +40,14 @@ pub(crate) struct LaneWithState {
     pub(crate) state: FoldState,
 }
 
-/// Cumulative counters of a lane, over all threads that have had it. Written by the holder of the latch, read by any thread.
+/// Cumulative counters of a lane, over all threads that have used it. Written by the holder of the latch, read by any
+/// thread.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct LaneCounters {
     pub(crate) recorded: AtomicU64,
     pub(crate) own_events: AtomicU64,
-    /// Events of tracked pointers.
+    /// Number of events of tracked pointers.
     pub(crate) pointer_events: AtomicU64,
     pub(crate) table_full: AtomicU64,
     pub(crate) total_blocks: AtomicU64,
@@ -54,20 +56,21 @@ pub(crate) struct LaneCounters {
     pub(crate) freed_bytes: AtomicU64,
     pub(crate) reallocs: AtomicU64,
     pub(crate) cross_thread_frees: AtomicU64,
-    /// The part of the freed figures that other threads freed: their frees had waited in the shared table.
+    /// Blocks that other threads freed; this part of the freed figures comes from frees that had waited in the shared
+    /// table.
     pub(crate) freed_for_others_blocks: AtomicU64,
     pub(crate) freed_for_others_bytes: AtomicU64,
-    /// Sampled blocks, and the estimates from them.
+    /// Sums of the sampled blocks, and the estimates from them.
     pub(crate) sampled: SharedSums,
-    /// The highest mark of live bytes within one batch.
+    /// Highest number of live bytes within one batch.
     pub(crate) high_water_bytes: AtomicU64,
-    /// The longest time between two readings of the clock, in nanoseconds.
+    /// Longest time between two readings of the clock, in nanoseconds.
     pub(crate) longest_span_ns: AtomicU64,
-    /// The time up to which everything is booked, in nanoseconds.
+    /// Time up to which all events are booked, in nanoseconds.
     pub(crate) booked_until_ns: AtomicU64,
 }
 
-/// The cumulative figures of a lane at one moment, over all threads that have had it.
+/// The cumulative figures of a lane at one moment, over all threads that have used it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LaneFigures {
@@ -83,46 +86,47 @@ pub(crate) struct LaneFigures {
     pub(crate) lost: [u64; LossReason::COUNT],
 }
 
-/// The state of the folds of one lane. Touched under the lane's latch only.
+/// The state of the folds of one lane. It is accessed under the lane's latch only.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct FoldState {
-    /// The thread's row.
+    /// Row of the lane's thread.
     pub(crate) row: u32,
-    /// Allocations booked, as a running number.
+    /// Running number of booked allocations.
     pub(crate) allocs: u32,
-    /// Number of the time mark of the window that holds the tail.
+    /// Index of the time mark of the window that holds the tail.
     pub(crate) mark_index: u64,
-    /// The head as an ordered fold observed it.
+    /// The head that an ordered fold observed.
     pub(crate) order_head: u64,
-    /// The latest time of a word below the tail.
+    /// Latest time of a word below the tail, in nanoseconds.
     pub(crate) span_ns: u64,
-    /// Events lost on the lane that are in the timeline.
+    /// Number of lost events of the lane that the timeline contains.
     pub(crate) lost_told: u64,
-    /// The figures at which the present thread took the lane over.
+    /// The lane's figures at the moment when the present thread claimed the lane.
     pub(crate) inherited: LaneFigures,
-    /// First halves of reallocs whose second halves are still to come.
+    /// First halves of reallocs whose second halves are not booked yet.
     pub(crate) under_way: [Entry; REALLOCS_UNDER_WAY],
     pub(crate) nursery: Nursery,
     pub(crate) deltas: SiteDeltas,
     pub(crate) delta: SiteDelta,
     pub(crate) outbox_len: usize,
-    /// 1 once an excluded block was sent to the shared table.
+    /// 1 after an excluded block was sent to the shared table; 0 before.
     pub(crate) has_sent_excluded: u32,
-    /// Live bytes added by words that were booked in parts, since the lane was last booked up to its head: the highest rise above
-    /// the lowest point.
+    /// Live bytes added by words that were booked in parts, since the lane was last booked up to its head: the highest
+    /// rise above the lowest point.
     pub(crate) behind_bytes: i64,
-    /// Entries of the outbox under delivery, and how many of them are delivered, for the reader of a killed process's black box;
-    /// both 0 between deliveries.
+    /// Number of entries of the outbox in delivery; `handed` is the number of delivered ones. Both serve the reader of
+    /// a killed process's black box, and are 0 between deliveries.
     pub(crate) handing: usize,
     pub(crate) handed: usize,
-    /// Words below this are in the nursery and the shared table, though maybe not in the sums. For the same reader.
+    /// Index below which all words are in the nursery and the shared table, though maybe not in the sums. It serves the
+    /// reader of a killed process's black box.
     pub(crate) applied_up_to: AtomicU64,
     pub(crate) outbox: [Entry; OUTBOX],
     pub(crate) youngest: [Entry; YOUNGEST],
 }
 
-/// The lane at the start of a run.
+/// Returns the lane at the start of a run.
 ///
 /// # Safety
 /// A lane was made at `page`, and the region is never unmapped.
@@ -131,13 +135,13 @@ pub(crate) unsafe fn lane_at(pages: &Pages, page: u32) -> &'static Lane {
     unsafe { &(*pages.at(page).cast::<LaneWithState>().cast_const()).lane }
 }
 
-/// The counters next to a lane.
+/// Returns the counters next to a lane.
 pub(crate) fn lane_counters_of(lane: &Lane) -> &LaneCounters {
     // SAFETY: B2, a lane lies at the start of a `LaneWithState`; the counters are atomics.
     unsafe { &(*std::ptr::from_ref(lane).cast::<LaneWithState>()).counters }
 }
 
-/// The fold state next to a lane, for the holder of its latch.
+/// Returns the fold state next to a lane, for the holder of the lane's latch.
 pub(crate) fn fold_state_of(lane: &Lane) -> NonNull<FoldState> {
     let both = std::ptr::from_ref(lane).cast::<LaneWithState>().cast_mut();
     // SAFETY: B2, as above; only an address is computed.
@@ -145,7 +149,7 @@ pub(crate) fn fold_state_of(lane: &Lane) -> NonNull<FoldState> {
 }
 
 impl LaneFigures {
-    /// Reads the figures of a lane. Those of a killed process may have any value.
+    /// Reads the figures of a lane. The figures of a killed process may have any value.
     pub(crate) fn read(lane: &Lane) -> LaneFigures {
         let counters = lane_counters_of(lane);
         let mut lost = LossReason::ALL.map(|reason| lane.lost(reason));
@@ -161,12 +165,13 @@ impl LaneFigures {
             freed_for_others_blocks: LaneCounters::read(&counters.freed_for_others_blocks),
             freed_for_others_bytes: LaneCounters::read(&counters.freed_for_others_bytes),
             lost,
-            // Last: an event is attempted before it is anything else.
+            // Last: an event is attempted before it is counted in any other way.
             attempted: lane.attempted(),
         }
     }
 
-    /// What the lane's own thread has added since `before`: frees that were booked here for other threads are subtracted.
+    /// Returns the figures that the lane's thread has added since `before`. Frees that were booked on this lane for
+    /// other threads are subtracted.
     pub(crate) fn since(&self, before: &LaneFigures) -> LaneFigures {
         let blocks = self.freed_for_others_blocks.wrapping_sub(before.freed_for_others_blocks);
         let bytes = self.freed_for_others_bytes.wrapping_sub(before.freed_for_others_bytes);
@@ -191,7 +196,7 @@ impl LaneCounters {
         figure.load(Ordering::Relaxed)
     }
 
-    /// Raises a maximum.
+    /// Raises a maximum to `value` if `value` is higher.
     pub(crate) fn raise(figure: &AtomicU64, value: u64) {
         // relaxed: one writer at a time.
         if value > figure.load(Ordering::Relaxed) {

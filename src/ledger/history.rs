@@ -1,8 +1,9 @@
-//! The bounded history: the last events of every lane, read back from the ring they were folded from.
+//! The bounded history: the last events of every lane, read back from the ring after their fold.
 //!
-//! A folded segment keeps its words until the thread needs it again, so the history costs nothing while recording.
-//! A reader holds the lane's latch, so nothing is folded meanwhile, but the thread goes on and may reuse a segment
-//! while it is read. The reader notices by the `oldest` cursor, which it reads last, and drops the words below it.
+//! A folded segment keeps its words until the thread needs the segment again, so recording pays nothing for the
+//! history. A reader holds the lane's latch, so the lane is not folded during the reading, but the thread continues and
+//! may reuse a segment that is being read. The reader detects this by the `oldest` cursor, which it reads last, and
+//! drops the words below the cursor.
 
 use super::fold_state::fold_state_of;
 use super::region::Ledger;
@@ -15,35 +16,35 @@ use crate::ring::event::{
 use crate::ring::lane::{Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Words of one lane's history at most.
+/// Maximum number of words of one lane's history.
 pub(crate) const LANE_WORDS_MAX: usize = (SEGMENT_SLOTS * SEGMENT_WORDS) as usize;
 
-/// Nanoseconds above which a time comes from a damaged file: more than thirty years.
+/// Bound of times, in nanoseconds: a time above it, which is more than thirty years, comes from a damaged file.
 pub(crate) const TIME_NS_BOUND: u64 = 1 << 60;
 
 /// A copy of the folded words of one lane.
 #[derive(Debug, Default)]
 pub(crate) struct LaneWords {
-    /// Number of the first word.
+    /// Index of the first word.
     first: u64,
     words: Vec<u64>,
     row: u32,
-    /// The time by which all events in `words` had happened, in nanoseconds.
+    /// Time by which all events in `words` had happened, in nanoseconds.
     until_ns: u64,
 }
 
 impl LaneWords {
-    /// Room for the words of one lane; made before any latch is taken.
+    /// Makes room for the words of one lane, before any latch is taken.
     pub(crate) fn with_room(words: usize) -> LaneWords {
         LaneWords { words: Vec::with_capacity(words), ..LaneWords::default() }
     }
 
-    /// A copy of words that were read elsewhere; `first` is the number of the first one.
+    /// Wraps words that were read elsewhere; `first` is the index of the first of them.
     pub(crate) fn of(first: u64, words: Vec<u64>, row: u32, until_ns: u64) -> LaneWords {
         LaneWords { first, words, row, until_ns }
     }
 
-    /// The number of folded words in a lane.
+    /// Returns the number of folded words in a lane.
     pub(crate) fn folded(lane: &Lane) -> usize {
         let _taken = lane.folder.latch.take();
         (lane.folder.tail.own() - lane.cold.oldest.still_whole()) as usize
@@ -78,7 +79,7 @@ impl LaneWords {
         }
     }
 
-    /// Calls `visit` with the program's events in the copy, oldest first. Returns the number of heapledger's own events.
+    /// Calls `visit` with the program's events in the copy, oldest first. Returns the number of internal events.
     pub(crate) fn events(&self, mut visit: impl FnMut(Event)) -> u64 {
         let mut decoder = Decoder {
             words: self,
@@ -97,7 +98,8 @@ impl LaneWords {
         decoder.own
     }
 
-    /// The thread of the first words: that of the first record of a thread's end, if one comes before any start.
+    /// Returns the row of the thread of the first words: that of the first thread-end record, if no thread-start record
+    /// precedes it.
     fn first_row(&self) -> u32 {
         let mut index = 0;
         while let Some(word) = self.words.get(index) {
@@ -125,7 +127,7 @@ struct Decoder<'a> {
     end: usize,
     end_ns: u64,
     own: u64,
-    /// heapledger's own blocks so far, because the record of a free does not contain it.
+    /// Internal blocks so far, because the record of a free does not tell whether its block is internal.
     own_blocks: Vec<u64>,
 }
 

@@ -1,15 +1,16 @@
 //! The shared side of the ledger: blocks that outlived their thread's nursery, and frees that wait for their block.
 //!
-//! 64 shards by address, each an open-addressed table of 32-byte entries behind its own latch (see `table`). It grows
-//! by a quarter, and the load stays between 65 and 81 %: 39 to 49 bytes a block with the entry itself.
+//! The table has 64 shards by address. Each shard is an open-addressed table of 32-byte entries behind a separate latch
+//! (see `table`). A shard grows by a quarter, and its load stays between 65 and 81 %: 39 to 49 bytes per block,
+//! including the entry itself.
 //!
-//! An address can be in the table more than once for a while, because threads book at different times: the block
-//! that a thread has just allocated there, next to an older one whose free is still in another thread's ring.
+//! An address can be in the table more than once for a while, because threads book at different times: a block that a
+//! thread has just allocated there, next to an older block whose free is still in another thread's ring.
 //!
-//! [`LiveTable::free`] decides by time which block a free means, and counts the free as ambiguous where the clocks leave it
-//! open. The size bits of the free must agree with the block's size: if they differ, most likely its block, or the end of the
-//! block that is there, is not booked yet. So the free waits; one that still waits after a flush did give another size
-//! ([`LiveTable::take_mix_ups`]).
+//! [`LiveTable::free`] decides by time which block a free means, and counts the free as ambiguous where the clocks do
+//! not decide. The size bits of the free must agree with the block's size. If they differ, most likely the free's
+//! block, or the end of the block that is there, is not booked yet. So the free waits. A free that still waits after a
+//! flush carried a different size ([`LiveTable::take_mix_ups`]).
 
 use super::entry::{Entry, ROW_OF_OTHERS, whole_size};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
@@ -19,58 +20,59 @@ use crate::sys::pages::{PAGE_BYTES, Pages, both, halves};
 use crate::sys::prefetch::prefetch;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Shards of the table. A power of two.
+/// Number of shards of the table; a power of two.
 pub(crate) const SHARDS: usize = 64;
 /// Bits of an address within the 64 KiB that share a shard.
 const SHARD_SHIFT: u32 = 16;
 /// Entries of a shard's first table: one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
-/// Entries behind its home up to which an entry's rest is prefetched with that of the home: a cache line or a little more.
+/// Distance between the two places of entries' rests that are prefetched with a home, in entries: a cache line or a
+/// little more.
 const REST_AHEAD: usize = 3;
-/// Frees that may wait in one shard; more are counted as unmatched at once.
+/// Maximum number of frees that wait in one shard; further frees are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
 
-/// The outcome of an allocation.
+/// The outcome of booking an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placed {
-    /// It is live.
+    /// The block is live.
     Live,
-    /// A free was already waiting for it.
+    /// A free was already waiting for the block.
     FreedBy(Entry),
     /// The table has reached its limit.
     Full,
 }
 
-/// The outcome of a free.
+/// The outcome of booking a free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freed {
-    /// It ended this block.
+    /// The free ended this block.
     Block(Entry),
-    /// It waits for its block.
+    /// The free waits for its block.
     Waits,
     /// The table has reached its limit.
     Full,
 }
 
-/// Counters of pairings that are wrong or in doubt; rarely written.
+/// Counters of wrong or doubtful pairings, which are rarely written.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct PairingAnomalies {
     pub(crate) ambiguous: AtomicU64,
     pub(crate) layout_mismatches: AtomicU64,
-    /// Frees of sampled-out blocks, and their bytes.
+    /// Number of frees of sampled-out blocks; `sampled_out_freed_bytes` is the sum of their bytes.
     pub(crate) sampled_out_frees: AtomicU64,
     pub(crate) sampled_out_freed_bytes: AtomicU64,
-    /// Frees without a block, and frees that found no room to wait.
+    /// Number of frees without a block, and of frees that found no room to wait.
     pub(crate) unmatched: AtomicU64,
 }
 
-/// All shards. All zero bytes are a valid, empty table.
+/// All shards of the table. All zero bytes are a valid, empty table.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct LiveTable {
     shards: [Shard; SHARDS],
-    /// Rounds over all lanes that flushes have begun. A waiting free notes the round in which it came.
+    /// Number of rounds over all lanes that flushes have begun. A waiting free notes the round of its arrival.
     round: AtomicU32,
     pub(crate) anomalies: PairingAnomalies,
 }
@@ -80,12 +82,12 @@ pub(crate) struct LiveTable {
 struct Shard {
     latch: Latch,
     len: AtomicU32,
-    /// The page of the table, and its capacity in the upper half. One word, because it may be read from a file when the
-    /// process is gone: where the entries lie behind their keys depends on the capacity.
+    /// Page of the table, and in the upper half its capacity. Both are in one word, because the word may be read from a
+    /// file after the end of the process, and the place of the entries after their keys depends on the capacity.
     table: AtomicU64,
-    /// Frees that wait.
+    /// Number of waiting frees.
     waiting: AtomicU32,
-    /// Blocks beyond the first at their address.
+    /// Number of blocks beyond the first at their address.
     overlaps: AtomicU32,
 }
 
@@ -120,13 +122,13 @@ impl LiveTable {
         Placed::Live
     }
 
-    /// Books a free: pairs it with its block, or lets it wait. `free.size` holds the size bits of the free.
+    /// Books a free: pairs it with its block, or makes it wait. `free.size` holds the size bits of the free.
     pub(crate) fn free(&self, pages: &Pages, free: Entry) -> Freed {
         let shard = self.shard(free.address);
         let _taken = shard.latch.take();
         let table = shard.table(pages);
         if shard.has_each_address_once() {
-            // Nearly always. There is one candidate, so the probe ends at the address.
+            // The usual case: there is one candidate, so the probe ends at the address.
             if let Some((place, block)) = table.first_at(free.address)
                 && can_be_end(&free, &block)
             {
@@ -156,7 +158,7 @@ impl LiveTable {
         );
         table.remove(place);
         add(&shard.len, -1);
-        // Whichever block was chosen, and whether or not the others were candidates.
+        // For any choice, and whether or not the others were candidates.
         add(&shard.overlaps, -i32::from(blocks > 1));
         Freed::Block(block)
     }
@@ -167,7 +169,7 @@ impl LiveTable {
         self.round.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Lets a free wait for its block, under the shard's latch.
+    /// Makes a free wait for its block. The caller holds the shard's latch.
     fn park(&self, pages: &Pages, shard: &Shard, free: Entry) -> Freed {
         // relaxed: the latch orders it.
         if shard.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
@@ -189,21 +191,21 @@ impl LiveTable {
         Freed::Waits
     }
 
-    /// Prefetches the home of an address.
+    /// Prefetches the place where the search for an address begins.
     #[inline]
     pub(crate) fn prefetch(&self, pages: &Pages, address: u64) {
-        // A hint: a stale table costs a useless prefetch.
+        // A stale table is harmless: it only costs a useless prefetch.
         let table = self.shard(address).table(pages);
         if table.capacity > 0 {
             let home = home_of(address, table.capacity);
             prefetch(table.keys.wrapping_add(home));
-            // Most entries lie a little behind their home, and their rest in one of two lines.
+            // Most entries lie a little after their home, and their rest in one of two lines.
             prefetch(table.rest.wrapping_add(home));
             prefetch(table.rest.wrapping_add(home + REST_AHEAD));
         }
     }
 
-    /// Calls `visit` with the blocks of one shard, into which at most `room` fit; returns how many there are.
+    /// Calls `visit` with the blocks of one shard, unless there are more than `room`; returns the number of blocks.
     /// `visit` runs under the shard's latch and must not allocate.
     pub(crate) fn blocks_of_shard(
         &self,
@@ -228,9 +230,9 @@ impl LiveTable {
         blocks
     }
 
-    /// Takes frees out that have waited since before a round, each with a block of its size that is left over at its
-    /// address; or with one of another size, if it has waited since before the round `other_sizes`. See `fold::flush` for
-    /// the reason.
+    /// Removes frees that have waited since before `round`, each with a block that remains at its address. The block
+    /// has the free's size; or another size, if the free has waited since before the round `other_sizes`. `fold::flush`
+    /// explains the reason.
     pub(crate) fn take_mix_ups(
         &self,
         pages: &Pages,
@@ -255,7 +257,7 @@ impl LiveTable {
                 place += 1;
                 continue;
             }
-            // The oldest one that fits, or the oldest of all.
+            // The oldest block that fits, or the oldest of all.
             let mut left_over: Option<Entry> = None;
             let rank = |block: &Entry| (!sizes_agree(block, &free), block.at_ns);
             table.each_at(free.address, |_, entry| {
@@ -268,7 +270,7 @@ impl LiveTable {
                 place += 1;
                 continue;
             };
-            // A removal may move entries of a row without a gap to any place before.
+            // A removal may move entries of a row without a gap to an earlier place.
             let again_from = table.start_of_row(place);
             table.remove_entry(&block);
             table.remove_entry(&free);
@@ -289,8 +291,8 @@ impl LiveTable {
         }
     }
 
-    /// Drops frees that have waited since before a round: their blocks were sampled out. With `only_whole`, only frees that carry
-    /// their whole size, which marks the block as sampled out.
+    /// Drops frees that have waited since before a round, because their blocks were sampled out. With `only_whole`,
+    /// drops only frees that carry their whole size, which marks the block as sampled out.
     pub(crate) fn drop_waiting(&self, pages: &Pages, round: u32, only_whole: bool) {
         let is_meant = |free: &Entry| !only_whole || whole_size(free).is_some();
         self.remove_waiting(pages, round, is_meant, |free| {
@@ -301,8 +303,8 @@ impl LiveTable {
         });
     }
 
-    /// Drops frees that have waited since before a round and counts them as unmatched: their blocks were lost. Otherwise every
-    /// flush would look for them again.
+    /// Drops frees that have waited since before a round and counts them as unmatched, because their blocks were lost.
+    /// Without the drop, every flush would search for their blocks again.
     pub(crate) fn give_up_waiting(&self, pages: &Pages, round: u32) {
         self.remove_waiting(
             pages,
@@ -315,7 +317,7 @@ impl LiveTable {
         );
     }
 
-    /// Removes the frees that have waited since before a round and for which `is_meant` holds.
+    /// Removes the frees that have waited since before a round and for which `is_meant` returns true.
     fn remove_waiting(
         &self,
         pages: &Pages,
@@ -344,18 +346,18 @@ impl LiveTable {
         }
     }
 
-    /// The page and the capacity of each shard's table.
+    /// Returns the page and the capacity of each shard's table.
     pub(crate) fn places(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.shards.iter().map(Shard::place)
     }
 
-    /// Frees that wait for their block, over all shards.
+    /// Returns the number of frees that wait for their block, over all shards.
     pub(crate) fn waiting(&self) -> u64 {
         // relaxed: a figure; exact when nobody folds.
         self.shards.iter().map(|shard| u64::from(shard.waiting.load(Ordering::Relaxed))).sum()
     }
 
-    /// Blocks beyond the first at their address, over all shards.
+    /// Returns the number of blocks beyond the first at their address, over all shards.
     pub(crate) fn overlaps(&self) -> u64 {
         // relaxed: as above.
         self.shards.iter().map(|shard| u64::from(shard.overlaps.load(Ordering::Relaxed))).sum()
@@ -365,7 +367,7 @@ impl LiveTable {
         &self.shards[(spread(address >> SHARD_SHIFT) >> (u64::BITS - SHARDS.trailing_zeros())) as usize]
     }
 
-    /// Counts an ambiguous pairing.
+    /// Counts a pairing as ambiguous, if it is.
     fn count_if_ambiguous(&self, is_ambiguous: bool) {
         if is_ambiguous {
             // relaxed: a count for people.
@@ -374,13 +376,13 @@ impl LiveTable {
     }
 }
 
-/// Whether a free can be the end of a block, by its size bits and within the time error.
+/// Whether a free can be the end of a block, judged by its size bits and its time within the time error.
 fn can_be_end(free: &Entry, block: &Entry) -> bool {
     sizes_agree(block, free) && free.at_ns + time_error(free, block) >= block.at_ns
 }
 
-/// Nanoseconds by which the two times can be off together. Events of one thread are in order, with any error; but a block that
-/// was reallocated has the time of its birth, maybe in another thread.
+/// Returns the maximum sum of the errors of the two times, in nanoseconds. Events of one thread are in order, whatever
+/// their error; but a block that was reallocated has the time of its birth, which may be in another thread.
 fn time_error(free: &Entry, block: &Entry) -> u64 {
     let thread = block.meta.thread();
     if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {
@@ -389,8 +391,8 @@ fn time_error(free: &Entry, block: &Entry) -> u64 {
     free.meta.time_error_ns() + block.meta.time_error_ns()
 }
 
-/// Whether `a` is a better match for the free than `b`: the younger of the blocks born before the free, then the older of those
-/// that seem to be born after it.
+/// Whether `a` is a better match for the free than `b`. The best match is the youngest block born before the free;
+/// without one, it is the oldest block that seems to be born after the free.
 fn better(free: &Entry, a: &Entry, b: &Entry) -> bool {
     match (a.at_ns <= free.at_ns, b.at_ns <= free.at_ns) {
         (true, true) => a.at_ns > b.at_ns,
@@ -408,7 +410,8 @@ pub(crate) fn sizes_agree(block: &Entry, free: &Entry) -> bool {
 }
 
 impl Shard {
-    /// Makes room for one more entry: grows the table by a quarter, or to double while it is small. `false` without memory.
+    /// Makes room for one more entry: grows the table by a quarter, or doubles it while it is small. Returns `false`
+    /// without memory.
     fn make_room(&self, pages: &Pages) -> bool {
         // relaxed, all of it: the latch orders it.
         let (len, (old_page, capacity)) = (self.len.load(Ordering::Relaxed), self.place());
@@ -419,7 +422,7 @@ impl Shard {
             if capacity < 8 * CAPACITY_MIN { (capacity * 2).max(CAPACITY_MIN) } else { capacity / 4 * 5 };
         let wanted = wanted.next_multiple_of(CAPACITY_MIN);
         let Some(page) = pages.take_to_scatter(pages_of(wanted)) else {
-            // Full before the last empty places, which end every probe, are used up.
+            // Counts as full before the last empty places, which end every probe, are used up.
             return len + CAPACITY_MIN / 16 < capacity;
         };
         let new = Table::at(pages, page, wanted);
@@ -442,14 +445,14 @@ impl Shard {
         true
     }
 
-    /// Whether no address is in the table twice.
+    /// Whether every address occurs once in the table.
     #[inline(always)]
     fn has_each_address_once(&self) -> bool {
         // relaxed: the latch orders it.
         self.waiting.load(Ordering::Relaxed) | self.overlaps.load(Ordering::Relaxed) == 0
     }
 
-    /// The page and the capacity of the table.
+    /// Returns the page and the capacity of the table.
     #[inline(always)]
     fn place(&self) -> (u32, u32) {
         // relaxed: the latch orders it, if it is held; read from a file, nobody writes it.

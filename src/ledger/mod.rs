@@ -1,13 +1,13 @@
 //! The ledger: tables and accounts in raw pages, into which folds book events.
 //!
-//! Everything is in one region of raw pages ([`crate::sys::pages`]) that begins with [`Ledger`]; parts refer to each
-//! other by page number. Nothing here touches the Rust heap, which is what makes it safe inside an allocator, and what lets a
-//! black box be the same bytes over a file.
+//! All state is in one region of raw pages ([`crate::sys::pages`]) that begins with [`Ledger`]; parts refer to each
+//! other by page number. No code here touches the Rust heap, so the ledger is safe inside an allocator, and a black box
+//! can consist of the same bytes in a file.
 //!
-//! There are two levels. Next to each lane lies what only the holder of its latch touches: the young blocks, and sums on their
-//! way to sites (`books`, `nursery`, `site_deltas`). Behind them lies what all lanes share: live blocks in 64 shards (`live`),
-//! sites, threads (`rows`), timeline and peak, each behind a latch of its own or in atomics. The layer `fold` moves events from
-//! the one to the other.
+//! The ledger has two levels. The first level lies next to each lane, and only the holder of the lane's latch accesses
+//! it: the young blocks, and sums on their way to sites (`fold_state`, `nursery`, `site_deltas`). All lanes share the
+//! second level: live blocks in 64 shards (`live`), sites, threads (`rows`), timeline and peak, each behind a separate
+//! latch or in atomics. The layer `fold` moves events from the first level to the second.
 
 pub(crate) mod changes;
 pub(crate) mod entry;

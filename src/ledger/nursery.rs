@@ -1,22 +1,22 @@
-//! The nursery of a lane: blocks that its thread has allocated and, most likely, will soon free.
+//! The nursery of a lane: blocks that its thread has allocated and will most likely free soon.
 //!
-//! A table for the holder of the lane's latch, in which an address has two places, side by side in one cache line. Most
-//! blocks die young on the thread that made them, so most frees find their block here and no shared state is touched. A
-//! block that finds both its places taken pushes the older block out, to the shared table.
+//! The nursery is a table for the holder of the lane's latch, in which an address has two places, side by side in one
+//! cache line. Most blocks die young on the thread that made them, so most frees find their block here and access no
+//! shared state. A block that finds both its places taken pushes the older block out to the shared table.
 //!
-//! Neighbours in memory are neighbours here: blocks that were allocated one after the other often lie one behind the other,
-//! and are freed in that order, so the processor prefetches their places. Each stretch of memory as long as the table begins
-//! at a pseudo-random place, so that blocks at equal distances do not collide.
+//! Neighbours in memory are neighbours in the table: blocks that were allocated one after the other often lie one
+//! behind the other, and are freed in that order, so the processor prefetches their places. Each stretch of memory as
+//! long as the table begins at a pseudo-random place, so that blocks at equal distances do not collide.
 //!
-//! The table starts inside the lane's own pages and grows when many blocks are pushed out, up to 32,768 entries. Where
-//! even that many are pushed out at once, because far more blocks live than have room, it is made small again for a while: a
-//! table that fits the processor's cache costs such a program less.
+//! The table starts inside the lane's pages and grows when many blocks are pushed out, up to 32,768 entries. If a table
+//! of that size still pushes most blocks out, because far more blocks live than fit, the table is made small again for
+//! a while: a table that fits the processor's cache costs such a program less.
 //!
-//! In a nursery, `Entry::size` has the size in its low 32 bits and the running number of the allocation in its high
-//! ones, which gives the number of later allocations of the thread.
+//! In a nursery, `Entry::size` has the size in its low 32 bits and the running number of the allocation in its high 32
+//! bits, which gives the number of later allocations of the thread.
 //!
-//! Invariant **N1**: a place is below the number of entries, a power of two; the table is touched under the latch of its
-//! lane only. **N2**: an address is in it once at most.
+//! Invariant **N1**: a place is below the number of entries, a power of two; the table is accessed under the latch of
+//! its lane only. **N2**: an address is in the table no more than once.
 
 use super::entry::Entry;
 use super::table::spread;
@@ -24,51 +24,51 @@ use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::pages::{PAGE_BYTES, Pages, both, halves};
 use crate::sys::prefetch::prefetch;
 
-/// Entries of a lane's first nursery.
+/// Number of entries of a lane's first nursery.
 pub(crate) const YOUNGEST: usize = 64;
-/// Entries of the largest nursery.
+/// Number of entries of the largest nursery.
 const ENTRIES_MAX: u32 = 32_768;
-/// Bytes of memory for each place, as a power of two: few allocators put blocks closer together.
+/// Bytes of memory for each place, as a power of two: few allocators place blocks closer together.
 const GRAIN_SHIFT: u32 = 4;
-/// The factor by which it grows.
+/// The factor by which the table grows.
 const GROWTH: u32 = 8;
-/// Entries of a nursery that was made small again.
+/// Number of entries of a nursery that was made small again.
 const ENTRIES_SMALL: u32 = 512;
-/// Entries that exceed the first-level cache: 32 KiB of them.
+/// Minimum number of entries that exceed the first-level cache: 32 KiB.
 const ENTRIES_FAR: u64 = 1024;
-/// Allocations per entry between two checks of the size.
+/// Number of allocations per entry between two checks of the size.
 const ALLOCS_SEEN: u32 = 8;
-/// Checks of a nursery that was made small before it may grow again, unless it pushes fewer blocks out: then the program does
-/// something else now.
+/// Checks before a nursery that was made small may grow again. It may grow earlier if it pushes fewer blocks out,
+/// because the program's behaviour has changed then.
 const CHECKS_SMALL: u32 = 32;
 
-/// Place and size of a lane's nursery. All zero bytes mean the first one.
+/// Place and size of a lane's nursery. All zero bytes mean the first nursery.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Nursery {
-    /// Page of the run, or 0 for the first nursery, inside the fold state; and in the upper half the number of entries. One word,
-    /// because it is read from a file when the process is gone.
+    /// Page of the run, or 0 for the first nursery, inside the fold state; and in the upper half the number of entries.
+    /// Both are in one word, because the word is read from a file after the end of the process.
     run: u64,
-    /// Blocks pushed out since the last check of the size.
+    /// Number of blocks pushed out since the last check of the size.
     pub(crate) pushed_out: u32,
-    /// The running number of the allocation at that check.
+    /// Running number of the allocation at the last check.
     seen_at: u32,
-    /// Checks to come before it may grow.
+    /// Number of checks before the table may grow.
     checks_small: u32,
 }
 
-/// The places of a nursery, as a fold uses them.
+/// The places of a nursery, for a fold.
 #[derive(Clone, Copy)]
 pub(crate) struct Places {
     start: *mut Entry,
-    /// Entries, less one.
+    /// Number of entries minus one.
     mask: u64,
     /// Bits of an address within one stretch of memory.
     stretch_shift: u32,
 }
 
 impl Nursery {
-    /// The page and the number of places of the nursery; page 0 stands for the first one.
+    /// Returns the page and the number of places of the nursery; page 0 stands for the first nursery.
     pub(crate) fn place(&self) -> (u32, u32) {
         halves(self.run)
     }
@@ -82,14 +82,14 @@ impl Nursery {
         Places { start, mask, stretch_shift: GRAIN_SHIFT + entries.trailing_zeros() }
     }
 
-    /// Checks the size now and then, and returns the number of entries to change to. `allocs` is the running number of the
-    /// last allocation.
+    /// Checks the size at intervals, and returns the number of entries to change to. `allocs` is the running number of
+    /// the last allocation.
     #[inline]
     pub(crate) fn look(&mut self, allocs: u32) -> Option<u32> {
         let (page, entries) = self.place();
         let entries = if page == 0 { YOUNGEST as u32 } else { entries };
         let seen = allocs.wrapping_sub(self.seen_at);
-        // The largest is checked sooner: it costs the most where it pushes most blocks out.
+        // The largest table is checked sooner, because it costs the most where it pushes most blocks out.
         let enough = if entries < ENTRIES_MAX { ALLOCS_SEEN * entries } else { 2 * entries };
         let is_crowded = self.pushed_out >= ALLOCS_SEEN * entries / 4;
         if seen < enough && !(is_crowded && entries < ENTRIES_MAX && self.checks_small == 0) {
@@ -106,8 +106,9 @@ impl Nursery {
         pushes_most_out.then_some(ENTRIES_SMALL)
     }
 
-    /// Copies the blocks to a table of another size, and returns it. A block that finds both its new places taken pushes one out,
-    /// to `push_out`. The old table stays as it is, so that each block is in one of the two at any time.
+    /// Copies the blocks to a table of another size, and returns it. A block that finds both its new places taken
+    /// pushes one out, to `push_out`. The old table stays unchanged, so that each block is in one of the two tables at
+    /// any time.
     pub(crate) fn resized(
         &self,
         pages: &Pages,
@@ -127,7 +128,7 @@ impl Nursery {
         Some(resized)
     }
 
-    /// Replaces the table by one that is complete.
+    /// Replaces the table by another complete table.
     pub(crate) fn replace_by(&mut self, other: Nursery) {
         compiler_barrier();
         // SAFETY: a field of ours. Volatile: one store.
@@ -135,7 +136,7 @@ impl Nursery {
         compiler_barrier();
     }
 
-    /// Gives a replaced table back.
+    /// Gives back the memory of a replaced table.
     pub(crate) fn give_up(self, pages: &Pages, first: *mut [Entry; YOUNGEST]) {
         match self.place() {
             // SAFETY: N1.
@@ -146,14 +147,14 @@ impl Nursery {
 }
 
 impl Places {
-    /// The first place of an address. The second differs in the last bit.
+    /// Returns the first place of an address. The second place differs in the last bit.
     #[inline(always)]
     fn of(&self, address: u64) -> usize {
         let stretch = spread(address >> self.stretch_shift) >> 32;
         ((address >> GRAIN_SHIFT).wrapping_add(stretch) & self.mask) as usize
     }
 
-    /// Whether the table exceeds the first-level cache, so that prefetching its places pays.
+    /// Whether the table exceeds the first-level cache, so that prefetching its places is worth its cost.
     #[inline(always)]
     pub(crate) fn are_far(&self) -> bool {
         self.mask >= ENTRIES_FAR
@@ -170,7 +171,8 @@ impl Places {
         unsafe { (*self.start.add(place)).address }
     }
 
-    /// The place for a new block: that of a block with the same address, else a free one, else that of the older block.
+    /// Returns the place for a new block: the place of a block with the same address, otherwise a free place, otherwise
+    /// the place of the older block.
     #[inline(always)]
     fn for_block(&self, address: u64) -> usize {
         let first = self.of(address);
@@ -184,21 +186,21 @@ impl Places {
         }
     }
 
-    /// The place of the block with the lower running number. The numbers wrap.
+    /// Returns the place of the block with the lower running number. The numbers wrap.
     fn older(&self, first: usize, second: usize) -> usize {
         let number = |place| number_of_young(self.look_at(place));
         let is_younger = number(first).wrapping_sub(number(second)) < u32::MAX / 2;
         if is_younger { second } else { first }
     }
 
-    /// The block in a place, if any.
+    /// Returns the block in a place, if there is one.
     #[inline(always)]
     fn occupant(&self, place: usize) -> Option<Entry> {
         (self.address_at(place) != 0).then(|| self.at(place))
     }
 
-    /// Puts a block into one of its places. A block that is there goes to `push_out` first, so that it is in one of the two tables
-    /// at any time: they may outlive the process.
+    /// Stores a block in one of its places. A block that is there goes to `push_out` first, so that it is in the
+    /// nursery or in the shared table at any time: both may outlive the process.
     #[inline(always)]
     pub(crate) fn bring(&self, block: Entry, push_out: impl FnOnce(Entry)) {
         let place = self.for_block(block.address);
@@ -208,7 +210,7 @@ impl Places {
         self.put(place, block);
     }
 
-    /// The place of this address, if its block is here.
+    /// Returns the place of this address, if its block is in the nursery.
     #[inline(always)]
     pub(crate) fn find(&self, address: u64) -> Option<usize> {
         let first = self.of(address);
@@ -216,7 +218,7 @@ impl Places {
         (self.address_at(place) == address).then_some(place)
     }
 
-    /// The block in a place.
+    /// Returns the block in a place.
     #[inline(always)]
     pub(crate) fn look_at(&self, place: usize) -> &Entry {
         debug_assert!(place < self.len());
@@ -232,7 +234,7 @@ impl Places {
         entry
     }
 
-    /// Takes the block of this address out, if it is here.
+    /// Removes the block of this address and returns it, if it is in the nursery.
     pub(crate) fn take(&self, address: u64) -> Option<Entry> {
         self.find(address).map(|place| self.empty(place))
     }
@@ -247,7 +249,7 @@ impl Places {
         unsafe { self.start.add(place).read() }
     }
 
-    /// Overwrites a place with a block. At no time is an address there with the rest of another block.
+    /// Overwrites a place with a block. At no time does the place hold an address with the rest of another block.
     #[inline(always)]
     pub(crate) fn put(&self, place: usize, entry: Entry) {
         self.set_address(place, 0);
@@ -261,7 +263,7 @@ impl Places {
         self.set_address(place, entry.address);
     }
 
-    /// Writes the address of a place; 0 makes it empty.
+    /// Writes the address of a place; 0 empties the place.
     #[inline(always)]
     fn set_address(&self, place: usize, address: u64) {
         debug_assert!(place < self.len());
@@ -272,17 +274,17 @@ impl Places {
     }
 }
 
-/// The size of a block in a nursery, without the running number.
+/// Returns the size of a block in a nursery, without the running number.
 pub(crate) fn size_of_young(entry: &Entry) -> u64 {
     entry.size & u64::from(u32::MAX)
 }
 
-/// The running number of a block in a nursery.
+/// Returns the running number of a block in a nursery.
 pub(crate) fn number_of_young(entry: &Entry) -> u32 {
     (entry.size >> 32) as u32
 }
 
-/// The block with its size alone, as the shared table stores it.
+/// Returns the block with its size alone, as the shared table stores it.
 pub(crate) fn as_survivor(entry: Entry) -> Entry {
     Entry { size: size_of_young(&entry), ..entry }
 }

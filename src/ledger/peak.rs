@@ -1,17 +1,18 @@
 //! The peak: the moment at which the most bytes were live.
 //!
-//! A fold follows its own thread's live bytes within the batch, event by event. Events of other threads reach the sums only when
-//! those are folded. So the peak is exact to the event while one thread allocates; with several it is off by at most what
-//! they had not booked, and that bound is published with it.
+//! A fold follows its thread's live bytes within the batch, event by event. Events of other threads reach the sums only
+//! when they are folded. So the peak is exact to the event while one thread allocates. With several threads its error
+//! is bounded by the bytes that the other threads had not booked, and that bound is published with the peak.
 //!
-//! What each site held at the peak needs no second pass: a site has the number of the latest peak when it was changed. When
-//! it is changed after a newer one, it held at that peak what it held *before* the change. That costs a comparison an event
-//! instead of a scan of all sites at each new peak (the idea of memray's high-water-mark aggregator).
+//! The figures of each site at the peak need no second pass: a site stores the number of the latest peak at the time of
+//! its last change. If a newer peak exists at the next change, the site held at that peak the figures from *before* the
+//! change. That costs a comparison per event instead of a scan of all sites at each new peak (the idea of memray's
+//! high-water-mark aggregator).
 
 use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Live bytes and blocks as booked, over all lanes. One cache line, written once a fold.
+/// Booked live bytes and blocks, over all lanes, in one cache line that is written once per fold.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Booked {
@@ -20,7 +21,7 @@ pub(crate) struct Booked {
 }
 
 impl Booked {
-    /// Adds the change of a batch. A batch whose blocks all died young writes nothing, and the line stays shared.
+    /// Adds the change of a batch. A batch whose blocks all died young writes nothing, so the line stays shared.
     pub(crate) fn add(&self, bytes: i64, blocks: i64) {
         if bytes != 0 || blocks != 0 {
             // relaxed, both: sums of independent changes; two's complement makes an addition of a negative number.
@@ -29,8 +30,8 @@ impl Booked {
         }
     }
 
-    /// Live bytes as booked. Negative for a moment when one thread books the free of a block before another books its
-    /// allocation.
+    /// Returns the booked live bytes. The number is negative for a moment when one thread books the free of a block
+    /// before another thread books its allocation.
     pub(crate) fn bytes(&self) -> i64 {
         // relaxed: as above.
         self.bytes.load(Ordering::Relaxed) as i64
@@ -42,7 +43,7 @@ impl Booked {
     }
 }
 
-/// The peak so far. All zero bytes are a valid start.
+/// The highest peak. All zero bytes are a valid start.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct PeakCell {
@@ -50,7 +51,7 @@ pub(crate) struct PeakCell {
     bytes: AtomicU64,
     blocks: AtomicU64,
     at_ns: AtomicU64,
-    /// Number of the peak; a new one makes the sites' figures of older peaks stale.
+    /// Number of the peak; a new peak makes the sites' figures of older peaks stale.
     number: AtomicU64,
 }
 
@@ -63,7 +64,7 @@ pub(crate) struct HighWater {
 }
 
 impl PeakCell {
-    /// Bytes of the peak so far.
+    /// Returns the bytes of the highest peak.
     pub(crate) fn bytes(&self) -> u64 {
         // relaxed: a lower bound; `raise` compares again under the latch.
         self.bytes.load(Ordering::Relaxed)
@@ -74,7 +75,7 @@ impl PeakCell {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// Makes this the peak if it is higher than the last one; returns the number of the new peak.
+    /// Makes this moment the peak if it is higher than the last one; returns the number of the new peak.
     pub(crate) fn raise(&self, high_water: HighWater) -> Option<u64> {
         let _taken = self.latch.take();
         // relaxed, all of it: the latch orders it.
@@ -94,7 +95,7 @@ impl PeakCell {
         self.latch.open();
     }
 
-    /// Bytes, blocks, and time in nanoseconds.
+    /// Returns the bytes, the blocks, and the time of the peak in nanoseconds.
     pub(crate) fn get(&self) -> (u64, u64, u64) {
         let _taken = self.latch.take();
         // relaxed: the latch orders it.

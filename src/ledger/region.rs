@@ -22,21 +22,21 @@ use crate::sys::latch::{Latch, wait};
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Steps that a new thread waits for a snapshot; about a second.
+/// Maximum number of steps that a new thread waits for a snapshot; about a second.
 const FROZEN_ROUNDS_MAX: u32 = 20_000;
 
-/// The head of the region. All zero bytes behind `pages` are a valid start.
+/// The head of the region. All zero bytes after `pages` are a valid start.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) pages: Pages,
     pub(crate) clock: Clock,
     pub(crate) facts: Facts,
-    /// Held by an ordered fold.
+    /// Latch of the ordered fold.
     pub(crate) order: Latch,
-    /// Whether every event carries its own stamp, so that lanes are folded in order.
+    /// Whether every event carries a time stamp, so that lanes are folded in the order of the stamps.
     ordered: AtomicU32,
-    /// Snapshots that hold the latches of all lanes; meanwhile no lane is given out.
+    /// Number of snapshots that hold the latches of all lanes; while it is not 0, no lane is given out.
     frozen: AtomicU32,
     pub(crate) booked: Booked,
     pub(crate) peak: PeakCell,
@@ -45,7 +45,7 @@ pub(crate) struct Ledger {
     pub(crate) ticks: Ticks,
     pub(crate) changes: Changes,
     pub(crate) sampled: SampledSet,
-    /// Whether blocks were ever sampled out: then a free without a block is no anomaly.
+    /// Whether any block was ever sampled out, so that a free without a block is no anomaly.
     sampling_used: AtomicU32,
     pub(crate) live: LiveTable,
     pub(crate) timeline: Timeline,
@@ -54,28 +54,28 @@ pub(crate) struct Ledger {
     pub(crate) lanes: Registry,
 }
 
-/// The process and the time of the ledger, and what its black box says of itself.
+/// Facts about the process and the start of the ledger, and the description of its black box.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) started_unix_ns: AtomicU64,
     pub(crate) process_id: AtomicU32,
-    /// The process that this one was forked from with a ledger open; 0 if none.
+    /// Id of the process from which this one was forked with a ledger open; 0 if there is none.
     pub(crate) forked_from: AtomicU32,
-    /// Pages of the store of stacks and of the table of rules; 0 while there are none.
+    /// Page of the store of stacks; `rules_page` is that of the table of rules. Both are 0 while stacks are not walked.
     stacks_page: AtomicU32,
     rules_page: AtomicU32,
-    /// Events that no lane could take, by reason, since the ledger was opened.
+    /// Number of events that no lane could record, by reason, since the ledger was opened.
     pub(crate) unlaned: [AtomicU64; LossReason::COUNT],
-    /// Whether the recording ended in good order.
+    /// Whether the recording ended normally.
     pub(crate) ended: AtomicU32,
-    /// Page of a black box's metadata, in the high half, and its length; 0 while there is none. One word, because two threads may
-    /// write it, and the process may be killed at any time.
+    /// Page of a black box's metadata, in the high half, and its length in bytes; 0 while there is none. Both are in
+    /// one word, because two threads may write it, and the process may be killed at any time.
     metadata: AtomicU64,
 }
 
 impl Facts {
-    /// The pages of the store of stacks and of the table of rules, once there are any.
+    /// Returns the pages of the store of stacks and of the table of rules, if they exist.
     #[inline(always)]
     pub(crate) fn stacks(&self) -> Option<(u32, u32)> {
         // relaxed: a thread that takes stacks has acquired the state in which they are taken, and these with it.
@@ -83,14 +83,14 @@ impl Facts {
         (store != 0).then(|| (store, self.rules_page.load(Ordering::Relaxed)))
     }
 
-    /// The page and the length of the metadata.
+    /// Returns the page of the metadata and its length in bytes.
     pub(crate) fn metadata(&self) -> (u32, u32) {
         // relaxed: read from a file that nobody writes.
         let metadata = self.metadata.load(Ordering::Relaxed);
         ((metadata >> 32) as u32, metadata as u32)
     }
 
-    /// Lets threads find the store of stacks and the table of rules.
+    /// Publishes the store of stacks and the table of rules to other threads.
     pub(crate) fn publish_stacks(&self, store: u32, rules: u32) {
         // relaxed, both: published with the way in which stacks are taken.
         self.rules_page.store(rules, Ordering::Relaxed);
@@ -99,8 +99,8 @@ impl Facts {
 }
 
 impl Ledger {
-    /// Opens a ledger in a fresh region of at most `limit_bytes`. It is never closed: a reference to it is valid for the rest
-    /// of the process.
+    /// Opens a ledger in a fresh region of no more than `limit_bytes`. The ledger is never closed: a reference to it is
+    /// valid for the rest of the process.
     pub(crate) fn open(limit_bytes: u64, clock: ClockMode) -> Option<&'static Ledger> {
         Ledger::begin(Pages::reserve(limit_bytes, size_of::<Ledger>())?, clock)
     }
@@ -131,8 +131,8 @@ impl Ledger {
         Some(ledger)
     }
 
-    /// A lane for a new thread: a retired one, or a fresh one. The second value is whether it was retired. `None` when there
-    /// are too many threads or no memory.
+    /// Returns a lane for a new thread, and whether the lane was retired or is fresh. Returns `None` if there are too
+    /// many threads or no memory.
     pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
         for round in 0..FROZEN_ROUNDS_MAX {
             // relaxed: a thread that misses the freeze makes a lane that the snapshot does not hold; the snapshot counts lanes twice.
@@ -156,8 +156,8 @@ impl Ledger {
         }
     }
 
-    /// Writes the metadata of a black box to a new run, and gives the old one back: facts of the process that are nowhere else in
-    /// the region.
+    /// Writes the metadata of a black box to a new run, and gives the old run back. The metadata contains facts of the
+    /// process that are nowhere else in the region.
     pub(crate) fn set_metadata(&self, metadata: &[u8]) {
         let pages = (metadata.len().div_ceil(PAGE_BYTES)).max(1) as u32;
         let Some(page) = self.pages.take(pages) else { return };
@@ -184,14 +184,14 @@ impl Ledger {
         self.frozen.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The lane with this number, if it has been published.
+    /// Returns the lane with this number, if it has been published.
     pub(crate) fn lane(&self, index: u32) -> Option<&'static Lane> {
         let page = self.lanes.page(index)?;
         // SAFETY: B1, the registry holds pages of lanes only, and the ledger is never released.
         Some(unsafe { lane_at(&self.pages, page) })
     }
 
-    /// All lanes there have been so far.
+    /// Returns all lanes that have been published.
     pub(crate) fn lanes(&self) -> impl Iterator<Item = &'static Lane> + '_ {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
     }

@@ -1,17 +1,18 @@
 //! Remote frees by pair of threads: the one that allocated and the one that freed.
 //!
-//! A hash table of fixed size, open addressed, without a latch: a pair claims its cell by one exchange and keeps it. A pair that
-//! finds no cell within [`PROBES`] steps is counted in one cell for all of these. Folds add whole runs of remote frees.
+//! The table is a hash table of fixed size, open addressed, without a latch: a pair claims its cell by one exchange and
+//! keeps it. Pairs that find no cell within [`PROBES`] steps are counted together in one cell. Folds add whole runs of
+//! remote frees.
 
 use super::table::spread;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Pairs of threads with a cell of their own.
+/// Maximum number of pairs of threads with a separate cell.
 pub(crate) const REMOTE_FREE_PAIRS_MAX: usize = 1024;
-/// Steps of a search.
+/// Maximum number of steps of a search.
 const PROBES: usize = 16;
 
-/// The table. All zero bytes are a valid, empty one.
+/// The table of pairs. All zero bytes are a valid, empty table.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct RemoteFreeTable {
@@ -19,11 +20,11 @@ pub(crate) struct RemoteFreeTable {
     others: Cell,
 }
 
-/// Blocks and bytes that one thread freed of another's.
+/// Sums of the blocks that one thread allocated and another thread freed.
 #[repr(C)]
 #[derive(Debug)]
 struct Cell {
-    /// The row of the allocating thread, plus one, in the high half; that of the freeing thread in the low half.
+    /// Row of the allocating thread plus one in the high half; row of the freeing thread in the low half.
     pair: AtomicU64,
     blocks: AtomicU64,
     bytes: AtomicU64,
@@ -50,7 +51,8 @@ impl RemoteFreeTable {
         cell.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Every pair, and the blocks of pairs without a cell, at the rows `row_of_others`.
+    /// Returns every pair; the blocks of pairs without a cell are returned with the row `row_of_others` for both
+    /// threads.
     pub(crate) fn all(&self, row_of_others: u32) -> impl Iterator<Item = RemoteFreePair> + '_ {
         self.cells.iter().chain(std::iter::once(&self.others)).filter_map(move |cell| {
             // relaxed, all: sums for people.
@@ -66,7 +68,7 @@ impl RemoteFreeTable {
 }
 
 impl Cell {
-    /// Whether this is the pair's cell, which it claims if it is empty.
+    /// Whether this is the pair's cell; the pair claims the cell if it is empty.
     fn is_or_becomes(&self, pair: u64) -> bool {
         // relaxed, both: the word is all there is.
         match self.pair.load(Ordering::Relaxed) {

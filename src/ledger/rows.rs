@@ -1,4 +1,4 @@
-//! The threads: one row for each, in the order of their first event.
+//! The table of threads: one row for each thread, in the order of their first event.
 //!
 //! While a thread runs, its figures are in its lane's counters; the row holds its name and times. When the thread ends, its
 //! share of the counters is added to the row, and the lane goes to the next thread. When the table is full,
@@ -23,19 +23,19 @@ pub(crate) struct Rows {
     count: AtomicU32,
 }
 
-/// One thread, or all others together.
+/// A row of one thread, or of several threads together.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) os_id: AtomicU64,
     name: [AtomicU64; 2],
     pub(crate) started_ns: AtomicU64,
-    /// When it ended, or 0 while it runs.
+    /// Time of the thread's end in nanoseconds, or 0 while the thread runs.
     pub(crate) ended_ns: AtomicU64,
-    /// Threads that this row stands for.
+    /// Number of threads for which this row stands.
     pub(crate) threads: AtomicU32,
     pub(crate) own: AtomicU32,
-    /// Figures of ended threads, and of frees that were paired late, by another thread.
+    /// Sums of ended threads, and of frees that another thread paired late.
     pub(crate) figures: RowFigures,
 }
 
@@ -63,7 +63,7 @@ impl Rows {
         true
     }
 
-    /// Gives out the next row, or the row of the others.
+    /// Returns the next row, or the shared row if no other is left.
     pub(crate) fn next(&self, pages: &Pages) -> u32 {
         // relaxed: only the number matters; a row is filled by its thread before anyone learns the number.
         let taken = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
@@ -80,13 +80,13 @@ impl Rows {
         }
     }
 
-    /// Rows given out, without the shared row of the others.
+    /// Returns the number of rows given out, without the shared row.
     pub(crate) fn count(&self) -> u32 {
         // relaxed: a bound.
         self.count.load(Ordering::Relaxed)
     }
 
-    /// The page of the rows.
+    /// Returns the page of the rows.
     pub(crate) fn page(&self) -> u32 {
         // relaxed: written before the ledger was published.
         self.page.load(Ordering::Relaxed)
@@ -109,7 +109,7 @@ impl Row {
         }
     }
 
-    /// The name, ended by a zero byte if it is shorter than 16.
+    /// Returns the name of the thread, terminated by a zero byte if it is shorter than 16 bytes.
     pub(crate) fn name(&self) -> [u8; 16] {
         let mut name = [0; 16];
         for (cell, bytes) in self.name.iter().zip(name.chunks_exact_mut(8)) {

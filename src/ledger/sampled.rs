@@ -1,68 +1,70 @@
-//! The set of sampled addresses: a thread checks without a latch whether a free is that of a sampled block.
+//! The set of sampled addresses, by which a thread checks without a latch whether a free is that of a sampled block.
 //!
-//! A hash table of buckets of one cache line, eight words each. An address has two buckets, of which the first lies near the
-//! start, so that a program with few samples touches few pages. A lookup reads one cache line or two; insertion and removal are
-//! one exchange. An address whose buckets are both full is refused, which loses a sample and is counted. The table is sized for
-//! the samples, not for the heap: with one sample in 512 KiB its 130,808 words cover a heap of 64 GiB.
+//! The set is a hash table of buckets of one cache line, eight words each. An address has two buckets, of which the
+//! first lies near the start, so that a program with few samples touches few pages. A lookup reads one or two cache
+//! lines; insertion and removal are one exchange. An address whose buckets are both full is refused, which loses a
+//! sample and is counted. The table is sized for the samples, not for the heap: with one sample in 512 KiB its 130,808
+//! words cover a heap of 64 GiB.
 //!
-//! In front of the buckets lie counts of their addresses by a part of the hash: 2 KiB, which stay in the first-level cache beside
-//! the program's data, and rule out most addresses that are not in the table. Counts and buckets use the same hash, so the
-//! addresses of one count share 88 words, and a byte holds it. The second buckets are not read before an address was
-//! inserted into one.
+//! Counts of the addresses by a part of the hash lie in front of the buckets. These 2 KiB stay in the first-level cache
+//! beside the program's data, and rule out most addresses that are not in the table. Counts and buckets use the same
+//! hash, so the addresses of one count share 88 words, and a byte holds the count. The second buckets are not read
+//! before an address was inserted into one of them.
 
 use super::table::spread;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// Pages of the table. A power of two, as runs of pages are.
+/// Pages of the table; a power of two, as for every run of pages.
 const PAGES: u32 = 256;
-/// Counts in front of the buckets. A power of two.
+/// Number of counts in front of the buckets; a power of two.
 const COUNTS: usize = 1 << 11;
-/// Buckets: the pages left after the counts, minus one cache line.
+/// Number of buckets: the pages without the counts, minus one cache line.
 const BUCKETS: usize =
     (PAGES as usize * PAGE_BYTES - COUNTS * size_of::<AtomicU8>()) / size_of::<Bucket>() - 1;
 
-/// Buckets that are tried first: with the counts, five pages.
+/// Number of buckets that are tried first; with the counts, they take five pages.
 const NEAR: usize = 256;
 
-/// One line of addresses.
+/// A cache line of addresses.
 type Bucket = [AtomicU64; 8];
 
-/// Words that the addresses of one count share: its part of the near and of the far buckets, and one bucket more of each, shared
-/// with the next part.
+/// Words that the addresses of one count share: its part of the near and of the far buckets, and one more bucket of
+/// each, which the next part shares.
 const WORDS_OF_A_COUNT: usize = (NEAR.div_ceil(COUNTS) + 1 + BUCKETS.div_ceil(COUNTS) + 1) * 8;
 
-// The other half is for threads that are inserting or removing an address of that part, one each.
+// The other half is for threads that are inserting or removing an address of that part, one for each thread.
 const _: () = assert!(WORDS_OF_A_COUNT <= u8::MAX as usize / 2);
 const _: () = assert!(size_of::<SampledTable>() == PAGES as usize * PAGE_BYTES);
 
-/// The table's page; 0 while there is none. It lies in zeroed pages of a fixed layout, and so is no `once_cell::race`.
+/// Page of the table; 0 while there is none. The set lies in zeroed pages of a fixed layout, so it cannot be a
+/// `once_cell::race`.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledSet {
     page: AtomicU32,
 }
 
-/// The table. All zero bytes are a valid, empty one.
+/// The table of addresses. All zero bytes are a valid, empty table.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledTable {
-    /// Addresses in the buckets, by part of the hash.
+    /// Number of addresses in the buckets, by part of the hash.
     counts: [AtomicU8; COUNTS],
     reach: Reach,
     buckets: [Bucket; BUCKETS],
 }
 
-/// How far the table is used. In a cache line of its own, which is read often and rarely written.
+/// The part of the table that is in use. It has a separate cache line, which is read often and rarely written.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Reach {
-    /// 1 once an address was inserted behind the near buckets.
+    /// 1 after an address was inserted into a far bucket.
     is_far: AtomicU32,
 }
 
 impl SampledSet {
-    /// The table, if there is one.
+    /// Returns the table, if it exists.
     pub(crate) fn table<'a>(&self, pages: &'a Pages) -> Option<&'a SampledTable> {
         // Acquire: pairs with `open`.
         let page = self.page.load(Ordering::Acquire);
@@ -70,7 +72,7 @@ impl SampledSet {
         (page != 0).then(|| unsafe { &*pages.at(page).cast::<SampledTable>().cast_const() })
     }
 
-    /// Takes the memory of the table, unless it has some. Returns whether there is a table.
+    /// Makes the table, unless it exists. Returns whether it exists.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         // Acquire: pairs with the exchange below.
         if self.page.load(Ordering::Acquire) != 0 {
@@ -86,7 +88,7 @@ impl SampledSet {
         true
     }
 
-    /// Removes all addresses, while no thread samples.
+    /// Removes all addresses. No thread samples during the call.
     pub(crate) fn clear(&self, pages: &Pages) {
         let Some(table) = self.table(pages) else { return };
         // relaxed, all: published with the level.
@@ -100,12 +102,12 @@ impl SampledSet {
         table.reach.is_far.store(0, Ordering::Relaxed);
     }
 
-    /// Inserts an address; `false` when there is no room for it.
+    /// Inserts an address; returns `false` if there is no room for it.
     pub(crate) fn insert(&self, pages: &Pages, address: u64) -> bool {
         self.table(pages).is_some_and(|table| table.insert(address))
     }
 
-    /// Removes an address; `false` when it is not there.
+    /// Removes an address; returns `false` if it is not in the set.
     #[inline]
     pub(crate) fn remove(&self, pages: &Pages, address: u64) -> bool {
         self.table(pages).is_some_and(|table| table.remove(address))
@@ -113,7 +115,7 @@ impl SampledSet {
 }
 
 impl SampledTable {
-    /// Whether an address may be in the table: `false` is certain.
+    /// Whether an address may be in the table; `false` is certain.
     #[inline(always)]
     pub(crate) fn may_have(&self, address: u64) -> bool {
         // relaxed: the program's hand-over of the block orders its count and its free.
@@ -141,13 +143,13 @@ impl SampledTable {
         true
     }
 
-    /// The count that stands for an address.
+    /// Returns the count for an address.
     #[inline(always)]
     fn count_of(&self, address: u64) -> &AtomicU8 {
         &self.counts[(spread(address) >> (u64::BITS - COUNTS.trailing_zeros())) as usize]
     }
 
-    /// The two buckets of an address.
+    /// Returns the two buckets of an address.
     fn buckets_of(&self, address: u64) -> [&Bucket; 2] {
         let hash = spread(address) >> 32;
         let (near, far) = self.buckets.split_at(NEAR);

@@ -1,25 +1,26 @@
-//! Sites, one for each call stack, shared by all threads; and the delta in which one lane gathers what it adds to a site.
+//! Sites, one for each call stack, which all threads share; and the delta in which one lane collects its additions to a
+//! site.
 //!
-//! Invariant **S1**: a site is touched only under the latch of its stripe, and the run of sites is never given back.
+//! Invariant **S1**: a site is accessed only under the latch of its stripe, and the run of sites is never given back.
 
 use crate::profile::{self, BUCKETS};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// Sites at most; further stacks share the last one. There are fewer where memory is limited.
+/// Maximum number of sites; further stacks share the last one. Limited memory reduces the number.
 pub(crate) const SITES_MAX: u32 = 1 << 20;
-/// The share of the region that sites may occupy: one quarter.
+/// Divisor of the region's pages: sites may occupy one quarter of the region.
 const REGION_SHARE: u32 = 4;
-/// Latches of the sites: one for each residue.
+/// Number of latches of the sites: one for each residue of the site's number.
 const STRIPES: usize = 64;
 
-/// All sites. All zero bytes are a valid start; their run is taken by [`Sites::open`].
+/// All sites. All zero bytes are a valid start; [`Sites::open`] takes the run of the sites.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Sites {
     page: AtomicU32,
-    /// Sites that the run has room for.
+    /// Number of sites for which the run has room.
     capacity: AtomicU32,
     /// Highest site in use, plus one.
     count: AtomicU32,
@@ -98,17 +99,18 @@ pub(crate) struct SiteDelta {
     pub(crate) longest_chain: u64,
     /// Highest live bytes of this delta, relative to the last commit.
     pub(crate) high_water_bytes: i64,
-    /// Number of the lane's high-water mark at which this delta held the next two live. See `fold::high_water`.
+    /// Number of the lane's high-water mark at which `at_high_water_bytes` and `at_high_water_blocks` were live. See
+    /// `fold::high_water`.
     pub(crate) high_water_number: u64,
     pub(crate) at_high_water_bytes: i64,
     pub(crate) at_high_water_blocks: i64,
-    /// One count for each power of two, wide enough for the events between two commits.
+    /// Number of blocks by power of two of their size; each count is wide enough for the events between two commits.
     pub(crate) sizes: [u32; BUCKETS],
     pub(crate) lifetimes: [u32; BUCKETS],
 }
 
 impl SiteDelta {
-    /// Whether there is nothing to commit.
+    /// Whether the delta has nothing to commit.
     pub(crate) fn is_empty(&self) -> bool {
         let sums = &self.sums;
         // A block that was subtracted again leaves all these sums at zero.
@@ -121,7 +123,8 @@ fn pages_of(accounts: u32) -> u32 {
 }
 
 impl Sites {
-    /// Takes the memory of the sites, as many as fit into their share: address space only, until they are used.
+    /// Takes the run of the sites, up to their share of the region. The run is address space only until the sites are
+    /// used.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         let mut capacity = SITES_MAX;
         // Runs have sizes of powers of two.
@@ -137,8 +140,8 @@ impl Sites {
         true
     }
 
-    /// Adds a delta to its site and empties it. `high_water_number` is the lane's latest mark, and stands for the peak with the
-    /// number `peak_number`.
+    /// Adds a delta to its site and empties it. `high_water_number` is the lane's latest mark, which stands for the
+    /// peak with the number `peak_number`.
     pub(crate) fn commit(
         &self,
         pages: &Pages,
@@ -162,7 +165,7 @@ impl Sites {
             (cell.at_peak_bytes, cell.at_peak_blocks) = (bytes, blocks);
             cell.peak_number = peak_number;
         }
-        // So did the delta at that mark; with all it holds, if it was not changed since.
+        // The delta too held its figures of that mark at the peak; all its figures, if it is unchanged since then.
         let (more_bytes, more_blocks) = if delta.high_water_number == high_water_number {
             (delta.at_high_water_bytes, delta.at_high_water_blocks)
         } else {
@@ -189,7 +192,7 @@ impl Sites {
             (high_water_number, 0, 0);
     }
 
-    /// Sites in use.
+    /// Returns the number of sites in use.
     pub(crate) fn count(&self) -> u32 {
         // relaxed: a bound.
         self.count.load(Ordering::Relaxed)
@@ -202,7 +205,7 @@ impl Sites {
         *into = unsafe { &*self.cell(pages, site) }.figures();
     }
 
-    /// The page of the sites, how many there is room for, and how many are in use.
+    /// Returns the page of the sites, the number of sites that fit, and the number of sites in use.
     pub(crate) fn place(&self) -> (u32, u32, u32) {
         // relaxed, both: written before the ledger was published.
         (self.page.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed), self.count())
@@ -264,7 +267,7 @@ impl SiteFigures {
         lifetimes: [0; BUCKETS],
     };
 
-    /// The site as the profile shows it. `peak_number` is that of the latest peak.
+    /// Returns the site as the profile shows it. `peak_number` is that of the latest peak.
     pub(crate) fn to_site(&self, stack: u32, peak_number: u64) -> profile::Site {
         let sums = &self.sums;
         let live = (sums.live_bytes().max(0) as u64, sums.live_blocks().max(0) as u64);
@@ -329,7 +332,7 @@ impl SiteFigures {
         }
     }
 
-    /// Adds a realloc; `copied_bytes` is `None` when the block stayed where it was.
+    /// Adds a realloc; `copied_bytes` is `None` when the block did not move.
     pub(crate) fn add_realloc(&mut self, copied_bytes: Option<u64>) {
         self.sums.reallocs = self.sums.reallocs.wrapping_add(1);
         if let Some(bytes) = copied_bytes {

@@ -1,16 +1,16 @@
-//! The table of one shard: open addressing over pages, several entries for one address allowed.
+//! The table of one shard: open addressing over pages, with several entries allowed for one address.
 //!
-//! Keys lie apart from the rest of the entries, so that a probe reads eight keys a cache line. A key's home is the
-//! high part of `hash × capacity`, which lets a table have any capacity.
+//! Keys are separate from the rest of the entries, so that a probe reads eight keys per cache line. A key's home is the
+//! high part of `hash × capacity`, so a table can have any capacity.
 //!
 //! Invariant **L1**: the run of a table holds `capacity` keys and as many rests; at least one key is 0, so that every
-//! probe ends; all of it is touched under the shard's latch only.
+//! probe ends; the whole run is accessed under the shard's latch only.
 
 use super::entry::{Entry, Meta};
 use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
-/// Bytes of an entry, its key included.
+/// Bytes of an entry, including its key.
 pub(super) const ENTRY_BYTES: usize = size_of::<Entry>();
 
 /// The keys and rests of a shard's table, for the holder of its latch.
@@ -66,7 +66,7 @@ impl Table {
         }
     }
 
-    /// The first entry of this address.
+    /// Returns the first entry of this address.
     #[inline(always)]
     pub(super) fn first_at(&self, address: u64) -> Option<(usize, Entry)> {
         if self.capacity == 0 {
@@ -82,7 +82,7 @@ impl Table {
         }
     }
 
-    /// Removes an entry, wherever its place is now.
+    /// Removes an entry, which may have moved to another place.
     pub(super) fn remove_entry(&self, entry: &Entry) {
         let mut found = None;
         self.each_at(entry.address, |place, other| {
@@ -95,14 +95,14 @@ impl Table {
         }
     }
 
-    /// The number of blocks at an address.
+    /// Returns the number of blocks at an address.
     pub(super) fn count_blocks(&self, address: u64) -> u32 {
         let mut count = 0;
         self.each_at(address, |_, entry| count += u32::from(!entry.meta.is_waiting()));
         count
     }
 
-    /// Empties a place, and moves back entries that it had displaced, so that no probe ends early.
+    /// Empties a place, and moves entries that it had displaced back, so that no probe ends early.
     pub(super) fn remove(&self, mut hole: usize) {
         let mut place = hole;
         loop {
@@ -120,7 +120,7 @@ impl Table {
         self.write(hole, Entry::default());
     }
 
-    /// The first place of the row without a gap that ends at this one.
+    /// Returns the first place of the row without a gap that ends at `place`.
     pub(super) fn start_of_row(&self, place: usize) -> usize {
         let row = (0..place).rev().take_while(|before| self.key(*before) != 0);
         place - row.count()
@@ -139,7 +139,8 @@ pub(super) fn pages_of(capacity: u32) -> u32 {
     (capacity as usize * ENTRY_BYTES).div_ceil(PAGE_BYTES) as u32
 }
 
-/// Multiplication by the golden ratio: neighbouring numbers land far apart (Knuth, TAOCP volume 3, section 6.4).
+/// Multiplies by the golden ratio, which places neighbouring numbers far from each other (Knuth, TAOCP volume 3,
+/// section 6.4).
 #[inline(always)]
 pub(super) fn spread(number: u64) -> u64 {
     number.wrapping_mul(0x9E37_79B9_7F4A_7C15)

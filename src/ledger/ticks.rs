@@ -1,11 +1,11 @@
-//! The latest ticks of the background thread: the ends of windows that stayed open over a pause.
+//! The latest ticks of the background thread, which date the ends of windows that stayed open over a pause.
 
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Ticks that are kept. A power of two.
+/// Number of ticks that are kept; a power of two.
 const TICKS: usize = 256;
 
-/// The last ticks. All zero bytes are a valid, empty list.
+/// The latest ticks. All zero bytes are a valid, empty list.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Ticks {
@@ -14,7 +14,7 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
-    /// Appends a tick. Called by one thread.
+    /// Appends a tick. Only one thread calls this.
     pub(crate) fn push(&self, at_ns: u64) {
         // relaxed: one writer; a reader that misses the newest tick finds a later end, which is also true.
         let count = self.count.load(Ordering::Relaxed);
@@ -22,7 +22,7 @@ impl Ticks {
         self.count.store(count + 1, Ordering::Release);
     }
 
-    /// The first kept tick after `ns`, or `u64::MAX`.
+    /// Returns the first kept tick after `ns`, or `u64::MAX`.
     pub(crate) fn next_after(&self, ns: u64) -> u64 {
         // Acquire: pairs with the release in `push`.
         let count = self.count.load(Ordering::Acquire);

@@ -1,8 +1,8 @@
 //! The timeline: allocated and freed blocks in a fixed number of intervals.
 //!
-//! When time runs past the last interval, neighbours merge and the resolution halves, so the memory is constant and
-//! the whole run is always covered. An interval holds flows (allocated, freed); the live bytes at its end are their sum
-//! so far, and are exact however late a fold comes, because flows have the dates of their events.
+//! When time runs past the last interval, neighbours merge and the resolution halves, so the memory is constant and the
+//! timeline always covers the whole run. An interval holds flows (allocated, freed). The live bytes at its end are the
+//! sum of all flows up to it. They are exact however late a fold comes, because flows have the dates of their events.
 
 use std::ops::Range;
 
@@ -10,20 +10,20 @@ use crate::profile;
 use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Intervals of the timeline. A power of two.
+/// Number of intervals of the timeline; a power of two.
 pub(crate) const INTERVALS: usize = 512;
-/// Length of an interval at the start, in nanoseconds.
+/// Length of an interval at the start of the process, in nanoseconds.
 const INTERVAL_NS_MIN: u64 = 1_000_000;
 
-/// Merges after which an interval is longer than any process lives.
+/// Bound of the number of merges, after which an interval is longer than any process lives.
 const MERGES_BOUND: u64 = 40;
 
-/// The timeline. All zero bytes are a valid, empty one.
+/// The timeline. All zero bytes are a valid, empty timeline.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Timeline {
     latch: Latch,
-    /// How often neighbours have merged.
+    /// Number of times that neighbours have merged.
     merges: AtomicU64,
     slots: [Slot; INTERVALS],
 }
@@ -43,7 +43,7 @@ pub(crate) struct Flow {
     pub(crate) allocated_bytes: u64,
     pub(crate) freed_blocks: u64,
     pub(crate) freed_bytes: u64,
-    /// The most bytes live, as booked.
+    /// Highest number of live bytes, as booked.
     pub(crate) peak_bytes: u64,
     pub(crate) lost: u64,
 }
@@ -69,14 +69,16 @@ impl Timeline {
             .store(slot.peak_bytes.load(Ordering::Relaxed).max(flow.peak_bytes), Ordering::Relaxed);
     }
 
-    /// The number and the bounds of the interval that holds `at_ns`. A later merge may make it a part of a longer one.
+    /// Returns the number and the bounds of the interval that holds `at_ns`. A later merge may make it a part of a
+    /// longer interval.
     pub(crate) fn around(&self, at_ns: u64) -> (u64, Range<u64>) {
         let length = self.interval_ns();
         let number = at_ns / length;
         (number, number * length..(number + 1) * length)
     }
 
-    /// Copies the timeline up to `now_ns` into `intervals`, which has room for [`INTERVALS`]. Returns the length of one.
+    /// Copies the timeline up to `now_ns` into `intervals`, which has room for [`INTERVALS`]. Returns the length of an
+    /// interval in nanoseconds.
     pub(crate) fn copy(&self, now_ns: u64, intervals: &mut Vec<profile::Interval>) -> u64 {
         debug_assert!(intervals.capacity() >= INTERVALS);
         let _taken = self.latch.take();
@@ -116,7 +118,7 @@ impl Timeline {
         INTERVAL_NS_MIN << self.merges.load(Ordering::Relaxed)
     }
 
-    /// Halves the resolution.
+    /// Merges neighbours, which halves the resolution.
     fn merge(&self) {
         let take = |cell: &AtomicU64| {
             let value = cell.load(Ordering::Relaxed);
@@ -142,8 +144,8 @@ impl Timeline {
     }
 }
 
-/// Moves negative flows to earlier intervals. A block for which the tables had no room is subtracted in a later interval than it
-/// was added in.
+/// Moves negative flows to earlier intervals. Such a flow arises when a block for which the tables had no room is added
+/// in one interval and subtracted in a later one.
 fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::Interval) -> &mut u64) {
     let mut owed = 0i64;
     for interval in intervals.iter_mut().rev() {
@@ -153,8 +155,9 @@ fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::
     }
 }
 
-/// The peak of an interval: the highest live bytes while it was booked, clamped to the bounds that its flows allow. A late fold
-/// sees other lanes' bytes of later intervals, and an interval without events is not booked at all.
+/// Returns the peak of an interval: the highest live bytes at the bookings in the interval, clamped to the bounds that
+/// its flows allow. A late fold sees other lanes' bytes of later intervals, and an interval without events is not
+/// booked at all.
 fn peak_within(before: i128, allocated: u64, after: i128, seen: u64) -> u64 {
     let (low, high) = (before.max(after), before + i128::from(allocated));
     u64::try_from(i128::from(seen).min(high).max(low)).unwrap_or(0)

@@ -1,7 +1,7 @@
 //! The trace buffer: copies of the words that folds book, on their way to the trace.
 //!
-//! A fold has the words of a window in its processor's cache anyway, so the cheapest complete trace is a copy of them,
-//! with the window's thread and dates in front. Folds encode, allocate and write nothing else for the trace.
+//! The words of a window are in the processor's cache during a fold, so the cheapest complete trace is a copy of them,
+//! preceded by the window's thread and dates. Folds encode, allocate and write nothing else for the trace.
 //!
 //! ```text
 //!  fold of lane n ──► stripe n mod 16: open chunk ──full──► queue ──► writer ──► spent chunks
@@ -9,40 +9,40 @@
 //!                        └───────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A chunk is one run of pages. There are at most [`TRACE_CHUNKS_MAX`], made when they are needed. A lane's windows stay
+//! A chunk is one run of pages. Up to [`TRACE_CHUNKS_MAX`] chunks are made, when they are needed. A lane's windows stay
 //! in order: a lane has one stripe, is folded by one thread at a time, and chunks leave a stripe in the order in which
 //! they were filled.
 //!
-//! A fold never waits here. A thread that is about to fold its own ring first checks whether few chunks are left
-//! ([`TraceBuffer::is_short`]), while it holds no latch, and waits for the writer as its mode allows. The remaining chunks are
-//! for folds that cannot wait, and for threads that checked at the same moment. Without any chunk, the window is missing
-//! from the trace and its events are counted; the ledger books them as always.
+//! A fold never waits for the trace. A thread that is about to fold its ring first checks whether few chunks are left
+//! ([`TraceBuffer::is_short`]), while it holds no latch, and waits for the writer as its mode allows. The remaining
+//! chunks are for folds that cannot wait, and for threads that checked at the same moment. Without any chunk, the
+//! window is missing from the trace and its events are counted; the ledger books them in any case.
 //!
-//! Invariant **A1**: a chunk is in one stripe, in one list, or with the writer, and touched by its owner only.
+//! Invariant **A1**: a chunk is in one stripe, in one list, or with the writer, and only its owner accesses it.
 
 use crate::ring::event::{self, TAG_ALLOC, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_WIDE, Tag, record_words};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Chunks at most.
+/// Maximum number of chunks.
 pub(crate) const TRACE_CHUNKS_MAX: u32 = 1024;
 /// Pages of a chunk.
 const CHUNK_PAGES: u32 = 8;
 /// Words of a chunk.
 const CHUNK_WORDS: usize = CHUNK_PAGES as usize * PAGE_BYTES / 8;
-/// Words at the start of a chunk: the page of the next one in its list, and the number of used words.
+/// Words at the start of a chunk: the page of the next chunk in its list, and the number of used words.
 const CHUNK_HEAD: usize = 2;
 /// Words in front of a window: its thread and length, the time of its first word, and the time from word to word.
 pub(crate) const WINDOW_HEAD: usize = 3;
-/// Open chunks.
+/// Number of stripes, each of which has one open chunk.
 const STRIPES: usize = 16;
-/// Chunks that are kept for folds that cannot wait.
+/// Number of chunks that are reserved for folds that cannot wait.
 const CHUNKS_KEPT: u32 = 64;
 /// Bits of the length in a window's first word.
 const LENGTH_BITS: u32 = 16;
 
-/// Open chunks, filled chunks and spent chunks. All zero bytes are a valid, closed buffer.
+/// The open, filled and spent chunks. All zero bytes are a valid, closed buffer.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct TraceBuffer {
@@ -52,11 +52,12 @@ pub(crate) struct TraceBuffer {
     open: AtomicU32,
     /// Whether a writer takes filled chunks.
     written: AtomicU32,
-    /// Chunks that the writer has given back so far.
+    /// Number of times that the writer has given a chunk back.
     spent: AtomicU64,
-    /// The value of [`TraceBuffer::spent`] plus one when a thread last stopped waiting for it to rise; 0 if none has.
+    /// Value of [`TraceBuffer::spent`] plus one at the time when a thread last stopped waiting for it to rise; 0 if
+    /// none has.
     stalled_at: AtomicU64,
-    /// Times that threads waited for the writer, and for how long together.
+    /// Number of times that threads waited for the writer; `waited_ns` is the total duration.
     waits: AtomicU64,
     waited_ns: AtomicU64,
 }
@@ -66,13 +67,13 @@ pub(crate) struct TraceBuffer {
 #[derive(Debug)]
 struct Stripe {
     latch: Latch,
-    /// Its page; 0 if there is none.
+    /// Page of the open chunk; 0 if there is none.
     page: AtomicU32,
-    /// Events of windows for which there was no chunk.
+    /// Number of events of windows for which there was no chunk.
     lost: AtomicU64,
 }
 
-/// Chunks that wait for the writer, and chunks that are spent.
+/// Filled chunks, which wait for the writer, and spent chunks.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Pool {
@@ -85,7 +86,7 @@ struct Pool {
     full_count: AtomicU32,
 }
 
-/// Whose window it is, and how its words are dated.
+/// The head of a window: its thread, its length, and the dates of its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WindowHead {
     pub(crate) row: u32,
@@ -106,14 +107,14 @@ impl WindowHead {
     }
 }
 
-/// A chunk in the hands of the writer.
+/// A chunk that the writer owns.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     page: u32,
 }
 
 impl Chunk {
-    /// The windows in it, each with its head.
+    /// Returns the windows of the chunk, each with its head.
     pub(crate) fn words<'a>(&'a self, pages: &'a Pages) -> &'a [u64] {
         // SAFETY: A1, the chunk is the writer's; its pages are zeroed or written, and stay mapped.
         let words = unsafe {
@@ -125,21 +126,21 @@ impl Chunk {
 }
 
 impl TraceBuffer {
-    /// Opens the buffer: folds copy their windows from here on.
+    /// Opens the buffer, so that folds copy their windows.
     pub(crate) fn open(&self) {
         // relaxed: a fold that sees it late books the window without a copy; it is opened before the first event.
         self.open.store(1, Ordering::Relaxed);
     }
 
-    /// Closes the buffer and sends open chunks to the writer. The caller holds the latches of all lanes, so that all are cut at
-    /// the same moment.
+    /// Closes the buffer and sends open chunks to the writer. The caller holds the latches of all lanes, so that all
+    /// lanes are cut at the same moment.
     pub(crate) fn close(&self, pages: &Pages) {
         // relaxed: the latches of the lanes order it.
         self.open.store(0, Ordering::Relaxed);
         self.push_out(pages);
     }
 
-    /// Closes the buffer without a writer: its copies are dropped.
+    /// Closes the buffer without a writer; its copies are dropped.
     pub(crate) fn give_up(&self) {
         // relaxed: a fold that sees it late leaves a copy that is thrown away.
         self.open.store(0, Ordering::Relaxed);
@@ -157,7 +158,7 @@ impl TraceBuffer {
         self.written.store(u32::from(written), Ordering::Relaxed);
     }
 
-    /// Copies a window of a lane.
+    /// Copies a window of a lane into the open chunk of the lane's stripe.
     #[inline(never)]
     pub(crate) fn window(&self, pages: &Pages, lane: u32, head: WindowHead, words: &[AtomicU64]) {
         let stripe = &self.stripes[lane as usize % STRIPES];
@@ -201,12 +202,12 @@ impl TraceBuffer {
         }
     }
 
-    /// The oldest chunk that waits for the writer.
+    /// Returns the oldest chunk that waits for the writer.
     pub(crate) fn take_full(&self, pages: &Pages) -> Option<Chunk> {
         self.pool.take_full(pages).map(|page| Chunk { page })
     }
 
-    /// Chunks that wait for the writer.
+    /// Returns the number of chunks that wait for the writer.
     pub(crate) fn full_count(&self) -> u32 {
         // relaxed: the writer asks, and only it makes them fewer.
         self.pool.full_count.load(Ordering::Relaxed)
@@ -219,8 +220,8 @@ impl TraceBuffer {
         self.spent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a thread should wait before it folds its own ring. Each of the lanes may have checked at this moment, and fills
-    /// less than half a chunk.
+    /// Whether a thread should wait before it folds its ring. Each lane may have checked at this moment, and fills less
+    /// than half a chunk.
     pub(crate) fn is_short(&self, lanes: u32) -> bool {
         // relaxed: what is free can change at once anyway.
         let made = self.pool.made.load(Ordering::Relaxed);
@@ -228,7 +229,8 @@ impl TraceBuffer {
         free < (CHUNKS_KEPT + lanes / 2).min(TRACE_CHUNKS_MAX / 4 * 3)
     }
 
-    /// Whether waiting for the writer can help: there is one, and no thread has timed out since it last gave a chunk back.
+    /// Whether waiting for the writer can help: a writer exists, and no thread has timed out since the writer last gave
+    /// a chunk back.
     pub(crate) fn is_worth_waiting(&self) -> bool {
         // relaxed: see `set_written`.
         self.written.load(Ordering::Relaxed) != 0
@@ -241,7 +243,7 @@ impl TraceBuffer {
         self.stalled_at.store(spent + 1, Ordering::Relaxed);
     }
 
-    /// Chunks that the writer has given back so far.
+    /// Returns the number of times that the writer has given a chunk back.
     pub(crate) fn spent_so_far(&self) -> u64 {
         // relaxed: a sign of life.
         self.spent.load(Ordering::Relaxed)
@@ -254,13 +256,13 @@ impl TraceBuffer {
         self.waited_ns.fetch_add(ns, Ordering::Relaxed);
     }
 
-    /// Events that are missing from the trace, because there was no chunk for them.
+    /// Returns the number of events that are missing from the trace because there was no chunk for them.
     pub(crate) fn lost(&self) -> u64 {
         // relaxed: sums.
         self.stripes.iter().map(|stripe| stripe.lost.load(Ordering::Relaxed)).sum()
     }
 
-    /// Waits so far, and the nanoseconds that they took together.
+    /// Returns the number of waits, and their total duration in nanoseconds.
     pub(crate) fn waits(&self) -> (u64, u64) {
         // relaxed: sums.
         (self.waits.load(Ordering::Relaxed), self.waited_ns.load(Ordering::Relaxed))
@@ -268,7 +270,7 @@ impl TraceBuffer {
 }
 
 impl Pool {
-    /// A chunk to fill: a spent one, or a new one below the limit.
+    /// Returns a chunk to fill: a spent one, or a new one below the limit.
     fn take_spent(&self, pages: &Pages) -> Option<u32> {
         let _taken = self.latch.take();
         // relaxed, all of this type: the latch orders it.
@@ -325,13 +327,13 @@ impl Pool {
     }
 }
 
-/// The page of the chunk behind this one in its list.
+/// Returns the page of the next chunk in the list of this chunk.
 fn next(pages: &Pages, page: u32) -> u32 {
     // SAFETY: A1, the caller has the chunk, or holds the latch of its list.
     unsafe { pages.at(page).cast::<u64>().read() as u32 }
 }
 
-/// Words of a chunk that are used.
+/// Returns the number of used words of a chunk.
 fn used(pages: &Pages, page: u32) -> usize {
     // SAFETY: A1, as in `next`.
     unsafe { pages.at(page).cast::<u64>().add(1).read() as usize }
@@ -346,7 +348,7 @@ fn set_head(pages: &Pages, page: u32, next: u32, used: usize) {
     }
 }
 
-/// Events in the words of a window. As in the ledger, a realloc counts with its second half.
+/// Returns the number of events in the words of a window. As in the ledger, a realloc counts with its second half.
 fn events_in(words: &[AtomicU64]) -> u64 {
     let (mut index, mut events) = (0, 0);
     while let Some(word) = words.get(index) {

@@ -80,9 +80,9 @@ pub(super) enum Admission {
     SampledOut,
 }
 
-/// Decides whether an event is recorded, by the level in force. The level is read again only when the thread writes no
-/// record and is in no scope, because the freed block may be one whose allocation another thread has sampled out
-/// already.
+/// Decides whether an event is recorded, by the level in force. Reads the level again while events are sampled out, and
+/// after a change of the epoch: the freed block may be one whose allocation another thread has sampled out already. The
+/// level is not read while the thread writes a record or is in a scope.
 pub(super) fn admit(lane: &Lane, limit: u64) -> Admission {
     // A closed gate on a lane at the full level: this event interrupts another one.
     let may_have_changed = limit != 0 && lane.epoch() != PROCESS.epoch.now();

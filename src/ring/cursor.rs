@@ -1,39 +1,40 @@
-//! The three cursors of a lane and every ordering between the thread and the folder. Knows indices, not storage.
+//! The three cursors of a lane and every ordering between the thread and the folder. The cursors hold indices, and do
+//! not know the storage.
 
 use crate::sys::latch::wait;
 use crate::sys::sync::{AtomicU64, Ordering, fence};
 
-/// The end of the written words. Moved by the thread only.
+/// The end of the written words. Only the thread moves it.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Head(AtomicU64);
 
-/// The end of the folded words. Moved by the holder of the lane's latch only.
+/// The end of the folded words. Only the holder of the lane's latch moves it.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Tail(AtomicU64);
 
-/// The first word that has not been reused. Moved by the thread only.
+/// The first word that has not been reused. Only the thread moves it.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Oldest(AtomicU64);
 
 impl Head {
-    /// For the thread: its own cursor.
+    /// Returns the head, for the thread, which is its only writer.
     #[inline(always)]
     pub(crate) fn own(&self) -> u64 {
         // relaxed: read by its only writer.
         self.0.load(Ordering::Relaxed)
     }
 
-    /// For the thread: publishes the words below `head`.
+    /// Publishes the words below `head`, for the thread.
     #[inline(always)]
     pub(crate) fn publish(&self, head: u64) {
         // Release: pairs with `observe`.
         self.0.store(head, Ordering::Release);
     }
 
-    /// For the folder: the head; words below it may be read.
+    /// Returns the head, for the folder, which may read the words below it.
     #[inline]
     pub(crate) fn observe(&self) -> u64 {
         // Acquire: pairs with `publish`.
@@ -42,21 +43,21 @@ impl Head {
 }
 
 impl Tail {
-    /// For the holder of the latch: its own cursor.
+    /// Returns the tail, for the holder of the latch.
     #[inline]
     pub(crate) fn own(&self) -> u64 {
         // relaxed: the latch orders the folders.
         self.0.load(Ordering::Relaxed)
     }
 
-    /// For the holder of the latch: releases the words below `tail`, which no folder reads again.
+    /// Releases the words below `tail`, which no folder reads again, for the holder of the latch.
     #[inline]
     pub(crate) fn release(&self, tail: u64) {
         // Release: pairs with `observe`; the folder's reads come before it.
         self.0.store(tail, Ordering::Release);
     }
 
-    /// For the thread: the tail; words below it may be overwritten.
+    /// Returns the tail, for the thread, which may overwrite the words below it.
     #[inline]
     pub(crate) fn observe(&self) -> u64 {
         // Acquire: pairs with `release`.
@@ -65,14 +66,14 @@ impl Tail {
 }
 
 impl Oldest {
-    /// For the thread: its own cursor.
+    /// Returns the first word that has not been reused, for the thread, which is the cursor's only writer.
     #[inline]
     pub(crate) fn own(&self) -> u64 {
         // relaxed: read by its only writer.
         self.0.load(Ordering::Relaxed)
     }
 
-    /// For the thread, before it overwrites the words below `oldest`.
+    /// Advances the cursor to `oldest`, for the thread, before it overwrites the words below.
     #[inline]
     pub(crate) fn pass(&self, oldest: u64) {
         // relaxed: the fence orders it before the words that follow.
@@ -81,16 +82,16 @@ impl Oldest {
         fence(Ordering::Release);
     }
 
-    /// For a thread, before it writes into a segment that another lane may have passed and given back: a reader that sees the
-    /// new words sees that the other lane had passed the old ones.
+    /// Orders a thread's writes into a segment that another lane may have passed and given back: a reader that sees the
+    /// new words sees that the other lane had passed the old ones. Called by the thread before it writes.
     #[inline]
     pub(crate) fn enter_after_others() {
         // Release: pairs with the fence in `still_whole`. `pass` came before: the pool of segments orders it.
         fence(Ordering::Release);
     }
 
-    /// For a reader of the history, after it has read: words below the returned number may have been overwritten meanwhile, and
-    /// are dropped.
+    /// Returns the first word that has not been reused, for a reader of the history, after it has read: words below may
+    /// have been overwritten during the reading, and are dropped.
     #[inline]
     pub(crate) fn still_whole(&self) -> u64 {
         // Acquire: pairs with the fence in `pass`; the reader's loads come before it.
@@ -100,16 +101,16 @@ impl Oldest {
     }
 }
 
-/// Rounds that the folder waits for a thread to publish a stamped event.
+/// Maximum number of rounds that the folder waits for a thread to publish a stamped event.
 const STAMPING_ROUNDS: u32 = if cfg!(loom) { 2 } else { 96 };
 
-/// Whether a thread is between taking a stamp and publishing its event.
+/// A flag that is set while a thread is between taking a stamp and publishing its event.
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Stamping(AtomicU64);
 
 impl Stamping {
-    /// For the thread, before it reads the clock.
+    /// Sets the flag, for the thread, before it reads the clock.
     pub(crate) fn begin(&self) {
         // relaxed: the fence orders it.
         self.0.store(1, Ordering::Relaxed);
@@ -117,13 +118,14 @@ impl Stamping {
         fence(Ordering::SeqCst);
     }
 
-    /// For the thread, after it has published.
+    /// Clears the flag, for the thread, after it has published.
     pub(crate) fn end(&self) {
         // Release: a folder that sees the zero sees the head.
         self.0.store(0, Ordering::Release);
     }
 
-    /// For the folder, after its fence: whether no event older than its reading of the clock is still to come.
+    /// Returns whether every event older than the folder's reading of the clock is published, for the folder, after its
+    /// fence.
     pub(crate) fn is_over(&self) -> bool {
         for round in 0..STAMPING_ROUNDS {
             // Acquire: pairs with the release in `end`.
@@ -142,7 +144,7 @@ impl Stamping {
         Stamping(AtomicU64::new(0))
     }
 
-    /// A twin of [`Stamping::begin`] whose fence is too weak.
+    /// A twin of [`Stamping::begin`] with too weak a fence.
     pub(crate) fn begin_weakly(&self) {
         self.0.store(1, Ordering::Relaxed);
         fence(Ordering::AcqRel);
@@ -155,7 +157,7 @@ impl Head {
         Head(AtomicU64::new(0))
     }
 
-    /// A twin of [`Head::publish`] that is too weak: the models must find it out.
+    /// A twin of [`Head::publish`] with too weak an ordering, which the models must detect.
     pub(crate) fn publish_weakly(&self, head: u64) {
         self.0.store(head, Ordering::Relaxed);
     }
@@ -167,7 +169,7 @@ impl Tail {
         Tail(AtomicU64::new(0))
     }
 
-    /// A twin of [`Tail::release`] that is too weak.
+    /// A twin of [`Tail::release`] with too weak an ordering.
     pub(crate) fn release_weakly(&self, tail: u64) {
         self.0.store(tail, Ordering::Relaxed);
     }

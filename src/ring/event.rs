@@ -1,7 +1,7 @@
-//! How an event becomes words.
+//! The encoding of events as words.
 //!
-//! The top four bits of a record's first word are its tag. A free takes one word, an allocation two; what does not
-//! fit takes a wide record.
+//! The top four bits of a record's first word are its tag. A free takes one word, an allocation two; a record that
+//! needs more bits is wide.
 //!
 //! ```text
 //!         63    60 59                  48 47                                             0
@@ -17,17 +17,17 @@
 //! POINTER │ 9     │ the pointer event   │ number of a tracked pointer                     │  holders(32)·stack(32)
 //! ```
 //!
-//! A wide record has four more words: address, size, stack, old address. It serves every kind, whenever an address
-//! has more than 48 bits or a size more than 32.
+//! A wide record has four more words: address, size, stack, old address. Every kind of record can be wide; it is, if an
+//! address has more than 48 bits or a size more than 32.
 //!
-//! The size bits of a free are not needed to book it. They rule out wrong blocks, and detect a free with another layout than
-//! that of the allocation.
+//! Booking a free does not need its size bits. The bits rule out wrong blocks, and reveal a free with another layout
+//! than that of the allocation.
 
-/// Bits of an address that a narrow record holds.
+/// Bits of an address in a narrow record.
 pub(crate) const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
 const TAG_SHIFT: u32 = 60;
-/// Bits of a size that a free carries.
+/// Bits of the size that a free carries.
 pub(crate) const CHECK_BITS: u32 = 12;
 const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
 const MARK_TIME_BITS: u32 = 53;
@@ -46,8 +46,8 @@ pub(crate) const POINTER_WORDS: u64 = 2;
 /// Words in a wide record.
 pub(crate) const WIDE_WORDS: u64 = 5;
 
-/// Length in the mark of a window that is still being written: the longest possible. A reader stops at the head, if that comes
-/// first.
+/// Length in the mark of a window that is still being written: the longest possible one. A reader stops at the head if
+/// the head comes first.
 pub(crate) const MARK_OPEN: u64 = 127;
 
 /// The kind of a record.
@@ -88,7 +88,8 @@ pub(crate) const TAG_WIDE: u64 = Tag::Wide as u64;
 pub(crate) const TAG_THREAD: u64 = Tag::Thread as u64;
 pub(crate) const TAG_POINTER: u64 = Tag::Pointer as u64;
 
-/// Twelve bits of an allocation: its alignment, whether it is heapledger's own, whether it was zeroed, and its sampling rate.
+/// Twelve bits of an allocation: its alignment, whether it is internal to heapledger, whether it was zeroed, and its
+/// sampling rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Traits(pub(crate) u64);
 
@@ -108,17 +109,18 @@ impl Traits {
         self.0 & 63
     }
 
-    /// The same, for a block that was sampled at a rate (1 to 15).
+    /// Returns the traits with the rate (1 to 15) at which the block was sampled.
     pub(crate) const fn sampled(self, rate: u64) -> Traits {
         Traits(self.0 & !Self::RATE | (rate << Self::RATE_SHIFT) & Self::RATE)
     }
 
-    /// The rate at which the block was sampled, or 0 if all blocks were recorded.
+    /// Returns the rate at which the block was sampled, or 0 if all blocks were recorded.
     pub(crate) const fn rate(self) -> u64 {
         (self.0 & Self::RATE) >> Self::RATE_SHIFT
     }
 
-    /// Whether the block is excluded from the program's totals: one of heapledger itself, or a sample that stands for others.
+    /// Whether the block is excluded from the program's totals: a block of heapledger itself, or a sample that stands
+    /// for others.
     #[inline(always)]
     pub(crate) const fn is_excluded(self) -> bool {
         self.0 & (Self::OWN | Self::RATE) != 0
@@ -128,7 +130,7 @@ impl Traits {
         self.0 & Self::OWN != 0
     }
 
-    /// The same, marked as heapledger's own.
+    /// Returns the traits, marked as internal to heapledger.
     pub(crate) const fn as_own(self) -> Traits {
         Traits(self.0 | Self::OWN)
     }
@@ -138,14 +140,14 @@ impl Traits {
     }
 }
 
-/// The size bits of a free: the size folded by exclusive or, so that sizes that differ by whole pages have different bits. As a
-/// number they are at most the size.
+/// Returns the size bits of a free: the size folded by exclusive or, so that sizes that differ by whole pages have
+/// different bits. As a number the bits never exceed the size.
 #[inline(always)]
 pub(crate) const fn check_bits(size: u64) -> u64 {
     (size ^ (size >> CHECK_BITS) ^ (size >> (2 * CHECK_BITS))) & CHECK_MASK
 }
 
-/// The least size of a block whose free has these bits. Higher bits of `check` are ignored.
+/// Returns the smallest size of a block whose free has these bits. Higher bits of `check` are ignored.
 #[inline(always)]
 pub(crate) const fn least_size(check: u64) -> u64 {
     check & CHECK_MASK
@@ -157,7 +159,7 @@ pub(crate) const fn agrees(size: u64, check: u64) -> bool {
     check_bits(size) == check & CHECK_MASK
 }
 
-/// Whether the record behind an allocation is the free of its block, by the address alone.
+/// Whether the record after an allocation is the free of its block, judged by the address alone.
 #[inline(always)]
 pub(crate) const fn is_pair(alloc: u64, behind: u64) -> bool {
     Tag::raw(behind) == TAG_FREE && (alloc ^ behind) << (u64::BITS - ADDRESS_BITS) == 0
@@ -197,13 +199,13 @@ pub(crate) const fn thread_word(starts: bool, row: u32) -> u64 {
     Tag::Thread.bits() | ((if starts { 1 } else { 2 }) << ADDRESS_BITS) | row as u64
 }
 
-/// An event of a tracked pointer; its code `event` is below 4096.
+/// Returns the words of an event of a tracked pointer, whose code `event` is below 4096.
 pub(crate) const fn pointer_words(event: u64, pointer: u32, held: u32, stack: u32) -> [u64; 2] {
     let first = Tag::Pointer.bits() | ((event & 0xfff) << ADDRESS_BITS) | pointer as u64;
     [first, (held as u64) << 32 | stack as u64]
 }
 
-/// The code of a tracked pointer's event.
+/// Returns the code of a tracked pointer's event.
 pub(crate) const fn pointer_event_of(word: u64) -> u64 {
     check_of(word)
 }
@@ -217,18 +219,18 @@ pub(crate) const fn mark_word(ns: u64) -> u64 {
     Tag::Mark.bits() | (MARK_OPEN << MARK_TIME_BITS) | (ns & MARK_TIME_MASK)
 }
 
-/// The same mark, with the length of its window.
+/// Returns the mark with the length of its window, in words.
 pub(crate) const fn closed_mark(mark: u64, words: u64) -> u64 {
     (mark & !(MARK_OPEN << MARK_TIME_BITS)) | (words << MARK_TIME_BITS)
 }
 
-/// Words after the mark; [`MARK_OPEN`] while the window is open.
+/// Returns the number of words after the mark; [`MARK_OPEN`] while the window is open.
 pub(crate) const fn mark_length(mark: u64) -> u64 {
     (mark >> MARK_TIME_BITS) & MARK_OPEN
 }
 
-/// The time of a mark: the first at or after `not_before` with these low bits. 53 bits are 104 days, so a ring that
-/// was idle for longer would be dated too early by that much.
+/// Returns the time of a mark in nanoseconds: the first time with these low bits that is not before `not_before`. 53
+/// bits are 104 days, so a ring that was idle for longer would be dated too early by that much.
 pub(crate) const fn mark_time(mark: u64, not_before: u64) -> u64 {
     let low = mark & MARK_TIME_MASK;
     let time = (not_before & !MARK_TIME_MASK) | low;
@@ -240,8 +242,8 @@ pub(crate) const fn address_of(word: u64) -> u64 {
     word & ADDRESS_MASK
 }
 
-/// Whether a word is the first of an allocation, a free, or one half of a realloc. Any word of a record may be given; one with a
-/// size of 2²⁸ or more can give a false `true`.
+/// Whether a word is the first of an allocation, a free, or one half of a realloc. `word` may be any word of a record;
+/// a word with a size of 2²⁸ or more can give a false `true`.
 #[inline(always)]
 pub(crate) const fn begins_with_address(word: u64) -> bool {
     Tag::raw(word).wrapping_sub(TAG_ALLOC) <= TAG_MOVED - TAG_ALLOC
@@ -257,19 +259,20 @@ pub(crate) const fn traits_of(word: u64) -> Traits {
     Traits((word >> ADDRESS_BITS) & 0xfff)
 }
 
-/// The kind of a wide record, as a raw tag.
+/// Returns the kind of a wide record, as a raw tag.
 pub(crate) const fn wide_kind(word: u64) -> u64 {
     word & 0xff
 }
 
-/// Whether a word starts an allocation that is the program's own.
+/// Whether a word starts an allocation of the program that is not sampled.
 #[inline(always)]
 pub(crate) const fn is_plain_alloc(word: u64) -> bool {
     const MASK: u64 = (15 << TAG_SHIFT) | ((Traits::OWN | Traits::RATE) << ADDRESS_BITS);
     word & MASK == Tag::Alloc.bits()
 }
 
-/// Words of the record that starts with `word`. A skip counts 1; its reader goes on with the next segment.
+/// Returns the number of words of the record that starts with `word`. A skip counts 1; its reader continues with the
+/// next segment.
 #[inline(always)]
 pub(crate) const fn record_words(word: u64) -> u64 {
     match Tag::raw(word) {

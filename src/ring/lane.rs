@@ -1,4 +1,4 @@
-//! A lane: one thread's ring, laid out so that the thread and the folder write to different cache lines.
+//! The lane: one thread's ring, laid out so that the thread and the folder write to different cache lines.
 
 use super::cursor::{Head, Oldest, Stamping, Tail};
 use crate::profile::LossReason;
@@ -11,14 +11,14 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 pub(crate) const SEGMENT_WORDS: u64 = 1024;
 /// Pages of a segment.
 pub(crate) const SEGMENT_PAGES: u32 = (SEGMENT_WORDS as usize * 8 / PAGE_BYTES) as u32;
-/// Segments of a lane at most: entries of its table of segments.
+/// Maximum number of segments of a lane, which is the length of its table of segments.
 pub(crate) const SEGMENT_SLOTS: u64 = 64;
-/// Words that a thread books at one time while booking is costly.
+/// Words that a thread books at a time while booking is costly.
 pub(crate) const COSTLY_WORDS: u64 = 256;
-/// Words of a window behind its mark: eight windows fill a segment.
+/// Words of a window after its mark: eight windows fill a segment.
 pub(crate) const WINDOW_WORDS: u64 = 127;
 
-/// Buckets of the durations of slow paths; the last one holds all above a second.
+/// Number of buckets of the durations of slow paths; the last bucket holds all durations above a second.
 pub(crate) const SLOW_PATH_BUCKETS: usize = 32;
 
 const _: () = assert!(SEGMENT_WORDS.is_power_of_two() && SEGMENT_SLOTS.is_power_of_two());
@@ -34,75 +34,77 @@ pub(crate) struct Lane {
     pub(crate) hot: Hot,
     /// State of the slow path; written by the thread only.
     pub(crate) cold: Cold,
-    /// Written by the holder of the latch.
+    /// State of the folder; written by the holder of the latch only.
     pub(crate) folder: Folder,
-    /// Page of the segment whose number is congruent to the index. Written by the thread only.
+    /// Page of each segment, at the index that is the segment's number modulo `SEGMENT_SLOTS`. Written by the thread
+    /// only.
     segments: [AtomicU32; SEGMENT_SLOTS as usize],
 }
 
-/// The line of the hot path.
+/// The cache line of the hot path.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Hot {
     pub(crate) head: Head,
-    /// The thread may write below this; 0 while the gate is closed.
+    /// End of the words that the thread may write; 0 while the gate is closed.
     limit: AtomicU64,
     /// The epoch in which the current window was opened.
     epoch: AtomicU64,
-    /// Address that word 0 would have if the current segment reached back to it.
+    /// Address that word 0 would have if the current segment extended down to it.
     base: AtomicU64,
-    /// Events that the thread made on this lane, lost ones included, nested ones not.
+    /// Number of events that the thread made on this lane, including lost ones, but not nested ones.
     attempted: AtomicU64,
-    /// Whether the thread takes stacks: not zero if it does.
+    /// Whether the thread walks stacks: nonzero if it does.
     walks: AtomicU64,
 }
 
-/// The thread's second line.
+/// The thread's state off the hot path.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Cold {
     pub(crate) oldest: Oldest,
     pub(crate) stamping: Stamping,
-    /// What `limit` is when the gate is open.
+    /// Value of `limit` while the gate is open.
     pub(crate) window_end: AtomicU64,
-    /// Number of the current window's time mark.
+    /// Index of the current window's time mark.
     pub(crate) mark_index: AtomicU64,
-    /// The time at which the current window was opened, in nanoseconds.
+    /// Time at which the current window was opened, in nanoseconds.
     pub(crate) opened_ns: AtomicU64,
     /// Windows that stayed open for long, minus others: see `recorder::background_thread`.
     pub(crate) slow_windows: AtomicU32,
-    /// Nesting of internal scopes, whose events are heapledger's own.
+    /// Nesting depth of internal scopes, whose events are heapledger's.
     pub(crate) own_depth: AtomicU32,
-    /// Nesting of sections in which recording is paused.
+    /// Nesting depth of sections in which recording is paused.
     pub(crate) paused_depth: AtomicU32,
     /// Whether the slow path is writing a record.
     pub(crate) writing: AtomicU32,
-    /// Segments that the lane has.
+    /// Number of segments that the lane has.
     pub(crate) segments_held: AtomicU32,
     /// Number of the lane in the registry.
     pub(crate) index: AtomicU32,
-    /// Slow paths taken since the lane was opened.
+    /// Number of slow paths taken since the lane was opened.
     pub(crate) slow_paths: AtomicU64,
-    /// Segments that the thread folded itself.
+    /// Number of folds by the lane's thread.
     pub(crate) folds_at_home: AtomicU64,
-    /// Events of signal handlers that found the gate closed; the only counter that nests.
+    /// Number of events of signal handlers that found the gate closed. No other counter is incremented by nested
+    /// events.
     pub(crate) nested: AtomicU64,
-    /// Failed allocations. They are no events.
+    /// Number of failed allocations, which are no events.
     pub(crate) failed: AtomicU64,
-    /// How the thread records: a `state::Level`.
+    /// The level at which the thread records: a `state::Level`.
     pub(crate) level: AtomicU32,
-    /// The thread's sampler.
+    /// State of the thread's sampler.
     pub(crate) distance: AtomicU64,
     pub(crate) random: AtomicU64,
     pub(crate) rate: AtomicU64,
-    /// Events that were sampled out.
+    /// Sums of the events that were sampled out.
     pub(crate) sampled_out: SampledOut,
     pub(crate) waits: AtomicU64,
     pub(crate) overflow_segments: AtomicU64,
     lost: [AtomicU64; LossReason::COUNT],
-    /// The thread's stacks.
+    /// State of the thread's stack walks.
     pub(crate) walker: Walker,
-    /// Duration of timed slow paths: in all, and by power of two of nanoseconds.
+    /// Total duration of timed slow paths in nanoseconds; `slow_path_ns` counts them by power of two of nanoseconds.
     pub(crate) timed_ns: AtomicU64,
     pub(crate) slow_path_ns: [AtomicU32; SLOW_PATH_BUCKETS],
 }
@@ -111,23 +113,23 @@ pub(crate) struct Cold {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Walker {
-    /// The thread's stack: the lowest address that can belong to it, and the first above it. While `high` is 0 the stack is not
-    /// known, and `low` counts the slow paths since.
+    /// Lowest address that can belong to the thread's stack; `high` is the first address above the stack. While `high`
+    /// is 0 the stack is unknown, and `low` counts the slow paths since then.
     pub(crate) low: AtomicU64,
     pub(crate) high: AtomicU64,
-    /// The cache from hashes to stacks: its page, its address, and the bits by which a hash is shifted to give a place; 0 while
-    /// there is none.
+    /// Page of the cache from hashes to stacks; `cache_start` is its address, and `cache_shift` the number of bits by
+    /// which a hash is shifted to give a place. All are 0 while there is no cache.
     cache_page: AtomicU32,
     pub(crate) cache_shift: AtomicU32,
     cache_start: AtomicU64,
-    /// Entries that were pushed out of it since it last grew.
+    /// Number of entries that were replaced in the cache since it last grew.
     pub(crate) cache_crowded: AtomicU32,
-    /// Page of the thread's last walk; 0 while none is kept.
+    /// Address of the thread's last walk; 0 while none is kept.
     pub(crate) replay: AtomicU64,
-    /// Bytes to go until the next stack, where a subset is taken.
+    /// Bytes until the next sampled stack, if a subset of stacks is sampled.
     pub(crate) distance: AtomicU64,
     pub(crate) random: AtomicU64,
-    /// Counts of `StackFigures`.
+    /// Number of stacks walked; this and the following fields are the counts of `StackFigures`.
     pub(crate) taken: AtomicU64,
     pub(crate) truncated: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -136,7 +138,7 @@ pub(crate) struct Walker {
 }
 
 impl Walker {
-    /// An entry of the cache. `place` is a hash shifted by `cache_shift`.
+    /// Returns an entry of the cache. `place` is a hash shifted by `cache_shift`.
     #[inline(always)]
     pub(crate) fn cache_entry(&self, place: usize) -> &AtomicU64 {
         // relaxed: the thread's own.
@@ -145,7 +147,7 @@ impl Walker {
         unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(start + 8 * place) }
     }
 
-    /// Makes a run of zeroed pages the cache; returns the page of the previous one.
+    /// Makes a run of zeroed pages the cache, and returns the page of the previous cache.
     pub(crate) fn set_cache(&self, pages: &Pages, page: u32, shift: u32) -> u32 {
         let start = pages.at(page).expose_provenance() as u64;
         // relaxed, all: the thread's own. Its gate is closed, so that no handler of it takes a stack meanwhile.
@@ -157,17 +159,18 @@ impl Walker {
     }
 }
 
-/// Sampled-out events and their bytes. Written by the thread only.
+/// Counts of sampled-out events and their bytes. Written by the thread only.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SampledOut {
     pub(crate) allocs: SignalSafeCounter,
     pub(crate) frees: SignalSafeCounter,
-    /// Blocks whose realloc failed: each was counted as a free and an allocation, which is subtracted from the totals.
+    /// Blocks whose realloc failed: each was counted as a free and as an allocation, and both are subtracted from the
+    /// totals.
     pub(crate) restored: SignalSafeCounter,
 }
 
-/// The folder's line.
+/// The folder's cache line.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -175,39 +178,39 @@ pub(crate) struct Folder {
     pub(crate) tail: Tail,
     /// Whether an ordered fold holds the latch.
     in_order: AtomicU32,
-    /// Whether the last fold was costly for its length.
+    /// Whether the last fold was costly in proportion to its length.
     costly: AtomicU32,
-    /// Costly folds minus others, at least 0.
+    /// Number of costly folds minus others, with 0 as the lower bound.
     costly_balance: AtomicU32,
-    /// Highest number of words that were waiting when a fold began.
+    /// Highest number of words that were waiting at the start of a fold.
     pub(crate) high_water: AtomicU64,
-    /// The same since the tuner's last step.
+    /// Highest number of words that were waiting at the start of a fold, since the tuner's last step.
     pub(crate) recent_high_water: AtomicU64,
     pub(crate) folds_away: AtomicU64,
-    /// The time of the last event that was booked, in nanoseconds.
+    /// Time of the last event that was booked, in nanoseconds.
     reached_ns: AtomicU64,
 }
 
 impl Folder {
-    /// Notes the time up to which the lane is booked. For the holder of the latch.
+    /// Notes the time up to which the lane is booked. Called by the holder of the latch.
     pub(crate) fn note_reached(&self, at_ns: u64) {
         // relaxed: a hint for choosing the lane that is booked next.
         self.reached_ns.store(at_ns, Ordering::Relaxed);
     }
 
-    /// The time up to which the lane is booked.
+    /// Returns the time up to which the lane is booked, in nanoseconds.
     pub(crate) fn reached_ns(&self) -> u64 {
         // relaxed: as above.
         self.reached_ns.load(Ordering::Relaxed)
     }
 
-    /// Notes whether an ordered fold holds the latch. For the holder of the latch.
+    /// Notes whether an ordered fold holds the latch. Called by the holder of the latch.
     pub(crate) fn in_order(&self, held: bool) {
         // relaxed: read by the same ordered fold only, of which there is one at a time.
         self.in_order.store(u32::from(held), Ordering::Relaxed);
     }
 
-    /// Notes whether the last fold was costly for its length. For the holder of the latch.
+    /// Notes whether the last fold was costly in proportion to its length. Called by the holder of the latch.
     pub(crate) fn note_costly(&self, is_costly: bool) {
         let balance = self.costly_balance();
         let now = if is_costly { balance.saturating_add(1) } else { balance.saturating_sub(1) };
@@ -216,30 +219,31 @@ impl Folder {
         self.costly_balance.store(now, Ordering::Relaxed);
     }
 
-    /// Costly folds minus others.
+    /// Returns the number of costly folds minus others.
     pub(crate) fn costly_balance(&self) -> u32 {
         // relaxed: as above.
         self.costly_balance.load(Ordering::Relaxed)
     }
 
-    /// Resets the balance. A fold at the same time may undo that, or not be counted.
+    /// Resets the balance of costly folds. A concurrent fold may undo the reset, or be missing from the balance.
     pub(crate) fn reset_costly_balance(&self) {
         // relaxed: as above.
         self.costly_balance.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the last fold was costly for its length.
+    /// Whether the last fold was costly in proportion to its length.
     pub(crate) fn is_costly(&self) -> bool {
         // relaxed: as above.
         self.costly.load(Ordering::Relaxed) != 0
     }
 
-    /// Waiting words at which the thread books its ring: fewer while booking is costly, so that no single event takes long.
+    /// Returns the number of waiting words at which the thread books its ring: fewer while booking is costly, so that
+    /// no single event takes long.
     pub(crate) fn words_before_help(&self) -> u64 {
         if self.is_costly() { COSTLY_WORDS } else { SEGMENT_WORDS }
     }
 
-    /// Whether the lane is part of the ordered fold under way. A lane that was published meanwhile is not.
+    /// Whether the lane is part of the current ordered fold. A lane that was published during the fold is not.
     pub(crate) fn is_in_order(&self) -> bool {
         // relaxed: as above.
         self.in_order.load(Ordering::Relaxed) != 0
@@ -256,7 +260,7 @@ impl Lane {
         &self.cold.stamping
     }
 
-    /// Closes the gate and returns its limit; 0 when it was closed already.
+    /// Closes the gate and returns its limit; 0 if the gate was closed already.
     #[inline(always)]
     pub(crate) fn close_gate(&self) -> u64 {
         // relaxed, as every access here: the line belongs to one thread; a handler of the same thread sees program
@@ -283,14 +287,14 @@ impl Lane {
         self.hot.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// Whether the thread takes stacks.
+    /// Whether the thread walks stacks.
     #[inline(always)]
     pub(crate) fn walks(&self) -> bool {
         // relaxed: written by the thread itself.
         self.hot.walks.load(Ordering::Relaxed) != 0
     }
 
-    /// From now on the thread takes stacks, or takes none.
+    /// Sets whether the thread walks stacks.
     pub(crate) fn set_walks(&self, walks: bool) {
         // relaxed: as above.
         self.hot.walks.store(u64::from(walks), Ordering::Relaxed);
@@ -304,7 +308,7 @@ impl Lane {
         self.hot.attempted.store(attempted + 1, Ordering::Relaxed);
     }
 
-    /// Events of the thread so far, nested ones included.
+    /// Returns the number of events of the thread, including nested ones.
     pub(crate) fn attempted(&self) -> u64 {
         // relaxed: monotone counters; what is booked of them was read before.
         // They wrap where the lane is a killed process's, with anything in it.
@@ -325,12 +329,12 @@ impl Lane {
         }
     }
 
-    /// Events that were lost on this lane so far, for any reason but a full live table.
+    /// Returns the number of events that were lost on this lane, for any reason but a full live table.
     pub(crate) fn lost_in_all(&self) -> u64 {
         LossReason::ALL.into_iter().map(|reason| self.lost(reason)).fold(0, u64::wrapping_add)
     }
 
-    /// The word with this number, for the thread. `index` lies in the current segment.
+    /// Returns the word with this index, for the thread. The word lies in the current segment.
     ///
     /// # Safety
     /// The current segment was entered by [`Lane::enter_segment`] and holds `index`.
@@ -341,7 +345,7 @@ impl Lane {
         word
     }
 
-    /// The words from this number on, for the thread. They lie in the current segment.
+    /// Returns the words from this index on, for the thread. The words lie in the current segment.
     ///
     /// # Safety
     /// As for [`Lane::own_word`], for all of them.
@@ -354,7 +358,7 @@ impl Lane {
         unsafe { &*std::ptr::with_exposed_provenance::<[AtomicU64; WORDS]>(address) }
     }
 
-    /// The words of a segment.
+    /// Returns the words of a segment.
     ///
     /// # Safety
     /// The lane has had a segment of this number, and it has not been given back to `pages`.
@@ -364,13 +368,13 @@ impl Lane {
         pages.at(page).cast::<AtomicU64>().cast_const()
     }
 
-    /// Page of the segment with this number.
+    /// Returns the page of the segment with this number.
     pub(crate) fn segment_page(&self, number: u64) -> u32 {
         // relaxed: read by its only writer.
         self.segments[(number % SEGMENT_SLOTS) as usize].load(Ordering::Relaxed)
     }
 
-    /// Makes `page` the segment with this number, and the current one.
+    /// Makes `page` the segment with this number, and makes that segment the current one.
     pub(crate) fn enter_segment(&self, pages: &Pages, number: u64, page: u32) {
         Oldest::enter_after_others();
         // relaxed, both: the slot is published with the head, the base is the thread's own.
@@ -387,7 +391,7 @@ pub(crate) fn bump(counter: &AtomicU64) {
     add(counter, 1);
 }
 
-/// Adds to a counter that one thread writes, or the holder of a latch.
+/// Adds to a counter that has one writer at a time: one thread, or the holder of a latch.
 #[inline(always)]
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     // relaxed: one writer at a time; plain load and store, no shared read-modify-write.

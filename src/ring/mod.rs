@@ -1,9 +1,10 @@
-//! The ring of a thread: how events become words, and how words travel from the thread to the folder that books them.
+//! The ring of a thread: the encoding of events as words, and the way of the words from the thread to the folder that
+//! books them.
 //!
 //! # Picture
 //!
-//! A *lane* is one thread's ring. Its words are numbered from 0 on, for ever; they lie in *segments* of 1,024 words,
-//! and a small table says where the segment of a number is.
+//! A *lane* is one thread's ring. Its words are numbered from 0 on, for ever. The words lie in *segments* of 1,024
+//! words, and a small table maps the number of a segment to its page.
 //!
 //! ```text
 //!            oldest            tail                        head     limit
@@ -19,10 +20,10 @@
 //!
 //! # Windows
 //!
-//! A *window* is a time mark and a run of at most 127 words behind it. The hot path knows nothing of segments,
-//! marks or folding: it writes as long as its record fits below `limit`. Everything else is done on the slow path, at the end of a
-//! window (`recorder::window`). `limit` is also the lane's gate: while a record is being written it is 0, so an event
-//! of a signal handler finds the window closed, as does an event on a lane that is off.
+//! A *window* is a time mark and a run of at most 127 words after the mark. The hot path does not know segments, marks
+//! or folding: it writes while its record fits below `limit`. All other work is done on the slow path, at the end of a
+//! window (`recorder::window`). `limit` is also the lane's gate: it is 0 while a record is being written, so an event
+//! of a signal handler finds the window closed, as does an event on a lane whose thread pauses recording.
 //!
 //! # Invariants
 //!
@@ -43,7 +44,7 @@
 //! | `Oldest::enter_after_others` release fence | next lane's thread | `Oldest::still_whole` acquire fence, history | the same, of a segment that changed lanes |
 //! | latch | folder | latch | folders follow each other |
 //!
-//! Each of them has a model that loom explores, and a weakened twin that must fail.
+//! Each ordering has a model that loom explores, and a weakened twin that must fail.
 
 pub(crate) mod cursor;
 #[cfg(not(loom))]

@@ -1,4 +1,4 @@
-//! The registry of lanes: which exist, and which are free.
+//! The registry of lanes, in use and free.
 //!
 //! ```text
 //!            fresh ──publish──► in use ◄──reuse── free
@@ -6,41 +6,42 @@
 //!                                 └──── retire ────┘
 //! ```
 //!
-//! A lane is never destroyed: a thread that ends retires its lane, folded to the end, and the next thread claims it. The free
-//! lanes form a stack by index, whose head has a count of its changes, so that a lane that was popped and pushed again between a
-//! load and an exchange is noticed. Nothing here waits; when the table is full, the caller counts the loss.
+//! A lane is never destroyed: a thread that ends retires its lane, folded to the end, and the next thread claims it.
+//! The free lanes form a stack by index. The head of the stack counts its changes, so an exchange detects a lane that
+//! was popped and pushed again since the load. No function here waits; when the table is full, the caller counts the
+//! loss.
 
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Lanes that can exist at one time.
+/// Maximum number of lanes.
 pub(crate) const LANES_MAX: usize = 16_384;
 
 /// The table of lanes. All zero bytes are a valid, empty registry.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Registry<const N: usize = LANES_MAX> {
-    /// Changes of the stack in the high half, index of its top plus one in the low half.
+    /// Number of changes of the stack of free lanes in the high half, index of its top plus one in the low half.
     free: AtomicU64,
     count: AtomicU32,
-    /// Page of each lane; 0 until it is published.
+    /// Page of each lane; 0 until the lane is published.
     pages: [AtomicU32; N],
-    /// For a free lane: index plus one of the next free one.
+    /// Index of the next free lane plus one, for each free lane.
     next: [AtomicU32; N],
 }
 
 /// The outcome of a claim.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    /// A lane that another thread has retired.
+    /// The index of a lane that another thread has retired.
     Reused(u32),
-    /// An index for a lane that is still to be made and published.
+    /// An index for a lane that the caller has to make and publish.
     Fresh(u32),
     /// All lanes are in use.
     Full,
 }
 
 impl<const N: usize> Registry<N> {
-    /// Takes a free lane, or the index of a new one.
+    /// Claims a free lane, or the index of a new one.
     pub(crate) fn claim(&self) -> Claimed {
         if let Some(index) = self.pop() {
             return Claimed::Reused(index);
@@ -56,32 +57,32 @@ impl<const N: usize> Registry<N> {
         Claimed::Full
     }
 
-    /// Makes a fresh lane visible to all.
+    /// Makes a fresh lane visible to all threads.
     pub(crate) fn publish(&self, index: u32, page: u32) {
         // Release: pairs with the acquire in `page`; a thread that sees the number sees the lane.
         self.pages[index as usize].store(page, Ordering::Release);
     }
 
-    /// The page of a lane, or `None` when it has not been published.
+    /// Returns the page of a lane, or `None` if the lane has not been published.
     pub(crate) fn page(&self, index: u32) -> Option<u32> {
         // Acquire: pairs with the release in `publish`.
         let page = self.pages[index as usize].load(Ordering::Acquire);
         (page != 0).then_some(page)
     }
 
-    /// The pages of all published lanes, for a reader of a copy.
+    /// Returns the pages of all published lanes, for a reader of a copy.
     pub(crate) fn published(&self) -> impl Iterator<Item = u32> + '_ {
         let count = (self.count() as usize).min(N);
         (0..count as u32).filter_map(|index| self.page(index))
     }
 
-    /// The number of indices given out so far. Lanes may be added while the caller iterates.
+    /// Returns the number of indices given out. Lanes may be added while the caller iterates.
     pub(crate) fn count(&self) -> u32 {
         // relaxed: a lower bound at any time; a lane is reached through `page`.
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Gives a lane back, with its words and counters, for the next thread.
+    /// Retires a lane, with its words and counters, for the next thread.
     pub(crate) fn retire(&self, index: u32) {
         // relaxed: the exchange below says whether it still holds.
         let mut top = self.free.load(Ordering::Relaxed);
@@ -121,7 +122,7 @@ impl<const N: usize> Registry<N> {
     }
 }
 
-/// The head of the stack with a new top and one more change.
+/// Returns the head of the stack with a new top and one more change.
 fn changed(top: u64, index_plus_one: u32) -> u64 {
     ((top >> 32).wrapping_add(1) << 32) | u64::from(index_plus_one)
 }
@@ -137,12 +138,12 @@ impl<const N: usize> Registry<N> {
         }
     }
 
-    /// A twin of [`Registry::publish`] that is too weak.
+    /// A twin of [`Registry::publish`] with too weak an ordering.
     pub(crate) fn publish_weakly(&self, index: u32, page: u32) {
         self.pages[index as usize].store(page, Ordering::Relaxed);
     }
 
-    /// A twin of [`Registry::retire`] that is too weak.
+    /// A twin of [`Registry::retire`] with too weak an ordering.
     pub(crate) fn retire_weakly(&self, index: u32) {
         let mut top = self.free.load(Ordering::Relaxed);
         loop {
@@ -176,7 +177,7 @@ impl<const N: usize> Registry<N> {
         }
     }
 
-    /// A twin of [`Registry::claim`] that gives out free lanes only and does not count the change.
+    /// A twin of [`Registry::claim`] that only gives out free lanes, and does not count the change.
     pub(crate) fn claim_uncounted(&self) -> Claimed {
         let mut top = self.free.load(Ordering::Acquire);
         loop {
