@@ -135,7 +135,8 @@ impl Ledger {
     /// many threads or no memory.
     pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
         for round in 0..FROZEN_ROUNDS_MAX {
-            // relaxed: a thread that misses the freeze makes a lane that the snapshot does not hold; the snapshot counts lanes twice.
+            // relaxed: a thread that misses the freeze makes a lane that the snapshot does not hold; the snapshot
+            // counts lanes twice.
             if self.frozen.load(Ordering::Relaxed) == 0 {
                 break;
             }

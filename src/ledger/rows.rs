@@ -1,8 +1,8 @@
 //! The table of threads: one row for each thread, in the order of their first event.
 //!
-//! While a thread runs, its figures are in its lane's counters; the row holds its name and times. When the thread ends, its
-//! share of the counters is added to the row, and the lane goes to the next thread. When the table is full,
-//! further threads share the last row.
+//! While a thread runs, its figures are in its lane's counters; the row holds its name and times. When the thread ends,
+//! its share of the counters is added to the row, and the lane goes to the next thread. When the table is full, further
+//! threads share the last row.
 //!
 //! Invariant **R1**: the run of rows is as long as the table and is never given back.
 

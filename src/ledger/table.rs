@@ -40,8 +40,8 @@ impl Table {
 
     pub(super) fn write(&self, place: usize, entry: Entry) {
         debug_assert!(place < self.capacity);
-        // SAFETY: L1. The key is cleared first and written last, in this order also for the compiler: the table may outlive the
-        // process in a file, and no key must be seen with the rest of another entry.
+        // SAFETY: L1. The key is cleared first and written last, in this order also for the compiler: the table may
+        // outlive the process in a file, and no key must be seen with the rest of another entry.
         unsafe {
             self.keys.add(place).write_volatile(0);
             self.rest.add(place).write([entry.size, entry.at_ns, entry.meta.0]);

@@ -121,8 +121,8 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets the mean distance between two samples in the sampling modes, in bytes, rounded up to a power of two from 1 KiB to
-    /// 16 MiB. Default: 512 KiB.
+    /// Sets the mean distance between two samples in the sampling modes, in bytes, rounded up to a power of two from 1
+    /// KiB to 16 MiB. Default: 512 KiB.
     pub const fn sampling_bytes(mut self, bytes: u64) -> Self {
         self.options.sampling_bytes = bytes;
         self

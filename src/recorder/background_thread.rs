@@ -1,8 +1,8 @@
 //! When the background thread starts, which work is offloaded to it, and how long windows are with and without it.
 //!
-//! The background thread runs the aggregator. It is an optimisation (see `aggregator`) with a price: glibc's allocator takes no
-//! locks while a process has a single thread, and taking them was a sixth of the time of a program that parses JSON. So a
-//! program with one thread gets the background thread only for one of these:
+//! The background thread runs the aggregator. It is an optimisation (see `aggregator`) with a price: glibc's allocator
+//! takes no locks while a process has a single thread, and taking them was a sixth of the time of a program that parses
+//! JSON. So a program with one thread gets the background thread only for one of these:
 //!
 //! | reason to start | why |
 //! | --- | --- |

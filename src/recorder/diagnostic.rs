@@ -1,7 +1,7 @@
 //! Diagnostics about options and environment: one line on standard error each, formatted without allocating.
 //!
-//! They are printed when the ledger is opened, before `main`. A forked child that opens a ledger has the same options and
-//! environment and prints nothing.
+//! They are printed when the ledger is opened, before `main`. A forked child that opens a ledger has the same options
+//! and environment and prints nothing.
 
 use std::fmt::{self, Write};
 

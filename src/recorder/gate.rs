@@ -1,7 +1,8 @@
 //! Closing and opening of a lane's gate.
 //!
-//! The gate is the lane's `limit`: 0 while a record is written, inside an [`InternalScope`](super::internal::InternalScope) or
-//! [`RecordingPaused`](super::internal::RecordingPaused), and while events are sampled out.
+//! The gate is the lane's `limit`: 0 while a record is written, inside an
+//! [`InternalScope`](super::internal::InternalScope) or [`RecordingPaused`](super::internal::RecordingPaused), and
+//! while events are sampled out.
 
 use std::sync::atomic::compiler_fence;
 

@@ -153,8 +153,8 @@ pub(crate) fn stop() {
     PROCESS.epoch.tick();
 }
 
-/// The fork hook, in the child, which has one thread. The parent's region stays mapped, in case the fork interrupted a record.
-/// The child's next event opens a new ledger, unless the fork policy forbids it.
+/// The fork hook, in the child, which has one thread. The parent's region stays mapped, in case the fork interrupted a
+/// record. The child's next event opens a new ledger, unless the fork policy forbids it.
 unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = state::ledger() {
         // relaxed: there is one thread.

@@ -45,8 +45,8 @@
 //!
 //! # The gate
 //!
-//! A lane's `limit` is its gate. It is closed (0) while a record is written, while the thread is in a scope of heapledger,
-//! and while events are sampled out. An event that finds it closed goes to the slow path:
+//! A lane's `limit` is its gate. It is closed (0) while a record is written, while the thread is in a scope of
+//! heapledger, and while events are sampled out. An event that finds it closed goes to the slow path:
 //!
 //! | reason | result |
 //! | --- | --- |

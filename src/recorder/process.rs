@@ -1,10 +1,10 @@
 //! The process-wide state of the recorder, in one static.
 //!
-//! [`Process::reset_after_fork`] resets it in a forked child. It destructures each struct by the names of its fields, so a new
-//! field does not compile without a decision about the fork.
+//! [`Process::reset_after_fork`] resets it in a forked child. It destructures each struct by the names of its fields,
+//! so a new field does not compile without a decision about the fork.
 //!
-//! The epoch and the counters have separate cache lines, so that writes to them do not invalidate the line of [`Control`],
-//! which the recording path reads.
+//! The epoch and the counters have separate cache lines, so that writes to them do not invalidate the line of
+//! [`Control`], which the recording path reads.
 
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
@@ -89,7 +89,8 @@ pub(super) struct Control {
     pub(super) mode: AtomicU32,
     pub(super) sampling_rate: AtomicU32,
     pub(super) ledger: AtomicPtr<Ledger>,
-    /// The rate while the level is `Sampled`, else [`NOT_SAMPLING`]: level, mode, state and rate in one word, for the hot path.
+    /// The rate while the level is `Sampled`, else [`NOT_SAMPLING`]: level, mode, state and rate in one word, for the
+    /// hot path.
     pub(super) sampling_only_rate: AtomicU64,
     /// The table of sampled blocks while frees of all other blocks are sampled out; otherwise null.
     pub(super) sampled: AtomicPtr<SampledTable>,

@@ -1,8 +1,9 @@
 //! The two halves of a realloc, off the hot path.
 //!
-//! The first half is recorded before the inner allocator's call, because from then on another thread may get the old address; it
-//! counts the event. The second half records the result. In between the level may have changed, or a signal handler may have
-//! forked: the second half of a recorded event is never sampled out, and never written by a forked child.
+//! The first half is recorded before the inner allocator's call, because from then on another thread may get the old
+//! address; it counts the event. The second half records the result. In between the level may have changed, or a signal
+//! handler may have forked: the second half of a recorded event is never sampled out, and never written by a forked
+//! child.
 
 use super::gate::is_idle;
 use super::options::Opener;

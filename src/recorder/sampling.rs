@@ -11,12 +11,13 @@
 //! | `CountersOnly` | is counted | is counted |
 //! | `AfterSampling` | is recorded | is recorded with its whole size, as long as sampled-out blocks live |
 //!
-//! A sampled-out event is counted with its size, so the totals stay exact at every level; its stack and its time are lost.
+//! A sampled-out event is counted with its size, so the totals stay exact at every level; its stack and its time are
+//! lost.
 //!
-//! Blocks recorded before sampling began are not in the sampled set. As long as one of them lives, a free whose address is not
-//! in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a free and an allocation:
-//! the new block is drawn anew by its size. If the realloc is refused, the block stays live and [`count_restored`] takes both
-//! out of the totals.
+//! Blocks recorded before sampling began are not in the sampled set. As long as one of them lives, a free whose address
+//! is not in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a free and an
+//! allocation: the new block is drawn anew by its size. If the realloc is refused, the block stays live and
+//! [`count_restored`] takes both out of the totals.
 
 use super::gate::is_internal;
 use super::record::{alloc_record, free_record, whole_free_record};
@@ -62,8 +63,8 @@ pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
     true
 }
 
-/// Samples out a free if its block is not in the sampled set, or if nothing is recorded in this process; returns whether it
-/// did.
+/// Samples out a free if its block is not in the sampled set, or if nothing is recorded in this process; returns
+/// whether it did.
 #[inline(always)]
 pub(super) fn samples_out_free(slot: *const (), address: u64, size: u64) -> bool {
     let Some(lane) = slot::sampling_lane(slot) else { return slot == slot::OFF };

@@ -115,8 +115,8 @@ pub(super) fn next_segment(
 /// Returns the mode in force for a record of this kind.
 fn mode_for(kind: RecordKind) -> DataQualityMode {
     match kind {
-        // Never dropped: without the record of a thread's end its events would count as the next thread's. A thread that
-        // starts or ends has waited for the latch anyway.
+        // Never dropped: without the record of a thread's end its events would count as the next thread's. A thread
+        // that starts or ends has waited for the latch anyway.
         RecordKind::Control => DataQualityMode::PerfectAccuracy,
         RecordKind::Alloc | RecordKind::Free | RecordKind::SecondHalf | RecordKind::PointerEvent => {
             state::mode()

@@ -8,8 +8,8 @@
 //! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
 //! | `OFF` | nothing is recorded in this process | ignored |
 //!
-//! The address carries a mark bit ([`SAMPLES_OUT`]) while events of the thread are sampled out. Only an address without the
-//! bit is a multiple of the lane's alignment, so the hot path needs a single test of the slot.
+//! The address carries a mark bit ([`SAMPLES_OUT`]) while events of the thread are sampled out. Only an address without
+//! the bit is a multiple of the lane's alignment, so the hot path needs a single test of the slot.
 
 use std::ptr::without_provenance;
 use std::sync::atomic::compiler_fence;
@@ -48,7 +48,8 @@ pub(super) fn recording_lane() -> Result<&'static Lane, *const ()> {
     if !slot.addr().is_multiple_of(LANE_ALIGN) {
         return Err(slot);
     }
-    // SAFETY: T1, only the address of a lane without a mark, stored by `claim`, is such a multiple; lanes are never released.
+    // SAFETY: T1, only the address of a lane without a mark, stored by `claim`, is such a multiple; lanes are never
+    // released.
     Ok(unsafe { &*slot.cast::<Lane>() })
 }
 

@@ -125,8 +125,8 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     number
 }
 
-/// Ends the calling thread's use of its lane: folds the ring to its end, empties the nursery, and retires the lane for the
-/// next thread.
+/// Ends the calling thread's use of its lane: folds the ring to its end, empties the nursery, and retires the lane for
+/// the next thread.
 fn end() {
     let _errno = KeptErrno::keep();
     let Some(lane) = lane_of_slot(tls::get()) else {

@@ -293,7 +293,8 @@ mod tests {
 
     #[test]
     fn an_interruption_while_the_clocks_are_read_does_not_spoil_the_rate() {
-        // Three ticks a nanosecond; of the readings at either end all but one are interrupted, between other clocks each.
+        // Three ticks a nanosecond; of the readings at either end all but one are interrupted, between other clocks
+        // each.
         let reading = |at_ns: u64, lucky: usize| {
             move |number: usize| {
                 let ns = at_ns + number as u64 * 1_000_000;

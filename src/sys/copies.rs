@@ -42,8 +42,8 @@ mod os {
             return false;
         }
         if scan.code.length > 0 && scan.program.length > 0 && scan.code.bytes != scan.program.bytes {
-            // SAFETY: the path is terminated. The library is loaded already, and only gets another flag; this takes a lock
-            // of the loader, but only in a program that loads libraries.
+            // SAFETY: the path is terminated. The library is loaded already, and only gets another flag; this takes a
+            // lock of the loader, but only in a program that loads libraries.
             unsafe {
                 libc::dlopen(
                     scan.code.bytes.as_ptr().cast(),

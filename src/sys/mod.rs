@@ -22,9 +22,9 @@
 //! | `statics` | all state of the room that lies in statics, and its reset in a forked child | grow a second static |
 //! | `signals` | handlers that request a dump, and the wait for requests | write one |
 //!
-//! Two implementations stand behind `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `copies` and `signals`: one
-//! for Linux, through libc, and for all other systems a portable one that uses only std. `--cfg heapledger_portable` switches the portable one on under Linux, where
-//! it is tested.
+//! Two implementations stand behind `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `copies`
+//! and `signals`: one for Linux, through libc, and for all other systems a portable one that uses only std. `--cfg
+//! heapledger_portable` switches the portable one on under Linux, where it is tested.
 
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "asks the system for memory")]

@@ -19,8 +19,8 @@ impl SignalSafeCounter {
     #[inline(always)]
     pub(crate) fn count(&self, bytes: u64) {
         #[cfg(all(target_arch = "x86_64", not(loom)))]
-        // SAFETY: both lie where they are looked for, the second behind the first (`repr(C)`), valid for reads and writes and
-        // aligned, so that a reader sees the old value or the new one.
+        // SAFETY: both lie where they are looked for, the second behind the first (`repr(C)`), valid for reads and
+        // writes and aligned, so that a reader sees the old value or the new one.
         unsafe {
             core::arch::asm!(
                 "inc qword ptr [{counted}]",

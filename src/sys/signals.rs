@@ -97,7 +97,8 @@ mod os {
             super::ask(bit);
         }
         if function != libc::SIG_DFL && function != libc::SIG_IGN {
-            // SAFETY: the program's own handler of this signal, with its flags; it is called as the system would have called it.
+            // SAFETY: the program's own handler of this signal, with its flags; it is called as the system would have
+            // called it.
             unsafe {
                 if STATICS.os.flags[index].load(Ordering::Relaxed) & libc::SA_SIGINFO as u32 != 0 {
                     type WithInfo = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);

@@ -38,7 +38,8 @@ impl Made {
     }
 }
 
-/// Code of 64 functions, each with one of a few shapes. Function 0 is the outermost one; of function 1 nothing is known.
+/// Code of 64 functions, each with one of a few shapes. Function 0 is the outermost one; of function 1 nothing is
+/// known.
 fn rule_of(function: u64) -> Rule {
     let step = |from_bp, cfa, bp| Rule::step(from_bp, cfa, bp).unwrap();
     match (function, function % 5) {
@@ -146,7 +147,8 @@ fn a_frame_pointer_that_leads_elsewhere_is_followed() {
     let rules = Rules::at(pages, pages.take(TABLE_PAGES).unwrap());
     // SAFETY: there is no other reference.
     let replay = unsafe { Replay::at(Replay::open(pages)) };
-    // 1 is called at 2000, 2 at 3000 by a function that finds its caller by its frame pointer; 4 and 5 are outermost ones.
+    // 1 is called at 2000, 2 at 3000 by a function that finds its caller by its frame pointer; 4 and 5 are outermost
+    // ones.
     let mut words = [0u64; 16];
     let low = (&raw const words[0]).expose_provenance() as u64;
     let address = |word: u64| low + 8 * word;
