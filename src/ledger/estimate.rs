@@ -229,8 +229,8 @@ mod tests {
         run_on(NEW, seed)
     }
 
-    /// A seeded program: allocates blocks of mixed sizes and frees three quarters of them. Returns the truth and
-    /// the estimate of (total bytes, total blocks, live bytes, live blocks).
+    /// Simulates a seeded program, which allocates blocks of mixed sizes and frees three quarters of them. Returns the
+    /// true value and the estimate of (total bytes, total blocks, live bytes, live blocks).
     fn run_on(mut sampler: Sampler, seed: u64) -> [(f64, Estimate); 4] {
         let mut sums = WeightedSums::default();
         let mut truth = [0f64; 4];
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn the_coverage_test_can_fail() {
-        // An estimate that forgets the weights is far off.
+        // An estimate without the weights is far from the true value.
         let (truth, estimate) = run(7)[0];
         let unweighted = estimate.value / 8.0;
         assert!((unweighted - truth).abs() > 3.0 * estimate.standard_error);

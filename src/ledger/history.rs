@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::ring::event::{Traits, alloc_words, closed_mark, mark_word};
 
-    /// No thread writes that, but a damaged file may have it.
+    /// No thread writes such a record, but a damaged file may contain one.
     #[test]
     fn records_behind_the_end_of_their_window_are_dated_within_it() {
         let mark = closed_mark(mark_word(1 << 50), 0);

@@ -299,7 +299,7 @@ mod tests {
 
     use super::*;
 
-    /// A table with memory of its own.
+    /// A table that owns its memory.
     struct Owned {
         _entries: Box<[Entry]>,
         places: Places,
@@ -316,7 +316,7 @@ mod tests {
         Entry { address, size: 48 | u64::from(number) << 32, ..Entry::default() }
     }
 
-    /// Puts a block into the nursery as a fold does; returns the block that it pushed out.
+    /// Stores a block in the nursery as a fold does; returns the block that it pushed out.
     fn bring(places: &Places, entry: Entry) -> Option<Entry> {
         let mut before = None;
         places.bring(entry, |entry| before = Some(entry));
@@ -352,7 +352,8 @@ mod tests {
     #[test]
     fn of_two_blocks_the_older_goes() {
         let owned = table(64);
-        // Three addresses with the same two places: the second has that for its first which is the others' second.
+        // Three addresses share the same two places; the first place of the second address is the second place of the
+        // others.
         let first = 0x1_0000;
         let of = |address| owned.places.of(address);
         let other = |place| (1..).map(|n| first + n * 16).find(|address| of(*address) == place).unwrap();
@@ -382,7 +383,7 @@ mod tests {
         }
     }
 
-    /// Checks repeatedly while `percent` of the allocations push a block out, until another size is wanted.
+    /// Checks the size repeatedly while `percent` of the allocations push a block out, until another size is wanted.
     fn looks(nursery: &mut Nursery, allocs: &mut u32, pushed_percent: u32) -> Option<u32> {
         for _ in 0..400_000 {
             *allocs = allocs.wrapping_add(100);

@@ -366,7 +366,7 @@ mod tests {
     use super::*;
     use crate::ring::event::{Traits, alloc_words, begin_word, free_word};
 
-    /// Runs a test on a trace buffer in a region of its own.
+    /// Runs a test on a trace buffer in a separate region.
     fn with_buffer(bytes: u64, test: impl FnOnce(&TraceBuffer, &Pages)) {
         let region = Pages::reserve(bytes, size_of::<Pages>()).unwrap();
         // SAFETY: P1, the region lives until the end of the test.
@@ -386,7 +386,7 @@ mod tests {
         WindowHead { row, words: 0, first_ns, step: 7 }
     }
 
-    /// The windows that the writer finds, as thread, time and words.
+    /// Returns the windows that the writer finds, as thread, time and words.
     fn drained(trace_buffer: &TraceBuffer, pages: &Pages) -> Vec<(u32, u64, Vec<u64>)> {
         let mut found = Vec::new();
         while let Some(chunk) = trace_buffer.take_full(pages) {

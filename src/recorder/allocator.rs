@@ -275,7 +275,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for HeapLedger<A> {
 ///
 /// # Safety
 ///
-/// As for [`GlobalAlloc::dealloc`].
+/// The caller keeps the contract of [`GlobalAlloc::dealloc`].
 #[cold]
 #[inline(never)]
 unsafe fn dealloc_pending<A: GlobalAlloc>(

@@ -10,7 +10,7 @@
 //!
 //! # Order of the files
 //!
-//! A file uses only files of rows above its own.
+//! A file uses only files of rows with lower numbers.
 //!
 //! | row | files | what they hold |
 //! | --- | --- | --- |
@@ -33,15 +33,15 @@
 //! # What the recording path never does
 //!
 //! Allocate, format, panic, do I/O, take a lock that the program could hold, loop without a bound, or write a cache
-//! line that another thread writes. Its only wait is that for a full ring, and the mode bounds it. It passes arguments
+//! line that another thread writes. It waits only while a ring is full, and the mode bounds that wait. It passes arguments
 //! and results of the inner allocator on unchanged.
 //!
 //! # Order within a call
 //!
-//! * `alloc`: the inner allocator first; a refused allocation is counted and is no event. Then the record.
-//! * `dealloc`: the record first: afterwards another thread may own the address.
-//! * `realloc`: one event in two halves, the old address before the call and the new one after it; after a refusal the
-//!   old block stays live.
+//! * `alloc`: the inner allocator is called first, then the event is recorded. A refused allocation is only counted.
+//! * `dealloc`: the event is recorded first, because after the inner call another thread may own the address.
+//! * `realloc`: the event is recorded in two halves, the old address before the call and the new one after it. After a
+//!   refusal the old block stays live.
 //!
 //! # The gate
 //!

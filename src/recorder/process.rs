@@ -293,7 +293,7 @@ impl State {
 #[repr(u32)]
 pub(crate) enum Level {
     Full = 0,
-    /// All data except stacks are recorded; in a process without stacks the level equals `Full`.
+    /// All data except stacks is recorded; in a process without stacks the level equals `Full`.
     NoStacks = 1,
     Sampled = 2,
     CountersOnly = 3,

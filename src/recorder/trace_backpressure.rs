@@ -1,4 +1,4 @@
-//! Backpressure of the trace: a thread waits for the trace's writer before it folds its own ring.
+//! Backpressure of the trace: a thread waits for the trace's writer before it folds its ring.
 //!
 //! This is the only place where a thread waits for the trace. During the wait the thread holds no latch, and its gate
 //! is closed. The mode bounds the wait:

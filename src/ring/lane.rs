@@ -348,7 +348,7 @@ impl Lane {
     /// Returns the words from this index on, for the thread. The words lie in the current segment.
     ///
     /// # Safety
-    /// As for [`Lane::own_word`], for all of them.
+    /// The contract of [`Lane::own_word`] holds for each of the words.
     #[inline(always)]
     pub(crate) unsafe fn own_words<const WORDS: usize>(&self, index: u64) -> &[AtomicU64; WORDS] {
         // relaxed: read by its only writer.

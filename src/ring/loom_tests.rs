@@ -1,23 +1,23 @@
-//! Models of the ring's protocols, explored by loom, on the real cursors, latch and registry.
+//! Models of the ring's protocols, which loom explores on the real cursors, latch and registry.
 //!
 //! ```text
 //! RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/loom-rustc cargo test --all-features --lib
 //! ```
 //!
-//! Three rules keep a model from passing without having looked:
+//! Three rules keep a model from passing without exploration:
 //!
-//! * Every side is a spawned thread. With one side on the main thread, loom has been seen to explore a single order.
-//! * Every model has a floor: how many executions there must be at least. Each floor is about half of what was counted
-//!   when it was written.
-//! * Every ordering has a twin that is too weak and must be found out, by the message of the assertion that it
-//!   breaks. The floor shows that loom looked, the twin shows that it can see.
+//! * Every side is a spawned thread. With one side on the main thread, loom explored only a single order.
+//! * Every model has a floor: the minimum number of executions. Each floor is about half of the number that was counted
+//!   when the model was written.
+//! * Every ordering has a twin with too weak an ordering, which the model must detect, by the message of the assertion
+//!   that breaks. The floor shows that loom explored, the twin shows that it detects errors.
 //!
-//! loom explores no load buffering: a relaxed load never sees a store that comes after it in a circle of other
-//! relaxed accesses. Where an ordering keeps a *read* from being overtaken (`Tail::release`, the latch), the words are
-//! therefore loom's `UnsafeCell`s, whose every unordered pair of accesses it reports. That asks for more than the
-//! real words need, which are atomics.
+//! loom explores no load buffering: a relaxed load never sees a store that comes after it in a circle of other relaxed
+//! accesses. So where an ordering keeps a *read* from being overtaken (`Tail::release`, the latch), the words are
+//! loom's `UnsafeCell`s, for which it reports every unordered pair of accesses. That is a stronger requirement than for
+//! the real words, which are atomics.
 //!
-//! Models with three threads are explored up to [`PREEMPTIONS`] preemptions an execution, the others in full.
+//! Models with three threads are explored up to [`PREEMPTIONS`] preemptions per execution, the others in full.
 
 mod history;
 mod latch;
@@ -30,15 +30,15 @@ use loom::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Preemptions in one execution of a model with three threads.
+/// Maximum number of preemptions in one execution of a model with three threads.
 const PREEMPTIONS: usize = 3;
 
-/// Explores every execution of a model, and asserts that there were at least `floor`.
+/// Explores every execution of a model, and asserts that their number reaches `floor`.
 fn explore(floor: usize, model: impl Fn() + Send + Sync + 'static) {
     explore_within(None, floor, model);
 }
 
-/// As [`explore`], for models with three threads.
+/// Explores a model with three threads as [`explore`] does, up to `PREEMPTIONS` preemptions per execution.
 fn explore_three(floor: usize, model: impl Fn() + Send + Sync + 'static) {
     explore_within(Some(PREEMPTIONS), floor, model);
 }

@@ -292,7 +292,7 @@ mod tests {
         Pages::release(region);
     }
 
-    /// Stacks that have callers in common, a new one at nearly every step.
+    /// Returns stacks with common callers; nearly every step gives a new stack.
     fn stack_of(n: u64) -> (Vec<u64>, bool) {
         let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let depth = 2 + mixed % 12;

@@ -234,7 +234,7 @@ mod tests {
         let known = std::slice::from_ref(&program);
         let again = |start, path: &str| at_mapping(&memory, start, path, known);
         assert_eq!(again(program.start, &program.path), Some(program.clone()));
-        // There is nothing to be read at the lowest addresses.
+        // The lowest addresses are not readable.
         let unread = Module { start: 64, ..program.clone() };
         assert_eq!(
             at_mapping(&memory, 64, &unread.path, std::slice::from_ref(&unread)),

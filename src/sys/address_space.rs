@@ -97,7 +97,7 @@ mod mapping {
     mod tests {
         use super::*;
 
-        /// What a unit of the system holds that lies in the range as a whole, unit by unit.
+        /// Returns the result that `whole_units` must have, by counting unit by unit.
         fn naive(start: usize, bytes: usize, unit: usize) -> (usize, usize) {
             let firsts: Vec<usize> = (start..start + bytes)
                 .filter(|first| first % unit == 0 && first + unit <= start + bytes)

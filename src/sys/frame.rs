@@ -1,8 +1,8 @@
 //! The calling thread's stack: its registers, bounds, and words.
 //!
-//! Only x86-64 Linux is supported; on other targets [`SUPPORTED`] is false, and no stacks are taken.
+//! Only x86-64 Linux is supported; on other targets [`SUPPORTED`] is false, and stacks are not walked.
 //!
-//! Invariant **K1**: an address from the current stack pointer up to the end of the thread's own stack is mapped and
+//! Invariant **K1**: an address from the current stack pointer up to the end of the thread's stack is mapped and
 //! readable while the calling function runs.
 
 /// Whether stacks can be walked on this target.

@@ -11,7 +11,7 @@
 //! | `address_space` | memory from the system, for `pages` | know of runs |
 //! | `box_file` | the file of a black box | know what is stored in it |
 //! | `descriptors` | descriptors that outlive a call | use or close one that the program has taken over |
-//! | `errno` | the program's error number, kept | be left out where the recording path calls the system |
+//! | `errno` | the protection of the program's error number | be omitted where the recording path calls the system |
 //! | `prefetch` | a hint of the next reads | be relied on |
 //! | `signal_safe_counter` | counters that no signal handler can corrupt | be written by several threads |
 //! | `compiler_barrier` | the order of stores that outlive the process | be used to order threads |
@@ -22,9 +22,9 @@
 //! | `statics` | all state of the room that lies in statics, and its reset in a forked child | grow a second static |
 //! | `signals` | handlers that request a dump, and the wait for requests | write one |
 //!
-//! Two implementations stand behind `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `copies`
-//! and `signals`: one for Linux, through libc, and for all other systems a portable one that uses only std. `--cfg
-//! heapledger_portable` switches the portable one on under Linux, where it is tested.
+//! `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `copies` and `signals` have two
+//! implementations each: one for Linux, through libc, and a portable one for all other systems, which uses only std.
+//! `--cfg heapledger_portable` enables the portable one under Linux, where it is tested.
 
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "asks the system for memory")]

@@ -149,7 +149,8 @@ fn a_free_of_another_size_waits_for_the_block_that_is_not_booked_yet() {
     assert_eq!((room.table.waiting(), room.table.overlaps()), (0, 0));
 }
 
-/// Blocks and frees lie close together, and each removal moves others: to before the place that is looked at, too.
+/// Blocks and frees lie close together, and each removal moves others, also to places before the one that is being
+/// read.
 #[test]
 fn at_one_look_every_waiting_free_gets_the_block_that_is_left_over_for_it() {
     let (mut state, mut paired) = (7u64, 0);
@@ -161,7 +162,7 @@ fn at_one_look_every_waiting_free_gets_the_block_that_is_left_over_for_it() {
         };
         for step in 0..100 {
             let (address, size) = ((draw(60) + 1) * 64, 8 + draw(2) * 8);
-            // Frees of long ago: they cannot be the end of a block that is here.
+            // These frees have old times: they cannot be the end of a block in the table.
             match draw(3) {
                 0 => drop(room.table.free(room.pages(), free(address, size, step))),
                 _ => drop(room.table.place(room.pages(), block(address, size, 1_000 + step))),
@@ -206,7 +207,7 @@ fn within_one_thread_no_doubt_of_the_clock_turns_a_free_around() {
         };
         Entry { meta, ..entry }
     };
-    // Thread 2 frees what thread 1 made, then gets the address itself. Thread 1's block is booked last.
+    // Thread 2 frees a block of thread 1, then gets the same address. Thread 1's block is booked last.
     room.table.place(room.pages(), with_doubt(block(64, 8, 30), 2, false));
     assert_eq!(room.table.free(room.pages(), with_doubt(free(64, 8, 20), 2, true)), Freed::Waits);
     let placed = room.table.place(room.pages(), with_doubt(block(64, 8, 10), 1, false));

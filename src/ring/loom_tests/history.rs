@@ -1,7 +1,7 @@
-//! The history's reader copies words that the thread may be reusing: `Oldest`.
+//! Models of the history's reader, which copies words that the thread may be reusing: `Oldest`.
 //!
-//! The reader holds the lane's latch, so the tail stands still; all words below it are folded, and the thread may
-//! reuse their segments whenever it wants.
+//! The reader holds the lane's latch, so the tail does not move. All words below it are folded, and the thread may
+//! reuse their segments at any time.
 
 use super::{explore, explore_three, run_all};
 use crate::ring::cursor::{Head, Oldest};
@@ -10,7 +10,7 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 
 const SEGMENT: u64 = 2;
 const SEGMENTS: u64 = 2;
-/// All words there are when the model begins, folded to the end.
+/// Number of words at the start of the model, which are folded to the end.
 const FOLDED: u64 = SEGMENT * SEGMENTS;
 
 struct Lane {
@@ -28,7 +28,7 @@ impl Lane {
         &self.words[(index % FOLDED) as usize]
     }
 
-    /// The thread: lets the reader know that a segment goes, then writes over it.
+    /// Publishes that a segment is reused, then overwrites it; the thread's side.
     fn reuse(&self, segments: u64, pass: fn(&Oldest, u64)) {
         for _ in 0..segments {
             let reused = self.oldest.own();
@@ -39,7 +39,7 @@ impl Lane {
         }
     }
 
-    /// The reader: copies, then asks what of it is to be forgotten.
+    /// Copies the words, then asks which of them to drop; the reader's side.
     fn copy(&self, still_whole: fn(&Oldest) -> u64) {
         let first = still_whole(&self.oldest);
         let copied: Vec<u64> =
@@ -77,8 +77,8 @@ fn a_copy_that_is_checked_weakly_is_found_out() {
     explore(0, model(1, Oldest::pass, Oldest::still_whole_weakly));
 }
 
-/// A segment that a lane gives away, by the pool of spares or by the region, is written by another lane's thread. The
-/// reader of the first lane may still be copying it.
+/// Returns a model of a segment that a lane gives back, to the overflow pool or to the region, and that another lane's
+/// thread writes. The reader of the first lane may still be copying the segment.
 fn given_away(enter: fn()) -> impl Fn() {
     move || {
         let (lane, pool) = (Lane::new(), Arc::new(AtomicU64::new(0)));

@@ -1,4 +1,4 @@
-//! The latch, and two folders of one lane: the thread itself, at home, and the aggregator.
+//! Models of the latch, and of the two folders of one lane: the lane's thread and the aggregator.
 
 use super::{Plain, explore, explore_three, run_all};
 use crate::ring::cursor::{Head, Tail};
@@ -65,13 +65,13 @@ fn a_latch_that_is_opened_weakly_is_found_out() {
 
 const WORDS: u64 = 2;
 
-/// A lane as both folders see it.
+/// A lane, as both folders access it.
 struct Lane {
     head: Head,
     tail: Tail,
     latch: Latch,
     words: [AtomicU64; WORDS as usize],
-    /// Stands for the books: how many words were booked.
+    /// The number of booked words, which stands for the fold state.
     booked: Plain,
 }
 
@@ -86,7 +86,7 @@ impl Lane {
         })
     }
 
-    /// One fold, if nobody else is at it.
+    /// Folds the lane once, unless the latch is taken.
     fn try_fold(&self, open: Open) -> bool {
         let Some(taken) = self.latch.try_take() else { return false };
         let (tail, head) = (self.tail.own(), self.head.observe());
@@ -101,7 +101,7 @@ impl Lane {
         true
     }
 
-    /// The thread: writes, and folds at home when the ring is full.
+    /// Writes words, and folds the lane when the ring is full; the thread's side.
     fn write(&self, last: u64, open: Open) {
         for head in 0..last {
             while head == self.tail.observe() + WORDS {

@@ -1,18 +1,19 @@
-//! The rule that pairing rests on: a free, and the first half of a realloc, is published *before* the block goes back
-//! to the inner allocator, an allocation *after* it came from there. So a folder that has seen an address given out
-//! again, and reads the other thread's head afterwards, sees the free before it.
+//! Models of the rule on which pairing relies: a free, and the first half of a realloc, is published *before* the block
+//! goes back to the inner allocator, an allocation *after* the inner allocator returned it. So a folder that has seen
+//! an address given out again, and reads the other thread's head afterwards, sees the free before it.
 
 use super::{explore_three, run_all};
 use crate::ring::cursor::Head;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 
-/// Two lanes, of one word or two, and an inner allocator with one block.
+/// Two lanes, of one or two words, and an inner allocator with one block.
 struct Program {
     leaver: Head,
     leaver_words: [AtomicU64; 2],
     taker: Head,
-    /// Whether the inner allocator has the block: it hands over what the last owner wrote, as every allocator does.
+    /// Whether the inner allocator has the block. Like every allocator, it hands over the last owner's writes with the
+    /// block.
     available: AtomicU64,
 }
 
@@ -38,7 +39,7 @@ impl Program {
         self.available.store(1, Ordering::Release);
     }
 
-    /// The new address of a realloc is recorded when the old one may long be someone else's.
+    /// Records the new address of a realloc, at a time when the old address may belong to another thread.
     fn record_moved(&self) {
         self.leaver_words[1].store(MOVED, Ordering::Relaxed);
         self.leaver.publish(2);
@@ -109,7 +110,8 @@ fn an_allocation_that_is_published_weakly_is_found_out() {
     explore_three(0, model(free_and_give_back, Head::publish_weakly, look_at_the_taker_first));
 }
 
-/// The rule says nothing to who looks the other way round: which is why a flush lets frees wait, and asks the times.
+/// The rule does not hold for a reader that reads the lanes in the opposite order; therefore a flush lets frees wait,
+/// and compares the times.
 #[test]
 #[should_panic(expected = "given out again before it was free")]
 fn looking_at_the_leaver_first_proves_nothing() {

@@ -1,11 +1,11 @@
-//! Lanes are published once, and then go from thread to thread.
+//! Models of lanes, which are published once, and then go from thread to thread.
 
 use super::{Plain, explore, explore_three, run_all};
 use crate::ring::registry::{Claimed, Registry};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 
-/// A registry and what lies in its lanes.
+/// A registry and the content of its lanes.
 struct Lanes<const N: usize> {
     registry: Registry<N>,
     /// Words that the thread of a lane and its folder have written.
@@ -64,7 +64,7 @@ fn a_lane_that_is_published_weakly_is_found_out() {
     explore_three(0, publishing(Registry::publish_weakly));
 }
 
-/// Threads that come and go with one lane between them.
+/// Returns a model of threads that start and end, and share one lane.
 fn handing_over(retire: Retire<1>) -> impl Fn() {
     move || {
         let lanes = Lanes::<1>::new();
@@ -108,8 +108,8 @@ fn a_lane_that_is_retired_weakly_is_found_out() {
     explore(0, handing_over(Registry::retire_weakly));
 }
 
-/// Two free lanes. One thread takes both and leaves the one that was on top, while the other is between its look at
-/// the top and its swap.
+/// Returns a model of two free lanes. One thread takes both and retires the lane that was on top, while the other
+/// thread is between its load of the top and its exchange.
 fn coming_back(claim: Claim<2>, retire: Retire<2>) -> impl Fn() {
     move || {
         let lanes = Lanes::<2>::new();

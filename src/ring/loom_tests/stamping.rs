@@ -1,7 +1,7 @@
-//! What bounds an ordered fold: a thread says that it is between taking a stamp and publishing its event.
+//! Models of the bound of an ordered fold: a thread flags that it is between taking a stamp and publishing its event.
 //!
-//! The clock is a counter that each look moves on. It is not loom's: looks have one order, as with a processor's
-//! counter, but they are no accesses to memory, and no fence orders anything through them.
+//! The clock is a counter that each reading increments. It is not one of loom's atomics: readings have one order, as
+//! with a processor's counter, but they are no accesses to memory, and no fence orders anything through them.
 
 use super::{explore, run_all};
 use crate::ring::cursor::{Head, Stamping};
@@ -13,7 +13,7 @@ struct Lane {
     clock: Clock,
     stamping: Stamping,
     head: Head,
-    /// The one event of the lane: its stamp.
+    /// The stamp of the lane's only event.
     stamp: AtomicU64,
 }
 
@@ -29,7 +29,8 @@ impl Lane {
         self.stamping.end();
     }
 
-    /// Says up to when the folder believes to have seen every event, if it does, and whether it has seen this one.
+    /// Returns the time up to which the folder believes to have seen every event, if there is one, and whether it has
+    /// seen this event.
     fn fold(&self, order: fn()) -> (Option<u64>, bool) {
         let now = self.look();
         order();

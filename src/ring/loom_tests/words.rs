@@ -1,4 +1,4 @@
-//! The thread writes, the folder reads, the thread reuses: `Head` and `Tail`.
+//! Models of the cycle in which the thread writes, the folder reads, and the thread reuses: `Head` and `Tail`.
 
 use super::{Plain, explore, run_all};
 use crate::ring::cursor::{Head, Tail};
@@ -6,17 +6,17 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread::yield_now;
 
-/// Words of the ring: so few that it is full and empty all the time.
+/// Words of the ring: so few that the ring is often full and often empty.
 const WORDS: u64 = 2;
 
-/// How a word is written and read.
+/// Access to a word, for writing and reading.
 trait Word: Send + Sync + 'static {
     fn empty() -> Self;
     fn read(&self) -> u64;
     fn write(&self, value: u64);
 }
 
-/// As in the real ring: relaxed, ordered by the cursors.
+/// Access as in the real ring: relaxed, ordered by the cursors.
 impl Word for AtomicU64 {
     fn empty() -> Self {
         AtomicU64::new(0)
@@ -31,7 +31,7 @@ impl Word for AtomicU64 {
     }
 }
 
-/// So that a read that the thread overtakes is found out as well.
+/// Access that loom checks, so that it detects a read that the thread's write overtakes.
 impl Word for Plain {
     fn empty() -> Self {
         Plain::new(0)
@@ -57,7 +57,7 @@ impl<W: Word> Ring<W> {
         Arc::new(Ring { head: Head::new(), tail: Tail::new(), words: std::array::from_fn(|_| W::empty()) })
     }
 
-    /// The thread: writes records of `each` words with the values from 1 on, never beyond the observed tail.
+    /// Writes records of `each` words with the values from 1 on, never beyond the observed tail; the thread's side.
     fn produce(&self, last: u64, each: u64, publish: fn(&Head, u64)) {
         let (mut head, mut tail) = (0, 0);
         while head < last {
@@ -75,7 +75,7 @@ impl<W: Word> Ring<W> {
         }
     }
 
-    /// The folder: reads all there is, then lets it be reused.
+    /// Reads all published words, then releases them for reuse; the folder's side.
     fn consume(&self, last: u64, release: fn(&Tail, u64)) {
         let mut tail = 0;
         while tail < last {
@@ -121,7 +121,7 @@ fn no_word_is_read_and_written_at_one_time() {
     explore(30_000, model::<Plain>(3, 1, Head::publish, Tail::release));
 }
 
-/// As in the real ring, where the thread reads its own cursor back instead of keeping it in a variable.
+/// The thread reads its cursor back instead of keeping it in a variable, as in the real ring.
 #[test]
 fn cursors_that_are_read_back_by_their_owner_do_as_well() {
     explore(26_000, || {

@@ -2,10 +2,10 @@ use super::*;
 use crate::stack::rules::TABLE_PAGES;
 use std::ptr::NonNull;
 
-/// Words of the stack that is made up.
+/// Words of the simulated stack.
 const WORDS: usize = 400;
 
-/// The return addresses of the last walk, innermost first.
+/// Returns the return addresses of the last walk, innermost first.
 fn kept(replay: &Replay) -> Vec<u64> {
     let len = replay.len as usize;
     let kept = replay.words[..len].iter().zip(&replay.frames[..len]);
@@ -32,14 +32,14 @@ impl Made {
 
     fn put(&mut self, address: u64, word: u64) {
         let at = ((address - self.low) / 8) as usize;
-        // As the walk reads it: through the address.
+        // Written through the address, as the walk reads it.
         self.words[at] = word;
         std::hint::black_box(&mut self.words);
     }
 }
 
-/// Code of 64 functions, each with one of a few shapes. Function 0 is the outermost one; of function 1 nothing is
-/// known.
+/// Returns the rule of a function. There are 64 functions, each with one of a few shapes. Function 0 is the outermost
+/// one; function 1 has no known rule.
 fn rule_of(function: u64) -> Rule {
     let step = |from_bp, cfa, bp| Rule::step(from_bp, cfa, bp).unwrap();
     match (function, function % 5) {
@@ -57,8 +57,8 @@ fn function_at(address: u64) -> u64 {
     address / 1000
 }
 
-/// A frame of a stack that is made up: the function, where the call in it returns to, its stack pointer, and the frame
-/// pointer that it has.
+/// A frame of the simulated stack: the function, the return address of the call in it, its stack pointer, and its frame
+/// pointer.
 #[derive(Clone, Copy)]
 struct Live {
     address: u64,
@@ -66,7 +66,7 @@ struct Live {
     bp: u64,
 }
 
-/// Calls a function: pushes what its shape pushes. Returns false when there is no room.
+/// Calls a function: pushes the words that its shape pushes. Returns false when there is no room.
 fn call(made: &mut Made, live: &mut Vec<Live>) -> bool {
     let caller = *live.last().unwrap();
     let function = 2 + made.draw(62);
@@ -76,7 +76,7 @@ fn call(made: &mut Made, live: &mut Vec<Live>) -> bool {
     let (size, saved, bp) = match function % 5 {
         0 => (16, None, caller.bp),
         1 => (48, None, caller.bp),
-        // It uses the register for data.
+        // The function uses the register for data.
         2 => (32, Some(16), data),
         3 => (64, Some(32), data),
         _ => (16 + 8 * (2 + data % 6), Some(16), top - 16),
@@ -138,7 +138,7 @@ fn a_replayed_walk_is_the_walk_by_rules_whatever_was_called_and_returned_between
     Pages::release(region);
 }
 
-/// Return addresses stay where they were, and only a saved frame pointer, or the register itself, leads elsewhere.
+/// Return addresses stay the same, and only a saved frame pointer, or the register itself, leads elsewhere.
 #[test]
 fn a_frame_pointer_that_leads_elsewhere_is_followed() {
     let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
@@ -147,8 +147,8 @@ fn a_frame_pointer_that_leads_elsewhere_is_followed() {
     let rules = Rules::at(pages, pages.take(TABLE_PAGES).unwrap());
     // SAFETY: there is no other reference.
     let replay = unsafe { Replay::at(Replay::open(pages)) };
-    // 1 is called at 2000, 2 at 3000 by a function that finds its caller by its frame pointer; 4 and 5 are outermost
-    // ones.
+    // Function 1 is called at 2000, and function 2 at 3000 by a function that finds its caller by its frame pointer; 4
+    // and 5 are outermost functions.
     let mut words = [0u64; 16];
     let low = (&raw const words[0]).expose_provenance() as u64;
     let address = |word: u64| low + 8 * word;

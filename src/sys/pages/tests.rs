@@ -26,7 +26,7 @@ fn runs_are_zeroed_distinct_and_come_back() {
     Pages::release(region);
 }
 
-/// Takes so many runs of a size, writes to them and gives them back; twice, and they are full of zeros the second time.
+/// Takes `runs` runs of a size, writes to them and gives them back, twice: the second time they are full of zeros.
 fn take_and_give_back(pages: &Pages, size: u32, runs: usize) {
     for _ in 0..2 {
         let runs: Vec<u32> = (0..runs).map(|_| pages.take_to_scatter(size).unwrap()).collect();
@@ -51,7 +51,7 @@ fn of_each_small_size_some_runs_are_kept_one_large_one_and_none_that_is_huge() {
     let held = pages.held_bytes();
     let kept_pages = || (pages.held_bytes() - held) / PAGE_BYTES as u64;
     let mut kept = 0;
-    // Of those in a list, one page for each thousand.
+    // Of the runs in a list, one page per thousand runs stays.
     for (size, runs, is_added, are_trunks, takes_the_place_of) in [
         (1, 2_500, 16, 3, 0),
         (2, 3, 6, 0, 0),
@@ -73,7 +73,7 @@ fn of_each_small_size_some_runs_are_kept_one_large_one_and_none_that_is_huge() {
     Pages::release(region);
 }
 
-/// What the system itself says it lends us of a region.
+/// Returns the bytes of a region that are in memory, as the system reports them.
 #[cfg(target_os = "linux")]
 fn resident_bytes(pages: &Pages) -> u64 {
     // SAFETY: it only asks for a figure.
@@ -86,7 +86,7 @@ fn resident_bytes(pages: &Pages) -> u64 {
     lent.iter().filter(|byte| **byte & 1 != 0).count() as u64 * unit as u64
 }
 
-/// Page faults of this thread so far.
+/// Returns the number of page faults of this thread.
 #[cfg(target_os = "linux")]
 fn faults() -> i64 {
     // SAFETY: all zero bytes are a valid `rusage`, and it is valid for writes.
