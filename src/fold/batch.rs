@@ -124,7 +124,7 @@ pub(super) struct Batch {
     /// Highest live bytes of earlier intervals, and of allocations that may have been higher because a free found no
     /// block.
     pub(super) high_water_at_most: i64,
-    /// The highest mark above the process's peak.
+    /// The highest mark above the process's peak, if there is one.
     pub(super) top: Option<HighWater>,
     /// Sums that are in the timeline.
     pub(super) published: Published,

@@ -141,7 +141,7 @@ impl Ledger {
                 if young.at_ns <= free.at_ns && sizes_agree(&as_survivor(young), free) {
                     return Some(as_survivor(young));
                 }
-                // It has just left its place.
+                // The block goes back to the place that it has just left.
                 places.bring(young, |_| ());
             }
         }

@@ -15,7 +15,7 @@ const PREFETCH_AHEAD: usize = 6;
 enum Delivered {
     /// The table stored it.
     Stored,
-    /// A block and its free were paired.
+    /// The table paired a block and its free.
     Paired(Entry, Entry),
     /// The table had no room for a block.
     BlockRefused,

@@ -63,7 +63,7 @@ impl Fold<'_> {
                 .with_reallocs(before.meta.reallocs() + 1);
         let block = Entry { address: new, size, at_ns: before.at_ns, meta };
         if size >> 32 == 0 {
-            // The same running number: a realloc does not make a block younger.
+            // The running number stays: a realloc does not make a block younger.
             self.put_in_nursery(Entry { size: size | u64::from(number) << 32, ..block });
         } else {
             self.place_block(block);

@@ -13,7 +13,7 @@ pub(crate) const REALLOCS_MAX: u64 = 31;
 /// Time error of a sampled block, in nanoseconds: the entry of such a block has no room for an individual error.
 const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 
-/// A block, or a free that waits for its block.
+/// The entry of a block, or of a free that waits for its block.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Entry {

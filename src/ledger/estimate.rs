@@ -274,8 +274,8 @@ mod tests {
                 }
             }
         }
-        // The normal law says 68.3, 95.4 and 99.7 %. Numbers of blocks come near it more slowly than bytes: a block of
-        // 8 bytes that is sampled once in 2,048 times stands for 2,048.
+        // The normal distribution gives 68.3, 95.4 and 99.7 %. Numbers of blocks approach it more slowly than bytes: a
+        // block of 8 bytes that is sampled once in 2,048 times stands for 2,048 blocks.
         for n in 0..4 {
             let ([one, two, three], is_bytes) = (within[n], n % 2 == 0);
             assert!(

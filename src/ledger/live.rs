@@ -24,7 +24,7 @@ use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 pub(crate) const SHARDS: usize = 64;
 /// Bits of an address within the 64 KiB that share a shard.
 const SHARD_SHIFT: u32 = 16;
-/// Entries of a shard's first table: one page.
+/// Number of entries of a shard's first table, which fills one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
 /// Distance between the two places of entries' rests that are prefetched with a home, in entries: a cache line or a
 /// little more.

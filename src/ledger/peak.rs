@@ -1,4 +1,4 @@
-//! The peak: the moment at which the most bytes were live.
+//! The peak: the moment with the most live bytes.
 //!
 //! A fold follows its thread's live bytes within the batch, event by event. Events of other threads reach the sums only
 //! when they are folded. So the peak is exact to the event while one thread allocates. With several threads its error

@@ -22,7 +22,7 @@ pub(crate) struct Sites {
     page: AtomicU32,
     /// Number of sites for which the run has room.
     capacity: AtomicU32,
-    /// Highest site in use, plus one.
+    /// Number of the highest site in use, plus one.
     count: AtomicU32,
     stripes: [Latch; STRIPES],
 }

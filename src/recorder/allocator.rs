@@ -61,7 +61,7 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets when the clock is read. Default: in batches.
+    /// Sets how events get their times. Default: by one clock reading per batch of events.
     pub const fn clock(mut self, clock: ClockMode) -> Self {
         self.options.clock = clock;
         self
@@ -85,7 +85,8 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets the path of the dump at exit. Default: `heapledger.<app>.<pid>.hl` in the working directory.
+    /// Sets the path of the dump that is written at exit. Default: `heapledger.<app>.<pid>.hl` in the working
+    /// directory.
     pub const fn dump(mut self, target: DumpTarget) -> Self {
         self.options.dump = target;
         self

@@ -1,4 +1,4 @@
-//! When the background thread starts, which work is offloaded to it, and how long windows are with and without it.
+//! The start of the background thread, the work that is offloaded to it, and the length of windows with and without it.
 //!
 //! The background thread runs the aggregator. It is an optimisation (see `aggregator`) with a price: glibc's allocator
 //! takes no locks while a process has a single thread, and taking them was a sixth of the time of a program that parses
@@ -142,7 +142,7 @@ pub(super) fn start() {
             .is_ok()
         && let Some(hooks) = state::hooks()
     {
-        // If it cannot be spawned, helping threads fold everything.
+        // If the thread cannot be spawned, helping threads fold all words.
         platform::spawn(STACK_BYTES, hooks.aggregator);
     }
 }
@@ -191,7 +191,7 @@ fn is_costly_for_long(lane: &Lane, ledger: &Ledger) -> bool {
     if lane.folder.costly_balance() < COSTLY_FOLDS_TOLERATED || !can_offload(lane, ledger) {
         return false;
     }
-    // Not at every window: a system call follows.
+    // Not done at every window, because a system call follows.
     lane.folder.reset_costly_balance();
     platform::processors() > 1
 }

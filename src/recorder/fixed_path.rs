@@ -14,7 +14,7 @@ pub(super) struct FixedPath {
 }
 
 impl FixedPath {
-    /// No path yet.
+    /// Returns an array without a path.
     pub(super) const fn empty() -> FixedPath {
         FixedPath { text: [0; PATH_BYTES], len: 0 }
     }

@@ -32,13 +32,13 @@ pub(super) static PROCESS: Process = Process::new();
 
 /// The process-wide state, in fields with similar write rates.
 pub(super) struct Process {
-    /// Read at every event, written about every millisecond.
+    /// The epoch, which is read at every event and written about every millisecond.
     pub(super) epoch: Epoch,
     pub(super) control: Control,
     pub(super) counters: Counters,
     pub(super) chosen: Chosen,
     pub(super) black_box: CurrentBox,
-    /// Set once the exit and fork hooks of the process are installed.
+    /// A flag that is set after the exit and fork hooks of the process are installed.
     pub(super) are_hooks_set: OnceBool,
     /// Id of the parent that recorded before the fork; 0 if there was none.
     pub(super) forked_from: AtomicU32,
@@ -69,7 +69,7 @@ impl Process {
             black_box,
             // The hooks of the C library are the child's too.
             are_hooks_set: _,
-            // Written by the fork hook itself.
+            // The fork hook itself writes this field.
             forked_from: _,
         } = self;
         control.reset_after_fork();
@@ -102,7 +102,7 @@ pub(super) struct Control {
     pub(super) stack_walk: AtomicU32,
     /// State of the background thread: a constant of `background_thread`; 0 while there is none.
     pub(super) background: AtomicU32,
-    /// Segments that each thread may offload now.
+    /// Number of segments that each thread may offload at present.
     pub(super) offload_segments: AtomicU32,
     /// Number of segments that the tuner requested for each lane; 0 while the limits of the history decide.
     pub(super) segments_asked: AtomicU32,
@@ -171,11 +171,11 @@ impl Control {
 pub(super) struct Counters {
     /// Events of threads without a lane, by reason: each was attempted and lost at once.
     pub(super) lost_without_lane: [AtomicU64; LossReason::COUNT],
-    /// Refused allocations of threads without a lane.
+    /// Number of refused allocations of threads without a lane.
     pub(super) failed_without_lane: AtomicU64,
-    /// Stacks whose frame pointers were compared with the unwind tables.
+    /// Number of stacks whose frame pointers were compared with the unwind tables.
     pub(super) stack_checks: AtomicU64,
-    /// Comparisons in which a known stack turned out to be another.
+    /// Number of comparisons in which a known hash belonged to another stack.
     pub(super) stack_checks_failed: AtomicU64,
     /// 1 after a stack walk met code that lies in no known object.
     pub(super) unknown_code: AtomicU32,

@@ -20,7 +20,7 @@ pub(super) enum RecordKind {
     SecondHalf,
     /// An event of a tracked pointer. The caller counts a lost one.
     PointerEvent,
-    /// Start or end of a thread: no event, in no counter.
+    /// Start or end of a thread, which is no event and in no counter.
     Control,
 }
 

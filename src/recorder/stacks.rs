@@ -4,7 +4,7 @@
 //! lookup in the thread's cache. A new one enters the store of all stacks (`learn`); in `Stacks::Auto` it is first
 //! compared with the stack by the unwind tables.
 //!
-//! An event whose stack cannot be walked is recorded with stack 0, and the reason is counted.
+//! An event whose stack cannot be walked is recorded with stack 0, and the failure is counted.
 
 use super::black_box;
 use super::gate::while_writing;
@@ -113,7 +113,7 @@ fn open(lane: &'static Lane) {
     // Release: pairs with the acquire in `update_walking`; a thread that sees the method sees the pages it needs.
     PROCESS.control.stack_walk.store(way, Ordering::Release);
     request_scan_until_found();
-    // Another thread may have written the metadata meanwhile, without a list of objects.
+    // Another thread may have written the metadata during this function, without a list of objects.
     black_box::request_metadata();
 }
 
@@ -121,7 +121,7 @@ fn open(lane: &'static Lane) {
 pub(super) fn update_walking(lane: &Lane) {
     // Acquire: pairs with the release in `open`.
     let is_open = PROCESS.control.stack_walk.load(Ordering::Acquire) > OPENING;
-    // The level asked for: elsewhere the first two levels are the same.
+    // Uses the requested level, because all other code treats the first two levels as equal.
     let is_given_up = matches!(state::asked_level(), Level::NoStacks | Level::CountersOnly);
     lane.set_walks(is_open && !is_given_up);
     let walker = &lane.cold.walker;

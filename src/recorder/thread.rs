@@ -1,6 +1,6 @@
-//! A thread's lane: claimed at the thread's first event, retired at its end.
+//! The lane of a thread, claimed at the thread's first event and retired at its end.
 //!
-//! [`slot`](super::slot) says what the thread-local slot holds in between.
+//! [`slot`](super::slot) documents the values of the thread-local slot during that time.
 
 use super::gate::{is_idle, while_writing};
 use super::internal::InternalScope;

@@ -33,15 +33,15 @@ const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
 const MARK_TIME_BITS: u32 = 53;
 const MARK_TIME_MASK: u64 = (1 << MARK_TIME_BITS) - 1;
 
-/// Words in the longest record.
+/// Maximum length of a record, in words.
 pub(crate) const RECORD_WORDS_MAX: u64 = 5;
 /// Words in a free, or in the first half of a realloc.
 pub(crate) const FREE_WORDS: u64 = 1;
 /// Words in an allocation.
 pub(crate) const ALLOC_WORDS: u64 = 2;
-/// Words of a successful realloc.
+/// Words in a successful realloc.
 pub(crate) const MOVED_WORDS: u64 = 3;
-/// Words of an event of a tracked pointer.
+/// Words in an event of a tracked pointer.
 pub(crate) const POINTER_WORDS: u64 = 2;
 /// Words in a wide record.
 pub(crate) const WIDE_WORDS: u64 = 5;

@@ -70,7 +70,7 @@ pub(crate) struct Cold {
     pub(crate) mark_index: AtomicU64,
     /// Time at which the current window was opened, in nanoseconds.
     pub(crate) opened_ns: AtomicU64,
-    /// Windows that stayed open for long, minus others: see `recorder::background_thread`.
+    /// Number of windows that stayed open for long, minus others: see `recorder::background_thread`.
     pub(crate) slow_windows: AtomicU32,
     /// Nesting depth of internal scopes, whose events are heapledger's.
     pub(crate) own_depth: AtomicU32,
@@ -80,7 +80,7 @@ pub(crate) struct Cold {
     pub(crate) writing: AtomicU32,
     /// Number of segments that the lane has.
     pub(crate) segments_held: AtomicU32,
-    /// Number of the lane in the registry.
+    /// Index of the lane in the registry.
     pub(crate) index: AtomicU32,
     /// Number of slow paths taken since the lane was opened.
     pub(crate) slow_paths: AtomicU64,

@@ -20,7 +20,7 @@ pub(crate) const NUMBER_BITS: u32 = 20;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 /// Entries of a thread's first table, which fills one page.
 const ENTRIES_MIN: u32 = (PAGE_BYTES / 8) as u32;
-/// Entries of the largest table.
+/// Number of entries of the largest table.
 const CACHE_ENTRIES_MAX: u32 = 1 << 15;
 /// The factor by which a table grows.
 const GROWTH: u32 = 8;

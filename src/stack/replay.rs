@@ -49,7 +49,7 @@ const NEAR_PLACES: usize = 128;
 const NEAR_WAYS: usize = 2;
 /// Maximum number of steps of a walk by near rules.
 const NEAR_STEPS: usize = 32;
-/// Pages of a thread's last walk.
+/// Number of pages of a thread's last walk.
 pub(crate) const REPLAY_PAGES: u32 = 4;
 
 /// Stands for a frame pointer that is not needed.

@@ -64,7 +64,7 @@ pub(super) struct Tables {
     pub(super) entries: Section,
 }
 
-/// The loaded objects and their unwind tables.
+/// The loaded objects and their unwind tables, as the unwinder reads them.
 pub(super) struct Asked {
     /// The unwind tables of each object, in the order of the objects' addresses.
     pub(super) tables: Vec<Tables>,

@@ -38,7 +38,7 @@ mod mapping {
             let failed =
                 libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) != 0;
             if !failed {
-                // Lanes are touched here and there: a huge page for each would be memory that nobody asked for.
+                // Lanes touch single pages in scattered places: a huge page for each would waste memory.
                 libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE);
             }
             !failed
@@ -118,7 +118,7 @@ mod mapping {
                     assert!(front + whole <= bytes);
                 }
             }
-            // An answer that is no page size gives nothing back.
+            // A result of the system that is no page size makes nothing discardable.
             assert_eq!(whole_units(4096, 8192, usize::MAX).1, 0);
             assert_eq!(whole_units(4096, 8192, 0), (0, 8192));
         }

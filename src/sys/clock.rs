@@ -1,4 +1,4 @@
-//! The clock: raw ticks on the hot path, nanoseconds since the ledger was opened everywhere else.
+//! The clock: raw ticks on the hot path, and nanoseconds since the opening of the ledger in all other places.
 //!
 //! The clock has two sources. The processor's time-stamp counter costs a fifth of a system clock call. It is used only
 //! when the processor promises a constant rate through all power states *and* the system trusts the counter (Linux:
@@ -78,7 +78,7 @@ pub(crate) struct Clock {
 
 #[cfg(test)]
 impl Clock {
-    /// Sets the time, which stands still until the next call. `ns` is not 0.
+    /// Sets the time, which does not advance until the next call. `ns` is not 0.
     pub(crate) fn set_by_hand(&self, ns: u64) {
         self.by_hand_ns.store(ns, Ordering::Relaxed);
     }
@@ -240,7 +240,8 @@ mod counter {
     fn system_trusts_it() -> bool {
         let mut text = [0u8; 16];
         let path = c"/sys/devices/system/clocksource/clocksource0/current_clocksource";
-        // kvm-clock is computed from the counter by a factor of the host's: the counter itself is sound then.
+        // kvm-clock is computed from the counter with a factor of the host, so the counter itself is reliable under
+        // kvm-clock.
         match super::super::platform::read_small_file(path, &mut text) {
             Some(length) => matches!(text[..length].trim_ascii(), b"tsc" | b"kvm-clock"),
             None => false,

@@ -1,4 +1,4 @@
-//! A lock that lives in raw pages: one word, zero is open.
+//! A lock that lies in raw pages: one word, in which zero means open.
 //!
 //! std's mutex may allocate on some platforms and cannot lie in zeroed pages, so the crate has this lock. It guards a
 //! lane's fold state, a shard of the live table, a stripe of sites, and the page directory. Sections under a latch are
@@ -11,7 +11,7 @@
 
 use super::sync::{AtomicU32, Ordering, spin_loop};
 
-/// Spins before the first yield.
+/// Number of spins before the first yield.
 const SPINS: u32 = 64;
 /// Yields before the first sleep; after that many, the holder is probably off the processor.
 const YIELDS: u32 = 64;
@@ -132,7 +132,7 @@ impl<'a> Taken<'a> {
     /// Returns the token of a latch that the caller already holds.
     ///
     /// # Safety
-    /// The caller holds the latch and has forgotten its token; of the two, one is forgotten again.
+    /// The caller holds the latch and has forgotten its token; one of the two tokens is forgotten again.
     pub(crate) unsafe fn assume(latch: &'a Latch) -> Taken<'a> {
         Taken { latch }
     }

@@ -1,4 +1,4 @@
-//! Signals that request a dump, and waking the thread that writes it.
+//! Signals that request a dump, and the wake-up of the thread that writes it.
 //!
 //! A signal handler cannot write a dump: the thread that it interrupted may be writing a record, or hold a latch. So
 //! the handler notes the signal, wakes the dump thread and returns, and the interrupted thread goes on. The dump thread
