@@ -34,7 +34,7 @@ const GRAIN_SHIFT: u32 = 4;
 const GROWTH: u32 = 8;
 /// Number of entries of a nursery that was made small again.
 const ENTRIES_SMALL: u32 = 512;
-/// Minimum number of entries that exceed the first-level cache: 32 KiB.
+/// Maximum number of entries that fit into the first-level cache: 32 KiB.
 const ENTRIES_FAR: u64 = 1024;
 /// Number of allocations per entry between two checks of the size.
 const ALLOCS_SEEN: u32 = 8;

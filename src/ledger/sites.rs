@@ -161,7 +161,7 @@ impl Sites {
         let cell = unsafe { &mut *cell };
         let (bytes, blocks) = (cell.sums.live_bytes(), cell.sums.live_blocks());
         if cell.peak_number != peak_number {
-            // Unchanged since the peak: it held then what it holds now.
+            // Unchanged since the peak: the current figures are those of the peak.
             (cell.at_peak_bytes, cell.at_peak_blocks) = (bytes, blocks);
             cell.peak_number = peak_number;
         }
@@ -271,7 +271,7 @@ impl SiteFigures {
     pub(crate) fn to_site(&self, stack: u32, peak_number: u64) -> profile::Site {
         let sums = &self.sums;
         let live = (sums.live_bytes().max(0) as u64, sums.live_blocks().max(0) as u64);
-        // Unchanged since the latest peak: it held then what it holds now.
+        // Unchanged since the latest peak: the current figures are those of the peak.
         let (at_peak_bytes, at_peak_blocks) =
             if self.peak_number == peak_number { self.at_peak } else { live };
         profile::Site {

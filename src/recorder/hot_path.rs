@@ -1,4 +1,5 @@
-//! The recording path. Its budget is about 30 instructions per event: two stores for the words and one to publish them.
+//! The recording path. Its budget is about 30 instructions per event, with two stores for the words and one to publish
+//! them.
 //!
 //! The path has these steps: find the lane, close its gate, check that the record fits into the window and that the
 //! window is of the current epoch, write the words, count, publish, open the gate. All other work is in `slow_path`.

@@ -12,7 +12,7 @@
 //!
 //! A file uses only files of rows with lower numbers.
 //!
-//! | row | files | what they hold |
+//! | row | files | contents |
 //! | --- | --- | --- |
 //! | 1 | `options`, `fixed_path`, `record`, `region_abi` | plain data |
 //! | 2 | `process` | the process-wide state, in one static, and its reset after a fork |

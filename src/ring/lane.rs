@@ -141,7 +141,7 @@ impl Walker {
     /// Returns an entry of the cache. `place` is a hash shifted by `cache_shift`.
     #[inline(always)]
     pub(crate) fn cache_entry(&self, place: usize) -> &AtomicU64 {
-        // relaxed: the thread's own.
+        // relaxed: only the thread uses it.
         let start = self.cache_start.load(Ordering::Relaxed) as usize;
         // SAFETY: I6, the cache has as many entries as a hash so shifted can name, and stays mapped.
         unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(start + 8 * place) }
@@ -150,7 +150,8 @@ impl Walker {
     /// Makes a run of zeroed pages the cache, and returns the page of the previous cache.
     pub(crate) fn set_cache(&self, pages: &Pages, page: u32, shift: u32) -> u32 {
         let start = pages.at(page).expose_provenance() as u64;
-        // relaxed, all: the thread's own. Its gate is closed, so that no handler of it takes a stack meanwhile.
+        // relaxed, all: only the thread uses them. Its gate is closed, so no handler of the thread walks a stack during
+        // this call.
         let before = self.cache_page.load(Ordering::Relaxed);
         self.cache_page.store(page, Ordering::Relaxed);
         self.cache_start.store(start, Ordering::Relaxed);

@@ -223,7 +223,7 @@ impl Rule {
         }
         let base = if self.is_from_bp() { place.bp } else { place.sp };
         let cfa = base.wrapping_add(u64::from(self.0 & Rule::CFA_MASK) * 8);
-        // The return address lies right below the CFA, above what this frame has pushed.
+        // The return address lies right below the CFA, above the words that this frame has pushed.
         if cfa < place.sp.wrapping_add(8) || cfa > bounds.high || cfa & 7 != 0 {
             return Err(Stop::ByStack(End::Truncated));
         }

@@ -7,7 +7,7 @@
 //! | the program's disposition of the signal | effect |
 //! | --- | --- |
 //! | none | the dump, then the default action: the process ends by the signal |
-//! | a function | it is called at once, in the handler; the dump is written meanwhile |
+//! | a function | it is called at once, in the handler; the dump is written at the same time |
 //! | ignored, where the default would end the process | it stays ignored, and no dump is written |
 //!
 //! A signal that ends the process always ends it: the default action follows at once if the signal comes a second time,
