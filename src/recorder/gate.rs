@@ -13,7 +13,7 @@ use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Increments the depth of a scope and closes the gate.
 pub(super) fn enter(lane: &Lane, depth: &AtomicU32) {
-    // The depth first: a signal handler that finds the gate closed must see the reason.
+    // The depth is written first: a signal handler that finds the gate closed must see the reason.
     // relaxed: only this thread writes it; its signal handlers see program order.
     depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);

@@ -32,9 +32,9 @@
 //!
 //! # What the recording path never does
 //!
-//! Allocate, format, panic, do I/O, take a lock that the program could hold, loop without a bound, or write a cache
-//! line that another thread writes. It waits only while a ring is full, and the mode bounds that wait. It passes arguments
-//! and results of the inner allocator on unchanged.
+//! The recording path does not allocate, format, panic, do I/O, take a lock that the program could hold, loop without a
+//! bound, or write a cache line that another thread writes. It waits only while a ring is full, and the mode bounds
+//! that wait. It passes arguments and results of the inner allocator on unchanged.
 //!
 //! # Order within a call
 //!

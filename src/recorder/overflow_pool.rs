@@ -24,7 +24,7 @@ fn pool() -> Option<&'static ArrayQueue<u32>> {
     unsafe { pool.as_ref() }
 }
 
-/// Creates the pool. Allocates: called by the background thread, in an internal scope.
+/// Creates the pool. Allocates, so the background thread calls it, in an internal scope.
 pub(crate) fn fill(ledger: &Ledger) {
     if pool().is_some() {
         return;

@@ -1,4 +1,4 @@
-//! Events that are sampled out: sampling, and counting only.
+//! Sampling, and counting without recording: the treatment of events that are sampled out.
 //!
 //! Below the full level a lane's gate stays closed and the slot of its thread carries a mark bit. Most events are then
 //! sampled out at once ([`samples_out_alloc`], [`samples_out_free`]: some ten instructions); the others reach this
@@ -148,7 +148,7 @@ pub(super) fn free(lane: &Lane, address: u64, size: u64) {
 /// result, is then recorded, and does not count as the free of a program's block.
 pub(super) fn note_internal_alloc(lane: &Lane, address: u64) {
     if let Some(ledger) = ledger_for_internal(lane) {
-        // Without room in the set, its free counts as the program's.
+        // Without room in the set, the free of the block counts as the program's.
         ledger.sampled.insert(&ledger.pages, address);
     }
 }

@@ -131,7 +131,7 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     Ok(start)
 }
 
-/// Stores the final word count in the window's time mark; returns it. Returns 0 if no window is open.
+/// Stores the final word count in the window's time mark, and returns the count; 0 if no window is open.
 fn close_window(lane: &Lane, head: u64) -> u64 {
     let mark_index = lane.cold.mark_index.load(Ordering::Relaxed);
     if mark_index == NO_MARK || lane.cold.segments_held.load(Ordering::Relaxed) == 0 {

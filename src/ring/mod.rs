@@ -23,8 +23,7 @@
 //! A *window* is a time mark and a run of at most 127 words after the mark. The hot path does not know segments, marks
 //! or folding: it writes while its record fits below `limit`. All other work is done on the slow path, at the end of a
 //! window (`recorder::window`). `limit` is also the lane's gate: it is 0 while a record is being written, so an event
-//! of a signal handler finds the window closed, as does an event on a lane
-//! whose gate is closed for another reason.
+//! of a signal handler finds the window closed, as does an event on a lane whose gate is closed for another reason.
 //!
 //! # Invariants
 //!
