@@ -17,9 +17,9 @@
 //! A batch, which is the unit that one fold books at a time, has four steps:
 //!
 //! 1. **Date** the words (`run`): a window starts with a time mark and ends at the next; times between are
-//! interpolated.
+//!    interpolated.
 //! 2. **Match** each free with its allocation: directly before it in the ring, otherwise in the nursery (`events`,
-//! `realloc`).
+//!    `realloc`).
 //! 3. **Send** survivors of the nursery and remote frees, in order, to the shared table (`outbox`, `remote_frees`).
 //! 4. **Sum** up: sites, timeline, peak, lane counters (`site_deltas`, `high_water`, `totals`).
 //!

@@ -90,7 +90,7 @@ fn circles_of<'a>(graph: &Graph<'a>) -> Vec<BTreeSet<&'a str>> {
         let leads_back = |other: &&str| reached.get(other).is_some_and(|files| files.contains(*file));
         reached[file].iter().copied().filter(leads_back).collect()
     };
-    let circles: BTreeSet<BTreeSet<&str>> = graph.keys().map(|file| circle(file)).collect();
+    let circles: BTreeSet<BTreeSet<&str>> = graph.keys().map(circle).collect();
     circles.into_iter().filter(|circle| !circle.is_empty()).collect()
 }
 

@@ -127,7 +127,7 @@ fn test_files(source: &Source) -> Vec<String> {
     let code = &source.all_code;
     let gated = test_items(code).into_iter().filter_map(|(start, end)| {
         let at = start + words(&code[start..end], "mod").next()?;
-        code[..end].ends_with(';').then(|| identifier(&code, at + 3).0)
+        code[..end].ends_with(';').then(|| identifier(code, at + 3).0)
     });
     gated.map(|name| format!("{folder}/{name}.rs")).collect()
 }

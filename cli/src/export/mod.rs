@@ -98,10 +98,7 @@ impl Format {
 
     /// Whether the format is text.
     pub const fn is_text(self) -> bool {
-        match self {
-            Format::Pprof => false,
-            _ => true,
-        }
+        !matches!(self, Format::Pprof)
     }
 
     /// Whether a file in the format contains the completeness of its data. If not, the caller has to print the

@@ -87,7 +87,10 @@ struct Timeline {
     certainty: Option<CertaintyLine>,
 }
 
-const TIMELINE_FIGURES: [(&str, fn(&Column) -> u64); 9] = [
+/// The name of a figure in the document, and the function that reads the figure.
+type NamedFigure<T> = (&'static str, fn(&T) -> u64);
+
+const TIMELINE_FIGURES: [NamedFigure<Column>; 9] = [
     ("start_ns", |column| column.start_ns),
     ("length_each_ns", |column| column.length_ns),
     ("highest_bytes", |column| column.highest_bytes),
@@ -120,7 +123,7 @@ struct Sites {
     suppressed: Vec<u8>,
 }
 
-const SITE_COLUMNS: [(&str, fn(&Site) -> u64); 15] = [
+const SITE_COLUMNS: [NamedFigure<Site>; 15] = [
     ("live", Site::live_bytes),
     ("live_blocks", Site::live_blocks),
     ("peak", |site| site.at_peak_bytes),
@@ -139,10 +142,7 @@ const SITE_COLUMNS: [(&str, fn(&Site) -> u64); 15] = [
 ];
 
 /// Returns one list for each of `columns`, with an entry for each of `rows`.
-fn columns<'a, T: 'a>(
-    columns: &[(&'static str, fn(&T) -> u64)],
-    rows: impl Iterator<Item = &'a T> + Clone,
-) -> Columns {
+fn columns<'a, T: 'a>(columns: &[NamedFigure<T>], rows: impl Iterator<Item = &'a T> + Clone) -> Columns {
     columns.iter().map(|(key, figure)| (*key, rows.clone().map(figure).collect())).collect()
 }
 
