@@ -17,7 +17,8 @@ pub struct Limits {
     pub overflow_events: usize,
     /// Interval between the rounds of a background thread. Default 100 ms.
     pub interval: Duration,
-    /// Number of retries, first delay, and whether there is an overflow buffer, for [`AdaptiveBackoff`].
+    /// Number of retries, first delay, and whether there is an overflow buffer, for
+    /// [`AdaptiveBackoff`](super::AdaptiveBackoff).
     pub concurrency: ConcurrencyConfig,
 }
 
