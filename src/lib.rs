@@ -60,6 +60,7 @@
 //! | --- | --- |
 //! | `validation` | `validation`, the concurrent benchmark behind `heapledger validate` |
 //! | `strategies` | `strategies`, collection strategies for comparison; the recorder uses none of them |
+//! | `read` | `dumps::read` and `trace::Trace`: dumps, black boxes and traces as data. A recorded program needs no reader, and compiles faster without it |
 //!
 //! None is on by default.
 //!
@@ -88,13 +89,21 @@
 //! }
 //! ```
 
+#![cfg_attr(
+    not(any(test, feature = "read")),
+    allow(
+        dead_code,
+        reason = "parts that only readers use; the build with all features finds code that nothing uses"
+    )
+)]
+
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("heapledger needs addresses of 64 bits: leave it out of builds for shorter ones");
 
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "copies books whose latches it holds")]
 mod aggregator;
-#[cfg(not(loom))]
+#[cfg(all(any(test, feature = "read"), not(loom)))]
 #[allow(unsafe_code, reason = "copies plain structs out of bytes")]
 mod blackbox;
 #[cfg(not(loom))]
@@ -133,10 +142,13 @@ pub mod validation;
 /// Dumps: profiles stored in files, their readers and writers.
 #[cfg(not(loom))]
 pub mod dumps {
+    #[cfg(any(test, feature = "read"))]
     pub use crate::blackbox::{read, read_bytes, read_from};
+    #[cfg(any(test, feature = "read"))]
+    pub use crate::dump::Dump;
     pub use crate::dump::{
-        Damage, DamageKind, Dump, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written,
-        write, write_to, write_with_notes,
+        Damage, DamageKind, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written, write,
+        write_to, write_with_notes,
     };
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + 
 /// Sorts the pairs of threads in descending order of blocks. Pairs that share one cell, because the table was full,
 /// need a row to refer to: it is added, unless the row of the threads that share a row exists.
 pub(crate) fn finish_crossings(crossings: &mut [RemoteFrees], threads: &mut Vec<ThreadRow>) {
-    crossings.sort_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
+    crossings.sort_unstable_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
     let number = threads.len() as u32;
     if number > ROW_OF_OTHERS {
         return;

@@ -183,7 +183,7 @@ impl Frozen {
         profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, peak_number)).collect();
         profile.stacks = vec![Stack::default()];
         profile.live = live.iter().map(Entry::live_block).collect();
-        profile.live.sort_by_key(|block| (block.born_ns, block.address));
+        profile.live.sort_unstable_by_key(|block| (block.born_ns, block.address));
         profile.threads = rows::threads(ledger, profile.threads, &running);
         rows::finish_crossings(&mut profile.crossings, &mut profile.threads);
         profile.history = history;

@@ -47,7 +47,9 @@ pub(crate) mod codec;
 mod error;
 mod file;
 mod format;
+#[cfg(any(test, feature = "read"))]
 mod reader;
+#[cfg(any(test, feature = "read"))]
 mod references;
 mod section;
 mod v1;
@@ -57,7 +59,9 @@ mod writer;
 pub use error::{Damage, DamageKind, Occupant, ReadError, WriteError, WriteStep};
 pub use file::{Written, write, write_with_notes};
 pub use format::Version;
+#[cfg(any(test, feature = "read"))]
 pub use reader::{Dump, read, read_bytes, read_from};
+#[cfg(any(test, feature = "read"))]
 pub(crate) use references::redirect_dangling;
 pub use writer::{Encoded, write_to};
 

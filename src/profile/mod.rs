@@ -29,6 +29,7 @@ pub use model::{
 pub use quality::{
     Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,
 };
+#[cfg(any(test, feature = "read"))]
 pub(crate) use references::{Table, lost_thread, references};
 pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, Degradation, DumpTarget, ForkPolicy, HistoryLimits,

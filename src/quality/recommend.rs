@@ -93,7 +93,7 @@ fn threads_at_once(rows: &[ThreadRow]) -> usize {
         }
     }
     // At equal times, starts are sorted before ends, so a thread of any length counts.
-    changes.sort_by_key(|(at_ns, change)| (*at_ns, -change));
+    changes.sort_unstable_by_key(|(at_ns, change)| (*at_ns, -change));
     let mut running = 0;
     let after_each = changes.into_iter().map(|(_, change)| {
         running += change;

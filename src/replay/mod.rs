@@ -18,13 +18,18 @@
 //! | `heap` | what each record does to them |
 //! | `numbered` | maps with small numbers as keys |
 
+#[cfg(any(test, feature = "read"))]
 mod blocks;
+#[cfg(any(test, feature = "read"))]
 mod heap;
 mod numbered;
 mod record;
 
+#[cfg(any(test, feature = "read"))]
 pub(crate) use blocks::{Block, Blocks, WaitingFree};
+#[cfg(any(test, feature = "read"))]
 pub(crate) use heap::{End, Heap, Sums};
 pub(crate) use numbered::Numbered;
+#[cfg(any(test, feature = "read"))]
 pub(crate) use record::BlockKind;
 pub use record::{BlockShape, Dated, Record, SizeBits};

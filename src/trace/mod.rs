@@ -21,9 +21,7 @@
 
 mod columns;
 mod encode;
-#[cfg_attr(not(any(test, feature = "read")), allow(dead_code, reason = "heads are read behind a feature"))]
 mod frame;
-#[cfg_attr(not(any(test, feature = "read")), allow(dead_code, reason = "the reader is behind a feature"))]
 mod model;
 mod window;
 pub(crate) mod writer;

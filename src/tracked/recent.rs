@@ -66,7 +66,7 @@ impl<const EVENTS: usize> Recent<EVENTS> {
                 })
             })
             .collect();
-        events.sort_by_key(|event| event.number);
+        events.sort_unstable_by_key(|event| event.number);
         events
     }
 }

@@ -166,7 +166,9 @@ impl<const POINTERS: usize, const ROWS: usize, const EVENTS: usize> Table<POINTE
             }
         }
         for pointer in &mut pointers {
-            pointer.holders.sort_by(|a, b| (b.held, b.made, &a.place).cmp(&(a.held, a.made, &b.place)));
+            pointer
+                .holders
+                .sort_unstable_by(|a, b| (b.held, b.made, &a.place).cmp(&(a.held, a.made, &b.place)));
         }
         TrackedReport {
             pointers,

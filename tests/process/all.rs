@@ -37,7 +37,6 @@ mod stack_limits;
 mod straddling;
 mod surroundings;
 mod tools;
-#[cfg(feature = "read")]
 mod traces;
 mod tuning;
 mod waits;
@@ -70,7 +69,6 @@ const CASES: &[&[case::Case]] = &[
     occasions::CASES,
     loader::CASES,
     soak::CASES,
-    #[cfg(feature = "read")]
     traces::CASES,
 ];
 

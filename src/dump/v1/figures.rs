@@ -153,7 +153,7 @@ impl Wire for TrackedReport {
             kept.push((pointer.id, bytes));
         }
         cuts.tracked_pointers += (pointers.len() - kept.len()) as u64;
-        kept.sort_by_key(|(id, _)| *id);
+        kept.sort_unstable_by_key(|(id, _)| *id);
         put_record(out, &kept.len())?;
         kept.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
         let newest = events.len().saturating_sub(left_bytes / EVENT_BYTES);
