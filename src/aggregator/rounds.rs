@@ -13,21 +13,21 @@ use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
 /// Number of rounds between two checks whether waiting frees need a flush.
 const ROUNDS_PER_FLUSH: u64 = 64;
-/// Number of rounds without an event after which a lane is idle. A smaller number would book lanes of threads that only
-/// wait for a processor.
+/// Number of rounds without an event after which a lane is idle. With a smaller number, lanes of threads that only wait
+/// for a processor would count as idle.
 pub(super) const ROUNDS_UNTIL_IDLE: u32 = 8;
-/// Maximum number of words that may wait in a ring whose thread still writes, in modes in which threads help. The
-/// thread should have booked them itself.
+/// Maximum number of words that may wait in the ring of a running thread, in modes in which threads help. More words
+/// than this should not wait there, because the thread should have booked them itself.
 pub(super) const WAITING_WORDS_HELPED: u64 = 4 * SEGMENT_WORDS;
 
-/// Number of words that are booked between two openings of the latch of an offloaded lane, because its thread may need
+/// Number of words of an offloaded lane that are booked under one latch. Between two latches the lane's thread can take
 /// segments.
 const OFFLOAD_WORDS: u64 = 2 * COSTLY_WORDS;
-/// Maximum number of such bookings in one call. They usually cover more words than a ring holds.
+/// Maximum number of parts of `OFFLOAD_WORDS` words that one call books. Together they exceed the words of most rings.
 const OFFLOAD_ROUNDS_MAX: u32 = 32;
 /// Target number of words that wait in the fullest offloaded ring at the next call.
 const OFFLOAD_WORDS_AIMED: u64 = SEGMENT_WORDS;
-/// Bounds of the time between two calls, in nanoseconds.
+/// Minimum time between two calls, in nanoseconds.
 const OFFLOAD_NS_MIN: u64 = 50_000;
 const OFFLOAD_NS_MAX: u64 = 1_000_000;
 
@@ -137,8 +137,8 @@ impl Aggregator {
         self.book_offloaded(ledger);
     }
 
-    /// Books the offloaded lanes in parts, each part up to about the same time. The parts keep a block that one thread
-    /// allocates and another thread frees from staying long in one lane alone, and its free from being booked first.
+    /// Books the offloaded lanes in small parts, the lane with the oldest words first, and brings the other lanes up to
+    /// the same time. So a free that one lane books does not wait long for its block in another lane.
     fn book_offloaded(&self, ledger: &Ledger) -> usize {
         let enough_waits = |index: &u32| {
             let lane = ledger.lane(*index)?;

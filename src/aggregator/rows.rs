@@ -54,8 +54,8 @@ pub(super) fn threads(
     rows
 }
 
-/// Returns the blocks that another thread freed than the one that allocated them, by pair of threads. In a frozen
-/// ledger both threads of every pair are listed, and the sums equal those of the totals. Allocates nothing.
+/// Returns the remote frees by pair of threads: blocks that a thread freed and another thread had allocated. In a
+/// frozen ledger both threads of every pair are listed, and the sums equal those of the totals. Allocates nothing.
 pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + '_ {
     ledger.remote_frees.all(ROW_OF_OTHERS).map(|cell| RemoteFrees {
         allocated_by: cell.allocated_by,
@@ -65,8 +65,8 @@ pub(crate) fn crossings(ledger: &Ledger) -> impl Iterator<Item = RemoteFrees> + 
     })
 }
 
-/// Sorts the pairs of threads in descending order of blocks. Pairs that share one cell, because the table was full,
-/// need a row to refer to: it is added, unless the row of the threads that share a row exists.
+/// Sorts the pairs of threads in descending order of blocks. The pairs without a separate cell refer to the row that
+/// threads share, or to a new row if no threads share one.
 pub(crate) fn finish_crossings(crossings: &mut [RemoteFrees], threads: &mut Vec<ThreadRow>) {
     crossings.sort_unstable_by_key(|pair| (Reverse(pair.blocks), pair.allocated_by, pair.freed_by));
     let number = threads.len() as u32;

@@ -13,7 +13,7 @@ use crate::recorder::internal::InternalScope;
 use crate::recorder::{state, thread};
 use crate::sys::platform;
 
-/// Pauses in nanoseconds: while few chunks arrive, and while no chunks arrive.
+/// Pause of the thread while few chunks arrive, in nanoseconds.
 const PAUSE_NS: u64 = 4_000_000;
 const PAUSE_NS_IDLE: u64 = 20_000_000;
 /// Maximum number of steps that the end of the process waits for the trace's thread: some seconds.

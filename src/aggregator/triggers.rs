@@ -10,14 +10,14 @@ use crate::profile::{DumpTrigger, Triggers};
 
 /// Time over which growth is measured, in nanoseconds.
 const GROWTH_NS: u64 = 1_000_000_000;
-/// Maximum number of readings kept of that time. The oldest are dropped first.
+/// Maximum number of readings kept of the last second. The oldest are dropped first.
 const READINGS_MAX: usize = 64;
-/// Divisor of the hysteresis: live bytes must fall by one part in this many before they can trigger at a limit again,
-/// and a new peak must be higher by as much.
+/// Divisor of the hysteresis. Live bytes must fall below a limit by this part of it before they can trigger there
+/// again, and a new peak must exceed the last one by this part of it.
 const HYSTERESIS_PARTS: u64 = 8;
-/// Divisor of the time share above which waiting for memory counts as pressure: one part in this many.
+/// Divisor of time: waiting for memory counts as pressure if it takes more than this part of the time.
 const STALL_SHARE: u64 = 10;
-/// Divisor of a group's limit: the limit counts as met if all but one part in this many of it is used.
+/// Divisor of a limit: a group has met its limit if no more than this part of it is unused.
 const LIMIT_SHARE: u64 = 64;
 
 /// The figures of one moment.
@@ -47,7 +47,7 @@ pub(super) struct TriggerRules {
     last_ns: Option<u64>,
     /// Whether live bytes rose above the limit and have not fallen below it by the hysteresis since.
     is_above: bool,
-    /// The peak of the last dump for a new peak, in bytes.
+    /// The peak that triggered the last dump for a new peak, in bytes.
     peak_dumped: u64,
     before: Option<Reading>,
     /// Time and live bytes of each reading of the last second, oldest first.
@@ -200,9 +200,8 @@ impl ControlGroup {
     }
 }
 
-/// Returns the number of times that a limit was met in a group of version 1, plus one if its use has reached the limit.
-/// The addition is needed if memory and swap together have the same limit: the group then meets that one, and recent
-/// kernels do not count it.
+/// Returns the number of times that a group of version 1 met a limit, plus one if its memory has reached the limit:
+/// recent kernels do not count this limit if memory and swap together have the same one.
 fn times_limited_in(group: &str) -> u64 {
     let number = |name: &str| {
         let text = fs::read_to_string(format!("{group}/{name}")).ok()?;

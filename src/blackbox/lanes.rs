@@ -10,7 +10,7 @@ use crate::ledger::sites::SiteDelta;
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::Ordering;
 
-/// Bound above every word number: at one word a nanosecond a thread would need 146 years to reach it.
+/// Limit of word numbers: a thread would reach it after 146 years, at one word per nanosecond.
 const WORD_NUMBER_MAX: u64 = 1 << 62;
 
 /// The copy of a lane.
@@ -18,8 +18,8 @@ pub(super) struct LaneImage {
     pub(super) copy: Box<LaneWithState>,
     /// Whether a fold was in progress when the process ended.
     pub(super) is_torn: bool,
-    /// Numbers of the first word in `words`, of the first word that is in no sum, and of the first word that is in no
-    /// table. The last two differ in a torn lane only.
+    /// Number of the first word in `words`. `tail` is the number of the first word that the sums lack, `applied_up_to`
+    /// that of the first word that the tables lack. These two are equal unless the lane is torn.
     pub(super) first: u64,
     pub(super) tail: u64,
     pub(super) applied_up_to: u64,
@@ -58,7 +58,7 @@ fn lane(image: Image<'_>, page: u32) -> Option<LaneImage> {
 }
 
 impl LaneImage {
-    /// Returns the words that are in no sum.
+    /// Returns the words that the sums lack.
     pub(super) fn unbooked(&self) -> &[u64] {
         self.words.get((self.tail - self.first) as usize..).unwrap_or(&[])
     }

@@ -340,7 +340,7 @@ impl<'a> Reader<'a> {
         (totals.peak_bytes, totals.peak_blocks) = (peak.bytes, peak.blocks);
     }
 
-    /// Returns the number of the latest peak. If the peak is at the end, returns a number that no site has.
+    /// Returns the number of the latest peak, or a number that no site has if the peak is at the end of the process.
     fn peak_number(&self, profile: &Profile) -> u64 {
         let number = self.ledger.peak.number();
         if profile.peak.bytes > self.ledger.peak.bytes() { number.wrapping_add(1) } else { number }

@@ -1,8 +1,8 @@
 //! Replays the events that were still in the rings.
 //!
-//! The words of a torn lane have two parts. The fold had applied the first part to the tables but not added it to the
-//! sums: the events of this part are only counted. The record that follows may be applied or not. All records behind
-//! that one are new, as are all words of a lane without a fold in progress.
+//! A torn lane has words that the fold had applied to the tables but not added to the sums. Their events are only
+//! counted. The first record after these words may be applied or not. The replay books the records after that one, and
+//! all records of a lane whose fold had ended.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -80,8 +80,8 @@ impl<'a> Figures<'a> {
         self.sites.entry(site).or_insert(SiteFigures::EMPTY)
     }
 
-    /// Whether a block counts in its site and in the timeline. A torn batch may be there already, so its blocks do not
-    /// count.
+    /// Whether a block counts in its site and in the timeline. A block of a torn batch does not count, because the
+    /// tables may have it already.
     fn is_in_tables(&self, block: &Block) -> bool {
         !self.is_torn && block.kind == BlockKind::Program
     }
@@ -170,7 +170,7 @@ impl<'a> Unbooked<'a> {
         unbooked
     }
 
-    /// Adds an entry of a table. An entry that was being moved is in two tables.
+    /// Adds an entry of a table, unless it is there already: an entry that was being moved is in two tables.
     fn add(&mut self, entry: &Entry) {
         let Entry { address, size, at_ns, meta } = *entry;
         let (blocks, row) = (&mut self.heap.blocks, meta.thread());
@@ -202,7 +202,7 @@ impl<'a> Unbooked<'a> {
         }
     }
 
-    /// Replays the words of a lane that are in no sum.
+    /// Replays the words of a lane that the sums lack.
     pub(super) fn replay(&mut self, lane: &LaneImage) -> LaneSums {
         let (mut row, mut at_ns) = (lane.copy.state.row, lane.copy.state.span_ns.min(TIME_NS_BOUND));
         let words = lane.unbooked();

@@ -26,7 +26,7 @@ pub struct Loss {
     pub events: u64,
     /// Number of all events recorded or lost in the same time.
     pub of: u64,
-    /// Whether both figures are from the newest window. Otherwise they are from the lifetime.
+    /// Whether both figures are of the newest window; otherwise they are of the whole process.
     pub lately: bool,
 }
 
@@ -134,8 +134,7 @@ pub fn advice(quality: &QualityIndicator, settings: &Settings, newest: Option<&Q
     advice_for(cause(quality, newest), quality, settings, newest)
 }
 
-/// Returns the advice for a given cause. Every cause has an advice; a cause that the counters do not show uses the
-/// counters as they are.
+/// Returns the advice on `cause`, with its figures from the counters, even if the counters do not show that cause.
 pub fn advice_for(
     cause: QualityCause,
     quality: &QualityIndicator,

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::monitor::QualityWindow;
 use crate::profile::{LossReason, QualityIndicator};
 
-/// Minimum number of events for each wait; more frequent waits are too frequent. A wait takes up to some ten
-/// microseconds, which is a nanosecond or more for each of the events.
+/// Number of events per wait below which threads wait too often. At this number, a wait of ten microseconds costs one
+/// nanosecond per event.
 pub const EVENTS_PER_WAIT_MIN: u64 = 10_000;
 /// Maximum age of the oldest event in flight, in nanoseconds: ten seconds. Figures are out of date if it is older.
 pub const LAG_NS_MAX: u64 = 10_000_000_000;

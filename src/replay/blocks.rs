@@ -1,9 +1,10 @@
 //! Live blocks and waiting frees, by address.
 //!
 //! If every event has a time stamp, the order of the times is the true order, and an address has no more than one
-//! block. Otherwise a free of one thread can come before the allocation by another thread that it ends, or after the
-//! next allocation at that address. So an address may have several blocks for a moment, and a free may wait for its
-//! block. The size bits of a free tell which blocks it can end; among several such blocks, the oldest is taken.
+//! block. Otherwise a free can come too early or too late in the order of the times: before the allocation of its
+//! block, if another thread made that allocation, or after the next allocation at the address. So an address may have
+//! several blocks for a moment, and a free may wait for its block. A free ends the oldest block at its address whose
+//! size fits the free's size bits.
 
 use super::numbered::Numbered;
 use super::record::{BlockKind, SizeBits};
@@ -140,13 +141,13 @@ impl Blocks {
         self.waiting.values().map(|frees| frees.len() as u64).sum()
     }
 
-    /// Returns the number of blocks beyond the first block of their address.
+    /// Returns the number of blocks at an address that an older live block has as well.
     pub(crate) fn overlapping(&self) -> u64 {
         self.more.values().map(|blocks| blocks.len() as u64).sum()
     }
 
-    /// Pairs the remaining frees and blocks after all events. An address has no more frees than blocks, so a remaining
-    /// free and a remaining block belong together whatever their times are, or were exchanged with a pair that did.
+    /// Pairs the remaining frees with the remaining blocks of their addresses, after all events and in disregard of the
+    /// times. The pairs may be exchanged; their number is right, because an address has no more frees than blocks.
     pub(crate) fn pair_left_over(&mut self) -> Vec<(Block, WaitingFree)> {
         let mut pairs = Vec::new();
         for (address, frees) in std::mem::take(&mut self.waiting) {
@@ -188,8 +189,8 @@ impl Blocks {
     }
 }
 
-/// Whether a waiting free can end a later block: only if another thread allocated that block. A block that a thread
-/// frees before it allocates is a different block.
+/// Whether a waiting free can end a block that comes later. Both must be of different threads: a thread does not free a
+/// block before it allocates it.
 fn is_others(free: &WaitingFree, block: &Block) -> bool {
     free.size_bits.agree_with(block.size) && free.row != block.row
 }

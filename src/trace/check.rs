@@ -44,7 +44,8 @@ pub fn laws(replay: &mut Replay, counts: Counts, dump: &Profile) -> Vec<Law> {
     laws
 }
 
-/// Returns the number of live blocks that are in both, and the number in the larger set.
+/// Returns the number of live blocks that the replay and the dump have in common, and the number of live blocks in the
+/// larger of the two.
 fn same_blocks(replay: &Replay, dump: &Profile) -> (u64, u64) {
     let mut ours: HashMap<(u64, u64), u64> = HashMap::new();
     let mut count = 0;
@@ -62,7 +63,8 @@ fn same_blocks(replay: &Replay, dump: &Profile) -> (u64, u64) {
     (same, count.max(dump.live.len() as u64))
 }
 
-/// Returns the number of sites with the same sums in both, and the number of sites in the larger set.
+/// Returns the number of sites with equal sums in the replay and the dump, and the number of sites in the larger of the
+/// two.
 fn same_sites(replay: &mut Replay, dump: &Profile) -> (u64, u64) {
     let sums = |site: &crate::profile::Site| {
         (site.total_blocks, site.total_bytes, site.freed_blocks, site.freed_bytes, site.reallocs.count)

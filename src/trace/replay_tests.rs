@@ -150,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn a_replay_of_any_span_comes_to_what_a_naive_heap_comes_to(
+    fn a_replay_of_any_span_has_the_figures_of_a_naive_heap(
         steps in prop::collection::vec(step(), 1..120),
         per_frame in 1usize..50,
         from in 0u64..1_300,

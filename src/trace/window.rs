@@ -15,7 +15,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Returns the interpolated time of the record that `words_before` words of the window precede.
+    /// Returns the interpolated time of the record that starts `words_before` words after the start of the window.
     pub(crate) fn at(&self, words_before: u64) -> u64 {
         self.first_ns.saturating_add(self.step.saturating_mul(words_before) >> STEP_BITS)
     }

@@ -2,7 +2,7 @@
 
 /// Maximum number of listed pointers. For further pointers only the events are counted.
 pub const POINTERS_LISTED: usize = 4096;
-/// Maximum number of listed pairs of a pointer and a place where holders of it were made.
+/// Maximum number of listed pairs of a pointer and a place where its holders were made.
 pub const PLACES_LISTED: usize = 8192;
 /// Number of newest events that are kept.
 pub const EVENTS_KEPT: usize = 1024;

@@ -43,16 +43,16 @@ impl Text {
 /// Number of address bits of a place in an [`Owner`]. No known system gives programs higher bits.
 const ADDRESS_BITS: u32 = 48;
 
-/// The number of a pointer and a place, in one word. Zero means that there is none.
+/// The pair of a pointer's number and a place, as one word. Zero means that there is none.
 #[derive(Debug)]
 pub(super) struct Owner(AtomicU64);
 
-/// The word of a pointer's number and a place.
+/// The word for a pointer's number and a place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair(u64);
 
 impl Pair {
-    /// Returns the word, or `None` if the two do not fit into one word.
+    /// Returns the word for the pair, or `None` if the pair does not fit into one word.
     pub(super) fn new(pointer: u32, place: &'static Location<'static>) -> Option<Pair> {
         let address = std::ptr::from_ref(place).expose_provenance() as u64;
         let fits = address >> ADDRESS_BITS == 0 && pointer < u32::from(u16::MAX);
@@ -70,7 +70,7 @@ impl Owner {
         Owner(AtomicU64::new(0))
     }
 
-    /// Whether the word is the one of `pair`. An empty word is claimed for `pair` first.
+    /// Whether the word holds `pair`. An empty word takes `pair` first.
     pub(super) fn is_or_becomes(&self, pair: Pair) -> bool {
         // relaxed, both: nothing else is published with the word; it refers to constant data of the program.
         match self.0.load(Ordering::Relaxed) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The time since a shared start.
+/// The clock of a run. Clones share one start.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RunClock {
     start: Arc<OnceLock<Instant>>,

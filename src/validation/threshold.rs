@@ -56,7 +56,7 @@ fn place<T, const N: usize>(table: &Table<T, N>, name: &str) -> Option<usize> {
     table.iter().position(|(n, _)| *n == name)
 }
 
-/// A figure, as its places in the tables.
+/// A figure of a threshold, as indices into the tables of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Metric {
     Plain(usize),

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum efficiency, in percent, at which the run of one user is not doubtful.
+/// Efficiency, in percent, above which the run of one user is doubtful.
 pub(super) const SUPER_LINEAR_FROM: f64 = 105.0;
 
 /// A problem of the measurement.

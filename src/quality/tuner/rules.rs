@@ -11,12 +11,13 @@ use crate::profile::{DataQualityMode, Degradation, LossReason};
 use crate::quality::cause::EVENTS_PER_WAIT_MIN;
 use crate::quality::ring_size::RING_SEGMENT_WORDS;
 
-/// Minimum number of events with which the figures of an interval count.
+/// Minimum number of events in an interval; the figures of an interval with fewer events are ignored.
 pub(super) const EVENTS_MIN: u64 = 1_000;
 /// Distance above the target, as a share, at which completeness allows restoring. A completeness of 1 allows it in any
 /// case.
 const HYSTERESIS: f64 = 0.005;
-/// Number of budgets that the 99th percentile may take: one event in some hundred closes a window or helps.
+/// Maximum 99th percentile of the latency, in budgets. It is above 1 because one event in about a hundred closes a
+/// window or helps.
 const P99_BUDGETS: f64 = 20.0;
 /// Maximum age of the oldest event in flight, in nanoseconds: one second.
 const LAG_NS_MAX: u64 = 1_000_000_000;
@@ -50,8 +51,7 @@ pub(super) fn assess(stats: &TrackingStats, goal: &Goal) -> Pressure {
     Pressure::None
 }
 
-/// Returns the latency in units of the budget. It is the mean, or the 99th percentile in units of its limit if that is
-/// more.
+/// Returns the latency in budgets: the mean, or the 99th percentile divided by [`P99_BUDGETS`] if that is larger.
 fn latency_in_budgets(stats: &TrackingStats, goal: &Goal) -> f64 {
     // `f64::max` would hide a mean that is not a number.
     let (mean, p99) = (stats.avg_latency_ns, stats.p99_latency_ns as f64 / P99_BUDGETS);

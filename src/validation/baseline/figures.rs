@@ -19,11 +19,12 @@ type Runs<'a> = [&'a ConcurrentTestResult];
 enum Samples {
     /// Logarithms of the values, and the resolution of one value.
     Relative { old: Vec<f64>, new: Vec<f64>, resolution: f64 },
-    /// Shares of events if both sides lost some, and the two shares over all windows.
+    /// The share of booked events in each window, if both sides lost events; `over_all` has the shares over all
+    /// windows.
     Shares { old: Vec<f64>, new: Vec<f64>, over_all: (f64, f64) },
     /// Exact values, without an interval.
     Counted { old: f64, new: f64 },
-    /// Values that are not comparable, if they are known, and the reason.
+    /// The values, as far as they are known, and the reason why they are not comparable.
     Not { old: Option<f64>, new: Option<f64>, why: String },
 }
 

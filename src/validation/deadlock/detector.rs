@@ -191,7 +191,8 @@ impl DeadlockDetector {
         self.inner.shared.clock.now_ns()
     }
 
-    /// Fails the youngest wait of those reported deadlocks that still exist.
+    /// Fails one wait: the youngest of all actors in reported deadlocks whose waits and holds have not changed since
+    /// the report.
     pub(in super::super) fn fail_victims(&self) {
         let reported = lock(&self.inner.scan).reported.clone();
         let waits = reported.into_iter().filter_map(|(id, epoch)| {
