@@ -110,8 +110,8 @@ pub(super) struct Batch {
     pub(super) frees_sent: u32,
     /// Minimum number of bytes that the frees in the outbox free, if each finds its block.
     pub(super) outbox_bytes_min: u64,
-    /// Highest live bytes, minus `outbox_bytes_min`, at an allocation that was not counted as a high-water mark because
-    /// of that subtraction.
+    /// Highest live bytes, less `outbox_bytes_min`, at the allocations that `Fold::stays_below` did not count as a
+    /// high-water mark.
     pub(super) skipped_high_water: i64,
     /// Number of blocks and frees delivered to the shared table.
     pub(super) sent: u64,
@@ -121,8 +121,8 @@ pub(super) struct Batch {
     pub(super) remote_frees: RemoteFreeRun,
     /// Highest live bytes of the current interval of the timeline.
     pub(super) high_water: i64,
-    /// Highest live bytes of earlier intervals, and of allocations that may have been higher because a free found no
-    /// block.
+    /// Highest live bytes that the batch may have had before: the marks of earlier intervals, and the highest possible
+    /// height of uncounted allocations if a free found no block.
     pub(super) high_water_at_most: i64,
     /// The highest mark above the process's peak, if there is one.
     pub(super) top: Option<HighWater>,

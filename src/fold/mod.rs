@@ -64,8 +64,8 @@ impl Ledger {
         Fold::begin(self, lane, &taken).run();
     }
 
-    /// Books a part of the events that the lane's thread has recorded, or all lanes where they are folded in order.
-    /// Returns whether it did; `false` during another fold.
+    /// Books `part` of the events of the lane, or in an ordered ledger the events of all lanes. Returns `false` if
+    /// another fold is running.
     pub(crate) fn try_fold(&self, lane: &Lane, part: Part) -> bool {
         if self.is_ordered() {
             return self.try_fold_in_order();

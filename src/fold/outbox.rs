@@ -13,7 +13,7 @@ const PREFETCH_AHEAD: usize = 6;
 
 /// The outcome of the delivery of an entry to the shared table.
 enum Delivered {
-    /// The table stored it.
+    /// The table stored the entry.
     Stored,
     /// The table paired a block and its free.
     Paired(Entry, Entry),

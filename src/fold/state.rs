@@ -16,7 +16,7 @@ pub(crate) struct Fold<'a> {
     pub(super) state: &'a mut FoldState,
     pub(super) places: Places,
     pub(super) now_ns: u64,
-    /// Whether this is part of an ordered fold, which holds the latches of all lanes.
+    /// Whether the fold is part of an ordered fold, which holds the latches of all lanes.
     pub(super) in_order: bool,
     pub(super) batch: Batch,
     /// Live bytes of the batch above which the process reaches a new peak.

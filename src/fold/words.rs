@@ -35,7 +35,8 @@ impl Words {
     }
 }
 
-/// Returns the time stamp of the event at `tail`, or after a mark at `tail`, and whether the event allocates.
+/// Returns the time stamp of the event at `tail`, or of the event behind it if a mark is at `tail`, and whether the
+/// event is an allocation.
 pub(super) fn peek(ledger: &Ledger, lane: &Lane, tail: u64, not_before_ns: u64) -> (u64, bool) {
     let word = |index: u64| {
         // SAFETY: I3, the segment of an unfolded word has not been given back.

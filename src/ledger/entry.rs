@@ -156,7 +156,8 @@ impl Meta {
         Meta(self.0 & !(u32::MAX as u64) | Self::WAITING | round as u64)
     }
 
-    /// Whether a waiting free arrived before a round. Rounds wrap: half of their range lies before any of them.
+    /// Whether a waiting free arrived before `round`. Round numbers wrap: half of them count as before `round`, the
+    /// others as after it.
     pub(crate) const fn waits_since_before(self, round: u32) -> bool {
         (self.0 as u32).wrapping_sub(round) > u32::MAX / 2
     }

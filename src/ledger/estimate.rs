@@ -155,7 +155,7 @@ impl WeightedSums {
         self.raw_freed_bytes += other.raw_freed_bytes;
     }
 
-    /// Returns the estimated number of all blocks, for which the sample stands.
+    /// Returns the estimated number of allocated blocks.
     pub(crate) fn total_blocks(&self) -> Estimate {
         Estimate { value: self.blocks, standard_error: self.blocks_variance.max(0.0).sqrt() }
     }

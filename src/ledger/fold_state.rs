@@ -56,8 +56,8 @@ pub(crate) struct LaneCounters {
     pub(crate) freed_bytes: AtomicU64,
     pub(crate) reallocs: AtomicU64,
     pub(crate) cross_thread_frees: AtomicU64,
-    /// Blocks that other threads freed; this part of the freed figures comes from frees that had waited in the shared
-    /// table.
+    /// Number of blocks that another lane's thread freed, and whose frees this lane booked because they had waited in
+    /// the shared table. `freed_blocks` includes them.
     pub(crate) freed_for_others_blocks: AtomicU64,
     pub(crate) freed_for_others_bytes: AtomicU64,
     /// Sums of the sampled blocks, and the estimates from them.
@@ -92,7 +92,7 @@ pub(crate) struct LaneFigures {
 pub(crate) struct FoldState {
     /// Row of the lane's thread.
     pub(crate) row: u32,
-    /// Running number of booked allocations.
+    /// Number of booked allocations of the lane, which wraps.
     pub(crate) allocs: u32,
     /// Index of the time mark of the window that holds the tail.
     pub(crate) mark_index: u64,
@@ -119,8 +119,8 @@ pub(crate) struct FoldState {
     /// a killed process's black box, and are 0 between deliveries.
     pub(crate) handing: usize,
     pub(crate) handed: usize,
-    /// Index below which all words are in the nursery and the shared table, though maybe not in the sums. It serves the
-    /// reader of a killed process's black box.
+    /// Index below which all words are in the nursery and the shared table; the sums may lack some of them. It serves
+    /// the reader of a killed process's black box.
     pub(crate) applied_up_to: AtomicU64,
     pub(crate) outbox: [Entry; OUTBOX],
     pub(crate) youngest: [Entry; YOUNGEST],

@@ -19,7 +19,7 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// Maximum number of words of one lane's history.
 pub(crate) const LANE_WORDS_MAX: usize = (SEGMENT_SLOTS * SEGMENT_WORDS) as usize;
 
-/// Bound of times, in nanoseconds: a time above it, which is more than thirty years, comes from a damaged file.
+/// Maximum plausible time, in nanoseconds: 36 years. A later time comes from a damaged file.
 pub(crate) const TIME_NS_BOUND: u64 = 1 << 60;
 
 /// A copy of the folded words of one lane.

@@ -26,8 +26,7 @@ pub(crate) const SHARDS: usize = 64;
 const SHARD_SHIFT: u32 = 16;
 /// Number of entries of a shard's first table, which fills one page.
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
-/// Distance between the two places of entries' rests that are prefetched with a home, in entries: a cache line or a
-/// little more.
+/// Distance between the two prefetched places in the array of rests, in entries: a cache line or a little more.
 const REST_AHEAD: usize = 3;
 /// Maximum number of frees that wait in one shard; further frees are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
@@ -87,7 +86,7 @@ struct Shard {
     table: AtomicU64,
     /// Number of waiting frees.
     waiting: AtomicU32,
-    /// Number of blocks beyond the first at their address.
+    /// Number of blocks at an address at which the shard has an older block too.
     overlaps: AtomicU32,
 }
 
@@ -357,7 +356,7 @@ impl LiveTable {
         self.shards.iter().map(|shard| u64::from(shard.waiting.load(Ordering::Relaxed))).sum()
     }
 
-    /// Returns the number of blocks beyond the first at their address, over all shards.
+    /// Returns the number of blocks at an address at which the table has an older block too.
     pub(crate) fn overlaps(&self) -> u64 {
         // relaxed: as above.
         self.shards.iter().map(|shard| u64::from(shard.overlaps.load(Ordering::Relaxed))).sum()
@@ -367,7 +366,7 @@ impl LiveTable {
         &self.shards[(spread(address >> SHARD_SHIFT) >> (u64::BITS - SHARDS.trailing_zeros())) as usize]
     }
 
-    /// Counts a pairing as ambiguous, if it is.
+    /// Counts a pairing if it is ambiguous.
     fn count_if_ambiguous(&self, is_ambiguous: bool) {
         if is_ambiguous {
             // relaxed: a count for people.
@@ -381,8 +380,8 @@ fn can_be_end(free: &Entry, block: &Entry) -> bool {
     sizes_agree(block, free) && free.at_ns + time_error(free, block) >= block.at_ns
 }
 
-/// Returns the maximum sum of the errors of the two times, in nanoseconds. Events of one thread are in order, whatever
-/// their error; but a block that was reallocated has the time of its birth, which may be in another thread.
+/// Returns the maximum error of the time from the block to the free, in nanoseconds. It is 0 if one thread made both,
+/// because the order of its events is known. A reallocated block is an exception: another thread may have allocated it.
 fn time_error(free: &Entry, block: &Entry) -> u64 {
     let thread = block.meta.thread();
     if thread == free.meta.thread() && thread != ROW_OF_OTHERS && block.meta.reallocs() == 0 {

@@ -38,16 +38,16 @@ const ENTRIES_SMALL: u32 = 512;
 const ENTRIES_FAR: u64 = 1024;
 /// Number of allocations per entry between two checks of the size.
 const ALLOCS_SEEN: u32 = 8;
-/// Checks before a nursery that was made small may grow again. It may grow earlier if it pushes fewer blocks out,
-/// because the program's behaviour has changed then.
+/// Number of checks before a nursery that was made small may grow again. It may grow earlier if it pushes fewer blocks
+/// out.
 const CHECKS_SMALL: u32 = 32;
 
 /// Place and size of a lane's nursery. All zero bytes mean the first nursery.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Nursery {
-    /// Page of the run, or 0 for the first nursery, inside the fold state; and in the upper half the number of entries.
-    /// Both are in one word, because the word is read from a file after the end of the process.
+    /// Lower half: page of the table, or 0 for the first nursery, which is inside the fold state. Upper half: number of
+    /// entries. Both are in one word, because the word is read from a file after the end of the process.
     run: u64,
     /// Number of blocks pushed out since the last check of the size.
     pub(crate) pushed_out: u32,

@@ -131,8 +131,8 @@ impl Ledger {
         Some(ledger)
     }
 
-    /// Returns a lane for a new thread, and whether the lane was retired or is fresh. Returns `None` if there are too
-    /// many threads or no memory.
+    /// Returns a lane for a new thread, with `true` for a retired lane and `false` for a fresh one. Returns `None` if
+    /// there are too many threads or no memory.
     pub(crate) fn claim_lane(&self) -> Option<(&'static Lane, bool)> {
         for round in 0..FROZEN_ROUNDS_MAX {
             // relaxed: a thread that misses the freeze makes a lane that the snapshot does not hold; the snapshot

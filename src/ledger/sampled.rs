@@ -29,8 +29,8 @@ const NEAR: usize = 256;
 /// A cache line of addresses.
 type Bucket = [AtomicU64; 8];
 
-/// Words that the addresses of one count share: its part of the near and of the far buckets, and one more bucket of
-/// each, which the next part shares.
+/// Number of words that can hold the addresses of one count: in the near and in the far buckets, its part and the
+/// bucket in which the next part begins.
 const WORDS_OF_A_COUNT: usize = (NEAR.div_ceil(COUNTS) + 1 + BUCKETS.div_ceil(COUNTS) + 1) * 8;
 
 // The other half is for threads that are inserting or removing an address of that part, one for each thread.

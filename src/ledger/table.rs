@@ -120,7 +120,7 @@ impl Table {
         self.write(hole, Entry::default());
     }
 
-    /// Returns the first place of the row without a gap that ends at `place`.
+    /// Returns the first place of the run of used places that ends at `place`.
     pub(super) fn start_of_row(&self, place: usize) -> usize {
         let row = (0..place).rev().take_while(|before| self.key(*before) != 0);
         place - row.count()

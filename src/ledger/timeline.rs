@@ -144,7 +144,7 @@ impl Timeline {
     }
 }
 
-/// Moves negative flows to earlier intervals. Such a flow arises when a block for which the tables had no room is added
+/// Moves negative flows to earlier intervals. A flow is negative if a block for which the tables had no room was added
 /// in one interval and subtracted in a later one.
 fn take_back(intervals: &mut [profile::Interval], figure: impl Fn(&mut profile::Interval) -> &mut u64) {
     let mut owed = 0i64;

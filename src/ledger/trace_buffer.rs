@@ -220,8 +220,8 @@ impl TraceBuffer {
         self.spent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a thread should wait before it folds its ring. Each lane may have checked at this moment, and fills less
-    /// than half a chunk.
+    /// Whether a thread should wait before it folds its ring. The check allows for all `lanes` folding at this moment,
+    /// each with words for less than half a chunk.
     pub(crate) fn is_short(&self, lanes: u32) -> bool {
         // relaxed: what is free can change at once anyway.
         let made = self.pool.made.load(Ordering::Relaxed);

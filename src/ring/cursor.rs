@@ -50,7 +50,7 @@ impl Tail {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Releases the words below `tail`, which no folder reads again, for the holder of the latch.
+    /// Releases the words below `tail` for reuse, for the holder of the latch. No folder reads these words again.
     #[inline]
     pub(crate) fn release(&self, tail: u64) {
         // Release: pairs with `observe`; the folder's reads come before it.
@@ -82,16 +82,16 @@ impl Oldest {
         fence(Ordering::Release);
     }
 
-    /// Orders a thread's writes into a segment that another lane may have passed and given back: a reader that sees the
-    /// new words sees that the other lane had passed the old ones. Called by the thread before it writes.
+    /// Fence of a thread before its first write into a segment that another lane may have used. A reader that sees the
+    /// new words then also sees that the other lane's `oldest` has passed the old words.
     #[inline]
     pub(crate) fn enter_after_others() {
         // Release: pairs with the fence in `still_whole`. `pass` came before: the pool of segments orders it.
         fence(Ordering::Release);
     }
 
-    /// Returns the first word that has not been reused, for a reader of the history, after it has read: words below may
-    /// have been overwritten during the reading, and are dropped.
+    /// Returns the first word that has not been reused. A reader of the history calls this after its reads, and drops
+    /// the words below, which may have been overwritten meanwhile.
     #[inline]
     pub(crate) fn still_whole(&self) -> u64 {
         // Acquire: pairs with the fence in `pass`; the reader's loads come before it.
@@ -124,8 +124,8 @@ impl Stamping {
         self.0.store(0, Ordering::Release);
     }
 
-    /// Returns whether every event older than the folder's reading of the clock is published, for the folder, after its
-    /// fence.
+    /// Whether every event that is older than the folder's last clock reading is published. The folder calls this after
+    /// its fence.
     pub(crate) fn is_over(&self) -> bool {
         for round in 0..STAMPING_ROUNDS {
             // Acquire: pairs with the release in `end`.

@@ -70,7 +70,8 @@ pub(crate) struct Cold {
     pub(crate) mark_index: AtomicU64,
     /// Time at which the current window was opened, in nanoseconds.
     pub(crate) opened_ns: AtomicU64,
-    /// Number of windows that stayed open for long, minus others: see `recorder::background_thread`.
+    /// Score of windows that stayed open for long: each such window raises it, each other window lowers it by one. See
+    /// `recorder::background_thread`.
     pub(crate) slow_windows: AtomicU32,
     /// Nesting depth of internal scopes, whose events are heapledger's.
     pub(crate) own_depth: AtomicU32,
@@ -181,7 +182,7 @@ pub(crate) struct Folder {
     in_order: AtomicU32,
     /// Whether the last fold was costly in proportion to its length.
     costly: AtomicU32,
-    /// Number of costly folds minus others, with 0 as the lower bound.
+    /// Number of costly folds minus the number of other folds, but at least 0.
     costly_balance: AtomicU32,
     /// Highest number of words that were waiting at the start of a fold.
     pub(crate) high_water: AtomicU64,
@@ -220,7 +221,7 @@ impl Folder {
         self.costly_balance.store(now, Ordering::Relaxed);
     }
 
-    /// Returns the number of costly folds minus others.
+    /// Returns the number of costly folds minus the number of other folds, but at least 0.
     pub(crate) fn costly_balance(&self) -> u32 {
         // relaxed: as above.
         self.costly_balance.load(Ordering::Relaxed)
