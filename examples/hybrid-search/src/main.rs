@@ -37,27 +37,27 @@ const SYNTHETIC_DIMENSIONS: usize = 256;
 /// Text and vector search over WordNet under load, with heapledger watching
 #[derive(Debug, Parser)]
 struct Args {
-    /// Levels of load
+    /// Numbers of users
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32])]
     users: Vec<usize>,
 
-    /// Seconds of each measured window
+    /// Length of each measured window, in seconds
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
 
-    /// How often each level is run with recording, and as often without
+    /// Number of pairs of runs of each level: one with recording, one without
     #[arg(long, default_value_t = 3)]
     pairs: usize,
 
-    /// Documents that are indexed
+    /// Number of indexed documents
     #[arg(long, default_value_t = 20_000)]
     documents: usize,
 
-    /// Text searches only: the allocation storm
+    /// Send text searches only, which make the most allocations
     #[arg(long)]
     text: bool,
 
-    /// Percent of the machine that other programs may use before a run allows no conclusions about speed
+    /// Share of the machine used by other programs, in percent, above which a run is inconclusive
     #[arg(long, default_value_t = 10.0)]
     max_foreign_cpu: f64,
 
@@ -65,19 +65,20 @@ struct Args {
     #[arg(long)]
     json: Option<PathBuf>,
 
-    /// JSON of an earlier run to compare with
+    /// JSON report to compare with
     #[arg(long)]
     baseline: Option<PathBuf>,
 
-    /// Percent by which a figure may certainly be worse than in the baseline: beyond it, the exit code is 99
+    /// Allowed deterioration since the baseline, in percent; a figure whose whole interval lies beyond it sets exit
+    /// code 99
     #[arg(long, default_value_t = 5.0, requires = "baseline")]
     worse_by: f64,
 
-    /// Write the report as a page for a browser to this file
+    /// Write the report to this file as a self-contained HTML page
     #[arg(long)]
     html: Option<PathBuf>,
 
-    /// How often each way of searching finds the document that a query was written for, instead of any load
+    /// Print the share of queries whose document each way of searching finds, instead of driving load
     #[arg(long)]
     quality: bool,
 }

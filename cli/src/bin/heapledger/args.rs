@@ -12,7 +12,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 fine; 1 a finding that a flag asked for, or a broken law; 2 usage; 3 unreadable input; 4 output that \
 cannot be written. `run` exits as its command does; `validate` also with 99 for a breached threshold.";
 
-/// Accounts for every heap allocation of a program, and says how complete the account is
+/// Account for every heap allocation of a program, and state how complete the account is
 #[derive(Debug, Parser)]
 #[command(name = "heapledger", version, after_help = EXIT_CODES)]
 pub struct Args {
@@ -32,17 +32,20 @@ pub enum Command {
     Validate(crate::validate::ValidateArgs),
 }
 
-/// Print what a dump holds, the quality of the data first
+/// Print the report of a dump, the quality of the data first
+///
+/// Exit codes: 0 fine; 1 a finding that --fail-on or --fail-on-leak asks for; 2 usage; 3 unreadable input; 4 output
+/// that cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct ReportArgs {
-    /// The dump, such as heapledger.app.1234.hl; - reads standard input
+    /// Dump, black box or trace to read, such as heapledger.app.1234.hl; - reads standard input
     pub file: PathBuf,
 
-    /// Exit with 1 if the data shows this; may be given more than once
+    /// Exit with 1 on this finding; may be given more than once
     #[arg(long, value_enum, value_name = "FINDING")]
     pub fail_on: Vec<FailOn>,
 
-    /// Write the report to this file instead, as a self-contained page for a browser
+    /// Write the report to this file as a self-contained HTML page, instead of as text
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
@@ -74,7 +77,7 @@ pub struct SiteArgs {
     #[arg(long, value_enum, value_name = "FIGURE", default_value_t = SiteFigureArg::Total)]
     pub by: SiteFigureArg,
 
-    /// Show a call tree: from the allocations to their callers, or from main to its callees
+    /// Print a call tree in this direction
     #[arg(long, value_enum, value_name = "DIRECTION")]
     pub tree: Option<TreeDirectionArg>,
 
@@ -127,27 +130,27 @@ pub enum TreeDirectionArg {
     Callees,
 }
 
-/// Check the conservation laws of a dump, and list how certain each group of figures is
+/// Check the conservation laws of a dump, and print the certainty of each group of figures
 ///
-/// Exits with 1 when a law is broken.
+/// Exit codes: 0 every law holds; 1 a law is broken; 2 usage; 3 unreadable input; 4 output that cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// The dump; - reads standard input
+    /// Dump to read; - reads standard input
     pub file: PathBuf,
 
     #[command(flatten)]
     pub page: PageArgs,
 }
 
-/// Put the names of functions, files and lines into a dump, so that it can be read on another machine
+/// Store the names of functions, files and lines in a dump, so that another machine can read them
 ///
-/// Run it on the machine of the program, before the program is rebuilt.
+/// Run this on the machine of the program, before the program is rebuilt.
 #[derive(Debug, clap::Args)]
 pub struct BundleArgs {
-    /// The dump; - reads standard input
+    /// Dump to read; - reads standard input
     pub file: PathBuf,
 
-    /// The file to write; without it, the dump itself is replaced
+    /// File to write [default: the dump itself]
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
 
@@ -158,26 +161,28 @@ pub struct BundleArgs {
 /// Options on the lookup of names
 #[derive(Debug, Default, clap::Args)]
 pub struct NameArgs {
-    /// A directory with separate debug files, by build id or by name; may be given more than once
+    /// Directory with separate debug files, by build id or by name; may be given more than once
     #[arg(long = "debug-dir", value_name = "DIR")]
     pub debug_directories: Vec<PathBuf>,
 }
 
-/// Write a dump in the format of another program
+/// Convert a dump to the format of another program
+///
+/// Exit codes: 0 fine; 2 usage; 3 unreadable input; 4 output that cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
-    /// The dump; - reads standard input
+    /// Dump to read; - reads standard input
     pub file: PathBuf,
 
-    /// The format to write
+    /// Format of the output
     #[arg(long, value_enum)]
     pub format: FormatArg,
 
-    /// The figure to write, for a format with a single figure (collapsed); without it, live bytes
+    /// Figure to write, for the format `collapsed`, which has a single one [default: live]
     #[arg(long, value_enum)]
     pub metric: Option<MetricArg>,
 
-    /// The file to write; without it, standard output
+    /// File to write [default: standard output]
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
 
@@ -192,35 +197,36 @@ pub struct ExportArgs {
     pub no_symbols: bool,
 }
 
-/// Show what changed between two dumps, site by site
+/// Compare two dumps, site by site
 ///
-/// Sites are matched by the names of the functions on their stacks. Dumps that cannot be compared, because data is
-/// missing or the programs differ, are refused with exit code 2.
+/// Sites are matched by the names of the functions on their stacks. Exit codes: 0 fine; 1 more growth than
+/// --fail-on-growth allows; 2 usage, or dumps that cannot be compared, because data is missing or the programs differ;
+/// 3 unreadable input; 4 output that cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct DiffArgs {
-    /// The first dump; - reads standard input
+    /// First dump; - reads standard input
     pub before: PathBuf,
 
-    /// The second dump
+    /// Second dump
     pub after: PathBuf,
 
-    /// The figure that sites are ranked by
+    /// Figure that ranks the sites
     #[arg(long, value_enum, default_value_t = MetricArg(SiteOrder::Live))]
     pub metric: MetricArg,
 
-    /// How the differences are printed
+    /// Format of the output
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = DiffFormat::Text)]
     pub format: DiffFormat,
 
-    /// Also write a differential flame graph to this file, as a self-contained page
+    /// Write a differential flame graph to this file as well, as a self-contained HTML page
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Exit with 1 if the figure of the whole program grew by more than this (bytes, or blocks)
+    /// Exit with 1 if the figure of the whole program grew by more than this number of bytes or blocks
     #[arg(long, value_name = "BYTES")]
     pub fail_on_growth: Option<u64>,
 
-    /// Compare even dumps that cannot be compared
+    /// Print the differences even if the dumps cannot be compared
     #[arg(long)]
     pub force: bool,
 
@@ -243,26 +249,26 @@ pub enum DiffFormat {
 
 /// Run a program that has a HeapLedger as its global allocator, then report its dump
 ///
-/// Standard input and output belong to the program. The report is written to standard error. The exit code is that of
-/// the program.
+/// Standard input and output belong to the program; the report goes to standard error. Exit code: that of the program,
+/// 126 if it cannot be started, 127 if it was not found.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Print the report; it is printed anyway unless --html is given
+    /// Print the report even if --html is given
     #[arg(long)]
     pub report: bool,
 
-    /// Write the report as a page for a browser to this file
+    /// Write the report to this file as a self-contained HTML page
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Where to write the dump: an existing directory, or a file; without it, the working directory
+    /// Directory or file for the dump [default: the working directory]
     #[arg(short, long, value_name = "DIR_OR_FILE")]
     pub output: Option<PathBuf>,
 
     #[command(flatten)]
     pub page: PageArgs,
 
-    /// The program and its arguments
+    /// Program to run, with its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
@@ -273,14 +279,14 @@ pub struct RunArgs {
 /// in place of a dump.
 #[derive(Debug, clap::Args)]
 pub struct TraceArgs {
-    /// The trace
+    /// Trace to read
     pub file: PathBuf,
 
-    /// Report the heap at this time since the start (such as 1.5s, 200ms), or at its peak
+    /// Report the heap at this time since the start, such as 1.5s or 200ms, or at its peak
     #[arg(long, value_name = "TIME|peak", value_parser = at, conflicts_with_all = ["from", "to", "events"])]
     pub at: Option<At>,
 
-    /// List the events, one a line, with tabs between the fields
+    /// List the events, one per line, with tabs between the fields
     #[arg(long)]
     pub events: bool,
 
@@ -301,14 +307,14 @@ pub struct TraceArgs {
     pub page: PageArgs,
 }
 
-/// A span of a trace
+/// Span of a trace
 #[derive(Debug, Default, clap::Args)]
 pub struct SpanArgs {
-    /// For a trace: only blocks allocated from this time on (such as 1.5s, 200ms, 12us, 7ns)
+    /// Count only blocks allocated from this time of the trace on, such as 1.5s, 200ms, 12us or 7ns
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub from: Option<Time>,
 
-    /// For a trace: only events before this time
+    /// Count only events before this time of the trace
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub to: Option<Time>,
 }
@@ -355,15 +361,15 @@ fn time(text: &str) -> Result<Time, String> {
 /// Layout of a report
 #[derive(Debug, clap::Args)]
 pub struct PageArgs {
-    /// Characters in a line; without it, the width of the terminal, or 100
+    /// Width of a line, in characters [default: the width of the terminal, or 100]
     #[arg(long, value_name = "N")]
     pub width: Option<usize>,
 
-    /// Rows in tables of threads, sites and live sizes, at most
+    /// Maximum number of rows in tables of threads, sites and live sizes
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub rows: usize,
 
-    /// When to use colours
+    /// Use of colours
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
     pub color: Color,
 

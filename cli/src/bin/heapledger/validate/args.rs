@@ -12,35 +12,35 @@ use crate::exit::{Failure, FailureKind};
 
 /// Drive concurrent load on a workload under heapledger: throughput, latency, contention, completeness, cost
 ///
-/// Each load is run with recording and without, in pairs of processes. Ctrl-C ends the window under way and still
-/// reports; twice, it ends the command.
+/// Each load is run with recording and without, in pairs of processes. Ctrl-C ends the current window and still prints
+/// the report; a second Ctrl-C ends the command.
 ///
-/// Exit codes: 0 valid, and every threshold met; 99 a threshold was breached, or a figure is worse than in the baseline by
-/// more than --worse-by; 3 a run allows no conclusions, or nothing can be compared with the baseline; 2 usage; 4 output that
-/// cannot be written.
+/// Exit codes: 0 every run valid, and every threshold met; 2 usage; 3 a run is inconclusive, or nothing can be compared
+/// with the baseline; 4 output that cannot be written; 99 a threshold was breached, or a figure is worse than in the
+/// baseline by more than --worse-by.
 #[derive(Debug, clap::Args)]
 pub struct ValidateArgs {
-    /// What the users do
+    /// Workload of the users
     #[arg(long, value_enum, default_value_t = WorkloadArg::Hybrid)]
     pub workload: WorkloadArg,
 
-    /// Levels of a closed load: users who each send their next request when the last one is answered
+    /// Numbers of users of the closed loads; each user sends its next request after the answer to the last one
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
     pub users: Vec<usize>,
 
-    /// Open loads instead, in requests a second: they are sent whether or not earlier ones were answered
+    /// Rates of open loads, in requests per second, instead of closed loads; requests do not wait for earlier answers
     #[arg(long, value_name = "R,R,…", value_delimiter = ',', conflicts_with = "users")]
     pub rate: Vec<f64>,
 
-    /// Workers of an open load: requests under way at once, at most
+    /// Number of workers of an open load: maximum number of concurrent requests
     #[arg(long, value_name = "N", default_value_t = 64, requires = "rate")]
     pub workers: usize,
 
-    /// How the requests of an open load are spaced
+    /// Spacing of the requests of an open load
     #[arg(long, value_enum, default_value_t = ArrivalsArg::Poisson, requires = "rate")]
     pub arrivals: ArrivalsArg,
 
-    /// Turn requests of an open load away when all workers are busy, and count them, instead of having them wait
+    /// Drop and count the requests of an open load that find no free worker, instead of queueing them
     #[arg(long, requires = "rate")]
     pub drop: bool,
 
@@ -48,23 +48,23 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
     pub duration: Duration,
 
-    /// Full load before each window, not measured
+    /// Time of full load before each window, not measured
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "1s")]
     pub warmup: Duration,
 
-    /// Over which the users start, or the rate rises, before the warm-up
+    /// Time before the warm-up in which the users start, or the rate rises
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "0s")]
     pub ramp: Duration,
 
-    /// How often each load is run with recording, and as often without
+    /// Number of pairs of runs of each load: one with recording, one without
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub pairs: usize,
 
-    /// Run nothing without recording: its cost then stays unknown
+    /// Run each load only with recording; the cost of recording stays unknown
     #[arg(long)]
     pub no_overhead: bool,
 
-    /// What runs the users
+    /// Threads that run the users
     #[arg(long, value_enum, default_value_t = ExecutorArg::Threads)]
     pub executor: ExecutorArg,
 
@@ -72,31 +72,34 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "0s")]
     pub think: Duration,
 
-    /// Connections in the pool; 0 is no pool [default: as many as users, and at most twice the cores]
+    /// Number of connections in the pool; 0 is no pool [default: one per user, up to twice the cores]
     #[arg(long, value_name = "N")]
     pub pool: Option<usize>,
 
-    /// Cancel requests that take longer
+    /// Cancel requests that take longer than this
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub request_timeout: Option<Duration>,
 
-    /// Documents of the synthetic corpus of text and hybrid
+    /// Number of documents in the synthetic corpus of `text` and `hybrid`
     #[arg(long, value_name = "N", default_value_t = 4000)]
     pub documents: usize,
 
-    /// What each run must satisfy, such as 'completeness>=1' or 'p99(response_ms)<50'; may be given more than once
+    /// Condition that each run must meet, such as 'completeness>=1' or 'p99(response_ms)<50'; may be given more than
+    /// once
     #[arg(long, value_name = "CONDITION")]
     pub threshold: Vec<Threshold>,
 
-    /// JSON of an earlier run to compare with: same machine, workload, loads and lengths, and three windows of each or more
+    /// JSON report to compare with, of the same machine, workload, loads and lengths, with three or more windows of
+    /// each load
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
 
-    /// Percent by which a figure may certainly be worse than in the baseline
+    /// Allowed deterioration since the baseline, in percent; a figure whose whole interval lies beyond it sets exit
+    /// code 99
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0, requires = "baseline")]
     pub worse_by: f64,
 
-    /// Percent of the machine that other programs may use before a run allows no conclusions about speed
+    /// Share of the machine used by other programs, in percent, above which a run is inconclusive
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
     pub max_foreign_cpu: f64,
 
@@ -104,28 +107,28 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Write the whole result as JSON to this file; - is standard output, in place of the text
+    /// Write the result as JSON to this file; - is standard output, in place of the text
     #[arg(long, value_name = "OUT")]
     pub json: Option<PathBuf>,
 
-    /// Write the report as a page for a browser to this file: self-contained, it asks no network for anything
+    /// Write the report to this file as a self-contained HTML page
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Write the plot over users to this file
+    /// Write the plot over users to this file, as SVG
     #[arg(long, value_name = "OUT", conflicts_with = "rate")]
     pub svg: Option<PathBuf>,
 
-    /// Write one row of comma-separated values for each run to this file
+    /// Write a CSV file with one row for each run
     #[arg(long, value_name = "OUT")]
     pub csv: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WorkloadArg {
-    /// Allocations and frees, nothing else, and their exact number is known
+    /// Allocations and frees only, in an exactly known number
     Alloc,
-    /// Text search over a synthetic corpus: an allocation storm
+    /// Text search over a synthetic corpus, with many allocations
     Text,
     /// Text and vector search over a synthetic corpus
     Hybrid,
@@ -135,15 +138,15 @@ pub enum WorkloadArg {
 pub enum ArrivalsArg {
     /// Independent arrivals, with bursts
     Poisson,
-    /// Evenly
+    /// Evenly spaced arrivals
     Uniform,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExecutorArg {
-    /// One thread for each user
+    /// One thread per user
     Threads,
-    /// Tasks on a runtime with one worker for each core
+    /// Tasks on a runtime with one worker per core
     Tokio,
 }
 
