@@ -1,12 +1,12 @@
-//! What it takes to write and to read a dump of 100,000 live blocks.
+//! Times of writing and reading a dump of 100,000 live blocks.
 //!
-//! With `LARGE_DUMP=PATH` it only writes a dump of 1,000,000 live blocks and 100,000 sites there, for the command to be
-//! measured with: `LARGE_DUMP=/tmp/large.hl cargo bench --bench dump && time heapledger report /tmp/large.hl`. Its stacks
-//! go through 40,000 named calls of 8,000 functions, as those of a large program do. With `UNLIKE_DUMP=PATH` every
-//! frame of every stack is a call of its own, without a name: 2,400,000 calls, which no program has, so that nothing that
-//! is kept by call helps a reader.
+//! With `LARGE_DUMP=PATH` the bench only writes a dump of 1,000,000 live blocks and 100,000 sites to that path, for a
+//! measurement of the command: `LARGE_DUMP=/tmp/large.hl cargo bench --bench dump && time heapledger report
+//! /tmp/large.hl`. Its stacks go through 40,000 named calls of 8,000 functions, as those of a large program do. With
+//! `UNLIKE_DUMP=PATH` every frame of every stack is a different call without a name: 2,400,000 calls, more than any
+//! program has, so that a reader gains nothing from keeping results by call.
 //!
-//! The laws of a profile hold for each of them.
+//! Each of these profiles obeys the conservation laws.
 
 use std::hint::black_box;
 
@@ -23,23 +23,23 @@ const STACKS: u64 = 2_000;
 const LARGE: (u64, u64) = (1_000_000, 100_000);
 const THREADS: u64 = 16;
 const FRAMES: u64 = 25;
-/// Functions of the program, calls in each, and bytes of each.
+/// Number of functions of the program, each with `CALLS` calls and `FUNCTION_BYTES` bytes.
 const FUNCTIONS: u64 = 8_000;
 const CALLS: u64 = 5;
 const FUNCTION_BYTES: u64 = 512;
 const TEXT_START: u64 = 0x5555_0000_0000;
 const INTERVALS: u64 = 1_000;
 
-/// Which calls the stacks go through.
+/// The calls that the stacks go through.
 #[derive(Clone, Copy)]
 enum Calls {
-    /// Those of one program: each function calls [`CALLS`] others, and all of them have names.
+    /// The calls of one program: each function makes [`CALLS`] calls, all of them with names.
     Shared,
-    /// Each frame another one.
+    /// A different call for each frame.
     Unlike,
 }
 
-/// A source of numbers below a bound, the same ones in every run.
+/// A generator of numbers below a bound, with the same results in every run.
 struct Random(u64);
 
 impl Random {
@@ -51,12 +51,13 @@ impl Random {
     }
 }
 
-/// The return address of call `call` of function `function`.
+/// Returns the return address of call `call` of function `function`.
 fn address(function: u64, call: u64) -> u64 {
     TEXT_START + function * FUNCTION_BYTES + 16 * (call + 1)
 }
 
-/// A stack, innermost frame first: from `main` on, one of the calls of each function leads to the next.
+/// Returns a stack, innermost frame first. From `main` on, one of the calls of each function leads to the next
+/// function.
 fn stack(random: &mut Random, calls: Calls) -> Stack {
     let mut function = 0;
     let mut frames: Vec<u64> = (0..FRAMES)
@@ -74,7 +75,7 @@ fn stack(random: &mut Random, calls: Calls) -> Stack {
     Stack { frames, truncated: false }
 }
 
-/// Names for all calls of the program.
+/// Adds names for all calls of the program.
 fn add_names(profile: &mut Profile) {
     let symbols = &mut profile.symbols;
     symbols.strings.push(String::new());
@@ -99,7 +100,7 @@ fn add_names(profile: &mut Profile) {
     }
 }
 
-/// Steps as a heap makes them: addresses scattered by size, births in rising order.
+/// Returns a profile like that of a heap: addresses scattered by size, births in ascending order.
 fn profile(live_blocks: u64, stacks: u64, calls: Calls) -> Profile {
     let mut profile = Profile::default();
     let mut random = Random(0x2545_F491_4F6C_DD1D);
@@ -141,12 +142,12 @@ fn profile(live_blocks: u64, stacks: u64, calls: Calls) -> Profile {
             },
         })
         .collect();
-    settle(&mut profile);
+    book_live(&mut profile);
     profile
 }
 
-/// Books the live blocks. Every block that there is lives.
-fn settle(profile: &mut Profile) {
+/// Adds the live blocks to every sum of the profile. No block of the profile was freed.
+fn book_live(profile: &mut Profile) {
     let live_blocks = profile.live.len() as u64;
     let duration_ns = 1_000 * live_blocks;
     profile.process.duration_ns = duration_ns;

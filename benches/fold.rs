@@ -1,10 +1,10 @@
-//! How many events a core books in a second.
+//! The number of events that one core books in a second.
 //!
-//! Booking is measured alone, through the public face: in `BestEffort` mode a thread does not book its own ring, so it
-//! fills a part of the ring with events, untimed, and then books them with a timed [`heapledger::flush`]. Fillings are
-//! shorter than the millisecond after which heapledger's own thread looks at the ring; one of which it took some is
-//! left out. The time is the processor time of the flushing thread, and the words come from the second-level cache,
-//! not from the first as when a thread books at home.
+//! Booking is measured alone, through the public interface: in `BestEffort` mode a thread does not book its own ring,
+//! so the bench fills a part of the ring with events, untimed, and then books them with a timed [`heapledger::flush`].
+//! A filling takes less than the millisecond after which the background thread books the ring; a filling of which that
+//! thread booked a part is dropped. The time is the processor time of the flushing thread. The words come from the
+//! second-level cache, and not from the first-level cache as when a thread books its own ring.
 #![allow(unsafe_code, reason = "calls the allocator directly")]
 
 mod common;
@@ -17,9 +17,10 @@ use common::figures::Spread;
 use common::raw::{Population, handfuls, tight_pairs};
 use heapledger::{DataQualityMode, DumpTarget, HeapLedger, HistoryLimits};
 
-/// Events of one filling of short-lived blocks. The ring takes 48 segments of 1,024 words, an event one or two words.
+/// Events of one filling with short-lived blocks. The ring has 48 segments of 1,024 words; an event takes one or two
+/// words.
 const YOUNG_EVENTS: u64 = 16_000;
-/// Blocks that are added to a population before they are booked.
+/// Blocks that are added to a population between two bookings.
 const GROWTH_BLOCKS: usize = 10_000;
 
 static HEAP: HeapLedger = HeapLedger::system()
@@ -53,7 +54,7 @@ fn main() {
     }
 }
 
-/// What is booked, how much of it at a time, and how often.
+/// The kind of events that are booked, their number in one filling, and the number of fillings.
 struct Row {
     name: &'static str,
     budget: Option<f64>,
@@ -61,14 +62,14 @@ struct Row {
     fillings: usize,
 }
 
-/// Fills the ring until heapledger's own thread ticks: before that, windows are shorter than usual.
+/// Fills the ring until the background thread ticks. Before its first tick, windows are shorter than usual.
 fn wake_the_aggregator() {
     tight_pairs(&HEAP, 1_000);
     std::thread::sleep(std::time::Duration::from_millis(50));
     heapledger::flush();
 }
 
-/// A population that outgrows the ring has to be booked on the way.
+/// Creates a population. The bench books between the steps, because a large population does not fit into the ring.
 fn populate(live: usize) -> Population<'static, HeapLedger> {
     let mut population = Population::new(&HEAP, 1);
     while population.len() < live {
@@ -82,7 +83,7 @@ fn populate(live: usize) -> Population<'static, HeapLedger> {
     population
 }
 
-/// Fills and books in turn, and prints the rate of booking.
+/// Fills and books alternately, and prints the rate of booking.
 fn show(row: &Row, fill: &mut dyn FnMut()) {
     let lost_before = heapledger::quality().lost.total();
     let mut rates = Vec::with_capacity(row.fillings);
@@ -111,7 +112,7 @@ fn show(row: &Row, fill: &mut dyn FnMut()) {
     println!("{name:<40} {figure:>24}  {budget:>10}  {verdict:<6} {lost:>6}");
 }
 
-/// Events booked so far.
+/// Returns the number of events booked so far.
 fn booked() -> u64 {
     let stats = heapledger::stats();
     stats.total_blocks + stats.freed_blocks

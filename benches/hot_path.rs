@@ -1,11 +1,11 @@
-//! What recording costs the program: ratios of processor time against the bare allocator.
+//! Cost of recording: processor time as a ratio to the bare allocator.
 //!
-//! `cargo bench --bench hot_path` first lets criterion look for regressions of a few single figures, then prints the
-//! table that counts: bare System, stats_alloc and heapledger do the same work by turns, and the median of the ratios
-//! stands beside the budget. `--quick` takes fewer rounds; a word filters the rows.
+//! `cargo bench --bench hot_path` first lets criterion look for regressions of a few single figures. Then it prints the
+//! main table: bare System, stats_alloc and heapledger do the same work one after the other, and the table has the
+//! median of the ratios with the budget. `--quick` takes fewer rounds; a word filters the rows.
 //!
-//! Each time of heapledger ends with a flush: whatever was recorded is also booked, and paid for. Its own thread ticks
-//! on while the others are measured; that time is taken off theirs.
+//! Each measured time of heapledger ends with a flush, so it includes the booking of everything recorded. The
+//! background thread also ticks while the other allocators are measured; its processor time is subtracted from theirs.
 #![allow(unsafe_code, reason = "calls allocators directly, and switches between them")]
 
 mod common;
@@ -46,7 +46,7 @@ fn main() {
     table::print(Effort::of_arguments(), filter.unwrap_or(""));
 }
 
-/// Single figures that criterion compares with those of the last run.
+/// Measures single figures, which criterion compares with those of the last run.
 fn watch_regressions(criterion: &mut Criterion<ProcessCpu>) {
     let mut group = criterion.benchmark_group("pair of 64 bytes");
     group.throughput(Throughput::Elements(PAIRS));

@@ -1,15 +1,15 @@
-//! Instructions that recording adds, counted by callgrind. Unlike times they do not depend on what else the machine
-//! does, so a small change for the worse is seen.
+//! Instructions that recording adds, counted by callgrind. Unlike times they do not depend on other load on the
+//! machine, so a small regression is visible.
 //!
-//! `cargo bench --bench instructions` runs this program again under `valgrind --tool=callgrind`, once bare and once
-//! recorded for each kind of work, and compares the difference with the checked figures in
-//! `benches/instructions.txt`. A figure more than 5 % above its check fails the run; one more than 5 % below asks for
-//! the check to be lowered. `cargo bench --bench instructions -- --write` writes the present figures as the checks.
+//! `cargo bench --bench instructions` runs this program again under `valgrind --tool=callgrind`, for each kind of work
+//! once bare and once recorded, and compares the difference with the checked figures in `benches/instructions.txt`. A
+//! figure more than 5 % above its check fails the run; a figure more than 5 % below asks for a lower check. `cargo
+//! bench --bench instructions -- --write` writes the current figures as the checks.
 //!
-//! Only what the measured thread does inside the measured function is counted: recording and booking at home are in,
-//! heapledger's own thread is not. Each call of the allocator is a call, as it is in a program. The clock is the one
-//! disturbance that is left: under callgrind a millisecond holds fewer events, so its ticks turn windows more often than at
-//! full speed. The least of three runs is taken (`--quick`: two).
+//! Only instructions of the measured thread inside the measured function count: recording and booking by that thread
+//! are included, the background thread is not. Calls of the allocator are not inlined, as in a program. The clock
+//! remains a disturbance: under callgrind a millisecond has fewer events, so windows end more often than at full speed.
+//! The lowest of three runs counts (`--quick`: of two).
 #![allow(unsafe_code, reason = "calls allocators directly; the name of the measured function must be plain")]
 
 mod common;
@@ -31,17 +31,17 @@ static HEAP: HeapLedger =
 const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 /// Share by which a figure may exceed its check.
 const TOLERANCE: f64 = 0.05;
-/// Runs of which the least counts.
+/// Number of runs, of which the lowest counts.
 const RUNS: usize = 3;
-/// The same with `--quick`.
+/// Number of runs with `--quick`.
 const RUNS_QUICK: usize = 2;
-/// Pairs of an allocation and a free, or reallocs, that one run makes.
+/// Number of pairs of an allocation and a free, or of reallocs, in one run.
 const PAIRS: u64 = 48_000;
-/// Calls below which those are made whose stacks are taken.
+/// Depth of calls at which the pairs with stacks are made.
 const CALLS: u32 = 24;
-/// The argument that makes a child of this program.
+/// The argument that marks a child of this program.
 const CHILD: &str = "--measured";
-/// Kinds of work, each with what the environment says of how it is recorded.
+/// Kinds of work, each with the environment of its recorded run.
 const WORK: [(&str, &[(&str, &str)]); 8] = [
     ("pair", &[]),
     ("handful", &[]),
@@ -75,14 +75,14 @@ fn main() -> ExitCode {
     if writes { write_checks(&figures) } else { compare(&figures) }
 }
 
-/// Instructions per pair, recorded minus bare.
+/// Returns the instructions per pair: recorded minus bare.
 fn added_per_pair(name: &str, environment: &[(&str, &str)], runs: usize) -> f64 {
     let work = name.split(',').next().unwrap_or(name);
     let least = |kind| (0..runs).map(|_| count(work, environment, kind)).min().unwrap_or(0) as f64;
     (least("recorded") - least("bare")) / PAIRS as f64
 }
 
-/// Runs one child under callgrind and returns how many instructions it counted.
+/// Runs one child under callgrind and returns its number of instructions.
 fn count(work: &str, environment: &[(&str, &str)], kind: &str) -> u64 {
     let program = std::env::current_exe().expect("a program knows its path");
     let output = Command::new("valgrind")
@@ -126,7 +126,7 @@ fn measure<A: GlobalAlloc>(allocator: &A, work: &str) {
     }
 }
 
-/// What callgrind counts: everything inside, nothing outside.
+/// The function that callgrind measures, with everything that it calls.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn heapledger_measured_work(work: &mut dyn FnMut()) {

@@ -1,19 +1,21 @@
-//! How long single allocations and frees take: `cargo bench --bench latency`.
+//! Times of single allocations and frees: `cargo bench --bench latency`.
 //!
-//! A mean hides what a user of a program feels: the one allocation in ten thousand that books a ring. So each call is
-//! timed alone and goes into a histogram (HdrHistogram, two significant digits), and the table shows its tail. Bare
-//! System and heapledger in its modes do the same work, each in a process of its own, by turns, for several rounds; a
-//! row is all rounds together.
+//! A mean hides the rare allocation that books a ring. So each call is timed alone and goes into a
+//! histogram (HdrHistogram, two significant digits), and the table shows the high percentiles. Bare System and
+//! heapledger in its modes do the same work, each in a separate process, interleaved over several rounds. A row of the
+//! table has all rounds.
 //!
-//! * Each workload runs twice in a process: with nothing beside it, and with as many busy threads beside it as there are
-//!   processors, which allocate as well. Then the tail is the scheduler's: bare System shows how much of it.
-//! * The clock's own time is **in** every figure. The rows of the work "nothing", two readings with nothing between
-//!   them, say what it is, and how often the machine stops a thread for reasons that are no allocator's.
-//! * Nothing is allocated by a measured thread but by the work: the histograms are made before, and the process fails
-//!   if it sees its own allocator called meanwhile.
-//! * Completeness stands beside each row: a mode that sheds is quick because it does not do the work.
+//! * Each workload runs twice in a process: alone, and beside as many busy threads as there are processors, which also
+//!   allocate. In the second case the scheduler decides the high percentiles; the row of bare System shows its share.
+//! * Every figure **includes** the time of reading the clock. The workload "nothing" makes two readings with nothing
+//!   between them. Its rows show the cost of a reading, and how often the machine stops a thread for reasons other than
+//!   an allocator.
+//! * A measured thread allocates only for its work: the histograms are made before, and the process fails if the
+//!   bench's own allocator is called during the measurement.
+//! * Each row states its completeness, because a mode that sheds events is fast without doing the work.
 //!
-//! `--quick` takes one round of less, without the largest population; `--svg FILE` draws the percentiles; a word filters the workloads.
+//! `--quick` takes one round of fewer calls, without the largest population; `--svg FILE` draws the percentiles; a word
+//! filters the workloads.
 #![allow(unsafe_code, reason = "calls allocators directly, and reads the processor's counter")]
 
 #[path = "latency/child.rs"]
@@ -41,7 +43,7 @@ use contestants::Contestant;
 use table::Cell;
 use workloads::Workload;
 
-/// What one workload came to: a cell for each contestant.
+/// The outcome of one workload: a cell for each contestant.
 type Outcome = (&'static Workload, Vec<(&'static Contestant, Cell)>);
 
 fn main() -> ExitCode {
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets all contestants do all workloads by turns, and prints what came out.
+/// Runs all workloads under all contestants, interleaved, and prints the results.
 fn compare(effort: Effort, filter: &str, svg: Option<&String>) -> std::io::Result<()> {
     let clock = ticks::Clock::calibrated();
     let mut outcomes: Vec<Outcome> = Vec::new();

@@ -1,14 +1,14 @@
-//! What an event costs with more threads, measured, and what the shared side does with many, simulated:
+//! Cost of an event with more threads, measured, and the latches of the shared tables with many threads, simulated:
 //! `cargo bench --bench scaling`.
 //!
-//! First it **measures** what an event costs with 1, 2, 4 and 8 threads on the processors at hand (`scaling/threads.rs`).
-//! A machine with 1,024 processors is not at hand, so then it does three things:
+//! First the bench **measures** the cost of an event with 1, 2, 4 and 8 threads on this machine (`scaling/threads.rs`).
+//! No machine with 1,024 processors is available, so it then does three things:
 //!
-//! 1. It **measures** what one visit to a latch costs here, alone and handed from processor to processor.
-//! 2. It **simulates** threads that compute for a while and then visit latches, in their order, each held for a while,
-//!    and **checks** the simulation against two real threads on two real processors.
-//! 3. It lets the simulation run with the visits that a fold makes, for 1 to 1,024 threads, each with a processor of
-//!    its own. `docs/SCALING.md` tells what follows.
+//! 1. It **measures** the cost of one visit to a latch, by one processor and with handovers between processors.
+//! 2. It **simulates** threads that alternate between computing and visits to latches, each held for a while, and
+//!    **checks** the simulation against two real threads on two real processors.
+//! 3. It simulates the visits of a fold, for 1 to 1,024 threads, each with a separate processor. `docs/SCALING.md` has
+//!    the conclusions.
 #![allow(unsafe_code, reason = "calls allocators directly")]
 
 mod common;
@@ -22,19 +22,19 @@ use std::time::Instant;
 
 use common::effort::Effort;
 
-/// Rounds of a measurement. Of the whole ones, one of the shorter counts: what else the machine does makes them longer.
+/// Rounds of a measurement. One of the shorter rounds counts, because other load on the machine makes a round longer.
 const ROUNDS: u64 = 200;
-/// Cycles of each thread in one simulation, in full.
+/// Cycles of each thread in one simulation of full length.
 const CYCLES: u32 = 2_000;
-/// What it costs to get a cache line that another processor wrote last, in nanoseconds, where the simulation cannot
-/// measure it: between two sockets.
+/// Cost of getting a cache line that another processor wrote last, in nanoseconds, between two sockets. The simulation
+/// cannot measure it.
 const FAR_NS: f64 = 250.0;
-/// What it costs on one socket, if two threads cannot be had at the same time to measure it.
+/// The same cost on one socket, in nanoseconds, if two threads never run at the same time to measure it.
 const NEAR_NS: f64 = 60.0;
 /// Events of one fold: a segment of 1,024 words.
 const EVENTS_OF_FOLD: f64 = 680.0;
 
-/// A latch as heapledger has it, and the line that it guards.
+/// A latch like heapledger's, with the cache line that it guards.
 #[repr(align(128))]
 #[derive(Default)]
 struct Guarded {
@@ -43,7 +43,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    /// Visits as a thread, and returns who did so before.
+    /// Visits the latch as a thread, and returns the number of the thread that visited it before.
     fn visit(&self, thread: u64) -> u64 {
         while self.latch.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             spin_loop();
@@ -55,7 +55,7 @@ impl Guarded {
     }
 }
 
-/// Rounds of a loop that takes about so many nanoseconds.
+/// Spins for the given number of iterations.
 fn think(rounds: u64) {
     let mut value = rounds;
     for _ in 0..rounds {
@@ -63,17 +63,18 @@ fn think(rounds: u64) {
     }
 }
 
-/// What real threads came to.
+/// Results of the measurement with real threads.
 #[derive(Clone, Copy)]
 struct Measured {
-    /// Nanoseconds from one cycle of a thread to its next.
+    /// Nanoseconds from one cycle of a thread to its next cycle.
     cycle_ns: f64,
-    /// The share of visits that found another thread's visit before them.
+    /// Share of the visits before which another thread had visited the latch.
     by_turns: f64,
 }
 
-/// Threads that think and visit one latch, at the same time for at least nine tenths of it. On a busy machine that is
-/// not every time, so there are many short rounds; `None` if it never was.
+/// Measures threads that compute and visit one latch, and run at the same time for at least nine tenths of the round.
+/// On a busy machine many rounds fail this condition, so there are many short rounds. Returns `None` if every round
+/// fails it.
 fn measured(threads: u64, rounds: u64, visits: u32) -> Option<Measured> {
     let (guarded, arrived, origin) = (Guarded::default(), AtomicU64::new(0), Instant::now());
     let run = |number: u64| {
@@ -116,7 +117,7 @@ fn measured(threads: u64, rounds: u64, visits: u32) -> Option<Measured> {
     whole.get(whole.len() / 10).copied()
 }
 
-/// Nanoseconds that a cache line takes from one processor to another: two threads write to it by turns.
+/// Returns the nanoseconds that a cache line takes from one processor to another: two threads write to it alternately.
 fn handed_over(turns: u32) -> Option<f64> {
     let (line, origin) = (Guarded::default(), Instant::now());
     let turns = u64::from(turns);
@@ -144,7 +145,7 @@ fn handed_over(turns: u32) -> Option<f64> {
     took.get(took.len() / 10).copied()
 }
 
-/// One kind of latch: how many there are, how often a cycle visits one, how long it is held.
+/// One kind of latch: the number of latches, the visits of a cycle, and the time of a visit.
 #[derive(Debug, Clone, Copy)]
 struct Station {
     name: &'static str,
@@ -153,14 +154,14 @@ struct Station {
     hold_ns: f64,
 }
 
-/// What a simulation came to.
+/// Results of a simulation.
 struct Outcome {
     cycle_ns: f64,
-    /// The share of time that the busiest latch of each kind was held.
+    /// Share of the time for which the busiest latch of each kind was held.
     busy: Vec<f64>,
 }
 
-/// A thread's next arrival, earliest first.
+/// The next arrival of a thread; the earliest has the highest rank.
 struct Arrival(f64, usize);
 
 impl PartialEq for Arrival {
@@ -183,7 +184,7 @@ impl Ord for Arrival {
     }
 }
 
-/// A small generator: the same figures at every run.
+/// A small generator of random numbers, with the same results in every run.
 struct Random(u64);
 
 impl Random {
@@ -195,8 +196,8 @@ impl Random {
     }
 }
 
-/// Lets `threads` threads think for `think_ns` and then make the visits of all stations, over and over, each on a
-/// processor of its own. Getting a latch from another processor costs `transfer_ns` while it is held.
+/// Simulates `threads` threads, each on a separate processor, that compute for `think_ns` and then visit all stations,
+/// repeatedly. The transfer of a latch from another processor takes `transfer_ns`, and the latch is held meanwhile.
 fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f64, full: u32) -> Outcome {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut free_at: Vec<Vec<(f64, usize)>> =
@@ -238,8 +239,9 @@ fn simulated(threads: usize, think_ns: f64, stations: &[Station], transfer_ns: f
     Outcome { cycle_ns: now * threads as f64 / done as f64, busy }
 }
 
-/// The visits of one fold, for programs of three kinds. `hold_ns` is what a visit takes here. `next` is the design that
-/// `docs/SCALING.md` proposes: more shards, and a timeline that a lane visits once a millisecond.
+/// Returns the visits of one fold, for programs of three kinds. `hold_ns` is the time of a visit on this machine.
+/// `next` selects the design that `docs/SCALING.md` proposes: more shards, and a timeline that a lane visits once a
+/// millisecond.
 fn folds(hold_ns: f64, next: bool) -> [(&'static str, f64, Vec<Station>); 3] {
     let station =
         |name, latches, visits, factor: f64| Station { name, latches, visits, hold_ns: hold_ns * factor };

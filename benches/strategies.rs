@@ -1,16 +1,17 @@
-//! One workload over every collection strategy, and over the real thing: how complete, and at what price.
+//! Every collection strategy and heapledger itself on one workload: completeness and cost.
 //!
-//! Each step is a real allocation and free of 64 bytes, and one event about it. Rows are strategies, columns are
-//! workloads: threads, tasks of a runtime, and both at once. The price is processor time of the whole process, the
-//! aggregators' included, so it does not depend on what else the machine does as wall time would. The first row
-//! makes the same steps and records nothing.
+//! Each step is a real allocation and free of 64 bytes, and one event about it. Rows are strategies; columns are
+//! workloads: threads, tasks of a runtime, and both together. The cost is processor time of the whole process,
+//! background threads included, because it depends less on other load than elapsed time does. The first row makes the
+//! same steps and records nothing.
 //!
-//! A row that loses events is cheap because it does not do the work: prices compare rows of like completeness only.
+//! A row that loses events is cheap because it does not do the work: compare costs only between rows of about the same
+//! completeness.
 //!
-//! `HeapLedger` itself is used as an allocator value and records two events a step, the allocation and the free.
+//! `HeapLedger` is used as an allocator value, and records two events per step: the allocation and the free.
 //!
-//! Each strategy row is held to conservation and order, and the default's rows to 100.000 %. Percentages are rounded
-//! down. `--quick` makes it short.
+//! The bench asserts conservation and order for each strategy, and 100.000 % for the rows of the default. Percentages
+//! are rounded down. `--quick` shortens the bench.
 
 #![allow(unsafe_code, reason = "calls allocators directly")]
 
@@ -28,11 +29,11 @@ use heapledger::{DumpTarget, HeapLedger};
 static LEDGER: HeapLedger = HeapLedger::system().stacks(heapledger::Stacks::Off).dump(DumpTarget::Off);
 
 const BLOCK: Layout = Layout::new::<[u64; 8]>();
-/// Steps after which a task lets others run.
+/// Number of steps after which a task yields.
 const STEPS_A_SLICE: u64 = 64;
 const WORKERS: usize = 2;
 
-/// Who makes the steps.
+/// The threads or tasks that make the steps.
 #[derive(Debug, Clone, Copy)]
 struct Workload {
     name: &'static str,
@@ -55,10 +56,10 @@ impl Workload {
     }
 }
 
-/// What came out of one row under one workload.
+/// The result of one row on one workload.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
-    /// Thousandths of a percent, rounded down.
+    /// Completeness in thousandths of a percent, rounded down.
     completeness: u64,
     cpu_ns: u64,
     steps: u64,
@@ -69,14 +70,14 @@ impl Cell {
         self.cpu_ns as f64 / self.steps as f64
     }
 
-    /// The worse completeness and the lower price of two runs.
+    /// Returns the lower completeness and the lower cost of two runs.
     fn with(self, other: Cell) -> Cell {
         let cpu_ns = self.cpu_ns.min(other.cpu_ns);
         Cell { completeness: self.completeness.min(other.completeness), cpu_ns, ..self }
     }
 }
 
-/// What makes the steps of one producer.
+/// The interface by which a producer makes its steps.
 trait Row: Sync {
     type Producer: Send;
 
@@ -84,7 +85,7 @@ trait Row: Sync {
 
     fn step(&self, producer: &mut Self::Producer);
 
-    /// Books what is left; within the measured time.
+    /// Books the remaining events, within the measured time.
     fn finish(&self);
 }
 
@@ -165,7 +166,7 @@ async fn sliced_steps<R: Row>(row: &R, count: u64) {
     }
 }
 
-/// Runs the workload and returns the processor time that it took, in nanoseconds.
+/// Runs the workload and returns its processor time, in nanoseconds.
 fn run<R: Row + Send + 'static>(row: &'static R, workload: Workload, steps_each: u64) -> u64 {
     let runtime = (workload.tasks > 0).then(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).build().expect("a runtime")
@@ -189,7 +190,7 @@ fn run<R: Row + Send + 'static>(row: &'static R, workload: Workload, steps_each:
     process_cpu_ns() - before
 }
 
-/// The real thing: every event since the last look is booked, and there were exactly two a step.
+/// Measures heapledger. Asserts that every event since the last call is booked, with exactly two events per step.
 fn measure_ledger(workload: Workload, steps_each: u64) -> Cell {
     let before = heapledger::quality();
     let cpu_ns = run(&TheRealThing, workload, steps_each);
@@ -201,7 +202,7 @@ fn measure_ledger(workload: Workload, steps_each: u64) -> Cell {
     Cell { completeness: recorded * 100_000 / attempted, cpu_ns, steps }
 }
 
-/// A strategy, made anew; its laws are asserted.
+/// Measures a new collector of a strategy, and asserts its laws.
 fn measure_strategy(number: usize, workload: Workload, steps_each: u64) -> Cell {
     let limits = Limits { producers: workload.producers() as usize, ..Limits::default() };
     // Leaked, so that tasks can hold it: a few megabytes a row.
@@ -217,10 +218,10 @@ fn measure_strategy(number: usize, workload: Workload, steps_each: u64) -> Cell 
     Cell { completeness: account.completeness_floor(), cpu_ns, steps }
 }
 
-/// The same row under every workload.
+/// Measures one row on every workload.
 fn row(runs: u32, steps: u64, measure: impl Fn(Workload, u64) -> Cell) -> Vec<Cell> {
     let cell = |workload: &Workload| {
-        // As many steps in every column, whoever makes them.
+        // Every column has the same number of steps.
         let steps_each = (steps / workload.producers()).max(1);
         let first = measure(*workload, steps_each);
         (1..runs).fold(first, |best, _| best.with(measure(*workload, steps_each)))

@@ -1,12 +1,12 @@
-//! Processor time. It is what a recorder costs: on a busy machine it is also steadier than the time on the wall.
+//! Processor time: the cost of a recorder. On a busy machine it varies less than elapsed time.
 
-/// Processor time of all threads of the process, in nanoseconds.
+/// Returns the processor time of all threads of the process, in nanoseconds.
 #[cfg(unix)]
 pub fn process_cpu_ns() -> u64 {
     read(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// Processor time of the calling thread, in nanoseconds.
+/// Returns the processor time of the calling thread, in nanoseconds.
 #[cfg(unix)]
 pub fn thread_cpu_ns() -> u64 {
     read(libc::CLOCK_THREAD_CPUTIME_ID)
@@ -21,14 +21,14 @@ fn read(clock: libc::clockid_t) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Wall time: this system's processor time is out of reach without more dependencies.
+/// Returns elapsed time, because the processor time of this system needs further dependencies.
 #[cfg(not(unix))]
 pub fn process_cpu_ns() -> u64 {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64
 }
 
-/// Wall time, as above.
+/// Returns elapsed time, for the same reason as [`process_cpu_ns`].
 #[cfg(not(unix))]
 pub fn thread_cpu_ns() -> u64 {
     process_cpu_ns()

@@ -1,9 +1,9 @@
-//! How much a bench does, by what it is called with.
+//! The amount of work of a bench, by its arguments.
 
-/// How much work there may be.
+/// Amount of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// Next to nothing: does it run at all?
+    /// Hardly any work: only checks that the bench runs.
     Smoke,
     Quick,
     Full,
@@ -12,8 +12,8 @@ pub enum Effort {
 impl Effort {
     const ALL: [Effort; 3] = [Effort::Smoke, Effort::Quick, Effort::Full];
 
-    /// What this program was called with: `cargo bench` adds `--bench`, where `cargo test` only wants to know that it
-    /// runs; `--quick` is the caller's.
+    /// Returns the effort that the arguments of this program ask for: `cargo bench` passes `--bench`, `cargo test` does
+    /// not, and the user may pass `--quick`.
     pub fn of_arguments() -> Effort {
         let has = |word: &str| std::env::args().skip(1).any(|argument| argument == word);
         match (has("--bench"), has("--quick")) {
@@ -23,7 +23,7 @@ impl Effort {
         }
     }
 
-    /// The effort of that name, for a child that is to make the same.
+    /// Returns the effort with this name, for a child that works as much as its parent.
     pub fn of_name(name: &str) -> Option<Effort> {
         Effort::ALL.into_iter().find(|known| known.name() == name)
     }
@@ -32,7 +32,7 @@ impl Effort {
         self.pick("smoke", "quick", "full")
     }
 
-    /// The one of three that fits.
+    /// Returns the value for this effort.
     pub fn pick<T>(self, smoke: T, quick: T, full: T) -> T {
         match self {
             Effort::Smoke => smoke,
@@ -41,7 +41,7 @@ impl Effort {
         }
     }
 
-    /// So much of a work that is `count` in full.
+    /// Returns the amount of work for this effort, where `count` is the full amount.
     pub fn scaled(self, count: u64) -> u64 {
         self.pick(count / 1_000 + 1, count / 2, count)
     }

@@ -1,7 +1,7 @@
-//! Figures of several rounds. On a machine with other work to do, the median of ratios taken round by round says more
-//! than any mean.
+//! Figures of several rounds. On a busy machine the median of ratios, each taken within one round, is more reliable
+//! than a mean.
 
-/// The middle of the values and the two quartiles around it.
+/// Median of the values, with the two quartiles.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
     pub low: f64,
@@ -11,7 +11,7 @@ pub struct Spread {
 
 impl Spread {
     /// # Panics
-    /// When there is no value.
+    /// Panics if there are no values.
     pub fn of(values: &[f64]) -> Spread {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -19,14 +19,14 @@ impl Spread {
         Spread { low: at(0.25), median: at(0.5), high: at(0.75) }
     }
 
-    /// Of the quotients of values that were taken in the same round.
+    /// Returns the spread of the quotients of values taken in the same round.
     pub fn of_ratios(values: &[f64], bases: &[f64]) -> Spread {
         let ratios: Vec<f64> = values.iter().zip(bases).map(|(value, base)| value / base).collect();
         Spread::of(&ratios)
     }
 }
 
-/// A small generator of random numbers (xorshift), the same for every allocator.
+/// A small generator of random numbers (xorshift), with the same results for every allocator.
 #[derive(Debug, Clone)]
 pub struct Random(pub u64);
 

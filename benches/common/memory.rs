@@ -1,6 +1,6 @@
-//! Memory of the machine.
+//! Free memory of the machine.
 
-/// Memory that can be had without taking it from others; all of it where the system does not say.
+/// Returns the memory available without swapping, in bytes; `u64::MAX` if the system does not report it.
 pub fn available_bytes() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return u64::MAX };
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));

@@ -1,4 +1,4 @@
-//! What the benches share: clocks, how much to do, the work, and the figures made of many rounds.
+//! The parts that all benches share: clocks, effort, kinds of work, and figures over many rounds.
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 pub mod clock;

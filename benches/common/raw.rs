@@ -1,16 +1,16 @@
-//! Work that does nothing but allocate and free, on any allocator value.
+//! Work that only allocates and frees, on any allocator value.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 
 use super::figures::Random;
 
-/// Bytes of a block in a tight pair.
+/// Size of a block of a pair, in bytes.
 pub const PAIR_BYTES: usize = 64;
 /// Sizes of the blocks that are replaced at random, in bytes.
 const SIZES: std::ops::RangeInclusive<u64> = 16..=4096;
 
-/// An allocator behind calls that are not inlined, as a program calls its global one.
+/// An allocator behind calls that are not inlined, as those of a program's global allocator.
 pub struct Called<'a, A>(pub &'a A);
 
 // SAFETY: each method passes its arguments to the same method and returns its result.
@@ -34,7 +34,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Called<'_, A> {
     }
 }
 
-/// Allocates and frees one block of 64 bytes, again and again.
+/// Allocates and frees one block of 64 bytes, repeatedly.
 #[inline(never)]
 pub fn tight_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64) {
     let layout = Layout::from_size_align(PAIR_BYTES, 8).expect("a plain layout");
@@ -49,10 +49,10 @@ pub fn tight_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64) {
     }
 }
 
-/// Pairs that are made by one innermost call of [`deep_pairs`].
+/// Number of pairs that one innermost call of [`deep_pairs`] makes.
 const PAIRS_AT_ONCE: u64 = 4;
 
-/// The same below so many calls, from four places that are up to three calls deeper, by turns.
+/// Makes pairs `calls` calls deep, alternately at four places that are up to three calls deeper.
 #[inline(never)]
 pub fn deep_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64, calls: u32) {
     if black_box(calls) > 0 {
@@ -75,7 +75,7 @@ fn deeper_pairs<A: GlobalAlloc>(allocator: &A, calls: u32) {
     black_box(calls);
 }
 
-/// Pairs in several threads at once, each with as many.
+/// Makes pairs in several threads at once, `pairs` in each.
 pub fn tight_pairs_in_threads<A: GlobalAlloc + Sync>(allocator: &A, threads: usize, pairs: u64) {
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -84,7 +84,7 @@ pub fn tight_pairs_in_threads<A: GlobalAlloc + Sync>(allocator: &A, threads: usi
     });
 }
 
-/// Allocates a handful of blocks, then frees them, oldest first.
+/// Allocates a handful of blocks, then frees them, the oldest first.
 #[inline(never)]
 pub fn handfuls<A: GlobalAlloc>(allocator: &A, handfuls: u64) {
     const BLOCKS: usize = 16;
@@ -104,7 +104,7 @@ pub fn handfuls<A: GlobalAlloc>(allocator: &A, handfuls: u64) {
     }
 }
 
-/// Allocates a block, doubles it eight times, and frees it: what a growing vector does.
+/// Allocates a block, doubles it eight times and frees it, as a growing vector does.
 #[inline(never)]
 pub fn growing<A: GlobalAlloc>(allocator: &A, blocks: u64) {
     const SMALLEST: usize = 16;
@@ -125,7 +125,7 @@ pub fn growing<A: GlobalAlloc>(allocator: &A, blocks: u64) {
     }
 }
 
-/// Live blocks of 16 to 4,096 bytes, any of which may be replaced at any time.
+/// Live blocks of 16 to 4,096 bytes, which are replaced at random.
 pub struct Population<'a, A: GlobalAlloc> {
     allocator: &'a A,
     blocks: Vec<(*mut u8, u32)>,
@@ -140,7 +140,7 @@ impl<'a, A: GlobalAlloc> Population<'a, A> {
         population
     }
 
-    /// Adds so many blocks.
+    /// Adds `blocks` blocks.
     pub fn grow(&mut self, blocks: usize) {
         for _ in 0..blocks {
             let block = self.give_birth();
@@ -152,7 +152,7 @@ impl<'a, A: GlobalAlloc> Population<'a, A> {
         self.blocks.len()
     }
 
-    /// Frees a block chosen at random and allocates another in its stead, so many times.
+    /// Frees a block chosen at random and allocates another one, `times` times.
     #[inline(never)]
     pub fn replace(&mut self, times: u64) {
         for _ in 0..times {

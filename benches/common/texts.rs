@@ -1,4 +1,4 @@
-//! Work that programs do and that happens to allocate: documents and strings.
+//! Work of typical programs, on documents and strings.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ const NAMES: [&str; 8] = [
     "a rather longer name of a field",
 ];
 
-/// A JSON document of so many records: objects with strings, numbers and nested lists.
+/// Returns a JSON document of `records` records: objects with strings, numbers and nested lists.
 pub fn json_document(records: usize) -> String {
     let mut random = Random(Random::SEED);
     let mut text = String::from("[");
@@ -46,7 +46,7 @@ pub fn json_document(records: usize) -> String {
     text
 }
 
-/// Parses the document and prints it again. Returns the length of the print, so that nothing is left out.
+/// Parses the document and prints it again. Returns the length of the output, so that the compiler removes no work.
 #[inline(never)]
 pub fn parse_and_print(document: &str) -> usize {
     let value: serde_json::Value = serde_json::from_str(document).expect("the document is sound");
@@ -54,7 +54,7 @@ pub fn parse_and_print(document: &str) -> usize {
     black_box(&print).len()
 }
 
-/// Builds lines word by word, counts words in a map, and joins what it found.
+/// Builds lines word by word, counts words in a map, and joins the results.
 #[inline(never)]
 pub fn build_strings(lines: usize) -> usize {
     let mut random = Random(Random::SEED);

@@ -5,7 +5,7 @@ use criterion::measurement::{Measurement, ValueFormatter};
 
 use crate::common::clock::process_cpu_ns;
 
-/// Processor time of the whole process, heapledger's own thread included.
+/// Processor time of the whole process, including the background thread.
 pub struct ProcessCpu;
 
 impl Measurement for ProcessCpu {

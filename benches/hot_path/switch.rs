@@ -1,5 +1,5 @@
-//! A global allocator that is one of three. All of them hand on to System, so that even a block that crossed a switch
-//! would be freed rightly; none of the program's does.
+//! A global allocator that forwards to one of three allocators. All three forward to System, so even a block that is
+//! freed under another allocator would be freed correctly; the work frees each block under its own.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use heapledger::{DumpTarget, HeapLedger};
 use stats_alloc::StatsAlloc;
 
-/// Whose turn it is to be the global allocator.
+/// The allocator that is global at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chosen {
     Bare,
@@ -19,7 +19,7 @@ impl Chosen {
     pub const ALL: [Chosen; 3] = [Chosen::Bare, Chosen::StatsAlloc, Chosen::Heapledger];
 }
 
-/// The allocators that are measured. They can also be called directly, for work that does not need them to be global.
+/// The measured allocators. Work that does not need a global allocator calls them directly.
 pub struct Switch {
     turn: AtomicU32,
     pub stats_alloc: StatsAlloc<System>,
@@ -33,7 +33,7 @@ pub static SWITCH: Switch = Switch {
     heapledger: HeapLedger::system().stacks(heapledger::Stacks::Off).dump(DumpTarget::Off),
 };
 
-/// Does the work with the chosen allocator as the global one. What it allocates it must free.
+/// Does the work with the chosen allocator as the global one. The work must free what it allocates.
 pub fn while_global<T: Copy>(chosen: Chosen, work: impl FnOnce() -> T) -> T {
     // relaxed, all accesses: one thread does the work; another's block may come from any of the three.
     SWITCH.turn.store(chosen as u32, Ordering::Relaxed);

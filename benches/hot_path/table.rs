@@ -1,4 +1,4 @@
-//! The table: each row is one kind of work, done by the three allocators by turns.
+//! The table: each row is one kind of work, done by the three allocators one after the other.
 
 use std::alloc::{GlobalAlloc, System};
 use std::hint::black_box;
@@ -14,20 +14,20 @@ use crate::common::raw::{Called, Population, tight_pairs_in_threads};
 use crate::common::texts::{build_strings, json_document, parse_and_print};
 use crate::switch::{Chosen, SWITCH, while_global};
 
-/// Bytes of memory to be had, below which the largest population is left out: three times 2 GB, and some.
+/// Free memory in bytes below which the largest population is omitted: three times 2 GB, and some more.
 const MEMORY_FOR_A_MILLION: u64 = 9 << 30;
 
-/// The three allocators, as a program calls them.
+/// The three allocators, behind calls as in a program.
 static BARE: Called<'_, System> = Called(&System);
 static STATS_ALLOC: Called<'_, StatsAlloc<System>> = Called(&SWITCH.stats_alloc);
 static HEAPLEDGER: Called<'_, HeapLedger> = Called(&SWITCH.heapledger);
 
-/// Rounds of each row; the median counts.
+/// Returns the number of rounds of each row, of which the median counts.
 fn rounds(effort: Effort) -> usize {
     effort.pick(1, 5, 25)
 }
 
-/// One row: its name, its budget, and one turn of its work under an allocator.
+/// One row: its name, its budget, and the work of one round under an allocator.
 struct Row<'a> {
     name: &'static str,
     budget: Option<f64>,
@@ -74,9 +74,9 @@ fn replacement(effort: Effort, name: &'static str, live: usize, budget: Option<f
         return;
     }
     let operations = effort.scaled(400_000);
-    let mut bare = settled(&BARE, live, operations);
-    let mut stats = settled(&STATS_ALLOC, live, operations);
-    let mut ours = settled(&HEAPLEDGER, live, operations);
+    let mut bare = mixed(&BARE, live, operations);
+    let mut stats = mixed(&STATS_ALLOC, live, operations);
+    let mut ours = mixed(&HEAPLEDGER, live, operations);
     let turn = |chosen| match chosen {
         Chosen::Bare => bare.replace(operations),
         Chosen::StatsAlloc => stats.replace(operations),
@@ -85,8 +85,9 @@ fn replacement(effort: Effort, name: &'static str, live: usize, budget: Option<f
     run(effort, "", Row { name, budget, operations, turn: Box::new(turn) });
 }
 
-/// A population that has been replaced for a while, so that its addresses are as mixed as they will be.
-fn settled<A: GlobalAlloc>(allocator: &A, live: usize, operations: u64) -> Population<'_, A> {
+/// Returns a population in which blocks were replaced for a while, so that its addresses are mixed as in the
+/// measurement.
+fn mixed<A: GlobalAlloc>(allocator: &A, live: usize, operations: u64) -> Population<'_, A> {
     let mut population = Population::new(allocator, live);
     population.replace(operations.max(live as u64));
     population
@@ -118,7 +119,7 @@ fn texts(effort: Effort, filter: &str) {
     );
 }
 
-/// Lets the three do their turns, round by round, and prints what came out.
+/// Does the work of a row under the three allocators, round by round, and prints the results.
 fn run(effort: Effort, filter: &str, mut row: Row<'_>) {
     if !row.name.contains(filter) {
         return;
@@ -159,7 +160,7 @@ fn run(effort: Effort, filter: &str, mut row: Row<'_>) {
     );
 }
 
-/// Processor time of one turn, in nanoseconds.
+/// Returns the processor time of the work of one round, in nanoseconds.
 fn timed(chosen: Chosen, turn: &mut dyn FnMut(Chosen)) -> f64 {
     let own_before = heapledger::quality().own_cpu_ns;
     let start = process_cpu_ns();

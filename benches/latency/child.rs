@@ -1,6 +1,6 @@
-//! One process: one allocator, one workload, first with nothing beside it, then with busy threads.
+//! One process: one allocator and one workload, first alone, then beside busy threads.
 //!
-//! It prints a line for each of the two, which [`Line`] reads.
+//! The process prints one line for each of the two loads, which [`Line`] parses.
 
 use std::alloc::{GlobalAlloc, System};
 use std::cell::RefCell;
@@ -17,13 +17,13 @@ use crate::counted;
 use crate::timed::{Meter, Nothing, Timed, histogram};
 use crate::workloads::{self, Circle, Hands, Workload};
 
-/// The argument that makes a child of this program.
+/// The argument that marks a child of this program.
 pub const WORD: &str = "--measured";
 /// The argument that names bare System.
 pub const BARE: &str = "bare";
-/// Live blocks of a busy thread, which it replaces at random.
+/// Number of live blocks of a busy thread, which replaces them at random.
 const BUSY_BLOCKS: usize = 1_000;
-/// Blocks that a busy thread replaces before it looks whether it is to stop.
+/// Number of blocks that a busy thread replaces between two checks whether it should stop.
 const BUSY_STRIDE: u64 = 1_000;
 
 static HEAP: HeapLedger = HeapLedger::system().stacks(Stacks::Off).dump(DumpTarget::Off);
@@ -31,15 +31,15 @@ static HEAP: HeapLedger = HeapLedger::system().stacks(Stacks::Off).dump(DumpTarg
 /// Whether busy threads run beside the work, in the order of the lines.
 pub const LOADS: [bool; 2] = [false, true];
 
-/// How many they are.
+/// Returns the number of busy threads.
 pub fn busy_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Does what the arguments name, and prints what came out.
+/// Runs the workload that the arguments name, and prints the results.
 ///
 /// # Panics
-/// When they name nothing, or when a measured thread allocated something.
+/// Panics if the arguments name no workload, or if a measured thread allocated outside the workload.
 pub fn main(allocator: &str, workload: &str, effort: &str) {
     let workload = workloads::ALL.iter().find(|known| known.name == workload).expect("a workload");
     let effort = Effort::of_name(effort).expect("an effort");
@@ -93,7 +93,7 @@ fn both_loads<A: GlobalAlloc + Sync>(allocator: &A, workload: &Workload, effort:
     });
 }
 
-/// One measured thread: a meter for each load.
+/// Runs one measured thread, with a meter for each load.
 fn measured_thread<A: GlobalAlloc>(
     allocator: &A,
     workload: &Workload,
@@ -128,7 +128,7 @@ fn measured_thread<A: GlobalAlloc>(
     meters
 }
 
-/// What runs beside the work: it replaces blocks of the same allocator, until told to stop.
+/// Replaces blocks of the same allocator beside the work, until told to stop.
 fn keep_busy(workload: &Workload, stop: &AtomicBool) {
     let replace = |replace: &mut dyn FnMut()| {
         while !stop.load(Ordering::Relaxed) {
@@ -144,15 +144,15 @@ fn keep_busy(workload: &Workload, stop: &AtomicBool) {
     }
 }
 
-/// What heapledger says of the events of a load, those of the busy threads included.
+/// Numbers of events of one load by heapledger's counters, including those of the busy threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
     pub attempted: u64,
     pub recorded: u64,
     pub lost: u64,
-    /// Left out by choice: no loss.
+    /// Number of events that were sampled out, which is no loss.
     pub sampled_out: u64,
-    /// Neither recorded nor lost when the books were looked at.
+    /// Number of events that were neither recorded nor lost when the counters were read.
     pub in_flight: u64,
 }
 
@@ -176,7 +176,7 @@ impl Account {
     }
 }
 
-/// A quiet point: what was attempted so far is booked.
+/// Returns the counters after all events attempted so far are booked.
 fn account() -> Account {
     heapledger::flush();
     let quality = heapledger::quality();
@@ -189,7 +189,7 @@ fn account() -> Account {
     }
 }
 
-/// What one process says of one load: its account, then two histograms as pairs of ticks and counts.
+/// The output of one process on one load: its account, then two histograms as pairs of ticks and counts.
 pub struct Line {
     pub account: Account,
     pub allocs: Histogram<u64>,

@@ -1,4 +1,4 @@
-//! Who takes part, and how a child is started.
+//! The contestants, and the start of a child.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -10,14 +10,14 @@ use crate::workloads::Workload;
 /// One allocator with its settings.
 pub struct Contestant {
     pub name: &'static str,
-    /// The child's argument.
+    /// Argument of the child.
     allocator: &'static str,
     environment: &'static [(&'static str, &'static str)],
-    /// Its line in the plot.
+    /// Colour of the line in the plot.
     pub color: &'static str,
 }
 
-/// Replaced by the path of the child's file.
+/// Placeholder for the path of the child's file.
 const FILE: &str = "{file}";
 
 const fn heapledger(
@@ -28,7 +28,7 @@ const fn heapledger(
     Contestant { name, allocator: "heapledger", environment, color }
 }
 
-/// All contestants; the first is the one that the others are compared with. Stacks are off but in the last.
+/// All contestants. The others are compared with the first. Only the last takes stacks.
 pub const ALL: [Contestant; 6] = [
     Contestant { name: "bare System", allocator: BARE, environment: &[], color: "#888888" },
     heapledger("PerfectAccuracy", &[], "#0b6e4f"),
@@ -38,10 +38,10 @@ pub const ALL: [Contestant; 6] = [
     heapledger("with stacks", &[("HEAPLEDGER_STACKS", "auto")], "#7d3c98"),
 ];
 
-/// Runs one child; a line for each load.
+/// Runs one child, and returns one line for each load.
 ///
 /// # Errors
-/// When it cannot be started, fails, or does not say what it should.
+/// Returns an error if the child cannot be started, fails, or prints anything else.
 pub fn run(contestant: &Contestant, workload: &Workload, effort: Effort) -> io::Result<Vec<Line>> {
     let room = tempfile::tempdir()?;
     let file = room.path().join("blackbox.hl");

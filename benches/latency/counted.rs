@@ -1,5 +1,5 @@
-//! The global allocator of the bench itself: System, with a count of each thread's calls. It is none of those that are
-//! measured; it shows that measuring allocates nothing.
+//! The global allocator of the bench: System with a count of the calls of each thread. It is not measured; it proves
+//! that measuring does not allocate.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,7 +8,7 @@ thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Calls of the global allocator by this thread so far.
+/// Returns the number of calls of the global allocator by this thread so far.
 pub fn calls() -> u64 {
     CALLS.get()
 }

@@ -1,5 +1,5 @@
-//! The percentiles of allocations as one SVG: a panel for each workload and load, a line for each contestant. Both scales
-//! are logarithmic; to the right the share of calls that took longer shrinks.
+//! The percentiles of allocations as one SVG: a panel for each workload and load, a line for each contestant. Both
+//! scales are logarithmic. The horizontal scale is the share of calls that took longer, falling to the right.
 
 use std::fmt::Write as _;
 
@@ -16,14 +16,14 @@ const GAP_X: f64 = 70.0;
 const GAP_Y: f64 = 56.0;
 const NS_MIN: f64 = 10.0;
 const NS_MAX: f64 = 1e8;
-/// The smallest share of calls that is drawn: one in a hundred thousand.
+/// Smallest drawn share of calls: one in a hundred thousand.
 const SHARE_MIN: f64 = 1e-5;
-/// Points of a line.
+/// Number of points of a line.
 const POINTS: u32 = 60;
 const LABELS: [(f64, &str); 6] =
     [(0.5, "p50"), (0.1, "p90"), (0.01, "p99"), (1e-3, "p99.9"), (1e-4, "p99.99"), (1e-5, "p99.999")];
 
-/// Draws all workloads but the one that is none.
+/// Draws all workloads except "nothing".
 pub fn svg(outcomes: &[Outcome], clock: &Clock) -> String {
     let drawn: Vec<&Outcome> = outcomes.iter().filter(|(workload, _)| !workload.is_nothing()).collect();
     let (width, height) = (
@@ -68,7 +68,7 @@ pub fn svg(outcomes: &[Outcome], clock: &Clock) -> String {
     svg
 }
 
-/// The least complete of a contestant's figures, rounded down.
+/// Returns the lowest completeness of a contestant, rounded down.
 fn worst_completeness(drawn: &[&Outcome], contestant: usize) -> String {
     let loads = drawn.iter().filter_map(|(_, cells)| cells.get(contestant)).flat_map(|(_, cell)| &cell.loads);
     let share = |account: &Account| account.recorded.saturating_mul(100_000).checked_div(account.attempted);

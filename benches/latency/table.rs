@@ -10,17 +10,17 @@ use crate::common::effort::Effort;
 use crate::ticks::Clock;
 use crate::timed::histogram;
 
-/// Which percentiles are shown, beside the largest value.
+/// The percentiles of the table; 100 is the maximum.
 pub const PERCENTILES: [f64; 6] = [50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
 
-/// What one contestant came to on one workload: all rounds together.
+/// The result of one contestant on one workload, over all rounds.
 #[derive(Default)]
 pub struct Cell {
-    /// In the order of [`LOADS`].
+    /// The results in the order of [`LOADS`].
     pub loads: Vec<Load>,
 }
 
-/// Under one load.
+/// The result under one load.
 pub struct Load {
     pub account: Account,
     pub allocs: Histogram<u64>,
@@ -31,7 +31,7 @@ impl Cell {
     /// Adds a round.
     ///
     /// # Errors
-    /// When a histogram has values that do not fit.
+    /// Returns an error if a histogram has values that do not fit.
     pub fn add(&mut self, lines: &[Line]) -> io::Result<()> {
         if self.loads.is_empty() {
             let empty = || Load { account: Account::default(), allocs: histogram(), frees: histogram() };
@@ -46,7 +46,7 @@ impl Cell {
     }
 }
 
-/// Prints all of it.
+/// Prints the whole table.
 pub fn print(outcomes: &[Outcome], clock: &Clock, effort: Effort) {
     println!("nanoseconds of a single call; the clock's own time is in every figure");
     println!("clock: {}, {:.3} ns a tick", clock.name(), clock.ns_per_tick);
@@ -83,7 +83,7 @@ fn row(name: &str, operation: &str, histogram: &Histogram<u64>, clock: &Clock, c
     println!("  {completeness}");
 }
 
-/// Never rounded up to a hundred.
+/// Returns the completeness in percent, rounded down.
 fn completeness(account: &Account) -> String {
     let Account { attempted, recorded, lost, sampled_out, in_flight } = *account;
     if attempted + sampled_out == 0 {

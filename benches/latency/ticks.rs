@@ -1,14 +1,14 @@
-//! The clock: the processor's counter where it is invariant, else the system's monotonic clock.
+//! The clock: the processor's counter if it is invariant, else the system's monotonic clock.
 //!
 //! The counter is read between two fences, so that no part of the measured call runs before the first reading or after
-//! the second. That costs some nanoseconds, which are in every figure.
+//! the second. The fences cost some nanoseconds, which every figure includes.
 
 use std::time::{Duration, Instant};
 
 /// Time over which the counter's rate is measured.
 const CALIBRATION: Duration = Duration::from_millis(100);
 
-/// The present reading, in ticks.
+/// Returns the current reading, in ticks.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub fn now() -> u64 {
@@ -22,7 +22,7 @@ pub fn now() -> u64 {
     }
 }
 
-/// The present reading, in nanoseconds.
+/// Returns the current reading, in nanoseconds.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub fn now() -> u64 {
@@ -32,13 +32,13 @@ pub fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// What a tick is.
+/// The length of a tick.
 pub struct Clock {
     pub ns_per_tick: f64,
 }
 
 impl Clock {
-    /// Holds the ticks against the system's clock for a while.
+    /// Measures the length of a tick against the system's clock.
     pub fn calibrated() -> Clock {
         let (start, first) = (Instant::now(), now());
         while start.elapsed() < CALIBRATION {

@@ -1,4 +1,4 @@
-//! An allocator that times each call of another one.
+//! An allocator that times each call of another allocator.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::RefCell;
@@ -7,12 +7,12 @@ use hdrhistogram::Histogram;
 
 use crate::ticks;
 
-/// Longer times count as this many ticks: more than half a minute.
+/// Longest time that a histogram resolves, in ticks: more than half a minute. A longer time counts as this one.
 const TICKS_MAX: u64 = 1 << 37;
 /// Significant decimal digits of a histogram.
 const DIGITS: u8 = 2;
 
-/// Histograms of one thread, made before anything is measured: they never grow.
+/// Histograms of one thread. They are made before the measurement and never grow.
 pub struct Meter {
     pub is_on: bool,
     pub allocs: Histogram<u64>,
@@ -30,7 +30,7 @@ impl Meter {
     }
 }
 
-/// An empty histogram of ticks.
+/// Returns an empty histogram of ticks.
 pub fn histogram() -> Histogram<u64> {
     let mut histogram =
         Histogram::new_with_bounds(1, TICKS_MAX, DIGITS).expect("the bounds are those of a histogram");
@@ -79,7 +79,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Timed<'_, A> {
     }
 }
 
-/// An allocator that does nothing: what is measured of it is the clock, and the machine.
+/// An allocator that does nothing, which shows the cost of the clock and the noise of the machine.
 pub struct Nothing;
 
 // SAFETY: none of its blocks is ever written or read: the one workload that uses it does neither.

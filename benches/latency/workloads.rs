@@ -1,4 +1,4 @@
-//! The workloads: what a measured thread does, on any allocator value.
+//! The workloads: the work of a measured thread, on any allocator value.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
@@ -10,14 +10,14 @@ use crate::common::effort::Effort;
 use crate::common::memory::available_bytes;
 use crate::common::raw::{PAIR_BYTES, Population, tight_pairs};
 
-/// What is done.
+/// The kind of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Nothing,
     Pairs,
-    /// Replaces blocks at random among so many live ones.
+    /// Replaces blocks at random among this number of live blocks.
     Replace(usize),
-    /// Threads in a circle: each allocates blocks and frees those of the one before it.
+    /// Threads in a circle: each allocates blocks, and frees those of the thread before it.
     HandOver,
 }
 
@@ -25,16 +25,16 @@ pub enum Kind {
 pub struct Workload {
     pub name: &'static str,
     pub kind: Kind,
-    /// Allocations of each measured thread, in full.
+    /// Allocations of each measured thread, at full effort.
     calls: u64,
 }
 
 /// Live blocks of the largest population: 2 GB.
 const LARGEST: usize = 1_000_000;
-/// Bytes of memory to be had, below which it is left out.
+/// Free memory in bytes below which the largest population is omitted.
 const MEMORY_FOR_LARGEST: u64 = 4 << 30;
 
-/// All workloads. The first is no work.
+/// All workloads. The first does nothing.
 pub const ALL: [Workload; 6] = [
     Workload { name: "nothing", kind: Kind::Nothing, calls: 200_000 },
     Workload { name: "pairs of 64 bytes", kind: Kind::Pairs, calls: 200_000 },
@@ -49,13 +49,13 @@ impl Workload {
         self.kind == Kind::Nothing
     }
 
-    /// Threads that do it, all of them measured.
+    /// Returns the number of threads of the workload, all of which are measured.
     pub fn threads(&self) -> usize {
         if self.kind == Kind::HandOver { CIRCLE } else { 1 }
     }
 
-    /// How often it is done under each allocator. The largest population takes seconds to grow, so it is grown once, and
-    /// not at all where there is little time or memory.
+    /// Returns the number of rounds under each allocator. The largest population is grown only once because it takes
+    /// seconds, and omitted if there is little time or memory.
     pub fn rounds(&self, effort: Effort) -> usize {
         match (effort, self.kind) {
             (Effort::Smoke, _) => 1,
@@ -70,7 +70,7 @@ impl Workload {
         effort.scaled(self.calls)
     }
 
-    /// Live blocks of a population: fewer where it is only to be seen that it runs.
+    /// Returns the number of live blocks of a population; fewer if the bench is only to be tried.
     pub fn live(&self, effort: Effort) -> usize {
         match self.kind {
             Kind::Replace(live) if effort == Effort::Smoke => live / 1_000 + 1,
@@ -80,12 +80,12 @@ impl Workload {
     }
 }
 
-/// Threads of a circle.
+/// Number of threads of a circle.
 const CIRCLE: usize = 4;
-/// Blocks on their way from one thread to the next, at most.
+/// Maximum number of blocks between one thread and the next.
 const ON_THE_WAY: usize = 256;
 
-/// What threads hand over to each other: block addresses, and how many threads are through.
+/// The state that threads of a circle share: addresses of blocks, and the number of threads that are done.
 pub struct Circle {
     inboxes: Vec<ArrayQueue<usize>>,
     through: AtomicUsize,
@@ -98,7 +98,7 @@ impl Circle {
     }
 }
 
-/// What one thread works with; made before anything is measured.
+/// The state of one thread, made before the measurement.
 pub enum Hands<'a, A: GlobalAlloc> {
     Pairs(&'a A),
     Replace(Population<'a, A>),
@@ -106,7 +106,7 @@ pub enum Hands<'a, A: GlobalAlloc> {
 }
 
 impl<'a, A: GlobalAlloc> Hands<'a, A> {
-    /// Those of one thread; a population is grown and mixed.
+    /// Makes the state of one thread; grows and mixes a population.
     pub fn new(
         workload: &Workload,
         allocator: &'a A,
@@ -125,7 +125,7 @@ impl<'a, A: GlobalAlloc> Hands<'a, A> {
         }
     }
 
-    /// Does the work; `calls` allocations and as many frees.
+    /// Does the work: `calls` allocations and as many frees.
     pub fn work(&mut self, calls: u64, touches: bool) {
         match self {
             Hands::Pairs(allocator) if touches => tight_pairs(*allocator, calls),
@@ -140,7 +140,7 @@ fn layout() -> Layout {
     Layout::from_size_align(PAIR_BYTES, 8).expect("a plain layout")
 }
 
-/// Pairs of blocks that nobody writes to.
+/// Makes pairs of blocks that are not written to.
 #[inline(never)]
 fn untouched_pairs<A: GlobalAlloc>(allocator: &A, pairs: u64) {
     for _ in 0..pairs {

@@ -1,10 +1,11 @@
-//! What an event costs with 1, 2, 4 and 8 threads here: processor time of the whole process, by event.
+//! Cost of an event with 1, 2, 4 and 8 threads: processor time of the whole process per event.
 //!
-//! The same number of events is shared out among the threads, so a figure that stays level means that threads do not
-//! get in each other's way. Bare System does the same work by turns: what rises there as well is the machine's (two
-//! threads on one core share its caches) or the allocator's. So the difference, what recording adds, has a column of its own:
-//! it rises where heapledger's threads get in each other's way, and where only the program's do, it does not. Threads start, grow
-//! their populations and end outside of what is measured; each time of heapledger ends with a flush, and its own thread's time is taken off bare System's.
+//! The same number of events is divided among the threads, so a constant figure means that threads do not slow each
+//! other down. Bare System does the same work, interleaved. A rise of its figure comes from the machine (two threads on
+//! one core share its caches) or from the allocator. So the cost of recording, which is the difference, has a separate
+//! column: it rises only if heapledger's own work slows threads down. Threads start, grow their populations and end
+//! outside the measured time. Each measured time of heapledger ends with a flush, and the processor time of the
+//! background thread is subtracted from bare System's.
 
 use std::alloc::{GlobalAlloc, System};
 use std::sync::Barrier;
@@ -16,7 +17,7 @@ use crate::common::figures::Spread;
 use crate::common::raw::{Population, handfuls, tight_pairs};
 
 const THREADS: [usize; 4] = [1, 2, 4, 8];
-/// By how much processor time per event may rise with threads.
+/// Limit of the rise of processor time per event, as a ratio to one thread.
 const RISE: f64 = 1.10;
 static HEAP: HeapLedger = HeapLedger::system().stacks(Stacks::Off).dump(DumpTarget::Off);
 
@@ -24,11 +25,11 @@ static HEAP: HeapLedger = HeapLedger::system().stacks(Stacks::Off).dump(DumpTarg
 enum Kind {
     Pairs,
     Handfuls,
-    /// Among so many live blocks of each thread.
+    /// Replaces blocks at random among this number of live blocks in each thread.
     Replace(usize),
 }
 
-/// A kind of work, and how many pairs of an allocation and a free one turn of it is, in all threads together.
+/// Kinds of work, each with its number of pairs of an allocation and a free, over all threads of a round.
 const WORKS: [(&str, Kind, u64); 4] = [
     ("pairs of 64 bytes", Kind::Pairs, 2_400_000),
     ("handfuls of 16 blocks", Kind::Handfuls, 1_200_000),
@@ -38,10 +39,10 @@ const WORKS: [(&str, Kind, u64); 4] = [
     ("replace among 1,000 each", Kind::Replace(1_000), 400_000),
 ];
 
-/// Processor time of one turn, by round.
+/// Processor times of the work, by round.
 type Rounds = Vec<f64>;
 
-/// Measures and prints; of each turn only a part of the pairs, `1 / less`.
+/// Measures and prints. Each round makes `1 / less` of the pairs.
 pub fn print(rounds: usize, less: u64) {
     println!(
         "processor time of the whole process, ns an event; median of {rounds} rounds (quartiles in brackets)"
@@ -84,12 +85,12 @@ pub fn print(rounds: usize, less: u64) {
     }
 }
 
-/// By how much each round of `more` took longer than that of `less`.
+/// Returns the difference of `more` and `less`, round by round.
 fn less_by(more: &Rounds, less: &Rounds) -> Rounds {
     more.iter().zip(less).map(|(more, less)| more - less).collect()
 }
 
-/// Both allocators with each number of threads, by turns.
+/// Measures both allocators with each number of threads, interleaved.
 fn turns(kind: Kind, pairs: u64, rounds: usize) -> (Vec<Rounds>, Vec<Rounds>) {
     let (mut bare, mut ours) = (vec![Rounds::new(); THREADS.len()], vec![Rounds::new(); THREADS.len()]);
     for round in 0..=rounds {
@@ -110,7 +111,8 @@ fn turns(kind: Kind, pairs: u64, rounds: usize) -> (Vec<Rounds>, Vec<Rounds>) {
     (bare, ours)
 }
 
-/// One turn in so many threads, each with so many pairs. Returns the processor time of the work alone.
+/// Does the work of one round in `threads` threads with `each` pairs each. Returns the processor time of the work
+/// alone.
 fn turn<A: GlobalAlloc + Sync>(allocator: &A, kind: Kind, threads: usize, each: u64) -> u64 {
     let meeting = Barrier::new(threads + 1);
     std::thread::scope(|scope| {

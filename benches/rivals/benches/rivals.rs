@@ -1,8 +1,9 @@
-//! Lets all contestants do all kinds of work by turns, and prints what it cost.
+//! Runs all contestants on all kinds of work, interleaved, and prints the cost.
 //!
-//! `cargo bench -p rivals` gives each kind of work rounds for 45 seconds, three at least and 25 at most; a contestant that has
-//! taken four seconds of them has had enough after three. `-- --quick` takes one round. `--rounds N` (of each), `--seconds N` (for each
-//! kind of work), `--only WORD` (a kind of work) and `--svg FILE` (from the root of the repository) do what they say. memscope-rs takes part with `--features memscope`.
+//! `cargo bench -p rivals` repeats each kind of work for 45 seconds, for three to 25 rounds; a contestant that has used
+//! four seconds takes part in no more than three rounds. Options: `--quick` (one round), `--rounds N` (of each kind of
+//! work), `--seconds N` (for each kind of work), `--only WORD` (a kind of work), `--svg FILE` (relative to the root of
+//! the repository). memscope-rs takes part with `--features memscope`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,18 +17,19 @@ use rivals::run::{Outcome, is_installed, program, run};
 use rivals::table::{self, Duel, Rounds, Row};
 use rivals::workloads;
 
-/// Rounds that each kind of work has at least, and each contestant in them; and at most.
+/// Minimum number of rounds of each kind of work, and of each contestant in them. `ROUNDS_MAX` is the maximum.
 const ROUNDS_MIN: usize = 3;
 const ROUNDS_MAX: usize = 25;
-/// Seconds after which no further round is begun, unless told otherwise.
+/// Seconds after which no further round begins, unless `--seconds` sets another number.
 const WORK_SECONDS: u64 = 45;
-/// After which a contestant takes no part any more: the fast ones, of which a run differs the most from the next, have the time.
+/// Time after which a contestant takes part in no further round. The fast contestants, whose times vary the most, get
+/// the remaining time.
 const CONTESTANT_TIME: Duration = Duration::from_secs(4);
-/// Whose count of blocks the others' is held against: a counter in each call, and nothing else.
+/// Contestant whose count of blocks is the reference for the others; it only counts calls.
 const COUNTER: &str = "stats_alloc";
 
 struct Choice {
-    /// As many rounds as there is time for if there is no number.
+    /// Number of rounds; `None` makes as many as the time allows.
     rounds: Option<usize>,
     work_time: Duration,
     only: String,
@@ -117,7 +119,8 @@ fn compete(choice: &Choice) -> io::Result<()> {
     Ok(())
 }
 
-/// Every contestant's outcome, round by round. One that fails is named once and left out of that round.
+/// Returns the outcomes of every contestant, round by round. A contestant that fails is reported once, and has no
+/// outcome in the rounds in which it failed.
 fn all_rounds(present: &[(&Contestant, PathBuf)], workload: &str, choice: &Choice) -> Vec<Rounds> {
     let mut outcomes: Vec<Rounds> = vec![Vec::new(); present.len()];
     let mut taken = vec![Duration::ZERO; present.len()];
@@ -150,7 +153,7 @@ fn all_rounds(present: &[(&Contestant, PathBuf)], workload: &str, choice: &Choic
     outcomes
 }
 
-/// heapledger beside each that records every event.
+/// Compares heapledger with each contestant that records every event.
 fn duels<'a>(present: &[(&'a Contestant, PathBuf)], outcomes: &[Rounds]) -> Vec<Duel<'a>> {
     let named = |name: &str| present.iter().position(|(contestant, _)| contestant.name == name);
     let duel = |((rival, _), rounds): (&(&'a Contestant, PathBuf), &Rounds)| {
@@ -160,7 +163,7 @@ fn duels<'a>(present: &[(&'a Contestant, PathBuf)], outcomes: &[Rounds]) -> Vec<
     present.iter().zip(outcomes).filter_map(duel).collect()
 }
 
-/// Blocks that the work allocates in one process.
+/// Returns the number of blocks that the work allocates in one process.
 fn blocks_counted(present: &[(&Contestant, PathBuf)], outcomes: &[Rounds]) -> Option<f64> {
     let index = present.iter().position(|(contestant, _)| contestant.name == COUNTER)?;
     outcomes[index].iter().flatten().find_map(|outcome| outcome.told.blocks)

@@ -1,27 +1,27 @@
-//! What every child does: the work that its argument names, and one line of figures about it.
+//! The main function of every child: does the work that the argument names, and prints one line of figures.
 
 use std::time::Instant;
 
 use crate::contestants::IDLE_THREAD;
 use crate::workloads::{self, AppCpu};
 
-/// What a child says of itself, beside what can be measured from outside.
+/// The figures that a child reports, which cannot be measured from outside.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Told {
     /// Processor time of the threads that did the work, in nanoseconds.
     pub app_cpu_ns: f64,
-    /// Time of the work on the wall, in nanoseconds.
+    /// Elapsed time of the work, in nanoseconds.
     pub wall_ns: f64,
-    /// Blocks that the allocator says were allocated in the whole process; a realloc counts as one.
+    /// Number of blocks allocated in the whole process, by the allocator's count; a realloc counts as one.
     pub blocks: Option<f64>,
-    /// The completeness that the allocator itself states, from 0 to 1.
+    /// Completeness by the allocator's own account, from 0 to 1.
     pub completeness: Option<f64>,
 }
 
-/// Does the work named by the first argument, then asks `ask` what the allocator has recorded.
+/// Does the work that the first argument names, then gets the allocator's number of blocks and completeness from `ask`.
 ///
 /// # Panics
-/// When the argument names no work.
+/// Panics if the argument names no work.
 pub fn main(ask: impl FnOnce() -> (Option<u64>, Option<f64>)) {
     let name = std::env::args().nth(1).unwrap_or_default();
     let workload = workloads::ALL.iter().find(|workload| workload.name == name);
@@ -39,7 +39,7 @@ pub fn main(ask: impl FnOnce() -> (Option<u64>, Option<f64>)) {
 }
 
 impl Told {
-    /// Finds and reads the line of figures.
+    /// Finds and parses the line of figures.
     pub fn parse(output: &str) -> Option<Told> {
         let mut words = output.lines().find_map(|line| line.strip_prefix("told "))?.split(' ');
         let mut next = || words.next().map(|word| word.parse::<f64>().ok());

@@ -1,29 +1,31 @@
-//! Who takes part, and with which environment.
+//! The contestants with their environments.
 
 /// One allocator with its settings.
 pub struct Contestant {
     pub name: &'static str,
-    /// The program, found by its name among those that the bench was built with.
+    /// Name of the program, which was built with the bench.
     pub program: &'static str,
     pub environment: &'static [(&'static str, &'static str)],
-    /// A program that runs it, with its arguments, if there is one. Where that is not installed the contestant takes no part.
+    /// Command that runs the program, with its arguments; empty if the program runs directly. The contestant takes no
+    /// part if the command is not installed.
     pub runner: &'static [&'static str],
-    /// The heapledger that does the same job, if this one records every event: with stacks where this one has them.
+    /// Name of the comparable heapledger contestant, for a contestant that records every event: with stacks if this one
+    /// takes stacks.
     pub beside: Option<&'static str>,
-    /// What is left of an allocation. Ratios of contestants that keep different things do not rank them.
+    /// Data that the contestant keeps. Contestants that keep different data cannot be ranked by their ratios.
     pub keeps: Keeps,
 }
 
-/// What a contestant keeps of an allocation.
+/// The data that a contestant keeps of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {
     Nothing,
     Counters,
     Samples,
     LiveBlocks,
-    /// Events wait in memory for a viewer; nothing is matched or summed up.
+    /// Events wait in memory for a viewer, unmatched and not summed.
     Queue,
-    /// Every event is booked to its block and its site; the events themselves are not kept, or only the last.
+    /// Every event is booked to its block and its site. No events, or only the last ones, are kept.
     Books,
 }
 
@@ -49,7 +51,7 @@ const fn plain(
     Contestant { name, program, environment, runner: &[], beside: None, keeps }
 }
 
-/// One that records every event.
+/// Returns a contestant that records every event.
 const fn rival(name: &'static str, program: &'static str, keeps: Keeps, beside: &'static str) -> Contestant {
     Contestant { name, program, environment: &[], runner: &[], beside: Some(beside), keeps }
 }
@@ -57,13 +59,13 @@ const fn rival(name: &'static str, program: &'static str, keeps: Keeps, beside: 
 const WITH_STACKS: &str = "heapledger";
 const WITHOUT_STACKS: &str = "heapledger, no stacks";
 
-/// Replaced by the path of the child's file.
+/// Placeholder for the path of the child's file.
 pub const FILE: &str = "{file}";
 
-/// The variable that has a child start a thread that does nothing.
+/// Environment variable that makes a child start an idle thread.
 pub const IDLE_THREAD: &str = "RIVALS_IDLE_THREAD";
 
-/// All contestants; the first is the one that the others are compared with.
+/// All contestants. The others are compared with the first.
 pub const ALL: [Contestant; 25] = [
     plain("bare System", "under_system", &[], Keeps::Nothing),
     plain("System, by attribute", "under_system_installed", &[], Keeps::Nothing),

@@ -1,8 +1,8 @@
-//! The same work under heapledger and under what a user would pick instead.
+//! The same work under heapledger and under other tools.
 //!
-//! A process has one global allocator, so each contestant is a program of its own (`src/bin/under_*.rs`): its
-//! allocator, and one call of [`child::main`]. The bench `rivals` starts them by turns, measures each process from
-//! outside, adds what the child says of itself, and prints one table per kind of work.
+//! A process has one global allocator, so each contestant is a separate program (`src/bin/under_*.rs`) with its
+//! allocator and one call of [`child::main`]. The bench `rivals` starts the programs, interleaved, measures each
+//! process from outside, adds the figures that the child reports, and prints one table for each kind of work.
 #![allow(unsafe_code, reason = "some work calls the global allocator directly")]
 
 pub mod child;

@@ -1,5 +1,5 @@
-//! The process CPU of all contestants on all work, as one SVG: a column of dots for each kind of work, on a
-//! logarithmic scale.
+//! Processor time of all contestants on all work as one SVG: a column of dots for each kind of work, on a logarithmic
+//! scale.
 
 use std::fmt::Write as _;
 
@@ -14,13 +14,13 @@ const GAP: f64 = 16.0;
 const RATIO_MIN: f64 = 0.5;
 const RATIO_MAX: f64 = 500.0;
 
-/// One dot: whose, and how many times the bare allocator's processor time.
+/// One dot: the contestant, and its processor time as a multiple of the bare allocator's.
 pub struct Dot<'a> {
     pub contestant: &'a Contestant,
     pub ratio: f64,
 }
 
-/// Draws the dots of each kind of work below its title.
+/// Draws the dots of each kind of work under its title.
 pub fn svg(groups: &[(&str, Vec<Dot<'_>>)], caption: &str) -> String {
     let lines: usize = groups.iter().map(|(_, dots)| dots.len() + 1).sum();
     let bottom = TOP + lines as f64 * LINE + groups.len() as f64 * GAP;

@@ -7,22 +7,23 @@ use std::process::{Command, Stdio};
 use crate::child::Told;
 use crate::contestants::{Contestant, FILE};
 
-/// What one run of one child came to.
+/// The result of one run of one child.
 #[derive(Debug, Clone, Copy)]
 pub struct Outcome {
     pub told: Told,
-    /// Processor time of the whole process, from its start to its end, its file included.
+    /// Processor time of the whole process from start to end, including the writing of its file.
     pub process_cpu_ns: f64,
-    /// Never less than the bench itself holds, because the system counts from before the program is loaded.
+    /// Peak resident memory. It is at least that of the bench, because the system counts from before the program is
+    /// loaded.
     pub peak_rss_bytes: f64,
-    /// Bytes of the files that it left behind.
+    /// Bytes of the files that the child wrote.
     pub file_bytes: f64,
 }
 
-/// Runs a program on some work in a directory of its own.
+/// Runs a program on some work, in a new directory.
 ///
 /// # Errors
-/// When it cannot be started, fails, or says nothing of itself.
+/// Returns an error if the program cannot be started, fails, or reports no figures.
 pub fn run(program: &Path, contestant: &Contestant, workload: &str) -> io::Result<Outcome> {
     let room = tempfile::tempdir()?;
     let file = room.path().join("profile");
@@ -48,7 +49,7 @@ pub fn run(program: &Path, contestant: &Contestant, workload: &str) -> io::Resul
     Ok(Outcome { told, file_bytes: bytes_below(room.path())?, ..usage })
 }
 
-/// Waits for a child and returns what it has used.
+/// Waits for a child, and returns its use of resources.
 fn wait(id: u32) -> io::Result<Outcome> {
     let mut status = 0;
     // SAFETY: all zero bytes are a valid value of this plain structure.
@@ -78,13 +79,13 @@ fn bytes_below(directory: &Path) -> io::Result<f64> {
     Ok(bytes as f64)
 }
 
-/// Whether a program can be started by its name.
+/// Whether a command of this name can be started.
 pub fn is_installed(name: &str) -> bool {
     let quiet = || Stdio::null();
     Command::new(name).arg("--version").stdin(quiet()).stdout(quiet()).stderr(quiet()).status().is_ok()
 }
 
-/// Where a program lies that was built next to the bench, if it was.
+/// Returns the path of a program built next to the bench, if it exists.
 pub fn program(name: &str, beside: &str) -> Option<PathBuf> {
     let path = Path::new(beside).parent()?.join(name);
     path.exists().then_some(path)

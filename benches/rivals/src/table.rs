@@ -4,10 +4,10 @@ use crate::common::figures::Spread;
 use crate::contestants::Contestant;
 use crate::run::Outcome;
 
-/// What one contestant came to on one kind of work: by round, `None` where it did not take part.
+/// The outcomes of one contestant on one kind of work, by round; `None` for a round without the contestant.
 pub type Rounds = Vec<Option<Outcome>>;
 
-/// A contestant's medians on one kind of work, beside those of the bare allocator.
+/// The medians of a contestant on one kind of work, next to those of the bare allocator.
 pub struct Row<'a> {
     pub contestant: &'a Contestant,
     pub app_cpu: Spread,
@@ -15,17 +15,18 @@ pub struct Row<'a> {
     pub wall: Spread,
     pub peak_rss_bytes: f64,
     pub file_bytes: f64,
-    /// The completeness that the contestant states of itself.
+    /// Completeness by the contestant's own account.
     pub stated: Option<f64>,
-    /// Its count of blocks, as a share of another contestant's.
+    /// The contestant's number of blocks, as a share of the counter's.
     pub counted: Option<f64>,
     pub rounds: usize,
-    /// Processor time of the process above that of the bare allocator, in nanoseconds.
+    /// Processor time of the process minus that of the bare allocator, in nanoseconds.
     pub added_ns: f64,
 }
 
 impl<'a> Row<'a> {
-    /// `blocks` is how many the work allocates, as counted by another contestant. `None` if it was never run.
+    /// Returns the row of a contestant, or `None` if it never ran. `blocks` is the number of blocks that the work
+    /// allocates, by the count of another contestant.
     pub fn new(
         contestant: &'a Contestant,
         rounds: &Rounds,
@@ -64,7 +65,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What heapledger takes of a rival's processor time on one kind of work, in the rounds in which both took part.
+/// heapledger's processor time as a share of another contestant's on one kind of work, over the rounds with both.
 pub struct Duel<'a> {
     pub heapledger: &'a str,
     pub rival: &'a str,
@@ -74,7 +75,7 @@ pub struct Duel<'a> {
 }
 
 impl<'a> Duel<'a> {
-    /// `None` if there was no such round.
+    /// Returns the comparison, or `None` if no round has both.
     pub fn new(heapledger: (&'a str, &Rounds), rival: (&'a str, &Rounds)) -> Option<Duel<'a>> {
         let pairs: Vec<(Outcome, Outcome)> =
             heapledger.1.iter().zip(rival.1).filter_map(|(one, other)| Some(((*one)?, (*other)?))).collect();
@@ -96,7 +97,8 @@ impl<'a> Duel<'a> {
     }
 }
 
-/// Prints, below the table of one kind of work, how heapledger stands beside each that records every event as well.
+/// Prints the comparisons of heapledger with the contestants that record every event, below the table of one kind of
+/// work.
 pub fn print_duels(duels: &[Duel<'_>]) {
     println!("\n| of the time of one that records every event | app CPU | process CPU | rounds |");
     println!("| --- | ---: | ---: | ---: |");
@@ -107,8 +109,8 @@ pub fn print_duels(duels: &[Duel<'_>]) {
     }
 }
 
-/// Prints the table of one kind of work.
-/// `operations` are pairs of an allocation and its free, if the work is nothing else.
+/// Prints the table of one kind of work. `operations` is the number of pairs of an allocation and its free, for work
+/// that consists of such pairs only.
 pub fn print(title: &str, operations: Option<u64>, bare: &Rounds, rows: &[Row<'_>]) {
     let of_bare = |figure: fn(&Outcome) -> f64| {
         Spread::of(&bare.iter().flatten().map(figure).collect::<Vec<_>>()).median / 1e6
@@ -153,7 +155,8 @@ fn stated(completeness: Option<f64>) -> String {
     completeness.map_or(String::from("–"), |share| format!("{:.3} %", (share * 1e5).floor() / 1e3))
 }
 
-/// Threads race and a process starts and ends: two right counts differ by a little.
+/// Returns the share of blocks as text. Races, and the start and end of a process, make small differences between two
+/// correct counts.
 fn counted(share: Option<f64>) -> String {
     share.map_or(String::from("–"), |share| format!("{:.2} %", share * 100.0))
 }

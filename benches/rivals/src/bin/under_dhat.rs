@@ -1,4 +1,4 @@
-//! dhat: every block, with a backtrace, under one lock.
+//! dhat: records every block with a backtrace, under one lock.
 
 #[global_allocator]
 static HEAP: dhat::Alloc = dhat::Alloc;

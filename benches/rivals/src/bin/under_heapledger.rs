@@ -1,4 +1,4 @@
-//! heapledger. Its environment variables choose the clock, the dump, and whether it is on.
+//! heapledger. Environment variables choose the clock and the dump, and switch recording off.
 
 #[global_allocator]
 static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();

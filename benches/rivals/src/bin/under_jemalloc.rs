@@ -1,4 +1,4 @@
-//! jemalloc. Its environment variable says whether it samples.
+//! jemalloc. Its environment variable switches sampling on.
 
 #[global_allocator]
 static HEAP: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

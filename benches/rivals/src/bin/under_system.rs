@@ -1,4 +1,4 @@
-//! The bare system allocator: what the others are compared with.
+//! The bare system allocator, with which the others are compared.
 
 fn main() {
     rivals::child::main(|| (None, None));

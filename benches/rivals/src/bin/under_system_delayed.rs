@@ -1,5 +1,5 @@
-//! The system allocator, each call of which comes a little later: what a recorder that only took time, and touched nothing,
-//! would cost. Where this is cheaper than nothing at all, the program's threads keep each other waiting.
+//! The system allocator with a delay before each call: the cost of a recorder that takes time and touches no memory. If
+//! this program is faster than the bare one, the program's threads wait for each other.
 #![allow(unsafe_code, reason = "is an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 struct Delayed;
 
-/// Turns of a loop before each call: some 2 ns.
+/// Iterations of a loop before each call: some 2 ns.
 const TURNS: u32 = 10;
 
 #[inline(always)]

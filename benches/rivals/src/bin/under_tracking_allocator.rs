@@ -1,4 +1,4 @@
-//! tracking-allocator with the least tracker there is: it counts.
+//! tracking-allocator with a minimal tracker, which counts.
 
 use std::alloc::System;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! The Tracy client without call stacks. No server listens: events gather in memory.
+//! The Tracy client without call stacks. No server listens, so events stay in memory.
 
 use std::alloc::System;
 

@@ -1,14 +1,14 @@
-//! Allocations deep in the program, where a stack is long: the work of those that take one.
+//! Allocations below many calls, where stacks are long.
 
 use super::{AppCpu, Global};
 use crate::common::raw::deep_pairs;
 
-/// Pairs that are made in all.
+/// Total number of pairs.
 pub const PAIRS: u64 = 400_000;
-/// Calls below which all of it happens.
+/// Depth of calls at which the pairs are made.
 const CALLS: u32 = 24;
 
-/// Goes down `CALLS` calls and makes the pairs there.
+/// Makes the pairs `CALLS` calls deep.
 pub fn pairs(app: &AppCpu) {
     app.count(|| deep_pairs(&Global, PAIRS, CALLS));
 }

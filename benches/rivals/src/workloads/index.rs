@@ -1,4 +1,4 @@
-//! An inverted index over generated texts: readers allocate, the merger takes what they made apart and frees it.
+//! An inverted index over generated texts: readers allocate postings, and a merger takes these apart and frees them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
@@ -51,7 +51,7 @@ fn read(next: &AtomicU64, sender: &SyncSender<Words>) {
     }
 }
 
-/// A text whose words are as unevenly spread as in a language.
+/// Returns a text in which words are distributed as unevenly as in a language.
 fn generate(text: u64) -> String {
     let mut random = Random(Random::SEED ^ (text + 1));
     let mut page = String::new();

@@ -1,4 +1,4 @@
-//! The kinds of work. Each makes the same allocations whatever the allocator, except where threads race.
+//! The kinds of work. Each makes the same allocations under every allocator, except for races between threads.
 
 mod deep;
 mod index;
@@ -18,10 +18,10 @@ use crate::common::texts;
 pub struct Workload {
     pub name: &'static str,
     pub title: &'static str,
-    /// Pairs of an allocation and its free, where the work is nothing else.
+    /// Number of pairs of an allocation and its free, for work that consists of such pairs only.
     pub pairs: Option<u64>,
     pub run: fn(&AppCpu),
-    /// Whether those alone do it that keep samples or nothing.
+    /// Whether only contestants that keep samples or nothing do this work.
     pub sampled: bool,
 }
 
@@ -45,9 +45,9 @@ pub const ALL: [Workload; 13] = [
     other("index", "an inverted index, 4 readers and a merger", index::build),
 ];
 
-/// Pairs of one thread.
+/// Number of pairs of one thread.
 const PAIRS: u64 = 1_500_000;
-/// Documents that are parsed and printed.
+/// Number of documents that are parsed and printed.
 const DOCUMENTS: u32 = 300;
 
 const fn of_pairs(name: &'static str, title: &'static str, pairs: u64, run: fn(&AppCpu)) -> Workload {
@@ -58,12 +58,12 @@ const fn other(name: &'static str, title: &'static str, run: fn(&AppCpu)) -> Wor
     Workload { name, title, pairs: None, run, sampled: false }
 }
 
-/// Sums the processor time of the threads that do the work.
+/// Total processor time of the threads that do the work.
 #[derive(Debug, Default)]
 pub struct AppCpu(AtomicU64);
 
 impl AppCpu {
-    /// Does a thread's work and counts its time.
+    /// Does a thread's work and adds its processor time.
     pub fn count<T>(&self, work: impl FnOnce() -> T) -> T {
         let start = thread_cpu_ns();
         let outcome = work();
@@ -81,7 +81,7 @@ impl AppCpu {
     }
 }
 
-/// The allocator of the program, as a value.
+/// The global allocator of the program, as a value.
 struct Global;
 
 // SAFETY: the functions of `std::alloc` keep the contract of `GlobalAlloc`.
@@ -107,7 +107,8 @@ fn pairs(app: &AppCpu, threads: usize) {
     });
 }
 
-/// The population is made outside of the app's time, but inside that of the process.
+/// Replaces blocks at random. The population is made outside the counted time of the threads, but inside that of the
+/// process.
 fn replace(app: &AppCpu, live: usize) {
     let mut population = Population::new(&Global, live);
     app.count(|| population.replace(600_000));

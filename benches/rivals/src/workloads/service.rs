@@ -10,7 +10,7 @@ use crate::common::clock::thread_cpu_ns;
 
 const CLIENTS: usize = 64;
 const REQUESTS: usize = 150;
-/// Requests that are worked on at the same time.
+/// Number of concurrent requests.
 const AT_ONCE: usize = 32;
 
 struct Request {
@@ -18,7 +18,7 @@ struct Request {
     answer: oneshot::Sender<String>,
 }
 
-/// Serves all clients. The app's time is that of the runtime's threads.
+/// Serves all clients, and counts the time of the runtime's threads.
 pub fn serve(app: &AppCpu) {
     // The hook must live as long as the runtime's threads may: it gets a counter of its own.
     let counted = Arc::new(AppCpu::default());

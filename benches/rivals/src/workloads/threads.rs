@@ -1,4 +1,4 @@
-//! Work in which blocks, or the threads that made them, move on.
+//! Work in which blocks move between threads, or threads end.
 
 use std::hint::black_box;
 use std::sync::mpsc::sync_channel;
@@ -7,7 +7,7 @@ use std::thread;
 use super::AppCpu;
 use crate::common::figures::Random;
 
-/// One thread allocates, the other frees; what is still on its way is bounded.
+/// One thread allocates and another frees; the number of blocks between them is bounded.
 pub fn hand_over(app: &AppCpu) {
     const LOADS: usize = 4_000;
     const BLOCKS: usize = 64;
@@ -26,7 +26,7 @@ pub fn hand_over(app: &AppCpu) {
     });
 }
 
-/// Threads that live for a few hundred blocks each, two at a time.
+/// Starts threads that make a few hundred blocks each, two threads at a time.
 pub fn churn(app: &AppCpu) {
     const COUPLES: u64 = 500;
     for couple in 0..COUPLES {
