@@ -1,5 +1,5 @@
-//! Dumps from outside: round trips, the golden file, every cut and many corruptions of it, and what a writer may
-//! replace.
+//! Tests of dumps through the public interface: round trips, the golden file, every cut and many corruptions of it, and
+//! the files that a writer may replace.
 
 #[path = "dump/arbitrary.rs"]
 mod arbitrary;

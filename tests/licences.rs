@@ -1,18 +1,18 @@
-//! Every package that is built into heapledger can be used under a licence that `docs/DEPENDENCIES.md` lists, and every
-//! advisory that is accepted there is about a package that there is.
+//! Every package that is built into heapledger has a licence that `docs/DEPENDENCIES.md` lists, and every accepted
+//! advisory is about a package that is built.
 
 use std::process::Command;
 
 const DOCUMENT: &str = include_str!("../docs/DEPENDENCIES.md");
 
-/// The licences of the document: the list that ends its first paragraph.
+/// Returns the licences of the document: the list at the end of its first paragraph.
 fn allowed() -> Vec<&'static str> {
     let section = DOCUMENT.split("## Licences").nth(1).expect("a section on licences");
     let list = section.split("these:").nth(1).expect("a list").split("\n\n").next().expect("its end");
     list.trim().trim_end_matches('.').split(',').map(str::trim).collect()
 }
 
-/// Whether an SPDX expression can be met with these licences. The older `/` means `OR`.
+/// Whether an SPDX expression is satisfied by these licences. The older `/` means `OR`.
 fn is_met(expression: &str, allowed: &[&str]) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let mut words = spaced.split_whitespace().peekable();
@@ -52,8 +52,9 @@ fn one(words: &mut Words<'_>, allowed: &[&str]) -> bool {
 /// Packages under another licence, which only the command contains.
 const IN_THE_COMMAND: &[(&str, &str)] = &[("inferno", "CDDL-1.0")];
 
-/// Name and licence of every package that is built with these features, the workspace's own left out. Cargo downloads
-/// what it has not got: also packages of other members and other platforms, which a build of this package leaves out.
+/// Returns name and licence of every package that is built with these features, except those of the workspace. Cargo
+/// downloads missing packages, including those of other members and platforms, which a build of this package leaves
+/// out.
 fn packages(features: &[&str]) -> Vec<(String, String)> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["metadata", "--format-version", "1", "--locked"]).args(features);
@@ -66,7 +67,7 @@ fn packages(features: &[&str]) -> Vec<(String, String)> {
     foreign.map(|package| (text(&package["name"]), text(&package["license"]))).collect()
 }
 
-/// Names of the packages that a program with heapledger links, with every feature of the library.
+/// Returns the names of the packages that a program with heapledger links, with every feature of the library.
 fn names_in_the_library() -> Vec<String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["tree", "--package", "heapledger", "--all-features", "--edges", "normal,build"]);
@@ -128,7 +129,7 @@ fn licence_expressions_are_evaluated() {
     }
 }
 
-/// What stands in quotes in a list of `deny.toml`.
+/// Returns the quoted texts of a list in `deny.toml`.
 fn listed(key: &str) -> Vec<&'static str> {
     let rules = include_str!("../deny.toml");
     let list =

@@ -1,4 +1,4 @@
-//! What may not allocate does not: clones and drops of tracked pointers, and recording in every strategy.
+//! Code that must not allocate: clones and drops of tracked pointers, and recording in every strategy.
 
 #![allow(unsafe_code, reason = "implements an allocator")]
 
@@ -10,7 +10,7 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Counts the allocations of each thread.
+/// An allocator that counts the allocations of each thread.
 struct Counting;
 
 // SAFETY: every method passes its arguments on to the system's allocator and returns its result.
@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Allocations of this thread in the course of `work`.
+/// Returns the number of allocations of this thread during `work`.
 fn allocations(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.get();
     work();

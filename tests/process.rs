@@ -1,12 +1,12 @@
-//! The promises, kept by a real global allocator in a real process: one child process for each scenario.
+//! Tests of the promises with a real global allocator in a real process: one child process for each scenario.
 //!
-//! This program is both sides. Started by `cargo test` or nextest it is a test runner (`runner`), and each test starts
-//! the same program once more with the name of its scenario in the environment (`case`). Then `main` is nothing but
-//! that scenario: no test framework allocates around it, so that figures can be known to the event.
+//! This program is both parent and child. `cargo test` or nextest starts it as a test runner (`runner`), and each test
+//! starts the same program again with the name of its scenario in the environment (`case`). In the child, `main`
+//! consists of that scenario only. No test framework allocates there, so figures can be asserted to the event.
 //!
 //! # To read a test
 //!
-//! A test is an entry of its file's `CASES`: a name, what the child does, and what must be true of it afterwards.
+//! A test is an entry of its file's `CASES`: a name, the work of the child, and the assertions on its end.
 //!
 //! ```text
 //! Case::new("a_thread_that_ends_keeps_its_figures", start_and_join, |ended| {
@@ -20,31 +20,31 @@
 //!
 //! | call | meaning |
 //! | --- | --- |
-//! | `Case::series` | the child is played several times, with other variables, files or limits: `play_with`, `play_in` |
-//! | `Case::here` | a test of the machinery, without a child |
-//! | `with_code`, `with_signal` | the child ended in another way than `quietly` |
-//! | `tools::block`, `free` | an allocation that the optimiser keeps |
-//! | `tools::quiet_point` | flushes; nothing is in flight, and allocated = freed + live |
-//! | `tools::accounted_point` | and every call that reached the allocator inside was attempted |
-//! | `tools::lossless_point` | and recorded: the totals |
+//! | `Case::series` | runs the child several times, with other variables, files or limits: `play_with`, `play_in` |
+//! | `Case::here` | tests the test tools, without a child |
+//! | `with_code`, `with_signal` | the child ended in another way than `quietly` asserts |
+//! | `tools::block`, `free` | an allocation that the optimiser does not remove, and its free |
+//! | `tools::quiet_point` | flushes, and asserts: nothing is in flight, and allocated = freed + live |
+//! | `tools::accounted_point` | also asserts: every call that reached the inner allocator was attempted |
+//! | `tools::lossless_point` | also asserts: every call was recorded. Returns the totals |
 //!
-//! Without more, a child runs with stacks off, a counting allocator inside, and a directory of its own.
+//! By default a child runs with stacks off, a counting inner allocator, and a new directory.
 //!
 //! # Where to look
 //!
-//! | file | what it shows |
+//! | file | subject |
 //! | --- | --- |
-//! | `heap`, `inner` | the global allocator of a child, chosen by its case; the allocators inside |
-//! | `laws`, `tools` | what must hold of every profile; what scenarios share |
-//! | `lossless`, `churn` | saturated threads lose nothing; thousands of threads leave nothing behind |
-//! | `order` | blocks freed by other threads, addresses reused, tasks that wander |
-//! | `occasions` | dumps on signals, on demand, and when a trigger says so |
-//! | `refusals`, `faults` | every call of the system refused in turn, in every mode |
-//! | `surroundings` | limits, read-only mounts and control groups that a child is put into |
-//! | `loader` | libraries that come and go, and a second copy of the crate in one |
-//! | `soak` | all of it at once |
+//! | `heap`, `inner` | the global allocator of a child, chosen by its case; the inner allocators |
+//! | `laws`, `tools` | the laws of every profile; functions that scenarios share |
+//! | `lossless`, `churn` | saturated threads lose nothing; memory does not grow with thousands of ended threads |
+//! | `order` | blocks freed by other threads, reused addresses, tasks that change threads |
+//! | `occasions` | dumps on signals, on request, and on triggers |
+//! | `refusals`, `faults` | every system call refused, one after the other, in every mode |
+//! | `surroundings` | limits, read-only mounts and control groups of a child |
+//! | `loader` | libraries that are loaded and unloaded, and a second copy of the crate in one |
+//! | `soak` | all of these together |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
-//! | `fidelity`, `error_number` | what the inner allocator sees and returns is unchanged, whichever it is; so is `errno` |
+//! | `fidelity`, `error_number` | the arguments and results of every inner allocator are unchanged, and so is `errno` |
 //! | `signals` | a handler that allocates at every instruction |
 //! | `straddling` | what is left out changes, or the process forks, in the midst of an event |
 //! | `losses` | each reason for loss, forced, and how it shows |

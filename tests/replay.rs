@@ -1,15 +1,15 @@
-//! What a random program with four threads did, by its own log, against what heapledger says that it did.
+//! Random programs with four threads: their own logs against heapledger's figures.
 //!
-//! The allocator is used as a value, not as the global one: so it sees the calls of the program below and nothing else,
-//! and every figure must be equal. There is no test harness, because its threads would be recorded as well.
+//! The allocator is used as a value, not as the global one. So it sees only the calls of the programs, and every figure
+//! must be equal. There is no test harness, because its threads would be recorded as well.
 //!
-//! Every thread writes its log into memory that was reserved before, and takes a ticket from one counter for each half
-//! of what it does: a free before the call, an allocation after it, a realloc both. Sorted by ticket, the log is an
-//! order in which things can have happened, with no address in two hands.
+//! Every thread writes its log into memory that was reserved before. It takes a ticket from a shared counter for each
+//! half of an event: before the call for a free, after the call for an allocation, both for a realloc. Sorted by
+//! ticket, the log is a possible order of the events, in which no address has two owners.
 //!
-//! A free carries twelve bits of its block's size. By batched dates it can be paired with another block that lay at the
-//! address a moment before or after, if that has the same bits; the sums of the two threads are then off by the difference
-//! of the sizes (docs/LIMITS.md). So the sizes here are of 4,095 kinds, no two with the same bits.
+//! A free carries twelve bits of its block's size. With batched dates it can be paired with another block that had the
+//! address a moment before or after, if that block has the same bits. The sums of the two threads are then off by the
+//! difference of the sizes (docs/LIMITS.md). So the 4,095 sizes here all have different bits.
 #![allow(unsafe_code, reason = "calls an allocator as the language would")]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -30,7 +30,7 @@ static TICKET: AtomicU64 = AtomicU64::new(0);
 const THREADS: usize = 4;
 const STEPS: usize = 40_000;
 const SEEDS: u64 = 8;
-/// Blocks that a thread holds at most.
+/// Maximum number of blocks that a thread holds.
 const HELD_MAX: usize = 400;
 /// A size that no allocator can give.
 const TOO_LARGE: usize = isize::MAX as usize / 2;
@@ -50,18 +50,18 @@ enum What {
     Free {
         address: usize,
     },
-    /// The old half of a realloc that went well.
+    /// The old half of a successful realloc.
     Left {
         address: usize,
     },
-    /// The new half.
+    /// The new half of a successful realloc.
     Came {
         address: usize,
         size: usize,
     },
-    /// An allocation that the system refused: no event.
+    /// An allocation that the system refused, which is no event.
     Refused,
-    /// A realloc that it refused: an event that changed nothing.
+    /// A realloc that the system refused, which is an event without effect.
     ReallocRefused,
 }
 
@@ -117,7 +117,7 @@ impl Worker<'_> {
         Layout::from_size_align(size, align).unwrap()
     }
 
-    /// One of 95 sizes from 4 to 200 kB, whose size bits no smaller one has.
+    /// Returns one of 95 sizes from 4 to 200 kB. No smaller size has the same size bits.
     fn large_size(&mut self) -> usize {
         let kind = self.next(95);
         let (size_bits, upper) = (4_001 + kind, 1 + kind / 2);
@@ -192,7 +192,7 @@ impl Worker<'_> {
     }
 }
 
-/// Runs one program to its end. Blocks that are still held then stay live.
+/// Runs one program to its end. The remaining blocks stay live.
 fn run(seed: u64) -> Vec<Entry> {
     let mailboxes: [Mutex<Vec<Block>>; THREADS] = std::array::from_fn(|_| Mutex::new(Vec::with_capacity(64)));
     let barrier = Barrier::new(THREADS);
@@ -321,14 +321,14 @@ impl Replay {
     }
 }
 
-/// The tests, each with a clock mode and a process of its own: the mode is chosen when the first event is recorded.
+/// The tests, each with a clock mode and a separate process, because the first event of a process fixes the mode.
 const CLOCKS: [(&str, &str); 2] = [
     ("random_programs_agree_with_their_logs_with_batched_dates", "batched"),
     ("random_programs_agree_with_their_logs_with_a_date_for_each_event", "per-event"),
 ];
 /// The variable that chooses the clock.
 const CLOCK: &str = "HEAPLEDGER_CLOCK";
-/// Set in the processes that replay; the first one only starts them.
+/// Environment variable of the processes that replay; the first process only starts them.
 const CHILD: &str = "REPLAY_CHILD";
 
 fn main() -> ExitCode {

@@ -1,8 +1,8 @@
-//! The rules of the house: which layer may use which, where memory is ordered, where code may be unsafe,
-//! what must not allocate, how long things may be, and whether documents name what exists.
+//! The rules of the code: the layers that a layer may use, the files that order memory, the files that may be unsafe,
+//! code that must not allocate, limits on lengths, and names in documents that must exist.
 //!
-//! Each rule is a function from text to findings, and has tests beside it that plant what it is to find.
-//! `docs/ARCHITECTURE.md` gives the reasons.
+//! Each rule is a function from text to findings. Its tests plant text that the rule must find. `docs/ARCHITECTURE.md`
+//! gives the reasons for the rules.
 
 #[path = "tidy/circles.rs"]
 mod circles;
@@ -28,7 +28,7 @@ use std::sync::OnceLock;
 
 use source::{Source, files, relative, sources};
 
-/// A rule that is broken somewhere.
+/// A place that breaks a rule.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
     rule: &'static str,
@@ -47,7 +47,7 @@ fn finding(rule: &'static str, source: &Source, at: usize, text: String) -> Find
     Finding::new(rule, &source.path, source.line_of(at), text)
 }
 
-/// The rules that look at one file.
+/// Applies the rules that look at a single file.
 fn rules(source: &Source) -> Vec<Finding> {
     let rules = [layers::uses, layers::orderings, style::sizes, style::no_heap, portable::systems];
     rules.iter().flat_map(|rule| rule(source)).collect()
@@ -67,7 +67,7 @@ fn assert_none(findings: &[Finding]) {
     assert!(findings.is_empty(), "\n{}", findings.iter().map(line).collect::<String>());
 }
 
-/// All of the package's code, read once.
+/// Returns all code of the package, read once.
 fn all_sources() -> &'static [Source] {
     static ALL: OnceLock<Vec<Source>> = OnceLock::new();
     let all = ALL.get_or_init(|| sources(&["src", "cli", "tests", "benches", "examples"]));

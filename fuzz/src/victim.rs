@@ -16,7 +16,7 @@ static HEAP: HeapLedger = HeapLedger::system().on_request();
 const VARIABLE: &str = "HEAPLEDGER_FUZZ_VICTIM";
 /// All of what a victim does finds room in it, in bytes; a box needs six million to be one.
 const BOX_BYTES: &str = "8388608";
-/// How often a process is killed in the hope to meet it in the midst of a batch.
+/// Maximum number of processes that are killed until one is killed during a batch.
 const KILLS_MAX: u64 = 200;
 
 /// The settings of the victims, beside the variables of all.
@@ -112,5 +112,5 @@ pub fn make_regions(directory: &Path) -> io::Result<()> {
             return Ok(());
         }
     }
-    Err(io::Error::other("no kill met a process in the midst of a batch"))
+    Err(io::Error::other("no kill met a process during a batch"))
 }

@@ -1,5 +1,5 @@
-//! Profiles of any content. Only what the model promises is kept: references lead to rows, row 0 exists, histograms
-//! have at most 64 buckets.
+//! Profiles with random content that keep only the rules of the model: references lead to rows, row 0 exists, and
+//! histograms have up to 64 buckets.
 
 use heapledger::profile::tracked::{
     Holder, PointerEvent, PointerKind, TrackedEvent, TrackedPointer, Unlisted,
@@ -16,7 +16,7 @@ use heapledger::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Small numbers, large ones and the ends of the range.
+/// Returns small numbers, large numbers, and the ends of the range.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..300, any::<u64>(), Just(u64::MAX)]
 }
@@ -29,7 +29,7 @@ fn share() -> impl Strategy<Value = f64> {
     prop_oneof![Just(0.0), Just(1.0), 0.0f64..1.0]
 }
 
-/// `N` numbers; strategies of tuples end at twelve, so structs of counts are filled from one array.
+/// Returns `N` numbers. Strategies of tuples have at most twelve parts, so structs of counts are filled from one array.
 fn numbers<const N: usize>() -> impl Strategy<Value = [u64; N]> {
     vec(number(), N).prop_map(|numbers| numbers.try_into().unwrap())
 }
@@ -164,7 +164,7 @@ fn tracked_pointer() -> impl Strategy<Value = TrackedPointer> {
     })
 }
 
-/// All of one thread: there may be no other one.
+/// Remote frees that refer to thread 0 only, because there may be no other thread.
 fn crossings() -> impl Strategy<Value = Vec<RemoteFrees>> {
     let crossing = (number(), number()).prop_map(|(blocks, bytes)| RemoteFrees {
         allocated_by: 0,
@@ -365,7 +365,7 @@ fn timeline() -> impl Strategy<Value = Timeline> {
     (number(), vec(interval, 0..20)).prop_map(|(interval_ns, intervals)| Timeline { interval_ns, intervals })
 }
 
-/// Names for some addresses; every number leads to a text, and number 0 is the empty one.
+/// Names for some addresses. Every number leads to a text, and text 0 is empty.
 fn symbols() -> impl Strategy<Value = Symbols> {
     (vec(text(), 0..9), vec(text(), 0..4)).prop_flat_map(|(names, notes)| {
         let strings: Vec<String> = std::iter::once(String::new()).chain(names).collect();

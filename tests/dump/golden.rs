@@ -1,5 +1,5 @@
-//! The golden file of version 1, and the profile that it holds. Neither ever changes: if a reader gives something else,
-//! the reader is wrong.
+//! The golden file of version 1, and the profile that it holds. Neither ever changes: a reader that returns anything
+//! else is wrong.
 
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, Event, EventKind, Histogram, Interval, LiveBlock, Module, Peak,
@@ -10,10 +10,10 @@ use heapledger::{
     LossCounts, Profile, Stacks,
 };
 
-/// The file, as written by the first writer of version 1.
+/// The bytes of the file, as the first writer of version 1 wrote them.
 pub const FILE: &[u8] = include_bytes!("../data/dump-v1.hl");
 
-/// Made the golden file. It does not overwrite it: a later version gets a file of its own.
+/// Writes a golden file. It never overwrites one, because a later version gets a separate file.
 #[test]
 #[ignore = "the golden file is made once and kept"]
 fn make_the_golden_file() {
@@ -22,7 +22,7 @@ fn make_the_golden_file() {
     heapledger::dumps::write_to(file, &profile()).unwrap();
 }
 
-/// What the file holds. No field has its default value, except where rows show both.
+/// Returns the profile in the file. Every field differs from its default, except where rows show both values.
 pub fn profile() -> Profile {
     Profile {
         quality: quality(),

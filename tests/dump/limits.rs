@@ -1,5 +1,5 @@
-//! Corruptions of the golden file, read under an allocator that counts: whatever the bytes say, a reader neither
-//! panics, nor hides damage, nor takes memory out of proportion.
+//! Corruptions of the golden file, read under a counting allocator. A reader must not panic, hide damage, or take
+//! memory out of proportion to the file.
 
 #![allow(unsafe_code, reason = "a counting global allocator can only be written with an unsafe impl")]
 
@@ -10,10 +10,10 @@ use heapledger::dumps::{self, ReadError};
 
 use super::golden;
 
-/// Bytes that reading any corruption of the golden file may hold at one time. One section of plain bytes, the rows in
-/// it, and the file itself would do; a count that is believed would not.
+/// Maximum number of bytes that reading a corruption of the golden file may hold at one time. One section of plain
+/// bytes, its rows and the file itself fit into it; a count that is not checked against the file does not.
 const PEAK_BYTES_MAX: usize = 2 << 20;
-/// Corruptions that are tried.
+/// Number of corruptions.
 const CORRUPTIONS: u64 = 10_000;
 
 struct Counting;
@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most bytes that `work` held at one time, beyond what was held before.
+/// Returns the highest number of bytes that `work` held at one time, in addition to those held before.
 fn peak_bytes_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = LIVE_BYTES.get();
     PEAK_BYTES.set(before);
@@ -55,7 +55,7 @@ fn peak_bytes_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, PEAK_BYTES.get() - before)
 }
 
-/// Marsaglia's xorshift: the same corruptions in every run.
+/// A generator of random numbers (Marsaglia, xorshift), with the same corruptions in every run.
 struct Random(u64);
 
 impl Random {
@@ -73,12 +73,12 @@ impl Random {
 
 const HUGE: [u64; 6] = [u64::MAX, u32::MAX as u64, 1 << 31, 1 << 20, (1 << 20) + 1, i64::MAX as u64];
 
-/// Offsets of the section marks: the lengths are at fixed places behind them.
+/// Returns the offsets of the section marks. The lengths have fixed distances from them.
 fn marks(bytes: &[u8]) -> Vec<usize> {
     (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"\xE7SEC")).collect()
 }
 
-/// Overwrites a length in a section header, with a checksum that fits or not.
+/// Overwrites a length in a section header, with a right or a wrong checksum.
 fn huge_length(bytes: &mut [u8], random: &mut Random) {
     let marks = marks(bytes);
     let Some(at) = marks.get(random.below(marks.len())).copied().filter(|at| at + 32 <= bytes.len()) else {
@@ -93,7 +93,7 @@ fn huge_length(bytes: &mut [u8], random: &mut Random) {
     }
 }
 
-/// Overwrites bytes of a payload and makes both checksums fit, so that the fault is met behind them.
+/// Overwrites bytes of a payload and corrects both checksums, so that the reader sees the wrong bytes.
 fn fault_behind_the_checksums(bytes: &mut [u8], random: &mut Random) {
     let marks = marks(bytes);
     let Some(at) = marks.get(random.below(marks.len())).copied().filter(|at| at + 32 <= bytes.len()) else {
@@ -113,7 +113,7 @@ fn fault_behind_the_checksums(bytes: &mut [u8], random: &mut Random) {
     bytes[at + 28..at + 32].copy_from_slice(&crc32);
 }
 
-/// One corruption. Those of the last kind forge checksums, and may give another profile without damage.
+/// Applies one corruption. The last kind forges checksums, and may make another profile without damage.
 fn corrupt(bytes: &mut Vec<u8>, random: &mut Random) -> bool {
     let at = random.below(bytes.len());
     let magnitude = random.below(10);

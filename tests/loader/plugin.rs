@@ -1,4 +1,4 @@
-//! A library with a global allocator of its own, and in it a copy of the crate. `tests/process/loader.rs` loads it.
+//! A library with a separate global allocator and a separate copy of the crate. `tests/process/loader.rs` loads it.
 
 #![allow(unsafe_code, reason = "functions that are found by their names")]
 
@@ -7,7 +7,7 @@ use std::hint::black_box;
 #[global_allocator]
 static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();
 
-/// Allocates and frees so often; one block of a size of its own stays.
+/// Allocates and frees `rounds` times. One block of a unique size stays live.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_work(rounds: u32) {
     for round in 0..rounds {
@@ -16,14 +16,14 @@ pub extern "C" fn plugin_work(rounds: u32) {
     std::mem::forget(black_box(vec![0u8; 77_777]));
 }
 
-/// Whether this copy records.
+/// Whether this copy of the crate records.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_records() -> bool {
     heapledger::flush();
     heapledger::is_installed()
 }
 
-/// Calls back into the program: its frame then lies between two of the program's own.
+/// Calls `back`, a function of the program, so that the library's frame lies between two frames of the program.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_call(back: extern "C" fn(usize), size: usize) {
     back(size);

@@ -1,4 +1,4 @@
-//! Completeness that crosses the target is told: to the program by a call, to its user by a line.
+//! Notices when completeness crosses the target: a callback for the program, a line for its user.
 
 use std::alloc::{GlobalAlloc, Layout, alloc};
 use std::ffi::c_void;
@@ -44,14 +44,14 @@ pub const CASES: &[Case] = &[
     .variables(&[("HEAPLEDGER_WARN", "1")]),
 ];
 
-/// A size that nothing else has.
+/// A size that no other block has.
 const OWN_BYTES: usize = 77_777;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static PANICS: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// What the heap `Telling` calls.
+/// The callback of the heap `Telling`.
 pub fn on_quality(quality: &QualityIndicator) {
     if CALLS.fetch_add(1, SeqCst) == 0 {
         assert!(!PANICS.load(SeqCst), "the program's own mistake");
@@ -65,7 +65,8 @@ pub fn on_quality(quality: &QualityIndicator) {
     }
 }
 
-/// The program is given what `heapledger::quality()` gives: the same laws, the same history figures.
+/// Asserts that the figures of the callback obey the laws, and have the same history as those of
+/// `heapledger::quality()`.
 fn obeys_the_laws_of_a_query(told: &QualityIndicator) {
     let asked = heapledger::quality();
     for quality in [told, &asked] {
@@ -87,7 +88,8 @@ extern "C" fn load(_number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-/// Has all threads share one processor, where heapledger's own comes last: then rings overflow, however fast it is.
+/// Binds all threads to one processor, and gives the background thread the lowest priority, so that rings overflow on
+/// any machine.
 fn hold_the_aggregator_back() {
     // SAFETY: both calls read what they are given; whether they succeed shows in the losses.
     unsafe {
@@ -104,7 +106,7 @@ fn hold_the_aggregator_back() {
     }
 }
 
-/// Events are lost until the program was called.
+/// Makes events until some are lost and the callback was called.
 fn lose_until_called() {
     // A raw thread takes no closure, and the threads of std would allocate: the load comes from one thread more.
     let loading = std::thread::spawn(|| threads::<4>(load));
@@ -123,7 +125,7 @@ fn lose_until_panicked() {
     println!("calls={}", CALLS.load(SeqCst));
 }
 
-/// What the program allocated when it was called is heapledger's own, in no total.
+/// Asserts that the allocations of the callback are heapledger's, and in no total.
 fn own_blocks_stay_apart(ended: &Ended) {
     let profile = ended.dump();
     assert!(profile.live.iter().all(|block| block.size != OWN_BYTES as u64), "{:?}", profile.live);

@@ -1,4 +1,4 @@
-//! The parts of this program, and its two sides.
+//! The files of this program, and its `main`.
 
 use std::process::ExitCode;
 

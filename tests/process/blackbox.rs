@@ -1,4 +1,4 @@
-//! Black boxes: what a process that is killed leaves behind, read as it lies.
+//! Black boxes: the file that a killed process leaves, read without any repair.
 
 use std::fs;
 use std::io::Read;
@@ -17,7 +17,7 @@ use super::laws;
 use super::surroundings::{MemoryGroup, Surroundings};
 use super::tools::{block, free};
 
-/// The box, in the child's directory.
+/// Name of the box in the child's directory.
 const BOX: &str = "black.box";
 const IN_BOX: (&str, &str) = ("HEAPLEDGER_BLACKBOX", BOX);
 
@@ -118,7 +118,7 @@ const VICTIM: Case = Case::new("a_process_that_ends_in_good_order_takes_its_box_
 })
 .variables(&[IN_BOX, ("HEAPLEDGER_BLACKBOX_BYTES", "33554432")]);
 
-/// What a black box in the child's directory reads to. It obeys every law, and nothing in it is amiss.
+/// Reads a black box in the child's directory. Asserts that it obeys every law and has no damage.
 fn read(ended: &Ended, name: &str) -> Dump {
     let dump = dumps::read(ended.path(name)).unwrap_or_else(|error| panic!("{error}\n{}", ended.stderr));
     sound(&dump);
@@ -129,9 +129,9 @@ fn sound(dump: &Dump) {
     assert!(dump.damage.is_empty() && dump.broken_laws.is_empty(), "{:?}", dump.broken_laws);
     laws::obeyed(&dump.profile).unwrap();
     let (quality, anomalies) = (&dump.profile.quality, dump.profile.quality.anomalies);
-    // A thread that was killed amid a move from one table to the next leaves that one block in both.
-    let at_hand = if quality.in_flight > 0 { THREADS as u64 } else { 0 };
-    assert!(anomalies.unmatched_frees + anomalies.double_allocations <= at_hand, "{quality:?}");
+    // A thread that was killed while it moved a block from one table to another leaves the block in both.
+    let moving = if quality.in_flight > 0 { THREADS as u64 } else { 0 };
+    assert!(anomalies.unmatched_frees + anomalies.double_allocations <= moving, "{quality:?}");
 }
 
 const BLOCKS: usize = 1_000;
@@ -155,8 +155,8 @@ fn blocks_of(profile: &Profile) {
     assert!(totals.total_bytes >= 2 * (BLOCKS * BLOCK_BYTES) as u64);
 }
 
-/// What a child that ends in a certain way leaves. heapledger's own thread may be booking something at that moment, of which the
-/// box then says so; once nobody was, every figure is exact.
+/// Checks the box of a child that ended in a certain way. If a fold was in progress at that moment, the box says so;
+/// otherwise every figure is exact.
 fn left(case: &Case, in_its_way: fn(&Ended) -> &Ended) {
     for _ in 0..20 {
         let ended = case.play();
@@ -186,7 +186,7 @@ fn end_at_once() {
     unsafe { libc::_exit(3) }
 }
 
-/// A block that is never given back; where there is none, the process is aborted, as by every container of std's.
+/// Returns a block that is never freed. The process aborts if there is no memory, as the containers of std do.
 #[inline(never)]
 fn hog() -> &'static mut [u8] {
     vec![1u8; 1 << 20].leak()
@@ -202,8 +202,8 @@ fn hog_is_found(ended: &Ended) {
     hog_is_top(ended.with_signal(libc::SIGABRT), 100 << 20);
 }
 
-/// Memory of the group, in bytes. Pages of the box that were touched are counted in it too, and so is what the process
-/// reads of its program, but those the kernel can write out or drop.
+/// Memory limit of the group, in bytes. Touched pages of the box and pages of the program's file also count, but the
+/// kernel can write these out or drop them.
 const GROUP_BYTES: u64 = 96 << 20;
 
 fn run_out_in_a_group(case: &Case) {
@@ -217,7 +217,7 @@ fn run_out_in_a_group(case: &Case) {
     hog_is_top(ended.with_signal(libc::SIGKILL), GROUP_BYTES / 2);
 }
 
-/// The site with most live bytes is the hog's, in the program.
+/// Asserts that the site with the most live bytes is that of `hog`.
 fn hog_is_top(ended: &Ended, bytes_min: u64) {
     let dump = read(ended, BOX);
     let profile = &dump.profile;
@@ -263,7 +263,7 @@ const ROUNDS: usize = 2_000;
 static HANDED: [AtomicPtr<u8>; 64] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 64];
 const HANDED_BYTES: usize = 333;
 
-/// Sizes by which the threads' blocks are known: one is kept each round, one is freed.
+/// Returns the size of the block that a thread keeps in each round. The blocks that it frees have another size.
 const fn kept_bytes(thread: usize) -> usize {
     9_001 + 16 * thread
 }
@@ -272,7 +272,8 @@ const fn freed_bytes(thread: usize) -> usize {
     7_001 + 16 * thread
 }
 
-/// Four threads. After each round, what has returned is told on standard output: a byte with the thread's number.
+/// Runs four threads. After each round a thread writes its number as one byte to standard output, so that the parent
+/// knows which calls have returned.
 fn work() {
     let rounds = if std::env::var_os("UNTIL_KILLED").is_some() { usize::MAX } else { ROUNDS };
     let started: Vec<_> =
@@ -345,11 +346,11 @@ fn kill_at_random() {
     println!(
         "{KILLS} kills, {acknowledged} rounds acknowledged; {torn} found something in flight, {in_flight_most} events at most"
     );
-    // A kill in the midst of a record or a batch is what is being tried.
+    // The test needs kills during records and batches.
     assert!(acknowledged > 1_000);
 }
 
-/// The box that the process left. That of an earlier one lies there until a new one is whole.
+/// Returns the box of process `pid`, if it is there. The box of an earlier process stays until a new one is complete.
 fn box_of(path: &Path, pid: u32) -> Option<Dump> {
     if !path.exists() {
         return None;

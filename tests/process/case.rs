@@ -1,4 +1,4 @@
-//! A case: what a child process does, and what its end and its dump must be like.
+//! A case: the work of a child process, and the assertions on its end and its dump.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -17,12 +17,12 @@ use super::laws;
 use super::runner::{self, Test};
 use super::surroundings::Surroundings;
 
-/// The variable that names the case a child plays.
+/// Environment variable with the name of the case of a child.
 const VARIABLE: &str = "PROCESS_TEST_CASE";
 const VARIABLE_C: &CStr = c"PROCESS_TEST_CASE";
-/// The variable that says how many seconds the soak takes.
+/// Environment variable with the length of the soak, in seconds.
 pub const SOAK_VARIABLE: &str = "PROCESS_TEST_SOAK_S";
-/// A child that has not ended by then hangs. Not a measure of speed: it is far above what the slowest case takes.
+/// Time after which a child counts as hanging, far above the time of the slowest case.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
 
 /// One test.
@@ -31,28 +31,28 @@ pub struct Case {
     body: Body,
     heap: Heap,
     variables: &'static [(&'static str, &'static str)],
-    /// Resources and bounds of the child, as for `setrlimit`.
+    /// Resource limits of the child, as for `setrlimit`.
     limits: &'static [(libc::__rlimit_resource_t, u64)],
     prepare: fn(&Path),
     ignored: Option<&'static str>,
 }
 
 enum Body {
-    /// Runs in the test's own process.
+    /// The function runs in the test's own process.
     Here(fn()),
-    /// The first runs in a child, the second looks at what the child has left.
+    /// The first function runs in a child; the second checks the result.
     Child(fn(), fn(&Ended)),
-    /// The first runs in a child, as often and in such ways as the second plays it.
+    /// The first function runs in a child; the second starts the child, as often and with such settings as it needs.
     Series(fn(), fn(&Case)),
 }
 
 impl Case {
-    /// A test of the tests' own tools.
+    /// Creates a test of the test tools.
     pub const fn here(name: &'static str, body: fn()) -> Case {
         Case { body: Body::Here(body), ..Case::new(name, || (), |_| ()) }
     }
 
-    /// A child that does `child`, around an allocator that counts, and is then looked at by `check`.
+    /// Creates a case that runs `child` with a counting inner allocator, and then calls `check`.
     pub const fn new(name: &'static str, child: fn(), check: fn(&Ended)) -> Case {
         Case {
             name,
@@ -65,7 +65,7 @@ impl Case {
         }
     }
 
-    /// A child that is played several times, each with variables of its own.
+    /// Creates a case whose child runs several times, each time with other variables.
     pub const fn series(name: &'static str, child: fn(), drive: fn(&Case)) -> Case {
         Case { body: Body::Series(child, drive), ..Case::new(name, || (), |_| ()) }
     }
@@ -75,7 +75,7 @@ impl Case {
         self
     }
 
-    /// Variables of the child; an empty value removes one.
+    /// Sets variables of the child; an empty value removes a variable.
     pub const fn variables(mut self, variables: &'static [(&'static str, &'static str)]) -> Case {
         self.variables = variables;
         self
@@ -86,19 +86,19 @@ impl Case {
         self
     }
 
-    /// Runs only when it is asked for.
+    /// Marks the case to run only on request.
     pub const fn ignored(mut self, why: &'static str) -> Case {
         self.ignored = Some(why);
         self
     }
 
-    /// What is to be done in the child's directory before it starts.
+    /// Sets the function that prepares the child's directory.
     pub const fn prepare(mut self, prepare: fn(&Path)) -> Case {
         self.prepare = prepare;
         self
     }
 
-    /// Runs the test; panics when it fails.
+    /// Runs the test; panics if it fails.
     pub fn run(&self) {
         match self.body {
             Body::Here(body) => body(),
@@ -117,7 +117,7 @@ impl Case {
         self.play_program(&std::env::current_exe().expect("this program"), more)
     }
 
-    /// The command of the child, with its settings.
+    /// Returns the command of the child, with its settings.
     pub fn command(&self) -> Command {
         self.command_of(&std::env::current_exe().expect("this program"), &[])
     }
@@ -151,12 +151,12 @@ impl Case {
         command
     }
 
-    /// As [`Case::play_with`], with a copy of this program that lies elsewhere.
+    /// Runs the child as [`Case::play_with`] does, from a copy of this program in another place.
     pub fn play_program(&self, program: &Path, more: &[(&str, &str)]) -> Ended {
         self.play_in(program, more, &Surroundings::default())
     }
 
-    /// As [`Case::play_program`], in surroundings that the child itself cannot leave.
+    /// Runs the child as [`Case::play_program`] does, in surroundings that the child cannot leave.
     pub fn play_in(&self, program: &Path, more: &[(&str, &str)], surroundings: &Surroundings) -> Ended {
         let directory = tempfile::tempdir().expect("a directory for the child");
         (self.prepare)(directory.path());
@@ -211,7 +211,7 @@ pub fn name() -> String {
     std::env::var(VARIABLE).unwrap_or_default()
 }
 
-/// Both sides of the program: in a child the part of the case that it plays, else the test runner.
+/// Runs the case of a child, or the test runner in any other process.
 pub fn main(cases: &'static [&'static [Case]]) -> ExitCode {
     match part_of_child(cases) {
         Some(part) => {
@@ -229,7 +229,8 @@ pub fn main(cases: &'static [&'static [Case]]) -> ExitCode {
     }
 }
 
-/// What this process does if it is a child. It is looked up without allocating: nothing but the case is recorded.
+/// Returns the function of this child, or `None` in the parent. It is found without allocating, so that only the case
+/// is recorded.
 fn part_of_child(cases: &'static [&'static [Case]]) -> Option<fn()> {
     // SAFETY: the name is terminated, and nobody changes the environment meanwhile.
     let asked = unsafe {
@@ -256,7 +257,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Asserts that the child returned from `main`, or called `exit(0)`, and said nothing on standard error.
+    /// Asserts that the child returned from `main` or called `exit(0)`, and wrote nothing to standard error.
     pub fn quietly(&self) -> &Ended {
         assert!(self.status.success() && self.stderr.is_empty(), "{}", self.told());
         self
@@ -280,7 +281,7 @@ impl Ended {
         self.directory.path().join(name)
     }
 
-    /// Names of all that lies in the child's directory, sorted.
+    /// Returns the names of all files in the child's directory, sorted.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path()).expect("the child's directory");
         let mut names: Vec<String> =
@@ -289,14 +290,14 @@ impl Ended {
         names
     }
 
-    /// The dump at exit of the child itself. It is whole and obeys every law.
+    /// Returns the child's dump at exit. Asserts that it is complete and obeys every law.
     pub fn dump(&self) -> Profile {
         let profile = self.dump_named(&format!("{}.hl", self.pid));
         assert_eq!((profile.process.pid, profile.process.reason.as_str()), (self.pid, "exit"));
         profile
     }
 
-    /// A dump in the child's directory. It is whole and obeys every law.
+    /// Returns a dump in the child's directory. Asserts that it is complete and obeys every law.
     pub fn dump_named(&self, name: &str) -> Profile {
         let dump = dumps::read(self.path(name))
             .unwrap_or_else(|error| panic!("{name}: {error}\n{:?}\n{}", self.names(), self.told()));
@@ -305,7 +306,7 @@ impl Ended {
         dump.profile
     }
 
-    /// The number that the child printed as `name=number`.
+    /// Returns the number that the child printed as `name=number`.
     pub fn said(&self, name: &str) -> u64 {
         let line = self.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name}\n{}", self.told()))

@@ -1,4 +1,4 @@
-//! P1, P6: thousands of threads come and go; their figures stay, their memory does not.
+//! P1 and P6: the figures of thousands of ended threads stay, and their memory is reused.
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -8,11 +8,11 @@ use super::case::{Case, Ended};
 use super::laws::complete;
 use super::tools::{block, free, lossless_point, quiet_point, resident_bytes, threads};
 
-/// Threads at one time.
+/// Number of threads at one time.
 const AT_ONCE: usize = 10;
-/// Pairs of events that each thread makes.
+/// Number of pairs of events that each thread makes.
 const PAIRS: u64 = 50;
-/// Threads that have a row of their own; the rest share one.
+/// Number of threads with a separate row; the others share one.
 const ROWS_OF_THEIR_OWN: usize = (1 << 14) - 1;
 
 pub const CASES: &[Case] = &[
@@ -25,7 +25,7 @@ pub const CASES: &[Case] = &[
     Case::new("more_threads_than_rows_share_the_last_row", too_many_threads, the_last_row_stands_for_many),
 ];
 
-/// Threads that have started so far.
+/// Number of threads that have started so far.
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn live_briefly(_number: *mut c_void) -> *mut c_void {

@@ -1,5 +1,5 @@
-//! Descriptors that the program closes or takes over: heapledger neither writes into the program's files nor closes them,
-//! and a standard error without reader ends nothing.
+//! Descriptors that the program closes or takes over: heapledger neither writes into the program's files nor closes
+//! them, and a standard error without a reader does not end the process.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -44,7 +44,8 @@ fn allocate() {
     }
 }
 
-/// Closes every descriptor from `first` on and opens a journal under each number that `like` names, in the very next calls.
+/// Closes every descriptor from `first` on. Then opens a journal under each number of `like`, with no other call
+/// between.
 fn take_over(like: &[i32]) -> File {
     const JOURNAL: &CStr = c"journal.txt";
     // SAFETY: the path ends with a zero byte; what is closed belongs to this process, whose test this is.
@@ -58,7 +59,7 @@ fn take_over(like: &[i32]) -> File {
     }
 }
 
-/// Descriptors from 3 on.
+/// Returns the open descriptors from 3 on.
 fn open_descriptors() -> Vec<i32> {
     let names = fs::read_dir("/proc/self/fd").unwrap();
     let numbers = names.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap());

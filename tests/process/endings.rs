@@ -1,4 +1,4 @@
-//! Every way for a process to end: what was recorded is in the dump, and how the program ends is its own affair.
+//! Every way for a process to end: the dump has everything that was recorded, and heapledger does not change the way.
 
 use std::cell::RefCell;
 use std::panic::catch_unwind;
@@ -21,7 +21,11 @@ pub const CASES: &[Case] = &[
     Case::new("exit_in_another_thread_leaves_a_complete_dump", exit_elsewhere, |ended| {
         marked(&ended.with_code(9).dump(), 1);
     }),
-    Case::new("exit_while_other_threads_allocate_leaves_an_honest_dump", exit_amid_work, honest_amid_work),
+    Case::new(
+        "exit_while_other_threads_allocate_leaves_an_honest_dump",
+        exit_during_work,
+        honest_during_work,
+    ),
     Case::new("a_panic_that_is_caught_is_like_any_other_work", caught_panic, |ended| {
         marked(&panicked(ended.with_code(0)).dump(), 1);
     }),
@@ -52,21 +56,21 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
-/// The size of a block that stays, so that the dump can be asked for it.
+/// Size of a block that stays live, so that the dump can be searched for it.
 const MARK_BYTES: usize = 54_321;
 
-/// Leaves a mark on the heap.
+/// Allocates a block of [`MARK_BYTES`] that stays live.
 fn mark() -> usize {
     block(MARK_BYTES).addr()
 }
 
-/// The profile is complete and has so many marks.
+/// Asserts that the profile is complete and has `marks` marks.
 fn marked(profile: &Profile, marks: usize) {
     complete(profile).unwrap();
     assert_eq!(profile.live.iter().filter(|block| block.size == MARK_BYTES as u64).count(), marks);
 }
 
-/// The child said what std says of a panic, and heapledger nothing.
+/// Asserts that the child printed std's message of a panic and nothing from heapledger.
 fn panicked(ended: &Ended) -> &Ended {
     assert!(
         ended.stderr.contains("panicked at") && !ended.stderr.contains("heapledger:"),
@@ -96,7 +100,7 @@ fn exit_elsewhere() {
 
 static WORK_DONE: AtomicU64 = AtomicU64::new(0);
 
-fn exit_amid_work() {
+fn exit_during_work() {
     for _ in 0..4 {
         thread::spawn(|| {
             let mut held: Vec<Box<[u8]>> = Vec::new();
@@ -115,8 +119,8 @@ fn exit_amid_work() {
     std::process::exit(5);
 }
 
-/// Nothing was lost, what was in flight is said to be, and more than what was known to be done is recorded.
-fn honest_amid_work(ended: &Ended) {
+/// Asserts that nothing was lost, that events in flight are reported, and that at least the finished work is recorded.
+fn honest_during_work(ended: &Ended) {
     let profile = ended.with_code(5).dump();
     assert!(ended.stderr.is_empty(), "{}", ended.stderr);
     let quality = &profile.quality;
@@ -179,7 +183,7 @@ fn exit_at_once() {
     unsafe { libc::_exit(3) };
 }
 
-/// Leaves a mark when its thread ends, and uses the heap otherwise.
+/// Makes a mark when its thread ends.
 struct AtEnd(RefCell<Vec<u64>>);
 
 impl Drop for AtEnd {
@@ -218,7 +222,7 @@ fn at_exit() {
     }
 }
 
-/// A value whose destructor panics: in a panic, that is the second.
+/// A value whose destructor panics. During a panic, that is the second panic.
 struct PanicsAtItsEnd;
 
 impl Drop for PanicsAtItsEnd {

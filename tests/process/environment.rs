@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
     })
     .heap(Heap::OnRequest)
     .variables(&[("HEAPLEDGER", "always")]),
-    Case::new("values_that_cannot_be_read_are_reported_once_each", work, complaints).variables(&[
+    Case::new("values_that_cannot_be_read_are_reported_once_each", work, reported_once).variables(&[
         ("HEAPLEDGER", "perhaps"),
         ("HEAPLEDGER_WARN", "loudly"),
         ("HEAPLEDGER_MODE", "best\teffort"),
@@ -90,7 +90,7 @@ fn work() {
     lossless_point();
 }
 
-fn complaints(ended: &Ended) {
+fn reported_once(ended: &Ended) {
     complete(&ended.with_code(0).dump()).unwrap();
     let lines: Vec<&str> = ended.stderr.lines().collect();
     let expected = [

@@ -1,4 +1,4 @@
-//! P4: the program's error number stays what it was, whatever recording asks of the system meanwhile.
+//! P4: the program's error number is unchanged, although recording makes system calls.
 
 use std::ffi::c_void;
 use std::hint::black_box;
@@ -22,17 +22,17 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-/// Threads that meet stacks which are new to them.
+/// Number of threads that make stacks new to them.
 const THREADS: usize = 100;
 
-/// A number that no call gives.
+/// An error number that no call sets.
 const ERROR: i32 = 4242;
 
 fn is_complete(ended: &Ended) {
     complete(&ended.quietly().dump()).unwrap();
 }
 
-/// Sets the error number, works, and says what it is then.
+/// Sets the error number, does `work`, and returns the error number.
 fn error_after(work: impl FnOnce()) -> i32 {
     // SAFETY: the thread's own error number.
     unsafe { *libc::__errno_location() = ERROR };
@@ -41,7 +41,7 @@ fn error_after(work: impl FnOnce()) -> i32 {
     unsafe { *libc::__errno_location() }
 }
 
-/// What the error number was after so many steps of which it was to be left alone, where it was not.
+/// The error numbers after the steps that changed them.
 #[derive(Default)]
 struct Changed(Vec<i32>);
 
@@ -58,13 +58,14 @@ impl Changed {
     }
 }
 
-/// Every call of the system changes the number, as it may.
+/// Runs the work while every system call changes the error number, as it may.
 fn whatever_calls_do() {
     refusals::spoil_error_numbers();
     all_that_may_ask();
 }
 
-/// First events of threads, stacks that are new, and turns with all that is booked there.
+/// Does everything that can make recording call the system: first events of threads, new stacks, ends of windows,
+/// folds.
 fn all_that_may_ask() {
     let pointer = Box::into_raw(Box::new(Tracked::new(Arc::new(7), "handed over")));
     for (body, of) in
@@ -95,13 +96,13 @@ fn all_that_may_ask() {
 
 type Body = extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// The first event of a thread: nothing of std's was before it.
+/// Makes the first event of a thread that std has not touched.
 extern "C" fn first_block(_: *mut c_void) -> *mut c_void {
     let number = error_after(|| free(black_box(block(16)), 16));
     std::ptr::without_provenance_mut(number as usize)
 }
 
-/// The same, of a tracked pointer, which stays with the one who made it.
+/// Makes the first event of a thread: a clone of a tracked pointer, which the thread that made the pointer keeps.
 extern "C" fn first_pointer_event(pointer: *mut c_void) -> *mut c_void {
     // SAFETY: the thread that made it waits for this one.
     let pointer = unsafe { &*pointer.cast::<Tracked<Arc<i32>>>() };
@@ -109,7 +110,7 @@ extern "C" fn first_pointer_event(pointer: *mut c_void) -> *mut c_void {
     std::ptr::without_provenance_mut(number as usize)
 }
 
-/// As many stacks as there are ways of ten calls of two functions.
+/// Makes as many stacks as there are sequences of ten calls of two functions.
 fn new_stacks() -> Changed {
     let mut changed = Changed::default();
     for way in 1 << 10..1 << 11 {
@@ -138,7 +139,7 @@ fn right(way: u32) {
     let _ = black_box(!way);
 }
 
-/// Blocks go from one thread to the other.
+/// Sends blocks from one thread to another.
 fn hand_over() {
     let (sender, receiver) = std::sync::mpsc::sync_channel::<usize>(1 << 12);
     let frees = std::thread::spawn(move || {
@@ -159,13 +160,13 @@ fn hand_over() {
     frees.join().unwrap().assert_none("frees");
 }
 
-/// The system knows nothing of `MADV_POPULATE_WRITE`, as none did before Linux 5.14.
+/// Runs the work on a system without `MADV_POPULATE_WRITE`, as Linux before 5.14.
 fn on_an_old_system() {
     refuse_to_lend();
     all_that_may_ask();
 }
 
-/// Has `madvise` with `MADV_POPULATE_WRITE` refused from now on, by a filter of the system's.
+/// Makes `madvise` with `MADV_POPULATE_WRITE` fail from now on, by a seccomp filter.
 fn refuse_to_lend() {
     let step =
         |code: u32, k: u32, (yes, no): (u8, u8)| libc::sock_filter { code: code as u16, jt: yes, jf: no, k };

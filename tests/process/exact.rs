@@ -1,4 +1,4 @@
-//! A scripted program whose every figure is known by hand, and the same program under dhat.
+//! A scripted program whose figures are computed by hand, and the same program under dhat.
 
 use std::alloc::{Layout, alloc_zeroed, realloc};
 use std::collections::{BTreeMap, HashMap};
@@ -25,10 +25,10 @@ pub const CASES: &[Case] = &[
     RECORDED,
 ];
 
-/// Blocks and bytes in total, live blocks and bytes at the end, blocks and bytes at the peak.
+/// Total blocks and bytes, live blocks and bytes at the end, blocks and bytes at the peak.
 type Figures = [u64; 6];
 
-/// What the comments of [`script`] come to.
+/// The sums of the comments in [`script`].
 const SCRIPT: Figures = [114, 94_000, 6, 800, 7, 51_200];
 
 fn layout(size: usize) -> Layout {
@@ -72,7 +72,7 @@ fn figures(ended: &Ended) -> Figures {
         .map(|name| ended.said(name))
 }
 
-/// What `work` did to the figures.
+/// Returns the figures of `work`, by heapledger.
 fn recorded(work: fn()) -> (Figures, HeapStats, HeapStats) {
     let before = lossless_point();
     work();
@@ -88,7 +88,7 @@ fn recorded(work: fn()) -> (Figures, HeapStats, HeapStats) {
     (figures, before, after)
 }
 
-/// What dhat says that `work` did.
+/// Returns the figures of `work`, by dhat.
 fn seen_by_dhat(work: fn()) -> Figures {
     let _profiler = dhat::Profiler::builder().testing().build();
     work();
@@ -129,7 +129,7 @@ fn script_under_dhat() {
     print(seen_by_dhat(script));
 }
 
-/// What programs do: words, maps, sorting, joining.
+/// Work of typical programs: words, maps, sorting, joining.
 fn collections() {
     let words: Vec<String> = (0..3000).map(|number| format!("word {}", number * 7919 % 3001)).collect();
     let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
@@ -144,7 +144,7 @@ fn collections() {
     std::hint::black_box((text.into_boxed_str(), by_length));
 }
 
-/// Nobody but the program allocates here, so all that the inner allocator was asked is the program's.
+/// Asserts that heapledger's figures equal the inner allocator's. No code outside the program allocates in this child.
 fn collections_here() {
     heapledger::flush();
     let (asked_before, returned_before, _) = inner::bytes();
@@ -162,14 +162,14 @@ fn collections_under_dhat() {
     print(seen_by_dhat(collections));
 }
 
-/// The same program once more, in a child with a ledger.
+/// Runs the same program in a child with a ledger, and compares the figures with dhat's.
 fn same_as_recorded(dhat: &Ended) {
     let recorded = RECORDED.play();
     complete(&recorded.quietly().dump()).unwrap();
     assert_eq!(figures(&recorded), figures(dhat));
 }
 
-/// Run for its figures by [`same_as_recorded`], and a test of its own as well.
+/// The child of [`same_as_recorded`], which is also a test.
 const RECORDED: Case = Case::new("collections_leave_a_complete_dump", collections_recorded, |ended| {
     complete(&ended.quietly().dump()).unwrap();
 });

@@ -1,9 +1,10 @@
-//! P5: whatever the system refuses, the program runs as it would without heapledger, and what is not recorded is counted.
+//! P5: whatever call the system refuses, the program runs as it would without heapledger, and missing events are
+//! counted.
 //!
-//! Each fault is injected into each mode, in processes of their own: the n-th call refused, for every n there is, or all
-//! from the n-th on. The child does the same work every time and prints the sum of what it read back; the sum, its exit
-//! code and its output must not depend on the fault. Of the events, `unaccounted` is what the inner allocator served and
-//! no counter of heapledger knows of: it is 0 in every cell. The matrix is printed, and shown in `docs/SURVIVAL.md`.
+//! Each fault is injected in each mode, in a separate process: the n-th call is refused, for every n, or all calls from
+//! the n-th on. The child does the same work every time and prints the sum of what it read back. Sum, exit code and
+//! output must not depend on the fault. `unaccounted` is the number of events that the inner allocator served and no
+//! counter of heapledger includes; it is 0 in every cell. The test prints the matrix, and `docs/SURVIVAL.md` shows it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -26,12 +27,12 @@ fn prepare(directory: &std::path::Path) {
     assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
 }
 
-/// What a child does besides its work, beyond what the environment has refused.
+/// Environment variable with the child's plan beyond its work.
 const PLAN: &str = "PROCESS_TEST_PLAN";
-/// Blocks that a ledger in an eighth of [`TIGHT_BYTES`] has no room for, with some to spare; the program has.
+/// Number of blocks that exceed a ledger of an eighth of [`TIGHT_BYTES`], by some margin, but not the program's memory.
 const FILLED: usize = 400_000;
 const TIGHT_BYTES: u64 = 112 << 20;
-/// The exit code of every child.
+/// Exit code of every child.
 const CODE: i32 = 3;
 
 extern "C" fn work(number: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
@@ -85,7 +86,8 @@ fn work_under_fault() {
     std::process::exit(CODE);
 }
 
-/// Dumps, each of whose calls fails in turn: an error, nothing left behind, and the next one succeeds.
+/// Writes dumps of which each call fails in turn. A failed dump returns an error and leaves no file; the next one
+/// succeeds.
 fn refuse_dumps() {
     for call in [Refused::Open, Refused::Write, Refused::ShortWrite, Refused::Fsync, Refused::Rename] {
         refusals::refuse(call, 0, 0);
@@ -121,7 +123,7 @@ fn limit_files() {
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) }, 0);
 }
 
-/// Prints what became of the events, when all is booked.
+/// Prints the counts of the events, once all are booked.
 fn say_accounts() {
     let (quality, unaccounted) = settled_accounts();
     super::laws::counted(&quality).unwrap();
@@ -135,19 +137,19 @@ fn say_accounts() {
     println!("madvise={}", refusals::seen(Refused::Madvise));
 }
 
-/// One row of the matrix: what is refused, and in how many ways.
+/// One row of the matrix: the refused calls.
 struct Row {
     fault: &'static str,
-    /// Values of the variable of refusals, each a run of its own.
+    /// Values of the variable of refusals, each for a separate run.
     refused: Vec<String>,
     plan: &'static str,
     dump: &'static str,
-    /// Where the black box is to be, if there is to be one.
+    /// Path of the black box; empty if there is none.
     black_box: &'static str,
     is_read_only: bool,
-    /// Whether a dump at exit is there all the same: for certain, not, or where the child says nothing else.
+    /// Whether there is a dump at exit: certain, impossible, or (`None`) unless the child prints a line.
     dumped: Option<bool>,
-    /// What the line on standard error is about where a dump is there all the same; empty if there is no line then.
+    /// Subject of the line on standard error of a run with a dump; empty if there is no line.
     says: &'static str,
 }
 
@@ -157,14 +159,14 @@ impl Row {
         Row { fault, refused, plan, dump, black_box, is_read_only: false, dumped: Some(true), says }
     }
 
-    /// What this run of the row is put into.
+    /// Returns the surroundings of one run of the row.
     fn surroundings(&self, refused: &str) -> Surroundings<'static> {
         let address_space = refused.strip_prefix(ADDRESS_SPACE).map(|bytes| bytes.parse().unwrap());
         Surroundings { address_space, is_read_only: self.is_read_only, group: None }
     }
 }
 
-/// The sum of the runs of one cell.
+/// Sums over the runs of one cell.
 #[derive(Default)]
 struct Cell {
     injected: u64,
@@ -241,7 +243,7 @@ fn rows(unhindered: &Ended) -> Vec<Row> {
     rows
 }
 
-/// Rows for a file system on which nothing can be written.
+/// Returns the rows for a read-only file system.
 fn rows_of_mounts() -> Vec<Row> {
     if !may_mount() {
         println!("read-only file systems are left out: no right to mount");
@@ -258,7 +260,7 @@ fn rows_of_mounts() -> Vec<Row> {
     ]
 }
 
-/// What stands before a number of bytes, as a fault.
+/// Prefix of a number of bytes of address space, as a fault.
 const ADDRESS_SPACE: &str = "address-space:";
 
 const HEAD: &str = "| fault | mode | faults injected | survived | events | recorded | left out by sampling | lost | unaccounted |\n\
@@ -304,7 +306,7 @@ fn matrix(case: &Case) {
     }
 }
 
-/// The program did what it does without a fault; heapledger said at most one line.
+/// Asserts that the program did the same as without a fault, and that heapledger printed at most one line.
 fn unharmed(ended: &Ended, unhindered: &Ended, row: &Row, refused: &str) {
     let what = || format!("{} ({refused})\n{}\n{}", row.fault, ended.stdout, ended.stderr);
     ended.with_code(CODE);

@@ -1,4 +1,4 @@
-//! P4: what the inner allocator is asked, and what the program gets, is what it would be without a ledger.
+//! P4: the calls of the inner allocator, and the results for the program, are the same as without a ledger.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
 use std::hint::black_box;
@@ -170,7 +170,7 @@ fn five_gibibytes_are_live(ended: &Ended) {
     assert_eq!(profile.live.iter().filter(|block| block.size == (5 << 30) + 3).count(), 1);
 }
 
-/// A block that grows from small to more than 32 bits of size, shrinks above that, and becomes small again.
+/// A block grows from a small size to one of more than 32 bits, shrinks to another such size, and becomes small again.
 fn beyond_four_gibibytes() {
     let before = lossless_point();
     let sizes = [100, (5 << 30) + 16, (6 << 30) + 24, (4 << 30) + 8, 200];
@@ -231,7 +231,7 @@ fn refused_realloc() {
     assert_eq!((after.live_blocks, after.live_bytes), (before.live_blocks, before.live_bytes));
 }
 
-/// Work on four threads, whose inner allocator does not count for us.
+/// Works on four threads, and counts for an inner allocator without counters.
 fn work_and_count() {
     let workers: Vec<_> = (0..4usize)
         .map(|worker| {

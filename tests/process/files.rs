@@ -1,4 +1,4 @@
-//! Dumps that cannot be written: one clear line, the program's own exit code, and nothing of anyone's overwritten.
+//! Dumps that cannot be written: one clear line, the exit code of the program, and no file of others is overwritten.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +9,7 @@ use super::heap::Heap;
 use super::laws::complete;
 use super::tools::block;
 
-/// What was there before, and has to be there afterwards.
+/// Content of a file that existed before and must be unchanged.
 const THEIRS: &str = "not a dump";
 
 pub const CASES: &[Case] = &[
@@ -76,7 +76,8 @@ fn exit_with_code() {
     std::process::exit(3);
 }
 
-/// No file can be opened beyond the three that there are. Set here, because the loader needs a few.
+/// Exits when no file beyond the three standard ones can be opened. The limit is set here, because the loader opens
+/// files.
 fn exit_without_files() {
     let bound = libc::rlimit { rlim_cur: 3, rlim_max: 3 };
     // SAFETY: `bound` is valid for reads.
@@ -109,7 +110,7 @@ fn put_older(directory: &Path) {
     heapledger::dumps::write(&directory.join("older.hl"), &heapledger::Profile::default()).unwrap();
 }
 
-/// The dump of the child lies where it should, with nothing else but the older one beside it.
+/// Asserts that the child's dump has the name `name`, and that only the older dump is beside it.
 fn lies_at(ended: &Ended, name: &str) {
     assert!(ended.with_code(3).stderr.is_empty(), "{}", ended.stderr);
     let mut names = vec![name.to_owned(), "older.hl".to_owned()];
@@ -126,7 +127,7 @@ fn no_dump(ended: &Ended) {
     assert_eq!(ended.names(), [""; 0]);
 }
 
-/// A program that has its owner's rights, whoever calls it: neither a variable nor the working directory of the caller
+/// A set-user-id program, which has the rights of its owner. Neither a variable nor the working directory of the caller
 /// decides where it writes.
 fn with_rights(case: &Case) {
     use std::os::unix::fs::PermissionsExt;

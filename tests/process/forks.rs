@@ -1,4 +1,4 @@
-//! P5: children and parents. A child has a ledger of its own, or none, as the policy says; its parent does not notice.
+//! P5: forks. A child has a new ledger or none, as the policy says; its parent is unaffected.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     )
     .variables(&[("HEAPLEDGER_STACKS", "auto")]),
     Case::new("a_grandchild_names_its_parent", fork_twice, three_generations),
-    Case::new("a_thousand_forks_amid_work_harm_nobody", fork_amid_work, |ended| {
+    Case::new("a_thousand_forks_during_work_harm_nobody", fork_during_work, |ended| {
         complete(&ended.quietly().dump()).unwrap();
         assert_eq!(
             ended.names().len(),
@@ -36,15 +36,15 @@ pub const CASES: &[Case] = &[
         );
     }),
     Case::new(
-        "children_that_share_memory_amid_work_are_in_the_books_of_their_parent",
-        share_memory_amid_work,
+        "children_that_share_memory_during_work_are_in_the_books_of_their_parent",
+        share_memory_during_work,
         |ended| {
             let profile = ended.quietly().dump();
             complete(&profile).unwrap();
             assert!(profile.totals.total_blocks > 200 * 500 && ended.names().len() == 1);
         },
     ),
-    Case::new("commands_that_are_started_amid_work_harm_nobody", start_commands_amid_work, |ended| {
+    Case::new("commands_that_are_started_during_work_harm_nobody", start_commands_during_work, |ended| {
         complete(&ended.quietly().dump()).unwrap();
         assert_eq!(ended.names().len(), 1, "{:?}", ended.names());
     }),
@@ -76,7 +76,7 @@ fn wait_for(pid: libc::pid_t) {
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child ended with {status:#x}");
 }
 
-/// Pairs that a child makes, and blocks of its parent that it frees.
+/// Number of pairs that a child makes, and of its parent's blocks that it frees.
 const PAIRS: usize = 20_000;
 const INHERITED: usize = 10;
 
@@ -125,7 +125,7 @@ fn child_and_parent_have_dumps(ended: &Ended) {
     assert!(child.totals.total_blocks > PAIRS as u64 && child.totals.total_blocks < PAIRS as u64 + 1000);
 }
 
-/// The child opens its ledger while it can open no file: without the list of what is loaded there are no stacks.
+/// The child opens its ledger while it can open no file. Without the list of loaded objects there are no stacks.
 fn fork_without_descriptors() {
     lossless_point();
     let child = fork(|| {
@@ -202,8 +202,8 @@ fn three_generations(ended: &Ended) {
 
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 
-fn fork_amid_work() {
-    amid_work(|| {
+fn fork_during_work() {
+    during_work(|| {
         for number in 0..1_000 {
             // SAFETY: as in `fork`; all but one in a hundred children end without running handlers of exit.
             let pid = unsafe { libc::fork() };
@@ -216,10 +216,10 @@ fn fork_amid_work() {
     });
 }
 
-/// Children that share the memory of their parent until they end, and have its thread stand still: its record goes on
-/// in their hands.
-fn share_memory_amid_work() {
-    amid_work(|| {
+/// Children that share their parent's memory and stop its thread until they end: the child continues the record that
+/// the thread has begun.
+fn share_memory_during_work() {
+    during_work(|| {
         let mut stack = stack_of_child();
         for _ in 0..200 {
             share_memory(work_in_shared_memory, &mut stack);
@@ -227,12 +227,12 @@ fn share_memory_amid_work() {
     });
 }
 
-/// A stack for [`share_memory`].
+/// Returns a stack for [`share_memory`].
 pub fn stack_of_child() -> Vec<u8> {
     vec![0; 256 << 10]
 }
 
-/// Runs `child` in a child that shares the memory of this process, and waits for its end.
+/// Runs `child` in a process that shares this process's memory, and waits for its end.
 pub fn share_memory(child: extern "C" fn(*mut std::ffi::c_void) -> libc::c_int, stack: &mut [u8]) {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the stack is the child's alone until the call returns, which is after its end.
@@ -248,8 +248,8 @@ extern "C" fn work_in_shared_memory(_argument: *mut std::ffi::c_void) -> libc::c
     0
 }
 
-fn start_commands_amid_work() {
-    amid_work(|| {
+fn start_commands_during_work() {
+    during_work(|| {
         for number in 0..60 {
             let mut command = std::process::Command::new("true");
             if number % 2 == 0 {
@@ -261,8 +261,8 @@ fn start_commands_amid_work() {
     });
 }
 
-/// Does `what` in this thread while four others allocate and free.
-fn amid_work(what: impl FnOnce()) {
+/// Calls `what` in this thread while four other threads allocate and free.
+fn during_work(what: impl FnOnce()) {
     let busy = || {
         let mut held: Vec<Vec<u8>> = Vec::new();
         for round in 0usize.. {

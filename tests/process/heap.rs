@@ -1,7 +1,7 @@
-//! The global allocator of this program: which ledger with which allocator inside, chosen by the environment.
+//! The global allocator of this program: a ledger with an inner allocator, both chosen by the environment.
 //!
-//! A process has one global allocator, and its options are constants. So that one program can play every scenario,
-//! the allocator here passes each call on to one of several statics, always the same one in a process.
+//! A process has one global allocator, and its options are constants. So the allocator here forwards each call to one
+//! of several statics, always the same one in a process. One program can thus run every scenario.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CStr;
@@ -14,55 +14,55 @@ use heapledger::{
 
 use super::inner::{Bump, CallsBack, Scripted};
 
-/// The variable that names the heap of a child. It is read at the first allocation, before `main`.
+/// Environment variable that names the heap of a child. It is read at the first allocation, before `main`.
 pub const VARIABLE: &str = "PROCESS_TEST_HEAP";
 const VARIABLE_C: &CStr = c"PROCESS_TEST_HEAP";
 
-/// What is behind the global allocator of a process.
+/// The allocator behind the global one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Heap {
     /// The system's allocator and no ledger: the test runner itself.
     Bare = 1,
-    /// What one line of set-up gives.
+    /// The ledger of the one-line set-up.
     Plain,
-    /// Around an allocator that counts and, if told to, refuses.
+    /// A ledger around an allocator that counts and, on request, refuses.
     Counted,
-    /// As `Counted`, without heapledger's own thread: then nothing at all allocates but the program.
+    /// As `Counted`, without the background thread, so that only the program allocates.
     Alone,
-    /// Never helps, never waits, and has no thread of its own.
+    /// A ledger that never helps, never waits, and has no background thread.
     Shedding,
-    /// At most 16 MiB for itself.
+    /// A ledger with a limit of 16 MiB.
     Tight,
-    /// Not enough memory to open a ledger.
+    /// A ledger without enough memory to open.
     Starved,
-    /// Children record nothing.
+    /// A ledger with which forked children record nothing.
     ChildOff,
-    /// Around an allocator that a signal handler may call.
+    /// A ledger around an allocator that a signal handler may call.
     Bump,
-    /// Around an allocator that calls the global allocator.
+    /// A ledger around an allocator that calls the global allocator.
     CallsBack,
-    /// The builder says that there is no dump at exit.
+    /// A ledger whose builder switches the dump at exit off.
     NoDump,
-    /// Around jemalloc.
+    /// A ledger around jemalloc.
     Jemalloc,
-    /// Around mimalloc.
+    /// A ledger around mimalloc.
     Mimalloc,
     /// Another profiler, without a ledger.
     Dhat,
-    /// No spare segments and no tries: a full ring is a full ring.
+    /// A ledger without spare segments and without retries.
     Strict,
-    /// Never helps, and has a tuner that aims at nearly everything.
+    /// A ledger that never helps, and whose tuner has a target near 1.
     Tuned,
-    /// Never helps, and calls back when completeness crosses the target.
+    /// A ledger that never helps, and has a callback for crossings of the target.
     Telling,
-    /// Settings that mean nothing.
+    /// A ledger with invalid settings.
     Senseless,
-    /// Records only where the environment asks for it.
+    /// A ledger that records only if the environment asks for it.
     OnRequest,
-    /// Dumps on a signal and above a limit, as the builder says.
+    /// A ledger whose builder asks for dumps on a signal and above a limit.
     Watchful,
-    /// No spare segments, and some tries with long waits: [`PATIENT_TRIES`], [`PATIENT_DELAY_NS`].
+    /// A ledger without spare segments, with a few retries after long waits: [`PATIENT_TRIES`], [`PATIENT_DELAY_NS`].
     Patient,
 }
 
@@ -91,7 +91,7 @@ impl Heap {
         Heap::Patient,
     ];
 
-    /// What [`VARIABLE`] holds: one letter.
+    /// Returns the value of [`VARIABLE`]: one letter.
     pub fn letter(self) -> char {
         (b'a' + self as u8) as char
     }
@@ -142,9 +142,9 @@ static WATCHFUL: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .dump_on_signal(Signal::Hangup)
     .triggers(Triggers { live_bytes: Some(5 << 20), ..Triggers::DEFAULT });
 
-/// Tries of [`Heap::Patient`] when its ring is full.
+/// Retries of [`Heap::Patient`] when its ring is full.
 pub const PATIENT_TRIES: u32 = 3;
-/// The wait before each: the longest that there is.
+/// Wait before each retry, in nanoseconds: the maximum.
 pub const PATIENT_DELAY_NS: u64 = 100_000;
 static PATIENT: HeapLedger<Scripted> = HeapLedger::new(Scripted).concurrency(ConcurrencyConfig {
     max_retries: PATIENT_TRIES,
@@ -153,20 +153,20 @@ static PATIENT: HeapLedger<Scripted> = HeapLedger::new(Scripted).concurrency(Con
     ..ConcurrencyConfig::DEFAULT
 });
 
-/// The allocator of [`Heap::Telling`] itself, for a load that the choice among allocators would slow down.
+/// Returns the allocator of [`Heap::Telling`] for direct calls, which are faster than those through [`behind`].
 pub fn telling() -> &'static HeapLedger<Scripted> {
     &TELLING
 }
 
-/// What `validate` says of the settings that mean nothing.
+/// Returns the message of `validate` on the invalid settings.
 pub fn senseless() -> String {
     SENSELESS.validate().expect_err("they mean nothing").to_string()
 }
 
-/// 0 until the first call.
+/// The heap of this process; 0 until the first call.
 static CHOSEN: AtomicU32 = AtomicU32::new(0);
 
-/// The heap of this process.
+/// Returns the heap of this process.
 pub fn chosen() -> Heap {
     let known = CHOSEN.load(Ordering::Relaxed);
     if known != 0 {
@@ -181,7 +181,7 @@ pub fn chosen() -> Heap {
     Heap::from_letter(letter)
 }
 
-/// The allocator behind the global one. Calls through it are what the program's own calls are.
+/// Returns the allocator behind the global one. The program's calls go through it.
 fn behind() -> &'static dyn GlobalAlloc {
     match chosen() {
         Heap::Bare => &System,

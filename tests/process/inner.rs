@@ -1,5 +1,5 @@
-//! Allocators to put inside a ledger: one that counts and can refuse, one that a signal handler may call, one that
-//! calls the global allocator back.
+//! Inner allocators: one that counts and can refuse, one that a signal handler may call, one that calls the global
+//! allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -16,41 +16,43 @@ pub enum Method {
     Realloc = 3,
 }
 
-/// Calls that were served, by method.
+/// Number of served calls, by method.
 static SERVED: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
-/// Bytes asked for and bytes given back, over all served calls.
+/// Bytes requested and bytes returned, over all served calls.
 static ASKED_BYTES: AtomicU64 = AtomicU64::new(0);
 static RETURNED_BYTES: AtomicU64 = AtomicU64::new(0);
 static PEAK_BYTES: AtomicU64 = AtomicU64::new(0);
-/// Calls that are still to be refused, by method.
+/// Number of calls still to refuse, by method.
 static REFUSE: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
-/// Sizes from here on are mapped directly and without reserve, so that a test can ask for more than there is.
+/// Minimum size that is mapped directly and without reserve, so that a test can request more memory than the machine
+/// has.
 pub const MAPPED_FROM: usize = 1 << 30;
 
-/// Forwards to the system's allocator, counts what it serves, and refuses what it was told to refuse.
+/// Forwards to the system's allocator, counts the served calls, and refuses calls on request.
 #[derive(Debug)]
 pub struct Scripted;
 
-/// Reallocs that were refused.
+/// Number of refused reallocs.
 static REALLOCS_REFUSED: AtomicU64 = AtomicU64::new(0);
 
-/// Calls served so far: each is one event. So is a refused realloc, whose first half was recorded already.
+/// Returns the number of events so far: the served calls, and the refused reallocs, whose first half was recorded
+/// already.
 pub fn served() -> u64 {
     SERVED.iter().chain([&REALLOCS_REFUSED]).map(|calls| calls.load(SeqCst)).sum()
 }
 
-/// Calls of one method served so far.
+/// Returns the number of served calls of one method.
 pub fn served_by(method: Method) -> u64 {
     SERVED[method as usize].load(SeqCst)
 }
 
-/// Bytes asked for, bytes given back, and the most that were out at one time.
+/// Returns the bytes requested, the bytes returned, and the maximum of the difference.
 pub fn bytes() -> (u64, u64, u64) {
     (ASKED_BYTES.load(SeqCst), RETURNED_BYTES.load(SeqCst), PEAK_BYTES.load(SeqCst))
 }
 
-/// From now on, every forked child starts counting at 0.
+/// Makes every forked child count from 0.
 pub fn forget_at_fork() {
     extern "C" fn forget() {
         for calls in SERVED.iter().chain([&REALLOCS_REFUSED]) {
@@ -61,7 +63,7 @@ pub fn forget_at_fork() {
     assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(forget)) }, 0);
 }
 
-/// Has the next `calls` of a method refused.
+/// Makes the next `calls` calls of a method fail.
 pub fn refuse(method: Method, calls: u64) {
     REFUSE[method as usize].store(calls, SeqCst);
 }
@@ -74,7 +76,7 @@ pub fn amid_a_realloc(call: fn()) {
     AMID_A_REALLOC.store(call as usize, SeqCst);
 }
 
-/// One call, as the inner allocator saw it.
+/// One call, as the inner allocator received it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
     pub method: Method,
@@ -89,7 +91,7 @@ thread_local! {
     static LAST: Cell<Option<Call>> = const { Cell::new(None) };
 }
 
-/// The last call that this thread made.
+/// Returns the last call of this thread.
 pub fn last_call() -> Option<Call> {
     LAST.get()
 }
@@ -133,10 +135,10 @@ fn map(bytes: usize) -> *mut u8 {
     if block == libc::MAP_FAILED { null_mut() } else { block.cast() }
 }
 
-/// A realloc from or to a mapped size.
+/// Reallocates from or to a mapped size.
 ///
 /// # Safety
-/// As for [`GlobalAlloc::realloc`].
+/// The conditions are those of [`GlobalAlloc::realloc`].
 unsafe fn remap(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     // SAFETY: the caller's promise; the block is copied into a new one of its own kind, then given back by its own.
     unsafe {
@@ -214,11 +216,10 @@ unsafe impl GlobalAlloc for Scripted {
     }
 }
 
-/// Bytes that [`Bump`] can give out in all; mapped without reserve.
+/// Total number of bytes that [`Bump`] can allocate, mapped without reserve.
 const ARENA_BYTES: usize = 8 << 30;
 
-/// Gives out addresses from one arena and takes nothing back: one atomic addition, which a signal handler may do at any
-/// time, in any thread.
+/// Allocates from one arena by an atomic addition and frees nothing, so a signal handler may call it at any time.
 #[derive(Debug)]
 pub struct Bump;
 
@@ -271,14 +272,13 @@ unsafe impl GlobalAlloc for Bump {
     }
 }
 
-/// Allocates and frees a note through the *global* allocator at each of its own calls, as an allocator with a tracing
-/// hook might.
+/// Allocates and frees a block through the *global* allocator at each call, like an allocator with a tracing hook.
 #[derive(Debug)]
 pub struct CallsBack;
 
-/// Calls that were made back, allocations and frees alike.
+/// Number of calls of the global allocator, allocations and frees.
 pub static CALLED_BACK: AtomicU64 = AtomicU64::new(0);
-/// Whether it does so at present.
+/// Whether calls are made at present; 0 is no.
 pub static CALLS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {

@@ -1,4 +1,4 @@
-//! What must hold of every profile that a child leaves behind, and the proof that these checks can fail.
+//! The laws of every profile of a child, and tests that these checks can fail.
 
 use heapledger::QualityIndicator;
 use heapledger::profile::{self, LossReason, Profile};
@@ -10,7 +10,7 @@ pub const CASES: &[Case] = &[
     Case::here("completeness_rejects_loss_and_mix_ups", completeness_can_fail),
 ];
 
-/// What holds of any profile, whatever was lost.
+/// Checks the laws of any profile, with or without loss.
 pub fn obeyed(profile: &Profile) -> Result<(), String> {
     let broken = profile::check(profile);
     demand(broken.is_empty(), || format!("{broken:?}"))?;
@@ -26,7 +26,7 @@ pub fn obeyed(profile: &Profile) -> Result<(), String> {
     demand(in_order, || "the history is out of order".to_owned())
 }
 
-/// What holds of the counters of quality at any time.
+/// Checks the laws of the quality counters at any time.
 pub fn counted(quality: &QualityIndicator) -> Result<(), String> {
     demand(quality.is_conserved(), || format!("not conserved: {quality:?}"))?;
     let share = QualityIndicator::completeness_of(quality.recorded, quality.lost.total());
@@ -36,8 +36,8 @@ pub fn counted(quality: &QualityIndicator) -> Result<(), String> {
     demand(quality.own_events <= quality.recorded, || format!("own events: {quality:?}"))
 }
 
-/// What holds when nothing was lost and no thread was at work: every event is in every table. Two pairings may have
-/// been possible for a free, where threads hand blocks to each other; that is counted and leaves the sums exact.
+/// Checks a profile without loss, taken while no thread worked: every event is in every table. Ambiguous pairings are
+/// allowed between threads that exchange blocks; they leave the sums exact.
 pub fn complete(profile: &Profile) -> Result<(), String> {
     obeyed(profile)?;
     let (quality, anomalies) = (&profile.quality, &profile.quality.anomalies);
@@ -59,7 +59,7 @@ pub fn complete(profile: &Profile) -> Result<(), String> {
     rows_add_up(profile)
 }
 
-/// The rows of the threads, summed up, are the totals.
+/// Checks that the rows of the threads sum to the totals.
 pub fn rows_add_up(profile: &Profile) -> Result<(), String> {
     let mut sums = [0u64; 6];
     for row in &profile.threads {
@@ -92,7 +92,7 @@ fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String>
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
-/// Ten blocks of 64 bytes, four of them freed.
+/// Returns a profile of ten blocks of 64 bytes, four of them freed.
 fn sound() -> Profile {
     let mut profile = Profile::default();
     let quality = &mut profile.quality;

@@ -1,4 +1,4 @@
-//! Libraries that come and go, and a second copy of the crate in one of them.
+//! Libraries that are loaded and unloaded, and a second copy of the crate in one of them.
 
 use std::ffi::{CString, c_void};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -16,7 +16,7 @@ pub const CASES: &[Case] = &[
             assert_eq!(ended.names().len(), 1, "{:?}", ended.names());
         }
     }),
-    Case::new("libraries_that_come_and_go_amid_work_harm_nobody", load_and_unload, |ended| {
+    Case::new("libraries_that_come_and_go_during_work_harm_nobody", load_and_unload, |ended| {
         laws::complete(&ended.with_code(0).dump()).unwrap();
         assert!(was_skipped(ended) || ended.stderr == SECOND.repeat(LOADS), "{}", ended.stderr);
     })
@@ -35,10 +35,11 @@ pub const CASES: &[Case] = &[
 ];
 
 const SECOND: &str = "heapledger: another copy of heapledger records in this process, this one does not\n";
-/// How often the library is loaded and unloaded.
+/// Number of times that the library is loaded and unloaded.
 const LOADS: usize = 50;
 
-/// `cargo test` builds the library; a run of this test alone does not.
+/// Whether the test was skipped, because the library was not built. `cargo test` builds it; a run of this test alone
+/// does not.
 fn was_skipped(ended: &Ended) -> bool {
     let is_skipped = ended.stdout.contains("SKIPPED");
     if is_skipped {
@@ -118,7 +119,7 @@ fn load_and_unload() {
     lossless_point();
 }
 
-/// What is allocated below a frame of the library, which nothing else is.
+/// Size of the blocks allocated below a frame of the library, which no other block has.
 const BELOW_SIZE: usize = 23_457;
 const BELOW_BLOCKS: usize = 7;
 
@@ -177,7 +178,8 @@ fn leads_to_the_library(ended: &Ended) {
     assert_eq!(profile.changes.iter().filter(found).count(), 1, "{:?}", profile.changes);
 }
 
-/// Threads that used the library end after it was unloaded: what heapledger does at their end is in it.
+/// Threads that used the library end after it was unloaded. The code that heapledger runs at their end is in the
+/// library.
 fn record_in_a_library() {
     let Some(library) = Library::load() else { return };
     library.work(20_000);

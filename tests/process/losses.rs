@@ -1,4 +1,4 @@
-//! P1, P7: each reason for loss, forced. Its counter moves, no other does, and every face of the dump shows it.
+//! P1 and P7: each reason for loss, forced. Only its counter increases, and every report shows it.
 
 use std::alloc::{Layout, alloc};
 use std::ffi::c_void;
@@ -61,8 +61,8 @@ pub const CASES: &[Case] = &[
         .limits(&[(libc::RLIMIT_AS, 30 << 20)]),
 ];
 
-/// Asserts that `events` events were lost for this reason, and that the quality in words says so. What the reports say of
-/// it is tested where the reports are.
+/// Asserts that `events` events were lost for this reason, and that the text of the quality shows it. The tests of the
+/// reports check the reports.
 pub fn shown(profile: &Profile, reason: LossReason, events: u64) {
     assert_eq!(profile.quality.lost.get(reason), events);
     assert!(events > 0 && profile.quality.current_completeness < 1.0);
@@ -89,7 +89,7 @@ fn fill_the_ring() {
     println!("lost={lost}");
 }
 
-/// Events that a thread makes when its lane is gone.
+/// Number of events that a thread makes after the end of its lane.
 const LATE_EVENTS: u64 = 10;
 static LATE_KEY: AtomicU32 = AtomicU32::new(0);
 
@@ -99,8 +99,8 @@ fn late_events() {
     }
 }
 
-/// Called once in each round of destructors; in the last one it comes after the end of the thread's lane, because its
-/// key is the younger one.
+/// A destructor of a thread-specific value, called once in each round. In the last round it runs after the end of the
+/// thread's lane, because its key was created later.
 unsafe extern "C" fn destructor(round: *mut c_void) {
     if round.addr() < 4 {
         set_round(round.addr() + 1);
@@ -133,7 +133,7 @@ pub fn outlive_the_lane() {
     assert_eq!(quality.anomalies.unmatched_frees + quality.anomalies.double_allocations, 0);
 }
 
-/// More threads at one time than 16 MiB have room for, at 16 KiB each.
+/// Number of concurrent threads for which 16 MiB have no room, at 16 KiB per thread.
 const MANY: usize = 1100;
 static ARRIVED: AtomicUsize = AtomicUsize::new(0);
 
@@ -164,7 +164,7 @@ fn too_many_rings() {
     println!("lost={lost}");
 }
 
-/// Lost events that are in the timeline.
+/// Returns the number of lost events in the timeline.
 fn dated(profile: &Profile) -> u64 {
     profile.timeline.intervals.iter().map(|interval| interval.lost).sum()
 }
@@ -200,7 +200,7 @@ fn fill_the_table() {
     println!("lost={lost_now}");
 }
 
-/// The case whose handler of exit is set before the first allocation, so that it runs after heapledger's.
+/// Name of the case whose exit handler is set before the first allocation, so that it runs after heapledger's.
 const LATE_CASE: &std::ffi::CStr = c"events_after_the_dump_are_counted_as_such";
 
 #[used]

@@ -1,4 +1,5 @@
-//! P1 and P2: saturated threads, the default mode, nothing lost, and every thread's figures known to the byte.
+//! P1 and P2: saturated threads lose nothing in the default mode, and the figures of every thread are exact to the
+//! byte.
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -8,9 +9,9 @@ use super::case::{Case, Ended};
 use super::laws::complete;
 use super::tools::{self, block, free, lossless_point};
 
-/// Blocks that each thread makes and frees.
+/// Number of blocks that each thread allocates and frees.
 const BLOCKS: usize = 50_000;
-/// Blocks that a thread holds at one time.
+/// Number of blocks that a thread holds at one time.
 const HELD: usize = 64;
 
 pub const CASES: &[Case] = &[
@@ -27,7 +28,7 @@ pub const CASES: &[Case] = &[
         .variables(&[("HEAPLEDGER_CLOCK", "monotonic")]),
 ];
 
-/// Threads that are ready to begin.
+/// Number of threads that are ready.
 static READY: AtomicUsize = AtomicUsize::new(0);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -35,7 +36,7 @@ fn size_of(number: usize) -> usize {
     16 + number * 37 % 1000
 }
 
-/// Bytes that one thread allocates.
+/// Returns the number of bytes that one thread allocates.
 fn bytes() -> u64 {
     (0..BLOCKS).map(|number| size_of(number) as u64).sum()
 }

@@ -1,4 +1,4 @@
-//! P6: what heapledger takes for itself, as it says and as the system sees it.
+//! P6: heapledger's own memory, by its report and by the system's.
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -20,9 +20,10 @@ pub const CASES: &[Case] = &[
 ];
 
 const IDLE: usize = 64;
-/// A thread's row in the table of threads. It stays when the thread has ended, and comes on top of its ring and books.
+/// Bytes of a thread's row in the table of threads, in addition to its ring and tables. The row stays when the thread
+/// ends.
 const ROW_BYTES: u64 = 256;
-/// How far the scenario has come: threads go on to a stage when it is reached.
+/// Current stage of the scenario. A thread continues once its stage is reached.
 static STAGE: AtomicUsize = AtomicUsize::new(0);
 static ARRIVED: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
 
@@ -33,7 +34,7 @@ fn wait_for(stage: usize) {
     }
 }
 
-/// So that what a thread's stack takes is taken before anything is measured.
+/// Touches the pages of the thread's stack before any measurement.
 #[inline(never)]
 fn touch_stack() {
     std::hint::black_box([1u8; 64 << 10]);
@@ -51,7 +52,7 @@ extern "C" fn measure_or_idle(number: *mut c_void) -> *mut c_void {
     if number.addr() < IDLE { idle(number) } else { measure() }
 }
 
-/// The last of the threads looks at the others.
+/// The last thread measures.
 fn measure() -> *mut c_void {
     let all_at = |stage: usize| {
         while ARRIVED[stage].load(SeqCst) < IDLE {

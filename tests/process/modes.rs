@@ -1,7 +1,7 @@
-//! Every mode under an overload that is forced, and a thousand changes of mode: what is not recorded is accounted for.
+//! Every mode under a forced overload, and a thousand changes of mode: events that are not recorded are counted.
 //!
-//! The overload does not depend on the speed of the machine: while the books are held by a snapshot, a thread fills its
-//! ring and finds nobody to empty it.
+//! The overload does not depend on the speed of the machine: a snapshot holds the latches while a thread fills its
+//! ring.
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -78,13 +78,13 @@ pub const CASES: &[Case] = &[
 
 const BLOCK_BYTES: usize = 48;
 const KEPT_BYTES: usize = 4242;
-/// Blocks that are never freed.
+/// Number of blocks that are never freed.
 const KEPT: u64 = 100;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Makes and frees blocks until told to stop. Many of the one, then of the other: where frees wait and allocations do
-/// not, the next free would end each run of losses.
+/// Allocates and frees blocks until told to stop: first many allocations, then many frees. Where frees wait and
+/// allocations do not, alternating calls would end each run of losses at the next free.
 extern "C" fn load(_number: *mut c_void) -> *mut c_void {
     let mut held = [null_mut::<u8>(); 2_000];
     while !STOP.load(SeqCst) {
@@ -94,7 +94,7 @@ extern "C" fn load(_number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-/// Four threads under load while `beside` runs in this one.
+/// Runs `beside` in this thread while four other threads allocate and free.
 fn under_load(beside: impl FnOnce()) {
     // A raw thread takes no closure, and the threads of std would allocate: the load comes from one thread more.
     let loading = std::thread::spawn(|| threads::<4>(load));
@@ -103,7 +103,8 @@ fn under_load(beside: impl FnOnce()) {
     loading.join().expect("the load ends");
 }
 
-/// A quiet point at which every call that the inner allocator served was attempted or left out by choice.
+/// Returns the quality at a quiet point. Asserts that every call that the inner allocator served was attempted or
+/// sampled out.
 fn accounted() -> QualityIndicator {
     for _ in 0..10_000 {
         heapledger::flush();
@@ -119,7 +120,7 @@ fn accounted() -> QualityIndicator {
     panic!("{} served, {:?}", inner::served(), heapledger::quality());
 }
 
-/// Holds the books, again and again, until `enough` is seen.
+/// Holds the latches repeatedly until `enough` returns true.
 fn hold_books_until(enough: impl Fn(&QualityIndicator) -> bool) {
     under_load(|| {
         while !enough(&heapledger::quality()) {
@@ -176,7 +177,7 @@ fn overload_shedding() {
     println!("{}", heapledger::quality());
 }
 
-/// The advice, as the process gave it while it ran, and as its dump does.
+/// Asserts that the process and its dump give the same advice, and that it names `knob`.
 fn advised(ended: &Ended, knob: &str) {
     ended.quietly();
     let line = ended.stdout.lines().find(|line| line.contains("Recommendation: ")).expect("an advice");
@@ -193,7 +194,7 @@ fn give_up_stacks() {
     (0..10).for_each(|_| drop_none(block(KEPT_BYTES + 2)));
 }
 
-/// The block stays.
+/// Frees nothing: the block stays live.
 fn drop_none(_block: *mut u8) {}
 
 fn count_history() {

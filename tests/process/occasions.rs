@@ -1,5 +1,5 @@
-//! Dumps while the process runs: on signals, and when a trigger says so. How a signal ends the process, or does not, is
-//! what it was without heapledger.
+//! Dumps while the process runs, on signals and on triggers. A signal ends the process under heapledger if, and only
+//! if, it would end it without.
 
 use std::ffi::{CStr, c_int};
 use std::fs;
@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
         },
     )
     .heap(Heap::Watchful),
-    Case::new("a_signal_amid_work_in_every_thread_leaves_an_honest_dump", end_amid_work, |ended| {
+    Case::new("a_signal_during_work_in_every_thread_leaves_an_honest_dump", end_during_work, |ended| {
         let profile = ended.with_signal(libc::SIGTERM).dump_named(&format!("{}.hl", ended.pid));
         assert_eq!((profile.process.reason.as_str(), profile.quality.lost.total()), ("SIGTERM", 0));
         assert!(profile.quality.recorded > 10_000 && ended.names().len() == 1, "{:?}", ended.names());
@@ -161,14 +161,14 @@ fn send(signal: c_int) {
     assert_eq!(unsafe { libc::kill(libc::getpid(), signal) }, 0);
 }
 
-/// Waits for the end, or for nothing: a child that is not ended hangs, and the runner says so.
+/// Waits forever. The runner reports a child that no signal ends as hanging.
 fn wait_for_the_end() -> ! {
     loop {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// The handler is set by heapledger's own thread, which may not have run yet.
+/// Waits until the background thread has set the handler of a signal.
 pub fn wait_for_handler(signal: c_int) {
     if std::env::var_os("HEAPLEDGER_SIGNALS").is_none() && super::heap::chosen() != Heap::Watchful {
         return;
@@ -221,7 +221,7 @@ extern "C" fn work_on(_number: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
     }
 }
 
-fn end_amid_work() {
+fn end_during_work() {
     wait_for_handler(libc::SIGTERM);
     threads::<4>(work_on);
 }
@@ -270,7 +270,7 @@ extern "C" fn their_handler(_signal: c_int) {
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = set_dispositions;
 
-/// What the program answers to signals, before its first allocation.
+/// Sets the program's reaction to signals, before its first allocation.
 extern "C" fn set_dispositions() {
     // SAFETY: names are terminated, nobody changes the environment before `main`, the handler does what it may.
     unsafe {
@@ -305,7 +305,7 @@ fn fork_and_end() {
     // SAFETY: the child uses what works after a fork here: glibc's allocator and heapledger.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // The first event opens a ledger, whose thread comes to the bell. Until then a signal would end it at once.
+        // The first event opens a ledger, whose thread then waits for signals. Before, a signal would end the child at once.
         block(100);
         let is_there = || {
             fs::read_dir("/proc/self/task").unwrap().flatten().any(|task| {
@@ -344,10 +344,10 @@ fn lose() {
     wait_for_file(&numbered(1));
 }
 
-/// The variable with the directory of the child's group.
+/// Environment variable with the directory of the child's control group.
 const GROUP: &str = "PROCESS_TEST_GROUP";
 
-/// Fills the group with what the kernel can drop again: pages of a file.
+/// Fills the group with memory that the kernel can drop: pages of a file.
 fn press() {
     let chunk = vec![1u8; 1 << 20];
     let dump = numbered(1);

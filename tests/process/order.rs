@@ -1,4 +1,4 @@
-//! P3: blocks that one thread makes and another frees, at addresses that are given out again at once.
+//! P3: blocks that one thread allocates and another frees, at addresses that are reused at once.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -37,7 +37,8 @@ pub const CASES: &[Case] = &[
     Case::new("pairs_of_threads_without_a_cell_of_their_own_stand_together", cross_widely, are_all_counted),
 ];
 
-/// Threads that make blocks, and as many that free one of each: far more pairs than are told apart.
+/// Number of threads that allocate blocks, and of threads that each free one block of each: more pairs than the table
+/// holds.
 const MANY: usize = 64;
 static WIDELY: [[AtomicPtr<u8>; MANY]; MANY] = [const { [const { AtomicPtr::new(null_mut()) }; MANY] }; MANY];
 
@@ -66,7 +67,7 @@ fn are_all_counted(ended: &Ended) {
     assert!(apart + together >= (MANY * MANY) as u64 && together > 1_000, "{apart} + {together}");
 }
 
-/// Two producers, two consumers: every message is freed by a thread that did not make it.
+/// Two producers and two consumers: every message is freed by a thread that did not allocate it.
 fn hand_over() {
     const MESSAGES: usize = 50_000;
     let before = lossless_point();
@@ -112,10 +113,10 @@ fn tell(profile: &Profile, crossed: u64) {
     );
 }
 
-/// Places where threads leave blocks for each other.
+/// Number of places where threads leave blocks for each other.
 const PLACES: usize = 32;
 static SHARED: [AtomicPtr<u8>; PLACES] = [const { AtomicPtr::new(null_mut()) }; PLACES];
-/// Rounds of each thread, and threads.
+/// Rounds of each thread. `THREADS` is the number of threads.
 const ROUNDS: usize = 40_000;
 const PLAYERS: usize = 4;
 const SIZE: usize = 48;
@@ -128,7 +129,7 @@ fn start_together() {
     }
 }
 
-/// A small generator: where a thread leaves its next block.
+/// A small generator of random numbers, which chooses the place of a thread's next block.
 fn step(state: &mut usize) -> usize {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
@@ -147,8 +148,8 @@ extern "C" fn play(number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-/// Every thread frees what it finds, which is most often what another has made; all blocks have one size, so that the
-/// allocator gives out a freed address again at once. What is left is told to the parent.
+/// Every thread frees the blocks that it finds, most of them of other threads. All blocks have one size, so the
+/// allocator reuses a freed address at once. The remaining blocks are reported to the parent.
 fn ping_pong() {
     let before = lossless_point();
     tools::threads::<PLAYERS>(play);
@@ -192,11 +193,11 @@ extern "C" fn grow_others(number: *mut c_void) -> *mut c_void {
 }
 
 fn unsafe_size(block: *mut u8) -> usize {
-    // SAFETY: whoever left the block in its place wrote its size into it first, and it is ours now.
+    // SAFETY: the thread that left the block in its place wrote its size into it first, and it is ours now.
     unsafe { block.cast::<usize>().read() }
 }
 
-/// As [`ping_pong`], but most blocks are reallocated by strangers, again and again.
+/// As [`ping_pong`], but other threads reallocate most blocks repeatedly.
 fn strange_reallocs() {
     let before = lossless_point();
     tools::threads::<PLAYERS>(grow_others);
@@ -208,7 +209,7 @@ fn strange_reallocs() {
     }
 }
 
-/// The live table holds exactly the blocks that were left, each with its size.
+/// Asserts that the live table has exactly the remaining blocks, each with its size.
 fn leftovers_are_the_live_ones(ended: &Ended) {
     let profile = ended.quietly().dump();
     complete(&profile).unwrap();
@@ -227,14 +228,14 @@ fn leftovers_are_the_live_ones(ended: &Ended) {
     tell(&profile, profile.threads.iter().map(|row| row.cross_thread_frees).sum());
 }
 
-/// With a stamp on every event there is never a second possibility.
+/// Asserts that no pairing is ambiguous, because every event has a time stamp.
 fn no_doubt(ended: &Ended) {
     let profile = ended.quietly().dump();
     complete(&profile).unwrap();
     assert_eq!(profile.quality.anomalies.total(), 0, "{:?}", profile.quality.anomalies);
 }
 
-/// Tasks on four workers, which start on one and go on on another, with what they hold.
+/// Runs tasks on four workers. The tasks start on one worker and continue on another, with their blocks.
 fn tasks() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();

@@ -1,5 +1,5 @@
-//! When heapledger's own thread is there: as soon as it is of use, and not in a program that has one thread and
-//! allocates all the time.
+//! The conditions for heapledger's background thread: it starts once it helps, and never in a program that has one
+//! thread and allocates all the time.
 
 use std::ffi::c_void;
 use std::fs;
@@ -36,7 +36,7 @@ pub const CASES: &[Case] = &[
         ends_quietly,
     ),
     Case::series(
-        "what_is_dear_to_book_is_left_to_heapledgers_own_thread",
+        "what_is_costly_to_book_is_left_to_heapledgers_own_thread",
         exchange_and_say_who_booked,
         |case| {
             let relieves = |_| {
@@ -49,12 +49,12 @@ pub const CASES: &[Case] = &[
         },
     ),
     Case::new(
-        "what_is_dear_to_book_for_long_brings_heapledgers_own_thread",
+        "what_is_costly_to_book_for_long_brings_heapledgers_own_thread",
         || assert!(is_there_after(replace_among_many)),
         ends_quietly,
     ),
     Case::series(
-        "on_one_processor_what_is_dear_to_book_brings_no_thread",
+        "on_one_processor_what_is_costly_to_book_brings_no_thread",
         || {
             say_whether_it_comes_after(|| {
                 stay_on_one_processor();
@@ -95,11 +95,11 @@ fn ends_quietly(ended: &Ended) {
     ended.quietly();
 }
 
-/// Plays of a child of which one has to go undisturbed.
+/// Maximum number of runs of a child, of which one must be without interruptions.
 const PLAYS: u32 = 20;
 
-/// The thread does not come. But on a loaded machine the system itself has the program pause again and again, and then it
-/// rightly comes: so the child is played until it has not been kept waiting.
+/// Asserts that the thread does not start. On a loaded machine the system interrupts the program often, and then the
+/// thread starts for good reason. So the child runs until one run was not interrupted.
 fn is_left_alone(case: &Case) {
     let comes = |_| case.play().quietly().said("comes") != 0;
     assert!(!(0..PLAYS).all(comes), "it came in each of {PLAYS} plays");
@@ -109,12 +109,12 @@ fn say_whether_it_comes_after(something: impl FnOnce()) {
     println!("comes={}", u64::from(is_there_after(something)));
 }
 
-/// Rounds of work after which a thread that is to come is there, and more.
+/// Number of rounds of work after which the thread has started if it ever does.
 const ROUNDS: u32 = 2_000;
-/// Pairs of each: several turns.
+/// Number of pairs in each round: several windows.
 const PAIRS: usize = 200;
 
-/// Whether heapledger's own thread comes while the program works, after it has done `something`.
+/// Whether the background thread starts while the program works, after a call of `something`.
 fn is_there_after(something: impl FnOnce()) -> bool {
     work();
     something();
@@ -145,8 +145,8 @@ fn query() {
     lossless_point();
 }
 
-/// A child in the memory of its parent, which stands still meanwhile, asks for the thread and does not get it: it would be the
-/// child's, and end with it.
+/// A child in its parent's memory, whose parent is stopped meanwhile, needs the thread and does not get it: the thread
+/// would belong to the child and end with it.
 fn child_that_asks() {
     extern "C" fn ask_and_work(_argument: *mut c_void) -> libc::c_int {
         query();
@@ -165,7 +165,7 @@ fn pauses() {
     (0..100).for_each(|_| pause());
 }
 
-/// As often as a busy machine interrupts a program: once in some twenty windows.
+/// Pauses as often as a busy machine interrupts a program: once in about twenty windows.
 fn pauses_now_and_then() {
     for _ in 0..100 {
         (0..5).for_each(|_| work());
@@ -173,15 +173,16 @@ fn pauses_now_and_then() {
     }
 }
 
-/// Blocks that two threads exchange: more than their nurseries hold.
+/// Number of blocks that two threads exchange: more than their nurseries hold.
 const PLACES: usize = 20_000;
 static PLACE: [AtomicPtr<u8>; PLACES] = [const { AtomicPtr::new(null_mut()) }; PLACES];
 const EXCHANGES: usize = 300_000;
 const EXCHANGED_BYTES: usize = 40;
-/// heapledger's own thread books more than one part in so many where it relieves the others, however slow it is in this build.
+/// If the background thread relieves the other threads, it folds more than once per this number of their folds, even in
+/// a slow build.
 const PARTS: u64 = 50;
 
-/// Makes a block and frees the one that was in its place, which the other thread may have made.
+/// Allocates a block and frees the block in its place, which the other thread may have allocated.
 extern "C" fn exchange(number: *mut c_void) -> *mut c_void {
     for round in 0..EXCHANGES {
         let place = (round * 7919 + number.addr() * PLACES / 2) % PLACES;
@@ -193,7 +194,7 @@ extern "C" fn exchange(number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-/// Blocks of one thread: more than a nursery holds.
+/// Number of blocks of one thread: more than a nursery holds.
 const MANY: usize = 100_000;
 
 fn replace_among_many() {

@@ -1,44 +1,45 @@
-//! Calls of the system that fail when a test says so.
+//! System calls that fail on request.
 //!
-//! This program defines `mmap`, `write` and a few more itself. Its own code and all that is linked into it, heapledger
-//! included, then calls these instead of the C library's, so the library under test is built as it is for users: no
-//! switch in it knows of this. What the C library calls inside itself is not reached, and calls that heapledger does
-//! not make in this way (the stacks of std's threads, output of the program) pass through: a fault is heapledger's.
+//! This program defines `mmap`, `write` and other functions itself. Its code and all linked code, heapledger included,
+//! calls these instead of the C library's. So the tested library is built as for users, and has no switch for tests.
+//! Calls inside the C library do not come here. Calls by others than heapledger (the stacks of std's threads, output of
+//! the program) pass unchanged, so a fault affects only heapledger.
 //!
-//! A fault is a call with the number of the first that is refused and how many are, counted from the start of the
-//! process or from [`refuse`]. `PROCESS_TEST_REFUSE` (as `mprotect:3:1`) sets one before the first allocation.
+//! A fault is a call, the number of the first refused call, and the number of refused calls, counted from the start of
+//! the process or from [`refuse`]. `PROCESS_TEST_REFUSE` (such as `mprotect:3:1`) sets a fault before the first
+//! allocation.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
-/// The variable that holds a fault of a child: call, first, how many (0: all that follow).
+/// Environment variable with a fault of a child: call, number of the first, number of calls (0: all that follow).
 pub const VARIABLE: &str = "PROCESS_TEST_REFUSE";
 
 /// The calls that can be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Refused {
-    /// Address space is reserved.
+    /// Reserving address space.
     Mmap,
-    /// Reserved pages are made usable.
+    /// Making reserved pages usable.
     Mprotect,
-    /// Pages are given back, or advice on them is given.
+    /// Giving pages back, or advice on them.
     Madvise,
-    /// A file or directory is opened.
+    /// Opening a file or directory.
     Open,
-    /// Bytes go into a file.
+    /// Writing bytes to a file.
     Write,
-    /// As `Write`, but instead of failing it takes one byte only.
+    /// As `Write`, but the call writes one byte instead of failing.
     ShortWrite,
-    /// A file is brought to the disk.
+    /// Syncing a file to the disk.
     Fsync,
-    /// A file is brought to the disk: it takes for ever.
+    /// Syncing a file to the disk; the call never returns.
     Hang,
-    /// A file gets its name.
+    /// Renaming a file.
     Rename,
-    /// A detached thread is started, as heapledger's own are.
+    /// Starting a detached thread, as heapledger does.
     Thread,
-    /// The monotonic clock is read: it goes back by up to a third of a second.
+    /// Reading the monotonic clock, which goes back by up to a third of a second.
     Clock,
 }
 
@@ -88,9 +89,9 @@ impl Refused {
 
 struct Fault {
     seen: AtomicU64,
-    /// Number of the first call that is refused; 0 while none is.
+    /// Number of the first refused call; 0 while there is no fault.
     first: AtomicU64,
-    /// How many are refused from there on.
+    /// Number of refused calls.
     count: AtomicU64,
     struck: AtomicU64,
 }
@@ -104,13 +105,13 @@ static FAULTS: [Fault; Refused::ALL.len()] = [const {
     }
 }; Refused::ALL.len()];
 
-/// Whether calls are counted at all: nearly every test wants none of this.
+/// Whether calls are counted; most tests do not need this.
 static IS_COUNTING: AtomicBool = AtomicBool::new(false);
-/// The C library's own clock, which needs no call of the system, and its start of threads.
+/// The C library's clock, which makes no system call. `REAL_THREAD` is its start of threads.
 static REAL_CLOCK: AtomicUsize = AtomicUsize::new(0);
 static REAL_THREAD: AtomicUsize = AtomicUsize::new(0);
 
-/// From now on, `count` calls are refused, beginning with the `first` from here (from 1).
+/// Refuses `count` calls from now on, beginning with the call numbered `first`, from 1.
 pub fn refuse(call: Refused, first: u64, count: u64) {
     let fault = &FAULTS[call as usize];
     fault.seen.store(0, SeqCst);
@@ -119,18 +120,18 @@ pub fn refuse(call: Refused, first: u64, count: u64) {
     IS_COUNTING.store(true, SeqCst);
 }
 
-/// What the error number is after a call of which [`spoil_error_numbers`] says so.
+/// Error number after a call, once [`spoil_error_numbers`] was called.
 const SPOILT: c_int = 4343;
 
-/// Whether calls that succeed change the error number, as they may.
+/// Whether successful calls change the error number, as they may.
 static IS_SPOILING: AtomicBool = AtomicBool::new(false);
 
-/// From now on every call here changes the error number, also one that succeeds.
+/// Makes every call here change the error number from now on, successful ones included.
 pub fn spoil_error_numbers() {
     IS_SPOILING.store(true, SeqCst);
 }
 
-/// Spoils the error number, if it is to be, on the way out of a call.
+/// Changes the error number at the end of a call, if requested.
 fn spoilt<T>(result: T) -> T {
     if IS_SPOILING.load(SeqCst) {
         // SAFETY: the thread's own error number.
@@ -139,22 +140,22 @@ fn spoilt<T>(result: T) -> T {
     result
 }
 
-/// No further call is refused.
+/// Ends the refusals of a call.
 pub fn relent(call: Refused) {
     FAULTS[call as usize].first.store(0, SeqCst);
 }
 
-/// Calls seen since counting began or the last [`refuse`].
+/// Returns the number of calls since counting began or since the last [`refuse`].
 pub fn seen(call: Refused) -> u64 {
     FAULTS[call as usize].seen.load(SeqCst)
 }
 
-/// Calls refused in the life of this process, of every kind.
+/// Returns the number of refused calls of every kind in the life of this process.
 pub fn struck() -> u64 {
     FAULTS.iter().map(|fault| fault.struck.load(SeqCst)).sum()
 }
 
-/// Whether this call is to fail.
+/// Whether this call must fail.
 fn strikes(call: Refused) -> bool {
     if !IS_COUNTING.load(SeqCst) {
         return false;
@@ -173,7 +174,7 @@ fn fail(call: Refused) -> c_int {
     -1
 }
 
-/// Before `main`, and before anything allocates: what the environment asks for.
+/// Applies the requests of the environment, before `main` and before any allocation.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static BEFORE_ALL: extern "C" fn() = prepare;
@@ -241,7 +242,8 @@ unsafe extern "C" fn madvise(at: *mut c_void, bytes: usize, advice: c_int) -> c_
     spoilt(unsafe { libc::syscall(libc::SYS_madvise, at, bytes, advice) as c_int })
 }
 
-/// Variadic in C; on the processors that Linux runs heapledger on, the mode is passed like a third argument.
+/// The function is variadic in C. On the processors of heapledger under Linux, the mode is passed like a third
+/// argument.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: libc::mode_t) -> c_int {
     // SAFETY: the caller's promise, passed on.

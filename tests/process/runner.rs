@@ -1,5 +1,5 @@
-//! A test runner for programs that are their own harness. It understands the part of libtest's command line that
-//! `cargo test`, nextest and `.ci/run` use: several filters, `--exact`, `--skip`, `--ignored`, `--list`, `--test-threads`.
+//! A test runner for programs that are their own harness. It supports the options of libtest's command line that `cargo
+//! test`, nextest and `.ci/run` use: several filters, `--exact`, `--skip`, `--ignored`, `--list`, `--test-threads`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -7,20 +7,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-/// One test; it fails by a panic.
+/// One test, which fails by a panic.
 pub struct Test<'a> {
     pub name: &'a str,
-    /// Why it runs only when it is asked for.
+    /// Reason why the test runs only on request.
     pub ignored: Option<&'a str>,
     pub run: Box<dyn Fn() + Sync + 'a>,
 }
 
-/// What the command line asks for.
+/// The requests of the command line.
 #[derive(Debug, Default)]
 struct Asked {
     list: bool,
     exact: bool,
-    /// Only the ignored ones.
+    /// Whether only ignored tests run.
     ignored: bool,
     include_ignored: bool,
     threads: Option<usize>,
@@ -67,7 +67,7 @@ impl Asked {
     }
 }
 
-/// Lists or runs the tests that the command line asks for.
+/// Lists or runs the requested tests.
 pub fn run(tests: &[Test<'_>]) -> ExitCode {
     let asked = Asked::read(std::env::args().skip(1));
     let wanted: Vec<&Test<'_>> = tests.iter().filter(|test| asked.wants(test)).collect();
@@ -100,7 +100,7 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Runs the tests in a few threads and returns the names of those that failed.
+/// Runs the tests in a few threads and returns the names of the failed tests.
 fn run_all<'a>(due: &[&Test<'a>], threads: usize) -> Vec<&'a str> {
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {

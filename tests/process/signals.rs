@@ -1,9 +1,9 @@
 //! P5: a signal handler that allocates, at every single instruction of the recorder.
 //!
-//! The processor's trap flag raises a signal after each instruction of a thread, and the handler of that signal
-//! allocates and frees a block. So every state in which a record can be half made is met, with no luck needed: the
-//! handler's events are recorded where they can be and counted as `reentrant` where they cannot, the program's own
-//! are all recorded, and nothing hangs. The allocator inside is one that a handler may call at any time.
+//! The processor's trap flag raises a signal after each instruction of a thread, and the signal's handler allocates and
+//! frees a block. So every state of a half-written record occurs, without luck. The handler's events are recorded where
+//! that is possible and counted as `reentrant` elsewhere, all events of the program are recorded, and nothing hangs.
+//! The inner allocator is one that a handler may call at any time.
 
 use std::arch::asm;
 use std::ffi::c_void;
@@ -32,12 +32,12 @@ pub const CASES: &[Case] = &[
         .heap(Heap::Bump)
         .variables(PER_EVENT),
     Case::new(
-        "a_handler_that_comes_thousands_of_times_a_second_amid_work_and_dumps",
+        "a_handler_that_comes_thousands_of_times_a_second_during_work_and_dumps",
         interrupt_all,
         |ended| {
             let profile = ended.quietly().dump();
             let lost = lost_only(&profile.quality, LossReason::Reentrant);
-            println!("  {} handlers amid {} dumps, {lost} events lost", ended.said("handled"), DUMPS);
+            println!("  {} handlers during {} dumps, {lost} events lost", ended.said("handled"), DUMPS);
         },
     )
     .heap(Heap::Bump),
@@ -68,7 +68,7 @@ pub const CASES: &[Case] = &[
 /// Times that the handler ran.
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
-/// Signals that the handler still lets pass without a block.
+/// Number of signals that the handler still ignores.
 static PASSED_OVER: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn handler(_signal: libc::c_int) {
@@ -88,7 +88,7 @@ fn install_handler() {
     }
 }
 
-/// From the next instruction on, each raises a signal.
+/// Makes every instruction from the next one on raise a signal.
 #[inline(always)]
 pub fn begin_steps() {
     // SAFETY: it sets one flag, and leaves the stack as it was.
@@ -101,8 +101,8 @@ pub fn end_steps() {
     unsafe { asm!("pushfq", "and qword ptr [rsp], 0xfffffffffffffeff", "popfq") };
 }
 
-/// Asserts that nothing but the handler's events was lost, and that they are balanced: the handler's two events meet
-/// the recorder in the same state, so that of each block both are booked or both are lost.
+/// Asserts that only events of the handler were lost, and that they balance: both events of a handler run find the
+/// recorder in the same state, so of each block both events are booked or both are lost.
 fn settled(live_before: u64) {
     let quality = accounted_point();
     let lost = lost_only(&quality, LossReason::Reentrant);
@@ -119,7 +119,7 @@ fn reentrant(ended: &Ended) {
     println!("  {} handlers, {} of their events lost", ended.said("handled"), ended.said("lost"));
 }
 
-/// Allocations, frees and reallocs that stay, move, need wide records and fill segments.
+/// Allocates, frees and reallocates: blocks that stay, move, need wide records and fill segments.
 fn step_through_work() {
     let before = lossless_point();
     install_handler();
@@ -156,8 +156,8 @@ fn step_through_flush() {
 
 static LAST_KEY: AtomicU32 = AtomicU32::new(0);
 
-/// In the last round of destructors, after heapledger's own: from here on the system blocks signals, and one that is
-/// raised all the same would end the process.
+/// The destructor of the last round, after heapledger's. From here on the system blocks signals, and a raised one would
+/// end the process.
 unsafe extern "C" fn last_destructor(round: *mut c_void) {
     if round.addr() < 4 {
         set_round(round.addr() + 1);
@@ -201,8 +201,8 @@ extern "C" fn start_in_steps(_number: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-/// The thread's first event gets it a lane. If that were the handler's, it would be of no interest: so the handler lets
-/// pass ever more signals before it begins, and finds the claim of the lane at ever later points.
+/// Steps through the claim of a lane at the thread's first event. That event must not be the handler's, so the handler
+/// ignores more signals in each run and thus interrupts the claim at ever later points.
 fn step_through_the_start() {
     let before = lossless_point();
     install_handler();
@@ -215,7 +215,7 @@ fn step_through_the_start() {
 }
 
 const DUMPS: u64 = 12;
-/// Runs of the handler that are enough.
+/// Number of handler runs that suffice.
 const INTERRUPTIONS: u64 = 20_000;
 
 /// A timer interrupts allocations, frees, flushes, queries and dumps, wherever they are. What a handler made in the

@@ -1,7 +1,7 @@
-//! Everything at once, for as long as one likes: mixed load, threads that come and go, changes of mode, dumps, forks,
-//! signals and refused calls of the system, in an order that a seed decides, with the accounts checked all the way.
+//! Everything at once, for a given time: mixed load, short-lived threads, changes of mode, dumps, forks, signals and
+//! refused system calls. A seed decides the order, and the counters are checked all the time.
 //!
-//! `PROCESS_TEST_SOAK_S` says how many seconds it takes (3); `PROCESS_TEST_SOAK_SEED` repeats a run.
+//! `PROCESS_TEST_SOAK_S` is the length in seconds (3); `PROCESS_TEST_SOAK_SEED` repeats a run.
 
 use std::ffi::c_void;
 use std::fs;
@@ -32,7 +32,7 @@ pub const CASES: &[Case] = &[Case::new("a_soak_of_everything_at_once_is_accounte
 static STOP: AtomicBool = AtomicBool::new(false);
 static THREADS: AtomicU64 = AtomicU64::new(0);
 
-/// Numbers that look random, the same ones for the same seed.
+/// A generator of random numbers, with the same results for the same seed.
 struct Dice(u64);
 
 impl Dice {
@@ -42,7 +42,7 @@ impl Dice {
     }
 }
 
-/// Blocks of mixed sizes and lifetimes; some are left for whoever comes next to free.
+/// Allocates blocks of mixed sizes and lifetimes, and leaves some for the next thread to free.
 extern "C" fn load(seed: *mut c_void) -> *mut c_void {
     let mut dice = Dice(seed.addr() as u64 + THREADS.fetch_add(1, SeqCst) * 977);
     let mut held = [(null_mut::<u8>(), 0usize); 256];
@@ -77,9 +77,9 @@ fn soak() {
     });
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(seconds) {
-        let deed = dice.roll(6) as usize;
-        done[deed] += 1;
-        match deed {
+        let kind = dice.roll(6) as usize;
+        done[kind] += 1;
+        match kind {
             0 => heapledger::set_mode(DataQualityMode::ALL[dice.roll(4) as usize]),
             1 => heapledger::set_degradation(Degradation::ALL[dice.roll(4) as usize]),
             2 => dump_and_read(),
@@ -103,7 +103,7 @@ fn soak() {
     say_accounts();
 }
 
-/// A dump that may be refused; if not, it is whole and obeys the laws.
+/// Writes a dump, unless it is refused, and asserts that it is complete and obeys the laws.
 fn dump_and_read() {
     if heapledger::dump("soak.hl").is_ok() {
         let dump = dumps::read("soak.hl").expect("it was written");

@@ -1,8 +1,8 @@
-//! More stacks than there is room for: memory stays within its limit, every total stays exact, and what has no stack is
-//! counted.
+//! More stacks than the tables hold: memory stays within its limit, every total stays exact, and blocks without a stack
+//! are counted.
 //!
-//! The stacks are made by a function that keeps a pointer to what looks like two frames where others keep their frame
-//! pointer: so each allocation is walked as any other, and a million of them need no million of functions.
+//! A function makes the stacks: where other functions keep their frame pointer, it keeps a pointer to two invented
+//! frames. So each allocation is walked as any other, and a million stacks need no million functions.
 
 use std::hint::black_box;
 
@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
         .ignored("writes and reads a million sites: minutes without optimisation"),
 ];
 
-/// Outer and inner frames that are made up; every inner one is called by every outer one.
+/// Number of invented outer frames, and of inner frames; every outer frame calls every inner one.
 const FRAMES: u64 = 1 << 10;
 const STACKS: u64 = FRAMES * FRAMES;
 const BYTES: usize = 40;

@@ -1,8 +1,8 @@
-//! What surrounds a child: a limit of its address space, a file system that is read-only, a control group with little
-//! memory. The kernel refuses here, not the test: what is shown is what happens to users.
+//! The surroundings of a child: a limit of its address space, a read-only file system, a control group with little
+//! memory. The kernel refuses here, not the test, so the results are those of users.
 //!
-//! Mounts and control groups need rights that not every machine gives. A test that has them not says that it is left
-//! out, and passes.
+//! Mounts and control groups need rights that some machines do not give. A test without these rights prints that it is
+//! skipped, and passes.
 
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
@@ -14,14 +14,14 @@ use std::process::Command;
 use std::ptr::null;
 use std::time::Duration;
 
-/// The directory of a child on which a file system is mounted that nobody can write to.
+/// Directory of a child with a mounted file system that nobody can write to.
 pub const READ_ONLY: &str = "read-only";
 const READ_ONLY_C: &CStr = c"read-only";
 
-/// What a child is put into between fork and exec.
+/// The settings of a child that are made between fork and exec.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Surroundings<'a> {
-    /// Bytes of address space (`RLIMIT_AS`).
+    /// Limit of address space, in bytes (`RLIMIT_AS`).
     pub address_space: Option<u64>,
     /// Whether a file system is mounted, read-only, at [`READ_ONLY`] in the child's directory.
     pub is_read_only: bool,
@@ -29,7 +29,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// Has the command enter them.
+    /// Makes the command start in these surroundings.
     pub fn put_around(&self, command: &mut Command) {
         let (bytes, is_read_only) = (self.address_space, self.is_read_only);
         let processes = self.group.map(|group| group.processes.try_clone().expect("a descriptor"));
@@ -43,7 +43,7 @@ impl Surroundings<'_> {
                 mount_read_only()?;
             }
             if let Some(processes) = &processes {
-                // SAFETY: two bytes of ours. 0 is whoever writes it.
+                // SAFETY: two bytes of ours. 0 is the writing process.
                 let written = unsafe { libc::write(processes.as_raw_fd(), c"0\n".as_ptr().cast(), 2) };
                 done(if written == 2 { 0 } else { -1 })?;
             }
@@ -79,16 +79,17 @@ pub fn may_mount() -> bool {
     command.current_dir(directory.path()).status().is_ok()
 }
 
-/// A control group for memory, which goes away with this value.
+/// A control group for memory. Dropping the value removes the group.
 #[derive(Debug)]
 pub struct MemoryGroup {
     path: PathBuf,
-    /// The file that takes the numbers of its processes.
+    /// The file that takes the ids of the group's processes.
     processes: File,
 }
 
 impl MemoryGroup {
-    /// A group below the one of this process, with a limit, and none of it may be swapped out; or why there is none.
+    /// Creates a group below that of this process, with a limit and without swap. Returns a text with the reason if it
+    /// cannot.
     pub fn new(limit_bytes: u64) -> Result<MemoryGroup, String> {
         let group = MemoryGroup::with_swap(limit_bytes)?;
         // What is swapped out is not killed. Not every kernel has these.
@@ -97,7 +98,7 @@ impl MemoryGroup {
         Ok(group)
     }
 
-    /// As [`MemoryGroup::new`], but for the swap.
+    /// Creates a group as [`MemoryGroup::new`] does, but with swap.
     pub fn with_swap(limit_bytes: u64) -> Result<MemoryGroup, String> {
         let membership = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
         let mut refused = "no control groups for memory".to_owned();
@@ -137,7 +138,7 @@ impl MemoryGroup {
         &self.path
     }
 
-    /// Processes that the kernel has killed in it for want of memory.
+    /// Returns the number of processes of the group that the kernel has killed for want of memory.
     pub fn killed(&self) -> u64 {
         let files =
             ["memory.events", "memory.oom_control"].map(|name| fs::read_to_string(self.path.join(name)));
@@ -159,8 +160,8 @@ impl Drop for MemoryGroup {
     }
 }
 
-/// Groups below which one for memory may be made: that of this process, in the hierarchy of either version, and in that
-/// of version 2 the one above, because a group with processes has none with limits below it.
+/// Returns the groups below which a memory group can be made: the group of this process, in the hierarchy of either
+/// version, and in version 2 also its parent, because a group with processes has no limited groups below it.
 fn parents(membership: &str) -> Vec<PathBuf> {
     let mut parents = Vec::new();
     for line in membership.lines() {

@@ -1,4 +1,4 @@
-//! What scenarios share: threads that allocate nothing of their own accord, quiet points, sizes in memory.
+//! Functions that scenarios share: threads that allocate nothing themselves, quiet points, memory sizes.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::c_void;
@@ -10,7 +10,7 @@ use heapledger::{HeapStats, LossReason, QualityIndicator};
 use super::inner::{self, Method};
 use super::laws;
 
-/// What a raw thread runs; it is given its number.
+/// The function of a raw thread, which receives the thread's number.
 pub type Body = extern "C" fn(*mut c_void) -> *mut c_void;
 
 /// Starts `N` threads without std, which would allocate for each, and waits until all have ended.
@@ -28,8 +28,8 @@ pub fn threads<const N: usize>(body: Body) {
     }
 }
 
-/// A block of `size` bytes; the caller gives it back with [`free`]. Hidden from the optimiser, which may leave out a
-/// block that nobody looks at, together with its free.
+/// Returns a block of `size` bytes, which the caller frees with [`free`]. The call is hidden from the optimiser, which
+/// may remove an unused block together with its free.
 pub fn block(size: usize) -> *mut u8 {
     let layout = Layout::from_size_align(size, 8).expect("a small size");
     // SAFETY: no size in these tests is zero.
@@ -38,15 +38,15 @@ pub fn block(size: usize) -> *mut u8 {
     block
 }
 
-/// Gives back what [`block`] gave.
+/// Frees a block of [`block`].
 pub fn free(block: *mut u8, size: usize) {
     // SAFETY: the block came from `block` with this size.
     unsafe { dealloc(block, Layout::from_size_align_unchecked(size, 8)) };
 }
 
-/// Books everything, with no other thread of the program at work: then nothing is in flight. heapledger's own thread
-/// may be at an event of its own just then; it is waited out. Also returns the calls that the inner allocator had
-/// served before: a query counts first, and makes events of its own afterwards.
+/// Books everything while no other thread of the program works, so that nothing is in flight; waits until the
+/// background thread is at no event. Also returns the number of calls that the inner allocator had served before,
+/// because a query counts first and then makes events itself.
 fn quiet_point_and_served() -> (QualityIndicator, u64) {
     let mut quality = QualityIndicator::default();
     for _ in 0..1000 {
@@ -62,8 +62,8 @@ fn quiet_point_and_served() -> (QualityIndicator, u64) {
     panic!("events stay in flight: {quality:?}");
 }
 
-/// Books everything, with no other thread of the program at work: nothing is in flight, and what was allocated is
-/// freed or live.
+/// Books everything while no other thread of the program works. Asserts that nothing is in flight, and that allocated =
+/// freed + live.
 pub fn quiet_point() -> QualityIndicator {
     let (quality, _) = quiet_point_and_served();
     let stats = heapledger::stats();
@@ -72,7 +72,7 @@ pub fn quiet_point() -> QualityIndicator {
     quality
 }
 
-/// A quiet point at which every call that the inner allocator has served was attempted, and none else.
+/// Returns the quality at a quiet point. Asserts that exactly the calls that the inner allocator served were attempted.
 pub fn accounted_point() -> QualityIndicator {
     for _ in 0..1000 {
         let (quality, served) = quiet_point_and_served();
@@ -84,7 +84,7 @@ pub fn accounted_point() -> QualityIndicator {
     panic!("{:?} and served", quiet_point_and_served());
 }
 
-/// As [`accounted_point`], and nothing was lost or mixed up so far. Returns the totals.
+/// Returns the totals. Asserts the same as [`accounted_point`], and that nothing was lost and no pairing is doubtful.
 pub fn lossless_point() -> HeapStats {
     let quality = accounted_point();
     assert_eq!(quality.lost.total(), 0, "{quality:?}");
@@ -98,7 +98,7 @@ pub fn lossless_point() -> HeapStats {
     stats
 }
 
-/// Asserts that events were lost for this reason alone, and how many.
+/// Asserts that events were lost for this reason only, and returns their number.
 pub fn lost_only(quality: &QualityIndicator, reason: LossReason) -> u64 {
     for (other, events) in quality.lost.iter() {
         assert!(other == reason || events == 0, "{events} events lost for {}", other.name());
@@ -106,8 +106,8 @@ pub fn lost_only(quality: &QualityIndicator, reason: LossReason) -> u64 {
     quality.lost.get(reason)
 }
 
-/// Resident memory of this process, in bytes; read without allocating. From the page tables themselves: the counters in
-/// `statm` are kept per processor and may be a megabyte behind.
+/// Returns the resident memory of this process in bytes, without allocating. The source is the page tables, because the
+/// counters in `statm` are kept per processor and may be a megabyte behind.
 pub fn resident_bytes() -> u64 {
     let mut text = [0u8; 1024];
     // SAFETY: the path is terminated, the buffer is valid for its length, the descriptor is ours to close.
@@ -123,7 +123,8 @@ pub fn resident_bytes() -> u64 {
     digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')) * 1024
 }
 
-/// The counters when all is booked, and how many events the allocator inside served that no counter knows of.
+/// Returns the counters once everything is booked, and the number of events that the inner allocator served and no
+/// counter includes.
 pub fn settled_accounts() -> (QualityIndicator, u64) {
     let mut unaccounted = u64::MAX;
     let mut quality = heapledger::quality();

@@ -1,5 +1,5 @@
-//! Traces: they hold what the program did and nothing else, the ledger and the replay come to the same heap, and what a
-//! slow disk or a kill costs is known.
+//! Traces: a trace has exactly the events of the program, the ledger and the replay have the same heap, and the effects
+//! of a slow disk and of a kill are known.
 
 use std::alloc::{Layout, realloc};
 use std::ffi::c_void;
@@ -79,18 +79,18 @@ pub const CASES: &[Case] = &[
     .variables(&[("HEAPLEDGER_TRACE", "off")]),
 ];
 
-/// Steps of the script.
+/// Number of steps of the script.
 const STEPS: usize = 60_000;
-/// Blocks that it holds at one time.
+/// Number of blocks that the script holds at one time.
 const HELD: usize = 97;
-/// The size of the blocks around it, which nothing else has.
+/// Size of the blocks before and after the script, which no other block has.
 const FENCE: usize = 77_773;
 
 fn open(path: &Path) -> Trace<BufReader<File>> {
     Trace::open(BufReader::new(File::open(path).unwrap())).unwrap()
 }
 
-/// Allocates, frees and reallocates, and keeps a log of it: kind, address and size of each event.
+/// Allocates, frees and reallocates, and logs kind, address and size of each event.
 pub fn follow_a_script() {
     let mut log: Vec<[u64; 3]> = Vec::with_capacity(STEPS);
     let mut held = [(null_mut::<u8>(), 0usize); HELD];
@@ -122,13 +122,13 @@ pub fn follow_a_script() {
     fs::write("script.log", bytes).unwrap();
 }
 
-/// The trace's events between the fences are those of the log, and replay to the ledger.
+/// Asserts that the events between the fences are those of the log, and that their replay equals the ledger.
 fn as_logged(ended: &Ended) {
     logged(ended);
     replays(ended);
 }
 
-/// All records of the trace in their order, after the assertion that those between the fences are those of the log.
+/// Returns all records of the trace in their order. Asserts that those between the fences are those of the log.
 pub fn logged(ended: &Ended) -> Vec<Dated> {
     ended.quietly();
     let bytes = fs::read(ended.path("script.log")).unwrap();
@@ -159,7 +159,7 @@ pub fn logged(ended: &Ended) -> Vec<Dated> {
     records
 }
 
-/// The trace of a child, replayed, and what it and its dump have to agree on.
+/// Returns the replay of a child's trace, and its laws with the dump.
 fn replayed(ended: &Ended) -> (Counts, Replay, Vec<Law>) {
     replayed_at(&ended.path("t.hlt"))
 }
@@ -179,7 +179,7 @@ fn obeyed(laws: &[Law]) {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// Nothing is left out, every law holds, and the profile of the whole is that of the ledger.
+/// Asserts that nothing is missing, that every law holds, and that the profile of the whole trace equals the ledger's.
 fn replays(ended: &Ended) {
     ended.quietly();
     let (counts, replay, laws) = replayed(ended);
@@ -192,7 +192,7 @@ fn replays(ended: &Ended) {
     assert_eq!(profile.totals.total_bytes, dump.totals.total_bytes);
 }
 
-/// Blocks that threads hand to each other, with what they are worth.
+/// Number of places where threads leave blocks for each other, with the size of each block.
 const PLACES: usize = 256;
 static PLACE: [AtomicPtr<u8>; PLACES] = [const { AtomicPtr::new(null_mut()) }; PLACES];
 const ROUNDS: usize = 30_000;
@@ -201,7 +201,7 @@ extern "C" fn exchange(number: *mut c_void) -> *mut c_void {
     let number = number.addr();
     for round in 0..ROUNDS {
         let place = (round * 17 + number * 61) % PLACES;
-        // The size follows from the place, so that whoever takes the block knows it.
+        // The size follows from the place, so that the thread that takes the block knows it.
         let old = PLACE[place].swap(block(16 + place * 8), SeqCst);
         if !old.is_null() {
             free(old, 16 + place * 8);
@@ -240,10 +240,10 @@ fn half_is_there(ended: &Ended) {
     assert_eq!(heapledger::profile::check(&said.profile), []);
 }
 
-/// Events that are more than all chunks hold, together with what the writer and the pipe take.
+/// Number of events that exceeds all chunks together with the buffers of the writer and the pipe.
 const TOO_MANY: usize = 3_500_000;
 
-/// More events than there are chunks for, while nobody reads what the writer writes.
+/// Makes more events than the chunks hold, while the output of the writer is not read.
 fn overrun() {
     // Sizes without a pattern: those of a pair that repeats are packed so tightly that the pipe alone takes most of them.
     let mut drawn = 1u64;
@@ -255,7 +255,7 @@ fn overrun() {
     fs::write("go", "").unwrap();
 }
 
-/// Opens the pipe as the reader of a disk that stands still, until the child says to go on.
+/// Opens the pipe but does not read it until the child says so, like a stalled disk.
 fn read_later(directory: &Path) {
     let path = directory.join("pipe");
     let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();

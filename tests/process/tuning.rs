@@ -1,4 +1,4 @@
-//! The tuner at work in a live process: it turns knobs while four threads allocate, and every event is accounted for.
+//! The tuner in a live process: it sets knobs while four threads allocate, and every event is counted.
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -87,7 +87,7 @@ fn fork_and_work() {
     println!("validate: {}", heap::senseless());
 }
 
-/// Each is told once, by the parent alone, and the defaults are used.
+/// Asserts that each invalid setting is reported once, by the parent alone, and replaced by its default.
 fn replaced(ended: &Ended) {
     let lines: Vec<&str> = ended.with_code(0).stderr.lines().collect();
     let share = "it takes a share from 0 to 1, such as 0.95; 0.95 is used";

@@ -1,15 +1,16 @@
-//! How long an allocation waits in `HighAccuracy` when its ring is full: as long as its budget says, and no longer.
+//! Length of waits in `HighAccuracy` with a full ring: exactly the budget.
 //!
-//! The budget is that of `ConcurrencyConfig`: so many tries, each after a wait. Nothing here bounds elapsed time from above:
+//! The budget is that of `ConcurrencyConfig`: a number of retries, each after a wait. No assertion bounds elapsed time
+//! from above:
 //!
-//! * Whoever goes on to wait for the holder of its books, for as long as that takes, is counted by the recorder
-//!   (`QualityIndicator::waits`). No allocation may be, in this mode, however many are shed.
-//! * The budget itself is waited out turning, by the clock. So no wait is shorter than the budget by more than the
-//!   recorder's clock may be off from the system's, however busy the machine is; and the thread's own processor time,
-//!   which passes while it turns only, tells whether it turned for longer. A processor that is shared makes some of it
-//!   longer, so most of the waits count.
+//! * The recorder counts a wait for the holder of the latch, however long it takes (`QualityIndicator::waits`). In this
+//!   mode no allocation may wait so, however many are shed.
+//! * A thread spins for the budget, by the clock. So no wait is shorter than the budget by more than the difference
+//!   between the recorder's clock and the system's. The processor time of the thread, which passes only while it spins,
+//!   shows whether it spun for longer. A shared processor makes some of these times longer, so the condition holds for
+//!   most waits, not for all.
 //!
-//! The overload is forced: a snapshot of many live blocks holds the books for longer than the budget.
+//! The overload is forced: a snapshot of many live blocks holds the latches for longer than the budget.
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -41,25 +42,25 @@ pub const CASES: &[Case] = &[
 ];
 
 const BLOCK_BYTES: usize = 48;
-/// Blocks that live while snapshots are taken, so that each holds the books for long.
+/// Number of live blocks during the snapshots, so that each snapshot holds the latches for long.
 const LIVE_BLOCKS: usize = 150_000;
-/// Allocations that were shed, after which there are enough to judge.
+/// Number of shed allocations that suffices for a verdict.
 const ENOUGH: u64 = 20;
-/// Waits for the holder, after which there are: at most one for each time that the books are held.
+/// Number of waits for the holder that suffices for a verdict. Each hold of the latches causes at most one.
 const ENOUGH_FOR_HOLDER: u64 = 3;
-/// Blocks of the load at most.
+/// Maximum number of blocks of the load.
 const LOAD_BLOCKS_MOST: u64 = 3_000_000;
 
-/// What the allocations of one thread came to.
+/// Results of the allocations of one thread.
 #[derive(Debug, PartialEq, Eq)]
 struct Waits {
-    /// Events that were shed because the ring was full.
+    /// Number of events shed because the ring was full.
     shed: u64,
-    /// Waits for whoever held the books.
+    /// Number of waits for the holder of the latch.
     for_holder: u64,
-    /// Allocations that took all of the budget, or more. To book a ring takes far less.
+    /// Number of allocations that took the whole budget or more. Booking a ring takes far less.
     turned: u64,
-    /// Allocations that took more than twice the budget in processor time.
+    /// Number of allocations that took more than twice the budget in processor time.
     over: u64,
 }
 
@@ -92,14 +93,14 @@ fn judged() {
     assert!(!waits(20, 3, 20, 9) && !waits(20, 2, 19, 8) && !waits(20, 2, 20, 11));
 }
 
-/// The whole budget of an allocation: the delay is at its limit, so it does not double with each try.
+/// The whole budget of an allocation, in nanoseconds. The delay has its maximum, so it does not double with each retry.
 const BUDGET_NS: u64 = PATIENT_TRIES as u64 * PATIENT_DELAY_NS;
-/// The recorder's clock runs at the rate of the system's but for one part of so many.
+/// The recorder's clock may differ from the system's by one part in this many.
 const CLOCK_PARTS: u64 = 1_000;
 static TURNED: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicU64 = AtomicU64::new(0);
 static STOP: AtomicBool = AtomicBool::new(false);
-/// The newest block of the load; each holds the address of the one before it.
+/// The newest block of the load. Each block holds the address of the one before it.
 static NEWEST: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
 fn now_ns(clock: libc::clockid_t) -> u64 {
@@ -109,7 +110,7 @@ fn now_ns(clock: libc::clockid_t) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Makes blocks and looks what each costs, until told to stop. It frees none: frees may wait.
+/// Allocates blocks and measures each allocation until told to stop. It frees no block, because frees may wait.
 extern "C" fn load(_number: *mut c_void) -> *mut c_void {
     for _ in 0..LOAD_BLOCKS_MOST {
         if STOP.load(SeqCst) {
@@ -126,7 +127,7 @@ extern "C" fn load(_number: *mut c_void) -> *mut c_void {
     panic!("the books are never held for long");
 }
 
-/// One thread under load, whose books are held again and again until enough of its allocations found no room.
+/// Loads one thread and holds its latch repeatedly, until enough of its allocations found the ring full.
 fn hold_books() {
     let live: Vec<*mut u8> = (0..LIVE_BLOCKS).map(|_| block(BLOCK_BYTES)).collect();
     let loading = std::thread::spawn(|| threads::<1>(load));

@@ -1,4 +1,4 @@
-//! Inside a room the files form no circle: types below, functions above.
+//! The files of a room form no circle: types below, functions above.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -6,14 +6,14 @@ use super::Finding;
 use super::paths::Path;
 use super::source::{Source, words};
 
-/// Rooms whose files still form circles, each with the number of files in them. A number only falls, and a room without
-/// a circle leaves the list.
+/// Rooms whose files still form circles, each with the number of files in them. The number may only fall, and a room
+/// without a circle leaves the list.
 const CIRCLES: &[(&str, usize)] = &[];
 
-/// For each file of a room the files of it that it names, each with the place where it does so first.
+/// For each file of a room, the files of the room that it names, each with the place of the first use.
 type Graph<'a> = BTreeMap<&'a str, BTreeMap<&'a str, usize>>;
 
-/// Circles in rooms that are not listed, or of more files than are listed, and entries that nothing needs any more.
+/// Finds circles in rooms that are not listed or of more files than listed, and entries that are no longer needed.
 pub fn circles(sources: &[Source]) -> Vec<Finding> {
     beyond(sources, CIRCLES)
 }
@@ -41,7 +41,7 @@ fn beyond(sources: &[Source], listed: &[(&'static str, usize)]) -> Vec<Finding> 
     findings
 }
 
-/// The graph of each room. A name that a module hands on leads to the file that has it; to hand it on is no use of it.
+/// Returns the graph of each room. A re-exported name leads to the file that defines it; a re-export is not a use.
 fn graphs(sources: &[Source]) -> BTreeMap<&str, Graph<'_>> {
     let in_rooms = sources.iter().filter_map(|source| Some(((source.room()?, source.module()), source)));
     let modules: Modules<'_> = in_rooms.collect();
@@ -61,7 +61,8 @@ fn graphs(sources: &[Source]) -> BTreeMap<&str, Graph<'_>> {
 /// The files by room and module.
 type Modules<'a> = BTreeMap<(&'a str, Vec<String>), &'a Source>;
 
-/// The file that has what the path names: of the longest beginning of it that is a module, or where that hands it on from.
+/// Returns the file that defines the item of a path: the longest prefix of the path that is a module, or the file from
+/// which that module re-exports the name.
 fn file_of<'a>(room: &'a str, names: &[String], modules: &Modules<'a>) -> Option<&'a Source> {
     let lengths = (0..=names.len()).rev();
     let module = |length: usize| Some((modules.get(&(room, names[..length].to_vec()))?, length));
@@ -74,7 +75,7 @@ fn file_of<'a>(room: &'a str, names: &[String], modules: &Modules<'a>) -> Option
     }
 }
 
-/// Whether this is a `pub use` of a name that the file itself has no use for.
+/// Whether a path is a `pub use` of a name that the file itself does not use.
 fn is_handed_on_only(path: &Path, source: &Source) -> bool {
     let Some(name) = path.names.last().filter(|name| path.is_reexport && *name != "*") else { return false };
     let here = path.names.iter().filter(|other| *other == name).count();
@@ -82,7 +83,7 @@ fn is_handed_on_only(path: &Path, source: &Source) -> bool {
     words(&source.code, name).count() <= here + declared
 }
 
-/// The sets of files of which each leads to every other.
+/// Returns the sets of files in which each file leads to every other file.
 fn circles_of<'a>(graph: &Graph<'a>) -> Vec<BTreeSet<&'a str>> {
     let reached: BTreeMap<&str, BTreeSet<&str>> =
         graph.keys().map(|file| (*file, reached_from(file, graph))).collect();
@@ -104,7 +105,7 @@ fn reached_from<'a>(file: &'a str, graph: &Graph<'a>) -> BTreeSet<&'a str> {
     reached
 }
 
-/// One finding for a circle: its files, and the shortest way around in it.
+/// Returns the finding for a circle, with its files and the shortest way around.
 fn told(circle: &BTreeSet<&str>, graph: &Graph<'_>) -> Finding {
     let ways = circle.iter().map(|file| way_around(file, graph));
     let way = ways.min_by_key(Vec::len).unwrap_or_default();
@@ -116,7 +117,7 @@ fn told(circle: &BTreeSet<&str>, graph: &Graph<'_>) -> Finding {
     Finding::new("circles", way[0], line(&way), text)
 }
 
-/// The shortest way from a file back to itself, both ends named.
+/// Returns the shortest way from a file back to itself, with the file at both ends.
 fn way_around<'a>(file: &'a str, graph: &Graph<'a>) -> Vec<&'a str> {
     let mut ways = VecDeque::from([vec![file]]);
     let mut seen = BTreeSet::new();

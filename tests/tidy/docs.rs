@@ -1,14 +1,14 @@
-//! Links and names in the documents lead somewhere.
+//! Links and names in the documents refer to existing targets.
 
 use std::path::Path;
 
 use super::Finding;
 use super::source::{Source, identifier, words};
 
-/// What the documents may name by its path.
+/// Folders whose paths the documents may name.
 const FOLDERS: [&str; 5] = ["src/", "docs/", "tests/", "benches/", "examples/"];
 
-/// A link to a file or heading that does not exist, or a path in code marks that does not.
+/// Finds links to a file or heading that does not exist, and paths in code marks that do not exist.
 pub fn links(path: &str, text: &str, read: impl Fn(&str) -> Option<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -40,7 +40,7 @@ pub fn links(path: &str, text: &str, read: impl Fn(&str) -> Option<String>) -> V
     findings
 }
 
-/// The lines outside of fenced blocks, with their numbers.
+/// Returns the lines outside fenced blocks, with their numbers.
 fn prose_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut in_block = false;
     (1..).zip(text.lines()).filter(move |(_, line)| {
@@ -62,7 +62,7 @@ fn joined(folder: &str, file: &str) -> String {
     parts.join("/")
 }
 
-/// The headings of a document as links name them.
+/// Returns the headings of a document, in the form that links use.
 fn headings(text: &str) -> impl Iterator<Item = String> {
     prose_lines(text).filter(|(_, line)| line.starts_with('#')).map(|(_, line)| {
         let title = line.trim_start_matches('#').trim().to_lowercase();
@@ -71,7 +71,7 @@ fn headings(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// What a path of the package holds; a folder holds nothing, but exists.
+/// Returns the text of a file of the package; empty for a folder.
 pub fn read(path: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if path.is_dir() {
@@ -80,7 +80,7 @@ pub fn read(path: &str) -> Option<String> {
     std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A limit in the code that `docs/LIMITS.md` does not name. Limits are constants whose names end with `_MAX`.
+/// Finds limits in the code that `docs/LIMITS.md` does not name. A limit is a constant whose name ends with `_MAX`.
 pub fn limits(source: &Source, limits: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !source.path.starts_with("src/") || source.path.starts_with("src/bin/") {

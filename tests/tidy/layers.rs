@@ -1,9 +1,9 @@
-//! Who may use whom, and who may order memory: the tables of `docs/ARCHITECTURE.md`.
+//! The layers that a layer may use, and the files that may order memory: the tables of `docs/ARCHITECTURE.md`.
 
 use super::source::{Source, words};
 use super::{Finding, finding};
 
-/// Every layer with the layers it may name. A layer may always name itself; what is absent is forbidden.
+/// Every layer with the layers that it may name. A layer may always name itself; everything else is forbidden.
 pub const LAYERS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("profile", &[]),
@@ -50,11 +50,11 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("export", &["analysis"]),
 ];
 
-/// Where a layer may name only some things of another: plain data.
+/// Layers that may name only some items of another layer, all of them plain data.
 const ONLY: &[(&str, &str, &[&str])] =
     &[("ring", "profile", &["LossReason"]), ("replay", "ring", &["event"]), ("trace", "ring", &["event"])];
 
-/// Where only relaxed accesses are: counters, and what a latch or a cursor orders.
+/// Files with relaxed accesses only: counters, and data that a latch or a cursor orders.
 const RELAXED: &[&str] = &[
     "src/aggregator/background.rs",
     "src/aggregator/counters.rs",
@@ -102,12 +102,12 @@ const RELAXED: &[&str] = &[
     "src/tracked/statics.rs",
 ];
 
-/// Where threads are ordered, each with what it is.
+/// Files that order threads, each with the ordered data.
 const ORDERED: &[(&str, &str)] = &[
     ("src/ring/cursor.rs", "the ring"),
     ("src/ring/registry.rs", "which lanes there are"),
     ("src/sys/latch.rs", "the lock"),
-    ("src/sys/signals.rs", "what is asked for is seen by whoever wakes"),
+    ("src/sys/signals.rs", "a request is visible to the thread that wakes"),
     ("src/sys/clock.rs", "the portable clock keeps loads before its reading"),
     ("src/fold/ordered.rs", "a thread's stamp against the folder's look"),
     ("src/ledger/sampled.rs", "the table of sampled addresses is seen whole"),
@@ -133,7 +133,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/recorder/window.rs", "compiler fences, against handlers of the same thread"),
 ];
 
-/// A layer names only layers that the table gives it.
+/// Finds uses of a layer that the table does not allow.
 pub fn uses(source: &Source) -> Vec<Finding> {
     let Some(layer) = source.layer() else { return Vec::new() };
     // The command is a crate of its own: the compiler lets it see the public surface only.
@@ -165,7 +165,7 @@ pub fn uses(source: &Source) -> Vec<Finding> {
     named.filter_map(|path| Some(finding("layers", source, path.at, wrong(&path.names)?))).collect()
 }
 
-/// Memory is ordered in the listed files only; elsewhere an access is not even relaxed.
+/// Finds memory orderings outside the listed files; other files have no atomic access at all.
 pub fn orderings(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !source.path.starts_with("src/") {

@@ -1,4 +1,4 @@
-//! Paths in code, whether a `use` names them or an expression, as they read from the root of the crate.
+//! Paths in code, of a `use` or an expression, in the form in which they read from the root of the crate.
 
 use std::iter::Peekable;
 
@@ -7,19 +7,21 @@ use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree, token_stream::IntoIt
 /// A path of two names or more.
 #[derive(Debug)]
 pub struct Path {
-    /// The byte that its first name begins at.
+    /// Byte at which the first name begins.
     pub at: usize,
-    /// The names from the root of the crate.
+    /// Names from the root of the crate.
     pub names: Vec<String>,
-    /// It begins with the name of something that is in scope: what `names` says is true if that is a module below.
+    /// Whether the path begins with a name in scope. `names` is then right only if that name is a module below this
+    /// one.
     pub is_relative: bool,
-    /// It hands a name on to the users of this module: `pub use`.
+    /// Whether the path is a `pub use`, which re-exports a name.
     pub is_reexport: bool,
 }
 
 type Tokens = Peekable<IntoIter>;
 
-/// Every path of a file. `code` is its text with blanks where no path is to be found; `module` is what the file is.
+/// Returns every path of a file. `code` is its text with blanks in place of comments and strings; `module` is the
+/// file's module.
 pub fn paths(tokens: TokenStream, code: &str, module: &[String]) -> Vec<Path> {
     let mut found = Vec::new();
     walk(tokens, code, module, &mut found);
@@ -58,7 +60,7 @@ fn walk(tokens: TokenStream, code: &str, module: &[String], found: &mut Vec<Path
     }
 }
 
-/// The paths of a use tree, or the single path, that begins with this name.
+/// Returns the paths of a use tree, or the single path, that begins with `first`.
 fn tree(first: &Ident, tokens: &mut Tokens) -> Vec<Vec<String>> {
     let mut path = vec![first.to_string()];
     while is_punct(tokens, ':') {
@@ -83,7 +85,7 @@ fn tree(first: &Ident, tokens: &mut Tokens) -> Vec<Vec<String>> {
     vec![path]
 }
 
-/// The paths between the braces of a use tree.
+/// Returns the paths between the braces of a use tree.
 fn branches(tokens: TokenStream) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut tokens = tokens.into_iter().peekable();
@@ -102,7 +104,7 @@ fn is_punct(tokens: &mut Tokens, wanted: char) -> bool {
     matches!(tokens.peek(), Some(TokenTree::Punct(punct)) if punct.as_char() == wanted)
 }
 
-/// A path as it reads from the root, and whether it began with a name in scope.
+/// Returns a path from the root of the crate, and whether it began with a name in scope.
 fn from_root(path: Vec<String>, module: &[String]) -> (Vec<String>, bool) {
     let is_relative = !matches!(path[0].as_str(), "crate" | "self" | "super");
     let mut names = module.to_vec();

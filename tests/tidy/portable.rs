@@ -1,16 +1,16 @@
-//! The validation runs where Rust runs: what only some systems have is in two files of it.
+//! The validation is portable: only two of its files have code for particular systems.
 
 use super::source::{Source, words};
 use super::{Finding, finding};
 
-/// The files that may name a system, each with what for. They have a way for all other systems too.
+/// The files that may name a system, each with the reason. Each file also has code for all other systems.
 const MAY: [&str; 2] = ["src/validation/probe.rs", "src/validation/paired/spawn.rs"];
 
-/// What names a system.
+/// Names of systems.
 const SYSTEMS: [&str; 6] = ["std::os", "libc", "unix", "windows", "target_os", "target_family"];
 
-/// A system named where it has no place. Reading a file that only some systems have names none: it fails elsewhere, and
-/// the figure is unknown.
+/// Finds names of systems in other files. Reading a file that only some systems have is allowed: the read fails
+/// elsewhere, and the figure is unknown.
 pub fn systems(source: &Source) -> Vec<Finding> {
     if !source.path.starts_with("src/validation/") || MAY.contains(&source.path.as_str()) {
         return Vec::new();

@@ -1,4 +1,5 @@
-//! Source text for the rules: comments, strings and test modules blanked out, every character in its place.
+//! Source text for the rules, with comments, strings and test modules blanked out, so that every character keeps its
+//! place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,21 +8,21 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use super::paths::{Path as CodePath, paths};
 
-/// Where the libraries of the workspace begin that have layers.
+/// Roots of the libraries that have layers.
 const CRATES: [&str; 2] = ["src/", "cli/src/"];
 
 /// One Rust file.
 #[derive(Debug)]
 pub struct Source {
-    /// Relative to the package, with `/` on every platform.
+    /// Path relative to the package, with `/` on every platform.
     pub path: String,
-    /// The text as it is.
+    /// Text of the file.
     pub text: String,
-    /// The text without comments and without what is in strings.
+    /// Text without comments and without the contents of strings.
     pub all_code: String,
-    /// As `all_code`, without what only tests compile.
+    /// `all_code` without the items that only tests compile.
     pub code: String,
-    /// The paths in `code`.
+    /// Paths in `code`.
     pub paths: Vec<CodePath>,
 }
 
@@ -34,18 +35,18 @@ impl Source {
         Source { path: path.to_owned(), text: text.to_owned(), all_code, code, paths }
     }
 
-    /// The line that a byte is on, counted from 1.
+    /// Returns the line that holds a byte, counted from 1.
     pub fn line_of(&self, byte: usize) -> usize {
         self.text[..byte].matches('\n').count() + 1
     }
 
-    /// The folder below `src`, or the name of a file that lies in `src` itself.
+    /// Returns the folder below `src`, or the name of a file in `src` itself.
     pub fn layer(&self) -> Option<&str> {
         let (_, below) = in_crate(&self.path)?;
         Some(below.split('/').next()?.trim_end_matches(".rs"))
     }
 
-    /// What the file is part of: a layer with its crate, or a program.
+    /// Returns the layer with its crate, or the program, that the file is part of.
     pub fn room(&self) -> Option<&str> {
         let (root, below) = in_crate(&self.path)?;
         let depth = if below.starts_with("bin/") { 2 } else { 1 };
@@ -53,19 +54,19 @@ impl Source {
         Some(self.path[..root.len() + length - 1].trim_end_matches(".rs"))
     }
 
-    /// The module that the file is, from the root of its crate.
+    /// Returns the module of the file, from the root of its crate.
     pub fn module(&self) -> Vec<String> {
         module(&self.path)
     }
 
-    /// Takes the file for one that only tests compile.
+    /// Blanks out the code, for a file that only tests compile.
     fn clear(&mut self) {
         self.code.clear();
         self.paths.clear();
     }
 }
 
-/// Where the file's library begins, and the path from there.
+/// Returns the root of the file's library, and the path below it.
 fn in_crate(path: &str) -> Option<(&str, &str)> {
     CRATES.iter().find_map(|root| Some((*root, path.strip_prefix(root)?)))
 }
@@ -78,7 +79,7 @@ fn module(path: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Every file below `folder` of the package with this ending.
+/// Returns every file below `folder` of the package with this ending.
 pub fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
@@ -96,13 +97,13 @@ pub fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A path as the rules name it.
+/// Returns a path in the form of the rules.
 pub fn relative(path: &Path) -> String {
     let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(path);
     path.to_string_lossy().replace('\\', "/").trim_start_matches('/').to_owned()
 }
 
-/// All Rust files below these folders. Files that only tests compile have no code.
+/// Returns all Rust files below these folders. A file that only tests compile has no code.
 pub fn sources(folders: &[&str]) -> Vec<Source> {
     let paths = folders.iter().flat_map(|folder| files(folder, ".rs"));
     let read =
@@ -118,7 +119,7 @@ pub fn sources(folders: &[&str]) -> Vec<Source> {
     sources
 }
 
-/// Files that a `#[cfg(test)] mod name;` in this one brings in.
+/// Returns the files that a `#[cfg(test)] mod name;` in `source` includes.
 fn test_files(source: &Source) -> Vec<String> {
     let folder = match source.path.rsplit_once('/') {
         Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder.to_owned(),
@@ -132,15 +133,15 @@ fn test_files(source: &Source) -> Vec<String> {
     gated.map(|name| format!("{folder}/{name}.rs")).collect()
 }
 
-/// Blanks out comments and what is in strings and characters.
+/// Blanks out comments and the contents of strings and characters.
 fn without_prose(tokens: TokenStream, text: &str) -> String {
     let mut page: Vec<u8> = text.bytes().map(|byte| if byte == b'\n' { b'\n' } else { b' ' }).collect();
     copy(tokens, text, &mut page);
     String::from_utf8(page).expect("whole tokens were copied")
 }
 
-/// Copies tokens to where they are in the text. A literal other than a number is prose; so is a doc comment, each of
-/// whose tokens spans the whole comment.
+/// Copies tokens to their places in the text. A literal other than a number is not copied, and neither is a doc
+/// comment, each of whose tokens spans the whole comment.
 fn copy(tokens: TokenStream, text: &str, page: &mut [u8]) {
     for token in tokens {
         let spans = match &token {
@@ -173,7 +174,7 @@ fn without_tests(code: &str) -> String {
     String::from_utf8(kept).expect("whole characters were blanked")
 }
 
-/// From its attribute to its end, every item behind `#[cfg(… test …)]`.
+/// Returns the span of every item behind `#[cfg(… test …)]`, from its attribute to its end.
 fn test_items(code: &str) -> Vec<(usize, usize)> {
     let mut items = Vec::new();
     let mut from = 0;
@@ -193,7 +194,7 @@ fn test_items(code: &str) -> Vec<(usize, usize)> {
     items
 }
 
-/// Where a word occurs, not as part of another.
+/// Returns the places of a word that is not part of a longer one.
 pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(word).map(|(at, _)| at).filter(move |at| {
         let end = at + word.len();
@@ -204,7 +205,7 @@ pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 
     })
 }
 
-/// The identifier that comes next, and where it ends.
+/// Returns the next identifier and the place of its end.
 pub fn identifier(code: &str, at: usize) -> (String, usize) {
     let start = skip_space(code, at);
     let length = code[start..].bytes().take_while(|byte| is_word(*byte)).count();
@@ -215,7 +216,7 @@ pub fn skip_space(code: &str, at: usize) -> usize {
     at + code[at..].bytes().take_while(u8::is_ascii_whitespace).count()
 }
 
-/// Just behind the brace that closes the one at `open`.
+/// Returns the place behind the brace that closes the one at `open`.
 pub fn block_end(code: &str, open: usize) -> usize {
     let mut depth = 0;
     for (at, byte) in code.bytes().enumerate().skip(open) {

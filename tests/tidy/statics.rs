@@ -1,4 +1,4 @@
-//! State of the whole process: every static that can change is listed with what a forked child does about it.
+//! State of the whole process: every static that can change is listed with its reset in a forked child.
 
 use super::source::{Source, identifier, words};
 use super::{Finding, finding};
@@ -24,13 +24,13 @@ const STATICS: &[(&str, &str, &str)] = &[
     ("cli/src/bin/heapledger", "HEAP", "the command's allocator"),
 ];
 
-/// What a type may consist of that cannot change once it is made.
+/// Types without state that can change after initialisation.
 const CONSTANT: &[&str] = &[
     "bool", "char", "str", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
     "isize", "f32", "f64", "fn", "static", "CStr",
 ];
 
-/// Statics with state that are not listed, and entries without one.
+/// Finds statics with state that are not listed, and entries without a static.
 pub fn statics(sources: &[Source]) -> Vec<Finding> {
     beyond(sources, STATICS)
 }
@@ -55,7 +55,7 @@ fn beyond(sources: &[Source], listed: &[(&'static str, &'static str, &str)]) -> 
     findings
 }
 
-/// Place and name of every static whose type has a part that may change.
+/// Returns place and name of every static whose type has a part that can change.
 fn with_state(code: &str) -> impl Iterator<Item = (usize, String)> {
     let items = words(code, "static").filter(|at| !code[..*at].ends_with('\''));
     items.filter_map(|at| {

@@ -1,17 +1,17 @@
-//! Sizes, names, unsafe blocks, and what the low rooms must not touch.
+//! Sizes, names, unsafe blocks, and items that the low rooms must not use.
 
 use super::source::{Source, block_end, identifier, skip_space, words};
 use super::{Finding, finding};
 
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 600;
-/// How far above an unsafe block its comment may begin.
+/// Maximum distance of a comment above its unsafe block, in lines.
 const SAFETY_LINES: usize = 8;
 
 /// The rooms whose code runs inside the program's allocator.
 const NO_HEAP: [&str; 5] = ["src/sys/", "src/ring/", "src/ledger/", "src/fold/", "src/recorder/"];
 
-/// What would allocate there, take a lock of std's, or panic.
+/// Items of the low rooms that would allocate, take a lock of std, or panic.
 const FORBIDDEN: &[&str] = &[
     "Vec",
     "Box",
@@ -43,7 +43,7 @@ const FORBIDDEN: &[&str] = &[
     "thread::spawn",
 ];
 
-/// The exceptions, each with its reason.
+/// Exceptions, each with its reason.
 const ALLOWED: &[(&str, &[&str], &str)] = &[
     (
         "src/recorder/overflow_pool.rs",
@@ -52,7 +52,7 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     ("src/ledger/changes.rs", &["Vec"], "the list is copied for a snapshot, into room made before"),
     ("src/ledger/history.rs", &["Vec"], "the reading side of the history: filled before the latch is taken"),
-    ("src/ledger/timeline.rs", &["Vec"], "the copy is given, with room, by whoever takes the snapshot"),
+    ("src/ledger/timeline.rs", &["Vec"], "the snapshot makes the copy, with room, before"),
     (
         "src/recorder/options.rs",
         &["String"],
@@ -85,7 +85,7 @@ pub fn sizes(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// Names that say nothing, and notes that belong elsewhere.
+/// Finds names without meaning, and notes that belong elsewhere.
 pub fn names(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -105,7 +105,7 @@ pub fn names(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// The modules that a `lib.rs` or `mod.rs` opens for unsafe code, as the beginning of their files' paths.
+/// Returns the modules that a `lib.rs` or `mod.rs` opens for unsafe code, as prefixes of their files' paths.
 pub fn opened(sources: &[Source]) -> Vec<String> {
     let mut opened = Vec::new();
     for source in sources {
@@ -120,7 +120,7 @@ pub fn opened(sources: &[Source]) -> Vec<String> {
     opened
 }
 
-/// Unsafe code lies in opened modules, is opened nowhere else, and every block says why it is sound.
+/// Finds unsafe code outside opened modules, modules opened elsewhere, and unsafe blocks without a reason.
 pub fn unsafe_code(source: &Source, opened: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_root = source.path.ends_with("/lib.rs") || source.path.ends_with("/mod.rs");
@@ -157,7 +157,7 @@ pub fn unsafe_code(source: &Source, opened: &[String]) -> Vec<Finding> {
     findings
 }
 
-/// The low rooms do not allocate, lock or panic.
+/// Finds items in the low rooms that allocate, lock or panic.
 pub fn no_heap(source: &Source) -> Vec<Finding> {
     if !NO_HEAP.iter().any(|room| source.path.starts_with(room)) {
         return Vec::new();
@@ -169,7 +169,7 @@ pub fn no_heap(source: &Source) -> Vec<Finding> {
     found.map(|(at, name)| finding("no heap", source, at, format!("{name} has no place here"))).collect()
 }
 
-/// An exception that nothing needs any more.
+/// Finds exceptions that are no longer needed.
 pub fn spare_exceptions(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, names, reason) in ALLOWED {
@@ -189,7 +189,7 @@ pub fn spare_exceptions(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// Every folder of `src` says in its `mod.rs` what it is, and every file in its first line.
+/// Finds folders of `src` whose `mod.rs` does not describe them, and files without a description in their first line.
 pub fn rooms(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in sources.iter().filter(|source| source.path.starts_with("src/")) {

@@ -1,4 +1,4 @@
-//! Each row of the table of advice from figures made for it, and the causes that are real from real runs.
+//! Each row of the table of advice, from figures made for it; causes that real runs can have, from real runs.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::workloads::{LockedWorkload, SpinWorkload};
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
 
-/// Results of a run at 1, 2, 4 and 8 users with the given mean throughputs, and parts of the time set by hand.
+/// Returns results at 1, 2, 4 and 8 users with these mean throughputs, and with the parts of the response time that
+/// `parts` sets.
 fn made(throughputs: [f64; 4], parts: impl Fn(usize, &mut TimeBreakdown)) -> Vec<ConcurrentTestResult> {
     let b = ConcurrentBenchmark::new(NullWorkload::pausing(MS), BenchmarkConfig::bare()).unwrap();
     let run = |(users, throughput): (usize, f64)| {
@@ -37,7 +38,7 @@ fn advised(results: Vec<ConcurrentTestResult>) -> ScalabilityReport {
     ScalabilityReport::from_runs(results, &BenchmarkConfig::bare())
 }
 
-/// Flat from two users on: half, a quarter, an eighth of linear.
+/// Throughputs that are flat from two users on: a half, a quarter and an eighth of linear.
 const FLAT: [f64; 4] = [1000.0, 1010.0, 1005.0, 1000.0];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Every request has exactly one fate, and the checker of that law can fail.
+//! Every request has exactly one outcome, and the check of that law can fail.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(a.response, c.response);
 }
 
-/// The debug form shows every field, options and all.
+/// Whether no figure is infinite or NaN. The debug form shows every field, optional ones included.
 fn is_finite(r: &ConcurrentTestResult) -> bool {
     let text = format!("{r:?}");
     !text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "NaN" || word == "inf")

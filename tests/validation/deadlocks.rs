@@ -1,4 +1,4 @@
-//! Planted deadlocks are proved and named, and slowness is not taken for one.
+//! Planted deadlocks are proved and named, and slow requests are not reported as deadlocks.
 
 use std::sync::Arc;
 use std::time::Duration;

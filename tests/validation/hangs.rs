@@ -1,4 +1,4 @@
-//! Real hangs, each planted in a process of its own with a hard limit: a run returns whatever its users do.
+//! Real hangs, each planted in a separate process with a hard limit: a run returns in spite of its users.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::workloads::{DeadlockKind, DeadlockWorkload};
 const MS: Duration = Duration::from_millis(1);
 const MARK: &str = "VALIDATION_HANG_CHILD";
 
-/// Runs `body` in a child process, and kills that when it takes longer than `limit`.
+/// Runs `body` in a child process, and kills the child if it takes longer than `limit`.
 pub(crate) fn apart(test: &str, limit: Duration, body: fn()) {
     if std::env::var_os(MARK).is_some() {
         body();
@@ -52,7 +52,7 @@ fn planted(kind: DeadlockKind, executor: Executor) -> (ConcurrentTestResult, Dur
     (result, begin.elapsed())
 }
 
-/// Window, graceful stop and three seconds; as much again for a busy machine.
+/// Window, graceful stop and three seconds, doubled for a busy machine.
 const RETURNS_WITHIN: Duration = Duration::from_millis(2 * 4500);
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -105,7 +105,7 @@ fn a_livelock_spins() {
 #[test]
 fn a_blocked_executor_starves_the_others() {
     apart("hangs::a_blocked_executor_starves_the_others", LIMIT, || {
-        /// User 0 blocks the only worker for ever at its third request.
+        /// A workload whose user 0 blocks the only worker forever at its third request.
         struct Blocker;
         impl Workload for Blocker {
             type Session = UserId;

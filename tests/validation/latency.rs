@@ -1,4 +1,4 @@
-//! Latency that a stall cannot hide, and arrivals that keep their plan.
+//! Latency includes the delay of stalls, and arrivals follow their plan.
 
 use std::time::Duration;
 

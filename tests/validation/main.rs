@@ -1,5 +1,5 @@
-//! The concurrent benchmark against planted faults and known answers. Most run on a virtual clock: twenty seconds of
-//! load in milliseconds, with the same result each time.
+//! The concurrent benchmark against planted faults and known answers. Most tests run on a virtual clock: twenty seconds
+//! of load take milliseconds, with the same result each time.
 #![cfg(feature = "validation")]
 
 mod advice;
@@ -18,7 +18,7 @@ mod workloads;
 
 use std::future::Future;
 
-/// Runs on a single-threaded runtime with a paused clock.
+/// Runs a future on a single-threaded runtime with a paused clock.
 fn virtually<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -1,8 +1,8 @@
-//! The deadlock detector against another one, deloxide, on the same locks at the same time.
+//! The deadlock detector against another detector, deloxide, on the same locks at the same time.
 //!
-//! Threads take deloxide's mutexes, which keep a wait-for graph of their own, and tell our detector of each wait and
-//! hold. Both must find the same threads waiting for the same locks. Each case has a process of its own: deloxide's
-//! detector is one for the process, and the threads of a deadlock stay where they are.
+//! Threads take deloxide's mutexes, which keep a separate wait-for graph, and report each wait and hold to our
+//! detector. Both detectors must find the same threads waiting for the same locks. Each case runs in a separate
+//! process, because deloxide has one detector per process, and deadlocked threads never end.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, channel};
@@ -16,20 +16,22 @@ use crate::hangs::apart;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Who waits for which lock, by the numbers of threads and locks.
+/// Pairs of a thread and the lock that it waits for, by number.
 type Waits = BTreeSet<(usize, usize)>;
 
-/// A thread takes the first lock, if any, and when all have done so, waits for the second.
+/// The first lock that a thread takes, if any, and the second one, for which it waits once all threads have their
+/// first.
 type Order = (Option<usize>, usize);
 
-/// What each of the two detectors says of one deadlock.
+/// The findings of both detectors on one deadlock.
 struct Findings {
     theirs: Waits,
     ours: DeadlockReport,
 }
 
 impl Findings {
-    /// Our waits. Who holds lock 2 is thread 2: each thread that holds one has the number of its lock.
+    /// Returns the waits that our detector found. The holder of lock 2 is thread 2: each holder has the number of its
+    /// lock.
     fn waits(&self) -> Waits {
         let number = |name: &str| name.strip_prefix("lock ").unwrap().parse::<usize>().unwrap();
         let of = |edge: &WaitEdge| {
@@ -50,7 +52,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// And where deloxide's findings come from.
+    /// Creates the locks. Also returns a receiver of deloxide's findings.
     fn new(locks: usize) -> (Arc<Self>, Receiver<DeadlockInfo>) {
         let (send, found) = channel();
         Deloxide::new().callback(move |info| drop(send.send(info))).start().unwrap();
@@ -61,7 +63,7 @@ impl Watched {
     }
 }
 
-/// Threads that take locks in these orders. Gives deloxide's number of each thread.
+/// Starts threads that take locks in these orders. Returns deloxide's number of each thread.
 fn start(
     watched: &Arc<Watched>,
     orders: &'static [Order],
@@ -138,7 +140,7 @@ fn both_find_three_in_a_ring() {
     });
 }
 
-/// Where the two differ, the comparison says so: a thread behind a circle is none of it, and never freed either.
+/// A difference between the detectors: a thread that waits behind a circle is no part of it, and never freed either.
 #[test]
 fn one_that_waits_behind_the_circle_is_named_by_ours_alone() {
     apart("other_detector::one_that_waits_behind_the_circle_is_named_by_ours_alone", LIMIT, || {
@@ -156,7 +158,7 @@ fn one_that_waits_behind_the_circle_is_named_by_ours_alone() {
     });
 }
 
-/// A queue of threads at one lock, in order: neither calls it a deadlock, and all get through.
+/// Threads that wait at one lock in order: neither detector reports a deadlock, and all threads finish.
 #[test]
 fn neither_finds_any_where_locks_are_taken_in_order() {
     apart("other_detector::neither_finds_any_where_locks_are_taken_in_order", LIMIT, || {

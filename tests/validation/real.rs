@@ -1,6 +1,5 @@
-//! What only real time can show: processor time, locks, threads. A machine that is busy with other things, or that its
-//! host sets aside for a moment, adds waiting to a run that has none. So a figure is looked for in a few runs and has to
-//! show in one of them: noise comes and goes, a fault of the meter stays.
+//! Figures of real time: processor time, locks, threads. A machine that is busy or paused by its host adds waiting to a
+//! run. So each figure is expected in one of a few runs: noise differs from run to run, a fault of the meter does not.
 
 use std::time::Duration;
 
@@ -15,13 +14,13 @@ fn on_threads() -> BenchmarkConfig {
     BenchmarkConfig { executor: Executor::Threads, warm_up: 50 * MS, ..BenchmarkConfig::bare() }
 }
 
-/// One run at one user and one at eight.
+/// Runs one test at one user and at eight.
 fn eight_against_one<W: Workload>(workload: W, config: BenchmarkConfig, time: Duration) -> ScalabilityReport {
     let benchmark = ConcurrentBenchmark::new(workload, config).unwrap();
     benchmark.run_scalability_test(Levels::List(vec![8]), time).unwrap()
 }
 
-/// Runs it until it shows what is looked for, a few times at most.
+/// Repeats `run` a few times, until it returns `Ok`.
 fn shows_in_one_run_of_few(mut run: impl FnMut() -> Result<(), String>) {
     let mut seen = Vec::new();
     for _ in 0..6 {
@@ -33,7 +32,7 @@ fn shows_in_one_run_of_few(mut run: impl FnMut() -> Result<(), String>) {
     panic!("in no run: {seen:#?}");
 }
 
-/// What [`shows_in_one_run_of_few`] is told of a run.
+/// Returns the result that [`shows_in_one_run_of_few`] expects of a run.
 fn shown(is_so: bool, what: &impl std::fmt::Debug) -> Result<(), String> {
     if is_so { Ok(()) } else { Err(format!("{what:?}")) }
 }
@@ -156,7 +155,7 @@ fn threads_of_the_run_are_listed_with_their_times() {
 
 #[test]
 fn a_late_generator_is_seen_and_forbids_conclusions() {
-    /// Takes long to choose a request, which is the generator's time and not the system's.
+    /// A workload that takes long to choose a request. That time belongs to the generator, not to the system.
     struct SlowChoice(Duration);
     impl Workload for SlowChoice {
         type Session = ();
@@ -204,7 +203,7 @@ fn a_late_generator_is_seen_and_forbids_conclusions() {
     });
 }
 
-/// Does its work before it returns a future, as a plain function may.
+/// A workload that works before it returns a future, as a function without `async` may.
 #[derive(Debug)]
 struct Eager(u64);
 

@@ -1,4 +1,4 @@
-//! Reports that can be read back, thresholds that decide, and the search workload whose answers are checked.
+//! Reports that can be parsed again, thresholds, and the search workload with checked answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -110,7 +110,7 @@ fn a_wrong_answer_is_seen() {
     assert!(r.detail.headline.contains("wrong answers") && !r.passed());
 }
 
-/// A tracker that, while it is on, makes each request slower and loses every tenth event.
+/// A tracker that slows each request and loses every tenth event while it is on.
 #[derive(Default)]
 struct Fake {
     on: AtomicBool,
@@ -187,7 +187,7 @@ fn overhead_is_measured_in_pairs() {
     );
 }
 
-/// Cells of a row by the names of their columns.
+/// Returns the cells of a row, by the names of their columns.
 fn cells(csv: &str, row: usize) -> std::collections::HashMap<&str, &str> {
     let mut lines = csv.lines();
     let names = lines.next().unwrap().split(',');

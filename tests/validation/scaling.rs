@@ -81,7 +81,7 @@ fn three_levels_have_a_report_and_no_law() {
 
 #[test]
 fn failing_everything_is_an_efficiency_of_zero() {
-    /// Answers one user and fails more.
+    /// A workload that answers one user, and fails more and more with further users.
     struct Fragile(std::sync::atomic::AtomicUsize);
     impl Workload for Fragile {
         type Session = ();

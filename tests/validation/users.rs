@@ -1,4 +1,4 @@
-//! As many users as asked for, and none affected by what another does.
+//! The requested number of users, none of which affects another.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! WordNet's own lines (`tests/data/wordnet`), read by eye first: what documents and queries they are.
+//! Lines of WordNet (`tests/data/wordnet`), whose documents and queries were first read by eye.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,13 @@ fn excerpt() -> Corpus {
     Corpus::wordnet(&folder(), 1000).unwrap()
 }
 
-/// The queries of one document.
+/// Returns the queries of one document.
 fn queries(corpus: &Corpus, document: usize) -> Vec<&str> {
     let of = corpus.queries.iter().filter(|(_, number)| *number as usize == document);
     of.map(|(query, _)| query.as_str()).collect()
 }
 
-/// The first word of each set, in the order of the files.
+/// First word of each set, in the order of the files.
 const FIRST_WORDS: [&str; 32] = [
     "entity",
     "abstraction",
@@ -71,7 +71,7 @@ fn every_set_is_a_document_and_no_line_of_the_licence_is() {
     }
 }
 
-/// Words joined by lines, in hexadecimal number, with positions of adjectives and frames of verbs behind them.
+/// The lines have joined words, hexadecimal numbers of words, positions of adjectives, and frames of verbs.
 #[test]
 fn words_are_all_of_the_set_and_nothing_else() {
     let corpus = excerpt();
@@ -103,7 +103,7 @@ fn words_are_all_of_the_set_and_nothing_else() {
     assert_eq!((words.clone().count(), words.last()), (18, Some("widget")));
 }
 
-/// A dozen lines of the whole of WordNet have a quotation in the middle of their definition.
+/// Some dozen lines of WordNet have a quotation in the middle of their definition.
 #[test]
 fn a_quotation_within_a_definition_is_part_of_it() {
     let corpus = excerpt();
@@ -179,7 +179,7 @@ fn fewer_documents_are_taken_evenly() {
     assert!(Corpus::wordnet(&folder(), 0).unwrap().documents.is_empty());
 }
 
-/// The known answer of an example is the set that it was written for.
+/// The right answer to an example is the set that the example was written for.
 #[test]
 fn a_search_finds_the_document_that_a_query_was_written_for() {
     let corpus = excerpt();

@@ -1,4 +1,5 @@
-//! Workloads with a known answer or a planted fault, so that a report can be checked against it. Each test binary uses some.
+//! Workloads with a known answer or a planted fault, against which a report is checked. Each test binary uses some of
+//! them.
 #![allow(dead_code, reason = "shared by several test binaries")]
 
 use std::convert::Infallible;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use heapledger::validation::*;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// The items of a workload without session state, connections and request data.
+/// Defines the items of a workload without session state, connections and request data.
 macro_rules! stateless {
     ($name:literal, $error:ty) => {
         type Session = UserId;
@@ -33,14 +34,14 @@ macro_rules! stateless {
         fn next_request(&self, _: &mut UserId, _: &mut UserRng, _: u64) {}
     };
 }
-/// Burns processor time: `cpu_ns` of it by the thread's own clock, however long that takes.
+/// A workload that uses processor time: `cpu_ns` per request, by the thread's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct SpinWorkload {
     /// Nanoseconds of processor time per request.
     pub cpu_ns: u64,
 }
 
-/// Spins until the thread has used `cpu_ns`; by the wall clock where threads have no clock of their own.
+/// Spins until the thread has used `cpu_ns`, or by the monotonic clock where threads have no clock.
 fn burn(cpu_ns: u64) -> u64 {
     let wall = std::time::Instant::now();
     let start = thread_cpu_ns();
@@ -71,12 +72,12 @@ impl Workload for SpinWorkload {
     }
 }
 
-/// Waits for a timer, as for a remote service that never gets slower.
+/// A workload that waits for a timer, like a remote service of constant speed.
 #[derive(Debug, Clone, Copy)]
 pub struct SleepWorkload {
-    /// How long.
+    /// Time of the wait.
     pub time: Duration,
-    /// Whether the thread itself sleeps, as in blocking code.
+    /// Whether the thread itself sleeps, as blocking code does.
     pub blocking: bool,
 }
 
@@ -97,7 +98,7 @@ impl Workload for SleepWorkload {
     }
 }
 
-/// Burns processor time, part of it inside one lock that all users share.
+/// A workload that uses processor time, part of it under one lock that all users share.
 #[derive(Debug, Default)]
 pub struct LockedWorkload {
     free_ns: u64,
@@ -106,7 +107,7 @@ pub struct LockedWorkload {
 }
 
 impl LockedWorkload {
-    /// `free_ns` of processor time outside the lock, `held_ns` inside.
+    /// Creates a workload with `free_ns` of processor time outside the lock and `held_ns` inside.
     pub const fn new(free_ns: u64, held_ns: u64) -> Self {
         Self { free_ns, held_ns, lock: Mutex::new(0) }
     }
@@ -128,7 +129,7 @@ impl Workload for LockedWorkload {
     }
 }
 
-/// Takes as long as the scalability law says for the number of requests under way: R(n) = n / X(n).
+/// A workload whose response time follows the scalability law for the number of concurrent requests: R(n) = n / X(n).
 #[derive(Debug, Default)]
 pub struct UslWorkload {
     gamma: f64,
@@ -138,7 +139,7 @@ pub struct UslWorkload {
 }
 
 impl UslWorkload {
-    /// The law with these parameters; γ in requests a second.
+    /// Creates a workload with these parameters of the law; γ is in requests per second.
     pub fn new(gamma: f64, sigma: f64, kappa: f64) -> Self {
         Self { gamma, sigma, kappa, under_way: AtomicUsize::new(0) }
     }
@@ -163,7 +164,7 @@ impl Workload for UslWorkload {
     }
 }
 
-/// Serves every request in `service`, but stands still for a while.
+/// A workload that serves every request in the time `service`, except during one stall.
 #[derive(Debug)]
 pub struct StallWorkload {
     service: Duration,
@@ -174,12 +175,12 @@ pub struct StallWorkload {
 }
 
 impl StallWorkload {
-    /// Stands still for `length`, beginning `at` after the first session was opened.
+    /// Creates a workload that stalls for `length`, from `at` after the first session was opened.
     pub const fn new(service: Duration, at: Duration, length: Duration) -> Self {
         Self { service, at, length, only: None, began: OnceLock::new() }
     }
 
-    /// Only `user` stands still.
+    /// Makes only `user` stall.
     #[must_use]
     pub const fn only(mut self, user: UserId) -> Self {
         self.only = Some(user);
@@ -223,7 +224,7 @@ impl Workload for StallWorkload {
     }
 }
 
-/// Holds a connection for a while.
+/// A workload whose requests hold a connection.
 #[derive(Debug, Default)]
 pub struct PooledWorkload {
     hold: Duration,
@@ -232,12 +233,12 @@ pub struct PooledWorkload {
 }
 
 impl PooledWorkload {
-    /// Each request holds its connection for `hold`.
+    /// Creates a workload whose requests hold their connection for `hold`.
     pub fn new(hold: Duration) -> Self {
         Self { hold, ..Self::default() }
     }
 
-    /// The most connections that were in use at once, counted by their users.
+    /// Returns the maximum number of connections in use, as counted by their users.
     pub fn concurrent_peak(&self) -> usize {
         self.peak.load(Relaxed)
     }
@@ -275,7 +276,8 @@ impl Workload for PooledWorkload {
     }
 }
 
-/// Succeeds, fails, takes too long and answers wrongly in the given shares, drawn from the user's generator.
+/// A workload that succeeds, fails, takes too long and answers wrongly in these shares, drawn from the user's
+/// generator.
 #[derive(Debug, Clone, Copy)]
 pub struct MixedOutcomes {
     /// Share of requests that fail.
@@ -323,28 +325,28 @@ impl Workload for MixedOutcomes {
     }
 }
 
-/// How the users of a [`DeadlockWorkload`] lock each other up.
+/// The way in which the users of a [`DeadlockWorkload`] block each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadlockKind {
     /// Users 0 and 1 take two asynchronous locks in opposite order.
     AbBa,
-    /// Users 0, 1 and 2 each hold a lock and want the next one's.
+    /// Users 0, 1 and 2 each hold a lock and wait for the next one's.
     Ring,
-    /// User 0 reads, then wants to write.
+    /// User 0 reads, then waits to write.
     Upgrade,
-    /// User 0 reads and reads again, with user 1 waiting to write in between.
+    /// User 0 reads twice, and user 1 waits to write in between.
     ReadAgain,
-    /// Users 0 and 1 hold one of two connections each and want a second.
+    /// Users 0 and 1 each hold one of two connections and wait for a second.
     PoolHoldAndWait,
-    /// As `PoolHoldAndWait`, with an acquire that gives up after a while.
+    /// As `PoolHoldAndWait`, with an acquire that times out.
     PoolWithTimeout,
     /// Users 0 and 1 take two locks of the standard library in opposite order, which no detector sees.
     Threads,
-    /// Users 0 and 1 keep giving way to each other.
+    /// Users 0 and 1 give way to each other without end.
     Livelock,
 }
 
-/// Deadlocks at the first request of the users concerned; all other users keep going.
+/// A workload that deadlocks at the first request of the users concerned; the other users continue.
 #[derive(Debug)]
 pub struct DeadlockWorkload {
     kind: DeadlockKind,
@@ -356,14 +358,14 @@ pub struct DeadlockWorkload {
     attempts: AtomicU64,
 }
 
-/// How long a user holds its first lock before it wants the second: long enough for the others to take theirs.
+/// Time for which a user holds its first lock before it waits for the second, so that the others can take theirs.
 const HOLD: Duration = Duration::from_millis(10);
 
 impl DeadlockWorkload {
-    /// A planted deadlock that `detector` watches.
+    /// Creates a workload with a planted deadlock that `detector` watches.
     ///
     /// # Panics
-    /// Never: the pool has two connections.
+    /// Never panics, because the pool has two connections.
     pub fn new(kind: DeadlockKind, detector: &DeadlockDetector) -> Self {
         let acquire_timeout = (kind == DeadlockKind::PoolWithTimeout).then_some(Duration::from_secs(1));
         let config = PoolConfig { name: "sessions".to_owned(), acquire_timeout, ..PoolConfig::default() };
@@ -473,7 +475,7 @@ impl Workload for DeadlockWorkload {
     }
 }
 
-/// Never gives its first connections back.
+/// A workload that never returns its first connections.
 #[derive(Debug)]
 pub struct LeakyConnWorkload {
     pool: ConnectionPool<()>,
@@ -481,7 +483,7 @@ pub struct LeakyConnWorkload {
 }
 
 impl LeakyConnWorkload {
-    /// Forgets the first `leaks` connections of `pool`.
+    /// Creates a workload that leaks the first `leaks` connections of `pool`.
     pub const fn new(pool: ConnectionPool<()>, leaks: u64) -> Self {
         Self { pool, left_to_leak: AtomicU64::new(leaks) }
     }
@@ -504,7 +506,7 @@ impl Workload for LeakyConnWorkload {
     }
 }
 
-/// User 0 panics at its `at`-th request; the others take `service` each.
+/// A workload whose user 0 panics at request `at`; all other requests take `service`.
 #[derive(Debug, Clone, Copy)]
 pub struct PanicWorkload {
     /// The request that panics, from 0.

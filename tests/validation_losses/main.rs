@@ -1,5 +1,5 @@
-//! What the benchmark says of a heapledger that loses events: rings that nobody may empty, forced to overflow. The
-//! completeness that other tests find to be 100 % must be seen to fall, by exactly what is missing.
+//! The benchmark under a heapledger that loses events: nobody may empty the rings, so they overflow. The completeness,
+//! which is 100 % in other tests, must fall by exactly the missing events.
 #![cfg(feature = "validation")]
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use heapledger::{DataQualityMode, DumpTarget, HeapLedger};
 static HEAP: HeapLedger =
     HeapLedger::system().mode(DataQualityMode::BestEffort).background(false).dump(DumpTarget::Off);
 
-/// One test in this process: the counters are of all its threads.
+/// The only test of this process, because the counters include all its threads.
 #[test]
 fn full_rings_are_seen_and_counted_to_the_event() {
     let probe: Arc<dyn TrackerProbe> =

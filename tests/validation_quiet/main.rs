@@ -1,5 +1,5 @@
-//! The harness does not measure itself: between the moment the users are let go and the moment the last one is done it
-//! allocates nothing. Counted by a global allocator that knows nothing of heapledger.
+//! The harness does not measure itself: it allocates nothing between the start of the users and the end of the last
+//! user. A separate global allocator without heapledger counts.
 #![cfg(feature = "validation")]
 
 #[path = "../validation/workloads.rs"]
@@ -16,7 +16,7 @@ use workloads::PooledWorkload;
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Sees every allocation and free, and loses none: what it tells is the count itself.
+/// A tracker that observes every allocation and free and loses none.
 struct Counter;
 
 impl TrackerProbe for Counter {
@@ -58,7 +58,8 @@ fn setups() -> Vec<(BenchmarkConfig, LoadModel)> {
     setups
 }
 
-/// One test in this process, since the counts are of all its threads and a test runner starts threads as it likes.
+/// The only test of this process, because the counts include all its threads, and a test runner starts threads at any
+/// time.
 #[test]
 fn the_harness_is_quiet_and_the_oracle_is_exact() {
     a_request_of_the_harness_allocates_nothing();
@@ -91,7 +92,7 @@ fn waiting_for_timers_and_connections_allocates_nothing() {
 }
 
 fn the_oracle_is_exact_and_one_allocation_too_many_is_seen() {
-    /// Counts one event less than it makes, once.
+    /// A workload that reports one event less than it makes, once.
     struct OneTooMany(AllocWorkload, std::sync::atomic::AtomicBool);
     impl Workload for OneTooMany {
         type Session = <AllocWorkload as Workload>::Session;

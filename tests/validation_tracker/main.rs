@@ -1,4 +1,4 @@
-//! heapledger under its own benchmark: complete at every level, and equal to what the workload says it did.
+//! heapledger under its own benchmark: complete at every level, with the event count of the workload.
 #![cfg(feature = "validation")]
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ fn probe() -> Arc<LedgerProbe> {
     Arc::new(LedgerProbe::installed().expect("it is the global allocator"))
 }
 
-/// One test in this process: the counters are of all its threads.
+/// The only test of this process, because the counters include all its threads.
 #[test]
 fn heapledger_sees_and_books_everything() {
     complete_at_every_level_and_exact_against_the_oracle();

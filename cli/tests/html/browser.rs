@@ -26,7 +26,7 @@ pub struct Browser {
     home: tempfile::TempDir,
     done: Arc<AtomicBool>,
     /// Errors and warnings of the page, and requests other than for the page itself.
-    pub complaints: Vec<String>,
+    pub messages: Vec<String>,
 }
 
 /// The browser of this machine, if it has one.
@@ -56,7 +56,7 @@ impl Browser {
         watch(child.id(), Arc::clone(&done));
         let from = BufReader::new(from);
         let mut browser =
-            Browser { child, to, from, last: 0, session: String::new(), home, done, complaints: Vec::new() };
+            Browser { child, to, from, last: 0, session: String::new(), home, done, messages: Vec::new() };
         let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
         let target = target["targetId"].clone();
         let attached = browser.call("Target.attachToTarget", json!({"targetId": target, "flatten": true}));
@@ -98,12 +98,12 @@ impl Browser {
         let parameters = &event["params"];
         match event["method"].as_str().unwrap_or_default() {
             "Runtime.exceptionThrown" | "Log.entryAdded" | "Runtime.consoleAPICalled" => {
-                self.complaints.push(parameters.to_string());
+                self.messages.push(parameters.to_string());
             }
             "Network.requestWillBeSent" => {
                 let address = parameters["request"]["url"].as_str().unwrap_or_default();
                 if !address.starts_with("file:///") || parameters["type"] != "Document" {
-                    self.complaints.push(format!("request for {address}"));
+                    self.messages.push(format!("request for {address}"));
                 }
             }
             _ => {}
@@ -161,7 +161,7 @@ impl Browser {
         // Between two pages there is none to ask.
         while self.value(&format!("Boolean(document.documentElement) && Boolean({condition})")) != json!(true)
         {
-            assert!(began.elapsed() < PATIENCE, "never: {condition}; {:?}", self.complaints);
+            assert!(began.elapsed() < PATIENCE, "never: {condition}; {:?}", self.messages);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -265,7 +265,7 @@ impl Drop for Browser {
     }
 }
 
-/// Ends a browser that is stuck: whoever reads from it then fails instead of waiting for ever.
+/// Ends a browser that hangs, so that a reader of its output fails instead of waiting forever.
 fn watch(process: u32, done: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         let began = Instant::now();

@@ -52,7 +52,7 @@ pub fn keep_picture(browser: &mut Browser, name: &str) {
 }
 
 pub fn assert_quiet(browser: &Browser) {
-    assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+    assert!(browser.messages.is_empty(), "{:#?}", browser.messages);
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn hostile_names_are_shown_and_do_nothing() {
     browser.value("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=\"x.png\">')");
     assert_eq!(browser.number("document.querySelectorAll('main img').length"), 1.0);
     browser.wait_for("document.querySelector('main img').complete");
-    assert!(!browser.complaints.is_empty(), "the policy refuses it, and that is seen");
+    assert!(!browser.messages.is_empty(), "the policy refuses it, and that is seen");
 }
 
 #[test]
