@@ -72,7 +72,7 @@ impl SampledSet {
         (page != 0).then(|| unsafe { &*pages.at(page).cast::<SampledTable>().cast_const() })
     }
 
-    /// Makes the table, unless it exists. Returns whether it exists.
+    /// Makes the table if there is none. Returns `false` if there is no memory for it.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         // Acquire: pairs with the exchange below.
         if self.page.load(Ordering::Acquire) != 0 {

@@ -30,7 +30,7 @@ pub enum ValidityIssue {
         what: String,
         /// Change over the window as a share of the median level.
         change: f64,
-        /// Probability of such a trend by chance.
+        /// Probability that chance alone gives a trend as strong as the observed one.
         p: f64,
     },
     /// Other programs used the machine.

@@ -29,8 +29,8 @@ impl ValidationReport {
 }
 
 impl BaselineComparison {
-    /// Compares `now` with `baseline`. `worse_by` is the maximum deterioration, as a share such as 0.05, at which a
-    /// figure is not part of [`too_much_worse`](Self::too_much_worse).
+    /// Compares `now` with `baseline`. A figure that is worse by more than `worse_by`, a share such as 0.05, is part of
+    /// [`too_much_worse`](Self::too_much_worse).
     ///
     /// # Examples
     /// ```no_run

@@ -78,8 +78,8 @@ impl TextSearch for TextIndex {
 
     fn session(&self) {}
 
-    /// Returns the `top` best documents, best first; equal scores by document number. A repeated word counts
-    /// repeatedly.
+    /// Returns the `top` best documents, best first. Documents of equal score are in the order of their numbers. A word
+    /// that the query repeats counts each time.
     fn search(&self, query: &str, top: usize, (): &mut ()) -> Vec<Hit> {
         let mut scores: HashMap<u32, f32> = HashMap::new();
         for postings in words(query).filter_map(|word| self.postings.get(&word)) {

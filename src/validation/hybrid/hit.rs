@@ -23,7 +23,7 @@ pub trait TextSearch: Send + Sync + 'static {
     fn search(&self, query: &str, top: usize, session: &mut Self::Session) -> Vec<Hit>;
 }
 
-/// Returns the `top` best documents, best first; equal scores by document number.
+/// Returns the `top` best documents, best first. Documents of equal score are in the order of their numbers.
 pub(super) fn best(scores: HashMap<u32, f32>, top: usize) -> Vec<Hit> {
     let mut hits: Vec<Hit> = scores.into_iter().map(|(document, score)| Hit { document, score }).collect();
     hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document)));

@@ -58,7 +58,7 @@ pub struct ReportArgs {
     #[command(flatten)]
     pub names: NameArgs,
 
-    /// Look up no names: show addresses, or the names in the dump
+    /// Skip the lookup of names, and show addresses or the names in the dump
     #[arg(long)]
     pub no_symbols: bool,
 
@@ -192,7 +192,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub names: NameArgs,
 
-    /// Look up no names: write addresses, or the names in the dump
+    /// Skip the lookup of names, and write addresses or the names in the dump
     #[arg(long)]
     pub no_symbols: bool,
 }
@@ -233,7 +233,7 @@ pub struct DiffArgs {
     #[command(flatten)]
     pub names: NameArgs,
 
-    /// Look up no names: compare addresses, or the names in the dumps
+    /// Skip the lookup of names, and compare addresses or the names in the dumps
     #[arg(long)]
     pub no_symbols: bool,
 
@@ -299,7 +299,7 @@ pub struct TraceArgs {
     #[command(flatten)]
     pub names: NameArgs,
 
-    /// Look up no names: show addresses, or the names in the trace
+    /// Skip the lookup of names, and show addresses or the names in the trace
     #[arg(long)]
     pub no_symbols: bool,
 
