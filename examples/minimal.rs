@@ -1,4 +1,4 @@
-//! The shortest use: one attribute line. Run it, then read the dump that it leaves behind.
+//! The shortest use: one attribute line. Run the example, then read its dump.
 
 #[global_allocator]
 static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();

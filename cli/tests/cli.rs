@@ -1,7 +1,7 @@
-//! The `heapledger` command from outside: what it prints, and how it exits.
+//! The `heapledger` command as its users run it: output and exit codes.
 //!
-//! Dumps are written by the library from a small profile with known figures. For `run`, a shell script stands in
-//! for a program with a ledger: it copies such a dump to the place that `HEAPLEDGER_DUMP` names.
+//! The library writes the dumps, from a small profile with known figures. For `run`, a shell script replaces a program
+//! with a ledger: it copies a dump to the path that `HEAPLEDGER_DUMP` names.
 
 use std::fs;
 use std::io::Read;
@@ -78,7 +78,7 @@ fn with_loss() -> Profile {
     profile
 }
 
-/// A directory with a dump of `profile` in it.
+/// Returns a directory with a dump of `profile`.
 fn directory_with(profile: &Profile) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join(DUMP_NAME);
@@ -247,7 +247,7 @@ fn every_format_is_written_and_the_metric_is_for_the_one_that_needs_it() {
     assert_eq!(out, "(no stack) 2\n");
 }
 
-/// `script` of util-linux gives a command a terminal; without it the test passes over what it cannot see.
+/// `script` of util-linux gives a command a terminal. Without it, this test passes.
 #[cfg(target_os = "linux")]
 #[test]
 fn nothing_binary_goes_to_a_terminal() {
@@ -389,7 +389,7 @@ fn a_closed_pipe_is_no_panic_and_a_full_disk_is_an_error() {
 mod run_command {
     use super::*;
 
-    /// `heapledger run` over a shell script that knows the path of a dump as `$1`.
+    /// Runs `heapledger run` over a shell script that gets the path of a dump as `$1`.
     fn run_script(directory: &Path, options: &[&str], dump: &Path, script: &str) -> (i32, String, String) {
         let mut command = heapledger();
         command

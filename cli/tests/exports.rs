@@ -1,8 +1,8 @@
-//! Exports as the programs that they are for read them.
+//! Exports, read by the programs that they are for.
 //!
-//! Each format's own reader is asked for its sums, which must be those of the profile. A reader that is not installed is
-//! passed over, and the test says so; `HEAPLEDGER_READERS=all` makes that a failure. The unit tests of each format check
-//! the same by readers of their own.
+//! Each format's reader prints its sums, which must equal those of the profile. If a reader is not installed, the test
+//! skips it and prints that; with `HEAPLEDGER_READERS=all` it fails. The unit tests of each format check the sums with
+//! separate readers.
 
 #[path = "exports/sample.rs"]
 mod sample;
@@ -28,7 +28,7 @@ fn file(directory: &TempDir, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// What `command` prints on both streams, or `None` when there is no such program.
+/// Returns the output of `command` on both streams, or `None` if there is no such program.
 fn output(command: &mut Command) -> Option<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let Ok(output) = command.stdin(Stdio::null()).output() else {
@@ -42,7 +42,7 @@ fn output(command: &mut Command) -> Option<String> {
     Some(text)
 }
 
-/// The profiles that every format has to survive, each with a name.
+/// Returns the profiles that every format must accept, each with a name.
 fn profiles() -> Vec<(&'static str, Profile)> {
     vec![
         ("ordinary", sample::ordinary()),
@@ -191,8 +191,8 @@ fn inferno_draws_every_line() {
     }
 }
 
-/// Files of all formats for a profile as large as they come: `cargo test --release --all-features --test exports --
-/// --ignored --nocapture` prints what each took.
+/// Writes files of all formats for a very large profile, and prints the times: `cargo test --release --all-features
+/// --test exports -- --ignored --nocapture`.
 #[test]
 #[ignore = "for people: it prints times"]
 fn a_large_profile_takes_time_by_its_length() {

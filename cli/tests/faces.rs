@@ -1,7 +1,7 @@
-//! No profile, however absurd, makes a face panic, print a number that is none, or hide what was lost.
+//! No profile makes a report or an export panic, print NaN or infinity, or hide losses.
 //!
-//! A profile can come from a damaged or hostile file. So these are made of arbitrary counts, indices that lead
-//! nowhere, empty tables, zero durations, and names with control characters and markup.
+//! A profile can come from a damaged or hostile file. So these profiles have random counts, indices without a target,
+//! empty tables, zero durations, and names with control characters and markup.
 
 use std::io::ErrorKind;
 
@@ -23,7 +23,7 @@ use heapledger_cli::report::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Counts of all magnitudes, the extremes among them.
+/// Returns counts of all magnitudes, including the smallest and the largest.
 fn count() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), Just(1), Just(u64::MAX), 0..10_000u64, any::<u64>()]
 }
@@ -208,7 +208,7 @@ fn settings() -> Settings {
     }
 }
 
-/// Names for the low addresses, with numbers that may lead nowhere.
+/// Returns names for the low addresses, with some numbers that refer to nothing.
 fn symbols() -> impl Strategy<Value = Symbols> {
     let frame = (0u32..6, 0u32..6, any::<u32>(), any::<bool>())
         .prop_map(|(function, file, line, inlined)| SymbolFrame { function, file, line, inlined });
@@ -271,7 +271,7 @@ fn profile() -> impl Strategy<Value = Profile> {
     })
 }
 
-/// What every face prints for a profile, each with its name.
+/// Returns the output of every report and export for a profile, each with its name.
 fn faces(profile: &Profile, origin: &Origin, layout: &Layout) -> Vec<(String, String)> {
     let mut faces: Vec<(String, Vec<u8>)> = Vec::new();
     let mut out = Vec::new();
@@ -311,25 +311,24 @@ fn faces(profile: &Profile, origin: &Origin, layout: &Layout) -> Vec<(String, St
     faces.into_iter().map(|(face, out)| (face, String::from_utf8(out).expect("text"))).collect()
 }
 
-/// The texts in a compressed profile, whose other bytes mean nothing to a person.
+/// Returns the texts in a compressed profile, without its binary parts.
 fn texts_of(zipped: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(zipped), &mut bytes).expect("gzip");
     String::from_utf8_lossy(&bytes).replace(char::is_control, " ").into_bytes()
 }
 
-/// Whether a face is JSON, which escapes what it must: that leaves the delete character and those from U+0080 to U+009F.
+/// Whether an output is JSON, which does not escape the delete character and U+0080 to U+009F.
 fn is_json(face: &str) -> bool {
     ["json", "dhat", "speedscope", "firefox"].contains(&face)
 }
 
-/// Whether a face has a place for the quality of the data.
+/// Whether an output has a place for the quality of the data.
 fn carries_quality(face: &str) -> bool {
     face != "collapsed"
 }
 
-/// Whether a word of `text` is what Rust prints for a float that is no number. Names may hold anything, so the
-/// profile is stripped of them before this is asked.
+/// Whether a word of `text` is Rust's text for NaN or infinity. The profile must have no names, which can be any text.
 fn prints_no_number(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| matches!(word, "NaN" | "inf" | "Infinity"))
 }
@@ -490,7 +489,7 @@ fn every_label_of_the_report_is_explained_under_its_heading() {
     assert!(more >= seen + 15, "only {more} labels were looked at, {seen} without stacks");
 }
 
-/// Looks for every label of a report in the section of the page with its heading, and returns how many there were.
+/// Searches every label of a report in the section of the page with the same heading. Returns the number of labels.
 fn check_labels(profile: &Profile, page: &str) -> usize {
     let known = suppressions::parse("leak:nothing").expect("one suppression");
     let detail = Detail {
@@ -532,7 +531,7 @@ fn check_labels(profile: &Profile, page: &str) -> usize {
     seen
 }
 
-/// Gives a profile stacks of which there is something to say.
+/// Adds figures of stacks to a profile, so that the reports have a line on them.
 fn take_stacks(profile: &mut Profile) {
     let mut texts = vec![String::new()];
     for stack in 1..4u32 {
@@ -566,7 +565,7 @@ fn take_stacks(profile: &mut Profile) {
     profile.stack_figures = StackFigures { checked: 1, check_failed: 1, ..one };
 }
 
-/// A profile in which every section has something to say.
+/// Returns a profile with content for every section.
 fn busy() -> Profile {
     let mut profile = empty();
     let mut histogram = Histogram::default();

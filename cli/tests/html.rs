@@ -1,7 +1,7 @@
-//! The page for a browser: as a parser of HTML reads it, and as a browser shows it.
+//! The page for a browser, read by an HTML parser and shown by a browser.
 //!
-//! The second half needs Chromium. Where there is none, it says so and passes; `HEAPLEDGER_TEST_BROWSER=required` makes
-//! that a failure. `HEAPLEDGER_TEST_PICTURES=DIRECTORY` keeps pictures of the page, to be looked at.
+//! The second part needs Chromium. Without it, the test prints that and passes, or fails if
+//! `HEAPLEDGER_TEST_BROWSER=required`. `HEAPLEDGER_TEST_PICTURES=DIRECTORY` keeps pictures of the page.
 
 #![cfg(unix)]
 

@@ -1,8 +1,9 @@
-//! Known sites in every build: the program `tests/matrix/sites.rs` is built in each way that changes how a stack is walked or
-//! how an address is named, run under the recorder, and every site of it must come out of `heapledger export --format
-//! json` with its function, its file, its line and its exact counts.
+//! Known sites in every build. The program `tests/matrix/sites.rs` is built in each way that changes how a stack is
+//! walked or how an address is named, and runs under the recorder. `heapledger export --format json` must then give
+//! every site with its function, file, line and exact counts.
 //!
-//! One way is built by default, all of them with `HEAPLEDGER_MATRIX=all`: each takes its own build of the library.
+//! By default the test builds one way; with `HEAPLEDGER_MATRIX=all` it builds all, each with a separate build of the
+//! library.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
@@ -20,14 +21,14 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// A way to build the program.
 struct Way {
     name: &'static str,
-    /// For every crate.
+    /// Flags for every crate.
     all: &'static [&'static str],
-    /// For the program alone.
+    /// Flags for the program alone.
     program: &'static [&'static str],
     profile: &'static [(&'static str, &'static str)],
-    /// For the C compiler.
+    /// Flags for the C compiler.
     c: &'static str,
-    /// How stacks are asked for, and how they must then be taken.
+    /// Each run: the requested method of walking stacks, and the method that must have been used.
     runs: &'static [(&'static str, &'static str)],
 }
 
@@ -70,8 +71,8 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A package of the program, with the library's own choice of dependencies. The library is compiled with fewer
-/// optimisations, which is what most of the time goes into.
+/// Makes a package of the program, with the library's choice of dependencies. The library is compiled with fewer
+/// optimisations, because compiling it takes most of the time.
 fn package() -> PathBuf {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("matrix");
     std::fs::create_dir_all(&package).unwrap();
@@ -89,17 +90,17 @@ fn package() -> PathBuf {
     package
 }
 
-/// A file that is as it was keeps its time, so that nothing is built again for it.
+/// Writes a file unless it has this content, so that an unchanged file keeps its time and is not built again.
 fn write_if_new(path: &Path, content: &[u8]) {
     if std::fs::read(path).ok().as_deref() != Some(content) {
         std::fs::write(path, content).unwrap();
     }
 }
 
-/// All builds leave the program at one path: none begins before the one before has copied it from there.
+/// Lock on the path to which all builds write the program. A build begins once the program of the last build is copied.
 static BUILD: Mutex<()> = Mutex::new(());
 
-/// Builds the program and returns a copy of it in a directory of its own.
+/// Builds the program and returns a copy of it in a separate directory.
 fn build(way: &Way, room: &Path) -> PathBuf {
     let _turn = BUILD.lock().unwrap_or_else(PoisonError::into_inner);
     let package = package();
@@ -118,10 +119,10 @@ fn build(way: &Way, room: &Path) -> PathBuf {
     program
 }
 
-/// What the program says of itself: for each chain of frames its blocks, its bytes, and those that were freed.
+/// The figures that the program prints: blocks, bytes and freed blocks for each chain of frames.
 type Answers = BTreeMap<String, [u64; 3]>;
 
-/// Runs the program; returns what it must come to, and what the command makes of its dump.
+/// Runs the program. Returns the expected figures, and the JSON that the command exports from the dump.
 fn recorded(
     program: &Path,
     stacks: &str,
@@ -152,7 +153,7 @@ fn recorded(
 /// A line of the program: its file and its number.
 type Line = (String, u64);
 
-/// The marks of the program's lines.
+/// Returns the marks of the program's lines.
 fn marks() -> BTreeMap<Line, String> {
     let of_file = |file: &str| {
         let source = std::fs::read_to_string(Path::new(PACKAGE).join("tests/matrix").join(file)).unwrap();
@@ -164,7 +165,7 @@ fn marks() -> BTreeMap<Line, String> {
     ["sites.rs", "planted.rs"].into_iter().flat_map(of_file).collect()
 }
 
-/// The frames of a site that lie in the program's own files, innermost first: the function and the line.
+/// Returns the frames of a site in the program's files, innermost first: the function and the line.
 fn own_frames(site: &Value) -> Vec<(&str, Line)> {
     let text =
         |value: &'static str| site[value].as_array().unwrap().iter().map(|text| text.as_str().unwrap());
@@ -178,7 +179,7 @@ fn own_frames(site: &Value) -> Vec<(&str, Line)> {
         .collect()
 }
 
-/// Whether the frames begin as the chain says: functions by a part of their names, lines by their marks.
+/// Whether the frames begin with the frames of the chain: functions by a part of their names, lines by their marks.
 fn fits(chain: &str, frames: &[(&str, Line)], marks: &BTreeMap<Line, String>) -> bool {
     let mut frames = frames.iter();
     chain.split("  ").all(|wanted| {
@@ -189,7 +190,7 @@ fn fits(chain: &str, frames: &[(&str, Line)], marks: &BTreeMap<Line, String>) ->
     })
 }
 
-/// What is wrong with what the command says, site by site.
+/// Returns the differences between the expected figures and the exported ones, site by site.
 fn faults(answers: &Answers, json: &Value) -> Vec<String> {
     let (marks, mut faults) = (marks(), Vec::new());
     let sites = json["sites"].as_array().unwrap();
@@ -239,8 +240,8 @@ fn check(name: &str, program: &Path, stacks: &str, walker: Option<&str>, argumen
     println!("{name}, stacks {stacks}: {} sites right, {said}", answers.len());
 }
 
-/// Functions that keep data in the frame pointer: nothing crashes, and no caller is shown that was none. Where nothing is
-/// known of a caller the stack says that it is cut.
+/// Functions that keep data in the frame pointer must cause no crash and no false caller. A stack with an unknown
+/// caller must be marked as truncated.
 fn check_planted(name: &str, program: &Path) {
     for stacks in ["auto", "dwarf"] {
         let (answers, json) = recorded(program, stacks, &[], &[("SITES_PLANTED", "1")]);
@@ -278,7 +279,7 @@ fn check_way(way: &Way) {
     check_planted(way.name, &program);
 }
 
-/// The names of a stripped program, from a debug file that is found by its build id, and by the link in the program.
+/// The names of a stripped program must come from a debug file, found by its build id and by the link in the program.
 fn check_stripped() {
     let room = tempfile::tempdir().unwrap();
     let program = build(&PLAIN, room.path());

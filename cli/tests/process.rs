@@ -1,12 +1,12 @@
-//! What the command and its reports say of real processes: one child process for each scenario, as in the library's
-//! own process tests, whose machinery this uses (`tests/process.rs` explains it).
+//! The command and its reports on real processes: one child process for each scenario, with the tools of the library's
+//! process tests (`tests/process.rs` explains them).
 //!
-//! | file | what it shows |
+//! | file | subject |
 //! | --- | --- |
-//! | `stacks` | known places in the code get their exact counts; stacks that are hard to walk |
-//! | `left_out` | what sampling and counting alone mean for each figure of each report |
+//! | `stacks` | exact counts of known places in the code; stacks that are hard to walk |
+//! | `left_out` | the effect of sampling and of counting alone on each figure of each report |
 //! | `pointers` | tracked pointers |
-//! | `trace_commands` | what the command reads in a trace |
+//! | `trace_commands` | the commands on a trace |
 
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "allocators, signals, forks")]

@@ -1,7 +1,8 @@
-//! The shell commands of the README do what it says. Its Rust code is run as doctests.
+//! The shell commands of the README have the documented results. Its Rust code runs as doctests.
 //!
-//! Commands run in a scratch directory, in the order in which they stand there. What would build everything once
-//! more is taken from this very build instead; each such command is named here, and any other one must run as is.
+//! The commands run in a temporary directory, in the order of the README. A command that would build the workspace
+//! again uses the programs of the current build instead. Each of these commands is listed here; all others run
+//! unchanged.
 
 #![cfg(unix)]
 
@@ -12,16 +13,16 @@ use std::process::{Command, Output, Stdio};
 const README: &str = include_str!("../../README.md");
 const CARGO: &str = include_str!("../../.cargo/config.toml");
 
-/// Commands that are not run here, and why that is no gap.
+/// Commands that this test does not run, each with the test that covers it.
 const RUN_ELSEWHERE: [(&str, &str); 2] = [
     ("cargo install --path ../heapledger/cli", "the command has been built for this test"),
     ("cargo test --all-features", "it runs this test; `.ci/run` calls it"),
 ];
 
-/// What follows `cargo demo`, up to the program that is run.
+/// The arguments after `cargo demo`, up to the program.
 const DEMO: &str =
     "run --release --package heapledger-cli --no-default-features -- run -- cargo run --release --package ";
-/// The clone that this package lies in.
+/// The clone that contains this package.
 const CLONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 fn commands() -> Vec<&'static str> {
@@ -37,7 +38,7 @@ fn run(command: &mut Command) -> (String, String) {
     (stdout.into_owned(), stderr.into_owned())
 }
 
-/// A program of the workspace, built as this test is.
+/// Returns the path of a program of the workspace, built like this test.
 fn program(package: &str, kind: &str, name: &str) -> PathBuf {
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--package", package, kind, name]);
@@ -50,7 +51,7 @@ fn program(package: &str, kind: &str, name: &str) -> PathBuf {
     folder.join(if kind == "--example" { "examples" } else { "." }).join(name)
 }
 
-/// The program that `cargo demo` runs.
+/// Returns the program that `cargo demo` runs.
 fn index_tree() -> PathBuf {
     program("index-tree", "--bin", "index-tree")
 }
@@ -91,7 +92,7 @@ fn every_command_runs() {
     assert_eq!(json["quality"]["completeness"], 1.0);
 }
 
-/// `cargo add` in a new package beside this one.
+/// Does `cargo add` in a new package.
 fn add(directory: &Path) {
     fs::create_dir_all(directory.join("app/src")).expect("created");
     fs::write(directory.join("app/src/main.rs"), "fn main() {}\n").expect("written");

@@ -1,4 +1,4 @@
-//! Sites by the hundred thousand: every face of them ends, adds up, and takes memory in proportion.
+//! Hundreds of thousands of sites: every report and export ends, has the right sums, and takes memory in proportion.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use heapledger_cli::report::{Detail, Layout, write_report_with};
 const SITES: u32 = 100_000;
 const FRAMES: u64 = 40;
 
-/// Sites of 40 frames at so many addresses; a quarter of the addresses have names, of which there are 1,000 with
-/// control characters and brackets, and some stand for many inlined functions.
+/// Returns a profile with sites of 40 frames at `addresses` addresses. A quarter of the addresses have names: 1,000
+/// names with control characters and brackets; some addresses have many inlined functions.
 fn many(sites: u32, addresses: u64) -> Profile {
     let mut profile = heapledger::Profile::default();
     profile.quality.installed = true;
@@ -51,7 +51,7 @@ fn many(sites: u32, addresses: u64) -> Profile {
     profile
 }
 
-/// As many as a large program has; by hand, `SITES_ADDRESSES` makes them as many as there are frames.
+/// Returns the number of addresses of a large program, or the value of `SITES_ADDRESSES`, up to one address per frame.
 fn addresses() -> u64 {
     std::env::var("SITES_ADDRESSES").map_or(50_000, |given| given.parse().expect("a number"))
 }

@@ -1,7 +1,7 @@
-//! Names of compiled programs: the same program, built in every way that changes where its names are, prints stacks of
-//! its own, and each of them must get its right functions, files and lines.
+//! Names of compiled programs. The same program is built in every way that changes the place of its names. It prints
+//! some of its stacks, and each stack must get the right functions, files and lines.
 //!
-//! The marks in the source of the program (`// @name`) say where the lines are, so the test does not repeat them.
+//! Marks in the program's source (`// @name`) give the lines, so the test does not repeat them.
 
 #![cfg(target_os = "linux")]
 
@@ -16,7 +16,7 @@ use object::{Object, ObjectSegment};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/symbols/walker.rs");
 
-/// The program, built into a directory of its own.
+/// The program, built into a separate directory.
 struct Built {
     directory: tempfile::TempDir,
     program: PathBuf,
@@ -36,7 +36,7 @@ impl Built {
         run(Command::new(name).args(arguments).current_dir(self.directory.path()));
     }
 
-    /// The profile of a run: its stacks in the order in which they were printed, stack 0 empty.
+    /// Returns the profile of a run. Its stacks are in the order in which they were printed; stack 0 is empty.
     fn profile(&self) -> (Profile, Vec<String>) {
         let printed = run(Command::new(&self.program).current_dir(self.directory.path()));
         let mut profile = heapledger::Profile::default();
@@ -64,7 +64,8 @@ impl Built {
     }
 }
 
-/// The module that the object file at `path` is when loaded with `bias`; the kernel's own have no file.
+/// Returns the module of the object file at `path`, loaded with `bias`; `None` for the kernel's objects, which have no
+/// file.
 fn module(path: &Path, bias: u64) -> Option<Module> {
     let bytes = std::fs::read(path).ok()?;
     let object = object::File::parse(&*bytes).unwrap();
@@ -89,14 +90,14 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The line of a mark in the source.
+/// Returns the line of a mark in the source.
 fn marked(mark: &str) -> u32 {
     let source = std::fs::read_to_string(SOURCE).unwrap();
     let wanted = format!("// @{mark}");
     source.lines().position(|line| line.ends_with(&wanted)).expect("the mark is there") as u32 + 1
 }
 
-/// What is read off stack `label`: (function, line) from the function that called `print` to `main`.
+/// Returns the resolved stack `label`: (function, line) from the function that called `print` to `main`.
 fn read(profile: &Profile, labels: &[String], label: &str) -> Vec<(String, u32)> {
     let stack = labels.iter().position(|listed| listed == label).unwrap();
     let frames = StackReader::new(profile).whole_stack(stack as u32);
@@ -113,12 +114,12 @@ fn read(profile: &Profile, labels: &[String], label: &str) -> Vec<(String, u32)>
     panic!("{label}: main is not in {frames:#?}");
 }
 
-/// Resolves a run of `built` and checks every stack of it.
+/// Resolves a run of `built` and checks every stack.
 fn check(built: &Built, options: &Options) {
     check_inlined(built, options, "walker::");
 }
 
-/// As [`check`], for debug information that names inlined functions with this in front.
+/// Checks as [`check`] does, for debug information that prefixes the names of inlined functions with `path`.
 fn check_inlined(built: &Built, options: &Options, path: &str) {
     let (mut profile, labels) = built.profile();
     resolve(&mut profile, options, &mut |_| {});
@@ -141,7 +142,7 @@ fn check_inlined(built: &Built, options: &Options, path: &str) {
     assert_eq!(line, marked("closure"));
 }
 
-/// No name of the program itself, and a note with these parts.
+/// Asserts that no function of the program has a name, and that a note contains `parts`.
 fn check_unnamed(profile: &mut Profile, options: &Options, parts: &[&str]) {
     resolve(profile, options, &mut |_| {});
     let program = profile.modules.iter().find(|module| module.path.ends_with("walker")).unwrap();
@@ -269,7 +270,7 @@ fn a_damaged_dump_is_not_bundled() {
     assert_eq!(code, 3, "nothing comes from standard input: {said}");
 }
 
-/// The profile of a run in which each stack allocated: stack *n* 2 blocks of 100 × *n* bytes, one of which lives on.
+/// Returns the profile of a run in which stack *n* allocated 2 blocks of 100 × *n* bytes, one of them still live.
 fn allocating(built: &Built) -> Profile {
     let (mut profile, _) = built.profile();
     profile.quality.installed = true;

@@ -1,4 +1,4 @@
-//! `heapledger validate` from outside: what it measures, writes and exits with, and that no other subcommand records.
+//! `heapledger validate` as its users run it: measurements, files and exit codes. No other subcommand records.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -18,7 +18,7 @@ fn heapledger(directory: &TempDir) -> Command {
     command
 }
 
-/// A short validation; what the machine does besides does not matter here.
+/// Returns the command of a short validation that accepts any load on the machine.
 fn validate(directory: &TempDir, arguments: &[&str]) -> Command {
     let mut command = heapledger(directory);
     command.args(["validate", "--max-foreign-cpu", "100", "--warmup", "50ms"]).args(arguments);
@@ -189,7 +189,7 @@ fn an_old_result_stays_until_there_is_a_new_one() {
 mod interrupted {
     use super::*;
 
-    /// Starts a validation that would take hours and waits for its first run to begin.
+    /// Starts a validation of several hours and waits for its first run to begin.
     fn begin(directory: &TempDir) -> std::process::Child {
         let load = ["--workload", "alloc", "--users", "1,2", "--pairs", "50", "--duration", "300ms"];
         let mut command = validate(directory, &load);

@@ -1,9 +1,9 @@
-//! What the fuzz targets share: files in a form that a fuzzer can change without being turned away at the checksums.
+//! Functions that the fuzz targets share: files in a form whose bytes a fuzzer can change without a wrong checksum.
 //!
-//! A dump protects every section with two checksums and packs most of them, so that a change of any byte is found and
-//! the section is left out. That is tried by the target `reader`. All others work on *plain* files: nothing is packed,
-//! and [`repaired`] puts the lengths and checksums right after the fuzzer has been at them. So what arrives behind the
-//! checksums is as hostile as a forged file can be. Black boxes have a form of their own: see [`region`].
+//! A dump protects every section with two checksums and compresses most sections, so a change of any byte is detected
+//! and the section is omitted. The target `reader` tests that. All other targets work on *plain* files: nothing is
+//! compressed, and [`repaired`] corrects the lengths and checksums after the fuzzer's changes. So the content behind
+//! the checksums is as hostile as that of a forged file. Black boxes have a separate form: see [`region`].
 
 pub mod region;
 
@@ -27,7 +27,7 @@ fn put(bytes: &mut [u8], at: usize, value: u32) {
     }
 }
 
-/// A whole file with every section unpacked.
+/// Returns a whole file in which every section is uncompressed.
 pub fn plain(file: &[u8]) -> Vec<u8> {
     let mut plain = file.get(..FILE_HEADER_BYTES).unwrap_or_default().to_vec();
     let mut at = plain.len();
@@ -51,7 +51,7 @@ pub fn plain(file: &[u8]) -> Vec<u8> {
     repaired(&plain)
 }
 
-/// The bytes with lengths and checksums as a reader wants them.
+/// Returns the bytes with correct lengths and checksums.
 pub fn repaired(bytes: &[u8]) -> Vec<u8> {
     let mut file = bytes.to_vec();
     file.resize(file.len().max(FILE_HEADER_BYTES), 0);
@@ -79,14 +79,14 @@ pub fn repaired(bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// What a reader makes of the repaired bytes.
+/// Returns the profile that a reader makes of the repaired bytes.
 pub fn profile(bytes: &[u8]) -> Option<(Profile, Origin)> {
     let dump = dumps::read_bytes(&repaired(bytes)).ok()?;
     let damage = dump.damage.iter().map(ToString::to_string).collect();
     Some((dump.profile, Origin::new(damage, dump.notes)))
 }
 
-/// Fails if the text could do something to a terminal: no control character but the end of a line may be in it.
+/// Panics if the text could change a terminal: it must have no control character except line ends.
 pub fn harmless(text: &[u8]) {
     let text = std::str::from_utf8(text).expect("text");
     let bad = text.chars().find(|c| c.is_control() && *c != '\n');

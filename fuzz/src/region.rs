@@ -1,14 +1,14 @@
-//! Black boxes for the target `blackbox`: regions of processes that were killed, and changes to them.
+//! Black boxes for the target `blackbox`: regions of killed processes, and changes to them.
 //!
-//! A region has no checksum: whatever stands in it arrives at the reader. But it has a megabyte or more, most of it
-//! zeros, so a fuzzer that changes bytes anywhere would hardly ever meet a figure. What it changes instead is a short
-//! list of *patches* to a whole region that the binary `seed` made: each names a page that has something in it, a place
-//! on it, and what becomes of the word there. So it takes few bytes to say that a page number leads into another table,
-//! that a count is enormous, or that a row of entries is another lane's.
+//! A region has no checksum, so the reader sees every change. But a region has a megabyte or more, most of it zeros, so
+//! random changes of bytes would rarely hit a figure. The fuzzer therefore changes a short list of *patches* to a whole
+//! region that the binary `seed` made. Each patch has a used page, a place on the page, and the change of the word
+//! there. So a few bytes suffice to make a page number lead to another table, to make a count enormous, or to give a
+//! lane the rows of another lane.
 //!
 //! ```text
-//!  byte 0          bytes 1, 2                 16 bytes each
-//!  which region    where it is cut, if at all  patch, patch, …
+//! byte 0          bytes 1, 2                 16 bytes each
+//! which region    where it is cut, if at all  patch, patch, …
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -17,16 +17,16 @@ use std::{fs, io};
 
 const PAGE_BYTES: usize = 4096;
 const PATCH_BYTES: usize = 16;
-/// Patches that are looked at. What takes more is found in smaller steps.
+/// Maximum number of patches; further ones are ignored, so that the fuzzer finds small inputs.
 const PATCHES_MAX: usize = 64;
 
-/// A region that a process left, and its pages that hold anything.
+/// A region of a killed process, and its pages that are not all zeros.
 struct Region {
     bytes: Vec<u8>,
     used_pages: Vec<usize>,
 }
 
-/// Where the binary `seed` leaves the regions.
+/// Returns the directory in which the binary `seed` stores the regions.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/regions")
 }
@@ -49,11 +49,11 @@ impl Region {
     }
 }
 
-/// What an input says: a region with its patches. `None` where it is too short to say anything.
+/// Returns the region of an input with its patches applied; `None` if the input is too short.
 ///
 /// # Panics
 ///
-/// Where there are no regions.
+/// Panics if there are no regions.
 pub fn patched(input: &[u8]) -> Option<Vec<u8>> {
     static REGIONS: OnceLock<Vec<Region>> = OnceLock::new();
     let regions =
@@ -98,7 +98,7 @@ fn apply(bytes: &mut [u8], used_pages: &[usize], patch: &[u8]) {
     bytes[aligned..aligned + 8].copy_from_slice(&new.to_le_bytes());
 }
 
-/// Inputs to begin with: every region as it is, cut in half, and with one patch of each kind.
+/// Returns the first inputs: every region unchanged, cut in half, and with one patch of each kind.
 pub fn first_inputs() -> io::Result<Vec<Vec<u8>>> {
     let mut inputs = Vec::new();
     for which in 0..regions()?.len() as u8 {

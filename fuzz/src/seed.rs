@@ -1,5 +1,5 @@
-//! Makes the corpora that the targets start from, out of the golden files of the format and out of black boxes that it
-//! has processes leave: `run` calls it.
+//! Makes the initial corpora of the targets, from the golden files of the format and from black boxes of killed
+//! processes. `run` calls this program.
 
 mod victim;
 

@@ -1,4 +1,4 @@
-//! Processes that end badly, for the regions that they leave.
+//! Processes that are killed, for their regions.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -9,17 +9,17 @@ use std::{env, fs, io, thread};
 use heapledger::HeapLedger;
 use heapledger::dumps;
 
-/// It records in a victim, where the environment asks for it.
+/// Allocator of the victims, which records only if the environment asks for it.
 #[global_allocator]
 static HEAP: HeapLedger = HeapLedger::system().on_request();
 
 const VARIABLE: &str = "HEAPLEDGER_FUZZ_VICTIM";
-/// All of what a victim does finds room in it, in bytes; a box needs six million to be one.
+/// Length of a victim's black box, in bytes. All work of a victim fits into it; the minimum is six million.
 const BOX_BYTES: &str = "8388608";
 /// Maximum number of processes that are killed until one is killed during a batch.
 const KILLS_MAX: u64 = 200;
 
-/// The settings of the victims, beside the variables of all.
+/// Settings of the victims, in addition to the variables of all victims.
 const VICTIMS: &[(&str, &[(&str, &str)])] = &[
     ("ends", &[]),
     ("stamps", &[("HEAPLEDGER_CLOCK", "per-event"), ("HEAPLEDGER_STACKS", "off")]),
@@ -27,7 +27,7 @@ const VICTIMS: &[(&str, &[(&str, &str)])] = &[
     ("full", &[("HEAPLEDGER_STACKS", "off"), ("HEAPLEDGER_BLACKBOX_BYTES", "6291456")]),
 ];
 
-/// Does a victim's work, if this process is one.
+/// Does the work of a victim if this process is one.
 pub fn be_one() {
     let Some(kind) = env::var_os(VARIABLE) else { return };
     let rounds = match kind.to_str() {
@@ -69,7 +69,7 @@ fn work(number: u64, rounds: u64, send: &mpsc::SyncSender<Vec<u8>>) {
     kept.leak();
 }
 
-/// A stack of its own for each depth.
+/// Allocates at a different stack for each depth.
 #[inline(never)]
 fn deeper(depth: u64, block: Vec<u8>) -> Box<Vec<u8>> {
     if depth == 0 {
@@ -90,7 +90,7 @@ fn victim(kind: &str, path: &Path) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Leaves a region of each victim in a directory.
+/// Stores a region of each victim in a directory.
 pub fn make_regions(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     for (kind, settings) in VICTIMS {

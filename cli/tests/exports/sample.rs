@@ -1,4 +1,4 @@
-//! Profiles whose sums are known, with stacks and names.
+//! Profiles with known sums, with stacks and names.
 
 use heapledger::profile::{HeapStats, Module, Peak, Profile, Site, Stack, SymbolFrame};
 
@@ -9,7 +9,7 @@ pub fn empty() -> Profile {
     profile
 }
 
-/// What the books of a process with these sites hold.
+/// Returns the profile of a process with these sites.
 fn with_sites(sites: Vec<Site>) -> Profile {
     let mut profile = empty();
     profile.process.program = "demo".into();
@@ -57,7 +57,8 @@ fn site(stack: u32, blocks: u64, bytes: u64, freed: (u64, u64), peak: (u64, u64)
     site
 }
 
-/// Five sites: without a stack, inlined, in a library without names, nowhere, and recursive.
+/// Returns a profile of five sites: one without a stack, one with inlined functions, one in a library without names,
+/// one in no object, and a recursive one.
 pub fn ordinary() -> Profile {
     let mut profile = with_sites(vec![
         site(0, 2, 20, (2, 20), (0, 0), 2),
@@ -109,7 +110,7 @@ pub fn without_stacks() -> Profile {
     profile
 }
 
-/// Names that are markup, lines of the formats, escapes, or a megabyte long.
+/// Returns a profile with names that are markup, lines of the formats, escapes, or a megabyte long.
 pub fn with_hostile_names() -> Profile {
     let mut profile = ordinary();
     profile.symbols.strings[1] =
@@ -123,7 +124,7 @@ pub fn with_hostile_names() -> Profile {
     profile
 }
 
-/// `sites` sites with stacks of `depth` frames, half of them shared.
+/// Returns a profile of `sites` sites with stacks of `depth` frames, half of them shared.
 pub fn large(sites: u32, depth: u64) -> Profile {
     let accounts = (1..=sites).map(|stack| {
         let blocks = u64::from(stack % 7) + 2;

@@ -1,8 +1,8 @@
-//! A browser without a window, driven through its debugging pipe: commands go to its file 3 and answers come from its
-//! file 4, as JSON with a zero byte behind each. Nothing else is needed, and nothing listens on a port.
+//! A browser without a window, controlled through its debugging pipe. Commands go to its file 3 and answers come from
+//! its file 4, as JSON with a zero byte behind each. The pipe needs no other program and opens no port.
 //!
-//! Keys and pointer are sent as the system would send them, so that what a test does is what a person can do. Every
-//! message of the console, every exception and every request is kept for the test to look at.
+//! Keys and pointer events are sent like those of the system, so a test can only do what a person can do. Every message
+//! of the console, every exception and every request is kept for the test.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// Names under which Chromium is installed.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-/// After this long without an end the browser is taken for stuck.
+/// Time after which the browser counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 pub struct Browser {
@@ -29,7 +29,7 @@ pub struct Browser {
     pub messages: Vec<String>,
 }
 
-/// The browser of this machine, if it has one.
+/// Returns the browser of this machine, if there is one.
 pub fn find() -> Option<&'static str> {
     NAMES.into_iter().find(|name| {
         let version = Command::new(name).arg("--version").stdin(Stdio::null()).output();
@@ -110,12 +110,13 @@ impl Browser {
         }
     }
 
-    /// Opens a page of `width` pixels, and waits until its script has shown everything. Returns how long that took.
+    /// Opens a page of `width` pixels, and waits until its script has shown everything. Returns the time that this
+    /// took.
     pub fn open(&mut self, path: &std::path::Path, width: u32, dark: bool) -> Duration {
         self.open_until(path, width, dark, "document.documentElement.dataset.ready === 'yes'")
     }
 
-    /// Opens a page that has no script.
+    /// Opens a page without a script.
     #[cfg(feature = "validation")]
     pub fn open_plain(&mut self, path: &std::path::Path, width: u32, dark: bool) -> Duration {
         self.open_until(
@@ -139,7 +140,7 @@ impl Browser {
         began.elapsed()
     }
 
-    /// The value of an expression in the page.
+    /// Returns the value of an expression in the page.
     pub fn value(&mut self, expression: &str) -> Value {
         let asked = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let result = self.call("Runtime.evaluate", asked);
@@ -170,12 +171,12 @@ impl Browser {
         self.value(&format!("document.querySelector({selector:?}).focus()"));
     }
 
-    /// Presses a key that has a name.
+    /// Presses the key with this name.
     pub fn key(&mut self, name: &str) {
         self.key_with(name, 0);
     }
 
-    /// As [`key`](Self::key), with modifiers held: 8 is Shift.
+    /// Presses a key as [`key`](Self::key) does, with modifiers held; 8 is Shift.
     pub fn key_with(&mut self, name: &str, modifiers: u32) {
         let code = match name {
             "Enter" => 13,
@@ -205,7 +206,7 @@ impl Browser {
         }
     }
 
-    /// Types into what has the focus.
+    /// Types into the focused element.
     pub fn type_in(&mut self, text: &str) {
         self.call("Input.insertText", json!({"text": text}));
     }
@@ -216,7 +217,7 @@ impl Browser {
         self.mouse("mouseReleased", x, y, 0);
     }
 
-    /// Drags across an element, from one share of its width to another.
+    /// Drags across an element, between two positions given as shares of its width.
     pub fn drag(&mut self, selector: &str, from: f64, to: f64) {
         let (x, y) = self.place(selector, from, 0.5);
         let (end, _) = self.place(selector, to, 0.5);
@@ -236,7 +237,7 @@ impl Browser {
         self.call("Input.dispatchMouseEvent", event);
     }
 
-    /// A point of an element that is scrolled into view first.
+    /// Scrolls an element into view, and returns a point of it.
     fn place(&mut self, selector: &str, across: f64, down: f64) -> (f64, f64) {
         let code = format!(
             "(async () => {{ const one = document.querySelector({selector:?}); one.scrollIntoView({{ block: 'center' }}); \
@@ -248,7 +249,7 @@ impl Browser {
         (point[0].as_f64().expect("a place"), point[1].as_f64().expect("a place"))
     }
 
-    /// A picture of what is in view, as base64 of a PNG.
+    /// Returns a picture of the visible part, as a PNG in base64.
     pub fn picture(&mut self) -> String {
         let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));
         shot["data"].as_str().expect("a picture").to_owned()

@@ -1,4 +1,4 @@
-//! The page as a parser of HTML reads it: which elements there are, what they refer to, and what its policy allows.
+//! The page, read by an HTML parser: its elements, their references, and its policy.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,7 +12,7 @@ use super::{page, synthetic};
 use heapledger::Profile;
 use heapledger::profile::{Change, Module, Stack};
 
-/// What a name can try.
+/// Hostile names.
 const HOSTILE: [&str; 7] = [
     "</script><script>alert(1)</script>",
     "<!--<script>",
@@ -36,7 +36,7 @@ impl Element {
     }
 }
 
-/// What was opened so far, and whether the last of it has been closed.
+/// The elements opened so far, and whether the last one is closed.
 #[derive(Default)]
 struct Elements(RefCell<Vec<Element>>, Cell<bool>);
 
@@ -92,7 +92,7 @@ fn document(elements: &[Element]) -> Value {
     serde_json::from_str(&data.text).expect("JSON")
 }
 
-/// A server in which everything that has a name is called this.
+/// Returns the profile of a server in which everything has the name `name`.
 pub fn hostile(name: &str) -> Profile {
     let mut profile = synthetic::server(20, 9);
     profile.process.program = name.into();

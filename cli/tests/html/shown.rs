@@ -1,4 +1,4 @@
-//! The page as a browser shows it, and as it answers to keys and pointer.
+//! The page, as a browser shows it and as it reacts to keys and pointer.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::browser::{Browser, find};
 use super::{markup, page, synthetic};
 use heapledger::Profile;
 
-/// A browser, or `None` and a line that says so.
+/// Returns a browser, or prints that there is none and returns `None`.
 pub fn browser() -> Option<Browser> {
     let program = find();
     if program.is_none() {
@@ -39,7 +39,7 @@ impl Pages {
     }
 }
 
-/// Where pages and pictures are kept to be looked at, if they are.
+/// Returns the directory in which pages and pictures are kept, if requested.
 pub fn kept() -> Option<PathBuf> {
     std::env::var_os("HEAPLEDGER_TEST_PICTURES").map(PathBuf::from)
 }
@@ -220,7 +220,7 @@ fn themes(browser: &mut Browser) {
     assert_eq!(browser.value(colour), light, "the system's, which is light");
 }
 
-/// Every text against the surface behind it, as WCAG 2 computes it. Returns the worst.
+/// Script that computes the contrast of every text and its background by WCAG 2, and returns the lowest.
 pub const CONTRAST: &str = "(() => { \
     const channel = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }; \
     const parse = (c) => c.match(/[\\d.]+/g).map(Number); \
@@ -421,7 +421,7 @@ fn every_metric_adds_up_to_its_total() {
     assert_quiet(&browser);
 }
 
-/// Too long for every run. Prints the size of the page, how long it took to write, and how long until it was shown.
+/// Prints the size of the page, the time to write it, and the time until it was shown. Ignored, because it takes long.
 #[test]
 #[ignore = "takes long without optimisation: run it with --release"]
 fn a_hundred_thousand_stacks_of_forty_frames_are_shown() {

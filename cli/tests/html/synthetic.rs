@@ -1,5 +1,5 @@
-//! A profile as a server could have left it: some threads, thousands of call stacks, a timeline with a peak and a
-//! stretch of loss, names with generic arguments. Made from numbers, so that it is the same every time.
+//! A profile like that of a server: some threads, thousands of call stacks, a timeline with a peak and a loss window,
+//! names with generic arguments. It is generated from numbers, with the same result every time.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use heapledger::profile::{
 };
 use heapledger::{DataQualityMode, HeapStats, LossReason, Profile, QualityIndicator, Stacks};
 
-/// Functions by distance from the start of the thread; the last row allocates.
+/// Functions by distance from the start of the thread. The last row allocates.
 const LAYERS: [&[&str]; 9] = [
     &["std::rt::lang_start_internal", "std::sys::thread::unix::Thread::new::thread_start"],
     &["std::sys::backtrace::__rust_begin_short_backtrace"],
@@ -55,7 +55,7 @@ const LAYERS: [&[&str]; 9] = [
     ],
 ];
 
-/// A generator of numbers that look random (SplitMix64).
+/// A generator of random numbers (SplitMix64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -71,7 +71,7 @@ impl Numbers {
     }
 }
 
-/// A profile in which nothing happened.
+/// Returns a profile without events.
 pub fn empty() -> Profile {
     let mut profile = heapledger::Profile::default();
     profile.quality.installed = true;
@@ -82,7 +82,7 @@ pub fn empty() -> Profile {
     profile
 }
 
-/// A server with this many call stacks, each at least `depth` frames deep.
+/// Returns the profile of a server with `sites` call stacks, each with `depth` frames or more.
 pub fn server(sites: usize, depth: usize) -> Profile {
     let mut profile = empty();
     let mut numbers = Numbers(sites as u64);
@@ -115,7 +115,7 @@ pub fn server(sites: usize, depth: usize) -> Profile {
     profile
 }
 
-/// The same server, in a mode that samples blocks, and with stacks for a subset of the blocks that are left.
+/// Changes a server to a mode that samples blocks, with stacks for a subset of the recorded blocks.
 pub fn sampled(mut profile: Profile) -> Profile {
     profile.settings.mode = DataQualityMode::HighThroughput;
     profile.quality.mode = DataQualityMode::HighThroughput;
@@ -140,7 +140,7 @@ pub fn sampled(mut profile: Profile) -> Profile {
     profile
 }
 
-/// The same server, with events lost in the middle of the recording.
+/// Changes a server to one with lost events in the middle of the recording.
 pub fn with_loss(mut profile: Profile) -> Profile {
     let events = 8_413;
     profile.quality.lost.add(LossReason::RingFull, events);
@@ -267,7 +267,7 @@ fn site(stack: u32, numbers: &mut Numbers) -> Site {
     found
 }
 
-/// Makes everything else agree with the sites.
+/// Makes all other tables agree with the sites.
 fn close(profile: &mut Profile, numbers: &mut Numbers) {
     let sum = |value: fn(&Site) -> u64| profile.sites.iter().map(value).sum::<u64>();
     let (total_blocks, total_bytes) = (sum(|s| s.total_blocks), sum(|s| s.total_bytes));
@@ -351,7 +351,7 @@ fn threads(profile: &mut Profile, events: u64) {
     profile.threads.iter_mut().for_each(|row| row.attempted = row.recorded);
 }
 
-/// Up to a peak at two thirds, and down again, in 400 steps.
+/// Fills the timeline with 400 steps, with the peak at two thirds.
 fn timeline(profile: &mut Profile, numbers: &mut Numbers) {
     let (steps, totals) = (400u64, profile.totals);
     let wanted = |step: u64| -> u64 {

@@ -1,4 +1,4 @@
-//! The page of a validation as a browser shows it.
+//! The page of a validation, as a browser shows it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use heapledger::validation::*;
 use super::shown::{CONTRAST, assert_quiet, browser, keep_picture, kept};
 use super::workloads::UslWorkload;
 
-/// A tracker that sees ten events for each look, and loses one of a thousand if it is told to.
+/// A tracker that observes ten events per snapshot, and, if `loses` is set, loses one event in a thousand.
 #[derive(Default)]
 struct Fake {
     loses: bool,
@@ -34,7 +34,7 @@ impl TrackerProbe for Fake {
     }
 }
 
-/// Levels of a system that follows a known law, on a clock of its own, with a cost of six percent.
+/// Returns the report of a system that follows a known law, on a virtual clock, with a cost of six percent.
 fn report(loses: bool, workload: &str) -> ValidationReport {
     let thresholds = vec!["completeness>=1".parse().unwrap(), "p99(response_ms)<1000".parse().unwrap()];
     let config = BenchmarkConfig { thresholds, ..BenchmarkConfig::bare() };
@@ -71,7 +71,7 @@ fn written(directory: &tempfile::TempDir, name: &str, report: &ValidationReport)
     path
 }
 
-/// The worst contrast of a text in a drawing, against the surface that it is drawn on.
+/// Script that returns the lowest contrast of a text in a drawing and its background.
 fn of_drawings() -> String {
     let fill = CONTRAST.replace("getComputedStyle(one).color", "getComputedStyle(one).fill");
     fill.replace("'body *'", "'svg text'").replace("c.length < 4 || c[3] > 0.9", "at.tagName === 'SECTION'")

@@ -1,5 +1,5 @@
-//! Functions that keep data where others keep their frame pointer, on the way to an allocation; and what looks like frames for
-//! that data to point to. A part of the program `sites.rs`, run when `SITES_PLANTED` is set.
+//! Functions that keep data in the frame-pointer register on the way to an allocation, and false frames for that data
+//! to point to. They are part of the program `sites.rs`, and run if `SITES_PLANTED` is set.
 
 use std::arch::global_asm;
 use std::hint::black_box;
@@ -40,7 +40,7 @@ unsafe extern "C" {
     fn data_in_rbp_untold(function: extern "C" fn(), data: u64);
 }
 
-/// What the planted functions come to. Behind the second one nothing is known of the callers.
+/// The expected figures of the planted functions. The callers of the second one are unknown.
 pub const ANSWERS: &[Answer] = &[
     answer(
         7 * 3,
@@ -77,7 +77,7 @@ fn calls_untold(data: u64) {
     black_box(2);
 }
 
-/// Is never called, but stands as a caller in what looks like frames.
+/// A function that is never called, and is the caller in the false frames.
 #[inline(never)]
 fn forged_caller() {
     black_box(3);

@@ -1,8 +1,8 @@
-//! A program of known sites, under the recorder. Compiled by `tests/matrix.rs` in every way that changes how a stack is
+//! A program of known sites, under the recorder. `tests/matrix.rs` compiles it in every way that changes how a stack is
 //! walked or how an address is named.
 //!
-//! `ANSWERS` says what each site makes and frees, and by which functions and lines it is reached. A line is named by its mark
-//! (`// @name`). The program prints the answers; the test looks the lines up and asks the command.
+//! `ANSWERS` has the blocks that each site allocates and frees, and the functions and lines on its stack. A line is
+//! named by its mark (`// @name`). The program prints the answers; the test compares them with the command's output.
 
 use std::alloc::{Layout, alloc};
 use std::cell::RefCell;
@@ -216,7 +216,7 @@ async fn async_root() {
     black_box(2);
 }
 
-/// Ready when it is asked for the second time.
+/// A future that is ready at its second poll.
 struct Later(bool);
 
 impl Future for Later {
@@ -370,7 +370,7 @@ fn in_a_scope() {
     }
 }
 
-/// Blocks that another thread frees.
+/// Allocates blocks that another thread frees.
 #[inline(never)]
 fn made_here(to: &mpsc::SyncSender<Vec<u8>>) {
     for _ in 0..5 {
@@ -503,7 +503,7 @@ fn aligned_block() {
 #[repr(align(128))]
 struct Aligned([u8; 128]);
 
-/// Its stack pointer is moved to a multiple of 128 bytes, so its distance to the caller differs from call to call.
+/// The function moves its stack pointer to a multiple of 128 bytes, so its distance to the caller varies.
 #[inline(never)]
 fn realigned() {
     let aligned = black_box(Aligned([1; 128]));
@@ -520,7 +520,7 @@ fn calls_realigned(depth: usize) {
     black_box(depth);
 }
 
-/// Makes blocks of its own: no part of any answer.
+/// Prints the answers. Its allocations are in no answer.
 #[inline(never)]
 fn tell(answers: &[Answer]) {
     for answer in answers {

@@ -1,4 +1,4 @@
-//! The parts of this program: those that it shares with the library's process tests, and its own cases.
+//! The files of this program: those shared with the library's process tests, and the cases of the command.
 
 use std::process::ExitCode;
 

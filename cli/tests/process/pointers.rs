@@ -1,4 +1,5 @@
-//! Tracked pointers in a process with a ledger: what they said is in the snapshot, the dump and its faces.
+//! Tracked pointers in a process with a ledger: their events are in the snapshot, in the dump, and in the reports and
+//! exports.
 
 use std::sync::Arc;
 
@@ -79,13 +80,13 @@ fn told(ended: &Ended) {
     json(&profile, |value| assert_eq!(value["tracked"]["pointers"][0]["held"], 2));
 }
 
-/// Events are recorded or counted as unrecorded, each of them once.
+/// Asserts that each event is either recorded or counted as unrecorded.
 fn conserved(report: &TrackedReport, unrecorded: u64) {
     assert_eq!(report.events_unrecorded, unrecorded, "{report:?}");
     assert_eq!(report.events_total, report.events_recorded + report.events_unrecorded, "{report:?}");
 }
 
-/// What the order test allocates between one clone and the next.
+/// Size of the block that the order test allocates between two clones.
 const MARKER: usize = 12_345;
 
 fn act_in_order() {
@@ -104,8 +105,8 @@ fn act_in_order() {
     assert_eq!(pointer_events, 4, "{history:?}");
 }
 
-/// The pointer was wrapped, the marker allocated, the pointer cloned, the marker freed, the clone dropped, the pointer
-/// unwrapped: in this order, by one thread, with the clone's stack.
+/// Asserts the order of the events: pointer wrapped, marker allocated, pointer cloned, marker freed, clone dropped,
+/// pointer unwrapped, all by one thread, with the clone's stack.
 fn in_order(history: &[Event], ended: &Ended) {
     let marker = ended.said("marker");
     let mut seen = Vec::new();
@@ -136,7 +137,7 @@ fn in_order(history: &[Event], ended: &Ended) {
     assert_eq!(seen, expected);
 }
 
-/// Clones of each thread.
+/// Number of clones of each thread.
 const AT_ONCE: u32 = 20_000;
 
 fn clone_at_once() {
@@ -172,7 +173,7 @@ fn report(profile: &Profile) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Looks at the profile as JSON.
+/// Calls `look` with the profile as JSON.
 pub fn json(profile: &Profile, look: impl FnOnce(&serde_json::Value)) {
     let mut out = Vec::new();
     export(Format::Json, profile, &Origin::default(), &mut out).unwrap();

@@ -1,5 +1,5 @@
-//! Who allocated: known places in the code get their exact counts, in whichever way stacks are taken; and stacks that are
-//! hard to walk harm nobody.
+//! Known places in the code have exact counts with every method of taking stacks, and stacks that are hard to walk harm
+//! no program.
 
 use std::ffi::c_void;
 use std::hint::black_box;
@@ -34,7 +34,7 @@ pub const CASES: &[Case] = &[
         .variables(AUTO),
 ];
 
-/// What a known place does: it makes blocks of its own size, and frees some.
+/// A known place, which allocates blocks of a unique size and frees some of them.
 struct Place {
     name: &'static str,
     size: usize,
@@ -170,7 +170,8 @@ fn each_place_has_its_counts(ended: &Ended) {
     sites_sum_up(ended);
 }
 
-/// Every block belongs to a site, and to a thread; what could not be walked stands at stack 0 and is counted.
+/// Asserts that every block belongs to a site and a thread. Blocks whose stack could not be walked are at stack 0, and
+/// counted.
 fn sites_sum_up(ended: &Ended) {
     let profile = ended.quietly().dump();
     complete(&profile).unwrap();
@@ -200,7 +201,8 @@ extern "C" fn allocate_on_the_other_stack(_: libc::c_int) {
     free(black_box(block(48)), 48);
 }
 
-/// A thread with the smallest stack there is, a recursion of thousands, and a handler on a stack of its own.
+/// Walks hard stacks: in a thread with the smallest possible stack, in a recursion thousands of calls deep, and in a
+/// handler on a separate stack.
 fn hard_stacks() {
     lossless_point();
     // SAFETY: every object is initialised by the call before it, and the thread is waited for.
@@ -260,7 +262,7 @@ fn totals_are_exact(ended: &Ended) {
     assert!(profile.totals.total_blocks >= 10_030);
 }
 
-/// Walks down a path that the bits of `path` choose, and allocates at its end.
+/// Calls functions along a path that the bits of `path` choose, and allocates at its end.
 #[inline(never)]
 fn left(path: u32, depth: u32) {
     down(path, depth);

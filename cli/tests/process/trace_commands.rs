@@ -1,4 +1,4 @@
-//! What the command says of the trace of a script whose every event is known.
+//! The commands on the trace of a script whose events are all known.
 
 use heapledger::trace::Dated;
 

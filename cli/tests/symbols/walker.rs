@@ -1,5 +1,5 @@
-//! A program that prints the return addresses of some stacks of its own, and where its objects are loaded. Compiled by
-//! `tests/symbols.rs` in several ways. Lines that the test looks for are marked with `// @name`.
+//! A program that prints the return addresses of some of its stacks, and the load addresses of its objects.
+//! `tests/symbols.rs` compiles it in several ways. Lines for the test are marked with `// @name`.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::hint::black_box;

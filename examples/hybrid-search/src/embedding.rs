@@ -1,8 +1,8 @@
 //! WordLlama's static embeddings: a table of 32,000 tokens by 256 dimensions, and the tokens of a text.
 //!
-//! A text's vector is the mean of its tokens' vectors, at unit length. Tokens are those of Llama 2: words with a mark in
-//! front, split into letters and put together again by a ranked list of merges; a letter that is no token falls back to
-//! its bytes. There is no model to run.
+//! The vector of a text is the mean of its tokens' vectors, scaled to unit length. The tokens are those of Llama 2:
+//! words with a prefix mark, split into letters, which a ranked list of merges joins again. A letter that is no token
+//! is replaced by its bytes. No model runs.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,14 +12,14 @@ use serde_json::Value;
 const TABLE: &str = "l2_supercat_256.safetensors";
 const TOKENS: &str = "l2_supercat_tokenizer_config.json";
 const DIMENSIONS: usize = 256;
-/// What stands in front of each word.
+/// Prefix of each word.
 const MARK: char = '\u{2581}';
 
-/// The table, and how to find a text's rows in it.
+/// The table, and the maps from a text to its rows.
 pub struct Embeddings {
     rows: Vec<f32>,
     tokens: HashMap<String, u32>,
-    /// The rank of a pair that is put together.
+    /// Maps a pair of tokens to the rank of its merge.
     merges: HashMap<(String, String), u32>,
 }
 
@@ -35,7 +35,7 @@ impl Embeddings {
         Ok(Self { rows, tokens, merges })
     }
 
-    /// The unit vector of `text`; of no direction when it has no tokens.
+    /// Returns the unit vector of `text`, or a zero vector if `text` has no tokens.
     pub fn embed(&self, text: &str) -> Vec<f32> {
         let mut sum = vec![0.0f32; DIMENSIONS];
         for token in self.tokens(text) {
@@ -50,7 +50,7 @@ impl Embeddings {
         sum
     }
 
-    /// The numbers of the tokens of `text`.
+    /// Returns the numbers of the tokens of `text`.
     pub fn tokens(&self, text: &str) -> Vec<u32> {
         text.split(' ').filter(|word| !word.is_empty()).flat_map(|word| self.tokens_of_word(word)).collect()
     }
@@ -78,7 +78,7 @@ impl Embeddings {
     }
 }
 
-/// The numbers of a file of one table: the length of a heading, the heading, then halves.
+/// Returns the numbers in a file of one table: length of the header, header, then half-precision numbers.
 fn table_of(file: &[u8]) -> Option<Vec<f32>> {
     let (length, rest) = file.split_first_chunk::<8>()?;
     let (heading, data) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
@@ -88,7 +88,7 @@ fn table_of(file: &[u8]) -> Option<Vec<f32>> {
     fits.then(|| data.chunks_exact(2).map(|half| widened(u16::from_le_bytes([half[0], half[1]]))).collect())
 }
 
-/// A number of half precision.
+/// Converts a number of half precision.
 fn widened(half: u16) -> f32 {
     let sign = if half >> 15 == 1 { -1.0 } else { 1.0 };
     let (exponent, fraction) = (i32::from(half >> 10 & 0x1f), f32::from(half & 0x3ff));
@@ -132,7 +132,7 @@ mod tests {
         assert!(widened(0x7c01).is_nan());
     }
 
-    /// The numbers that the `tokenizers` library gives for the same file.
+    /// The expected numbers are those of the `tokenizers` library for the same file.
     #[test]
     fn tokens_are_those_of_the_library() {
         let Some(folder) = crate::corpus_folder() else {

@@ -1,7 +1,7 @@
-//! The search system: tantivy for text, with the library's vector index over the same documents.
+//! The search system: tantivy for text, and the library's vector index over the same documents.
 //!
-//! tantivy keeps its index in its RAM directory, without memory maps and without compression in C: memory outside Rust's
-//! global allocator would be invisible to the tracker, whose completeness would look perfect for the wrong reason.
+//! tantivy keeps its index in its RAM directory, without memory maps and without compression in C. The tracker could
+//! not observe memory outside Rust's global allocator, and its completeness would look perfect for the wrong reason.
 
 use heapledger::validation::hybrid::{Hit, TextSearch, UnifiedSearchSystem};
 use tantivy::collector::TopDocs;
@@ -14,7 +14,7 @@ use tantivy::{Index, IndexReader, Searcher, TantivyDocument, Term};
 /// Memory limit of the writer: enough for a single segment.
 const WRITER_BYTES: usize = 200 << 20;
 
-/// tantivy over numbered documents.
+/// A tantivy index over numbered documents.
 pub struct Tantivy {
     index: Index,
     reader: IndexReader,
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use heapledger::validation::hybrid::{Corpus, SearchMode, TextIndex, hashed_embedding};
 
-    /// The library's BM25 and tantivy's give the same scores to four digits.
+    /// The BM25 of the library and of tantivy give the same scores to four digits.
     #[test]
     fn two_implementations_of_bm25_agree() {
         let corpus = match crate::corpus_folder() {

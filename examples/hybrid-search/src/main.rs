@@ -1,13 +1,13 @@
-//! Text and vector search over WordNet under load, with heapledger watching.
+//! Text and vector search over WordNet under load, recorded by heapledger.
 //!
 //! ```text
 //! examples/hybrid-search/fetch-corpus.sh
 //! cargo run --release -p hybrid-search
 //! ```
 //!
-//! It searches with tantivy and an HNSW graph, as 1, 2, 4, 8, 16 and 32 users, each level with heapledger in its default
-//! mode and without, and reports completeness, wrong answers and cost at each level. The answers that are right are
-//! those that one thread gave before. Without the corpus it says so and makes one up: `corpus: synthetic`.
+//! The program searches with tantivy and an HNSW graph, as 1, 2, 4, 8, 16 and 32 users, each level with heapledger in
+//! its default mode and without. It reports completeness, wrong answers and cost at each level. The right answers are
+//! those of one thread before the load. Without the corpus the program generates one, and prints `corpus: synthetic`.
 
 mod embedding;
 mod engine;
@@ -34,7 +34,7 @@ static HEAP: heapledger::HeapLedger =
 
 const SYNTHETIC_DIMENSIONS: usize = 256;
 
-/// Text and vector search over WordNet under load, with heapledger watching
+/// Run text and vector search over WordNet under load, recorded by heapledger
 #[derive(Debug, Parser)]
 struct Args {
     /// Numbers of users
@@ -83,13 +83,13 @@ struct Args {
     quality: bool,
 }
 
-/// Where `fetch-corpus.sh` put the corpus, if it did.
+/// Returns the folder of the corpus, if `fetch-corpus.sh` has made it.
 pub fn corpus_folder() -> Option<PathBuf> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/corpus"));
     folder.join("data.noun").is_file().then_some(folder)
 }
 
-/// Documents, queries, and the system that searches them. What it is made of is in the corpus's name.
+/// Returns the corpus and the system that searches it. The name of the corpus describes its contents.
 fn build(documents: usize, seed: u64) -> Result<(Corpus, UnifiedSearchSystem<Tantivy>), String> {
     let folder = corpus_folder();
     let mut corpus = match &folder {
@@ -165,7 +165,7 @@ fn load(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(ExitCode::from(report.exit_code() as u8))
 }
 
-/// The share of queries whose own document is among the ten answers, by each way of searching.
+/// Prints the share of queries whose source document is among the ten results, by each way of searching.
 fn quality(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (corpus, system) = build(args.documents, 7)?;
     let mut session = system.session();

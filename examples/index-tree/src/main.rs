@@ -1,4 +1,4 @@
-//! An inverted index over a tree of text files, built by several threads, with heapledger watching.
+//! An inverted index over a tree of text files, built by several threads and recorded by heapledger.
 //!
 //! ```text
 //!            next file              bounded channel
@@ -6,9 +6,9 @@
 //!  (sorted)               words of a file            takes them apart and frees what readers made
 //! ```
 //!
-//! `cargo run --release --example index_tree [DIRECTORY [WORD...]]` indexes the directory (without one: this
-//! repository), prints the files that hold all words, and says how complete the account of its own heap is. Its
-//! dump is then in the working directory. The answer does not depend on which thread was faster.
+//! `cargo run --release --example index_tree [DIRECTORY [WORD...]]` indexes the directory (by default this repository),
+//! prints the files that contain all words, and prints the completeness of its heap's account. The dump is then in the
+//! working directory. The answer does not depend on the speed of the threads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -21,19 +21,19 @@ use std::thread;
 #[global_allocator]
 static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();
 
-/// Threads that read files.
+/// Number of threads that read files.
 const READERS: usize = 4;
-/// Files that may wait for the merger.
+/// Maximum number of files that wait for the merger.
 const QUEUE_FILES: usize = 32;
-/// Larger files are left out.
+/// Maximum size of an indexed file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// So are files once the tree has given this much text: it bounds the index.
+/// Maximum total size of the indexed files, in bytes, which bounds the index.
 const TREE_BYTES_MAX: u64 = 64 << 20;
-/// Letters in a word; the rest of a longer one is cut off.
+/// Maximum length of a word, in letters; the rest of a longer word is cut off.
 const WORD_CHARS_MAX: usize = 40;
-/// Answers that are printed.
+/// Number of printed answers.
 const HITS_SHOWN: usize = 5;
-/// What is looked for when the command line names no words.
+/// The words that are searched if the command line names none.
 const QUESTION: [&str; 2] = ["ring", "ledger"];
 
 fn main() -> io::Result<()> {
@@ -67,7 +67,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// The regular files below `root` that may be text, in the order of their paths.
+/// Returns the regular files below `root` that may be text, in the order of their paths.
 fn text_files(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut directories = vec![root.to_owned()];
@@ -94,13 +94,13 @@ fn text_files(root: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// For each word of one file, the lines that it is on.
+/// The lines on which each word of one file occurs.
 struct FileWords {
     file: usize,
     lines: HashMap<String, Vec<u32>>,
 }
 
-/// A file that holds a word.
+/// A file that contains a word.
 struct Posting {
     file: usize,
     count: usize,
@@ -114,7 +114,7 @@ struct Index {
     postings: BTreeMap<String, Vec<Posting>>,
 }
 
-/// A file that holds all words that were asked for.
+/// A file that contains all words of the query.
 struct Hit {
     file: usize,
     count: usize,
@@ -138,7 +138,7 @@ fn build(files: &[PathBuf]) -> Index {
     })
 }
 
-/// Reads one file after another, each the next that no other reader has taken.
+/// Reads files one after the other, each of which no other reader has taken.
 fn read_files(files: &[PathBuf], next: &AtomicUsize, sender: &SyncSender<FileWords>) {
     loop {
         let file = next.fetch_add(1, Ordering::Relaxed);
@@ -166,7 +166,7 @@ fn words_of(text: &str) -> HashMap<String, Vec<u32>> {
     lines
 }
 
-/// Puts the words of all files into one index. What the readers allocated is freed here.
+/// Merges the words of all files into one index, and frees what the readers allocated.
 fn merge(receiver: &Receiver<FileWords>) -> Index {
     let mut index = Index::default();
     for FileWords { file, lines } in receiver {
@@ -185,7 +185,7 @@ fn merge(receiver: &Receiver<FileWords>) -> Index {
 }
 
 impl Index {
-    /// Files that hold every word of the question, those with the most occurrences first.
+    /// Returns the files that contain every word of the query, those with the most occurrences first.
     fn files_with_all(&self, question: &[String]) -> Vec<Hit> {
         let Some((first, others)) = question.split_first() else { return Vec::new() };
         let mut hits: Vec<Hit> = self
