@@ -36,8 +36,7 @@ const OFFLOAD_NS_MAX: u64 = 1_000_000;
 pub(super) struct Pace {
     /// Minimum pause between two rounds, in nanoseconds.
     pub(super) floor_interval_ns: u64,
-    /// Maximum number of words that may wait in a ring whose thread still writes, in modes in which threads do not
-    /// help.
+    /// Maximum number of words that may wait in the ring of a running thread, in modes in which threads do not help.
     pub(super) drain_threshold_words: u64,
 }
 

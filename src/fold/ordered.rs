@@ -119,11 +119,11 @@ impl Ledger {
         Some(NextEvent { at_ns, is_alloc })
     }
 
-    /// Removes the block of a free from the nursery of another lane than `own`, and returns it. The caller holds the
+    /// Removes the block of a free from the nursery of a lane other than `own`, and returns it. The caller holds the
     /// latches of the lanes in order.
     ///
-    /// The first half of a realloc is booked with the second, and another thread may have been given the address in
-    /// between; the block of that thread was born after the realloc began, so it stays.
+    /// The free may be the first half of a realloc, which is booked with the second half. A block that was born between
+    /// the two halves stays: it belongs to a thread that was given the address meanwhile.
     pub(super) fn take_from_nurseries(&self, own: &Lane, free: &Entry) -> Option<Entry> {
         let address = free.address;
         for lane in self.lanes_in_order() {

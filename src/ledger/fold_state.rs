@@ -24,7 +24,7 @@ use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Entries of the outbox, which holds blocks and frees on their way to the shared table.
 pub(crate) const OUTBOX: usize = 48;
-/// Maximum number of reallocs of one thread between their two halves: one, and those of signal handlers that
+/// Maximum number of reallocs of one thread whose second half is not booked yet: one, and those of signal handlers that
 /// interrupted it.
 pub(crate) const REALLOCS_UNDER_WAY: usize = 4;
 /// Pages of a lane with its counters and state.

@@ -153,7 +153,7 @@ impl<W: Workload> Run<W> {
         }
     }
 
-    /// Ends all waits: those of finished users, and those that would never end.
+    /// Ends the waits of all users, including waits that would never end.
     pub(super) fn release_all(&self) {
         self.closed.store(true, Relaxed);
         self.gate.close();

@@ -90,7 +90,7 @@ pub trait Workload: Send + Sync + 'static {
     }
 }
 
-/// A system under load whose requests block their thread. [`Blocking`] makes a [`Workload`] of it, which should run on
+/// A system under load whose requests block their thread. [`Blocking`] makes a [`Workload`] of it. Run that workload on
 /// `Executor::Threads`, with one thread per user.
 pub trait SyncWorkload: Send + Sync + 'static {
     /// The state of a user, kept from request to request.

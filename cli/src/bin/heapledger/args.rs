@@ -144,7 +144,8 @@ pub struct VerifyArgs {
 
 /// Store the names of functions, files and lines in a dump, so that another machine can read them
 ///
-/// Run this on the machine of the program, before the program is rebuilt.
+/// Run this on the machine of the program, before the program is rebuilt. Exit codes: 0 fine; 2 usage; 3 unreadable or
+/// damaged input; 4 output that cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct BundleArgs {
     /// Dump to read; - reads standard input
@@ -275,8 +276,8 @@ pub struct RunArgs {
 
 /// Replay a trace: its summary, the heap at any instant, the events of a span
 ///
-/// A program writes a trace when it runs with HEAPLEDGER_TRACE=PATH. `report`, `export` and `verify` accept a trace
-/// in place of a dump.
+/// A program writes a trace when it runs with HEAPLEDGER_TRACE=PATH. `report`, `export` and `verify` accept a trace in
+/// place of a dump. Exit codes: 0 fine; 2 usage; 3 unreadable input; 4 output that cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct TraceArgs {
     /// Trace to read
