@@ -48,7 +48,7 @@
 //! | `signals` | a handler that allocates at every instruction |
 //! | `straddling` | what is left out changes, or the process forks, in the midst of an event |
 //! | `losses` | each reason for loss, forced, and how it shows |
-//! | `memory`, `own_thread` | what heapledger takes for itself; when its own thread is there |
+//! | `memory`, `own_thread`, `last_thread` | what heapledger takes for itself; when its own thread is there, and when it ends |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
 //! | `modes`, `waits`, `tuning`, `alarms` | overload in every mode; how long an allocation waits; the tuner at work; crossings of the target are told |
 //! | `descriptors` | descriptors that the program closes or takes over |

@@ -10,8 +10,8 @@ use super::trace_writer::{CHUNKS_PER_STEP, TraceWriter};
 use crate::ledger::Ledger;
 use crate::profile::Profile;
 use crate::recorder::internal::InternalScope;
-use crate::recorder::{state, thread};
-use crate::sys::platform;
+use crate::recorder::{background_thread, state, thread};
+use crate::sys::{own_threads, platform};
 
 /// Pause of the thread while few chunks arrive, in nanoseconds.
 const PAUSE_NS: u64 = 4_000_000;
@@ -25,19 +25,20 @@ const STACK_BYTES: usize = 512 << 10;
 /// the whole trace.
 pub(super) fn start(ledger: &Ledger) {
     if is_on(ledger) {
-        platform::spawn(STACK_BYTES, run);
+        own_threads::spawn(STACK_BYTES, run);
     }
 }
 
 /// The body of the thread.
 fn run() {
-    platform::name_thread(c"hl-trace");
+    own_threads::name(c"hl-trace");
     let scope = InternalScope::enter();
     let (Some(ledger), Some(lane)) = (state::ledger(), scope.lane()) else { return };
     thread::mark_background(lane);
     ledger.trace_buffer.set_written(true);
     while state::current().records() && is_on(ledger) {
         match with_writer(1, ledger, |writer| writer.step(ledger, &scope)) {
+            Some(0) if background_thread::is_program_over() => break,
             Some(0) | None => platform::sleep_ns(PAUSE_NS_IDLE),
             Some(few) if few < CHUNKS_PER_STEP => platform::sleep_ns(PAUSE_NS),
             Some(_) => {}

@@ -2,7 +2,7 @@
 //!
 //! While events are recorded, the thread makes a round every millisecond, or as often as the tuner sets. Without
 //! events, rounds become less and less frequent. The thread is detached: at the end of the process it reads the state
-//! and returns, or ends with the process.
+//! and returns, or ends with the process. It also returns when the program has no thread any more.
 
 use super::alarm::Alarm;
 use super::background::BACKGROUND;
@@ -19,7 +19,7 @@ use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
 use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
 use crate::ring::lane::add;
-use crate::sys::{platform, signals};
+use crate::sys::{own_threads, platform, signals};
 
 /// Maximum pause between two rounds while no events are recorded, in nanoseconds.
 const PAUSE_NS_IDLE: u64 = 64_000_000;
@@ -30,7 +30,7 @@ const IDLE_ROUNDS: u32 = 32;
 
 /// The body of the thread. It makes rounds until the recording ends.
 pub(crate) fn run() {
-    platform::name_thread(c"heapledger");
+    own_threads::name(c"heapledger");
     // A snapshot waits until the row of this thread is marked as heapledger's.
     let starting = BACKGROUND.work.take();
     let scope = InternalScope::enter();
@@ -72,6 +72,9 @@ pub(crate) fn run() {
         add(&BACKGROUND.cpu_ns, cpu - cpu_before);
         cpu_before = cpu;
         drop(working);
+        if idle > IDLE_ROUNDS && background_thread::is_program_over() {
+            return;
+        }
         // The latch is not held here, because the program's callback may take a snapshot.
         if let Some((crossing, quality)) = crossed {
             supervision.notify(&crossing, &quality, ledger.clock.now_ns());

@@ -35,8 +35,8 @@ use super::state::{self, Level, State};
 use crate::ledger::Ledger;
 use crate::profile::{ClockMode, DataQualityMode};
 use crate::ring::lane::{Lane, SEGMENT_WORDS, WINDOW_WORDS};
-use crate::sys::platform;
 use crate::sys::sync::Ordering;
+use crate::sys::{own_threads, platform};
 
 /// Words of a window without ticks, unless the last window was quick.
 const WINDOW_WORDS_UNTICKED: u64 = 7;
@@ -71,11 +71,47 @@ const STARTING: u32 = 2;
 const TICKING: u32 = 3;
 /// State: the background thread runs, and there is a second processor, so the program's threads may offload.
 const OFFLOADING: u32 = 4;
+/// State: the program has no thread any more, so heapledger's threads end.
+const OVER: u32 = 5;
+
+/// Maximum number of milliseconds that the thread that ends the process waits for the other threads of heapledger.
+const LAST_ROUNDS_MAX: u32 = 2_000;
 
 /// Notes that the background thread ticks, and whether the program's threads may offload to it.
 pub(crate) fn mark_running(may_offload: bool) {
     // relaxed: windows may become longer at any time.
     PROCESS.control.background.store(if may_offload { OFFLOADING } else { TICKING }, Ordering::Relaxed);
+}
+
+/// Returns whether heapledger's threads are the only ones that are left. Each of them then ends, so that the process
+/// ends as it does without them: the C library calls `exit(0)` in the last one. The last one is a thread with a stack of
+/// the default size, because the program's exit handlers and the dump run on it. Called by threads of heapledger while
+/// they have nothing to do.
+pub(crate) fn is_program_over() -> bool {
+    let state = &PROCESS.control.background;
+    // relaxed, both: one of the threads starts the last one; the others see the state now or later.
+    if state.load(Ordering::Relaxed) == OVER {
+        return true;
+    }
+    if !own_threads::are_alone() {
+        return false;
+    }
+    if state.swap(OVER, Ordering::Relaxed) != OVER {
+        own_threads::spawn(0, be_last);
+    }
+    true
+}
+
+/// The body of the last thread. It claims no lane, so that events of exit handlers are recorded like those of any thread.
+fn be_last() {
+    own_threads::name(c"exit");
+    for _ in 0..LAST_ROUNDS_MAX {
+        if own_threads::is_last() {
+            break;
+        }
+        platform::sleep_ns(1_000_000);
+    }
+    own_threads::take_signals();
 }
 
 /// Whether a lane's words are offloaded to the background thread.
@@ -143,7 +179,7 @@ pub(super) fn start() {
         && let Some(hooks) = state::hooks()
     {
         // If the thread cannot be spawned, helping threads fold all words.
-        platform::spawn(STACK_BYTES, hooks.aggregator);
+        own_threads::spawn(STACK_BYTES, hooks.aggregator);
     }
 }
 

@@ -22,7 +22,7 @@ use super::{background_thread, black_box, diagnostic, environment, slot, validat
 use crate::ledger::{Ledger, estimate};
 use crate::profile::ForkPolicy;
 use crate::sys::sync::Ordering;
-use crate::sys::{copies, latch, path_pattern, platform, tls};
+use crate::sys::{copies, latch, own_threads, path_pattern, platform, tls};
 
 /// Bytes of stack for the thread that writes dumps while the process runs.
 const DUMPS_STACK_BYTES: usize = 2 << 20;
@@ -65,7 +65,7 @@ fn start_threads_asked_for() {
     let options = state::options();
     let Some(hooks) = state::hooks().filter(|_| options.background != Background::Never) else { return };
     let is_watching = options.triggers.is_any();
-    if (is_watching || options.signals != 0) && !platform::spawn(DUMPS_STACK_BYTES, hooks.dumps) {
+    if (is_watching || options.signals != 0) && !own_threads::spawn(DUMPS_STACK_BYTES, hooks.dumps) {
         platform::write_stderr(
             b"heapledger: no thread for dumps on signals and triggers, there will be none\n",
         );
@@ -136,6 +136,11 @@ extern "C" fn at_exit() {
     if !state::current().records() {
         return;
     }
+    if tls::get() == slot::GONE {
+        // `main` has ended by `pthread_exit`, and this is the program's last thread: its end calls `exit` after its lane
+        // was retired.
+        tls::set(slot::FRESH);
+    }
     if let Some(hooks) = state::hooks() {
         state::set(State::Draining);
         (hooks.at_exit)();
@@ -171,6 +176,10 @@ unsafe extern "C" fn in_forked_child() {
     crate::stack::state::reset_after_fork();
     PROCESS.reset_after_fork();
     tls::set(slot::FRESH);
+    if tls::arm() {
+        // The calling thread is the child's main thread.
+        own_threads::main_thread_lives();
+    }
     state::set(if state::options().fork == ForkPolicy::Off { State::ChildOff } else { State::Unopened });
     PROCESS.epoch.tick();
 }

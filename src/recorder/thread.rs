@@ -19,7 +19,7 @@ use crate::ring::lane::Lane;
 use crate::sys::errno::KeptErrno;
 use crate::sys::latch::wait;
 use crate::sys::sync::Ordering;
-use crate::sys::{platform, tls};
+use crate::sys::{own_threads, platform, tls};
 
 /// Maximum number of rounds that an ending thread waits for events of other threads; about a second.
 const ENDING_ROUNDS_MAX: u32 = 20_000;
@@ -98,7 +98,9 @@ fn claim() -> Option<&'static Lane> {
         return None;
     };
     let row = start_row(ledger, lane);
-    tls::arm();
+    if tls::arm() && own_threads::is_main_thread() {
+        own_threads::main_thread_lives();
+    }
     tls::set(slot_of(lane));
     thread_starts(lane, row);
     stacks::thread_starts(lane);
@@ -129,6 +131,9 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
 /// the next thread.
 fn end() {
     let _errno = KeptErrno::keep();
+    if own_threads::is_main_thread() {
+        own_threads::main_thread_ends();
+    }
     let Some(lane) = lane_of_slot(tls::get()) else {
         tls::set(GONE);
         return;

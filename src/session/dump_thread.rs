@@ -23,9 +23,9 @@ use crate::aggregator::diagnostic;
 use crate::aggregator::naming::expand;
 use crate::profile::DumpTrigger;
 use crate::recorder::internal::InternalScope;
-use crate::recorder::{state, thread};
+use crate::recorder::{background_thread, state, thread};
 use crate::sys::latch::{Latch, Taken};
-use crate::sys::{platform, signals, statics};
+use crate::sys::{own_threads, signals, statics};
 
 /// Maximum number of steps that the end of the process waits for a dump in progress. They take about
 /// [`signals::DEADLINE_S`].
@@ -48,7 +48,7 @@ pub(super) fn reset_after_fork() {
 
 /// The body of the thread.
 pub(super) fn run() {
-    platform::name_thread(c"heapledger-dump");
+    own_threads::name(c"heapledger-dump");
     let scope = InternalScope::enter();
     let Some(lane) = scope.lane() else { return };
     thread::mark_background(lane);
@@ -60,6 +60,9 @@ pub(super) fn run() {
         let asked = signals::wait();
         if !state::current().records() {
             return;
+        }
+        if asked == 0 && background_thread::is_program_over() {
+            return signals::end_watch();
         }
         for trigger in DumpTrigger::ALL.into_iter().filter(|trigger| asked & trigger.bit() != 0) {
             let working = WORK.take();

@@ -5,7 +5,7 @@
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
-    use std::ffi::{CStr, OsStr, c_int, c_void};
+    use std::ffi::{CStr, OsStr, c_int};
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
     use std::ptr::null_mut;
@@ -187,42 +187,6 @@ mod os {
         // SAFETY: the function is `extern "C"` and lives as long as the program.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) == 0 }
     }
-
-    extern "C" fn start(argument: *mut c_void) -> *mut c_void {
-        // SAFETY: `spawn` passes the address of a `fn()` and nothing else does.
-        let body = unsafe { std::mem::transmute::<*mut c_void, fn()>(argument) };
-        body();
-        null_mut()
-    }
-
-    /// Names the calling thread, which is a thread of heapledger.
-    pub(crate) fn name_thread(name: &'static CStr) {
-        // SAFETY: the name is terminated.
-        unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
-    }
-
-    /// Starts a detached thread that receives no signals, and returns whether it started. Bypasses std, which would
-    /// allocate.
-    pub(crate) fn spawn(stack_bytes: usize, body: fn()) -> bool {
-        // SAFETY: every object passed is initialised by the call before it and outlives the call it is passed to;
-        // the signal mask of the calling thread is put back.
-        unsafe {
-            let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
-            if libc::pthread_attr_init(&mut attributes) != 0 {
-                return false;
-            }
-            libc::pthread_attr_setdetachstate(&mut attributes, libc::PTHREAD_CREATE_DETACHED);
-            libc::pthread_attr_setstacksize(&mut attributes, stack_bytes);
-            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
-            libc::sigfillset(&mut all);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-            let mut thread: libc::pthread_t = std::mem::zeroed();
-            let failed: c_int = libc::pthread_create(&mut thread, &attributes, start, body as *mut c_void);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
-            libc::pthread_attr_destroy(&mut attributes);
-            failed == 0
-        }
-    }
 }
 
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
@@ -304,12 +268,6 @@ mod os {
 
     pub(crate) fn at_fork(_in_child: unsafe extern "C" fn()) -> bool {
         true
-    }
-
-    pub(crate) fn name_thread(_name: &'static CStr) {}
-
-    pub(crate) fn spawn(stack_bytes: usize, body: fn()) -> bool {
-        std::thread::Builder::new().stack_size(stack_bytes).spawn(body).is_ok()
     }
 }
 

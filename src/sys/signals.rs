@@ -33,7 +33,7 @@ pub(crate) fn ask(bit: u32) {
     os::wake(asked);
 }
 
-/// Waits for requests, and returns their bits. May return 0 after a while.
+/// Waits for requests, and returns their bits, or 0 after a quarter of a second without a request.
 pub(crate) fn wait() -> u32 {
     // Acquire: pairs with the release in `ask`.
     match STATICS.asked.swap(0, Ordering::Acquire) {
@@ -45,7 +45,7 @@ pub(crate) fn wait() -> u32 {
     }
 }
 
-pub(crate) use os::{end_if_due, set_deadline, watch};
+pub(crate) use os::{end_if_due, end_watch, set_deadline, watch};
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
@@ -72,10 +72,16 @@ mod os {
     }
 
     pub(super) fn sleep_at(word: &AtomicU32) {
-        let forever: *const libc::timespec = null();
-        // SAFETY: the word lives as long as the program. The call returns at once if the word is no longer 0.
+        let time = libc::timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+        // SAFETY: word and time are valid for reads. The call returns at once if the word is no longer 0.
         unsafe {
-            libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, 0, forever)
+            libc::syscall(
+                libc::SYS_futex,
+                word,
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                0,
+                &raw const time,
+            )
         };
     }
 
@@ -157,6 +163,13 @@ mod os {
         }
     }
 
+    /// Ends the effect of [`watch`]: no thread waits any longer, so each signal has the effect that it has without
+    /// heapledger.
+    pub(crate) fn end_watch() {
+        // relaxed: a signal that comes before it has no effect any more.
+        STATICS.os.is_watched.store(0, Ordering::Relaxed);
+    }
+
     /// Returns whether the process ends after the dump for this signal; if so, sets a timer that sends the signal again
     /// at the deadline.
     pub(crate) fn set_deadline(index: usize) -> bool {
@@ -214,6 +227,8 @@ mod os {
     pub(crate) fn watch(bits: u32) -> bool {
         bits == 0
     }
+
+    pub(crate) fn end_watch() {}
 
     pub(crate) fn set_deadline(_index: usize) -> bool {
         false

@@ -55,6 +55,10 @@ mod os {
         pub(in crate::sys) standard_error: [AtomicU64; 2],
         /// Address of the mapping that marks this copy of the crate as the one that records.
         pub(in crate::sys) mark: OnceNonZeroUsize,
+        /// Number of heapledger's threads whose bodies run.
+        pub(in crate::sys) own_threads: AtomicU32,
+        /// What is known of the main thread: a constant of `own_threads`.
+        pub(in crate::sys) main_thread: AtomicU32,
     }
 
     impl State {
@@ -67,13 +71,26 @@ mod os {
                 exit_key: OnceNonZeroUsize::new(),
                 standard_error: [const { AtomicU64::new(0) }; 2],
                 mark: OnceNonZeroUsize::new(),
+                own_threads: AtomicU32::new(0),
+                main_thread: AtomicU32::new(0),
             }
         }
 
         pub(super) fn reset_after_fork(&self) {
-            let State { handlers: _, flags: _, is_watched, ending, exit_key: _, standard_error: _, mark: _ } =
-                self;
-            // relaxed, both: there is one thread.
+            let State {
+                handlers: _,
+                flags: _,
+                is_watched,
+                ending,
+                exit_key: _,
+                standard_error: _,
+                mark: _,
+                own_threads,
+                main_thread,
+            } = self;
+            // relaxed, all: there is one thread, which is the main thread and may have no lane.
+            own_threads.store(0, Ordering::Relaxed);
+            main_thread.store(0, Ordering::Relaxed);
             is_watched.store(0, Ordering::Relaxed);
             ending.store(0, Ordering::Relaxed);
         }

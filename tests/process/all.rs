@@ -17,6 +17,7 @@ mod files;
 mod forks;
 mod heap;
 mod inner;
+mod last_thread;
 mod laws;
 mod loader;
 mod losses;
@@ -62,6 +63,7 @@ const CASES: &[&[case::Case]] = &[
     modes::CASES,
     waits::CASES,
     own_thread::CASES,
+    last_thread::CASES,
     tuning::CASES,
     alarms::CASES,
     blackbox::CASES,

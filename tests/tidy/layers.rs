@@ -93,6 +93,7 @@ const RELAXED: &[&str] = &[
     "src/stack/intern.rs",
     "src/strategies/books.rs",
     "src/sys/signal_safe_counter.rs",
+    "src/sys/own_threads.rs",
     "src/sys/pages.rs",
     "src/sys/platform.rs",
     "src/sys/statics.rs",
