@@ -124,6 +124,9 @@ mod recorder;
 mod replay;
 mod ring;
 #[cfg(not(loom))]
+#[allow(unsafe_code, reason = "projects a pin")]
+pub mod scope;
+#[cfg(not(loom))]
 mod session;
 #[cfg(not(loom))]
 mod stack;
@@ -167,6 +170,8 @@ pub use quality::{
 };
 #[cfg(not(loom))]
 pub use recorder::allocator::HeapLedger;
+#[cfg(not(loom))]
+pub use scope::{Scope, measure};
 #[cfg(not(loom))]
 pub use session::{
     DumpError, estimates, flush, history, is_installed, quality, set_degradation, set_mode,

@@ -50,6 +50,7 @@
 //! | `losses` | each reason for loss, forced, and how it shows |
 //! | `memory`, `own_thread`, `last_thread` | what heapledger takes for itself; when its own thread is there, and when it ends |
 //! | `exact` | a scripted program, known by hand, and the same under another profiler |
+//! | `scopes` | exact figures of a part of the work, whatever other threads do |
 //! | `modes`, `waits`, `tuning`, `alarms` | overload in every mode; how long an allocation waits; the tuner at work; crossings of the target are told |
 //! | `descriptors` | descriptors that the program closes or takes over |
 //! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |

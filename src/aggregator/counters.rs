@@ -196,6 +196,14 @@ fn add_lane(quality: &mut QualityIndicator, lane: &Lane, now_ns: u64) {
     }
 }
 
+/// Returns the number of events of a lane that were lost or sampled out.
+pub(crate) fn lost_on_lane(lane: &Lane) -> u64 {
+    let sampled_out = &lane.cold.sampled_out;
+    let lost = LaneFigures::read(lane).lost;
+    let all = [lost.iter().copied().fold(0, u64::wrapping_add), read(&sampled_out.allocs.events)];
+    all.into_iter().fold(read(&sampled_out.frees.events), u64::wrapping_add)
+}
+
 /// Returns the number of threads of the program that run now.
 pub(crate) fn program_threads(ledger: &Ledger) -> usize {
     let runs = |number: &u32| {

@@ -29,6 +29,7 @@ pub(crate) mod naming;
 pub(crate) mod oracle_tests;
 mod rounds;
 pub(crate) mod rows;
+pub(crate) mod scopes;
 mod shared;
 pub(crate) mod snapshot;
 mod stacks;

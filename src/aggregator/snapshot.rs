@@ -8,13 +8,14 @@
 use super::counters::{self, estimates, peak, stats};
 use super::description::{changes_of, clock, process, settings};
 use super::history::{history, is_of_the_heap};
-use super::{background, monitor, rows, stacks};
+use super::{background, monitor, rows, scopes, stacks};
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::{LaneCounters, LaneFigures, fold_state_of, lane_counters_of};
 use crate::ledger::live::SHARDS;
 use crate::ledger::remote_frees::REMOTE_FREE_PAIRS_MAX;
+use crate::ledger::scopes::ScopeAccount;
 use crate::ledger::sites::SiteFigures;
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{Event, Profile, Stack};
@@ -52,6 +53,7 @@ struct Frozen {
     counters: QualityCounters,
     live: Vec<Entry>,
     sites: Vec<(u32, SiteFigures)>,
+    scopes: Vec<ScopeAccount>,
     /// Figures of the running threads, by the numbers of their rows.
     running: Vec<(u32, LaneFigures)>,
     peak_number: u64,
@@ -121,6 +123,7 @@ impl Frozen {
         frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
         frozen.sites.reserve(ledger.sites.count() as usize + SLACK_ROWS);
         frozen.running.reserve(lanes);
+        frozen.scopes.reserve(ledger.scopes.count() as usize + SLACK_ROWS);
         frozen.profile.timeline.intervals.reserve(INTERVALS);
         frozen.profile.threads.reserve(ledger.rows.count() as usize + SLACK_ROWS);
         frozen.profile.crossings.reserve(REMOTE_FREE_PAIRS_MAX + 1);
@@ -131,6 +134,12 @@ impl Frozen {
     /// live blocks.
     fn copy(&mut self, ledger: &Ledger, held: &[Held], blocks: &mut usize) -> bool {
         *blocks = 0;
+        // The cells are read under the latches of all lanes, so that their sums fit those of the sites.
+        let scopes = ledger.scopes.count();
+        if scopes as usize > self.scopes.capacity() {
+            return false;
+        }
+        self.scopes.extend((1..=scopes).map(|number| ledger.scopes.read(&ledger.pages, number)));
         for shard in 0..SHARDS {
             let room = self.live.capacity() - self.live.len();
             *blocks += ledger.live.blocks_of_shard(&ledger.pages, shard, room, |entry| self.live.push(entry));
@@ -172,8 +181,17 @@ impl Frozen {
 
     /// Adds the other parts, which need allocations, to the copied ones.
     fn into_profile(self, ledger: &Ledger, history: Vec<Event>, reason: &str) -> Profile {
-        let Frozen { mut profile, counters, live, sites, running, peak_number, longest_span_ns, at_ns } =
-            self;
+        let Frozen {
+            mut profile,
+            counters,
+            live,
+            sites,
+            scopes,
+            running,
+            peak_number,
+            longest_span_ns,
+            at_ns,
+        } = self;
         let retained = history.iter().filter(|event| is_of_the_heap(event)).count() as u64;
         profile.quality = monitor::indicator(counters, retained, at_ns);
         profile.process = process(ledger, at_ns, reason);
@@ -181,6 +199,7 @@ impl Frozen {
         profile.clock = clock(ledger, longest_span_ns);
         let sites = sites.iter().filter(|(_, figures)| !figures.is_empty());
         profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, peak_number)).collect();
+        profile.scopes = scopes::rows(ledger, &scopes);
         profile.stacks = vec![Stack::default()];
         profile.live = live.iter().map(Entry::live_block).collect();
         profile.live.sort_unstable_by_key(|block| (block.born_ns, block.address));

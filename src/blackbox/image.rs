@@ -8,6 +8,7 @@ use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::LaneWithState;
 use crate::ledger::rows::Row;
+use crate::ledger::scopes::ScopeCell;
 use crate::ledger::sites::{SiteCell, SiteDelta};
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::PAGE_BYTES;
@@ -28,6 +29,8 @@ unsafe impl Plain for [u64; 3] {}
 unsafe impl Plain for Entry {}
 // SAFETY: X1.
 unsafe impl Plain for Row {}
+// SAFETY: X1.
+unsafe impl Plain for ScopeCell {}
 // SAFETY: X1.
 unsafe impl Plain for SiteCell {}
 // SAFETY: X1.

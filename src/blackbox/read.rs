@@ -11,14 +11,15 @@ use super::unbooked::{EventSums, Figures, Unbooked};
 use crate::aggregator::counters::{bytes_in_no_peak, finish_totals};
 use crate::aggregator::description::changes_of;
 use crate::aggregator::history::is_of_the_heap;
-use crate::aggregator::rows;
+use crate::aggregator::{rows, scopes};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
 use crate::ledger::entry::ROW_OF_OTHERS;
 use crate::ledger::fold_state::{LaneCounters, LaneFigures};
 use crate::ledger::history::LaneWords;
 use crate::ledger::rows::Row;
-use crate::ledger::sites::{SiteCell, SiteFigures};
+use crate::ledger::scopes::ScopeCell;
+use crate::ledger::sites::{IN_SCOPE, SiteCell, SiteFigures};
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{Anomalies, HeapStats, LossCounts, Profile, QualityIndicator, Stack, ThreadRow, check};
 use crate::recorder::region_abi::{LAYOUT, VERSION};
@@ -169,6 +170,7 @@ impl<'a> Reader<'a> {
         profile.crossings = rows::crossings(self.ledger).collect();
         rows::finish_crossings(&mut profile.crossings, &mut profile.threads);
         self.stacks(&mut profile);
+        self.scopes(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);
         self.finish(profile, &torn, timeline_is_sound)
@@ -221,7 +223,7 @@ impl<'a> Reader<'a> {
             let of_table = lane.deltas(self.image);
             for delta in of_table.iter().chain(std::iter::once(&lane.copy.state.delta)) {
                 if !delta.is_empty() {
-                    let site = delta.stack.min(capacity.saturating_sub(1));
+                    let site = (delta.stack & !IN_SCOPE).min(capacity.saturating_sub(1));
                     sites.entry(site).or_insert(SiteFigures::EMPTY).add(delta);
                 }
             }
@@ -402,6 +404,23 @@ impl<'a> Reader<'a> {
             let leaf = self.image.copy::<u32>(stacks_page, number).unwrap_or(0);
             let (frames, truncated) = frames_of(&nodes, leaf);
             profile.stacks.push(Stack { frames, truncated });
+        }
+    }
+
+    /// Adds the scopes: their names and peaks come from their cells, their sums from the sites, which include the events
+    /// that were not booked.
+    fn scopes(&self, profile: &mut Profile) {
+        let (page, count) = self.ledger.scopes.place();
+        let count = count.min(self.image.room::<ScopeCell>(page).saturating_sub(1) as u32);
+        for number in 1..=count {
+            let Some(cell) = self.image.copy::<ScopeCell>(page, number as usize) else { break };
+            // A scope lies in an older one.
+            let parent = Some(cell.parent()).filter(|parent| *parent < number).unwrap_or(0);
+            profile.scopes.push(scopes::row(scopes::shown(cell.name()), parent, cell.account()));
+        }
+        profile.sum_scopes();
+        for scope in &mut profile.scopes {
+            scope.peak_bytes = scope.peak_bytes.max(scope.live_bytes());
         }
     }
 

@@ -59,7 +59,7 @@ impl fmt::Display for Version {
 }
 
 /// The version that this crate writes. It is also the newest version that this crate knows.
-pub(super) const VERSION: Version = Version { major: 1, minor: 0 };
+pub(super) const VERSION: Version = Version { major: 1, minor: 1 };
 
 /// Length of the file header, in bytes.
 pub(super) const FILE_HEADER_BYTES: usize = 16;
@@ -158,6 +158,7 @@ impl Tag {
     pub(super) const CROSSINGS: Tag = Tag(*b"CROS");
     pub(super) const SITES: Tag = Tag(*b"SITE");
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
+    pub(super) const SCOPES: Tag = Tag(*b"SCOP");
     pub(super) const LIVE: Tag = Tag(*b"LIVE");
     pub(super) const HISTORY: Tag = Tag(*b"HIST");
     pub(super) const SYMBOL_TEXTS: Tag = Tag(*b"SYMT");
@@ -175,7 +176,7 @@ impl Tag {
         [Tag::STACK_FIGURES, Tag::TURN_TIMES, Tag::ESTIMATES, Tag::TRACKED, Tag::CROSSINGS];
 
     /// Tables whose rows the contents section counts, in the order of the file.
-    pub(super) const TABLES: [Tag; 11] = [
+    pub(super) const TABLES: [Tag; 12] = [
         Tag::CHANGES,
         Tag::MODULES,
         Tag::THREADS,
@@ -187,12 +188,13 @@ impl Tag {
         Tag::SYMBOL_TEXTS,
         Tag::SYMBOL_FRAMES,
         Tag::SYMBOL_NOTES,
+        Tag::SCOPES,
     ];
 
     /// Whether the contents section omits the table if it has no rows. True for the tables of symbols, which only a
-    /// bundled dump has.
+    /// bundled dump has, and for that of scopes, which most programs do not have.
     pub(super) const fn is_listed_with_rows_only(self) -> bool {
-        matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES)
+        matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES | Tag::SCOPES)
     }
 
     /// Returns the name of the section for messages.
@@ -215,6 +217,7 @@ impl Tag {
             Tag::TRACKED => "tracked pointers",
             Tag::SITES => "sites",
             Tag::TIMELINE => "timeline",
+            Tag::SCOPES => "scopes",
             Tag::LIVE => "live blocks",
             Tag::HISTORY => "history",
             Tag::SYMBOL_TEXTS => "names",

@@ -14,7 +14,7 @@ use super::format::{
     CHUNK_PREFIX_BYTES, COLUMNS_MAX, FILE_BYTES_MAX, FILE_HEADER_BYTES, MAGIC, NOTES_LISTED_MAX, Tag,
     VERSION, Version, plain_budget_bytes,
 };
-use super::references::{Spans, redirect, redirect_names};
+use super::references::{Spans, redirect, redirect_names, redirect_scopes};
 use super::section::{Found, SectionHeader, Sections, file_header, unpack};
 use super::v1::meta::Contents;
 use super::v1::tables::{self, Table};
@@ -238,6 +238,7 @@ impl Assembly {
             Tag::SYMBOL_NOTES => {
                 chunk::<tables::SymbolNotes>(plain, &mut profile.symbols.notes, spans, faults)?
             }
+            Tag::SCOPES => chunk::<tables::Scopes>(plain, &mut profile.scopes, spans, faults)?,
             Tag::NOTES => chunk::<tables::Notes>(plain, &mut self.notes, spans, faults)?,
             Tag::END => {
                 let (sections, _bytes_before): (u32, u64) = record(plain, faults)?;
@@ -280,6 +281,7 @@ impl Assembly {
             let frames = std::mem::take(&mut self.symbol_frames);
             redirect_names(&mut self.profile.symbols, frames, texts, &mut self.damage);
         }
+        redirect_scopes(&mut self.profile.scopes, self.contents.rows(Tag::SCOPES), &mut self.damage);
         self.notes.truncate(NOTES_LISTED_MAX);
         let broken_laws = check(&self.profile);
         Dump { version, profile: self.profile, damage: self.damage.finish(), broken_laws, notes: self.notes }

@@ -4,7 +4,7 @@
 use super::codec::CodecError;
 use super::error::{DamageKind, DamageList};
 use super::format::Tag;
-use crate::profile::{Profile, Stack, SymbolFrame, Symbols, Table, lost_thread, references};
+use crate::profile::{Profile, Scope, Stack, SymbolFrame, Symbols, Table, lost_thread, references};
 
 /// Consecutive rows of a table that were read. The first is row `in_file` of the table in the file and row `in_memory`
 /// of the table in memory.
@@ -132,6 +132,23 @@ pub(super) fn redirect(
     stacks.dangling + threads.dangling
 }
 
+/// Makes every parent of a scope an earlier scope, or none. If rows are missing, the numbers of the others mean other
+/// scopes, so all are left out.
+pub(super) fn redirect_scopes(scopes: &mut Vec<Scope>, rows: u64, damage: &mut DamageList) {
+    if (scopes.len() as u64) < rows {
+        scopes.clear();
+    }
+    let mut dangling = 0;
+    for (row, scope) in scopes.iter_mut().enumerate() {
+        if scope.parent as usize > row {
+            (scope.parent, dangling) = (0, dangling + 1);
+        }
+    }
+    if dangling > 0 {
+        damage.add(None, None, DamageKind::Dangling { entries: dangling, table: Tag::SCOPES.name() });
+    }
+}
+
 /// Makes every text number of `frames` lead to a text, then moves the frames into `symbols`.
 pub(super) fn redirect_names(
     symbols: &mut Symbols,
@@ -171,6 +188,17 @@ mod tests {
         assert!(spans.next(41, 1, 17).is_err(), "overlaps");
         assert!(spans.next(u64::MAX, 1, 17).is_err(), "overflows");
     }
+    #[test]
+    fn a_scope_inside_a_later_one_is_outermost_and_an_incomplete_table_is_left_out() {
+        let scope = |parent| Scope { parent, ..Scope::default() };
+        let mut damage = DamageList::default();
+        let mut scopes = vec![scope(0), scope(1), scope(3), scope(u32::MAX)];
+        redirect_scopes(&mut scopes, 4, &mut damage);
+        assert_eq!(scopes.iter().map(|scope| scope.parent).collect::<Vec<_>>(), [0, 1, 0, 0]);
+        redirect_scopes(&mut scopes, 5, &mut damage);
+        assert_eq!(scopes, []);
+    }
+
     #[test]
     fn a_reference_beyond_the_end_of_a_table_is_led_to_row_0() {
         let mut profile = crate::profile::Profile::default();

@@ -61,6 +61,7 @@ pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String
     let frames: Vec<_> = names.frames.iter().map(|(address, frames)| (*address, frames.clone())).collect();
     writer.table::<tables::SymbolFrames>(&frames)?;
     writer.table::<tables::SymbolNotes>(&names.notes)?;
+    writer.table::<tables::Scopes>(&profile.scopes)?;
     let mut notes = notes(&broken_laws, writer.cuts);
     let unsaid: Vec<_> = earlier.iter().filter(|note| !notes.contains(note)).cloned().collect();
     notes.extend(unsaid);

@@ -2,6 +2,8 @@
 
 use crate::ledger::estimate::WeightedSums;
 use crate::ledger::peak::HighWater;
+use crate::ledger::scopes::ScopeSums;
+use crate::ledger::sites::SiteDelta;
 
 /// Fractional bits of the time from one word to the next.
 pub(super) const STEP_BITS: u32 = 16;
@@ -92,6 +94,14 @@ impl RemoteFreeRun {
     pub(super) fn is_empty(&self) -> bool {
         self.remote_frees.blocks | self.for_other.blocks == 0
     }
+}
+
+/// The selected delta of a site in a scope, with its figures when it was selected: see `scopes`.
+#[derive(Debug)]
+pub(super) struct ScopedDelta {
+    pub(super) at: *mut SiteDelta,
+    pub(super) before: ScopeSums,
+    pub(super) high_water_bytes: i64,
 }
 
 /// Sums and high-water marks of the current batch.

@@ -44,6 +44,7 @@ mod outbox;
 mod realloc;
 mod remote_frees;
 mod run;
+mod scopes;
 mod site_deltas;
 pub(crate) mod state;
 mod totals;

@@ -9,7 +9,7 @@
 
 use super::state::{Fold, count_up};
 use crate::ledger::site_deltas::{SITE_DELTAS_MAX, SITE_DELTAS_MIN, pages_of};
-use crate::ledger::sites::SiteDelta;
+use crate::ledger::sites::{IN_SCOPE, SiteDelta};
 use crate::profile::bucket_of;
 
 /// The factor by which a lane's table grows.
@@ -65,16 +65,23 @@ impl Fold<'_> {
         self.stack = self.delta().stack;
     }
 
-    /// Gives a stack the place of another stack, after committing the delta of the other.
+    /// Gives a stack the place of another stack, after committing the delta of the other. Every event in a scope comes
+    /// here, because the stack of its delta is marked: see `scopes`.
     #[cold]
     fn replace_delta(&mut self, stack: u32) -> *mut SiteDelta {
+        self.end_scoped();
+        let scope = self.ledger.scopes.of_stack(&self.ledger.pages, stack);
+        let marked = if scope == 0 { stack } else { stack | IN_SCOPE };
         let at = self.place_of(stack);
         // SAFETY: Y1, as in `delta`.
-        if unsafe { (*at).stack } != stack {
+        if unsafe { (*at).stack } != marked {
             self.state.deltas.pushed_out += 1;
             self.commit(at);
             // SAFETY: Y1.
-            unsafe { (*at).stack = stack };
+            unsafe { (*at).stack = marked };
+        }
+        if scope != 0 {
+            self.begin_scoped(at, scope);
         }
         at
     }
@@ -170,6 +177,7 @@ impl Fold<'_> {
     fn commit_before_overflow(&mut self) {
         let sums = &self.delta().sums;
         if sums.total_blocks.max(sums.freed_blocks) >= HEAVY_BLOCKS {
+            self.end_scoped();
             let at = self.at;
             self.commit(at);
         }
@@ -184,6 +192,8 @@ impl Fold<'_> {
 
     /// Ends a batch for the sites: raises the process's peak, and keeps the deltas.
     pub(super) fn finish_deltas(&mut self) {
+        self.end_scoped();
+        self.commit_tally();
         self.commit_before_overflow();
         self.raise_peak();
         self.follow_peak();

@@ -1,9 +1,10 @@
 //! The state of a running fold: the lane, its fold state, and the sums of the current batch.
 
-use super::batch::Batch;
+use super::batch::{Batch, ScopedDelta};
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::{FoldState, LaneCounters, fold_state_of, lane_counters_of};
 use crate::ledger::nursery::Places;
+use crate::ledger::scopes::ScopeTally;
 use crate::ledger::sites::SiteDelta;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
@@ -28,6 +29,9 @@ pub(crate) struct Fold<'a> {
     /// The selected site delta; `stack` is the stack of that delta.
     pub(super) at: *mut SiteDelta,
     pub(super) stack: u32,
+    /// The selected delta, if it is that of a scope; `tally` has the events of that scope.
+    pub(super) scoped: Option<ScopedDelta>,
+    pub(super) tally: ScopeTally,
 }
 
 /// Adds to a sum of a batch or a site delta. The sum wraps: when the shared table has no room for a block, its
@@ -56,6 +60,8 @@ impl<'a> Fold<'a> {
             trusts_frees: false,
             at: &raw mut state.delta,
             stack: state.delta.stack,
+            scoped: None,
+            tally: ScopeTally::default(),
             state,
         };
         fold.start_over();

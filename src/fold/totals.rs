@@ -103,6 +103,7 @@ impl Fold<'_> {
         );
         // While the words of a lane are booked in parts, the lane is behind by more than a batch.
         let behind = self.state.behind_bytes.saturating_add(self.batch.sums.live_bytes());
+        self.state.caught_up = self.state.caught_up.wrapping_add(u32::from(!self.is_behind));
         self.state.behind_bytes = if self.is_behind { behind.max(0) } else { 0 };
         // relaxed: a figure for people.
         counters.booked_until_ns.store(self.now_ns, Ordering::Relaxed);

@@ -112,6 +112,8 @@ pub(crate) struct FoldState {
     pub(crate) outbox_len: usize,
     /// 1 after an excluded block was sent to the shared table; 0 before.
     pub(crate) has_sent_excluded: u32,
+    /// Number of times that the lane was booked up to its head.
+    pub(crate) caught_up: u32,
     /// Live bytes added by words that were booked in parts, since the lane was last booked up to its head: the highest
     /// rise above the lowest point.
     pub(crate) behind_bytes: i64,

@@ -21,6 +21,7 @@ mod region;
 pub(crate) mod remote_frees;
 pub(crate) mod rows;
 pub(crate) mod sampled;
+pub(crate) mod scopes;
 pub(crate) mod site_deltas;
 pub(crate) mod sites;
 mod table;

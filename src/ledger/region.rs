@@ -9,6 +9,7 @@ use super::peak::{Booked, PeakCell};
 use super::remote_frees::RemoteFreeTable;
 use super::rows::Rows;
 use super::sampled::SampledSet;
+use super::scopes::Scopes;
 use super::sites::Sites;
 use super::ticks::Ticks;
 use super::timeline::Timeline;
@@ -42,6 +43,7 @@ pub(crate) struct Ledger {
     pub(crate) peak: PeakCell,
     pub(crate) sites: Sites,
     pub(crate) rows: Rows,
+    pub(crate) scopes: Scopes,
     pub(crate) ticks: Ticks,
     pub(crate) changes: Changes,
     pub(crate) sampled: SampledSet,
@@ -88,6 +90,19 @@ impl Facts {
         // relaxed: read from a file that nobody writes.
         let metadata = self.metadata.load(Ordering::Relaxed);
         ((metadata >> 32) as u32, metadata as u32)
+    }
+
+    /// Returns the page of the store of stacks, to a thread that may not walk stacks.
+    pub(crate) fn store_of_stacks(&self) -> Option<u32> {
+        // Acquire: pairs with the release in `offer_store`.
+        Some(self.stacks_page.load(Ordering::Acquire)).filter(|page| *page != 0)
+    }
+
+    /// Publishes a store of stacks, unless there is one; returns the page of the published store.
+    pub(crate) fn offer_store(&self, store: u32) -> u32 {
+        // Release, and acquire of another thread's store: see `store_of_stacks`.
+        let published = self.stacks_page.compare_exchange(0, store, Ordering::AcqRel, Ordering::Acquire);
+        published.map_or_else(|other| other, |_| store)
     }
 
     /// Publishes the store of stacks and the table of rules to other threads.

@@ -90,10 +90,14 @@ pub(crate) struct SiteCell {
     lifetimes: [u64; BUCKETS],
 }
 
+/// Mark in the stack number of a delta that belongs to a scope.
+pub(crate) const IN_SCOPE: u32 = 1 << 31;
+
 /// Events of one lane at one site between two commits. All zero bytes are a valid, empty delta of site 0.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SiteDelta {
+    /// Number of the stack, marked with [`IN_SCOPE`] if the stack is in a scope.
     pub(crate) stack: u32,
     pub(crate) sums: Sums,
     pub(crate) longest_chain: u64,
@@ -150,7 +154,7 @@ impl Sites {
         peak_number: u64,
     ) {
         // relaxed: written before the ledger was published.
-        let site = delta.stack.min(self.capacity.load(Ordering::Relaxed) - 1);
+        let site = (delta.stack & !IN_SCOPE).min(self.capacity.load(Ordering::Relaxed) - 1);
         // relaxed: a bound for readers, who look under the stripe's latch.
         if self.count.load(Ordering::Relaxed) <= site {
             self.count.fetch_max(site + 1, Ordering::Relaxed);

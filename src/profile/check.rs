@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use super::model::{Interval, Profile, Site};
+use super::model::{HeapStats, Interval, Profile, Site};
+use super::scopes::Scope;
 
 /// A law that a profile breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,36 @@ pub fn check(profile: &Profile) -> Vec<Violation> {
     let broken = laws(profile).into_iter().filter(|law| law.applies && law.left != law.right);
     broken.map(|Law { law, left, right, .. }| Violation { law, left, right }).collect()
 }
+
+/// A law of scopes: its equation, and its figure in the totals, in a scope and in a site.
+type ScopeLaw = (&'static str, fn(&HeapStats) -> u64, fn(&Scope) -> u64, fn(&Site) -> u64);
+
+const SCOPE_LAWS: [ScopeLaw; 4] = [
+    (
+        "total_blocks = sum over scopes + outside scopes",
+        |totals| totals.total_blocks,
+        |scope| scope.total_blocks,
+        |site| site.total_blocks,
+    ),
+    (
+        "total_bytes = sum over scopes + outside scopes",
+        |totals| totals.total_bytes,
+        |scope| scope.total_bytes,
+        |site| site.total_bytes,
+    ),
+    (
+        "freed_blocks = sum over scopes + outside scopes",
+        |totals| totals.freed_blocks,
+        |scope| scope.freed_blocks,
+        |site| site.freed_blocks,
+    ),
+    (
+        "freed_bytes = sum over scopes + outside scopes",
+        |totals| totals.freed_bytes,
+        |scope| scope.freed_bytes,
+        |site| site.freed_bytes,
+    ),
+];
 
 /// A law and the values of its two sides in a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +111,12 @@ pub fn laws(profile: &Profile) -> Vec<Law> {
     laws.equal("total_bytes = sum over sites", totals.total_bytes, sum(|site| site.total_bytes));
     laws.equal("freed_blocks = sum over sites", totals.freed_blocks, sum(|site| site.freed_blocks));
     laws.equal("freed_bytes = sum over sites", totals.freed_bytes, sum(|site| site.freed_bytes));
+    if !profile.scopes.is_empty() {
+        for (law, total, of_scope, of_site) in SCOPE_LAWS {
+            let parts = profile.over_scopes(of_scope) + profile.outside_scopes(of_site);
+            laws.equal(law, total(totals), parts);
+        }
+    }
     laws.equal(
         "total_blocks = sum over size histograms",
         totals.total_blocks,

@@ -6,6 +6,7 @@
 //!
 //! [`check()`] states the laws that every profile obeys. It runs before a dump is written and after one is read.
 
+mod by_scope;
 mod check;
 mod histogram;
 mod loss;
@@ -13,6 +14,7 @@ mod model;
 mod names;
 mod quality;
 mod references;
+mod scopes;
 mod settings;
 mod symbols;
 pub mod tracked;
@@ -31,6 +33,7 @@ pub use quality::{
 };
 #[cfg(any(test, feature = "read"))]
 pub(crate) use references::{Table, lost_thread, references};
+pub use scopes::{Scope, scope_address, scope_of_address};
 pub use settings::{
     ClockMode, ConcurrencyConfig, DataQualityMode, Degradation, DumpTarget, ForkPolicy, HistoryLimits,
     Retention, Settings, Stacks, TuningGoal,

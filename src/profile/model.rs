@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::histogram::Histogram;
 use super::loss::LossCounts;
 use super::quality::{Estimates, QualityIndicator};
+use super::scopes::Scope;
 use super::settings::Settings;
 use super::symbols::{StackFigures, Symbols};
 use super::tracked::TrackedReport;
@@ -376,6 +377,8 @@ pub struct Profile {
     pub peak: Peak,
     /// Figures by call stack.
     pub sites: Vec<Site>,
+    /// Figures by scope, for the scopes that the program has named. Empty if there are none.
+    pub scopes: Vec<Scope>,
     /// Stacks. Stack 0 is the empty one.
     pub stacks: Vec<Stack>,
     /// The method by which the stacks were taken, with its counters.

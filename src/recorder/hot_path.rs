@@ -17,7 +17,7 @@ use super::process::PROCESS;
 use super::reallocs::FirstHalf;
 use super::{reallocs, sampling, slot, slow_path, stacks};
 use crate::ring::event::{self, Traits};
-use crate::ring::lane::Lane;
+use crate::ring::lane::{Lane, WALKS_ONLY};
 use crate::sys::sync::Ordering;
 
 /// Records a block that the inner allocator has returned. Returns the block, so that the caller's call is a tail call
@@ -32,7 +32,7 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
     let (head, address) = (lane.head().own(), block.addr() as u64);
-    if lane.walks() || !fits(lane, limit, head + event::ALLOC_WORDS, address, size as u64) {
+    if lane.stack_needs() != 0 || !fits(lane, limit, head + event::ALLOC_WORDS, address, size as u64) {
         return alloc_with_stack(lane, limit, block, size, traits);
     }
     lane.attempt();
@@ -43,8 +43,25 @@ pub(super) fn record_alloc(opener: Opener<'_>, block: *mut u8, size: usize, trai
 /// Records an allocation that needs its stack, a new window, or both.
 #[inline(never)]
 fn alloc_with_stack(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
+    let stack = match lane.stack_needs() {
+        WALKS_ONLY => stacks::stack_outside_scopes(lane, limit, size as u64),
+        0 => 0,
+        _ => return alloc_in_scope(lane, limit, block, size, traits),
+    };
+    write_alloc(lane, limit, block, size, traits, stack)
+}
+
+/// Records an allocation of a thread that is in a scope.
+#[inline(never)]
+fn alloc_in_scope(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Traits) -> *mut u8 {
+    let stack = stacks::stack_in_scope(lane, limit, size as u64);
+    write_alloc(lane, limit, block, size, traits, stack)
+}
+
+/// Writes the record of an allocation, or leaves it to the slow path.
+#[inline(always)]
+fn write_alloc(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Traits, stack: u32) -> *mut u8 {
     let (address, size) = (block.addr() as u64, size as u64);
-    let stack = stacks::stack_of(lane, limit, size);
     let head = lane.head().own();
     if fits(lane, limit, head + event::ALLOC_WORDS, address, size) {
         lane.attempt();
@@ -143,10 +160,28 @@ pub(super) fn record_realloc_end(
 
 /// Writes the second half of a recorded realloc, with the stack of the call.
 #[inline(never)]
-fn moved_with_stack(lane: &Lane, moved @ [old, new, size]: [u64; 3], traits: Traits) {
+fn moved_with_stack(lane: &Lane, moved: [u64; 3], traits: Traits) {
+    let size = moved[2];
     let limit = lane.close_gate();
     compiler_fence(Ordering::SeqCst);
-    let stack = stacks::stack_of(lane, limit, size);
+    let stack = match lane.stack_needs() {
+        WALKS_ONLY => stacks::stack_outside_scopes(lane, limit, size),
+        0 => 0,
+        _ => return moved_in_scope(lane, limit, moved, traits),
+    };
+    write_moved(lane, limit, moved, traits, stack);
+}
+
+/// Writes the second half of a recorded realloc of a thread that is in a scope.
+#[inline(never)]
+fn moved_in_scope(lane: &Lane, limit: u64, moved: [u64; 3], traits: Traits) {
+    let stack = stacks::stack_in_scope(lane, limit, moved[2]);
+    write_moved(lane, limit, moved, traits, stack);
+}
+
+/// Writes the record of a second half, or leaves it to the slow path.
+#[inline(always)]
+fn write_moved(lane: &Lane, limit: u64, moved @ [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
     let head = lane.head().own();
     if !fits(lane, limit, head + event::MOVED_WORDS, old | new, size) {
         return reallocs::end(lane, limit, moved, traits, stack);

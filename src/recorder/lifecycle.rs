@@ -21,6 +21,7 @@ use super::state::{self, Level, State};
 use super::{background_thread, black_box, diagnostic, environment, slot, validate};
 use crate::ledger::{Ledger, estimate};
 use crate::profile::ForkPolicy;
+use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
 use crate::sys::{copies, latch, own_threads, path_pattern, platform, tls};
 
@@ -111,6 +112,7 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     }
     // relaxed: published with the ledger.
     ledger.facts.forked_from.store(PROCESS.forked_from.load(Ordering::Relaxed), Ordering::Relaxed);
+    adopt_scopes(ledger);
     if traces(chosen) {
         ledger.trace_buffer.open();
     }
@@ -122,6 +124,16 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
         platform::at_fork(in_forked_child);
     }
     State::Running
+}
+
+/// Gives a forked child the scopes of its parent, with their numbers: handles and guards of the program name them.
+fn adopt_scopes(ledger: &Ledger) {
+    // relaxed: this is the thread that is opening.
+    let parent = PROCESS.ledger_of_parent.load(Ordering::Relaxed);
+    // SAFETY: C2, null or a ledger, which is never released; the parent's region stays mapped in the child.
+    if let Some(parent) = unsafe { parent.as_ref() } {
+        ledger.scopes.adopt(&ledger.pages, &parent.scopes, &parent.pages);
+    }
 }
 
 /// Returns whether a trace is written. A forked child writes one only if `%p` makes its path differ from its parent's.
@@ -164,6 +176,9 @@ unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = state::ledger() {
         // relaxed: there is one thread.
         PROCESS.forked_from.store(ledger.facts.process_id.load(Ordering::Relaxed), Ordering::Relaxed);
+        let scope = slot::lane_of_slot(tls::get()).map_or(0, Lane::scope);
+        PROCESS.scope_at_fork.store(scope, Ordering::Relaxed);
+        PROCESS.ledger_of_parent.store(std::ptr::from_ref(ledger).cast_mut(), Ordering::Relaxed);
         black_box::leave_to_parent(ledger);
     }
     match state::current() {

@@ -25,7 +25,7 @@
 //! | 9 | `segments`, `lifecycle` | next segment, help, wait, drop; opening, exit and fork |
 //! | 10 | `window` | writing a record, closing and opening windows |
 //! | 11 | `sampling`, `thread` | which events are sampled; a thread's lane from its claim to its end |
-//! | 12 | `slow_path`, `pointer_events` | records that the hot path does not write |
+//! | 12 | `slow_path`, `pointer_events`, `scopes` | records that the hot path does not write; the scope of a thread |
 //! | 13 | `reallocs` | the two halves of a realloc |
 //! | 14 | `hot_path` | the recording path |
 //! | 15 | `allocator` | `GlobalAlloc` and the builder |
@@ -75,6 +75,7 @@ mod reallocs;
 mod record;
 pub(crate) mod region_abi;
 mod sampling;
+pub(crate) mod scopes;
 pub(crate) mod segments;
 mod slot;
 mod slow_path;

@@ -23,7 +23,7 @@ pub(crate) fn record(event: PointerEvent, pointer: u32, held: u64) -> bool {
         return false;
     }
     let has_stack = lane.walks() && !matches!(state::options().stacks, Stacks::Sampled { .. });
-    let stack = if has_stack { stacks::take(lane, 0) } else { 0 };
+    let stack = if has_stack { stacks::take(lane, 0, lane.scope()) } else { 0 };
     let held = u32::try_from(held).unwrap_or(u32::MAX);
     let words = pointer_words(event as u64, pointer, held, stack);
     window::write(lane, limit, &Record::new(&words, RecordKind::PointerEvent))

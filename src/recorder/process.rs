@@ -42,6 +42,10 @@ pub(super) struct Process {
     pub(super) are_hooks_set: OnceBool,
     /// Id of the parent that recorded before the fork; 0 if there was none.
     pub(super) forked_from: AtomicU32,
+    /// The scope in which the thread was that forked; 0 if there was none, or the thread has it again.
+    pub(super) scope_at_fork: AtomicU32,
+    /// The ledger of the parent, whose scopes a forked child has too; null if there was none.
+    pub(super) ledger_of_parent: AtomicPtr<Ledger>,
 }
 
 impl Process {
@@ -54,6 +58,8 @@ impl Process {
             black_box: CurrentBox::new(),
             are_hooks_set: OnceBool::new(),
             forked_from: AtomicU32::new(0),
+            scope_at_fork: AtomicU32::new(0),
+            ledger_of_parent: AtomicPtr::new(null_mut()),
         }
     }
 
@@ -69,8 +75,10 @@ impl Process {
             black_box,
             // The hooks of the C library are the child's too.
             are_hooks_set: _,
-            // The fork hook itself writes this field.
+            // The fork hook itself writes these fields.
             forked_from: _,
+            scope_at_fork: _,
+            ledger_of_parent: _,
         } = self;
         control.reset_after_fork();
         counters.reset_after_fork();

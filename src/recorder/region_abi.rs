@@ -5,6 +5,7 @@ use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::LaneWithState;
 use crate::ledger::rows::Row;
+use crate::ledger::scopes::ScopeCell;
 use crate::ledger::sites::{SiteCell, SiteDelta};
 use crate::ring::lane::{Cold, Folder, Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::stack::intern::{Node, Store};
@@ -12,7 +13,7 @@ use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Revision, which is incremented with every change of a region's contents that changes none of the sizes in
 /// `LAYOUT`.
-const REVISION: u64 = 13;
+const REVISION: u64 = 14;
 
 /// Hash of the layout of this build.
 pub(crate) const LAYOUT: u64 = {
@@ -28,6 +29,7 @@ pub(crate) const LAYOUT: u64 = {
         size_of::<Row>() as u64,
         size_of::<SiteCell>() as u64,
         size_of::<SiteDelta>() as u64,
+        size_of::<ScopeCell>() as u64,
         size_of::<Node>() as u64,
         size_of::<Store>() as u64,
         SEGMENT_WORDS,

@@ -13,7 +13,8 @@ use super::process::PROCESS;
 use super::state::{self, Level};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::{Sampler, rate_of};
-use crate::profile::{DataQualityMode, Stacks};
+use crate::ledger::scopes::SCOPE_DEPTH_MAX;
+use crate::profile::{DataQualityMode, Stacks, scope_address};
 use crate::ring::lane::{Lane, Walker, bump};
 use crate::stack::cache::Cache;
 use crate::stack::intern::Store;
@@ -23,11 +24,13 @@ use crate::stack::{End, Frames, Hash, STACK_FRAMES_MAX, unwind, walk};
 use crate::sys::errno::KeptErrno;
 use crate::sys::frame::{self, Bounds, Registers};
 use crate::sys::latch::Patience;
-use crate::sys::sync::{AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Maximum number of outer frames that a walk by frame pointers may lack: those of the C library that starts a thread.
 const OUTER_FRAMES: usize = 4;
 
+/// Factor that makes stacks of different scopes differ in a thread's cache.
+const SCOPE_SALT: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Number of walks of known stacks per walk that is checked again.
 const CHECKED_AGAIN: u64 = 256;
 /// Number of walks of a thread before its last walk is kept for replay: most short-lived threads make fewer.
@@ -99,7 +102,7 @@ fn find_bounds_again(walker: &Walker) {
 fn open(lane: &'static Lane) {
     let Some(ledger) = state::ledger() else { return };
     let _own = InternalScope::on(lane);
-    let store = Store::open(&ledger.pages);
+    let store = store(ledger);
     let rules = ledger.pages.take(TABLE_PAGES);
     let (Some(store), Some(rules)) = (store, rules) else { return };
     unwind::refresh(ledger.clock.now_ns());
@@ -115,6 +118,14 @@ fn open(lane: &'static Lane) {
     request_scan_until_found();
     // Another thread may have written the metadata during this function, without a list of objects.
     black_box::request_metadata();
+}
+
+/// Returns the page of the store of stacks, which scopes need also where stacks are not walked.
+fn store(ledger: &Ledger) -> Option<u32> {
+    ledger
+        .facts
+        .store_of_stacks()
+        .or_else(|| Store::open(&ledger.pages).map(|made| ledger.facts.offer_store(made)))
 }
 
 /// Stores in the lane whether its thread walks stacks at the requested level.
@@ -162,22 +173,24 @@ fn request_scan_until_found() {
 /// Scans the loaded objects; returns whether they changed. Allocates, so it is called in an internal scope.
 pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
     let have_changed = unwind::refresh(ledger.clock.now_ns());
-    if have_changed && let Some((_, rules)) = ledger.facts.stacks() {
+    if have_changed && let Some((_, rules)) = ledger.facts.stacks().filter(|(_, rules)| *rules != 0) {
         Rules::at(&ledger.pages, rules).clear();
     }
     have_changed
 }
 
-/// Walks the stack of an allocation of `size` bytes and returns its number; 0 if there is none. The lane's gate is
-/// closed. The function is inlined into its caller, which saves the walk one frame.
+/// Walks the stack of an allocation of `size` bytes in a scope, or outside scopes where `scope` is 0. Returns its
+/// number; that of the scope alone if there is none. The lane's gate is closed. The function is inlined into its
+/// caller, which saves the walk one frame, and drops what concerns scopes where there is none.
 #[inline(always)]
-pub(super) fn take(lane: &Lane, size: u64) -> u32 {
+pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
     let Some(ledger) = state::ledger() else { return 0 };
     let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
+    let none = || if scope == 0 { 0 } else { bare_stack(ledger, scope) };
     let walker = &lane.cold.walker;
     if is_sampled_out(walker, ledger, size) {
         bump(&walker.sampled_out);
-        return 0;
+        return none();
     }
     // relaxed, both: only the lane's thread writes them.
     let bounds =
@@ -186,16 +199,17 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
     if start.sp < bounds.low || start.sp >= bounds.high {
         // The thread runs on another stack: of a signal handler, or of a coroutine.
         bump(&walker.failed);
-        return 0;
+        return none();
     }
     let way = PROCESS.control.stack_walk.load(Ordering::Relaxed);
-    let look = Look { ledger, start, bounds, rules: Rules::at(&ledger.pages, rules), walker };
+    let look = Look { ledger, start, bounds, rules: Rules::at(&ledger.pages, rules), walker, scope };
     bump(&walker.taken);
     let Some(Walked { hash, end }) = (if way == RULES { look.hash_by_rules() } else { look.hash_by_chain() })
     else {
         bump(&walker.failed);
-        return 0;
+        return none();
     };
+    let hash = hash ^ u64::from(scope).wrapping_mul(SCOPE_SALT);
     if end == End::Truncated {
         bump(&walker.truncated);
     }
@@ -203,7 +217,7 @@ pub(super) fn take(lane: &Lane, size: u64) -> u32 {
     if known != 0 && !(way == CHECKED && look.is_due()) {
         return known;
     }
-    let number = look.learn(Store::at(&ledger.pages, store), way, hash).unwrap_or(0);
+    let number = look.learn(Store::at(&ledger.pages, store), way, hash).unwrap_or_else(none);
     if known == 0 || number == 0 || number == known {
         return number.max(known);
     }
@@ -238,6 +252,8 @@ struct Look<'a> {
     bounds: Bounds,
     rules: Rules,
     walker: &'a Walker,
+    /// The thread's scope; 0 outside scopes.
+    scope: u32,
 }
 
 impl<'a> Look<'a> {
@@ -311,13 +327,20 @@ impl<'a> Look<'a> {
         let _errno = KeptErrno::keep();
         let mut frames = Frames::new();
         let number = self.frames(way, &mut frames).and_then(|end| {
-            store.intern(&self.ledger.pages, frames.as_slice(), end == End::Truncated, patience())
+            let (scopes, depth) = scope_frames(self.ledger, self.scope);
+            let is_truncated = end == End::Truncated;
+            store.intern(&self.ledger.pages, frames.as_slice(), &scopes[..depth], is_truncated, patience())
         });
         match number {
             None => bump(&self.walker.failed),
             Some(None) if frames.len == 0 => bump(&self.walker.failed),
             Some(None) => bump(&self.walker.full),
-            Some(Some(number)) => Cache::of(self.walker).put(&self.ledger.pages, hash, number),
+            Some(Some(number)) => {
+                if self.scope != 0 {
+                    self.ledger.scopes.note_stack(&self.ledger.pages, number, self.scope);
+                }
+                Cache::of(self.walker).put(&self.ledger.pages, hash, number);
+            }
         }
         number?
     }
@@ -398,14 +421,68 @@ pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
     )
 }
 
-/// Returns the stack of an allocation whose gate returned `limit` when closed. An event that finds the gate closed has
-/// no stack: it belongs to a signal handler, or is internal.
-#[inline(always)]
-pub(super) fn stack_of(lane: &Lane, limit: u64, size: u64) -> u32 {
-    if lane.walks() && limit != 0 { take(lane, size) } else { 0 }
+/// Returns the frames of a scope and of the scopes around it, innermost first, and their number.
+fn scope_frames(ledger: &Ledger, scope: u32) -> ([u64; SCOPE_DEPTH_MAX], usize) {
+    let chain = ledger.scopes.chain(&ledger.pages, scope);
+    let depth = chain.iter().take_while(|number| **number != 0).count();
+    (chain.map(scope_address), depth)
 }
 
-/// Returns the stack as [`stack_of`] does, for the slow path. It is not inlined, so that the walk is compiled once for
+/// Returns the number of the stack that consists of the frames of a scope alone.
+#[inline]
+fn bare_stack(ledger: &Ledger, scope: u32) -> u32 {
+    let Some(place) = ledger.scopes.stack_of_scope(&ledger.pages, scope) else { return 0 };
+    // relaxed: only the number is read, and its scope was noted before the number could reach another thread.
+    match place.load(Ordering::Relaxed) {
+        0 => intern_bare(ledger, scope, place),
+        number => number,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn intern_bare(ledger: &Ledger, scope: u32, place: &AtomicU32) -> u32 {
+    let _errno = KeptErrno::keep();
+    let (frames, depth) = scope_frames(ledger, scope);
+    let number = store(ledger).and_then(|page| {
+        Store::at(&ledger.pages, page).intern(&ledger.pages, &[], &frames[..depth], false, patience())?
+    });
+    let Some(number) = number else {
+        // relaxed: a count.
+        ledger.scopes.without_cell.fetch_add(1, Ordering::Relaxed);
+        return 0;
+    };
+    ledger.scopes.note_stack(&ledger.pages, number, scope);
+    // relaxed: see `bare_stack`.
+    place.store(number, Ordering::Relaxed);
+    number
+}
+
+/// Makes the stack of a scope known before an allocation needs it.
+pub(super) fn prepare_scope(ledger: &Ledger, scope: u32) {
+    bare_stack(ledger, scope);
+}
+
+/// Returns the stack of an allocation of a thread that walks stacks and is in no scope, whose gate returned `limit`
+/// when closed. An event that finds the gate closed has no stack: it belongs to a signal handler, or is internal.
+#[inline(always)]
+pub(super) fn stack_outside_scopes(lane: &Lane, limit: u64, size: u64) -> u32 {
+    if limit != 0 { take(lane, size, 0) } else { 0 }
+}
+
+/// Returns the stack of an allocation of any thread, with its scope, as [`stack_outside_scopes`] does.
+#[inline(always)]
+pub(super) fn stack_in_scope(lane: &Lane, limit: u64, size: u64) -> u32 {
+    let scope = lane.scope();
+    match state::ledger() {
+        _ if limit == 0 => 0,
+        _ if lane.walks() => take(lane, size, scope),
+        Some(ledger) => bare_stack(ledger, scope),
+        None => 0,
+    }
+}
+
+/// Returns the stack as [`stack_in_scope`] does, for the slow path. It is not inlined, so that the walk is compiled once for
 /// all its callers.
 #[inline(never)]
 pub(super) fn stack_slow(lane: &Lane, limit: u64, size: u64) -> u32 {
@@ -415,8 +492,8 @@ pub(super) fn stack_slow(lane: &Lane, limit: u64, size: u64) -> u32 {
 /// Returns the stack of an allocation whose thread may have events sampled out. The gate is closed in that case, so
 /// `writing` keeps signal handlers from walking during the walk.
 pub(super) fn stack_on_sampling_lane(lane: &Lane, size: u64) -> u32 {
-    if !lane.walks() {
+    if lane.stack_needs() == 0 {
         return 0;
     }
-    while_writing(lane, || take(lane, size))
+    while_writing(lane, || stack_in_scope(lane, 1, size))
 }

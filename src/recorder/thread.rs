@@ -5,6 +5,7 @@
 use super::gate::{is_idle, while_writing};
 use super::internal::InternalScope;
 use super::options::Opener;
+use super::process::PROCESS;
 use super::record::{Record, RecordKind};
 use super::slot::{FRESH, GONE, OFF, OPENING, REFUSED, lane_of_slot, slot_of};
 use super::state::{self, State};
@@ -74,7 +75,7 @@ fn lose<T>(reason: LossReason) -> Option<T> {
 }
 
 /// Returns the calling thread's lane; claims one if events are recorded and the thread has none.
-pub(super) fn lane_or_claim() -> Option<&'static Lane> {
+pub(crate) fn lane_or_claim() -> Option<&'static Lane> {
     match tls::get() {
         FRESH if state::current().records() => claim(),
         slot => lane_of_slot(slot),
@@ -198,6 +199,8 @@ fn thread_starts(lane: &Lane, row: u32) {
     lane.cold.writing.store(0, Ordering::Relaxed);
     lane.cold.own_depth.store(0, Ordering::Relaxed);
     lane.cold.paused_depth.store(0, Ordering::Relaxed);
+    // The thread that forked stays in its scope.
+    lane.set_scope(PROCESS.scope_at_fork.swap(0, Ordering::Relaxed));
     // No window is open yet; with limit 1 it counts as full, not as closed.
     write(lane, 1, &Record::new(&[event::thread_word(true, row)], RecordKind::Control));
 }

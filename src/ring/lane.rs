@@ -18,6 +18,9 @@ pub(crate) const COSTLY_WORDS: u64 = 256;
 /// Words of a window after its mark: eight windows fill a segment.
 pub(crate) const WINDOW_WORDS: u64 = 127;
 
+/// Value of [`Lane::stack_needs`] for a thread that walks stacks and is in no scope.
+pub(crate) const WALKS_ONLY: u64 = if cfg!(target_endian = "little") { 1 } else { 1 << 32 };
+
 /// Number of buckets of the durations of slow paths; the last bucket holds all durations above a second.
 pub(crate) const SLOW_PATH_BUCKETS: usize = 32;
 
@@ -54,8 +57,18 @@ pub(crate) struct Hot {
     base: AtomicU64,
     /// Number of events that the thread made on this lane, including lost ones, but not nested ones.
     attempted: AtomicU64,
+    /// Both words are 0 if an allocation of the thread has no stack. They are read as one.
+    needs: StackNeeds,
+}
+
+/// What the stacks of a thread's allocations consist of.
+#[repr(C, align(8))]
+#[derive(Debug)]
+struct StackNeeds {
     /// Whether the thread walks stacks: nonzero if it does.
-    walks: AtomicU64,
+    walks: AtomicU32,
+    /// Number of the thread's current scope; 0 outside scopes.
+    scope: AtomicU32,
 }
 
 /// The thread's state off the hot path.
@@ -289,17 +302,37 @@ impl Lane {
         self.hot.epoch.store(epoch, Ordering::Relaxed);
     }
 
+    /// Returns what the thread's allocations need: 0 if nothing, [`WALKS_ONLY`] for a stack outside scopes; with
+    /// another value the thread is in a scope.
+    #[inline(always)]
+    pub(crate) fn stack_needs(&self) -> u64 {
+        let both = (&raw const self.hot.needs).cast::<AtomicU64>();
+        // SAFETY: I7, both words lie in one aligned word, and only this thread accesses them.
+        // relaxed, here and below: written by the thread itself.
+        unsafe { &*both }.load(Ordering::Relaxed)
+    }
+
     /// Whether the thread walks stacks.
     #[inline(always)]
     pub(crate) fn walks(&self) -> bool {
-        // relaxed: written by the thread itself.
-        self.hot.walks.load(Ordering::Relaxed) != 0
+        self.hot.needs.walks.load(Ordering::Relaxed) != 0
     }
 
     /// Sets whether the thread walks stacks.
     pub(crate) fn set_walks(&self, walks: bool) {
-        // relaxed: as above.
-        self.hot.walks.store(u64::from(walks), Ordering::Relaxed);
+        self.hot.needs.walks.store(u32::from(walks), Ordering::Relaxed);
+    }
+
+    /// Returns the number of the thread's current scope, 0 outside scopes.
+    #[inline(always)]
+    pub(crate) fn scope(&self) -> u32 {
+        self.hot.needs.scope.load(Ordering::Relaxed)
+    }
+
+    /// Makes a scope the thread's current one.
+    #[inline(always)]
+    pub(crate) fn set_scope(&self, scope: u32) {
+        self.hot.needs.scope.store(scope, Ordering::Relaxed);
     }
 
     /// Counts an event of the thread.

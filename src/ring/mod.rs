@@ -33,6 +33,7 @@
 //! * **I4** `head` and `tail` never leave a record or a mark half inside.
 //! * **I5** Every segment starts with a mark; a record never crosses from one segment to the next.
 //! * **I6** A walker's cache is a run of pages as long as its shift says, used by its thread only.
+//! * **I7** What a thread's stacks need is accessed by that thread and its signal handlers only.
 //!
 //! # Orderings
 //!

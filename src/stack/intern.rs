@@ -103,22 +103,23 @@ impl Store {
     }
 
     /// Returns the number of a stack (innermost frame first), and numbers a new stack; `Some(None)` when there is no
-    /// room, `None` when the latch did not open in time.
+    /// room, `None` when the latch did not open in time. `scopes` are the frames of scopes, outside all others.
     pub(crate) fn intern(
         &self,
         pages: &Pages,
         frames: &[u64],
+        scopes: &[u64],
         truncated: bool,
         patience: Patience,
     ) -> Option<Option<u32>> {
         let _taken = self.latch.take_within(patience)?;
-        Some(self.number(pages, frames, truncated))
+        Some(self.number(pages, frames, scopes, truncated))
     }
 
     /// Returns the number of a stack, and numbers a new stack. The caller holds the latch.
-    fn number(&self, pages: &Pages, frames: &[u64], truncated: bool) -> Option<u32> {
+    fn number(&self, pages: &Pages, frames: &[u64], scopes: &[u64], truncated: bool) -> Option<u32> {
         let mut node = if truncated { ROOT_TRUNCATED } else { ROOT };
-        for address in frames.iter().rev() {
+        for address in scopes.iter().rev().chain(frames.iter().rev()) {
             node = self.child(pages, node, *address)?;
         }
         if node < FIRST_NODE {
@@ -307,7 +308,7 @@ mod tests {
             let mut known: HashMap<(Vec<u64>, bool), u32> = HashMap::new();
             for n in (0..30_000u64).chain(0..30_000) {
                 let stack = stack_of(n);
-                let number = store.intern(pages, &stack.0, stack.1, Patience::None).unwrap().unwrap();
+                let number = store.intern(pages, &stack.0, &[], stack.1, Patience::None).unwrap().unwrap();
                 let next = known.len() as u32 + 1;
                 let expected = *known.entry(stack).or_insert(next);
                 assert_eq!(number, expected);
@@ -329,7 +330,7 @@ mod tests {
             let mut last = 0;
             let full = (0..).find(|n| {
                 let (frames, truncated) = stack_of(*n);
-                match store.intern(pages, &frames, truncated, Patience::None).unwrap() {
+                match store.intern(pages, &frames, &[], truncated, Patience::None).unwrap() {
                     Some(number) => last = last.max(number),
                     None => return true,
                 }
@@ -337,11 +338,11 @@ mod tests {
             });
             assert!(full.is_some_and(|full| full > 100) && last > 100, "{full:?} {last}");
             let (frames, truncated) = stack_of(5);
-            let number = store.intern(pages, &frames, truncated, Patience::None).unwrap();
+            let number = store.intern(pages, &frames, &[], truncated, Patience::None).unwrap();
             assert!(number.is_some_and(|number| number <= last));
-            assert_eq!(store.intern(pages, &[], false, Patience::None), Some(None));
+            assert_eq!(store.intern(pages, &[], &[], false, Patience::None), Some(None));
             let _taken = store.latch.take();
-            assert_eq!(store.intern(pages, &frames, truncated, Patience::None), None);
+            assert_eq!(store.intern(pages, &frames, &[], truncated, Patience::None), None);
         });
     }
 }

@@ -51,6 +51,12 @@ impl Replay {
         profile.timeline = self.timeline();
         self.fill_threads(&mut profile);
         bound_stacks(&mut profile, &mut damage);
+        profile.sum_scopes();
+        for scope in &mut profile.scopes {
+            // A replay follows no peak of a scope: all its bytes may have been live at one time.
+            scope.peak_bytes = scope.live_bytes();
+            scope.peak_uncertainty_bytes = scope.total_bytes.saturating_sub(scope.peak_bytes);
+        }
         SpanProfile { profile, damage, notes }
     }
 

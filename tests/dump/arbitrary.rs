@@ -6,7 +6,7 @@ use heapledger::profile::tracked::{
 };
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, Estimate, Estimates, Event, EventKind, Histogram, Interval, LiveBlock,
-    Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, RemoteFrees, Settings, Site, Stack,
+    Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, RemoteFrees, Scope, Settings, Site, Stack,
     StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport, TurnTimes,
 };
 use heapledger::{
@@ -173,6 +173,23 @@ fn crossings() -> impl Strategy<Value = Vec<RemoteFrees>> {
         bytes,
     });
     vec(crossing, 0..4)
+}
+
+fn scopes() -> impl Strategy<Value = Vec<Scope>> {
+    let scope = (text(), numbers::<7>(), any::<u32>()).prop_map(|(name, n, threads)| Scope {
+        name,
+        // A parent that is no earlier row is redirected by the reader.
+        parent: 0,
+        total_blocks: n[0],
+        total_bytes: n[1],
+        freed_blocks: n[2],
+        freed_bytes: n[3],
+        reallocs: n[4],
+        peak_bytes: n[5],
+        peak_uncertainty_bytes: n[6],
+        threads,
+    });
+    vec(scope, 0..4)
 }
 
 fn pointer_event() -> impl Strategy<Value = PointerEvent> {
@@ -405,11 +422,16 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         at_ns,
         uncertainty_bytes,
     });
-    let rest =
-        ((timeline(), crossings()), (stack_figures(), symbols()), turn_times(), estimates(), tracked());
+    let rest = (
+        (timeline(), crossings(), scopes()),
+        (stack_figures(), symbols()),
+        turn_times(),
+        estimates(),
+        tracked(),
+    );
     (quality(), process(), settings(), clock, totals, peak, tables(), rest).prop_map(
         |(mut quality, process, settings, clock, totals, peak, tables, rest)| {
-            let ((timeline, crossings), (figures, symbols), turn_times, estimates, tracked) = rest;
+            let ((timeline, crossings, scopes), (figures, symbols), turn_times, estimates, tracked) = rest;
             quality.turn_times = turn_times;
             let (sites, stacks, modules, live, threads, history, changes) = tables;
             Profile {
@@ -421,6 +443,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
                 estimates,
                 peak,
                 sites,
+                scopes,
                 stacks,
                 stack_figures: figures,
                 modules,

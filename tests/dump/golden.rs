@@ -53,6 +53,7 @@ pub fn profile() -> Profile {
             Stack { frames: vec![0x5555_0000_1234, 0x5555_0000_2000, 0x7FFF_F7A0_0123], truncated: false },
             Stack { frames: vec![0x5555_0000_1234, u64::MAX, 1], truncated: true },
         ],
+        scopes: Vec::new(),
         stack_figures: Default::default(),
         modules: modules(),
         symbols: Default::default(),

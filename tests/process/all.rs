@@ -29,6 +29,7 @@ mod order;
 mod own_thread;
 mod refusals;
 mod runner;
+mod scopes;
 #[cfg(target_arch = "x86_64")]
 mod signals;
 mod soak;
@@ -57,6 +58,7 @@ const CASES: &[&[case::Case]] = &[
     STACK_LIMITS,
     memory::CASES,
     exact::CASES,
+    scopes::CASES,
     files::CASES,
     descriptors::CASES,
     environment::CASES,

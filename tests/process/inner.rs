@@ -89,11 +89,17 @@ pub struct Call {
 
 thread_local! {
     static LAST: Cell<Option<Call>> = const { Cell::new(None) };
+    static OF_THREAD: Cell<[u64; 3]> = const { Cell::new([0; 3]) };
 }
 
 /// Returns the last call of this thread.
 pub fn last_call() -> Option<Call> {
     LAST.get()
+}
+
+/// Allocations, reallocs and bytes asked for that this thread was served.
+pub fn of_this_thread() -> [u64; 3] {
+    OF_THREAD.get()
 }
 
 fn is_refused(method: Method) -> bool {
@@ -122,6 +128,15 @@ fn note(method: Method, block: *mut u8, layout: Layout, new_size: usize, returne
         Method::Dealloc => (0, layout.size()),
         Method::Realloc => (new_size, layout.size()),
     };
+    let _ = OF_THREAD.try_with(|sums| {
+        let [allocs, reallocs, bytes] = sums.get();
+        let is_alloc = matches!(method, Method::Alloc | Method::AllocZeroed);
+        sums.set([
+            allocs + u64::from(is_alloc),
+            reallocs + u64::from(method == Method::Realloc),
+            bytes + asked as u64,
+        ]);
+    });
     let returned = RETURNED_BYTES.fetch_add(given_back as u64, SeqCst) + given_back as u64;
     let asked = ASKED_BYTES.fetch_add(asked as u64, SeqCst) + asked as u64;
     // Exact while one thread allocates.

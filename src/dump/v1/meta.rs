@@ -10,7 +10,7 @@ use crate::dump::format::{
 use crate::profile::{
     Anomalies, Change, ClockInfo, ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode,
     ForkPolicy, HeapStats, HistoryLimits, LossCounts, LossReason, Module, Peak, ProcessInfo, Profile,
-    QualityIndicator, Settings, StackFigures, Stacks, ThreadRow,
+    QualityIndicator, Scope, Settings, StackFigures, Stacks, ThreadRow,
 };
 
 coded! {
@@ -72,6 +72,7 @@ impl Contents {
             Tag::SYMBOL_TEXTS => profile.symbols.strings.len(),
             Tag::SYMBOL_FRAMES => profile.symbols.frames.len(),
             Tag::SYMBOL_NOTES => profile.symbols.notes.len(),
+            Tag::SCOPES => profile.scopes.len(),
             _ => 0,
         };
         let listed = Tag::TABLES.map(|tag| (tag, rows(tag) as u64)).into_iter();
@@ -191,3 +192,15 @@ record!(ThreadRow {
 });
 record!(Module { path, build_id, start, end, bias });
 record!(Change { at_ns, what });
+record!(Scope {
+    name,
+    parent,
+    total_blocks,
+    total_bytes,
+    freed_blocks,
+    freed_bytes,
+    reallocs,
+    peak_bytes,
+    peak_uncertainty_bytes,
+    threads,
+});

@@ -11,8 +11,8 @@ use crate::dump::format::{
     FRAMES_PER_STACK_MAX, HISTOGRAM_BUCKETS_MAX, Tag, pointer_event_code, pointer_event_of,
 };
 use crate::profile::{
-    Change, Event, EventKind, Histogram, INLINED_MAX, Interval, LiveBlock, Module, ReallocStats, Site, Stack,
-    SymbolFrame, ThreadRow,
+    Change, Event, EventKind, Histogram, INLINED_MAX, Interval, LiveBlock, Module, ReallocStats, Scope, Site,
+    Stack, SymbolFrame, ThreadRow,
 };
 
 /// The previous values, to which deltas are relative. All are 0 at the start of a chunk.
@@ -392,6 +392,8 @@ record_tables! {
     Notes, String, Tag::NOTES;
     /// The table of texts that symbols refer to.
     SymbolTexts, String, Tag::SYMBOL_TEXTS;
+    /// The table of scopes.
+    Scopes, Scope, Tag::SCOPES;
     /// The table of notes on symbols.
     SymbolNotes, String, Tag::SYMBOL_NOTES;
 }

@@ -1,0 +1,37 @@
+//! The table of scopes in a snapshot.
+
+use crate::ledger::Ledger;
+use crate::ledger::scopes::ScopeAccount;
+use crate::profile::Scope;
+
+/// Returns the rows of the scopes with these accounts, which were copied while the ledger was frozen.
+pub(super) fn rows(ledger: &Ledger, accounts: &[ScopeAccount]) -> Vec<Scope> {
+    let numbered = (1u32..).zip(accounts);
+    let row = |(number, account): (u32, &ScopeAccount)| {
+        let name = ledger.scopes.with_name(&ledger.pages, number, |name| shown(name)).unwrap_or_default();
+        row(name, ledger.scopes.parent_of(&ledger.pages, number), account)
+    };
+    numbered.map(row).collect()
+}
+
+/// Returns a name as text. A name that was cut may begin within a character.
+pub(crate) fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).trim_start_matches(char::REPLACEMENT_CHARACTER).to_owned()
+}
+
+/// Returns the row of a scope.
+pub(crate) fn row(name: String, parent: u32, account: &ScopeAccount) -> Scope {
+    let sums = &account.sums;
+    Scope {
+        name,
+        parent,
+        total_blocks: sums.total_blocks,
+        total_bytes: sums.total_bytes,
+        freed_blocks: sums.freed_blocks,
+        freed_bytes: sums.freed_bytes,
+        reallocs: sums.reallocs,
+        peak_bytes: account.peak_bytes.max(0) as u64,
+        peak_uncertainty_bytes: account.uncertainty_bytes(),
+        threads: account.threads,
+    }
+}

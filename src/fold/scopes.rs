@@ -1,0 +1,61 @@
+//! Booking of events in scopes.
+//!
+//! The delta of a site in a scope carries a mark in its stack number, so that it never equals the stack of an event:
+//! each event in a scope takes the cold way through [`Fold::replace_delta`], and no event outside scopes pays for
+//! scopes. Between two such selections the delta changes by one event, whose difference is added to the tally of the
+//! scope: so the scope's peak is exact to the event.
+//!
+//! While the delta is selected, its high-water mark is lowered to the scope's, so that an allocation above either one
+//! delivers the frees in the outbox first (see `high_water`).
+
+use super::batch::ScopedDelta;
+use super::state::Fold;
+use crate::ledger::scopes::ScopeSums;
+use crate::ledger::sites::SiteDelta;
+
+fn sums_of(delta: &SiteDelta) -> ScopeSums {
+    let sums = &delta.sums;
+    ScopeSums {
+        total_blocks: sums.total_blocks,
+        total_bytes: sums.total_bytes,
+        freed_blocks: sums.freed_blocks,
+        freed_bytes: sums.freed_bytes,
+        reallocs: sums.reallocs,
+    }
+}
+
+impl Fold<'_> {
+    /// Begins with a delta that was selected for an event in `scope`.
+    pub(super) fn begin_scoped(&mut self, at: *mut SiteDelta, scope: u32) {
+        if self.tally.scope != scope {
+            self.commit_tally();
+            self.tally.scope = scope;
+        }
+        let room = self.tally.high_water - self.tally.sums.live_bytes();
+        // SAFETY: Y1, the fold holds the lane's latch.
+        let delta = unsafe { &mut *at };
+        self.scoped =
+            Some(ScopedDelta { at, before: sums_of(delta), high_water_bytes: delta.high_water_bytes });
+        delta.high_water_bytes = delta.high_water_bytes.min(delta.sums.live_bytes().saturating_add(room));
+    }
+
+    /// Adds the event since [`Fold::begin_scoped`] to the tally.
+    pub(super) fn end_scoped(&mut self) {
+        let Some(scoped) = self.scoped.take() else { return };
+        // SAFETY: Y1, as above; no delta is committed or moved before this.
+        let delta = unsafe { &mut *scoped.at };
+        delta.high_water_bytes = delta.high_water_bytes.max(scoped.high_water_bytes);
+        let tally = &mut self.tally;
+        tally.sums.add(&sums_of(delta).since(&scoped.before));
+        tally.high_water = tally.high_water.max(tally.sums.live_bytes());
+    }
+
+    /// Adds the tally to the scope's account.
+    pub(super) fn commit_tally(&mut self) {
+        let tally = std::mem::take(&mut self.tally);
+        if tally.scope != 0 && (tally.sums != ScopeSums::default() || tally.high_water != 0) {
+            let (row, span) = (self.state.row, self.state.caught_up);
+            self.ledger.scopes.commit(&self.ledger.pages, &tally, row, span);
+        }
+    }
+}

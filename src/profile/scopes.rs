@@ -1,0 +1,67 @@
+//! Scopes in a profile: named parts of the program's work, each with its figures.
+
+use serde::{Deserialize, Serialize};
+
+/// The upper bits of the reserved addresses of scopes. No code lies there.
+const SCOPE_ADDRESSES: u64 = 0xFFFF_5C00_0000_0000;
+
+/// The figures of one scope, which include the scopes nested in it.
+///
+/// Scope number `n`, counted from 1, is row `n - 1` of [`Profile::scopes`](super::Profile::scopes). The same name inside two other scopes has
+/// two rows. A stack of an allocation in a scope has one frame for each scope outside its other frames, outermost last;
+/// the frame's address is [`scope_address`] of the number.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Name of the scope.
+    pub name: String,
+    /// Number of the scope in which this one is nested. 0 if there is none.
+    pub parent: u32,
+    /// Number of blocks allocated in the scope. A successful realloc counts as one more block.
+    pub total_blocks: u64,
+    /// Bytes allocated in the scope.
+    pub total_bytes: u64,
+    /// Number of blocks of the scope that were freed, in any scope and by any thread.
+    pub freed_blocks: u64,
+    /// Bytes of the scope that were freed.
+    pub freed_bytes: u64,
+    /// Number of successful reallocs in the scope.
+    pub reallocs: u64,
+    /// Maximum of the live bytes of the scope.
+    pub peak_bytes: u64,
+    /// Bytes by which the true peak can exceed `peak_bytes`. 0 means that the peak is exact.
+    pub peak_uncertainty_bytes: u64,
+    /// Number of threads whose events the scope has. Threads above 12 count as one more.
+    pub threads: u32,
+}
+
+impl Scope {
+    /// Returns the bytes that are live now.
+    pub fn live_bytes(&self) -> u64 {
+        self.total_bytes.saturating_sub(self.freed_bytes)
+    }
+
+    /// Returns the number of blocks that are live now.
+    pub fn live_blocks(&self) -> u64 {
+        self.total_blocks.saturating_sub(self.freed_blocks)
+    }
+}
+
+/// Returns the address of the frame that stands for a scope.
+///
+/// ```
+/// use heapledger::profile::{scope_address, scope_of_address};
+/// assert_eq!(scope_of_address(scope_address(7)), Some(7));
+/// assert_eq!(scope_of_address(0x5555_0000_1234), None);
+/// ```
+pub const fn scope_address(number: u32) -> u64 {
+    SCOPE_ADDRESSES | number as u64
+}
+
+/// Returns the number of the scope for which a frame stands, or `None` for the frame of a function.
+pub const fn scope_of_address(address: u64) -> Option<u32> {
+    if address & !0xFFFF == SCOPE_ADDRESSES && address & 0xFFFF != 0 {
+        Some(address as u32 & 0xFFFF)
+    } else {
+        None
+    }
+}

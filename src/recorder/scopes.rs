@@ -1,0 +1,195 @@
+//! The scope in which a thread is: one number in its lane, which the thread alone writes.
+//!
+//! Entering a scope inside another one finds the cell of that path, and makes it the first time. A scope that is
+//! entered inside itself changes nothing. Without a cell the thread stays in its scope, or outside scopes enters the
+//! cell `(others)`; both are counted.
+
+use super::internal::{InternalScope, RecordingPaused};
+use super::{slot, stacks, state, thread};
+use crate::ledger::Ledger;
+use crate::ledger::scopes::{OTHERS, SCOPE_NAME_BYTES_MAX, ScopeKey};
+use crate::ring::lane::Lane;
+use crate::sys::sync::Ordering;
+use crate::sys::tls;
+
+/// A scope as the program holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The scope in which `cell` lies; `cell` is right for a thread in that scope.
+    pub(crate) parent: u32,
+    pub(crate) cell: u32,
+    /// Hash of the name.
+    pub(crate) name: u64,
+}
+
+/// Value of [`Named::parent`] that no thread's scope has.
+const NO_PARENT: u32 = u32::MAX;
+
+/// The change of a thread's scope that a guard undoes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Entry {
+    pub(crate) scope: u32,
+    pub(crate) before: u32,
+}
+
+/// Returns the scope with this name inside the calling thread's scope. Without a ledger the scope has cell 0.
+pub(crate) fn named(name: &[u8]) -> Named {
+    let name_hash = crate::ledger::scopes::hash_of(name);
+    let none = Named { parent: NO_PARENT, cell: 0, name: name_hash };
+    let (Some(lane), Some(ledger)) = (thread::lane_or_claim(), state::ledger()) else { return none };
+    let parent = lane.scope();
+    if let Some(around) = in_chain(ledger, parent, name_hash) {
+        return Named { cell: around, ..none };
+    }
+    let key = ScopeKey { parent, name: name_hash, instance: 0 };
+    match cell(lane, ledger, key, name) {
+        Some(cell) => Named { parent, cell, name: name_hash },
+        None => Named { cell: OTHERS, ..none },
+    }
+}
+
+/// Returns the scope with this name around a scope, or that scope itself.
+fn in_chain(ledger: &Ledger, scope: u32, name: u64) -> Option<u32> {
+    let chain = ledger.scopes.chain(&ledger.pages, scope);
+    chain.into_iter().find(|number| is_named(ledger, *number, name))
+}
+
+/// Returns the cell with this key, and makes it if there is none.
+pub(crate) fn cell(lane: &'static Lane, ledger: &Ledger, key: ScopeKey, name: &[u8]) -> Option<u32> {
+    match ledger.scopes.find(&ledger.pages, key) {
+        0 => {}
+        number => return Some(number),
+    }
+    let internal = InternalScope::on(lane);
+    let _paused = RecordingPaused::enter(&internal);
+    let made = ledger.scopes.find_or_make(&ledger.pages, key, name);
+    match made {
+        Some(number) => stacks::prepare_scope(ledger, number),
+        None => {
+            // relaxed: a count.
+            ledger.scopes.without_cell.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    made
+}
+
+/// Enters a scope on the usual way. Returns `false` if the thread is in another scope than the cell's parent.
+#[inline(always)]
+pub(crate) fn enter(scope: Named) -> bool {
+    match slot::recording_lane() {
+        Ok(lane) if lane.scope() == scope.parent => {
+            lane.set_scope(scope.cell);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Enters a scope in any other case.
+#[cold]
+pub(crate) fn enter_elsewhere(scope: Named) -> Entry {
+    let (Some(lane), Some(ledger)) = (thread::lane_or_claim(), state::ledger()) else {
+        return Entry::default();
+    };
+    let before = lane.scope();
+    if scope.cell == 0 || in_chain(ledger, before, scope.name).is_some() {
+        return Entry { scope: before, before };
+    }
+    let cell = if scope.parent == before { Some(scope.cell) } else { nested(lane, ledger, before, scope) };
+    let entered = cell.unwrap_or(if before == 0 { OTHERS } else { before });
+    lane.set_scope(entered);
+    Entry { scope: entered, before }
+}
+
+/// Returns the cell of a scope's name inside another scope.
+fn nested(lane: &'static Lane, ledger: &Ledger, parent: u32, scope: Named) -> Option<u32> {
+    let (mut name, mut length) = ([0; SCOPE_NAME_BYTES_MAX], 0);
+    ledger.scopes.with_name(&ledger.pages, scope.cell, |known| {
+        length = known.len();
+        name[..length].copy_from_slice(known);
+    });
+    let is_own = scope.cell != OTHERS;
+    let key = ScopeKey { parent, name: scope.name, instance: 0 };
+    if is_own { cell(lane, ledger, key, &name[..length]) } else { None }
+}
+
+/// Makes exactly this cell the thread's scope.
+pub(crate) fn enter_cell(scope: u32) -> Entry {
+    let Some(lane) = thread::lane_or_claim() else { return Entry::default() };
+    let before = lane.scope();
+    lane.set_scope(scope);
+    Entry { scope, before }
+}
+
+/// Leaves a scope on the usual way. Returns `false` if the thread is in another scope than the one entered.
+#[inline(always)]
+pub(crate) fn leave(entry: Entry) -> bool {
+    match slot::recording_lane() {
+        Ok(lane) if lane.scope() == entry.scope => {
+            lane.set_scope(entry.before);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Leaves a scope in any other case. If guards are dropped in another order than they were made, the scope is taken out
+/// of the path of scopes in which the thread is.
+#[cold]
+pub(crate) fn leave_elsewhere(entry: Entry) {
+    let (Some(lane), Some(ledger)) = (slot::lane_of_slot(tls::get()), state::ledger()) else { return };
+    let now = lane.scope();
+    if now == entry.scope {
+        return lane.set_scope(entry.before);
+    }
+    if entry.scope == entry.before {
+        return;
+    }
+    // relaxed: a count.
+    ledger.scopes.out_of_order.fetch_add(1, Ordering::Relaxed);
+    let Some(left) = ledger.scopes.key_of(&ledger.pages, entry.scope) else { return };
+    let Some(removed) = in_chain(ledger, now, left.name) else { return };
+    let mut rest = ledger.scopes.parent_of(&ledger.pages, removed);
+    let chain = ledger.scopes.chain(&ledger.pages, now);
+    let inside = chain.iter().position(|number| *number == removed).unwrap_or(0);
+    // What was entered inside the removed scope, outermost first.
+    for inner in chain[..inside].iter().rev().copied() {
+        let Some(key) = ledger.scopes.key_of(&ledger.pages, inner) else { continue };
+        let named = Named { parent: NO_PARENT, cell: inner, name: key.name };
+        rest = nested(lane, ledger, rest, named).unwrap_or(rest);
+    }
+    lane.set_scope(rest);
+}
+
+/// Returns the calling thread's scope with the number of its uses, and notes that other threads may enter it.
+pub(crate) fn current_for_token() -> (u32, u32) {
+    let scope = slot::lane_of_slot(tls::get()).map_or(0, Lane::scope);
+    let Some(ledger) = state::ledger() else { return (0, 0) };
+    (scope, ledger.scopes.note_token(&ledger.pages, scope))
+}
+
+/// Makes a token's scope that of the thread, unless the use of the scope is over.
+pub(crate) fn enter_by_token(scope: u32, uses: u32) -> Option<Entry> {
+    let ledger = state::ledger()?;
+    if !ledger.scopes.begin_inside(&ledger.pages, scope, uses) {
+        return None;
+    }
+    Some(enter_cell(scope))
+}
+
+/// Notes that a thread has left a scope that it entered by a token.
+pub(crate) fn leave_by_token(scope: u32) {
+    if let Some(ledger) = state::ledger() {
+        ledger.scopes.end_inside(&ledger.pages, scope);
+    }
+}
+
+/// Returns whether a scope has this name.
+pub(crate) fn is_named(ledger: &Ledger, scope: u32, name: u64) -> bool {
+    ledger.scopes.key_of(&ledger.pages, scope).is_some_and(|key| key.name == name)
+}
+
+/// Returns whether a scope has this name, or lies in one that has.
+pub(crate) fn is_inside(ledger: &Ledger, scope: u32, name: u64) -> bool {
+    in_chain(ledger, scope, name).is_some()
+}
