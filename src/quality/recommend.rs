@@ -293,6 +293,7 @@ mod tests {
             estimates: None,
             peak: Peak::default(),
             sites: Vec::new(),
+            scopes: Vec::new(),
             stacks: Vec::new(),
             stack_figures: Default::default(),
             modules: Vec::new(),

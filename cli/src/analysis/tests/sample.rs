@@ -33,6 +33,7 @@ pub(crate) fn empty() -> Profile {
         estimates: None,
         peak: Peak::default(),
         sites: Vec::new(),
+        scopes: Vec::new(),
         stacks: vec![Stack::default()],
         stack_figures: StackFigures::default(),
         modules: Vec::new(),
