@@ -8,7 +8,7 @@ use crate::profile::Scope;
 pub(super) fn rows(ledger: &Ledger, accounts: &[ScopeAccount]) -> Vec<Scope> {
     let numbered = (1u32..).zip(accounts);
     let row = |(number, account): (u32, &ScopeAccount)| {
-        let name = ledger.scopes.with_name(&ledger.pages, number, |name| shown(name)).unwrap_or_default();
+        let name = ledger.scopes.with_name(&ledger.pages, number, shown).unwrap_or_default();
         row(name, ledger.scopes.parent_of(&ledger.pages, number), account)
     };
     numbered.map(row).collect()
