@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, CompletenessTrend, Histogram, Interval, LiveBlock, Module, Peak,
-    ProcessInfo, ReallocStats, Settings, Site, Stack, StackFigures, SymbolFrame, Symbols, ThreadRow,
+    ProcessInfo, ReallocStats, Scope, Settings, Site, Stack, StackFigures, SymbolFrame, Symbols, ThreadRow,
     Timeline,
 };
 use heapledger::quality::WithEmoji;
@@ -220,6 +220,19 @@ fn symbols() -> impl Strategy<Value = Symbols> {
     })
 }
 
+/// Returns a scope that may lie in itself, in a later scope, or in one that there is not.
+fn scope(name: &str, row: u32, n: &[u64; 5]) -> Scope {
+    Scope {
+        name: name.to_owned(),
+        parent: row * 2,
+        total_blocks: n[1],
+        total_bytes: n[2],
+        freed_blocks: n[3],
+        freed_bytes: n[4],
+        ..Scope::default()
+    }
+}
+
 fn profile() -> impl Strategy<Value = Profile> {
     let address = prop_oneof![0u64..8, any::<u64>()];
     let stack = vec(address, 0..4).prop_map(|frames| Stack { frames, truncated: true });
@@ -246,6 +259,7 @@ fn profile() -> impl Strategy<Value = Profile> {
             estimates: None,
             peak: Peak { bytes: n[1], blocks: n[2], at_ns: n[3], uncertainty_bytes: n[4] },
             sites,
+            scopes: (0..n[0] % 4).map(|row| scope(&text, row as u32, &n)).collect(),
             stacks,
             stack_figures: StackFigures {
                 walker: text.clone(),
