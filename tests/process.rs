@@ -53,6 +53,7 @@
 //! | `scopes` | exact figures of a part of the work, whatever other threads do |
 //! | `modes`, `waits`, `tuning`, `alarms` | overload in every mode; how long an allocation waits; the tuner at work; crossings of the target are told |
 //! | `descriptors` | descriptors that the program closes or takes over |
+//! | `program_files` | the program's name and path, and its file replaced while it runs |
 //! | `files`, `environment` | dumps that cannot be written; variables that cannot be read |
 
 #[cfg(target_os = "linux")]

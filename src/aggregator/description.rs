@@ -18,7 +18,7 @@ pub(super) fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> ProcessInfo 
     ProcessInfo {
         pid: ledger.facts.process_id.load(Ordering::Relaxed),
         forked_from: (forked_from != 0).then_some(forked_from),
-        program: program_name(command_line.first().map(String::as_str)),
+        program: program_name(),
         command_line,
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         heapledger_version: env!("CARGO_PKG_VERSION").to_owned(),

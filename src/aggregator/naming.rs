@@ -1,9 +1,10 @@
 //! The program's name, and the paths that patterns stand for.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::sys::path_pattern;
+use crate::sys::program_name::with_program_name;
 
 /// Returns the path that `pattern` stands for, with its placeholders replaced (`sys::path_pattern`).
 pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
@@ -16,13 +17,10 @@ pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
     to_path(path)
 }
 
-/// Returns the name of the program: the file name of the running executable without its extension, else that of the
-/// first word of its command line, else `unknown`.
-pub(super) fn program_name(command: Option<&str>) -> String {
-    let executable = std::env::current_exe().ok();
-    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let paths = [executable.as_deref(), command.map(Path::new)];
-    paths.into_iter().flatten().find_map(stem).unwrap_or_else(|| "unknown".to_owned())
+/// Returns the name of the program, or `unknown`.
+pub(super) fn program_name() -> String {
+    let name = with_program_name(|name| String::from_utf8_lossy(name).into_owned());
+    if name.is_empty() { "unknown".to_owned() } else { name }
 }
 
 #[cfg(unix)]

@@ -35,9 +35,12 @@ pub(super) fn modules() -> Vec<Module> {
     unwind::modules().iter().map(listed).collect()
 }
 
+/// Returns an object as a row of the list. A replaced file is found by its build id; without one the path says that
+/// its file is not the recorded one.
 fn listed(module: &modules::Module) -> Module {
+    let is_lost = module.is_deleted && module.build_id.is_empty();
     Module {
-        path: module.path.clone(),
+        path: if is_lost { format!("{}{}", module.path, modules::DELETED) } else { module.path.clone() },
         build_id: module.build_id.clone(),
         start: module.start,
         end: module.end,

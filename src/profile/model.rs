@@ -146,7 +146,8 @@ pub struct RemoteFrees {
 /// An object file that the process has loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
-    /// Path on the machine that ran the program.
+    /// Path on the machine that ran the program, when it was loaded. Bytes that are no UTF-8 are written as `\xff`. The
+    /// path ends in ` (deleted)` if the file was removed or replaced since, and has no build id to find it by.
     pub path: String,
     /// Build id in hexadecimal. Empty if the object has none.
     pub build_id: String,

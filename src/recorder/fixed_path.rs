@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_program_in_a_path_is_that_of_the_executable_in_every_thread() {
         let program = std::env::current_exe().unwrap();
-        let program = program.file_stem().unwrap().to_str().unwrap().to_owned();
+        let program = program.file_name().unwrap().to_str().unwrap().to_owned();
         let named = std::thread::Builder::new().name("another".to_owned());
         let in_thread = named.spawn(|| expanded(b"%e", b".hl")).unwrap();
         assert_eq!(in_thread.join().unwrap(), Some(format!("{program}.hl")));

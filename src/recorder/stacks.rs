@@ -404,7 +404,12 @@ fn patience() -> Patience {
 pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
     // relaxed: reporting only.
     let asked = state::options().stacks;
+    let checks = PROCESS.counters.stack_checks.load(Ordering::Relaxed);
     let (walker, why) = match PROCESS.control.stack_walk.load(Ordering::Relaxed) {
+        CHECKED if !unwind::knows_objects() => {
+            ("frame pointers", "the list of loaded objects cannot be read, so no stack can be compared")
+        }
+        CHECKED if checks == 0 => ("frame pointers", "no stack has been compared with the unwind tables yet"),
         CHECKED => ("frame pointers", "they agree with the unwind tables in every stack so far"),
         FRAME_POINTERS => ("frame pointers", "asked for"),
         RULES if asked == Stacks::Dwarf => ("dwarf", "asked for"),
@@ -413,12 +418,7 @@ pub(crate) fn way() -> (&'static str, &'static str, u64, u64) {
         _ if !frame::SUPPORTED => ("off", "stacks are not taken on this platform"),
         _ => ("off", "there was no memory for them"),
     };
-    (
-        walker,
-        why,
-        PROCESS.counters.stack_checks.load(Ordering::Relaxed),
-        PROCESS.counters.stack_checks_failed.load(Ordering::Relaxed),
-    )
+    (walker, why, checks, PROCESS.counters.stack_checks_failed.load(Ordering::Relaxed))
 }
 
 /// Returns the frames of a scope and of the scopes around it, innermost first, and their number.

@@ -6,6 +6,8 @@
 //!
 //! The functions allocate, so they are called in internal scopes only.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 #[cfg(unix)]
@@ -23,6 +25,9 @@ const PT_NOTE: u32 = 4;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const PF_EXECUTE: u32 = 1;
 const NOTE_BUILD_ID: u32 = 3;
+
+/// What the system appends to the path of a file that was removed or replaced.
+pub(crate) const DELETED: &str = " (deleted)";
 
 /// A segment of an object.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,7 +48,10 @@ pub(crate) struct Section {
 /// A loaded object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Module {
+    /// Path of the object's file when it was loaded; bytes that are no UTF-8 are written as `\xff`.
     pub(crate) path: String,
+    /// Whether that path has the file no more, because it was removed or replaced.
+    pub(crate) is_deleted: bool,
     /// The build id in hexadecimal; empty if there is none.
     pub(crate) build_id: String,
     /// Lowest address of the object; `end` is the first address above its highest.
@@ -95,36 +103,105 @@ pub(crate) fn loaded(known: &[Module]) -> Option<Vec<Module>> {
     let mut maps = Vec::new();
     File::open("/proc/self/maps").and_then(|mut file| file.read_to_end(&mut maps)).ok()?;
     let memory = Memory::open()?;
-    let maps = String::from_utf8_lossy(&maps);
-    let mappings = maps.lines().filter_map(first_mapping);
-    Some(mappings.filter_map(|(start, path)| at_mapping(&memory, start, path, known)).collect())
+    let mappings = maps.split(|byte| *byte == b'\n').filter_map(first_mapping);
+    Some(mappings.filter_map(|mapping| at_mapping(&memory, &mapping, known)).collect())
 }
 
 /// Returns the object that begins at a mapping, if there is one.
-fn at_mapping(memory: &Memory, start: u64, path: &str, known: &[Module]) -> Option<Module> {
+fn at_mapping(memory: &Memory, mapping: &Mapping<'_>, known: &[Module]) -> Option<Module> {
+    let start = mapping.start;
+    let (path, is_deleted) = mapping.path();
+    let path = text_of(&path);
     let known = known.iter().find(|module| module.start == start && module.path == path);
-    let now = module_at(memory, start, path);
+    let now = module_at(memory, start).map(|module| Module { path, is_deleted, ..module });
     let is_worse =
         |known: &Module| now.as_ref().is_none_or(|now| now.build_id.is_empty() && !known.build_id.is_empty());
-    known.filter(|known| is_worse(known)).cloned().or(now)
+    let known = known.filter(|known| is_worse(known));
+    known.map(|known| Module { is_deleted, ..known.clone() }).or(now)
 }
 
-/// Returns the address and the path of a mapping that an object can begin with: one that is readable, and lies at the
-/// start of a file or is the vDSO.
-fn first_mapping(line: &str) -> Option<(u64, &str)> {
-    let mut fields = line.split_ascii_whitespace();
-    let (range, access, offset) = (fields.next()?, fields.next()?, fields.next()?);
-    let path = line.find(['/', '[']).and_then(|at| line.get(at..))?;
-    let is_object = path.starts_with('/') || path == "[vdso]";
+/// A mapping that an object can begin with: one that is readable, and lies at the start of a file or is the vDSO.
+#[derive(Debug, PartialEq, Eq)]
+struct Mapping<'a> {
+    start: u64,
+    inode: u64,
+    /// Path as the system shows it: a line break is `\012`, and the path of a removed file ends in [`DELETED`].
+    shown: &'a [u8],
+}
+
+fn first_mapping(line: &[u8]) -> Option<Mapping<'_>> {
+    let mut fields = line.split(|byte| *byte == b' ').map(|field| str::from_utf8(field).ok());
+    let (range, access, offset) = (fields.next()??, fields.next()??, fields.next()??);
+    let inode = fields.nth(1)??.parse().ok()?;
+    let shown = line.iter().position(|byte| matches!(byte, b'/' | b'[')).and_then(|at| line.get(at..))?;
+    let is_object = shown.starts_with(b"/") || shown == b"[vdso]";
     if !access.starts_with('r') || !is_object || u64::from_str_radix(offset, 16) != Ok(0) {
         return None;
     }
     let start = u64::from_str_radix(range.split('-').next()?, 16).ok()?;
-    Some((start, path))
+    Some(Mapping { start, inode, shown })
+}
+
+impl<'a> Mapping<'a> {
+    /// Returns the path of the file, and whether the path has this file no more. A name can also contain what the
+    /// system inserts: if there is a file of the name as shown, and it is the mapped one, then that is its name.
+    fn path(&self) -> (Cow<'a, [u8]>, bool) {
+        let is_plain = !self.shown.ends_with(DELETED.as_bytes()) && line_breaks(self.shown).next().is_none();
+        if is_plain || self.is_at(self.shown) {
+            return (Cow::Borrowed(self.shown), false);
+        }
+        let is_deleted = |path: &[u8]| path.ends_with(DELETED.as_bytes()) && !self.is_at(path);
+        let mut path = Vec::with_capacity(self.shown.len());
+        let mut from = 0;
+        for at in line_breaks(self.shown) {
+            path.extend_from_slice(self.shown.get(from..at).unwrap_or(&[]));
+            path.push(b'\n');
+            from = at + LINE_BREAK.len();
+        }
+        path.extend_from_slice(self.shown.get(from..).unwrap_or(&[]));
+        let is_deleted = is_deleted(&path);
+        if is_deleted {
+            path.truncate(path.len() - DELETED.len());
+        }
+        (Cow::Owned(path), is_deleted)
+    }
+
+    /// Whether the mapped file is at `path`.
+    #[cfg(unix)]
+    fn is_at(&self, path: &[u8]) -> bool {
+        use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
+        let found = std::fs::metadata(std::ffi::OsStr::from_bytes(path));
+        found.is_ok_and(|found| found.ino() == self.inode)
+    }
+
+    #[cfg(not(unix))]
+    fn is_at(&self, _path: &[u8]) -> bool {
+        false
+    }
+}
+
+/// A line break in a path, as the list of mappings has it.
+const LINE_BREAK: &[u8] = b"\\012";
+
+fn line_breaks(shown: &[u8]) -> impl Iterator<Item = usize> {
+    shown.windows(LINE_BREAK.len()).enumerate().filter(|(_, part)| *part == LINE_BREAK).map(|(at, _)| at)
+}
+
+/// Returns a path as text: bytes that are no UTF-8 are written as `\xff`.
+fn text_of(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // A string takes everything.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
 }
 
 /// Returns the object that begins at an address, if there is one.
-fn module_at(memory: &Memory, start: u64, path: &str) -> Option<Module> {
+fn module_at(memory: &Memory, start: u64) -> Option<Module> {
     let header = memory.read(start, 64)?;
     // Accepts 64-bit little-endian objects only.
     if header.get(..6)? != b"\x7fELF\x02\x01" {
@@ -158,7 +235,8 @@ fn module_at(memory: &Memory, start: u64, path: &str) -> Option<Module> {
         build_id(&memory.read(bias.wrapping_add(note.address), bytes)?)
     });
     Some(Module {
-        path: path.to_owned(),
+        path: String::new(),
+        is_deleted: false,
         build_id: build_id.into_iter().next().unwrap_or_default(),
         start,
         end: bias.wrapping_add(highest),
@@ -197,6 +275,13 @@ fn build_id(notes: &[u8]) -> Option<String> {
 }
 
 impl Module {
+    /// Whether this is the same object at the same place, whatever became of its file since.
+    pub(crate) fn is_same(&self, other: &Module) -> bool {
+        let Module { path, is_deleted: _, build_id, start, end, bias, code: _, tables: _ } = self;
+        (path, build_id, start, end, bias)
+            == (&other.path, &other.build_id, &other.start, &other.end, &other.bias)
+    }
+
     /// Returns whether an address lies in the object's code.
     pub(crate) fn has_code_at(&self, address: u64) -> bool {
         self.code.iter().any(|(from, to)| (*from..*to).contains(&address))
@@ -232,15 +317,15 @@ mod tests {
         let memory = Memory::open().unwrap();
         let program = loaded(&[]).unwrap().swap_remove(0);
         let known = std::slice::from_ref(&program);
-        let again = |start, path: &str| at_mapping(&memory, start, path, known);
-        assert_eq!(again(program.start, &program.path), Some(program.clone()));
+        let at = |start, path: &'static str| Mapping { start, inode: 0, shown: path.as_bytes() };
+        let path: &'static str = program.path.clone().leak();
+        let again = |start, path| at_mapping(&memory, &at(start, path), known);
+        assert_eq!(again(program.start, path), Some(program.clone()));
         // The lowest addresses are not readable.
         let unread = Module { start: 64, ..program.clone() };
-        assert_eq!(
-            at_mapping(&memory, 64, &unread.path, std::slice::from_ref(&unread)),
-            Some(unread.clone())
-        );
-        assert_eq!((again(64, &unread.path), at_mapping(&memory, 64, "/other", &[unread])), (None, None));
+        let of_unread = |path| at_mapping(&memory, &at(64, path), std::slice::from_ref(&unread));
+        assert_eq!(of_unread(path), Some(unread.clone()));
+        assert_eq!((again(64, path), of_unread("/other")), (None, None));
     }
 
     #[test]
@@ -279,14 +364,48 @@ mod tests {
     #[test]
     fn only_the_start_of_an_object_is_looked_at() {
         let line = "7f0-800 r--p 00000000 fe:00 12   /usr/lib/a b.so";
-        assert_eq!(first_mapping(line), Some((0x7f0, "/usr/lib/a b.so")));
+        let mapping = Mapping { start: 0x7f0, inode: 12, shown: b"/usr/lib/a b.so" };
+        assert_eq!(first_mapping(line.as_bytes()), Some(mapping));
         for other in [
             "7f0-800 r-xp 00001000 fe:00 12 /usr/lib/a.so",
             "7f0-800 rw-p 00000000 00:00 0",
             "7f0-800 rw-p 0 0 0 [stack]",
             "",
         ] {
-            assert_eq!(first_mapping(other), None, "{other}");
+            assert_eq!(first_mapping(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_path_loses_what_the_system_adds_and_nothing_else() {
+        let directory = std::env::temp_dir().join(format!("heapledger-paths-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let inode = |name: &str| {
+            use std::os::unix::fs::MetadataExt;
+            std::fs::write(directory.join(name), "").unwrap();
+            std::fs::metadata(directory.join(name)).unwrap().ino()
+        };
+        let of = |shown: &str, inode| {
+            let shown = directory.join(shown).into_os_string().into_encoded_bytes();
+            let (path, is_deleted) = Mapping { start: 0, inode, shown: &shown }.path();
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap();
+            (text_of(name), is_deleted)
+        };
+        let named = |name: &str, is_deleted| (name.to_owned(), is_deleted);
+        let (svc, marked) = (inode("svc"), inode("svc (deleted)"));
+        assert_eq!(
+            of("svc (deleted)", svc),
+            named("svc", true),
+            "replaced by a file that has the mark in its name"
+        );
+        assert_eq!(of("svc (deleted)", marked), named("svc (deleted)", false));
+        assert_eq!(of("gone (deleted) (deleted)", 1), named("gone (deleted)", true));
+        let (broken, literal) = (inode("a\nb"), inode("c\\012d"));
+        assert_eq!(of("a\\012b", broken), named("a\nb", false));
+        assert_eq!(of("c\\012d", literal), named("c\\012d", false));
+        assert_eq!(of("e\\012\\012f (deleted)", 1), named("e\n\nf", true));
+        let line = b"7f0-800 r--p 00000000 fe:00 12   /usr/\xff\xc3\xa4/a.so\r";
+        assert_eq!(text_of(first_mapping(line).unwrap().shown), "/usr/\\xff\u{e4}/a.so\r");
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

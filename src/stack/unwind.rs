@@ -34,11 +34,11 @@ pub(crate) fn refresh(now_ns: u64) -> bool {
     gone.extend(
         modules
             .iter()
-            .filter(|module| !now.contains(module))
+            .filter(|module| !now.iter().any(|now| now.is_same(module)))
             .map(|module| Gone { module: module.clone(), at_ns: now_ns }),
     );
     // An object that was loaded again at the same place needs no second entry.
-    gone.retain(|gone| !now.contains(&gone.module));
+    gone.retain(|gone| !now.iter().any(|now| now.is_same(&gone.module)));
     gone.drain(..gone.len().saturating_sub(MODULES_GONE_MAX));
     let memory = Memory::open();
     let tables = memory.iter().flat_map(|memory| now.iter().filter_map(move |module| read(module, memory)));

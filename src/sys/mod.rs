@@ -18,13 +18,15 @@
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, threads, files, hooks | be called from the hot path |
 //! | `own_threads` | heapledger's threads: start, number, whether they are alone | start one from an event |
+//! | `program_name` | the program's name | allocate |
 //! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
 //! | `copies` | other copies of this crate in the process | be used except when a ledger is opened |
 //! | `statics` | all state of the room that lies in statics, and its reset in a forked child | grow a second static |
 //! | `signals` | handlers that request a dump, and the wait for requests | write one |
 //!
-//! `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `own_threads`, `copies` and `signals` have
-//! two implementations each: one for Linux, through libc, and a portable one for all other systems, which uses only std.
+//! `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `own_threads`, `program_name`, `copies` and
+//! `signals` have two implementations each: one for Linux, through libc, and a portable one for all other systems, which
+//! uses only std.
 //! `--cfg heapledger_portable` enables the portable one under Linux, where it is tested.
 
 #[cfg(not(loom))]
@@ -66,6 +68,9 @@ pub(crate) mod platform;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "hints at addresses")]
 pub(crate) mod prefetch;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "calls the system")]
+pub(crate) mod program_name;
 #[allow(unsafe_code, reason = "inline assembly")]
 pub(crate) mod signal_safe_counter;
 #[cfg(not(loom))]

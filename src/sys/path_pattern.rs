@@ -2,7 +2,7 @@
 //!
 //! | placeholder | replaced by |
 //! | --- | --- |
-//! | `%e` | name of the program: that of its executable file, without directory and extension |
+//! | `%e` | name of the program ([`with_program_name`]) |
 //! | `%p` | process id |
 //! | `%t` | seconds since 1970 UTC |
 //! | `%%` | a percent sign |
@@ -11,6 +11,7 @@
 //! allocator.
 
 use super::platform;
+use super::program_name::with_program_name;
 
 /// Decimal digits of the largest `u64`.
 const DIGITS: usize = 20;
@@ -19,9 +20,7 @@ const DIGITS: usize = 20;
 pub(crate) fn expand(pattern: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     for_each_part(pattern, |part| match part {
         Part::Text(text) => push(text),
-        Part::Program => {
-            platform::with_program_name(|name| push(if name.is_empty() { b"unknown" } else { name }))
-        }
+        Part::Program => with_program_name(|name| push(if name.is_empty() { b"unknown" } else { name })),
         Part::ProcessId => push_number(u64::from(platform::process_id()), &mut push),
         Part::Seconds => push_number(platform::unix_time_ns() / 1_000_000_000, &mut push),
     })
@@ -96,7 +95,7 @@ mod tests {
         let seconds: u64 = expanded(b"%t").parse().unwrap();
         assert!(seconds.abs_diff(platform::unix_time_ns() / 1_000_000_000) < 60);
         let program = std::env::current_exe().unwrap();
-        assert_eq!(expanded(b"%e"), program.file_stem().unwrap().to_str().unwrap());
+        assert_eq!(expanded(b"%e"), program.file_name().unwrap().to_str().unwrap());
     }
 
     #[test]

@@ -5,9 +5,7 @@
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
-    use std::ffi::{CStr, OsStr, c_int};
-    use std::os::unix::ffi::OsStrExt;
-    use std::path::Path;
+    use std::ffi::{CStr, c_int};
     use std::ptr::null_mut;
 
     use super::super::descriptors::Identity;
@@ -66,16 +64,6 @@ mod os {
     pub(crate) fn thread_id() -> u64 {
         // SAFETY: no memory is involved; it cannot fail.
         unsafe { libc::syscall(libc::SYS_gettid) as u64 }
-    }
-
-    /// Calls `then` with the name of the executable file, without directory and extension; empty if unknown.
-    pub(crate) fn with_program_name<T>(then: impl FnOnce(&[u8]) -> T) -> T {
-        let mut path = [0u8; libc::PATH_MAX as usize];
-        // SAFETY: the name is terminated, and the buffer is valid for its length.
-        let length =
-            unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len()) };
-        let path = usize::try_from(length).ok().and_then(|length| path.get(..length)).unwrap_or(&[]);
-        then(Path::new(OsStr::from_bytes(path)).file_stem().map_or(&[], OsStr::as_bytes))
     }
 
     /// Writes the calling thread's name into `name`, terminated by a zero byte.
@@ -224,11 +212,6 @@ mod os {
     pub(crate) fn thread_id() -> u64 {
         // relaxed: only the uniqueness matters.
         super::super::statics::STATICS.os.threads.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(crate) fn with_program_name<T>(then: impl FnOnce(&[u8]) -> T) -> T {
-        let path = std::env::current_exe().ok();
-        then(path.as_ref().and_then(|path| path.file_stem()).map_or(&[], |name| name.as_encoded_bytes()))
     }
 
     pub(crate) fn thread_name(_name: &mut [u8; 16]) {}

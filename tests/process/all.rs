@@ -27,6 +27,7 @@ mod modes;
 mod occasions;
 mod order;
 mod own_thread;
+mod program_files;
 mod refusals;
 mod runner;
 mod scopes;
@@ -60,6 +61,7 @@ const CASES: &[&[case::Case]] = &[
     exact::CASES,
     scopes::CASES,
     files::CASES,
+    program_files::CASES,
     descriptors::CASES,
     environment::CASES,
     modes::CASES,

@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
         .prepare(put_obstacles),
     written("without_a_name_the_dump_lies_in_the_working_directory", &[("HEAPLEDGER_DUMP", "")], |ended| {
         let program = std::env::current_exe().unwrap();
-        lies_at(ended, &format!("heapledger.{}.{}.hl", program.file_stem().unwrap().display(), ended.pid));
+        lies_at(ended, &format!("heapledger.{}.{}.hl", program.file_name().unwrap().display(), ended.pid));
     }),
     written("an_older_dump_is_replaced", &[("HEAPLEDGER_DUMP", "older.hl")], |ended| {
         lies_at(ended, "older.hl")

@@ -12,6 +12,7 @@ const STATICS: &[(&str, &str, &str)] = &[
     ("src/stack", "STATE", "reset by its file, which the hook of the fork calls"),
     ("src/sys", "AT_END", "kept: the thread that forked goes on"),
     ("src/sys", "SLOT", "the hook of the fork, for the one thread that there is"),
+    ("src/sys", "program_invocation_name", "the C library's, set before any code of the program runs"),
     ("src/sys", "STATICS", "reset by its file, which the hook of the fork calls"),
     ("src/tracked", "TABLE", "kept: the child has copies of the pointers that it counts"),
     // Programs under validation, and the command, do not go on recording in a forked child.
