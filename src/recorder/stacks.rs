@@ -6,6 +6,8 @@
 //!
 //! An event whose stack cannot be walked is recorded with stack 0, and the failure is counted.
 
+use std::sync::atomic::compiler_fence;
+
 use super::black_box;
 use super::gate::while_writing;
 use super::internal::InternalScope;
@@ -22,7 +24,7 @@ use crate::stack::replay::{Replay, Walked};
 use crate::stack::rules::{Rule, Rules, TABLE_PAGES};
 use crate::stack::{End, Frames, Hash, STACK_FRAMES_MAX, unwind, walk};
 use crate::sys::errno::KeptErrno;
-use crate::sys::frame::{self, Bounds, Registers};
+use crate::sys::frame::{self, Bounds, Known, Registers};
 use crate::sys::latch::Patience;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -47,9 +49,25 @@ const FRAME_POINTERS: u32 = 3;
 /// Method: by unwind rules.
 const RULES: u32 = 4;
 
-/// Prepares the walk for a thread that has just claimed its lane; the first thread prepares it for the process.
-pub(super) fn thread_starts(lane: &'static Lane) {
+/// Clears what the lane holds of its previous thread's stack. Called before signal handlers of the new thread can find
+/// the lane: they would walk within the bounds of the other stack.
+pub(super) fn forget_stack(lane: &Lane) {
     lane.set_walks(false);
+    let walker = &lane.cold.walker;
+    // relaxed, all: only the lane's thread uses them.
+    for word in [&walker.low, &walker.high, &walker.floor, &walker.tries] {
+        word.store(0, Ordering::Relaxed);
+    }
+    let replay = walker.replay.load(Ordering::Relaxed);
+    if replay != 0 {
+        // SAFETY: R1, the lane belongs to this thread from now on.
+        unsafe { Replay::at(replay) }.forget();
+    }
+}
+
+/// Prepares the walk for the process, in the first thread that claims a lane. Every thread finds its stack when it opens
+/// its first window.
+pub(super) fn prepare(lane: &'static Lane) {
     if !frame::SUPPORTED || state::options().stacks == Stacks::Off {
         return;
     }
@@ -61,41 +79,59 @@ pub(super) fn thread_starts(lane: &'static Lane) {
         .is_ok()
     {
         open(lane);
+        update_walking(lane);
     }
-    let walker = &lane.cold.walker;
-    find_bounds(walker);
-    // relaxed: only the lane's thread writes it.
-    let replay = walker.replay.load(Ordering::Relaxed);
-    if replay != 0 {
-        // SAFETY: R1, the lane belongs to this thread from now on.
-        unsafe { Replay::at(replay) }.forget();
-    }
-    update_walking(lane);
 }
 
-/// Stores the bounds of the thread's stack. Stores empty bounds, and so disables walks, if the system does not return
-/// any. The system reads a file for the bounds.
+/// Looks for the thread's stack at its 1st window without bounds, its 2nd, 4th, 8th, and so on. Without bounds no stack
+/// is walked.
 #[cold]
 fn find_bounds(walker: &Walker) {
+    // relaxed, both: only the lane's thread writes it.
+    let tries = walker.tries.load(Ordering::Relaxed) + 1;
+    walker.tries.store(tries, Ordering::Relaxed);
+    if !tries.is_power_of_two() {
+        return;
+    }
     let _errno = KeptErrno::keep();
-    let bounds = frame::bounds().unwrap_or_default();
-    // relaxed, both: only the lane's thread writes them.
-    walker.low.store(bounds.low, Ordering::Relaxed);
-    walker.high.store(bounds.high, Ordering::Relaxed);
+    if let Some(known) = frame::known() {
+        store_known(walker, known);
+    }
 }
 
-/// Retries [`find_bounds`] at the thread's 2nd window without bounds, its 4th, 8th, and so on. The first try is at the
-/// start of the thread.
-#[cold]
-fn find_bounds_again(walker: &Walker) {
+/// Stores the known part of the thread's stack. A signal handler between two stores may store its own: each pair of a
+/// `low` and a `high` bounds a part of the same stack.
+fn store_known(walker: &Walker, known: Known) {
+    // relaxed, all: only the lane's thread writes them; its signal handlers see program order.
+    walker.low.store(known.bounds.low, Ordering::Relaxed);
+    walker.floor.store(known.floor, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    walker.high.store(known.bounds.high, Ordering::Relaxed);
+}
+
+/// Returns the bounds of the thread's stack, if the stack pointer `sp` lies within. It does not on another stack, that
+/// of a signal handler or of a coroutine.
+#[inline(always)]
+fn bounds_around(walker: &Walker, sp: u64) -> Option<Bounds> {
     // relaxed, both: only the lane's thread writes them.
-    let windows = walker.low.load(Ordering::Relaxed) + 1;
-    if windows > 1 && windows.is_power_of_two() {
-        find_bounds(walker);
+    let bounds =
+        Bounds { low: walker.low.load(Ordering::Relaxed), high: walker.high.load(Ordering::Relaxed) };
+    if (bounds.low..bounds.high).contains(&sp) { Some(bounds) } else { extended_bounds(walker, bounds, sp) }
+}
+
+/// Extends the bounds of the thread's stack down to the stack pointer `sp`, and returns them if it lies within.
+#[cold]
+#[inline(never)]
+fn extended_bounds(walker: &Walker, bounds: Bounds, sp: u64) -> Option<Bounds> {
+    // relaxed: only the lane's thread writes it.
+    let known = Known { bounds, floor: walker.floor.load(Ordering::Relaxed) };
+    if !known.may_hold(sp) {
+        return None;
     }
-    if walker.high.load(Ordering::Relaxed) == 0 {
-        walker.low.store(windows, Ordering::Relaxed);
-    }
+    let _errno = KeptErrno::keep();
+    let known = frame::extend(known, sp);
+    store_known(walker, known);
+    known.holds(sp).then_some(known.bounds)
 }
 
 /// Prepares the walk for the process. Allocates, in an internal scope.
@@ -138,7 +174,7 @@ pub(super) fn update_walking(lane: &Lane) {
     let walker = &lane.cold.walker;
     // relaxed: only the lane's thread writes it.
     if is_open && walker.high.load(Ordering::Relaxed) == 0 {
-        find_bounds_again(walker);
+        find_bounds(walker);
     }
 }
 
@@ -192,15 +228,11 @@ pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
         bump(&walker.sampled_out);
         return none();
     }
-    // relaxed, both: only the lane's thread writes them.
-    let bounds =
-        Bounds { low: walker.low.load(Ordering::Relaxed), high: walker.high.load(Ordering::Relaxed) };
     let start = frame::registers();
-    if start.sp < bounds.low || start.sp >= bounds.high {
-        // The thread runs on another stack: of a signal handler, or of a coroutine.
+    let Some(bounds) = bounds_around(walker, start.sp) else {
         bump(&walker.failed);
         return none();
-    }
+    };
     let way = PROCESS.control.stack_walk.load(Ordering::Relaxed);
     let look = Look { ledger, start, bounds, rules: Rules::at(&ledger.pages, rules), walker, scope };
     bump(&walker.taken);

@@ -8,7 +8,7 @@ use super::options::Opener;
 use super::process::PROCESS;
 use super::record::{Record, RecordKind};
 use super::slot::{FRESH, GONE, OFF, OPENING, REFUSED, lane_of_slot, slot_of};
-use super::state::{self, State};
+use super::state::{self, Level, State};
 use super::window::write;
 use super::{black_box, lifecycle, stacks, trace_backpressure};
 use crate::fold::state::Fold;
@@ -102,9 +102,11 @@ fn claim() -> Option<&'static Lane> {
     if tls::arm() && own_threads::is_main_thread() {
         own_threads::main_thread_lives();
     }
+    forget_thread(lane);
     tls::set(slot_of(lane));
-    thread_starts(lane, row);
-    stacks::thread_starts(lane);
+    // No window is open yet; with limit 1 it counts as full, not as closed.
+    write(lane, 1, &Record::new(&[event::thread_word(true, row)], RecordKind::Control));
+    stacks::prepare(lane);
     Some(lane)
 }
 
@@ -193,16 +195,18 @@ pub(crate) fn mark_background(lane: &Lane) {
     ledger.rows.get(&ledger.pages, row).own.store(1, Ordering::Relaxed);
 }
 
-/// Writes the thread-start record on a lane that the thread has just claimed.
-fn thread_starts(lane: &Lane, row: u32) {
-    // relaxed, all: only the lane's thread writes them. The previous thread may have ended inside a scope.
+/// Clears the state that the lane's previous thread left, which may have ended inside a scope. Signal handlers of the
+/// new thread find the lane afterwards: its gate is closed, and at the full level their events are counted as
+/// `reentrant`.
+fn forget_thread(lane: &Lane) {
+    // relaxed, all: only the lane's thread writes them.
     lane.cold.writing.store(0, Ordering::Relaxed);
     lane.cold.own_depth.store(0, Ordering::Relaxed);
     lane.cold.paused_depth.store(0, Ordering::Relaxed);
     // The thread that forked stays in its scope.
     lane.set_scope(PROCESS.scope_at_fork.swap(0, Ordering::Relaxed));
-    // No window is open yet; with limit 1 it counts as full, not as closed.
-    write(lane, 1, &Record::new(&[event::thread_word(true, row)], RecordKind::Control));
+    lane.cold.level.store(Level::Full as u32, Ordering::Relaxed);
+    stacks::forget_stack(lane);
 }
 
 /// Writes the thread-end record.

@@ -127,10 +127,14 @@ pub(crate) struct Cold {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Walker {
-    /// Lowest address that can belong to the thread's stack; `high` is the first address above the stack. While `high`
-    /// is 0 the stack is unknown, and `low` counts the slow paths since then.
+    /// Lowest address that is known to belong to the thread's stack; `high` is the first address above the stack, and
+    /// 0 while the stack is unknown.
     pub(crate) low: AtomicU64,
     pub(crate) high: AtomicU64,
+    /// Lowest address that the stack can reach.
+    pub(crate) floor: AtomicU64,
+    /// Number of slow paths since the stack was looked for first.
+    pub(crate) tries: AtomicU64,
     /// Page of the cache from hashes to stacks; `cache_start` is its address, and `cache_shift` the number of bits by
     /// which a hash is shifted to give a place. All are 0 while there is no cache.
     cache_page: AtomicU32,

@@ -2,11 +2,34 @@
 //!
 //! Only x86-64 Linux is supported; on other targets [`SUPPORTED`] is false, and stacks are not walked.
 //!
-//! Invariant **K1**: an address from the current stack pointer up to the end of the thread's stack is mapped and
-//! readable while the calling function runs.
+//! # Bounds
+//!
+//! The C library knows where a thread's stack lies, but takes the thread's lock to say so, and allocates: a signal
+//! handler that interrupts such a call would wait for its own thread. So the bounds are found without the C library:
+//!
+//! * **The upper bound** lies below everything that was on the stack before the thread's first function. glibc and musl
+//!   put a thread's control block, to which the thread pointer points, at the top of its stack. On the main thread's
+//!   stack the system puts 16 random bytes (`AT_RANDOM`) above the first frame.
+//! * **The lower bound** is the lowest page known to belong to the stack. At first that is the page of the upper bound.
+//!   When the stack pointer lies below, the pages from the bound down to it are read, one system call each
+//!   ([`extend`]). If all are readable, the bound moves down; an unreadable page is the stack's guard, and the bound
+//!   is final. The main thread's stack ends at its limit, because a read below would extend it.
+//!
+//! So each page of a stack is read once, and a stack pointer beyond the guard, as that of a signal handler with an
+//! alternate stack, costs two comparisons. Nothing is locked, allocated, or read from a file. A page is read with
+//! `rt_sigprocmask`, whose operation is invalid: it returns `EFAULT` if the page is unreadable, and changes nothing.
+//!
+//! Invariant **K1**: an address from the stack pointer up to the end of the thread's stack is mapped and readable while
+//! the calling function runs, if the stack pointer lies within the bounds. It holds where every page in between was
+//! readable, as long as the program unmaps no memory between two stacks that it placed side by side without a guard.
 
 /// Whether stacks can be walked on this target.
 pub(crate) const SUPPORTED: bool = os::SUPPORTED;
+
+/// Maximum number of pages by which one event moves the lower bound of its thread's stack.
+const EXTENSION_PAGES_MAX: u64 = 256;
+/// Bytes of a page; the system's pages may be larger.
+const PAGE_BYTES: u64 = super::pages::PAGE_BYTES as u64;
 
 /// The registers at the start of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,19 +66,59 @@ pub(crate) unsafe fn read(address: u64) -> u64 {
     unsafe { std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile() }
 }
 
-/// Returns the bounds of the calling thread's stack. Calls the system, so the hot path does not use it.
-pub(crate) fn bounds() -> Option<Bounds> {
-    os::bounds()
+/// The known part of a thread's stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) bounds: Bounds,
+    /// Lowest address that the stack can reach.
+    pub(crate) floor: u64,
+}
+
+impl Known {
+    /// Whether `sp` lies in the known part.
+    pub(crate) fn holds(&self, sp: u64) -> bool {
+        (self.bounds.low..self.bounds.high).contains(&sp)
+    }
+
+    /// Whether `sp` lies in the known part, or can lie in the rest of the stack.
+    pub(crate) fn may_hold(&self, sp: u64) -> bool {
+        (self.floor..self.bounds.high).contains(&sp)
+    }
+}
+
+/// Returns the known part of the calling thread's stack; `None` if the stack pointer lies on no stack that the system
+/// made, in the only thread of a forked child or in the main thread. Calls the system, so the hot path does not use it.
+pub(crate) fn known() -> Option<Known> {
+    os::known()
+}
+
+/// Moves the lower bound of the known part down to the page of the stack pointer `sp`, by [`EXTENSION_PAGES_MAX`] pages
+/// at most. Sets the floor if the stack ends before that.
+pub(crate) fn extend(mut known: Known, sp: u64) -> Known {
+    for _ in 0..EXTENSION_PAGES_MAX {
+        let page = known.bounds.low.saturating_sub(PAGE_BYTES);
+        if known.bounds.low <= sp {
+            break;
+        }
+        if page < known.floor || !os::is_readable(page) {
+            known.floor = known.bounds.low;
+            break;
+        }
+        known.bounds.low = page;
+    }
+    known
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(heapledger_portable)))]
 mod os {
-    use super::{Bounds, Registers};
+    use super::{Bounds, Known, PAGE_BYTES, Registers, extend};
     use crate::sys::platform;
 
     pub(super) const SUPPORTED: bool = true;
     /// Assumed maximum size of a main thread's stack without a limit, in bytes.
     const UNLIMITED_BYTES: u64 = 1 << 30;
+    /// An address at which nothing is mapped. Not null, which the system takes for no address.
+    const UNMAPPED: u64 = 8;
 
     #[inline(always)]
     pub(super) fn registers() -> Registers {
@@ -75,105 +138,66 @@ mod os {
         Registers { ip, sp, bp }
     }
 
-    pub(super) fn bounds() -> Option<Bounds> {
-        if platform::thread_id() == u64::from(platform::process_id()) {
-            main_thread()
-        } else {
-            other_thread()
+    pub(super) fn known() -> Option<Known> {
+        if is_readable(UNMAPPED) {
+            // The system does not tell readable pages from others.
+            return None;
         }
+        let (sp, pointer) = (registers().sp, thread_pointer());
+        if platform::thread_id() != u64::from(platform::process_id()) {
+            return below(pointer, 0);
+        }
+        // The main thread; or in a forked child the thread that forked.
+        // SAFETY: no memory is involved.
+        let top = unsafe { libc::getauxval(libc::AT_RANDOM) };
+        let main = below(top, top.saturating_sub(main_bytes())).filter(|main| main.may_hold(sp));
+        main.or_else(|| below(pointer, 0).map(|known| extend(known, sp)).filter(|known| known.holds(sp)))
     }
 
-    /// Returns the bounds of the main thread's stack: the mapping that holds the stack pointer, extended downwards to
-    /// the limit.
-    fn main_thread() -> Option<Bounds> {
-        let sp = registers().sp;
-        let high = end_of_mapping(sp)?;
+    /// Returns the page that ends at `high`, or contains it, as the known part of a stack.
+    fn below(high: u64, floor: u64) -> Option<Known> {
+        let high = high & !7;
+        let low = high.checked_sub(8)? & !(PAGE_BYTES - 1);
+        is_readable(low).then_some(Known { bounds: Bounds { low, high }, floor: floor & !(PAGE_BYTES - 1) })
+    }
+
+    /// Returns the maximum size of the main thread's stack in bytes.
+    fn main_bytes() -> u64 {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: `limit` is valid for writes.
-        let known = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut limit) } == 0;
-        let bytes = if known { limit.rlim_cur.min(UNLIMITED_BYTES) } else { UNLIMITED_BYTES };
-        Some(Bounds { low: high.saturating_sub(bytes.max(64 << 10)).min(sp), high })
+        let is_known = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut limit) } == 0;
+        if is_known { limit.rlim_cur.min(UNLIMITED_BYTES) } else { UNLIMITED_BYTES }
     }
 
-    /// Returns the bounds of another thread's stack, which glibc knows. The call allocates a little, but not through
-    /// Rust.
-    fn other_thread() -> Option<Bounds> {
-        // SAFETY: every object is initialised by the call before it, and destroyed once.
+    /// Returns the address of the thread's control block, which is stored at its own address.
+    fn thread_pointer() -> u64 {
+        let pointer: u64;
+        // SAFETY: the ABI of x86-64 has this word in every thread.
         unsafe {
-            let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
-            if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
-                return None;
-            }
-            let (mut start, mut bytes) = (std::ptr::null_mut(), 0);
-            let failed = libc::pthread_attr_getstack(&attributes, &mut start, &mut bytes);
-            libc::pthread_attr_destroy(&mut attributes);
-            let low = start.expose_provenance() as u64;
-            (failed == 0).then_some(Bounds { low, high: low + bytes as u64 })
+            std::arch::asm!(
+                "mov {}, qword ptr fs:[0]",
+                out(reg) pointer,
+                options(nostack, preserves_flags, readonly, pure),
+            );
         }
+        pointer
     }
 
-    /// Returns the end of the mapping that holds an address. Reads the system's list of mappings without allocating.
-    fn end_of_mapping(address: u64) -> Option<u64> {
-        // SAFETY: the path is terminated, the buffer is valid for its length, and the descriptor is ours to close.
-        unsafe {
-            let file = libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            if file < 0 {
-                return None;
-            }
-            let (mut text, mut search) = ([0u8; 1024], Search::new(address));
-            let found = loop {
-                let read = libc::read(file, text.as_mut_ptr().cast(), text.len());
-                let Ok(length) = usize::try_from(read) else { break None };
-                if length == 0 {
-                    break None;
-                }
-                if let Some(high) = text[..length].iter().find_map(|byte| search.next(*byte)) {
-                    break Some(high);
-                }
-            };
-            libc::close(file);
-            found
-        }
-    }
-
-    /// A parser of `low-high …` lines that takes them byte by byte.
-    struct Search {
-        address: u64,
-        low: u64,
-        number: u64,
-        /// Part of the line: 0 is the low number, 1 the high number, 2 the rest of the line.
-        field: u8,
-    }
-
-    impl Search {
-        fn new(address: u64) -> Search {
-            Search { address, low: 0, number: 0, field: 0 }
-        }
-
-        fn next(&mut self, byte: u8) -> Option<u64> {
-            match (self.field, byte) {
-                (_, b'\n') => (self.field, self.number) = (0, 0),
-                (0, b'-') => (self.field, self.low, self.number) = (1, self.number, 0),
-                (1, b' ') => {
-                    self.field = 2;
-                    if (self.low..self.number).contains(&self.address) {
-                        return Some(self.number);
-                    }
-                }
-                (0 | 1, digit) => {
-                    let digit = (digit as char).to_digit(16)?;
-                    self.number = self.number << 4 | u64::from(digit);
-                }
-                _ => {}
-            }
-            None
-        }
+    /// Returns whether the 8 bytes at `address` are readable.
+    pub(super) fn is_readable(address: u64) -> bool {
+        const NO_OPERATION: libc::c_int = -1;
+        let (no_set, set_bytes) = (std::ptr::null::<u64>(), 8usize);
+        // SAFETY: the system reads the address and fails if it cannot; it writes nothing, because the operation is none.
+        let failed =
+            unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NO_OPERATION, address, no_set, set_bytes) };
+        // SAFETY: the address of the thread's error number is valid.
+        failed != 0 && unsafe { *libc::__errno_location() } == libc::EINVAL
     }
 }
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(heapledger_portable))))]
 mod os {
-    use super::{Bounds, Registers};
+    use super::{Known, Registers};
 
     pub(super) const SUPPORTED: bool = false;
 
@@ -181,8 +205,12 @@ mod os {
         Registers { ip: 0, sp: 0, bp: 0 }
     }
 
-    pub(super) fn bounds() -> Option<Bounds> {
+    pub(super) fn known() -> Option<Known> {
         None
+    }
+
+    pub(super) fn is_readable(_address: u64) -> bool {
+        false
     }
 }
 
@@ -190,16 +218,72 @@ mod os {
 mod tests {
     use super::*;
 
+    /// Asserts that a local variable lies in the calling thread's stack, `depth` kilobytes below its caller's, that the
+    /// bound is not extended beyond it, and that nothing is known of what lies beyond the guard.
+    fn assert_is_known(depth: usize) {
+        let known = known().unwrap();
+        deeper(depth, &mut || {
+            let local = 0x1234_5678_9abc_u64;
+            let (address, sp) = ((&raw const local).expose_provenance() as u64, registers().sp);
+            let extended = (0..64).fold(known, |known, _| extend(known, sp));
+            assert!(extended.holds(address) && extended.holds(sp), "{extended:x?} {sp:x}");
+            assert!(extended.bounds.low + PAGE_BYTES > sp, "{extended:x?} {sp:x}");
+            // SAFETY: K1, as just seen.
+            assert_eq!(unsafe { read(address) }, local);
+        });
+    }
+
+    /// Calls `work` with a kilobyte more of stack in use, `depth` times.
+    fn deeper(depth: usize, work: &mut dyn FnMut()) {
+        let filled = std::hint::black_box([1u8; 1024]);
+        if depth == 0 {
+            work()
+        } else {
+            deeper(depth - 1, work)
+        }
+        std::hint::black_box(filled);
+    }
+
     #[test]
-    fn a_local_lies_within_the_bounds_and_above_the_stack_pointer() {
-        let local = 0x1234_5678_9abc_u64;
-        let address = (&raw const local).expose_provenance() as u64;
-        let (bounds, now) = (bounds().unwrap(), registers());
-        assert!(
-            bounds.low <= now.sp && now.sp <= address && address + 8 <= bounds.high,
-            "{bounds:x?} {now:x?}"
-        );
-        // SAFETY: K1, as just seen.
-        assert_eq!(unsafe { read(address) }, local);
+    fn the_known_part_of_a_stack_grows_down_to_the_stack_pointer() {
+        for (kilobytes, depth) in [(64, 0), (1 << 10, 100), (16 << 10, 2_000)] {
+            let thread = std::thread::Builder::new().stack_size(kilobytes << 10);
+            thread.spawn(move || assert_is_known(depth)).unwrap().join().unwrap();
+        }
+    }
+
+    #[test]
+    fn nothing_beyond_the_guard_of_a_stack_is_taken_for_it() {
+        let thread = std::thread::Builder::new().stack_size(256 << 10);
+        let beyond = thread.spawn(|| {
+            let sp = registers().sp;
+            let mut known = known().unwrap();
+            for _ in 0..8 {
+                known = extend(known, sp - (64 << 20));
+            }
+            assert!(known.holds(sp) && !known.may_hold(sp - (64 << 20)), "{known:x?} {sp:x}");
+            assert_eq!(known.floor, known.bounds.low);
+            // The whole stack, and nothing below it.
+            assert!((128..600).contains(&((known.bounds.high - known.bounds.low) >> 10)), "{known:x?}");
+            known.bounds.low - 8
+        });
+        assert_ne!(beyond.unwrap().join().unwrap(), 0);
+    }
+
+    #[test]
+    fn the_thread_that_forked_knows_its_stack_in_the_child() {
+        // SAFETY: the child calls only what a forked child may, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // The only thread of a child: the one that forked, on a stack that glibc made.
+            let sp = registers().sp;
+            let holds = known().is_some_and(|known| known.holds(sp));
+            // SAFETY: as above.
+            unsafe { libc::_exit(i32::from(!holds)) };
+        }
+        let mut status = -1;
+        // SAFETY: `status` is valid for writes.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
     }
 }

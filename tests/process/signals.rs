@@ -14,8 +14,10 @@ use heapledger::LossReason;
 
 use super::case::{Case, Ended};
 use super::heap::Heap;
+use super::laws::complete;
 use super::losses::shown;
-use super::tools::{accounted_point, block, free, lossless_point, lost_only, threads};
+use super::stack_limits::call_with_frame;
+use super::tools::{Body, accounted_point, block, free, lossless_point, lost_only, threads};
 
 const PER_EVENT: &[(&str, &str)] = &[("HEAPLEDGER_CLOCK", "per-event")];
 
@@ -63,7 +65,44 @@ pub const CASES: &[Case] = &[
         },
     )
     .heap(Heap::Bump),
+    Case::new(
+        "a_handler_at_every_instruction_of_a_threads_start_with_stacks_finds_no_lock",
+        step_through_the_start,
+        |ended| {
+            assert!(ended.quietly().dump().quality.lost.get(LossReason::Reentrant) > 0);
+        },
+    )
+    .heap(Heap::Bump)
+    .variables(STACKS),
+    Case::new(
+        "a_handler_at_every_instruction_of_a_thread_that_asks_for_its_stack_does_not_hang",
+        step_through_the_question_for_the_stack,
+        |ended| {
+            complete(&ended.quietly().dump()).unwrap();
+        },
+    )
+    .heap(Heap::Bump)
+    .variables(STACKS),
+    Case::new(
+        "a_handler_at_every_instruction_of_the_search_for_a_stack_finds_its_bounds_or_none",
+        step_through_a_deeper_stack,
+        reentrant,
+    )
+    .heap(Heap::Bump)
+    .variables(STACKS),
+    Case::new(
+        "a_handler_amid_a_threads_start_does_not_walk_the_stack_of_the_thread_before",
+        start_on_the_lane_of_another_stack,
+        |ended| {
+            ended.quietly().dump();
+        },
+    )
+    .heap(Heap::Bump)
+    .variables(FRAME_POINTERS),
 ];
+
+const STACKS: &[(&str, &str)] = &[("HEAPLEDGER_STACKS", "auto")];
+const FRAME_POINTERS: &[(&str, &str)] = &[("HEAPLEDGER_STACKS", "fp")];
 
 /// Times that the handler ran.
 static HANDLED: AtomicU64 = AtomicU64::new(0);
@@ -212,6 +251,119 @@ fn step_through_the_start() {
     }
     PASSED_OVER.store(0, SeqCst);
     settled(before.live_blocks);
+}
+
+/// The thread's first event is the handler's, while the thread is in the call that std makes at the start of each
+/// thread: it takes a lock of the thread's, and allocates.
+extern "C" fn ask_in_steps(_number: *mut c_void) -> *mut c_void {
+    // SAFETY: the attributes are initialised by the first call, and destroyed once.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        begin_steps();
+        let failed = libc::pthread_getattr_np(libc::pthread_self(), &mut attributes);
+        end_steps();
+        assert_eq!(failed, 0);
+        libc::pthread_attr_destroy(&mut attributes);
+    }
+    null_mut()
+}
+
+fn step_through_the_question_for_the_stack() {
+    lossless_point();
+    install_handler();
+    for skipped in (0..1_000).step_by(20) {
+        PASSED_OVER.store(skipped, SeqCst);
+        threads::<1>(ask_in_steps);
+    }
+    PASSED_OVER.store(0, SeqCst);
+    lossless_point();
+}
+
+/// Allocates on ever more of the stack, whose known part grows with each.
+#[inline(never)]
+fn allocate_deeper(depth: usize) {
+    let filled = std::hint::black_box([1u8; 3_000]);
+    free(block(48), 48);
+    if depth > 0 {
+        allocate_deeper(depth - 1);
+    }
+    std::hint::black_box(filled);
+}
+
+extern "C" fn deepen_in_steps(_number: *mut c_void) -> *mut c_void {
+    free(block(32), 32);
+    begin_steps();
+    allocate_deeper(12);
+    end_steps();
+    null_mut()
+}
+
+fn step_through_a_deeper_stack() {
+    let before = lossless_point();
+    install_handler();
+    threads::<1>(deepen_in_steps);
+    settled(before.live_blocks);
+}
+
+/// Bytes of the stack that the first thread of a lane has, of which the second one has the lower half.
+const BOTH_BYTES: usize = 512 << 10;
+/// What the second thread's first function finds in its frame pointer: an address in the half that is gone.
+static GONE_FRAME: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn allocate_far_below(_number: *mut c_void) -> *mut c_void {
+    let mut room = std::mem::MaybeUninit::<[u8; BOTH_BYTES * 3 / 4]>::uninit();
+    std::hint::black_box(room.as_mut_ptr());
+    free(block(32), 32);
+    std::hint::black_box(room.as_mut_ptr());
+    null_mut()
+}
+
+extern "C" fn start_below_what_is_gone(number: *mut c_void) -> *mut c_void {
+    extern "C" fn body() {
+        start_in_steps(null_mut());
+    }
+    // SAFETY: the function keeps to the calling convention, and nobody follows the frame but heapledger's walk.
+    unsafe { call_with_frame(body, GONE_FRAME.load(SeqCst)) };
+    number
+}
+
+fn run_on(stack: *mut c_void, bytes: usize, body: Body) {
+    // SAFETY: the attributes are initialised first, and the stack is nobody else's until the thread has ended.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        assert_eq!(libc::pthread_attr_init(&mut attributes), 0);
+        assert_eq!(libc::pthread_attr_setstack(&mut attributes, stack, bytes), 0);
+        let mut thread = 0;
+        assert_eq!(libc::pthread_create(&mut thread, &attributes, body, null_mut()), 0);
+        assert_eq!(libc::pthread_join(thread, null_mut()), 0);
+        libc::pthread_attr_destroy(&mut attributes);
+    }
+}
+
+/// A thread ends, the upper half of its stack is unmapped, and another thread gets its lane, and the lower half as its
+/// stack. Its frame pointer leads into the upper half: a walk within the first thread's bounds would read there.
+fn start_on_the_lane_of_another_stack() {
+    lossless_point();
+    install_handler();
+    for skipped in (0..20_000).step_by(250) {
+        // SAFETY: a fresh mapping, of which only the threads here know.
+        unsafe {
+            let (access, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            let stack = libc::mmap(null_mut(), BOTH_BYTES, access, flags, -1, 0);
+            assert_ne!(stack, libc::MAP_FAILED);
+            PASSED_OVER.store(u64::MAX, SeqCst);
+            run_on(stack, BOTH_BYTES, allocate_far_below);
+            let upper = stack.byte_add(BOTH_BYTES / 2);
+            assert_eq!(libc::munmap(upper, BOTH_BYTES / 2), 0);
+            GONE_FRAME.store(upper.addr() as u64 + 4_096, SeqCst);
+            PASSED_OVER.store(skipped, SeqCst);
+            run_on(stack, BOTH_BYTES / 2, start_below_what_is_gone);
+            assert_eq!(libc::munmap(stack, BOTH_BYTES / 2), 0);
+        }
+    }
+    PASSED_OVER.store(0, SeqCst);
+    accounted_point();
 }
 
 const DUMPS: u64 = 12;

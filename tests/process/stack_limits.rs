@@ -49,7 +49,9 @@ std::arch::global_asm!(
 );
 
 unsafe extern "C" {
-    fn process_test_call_with_frame(function: extern "C" fn(), frame: u64);
+    /// Calls a function with a frame pointer of the caller's choice.
+    #[link_name = "process_test_call_with_frame"]
+    pub fn call_with_frame(function: extern "C" fn(), frame: u64);
 }
 
 extern "C" fn make_one() {
@@ -68,7 +70,7 @@ fn make() {
         frames = [at + 16, code + 1 + stack % FRAMES, 0, code + 0x8001 + stack / FRAMES];
         black_box(&mut frames);
         // SAFETY: the function keeps to the calling convention, and nothing follows the frame but heapledger's walk.
-        unsafe { process_test_call_with_frame(make_one, at) };
+        unsafe { call_with_frame(make_one, at) };
     }
     black_box(&mut frames);
     lossless_point();
