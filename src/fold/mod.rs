@@ -55,8 +55,11 @@ use crate::ring::lane::Lane;
 use batch::Part;
 use state::Fold;
 
+/// What a thread has on its stack during a fold is in the frames of these functions, which are not inlined: the recording
+/// path needs little stack before and after.
 impl Ledger {
     /// Books all events that the lane's thread has recorded. Waits for a concurrent fold of the lane.
+    #[inline(never)]
     pub(crate) fn fold(&self, lane: &Lane) {
         if self.is_ordered() {
             return self.fold_in_order();
@@ -67,6 +70,7 @@ impl Ledger {
 
     /// Books `part` of the events of the lane, or in an ordered ledger the events of all lanes. Returns `false` if
     /// another fold is running.
+    #[inline(never)]
     pub(crate) fn try_fold(&self, lane: &Lane, part: Part) -> bool {
         if self.is_ordered() {
             return self.try_fold_in_order();

@@ -34,12 +34,14 @@ use crate::sys::sync::{Ordering, fence};
 
 impl Ledger {
     /// Books all lanes in the order of their stamps. Waits for a concurrent ordered fold.
+    #[inline(never)]
     pub(crate) fn fold_in_order(&self) {
         let _order = self.order.take();
         self.fold_all_in_order();
     }
 
     /// Books all lanes in the order of their stamps, unless another ordered fold is running. Returns whether it did.
+    #[inline(never)]
     pub(crate) fn try_fold_in_order(&self) -> bool {
         let Some(_order) = self.order.try_take() else {
             return false;
@@ -100,11 +102,17 @@ impl Ledger {
                 return;
             }
             let bound = second.map_or(until_ns, |second| until_ns.min(second.at_ns));
-            // SAFETY: B3, the caller holds the latch; no other fold of this lane is under way.
-            let taken = unsafe { Taken::assume(&lane.folder.latch) };
-            Fold::begin_in_order(self, lane, &taken).run_until(bound);
-            std::mem::forget(taken);
+            self.fold_until(lane, bound);
         }
+    }
+
+    /// Books a lane up to a time. The caller holds its latch.
+    #[inline(never)]
+    fn fold_until(&self, lane: &Lane, bound_ns: u64) {
+        // SAFETY: B3, the caller holds the latch; no other fold of this lane is under way.
+        let taken = unsafe { Taken::assume(&lane.folder.latch) };
+        Fold::begin_in_order(self, lane, &taken).run_until(bound_ns);
+        std::mem::forget(taken);
     }
 
     /// Returns the next event of a lane, up to the head that this fold has observed.

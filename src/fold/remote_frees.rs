@@ -57,8 +57,7 @@ impl Fold<'_> {
         if self.batch.remote_frees.is_empty() {
             return;
         }
-        let run = std::mem::take(&mut self.batch.remote_frees);
-        let RemoteFreeRun { allocated_by, freed_by, remote_frees, for_other, .. } = run;
+        let RemoteFreeRun { allocated_by, freed_by, remote_frees, for_other, .. } = self.batch.remote_frees;
         if remote_frees.blocks > 0 {
             self.ledger.remote_frees.count(allocated_by, freed_by, remote_frees.blocks, remote_frees.bytes);
         }
@@ -68,8 +67,11 @@ impl Fold<'_> {
             figures.freed_blocks.fetch_add(for_other.blocks, Ordering::Relaxed);
             figures.freed_bytes.fetch_add(for_other.bytes, Ordering::Relaxed);
             figures.cross_thread_frees.fetch_add(remote_frees.blocks, Ordering::Relaxed);
-            run.earlier.into_iter().for_each(|mut earlier| earlier.publish(&self.ledger.timeline));
+            for earlier in &mut self.batch.remote_frees.earlier {
+                earlier.publish(&self.ledger.timeline);
+            }
         }
+        self.batch.remote_frees = RemoteFreeRun::default();
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn count_up(sum: &mut u64, by: u64) {
 
 impl<'a> Fold<'a> {
     /// Begins a fold. `_taken` proves that the lane's latch is held, and outlives the fold.
+    #[inline(always)]
     pub(crate) fn begin(ledger: &'a Ledger, lane: &'a Lane, _taken: &'a Taken<'a>) -> Fold<'a> {
         // SAFETY: B3, the latch is held, and for as long as this borrow lives.
         let state = unsafe { &mut *fold_state_of(lane).as_ptr() };
@@ -70,11 +71,15 @@ impl<'a> Fold<'a> {
     }
 
     /// Begins a fold of one lane as part of an ordered fold.
+    #[inline(always)]
     pub(crate) fn begin_in_order(ledger: &'a Ledger, lane: &'a Lane, taken: &'a Taken<'a>) -> Fold<'a> {
-        Fold { in_order: true, ..Fold::begin(ledger, lane, taken) }
+        let mut fold = Fold::begin(ledger, lane, taken);
+        fold.in_order = true;
+        fold
     }
 
-    /// Begins a new batch.
+    /// Begins a new batch. Not inlined: a copy of a batch must not stay on the stack of a fold.
+    #[inline(never)]
     pub(super) fn start_over(&mut self) {
         self.batch = Batch { interval_peak: i64::MIN, skipped_high_water: i64::MIN, ..Batch::default() };
         self.peak_threshold = self.ledger.peak.bytes() as i64 - self.ledger.booked.bytes();
