@@ -4,7 +4,8 @@
 //! its share of the counters is added to the row, and the lane goes to the next thread. When the table is full, further
 //! threads share the last row.
 //!
-//! Invariant **R1**: the run of rows is as long as the table and is never given back.
+//! Invariant **R1**: the run of rows is as long as the table and is never given back. Rows below the count, and the shared
+//! row, are accessible.
 
 use super::entry::{ROW_OF_OTHERS, ROWS_MAX};
 use super::fold_state::LaneFigures;
@@ -13,6 +14,8 @@ use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 const ROWS_PAGES: u32 = (ROWS_MAX as usize * size_of::<Row>()).div_ceil(PAGE_BYTES) as u32;
+/// Maximum number of pages that hold one row.
+const ROW_PAGES: u32 = 2;
 const ROWS_A_PAGE: u32 = (PAGE_BYTES / size_of::<Row>()) as u32;
 
 /// The table of rows. All zero bytes are a valid start.
@@ -55,19 +58,25 @@ pub(crate) struct RowFigures {
 
 impl Rows {
     pub(crate) fn open(&self, pages: &Pages) -> bool {
-        let Some(page) = pages.take_unheld(ROWS_PAGES) else {
+        let Some(page) = pages.take_sparse(ROWS_PAGES) else {
             return false;
         };
         // relaxed: published with the ledger.
         self.page.store(page, Ordering::Relaxed);
-        true
+        self.reach(pages, ROW_OF_OTHERS)
+    }
+
+    /// Makes a row accessible; returns whether it is.
+    fn reach(&self, pages: &Pages, row: u32) -> bool {
+        pages.reach(self.page() + (row as usize * size_of::<Row>() / PAGE_BYTES) as u32, ROW_PAGES)
     }
 
     /// Returns the next row, or the shared row if no other is left.
     pub(crate) fn next(&self, pages: &Pages) -> u32 {
-        // relaxed: only the number matters; a row is filled by its thread before anyone learns the number.
+        // relaxed: only the number matters; a row is accessible before it counts, and is filled by its thread before
+        // anyone learns the number.
         let taken = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-            (count < ROW_OF_OTHERS).then_some(count + 1)
+            (count < ROW_OF_OTHERS && self.reach(pages, count)).then_some(count + 1)
         });
         match taken {
             Ok(row) => {

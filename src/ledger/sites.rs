@@ -1,7 +1,8 @@
 //! Sites, one for each call stack, which all threads share; and the delta in which one lane collects its additions to a
 //! site.
 //!
-//! Invariant **S1**: a site is accessed only under the latch of its stripe, and the run of sites is never given back.
+//! Invariant **S1**: a site is accessed only under the latch of its stripe, and when its pages are accessible; the run of
+//! sites is never given back.
 
 use crate::profile::{self, BUCKETS};
 use crate::sys::latch::Latch;
@@ -135,13 +136,23 @@ impl Sites {
         while pages_of(capacity).next_power_of_two() > pages.reserved() / REGION_SHARE && capacity > 1 {
             capacity /= 2;
         }
-        let Some(page) = pages.take_unheld(pages_of(capacity)) else {
+        let Some(page) = pages.take_sparse(pages_of(capacity)) else {
             return false;
         };
         // relaxed, both: published with the ledger.
         self.page.store(page, Ordering::Relaxed);
         self.capacity.store(capacity, Ordering::Relaxed);
-        true
+        let (first, count) = self.pages_of_site(capacity - 1);
+        pages.reach(first, count)
+    }
+
+    /// Returns the first page of a site, and the number of its pages.
+    fn pages_of_site(&self, site: u32) -> (u32, u32) {
+        let page_of = |byte: usize| (byte / PAGE_BYTES) as u32;
+        let start = site as usize * size_of::<SiteCell>();
+        let (first, last) = (page_of(start), page_of(start + size_of::<SiteCell>() - 1));
+        // relaxed: written before the ledger was published.
+        (self.page.load(Ordering::Relaxed) + first, last - first + 1)
     }
 
     /// Adds a delta to its site and empties it. `high_water_number` is the lane's latest mark, which stands for the
@@ -154,7 +165,11 @@ impl Sites {
         peak_number: u64,
     ) {
         // relaxed: written before the ledger was published.
-        let site = (delta.stack & !IN_SCOPE).min(self.capacity.load(Ordering::Relaxed) - 1);
+        let last = self.capacity.load(Ordering::Relaxed) - 1;
+        let own = (delta.stack & !IN_SCOPE).min(last);
+        let (first, count) = self.pages_of_site(own);
+        // Without memory for its site, a delta belongs to the last one.
+        let site = if pages.reach(first, count) { own } else { last };
         // relaxed: a bound for readers, who look under the stripe's latch.
         if self.count.load(Ordering::Relaxed) <= site {
             self.count.fetch_max(site + 1, Ordering::Relaxed);
@@ -205,8 +220,14 @@ impl Sites {
     /// Copies the figures of a site into `into`. Allocates nothing.
     pub(crate) fn read(&self, pages: &Pages, site: u32, into: &mut SiteFigures) {
         let _taken = self.stripes[site as usize % STRIPES].take();
-        // SAFETY: S1.
-        *into = unsafe { &*self.cell(pages, site) }.figures();
+        let (first, count) = self.pages_of_site(site);
+        // A site that is not accessible had no event.
+        *into = if pages.is_reached(first, count) {
+            // SAFETY: S1.
+            unsafe { &*self.cell(pages, site) }.figures()
+        } else {
+            SiteFigures::EMPTY
+        };
     }
 
     /// Returns the page of the sites, the number of sites that fit, and the number of sites in use.

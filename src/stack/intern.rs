@@ -11,7 +11,7 @@
 //! caller counts the stack.
 //!
 //! Invariant **V1**: all fields except the counts are accessed under the store's latch; the store's runs are never
-//! given back.
+//! given back, and items below the counts are accessible.
 
 use crate::sys::latch::{Latch, Patience};
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -88,12 +88,14 @@ impl Store {
         let nodes = fitting(STACK_NODES_MAX, size_of::<Node>(), share);
         let stacks = fitting(STACKS_MAX + 1, 4, (share / REGION_SHARE).max(1));
         // relaxed, all of these: published with the page.
-        store.nodes_page.store(pages.take_unheld(pages_of(nodes, size_of::<Node>()))?, Ordering::Relaxed);
+        let (nodes_page, stacks_page) =
+            (pages.take_sparse(pages_of(nodes, size_of::<Node>()))?, pages.take_sparse(pages_of(stacks, 4))?);
+        store.nodes_page.store(nodes_page, Ordering::Relaxed);
         store.nodes_capacity.store(nodes, Ordering::Relaxed);
-        store.stacks_page.store(pages.take_unheld(pages_of(stacks, 4))?, Ordering::Relaxed);
+        store.stacks_page.store(stacks_page, Ordering::Relaxed);
         store.stacks_capacity.store(stacks, Ordering::Relaxed);
         store.nodes.store(FIRST_NODE, Ordering::Relaxed);
-        Some(page)
+        (pages.reach(nodes_page, 1) && pages.reach(stacks_page, 1)).then_some(page)
     }
 
     /// Returns the store whose head lies at `page`.
@@ -134,7 +136,9 @@ impl Store {
             if number >= self.stacks_capacity.load(Ordering::Relaxed) {
                 return None;
             }
-            hold_another(pages, number, 4);
+            if !hold_another(pages, &self.stacks_page, number, 4) {
+                return None;
+            }
             // SAFETY: V1, the number is below the capacity.
             unsafe { self.leaves(pages).add(number as usize).write(node) };
             leaf.stack = number;
@@ -170,7 +174,9 @@ impl Store {
         if number >= self.nodes_capacity.load(Ordering::Relaxed) {
             return None;
         }
-        hold_another(pages, number, size_of::<Node>());
+        if !hold_another(pages, &self.nodes_page, number, size_of::<Node>()) {
+            return None;
+        }
         // SAFETY: V1, the number is below the capacity.
         unsafe { self.node(pages, number).write(Node { address, parent, stack: 0 }) };
         let mut slot = hash;
@@ -270,12 +276,18 @@ fn hash_of(parent: u32, address: u64) -> usize {
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) as usize >> 24
 }
 
-/// Counts a page of a growing table as in use when item `number` is the first of that page.
-fn hold_another(pages: &Pages, number: u32, bytes: usize) {
+/// Makes a page of a growing table accessible, and counts it as in use, when item `number` is the first of that page.
+/// Returns whether the item is accessible.
+fn hold_another(pages: &Pages, start: &AtomicU32, number: u32, bytes: usize) -> bool {
     let per_page = (PAGE_BYTES / bytes) as u32;
     if number.is_multiple_of(per_page) || number == 1 || number == FIRST_NODE {
+        // relaxed: written before the store was published.
+        if !pages.reach(start.load(Ordering::Relaxed) + number / per_page, 1) {
+            return false;
+        }
         pages.hold(1);
     }
+    true
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
-//! The system's address space, for [`super::pages`]: reserved once, committed in steps, and populated page by page.
+//! The system's address space, for [`super::pages`]: chosen once, committed in steps, and populated page by page.
+//!
+//! The system counts every mapping as memory of the process, even an inaccessible one: `mlockall` fails where the sum
+//! exceeds the limit of locked memory. So uncommitted addresses have no mapping. They lie [`FAR_BYTES`] below those
+//! that the system gives out next, where it comes only when a program has mapped that much.
 //!
 //! A system without virtual-memory calls provides one zeroed block of its allocator instead, of bounded size.
 
@@ -25,24 +29,57 @@ mod mapping {
         bytes.filter(|_| !failed && limit.rlim_cur != libc::RLIM_INFINITY)
     }
 
-    pub(in crate::sys) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a fresh anonymous mapping touches no memory of anyone.
-        let address = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
-        if address == libc::MAP_FAILED { None } else { NonNull::new(address.cast()) }
+    /// Whether uncommitted pages are no memory of the process.
+    pub(in crate::sys) const COMMITS: bool = true;
+    /// Distance of the region from the addresses that the system gives out: 1.5 TiB, of 128 that a process has.
+    const FAR_BYTES: usize = 3 << 39;
+
+    const ACCESSIBLE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+
+    /// Chooses addresses for a region, and returns their start. Memory is mapped there, inaccessible, only if no far
+    /// addresses are free; the second value says so.
+    pub(in crate::sys) fn reserve(bytes: usize) -> Option<(NonNull<u8>, bool)> {
+        let near = map(null_mut(), bytes, libc::PROT_NONE)?;
+        let far = near.as_ptr().wrapping_sub(FAR_BYTES);
+        let far = if near.addr().get() > 2 * FAR_BYTES { map(far, bytes, libc::PROT_NONE) } else { None };
+        let Some(far) = far else { return Some((near, true)) };
+        release(near, bytes);
+        release(far, bytes);
+        Some((far, false))
     }
 
-    pub(in crate::sys) fn commit(start: NonNull<u8>, bytes: usize) -> bool {
-        // SAFETY: the range lies inside our own reservation.
-        unsafe {
-            let failed =
-                libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) != 0;
-            if !failed {
-                // Lanes touch single pages in scattered places: a huge page for each would waste memory.
-                libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE);
-            }
-            !failed
+    /// Maps zeroed memory, at `wanted` unless that is null. Never replaces another mapping.
+    fn map(wanted: *mut u8, bytes: usize, access: i32) -> Option<NonNull<u8>> {
+        let fixed = if wanted.is_null() { 0 } else { libc::MAP_FIXED_NOREPLACE };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | fixed;
+        // SAFETY: a fresh anonymous mapping touches no memory of anyone.
+        let address = unsafe { libc::mmap(wanted.cast(), bytes, access, flags, -1, 0) };
+        if address == libc::MAP_FAILED {
+            return None;
         }
+        let start = NonNull::new(address.cast::<u8>())?;
+        if !wanted.is_null() && start.as_ptr() != wanted {
+            // Before Linux 4.17 the wanted address is only a hint.
+            release(start, bytes);
+            return None;
+        }
+        Some(start)
+    }
+
+    /// Makes pages of a region accessible. `is_mapped` is what [`reserve`] returned.
+    pub(in crate::sys) fn commit(start: NonNull<u8>, bytes: usize, is_mapped: bool) -> bool {
+        let is_done = if is_mapped {
+            // SAFETY: the range lies inside our own mapping.
+            unsafe { libc::mprotect(start.as_ptr().cast(), bytes, ACCESSIBLE) == 0 }
+        } else {
+            map(start.as_ptr(), bytes, ACCESSIBLE).is_some()
+        };
+        if is_done {
+            // Lanes touch single pages in scattered places: a huge page for each would waste memory.
+            // SAFETY: the range lies inside our own mapping.
+            unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE) };
+        }
+        is_done
     }
 
     /// Populates pages before the first write to them, and returns whether the system did so (Linux 5.14 or later).
@@ -147,7 +184,10 @@ mod block {
         Layout::from_size_align(bytes.checked_add(FRONT_BYTES)?, align_of::<usize>()).ok()
     }
 
-    pub(in crate::sys) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
+    /// Whether uncommitted pages are no memory of the process.
+    pub(in crate::sys) const COMMITS: bool = false;
+
+    pub(in crate::sys) fn reserve(bytes: usize) -> Option<(NonNull<u8>, bool)> {
         // SAFETY: the size is not zero. `System` is called directly: the global allocator is what we are below of.
         let block = unsafe { System.alloc_zeroed(layout(bytes)?) };
         if block.is_null() {
@@ -159,11 +199,11 @@ mod block {
         unsafe {
             let start = block.add(front);
             start.cast::<usize>().sub(1).write(front);
-            NonNull::new(start)
+            NonNull::new(start).map(|start| (start, true))
         }
     }
 
-    pub(in crate::sys) fn commit(_start: NonNull<u8>, _bytes: usize) -> bool {
+    pub(in crate::sys) fn commit(_start: NonNull<u8>, _bytes: usize, _is_mapped: bool) -> bool {
         true
     }
 

@@ -9,6 +9,7 @@
 //! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
 //! | `pages` | zeroed memory by page number | know what is stored in it |
 //! | `address_space` | memory from the system, for `pages` | know of runs |
+//! | `sparse` | which pages of large tables are committed, for `pages` | know of tables |
 //! | `box_file` | the file of a black box | know what is stored in it |
 //! | `descriptors` | descriptors that outlive a call | use or close one that the program has taken over |
 //! | `errno` | the protection of the program's error number | be omitted where the recording path calls the system |
@@ -76,6 +77,8 @@ pub(crate) mod signal_safe_counter;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "handles signals")]
 pub(crate) mod signals;
+#[cfg(not(loom))]
+mod sparse;
 #[cfg(not(loom))]
 pub(crate) mod statics;
 pub(crate) mod sync;

@@ -6,11 +6,15 @@
 //!
 //! ```text
 //! page 0                page 1 …
-//! ┌───────────────────┬───────────┬───────────┬─────┬──────────────┬─────────────────────────┐
-//! │ Pages (this file), │ run       │ run       │ ... │ committed,   │ reserved, not committed │
-//! │ then the owner's   │ (2ⁿ pages)│ (2ⁿ pages)│     │ not taken    │                         │
-//! └───────────────────┴───────────┴───────────┴─────┴──────────────┴─────────────────────────┘
+//! ┌────────────────────┬───────────┬─────┬────────────┬───────────────┬─────────────────────────┐
+//! │ Pages (this file), │ run       │ ... │ committed, │ not committed │ sparse runs, committed  │
+//! │ then the owner's   │ (2ⁿ pages)│     │ not taken  │               │ where they are used     │
+//! └────────────────────┴───────────┴─────┴────────────┴───────────────┴─────────────────────────┘
 //! ```
+//!
+//! What is not committed is free address space, far from the addresses that the system gives to others: it is no memory
+//! of the process, so `mlockall` neither counts nor locks it. If the program maps its own memory there, the region ends
+//! before it. Where no such addresses are free, inaccessible memory is mapped instead.
 //!
 //! A run is a power of two of pages. Some of the runs that are given back are kept, filled with zeros: 64 KiB of each
 //! small size, and one larger run of up to [`WARM_PAGES_MAX`] pages. Three facts favour keeping: a growing table gives
@@ -27,6 +31,7 @@ use std::ptr::NonNull;
 use super::address_space::{self, ADDRESS_SPACE_SHARE};
 use super::box_file::BoxFile;
 use super::latch::Latch;
+use super::sparse::{STEP_PAGES, Sparse};
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use super::address_space::PAGE_BYTES;
@@ -55,6 +60,8 @@ pub(crate) struct Pages {
     seal: Seal,
     /// Whether the region is mapped from a file.
     in_file: AtomicU32,
+    /// Whether memory is mapped where the region is not committed.
+    is_mapped: AtomicU32,
     reserved_pages: AtomicU32,
     committed_pages: AtomicU32,
     next_page: AtomicU32,
@@ -71,6 +78,7 @@ pub(crate) struct Pages {
     warm_bytes: AtomicU64,
     held_bytes: AtomicU64,
     refused: AtomicU64,
+    sparse: Sparse,
 }
 
 /// The seal at the start of a region in a file, by which a reader recognises the region's layout. All bytes are zero in
@@ -134,15 +142,19 @@ impl Pages {
         let committed = head_pages.next_multiple_of(COMMIT_PAGES);
         bytes = bytes.min((u32::MAX as usize / 2).saturating_mul(PAGE_BYTES));
         while bytes >= RESERVE_BYTES_MIN.max(committed as usize * PAGE_BYTES) {
-            if let Some(base) = address_space::reserve(bytes) {
-                if !address_space::commit(base, committed as usize * PAGE_BYTES) {
-                    address_space::release(base, bytes);
+            if let Some((base, is_mapped)) = address_space::reserve(bytes) {
+                if !address_space::commit(base, committed as usize * PAGE_BYTES, is_mapped) {
+                    if is_mapped {
+                        address_space::release(base, bytes);
+                    }
                     return None;
                 }
                 let pages = base.cast::<Pages>();
                 // SAFETY: P1, the head is committed, zeroed (a valid `Pages`) and not shared yet.
                 let this = unsafe { pages.as_ref() };
                 this.begin((bytes / PAGE_BYTES) as u32, committed, head_pages);
+                // relaxed: as in `begin`.
+                this.is_mapped.store(u32::from(is_mapped), Ordering::Relaxed);
                 return Some(pages);
             }
             bytes /= 2;
@@ -185,6 +197,68 @@ impl Pages {
             return Some(page);
         }
         self.unlist(order).or_else(|| self.extend(1 << order)).or_else(|| self.refuse())
+    }
+
+    /// Takes a run for a large table without counting it. A page of the run is accessible once [`Pages::reach`] has
+    /// returned true for it. The run is never given back.
+    pub(crate) fn take_sparse(&self, pages: u32) -> Option<u32> {
+        // relaxed: written before the region was published.
+        if self.in_file.load(Ordering::Relaxed) != 0 || !address_space::COMMITS {
+            return self.take_unheld(pages);
+        }
+        let taken = self.latch.take();
+        // relaxed: the latch orders it.
+        let free = self.ceiling().saturating_sub(self.committed_pages.load(Ordering::Relaxed));
+        if pages.next_multiple_of(STEP_PAGES) <= free && self.sparse.extend(pages) {
+            return Some(self.ceiling());
+        }
+        drop(taken);
+        self.take_unheld(pages)
+    }
+
+    /// Makes pages of a sparse run accessible; returns whether they are. Pages of other runs are.
+    pub(crate) fn reach(&self, page: u32, pages: u32) -> bool {
+        self.steps(page, pages).all(|step| self.sparse.is_committed(step) || self.commit_step(step))
+    }
+
+    /// Whether pages of a sparse run are accessible. Pages of other runs are.
+    pub(crate) fn is_reached(&self, page: u32, pages: u32) -> bool {
+        self.steps(page, pages).all(|step| self.sparse.is_committed(step))
+    }
+
+    /// Returns the steps of the sparse part that hold these pages.
+    fn steps(&self, page: u32, pages: u32) -> std::ops::Range<u32> {
+        if page < self.ceiling() {
+            return 0..0;
+        }
+        let from_end = |page: u32| self.reserved().saturating_sub(page + 1) / STEP_PAGES;
+        from_end(page + pages.max(1) - 1)..from_end(page) + 1
+    }
+
+    #[cold]
+    fn commit_step(&self, step: u32) -> bool {
+        let _taken = self.latch.take();
+        if self.sparse.is_committed(step) {
+            return true;
+        }
+        let is_done = self.commit(self.reserved() - (step + 1) * STEP_PAGES, STEP_PAGES);
+        if is_done {
+            self.sparse.mark(step);
+        }
+        is_done
+    }
+
+    /// Commits pages. The caller holds the latch.
+    fn commit(&self, page: u32, pages: u32) -> bool {
+        // relaxed: written before the region was published.
+        let is_mapped = self.is_mapped.load(Ordering::Relaxed) != 0;
+        NonNull::new(self.at(page))
+            .is_some_and(|start| address_space::commit(start, pages as usize * PAGE_BYTES, is_mapped))
+    }
+
+    /// Returns the first page of the sparse part; the end of the region if there is none.
+    fn ceiling(&self) -> u32 {
+        self.reserved().saturating_sub(self.sparse.pages())
     }
 
     /// Takes a run that will be filled in random order, and populates its pages at once. Otherwise a page that is read
@@ -389,9 +463,19 @@ impl Pages {
 
     /// Returns a whole region to the system. The caller has the only reference to it.
     pub(crate) fn release(this: NonNull<Pages>) {
-        // SAFETY: P1; relaxed: only the caller has the region now.
-        let reserved = unsafe { this.as_ref() }.reserved_pages.load(Ordering::Relaxed);
-        address_space::release(this.cast(), reserved as usize * PAGE_BYTES);
+        // SAFETY: P1, until the last release.
+        let pages = unsafe { this.as_ref() };
+        // relaxed, both: only the caller has the region now.
+        if pages.is_mapped.load(Ordering::Relaxed) != 0 || pages.in_file.load(Ordering::Relaxed) != 0 {
+            return address_space::release(this.cast(), bytes_of(pages.reserved()) as usize);
+        }
+        for step in (0..pages.sparse.pages() / STEP_PAGES).filter(|step| pages.sparse.is_committed(*step)) {
+            if let Some(start) = NonNull::new(pages.at(pages.reserved() - (step + 1) * STEP_PAGES)) {
+                address_space::release(start, bytes_of(STEP_PAGES) as usize);
+            }
+        }
+        let committed = pages.committed_pages.load(Ordering::Relaxed);
+        address_space::release(this.cast(), bytes_of(committed) as usize);
     }
 
     /// Moves the end of the taken pages by `count`, and commits more pages when needed. The caller holds the latch.
@@ -399,15 +483,14 @@ impl Pages {
         // relaxed, all of it: the latch orders it.
         let page = self.next_page.load(Ordering::Relaxed);
         let end = page.checked_add(count)?;
-        let reserved = self.reserved_pages.load(Ordering::Relaxed);
-        if end > reserved {
+        let ceiling = self.ceiling();
+        if end > ceiling {
             return None;
         }
         let committed = self.committed_pages.load(Ordering::Relaxed);
         if end > committed {
-            let wanted = end.next_multiple_of(COMMIT_PAGES).min(reserved);
-            let start = NonNull::new(self.at(committed))?;
-            if !address_space::commit(start, (wanted - committed) as usize * PAGE_BYTES) {
+            let wanted = end.next_multiple_of(COMMIT_PAGES).min(ceiling);
+            if !self.commit(committed, wanted - committed) {
                 return None;
             }
             self.committed_pages.store(wanted, Ordering::Relaxed);

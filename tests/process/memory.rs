@@ -17,7 +17,52 @@ pub const CASES: &[Case] = &[
     })
     .heap(Heap::Bump),
     Case::new("a_million_live_blocks_cost_at_most_48_bytes_each", a_million_blocks, a_million_are_live),
+    Case::new(
+        "locking_all_memory_locks_no_address_space_that_is_not_used",
+        lock_all_memory,
+        is_little_and_complete,
+    )
+    .heap(Heap::Counted)
+    .variables(&[("HEAPLEDGER_STACKS", "auto")]),
 ];
+
+/// Bytes that the program, its libraries and stacks, and heapledger take together, and more.
+const LOCKED_BYTES: u64 = 256 << 20;
+
+/// Bytes of locked memory, as the system says.
+fn locked_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the status of this process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("its locked memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+extern "C" fn allocate_some(_number: *mut c_void) -> *mut c_void {
+    for size in 1..2_000 {
+        free(block(size), size);
+    }
+    null_mut()
+}
+
+fn lock_all_memory() {
+    threads::<2>(allocate_some);
+    lossless_point();
+    // SAFETY: no memory is involved.
+    let failed = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) };
+    if failed != 0 {
+        // A limit of this machine that the program alone exceeds.
+        return println!("locked=0");
+    }
+    let locked = locked_bytes();
+    assert!(locked <= LOCKED_BYTES, "{locked}");
+    threads::<4>(allocate_some);
+    lossless_point();
+    println!("locked={locked}");
+}
+
+fn is_little_and_complete(ended: &Ended) {
+    println!("  {} bytes locked", ended.quietly().said("locked"));
+    complete(&ended.dump()).unwrap();
+}
 
 const IDLE: usize = 64;
 /// Bytes of a thread's row in the table of threads, in addition to its ring and tables. The row stays when the thread

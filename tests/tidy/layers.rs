@@ -109,6 +109,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/ring/cursor.rs", "the ring"),
     ("src/ring/registry.rs", "which lanes there are"),
     ("src/sys/latch.rs", "the lock"),
+    ("src/sys/sparse.rs", "committed pages are visible with their mark"),
     ("src/sys/signals.rs", "a request is visible to the thread that wakes"),
     ("src/sys/clock.rs", "the portable clock keeps loads before its reading"),
     ("src/fold/ordered.rs", "a thread's stamp against the folder's look"),

@@ -131,6 +131,53 @@ fn the_limit_is_a_refusal_not_a_crash() {
 }
 
 #[test]
+fn a_sparse_run_is_accessible_where_it_was_reached_and_ends_the_region_for_others() {
+    let region = Pages::reserve(64 << 20, size_of::<Pages>()).unwrap();
+    // SAFETY: P1, the region lives until the end of the test.
+    let pages = unsafe { region.as_ref() };
+    let (first, second) = (pages.take_sparse(1_000).unwrap(), pages.take_sparse(300).unwrap());
+    let is_sparse = address_space::COMMITS;
+    assert_eq!(pages.is_reached(first, 1_000), !is_sparse);
+    for (run, size) in [(first, 1_000), (second, 300)] {
+        for page in [0, 1, size - 1, size / 2] {
+            assert!(pages.reach(run + page, 1) && pages.is_reached(run + page, 1));
+            // SAFETY: the run is ours, and the page was reached.
+            unsafe {
+                assert_eq!(pages.at(run + page).read(), 0);
+                pages.at(run + page).write_bytes(7, PAGE_BYTES);
+            }
+        }
+        assert!(pages.reach(run + size / 4 - 1, 2), "two pages, maybe of two steps");
+    }
+    assert_eq!(pages.is_reached(first, 1_000), !is_sparse);
+    let mut last = 0;
+    while let Some(page) = pages.take(16) {
+        last = page;
+        assert!(!is_sparse || page + 16 <= second, "{page} {second}");
+    }
+    assert!(last > 4_000 && pages.is_reached(last, 16));
+    Pages::release(region);
+}
+
+#[test]
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
+fn what_is_not_committed_is_no_memory_of_the_process() {
+    let mapped_bytes = || {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').next().unwrap().parse::<u64>().unwrap() * PAGE_BYTES as u64
+    };
+    let before = mapped_bytes();
+    let region = Pages::reserve(1 << 40, size_of::<Pages>()).unwrap();
+    // SAFETY: P1, the region lives until the end of the test.
+    let pages = unsafe { region.as_ref() };
+    let run = pages.take_sparse(400_000).unwrap();
+    assert!(pages.reach(run, 1));
+    // Other tests map memory meanwhile.
+    assert!(mapped_bytes() < before + (1 << 36), "{} {before}", mapped_bytes());
+    Pages::release(region);
+}
+
+#[test]
 fn a_limit_that_is_too_small_gives_no_region() {
     assert!(Pages::reserve(1000, size_of::<Pages>()).is_none());
 }

@@ -1,0 +1,63 @@
+//! The sparse part of a region: large tables at the region's end, whose pages are committed as they are used.
+//!
+//! A table that is filled from the front needs its address space at once, and its memory later. Until a page is used it
+//! is no memory of the process: `mlockall` would populate and lock it, and a limit of locked memory would count it.
+//!
+//! Invariant **P3**: a step is marked as committed after it was committed, and stays committed.
+
+use super::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Pages committed at once.
+pub(super) const STEP_PAGES: u32 = 16;
+/// Maximum number of steps: 2 GiB in all.
+const STEPS: u32 = 1 << 15;
+
+/// The steps of the sparse part. All zero bytes are an empty part.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Sparse {
+    /// Pages of the part, a multiple of [`STEP_PAGES`].
+    pages: AtomicU32,
+    /// The committed steps, one bit each. Step 0 is the last of the region.
+    committed: [AtomicU64; (STEPS / u64::BITS) as usize],
+}
+
+impl Sparse {
+    /// Returns the pages of the part.
+    pub(super) fn pages(&self) -> u32 {
+        // relaxed: written before the table that lies there was published.
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Extends the part by a table of `pages` pages if there are steps for them. Returns whether it did. The caller
+    /// holds the latch of the region.
+    pub(super) fn extend(&self, pages: u32) -> bool {
+        let all = self.pages().saturating_add(pages.next_multiple_of(STEP_PAGES));
+        // relaxed: as above.
+        let fits = all / STEP_PAGES <= STEPS;
+        if fits {
+            self.pages.store(all, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Returns whether a step is committed.
+    pub(super) fn is_committed(&self, step: u32) -> bool {
+        let (word, bit) = Sparse::place(step);
+        // Acquire: pairs with the release in `mark`; a thread that sees the bit finds the pages mapped.
+        self.committed.get(word).is_some_and(|word| word.load(Ordering::Acquire) & bit != 0)
+    }
+
+    /// Marks a step as committed.
+    pub(super) fn mark(&self, step: u32) {
+        let (word, bit) = Sparse::place(step);
+        if let Some(word) = self.committed.get(word) {
+            // Release: pairs with the acquire in `is_committed`.
+            word.fetch_or(bit, Ordering::Release);
+        }
+    }
+
+    fn place(step: u32) -> (usize, u64) {
+        ((step / u64::BITS) as usize, 1 << (step % u64::BITS))
+    }
+}
