@@ -33,15 +33,22 @@ mod mapping {
     pub(in crate::sys) const COMMITS: bool = true;
     /// Distance of the region from the addresses that the system gives out: 1.5 TiB, of 128 that a process has.
     const FAR_BYTES: usize = 3 << 39;
+    /// Number of places that are tried: a forked child's region lies below its parent's, which stays mapped.
+    const FAR_TRIES: usize = 16;
+    /// Minimum distance of two such places.
+    const FAR_STEP_BYTES: usize = 64 << 30;
 
     const ACCESSIBLE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-    /// Chooses addresses for a region, and returns their start. Memory is mapped there, inaccessible, only if no far
-    /// addresses are free; the second value says so.
-    pub(in crate::sys) fn reserve(bytes: usize) -> Option<(NonNull<u8>, bool)> {
+    /// Chooses addresses for a region, and returns their start. Memory is mapped there, inaccessible, unless far
+    /// addresses are wanted and free; the second value says so.
+    pub(in crate::sys) fn reserve(bytes: usize, is_far: bool) -> Option<(NonNull<u8>, bool)> {
         let near = map(null_mut(), bytes, libc::PROT_NONE)?;
-        let far = near.as_ptr().wrapping_sub(FAR_BYTES);
-        let far = if near.addr().get() > 2 * FAR_BYTES { map(far, bytes, libc::PROT_NONE) } else { None };
+        let far = (0..FAR_TRIES).filter(|_| is_far).find_map(|number| {
+            let distance = bytes.max(FAR_STEP_BYTES).checked_mul(number)?.checked_add(FAR_BYTES)?;
+            let is_low = near.addr().get() / 2 < distance;
+            if is_low { None } else { map(near.as_ptr().wrapping_sub(distance), bytes, libc::PROT_NONE) }
+        });
         let Some(far) = far else { return Some((near, true)) };
         release(near, bytes);
         release(far, bytes);
@@ -187,7 +194,7 @@ mod block {
     /// Whether uncommitted pages are no memory of the process.
     pub(in crate::sys) const COMMITS: bool = false;
 
-    pub(in crate::sys) fn reserve(bytes: usize) -> Option<(NonNull<u8>, bool)> {
+    pub(in crate::sys) fn reserve(bytes: usize, _is_far: bool) -> Option<(NonNull<u8>, bool)> {
         // SAFETY: the size is not zero. `System` is called directly: the global allocator is what we are below of.
         let block = unsafe { System.alloc_zeroed(layout(bytes)?) };
         if block.is_null() {

@@ -62,6 +62,8 @@ pub(crate) struct Pages {
     in_file: AtomicU32,
     /// Whether memory is mapped where the region is not committed.
     is_mapped: AtomicU32,
+    /// Whether large tables are taken as other runs are: in a file, and in unit tests.
+    is_dense: AtomicU32,
     reserved_pages: AtomicU32,
     committed_pages: AtomicU32,
     next_page: AtomicU32,
@@ -123,6 +125,7 @@ impl Pages {
         this.begin(all, all, head_pages);
         // relaxed, all of these: as in `begin`.
         this.in_file.store(1, Ordering::Relaxed);
+        this.is_dense.store(1, Ordering::Relaxed);
         for (cell, bytes) in this.seal.version.iter().zip(version.chunks_exact(8)) {
             cell.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
         }
@@ -135,6 +138,12 @@ impl Pages {
     /// Reserves a region of no more than `limit_bytes`, and commits the first `head_bytes` for the caller's type, of
     /// which `Pages` is the first field.
     pub(crate) fn reserve(limit_bytes: u64, head_bytes: usize) -> Option<NonNull<Pages>> {
+        // Unit tests have many regions in one process, and copy their pages.
+        Pages::reserve_as(limit_bytes, head_bytes, !cfg!(test))
+    }
+
+    /// Reserves a region as [`Pages::reserve`] does. A sparse one lies at far addresses, and has sparse runs.
+    fn reserve_as(limit_bytes: u64, head_bytes: usize, is_sparse: bool) -> Option<NonNull<Pages>> {
         let share = address_space::limit().map_or(u64::MAX, |limit| limit / ADDRESS_SPACE_SHARE);
         let mut bytes =
             usize::try_from(limit_bytes.min(share)).unwrap_or(usize::MAX) & !(RESERVE_BYTES_MIN - 1);
@@ -142,7 +151,7 @@ impl Pages {
         let committed = head_pages.next_multiple_of(COMMIT_PAGES);
         bytes = bytes.min((u32::MAX as usize / 2).saturating_mul(PAGE_BYTES));
         while bytes >= RESERVE_BYTES_MIN.max(committed as usize * PAGE_BYTES) {
-            if let Some((base, is_mapped)) = address_space::reserve(bytes) {
+            if let Some((base, is_mapped)) = address_space::reserve(bytes, is_sparse) {
                 if !address_space::commit(base, committed as usize * PAGE_BYTES, is_mapped) {
                     if is_mapped {
                         address_space::release(base, bytes);
@@ -153,8 +162,9 @@ impl Pages {
                 // SAFETY: P1, the head is committed, zeroed (a valid `Pages`) and not shared yet.
                 let this = unsafe { pages.as_ref() };
                 this.begin((bytes / PAGE_BYTES) as u32, committed, head_pages);
-                // relaxed: as in `begin`.
+                // relaxed, both: as in `begin`.
                 this.is_mapped.store(u32::from(is_mapped), Ordering::Relaxed);
+                this.is_dense.store(u32::from(!is_sparse || !address_space::COMMITS), Ordering::Relaxed);
                 return Some(pages);
             }
             bytes /= 2;
@@ -203,7 +213,7 @@ impl Pages {
     /// returned true for it. The run is never given back.
     pub(crate) fn take_sparse(&self, pages: u32) -> Option<u32> {
         // relaxed: written before the region was published.
-        if self.in_file.load(Ordering::Relaxed) != 0 || !address_space::COMMITS {
+        if self.is_dense.load(Ordering::Relaxed) != 0 {
             return self.take_unheld(pages);
         }
         let taken = self.latch.take();
