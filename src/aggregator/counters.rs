@@ -7,7 +7,7 @@ use crate::ledger::estimate::{WeightedSums, mean_bytes};
 use crate::ledger::fold_state::{LaneFigures, lane_counters_of};
 use crate::profile::{Anomalies, Estimate, Estimates, HeapStats, LossCounts, Peak, QualityIndicator};
 use crate::quality::QualityCounters;
-use crate::recorder::state::Level;
+use crate::recorder::state::{Level, Marks};
 use crate::recorder::{latency, state};
 use crate::ring::lane::Lane;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -126,25 +126,52 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
 }
 
 /// Ends the parts of sampling that no live block needs. If no live block was sampled out, threads return to the short
-/// path. If no live block is from before sampling, threads no longer look for such blocks. Must be called after a
-/// flush.
-pub(super) fn end_sampling_if_over(ledger: &Ledger) {
+/// path. If no live block is from before sampling, threads no longer look for such blocks.
+///
+/// Must be called after a flush, with the marks from before it and those that the previous call returned. Returns the
+/// marks if a part may be over: it ends at the next call, because a thread that was inside an event at the first call may
+/// not have counted it yet.
+pub(super) fn end_sampling_if_over(ledger: &Ledger, marks: Marks, previous: Option<Marks>) -> Option<Marks> {
     if !ledger.is_sampling_used() {
-        return;
+        return None;
     }
-    let (mut frees, mut samples) = (read(&ledger.live.anomalies.sampled_out_frees), 0i64);
+    let are_left_out_freed = || blocks_left_out(ledger) <= 0;
+    let are_earlier_freed =
+        || ledger.booked.blocks() <= 0 && live_samples(ledger) <= 0 && !ledger.live.is_in_transition();
+    let is_over = match marks.level {
+        Level::AfterSampling => are_left_out_freed(),
+        Level::Sampled if state::has_earlier_blocks() => are_earlier_freed(),
+        _ => false,
+    };
+    if !is_over {
+        return None;
+    }
+    if previous != Some(marks) {
+        return Some(marks);
+    }
+    match marks.level {
+        Level::AfterSampling => marks.clear_sampled_out_blocks(are_left_out_freed),
+        _ => marks.clear_earlier_blocks(are_earlier_freed),
+    }
+    None
+}
+
+/// Returns the number of sampled-out blocks that live.
+fn blocks_left_out(ledger: &Ledger) -> i64 {
     // Frees are read before allocations, as in `stats`.
-    for lane in ledger.lanes() {
-        frees += read(&lane.cold.sampled_out.frees.events);
-        let sums = lane_counters_of(lane).sampled.read();
-        samples += sums.raw_blocks as i64 - sums.raw_freed_blocks as i64;
-    }
+    let of_lanes: u64 = ledger.lanes().map(|lane| read(&lane.cold.sampled_out.frees.events)).sum();
+    let frees = read(&ledger.live.anomalies.sampled_out_frees) + of_lanes;
     let allocs: u64 = ledger.lanes().map(|lane| read(&lane.cold.sampled_out.allocs.events)).sum();
-    match state::level() {
-        Level::AfterSampling if allocs <= frees => state::clear_sampled_out_blocks(),
-        Level::Sampled if ledger.booked.blocks() <= 0 && samples <= 0 => state::clear_earlier_blocks(),
-        _ => {}
-    }
+    allocs.wrapping_sub(frees) as i64
+}
+
+/// Returns the number of sampled blocks that live.
+fn live_samples(ledger: &Ledger) -> i64 {
+    let of_lane = |lane: &Lane| {
+        let sums = lane_counters_of(lane).sampled.read();
+        sums.raw_blocks as i64 - sums.raw_freed_blocks as i64
+    };
+    ledger.lanes().map(of_lane).sum()
 }
 
 /// Returns the quality counters of the process.

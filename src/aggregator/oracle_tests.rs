@@ -23,6 +23,7 @@ mod naive;
 mod pledges;
 pub(crate) mod producer;
 mod program;
+mod sampled_out;
 mod stepping;
 
 use crate::aggregator::snapshot;

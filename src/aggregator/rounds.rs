@@ -13,6 +13,8 @@ use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 
 /// Number of rounds between two checks whether waiting frees need a flush.
 const ROUNDS_PER_FLUSH: u64 = 64;
+/// Number of waiting frees above which a flush is due at once: a quarter of those for which a shard has room.
+const WAITING_FREES_MANY: u64 = 1 << 14;
 /// Number of rounds without an event after which a lane is idle. With a smaller number, lanes of threads that only wait
 /// for a processor would count as idle.
 pub(super) const ROUNDS_UNTIL_IDLE: u32 = 8;
@@ -114,8 +116,10 @@ impl Aggregator {
         }
         background_thread::share_offload(self.offloaded.len());
         round.folded += self.book_offloaded(ledger);
-        let may_help = ledger.live.waiting() > 0 || ledger.is_sampling_used();
-        round.flush_due = self.rounds.is_multiple_of(ROUNDS_PER_FLUSH) && may_help;
+        let waiting = ledger.live.waiting();
+        let may_help = waiting > 0 || ledger.is_sampling_used();
+        let is_urgent = ledger.live.is_in_transition() || waiting > WAITING_FREES_MANY;
+        round.flush_due = is_urgent || self.rounds.is_multiple_of(ROUNDS_PER_FLUSH) && may_help;
         round
     }
 

@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
 use crate::quality::{Knobs, ThresholdCrossing};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
-use crate::recorder::state;
+use crate::recorder::state::{self, Marks};
 use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
 use crate::ring::lane::add;
 use crate::sys::{own_threads, platform, signals};
@@ -47,6 +47,8 @@ pub(crate) fn run() {
     let mut aggregator = Aggregator::new(may_offload);
     let mut supervision = Supervision::begin(&aggregator);
     let (mut idle, mut cpu_before) = (0u32, 0);
+    // A part of sampling that is about to end.
+    let mut ending = None;
     drop(starting);
     while state::current().records() {
         state::tick();
@@ -55,7 +57,8 @@ pub(crate) fn run() {
             continue;
         };
         let round = aggregator.round(ledger, ledger.clock.now_ns());
-        if round.flush_due {
+        let (is_flush_due, marks) = (round.flush_due || ending.is_some(), Marks::read());
+        if is_flush_due {
             let _paused = RecordingPaused::enter(&scope);
             ledger.flush(lane);
         }
@@ -63,8 +66,8 @@ pub(crate) fn run() {
             black_box::write_metadata();
         }
         let crossed = supervision.sample(ledger, &scope, &mut aggregator);
-        if round.flush_due {
-            counters::end_sampling_if_over(ledger);
+        if is_flush_due {
+            ending = counters::end_sampling_if_over(ledger, marks, ending);
         }
         // Events of this thread's lane do not count.
         idle = if round.active > 0 { 0 } else { idle.saturating_add(1) };

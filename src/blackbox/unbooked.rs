@@ -176,9 +176,13 @@ impl<'a> Unbooked<'a> {
         let (blocks, row) = (&mut self.heap.blocks, meta.thread());
         if meta.is_waiting() {
             let by_realloc = meta.is_by_realloc();
-            let free = WaitingFree { at_ns, row, size_bits: SizeBits(size), by_realloc };
-            if !blocks.waits(address, &free) {
-                blocks.wait(address, free);
+            // The times of the further frees that the entry stands for are not known; each differs here.
+            for further in 0..=meta.more() {
+                let at_ns = at_ns.saturating_sub(further);
+                let free = WaitingFree { at_ns, row, size_bits: SizeBits(size), by_realloc };
+                if !blocks.waits(address, &free) {
+                    blocks.wait(address, free);
+                }
             }
             return;
         }

@@ -240,6 +240,25 @@ impl Fold<'_> {
         }
     }
 
+    /// Books a free that carries its whole size. It ends no block of another size, and during a transition none in
+    /// the nursery either: W3 of `flush`.
+    fn book_whole_free(&mut self, address: u64, size: u64, index: u64) {
+        let check = with_whole_size(size);
+        let free = Entry { address, size: check, at_ns: 0, meta: Meta::of_waiting_free(0, 0) };
+        let found = self.places.find(address).map(|place| (place, *self.places.look_at(place)));
+        let stale = match found {
+            // It stays where it is.
+            Some((_, young)) if self.ledger.live.is_kept_from(&young, &free) => None,
+            Some((_, young)) if size_of_young(&young) == size => {
+                return self.book_free(address, check, index);
+            }
+            Some((place, _)) => Some(self.places.empty(place)),
+            None => None,
+        };
+        count_up(&mut self.batch.recorded, 1);
+        self.send_free(stale, address, check, index);
+    }
+
     /// Sends a free whose block is not in this nursery. If the nursery has a block of another size at the address
     /// (`found`), another thread has freed that block before, and this free means a third thread's block: the block in
     /// the nursery goes to the outbox first.
@@ -302,8 +321,8 @@ impl Fold<'_> {
         let traits = event::traits_of(word);
         match event::wide_kind(word) {
             TAG_ALLOC => self.book_wide_alloc(address, size, stack as u32, traits, index),
-            TAG_FREE => self.book_free(address, with_whole_size(size), index),
-            TAG_BEGIN => self.realloc_begins(address, event::check_bits(size), index),
+            TAG_FREE => self.book_whole_free(address, size, index),
+            TAG_BEGIN => self.realloc_begins(address, with_whole_size(size), index),
             TAG_MOVED => self.realloc_ends(old, address, size, stack as u32, traits, index),
             _ => self.realloc_refused(address),
         }

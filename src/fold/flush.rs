@@ -27,10 +27,36 @@
 //! A free that has waited for that long and has no block at its address never finds one: the block was lost, or is
 //! older than the ledger. The free is counted as unmatched and removed, so that later flushes do not search for its
 //! block again.
+//!
+//! # Sampled-out blocks
+//!
+//! A block that is sampled out is in no table; only its size is in the totals. Its free says nothing of that, and may
+//! find another block at its address: an older one whose free is still in a ring, or a younger one. The block that is
+//! ended wrongly has a free too, which then finds nothing. The sums are right if that free counts the same bytes. Four
+//! rules, together the invariant **W**, make each free count the size of its block exactly once, whatever it finds:
+//!
+//! * **W1** A free is recorded with its whole size unless its thread has read a level at which blocks neither are nor
+//!   were sampled out. The level is a part of the epoch word, so a thread that receives a block after another thread
+//!   has acted on a level acts on that level or a later one.
+//! * **W2** A free with its whole size ends only a block of exactly that size. If it ends none, it is counted with its
+//!   own size when it is dropped. So of two such frees and one block it does not matter which one is paired.
+//! * **W3** A free without its whole size has a recorded block, and no free with its whole size takes that block away.
+//!   For the narrow free comes first: it was published before its address could be given to the sampled-out block. So
+//!   while such frees may be in a ring (the *transition*: `LiveTable::is_in_transition`), a free with its whole size ends a
+//!   block at once only if the block was allocated after all threads saw the change. Otherwise it waits, and a flush
+//!   pairs it, after the rounds have booked all that was published before it.
+//! * **W4** A free is dropped only after the rounds, and after it was offered every block at its address. Dates do not
+//!   decide here either: a block that loses its free in this way would stay live for ever.
+//!
+//! The transition ends when a flush sees, some time after the change ([`SEEN_NS`]), that no thread is inside a record that
+//! it began before, and has then booked all lanes, and no realloc that began before is under way. The way back, from
+//! whole sizes to short records, is in `recorder::state`: it waits until no sampled-out block lives.
 
 use super::state::Fold;
 use crate::ledger::Ledger;
-use crate::ledger::live::SHARDS;
+use crate::ledger::entry::{Entry, whole_size};
+use crate::ledger::fold_state::fold_state_of;
+use crate::ledger::live::{SEEN_NS, SHARDS, sizes_agree};
 use crate::ring::lane::Lane;
 
 /// Number of mix-ups of a shard that are paired at a time.
@@ -48,10 +74,13 @@ impl Ledger {
             return self.flush_in_order();
         }
         let written = self.words_written();
+        // Before the rounds, which book what a thread has published until then.
+        let transition =
+            self.live.transition_since_ns().filter(|since_ns| self.is_change_seen(own, *since_ns));
         for lane in self.lanes() {
             self.fold(lane);
         }
-        if self.live.waiting() == 0 {
+        if self.live.waiting() == 0 && transition.is_none() {
             return;
         }
         let round = self.live.begin_round();
@@ -62,20 +91,47 @@ impl Ledger {
                 fold.run();
                 fold.empty_nursery();
             }
-            if self.live.waiting() == 0 {
+            if self.live.waiting() == 0 && transition.is_none() {
                 return;
             }
         }
-        if self.is_sampling_used() {
-            // Frees of sampled-out blocks must not be paired with others.
-            self.live.drop_waiting(&self.pages, round, true);
+        let is_sampling_used = self.is_sampling_used();
+        // W3: frees without their whole size come first.
+        let is_narrow = |free: &Entry| whole_size(free).is_none();
+        self.pair_left_over(own, round, |block, free| is_narrow(free) && sizes_agree(block, free));
+        self.pair_left_over(own, round, sizes_agree);
+        if is_sampling_used {
+            self.live.drop_sampled_out(&self.pages, round);
         }
-        let other_sizes = if self.words_written() == written { round } else { round.wrapping_sub(PATIENCE) };
-        self.pair_left_over(own, round, other_sizes);
-        if self.is_sampling_used() {
-            self.live.drop_waiting(&self.pages, round, false);
+        let patient = round.wrapping_sub(PATIENCE);
+        let other_sizes = if self.words_written() == written { round } else { patient };
+        self.pair_left_over(own, other_sizes, |_, free| is_narrow(free) || !is_sampling_used);
+        self.live.give_up_waiting(&self.pages, patient);
+        if let Some(since_ns) = transition.filter(|_| !self.is_realloc_under_way()) {
+            self.live.end_transition(since_ns);
         }
-        self.live.give_up_waiting(&self.pages, round.wrapping_sub(PATIENCE));
+    }
+
+    /// Whether every thread has seen the change of the level at `since_ns`, or sees it at its next event: it writes no
+    /// record, it records at a level with whole sizes, or it works for heapledger, which frees with whole sizes.
+    fn is_change_seen(&self, own: &Lane, since_ns: u64) -> bool {
+        let others = || self.lanes().filter(|lane| !std::ptr::eq(*lane, own));
+        // The caller's own lane needs no time.
+        if others().next().is_none() {
+            return true;
+        }
+        self.clock.now_ns().saturating_sub(since_ns) >= SEEN_NS
+            && others().all(Lane::is_outside_plain_records)
+    }
+
+    /// Whether a thread has begun a realloc and not ended it: its free without the whole size is booked at the end.
+    fn is_realloc_under_way(&self) -> bool {
+        self.lanes().any(|lane| {
+            let _taken = lane.folder.latch.take();
+            // SAFETY: B3, the latch is held.
+            let state = unsafe { fold_state_of(lane).as_ref() };
+            state.under_way.iter().any(|begun| begun.address != 0)
+        })
     }
 
     /// Flushes lanes that are folded in order. They have no mix-ups: the block of a waiting free was lost or sampled
@@ -88,7 +144,7 @@ impl Ledger {
         let round = self.live.begin_round();
         self.fold_in_order();
         if self.is_sampling_used() {
-            self.live.drop_waiting(&self.pages, round, false);
+            self.live.drop_sampled_out(&self.pages, round);
         }
         self.live.give_up_waiting(&self.pages, round.wrapping_sub(PATIENCE));
     }
@@ -98,14 +154,14 @@ impl Ledger {
         self.lanes().map(|lane| lane.head().observe()).fold(0, u64::wrapping_add)
     }
 
-    /// Pairs frees that have waited since before a round with the blocks that remain.
-    fn pair_left_over(&self, own: &Lane, round: u32, other_sizes: u32) {
+    /// Pairs frees that have waited since before a round with the blocks that remain and fit.
+    fn pair_left_over(&self, own: &Lane, round: u32, fits: impl Fn(&Entry, &Entry) -> bool) {
         let taken = own.folder.latch.take();
         let mut fold = Fold::begin(self, own, &taken);
         for shard in 0..SHARDS {
             loop {
                 let mut found = [None; MIX_UPS];
-                self.live.take_mix_ups(&self.pages, shard, round, other_sizes, &mut found);
+                self.live.take_left_over(&self.pages, shard, round, &fits, &mut found);
                 for (block, free) in found.iter().flatten() {
                     fold.count_pairing(block, free);
                 }

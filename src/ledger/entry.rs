@@ -10,6 +10,9 @@ pub(crate) const ROW_OF_OTHERS: u32 = ROWS_MAX - 1;
 /// Maximum count of the reallocs of one block.
 pub(crate) const REALLOCS_MAX: u64 = 31;
 
+/// Maximum number of further frees that a waiting free stands for.
+pub(crate) const MORE_MAX: u64 = 1023;
+
 /// Time error of a sampled block, in nanoseconds: the entry of such a block has no room for an individual error.
 const SAMPLED_TIME_ERROR_NS: u64 = 2_000_000;
 
@@ -59,7 +62,8 @@ pub(crate) fn whole_size(waiting: &Entry) -> Option<u64> {
 /// │ waiting │ own │ reallocs │ time_error_log2 │ sampled │ align │ thread   │ stack      │
 /// ```
 ///
-/// A waiting free has the round of its arrival in place of the stack.
+/// A waiting free has the round of its arrival in place of the stack, and the number of further equal frees in place of
+/// alignment and reallocs.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta(pub(crate) u64);
@@ -162,6 +166,17 @@ impl Meta {
         (self.0 as u32).wrapping_sub(round) > u32::MAX / 2
     }
 
+    /// Returns the number of further equal frees that a waiting free stands for.
+    pub(crate) const fn more(self) -> u64 {
+        self.0 >> Self::ALIGN_SHIFT & 31 | (self.reallocs() << 5)
+    }
+
+    /// Returns the fields of a waiting free that stands for this number of further equal ones, up to [`MORE_MAX`].
+    pub(crate) const fn with_more(self, more: u64) -> Meta {
+        let cleared = self.0 & !(31 << Self::ALIGN_SHIFT) & !(REALLOCS_MAX << Self::REALLOCS_SHIFT);
+        Meta(cleared | (more & 31) << Self::ALIGN_SHIFT | (more >> 5) << Self::REALLOCS_SHIFT)
+    }
+
     /// Returns the fields of the free, marked as the first half of a realloc.
     pub(crate) const fn by_realloc(self) -> Meta {
         Meta(self.0 | Self::OWN)
@@ -206,5 +221,10 @@ mod tests {
         let waits = free.waiting_since(u32::MAX);
         assert!(waits.waits_since_before(0) && !waits.waits_since_before(u32::MAX));
         assert_eq!((waits.is_waiting(), waits.thread()), (true, 5));
+        for more in [0, 1, 31, 32, MORE_MAX] {
+            let several = Meta::of_waiting_free(5, 1000).waiting_since(7).with_more(more);
+            assert_eq!((several.more(), several.stack(), several.time_error_ns()), (more, 7, 1024));
+            assert_eq!(several.with_more(0), Meta::of_waiting_free(5, 1000).waiting_since(7));
+        }
     }
 }

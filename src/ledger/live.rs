@@ -10,9 +10,9 @@
 //! [`LiveTable::free`] decides by time which block a free means, and counts the free as ambiguous where the clocks do
 //! not decide. The size bits of the free must agree with the block's size. If they differ, most likely the free's
 //! block, or the end of the block that is there, is not booked yet. So the free waits. A free that still waits after a
-//! flush carried a different size ([`LiveTable::take_mix_ups`]).
+//! flush carried a different size, or its block was sampled out ([`LiveTable::take_left_over`]).
 
-use super::entry::{Entry, ROW_OF_OTHERS, whole_size};
+use super::entry::{Entry, MORE_MAX, Meta, ROW_OF_OTHERS, whole_size};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::latch::Latch;
@@ -28,6 +28,9 @@ const SHARD_SHIFT: u32 = 16;
 const CAPACITY_MIN: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
 /// Distance between the two prefetched places in the array of rests, in entries: a cache line or a little more.
 const REST_AHEAD: usize = 3;
+/// Time after which all threads see a change of the level, in nanoseconds, and after which the words that a thread wrote
+/// before it saw the change are seen by others. A processor takes less than a microsecond for both.
+pub(crate) const SEEN_NS: u64 = 1_000_000;
 /// Maximum number of frees that wait in one shard; further frees are counted as unmatched at once.
 const WAITING_MAX: u32 = 1 << 16;
 
@@ -73,6 +76,10 @@ pub(crate) struct LiveTable {
     shards: [Shard; SHARDS],
     /// Number of rounds over all lanes that flushes have begun. A waiting free notes the round of its arrival.
     round: AtomicU32,
+    /// Whether any block was ever sampled out.
+    sampling_used: AtomicU32,
+    /// Time at which sampling began, until every free that was recorded before without its whole size is booked; then 0.
+    transition_since_ns: AtomicU64,
     pub(crate) anomalies: PairingAnomalies,
 }
 
@@ -84,14 +91,15 @@ struct Shard {
     /// Page of the table, and in the upper half its capacity. Both are in one word, because the word may be read from a
     /// file after the end of the process, and the place of the entries after their keys depends on the capacity.
     table: AtomicU64,
-    /// Number of waiting frees.
+    /// Number of waiting frees. An entry can stand for several; `len` counts each.
     waiting: AtomicU32,
     /// Number of blocks at an address at which the shard has an older block too.
     overlaps: AtomicU32,
 }
 
 impl LiveTable {
-    /// Books an allocation: pairs it with a waiting free, or stores it.
+    /// Books an allocation: pairs it with a waiting free, or stores it. Of waiting frees, one without its whole size comes
+    /// first (W3 of `fold::flush`).
     pub(crate) fn place(&self, pages: &Pages, block: Entry) -> Placed {
         let shard = self.shard(block.address);
         let _taken = shard.latch.take();
@@ -99,18 +107,21 @@ impl LiveTable {
             return Placed::Full;
         }
         let table = shard.table(pages);
-        let mut waiting: Option<(usize, Entry)> = None;
+        let mut waiting: Option<Entry> = None;
         let mut others = 0;
-        let empty = table.each_at(block.address, |place, entry| {
+        let empty = table.each_at(block.address, |_, entry| {
             if !entry.meta.is_waiting() {
                 others += 1;
-            } else if can_be_end(&entry, &block) && waiting.is_none_or(|(_, best)| entry.at_ns < best.at_ns) {
-                waiting = Some((place, entry));
+            } else if can_be_end(&entry, &block)
+                && !self.is_kept_from(&block, &entry)
+                && waiting.is_none_or(|best| rank_of_free(&entry) < rank_of_free(&best))
+            {
+                waiting = Some(entry);
             }
         });
-        if let Some((place, free)) = waiting {
+        if let Some(free) = waiting {
             self.count_if_ambiguous(others > 0 && free.at_ns < block.at_ns);
-            table.remove(place);
+            table.remove_one(&free);
             add(&shard.waiting, -1);
             add(&shard.len, -1);
             return Placed::FreedBy(free);
@@ -130,6 +141,7 @@ impl LiveTable {
             // The usual case: there is one candidate, so the probe ends at the address.
             if let Some((place, block)) = table.first_at(free.address)
                 && can_be_end(&free, &block)
+                && !self.is_kept_from(&block, &free)
             {
                 table.remove(place);
                 add(&shard.len, -1);
@@ -141,7 +153,7 @@ impl LiveTable {
         let (mut candidates, mut blocks) = (0, 0);
         table.each_at(free.address, |place, entry| {
             blocks += i32::from(!entry.meta.is_waiting());
-            if entry.meta.is_waiting() || !can_be_end(&free, &entry) {
+            if entry.meta.is_waiting() || !can_be_end(&free, &entry) || self.is_kept_from(&entry, &free) {
                 return;
             }
             candidates += 1;
@@ -172,19 +184,28 @@ impl LiveTable {
     fn park(&self, pages: &Pages, shard: &Shard, free: Entry) -> Freed {
         // relaxed: the latch orders it.
         if shard.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
-            self.anomalies.unmatched.fetch_add(1, Ordering::Relaxed);
+            self.dismiss(&free);
             return Freed::Waits;
         }
         if !shard.make_room(pages) {
             return Freed::Full;
         }
         let table = shard.table(pages);
-        let empty = table.each_at(free.address, |_, _| ());
         // relaxed: see `begin_round`.
-        table.write(
-            empty,
-            Entry { meta: free.meta.waiting_since(self.round.load(Ordering::Relaxed)), ..free },
-        );
+        let free = Entry { meta: free.meta.waiting_since(self.round.load(Ordering::Relaxed)), ..free };
+        let mut equal: Option<(usize, Entry)> = None;
+        let empty = table.each_at(free.address, |place, entry| {
+            if is_equal_free(&entry, &free) && entry.meta.more() < MORE_MAX {
+                equal = Some((place, entry));
+            }
+        });
+        match equal {
+            // The later time, of the two that may both be the end of one block.
+            Some((place, first)) => {
+                table.write(place, Entry { meta: free.meta.with_more(first.meta.more() + 1), ..free });
+            }
+            None => table.write(empty, free),
+        }
         add(&shard.waiting, 1);
         add(&shard.len, 1);
         Freed::Waits
@@ -229,15 +250,14 @@ impl LiveTable {
         blocks
     }
 
-    /// Removes frees that have waited since before `round`, each with a block that remains at its address. The block
-    /// has the free's size; or another size, if the free has waited since before the round `other_sizes`. `fold::flush`
-    /// explains the reason.
-    pub(crate) fn take_mix_ups(
+    /// Removes frees that have waited since before `round`, each with a block that remains at its address and that
+    /// `fits` the free: of several blocks the oldest. `fold::flush` explains the reason.
+    pub(crate) fn take_left_over(
         &self,
         pages: &Pages,
         shard: usize,
         round: u32,
-        other_sizes: u32,
+        fits: impl Fn(&Entry, &Entry) -> bool,
         found: &mut [Option<(Entry, Entry)>],
     ) {
         let shard = &self.shards[shard];
@@ -256,64 +276,113 @@ impl LiveTable {
                 place += 1;
                 continue;
             }
-            // The oldest block that fits, or the oldest of all.
             let mut left_over: Option<Entry> = None;
-            let rank = |block: &Entry| (!sizes_agree(block, &free), block.at_ns);
             table.each_at(free.address, |_, entry| {
-                if !entry.meta.is_waiting() && left_over.is_none_or(|best| rank(&entry) < rank(&best)) {
+                if !entry.meta.is_waiting()
+                    && fits(&entry, &free)
+                    && left_over.is_none_or(|best| entry.at_ns < best.at_ns)
+                {
                     left_over = Some(entry);
                 }
             });
-            let may_differ = free.meta.waits_since_before(other_sizes);
-            let Some(block) = left_over.filter(|block| may_differ || sizes_agree(block, &free)) else {
+            let Some(block) = left_over else {
                 place += 1;
                 continue;
             };
             // A removal may move entries of a row without a gap to an earlier place.
             let again_from = table.start_of_row(place);
             table.remove_entry(&block);
-            table.remove_entry(&free);
+            table.remove_one(&free);
             add(&shard.len, -2);
             add(&shard.waiting, -1);
             if shard.overlaps.load(Ordering::Relaxed) > 0 {
                 let others = table.count_blocks(free.address);
                 add(&shard.overlaps, -i32::from(others > 0));
             }
-            let anomaly = match sizes_agree(&block, &free) {
-                true => &self.anomalies.ambiguous,
-                false => &self.anomalies.layout_mismatches,
-            };
-            anomaly.fetch_add(1, Ordering::Relaxed);
+            self.count_left_over(&block, &free);
             found[count] = Some((block, free));
             count += 1;
             place = again_from;
         }
     }
 
-    /// Drops frees that have waited since before a round, because their blocks were sampled out. With `only_whole`,
-    /// drops only frees that carry their whole size, which marks the block as sampled out.
-    pub(crate) fn drop_waiting(&self, pages: &Pages, round: u32, only_whole: bool) {
-        let is_meant = |free: &Entry| !only_whole || whole_size(free).is_some();
-        self.remove_waiting(pages, round, is_meant, |free| {
-            // relaxed: counts for people.
-            self.anomalies.sampled_out_frees.fetch_add(1, Ordering::Relaxed);
-            let size = whole_size(free).unwrap_or(0);
-            self.anomalies.sampled_out_freed_bytes.fetch_add(size, Ordering::Relaxed);
-        });
+    /// Counts a pair of a free that waited and the block that remained. A deferred free that fits is no anomaly.
+    fn count_left_over(&self, block: &Entry, free: &Entry) {
+        let anomaly = match sizes_agree(block, free) {
+            true if whole_size(free).is_some() && can_be_end(free, block) => return,
+            true => &self.anomalies.ambiguous,
+            false => &self.anomalies.layout_mismatches,
+        };
+        // relaxed: a count for people.
+        anomaly.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Drops the frees that carry their whole size and have waited since before a round: their blocks were sampled out.
+    pub(crate) fn drop_sampled_out(&self, pages: &Pages, round: u32) {
+        self.remove_waiting(pages, round, |free| whole_size(free).is_some(), |free| self.dismiss(free));
     }
 
     /// Drops frees that have waited since before a round and counts them as unmatched, because their blocks were lost.
     /// Without the drop, every flush would search for their blocks again.
     pub(crate) fn give_up_waiting(&self, pages: &Pages, round: u32) {
-        self.remove_waiting(
-            pages,
-            round,
-            |_| true,
-            |_| {
-                // relaxed: a count for people.
+        self.remove_waiting(pages, round, |_| true, |free| self.dismiss(free));
+    }
+
+    /// Counts a free that is paired with no block: as that of a sampled-out block if it carries its whole size and
+    /// blocks were sampled out, otherwise as unmatched.
+    fn dismiss(&self, free: &Entry) {
+        // relaxed, all: counts for people, and a flag that is set before the first such free is recorded.
+        match whole_size(free).filter(|_| self.sampling_used.load(Ordering::Relaxed) != 0) {
+            Some(size) => {
+                self.anomalies.sampled_out_frees.fetch_add(1, Ordering::Relaxed);
+                self.anomalies.sampled_out_freed_bytes.fetch_add(size, Ordering::Relaxed);
+            }
+            None => {
                 self.anomalies.unmatched.fetch_add(1, Ordering::Relaxed);
-            },
-        );
+            }
+        }
+    }
+
+    /// Whether a block may have a free without its whole size that is not booked yet, so that a free with its whole size
+    /// must not end the block: see W3 of `fold::flush`.
+    pub(crate) fn is_kept_from(&self, block: &Entry, free: &Entry) -> bool {
+        whole_size(free).is_some()
+            && self.transition_since_ns().is_some_and(|since_ns| {
+                block.at_ns <= since_ns.saturating_add(SEEN_NS).saturating_add(block.meta.time_error_ns())
+            })
+    }
+
+    /// Notes that blocks are sampled out; and the time of the change, if a transition begins.
+    pub(crate) fn begin_sampling(&self, transition_since_ns: Option<u64>) {
+        if let Some(since_ns) = transition_since_ns {
+            // relaxed: published by the next store.
+            self.transition_since_ns.store(since_ns, Ordering::Relaxed);
+        }
+        // Release: pairs with the acquire in `transition_since_ns`.
+        self.sampling_used.store(1, Ordering::Release);
+    }
+
+    /// Whether blocks were ever sampled out, so that a free without a block is no anomaly if it carries its whole size.
+    pub(crate) fn is_sampling_used(&self) -> bool {
+        // relaxed: read when a flush has brought everything together.
+        self.sampling_used.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether frees without their whole size may not be booked yet although blocks are sampled out.
+    pub(crate) fn is_in_transition(&self) -> bool {
+        self.transition_since_ns().is_some()
+    }
+
+    /// Returns the time at which sampling began, during the transition; otherwise `None`.
+    pub(crate) fn transition_since_ns(&self) -> Option<u64> {
+        // Acquire: pairs with the exchange in `end_transition`, and with the change of the level.
+        Some(self.transition_since_ns.load(Ordering::Acquire)).filter(|since_ns| *since_ns != 0)
+    }
+
+    /// Notes that every free without its whole size is booked, unless sampling has begun anew since `since_ns`.
+    pub(crate) fn end_transition(&self, since_ns: u64) {
+        // Release: the folds before this call are seen by a thread that sees its result.
+        let _ = self.transition_since_ns.compare_exchange(since_ns, 0, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Removes the frees that have waited since before a round and for which `is_meant` returns true.
@@ -337,9 +406,11 @@ impl LiveTable {
                     continue;
                 }
                 table.remove(place);
-                add(&shard.len, -1);
-                add(&shard.waiting, -1);
-                removed(&free);
+                for _ in 0..=free.meta.more() {
+                    add(&shard.len, -1);
+                    add(&shard.waiting, -1);
+                    removed(&free);
+                }
                 place = place.saturating_sub(1);
             }
         }
@@ -388,6 +459,21 @@ fn time_error(free: &Entry, block: &Entry) -> u64 {
         return 0;
     }
     free.meta.time_error_ns() + block.meta.time_error_ns()
+}
+
+/// Whether a waiting entry stands for frees like this one, which is about to wait: they cannot be told apart but by
+/// their times. Where one address is freed again and again, a search would otherwise pass all of them.
+fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
+    let same = |meta: Meta| (meta.thread(), meta.stack(), meta.is_by_realloc());
+    entry.meta.is_waiting()
+        && entry.size == free.size
+        && same(entry.meta) == same(free.meta)
+        && !free.meta.is_by_realloc()
+}
+
+/// The rank of a waiting free for a block that has just been booked; the lowest is paired.
+fn rank_of_free(free: &Entry) -> (bool, u64) {
+    (whole_size(free).is_some(), free.at_ns)
 }
 
 /// Whether `a` is a better match for the free than `b`. The best match is the youngest block born before the free;

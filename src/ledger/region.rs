@@ -47,8 +47,6 @@ pub(crate) struct Ledger {
     pub(crate) ticks: Ticks,
     pub(crate) changes: Changes,
     pub(crate) sampled: SampledSet,
-    /// Whether any block was ever sampled out, so that a free without a block is no anomaly.
-    sampling_used: AtomicU32,
     pub(crate) live: LiveTable,
     pub(crate) timeline: Timeline,
     pub(crate) remote_frees: RemoteFreeTable,
@@ -212,15 +210,15 @@ impl Ledger {
         (0..self.lanes.count()).filter_map(|index| self.lane(index))
     }
 
-    /// Notes that blocks are sampled out from now on.
-    pub(crate) fn use_sampling(&self) {
-        // relaxed: read when a flush has brought everything together.
-        self.sampling_used.store(1, Ordering::Relaxed);
+    /// Notes that blocks are sampled out from now on; and whether frees were recorded without their whole size until now.
+    pub(crate) fn use_sampling(&self, begins: bool) {
+        // An ordered fold books all lanes in the order of their stamps, so that there is no transition.
+        let begins = begins && !self.is_ordered();
+        self.live.begin_sampling(begins.then(|| self.clock.now_ns().max(1)));
     }
 
     pub(crate) fn is_sampling_used(&self) -> bool {
-        // relaxed: as above.
-        self.sampling_used.load(Ordering::Relaxed) != 0
+        self.live.is_sampling_used()
     }
 
     pub(crate) fn is_ordered(&self) -> bool {

@@ -95,6 +95,20 @@ impl Table {
         }
     }
 
+    /// Removes one of the frees that a waiting free stands for.
+    pub(super) fn remove_one(&self, waiting: &Entry) {
+        let Some(left) = waiting.meta.more().checked_sub(1) else { return self.remove_entry(waiting) };
+        let mut found = None;
+        self.each_at(waiting.address, |place, other| {
+            if other == *waiting {
+                found = Some(place);
+            }
+        });
+        if let Some(place) = found {
+            self.write(place, Entry { meta: waiting.meta.with_more(left), ..*waiting });
+        }
+    }
+
     /// Returns the number of blocks at an address.
     pub(super) fn count_blocks(&self, address: u64) -> u32 {
         let mut count = 0;

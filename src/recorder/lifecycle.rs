@@ -105,9 +105,9 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
         platform::write_stderr(b"heapledger: no memory for the ledger, nothing is recorded\n");
         return State::Failed;
     };
-    if state::level() != Level::Full {
+    if state::wanted_level() != Level::Full {
         ledger.sampled.open(&ledger.pages);
-        ledger.use_sampling();
+        ledger.use_sampling(false);
         state::mark_sampled_out_blocks();
     }
     // relaxed: published with the ledger.

@@ -19,6 +19,7 @@ use crate::ledger::sampled::SampledTable;
 use crate::ledger::{Ledger, estimate};
 use crate::profile::LossReason;
 use crate::sys::box_file::BoxFile;
+use crate::sys::latch::Latch;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Maximum number of segments that a thread offloads to the background thread. With fewer, the thread would fold for
@@ -51,7 +52,7 @@ pub(super) struct Process {
 impl Process {
     const fn new() -> Process {
         Process {
-            epoch: Epoch(AtomicU64::new(1)),
+            epoch: Epoch(AtomicU64::new(Epoch::STEP)),
             control: Control::new(),
             counters: Counters::new(),
             chosen: Chosen { options: UnsafeCell::new(Options::DEFAULT), hooks: UnsafeCell::new(None) },
@@ -102,10 +103,12 @@ pub(super) struct Control {
     pub(super) sampling_only_rate: AtomicU64,
     /// The table of sampled blocks while frees of all other blocks are sampled out; otherwise null.
     pub(super) sampled: AtomicPtr<SampledTable>,
-    /// 1 while blocks may live that were recorded before sampling began.
+    /// Number of times that blocks outside the sampled set were noted; 0 while none of them lives.
     pub(super) earlier_blocks: AtomicU32,
-    /// 1 while blocks may live that were sampled out.
+    /// Number of times that sampled-out blocks were noted; 0 while none of them lives.
     pub(super) sampled_out_blocks: AtomicU32,
+    /// Latch of a change of mode, level or rate.
+    pub(super) changing: Latch,
     /// The method of walking stacks: a constant of `stacks`; 0 before stacks are walked.
     pub(super) stack_walk: AtomicU32,
     /// State of the background thread: a constant of `background_thread`; 0 while there is none.
@@ -131,6 +134,7 @@ impl Control {
             sampled: AtomicPtr::new(null_mut()),
             earlier_blocks: AtomicU32::new(0),
             sampled_out_blocks: AtomicU32::new(0),
+            changing: Latch::new(),
             stack_walk: AtomicU32::new(0),
             background: AtomicU32::new(0),
             offload_segments: AtomicU32::new(OFFLOAD_SEGMENTS_MAX),
@@ -152,6 +156,7 @@ impl Control {
             sampled,
             earlier_blocks,
             sampled_out_blocks,
+            changing,
             stack_walk,
             background,
             offload_segments,
@@ -164,6 +169,7 @@ impl Control {
         sampled.store(null_mut(), Ordering::Relaxed);
         earlier_blocks.store(0, Ordering::Relaxed);
         sampled_out_blocks.store(0, Ordering::Relaxed);
+        changing.open();
         stack_walk.store(0, Ordering::Relaxed);
         background.store(0, Ordering::Relaxed);
         offload_segments.store(OFFLOAD_SEGMENTS_MAX, Ordering::Relaxed);
@@ -312,20 +318,50 @@ pub(crate) enum Level {
 
 /// The epoch, advanced by the aggregator about every millisecond and read at every event. It has a cache line to
 /// itself.
+///
+/// Its low bits are the level, so a thread that reads an epoch reads the level that belongs to it. A thread that is
+/// given a block by another thread reads that thread's epoch or a later one: so it knows of every level at which the
+/// block may have been sampled out (W1 of `fold::flush`).
 #[repr(align(128))]
 pub(crate) struct Epoch(AtomicU64);
 
 impl Epoch {
+    /// Bits of the level.
+    const LEVEL: u64 = 7;
+    /// The distance from one epoch to the next.
+    const STEP: u64 = Self::LEVEL + 1;
+
     #[inline(always)]
     pub(crate) fn now(&self) -> u64 {
-        // relaxed: it publishes nothing; a thread that sees it late writes its time mark late.
+        // relaxed: a thread that acts on a new epoch reads it again, by `level`.
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Returns the level in force.
+    pub(super) fn level(&self) -> Level {
+        // Acquire: pairs with the release in `set_level`; a thread that sees a level sees what was done before it.
+        match self.0.load(Ordering::Acquire) & Self::LEVEL {
+            2 => Level::Sampled,
+            3 => Level::CountersOnly,
+            4 => Level::AfterSampling,
+            _ => Level::Full,
+        }
+    }
+
+    /// Sets the level and advances the epoch, unless the level is in force. Returns whether it was.
+    pub(super) fn set_level(&self, level: Level) -> bool {
+        let next = |epoch: u64| {
+            (epoch & Self::LEVEL != level as u64)
+                .then(|| (epoch & !Self::LEVEL).wrapping_add(Self::STEP) | level as u64)
+        };
+        // Acquire and release: as in `level`; ticks continue the release.
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_err()
     }
 
     /// Advances the epoch, so that every thread's next event opens a new window.
     pub(crate) fn tick(&self) {
-        // relaxed: as above.
-        self.0.fetch_add(1, Ordering::Relaxed);
+        // relaxed: it publishes nothing by itself.
+        self.0.fetch_add(Self::STEP, Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,7 @@
 //! handler may have forked: the second half of a recorded event is never sampled out, and never written by a forked
 //! child.
 
-use super::gate::is_idle;
+use super::gate::{is_idle, is_internal};
 use super::options::Opener;
 use super::record::{Record, RecordKind};
 use super::slow_path::{Admission, admit, alloc, lane, with_internal_mark};
@@ -44,7 +44,8 @@ pub(super) fn begin(lane: &Lane, limit: u64, address: u64, size: u64) -> FirstHa
         Admission::Recorded(limit) => limit,
     };
     sampling::note_internal_free(lane, address);
-    let record = if event::is_narrow(address, 0) {
+    // With its whole size in an internal scope, as a free.
+    let record = if event::is_narrow(address, 0) && !is_internal(lane) {
         Record::new(&[event::begin_word(address, size)], RecordKind::Free)
     } else {
         Record::new(

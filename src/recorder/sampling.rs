@@ -7,20 +7,28 @@
 //! | level | an allocation | a free |
 //! | --- | --- | --- |
 //! | `Full` | is recorded | is recorded |
-//! | `Sampled` | is recorded if it is drawn, and its address enters the sampled set | is recorded if its address is in the set |
+//! | `Sampled` | is recorded if it is drawn, and its address enters the sampled set | is recorded with its whole size if its address is in the set |
 //! | `CountersOnly` | is counted | is counted |
 //! | `AfterSampling` | is recorded | is recorded with its whole size, as long as sampled-out blocks live |
 //!
 //! A sampled-out event is counted with its size, so the totals stay exact at every level; its stack and its time are
-//! lost.
+//! lost. Every free that is recorded below the full level carries its whole size, and the level is a part of the epoch:
+//! `fold::flush` states the invariant (W) under which no sum can be wrong, although a free may end another block of the
+//! same size at its address.
+//!
+//! A thread may act on a level that is over, because it reads the level before it acts. It counts a block as sampled
+//! out first and then looks at the level again: so the thread that ends the level finds the block in the sums, or this thread
+//! finds that the level is over, and the block is treated according to the new one.
 //!
 //! Blocks recorded before sampling began are not in the sampled set. As long as one of them lives, a free whose address
 //! is not in the set is recorded too, and the ledger looks the block up. A realloc of a sampled block is a free and an
 //! allocation: the new block is drawn anew by its size. If the realloc is refused, the block stays live and
 //! [`count_restored`] takes both out of the totals.
 
+use std::sync::atomic::compiler_fence;
+
 use super::gate::is_internal;
-use super::record::{alloc_record, free_record, whole_free_record};
+use super::record::{alloc_record, whole_free_record};
 use super::slot;
 use super::stacks::stack_on_sampling_lane;
 use super::state::{self, Level};
@@ -40,8 +48,17 @@ pub(super) fn samples_out(lane: &Lane) -> bool {
 
 /// Stores the level in force in the lane; returns whether its events are still sampled out.
 pub(super) fn update_level(lane: &Lane) -> bool {
-    lane.cold.level.store(state::level() as u32, Ordering::Relaxed);
+    lane.store_level(|| state::level() as u32);
     samples_out(lane) && state::current().records()
+}
+
+/// Returns the level that the lane's thread has read last.
+fn level_of(lane: &Lane) -> Level {
+    match lane.cold.level.load(Ordering::Relaxed) {
+        level if level == Level::AfterSampling as u32 => Level::AfterSampling,
+        level if level == Level::Sampled as u32 => Level::Sampled,
+        _ => Level::CountersOnly,
+    }
 }
 
 /// Samples out an allocation if its block is not drawn, or if nothing is recorded in this process; returns whether it
@@ -55,11 +72,13 @@ pub(super) fn samples_out_alloc(slot: *const (), size: u64) -> bool {
         return false;
     }
     let Some(rest) = Sampler::rest_behind(size, cold.distance.load(Ordering::Relaxed)) else { return false };
+    count(&cold.sampled_out, size, true);
+    compiler_fence(Ordering::SeqCst);
     if !state::only_samples_at(cold.rate.load(Ordering::Relaxed)) {
+        cold.sampled_out.allocs.take_back(size);
         return false;
     }
     cold.distance.store(rest, Ordering::Relaxed);
-    count(&cold.sampled_out, size, true);
     true
 }
 
@@ -94,17 +113,20 @@ fn sampler(lane: &Lane) -> Sampler {
 
 /// Records an allocation of a thread whose events are sampled out, if its block is drawn; otherwise counts it.
 pub(super) fn alloc(lane: &Lane, address: u64, size: u64, traits: Traits) {
-    let taken = match (state::level(), state::ledger()) {
+    let taken = match (level_of(lane), state::ledger()) {
         (Level::AfterSampling, _) => {
             let stack = stack_on_sampling_lane(lane, size);
             write_open(lane, &alloc_record(address, size, traits, stack));
-            return;
+            return state::mark_late_earlier_block();
         }
         (Level::Sampled, Some(ledger)) => take(lane, ledger, address, size),
         _ => None,
     };
     match taken {
-        None => count(&lane.cold.sampled_out, size, true),
+        None => {
+            count(&lane.cold.sampled_out, size, true);
+            state::mark_late_sampled_out_block();
+        }
         Some(Err(reason)) => {
             lane.attempt();
             lane.lose(reason);
@@ -135,9 +157,9 @@ fn take(lane: &Lane, ledger: &Ledger, address: u64, size: u64) -> Option<Result<
 /// otherwise counts it.
 pub(super) fn free(lane: &Lane, address: u64, size: u64) {
     let Some(ledger) = state::ledger() else { return };
-    if state::level() != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address) {
-        write_open(lane, &free_record(address, size));
-    } else if state::has_earlier_blocks() || state::level() == Level::AfterSampling {
+    let level = level_of(lane);
+    let is_sampled = level != Level::AfterSampling && ledger.sampled.remove(&ledger.pages, address);
+    if is_sampled || level == Level::AfterSampling || state::has_earlier_blocks() {
         write_open(lane, &whole_free_record(address, size));
     } else {
         count(&lane.cold.sampled_out, size, false);
@@ -158,11 +180,6 @@ pub(super) fn note_internal_free(lane: &Lane, address: u64) {
     if let Some(ledger) = ledger_for_internal(lane) {
         ledger.sampled.remove(&ledger.pages, address);
     }
-}
-
-/// Returns whether an internal free may be of a sampled-out block of the program, such as one that a callback replaces.
-pub(super) fn needs_whole_size(lane: &Lane) -> bool {
-    is_internal(lane) && state::level() != Level::Full
 }
 
 /// Returns the ledger, if the thread is in an internal scope while the sampled set decides which frees are recorded.

@@ -55,7 +55,8 @@ pub(super) fn free(lane: &Lane, limit: u64, address: u64, size: u64) {
         Admission::SampledOut => sampling::free(lane, address, size),
         Admission::Recorded(limit) => {
             sampling::note_internal_free(lane, address);
-            let is_whole = sampling::needs_whole_size(lane);
+            // An internal free may be of a sampled-out block of the program, such as one that a callback replaces.
+            let is_whole = is_internal(lane);
             let record = if is_whole { whole_free_record(address, size) } else { free_record(address, size) };
             write(lane, limit, &record);
         }

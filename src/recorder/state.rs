@@ -10,7 +10,10 @@ use crate::ledger::changes::{Changed, Subject};
 use crate::ledger::sampled::SampledTable;
 use crate::profile::{DataQualityMode, LossCounts, LossReason};
 use crate::sys::errno::KeptErrno;
-use crate::sys::sync::{AtomicU32, Ordering};
+use crate::sys::sync::{AtomicU32, Ordering, fence};
+
+/// Maximum number of rounds that a change of a setting waits for another one to end; about a second.
+const CHANGING_ROUNDS_MAX: u32 = 20_000;
 
 /// Returns the state of the recorder.
 pub(crate) fn current() -> State {
@@ -51,19 +54,34 @@ pub(crate) fn mode() -> DataQualityMode {
     DataQualityMode::ALL[PROCESS.control.mode.load(Ordering::Relaxed) as usize % DataQualityMode::ALL.len()]
 }
 
-/// Returns the level in force: that of the mode, or a lower one set by [`set_level`].
+/// Returns the level in force, by which threads record.
 pub(crate) fn level() -> Level {
-    // relaxed: a level takes effect at each thread's next window.
-    let asked = PROCESS.control.level.load(Ordering::Relaxed);
+    PROCESS.epoch.level()
+}
+
+/// Returns the level that follows from the settings: that of the mode, or a lower one set by [`set_level`].
+fn level_of(asked: u32, mode: u32) -> Level {
     if asked == Level::CountersOnly as u32 {
         Level::CountersOnly
-    } else if asked == Level::Sampled as u32 || mode() == DataQualityMode::HighThroughput {
+    } else if asked == Level::Sampled as u32 || mode == DataQualityMode::HighThroughput as u32 {
         Level::Sampled
     } else if has_sampled_out_blocks() {
         Level::AfterSampling
     } else {
         Level::Full
     }
+}
+
+/// Returns the level that follows from the settings in force.
+pub(super) fn wanted_level() -> Level {
+    // relaxed, both: `refresh_sampling` is called after each change.
+    let control = &PROCESS.control;
+    level_of(control.level.load(Ordering::Relaxed), control.mode.load(Ordering::Relaxed))
+}
+
+/// Whether every event is recorded at a level.
+fn records_all(level: Level) -> bool {
+    matches!(level, Level::Full | Level::AfterSampling)
 }
 
 /// Returns the level set by [`set_level`], whatever the mode.
@@ -99,11 +117,12 @@ pub(super) fn sampled_table() -> Option<&'static SampledTable> {
     unsafe { table.as_ref() }
 }
 
-/// Recomputes the values of [`only_samples_at`] and [`sampled_table`]. Called after each change of a value on which
-/// they depend.
+/// Recomputes the values of [`only_samples_at`] and [`sampled_table`], and then the level in force. Called after each
+/// change of a value on which they depend.
 pub(super) fn refresh_sampling() {
     loop {
-        let samples = level() == Level::Sampled && current().records();
+        let level = wanted_level();
+        let samples = level == Level::Sampled && current().records();
         let rate = if samples { sampling_rate() } else { NOT_SAMPLING };
         let set = ledger().filter(|_| samples && !has_earlier_blocks());
         let table =
@@ -111,7 +130,8 @@ pub(super) fn refresh_sampling() {
         // Acquire and release: of two concurrent callers the later one sees the change of the other.
         let was_rate = PROCESS.control.sampling_only_rate.swap(rate, Ordering::AcqRel);
         let was_table = PROCESS.control.sampled.swap(table.cast_mut(), Ordering::AcqRel);
-        if (was_rate, was_table.cast_const()) == (rate, table) {
+        let was_level = PROCESS.epoch.set_level(level);
+        if was_level && (was_rate, was_table.cast_const()) == (rate, table) {
             return;
         }
     }
@@ -134,24 +154,30 @@ pub(crate) fn set_sampling_rate(rate: u64) {
 
 /// Stores a new value of a setting, prepares sampling for it, and adds it to the list of changes.
 fn change(subject: Subject, value: &AtomicU32, to: u32) {
-    let was_full = matches!(level(), Level::Full | Level::AfterSampling);
     let Some(ledger) = ledger() else { return };
+    // Without the latch after a while: a handler may have interrupted a change.
+    let _taken = PROCESS.control.changing.take_in_rounds(CHANGING_ROUNDS_MAX);
+    // relaxed, all of the settings: the latch orders them.
     if value.load(Ordering::Relaxed) == to {
         return;
     }
-    if was_full {
-        // If this is the end of the full level, blocks recorded so far are not in the sampled set.
+    let control = &PROCESS.control;
+    let (asked, mode) = (control.level.load(Ordering::Relaxed), control.mode.load(Ordering::Relaxed));
+    let next = match subject {
+        Subject::Mode => level_of(asked, to),
+        Subject::Level => level_of(to, mode),
+        _ => wanted_level(),
+    };
+    ledger.sampled.open(&ledger.pages);
+    if records_all(wanted_level()) && !records_all(next) {
+        // Blocks recorded so far are not in the sampled set. All of this is done before a thread sees the level.
         mark_earlier_blocks();
         ledger.sampled.clear(&ledger.pages);
-    }
-    ledger.sampled.open(&ledger.pages);
-    // relaxed: see `level`.
-    let from = value.swap(to, Ordering::Relaxed);
-    refresh_sampling();
-    if !matches!(level(), Level::Full | Level::AfterSampling) {
-        ledger.use_sampling();
+        ledger.use_sampling(level() == Level::Full);
         mark_sampled_out_blocks();
     }
+    let from = value.swap(to, Ordering::Relaxed);
+    refresh_sampling();
     PROCESS.epoch.tick();
     ledger.changes.push(Changed { at_ns: ledger.clock.now_ns(), subject, from, to });
 }
@@ -181,39 +207,105 @@ pub(crate) fn lost_without_lane() -> LossCounts {
 
 /// Notes that sampled-out blocks may be live from now on.
 pub(super) fn mark_sampled_out_blocks() {
-    // relaxed: as below.
-    PROCESS.control.sampled_out_blocks.store(1, Ordering::Relaxed);
-}
-
-/// Returns whether sampled-out blocks may be live.
-pub(super) fn has_sampled_out_blocks() -> bool {
-    // relaxed: as below.
-    PROCESS.control.sampled_out_blocks.load(Ordering::Relaxed) != 0
-}
-
-/// Notes that no sampled-out block is live and every event is recorded, so threads return to the hot path.
-pub(crate) fn clear_sampled_out_blocks() {
-    // relaxed: each thread follows at its next event.
-    PROCESS.control.sampled_out_blocks.store(0, Ordering::Relaxed);
+    mark(&PROCESS.control.sampled_out_blocks);
 }
 
 /// Notes that blocks outside the sampled set may be live from now on.
 pub(super) fn mark_earlier_blocks() {
-    // relaxed: a thread samples only after it has seen the new level, which is published later.
-    PROCESS.control.earlier_blocks.store(1, Ordering::Relaxed);
+    mark(&PROCESS.control.earlier_blocks);
 }
 
-/// Notes that no block recorded before sampling began is live.
-pub(crate) fn clear_earlier_blocks() {
-    // relaxed: a thread that sees it late records a free that could be sampled out.
-    PROCESS.control.earlier_blocks.store(0, Ordering::Relaxed);
-    refresh_sampling();
+fn mark(mark: &AtomicU32) {
+    // Acquire and release: pairs with the exchange in `Marks`. The number is never 0 afterwards.
+    let _ =
+        mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, |number| Some(number.wrapping_add(1).max(1)));
+}
+
+/// Notes a block that a thread has sampled out at a level that is over: the block is freed with its whole size.
+pub(super) fn mark_late_sampled_out_block() {
+    // SeqCst: pairs with the fence in `Marks::clear_sampled_out_blocks`. One of the two sees what the other did.
+    fence(Ordering::SeqCst);
+    if level() == Level::Full {
+        mark_sampled_out_blocks();
+        refresh_sampling();
+    }
+}
+
+/// Notes a block that a thread has recorded in full although blocks are sampled by now.
+pub(super) fn mark_late_earlier_block() {
+    // SeqCst: pairs with the fence in `Marks::clear_earlier_blocks`.
+    fence(Ordering::SeqCst);
+    if !records_all(level()) {
+        mark_earlier_blocks();
+        refresh_sampling();
+    }
+}
+
+/// Returns whether sampled-out blocks may be live.
+pub(super) fn has_sampled_out_blocks() -> bool {
+    // relaxed: `refresh_sampling` is called after each change.
+    PROCESS.control.sampled_out_blocks.load(Ordering::Relaxed) != 0
 }
 
 /// Returns whether blocks recorded before sampling began may be live.
-pub(super) fn has_earlier_blocks() -> bool {
-    // relaxed: as above.
+pub(crate) fn has_earlier_blocks() -> bool {
+    // relaxed: a thread that sees it late records a free that could be sampled out.
     PROCESS.control.earlier_blocks.load(Ordering::Relaxed) != 0
+}
+
+/// The level and the marks of blocks at one moment, before a flush. A mark that is newer is not cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Marks {
+    pub(crate) level: Level,
+    earlier_blocks: u32,
+    sampled_out_blocks: u32,
+}
+
+impl Marks {
+    pub(crate) fn read() -> Marks {
+        let control = &PROCESS.control;
+        // Acquire: pairs with `mark`.
+        Marks {
+            level: level(),
+            earlier_blocks: control.earlier_blocks.load(Ordering::Acquire),
+            sampled_out_blocks: control.sampled_out_blocks.load(Ordering::Acquire),
+        }
+    }
+
+    /// Notes that no sampled-out block is live and every event is recorded, so that threads return to the hot path.
+    /// `are_all_freed` is asked again afterwards.
+    pub(crate) fn clear_sampled_out_blocks(self, are_all_freed: impl Fn() -> bool) {
+        if !clear(&PROCESS.control.sampled_out_blocks, self.sampled_out_blocks) {
+            return;
+        }
+        // SeqCst: see `mark_late_sampled_out_block`.
+        fence(Ordering::SeqCst);
+        if !are_all_freed() {
+            mark_sampled_out_blocks();
+            refresh_sampling();
+        }
+    }
+
+    /// Notes that no block recorded before sampling began is live. `are_all_freed` is asked again afterwards.
+    pub(crate) fn clear_earlier_blocks(self, are_all_freed: impl Fn() -> bool) {
+        if !clear(&PROCESS.control.earlier_blocks, self.earlier_blocks) {
+            return;
+        }
+        // SeqCst: see `mark_late_earlier_block`.
+        fence(Ordering::SeqCst);
+        if !are_all_freed() {
+            mark_earlier_blocks();
+            refresh_sampling();
+        }
+    }
+}
+
+/// Clears a mark, unless it is newer than `number`. Returns whether it did.
+fn clear(mark: &AtomicU32, number: u32) -> bool {
+    // Acquire and release: pairs with `mark`.
+    let is_cleared = mark.compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+    refresh_sampling();
+    is_cleared
 }
 
 /// Returns a seed for a thread's sampler: a clock reading.

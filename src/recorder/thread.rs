@@ -168,6 +168,8 @@ fn end() {
     // Reallocs whose second halves were lost.
     state.under_way.fill(Default::default());
     drop(taken);
+    // No record of this thread is under way, and the next thread reads the level at its first event.
+    lane.store_level(|| Level::AfterSampling as u32);
     // relaxed: the retiring exchange publishes it.
     ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));
 }

@@ -125,7 +125,7 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     lane.cold.opened_ns.store(now_ns, Ordering::Relaxed);
     let words = background_thread::window_words(lane, record.len, words_before, open_ns);
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
-    lane.cold.level.store(state::level() as u32, Ordering::Relaxed);
+    lane.store_level(|| state::level() as u32);
     stacks::update_walking(lane);
     background_thread::start_if_due(lane, ledger);
     Ok(start)

@@ -1,5 +1,7 @@
 //! The lane: one thread's ring, laid out so that the thread and the folder write to different cache lines.
 
+use std::sync::atomic::compiler_fence;
+
 use super::cursor::{Head, Oldest, Stamping, Tail};
 use crate::profile::LossReason;
 use crate::sys::latch::Latch;
@@ -43,6 +45,9 @@ pub(crate) struct Lane {
     /// only.
     segments: [AtomicU32; SEGMENT_SLOTS as usize],
 }
+
+/// Number of times that a thread reads the level until it does not change.
+const LEVEL_ROUNDS: u32 = 8;
 
 /// The cache line of the hot path.
 #[repr(C, align(64))]
@@ -293,6 +298,31 @@ impl Lane {
     pub(crate) fn open_gate(&self, limit: u64) {
         // relaxed: see `close_gate`.
         self.hot.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Whether the lane's thread writes no record that it began at level 0, and at which it records everything. For
+    /// other threads, some time after a change of the level: see `fold::flush`.
+    pub(crate) fn is_outside_plain_records(&self) -> bool {
+        let cold = &self.cold;
+        // relaxed, all: a thread that changes them later has seen the change.
+        self.hot.limit.load(Ordering::Relaxed) != 0
+            || cold.level.load(Ordering::Relaxed) != 0
+            || cold.own_depth.load(Ordering::Relaxed) != 0
+    }
+
+    /// Stores the level at which the lane's thread records. Reads the level again afterwards, so that a thread that has
+    /// stored an old one is not taken for one that follows a newer one.
+    pub(crate) fn store_level(&self, now: impl Fn() -> u32) {
+        // A change takes longer than a round, so that there are two rounds at most.
+        for _ in 0..LEVEL_ROUNDS {
+            let level = now();
+            // relaxed: written by the lane's thread only.
+            self.cold.level.store(level, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+            if now() == level {
+                return;
+            }
+        }
     }
 
     #[inline(always)]

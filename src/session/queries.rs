@@ -91,10 +91,7 @@ pub fn estimates() -> profile::Estimates {
 /// heapledger::set_mode(heapledger::DataQualityMode::HighThroughput);
 /// ```
 pub fn set_mode(mode: DataQualityMode) {
-    with_ledger(|_, scope| {
-        let _paused = RecordingPaused::enter(scope);
-        state::set_mode(mode);
-    });
+    change_recording(|| state::set_mode(mode));
 }
 
 /// Changes the level of recording: the detail in which events are recorded. Each thread follows at its next event; the
@@ -104,9 +101,18 @@ pub fn set_mode(mode: DataQualityMode) {
 /// Omitted events are counted with their size, so [`stats`] stays exact at every level. The allocating stack and the
 /// time are known for recorded events only.
 pub fn set_degradation(degradation: Degradation) {
-    with_ledger(|_, scope| {
+    change_recording(|| state::set_level(tuning::level_of(degradation)));
+}
+
+/// Changes a setting by which events are recorded or sampled out, and books what was recorded before, so that the
+/// transition ends at once where no other thread records.
+fn change_recording(change: impl FnOnce()) {
+    with_ledger(|ledger, scope| {
         let _paused = RecordingPaused::enter(scope);
-        state::set_level(tuning::level_of(degradation));
+        change();
+        if let Some(lane) = scope.lane().filter(|_| ledger.live.is_in_transition()) {
+            ledger.flush(lane);
+        }
     });
 }
 

@@ -38,6 +38,29 @@ impl SignalSafeCounter {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
+
+    /// Takes back an event that this thread has counted.
+    #[cold]
+    pub(crate) fn take_back(&self, bytes: u64) {
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        // SAFETY: as in `count`.
+        unsafe {
+            core::arch::asm!(
+                "dec qword ptr [{counted}]",
+                "sub qword ptr [{counted} + 8], {bytes}",
+                counted = in(reg) self.events.as_ptr(),
+                bytes = in(reg) bytes,
+                options(nostack),
+            );
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+        {
+            use super::sync::Ordering;
+            // relaxed, both: as in `count`.
+            self.events.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -51,5 +74,8 @@ mod tests {
         counted.count(3);
         assert_eq!(counted.events.load(Ordering::Relaxed), 8);
         assert_eq!(counted.bytes.load(Ordering::Relaxed), 1);
+        counted.take_back(3);
+        assert_eq!(counted.events.load(Ordering::Relaxed), 7);
+        assert_eq!(counted.bytes.load(Ordering::Relaxed), u64::MAX - 1);
     }
 }

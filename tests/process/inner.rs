@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 /// The four methods, as indices into [`SERVED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,24 @@ pub fn forget_at_fork() {
 /// Makes the next `calls` calls of a method fail.
 pub fn refuse(method: Method, calls: u64) {
     REFUSE[method as usize].store(calls, SeqCst);
+}
+
+/// Bytes of the block that has one place; 0 for none.
+static PLACED_BYTES: AtomicUsize = AtomicUsize::new(0);
+static PLACE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+
+/// From now on every block of this size lies at one address, as where an allocator keeps the last block that was freed. The
+/// program has one such block at a time.
+pub fn place_all_of(bytes: usize) {
+    // SAFETY: the size is not zero.
+    let place = unsafe { System.alloc(Layout::from_size_align(bytes, 16).expect("a small size")) };
+    PLACE.store(place, SeqCst);
+    PLACED_BYTES.store(bytes, SeqCst);
+}
+
+/// The block that has one place, if it has this size.
+fn placed(layout: Layout) -> Option<*mut u8> {
+    (layout.size() == PLACED_BYTES.load(SeqCst)).then(|| PLACE.load(SeqCst))
 }
 
 /// What a realloc calls before it does its work, once: the address of a `fn()`, or 0.
@@ -181,6 +199,7 @@ unsafe impl GlobalAlloc for Scripted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let block = match layout.size() {
             _ if is_refused(Method::Alloc) => null_mut(),
+            _ if placed(layout).is_some() => PLACE.load(SeqCst),
             size if size >= MAPPED_FROM => map(size),
             // SAFETY: the caller's promise, passed on.
             _ => unsafe { System.alloc(layout) },
@@ -202,6 +221,9 @@ unsafe impl GlobalAlloc for Scripted {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         note(Method::Dealloc, block, layout, 0, null_mut());
+        if placed(layout) == Some(block) {
+            return;
+        }
         if layout.size() >= MAPPED_FROM {
             // SAFETY: blocks of this size were mapped by us, with this size.
             unsafe { libc::munmap(block.cast(), layout.size()) };

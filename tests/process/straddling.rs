@@ -40,6 +40,14 @@ pub const CASES: &[Case] = &[
         .heap(Heap::Alone),
     Case::new("what_another_thread_left_out_grows_from_its_size", || hand_over(only_sample, true), obeys)
         .heap(Heap::Alone),
+    Case::new(
+        "the_free_of_a_block_left_out_takes_no_bytes_of_the_next_one_at_its_address",
+        || mix_up(1_000),
+        obeys,
+    ),
+    // Where nobody flushes in between, more frees wait than there is room for.
+    Case::new("more_frees_of_blocks_left_out_than_can_wait_are_all_counted", || leave_out(300_000), obeys)
+        .heap(Heap::Alone),
     // heapledger's own thread is what finds out that sampling is over.
     Case::new("a_sample_that_is_reallocated_when_all_is_recorded_again_ends", || outlive(false), obeys)
         .heap(Heap::Counted)
@@ -116,6 +124,69 @@ fn take_up(begin: fn(), is_refused: bool) {
         free(new, NEW_BYTES)
     }
     assert_eq!(live(), (blocks - 1, bytes - OLD_BYTES as u64));
+}
+
+const PLACED_BYTES: usize = 1_248;
+static STEP: AtomicU64 = AtomicU64::new(0);
+
+/// Allocates the block at the one place whenever the step is odd.
+extern "C" fn place_one(_argument: *mut c_void) -> *mut c_void {
+    loop {
+        match STEP.load(SeqCst) {
+            u64::MAX => return null_mut(),
+            step if step % 2 == 1 => {
+                HANDED.store(block(PLACED_BYTES), SeqCst);
+                STEP.store(step + 1, SeqCst);
+            }
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Two threads have blocks at one address in turn, of which some are sampled, while a block from before sampling lives.
+fn mix_up(turns: u64) {
+    inner::place_all_of(PLACED_BYTES);
+    let earlier = block(100);
+    let mut thread = 0;
+    // SAFETY: `thread` is valid for writes, and default attributes are asked for.
+    assert_eq!(unsafe { libc::pthread_create(&mut thread, std::ptr::null(), place_one, null_mut()) }, 0);
+    heapledger::flush();
+    let before = heapledger::stats();
+    heapledger::set_sampling_bytes(1 << 10);
+    only_sample();
+    for turn in 0..turns {
+        free(block(PLACED_BYTES), PLACED_BYTES);
+        STEP.store(2 * turn + 1, SeqCst);
+        while STEP.load(SeqCst) != 2 * turn + 2 {
+            std::thread::yield_now();
+        }
+        free(HANDED.load(SeqCst), PLACED_BYTES);
+    }
+    STEP.store(u64::MAX, SeqCst);
+    // SAFETY: it was started, and is waited for once.
+    assert_eq!(unsafe { libc::pthread_join(thread, null_mut()) }, 0);
+    let (quality, unaccounted) = settled_accounts();
+    assert_eq!(
+        (quality.lost.total(), unaccounted, quality.anomalies.unmatched_frees),
+        (0, 0, 0),
+        "{quality:?}"
+    );
+    assert_eq!(quality.anomalies.double_allocations, 0, "{quality:?}");
+    let after = heapledger::stats();
+    assert_eq!((after.live_blocks, after.live_bytes), (before.live_blocks, before.live_bytes));
+    assert_eq!(after.freed_bytes - before.freed_bytes, after.total_bytes - before.total_bytes);
+    free(earlier, 100);
+}
+
+/// One thread, and a block from before sampling that lives on: every free is recorded, and finds no block.
+fn leave_out(blocks: u64) {
+    let earlier = block(100);
+    let before = live();
+    only_sample();
+    (0..blocks).for_each(|_| free(block(64), 64));
+    let after = live();
+    assert_eq!(after, before);
+    free(earlier, 100);
 }
 
 /// What one thread hands to the other, and back.

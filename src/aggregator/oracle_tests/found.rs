@@ -193,7 +193,7 @@ fn in_order_a_free_of_what_was_left_out_is_counted_as_such() {
     let ledger = Ledger::open(256 << 20, ClockMode::PerEvent).unwrap();
     ledger.clock.set_by_hand(1);
     let mut lane = Producer::new(ledger, 4);
-    ledger.use_sampling();
+    ledger.use_sampling(true);
     lane.free_whole(64, 1000);
     ledger.flush(lane.lane);
     assert_eq!(ledger.live.waiting(), 0);

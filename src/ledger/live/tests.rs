@@ -119,16 +119,16 @@ fn a_free_with_another_layout_is_counted_once_nothing_else_can_explain_it() {
     assert_eq!(room.table.free(room.pages(), free(64, 9, 2)), Freed::Waits);
     let mut found = [None; 4];
     for shard in 0..SHARDS {
-        room.table.take_mix_ups(room.pages(), shard, 0, 0, &mut found);
+        room.table.take_left_over(room.pages(), shard, 0, |_, _| true, &mut found);
     }
     assert_eq!(found, [None; 4], "it came in this round: its block may still be on its way");
     let round = room.table.begin_round();
     for shard in 0..SHARDS {
-        room.table.take_mix_ups(room.pages(), shard, round, round - 1, &mut found);
+        room.table.take_left_over(room.pages(), shard, round, sizes_agree, &mut found);
     }
     assert_eq!(found, [None; 4], "a block of its own size may still turn up");
     for shard in 0..SHARDS {
-        room.table.take_mix_ups(room.pages(), shard, round, round, &mut found);
+        room.table.take_left_over(room.pages(), shard, round, |_, _| true, &mut found);
     }
     assert!(matches!(found[0], Some((block, free)) if block.size == 8 && free.size == 9));
     assert_eq!(room.table.anomalies.layout_mismatches.load(Ordering::Relaxed), 1);
@@ -171,7 +171,7 @@ fn at_one_look_every_waiting_free_gets_the_block_that_is_left_over_for_it() {
         for shard in 0..SHARDS {
             loop {
                 let mut found = [None; 16];
-                room.table.take_mix_ups(room.pages(), shard, 1, 1, &mut found);
+                room.table.take_left_over(room.pages(), shard, 1, |_, _| true, &mut found);
                 paired += found.iter().flatten().count();
                 if found[15].is_none() {
                     break;
@@ -185,7 +185,9 @@ fn at_one_look_every_waiting_free_gets_the_block_that_is_left_over_for_it() {
             let entries =
                 (0..table.capacity).map(|place| table.read(place)).filter(|entry| entry.address != 0);
             for entry in entries {
-                if entry.meta.is_waiting() { &mut waiting } else { &mut blocks }.push(entry.address);
+                let count = if entry.meta.is_waiting() { 1 + entry.meta.more() } else { 1 } as usize;
+                let list = if entry.meta.is_waiting() { &mut waiting } else { &mut blocks };
+                list.extend(std::iter::repeat_n(entry.address, count));
             }
         }
         assert!(waiting.iter().all(|address| !blocks.contains(address)), "round {round}: {waiting:?}");
@@ -247,4 +249,43 @@ fn a_million_blocks_take_less_than_48_bytes_each() {
     }
     let bytes = room.pages().held_bytes() - before;
     assert!(bytes <= 48_000_000, "{bytes} bytes for a million blocks");
+}
+
+#[test]
+fn frees_of_one_address_wait_in_one_entry_and_each_finds_its_block() {
+    let room = Room::new(1 << 24);
+    for at_ns in 0..5_000 {
+        assert_eq!(room.table.free(room.pages(), free(64, 8, at_ns)), Freed::Waits);
+    }
+    room.table.free(room.pages(), free(64, 9, 1));
+    assert_eq!(room.table.waiting(), 5_001);
+    let mut entries = 0;
+    let table = room.table.shard(64).table(room.pages());
+    table.each_at(64, |_, _| entries += 1);
+    assert_eq!(entries, 6, "each search passes all of them");
+    for _ in 0..4_000 {
+        assert!(matches!(room.table.place(room.pages(), block(64, 8, 0)), Placed::FreedBy(_)));
+    }
+    assert_eq!(room.table.waiting(), 1_001);
+    let round = room.table.begin_round();
+    room.table.give_up_waiting(room.pages(), round);
+    assert_eq!((room.table.waiting(), room.table.anomalies.unmatched.load(Ordering::Relaxed)), (0, 1_001));
+    assert_eq!(room.table.place(room.pages(), block(64, 8, 0)), Placed::Live);
+}
+
+#[test]
+fn a_free_with_its_whole_size_that_is_dropped_counts_its_bytes_however_many_wait() {
+    let room = Room::new(1 << 26);
+    room.table.begin_sampling(None);
+    let whole =
+        |address: u64| Entry { size: crate::ledger::entry::with_whole_size(5_000), ..free(address, 0, 1) };
+    let frees = u64::from(WAITING_MAX) + 100;
+    (0..frees).for_each(|_| assert_eq!(room.table.free(room.pages(), whole(64)), Freed::Waits));
+    let round = room.table.begin_round();
+    room.table.drop_sampled_out(room.pages(), round);
+    let anomalies = &room.table.anomalies;
+    let counted = (&anomalies.sampled_out_frees, &anomalies.sampled_out_freed_bytes);
+    let counted = (counted.0.load(Ordering::Relaxed), counted.1.load(Ordering::Relaxed));
+    assert_eq!(counted, (frees, frees * 5_000));
+    assert_eq!((room.table.waiting(), anomalies.unmatched.load(Ordering::Relaxed)), (0, 0));
 }
