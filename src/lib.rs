@@ -66,8 +66,8 @@
 //!
 //! # In tests
 //!
-//! The ledger belongs to the whole process, so a test that asserts exact figures needs a test binary with one test, or
-//! `--test-threads=1`:
+//! [`assert_heap!`] says what a piece of work may allocate. It is right while other tests run in the same process;
+//! `docs/HEAP_BUDGETS.md` has more.
 //!
 //! ```
 //! use std::hint::black_box;
@@ -77,25 +77,14 @@
 //!     heapledger::HeapLedger::system().dump(heapledger::DumpTarget::Off);
 //!
 //! fn main() {
-//!     heapledger::flush();
-//!     let before = heapledger::stats();
 //!     // `black_box` keeps the optimiser from removing an allocation that nothing reads.
-//!     let kept = black_box(vec![7u8; 100]);
-//!     heapledger::flush();
-//!     let after = heapledger::stats();
-//!     assert_eq!(after.live_bytes - before.live_bytes, 100);
+//!     let kept = heapledger::assert_heap!(allocations == 1, retained_bytes == 100; {
+//!         black_box(vec![7u8; 100])
+//!     });
 //!     assert!(heapledger::quality().is_conserved());
 //!     drop(kept);
 //! }
 //! ```
-
-#![cfg_attr(
-    not(any(test, feature = "read")),
-    allow(
-        dead_code,
-        reason = "parts that only readers use; the build with all features finds code that nothing uses"
-    )
-)]
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("heapledger needs addresses of 64 bits: leave it out of builds for shorter ones");

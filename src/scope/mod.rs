@@ -35,11 +35,14 @@
 //! * While events are sampled out ([`DataQualityMode::HighThroughput`](crate::DataQualityMode), or a reduced level), the
 //!   figures have only the events that were recorded in full: they are lower bounds.
 
+mod assertion;
 mod future;
 mod measurement;
 mod named;
 mod usage;
 
+#[doc(hidden)]
+pub use assertion::{Figure, Limit, figures};
 pub use future::Scoped;
 pub use measurement::{Inconclusive, Measurement, measure};
 pub use named::{Entered, Scope, ScopeToken};

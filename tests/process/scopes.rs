@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use heapledger::profile::Scope as Row;
 use heapledger::scope::{Inconclusive, Measurement, ScopeToken};
-use heapledger::{Profile, Scope, measure};
+use heapledger::{Profile, Scope, assert_heap, assert_no_alloc, measure};
 
 use super::case::{Case, Ended};
 use super::inner;
@@ -40,6 +40,9 @@ pub const CASES: &[Case] = &[
     })
     .variables(&[("HEAPLEDGER_BLACKBOX", "box.hl")]),
     Case::new("a_measure_that_cannot_be_exact_says_why", be_inconclusive, |ended| {
+        ended.quietly();
+    }),
+    Case::new("an_assertion_fails_for_each_figure_that_is_too_high", assert_heaps, |ended| {
         ended.quietly();
     }),
     Case::new("more_scopes_than_cells_are_counted_together", overflow, |ended| {
@@ -331,6 +334,43 @@ fn be_inconclusive() {
         assert_eq!(inconclusive, (n == 64).then_some(Inconclusive::NoScope), "{n}");
     }
     left.into_iter().for_each(|block| free(block, 9));
+}
+
+fn grow() {
+    let layout = Layout::from_size_align(100, 8).unwrap();
+    // SAFETY: the block is ours and has this layout.
+    free(black_box(unsafe { realloc(block(100), layout, 300) }), 300);
+}
+
+fn assert_heaps() {
+    std::panic::set_hook(Box::new(|_| ()));
+    let said = |work: fn()| {
+        let panic = std::panic::catch_unwind(work).expect_err("the assertion is wrong");
+        panic.downcast_ref::<String>().expect("a message").clone()
+    };
+    let kept = assert_heap!(allocations == 1, bytes == 100, peak <= 100, retained == 1; block(100));
+    assert_heap!(allocations == 1, reallocations == 1, bytes == 400, retained == 0; grow());
+    assert_eq!(assert_no_alloc!({ black_box(7) }), 7);
+    let mut first = true;
+    assert_heap!(warmup = 1, allocations == 0; if std::mem::take(&mut first) { free(block(5), 5) });
+    let broken: [(fn(), &str); 7] = [
+        (|| assert_heap!(allocations < 1; free(block(1), 1)), "allocations"),
+        (|| assert_heap!(reallocations == 0; grow()), "reallocations"),
+        (|| assert_heap!(bytes <= 399; grow()), "bytes"),
+        (|| assert_heap!(peak < 300; grow()), "peak"),
+        (|| drop(assert_heap!(retained == 0; Box::new(black_box(1u8)))), "retained"),
+        (|| drop(assert_heap!(retained_bytes < 1; Box::new(black_box(1u8)))), "retained_bytes"),
+        (|| assert_no_alloc!(grow()), "allocations"),
+    ];
+    for (work, figure) in broken {
+        let said = said(work);
+        assert!(said.starts_with("heap budget broken: tests/process/scopes.rs:"), "{said}");
+        assert!(said.lines().nth(1).unwrap().trim().starts_with(figure), "{said}");
+    }
+    heapledger::set_degradation(heapledger::profile::Degradation::CountersOnly);
+    let said = said(|| assert_no_alloc!(()));
+    assert!(said.starts_with("heap budget inconclusive: ") && said.contains("sampled out"), "{said}");
+    free(kept, 100);
 }
 
 fn overflow() {

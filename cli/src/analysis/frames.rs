@@ -116,6 +116,10 @@ pub(super) fn is_cut(frame: &Frame<'_>) -> bool {
     // The list does not cut every `__rust_`: threads start in `__rust_begin_short_backtrace`, whose callees belong to
     // the program.
     let shims = ["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rust_no_alloc", "__rg_", "__rdl_"];
+    // Functions that run the program's work in a scope are callers of that work.
+    if name.starts_with("heapledger::scope::") {
+        return false;
+    }
     let prefixes = ["heapledger::", "alloc::alloc::"].into_iter().chain(shims);
     if prefixes.into_iter().any(|prefix| name.starts_with(prefix)) {
         return true;
@@ -204,6 +208,19 @@ mod tests {
         profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
         let texts =
             ["", "__rust_alloc", "work", "__rust_begin_short_backtrace<app::main::{closure_env#0}, ()>"];
+        profile.symbols.strings = texts.map(str::to_owned).to_vec();
+        for (address, function) in [(100, 1), (200, 2), (300, 3)] {
+            profile.symbols.frames.insert(address, vec![SymbolFrame { function, ..SymbolFrame::default() }]);
+        }
+        let read: Vec<_> = frames(&profile, 1).iter().map(|frame| frame.function).collect();
+        assert_eq!(read, ["work", texts[3]]);
+    }
+
+    #[test]
+    fn work_in_a_scope_is_not_cut_with_what_enters_the_scope() {
+        let mut profile = sample::empty();
+        profile.stacks.push(Stack { frames: vec![100, 200, 300], truncated: false });
+        let texts = ["", "__rust_alloc", "work", "heapledger::scope::measurement::measure<(), app::main>"];
         profile.symbols.strings = texts.map(str::to_owned).to_vec();
         for (address, function) in [(100, 1), (200, 2), (300, 3)] {
             profile.symbols.frames.insert(address, vec![SymbolFrame { function, ..SymbolFrame::default() }]);

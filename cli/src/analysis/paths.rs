@@ -17,7 +17,7 @@ use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
 use super::interner::Interner;
 use super::name_simplify::{is_library, without_generics};
 use super::suppressions::Suppression;
-use heapledger::profile::Profile;
+use heapledger::profile::{Profile, scope_of_address};
 
 /// Maximum number of functions of one path.
 pub const PATH_FUNCTIONS_MAX: usize = 1024;
@@ -42,6 +42,8 @@ pub struct View<'a> {
     pub focus: Vec<Matcher<'a>>,
     /// Matchers that drop a stack if one of them matches a function, file or module of the stack.
     pub ignore: Vec<Matcher<'a>>,
+    /// Matcher of the name of a scope: only stacks in such a scope are kept. `None` keeps all stacks.
+    pub scope: Option<Matcher<'a>>,
 }
 
 impl std::fmt::Debug for View<'_> {
@@ -51,6 +53,7 @@ impl std::fmt::Debug for View<'_> {
             .field("with_library", &self.with_library)
             .field("focus", &self.focus.len())
             .field("ignore", &self.ignore.len())
+            .field("has_scope", &self.scope.is_some())
             .finish()
     }
 }
@@ -98,11 +101,13 @@ struct Place {
     is_library: bool,
     is_focus: bool,
     is_ignored: bool,
+    is_scope: bool,
 }
 
 const NO_SUPPRESSION: u32 = u32::MAX;
 
-/// Key of a frame: function, file, line, start of the object, and the address of a frame without a name, else 0.
+/// Key of a frame: function, file, line, start of the object, and the address of a scope's frame or of one without a
+/// name, else 0.
 type FrameKey<'p> = (&'p str, &'p str, u32, Option<u64>, u64);
 
 /// Reader of stacks as paths.
@@ -158,7 +163,8 @@ impl<'p> Paths<'p> {
         let places = self.without_recorder(&places);
         let flags = |flag: fn(&Place) -> bool| places.iter().any(|place| flag(&self.places[*place as usize]));
         let is_in_focus = self.view.focus.is_empty() || flags(|place| place.is_focus);
-        let is_seen = is_in_focus && !flags(|place| place.is_ignored);
+        let is_in_scope = self.view.scope.is_none() || flags(|place| place.is_scope);
+        let is_seen = is_in_focus && is_in_scope && !flags(|place| place.is_ignored);
         let suppression = places.iter().map(|place| self.places[*place as usize].suppression).min();
         let suppression = suppression.filter(|known| *known != NO_SUPPRESSION).map(|known| known as usize);
         let kept = self.folded(places);
@@ -221,7 +227,8 @@ impl<'p> Paths<'p> {
     /// Appends the places of an address to `expanded`.
     fn expand(&mut self, address: u64) {
         for frame in self.reader.functions(address) {
-            let unnamed = if frame.function.is_empty() { address } else { 0 };
+            let is_by_address = frame.function.is_empty() || scope_of_address(frame.address).is_some();
+            let unnamed = if is_by_address { frame.address } else { 0 };
             let key =
                 (frame.function, frame.file, frame.line, frame.module.map(|module| module.start), unnamed);
             let place = self.by_frame.get(&key).copied().unwrap_or_else(|| self.add(&frame));
@@ -241,11 +248,15 @@ impl<'p> Paths<'p> {
                 format!("{object}+{:#x}", frame.address.wrapping_sub(1).wrapping_sub(module.bias))
             }
             ("", None) => format!("{:#x}", frame.address),
-            (name, _) if self.view.with_generics => name.to_owned(),
+            (name, _) if self.view.with_generics || scope_of_address(frame.address).is_some() => {
+                name.to_owned()
+            }
             (name, _) => without_generics(name),
         };
         let texts = [frame.function, frame.file, module.map_or("", |module| module.path.as_str())];
         let any = |matches: &dyn Fn(&str) -> bool| texts.iter().any(|text| !text.is_empty() && matches(text));
+        let scope = scope_of_address(frame.address)
+            .and_then(|_| frame.function.strip_prefix("[scope ").and_then(|name| name.strip_suffix(']')));
         let place = Place {
             function: 0,
             line: frame.line,
@@ -253,6 +264,7 @@ impl<'p> Paths<'p> {
             is_library,
             is_focus: self.view.focus.iter().any(|matcher| any(*matcher)),
             is_ignored: self.view.ignore.iter().any(|matcher| any(*matcher)),
+            is_scope: self.view.scope.zip(scope).is_some_and(|(matches, name)| matches(name)),
             suppression: self
                 .suppressions
                 .iter()
@@ -272,7 +284,7 @@ pub(super) use tests::named;
 mod tests {
     use super::super::sample;
     use super::*;
-    use heapledger::profile::{Module, Stack, SymbolFrame};
+    use heapledger::profile::{Module, Stack, SymbolFrame, scope_address};
 
     /// Returns a profile whose stack *n* goes through the functions `calls[n - 1]`, innermost first: (name, file,
     /// line).
@@ -367,6 +379,21 @@ mod tests {
             seen(&[], &[]) && seen(&["add.rs"], &[]) && seen(&["/opt/"], &[]) && seen(&["x", "demo::"], &[])
         );
         assert!(!seen(&["x"], &[]) && !seen(&[], &["/opt"]) && !seen(&["demo"], &["add"]));
+    }
+
+    #[test]
+    fn a_scope_is_known_by_its_frame_and_not_by_a_function_of_its_name() {
+        let mut profile = named(&[&[("demo::add", "add.rs", 1), ("[scope parse]", "", 0)]]);
+        profile.symbols.strings.push("[scope parse]".into());
+        let function = profile.symbols.strings.len() as u32 - 1;
+        let name = SymbolFrame { function, ..SymbolFrame::default() };
+        profile.symbols.frames.insert(scope_address(1), vec![name]);
+        let frames = vec![profile.stacks[1].frames[0], scope_address(1)];
+        profile.stacks.push(Stack { frames, truncated: false });
+        let is_parse = |name: &str| name == "parse";
+        let view = View { scope: Some(&is_parse), ..View::default() };
+        let mut paths = Paths::new(&profile, &view, &[]);
+        assert_eq!([0, 1, 2].map(|stack| paths.read(stack).is_seen), [false, false, true]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Text report: a title, then its sections in a fixed order.
 //!
 //! Every report has every section, and an empty section says `none`, so that two reports can be compared line by
-//! line. Only the last section, on tracked pointers, is omitted if the program has no such pointer. The quality of
+//! line. The last sections, on scopes and on tracked pointers, are omitted if the program has none. The quality of
 //! the data comes first, before any figure that depends on it.
 
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use super::detail::Detail;
 use super::escape::escaped;
 use super::sections::subject::Subject;
-use super::sections::{heap, quality, sites, tables, timeline, tracked};
+use super::sections::{heap, quality, scopes, sites, tables, timeline, tracked};
 use super::text_page::{Layout, TextPage, Tone};
 use super::units::duration;
 use crate::analysis::{Origin, site_book, verify};
@@ -85,6 +85,10 @@ pub fn write_report_with(
         if *heading == "Sites" {
             asked_for(page, &subject)?;
         }
+    }
+    if !profile.scopes.is_empty() {
+        page.heading(scopes::HEADING)?;
+        scopes::scopes(page, &subject)?;
     }
     if !profile.tracked.is_empty() {
         page.heading(tracked::HEADING)?;

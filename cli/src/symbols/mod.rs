@@ -25,14 +25,16 @@ mod demangle;
 mod image;
 mod locate;
 mod notes;
+mod scopes;
 mod strings;
 
 use std::path::PathBuf;
 
-use heapledger::profile::{Module, Profile, Symbols};
+use heapledger::profile::{Module, Profile, Symbols, scope_of_address};
 use image::Image;
 use locate::Located;
 use notes::ModuleCounts;
+pub use scopes::{name_scopes, scope_name};
 use strings::Strings;
 
 /// Options of the search for symbols.
@@ -122,7 +124,7 @@ fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
         profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied()).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    addresses.retain(|address| !symbols.frames.contains_key(address));
+    addresses.retain(|address| !symbols.frames.contains_key(address) && scope_of_address(*address).is_none());
     let mut modules: Vec<usize> = (0..profile.modules.len()).collect();
     modules.sort_by_key(|module| profile.modules[*module].start);
     let holder = |address: u64| {

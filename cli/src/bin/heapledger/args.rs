@@ -89,6 +89,10 @@ pub struct SiteArgs {
     #[arg(long, value_name = "REGEX")]
     pub ignore: Vec<String>,
 
+    /// Keep only what was allocated in the scope of this name
+    #[arg(long, value_name = "NAME")]
+    pub scope: Option<String>,
+
     /// Show the arguments of generics, and every function of the standard library
     #[arg(long)]
     pub unfolded: bool,
@@ -186,6 +190,10 @@ pub struct ExportArgs {
     /// File to write [default: standard output]
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
+
+    /// Write only the sites in the scope of this name; not for the format `json`, which has all scopes
+    #[arg(long, value_name = "NAME")]
+    pub scope: Option<String>,
 
     #[command(flatten)]
     pub span: SpanArgs,

@@ -5,10 +5,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use heapledger::text::escape::escaped;
-use heapledger_cli::analysis;
 use heapledger_cli::export::{Format, completeness, export as write_export};
 use heapledger_cli::report::html::write_page_with;
 use heapledger_cli::report::{Detail, write_report_with, write_verdict};
+use heapledger_cli::{analysis, symbols};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
 use crate::detail::{self, SiteFilters};
@@ -23,7 +23,9 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     let filters = SiteFilters::read(&args.sites)?;
     let detail = filters.detail(&args.sites);
     let mut input = read::span(&args.file, &args.span)?;
-    if !args.no_symbols {
+    if args.no_symbols {
+        symbols::name_scopes(&mut input.profile);
+    } else {
         names::look_up(&mut input.profile, &args.names);
     }
     let (result, place) = match &args.html {
@@ -88,7 +90,16 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
         );
     }
     let mut input = read::span(&args.file, &args.span)?;
-    if !args.no_symbols {
+    if let Some(scope) = &args.scope {
+        if format == Format::Json {
+            let error = "--scope is not for the format json: its key `scopes` has every scope";
+            return Err(Failure::new(FailureKind::Usage, error));
+        }
+        analysis::scopes::keep(&mut input.profile, scope);
+    }
+    if args.no_symbols {
+        symbols::name_scopes(&mut input.profile);
+    } else {
         names::look_up(&mut input.profile, &args.names);
     }
     if !format.carries_quality() {

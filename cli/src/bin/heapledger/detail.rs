@@ -21,19 +21,24 @@ type Predicate = Box<dyn Fn(&str) -> bool>;
 pub struct SiteFilters {
     focus: Vec<Predicate>,
     ignore: Vec<Predicate>,
+    scope: Option<Predicate>,
     suppressions: Vec<Suppression>,
 }
 
 impl SiteFilters {
     pub fn read(args: &SiteArgs) -> Result<Self, Failure> {
         let suppressions = args.suppressions.as_deref().map_or(Ok(Vec::new()), read_suppressions)?;
-        Ok(SiteFilters { focus: predicates(&args.focus)?, ignore: predicates(&args.ignore)?, suppressions })
+        let scope = args.scope.clone().map(|wanted| Box::new(move |name: &str| name == wanted) as Predicate);
+        let (focus, ignore) = (predicates(&args.focus)?, predicates(&args.ignore)?);
+        Ok(SiteFilters { focus, ignore, scope, suppressions })
     }
 
     /// Returns the options of a report from the flags `args`.
     pub fn detail(&self, args: &SiteArgs) -> Detail<'_> {
         let words = |name: &str, all: &[String]| all.iter().map(|text| format!("{name} {text}")).collect();
-        let words: [Vec<String>; 2] = [words("focus", &args.focus), words("ignore", &args.ignore)];
+        let scope: Vec<String> = args.scope.iter().cloned().collect();
+        let words: [Vec<String>; 3] =
+            [words("focus", &args.focus), words("ignore", &args.ignore), words("scope", &scope)];
         Detail {
             order: match args.by {
                 SiteFigureArg::Live => SiteOrder::Live,
@@ -55,6 +60,7 @@ impl SiteFilters {
                 with_library: args.unfolded,
                 focus: matchers(&self.focus),
                 ignore: matchers(&self.ignore),
+                scope: self.scope.as_deref().map(|scope| scope as Matcher<'_>),
             },
             looked_at: words.concat().join(", "),
         }

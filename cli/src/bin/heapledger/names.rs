@@ -10,7 +10,7 @@ use crate::args::NameArgs;
 /// its program may have been rebuilt since; so they are extended only if the arguments name debug directories.
 pub fn look_up(profile: &mut Profile, args: &NameArgs) {
     if !profile.symbols.is_empty() && args.debug_directories.is_empty() {
-        return;
+        return symbols::name_scopes(profile);
     }
     // The lookup writes the notes again.
     profile.symbols.notes.clear();
@@ -25,4 +25,5 @@ pub fn look_up(profile: &mut Profile, args: &NameArgs) {
         bar.set_position(progress.done);
     });
     bar.finish_and_clear();
+    symbols::name_scopes(profile);
 }

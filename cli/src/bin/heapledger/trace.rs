@@ -7,6 +7,7 @@ use heapledger::text::escape::escaped;
 use heapledger::text::units;
 use heapledger::trace::{Dated, Record, ReplayFigures, Span, in_order};
 use heapledger_cli::report::write_report_with;
+use heapledger_cli::symbols;
 
 use crate::args::{At, TraceArgs};
 use crate::detail::SiteFilters;
@@ -41,7 +42,9 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
         At::Peak => open.replay(Span::WHOLE)?.into_profile(None).profile.peak.at_ns.saturating_add(1),
     };
     let mut input = open.span(Span { from_ns: 0, to_ns })?;
-    if !args.no_symbols {
+    if args.no_symbols {
+        symbols::name_scopes(&mut input.profile);
+    } else {
         names::look_up(&mut input.profile, &args.names);
     }
     let (layout, detail) = (layout(&args.page, &io::stdout()), filters.detail(&args.sites));

@@ -52,6 +52,7 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
         timeline: timeline(profile),
         live: live(profile, LIVE_SIZES),
         stacks: &profile.stack_figures,
+        scopes: &profile.scopes,
         sites: profile.sites.iter().map(|account| site(profile, &reader, account)).collect(),
         modules: modules(profile),
         changes: &profile.changes,
@@ -198,11 +199,12 @@ mod tests {
     /// Returns a profile with one element in every list.
     fn everything() -> Profile {
         use heapledger::profile::tracked::{Holder, PointerKind, TrackedPointer};
-        use heapledger::profile::{Change, Estimates, RemoteFrees, Stacks};
+        use heapledger::profile::{Change, Estimates, RemoteFrees, Scope, Stacks};
         let mut profile = sample::named();
         profile.settings.stacks = Stacks::Sampled { bytes: 4096 };
         profile.estimates = Some(Estimates::default());
         profile.crossings = vec![RemoteFrees::default()];
+        profile.scopes = vec![Scope::default()];
         profile.changes = vec![Change { at_ns: 1, what: "mode: a -> b".into() }];
         profile.quality.lost.add(LossReason::RingFull, 1);
         profile.tracked.pointers.push(TrackedPointer {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::analysis::{Bucket, LiveFinding};
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, CompletenessTrend, Estimate, Estimates, HeapStats, LossCounts, Peak,
-    ProcessInfo, QualityIndicator, ReallocStats, RemoteFrees, StackFigures, TrackedReport,
+    ProcessInfo, QualityIndicator, ReallocStats, RemoteFrees, Scope, StackFigures, TrackedReport,
 };
 
 #[derive(Serialize)]
@@ -39,6 +39,9 @@ pub(super) struct Document<'a> {
     pub(super) live: LiveFinding,
     /// Method and counters of stack walks.
     pub(super) stacks: &'a StackFigures,
+    /// Scopes; absent if the program has named none.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) scopes: &'a [Scope],
     pub(super) sites: Vec<SitePart<'a>>,
     pub(super) modules: Vec<Module<'a>>,
     pub(super) changes: &'a [Change],

@@ -5,7 +5,8 @@
 //! `inuse_space`. A location is the address of a call (the return address minus one) with all functions inlined at
 //! that address. A location without a function has its object and offset as its name. A mapping has its build id. It
 //! is marked as symbolized only if all of its locations have functions, because readers look up the symbols of
-//! unmarked mappings. Only the frames of the recorder are dropped.
+//! unmarked mappings. Only the frames of the recorder are dropped. A sample in a scope has the
+//! label `scope` with the name of the innermost scope.
 //!
 //! Each comment of the file holds one figure of the quality of the data; `go tool pprof -comments` prints the
 //! comments. Values are signed 64-bit numbers; larger values are clamped.
@@ -61,10 +62,16 @@ fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
         let line = vec![proto::Line { function_id, line: 0 }];
         location.push(proto::Location { id: no_stack, mapping_id: 0, address: 0, line });
     }
+    let label_key = texts.number("scope");
+    let sample = found.groups.iter().map(|group| {
+        let label = label(profile, group, label_key, &mut texts);
+        proto::Sample { label, ..sample(profile, group, no_stack) }
+    });
+    let sample = sample.collect();
     let comment = quality::lines(profile, origin).iter().map(|line| texts.number(line)).collect();
     proto::Profile {
         sample_type,
-        sample: found.groups.iter().map(|group| sample(profile, group, no_stack)).collect(),
+        sample,
         mapping,
         location,
         function: functions.into_messages(),
@@ -82,7 +89,14 @@ fn sample(profile: &Profile, group: &Group, no_stack: u64) -> proto::Sample {
     let frames = group.frames.iter().map(|frame| u64::from(*frame) + 1);
     let location_id = if group.frames.is_empty() { vec![no_stack] } else { frames.collect() };
     let value = VALUES.map(|(_, _, figure)| signed(group.sum(profile, figure))).into();
-    proto::Sample { location_id, value }
+    proto::Sample { location_id, value, label: Vec::new() }
+}
+
+/// Returns the label of a sample that is in a scope: the name of the innermost scope.
+fn label(profile: &Profile, group: &Group, key: i64, texts: &mut Texts) -> Vec<proto::Label> {
+    let stack = group.accounts(profile).next().map_or(0, |site| site.stack);
+    let scope = profile.scope(profile.scope_of_stack(stack));
+    scope.map(|scope| proto::Label { key, str: texts.number(&scope.name) }).into_iter().collect()
 }
 
 fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<proto::Mapping> {

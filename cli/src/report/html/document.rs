@@ -309,7 +309,7 @@ struct Chosen<'a> {
 
 fn choose<'a>(profile: &'a Profile, detail: &Detail<'_>) -> Chosen<'a> {
     let view = &detail.view;
-    let looks_at_all = view.focus.is_empty() && view.ignore.is_empty();
+    let looks_at_all = view.focus.is_empty() && view.ignore.is_empty() && view.scope.is_none();
     if looks_at_all && detail.suppressions.is_empty() {
         let suppressed = vec![0; profile.sites.len()];
         return Chosen { sites: profile.sites.iter().collect(), suppressed, note: String::new() };

@@ -4,6 +4,7 @@
 pub(super) mod heap;
 mod places;
 pub(super) mod quality;
+pub(super) mod scopes;
 pub(super) mod sites;
 pub(super) mod subject;
 pub(super) mod tables;
