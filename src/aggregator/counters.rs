@@ -68,8 +68,8 @@ pub(crate) fn finish_totals(stats: &mut HeapStats, (restored_blocks, restored_by
     stats.live_bytes = stats.total_bytes - stats.freed_bytes;
 }
 
-/// Returns the blocks and bytes whose realloc failed while events were sampled out. Only the ledger freed and allocated
-/// these again.
+/// Returns the restored blocks and bytes: those whose realloc failed while events were sampled out. Both totals include
+/// them, although the program neither freed nor allocated them.
 fn restored(ledger: &Ledger) -> (u64, u64) {
     ledger.lanes().map(|lane| &lane.cold.sampled_out.restored).fold((0, 0), |(blocks, bytes), restored| {
         (blocks + read(&restored.events), bytes + read(&restored.bytes))
@@ -125,12 +125,12 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
     }
 }
 
-/// Ends the parts of sampling that no live block needs. If no live block was sampled out, threads return to the short
-/// path. If no live block is from before sampling, threads no longer look for such blocks.
+/// Ends parts of sampling once no live block needs them. Without live sampled-out blocks, threads return to the short
+/// path. Without live blocks from before sampling, threads no longer search for them.
 ///
-/// Must be called after a flush, with the marks from before it and those that the previous call returned. Returns the
-/// marks if a part may be over: it ends at the next call, because a thread that was inside an event at the first call may
-/// not have counted it yet.
+/// Must be called after a flush, with the marks from before the flush and those that the previous call returned.
+/// Returns the marks if a part may be over. That part ends at the next call, because a thread that was inside an event
+/// at the first call may not have counted the event yet.
 pub(super) fn end_sampling_if_over(ledger: &Ledger, marks: Marks, previous: Option<Marks>) -> Option<Marks> {
     if !ledger.is_sampling_used() {
         return None;

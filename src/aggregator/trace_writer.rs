@@ -32,8 +32,8 @@ pub(super) struct TraceWriter {
     writer: Option<Writer<TraceFile>>,
     /// Time at which every ring was last booked, in nanoseconds.
     barrier_ns: u64,
-    /// Moments at which every ring was booked and whose chunks are not all written: the number of chunks filled until
-    /// then, and the time.
+    /// Moments at which every ring was booked, until all chunks filled before are written. Each has the number of
+    /// chunks filled by then, and the time.
     barriers: VecDeque<(u64, u64)>,
     /// Number of chunks written so far.
     chunks: u64,

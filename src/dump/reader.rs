@@ -31,8 +31,7 @@ pub struct Dump {
     pub profile: Profile,
     /// Missing or corrupt parts; empty for an intact file.
     pub damage: Vec<Damage>,
-    /// Laws that the profile breaks. Damage can break laws, but a profile with broken laws may also have been written
-    /// as such.
+    /// Laws that the profile breaks. Damage can break laws; in a file without damage, the written profile broke them.
     pub broken_laws: Vec<Violation>,
     /// Notes of the writer, followed by one note for each section of a newer version that the reader skipped.
     pub notes: Vec<String>,
@@ -122,7 +121,7 @@ struct Assembly {
     singles: [bool; Tag::SINGLES.len()],
     /// Whether each section of [`Tag::OPTIONALS`] was read.
     optionals: [bool; Tag::OPTIONALS.len()],
-    /// The spans of rows that were read of each table of [`Tag::TABLES`].
+    /// For each table of [`Tag::TABLES`], the spans of its rows that were read.
     spans: [Spans; Tag::TABLES.len()],
     note_spans: Spans,
     /// Rows of the table of functions. At the end they become a map.

@@ -65,8 +65,8 @@ impl Fold<'_> {
         self.stack = self.delta().stack;
     }
 
-    /// Gives a stack the place of another stack, after committing the delta of the other. Every event in a scope comes
-    /// here, because the stack of its delta is marked: see `scopes`.
+    /// Commits the delta that has the place of `stack`, and gives the place to `stack`. Every event in a scope calls
+    /// this, because the stack of its delta is marked: see `scopes`.
     #[cold]
     fn replace_delta(&mut self, stack: u32) -> *mut SiteDelta {
         self.end_scoped();

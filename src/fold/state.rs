@@ -34,8 +34,8 @@ pub(crate) struct Fold<'a> {
     pub(super) tally: ScopeTally,
 }
 
-/// Adds to a sum of a batch or a site delta. The sum wraps: when the shared table has no room for a block, its
-/// allocation is subtracted again, maybe in a later batch, whose sum is then below zero.
+/// Adds to a sum of a batch or a site delta. The sum wraps and may be below zero: an allocation for which the shared
+/// table has no room is subtracted again, maybe in a later batch.
 #[inline(always)]
 pub(super) fn count_up(sum: &mut u64, by: u64) {
     *sum = sum.wrapping_add(by);

@@ -114,8 +114,8 @@ pub(crate) struct FoldState {
     pub(crate) has_sent_excluded: u32,
     /// Number of times that the lane was booked up to its head.
     pub(crate) caught_up: u32,
-    /// Live bytes added by words that were booked in parts, since the lane was last booked up to its head: the highest
-    /// rise above the lowest point.
+    /// Growth of live bytes by the words that were booked in parts, since the lane was last booked up to its head; at
+    /// least 0.
     pub(crate) behind_bytes: i64,
     /// Number of entries of the outbox in delivery; `handed` is the number of delivered ones. Both serve the reader of
     /// a killed process's black box, and are 0 between deliveries.

@@ -251,7 +251,7 @@ impl LiveTable {
     }
 
     /// Removes frees that have waited since before `round`, each with a block that remains at its address and that
-    /// `fits` the free: of several blocks the oldest. `fold::flush` explains the reason.
+    /// `fits` the free: the oldest, if there are several. `fold::flush` explains the reason.
     pub(crate) fn take_left_over(
         &self,
         pages: &Pages,

@@ -92,7 +92,7 @@ pub struct Site {
     pub temporary_blocks: u64,
     /// Bytes of the blocks in `temporary_blocks`.
     pub temporary_bytes: u64,
-    /// Number of blocks that another thread freed than the one that allocated them.
+    /// Number of blocks of this site that were freed by a thread other than the allocating one.
     pub cross_thread_frees: u64,
     /// The realloc figures.
     pub reallocs: ReallocStats,
@@ -155,7 +155,7 @@ pub struct Module {
     pub start: u64,
     /// End of the mapping (exclusive).
     pub end: u64,
-    /// Difference between an address in the process and the address in the file. Subtract it from the former.
+    /// Difference between an address in the process and the address in the file: the former minus the latter.
     pub bias: u64,
 }
 
@@ -392,8 +392,8 @@ pub struct Profile {
     pub live: Vec<LiveBlock>,
     /// Figures by thread.
     pub threads: Vec<ThreadRow>,
-    /// Frees by another thread than the allocating one, by pair of threads, in descending order of blocks. The sum of
-    /// their blocks equals the sum of `cross_thread_frees` over all threads.
+    /// Remote frees by pair of threads, in descending order of blocks: blocks that a thread freed and another thread
+    /// had allocated. The sum of their blocks equals the sum of `cross_thread_frees` over all threads.
     pub crossings: Vec<RemoteFrees>,
     /// Allocations and frees over time.
     pub timeline: Timeline,

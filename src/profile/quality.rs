@@ -90,8 +90,8 @@ impl TurnTimes {
         self.mean_ns().map_or(0.0, |mean| mean * self.turns as f64 / events.max(1) as f64)
     }
 
-    /// Returns a bound, in nanoseconds on the slow path, below which 99 of 100 of `events` events stayed, rounded up to
-    /// a power of two. An event on the short path counts with 0.
+    /// Returns the time on the slow path, in nanoseconds, below which 99 of 100 of `events` events stayed, rounded up
+    /// to a power of two. An event on the short path counts with 0.
     pub fn p99_ns_of(&self, events: u64) -> u64 {
         if self.timed == 0 {
             return 0;
@@ -99,7 +99,7 @@ impl TurnTimes {
         self.exceeded_by(0.01 * events as f64 / self.turns.max(1) as f64)
     }
 
-    /// Returns the end of the first bucket for which no more than `share` of the timed slow paths last longer.
+    /// Returns the end of the lowest bucket above which no more than `share` of the timed slow paths lie.
     fn exceeded_by(&self, share: f64) -> u64 {
         let may_exceed = (self.timed as f64 * share) as u64;
         let mut beyond = 0u64;

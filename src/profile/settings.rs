@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::names;
 
-/// Reaction to a thread that records faster than its events can be booked.
+/// Reaction to a thread that records events faster than they can be booked.
 ///
 /// Each mode is a mechanism with a stated guarantee, not a promise of a percentage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

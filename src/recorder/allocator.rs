@@ -154,15 +154,15 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Prints a line on standard error when the completeness of the last second falls below the target, and when it is
-    /// clearly above it again: one line in ten seconds at the most. Prints another line at the end of the process if
-    /// the completeness of the whole run is below the target. Default: false. `HEAPLEDGER_WARN=1` enables it.
+    /// Prints a line on standard error when the completeness of the last second falls below the target, and when it
+    /// clearly exceeds the target again; up to one line in ten seconds. Prints another line at the end of the process
+    /// if the completeness of the whole run is below the target. Default: false. `HEAPLEDGER_WARN=1` enables it.
     pub const fn warn(mut self, enabled: bool) -> Self {
         self.options.warn = enabled;
         self
     }
 
-    /// Disables recording unless `HEAPLEDGER=always` is set; without it the program runs as with `HEAPLEDGER=off`,
+    /// Disables recording unless `HEAPLEDGER=always` is set. Otherwise the program runs as with `HEAPLEDGER=off`,
     /// whatever the other variables are. Default: recording is enabled unless `HEAPLEDGER=off`.
     pub const fn on_request(mut self) -> Self {
         self.options.on_request = true;

@@ -58,7 +58,8 @@ const OFFLOAD_SEGMENTS_MIN: u32 = 3;
 /// Number of segments that all threads together may offload.
 const OFFLOAD_SEGMENTS_OF_ALL: u32 = 64;
 
-/// Costly folds, minus other folds, before a program with one thread offloads: some hundred thousand events.
+/// Number of costly folds, less the other folds, after which a program with one thread offloads: some hundred thousand
+/// events.
 const COSTLY_FOLDS_TOLERATED: u32 = 512;
 
 /// State: there is no background thread.
@@ -140,7 +141,7 @@ fn offload_segments() -> u32 {
     PROCESS.control.offload_segments.load(Ordering::Relaxed)
 }
 
-/// Returns whether the number of waiting words obliges a thread that offloads to help.
+/// Whether so many words wait that a thread must help although it offloads.
 pub(super) fn exceeds_offload(words: u64) -> bool {
     words >= u64::from(offload_segments()) * SEGMENT_WORDS
 }
@@ -232,8 +233,8 @@ fn is_costly_for_long(lane: &Lane, ledger: &Ledger) -> bool {
     platform::processors() > 1
 }
 
-/// Returns the length of the next window in words, whose first record has `record_words`. The previous window had
-/// `words_before` and was open for `open_ns`.
+/// Returns the length of the next window, in words. Its first record has `record_words` words. The previous window had
+/// `words_before` words and was open for `open_ns` nanoseconds.
 pub(super) fn window_words(lane: &Lane, record_words: u64, words_before: u64, open_ns: u64) -> u64 {
     // relaxed: only the lane's thread writes it.
     let is_sampled = lane.cold.level.load(Ordering::Relaxed) == Level::Sampled as u32;

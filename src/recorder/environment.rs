@@ -108,7 +108,7 @@ fn stacks(value: &[u8]) -> Option<Stacks> {
     })
 }
 
-/// Returns whether to record; for `on` that is `as_built`. Returns `None`, with a diagnostic, for an invalid value.
+/// Returns whether to record; the value `on` means `as_built`. Returns `None`, with a diagnostic, for an invalid value.
 fn read_main_switch(value: &[u8], as_built: bool) -> Option<bool> {
     match value {
         b"off" | b"0" => Some(false),

@@ -90,7 +90,7 @@ impl Process {
 /// Settings that each event or each new window reads; written only when one of them changes.
 #[repr(align(128))]
 pub(super) struct Control {
-    /// A [`State`].
+    /// The state of the recorder: a [`State`].
     pub(super) state: AtomicU32,
     /// The [`Level`] that was requested in addition to the mode.
     pub(super) level: AtomicU32,
@@ -98,8 +98,8 @@ pub(super) struct Control {
     pub(super) mode: AtomicU32,
     pub(super) sampling_rate: AtomicU32,
     pub(super) ledger: AtomicPtr<Ledger>,
-    /// The rate while the level is `Sampled`, else [`NOT_SAMPLING`]: level, mode, state and rate in one word, for the
-    /// hot path.
+    /// The sampling rate while events are recorded at the level `Sampled`, else [`NOT_SAMPLING`]. The hot path thus
+    /// reads level, mode, state and rate as one word.
     pub(super) sampling_only_rate: AtomicU64,
     /// The table of sampled blocks while frees of all other blocks are sampled out; otherwise null.
     pub(super) sampled: AtomicPtr<SampledTable>,

@@ -18,7 +18,7 @@ pub(super) enum RecordKind {
     Free,
     /// The second half of a realloc, counted with its first half.
     SecondHalf,
-    /// An event of a tracked pointer. The caller counts a lost one.
+    /// An event of a tracked pointer. If it is lost, the caller counts it.
     PointerEvent,
     /// Start or end of a thread, which is no event and in no counter.
     Control,

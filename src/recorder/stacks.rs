@@ -275,8 +275,8 @@ fn is_sampled_out(walker: &Walker, ledger: &Ledger, size: u64) -> bool {
     !taken
 }
 
-/// The arguments of one walk. They are passed by value: through memory, a wide load of words that were stored one by
-/// one would wait for those stores.
+/// The arguments of one walk, passed by value. In memory, words that were stored one by one would be loaded together,
+/// and that load would wait for all the stores.
 #[derive(Clone, Copy)]
 struct Look<'a> {
     ledger: &'a Ledger,
@@ -423,8 +423,8 @@ fn give_up_frame_pointers() {
     PROCESS.control.stack_walk.store(RULES, Ordering::Relaxed);
 }
 
-/// Returns the patience of a thread for latches that stacks share with other threads: none in the modes that never
-/// wait.
+/// Returns the time that the mode allows for the wait for a shared latch of the stack tables: none in the modes that
+/// never wait.
 fn patience() -> Patience {
     match state::mode() {
         DataQualityMode::HighThroughput | DataQualityMode::BestEffort => Patience::None,

@@ -174,9 +174,9 @@ fn end() {
     ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));
 }
 
-/// Folds an ending thread's words in the order of their stamps. Such a fold stops at the stamp of an event that another
-/// thread has begun and not ended, so it may take several rounds. Without that order, a free of another lane's block
-/// could be unmatched.
+/// Folds an ending thread's words in the order of their stamps. The fold stops at the stamp of an event that another
+/// thread has begun and not ended, so it may take several rounds. Out of order, a free of another lane's block could be
+/// unmatched.
 fn fold_to_the_end_in_order(ledger: &Ledger, lane: &Lane) {
     for round in 0..ENDING_ROUNDS_MAX {
         ledger.fold_in_order();

@@ -72,7 +72,8 @@ pub(super) fn run() {
     }
 }
 
-/// Writes the dump for a trigger. A signal whose default action ends the process then ends it.
+/// Writes the dump for a trigger. If the trigger is a signal whose default action ends the process, the process then
+/// ends.
 fn answer(trigger: DumpTrigger, kept: &mut Kept) {
     let ending = match trigger {
         DumpTrigger::Signal(signal) => Some(signal as usize).filter(|signal| signals::set_deadline(*signal)),

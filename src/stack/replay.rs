@@ -52,9 +52,9 @@ const NEAR_STEPS: usize = 32;
 /// Number of pages of a thread's last walk.
 pub(crate) const REPLAY_PAGES: u32 = 4;
 
-/// Stands for a frame pointer that is not needed.
+/// Placeholder for a frame pointer that no later step needs.
 const NEEDLESS: u64 = u64::MAX;
-/// Stands for a frame pointer at a word that is no return address.
+/// Placeholder for the frame pointer at a word that is no return address.
 const NO_FRAME: u64 = u64::MAX - 1;
 
 /// A word of the stack that the last walk read: its address and its value.

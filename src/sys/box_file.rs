@@ -12,7 +12,7 @@ pub(crate) use twin::BoxFile;
 /// First bytes of a black-box file, by which a reader recognises it.
 pub(crate) const MAGIC: [u8; 8] = *b"HLBOX\r\n\x1a";
 
-/// Reason for the lack of a file to map.
+/// Reason why there is no file to map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code, reason = "the twin has but one of them, and what is real all the others")]
 pub(crate) enum BoxError {

@@ -13,10 +13,10 @@ use super::sync::{AtomicU32, Ordering, spin_loop};
 
 /// Number of spins before the first yield.
 const SPINS: u32 = 64;
-/// Yields before the first sleep; after that many, the holder is probably off the processor.
+/// Number of yields before the first sleep. After that many, the holder is probably off the processor.
 const YIELDS: u32 = 64;
 
-/// Sleeps of [`Patience::Bounded`], which takes about a tenth of a second with spins and yields.
+/// Number of sleeps of [`Patience::Bounded`]. With its spins and yields it takes about a tenth of a second.
 #[cfg(not(loom))]
 const SLEEPS: u32 = 1500;
 

@@ -99,7 +99,7 @@ pub(crate) struct Seal {
 /// thousand runs.
 #[repr(C)]
 struct Trunk {
-    /// The word of the list before this run was listed.
+    /// The value that the list's word had before this run was listed.
     before: u64,
     leaves: [u32; TRUNK_LEAVES],
 }
@@ -301,7 +301,7 @@ impl Pages {
         Some(page)
     }
 
-    /// Gives a run back. `pages` is the number of pages that it was taken with; no page behind these was written to.
+    /// Gives a run back. `pages` is the number of pages with which it was taken; no page behind these was written to.
     pub(crate) fn give_back(&self, page: u32, pages: u32) {
         // relaxed: a figure for people.
         self.held_bytes.fetch_sub(bytes_of(pages), Ordering::Relaxed);
