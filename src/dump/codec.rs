@@ -157,8 +157,8 @@ impl<'a> Cursor<'a> {
         u32::try_from(self.varint()?).map_err(|_| CodecError::OutOfRange(field))
     }
 
-    /// Reads a count of values that take at least one byte each in `holder`. The maximum count is `most`. The caller
-    /// may reserve memory for the values, because their bytes are present.
+    /// Reads a count of values, up to `most`. The values must have at least one byte each in the rest of `holder`, so
+    /// the caller may reserve memory for all of them.
     pub(super) fn count(
         &mut self,
         holder: Option<&Cursor<'_>>,

@@ -55,8 +55,8 @@ use crate::ring::lane::Lane;
 use batch::Part;
 use state::Fold;
 
-/// What a thread has on its stack during a fold is in the frames of these functions, which are not inlined: the recording
-/// path needs little stack before and after.
+/// These functions are not inlined, so the stack memory of a fold is in their frames, and the recording path needs
+/// little stack before and after a fold.
 impl Ledger {
     /// Books all events that the lane's thread has recorded. Waits for a concurrent fold of the lane.
     #[inline(never)]

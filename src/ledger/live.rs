@@ -461,8 +461,8 @@ fn time_error(free: &Entry, block: &Entry) -> u64 {
     free.meta.time_error_ns() + block.meta.time_error_ns()
 }
 
-/// Whether a waiting entry stands for frees like this one, which is about to wait: they cannot be told apart but by
-/// their times. Where one address is freed again and again, a search would otherwise pass all of them.
+/// Whether two waiting frees differ in nothing but their times. One entry then stands for both, so that a search does
+/// not pass many frees of one address.
 fn is_equal_free(entry: &Entry, free: &Entry) -> bool {
     let same = |meta: Meta| (meta.thread(), meta.stack(), meta.is_by_realloc());
     entry.meta.is_waiting()

@@ -36,7 +36,7 @@ const STACK_PAGES: u32 = (STACKS as usize * 4 / PAGE_BYTES) as u32;
 
 /// State of a cell: many threads share it under its name.
 const SHARED: u32 = 0;
-/// State: nobody uses the cell.
+/// State: no thread and no measurement uses the cell.
 const IDLE: u32 = 1;
 /// State: one measurement uses the cell.
 const TAKEN: u32 = 2;
@@ -50,11 +50,11 @@ pub(crate) struct Scopes {
     page: AtomicU32,
     /// Number of the last cell.
     count: AtomicU32,
-    /// Number of scopes that were counted in another cell than their own, for want of a cell.
+    /// Number of scopes that got no cell, and are counted in the cell of an outer scope or in `(others)`.
     pub(crate) without_cell: AtomicU64,
-    /// Number of guards that were dropped in another order than they were made.
+    /// Number of guards that were not dropped in the reverse order of their creation.
     pub(crate) out_of_order: AtomicU64,
-    /// Number of tokens that were used after the measurement that they are of.
+    /// Number of uses of tokens after the end of their measurement.
     pub(crate) late_tokens: AtomicU64,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct ScopeKey {
     pub(crate) parent: u32,
     /// Hash of the whole name.
     pub(crate) name: u64,
-    /// 0 for a scope that threads share; otherwise the number of one of several measurements with the same name.
+    /// Number of the measurement among those with the same name; 0 for a scope that threads share.
     pub(crate) instance: u32,
 }
 
@@ -82,9 +82,9 @@ pub(crate) struct ScopeCell {
     state: AtomicU32,
     /// Number of measurements that have used the cell.
     uses: AtomicU32,
-    /// Whether other threads may enter the scope by a token, in the present use.
+    /// Whether a token for other threads exists in the current use of the scope.
     has_tokens: AtomicU32,
-    /// Number of threads that are in the scope by a token.
+    /// Number of threads that entered the scope with a token and have not left it.
     inside: AtomicU32,
     latch: Latch,
     account: ScopeAccount,
@@ -96,7 +96,7 @@ pub(crate) struct ScopeCell {
 pub(crate) struct ScopeAccount {
     pub(crate) sums: ScopeSums,
     pub(crate) peak_bytes: i64,
-    /// Number of threads in `shares`; one more if further threads had no room there.
+    /// Number of threads in `shares`, plus one if there was no room for further threads.
     pub(crate) threads: u32,
     shares: [Share; SHARES],
 }
@@ -122,7 +122,7 @@ pub(crate) struct ScopeSums {
     pub(crate) reallocs: u64,
 }
 
-/// Events of one lane in one scope, one after the other, on their way to the scope's account.
+/// Consecutive events of one lane in one scope, before they are added to the scope's account.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ScopeTally {
     pub(crate) scope: u32,

@@ -95,7 +95,7 @@ impl Table {
         }
     }
 
-    /// Removes one of the frees that a waiting free stands for.
+    /// Removes one of the equal frees that an entry stands for.
     pub(super) fn remove_one(&self, waiting: &Entry) {
         let Some(left) = waiting.meta.more().checked_sub(1) else { return self.remove_entry(waiting) };
         let mut found = None;

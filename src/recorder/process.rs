@@ -43,7 +43,7 @@ pub(super) struct Process {
     pub(super) are_hooks_set: OnceBool,
     /// Id of the parent that recorded before the fork; 0 if there was none.
     pub(super) forked_from: AtomicU32,
-    /// The scope in which the thread was that forked; 0 if there was none, or the thread has it again.
+    /// The scope of the thread that forked; 0 if it was in none, or is in it again.
     pub(super) scope_at_fork: AtomicU32,
     /// The ledger of the parent, whose scopes a forked child has too; null if there was none.
     pub(super) ledger_of_parent: AtomicPtr<Ledger>,

@@ -15,14 +15,14 @@ use crate::sys::tls;
 /// A scope as the program holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// The scope in which `cell` lies; `cell` is right for a thread in that scope.
+    /// The scope around `cell`. `cell` is valid only for a thread in that scope.
     pub(crate) parent: u32,
     pub(crate) cell: u32,
     /// Hash of the name.
     pub(crate) name: u64,
 }
 
-/// Value of [`Named::parent`] that no thread's scope has.
+/// Value of [`Named::parent`] that equals no scope.
 const NO_PARENT: u32 = u32::MAX;
 
 /// The change of a thread's scope that a guard undoes.
@@ -73,7 +73,7 @@ pub(crate) fn cell(lane: &'static Lane, ledger: &Ledger, key: ScopeKey, name: &[
     made
 }
 
-/// Enters a scope on the usual way. Returns `false` if the thread is in another scope than the cell's parent.
+/// Enters a scope whose parent is the thread's current scope. Returns `false` if the thread is in another scope.
 #[inline(always)]
 pub(crate) fn enter(scope: Named) -> bool {
     match slot::recording_lane() {
@@ -85,7 +85,7 @@ pub(crate) fn enter(scope: Named) -> bool {
     }
 }
 
-/// Enters a scope in any other case.
+/// Enters a scope that [`enter`] did not enter.
 #[cold]
 pub(crate) fn enter_elsewhere(scope: Named) -> Entry {
     let (Some(lane), Some(ledger)) = (thread::lane_or_claim(), state::ledger()) else {
@@ -121,7 +121,7 @@ pub(crate) fn enter_cell(scope: u32) -> Entry {
     Entry { scope, before }
 }
 
-/// Leaves a scope on the usual way. Returns `false` if the thread is in another scope than the one entered.
+/// Leaves a scope if it is the thread's current scope. Returns `false` if the thread is in another scope.
 #[inline(always)]
 pub(crate) fn leave(entry: Entry) -> bool {
     match slot::recording_lane() {
@@ -133,8 +133,8 @@ pub(crate) fn leave(entry: Entry) -> bool {
     }
 }
 
-/// Leaves a scope in any other case. If guards are dropped in another order than they were made, the scope is taken out
-/// of the path of scopes in which the thread is.
+/// Leaves a scope that [`leave`] did not leave. If guards are not dropped in the reverse order of their creation,
+/// removes the scope from those in which the thread is.
 #[cold]
 pub(crate) fn leave_elsewhere(entry: Entry) {
     let (Some(lane), Some(ledger)) = (slot::lane_of_slot(tls::get()), state::ledger()) else { return };

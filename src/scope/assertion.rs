@@ -115,7 +115,7 @@ impl Limit {
         (self.holds)((self.figure.of)(usage), self.limit)
     }
 
-    /// Whether the limit is kept by the highest peak that is possible.
+    /// Whether the figures keep the limit, even with the highest possible peak.
     fn is_surely_kept(&self, usage: &Usage) -> bool {
         let highest = usage.peak_bytes.saturating_add(usage.peak_uncertainty_bytes);
         self.is_kept(&Usage { peak_bytes: highest, ..*usage })
@@ -135,7 +135,7 @@ impl Measurement {
     }
 }
 
-/// Returns the message of an assertion that does not hold, or cannot be decided.
+/// Returns the message of an assertion that fails or cannot be decided; `None` if it holds.
 fn failure(
     place: &Location<'_>,
     usage: &Usage,

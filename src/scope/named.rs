@@ -110,8 +110,8 @@ impl ScopeToken {
         ScopeToken { scope, uses }
     }
 
-    /// Enters the scope on the calling thread. After the end of the [`measure`](crate::measure) that the token is of, the thread stays
-    /// in its own scope instead.
+    /// Enters the scope on the calling thread. If the token's [`measure`](crate::measure) has ended, the thread stays
+    /// in its current scope instead.
     pub fn enter(&self) -> Entered {
         let entered = scopes::enter_by_token(self.scope, self.uses);
         Entered { entry: entered.unwrap_or_default(), token: entered.map(|_| *self), not_send: PhantomData }

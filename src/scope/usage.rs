@@ -77,7 +77,7 @@ impl Usage {
         }
     }
 
-    /// Returns the figures of an account, from the sums that it had before.
+    /// Returns the figures of an account, less the sums that it had before.
     pub(super) fn of(account: &ScopeAccount, before: &ScopeSums) -> Usage {
         let sums = account.sums.since(before);
         // A block whose allocation was lost can make the sums of frees the larger ones.
@@ -114,7 +114,7 @@ impl Usage {
     }
 }
 
-/// Returns the figures of all scopes with this name, those nested in another one of the name aside.
+/// Returns the figures of all scopes with this name, except scopes nested in another scope of that name.
 pub(super) fn of_name(name: u64) -> Usage {
     let Some(ledger) = state::ledger() else { return Usage::default() };
     background_thread::request();

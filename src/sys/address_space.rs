@@ -31,17 +31,18 @@ mod mapping {
 
     /// Whether uncommitted pages are no memory of the process.
     pub(in crate::sys) const COMMITS: bool = true;
-    /// Distance of the region from the addresses that the system gives out: 1.5 TiB, of 128 that a process has.
+    /// Distance of the region from the addresses that the system gives out, in bytes: 1.5 TiB of the 128 TiB of a
+    /// process.
     const FAR_BYTES: usize = 3 << 39;
-    /// Number of places that are tried: a forked child's region lies below its parent's, which stays mapped.
+    /// Number of places that are tried. A forked child needs another place, because its parent's region stays mapped.
     const FAR_TRIES: usize = 16;
-    /// Minimum distance of two such places.
+    /// Minimum distance between two places, in bytes.
     const FAR_STEP_BYTES: usize = 64 << 30;
 
     const ACCESSIBLE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-    /// Chooses addresses for a region, and returns their start. Memory is mapped there, inaccessible, unless far
-    /// addresses are wanted and free; the second value says so.
+    /// Chooses addresses for a region. Returns their start, and whether inaccessible memory is mapped there: it is,
+    /// unless far addresses are wanted and free.
     pub(in crate::sys) fn reserve(bytes: usize, is_far: bool) -> Option<(NonNull<u8>, bool)> {
         let near = map(null_mut(), bytes, libc::PROT_NONE)?;
         let far = (0..FAR_TRIES).filter(|_| is_far).find_map(|number| {

@@ -226,12 +226,12 @@ impl Pages {
         self.take_unheld(pages)
     }
 
-    /// Makes pages of a sparse run accessible; returns whether they are. Pages of other runs are.
+    /// Makes pages of a run accessible if the run is sparse. Returns whether they are accessible.
     pub(crate) fn reach(&self, page: u32, pages: u32) -> bool {
         self.steps(page, pages).all(|step| self.sparse.is_committed(step) || self.commit_step(step))
     }
 
-    /// Whether pages of a sparse run are accessible. Pages of other runs are.
+    /// Whether pages of a run are accessible, which may be false only for a sparse run.
     pub(crate) fn is_reached(&self, page: u32, pages: u32) -> bool {
         self.steps(page, pages).all(|step| self.sparse.is_committed(step))
     }

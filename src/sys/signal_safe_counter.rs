@@ -39,7 +39,7 @@ impl SignalSafeCounter {
         }
     }
 
-    /// Takes back an event that this thread has counted.
+    /// Subtracts an event that this thread has counted.
     #[cold]
     pub(crate) fn take_back(&self, bytes: u64) {
         #[cfg(all(target_arch = "x86_64", not(loom)))]

@@ -22,7 +22,7 @@ const LANES: usize = 3;
 /// Two pairs of sizes that a free without its whole size cannot tell from each other.
 const SIZES: [u64; 4] = [64, 65 << 12, 80, 81 << 12];
 
-/// What a weakened twin leaves out.
+/// The rule that a weakened twin omits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Without {
     Nothing,
@@ -42,7 +42,7 @@ struct Block {
     is_out: bool,
 }
 
-/// What a lane is about to record.
+/// The record that a lane is about to write.
 #[derive(Debug, Clone, Copy)]
 enum Pending {
     Alloc {
@@ -66,7 +66,7 @@ enum Pending {
 struct Thread {
     producer: Producer,
     pending: Option<Pending>,
-    /// Number of the change that the thread has seen.
+    /// Number of the last change of the level that the thread has seen.
     seen: usize,
 }
 
@@ -82,7 +82,7 @@ struct World {
     live: BTreeMap<u64, Block>,
     /// Sampled blocks among the live ones.
     sampled: Vec<u64>,
-    /// Addresses that can be given out, and the change that the last owner of each had seen.
+    /// Free addresses, each with the number of the last change that its last owner had seen.
     returned: Vec<u64>,
     seen_with: BTreeMap<u64, usize>,
     used: u64,
@@ -135,7 +135,7 @@ impl World {
         *self.levels.last().unwrap()
     }
 
-    /// As `recorder::state` does it.
+    /// Changes the level as `recorder::state` does.
     fn change(&mut self, level: Level) {
         if level == self.level() {
             return;
@@ -274,7 +274,7 @@ impl World {
         self.threads[lane].producer.lane.open_gate(1);
     }
 
-    /// As `aggregator::counters` does it.
+    /// Ends sampling as `aggregator::counters` does.
     fn end_sampling_if_over(&mut self) {
         let (before, since_ns) = (self.levels.len(), self.now_ns - self.changed_ns);
         self.ledger.flush(self.threads[0].producer.lane);
