@@ -25,7 +25,7 @@ pub(crate) const SCOPE_NAME_BYTES_MAX: usize = 120;
 pub(crate) const SHARES: usize = 12;
 /// Number of the cell for scopes that have no cell.
 pub(crate) const OTHERS: u32 = 1;
-/// Number of stacks for which the table of their scopes has room.
+/// Number of entries of the table that maps stacks to scopes.
 const STACKS: u32 = 1 << 20;
 /// Slots of the hash table of cells.
 const SLOTS: u32 = 8192;
@@ -101,7 +101,7 @@ pub(crate) struct ScopeAccount {
     shares: [Share; SHARES],
 }
 
-/// A thread's share of a scope, for the bound of the peak's error.
+/// A thread's part of a scope's live bytes, from which the error bound of the peak is computed.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
@@ -194,7 +194,7 @@ impl ScopeAccount {
         }
     }
 
-    /// Begins a measurement in a cell in which nothing lives: the peak and the threads are the measurement's.
+    /// Resets the peak and the threads for a measurement. No block of the cell lives.
     fn begin(&mut self) {
         *self = ScopeAccount { sums: self.sums, ..ScopeAccount::default() };
     }
@@ -396,8 +396,8 @@ impl Scopes {
         self.account(pages, number, |account| *account).unwrap_or_default()
     }
 
-    /// Takes a cell for one measurement if nobody uses it and no block of it lives. Returns its account, in which the
-    /// peak and the threads are the measurement's.
+    /// Takes a cell for one measurement if nobody uses it and no block of it lives. Resets the peak and the threads of
+    /// its account, and returns the account.
     pub(crate) fn take(&self, pages: &Pages, number: u32) -> Option<ScopeAccount> {
         let cell = self.cell(pages, number)?;
         // relaxed, where nothing else is said: the accounts are behind latches.
@@ -422,7 +422,7 @@ impl Scopes {
         begun
     }
 
-    /// Gives a cell back that [`Scopes::take`] has taken.
+    /// Gives back a cell that [`Scopes::take`] has taken.
     pub(crate) fn give_back(&self, pages: &Pages, number: u32) {
         if let Some(cell) = self.cell(pages, number) {
             // relaxed: see `take`.

@@ -107,7 +107,7 @@ pub(super) struct Control {
     pub(super) earlier_blocks: AtomicU32,
     /// Number of times that sampled-out blocks were noted; 0 while none of them lives.
     pub(super) sampled_out_blocks: AtomicU32,
-    /// Latch of a change of mode, level or rate.
+    /// Latch that is held during a change of mode, level or rate.
     pub(super) changing: Latch,
     /// The method of walking stacks: a constant of `stacks`; 0 before stacks are walked.
     pub(super) stack_walk: AtomicU32,

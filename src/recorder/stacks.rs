@@ -502,7 +502,8 @@ pub(super) fn stack_outside_scopes(lane: &Lane, limit: u64, size: u64) -> u32 {
     if limit != 0 { take(lane, size, 0) } else { 0 }
 }
 
-/// Returns the stack of an allocation of any thread, with its scope, as [`stack_outside_scopes`] does.
+/// Returns the stack of an allocation, including the frames of the thread's scope. Otherwise it works as
+/// [`stack_outside_scopes`].
 #[inline(always)]
 pub(super) fn stack_in_scope(lane: &Lane, limit: u64, size: u64) -> u32 {
     let scope = lane.scope();

@@ -91,7 +91,7 @@ pub struct ConnectionPoolStats {
     pub acquires_direct: u64,
     /// Number of acquires served after a wait.
     pub acquires_waited: u64,
-    /// Number of acquires that were cancelled, failed or closed during their wait.
+    /// Number of acquires that, during their wait, were cancelled, failed, or lost their pool by a close.
     pub acquires_cancelled: u64,
     /// Number of acquires that still wait.
     pub pending: usize,
