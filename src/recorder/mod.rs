@@ -36,6 +36,14 @@
 //! bound, or write a cache line that another thread writes. It waits only while a ring is full, and the mode bounds
 //! that wait. It passes arguments and results of the inner allocator on unchanged.
 //!
+//! # Stack
+//!
+//! A signal handler may allocate on a stack of a few kilobytes. Without a fold, recording needs some 1,000 bytes of
+//! stack in an optimised build (`docs/LIMITS.md` has all figures). A fold, and the interning of a new call stack, need
+//! more: a thread does neither unless that much stack is free (`stacks::has_room`). On the thread's own stack that is
+//! known without a call of the system. On another one the bounds of the alternate stack are asked for, or the pages
+//! below the stack pointer are read. Nothing is walked there.
+//!
 //! # Order within a call
 //!
 //! * `alloc`: the inner allocator is called first, then the event is recorded. A refused allocation is only counted.

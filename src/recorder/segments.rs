@@ -12,17 +12,23 @@
 //! | `HighAccuracy` | the same, but an allocation is dropped where a free waits |
 //! | `HighThroughput` | take a segment of the overflow pool, drop |
 //! | `BestEffort` | drop |
+//!
+//! A thread without room on its stack takes segments of the region up to [`SEGMENT_SLOTS`], then drops.
 
 use std::hint::spin_loop;
 
 use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
 use super::record::RecordKind;
-use super::{background_thread, overflow_pool, state, trace_backpressure};
+use super::{background_thread, overflow_pool, stacks, state, trace_backpressure};
 use crate::fold::batch::Part;
 use crate::ledger::Ledger;
 use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
 use crate::sys::sync::Ordering;
+
+/// Bytes of stack that a fold may use. A thread with less, on a small stack of a signal handler or a coroutine, does not
+/// fold: it takes further segments, and folds on a stack with room.
+const FOLD_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 6 << 10 };
 
 /// Minimum number of segments of a lane: one being written, one being folded, two of history.
 pub(crate) const SEGMENTS_HOME: u32 = 4;
@@ -50,7 +56,6 @@ pub(super) fn next_segment(
     kind: RecordKind,
 ) -> Result<(), LossReason> {
     let mode = mode_for(kind);
-    let helps = !matches!(mode, DataQualityMode::BestEffort);
     if lane.cold.segments_held.load(Ordering::Relaxed) > 0 && is_to_help(lane, ledger, number * SEGMENT_WORDS)
     {
         help(lane, ledger, mode);
@@ -83,8 +88,11 @@ pub(super) fn next_segment(
         {
             return enter(lane, ledger, number, page, held + 1);
         }
-        if !helps {
+        if mode == DataQualityMode::BestEffort {
             return Err(LossReason::RingFull);
+        }
+        if !has_room_to_fold(lane) {
+            return further_segment(lane, ledger, number, held);
         }
         let config = &state::options().concurrency;
         let may_wait = mode != DataQualityMode::HighThroughput;
@@ -110,6 +118,13 @@ pub(super) fn next_segment(
         bump(&lane.cold.waits);
         ledger.fold(lane);
     }
+}
+
+/// Makes a further segment of the region current, on a thread without the stack that a fold needs.
+fn further_segment(lane: &Lane, ledger: &Ledger, number: u64, held: u32) -> Result<(), LossReason> {
+    let has_slot = u64::from(held) < SEGMENT_SLOTS - 1;
+    let page = has_slot.then(|| ledger.pages.take(SEGMENT_PAGES)).flatten().ok_or(LossReason::RingFull)?;
+    enter(lane, ledger, number, page, held + 1)
 }
 
 /// Returns the mode in force for a record of this kind.
@@ -139,7 +154,7 @@ pub(super) fn is_to_help(lane: &Lane, ledger: &Ledger, head: u64) -> bool {
 /// Folds the lane's ring unless another thread is folding it or the mode forbids it; folds only a part where folding is
 /// costly.
 pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
-    if matches!(mode, DataQualityMode::BestEffort) {
+    if matches!(mode, DataQualityMode::BestEffort) || !has_room_to_fold(lane) {
         return;
     }
     trace_backpressure::wait_for_trace(ledger, lane, mode);
@@ -147,6 +162,11 @@ pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
     if ledger.try_fold(lane, Part::of_words(words)) {
         bump(&lane.cold.folds_at_home);
     }
+}
+
+/// Whether the thread has the stack that a fold needs.
+fn has_room_to_fold(lane: &Lane) -> bool {
+    stacks::has_room(&lane.cold.walker, FOLD_STACK_BYTES)
 }
 
 /// Makes the segment at `page` current for the words of segment `number`; the lane then holds `held` segments.

@@ -38,6 +38,9 @@ const CHECKED_AGAIN: u64 = 256;
 /// Number of walks of a thread before its last walk is kept for replay: most short-lived threads make fewer.
 const WALKS_BEFORE_REPLAY: u64 = 32;
 
+/// Bytes of stack that `learn` may use, which keeps the frames of a walk or two there.
+const LEARNING_STACK_BYTES: u64 = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
+
 /// State: stacks are not walked, or not yet.
 const CLOSED: u32 = 0;
 /// State: a thread is preparing the walk.
@@ -84,7 +87,7 @@ pub(super) fn prepare(lane: &'static Lane) {
 }
 
 /// Looks for the thread's stack at its 1st window without bounds, its 2nd, 4th, 8th, and so on. Without bounds no stack
-/// is walked.
+/// is walked, and the room on it is looked up at each fold.
 #[cold]
 fn find_bounds(walker: &Walker) {
     // relaxed, both: only the lane's thread writes it.
@@ -117,6 +120,18 @@ fn bounds_around(walker: &Walker, sp: u64) -> Option<Bounds> {
     let bounds =
         Bounds { low: walker.low.load(Ordering::Relaxed), high: walker.high.load(Ordering::Relaxed) };
     if (bounds.low..bounds.high).contains(&sp) { Some(bounds) } else { extended_bounds(walker, bounds, sp) }
+}
+
+/// Whether the thread has `bytes` bytes of stack left, on its own stack or another. On its own stack this is known
+/// without a call of the system, except where the thread has not been as deep before.
+#[inline(never)]
+pub(super) fn has_room(walker: &Walker, bytes: u64) -> bool {
+    let sp = frame::registers().sp;
+    let is_known = bounds_around(walker, sp.saturating_sub(bytes)).is_some_and(|bounds| sp < bounds.high);
+    is_known || {
+        let _errno = KeptErrno::keep();
+        frame::has_room(bytes)
+    }
 }
 
 /// Extends the bounds of the thread's stack down to the stack pointer `sp`, and returns them if it lies within.
@@ -173,7 +188,7 @@ pub(super) fn update_walking(lane: &Lane) {
     lane.set_walks(is_open && !is_given_up);
     let walker = &lane.cold.walker;
     // relaxed: only the lane's thread writes it.
-    if is_open && walker.high.load(Ordering::Relaxed) == 0 {
+    if frame::SUPPORTED && walker.high.load(Ordering::Relaxed) == 0 {
         find_bounds(walker);
     }
 }
@@ -249,9 +264,11 @@ pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
     if known != 0 && !(way == CHECKED && look.is_due()) {
         return known;
     }
-    let number = look.learn(Store::at(&ledger.pages, store), way, hash).unwrap_or_else(none);
-    if known == 0 || number == 0 || number == known {
-        return number.max(known);
+    let Some(number) = look.learn_in_room(Store::at(&ledger.pages, store), way, hash) else {
+        return if known == 0 { none() } else { known };
+    };
+    if known == 0 || number == known {
+        return number;
     }
     // The same frame pointers meant another stack before: blocks may be booked to the wrong one.
     // relaxed: reporting only.
@@ -350,6 +367,17 @@ impl<'a> Look<'a> {
         }
         self.rules.put(address, known.rule);
         Some(known.rule)
+    }
+
+    /// Interns a stack as [`Look::learn`] does, unless the thread has too little stack for that.
+    #[cold]
+    #[inline(never)]
+    fn learn_in_room(self, store: &Store, way: u32, hash: u64) -> Option<u32> {
+        if !has_room(self.walker, LEARNING_STACK_BYTES) {
+            bump(&self.walker.failed);
+            return None;
+        }
+        self.learn(store, way, hash)
     }
 
     /// Interns a stack that is new to the thread and returns its number. Counts the reason if the stack gets no number.

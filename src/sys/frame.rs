@@ -109,8 +109,17 @@ pub(crate) fn extend(mut known: Known, sp: u64) -> Known {
     known
 }
 
+/// Whether the calling thread has `bytes` bytes of stack below the stack pointer, on whatever stack it runs. Calls the
+/// system, and reads one word of each page.
+#[inline(never)]
+pub(crate) fn has_room(bytes: u64) -> bool {
+    os::has_room(bytes)
+}
+
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(heapledger_portable)))]
 mod os {
+    use std::mem::MaybeUninit;
+
     use super::{Bounds, Known, PAGE_BYTES, Registers, extend};
     use crate::sys::platform;
 
@@ -183,6 +192,28 @@ mod os {
         pointer
     }
 
+    pub(super) fn has_room(bytes: u64) -> bool {
+        let (sp, mut alternate) = (registers().sp, MaybeUninit::<libc::stack_t>::uninit());
+        let low = sp.saturating_sub(bytes);
+        // SAFETY: the system writes the whole description; only a successful call's is read.
+        let alternate = unsafe {
+            let failed = libc::sigaltstack(std::ptr::null(), alternate.as_mut_ptr()) != 0;
+            (!failed).then(|| alternate.assume_init())
+        };
+        if let Some(alternate) = alternate.filter(|stack| stack.ss_flags & libc::SS_ONSTACK != 0) {
+            // Below an alternate stack without a guard lies other memory, which is readable.
+            return low >= alternate.ss_sp.addr() as u64;
+        }
+        let mut page = sp & !(PAGE_BYTES - 1);
+        while page > low {
+            page = page.saturating_sub(PAGE_BYTES);
+            if !is_readable(page) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Returns whether the 8 bytes at `address` are readable.
     pub(super) fn is_readable(address: u64) -> bool {
         const NO_OPERATION: libc::c_int = -1;
@@ -207,6 +238,10 @@ mod os {
 
     pub(super) fn known() -> Option<Known> {
         None
+    }
+
+    pub(super) fn has_room(_bytes: u64) -> bool {
+        true
     }
 
     pub(super) fn is_readable(_address: u64) -> bool {

@@ -33,6 +33,8 @@ mod runner;
 mod scopes;
 #[cfg(target_arch = "x86_64")]
 mod signals;
+#[cfg(target_arch = "x86_64")]
+mod small_stacks;
 mod soak;
 #[cfg(target_arch = "x86_64")]
 mod stack_limits;
@@ -57,6 +59,7 @@ const CASES: &[&[case::Case]] = &[
     SIGNALS,
     STRADDLING,
     STACK_LIMITS,
+    SMALL_STACKS,
     memory::CASES,
     exact::CASES,
     scopes::CASES,
@@ -90,6 +93,10 @@ const SIGNALS: &[case::Case] = &[];
 const STRADDLING: &[case::Case] = straddling::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const STRADDLING: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const SMALL_STACKS: &[case::Case] = small_stacks::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const SMALL_STACKS: &[case::Case] = &[];
 #[cfg(target_arch = "x86_64")]
 const STACK_LIMITS: &[case::Case] = stack_limits::CASES;
 #[cfg(not(target_arch = "x86_64"))]
