@@ -163,7 +163,7 @@ pub use recorder::allocator::HeapLedger;
 pub use scope::{Scope, measure};
 #[cfg(not(loom))]
 pub use session::{
-    DumpError, estimates, flush, history, is_installed, quality, set_degradation, set_mode,
+    DumpError, estimates, flush, history, is_installed, name_thread, quality, set_degradation, set_mode,
     set_sampling_bytes, snapshot, stats, tracked, tuner_log,
 };
 #[cfg(not(loom))]

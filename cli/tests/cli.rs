@@ -465,6 +465,46 @@ mod run_command {
     }
 
     #[test]
+    fn a_program_that_aborts_gets_no_line_to_add_that_it_has() {
+        let (_source, dump) = directory_with(&profile());
+        let place = tempfile::tempdir().expect("a directory");
+        let hint = |err: &str| {
+            err.lines().find(|line| line.starts_with("hint: ")).unwrap_or_else(|| panic!("{err}")).to_owned()
+        };
+        // The command itself contains a ledger, and records nothing without being asked.
+        let mut command = heapledger();
+        command.current_dir(place.path()).args(["run", "--", env!("CARGO_BIN_EXE_heapledger"), "--version"]);
+        let (code, _, err) = run(&mut command);
+        assert_eq!(code, 0, "{err}");
+        assert!(
+            hint(&err).contains("HEAPLEDGER_BLACKBOX=PATH") && !err.contains("global_allocator"),
+            "{err}"
+        );
+        let (code, _, err) = run_script(place.path(), &[], &dump, "kill -ABRT $$");
+        assert_eq!(code, 134, "{err}");
+        assert!(hint(&err).starts_with("hint: signal 6 ended it"), "{err}");
+        let (_, _, err) = run(heapledger().env("HEAPLEDGER", "off").args(["run", "--", "true"]));
+        assert!(hint(&err).contains("HEAPLEDGER=off is set"), "{err}");
+    }
+
+    #[test]
+    fn an_older_dump_in_the_named_file_is_replaced_by_a_new_one_only() {
+        let (_source, dump) = directory_with(&profile());
+        let place = tempfile::tempdir().expect("a directory");
+        let file = place.path().join("one.hl");
+        fs::write(&file, fs::read(&dump).unwrap()).unwrap();
+        let names = || fs::read_dir(place.path()).unwrap().count();
+        let (_, _, err) = run_script(place.path(), &["-o", "one.hl"], &dump, "exit 0");
+        assert!(err.contains("left no dump behind"), "{err}");
+        assert_eq!((names(), fs::read(&file).unwrap() == fs::read(&dump).unwrap()), (1, true));
+        // Two processes: a program finds no older dump in its way, and numbers its own behind that of another process.
+        let script = r#"f="$HEAPLEDGER_DUMP"; test -e "$f" && exit 1; cp "$1" "$f"; cp "$1" "${f%.hl}-2.hl""#;
+        let (code, _, err) = run_script(place.path(), &["-o", "one.hl"], &dump, script);
+        assert_eq!((code, names()), (0, 2), "{err}");
+        assert!(err.contains("\nQuality\n") && err.contains("another process left "), "{err}");
+    }
+
+    #[test]
     fn a_signal_ends_it_as_in_a_shell_and_a_missing_program_is_127() {
         let (_source, dump) = directory_with(&profile());
         let place = tempfile::tempdir().expect("a directory");

@@ -192,6 +192,7 @@ fn process() -> impl Strategy<Value = ProcessInfo> {
             started_unix_ns: n[0],
             duration_ns: n[1],
             reason: text,
+            ..ProcessInfo::default()
         },
     )
 }

@@ -1,8 +1,10 @@
 //! The process-wide state of the aggregator, in one struct: the latch of the background thread, the processor time of
 //! that thread, and the values that it shares with queries.
 
+use super::rows;
 use super::shared::Shared;
 use super::trace_writer::TraceWriter;
+use crate::ledger::Ledger;
 use crate::quality::{AutoTuner, LineLimit, QualityMonitor};
 use crate::sys::latch::{Latch, Taken};
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -11,9 +13,13 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// current work.
 const PAUSE_ROUNDS_MAX: u32 = 2_000;
 
+/// Minimum time between two queries that read the names of all running threads, in nanoseconds.
+const NAMES_NS: u64 = 100_000_000;
+
 pub(super) static BACKGROUND: Background = Background {
     work: Latch::new(),
     cpu_ns: AtomicU64::new(0),
+    named_ns: AtomicU64::new(0),
     monitor: Shared::new(QualityMonitor::EMPTY),
     lines: Shared::new(LineLimit::NEW),
     tuner: Shared::new(None),
@@ -26,6 +32,8 @@ pub(super) struct Background {
     pub(super) work: Latch,
     /// Processor time of the background thread, in nanoseconds.
     pub(super) cpu_ns: AtomicU64,
+    /// Time at which the names of running threads were last read, in nanoseconds since the start; 0 if never.
+    named_ns: AtomicU64,
     /// The windows of the quality counters.
     pub(super) monitor: Shared<QualityMonitor>,
     /// Limit on the warnings on standard error, both while the process runs and at its end.
@@ -42,6 +50,17 @@ pub(super) fn cpu_ns() -> u64 {
     BACKGROUND.cpu_ns.load(Ordering::Relaxed)
 }
 
+/// Reads the names of running threads again, unless a query has just done so and this is not the last one.
+pub(super) fn rename_threads(ledger: &Ledger, is_last: bool) {
+    let now_ns = ledger.clock.now_ns();
+    // relaxed, both: two queries may read them at one time.
+    let before_ns = BACKGROUND.named_ns.load(Ordering::Relaxed);
+    if is_last || before_ns == 0 || now_ns.saturating_sub(before_ns) >= NAMES_NS {
+        BACKGROUND.named_ns.store(now_ns.max(1), Ordering::Relaxed);
+        rows::rename_running(ledger, 0, u32::MAX);
+    }
+}
+
 /// Pauses the background thread and the trace's thread while the result lives, so that none of their allocations is in
 /// flight. A part of the result is `None` if its thread does not pause in time: events of that thread are then counted
 /// as in flight.
@@ -52,10 +71,11 @@ pub(super) fn pause() -> [Option<Taken<'static>>; 2] {
 /// Resets the state in a forked child. The threads that used it do not exist there, and the file of the trace is the
 /// parent's.
 pub(crate) fn reset_after_fork() {
-    let Background { work, cpu_ns, monitor, lines, tuner, trace } = &BACKGROUND;
+    let Background { work, cpu_ns, named_ns, monitor, lines, tuner, trace } = &BACKGROUND;
     work.open();
-    // relaxed: there is one thread.
+    // relaxed, both: there is one thread.
     cpu_ns.store(0, Ordering::Relaxed);
+    named_ns.store(0, Ordering::Relaxed);
     monitor.reset_after_fork(QualityMonitor::EMPTY);
     lines.reset_after_fork(LineLimit::NEW);
     tuner.reset_after_fork(None);

@@ -1,12 +1,15 @@
 //! The parts of a snapshot that describe the process: its identity, its settings, and its changes of state in words.
 
+use std::fs;
+
 use super::naming::program_name;
 use super::tuning;
 use crate::ledger::Ledger;
 use crate::ledger::changes::{self, Changed, Subject};
 use crate::ledger::estimate::mean_bytes;
-use crate::profile::{Change, ClockInfo, DataQualityMode, ProcessInfo, Settings};
+use crate::profile::{Change, ClockInfo, DataQualityMode, ProcessInfo, Settings, Stacks};
 use crate::recorder::state;
+use crate::stack::modules::open_own;
 use crate::sys::sync::Ordering;
 
 /// Returns the description of the process, `at_ns` after the start of its ledger, with the reason for the snapshot.
@@ -25,7 +28,29 @@ pub(super) fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> ProcessInfo 
         started_unix_ns: ledger.facts.started_unix_ns.load(Ordering::Relaxed),
         duration_ns: at_ns,
         reason: reason.to_owned(),
+        directory: String::from_utf8_lossy(state::start_directory()).into_owned(),
+        unread: unread(),
     }
+}
+
+/// Returns what could not be read of the process, each with the reason.
+fn unread() -> Vec<String> {
+    let mut unread = Vec::new();
+    if state::start_directory().is_empty() {
+        unread
+            .push("the directory in which the program started: it was removed, or lies too deep".to_owned());
+    }
+    if cfg!(target_os = "linux") {
+        let link = fs::read_link("/proc/thread-self/exe").or_else(|_| fs::read_link("/proc/self/exe"));
+        if let Err(error) = link {
+            unread.push(format!("the executable file of the process: {error}"));
+        }
+        let objects = ["maps", "mem"].map(open_own).into_iter().find_map(Result::err);
+        if let Some(error) = objects.filter(|_| state::options().stacks != Stacks::Off) {
+            unread.push(format!("its loaded objects, without which there are no call stacks: {error}"));
+        }
+    }
+    unread
 }
 
 /// Returns the clock that was used, and the longest span between two readings of it.
@@ -56,6 +81,14 @@ pub(crate) fn changes_of(list: &changes::Changes) -> Vec<Change> {
     let note =
         (dropped > 0).then(|| Change { at_ns: 0, what: format!("{dropped} earlier changes are not listed") });
     note.into_iter().chain(kept.iter().map(in_words)).collect()
+}
+
+/// Returns the mode to which the last listed change of the mode led, if there was one.
+pub(crate) fn last_mode(list: &changes::Changes) -> Option<DataQualityMode> {
+    let mut kept: Vec<Changed> = changes::room();
+    list.copy(&mut kept);
+    let change = kept.iter().rfind(|change| change.subject == Subject::Mode)?;
+    DataQualityMode::ALL.get(change.to as usize).copied()
 }
 
 fn in_words(change: &Changed) -> Change {

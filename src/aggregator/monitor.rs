@@ -2,7 +2,7 @@
 
 use super::background::BACKGROUND;
 use super::description::settings;
-use crate::profile::QualityIndicator;
+use crate::profile::{QualityIndicator, Settings};
 use crate::quality::{QualityCounters, QualitySample, QualityView};
 
 /// Returns the indicator of counters that were read at `at_ns`, with `retained` events in the history. Gives a sample
@@ -11,6 +11,13 @@ use crate::quality::{QualityCounters, QualitySample, QualityView};
 pub(crate) fn indicator(counters: QualityCounters, retained: u64, at_ns: u64) -> QualityIndicator {
     let view = feed(&counters, at_ns);
     counters.assemble(retained, view.as_ref(), &settings())
+}
+
+/// Returns the indicator that a process with these counters and settings would have given at its end, without the
+/// figures of its last moments.
+pub(crate) fn of_ended(counters: QualityIndicator, settings: &Settings) -> QualityIndicator {
+    let retained = counters.retained;
+    QualityCounters::new(counters).assemble(retained, None, settings)
 }
 
 /// Gives the counters to the monitor, and returns the figures of its windows. Returns `None` while another thread uses

@@ -1,12 +1,14 @@
 //! The program's name, and the paths that patterns stand for.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::recorder::state;
 use crate::sys::path_pattern;
 use crate::sys::program_name::with_program_name;
 
-/// Returns the path that `pattern` stands for, with its placeholders replaced (`sys::path_pattern`).
+/// Returns the path that `pattern` stands for, with its placeholders replaced (`sys::path_pattern`). A relative path
+/// starts from the directory in which the program started.
 pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(pattern.len() + 32);
     // A vector takes every piece, so the expansion cannot fail.
@@ -14,7 +16,14 @@ pub(crate) fn expand(pattern: &[u8]) -> PathBuf {
         path.extend_from_slice(piece);
         Some(())
     });
-    to_path(path)
+    to_path(state::start_directory().to_vec()).join(to_path(path))
+}
+
+/// Returns the sentence that says so if `path` is below the directory in which the program started, and that is gone.
+pub(crate) fn lost_directory(path: &Path) -> Option<String> {
+    let directory = to_path(state::start_directory().to_vec());
+    let is_lost = !directory.as_os_str().is_empty() && path.starts_with(&directory) && !directory.is_dir();
+    is_lost.then(|| format!("{}, the directory in which the program started, is gone", directory.display()))
 }
 
 /// Returns the name of the program, or `unknown`.

@@ -5,6 +5,7 @@
 //! because reading them allocates.
 
 use std::cmp::Reverse;
+use std::fs;
 
 use crate::ledger::Ledger;
 use crate::ledger::entry::ROW_OF_OTHERS;
@@ -21,6 +22,25 @@ pub(super) fn copy(ledger: &Ledger, into: &mut Vec<ThreadRow>) -> bool {
     }
     into.extend(numbers.map(|number| copied(number, ledger.rows.get(&ledger.pages, number))));
     true
+}
+
+/// Reads the names of running threads again, because many a thread names itself after its first event: of `count` rows
+/// from `first` on, in turn. Allocates.
+pub(super) fn rename_running(ledger: &Ledger, first: u32, count: u32) {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let rows = ledger.rows.count();
+    for number in (0..count.min(rows)).map(|step| (first.wrapping_add(step)) % rows) {
+        let row = ledger.rows.get(&ledger.pages, number);
+        // relaxed: figures for people.
+        let id = row.os_id.load(Ordering::Relaxed);
+        let is_running = id != 0 && row.ended_ns.load(Ordering::Relaxed) == 0;
+        let name = is_running.then(|| fs::read(format!("/proc/self/task/{id}/comm")).ok()).flatten();
+        if let Some(name) = name {
+            row.set_system_name(name.strip_suffix(b"\n").unwrap_or(&name));
+        }
+    }
 }
 
 /// Returns the table of threads: the copied rows, with the figures of running threads added. A thread whose row was

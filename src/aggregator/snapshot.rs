@@ -33,6 +33,7 @@ const SLACK_ROWS: usize = 64;
 /// Returns the profile of the current moment. A snapshot with the reason `exit` also closes the trace.
 pub(crate) fn profile(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
     let _paused = background::pause();
+    background::rename_threads(ledger, reason == "exit");
     if let Some(lane) = scope.lane() {
         let _paused = RecordingPaused::enter(scope);
         ledger.flush(lane);

@@ -4,12 +4,13 @@
 //! this. With such frames, a reader can order the records of several threads without reading the whole file.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::trace_file::TraceFile;
 use super::{diagnostic, naming};
+use crate::dump::{NUMBERED_NAMES_MAX, with_suffix};
 use crate::ledger::Ledger;
 use crate::ledger::trace_buffer::{WINDOW_HEAD, WindowHead};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
@@ -51,9 +52,18 @@ impl TraceWriter {
             process_id: ledger.facts.process_id.load(Ordering::Relaxed),
             started_unix_ns: ledger.facts.started_unix_ns.load(Ordering::Relaxed),
         };
-        let writer = create(&path).map(TraceFile::new).and_then(|file| Writer::begin(file, head));
         let barriers = VecDeque::new();
         let mut trace = TraceWriter { path, writer: None, barrier_ns: 0, barriers, chunks: 0, frame_ns: 0 };
+        let writer = create(&trace.path).and_then(|(file, path)| {
+            if path != trace.path {
+                let (asked, actual) = (trace.path.display(), path.display());
+                diagnostic::print(format_args!(
+                    "{asked} is the trace of another process, this one is {actual}"
+                ));
+                trace.path = path;
+            }
+            Writer::begin(TraceFile::new(file), head)
+        });
         match writer {
             Ok(writer) => trace.writer = Some(writer),
             Err(error) => trace.fail(ledger, &error),
@@ -65,10 +75,13 @@ impl TraceWriter {
     fn fail(&mut self, ledger: &Ledger, error: &io::Error) {
         self.writer = None;
         ledger.trace_buffer.give_up();
-        diagnostic::print(format_args!(
-            "cannot write the trace {}: {error}; it ends here",
-            self.path.display()
-        ));
+        match naming::lost_directory(&self.path) {
+            Some(lost) => diagnostic::print(format_args!("no trace: {lost}")),
+            None => {
+                let path = self.path.display();
+                diagnostic::print(format_args!("cannot write the trace {path}: {error}; it ends here"));
+            }
+        }
     }
 
     /// Writes up to [`CHUNKS_PER_STEP`] chunks, and returns their number.
@@ -138,8 +151,12 @@ impl TraceWriter {
         let Some(writer) = &mut self.writer else { return };
         writer.passed(u64::MAX);
         let counts = Counts { lost: ledger.trace_buffer.lost(), waits, waited_ns, ..Counts::default() };
-        if let Err(error) = writer.finish(dump, counts) {
-            self.fail(ledger, &error);
+        match writer.finish(dump, counts) {
+            Err(error) => self.fail(ledger, &error),
+            Ok(_) if !self.path.exists() => {
+                diagnostic::print(format_args!("the trace {} was removed meanwhile", self.path.display()));
+            }
+            Ok(_) => {}
         }
         self.writer = None;
     }
@@ -157,41 +174,46 @@ fn book_all(ledger: &Ledger) {
     }
 }
 
-/// Opens the file of a trace: a new file, an older trace, which is overwritten, or a pipe. Returns an error for any
-/// other file, and for a trace that another process is writing.
-fn create(path: &Path) -> io::Result<File> {
-    let refused = |why: &str| io::Error::new(io::ErrorKind::AlreadyExists, why.to_owned());
-    let mut is_pipe = false;
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => {
-            let mut start = Vec::new();
-            File::open(path)?.take(8).read_to_end(&mut start)?;
-            if !is_trace(&start) {
-                return Err(refused("there is a file that is not a trace; it was left alone"));
+/// Opens the file of a trace: a new file, or a pipe. A trace of another process is kept: the new one then gets the first
+/// free name with a number, as a dump does. Returns an error if there is any other file. Returns the file's path too.
+fn create(path: &Path) -> io::Result<(File, PathBuf)> {
+    let refused = |why: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, why.to_owned()));
+    for number in 1..=NUMBERED_NAMES_MAX {
+        let target = if number == 1 { path.to_owned() } else { with_suffix(path, &format!("-{number}")) };
+        let opened = match fs::symlink_metadata(&target) {
+            Ok(metadata) if is_fifo(&metadata) => open_new(&target, false),
+            Ok(metadata) if metadata.is_file() => {
+                let mut start = Vec::new();
+                File::open(&target)?.take(8).read_to_end(&mut start)?;
+                if number == 1 && !is_trace(&start) {
+                    return refused("there is a file that is not a trace; it was left alone");
+                }
+                continue;
             }
+            Ok(_) if number > 1 => continue,
+            Ok(_) => return refused("there is something that is no file; it was left alone"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => open_new(&target, true),
+            Err(error) => Err(error),
+        };
+        match opened {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|file| (file, target)),
         }
-        Ok(metadata) if is_fifo(&metadata) => is_pipe = true,
-        Ok(_) => return Err(refused("there is something that is no file; it was left alone")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
     }
+    refused("too many other traces have its name and numbers")
+}
+
+/// Opens a file that does not exist, or else a pipe.
+fn open_new(path: &Path, is_file: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(!is_pipe);
+    options.write(true).create_new(is_file);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
     }
-    let mut file = options.open(path)?;
-    if !is_pipe {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(refused("another process is writing it")),
-            // Some file systems have no locks.
-            Ok(()) | Err(TryLockError::Error(_)) => file.set_len(0)?,
-        }
-    }
-    file.flush()?;
-    Ok(file)
+    options.open(path)
 }
 
 #[cfg(unix)]

@@ -11,7 +11,7 @@ use super::history::retained;
 use super::rounds::Aggregator;
 use super::triggers::{ControlGroup, Pressure, Reading, TriggerRules};
 use super::tuning::Tuning;
-use super::{counters, diagnostic, monitor, trace_thread};
+use super::{counters, diagnostic, monitor, rows, trace_thread};
 use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
 use crate::quality::{Knobs, ThresholdCrossing};
@@ -25,6 +25,8 @@ use crate::sys::{own_threads, platform, signals};
 const PAUSE_NS_IDLE: u64 = 64_000_000;
 /// Minimum time between two samples of the quality counters, in nanoseconds.
 const SAMPLE_NS: u64 = 100_000_000;
+/// Number of threads whose names are read again at each sample, while a black box has to have them at any moment.
+const NAMES_PER_SAMPLE: u32 = 16;
 /// Number of rounds without an event before the pauses grow.
 const IDLE_ROUNDS: u32 = 32;
 
@@ -107,6 +109,8 @@ fn sleep_and_offload(aggregator: &mut Aggregator, ledger: &Ledger, rest_ns: u64)
 /// Takes samples of the quality counters ten times a second, for alarm, tuner and triggers.
 struct Supervision {
     sampled_ns: u64,
+    /// Row from which names are read again at the next sample.
+    next_name: u32,
     alarm: Option<Alarm>,
     tuning: Option<Tuning>,
     triggers: Option<TriggerRules>,
@@ -122,7 +126,14 @@ impl Supervision {
             diagnostic::print("memory pressure cannot be watched here: no control group");
         }
         let triggers = wanted.is_any().then(|| TriggerRules::new(wanted));
-        Supervision { sampled_ns: 0, alarm: Alarm::of_settings(), tuning, triggers, control_group }
+        Supervision {
+            sampled_ns: 0,
+            next_name: 0,
+            alarm: Alarm::of_settings(),
+            tuning,
+            triggers,
+            control_group,
+        }
     }
 
     /// Asks for a dump if a trigger fires.
@@ -149,6 +160,10 @@ impl Supervision {
             return None;
         }
         self.sampled_ns = now_ns;
+        if state::options().black_box_pattern().is_some() {
+            rows::rename_running(ledger, self.next_name, NAMES_PER_SAMPLE);
+            self.next_name = self.next_name.wrapping_add(NAMES_PER_SAMPLE);
+        }
         let counters = counters::quality(ledger);
         if let Some(tuning) = &mut self.tuning {
             tuning.update(ledger, scope, &mut aggregator.pace, &counters);

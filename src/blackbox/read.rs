@@ -9,9 +9,9 @@ use super::image::Image;
 use super::lanes::{self, LaneImage};
 use super::unbooked::{EventSums, Figures, Unbooked};
 use crate::aggregator::counters::{bytes_in_no_peak, finish_totals};
-use crate::aggregator::description::changes_of;
+use crate::aggregator::description::{changes_of, last_mode};
 use crate::aggregator::history::is_of_the_heap;
-use crate::aggregator::{rows, scopes};
+use crate::aggregator::{monitor, rows, scopes};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
 use crate::ledger::entry::ROW_OF_OTHERS;
@@ -22,6 +22,7 @@ use crate::ledger::scopes::ScopeCell;
 use crate::ledger::sites::{IN_SCOPE, SiteCell, SiteFigures};
 use crate::ledger::timeline::INTERVALS;
 use crate::profile::{Anomalies, HeapStats, LossCounts, Profile, QualityIndicator, Stack, ThreadRow, check};
+use crate::recorder::latency;
 use crate::recorder::region_abi::{LAYOUT, VERSION};
 use crate::replay::{BlockKind, Blocks, Heap};
 use crate::stack::intern::{Node, Store, frames_of};
@@ -173,6 +174,12 @@ impl<'a> Reader<'a> {
         self.scopes(&mut profile);
         profile.changes = changes_of(&self.ledger.changes);
         self.history(&mut profile);
+        // The metadata has the settings of the start.
+        let (settings, quality) = (&mut profile.settings, &mut profile.quality);
+        settings.mode = last_mode(&self.ledger.changes).unwrap_or(settings.mode);
+        (quality.mode, quality.target_completeness) =
+            (settings.mode, settings.concurrency.target_completeness);
+        *quality = monitor::of_ended(std::mem::take(quality), settings);
         self.finish(profile, &torn, timeline_is_sound)
     }
 
@@ -273,8 +280,6 @@ impl<'a> Reader<'a> {
         let mut lost =
             LossCounts::from_counts(std::array::from_fn(|reason| LaneCounters::read(&unlaned[reason])));
         let mut attempted = lost.total();
-        // The metadata has the recommendation for an empty ledger.
-        quality.recommendation.clear();
         quality.installed = true;
         for LaneImage { copy, .. } in &self.lanes {
             let (figures, lane) = (LaneFigures::read(&copy.lane), &copy.lane);
@@ -293,6 +298,7 @@ impl<'a> Reader<'a> {
             quality.folds_away = quality.folds_away.wrapping_add(read(&lane.folder.folds_away));
             quality.waits = quality.waits.wrapping_add(read(&lane.cold.waits));
             quality.spare_segments = quality.spare_segments.wrapping_add(read(&lane.cold.overflow_segments));
+            quality.turn_times.add(&latency::of_lane(lane));
         }
         quality.recorded = quality.recorded.wrapping_add(added.recorded);
         quality.own_events = quality.own_events.wrapping_add(added.own_events).min(quality.recorded);

@@ -1,5 +1,8 @@
 //! The file of a dump. The file gets its name once it is complete, and replaces nothing but an older dump.
 //!
+//! The dumps that a program writes of itself replace only its own earlier ones. A dump of another process, which has
+//! another id or another start, keeps its name, and the new one gets a name with a number.
+//!
 //! ```text
 //!  look at the path ──► temporary file beside it ──► write ──► fsync ──► look again ──► rename ──► fsync directory
 //!        │                  (new, mode 0600)           │         │            │            │
@@ -9,24 +12,33 @@
 //! The second look narrows, but does not close, the gap in which another program can create a file of the same name.
 //! A link that is created in the gap is replaced, not followed.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::codec::Cursor;
 use super::error::{Occupant, ReadError, WriteError, WriteStep};
-use super::format::{FILE_BYTES_MAX, MAGIC};
+use super::format::{FILE_BYTES_MAX, MAGIC, Tag};
+use super::section::{Found, Sections, unpack};
+use super::v1::{Faults, Wire};
 use super::writer::{Encoded, write_noted};
-use crate::profile::{Profile, Violation};
+use crate::profile::{ProcessInfo, Profile, Violation};
 
 /// Maximum number of names tried for the temporary file. A name in use belongs to another dump in progress, or to a
 /// killed process with the same id.
 const TEMPORARY_NAMES_MAX: u32 = 64;
 
+/// Maximum number of names tried where other processes' files have the name asked for: `app.hl`, `app-2.hl`, `app-3.hl`.
+pub(crate) const NUMBERED_NAMES_MAX: u32 = 1000;
+/// Length of the start of a dump in which the description of its process lies.
+const HEAD_BYTES: u64 = 2 << 20;
+
 /// Describes the file that [`write()`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Path of the file.
+    /// Path of the file. Differs from the path asked for if that one holds the dump of another process.
     pub path: PathBuf,
     /// Length of the file, in bytes.
     pub bytes: u64,
@@ -61,6 +73,76 @@ pub fn write_with_notes(path: &Path, profile: &Profile, notes: &[String]) -> Res
     let encoded = place(path, |file| write_noted(file, profile, notes))?;
     let Encoded { bytes, sections, broken_laws, notes } = encoded;
     Ok(Written { path: path.to_owned(), bytes, sections, broken_laws, notes })
+}
+
+/// Writes `profile`, the profile of this process, as a dump to `path`. Works as [`write()`], but replaces only an earlier
+/// dump of the same process. If `path` holds a dump of another process, that one stays, and the new one gets the first
+/// free name with a number: `app-2.hl`, `app-3.hl`, …
+///
+/// # Errors
+///
+/// Returns an error under the same conditions as [`write()`], and if no name is free.
+pub(crate) fn write_beside_others(path: &Path, profile: &Profile) -> Result<Written, WriteError> {
+    let (target, encoded) = place_beside(path, &profile.process, |file| write_noted(file, profile, &[]))?;
+    let Encoded { bytes, sections, broken_laws, notes } = encoded;
+    Ok(Written { path: target, bytes, sections, broken_laws, notes })
+}
+
+/// Creates a file with the content that `fill` writes, at `path`, or at the first name with a number that is neither in
+/// use nor of an earlier dump of `process`. Returns the path of the file.
+fn place_beside<T>(
+    path: &Path,
+    process: &ProcessInfo,
+    fill: impl FnOnce(&mut File) -> io::Result<T>,
+) -> Result<(PathBuf, T), WriteError> {
+    if path.file_name().is_none() {
+        return Err(WriteError::NoFileName { path: path.to_owned() });
+    }
+    let failed = |step| move |source| WriteError::Io { path: path.to_owned(), step, source };
+    inspect(path)?;
+    let mut temporary = Temporary::create(path).map_err(failed(WriteStep::Create))?;
+    let filled = fill(&mut temporary.file).map_err(failed(WriteStep::Write))?;
+    temporary.file.sync_all().map_err(failed(WriteStep::Sync))?;
+    for number in 1..=NUMBERED_NAMES_MAX {
+        let target = if number == 1 { path.to_owned() } else { with_suffix(path, &format!("-{number}")) };
+        let placed = match inspect(&target) {
+            Ok(false) => temporary.link(&target),
+            Ok(true) if is_of(&target, process) => temporary.rename(&target).map(|()| true),
+            Err(error) if number == 1 => return Err(error),
+            _ => continue,
+        };
+        if placed.map_err(failed(WriteStep::Rename))? {
+            sync_directory(directory_of(path));
+            return Ok((target, filled));
+        }
+    }
+    Err(failed(WriteStep::Rename)(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Returns the path with `suffix` at the end of the file's name, in front of its extension.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
+    name.push(suffix);
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// Whether the dump at `path` is of `process`. A dump whose process cannot be read is of another one.
+fn is_of(path: &Path, process: &ProcessInfo) -> bool {
+    let start = read_start(path, HEAD_BYTES).unwrap_or_default();
+    let mut scratch = Vec::new();
+    let found = Sections::new(&start).find_map(|found| match found {
+        Found::Section { header, stored, .. } if header.tag == Tag::PROCESS => {
+            let plain = unpack(&header, stored, &mut scratch).ok()?;
+            ProcessInfo::get(&mut Cursor::new(plain), &mut Faults::default()).ok()
+        }
+        _ => None,
+    });
+    let identity = |process: &ProcessInfo| (process.pid, process.started_unix_ns);
+    found.is_some_and(|found| identity(&found) == identity(process))
 }
 
 /// Creates a file at `path` with the content that `fill` writes.
@@ -106,12 +188,12 @@ pub(super) fn load_from<R: Read>(mut from: R, limit_bytes: u64) -> Result<Vec<u8
     if bytes.len() as u64 > limit_bytes { Err(ReadError::TooLarge { limit_bytes }) } else { Ok(bytes) }
 }
 
-/// Returns an error unless `path` is unused or holds a dump.
-fn inspect(path: &Path) -> Result<(), WriteError> {
+/// Returns whether `path` holds a dump. Returns an error if it holds anything else.
+fn inspect(path: &Path) -> Result<bool, WriteError> {
     let failed = |source| WriteError::Io { path: path.to_owned(), step: WriteStep::Inspect, source };
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(error)),
     };
     let by = if kind.is_symlink() {
@@ -120,15 +202,16 @@ fn inspect(path: &Path) -> Result<(), WriteError> {
         Occupant::Directory
     } else if !kind.is_file() {
         Occupant::Special
-    } else if starts_with_magic(path).map_err(failed)? {
-        return Ok(());
+    } else if read_start(path, MAGIC.len() as u64).map_err(failed)? == MAGIC {
+        return Ok(true);
     } else {
         Occupant::ForeignFile
     };
     Err(WriteError::Occupied { path: path.to_owned(), by })
 }
 
-fn starts_with_magic(path: &Path) -> io::Result<bool> {
+/// Reads the first bytes of the file at `path`.
+fn read_start(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
     options.read(true);
     // A link or a pipe may have replaced the file since the check. With these flags a link is not followed, and a pipe
@@ -136,8 +219,8 @@ fn starts_with_magic(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let mut start = Vec::new();
-    options.open(path)?.take(MAGIC.len() as u64).read_to_end(&mut start)?;
-    Ok(start == MAGIC)
+    options.open(path)?.take(bytes).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -185,11 +268,23 @@ impl Temporary {
         Err(taken.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
     }
 
-    fn rename(mut self, target: &Path) -> io::Result<()> {
+    fn rename(&mut self, target: &Path) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         fs::rename(path, target)?;
         self.path = None;
         Ok(())
+    }
+
+    /// Gives the file the name `target` unless a file has it. Returns whether it does now. On a file system without
+    /// links, a file that appears in this moment is replaced.
+    fn link(&mut self, target: &Path) -> io::Result<bool> {
+        let Some(path) = &self.path else { return Ok(true) };
+        match fs::hard_link(path, target) {
+            // The temporary name goes away with `self`.
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(_) => self.rename(target).map(|()| true),
+        }
     }
 }
 
@@ -248,11 +343,54 @@ mod tests {
         let target = directory.path().join("x.hl");
         let names = || fs::read_dir(directory.path()).unwrap().count();
         let first = Temporary::create(&target).unwrap();
-        let second = Temporary::create(&target).unwrap();
+        let mut second = Temporary::create(&target).unwrap();
         assert_eq!(names(), 2);
         drop(first);
         second.rename(&target).unwrap();
         assert_eq!((names(), target.exists()), (1, true));
+    }
+
+    fn of_process(pid: u32, started_unix_ns: u64) -> Profile {
+        let process = ProcessInfo { pid, started_unix_ns, ..ProcessInfo::default() };
+        Profile { process, ..Profile::default() }
+    }
+
+    #[test]
+    fn a_dump_of_another_process_with_the_same_id_is_kept_and_an_own_earlier_one_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("app.1.hl");
+        let write = |started_ns| write_beside_others(&target, &of_process(1, started_ns)).unwrap().path;
+        let numbered = |name: &str| directory.path().join(name);
+        // Twice, as a process writes its dumps.
+        assert_eq!([write(10), write(10)], [target.clone(), target.clone()]);
+        assert_eq!([write(20), write(20)], [numbered("app.1-2.hl"), numbered("app.1-2.hl")]);
+        fs::write(numbered("app.1-3.hl"), "mine").unwrap();
+        assert_eq!(write(30), numbered("app.1-4.hl"));
+        let of = |path: &Path| super::super::read(path).unwrap().profile.process.started_unix_ns;
+        assert_eq!([of(&target), of(&numbered("app.1-2.hl"))], [10, 20]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4, "and no temporary file");
+    }
+
+    #[test]
+    fn a_dump_that_another_process_writes_at_the_same_moment_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("app.1.hl");
+        let meanwhile = |_: &mut File| {
+            write(&target, &of_process(1, 10)).unwrap();
+            Ok(())
+        };
+        let (path, ()) = place_beside(&target, &of_process(1, 20).process, meanwhile).unwrap();
+        assert_eq!(path, directory.path().join("app.1-2.hl"));
+        let mut temporary = Temporary::create(&target).unwrap();
+        assert!(!temporary.link(&target).unwrap(), "even in the last moment");
+        assert!(is_of(&target, &of_process(1, 10).process));
+    }
+
+    #[test]
+    fn a_suffix_goes_in_front_of_the_extension() {
+        let of = |path: &str| with_suffix(Path::new(path), ".7").display().to_string();
+        assert_eq!(of("/tmp/heapledger.app.1.hl"), "/tmp/heapledger.app.1.7.hl");
+        assert_eq!(of("dump"), "dump.7");
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl Tag {
     pub(super) const ESTIMATES: Tag = Tag(*b"ESTM");
     pub(super) const TRACKED: Tag = Tag(*b"TRKD");
     pub(super) const CROSSINGS: Tag = Tag(*b"CROS");
+    pub(super) const SURROUNDINGS: Tag = Tag(*b"SURR");
     pub(super) const SITES: Tag = Tag(*b"SITE");
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
     pub(super) const SCOPES: Tag = Tag(*b"SCOP");
@@ -172,8 +173,14 @@ impl Tag {
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
     /// Sections that a file holds once or not at all. They are absent if they would be empty.
-    pub(super) const OPTIONALS: [Tag; 5] =
-        [Tag::STACK_FIGURES, Tag::TURN_TIMES, Tag::ESTIMATES, Tag::TRACKED, Tag::CROSSINGS];
+    pub(super) const OPTIONALS: [Tag; 6] = [
+        Tag::STACK_FIGURES,
+        Tag::TURN_TIMES,
+        Tag::ESTIMATES,
+        Tag::TRACKED,
+        Tag::CROSSINGS,
+        Tag::SURROUNDINGS,
+    ];
 
     /// Tables whose rows the contents section counts, in the order of the file.
     pub(super) const TABLES: [Tag; 12] = [
@@ -215,6 +222,7 @@ impl Tag {
             Tag::CROSSINGS => "frees by other threads",
             Tag::ESTIMATES => "estimates",
             Tag::TRACKED => "tracked pointers",
+            Tag::SURROUNDINGS => "surroundings",
             Tag::SITES => "sites",
             Tag::TIMELINE => "timeline",
             Tag::SCOPES => "scopes",

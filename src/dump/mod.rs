@@ -57,6 +57,7 @@ pub(crate) mod varint;
 mod writer;
 
 pub use error::{Damage, DamageKind, Occupant, ReadError, WriteError, WriteStep};
+pub(crate) use file::{NUMBERED_NAMES_MAX, with_suffix, write_beside_others};
 pub use file::{Written, write, write_with_notes};
 pub use format::Version;
 #[cfg(any(test, feature = "read"))]

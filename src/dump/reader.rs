@@ -19,7 +19,7 @@ use super::section::{Found, SectionHeader, Sections, file_header, unpack};
 use super::v1::meta::Contents;
 use super::v1::tables::{self, Table};
 use super::v1::{Faults, Wire};
-use crate::profile::{Profile, QualityIndicator, SymbolFrame, Violation, check};
+use crate::profile::{ProcessInfo, Profile, QualityIndicator, SymbolFrame, Violation, check};
 
 /// The content of a dump.
 #[derive(Debug, Clone, PartialEq)]
@@ -213,7 +213,13 @@ impl Assembly {
             Tag::ESTIMATES => profile.estimates = Some(record(plain, faults)?),
             Tag::TRACKED => profile.tracked = record(plain, faults)?,
             Tag::CONTENTS => self.contents = record(plain, faults)?,
-            Tag::PROCESS => profile.process = record(plain, faults)?,
+            Tag::PROCESS => {
+                let ProcessInfo { directory, unread, .. } = std::mem::take(&mut profile.process);
+                profile.process = ProcessInfo { directory, unread, ..record(plain, faults)? };
+            }
+            Tag::SURROUNDINGS => {
+                (profile.process.directory, profile.process.unread) = record(plain, faults)?;
+            }
             Tag::SETTINGS => profile.settings = record(plain, faults)?,
             Tag::CLOCK => (profile.clock, profile.timeline.interval_ns) = record(plain, faults)?,
             Tag::TOTALS => (profile.totals, profile.peak) = record(plain, faults)?,

@@ -7,7 +7,7 @@ use super::format::{CHUNK_CLOSE_BYTES, Tag};
 use super::section::SectionWriter;
 use super::v1::meta::Contents;
 use super::v1::{Cuts, Wire, tables};
-use crate::profile::{Profile, StackFigures, TurnTimes, Violation, check};
+use crate::profile::{ProcessInfo, Profile, StackFigures, TurnTimes, Violation, check};
 
 /// Describes the bytes that [`write_to`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +131,10 @@ impl<W: Write> ProfileWriter<W> {
         }
         if let Some(estimates) = &profile.estimates {
             self.record(Tag::ESTIMATES, estimates)?;
+        }
+        let ProcessInfo { directory, unread, .. } = &profile.process;
+        if !directory.is_empty() || !unread.is_empty() {
+            self.record(Tag::SURROUNDINGS, &(directory.clone(), unread.clone()))?;
         }
         if !profile.tracked.is_empty() {
             self.record(Tag::TRACKED, &profile.tracked)?;

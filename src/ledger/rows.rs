@@ -18,6 +18,11 @@ const ROWS_PAGES: u32 = (ROWS_MAX as usize * size_of::<Row>()).div_ceil(PAGE_BYT
 const ROW_PAGES: u32 = 2;
 const ROWS_A_PAGE: u32 = (PAGE_BYTES / size_of::<Row>()) as u32;
 
+/// Bytes that a row has for the name of its thread, including a zero byte.
+pub(crate) const NAME_BYTES: usize = 48;
+/// Length of the longest name that the system keeps for a thread, in bytes.
+const SYSTEM_NAME_BYTES: usize = 15;
+
 /// The table of rows. All zero bytes are a valid start.
 #[repr(C)]
 #[derive(Debug)]
@@ -31,7 +36,7 @@ pub(crate) struct Rows {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) os_id: AtomicU64,
-    name: [AtomicU64; 2],
+    name: [AtomicU64; NAME_BYTES / 8],
     pub(crate) started_ns: AtomicU64,
     /// Time of the thread's end in nanoseconds, or 0 while the thread runs.
     pub(crate) ended_ns: AtomicU64,
@@ -111,16 +116,31 @@ impl Rows {
 }
 
 impl Row {
-    pub(crate) fn set_name(&self, name: &[u8; 16]) {
-        for (cell, bytes) in self.name.iter().zip(name.chunks_exact(8)) {
+    /// Stores a name, as much of it as fits.
+    pub(crate) fn set_name(&self, name: &[u8]) {
+        let mut text = [0; NAME_BYTES];
+        for (byte, from) in text[..NAME_BYTES - 1].iter_mut().zip(name.iter().take_while(|byte| **byte != 0))
+        {
+            *byte = *from;
+        }
+        for (cell, bytes) in self.name.iter().zip(text.chunks_exact(8)) {
             // relaxed: a name for people.
             cell.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
         }
     }
 
-    /// Returns the name of the thread, terminated by a zero byte if it is shorter than 16 bytes.
-    pub(crate) fn name(&self) -> [u8; 16] {
-        let mut name = [0; 16];
+    /// Stores a name that the system has for the thread now. Keeps a longer name of which the system has the start.
+    pub(crate) fn set_system_name(&self, name: &[u8]) {
+        let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        let name = &name[..length];
+        if length < SYSTEM_NAME_BYTES || !self.name().starts_with(name) {
+            self.set_name(name);
+        }
+    }
+
+    /// Returns the name of the thread, terminated by a zero byte.
+    pub(crate) fn name(&self) -> [u8; NAME_BYTES] {
+        let mut name = [0; NAME_BYTES];
         for (cell, bytes) in self.name.iter().zip(name.chunks_exact_mut(8)) {
             // relaxed: a name for people.
             bytes.copy_from_slice(&cell.load(Ordering::Relaxed).to_le_bytes());
@@ -145,5 +165,30 @@ impl RowFigures {
             // relaxed: sums for people.
             sum.fetch_add(value, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_the_system_has_cut_does_not_replace_the_whole_one() {
+        // SAFETY: R1, all zero bytes are a valid row.
+        let row: Row = unsafe { std::mem::zeroed() };
+        let name = || {
+            let name = row.name();
+            let length = name.iter().position(|byte| *byte == 0).unwrap();
+            String::from_utf8_lossy(&name[..length]).into_owned()
+        };
+        row.set_system_name(b"main\0");
+        assert_eq!(name(), "main");
+        row.set_name(b"tokio-runtime-worker");
+        row.set_system_name(b"tokio-runtime-w\0");
+        assert_eq!(name(), "tokio-runtime-worker");
+        row.set_system_name(b"tokio\0");
+        assert_eq!(name(), "tokio");
+        row.set_name(&[b'x'; 100]);
+        assert_eq!(name().len(), NAME_BYTES - 1);
     }
 }

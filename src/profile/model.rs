@@ -13,7 +13,8 @@ use super::settings::Settings;
 use super::symbols::{StackFigures, Symbols};
 use super::tracked::TrackedReport;
 
-/// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes.
+/// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes. The sums over the whole recording have 64
+/// bits and wrap: those of bytes after 16 EiB, which a gigabyte a second reaches after five centuries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeapStats {
     /// Number of blocks allocated so far. A successful realloc counts as one more block, as in dhat and heaptrack.
@@ -172,7 +173,7 @@ pub struct LiveBlock {
     pub stack: u32,
     /// Index into [`Profile::threads`] of the thread that allocated the block.
     pub thread: u32,
-    /// Base-2 logarithm of the block's alignment.
+    /// Base-2 logarithm of the block's alignment, up to 31: an alignment of 2 GiB or more is listed as 31.
     pub align_log2: u8,
     /// Number of reallocs of the block (counted up to 31).
     pub reallocs: u8,
@@ -336,6 +337,13 @@ pub struct ProcessInfo {
     pub duration_ns: u64,
     /// The reason for the snapshot: `exit`, `request`, …
     pub reason: String,
+    /// Directory in which the program started. Relative paths of dump, trace and black box start from it, wherever the
+    /// program goes later. Empty if it is unknown.
+    #[serde(default)]
+    pub directory: String,
+    /// What heapledger could not read of the process, each with the reason. Usually empty.
+    #[serde(default)]
+    pub unread: Vec<String>,
 }
 
 /// The clock that was used, and the reason for the choice.

@@ -223,11 +223,11 @@ impl Default for HistoryLimits {
 /// The file of the dump at exit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum DumpTarget {
-    /// `heapledger.<app>.<pid>.hl` in the working directory. The default.
+    /// `heapledger.<app>.<pid>.hl` in the directory in which the program started. The default.
     #[default]
     WorkingDirectory,
     /// A path with placeholders: `%e` is the name of the program, `%p` its process id, and `%t` the time in seconds
-    /// since 1970.
+    /// since 1970. A relative path starts from the directory in which the program started.
     Path(&'static str),
     /// No dump is written at exit. A call of `heapledger::dump` still writes one.
     Off,

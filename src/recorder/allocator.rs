@@ -179,7 +179,7 @@ impl<A> HeapLedger<A> {
     /// handler.
     ///
     /// A thread of heapledger writes the dump, never the handler. With `DumpTarget::Off`, which only concerns the dump
-    /// at exit, the dump goes to the working directory. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
+    /// at exit, the dump goes to the directory in which the program started. `HEAPLEDGER_SIGNALS` overrides this. Linux only.
     ///
     /// ```
     /// use heapledger::{HeapLedger, Signal};

@@ -3,6 +3,9 @@
 //! The file is created at its full length when the ledger is opened, and removed after a normal end of the process with
 //! a dump. A killed process leaves the file. Opening runs in the first event of the process and must not allocate.
 //!
+//! A file that an earlier process left under the same name is kept, with `.older` at its end, and replaces an earlier one
+//! there: a program that is started again after each crash leaves two files and no more.
+//!
 //! A forked child must not write into its parent's file. The child gets a private copy of the parent's region. It opens
 //! a new black box if the path contains `%p`; otherwise its ledger is in memory.
 
@@ -11,7 +14,7 @@ use std::fmt;
 use std::ptr::NonNull;
 
 use super::diagnostic::{Printable, warn};
-use super::fixed_path::{FixedPath, PATH_BYTES};
+use super::fixed_path::PATH_BYTES;
 use super::options::Options;
 use super::process::PROCESS;
 use super::region_abi::{LAYOUT, VERSION};
@@ -34,16 +37,21 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
     if is_child && !path_pattern::has_process_id(pattern) {
         return None;
     }
+    let directory = state::start_directory();
+    let [name, part, older] = {
+        let cells = &PROCESS.black_box;
+        [(&cells.path, &b""[..]), (&cells.part, b".part"), (&cells.older, b".older")]
+    }
     // SAFETY: C3, this is the thread that is opening.
-    let path = unsafe { &mut *PROCESS.black_box.path.get() };
-    let mut part = FixedPath::empty();
-    let (Some(name), Some(part)) = (path.expand(pattern, b""), part.expand(pattern, b".part")) else {
+    .map(|(path, ending)| unsafe { &mut *path.get() }.expand(directory, pattern, ending));
+    let (Some(name), Some(part), Some(older)) = (name, part, older) else {
         warn(format_args!("no black box: its path is longer than {PATH_BYTES} bytes"));
         return None;
     };
     let bytes = usize::try_from(options.black_box_bytes).unwrap_or(usize::MAX) / BOX_STEP * BOX_STEP;
-    let file = match platform::with_failing_writes(|| BoxFile::create(name, part, bytes.max(BOX_STEP))) {
-        Ok(file) => file,
+    let create = || BoxFile::create(name, part, older, bytes.max(BOX_STEP));
+    let (file, kept) = match platform::with_failing_writes(create) {
+        Ok(created) => created,
         Err(error) => {
             warn(format_args!("no black box at {}: {}", Printable(name.to_bytes()), Reason(error)));
             return None;
@@ -54,6 +62,10 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
         warn(format_args!("no black box: {bytes} bytes are too few, or cannot be mapped"));
         return None;
     };
+    if kept {
+        let older = Printable(older.to_bytes());
+        warn(format_args!("the black box of an earlier process was left; it is now {older}"));
+    }
     // SAFETY: C3.
     unsafe { *PROCESS.black_box.file.get() = Some(file) };
     // Release: pairs with the acquire in `current`.
@@ -118,7 +130,9 @@ struct Reason(BoxError);
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            BoxError::Occupied => f.write_str("there is a file that is no black box; choose another name"),
+            BoxError::Occupied => f.write_str(
+                "there is a file that is no black box, or at the same name with .older; choose another name",
+            ),
             BoxError::InUse => f.write_str("a living process writes there; put %p into the name"),
             BoxError::Create(number) => write!(f, "the file cannot be made (error {number})"),
             BoxError::NoSpace(number) => {

@@ -100,6 +100,10 @@ fn open_alone(options: &Options, hooks: &Hooks, thread_ends: &'static fn()) -> S
     // relaxed, both: published with the state.
     PROCESS.control.mode.store(chosen.mode as u32, Ordering::Relaxed);
     PROCESS.control.sampling_rate.store(estimate::rate_of(chosen.sampling_bytes) as u32, Ordering::Relaxed);
+    if !state::is_forked_child() {
+        // SAFETY: C1.
+        unsafe { &mut *PROCESS.chosen.directory.get() }.set_working_directory();
+    }
     let in_file = black_box::open(chosen);
     let Some(ledger) = in_file.or_else(|| Ledger::open(chosen.memory_limit_bytes, chosen.clock)) else {
         platform::write_stderr(b"heapledger: no memory for the ledger, nothing is recorded\n");

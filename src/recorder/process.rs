@@ -55,7 +55,11 @@ impl Process {
             epoch: Epoch(AtomicU64::new(Epoch::STEP)),
             control: Control::new(),
             counters: Counters::new(),
-            chosen: Chosen { options: UnsafeCell::new(Options::DEFAULT), hooks: UnsafeCell::new(None) },
+            chosen: Chosen {
+                options: UnsafeCell::new(Options::DEFAULT),
+                hooks: UnsafeCell::new(None),
+                directory: UnsafeCell::new(FixedPath::empty()),
+            },
             black_box: CurrentBox::new(),
             are_hooks_set: OnceBool::new(),
             forked_from: AtomicU32::new(0),
@@ -71,7 +75,8 @@ impl Process {
             epoch: _,
             control,
             counters,
-            // Kept until the next opening overwrites them: the fork policy is in the options.
+            // Kept until the next opening overwrites them: the fork policy is in the options. The directory is kept for
+            // good: the child is the same program.
             chosen: _,
             black_box,
             // The hooks of the C library are the child's too.
@@ -225,10 +230,12 @@ impl Counters {
     }
 }
 
-/// The options and hooks in force.
+/// The options and hooks in force, and the directory in which the program started.
 pub(super) struct Chosen {
     pub(super) options: UnsafeCell<Options>,
     pub(super) hooks: UnsafeCell<Option<Hooks>>,
+    /// The working directory when the first ledger was opened, from which relative paths of the options start.
+    pub(super) directory: UnsafeCell<FixedPath>,
 }
 
 // SAFETY: C1, written by the one thread that is opening, read only after the state has been seen past `Opening`.
@@ -238,6 +245,9 @@ unsafe impl Sync for Chosen {}
 pub(super) struct CurrentBox {
     pub(super) file: UnsafeCell<Option<BoxFile>>,
     pub(super) path: UnsafeCell<FixedPath>,
+    /// Names of the unfinished file, and of an earlier process's file. Only the thread that is opening uses them.
+    pub(super) part: UnsafeCell<FixedPath>,
+    pub(super) older: UnsafeCell<FixedPath>,
     /// 1 once file and path are written.
     pub(super) is_open: AtomicU32,
     /// 1 once the metadata is written, or about to be.
@@ -253,6 +263,8 @@ impl CurrentBox {
         CurrentBox {
             file: UnsafeCell::new(None),
             path: UnsafeCell::new(FixedPath::empty()),
+            part: UnsafeCell::new(FixedPath::empty()),
+            older: UnsafeCell::new(FixedPath::empty()),
             is_open: AtomicU32::new(0),
             has_metadata: AtomicU32::new(0),
         }
@@ -260,7 +272,7 @@ impl CurrentBox {
 
     fn reset_after_fork(&self) {
         // The cells are not read while the box is closed, and the next opening overwrites them.
-        let CurrentBox { file: _, path: _, is_open, has_metadata } = self;
+        let CurrentBox { file: _, path: _, part: _, older: _, is_open, has_metadata } = self;
         // relaxed, both: there is one thread.
         has_metadata.store(0, Ordering::Relaxed);
         is_open.store(0, Ordering::Relaxed);

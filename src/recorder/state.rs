@@ -42,6 +42,13 @@ pub(crate) fn options() -> &'static Options {
     unsafe { &*PROCESS.chosen.options.get() }
 }
 
+/// Returns the directory in which the program started, from which relative paths of the options start. Empty if it is
+/// unknown. Set once the state is past `Opening`.
+pub(crate) fn start_directory() -> &'static [u8] {
+    // SAFETY: C1.
+    unsafe { &*PROCESS.chosen.directory.get() }.bytes()
+}
+
 /// Returns the functions of upper layers, which are set once the state is past `Opening`.
 pub(crate) fn hooks() -> Option<Hooks> {
     // SAFETY: C1.

@@ -114,10 +114,8 @@ fn claim() -> Option<&'static Lane> {
 fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     let number = ledger.rows.next(&ledger.pages);
     let row = ledger.rows.get(&ledger.pages, number);
-    let mut name = [0; 16];
-    platform::thread_name(&mut name);
     // relaxed, all of them: reporting only; the row is found through the lane's books, which the latch protects.
-    row.set_name(&name);
+    row.set_name(&system_name());
     row.os_id.store(platform::thread_id(), Ordering::Relaxed);
     row.started_ns.store(ledger.clock.now_ns(), Ordering::Relaxed);
     row.ended_ns.store(0, Ordering::Relaxed);
@@ -128,6 +126,21 @@ fn start_row(ledger: &Ledger, lane: &Lane) -> u32 {
     state.row = number;
     state.inherited = LaneFigures::read(lane);
     number
+}
+
+/// Returns the name that the system has for the calling thread.
+fn system_name() -> [u8; 16] {
+    let mut name = [0; 16];
+    platform::thread_name(&mut name);
+    name
+}
+
+/// Stores the name of the thread of the lane.
+pub(crate) fn set_name(ledger: &Ledger, lane: &Lane, name: &str) {
+    let _taken = lane.folder.latch.take();
+    // SAFETY: B3, the latch is held.
+    let row = unsafe { fold_state_of(lane).as_ref() }.row;
+    ledger.rows.get(&ledger.pages, row).set_name(name.as_bytes());
 }
 
 /// Ends the calling thread's use of its lane: folds the ring to its end, empties the nursery, and retires the lane for
@@ -161,6 +174,8 @@ fn end() {
     let row = ledger.rows.get(&ledger.pages, state.row);
     let figures = LaneFigures::read(lane);
     row.figures.add(&figures.since(&state.inherited));
+    // Threads of the C library, and those of pools, name themselves after their first event.
+    row.set_system_name(&system_name());
     // relaxed: reporting only.
     row.ended_ns.store(ledger.clock.now_ns().max(1), Ordering::Relaxed);
     state.inherited = figures;

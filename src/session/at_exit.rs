@@ -24,9 +24,12 @@ pub(super) fn dump_at_exit() {
         }
         let profile = whole_profile(ledger, scope, "exit");
         if let Some(path) = path {
-            match platform::with_failing_writes(|| dump::write(&path, &profile)) {
-                Ok(_) => black_box::remove(),
-                Err(error) => diagnostic::print(DumpError::Write(error)),
+            match platform::with_failing_writes(|| dump::write_beside_others(&path, &profile)) {
+                Ok(written) => {
+                    dumps::tell_other_name(&path, &written);
+                    black_box::remove();
+                }
+                Err(error) => diagnostic::print(dumps::explain(&DumpError::Write(error))),
             }
         }
         if is_traced {

@@ -15,12 +15,12 @@
 //! dumps are kept.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::dumps::{DumpError, dump_pattern, write_dump};
+use super::dumps::{DumpError, dump_pattern, explain, tell_other_name, write_dump};
 use crate::aggregator::diagnostic;
 use crate::aggregator::naming::expand;
+use crate::dump::with_suffix;
 use crate::profile::DumpTrigger;
 use crate::recorder::internal::InternalScope;
 use crate::recorder::{background_thread, state, thread};
@@ -81,19 +81,22 @@ fn answer(trigger: DumpTrigger, kept: &mut Kept) {
     };
     let written = match ending {
         // This dump replaces the dump at exit, so it has the name of that one.
-        Some(_) => dump_pattern().map_or(Ok(()), |pattern| write(&expand(pattern), trigger)),
+        Some(_) => dump_pattern().map_or(Ok(()), |pattern| write(&expand(pattern), trigger).map(|_| ())),
         None => kept.write(trigger),
     };
     if let Err(error) = written {
-        diagnostic::print(error);
+        diagnostic::print(explain(&error));
     }
     if let Some(signal) = ending {
         signals::end_if_due(signal);
     }
 }
 
-fn write(path: &Path, trigger: DumpTrigger) -> Result<(), DumpError> {
-    write_dump(path, &trigger.to_string()).map(|_| ())
+/// Writes the dump, and returns its path.
+fn write(path: &Path, trigger: DumpTrigger) -> Result<PathBuf, DumpError> {
+    let written = write_dump(path, &trigger.to_string())?;
+    tell_other_name(path, &written);
+    Ok(written.path)
 }
 
 /// The numbered dumps that are on disk.
@@ -106,8 +109,8 @@ struct Kept {
 impl Kept {
     fn write(&mut self, trigger: DumpTrigger) -> Result<(), DumpError> {
         let Some(pattern) = dump_pattern() else { return Ok(()) };
-        let path = numbered(&expand(pattern), self.written + 1);
-        write(&path, trigger)?;
+        let path = with_suffix(&expand(pattern), &format!(".{}", self.written + 1));
+        let path = write(&path, trigger)?;
         self.written += 1;
         self.paths.push_back(path);
         while self.paths.len() > state::options().triggers.keep as usize {
@@ -117,28 +120,5 @@ impl Kept {
             }
         }
         Ok(())
-    }
-}
-
-/// Returns the path with a number in front of its extension.
-fn numbered(path: &Path, number: u64) -> PathBuf {
-    let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
-    name.push(format!(".{number}"));
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_go_in_front_of_the_extension() {
-        let of = |path: &str| numbered(Path::new(path), 7).display().to_string();
-        assert_eq!(of("/tmp/heapledger.app.1.hl"), "/tmp/heapledger.app.1.7.hl");
-        assert_eq!(of("dump"), "dump.7");
     }
 }

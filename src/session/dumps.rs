@@ -1,12 +1,13 @@
 //! Dumps into files, and the metadata of a black box.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::access::{whole_profile, with_ledger};
-use crate::aggregator::naming::expand;
+use crate::aggregator::naming::{self, expand};
 use crate::aggregator::{diagnostic, snapshot};
-use crate::dump::{self, Written};
+use crate::dump::{self, WriteError, Written};
 use crate::profile::DumpTarget;
 use crate::recorder::state;
 use crate::sys::platform;
@@ -15,12 +16,15 @@ use crate::sys::platform;
 /// writing.
 const METADATA_TRIES: usize = 8;
 
-/// Writes a dump of the current state.
+/// Writes a dump of the current state. A relative `path` starts from the working directory at the call.
+///
+/// An earlier dump of this process at `path` is replaced. If `path` holds the dump of another process, the new one gets
+/// a name with a number, such as `app-2.hl`: see [`Written::path`].
 ///
 /// # Errors
+///
 /// Returns [`DumpError::NotInstalled`] if there is no ledger, and [`DumpError::Write`] if the file could not be
 /// written. In the latter case no new file remains at the path.
-/// then nothing is left under its name.
 pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
     write_dump(path.as_ref(), "request")
 }
@@ -28,7 +32,7 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
 pub(super) fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError> {
     with_ledger(|ledger, scope| {
         let profile = whole_profile(ledger, scope, reason);
-        platform::with_failing_writes(|| dump::write(path, &profile)).map_err(DumpError::Write)
+        platform::with_failing_writes(|| dump::write_beside_others(path, &profile)).map_err(DumpError::Write)
     })
     .unwrap_or(Err(DumpError::NotInstalled))
 }
@@ -64,6 +68,25 @@ impl std::error::Error for DumpError {
             DumpError::Write(error) => Some(error),
         }
     }
+}
+
+/// Prints that a dump has another name than the settings ask for, if it has.
+pub(super) fn tell_other_name(path: &Path, written: &Written) {
+    if written.path != path {
+        let (asked, actual) = (path.display(), written.path.display());
+        diagnostic::print(format_args!("{asked} is the dump of another process, this one is {actual}"));
+    }
+}
+
+/// Returns the reason why there is no dump at a path of the settings.
+pub(super) fn explain(error: &DumpError) -> String {
+    let gone = match error {
+        DumpError::Write(WriteError::Io { path, source, .. }) if source.kind() == ErrorKind::NotFound => {
+            naming::lost_directory(path)
+        }
+        _ => None,
+    };
+    gone.map_or_else(|| error.to_string(), |gone| format!("no dump: {gone}"))
 }
 
 /// Writes the metadata of the black box, which the ledger does not hold: a dump with only the process, its settings and

@@ -21,6 +21,6 @@ mod queries;
 
 pub use dumps::{DumpError, dump};
 pub use queries::{
-    estimates, flush, history, is_installed, quality, set_degradation, set_mode, set_sampling_bytes,
-    snapshot, stats, tracked, tuner_log,
+    estimates, flush, history, is_installed, name_thread, quality, set_degradation, set_mode,
+    set_sampling_bytes, snapshot, stats, tracked, tuner_log,
 };

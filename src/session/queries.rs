@@ -6,7 +6,7 @@ use crate::ledger::estimate;
 use crate::profile::{self, DataQualityMode, HeapStats, Profile, QualityIndicator};
 use crate::quality::{DecisionLog, Degradation, WorkloadCharacteristics};
 use crate::recorder::internal::RecordingPaused;
-use crate::recorder::state;
+use crate::recorder::{state, thread};
 use crate::tracked::{self, TrackedReport};
 
 /// Whether a [`HeapLedger`](crate::HeapLedger) is the global allocator of this process, and records or has recorded.
@@ -68,6 +68,25 @@ pub fn stats() -> HeapStats {
         counters::stats(ledger)
     })
     .unwrap_or_default()
+}
+
+/// Names the calling thread in dumps and reports. As much of the name is kept as fits into 47 bytes.
+///
+/// Without a call, a thread has the name that the system knows, of which the system keeps 15 bytes. Pools have a hook
+/// for the start of a thread that can pass the whole one:
+///
+/// ```
+/// std::thread::Builder::new().name("connection-acceptor-1".into()).spawn(|| {
+///     heapledger::name_thread(std::thread::current().name().unwrap_or_default());
+/// });
+/// ```
+pub fn name_thread(name: &str) {
+    with_ledger(|ledger, scope| {
+        if let Some(lane) = scope.lane() {
+            let _paused = RecordingPaused::enter(scope);
+            thread::set_name(ledger, lane, name);
+        }
+    });
 }
 
 /// Returns estimates for all blocks from the samples of a sampling mode, with their standard errors. While every block

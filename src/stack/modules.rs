@@ -1,6 +1,7 @@
 //! The loaded objects (*modules*): their addresses, paths, build ids and unwind tables.
 //!
-//! The objects are found in `/proc/self/maps` and read through `/proc/self/mem`. That takes no lock of the loader, and
+//! The objects are found in `/proc/thread-self/maps` and read through `/proc/thread-self/mem`; the files of the same
+//! names under `/proc/self` are empty once the main thread has ended. That takes no lock of the loader, and
 //! reading from an object that is being unloaded fails instead of crashing. ELF headers are read from memory; files are
 //! not opened, because their content may have changed since.
 //!
@@ -9,7 +10,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
 
@@ -71,7 +72,7 @@ pub(crate) struct Memory(File);
 
 impl Memory {
     pub(crate) fn open() -> Option<Memory> {
-        File::open("/proc/self/mem").ok().map(Memory)
+        open_own("mem").ok().map(Memory)
     }
 
     fn read(&self, address: u64, bytes: u64) -> Option<Vec<u8>> {
@@ -82,6 +83,11 @@ impl Memory {
         let _ = (address, &self.0);
         Some(content)
     }
+}
+
+/// Opens the file of this process with this name. Kernels before 3.17 have only the name for the whole process.
+pub(crate) fn open_own(name: &str) -> io::Result<File> {
+    File::open(format!("/proc/thread-self/{name}")).or_else(|_| File::open(format!("/proc/self/{name}")))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -101,7 +107,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 /// dropped their page, and have no room to load it again.
 pub(crate) fn loaded(known: &[Module]) -> Option<Vec<Module>> {
     let mut maps = Vec::new();
-    File::open("/proc/self/maps").and_then(|mut file| file.read_to_end(&mut maps)).ok()?;
+    open_own("maps").and_then(|mut file| file.read_to_end(&mut maps)).ok()?;
     let memory = Memory::open()?;
     let mappings = maps.split(|byte| *byte == b'\n').filter_map(first_mapping);
     Some(mappings.filter_map(|mapping| at_mapping(&memory, &mapping, known)).collect())

@@ -31,17 +31,17 @@ pub(crate) enum BoxError {
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod real {
     use std::ffi::CStr;
+    use std::fs::File;
+    use std::os::fd::{AsRawFd, FromRawFd};
     use std::ptr::{NonNull, null_mut};
 
-    use super::super::descriptors::{Identity, move_up};
+    use super::super::descriptors::OwnFile;
     use super::{BoxError, MAGIC};
 
     /// A file of its full length, before and after it is mapped.
     #[derive(Debug)]
     pub(crate) struct BoxFile {
-        descriptor: libc::c_int,
-        /// The file that was opened. The program may since have put another file under the descriptor.
-        identity: Option<Identity>,
+        file: OwnFile,
         pub(crate) bytes: usize,
     }
 
@@ -49,25 +49,38 @@ mod real {
         std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
     }
 
+    fn failure() -> BoxError {
+        BoxError::Create(error_number())
+    }
+
     impl BoxFile {
-        /// Makes the file under the name `part` and renames it to `path` when it is complete. An older black box at
-        /// `path` is replaced if no process writes it; any other file there stays.
-        pub(crate) fn create(path: &CStr, part: &CStr, bytes: usize) -> Result<BoxFile, BoxError> {
+        /// Makes the file under the name `part` and renames it to `path` when it is complete. A black box at `path` that
+        /// no process writes is renamed to `older`, in place of an earlier one; any other file there stays. Returns the
+        /// file, and whether there was such a black box.
+        pub(crate) fn create(
+            path: &CStr,
+            part: &CStr,
+            older: &CStr,
+            bytes: usize,
+        ) -> Result<(BoxFile, bool), BoxError> {
             // Removes the rest of a process that was killed while it made its file.
             remove_older(part)?;
-            may_be_replaced(path)?;
+            let is_there = is_left_box(path)?;
+            is_left_box(older)?;
             let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW;
             // SAFETY: the path ends with a zero byte.
             let descriptor = unsafe { libc::open(part.as_ptr(), flags, 0o600) };
             if descriptor < 0 {
                 return Err(BoxError::Create(error_number()));
             }
-            let descriptor = move_up(descriptor);
-            let file = BoxFile { descriptor, identity: Identity::of(descriptor), bytes };
-            // SAFETY: the descriptor is open. The lock says that somebody writes here, as long as the process lives.
-            unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) };
-            match file.fill(path, part) {
-                Ok(()) => Ok(file),
+            // SAFETY: the descriptor was just opened, and nobody else has it.
+            let file = BoxFile { file: OwnFile::new(unsafe { File::from_raw_fd(descriptor) }), bytes };
+            // SAFETY: no memory is involved. The lock says that somebody writes here, as long as the process lives.
+            unsafe { libc::flock(file.descriptor(), libc::LOCK_EX | libc::LOCK_NB) };
+            // SAFETY: both paths end with zero bytes.
+            let keep = || !is_there || unsafe { libc::rename(path.as_ptr(), older.as_ptr()) } == 0;
+            match file.fill().and_then(|()| if keep() { file.rename(part, path) } else { Err(failure()) }) {
+                Ok(()) => Ok((file, is_there)),
                 Err(why) => {
                     file.remove(part);
                     Err(why)
@@ -75,24 +88,31 @@ mod real {
             }
         }
 
-        /// Writes the first bytes of the file, allocates its length and renames it.
-        fn fill(&self, path: &CStr, part: &CStr) -> Result<(), BoxError> {
+        /// Returns the number of the descriptor, or -1 once the program has closed it or put another file under it.
+        fn descriptor(&self) -> libc::c_int {
+            self.file.get().map_or(-1, AsRawFd::as_raw_fd)
+        }
+
+        /// Writes the first bytes of the file and allocates its length.
+        fn fill(&self) -> Result<(), BoxError> {
             let length = libc::off_t::try_from(self.bytes).map_err(|_| BoxError::NoSpace(libc::EFBIG))?;
-            // SAFETY: the descriptor is open, the bytes are as many as are said, the paths end with zero bytes.
+            let descriptor = self.descriptor();
+            // SAFETY: the bytes are as many as are said.
             unsafe {
-                let written = libc::pwrite(self.descriptor, MAGIC.as_ptr().cast(), MAGIC.len(), 0);
+                let written = libc::pwrite(descriptor, MAGIC.as_ptr().cast(), MAGIC.len(), 0);
                 if written != MAGIC.len() as isize {
                     return Err(BoxError::NoSpace(error_number()));
                 }
-                let refused = libc::posix_fallocate(self.descriptor, 0, length);
-                if refused != 0 {
-                    return Err(BoxError::NoSpace(refused));
-                }
-                if libc::rename(part.as_ptr(), path.as_ptr()) != 0 {
-                    return Err(BoxError::Create(error_number()));
+                match libc::posix_fallocate(descriptor, 0, length) {
+                    0 => Ok(()),
+                    refused => Err(BoxError::NoSpace(refused)),
                 }
             }
-            Ok(())
+        }
+
+        fn rename(&self, part: &CStr, path: &CStr) -> Result<(), BoxError> {
+            // SAFETY: both paths end with zero bytes.
+            if unsafe { libc::rename(part.as_ptr(), path.as_ptr()) } == 0 { Ok(()) } else { Err(failure()) }
         }
 
         /// Maps the whole file, zeroed and writable.
@@ -100,7 +120,7 @@ mod real {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             // SAFETY: a fresh mapping touches no memory of anyone.
             let start = unsafe {
-                libc::mmap(null_mut(), self.bytes, protection, libc::MAP_SHARED, self.descriptor, 0)
+                libc::mmap(null_mut(), self.bytes, protection, libc::MAP_SHARED, self.descriptor(), 0)
             };
             if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
         }
@@ -108,28 +128,19 @@ mod real {
         /// Replaces the mapped region by a private copy, in a forked child, which must not write into its parent's
         /// file. Returns false, and changes nothing, if that fails.
         pub(crate) fn leave_to_others(&self, start: NonNull<u8>) -> bool {
-            if !self.is_still_ours() {
-                return false;
-            }
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
-            // SAFETY: the range is the mapping of this file; the pages that take its place have the same content.
+            // SAFETY: the range is the mapping of this file; the pages that take its place have the same content. The
+            // system refuses the descriptor -1, and then changes nothing.
             let again = unsafe {
-                libc::mmap(start.as_ptr().cast(), self.bytes, protection, flags, self.descriptor, 0)
+                libc::mmap(start.as_ptr().cast(), self.bytes, protection, flags, self.descriptor(), 0)
             };
             again != libc::MAP_FAILED
         }
 
-        fn is_still_ours(&self) -> bool {
-            self.identity.is_some_and(|identity| identity.is_behind(self.descriptor))
-        }
-
         /// Closes the file, unless the program has put another file under the descriptor. The mapping stays.
         pub(crate) fn close(&self) {
-            if self.is_still_ours() {
-                // SAFETY: the descriptor is ours, and the caller uses it no more.
-                unsafe { libc::close(self.descriptor) };
-            }
+            self.file.close();
         }
 
         /// Closes the file and removes its name. The mapping stays.
@@ -140,8 +151,9 @@ mod real {
         }
     }
 
-    /// Returns an error unless the path is free, or leads to a black box of this user that no process writes.
-    fn may_be_replaced(path: &CStr) -> Result<(), BoxError> {
+    /// Returns whether the path leads to a black box of this user that no process writes; an error unless it does, or is
+    /// free.
+    fn is_left_box(path: &CStr) -> Result<bool, BoxError> {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         // SAFETY: the path ends with a zero byte; a zeroed `stat` is valid; the buffer has as many bytes as are asked
         // for; the descriptor is closed once.
@@ -149,7 +161,7 @@ mod real {
             let descriptor = libc::open(path.as_ptr(), flags);
             if descriptor < 0 {
                 return match error_number() {
-                    libc::ENOENT => Ok(()),
+                    libc::ENOENT => Ok(false),
                     libc::ELOOP => Err(BoxError::Occupied),
                     other => Err(BoxError::Create(other)),
                 };
@@ -164,7 +176,7 @@ mod real {
             let is_left = is_ours && libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) == 0;
             libc::close(descriptor);
             match (is_ours, is_left) {
-                (true, true) => Ok(()),
+                (true, true) => Ok(true),
                 (true, false) => Err(BoxError::InUse),
                 (false, _) => Err(BoxError::Occupied),
             }
@@ -181,7 +193,7 @@ mod real {
                 && about.st_size == 0
         };
         if !is_empty {
-            may_be_replaced(part)?;
+            is_left_box(part)?;
         }
         // SAFETY: as above.
         unsafe { libc::unlink(part.as_ptr()) };
@@ -203,7 +215,12 @@ mod twin {
     }
 
     impl BoxFile {
-        pub(crate) fn create(_path: &CStr, _part: &CStr, _bytes: usize) -> Result<BoxFile, BoxError> {
+        pub(crate) fn create(
+            _path: &CStr,
+            _part: &CStr,
+            _older: &CStr,
+            _bytes: usize,
+        ) -> Result<(BoxFile, bool), BoxError> {
             Err(BoxError::Unsupported)
         }
 

@@ -2,11 +2,16 @@
 //! it opens gets the same number. So the holder of a descriptor compares device and inode before each use, and uses or
 //! closes the descriptor only if they match the file that it opened.
 
-pub(crate) use os::{Identity, move_up};
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
+pub(crate) use os::Identity;
+pub(crate) use os::OwnFile;
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
     use std::ffi::c_int;
+    use std::fs::File;
+    use std::mem::ManuallyDrop;
+    use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 
     /// Lowest number of a descriptor of heapledger. A program expects to get the numbers below, and a daemon closes
     /// those one by one.
@@ -36,8 +41,45 @@ mod os {
         }
     }
 
+    /// A file that is used and closed only while its descriptor is heapledger's.
+    #[derive(Debug)]
+    pub(crate) struct OwnFile {
+        file: ManuallyDrop<File>,
+        /// The file that was opened. The program may since have put another file under the descriptor.
+        identity: Option<Identity>,
+    }
+
+    impl OwnFile {
+        /// Takes over an open file, and moves its descriptor to a number that programs do not reach.
+        pub(crate) fn new(file: File) -> OwnFile {
+            let descriptor = move_up(file.into_raw_fd());
+            // SAFETY: the descriptor was taken from its owner, and nobody else has it.
+            let file = unsafe { File::from_raw_fd(descriptor) };
+            OwnFile { file: ManuallyDrop::new(file), identity: Identity::of(descriptor) }
+        }
+
+        /// Returns the file; `None` once the program has closed the descriptor or put another file under it.
+        pub(crate) fn get(&self) -> Option<&File> {
+            self.identity.filter(|identity| identity.is_behind(self.file.as_raw_fd())).map(|_| &*self.file)
+        }
+
+        /// Closes the descriptor, if it is heapledger's. The file cannot be used afterwards.
+        pub(crate) fn close(&self) {
+            if let Some(file) = self.get() {
+                // SAFETY: the descriptor is ours, and `get` refuses it from now on.
+                unsafe { libc::close(file.as_raw_fd()) };
+            }
+        }
+    }
+
+    impl Drop for OwnFile {
+        fn drop(&mut self) {
+            self.close();
+        }
+    }
+
     /// Moves a descriptor to a high number and returns that number; returns `descriptor` itself if the system refuses.
-    pub(crate) fn move_up(descriptor: c_int) -> c_int {
+    fn move_up(descriptor: c_int) -> c_int {
         // SAFETY: a zeroed limit is valid, and valid for writes; the descriptor is the caller's to close.
         unsafe {
             let mut limit: libc::rlimit = std::mem::zeroed();
@@ -53,47 +95,54 @@ mod os {
     }
 }
 
-/// The portable twin, which holds no descriptors outside of std.
+/// The portable twin, which does not look behind descriptors.
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 mod os {
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) struct Identity;
+    use std::fs::File;
 
-    impl Identity {
-        pub(crate) fn of(_descriptor: i32) -> Option<Identity> {
-            Some(Identity)
+    #[derive(Debug)]
+    pub(crate) struct OwnFile(File);
+
+    impl OwnFile {
+        pub(crate) fn new(file: File) -> OwnFile {
+            OwnFile(file)
         }
 
-        pub(crate) fn is_behind(self, _descriptor: i32) -> bool {
-            true
+        pub(crate) fn get(&self) -> Option<&File> {
+            Some(&self.0)
         }
-    }
-
-    pub(crate) fn move_up(descriptor: i32) -> i32 {
-        descriptor
     }
 }
 
 #[cfg(all(test, target_os = "linux", not(heapledger_portable)))]
 mod tests {
     use std::fs::File;
-    use std::os::fd::{AsRawFd, IntoRawFd};
+    use std::os::fd::AsRawFd;
 
     use super::*;
 
     #[test]
-    fn another_file_under_the_same_number_is_told_apart() {
+    fn a_file_is_neither_used_nor_closed_under_a_number_that_the_program_has_taken_over() {
         let directory = tempfile::tempdir().unwrap();
         let open = |name: &str| File::create(directory.path().join(name)).unwrap();
-        let first = move_up(open("first").into_raw_fd());
-        let identity = Identity::of(first).unwrap();
-        assert!(identity.is_behind(first) && first >= 200);
-        let second = open("second");
+        let own = OwnFile::new(open("first"));
+        let number = own.get().unwrap().as_raw_fd();
+        assert!(number >= 200);
+        let other = open("second");
         // SAFETY: both descriptors are this test's own.
-        unsafe { libc::dup2(second.as_raw_fd(), first) };
-        assert!(!identity.is_behind(first));
+        unsafe { libc::dup2(other.as_raw_fd(), number) };
+        assert!(own.get().is_none());
+        drop(own);
+        assert_eq!(Identity::of(number), Identity::of(other.as_raw_fd()), "the program's file is still open");
         // SAFETY: as above.
-        unsafe { libc::close(first) };
-        assert!(!identity.is_behind(first));
+        unsafe { libc::close(number) };
+    }
+
+    #[test]
+    fn a_file_that_is_heapledgers_is_closed_once() {
+        let own = OwnFile::new(tempfile::tempfile().unwrap());
+        let number = own.get().unwrap().as_raw_fd();
+        own.close();
+        assert!(own.get().is_none() && Identity::of(number).is_none());
     }
 }

@@ -66,6 +66,16 @@ mod os {
         unsafe { libc::syscall(libc::SYS_gettid) as u64 }
     }
 
+    /// Writes the absolute path of the working directory into `path` and returns its length. Returns `None` if the
+    /// directory was removed, lies outside the root directory of the process, or has a longer path. The call bypasses
+    /// libc, whose `getcwd` may allocate.
+    pub(crate) fn working_directory(path: &mut [u8]) -> Option<usize> {
+        // SAFETY: the buffer is valid for its length.
+        let length = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+        // The length includes the zero byte.
+        usize::try_from(length).ok()?.checked_sub(1).filter(|_| path.first() == Some(&b'/'))
+    }
+
     /// Writes the calling thread's name into `name`, terminated by a zero byte.
     pub(crate) fn thread_name(name: &mut [u8; 16]) {
         // SAFETY: the buffer is valid for its length; on failure it stays as it is.
@@ -212,6 +222,13 @@ mod os {
     pub(crate) fn thread_id() -> u64 {
         // relaxed: only the uniqueness matters.
         super::super::statics::STATICS.os.threads.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn working_directory(path: &mut [u8]) -> Option<usize> {
+        let directory = std::env::current_dir().ok()?;
+        let bytes = directory.as_os_str().as_encoded_bytes();
+        path.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(bytes.len())
     }
 
     pub(crate) fn thread_name(_name: &mut [u8; 16]) {}

@@ -13,7 +13,9 @@ mod os {
 
     /// What the kernel appends to the path of a file that was removed or replaced.
     const DELETED: &[u8] = b" (deleted)";
-    const EXECUTABLE: &CStr = c"/proc/self/exe";
+    /// Links to the running executable. That of the process is empty once the main thread has ended; old kernels have
+    /// no other.
+    const EXECUTABLES: [&CStr; 2] = [c"/proc/thread-self/exe", c"/proc/self/exe"];
 
     unsafe extern "C" {
         /// First word of the command line; the C library sets it before any code of the program runs. A loader that is
@@ -27,8 +29,8 @@ mod os {
         // One byte stays zero, so that the path is terminated.
         let room = path.len() - 1;
         // SAFETY: the name is terminated, and the buffer is valid for that length.
-        let length = unsafe { libc::readlink(EXECUTABLE.as_ptr(), path.as_mut_ptr().cast(), room) };
-        let length = usize::try_from(length).unwrap_or(0);
+        let mut read = |link: &CStr| unsafe { libc::readlink(link.as_ptr(), path.as_mut_ptr().cast(), room) };
+        let length = EXECUTABLES.into_iter().find_map(|link| usize::try_from(read(link)).ok()).unwrap_or(0);
         let executable = CStr::from_bytes_until_nul(&path).unwrap_or_default();
         let is_marked = executable.to_bytes().ends_with(DELETED) && !is_executable(executable);
         let end = if is_marked { length.saturating_sub(DELETED.len()) } else { length };
@@ -46,7 +48,7 @@ mod os {
             is_found.then(|| unsafe { found.assume_init() }).map(|found| (found.st_dev, found.st_ino))
         };
         let here = identity(path);
-        here.is_some() && here == identity(EXECUTABLE)
+        here.is_some() && EXECUTABLES.iter().any(|link| here == identity(link))
     }
 
     fn called() -> &'static [u8] {

@@ -85,8 +85,9 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
 
 fn process() -> impl Strategy<Value = ProcessInfo> {
     let ids = (any::<u32>(), any::<Option<u32>>(), number(), number());
-    (ids, text(), vec(text(), 0..5), text(), text(), text()).prop_map(
-        |(ids, program, command_line, a, b, c)| {
+    let surroundings = (text(), vec(text(), 0..3));
+    (ids, text(), vec(text(), 0..5), text(), text(), text(), surroundings).prop_map(
+        |(ids, program, command_line, a, b, c, (directory, unread))| {
             let (pid, forked_from, started_unix_ns, duration_ns) = ids;
             let (platform, heapledger_version, reason) = (a, b, c);
             ProcessInfo {
@@ -99,6 +100,8 @@ fn process() -> impl Strategy<Value = ProcessInfo> {
                 started_unix_ns,
                 duration_ns,
                 reason,
+                directory,
+                unread,
             }
         },
     )

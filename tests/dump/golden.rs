@@ -200,6 +200,9 @@ fn process() -> ProcessInfo {
         started_unix_ns: 1_790_000_000_123_456_789,
         duration_ns: 61_000_000_007,
         reason: "request".into(),
+        // Version 1.0 has no section for these.
+        directory: String::new(),
+        unread: Vec::new(),
     }
 }
 

@@ -27,6 +27,7 @@ mod modes;
 mod occasions;
 mod order;
 mod own_thread;
+mod places;
 mod program_files;
 mod refusals;
 mod runner;
@@ -41,6 +42,7 @@ mod stack_limits;
 #[cfg(target_arch = "x86_64")]
 mod straddling;
 mod surroundings;
+mod thread_names;
 mod tools;
 mod traces;
 mod tuning;
@@ -66,6 +68,8 @@ const CASES: &[&[case::Case]] = &[
     files::CASES,
     program_files::CASES,
     descriptors::CASES,
+    places::CASES,
+    thread_names::CASES,
     environment::CASES,
     modes::CASES,
     waits::CASES,

@@ -1,7 +1,7 @@
 //! Black boxes: the file that a killed process leaves, read without any repair.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use heapledger::DataQualityMode;
 use heapledger::dumps::{self, Dump};
 use heapledger::profile::Profile;
 
 use super::case::{Case, Ended};
+use super::heap::Heap;
 use super::laws;
 use super::surroundings::{MemoryGroup, Surroundings};
 use super::tools::{block, free};
@@ -23,6 +25,45 @@ const IN_BOX: (&str, &str) = ("HEAPLEDGER_BLACKBOX", BOX);
 
 pub const CASES: &[Case] = &[
     VICTIM,
+    Case::series("a_victim_ends_with_the_killed_test_that_started_it", start_a_victim, |case| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut test = case.command();
+        let mut test = test.current_dir(&directory).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(test.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let victim = format!("/proc/{}/stat", line.trim());
+        // A zombie has ended; who waits for it is the system's affair.
+        let lives = || fs::read_to_string(&victim).is_ok_and(|stat| !stat.contains(") Z "));
+        assert!(lives(), "{line}");
+        test.kill().unwrap();
+        test.wait().unwrap();
+        let ends = (0..3_000).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            !lives()
+        });
+        assert!(ends, "{victim}");
+    }),
+    Case::series("a_box_says_what_the_process_would_have_said", shed_and_abort, |case| {
+        let ended = case.play_with(&[("HEAPLEDGER_BLACKBOX", BOX)]);
+        // Frees of blocks whose allocation was shed match none.
+        let profile = dumps::read(ended.with_signal(libc::SIGABRT).path(BOX)).unwrap().profile;
+        let quality = &profile.quality;
+        assert_eq!((quality.target_completeness, quality.mode), (0.95, DataQualityMode::BestEffort));
+        assert_eq!(profile.settings.mode, DataQualityMode::BestEffort);
+        assert!(quality.recommendation.starts_with("ring_full lost "), "{}", quality.recommendation);
+        assert!(ended.stdout.contains("ring_full lost "), "as the process itself: {}", ended.stdout);
+    })
+    .heap(Heap::Strict),
+    Case::new(
+        "a_killed_process_leaves_the_names_that_its_threads_gave_themselves",
+        name_and_abort,
+        |ended| {
+            let profile = read(ended.with_signal(libc::SIGABRT), BOX).profile;
+            assert!(profile.threads.iter().any(|row| row.name == "named-late"), "{:?}", profile.threads);
+        },
+    )
+    .heap(Heap::Plain)
+    .variables(&[IN_BOX, ("HEAPLEDGER_BLACKBOX_BYTES", "33554432")]),
     Case::here("two_hundred_kills_leave_everything_that_had_returned", kill_at_random),
     Case::series(
         "an_abort_leaves_the_box_with_every_block",
@@ -65,7 +106,9 @@ pub const CASES: &[Case] = &[
         "without_room_on_the_disk_there_is_no_box_and_one_line",
         || live_and(|| ()),
         |ended| {
-            assert!(ended.stderr.starts_with("heapledger: no black box at black.box: the disk has no room"));
+            let line =
+                format!("heapledger: no black box at {}: the disk has no room", ended.path(BOX).display());
+            assert!(ended.stderr.starts_with(&line), "{}", ended.stderr);
             assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
             assert!(!ended.path(BOX).exists());
             blocks_of(&ended.with_code(0).dump());
@@ -174,6 +217,45 @@ fn left(case: &Case, in_its_way: fn(&Ended) -> &Ended) {
         }
     }
     panic!("something was being booked at the end of every child");
+}
+
+fn start_a_victim() {
+    let mut child = VICTIM.command().env("UNTIL_KILLED", "1").stdout(Stdio::null()).spawn().unwrap();
+    println!("{}", child.id());
+    child.wait().unwrap();
+}
+
+/// Sheds events after a change of mode that the metadata, written at the start, does not have.
+fn shed_and_abort() {
+    block(100);
+    heapledger::set_mode(DataQualityMode::BestEffort);
+    while heapledger::quality().lost.total() < 10_000 {
+        for _ in 0..100_000 {
+            free(block(16), 16);
+        }
+    }
+    println!("{}", heapledger::quality().recommendation);
+    std::process::abort();
+}
+
+fn name_and_abort() {
+    let named = thread::spawn(|| {
+        block(100);
+        // SAFETY: the name is terminated.
+        unsafe { libc::prctl(libc::PR_SET_NAME, c"named-late".as_ptr()) };
+        let is_in_box = || {
+            let text = fs::read(BOX).unwrap();
+            // SAFETY: both ranges are valid for reads.
+            unsafe {
+                !libc::memmem(text.as_ptr().cast(), text.len(), c"named-late".as_ptr().cast(), 10).is_null()
+            }
+        };
+        while !is_in_box() {
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    named.join().unwrap();
+    std::process::abort();
 }
 
 fn fault() {

@@ -148,6 +148,8 @@ impl Case {
                 command.env(name, value)
             };
         }
+        // SAFETY: between fork and exec it makes one call of the system, which is safe there.
+        unsafe { command.pre_exec(end_with_parent) };
         command
     }
 
@@ -203,6 +205,15 @@ impl Case {
             String::from_utf8_lossy(&bytes).into_owned()
         };
         Ended { stdout: text("stdout"), stderr: text("stderr"), pid, status, directory }
+    }
+}
+
+/// Has the kernel kill this process when the thread that started it ends: a child must not outlive killed tests.
+fn end_with_parent() -> std::io::Result<()> {
+    // SAFETY: no memory is involved.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
 }
 

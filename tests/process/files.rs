@@ -32,9 +32,21 @@ pub const CASES: &[Case] = &[
         let program = std::env::current_exe().unwrap();
         lies_at(ended, &format!("heapledger.{}.{}.hl", program.file_name().unwrap().display(), ended.pid));
     }),
-    written("an_older_dump_is_replaced", &[("HEAPLEDGER_DUMP", "older.hl")], |ended| {
-        lies_at(ended, "older.hl")
-    }),
+    Case::new("an_older_dump_of_another_process_is_kept", exit_with_code, |ended| {
+        let line =
+            format!("heapledger: {} is the dump of another process, ", ended.path("older.hl").display());
+        assert!(ended.with_code(3).stderr.starts_with(&line), "{}", ended.stderr);
+        assert_eq!(
+            (ended.stderr.lines().count(), ended.names()),
+            (1, vec!["older-2.hl".to_owned(), "older.hl".to_owned()])
+        );
+        let older = heapledger::dumps::read(ended.path("older.hl")).unwrap();
+        assert_eq!(older.profile, heapledger::Profile::default());
+        assert_eq!(ended.dump_named("older-2.hl").process.pid, ended.pid);
+    })
+    .heap(Heap::Plain)
+    .variables(&[("HEAPLEDGER_DUMP", "older.hl")])
+    .prepare(put_older),
     written(
         "the_environment_overrides_a_builder_that_wants_no_dump",
         &[("HEAPLEDGER_DUMP", "%p%%.hl")],

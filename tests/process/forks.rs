@@ -55,7 +55,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Runs `child` in a forked child, which then exits with 0, and waits for it. Returns its process id.
-fn fork(child: impl FnOnce()) -> u32 {
+pub fn fork(child: impl FnOnce()) -> u32 {
     // SAFETY: the child uses what works after a fork here: the allocator of glibc, which sees to that itself, and
     // heapledger, which promises it.
     let pid = unsafe { libc::fork() };

@@ -25,13 +25,16 @@ pub struct Surroundings<'a> {
     pub address_space: Option<u64>,
     /// Whether a file system is mounted, read-only, at [`READ_ONLY`] in the child's directory.
     pub is_read_only: bool,
+    /// Whether `/proc` is empty.
+    pub is_without_proc: bool,
     pub group: Option<&'a MemoryGroup>,
 }
 
 impl Surroundings<'_> {
     /// Makes the command start in these surroundings.
     pub fn put_around(&self, command: &mut Command) {
-        let (bytes, is_read_only) = (self.address_space, self.is_read_only);
+        let (bytes, is_read_only, is_without_proc) =
+            (self.address_space, self.is_read_only, self.is_without_proc);
         let processes = self.group.map(|group| group.processes.try_clone().expect("a descriptor"));
         let enter = move || {
             if let Some(bytes) = bytes {
@@ -40,7 +43,10 @@ impl Surroundings<'_> {
                 done(unsafe { libc::setrlimit(libc::RLIMIT_AS, &bound) })?;
             }
             if is_read_only {
-                mount_read_only()?;
+                mount_alone(READ_ONLY_C, libc::MS_RDONLY)?;
+            }
+            if is_without_proc {
+                mount_alone(c"/proc", 0)?;
             }
             if let Some(processes) = &processes {
                 // SAFETY: two bytes of ours. 0 is the writing process.
@@ -58,15 +64,15 @@ fn done(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Mounts an empty file system for this process alone.
-fn mount_read_only() -> io::Result<()> {
+/// Mounts an empty file system at `place` for this process alone.
+fn mount_alone(place: &CStr, flags: libc::c_ulong) -> io::Result<()> {
     // SAFETY: all texts are terminated, and a mount that others do not see touches nobody.
     unsafe {
         done(libc::unshare(libc::CLONE_NEWNS))?;
         let private = libc::MS_REC | libc::MS_PRIVATE;
         done(libc::mount(c"none".as_ptr(), c"/".as_ptr(), null(), private, null()))?;
         let kind = c"tmpfs".as_ptr();
-        done(libc::mount(kind, READ_ONLY_C.as_ptr(), kind, libc::MS_RDONLY, null()))
+        done(libc::mount(kind, place.as_ptr(), kind, flags, null()))
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Leak {
 pub struct Suppressed {
     /// Pattern of the suppression.
     pub pattern: String,
+    /// Whether the suppression is built in.
+    pub is_built_in: bool,
     /// Number of matched blocks.
     pub blocks: u64,
     /// Number of matched bytes.
@@ -50,7 +52,7 @@ pub struct LeakFinding {
     /// Number of bytes in all leaks.
     pub bytes: u64,
     /// Blocks that each suppression matched, in the order of the suppressions; zeros for a suppression without a
-    /// match.
+    /// match. Those built in are listed if they match.
     pub suppressed: Vec<Suppressed>,
     /// Number of blocks that the view filters out.
     pub unseen_blocks: u64,
@@ -70,7 +72,11 @@ pub fn leaks(profile: &Profile, view: &View<'_>, suppressions: &[Suppression]) -
         *bytes = bytes.saturating_add(block.size);
         *oldest = (*oldest).min(block.born_ns);
     }
-    let none = |known: &Suppression| Suppressed { pattern: known.pattern.clone(), ..Suppressed::default() };
+    let none = |known: &Suppression| Suppressed {
+        pattern: known.pattern.clone(),
+        is_built_in: known.is_built_in,
+        ..Suppressed::default()
+    };
     let mut suppressed: Vec<Suppressed> = suppressions.iter().map(none).collect();
     let mut unseen_blocks = 0u64;
     let mut path_numbers: Interner<Vec<PathStep>> = Interner::default();
@@ -96,6 +102,7 @@ pub fn leaks(profile: &Profile, view: &View<'_>, suppressions: &[Suppression]) -
         leak.bytes = leak.bytes.saturating_add(bytes);
         leak.oldest_ns = leak.oldest_ns.min(oldest_ns);
     }
+    suppressed.retain(|known| !known.is_built_in || known.blocks > 0);
     found.iter_mut().zip(path_numbers.into_items()).for_each(|(leak, path)| leak.path = path);
     found.sort_by_key(|leak| (std::cmp::Reverse(leak.bytes), std::cmp::Reverse(leak.blocks)));
     LeakFinding {

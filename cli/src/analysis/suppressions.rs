@@ -7,16 +7,31 @@
 //! leak:libcrypto.so
 //! ```
 //!
+//! The blocks that Rust's standard library itself keeps to the end have suppressions that need no file: [`built_in`].
+//!
 //! A suppression matches a stack if its pattern occurs anywhere in the function, the source file or the module of a
 //! frame. In a pattern `*` matches any text, `^` the beginning and `$` the end.
 
 use std::fmt;
+
+/// Suppressions of the blocks that the standard library makes for itself and never frees: before `main`, for standard
+/// input and output, and for the names in backtraces. None of these functions calls code of the program.
+const OF_STD: &str = "\
+leak:^std::rt::init$
+leak:^std::io::stdio::stdin$
+leak:^std::io::stdio::stdout$
+leak:std::backtrace_rs::symbolize::gimli::create_mapping
+leak:std::backtrace_rs::symbolize::gimli::Context*::find_frames
+leak:std::backtrace_rs::symbolize::gimli::Cache*::mapping_for_lib
+";
 
 /// Suppression: one line of a file of suppressions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suppression {
     /// Pattern as written in the file.
     pub pattern: String,
+    /// Whether the suppression is one of [`built_in`].
+    pub is_built_in: bool,
     /// Texts between the `*` of the pattern, which must occur in this order.
     parts: Vec<String>,
     is_from_start: bool,
@@ -66,6 +81,18 @@ pub fn parse(text: &str) -> Result<Vec<Suppression>, BadSuppression> {
     Ok(all)
 }
 
+/// Returns the suppressions of the blocks that the standard library keeps to the end.
+///
+/// ```
+/// let built_in = heapledger_cli::analysis::suppressions::built_in();
+/// assert!(built_in.iter().any(|known| known.matches("std::rt::init")));
+/// assert!(!built_in.iter().any(|known| known.matches("std::rt::lang_start")), "it calls `main`");
+/// ```
+pub fn built_in() -> Vec<Suppression> {
+    let all = parse(OF_STD).unwrap_or_default();
+    all.into_iter().map(|known| Suppression { is_built_in: true, ..known }).collect()
+}
+
 impl Suppression {
     fn new(pattern: &str) -> Self {
         let inner = pattern.strip_prefix('^').unwrap_or(pattern);
@@ -73,6 +100,7 @@ impl Suppression {
         let inner = inner.strip_suffix('$').unwrap_or(inner);
         Suppression {
             pattern: pattern.to_owned(),
+            is_built_in: false,
             is_from_start: pattern.starts_with('^') && !inner.starts_with('*'),
             is_to_end: is_to_end && !inner.ends_with('*'),
             parts: inner.split('*').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
@@ -136,6 +164,12 @@ mod tests {
             let fast = Suppression::new(&pattern).matches(&text);
             proptest::prop_assert_eq!(fast, naive(pattern.as_bytes(), text.as_bytes()), "{} in {}", pattern, text);
         }
+    }
+
+    #[test]
+    fn every_built_in_line_is_a_suppression() {
+        assert_eq!(built_in().len(), OF_STD.lines().count());
+        assert!(built_in().iter().all(|known| known.is_built_in));
     }
 
     #[test]

@@ -126,6 +126,12 @@ pub(super) fn title(page: &mut TextPage<'_>, profile: &Profile) -> io::Result<()
         let words: Vec<String> = process.command_line.iter().map(|word| escaped(word)).collect();
         page.note(&format!("command: {}", words.join(" ")), 0, Tone::Faint)?;
     }
+    if !process.directory.is_empty() {
+        page.note(&format!("started in {}", escaped(&process.directory)), 0, Tone::Faint)?;
+    }
+    for source in &process.unread {
+        page.note(&format!("could not be read: {}", escaped(source)), 0, Tone::Plain)?;
+    }
     if let Some(parent) = process.forked_from {
         page.note(&format!("forked from pid {parent}"), 0, Tone::Faint)?;
     }

@@ -17,6 +17,7 @@ mod inner;
 #[allow(dead_code, reason = "the library's process tests use all of it")]
 #[path = "../../../tests/process/laws.rs"]
 mod laws;
+mod leaks;
 mod left_out;
 mod pointers;
 #[allow(dead_code, reason = "the library's process tests use all of it")]
@@ -40,7 +41,8 @@ const STACKS: &[case::Case] = stacks::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const STACKS: &[case::Case] = &[];
 
-const CASES: &[&[case::Case]] = &[left_out::CASES, pointers::CASES, STACKS, trace_commands::CASES];
+const CASES: &[&[case::Case]] =
+    &[leaks::CASES, left_out::CASES, pointers::CASES, STACKS, trace_commands::CASES];
 
 pub fn main() -> ExitCode {
     case::main(CASES)

@@ -74,8 +74,8 @@ pub struct SiteArgs {
     pub top: usize,
 
     /// Rank places by this figure
-    #[arg(long, value_enum, value_name = "FIGURE", default_value_t = SiteFigureArg::Total)]
-    pub by: SiteFigureArg,
+    #[arg(long, value_enum, value_name = "FIGURE", default_value_t = MetricArg(SiteOrder::Total))]
+    pub by: MetricArg,
 
     /// Print a call tree in this direction
     #[arg(long, value_enum, value_name = "DIRECTION")]
@@ -97,7 +97,7 @@ pub struct SiteArgs {
     #[arg(long)]
     pub unfolded: bool,
 
-    /// List the blocks that were not freed, by place
+    /// List the blocks that were not freed, by place; suppress those that the standard library keeps for itself
     #[arg(long)]
     pub leaks: bool,
 
@@ -108,22 +108,6 @@ pub struct SiteArgs {
     /// List the blocks that were not freed, and exit with 1 if there are any
     #[arg(long)]
     pub fail_on_leak: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SiteFigureArg {
-    /// Bytes live at the end
-    Live,
-    /// Bytes live at the peak of the process
-    Peak,
-    /// Bytes allocated
-    Total,
-    /// Blocks allocated
-    Count,
-    /// Blocks freed soon after their allocation
-    Temporary,
-    /// Bytes that reallocs copied
-    Realloc,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -270,7 +254,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Directory or file for the dump [default: the working directory]
+    /// Directory or file for the dump [default: the current directory]
     #[arg(short, long, value_name = "DIR_OR_FILE")]
     pub output: Option<PathBuf>,
 
@@ -446,19 +430,43 @@ impl ValueEnum for MetricArg {
             SiteOrder::Temporaries => "Blocks freed right after they were allocated",
             SiteOrder::Copied => "Bytes that reallocs copied",
         };
-        Some(PossibleValue::new(self.0.name()).help(help))
+        let value = PossibleValue::new(self.0.name()).help(help);
+        // The name that `report --by` had before.
+        Some(if self.0 == SiteOrder::Copied { value.alias("realloc") } else { value })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
-    use super::{Time, time};
+    use super::{Args, Command, SiteOrder, Time, time};
 
     #[test]
     fn flags_do_not_contradict_each_other() {
-        super::Args::command().debug_assert();
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn one_figure_has_one_name_in_every_flag_and_the_earlier_one_is_still_read() {
+        let by = |name| match Args::try_parse_from(["heapledger", "report", "x.hl", "--by", name])
+            .unwrap()
+            .command
+        {
+            Command::Report(args) => args.sites.by.0,
+            _ => unreachable!(),
+        };
+        let metric = |name| match Args::try_parse_from(["heapledger", "diff", "a", "b", "--metric", name])
+            .unwrap()
+            .command
+        {
+            Command::Diff(args) => args.metric.0,
+            _ => unreachable!(),
+        };
+        for order in SiteOrder::ALL {
+            assert_eq!([by(order.name()), metric(order.name())], [order; 2]);
+        }
+        assert_eq!([by("realloc"), metric("realloc")], [SiteOrder::Copied; 2]);
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::path::Path;
 use heapledger::Profile;
 use heapledger::text::escape::escaped;
 use heapledger_cli::analysis::paths::{Matcher, View};
-use heapledger_cli::analysis::{Direction, SiteOrder, Suppression, leaks, suppressions};
+use heapledger_cli::analysis::{Direction, Suppression, leaks, suppressions};
 use heapledger_cli::report::Detail;
 use regex::Regex;
 
-use crate::args::{SiteArgs, SiteFigureArg, TreeDirectionArg};
+use crate::args::{SiteArgs, TreeDirectionArg};
 use crate::exit::{Failure, FailureKind};
 
 /// Compiled regular expression.
@@ -27,7 +27,10 @@ pub struct SiteFilters {
 
 impl SiteFilters {
     pub fn read(args: &SiteArgs) -> Result<Self, Failure> {
-        let suppressions = args.suppressions.as_deref().map_or(Ok(Vec::new()), read_suppressions)?;
+        let mut suppressions = args.suppressions.as_deref().map_or(Ok(Vec::new()), read_suppressions)?;
+        if args.leaks || args.fail_on_leak {
+            suppressions.extend(suppressions::built_in());
+        }
         let scope = args.scope.clone().map(|wanted| Box::new(move |name: &str| name == wanted) as Predicate);
         let (focus, ignore) = (predicates(&args.focus)?, predicates(&args.ignore)?);
         Ok(SiteFilters { focus, ignore, scope, suppressions })
@@ -40,14 +43,7 @@ impl SiteFilters {
         let words: [Vec<String>; 3] =
             [words("focus", &args.focus), words("ignore", &args.ignore), words("scope", &scope)];
         Detail {
-            order: match args.by {
-                SiteFigureArg::Live => SiteOrder::Live,
-                SiteFigureArg::Peak => SiteOrder::Peak,
-                SiteFigureArg::Total => SiteOrder::Total,
-                SiteFigureArg::Count => SiteOrder::Count,
-                SiteFigureArg::Temporary => SiteOrder::Temporaries,
-                SiteFigureArg::Realloc => SiteOrder::Copied,
-            },
+            order: args.by.0,
             top: args.top,
             tree: args.tree.map(|way| match way {
                 TreeDirectionArg::Callers => Direction::Callers,

@@ -249,6 +249,10 @@ fn lines_about(profile: &Profile) -> Vec<String> {
         let words: Vec<String> = process.command_line.iter().map(|word| escaped(word)).collect();
         lines.push(words.join(" "));
     }
+    if !process.directory.is_empty() {
+        lines.push(format!("started in {}", escaped(&process.directory)));
+    }
+    lines.extend(process.unread.iter().map(|source| format!("could not be read: {}", escaped(source))));
     if let Some(parent) = process.forked_from {
         lines.push(format!("forked from pid {parent}"));
     }
@@ -403,7 +407,10 @@ fn timeline(profile: &Profile, certainty: CertaintyLine) -> Timeline {
 
 fn live(profile: &Profile, detail: &Detail<'_>, certainty: CertaintyLine) -> Live {
     let found = live_of(profile, LIVE_SIZES);
-    let known = |one: &Suppressed| (escaped(&one.pattern), one.blocks, one.bytes);
+    let known = |one: &Suppressed| {
+        let origin = if one.is_built_in { " (built in)" } else { "" };
+        (format!("{}{origin}", escaped(&one.pattern)), one.blocks, one.bytes)
+    };
     let suppressed = match detail.suppressions {
         [] => Vec::new(),
         known_ones => leaks(profile, &detail.view, known_ones).suppressed.iter().map(known).collect(),

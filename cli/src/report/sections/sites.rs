@@ -238,7 +238,8 @@ pub(in super::super) fn leaks(page: &mut TextPage<'_>, subject: &Subject<'_>) ->
     }
     for known in &found.suppressed {
         let taken = format!("{}, {}", counted(known.blocks, "block", "blocks"), bytes(known.bytes));
-        page.fact("suppressed", &format!("{taken} by leak:{}", escaped(&known.pattern)))?;
+        let origin = if known.is_built_in { " (built in)" } else { "" };
+        page.fact("suppressed", &format!("{taken} by leak:{}{origin}", escaped(&known.pattern)))?;
     }
     certainty(page, subject, FigureGroup::LiveBytes)
 }
