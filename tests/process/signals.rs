@@ -10,7 +10,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
-use heapledger::LossReason;
+use heapledger::{LossReason, Scope};
 
 use super::case::{Case, Ended};
 use super::heap::Heap;
@@ -33,6 +33,12 @@ pub const CASES: &[Case] = &[
     Case::new("a_handler_at_every_instruction_with_a_stamp_on_every_event", step_through_work, reentrant)
         .heap(Heap::Bump)
         .variables(PER_EVENT),
+    Case::new(
+        "a_handler_at_every_instruction_of_scopes_is_in_one_or_the_other",
+        step_through_scopes,
+        reentrant,
+    )
+    .heap(Heap::Bump),
     Case::new(
         "a_handler_that_comes_thousands_of_times_a_second_during_work_and_dumps",
         interrupt_all,
@@ -177,6 +183,30 @@ fn step_through_work() {
     free(large, 5 << 30);
     end_steps();
     settled(before.live_blocks);
+}
+
+fn step_through_scopes() {
+    install_handler();
+    let (outer, inner) = (Scope::named("outer"), Scope::named("inner"));
+    let live = lossless_point().live_blocks;
+    begin_steps();
+    for _ in 0..3 {
+        let _outer = outer.enter();
+        free(block(100), 100);
+        // The first time this makes the cell of the path.
+        let _inner = inner.enter();
+        free(block(10), 10);
+    }
+    end_steps();
+    settled(live);
+    let (all, nested) = (outer.usage(), inner.usage());
+    // The rest are the handler's blocks of 24 bytes.
+    for (usage, own) in [(all, 330), (nested, 30)] {
+        assert!(usage.bytes > own && (usage.bytes - own).is_multiple_of(24), "{usage:?}");
+        assert_eq!(usage.retained_blocks, 0);
+    }
+    free(block(50), 50);
+    assert_eq!((outer.usage().bytes, inner.usage().bytes), (all.bytes, nested.bytes));
 }
 
 fn step_through_flush() {
