@@ -45,7 +45,7 @@
 //! | `soak` | all of these together |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
 //! | `fidelity`, `error_number` | the arguments and results of every inner allocator are unchanged, and so is `errno` |
-//! | `signals`, `small_stacks` | a handler that allocates at every instruction, and one with little stack |
+//! | `signals`, `small_stacks` | a handler that allocates at every instruction, of the recorder or of `pthread_create`; one with little stack |
 //! | `straddling` | what is left out changes, or the process forks, in the midst of an event |
 //! | `losses` | each reason for loss, forced, and how it shows |
 //! | `memory`, `own_thread`, `last_thread` | what heapledger takes for itself; when its own thread is there, and when it ends |

@@ -1,11 +1,14 @@
 //! The process-wide state of the aggregator, in one struct: the latch of the background thread, the processor time of
 //! that thread, and the values that it shares with queries.
 
+use super::joined::{Joined, Snapshots};
 use super::rows;
 use super::shared::Shared;
 use super::trace_writer::TraceWriter;
 use crate::ledger::Ledger;
+use crate::profile::Profile;
 use crate::quality::{AutoTuner, LineLimit, QualityMonitor};
+use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::sys::latch::{Latch, Taken};
 use crate::sys::sync::{AtomicU64, Ordering};
 
@@ -24,6 +27,8 @@ pub(super) static BACKGROUND: Background = Background {
     lines: Shared::new(LineLimit::NEW),
     tuner: Shared::new(None),
     trace: Shared::new(None),
+    flushes: Joined::new(),
+    snapshots: Snapshots::new(),
 };
 
 /// The state of the aggregator, which lives as long as the process.
@@ -42,6 +47,10 @@ pub(super) struct Background {
     pub(super) tuner: Shared<Option<AutoTuner>>,
     /// The trace that is being written, if there is one.
     pub(super) trace: Shared<Option<TraceWriter>>,
+    /// Flushes, one at a time.
+    pub(super) flushes: Joined,
+    /// Snapshots of the program's queries, one at a time.
+    pub(super) snapshots: Snapshots,
 }
 
 /// Returns the processor time that the background thread has used, in nanoseconds.
@@ -68,10 +77,24 @@ pub(super) fn pause() -> [Option<Taken<'static>>; 2] {
     [BACKGROUND.work.take_in_rounds(PAUSE_ROUNDS_MAX), BACKGROUND.trace.pause(PAUSE_ROUNDS_MAX)]
 }
 
+/// Books all events that any thread recorded before the call. Threads that call it at the same time share the work.
+pub(crate) fn flush(ledger: &Ledger, scope: &InternalScope) {
+    let Some(lane) = scope.lane() else { return };
+    BACKGROUND.flushes.run(|| {
+        let _paused = RecordingPaused::enter(scope);
+        ledger.flush(lane);
+    });
+}
+
+/// Returns a snapshot that `make` makes after the call, in this thread or in another one that asks at the same time.
+pub(crate) fn snapshot(make: impl Fn() -> Profile) -> Profile {
+    BACKGROUND.snapshots.take(make)
+}
+
 /// Resets the state in a forked child. The threads that used it do not exist there, and the file of the trace is the
 /// parent's.
 pub(crate) fn reset_after_fork() {
-    let Background { work, cpu_ns, named_ns, monitor, lines, tuner, trace } = &BACKGROUND;
+    let Background { work, cpu_ns, named_ns, monitor, lines, tuner, trace, flushes, snapshots } = &BACKGROUND;
     work.open();
     // relaxed, both: there is one thread.
     cpu_ns.store(0, Ordering::Relaxed);
@@ -80,4 +103,6 @@ pub(crate) fn reset_after_fork() {
     lines.reset_after_fork(LineLimit::NEW);
     tuner.reset_after_fork(None);
     trace.reset_after_fork(None);
+    flushes.reset_after_fork();
+    snapshots.reset_after_fork();
 }

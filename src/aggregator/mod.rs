@@ -12,17 +12,19 @@
 //! | `counters`, `rows`, `history`, `stacks`, `description` | the parts of a snapshot |
 //! | `snapshot` | the profile of one moment: holds all lanes, copies, opens the lanes |
 //! | `background` | the state of the aggregator, shared by the background thread and the queries |
+//! | `joined` | flushes and snapshots that serve all threads that ask at the same time |
 //! | `rounds` | one round of the background thread, without time or thread |
 //! | `monitor`, `alarm`, `tuning`, `triggers` | the uses of the quality counters, ten times a second |
 //! | `worker` | the background thread itself |
 //! | `trace_file`, `trace_writer`, `trace_thread` | the trace's file, its frames, and the thread that writes them |
 
 pub(crate) mod alarm;
-mod background;
+pub(crate) mod background;
 pub(crate) mod counters;
 pub(crate) mod description;
 pub(crate) mod diagnostic;
 pub(crate) mod history;
+mod joined;
 pub(crate) mod monitor;
 pub(crate) mod naming;
 #[cfg(test)]

@@ -34,10 +34,7 @@ const SLACK_ROWS: usize = 64;
 pub(crate) fn profile(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
     let _paused = background::pause();
     background::rename_threads(ledger, reason == "exit");
-    if let Some(lane) = scope.lane() {
-        let _paused = RecordingPaused::enter(scope);
-        ledger.flush(lane);
-    }
+    background::flush(ledger, scope);
     let frozen = copy_frozen(ledger, scope, reason == "exit");
     let mut profile = frozen.into_profile(ledger, history(ledger, scope), reason);
     // The stacks come last: all rows that refer to a stack were copied before.

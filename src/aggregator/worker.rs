@@ -5,7 +5,7 @@
 //! and returns, or ends with the process. It also returns when the program has no thread any more.
 
 use super::alarm::Alarm;
-use super::background::BACKGROUND;
+use super::background::{self, BACKGROUND};
 use super::description::settings;
 use super::history::retained;
 use super::rounds::Aggregator;
@@ -15,7 +15,7 @@ use super::{counters, diagnostic, monitor, rows, trace_thread};
 use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
 use crate::quality::{Knobs, ThresholdCrossing};
-use crate::recorder::internal::{InternalScope, RecordingPaused};
+use crate::recorder::internal::InternalScope;
 use crate::recorder::state::{self, Marks};
 use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
 use crate::ring::lane::add;
@@ -33,6 +33,9 @@ const IDLE_ROUNDS: u32 = 32;
 /// The body of the thread. It makes rounds until the recording ends.
 pub(crate) fn run() {
     own_threads::name(c"heapledger");
+    if !background_thread::wait_for_ledger() {
+        return;
+    }
     // A snapshot waits until the row of this thread is marked as heapledger's.
     let starting = BACKGROUND.work.take();
     let scope = InternalScope::enter();
@@ -61,8 +64,7 @@ pub(crate) fn run() {
         let round = aggregator.round(ledger, ledger.clock.now_ns());
         let (is_flush_due, marks) = (round.flush_due || ending.is_some(), Marks::read());
         if is_flush_due {
-            let _paused = RecordingPaused::enter(&scope);
-            ledger.flush(lane);
+            background::flush(ledger, &scope);
         }
         if stacks::refresh(ledger) {
             black_box::write_metadata();

@@ -174,7 +174,7 @@ impl<A> HeapLedger<A> {
     /// After an [on-demand signal](Signal::is_on_demand) the process continues, and the dump is numbered:
     /// `heapledger.<app>.<pid>.1.hl`. Any other signal ends the process after the dump, as it does without heapledger,
     /// and the dump has the name of the dump at exit; a second signal, or ten seconds, end the process at once. A
-    /// signal that the program ignores when the first event is recorded stays ignored. A handler that is installed by
+    /// signal that the program ignores when it is loaded stays ignored. A handler that is installed by
     /// then is called at once, and the dump is numbered. A handler that is installed later replaces heapledger's
     /// handler.
     ///
@@ -206,12 +206,15 @@ impl<A> HeapLedger<A> {
     /// reads the clock every millisecond. Without it no event is lost, but event times are coarser, the trend of the
     /// completeness is unknown, and the last events of an idle thread are booked only by a flush or at exit.
     ///
-    /// By default the thread starts in any of these cases: a second thread of the program allocates; an option or a
-    /// query needs it (a trace, a black box, a trigger, the tuner, a callback); the program pauses so often that events
-    /// need its ticks for their times; or booking has been costly for long, because hundreds of thousands of blocks are
-    /// live, and there is a second processor. A program with one thread that allocates all the time runs without it,
+    /// By default an option that needs the thread (a trace, a black box, a trigger, a signal, the tuner, a callback)
+    /// starts it when the program is loaded. Otherwise it starts when there is a reason and the program calls a function
+    /// of heapledger, or one of its threads ends; an allocation starts no thread, because it may be a signal handler's. A
+    /// reason is: a second thread of the program allocates; the program asks for figures; it pauses so often that events
+    /// need ticks for their times; or booking has been costly for long, because hundreds of thousands of blocks are live,
+    /// and there is a second processor. A program with one thread that allocates all the time runs without it,
     /// because glibc's allocator takes locks as soon as a process has a second thread. These locks took a sixth of the
-    /// time of a program that parses JSON. With `true` the thread starts after some hundred events.
+    /// time of a program that parses JSON. With `true` the thread starts when
+    /// the program is loaded.
     pub const fn background(mut self, enabled: bool) -> Self {
         self.options.background = if enabled { Background::Always } else { Background::Never };
         self

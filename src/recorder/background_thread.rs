@@ -2,18 +2,37 @@
 //!
 //! The background thread runs the aggregator. It is an optimisation (see `aggregator`) with a price: glibc's allocator
 //! takes no locks while a process has a single thread, and taking them was a sixth of the time of a program that parses
-//! JSON. So a program with one thread gets the background thread only for one of these:
+//! JSON. So a program gets the background thread only for one of these:
 //!
 //! | reason to start | why |
 //! | --- | --- |
 //! | a second thread of the program has recorded an event | its ring may go idle, and glibc locks anyway |
-//! | a trace, a black box, an alarm, the tuner, triggers | the background thread runs them |
+//! | a trace, a black box, an alarm, the tuner, triggers, signals | the background thread runs them |
 //! | `BestEffort` | no other thread folds |
 //! | sampling has ended, or code lies in no known object | the background thread checks for both |
 //! | a query | it may ask for the trend |
 //! | many windows stayed open for long | only its ticks date their events |
 //! | folding has been costly for long, and there is a second processor | the fold is offloaded |
 //! | `HeapLedger::background(true)` | explicit |
+//!
+//! # Where it is started
+//!
+//! Never in an event. The event may be a signal handler's that interrupted the program in `pthread_create` or in
+//! `malloc`, where glibc holds a lock that `pthread_create` takes: the thread would wait for itself. So an event only
+//! notes that there is a reason ([`note_if_due`]), and the thread starts at the next place where the program cannot be in
+//! such a call:
+//!
+//! | place | starts |
+//! | --- | --- |
+//! | the program, or the library that contains heapledger, is loaded (`at_load`) | all threads that the settings ask for |
+//! | `fork`, in the child | the same; the threads wait for the child's first event |
+//! | a public function | the background thread, if an event noted a reason |
+//! | the end of a thread of the program that has a lane, before the main thread's | the same |
+//!
+//! A program with several threads of which none ends, that calls no function of heapledger and whose settings ask for no
+//! thread, runs without it.
+//!
+//! # Offloading
 //!
 //! Folding is costly where nearly every event goes to the shared table and waits there for memory. With a second
 //! processor the lane's thread offloads such words to the background thread. Once [`OFFLOAD_SEGMENTS_MAX`] segments
@@ -28,6 +47,7 @@
 //! length of the pause, and the snapshot says so ([`crate::profile`]); if that happens in more than one window in
 //! [`QUICK_PER_SLOW`], the background thread is started.
 
+use super::internal::InternalScope;
 use super::options::Background;
 use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
 use super::stacks;
@@ -64,16 +84,18 @@ const COSTLY_FOLDS_TOLERATED: u32 = 512;
 
 /// State: there is no background thread.
 const ABSENT: u32 = 0;
-/// State: there is no background thread, and the next window of a busy thread starts it.
+/// State: there is no background thread, and the next window of a busy thread makes it due.
 const REQUESTED: u32 = 1;
+/// State: there is no background thread, and the next place where it can be started starts it.
+const DUE: u32 = 2;
 /// State: the background thread is spawned, or being spawned.
-const STARTING: u32 = 2;
+const STARTING: u32 = 3;
 /// State: the background thread runs.
-const TICKING: u32 = 3;
+const TICKING: u32 = 4;
 /// State: the background thread runs, and there is a second processor, so the program's threads may offload.
-const OFFLOADING: u32 = 4;
+const OFFLOADING: u32 = 5;
 /// State: the program has no thread any more, so heapledger's threads end.
-const OVER: u32 = 5;
+const OVER: u32 = 6;
 
 /// Maximum number of milliseconds that the thread that ends the process waits for the other threads of heapledger.
 const LAST_ROUNDS_MAX: u32 = 2_000;
@@ -160,18 +182,18 @@ pub(crate) fn can_offload(lane: &Lane, ledger: &Ledger) -> bool {
         && !ledger.trace_buffer.is_open()
 }
 
-/// Requests the background thread: the next new window of a thread that records enough starts it.
+/// Requests the background thread: the next new window of a thread that records enough makes it due.
 pub(crate) fn request() {
     // relaxed, both: a hint. The exchange fails if the thread is there or requested already.
     let _ =
         PROCESS.control.background.compare_exchange(ABSENT, REQUESTED, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// Starts the background thread unless it was started before.
+/// Starts the background thread unless it was started before. Not called from an event; see the module's documentation.
 pub(super) fn start() {
     // relaxed, all: one of two callers wins.
     let state = PROCESS.control.background.load(Ordering::Relaxed);
-    if state <= REQUESTED
+    if state <= DUE
         && PROCESS
             .control
             .background
@@ -180,21 +202,85 @@ pub(super) fn start() {
         && let Some(hooks) = state::hooks()
     {
         // If the thread cannot be spawned, helping threads fold all words.
-        own_threads::spawn(STACK_BYTES, hooks.aggregator);
+        spawn(STACK_BYTES, hooks.aggregator);
     }
 }
 
-/// Starts the background thread if there is a reason to. Called by the lane's thread at a new window.
-pub(super) fn start_if_due(lane: &Lane, ledger: &Ledger) {
+/// Starts a thread of heapledger. Where that allocates, the events are internal.
+pub(super) fn spawn(stack_bytes: usize, body: fn()) -> bool {
+    let _scope = platform::ALLOCATES.then(InternalScope::enter);
+    own_threads::spawn(stack_bytes, body)
+}
+
+/// Starts the background thread if an event has noted a reason to. Not called from an event.
+pub(crate) fn start_if_due() {
+    // relaxed: a hint, which `start` checks again.
+    if PROCESS.control.background.load(Ordering::Relaxed) == DUE
+        && state::current() == State::Running
+        && state::ledger().is_some_and(owns_ledger)
+    {
+        start();
+    }
+}
+
+/// Starts the background thread at the end of a thread of the program, if an event has noted a reason to, or if the program
+/// has had several threads that together have recorded enough. Not after the end of the main thread: the calling thread
+/// may be the last one.
+pub(super) fn start_at_thread_end(ledger: &Ledger) {
+    if own_threads::has_main_thread_ended() {
+        return;
+    }
+    let control = &PROCESS.control.background;
+    // relaxed, all: hints.
+    let state = control.load(Ordering::Relaxed);
+    if state <= REQUESTED
+        && state::options().background == Background::AsNeeded
+        && ledger.lanes.count() > 1
+        && ledger.lanes().map(|lane| lane.cold.slow_paths.load(Ordering::Relaxed)).sum::<u64>()
+            >= WINDOWS_BEFORE
+    {
+        // Fails if another thread has noted it, or has started the background thread.
+        let _ = control.compare_exchange(state, DUE, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    start_if_due();
+}
+
+/// Starts the background thread if the mode or level in force cannot do without it. Called after a change of either, and
+/// not from an event.
+pub(crate) fn start_if_needed() {
+    let needs = state::mode() == DataQualityMode::BestEffort || state::level() == Level::AfterSampling;
+    if needs && state::options().background != Background::Never {
+        // relaxed: a hint.
+        let due = |state| (state < DUE).then_some(DUE);
+        let _ = PROCESS.control.background.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due);
+        start_if_due();
+    }
+}
+
+/// Waits until the ledger is open: in a forked child, threads of heapledger start before the child's first event, which
+/// opens the ledger. Returns whether events are recorded.
+pub(crate) fn wait_for_ledger() -> bool {
+    let mut pause_ns = 1_000_000;
+    while matches!(state::current(), State::Unopened | State::Opening) {
+        if is_program_over() {
+            return false;
+        }
+        platform::sleep_ns(pause_ns);
+        pause_ns = (2 * pause_ns).min(64_000_000);
+    }
+    state::current().records()
+}
+
+/// Notes a reason to start the background thread, if there is one. Called by the lane's thread at a new window.
+pub(super) fn note_if_due(lane: &Lane, ledger: &Ledger) {
     // relaxed, all: hints, and words that only the lane's thread writes.
     let state = PROCESS.control.background.load(Ordering::Relaxed);
     if state <= REQUESTED
-        && state::current() == State::Running
         && lane.cold.slow_paths.load(Ordering::Relaxed) >= WINDOWS_BEFORE
         && is_worth_it(lane, ledger, state == REQUESTED)
-        && owns_ledger(ledger)
     {
-        start();
+        // Fails if another thread has noted it, or has started the background thread.
+        let _ = PROCESS.control.background.compare_exchange(state, DUE, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

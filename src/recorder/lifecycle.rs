@@ -12,7 +12,7 @@
 //!                                                       └─ policy Off ──► ChildOff
 //! ```
 //!
-//! The first event of the process opens the ledger, before `main`. `Draining` still records: other threads may run
+//! The first event of the process opens the ledger, before `main`: usually the allocation of `at_load`. `Draining` still records: other threads may run
 //! while the dump is written. From `Stopped` on every event is lost with reason `after_shutdown`.
 
 use super::options::{Background, Hooks, Options};
@@ -20,7 +20,7 @@ use super::process::PROCESS;
 use super::state::{self, Level, State};
 use super::{background_thread, black_box, diagnostic, environment, slot, validate};
 use crate::ledger::{Ledger, estimate};
-use crate::profile::ForkPolicy;
+use crate::profile::{DataQualityMode, ForkPolicy};
 use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
 use crate::sys::{copies, latch, own_threads, path_pattern, platform, tls};
@@ -46,9 +46,6 @@ pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn())
         // Before the slot is set: an event of a signal handler in between must not wait for this thread.
         state::set(state);
         tls::set(slot::FRESH);
-        if state == State::Running {
-            start_threads_asked_for();
-        }
         return state;
     }
     for round in 0..OPENING_ROUNDS_MAX {
@@ -60,18 +57,18 @@ pub(super) fn open(options: &Options, hooks: &Hooks, thread_ends: &'static fn())
     State::Failed
 }
 
-/// Starts the thread that writes dumps, if there are signals or triggers to dump on, and the background thread, if
-/// there are triggers to watch. Without triggers the background thread starts only when it is needed.
-fn start_threads_asked_for() {
+/// Starts the threads that the settings ask for: the thread that writes dumps, if there are signals or triggers to dump on,
+/// and the background thread, if a setting needs it. Called once in a process, and not from an event.
+pub(super) fn start_threads_asked_for() {
     let options = state::options();
     let Some(hooks) = state::hooks().filter(|_| options.background != Background::Never) else { return };
-    let is_watching = options.triggers.is_any();
-    if (is_watching || options.signals != 0) && !own_threads::spawn(DUMPS_STACK_BYTES, hooks.dumps) {
+    let dumps = options.triggers.is_any() || options.signals != 0;
+    if dumps && !background_thread::spawn(DUMPS_STACK_BYTES, hooks.dumps) {
         platform::write_stderr(
             b"heapledger: no thread for dumps on signals and triggers, there will be none\n",
         );
     }
-    if is_watching {
+    if options.background == Background::Always || options.mode == DataQualityMode::BestEffort {
         background_thread::start();
     }
 }
@@ -175,7 +172,8 @@ pub(crate) fn stop() {
 }
 
 /// The fork hook, in the child, which has one thread. The parent's region stays mapped, in case the fork interrupted a
-/// record. The child's next event opens a new ledger, unless the fork policy forbids it.
+/// record. The child's next event opens a new ledger, unless the fork policy forbids it. Threads that the settings ask for
+/// start here, because no event may start them, and wait for that ledger.
 unsafe extern "C" fn in_forked_child() {
     if let Some(ledger) = state::ledger() {
         // relaxed: there is one thread.
@@ -199,6 +197,10 @@ unsafe extern "C" fn in_forked_child() {
         // The calling thread is the child's main thread.
         own_threads::main_thread_lives();
     }
-    state::set(if state::options().fork == ForkPolicy::Off { State::ChildOff } else { State::Unopened });
+    let records = state::options().fork != ForkPolicy::Off;
+    state::set(if records { State::Unopened } else { State::ChildOff });
     PROCESS.epoch.tick();
+    if records && state::options().background == Background::Always {
+        start_threads_asked_for();
+    }
 }

@@ -21,11 +21,11 @@
 //! | 5 | `gate`, `environment`, `validate`, `black_box` | when a lane's gate opens; the steps of opening a ledger |
 //! | 6 | `internal` | scopes in which a thread works for heapledger |
 //! | 7 | `stacks` | the call stack of an allocation |
-//! | 8 | `background_thread` | when the background thread starts, and which work is offloaded to it |
+//! | 8 | `background_thread` | when and where the background thread starts, and which work is offloaded to it |
 //! | 9 | `segments`, `lifecycle` | next segment, help, wait, drop; opening, exit and fork |
 //! | 10 | `window` | writing a record, closing and opening windows |
 //! | 11 | `sampling`, `thread` | which events are sampled; a thread's lane from its claim to its end |
-//! | 12 | `slow_path`, `pointer_events`, `scopes` | records that the hot path does not write; the scope of a thread |
+//! | 12 | `at_load`, `slow_path`, `pointer_events`, `scopes` | the start at load; records that the hot path does not write; the scope of a thread |
 //! | 13 | `reallocs` | the two halves of a realloc |
 //! | 14 | `hot_path` | the recording path |
 //! | 15 | `allocator` | `GlobalAlloc` and the builder |
@@ -65,6 +65,7 @@
 //! | the thread has no lane | see `thread` |
 
 pub(crate) mod allocator;
+mod at_load;
 pub(crate) mod background_thread;
 pub(crate) mod black_box;
 mod diagnostic;

@@ -7,6 +7,7 @@
 //! | `GONE` | the lane was retired: the thread's last destructor has run | lost, `tls_teardown` |
 //! | `REFUSED` | there was no memory for a lane | lost, `no_memory` |
 //! | `OFF` | nothing is recorded in this process | ignored |
+//! | `LOADING` | the thread runs `at_load` | the allocation of `at_load`: the one that claims a lane, internal |
 //!
 //! The address carries a mark bit ([`SAMPLES_OUT`]) while events of the thread are sampled out. Only an address without
 //! the bit is a multiple of the lane's alignment, so the hot path needs a single test of the slot.
@@ -29,8 +30,10 @@ pub(super) const REFUSED: *const () = without_provenance(4);
 
 pub(super) const OFF: *const () = without_provenance(5);
 
+pub(super) const LOADING: *const () = without_provenance(6);
+
 /// Upper bound of the slot values that are no addresses.
-const SLOTS_BOUND: usize = 6;
+const SLOTS_BOUND: usize = 7;
 
 /// Mark bit in the address of a lane whose events are sampled out: see `sampling`.
 const SAMPLES_OUT: usize = 32;

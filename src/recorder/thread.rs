@@ -2,15 +2,15 @@
 //!
 //! [`slot`](super::slot) documents the values of the thread-local slot during that time.
 
-use super::gate::{is_idle, while_writing};
+use super::gate::{enter, is_idle, while_writing};
 use super::internal::InternalScope;
 use super::options::Opener;
 use super::process::PROCESS;
 use super::record::{Record, RecordKind};
-use super::slot::{FRESH, GONE, OFF, OPENING, REFUSED, lane_of_slot, slot_of};
+use super::slot::{FRESH, GONE, LOADING, OFF, OPENING, REFUSED, lane_of_slot, slot_of};
 use super::state::{self, Level, State};
 use super::window::write;
-use super::{black_box, lifecycle, stacks, trace_backpressure};
+use super::{background_thread, black_box, lifecycle, stacks, trace_backpressure};
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::fold_state::{LaneFigures, fold_state_of};
@@ -34,6 +34,7 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     let slot = tls::get();
     match slot {
         FRESH => {}
+        LOADING => tls::set(FRESH),
         GONE => {
             return lose(if state::current() == State::Stopped {
                 LossReason::AfterShutdown
@@ -55,6 +56,12 @@ pub(super) fn lane_for_event(opener: Opener<'_>) -> Option<&'static Lane> {
     match state {
         State::Running | State::Draining => {
             let lane = claim();
+            if slot == LOADING
+                && let Some(lane) = lane
+            {
+                // `at_load` leaves the scope.
+                enter(lane, &lane.cold.own_depth);
+            }
             black_box::write_metadata_once();
             lane.or_else(|| lose(LossReason::NoMemory))
         }
@@ -187,6 +194,7 @@ fn end() {
     lane.store_level(|| Level::AfterSampling as u32);
     // relaxed: the retiring exchange publishes it.
     ledger.lanes.retire(lane.cold.index.load(Ordering::Relaxed));
+    background_thread::start_at_thread_end(ledger);
 }
 
 /// Folds an ending thread's words in the order of their stamps. The fold stops at the stamp of an event that another

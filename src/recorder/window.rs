@@ -127,7 +127,7 @@ fn next_window(lane: &Lane, record: &Record) -> Result<u64, LossReason> {
     lane.cold.window_end.store((start + words).min(segment_end), Ordering::Relaxed);
     lane.store_level(|| state::level() as u32);
     stacks::update_walking(lane);
-    background_thread::start_if_due(lane, ledger);
+    background_thread::note_if_due(lane, ledger);
     Ok(start)
 }
 

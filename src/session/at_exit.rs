@@ -1,6 +1,6 @@
 //! The end of the process: the last warning, the dump, and the end of the trace.
 
-use super::access::{whole_profile, with_ledger};
+use super::access::{internally, whole_profile};
 use super::dumps::{self, DumpError};
 use super::{dump_thread, queries};
 use crate::aggregator::{alarm, diagnostic, trace_thread};
@@ -15,9 +15,9 @@ pub(super) fn dump_at_exit() {
     let _no_other = dump_thread::pause();
     if state::options().warn {
         let quality = queries::quality();
-        with_ledger(|ledger, _| alarm::warn_at_exit(&quality, ledger.clock.now_ns()));
+        internally(|ledger, _| alarm::warn_at_exit(&quality, ledger.clock.now_ns()));
     }
-    with_ledger(|ledger, scope| {
+    internally(|ledger, scope| {
         let (path, is_traced) = (dumps::exit_path(), trace_thread::is_on(ledger));
         if path.is_none() && !is_traced {
             return;

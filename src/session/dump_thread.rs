@@ -49,6 +49,9 @@ pub(super) fn reset_after_fork() {
 /// The body of the thread.
 pub(super) fn run() {
     own_threads::name(c"heapledger-dump");
+    if !background_thread::wait_for_ledger() {
+        return;
+    }
     let scope = InternalScope::enter();
     let Some(lane) = scope.lane() else { return };
     thread::mark_background(lane);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::access::{whole_profile, with_ledger};
+use super::access::{internally, whole_profile, with_ledger};
 use crate::aggregator::naming::{self, expand};
 use crate::aggregator::{diagnostic, snapshot};
 use crate::dump::{self, WriteError, Written};
@@ -92,7 +92,7 @@ pub(super) fn explain(error: &DumpError) -> String {
 /// Writes the metadata of the black box, which the ledger does not hold: a dump with only the process, its settings and
 /// its loaded objects.
 pub(super) fn write_metadata() {
-    with_ledger(|ledger, _| {
+    internally(|ledger, _| {
         for _ in 0..METADATA_TRIES {
             let metadata = snapshot::metadata(ledger);
             let mut bytes = Vec::new();

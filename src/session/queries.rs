@@ -1,12 +1,12 @@
 //! Queries of the running process, and changes of its settings.
 
 use super::access::{tracked_report, whole_profile, with_ledger};
-use crate::aggregator::{self, counters, monitor, tuning};
+use crate::aggregator::{self, background, counters, monitor, tuning};
 use crate::ledger::estimate;
 use crate::profile::{self, DataQualityMode, HeapStats, Profile, QualityIndicator};
 use crate::quality::{DecisionLog, Degradation, WorkloadCharacteristics};
 use crate::recorder::internal::RecordingPaused;
-use crate::recorder::{state, thread};
+use crate::recorder::{background_thread, state, thread};
 use crate::tracked::{self, TrackedReport};
 
 /// Whether a [`HeapLedger`](crate::HeapLedger) is the global allocator of this process, and records or has recorded.
@@ -20,13 +20,9 @@ pub fn is_installed() -> bool {
 /// Books all events that any thread recorded before the call.
 ///
 /// After this call, queries include every event that had returned before the call. Other threads are not stopped.
+/// Threads that call it at the same time share the work.
 pub fn flush() {
-    with_ledger(|ledger, scope| {
-        if let Some(lane) = scope.lane() {
-            let _paused = RecordingPaused::enter(scope);
-            ledger.flush(lane);
-        }
-    });
+    with_ledger(background::flush);
 }
 
 /// Returns the current completeness of the data. See [`QualityIndicator`].
@@ -127,12 +123,15 @@ pub fn set_degradation(degradation: Degradation) {
 /// transition ends at once where no other thread records.
 fn change_recording(change: impl FnOnce()) {
     with_ledger(|ledger, scope| {
-        let _paused = RecordingPaused::enter(scope);
-        change();
-        if let Some(lane) = scope.lane().filter(|_| ledger.live.is_in_transition()) {
-            ledger.flush(lane);
+        {
+            let _paused = RecordingPaused::enter(scope);
+            change();
+        }
+        if ledger.live.is_in_transition() {
+            background::flush(ledger, scope);
         }
     });
+    background_thread::start_if_needed();
 }
 
 /// Changes the mean distance between two samples while blocks are sampled. `bytes` is rounded up to a power of two from
@@ -165,9 +164,10 @@ impl WorkloadCharacteristics {
 
 /// Returns all figures of the heap at one moment, or `None` if no [`HeapLedger`](crate::HeapLedger) is installed.
 ///
-/// The ledger is frozen while its figures are copied. Other threads continue to record.
+/// The ledger is frozen while its figures are copied. Other threads continue to record. Threads that call it at the same
+/// time get copies of one snapshot, which began after each of their calls.
 pub fn snapshot() -> Option<Profile> {
-    with_ledger(|ledger, scope| whole_profile(ledger, scope, "request"))
+    with_ledger(|ledger, scope| background::snapshot(|| whole_profile(ledger, scope, "request")))
 }
 
 /// Returns the last events that the bounded history holds, oldest first. The list is empty if no

@@ -83,6 +83,12 @@ mod os {
         STATICS.os.main_thread.store(ENDS, Ordering::Relaxed);
     }
 
+    /// Returns whether the main thread has called [`main_thread_ends`].
+    pub(crate) fn has_main_thread_ended() -> bool {
+        // relaxed: as above.
+        STATICS.os.main_thread.load(Ordering::Relaxed) == ENDS
+    }
+
     /// Returns whether only heapledger's threads are left: the main thread has ended, and the process has no other
     /// thread. No later thread can make the answer wrong, because each thread is started by one that exists.
     ///
@@ -186,6 +192,10 @@ mod os {
     pub(crate) fn main_thread_lives() {}
 
     pub(crate) fn main_thread_ends() {}
+
+    pub(crate) fn has_main_thread_ended() -> bool {
+        false
+    }
 
     pub(crate) fn are_alone() -> bool {
         false

@@ -22,6 +22,9 @@ pub const CASES: &[Case] = &[
         complete(&profile).unwrap();
         assert_eq!(short_lived(&profile), 10_000);
     }),
+    Case::new("hundreds_of_threads_that_flush_and_take_snapshots_end", all_ask_at_once, |ended| {
+        complete(&ended.quietly().dump()).unwrap();
+    }),
     Case::new("more_threads_than_rows_share_the_last_row", too_many_threads, the_last_row_stands_for_many),
 ];
 
@@ -64,6 +67,30 @@ fn a_thousand_threads() {
     assert!(resident_grown <= 1 << 20, "a thousand threads left {resident_grown} bytes resident");
     assert_eq!(after.total_blocks - before.total_blocks, 1000 * PAIRS);
     assert_eq!((after.live_blocks, after.live_bytes), (before.live_blocks, before.live_bytes));
+}
+
+/// Threads that ask at the same time.
+const ASKING: usize = 400;
+
+extern "C" fn live_and_ask(_number: *mut c_void) -> *mut c_void {
+    let kept = block(100);
+    STARTED.fetch_add(1, SeqCst);
+    while STARTED.load(SeqCst) < ASKING {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    for _ in 0..2 {
+        heapledger::flush();
+        let profile = heapledger::snapshot().expect("it is installed");
+        // Each has allocated before the snapshot began.
+        assert!(profile.live.iter().any(|live| live.address == kept.addr() as u64));
+    }
+    free(kept, 100);
+    null_mut()
+}
+
+fn all_ask_at_once() {
+    threads::<ASKING>(live_and_ask);
+    lossless_point();
 }
 
 fn short_lived(profile: &heapledger::Profile) -> u64 {

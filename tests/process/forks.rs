@@ -24,7 +24,8 @@ pub const CASES: &[Case] = &[
         fork_without_descriptors,
         later_blocks_have_stacks,
     )
-    .variables(&[("HEAPLEDGER_STACKS", "auto")]),
+    // The background thread looks for them; it is there from the fork on.
+    .variables(&[("HEAPLEDGER_STACKS", "auto"), ("HEAPLEDGER_TRIGGERS", "live:1000G")]),
     Case::new("a_grandchild_names_its_parent", fork_twice, three_generations),
     Case::new("a_thousand_forks_during_work_harm_nobody", fork_during_work, |ended| {
         complete(&ended.quietly().dump()).unwrap();

@@ -104,8 +104,12 @@ extern "C" fn leave_a_mark() {
 const PAUSE: Duration = Duration::from_millis(300);
 
 extern "C" fn work_and_end(_argument: *mut c_void) -> *mut c_void {
-    for round in 0..100_000 {
-        free(block(16 + round % 300), 16 + round % 300);
+    for _ in 0..2 {
+        for round in 0..50_000 {
+            free(block(16 + round % 300), 16 + round % 300);
+        }
+        // The second query starts heapledger's thread.
+        heapledger::stats();
     }
     std::thread::sleep(PAUSE);
     block(MARK_BYTES);

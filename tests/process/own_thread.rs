@@ -1,10 +1,10 @@
-//! The conditions for heapledger's background thread: it starts once it helps, and never in a program that has one
-//! thread and allocates all the time.
+//! The conditions for heapledger's background thread: it starts once there is a reason and a place where it can be started,
+//! which no event is, and never in a program that has one thread and allocates all the time.
 
 use std::ffi::c_void;
 use std::fs;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::tools::{self, block, free, lossless_point};
 pub const CASES: &[Case] = &[
     Case::series(
         "a_busy_program_with_one_thread_is_left_alone_with_it",
-        || say_whether_it_comes_after(|| ()),
+        || say_whether_it_comes_after(|| asked_once_after(|| ())),
         is_left_alone,
     ),
     Case::new(
@@ -24,10 +24,19 @@ pub const CASES: &[Case] = &[
         || assert!(is_there_after(two_threads)),
         ends_quietly,
     ),
-    Case::new("a_query_brings_heapledgers_own_thread", || assert!(is_there_after(query)), ends_quietly),
+    Case::new(
+        "two_queries_bring_heapledgers_own_thread",
+        || assert!(is_there_after(two_queries)),
+        ends_quietly,
+    ),
+    Case::new(
+        "no_event_starts_a_thread_however_many_threads_there_are",
+        many_threads_without_end,
+        ends_quietly,
+    ),
     Case::new(
         "a_program_that_pauses_again_and_again_has_its_events_dated_by_ticks",
-        || assert!(is_there_after(pauses)),
+        || assert!(is_there_after(|| asked_once_after(pauses))),
         ends_quietly,
     ),
     Case::new(
@@ -50,7 +59,7 @@ pub const CASES: &[Case] = &[
     ),
     Case::new(
         "what_is_costly_to_book_for_long_brings_heapledgers_own_thread",
-        || assert!(is_there_after(replace_among_many)),
+        || assert!(is_there_after(|| asked_once_after(replace_among_many))),
         ends_quietly,
     ),
     Case::series(
@@ -58,7 +67,7 @@ pub const CASES: &[Case] = &[
         || {
             say_whether_it_comes_after(|| {
                 stay_on_one_processor();
-                replace_among_many();
+                asked_once_after(replace_among_many);
             });
         },
         is_left_alone,
@@ -68,10 +77,14 @@ pub const CASES: &[Case] = &[
         complete(&ended.dump()).unwrap();
         assert!(ended.said("away") * PARTS < ended.said("home"), "{}", ended.stdout);
     }),
-    Case::series("one_pause_brings_no_thread", || say_whether_it_comes_after(pause), is_left_alone),
+    Case::series(
+        "one_pause_brings_no_thread",
+        || say_whether_it_comes_after(|| asked_once_after(pause)),
+        is_left_alone,
+    ),
     Case::series(
         "pauses_now_and_then_bring_no_thread",
-        || say_whether_it_comes_after(pauses_now_and_then),
+        || say_whether_it_comes_after(|| asked_once_after(pauses_now_and_then)),
         is_left_alone,
     ),
     Case::new(
@@ -141,19 +154,49 @@ fn two_threads() {
     thread::spawn(work).join().expect("it works");
 }
 
-fn query() {
+/// One query starts the thread only if an event has noted a reason before.
+fn asked_once_after(something: impl FnOnce()) {
+    something();
+    heapledger::stats();
+}
+
+fn two_queries() {
+    heapledger::stats();
+    work();
+    heapledger::stats();
+}
+
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Two threads allocate for long, and none ends. Then there is a query.
+fn many_threads_without_end() {
+    extern "C" fn work_on(_number: *mut c_void) -> *mut c_void {
+        while !ENDS.load(SeqCst) {
+            work();
+        }
+        null_mut()
+    }
+    let working = thread::spawn(|| tools::threads::<2>(work_on));
+    assert!(!is_there_after(|| ()));
+    assert!(is_there_after(|| {
+        heapledger::stats();
+    }));
+    ENDS.store(true, SeqCst);
+    working.join().unwrap();
     lossless_point();
 }
 
 /// A child in its parent's memory, whose parent is stopped meanwhile, needs the thread and does not get it: the thread
-/// would belong to the child and end with it.
+/// would belong to the child and end with it. Its parent gets it.
 fn child_that_asks() {
     extern "C" fn ask_and_work(_argument: *mut c_void) -> libc::c_int {
-        query();
-        work();
+        two_queries();
+        two_queries();
         0
     }
     share_memory(ask_and_work, &mut stack_of_child());
+    assert!(!is_there());
+    two_queries();
 }
 
 fn pause() {
@@ -207,6 +250,8 @@ fn replace_among_many() {
 }
 
 fn exchange_and_say_who_booked() {
+    work();
+    two_queries();
     tools::threads::<2>(exchange);
     let quality = heapledger::quality();
     println!("home={}\naway={}", quality.folds_at_home, quality.folds_away);

@@ -7,7 +7,7 @@
 
 use std::arch::asm;
 use std::ffi::c_void;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use heapledger::{LossReason, Scope};
@@ -17,9 +17,13 @@ use super::heap::Heap;
 use super::laws::complete;
 use super::losses::shown;
 use super::stack_limits::call_with_frame;
+use super::straddling::{handle_traps, stop_traps};
 use super::tools::{Body, accounted_point, block, free, lossless_point, lost_only, threads};
 
 const PER_EVENT: &[(&str, &str)] = &[("HEAPLEDGER_CLOCK", "per-event")];
+/// heapledger's own thread is there from the start: while one is started all signals are blocked, and one that a trap raises
+/// would end the process.
+const WITH_THREAD: &[(&str, &str)] = &[("HEAPLEDGER_TRIGGERS", "live:1000G")];
 
 pub const CASES: &[Case] = &[
     Case::new(
@@ -29,7 +33,8 @@ pub const CASES: &[Case] = &[
     )
     .heap(Heap::Bump),
     Case::new("a_handler_at_every_instruction_of_a_flush_is_accounted_for", step_through_flush, reentrant)
-        .heap(Heap::Bump),
+        .heap(Heap::Bump)
+        .variables(WITH_THREAD),
     Case::new("a_handler_at_every_instruction_with_a_stamp_on_every_event", step_through_work, reentrant)
         .heap(Heap::Bump)
         .variables(PER_EVENT),
@@ -62,7 +67,8 @@ pub const CASES: &[Case] = &[
             }
         },
     )
-    .heap(Heap::Bump),
+    .heap(Heap::Bump)
+    .variables(WITH_THREAD),
     Case::new(
         "a_handler_at_every_instruction_of_a_threads_start_is_accounted_for",
         step_through_the_start,
@@ -105,6 +111,14 @@ pub const CASES: &[Case] = &[
     )
     .heap(Heap::Bump)
     .variables(FRAME_POINTERS),
+    Case::new(
+        "a_handler_that_interrupts_the_start_of_a_thread_does_not_start_heapledgers_own",
+        interrupt_starts,
+        |ended| {
+            println!("  {} starts interrupted", ended.said("fine"));
+        },
+    )
+    .heap(Heap::Bump),
 ];
 
 const STACKS: &[(&str, &str)] = &[("HEAPLEDGER_STACKS", "auto")];
@@ -435,4 +449,60 @@ fn interrupt_all() {
     assert!(lost > 0 && lost <= 2 * HANDLED.load(SeqCst), "{quality:?}");
     assert_eq!(quality.anomalies.double_allocations + quality.anomalies.layout_mismatches, 0, "{quality:?}");
     println!("handled={}\nlost={lost}\nbefore={}", HANDLED.load(SeqCst), before.live_blocks);
+}
+
+/// Steps of `pthread_create` between two children, and steps in each of which a child's handler makes a block: enough events
+/// for a window.
+const STRIDE: u64 = 100;
+const INTERRUPTED: u64 = 150;
+/// Steps that starting a thread takes at least.
+const STEPS: u64 = 6_000;
+/// Steps without and with a block that are left.
+static STEPS_LEFT: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// At each of some successive instructions of `pthread_create`, where glibc holds its lock for stacks or the allocator's, a
+/// handler allocates; heapledger's own thread is due.
+fn interrupt_starts() {
+    extern "C" fn nothing(_argument: *mut c_void) -> *mut c_void {
+        null_mut()
+    }
+    extern "C" fn allocate_for_a_while(_signal: i32, _info: *mut libc::siginfo_t, context: *mut c_void) {
+        let passes = |left: &AtomicU64| left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+        if passes(&STEPS_LEFT[0]) {
+        } else if passes(&STEPS_LEFT[1]) {
+            free(block(24), 24);
+        } else {
+            stop_traps(context);
+        }
+    }
+    let (mut fine, mut trapped) = (0, 0);
+    for skipped in (0..STEPS).step_by(STRIDE as usize) {
+        // SAFETY: the child uses what works after a fork here: glibc's allocator and heapledger.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: no memory is involved. A child that hangs is ended.
+            unsafe { libc::alarm(100) };
+            (0..2_000).for_each(|_| free(block(40), 40));
+            heapledger::stats();
+            handle_traps(allocate_for_a_while);
+            STEPS_LEFT[0].store(skipped, SeqCst);
+            STEPS_LEFT[1].store(INTERRUPTED, SeqCst);
+            let mut thread = 0;
+            begin_steps();
+            // SAFETY: `thread` is valid for writes.
+            let failed = unsafe { libc::pthread_create(&mut thread, null(), nothing, null_mut()) };
+            end_steps();
+            // SAFETY: it ends the process without running anything.
+            unsafe { libc::_exit(failed) };
+        }
+        let mut status = 0;
+        // SAFETY: the status is valid for writes.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        // Later glibc blocks all signals for a while, and one that a trap raises then ends the process.
+        trapped += u64::from(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGTRAP);
+        fine += u64::from(status == 0);
+    }
+    assert_eq!(fine + trapped, STEPS / STRIDE, "the others hang");
+    assert!(fine > 10, "{fine} {trapped}");
+    println!("fine={fine}");
 }

@@ -300,8 +300,12 @@ fn end_if_child() {
         return;
     }
     (0..100).for_each(|_| free(block(48), 48));
-    heapledger::flush();
-    let quality = heapledger::quality();
+    // The child's background thread may be at an event of its own.
+    let mut readings = (0..1_000).map(|_| {
+        heapledger::flush();
+        heapledger::quality()
+    });
+    let quality = readings.find(|quality| quality.in_flight == 0).unwrap_or_else(heapledger::quality);
     let is_sound = quality.is_conserved() && quality.in_flight == 0 && quality.recorded >= 200;
     if !is_sound {
         eprintln!("child {}: {quality:?}", CHILDREN.load(SeqCst));
@@ -330,10 +334,15 @@ static STEPS: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn fork_now_and_then(_signal: i32, _info: *mut libc::siginfo_t, context: *mut c_void) {
     if STEPS.fetch_add(1, SeqCst).is_multiple_of(STEPS_EACH) && fork_here() {
-        // SAFETY: the system passes a context of this type, from which the thread goes on.
-        unsafe {
-            (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_EFL as usize] &= !TRAP;
-        }
+        stop_traps(context);
+    }
+}
+
+/// Lets the thread go on without traps when the handler returns that was given this context.
+pub fn stop_traps(context: *mut c_void) {
+    // SAFETY: the system passes a context of this type, from which the thread goes on.
+    unsafe {
+        (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_EFL as usize] &= !TRAP;
     }
 }
 
@@ -341,7 +350,7 @@ extern "C" fn allocate(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut
     free(block(4_000), 4_000);
 }
 
-fn handle_traps(handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void)) {
+pub fn handle_traps(handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void)) {
     // SAFETY: all zero bytes are a valid action; the handlers call only what they may with an allocator that takes no lock.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();

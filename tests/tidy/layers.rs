@@ -118,6 +118,10 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/recorder/sampling.rs", "compiler fences, against a change of the level"),
     ("src/ring/lane.rs", "compiler fences, against a change of the level"),
     ("src/ledger/ticks.rs", "a tick is seen with its time"),
+    (
+        "src/aggregator/joined.rs",
+        "work that began after a thread asked, against what the thread recorded before",
+    ),
     ("src/aggregator/snapshot.rs", "a frozen ledger against a thread that is about to write"),
     ("src/stack/rules.rs", "a count is seen with the rules gone that it says are gone"),
     ("src/strategies/queue.rs", "the queue of one producer"),
