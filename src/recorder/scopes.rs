@@ -75,7 +75,7 @@ pub(crate) fn cell(lane: &'static Lane, ledger: &Ledger, key: ScopeKey, name: &[
 
 /// Enters a scope whose parent is the thread's current scope. Returns `false` if the thread is in another scope.
 #[inline(always)]
-pub(crate) fn enter(scope: Named) -> bool {
+pub(crate) fn enter(scope: &Named) -> bool {
     match slot::recording_lane() {
         Ok(lane) if lane.scope() == scope.parent => {
             lane.set_scope(scope.cell);
@@ -87,7 +87,7 @@ pub(crate) fn enter(scope: Named) -> bool {
 
 /// Enters a scope that [`enter`] did not enter.
 #[cold]
-pub(crate) fn enter_elsewhere(scope: Named) -> Entry {
+pub(crate) fn enter_elsewhere(scope: &Named) -> Entry {
     let (Some(lane), Some(ledger)) = (thread::lane_or_claim(), state::ledger()) else {
         return Entry::default();
     };
@@ -95,7 +95,7 @@ pub(crate) fn enter_elsewhere(scope: Named) -> Entry {
     if scope.cell == 0 || in_chain(ledger, before, scope.name).is_some() {
         return Entry { scope: before, before };
     }
-    let cell = if scope.parent == before { Some(scope.cell) } else { nested(lane, ledger, before, scope) };
+    let cell = if scope.parent == before { Some(scope.cell) } else { nested(lane, ledger, before, *scope) };
     let entered = cell.unwrap_or(if before == 0 { OTHERS } else { before });
     lane.set_scope(entered);
     Entry { scope: entered, before }
