@@ -160,6 +160,9 @@ pub use quality::{
 #[cfg(not(loom))]
 pub use recorder::allocator::HeapLedger;
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub use recorder::internal::is_internal;
+#[cfg(not(loom))]
 pub use scope::{Scope, measure};
 #[cfg(not(loom))]
 pub use session::{

@@ -99,6 +99,7 @@ fn totals() -> impl Strategy<Value = HeapStats> {
         peak_bytes: n[7],
         reallocs: n[8],
         failed: n[9],
+        ..HeapStats::default()
     })
 }
 

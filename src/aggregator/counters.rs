@@ -5,7 +5,9 @@ use super::background;
 use crate::ledger::Ledger;
 use crate::ledger::estimate::{WeightedSums, mean_bytes};
 use crate::ledger::fold_state::{LaneFigures, lane_counters_of};
-use crate::profile::{Anomalies, Estimate, Estimates, HeapStats, LossCounts, Peak, QualityIndicator};
+use crate::profile::{
+    Anomalies, Coverage, Estimate, Estimates, HeapStats, LossCounts, Peak, QualityIndicator,
+};
 use crate::quality::QualityCounters;
 use crate::recorder::state::{Level, Marks};
 use crate::recorder::{latency, state};
@@ -45,8 +47,20 @@ pub(crate) fn stats(ledger: &Ledger) -> HeapStats {
         stats.failed += read(&lane.cold.failed);
     }
     finish_totals(&mut stats, restored);
+    stats.coverage = coverage(ledger);
     (stats.peak_bytes, stats.peak_blocks, _) = ledger.peak.get();
     stats
+}
+
+/// Returns the numbers of events that were recorded and lost.
+fn coverage(ledger: &Ledger) -> Coverage {
+    let lost_events = state::lost_without_lane().total();
+    ledger.lanes().map(LaneFigures::read).fold(Coverage { recorded_events: 0, lost_events }, |sum, lane| {
+        Coverage {
+            recorded_events: sum.recorded_events + lane.recorded,
+            lost_events: sum.lost_events + lane.lost.iter().sum::<u64>(),
+        }
+    })
 }
 
 /// Subtracts the blocks and bytes that only the ledger freed and allocated again, and computes the live blocks and
@@ -122,6 +136,7 @@ pub(crate) fn estimates(ledger: &Ledger) -> Estimates {
         live_bytes: exact(total.1.saturating_sub(freed.1)) + sums.live_bytes(),
         mean_bytes_between_samples: if is_sampled { mean_bytes(state::sampling_rate()) } else { 0 },
         sampled_blocks: sums.raw_blocks,
+        coverage: coverage(ledger),
     }
 }
 

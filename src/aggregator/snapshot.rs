@@ -192,6 +192,7 @@ impl Frozen {
         } = self;
         let retained = history.iter().filter(|event| is_of_the_heap(event)).count() as u64;
         profile.quality = monitor::indicator(counters, retained, at_ns);
+        profile.set_coverage();
         profile.process = process(ledger, at_ns, reason);
         profile.settings = settings();
         profile.clock = clock(ledger, longest_span_ns);

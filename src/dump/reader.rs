@@ -263,6 +263,7 @@ impl Assembly {
     }
 
     fn finish(mut self, version: Version) -> Dump {
+        self.profile.set_coverage();
         for (tag, came) in Tag::SINGLES.into_iter().zip(self.singles) {
             let kind = if tag == Tag::END { DamageKind::Unfinished } else { DamageKind::Missing };
             if !came {

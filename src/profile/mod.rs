@@ -29,7 +29,7 @@ pub use model::{
     ReallocStats, RemoteFrees, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
 pub use quality::{
-    Anomalies, CompletenessTrend, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,
+    Anomalies, CompletenessTrend, Coverage, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,
 };
 #[cfg(any(test, feature = "read"))]
 pub(crate) use references::{Table, lost_thread, references};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 use super::loss::LossCounts;
-use super::quality::{Estimates, QualityIndicator};
+use super::quality::{Coverage, Estimates, QualityIndicator};
 use super::scopes::Scope;
 use super::settings::Settings;
 use super::symbols::{StackFigures, Symbols};
@@ -15,6 +15,9 @@ use super::tracked::TrackedReport;
 
 /// Totals of the heap. `allocated − freed = live` holds in blocks and in bytes. The sums over the whole recording have 64
 /// bits and wrap: those of bytes after 16 EiB, which a gigabyte a second reaches after five centuries.
+///
+/// After lost events ([`HeapStats::coverage`]) the totals of allocated and freed blocks are lower bounds, and the live
+/// figures and the peak can be off in both directions: each lost event is a block more or less.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeapStats {
     /// Number of blocks allocated so far. A successful realloc counts as one more block, as in dhat and heaptrack.
@@ -37,6 +40,9 @@ pub struct HeapStats {
     pub reallocs: u64,
     /// Number of allocations and reallocs that the inner allocator refused. A refused call changes no other figure.
     pub failed: u64,
+    /// The events that these figures contain, and those that they lack.
+    #[serde(default)]
+    pub coverage: Coverage,
 }
 
 /// The moment of the maximum of live bytes.
@@ -411,4 +417,16 @@ pub struct Profile {
     pub changes: Vec<Change>,
     /// The `Tracked` pointers of the program.
     pub tracked: TrackedReport,
+}
+
+impl Profile {
+    /// Copies the numbers of recorded and lost events from the quality to the totals and the estimates.
+    pub(crate) fn set_coverage(&mut self) {
+        let quality = &self.quality;
+        let coverage = Coverage { recorded_events: quality.recorded, lost_events: quality.lost.total() };
+        self.totals.coverage = coverage;
+        if let Some(estimates) = &mut self.estimates {
+            estimates.coverage = coverage;
+        }
+    }
 }

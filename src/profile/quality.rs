@@ -5,6 +5,27 @@ use serde::{Deserialize, Serialize};
 use super::loss::LossCounts;
 use super::settings::DataQualityMode;
 
+/// How many events figures contain, and how many they lack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Number of events that were recorded.
+    pub recorded_events: u64,
+    /// Number of events that were lost. Each of them is missing from the figures.
+    pub lost_events: u64,
+}
+
+impl Coverage {
+    /// Returns recorded ÷ (recorded + lost), from 0 to 1.
+    pub fn completeness(&self) -> f64 {
+        QualityIndicator::completeness_of(self.recorded_events, self.lost_events)
+    }
+
+    /// Whether no event was lost. Otherwise totals are lower bounds.
+    pub fn is_complete(&self) -> bool {
+        self.lost_events == 0
+    }
+}
+
 /// A figure that was estimated from a sample, and its error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
@@ -41,6 +62,10 @@ pub struct Estimates {
     pub mean_bytes_between_samples: u64,
     /// Number of blocks sampled so far.
     pub sampled_blocks: u64,
+    /// The events that the estimates contain. After lost events the total figures are lower bounds, and no standard
+    /// error covers what is missing.
+    #[serde(default)]
+    pub coverage: Coverage,
 }
 
 /// Number of buckets of [`TurnTimes::durations`].

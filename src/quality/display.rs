@@ -11,13 +11,58 @@
 
 use std::fmt;
 
-use crate::profile::{CompletenessTrend, QualityIndicator};
-use crate::text::units::grouped;
+use crate::profile::{CompletenessTrend, Coverage, Estimate, Estimates, HeapStats, QualityIndicator};
+use crate::text::units::{bytes, grouped};
 
 impl fmt::Display for QualityIndicator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_indicator(self, f, &PLAIN)
     }
+}
+
+impl fmt::Display for HeapStats {
+    /// Prints the totals in one line. After lost events it says which figures are lower bounds, and by how many blocks
+    /// the others can be off.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let least = at_least(&self.coverage);
+        write!(f, "live {} blocks, {}; ", grouped(self.live_blocks), bytes(self.live_bytes))?;
+        write!(f, "allocated {least}{} blocks, {}; ", grouped(self.total_blocks), bytes(self.total_bytes))?;
+        write!(f, "freed {least}{} blocks, {}; ", grouped(self.freed_blocks), bytes(self.freed_bytes))?;
+        write!(f, "peak {} blocks, {}", grouped(self.peak_blocks), bytes(self.peak_bytes))?;
+        write_loss(f, &self.coverage, "live and peak")
+    }
+}
+
+impl fmt::Display for Estimates {
+    /// Prints the estimates with their standard errors in one line, and as [`HeapStats`] what is missing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let least = at_least(&self.coverage);
+        let [live, live_bytes] = [self.live_blocks, self.live_bytes];
+        let [total, total_bytes] = [self.total_blocks, self.total_bytes];
+        let figure = |it: Estimate| {
+            format!("{} ± {}", grouped(it.value as u64), grouped(it.standard_error.ceil() as u64))
+        };
+        write!(f, "live {} blocks, {} B; ", figure(live), figure(live_bytes))?;
+        write!(f, "allocated {least}{} blocks, {least}{} B", figure(total), figure(total_bytes))?;
+        write_loss(f, &self.coverage, "live")
+    }
+}
+
+fn at_least(coverage: &Coverage) -> &'static str {
+    if coverage.is_complete() { "" } else { "at least " }
+}
+
+/// Writes how many events are missing, if there are any.
+fn write_loss(f: &mut fmt::Formatter<'_>, coverage: &Coverage, others: &str) -> fmt::Result {
+    if coverage.is_complete() {
+        return Ok(());
+    }
+    let Coverage { recorded_events, lost_events } = *coverage;
+    let (lost, percent) = (grouped(lost_events), completeness_percent(recorded_events, lost_events));
+    write!(
+        f,
+        " (lower bounds: {lost} events lost, {percent} recorded; {others} can be off by as many blocks)"
+    )
 }
 
 /// An indicator with emoji in its lines, for terminals and chats that show them.
@@ -229,6 +274,27 @@ mod tests {
         assert!(WithEmoji(&quality).to_string().contains("💡 Recommendation:"));
         quality.current_completeness = 0.96;
         assert!(WithEmoji(&quality).to_string().contains("96.0% ✅"));
+    }
+
+    #[test]
+    fn figures_after_loss_say_that_they_are_lower_bounds() {
+        let mut stats = HeapStats { total_blocks: 460_370, live_blocks: 3, ..HeapStats::default() };
+        assert_eq!(
+            stats.to_string(),
+            "live 3 blocks, 0 B; allocated 460,370 blocks, 0 B; freed 0 blocks, 0 B; peak 0 blocks, 0 B"
+        );
+        stats.coverage = Coverage { recorded_events: 1_000_000, lost_events: 3_000_000 };
+        let text = stats.to_string();
+        assert!(text.contains("allocated at least 460,370 blocks"), "{text}");
+        assert!(
+            text.contains("(lower bounds: 3,000,000 events lost, 25.000 % recorded; live and peak"),
+            "{text}"
+        );
+        let mut estimates = Estimates::default();
+        assert!(!estimates.to_string().contains("at least"), "{estimates}");
+        estimates.coverage = stats.coverage;
+        assert!(estimates.to_string().contains("at least 0 ± 0 blocks"), "{estimates}");
+        assert!(estimates.to_string().contains("3,000,000 events lost"), "{estimates}");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! | [`InternalScope`] | recorded, marked as internal, in no total of the program | queries, dumps, the background thread |
 //! | [`RecordingPaused`] | lost, reason `reentrant` | code that holds a latch and does not allocate |
 
-use super::gate::{enter, leave};
+use super::gate::{self, enter, leave};
+use super::slot;
 use crate::ring::lane::Lane;
+use crate::sys::tls;
 
 /// A scope that marks the thread's events as internal until it is dropped. Scopes nest.
 #[derive(Debug)]
@@ -19,6 +21,13 @@ pub(crate) struct InternalScope {
 #[derive(Debug)]
 pub(crate) struct RecordingPaused {
     lane: Option<&'static Lane>,
+}
+
+/// Returns whether the calling thread works for heapledger: its allocations are in no total of the program. An inner
+/// allocator with counters can tell these calls from the program's.
+#[doc(hidden)]
+pub fn is_internal() -> bool {
+    slot::lane_of_slot(tls::get()).is_some_and(gate::is_internal)
 }
 
 impl InternalScope {

@@ -57,7 +57,14 @@ pub fn quality() -> QualityIndicator {
 /// Returns the totals of the heap as of the last booking. The totals are exact after [`flush`], while no other thread
 /// allocates.
 ///
+/// After lost events the totals are lower bounds; [`HeapStats::coverage`] has the numbers, and the figures are printed
+/// with that.
+///
 /// All totals are zero if no [`HeapLedger`](crate::HeapLedger) is installed (see [`is_installed`]).
+///
+/// ```
+/// println!("{}", heapledger::stats());
+/// ```
 pub fn stats() -> HeapStats {
     with_ledger(|ledger, scope| {
         let _paused = RecordingPaused::enter(scope);
@@ -86,7 +93,8 @@ pub fn name_thread(name: &str) {
 }
 
 /// Returns estimates for all blocks from the samples of a sampling mode, with their standard errors. While every block
-/// is recorded, the figures are exact and their errors are zero. All figures are zero if no
+/// is recorded and no event is lost, the figures are exact and their errors are zero. After lost events the totals are
+/// lower bounds, and the errors do not contain what is missing ([`profile::Estimates::coverage`]). All figures are zero if no
 /// [`HeapLedger`](crate::HeapLedger) is installed.
 ///
 /// The totals of [`stats`] are exact in every mode, because events that are sampled out are counted with their size.

@@ -10,8 +10,8 @@ use heapledger::profile::{
     StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport, TurnTimes,
 };
 use heapledger::{
-    ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits,
-    LossCounts, Profile, Stacks,
+    ClockMode, CompletenessTrend, ConcurrencyConfig, Coverage, DataQualityMode, ForkPolicy, HeapStats,
+    HistoryLimits, LossCounts, Profile, Stacks,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -141,6 +141,7 @@ fn estimates() -> impl Strategy<Value = Option<Estimates>> {
         live_bytes: figures[3],
         mean_bytes_between_samples: n[0],
         sampled_blocks: n[1],
+        ..Estimates::default()
     });
     prop::option::of(some)
 }
@@ -418,6 +419,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
         peak_bytes: n[7],
         reallocs: n[8],
         failed: n[9],
+        ..HeapStats::default()
     });
     let peak = numbers::<4>().prop_map(|[bytes, blocks, at_ns, uncertainty_bytes]| Peak {
         bytes,
@@ -437,6 +439,10 @@ pub fn profile() -> impl Strategy<Value = Profile> {
             let ((timeline, crossings, scopes), (figures, symbols), turn_times, estimates, tracked) = rest;
             quality.turn_times = turn_times;
             let (sites, stacks, modules, live, threads, history, changes) = tables;
+            // A reader finds these numbers in the quality.
+            let coverage = Coverage { recorded_events: quality.recorded, lost_events: quality.lost.total() };
+            let totals = HeapStats { coverage, ..totals };
+            let estimates = estimates.map(|estimates| Estimates { coverage, ..estimates });
             Profile {
                 quality,
                 process,

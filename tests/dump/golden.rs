@@ -6,8 +6,8 @@ use heapledger::profile::{
     ProcessInfo, QualityIndicator, ReallocStats, Settings, Site, Stack, ThreadRow, Timeline,
 };
 use heapledger::{
-    ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, ForkPolicy, HeapStats, HistoryLimits,
-    LossCounts, Profile, Stacks,
+    ClockMode, CompletenessTrend, ConcurrencyConfig, Coverage, DataQualityMode, ForkPolicy, HeapStats,
+    HistoryLimits, LossCounts, Profile, Stacks,
 };
 
 /// The bytes of the file, as the first writer of version 1 wrote them.
@@ -44,6 +44,7 @@ pub fn profile() -> Profile {
             peak_bytes: 66_000,
             reallocs: 9,
             failed: 2,
+            coverage: Coverage { recorded_events: 1015, lost_events: 28 },
         },
         estimates: None,
         peak: Peak { bytes: 66_000, blocks: 12, at_ns: 30_000_000_000, uncertainty_bytes: 128 },

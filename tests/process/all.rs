@@ -5,6 +5,7 @@ use std::process::ExitCode;
 mod alarms;
 mod blackbox;
 mod case;
+mod chaos;
 mod churn;
 mod descriptors;
 mod endings;
@@ -82,6 +83,7 @@ const CASES: &[&[case::Case]] = &[
     occasions::CASES,
     loader::CASES,
     soak::CASES,
+    chaos::CASES,
     traces::CASES,
 ];
 

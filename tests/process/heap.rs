@@ -12,6 +12,7 @@ use heapledger::{
     Signal, Triggers, TuningGoal,
 };
 
+use super::chaos::Exact;
 use super::inner::{Bump, CallsBack, Scripted};
 
 /// Environment variable that names the heap of a child. It is read at the first allocation, before `main`.
@@ -64,10 +65,12 @@ pub enum Heap {
     Watchful,
     /// A ledger without spare segments, with a few retries after long waits: [`PATIENT_TRIES`], [`PATIENT_DELAY_NS`].
     Patient,
+    /// A ledger around an allocator that counts the calls of the program, and that a signal handler may call.
+    Exact,
 }
 
 impl Heap {
-    const ALL: [Heap; 21] = [
+    const ALL: [Heap; 22] = [
         Heap::Bare,
         Heap::Plain,
         Heap::Counted,
@@ -89,6 +92,7 @@ impl Heap {
         Heap::OnRequest,
         Heap::Watchful,
         Heap::Patient,
+        Heap::Exact,
     ];
 
     /// Returns the value of [`VARIABLE`]: one letter.
@@ -113,6 +117,7 @@ static STARVED: HeapLedger<Scripted> = HeapLedger::new(Scripted).memory_limit(1 
 static CHILD_OFF: HeapLedger<Scripted> = HeapLedger::new(Scripted).fork(ForkPolicy::Off);
 static BUMP: HeapLedger<Bump> = HeapLedger::new(Bump);
 static CALLS_BACK: HeapLedger<CallsBack> = HeapLedger::new(CallsBack).background(false);
+static EXACT: HeapLedger<Exact> = HeapLedger::new(Exact).sampling_bytes(1 << 10);
 static NO_DUMP: HeapLedger = HeapLedger::system().dump(DumpTarget::Off);
 static JEMALLOC: HeapLedger<tikv_jemallocator::Jemalloc> = HeapLedger::new(tikv_jemallocator::Jemalloc);
 static MIMALLOC: HeapLedger<mimalloc::MiMalloc> = HeapLedger::new(mimalloc::MiMalloc);
@@ -205,6 +210,7 @@ fn behind() -> &'static dyn GlobalAlloc {
         Heap::OnRequest => &ON_REQUEST,
         Heap::Watchful => &WATCHFUL,
         Heap::Patient => &PATIENT,
+        Heap::Exact => &EXACT,
     }
 }
 

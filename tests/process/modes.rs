@@ -173,6 +173,12 @@ fn overload_sampled() {
 fn overload_shedding() {
     hold_books_until(|quality| lost(quality) >= 10_000);
     let quality = accounted();
+    let (stats, estimates) = (heapledger::stats(), heapledger::estimates());
+    for (coverage, text) in [(stats.coverage, stats.to_string()), (estimates.coverage, estimates.to_string())]
+    {
+        assert!(coverage.lost_events >= 10_000 && !coverage.is_complete(), "{coverage:?}");
+        assert!(text.contains("at least") && text.contains("lower bounds"), "{text}");
+    }
     assert_eq!(quality.lost.total(), lost(&quality), "{quality:?}");
     println!("{}", heapledger::quality());
 }

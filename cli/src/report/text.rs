@@ -259,6 +259,7 @@ mod tests {
             live_bytes: estimate(1_024.0, 0.0),
             mean_bytes_between_samples: 1_024,
             sampled_blocks: 7,
+            ..Estimates::default()
         });
         let text = report(&profile, &Origin::default());
         for line in [

@@ -136,6 +136,7 @@ pub fn sampled(mut profile: Profile) -> Profile {
         live_bytes: around(totals.live_bytes, 0.03),
         mean_bytes_between_samples: 65_536,
         sampled_blocks: 12_345,
+        ..Estimates::default()
     });
     profile
 }
@@ -285,6 +286,7 @@ fn close(profile: &mut Profile, numbers: &mut Numbers) {
         peak_bytes,
         reallocs,
         failed: 0,
+        ..HeapStats::default()
     };
     profile.peak =
         Peak { bytes: peak_bytes, blocks: peak_blocks, at_ns: 31_040_000_000, uncertainty_bytes: 0 };

@@ -54,7 +54,7 @@ record!(Estimates {
     live_bytes,
     mean_bytes_between_samples,
     sampled_blocks,
-});
+} without { coverage });
 record!(Estimate { value, standard_error });
 
 coded! { PointerKind: pointer_kind_code, pointer_kind_of, PointerKind::Arc; }

@@ -166,7 +166,7 @@ record!(HeapStats {
     peak_bytes,
     reallocs,
     failed,
-});
+} without { coverage });
 record!(Peak { bytes, blocks, at_ns, uncertainty_bytes });
 
 // Section `STKQ`. The section is absent if no stacks were taken.

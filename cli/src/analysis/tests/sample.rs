@@ -80,6 +80,7 @@ pub(crate) fn complete() -> Profile {
         peak_bytes: 3_500,
         reallocs: 5,
         failed: 0,
+        ..HeapStats::default()
     };
     profile.peak = Peak { bytes: 3_500, blocks: 5, at_ns: 750_000_000, uncertainty_bytes: 0 };
     profile.sites = sites();
