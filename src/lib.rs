@@ -145,9 +145,9 @@ pub mod dumps {
 }
 
 pub use profile::{
-    ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode, DumpTarget, ForkPolicy, HeapStats,
-    HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Signal, Stacks, Triggers,
-    TuningGoal,
+    ClockMode, CompletenessTrend, ConcurrencyConfig, Coverage, DataQualityMode, DumpTarget, ForkPolicy,
+    HeapStats, HistoryLimits, LossCounts, LossReason, Profile, QualityIndicator, Retention, Signal, Stacks,
+    Triggers, TuningGoal,
 };
 #[cfg(not(loom))]
 #[doc(hidden)]
