@@ -27,17 +27,31 @@ pub(super) fn fill(ledger: &Ledger, scope: &InternalScope, profile: &mut Profile
     }));
     stacks::rescan_objects(ledger);
     profile.modules = modules();
+    list_uncertain(profile);
     list_gone(profile);
 }
 
-/// Returns the loaded objects, as of the last search for them.
+/// Returns the objects, as of the last search for them: the loaded ones, then the unloaded ones, because stacks may lead
+/// through them. An object that was loaded after the start has an entry for the addresses with its number, which stacks
+/// have since it was found. The addresses without a number go to the first object that was found there.
 pub(super) fn modules() -> Vec<Module> {
-    unwind::modules().iter().map(listed).collect()
+    let (loaded, gone) = (unwind::modules(), unwind::gone());
+    let all = || loaded.iter().chain(gone.iter().map(|gone| &gone.module));
+    let mut listed: Vec<Module> = all().map(numbered).collect();
+    let mut late: Vec<&modules::Module> = all().filter(|module| module.number != 0).collect();
+    late.sort_by_key(|module| module.number);
+    for module in late {
+        let plain = plain(module);
+        if !listed.iter().any(|other| other.start < plain.end && plain.start < other.end) {
+            listed.push(plain);
+        }
+    }
+    listed
 }
 
 /// Returns an object as a row of the list. A replaced file is found by its build id; without one the path says that
 /// its file is not the recorded one.
-fn listed(module: &modules::Module) -> Module {
+fn plain(module: &modules::Module) -> Module {
     let is_lost = module.is_deleted && module.build_id.is_empty();
     Module {
         path: if is_lost { format!("{}{}", module.path, modules::DELETED) } else { module.path.clone() },
@@ -48,23 +62,46 @@ fn listed(module: &modules::Module) -> Module {
     }
 }
 
-/// Adds unloaded objects to the list, because stacks may lead through them, and adds their end to the changes. If
-/// another object was loaded in the same place, the addresses are ambiguous: the unloaded object is not listed, and the
-/// change says so.
+/// Returns an object as a row of the list, at the addresses with its number.
+fn numbered(module: &modules::Module) -> Module {
+    let (row, number) = (plain(module), u64::from(module.number) << unwind::NUMBER_SHIFT);
+    let moved = |address: u64| address.wrapping_add(number);
+    Module { start: moved(row.start), end: moved(row.end), bias: moved(row.bias), ..row }
+}
+
+/// Adds a change for each object that was loaded after the start, if stacks led through its addresses before it was
+/// found: then they may have led through another object, of which nothing is known.
+fn list_uncertain(profile: &mut Profile) {
+    for module in unwind::modules().iter().filter(|module| module.number != 0) {
+        let is_here = |address: &u64| (module.start..module.end).contains(&address.wrapping_sub(1));
+        let count = profile.stacks.iter().filter(|stack| stack.frames.iter().any(is_here)).count();
+        if count > 0 {
+            let what = format!(
+                "{} was first found here; {count} stacks through its addresses are older, and can be of a library that \
+                 was there before",
+                module.path
+            );
+            profile.changes.push(Change { at_ns: module.since_ns, what });
+        }
+    }
+}
+
+/// Adds the end of unloaded objects to the changes. If another object was loaded in the same place, stacks through it
+/// lead to the unloaded one until the change was found, and the change says so.
 fn list_gone(profile: &mut Profile) {
+    let loaded = unwind::modules();
     for gone in unwind::gone().iter().rev() {
         let module = &gone.module;
-        let other = profile.modules.iter().find(|other| other.start < module.end && module.start < other.end);
-        let what = match other {
+        let what = match loaded.iter().find(|other| other.overlaps(module)) {
             None => format!("{} was found unloaded", module.path),
             Some(other) => format!(
-                "{} was found unloaded; {} took its addresses, so stacks through either are named after the latter",
-                module.path, other.path
+                "{} was found unloaded, and {} at its addresses; stacks that were taken through the latter in the {} ms \
+                 before are named after the former",
+                module.path,
+                other.path,
+                gone.at_ns.saturating_sub(gone.seen_ns).div_ceil(1_000_000)
             ),
         };
-        if other.is_none() {
-            profile.modules.push(listed(module));
-        }
         profile.changes.push(Change { at_ns: gone.at_ns, what });
     }
     profile.changes.sort_by_key(|change| change.at_ns);

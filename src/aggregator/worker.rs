@@ -51,7 +51,7 @@ pub(crate) fn run() {
     trace_thread::start(ledger);
     let mut aggregator = Aggregator::new(may_offload);
     let mut supervision = Supervision::begin(&aggregator);
-    let (mut idle, mut cpu_before) = (0u32, 0);
+    let (mut idle, mut cpu_before, mut watched_ns) = (0u32, 0, 0);
     // A part of sampling that is about to end.
     let mut ending = None;
     drop(starting);
@@ -66,7 +66,7 @@ pub(crate) fn run() {
         if is_flush_due {
             background::flush(ledger, &scope);
         }
-        if stacks::refresh(ledger) {
+        if stacks::refresh(ledger, &mut watched_ns) {
             black_box::write_metadata();
         }
         let crossed = supervision.sample(ledger, &scope, &mut aggregator);
@@ -86,7 +86,10 @@ pub(crate) fn run() {
         if let Some((crossing, quality)) = crossed {
             supervision.notify(&crossing, &quality, ledger.clock.now_ns());
         }
-        let rest_ns = pause_ns(idle, aggregator.pace.floor_interval_ns);
+        let floor_ns = aggregator.pace.floor_interval_ns;
+        let rest_ns = pause_ns(idle, floor_ns);
+        let rest_ns =
+            if stacks::watches_objects() { rest_ns.min(stacks::WATCH_NS.max(floor_ns)) } else { rest_ns };
         sleep_and_offload(&mut aggregator, ledger, rest_ns);
     }
 }

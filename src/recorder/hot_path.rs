@@ -67,7 +67,7 @@ fn write_alloc(lane: &Lane, limit: u64, block: *mut u8, size: usize, traits: Tra
         lane.attempt();
         write(lane, limit, head, event::alloc_words(address, size, traits, stack));
     } else {
-        slow_path::alloc(lane, limit, address, size, traits, stack);
+        slow_path::alloc(lane, limit, address, size, traits, stacks::at_new_window(lane, stack));
     }
     block
 }
@@ -184,7 +184,7 @@ fn moved_in_scope(lane: &Lane, limit: u64, moved: [u64; 3], traits: Traits) {
 fn write_moved(lane: &Lane, limit: u64, moved @ [old, new, size]: [u64; 3], traits: Traits, stack: u32) {
     let head = lane.head().own();
     if !fits(lane, limit, head + event::MOVED_WORDS, old | new, size) {
-        return reallocs::end(lane, limit, moved, traits, stack);
+        return reallocs::end(lane, limit, moved, traits, stacks::at_new_window(lane, stack));
     }
     // The event was counted with its first half.
     write(lane, limit, head, event::moved_words(old, new, size, traits, stack));

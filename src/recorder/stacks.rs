@@ -186,6 +186,7 @@ pub(super) fn update_walking(lane: &Lane) {
     // Uses the requested level, because all other code treats the first two levels as equal.
     let is_given_up = matches!(state::asked_level(), Level::NoStacks | Level::CountersOnly);
     lane.set_walks(is_open && !is_given_up);
+    forget_if_reused(lane);
     let walker = &lane.cold.walker;
     // relaxed: only the lane's thread writes it.
     if frame::SUPPORTED && walker.high.load(Ordering::Relaxed) == 0 {
@@ -193,17 +194,57 @@ pub(super) fn update_walking(lane: &Lane) {
     }
 }
 
-/// Scans the loaded objects again if a walk met unknown code; returns whether the objects changed. Allocates, so it is
-/// called in an internal scope.
-pub(crate) fn refresh(ledger: &Ledger) -> bool {
+/// Interval at which it is checked that objects that were loaded after the start are still there, in nanoseconds.
+pub(crate) const WATCH_NS: u64 = 16_000_000;
+
+/// Whether objects were loaded after the start, which may be unloaded.
+pub(crate) fn watches_objects() -> bool {
+    unwind::reused() != 0
+}
+
+/// Scans the loaded objects again if a walk met unknown code, or if one is not there any more; returns whether the
+/// objects changed. The second is checked every [`WATCH_NS`]; `watched_ns` is the time of the last check. Allocates, so
+/// it is called in an internal scope.
+pub(crate) fn refresh(ledger: &Ledger, watched_ns: &mut u64) -> bool {
     // relaxed: a hint.
-    let has_reason = PROCESS.control.stack_walk.load(Ordering::Relaxed) > OPENING
-        && PROCESS.counters.unknown_code.swap(0, Ordering::Relaxed) != 0;
+    let is_open = PROCESS.control.stack_walk.load(Ordering::Relaxed) > OPENING;
+    let mut has_reason = is_open && PROCESS.counters.unknown_code.swap(0, Ordering::Relaxed) != 0;
+    let now_ns = ledger.clock.now_ns();
+    if is_open && watches_objects() && now_ns.saturating_sub(*watched_ns) >= WATCH_NS {
+        *watched_ns = now_ns;
+        has_reason |= unwind::has_lost_object(now_ns);
+    }
     let have_changed = has_reason && rescan_objects(ledger);
     if has_reason {
         request_scan_until_found();
     }
     have_changed
+}
+
+/// Empties the thread's cache if an object was found at addresses that stacks may have led through before. Returns
+/// whether it did.
+fn forget_if_reused(lane: &Lane) -> bool {
+    let (walker, reused) = (&lane.cold.walker, unwind::reused());
+    // relaxed, both: only the lane's thread uses it.
+    let has_changed = walker.reused.load(Ordering::Relaxed) != reused;
+    if has_changed {
+        walker.reused.store(reused, Ordering::Relaxed);
+        Cache::of(walker).clear();
+    }
+    has_changed
+}
+
+/// Returns the stack of an allocation that opens a window, and whose stack was walked as `stack` before: walks again if
+/// what was known of its addresses has changed.
+#[cold]
+#[inline(never)]
+pub(super) fn at_new_window(lane: &Lane, stack: u32) -> u32 {
+    // A sample is drawn once: the stack of one that was not taken must not be walked now.
+    let is_walked = lane.walks() && !matches!(state::options().stacks, Stacks::Sampled { .. });
+    if stack == 0 || !forget_if_reused(lane) || !is_walked {
+        return stack;
+    }
+    state::ledger().map_or(0, |ledger| walked(lane, ledger, lane.scope()))
 }
 
 /// Whether a walk met code that lies in no known object.
@@ -236,13 +277,26 @@ pub(crate) fn rescan_objects(ledger: &Ledger) -> bool {
 #[inline(always)]
 pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
     let Some(ledger) = state::ledger() else { return 0 };
-    let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
-    let none = || if scope == 0 { 0 } else { bare_stack(ledger, scope) };
     let walker = &lane.cold.walker;
     if is_sampled_out(walker, ledger, size) {
         bump(&walker.sampled_out);
-        return none();
+        return without_frames(ledger, scope);
     }
+    walked(lane, ledger, scope)
+}
+
+/// Returns the number of the stack of a scope alone; 0 outside scopes.
+#[inline(always)]
+fn without_frames(ledger: &Ledger, scope: u32) -> u32 {
+    if scope == 0 { 0 } else { bare_stack(ledger, scope) }
+}
+
+/// Walks the stack of the caller and returns its number, as [`take`] does for a stack that is not sampled out.
+#[inline(always)]
+fn walked(lane: &Lane, ledger: &Ledger, scope: u32) -> u32 {
+    let Some((store, rules)) = ledger.facts.stacks() else { return 0 };
+    let none = || without_frames(ledger, scope);
+    let walker = &lane.cold.walker;
     let start = frame::registers();
     let Some(bounds) = bounds_around(walker, start.sp) else {
         bump(&walker.failed);
@@ -268,6 +322,9 @@ pub(super) fn take(lane: &Lane, size: u64, scope: u32) -> u32 {
         return if known == 0 { none() } else { known };
     };
     if known == 0 || number == known {
+        return number;
+    }
+    if forget_if_reused(lane) {
         return number;
     }
     // The same frame pointers meant another stack before: blocks may be booked to the wrong one.
@@ -387,6 +444,7 @@ impl<'a> Look<'a> {
         let _errno = KeptErrno::keep();
         let mut frames = Frames::new();
         let number = self.frames(way, &mut frames).and_then(|end| {
+            unwind::number_frames(frames.as_mut_slice(), patience())?;
             let (scopes, depth) = scope_frames(self.ledger, self.scope);
             let is_truncated = end == End::Truncated;
             store.intern(&self.ledger.pages, frames.as_slice(), &scopes[..depth], is_truncated, patience())
@@ -556,5 +614,6 @@ pub(super) fn stack_on_sampling_lane(lane: &Lane, size: u64) -> u32 {
     if lane.stack_needs() == 0 {
         return 0;
     }
+    forget_if_reused(lane);
     while_writing(lane, || stack_in_scope(lane, 1, size))
 }

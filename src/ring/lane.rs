@@ -147,6 +147,8 @@ pub(crate) struct Walker {
     cache_start: AtomicU64,
     /// Number of entries that were replaced in the cache since it last grew.
     pub(crate) cache_crowded: AtomicU32,
+    /// Number of times that addresses changed their object, when the cache was last found up to date.
+    pub(crate) reused: AtomicU32,
     /// Address of the thread's last walk; 0 while none is kept.
     pub(crate) replay: AtomicU64,
     /// Bytes until the next sampled stack, if a subset of stacks is sampled.

@@ -89,6 +89,13 @@ impl<'a> Cache<'a> {
         first.store(hash << NUMBER_BITS | u64::from(number) & NUMBER_MASK, Ordering::Relaxed);
     }
 
+    /// Removes all stacks.
+    pub(crate) fn clear(&self) {
+        let shift = self.walker.cache_shift.load(Ordering::Relaxed);
+        let entries = if shift == 0 { 0 } else { 1usize << (u64::BITS - shift) };
+        (0..entries).for_each(|place| self.walker.cache_entry(place).store(0, Ordering::Relaxed));
+    }
+
     fn grow_if_crowded(&self, pages: &Pages) {
         let shift = self.walker.cache_shift.load(Ordering::Relaxed);
         let entries = if shift == 0 { 0 } else { 1u32 << (u64::BITS - shift) };

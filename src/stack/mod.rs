@@ -109,6 +109,10 @@ impl Frames {
         }
     }
 
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u64] {
+        self.addresses.get_mut(..self.len).unwrap_or(&mut [])
+    }
+
     pub(crate) fn as_slice(&self) -> &[u64] {
         self.addresses.get(..self.len).unwrap_or(&[])
     }

@@ -60,6 +60,13 @@ pub(crate) struct Module {
     pub(crate) end: u64,
     /// The difference between an address in memory and the same address in the file.
     pub(crate) bias: u64,
+    /// 0 for an object that was there from the start. Another one has a number, which its addresses in stacks carry in
+    /// their upper 16 bits: its addresses may have been those of another object before, or become so.
+    pub(crate) number: u16,
+    /// Time at which the object was first seen, in nanoseconds; 0 if it was there from the start.
+    pub(crate) since_ns: u64,
+    /// A hash of its first bytes, which hold headers, build id and names of symbols.
+    fingerprint: u64,
     /// Ranges that hold code.
     pub(crate) code: Vec<(u64, u64)>,
     /// Address and length of the index of the unwind tables, and the end of the segment that holds the tables.
@@ -88,6 +95,23 @@ impl Memory {
 /// Opens the file of this process with this name. Kernels before 3.17 have only the name for the whole process.
 pub(crate) fn open_own(name: &str) -> io::Result<File> {
     File::open(format!("/proc/thread-self/{name}")).or_else(|_| File::open(format!("/proc/self/{name}")))
+}
+
+/// Bytes of an object that its fingerprint is made of.
+const FINGERPRINT_BYTES: usize = 2048;
+
+impl Memory {
+    /// Returns a hash of the first bytes of an object.
+    fn fingerprint(&self, start: u64) -> Option<u64> {
+        let mut bytes = [0u8; FINGERPRINT_BYTES];
+        #[cfg(unix)]
+        let length = self.0.read_at(&mut bytes, start).ok()?;
+        #[cfg(not(unix))]
+        let length = 0;
+        let words = bytes.get(..length)?.chunks(8);
+        let word = |bytes: &[u8]| bytes.iter().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+        Some(words.fold(super::Hash::new(start), |hash, bytes| hash.add(word(bytes))).finish())
+    }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -247,6 +271,9 @@ fn module_at(memory: &Memory, start: u64) -> Option<Module> {
         start,
         end: bias.wrapping_add(highest),
         bias,
+        number: 0,
+        since_ns: 0,
+        fingerprint: memory.fingerprint(start)?,
         code,
         tables,
     })
@@ -283,9 +310,18 @@ fn build_id(notes: &[u8]) -> Option<String> {
 impl Module {
     /// Whether this is the same object at the same place, whatever became of its file since.
     pub(crate) fn is_same(&self, other: &Module) -> bool {
-        let Module { path, is_deleted: _, build_id, start, end, bias, code: _, tables: _ } = self;
-        (path, build_id, start, end, bias)
-            == (&other.path, &other.build_id, &other.start, &other.end, &other.bias)
+        let place = |module: &Module| (module.start, module.end, module.bias, module.fingerprint);
+        place(self) == place(other) && (&self.path, &self.build_id) == (&other.path, &other.build_id)
+    }
+
+    /// Whether the two share addresses.
+    pub(crate) fn overlaps(&self, other: &Module) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
+    /// Whether the object is still what is loaded at its addresses. Allocates nothing.
+    pub(crate) fn is_loaded(&self, memory: &Memory) -> bool {
+        memory.fingerprint(self.start) == Some(self.fingerprint)
     }
 
     /// Returns whether an address lies in the object's code.

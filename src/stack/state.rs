@@ -13,6 +13,7 @@ use crate::sys::sync::AtomicU32;
 
 pub(super) static STATE: State = State {
     rules_cleared: AtomicU32::new(0),
+    reused: AtomicU32::new(0),
     unwinder: Unwinder { latch: Latch::new(), asked: UnsafeCell::new(None) },
 };
 
@@ -22,6 +23,8 @@ pub(super) struct State {
     /// Number of times that the table of rules was cleared. Each walk reads it, so it shares no cache line with the
     /// latch.
     pub(super) rules_cleared: AtomicU32,
+    /// Number of times that an object was found at addresses of another one.
+    pub(super) reused: AtomicU32,
     pub(super) unwinder: Unwinder,
 }
 
@@ -38,8 +41,8 @@ unsafe impl Sync for Unwinder {}
 /// Resets the state that is invalid in a forked child. A thread of the parent may have been changing the unwinder's
 /// tables, so the child reads them anew, and does not free the old ones.
 pub(crate) fn reset_after_fork() {
-    // The count of clearings continues: the kept walk of the thread is compared with it.
-    let State { rules_cleared: _, unwinder } = &STATE;
+    // The counts continue: the kept walk and the cache of the thread are compared with them.
+    let State { rules_cleared: _, reused: _, unwinder } = &STATE;
     let Unwinder { latch, asked } = unwinder;
     latch.open();
     let _taken = latch.take();
@@ -72,12 +75,18 @@ pub(super) struct Asked {
     /// The objects, shared so that nothing is copied while the latch is held.
     pub(super) modules: Arc<Vec<Module>>,
     pub(super) gone: Arc<Vec<Gone>>,
+    /// Number of the next object that gets addresses of its own ([`Module::number`]).
+    pub(super) next_number: u16,
+    /// Time at which the list of objects was last found to be right, in nanoseconds.
+    pub(super) seen_ns: u64,
 }
 
 /// An object that was unloaded, but may still occur in stacks.
 #[derive(Debug, Clone)]
 pub(crate) struct Gone {
     pub(crate) module: Module,
+    /// Time at which the object was last known to be loaded, in nanoseconds.
+    pub(crate) seen_ns: u64,
     /// Time at which the object was first missing, in nanoseconds.
     pub(crate) at_ns: u64,
 }

@@ -20,40 +20,108 @@ use super::modules::{Memory, Module, loaded};
 use super::rules::Rule;
 use super::state::{Asked, Gone, MODULES_GONE_MAX, STATE, Storage, Tables};
 use crate::sys::latch::Patience;
+use crate::sys::sync::Ordering;
+
+/// Position of an object's number in the addresses of stacks; no address of a process has bits there.
+pub(crate) const NUMBER_SHIFT: u32 = 48;
+/// The last number of an object: the addresses of scopes have all bits there.
+const NUMBER_LAST: u16 = 0xFFFE;
+/// Maximum number of late objects whose memory is compared with what was loaded there.
+const WATCHED_MAX: usize = 64;
 
 /// Lists the loaded objects and reads the unwind tables of new ones. Returns whether any object was loaded or unloaded.
 /// Allocates, so it is called in an internal scope.
 pub(crate) fn refresh(now_ns: u64) -> bool {
-    let before = with_asked(Patience::Endless, |asked| (Arc::clone(&asked.modules), Arc::clone(&asked.gone)));
-    let (modules, gone) = before.unwrap_or_default();
-    let Some(now) = loaded(&modules) else { return false };
+    let read = |asked: &mut Asked| {
+        (Arc::clone(&asked.modules), Arc::clone(&asked.gone), asked.next_number, asked.seen_ns)
+    };
+    let (modules, mut gone, mut next_number, seen_ns) =
+        with_asked(Patience::Endless, read).unwrap_or_default();
+    let Some(mut now) = loaded(&modules) else { return false };
+    for module in &mut now {
+        let known = modules.iter().chain(gone.iter().map(|gone| &gone.module));
+        let known = known.into_iter().find(|known| known.is_same(module));
+        if let Some(known) = known {
+            (module.number, module.since_ns) = (known.number, known.since_ns);
+        } else if !modules.is_empty() {
+            // The last number is shared by all further objects.
+            next_number = next_number.saturating_add(1).min(NUMBER_LAST);
+            (module.number, module.since_ns) = (next_number, now_ns);
+        }
+    }
     if *modules == now {
+        with_asked(Patience::Endless, |asked| asked.seen_ns = now_ns);
         return false;
     }
-    let mut gone = (*gone).clone();
-    gone.extend(
-        modules
-            .iter()
-            .filter(|module| !now.iter().any(|now| now.is_same(module)))
-            .map(|module| Gone { module: module.clone(), at_ns: now_ns }),
-    );
+    let is_in = |list: &[Module], module: &Module| list.iter().any(|other| other.is_same(module));
+    let has_come = !modules.is_empty() && now.iter().any(|module| !is_in(&modules, module));
+    let lost = modules.iter().filter(|module| !is_in(&now, module));
+    Arc::make_mut(&mut gone).extend(lost.map(|module| Gone {
+        module: module.clone(),
+        seen_ns,
+        at_ns: now_ns,
+    }));
     // An object that was loaded again at the same place needs no second entry.
-    gone.retain(|gone| !now.iter().any(|now| now.is_same(&gone.module)));
-    gone.drain(..gone.len().saturating_sub(MODULES_GONE_MAX));
+    Arc::make_mut(&mut gone).retain(|gone| !is_in(&now, &gone.module));
+    let surplus = gone.len().saturating_sub(MODULES_GONE_MAX);
+    Arc::make_mut(&mut gone).drain(..surplus);
     let memory = Memory::open();
-    let tables = memory.iter().flat_map(|memory| now.iter().filter_map(move |module| read(module, memory)));
+    let tables =
+        memory.iter().flat_map(|memory| now.iter().filter_map(move |module| self::read(module, memory)));
     let asked = Asked {
         tables: tables.collect(),
         context: Box::new(UnwindContext::new_in()),
         modules: Arc::new(now),
-        gone: Arc::new(gone),
+        gone,
+        next_number,
+        seen_ns: now_ns,
     };
     let _taken = STATE.unwinder.latch.take();
     // SAFETY: Q1.
     let old = unsafe { (*STATE.unwinder.asked.get()).replace(asked) };
     drop(_taken);
     drop(old);
+    if has_come {
+        // Release; its partner is `reused`: a thread that sees the count finds the new objects.
+        STATE.reused.fetch_add(1, Ordering::Release);
+    }
     true
+}
+
+/// Returns a number that changes when an object was found at addresses that stacks may have led through before.
+pub(crate) fn reused() -> u32 {
+    // Acquire; its partner is in `refresh`.
+    STATE.reused.load(Ordering::Acquire)
+}
+
+/// Adds to each return address the number of the object that it lies in. Returns `None` when the latch did not open in
+/// time.
+pub(crate) fn number_frames(addresses: &mut [u64], patience: Patience) -> Option<()> {
+    if reused() == 0 {
+        return Some(());
+    }
+    with_asked(patience, |asked| {
+        for address in addresses {
+            let holder = asked.holder(address.wrapping_sub(1)).and_then(|holder| asked.modules.get(holder));
+            *address |= holder.map_or(0, |module| u64::from(module.number) << NUMBER_SHIFT);
+        }
+    })
+}
+
+/// Returns whether an object that was loaded after the start is no longer what its addresses have. Allocates,
+/// so it is called in an internal scope.
+pub(crate) fn has_lost_object(now_ns: u64) -> bool {
+    let modules = modules();
+    let mut late = modules.iter().filter(|module| module.number != 0).take(WATCHED_MAX).peekable();
+    if late.peek().is_none() {
+        return false;
+    }
+    let Some(memory) = Memory::open() else { return false };
+    let is_lost = late.any(|module| !module.is_loaded(&memory));
+    if !is_lost {
+        with_asked(Patience::Endless, |asked| asked.seen_ns = now_ns);
+    }
+    is_lost
 }
 
 fn read(module: &Module, memory: &Memory) -> Option<Tables> {

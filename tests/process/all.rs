@@ -31,6 +31,8 @@ mod own_thread;
 mod places;
 mod program_files;
 mod refusals;
+#[cfg(target_arch = "x86_64")]
+mod reloaded;
 mod runner;
 mod scopes;
 #[cfg(target_arch = "x86_64")]
@@ -68,6 +70,7 @@ const CASES: &[&[case::Case]] = &[
     scopes::CASES,
     files::CASES,
     program_files::CASES,
+    RELOADED,
     descriptors::CASES,
     places::CASES,
     thread_names::CASES,
@@ -103,6 +106,10 @@ const STRADDLING: &[case::Case] = &[];
 const SMALL_STACKS: &[case::Case] = small_stacks::CASES;
 #[cfg(not(target_arch = "x86_64"))]
 const SMALL_STACKS: &[case::Case] = &[];
+#[cfg(target_arch = "x86_64")]
+const RELOADED: &[case::Case] = reloaded::CASES;
+#[cfg(not(target_arch = "x86_64"))]
+const RELOADED: &[case::Case] = &[];
 #[cfg(target_arch = "x86_64")]
 const STACK_LIMITS: &[case::Case] = stack_limits::CASES;
 #[cfg(not(target_arch = "x86_64"))]

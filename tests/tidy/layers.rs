@@ -124,6 +124,7 @@ const ORDERED: &[(&str, &str)] = &[
     ),
     ("src/aggregator/snapshot.rs", "a frozen ledger against a thread that is about to write"),
     ("src/stack/rules.rs", "a count is seen with the rules gone that it says are gone"),
+    ("src/stack/unwind.rs", "a count is seen with the objects that were found"),
     ("src/strategies/queue.rs", "the queue of one producer"),
     ("src/strategies/distributed.rs", "two queues of one producer, seen in one order"),
     ("src/strategies/background.rs", "the end of the background thread"),
