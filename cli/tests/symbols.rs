@@ -181,7 +181,7 @@ fn separate_debug_files_are_found_by_build_id_by_name_and_by_link() {
     check_unnamed(&mut built.profile().0, &Options::default(), &["has no debug information", "--debug-dir"]);
 
     let here = built.directory.path();
-    let given = Options { debug_directories: vec![here.join("debug")] };
+    let given = Options { debug_directories: vec![here.join("debug")], ..Options::default() };
     let by_id = here.join("debug/.build-id").join(&id[..2]).join(format!("{}.debug", &id[2..]));
     for place in [by_id, here.join("debug/walker.debug")] {
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
@@ -210,8 +210,54 @@ fn a_program_that_was_built_again_gets_no_names() {
     check_unnamed(&mut profile, &Options::default(), &["is another build", "build id", "heapledger bundle"]);
     // A debug file of the other build is not taken either.
     let (mut profile, _) = Built::new(&["-g", "-C", "opt-level=2"]).profile();
-    let given = Options { debug_directories: vec![other.directory.path().to_owned()] };
+    let given = Options { debug_directories: vec![other.directory.path().to_owned()], ..Options::default() };
     check_unnamed(&mut profile, &given, &["is not on this machine"]);
+}
+
+#[test]
+fn split_debug_information_that_is_gone_leaves_the_right_function_without_a_line() {
+    let built = Built::new(&["-g", "-C", "split-debuginfo=packed"]);
+    let here = built.directory.path();
+    std::fs::create_dir(here.join("debug")).unwrap();
+    std::fs::rename(here.join("walker.dwp"), here.join("debug/walker.dwp")).unwrap();
+    let (mut profile, labels) = built.profile();
+    resolve(&mut profile, &Options::default(), &mut |_| {});
+    let stack = labels.iter().position(|listed| listed == "inlined").unwrap();
+    let frames = StackReader::new(&profile).whole_stack(stack as u32);
+    let own: Vec<_> = frames.iter().filter(|frame| frame.function.starts_with("walker::")).collect();
+    let functions: Vec<_> = own.iter().map(|frame| frame.function).collect();
+    assert_eq!(functions, ["walker::print", "walker::outer", "walker::main"]);
+    assert!(own.iter().all(|frame| frame.file.is_empty() && frame.line == 0), "{own:?}");
+    let note = profile.symbols.notes.iter().find(|note| note.contains("walker")).unwrap();
+    assert!(note.contains("split debug information") && note.contains("--debug-dir"), "{note}");
+    check(&built, &Options { debug_directories: vec![here.join("debug")], ..Options::default() });
+}
+
+#[test]
+fn a_program_replaced_while_it_ran_is_found_by_its_build_id_under_any_name() {
+    let built = Built::new(&["-g"]);
+    let (profile, labels) = built.profile();
+    let other = Built::new(&["-g", "-C", "opt-level=1"]);
+    let here = built.directory.path();
+    std::fs::rename(&built.program, here.join("old")).unwrap();
+    std::fs::copy(&other.program, &built.program).unwrap();
+    let is_named = |options: &Options| {
+        let mut profile = profile.clone();
+        resolve(&mut profile, options, &mut |_| {});
+        if profile.symbols.strings.iter().any(|name| name == "walker::main") {
+            assert_eq!(read(&profile, &labels, "inlined")[0], ("walker::inner".to_owned(), marked("inner")));
+            return true;
+        }
+        false
+    };
+    assert!(is_named(&Options::default()), "beside the file that took its place");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let place = elsewhere.path().to_owned();
+    std::fs::copy(here.join("old"), place.join("whatever")).unwrap();
+    std::fs::remove_file(here.join("old")).unwrap();
+    assert!(!is_named(&Options::default()));
+    assert!(is_named(&Options { dump_directory: Some(place.clone()), ..Options::default() }));
+    assert!(is_named(&Options { debug_directories: vec![place], ..Options::default() }));
 }
 
 #[test]

@@ -114,6 +114,9 @@ pub enum UncertaintyCause {
     WithoutStack(u64),
     /// Number of stacks for which two unwinding methods disagreed.
     DoubtfulStacks(u64),
+    /// The program is linked to std dynamically: the allocations and frees of std's own code bypass the recorded
+    /// allocator.
+    DynamicStd,
     /// No stacks were taken.
     NoStacks,
     /// Number of booked events that were evicted from the history.
@@ -140,6 +143,7 @@ impl UncertaintyCause {
             UncertaintyCause::TruncatedStacks(_) => "truncated_stacks",
             UncertaintyCause::WithoutStack(_) => "without_stack",
             UncertaintyCause::DoubtfulStacks(_) => "doubtful_stacks",
+            UncertaintyCause::DynamicStd => "dynamic_std",
             UncertaintyCause::NoStacks => "no_stacks",
             UncertaintyCause::Evicted(_) => "evicted",
         }
@@ -148,7 +152,7 @@ impl UncertaintyCause {
     /// Returns the amount of the cause; 0 for a cause without an amount.
     pub const fn amount(self) -> u64 {
         match self {
-            UncertaintyCause::NotInstalled | UncertaintyCause::NoStacks => 0,
+            UncertaintyCause::NotInstalled | UncertaintyCause::NoStacks | UncertaintyCause::DynamicStd => 0,
             UncertaintyCause::Damaged(n)
             | UncertaintyCause::BrokenLaws(n)
             | UncertaintyCause::Lost(n)
@@ -241,6 +245,21 @@ impl Certainty {
         self.weaken(UncertaintyCause::Damaged(parts as u64), Grade::Uncertain)
     }
 
+    /// Returns the certainty of the same figure, in a program whose std has another allocator.
+    fn bypassed(mut self, figure: FigureGroup) -> Self {
+        let only_grows = matches!(
+            figure,
+            FigureGroup::Totals
+                | FigureGroup::Breakdown
+                | FigureGroup::Reallocs
+                | FigureGroup::Sites
+                | FigureGroup::History
+        );
+        self.grade = self.grade.and(if only_grows { Grade::AtLeast } else { Grade::Uncertain });
+        self.causes.push(UncertaintyCause::DynamicStd);
+        self
+    }
+
     /// Returns the certainty of the same figure, in a profile that breaks `laws` conservation laws.
     pub fn contradicted(self, laws: usize) -> Self {
         self.weaken(UncertaintyCause::BrokenLaws(laws as u64), Grade::Uncertain)
@@ -254,7 +273,7 @@ pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
         return Certainty { grade: Grade::Unknown, causes: vec![UncertaintyCause::NotInstalled] };
     }
     let exact = Certainty::exact();
-    match figure {
+    let certainty = match figure {
         FigureGroup::Totals => uncounted(profile, exact, |_| Grade::AtLeast),
         FigureGroup::Breakdown | FigureGroup::Reallocs => missing(profile, exact, |_| Grade::AtLeast),
         FigureGroup::LiveBlocks => pairs(profile, uncounted(profile, exact, Grade::Within), Grade::Within),
@@ -286,7 +305,17 @@ pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
         FigureGroup::History => {
             exact.weaken(UncertaintyCause::Lost(profile.quality.lost.total()), Grade::AtLeast)
         }
-    }
+    };
+    if dynamic_std(profile).is_some() { certainty.bypassed(figure) } else { certainty }
+}
+
+/// Returns the path of std if the program is linked to it dynamically.
+pub fn dynamic_std(profile: &Profile) -> Option<&str> {
+    let is_std = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        name.starts_with("libstd-") && name.contains(".so")
+    };
+    profile.modules.iter().map(|module| module.path.as_str()).find(|path| is_std(path))
 }
 
 /// Weakens a figure by the events that no table contains; `grade` converts a number of events to a grade.
@@ -397,6 +426,24 @@ mod tests {
         assert!(
             FigureGroup::ALL.into_iter().all(|figure| certainty(&profile, figure).grade == Grade::Unknown)
         );
+    }
+
+    #[test]
+    fn a_std_that_is_linked_dynamically_is_named_as_the_cause_of_doubt() {
+        let mut profile = sample::complete();
+        let path = "/root/toolchain/lib/libstd-0123456789abcdef.so".to_owned();
+        profile.modules.push(heapledger::profile::Module { path, ..Default::default() });
+        let of = |figure| certainty(&profile, figure);
+        assert_eq!(of(FigureGroup::Totals).grade, Grade::AtLeast);
+        assert_eq!(of(FigureGroup::LiveBlocks).grade, Grade::Uncertain);
+        assert!(
+            FigureGroup::ALL
+                .into_iter()
+                .all(|figure| of(figure).causes.contains(&UncertaintyCause::DynamicStd))
+        );
+        profile.modules[0].path = "/usr/lib/libstdc++.so.6".into();
+        profile.modules.truncate(1);
+        assert!(certainty(&profile, FigureGroup::Totals).is_exact());
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) mod sample;
 
 pub use arithmetic::Bucket;
 pub use book::{Ranking, SiteBook, SiteLine, site_book};
-pub use certainty::{Certainty, FigureGroup, UncertaintyCause, certainty};
+pub use certainty::{Certainty, FigureGroup, UncertaintyCause, certainty, dynamic_std};
 pub use diff::{ComparabilityIssue, Diff, Presence, Side, SiteChange, diff};
 pub use frames::{Frame, StackReader};
 pub use grouping::{Group, Groups, group_by, group_by_call};

@@ -87,6 +87,9 @@ fn cause(cause: UncertaintyCause) -> String {
         UncertaintyCause::DoubtfulStacks(n) => {
             format!("{} read differently when walked another way", counted(n, "stack", "stacks"))
         }
+        UncertaintyCause::DynamicStd => {
+            "std is linked dynamically, and its own allocations and frees bypass this allocator".into()
+        }
         UncertaintyCause::NoStacks => "no call stacks were taken".into(),
         UncertaintyCause::Evicted(n) => format!("{} older events have left the history", count(n)),
     }

@@ -4,7 +4,7 @@
 //! advice from the indicator, so that both use the same words.
 
 use super::units::{bytes, counted};
-use crate::analysis::{Origin, Verification};
+use crate::analysis::{Origin, Verification, dynamic_std};
 use heapledger::profile::Profile;
 use heapledger::quality::{QualityCause, advice_for, completeness_percent};
 use serde::Serialize;
@@ -113,6 +113,14 @@ fn on_missing_events(profile: &Profile, warn: &mut Warn<'_>) {
 }
 
 fn on_pairs(profile: &Profile, warn: &mut Warn<'_>) {
+    let std = dynamic_std(profile);
+    warn(
+        std.is_some(),
+        format!("The program is linked to std dynamically ({}).", std.unwrap_or_default()),
+        "What the code of that library allocates and frees bypasses HeapLedger: frees without an allocation, and blocks \
+         that seem to live on, are its.",
+        "Build without `-C prefer-dynamic`.".into(),
+    );
     let anomalies = &profile.quality.anomalies;
     let (frees, allocations) = (anomalies.unmatched_frees, anomalies.double_allocations);
     warn(
@@ -184,7 +192,11 @@ mod tests {
     #[test]
     fn each_planted_fault_raises_its_warning() {
         type Fault = fn(&mut Profile);
-        let faults: [(&str, Fault); 9] = [
+        let faults: [(&str, Fault); 10] = [
+            ("linked to std dynamically (/lib/libstd-1.so)", |p| {
+                let path = "/lib/libstd-1.so".to_owned();
+                p.modules.push(heapledger::profile::Module { path, ..Default::default() });
+            }),
             ("No HeapLedger", |p| p.quality.installed = false),
             ("conservation law is broken", |p| p.quality.evicted += 1),
             ("below its target", |p| p.quality.current_completeness = 0.5),

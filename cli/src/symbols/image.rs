@@ -1,11 +1,24 @@
 //! Symbols of one object file.
 
-use std::path::Path;
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use addr2line::Loader;
+use addr2line::gimli::{self, Dwarf, DwarfFileType, DwarfPackage, EndianSlice, LittleEndian, SectionId};
+use addr2line::{Context, LookupContinuation, LookupResult, SplitDwarfLoad};
 
 use super::demangle::demangled;
+use super::object_file::{Memory, ObjectFile, RAW_NAME_BYTES_MAX, Refusal, Symbol, SymbolTable};
 use heapledger::profile::INLINED_MAX;
+
+/// Maximum length of the line program of a compilation unit, in bytes; a byte can become a row of 24.
+const LINE_PROGRAM_BYTES_MAX: usize = 64 << 20;
+/// Maximum length of all paths of a compilation unit together, written out, in bytes.
+const UNIT_PATH_BYTES_MAX: u64 = 16 << 20;
+/// Maximum length of the paths of all compilation units of an object, written out, in bytes.
+const UNITS_PATH_BYTES_MAX: u64 = 4 << 30;
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Function at an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,39 +31,64 @@ pub(super) struct Function {
     pub(super) line: u32,
 }
 
-/// Open object file.
-pub(super) struct Image {
-    loader: Loader,
+/// What an object file has that is not used, with the reason.
+#[derive(Debug, Default)]
+pub(super) struct Unused {
+    /// Reason why its debug information is not read.
+    pub(super) debug_information: Option<String>,
+    /// Number of addresses in units whose split debug information (`.dwp`, `.dwo`) is not there.
+    pub(super) split: Cell<u64>,
+    /// Number of names that are too long.
+    pub(super) long_names: Cell<u64>,
+    /// Whether there are more symbols than are read.
+    pub(super) symbols: bool,
 }
 
-impl Image {
-    /// Opens the object file at `path`; its sections are mapped, and read on demand.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
-        Loader::new(path).map(|loader| Image { loader }).map_err(|error| error.to_string())
+/// Open object file.
+pub(super) struct Image<'a> {
+    memory: &'a Memory,
+    context: Option<Context<Slice<'a>>>,
+    package: Option<DwarfPackage<Slice<'a>>>,
+    symbols: SymbolTable<'a>,
+    /// Directories with files of split debug information, besides the one in which they were made.
+    split_directories: Vec<PathBuf>,
+    pub(super) unused: Unused,
+}
+
+impl<'a> Image<'a> {
+    /// Opens the object file at `path`; its sections are mapped, and read on demand. Packages of split debug
+    /// information are looked for at `packages`.
+    pub(super) fn open(
+        path: &Path,
+        packages: &[PathBuf],
+        split_directories: Vec<PathBuf>,
+        memory: &'a Memory,
+    ) -> Result<Self, Refusal> {
+        let object = memory.object(path)?;
+        let mut unused = Unused::default();
+        let context = debug_information(&object, memory);
+        let context = context.map_err(|error| unused.debug_information = Some(error)).ok();
+        let package = packages.iter().find_map(|path| package(&memory.object(path).ok()?, memory));
+        let symbols = object.symbols();
+        unused.symbols = symbols.is_cut;
+        Ok(Image { memory, context, package, symbols, split_directories, unused })
     }
 
     /// Returns the functions at an address of the file, innermost first; each except the last is inlined into the
     /// next. Returns an empty list if the file has no function at the address. Unreadable parts of the debug
     /// information count as missing.
     pub(super) fn functions(&self, address: u64) -> Vec<Function> {
-        let mut functions = Vec::new();
-        if let Ok(mut frames) = self.loader.find_frames(address) {
-            while let Ok(Some(frame)) = frames.next() {
-                let name = frame.function.as_ref().and_then(|function| function.raw_name().ok());
-                let name = name.map_or(String::new(), |name| demangled(&name));
-                let location = frame.location;
-                let file =
-                    location.as_ref().and_then(|location| location.file).unwrap_or_default().to_owned();
-                let line = location.and_then(|location| location.line).unwrap_or(0);
-                functions.push(Function { name, file, line });
-                if functions.len() == INLINED_MAX {
-                    break;
-                }
-            }
-        }
+        let mut functions = self.by_debug_information(address);
         // The outermost function was not inlined, so it has a symbol. The symbol is used if the debug information has
         // no name, or a name without a path: debug information reduced to lines names a function without its modules.
-        let symbol = self.loader.find_symbol(address);
+        let symbol = match self.symbols.at(address) {
+            Symbol::Named(symbol) => Some(symbol),
+            Symbol::TooLong => {
+                count(&self.unused.long_names);
+                None
+            }
+            Symbol::Unknown => None,
+        };
         match (functions.last_mut(), symbol) {
             (Some(outer), Some(symbol)) if outer.name.is_empty() => outer.name = demangled(symbol),
             (Some(outer), Some(symbol)) if is_rust(symbol) => {
@@ -67,6 +105,158 @@ impl Image {
         functions.retain(|function| !function.name.is_empty());
         functions
     }
+
+    fn by_debug_information(&self, address: u64) -> Vec<Function> {
+        let mut functions = Vec::new();
+        let Some(context) = &self.context else { return functions };
+        let Ok(mut frames) = self.looked_up(context.find_frames(address)) else { return functions };
+        while let Ok(Some(frame)) = frames.next() {
+            let Some(function) = frame.function else {
+                // The unit has lines here and no functions. The line can be that of a function inlined into the one
+                // that the symbol names, so it counts only where nothing is inlined.
+                if !self.has_lines_of_symbols(context, address) {
+                    return functions;
+                }
+                functions.push(located(String::new(), frame.location.as_ref()));
+                continue;
+            };
+            let is_long = function.name.len() > RAW_NAME_BYTES_MAX;
+            if is_long {
+                count(&self.unused.long_names);
+            }
+            let name = Some(&function).filter(|_| !is_long).and_then(|function| function.raw_name().ok());
+            let name = name.map_or(String::new(), |name| demangled(&name));
+            functions.push(located(name, frame.location.as_ref()));
+            if functions.len() == INLINED_MAX {
+                break;
+            }
+        }
+        functions
+    }
+
+    /// Whether the lines at an address, in a unit without functions there, are those of the symbol: only assembler
+    /// inlines nothing.
+    fn has_lines_of_symbols(&self, context: &Context<Slice<'a>>, address: u64) -> bool {
+        let Some(unit) = self.looked_up(context.find_dwarf_and_unit(address)) else { return false };
+        if unit.dwo_id.is_some() && unit.dwarf.file_type == DwarfFileType::Main {
+            count(&self.unused.split);
+            return false;
+        }
+        let language = unit.entries().next_dfs().ok().flatten().and_then(|root| {
+            match root.attr_value(gimli::DW_AT_language) {
+                Some(gimli::AttributeValue::Language(language)) => Some(language),
+                _ => None,
+            }
+        });
+        language == Some(gimli::DW_LANG_Mips_Assembler)
+    }
+
+    /// Finishes a lookup, with the split debug information that it asks for.
+    fn looked_up<L: LookupContinuation<Buf = Slice<'a>>>(&self, mut lookup: LookupResult<L>) -> L::Output {
+        loop {
+            match lookup {
+                LookupResult::Output(output) => return output,
+                LookupResult::Load { load, continuation } => lookup = continuation.resume(self.split(&load)),
+            }
+        }
+    }
+
+    /// Returns the split debug information of a unit: of the package, else of the unit's own file.
+    fn split(&self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
+        let packed =
+            self.package.as_ref().and_then(|package| package.find_cu(load.dwo_id, &load.parent).ok()?);
+        if let Some(packed) = packed {
+            return Some(Arc::new(packed));
+        }
+        let path = path_of(load.path.as_ref()?)?;
+        let made_in = load.comp_dir.as_ref().and_then(path_of).unwrap_or_default().join(&path);
+        let name = path.file_name()?;
+        let moved = self.split_directories.iter().map(|directory| directory.join(name));
+        std::iter::once(made_in).chain(moved).find_map(|path| {
+            let object = self.memory.object(&path).ok()?;
+            let mut dwarf = sections(&object, self.memory, |id| id.dwo_name()).ok()?;
+            let unit = dwarf.units().next().ok()??;
+            if dwarf.unit(unit).ok()?.dwo_id != Some(load.dwo_id) {
+                return None;
+            }
+            dwarf.make_dwo(&load.parent);
+            Some(Arc::new(dwarf))
+        })
+    }
+}
+
+fn count(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+fn located(name: String, location: Option<&addr2line::Location<'_>>) -> Function {
+    let file = location.and_then(|location| location.file).filter(|file| file.len() <= RAW_NAME_BYTES_MAX);
+    let line = location.and_then(|location| location.line).unwrap_or(0);
+    Function { name, file: file.unwrap_or_default().to_owned(), line }
+}
+
+fn path_of(bytes: &Slice<'_>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = Some(bytes.slice()).filter(|bytes| bytes.len() <= RAW_NAME_BYTES_MAX)?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
+}
+
+/// Reads the debug information of an object, if it stays within the limits.
+fn debug_information<'a>(object: &ObjectFile<'a>, memory: &'a Memory) -> Result<Context<Slice<'a>>, String> {
+    let mut dwarf = sections(object, memory, |id| Some(id.name()))?;
+    dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+    check_units(&dwarf)?;
+    Context::from_dwarf(dwarf).map_err(|error| error.to_string())
+}
+
+fn package<'a>(object: &ObjectFile<'a>, memory: &'a Memory) -> Option<DwarfPackage<Slice<'a>>> {
+    let load = |id: SectionId| section(object, memory, id.dwo_name()).map_err(|_| gimli::Error::Io);
+    DwarfPackage::load(load, EndianSlice::new(&[], LittleEndian)).ok()
+}
+
+fn sections<'a>(
+    object: &ObjectFile<'a>,
+    memory: &'a Memory,
+    name: impl Fn(SectionId) -> Option<&'static str>,
+) -> Result<Dwarf<Slice<'a>>, String> {
+    Dwarf::load(|id| section(object, memory, name(id)))
+}
+
+fn section<'a>(object: &ObjectFile<'a>, memory: &'a Memory, name: Option<&str>) -> Result<Slice<'a>, String> {
+    // Places of variables and macros are not asked for; but a package is cut into units, all of its sections alike.
+    let is_needed = |name: &&str| {
+        name.ends_with(".dwo") || !name.starts_with(".debug_loc") && !name.starts_with(".debug_mac")
+    };
+    let bytes = name.filter(is_needed).map_or(Ok(&[][..]), |name| object.section(name, memory))?;
+    Ok(EndianSlice::new(bytes, LittleEndian))
+}
+
+/// Checks what the units would take when they are read: each file of a line program has its path written out, and a
+/// directory of a megabyte can have a hundred thousand files.
+fn check_units(dwarf: &Dwarf<Slice<'_>>) -> Result<(), String> {
+    let (mut units, mut all) = (dwarf.units(), 0u64);
+    while let Ok(Some(header)) = units.next() {
+        let Ok(unit) = dwarf.unit(header) else { continue };
+        let Some(program) = &unit.line_program else { continue };
+        let header = program.header();
+        let bytes = header.raw_program_buf().len();
+        if bytes > LINE_PROGRAM_BYTES_MAX {
+            return Err(format!(
+                "a line program has {bytes} bytes, and at most {LINE_PROGRAM_BYTES_MAX} are read"
+            ));
+        }
+        let length = |text| dwarf.attr_string(&unit, text).map_or(0, |text| text.len() as u64);
+        let base = unit.comp_dir.map_or(0, |directory| directory.len() as u64);
+        let mut paths = 0u64;
+        for file in header.file_names() {
+            paths += base + file.directory(header).map_or(0, length) + length(file.path_name());
+            if paths > UNIT_PATH_BYTES_MAX || all + paths > UNITS_PATH_BYTES_MAX {
+                return Err(format!("the paths of a unit have more than {UNIT_PATH_BYTES_MAX} bytes"));
+            }
+        }
+        all += paths;
+    }
+    Ok(())
 }
 
 fn is_rust(symbol: &str) -> bool {

@@ -1,29 +1,46 @@
 //! Search for the file with the symbols of a module.
 //!
 //! A module of a profile has a path and a build id, both from the machine that ran the program. The file at that path
-//! may have been rebuilt since, so the file is used only if its build id equals the recorded one. If the file cannot
-//! be used, or has no line table, a separate debug file is searched in this order:
+//! may have been replaced since, so the file is used only if its build id equals the recorded one. If the file cannot
+//! be used, or has no line table, a file of the recorded build is searched in this order:
 //!
 //! 1. by build id, as `.build-id/xx/yyyy.debug` in the given directories and in `/usr/lib/debug`;
 //! 2. by the name of the module, with `.debug`, without a suffix or with `.dbg`, directly in a given directory;
 //! 3. by the link in the `.gnu_debuglink` section of the file: in the directory of the file, in the directory
 //!    `.debug` in that directory, and under the same path below each directory of step 1. The checksum of the link
-//!    must match.
+//!    must match;
+//! 4. if the path has another file now, by build id under any name: in the directory of the module, in the given
+//!    directories and in the directory of the dump.
 //!
-//! A debug file with another build id is never used. Paths come from a dump, which can be hostile, so only regular
-//! files are opened, and only a hexadecimal build id becomes part of a path.
+//! A file with another build id is never used. Paths come from a dump, which can be hostile, so only regular files are
+//! opened, and only a hexadecimal build id becomes part of a path.
 
-use std::fs::File;
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
 
-use object::read::{ReadCache, ReadRef};
-use object::{Object, ObjectSection};
-
+use super::object_file::{self, Memory, Refusal};
 use heapledger::profile::Module;
 
 /// Directory in which distributions install debug files.
 const SYSTEM_DEBUG_DIRECTORY: &str = "/usr/lib/debug";
+/// Maximum number of files of a directory that are searched for a build id.
+const DIRECTORY_FILES_MAX: usize = 4096;
+/// Maximum length of a debug file whose checksum is computed, in bytes.
+const LINKED_BYTES_MAX: u64 = 4 << 30;
+/// End of the path of a module whose file was removed or replaced.
+const DELETED: &str = " (deleted)";
+
+/// Options of the search for symbols.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Directories with separate debug files, searched before `/usr/lib/debug`.
+    pub debug_directories: Vec<PathBuf>,
+    /// Directory of the dump, in which files of replaced programs are searched by build id.
+    pub dump_directory: Option<PathBuf>,
+}
 
 /// Result of a search.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +51,8 @@ pub(super) struct Located {
     pub(super) has_lines: bool,
     /// State of the file at the path of the module.
     pub(super) own: OwnFile,
+    /// Path of the module on this machine, if it has a file.
+    pub(super) path: PathBuf,
 }
 
 /// State of the file at the path of a module.
@@ -43,6 +62,8 @@ pub(super) enum OwnFile {
     Same,
     /// The path has no file.
     Missing,
+    /// The path leads to a pipe, a device, a socket or a directory.
+    NotAFile,
     /// The file is not an object file, or cannot be opened.
     NotAnObject,
     /// The file is another build.
@@ -52,87 +73,190 @@ pub(super) enum OwnFile {
     },
     /// The module has no build id, and the file was modified after the program started.
     Newer,
+    /// The module has no build id, and its file was removed or replaced while the program ran.
+    Replaced,
 }
 
 /// Identification of an object file.
+#[derive(Debug, Clone)]
 struct Identity {
     build_id: String,
     debug_link: Option<(String, u32)>,
     has_lines: bool,
 }
 
-/// Searches the file with the symbols of `module`. `started_unix_ns` is the start time of the program, in nanoseconds
-/// since 1970; 0 if unknown.
-pub(super) fn locate(module: &Module, debug_directories: &[PathBuf], started_unix_ns: u64) -> Located {
-    let path = Path::new(&module.path);
-    let identity = identify(path);
-    let own = judge(module, path, identity.as_ref(), started_unix_ns);
-    if own == OwnFile::Same && identity.as_ref().is_some_and(|identity| identity.has_lines) {
-        return Located { file: Some(path.to_owned()), has_lines: true, own };
-    }
-    let link = identity.and_then(|identity| identity.debug_link).filter(|_| own == OwnFile::Same);
-    if let Some(file) = debug_file(module, path, link, debug_directories) {
-        return Located { file: Some(file), has_lines: true, own };
-    }
-    // A file without a line table can still have names, in its symbol table.
-    let file = (own == OwnFile::Same).then(|| path.to_owned());
-    Located { file, has_lines: false, own }
+/// A search for the files of a profile's modules.
+pub(super) struct Search<'a> {
+    options: &'a Options,
+    /// Start time of the program, in nanoseconds since 1970; 0 if unknown.
+    started_unix_ns: u64,
+    /// Object files in the directories that were searched by build id.
+    listed: HashMap<PathBuf, Vec<(PathBuf, Identity)>>,
 }
 
-fn judge(module: &Module, path: &Path, identity: Option<&Identity>, started_unix_ns: u64) -> OwnFile {
-    let Some(identity) = identity else {
-        return if path.is_file() { OwnFile::NotAnObject } else { OwnFile::Missing };
-    };
-    if !module.build_id.is_empty() {
-        let is_same = identity.build_id.eq_ignore_ascii_case(&module.build_id);
-        let build_id = identity.build_id.clone();
-        return if is_same { OwnFile::Same } else { OwnFile::Rebuilt { build_id } };
+impl<'a> Search<'a> {
+    pub(super) fn new(options: &'a Options, started_unix_ns: u64) -> Self {
+        Search { options, started_unix_ns, listed: HashMap::new() }
     }
-    let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
-    let since_1970 = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    let is_newer = since_1970.is_some_and(|since| since.as_nanos() > u128::from(started_unix_ns));
-    if is_newer && started_unix_ns > 0 { OwnFile::Newer } else { OwnFile::Same }
-}
 
-fn debug_file(
-    module: &Module,
-    path: &Path,
-    link: Option<(String, u32)>,
-    given: &[PathBuf],
-) -> Option<PathBuf> {
-    let system = PathBuf::from(SYSTEM_DEBUG_DIRECTORY);
-    let all: Vec<&PathBuf> = given.iter().chain([&system]).collect();
-    let fits = |candidate: &PathBuf| {
-        let found = identify(candidate);
-        let id = |found: &Identity| found.build_id.eq_ignore_ascii_case(&module.build_id);
-        found.is_some_and(|found| found.has_lines && id(&found))
-    };
-    if let Some((first, rest)) = split_build_id(&module.build_id) {
-        let place =
-            |directory: &&PathBuf| directory.join(".build-id").join(first).join(format!("{rest}.debug"));
-        if let Some(file) = all.iter().map(place).find(fits) {
-            return Some(file);
+    /// Searches the file with the symbols of `module`.
+    pub(super) fn locate(&mut self, module: &Module) -> Located {
+        let path = path_here(module);
+        let identity = identify(&path);
+        let own = self.judge(module, &path, identity.as_ref().map_err(|refusal| *refusal));
+        let identity = identity.ok();
+        let found = |file: Option<PathBuf>, has_lines| Located {
+            file,
+            has_lines,
+            own: own.clone(),
+            path: path.clone(),
+        };
+        if own == OwnFile::Same && identity.as_ref().is_some_and(|identity| identity.has_lines) {
+            return found(Some(path.clone()), true);
+        }
+        let link = identity.and_then(|identity| identity.debug_link).filter(|_| own == OwnFile::Same);
+        if let Some(file) = self.debug_file(module, &path, link) {
+            return found(Some(file), true);
+        }
+        // A file without a line table can still have names, in its symbol table.
+        if own == OwnFile::Same {
+            return found(Some(path.clone()), false);
+        }
+        match self.by_build_id(module, &path) {
+            Some((file, has_lines)) => found(Some(file), has_lines),
+            None => found(None, false),
         }
     }
-    let name = path.file_name()?.to_string_lossy();
-    let named = given.iter().flat_map(|directory| {
-        [
-            directory.join(format!("{name}.debug")),
-            directory.join(&*name),
-            directory.join(format!("{name}.dbg")),
-        ]
-    });
-    if let Some(file) = named.into_iter().find(fits) {
-        return Some(file);
+
+    fn judge(&self, module: &Module, path: &Path, identity: Result<&Identity, Refusal>) -> OwnFile {
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(Refusal::NotAFile) => return OwnFile::NotAFile,
+            Err(Refusal::NotAnObject) => return OwnFile::NotAnObject,
+            Err(Refusal::Missing) if module.build_id.is_empty() && module.path.ends_with(DELETED) => {
+                return OwnFile::Replaced;
+            }
+            Err(Refusal::Missing) => return OwnFile::Missing,
+        };
+        if !module.build_id.is_empty() {
+            let is_same = identity.build_id.eq_ignore_ascii_case(&module.build_id);
+            let build_id = identity.build_id.clone();
+            return if is_same { OwnFile::Same } else { OwnFile::Rebuilt { build_id } };
+        }
+        let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
+        let since_1970 = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let is_newer = since_1970.is_some_and(|since| since.as_nanos() > u128::from(self.started_unix_ns));
+        if is_newer && self.started_unix_ns > 0 { OwnFile::Newer } else { OwnFile::Same }
     }
-    let (name, crc32) = link?;
-    let beside = path.parent()?;
-    let mirrored = beside.strip_prefix("/").unwrap_or(beside);
-    let places = [beside.join(&name), beside.join(".debug").join(&name)];
-    let mut places =
-        places.into_iter().chain(all.iter().map(|directory| directory.join(mirrored).join(&name)));
-    // A link that leads to the file itself is skipped.
-    places.find(|place| place != path && fits(place) && crc32_of(place) == Some(crc32))
+
+    fn debug_file(&self, module: &Module, path: &Path, link: Option<(String, u32)>) -> Option<PathBuf> {
+        let given = &self.options.debug_directories;
+        let system = PathBuf::from(SYSTEM_DEBUG_DIRECTORY);
+        let all: Vec<&PathBuf> = given.iter().chain([&system]).collect();
+        let fits = |candidate: &PathBuf| {
+            let found = identify(candidate).ok();
+            let id = |found: &Identity| found.build_id.eq_ignore_ascii_case(&module.build_id);
+            found.is_some_and(|found| found.has_lines && id(&found))
+        };
+        if let Some((first, rest)) = split_build_id(&module.build_id) {
+            let place =
+                |directory: &&PathBuf| directory.join(".build-id").join(first).join(format!("{rest}.debug"));
+            if let Some(file) = all.iter().map(place).find(fits) {
+                return Some(file);
+            }
+        }
+        let name = path.file_name()?;
+        let named = given.iter().flat_map(|directory| {
+            ["debug", "", "dbg"].map(|extension| directory.join(with_extension(name.to_owned(), extension)))
+        });
+        if let Some(file) = named.into_iter().find(fits) {
+            return Some(file);
+        }
+        let (name, crc32) = link?;
+        let beside = path.parent()?;
+        let places = [beside.join(&name), beside.join(".debug").join(&name)];
+        // A path with `..` would lead out of the directories.
+        let mirrored = beside.strip_prefix("/").unwrap_or(beside);
+        let is_inside = mirrored.components().all(|part| matches!(part, Component::Normal(_)));
+        let mirrors = all.iter().filter(|_| is_inside).map(|directory| directory.join(mirrored).join(&name));
+        // A link that leads to the file itself is skipped.
+        let mut places = places.into_iter().chain(mirrors).filter(|place| place != path);
+        places.find(|place| fits(place) && crc32_of(place) == Some(crc32))
+    }
+
+    /// Returns a file with the build id of the module, whatever its name, and whether it has a line table.
+    fn by_build_id(&mut self, module: &Module, path: &Path) -> Option<(PathBuf, bool)> {
+        if module.build_id.is_empty() {
+            return None;
+        }
+        let options = self.options;
+        let directories = path.parent().into_iter().map(Path::to_owned);
+        let directories = directories
+            .chain(options.debug_directories.iter().cloned())
+            .chain(options.dump_directory.iter().cloned());
+        let mut without_lines = None;
+        for directory in directories {
+            let files = self.listed.entry(directory).or_insert_with_key(|directory| objects_in(directory));
+            let fits = |file: &&(PathBuf, Identity)| file.1.build_id.eq_ignore_ascii_case(&module.build_id);
+            for (file, identity) in files.iter().filter(fits) {
+                if identity.has_lines {
+                    return Some((file.clone(), true));
+                }
+                without_lines.get_or_insert_with(|| file.clone());
+            }
+        }
+        without_lines.map(|file| (file, false))
+    }
+}
+
+/// Returns the path of a module on this machine: the recorded one, or, if it has no file, the one that the recorded one
+/// stands for. Bytes that are no UTF-8 are recorded as `\xff`, and older versions recorded what the system appends to
+/// the path of a replaced file.
+fn path_here(module: &Module) -> PathBuf {
+    let recorded = PathBuf::from(&module.path);
+    let is_marked = module.path.ends_with(DELETED) && !module.build_id.is_empty();
+    if recorded.symlink_metadata().is_ok() || !(is_marked || module.path.contains('\\')) {
+        return recorded;
+    }
+    let path = module.path.strip_suffix(DELETED).filter(|_| is_marked).unwrap_or(&module.path);
+    let unescaped = unescaped(path);
+    if unescaped.symlink_metadata().is_ok() { unescaped } else { PathBuf::from(path) }
+}
+
+/// Returns a path with the bytes that `\xff` and, in older files, `\012` stand for.
+fn unescaped(path: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('\\') {
+        let (before, from) = rest.split_at(at);
+        bytes.extend_from_slice(before.as_bytes());
+        let byte = match from.get(..4) {
+            Some("\\012") => Some(b'\n'),
+            Some(escape) => escape.strip_prefix("\\x").and_then(|byte| u8::from_str_radix(byte, 16).ok()),
+            None => None,
+        };
+        bytes.push(byte.unwrap_or(b'\\'));
+        rest = &from[if byte.is_some() { 4 } else { 1 }..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// Returns the object files of a directory.
+fn objects_in(directory: &Path) -> Vec<(PathBuf, Identity)> {
+    let Ok(entries) = directory.read_dir() else { return Vec::new() };
+    let paths = entries.take(DIRECTORY_FILES_MAX).filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<_> = paths.filter_map(|path| Some((path.clone(), identify(&path).ok()?))).collect();
+    files.sort_by(|one, other| one.0.cmp(&other.0));
+    files
+}
+
+pub(super) fn with_extension(mut name: OsString, extension: &str) -> OsString {
+    if !extension.is_empty() {
+        name.push(".");
+        name.push(extension);
+    }
+    name
 }
 
 /// Returns the two parts of a build id in the path of a debug file; `None` if the id is too short or not hexadecimal.
@@ -141,35 +265,23 @@ fn split_build_id(build_id: &str) -> Option<(&str, &str)> {
     if build_id.len() > 2 && is_hexadecimal { build_id.split_at_checked(2) } else { None }
 }
 
-/// Reads the identification of the object file at `path`; `None` if the file is not regular or not an object.
-fn identify(path: &Path) -> Option<Identity> {
-    // The check precedes the opening, because opening a pipe blocks until the pipe has a writer.
-    if !path.metadata().ok()?.is_file() {
-        return None;
-    }
-    let cache = ReadCache::new(File::open(path).ok()?);
-    let object = object::File::parse(&cache).ok()?;
-    let build_id = object.build_id().ok().flatten().unwrap_or_default();
-    let link = object.gnu_debuglink().ok().flatten();
-    // A link must be a plain file name; other names would lead out of the searched directories.
-    let debug_link = link.and_then(|(name, crc32)| Some((std::str::from_utf8(name).ok()?.to_owned(), crc32)));
-    let debug_link = debug_link.filter(|(name, _)| !name.is_empty() && !name.contains('/') && name != "..");
-    Some(Identity {
-        build_id: build_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        debug_link,
-        has_lines: has_content(&object, ".debug_info") || has_content(&object, ".debug_line"),
+/// Reads the identification of the object file at `path`.
+fn identify(path: &Path) -> Result<Identity, Refusal> {
+    let memory = Memory::default();
+    let object = memory.object(path)?;
+    Ok(Identity {
+        build_id: object.build_id(),
+        debug_link: object.debug_link(),
+        has_lines: object.has(".debug_info") || object.has(".debug_line"),
     })
-}
-
-fn has_content<'a, R: ReadRef<'a>>(object: &object::File<'a, R>, section: &str) -> bool {
-    object
-        .section_by_name(section)
-        .is_some_and(|section| section.size() > 0 && section.file_range().is_some())
 }
 
 /// Returns the checksum of a debug link: the CRC-32 of the whole file.
 fn crc32_of(path: &Path) -> Option<u32> {
-    let mut file = File::open(path).ok()?;
+    let mut file = object_file::open(path).ok()?;
+    if file.metadata().ok()?.len() > LINKED_BYTES_MAX {
+        return None;
+    }
     let (mut hasher, mut piece) = (crc32fast::Hasher::new(), vec![0; 64 << 10]);
     loop {
         match file.read(&mut piece).ok()? {
@@ -183,6 +295,10 @@ fn crc32_of(path: &Path) -> Option<u32> {
 mod tests {
     use super::*;
 
+    fn locate(module: &Module, started_unix_ns: u64) -> Located {
+        Search::new(&Options::default(), started_unix_ns).locate(module)
+    }
+
     #[test]
     fn only_a_hexadecimal_build_id_becomes_a_path() {
         assert_eq!(split_build_id("abcdef"), Some(("ab", "cdef")));
@@ -192,35 +308,55 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_file_is_told_from_what_is_not_there() {
+    fn what_is_no_object_file_is_told_from_what_is_not_there_and_no_pipe_is_waited_for() {
         let directory = tempfile::tempdir().unwrap();
         let text = directory.path().join("text");
         std::fs::write(&text, "no object").unwrap();
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let own = |path: &Path| {
             let module = Module { path: path.to_str().unwrap().into(), ..Module::default() };
-            locate(&module, &[], 0).own
+            locate(&module, 0).own
         };
         assert_eq!(own(&text), OwnFile::NotAnObject);
         assert_eq!(own(&directory.path().join("gone")), OwnFile::Missing);
-        assert_eq!(own(directory.path()), OwnFile::Missing);
-        assert_eq!(own(Path::new("/dev/zero")), OwnFile::Missing);
+        assert_eq!(own(&directory.path().join("app (deleted)")), OwnFile::Replaced);
+        for other in [directory.path(), Path::new("/dev/zero"), &pipe] {
+            assert_eq!(own(other), OwnFile::NotAFile, "{other:?}");
+        }
     }
 
     #[test]
     fn a_file_without_build_id_counts_only_while_it_is_older_than_the_run() {
         let own = std::env::current_exe().unwrap();
         let module = Module { path: own.to_str().unwrap().into(), ..Module::default() };
-        assert_eq!(locate(&module, &[], 0).own, OwnFile::Same, "nobody knows when it was started");
-        assert_eq!(locate(&module, &[], 1).own, OwnFile::Newer);
-        assert_eq!(locate(&module, &[], u64::MAX).own, OwnFile::Same);
+        assert_eq!(locate(&module, 0).own, OwnFile::Same, "nobody knows when it was started");
+        assert_eq!(locate(&module, 1).own, OwnFile::Newer);
+        assert_eq!(locate(&module, u64::MAX).own, OwnFile::Same);
     }
 
     #[test]
     fn the_file_of_another_build_is_not_taken() {
         let own = std::env::current_exe().unwrap();
         let path = own.to_str().unwrap().to_owned();
-        let found = locate(&Module { path, build_id: "00ff".into(), ..Module::default() }, &[], 0);
+        let found = locate(&Module { path, build_id: "00ff".into(), ..Module::default() }, 0);
         assert!(matches!(found.own, OwnFile::Rebuilt { .. }), "{found:?}");
         assert_eq!(found.file, None);
+    }
+
+    #[test]
+    fn a_path_with_a_line_break_or_without_utf8_leads_to_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        let module = |name: &str| Module { path: here(name), build_id: "00".into(), ..Module::default() };
+        let file = unescaped(&here("a\\xffb\\012c"));
+        assert!(file.as_os_str().as_encoded_bytes().ends_with(b"a\xffb\nc"));
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(path_here(&module("a\\xffb\\012c")), file);
+        assert_eq!(path_here(&module("a\\xffb\\012c (deleted)")), file);
+        assert_eq!(path_here(&module("x\\zz (deleted)")), PathBuf::from(here("x\\zz")));
+        // A file that is really called that.
+        std::fs::write(here("d\\012 (deleted)"), "").unwrap();
+        assert_eq!(path_here(&module("d\\012 (deleted)")), PathBuf::from(here("d\\012 (deleted)")));
     }
 }

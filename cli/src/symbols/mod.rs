@@ -16,7 +16,8 @@
 //! 2. **A missing name is not an error.** Addresses stay addresses if the file is missing or stripped, in the
 //!    `[vdso]` of the kernel, and in an unnamed mapping; [`Symbols::notes`] names the remedy.
 //! 3. **The found symbols bound the memory.** Files are mapped one after the other and unmapped again; each text is
-//!    stored once.
+//!    stored once. What is unpacked, and the length of names, has limits ([`UNPACKED_BYTES_MAX`],
+//!    [`RAW_NAME_BYTES_MAX`]): a file can be hostile, and a note says what was refused.
 //!
 //! `addr2line` reads DWARF, `object` reads the rest of an object, and `rustc-demangle` and `cpp_demangle` make names
 //! readable.
@@ -24,25 +25,24 @@
 mod demangle;
 mod image;
 mod locate;
+#[allow(unsafe_code, reason = "maps object files")]
+mod mapped;
 mod notes;
+mod object_file;
 mod scopes;
 mod strings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use heapledger::profile::{Module, Profile, Symbols, scope_of_address};
 use image::Image;
-use locate::Located;
+pub use locate::Options;
+use locate::{Located, Search};
 use notes::ModuleCounts;
+use object_file::{Memory, Refusal};
+pub use object_file::{RAW_NAME_BYTES_MAX, UNPACKED_BYTES_MAX};
 pub use scopes::{name_scopes, scope_name};
 use strings::Strings;
-
-/// Options of the search for symbols.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Directories with separate debug files, searched before `/usr/lib/debug`.
-    pub debug_directories: Vec<PathBuf>,
-}
 
 /// Progress of symbol lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,7 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
     let total = groups.iter().map(|group| group.addresses.len() as u64).sum();
     let mut told = Progress { done: 0, total };
     let (mut asked, mut unasked) = (0, 0u64);
+    let mut search = Search::new(options, profile.process.started_unix_ns);
     for group in groups {
         let module = group.module.and_then(|module| profile.modules.get(module));
         let module = module.filter(|module| is_file_name(&module.path));
@@ -85,7 +86,8 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
         };
         asked += 1;
         let addresses = group.addresses.len() as u64;
-        let (image, mut counts) = open(module, addresses, profile.process.started_unix_ns, options);
+        let memory = Memory::default();
+        let (image, mut counts) = open(module, addresses, &mut search, options, &memory);
         for &address in &group.addresses {
             // A return address is the address of the instruction after the call.
             let in_file = address.wrapping_sub(1).wrapping_sub(module.bias);
@@ -99,7 +101,7 @@ pub fn resolve(profile: &mut Profile, options: &Options, progress: &mut dyn FnMu
                 progress(told);
             }
         }
-        symbols.notes.extend(counts.note());
+        symbols.notes.extend(counts.notes(image.as_ref().map(|image| &image.unused)));
     }
     if unasked > 0 {
         symbols
@@ -146,20 +148,42 @@ fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
 
 /// Opens the file with the symbols of a module if the search finds one, and starts the counts for the note on the
 /// module.
-fn open(
+fn open<'a>(
     module: &Module,
     addresses: u64,
-    started_unix_ns: u64,
+    search: &mut Search<'_>,
     options: &Options,
-) -> (Option<Image>, ModuleCounts) {
-    let Located { file, has_lines, own } =
-        locate::locate(module, &options.debug_directories, started_unix_ns);
-    let (image, error) = match file.map(|file| Image::open(&file)) {
+    memory: &'a Memory,
+) -> (Option<Image<'a>>, ModuleCounts) {
+    let Located { file, has_lines, own, path } = search.locate(module);
+    let opened = file.map(|file| {
+        let directories = split_directories(&[&path, &file], options);
+        Image::open(&file, &packages(&[&path, &file], options), directories, memory)
+    });
+    let (image, error) = match opened {
         Some(Ok(image)) => (Some(image), None),
-        Some(Err(error)) => (None, Some(error)),
+        Some(Err(Refusal::NotAFile)) => (None, Some("it is no regular file")),
+        Some(Err(Refusal::NotAnObject)) => (None, Some("it is no object file that can be read")),
+        Some(Err(Refusal::Missing)) => (None, Some("it cannot be opened")),
         None => (None, None),
     };
     (image, ModuleCounts::new(module, addresses, own, has_lines, error))
+}
+
+/// Returns the paths at which a package of split debug information can be.
+fn packages(files: &[&Path], options: &Options) -> Vec<PathBuf> {
+    let beside = files.iter().map(|file| locate::with_extension(file.as_os_str().to_owned(), "dwp").into());
+    let names = files.iter().filter_map(|file| file.file_name());
+    let names: Vec<_> = names.map(|name| locate::with_extension(name.to_owned(), "dwp")).collect();
+    let given =
+        options.debug_directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name)));
+    beside.chain(given).collect()
+}
+
+/// Returns the directories in which files of split debug information can be.
+fn split_directories(files: &[&Path], options: &Options) -> Vec<PathBuf> {
+    let beside = files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
+    beside.chain(options.debug_directories.iter().cloned()).collect()
 }
 
 /// Whether the path of a module can be a file; the paths of kernel objects and unnamed mappings cannot.

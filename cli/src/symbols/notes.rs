@@ -1,7 +1,8 @@
 //! Notes on missing symbols, with the remedy.
 
-use super::image::Function;
+use super::image::{Function, Unused};
 use super::locate::OwnFile;
+use super::object_file::RAW_NAME_BYTES_MAX;
 use heapledger::profile::Module;
 
 /// Counts of the addresses of one module, and the state of its file.
@@ -14,7 +15,7 @@ pub(super) struct ModuleCounts {
     with_line: u64,
     own: OwnFile,
     has_lines: bool,
-    error: Option<String>,
+    error: Option<&'static str>,
 }
 
 impl ModuleCounts {
@@ -23,7 +24,7 @@ impl ModuleCounts {
         addresses: u64,
         own: OwnFile,
         has_lines: bool,
-        error: Option<String>,
+        error: Option<&'static str>,
     ) -> Self {
         let (path, build_id) = (module.path.clone(), module.build_id.clone());
         ModuleCounts { path, build_id, addresses, named: 0, with_line: 0, own, has_lines, error }
@@ -35,8 +36,41 @@ impl ModuleCounts {
         self.with_line += u64::from(functions.iter().any(|function| function.line > 0));
     }
 
-    /// Returns the note on the module; `None` if no symbols are missing, or if no remedy exists.
-    pub(super) fn note(&self) -> Option<String> {
+    /// Returns the notes on the module: what its file has that was not used, or the remedy for missing symbols.
+    pub(super) fn notes(&self, unused: Option<&Unused>) -> Vec<String> {
+        let path = &self.path;
+        let mut notes = Vec::new();
+        if let Some(reason) = unused.and_then(|unused| unused.debug_information.as_ref()) {
+            notes.push(format!(
+                "the debug information of {path} was refused ({reason}): its functions have no lines"
+            ));
+        }
+        let split = unused.map_or(0, |unused| unused.split.get());
+        if split > 0 {
+            notes.push(format!(
+                "the split debug information of {path} is not here: {} the function of the symbol table, without line \
+                 and inlined calls; keep its .dwp and .dwo files, or give their directory with --debug-dir",
+                self.have_of_addresses(split)
+            ));
+        }
+        let long = unused.map_or(0, |unused| unused.long_names.get());
+        if long > 0 {
+            notes.push(format!(
+                "{path} has names longer than {RAW_NAME_BYTES_MAX} bytes, which were refused: {}",
+                of(long)
+            ));
+        }
+        if unused.is_some_and(|unused| unused.symbols) {
+            notes.push(format!("{path} has too many symbols; the last ones were not read"));
+        }
+        if notes.is_empty() {
+            notes.extend(self.remedy());
+        }
+        notes
+    }
+
+    /// Returns the remedy for missing symbols; `None` if none are missing, or if no remedy exists.
+    fn remedy(&self) -> Option<String> {
         let unnamed = self.addresses - self.named;
         let path = &self.path;
         if let Some(error) = &self.error {
@@ -53,6 +87,16 @@ impl ModuleCounts {
             OwnFile::Missing if !self.has_lines => format!(
                 "{path} is not on this machine, so {} no name: run `heapledger bundle` where the program ran, or \
                  give the directory of its debug file with --debug-dir",
+                have(unnamed)
+            ),
+            OwnFile::NotAFile if !self.has_lines => format!(
+                "{path} is a pipe, a device or a directory and was not opened, so {} no name: give the directory of its \
+                 debug file with --debug-dir",
+                have(unnamed)
+            ),
+            OwnFile::Replaced if !self.has_lines => format!(
+                "{path} was replaced while the program ran, and has no build id to find its file by, so {} no name: link \
+                 with `-C link-arg=-Wl,--build-id`",
                 have(unnamed)
             ),
             OwnFile::NotAnObject if !self.has_lines => format!(
@@ -89,6 +133,15 @@ impl ModuleCounts {
     /// Whether the object belongs to the system; missing lines in such an object are no problem.
     fn is_system(&self) -> bool {
         ["/lib", "/usr/lib"].iter().any(|directory| self.path.starts_with(directory))
+    }
+
+    fn have_of_addresses(&self, count: u64) -> String {
+        format!(
+            "{} of {} {}",
+            count,
+            self.addresses,
+            if count == 1 { "address has" } else { "addresses have" }
+        )
     }
 
     fn have_of(&self, count: u64) -> String {

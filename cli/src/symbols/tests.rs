@@ -1,5 +1,7 @@
 //! Tests of symbol lookup on hand-made profiles. `tests/symbols.rs` tests the profiles of compiled programs.
 
+use std::path::Path;
+
 use super::*;
 use heapledger::Profile;
 use heapledger::profile::{Stack, SymbolFrame};
@@ -59,4 +61,106 @@ fn many_modules_cost_no_more_than_their_limit() {
     resolve(&mut profile, &Options::default(), &mut |_| {});
     assert_eq!(profile.symbols.notes.len(), MODULES_MAX + 1);
     assert!(profile.symbols.notes.last().unwrap().contains("8976 further modules"));
+}
+
+/// An object file with these sections, each with its name, type, flags, link and content. The first symbol table in it
+/// is the one with link 2.
+fn object(sections: &[(&str, u32, u64, u32, Vec<u8>)]) -> Vec<u8> {
+    let mut names = vec![0u8];
+    let mut bytes = vec![0u8; 64];
+    let mut headers = vec![0u8; 64];
+    let header = |name: u32, kind: u32, flags: u64, at: u64, size: u64, link: u32| {
+        let mut header = Vec::new();
+        header.extend([name, kind].map(u32::to_le_bytes).concat());
+        header.extend([flags, 0, at, size].map(u64::to_le_bytes).concat());
+        header.extend([link, 0].map(u32::to_le_bytes).concat());
+        header.extend([1, if kind == 2 { 24u64 } else { 0 }].map(u64::to_le_bytes).concat());
+        header
+    };
+    for (name, kind, flags, link, content) in sections {
+        headers.extend(header(
+            names.len() as u32,
+            *kind,
+            *flags,
+            bytes.len() as u64,
+            content.len() as u64,
+            *link,
+        ));
+        names.extend(name.as_bytes());
+        names.push(0);
+        bytes.extend(content);
+    }
+    headers.extend(header(names.len() as u32, 3, 0, bytes.len() as u64, names.len() as u64 + 10, 0));
+    names.extend(b".shstrtab\0");
+    bytes.extend(&names);
+    let table = bytes.len() as u64;
+    bytes.extend(headers);
+    bytes[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+    bytes[16..24].copy_from_slice(&[2, 0, 62, 0, 1, 0, 0, 0]);
+    bytes[40..48].copy_from_slice(&table.to_le_bytes());
+    let count = sections.len() as u8 + 2;
+    bytes[52..64].copy_from_slice(&[64, 0, 56, 0, 0, 0, 64, 0, count, 0, count - 1, 0]);
+    bytes
+}
+
+/// A symbol table with one function over all of the first page, and the table of its name.
+fn symbols_of(name: &str) -> [(&'static str, u32, u64, u32, Vec<u8>); 2] {
+    let mut table = vec![0u8; 24];
+    table.extend(1u32.to_le_bytes());
+    table.extend([0x12, 0, 1, 0]);
+    table.extend([0, 0x1000u64].map(u64::to_le_bytes).concat());
+    [(".symtab", 2, 0, 2, table), (".strtab", 3, 0, 0, [b"\0", name.as_bytes(), b"\0"].concat())]
+}
+
+/// Names and notes of the address 0x1100 in a module at 0x1000, whose file has this content.
+fn resolved(content: &[u8]) -> (Vec<String>, Vec<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app");
+    std::fs::write(&path, content).unwrap();
+    let module = Module { bias: 0x1000, ..module(path.to_str().unwrap(), 0x1000) };
+    let mut profile = profile(vec![module], vec![0x1100]);
+    resolve(&mut profile, &Options::default(), &mut |_| {});
+    (profile.symbols.strings, profile.symbols.notes)
+}
+
+/// Content of a section that is packed, and claims this length.
+fn packed(claim: u64) -> Vec<u8> {
+    let mut content = 1u64.to_le_bytes().to_vec();
+    content.extend([claim, 1].map(u64::to_le_bytes).concat());
+    let mut packer = flate2::write::ZlibEncoder::new(content, flate2::Compression::fast());
+    std::io::Write::write_all(&mut packer, &[0; 100]).unwrap();
+    packer.finish().unwrap()
+}
+
+#[test]
+fn a_section_that_claims_eight_gibibytes_is_refused_and_the_symbols_are_still_read() {
+    let [table, names] = symbols_of("honest");
+    let (found, notes) = resolved(&object(&[table, names, (".debug_info", 1, 0x800, 0, packed(8 << 30))]));
+    assert!(found.iter().any(|name| name == "honest"), "{found:?} {notes:?}");
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    assert!(note.contains(".debug_info claims 8589934592 bytes") && note.contains("/app"), "{note}");
+}
+
+#[test]
+fn a_name_of_twenty_megabytes_is_refused_with_a_note() {
+    let (found, notes) = resolved(&object(&symbols_of(&"x".repeat(20_000_000))));
+    assert_eq!(found, [""; 0]);
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    assert!(note.contains("names longer than 65536 bytes") && note.contains("1 address"), "{note}");
+    let (found, _) = resolved(&object(&symbols_of(&"x".repeat(60_000))));
+    assert!(found[1].starts_with("xxx") && found[1].ends_with(".."), "a long one is cut");
+}
+
+#[test]
+fn a_module_that_is_a_pipe_a_device_or_a_directory_is_not_opened_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&pipe, Path::new("/dev/zero"), directory.path()] {
+        let path = path.to_str().unwrap();
+        let mut profile = profile(vec![module(path, 0x1000)], vec![0x1100]);
+        resolve(&mut profile, &Options::default(), &mut |_| {});
+        let [note] = &profile.symbols.notes[..] else { panic!("{:?}", profile.symbols.notes) };
+        assert!(note.contains(path) && note.contains("was not opened"), "{note}");
+    }
 }

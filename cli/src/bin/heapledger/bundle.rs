@@ -23,7 +23,7 @@ pub fn bundle(args: &BundleArgs) -> Result<Exit, Failure> {
         let error = "standard input cannot be replaced";
         return Err(Failure::new(FailureKind::Usage, error).hint("say with -o which file to write"));
     };
-    names::look_up(&mut input.profile, &args.names);
+    names::look_up(&mut input.profile, &args.names, &args.file);
     let written = dumps::write_with_notes(target, &input.profile, &input.origin.notes).map_err(unwritable)?;
     let symbols = &input.profile.symbols;
     anstream::eprintln!(

@@ -26,7 +26,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     if args.no_symbols {
         symbols::name_scopes(&mut input.profile);
     } else {
-        names::look_up(&mut input.profile, &args.names);
+        names::look_up(&mut input.profile, &args.names, &args.file);
     }
     let (result, place) = match &args.html {
         Some(path) => page(path, &args.file, &input, &detail)?,
@@ -100,7 +100,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     if args.no_symbols {
         symbols::name_scopes(&mut input.profile);
     } else {
-        names::look_up(&mut input.profile, &args.names);
+        names::look_up(&mut input.profile, &args.names, &args.file);
     }
     if !format.carries_quality() {
         let said = escaped(&completeness(&input.profile, &input.origin));

@@ -21,8 +21,8 @@ use crate::{names, read};
 pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
     let (mut first, mut second) = (read::whole(&args.before)?, read::whole(&args.after)?);
     if !args.no_symbols {
-        names::look_up(&mut first.profile, &args.names);
-        names::look_up(&mut second.profile, &args.names);
+        names::look_up(&mut first.profile, &args.names, &args.before);
+        names::look_up(&mut second.profile, &args.names, &args.after);
     }
     let (before, after) = (side(&first), side(&second));
     let diff = analysis::diff(before, after);

@@ -1,5 +1,7 @@
 //! Lookup of functions, files and lines, with a progress bar.
 
+use std::path::Path;
+
 use heapledger::Profile;
 use heapledger_cli::symbols::{self, Options};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -7,14 +9,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::args::NameArgs;
 
 /// Looks up the symbols that `profile` lacks. The symbols of a bundled dump were complete when it was written, and
-/// its program may have been rebuilt since; so they are extended only if the arguments name debug directories.
-pub fn look_up(profile: &mut Profile, args: &NameArgs) {
+/// its program may have been rebuilt since; so they are extended only if the arguments name debug directories. `dump` is
+/// the path of the dump, beside which files of replaced programs are searched.
+pub fn look_up(profile: &mut Profile, args: &NameArgs, dump: &Path) {
     if !profile.symbols.is_empty() && args.debug_directories.is_empty() {
         return symbols::name_scopes(profile);
     }
     // The lookup writes the notes again.
     profile.symbols.notes.clear();
-    let options = Options { debug_directories: args.debug_directories.clone() };
+    let directory = dump.parent().filter(|_| dump.as_os_str() != "-");
+    // A bare name is in the working directory.
+    let directory = directory.map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let options = Options {
+        debug_directories: args.debug_directories.clone(),
+        dump_directory: directory.map(Path::to_owned),
+    };
     // The bar is hidden if standard error is not a terminal.
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("names {wide_bar} {pos}/{len}") {

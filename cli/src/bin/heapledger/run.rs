@@ -120,7 +120,7 @@ fn has_ledger(program: &OsStr) -> Option<bool> {
 
 fn report(args: &RunArgs, dump: &Path, others: &[PathBuf]) -> Result<(), Failure> {
     let mut input = read::whole(dump)?;
-    names::look_up(&mut input.profile, &NameArgs::default());
+    names::look_up(&mut input.profile, &NameArgs::default(), dump);
     let mut page = Vec::new();
     if let Some(path) = &args.html {
         let (result, place) = commands::page(path, dump, &input, &Detail::default())?;

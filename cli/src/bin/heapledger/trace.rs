@@ -45,7 +45,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     if args.no_symbols {
         symbols::name_scopes(&mut input.profile);
     } else {
-        names::look_up(&mut input.profile, &args.names);
+        names::look_up(&mut input.profile, &args.names, &args.file);
     }
     let (layout, detail) = (layout(&args.page, &io::stdout()), filters.detail(&args.sites));
     let mut out = BufWriter::new(io::stdout().lock());
