@@ -112,13 +112,35 @@ fn usage_errors_exit_with_2() {
 }
 
 #[test]
-fn a_report_shows_quality_first_and_the_figures() {
+fn a_report_shows_the_findings_first_and_the_figures() {
     let (_directory, path) = directory_with(&profile());
     let (code, out, err) = run(heapledger().arg("report").arg(&path));
     assert_eq!((code, err.as_str()), (0, ""));
-    let first = out.lines().position(|line| line == "Quality").expect("a quality block");
+    let first = out.lines().position(|line| line == "Findings").expect("findings");
     assert!(first < out.lines().position(|line| line == "Totals").expect("totals"));
     assert!(out.contains("100.000 %") && out.contains("2 blocks, 2.9 KiB (3,000 B)"), "{out}");
+    assert!(!out.contains("\nQuality\n"), "{out}");
+    let (_, all, _) = run(heapledger().args(["report", "--all"]).arg(&path));
+    assert!(all.contains("\nQuality\n") && all.lines().count() > out.lines().count(), "{all}");
+}
+
+#[test]
+fn a_report_without_a_file_is_of_the_newest_dump_and_several_files_are_several_reports() {
+    let (directory, path) = directory_with(&profile());
+    let (older, newer) = (directory.path().join("heapledger.a.1.hl"), directory.path().join("heapledger.b.2.hl"));
+    fs::copy(&path, &older).expect("copied");
+    fs::copy(&path, &newer).expect("copied");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    fs::File::options().write(true).open(&older).expect("there").set_modified(long_ago).expect("set");
+    fs::remove_file(&path).expect("removed");
+    let (code, out, err) = run(heapledger().arg("report").current_dir(directory.path()));
+    assert_eq!((code, out.matches("\nFindings\n").count()), (0, 1), "{out}");
+    assert!(err.contains("heapledger.b.2.hl") && !err.contains("heapledger.a.1.hl"), "{err}");
+    let (code, out, _) = run(heapledger().arg("report").args([&older, &newer]));
+    assert_eq!((code, out.matches("\nFindings\n").count()), (0, 2), "{out}");
+    let page = directory.path().join("page.html");
+    let (code, ..) = run(heapledger().arg("report").args([&older, &newer]).arg("--html").arg(page));
+    assert_eq!(code, 2);
 }
 
 #[test]

@@ -297,6 +297,7 @@ fn faces(profile: &Profile, origin: &Origin, layout: &Layout) -> Vec<(String, St
         let known = suppressions::parse("leak:*a$").expect("one suppression");
         let is_short = |text: &str| text.len() < 9;
         let detail = Detail {
+            overview: false,
             order: SiteOrder::Live,
             top: layout.rows,
             tree: Some(direction),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use heapledger::Profile;
 use heapledger::profile::{LiveBlock, Module, Site, Stack, SymbolFrame};
 use heapledger_cli::analysis::{
-    Direction, Origin, SiteOrder, View, growth, leaks, site_book, suppressions, tree, verify,
+    Direction, GroupBy, Origin, SiteOrder, View, growth, leaks, site_book, suppressions, tree, verify,
 };
 use heapledger_cli::report::{Detail, Layout, write_report_with};
 
@@ -59,7 +59,7 @@ fn addresses() -> u64 {
 #[test]
 fn every_sum_over_many_sites_is_that_of_all() {
     let profile = many(SITES / 10, addresses());
-    let book = site_book(&profile, &View::default());
+    let book = site_book(&profile, &View { group: GroupBy::Stack, ..View::default() });
     let total: u64 = book.lines.iter().map(|line| line.account.total_bytes).sum();
     assert_eq!(total, profile.totals.total_bytes);
     let ranking = book.ranking(SiteOrder::Total, 10);
@@ -88,6 +88,7 @@ fn a_report_of_a_hundred_thousand_sites_is_no_longer_than_asked() {
         leaks: true,
         suppressions: &known,
         top: 3,
+        view: View { group: GroupBy::Stack, ..View::default() },
         ..Detail::default()
     };
     let mut out = Vec::new();

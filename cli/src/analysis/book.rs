@@ -1,36 +1,42 @@
 //! Sites of a profile by call path.
 //!
 //! A site of the profile is identified by a stack of addresses; this module reads the stack as a path of functions
-//! ([`paths`](super::paths)). Sites with the same path are summed, so that a ranking has one line for each place in
-//! the source.
+//! ([`paths`](super::paths)). Sites with the same key are summed. The key is what the view says: the line of the
+//! program that allocates, unless a reader asks for the function, the crate, or the whole path.
+
+use std::collections::HashMap;
 
 use super::SiteOrder;
 use super::arithmetic::saturating_sum;
 use super::interner::Interner;
-use super::paths::{Function, PathStep, Paths, View};
+use super::paths::{Function, GroupBy, PathStep, Paths, Reading, View, place_in};
 use heapledger::profile::{Profile, ReallocStats, Site};
 
-/// Sites of one call path, summed.
+/// Sites with one key, summed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteLine {
     /// Sum of the figures of the sites. `stack` is the stack of the site with the most bytes. `own_peak_bytes` is the
     /// sum of the peaks of the single sites, which is an upper bound of their common peak.
     pub account: Site,
-    /// Number of sites of the profile with this path.
+    /// Number of sites of the profile with this key.
     pub sites: u64,
-    /// Functions of the path, innermost first.
+    /// Functions on the path of the site with the most bytes, innermost first.
     pub path: Vec<PathStep>,
     /// Source lines of the site with the most bytes, one for each function; 0 if the line is unknown.
     pub lines: Vec<u32>,
 }
 
-/// All sites of a profile by call path.
+/// All sites of a profile by key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteBook {
     /// Functions that occur in the paths.
     pub functions: Vec<Function>,
-    /// Paths that pass the filters of the view, in the order of their first sites.
+    /// Key of the lines.
+    pub group: GroupBy,
+    /// Sums that pass the filters of the view, in the order of their first sites.
     pub lines: Vec<SiteLine>,
+    /// Line of each stack that passes the filters, as an index into `lines`.
+    pub line_of_stack: HashMap<u32, usize>,
     /// Number of sites of the profile, including those that the view filters out.
     pub sites: u64,
     /// Sum of the sites that the view filters out.
@@ -54,13 +60,46 @@ pub struct Ranking {
     pub total: u64,
 }
 
-/// Reads all sites of `profile`; `view` simplifies and filters them.
+/// Key of a line.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Path(Vec<PathStep>),
+    Step(Option<PathStep>),
+    Crate(String),
+}
+
+impl Key {
+    fn of(reading: &Reading, group: GroupBy, functions: &[Function]) -> Key {
+        let step = reading.path.get(place_in(&reading.path, functions)).copied();
+        match group {
+            GroupBy::Stack => Key::Path(reading.path.clone()),
+            GroupBy::Line => Key::Step(step),
+            GroupBy::Function => Key::Step(step.map(|step| PathStep { line: 0, ..step })),
+            GroupBy::Crate => {
+                let function = step.and_then(|step| functions.get(step.function as usize));
+                Key::Crate(function.map_or(String::new(), |function| crate_of(&function.name).to_owned()))
+            }
+        }
+    }
+}
+
+/// Returns the first component of a function's name: `serde_json` of `<serde_json::Value as Clone>::clone`.
+pub fn crate_of(name: &str) -> &str {
+    let name = name.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
+    let name = ["mut ", "const ", "dyn "].iter().fold(name, |name, word| name.trim_start_matches(word));
+    let end = name.find(|sign: char| !sign.is_alphanumeric() && sign != '_').unwrap_or(name.len());
+    &name[..end]
+}
+
+/// Reads all sites of `profile`; `view` simplifies, filters and groups them.
 pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
     let mut paths = Paths::new(profile, view, &[]);
-    let mut path_numbers: Interner<Vec<PathStep>> = Interner::default();
+    let mut keys: Interner<Key> = Interner::default();
     let mut book = SiteBook {
         functions: Vec::new(),
+        group: view.group,
         lines: Vec::new(),
+        line_of_stack: HashMap::new(),
         sites: profile.sites.len() as u64,
         unseen: Site::default(),
         unseen_sites: 0,
@@ -73,11 +112,12 @@ pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
             add(&mut book.unseen, site);
             continue;
         }
-        let at = path_numbers.number(reading.path) as usize;
+        let at = keys.number(Key::of(&reading, view.group, paths.functions())) as usize;
+        book.line_of_stack.insert(site.stack, at);
+        let Reading { path, lines, .. } = reading;
         if at == book.lines.len() {
             heaviest.push(site.total_bytes);
-            let (account, lines) = (site.clone(), reading.lines);
-            book.lines.push(SiteLine { account, sites: 1, path: Vec::new(), lines });
+            book.lines.push(SiteLine { account: site.clone(), sites: 1, path, lines });
             continue;
         }
         let line = &mut book.lines[at];
@@ -86,11 +126,9 @@ pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
         if site.total_bytes > heaviest[at] {
             heaviest[at] = site.total_bytes;
             line.account.stack = site.stack;
-            line.lines = reading.lines;
+            (line.path, line.lines) = (path, lines);
         }
     }
-    let paths_of_lines = book.lines.iter_mut().zip(path_numbers.into_items());
-    paths_of_lines.for_each(|(line, path)| line.path = path);
     book.functions = paths.into_functions();
     book
 }
@@ -159,7 +197,8 @@ mod tests {
         profile.sites = vec![site(0, 1), site(1, 10), site(2, 20), site(3, 5), site(99, 2)];
         let book = site_book(&profile, &View::default());
         let totals: Vec<_> = book.lines.iter().map(|line| (line.account.total_bytes, line.sites)).collect();
-        assert_eq!(totals, [(3, 2), (30, 2), (5, 1)], "a stack that there is not reads as none");
+        assert_eq!(totals, [(3, 2), (30, 2), (5, 1)], "a stack that does not exist reads as none");
+        assert_eq!([0, 1, 2, 3].map(|stack| book.line_of_stack[&stack]), [0, 1, 1, 2]);
         assert_eq!((book.lines[1].account.stack, &book.lines[1].lines[..]), (2, &[1, 9][..]));
         assert_eq!(book.lines[1].account.sizes.total(), 2);
         let ranking = book.ranking(SiteOrder::Total, 1);
@@ -167,6 +206,41 @@ mod tests {
             (ranking.rows, ranking.other_lines, ranking.other_value, ranking.total),
             (vec![1], 2, 8, 38)
         );
+    }
+
+    #[test]
+    fn a_line_sums_the_sites_with_its_key() {
+        let grow = ("alloc::vec::Vec<T>::push", "/rustc/1/library/alloc/src/vec/mod.rs", 3);
+        let serde = ("serde_json::parse", "/c/registry/src/i/serde_json-1/src/de.rs", 4);
+        let mut profile = named(&[
+            &[grow, ("demo::add", "a.rs", 1), ("demo::main", "a.rs", 8)],
+            &[serde, ("demo::add", "a.rs", 1), ("demo::main", "a.rs", 9)],
+            &[grow, ("demo::add", "a.rs", 2), ("demo::main", "a.rs", 8)],
+            &[grow, ("demo::run", "a.rs", 5)],
+            &[grow, serde],
+        ]);
+        profile.sites = (1..6).map(|stack| site(stack, u64::from(stack))).collect();
+        let of = |group| {
+            let book = site_book(&profile, &View { group, ..View::default() });
+            book.lines.iter().map(|line| line.account.total_bytes).collect::<Vec<_>>()
+        };
+        assert_eq!(of(GroupBy::Stack), [1, 2, 3, 4, 5]);
+        assert_eq!(of(GroupBy::Line), [3, 3, 4, 5], "a dependency only where nothing is the program's");
+        assert_eq!(of(GroupBy::Function), [6, 4, 5]);
+        assert_eq!(of(GroupBy::Crate), [10, 5]);
+    }
+
+    #[test]
+    fn the_crate_is_the_first_component_of_a_name() {
+        for (name, expected) in [
+            ("demo::add", "demo"),
+            ("<serde_json::Value as core::clone::Clone>::clone", "serde_json"),
+            ("<&mut dyn demo::T as F>::go", "demo"),
+            ("inflate", "inflate"),
+            ("", ""),
+        ] {
+            assert_eq!(crate_of(name), expected);
+        }
     }
 
     #[test]

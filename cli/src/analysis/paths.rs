@@ -13,9 +13,10 @@
 
 use std::collections::HashMap;
 
+use super::code_owner::{CodeOwner, CodeOwners};
 use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
 use super::interner::Interner;
-use super::name_simplify::{is_library, without_generics};
+use super::name_simplify::without_generics;
 use super::suppressions::Suppression;
 use heapledger::profile::{Profile, scope_of_address};
 
@@ -37,6 +38,8 @@ pub struct View<'a> {
     pub with_generics: bool,
     /// Whether paths keep every library function; if not, only the library function that the program called is kept.
     pub with_library: bool,
+    /// Sites that a [`SiteBook`](super::SiteBook) sums in one line.
+    pub group: GroupBy,
     /// Matchers that keep a stack: one of them must match a function, file or module of the stack. An empty list
     /// keeps all stacks.
     pub focus: Vec<Matcher<'a>>,
@@ -58,6 +61,20 @@ impl std::fmt::Debug for View<'_> {
     }
 }
 
+/// Key of the sites that are one line of a report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum GroupBy {
+    /// The whole path.
+    Stack,
+    /// The function that [`place_in`] names, with its line.
+    #[default]
+    Line,
+    /// The function that [`place_in`] names.
+    Function,
+    /// The crate of that function.
+    Crate,
+}
+
 /// Function that occurs in a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {
@@ -65,8 +82,8 @@ pub struct Function {
     pub name: String,
     /// Source file; empty if unknown.
     pub file: String,
-    /// Whether the function belongs to the standard library.
-    pub is_library: bool,
+    /// Owner of the function.
+    pub owner: CodeOwner,
 }
 
 /// Step of a path: a function with a line.
@@ -91,6 +108,14 @@ pub struct Reading {
     pub suppression: Option<usize>,
 }
 
+/// Returns the index in a path of the function to show: the first of the program, else the first of a dependency, else
+/// the innermost.
+pub fn place_in(path: &[PathStep], functions: &[Function]) -> usize {
+    let owner = |step: &PathStep| functions.get(step.function as usize).map(|function| function.owner);
+    let first = |wanted| path.iter().position(|step| owner(step) == Some(wanted));
+    first(CodeOwner::Program).or_else(|| first(CodeOwner::Dependency)).unwrap_or(0)
+}
+
 /// Function at an address, with the answer of every filter.
 struct Place {
     function: u32,
@@ -113,6 +138,7 @@ type FrameKey<'p> = (&'p str, &'p str, u32, Option<u64>, u64);
 /// Reader of stacks as paths.
 pub struct Paths<'p> {
     reader: StackReader<'p>,
+    owners: CodeOwners,
     view: &'p View<'p>,
     suppressions: &'p [Suppression],
     /// Functions of all paths read so far.
@@ -136,6 +162,7 @@ impl<'p> Paths<'p> {
     pub fn new(profile: &'p Profile, view: &'p View<'p>, suppressions: &'p [Suppression]) -> Self {
         Paths {
             reader: StackReader::new(profile),
+            owners: CodeOwners::of(profile),
             view,
             suppressions,
             functions: Interner::default(),
@@ -240,7 +267,7 @@ impl<'p> Paths<'p> {
     /// Adds the place of a frame, and evaluates every filter on it.
     fn add(&mut self, frame: &Frame<'_>) -> u32 {
         let module = frame.module;
-        let is_library = is_library(frame);
+        let owner = self.owners.owner(frame);
         let name = match (frame.function, module) {
             ("", Some(module)) => {
                 let object = module.path.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -261,7 +288,7 @@ impl<'p> Paths<'p> {
             function: 0,
             line: frame.line,
             is_cut: is_cut(frame),
-            is_library,
+            is_library: owner == CodeOwner::Library,
             is_focus: self.view.focus.iter().any(|matcher| any(*matcher)),
             is_ignored: self.view.ignore.iter().any(|matcher| any(*matcher)),
             is_scope: self.view.scope.zip(scope).is_some_and(|(matches, name)| matches(name)),
@@ -271,7 +298,7 @@ impl<'p> Paths<'p> {
                 .position(|known| any(&|text| known.matches(text)))
                 .map_or(NO_SUPPRESSION, |known| known as u32),
         };
-        let function = Function { name, file: frame.file.to_owned(), is_library };
+        let function = Function { name, file: frame.file.to_owned(), owner };
         self.places.push(Place { function: self.functions.number(function), ..place });
         self.places.len() as u32 - 1
     }

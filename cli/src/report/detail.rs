@@ -3,9 +3,12 @@
 use crate::analysis::paths::View;
 use crate::analysis::{Direction, SiteOrder, Suppression};
 
-/// Options of a report on call stacks. The default is the behaviour of `heapledger report` without flags.
+/// Options of a report: its length, and the ranking, filters and optional sections on call stacks. The default is every
+/// section, as with `heapledger report --all`.
 #[derive(Debug, Clone)]
 pub struct Detail<'a> {
+    /// Whether the report is short: the findings, the totals, the timeline and the places.
+    pub overview: bool,
     /// Figure that ranks the places.
     pub order: SiteOrder,
     /// Maximum number of listed places.
@@ -25,6 +28,7 @@ pub struct Detail<'a> {
 impl Default for Detail<'_> {
     fn default() -> Self {
         Detail {
+            overview: false,
             order: SiteOrder::Total,
             top: 10,
             tree: None,

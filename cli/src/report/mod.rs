@@ -30,6 +30,6 @@ pub use check::write_verdict;
 pub use detail::Detail;
 pub use diff::write_diff;
 pub use heapledger::text::{escape, units};
-pub use text::{SECTIONS, write_report, write_report_with};
+pub use text::{OVERVIEW, SECTIONS, write_report, write_report_with};
 pub use text_page::{Layout, Styles};
 pub use warnings::{Warning, warnings};

@@ -1,35 +1,39 @@
 //! Text report: a title, then its sections in a fixed order.
 //!
-//! Every report has every section, and an empty section says `none`, so that two reports can be compared line by
-//! line. The last sections, on scopes and on tracked pointers, are omitted if the program has none. The quality of
-//! the data comes first, before any figure that depends on it.
+//! The findings come first: their first line says how complete the data is, before any figure that depends on it. A
+//! short report has only what fits on two screens. A long one has every section, and an empty section says `none`, so
+//! that two reports can be compared line by line; only the sections on scopes and on tracked pointers are omitted if the program
+//! has none. The quality of the data, in detail, comes last.
 
 use std::io::{self, Write};
 
 use super::detail::Detail;
 use super::escape::escaped;
 use super::sections::subject::Subject;
-use super::sections::{heap, quality, scopes, sites, tables, timeline, tracked};
+use super::sections::{findings, heap, quality, scopes, sites, tables, timeline, tracked};
 use super::text_page::{Layout, TextPage, Tone};
 use super::units::duration;
 use crate::analysis::{Origin, site_book, verify};
 use heapledger::profile::Profile;
 
 /// Headings of the report, in order. `docs/REPORTS.md` has a section for each heading.
-pub const SECTIONS: [&str; 12] = [
-    "Quality",
+pub const SECTIONS: [&str; 13] = [
+    "Findings",
     "Totals",
     "Peak",
+    "Timeline",
+    "Sites",
+    "Temporaries",
+    "Reallocs",
+    "Live at the end",
     "Threads",
     "Sizes",
     "Lifetimes",
-    "Temporaries",
-    "Reallocs",
-    "Timeline",
-    "Live at the end",
-    "Sites",
     "Changes",
+    "Quality",
 ];
+/// Headings of a short report, in order.
+pub const OVERVIEW: [&str; 4] = ["Findings", "Totals", "Timeline", "Sites"];
 
 /// Writes the report of `profile`. `origin` describes the file of the profile; pass `&Origin::default()` for a live
 /// process.
@@ -64,38 +68,53 @@ pub fn write_report_with(
     let subject = Subject { profile, origin, verdict: verify(profile, origin), detail, book };
     let page = &mut TextPage::new(out, layout);
     title(page, profile)?;
-    type Section = fn(&mut TextPage<'_>, &Subject<'_>) -> io::Result<()>;
-    let sections: [Section; SECTIONS.len()] = [
-        quality::quality,
+    let all: [Section; SECTIONS.len()] = [
+        findings::findings,
         heap::totals,
         heap::peak,
+        timeline::timeline,
+        tables::sites,
+        heap::temporaries,
+        heap::reallocs,
+        tables::live,
         tables::threads,
         tables::sizes,
         tables::lifetimes,
-        heap::temporaries,
-        heap::reallocs,
-        timeline::timeline,
-        tables::live,
-        tables::sites,
         tables::changes,
+        quality::quality,
     ];
-    for (heading, section) in SECTIONS.iter().zip(sections) {
+    let short: [Section; OVERVIEW.len()] =
+        [findings::findings, heap::overview, timeline::timeline, tables::sites];
+    let headings = if detail.overview { &OVERVIEW[..] } else { &SECTIONS[..] };
+    let sections = if detail.overview { &short[..] } else { &all[..] };
+    for (heading, section) in headings.iter().zip(sections) {
         page.heading(heading)?;
         section(page, &subject)?;
-        if *heading == "Sites" {
-            asked_for(page, &subject)?;
+        match *heading {
+            "Sites" => {
+                asked_for(page, &subject)?;
+                if !profile.scopes.is_empty() {
+                    page.heading(scopes::HEADING)?;
+                    scopes::scopes(page, &subject)?;
+                }
+            }
+            "Changes" if !profile.tracked.is_empty() => {
+                page.heading(tracked::HEADING)?;
+                tracked::tracked(page, &subject)?;
+            }
+            _ => {}
         }
     }
-    if !profile.scopes.is_empty() {
-        page.heading(scopes::HEADING)?;
-        scopes::scopes(page, &subject)?;
-    }
-    if !profile.tracked.is_empty() {
-        page.heading(tracked::HEADING)?;
-        tracked::tracked(page, &subject)?;
+    if detail.overview {
+        page.line("")?;
+        let more = "--all shows every section; --by and --group rank the places otherwise; --html draws a page.";
+        page.note(more, 0, Tone::Faint)?;
     }
     Ok(())
 }
+
+/// Writes one section.
+type Section = fn(&mut TextPage<'_>, &Subject<'_>) -> io::Result<()>;
 
 /// Writes the optional sections that `detail` asks for.
 fn asked_for(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -158,11 +177,27 @@ mod tests {
     }
 
     #[test]
-    fn sections_come_in_their_order_with_quality_first() {
+    fn sections_come_in_their_order_with_findings_first_and_quality_last() {
         for profile in [sample::complete(), sample::empty()] {
             let text = report(&profile, &Origin::default());
             let headings: Vec<&str> = text.lines().filter(|line| SECTIONS.contains(line)).collect();
             assert_eq!(headings, SECTIONS);
+        }
+    }
+
+    #[test]
+    fn a_short_report_fits_on_two_screens_and_says_how_complete_it_is() {
+        let detail = Detail { overview: true, ..Detail::default() };
+        for profile in [with_names(), sample::empty(), sample::with_loss(LossReason::RingFull, 3)] {
+            let mut out = Vec::new();
+            let (origin, layout) = (Origin::default(), Layout::default());
+            write_report_with(&profile, &origin, &layout, &detail, &mut out).expect("a vector");
+            let text = String::from_utf8(out).expect("text");
+            let headings: Vec<&str> = text.lines().filter(|line| SECTIONS.contains(line)).collect();
+            assert_eq!(headings, OVERVIEW);
+            assert!(text.lines().count() <= 80, "{text}");
+            let first = &section(&text, "Findings")[0];
+            assert!(first.starts_with("  complete          ") || first.contains("unknown"), "{text}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Issues: reasons against comparing two profiles.
 
-use super::super::{Frame, Origin, StackReader};
+use std::collections::HashSet;
+
+use super::super::{CodeOwner, CodeOwners, Frame, Origin, StackReader};
 use heapledger::profile::{Profile, Stacks};
 
 /// Profile with the damage and notes of its file.
@@ -28,8 +30,10 @@ pub enum ComparabilityIssue {
     StacksInOneOnly,
     /// Allocations have no stack: the stack was sampled out, the walk failed, or the table was full.
     WithoutStack(u64, u64),
-    /// The programs have different names.
+    /// The programs have different names, and no function in common.
     OtherProgram(String, String),
+    /// The programs have different names, but are copies or builds of one program.
+    Renamed(String, String),
     /// The builds of this object differ and frames in it have no names, so equal offsets mean different places.
     OtherBuildWithoutNames(String),
     /// The builds of the program differ. The comparison matches functions by name.
@@ -46,6 +50,7 @@ impl ComparabilityIssue {
         !matches!(
             self,
             ComparabilityIssue::OtherBuild
+                | ComparabilityIssue::Renamed(..)
                 | ComparabilityIssue::InFlight(..)
                 | ComparabilityIssue::Anomalies(..)
                 | ComparabilityIssue::WithoutStack(..)
@@ -62,6 +67,7 @@ impl ComparabilityIssue {
             ComparabilityIssue::StacksInOneOnly => "stacks_in_one_only",
             ComparabilityIssue::WithoutStack(..) => "without_stack",
             ComparabilityIssue::OtherProgram(..) => "other_program",
+            ComparabilityIssue::Renamed(..) => "renamed",
             ComparabilityIssue::OtherBuildWithoutNames(_) => "other_build_without_names",
             ComparabilityIssue::OtherBuild => "other_build",
             ComparabilityIssue::InFlight(..) => "in_flight",
@@ -111,7 +117,12 @@ pub fn issues(before: Side<'_>, after: Side<'_>) -> Vec<ComparabilityIssue> {
     }
     let (first, second) = (&before.process.program, &after.process.program);
     if first != second {
-        issues.push(ComparabilityIssue::OtherProgram(first.clone(), second.clone()));
+        let (first, second) = (first.clone(), second.clone());
+        issues.push(if is_one_program(before, after) {
+            ComparabilityIssue::Renamed(first, second)
+        } else {
+            ComparabilityIssue::OtherProgram(first, second)
+        });
     }
     let unnamed = unnamed_in_other_build(before, after).or_else(|| unnamed_in_other_build(after, before));
     issues.extend(unnamed.map(ComparabilityIssue::OtherBuildWithoutNames));
@@ -121,6 +132,21 @@ pub fn issues(before: Side<'_>, after: Side<'_>) -> Vec<ComparabilityIssue> {
     }
     issues.sort_by_key(|issue| !issue.forbids());
     issues
+}
+
+/// Whether the executables have the same build id, or a function of the program in common.
+fn is_one_program(before: &Profile, after: &Profile) -> bool {
+    let build = |profile: &Profile| profile.modules.first().map(|module| module.build_id.clone());
+    if build(before).is_some_and(|id| !id.is_empty() && Some(id) == build(after)) {
+        return true;
+    }
+    let own = |profile: &Profile| -> HashSet<String> {
+        let (owners, reader) = (CodeOwners::of(profile), StackReader::new(profile));
+        let frames = profile.symbols.frames.keys().flat_map(|address| reader.functions(*address));
+        let own = frames.filter(|frame| owners.owner(frame) == CodeOwner::Program && frame.function.contains("::"));
+        own.map(|frame| frame.function.to_owned()).collect()
+    };
+    !own(before).is_disjoint(&own(after))
 }
 
 fn has_stacks(profile: &Profile) -> bool {
@@ -137,7 +163,7 @@ fn unnamed_in_other_build(profile: &Profile, other: &Profile) -> Option<String> 
         let like = other.modules.iter().find(|like| file(&like.path) == name)?;
         (like.build_id != module.build_id).then_some(name)
     };
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     profile.sites.iter().find_map(|site| {
         let frames = reader.frames(site.stack);
         frames.iter().filter(|frame| seen.insert(frame.address)).find_map(is_moved)
@@ -168,7 +194,11 @@ mod tests {
             ("sampled_out", |profile| profile.quality.sampled_out = 1),
             ("stacks_in_one_only", |profile| profile.settings.stacks = Stacks::Off),
             ("without_stack", |profile| profile.stack_figures.failed = 1),
-            ("other_program", |profile| profile.process.program = "other".into()),
+            ("other_program", |profile| {
+                profile.process.program = "other".into();
+                profile.modules[0].build_id.clear();
+                profile.symbols.frames.clear();
+            }),
             ("other_build", |profile| profile.modules[0].build_id = "cd".into()),
             ("in_flight", |profile| profile.quality.in_flight = 1),
             ("anomalies", |profile| profile.quality.anomalies.unmatched_frees = 1),

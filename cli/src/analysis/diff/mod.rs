@@ -8,13 +8,17 @@
 //! finding. [`issues`] lists the reasons against a comparison, first those that forbid the comparison.
 
 mod comparability;
+mod places;
 
 use std::rc::Rc;
 
 pub use comparability::{ComparabilityIssue, Side, issues};
+pub use places::PlaceChange;
 
 use super::SiteOrder;
 use super::arithmetic::saturating_sum;
+use super::code_owner::{CodeOwner, CodeOwners};
+use super::frames::Frame;
 use super::grouping::{Group, group_by};
 use super::interner::Interner;
 use heapledger::profile::{Profile, Site};
@@ -62,6 +66,20 @@ impl Figures {
             total_blocks: sum(|site| site.total_blocks),
             temporary_blocks: sum(|site| site.temporary_blocks),
             copied_bytes: sum(|site| site.reallocs.copied_bytes),
+        }
+    }
+
+    fn add(&mut self, more: &Figures) {
+        for (sum, value) in [
+            (&mut self.live_bytes, more.live_bytes),
+            (&mut self.live_blocks, more.live_blocks),
+            (&mut self.peak_bytes, more.peak_bytes),
+            (&mut self.total_bytes, more.total_bytes),
+            (&mut self.total_blocks, more.total_blocks),
+            (&mut self.temporary_blocks, more.temporary_blocks),
+            (&mut self.copied_bytes, more.copied_bytes),
+        ] {
+            *sum = sum.saturating_add(value);
         }
     }
 
@@ -131,6 +149,8 @@ impl SiteChange {
 pub struct Diff {
     /// Names of functions, each stored once.
     pub functions: Vec<String>,
+    /// Owner of each function.
+    pub owners: Vec<CodeOwner>,
     /// Sites of both profiles: first those of the first profile in its order, then those that only the second
     /// contains.
     pub sites: Vec<SiteChange>,
@@ -164,11 +184,22 @@ impl Diff {
 /// Compares two profiles.
 pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     let mut functions: Interner<String> = Interner::default();
+    let mut owners: Vec<CodeOwner> = Vec::new();
     let mut stacks: Interner<Rc<[u32]>> = Interner::default();
     let mut sites: Vec<SiteChange> = Vec::new();
     for (profile, presence) in [(before.profile, Presence::Gone), (after.profile, Presence::New)] {
-        let found = group_by(profile, |frame| without_hash(&frame.display_name()).to_owned());
-        let keys: Vec<u32> = found.keys.into_iter().map(|name| functions.number(name)).collect();
+        let rule = CodeOwners::of(profile);
+        let key = |frame: &Frame<'_>| (without_hash(&frame.display_name()).to_owned(), rule.owner(frame));
+        let found = group_by(profile, key);
+        let mut number = |(name, owner)| {
+            let function = functions.number(name);
+            // A name that both profiles have belongs to the first one's owner.
+            if function as usize == owners.len() {
+                owners.push(owner);
+            }
+            function
+        };
+        let keys: Vec<u32> = found.keys.into_iter().map(&mut number).collect();
         for group in &found.groups {
             let stack: Rc<[u32]> = group.frames.iter().map(|frame| keys[*frame as usize]).collect();
             let figures = Figures::of_group(profile, group);
@@ -179,8 +210,8 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
             }
             let site = &mut sites[at];
             match presence {
-                Presence::Gone => site.before = figures,
-                _ => site.after = figures,
+                Presence::Gone => site.before.add(&figures),
+                _ => site.after.add(&figures),
             }
             if site.presence != presence {
                 site.presence = Presence::Both;
@@ -189,6 +220,7 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
     }
     Diff {
         functions: functions.into_items(),
+        owners,
         sites,
         before: Figures::of_process(before.profile),
         after: Figures::of_process(after.profile),

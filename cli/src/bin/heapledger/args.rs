@@ -32,14 +32,16 @@ pub enum Command {
     Validate(crate::validate::ValidateArgs),
 }
 
-/// Print the report of a dump, the quality of the data first
+/// Print the report of a dump: where to look first, how complete the data is, and the figures
 ///
 /// Exit codes: 0 fine; 1 a finding that --fail-on or --fail-on-leak asks for; 2 usage; 3 unreadable input; 4 output
 /// that cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct ReportArgs {
-    /// Dump, black box or trace to read, such as heapledger.app.1234.hl; - reads standard input
-    pub file: PathBuf,
+    /// Dumps, black boxes or traces to read, such as heapledger.app.1234.hl; - reads standard input; without any, the
+    /// newest dump of the working directory
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 
     /// Exit with 1 on this finding; may be given more than once
     #[arg(long, value_enum, value_name = "FINDING")]
@@ -48,6 +50,10 @@ pub struct ReportArgs {
     /// Write the report to this file as a self-contained HTML page, instead of as text
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
+
+    /// Show every section; without it, the findings, totals, timeline and places
+    #[arg(long)]
+    pub all: bool,
 
     #[command(flatten)]
     pub span: SpanArgs,
@@ -76,6 +82,10 @@ pub struct SiteArgs {
     /// Rank places by this figure
     #[arg(long, value_enum, value_name = "FIGURE", default_value_t = MetricArg(SiteOrder::Total))]
     pub by: MetricArg,
+
+    /// Sum the places by this key
+    #[arg(long, value_enum, value_name = "KEY", default_value_t = GroupArg::Line)]
+    pub group: GroupArg,
 
     /// Print a call tree in this direction
     #[arg(long, value_enum, value_name = "DIRECTION")]
@@ -108,6 +118,18 @@ pub struct SiteArgs {
     /// List the blocks that were not freed, and exit with 1 if there are any
     #[arg(long)]
     pub fail_on_leak: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GroupArg {
+    /// Line of the program that allocates, else of a dependency
+    Line,
+    /// Function of that line
+    Function,
+    /// Crate of that function
+    Crate,
+    /// Whole call stack
+    Stack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -203,9 +225,9 @@ pub struct DiffArgs {
     /// Second dump
     pub after: PathBuf,
 
-    /// Figure that ranks the sites
-    #[arg(long, value_enum, default_value_t = MetricArg(SiteOrder::Live))]
-    pub metric: MetricArg,
+    /// Figure that ranks the places; without it, the one that changed most
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
 
     /// Format of the output
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = DiffFormat::Text)]
@@ -215,7 +237,7 @@ pub struct DiffArgs {
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Exit with 1 if the figure of the whole program grew by more than this number of bytes or blocks
+    /// Exit with 1 if a figure of the whole program, or that of --metric, grew by more than this (bytes or blocks)
     #[arg(long, value_name = "BYTES")]
     pub fail_on_growth: Option<u64>,
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use heapledger::text::escape::escaped;
 use heapledger_cli::export::{Format, completeness, export as write_export};
@@ -15,30 +15,65 @@ use crate::detail::{self, SiteFilters};
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
 use crate::input::Input;
 use crate::page::layout;
+use crate::run::DumpDestination;
 use crate::trace_file::{self, TraceFile};
 use crate::{names, read};
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Invalid flags are rejected before any long work.
     let filters = SiteFilters::read(&args.sites)?;
-    let detail = filters.detail(&args.sites);
-    let mut input = read::span(&args.file, &args.span)?;
+    let detail = Detail { overview: !args.all, ..filters.detail(&args.sites) };
+    let files = match &args.files[..] {
+        [] => vec![newest()?],
+        files => files.to_vec(),
+    };
+    if args.html.is_some() && files.len() > 1 {
+        let error = "a page holds one report, and several files are given";
+        return Err(Failure::new(FailureKind::Usage, error).hint("write a page for each file"));
+    }
+    let mut exit = Exit::Fine;
+    for (at, file) in files.iter().enumerate() {
+        if at > 0 {
+            written(writeln!(io::stdout()), STDOUT)?;
+        }
+        if report_file(args, file, &detail)? == Exit::Finding {
+            exit = Exit::Finding;
+        }
+    }
+    Ok(exit)
+}
+
+/// Returns the newest dump of the working directory, and says on standard error which one it is.
+fn newest() -> Result<PathBuf, Failure> {
+    let place = DumpDestination::of(None)?;
+    let Some(dump) = place.newest() else {
+        let error = "no file is given, and there is no heapledger.*.hl in the working directory";
+        return Err(Failure::new(FailureKind::Usage, error)
+            .hint("a program leaves heapledger.<program>.<pid>.hl behind in the directory that it was started in"));
+    };
+    let shown = escaped(&dump.file_name().unwrap_or_default().to_string_lossy());
+    anstream::eprintln!("note: the newest dump here is {shown}");
+    Ok(dump)
+}
+
+fn report_file(args: &ReportArgs, file: &Path, detail: &Detail<'_>) -> Result<Exit, Failure> {
+    let mut input = read::span(file, &args.span)?;
     if args.no_symbols {
         symbols::name_scopes(&mut input.profile);
     } else {
         names::look_up(&mut input.profile, &args.names, &args.file);
     }
     let (result, place) = match &args.html {
-        Some(path) => page(path, &args.file, &input, &detail)?,
+        Some(path) => page(path, file, &input, detail)?,
         None => {
             let layout = layout(&args.page, &io::stdout());
             let mut out = BufWriter::new(io::stdout().lock());
-            let result = write_report_with(&input.profile, &input.origin, &layout, &detail, &mut out);
+            let result = write_report_with(&input.profile, &input.origin, &layout, detail, &mut out);
             (result.and_then(|()| out.flush()), STDOUT.to_owned())
         }
     };
     let found = args.fail_on.iter().any(|finding| shows(&input, *finding))
-        || args.sites.fail_on_leak && detail::has_leaks(&input.profile, &detail);
+        || args.sites.fail_on_leak && detail::has_leaks(&input.profile, detail);
     // A requested finding sets the exit code even if the reader of a pipe is gone.
     written(result, place)?;
     Ok(if found { Exit::Finding } else { Exit::Fine })

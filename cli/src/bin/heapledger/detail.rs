@@ -5,12 +5,12 @@ use std::path::Path;
 
 use heapledger::Profile;
 use heapledger::text::escape::escaped;
-use heapledger_cli::analysis::paths::{Matcher, View};
+use heapledger_cli::analysis::paths::{GroupBy, Matcher, View};
 use heapledger_cli::analysis::{Direction, Suppression, leaks, suppressions};
 use heapledger_cli::report::Detail;
 use regex::Regex;
 
-use crate::args::{SiteArgs, TreeDirectionArg};
+use crate::args::{GroupArg, SiteArgs, TreeDirectionArg};
 use crate::exit::{Failure, FailureKind};
 
 /// Compiled regular expression.
@@ -43,6 +43,7 @@ impl SiteFilters {
         let words: [Vec<String>; 3] =
             [words("focus", &args.focus), words("ignore", &args.ignore), words("scope", &scope)];
         Detail {
+            overview: false,
             order: args.by.0,
             top: args.top,
             tree: args.tree.map(|way| match way {
@@ -54,6 +55,12 @@ impl SiteFilters {
             view: View {
                 with_generics: args.unfolded,
                 with_library: args.unfolded,
+                group: match args.group {
+                    GroupArg::Line => GroupBy::Line,
+                    GroupArg::Function => GroupBy::Function,
+                    GroupArg::Crate => GroupBy::Crate,
+                    GroupArg::Stack => GroupBy::Stack,
+                },
                 focus: matchers(&self.focus),
                 ignore: matchers(&self.ignore),
                 scope: self.scope.as_deref().map(|scope| scope as Matcher<'_>),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use heapledger::text::escape::escaped;
 use heapledger_cli::analysis::diff::change;
-use heapledger_cli::analysis::{self, Diff, Side};
+use heapledger_cli::analysis::{self, Diff, Side, SiteOrder};
 use heapledger_cli::export::export_diff;
 use heapledger_cli::report::diff::html::write_diff_html;
 use heapledger_cli::report::diff::sentence;
@@ -29,7 +29,7 @@ pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
     if !diff.is_comparable() && !args.force {
         return Err(refusal(&diff));
     }
-    let order = args.metric.0;
+    let order = args.metric.map(|metric| metric.0);
     if let Some(path) = &args.html {
         let shown = escaped(&path.display().to_string());
         if [&args.before, &args.after].into_iter().any(|dump| is_same_file(path, dump)) {
@@ -37,7 +37,7 @@ pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
             return Err(Failure::new(FailureKind::Usage, error).hint("choose another file for --html"));
         }
         let result = create(path).and_then(|mut out| {
-            write_diff_html(&diff, before, after, order, &mut out).and_then(|()| out.flush())
+            write_diff_html(&diff, before, after, order.unwrap_or_else(|| diff.most_changed()), &mut out).and_then(|()| out.flush())
         });
         written(result, &shown)?;
     }
@@ -49,8 +49,9 @@ pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
         }
     };
     written(result.and_then(|()| out.flush()), STDOUT)?;
-    let growth = change(diff.before.of(order), diff.after.of(order));
-    let is_too_much = args.fail_on_growth.is_some_and(|most| growth > i128::from(most));
+    let asked = order.map_or(SiteOrder::ALL.to_vec(), |order| vec![order]);
+    let growth = asked.iter().map(|order| change(diff.before.of(*order), diff.after.of(*order))).max();
+    let is_too_much = args.fail_on_growth.zip(growth).is_some_and(|(most, growth)| growth > i128::from(most));
     Ok(if is_too_much { Exit::Finding } else { Exit::Fine })
 }
 

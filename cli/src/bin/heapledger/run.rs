@@ -26,7 +26,7 @@ use std::time::SystemTime;
 
 use heapledger::dumps::{self, ReadError};
 use heapledger::text::escape::escaped;
-use heapledger_cli::report::{Detail, write_report};
+use heapledger_cli::report::{Detail, write_report_with};
 
 use crate::args::{NameArgs, RunArgs};
 use crate::exit::{Exit, Failure, FailureKind, written};
@@ -130,7 +130,9 @@ fn report(args: &RunArgs, dump: &Path, others: &[PathBuf]) -> Result<(), Failure
     }
     let layout = layout(&args.page, &io::stderr());
     if args.report || args.html.is_none() {
-        write_report(&input.profile, &input.origin, &layout, &mut page).expect("memory takes everything");
+        let detail = Detail { overview: true, ..Detail::default() };
+        write_report_with(&input.profile, &input.origin, &layout, &detail, &mut page)
+            .expect("memory takes everything");
     }
     for other in others {
         let path = escaped(&other.display().to_string());
@@ -142,7 +144,7 @@ fn report(args: &RunArgs, dump: &Path, others: &[PathBuf]) -> Result<(), Failure
 }
 
 /// Destination of dumps.
-enum DumpDestination {
+pub enum DumpDestination {
     /// Directory in which each dump has a different name.
     Directory(PathBuf),
     /// Single file for the dump.
@@ -153,7 +155,7 @@ enum DumpDestination {
 type FileState = (Option<SystemTime>, u64);
 
 impl DumpDestination {
-    fn of(output: Option<&Path>) -> Result<Self, Failure> {
+    pub fn of(output: Option<&Path>) -> Result<Self, Failure> {
         let output = output.unwrap_or(Path::new("."));
         let shown = escaped(&output.display().to_string());
         // The program may change its working directory before it writes the dump.
@@ -228,6 +230,12 @@ impl DumpDestination {
             Some((path, (metadata.modified().ok(), metadata.len())))
         };
         paths.filter_map(stamped).collect()
+    }
+
+    /// Returns the dump that was written last.
+    pub fn newest(&self) -> Option<PathBuf> {
+        let newest = self.dumps().into_iter().max_by_key(|(path, (modified, _))| (*modified, path.clone()));
+        newest.map(|(path, _)| path)
     }
 
     /// Returns the dumps that are new or changed since `before`: first the dump of process `pid`, then the others,

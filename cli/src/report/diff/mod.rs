@@ -12,15 +12,16 @@ use super::escape::escaped;
 use super::table::Table;
 use super::text_page::{Layout, TextPage, Tone};
 use super::units::{bytes, bytes_exact, count, counted, duration, wide_count};
-use crate::analysis::diff::{Figures, change};
-use crate::analysis::{ComparabilityIssue, Diff, Presence, Side, SiteChange, SiteOrder};
+use crate::analysis::diff::{Figures, PlaceChange, change};
+use crate::analysis::{ComparabilityIssue, Diff, Presence, Side, SiteOrder};
 use heapledger::profile::Profile;
 use heapledger::quality::completeness_percent;
 
 /// Headings of the report, in order.
 pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 
-/// Writes the result of [`diff`](crate::analysis::diff::diff), ranked by `order`.
+/// Writes the result of [`diff`](crate::analysis::diff::diff), ranked by `order`, or without it by the figure of the
+/// processes that changed most.
 ///
 /// # Errors
 ///
@@ -29,10 +30,11 @@ pub fn write_diff(
     diff: &Diff,
     before: Side<'_>,
     after: Side<'_>,
-    order: SiteOrder,
+    order: Option<SiteOrder>,
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    let order = order.unwrap_or_else(|| diff.most_changed());
     let page = &mut TextPage::new(out, layout);
     page.line("heapledger diff")?;
     page.heading(DIFF_SECTIONS[0])?;
@@ -85,6 +87,11 @@ pub fn sentence(issue: &ComparabilityIssue) -> String {
                 escaped(&format!("{after:?}"))
             )
         }
+        ComparabilityIssue::Renamed(before, after) => format!(
+            "the programs are named {} and {}, but have functions in common",
+            escaped(&format!("{before:?}")),
+            escaped(&format!("{after:?}"))
+        ),
         ComparabilityIssue::OtherBuildWithoutNames(object) => {
             let object = escaped(object);
             format!(
@@ -142,35 +149,33 @@ fn total_of(order: SiteOrder) -> &'static str {
 }
 
 fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
-    let changed = diff.by_change(order);
+    let changed = diff.places(order);
+    page.fact("ranked", &format!("by the change in {}", total_of(order)))?;
+    also_grew(page, diff, order)?;
     let mut table = Table::new("live|at peak|allocated|blocks|<|<function < its callers").shrinking(5);
     let mut tones = Vec::new();
-    for site in changed.iter().take(page.layout.rows) {
+    for place in changed.iter().take(page.layout.rows) {
         let figures = [SiteOrder::Live, SiteOrder::Peak, SiteOrder::Total, SiteOrder::Count];
-        let figures = figures.map(|order| signed(site.change(order), order.is_in_bytes()));
-        let presence = if site.presence == Presence::Both { "" } else { site.presence.name() };
-        table.row(figures.into_iter().chain([presence.into(), names(diff, site)]));
-        tones.push(tone(site.change(order)));
+        let figures = figures.map(|order| signed(place.change(order), order.is_in_bytes()));
+        let presence = if place.presence == Presence::Both { "" } else { place.presence.name() };
+        table.row(figures.into_iter().chain([presence.into(), names(diff, place, order)]));
+        tones.push(tone(place.change(order)));
     }
     if changed.is_empty() {
         page.note(&format!("none differs in {}", total_of(order)), 2, Tone::Plain)?;
     } else {
         painted(page, &table, &tones)?;
     }
-    let others = changed.len().saturating_sub(page.layout.rows);
-    if others > 0 {
-        let sum: i128 = changed[page.layout.rows..].iter().map(|site| site.change(order)).sum();
-        let text = format!(
-            "{}, {} together",
-            counted(others as u64, "site", "sites"),
-            signed(sum, order.is_in_bytes())
-        );
-        page.fact("not shown", &text)?;
+    let others = changed.get(page.layout.rows..).unwrap_or_default();
+    if !others.is_empty() {
+        let sum: i128 = others.iter().map(|place| place.change(order)).sum();
+        let sum = signed(sum, order.is_in_bytes());
+        page.fact("not shown", &format!("{}, {sum} together", counted(others.len() as u64, "place", "places")))?;
     }
     let of = |presence: Presence| diff.sites.iter().filter(|site| site.presence == presence).count() as u64;
     let text = format!(
-        "{} with other {}; {} new, {} gone, {} in both",
-        counted(changed.len() as u64, "site", "sites"),
+        "{} with other {}; of the stacks {} new, {} gone, {} in both",
+        counted(changed.len() as u64, "place", "places"),
         total_of(order),
         count(of(Presence::New)),
         count(of(Presence::Gone)),
@@ -179,20 +184,40 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<(
     page.fact("in all", &text)
 }
 
-/// Maximum number of functions named in the row of a site.
+/// Writes the other figures of the process that grew.
+fn also_grew(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
+    let others = SiteOrder::ALL.into_iter().filter(|other| *other != order);
+    let grown: Vec<String> = others
+        .filter(|other| diff.after.of(*other) > diff.before.of(*other))
+        .map(|other| {
+            let (before, after) = (diff.before.of(other), diff.after.of(other));
+            let part = growth(before, after);
+            let by = signed(change(before, after), other.is_in_bytes());
+            format!("{} by {by}{}{part}", total_of(other), if part.is_empty() { "" } else { ", " })
+        })
+        .collect();
+    if grown.is_empty() {
+        return Ok(());
+    }
+    page.toned("also grew", &grown.join("; "), Tone::Bad)
+}
+
+/// Maximum number of functions named in the row of a place.
 const NAMED_FRAMES: usize = 4;
 
-/// Returns the innermost functions of a site, starting with the first function outside the standard library.
-fn names(diff: &Diff, site: &SiteChange) -> String {
-    let is_library = |name: &&str| {
-        let name = name.trim_start_matches('<');
-        ["alloc::", "core::", "std::"].iter().any(|library| name.starts_with(library))
-    };
-    let mut own: Vec<&str> = diff.names(&site.stack).skip_while(is_library).take(NAMED_FRAMES).collect();
-    if own.is_empty() {
-        own = diff.names(&site.stack).take(NAMED_FRAMES).collect();
+/// Returns the function of a place, then its callers on the stack that changed most.
+fn names(diff: &Diff, place: &PlaceChange, order: SiteOrder) -> String {
+    let Some(site) = diff.sites.get(place.largest(order)) else { return String::new() };
+    let at = diff.place_of(site);
+    let mut names: Vec<&str> = diff.names(site.stack.get(at..).unwrap_or_default()).collect();
+    // A function that calls itself is named once.
+    names.dedup();
+    names.truncate(NAMED_FRAMES);
+    if names.is_empty() {
+        return "(no stack)".into();
     }
-    if own.is_empty() { "(no stack)".into() } else { escaped(&own.join(" < ")) }
+    let more = if place.sites > 1 { format!(" ({} stacks)", count(place.sites)) } else { String::new() };
+    format!("{}{more}", escaped(&names.join(" < ")))
 }
 
 fn tone(change: i128) -> Tone {
@@ -247,7 +272,7 @@ mod tests {
         let (before, after) =
             (Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin });
         let mut out = Vec::new();
-        write_diff(&diff(before, after), before, after, SiteOrder::Live, layout, &mut out).expect("a vector");
+        write_diff(&diff(before, after), before, after, Some(SiteOrder::Live), layout, &mut out).expect("a vector");
         String::from_utf8(out).expect("text")
     }
 
@@ -268,7 +293,7 @@ mod tests {
             text.contains("+2.9 KiB      0 B   +2.9 KiB       0    Vec<T>::push < parse < main"),
             "{text}"
         );
-        assert!(text.contains("1 site with other live bytes; 0 new, 0 gone, 5 in both"), "{text}");
+        assert!(text.contains("1 place with other live bytes; of the stacks 0 new, 0 gone, 5 in both"), "{text}");
         assert!(!text.contains('\u{1b}'));
     }
 

@@ -10,14 +10,15 @@ use serde::Serialize;
 
 use super::super::detail::Detail;
 use super::super::escape::escaped;
+use super::super::sections::findings::sentence;
 use super::super::sections::heap::advice as advice_of;
 use super::super::units::{bytes, counted, duration};
 use super::key_figures::{self, Banner, CertaintyLine, Fact, Law, Tile};
 use super::tree::{Calls, pack};
 use crate::analysis::paths::Paths;
 use crate::analysis::{
-    Bucket, Column, CrossingLine, FigureGroup, Origin, Suppressed, TimelineFinding, Verification,
-    crossings as crossings_of, estimated_bytes, leaks, lifetimes as lifetimes_of, live as live_of, site_book,
+    Bucket, Column, CrossingLine, FigureGroup, Origin, SiteBook, Suppressed, TimelineFinding, Verification,
+    crossings as crossings_of, estimated_bytes, findings as findings_of, leaks, lifetimes as lifetimes_of, live as live_of, site_book,
     sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
 };
 use heapledger::profile::{Profile, Site, Stacks, ThreadRow};
@@ -41,6 +42,8 @@ pub(super) struct Document {
     banner: Banner,
     certainties: Vec<CertaintyLine>,
     tiles: Vec<Tile>,
+    /// Findings: kind, and the sentence with place and figure.
+    findings: Vec<(&'static str, String)>,
     timeline: Timeline,
     calls: Option<Calls>,
     /// Note on missing call stacks or names; empty if none is missing.
@@ -207,13 +210,14 @@ pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) 
     let calls = has_stacks(profile).then(|| pack(profile, chosen.sites.iter().map(|site| site.stack)));
     let calls_note = calls_note(calls.as_ref(), profile, &verdict);
     let sites = sites(profile, &chosen, calls.as_ref());
-    let advice = advice(profile, detail, calls.is_some());
+    let book = calls.is_some().then(|| site_book(profile, &detail.view));
     Document {
         program: named(&profile.process.program, "unnamed program"),
         about: lines_about(profile),
         banner: key_figures::banner(profile, origin, &verdict),
         certainties: key_figures::certainties(&verdict),
         tiles: key_figures::tiles(profile, &verdict),
+        findings: book.as_ref().map_or(Vec::new(), |book| findings(profile, book)),
         timeline: timeline(profile, about(FigureGroup::Lifetimes)),
         calls,
         calls_note,
@@ -226,7 +230,7 @@ pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) 
         sizes: sizes(profile, about(FigureGroup::Breakdown)),
         lifetimes: lifetimes(profile, about(FigureGroup::Lifetimes)),
         reallocs: key_figures::realloc_facts(profile),
-        advice,
+        advice: book.as_ref().map_or(Vec::new(), |book| advice_of(book, ADVICE, usize::MAX)),
         reallocs_certainty: about(FigureGroup::Reallocs),
         laws: key_figures::laws(&verdict),
         changes: changes(profile),
@@ -342,11 +346,8 @@ fn choose<'a>(profile: &'a Profile, detail: &Detail<'_>) -> Chosen<'a> {
     chosen
 }
 
-fn advice(profile: &Profile, detail: &Detail<'_>, has_stacks: bool) -> Vec<(String, String)> {
-    if !has_stacks {
-        return Vec::new();
-    }
-    advice_of(&site_book(profile, &detail.view), ADVICE, usize::MAX)
+fn findings(profile: &Profile, book: &SiteBook) -> Vec<(&'static str, String)> {
+    findings_of(profile, book).iter().map(|finding| sentence(profile, book, finding, usize::MAX)).collect()
 }
 
 fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites {

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::super::escape::escaped;
 use crate::analysis::interner::Interner;
-use crate::analysis::name_simplify::{is_library, without_generics};
+use crate::analysis::name_simplify::without_generics;
+use crate::analysis::{CodeOwner, CodeOwners};
 use crate::analysis::{Frame, StackReader};
 use heapledger::profile::Profile;
 
@@ -42,7 +43,7 @@ pub(super) struct Calls {
     /// Line of each frame; 0 if the line is unknown.
     lines: Vec<u32>,
     /// Kind of each frame: 0 for a function of the program, 1 for a library function, 2 for a frame without a name, 3
-    /// for a marker that is no function.
+    /// for a marker that is no function, 4 for a function of a dependency.
     kinds: Vec<u8>,
     /// Distance from each node to its parent. Node 0 is the root, and has no frame.
     up: Vec<u32>,
@@ -73,6 +74,7 @@ struct Node {
 struct Packer<'a> {
     calls: Calls,
     reader: StackReader<'a>,
+    owners: CodeOwners,
     strings: Interner<String>,
     frames: Interner<FrameEntry>,
     /// Maps function, file, line and address of each frame seen so far to its number, so that each frame is formatted
@@ -88,6 +90,7 @@ pub(super) fn pack(profile: &Profile, stacks: impl Iterator<Item = u32>) -> Call
     let mut packer = Packer {
         calls: Calls::default(),
         reader: StackReader::new(profile),
+        owners: CodeOwners::of(profile),
         strings: Interner::default(),
         frames: Interner::default(),
         met: HashMap::new(),
@@ -135,7 +138,7 @@ impl<'a> Packer<'a> {
         if let Some(number) = self.met.get(&key) {
             return *number;
         }
-        let number = self.frame(entry(frame));
+        let number = self.frame(entry(frame, &self.owners));
         self.met.insert(key, number);
         number
     }
@@ -184,12 +187,16 @@ fn marker(name: &str) -> FrameEntry {
     FrameEntry { name: name.into(), file: String::new(), line: 0, kind: 3 }
 }
 
-fn entry(frame: &Frame<'_>) -> FrameEntry {
+fn entry(frame: &Frame<'_>, owners: &CodeOwners) -> FrameEntry {
     if frame.function.is_empty() {
         let file = frame.module.map_or(String::new(), |module| escaped(&module.path));
         return FrameEntry { name: place(frame), file, line: 0, kind: 2 };
     }
-    let kind = u8::from(is_library(frame));
+    let kind = match owners.owner(frame) {
+        CodeOwner::Program => 0,
+        CodeOwner::Library => 1,
+        CodeOwner::Dependency => 4,
+    };
     FrameEntry { name: escaped(frame.function), file: escaped(frame.file), line: frame.line, kind }
 }
 

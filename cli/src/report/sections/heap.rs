@@ -66,6 +66,29 @@ pub(in super::super) fn samples(estimates: &Estimates, within: &str) -> [String;
     ]
 }
 
+/// Writes the figures of a process without the details of each.
+pub(in super::super) fn overview(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let found = summary(subject.profile);
+    let totals = &found.totals;
+    let line = |n, size| format!("{}, {}", blocks(n), bytes_exact(size));
+    page.fact("allocated", &line(totals.total_blocks, totals.total_bytes))?;
+    page.fact("live at the end", &line(totals.live_blocks, totals.live_bytes))?;
+    let peak = &found.peak;
+    let bound = match peak.uncertainty_bytes {
+        0 => String::new(),
+        more => format!(", up to {} more not counted", bytes(more)),
+    };
+    page.fact("peak", &format!("{}, after {}{bound}", line(peak.blocks, peak.bytes), duration(peak.at_ns)))?;
+    let part = share(found.temporary_blocks, totals.total_blocks);
+    page.fact("temporary", &format!("{} ({part})", line(found.temporary_blocks, found.temporary_bytes)))?;
+    let moved = reallocs_of(subject.profile).all;
+    page.fact("reallocs", &format!("{}, {} copied", count(moved.count), bytes(moved.copied_bytes)))?;
+    if let Some(estimates) = &subject.profile.estimates {
+        sampled(page, estimates)?;
+    }
+    certainty(page, subject, FigureGroup::Totals)
+}
+
 pub(in super::super) fn peak(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let found = summary(subject.profile);
     let peak = &found.peak;
@@ -127,12 +150,13 @@ pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> V
     let of = |place: Growth| {
         let line = &book.lines[place.line];
         let shown = ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines };
-        (shown.first_own_function(width), saved(&place))
+        (shown.place(book.group, width), savings(&place))
     };
     growth(book, limit).into_iter().map(of).collect()
 }
 
-fn saved(place: &Growth) -> String {
+/// Returns the sentence that says what a larger first capacity saves.
+pub(super) fn savings(place: &Growth) -> String {
     let copied = bytes(place.copied_bytes);
     let reallocs = counted(place.reallocs, "realloc", "reallocs");
     let each = hundredths(Some(place.mean_hundredths));

@@ -1,6 +1,7 @@
 //! Sections of the report, by kind: [`quality`], facts about the [`heap`], [`tables`], [`sites`], the [`timeline`],
 //! and [`tracked`] pointers. Every section reads the same [`Subject`](subject::Subject).
 
+pub(super) mod findings;
 pub(super) mod heap;
 mod places;
 pub(super) mod quality;

@@ -7,7 +7,8 @@ use super::super::escape::escaped;
 use super::super::table::{Table, cut};
 use super::super::text_page::{TextPage, Tone};
 use super::super::units::count;
-use crate::analysis::paths::{Function, PathStep};
+use crate::analysis::crate_of;
+use crate::analysis::paths::{Function, GroupBy, PathStep, place_in};
 
 /// Maximum number of callers that are shown; one line counts the others.
 const CALLERS: usize = 5;
@@ -38,6 +39,22 @@ fn file_and_line(file: &str, line: u32) -> String {
     if line > 0 { format!("{short}:{line}") } else { short }
 }
 
+/// Returns the last two components of a function's name.
+fn last_names(name: &str) -> String {
+    let mut starts = Vec::new();
+    let (mut depth, bytes) = (0i32, name.as_bytes());
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'<' | b'(' | b'[' => depth += 1,
+            b'>' | b')' | b']' => depth -= 1,
+            b':' if depth == 0 && bytes.get(at + 1) == Some(&b':') => starts.push(at + 2),
+            _ => {}
+        }
+    }
+    let kept = starts.len().checked_sub(2).and_then(|from| name.get(starts[from]..));
+    kept.unwrap_or(name).to_owned()
+}
+
 /// Call path for display.
 pub(super) struct ShownPath<'a> {
     pub(super) functions: &'a [Function],
@@ -46,10 +63,9 @@ pub(super) struct ShownPath<'a> {
 }
 
 impl ShownPath<'_> {
-    /// Returns the index in the path of the first function outside the standard library, or 0 if the path has none.
+    /// Returns the index in the path of the function to show.
     fn first_own(&self) -> usize {
-        let is_own = |step: &PathStep| self.function(*step).is_some_and(|function| !function.is_library);
-        self.path.iter().position(is_own).unwrap_or(0)
+        place_in(self.path, self.functions)
     }
 
     fn function(&self, step: PathStep) -> Option<&Function> {
@@ -62,16 +78,55 @@ impl ShownPath<'_> {
         place(function, self.lines.get(index).copied().unwrap_or(0), width)
     }
 
-    /// Returns the first function outside the standard library, as text.
-    pub(super) fn first_own_function(&self, width: usize) -> String {
-        self.at(self.first_own(), width)
+    /// Returns the place to show as text: with its line, without it, or only its crate, as the lines are grouped.
+    pub(super) fn place(&self, group: GroupBy, width: usize) -> String {
+        let at = self.first_own();
+        let function = self.path.get(at).and_then(|step| self.function(*step));
+        match group {
+            GroupBy::Stack | GroupBy::Line => self.at(at, width),
+            GroupBy::Function => place(function, 0, width),
+            GroupBy::Crate => {
+                let name = function.map_or("", |function| crate_of(&function.name));
+                if name.is_empty() { "(no name)".into() } else { cut(&escaped(name), width) }
+            }
+        }
+    }
+
+    /// Writes the place, and in one line the functions that it called and its callers.
+    pub(super) fn write_short(&self, page: &mut TextPage<'_>, group: GroupBy, stacks: u64) -> io::Result<()> {
+        let room = page.layout.columns() - INDENT;
+        page.line(&format!("{:INDENT$}{}", "", self.place(group, room)))?;
+        let own = self.first_own();
+        let name = |index: &usize| {
+            let function = self.path.get(*index).and_then(|step| self.function(*step));
+            function.map_or(String::new(), |function| last_names(&escaped(&function.name)))
+        };
+        let mut parts = Vec::new();
+        if stacks > 1 {
+            parts.push(format!("{} stacks, most by", count(stacks)));
+        }
+        if own > 0 {
+            parts.push(format!("through {}", name(&(own - 1))));
+        }
+        let mut callers: Vec<String> = (own + 1..self.path.len()).map(|index| name(&index)).collect();
+        // A function that calls itself is named once.
+        callers.dedup();
+        callers.truncate(CALLERS);
+        if !callers.is_empty() {
+            parts.push(format!("from {}", callers.join(" < ")));
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let text = cut(&parts.join(" "), room - 2);
+        page.toned_line(&format!("{:INDENT$}  {text}", ""), Tone::Faint)
     }
 
     /// Writes the indented lines of the place.
-    pub(super) fn write(&self, page: &mut TextPage<'_>) -> io::Result<()> {
+    pub(super) fn write(&self, page: &mut TextPage<'_>, group: GroupBy) -> io::Result<()> {
         let room = page.layout.columns() - INDENT;
         let own = self.first_own();
-        page.line(&format!("{:INDENT$}{}", "", self.at(own, room)))?;
+        page.line(&format!("{:INDENT$}{}", "", self.place(group, room)))?;
         let inner = (0..own).map(|index| ("through", index));
         let outer = (own + 1..self.path.len()).take(CALLERS).map(|index| ("from", index));
         for (word, index) in inner.chain(outer) {
@@ -87,21 +142,20 @@ impl ShownPath<'_> {
     }
 }
 
-/// Writes a table, and below each row the place of the same index in `places`.
+/// Writes a table, and below each row what `write` writes for its index.
 pub(super) fn table_of_places(
     page: &mut TextPage<'_>,
     table: &Table,
-    places: &[ShownPath<'_>],
+    mut write: impl FnMut(&mut TextPage<'_>, usize) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut text = Vec::new();
     table.write(&mut text, page.layout.columns())?;
     let text = String::from_utf8_lossy(&text);
     let mut rows = text.lines();
     rows.next().map_or(Ok(()), |titles| page.line(titles))?;
-    let mut places = places.iter();
-    for row in rows {
+    for (at, row) in rows.enumerate() {
         page.line(row)?;
-        places.next().map_or(Ok(()), |place| place.write(page))?;
+        write(page, at)?;
     }
     Ok(())
 }

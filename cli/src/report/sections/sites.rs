@@ -9,7 +9,8 @@ use super::super::units::{bytes, bytes_exact, count, counted, duration, share};
 use super::places::{ShownPath, place, table_of_places};
 use super::subject::{Subject, certainty};
 use crate::analysis::{
-    Direction, FigureGroup, SiteBook, SiteOrder, Tree, estimated_bytes, leaks as leaks_of, tree as tree_of,
+    Direction, FigureGroup, GroupBy, SiteBook, SiteOrder, Tree, View, estimated_bytes, leaks as leaks_of, site_book,
+    tree as tree_of,
 };
 use heapledger::profile::{Stacks, Symbols};
 
@@ -69,8 +70,15 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
             count(account.cross_thread_frees),
         ]);
     }
-    let places: Vec<ShownPath<'_>> = ranking.rows.iter().map(|row| shown(book, *row)).collect();
-    table_of_places(page, &table, &places)?;
+    table_of_places(page, &table, |page, at| {
+        let Some(row) = ranking.rows.get(at) else { return Ok(()) };
+        let place = shown(book, *row);
+        if subject.detail.overview {
+            place.write_short(page, book.group, book.lines[*row].sites)
+        } else {
+            place.write(page, book.group)
+        }
+    })?;
     sampled(page, subject, book, &ranking.rows)?;
     if ranking.other_lines > 0 {
         let others = counted(ranking.other_lines, "place", "places");
@@ -138,9 +146,11 @@ pub(in super::super) fn call_tree(
     subject: &Subject<'_>,
     direction: Direction,
 ) -> io::Result<()> {
-    let Some(book) = &subject.book else {
+    if subject.book.is_none() {
         return page.note("none: no call stacks were taken", 2, Tone::Plain);
-    };
+    }
+    let view = View { group: GroupBy::Stack, ..subject.detail.view.clone() };
+    let book = &site_book(subject.profile, &view);
     let order = subject.detail.order;
     let tree = tree_of(book, direction, order);
     let way = match direction {
@@ -225,11 +235,12 @@ pub(in super::super) fn leaks(page: &mut TextPage<'_>, subject: &Subject<'_>) ->
             duration(leak.oldest_ns),
         ]);
     }
-    let functions = &found.functions;
-    let places = listed.iter().map(|leak| ShownPath { functions, path: &leak.path, lines: &leak.lines });
-    let places: Vec<ShownPath<'_>> = places.collect();
     if !listed.is_empty() {
-        table_of_places(page, &table, &places)?;
+        table_of_places(page, &table, |page, at| {
+            let Some(leak) = listed.get(at) else { return Ok(()) };
+            let place = ShownPath { functions: &found.functions, path: &leak.path, lines: &leak.lines };
+            place.write(page, GroupBy::Stack)
+        })?;
     }
     if !others.is_empty() {
         let size = others.iter().fold(0u64, |sum, leak| sum.saturating_add(leak.bytes));

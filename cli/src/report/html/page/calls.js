@@ -6,6 +6,7 @@ const calls = (() => {
   /** Kinds of frames. */
   const PROGRAM = 0;
   const LIBRARY = 1;
+  const DEPENDENCY = 4;
 
   function open(packed, sites) {
     const size = packed.up.length;
@@ -57,14 +58,18 @@ const calls = (() => {
       return { name: text(names[number]), short: short(names[number]), place, kind: packed.kinds[number] };
     }
 
-    /** What a site is called: its innermost frame that is the program's, and what that called. */
+    /** What a site is called: its innermost frame that is the program's, else a dependency's, and what that called. */
     function title(node) {
       let inner;
+      let dependency;
       for (let at = node; at !== 0; at -= up[at]) {
-        if (packed.kinds[frame[at]] === PROGRAM) return { main: describe(frame[at]), called: inner };
-        inner = describe(frame[at]);
+        const kind = packed.kinds[frame[at]];
+        const here = { main: describe(frame[at]), called: inner };
+        if (kind === PROGRAM) return here;
+        if (kind === DEPENDENCY) dependency ??= here;
+        inner = here.main;
       }
-      return { main: node === 0 ? undefined : describe(frame[node]) };
+      return dependency ?? { main: node === 0 ? undefined : describe(frame[node]) };
     }
 
     /** The names on the way from the root to a node. */

@@ -251,6 +251,8 @@ const flameView = (() => {
         [colour("--flame-program-a"), colour("--flame-program-b")],
         [colour("--flame-library-a"), colour("--flame-library-b")],
         [colour("--flame-unnamed-a"), colour("--flame-unnamed-b")],
+        [colour("--flame-unnamed-a"), colour("--flame-unnamed-b")],
+        [colour("--flame-dependency-a"), colour("--flame-dependency-b")],
       ],
     };
   }

@@ -15,6 +15,10 @@ const sections = (() => {
     add(byId("tiles"), make("dl", { class: "tiles" }, report.tiles.map((tile) =>
       make("div", { class: "tile" }, make("dt", {}, tile.label), make("dd", { class: "value" }, tile.value),
         make("dd", { class: "detail" }, tile.detail), make("dd", {}, certainty(tile.certainty))))));
+    if (report.findings.length > 0) {
+      const lines = report.findings.map(([kind, text]) => make("li", {}, make("strong", {}, kind), ` ${text}`));
+      add(byId("findings"), make("h2", { id: "findings-h" }, "Findings"), make("ol", { class: "advice" }, lines));
+    }
   }
 
   function banner(found, certainties) {

@@ -1,0 +1,170 @@
+//! Findings: the few places that a reader should look at first, each with the figure that brought it here.
+//!
+//! Each kind answers one question: what is large, what keeps growing, what is allocated only to be freed again, and
+//! what is copied because it grows. A kind without a place worth a look has no finding. The thresholds only keep
+//! trifles out; every figure is in the tables as well.
+
+use super::growth::{Growth, growth};
+use super::retained::{Retained, retained};
+use super::{SiteBook, SiteOrder};
+use heapledger::profile::Profile;
+
+/// Maximum number of findings.
+pub const FINDINGS_MAX: usize = 5;
+/// Maximum number of findings on places that keep growing.
+const GROWING_MAX: usize = 2;
+/// Divisor of a sum: a place below this share of it is no finding.
+const SHARE: u64 = 20;
+/// Divisor of the live bytes: a growing place below this share of them is no finding.
+const GROWING_SHARE: u64 = 100;
+/// Number of temporary blocks, and of copied bytes, below which a place is no finding.
+const TEMPORARY_BLOCKS_MIN: u64 = 1_000;
+const COPIED_BYTES_MIN: u64 = 64 << 10;
+
+/// Place that a reader should look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Place, as an index into [`SiteBook::lines`].
+    pub line: usize,
+    /// Reason for the finding.
+    pub kind: FindingKind,
+}
+
+/// Reason for a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FindingKind {
+    /// The place held the most bytes when the process was at its peak.
+    LargestAtPeak {
+        /// Bytes of the place at the peak.
+        bytes: u64,
+        /// Bytes of the process at the peak.
+        of_bytes: u64,
+    },
+    /// The place holds the most bytes at the snapshot.
+    LargestLive {
+        /// Live bytes of the place.
+        bytes: u64,
+        /// Live bytes of the process.
+        of_bytes: u64,
+    },
+    /// Live blocks of the place were allocated throughout the run.
+    KeepsGrowing(Retained),
+    /// The place allocated the most temporary blocks.
+    Temporary {
+        /// Temporary blocks of the place.
+        blocks: u64,
+        /// All blocks of the place.
+        of_blocks: u64,
+        /// Bytes in the temporary blocks.
+        bytes: u64,
+    },
+    /// Reallocs of the place copied the most bytes.
+    Capacity(Growth),
+}
+
+/// Returns the findings of a profile, the most important kind first.
+pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let first = |order| {
+        let ranking = book.ranking(order, 1);
+        let line = *ranking.rows.first()?;
+        let value = order.value(&book.lines[line].account);
+        (value >= ranking.total / SHARE).then_some((line, value, ranking.total))
+    };
+    let growing: Vec<Retained> = retained(profile, book)
+        .into_iter()
+        .filter(|place| place.keeps_growing() && place.bytes >= profile.totals.live_bytes / GROWING_SHARE)
+        .take(GROWING_MAX)
+        .collect();
+    let largest_at_peak = first(SiteOrder::Peak);
+    if let Some((line, bytes, of_bytes)) = largest_at_peak {
+        found.push(Finding { line, kind: FindingKind::LargestAtPeak { bytes, of_bytes } });
+    }
+    let grows = |line| growing.iter().any(|place| place.line == line);
+    // At the snapshot another place may be the largest one.
+    if let Some((line, bytes, of_bytes)) = first(SiteOrder::Live)
+        && Some(line) != largest_at_peak.map(|(line, ..)| line)
+        && !grows(line)
+        && bytes >= COPIED_BYTES_MIN
+    {
+        found.push(Finding { line, kind: FindingKind::LargestLive { bytes, of_bytes } });
+    }
+    found.extend(growing.iter().cloned().map(|place| Finding {
+        line: place.line,
+        kind: FindingKind::KeepsGrowing(place),
+    }));
+    if let Some((line, blocks, _)) = first(SiteOrder::Temporaries)
+        && blocks >= TEMPORARY_BLOCKS_MIN
+    {
+        let account = &book.lines[line].account;
+        let (of_blocks, bytes) = (account.total_blocks, account.temporary_bytes);
+        found.push(Finding { line, kind: FindingKind::Temporary { blocks, of_blocks, bytes } });
+    }
+    let dearest = growth(book, 1).into_iter().find(|place| place.copied_bytes >= COPIED_BYTES_MIN);
+    found.extend(dearest.map(|place| Finding { line: place.line, kind: FindingKind::Capacity(place) }));
+    found.truncate(FINDINGS_MAX);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::paths::{View, named};
+    use super::super::site_book;
+    use super::*;
+    use heapledger::profile::{LiveBlock, ReallocStats, Site};
+
+    /// Returns a profile with one place for each kind of finding, and a place without any.
+    fn profile() -> Profile {
+        let mut profile = named(&[
+            &[("demo::index", "a.rs", 1)],
+            &[("demo::cache", "a.rs", 2)],
+            &[("demo::parse", "a.rs", 3)],
+            &[("demo::collect", "a.rs", 4)],
+            &[("demo::small", "a.rs", 5)],
+        ]);
+        profile.process.duration_ns = 1_600;
+        let site = |stack| Site { stack, total_blocks: 10, total_bytes: 100, ..Site::default() };
+        profile.sites = (1..6).map(site).collect();
+        (profile.sites[0].at_peak_bytes, profile.sites[4].at_peak_bytes) = (900_000, 100);
+        profile.sites[1].total_blocks = 100;
+        profile.sites[1].total_bytes = 200_000;
+        profile.totals.live_bytes = 200_000;
+        (profile.sites[2].temporary_blocks, profile.sites[2].temporary_bytes) = (5_000, 80_000);
+        profile.sites[2].total_blocks = 6_000;
+        profile.sites[3].reallocs =
+            ReallocStats { count: 30, moved: 30, copied_bytes: 900_000, chains: 10, chain_links: 30, longest_chain: 3 };
+        profile.sites[3].sizes.add(64, 10);
+        let block = |n| LiveBlock { stack: 2, size: 2_000, born_ns: n * 16, ..LiveBlock::default() };
+        profile.live = (0..100).map(block).collect();
+        profile
+    }
+
+    fn found(profile: &Profile) -> Vec<(usize, &'static str)> {
+        let book = site_book(profile, &View::default());
+        let name = |finding: &Finding| match finding.kind {
+            FindingKind::LargestAtPeak { .. } => "peak",
+            FindingKind::LargestLive { .. } => "live",
+            FindingKind::KeepsGrowing(_) => "grows",
+            FindingKind::Temporary { .. } => "temporary",
+            FindingKind::Capacity(_) => "capacity",
+        };
+        findings(profile, &book).iter().map(|finding| (finding.line, name(finding))).collect()
+    }
+
+    #[test]
+    fn each_kind_finds_its_place_and_trifles_are_left_out() {
+        let mut profile = profile();
+        assert_eq!(found(&profile), [(0, "peak"), (1, "grows"), (2, "temporary"), (3, "capacity")]);
+        // Filled at once, the same bytes are large but do not grow.
+        profile.live.iter_mut().for_each(|block| block.born_ns = 3);
+        assert_eq!(found(&profile)[..2], [(0, "peak"), (1, "live")]);
+        profile.sites[2].temporary_blocks = 999;
+        profile.sites[3].reallocs.copied_bytes = 9;
+        assert_eq!(found(&profile).len(), 2);
+    }
+
+    #[test]
+    fn a_profile_without_events_has_no_findings() {
+        assert_eq!(found(&super::super::sample::empty()), []);
+    }
+}

@@ -1,0 +1,112 @@
+//! First section: whether the data is complete, and where to look first.
+
+use std::io;
+
+use super::super::certainty_text;
+use super::super::escape::escaped;
+use super::super::text_page::{TextPage, Tone};
+use super::super::units::{bytes, count, counted, duration, share};
+use super::super::warnings::warnings;
+use super::heap::savings;
+use super::places::ShownPath;
+use super::subject::{Subject, blocks};
+use crate::analysis::retained::SPANS;
+use crate::analysis::{Finding, FindingKind, SiteBook, findings as findings_of};
+use heapledger::profile::{Profile, TEMPORARY_ALLOCS};
+use heapledger::quality::completeness_percent;
+
+pub(in super::super) fn findings(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
+    let (profile, origin) = (subject.profile, subject.origin);
+    let (text, is_good) = completeness(profile, origin.is_whole());
+    page.toned("complete", &text, if is_good { Tone::Good } else { Tone::Bad })?;
+    for part in &origin.damage {
+        page.toned("file damage", &escaped(part), Tone::Bad)?;
+    }
+    for warning in warnings(profile, &subject.verdict, origin) {
+        page.toned("warning", &format!("{} {}", warning.seen, warning.advice), Tone::Bad)?;
+    }
+    let Some(book) = &subject.book else {
+        return page.fact("places", "none: no call stacks were taken (HEAPLEDGER_STACKS=auto takes them)");
+    };
+    let found = findings_of(profile, book);
+    if found.is_empty() {
+        return page.fact("places", "none stands out");
+    }
+    for finding in &found {
+        let (name, text) = sentence(profile, book, finding, page.layout.columns());
+        page.fact(name, &text)?;
+    }
+    Ok(())
+}
+
+/// Returns the completeness of a profile in one sentence, and whether nothing is missing.
+pub(in super::super) fn completeness(profile: &Profile, is_whole: bool) -> (String, bool) {
+    let quality = &profile.quality;
+    if !quality.installed {
+        return (certainty_text::no_completeness(is_whole).to_owned(), false);
+    }
+    let lost = quality.lost.total();
+    let percent = completeness_percent(quality.recorded, lost);
+    let attempted = counted(quality.attempted, "event", "events");
+    let mut text = match lost {
+        0 => format!("{percent}: {attempted} attempted, none lost"),
+        lost => {
+            let reasons = quality.lost.iter().filter(|(_, events)| *events > 0);
+            let reasons: Vec<String> =
+                reasons.map(|(reason, events)| format!("{} {}", reason.name(), count(events))).collect();
+            let reasons = reasons.join(", ");
+            format!("{percent}: {} of {attempted} lost ({reasons}), every sum is a lower bound", count(lost))
+        }
+    };
+    if quality.sampled_out > 0 {
+        text.push_str(&format!(", {} left out by sampling", count(quality.sampled_out)));
+    }
+    if !is_whole {
+        text.push_str("; parts of the file could not be read");
+    }
+    (text, lost == 0 && quality.sampled_out == 0 && is_whole)
+}
+
+/// Returns the name of a finding, and the sentence with its place, its figure and what to do.
+pub(in super::super) fn sentence(
+    profile: &Profile,
+    book: &SiteBook,
+    finding: &Finding,
+    width: usize,
+) -> (&'static str, String) {
+    let line = &book.lines[finding.line];
+    let shown = ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines };
+    let place = shown.place(book.group, width);
+    match &finding.kind {
+        FindingKind::LargestAtPeak { bytes: held, of_bytes } => {
+            let part = share(*held, *of_bytes);
+            let when = duration(profile.peak.at_ns);
+            ("largest", format!("{place} held {} when most was live, after {when}: {part} of the peak", bytes(*held)))
+        }
+        FindingKind::LargestLive { bytes: held, of_bytes } => {
+            let part = share(*held, *of_bytes);
+            ("still live", format!("{place} holds {} at the end: {part} of what is live", bytes(*held)))
+        }
+        FindingKind::KeepsGrowing(place_of) => (
+            "keeps growing",
+            format!(
+                "{place} holds {} in {} at the end, allocated in {} of {SPANS} equal parts of the run; give it a \
+                 bound, or free what is no longer used",
+                bytes(place_of.bytes),
+                blocks(place_of.blocks),
+                place_of.spans(),
+            ),
+        ),
+        FindingKind::Temporary { blocks: freed, of_blocks, bytes: size } => (
+            "temporary",
+            format!(
+                "{place} freed {} of its {} ({}) before {TEMPORARY_ALLOCS} more allocations; borrow, or reuse one \
+                 buffer",
+                count(*freed),
+                blocks(*of_blocks),
+                bytes(*size),
+            ),
+        ),
+        FindingKind::Capacity(growth) => ("capacity", format!("{place}: {}", savings(growth))),
+    }
+}
