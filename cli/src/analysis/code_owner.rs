@@ -5,7 +5,7 @@
 //! repository below `git/checkouts`. A program that was itself installed from a registry has all its files there; then
 //! the package of `main` is the program.
 
-use heapledger::profile::Profile;
+use heapledger::profile::{Profile, scope_of_address};
 
 use super::Frame;
 use super::name_simplify::is_library;
@@ -53,10 +53,14 @@ impl CodeOwners {
         }
     }
 
-    /// Returns the owner of the function of a frame.
+    /// Returns the owner of the function of a frame. The frame of a scope counts as a dependency: it is no place in the
+    /// program.
     pub fn owner(&self, frame: &Frame<'_>) -> CodeOwner {
         if is_library(frame) {
             return CodeOwner::Library;
+        }
+        if scope_of_address(frame.address).is_some() {
+            return CodeOwner::Dependency;
         }
         let is_program = match frame.file {
             "" => frame.module.is_none_or(|module| Some(module.start) == self.executable_start),
