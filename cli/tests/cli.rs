@@ -127,7 +127,8 @@ fn a_report_shows_the_findings_first_and_the_figures() {
 #[test]
 fn a_report_without_a_file_is_of_the_newest_dump_and_several_files_are_several_reports() {
     let (directory, path) = directory_with(&profile());
-    let (older, newer) = (directory.path().join("heapledger.a.1.hl"), directory.path().join("heapledger.b.2.hl"));
+    let (older, newer) =
+        (directory.path().join("heapledger.a.1.hl"), directory.path().join("heapledger.b.2.hl"));
     fs::copy(&path, &older).expect("copied");
     fs::copy(&path, &newer).expect("copied");
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);

@@ -17,7 +17,7 @@
 //! | 1 | `options`, `fixed_path`, `record`, `region_abi` | plain data |
 //! | 2 | `process` | the process-wide state, in one static, and its reset after a fork |
 //! | 3 | `state`, `overflow_pool` | access to that state; the overflow pool |
-//! | 4 | `slot`, `latency`, `trace_backpressure`, `diagnostic` | one concern each |
+//! | 4 | `slot`, `latency`, `trace_backpressure`, `diagnostic`, `stack_bounds` | one concern each |
 //! | 5 | `gate`, `environment`, `validate`, `black_box` | when a lane's gate opens; the steps of opening a ledger |
 //! | 6 | `internal` | scopes in which a thread works for heapledger |
 //! | 7 | `stacks` | the call stack of an allocation |
@@ -40,7 +40,7 @@
 //!
 //! A signal handler may allocate on a stack of a few kilobytes. Without a fold, recording needs some 1,000 bytes of
 //! stack in an optimised build (`docs/LIMITS.md` has all figures). A fold, and the interning of a new call stack, need
-//! more: a thread does neither unless that much stack is free (`stacks::has_room`). On the thread's own stack that is
+//! more: a thread does neither unless that much stack is free (`stack_bounds::has_room`). On the thread's own stack that is
 //! known without a call of the system. On another one the bounds of the alternate stack are asked for, or the pages
 //! below the stack pointer are read. Nothing is walked there.
 //!
@@ -88,6 +88,7 @@ pub(crate) mod scopes;
 pub(crate) mod segments;
 mod slot;
 mod slow_path;
+mod stack_bounds;
 pub(crate) mod stacks;
 pub(crate) mod state;
 pub(crate) mod thread;

@@ -19,7 +19,7 @@ use std::hint::spin_loop;
 
 use super::process::{OFFLOAD_SEGMENTS_MAX, PROCESS};
 use super::record::RecordKind;
-use super::{background_thread, overflow_pool, stacks, state, trace_backpressure};
+use super::{background_thread, overflow_pool, stack_bounds, state, trace_backpressure};
 use crate::fold::batch::Part;
 use crate::ledger::Ledger;
 use crate::profile::{DataQualityMode, LossReason};
@@ -166,7 +166,7 @@ pub(super) fn help(lane: &Lane, ledger: &Ledger, mode: DataQualityMode) {
 
 /// Whether the thread has the stack that a fold needs.
 fn has_room_to_fold(lane: &Lane) -> bool {
-    stacks::has_room(&lane.cold.walker, FOLD_STACK_BYTES)
+    stack_bounds::has_room(&lane.cold.walker, FOLD_STACK_BYTES)
 }
 
 /// Makes the segment at `page` current for the words of segment `number`; the lane then holds `held` segments.

@@ -6,12 +6,11 @@
 //!
 //! An event whose stack cannot be walked is recorded with stack 0, and the failure is counted.
 
-use std::sync::atomic::compiler_fence;
-
 use super::black_box;
 use super::gate::while_writing;
 use super::internal::InternalScope;
 use super::process::PROCESS;
+use super::stack_bounds::{bounds_around, find_bounds, has_room};
 use super::state::{self, Level};
 use crate::ledger::Ledger;
 use crate::ledger::estimate::{Sampler, rate_of};
@@ -24,7 +23,7 @@ use crate::stack::replay::{Replay, Walked};
 use crate::stack::rules::{Rule, Rules, TABLE_PAGES};
 use crate::stack::{End, Frames, Hash, STACK_FRAMES_MAX, unwind, walk};
 use crate::sys::errno::KeptErrno;
-use crate::sys::frame::{self, Bounds, Known, Registers};
+use crate::sys::frame::{self, Bounds, Registers};
 use crate::sys::latch::Patience;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -84,69 +83,6 @@ pub(super) fn prepare(lane: &'static Lane) {
         open(lane);
         update_walking(lane);
     }
-}
-
-/// Looks for the thread's stack at its 1st window without bounds, its 2nd, 4th, 8th, and so on. Without bounds no stack
-/// is walked, and the room on it is looked up at each fold.
-#[cold]
-fn find_bounds(walker: &Walker) {
-    // relaxed, both: only the lane's thread writes it.
-    let tries = walker.tries.load(Ordering::Relaxed) + 1;
-    walker.tries.store(tries, Ordering::Relaxed);
-    if !tries.is_power_of_two() {
-        return;
-    }
-    let _errno = KeptErrno::keep();
-    if let Some(known) = frame::known() {
-        store_known(walker, known);
-    }
-}
-
-/// Stores the known part of the thread's stack. A signal handler between two stores may store its own: each pair of a
-/// `low` and a `high` bounds a part of the same stack.
-fn store_known(walker: &Walker, known: Known) {
-    // relaxed, all: only the lane's thread writes them; its signal handlers see program order.
-    walker.low.store(known.bounds.low, Ordering::Relaxed);
-    walker.floor.store(known.floor, Ordering::Relaxed);
-    compiler_fence(Ordering::SeqCst);
-    walker.high.store(known.bounds.high, Ordering::Relaxed);
-}
-
-/// Returns the bounds of the thread's stack, if the stack pointer `sp` lies within. It does not on another stack, that
-/// of a signal handler or of a coroutine.
-#[inline(always)]
-fn bounds_around(walker: &Walker, sp: u64) -> Option<Bounds> {
-    // relaxed, both: only the lane's thread writes them.
-    let bounds =
-        Bounds { low: walker.low.load(Ordering::Relaxed), high: walker.high.load(Ordering::Relaxed) };
-    if (bounds.low..bounds.high).contains(&sp) { Some(bounds) } else { extended_bounds(walker, bounds, sp) }
-}
-
-/// Whether the thread has `bytes` bytes of stack left, on its own stack or another. On its own stack this is known
-/// without a call of the system, except where the thread has not been as deep before.
-#[inline(never)]
-pub(super) fn has_room(walker: &Walker, bytes: u64) -> bool {
-    let sp = frame::registers().sp;
-    let is_known = bounds_around(walker, sp.saturating_sub(bytes)).is_some_and(|bounds| sp < bounds.high);
-    is_known || {
-        let _errno = KeptErrno::keep();
-        frame::has_room(bytes)
-    }
-}
-
-/// Extends the bounds of the thread's stack down to the stack pointer `sp`, and returns them if it lies within.
-#[cold]
-#[inline(never)]
-fn extended_bounds(walker: &Walker, bounds: Bounds, sp: u64) -> Option<Bounds> {
-    // relaxed: only the lane's thread writes it.
-    let known = Known { bounds, floor: walker.floor.load(Ordering::Relaxed) };
-    if !known.may_hold(sp) {
-        return None;
-    }
-    let _errno = KeptErrno::keep();
-    let known = frame::extend(known, sp);
-    store_known(walker, known);
-    known.holds(sp).then_some(known.bounds)
 }
 
 /// Prepares the walk for the process. Allocates, in an internal scope.

@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn a_program_that_was_installed_owns_its_package() {
-        let (main, grass) = (format!("{REGISTRY}tool-1.0.0/src/main.rs"), format!("{REGISTRY}grass-0.1/src/x.rs"));
+        let (main, grass) =
+            (format!("{REGISTRY}tool-1.0.0/src/main.rs"), format!("{REGISTRY}grass-0.1/src/x.rs"));
         let profile = named(&[&[("grass::compile", &grass, 4), ("tool::main", &main, 6)]]);
         assert_eq!(owners(&profile), [CodeOwner::Dependency, CodeOwner::Program]);
     }

@@ -89,10 +89,12 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     {
         found.push(Finding { line, kind: FindingKind::LargestLive { bytes, of_bytes } });
     }
-    found.extend(growing.iter().cloned().map(|place| Finding {
-        line: place.line,
-        kind: FindingKind::KeepsGrowing(place),
-    }));
+    found.extend(
+        growing
+            .iter()
+            .cloned()
+            .map(|place| Finding { line: place.line, kind: FindingKind::KeepsGrowing(place) }),
+    );
     if let Some((line, blocks, _)) = first(SiteOrder::Temporaries)
         && blocks >= TEMPORARY_BLOCKS_MIN
     {
@@ -131,8 +133,14 @@ mod tests {
         profile.totals.live_bytes = 200_000;
         (profile.sites[2].temporary_blocks, profile.sites[2].temporary_bytes) = (5_000, 80_000);
         profile.sites[2].total_blocks = 6_000;
-        profile.sites[3].reallocs =
-            ReallocStats { count: 30, moved: 30, copied_bytes: 900_000, chains: 10, chain_links: 30, longest_chain: 3 };
+        profile.sites[3].reallocs = ReallocStats {
+            count: 30,
+            moved: 30,
+            copied_bytes: 900_000,
+            chains: 10,
+            chain_links: 30,
+            longest_chain: 3,
+        };
         profile.sites[3].sizes.add(64, 10);
         let block = |n| LiveBlock { stack: 2, size: 2_000, born_ns: n * 16, ..LiveBlock::default() };
         profile.live = (0..100).map(block).collect();

@@ -91,8 +91,10 @@ mod tests {
         profile.live = cache.chain(table).chain(bounded).chain(few).chain([block(99, 5)]).collect();
         let book = site_book(&profile, &View::default());
         let found = retained(&profile, &book);
-        let read: Vec<_> =
-            found.iter().map(|place| (place.line, place.blocks, place.spans(), place.keeps_growing())).collect();
+        let read: Vec<_> = found
+            .iter()
+            .map(|place| (place.line, place.blocks, place.spans(), place.keeps_growing()))
+            .collect();
         assert_eq!(read, [(2, 300, 3, false), (1, 200, 1, false), (0, 100, 16, true), (3, 16, 16, false)]);
         assert_eq!(found[2].by_span.iter().sum::<u64>(), found[2].bytes);
     }
@@ -102,7 +104,8 @@ mod tests {
         let mut profile = named(&[&[("demo::cache", "a.rs", 1)]]);
         profile.process.duration_ns = 0;
         profile.sites = vec![Site { stack: 1, total_blocks: 1, ..Site::default() }];
-        profile.live = vec![LiveBlock { stack: 1, size: u64::MAX, born_ns: u64::MAX, ..LiveBlock::default() }; 2];
+        profile.live =
+            vec![LiveBlock { stack: 1, size: u64::MAX, born_ns: u64::MAX, ..LiveBlock::default() }; 2];
         let found = retained(&profile, &site_book(&profile, &View::default()));
         assert_eq!((found[0].bytes, found[0].by_span[SPANS - 1]), (u64::MAX, u64::MAX));
     }

@@ -107,7 +107,8 @@ pub fn write_report_with(
     }
     if detail.overview {
         page.line("")?;
-        let more = "--all shows every section; --by and --group rank the places otherwise; --html draws a page.";
+        let more =
+            "--all shows every section; --by and --group rank the places otherwise; --html draws a page.";
         page.note(more, 0, Tone::Faint)?;
     }
     Ok(())

@@ -143,7 +143,8 @@ fn is_one_program(before: &Profile, after: &Profile) -> bool {
     let own = |profile: &Profile| -> HashSet<String> {
         let (owners, reader) = (CodeOwners::of(profile), StackReader::new(profile));
         let frames = profile.symbols.frames.keys().flat_map(|address| reader.functions(*address));
-        let own = frames.filter(|frame| owners.owner(frame) == CodeOwner::Program && frame.function.contains("::"));
+        let own =
+            frames.filter(|frame| owners.owner(frame) == CodeOwner::Program && frame.function.contains("::"));
         own.map(|frame| frame.function.to_owned()).collect()
     };
     !own(before).is_disjoint(&own(after))

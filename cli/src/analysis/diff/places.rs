@@ -125,7 +125,11 @@ mod tests {
         let read: Vec<_> = places
             .iter()
             .map(|place| {
-                (diff.functions[place.function.unwrap() as usize].as_str(), place.change(SiteOrder::Total), place.sites)
+                (
+                    diff.functions[place.function.unwrap() as usize].as_str(),
+                    place.change(SiteOrder::Total),
+                    place.sites,
+                )
             })
             .collect();
         assert_eq!(read, [("demo::add", 100, 2)]);

@@ -48,8 +48,9 @@ fn newest() -> Result<PathBuf, Failure> {
     let place = DumpDestination::of(None)?;
     let Some(dump) = place.newest() else {
         let error = "no file is given, and there is no heapledger.*.hl in the working directory";
-        return Err(Failure::new(FailureKind::Usage, error)
-            .hint("a program leaves heapledger.<program>.<pid>.hl behind in the directory that it was started in"));
+        return Err(Failure::new(FailureKind::Usage, error).hint(
+            "a program leaves heapledger.<program>.<pid>.hl behind in the directory that it was started in",
+        ));
     };
     let shown = escaped(&dump.file_name().unwrap_or_default().to_string_lossy());
     anstream::eprintln!("note: the newest dump here is {shown}");

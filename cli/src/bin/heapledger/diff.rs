@@ -37,7 +37,8 @@ pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
             return Err(Failure::new(FailureKind::Usage, error).hint("choose another file for --html"));
         }
         let result = create(path).and_then(|mut out| {
-            write_diff_html(&diff, before, after, order.unwrap_or_else(|| diff.most_changed()), &mut out).and_then(|()| out.flush())
+            write_diff_html(&diff, before, after, order.unwrap_or_else(|| diff.most_changed()), &mut out)
+                .and_then(|()| out.flush())
         });
         written(result, &shown)?;
     }

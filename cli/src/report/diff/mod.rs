@@ -170,7 +170,10 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<(
     if !others.is_empty() {
         let sum: i128 = others.iter().map(|place| place.change(order)).sum();
         let sum = signed(sum, order.is_in_bytes());
-        page.fact("not shown", &format!("{}, {sum} together", counted(others.len() as u64, "place", "places")))?;
+        page.fact(
+            "not shown",
+            &format!("{}, {sum} together", counted(others.len() as u64, "place", "places")),
+        )?;
     }
     let of = |presence: Presence| diff.sites.iter().filter(|site| site.presence == presence).count() as u64;
     let text = format!(
@@ -272,7 +275,8 @@ mod tests {
         let (before, after) =
             (Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin });
         let mut out = Vec::new();
-        write_diff(&diff(before, after), before, after, Some(SiteOrder::Live), layout, &mut out).expect("a vector");
+        write_diff(&diff(before, after), before, after, Some(SiteOrder::Live), layout, &mut out)
+            .expect("a vector");
         String::from_utf8(out).expect("text")
     }
 
@@ -293,7 +297,10 @@ mod tests {
             text.contains("+2.9 KiB      0 B   +2.9 KiB       0    Vec<T>::push < parse < main"),
             "{text}"
         );
-        assert!(text.contains("1 place with other live bytes; of the stacks 0 new, 0 gone, 5 in both"), "{text}");
+        assert!(
+            text.contains("1 place with other live bytes; of the stacks 0 new, 0 gone, 5 in both"),
+            "{text}"
+        );
         assert!(!text.contains('\u{1b}'));
     }
 

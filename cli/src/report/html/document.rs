@@ -18,8 +18,8 @@ use super::tree::{Calls, pack};
 use crate::analysis::paths::Paths;
 use crate::analysis::{
     Bucket, Column, CrossingLine, FigureGroup, Origin, SiteBook, Suppressed, TimelineFinding, Verification,
-    crossings as crossings_of, estimated_bytes, findings as findings_of, leaks, lifetimes as lifetimes_of, live as live_of, site_book,
-    sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
+    crossings as crossings_of, estimated_bytes, findings as findings_of, leaks, lifetimes as lifetimes_of,
+    live as live_of, site_book, sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
 };
 use heapledger::profile::{Profile, Site, Stacks, ThreadRow};
 

@@ -81,7 +81,10 @@ pub(in super::super) fn sentence(
         FindingKind::LargestAtPeak { bytes: held, of_bytes } => {
             let part = share(*held, *of_bytes);
             let when = duration(profile.peak.at_ns);
-            ("largest", format!("{place} held {} when most was live, after {when}: {part} of the peak", bytes(*held)))
+            (
+                "largest",
+                format!("{place} held {} when most was live, after {when}: {part} of the peak", bytes(*held)),
+            )
         }
         FindingKind::LargestLive { bytes: held, of_bytes } => {
             let part = share(*held, *of_bytes);

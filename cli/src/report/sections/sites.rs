@@ -9,8 +9,8 @@ use super::super::units::{bytes, bytes_exact, count, counted, duration, share};
 use super::places::{ShownPath, place, table_of_places};
 use super::subject::{Subject, certainty};
 use crate::analysis::{
-    Direction, FigureGroup, GroupBy, SiteBook, SiteOrder, Tree, View, estimated_bytes, leaks as leaks_of, site_book,
-    tree as tree_of,
+    Direction, FigureGroup, GroupBy, SiteBook, SiteOrder, Tree, View, estimated_bytes, leaks as leaks_of,
+    site_book, tree as tree_of,
 };
 use heapledger::profile::{Stacks, Symbols};
 
