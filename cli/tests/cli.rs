@@ -435,7 +435,7 @@ mod run_command {
             (&["--report", "-o", "three.hl"], true),
         ] {
             let (code, _, err) = run_script(place.path(), options, &dump, script);
-            assert_eq!((code, err.contains("\nQuality\n")), (5, has_text), "{options:?} {err}");
+            assert_eq!((code, err.contains("\nFindings\n")), (5, has_text), "{options:?} {err}");
             let page = place.path().join("page.html");
             let is_page = fs::read_to_string(&page).is_ok_and(|page| page.contains("</html>"));
             assert_eq!(is_page, options.contains(&"--html"), "{options:?}");
@@ -453,7 +453,7 @@ mod run_command {
         let (code, out, err) = run_script(place.path(), &["-o", "one.hl"], &dump, script);
         assert_eq!((code, out.as_str()), (7, "to stdout\n"), "{err}");
         assert!(
-            err.starts_with("to stderr\n") && err.contains("\nQuality\n") && err.contains("one.hl"),
+            err.starts_with("to stderr\n") && err.contains("\nFindings\n") && err.contains("one.hl"),
             "{err}"
         );
     }
@@ -524,7 +524,7 @@ mod run_command {
         let script = r#"f="$HEAPLEDGER_DUMP"; test -e "$f" && exit 1; cp "$1" "$f"; cp "$1" "${f%.hl}-2.hl""#;
         let (code, _, err) = run_script(place.path(), &["-o", "one.hl"], &dump, script);
         assert_eq!((code, names()), (0, 2), "{err}");
-        assert!(err.contains("\nQuality\n") && err.contains("another process left "), "{err}");
+        assert!(err.contains("\nFindings\n") && err.contains("another process left "), "{err}");
     }
 
     #[test]

@@ -294,10 +294,8 @@ fn faces(profile: &Profile, origin: &Origin, layout: &Layout) -> Vec<(String, St
     write_report(profile, origin, layout, &mut out).expect("a vector takes everything");
     faces.push(("report".into(), out));
     for direction in [Direction::Callers, Direction::Callees] {
-        let known = suppressions::parse("leak:*a$").expect("one suppression");
-        let is_short = |text: &str| text.len() < 9;
+        let (known, is_short) = (suppressions::parse("leak:*a$").expect("one"), |text: &str| text.len() < 9);
         let detail = Detail {
-            overview: false,
             order: SiteOrder::Live,
             top: layout.rows,
             tree: Some(direction),
@@ -305,13 +303,13 @@ fn faces(profile: &Profile, origin: &Origin, layout: &Layout) -> Vec<(String, St
             suppressions: &known,
             view: View { ignore: vec![&is_short], ..View::default() },
             looked_at: "\u{1b}".into(),
+            ..Detail::default()
         };
         let mut out = Vec::new();
         write_report_with(profile, origin, layout, &detail, &mut out).expect("a vector takes everything");
         faces.push(("report".into(), out));
     }
-    let mut out = Vec::new();
-    let verdict = verify(profile, origin);
+    let (mut out, verdict) = (Vec::new(), verify(profile, origin));
     write_verdict(profile, &verdict, origin, layout, &mut out).expect("a vector takes everything");
     faces.push(("verify".into(), out));
     for format in Format::ALL {

@@ -356,7 +356,7 @@ fn a_report_names_places_trees_and_leaks() {
         assert!(code < 2, "{said}");
         (code, text)
     };
-    let (code, text) = report(&["--all"]);
+    let (code, text) = report(&["--all", "--group", "stack"]);
     assert_eq!(code, 0);
     let position = |mark| format!("walker.rs:{}", marked(mark));
     for mark in ["inner", "middle", "outer", "main", "generic", "recursive", "again", "object", "closure"] {

@@ -135,6 +135,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/recorder/overflow_pool.rs", "the pool is seen whole"),
     ("src/recorder/stacks.rs", "the store of stacks is seen with the way in which they are taken"),
     ("src/recorder/gate.rs", "compiler fences, against handlers of the same thread"),
+    ("src/recorder/stack_bounds.rs", "compiler fences, against handlers of the same thread"),
     ("src/recorder/pointer_events.rs", "compiler fences, against handlers of the same thread"),
     ("src/sys/compiler_barrier.rs", "a compiler fence, against a kill"),
     ("src/recorder/black_box.rs", "the file of a black box is seen with its path"),

@@ -70,7 +70,9 @@ enum Key {
 
 impl Key {
     fn of(reading: &Reading, group: GroupBy, functions: &[Function]) -> Key {
-        let step = reading.path.get(place_in(&reading.path, functions)).copied();
+        let at = place_in(&reading.path, functions);
+        let line = reading.lines.get(at).copied().unwrap_or(0);
+        let step = reading.path.get(at).map(|step| PathStep { line, ..*step });
         match group {
             GroupBy::Stack => Key::Path(reading.path.clone()),
             GroupBy::Line => Key::Step(step),

@@ -142,7 +142,7 @@ mod tests {
             longest_chain: 3,
         };
         profile.sites[3].sizes.add(64, 10);
-        let block = |n| LiveBlock { stack: 2, size: 2_000, born_ns: n * 16, ..LiveBlock::default() };
+        let block = |n: u64| LiveBlock { stack: 2, size: 2_000, born_ns: n * 16, ..LiveBlock::default() };
         profile.live = (0..100).map(block).collect();
         profile
     }

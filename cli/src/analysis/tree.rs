@@ -98,7 +98,7 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
-    use super::super::paths::{View, named};
+    use super::super::paths::{GroupBy, View, named};
     use super::super::site_book;
     use super::*;
     use heapledger::profile::Site;
@@ -113,7 +113,7 @@ mod tests {
         ]);
         let site = |stack, total_bytes| Site { stack, total_bytes, ..Site::default() };
         profile.sites = vec![site(1, 5), site(2, 10), site(3, 2), site(0, 1)];
-        let book = site_book(&profile, &View::default());
+        let book = site_book(&profile, &View { group: GroupBy::Stack, ..View::default() });
         let tree = tree(&book, direction, SiteOrder::Total);
         let (mut lines, mut open) = (Vec::new(), vec![0u32]);
         while let Some(at) = open.pop() {

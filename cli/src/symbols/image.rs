@@ -112,8 +112,8 @@ impl<'a> Image<'a> {
         let Ok(mut frames) = self.looked_up(context.find_frames(address)) else { return functions };
         while let Ok(Some(frame)) = frames.next() {
             let Some(function) = frame.function else {
-                // The unit has lines here and no functions. The line can be that of a function inlined into the one
-                // that the symbol names, so it counts only where nothing is inlined.
+                // The unit has a line here and no function. The line can be that of a function inlined into the one
+                // that the symbol names.
                 if !self.has_lines_of_symbols(context, address) {
                     return functions;
                 }
@@ -134,21 +134,16 @@ impl<'a> Image<'a> {
         functions
     }
 
-    /// Whether the lines at an address, in a unit without functions there, are those of the symbol: only assembler
-    /// inlines nothing.
+    /// Whether the lines at an address, in a unit without functions there, are those of the symbol. A compiler that was
+    /// asked for line tables only writes a function where it inlined something into it, so the others have none. A unit
+    /// whose split debug information is not there has no function at all.
     fn has_lines_of_symbols(&self, context: &Context<Slice<'a>>, address: u64) -> bool {
         let Some(unit) = self.looked_up(context.find_dwarf_and_unit(address)) else { return false };
-        if unit.dwo_id.is_some() && unit.dwarf.file_type == DwarfFileType::Main {
+        let is_split = unit.dwo_id.is_some() && unit.dwarf.file_type == DwarfFileType::Main;
+        if is_split {
             count(&self.unused.split);
-            return false;
         }
-        let language = unit.entries().next_dfs().ok().flatten().and_then(|root| {
-            match root.attr_value(gimli::DW_AT_language) {
-                Some(gimli::AttributeValue::Language(language)) => Some(language),
-                _ => None,
-            }
-        });
-        language == Some(gimli::DW_LANG_Mips_Assembler)
+        !is_split
     }
 
     /// Finishes a lookup, with the split debug information that it asks for.

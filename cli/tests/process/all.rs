@@ -9,6 +9,9 @@ mod alarms;
 #[path = "../../../tests/process/case.rs"]
 mod case;
 #[allow(dead_code, reason = "the library's process tests use all of it")]
+#[path = "../../../tests/process/chaos.rs"]
+mod chaos;
+#[allow(dead_code, reason = "the library's process tests use all of it")]
 #[path = "../../../tests/process/heap.rs"]
 mod heap;
 #[allow(dead_code, reason = "the library's process tests use all of it")]

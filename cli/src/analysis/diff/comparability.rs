@@ -189,17 +189,12 @@ mod tests {
         let fine = sample::named();
         assert_eq!(found(&fine, &fine), [""; 0]);
         type Plant = fn(&mut Profile);
-        let planted: [(&str, Plant); 9] = [
+        let planted: [(&str, Plant); 8] = [
             ("not_installed", |profile| profile.quality.installed = false),
             ("lost", |profile| profile.quality.lost.add(LossReason::RingFull, 1)),
             ("sampled_out", |profile| profile.quality.sampled_out = 1),
             ("stacks_in_one_only", |profile| profile.settings.stacks = Stacks::Off),
             ("without_stack", |profile| profile.stack_figures.failed = 1),
-            ("other_program", |profile| {
-                profile.process.program = "other".into();
-                profile.modules[0].build_id.clear();
-                profile.symbols.frames.clear();
-            }),
             ("other_build", |profile| profile.modules[0].build_id = "cd".into()),
             ("in_flight", |profile| profile.quality.in_flight = 1),
             ("anomalies", |profile| profile.quality.anomalies.unmatched_frees = 1),
@@ -214,6 +209,21 @@ mod tests {
         let origin = Origin::default();
         let found = issues(Side { profile: &fine, origin: &origin }, Side { profile: &fine, origin: &cut });
         assert_eq!((found.as_slice(), found[0].forbids()), (&[ComparabilityIssue::Damaged(0, 1)][..], true));
+    }
+
+    #[test]
+    fn a_renamed_copy_can_be_compared_and_another_program_cannot() {
+        let fine = sample::named();
+        let mut other = sample::named();
+        other.process.program = "other".into();
+        assert_eq!(found(&fine, &other), ["renamed"]);
+        other.modules[0].build_id = "cd".into();
+        for text in &mut other.symbols.strings {
+            text.insert_str(0, "other::");
+        }
+        assert_eq!(found(&fine, &other), ["other_program", "other_build"]);
+        let issue = ComparabilityIssue::Renamed("a".into(), "b".into());
+        assert!(!issue.forbids());
     }
 
     #[test]

@@ -482,7 +482,7 @@ mod tests {
             .unwrap()
             .command
         {
-            Command::Diff(args) => args.metric.0,
+            Command::Diff(args) => args.metric.expect("given").0,
             _ => unreachable!(),
         };
         for order in SiteOrder::ALL {

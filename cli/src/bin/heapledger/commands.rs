@@ -12,10 +12,10 @@ use heapledger_cli::{analysis, symbols};
 
 use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
 use crate::detail::{self, SiteFilters};
+use crate::dump_destination::DumpDestination;
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
 use crate::input::Input;
 use crate::page::layout;
-use crate::run::DumpDestination;
 use crate::trace_file::{self, TraceFile};
 use crate::{names, read};
 
@@ -62,7 +62,7 @@ fn report_file(args: &ReportArgs, file: &Path, detail: &Detail<'_>) -> Result<Ex
     if args.no_symbols {
         symbols::name_scopes(&mut input.profile);
     } else {
-        names::look_up(&mut input.profile, &args.names, &args.file);
+        names::look_up(&mut input.profile, &args.names, file);
     }
     let (result, place) = match &args.html {
         Some(path) => page(path, file, &input, detail)?,

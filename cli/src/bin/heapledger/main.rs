@@ -16,6 +16,7 @@ mod bundle;
 mod commands;
 mod detail;
 mod diff;
+mod dump_destination;
 mod exit;
 mod input;
 mod names;
