@@ -20,6 +20,7 @@ const OF_STD: &str = "\
 leak:^std::rt::init$
 leak:^std::io::stdio::stdin$
 leak:^std::io::stdio::stdout$
+leak:std::backtrace_rs::symbolize::gimli::libs_dl_iterate_phdr::native_libraries
 leak:std::backtrace_rs::symbolize::gimli::create_mapping
 leak:std::backtrace_rs::symbolize::gimli::Context*::find_frames
 leak:std::backtrace_rs::symbolize::gimli::Cache*::mapping_for_lib
