@@ -86,6 +86,14 @@
 //! }
 //! ```
 
+#![cfg_attr(
+    not(any(test, feature = "read")),
+    allow(
+        dead_code,
+        reason = "parts that only readers use; the build with all features finds code that nothing uses"
+    )
+)]
+
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("heapledger needs addresses of 64 bits: leave it out of builds for shorter ones");
 
