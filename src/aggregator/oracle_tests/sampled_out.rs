@@ -178,7 +178,7 @@ impl World {
             return self.returned.pop().unwrap();
         }
         self.used += 1;
-        (1 << 40) + (self.used % 6 << 4) + (self.used << 20)
+        (1 << 40) + ((self.used % 6) << 4) + (self.used << 20)
     }
 
     fn step(&mut self) {
