@@ -140,7 +140,8 @@ impl TurnTimes {
     /// Adds the times of another thread.
     pub(crate) fn add(&mut self, other: &TurnTimes) {
         // Saturating: the counts of a file can be anything.
-        let own = [&mut self.turns, &mut self.timed, &mut self.timed_ns].into_iter().chain(&mut self.durations);
+        let own =
+            [&mut self.turns, &mut self.timed, &mut self.timed_ns].into_iter().chain(&mut self.durations);
         let others = [other.turns, other.timed, other.timed_ns].into_iter().chain(other.durations);
         for (sum, more) in own.zip(others) {
             *sum = sum.saturating_add(more);
