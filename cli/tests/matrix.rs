@@ -131,6 +131,8 @@ fn recorded(
 ) -> (Answers, Value) {
     let room = program.parent().unwrap();
     let dump = room.join("dump.hl");
+    // A process does not replace the dump of another one.
+    let _ = std::fs::remove_file(&dump);
     let mut child = Command::new(program);
     child.current_dir(room).env("HEAPLEDGER_STACKS", stacks).env("HEAPLEDGER_DUMP", &dump);
     child.envs(variables.iter().copied());

@@ -27,7 +27,8 @@ pub(crate) struct RecordingPaused {
 /// allocator with counters can tell these calls from the program's.
 #[doc(hidden)]
 pub fn is_internal() -> bool {
-    slot::lane_of_slot(tls::get()).is_some_and(gate::is_internal)
+    let slot = tls::get();
+    slot == slot::LOADING || slot::lane_of_slot(slot).is_some_and(gate::is_internal)
 }
 
 impl InternalScope {

@@ -228,10 +228,8 @@ fn rows(unhindered: &Ended) -> Vec<Row> {
     let limits = [1 << 30, TIGHT_BYTES].map(|bytes| format!("{ADDRESS_SPACE}{bytes}"));
     let mut rows = vec![
         Row::new("none", none()),
-        Row::new("address space refused once", each("mmap")),
-        Row { dumped: None, ..Row::new("address space refused", from_each("mmap")) },
-        Row { dumped: None, ..Row::new("memory refused once, at each call", each("mprotect")) },
-        Row { dumped: None, ..Row::new("memory refused from each call on", from_each("mprotect")) },
+        Row { dumped: None, ..Row::new("memory refused once, at each call", each("mmap")) },
+        Row { dumped: None, ..Row::new("memory refused from each call on", from_each("mmap")) },
         Row { plan: "fill", ..Row::new("the address space is limited", limits.to_vec()) },
         Row::new("advice on memory refused", from_each("madvise").into_iter().take(2).collect()),
         Row::new("own threads refused", vec!["thread:1:0".into()]),
