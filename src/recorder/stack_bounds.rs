@@ -48,8 +48,13 @@ pub(super) fn bounds_around(walker: &Walker, sp: u64) -> Option<Bounds> {
 #[inline(never)]
 pub(super) fn has_room(walker: &Walker, bytes: u64) -> bool {
     let sp = frame::registers().sp;
-    let is_known = bounds_around(walker, sp.saturating_sub(bytes)).is_some_and(|bounds| sp < bounds.high);
-    is_known || {
+    let low = sp.saturating_sub(bytes);
+    // relaxed, both: only the lane's thread writes them.
+    let (floor, high) = (walker.floor.load(Ordering::Relaxed), walker.high.load(Ordering::Relaxed));
+    // The system extends the main thread's stack down to its limit, and only when the program itself reads it: under an
+    // emulator a call of the system cannot.
+    let is_within_limit = floor > 0 && (floor..high).contains(&low) && sp < high;
+    is_within_limit || bounds_around(walker, low).is_some_and(|bounds| sp < bounds.high) || {
         let _errno = KeptErrno::keep();
         frame::has_room(bytes)
     }
