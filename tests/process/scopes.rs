@@ -111,7 +111,7 @@ fn many_measures() {
     const ROUNDS: u64 = 40;
     let stops = AtomicBool::new(false);
     std::thread::scope(|threads| {
-        threads.spawn(|| {
+        let neighbour = threads.spawn(|| {
             while !stops.load(SeqCst) {
                 drop(black_box(vec![0u8; 100]));
             }
@@ -127,6 +127,8 @@ fn many_measures() {
             .collect();
         let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
         stops.store(true, SeqCst);
+        // The end of the scope does not wait for what a thread frees at its very end; a join does.
+        neighbour.join().unwrap();
         ended.into_iter().for_each(|ended| ended.unwrap());
     });
 }
