@@ -95,14 +95,8 @@ fn place_beside<T>(
     process: &ProcessInfo,
     fill: impl FnOnce(&mut File) -> io::Result<T>,
 ) -> Result<(PathBuf, T), WriteError> {
-    if path.file_name().is_none() {
-        return Err(WriteError::NoFileName { path: path.to_owned() });
-    }
     let failed = |step| move |source| WriteError::Io { path: path.to_owned(), step, source };
-    inspect(path)?;
-    let mut temporary = Temporary::create(path).map_err(failed(WriteStep::Create))?;
-    let filled = fill(&mut temporary.file).map_err(failed(WriteStep::Write))?;
-    temporary.file.sync_all().map_err(failed(WriteStep::Sync))?;
+    let (mut temporary, filled) = fill_temporary(path, fill)?;
     for number in 1..=NUMBERED_NAMES_MAX {
         let target = if number == 1 { path.to_owned() } else { with_suffix(path, &format!("-{number}")) };
         let placed = match inspect(&target) {
@@ -147,6 +141,19 @@ fn is_of(path: &Path, process: &ProcessInfo) -> bool {
 
 /// Creates a file at `path` with the content that `fill` writes.
 fn place<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, WriteError> {
+    let failed = |step| move |source| WriteError::Io { path: path.to_owned(), step, source };
+    let (mut temporary, filled) = fill_temporary(path, fill)?;
+    inspect(path)?;
+    temporary.rename(path).map_err(failed(WriteStep::Rename))?;
+    sync_directory(directory_of(path));
+    Ok(filled)
+}
+
+/// Writes the content that `fill` writes to a temporary file beside `path`, which is synced and gets its name later.
+fn fill_temporary<T>(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<T>,
+) -> Result<(Temporary, T), WriteError> {
     if path.file_name().is_none() {
         return Err(WriteError::NoFileName { path: path.to_owned() });
     }
@@ -155,10 +162,7 @@ fn place<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Resul
     let mut temporary = Temporary::create(path).map_err(failed(WriteStep::Create))?;
     let filled = fill(&mut temporary.file).map_err(failed(WriteStep::Write))?;
     temporary.file.sync_all().map_err(failed(WriteStep::Sync))?;
-    inspect(path)?;
-    temporary.rename(path).map_err(failed(WriteStep::Rename))?;
-    sync_directory(directory_of(path));
-    Ok(filled)
+    Ok((temporary, filled))
 }
 
 /// Reads all bytes of the file at `path`.

@@ -163,7 +163,7 @@ fn offload_segments() -> u32 {
     PROCESS.control.offload_segments.load(Ordering::Relaxed)
 }
 
-/// Whether so many words wait that a thread must help although it offloads.
+/// Returns whether a thread that offloads must help, because too many of its words wait.
 pub(super) fn exceeds_offload(words: u64) -> bool {
     words >= u64::from(offload_segments()) * SEGMENT_WORDS
 }
