@@ -50,6 +50,7 @@
 //! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
 //! | `HEAPLEDGER_TRACE` | path of the trace, with the same `%` codes, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_BLACKBOX` | path of a file that survives any end of the process, or `off`: see [`HeapLedger::black_box`]; `HEAPLEDGER_BLACKBOX_BYTES` is its length |
+//! | `HEAPLEDGER_LIVE` | `1`, a path, or `off`: figures of the running process for `heapledger top`, see [`HeapLedger::live`] |
 //! | `HEAPLEDGER_SIGNALS` | `HUP`, `INT`, `TERM`, `USR1`, `USR2`, several with commas, or `off`: see [`HeapLedger::dump_on_signal`] |
 //! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (within a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
@@ -111,6 +112,8 @@ mod fold;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "state lies in raw pages")]
 mod ledger;
+#[cfg(not(loom))]
+pub mod live;
 pub mod profile;
 #[cfg(not(loom))]
 pub mod quality;
@@ -143,7 +146,7 @@ pub mod validation;
 #[cfg(not(loom))]
 pub mod dumps {
     #[cfg(any(test, feature = "read"))]
-    pub use crate::blackbox::{read, read_bytes, read_from};
+    pub use crate::blackbox::{LiveReader, is_black_box, read, read_bytes, read_from};
     #[cfg(any(test, feature = "read"))]
     pub use crate::dump::Dump;
     pub use crate::dump::{

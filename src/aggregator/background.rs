@@ -2,6 +2,7 @@
 //! that thread, and the values that it shares with queries.
 
 use super::joined::{Joined, Snapshots};
+use super::live_file::LiveFile;
 use super::rows;
 use super::shared::Shared;
 use super::trace_writer::TraceWriter;
@@ -27,6 +28,7 @@ pub(super) static BACKGROUND: Background = Background {
     lines: Shared::new(LineLimit::NEW),
     tuner: Shared::new(None),
     trace: Shared::new(None),
+    live_file: Shared::new(None),
     flushes: Joined::new(),
     snapshots: Snapshots::new(),
 };
@@ -47,6 +49,8 @@ pub(super) struct Background {
     pub(super) tuner: Shared<Option<AutoTuner>>,
     /// The trace that is being written, if there is one.
     pub(super) trace: Shared<Option<TraceWriter>>,
+    /// The file of the live page, if the page has its own.
+    pub(super) live_file: Shared<Option<LiveFile>>,
     /// Flushes, one at a time.
     pub(super) flushes: Joined,
     /// Snapshots of the program's queries, one at a time.
@@ -94,7 +98,8 @@ pub(crate) fn snapshot(make: impl Fn() -> Profile) -> Profile {
 /// Resets the state in a forked child. The threads that used it do not exist there, and the file of the trace is the
 /// parent's.
 pub(crate) fn reset_after_fork() {
-    let Background { work, cpu_ns, named_ns, monitor, lines, tuner, trace, flushes, snapshots } = &BACKGROUND;
+    let Background { work, cpu_ns, named_ns, monitor, lines, tuner, trace, live_file, flushes, snapshots } =
+        &BACKGROUND;
     work.open();
     // relaxed, both: there is one thread.
     cpu_ns.store(0, Ordering::Relaxed);
@@ -103,6 +108,7 @@ pub(crate) fn reset_after_fork() {
     lines.reset_after_fork(LineLimit::NEW);
     tuner.reset_after_fork(None);
     trace.reset_after_fork(None);
+    live_file.reset_after_fork(None);
     flushes.reset_after_fork();
     snapshots.reset_after_fork();
 }

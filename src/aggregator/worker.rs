@@ -8,6 +8,7 @@ use super::alarm::Alarm;
 use super::background::{self, BACKGROUND};
 use super::description::settings;
 use super::history::retained;
+use super::live_page::LiveWriter;
 use super::rounds::Aggregator;
 use super::triggers::{ControlGroup, Pressure, Reading, TriggerRules};
 use super::tuning::Tuning;
@@ -51,6 +52,7 @@ pub(crate) fn run() {
     trace_thread::start(ledger);
     let mut aggregator = Aggregator::new(may_offload);
     let mut supervision = Supervision::begin(&aggregator);
+    let mut live = LiveWriter::begin(ledger);
     let (mut idle, mut cpu_before, mut watched_ns) = (0u32, 0, 0);
     // A part of sampling that is about to end.
     let mut ending = None;
@@ -66,8 +68,12 @@ pub(crate) fn run() {
         if is_flush_due {
             background::flush(ledger, &scope);
         }
-        if stacks::refresh(ledger, &mut watched_ns) {
+        let are_objects_new = stacks::refresh(ledger, &mut watched_ns);
+        if are_objects_new {
             black_box::write_metadata();
+        }
+        if let Some(live) = &mut live {
+            live.write(ledger, &scope, are_objects_new);
         }
         let crossed = supervision.sample(ledger, &scope, &mut aggregator);
         if is_flush_due {

@@ -1,4 +1,5 @@
-//! The reader of black boxes: makes a profile from the memory region of a process that has ended.
+//! The readers of black boxes: they make a profile from the memory region of a process that has ended (`read`), and read
+//! the live page of a running one (`live`).
 //!
 //! A black box is the region of a ledger at the last instant of the process (see `recorder::black_box`). The rings
 //! still hold events that were not booked; the reader replays them (`replay::Heap`). The reader trusts no byte: it
@@ -22,6 +23,7 @@
 
 mod image;
 mod lanes;
+mod live;
 mod read;
 #[cfg(test)]
 mod replay_tests;
@@ -29,4 +31,5 @@ mod replay_tests;
 mod tests;
 mod unbooked;
 
-pub use read::{read, read_bytes, read_from};
+pub use live::LiveReader;
+pub use read::{is_black_box, read, read_bytes, read_from};

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::image::Image;
 use super::lanes::{self, LaneImage};
+use super::live::{LiveReader, writer_of};
 use super::unbooked::{EventSums, Figures, Unbooked};
 use crate::aggregator::counters::{bytes_in_no_peak, finish_totals};
 use crate::aggregator::description::{changes_of, last_mode};
@@ -21,12 +22,14 @@ use crate::ledger::rows::Row;
 use crate::ledger::scopes::ScopeCell;
 use crate::ledger::sites::{IN_SCOPE, SiteCell, SiteFigures};
 use crate::ledger::timeline::INTERVALS;
+use crate::live::page;
 use crate::profile::{Anomalies, HeapStats, LossCounts, Profile, QualityIndicator, Stack, ThreadRow, check};
 use crate::recorder::latency;
 use crate::recorder::region_abi::{LAYOUT, VERSION};
 use crate::replay::{BlockKind, Blocks, Heap};
 use crate::stack::intern::{Node, Store, frames_of};
 use crate::sys::box_file::MAGIC;
+use crate::sys::mapped_file::MappedFile;
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Maximum number of bytes that a reader loads into memory.
@@ -36,7 +39,8 @@ const BOX_BYTES_MAX: u64 = 64 << 30;
 ///
 /// # Errors
 ///
-/// Returns a [`ReadError`] if the file is neither, has an unknown version, or cannot be read. A cut or corrupt file is
+/// Returns a [`ReadError`] if the file is neither, has an unknown version, or cannot be read; or if it is the black box of a
+/// process that runs, whose tables cannot be read consistently ([`ReadError::BeingWritten`]). A cut or corrupt file is
 /// no error: its whole sections are returned, with a list of the damage.
 ///
 /// # Examples
@@ -51,16 +55,34 @@ const BOX_BYTES_MAX: u64 = 64 << 30;
 /// ```
 pub fn read(path: impl AsRef<Path>) -> Result<Dump, ReadError> {
     let path = path.as_ref();
-    let mut start = [0; MAGIC.len()];
-    let is_box = path.is_file()
-        && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && start == MAGIC;
-    if !is_box {
-        return dump::read(path);
+    let (file, start) = match opened(path) {
+        Some((file, start)) if start == MAGIC || start == page::MAGIC => (file, start),
+        _ => return dump::read(path),
+    };
+    if start == page::MAGIC {
+        let pid = LiveReader::open(path)?.read()?.pid;
+        return Err(ReadError::BeingWritten { pid });
+    }
+    if let Some(pid) = writer_of(&file) {
+        return Err(ReadError::BeingWritten { pid });
     }
     let failed = |source| ReadError::Io { path: Some(path.to_owned()), source };
-    let bytes = everything(File::open(path).map_err(failed)?).map_err(failed)?;
-    read_bytes(&bytes)
+    let length = file.metadata().map_err(failed)?.len().min(BOX_BYTES_MAX);
+    let mapped = MappedFile::open(&file, 0, usize::try_from(length).unwrap_or(usize::MAX)).map_err(failed)?;
+    read_bytes(mapped.as_slice())
+}
+
+/// Whether the file at `path` is a black box, of a process that has ended or of one that runs.
+pub fn is_black_box(path: impl AsRef<Path>) -> bool {
+    opened(path.as_ref()).is_some_and(|(_, start)| start == MAGIC)
+}
+
+/// Opens a regular file, and returns it with its first bytes.
+fn opened(path: &Path) -> Option<(File, [u8; MAGIC.len()])> {
+    let mut start = [0; MAGIC.len()];
+    let mut file = path.is_file().then(|| File::open(path).ok()).flatten()?;
+    file.read_exact(&mut start).ok()?;
+    Some((file, start))
 }
 
 /// Reads a dump or a black box from a stream, up to the end of the stream.

@@ -166,6 +166,14 @@ pub enum ReadError {
         /// The newest version that this reader knows.
         expected: Version,
     },
+    /// The file is a black box or a live page that a process writes now. Its tables change while they are read; only its
+    /// live page is consistent ([`LiveReader`](crate::dumps::LiveReader)).
+    BeingWritten {
+        /// The process.
+        pid: u32,
+    },
+    /// The file is made, and its process has not written a live page into it yet.
+    NotWrittenYet,
     /// The file is a black box of another build. Only the command of that version can read it.
     OtherBuild {
         /// The version of heapledger that the program was built with.
@@ -197,6 +205,14 @@ impl fmt::Display for ReadError {
                 "the file has format version {found}, this heapledger reads version {expected}; use a heapledger as \
                  new as the one that wrote it"
             ),
+            ReadError::BeingWritten { pid } => write!(
+                f,
+                "process {pid} is running and writes it, so that only its live page is consistent: \
+                 `heapledger top` shows that; for everything, have the process write a dump, by a signal or its endpoint"
+            ),
+            ReadError::NotWrittenYet => {
+                f.write_str("its process has not written a live page into it yet; try again in a second")
+            }
             ReadError::OtherBuild { version } => write!(
                 f,
                 "it is a black box of heapledger {version} or of another build; read it with the command of the version \

@@ -29,4 +29,6 @@ pub(crate) mod ticks;
 pub(crate) mod timeline;
 pub(crate) mod trace_buffer;
 
+#[cfg(any(test, feature = "read"))]
+pub(crate) use region::Facts;
 pub(crate) use region::Ledger;

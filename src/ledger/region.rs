@@ -72,6 +72,9 @@ pub(crate) struct Facts {
     /// Page of a black box's metadata, in the high half, and its length in bytes; 0 while there is none. Both are in
     /// one word, because two threads may write it, and the process may be killed at any time.
     metadata: AtomicU64,
+    /// Page of the live page; 0 while there is none.
+    live_page: AtomicU32,
+    _reserved: u32,
 }
 
 impl Facts {
@@ -88,6 +91,31 @@ impl Facts {
         // relaxed: read from a file that nobody writes.
         let metadata = self.metadata.load(Ordering::Relaxed);
         ((metadata >> 32) as u32, metadata as u32)
+    }
+
+    /// Returns the page of the live page, if there is one.
+    pub(crate) fn live_page(&self) -> Option<u32> {
+        // Acquire: pairs with the release in `publish_live_page`.
+        Some(self.live_page.load(Ordering::Acquire)).filter(|page| *page != 0)
+    }
+
+    /// Publishes the live page.
+    pub(crate) fn publish_live_page(&self, page: u32) {
+        // Release: pairs with the acquire in `live_page`; the page is seen begun.
+        self.live_page.store(page, Ordering::Release);
+    }
+
+    /// Returns the offsets, in bytes, of the fields that a reader of a running process reads: id of the process,
+    /// metadata and live page.
+    #[cfg(any(test, feature = "read"))]
+    pub(crate) const fn offsets() -> [u64; 3] {
+        use std::mem::offset_of;
+        let facts = offset_of!(Ledger, facts) as u64;
+        [
+            facts + offset_of!(Facts, process_id) as u64,
+            facts + offset_of!(Facts, metadata) as u64,
+            facts + offset_of!(Facts, live_page) as u64,
+        ]
     }
 
     /// Returns the page of the store of stacks, to a thread that may not walk stacks.

@@ -230,6 +230,14 @@ impl Sites {
         };
     }
 
+    /// Returns the sums of a site, or `None` if it had no event.
+    pub(crate) fn sums(&self, pages: &Pages, site: u32) -> Option<Sums> {
+        let _taken = self.stripes[site as usize % STRIPES].take();
+        let (first, count) = self.pages_of_site(site);
+        // SAFETY: S1.
+        pages.is_reached(first, count).then(|| unsafe { &*self.cell(pages, site) }.sums)
+    }
+
     /// Returns the page of the sites, the number of sites that fit, and the number of sites in use.
     pub(crate) fn place(&self) -> (u32, u32, u32) {
         // relaxed, both: written before the ledger was published.

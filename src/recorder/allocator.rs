@@ -109,6 +109,17 @@ impl<A> HeapLedger<A> {
         self
     }
 
+    /// Writes figures of the running process four times a second into a file of 320 KiB, which `heapledger top` shows: the
+    /// [live page](crate::live). `path` is `"1"` for `/dev/shm/heapledger.%p.live`, or another path, with the same `%` codes as
+    /// a black box. Default: none. `HEAPLEDGER_LIVE` overrides this. Linux only.
+    ///
+    /// A process with a black box has a live page in it anyway. The file is removed when the process ends normally. A
+    /// forked child has its own file if the path contains `%p`.
+    pub const fn live(mut self, path: &'static str) -> Self {
+        self.options.live = Some(path);
+        self
+    }
+
     /// Sets what a forked child records. Default: the child opens a new ledger.
     pub const fn fork(mut self, policy: ForkPolicy) -> Self {
         self.options.fork = policy;

@@ -20,7 +20,7 @@ use super::process::PROCESS;
 use super::region_abi::{LAYOUT, VERSION};
 use super::state;
 use crate::ledger::Ledger;
-use crate::sys::box_file::{BoxError, BoxFile};
+use crate::sys::box_file::{BoxError, BoxFile, MAGIC};
 use crate::sys::sync::Ordering;
 use crate::sys::{path_pattern, platform};
 
@@ -49,7 +49,7 @@ pub(super) fn open(options: &Options) -> Option<&'static Ledger> {
         return None;
     };
     let bytes = usize::try_from(options.black_box_bytes).unwrap_or(usize::MAX) / BOX_STEP * BOX_STEP;
-    let create = || BoxFile::create(name, part, older, bytes.max(BOX_STEP));
+    let create = || BoxFile::create(name, part, older, bytes.max(BOX_STEP), &MAGIC);
     let (file, kept) = match platform::with_failing_writes(create) {
         Ok(created) => created,
         Err(error) => {

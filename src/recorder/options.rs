@@ -39,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) black_box_override: StoredPath,
     pub(crate) black_box_bytes: u64,
     pub(crate) trace_override: StoredPath,
+    pub(crate) live: Option<&'static str>,
+    pub(crate) live_override: StoredPath,
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: Background,
@@ -66,6 +68,8 @@ impl Options {
         black_box_override: StoredPath::NONE,
         black_box_bytes: 256 << 20,
         trace_override: StoredPath::NONE,
+        live: None,
+        live_override: StoredPath::NONE,
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: Background::AsNeeded,
@@ -84,13 +88,28 @@ impl Options {
     pub(crate) fn needs_background_thread(&self) -> bool {
         let watches = self.triggers.is_any() || self.signals != 0 || self.warn || self.on_quality.is_some();
         let writes = self.trace_pattern().is_some() || self.black_box_pattern().is_some();
-        watches || writes || self.auto_tune.is_some()
+        watches || writes || self.auto_tune.is_some() || self.has_live_page()
     }
 
     /// Returns the path pattern of the black box, or `None` if there is no black box.
     pub(crate) fn black_box_pattern(&self) -> Option<&[u8]> {
         match (self.black_box_override.get(), self.black_box) {
             (Some(b"off"), _) | (None, None) => None,
+            (Some(path), _) => Some(path),
+            (None, Some(path)) => Some(path.as_bytes()),
+        }
+    }
+
+    /// Returns whether a live page is written.
+    pub(crate) fn has_live_page(&self) -> bool {
+        self.live_pattern().is_some() || self.black_box_pattern().is_some()
+    }
+
+    /// Returns the path pattern of the live page's own file, or `None` if it has none. `1` stands for the default path.
+    pub(crate) fn live_pattern(&self) -> Option<&[u8]> {
+        match (self.live_override.get(), self.live) {
+            (Some(b"off" | b"0"), _) | (None, None) => None,
+            (Some(b"on"), _) => Some(b"1"),
             (Some(path), _) => Some(path),
             (None, Some(path)) => Some(path.as_bytes()),
         }

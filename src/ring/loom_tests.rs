@@ -23,6 +23,7 @@ mod history;
 mod latch;
 mod publication;
 mod registry;
+mod sequence;
 mod stamping;
 mod words;
 

@@ -3,7 +3,7 @@
 use super::access::{internally, whole_profile};
 use super::dumps::{self, DumpError};
 use super::{dump_thread, queries};
-use crate::aggregator::{alarm, diagnostic, trace_thread};
+use crate::aggregator::{alarm, diagnostic, live_page, trace_thread};
 use crate::dump;
 use crate::recorder::{black_box, state};
 use crate::sys::platform;
@@ -17,6 +17,7 @@ pub(super) fn dump_at_exit() {
         let quality = queries::quality();
         internally(|ledger, _| alarm::warn_at_exit(&quality, ledger.clock.now_ns()));
     }
+    internally(|ledger, _| live_page::end(ledger));
     internally(|ledger, scope| {
         let (path, is_traced) = (dumps::exit_path(), trace_thread::is_on(ledger));
         if path.is_none() && !is_traced {

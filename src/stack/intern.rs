@@ -254,6 +254,27 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Copies the innermost frames of one stack, up to the length of `into`. Returns their number, and whether outer
+    /// frames are missing. Allocates nothing.
+    pub(crate) fn frames(&self, pages: &Pages, number: u32, into: &mut [u64]) -> (usize, bool) {
+        let _taken = self.latch.take();
+        if number == 0 || number > self.counts().0 {
+            return (0, false);
+        }
+        // SAFETY: V1, the stack's number is not above the count.
+        let (mut count, mut at) = (0, unsafe { *self.leaves(pages).add(number as usize) });
+        while at >= FIRST_NODE {
+            let Some(place) = into.get_mut(count) else { return (count, true) };
+            // SAFETY: V1, a node that a stack leads to is written.
+            let node = unsafe { *self.node(pages, at) };
+            *place = node.address;
+            (count, at) = (count + 1, node.parent);
+        }
+        (count, at == ROOT_TRUNCATED)
+    }
+}
+
 /// Returns the frames of a stack, innermost first, and whether the stack was truncated. `nodes` and `leaf` come from
 /// [`Store::copy`].
 pub(crate) fn frames_of(nodes: &[Node], leaf: u32) -> (Vec<u64>, bool) {

@@ -9,8 +9,31 @@ pub(crate) use real::BoxFile;
 #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
 pub(crate) use twin::BoxFile;
 
-/// First bytes of a black-box file, by which a reader recognises it.
+/// First bytes of a black-box file, by which a reader recognises it. The file of a live page has others.
 pub(crate) const MAGIC: [u8; 8] = *b"HLBOX\r\n\x1a";
+
+/// Whether a process holds the lock that its writer holds as long as it lives.
+#[cfg(any(test, feature = "read"))]
+pub(crate) fn is_locked(file: &std::fs::File) -> bool {
+    #[cfg(all(target_os = "linux", not(heapledger_portable)))]
+    {
+        use std::os::fd::AsRawFd;
+        // SAFETY: no memory is involved. The lock is given back at once; a process that makes a black box at this path in
+        // the same instant takes another name.
+        unsafe {
+            let is_free = libc::flock(file.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) == 0;
+            if is_free {
+                libc::flock(file.as_raw_fd(), libc::LOCK_UN);
+            }
+            !is_free
+        }
+    }
+    #[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
+    {
+        let _ = file;
+        false
+    }
+}
 
 /// Reason why there is no file to map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +59,7 @@ mod real {
     use std::ptr::{NonNull, null_mut};
 
     use super::super::descriptors::OwnFile;
-    use super::{BoxError, MAGIC};
+    use super::BoxError;
 
     /// A file of its full length, before and after it is mapped.
     #[derive(Debug)]
@@ -54,7 +77,7 @@ mod real {
     }
 
     impl BoxFile {
-        /// Makes the file under the name `part` and renames it to `path` when it is complete. A black box at `path` that
+        /// Makes the file, which begins with `magic`, under the name `part` and renames it to `path` when it is complete. A black box at `path` that
         /// no process writes is renamed to `older`, in place of an earlier one; any other file there stays. Returns the
         /// file, and whether there was such a black box.
         pub(crate) fn create(
@@ -62,11 +85,12 @@ mod real {
             part: &CStr,
             older: &CStr,
             bytes: usize,
+            magic: &[u8; 8],
         ) -> Result<(BoxFile, bool), BoxError> {
             // Removes the rest of a process that was killed while it made its file.
-            remove_older(part)?;
-            let is_there = is_left_box(path)?;
-            is_left_box(older)?;
+            remove_older(part, magic)?;
+            let is_there = is_left_box(path, magic)?;
+            is_left_box(older, magic)?;
             let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW;
             // SAFETY: the path ends with a zero byte.
             let descriptor = unsafe { libc::open(part.as_ptr(), flags, 0o600) };
@@ -79,7 +103,10 @@ mod real {
             unsafe { libc::flock(file.descriptor(), libc::LOCK_EX | libc::LOCK_NB) };
             // SAFETY: both paths end with zero bytes.
             let keep = || !is_there || unsafe { libc::rename(path.as_ptr(), older.as_ptr()) } == 0;
-            match file.fill().and_then(|()| if keep() { file.rename(part, path) } else { Err(failure()) }) {
+            match file
+                .fill(magic)
+                .and_then(|()| if keep() { file.rename(part, path) } else { Err(failure()) })
+            {
                 Ok(()) => Ok((file, is_there)),
                 Err(why) => {
                     file.remove(part);
@@ -94,13 +121,13 @@ mod real {
         }
 
         /// Writes the first bytes of the file and allocates its length.
-        fn fill(&self) -> Result<(), BoxError> {
+        fn fill(&self, magic: &[u8; 8]) -> Result<(), BoxError> {
             let length = libc::off_t::try_from(self.bytes).map_err(|_| BoxError::NoSpace(libc::EFBIG))?;
             let descriptor = self.descriptor();
             // SAFETY: the bytes are as many as are said.
             unsafe {
-                let written = libc::pwrite(descriptor, MAGIC.as_ptr().cast(), MAGIC.len(), 0);
-                if written != MAGIC.len() as isize {
+                let written = libc::pwrite(descriptor, magic.as_ptr().cast(), magic.len(), 0);
+                if written != magic.len() as isize {
                     return Err(BoxError::NoSpace(error_number()));
                 }
                 match libc::posix_fallocate(descriptor, 0, length) {
@@ -153,7 +180,7 @@ mod real {
 
     /// Returns whether the path leads to a black box of this user that no process writes; an error unless it does, or is
     /// free.
-    fn is_left_box(path: &CStr) -> Result<bool, BoxError> {
+    fn is_left_box(path: &CStr, magic: &[u8; 8]) -> Result<bool, BoxError> {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         // SAFETY: the path ends with a zero byte; a zeroed `stat` is valid; the buffer has as many bytes as are asked
         // for; the descriptor is closed once.
@@ -172,7 +199,7 @@ mod real {
                 && about.st_uid == libc::geteuid();
             let is_ours = is_file
                 && libc::read(descriptor, start.as_mut_ptr().cast(), start.len()) == start.len() as isize
-                && start == MAGIC;
+                && start == *magic;
             let is_left = is_ours && libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) == 0;
             libc::close(descriptor);
             match (is_ours, is_left) {
@@ -184,7 +211,7 @@ mod real {
     }
 
     /// Removes the file at the name `part`: a black box or an empty file of an earlier process.
-    fn remove_older(part: &CStr) -> Result<(), BoxError> {
+    fn remove_older(part: &CStr, magic: &[u8; 8]) -> Result<(), BoxError> {
         // SAFETY: a zeroed `stat` is valid, and the path ends with a zero byte.
         let is_empty = unsafe {
             let mut about: libc::stat = std::mem::zeroed();
@@ -193,7 +220,7 @@ mod real {
                 && about.st_size == 0
         };
         if !is_empty {
-            is_left_box(part)?;
+            is_left_box(part, magic)?;
         }
         // SAFETY: as above.
         unsafe { libc::unlink(part.as_ptr()) };
@@ -220,6 +247,7 @@ mod twin {
             _part: &CStr,
             _older: &CStr,
             _bytes: usize,
+            _magic: &[u8; 8],
         ) -> Result<(BoxFile, bool), BoxError> {
             Err(BoxError::Unsupported)
         }

@@ -6,11 +6,13 @@
 //! | --- | --- | --- |
 //! | `sync` | atomics, from std or loom | contain an algorithm |
 //! | `latch` | the one lock of the crate | be taken by a signal handler's event |
+//! | `seqlock` | many words that are written at once, for readers in other processes | be written by two threads at a time |
 //! | `clock` | ticks on the hot path, nanoseconds off it | be used for calendar time |
 //! | `pages` | zeroed memory by page number | know what is stored in it |
 //! | `address_space` | memory from the system, for `pages` | know of runs |
 //! | `sparse` | which pages of large tables are committed, for `pages` | know of tables |
 //! | `box_file` | the file of a black box | know what is stored in it |
+//! | `mapped_file` | a file as memory, for readers | be used for a file that is being written, but by atomics |
 //! | `descriptors` | descriptors that outlive a call | use or close one that the program has taken over |
 //! | `errno` | the protection of the program's error number | be omitted where the recording path calls the system |
 //! | `prefetch` | a hint of the next reads | be relied on |
@@ -56,6 +58,10 @@ pub(crate) mod frame;
 #[allow(unsafe_code, reason = "calls the system to wait")]
 pub(crate) mod latch;
 #[cfg(not(loom))]
+#[allow(unsafe_code, reason = "maps a file")]
+#[cfg(any(test, feature = "read"))]
+pub(crate) mod mapped_file;
+#[cfg(not(loom))]
 #[allow(unsafe_code, reason = "starts threads")]
 pub(crate) mod own_threads;
 #[cfg(not(loom))]
@@ -72,6 +78,8 @@ pub(crate) mod prefetch;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "calls the system")]
 pub(crate) mod program_name;
+#[cfg_attr(not(any(test, loom)), allow(dead_code, reason = "only readers read"))]
+pub(crate) mod seqlock;
 #[allow(unsafe_code, reason = "inline assembly")]
 pub(crate) mod signal_safe_counter;
 #[cfg(not(loom))]

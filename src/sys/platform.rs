@@ -29,6 +29,17 @@ mod os {
         }
     }
 
+    /// Returns the resident memory of the process, in bytes.
+    pub(crate) fn resident_bytes() -> Option<u64> {
+        let mut text = [0; 128];
+        let length = read_small_file(c"/proc/self/statm", &mut text)?;
+        let mut fields = text.get(..length)?.split(|byte| *byte == b' ');
+        let pages: u64 = std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
+        // SAFETY: no memory is involved.
+        let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+        pages.checked_mul(page)
+    }
+
     /// Calls `read` with the value of an environment variable, if it is set.
     pub(crate) fn with_env<T>(name: &CStr, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         // SAFETY: the name is terminated; the value is copied or parsed before anyone could change the environment,
@@ -200,6 +211,10 @@ mod os {
     #[allow(dead_code)]
     pub(crate) fn read_small_file(path: &CStr, text: &mut [u8]) -> Option<usize> {
         std::fs::File::open(path.to_str().ok()?).ok()?.read(text).ok()
+    }
+
+    pub(crate) fn resident_bytes() -> Option<u64> {
+        None
     }
 
     pub(crate) fn with_env<T>(name: &CStr, read: impl FnOnce(&[u8]) -> T) -> Option<T> {

@@ -20,6 +20,7 @@ mod heap;
 mod inner;
 mod last_thread;
 mod laws;
+mod live;
 mod loader;
 mod losses;
 mod lossless;
@@ -82,6 +83,7 @@ const CASES: &[&[case::Case]] = &[
     tuning::CASES,
     alarms::CASES,
     blackbox::CASES,
+    live::CASES,
     faults::CASES,
     occasions::CASES,
     loader::CASES,

@@ -134,6 +134,8 @@ impl Case {
             "HEAPLEDGER_STACKS",
             "HEAPLEDGER_WARN",
             "HEAPLEDGER_TRACE",
+            "HEAPLEDGER_LIVE",
+            "HEAPLEDGER_SERVE",
         ] {
             command.env_remove(name);
         }

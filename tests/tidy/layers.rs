@@ -14,9 +14,13 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("recorder", &["sys", "ring", "stack", "ledger", "fold", "profile"]),
     (
         "aggregator",
-        &["sys", "ring", "stack", "ledger", "fold", "recorder", "profile", "quality", "dump", "trace"],
+        &[
+            "sys", "ring", "stack", "ledger", "fold", "recorder", "profile", "quality", "dump", "trace",
+            "live",
+        ],
     ),
     ("text", &[]),
+    ("live", &["sys", "profile"]),
     ("quality", &["profile", "text"]),
     ("tracked", &["sys", "recorder", "profile"]),
     // Macros lie at the root of the crate: `assert_heap` is of this layer itself.
@@ -25,7 +29,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("strategies", &["sys", "profile"]),
     ("dump", &["profile"]),
     ("replay", &["ring", "profile"]),
-    ("blackbox", &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump", "replay"]),
+    (
+        "blackbox",
+        &["sys", "ring", "stack", "ledger", "recorder", "aggregator", "profile", "dump", "replay", "live"],
+    ),
     ("trace", &["ring", "profile", "dump", "replay"]),
     (
         "session",
@@ -41,6 +48,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "tracked",
             "dump",
             "trace",
+            "live",
         ],
     ),
     // The public surface: like any other program, but from inside the package.
@@ -60,6 +68,8 @@ const ONLY: &[(&str, &str, &[&str])] =
 const RELAXED: &[&str] = &[
     "src/aggregator/background.rs",
     "src/aggregator/counters.rs",
+    "src/aggregator/live_page.rs",
+    "src/live/page.rs",
     "src/aggregator/description.rs",
     "src/aggregator/rows.rs",
     "src/aggregator/stacks.rs",
@@ -107,6 +117,7 @@ const ORDERED: &[(&str, &str)] = &[
     ("src/ring/cursor.rs", "the ring"),
     ("src/ring/registry.rs", "which lanes there are"),
     ("src/sys/latch.rs", "the lock"),
+    ("src/sys/seqlock.rs", "the words of a live page are seen with their sequence"),
     ("src/sys/sparse.rs", "committed pages are visible with their mark"),
     ("src/sys/signals.rs", "a request is visible to the thread that wakes"),
     ("src/sys/clock.rs", "the portable clock keeps loads before its reading"),

@@ -6,6 +6,7 @@
 //!
 //! * [`text`] orders the sections, and `sections` writes them.
 //! * [`check`] is the report of `heapledger verify`, and [`mod@diff`] is the report of `heapledger diff`.
+//! * [`live`] is the report of a running process.
 //! * [`html`] writes the findings of the text report as a page.
 //! * [`mod@detail`] holds the options on call stacks, and [`mod@warnings`] holds all advice.
 //! * [`units`] and [`escape`] of the library format numbers and names; [`table`], [`plot`] and `certainty_text`
@@ -19,6 +20,7 @@ pub mod check;
 pub mod detail;
 pub mod diff;
 pub mod html;
+pub mod live;
 pub mod plot;
 mod sections;
 pub mod table;
@@ -30,6 +32,7 @@ pub use check::write_verdict;
 pub use detail::Detail;
 pub use diff::write_diff;
 pub use heapledger::text::{escape, units};
+pub use live::write_live;
 pub use text::{OVERVIEW, SECTIONS, write_report, write_report_with};
 pub use text_page::{Layout, Styles};
 pub use warnings::{Warning, warnings};

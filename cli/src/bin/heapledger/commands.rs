@@ -17,7 +17,7 @@ use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
 use crate::input::Input;
 use crate::page::layout;
 use crate::trace_file::{self, TraceFile};
-use crate::{names, read};
+use crate::{names, read, running};
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Invalid flags are rejected before any long work.
@@ -58,6 +58,9 @@ fn newest() -> Result<PathBuf, Failure> {
 }
 
 fn report_file(args: &ReportArgs, file: &Path, detail: &Detail<'_>) -> Result<Exit, Failure> {
+    if args.html.is_none() && running::is_running(file) {
+        return running::report(args, file);
+    }
     let mut input = read::span(file, &args.span)?;
     if args.no_symbols {
         symbols::name_scopes(&mut input.profile);

@@ -33,8 +33,9 @@ fn open(path: &Path) -> Result<Dump, ReadError> {
         return dumps::read_from(io::stdin().lock());
     }
     // Without a progress bar the library opens the file, because its errors explain problems with the path.
+    // So does it a black box, of which it maps what it needs.
     let length = path.metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
-    if length < LONG_READ_BYTES || !io::stderr().is_terminal() {
+    if length < LONG_READ_BYTES || !io::stderr().is_terminal() || dumps::is_black_box(path) {
         return dumps::read(path);
     }
     let Ok(file) = File::open(path) else { return dumps::read(path) };
@@ -58,6 +59,7 @@ fn unreadable(path: &Path, error: &ReadError) -> Failure {
         ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => failure.hint(
             "a program leaves heapledger.<program>.<pid>.hl behind in the directory that it was started in",
         ),
+        ReadError::BeingWritten { .. } => failure.hint(format_args!("heapledger top {shown}")),
         ReadError::NotAFile { path } if path.is_dir() => {
             failure.hint(format_args!("look for its dumps with: ls {shown}/*.hl"))
         }

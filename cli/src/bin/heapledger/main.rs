@@ -4,6 +4,7 @@
 //! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `run`, `trace` and `validate`
 //!   have one subcommand each.
 //! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
+//! * `running` reads the live page of a running process.
 //! * `detail` and `page` convert flags to options of reports.
 //! * `exit` has the exit codes and messages.
 //!
@@ -23,6 +24,7 @@ mod names;
 mod page;
 mod read;
 mod run;
+mod running;
 mod trace;
 mod trace_file;
 #[cfg(not(feature = "validation"))]

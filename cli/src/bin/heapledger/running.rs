@@ -1,0 +1,57 @@
+//! The live page of a running process: the report of a black box that is being written.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use heapledger::dumps::{LiveReader, ReadError};
+use heapledger::live::Live;
+use heapledger::text::escape::escaped;
+use heapledger_cli::analysis::LiveNames;
+use heapledger_cli::report::write_live;
+
+use crate::args::{NameArgs, ReportArgs};
+use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
+use crate::names;
+use crate::page::layout;
+
+/// Whether the file is a live page, or the black box of a process that runs.
+pub fn is_running(path: &Path) -> bool {
+    match LiveReader::open(path) {
+        Ok(page) => page.is_written(),
+        // A black box that is being made.
+        Err(ReadError::NotWrittenYet) => true,
+        Err(_) => false,
+    }
+}
+
+/// Prints the live page of the process that writes `file`.
+pub fn report(args: &ReportArgs, file: &Path) -> Result<Exit, Failure> {
+    let unreadable = |error: ReadError| {
+        let shown = escaped(&file.display().to_string());
+        Failure::new(FailureKind::Unreadable, format_args!("{shown}: {}", escaped(&error.to_string())))
+    };
+    let live = LiveReader::open(file).and_then(|mut page| page.read()).map_err(unreadable)?;
+    let mut found = LiveNames::default();
+    if !args.no_symbols {
+        look_up(&mut found, &live, &args.names);
+    }
+    let layout = layout(&args.page, &io::stdout());
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = write_live(&live, &found, now_unix_ns(), &layout, &mut out);
+    written(result.and_then(|()| out.flush()), STDOUT)?;
+    Ok(Exit::Fine)
+}
+
+/// Looks up the names of the stacks that have none yet.
+pub fn look_up(found: &mut LiveNames, live: &Live, args: &NameArgs) {
+    if let Some(mut profile) = found.missing(live) {
+        names::look_up(&mut profile, args, Path::new("-"));
+        found.add(&profile);
+    }
+}
+
+/// Returns the time in nanoseconds since 1970 UTC.
+pub fn now_unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}

@@ -1,0 +1,107 @@
+//! The file of a live page: the page, and behind it the metadata, by which a reader names the program and finds its
+//! object files. The file is in memory where its path is in `/dev/shm`.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use super::diagnostic;
+use super::naming::expand;
+use crate::live::page::{LIVE_PAGE_BYTES, LivePage, MAGIC};
+use crate::recorder::state;
+use crate::sys::box_file::{BoxError, BoxFile};
+use crate::sys::platform;
+
+/// Bytes of the metadata. Where it needs more, the file has none, and addresses have no names.
+const METADATA_BYTES_MAX: usize = 128 << 10;
+/// Places of the metadata, used in turns, so that a reader can finish with the one that is being replaced.
+const PLACES: usize = 2;
+/// The path with `HEAPLEDGER_LIVE=1`.
+const DEFAULT_PATH: &[u8] = b"/dev/shm/heapledger.%p.live";
+
+/// The file while the process runs.
+pub(super) struct LiveFile {
+    file: BoxFile,
+    path: CString,
+    start: *mut u8,
+    place: usize,
+}
+
+// SAFETY: the mapping is the process's own until the end, and the holder of the value is its only writer.
+unsafe impl Send for LiveFile {}
+
+impl LiveFile {
+    /// Makes the file that the settings ask for; if that fails, prints the reason.
+    pub(super) fn open() -> Option<LiveFile> {
+        let pattern = state::options().live_pattern()?;
+        if platform::is_set_user_id() {
+            return None;
+        }
+        let path = expand(if pattern == b"1" { DEFAULT_PATH } else { pattern });
+        let bytes = LIVE_PAGE_BYTES + PLACES * METADATA_BYTES_MAX;
+        let made = platform::with_failing_writes(|| make(&path, bytes));
+        match made {
+            Ok(file) => {
+                file.page().begin();
+                Some(file)
+            }
+            Err(reason) => {
+                diagnostic::print(format_args!("no live page at {}: {reason}", path.display()));
+                None
+            }
+        }
+    }
+
+    pub(super) fn page(&self) -> &LivePage {
+        // SAFETY: the mapping is as long as a page, which consists of atomics, and is never unmapped.
+        unsafe { &*self.start.cast::<LivePage>() }
+    }
+
+    /// Writes the metadata; returns its place in the file and its length. The length is 0 if there is no room.
+    pub(super) fn set_metadata(&mut self, metadata: &[u8]) -> (u64, u64) {
+        if metadata.len() > METADATA_BYTES_MAX {
+            return (0, 0);
+        }
+        self.place = (self.place + 1) % PLACES;
+        let start = LIVE_PAGE_BYTES + self.place * METADATA_BYTES_MAX;
+        // SAFETY: the place is within the mapping, and no reader of this process looks at it.
+        unsafe { self.start.add(start).copy_from_nonoverlapping(metadata.as_ptr(), metadata.len()) };
+        (start as u64, metadata.len() as u64)
+    }
+
+    /// Notes the end of the recording, and removes the file.
+    pub(super) fn remove(&self) {
+        self.page().end();
+        self.file.remove(&self.path);
+    }
+}
+
+fn make(path: &Path, bytes: usize) -> Result<LiveFile, String> {
+    let name = |ending: &str| {
+        let mut name = path.as_os_str().as_encoded_bytes().to_vec();
+        name.extend_from_slice(ending.as_bytes());
+        CString::new(name).map_err(|_| "the path has a zero byte".to_owned())
+    };
+    let (path, part, older) = (name("")?, name(".part")?, name(".older")?);
+    let (file, kept) = BoxFile::create(&path, &part, &older, bytes, &MAGIC).map_err(said)?;
+    if kept {
+        // A page is of no use after its process.
+        let _ = std::fs::remove_file(older.to_string_lossy().as_ref());
+    }
+    let Some(start) = file.map() else {
+        file.remove(&path);
+        return Err("it cannot be mapped".to_owned());
+    };
+    Ok(LiveFile { file, path, start: start.as_ptr(), place: 0 })
+}
+
+fn said(error: BoxError) -> String {
+    match error {
+        BoxError::Occupied => "there is a file that is no live page; choose another name".to_owned(),
+        BoxError::InUse => "a living process writes there; put %p into the name".to_owned(),
+        BoxError::Create(number) => std::io::Error::from_raw_os_error(number).to_string(),
+        BoxError::NoSpace(number) => {
+            format!("there is no room for it ({})", std::io::Error::from_raw_os_error(number))
+        }
+        BoxError::Unsupported => "this platform has none".to_owned(),
+    }
+}

@@ -1,0 +1,28 @@
+//! Figures of a running process: totals, quality, the largest and the fastest growing sites and scopes, and the last
+//! minute.
+//!
+//! While a black box, `HEAPLEDGER_LIVE` ([`HeapLedger::live`](crate::HeapLedger::live)) or an endpoint is on, a thread of
+//! heapledger writes these figures four times a second into a page of 64 KiB, the *live page*. Recording threads do not
+//! write it. Any process that may read the page's file can read the figures; the program notices nothing of that.
+//!
+//! ```text
+//!  heapledger's thread ──► page ──► black box, or file in /dev/shm ──► live::read ──► Live
+//!                          └──────► /heapledger/live.json
+//! ```
+//!
+//! The figures of one page are of one writing, however they are read: the page is written under a sequence lock. Sites
+//! and scopes are read one after the other while threads record, so their sums can differ from the totals by what
+//! happened during the writing.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `model` | the figures as plain data |
+//! | `page` | the page and its layout |
+//! | `decode` | the figures of a page |
+
+pub(crate) mod decode;
+mod model;
+#[allow(unsafe_code, reason = "the content of a page, as words")]
+pub(crate) mod page;
+
+pub use model::{Live, LiveInterval, LiveQuality, LiveScope, LiveSite};

@@ -1,0 +1,148 @@
+//! The figures of a running process, as plain data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::{Anomalies, HeapStats, LossCounts, Module, QualityIndicator};
+
+/// Figures of a running process at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Live {
+    /// Process id, as the process itself knows it.
+    pub pid: u32,
+    /// Name of the program. Empty if it is not known.
+    pub program: String,
+    /// Start of the recording, in nanoseconds since 1970 UTC.
+    pub started_unix_ns: u64,
+    /// Time of these figures, in nanoseconds since the start of the recording.
+    pub at_ns: u64,
+    /// Time of these figures, in nanoseconds since 1970 UTC.
+    pub written_unix_ns: u64,
+    /// Number of times that the figures were written.
+    pub writes: u64,
+    /// Pause between two writings, in nanoseconds: a quarter of a second, or longer where a writing takes more than a
+    /// hundredth of that.
+    pub interval_ns: u64,
+    /// Processor time of the last writing, in nanoseconds.
+    pub cost_ns: u64,
+    /// Whether the recording has ended. These are then its last figures.
+    pub has_ended: bool,
+    /// Totals of the heap, including every event that had returned when the writing began.
+    pub totals: HeapStats,
+    /// Completeness of the figures.
+    pub quality: LiveQuality,
+    /// Resident memory of the process, in bytes; `None` if the system does not tell it.
+    pub resident_bytes: Option<u64>,
+    /// Number of sites of the process. At most 32 by live bytes and 32 by growth are in `sites`.
+    pub sites_known: u64,
+    /// Number of sites that the last writing looked at. Further sites are looked at in the next ones, so that a new site
+    /// can be missing from `sites` for as many writings as that takes.
+    pub sites_seen: u64,
+    /// Number of scopes of the process.
+    pub scopes_known: u64,
+    /// Time over which growth is measured, in nanoseconds: 30 to 60 seconds, or the time since the start.
+    pub growth_ns: u64,
+    /// Sites, largest live bytes first.
+    pub sites: Vec<LiveSite>,
+    /// Scopes, largest live bytes first.
+    pub scopes: Vec<LiveScope>,
+    /// The last minute, oldest first.
+    pub intervals: Vec<LiveInterval>,
+    /// Loaded objects, by which the command finds names for addresses.
+    pub modules: Vec<Module>,
+}
+
+/// Completeness of the figures of a running process. `attempted = recorded + lost + in_flight`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LiveQuality {
+    /// Number of events of the program: allocations, frees and reallocs that have returned or are in progress.
+    pub attempted: u64,
+    /// Number of events booked into the ledger.
+    pub recorded: u64,
+    /// Number of events that are not booked yet.
+    pub in_flight: u64,
+    /// Numbers of lost events, by reason.
+    pub lost: LossCounts,
+    /// Number of events that were sampled out. The totals contain them, sites and scopes do not.
+    pub sampled_out: u64,
+    /// Numbers of inconsistent pairings of allocations and frees.
+    pub anomalies: Anomalies,
+    /// Memory that heapledger holds outside the program's heap, in bytes.
+    pub own_bytes: u64,
+    /// Processor time of heapledger's background thread, in nanoseconds.
+    pub own_cpu_ns: u64,
+}
+
+impl LiveQuality {
+    /// Returns recorded ÷ (recorded + lost), from 0 to 1.
+    pub fn completeness(&self) -> f64 {
+        QualityIndicator::completeness_of(self.recorded, self.lost.total())
+    }
+}
+
+/// A site of a running process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveSite {
+    /// Number of the stack, which is the same in every reading of one process.
+    pub stack: u32,
+    /// Number of the scope in which the stack lies; 0 if there is none.
+    pub scope: u32,
+    /// Number of blocks allocated.
+    pub total_blocks: u64,
+    /// Bytes allocated.
+    pub total_bytes: u64,
+    /// Number of blocks that are live.
+    pub live_blocks: u64,
+    /// Bytes that are live.
+    pub live_bytes: u64,
+    /// Change of the live bytes over [`Live::growth_ns`]; `None` where it is not measured.
+    pub growth_bytes: Option<i64>,
+    /// Return addresses of the stack, innermost first, without the frames of scopes. Empty where no stacks are taken.
+    pub frames: Vec<u64>,
+    /// Whether outer frames are missing.
+    pub is_cut: bool,
+}
+
+/// A scope of a running process, with the scopes nested in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveScope {
+    /// Number of the scope, which is the same in every reading of one process.
+    pub number: u32,
+    /// Number of the scope in which this one is nested; 0 if there is none.
+    pub parent: u32,
+    /// Name of the scope.
+    pub name: String,
+    /// Number of blocks allocated.
+    pub total_blocks: u64,
+    /// Bytes allocated.
+    pub total_bytes: u64,
+    /// Number of blocks that are live.
+    pub live_blocks: u64,
+    /// Bytes that are live.
+    pub live_bytes: u64,
+    /// Maximum of the live bytes, as far as events were booked then.
+    pub peak_bytes: u64,
+    /// Change of the live bytes over [`Live::growth_ns`].
+    pub growth_bytes: i64,
+}
+
+/// What happened between two writings of the live page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveInterval {
+    /// End of the interval, in nanoseconds since the start of the recording.
+    pub end_ns: u64,
+    /// Live bytes at the end.
+    pub live_bytes: u64,
+    /// Blocks allocated in the interval.
+    pub allocated_blocks: u64,
+    /// Bytes allocated in the interval.
+    pub allocated_bytes: u64,
+    /// Blocks freed in the interval.
+    pub freed_blocks: u64,
+    /// Bytes freed in the interval.
+    pub freed_bytes: u64,
+    /// Events lost in the interval.
+    pub lost: u64,
+    /// Resident memory at the end, in bytes; `None` if it is not known.
+    pub resident_bytes: Option<u64>,
+}

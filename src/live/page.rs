@@ -1,0 +1,270 @@
+//! The live page: 64 KiB that one thread of heapledger writes and any process may read.
+//!
+//! The page begins with its magic number and the hash of its layout; then come the sequence and the words that the
+//! sequence guards. All words are atomic, because a reader may load them while they are written.
+//!
+//! Invariant **Y1**: `Content` consists of `u64`s and arrays of bytes whose length is a multiple of 8, without padding. So
+//! it is an array of words, and any words are a valid content.
+
+use crate::profile::LossReason;
+use crate::sys::latch::wait;
+use crate::sys::seqlock::Sequence;
+use crate::sys::sync::{AtomicU64, Ordering};
+
+/// Bytes of the page.
+pub(crate) const LIVE_PAGE_BYTES: usize = 64 << 10;
+/// Sites by live bytes, and as many by growth.
+pub(crate) const LIVE_SITES_MAX: usize = 32;
+/// Scopes by live bytes, and as many by growth.
+pub(crate) const LIVE_SCOPES_MAX: usize = 32;
+/// Innermost frames of a site's stack.
+pub(crate) const LIVE_FRAMES_MAX: usize = 48;
+/// Intervals, one for each writing.
+pub(crate) const LIVE_INTERVALS_MAX: usize = 240;
+/// Bytes of a scope's name; names are at most as long.
+pub(crate) const NAME_BYTES: usize = 120;
+/// The first bytes of the page.
+pub(crate) const MAGIC: [u8; 8] = *b"HLLIVE\r\n";
+/// A figure that is not known.
+pub(crate) const UNKNOWN: u64 = u64::MAX;
+
+const HEADER_WORDS: usize = 4;
+const WORDS: usize = LIVE_PAGE_BYTES / 8 - HEADER_WORDS;
+
+/// The page in memory. All zero bytes are a page that was never written.
+#[repr(C)]
+pub(crate) struct LivePage {
+    magic: AtomicU64,
+    layout: AtomicU64,
+    /// Whether the recording has ended.
+    ended: AtomicU64,
+    sequence: Sequence,
+    words: [AtomicU64; WORDS],
+}
+
+/// What the sequence guards.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Content {
+    pub(crate) pid: u64,
+    pub(crate) started_unix_ns: u64,
+    pub(crate) at_ns: u64,
+    pub(crate) written_unix_ns: u64,
+    pub(crate) interval_ns: u64,
+    pub(crate) cost_ns: u64,
+    /// Place of the metadata in the page's own file; 0 bytes if there is none.
+    pub(crate) metadata_start: u64,
+    pub(crate) metadata_bytes: u64,
+    /// The fields of `HeapStats` in their order, without the coverage.
+    pub(crate) totals: [u64; 10],
+    pub(crate) quality: Quality,
+    pub(crate) resident_bytes: u64,
+    pub(crate) sites_known: u64,
+    pub(crate) sites_seen: u64,
+    pub(crate) scopes_known: u64,
+    pub(crate) growth_ns: u64,
+    pub(crate) site_count: u64,
+    pub(crate) scope_count: u64,
+    pub(crate) interval_count: u64,
+    pub(crate) sites: [SiteWords; 2 * LIVE_SITES_MAX],
+    pub(crate) scopes: [ScopeWords; 2 * LIVE_SCOPES_MAX],
+    /// A ring: interval `n` is at `n % LIVE_INTERVALS_MAX`; `interval_count` counts all that ever were.
+    pub(crate) intervals: [IntervalWords; LIVE_INTERVALS_MAX],
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quality {
+    pub(crate) attempted: u64,
+    pub(crate) recorded: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) lost: [u64; LossReason::COUNT],
+    pub(crate) sampled_out: u64,
+    pub(crate) anomalies: [u64; 4],
+    pub(crate) own_bytes: u64,
+    pub(crate) own_cpu_ns: u64,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SiteWords {
+    /// The stack's number and, above, that of its scope.
+    pub(crate) stack_and_scope: u64,
+    pub(crate) total_blocks: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) live_blocks: u64,
+    pub(crate) live_bytes: u64,
+    /// Two's complement; [`UNKNOWN_GROWTH`] if it is not measured.
+    pub(crate) growth_bytes: u64,
+    /// Number of frames and, above, whether outer frames are missing.
+    pub(crate) frame_count: u64,
+    pub(crate) frames: [u64; LIVE_FRAMES_MAX],
+}
+
+/// A growth that is not measured.
+pub(crate) const UNKNOWN_GROWTH: u64 = i64::MIN as u64;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScopeWords {
+    pub(crate) number_and_parent: u64,
+    pub(crate) total_blocks: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) live_blocks: u64,
+    pub(crate) live_bytes: u64,
+    pub(crate) peak_bytes: u64,
+    pub(crate) growth_bytes: u64,
+    pub(crate) name_bytes: u64,
+    pub(crate) name: [u8; NAME_BYTES],
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IntervalWords {
+    pub(crate) end_ns: u64,
+    pub(crate) live_bytes: u64,
+    pub(crate) allocated_blocks: u64,
+    pub(crate) allocated_bytes: u64,
+    pub(crate) freed_blocks: u64,
+    pub(crate) freed_bytes: u64,
+    pub(crate) lost: u64,
+    pub(crate) resident_bytes: u64,
+}
+
+const CONTENT_WORDS: usize = size_of::<Content>() / 8;
+
+const _: () = assert!(size_of::<LivePage>() == LIVE_PAGE_BYTES);
+const _: () = assert!(CONTENT_WORDS <= WORDS && NAME_BYTES.is_multiple_of(8));
+// Y1: the fields that are words, and what their sizes add up to.
+const _: () = assert!(
+    CONTENT_WORDS
+        == 8 + 10
+            + size_of::<Quality>() / 8
+            + 8
+            + 2 * LIVE_SITES_MAX * (7 + LIVE_FRAMES_MAX)
+            + 2 * LIVE_SCOPES_MAX * (8 + NAME_BYTES / 8)
+            + LIVE_INTERVALS_MAX * 8
+        && size_of::<Quality>() / 8 == 3 + LossReason::COUNT + 7
+);
+
+/// Hash of the layout of this build.
+pub(crate) const LIVE_LAYOUT: u64 = {
+    const REVISION: u64 = 1;
+    let parts = [
+        REVISION,
+        size_of::<Content>() as u64,
+        size_of::<Quality>() as u64,
+        size_of::<SiteWords>() as u64,
+        size_of::<ScopeWords>() as u64,
+        size_of::<IntervalWords>() as u64,
+        LIVE_INTERVALS_MAX as u64,
+        LossReason::COUNT as u64,
+        u64::from_ne_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
+    ];
+    // FNV-1a over the parts (Fowler, Noll and Vo).
+    let (mut hash, mut at) = (0xCBF2_9CE4_8422_2325u64, 0);
+    while at < parts.len() {
+        hash = (hash ^ parts[at]).wrapping_mul(0x0000_0100_0000_01B3);
+        at += 1;
+    }
+    hash
+};
+
+/// Why a page holds no content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The page has another layout, or is none.
+    OtherLayout,
+    /// Nothing was written yet.
+    Unwritten,
+    /// Each of [`TRIES_MAX`] copies met a writing in progress.
+    Busy,
+}
+
+/// Maximum number of copies that a reader takes until one is of one writing, with pauses between them: over a second. A
+/// writing takes some microseconds, but its thread can lose the processor meanwhile.
+pub(crate) const TRIES_MAX: u32 = 20_000;
+
+impl Content {
+    /// Returns a content without figures.
+    pub(crate) fn zeroed() -> Box<Content> {
+        // SAFETY: Y1.
+        unsafe { Box::new_zeroed().assume_init() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fill_with(&mut self, word: u64) {
+        self.words_mut().fill(word);
+    }
+
+    fn words(&self) -> &[u64] {
+        // SAFETY: Y1.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast::<u64>(), CONTENT_WORDS) }
+    }
+
+    fn words_mut(&mut self) -> &mut [u64] {
+        // SAFETY: Y1.
+        unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(self).cast::<u64>(), CONTENT_WORDS) }
+    }
+}
+
+#[cfg(test)]
+impl LivePage {
+    pub(crate) fn zeroed() -> Box<LivePage> {
+        // SAFETY: integers may be zero.
+        unsafe { Box::new_zeroed().assume_init() }
+    }
+
+    pub(crate) fn change_layout(&self) {
+        self.layout.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl LivePage {
+    /// Writes magic number and layout into a fresh page.
+    pub(crate) fn begin(&self) {
+        // relaxed, both: a reader finds nothing before the first writing.
+        self.layout.store(LIVE_LAYOUT, Ordering::Relaxed);
+        self.magic.store(u64::from_le_bytes(MAGIC), Ordering::Relaxed);
+    }
+
+    /// Publishes a content. One thread writes at a time.
+    pub(crate) fn write(&self, content: &Content) {
+        self.sequence.write(self.words.iter().zip(content.words().iter().copied()));
+    }
+
+    /// Notes that the recording has ended.
+    pub(crate) fn end(&self) {
+        // relaxed: the figures are complete without it.
+        self.ended.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        // relaxed: as above.
+        self.ended.load(Ordering::Relaxed) != 0
+    }
+
+    /// Copies the content of one writing. Returns the number of writings so far.
+    pub(crate) fn read(&self, into: &mut Content) -> Result<u64, Unread> {
+        // relaxed, both: a reader finds nothing before the first writing.
+        if self.magic.load(Ordering::Relaxed) != u64::from_le_bytes(MAGIC)
+            || self.layout.load(Ordering::Relaxed) != LIVE_LAYOUT
+        {
+            return Err(Unread::OtherLayout);
+        }
+        for round in 0..TRIES_MAX {
+            let copied = self.sequence.read(|| {
+                for (to, word) in into.words_mut().iter_mut().zip(&self.words) {
+                    // relaxed: the sequence orders it.
+                    *to = word.load(Ordering::Relaxed);
+                }
+            });
+            match copied {
+                Some(((), writes)) => return Ok(writes),
+                None if !self.sequence.was_written() => return Err(Unread::Unwritten),
+                None => wait(round),
+            }
+        }
+        Err(Unread::Busy)
+    }
+}

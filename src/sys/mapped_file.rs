@@ -1,0 +1,99 @@
+//! A file, or a part of one, as memory that is only read: what is not looked at is not loaded.
+//!
+//! If somebody shortens the file meanwhile, the next look beyond its end ends the process by `SIGBUS`.
+
+pub(crate) use os::MappedFile;
+
+#[cfg(all(target_os = "linux", not(heapledger_portable)))]
+mod os {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::AsRawFd;
+    use std::ptr::{NonNull, null_mut};
+
+    /// A mapping, which ends when the value is dropped.
+    #[derive(Debug)]
+    pub(crate) struct MappedFile {
+        start: NonNull<u8>,
+        bytes: usize,
+    }
+
+    // SAFETY: the mapping belongs to the value alone, and is only read.
+    unsafe impl Send for MappedFile {}
+
+    impl MappedFile {
+        /// Maps `bytes` bytes from `offset` on, which is a multiple of the system's pages. A file that is shorter is an
+        /// error.
+        pub(crate) fn open(file: &File, offset: u64, bytes: usize) -> io::Result<MappedFile> {
+            let end = offset.checked_add(bytes as u64);
+            if bytes == 0 || end.is_none_or(|end| file.metadata().is_ok_and(|about| about.len() < end)) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+            // SAFETY: a fresh mapping touches no memory of anyone.
+            let start = unsafe {
+                libc::mmap(null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), offset)
+            };
+            match NonNull::new(start.cast()).filter(|_| start != libc::MAP_FAILED) {
+                Some(start) => Ok(MappedFile { start, bytes }),
+                None => Err(io::Error::last_os_error()),
+            }
+        }
+
+        /// Returns the first byte.
+        pub(crate) fn start(&self) -> NonNull<u8> {
+            self.start
+        }
+
+        /// Returns all bytes, of a file that nobody writes.
+        pub(crate) fn as_slice(&self) -> &[u8] {
+            // SAFETY: the range is mapped as long as the value lives. The callers have asked the file's lock; the values
+            // read are not trusted.
+            unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+        }
+    }
+
+    impl Drop for MappedFile {
+        fn drop(&mut self) {
+            // SAFETY: the range is this value's mapping.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+        }
+    }
+}
+
+/// Twin for systems on which the crate maps no files: it reads the file into memory.
+#[cfg(not(all(target_os = "linux", not(heapledger_portable))))]
+mod os {
+    use std::fs::File;
+    use std::io::{self, Read, Seek, SeekFrom};
+    use std::ptr::NonNull;
+
+    #[derive(Debug)]
+    pub(crate) struct MappedFile {
+        /// As words, so that they are aligned.
+        words: Vec<u64>,
+        bytes: usize,
+    }
+
+    impl MappedFile {
+        pub(crate) fn open(mut file: &File, offset: u64, bytes: usize) -> io::Result<MappedFile> {
+            file.seek(SeekFrom::Start(offset))?;
+            let mut words = vec![0; bytes.div_ceil(8)];
+            let mut read = vec![0; words.len() * 8];
+            file.read_exact(&mut read[..bytes])?;
+            for (word, eight) in words.iter_mut().zip(read.chunks_exact(8)) {
+                *word = u64::from_ne_bytes(eight.try_into().unwrap_or_default());
+            }
+            Ok(MappedFile { words, bytes })
+        }
+
+        pub(crate) fn start(&self) -> NonNull<u8> {
+            NonNull::from(self.words.as_slice()).cast()
+        }
+
+        pub(crate) fn as_slice(&self) -> &[u8] {
+            // SAFETY: the words are as long.
+            unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.bytes) }
+        }
+    }
+}
