@@ -30,7 +30,14 @@ pub(super) fn process(ledger: &Ledger, at_ns: u64, reason: &str) -> ProcessInfo 
         reason: reason.to_owned(),
         directory: String::from_utf8_lossy(state::start_directory()).into_owned(),
         unread: unread(),
+        host: host(),
     }
+}
+
+/// Returns the name of the machine or container, or an empty text if the system has no file with it.
+fn host() -> String {
+    let name = if cfg!(target_os = "linux") { fs::read("/proc/sys/kernel/hostname") } else { Ok(Vec::new()) };
+    name.map_or(String::new(), |name| String::from_utf8_lossy(&name).trim_end().to_owned())
 }
 
 /// Returns what could not be read of the process, each with the reason.

@@ -189,6 +189,7 @@ impl<'a> Unbooked<'a> {
         let block = Block {
             size,
             born_ns: at_ns,
+            started_ns: at_ns,
             stack: meta.stack(),
             row,
             number: 0,

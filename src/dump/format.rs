@@ -157,6 +157,7 @@ impl Tag {
     pub(super) const TRACKED: Tag = Tag(*b"TRKD");
     pub(super) const CROSSINGS: Tag = Tag(*b"CROS");
     pub(super) const SURROUNDINGS: Tag = Tag(*b"SURR");
+    pub(super) const HOST: Tag = Tag(*b"HOST");
     pub(super) const SITES: Tag = Tag(*b"SITE");
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
     pub(super) const SCOPES: Tag = Tag(*b"SCOP");
@@ -173,13 +174,14 @@ impl Tag {
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
     /// Sections that a file holds once or not at all. They are absent if they would be empty.
-    pub(super) const OPTIONALS: [Tag; 6] = [
+    pub(super) const OPTIONALS: [Tag; 7] = [
         Tag::STACK_FIGURES,
         Tag::TURN_TIMES,
         Tag::ESTIMATES,
         Tag::TRACKED,
         Tag::CROSSINGS,
         Tag::SURROUNDINGS,
+        Tag::HOST,
     ];
 
     /// Tables whose rows the contents section counts, in the order of the file.
@@ -223,6 +225,7 @@ impl Tag {
             Tag::ESTIMATES => "estimates",
             Tag::TRACKED => "tracked pointers",
             Tag::SURROUNDINGS => "surroundings",
+            Tag::HOST => "name of the machine",
             Tag::SITES => "sites",
             Tag::TIMELINE => "timeline",
             Tag::SCOPES => "scopes",

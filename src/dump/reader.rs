@@ -214,12 +214,13 @@ impl Assembly {
             Tag::TRACKED => profile.tracked = record(plain, faults)?,
             Tag::CONTENTS => self.contents = record(plain, faults)?,
             Tag::PROCESS => {
-                let ProcessInfo { directory, unread, .. } = std::mem::take(&mut profile.process);
-                profile.process = ProcessInfo { directory, unread, ..record(plain, faults)? };
+                let ProcessInfo { directory, unread, host, .. } = std::mem::take(&mut profile.process);
+                profile.process = ProcessInfo { directory, unread, host, ..record(plain, faults)? };
             }
             Tag::SURROUNDINGS => {
                 (profile.process.directory, profile.process.unread) = record(plain, faults)?;
             }
+            Tag::HOST => profile.process.host = record(plain, faults)?,
             Tag::SETTINGS => profile.settings = record(plain, faults)?,
             Tag::CLOCK => (profile.clock, profile.timeline.interval_ns) = record(plain, faults)?,
             Tag::TOTALS => (profile.totals, profile.peak) = record(plain, faults)?,

@@ -132,9 +132,12 @@ impl<W: Write> ProfileWriter<W> {
         if let Some(estimates) = &profile.estimates {
             self.record(Tag::ESTIMATES, estimates)?;
         }
-        let ProcessInfo { directory, unread, .. } = &profile.process;
+        let ProcessInfo { directory, unread, host, .. } = &profile.process;
         if !directory.is_empty() || !unread.is_empty() {
             self.record(Tag::SURROUNDINGS, &(directory.clone(), unread.clone()))?;
+        }
+        if !host.is_empty() {
+            self.record(Tag::HOST, host)?;
         }
         if !profile.tracked.is_empty() {
             self.record(Tag::TRACKED, &profile.tracked)?;

@@ -350,6 +350,9 @@ pub struct ProcessInfo {
     /// What heapledger could not read of the process, each with the reason. Usually empty.
     #[serde(default)]
     pub unread: Vec<String>,
+    /// Name of the machine or container, as the kernel gives it. Empty if it is unknown, as in a black box.
+    #[serde(default)]
+    pub host: String,
 }
 
 /// The clock that was used, and the reason for the choice.

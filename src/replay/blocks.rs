@@ -14,7 +14,10 @@ use crate::profile::LiveBlock;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) size: u64,
+    /// Time of the first allocation of the block.
     pub(crate) born_ns: u64,
+    /// Time of the allocation, or of the last realloc.
+    pub(crate) started_ns: u64,
     pub(crate) stack: u32,
     /// Row of the last thread that allocated or reallocated the block.
     pub(crate) row: u32,
@@ -148,7 +151,7 @@ impl Blocks {
 
     /// Pairs the remaining frees with the remaining blocks of their addresses, after all events and in disregard of the
     /// times. The pairs may be exchanged; their number is right, because an address has no more frees than blocks.
-    pub(crate) fn pair_left_over(&mut self) -> Vec<(Block, WaitingFree)> {
+    pub(crate) fn pair_left_over(&mut self) -> Vec<(u64, Block, WaitingFree)> {
         let mut pairs = Vec::new();
         for (address, frees) in std::mem::take(&mut self.waiting) {
             for free in frees {
@@ -156,7 +159,7 @@ impl Blocks {
                     .or_else(|| self.take(address, free.size_bits))
                     .or_else(|| self.take_where(address, |_| true));
                 match block {
-                    Some(block) => pairs.push((block, free)),
+                    Some(block) => pairs.push((address, block, free)),
                     None => self.wait(address, free),
                 }
             }
@@ -247,7 +250,7 @@ mod tests {
         }
         (0..4).for_each(|_| blocks.wait(4096, free(40, 7)));
         let expected = [block(40, 7 + PATIENCE_NS), of_its_thread, block(64, 5)];
-        assert_eq!(blocks.pair_left_over(), expected.map(|block| (block, free(40, 7))));
+        assert_eq!(blocks.pair_left_over(), expected.map(|block| (4096, block, free(40, 7))));
         assert_eq!((blocks.unmatched(), blocks.iter().count()), (1, 0));
     }
 }

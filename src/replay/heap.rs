@@ -13,6 +13,8 @@ const REALLOCS_MAX: u8 = 31;
 /// The end of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
+    /// Address of the block.
+    pub(crate) address: u64,
     /// Row of the thread that ended the block.
     pub(crate) row: u32,
     /// Whether a realloc ended the block. Otherwise a free ended it.
@@ -79,7 +81,7 @@ impl<S: Sums> Heap<S> {
                 self.put(at_ns, address, block);
             }
             Record::Free { address, size_bits } => match self.blocks.take(address, size_bits) {
-                Some(block) => self.end(at_ns, row, &block, false),
+                Some(block) => self.end(at_ns, row, address, &block, false),
                 None => self.blocks.wait(address, WaitingFree { at_ns, row, size_bits, by_realloc: false }),
             },
             // From this record on, another thread may be given the address.
@@ -110,6 +112,7 @@ impl<S: Sums> Heap<S> {
         Block {
             size: shape.size,
             born_ns: at_ns,
+            started_ns: at_ns,
             stack: shape.stack,
             row,
             number: thread.allocs,
@@ -120,17 +123,17 @@ impl<S: Sums> Heap<S> {
         }
     }
 
-    fn end(&mut self, at_ns: u64, row: u32, block: &Block, by_realloc: bool) {
+    fn end(&mut self, at_ns: u64, row: u32, address: u64, block: &Block, by_realloc: bool) {
         let allocs = self.threads.get(&row).map_or(0, |thread| thread.allocs);
         let is_temporary = row == block.row && allocs.wrapping_sub(block.number) <= TEMPORARY_ALLOCS;
-        self.sums.ended(at_ns, block, End { row, by_realloc, is_temporary });
+        self.sums.ended(at_ns, block, End { address, row, by_realloc, is_temporary });
     }
 
     /// Adds a block. If a free waited for the block, ends the block instead.
     fn put(&mut self, at_ns: u64, address: u64, block: Block) {
         if let Some(free) = self.blocks.put(address, block) {
             self.early_frees += 1;
-            self.end(at_ns.max(free.at_ns), free.row, &block, free.by_realloc);
+            self.end(at_ns.max(free.at_ns), free.row, address, &block, free.by_realloc);
         }
     }
 
@@ -153,12 +156,13 @@ impl<S: Sums> Heap<S> {
             None => self.blocks.take_where(old, |_| true),
         };
         if let Some(before) = &before {
-            self.end(at_ns, row, before, true);
+            self.end(at_ns, row, old, before, true);
         }
         let allocs = self.threads.entry(row).or_default().allocs;
         let mut block = Block {
             size: shape.size,
             born_ns: before.map_or(at_ns, |before| before.born_ns),
+            started_ns: at_ns,
             stack: shape.stack,
             row,
             // A block that was not found counts as too old to be temporary.
@@ -179,9 +183,9 @@ impl<S: Sums> Heap<S> {
 
     /// Ends the replay: pairs the remaining frees and blocks, and puts back the blocks of open reallocs.
     pub(crate) fn finish(&mut self) {
-        for (block, free) in self.blocks.pair_left_over() {
+        for (address, block, free) in self.blocks.pair_left_over() {
             self.size_mismatches += u64::from(!free.size_bits.agree_with(block.size));
-            self.end(free.at_ns.max(block.born_ns), free.row, &block, free.by_realloc);
+            self.end(free.at_ns.max(block.born_ns), free.row, address, &block, free.by_realloc);
         }
         for open in std::mem::take(&mut self.threads).into_values().flat_map(|thread| thread.open_reallocs) {
             if let Some(block) = open.block {

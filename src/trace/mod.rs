@@ -14,6 +14,7 @@
 //! | `order` | records of several threads in the order of their times |
 //! | `replay`, `span_sums` | the heap and the sums of a span |
 //! | `span_profile` | a replay as a profile |
+//! | `lives` | the blocks of a trace, each with its start and end |
 //! | `check` | the laws between a trace and its dump |
 //!
 //! A program links the writer only. The reader and the replay are behind the feature `read`, and need no recorder in
@@ -30,6 +31,8 @@ pub(crate) mod writer;
 mod check;
 #[cfg(any(test, feature = "read"))]
 mod decode;
+#[cfg(any(test, feature = "read"))]
+mod lives;
 #[cfg(any(test, feature = "read"))]
 mod order;
 #[cfg(any(test, feature = "read"))]
@@ -52,6 +55,7 @@ pub(crate) use window::Window;
 #[cfg(any(test, feature = "read"))]
 pub use self::{
     check::laws,
+    lives::{BlockEnd, BlockLife, block_lives},
     order::in_order,
     reader::{Frame, Trace, TraceError},
     replay::{Replay, ReplayFigures},

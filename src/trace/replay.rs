@@ -12,7 +12,7 @@ use super::span_sums::{Span, SpanSums};
 use crate::replay::{BlockKind, Dated, Heap, Record};
 
 /// Maximum time for which a free waits for its block, in nanoseconds of the trace.
-const PATIENCE_NS: u64 = 10_000_000_000;
+pub(super) const PATIENCE_NS: u64 = 10_000_000_000;
 
 /// The figures of a replay that are not sums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

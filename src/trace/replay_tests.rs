@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::frame::{Counts, FileHead};
 use super::window::Window;
 use super::writer::Writer;
-use super::{Replay, Span, Trace, in_order, laws};
+use super::{Replay, Span, Trace, block_lives, in_order, laws};
 use crate::profile::{self, HeapStats};
 use crate::ring::event::{self, Traits};
 
@@ -171,6 +171,38 @@ proptest! {
             let at_peak: u64 = profile.sites.iter().map(|site| site.at_peak_bytes).sum();
             prop_assert_eq!(at_peak, totals.peak_bytes);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_blocks_of_a_trace_start_and_end_as_the_program_said(
+        steps in prop::collection::vec(step(), 1..120),
+        per_frame in 1usize..50,
+    ) {
+        let (bytes, log) = run(&steps, per_frame);
+        let mut open: BTreeMap<u64, Lives> = BTreeMap::new();
+        let mut expected = Vec::new();
+        for Happened { at_ns, begins, address, block } in log {
+            if begins {
+                open.insert(address, block);
+            } else {
+                expected.push((address, open.remove(&address).unwrap(), Some(at_ns)));
+            }
+        }
+        expected.extend(open.into_iter().map(|(address, block)| (address, block, None)));
+        let mut blocks = Vec::new();
+        let mut trace = Trace::open(Cursor::new(&bytes)).unwrap();
+        block_lives(&mut trace, |_| (), |life| {
+            let block = Lives { size: life.size, stack: life.stack, from_ns: life.started_ns };
+            blocks.push((life.address, block, life.end.map(|end| end.at_ns)));
+            assert!(life.born_ns <= life.started_ns);
+        }).unwrap();
+        let ended = blocks.iter().position(|(_, _, end)| end.is_none()).unwrap_or(blocks.len());
+        blocks[ended..].sort_by_key(|(address, ..)| *address);
+        prop_assert_eq!(blocks, expected);
     }
 }
 

@@ -85,9 +85,9 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
 
 fn process() -> impl Strategy<Value = ProcessInfo> {
     let ids = (any::<u32>(), any::<Option<u32>>(), number(), number());
-    let surroundings = (text(), vec(text(), 0..3));
+    let surroundings = (text(), vec(text(), 0..3), text());
     (ids, text(), vec(text(), 0..5), text(), text(), text(), surroundings).prop_map(
-        |(ids, program, command_line, a, b, c, (directory, unread))| {
+        |(ids, program, command_line, a, b, c, (directory, unread, host))| {
             let (pid, forked_from, started_unix_ns, duration_ns) = ids;
             let (platform, heapledger_version, reason) = (a, b, c);
             ProcessInfo {
@@ -102,6 +102,7 @@ fn process() -> impl Strategy<Value = ProcessInfo> {
                 reason,
                 directory,
                 unread,
+                host,
             }
         },
     )

@@ -204,6 +204,7 @@ fn process() -> ProcessInfo {
         // Version 1.0 has no section for these.
         directory: String::new(),
         unread: Vec::new(),
+        host: String::new(),
     }
 }
 

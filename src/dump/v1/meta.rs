@@ -97,7 +97,7 @@ record!(ProcessInfo {
     started_unix_ns,
     duration_ns,
     reason,
-} without { directory, unread });
+} without { directory, unread, host });
 
 /// A command line: as many of its arguments as fit into the maximum length.
 impl Wire for Vec<String> {

@@ -170,6 +170,7 @@ struct Process {
     started_unix_ns: u64,
     duration_ns: u64,
     reason: String,
+    host: String,
 }
 
 #[derive(Serialize)]
