@@ -10,6 +10,9 @@
 //! figures that its viewers show, and the figures that the format cannot hold.
 //!
 //! Several formats share `calls` and `names`.
+//!
+//! `tables` writes many profiles as tables into a directory of Parquet files (feature `parquet`); it is no [`Format`],
+//! because it writes to no single file.
 
 mod calls;
 mod collapsed;
@@ -23,6 +26,8 @@ mod names;
 mod pprof;
 mod quality;
 mod speedscope;
+#[cfg(feature = "parquet")]
+pub mod tables;
 
 use std::fmt;
 use std::io::{self, Write};

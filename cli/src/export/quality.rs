@@ -9,7 +9,7 @@ use heapledger::profile::{Profile, QualityIndicator};
 
 /// Returns the number of recorded events per million recorded or lost ones, rounded down: a million only if no event
 /// was lost.
-fn completeness_ppm(quality: &QualityIndicator) -> u64 {
+pub(super) fn completeness_ppm(quality: &QualityIndicator) -> u64 {
     let attempted = u128::from(quality.recorded) + u128::from(quality.lost.total());
     let ppm = (u128::from(quality.recorded) * 1_000_000).checked_div(attempted);
     ppm.map_or(1_000_000, |ppm| ppm as u64)

@@ -22,6 +22,7 @@
 //! `addr2line` reads DWARF, `object` reads the rest of an object, and `rustc-demangle` and `cpp_demangle` make names
 //! readable.
 
+mod cache;
 mod demangle;
 mod image;
 mod locate;
@@ -33,6 +34,8 @@ mod scopes;
 mod strings;
 
 use std::path::{Path, PathBuf};
+
+pub use cache::{ADDRESSES_REMEMBERED_MAX, NameCache};
 
 use heapledger::profile::{Module, Profile, Symbols, scope_of_address};
 use image::Image;
@@ -127,14 +130,7 @@ fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
     addresses.sort_unstable();
     addresses.dedup();
     addresses.retain(|address| !symbols.frames.contains_key(address) && scope_of_address(*address).is_none());
-    let mut modules: Vec<usize> = (0..profile.modules.len()).collect();
-    modules.sort_by_key(|module| profile.modules[*module].start);
-    let holder = |address: u64| {
-        let call = address.checked_sub(1)?;
-        let after = modules.partition_point(|module| profile.modules[*module].start <= call);
-        let module = *modules[..after].last()?;
-        (call < profile.modules[module].end).then_some(module)
-    };
+    let holder = holders(&profile.modules);
     let mut groups: Vec<Group> = Vec::new();
     for address in addresses {
         let module = holder(address);
@@ -144,6 +140,18 @@ fn by_module(profile: &Profile, symbols: &Symbols) -> Vec<Group> {
         }
     }
     groups
+}
+
+/// Returns a function that finds the module with the call before a return address, as an index into `modules`.
+fn holders(modules: &[Module]) -> impl Fn(u64) -> Option<usize> {
+    let mut sorted: Vec<usize> = (0..modules.len()).collect();
+    sorted.sort_by_key(|module| modules[*module].start);
+    move |address: u64| {
+        let call = address.checked_sub(1)?;
+        let after = sorted.partition_point(|module| modules[*module].start <= call);
+        let module = *sorted[..after].last()?;
+        (call < modules[module].end).then_some(module)
+    }
 }
 
 /// Opens the file with the symbols of a module if the search finds one, and starts the counts for the note on the

@@ -23,6 +23,10 @@ mod laws;
 mod leaks;
 mod left_out;
 mod pointers;
+#[cfg(feature = "parquet")]
+#[allow(dead_code, reason = "the tests of tables use all of it")]
+#[path = "../tables/read_back.rs"]
+mod read_back;
 #[allow(dead_code, reason = "the library's process tests use all of it")]
 #[path = "../../../tests/process/runner.rs"]
 mod runner;

@@ -177,13 +177,16 @@ pub struct NameArgs {
     pub debug_directories: Vec<PathBuf>,
 }
 
-/// Convert a dump to the format of another program
+/// Convert a dump to the format of another program, or many dumps to tables
 ///
-/// Exit codes: 0 fine; 2 usage; 3 unreadable input; 4 output that cannot be written.
+/// The format `parquet` adds dumps, black boxes and traces to tables in the directory -o, for DuckDB, DataFusion,
+/// ClickHouse, Spark and others; a run that the tables have already is left out. Exit codes: 0 fine; 2 usage;
+/// 3 unreadable input, also if other files could be read; 4 output that cannot be written.
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
-    /// Dump to read; - reads standard input
-    pub file: PathBuf,
+    /// Dump to read; - reads standard input; several for the format parquet
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
 
     /// Format of the output
     #[arg(long, value_enum)]
@@ -193,9 +196,17 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     pub metric: Option<MetricArg>,
 
-    /// File to write [default: standard output]
+    /// File to write [default: standard output]; for the format parquet, the directory of the tables
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
+
+    /// Name of the service, for the format parquet [default: the name of the program]
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+
+    /// Name of the host of files that have none, such as black boxes, for the format parquet
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
 
     /// Write only the sites in the scope of this name; not for the format `json`, which has all scopes
     #[arg(long, value_name = "NAME")]
@@ -411,17 +422,26 @@ pub enum FailOn {
 
 /// Export format as the value of a flag.
 #[derive(Debug, Clone, Copy)]
-pub struct FormatArg(pub Format);
+pub enum FormatArg {
+    /// A format of one file.
+    File(Format),
+    /// Tables in a directory.
+    Parquet,
+}
 
 impl ValueEnum for FormatArg {
     fn value_variants<'a>() -> &'a [Self] {
         // The list must be static, so it is built once from the list of the library.
         static ALL: std::sync::OnceLock<Vec<FormatArg>> = std::sync::OnceLock::new();
-        ALL.get_or_init(|| Format::ALL.iter().copied().map(FormatArg).collect())
+        let files = Format::ALL.iter().copied().map(FormatArg::File);
+        ALL.get_or_init(|| files.chain([FormatArg::Parquet]).collect())
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.0.name()))
+        Some(PossibleValue::new(match self {
+            FormatArg::File(format) => format.name(),
+            FormatArg::Parquet => "parquet",
+        }))
     }
 }
 

@@ -10,14 +10,14 @@ use heapledger_cli::report::html::write_page_with;
 use heapledger_cli::report::{Detail, write_report_with, write_verdict};
 use heapledger_cli::{analysis, symbols};
 
-use crate::args::{ExportArgs, FailOn, ReportArgs, VerifyArgs};
+use crate::args::{ExportArgs, FailOn, FormatArg, ReportArgs, VerifyArgs};
 use crate::detail::{self, SiteFilters};
 use crate::dump_destination::DumpDestination;
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
 use crate::input::Input;
 use crate::page::layout;
 use crate::trace_file::{self, TraceFile};
-use crate::{names, read, running};
+use crate::{names, read, running, tables};
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Invalid flags are rejected before any long work.
@@ -120,7 +120,9 @@ pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
 }
 
 pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
-    let format = format(args)?;
+    let FormatArg::File(format) = args.format else { return tables::export(args) };
+    let format = of_metric(format, args)?;
+    let file = only_file(args, format)?;
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
     if to_terminal && !format.is_text() {
         let error = format_args!("{format} is not text, and standard output is a terminal");
@@ -128,7 +130,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
             Failure::new(FailureKind::Usage, error).hint("name a file with -o, or redirect the output")
         );
     }
-    let mut input = read::span(&args.file, &args.span)?;
+    let mut input = read::span(file, &args.span)?;
     if let Some(scope) = &args.scope {
         if format == Format::Json {
             let error = "--scope is not for the format json: its key `scopes` has every scope";
@@ -139,7 +141,7 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     if args.no_symbols {
         symbols::name_scopes(&mut input.profile);
     } else {
-        names::look_up(&mut input.profile, &args.names, &args.file);
+        names::look_up(&mut input.profile, &args.names, file);
     }
     if !format.carries_quality() {
         let said = escaped(&completeness(&input.profile, &input.origin));
@@ -148,8 +150,8 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     let Some(path) = &args.output else {
         return export_to(BufWriter::new(io::stdout().lock()), STDOUT, format, &input);
     };
-    let (file, shown) = create(path, &args.file, "-o")?;
-    export_to(BufWriter::new(file), &shown, format, &input)
+    let (out, shown) = create(path, file, "-o")?;
+    export_to(BufWriter::new(out), &shown, format, &input)
 }
 
 /// Creates an output file, and returns the file with its path for messages. Returns a failure if `path` is the dump.
@@ -167,9 +169,20 @@ fn create(path: &Path, dump: &Path, flag: &str) -> Result<(File, String), Failur
     Ok((file, shown))
 }
 
-/// Returns the requested format with the requested figure.
-fn format(args: &ExportArgs) -> Result<Format, Failure> {
-    let format = args.format.0;
+/// Returns the only file of the arguments. Flags for tables are refused.
+fn only_file(args: &ExportArgs, format: Format) -> Result<&Path, Failure> {
+    let error = match (&args.files[..], &args.service, &args.host) {
+        ([file], None, None) => return Ok(file),
+        ([_], ..) => {
+            format!("--service and --host are for the format parquet: {format} files have no such names")
+        }
+        _ => format!("a {format} file holds one dump, and several are given"),
+    };
+    Err(Failure::new(FailureKind::Usage, error).hint("--format parquet writes many dumps to tables"))
+}
+
+/// Returns the format with the requested figure.
+fn of_metric(format: Format, args: &ExportArgs) -> Result<Format, Failure> {
     let Some(metric) = args.metric else { return Ok(format) };
     format.of_metric(metric.0).ok_or_else(|| {
         let error = format_args!("{format} carries every figure it can: --metric has no meaning for it");

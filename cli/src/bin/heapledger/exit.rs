@@ -79,6 +79,11 @@ impl Failure {
         self
     }
 
+    /// Whether the input is the cause.
+    pub fn is_unreadable(&self) -> bool {
+        self.cause == FailureKind::Unreadable
+    }
+
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self.cause {
             FailureKind::Usage => 2,

@@ -3,6 +3,7 @@
 //! * `args` defines the command line.
 //! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `run`, `trace` and `validate`
 //!   have one subcommand each.
+//! * `tables` has `export --format parquet`.
 //! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
 //! * `running` reads the live page of a running process.
 //! * `detail` and `page` convert flags to options of reports.
@@ -25,6 +26,8 @@ mod page;
 mod read;
 mod run;
 mod running;
+#[cfg_attr(not(feature = "parquet"), path = "no_tables.rs")]
+mod tables;
 mod trace;
 mod trace_file;
 #[cfg(not(feature = "validation"))]

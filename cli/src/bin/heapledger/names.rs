@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use heapledger::Profile;
-use heapledger_cli::symbols::{self, Options};
+use heapledger_cli::symbols::{self, NameCache, Options, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::NameArgs;
@@ -12,6 +12,11 @@ use crate::args::NameArgs;
 /// its program may have been rebuilt since; so they are extended only if the arguments name debug directories. `dump` is
 /// the path of the dump, beside which files of replaced programs are searched.
 pub fn look_up(profile: &mut Profile, args: &NameArgs, dump: &Path) {
+    look_up_with(profile, args, dump, None);
+}
+
+/// As [`look_up`], with names of earlier profiles.
+pub fn look_up_with(profile: &mut Profile, args: &NameArgs, dump: &Path, cache: Option<&mut NameCache>) {
     if !profile.symbols.is_empty() && args.debug_directories.is_empty() {
         return symbols::name_scopes(profile);
     }
@@ -29,10 +34,14 @@ pub fn look_up(profile: &mut Profile, args: &NameArgs, dump: &Path) {
     if let Ok(style) = ProgressStyle::with_template("names {wide_bar} {pos}/{len}") {
         bar.set_style(style);
     }
-    symbols::resolve(profile, &options, &mut |progress| {
+    let mut told = |progress: Progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
-    });
+    };
+    match cache {
+        Some(cache) => cache.resolve(profile, &options, &mut told),
+        None => symbols::resolve(profile, &options, &mut told),
+    }
     bar.finish_and_clear();
     symbols::name_scopes(profile);
 }

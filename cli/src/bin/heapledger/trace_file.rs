@@ -123,7 +123,7 @@ fn left_out(counts: Option<Counts>) -> Option<String> {
 }
 
 /// Returns a progress bar, which is hidden if standard error is not a terminal.
-fn bar(length: u64) -> ProgressBar {
+pub fn bar(length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
     if let Ok(style) = ProgressStyle::with_template("replay {wide_bar} {bytes}/{total_bytes}") {
         bar.set_style(style);

@@ -1,0 +1,196 @@
+//! Adds runs to a directory of tables.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::column::text;
+use super::identity::{day, partition_value, run_id};
+use super::partition::{Partition, PartitionKey, Sizes, runs_of};
+use super::profile_rows::{self, Stacks};
+use super::schema::Run;
+use super::stack_facts::{StackFacts, StackMemory};
+use super::trace_rows;
+use crate::analysis::{Origin, verify};
+use heapledger::profile::Profile;
+use heapledger::trace::Trace;
+
+/// Maximum number of partitions whose files are open at a time. Each has a row group of every table in memory. When
+/// one more is needed, the files of the oldest are completed.
+pub const PARTITIONS_OPEN_MAX: usize = 8;
+
+/// Names that replace those of the profiles.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Name of the service, for the partition column `service`. `None` takes the name of the program.
+    pub service: Option<String>,
+    /// Name of the host, for files that have none.
+    pub host: Option<String>,
+}
+
+/// A profile with what is known of its file.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// The profile. Names are looked up in it.
+    pub profile: &'a mut Profile,
+    /// Damage and notes of the file.
+    pub origin: &'a Origin,
+    /// Name of the file, for the column `file`.
+    pub file: &'a str,
+}
+
+/// A trace whose blocks and events are to be written.
+pub struct TraceSource<'a> {
+    /// The trace.
+    pub trace: &'a mut Trace<BufReader<File>>,
+    /// Called with the position in the file, once from its start to its end for the blocks, and once for the events.
+    pub passed: &'a mut dyn FnMut(u64),
+}
+
+impl std::fmt::Debug for TraceSource<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TraceSource").finish_non_exhaustive()
+    }
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// The run is in the tables once [`TableWriter::finish`] returns.
+    New,
+    /// The tables had the run already, and it was left out.
+    Known,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Number of runs.
+    pub runs: u64,
+    /// Number of files.
+    pub files: u64,
+    /// Number of rows in all tables.
+    pub rows: u64,
+    /// Length of the files, in bytes.
+    pub bytes: u64,
+}
+
+/// Writer of tables below one directory.
+pub struct TableWriter {
+    root: PathBuf,
+    labels: Labels,
+    stacks: StackMemory,
+    /// Partitions that are being written, oldest first.
+    open: Vec<Partition>,
+    /// Runs of each partition that was looked at, those that are being written among them.
+    known: HashMap<PartitionKey, HashSet<String>>,
+    partitions: u64,
+    written: Written,
+}
+
+impl std::fmt::Debug for TableWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableWriter").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl TableWriter {
+    /// Returns a writer of tables below `directory`, which need not exist.
+    pub fn new(directory: &Path, labels: Labels) -> TableWriter {
+        TableWriter {
+            root: directory.to_owned(),
+            labels,
+            stacks: StackMemory::default(),
+            open: Vec::new(),
+            known: HashMap::new(),
+            partitions: 0,
+            written: Written::default(),
+        }
+    }
+
+    /// Adds a run, unless the tables have it already. Calls `names` to look up names in the profile, if it has a stack
+    /// that no earlier run had.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be read or written. The rows of a run that failed are not in the tables if the
+    /// writer is dropped.
+    pub fn add(
+        &mut self,
+        source: Source<'_>,
+        trace: Option<TraceSource<'_>>,
+        names: &mut dyn FnMut(&mut Profile),
+    ) -> io::Result<Added> {
+        let Source { profile, origin, file } = source;
+        let host = if profile.process.host.is_empty() { self.labels.host.as_deref() } else { None };
+        let host = host.unwrap_or(&profile.process.host).to_owned();
+        let build_id = profile.modules.first().map_or(String::new(), |module| module.build_id.clone());
+        let service = self.labels.service.as_ref().unwrap_or(&profile.process.program);
+        let day = day(profile.process.started_unix_ns);
+        let key = PartitionKey { service: partition_value(service), day };
+        let id = run_id(profile, &host, &build_id);
+        if !self.known.contains_key(&key) {
+            self.known.insert(key.clone(), runs_of(&self.root, &key)?);
+        }
+        if !self.known.entry(key.clone()).or_default().insert(id.clone()) {
+            return Ok(Added::Known);
+        }
+        let facts = self.stacks.facts(profile, names);
+        let at = self.partition(key)?;
+        let part = &mut self.open[at];
+        let run = Run {
+            id: text(&id),
+            profile,
+            origin,
+            verdict: verify(profile, origin),
+            host: &host,
+            build_id: &build_id,
+            file,
+            has_events: trace.is_some(),
+        };
+        let none = facts.first().cloned().unwrap_or_else(|| Rc::new(StackFacts::none()));
+        let stacks = Stacks { facts: &facts, memory: &self.stacks, none };
+        part.runs.push(id);
+        profile_rows::write(part, &run, &stacks)?;
+        if let Some(TraceSource { trace, passed }) = trace {
+            trace_rows::write(part, &run, &stacks, trace, passed)?;
+        }
+        self.written.runs += 1;
+        Ok(Added::New)
+    }
+
+    /// Returns the number in `open` of a partition; opens it if need be.
+    fn partition(&mut self, key: PartitionKey) -> io::Result<usize> {
+        if let Some(at) = self.open.iter().position(|part| part.key == key) {
+            return Ok(at);
+        }
+        if self.open.len() >= PARTITIONS_OPEN_MAX {
+            let oldest = self.open.remove(0);
+            self.count(oldest.finish()?);
+        }
+        self.partitions += 1;
+        self.open.push(Partition::create(&self.root, key, self.partitions)?);
+        Ok(self.open.len() - 1)
+    }
+
+    fn count(&mut self, sizes: Sizes) {
+        self.written.files += sizes.files;
+        self.written.rows += sizes.rows;
+        self.written.bytes += sizes.bytes;
+    }
+
+    /// Completes all files.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be written. Files of partitions that were not completed are removed.
+    pub fn finish(mut self) -> io::Result<Written> {
+        for part in std::mem::take(&mut self.open) {
+            let sizes = part.finish()?;
+            self.count(sizes);
+        }
+        Ok(self.written)
+    }
+}

@@ -1,0 +1,91 @@
+//! Names that were looked up for one profile, for the next profiles of the same build.
+
+use std::collections::HashMap;
+
+use super::{Options, Progress, holders, resolve};
+use heapledger::profile::{Profile, SymbolFrame, Symbols, scope_of_address};
+
+/// Maximum number of addresses whose names are remembered. Beyond it, all are forgotten.
+pub const ADDRESSES_REMEMBERED_MAX: usize = 1 << 20;
+
+/// Names of the addresses of earlier profiles, by the build id of their object and the offset in it.
+///
+/// A lookup reads the object files of a program, which takes most of the time that a small dump takes. Of the same
+/// build the second profile needs few lookups, or none.
+///
+/// ```
+/// # let mut profiles = vec![heapledger::Profile::default()];
+/// let mut names = heapledger_cli::symbols::NameCache::default();
+/// for profile in &mut profiles {
+///     names.resolve(profile, &Default::default(), &mut |_| {});
+/// }
+/// ```
+#[derive(Debug, Default)]
+pub struct NameCache {
+    /// Texts of all names, with the numbers that `objects` refers to.
+    strings: Vec<String>,
+    /// By build id, the functions at each return address, with the object at address 0. An address without names has
+    /// an empty list.
+    objects: HashMap<String, HashMap<u64, Vec<SymbolFrame>>>,
+    addresses: usize,
+}
+
+impl NameCache {
+    /// Looks up the symbols that `profile` lacks, as [`resolve`] does, but those in the cache only once. A profile that
+    /// has names, from a bundled dump, is looked up without the cache.
+    pub fn resolve(&mut self, profile: &mut Profile, options: &Options, progress: &mut dyn FnMut(Progress)) {
+        if !profile.symbols.is_empty() {
+            return resolve(profile, options, progress);
+        }
+        if self.addresses > ADDRESSES_REMEMBERED_MAX {
+            *self = NameCache::default();
+        }
+        let places = places(profile);
+        profile.symbols = self.known(profile, &places);
+        resolve(profile, options, progress);
+        self.remember(profile, places);
+        profile.symbols.frames.retain(|_, functions| !functions.is_empty());
+    }
+
+    /// Returns the known symbols of the addresses; an address that is known to have none has an empty list.
+    fn known(&self, profile: &Profile, places: &[(u64, usize, u64)]) -> Symbols {
+        let mut symbols = Symbols { strings: self.strings.clone(), ..Symbols::default() };
+        for (address, module, offset) in places {
+            let object = self.objects.get(&profile.modules[*module].build_id);
+            if let Some(functions) = object.and_then(|object| object.get(offset)) {
+                symbols.frames.insert(*address, functions.clone());
+            }
+        }
+        symbols
+    }
+
+    fn remember(&mut self, profile: &Profile, places: Vec<(u64, usize, u64)>) {
+        if profile.symbols.strings.len() > self.strings.len() {
+            self.strings.clone_from(&profile.symbols.strings);
+        }
+        for (address, module, offset) in places {
+            let build_id = &profile.modules[module].build_id;
+            if !self.objects.contains_key(build_id) {
+                self.objects.insert(build_id.clone(), HashMap::new());
+            }
+            let Some(object) = self.objects.get_mut(build_id) else { continue };
+            self.addresses += usize::from(!object.contains_key(&offset));
+            object.entry(offset).or_insert_with(|| profile.symbols.at(address).to_vec());
+        }
+    }
+}
+
+/// Returns the distinct addresses in objects with a build id: the address, the module, and the offset in it.
+fn places(profile: &Profile) -> Vec<(u64, usize, u64)> {
+    let frames = profile.stacks.iter().flat_map(|stack| stack.frames.iter().copied());
+    let mut addresses: Vec<u64> = frames.filter(|address| scope_of_address(*address).is_none()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let holder = holders(&profile.modules);
+    let place = |address: u64| {
+        let module = holder(address)?;
+        let found = profile.modules.get(module).filter(|module| !module.build_id.is_empty())?;
+        Some((address, module, address.wrapping_sub(found.bias)))
+    };
+    addresses.into_iter().filter_map(place).collect()
+}
