@@ -145,7 +145,7 @@ fn recorded(
     });
     let answers: Answers = answers.collect();
     let json = run(Command::new(HEAPLEDGER)
-        .args(["export", "--format", "json"])
+        .args(["export", "--format", "json", "--format-version", "1"])
         .args(arguments)
         .arg(&dump)
         .current_dir(room));

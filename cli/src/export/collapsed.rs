@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The file has one line for each path of names, outermost first. All lines show the same figure; paths whose figure
-//! is zero are omitted. Sites without a stack have the path `(no stack)`. Lines are sorted, because readers expect
-//! sorted lines.
+//! is zero are omitted. Sites without a stack have the path `(no stack)`. Lines are sorted by the names of their frames,
+//! because readers expect lines with the same outer frames together. A sequence of names that is repeated at once is
+//! written once, unless the options keep the frames of a recursion.
 //!
 //! The format has no comments: readers reject a line that is not a stack, or treat such a line as a stack. So this is
 //! the only format without the quality of the data; the caller has to print the quality separately
@@ -14,43 +15,76 @@
 //!
 //! Names that readers would misread are changed: see [`in_collapsed_stack`].
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use super::ExportOptions;
 use super::names::NO_STACK;
 use crate::analysis::name_simplify::in_collapsed_stack;
-use crate::analysis::{Group, Groups, SiteOrder, group_by};
+use crate::analysis::{Groups, SiteOrder, group_by, without_repetition};
 use heapledger::profile::Profile;
 
-pub(super) fn write(profile: &Profile, metric: SiteOrder, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(
+    profile: &Profile,
+    metric: SiteOrder,
+    options: &ExportOptions,
+    out: &mut impl Write,
+) -> io::Result<()> {
     // Different names can become equal in collapsed stacks; equal names are one key.
-    let Groups { keys, mut groups } = group_by(profile, |frame| in_collapsed_stack(&frame.display_name()));
-    groups.sort_by(|a, b| bytes(a, &keys).cmp(bytes(b, &keys)));
+    let Groups { keys, groups } = group_by(profile, |frame| in_collapsed_stack(&frame.display_name()));
+    let (names, ranks) = ranked(keys);
+    let mut sums: BTreeMap<Vec<u32>, u64> = BTreeMap::new();
     for group in &groups {
         let figure = group.sum(profile, |site| metric.value(site));
-        if figure == 0 {
-            continue;
+        if figure > 0 {
+            let path = group.frames.iter().rev().map(|key| ranks[*key as usize]);
+            let path = match options.unfolded {
+                true => path.collect(),
+                false => without_repetition(path, |a, b| a == b),
+            };
+            let sum = sums.entry(path).or_default();
+            *sum = sum.saturating_add(figure);
         }
-        if group.frames.is_empty() {
-            write!(out, "{NO_STACK}")?;
+    }
+    let no_stack = sums.remove(&Vec::new());
+    no_stack.map_or(Ok(()), |figure| writeln!(out, "{NO_STACK} {figure}"))?;
+    let others = options.top.map_or(0, |top| remove_others(&mut sums, top));
+    if others > 0 {
+        writeln!(out, "{OTHER_STACKS} {others}")?;
+    }
+    let mut line = String::new();
+    for (path, figure) in &sums {
+        line.clear();
+        for rank in path {
+            line.push_str(&names[*rank as usize]);
+            line.push(';');
         }
-        for (index, name) in outer_first(group, &keys).enumerate() {
-            let separator = if index == 0 { "" } else { ";" };
-            write!(out, "{separator}{name}")?;
-        }
-        writeln!(out, " {figure}")?;
+        line.pop();
+        writeln!(out, "{line} {figure}")?;
     }
     Ok(())
 }
 
-fn outer_first<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = &'a str> {
-    group.frames.iter().rev().filter_map(|frame| names.get(*frame as usize)).map(String::as_str)
+/// Name of the stacks that the options leave out.
+const OTHER_STACKS: &str = "(other stacks)";
+
+/// Keeps the `top` paths with the largest figures, and returns the sum of the others.
+fn remove_others(sums: &mut BTreeMap<Vec<u32>, u64>, top: usize) -> u64 {
+    let mut order: Vec<(u64, Vec<u32>)> = sums.iter().map(|(path, figure)| (*figure, path.clone())).collect();
+    order.sort_by_key(|(figure, _)| std::cmp::Reverse(*figure));
+    let others = order.split_off(top.min(order.len()));
+    others.iter().fold(0, |sum, (_, path)| sum.saturating_add(sums.remove(path).unwrap_or(0)))
 }
 
-/// Returns the bytes of a line before its figure.
-fn bytes<'a>(group: &'a Group, names: &'a [String]) -> impl Iterator<Item = u8> {
-    let none = group.frames.is_empty().then_some(NO_STACK);
-    let parts = outer_first(group, names).chain(none).enumerate();
-    parts.flat_map(|(index, name)| (index > 0).then_some(b';').into_iter().chain(name.bytes()))
+/// Returns the names in their order, and the place of each key in that order: paths of places compare faster than names.
+fn ranked(keys: Vec<String>) -> (Vec<String>, Vec<u32>) {
+    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+    order.sort_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));
+    let mut ranks = vec![0; keys.len()];
+    order.iter().zip(0..).for_each(|(key, rank)| ranks[*key as usize] = rank);
+    let mut names = keys;
+    names.sort();
+    (names, ranks)
 }
 
 #[cfg(test)]
@@ -60,7 +94,7 @@ mod tests {
 
     pub(super) fn collapsed(profile: &Profile, metric: SiteOrder) -> String {
         let mut out = Vec::new();
-        write(profile, metric, &mut out).expect("a vector takes everything");
+        write(profile, metric, &ExportOptions::default(), &mut out).expect("a vector takes everything");
         String::from_utf8(out).expect("text")
     }
 
@@ -73,12 +107,16 @@ mod tests {
     #[test]
     fn paths_are_outermost_first_and_the_figures_of_each_file_add_up() {
         let profile = sample::named();
-        let text = collapsed(&profile, SiteOrder::Total);
+        let options = ExportOptions { unfolded: true, ..ExportOptions::default() };
+        let mut whole = Vec::new();
+        write(&profile, SiteOrder::Total, &options, &mut whole).expect("a vector takes everything");
         assert_eq!(
-            text,
+            String::from_utf8(whole).expect("text"),
             "(no stack) 20\n0xefff 64\nmain;libx.so+0x123 10001\nmain;parse;Vec<T>::push 1300\n\
              main;parse;Vec<T>::push;parse;Vec<T>::push 77\n"
         );
+        let folded = collapsed(&profile, SiteOrder::Total);
+        assert!(folded.ends_with("main;parse;Vec<T>::push 1377\n"), "{folded}");
         for (metric, total) in [
             (SiteOrder::Total, profile.totals.total_bytes),
             (SiteOrder::Count, profile.totals.total_blocks),
@@ -88,6 +126,17 @@ mod tests {
         ] {
             assert_eq!(sum(&collapsed(&profile, metric)), total, "{metric:?}");
         }
+    }
+
+    #[test]
+    fn the_largest_stacks_are_written_and_the_rest_is_one_line() {
+        let profile = sample::named();
+        let options = ExportOptions { top: Some(1), ..ExportOptions::default() };
+        let mut out = Vec::new();
+        write(&profile, SiteOrder::Total, &options, &mut out).expect("a vector takes everything");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text, "(no stack) 20\n(other stacks) 1441\nmain;libx.so+0x123 10001\n");
+        assert_eq!(sum(&text), profile.totals.total_bytes);
     }
 
     #[test]

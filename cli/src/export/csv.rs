@@ -1,34 +1,38 @@
 //! Sites as comma-separated values, for spreadsheets and data frames.
 //!
 //! ```text
-//! # heapledger sites, format 1
+//! # heapledger sites, format 2
 //! # completeness_ppm 1000000
 //! # attempted 14
 //! ...
-//! stack,total_blocks,total_bytes,...,frames
-//! 1,4,400,...,0x1000;0x2000
+//! stack,total_blocks,total_bytes,...,function,file,line,functions
+//! 1,4,400,...,demo::parse,src/parse.rs,7,demo::parse;demo::main
 //! ```
 //!
 //! Comment lines start with `# ` and hold a name and a value; most readers can skip lines that start with `#`. The
 //! file has one comment line for each damaged part. The name of a column includes its unit.
 //!
-//! Frames are return addresses, innermost first, separated by semicolons. The last column has the functions in the
-//! same order, without those of the recorder. A semicolon in a name becomes a colon, and a cell with a comma or a
-//! quotation mark is quoted. Text in comments is written as a quoted Rust string, so that no name can end its line.
+//! `function`, `file` and `line` are the place that a report shows: the first function of the program, else of a
+//! dependency, else the innermost. The last column has the functions that the place called and its nearest callers,
+//! innermost first, folded as in a report: a run of library functions is one, the arguments of generics are `<..>`, and a
+//! sequence that is repeated at once is written once. The options ask for all of them. A semicolon in a name becomes a
+//! colon, and a cell with a comma or a quotation mark is quoted. Text in comments is written as a quoted Rust string, so
+//! that no name can end its line.
 
 use std::io::{self, Write};
 
-use super::quality;
-use crate::analysis::{Frame, Origin, StackReader};
+use super::{ExportOptions, quality};
+use crate::analysis::paths::{Function, Paths, View, place_in};
+use crate::analysis::{Origin, SiteOrder, without_repetition};
 use heapledger::profile::{Profile, Site};
 use heapledger::text::escape::escaped;
 
 /// Version of this format. A new meaning or the removal of a column raises the version; a new last column does not.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 type SiteFigure = fn(&Site) -> u64;
 
-/// Columns between the stack and its frames.
+/// Columns between the stack and its place.
 const COLUMNS: [(&str, SiteFigure); 19] = [
     ("total_blocks", |site| site.total_blocks),
     ("total_bytes", |site| site.total_bytes),
@@ -51,33 +55,78 @@ const COLUMNS: [(&str, SiteFigure); 19] = [
     ("median_size_at_most_bytes", |site| site.sizes.quantile_upper(0.5).unwrap_or(0)),
 ];
 
-pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
+/// Number of callers of a place that are listed, unless the options ask for all.
+const CALLERS: usize = 8;
+
+pub(super) fn write(
+    profile: &Profile,
+    origin: &Origin,
+    options: &ExportOptions,
+    out: &mut impl Write,
+) -> io::Result<()> {
     writeln!(out, "# heapledger sites, format {FORMAT_VERSION}")?;
     quality::lines(profile, origin).iter().try_for_each(|line| writeln!(out, "# {line}"))?;
-    let reader = StackReader::new(profile);
+    let sites = chosen(profile, options);
+    if sites.len() < profile.sites.len() {
+        writeln!(out, "# sites_not_written {}", profile.sites.len() - sites.len())?;
+    }
     write!(out, "stack")?;
     COLUMNS.iter().try_for_each(|(name, _)| write!(out, ",{name}"))?;
-    writeln!(out, ",frames_truncated,frames,functions")?;
-    for site in &profile.sites {
+    writeln!(out, ",frames_truncated,function,file,line,functions")?;
+    let (with_generics, with_library) = (options.unfolded, options.unfolded);
+    let view = View { with_generics, with_library, own: options.own.clone(), ..View::default() };
+    let mut paths = Paths::new(profile, &view, &[]);
+    for site in sites {
         write!(out, "{}", site.stack)?;
         COLUMNS.iter().try_for_each(|(_, figure)| write!(out, ",{}", figure(site)))?;
         let stack = profile.stacks.get(site.stack as usize);
         write!(out, ",{},", stack.is_some_and(|stack| stack.truncated))?;
-        for (index, frame) in stack.iter().flat_map(|stack| &stack.frames).enumerate() {
-            let separator = if index == 0 { "" } else { ";" };
-            write!(out, "{separator}{frame:#x}")?;
+        let reading = paths.read(site.stack);
+        let frames: Vec<&Function> =
+            reading.path.iter().filter_map(|step| paths.functions().get(step.function as usize)).collect();
+        let place = place_in(&reading.path, paths.functions());
+        match frames.get(place) {
+            Some(function) => {
+                let line = reading.lines.get(place).copied().unwrap_or(0);
+                write!(out, "{},{},{line},", cell(&function.name), cell(&function.file))?;
+            }
+            None => write!(out, ",,0,")?,
         }
-        writeln!(out, ",{}", functions(&reader.frames(site.stack)))?;
+        writeln!(out, "{}", functions(&frames, place, options))?;
     }
     Ok(())
 }
 
-/// Returns the functions of a stack as one cell, innermost first.
-fn functions(frames: &[Frame<'_>]) -> String {
-    let names: Vec<String> =
-        frames.iter().map(|frame| escaped(&frame.display_name()).replace(';', ":")).collect();
-    let cell = names.join(";");
-    if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+/// Returns the sites that are written, in their order.
+fn chosen<'a>(profile: &'a Profile, options: &ExportOptions) -> Vec<&'a Site> {
+    let mut sites: Vec<&Site> = profile.sites.iter().collect();
+    let order = options.by.or(options.top.map(|_| SiteOrder::Total));
+    if let Some(order) = order {
+        sites.sort_by_key(|site| std::cmp::Reverse(order.value(site)));
+    }
+    sites.truncate(options.top.unwrap_or(usize::MAX));
+    sites
+}
+
+/// Returns the functions of a stack as one cell, innermost first. Of functions that are repeated, the innermost stay.
+fn functions(frames: &[&Function], place: usize, options: &ExportOptions) -> String {
+    let names = |frames: &[&Function]| -> Vec<String> {
+        frames.iter().map(|function| function.name.replace(';', ":")).collect()
+    };
+    if options.unfolded {
+        return cell(&names(frames).join(";"));
+    }
+    let kept = without_repetition(frames.iter().copied(), |a, b| a.name == b.name);
+    let (most, is_cut) = (place + 1 + CALLERS, kept.len() > place + 1 + CALLERS);
+    let mut names = names(&kept[..most.min(kept.len())]);
+    names.extend(is_cut.then(|| "...".to_owned()));
+    cell(&names.join(";"))
+}
+
+/// Returns a text as a cell, quoted where a reader needs that.
+fn cell(text: &str) -> String {
+    let text = escaped(text);
+    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 #[cfg(test)]
@@ -88,7 +137,7 @@ mod tests {
 
     fn csv(profile: &Profile, origin: &Origin) -> String {
         let mut out = Vec::new();
-        write(profile, origin, &mut out).expect("a vector takes everything");
+        write(profile, origin, &ExportOptions::default(), &mut out).expect("a vector takes everything");
         String::from_utf8(out).expect("text")
     }
 
@@ -97,10 +146,10 @@ mod tests {
         let text = csv(&sample::complete(), &Origin::default());
         let rows: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(rows.len(), 3, "a line of names and two sites");
-        assert!(rows.iter().all(|row| row.split(',').count() == COLUMNS.len() + 4), "{text}");
+        assert!(rows.iter().all(|row| row.split(',').count() == COLUMNS.len() + 6), "{text}");
         assert_eq!(
             rows[2],
-            "1,4,400,4,400,0,0,200,2,200,4,400,0,0,0,0,0,0,0,127,false,0x1000;0x2000,0xfff;0x1fff"
+            "1,4,400,4,400,0,0,200,2,200,4,400,0,0,0,0,0,0,0,127,false,0x1000,,0,0x1000;0x2000"
         );
     }
 
@@ -108,12 +157,29 @@ mod tests {
     fn functions_are_one_cell_whatever_they_are_called() {
         let mut profile = sample::named();
         profile.symbols.strings[5] = "a<\"b\", [u8; 4]>\n".into();
-        let text = csv(&profile, &Origin::default());
-        assert!(
-            text.contains("false,0x8124;0x1100,\"libx.so+0x123;a<\"\"b\"\", [u8: 4]>\\u{a}\"\n"),
-            "{text}"
-        );
-        assert!(text.contains("0x1001;0x1010;0x1100,\"Vec<T>::push;parse;"));
+        let options = ExportOptions { unfolded: true, ..ExportOptions::default() };
+        let mut out = Vec::new();
+        write(&profile, &Origin::default(), &options, &mut out).expect("a vector takes everything");
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.contains(",\"libx.so+0x123;a<\"\"b\"\", [u8: 4]>\\u{a}\"\n"), "{text}");
+        assert!(text.contains(",\"Vec<T>::push;parse;Vec<T>::push;parse;a<"), "{text}");
+        let folded = csv(&profile, &Origin::default());
+        assert!(folded.contains(",Vec<..>::push;parse;a<..>\\u{a}\n"), "{folded}");
+    }
+
+    #[test]
+    fn the_largest_sites_come_first_on_request() {
+        let options = ExportOptions { by: Some(SiteOrder::Total), top: Some(2), ..ExportOptions::default() };
+        let mut out = Vec::new();
+        write(&sample::named(), &Origin::default(), &options, &mut out).expect("a vector takes everything");
+        let text = String::from_utf8(out).expect("text");
+        let figures: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(',').nth(2))
+            .collect();
+        assert_eq!(figures, ["total_bytes", "10001", "1000"]);
+        assert!(text.contains("# sites_not_written 4\n"), "{text}");
     }
 
     #[test]

@@ -33,6 +33,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 pub use diff::export_diff;
+pub use json::JsonVersion;
 
 use crate::analysis::{Origin, SiteOrder};
 use heapledger::profile::Profile;
@@ -66,7 +67,7 @@ impl Format {
         Format::Csv,
         Format::Pprof,
         Format::Dhat,
-        Format::Collapsed(SiteOrder::Live),
+        Format::Collapsed(SiteOrder::Total),
         Format::Speedscope,
         Format::Heaptrack,
         Format::Firefox,
@@ -124,7 +125,24 @@ impl fmt::Display for Format {
     }
 }
 
-/// Writes `profile` in `format`. `origin` describes the file of the profile; pass `&Origin::default()` for a live
+/// Choices within a format.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExportOptions {
+    /// Version of the format `json`.
+    pub json: JsonVersion,
+    /// Whether `csv`, `collapsed` and `speedscope` keep every frame of a recursion, where otherwise a sequence of functions
+    /// that is repeated at once is written once; and `csv` every caller, and the arguments of generics.
+    pub unfolded: bool,
+    /// Names of crates that count as the program's own, for the places in `csv`.
+    pub own: Vec<String>,
+    /// Figure that orders the rows of `csv`, the largest first; `None` keeps the order of the profile.
+    pub by: Option<SiteOrder>,
+    /// Number of rows of `csv`, and of stacks in `collapsed`, those with the largest figure; `None` is all of them.
+    pub top: Option<usize>,
+}
+
+/// Writes `profile` in `format`, with the default options. `origin` describes the file of the profile; pass `&Origin::default()` for a live
 /// process.
 ///
 /// # Errors
@@ -132,13 +150,28 @@ impl fmt::Display for Format {
 /// Returns an error if `out` does, and [`io::ErrorKind::Unsupported`] if the profile is too large for the format: the
 /// format of heaptrack has a line for each event, and the limit is 100 million lines.
 pub fn export(format: Format, profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
+    export_with(format, &ExportOptions::default(), profile, origin, out)
+}
+
+/// Writes `profile` as [`export`] does, with the given options.
+///
+/// # Errors
+///
+/// As [`export`].
+pub fn export_with(
+    format: Format,
+    options: &ExportOptions,
+    profile: &Profile,
+    origin: &Origin,
+    out: &mut impl Write,
+) -> io::Result<()> {
     match format {
-        Format::Json => json::write(profile, origin, out),
-        Format::Csv => csv::write(profile, origin, out),
+        Format::Json => json::write(profile, origin, options.json, out),
+        Format::Csv => csv::write(profile, origin, options, out),
         Format::Pprof => pprof::write(profile, origin, out),
         Format::Dhat => dhat::write(profile, origin, out),
-        Format::Collapsed(metric) => collapsed::write(profile, metric, out),
-        Format::Speedscope => speedscope::write(profile, origin, out),
+        Format::Collapsed(metric) => collapsed::write(profile, metric, options, out),
+        Format::Speedscope => speedscope::write(profile, origin, options, out),
         Format::Heaptrack => heaptrack::write(profile, origin, out),
         Format::Firefox => firefox::write(profile, origin, out),
     }

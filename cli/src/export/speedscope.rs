@@ -2,17 +2,20 @@
 //!
 //! The schema is `https://www.speedscope.app/file-format-schema.json`: the profiles share frames (name, file, line),
 //! and each profile has a list of samples. The export writes one sample for each path, with the figure of the path as
-//! weight. Live bytes are the first profile, which speedscope shows first. A name in the file holds the completeness
+//! weight. speedscope opens the first profile with any weight: live bytes, unless nothing is live at the end. A sequence of
+//! functions that is repeated at once is one, unless the options keep the frames of a recursion. A name in the file holds the completeness
 //! of the data, which speedscope shows at the top. All quality figures are under the key `heapledger`, which
 //! speedscope ignores.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::rc::Rc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::names::NO_STACK;
-use super::quality;
-use crate::analysis::{Group, Groups, Origin, SiteOrder, group_by};
+use super::{ExportOptions, quality};
+use crate::analysis::{Groups, Origin, SiteOrder, group_by, without_repetition};
 use heapledger::profile::Profile;
 
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
@@ -58,50 +61,84 @@ struct Sampled<'a> {
     unit: &'static str,
     start_value: u64,
     end_value: u64,
-    samples: Vec<OuterFirst<'a>>,
+    samples: Vec<&'a [u32]>,
     weights: Vec<u64>,
 }
 
-/// Path from its outermost frame; an empty path has the frame `(no stack)`.
-struct OuterFirst<'a>(&'a Group, u32);
-
-impl Serialize for OuterFirst<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let OuterFirst(group, no_stack) = self;
-        if group.frames.is_empty() {
-            [no_stack].serialize(serializer)
-        } else {
-            serializer.collect_seq(group.frames.iter().rev())
-        }
-    }
+/// Sites with one path.
+struct Path {
+    /// Frames, outermost first.
+    frames: Rc<[u32]>,
+    /// Figure of each order of [`SiteOrder::ALL`].
+    weights: [u64; SiteOrder::ALL.len()],
 }
 
-pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    let Groups { keys: mut frames, groups } =
-        group_by(profile, |frame| Frame { name: frame.display_name(), file: frame.file, line: frame.line });
-    let no_stack = frames.len() as u32;
-    if groups.iter().any(|group| group.frames.is_empty()) {
-        frames.push(Frame { name: NO_STACK.into(), file: "", line: 0 });
-    }
+pub(super) fn write(
+    profile: &Profile,
+    origin: &Origin,
+    options: &ExportOptions,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let (frames, paths) = paths(profile, options);
+    let profiles: Vec<Sampled<'_>> =
+        SiteOrder::ALL.iter().zip(0..).map(|(order, at)| sampled(&paths, *order, at)).collect();
     let file = File {
         schema: SCHEMA,
         version: "0.0.1",
         name: format!("{}: {}", profile.process.program, quality::sentence(profile, origin)),
         exporter: format!("heapledger {}", env!("CARGO_PKG_VERSION")),
-        active_profile_index: 0,
+        active_profile_index: profiles.iter().position(|one| !one.samples.is_empty()).unwrap_or(0),
         heapledger: quality::lines(profile, origin),
         shared: Shared { frames },
-        profiles: SiteOrder::ALL.map(|order| sampled(profile, &groups, order, no_stack)).into(),
+        profiles,
     };
     serde_json::to_writer(&mut *out, &file)?;
     writeln!(out)
 }
 
-fn sampled<'a>(profile: &Profile, groups: &'a [Group], order: SiteOrder, no_stack: u32) -> Sampled<'a> {
-    let weighed = groups.iter().map(|group| (group, group.sum(profile, |site| order.value(site))));
-    let weighed = weighed.filter(|(_, weight)| *weight > 0);
-    let (samples, weights): (Vec<_>, Vec<u64>) =
-        weighed.map(|(group, weight)| (OuterFirst(group, no_stack), weight)).unzip();
+/// Returns the frames, and the paths in the order of their first sites.
+fn paths<'a>(profile: &'a Profile, options: &ExportOptions) -> (Vec<Frame<'a>>, Vec<Path>) {
+    let Groups { keys: mut frames, groups } =
+        group_by(profile, |frame| Frame { name: frame.display_name(), file: frame.file, line: frame.line });
+    // Frames of one function differ in their lines.
+    let mut functions = HashMap::new();
+    let functions: Vec<usize> = frames
+        .iter()
+        .map(|frame| {
+            let next = functions.len();
+            *functions.entry((&frame.name, frame.file)).or_insert(next)
+        })
+        .collect();
+    let no_stack = frames.len() as u32;
+    let mut paths: Vec<Path> = Vec::new();
+    let mut known: HashMap<Rc<[u32]>, usize> = HashMap::new();
+    for group in &groups {
+        let outer_first = group.frames.iter().rev().copied();
+        let path: Rc<[u32]> = match (group.frames.is_empty(), options.unfolded) {
+            (true, _) => Rc::new([no_stack]),
+            (false, true) => outer_first.collect(),
+            (false, false) => {
+                without_repetition(outer_first, |a, b| functions[a as usize] == functions[b as usize]).into()
+            }
+        };
+        let at = *known.entry(Rc::clone(&path)).or_insert_with(|| {
+            paths.push(Path { frames: path, weights: [0; SiteOrder::ALL.len()] });
+            paths.len() - 1
+        });
+        for (weight, order) in paths[at].weights.iter_mut().zip(SiteOrder::ALL) {
+            *weight = weight.saturating_add(group.sum(profile, |site| order.value(site)));
+        }
+    }
+    if groups.iter().any(|group| group.frames.is_empty()) {
+        frames.push(Frame { name: NO_STACK.into(), file: "", line: 0 });
+    }
+    (frames, paths)
+}
+
+fn sampled(paths: &[Path], order: SiteOrder, at: usize) -> Sampled<'_> {
+    let weighed = paths.iter().filter(|path| path.weights[at] > 0);
+    let (samples, weights): (Vec<&[u32]>, Vec<u64>) =
+        weighed.map(|path| (&*path.frames, path.weights[at])).unzip();
     let name = match order {
         SiteOrder::Live => "live bytes",
         SiteOrder::Peak => "bytes at the peak",
@@ -125,7 +162,7 @@ mod tests {
 
     fn json(profile: &Profile, origin: &Origin) -> Value {
         let mut out = Vec::new();
-        write(profile, origin, &mut out).expect("a vector takes everything");
+        write(profile, origin, &ExportOptions::default(), &mut out).expect("a vector takes everything");
         serde_json::from_slice(&out).expect("JSON")
     }
 
@@ -153,6 +190,7 @@ mod tests {
         }
         let name =
             |number: &Value| &value["shared"]["frames"][number.as_u64().expect("a number") as usize]["name"];
+        assert_eq!(value["activeProfileIndex"], 0);
         let sample = &value["profiles"][2]["samples"][1];
         assert_eq!((name(&sample[0]), name(&sample[2])), (&"main".into(), &"Vec<T>::push".into()));
     }
@@ -162,6 +200,27 @@ mod tests {
         let value = json(&sample::with_loss(LossReason::RingFull, 3), &Origin::default());
         assert!(value["name"].as_str().expect("text").contains("3 lost (ring_full)"));
         assert!(value["heapledger"].as_array().expect("a list").contains(&"lost_ring_full 3".into()));
+    }
+
+    #[test]
+    fn a_profile_with_weight_is_shown_first_and_recursion_is_written_on_request() {
+        let mut profile = sample::named();
+        for site in &mut profile.sites {
+            (site.freed_bytes, site.freed_blocks, site.at_peak_bytes) =
+                (site.total_bytes, site.total_blocks, 0);
+        }
+        let value = json(&profile, &Origin::default());
+        let active = value["activeProfileIndex"].as_u64().expect("a number") as usize;
+        assert_eq!((active, &value["profiles"][active]["name"]), (2, &"allocated bytes".into()));
+        let longest = |value: &Value| {
+            let samples = value["profiles"][2]["samples"].as_array().expect("a list");
+            samples.iter().map(|sample| sample.as_array().expect("a list").len()).max()
+        };
+        let options = ExportOptions { unfolded: true, ..ExportOptions::default() };
+        let mut whole = Vec::new();
+        write(&profile, &Origin::default(), &options, &mut whole).expect("a vector takes everything");
+        let whole = serde_json::from_slice(&whole).expect("JSON");
+        assert_eq!((longest(&value), longest(&whole)), (Some(3), Some(5)));
     }
 
     #[test]

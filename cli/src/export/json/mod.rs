@@ -2,15 +2,20 @@
 //!
 //! The name of a key ends with its unit; a key without a unit counts blocks or events. Addresses are strings in
 //! hexadecimal, because JavaScript numbers cannot represent every address; counts are numbers. Every number is
-//! finite. New versions may add keys; a change of meaning or the removal of a key raises `format_version`.
+//! finite. New versions may add keys; a change of meaning or the removal of a key raises `format_version`. Version 1,
+//! with the whole stack in each site, is written on request.
 //!
 //! The list of live blocks and the history hold addresses, which are meaningless outside the process. So live blocks
 //! are summed by size (`live.by_size`), and the history is omitted. `verdict` holds the result of `heapledger
 //! verify`.
 
+mod lines;
 mod schema;
+mod sites;
 
 use std::io::{self, Write};
+
+use serde::Serialize;
 
 use schema::{
     Document, Interval, Law, Module, QualityPart, Settings, SitePart, Thread, Timeline, Trust, VerdictPart,
@@ -22,21 +27,51 @@ use crate::analysis::certainty::Grade;
 use crate::analysis::{Certainty, Frame, Origin, StackReader, Verification, estimated_bytes, live, verify};
 use heapledger::profile::{self, Profile, Site, ThreadRow};
 
-/// Version of this format.
-const FORMAT_VERSION: u32 = 1;
+/// Version of the format.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum JsonVersion {
+    /// Each site holds its whole stack. For programs with deep recursion the file has hundreds of times the size of the
+    /// dump.
+    One,
+    /// Calls are in a table, stacks are a tree of calls, and figures of sites that are 0 are left out.
+    #[default]
+    Two,
+}
 
 /// Maximum number of sizes listed under `live.by_size`.
 const LIVE_SIZES: usize = 1_000;
 
-pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &document(profile, origin))?;
+pub(super) fn write(
+    profile: &Profile,
+    origin: &Origin,
+    version: JsonVersion,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match version {
+        JsonVersion::One => serde_json::to_writer_pretty(&mut *out, &version_1(profile, origin))?,
+        JsonVersion::Two => {
+            let layout = lines::Lines::default();
+            let mut serializer = serde_json::Serializer::with_formatter(&mut *out, layout);
+            version_2(profile, origin).serialize(&mut serializer)?;
+        }
+    }
     writeln!(out)
 }
 
-fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
+fn version_1<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a, SitePart<'a>> {
     let reader = StackReader::new(profile);
+    let sites = profile.sites.iter().map(|account| site(profile, &reader, account)).collect();
+    Document { format_version: 1, ..document(profile, origin, sites) }
+}
+
+fn version_2<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a, sites::Site> {
+    let (frames, calls, sites) = sites::sites(profile);
+    Document { frames: Some(frames), calls: Some(calls), ..document(profile, origin, sites) }
+}
+
+fn document<'a, S: Serialize>(profile: &'a Profile, origin: &'a Origin, sites: Vec<S>) -> Document<'a, S> {
     Document {
-        format_version: FORMAT_VERSION,
+        format_version: 2,
         quality: QualityPart { quality: &profile.quality, damaged_parts: origin.damage.len() as u64 },
         damage: &origin.damage,
         notes: &origin.notes,
@@ -53,7 +88,9 @@ fn document<'a>(profile: &'a Profile, origin: &'a Origin) -> Document<'a> {
         live: live(profile, LIVE_SIZES),
         stacks: &profile.stack_figures,
         scopes: &profile.scopes,
-        sites: profile.sites.iter().map(|account| site(profile, &reader, account)).collect(),
+        frames: None,
+        calls: None,
+        sites,
         modules: modules(profile),
         changes: &profile.changes,
         tracked: (!profile.tracked.is_empty()).then_some(&profile.tracked),
@@ -192,7 +229,7 @@ mod tests {
 
     fn json(profile: &Profile, origin: &Origin) -> Value {
         let mut out = Vec::new();
-        write(profile, origin, &mut out).expect("a vector takes everything");
+        write(profile, origin, JsonVersion::Two, &mut out).expect("a vector takes everything");
         serde_json::from_slice(&out).expect("JSON")
     }
 
@@ -224,6 +261,12 @@ mod tests {
         });
         profile.sites.truncate(2);
         profile.sites.remove(0);
+        let site = &mut profile.sites[0];
+        (site.temporary_blocks, site.temporary_bytes, site.cross_thread_frees) = (1, 1, 1);
+        site.reallocs.count = 1;
+        let stack = &mut profile.stacks[site.stack as usize];
+        stack.frames.push(heapledger::profile::scope_address(1));
+        stack.truncated = true;
         profile.threads.truncate(1);
         profile.modules.truncate(1);
         profile.live.truncate(1);
@@ -231,16 +274,50 @@ mod tests {
         profile
     }
 
-    /// Compares `keys.txt` with every line of the JSON that has a key, cut after the key: this checks names, nesting
-    /// and order. A changed line changes the format that other programs parse.
+    /// Returns every line of the JSON that has a key, cut after the key: names, nesting and order of the keys.
+    fn keys(document: &impl Serialize) -> String {
+        let text = serde_json::to_string_pretty(document).expect("text");
+        text.lines().filter_map(|line| Some(line.split_once("\": ")?.0.to_owned() + "\"\n")).collect()
+    }
+
+    /// A changed line changes the format that other programs parse.
     #[test]
     fn keys_keep_their_names_nesting_and_order() {
-        let mut out = Vec::new();
-        write(&everything(), &Origin::default(), &mut out).expect("a vector takes everything");
-        let text = String::from_utf8(out).expect("text");
-        let keys: String =
-            text.lines().filter_map(|line| Some(line.split_once("\": ")?.0.to_owned() + "\"\n")).collect();
-        assert_eq!(keys, include_str!("keys.txt"), "{keys}");
+        let (profile, origin) = (everything(), Origin::default());
+        let (first, second) = (keys(&version_1(&profile, &origin)), keys(&version_2(&profile, &origin)));
+        assert_eq!(first, include_str!("keys-1.txt"), "{first}");
+        assert_eq!(second, include_str!("keys.txt"), "{second}");
+    }
+
+    /// Each version must say of each site what the other one says.
+    #[test]
+    fn both_versions_hold_the_same_sites() {
+        let profile = sample::named();
+        let origin = Origin::default();
+        let [one, two] = [JsonVersion::One, JsonVersion::Two].map(|version| {
+            let mut out = Vec::new();
+            write(&profile, &origin, version, &mut out).expect("a vector takes everything");
+            serde_json::from_slice::<Value>(&out).expect("JSON")
+        });
+        assert_eq!((&one["format_version"], &two["format_version"]), (&1.into(), &2.into()));
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let sites = |of: &Value| of["sites"].as_array().expect("a list").clone();
+        for (before, after) in sites(&one).iter().zip(sites(&two)) {
+            let (mut functions, mut lines, mut node) =
+                (Vec::new(), Vec::new(), number(&after["call"]) as usize);
+            while node != 0 {
+                let call = &two["frames"][number(&two["calls"]["frames"][node]) as usize];
+                functions.extend(call["functions"].as_array().expect("a list").clone());
+                lines.extend(call["lines"].as_array().expect("a list").clone());
+                node = number(&two["calls"]["parents"][node]) as usize;
+            }
+            assert_eq!((&before["functions"], &before["lines"]), (&functions.into(), &lines.into()));
+            for key in ["stack", "total_bytes", "live_bytes", "at_peak_blocks", "temporary_blocks"] {
+                assert_eq!(number(&before[key]), number(&after[key]), "{key}");
+            }
+            let least = |of: &Value, key: &str| of["sizes_bytes"][0].get(key).cloned();
+            assert_eq!(least(before, "low").as_ref(), after["sizes_bytes"][0].get(0));
+        }
     }
 
     #[test]
@@ -280,10 +357,9 @@ mod tests {
         let value = json(&sample::complete(), &Origin::default());
         assert_eq!(value["totals"]["peak_bytes"], 3_500);
         assert_eq!(value["live"]["by_size"][0]["blocks"], 2);
-        assert_eq!(value["sites"][1]["frames"], serde_json::json!(["0x1000", "0x2000"]));
-        let named = json(&sample::named(), &Origin::default());
-        let functions = serde_json::json!(["Vec<T>::push", "parse", "main"]);
-        assert_eq!(named["sites"][1]["functions"], functions);
+        let call = value["sites"][1]["call"].as_u64().expect("a node") as usize;
+        let frame = value["calls"]["frames"][call].as_u64().expect("a call") as usize;
+        assert_eq!(value["frames"][frame]["address"], "0x1000");
         assert_eq!(value["timeline"]["intervals"][2]["live_bytes_at_end"], 1_500);
         assert_eq!(value["verdict"]["conclusions"]["totals"]["grade"], "exact");
         assert_eq!(value["quality"]["completeness"], 1.0);

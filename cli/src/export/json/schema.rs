@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::sites::{Call, CallsPart};
 use crate::analysis::{Bucket, LiveFinding};
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, CompletenessTrend, Estimate, Estimates, HeapStats, LossCounts, Peak,
@@ -15,7 +16,7 @@ use heapledger::profile::{
 };
 
 #[derive(Serialize)]
-pub(super) struct Document<'a> {
+pub(super) struct Document<'a, S: Serialize> {
     pub(super) format_version: u32,
     pub(super) quality: QualityPart<'a>,
     pub(super) damage: &'a [String],
@@ -42,7 +43,13 @@ pub(super) struct Document<'a> {
     /// Scopes; absent if the program has named none.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) scopes: &'a [Scope],
-    pub(super) sites: Vec<SitePart<'a>>,
+    /// Calls of all stacks; absent in version 1, whose sites hold their stacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) frames: Option<Vec<Call<'a>>>,
+    /// Stacks as one tree of calls; absent in version 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) calls: Option<CallsPart>,
+    pub(super) sites: Vec<S>,
     pub(super) modules: Vec<Module<'a>>,
     pub(super) changes: &'a [Change],
     /// Report on tracked pointers; absent if the program has no tracked pointer.
@@ -233,6 +240,7 @@ pub(super) struct Interval {
     pub(super) lost: u64,
 }
 
+/// Site of version 1, with its whole stack.
 #[derive(Serialize)]
 pub(super) struct SitePart<'a> {
     pub(super) stack: u32,

@@ -1,0 +1,52 @@
+//! Recursion in a stack: a sequence of frames that is repeated at once is kept once.
+//!
+//! A recursive program has stacks of some hundred frames, most of which repeat. A reader of such a stack needs to know
+//! that the functions call one another, and not how often.
+
+/// Maximum number of frames of a sequence whose repetitions are found.
+pub const PERIOD_FRAMES_MAX: usize = 24;
+
+/// Returns `frames` without the repetitions of a sequence of up to [`PERIOD_FRAMES_MAX`] frames directly behind itself. Frames
+/// are the same if `same` says so; of two sequences the first one is kept.
+pub fn without_repetition<T: Copy>(frames: impl Iterator<Item = T>, same: impl Fn(T, T) -> bool) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for frame in frames {
+        kept.push(frame);
+        let repeats = |period: &usize| {
+            let (before, last) = kept[kept.len() - 2 * period..].split_at(*period);
+            before.iter().zip(last).rev().all(|(a, b)| same(*a, *b))
+        };
+        let longest = PERIOD_FRAMES_MAX.min(kept.len() / 2);
+        if let Some(period) = (1..=longest).find(repeats) {
+            kept.truncate(kept.len() - period);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded(text: &str) -> String {
+        let letters: Vec<char> = text.chars().collect();
+        without_repetition(letters.iter().copied(), |a, b| a == b).into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_repeated_at_once_is_kept_once() {
+        for (stack, expected) in [
+            ("", ""),
+            ("abc", "abc"),
+            ("maaaab", "mab"),
+            ("mabababc", "mabc"),
+            ("mabcabcabd", "mabcabd"),
+            ("aabbaabb", "ab"),
+            ("abca", "abca"),
+        ] {
+            assert_eq!(folded(stack), expected);
+        }
+        let long: String = ('a'..='y').chain('a'..='y').collect();
+        assert_eq!(folded(&long), long, "a sequence of {} frames is too long", long.len() / 2);
+    }
+}
