@@ -262,8 +262,18 @@ fn every_format_is_written_and_the_metric_is_for_the_one_that_needs_it() {
         assert_eq!(err.contains("completeness 40.0000 %"), format == "collapsed", "{format}: {err}");
         let written = fs::read(&target).expect("written");
         assert_eq!(written.starts_with(&[0x1f, 0x8b]), format == "pprof", "{format}");
-        let (code, _, err) = run(command.args(["--metric", "total"]));
-        assert_eq!(code == 0, format == "collapsed", "{format}: {err}");
+        let takes = |flags: &[&str]| {
+            let mut command = heapledger();
+            command.args(["export", "--format", format, "-o"]).arg(&target).arg(&path).args(flags);
+            let (code, _, err) = run(&mut command);
+            assert!(code == 0 || code == 2 && err.contains("has no meaning"), "{format}: {err}");
+            code == 0
+        };
+        let is_ranked = ["collapsed", "csv"].contains(&format);
+        assert_eq!([takes(&["--by", "total"]), takes(&["--top", "1"])], [is_ranked; 2], "{format}");
+        assert_eq!(takes(&["--format-version", "1"]), format == "json");
+        assert_eq!(takes(&["--unfolded"]), is_ranked || format == "speedscope", "{format}");
+        assert_eq!(takes(&["--own", "demo"]), format == "csv", "{format}");
     }
     let (_, out, _) =
         run(heapledger().args(["export", "--format", "collapsed", "--metric", "count"]).arg(&path));
@@ -315,6 +325,45 @@ fn a_diff_shows_growth_and_exits_with_1_when_asked_to() {
     assert_eq!(diff(&["--html", after.to_str().expect("text")]).0, 2);
     assert_eq!(fs::read(&after).expect("the dump"), kept);
     assert_eq!(diff(&["--html", "/no/such/directory/x.html"]).0, 4);
+}
+
+#[test]
+fn the_old_shape_of_the_json_is_written_on_request() {
+    let (_directory, path) = directory_with(&profile());
+    let written = |flags: &[&str]| -> serde_json::Value {
+        let (code, out, err) = run(heapledger().args(["export", "--format", "json"]).arg(&path).args(flags));
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str(&out).expect("JSON")
+    };
+    let (new, old) = (written(&[]), written(&["--format-version", "1"]));
+    assert_eq!((&new["format_version"], &old["format_version"]), (&2.into(), &1.into()));
+    assert!(old["sites"][0]["functions"].is_array() && old.get("calls").is_none(), "{old}");
+    assert!(new["calls"]["parents"].is_array() && new["frames"].is_array(), "{new}");
+}
+
+#[test]
+fn figures_of_threads_and_scopes_are_ranked_and_what_is_not_recorded_is_refused() {
+    let (_directory, path) = directory_with(&profile());
+    let report = |flags: &[&str]| run(heapledger().arg("report").arg(&path).args(flags));
+    let (code, out, err) = report(&["--group", "thread"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("by bytes allocated: ") && out.contains("n/a"), "{out}");
+    let (code, _, err) = report(&["--group", "thread", "--by", "peak"]);
+    assert!(code == 2 && err.contains("not recorded by thread"), "{err}");
+    let (code, _, err) = report(&["--group", "thread", "--focus", "x"]);
+    assert!(code == 2 && err.contains("of all stacks"), "{err}");
+    let (code, _, err) = report(&["--group", "scope"]);
+    assert_eq!(code, 0, "{err}");
+}
+
+#[test]
+fn the_environment_is_listed_and_a_pattern_that_fits_nothing_is_named() {
+    let (code, out, _) = run(heapledger().arg("environment"));
+    assert!(code == 0 && out.contains("HEAPLEDGER_STACKS"), "{out}");
+    let (code, help, _) = run(heapledger().args(["help", "environment"]));
+    assert!(code == 0 && help.contains("HEAPLEDGER_TRIGGERS"), "{help}");
+    let (code, _, err) = run(heapledger().args(["report", "/no/such/heapledger.*.hl"]));
+    assert!(code == 3 && err.contains("no file fits this pattern"), "{err}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::SiteOrder;
 use super::arithmetic::saturating_sum;
 use super::interner::Interner;
 use super::paths::{Function, GroupBy, PathStep, Paths, Reading, View, place_in};
+use super::scopes::scope_path;
 use heapledger::profile::{Profile, ReallocStats, Site};
 
 /// Sites with one key, summed.
@@ -24,6 +25,8 @@ pub struct SiteLine {
     pub path: Vec<PathStep>,
     /// Source lines of the site with the most bytes, one for each function; 0 if the line is unknown.
     pub lines: Vec<u32>,
+    /// Name of the scope or thread that the sums are of; empty if they are of a place.
+    pub label: String,
 }
 
 /// All sites of a profile by key.
@@ -65,7 +68,7 @@ pub struct Ranking {
 enum Key {
     Path(Vec<PathStep>),
     Step(Option<PathStep>),
-    Crate(String),
+    Named(String),
 }
 
 impl Key {
@@ -77,20 +80,13 @@ impl Key {
             GroupBy::Stack => Key::Path(reading.path.clone()),
             GroupBy::Line => Key::Step(step),
             GroupBy::Function => Key::Step(step.map(|step| PathStep { line: 0, ..step })),
-            GroupBy::Crate => {
+            // A scope is no part of a reading, and threads have a book of their own.
+            GroupBy::Crate | GroupBy::Scope | GroupBy::Thread => {
                 let function = step.and_then(|step| functions.get(step.function as usize));
-                Key::Crate(function.map_or(String::new(), |function| crate_of(&function.name).to_owned()))
+                Key::Named(function.map_or(String::new(), |function| function.crate_name().to_owned()))
             }
         }
     }
-}
-
-/// Returns the first component of a function's name: `serde_json` of `<serde_json::Value as Clone>::clone`.
-pub fn crate_of(name: &str) -> &str {
-    let name = name.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
-    let name = ["mut ", "const ", "dyn "].iter().fold(name, |name, word| name.trim_start_matches(word));
-    let end = name.find(|sign: char| !sign.is_alphanumeric() && sign != '_').unwrap_or(name.len());
-    &name[..end]
 }
 
 /// Reads all sites of `profile`; `view` simplifies, filters and groups them.
@@ -114,12 +110,20 @@ pub fn site_book(profile: &Profile, view: &View<'_>) -> SiteBook {
             add(&mut book.unseen, site);
             continue;
         }
-        let at = keys.number(Key::of(&reading, view.group, paths.functions())) as usize;
+        let label = match view.group {
+            GroupBy::Scope => scope_path(profile, site.stack),
+            _ => String::new(),
+        };
+        let key = match label.is_empty() {
+            true => Key::of(&reading, view.group, paths.functions()),
+            false => Key::Named(label.clone()),
+        };
+        let at = keys.number(key) as usize;
         book.line_of_stack.insert(site.stack, at);
         let Reading { path, lines, .. } = reading;
         if at == book.lines.len() {
             heaviest.push(site.total_bytes);
-            book.lines.push(SiteLine { account: site.clone(), sites: 1, path, lines });
+            book.lines.push(SiteLine { account: site.clone(), sites: 1, path, lines, label });
             continue;
         }
         let line = &mut book.lines[at];
@@ -180,6 +184,7 @@ fn add(sum: &mut Site, site: &Site) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::code_owner::crate_of;
     use super::super::paths::named;
     use super::*;
 
@@ -230,6 +235,24 @@ mod tests {
         assert_eq!(of(GroupBy::Line), [3, 3, 4, 5], "a dependency only where nothing is the program's");
         assert_eq!(of(GroupBy::Function), [6, 4, 5]);
         assert_eq!(of(GroupBy::Crate), [10, 5]);
+    }
+
+    #[test]
+    fn sites_are_summed_by_the_innermost_scope() {
+        use heapledger::profile::{Scope, scope_address};
+        let mut profile = named(&[&[("demo::add", "a.rs", 1)], &[("demo::add", "a.rs", 1)]]);
+        let scope = |name: &str, parent| Scope { name: name.into(), parent, ..Scope::default() };
+        profile.scopes = vec![scope("request", 0), scope("parse", 1)];
+        let frame = profile.stacks[1].frames[0];
+        profile.stacks[1].frames = vec![frame, scope_address(2), scope_address(1)];
+        profile
+            .stacks
+            .push(heapledger::profile::Stack { frames: vec![frame, scope_address(1)], truncated: false });
+        profile.sites = (0..4).map(|stack| site(stack, u64::from(stack) + 1)).collect();
+        let book = site_book(&profile, &View { group: GroupBy::Scope, ..View::default() });
+        let read: Vec<_> =
+            book.lines.iter().map(|line| (line.label.as_str(), line.account.total_bytes)).collect();
+        assert_eq!(read, [("(outside scopes)", 4), ("request > parse", 2), ("request", 4)]);
     }
 
     #[test]

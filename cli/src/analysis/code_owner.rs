@@ -3,7 +3,9 @@
 //! A reader looks for lines of the program first, and for lines of dependencies where a stack has none of the program.
 //! The path of the source file decides: Cargo unpacks crates of a registry below `registry/src`, and those of a
 //! repository below `git/checkouts`. A program that was itself installed from a registry has all its files there; then
-//! the package of `main` is the program.
+//! the package of `main` is the program. Many programs are split: a crate with little more than `main`, and crates that do the
+//! work. A crate whose name begins with that of the program, as `grass_compiler` of `grass`, is the program's, and so is any
+//! that the reader names.
 
 use heapledger::profile::{Profile, scope_of_address};
 
@@ -28,26 +30,44 @@ pub struct CodeOwners {
     program_folder: Option<String>,
     /// Start of the executable, to tell it from libraries; `None` without a list of objects.
     executable_start: Option<u64>,
+    /// Names of the program and of the crate of `main`: crates whose names begin with one of them are the program's.
+    family: Vec<String>,
+    /// Further crates of the program.
+    own: Vec<String>,
 }
 
 impl CodeOwners {
     /// Derives the rule from the functions of a profile.
     pub fn of(profile: &Profile) -> Self {
+        Self::with(profile, &[])
+    }
+
+    /// Derives the rule from the functions of a profile; crates with the names `own` are the program's.
+    pub fn with(profile: &Profile, own: &[String]) -> Self {
         let symbols = &profile.symbols;
         let mut folder_of_main = None;
+        let mut family = vec![normal(&profile.process.program)];
         for frame in symbols.frames.values().flatten() {
-            let file = symbols.text(frame.file);
-            if file.is_empty() || !is_unpacked(file) {
+            let (file, name) = (symbols.text(frame.file), symbols.text(frame.function));
+            if file.is_empty() {
                 continue;
             }
-            let name = symbols.text(frame.function);
-            if (name.ends_with("::main") || name == "main")
+            if !is_unpacked(file) {
+                family.extend(name.strip_suffix("::main").filter(|name| !name.contains("::")).map(normal));
+            } else if (name.ends_with("::main") || name == "main")
                 && let Some(folder) = package_folder(file)
             {
                 folder_of_main = Some(folder.to_owned());
+                family.extend(package_name(file).map(normal));
             }
         }
+        // A name of one letter or two says nothing.
+        family.retain(|name| name.len() > 2);
+        family.sort();
+        family.dedup();
         CodeOwners {
+            family,
+            own: own.iter().map(|name| normal(name)).collect(),
             program_folder: folder_of_main,
             executable_start: profile.modules.first().map(|module| module.start),
         }
@@ -67,10 +87,46 @@ impl CodeOwners {
             file => {
                 !is_unpacked(file)
                     || self.program_folder.as_ref().is_some_and(|folder| file.starts_with(folder.as_str()))
+                    || self.is_own_crate(&normal(package_name(file).unwrap_or(crate_of(frame.function))))
             }
         };
         if is_program { CodeOwner::Program } else { CodeOwner::Dependency }
     }
+}
+
+impl CodeOwners {
+    fn is_own_crate(&self, name: &str) -> bool {
+        let begins =
+            |whole: &String| name.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with('_'));
+        self.family.iter().any(|whole| whole == name || begins(whole))
+            || self.own.iter().any(|own| own == name)
+    }
+}
+
+/// Returns the first component of a function's name: `serde_json` of `<serde_json::Value as Clone>::clone`.
+pub fn crate_of(name: &str) -> &str {
+    let name = name.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
+    let name = ["mut ", "const ", "dyn "].iter().fold(name, |name, word| name.trim_start_matches(word));
+    let end = name.find(|sign: char| !sign.is_alphanumeric() && sign != '_').unwrap_or(name.len());
+    &name[..end]
+}
+
+/// Returns the name of the package of an unpacked file, without its version; `None` for a repository, whose folder is a
+/// commit.
+pub fn package_name(file: &str) -> Option<&str> {
+    if file.contains("/git/checkouts/") {
+        return None;
+    }
+    let folder = package_folder(file)?.trim_end_matches('/');
+    let folder = &folder[folder.rfind('/').map_or(0, |at| at + 1)..];
+    let version =
+        folder.match_indices('-').find(|(at, _)| folder[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+    Some(version.map_or(folder, |(at, _)| &folder[..at]))
+}
+
+/// Returns the name of a crate as it stands in code.
+fn normal(name: &str) -> String {
+    name.replace('-', "_")
 }
 
 /// Whether a source file lies where Cargo unpacks dependencies, or in a folder of vendored ones.
@@ -120,6 +176,33 @@ mod tests {
             (format!("{REGISTRY}tool-1.0.0/src/main.rs"), format!("{REGISTRY}grass-0.1/src/x.rs"));
         let profile = named(&[&[("grass::compile", &grass, 4), ("tool::main", &main, 6)]]);
         assert_eq!(owners(&profile), [CodeOwner::Dependency, CodeOwner::Program]);
+    }
+
+    #[test]
+    fn crates_of_the_programs_name_and_those_that_are_named_are_the_programs() {
+        let [main, family, other] =
+            ["grass-0.1.0/src/main.rs", "grass_compiler-0.1.0/src/a.rs", "grassy-1.0.0/src/a.rs"]
+                .map(|file| format!("{REGISTRY}{file}"));
+        let profile = named(&[&[
+            ("grassy::go", &other, 1),
+            ("grass_compiler::visit", &family, 4),
+            ("grass::main", &main, 6),
+        ]]);
+        use CodeOwner::{Dependency, Program};
+        assert_eq!(owners(&profile), [Dependency, Program, Program]);
+        let rule = CodeOwners::with(&profile, &["grassy".to_owned()]);
+        let frames = super::super::StackReader::new(&profile).frames(1);
+        assert!(frames.iter().all(|frame| rule.owner(frame) == Program));
+        // The same beside the sources of the program.
+        let profile = named(&[&[("grass_compiler::visit", &family, 4), ("grass::main", "src/main.rs", 6)]]);
+        assert_eq!(owners(&profile), [Program, Program]);
+    }
+
+    #[test]
+    fn the_name_of_a_package_is_without_its_version() {
+        assert_eq!(package_name("/c/registry/src/i/serde-json-1.0.1-rc/src/b.rs"), Some("serde-json"));
+        assert_eq!(package_name("/c/vendor/x25519-dalek/src/b.rs"), Some("x25519-dalek"));
+        assert_eq!((package_name("/c/git/checkouts/r/7f/src/c.rs"), package_name("src/a.rs")), (None, None));
     }
 
     #[test]

@@ -37,8 +37,13 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Returns the name of the frame: the function if known, else the object with the offset of the call, as in
-    /// `libdemo.so+0x1f3a`, else the address of the call.
+    /// `libdemo.so+0x1f3a`, else the address of the call. A closure or an async block whose name does not say where it is,
+    /// as in debug information that is reduced to lines, is followed by its file.
     pub fn display_name(&self) -> Cow<'a, str> {
+        if self.function.starts_with('{') && !self.file.is_empty() {
+            let file = self.file.rsplit(['/', '\\']).next().unwrap_or_default();
+            return Cow::Owned(format!("{} in {file}", self.function));
+        }
         if !self.function.is_empty() {
             return Cow::Borrowed(self.function);
         }
@@ -174,6 +179,15 @@ mod tests {
         profile.symbols.strings = vec![String::new(), "f".into()];
         profile.symbols.frames.insert(0x7001, vec![SymbolFrame { function: 1, ..SymbolFrame::default() }]);
         assert_eq!(labels(frames(&profile, 1))[2], "f");
+    }
+
+    #[test]
+    fn a_closure_that_says_nothing_of_its_place_is_named_with_its_file() {
+        let frame =
+            |function, file| Frame { address: 1, function, file, line: 1, inlined: true, module: None };
+        assert_eq!(frame("{closure#0}<u8>", "/a/src/db.rs").display_name(), "{closure#0}<u8> in db.rs");
+        assert_eq!(frame("{async_fn#0}", "").display_name(), "{async_fn#0}");
+        assert_eq!(frame("a::{closure#0}", "/a/src/db.rs").display_name(), "a::{closure#0}");
     }
 
     #[test]

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use super::code_owner::{CodeOwner, CodeOwners};
+use super::code_owner::{CodeOwner, CodeOwners, crate_of, package_name};
 use super::frames::{CUT_FRAMES, Frame, StackReader, is_cut};
 use super::interner::Interner;
 use super::name_simplify::without_generics;
@@ -38,6 +38,8 @@ pub struct View<'a> {
     pub with_generics: bool,
     /// Whether paths keep every library function; if not, only the library function that the program called is kept.
     pub with_library: bool,
+    /// Names of crates that count as the program's own.
+    pub own: Vec<String>,
     /// Sites that a [`SiteBook`](super::SiteBook) sums in one line.
     pub group: GroupBy,
     /// Matchers that keep a stack: one of them must match a function, file or module of the stack. An empty list
@@ -73,6 +75,17 @@ pub enum GroupBy {
     Function,
     /// The crate of that function.
     Crate,
+    /// The innermost scope of the stack.
+    Scope,
+    /// The thread that allocated.
+    Thread,
+}
+
+impl GroupBy {
+    /// Whether a sum stands for a place in the program.
+    pub fn is_place(self) -> bool {
+        !matches!(self, GroupBy::Scope | GroupBy::Thread)
+    }
 }
 
 /// Function that occurs in a path.
@@ -84,6 +97,19 @@ pub struct Function {
     pub file: String,
     /// Owner of the function.
     pub owner: CodeOwner,
+}
+
+impl Function {
+    /// Returns the crate of the function, by its package if the file tells it, else by its name; empty if neither does.
+    pub fn crate_name(&self) -> &str {
+        match package_name(&self.file) {
+            Some(package) => package,
+            // Debug information that is reduced to lines names inlined functions without their crate.
+            None if self.name.contains("::") || self.file.is_empty() => crate_of(&self.name),
+            None if self.owner == CodeOwner::Program => "(this program)",
+            None => "",
+        }
+    }
 }
 
 /// Step of a path: a function with a line.
@@ -162,7 +188,7 @@ impl<'p> Paths<'p> {
     pub fn new(profile: &'p Profile, view: &'p View<'p>, suppressions: &'p [Suppression]) -> Self {
         Paths {
             reader: StackReader::new(profile),
-            owners: CodeOwners::of(profile),
+            owners: CodeOwners::with(profile, &view.own),
             view,
             suppressions,
             functions: Interner::default(),
@@ -275,6 +301,10 @@ impl<'p> Paths<'p> {
                 format!("{object}+{:#x}", frame.address.wrapping_sub(1).wrapping_sub(module.bias))
             }
             ("", None) => format!("{:#x}", frame.address),
+            (name, _) if name.starts_with('{') && !self.view.with_generics => {
+                without_generics(&frame.display_name())
+            }
+            (_, _) if frame.function.starts_with('{') => frame.display_name().into_owned(),
             (name, _) if self.view.with_generics || scope_of_address(frame.address).is_some() => {
                 name.to_owned()
             }

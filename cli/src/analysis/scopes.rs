@@ -62,6 +62,18 @@ pub fn scopes(profile: &Profile, limit: usize) -> ScopeFinding {
     }
 }
 
+/// Returns the names of the scopes of a stack, outermost first, as in `request > parse`.
+pub fn scope_path(profile: &Profile, stack: u32) -> String {
+    let (mut names, mut number) = (Vec::new(), profile.scope_of_stack(stack));
+    while let Some(scope) = profile.scope(number) {
+        names.push(scope.name.as_str());
+        // A scope lies in an earlier one.
+        number = if scope.parent < number { scope.parent } else { 0 };
+    }
+    names.reverse();
+    if names.is_empty() { "(outside scopes)".to_owned() } else { names.join(" > ") }
+}
+
 /// Removes all sites, live blocks and events of `profile` that are not in the scope with this name.
 pub fn keep(profile: &mut Profile, name: &str) {
     let is_inside: Vec<bool> = (0..profile.stacks.len() as u32)

@@ -43,7 +43,7 @@ impl SiteOrder {
             SiteOrder::Total => "total",
             SiteOrder::Count => "count",
             SiteOrder::Temporaries => "temporary",
-            SiteOrder::Copied => "copied",
+            SiteOrder::Copied => "realloc",
         }
     }
 

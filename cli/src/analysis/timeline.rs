@@ -72,6 +72,11 @@ pub fn timeline(profile: &Profile, columns: usize) -> TimelineFinding {
         }
         merged.push(merging);
     }
+    // Intervals are booked apart from the peak: where the peak was, the timeline reaches at least as high.
+    let at = merged.partition_point(|column| column.start_ns <= profile.peak.at_ns);
+    if let Some(column) = at.checked_sub(1).and_then(|at| merged.get_mut(at)) {
+        column.highest_bytes = column.highest_bytes.max(profile.peak.bytes);
+    }
     TimelineFinding {
         columns: merged,
         losses: losses(intervals, interval_ns),
@@ -133,6 +138,16 @@ mod tests {
         assert_eq!(freed, [1_000, 1_800]);
         assert_eq!(finding.columns[1].start_ns, 1_000_000_000);
         assert_eq!(finding.length_ns, 2_000_000_000);
+    }
+
+    #[test]
+    fn the_peak_lies_on_the_curve() {
+        let mut profile = sample::complete();
+        profile.peak.bytes += 500;
+        for columns in [80, 2, 1] {
+            let highest = timeline(&profile, columns).columns.iter().map(|column| column.highest_bytes).max();
+            assert_eq!(highest, Some(profile.peak.bytes));
+        }
     }
 
     #[test]

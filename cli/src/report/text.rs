@@ -13,7 +13,7 @@ use super::sections::subject::Subject;
 use super::sections::{findings, heap, quality, scopes, sites, tables, timeline, tracked};
 use super::text_page::{Layout, TextPage, Tone};
 use super::units::duration;
-use crate::analysis::{Origin, site_book, verify};
+use crate::analysis::{GroupBy, Origin, grouped_book, verify};
 use heapledger::profile::Profile;
 
 /// Headings of the report, in order. `docs/REPORTS.md` has a section for each heading.
@@ -64,7 +64,8 @@ pub fn write_report_with(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let has_stacks = profile.sites.iter().any(|site| site.stack != 0);
-    let book = has_stacks.then(|| site_book(profile, &detail.view));
+    let is_by_thread = detail.view.group == GroupBy::Thread;
+    let book = (has_stacks || is_by_thread).then(|| grouped_book(profile, &detail.view));
     let subject = Subject { profile, origin, verdict: verify(profile, origin), detail, book };
     let page = &mut TextPage::new(out, layout);
     title(page, profile)?;

@@ -119,10 +119,12 @@ impl ModuleCounts {
             ),
             _ if !self.has_lines => format!(
                 "{path} has no debug information: of {}, {} no name and {} no line; build with `debug = \
-                 \"line-tables-only\"`, or give the directory of its debug file with --debug-dir",
+                 \"line-tables-only\"`{}, or give the directory of its debug file with --debug-dir",
                 of(self.addresses),
                 self.have_of(unnamed),
-                self.have_of(self.addresses - self.with_line)
+                self.have_of(self.addresses - self.with_line),
+                // A build without debug information still has the names of its functions; `strip` removes both.
+                if unnamed == self.addresses { " and without `strip = true`" } else { "" }
             ),
             // The object has a line table but code without lines: assembly, or parts built without debug information.
             // This has no remedy.

@@ -1,12 +1,14 @@
-//! Command line: subcommands, flags and help texts.
+//! Command line: subcommands, flags and help texts. `figures` has the flags on call stacks, which several subcommands
+//! share.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::{Parser, Subcommand, ValueEnum};
-use heapledger_cli::analysis::SiteOrder;
 use heapledger_cli::export::Format;
+
+use crate::figures::{DEFAULT_TOP, MetricArg, SiteArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 fine; 1 a finding that a flag asked for, or a broken law; 2 usage; 3 unreadable input; 4 output that \
@@ -30,6 +32,9 @@ pub enum Command {
     Run(RunArgs),
     Trace(TraceArgs),
     Validate(crate::validate::ValidateArgs),
+    /// List the environment variables that a recorded program reads
+    #[command(long_about = crate::environment::TEXT)]
+    Environment,
 }
 
 /// Print the report of a dump: where to look first, how complete the data is, and the figures
@@ -43,6 +48,16 @@ pub struct ReportArgs {
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub span: SpanArgs,
+
+    #[command(flatten)]
+    pub reported: ReportedArgs,
+}
+
+/// Options of a report
+#[derive(Debug, clap::Args)]
+pub struct ReportedArgs {
     /// Exit with 1 on this finding; may be given more than once
     #[arg(long, value_enum, value_name = "FINDING")]
     pub fail_on: Vec<FailOn>,
@@ -51,12 +66,14 @@ pub struct ReportArgs {
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
+    /// Leave the source lines of the program out of the page, which otherwise shows those of the largest places if their
+    /// files are here
+    #[arg(long)]
+    pub no_source: bool,
+
     /// Show every section; without it, the findings, totals, timeline and places
     #[arg(long)]
     pub all: bool,
-
-    #[command(flatten)]
-    pub span: SpanArgs,
 
     #[command(flatten)]
     pub sites: SiteArgs,
@@ -70,74 +87,6 @@ pub struct ReportArgs {
 
     #[command(flatten)]
     pub page: PageArgs,
-}
-
-/// Options on call stacks
-#[derive(Debug, clap::Args)]
-pub struct SiteArgs {
-    /// Number of places to list
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub top: usize,
-
-    /// Rank places by this figure
-    #[arg(long, value_enum, value_name = "FIGURE", default_value_t = MetricArg(SiteOrder::Total))]
-    pub by: MetricArg,
-
-    /// Sum the places by this key
-    #[arg(long, value_enum, value_name = "KEY", default_value_t = GroupArg::Line)]
-    pub group: GroupArg,
-
-    /// Print a call tree in this direction
-    #[arg(long, value_enum, value_name = "DIRECTION")]
-    pub tree: Option<TreeDirectionArg>,
-
-    /// Keep only stacks with this regular expression in a function, file or module; may be given more than once
-    #[arg(long, value_name = "REGEX")]
-    pub focus: Vec<String>,
-
-    /// Drop stacks with this regular expression in a function, file or module; may be given more than once
-    #[arg(long, value_name = "REGEX")]
-    pub ignore: Vec<String>,
-
-    /// Keep only what was allocated in the scope of this name
-    #[arg(long, value_name = "NAME")]
-    pub scope: Option<String>,
-
-    /// Show the arguments of generics, and every function of the standard library
-    #[arg(long)]
-    pub unfolded: bool,
-
-    /// List the blocks that were not freed, by place; suppress those that the standard library keeps for itself
-    #[arg(long)]
-    pub leaks: bool,
-
-    /// Ignore the leaks that this file names, in the syntax of LeakSanitizer; with --leaks or --fail-on-leak
-    #[arg(long, value_name = "FILE")]
-    pub suppressions: Option<PathBuf>,
-
-    /// List the blocks that were not freed, and exit with 1 if there are any
-    #[arg(long)]
-    pub fail_on_leak: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GroupArg {
-    /// Line of the program that allocates, else of a dependency
-    Line,
-    /// Function of that line
-    Function,
-    /// Crate of that function
-    Crate,
-    /// Whole call stack
-    Stack,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TreeDirectionArg {
-    /// From the allocating function to those that call it
-    Callers,
-    /// From the outermost function to those that it calls
-    Callees,
 }
 
 /// Check the conservation laws of a dump, and print the certainty of each group of figures
@@ -192,9 +141,25 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     pub format: FormatArg,
 
-    /// Figure to write, for the format `collapsed`, which has a single one [default: live]
-    #[arg(long, value_enum)]
-    pub metric: Option<MetricArg>,
+    /// Figure of the format `collapsed`, and the order of `csv` [default: total, and the order of the dump]
+    #[arg(long, alias = "metric", value_enum, value_name = "FIGURE")]
+    pub by: Option<MetricArg>,
+
+    /// Write only the N sites with the largest figure, for the formats `collapsed` and `csv` [default: all]
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+
+    /// Version of the format `json`: 2 has frames in a table and stacks as a tree; 1 has the whole stack in each site
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..=2))]
+    pub format_version: Option<u32>,
+
+    /// Keep the arguments of generics and every frame of a recursion, in the formats `csv`, `collapsed` and `speedscope`
+    #[arg(long)]
+    pub unfolded: bool,
+
+    /// Count the crate of this name as the program's own, for the places in `csv`; may be given more than once
+    #[arg(long, value_name = "CRATE")]
+    pub own: Vec<String>,
 
     /// File to write [default: standard output]; for the format parquet, the directory of the tables
     #[arg(short, long, value_name = "OUT")]
@@ -236,9 +201,13 @@ pub struct DiffArgs {
     /// Second dump
     pub after: PathBuf,
 
-    /// Figure that ranks the places; without it, the one that changed most
-    #[arg(long, value_enum)]
-    pub metric: Option<MetricArg>,
+    /// Rank places by the change of this figure; without it, by that of the one that changed most
+    #[arg(long, alias = "metric", value_enum, value_name = "FIGURE")]
+    pub by: Option<MetricArg>,
+
+    /// Number of places to list
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_TOP)]
+    pub top: usize,
 
     /// Format of the output
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = DiffFormat::Text)]
@@ -248,7 +217,7 @@ pub struct DiffArgs {
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
 
-    /// Exit with 1 if a figure of the whole program, or that of --metric, grew by more than this (bytes or blocks)
+    /// Exit with 1 if a figure of the whole program, or that of --by, grew by more than this (bytes or blocks)
     #[arg(long, value_name = "BYTES")]
     pub fail_on_growth: Option<u64>,
 
@@ -276,23 +245,20 @@ pub enum DiffFormat {
 /// Run a program that has a HeapLedger as its global allocator, then report its dump
 ///
 /// Standard input and output belong to the program; the report goes to standard error. Exit code: that of the program,
-/// 126 if it cannot be started, 127 if it was not found.
+/// or 1 if the program succeeds and --fail-on or --fail-on-leak finds something; 126 if the program cannot be started,
+/// 127 if it was not found.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Print the report even if --html is given
     #[arg(long)]
     pub report: bool,
 
-    /// Write the report to this file as a self-contained HTML page
-    #[arg(long, value_name = "OUT")]
-    pub html: Option<PathBuf>,
-
     /// Directory or file for the dump [default: the current directory]
     #[arg(short, long, value_name = "DIR_OR_FILE")]
     pub output: Option<PathBuf>,
 
     #[command(flatten)]
-    pub page: PageArgs,
+    pub reported: ReportedArgs,
 
     /// Program to run, with its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
@@ -445,70 +411,53 @@ impl ValueEnum for FormatArg {
     }
 }
 
-/// Site figure as the value of a flag.
-#[derive(Debug, Clone, Copy)]
-pub struct MetricArg(pub SiteOrder);
-
-impl ValueEnum for MetricArg {
-    fn value_variants<'a>() -> &'a [Self] {
-        const {
-            &[
-                MetricArg(SiteOrder::Live),
-                MetricArg(SiteOrder::Peak),
-                MetricArg(SiteOrder::Total),
-                MetricArg(SiteOrder::Count),
-                MetricArg(SiteOrder::Temporaries),
-                MetricArg(SiteOrder::Copied),
-            ]
-        }
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let help = match self.0 {
-            SiteOrder::Live => "Bytes live at the end",
-            SiteOrder::Peak => "Bytes live when the process was at its peak",
-            SiteOrder::Total => "Bytes allocated in all",
-            SiteOrder::Count => "Blocks allocated in all",
-            SiteOrder::Temporaries => "Blocks freed right after they were allocated",
-            SiteOrder::Copied => "Bytes that reallocs copied",
-        };
-        let value = PossibleValue::new(self.0.name()).help(help);
-        // The name that `report --by` had before.
-        Some(if self.0 == SiteOrder::Copied { value.alias("realloc") } else { value })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
 
-    use super::{Args, Command, SiteOrder, Time, time};
+    use heapledger_cli::analysis::SiteOrder;
+
+    use super::{Args, Command, Time, time};
 
     #[test]
     fn flags_do_not_contradict_each_other() {
         Args::command().debug_assert();
     }
 
+    /// Returns the figure that a command line asks for.
+    fn figure(command: &[&str], flag: &str, name: &str) -> Option<SiteOrder> {
+        let words: Vec<&str> = ["heapledger"].iter().chain(command).copied().chain([flag, name]).collect();
+        let by = match Args::try_parse_from(words).unwrap().command {
+            Command::Report(args) => Some(args.reported.sites.by),
+            Command::Run(args) => Some(args.reported.sites.by),
+            Command::Trace(args) => Some(args.sites.by),
+            Command::Diff(args) => args.by,
+            Command::Export(args) => args.by,
+            _ => unreachable!(),
+        };
+        by.map(|by| by.0)
+    }
+
     #[test]
-    fn one_figure_has_one_name_in_every_flag_and_the_earlier_one_is_still_read() {
-        let by = |name| match Args::try_parse_from(["heapledger", "report", "x.hl", "--by", name])
-            .unwrap()
-            .command
-        {
-            Command::Report(args) => args.sites.by.0,
-            _ => unreachable!(),
-        };
-        let metric = |name| match Args::try_parse_from(["heapledger", "diff", "a", "b", "--metric", name])
-            .unwrap()
-            .command
-        {
-            Command::Diff(args) => args.metric.expect("given").0,
-            _ => unreachable!(),
-        };
-        for order in SiteOrder::ALL {
-            assert_eq!([by(order.name()), metric(order.name())], [order; 2]);
+    fn one_figure_has_one_name_and_one_flag_everywhere_and_the_earlier_ones_are_still_read() {
+        let commands: [&[&str]; 4] = [
+            &["report", "x.hl"],
+            &["trace", "x.hlt"],
+            &["diff", "a", "b"],
+            &["export", "x.hl", "--format=csv"],
+        ];
+        for command in commands {
+            for flag in ["--by", "--metric"] {
+                for order in SiteOrder::ALL {
+                    assert_eq!(figure(command, flag, order.name()), Some(order), "{command:?} {flag}");
+                }
+                assert_eq!(figure(command, flag, "copied"), Some(SiteOrder::Copied), "{command:?} {flag}");
+            }
         }
-        assert_eq!([by("realloc"), metric("realloc")], [SiteOrder::Copied; 2]);
+        let run = ["heapledger", "run", "--by", "live", "--all", "--top", "3", "app"];
+        let Command::Run(args) = Args::try_parse_from(run).unwrap().command else { unreachable!() };
+        let reported = args.reported;
+        assert_eq!((reported.sites.by.0, reported.all, reported.sites.top), (SiteOrder::Live, true, 3));
     }
 
     #[test]

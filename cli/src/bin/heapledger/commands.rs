@@ -5,29 +5,29 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use heapledger::text::escape::escaped;
-use heapledger_cli::export::{Format, completeness, export as write_export};
+use heapledger_cli::export::{ExportOptions, Format, JsonVersion, completeness, export_with};
 use heapledger_cli::report::html::write_page_with;
 use heapledger_cli::report::{Detail, write_report_with, write_verdict};
 use heapledger_cli::{analysis, symbols};
 
-use crate::args::{ExportArgs, FailOn, FormatArg, ReportArgs, VerifyArgs};
+use crate::args::{ExportArgs, FailOn, FormatArg, ReportArgs, ReportedArgs, VerifyArgs};
 use crate::detail::{self, SiteFilters};
 use crate::dump_destination::DumpDestination;
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, is_same_file, written};
 use crate::input::Input;
 use crate::page::layout;
 use crate::trace_file::{self, TraceFile};
-use crate::{names, read, running, tables};
+use crate::{names, read, running, sources, tables};
 
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     // Invalid flags are rejected before any long work.
-    let filters = SiteFilters::read(&args.sites)?;
-    let detail = Detail { overview: !args.all, ..filters.detail(&args.sites) };
+    let filters = SiteFilters::read(&args.reported.sites)?;
+    let detail = filters.detail_of(&args.reported);
     let files = match &args.files[..] {
         [] => vec![newest()?],
         files => files.to_vec(),
     };
-    if args.html.is_some() && files.len() > 1 {
+    if args.reported.html.is_some() && files.len() > 1 {
         let error = "a page holds one report, and several files are given";
         return Err(Failure::new(FailureKind::Usage, error).hint("write a page for each file"));
     }
@@ -58,17 +58,15 @@ fn newest() -> Result<PathBuf, Failure> {
 }
 
 fn report_file(args: &ReportArgs, file: &Path, detail: &Detail<'_>) -> Result<Exit, Failure> {
+    let span = &args.span;
+    let args = &args.reported;
     if args.html.is_none() && running::is_running(file) {
         return running::report(args, file);
     }
-    let mut input = read::span(file, &args.span)?;
-    if args.no_symbols {
-        symbols::name_scopes(&mut input.profile);
-    } else {
-        names::look_up(&mut input.profile, &args.names, file);
-    }
+    let mut input = read::span(file, span)?;
+    look_up(&mut input, args, file);
     let (result, place) = match &args.html {
-        Some(path) => page(path, file, &input, detail)?,
+        Some(path) => page(path, file, &input, args, detail)?,
         None => {
             let layout = layout(&args.page, &io::stdout());
             let mut out = BufWriter::new(io::stdout().lock());
@@ -76,11 +74,25 @@ fn report_file(args: &ReportArgs, file: &Path, detail: &Detail<'_>) -> Result<Ex
             (result.and_then(|()| out.flush()), STDOUT.to_owned())
         }
     };
-    let found = args.fail_on.iter().any(|finding| shows(&input, *finding))
-        || args.sites.fail_on_leak && detail::has_leaks(&input.profile, detail);
     // A requested finding sets the exit code even if the reader of a pipe is gone.
     written(result, place)?;
-    Ok(if found { Exit::Finding } else { Exit::Fine })
+    Ok(found(&input, args, detail))
+}
+
+/// Looks up names, unless the flags say not to.
+pub fn look_up(input: &mut Input, args: &ReportedArgs, file: &Path) {
+    if args.no_symbols {
+        symbols::name_scopes(&mut input.profile);
+    } else {
+        names::look_up(&mut input.profile, &args.names, file);
+    }
+}
+
+/// Whether the profile has a finding that the flags ask for.
+pub fn found(input: &Input, args: &ReportedArgs, detail: &Detail<'_>) -> Exit {
+    let is_found = args.fail_on.iter().any(|finding| shows(input, *finding))
+        || args.sites.fail_on_leak && detail::has_leaks(&input.profile, detail);
+    if is_found { Exit::Finding } else { Exit::Fine }
 }
 
 /// Writes the page; returns the result of the write, and the path for messages.
@@ -88,11 +100,14 @@ pub fn page(
     path: &Path,
     dump: &Path,
     input: &Input,
+    args: &ReportedArgs,
     detail: &Detail<'_>,
 ) -> Result<(io::Result<()>, String), Failure> {
     let (file, shown) = create(path, dump, "--html")?;
     let mut out = BufWriter::new(file);
-    let result = write_page_with(&input.profile, &input.origin, detail, &mut out).and_then(|()| out.flush());
+    let sources = if args.no_source { Vec::new() } else { sources::read(&input.profile, &detail.view) };
+    let detail = Detail { sources, ..detail.clone() };
+    let result = write_page_with(&input.profile, &input.origin, &detail, &mut out).and_then(|()| out.flush());
     Ok((result, shown))
 }
 
@@ -121,7 +136,8 @@ pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
 
 pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     let FormatArg::File(format) = args.format else { return tables::export(args) };
-    let format = of_metric(format, args)?;
+    let chosen = options(format, args)?;
+    let format = chosen.0;
     let file = only_file(args, format)?;
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
     if to_terminal && !format.is_text() {
@@ -148,10 +164,10 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
         anstream::eprintln!("note: {format} files have no place for the quality of their data: {said}");
     }
     let Some(path) = &args.output else {
-        return export_to(BufWriter::new(io::stdout().lock()), STDOUT, format, &input);
+        return export_to(BufWriter::new(io::stdout().lock()), STDOUT, &chosen, &input);
     };
     let (out, shown) = create(path, file, "-o")?;
-    export_to(BufWriter::new(out), &shown, format, &input)
+    export_to(BufWriter::new(out), &shown, &chosen, &input)
 }
 
 /// Creates an output file, and returns the file with its path for messages. Returns a failure if `path` is the dump.
@@ -181,17 +197,41 @@ fn only_file(args: &ExportArgs, format: Format) -> Result<&Path, Failure> {
     Err(Failure::new(FailureKind::Usage, error).hint("--format parquet writes many dumps to tables"))
 }
 
-/// Returns the format with the requested figure.
-fn of_metric(format: Format, args: &ExportArgs) -> Result<Format, Failure> {
-    let Some(metric) = args.metric else { return Ok(format) };
-    format.of_metric(metric.0).ok_or_else(|| {
-        let error = format_args!("{format} carries every figure it can: --metric has no meaning for it");
-        Failure::new(FailureKind::Usage, error).hint("leave --metric out")
-    })
+/// Returns the requested format with its options; a flag that means nothing for the format is refused.
+fn options(format: Format, args: &ExportArgs) -> Result<(Format, ExportOptions), Failure> {
+    let (is_csv, is_collapsed) = (format == Format::Csv, matches!(format, Format::Collapsed(_)));
+    let is_folded = is_csv || is_collapsed || format == Format::Speedscope;
+    for (flag, is_given, has_meaning) in [
+        ("--by", args.by.is_some(), is_csv || is_collapsed),
+        ("--top", args.top.is_some(), is_csv || is_collapsed),
+        ("--format-version", args.format_version.is_some(), format == Format::Json),
+        ("--unfolded", args.unfolded, is_folded),
+        ("--own", !args.own.is_empty(), is_csv),
+    ] {
+        if is_given && !has_meaning {
+            let error =
+                format_args!("{flag} has no meaning for the format {format}, which carries all that it can");
+            return Err(Failure::new(FailureKind::Usage, error).hint(format_args!("leave {flag} out")));
+        }
+    }
+    let mut options = ExportOptions::default();
+    if args.format_version == Some(1) {
+        options.json = JsonVersion::One;
+    }
+    options.unfolded = args.unfolded;
+    options.own.clone_from(&args.own);
+    options.by = args.by.map(|by| by.0);
+    options.top = args.top;
+    Ok((options.by.and_then(|by| format.of_metric(by)).unwrap_or(format), options))
 }
 
-fn export_to(mut out: impl Write, place: &str, format: Format, input: &Input) -> Result<Exit, Failure> {
-    let result = write_export(format, &input.profile, &input.origin, &mut out);
+fn export_to(
+    mut out: impl Write,
+    place: &str,
+    (format, options): &(Format, ExportOptions),
+    input: &Input,
+) -> Result<Exit, Failure> {
+    let result = export_with(*format, options, &input.profile, &input.origin, &mut out);
     written(result.and_then(|()| out.flush()), place)?;
     Ok(Exit::Fine)
 }

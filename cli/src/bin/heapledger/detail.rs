@@ -6,12 +6,13 @@ use std::path::Path;
 use heapledger::Profile;
 use heapledger::text::escape::escaped;
 use heapledger_cli::analysis::paths::{GroupBy, Matcher, View};
-use heapledger_cli::analysis::{Direction, Suppression, leaks, suppressions};
+use heapledger_cli::analysis::{Direction, SiteOrder, Suppression, leaks, suppressions};
 use heapledger_cli::report::Detail;
 use regex::Regex;
 
-use crate::args::{GroupArg, SiteArgs, TreeDirectionArg};
+use crate::args::ReportedArgs;
 use crate::exit::{Failure, FailureKind};
+use crate::figures::{GroupArg, SiteArgs, TreeDirectionArg};
 
 /// Compiled regular expression.
 type Predicate = Box<dyn Fn(&str) -> bool>;
@@ -27,6 +28,9 @@ pub struct SiteFilters {
 
 impl SiteFilters {
     pub fn read(args: &SiteArgs) -> Result<Self, Failure> {
+        if args.group == GroupArg::Thread {
+            check_by_thread(args)?;
+        }
         let mut suppressions = args.suppressions.as_deref().map_or(Ok(Vec::new()), read_suppressions)?;
         if args.leaks || args.fail_on_leak {
             suppressions.extend(suppressions::built_in());
@@ -36,7 +40,12 @@ impl SiteFilters {
         Ok(SiteFilters { focus, ignore, scope, suppressions })
     }
 
-    /// Returns the options of a report from the flags `args`.
+    /// Returns the options of a report, which is short unless the flags ask for everything.
+    pub fn detail_of(&self, args: &ReportedArgs) -> Detail<'_> {
+        Detail { overview: !args.all, ..self.detail(&args.sites) }
+    }
+
+    /// Returns the options of a report on call stacks from the flags `args`.
     pub fn detail(&self, args: &SiteArgs) -> Detail<'_> {
         let words = |name: &str, all: &[String]| all.iter().map(|text| format!("{name} {text}")).collect();
         let scope: Vec<String> = args.scope.iter().cloned().collect();
@@ -60,14 +69,34 @@ impl SiteFilters {
                     GroupArg::Function => GroupBy::Function,
                     GroupArg::Crate => GroupBy::Crate,
                     GroupArg::Stack => GroupBy::Stack,
+                    GroupArg::Scope => GroupBy::Scope,
+                    GroupArg::Thread => GroupBy::Thread,
                 },
+                own: args.own.clone(),
                 focus: matchers(&self.focus),
                 ignore: matchers(&self.ignore),
                 scope: self.scope.as_deref().map(|scope| scope as Matcher<'_>),
             },
             looked_at: words.concat().join(", "),
+            sources: Vec::new(),
         }
     }
+}
+
+/// Returns a failure if the flags ask for what is not recorded by thread.
+fn check_by_thread(args: &SiteArgs) -> Result<(), Failure> {
+    let figure = args.by.0;
+    if !matches!(figure, SiteOrder::Total | SiteOrder::Count | SiteOrder::Live) {
+        let error = format_args!("the figure {} is not recorded by thread", figure.name());
+        return Err(Failure::new(FailureKind::Usage, error)
+            .hint("with --group thread, take --by total, count or live"));
+    }
+    if !args.focus.is_empty() || !args.ignore.is_empty() || args.scope.is_some() {
+        let error =
+            "--focus, --ignore and --scope select call stacks, and the figures of threads are of all stacks";
+        return Err(Failure::new(FailureKind::Usage, error).hint("leave them out, or take another --group"));
+    }
+    Ok(())
 }
 
 /// Whether any block was not freed, among those that pass the filters and match no suppression.

@@ -29,7 +29,7 @@ pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
     if !diff.is_comparable() && !args.force {
         return Err(refusal(&diff));
     }
-    let order = args.metric.map(|metric| metric.0);
+    let order = args.by.map(|by| by.0);
     if let Some(path) = &args.html {
         let shown = escaped(&path.display().to_string());
         if [&args.before, &args.after].into_iter().any(|dump| is_same_file(path, dump)) {
@@ -46,7 +46,7 @@ pub fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
     let result = match args.format {
         DiffFormat::Json => export_diff(&diff, before, after, &mut out),
         DiffFormat::Text => {
-            write_diff(&diff, before, after, order, &layout(&args.page, &io::stdout()), &mut out)
+            write_diff(&diff, before, after, order, args.top, &layout(&args.page, &io::stdout()), &mut out)
         }
     };
     written(result.and_then(|()| out.flush()), STDOUT)?;

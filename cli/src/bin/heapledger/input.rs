@@ -56,6 +56,9 @@ fn unreadable(path: &Path, error: &ReadError) -> Failure {
         _ => Failure::new(FailureKind::Unreadable, format_args!("cannot read {shown}: {said}")),
     };
     match error {
+        ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && shown.contains(['*', '?', '[']) => {
+            failure.hint("no file fits this pattern, so the shell passed it on as it is; a pattern in quotes is not expanded")
+        }
         ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => failure.hint(
             "a program leaves heapledger.<program>.<pid>.hl behind in the directory that it was started in",
         ),

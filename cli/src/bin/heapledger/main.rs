@@ -1,12 +1,12 @@
 //! The `heapledger` command.
 //!
-//! * `args` defines the command line.
+//! * `args` defines the command line, with the flags of `figures`; `environment` lists the environment variables.
 //! * `commands` has the subcommands `report`, `verify` and `export`; `diff`, `bundle`, `run`, `trace` and `validate`
 //!   have one subcommand each.
 //! * `tables` has `export --format parquet`.
 //! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
 //! * `running` reads the live page of a running process.
-//! * `detail` and `page` convert flags to options of reports.
+//! * `detail` and `page` convert flags to options of reports; `sources` reads the source lines that a page shows.
 //! * `exit` has the exit codes and messages.
 //!
 //! The command records only in the children of `validate`.
@@ -19,13 +19,16 @@ mod commands;
 mod detail;
 mod diff;
 mod dump_destination;
+mod environment;
 mod exit;
+mod figures;
 mod input;
 mod names;
 mod page;
 mod read;
 mod run;
 mod running;
+mod sources;
 #[cfg_attr(not(feature = "parquet"), path = "no_tables.rs")]
 mod tables;
 mod trace;
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Environment => environment::environment(),
     };
     match outcome {
         Ok(exit) => exit.code(),

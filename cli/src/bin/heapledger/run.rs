@@ -23,13 +23,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use heapledger::text::escape::escaped;
-use heapledger_cli::report::{Detail, write_report_with};
+use heapledger_cli::report::write_report_with;
 
-use crate::args::{NameArgs, RunArgs};
+use crate::args::RunArgs;
+use crate::detail::SiteFilters;
 use crate::dump_destination::DumpDestination;
 use crate::exit::{Exit, Failure, FailureKind, written};
 use crate::page::layout;
-use crate::{commands, names, read};
+use crate::{commands, read};
 
 /// Text that every program with a ledger contains.
 const MARK: &[u8] = b"HEAPLEDGER_BLACKBOX_BYTES";
@@ -38,6 +39,8 @@ const ATTRIBUTE: &str = "add this to the program's main file: \
 #[global_allocator] static HEAP: heapledger::HeapLedger = heapledger::HeapLedger::system();";
 
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    // Invalid flags are rejected before the program runs.
+    let filters = SiteFilters::read(&args.reported.sites)?;
     let place = DumpDestination::of(args.output.as_deref())?;
     place.set_aside()?;
     let before = place.dumps();
@@ -61,14 +64,16 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let dumps = place.new_dumps(&before, pid);
     place.put_back();
     let reported = match dumps.split_first() {
-        Some((dump, others)) => report(args, dump, others),
+        Some((dump, others)) => report(args, &filters, dump, others),
         None => {
             let error = format_args!("{shown} left no dump behind, so there is nothing to report");
             Err(Failure::new(FailureKind::Unreadable, error).hint(why_no_dump(program, code)))
         }
     };
-    if let Err(failure) = reported {
-        failure.print();
+    match reported {
+        Ok(Exit::Finding) if code == 0 => return Ok(Exit::Finding),
+        Ok(_) => {}
+        Err(failure) => failure.print(),
     }
     Ok(Exit::Child(code))
 }
@@ -77,19 +82,37 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
 fn why_no_dump(program: &OsStr, code: u8) -> String {
     const BOX: &str = "HEAPLEDGER_BLACKBOX=PATH keeps everything recorded in a file that survives any end, and \
                        `heapledger report PATH` reads it";
+    const DUMP: &str = "; HEAPLEDGER_SIGNALS=TERM,INT writes a dump first";
     if std::env::var_os("HEAPLEDGER").is_some_and(|value| value == "off" || value == "0") {
         return "HEAPLEDGER=off is set, so nothing was recorded".to_owned();
     }
     let ended = if code > 128 {
-        format!("signal {} ended it, and then there is no dump at exit", code - 128)
+        let number = code - 128;
+        format!("signal {number} ended it{}, and then there is no dump at exit", meaning(number))
     } else {
         "it ended past its exit handlers (`_exit`, `exec`), or its builder wants no dump".to_owned()
     };
     match has_ledger(program).unwrap_or(false) {
+        true if matches!(code, 130 | 143) => format!("{ended}: {BOX}{DUMP}"),
         true => format!("{ended}: {BOX}"),
         // The program may have started the one with the ledger.
         false if code > 128 => format!("{ended}: {BOX}; if it has no ledger, {ATTRIBUTE}"),
         false => ATTRIBUTE.to_owned(),
+    }
+}
+
+/// Returns the name of a signal and its usual cause, in brackets.
+fn meaning(number: u8) -> &'static str {
+    match number {
+        4 => " (SIGILL: an instruction that the processor does not have, or a trap)",
+        6 => " (SIGABRT: abort, as after a panic with panic=abort, or a panic while panicking)",
+        7 => " (SIGBUS: an address without memory behind it)",
+        8 => " (SIGFPE: an arithmetic error)",
+        9 => " (SIGKILL: from outside, often the kernel's for want of memory)",
+        11 => " (SIGSEGV: an access outside its memory, or a stack that overflowed)",
+        2 => " (SIGINT: Ctrl-C)",
+        15 => " (SIGTERM: from outside)",
+        _ => "",
     }
 }
 
@@ -116,19 +139,19 @@ fn has_ledger(program: &OsStr) -> Option<bool> {
     }
 }
 
-fn report(args: &RunArgs, dump: &Path, others: &[PathBuf]) -> Result<(), Failure> {
+fn report(args: &RunArgs, filters: &SiteFilters, dump: &Path, others: &[PathBuf]) -> Result<Exit, Failure> {
     let mut input = read::whole(dump)?;
-    names::look_up(&mut input.profile, &NameArgs::default(), dump);
+    let (reported, detail) = (&args.reported, filters.detail_of(&args.reported));
+    commands::look_up(&mut input, reported, dump);
     let mut page = Vec::new();
-    if let Some(path) = &args.html {
-        let (result, place) = commands::page(path, dump, &input, &Detail::default())?;
+    if let Some(path) = &reported.html {
+        let (result, place) = commands::page(path, dump, &input, reported, &detail)?;
         let shown = escaped(&path.display().to_string());
         written(result, place)?;
         writeln!(page, "The page is {shown}").expect("memory takes everything");
     }
-    let layout = layout(&args.page, &io::stderr());
-    if args.report || args.html.is_none() {
-        let detail = Detail { overview: true, ..Detail::default() };
+    let layout = layout(&reported.page, &io::stderr());
+    if args.report || reported.html.is_none() {
         write_report_with(&input.profile, &input.origin, &layout, &detail, &mut page)
             .expect("memory takes everything");
     }
@@ -138,7 +161,8 @@ fn report(args: &RunArgs, dump: &Path, others: &[PathBuf]) -> Result<(), Failure
     }
     let path = escaped(&dump.display().to_string());
     writeln!(page, "\nThe dump is {path}").expect("memory takes everything");
-    written(io::stderr().write_all(&page), "standard error")
+    written(io::stderr().write_all(&page), "standard error")?;
+    Ok(commands::found(&input, reported, &detail))
 }
 
 /// Returns the exit code as a shell reports it: the exit code of the program, or 128 plus the number of the signal

@@ -10,7 +10,7 @@ use heapledger::text::escape::escaped;
 use heapledger_cli::analysis::LiveNames;
 use heapledger_cli::report::write_live;
 
-use crate::args::{NameArgs, ReportArgs};
+use crate::args::{NameArgs, ReportedArgs};
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
 use crate::names;
 use crate::page::layout;
@@ -26,7 +26,7 @@ pub fn is_running(path: &Path) -> bool {
 }
 
 /// Prints the live page of the process that writes `file`.
-pub fn report(args: &ReportArgs, file: &Path) -> Result<Exit, Failure> {
+pub fn report(args: &ReportedArgs, file: &Path) -> Result<Exit, Failure> {
     let unreadable = |error: ReadError| {
         let shown = escaped(&file.display().to_string());
         Failure::new(FailureKind::Unreadable, format_args!("{shown}: {}", escaped(&error.to_string())))

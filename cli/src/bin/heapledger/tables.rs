@@ -78,8 +78,11 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
 /// Returns the directory of the tables. Flags that have no meaning for tables are refused.
 fn directory(args: &ExportArgs) -> Result<&Path, Failure> {
     let usage = |error: &str| Err(Failure::new(FailureKind::Usage, error));
-    if args.metric.is_some() {
-        return usage("tables carry every figure: --metric has no meaning for parquet");
+    if args.by.is_some() || args.top.is_some() {
+        return usage("tables carry every figure of every site: --by and --top have no meaning for parquet");
+    }
+    if args.format_version.is_some() || args.unfolded || !args.own.is_empty() {
+        return usage("--format-version, --unfolded and --own have no meaning for parquet");
     }
     if args.scope.is_some() {
         return usage("tables have every scope: --scope has no meaning for parquet");

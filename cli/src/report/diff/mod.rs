@@ -21,7 +21,7 @@ use heapledger::quality::completeness_percent;
 pub const DIFF_SECTIONS: [&str; 3] = ["Profiles", "Totals", "Sites"];
 
 /// Writes the result of [`diff`](crate::analysis::diff::diff), ranked by `order`, or without it by the figure of the
-/// processes that changed most.
+/// processes that changed most; lists `top` places.
 ///
 /// # Errors
 ///
@@ -31,6 +31,7 @@ pub fn write_diff(
     before: Side<'_>,
     after: Side<'_>,
     order: Option<SiteOrder>,
+    top: usize,
     layout: &Layout,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -52,7 +53,7 @@ pub fn write_diff(
     page.heading(DIFF_SECTIONS[1])?;
     totals(page, diff, order)?;
     page.heading(DIFF_SECTIONS[2])?;
-    sites(page, diff, order)
+    sites(page, diff, order, top)
 }
 
 fn described(side: Side<'_>) -> String {
@@ -148,13 +149,13 @@ fn total_of(order: SiteOrder) -> &'static str {
     }
 }
 
-fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<()> {
+fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder, top: usize) -> io::Result<()> {
     let changed = diff.places(order);
     page.fact("ranked", &format!("by the change in {}", total_of(order)))?;
     also_grew(page, diff, order)?;
     let mut table = Table::new("live|at peak|allocated|blocks|<|<function < its callers").shrinking(5);
     let mut tones = Vec::new();
-    for place in changed.iter().take(page.layout.rows) {
+    for place in changed.iter().take(top) {
         let figures = [SiteOrder::Live, SiteOrder::Peak, SiteOrder::Total, SiteOrder::Count];
         let figures = figures.map(|order| signed(place.change(order), order.is_in_bytes()));
         let presence = if place.presence == Presence::Both { "" } else { place.presence.name() };
@@ -166,7 +167,7 @@ fn sites(page: &mut TextPage<'_>, diff: &Diff, order: SiteOrder) -> io::Result<(
     } else {
         painted(page, &table, &tones)?;
     }
-    let others = changed.get(page.layout.rows..).unwrap_or_default();
+    let others = changed.get(top..).unwrap_or_default();
     if !others.is_empty() {
         let sum: i128 = others.iter().map(|place| place.change(order)).sum();
         let sum = signed(sum, order.is_in_bytes());
@@ -275,7 +276,7 @@ mod tests {
         let (before, after) =
             (Side { profile: before, origin: &origin }, Side { profile: after, origin: &origin });
         let mut out = Vec::new();
-        write_diff(&diff(before, after), before, after, Some(SiteOrder::Live), layout, &mut out)
+        write_diff(&diff(before, after), before, after, Some(SiteOrder::Live), layout.rows, layout, &mut out)
             .expect("a vector");
         String::from_utf8(out).expect("text")
     }

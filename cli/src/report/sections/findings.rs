@@ -11,7 +11,7 @@ use super::heap::savings;
 use super::places::ShownPath;
 use super::subject::{Subject, blocks};
 use crate::analysis::retained::SPANS;
-use crate::analysis::{Finding, FindingKind, SiteBook, findings as findings_of};
+use crate::analysis::{Finding, FindingKind, GroupBy, SiteBook, View, findings as findings_of, site_book};
 use heapledger::profile::{Profile, TEMPORARY_ALLOCS};
 use heapledger::quality::completeness_percent;
 
@@ -25,7 +25,12 @@ pub(in super::super) fn findings(page: &mut TextPage<'_>, subject: &Subject<'_>)
     for warning in warnings(profile, &subject.verdict, origin) {
         page.toned("warning", &format!("{} {}", warning.seen, warning.advice), Tone::Bad)?;
     }
-    let Some(book) = &subject.book else {
+    // Findings name places, also where the table below sums something else.
+    let group = subject.detail.view.group;
+    let of_places = (!group.is_place())
+        .then(|| site_book(profile, &View { group: GroupBy::Line, ..subject.detail.view.clone() }));
+    let has_stacks = profile.sites.iter().any(|site| site.stack != 0);
+    let Some(book) = of_places.as_ref().or(subject.book.as_ref()).filter(|_| has_stacks) else {
         return page.fact("places", "none: no call stacks were taken (HEAPLEDGER_STACKS=auto takes them)");
     };
     let found = findings_of(profile, book);
@@ -75,7 +80,7 @@ pub(in super::super) fn sentence(
     width: usize,
 ) -> (&'static str, String) {
     let line = &book.lines[finding.line];
-    let shown = ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines };
+    let shown = ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines, label: "" };
     let place = shown.place(book.group, width);
     match &finding.kind {
         FindingKind::LargestAtPeak { bytes: held, of_bytes } => {

@@ -149,7 +149,7 @@ fn growing(page: &mut TextPage<'_>, book: &SiteBook) -> io::Result<()> {
 pub(in super::super) fn advice(book: &SiteBook, limit: usize, width: usize) -> Vec<(String, String)> {
     let of = |place: Growth| {
         let line = &book.lines[place.line];
-        let shown = ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines };
+        let shown = ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines, label: "" };
         (shown.place(book.group, width), savings(&place))
     };
     growth(book, limit).into_iter().map(of).collect()

@@ -7,8 +7,8 @@ use super::super::escape::escaped;
 use super::super::table::{Table, cut};
 use super::super::text_page::{TextPage, Tone};
 use super::super::units::count;
-use crate::analysis::crate_of;
 use crate::analysis::paths::{Function, GroupBy, PathStep, place_in};
+use crate::analysis::without_repetition;
 
 /// Maximum number of callers that are shown; one line counts the others.
 const CALLERS: usize = 5;
@@ -60,6 +60,8 @@ pub(super) struct ShownPath<'a> {
     pub(super) functions: &'a [Function],
     pub(super) path: &'a [PathStep],
     pub(super) lines: &'a [u32],
+    /// Name of the scope or thread that is shown in place of the path; empty for a place.
+    pub(super) label: &'a str,
 }
 
 impl ShownPath<'_> {
@@ -85,8 +87,9 @@ impl ShownPath<'_> {
         match group {
             GroupBy::Stack | GroupBy::Line => self.at(at, width),
             GroupBy::Function => place(function, 0, width),
+            GroupBy::Scope | GroupBy::Thread => cut(&escaped(self.label), width),
             GroupBy::Crate => {
-                let name = function.map_or("", |function| crate_of(&function.name));
+                let name = function.map_or("", Function::crate_name);
                 if name.is_empty() { "(no name)".into() } else { cut(&escaped(name), width) }
             }
         }
@@ -96,6 +99,9 @@ impl ShownPath<'_> {
     pub(super) fn write_short(&self, page: &mut TextPage<'_>, group: GroupBy, stacks: u64) -> io::Result<()> {
         let room = page.layout.columns() - INDENT;
         page.line(&format!("{:INDENT$}{}", "", self.place(group, room)))?;
+        if !group.is_place() {
+            return Ok(());
+        }
         let own = self.first_own();
         let name = |index: &usize| {
             let function = self.path.get(*index).and_then(|step| self.function(*step));
@@ -108,9 +114,12 @@ impl ShownPath<'_> {
         if own > 0 {
             parts.push(format!("through {}", name(&(own - 1))));
         }
-        let mut callers: Vec<String> = (own + 1..self.path.len()).map(|index| name(&index)).collect();
-        // A function that calls itself is named once.
-        callers.dedup();
+        // Functions that call one another are named once.
+        let callers: Vec<String> = (own + 1..self.path.len()).map(|index| name(&index)).collect();
+        let mut callers = without_repetition(0..callers.len(), |a, b| callers[a] == callers[b])
+            .into_iter()
+            .map(|at| callers[at].as_str())
+            .collect::<Vec<_>>();
         callers.truncate(CALLERS);
         if !callers.is_empty() {
             parts.push(format!("from {}", callers.join(" < ")));
@@ -127,6 +136,9 @@ impl ShownPath<'_> {
         let room = page.layout.columns() - INDENT;
         let own = self.first_own();
         page.line(&format!("{:INDENT$}{}", "", self.place(group, room)))?;
+        if !group.is_place() {
+            return Ok(());
+        }
         let inner = (0..own).map(|index| ("through", index));
         let outer = (own + 1..self.path.len()).take(CALLERS).map(|index| ("from", index));
         for (word, index) in inner.chain(outer) {

@@ -5,12 +5,14 @@ use std::io;
 use super::super::escape::escaped;
 use super::super::table::Table;
 use super::super::text_page::{TextPage, Tone};
-use super::super::units::{bytes, bytes_exact, count, counted, duration, share};
+use super::super::units::{NOT_AVAILABLE, bytes, bytes_exact, count, counted, duration, share};
 use super::places::{ShownPath, place, table_of_places};
 use super::subject::{Subject, certainty};
+use crate::analysis::book::Ranking;
+use crate::analysis::paths::{Function, PathStep, place_in};
 use crate::analysis::{
-    Direction, FigureGroup, GroupBy, SiteBook, SiteOrder, Tree, View, estimated_bytes, leaks as leaks_of,
-    site_book, tree as tree_of,
+    CodeOwner, Direction, FigureGroup, GroupBy, SiteBook, SiteOrder, Tree, View, estimated_bytes, is_known,
+    leaks as leaks_of, site_book, tree as tree_of,
 };
 use heapledger::profile::{Stacks, Symbols};
 
@@ -41,7 +43,7 @@ fn figure(order: SiteOrder, value: u64) -> String {
 
 fn shown<'a>(book: &'a SiteBook, line: usize) -> ShownPath<'a> {
     let line = &book.lines[line];
-    ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines }
+    ShownPath { functions: &book.functions, path: &line.path, lines: &line.lines, label: &line.label }
 }
 
 /// Writes the places with the largest figures.
@@ -50,7 +52,12 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
     let ranking = book.ranking(order, subject.detail.top);
     let listed = ranking.rows.len() as u64;
     let all = listed.saturating_add(ranking.other_lines);
-    let head = format!("by {}: {listed} of {}", ranked_by(order), counted(all, "place", "places"));
+    let (one, many) = match book.group {
+        GroupBy::Scope => ("scope", "scopes"),
+        GroupBy::Thread => ("thread", "threads"),
+        _ => ("place", "places"),
+    };
+    let head = format!("by {}: {listed} of {}", ranked_by(order), counted(all, one, many));
     page.fact("ranked", &head)?;
     looked_at(page, subject, book)?;
     let titles = "#|share|total|blocks|live|at peak|temporary|copied|freed elsewhere";
@@ -58,15 +65,19 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
     for (at, row) in ranking.rows.iter().enumerate() {
         let account = &book.lines[*row].account;
         let part = share(order.value(account), ranking.total);
+        let known = |order: SiteOrder, value| {
+            let is_known = book.group != GroupBy::Thread || is_known(subject.profile, order);
+            if is_known { figure(order, value) } else { NOT_AVAILABLE.to_owned() }
+        };
         table.row([
             (at + 1).to_string(),
             part,
             bytes(account.total_bytes),
             count(account.total_blocks),
-            bytes(account.live_bytes()),
-            bytes(account.at_peak_bytes),
-            count(account.temporary_blocks),
-            bytes(account.reallocs.copied_bytes),
+            known(SiteOrder::Live, account.live_bytes()),
+            known(SiteOrder::Peak, account.at_peak_bytes),
+            known(SiteOrder::Temporaries, account.temporary_blocks),
+            known(SiteOrder::Copied, account.reallocs.copied_bytes),
             count(account.cross_thread_frees),
         ]);
     }
@@ -81,12 +92,42 @@ pub(super) fn places(page: &mut TextPage<'_>, subject: &Subject<'_>, book: &Site
     })?;
     sampled(page, subject, book, &ranking.rows)?;
     if ranking.other_lines > 0 {
-        let others = counted(ranking.other_lines, "place", "places");
+        let others = counted(ranking.other_lines, one, many);
         let part = share(ranking.other_value, ranking.total);
         page.fact("others", &format!("{others} with {} ({part})", figure(order, ranking.other_value)))?;
     }
+    one_crate(page, book, &ranking)?;
     names(page, &subject.profile.symbols)?;
-    certainty(page, subject, FigureGroup::Sites)
+    let figures = if book.group == GroupBy::Thread { FigureGroup::Breakdown } else { FigureGroup::Sites };
+    certainty(page, subject, figures)
+}
+
+/// Divisor of the rest beside the first place, below which the first place is as good as all.
+const REST_SHARE: u64 = 10;
+
+/// Writes, if nearly all is of one place that calls another crate, how the places in that crate are shown.
+fn one_crate(page: &mut TextPage<'_>, book: &SiteBook, ranking: &Ranking) -> io::Result<()> {
+    let Some(line) = ranking.rows.first().map(|row| &book.lines[*row]) else { return Ok(()) };
+    let value = ranking.order.value(&line.account);
+    if !matches!(book.group, GroupBy::Line | GroupBy::Function | GroupBy::Crate)
+        || ranking.total.saturating_sub(value) > ranking.total / REST_SHARE
+    {
+        return Ok(());
+    }
+    let function = |step: &PathStep| book.functions.get(step.function as usize);
+    let own = place_in(&line.path, &book.functions);
+    let called = line.path[..own.min(line.path.len())].iter().rev().filter_map(function);
+    let mut called = called.filter(|function| function.owner == CodeOwner::Dependency);
+    match called.next().map(Function::crate_name).filter(|name| !name.is_empty()) {
+        Some(name) => {
+            let name = escaped(name);
+            let text = format!(
+                "nearly all is of one place, which calls {name}: --own {name} shows the places in it"
+            );
+            page.fact("one place", &text)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Writes the estimated bytes of each ranked place if stacks were sampled. The figures of the ranking cover only the
@@ -238,7 +279,8 @@ pub(in super::super) fn leaks(page: &mut TextPage<'_>, subject: &Subject<'_>) ->
     if !listed.is_empty() {
         table_of_places(page, &table, |page, at| {
             let Some(leak) = listed.get(at) else { return Ok(()) };
-            let place = ShownPath { functions: &found.functions, path: &leak.path, lines: &leak.lines };
+            let place =
+                ShownPath { functions: &found.functions, path: &leak.path, lines: &leak.lines, label: "" };
             place.write(page, GroupBy::Stack)
         })?;
     }

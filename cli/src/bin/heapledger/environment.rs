@@ -1,0 +1,50 @@
+//! `heapledger environment`: the environment variables that a recorded program reads.
+
+use std::io::{self, Write};
+
+use crate::exit::{Exit, Failure, STDOUT, written};
+
+/// Text of the command, which is also its help.
+pub const TEXT: &str = "\
+Environment variables of a program that has a HeapLedger. Each is read once, when the program starts, and overrides what \
+the program's builder says. A value that cannot be read is reported on standard error and ignored; a set-user-id program \
+ignores them all.
+
+  HEAPLEDGER=off              record nothing
+  HEAPLEDGER_DUMP             path of the dump at exit, with %e (program), %p (process id) and %t (seconds since
+                              1970), or off; without it heapledger.%e.%p.hl in the directory of the start
+  HEAPLEDGER_MODE             perfect (default), high, throughput, best-effort: what happens when a ring is full
+  HEAPLEDGER_STACKS           auto (default), fp, dwarf, sampled:BYTES, off: how call stacks are taken
+  HEAPLEDGER_CLOCK            batched (default), per-event, monotonic: how events are dated
+  HEAPLEDGER_TRACE            path of a trace with every event, with the same % codes, or off
+  HEAPLEDGER_BLACKBOX         path of a file that keeps the record however the process ends, or off
+  HEAPLEDGER_BLACKBOX_BYTES   length of that file
+  HEAPLEDGER_SIGNALS          HUP, INT, TERM, USR1, USR2, several with commas, or off: signals that write a dump
+  HEAPLEDGER_TRIGGERS         live:BYTES, growth:BYTES (within a second), peak, loss, pressure, keep:COUNT,
+                              pause:SECONDS, several with commas, or off; BYTES as 512M: what else writes a dump
+  HEAPLEDGER_WARN=1           warn on standard error, at most every 10 s, when the data becomes incomplete
+
+The command itself reads NO_COLOR, CLICOLOR, CLICOLOR_FORCE, and LC_ALL, LC_CTYPE and LANG, which say whether the terminal \
+shows more than ASCII.";
+
+pub fn environment() -> Result<Exit, Failure> {
+    written(writeln!(io::stdout(), "{TEXT}"), STDOUT)?;
+    Ok(Exit::Fine)
+}
+
+#[cfg(test)]
+mod tests {
+    /// The text must name every variable that the library reads.
+    #[test]
+    fn every_variable_of_the_library_is_listed() {
+        let library = include_str!("../../../../src/lib.rs");
+        let rows = library.lines().filter_map(|line| line.strip_prefix("//! | `HEAPLEDGER"));
+        let names: Vec<String> = rows
+            .map(|row| format!("HEAPLEDGER{}", row.split(['`', '=']).next().unwrap_or_default()))
+            .collect();
+        assert!(names.len() >= 9, "{names:?}");
+        for name in names {
+            assert!(super::TEXT.contains(&name), "{name} is missing");
+        }
+    }
+}
