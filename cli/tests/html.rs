@@ -9,6 +9,8 @@
 mod browser;
 #[path = "html/markup.rs"]
 mod markup;
+#[path = "html/selected.rs"]
+mod selected;
 #[path = "html/shown.rs"]
 mod shown;
 #[path = "html/synthetic.rs"]

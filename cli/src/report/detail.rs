@@ -23,6 +23,21 @@ pub struct Detail<'a> {
     pub view: View<'a>,
     /// Text that names the filters of the view; empty without filters.
     pub looked_at: String,
+    /// Parts of source files, which a page shows beside the figures of their lines.
+    pub sources: Vec<SourceExtract>,
+}
+
+/// Consecutive lines of a source file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceExtract {
+    /// Path of the file, as the debug information names it.
+    pub file: String,
+    /// Number of the first line, from 1.
+    pub first_line: u32,
+    /// Lines, without their ends.
+    pub lines: Vec<String>,
+    /// Whether the file was changed after the program had started, so that lines may have moved.
+    pub is_newer: bool,
 }
 
 impl Default for Detail<'_> {
@@ -36,6 +51,7 @@ impl Default for Detail<'_> {
             suppressions: &[],
             view: View::default(),
             looked_at: String::new(),
+            sources: Vec::new(),
         }
     }
 }

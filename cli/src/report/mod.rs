@@ -29,7 +29,7 @@ mod text_page;
 pub mod warnings;
 
 pub use check::write_verdict;
-pub use detail::Detail;
+pub use detail::{Detail, SourceExtract};
 pub use diff::write_diff;
 pub use heapledger::text::{escape, units};
 pub use live::write_live;

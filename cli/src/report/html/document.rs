@@ -14,12 +14,14 @@ use super::super::sections::findings::sentence;
 use super::super::sections::heap::advice as advice_of;
 use super::super::units::{bytes, counted, duration};
 use super::key_figures::{self, Banner, CertaintyLine, Fact, Law, Tile};
+use super::selection::{self, LiveCells, ScopeRow, Source, live_cells};
 use super::tree::{Calls, pack};
 use crate::analysis::paths::Paths;
 use crate::analysis::{
-    Bucket, Column, CrossingLine, FigureGroup, Origin, SiteBook, Suppressed, TimelineFinding, Verification,
-    crossings as crossings_of, estimated_bytes, findings as findings_of, leaks, lifetimes as lifetimes_of,
-    live as live_of, site_book, sizes as sizes_of, threads as threads_of, timeline as timeline_of, verify,
+    Bucket, Column, CrossingLine, FigureGroup, GroupBy, Origin, SiteBook, Suppressed, TimelineFinding,
+    Verification, View, crossings as crossings_of, estimated_bytes, findings as findings_of, leaks,
+    lifetimes as lifetimes_of, live as live_of, site_book, sizes as sizes_of, threads as threads_of,
+    timeline as timeline_of, verify,
 };
 use heapledger::profile::{Profile, Site, Stacks, ThreadRow};
 
@@ -42,8 +44,8 @@ pub(super) struct Document {
     banner: Banner,
     certainties: Vec<CertaintyLine>,
     tiles: Vec<Tile>,
-    /// Findings: kind, and the sentence with place and figure.
-    findings: Vec<(&'static str, String)>,
+    /// Findings: kind, the sentence with place and figure, and the site with the most bytes of the place.
+    findings: Vec<(&'static str, String, Option<usize>)>,
     timeline: Timeline,
     calls: Option<Calls>,
     /// Note on missing call stacks or names; empty if none is missing.
@@ -55,6 +57,9 @@ pub(super) struct Document {
     /// Note on sampled stacks; empty if every block has a stack.
     sites_sampled: String,
     live: Live,
+    live_cells: LiveCells,
+    scopes: Vec<ScopeRow>,
+    sources: Vec<Source>,
     threads: Threads,
     sizes: Distribution,
     lifetimes: Distribution,
@@ -122,6 +127,8 @@ struct Sites {
     estimated_error: Vec<Option<u64>>,
     /// Birth of the oldest live block, in nanoseconds since the start; `null` if no live block of the site is listed.
     oldest_ns: Vec<Option<u64>>,
+    /// Number of the innermost scope of each site, from 1; 0 outside scopes.
+    scope: Vec<u32>,
     /// 1 for each site that a suppression matches, else 0; the live figures exclude the matched sites.
     suppressed: Vec<u8>,
 }
@@ -164,6 +171,8 @@ struct Live {
 
 #[derive(Debug, Serialize)]
 struct Thread {
+    /// Number of the row in the profile; `None` for a sum of threads.
+    row: Option<u32>,
     name: String,
     os_id: String,
     ended: bool,
@@ -206,19 +215,26 @@ struct Distribution {
 pub(super) fn document(profile: &Profile, origin: &Origin, detail: &Detail<'_>) -> Document {
     let verdict = verify(profile, origin);
     let chosen = choose(profile, detail);
+    let time = timeline_of(profile, TIMELINE_COLUMNS);
     let about = |figure| key_figures::certainty(&verdict, figure);
-    let calls = has_stacks(profile).then(|| pack(profile, chosen.sites.iter().map(|site| site.stack)));
+    let calls = has_stacks(profile)
+        .then(|| pack(profile, &detail.view.own, chosen.sites.iter().map(|site| site.stack)));
     let calls_note = calls_note(calls.as_ref(), profile, &verdict);
     let sites = sites(profile, &chosen, calls.as_ref());
-    let book = calls.is_some().then(|| site_book(profile, &detail.view));
+    let group = if detail.view.group.is_place() { detail.view.group } else { GroupBy::Line };
+    let view = View { group, ..detail.view.clone() };
+    let book = calls.is_some().then(|| site_book(profile, &view));
     Document {
         program: named(&profile.process.program, "unnamed program"),
         about: lines_about(profile),
         banner: key_figures::banner(profile, origin, &verdict),
         certainties: key_figures::certainties(&verdict),
         tiles: key_figures::tiles(profile, &verdict),
-        findings: book.as_ref().map_or(Vec::new(), |book| findings(profile, book)),
-        timeline: timeline(profile, about(FigureGroup::Lifetimes)),
+        findings: book.as_ref().map_or(Vec::new(), |book| findings(profile, book, &chosen)),
+        live_cells: live_cells(profile, &chosen.sites, &time.columns),
+        scopes: selection::scopes(profile),
+        sources: selection::sources(&detail.sources),
+        timeline: timeline(profile, time, about(FigureGroup::Lifetimes)),
         calls,
         calls_note,
         metrics: metrics(&verdict),
@@ -346,8 +362,18 @@ fn choose<'a>(profile: &'a Profile, detail: &Detail<'_>) -> Chosen<'a> {
     chosen
 }
 
-fn findings(profile: &Profile, book: &SiteBook) -> Vec<(&'static str, String)> {
-    findings_of(profile, book).iter().map(|finding| sentence(profile, book, finding, usize::MAX)).collect()
+fn findings(
+    profile: &Profile,
+    book: &SiteBook,
+    chosen: &Chosen<'_>,
+) -> Vec<(&'static str, String, Option<usize>)> {
+    let found = findings_of(profile, book);
+    let all = found.iter().map(|finding| {
+        let (kind, text) = sentence(profile, book, finding, usize::MAX);
+        let stack = book.lines[finding.line].account.stack;
+        (kind, text, chosen.sites.iter().position(|site| site.stack == stack))
+    });
+    all.collect()
 }
 
 fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites {
@@ -362,6 +388,7 @@ fn sites(profile: &Profile, chosen: &Chosen<'_>, calls: Option<&Calls>) -> Sites
         figures: columns(&SITE_COLUMNS, chosen.sites.iter().copied()),
         estimated,
         estimated_error,
+        scope: chosen.sites.iter().map(|site| profile.scope_of_stack(site.stack)).collect(),
         oldest_ns: chosen.sites.iter().map(|site| oldest.get(&site.stack).copied()).collect(),
         suppressed: chosen.suppressed.clone(),
     }
@@ -391,8 +418,7 @@ fn estimated(profile: &Profile, chosen: &Chosen<'_>) -> (Optional, Optional) {
     both.unzip()
 }
 
-fn timeline(profile: &Profile, certainty: CertaintyLine) -> Timeline {
-    let found: TimelineFinding = timeline_of(profile, TIMELINE_COLUMNS);
+fn timeline(profile: &Profile, found: TimelineFinding, certainty: CertaintyLine) -> Timeline {
     let longest = found.columns.iter().map(|column| column.length_ns).max().unwrap_or(0);
     Timeline {
         interval_ns: found.interval_ns,
@@ -432,7 +458,8 @@ fn live(profile: &Profile, detail: &Detail<'_>, certainty: CertaintyLine) -> Liv
 
 fn threads(profile: &Profile, certainty: CertaintyLine) -> Threads {
     let found = threads_of(profile, THREAD_LINES);
-    let line = |line: &ThreadRow, name: String| Thread {
+    let line = |line: &ThreadRow, name: String, row| Thread {
+        row,
         name,
         os_id: if line.threads > 1 { String::new() } else { line.os_id.to_string() },
         ended: line.ended_ns.is_some(),
@@ -448,8 +475,10 @@ fn threads(profile: &Profile, certainty: CertaintyLine) -> Threads {
         (name, 0 | 1) => name,
         (name, several) => format!("{name} ({several} threads)"),
     };
-    let mut lines: Vec<Thread> = found.lines.iter().map(|found| line(found, name(found))).collect();
-    lines.extend(found.others.iter().map(|others| line(others, format!("({} others)", others.threads))));
+    let mut lines: Vec<Thread> =
+        found.lines.iter().map(|found| line(found, name(found), Some(found.index))).collect();
+    lines
+        .extend(found.others.iter().map(|others| line(others, format!("({} others)", others.threads), None)));
     let pairs = crossings_of(profile, THREAD_LINES);
     let who = |(name, id): &(String, u64)| format!("{} ({id})", named(name, "(unnamed)"));
     let crossing = |line: &CrossingLine| Crossing {

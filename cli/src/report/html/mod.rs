@@ -25,6 +25,7 @@
 
 mod document;
 mod key_figures;
+mod selection;
 mod tree;
 
 use std::io::{self, Write};
@@ -42,15 +43,18 @@ const STYLES: [&str; 3] =
     [include_str!("vendor/uPlot-1.6.32.min.css"), heapledger::text::STYLES[0], heapledger::text::STYLES[1]];
 
 /// Scripts of the page, in the order in which the page joins them. Each script may use the scripts before it.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 13] = [
     include_str!("vendor/uPlot-1.6.32.iife.min.js"),
     include_str!("page/units.js"),
     include_str!("page/elements.js"),
     include_str!("page/calls.js"),
+    include_str!("page/selection.js"),
     include_str!("page/timeline.js"),
     include_str!("page/flame.js"),
     include_str!("page/flame_view.js"),
     include_str!("page/table.js"),
+    include_str!("page/source.js"),
+    include_str!("page/functions.js"),
     include_str!("page/sections.js"),
     include_str!("page/main.js"),
 ];

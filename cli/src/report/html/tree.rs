@@ -15,7 +15,7 @@ use crate::analysis::interner::Interner;
 use crate::analysis::name_simplify::without_generics;
 use crate::analysis::{CodeOwner, CodeOwners};
 use crate::analysis::{Frame, StackReader};
-use heapledger::profile::Profile;
+use heapledger::profile::{Profile, scope_of_address};
 
 /// Maximum number of frames kept of one stack; a deeper stack loses its outermost frames.
 const DEEPEST: usize = 512;
@@ -43,7 +43,7 @@ pub(super) struct Calls {
     /// Line of each frame; 0 if the line is unknown.
     lines: Vec<u32>,
     /// Kind of each frame: 0 for a function of the program, 1 for a library function, 2 for a frame without a name, 3
-    /// for a marker that is no function, 4 for a function of a dependency.
+    /// for a marker that is no function, 4 for a function of a dependency, 5 for a scope.
     kinds: Vec<u8>,
     /// Distance from each node to its parent. Node 0 is the root, and has no frame.
     up: Vec<u32>,
@@ -85,12 +85,12 @@ struct Packer<'a> {
     nodes: Vec<Node>,
 }
 
-/// Packs the given stacks of `profile`, in the given order.
-pub(super) fn pack(profile: &Profile, stacks: impl Iterator<Item = u32>) -> Calls {
+/// Packs the given stacks of `profile`, in the given order; the crates `own` count as the program's.
+pub(super) fn pack(profile: &Profile, own: &[String], stacks: impl Iterator<Item = u32>) -> Calls {
     let mut packer = Packer {
         calls: Calls::default(),
         reader: StackReader::new(profile),
-        owners: CodeOwners::of(profile),
+        owners: CodeOwners::with(profile, own),
         strings: Interner::default(),
         frames: Interner::default(),
         met: HashMap::new(),
@@ -192,12 +192,15 @@ fn entry(frame: &Frame<'_>, owners: &CodeOwners) -> FrameEntry {
         let file = frame.module.map_or(String::new(), |module| escaped(&module.path));
         return FrameEntry { name: place(frame), file, line: 0, kind: 2 };
     }
+    if scope_of_address(frame.address).is_some() {
+        return FrameEntry { name: escaped(frame.function), file: String::new(), line: 0, kind: 5 };
+    }
     let kind = match owners.owner(frame) {
         CodeOwner::Program => 0,
         CodeOwner::Library => 1,
         CodeOwner::Dependency => 4,
     };
-    FrameEntry { name: escaped(frame.function), file: escaped(frame.file), line: frame.line, kind }
+    FrameEntry { name: escaped(&frame.display_name()), file: escaped(frame.file), line: frame.line, kind }
 }
 
 /// Returns the name of an unnamed frame: its object with the offset in it, or the address if the object is unknown.
@@ -231,7 +234,7 @@ mod tests {
         for frames in [vec![1, 2, 9], vec![3, 2, 9], vec![2, 9], vec![1, 8]] {
             profile.stacks.push(Stack { frames, truncated: false });
         }
-        let calls = pack(&profile, [1, 2, 3, 4, 0, 77].into_iter());
+        let calls = pack(&profile, &[], [1, 2, 3, 4, 0, 77].into_iter());
         assert_eq!(calls.up.len(), 8, "the root, 9, 2, 1, 3, 8, 1 and the empty stack: {:?}", calls.up);
         let paths: Vec<_> = calls.ends.iter().map(|end| path(&calls, *end).join(" ")).collect();
         let none = NO_STACK;
@@ -244,7 +247,7 @@ mod tests {
     fn very_deep_and_broken_off_stacks_say_so() {
         let mut profile = sample::empty();
         profile.stacks.push(Stack { frames: (1..=600).collect(), truncated: true });
-        let calls = pack(&profile, [1].into_iter());
+        let calls = pack(&profile, &[], [1].into_iter());
         let names = path(&calls, calls.ends[0]);
         assert_eq!((names.len(), names[0], names[1]), (DEEPEST + 2, CUT_SHORT, LEFT_OUT));
         assert_eq!(names.last().copied(), Some("0x1"));
@@ -265,7 +268,7 @@ mod tests {
         let symbol = |function, file| vec![SymbolFrame { function, file, line: 3, inlined: false }];
         profile.symbols.frames.insert(5, symbol(3, 4));
         profile.symbols.frames.insert(6, symbol(1, 2));
-        let calls = pack(&profile, [1].into_iter());
+        let calls = pack(&profile, &[], [1].into_iter());
         assert!(calls.named);
         assert_eq!(path(&calls, calls.ends[0]), ["app::\\u{1b}load", "alloc::vec::Vec<T>::push"]);
         assert_eq!(calls.kinds, [0, 1]);

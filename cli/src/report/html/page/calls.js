@@ -6,7 +6,9 @@ const calls = (() => {
   /** Kinds of frames. */
   const PROGRAM = 0;
   const LIBRARY = 1;
+  const MARKER = 3;
   const DEPENDENCY = 4;
+  const SCOPE = 5;
 
   function open(packed, sites) {
     const size = packed.up.length;
@@ -58,6 +60,23 @@ const calls = (() => {
       return { name: text(names[number]), short: short(names[number]), place, kind: packed.kinds[number] };
     }
 
+    let places;
+    /** The node that a stack with this end is called by: its innermost of the program, else of a dependency, else the end. */
+    function place(end) {
+      if (!places) {
+        const [own, other] = [new Uint32Array(size), new Uint32Array(size)];
+        places = new Uint32Array(size);
+        for (let node = 1; node < size; node += 1) {
+          const kind = packed.kinds[frame[node]];
+          const parent = node - up[node];
+          own[node] = kind === PROGRAM ? node : own[parent];
+          other[node] = kind === DEPENDENCY ? node : other[parent];
+          places[node] = own[node] || other[node] || node;
+        }
+      }
+      return places[end];
+    }
+
     /** What a site is called: its innermost frame that is the program's, else a dependency's, and what that called. */
     function title(node) {
       let inner;
@@ -95,31 +114,62 @@ const calls = (() => {
       return found;
     }
 
-    return { size, up, frame, span, names, packed, nameOf, text, short, weights, selves, stack, describe, title, path, matching, below };
+    return { size, up, frame, span, names, packed, nameOf, text, short, weights, selves, stack, describe, title, path, matching, below, place };
   }
 
   /**
-   * The same tree with each run of library functions as the one that the program called, and none above the program's
-   * first. Returns the tree, what the end of a stack became, and the sites that go with it.
+   * The same tree with each run of library functions as the one that the program called, and without what is above the
+   * program's first function: the start of the program or thread, and the runtime that calls it. Scopes stay. Returns the
+   * tree, what the end of a stack became, and the sites that go with it.
    */
   function fold(packed, sites) {
-    const [up, frames] = [[], []];
-    const became = new Uint32Array(packed.up.length);
-    const isLibrary = (node) => node === 0 || packed.kinds[packed.frames[node]] === LIBRARY;
-    packed.up.forEach((distance, node) => {
-      const parent = node - distance;
-      if (node > 0 && isLibrary(node) && isLibrary(parent)) {
+    const size = packed.up.length;
+    const kind = (node) => packed.kinds[packed.frames[node]];
+    // What each node is shown as, by its number in the whole tree; 0 if nothing is left of it.
+    const became = new Uint32Array(size);
+    const under = new Uint32Array(size);
+    // Where the program's first function hangs: the root, or a scope or marker above it.
+    const base = new Uint32Array(size);
+    const isBelowProgram = new Uint8Array(size);
+    for (let node = 1; node < size; node += 1) {
+      const parent = node - packed.up[node];
+      const is = kind(node);
+      base[node] = base[parent];
+      isBelowProgram[node] = isBelowProgram[parent];
+      under[node] = became[parent];
+      const isOuter = parent === 0 || kind(parent) === SCOPE;
+      if (is === LIBRARY && (isOuter || kind(parent) === LIBRARY)) {
         became[node] = became[parent];
-        return;
+        continue;
       }
-      became[node] = up.length;
-      up.push(node === 0 ? 0 : up.length - became[parent]);
+      became[node] = node;
+      if (is === SCOPE || is === MARKER) base[node] = node;
+      else if (is === PROGRAM && !isBelowProgram[parent]) under[node] = base[parent];
+      if (is === PROGRAM) isBelowProgram[node] = 1;
+    }
+    const [first, next] = [new Uint32Array(size), new Uint32Array(size)];
+    for (let node = size - 1; node > 0; node -= 1) {
+      if (became[node] !== node) continue;
+      next[node] = first[under[node]];
+      first[under[node]] = node;
+    }
+    // Numbered anew, so that each subtree is a run of numbers again.
+    const [up, frames] = [[], []];
+    const numbers = new Uint32Array(size);
+    const waiting = [0];
+    while (waiting.length > 0) {
+      const node = waiting.pop();
+      numbers[node] = up.length;
+      up.push(node === 0 ? 0 : up.length - numbers[under[node]]);
       frames.push(packed.frames[node]);
-    });
+      const children = [];
+      for (let child = first[node]; child !== 0; child = next[child]) children.push(child);
+      waiting.push(...children.reverse());
+    }
     // A stack of library functions alone is shown as its innermost one: its figures must stand somewhere.
     const alone = new Map();
     const end = (node) => {
-      if (became[node] !== 0 || node === 0) return became[node];
+      if (became[node] !== 0 || node === 0) return numbers[became[node]];
       const frame = packed.frames[node];
       if (!alone.has(frame)) {
         alone.set(frame, up.length);

@@ -50,6 +50,19 @@ const elements = (() => {
     return make("fieldset", { class: "choice" }, make("legend", {}, label), ...inputs);
   }
 
+  /** The last two parts of a path of names; `::` inside brackets parts nothing, and a qualified name stays whole. */
+  function tail(name) {
+    if (name.startsWith("<")) return name;
+    const starts = [0];
+    let depth = 0;
+    for (let at = 0; at + 1 < name.length; at += 1) {
+      if (name[at] === "<" || name[at] === "(") depth += 1;
+      else if ((name[at] === ">" && name[at - 1] !== "-") || name[at] === ")") depth -= 1;
+      else if (depth <= 0 && name[at] === ":" && name[at + 1] === ":" && name[at + 2] !== "<") starts.push(at + 2);
+    }
+    return name.slice(starts[Math.max(starts.length - 2, 0)]);
+  }
+
   let probe;
   /** A colour of the style sheet, by the name of its variable, as a canvas takes it. */
   function colour(variable) {
@@ -61,5 +74,5 @@ const elements = (() => {
     return getComputedStyle(probe).color;
   }
 
-  return { make, add, refill, byId, certainty, certaintyLine, empty, choice, colour };
+  return { make, add, refill, byId, certainty, certaintyLine, empty, choice, colour, tail };
 })();

@@ -12,6 +12,10 @@ const flameView = (() => {
   /** Builds the view; `start.key` is the metric shown first. Returns what others may ask of it. */
   function show(into, whole, report, start) {
     const shown = { whole: { tree: whole, sites: report.sites } };
+    let library = "folded";
+    let toldZoom = "";
+    // The metric that was shown before a selection that has it not.
+    let before;
     let { tree, sites } = shown.whole;
     const state = { key: start.key, direction: "callers", zoom: [], marked: undefined, wanted: "", matches: undefined };
     let laid = { rows: [], total: 0, whole: 0, zoom: [] };
@@ -36,7 +40,7 @@ const flameView = (() => {
     const libraries = [{ value: "folded", label: "folded" }, { value: "whole", label: "whole" }];
     const directions = [{ value: "callers", label: "from callers" }, { value: "callees", label: "from allocating functions" }];
     add(into, 
-      make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), choice("Library", libraries, "folded", setLibrary)),
+      make("div", { class: "controls" }, metricChoice, choice("Start", directions, state.direction, setDirection), choice("Library", libraries, "folded", setLibrary), legend()),
       make("div", { class: "crumb-line" }, crumbs, found, search, reset), scroller, told, make("p", { class: "hint", id: "flame-keys" }, KEYS), certainty);
 
     const stacks = report.certainties.find((one) => one.figure === "call stacks");
@@ -54,12 +58,55 @@ const flameView = (() => {
       lay();
     }
 
-    /** Whether functions of the library are shown one by one, or a run of them as one. */
+    /** Whether functions of the library and of the runtime are shown one by one, or a run of them as one. */
     function setLibrary(how) {
-      if (how === "folded") shown.folded ??= calls.fold(whole.packed, report.sites);
-      ({ tree, sites } = shown[how]);
+      library = how;
+      take();
       state.zoom = [];
       lay();
+    }
+
+    function take() {
+      if (library === "folded") shown.folded ??= calls.fold(whole.packed, shown.whole.sites);
+      ({ tree, sites } = shown[library]);
+      if (state.wanted) state.matches = tree.matching(state.wanted);
+    }
+
+    function pick(key) {
+      state.key = key;
+      metricChoice.querySelector(`input[value=${key}]`).checked = true;
+    }
+
+    /** Shows other figures of the same sites; `keys` are the metrics that they have, or nothing if they have all. */
+    function update(next, keys) {
+      shown.whole = { tree: calls.open(whole.packed, next), sites: next };
+      shown.folded = undefined;
+      for (const input of metricChoice.querySelectorAll("input")) input.disabled = Boolean(keys) && !keys.includes(input.value);
+      if (keys && !keys.includes(state.key)) {
+        before = state.key;
+        pick(keys[0]);
+      } else if (!keys && before) {
+        pick(before);
+        before = undefined;
+      }
+      take();
+      lay();
+    }
+
+    /** Tells what the graph is zoomed to, and which sites are in it. */
+    function tellZoom() {
+      const key = [library, state.direction, ...state.zoom].join(" ");
+      if (!start.zoomed || key === toldZoom) return;
+      toldZoom = key;
+      const top = laid.rows[state.zoom.length]?.[0];
+      if (state.zoom.length === 0 || !top) return void start.zoomed(undefined);
+      const mask = new Uint8Array(sites.node.length);
+      const isEnd = top.from && new Set(top.from);
+      sites.node.forEach((node, site) => {
+        const is = isEnd ? isEnd.has(node) : top.nodes.some((one) => node >= one && node < one + tree.span[one]);
+        mask[site] = is ? 1 : 0;
+      });
+      start.zoomed({ mask, label: brief(tree.short(state.zoom[state.zoom.length - 1])) });
     }
 
     function zoomTo(path) {
@@ -84,6 +131,7 @@ const flameView = (() => {
       tellFound();
       tell(state.marked);
       draw();
+      tellZoom();
     }
 
     /** The way to what is zoomed to, each step a button. */
@@ -239,7 +287,13 @@ const flameView = (() => {
       scroller.focus({ preventScroll: true });
     }
 
-    return { redraw: draw, reveal, focusSearch: () => search.focus() };
+    return { redraw: draw, reveal, update, reset: () => zoomTo([]), focusSearch: () => search.focus() };
+  }
+
+  /** The colours. */
+  function legend() {
+    const entries = [["program", "yours"], ["dependency", "dependencies"], ["library", "standard library"], ["scope", "scopes"], ["unnamed", "without a name"]];
+    return make("p", { class: "legend" }, entries.map(([name, label]) => make("span", {}, make("span", { class: `swatch flame-${name}`, "aria-hidden": "true" }), label)));
   }
 
   function paints() {
@@ -253,6 +307,7 @@ const flameView = (() => {
         [colour("--flame-unnamed-a"), colour("--flame-unnamed-b")],
         [colour("--flame-unnamed-a"), colour("--flame-unnamed-b")],
         [colour("--flame-dependency-a"), colour("--flame-dependency-b")],
+        [colour("--flame-scope-a"), colour("--flame-scope-b")],
       ],
     };
   }

@@ -15,10 +15,46 @@ const sections = (() => {
     add(byId("tiles"), make("dl", { class: "tiles" }, report.tiles.map((tile) =>
       make("div", { class: "tile" }, make("dt", {}, tile.label), make("dd", { class: "value" }, tile.value),
         make("dd", { class: "detail" }, tile.detail), make("dd", {}, certainty(tile.certainty))))));
-    if (report.findings.length > 0) {
-      const lines = report.findings.map(([kind, text]) => make("li", {}, make("strong", {}, kind), ` ${text}`));
-      add(byId("findings"), make("h2", { id: "findings-h" }, "Findings"), make("ol", { class: "advice" }, lines));
-    }
+    findings(report);
+  }
+
+  const LARGEST = [["peak", "largest at peak"], ["live", "largest live"], ["total", "allocated most"]];
+
+  /** The findings; of a selection those with a site in it, and its largest places. */
+  function findings(report, tree, now) {
+    const into = byId("findings");
+    const isIn = (site) => !now || now.isAll || site === null || samePlace(tree, report, site).some((one) => now.mask[one]);
+    const lines = report.findings.filter(([, , site]) => isIn(site)).map(([kind, text]) => make("li", {}, make("strong", {}, kind), ` ${text}`));
+    const largest = now && !now.isAll && tree ? LARGEST.flatMap(([key, label]) => largestPlace(tree, now, key, label)) : [];
+    if (lines.length + largest.length === 0 && (!now || now.isAll)) return void elements.refill(into);
+    elements.refill(into, make("h2", { id: "findings-h" }, "Findings"),
+      largest.length ? make("p", { class: "hint" }, "In the selection:") : undefined,
+      largest.length ? make("ol", { class: "advice", id: "selected-findings" }, largest) : undefined,
+      largest.length && lines.length ? make("p", { class: "hint" }, "Of the whole recording, with a site in the selection:") : undefined,
+      lines.length ? make("ol", { class: "advice" }, lines) : make("p", { class: "hint" }, "No finding of the whole recording has a site in the selection."));
+  }
+
+  const placeKey = (tree, node) => tree.frame[tree.place(node)];
+
+  function samePlace(tree, report, site) {
+    const wanted = placeKey(tree, report.sites.node[site]);
+    return numbers(report.sites.node.length).filter((one) => placeKey(tree, report.sites.node[one]) === wanted);
+  }
+
+  function largestPlace(tree, now, key, label) {
+    const sums = new Map();
+    let whole = 0;
+    now.sites.node.forEach((node, site) => {
+      const value = now.mask[site] ? now.sites[key][site] ?? 0 : 0;
+      if (value === 0) return;
+      whole += value;
+      const place = placeKey(tree, node);
+      sums.set(place, (sums.get(place) ?? 0) + value);
+    });
+    const [place, value] = [...sums].sort((a, b) => b[1] - a[1])[0] ?? [];
+    if (!value) return [];
+    const { short, place: at } = tree.describe(place);
+    return [make("li", {}, make("strong", {}, label), ` ${short} ${at ? `(${at.split("/").slice(-3).join("/")})` : ""}: ${bytes(value)}, ${share(value, whole)} of the selection`)];
   }
 
   function banner(found, certainties) {
@@ -51,19 +87,38 @@ const sections = (() => {
     const { main, called } = tree ? tree.title(node) : {};
     if (!main) return make("span", { class: "name" }, "(no stack)");
     const place = main.place.slice(main.place.lastIndexOf("/") + 1);
-    const via = called ? `through ${brief(called.short)}` : "";
+    const via = called ? `through ${elements.tail(brief(called.short))}` : "";
     const through = [place, via].filter(Boolean).join(", ");
-    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, brief(main.short)), " ", make("span", { class: "faint" }, through));
+    return make("span", { class: "name", title: [main.name, main.place, via].filter(Boolean).join("\n") }, make("b", { class: `kind-${main.kind}` }, elements.tail(brief(main.short))), " ", make("span", { class: "faint" }, through));
   }
 
-  function stackOf(tree, node, reveal) {
+  const LISTED_FRAMES = 24;
+
+  /** The stack of a site: the program's own frame first, what it called and the runtime above it folded. */
+  function stackOf(tree, node, reveal, listings) {
     if (!tree) return make("p", {}, "No call stack was taken.");
-    const frames = tree.stack(node).map((frame) => make("li", { class: `kind-${frame.kind}` }, make("span", { class: "frame" }, frame.name), " ", make("span", { class: "place" }, frame.place)));
-    return make("div", {}, make("p", { class: "faint" }, "Call stack, innermost first:"), make("ol", { class: "stack" }, frames),
+    const frames = tree.stack(node);
+    const own = frames.findIndex((frame) => frame.kind === 0);
+    const first = Math.max(own >= 0 ? own : frames.findIndex((frame) => frame.kind === 4), 0);
+    const lastOwn = frames.findLastIndex((frame) => frame.kind === 0);
+    const end = lastOwn >= 0 ? lastOwn + 1 : frames.length;
+    const item = (frame) => make("li", { class: `kind-${frame.kind}` }, make("span", { class: "frame" }, frame.name), " ", make("span", { class: "place" }, frame.place));
+    const list = (some, at) => make("ol", { class: "stack", start: String(at + 1) }, some.map(item));
+    const folded = (some, at, text) => (some.length ? make("details", {}, make("summary", {}, text), list(some, at)) : undefined);
+    const place = tree.frame[tree.place(node)];
+    const ownFrames = frames.slice(first, end);
+    return make("div", {}, listings?.around(tree.packed.files[place], tree.packed.lines[place]),
+      make("p", { class: "faint" }, "Call stack, from the innermost function of the program outwards:"),
+      list(ownFrames.slice(0, LISTED_FRAMES), first),
+      folded(ownFrames.slice(LISTED_FRAMES), first + LISTED_FRAMES, `${units.counted(ownFrames.length - LISTED_FRAMES, "more function", "more functions")} outwards`),
+      folded(frames.slice(0, first), 0, `${units.counted(first, "function", "functions")} of libraries inside it, down to the allocation`),
+      folded(frames.slice(end), end, `${units.counted(frames.length - end, "function", "functions")} of the runtime above it`),
       reveal ? make("button", { type: "button", onclick: () => reveal(node) }, "Show in the flame graph") : undefined);
   }
 
   const figure = (key, label, values, text) => ({ key, label, value: (row) => values[row] ?? -1, text: (row) => (values[row] === null ? "n/a" : text(values[row])) });
+  /** A figure of the sites, which changes with what is selected. */
+  const siteFigure = (data, key, label, text) => ({ key, label, value: (row) => data[key][row] ?? -1, text: (row) => (data[key][row] === null ? "n/a" : text(data[key][row])) });
 
   function nameColumn(tree, report) {
     const sites = report.sites;
@@ -71,34 +126,35 @@ const sections = (() => {
     return { key: "name", label: "site", left: true, wide: "minmax(var(--name-width), 1fr)", value: (row) => names[row] ?? "", cell: (row) => siteName(tree, sites.node[row] ?? 0) };
   }
 
-  function filterBox(id, label, tree, report, lists) {
+  function filterBox(id, label, tree, report, list, isSelected) {
     const input = make("input", {
       type: "search", id, placeholder: "Filter by function or file, or /regex/", "aria-label": label,
       oninput: () => {
         const wanted = input.value.trim();
         const flags = wanted && tree ? tree.below(tree.matching(wanted), true) : undefined;
-        lists().filter((row) => !flags || flags[report.sites.node[row]] === 1);
+        list().filter((row) => isSelected(row) && (!flags || flags[report.sites.node[row]] === 1));
       },
     });
     return input;
   }
 
-  function sites(report, tree, reveal) {
+  function sites(report, tree, reveal, chosen, listings) {
     const into = byId("sites-body");
-    const data = report.sites;
+    const data = { ...report.sites };
     if (report.sites_note) add(into, make("p", { class: "hint" }, report.sites_note));
     if (report.sites_sampled) add(into, make("p", { class: "hint", id: "sites-sampled" }, report.sites_sampled));
     if (data.live.length === 0) return void add(into, empty("No site has an account."));
     let list;
-    if (tree) add(into, make("div", { class: "controls" }, filterBox("sites-filter", "Filter the sites", tree, report, () => list)));
+    if (tree) add(into, make("div", { class: "controls" }, filterBox("sites-filter", "Filter the sites", tree, report, () => list, (row) => chosen.get().mask[row] === 1)));
     const columns = [
       nameColumn(tree, report),
-      figure("live", "live", data.live, bytes), figure("peak", "at peak", data.peak, bytes), figure("total", "total", data.total, bytes),
-      figure("count", "blocks", data.count, count), figure("temporary", "temporary", data.temporary, count), figure("reallocs", "reallocs", data.reallocs, count),
+      siteFigure(data, "live", "live", bytes), siteFigure(data, "peak", "at peak", bytes), siteFigure(data, "total", "total", bytes),
+      siteFigure(data, "count", "blocks", count), siteFigure(data, "temporary", "temporary", count), siteFigure(data, "reallocs", "reallocs", count),
     ];
     const estimate = (row) => (typeof data.estimated[row] === "number" ? `${bytes(data.estimated[row])} \u00b1 ${bytes(data.estimated_error[row])}` : "n/a");
     if (data.estimated.length > 0) columns.splice(1, 0, { key: "estimated", label: "estimated", wide: "11rem", value: (row) => data.estimated[row] ?? -1, text: estimate });
-    const more = (row) => make("div", {}, factList([
+    const partly = (row) => make("div", {}, factList([{ label: "live, of the selection", value: `${units.bytesExact(data.live[row])}, ${units.counted(data.live_blocks[row], "block", "blocks")}` }]), stackOf(tree, data.node[row] ?? 0, reveal, listings));
+    const more = (row) => chosen.get().isPartial ? partly(row) : make("div", {}, factList([
       { label: "live", value: `${units.bytesExact(data.live[row])}, ${units.counted(data.live_blocks[row], "block", "blocks")}` },
       { label: "at the peak of the process", value: `${units.bytesExact(data.peak[row])}, ${units.counted(data.peak_blocks[row], "block", "blocks")}` },
       { label: "own peak", value: units.bytesExact(data.own_peak[row]) },
@@ -106,13 +162,18 @@ const sections = (() => {
       ...(data.estimated.length > 0 ? [{ label: "estimated of all blocks", value: estimate(row) }] : []),
       { label: "temporary", value: `${count(data.temporary[row])} (${share(data.temporary[row], data.count[row])})` },
       { label: "freed by another thread", value: count(data.cross_thread[row]) },
-    ]), stackOf(tree, data.node[row] ?? 0, reveal));
+    ]), stackOf(tree, data.node[row] ?? 0, reveal, listings));
     list = table.show(into, { id: "sites-table", label: "Sites", columns, rows: numbers(data.live.length), sort: "total", more });
+    chosen.follow((now) => {
+      Object.assign(data, now.sites);
+      byId("sites-filter")?.dispatchEvent(new Event("input"));
+      list.rows(numbers(data.live.length), now.isPartial ? "live" : undefined);
+    });
     const attribution = report.certainties.find((one) => one.figure === "call stacks");
     if (attribution) add(into, certaintyLine(attribution, "Certainty of the call stacks"));
   }
 
-  function live(report, tree, reveal) {
+  function live(report, tree, reveal, chosen) {
     const into = byId("live-body");
     const { live: found, sites: data } = report;
     add(into, make("p", {}, `${units.counted(found.blocks, "block", "blocks")}, ${units.bytesExact(found.bytes)}, not freed when the snapshot was taken. At exit these are not leaks by themselves: what `, make("code", {}, "main"), " and statics still hold is among them."));
@@ -127,7 +188,8 @@ const sections = (() => {
         figure("oldest_ns", "oldest born", data.oldest_ns, units.duration),
         { key: "kept", label: "never freed", value: (row) => data.live_blocks[row] / data.count[row], text: (row) => share(data.live_blocks[row], data.count[row]) },
       ];
-      table.show(into, { id: "live-table", label: "Sites with live blocks", columns, rows, sort: "live", more: (row) => stackOf(tree, data.node[row], reveal), height: 8 });
+      const list = table.show(into, { id: "live-table", label: "Sites with live blocks", columns, rows, sort: "live", more: (row) => stackOf(tree, data.node[row], reveal), height: 8 });
+      chosen.follow((now) => list.filter((row) => now.mask[row] === 1));
     }
     if (found.suppressed.length > 0) {
       const known = found.suppressed.map(([pattern, blocks, size]) => make("li", {}, make("code", {}, pattern), `: ${units.counted(blocks, "block", "blocks")}, ${bytes(size)}`));
@@ -216,5 +278,24 @@ const sections = (() => {
       make("h3", {}, "Changes of state"), changes.length ? make("ul", {}, changes) : empty("None while recording."));
   }
 
-  return { overview, sites, live, reallocs, threads, distribution, books };
+  /** The scopes, each with a button that selects it. */
+  function scopes(report, chosen) {
+    const lines = report.scopes;
+    byId("scopes").hidden = lines.length === 0;
+    if (lines.length === 0) return;
+    const column = (key, label, text) => ({ key, label, value: (row) => lines[row][key], text: (row) => text(lines[row][key]) });
+    const select = (row) => make("button", { type: "button", class: "small", onclick: (event) => { event.stopPropagation(); chosen.set({ scope: { number: lines[row].number, label: lines[row].name } }); } }, "Select");
+    const name = (row) => make("span", { class: "name" }, "\u00a0\u00a0".repeat(lines[row].depth * 2), lines[row].name);
+    const peak = { ...column("peak_bytes", "peak", bytes), text: (row) => `${lines[row].peak_uncertainty_bytes > 0 ? "≥ " : ""}${bytes(lines[row].peak_bytes)}` };
+    const columns = [
+      { key: "order", label: "scope", left: true, wide: "minmax(var(--name-width), 1fr)", value: (row) => row, cell: name },
+      column("total_bytes", "bytes", bytes), column("total_blocks", "blocks", count), column("live_bytes", "live", bytes), peak, column("threads", "threads", count),
+      { key: "select", label: "", value: (row) => row, cell: select },
+    ];
+    const shown = table.show(byId("scopes-body"), { id: "scopes-table", label: "Scopes", columns, rows: numbers(lines.length), sort: "total_bytes", height: 10 });
+    add(byId("scopes-body"), make("p", { class: "hint" }, "Figures include nested scopes; a block belongs to the scope that allocated it."));
+    return shown;
+  }
+
+  return { overview, findings, scopes, sites, live, reallocs, threads, distribution, books };
 })();

@@ -11,7 +11,8 @@ const table = (() => {
    * `columns`: `{ key, label, value(row), text(row), cell(row), wide, left }`; `value` sorts, and `text` or `cell` shows.
    * `rows`: numbers of all rows. `more(row)`: an element to open, or nothing. `height`: rows in view.
    */
-  function show(into, { id, label, columns, rows, sort, more, height = 14 }) {
+  function show(into, { id, label, columns, rows: first, sort, more, height = 14 }) {
+    let rows = first;
     const state = { order: sort, down: true, keep: () => true, shown: [], open: new Map(), lines: new Map(), mark: -1 };
     const template = columns.map((column) => column.wide ?? "6.2rem").join(" ");
     const head = make("div", { class: "row head", role: "row" });
@@ -156,6 +157,15 @@ const table = (() => {
     return {
       filter(keep) { state.keep = keep; arrange(); },
       sortBy(key) { state.order = key; state.down = true; arrange(); },
+      /** Other rows, or the same with other figures; what was opened is closed. */
+      rows(next, order) {
+        rows = next;
+        if (order) state.order = order;
+        state.open.clear();
+        state.lines.forEach(({ element }) => element.remove());
+        state.lines.clear();
+        arrange();
+      },
     };
   }
 

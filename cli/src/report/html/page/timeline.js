@@ -6,12 +6,13 @@ const timelinePlot = (() => {
   const { make, add, refill, certaintyLine, empty, colour } = elements;
   const KEYS = "Drag to select a span. With keys: arrows move it, Shift and arrows resize it, Home and End go to either end, Escape clears.";
 
-  function show(into, report) {
+  /** `selected` gets the span that is chosen, or nothing. */
+  function show(into, report, selected) {
     const line = report.timeline;
     const steps = line.start_ns.length;
     if (steps === 0) {
       add(into, empty("No interval was recorded."));
-      return { redraw() {} };
+      return { redraw() {}, clear() {} };
     }
     const inks = {};
     const ink = (name) => () => inks[name];
@@ -103,8 +104,10 @@ const timelinePlot = (() => {
       choose({ first, last });
     }
 
-    function choose(next) {
+    function choose(next, isQuiet) {
+      const isOther = span?.first !== next?.first || span?.last !== next?.last;
       span = next;
+      if (isOther && !isQuiet) selected?.(span && { ...span, from: line.start_ns[span.first], to: ends[span.last], label: `${line.start_ns[span.first] === 0 ? "0" : units.duration(line.start_ns[span.first])} to ${units.duration(ends[span.last])}` });
       for (const u of [live, rate]) {
         const left = span ? u.valToPos(line.start_ns[span.first] / 1e9, "x") : 0;
         const width = span ? u.valToPos(ends[span.last] / 1e9, "x") - left : 0;
@@ -185,6 +188,7 @@ const timelinePlot = (() => {
     resize();
     choose(undefined);
     return {
+      clear() { choose(undefined, true); },
       redraw() {
         paint();
         live.redraw();
