@@ -344,7 +344,7 @@ fn the_command_writes_what_it_can_read_and_names_the_rest() {
     for (arguments, expected) in [
         (&["export", "--format", "parquet", &paths[0]][..], "name the directory with -o"),
         (&["export", "--format", "parquet", "-o", &bad, &paths[0]], "is no directory"),
-        (&["export", "--format", "parquet", "-o", &out, "--metric", "live", &paths[0]], "--metric"),
+        (&["export", "--format", "parquet", "-o", &out, "--by", "live", &paths[0]], "--by"),
         (&["export", "--format", "parquet", "-o", &out, "--from", "1s", &paths[0]], "--from"),
         (&["export", "--format", "json", &paths[0], &paths[1]], "holds one dump"),
         (&["export", "--format", "json", "--host", "a", &paths[0]], "--host"),
