@@ -18,8 +18,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::ExportOptions;
 use super::names::NO_STACK;
+use super::options::ExportOptions;
 use crate::analysis::name_simplify::in_collapsed_stack;
 use crate::analysis::{Groups, SiteOrder, group_by, without_repetition};
 use heapledger::profile::Profile;

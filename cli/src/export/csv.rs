@@ -21,7 +21,8 @@
 
 use std::io::{self, Write};
 
-use super::{ExportOptions, quality};
+use super::options::ExportOptions;
+use super::quality;
 use crate::analysis::paths::{Function, Paths, View, place_in};
 use crate::analysis::{Origin, SiteOrder, without_repetition};
 use heapledger::profile::{Profile, Site};

@@ -23,6 +23,7 @@ mod firefox;
 mod heaptrack;
 mod json;
 mod names;
+mod options;
 mod pprof;
 mod quality;
 mod speedscope;
@@ -33,7 +34,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 pub use diff::export_diff;
-pub use json::JsonVersion;
+pub use options::{ExportOptions, JsonVersion};
 
 use crate::analysis::{Origin, SiteOrder};
 use heapledger::profile::Profile;
@@ -123,23 +124,6 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Choices within a format.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ExportOptions {
-    /// Version of the format `json`.
-    pub json: JsonVersion,
-    /// Whether `csv`, `collapsed` and `speedscope` keep every frame of a recursion, where otherwise a sequence of functions
-    /// that is repeated at once is written once; and `csv` every caller, and the arguments of generics.
-    pub unfolded: bool,
-    /// Names of crates that count as the program's own, for the places in `csv`.
-    pub own: Vec<String>,
-    /// Figure that orders the rows of `csv`, the largest first; `None` keeps the order of the profile.
-    pub by: Option<SiteOrder>,
-    /// Number of rows of `csv`, and of stacks in `collapsed`, those with the largest figure; `None` is all of them.
-    pub top: Option<usize>,
 }
 
 /// Writes `profile` in `format`, with the default options. `origin` describes the file of the profile; pass `&Origin::default()` for a live

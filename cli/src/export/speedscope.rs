@@ -14,7 +14,8 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::names::NO_STACK;
-use super::{ExportOptions, quality};
+use super::options::ExportOptions;
+use super::quality;
 use crate::analysis::{Groups, Origin, SiteOrder, group_by, without_repetition};
 use heapledger::profile::Profile;
 

@@ -21,22 +21,13 @@ use schema::{
     Document, Interval, Law, Module, QualityPart, Settings, SitePart, Thread, Timeline, Trust, VerdictPart,
     by_reason,
 };
+use sites::line;
 
+use super::options::JsonVersion;
 use crate::analysis::arithmetic::buckets;
 use crate::analysis::certainty::Grade;
 use crate::analysis::{Certainty, Frame, Origin, StackReader, Verification, estimated_bytes, live, verify};
 use heapledger::profile::{self, Profile, Site, ThreadRow};
-
-/// Version of the format.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum JsonVersion {
-    /// Each site holds its whole stack. For programs with deep recursion the file has hundreds of times the size of the
-    /// dump.
-    One,
-    /// Calls are in a table, stacks are a tree of calls, and figures of sites that are 0 are left out.
-    #[default]
-    Two,
-}
 
 /// Maximum number of sizes listed under `live.by_size`.
 const LIVE_SIZES: usize = 1_000;
@@ -203,11 +194,6 @@ fn site<'a>(profile: &'a Profile, reader: &StackReader<'a>, account: &Site) -> S
         sizes_bytes: buckets(&account.sizes),
         lifetimes_ns: buckets(&account.lifetimes),
     }
-}
-
-/// Returns the file and line of a frame; empty if the file is unknown.
-fn line(frame: &Frame<'_>) -> String {
-    if frame.file.is_empty() { String::new() } else { format!("{}:{}", frame.file, frame.line) }
 }
 
 fn modules(profile: &Profile) -> Vec<Module<'_>> {

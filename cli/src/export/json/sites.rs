@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::line;
 use crate::analysis::{Frame, Group, Groups, call_tree, estimated_bytes, group_by_call};
 use heapledger::profile::{Estimate, Histogram, Profile, ReallocStats};
 
@@ -82,6 +81,11 @@ pub(super) fn sites(profile: &Profile) -> (Vec<Call<'_>>, CallsPart, Vec<Site>) 
 
 fn members(group: &Group, node: u32) -> impl Iterator<Item = (usize, u32)> {
     group.sites.iter().map(move |site| (*site as usize, node))
+}
+
+/// Returns the file and line of a frame; empty if the file is unknown.
+pub(super) fn line(frame: &Frame<'_>) -> String {
+    if frame.file.is_empty() { String::new() } else { format!("{}:{}", frame.file, frame.line) }
 }
 
 fn call<'a>(frames: &[Frame<'a>]) -> Call<'a> {
