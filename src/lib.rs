@@ -51,6 +51,7 @@
 //! | `HEAPLEDGER_TRACE` | path of the trace, with the same `%` codes, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_BLACKBOX` | path of a file that survives any end of the process, or `off`: see [`HeapLedger::black_box`]; `HEAPLEDGER_BLACKBOX_BYTES` is its length |
 //! | `HEAPLEDGER_LIVE` | `1`, a path, or `off`: figures of the running process for `heapledger top`, see [`HeapLedger::live`] |
+//! | `HEAPLEDGER_SERVE` | `127.0.0.1:PORT`, `unix:PATH`, `public:ADDRESS:PORT`, or `off`: the endpoint, with the feature `serve` |
 //! | `HEAPLEDGER_SIGNALS` | `HUP`, `INT`, `TERM`, `USR1`, `USR2`, several with commas, or `off`: see [`HeapLedger::dump_on_signal`] |
 //! | `HEAPLEDGER_TRIGGERS` | `live:BYTES`, `growth:BYTES` (within a second), `peak`, `loss`, `pressure`, `keep:COUNT`, `pause:SECONDS`, several with commas, or `off`; `BYTES` as `512M`: see [`Triggers`] |
 //! | `HEAPLEDGER_WARN` | `1`: see [`HeapLedger::warn`] |
@@ -60,6 +61,8 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `validation` | `validation`, the concurrent benchmark behind `heapledger validate` |
+//! | `serve` | `HeapLedger::serve`, `HEAPLEDGER_SERVE` and `http::respond`: profiles, counters and dumps of the running process over HTTP |
+//! | `pprof` | `pprof`, the format of `go tool pprof` |
 //! | `strategies` | `strategies`, collection strategies for comparison; the recorder uses none of them |
 //! | `read` | `dumps::read` and `trace::Trace`: dumps, black boxes and traces as data. A recorded program needs no reader, and compiles faster without it |
 //!
@@ -114,6 +117,8 @@ mod fold;
 mod ledger;
 #[cfg(not(loom))]
 pub mod live;
+#[cfg(all(feature = "pprof", not(loom)))]
+pub mod pprof;
 pub mod profile;
 #[cfg(not(loom))]
 pub mod quality;
@@ -126,6 +131,8 @@ mod ring;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "projects a pin")]
 pub mod scope;
+#[cfg(all(feature = "serve", not(loom)))]
+mod serve;
 #[cfg(not(loom))]
 mod session;
 #[cfg(not(loom))]
@@ -153,6 +160,13 @@ pub mod dumps {
         Damage, DamageKind, Encoded, Occupant, ReadError, Version, WriteError, WriteStep, Written, write,
         write_to, write_with_notes,
     };
+}
+
+/// Answers of the endpoint, for a server of the program's own.
+#[cfg(all(feature = "serve", not(loom)))]
+pub mod http {
+    pub use crate::serve::Response;
+    pub use crate::session::respond;
 }
 
 pub use profile::{

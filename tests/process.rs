@@ -44,6 +44,7 @@
 //! | `loader` | libraries that are loaded and unloaded, and a second copy of the crate in one |
 //! | `chaos` | random programs under random settings, against an exact count of their own |
 //! | `live` | the live page, in a black box and in its own file |
+//! | `endpoint` | the endpoint, and clients that mean no good; feature `serve` |
 //! | `soak` | all of these together |
 //! | `endings`, `forks` | every way for a process to end; children and parents |
 //! | `fidelity`, `error_number` | the arguments and results of every inner allocator are unchanged, and so is `errno` |

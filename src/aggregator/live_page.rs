@@ -18,6 +18,8 @@ use crate::live::page::{
     Content, IntervalWords, LIVE_FRAMES_MAX, LIVE_INTERVALS_MAX, LIVE_PAGE_BYTES, LIVE_SCOPES_MAX,
     LIVE_SITES_MAX, LivePage, NAME_BYTES, Quality, ScopeWords, SiteWords, UNKNOWN, UNKNOWN_GROWTH,
 };
+#[cfg(feature = "serve")]
+use crate::live::{Live, decode::decode};
 use crate::profile::{HeapStats, LossReason, QualityIndicator, scope_of_address};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
@@ -289,6 +291,17 @@ fn copy_name(ledger: &Ledger, number: u32, words: &mut ScopeWords) {
         words.name[..length].copy_from_slice(&name[..length]);
         words.name_bytes = length as u64;
     });
+}
+
+/// Returns the figures of the page, without name and loaded objects. `None` if there is no page, or nothing is in it yet.
+#[cfg(feature = "serve")]
+pub(crate) fn current(ledger: &'static Ledger) -> Option<Live> {
+    let number = ledger.facts.live_page()?;
+    // SAFETY: P2, the run is a page and never given back.
+    let page = unsafe { &*ledger.pages.at(number).cast::<LivePage>() };
+    let mut content = Content::zeroed();
+    let writes = page.read(&mut content).ok()?;
+    Some(decode(&content, writes, page.has_ended()))
 }
 
 /// Notes the end of the recording in the page, and removes the page's file.

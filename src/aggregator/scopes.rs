@@ -3,6 +3,8 @@
 use crate::ledger::Ledger;
 use crate::ledger::scopes::ScopeAccount;
 use crate::profile::Scope;
+#[cfg(feature = "serve")]
+use crate::recorder::internal::{InternalScope, RecordingPaused};
 
 /// Returns the rows of the scopes with these accounts, which were copied while the ledger was frozen.
 pub(super) fn rows(ledger: &Ledger, accounts: &[ScopeAccount]) -> Vec<Scope> {
@@ -12,6 +14,18 @@ pub(super) fn rows(ledger: &Ledger, accounts: &[ScopeAccount]) -> Vec<Scope> {
         row(name, ledger.scopes.parent_of(&ledger.pages, number), account)
     };
     numbered.map(row).collect()
+}
+
+/// Returns the rows of all scopes as of the last booking.
+#[cfg(feature = "serve")]
+pub(crate) fn now(ledger: &Ledger, scope: &InternalScope) -> Vec<Scope> {
+    let count = ledger.scopes.count();
+    let mut accounts: Vec<ScopeAccount> = Vec::with_capacity(count as usize);
+    {
+        let _paused = RecordingPaused::enter(scope);
+        accounts.extend((1..=count).map(|number| ledger.scopes.read(&ledger.pages, number)));
+    }
+    rows(ledger, &accounts)
 }
 
 /// Returns a name as text. A name that was cut may begin within a character.

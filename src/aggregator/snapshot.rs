@@ -35,11 +35,40 @@ pub(crate) fn profile(ledger: &'static Ledger, scope: &InternalScope, reason: &s
     let _paused = background::pause();
     background::rename_threads(ledger, reason == "exit");
     background::flush(ledger, scope);
-    let frozen = copy_frozen(ledger, scope, reason == "exit");
+    let extent = if reason == "exit" { Extent::Last } else { Extent::Whole };
+    let frozen = copy_frozen(ledger, scope, extent);
     let mut profile = frozen.into_profile(ledger, history(ledger, scope), reason);
     // The stacks come last: all rows that refer to a stack were copied before.
     stacks::fill(ledger, scope, &mut profile);
     profile
+}
+
+/// Returns the profile of the current moment without its live blocks and history, for readers that ask often: what it
+/// copies does not grow with the heap.
+#[cfg(feature = "serve")]
+pub(crate) fn without_blocks(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
+    let _paused = background::pause();
+    background::flush(ledger, scope);
+    let frozen = copy_frozen(ledger, scope, Extent::WithoutBlocks);
+    let mut profile = frozen.into_profile(ledger, Vec::new(), reason);
+    stacks::fill(ledger, scope, &mut profile);
+    profile
+}
+
+/// What is copied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    #[cfg(feature = "serve")]
+    WithoutBlocks,
+    /// Everything for the last time: also closes the trace, which then holds the events of the copy and no later ones.
+    Last,
+}
+
+impl Extent {
+    fn has_blocks(self) -> bool {
+        matches!(self, Extent::Whole | Extent::Last)
+    }
 }
 
 /// The data that is copied while the ledger is frozen, into memory that was allocated before.
@@ -59,9 +88,8 @@ struct Frozen {
     at_ns: u64,
 }
 
-/// Copies the ledger, and repeats that until all data fits. `is_last` also closes the trace: it then holds the events
-/// of the copy and no later ones.
-fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, is_last: bool) -> Frozen {
+/// Copies the ledger, and repeats that until all data fits.
+fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, extent: Extent) -> Frozen {
     let mut blocks = 0;
     loop {
         let lanes = ledger.lanes.count() as usize + SLACK_ROWS;
@@ -70,10 +98,10 @@ fn copy_frozen(ledger: &'static Ledger, scope: &InternalScope, is_last: bool) ->
         let _paused = RecordingPaused::enter(scope);
         ledger.freeze();
         let fits = take_all(ledger, &mut held)
-            && frozen.copy(ledger, &held, &mut blocks)
+            && frozen.copy(ledger, &held, extent, &mut blocks)
             // A thread that was about to get its lane when the ledger was frozen has a lane that is not held.
             && ledger.lanes().count() == held.len();
-        if fits && is_last {
+        if fits && extent == Extent::Last {
             ledger.trace_buffer.close(&ledger.pages);
         }
         ledger.thaw();
@@ -130,7 +158,7 @@ impl Frozen {
 
     /// Copies all data of the ledger. Returns `false` if there is not enough room, and sets `blocks` to the number of
     /// live blocks.
-    fn copy(&mut self, ledger: &Ledger, held: &[Held], blocks: &mut usize) -> bool {
+    fn copy(&mut self, ledger: &Ledger, held: &[Held], extent: Extent, blocks: &mut usize) -> bool {
         *blocks = 0;
         // The cells are read under the latches of all lanes, so that their sums fit those of the sites.
         let scopes = ledger.scopes.count();
@@ -138,7 +166,7 @@ impl Frozen {
             return false;
         }
         self.scopes.extend((1..=scopes).map(|number| ledger.scopes.read(&ledger.pages, number)));
-        for shard in 0..SHARDS {
+        for shard in (0..SHARDS).filter(|_| extent.has_blocks()) {
             let room = self.live.capacity() - self.live.len();
             *blocks += ledger.live.blocks_of_shard(&ledger.pages, shard, room, |entry| self.live.push(entry));
         }

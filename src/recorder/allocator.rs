@@ -120,6 +120,18 @@ impl<A> HeapLedger<A> {
         self
     }
 
+    /// Serves profiles, counters and dumps of the running process over HTTP, for `go tool pprof`, Prometheus and
+    /// `heapledger top`. Default: none. `HEAPLEDGER_SERVE` overrides this. `docs/LIVE.md` lists the paths and the limits.
+    ///
+    /// `address` is a loopback address such as `127.0.0.1:9123` (port 0: any, which is printed), or `unix:PATH` for a socket file that
+    /// only its user may use. Any other address needs the prefix `public:`, because whoever may ask can read what the program allocates,
+    /// its arguments and the paths of its files. A thread of heapledger answers; the program's threads do no work for it.
+    #[cfg(feature = "serve")]
+    pub const fn serve(mut self, address: &'static str) -> Self {
+        self.options.serve = Some(address);
+        self
+    }
+
     /// Sets what a forked child records. Default: the child opens a new ledger.
     pub const fn fork(mut self, policy: ForkPolicy) -> Self {
         self.options.fork = policy;

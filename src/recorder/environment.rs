@@ -38,6 +38,10 @@ pub(super) fn apply(options: &mut Options) -> bool {
         Some(path) => options.live_override = path,
         None => warn(c"HEAPLEDGER_LIVE", value, "1, a path of at most 1,000 bytes, or off"),
     });
+    with_env(c"HEAPLEDGER_SERVE", |value| match StoredPath::new(value) {
+        Some(address) => options.serve_override = address,
+        None => warn(c"HEAPLEDGER_SERVE", value, "127.0.0.1:PORT, unix:PATH, public:ADDRESS:PORT or off"),
+    });
     const MODES: &str = "perfect, high, throughput or best-effort";
     choose(c"HEAPLEDGER_MODE", MODES, &mut options.mode, |value| {
         DataQualityMode::ALL.into_iter().find(|mode| mode.name().as_bytes() == value)

@@ -25,7 +25,7 @@ use crate::ring::lane::Lane;
 use crate::sys::sync::Ordering;
 use crate::sys::{copies, latch, own_threads, path_pattern, platform, tls};
 
-/// Bytes of stack for the thread that writes dumps while the process runs.
+/// Bytes of stack for threads that write dumps or serve profiles while the process runs.
 const DUMPS_STACK_BYTES: usize = 2 << 20;
 /// Maximum number of rounds that a second thread waits for the first to open the ledger; more than a second.
 const OPENING_ROUNDS_MAX: u32 = 20_000;
@@ -67,6 +67,16 @@ pub(super) fn start_threads_asked_for() {
         platform::write_stderr(
             b"heapledger: no thread for dumps on signals and triggers, there will be none\n",
         );
+    }
+    match (options.serve_pattern(), hooks.serve) {
+        (None, _) => {}
+        (Some(_), Some(serve)) if background_thread::spawn(DUMPS_STACK_BYTES, serve) => {}
+        (Some(_), Some(_)) => {
+            platform::write_stderr(b"heapledger: no thread for the endpoint, there will be none\n");
+        }
+        (Some(_), None) => platform::write_stderr(
+            b"heapledger: no endpoint: this program was built without heapledger's feature `serve`\n",
+        ),
     }
     if options.background == Background::Always || options.mode == DataQualityMode::BestEffort {
         background_thread::start();

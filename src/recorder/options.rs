@@ -22,6 +22,8 @@ pub(crate) struct Hooks {
     pub(crate) aggregator: fn(),
     /// The body of the thread that writes dumps on signals and triggers.
     pub(crate) dumps: fn(),
+    /// The body of the endpoint's thread; `None` in a build without it.
+    pub(crate) serve: Option<fn()>,
 }
 
 /// The options that the builder sets.
@@ -41,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) trace_override: StoredPath,
     pub(crate) live: Option<&'static str>,
     pub(crate) live_override: StoredPath,
+    pub(crate) serve: Option<&'static str>,
+    pub(crate) serve_override: StoredPath,
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: Background,
@@ -70,6 +74,8 @@ impl Options {
         trace_override: StoredPath::NONE,
         live: None,
         live_override: StoredPath::NONE,
+        serve: None,
+        serve_override: StoredPath::NONE,
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: Background::AsNeeded,
@@ -102,7 +108,16 @@ impl Options {
 
     /// Returns whether a live page is written.
     pub(crate) fn has_live_page(&self) -> bool {
-        self.live_pattern().is_some() || self.black_box_pattern().is_some()
+        self.live_pattern().is_some() || self.black_box_pattern().is_some() || self.serve_pattern().is_some()
+    }
+
+    /// Returns the address of the endpoint, or `None` if there is none.
+    pub(crate) fn serve_pattern(&self) -> Option<&[u8]> {
+        match (self.serve_override.get(), self.serve) {
+            (Some(b"off"), _) | (None, None) => None,
+            (Some(address), _) => Some(address),
+            (None, Some(address)) => Some(address.as_bytes()),
+        }
     }
 
     /// Returns the path pattern of the live page's own file, or `None` if it has none. `1` stands for the default path.

@@ -18,6 +18,8 @@ pub(super) fn dump_at_exit() {
         internally(|ledger, _| alarm::warn_at_exit(&quality, ledger.clock.now_ns()));
     }
     internally(|ledger, _| live_page::end(ledger));
+    #[cfg(feature = "serve")]
+    internally(|_, _| super::endpoint::end());
     internally(|ledger, scope| {
         let (path, is_traced) = (dumps::exit_path(), trace_thread::is_on(ledger));
         if path.is_none() && !is_traced {

@@ -15,12 +15,18 @@ const HOOKS: Hooks = Hooks {
     aggregator: worker::run,
     in_child: reset_after_fork,
     dumps: dump_thread::run,
+    #[cfg(feature = "serve")]
+    serve: Some(super::endpoint::run),
+    #[cfg(not(feature = "serve"))]
+    serve: None,
 };
 
 /// Resets the state of the upper layers in a forked child.
 fn reset_after_fork() {
     aggregator::reset_after_fork();
     dump_thread::reset_after_fork();
+    #[cfg(feature = "serve")]
+    super::endpoint::reset_after_fork();
 }
 
 impl HeapLedger<System> {

@@ -9,6 +9,7 @@
 //! | `queries` | figures of the running process, and its settings that can change |
 //! | `dumps` | dumps into files, and the metadata of a black box |
 //! | `dump_thread` | dumps on signals and triggers |
+//! | `endpoint` | the endpoint of this process, feature `serve` |
 //! | `at_exit` | the end of the process |
 //! | `access` | the way to the ledger, for all of these |
 
@@ -17,9 +18,13 @@ mod at_exit;
 mod builder;
 mod dump_thread;
 mod dumps;
+#[cfg(feature = "serve")]
+mod endpoint;
 mod queries;
 
 pub use dumps::{DumpError, dump};
+#[cfg(feature = "serve")]
+pub use endpoint::respond;
 pub use queries::{
     estimates, flush, history, is_installed, name_thread, quality, set_degradation, set_mode,
     set_sampling_bytes, snapshot, stats, tracked, tuner_log,

@@ -5,6 +5,8 @@
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 pub(crate) use os::Identity;
 pub(crate) use os::OwnFile;
+#[cfg(all(feature = "serve", target_os = "linux", not(heapledger_portable)))]
+pub(crate) use os::raised;
 
 #[cfg(all(target_os = "linux", not(heapledger_portable)))]
 mod os {
@@ -76,6 +78,13 @@ mod os {
         fn drop(&mut self) {
             self.close();
         }
+    }
+
+    /// Moves a descriptor to a number that programs do not reach.
+    #[cfg(feature = "serve")]
+    pub(crate) fn raised(descriptor: std::os::fd::OwnedFd) -> std::os::fd::OwnedFd {
+        // SAFETY: the descriptor was taken from its owner, and nobody else has it.
+        unsafe { std::os::fd::OwnedFd::from_raw_fd(move_up(descriptor.into_raw_fd())) }
     }
 
     /// Moves a descriptor to a high number and returns that number; returns `descriptor` itself if the system refuses.

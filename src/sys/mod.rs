@@ -24,6 +24,7 @@
 //! | `program_name` | the program's name | allocate |
 //! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
 //! | `copies` | other copies of this crate in the process | be used except when a ledger is opened |
+//! | `sockets` | sockets of the endpoint | block, but in a bounded wait |
 //! | `statics` | all state of the room that lies in statics, and its reset in a forked child | grow a second static |
 //! | `signals` | handlers that request a dump, and the wait for requests | write one |
 //!
@@ -85,6 +86,9 @@ pub(crate) mod signal_safe_counter;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "handles signals")]
 pub(crate) mod signals;
+#[cfg(all(feature = "serve", not(loom)))]
+#[allow(unsafe_code, reason = "makes and polls sockets")]
+pub(crate) mod sockets;
 #[cfg(not(loom))]
 mod sparse;
 #[cfg(not(loom))]

@@ -9,6 +9,8 @@ mod chaos;
 mod churn;
 mod descriptors;
 mod endings;
+#[cfg(feature = "serve")]
+mod endpoint;
 mod environment;
 mod error_number;
 mod exact;
@@ -52,6 +54,11 @@ mod traces;
 mod tuning;
 mod waits;
 
+#[cfg(feature = "serve")]
+const ENDPOINT: &[case::Case] = endpoint::CASES;
+#[cfg(not(feature = "serve"))]
+const ENDPOINT: &[case::Case] = &[];
+
 const CASES: &[&[case::Case]] = &[
     laws::CASES,
     lossless::CASES,
@@ -84,6 +91,7 @@ const CASES: &[&[case::Case]] = &[
     alarms::CASES,
     blackbox::CASES,
     live::CASES,
+    ENDPOINT,
     faults::CASES,
     occasions::CASES,
     loader::CASES,

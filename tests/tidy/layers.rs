@@ -20,6 +20,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("text", &[]),
+    ("pprof", &["profile"]),
+    ("serve", &["sys", "profile", "live", "pprof", "text"]),
     ("live", &["sys", "profile"]),
     ("quality", &["profile", "text"]),
     ("tracked", &["sys", "recorder", "profile"]),
@@ -49,6 +51,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "dump",
             "trace",
             "live",
+            "serve",
         ],
     ),
     // The public surface: like any other program, but from inside the package.
@@ -58,6 +61,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("analysis", &[]),
     ("report", &["analysis"]),
     ("export", &["analysis"]),
+    ("top", &["analysis", "report"]),
 ];
 
 /// Layers that may name only some items of another layer, all of them plain data.
@@ -98,6 +102,7 @@ const RELAXED: &[&str] = &[
     "src/recorder/segments.rs",
     "src/recorder/slow_path.rs",
     "src/recorder/trace_backpressure.rs",
+    "src/session/endpoint.rs",
     "src/stack/cache.rs",
     "src/stack/intern.rs",
     "src/strategies/books.rs",

@@ -1,0 +1,41 @@
+//! The string table.
+
+use std::collections::HashMap;
+
+/// String table; number 0 is the empty text.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    numbers: HashMap<String, i64>,
+    texts: Vec<String>,
+}
+
+impl Texts {
+    /// Returns a table with the empty text.
+    #[allow(clippy::new_without_default, reason = "a table is never empty")]
+    pub fn new() -> Texts {
+        let mut texts = Texts { numbers: HashMap::new(), texts: Vec::new() };
+        texts.number("");
+        texts
+    }
+
+    /// Returns the number of a text.
+    pub fn number(&mut self, text: &str) -> i64 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = self.texts.len() as i64;
+        self.numbers.insert(text.to_owned(), number);
+        self.texts.push(text.to_owned());
+        number
+    }
+
+    /// Returns a type of values.
+    pub fn value_type(&mut self, kind: &str, unit: &str) -> super::ValueType {
+        super::ValueType { kind: self.number(kind), unit: self.number(unit) }
+    }
+
+    /// Returns the texts in their order.
+    pub fn into_table(self) -> Vec<String> {
+        self.texts
+    }
+}

@@ -1,0 +1,177 @@
+//! The paths of the endpoint.
+
+use std::time::{Duration, Instant};
+
+use super::heap::Heap;
+use super::request::{parameter, path};
+use super::response::Response;
+use super::{json, listing, metrics};
+use crate::pprof::{self, Kind, encode, gzip};
+use crate::profile::{LossReason, Profile, Site};
+use crate::text::escape::escaped;
+
+/// Maximum number of seconds over which a difference is taken.
+pub(crate) const DIFFERENCE_SECONDS_MAX: u64 = 600;
+/// Time for which an answer to one request serves others too, so that a scraper of two paths costs one snapshot.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
+/// Answers requests about one heap. It keeps the last profile of sites for a second.
+pub(crate) struct Answers<'a> {
+    heap: &'a dyn Heap,
+    sites: Option<(Instant, Profile)>,
+    dumped: Option<Instant>,
+}
+
+/// What a request leads to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Now(Response),
+    /// A difference, which [`Answers::difference`] answers once the time has passed.
+    Later(Pending),
+}
+
+/// A difference that has begun.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) seconds: u64,
+    kind: Kind,
+    before: Box<Profile>,
+}
+
+impl<'a> Answers<'a> {
+    pub(crate) fn new(heap: &'a dyn Heap) -> Answers<'a> {
+        Answers { heap, sites: None, dumped: None }
+    }
+
+    /// Answers one request.
+    pub(crate) fn answer(&mut self, method: &str, target: &str, _body: &[u8]) -> Answer {
+        if !matches!(method, "GET" | "HEAD" | "POST") {
+            return Answer::Now(Response::refusal(405, "only GET, HEAD and POST are answered"));
+        }
+        Answer::Now(match path(target) {
+            "/debug/pprof/heap" => return self.pprof(target, Kind::Live),
+            "/debug/pprof/allocs" => return self.pprof(target, Kind::Allocated),
+            "/" | "/debug/pprof" | "/debug/pprof/" => Response::text(INDEX),
+            "/debug/pprof/cmdline" => Response::text(self.heap.command_line().join(&0)),
+            // The names are in the object files, which the reader finds by their build ids; the program has none.
+            "/debug/pprof/symbol" => Response::text("num_symbols: 0\n"),
+            "/metrics" => {
+                let with_scopes = parameter(target, "scopes").is_some_and(|value| value != "0");
+                match self.heap.figures(with_scopes) {
+                    Some(figures) => {
+                        Response::new(metrics::CONTENT_TYPE, metrics::metrics(&figures, with_scopes))
+                    }
+                    None => Answers::none(),
+                }
+            }
+            "/heapledger/live.json" => match self.heap.live() {
+                Some(live) => Response::new("application/json", json::json(&live)),
+                None => Answers::none(),
+            },
+            "/heapledger/dump" => self.dump(),
+            _ => Response::refusal(404, "no such path; / lists those that there are"),
+        })
+    }
+
+    /// Returns the answer of a process that records nothing.
+    pub(crate) fn none() -> Response {
+        Response::refusal(
+            503,
+            "nothing was recorded: make a HeapLedger the global allocator, and do not set HEAPLEDGER=off",
+        )
+    }
+
+    /// Forgets what is too old to serve another request.
+    pub(crate) fn forget(&mut self) {
+        self.sites.take_if(|(made, _)| made.elapsed() >= SHARED_FOR);
+    }
+
+    fn dump(&mut self) -> Response {
+        if self.dumped.is_some_and(|dumped| dumped.elapsed() < SHARED_FOR) {
+            return Response::refusal(429, "one dump a second is written").with("Retry-After", "1");
+        }
+        let Some(bytes) = self.heap.dump() else { return Answers::none() };
+        self.dumped = Some(Instant::now());
+        Response::new("application/octet-stream", bytes)
+            .with("Content-Disposition", "attachment; filename=\"heapledger.hl\"")
+    }
+
+    fn sites(&mut self) -> Option<&Profile> {
+        self.forget();
+        if self.sites.is_none() {
+            self.sites = Some((Instant::now(), self.heap.sites()?));
+        }
+        self.sites.as_ref().map(|(_, profile)| profile)
+    }
+
+    fn pprof(&mut self, target: &str, kind: Kind) -> Answer {
+        let is_text = parameter(target, "debug").is_some_and(|value| value != "0");
+        let seconds = match parameter(target, "seconds").map(str::parse::<u64>) {
+            None | Some(Ok(0)) => 0,
+            Some(Ok(seconds @ 1..=DIFFERENCE_SECONDS_MAX)) => seconds,
+            Some(_) => {
+                return Answer::Now(Response::refusal(400, "seconds takes a whole number up to 600"));
+            }
+        };
+        if seconds > 0 {
+            // Its beginning is this moment, whatever was served before.
+            return match self.heap.sites() {
+                Some(before) => Answer::Later(Pending { seconds, kind, before: Box::new(before) }),
+                None => Answer::Now(Answers::none()),
+            };
+        }
+        let Some(profile) = self.sites() else { return Answer::Now(Answers::none()) };
+        Answer::Now(if is_text { text(profile, kind) } else { message(profile, None, kind) })
+    }
+
+    /// Answers a difference whose time has passed.
+    pub(crate) fn difference(&mut self, pending: &Pending) -> Response {
+        match self.heap.sites() {
+            Some(now) => message(&now, Some(&pending.before), pending.kind),
+            None => Answers::none(),
+        }
+    }
+}
+
+fn text(profile: &Profile, kind: Kind) -> Response {
+    Response::text(match kind {
+        Kind::Live => listing::listing(profile, "Sites by live bytes", Site::live_bytes),
+        Kind::Allocated => listing::listing(profile, "Sites by allocated bytes", |site| site.total_bytes),
+    })
+}
+
+fn message(profile: &Profile, before: Option<&Profile>, kind: Kind) -> Response {
+    let message = pprof::of(profile, before, kind, &comments(profile, before.is_some()));
+    Response::new("application/octet-stream", gzip(&encode(&message)))
+}
+
+/// Returns how complete the figures are, one line for each figure, for the comments of a message.
+fn comments(profile: &Profile, is_difference: bool) -> Vec<String> {
+    let quality = &profile.quality;
+    let mut lines = vec![
+        format!("heapledger {} of {}", env!("CARGO_PKG_VERSION"), escaped(&profile.process.program)),
+        format!("completeness {}", quality.current_completeness),
+        format!("attempted {}", quality.attempted),
+        format!("recorded {}", quality.recorded),
+        format!("in_flight {}", quality.in_flight),
+        format!("sampled_out {}", quality.sampled_out),
+        format!("anomalies {}", quality.anomalies.total()),
+    ];
+    let lost = LossReason::ALL.into_iter().filter(|reason| quality.lost.get(*reason) > 0);
+    lines.extend(lost.map(|reason| format!("lost_{} {}", reason.name(), quality.lost.get(reason))));
+    if is_difference {
+        lines.push("values are the change between two moments; completeness is of the whole run".to_owned());
+    }
+    lines
+}
+
+const INDEX: &str = "\
+heapledger
+
+/debug/pprof/heap          what is live, for go tool pprof; ?debug=1 as text, ?seconds=N what changes in N seconds
+/debug/pprof/allocs        what was allocated; the same parameters
+/debug/pprof/cmdline       arguments of the process
+/metrics                   counters for Prometheus; ?scopes=1 also by scope
+/heapledger/live.json      the live page, which heapledger top shows
+/heapledger/dump           a whole dump, for heapledger report
+";

@@ -1,0 +1,181 @@
+//! One exchange on one connection: a request, then a response, then the end.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::Pending;
+use super::request::{self, Request};
+use super::response::Response;
+use crate::sys::sockets::{Interest, Stream};
+
+/// Time in which a whole request has to arrive.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// Time in which a response has to be taken.
+const RESPONSE_TIME: Duration = Duration::from_secs(30);
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 4_096;
+
+/// A connection and its state.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Stream,
+    state: State,
+    /// When the connection is closed whatever its state.
+    until: Instant,
+    pub(super) began: Instant,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The request arrives.
+    Reading(Vec<u8>),
+    /// A difference is being measured.
+    Waiting {
+        pending: Pending,
+        due: Instant,
+    },
+    /// The response is being sent.
+    Writing {
+        bytes: Arc<[u8]>,
+        sent: usize,
+    },
+    Over,
+}
+
+/// What a connection needs next.
+#[derive(Debug)]
+pub(super) enum Need {
+    Nothing,
+    /// An answer to this request, with its body.
+    Answer(Request, Vec<u8>),
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream, now: Instant) -> Connection {
+        Connection { stream, state: State::Reading(Vec::new()), until: now + REQUEST_TIME, began: now }
+    }
+
+    pub(super) fn interest(&self) -> Interest {
+        match self.state {
+            State::Reading(_) => Interest::Readable,
+            State::Writing { .. } => Interest::Writable,
+            State::Waiting { .. } | State::Over => Interest::Nothing,
+        }
+    }
+
+    pub(super) fn descriptor(&self) -> i32 {
+        self.stream.descriptor()
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        matches!(self.state, State::Over) || now >= self.until
+    }
+
+    /// Whether the connection can be given up for another one: it has not sent a whole request.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.state, State::Reading(_))
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
+
+    /// Returns when a difference is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting { due, .. } => Some(*due),
+            _ => None,
+        }
+    }
+
+    /// Goes on after the socket has become ready.
+    pub(super) fn proceed(&mut self) -> Need {
+        match &mut self.state {
+            State::Reading(_) => self.read(),
+            State::Writing { .. } => {
+                self.write();
+                Need::Nothing
+            }
+            // The other side has gone.
+            State::Waiting { .. } => {
+                self.state = State::Over;
+                Need::Nothing
+            }
+            State::Over => Need::Nothing,
+        }
+    }
+
+    fn read(&mut self) -> Need {
+        let State::Reading(bytes) = &mut self.state else { return Need::Nothing };
+        let mut part = [0; READ_BYTES];
+        match self.stream.read(&mut part) {
+            Ok(0) => self.state = State::Over,
+            Ok(length) => {
+                bytes.extend_from_slice(&part[..length]);
+                match request::parse(bytes) {
+                    Ok(None) => {}
+                    Ok(Some(request)) => {
+                        let end = request.head_bytes + request.body_bytes;
+                        if bytes.len() >= end {
+                            let body = bytes[request.head_bytes..end].to_vec();
+                            return Need::Answer(request, body);
+                        }
+                    }
+                    Err(refusal) => self.respond(&refusal, true),
+                }
+            }
+            Err(error) if is_for_now(error.kind()) => {}
+            Err(_) => self.state = State::Over,
+        }
+        Need::Nothing
+    }
+
+    /// Begins to send a response.
+    pub(super) fn respond(&mut self, response: &Response, with_body: bool) {
+        self.state = State::Writing { bytes: response.to_bytes(with_body).into(), sent: 0 };
+        self.until = Instant::now() + RESPONSE_TIME;
+        self.write();
+    }
+
+    /// Begins to wait for a difference.
+    pub(super) fn wait_for(&mut self, pending: Pending, now: Instant) {
+        let due = now + Duration::from_secs(pending.seconds);
+        self.until = due + RESPONSE_TIME;
+        self.state = State::Waiting { pending, due };
+    }
+
+    /// Takes the difference that is being measured.
+    pub(super) fn take_pending(&mut self) -> Option<Pending> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Waiting { pending, .. } => Some(pending),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let State::Writing { bytes, sent } = &mut self.state else { return };
+        while *sent < bytes.len() {
+            match self.stream.write(&bytes[*sent..]) {
+                Ok(0) => break,
+                Ok(length) => *sent += length,
+                Err(error) if is_for_now(error.kind()) => return,
+                Err(_) => break,
+            }
+        }
+        self.state = State::Over;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stream.shut_down();
+    }
+}
+
+fn is_for_now(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

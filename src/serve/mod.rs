@@ -1,0 +1,33 @@
+//! The endpoint: answers to requests of HTTP, and a server for them.
+//!
+//! The paths are those of Go's `net/http/pprof`, so that `go tool pprof`, Alloy, Pyroscope and Parca find them, and Prometheus's
+//! `/metrics`. The figures come from a [`Heap`]; this layer knows nothing of how they are made.
+//!
+//! ```text
+//!  socket ─► server ─► request ─► answer ─► Heap
+//!              │                     └────► pprof, metrics, json, listing
+//!            limits: connections, bytes, times, processor
+//! ```
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `response`, `request` | the two ends of an exchange, without sockets |
+//! | `json`, `metrics`, `listing` | the live page, counters and sites as text |
+//! | `heap` | what the endpoint asks of the process |
+//! | `answer` | the paths |
+//! | `address`, `connection`, `server` | where it listens, one exchange on a socket, and all of them |
+
+pub(crate) mod address;
+pub(crate) mod answer;
+mod connection;
+pub(crate) mod heap;
+mod json;
+mod listing;
+mod metrics;
+mod request;
+mod response;
+pub(crate) mod server;
+#[cfg(test)]
+mod tests;
+
+pub use response::Response;
