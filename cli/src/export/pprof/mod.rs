@@ -5,12 +5,14 @@
 //! `inuse_space`. A location is the address of a call (the return address minus one) with all functions inlined at
 //! that address. A location without a function has its object and offset as its name. A mapping has its build id. It
 //! is marked as symbolized only if all of its locations have functions, because readers look up the symbols of
-//! unmarked mappings. Only the frames of the recorder are dropped. A sample in a scope has the
+//! unmarked mappings. A location that lies in no object has the synthetic mapping [`NO_OBJECT`], because some readers do not take one without a
+//! mapping. The messages and their encoding are the library's (`heapledger::pprof`). Only the frames of the recorder are dropped. A sample in a scope has the
 //! label `scope` with the name of the innermost scope.
 //!
 //! Each comment of the file holds one figure of the quality of the data; `go tool pprof -comments` prints the
 //! comments. Values are signed 64-bit numbers; larger values are clamped.
 
+#[cfg(test)]
 mod proto;
 
 use std::collections::HashMap;
@@ -18,13 +20,15 @@ use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use prost::Message;
 
 use super::calls::{Call, call};
 use super::names::NO_STACK;
 use super::quality;
 use crate::analysis::interner::Interner;
 use crate::analysis::{Group, Origin, group_by_call};
+use heapledger::pprof::{
+    Function, Label, Line, Location, Mapping, Message, NO_OBJECT, Sample, Texts, encode, signed,
+};
 use heapledger::profile::{Profile, Site};
 
 type SiteFigure = fn(&Site) -> u64;
@@ -37,7 +41,7 @@ const VALUES: [(&str, &str, SiteFigure); 4] = [
 ];
 
 pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    let message = message(profile, origin).encode_to_vec();
+    let message = encode(&message(profile, origin));
     // The compression is fast, because a better one takes three times as long and saves little.
     let mut zip = GzEncoder::new(out, Compression::fast());
     zip.write_all(&message)?;
@@ -45,31 +49,30 @@ pub(super) fn write(profile: &Profile, origin: &Origin, out: &mut impl Write) ->
     Ok(())
 }
 
-fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
+fn message(profile: &Profile, origin: &Origin) -> Message {
     let found = group_by_call(profile, call);
     let mut texts = Texts::new();
     let sample_type = VALUES.map(|(kind, unit, _)| texts.value_type(kind, unit)).into();
     let mut functions = Functions(Interner::default());
     let mapping = mappings(profile, &found.keys, &mut texts);
-    let ids: HashMap<u64, u64> =
-        mapping.iter().rev().map(|mapping| (mapping.memory_start, mapping.id)).collect();
+    let ids = MappingIds::of(&mapping);
     let numbered = (1..).zip(&found.keys);
     let mut location: Vec<_> =
         numbered.map(|(id, call)| functions.location(&mut texts, id, call, &ids)).collect();
     let no_stack = location.len() as u64 + 1;
     if found.groups.iter().any(|group| group.frames.is_empty()) {
         let function_id = functions.id(&mut texts, NO_STACK, "");
-        let line = vec![proto::Line { function_id, line: 0 }];
-        location.push(proto::Location { id: no_stack, mapping_id: 0, address: 0, line });
+        let line = vec![Line { function_id, line: 0 }];
+        location.push(Location { id: no_stack, mapping_id: ids.none, address: 0, line });
     }
     let label_key = texts.number("scope");
     let sample = found.groups.iter().map(|group| {
         let label = label(profile, group, label_key, &mut texts);
-        proto::Sample { label, ..sample(profile, group, no_stack) }
+        Sample { label, ..sample(profile, group, no_stack) }
     });
     let sample = sample.collect();
     let comment = quality::lines(profile, origin).iter().map(|line| texts.number(line)).collect();
-    proto::Profile {
+    Message {
         sample_type,
         sample,
         mapping,
@@ -77,29 +80,30 @@ fn message(profile: &Profile, origin: &Origin) -> proto::Profile {
         function: functions.into_messages(),
         time_nanos: signed(profile.process.started_unix_ns),
         duration_nanos: signed(profile.process.duration_ns),
-        period_type: Some(texts.value_type("space", "bytes")),
+        period_type: texts.value_type("space", "bytes"),
         period: 1,
         comment,
         default_sample_type: texts.number("inuse_space"),
-        string_table: texts.0.into_items(),
+        string_table: texts.into_table(),
     }
 }
 
-fn sample(profile: &Profile, group: &Group, no_stack: u64) -> proto::Sample {
+fn sample(profile: &Profile, group: &Group, no_stack: u64) -> Sample {
     let frames = group.frames.iter().map(|frame| u64::from(*frame) + 1);
     let location_id = if group.frames.is_empty() { vec![no_stack] } else { frames.collect() };
     let value = VALUES.map(|(_, _, figure)| signed(group.sum(profile, figure))).into();
-    proto::Sample { location_id, value, label: Vec::new() }
+    Sample { location_id, value, label: Vec::new() }
 }
 
 /// Returns the label of a sample that is in a scope: the name of the innermost scope.
-fn label(profile: &Profile, group: &Group, key: i64, texts: &mut Texts) -> Vec<proto::Label> {
+fn label(profile: &Profile, group: &Group, key: i64, texts: &mut Texts) -> Vec<Label> {
     let stack = group.accounts(profile).next().map_or(0, |site| site.stack);
     let scope = profile.scope(profile.scope_of_stack(stack));
-    scope.map(|scope| proto::Label { key, str: texts.number(&scope.name) }).into_iter().collect()
+    scope.map(|scope| Label { key, str: texts.number(&scope.name) }).into_iter().collect()
 }
 
-fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<proto::Mapping> {
+/// Returns the loaded objects as mappings, and behind them the mapping of locations that lie in none.
+fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<Mapping> {
     // Maps the start of each object with locations to the kinds of symbols that all of these locations have.
     let mut known: HashMap<u64, [bool; 4]> = HashMap::new();
     for call in calls {
@@ -114,7 +118,7 @@ fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<pro
     let numbered = (1..).zip(&profile.modules);
     let mapping = numbered.map(|(id, module)| {
         let has = known.get(&module.start).copied().unwrap_or_default();
-        proto::Mapping {
+        Mapping {
             id,
             memory_start: module.start,
             memory_limit: module.end,
@@ -127,29 +131,33 @@ fn mappings(profile: &Profile, calls: &[Call<'_>], texts: &mut Texts) -> Vec<pro
             has_inline_frames: has[3],
         }
     });
-    mapping.collect()
+    let mut mapping: Vec<Mapping> = mapping.collect();
+    let id = mapping.len() as u64 + 1;
+    mapping.push(Mapping {
+        id,
+        filename: texts.number(NO_OBJECT),
+        has_functions: true,
+        ..Mapping::default()
+    });
+    mapping
 }
 
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+/// Ids of mappings by their lowest addresses, and of the one for locations that lie in no object.
+struct MappingIds {
+    by_start: HashMap<u64, u64>,
+    none: u64,
 }
 
-/// String table; number 0 is the empty text.
-struct Texts(Interner<String>);
-
-impl Texts {
-    fn new() -> Self {
-        let mut texts = Texts(Interner::default());
-        texts.number("");
-        texts
+impl MappingIds {
+    fn of(mapping: &[Mapping]) -> Self {
+        let objects = mapping.split_last().map_or(&[][..], |(_, objects)| objects);
+        // Of two objects with one start, the first counts.
+        let by_start = objects.iter().rev().map(|mapping| (mapping.memory_start, mapping.id)).collect();
+        MappingIds { by_start, none: mapping.len() as u64 }
     }
 
-    fn number(&mut self, text: &str) -> i64 {
-        self.0.number_with(text, str::to_owned).into()
-    }
-
-    fn value_type(&mut self, kind: &str, unit: &str) -> proto::ValueType {
-        proto::ValueType { kind: self.number(kind), unit: self.number(unit) }
+    fn at(&self, start: Option<u64>) -> u64 {
+        start.and_then(|start| self.by_start.get(&start)).copied().unwrap_or(self.none)
     }
 }
 
@@ -161,27 +169,21 @@ impl Functions {
         u64::from(self.0.number((texts.number(name), texts.number(file)))) + 1
     }
 
-    fn location(
-        &mut self,
-        texts: &mut Texts,
-        id: u64,
-        call: &Call<'_>,
-        mappings: &HashMap<u64, u64>,
-    ) -> proto::Location {
+    fn location(&mut self, texts: &mut Texts, id: u64, call: &Call<'_>, mappings: &MappingIds) -> Location {
         let functions = call.functions.iter();
-        let line = functions.map(|function| proto::Line {
+        let line = functions.map(|function| Line {
             function_id: self.id(texts, &function.name, function.file),
             line: i64::from(function.line),
         });
         let line = line.collect();
-        let mapping_id = call.module_start.and_then(|start| mappings.get(&start)).copied().unwrap_or(0);
-        proto::Location { id, mapping_id, address: call.address, line }
+        let mapping_id = mappings.at(call.module_start);
+        Location { id, mapping_id, address: call.address, line }
     }
 
     /// Returns the functions as messages. They have no system name, so readers treat `name` as demangled, and keep
     /// the parts in `<` and `>`.
-    fn into_messages(self) -> Vec<proto::Function> {
-        let message = |(id, (name, filename))| proto::Function { id, name, system_name: 0, filename };
+    fn into_messages(self) -> Vec<Function> {
+        let message = |(id, (name, filename))| Function { id, name, system_name: 0, filename };
         (1..).zip(self.0.into_items()).map(message).collect()
     }
 }
@@ -191,6 +193,7 @@ mod tests {
     use std::io::Read;
 
     use flate2::read::GzDecoder;
+    use prost::Message as _;
 
     use super::*;
     use crate::analysis::sample;
@@ -220,7 +223,8 @@ mod tests {
             assert!(sample.location_id.iter().all(|id| has(ids(), *id)));
         }
         for location in &profile.location {
-            assert!(location.mapping_id as usize <= profile.mapping.len());
+            let ids = || profile.mapping.iter().map(|mapping| mapping.id).collect();
+            assert!(has(ids(), location.mapping_id), "each location has a mapping");
             let ids = || profile.function.iter().map(|function| function.id).collect();
             assert!(location.line.iter().all(|line| has(ids(), line.function_id)));
         }
@@ -247,7 +251,7 @@ mod tests {
         // All locations in the program have a name; the location in the library has none.
         assert_eq!(
             decoded.mapping.iter().map(|mapping| mapping.has_functions).collect::<Vec<_>>(),
-            [true, false]
+            [true, false, true]
         );
         let inlined = decoded.location.iter().find(|location| location.address == 0x100f).expect("the call");
         let names: Vec<_> = inlined

@@ -1,4 +1,4 @@
-//! Messages of `profile.proto` that the export writes, with the numbers of their fields.
+//! The messages of `profile.proto` by another library, to decode what the export writes, with the numbers of their fields.
 //!
 //! A text is an index into the string table, whose element 0 is the empty text; ids start at 1.
 
