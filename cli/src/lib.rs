@@ -9,6 +9,7 @@
 //! * [`symbols`] looks up names for addresses in the object files of this machine.
 //! * [`analysis`] computes findings from a profile, as data.
 //! * [`report`] writes them for people, [`export`] for programs.
+//! * [`top`] shows a running process on a terminal.
 //!
 //! Nothing here runs inside the program that is recorded, so it may allocate, block and link what it needs.
 
@@ -16,3 +17,4 @@ pub mod analysis;
 pub mod export;
 pub mod report;
 pub mod symbols;
+pub mod top;

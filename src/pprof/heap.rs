@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::message::{Function, Label, Line, Location, Mapping, Message, Sample};
+use super::message::{
+    Function, Label, Line, Location, Mapping, Message, NO_OBJECT, NO_STACK, Sample, signed,
+};
 use super::texts::Texts;
-use super::{NO_OBJECT, NO_STACK, signed};
 use crate::profile::{Profile, Site, scope_of_address};
 
 /// The type of values that readers show first.

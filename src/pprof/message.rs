@@ -1,5 +1,15 @@
 //! The messages of `profile.proto` that heapledger writes.
 
+/// Name of the mapping of locations that lie in no loaded object.
+pub const NO_OBJECT: &str = "[heapledger]";
+/// Name of the function that stands for a stack that is not known.
+pub const NO_STACK: &str = "(no stack)";
+
+/// Returns a figure as a value of a sample.
+pub fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 /// Profile: samples, each with a list of values, and the tables that samples refer to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {

@@ -16,15 +16,7 @@ mod texts;
 
 pub use encode::{encode, gzip};
 pub use heap::{Kind, of};
-pub use message::{Function, Label, Line, Location, Mapping, Message, Sample, ValueType};
+pub use message::{
+    Function, Label, Line, Location, Mapping, Message, NO_OBJECT, NO_STACK, Sample, ValueType, signed,
+};
 pub use texts::Texts;
-
-/// Name of the mapping of locations that lie in no loaded object.
-pub const NO_OBJECT: &str = "[heapledger]";
-/// Name of the function that stands for a stack that is not known.
-pub const NO_STACK: &str = "(no stack)";
-
-/// Returns a figure as a value of a sample.
-pub fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}

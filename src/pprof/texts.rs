@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::message::ValueType;
+
 /// String table; number 0 is the empty text.
 #[derive(Debug, Clone)]
 pub struct Texts {
@@ -30,8 +32,8 @@ impl Texts {
     }
 
     /// Returns a type of values.
-    pub fn value_type(&mut self, kind: &str, unit: &str) -> super::ValueType {
-        super::ValueType { kind: self.number(kind), unit: self.number(unit) }
+    pub fn value_type(&mut self, kind: &str, unit: &str) -> ValueType {
+        ValueType { kind: self.number(kind), unit: self.number(unit) }
     }
 
     /// Returns the texts in their order.

@@ -124,7 +124,7 @@ impl<A> HeapLedger<A> {
     /// `heapledger top`. Default: none. `HEAPLEDGER_SERVE` overrides this. `docs/LIVE.md` lists the paths and the limits.
     ///
     /// `address` is a loopback address such as `127.0.0.1:9123` (port 0: any, which is printed), or `unix:PATH` for a socket file that
-    /// only its user may use. Any other address needs the prefix `public:`, because whoever may ask can read what the program allocates,
+    /// only its user may use. Any other address needs the prefix `public:`, because anyone who may ask can read what the program allocates,
     /// its arguments and the paths of its files. A thread of heapledger answers; the program's threads do no work for it.
     #[cfg(feature = "serve")]
     pub const fn serve(mut self, address: &'static str) -> Self {

@@ -21,7 +21,7 @@ pub(crate) const CONNECTIONS_MAX: usize = 64;
 /// Maximum number of differences that are measured at one time; each holds the sites of its beginning.
 pub(crate) const DIFFERENCES_MAX: usize = 4;
 /// Maximum number of connections that are accepted before others get on.
-const ACCEPTED_AT_ONCE: usize = 16;
+const ACCEPTED_AT_ONCE: usize = 128;
 /// Maximum pause between two looks at the end of the program.
 const TURN: Duration = Duration::from_millis(250);
 /// The share of a processor that the server may use: one in this number.
@@ -93,18 +93,26 @@ impl<'a> Server<'a> {
     fn accept(&mut self, now: Instant) -> bool {
         for _ in 0..ACCEPTED_AT_ONCE {
             match self.listener.accept() {
-                Ok(stream) => {
-                    self.make_room();
-                    if self.connections.len() < CONNECTIONS_MAX {
-                        self.connections.push(Connection::new(stream, now));
-                    }
-                }
+                Ok(stream) => self.admit(Connection::new(stream, now), now),
                 Err(error) if error.kind() == ErrorKind::NotConnected => return false,
                 // None is waiting, or the process has no descriptor left: then the system holds them back.
                 Err(_) => break,
             }
         }
         true
+    }
+
+    /// Takes a new connection. A request that has arrived already is answered before the connection can be given up for
+    /// another one.
+    fn admit(&mut self, mut connection: Connection, now: Instant) {
+        let need = connection.proceed();
+        self.make_room();
+        if self.connections.len() < CONNECTIONS_MAX && !connection.is_over(now) {
+            self.connections.push(connection);
+            if let Need::Answer(request, body) = need {
+                self.answer(self.connections.len() - 1, &request, &body, now);
+            }
+        }
     }
 
     /// Gives up the oldest connection that has not sent its request, if there are too many.

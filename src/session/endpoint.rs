@@ -79,7 +79,7 @@ impl Heap for ThisProcess {
 /// Answers a request about the heap of this process, for a server of the program's own.
 ///
 /// `method` is `GET`, `HEAD` or `POST`; `target` is the path with its parameters, such as `/debug/pprof/heap?seconds=5`. The
-/// paths are those of the endpoint: see `docs/LIVE.md`. Whoever may ask is the caller's decision: the answers tell what the program
+/// paths are those of the endpoint: see `docs/LIVE.md`. Who may ask is the caller's decision: the answers tell what the program
 /// allocates, its arguments, and the paths of its files.
 ///
 /// The call takes a snapshot, and with `seconds=N` it waits for so long; in an async program it belongs where blocking work does.

@@ -319,6 +319,10 @@ fn churn_and_wait() {
 /// A child that outlives its parent must not keep the address: only the parent's socket answers.
 fn fork_and_try() {
     wait_for(Path::new(SOCKET));
+    // Its thread is past the begin once it answers.
+    let mut answer = Vec::new();
+    exchange(UnixStream::connect(SOCKET).unwrap(), "GET / HTTP/1.0\r\n\r\n", &mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
     // SAFETY: the child of this process allocates, looks, and ends by `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {

@@ -30,6 +30,7 @@ pub enum Command {
     Export(ExportArgs),
     Diff(DiffArgs),
     Run(RunArgs),
+    Top(TopArgs),
     Trace(TraceArgs),
     Validate(crate::validate::ValidateArgs),
     /// List the environment variables that a recorded program reads
@@ -263,6 +264,33 @@ pub struct RunArgs {
     /// Program to run, with its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// Watch a running process: live bytes and rate over time, completeness, sites and scopes by live bytes and by growth
+///
+/// The process writes its live page (HEAPLEDGER_LIVE=1), has a black box, or serves an endpoint. Without a terminal, the
+/// figures are printed once.
+///
+/// Exit codes: 0 fine; 2 usage; 3 a process without live figures; 4 output that cannot be written.
+#[derive(Debug, clap::Args)]
+pub struct TopArgs {
+    /// Process id; black box or live page; or the endpoint's URL, http://HOST:PORT or unix:PATH
+    #[arg(value_name = "PID|FILE|URL")]
+    pub target: String,
+
+    /// Print the figures once, also on a terminal
+    #[arg(long)]
+    pub once: bool,
+
+    #[command(flatten)]
+    pub names: NameArgs,
+
+    /// Skip the lookup of names, and show addresses
+    #[arg(long)]
+    pub no_symbols: bool,
+
+    #[command(flatten)]
+    pub page: PageArgs,
 }
 
 /// Replay a trace: its summary, the heap at any instant, the events of a span

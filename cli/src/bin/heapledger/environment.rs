@@ -19,6 +19,9 @@ ignores them all.
   HEAPLEDGER_TRACE            path of a trace with every event, with the same % codes, or off
   HEAPLEDGER_BLACKBOX         path of a file that keeps the record however the process ends, or off
   HEAPLEDGER_BLACKBOX_BYTES   length of that file
+  HEAPLEDGER_LIVE             1, a path, or off: a page with the figures of the running process, for heapledger top
+  HEAPLEDGER_SERVE            127.0.0.1:PORT, unix:PATH, public:ADDRESS:PORT, or off: an endpoint for go tool pprof,
+                              Prometheus and heapledger top, in a program with heapledger's feature serve
   HEAPLEDGER_SIGNALS          HUP, INT, TERM, USR1, USR2, several with commas, or off: signals that write a dump
   HEAPLEDGER_TRIGGERS         live:BYTES, growth:BYTES (within a second), peak, loss, pressure, keep:COUNT,
                               pause:SECONDS, several with commas, or off; BYTES as 512M: what else writes a dump

@@ -5,8 +5,9 @@
 //!   have one subcommand each.
 //! * `tables` has `export --format parquet`.
 //! * `read` opens a dump (`input`) or a trace (`trace_file`), and `names` looks up symbols.
-//! * `running` reads the live page of a running process.
 //! * `detail` and `page` convert flags to options of reports; `sources` reads the source lines that a page shows.
+//! * `running` reads the live page of a running process; `top` shows it again and again, also that of an endpoint
+//!   (`endpoint_client`).
 //! * `exit` has the exit codes and messages.
 //!
 //! The command records only in the children of `validate`.
@@ -19,6 +20,7 @@ mod commands;
 mod detail;
 mod diff;
 mod dump_destination;
+mod endpoint_client;
 mod environment;
 mod exit;
 mod figures;
@@ -31,6 +33,7 @@ mod running;
 mod sources;
 #[cfg_attr(not(feature = "parquet"), path = "no_tables.rs")]
 mod tables;
+mod top;
 mod trace;
 mod trace_file;
 #[cfg(not(feature = "validation"))]
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Run(args) => run::run(&args),
+        Command::Top(args) => top::top(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Environment => environment::environment(),

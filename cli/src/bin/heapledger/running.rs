@@ -10,7 +10,7 @@ use heapledger::text::escape::escaped;
 use heapledger_cli::analysis::LiveNames;
 use heapledger_cli::report::write_live;
 
-use crate::args::{NameArgs, ReportedArgs};
+use crate::args::{FailOn, NameArgs, ReportedArgs};
 use crate::exit::{Exit, Failure, FailureKind, STDOUT, written};
 use crate::names;
 use crate::page::layout;
@@ -31,6 +31,11 @@ pub fn report(args: &ReportedArgs, file: &Path) -> Result<Exit, Failure> {
         let shown = escaped(&file.display().to_string());
         Failure::new(FailureKind::Unreadable, format_args!("{shown}: {}", escaped(&error.to_string())))
     };
+    if args.sites.leaks || args.sites.fail_on_leak {
+        let shown = escaped(&file.display().to_string());
+        let error = format_args!("{shown} is written by a running process, whose leaks are not known");
+        return Err(Failure::new(FailureKind::Unreadable, error).hint("have the process write a dump"));
+    }
     let live = LiveReader::open(file).and_then(|mut page| page.read()).map_err(unreadable)?;
     let mut found = LiveNames::default();
     if !args.no_symbols {
@@ -40,7 +45,12 @@ pub fn report(args: &ReportedArgs, file: &Path) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let result = write_live(&live, &found, now_unix_ns(), &layout, &mut out);
     written(result.and_then(|()| out.flush()), STDOUT)?;
-    Ok(Exit::Fine)
+    let quality = &live.quality;
+    let found = args.fail_on.iter().any(|finding| match finding {
+        FailOn::Loss => quality.lost.total() > 0 || quality.sampled_out > 0,
+        FailOn::Anomaly => quality.anomalies.total() > 0,
+    });
+    Ok(if found { Exit::Finding } else { Exit::Fine })
 }
 
 /// Looks up the names of the stacks that have none yet.
