@@ -214,7 +214,8 @@ pub(crate) fn quality(ledger: &Ledger) -> QualityCounters {
         ambiguous_pairings: read(&anomalies.ambiguous),
         layout_mismatches: read(&anomalies.layout_mismatches),
     };
-    quality.own_bytes = ledger.pages.held_bytes();
+    quality.own_memory = ledger.own_memory();
+    quality.own_bytes = quality.own_memory.total();
     quality.own_cpu_ns = background::cpu_ns();
     QualityCounters::new(quality)
 }

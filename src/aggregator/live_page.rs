@@ -24,7 +24,7 @@ use crate::profile::{HeapStats, LossReason, QualityIndicator, scope_of_address};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state;
 use crate::stack::intern::Store;
-use crate::sys::pages::PAGE_BYTES;
+use crate::sys::pages::{For, PAGE_BYTES};
 use crate::sys::platform;
 use crate::sys::sync::Ordering;
 
@@ -57,7 +57,7 @@ impl LiveWriter {
         if !state::options().has_live_page() {
             return None;
         }
-        let number = ledger.pages.take((LIVE_PAGE_BYTES / PAGE_BYTES) as u32)?;
+        let number = ledger.pages.take((LIVE_PAGE_BYTES / PAGE_BYTES) as u32, For::Tables)?;
         // SAFETY: P2, the run is ours, zeroed, as long as a page, and never given back.
         let page: &'static LivePage = unsafe { &*ledger.pages.at(number).cast::<LivePage>() };
         page.begin();

@@ -10,6 +10,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `counters`, `rows`, `history`, `stacks`, `description` | the parts of a snapshot |
+//! | `memory` | resident memory over time, and the allocator's figures |
 //! | `snapshot` | the profile of one moment: holds all lanes, copies, opens the lanes |
 //! | `background` | the state of the aggregator, shared by the background thread and the queries |
 //! | `joined` | flushes and snapshots that serve all threads that ask at the same time |
@@ -29,6 +30,7 @@ pub(crate) mod history;
 mod joined;
 mod live_file;
 pub(crate) mod live_page;
+mod memory;
 pub(crate) mod monitor;
 pub(crate) mod naming;
 #[cfg(test)]

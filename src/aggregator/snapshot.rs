@@ -5,10 +5,12 @@
 //! ring is full takes segments from the overflow pool. The memory for the copy is allocated before, because nothing may
 //! be allocated while a latch is held.
 
+use std::cmp::Reverse;
+
 use super::counters::{self, estimates, peak, stats};
 use super::description::{changes_of, clock, process, settings};
 use super::history::{history, is_of_the_heap};
-use super::{background, monitor, rows, scopes, stacks};
+use super::{background, memory, monitor, rows, scopes, stacks};
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
@@ -16,9 +18,9 @@ use crate::ledger::fold_state::{LaneCounters, LaneFigures, fold_state_of, lane_c
 use crate::ledger::live::SHARDS;
 use crate::ledger::remote_frees::REMOTE_FREE_PAIRS_MAX;
 use crate::ledger::scopes::ScopeAccount;
-use crate::ledger::sites::SiteFigures;
+use crate::ledger::sites::SitesCopy;
 use crate::ledger::timeline::INTERVALS;
-use crate::profile::{Event, Profile, Stack};
+use crate::profile::{Event, Profile, SiteCurve, Stack};
 use crate::quality::QualityCounters;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::ring::lane::Lane;
@@ -79,7 +81,7 @@ struct Frozen {
     profile: Profile,
     counters: QualityCounters,
     live: Vec<Entry>,
-    sites: Vec<(u32, SiteFigures)>,
+    sites: SitesCopy,
     scopes: Vec<ScopeAccount>,
     /// Figures of the running threads, by the numbers of their rows.
     running: Vec<(u32, LaneFigures)>,
@@ -147,7 +149,7 @@ impl Frozen {
     fn with_room(ledger: &Ledger, blocks: usize, lanes: usize) -> Frozen {
         let mut frozen = Frozen::default();
         frozen.live.reserve(blocks + blocks / 8 + SLACK_BLOCKS);
-        frozen.sites.reserve(ledger.sites.count() as usize + SLACK_ROWS);
+        frozen.sites.reserve(&ledger.sites, SLACK_ROWS);
         frozen.running.reserve(lanes);
         frozen.scopes.reserve(ledger.scopes.count() as usize + SLACK_ROWS);
         frozen.profile.timeline.intervals.reserve(INTERVALS);
@@ -170,19 +172,12 @@ impl Frozen {
             let room = self.live.capacity() - self.live.len();
             *blocks += ledger.live.blocks_of_shard(&ledger.pages, shard, room, |entry| self.live.push(entry));
         }
-        if *blocks > self.live.capacity() || ledger.sites.count() as usize > self.sites.capacity() {
+        if *blocks > self.live.capacity() || !ledger.sites.copy(&ledger.pages, &mut self.sites) {
             return false;
         }
-        self.live.retain(|entry| !entry.meta.is_own());
         self.counters = counters::quality(ledger);
         self.peak_number = ledger.peak.number();
         self.at_ns = ledger.clock.now_ns();
-        for site in 0..ledger.sites.count() {
-            self.sites.push((site, SiteFigures::EMPTY));
-            if let Some((_, figures)) = self.sites.last_mut() {
-                ledger.sites.read(&ledger.pages, site, figures);
-            }
-        }
         for (lane, _) in held {
             self.copy_running(lane);
         }
@@ -210,7 +205,7 @@ impl Frozen {
         let Frozen {
             mut profile,
             counters,
-            live,
+            mut live,
             sites,
             scopes,
             running,
@@ -224,10 +219,15 @@ impl Frozen {
         profile.process = process(ledger, at_ns, reason);
         profile.settings = settings();
         profile.clock = clock(ledger, longest_span_ns);
-        let sites = sites.iter().filter(|(_, figures)| !figures.is_empty());
-        profile.sites = sites.map(|(stack, figures)| figures.to_site(*stack, peak_number)).collect();
+        profile.sites = sites.figures().map(|(stack, figures)| figures.to_site(stack, peak_number)).collect();
+        let interval_ns = profile.timeline.interval_ns;
+        profile.curves = sites.curves().map(|curve| curve.to_profile(interval_ns, at_ns)).collect();
+        sort_curves(&mut profile.curves);
         profile.scopes = scopes::rows(ledger, &scopes);
         profile.stacks = vec![Stack::default()];
+        memory::note_resident(ledger);
+        profile.memory = memory::figures(ledger, &live);
+        live.retain(|entry| !entry.meta.is_own());
         profile.live = live.iter().map(Entry::live_block).collect();
         profile.live.sort_unstable_by_key(|block| (block.born_ns, block.address));
         profile.threads = rows::threads(ledger, profile.threads, &running);
@@ -236,6 +236,12 @@ impl Frozen {
         profile.changes = changes_of(&ledger.changes);
         profile
     }
+}
+
+/// Sorts the curves of sites in descending order of their highest live bytes.
+pub(crate) fn sort_curves(curves: &mut [SiteCurve]) {
+    let highest = |curve: &SiteCurve| curve.live_bytes.iter().copied().max().unwrap_or(0);
+    curves.sort_unstable_by_key(|curve| (Reverse(highest(curve)), curve.stack));
 }
 
 /// Returns the metadata of a black box: the process, its settings and its loaded objects, without figures.

@@ -9,6 +9,7 @@ use super::background::{self, BACKGROUND};
 use super::description::settings;
 use super::history::retained;
 use super::live_page::LiveWriter;
+use super::memory::Readings;
 use super::rounds::Aggregator;
 use super::triggers::{ControlGroup, Pressure, Reading, TriggerRules};
 use super::tuning::Tuning;
@@ -56,6 +57,7 @@ pub(crate) fn run() {
     let (mut idle, mut cpu_before, mut watched_ns) = (0u32, 0, 0);
     // A part of sampling that is about to end.
     let mut ending = None;
+    let mut readings = Readings::default();
     drop(starting);
     while state::current().records() {
         state::tick();
@@ -75,6 +77,7 @@ pub(crate) fn run() {
         if let Some(live) = &mut live {
             live.write(ledger, &scope, are_objects_new);
         }
+        readings.read_if_due(ledger, ledger.clock.now_ns());
         let crossed = supervision.sample(ledger, &scope, &mut aggregator);
         if is_flush_due {
             ending = counters::end_sampling_if_over(ledger, marks, ending);

@@ -5,11 +5,14 @@
 use std::mem::MaybeUninit;
 
 use crate::ledger::Ledger;
+use crate::ledger::curves::Curve;
 use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::LaneWithState;
 use crate::ledger::rows::Row;
 use crate::ledger::scopes::ScopeCell;
-use crate::ledger::sites::{SiteCell, SiteDelta};
+use crate::ledger::site_cell::SiteCell;
+use crate::ledger::site_delta::SiteDelta;
+use crate::ledger::site_units::Unit;
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::PAGE_BYTES;
 
@@ -25,6 +28,10 @@ unsafe impl Plain for u32 {}
 unsafe impl Plain for u64 {}
 // SAFETY: X1.
 unsafe impl Plain for [u64; 3] {}
+// SAFETY: X1.
+unsafe impl Plain for Unit {}
+// SAFETY: X1.
+unsafe impl Plain for Curve {}
 // SAFETY: X1.
 unsafe impl Plain for Entry {}
 // SAFETY: X1.

@@ -6,7 +6,7 @@ use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::LaneWithState;
 use crate::ledger::history::LANE_WORDS_MAX;
 use crate::ledger::nursery::YOUNGEST;
-use crate::ledger::sites::SiteDelta;
+use crate::ledger::site_delta::SiteDelta;
 use crate::ring::lane::SEGMENT_WORDS;
 use crate::sys::sync::Ordering;
 

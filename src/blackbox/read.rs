@@ -12,18 +12,25 @@ use super::unbooked::{EventSums, Figures, Unbooked};
 use crate::aggregator::counters::{bytes_in_no_peak, finish_totals};
 use crate::aggregator::description::{changes_of, last_mode};
 use crate::aggregator::history::is_of_the_heap;
+use crate::aggregator::snapshot::sort_curves;
 use crate::aggregator::{monitor, rows, scopes};
 use crate::dump::{self, Dump, ReadError};
 use crate::ledger::Ledger;
+use crate::ledger::curves::Curve;
 use crate::ledger::entry::ROW_OF_OTHERS;
 use crate::ledger::fold_state::{LaneCounters, LaneFigures};
 use crate::ledger::history::LaneWords;
 use crate::ledger::rows::Row;
 use crate::ledger::scopes::ScopeCell;
-use crate::ledger::sites::{IN_SCOPE, SiteCell, SiteFigures};
+use crate::ledger::site_cell::SiteCell;
+use crate::ledger::site_delta::IN_SCOPE;
+use crate::ledger::site_figures::SiteFigures;
+use crate::ledger::site_units::Unit;
 use crate::ledger::timeline::INTERVALS;
 use crate::live::page;
-use crate::profile::{Anomalies, HeapStats, LossCounts, Profile, QualityIndicator, Stack, ThreadRow, check};
+use crate::profile::{
+    Anomalies, HeapStats, LossCounts, Profile, QualityIndicator, SiteCurve, Stack, ThreadRow, check,
+};
 use crate::recorder::latency;
 use crate::recorder::region_abi::{LAYOUT, VERSION};
 use crate::replay::{BlockKind, Blocks, Heap};
@@ -184,6 +191,7 @@ impl<'a> Reader<'a> {
         let mut intervals = Vec::with_capacity(INTERVALS);
         profile.timeline.interval_ns = timeline.copy(last_ns, &mut intervals);
         profile.timeline.intervals = intervals;
+        profile.curves = self.curves(profile.timeline.interval_ns, last_ns);
         self.blocks(&mut profile, &blocks, torn.recorded > 0);
         self.peak(&mut profile, &added, &torn);
         let at_peak = self.peak_number(&profile);
@@ -243,10 +251,13 @@ impl<'a> Reader<'a> {
     fn sites(&self) -> BTreeMap<u32, SiteFigures> {
         let (page, capacity, count) = self.ledger.sites.place();
         let count = count.min(capacity).min(self.image.room::<SiteCell>(page) as u32);
+        let (units, units_taken) = self.ledger.sites.units().place();
         let mut sites = BTreeMap::new();
         for number in 0..count {
             let Some(cell) = self.image.copy::<SiteCell>(page, number as usize) else { break };
-            sites.insert(number, cell.figures());
+            let unit =
+                |unit: u32| self.image.copy::<Unit>(units, unit as usize).filter(|_| unit < units_taken);
+            sites.insert(number, cell.figures(unit));
         }
         for lane in &self.lanes {
             let of_table = lane.deltas(self.image);
@@ -258,6 +269,21 @@ impl<'a> Reader<'a> {
             }
         }
         sites
+    }
+
+    /// Returns the curves of the sites, which lack what the lanes had not committed.
+    fn curves(&self, interval_ns: u64, last_ns: u64) -> Vec<SiteCurve> {
+        let (sites, capacity, _) = self.ledger.sites.place();
+        let (units, units_taken) = self.ledger.sites.units().place();
+        let found = self.ledger.sites.curve_units().filter(|unit| *unit < units_taken).filter_map(|unit| {
+            let curve: Curve = self.image.copy_behind(units, unit as usize * size_of::<Unit>(), 0)?;
+            let site = curve.site();
+            let cell: SiteCell = self.image.copy(sites, site as usize).filter(|_| site < capacity)?;
+            (cell.curve == unit).then(|| curve.to_profile(interval_ns, last_ns))
+        });
+        let mut curves: Vec<SiteCurve> = found.collect();
+        sort_curves(&mut curves);
+        curves
     }
 
     fn totals(&self, profile: &mut Profile, added: &EventSums, torn: &EventSums) {
@@ -338,7 +364,8 @@ impl<'a> Reader<'a> {
             ambiguous_pairings: LaneCounters::read(&anomalies.ambiguous),
             layout_mismatches: LaneCounters::read(&anomalies.layout_mismatches),
         };
-        quality.own_bytes = self.ledger.pages.held_bytes();
+        quality.own_memory = self.ledger.own_memory();
+        quality.own_bytes = quality.own_memory.total();
     }
 
     /// Sets the live blocks of the profile. The frees of a torn batch are derived from the blocks that are missing.

@@ -12,7 +12,7 @@ use super::lanes::LaneImage;
 use crate::ledger::Ledger;
 use crate::ledger::entry::{Entry, Meta};
 use crate::ledger::history::TIME_NS_BOUND;
-use crate::ledger::sites::SiteFigures;
+use crate::ledger::site_figures::SiteFigures;
 use crate::ledger::timeline::{Flow, Timeline};
 use crate::replay::{Block, BlockKind, Dated, End, Heap, Record, SizeBits, Sums, WaitingFree};
 use crate::ring::event::{self, TAG_MARK, TAG_SKIP, TAG_THREAD, Tag, record_words};

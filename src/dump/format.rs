@@ -59,7 +59,7 @@ impl fmt::Display for Version {
 }
 
 /// The version that this crate writes. It is also the newest version that this crate knows.
-pub(super) const VERSION: Version = Version { major: 1, minor: 1 };
+pub(super) const VERSION: Version = Version { major: 1, minor: 2 };
 
 /// Length of the file header, in bytes.
 pub(super) const FILE_HEADER_BYTES: usize = 16;
@@ -93,6 +93,8 @@ pub(super) const ARGUMENT_COST_BYTES: usize = 4;
 pub(super) const FRAMES_PER_STACK_MAX: usize = 65_536;
 /// Maximum number of buckets of one histogram. Counts of higher buckets are added to the last one.
 pub(super) const HISTOGRAM_BUCKETS_MAX: usize = 64;
+/// Maximum number of intervals of the curve of one site.
+pub(super) const CURVE_POINTS_MAX: usize = 1024;
 /// Maximum number of pairs of threads in the table of remote frees.
 pub(super) const CROSSINGS_LISTED_MAX: usize = 4096;
 /// Maximum length of each name, type and place of a tracked pointer, in bytes.
@@ -153,6 +155,8 @@ impl Tag {
     pub(super) const STACKS: Tag = Tag(*b"STCK");
     pub(super) const STACK_FIGURES: Tag = Tag(*b"STKQ");
     pub(super) const TURN_TIMES: Tag = Tag(*b"RECT");
+    pub(super) const OWN_MEMORY: Tag = Tag(*b"OWNM");
+    pub(super) const MEMORY: Tag = Tag(*b"MEMO");
     pub(super) const ESTIMATES: Tag = Tag(*b"ESTM");
     pub(super) const TRACKED: Tag = Tag(*b"TRKD");
     pub(super) const CROSSINGS: Tag = Tag(*b"CROS");
@@ -160,6 +164,7 @@ impl Tag {
     pub(super) const HOST: Tag = Tag(*b"HOST");
     pub(super) const SITES: Tag = Tag(*b"SITE");
     pub(super) const TIMELINE: Tag = Tag(*b"TIME");
+    pub(super) const CURVES: Tag = Tag(*b"CURV");
     pub(super) const SCOPES: Tag = Tag(*b"SCOP");
     pub(super) const LIVE: Tag = Tag(*b"LIVE");
     pub(super) const HISTORY: Tag = Tag(*b"HIST");
@@ -174,7 +179,7 @@ impl Tag {
         [Tag::QUALITY, Tag::CONTENTS, Tag::PROCESS, Tag::SETTINGS, Tag::CLOCK, Tag::TOTALS, Tag::END];
 
     /// Sections that a file holds once or not at all. They are absent if they would be empty.
-    pub(super) const OPTIONALS: [Tag; 7] = [
+    pub(super) const OPTIONALS: [Tag; 9] = [
         Tag::STACK_FIGURES,
         Tag::TURN_TIMES,
         Tag::ESTIMATES,
@@ -182,10 +187,12 @@ impl Tag {
         Tag::CROSSINGS,
         Tag::SURROUNDINGS,
         Tag::HOST,
+        Tag::OWN_MEMORY,
+        Tag::MEMORY,
     ];
 
     /// Tables whose rows the contents section counts, in the order of the file.
-    pub(super) const TABLES: [Tag; 12] = [
+    pub(super) const TABLES: [Tag; 13] = [
         Tag::CHANGES,
         Tag::MODULES,
         Tag::THREADS,
@@ -198,12 +205,13 @@ impl Tag {
         Tag::SYMBOL_FRAMES,
         Tag::SYMBOL_NOTES,
         Tag::SCOPES,
+        Tag::CURVES,
     ];
 
     /// Whether the contents section omits the table if it has no rows. True for the tables of symbols, which only a
-    /// bundled dump has, and for that of scopes, which most programs do not have.
+    /// bundled dump has, and for those of scopes and curves, which earlier versions do not have.
     pub(super) const fn is_listed_with_rows_only(self) -> bool {
-        matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES | Tag::SCOPES)
+        matches!(self, Tag::SYMBOL_TEXTS | Tag::SYMBOL_FRAMES | Tag::SYMBOL_NOTES | Tag::SCOPES | Tag::CURVES)
     }
 
     /// Returns the name of the section for messages.
@@ -221,6 +229,8 @@ impl Tag {
             Tag::STACKS => "stacks",
             Tag::STACK_FIGURES => "stack figures",
             Tag::TURN_TIMES => "recording times",
+            Tag::OWN_MEMORY => "own memory",
+            Tag::MEMORY => "memory of the process",
             Tag::CROSSINGS => "frees by other threads",
             Tag::ESTIMATES => "estimates",
             Tag::TRACKED => "tracked pointers",
@@ -228,6 +238,7 @@ impl Tag {
             Tag::HOST => "name of the machine",
             Tag::SITES => "sites",
             Tag::TIMELINE => "timeline",
+            Tag::CURVES => "curves of sites",
             Tag::SCOPES => "scopes",
             Tag::LIVE => "live blocks",
             Tag::HISTORY => "history",

@@ -205,10 +205,12 @@ impl Assembly {
         let spans = table.map_or(&mut self.note_spans, |table| &mut self.spans[table]);
         match tag {
             Tag::QUALITY => {
-                let turn_times = profile.quality.turn_times;
-                profile.quality = QualityIndicator { turn_times, ..record(plain, faults)? };
+                let QualityIndicator { turn_times, own_memory, .. } = profile.quality;
+                profile.quality = QualityIndicator { turn_times, own_memory, ..record(plain, faults)? };
             }
             Tag::TURN_TIMES => profile.quality.turn_times = record(plain, faults)?,
+            Tag::MEMORY => profile.memory = record(plain, faults)?,
+            Tag::OWN_MEMORY => profile.quality.own_memory = record(plain, faults)?,
             Tag::CROSSINGS => profile.crossings = record(plain, faults)?,
             Tag::ESTIMATES => profile.estimates = Some(record(plain, faults)?),
             Tag::TRACKED => profile.tracked = record(plain, faults)?,
@@ -233,6 +235,7 @@ impl Assembly {
             Tag::TIMELINE => {
                 chunk::<tables::Intervals>(plain, &mut profile.timeline.intervals, spans, faults)?
             }
+            Tag::CURVES => chunk::<tables::Curves>(plain, &mut profile.curves, spans, faults)?,
             Tag::LIVE => chunk::<tables::Live>(plain, &mut profile.live, spans, faults)?,
             Tag::HISTORY => chunk::<tables::History>(plain, &mut profile.history, spans, faults)?,
             Tag::SYMBOL_TEXTS => {

@@ -220,9 +220,9 @@ fn a_newer_major_version_is_refused_by_name() {
     let crc32 = crc32fast::hash(&bytes[..12]).to_le_bytes();
     bytes[12..FILE_HEADER_BYTES].copy_from_slice(&crc32);
     let error = read_bytes(&bytes).unwrap_err();
-    assert!(matches!(error, ReadError::Version { found: Version { major: 2, minor: 1 }, .. }), "{error}");
+    assert!(matches!(error, ReadError::Version { found: Version { major: 2, minor: 2 }, .. }), "{error}");
     assert!(
-        error.to_string().contains("version 2.1") && error.to_string().contains("version 1.1"),
+        error.to_string().contains("version 2.2") && error.to_string().contains("version 1.2"),
         "{error}"
     );
     bytes[12] ^= 1;

@@ -7,7 +7,7 @@ use super::format::{CHUNK_CLOSE_BYTES, Tag};
 use super::section::SectionWriter;
 use super::v1::meta::Contents;
 use super::v1::{Cuts, Wire, tables};
-use crate::profile::{ProcessInfo, Profile, StackFigures, TurnTimes, Violation, check};
+use crate::profile::{OwnMemory, ProcessInfo, Profile, StackFigures, TurnTimes, Violation, check};
 
 /// Describes the bytes that [`write_to`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String
     writer.table::<tables::SymbolFrames>(&frames)?;
     writer.table::<tables::SymbolNotes>(&names.notes)?;
     writer.table::<tables::Scopes>(&profile.scopes)?;
+    writer.table::<tables::Curves>(&profile.curves)?;
     let mut notes = notes(&broken_laws, writer.cuts);
     let unsaid: Vec<_> = earlier.iter().filter(|note| !notes.contains(note)).cloned().collect();
     notes.extend(unsaid);
@@ -78,6 +79,7 @@ fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
         arguments,
         stacks,
         histograms,
+        curves,
         inlined,
         crossings,
         tracked_pointers,
@@ -89,6 +91,7 @@ fn notes(broken_laws: &[Violation], cuts: Cuts) -> Vec<String> {
         (arguments, "arguments of the command line were left off, it was too long"),
         (stacks, "stacks had more frames than the format allows; they are marked as truncated"),
         (histograms, "histograms had more buckets than the format allows; the last ones were merged"),
+        (curves, "curves of sites had more values than the format allows; the last ones were left off"),
         (
             inlined,
             "addresses lie in more inlined functions than the format allows; the outer ones were left off",
@@ -125,6 +128,12 @@ impl<W: Write> ProfileWriter<W> {
         }
         if profile.quality.turn_times != TurnTimes::default() {
             self.record(Tag::TURN_TIMES, &profile.quality.turn_times)?;
+        }
+        if profile.quality.own_memory != OwnMemory::default() {
+            self.record(Tag::OWN_MEMORY, &profile.quality.own_memory)?;
+        }
+        if !profile.memory.is_empty() {
+            self.record(Tag::MEMORY, &profile.memory)?;
         }
         if !profile.crossings.is_empty() {
             self.record(Tag::CROSSINGS, &profile.crossings)?;

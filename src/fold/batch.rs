@@ -3,7 +3,7 @@
 use crate::ledger::estimate::WeightedSums;
 use crate::ledger::peak::HighWater;
 use crate::ledger::scopes::ScopeSums;
-use crate::ledger::sites::SiteDelta;
+use crate::ledger::site_delta::SiteDelta;
 
 /// Fractional bits of the time from one word to the next.
 pub(super) const STEP_BITS: u32 = 16;

@@ -11,7 +11,7 @@
 use super::batch::ScopedDelta;
 use super::state::Fold;
 use crate::ledger::scopes::ScopeSums;
-use crate::ledger::sites::SiteDelta;
+use crate::ledger::site_delta::SiteDelta;
 
 fn sums_of(delta: &SiteDelta) -> ScopeSums {
     let sums = &delta.sums;

@@ -8,9 +8,11 @@
 //! in separate pages (`ledger::site_deltas`), which grows while stacks push each other out of it.
 
 use super::state::{Fold, count_up};
+use crate::ledger::curves::{Dated, span_end_ns};
+use crate::ledger::site_delta::{IN_SCOPE, SiteDelta};
 use crate::ledger::site_deltas::{SITE_DELTAS_MAX, SITE_DELTAS_MIN, pages_of};
-use crate::ledger::sites::{IN_SCOPE, SiteDelta};
 use crate::profile::bucket_of;
+use crate::sys::pages::For;
 
 /// The factor by which a lane's table grows.
 const GROWTH: u32 = 8;
@@ -110,11 +112,11 @@ impl Fold<'_> {
         let before = self.state.deltas;
         let wanted = (before.slots * GROWTH).clamp(SITE_DELTAS_MIN, SITE_DELTAS_MAX);
         self.state.deltas.pushed_out = 0;
-        let Some(page) = self.ledger.pages.take_to_scatter(pages_of(wanted)) else { return };
+        let Some(page) = self.ledger.pages.take_to_scatter(pages_of(wanted), For::Sites) else { return };
         self.commit_table();
         (self.state.deltas.page, self.state.deltas.slots) = (page, wanted);
         if before.slots > 0 {
-            self.ledger.pages.give_back(before.page, pages_of(before.slots));
+            self.ledger.pages.give_back(before.page, pages_of(before.slots), For::Sites);
         }
     }
 
@@ -169,7 +171,9 @@ impl Fold<'_> {
             delta.high_water_bytes = 0;
             (delta.at_high_water_bytes, delta.at_high_water_blocks) = (0, 0);
         } else {
-            self.ledger.sites.commit(&self.ledger.pages, delta, deltas.high_water_number, deltas.peak_number);
+            let dated = Dated::new(deltas.dated_ns, self.ledger.booked.bytes());
+            let marks = (deltas.high_water_number, deltas.peak_number);
+            self.ledger.sites.commit(&self.ledger.pages, delta, marks, dated);
         }
     }
 
@@ -181,6 +185,15 @@ impl Fold<'_> {
             let at = self.at;
             self.commit(at);
         }
+    }
+
+    /// Commits every delta of the lane, because the next events lie in another span of the sites' curves.
+    #[cold]
+    pub(super) fn date_deltas(&mut self, at_ns: u64, interval_ns: u64) {
+        self.deliver();
+        self.commit_deltas();
+        let deltas = &mut self.state.deltas;
+        (deltas.dated_ns, deltas.dated_until_ns) = (at_ns, span_end_ns(at_ns, interval_ns));
     }
 
     fn commit_table(&mut self) {

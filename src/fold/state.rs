@@ -5,7 +5,7 @@ use crate::ledger::Ledger;
 use crate::ledger::fold_state::{FoldState, LaneCounters, fold_state_of, lane_counters_of};
 use crate::ledger::nursery::Places;
 use crate::ledger::scopes::ScopeTally;
-use crate::ledger::sites::SiteDelta;
+use crate::ledger::site_delta::SiteDelta;
 use crate::ring::lane::Lane;
 use crate::sys::latch::Taken;
 

@@ -18,7 +18,11 @@ impl Fold<'_> {
             self.end_interval();
             self.publish_flow(at_ns);
         }
-        self.batch.interval_end_ns = self.ledger.timeline.around(at_ns).1.end;
+        let interval = self.ledger.timeline.around(at_ns).1;
+        if at_ns >= self.state.deltas.dated_until_ns {
+            self.date_deltas(at_ns, interval.end - interval.start);
+        }
+        self.batch.interval_end_ns = interval.end;
     }
 
     /// Ends the high-water mark of the current interval; the mark of the next interval begins at the current live

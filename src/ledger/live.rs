@@ -16,7 +16,7 @@ use super::entry::{Entry, MORE_MAX, Meta, ROW_OF_OTHERS, whole_size};
 use super::table::{ENTRY_BYTES, Table, home_of, pages_of, spread};
 use crate::sys::compiler_barrier::compiler_barrier;
 use crate::sys::latch::Latch;
-use crate::sys::pages::{PAGE_BYTES, Pages, both, halves};
+use crate::sys::pages::{For, PAGE_BYTES, Pages, both, halves};
 use crate::sys::prefetch::prefetch;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -506,7 +506,7 @@ impl Shard {
         let wanted =
             if capacity < 8 * CAPACITY_MIN { (capacity * 2).max(CAPACITY_MIN) } else { capacity / 4 * 5 };
         let wanted = wanted.next_multiple_of(CAPACITY_MIN);
-        let Some(page) = pages.take_to_scatter(pages_of(wanted)) else {
+        let Some(page) = pages.take_to_scatter(pages_of(wanted), For::LiveBlocks) else {
             // Counts as full before the last empty places, which end every probe, are used up.
             return len + CAPACITY_MIN / 16 < capacity;
         };
@@ -525,7 +525,7 @@ impl Shard {
         self.table.store(both(page, wanted), Ordering::Relaxed);
         compiler_barrier();
         if capacity > 0 {
-            pages.give_back(old_page, pages_of(capacity));
+            pages.give_back(old_page, pages_of(capacity), For::LiveBlocks);
         }
         true
     }

@@ -10,19 +10,25 @@
 //! latch or in atomics. The layer `fold` moves events from the first level to the second.
 
 pub(crate) mod changes;
+pub(crate) mod curves;
 pub(crate) mod entry;
 pub(crate) mod estimate;
 pub(crate) mod fold_state;
 pub(crate) mod history;
 pub(crate) mod live;
 pub(crate) mod nursery;
+mod own_memory;
 pub(crate) mod peak;
 mod region;
 pub(crate) mod remote_frees;
 pub(crate) mod rows;
 pub(crate) mod sampled;
 pub(crate) mod scopes;
+pub(crate) mod site_cell;
+pub(crate) mod site_delta;
 pub(crate) mod site_deltas;
+pub(crate) mod site_figures;
+pub(crate) mod site_units;
 pub(crate) mod sites;
 mod table;
 pub(crate) mod ticks;

@@ -21,7 +21,7 @@
 use super::entry::Entry;
 use super::table::spread;
 use crate::sys::compiler_barrier::compiler_barrier;
-use crate::sys::pages::{PAGE_BYTES, Pages, both, halves};
+use crate::sys::pages::{For, PAGE_BYTES, Pages, both, halves};
 use crate::sys::prefetch::prefetch;
 
 /// Number of entries of a lane's first nursery.
@@ -116,7 +116,7 @@ impl Nursery {
         wanted: u32,
         mut push_out: impl FnMut(Entry),
     ) -> Option<Nursery> {
-        let page = pages.take_to_scatter(pages_of(wanted))?;
+        let page = pages.take_to_scatter(pages_of(wanted), For::LiveBlocks)?;
         let resized = Nursery { run: both(page, wanted), ..*self };
         let (old, new) = (self.places(pages, first), resized.places(pages, first));
         for place in 0..old.len() {
@@ -141,7 +141,7 @@ impl Nursery {
         match self.place() {
             // SAFETY: N1.
             (0, _) => unsafe { first.write([Entry::default(); YOUNGEST]) },
-            (page, entries) => pages.give_back(page, pages_of(entries)),
+            (page, entries) => pages.give_back(page, pages_of(entries), For::LiveBlocks),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::ring::registry::{Claimed, Registry};
 use crate::sys::box_file::BoxFile;
 use crate::sys::clock::Clock;
 use crate::sys::latch::{Latch, wait};
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Maximum number of steps that a new thread waits for a snapshot; about a second.
@@ -187,7 +187,7 @@ impl Ledger {
             Claimed::Reused(index) => Some((self.lane(index)?, true)),
             Claimed::Full => None,
             Claimed::Fresh(index) => {
-                let page = self.pages.take(LANE_PAGES)?;
+                let page = self.pages.take(LANE_PAGES, For::Rings)?;
                 // SAFETY: B1, the run was taken for this lane.
                 let lane = unsafe { lane_at(&self.pages, page) };
                 // relaxed: published with the lane.
@@ -202,7 +202,7 @@ impl Ledger {
     /// process that are nowhere else in the region.
     pub(crate) fn set_metadata(&self, metadata: &[u8]) {
         let pages = (metadata.len().div_ceil(PAGE_BYTES)).max(1) as u32;
-        let Some(page) = self.pages.take(pages) else { return };
+        let Some(page) = self.pages.take(pages, For::Tables) else { return };
         // SAFETY: P2, the run is ours, and as long as the metadata.
         unsafe { self.pages.at(page).copy_from_nonoverlapping(metadata.as_ptr(), metadata.len()) };
         let now = u64::from(page) << 32 | metadata.len() as u64;
@@ -210,7 +210,11 @@ impl Ledger {
         let before = self.facts.metadata.swap(now, Ordering::Relaxed);
         if before != 0 {
             let bytes = before as u32 as usize;
-            self.pages.give_back((before >> 32) as u32, bytes.div_ceil(PAGE_BYTES).max(1) as u32);
+            self.pages.give_back(
+                (before >> 32) as u32,
+                bytes.div_ceil(PAGE_BYTES).max(1) as u32,
+                For::Tables,
+            );
         }
     }
 

@@ -10,7 +10,7 @@
 use super::entry::{ROW_OF_OTHERS, ROWS_MAX};
 use super::fold_state::LaneFigures;
 use crate::profile::LossReason;
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 const ROWS_PAGES: u32 = (ROWS_MAX as usize * size_of::<Row>()).div_ceil(PAGE_BYTES) as u32;
@@ -86,7 +86,7 @@ impl Rows {
         match taken {
             Ok(row) => {
                 if row.is_multiple_of(ROWS_A_PAGE) {
-                    pages.hold(1);
+                    pages.hold(1, For::Tables);
                 }
                 row
             }

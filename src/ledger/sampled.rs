@@ -12,7 +12,7 @@
 //! before an address was inserted into one of them.
 
 use super::table::spread;
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Pages of the table; a power of two, as for every run of pages.
@@ -78,12 +78,12 @@ impl SampledSet {
         if self.page.load(Ordering::Acquire) != 0 {
             return true;
         }
-        let Some(page) = pages.take(PAGES) else {
+        let Some(page) = pages.take(PAGES, For::LiveBlocks) else {
             return false;
         };
         // Acquire and release: the first of several threads wins.
         if self.page.compare_exchange(0, page, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            pages.give_back(page, PAGES);
+            pages.give_back(page, PAGES, For::LiveBlocks);
         }
         true
     }

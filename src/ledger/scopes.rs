@@ -231,6 +231,16 @@ impl Scopes {
         (self.page.load(Ordering::Relaxed), self.count())
     }
 
+    /// Returns the bytes of the pages that hold cells and the tables that lead to them, if there are `sites` sites.
+    pub(crate) fn bytes(&self, sites: u32) -> u64 {
+        let (page, count) = self.place();
+        let pages_of = |items: u32, bytes: usize| (items as usize * bytes).div_ceil(PAGE_BYTES) as u32;
+        let pages = pages_of(count.saturating_add(1), size_of::<ScopeCell>())
+            + count.min(SLOT_PAGES)
+            + pages_of(sites, 4).min(STACK_PAGES);
+        if page == 0 { 0 } else { u64::from(pages) * PAGE_BYTES as u64 }
+    }
+
     fn at(&self, pages: &Pages, number: u32) -> *mut ScopeCell {
         // relaxed: written before the count was published.
         pages.at(self.page.load(Ordering::Relaxed)).cast::<ScopeCell>().wrapping_add(number as usize)

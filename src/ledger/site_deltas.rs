@@ -3,7 +3,7 @@
 //! Invariant **Y1**: the selected delta and all deltas of the table are accessed under the latch of their lane only;
 //! the table is a run of this lane, and lives as long as it is in `SiteDeltas`.
 
-use super::sites::SiteDelta;
+use super::site_delta::SiteDelta;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 
 /// Number of deltas of a lane's first table: those that fit into a page, rounded down to a power of two.
@@ -23,6 +23,10 @@ pub(crate) struct SiteDeltas {
     pub(crate) high_water_number: u64,
     /// Number of the process's peak for which the latest mark stands.
     pub(crate) peak_number: u64,
+    /// Date of the deltas: a time in the span of the sites' curves in which their events lie.
+    pub(crate) dated_ns: u64,
+    /// End of that span. The deltas are committed before an event that is later.
+    pub(crate) dated_until_ns: u64,
 }
 
 impl SiteDeltas {

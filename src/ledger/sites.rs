@@ -1,21 +1,26 @@
-//! Sites, one for each call stack, which all threads share; and the delta in which one lane collects its additions to a
-//! site.
+//! Sites, one for each call stack, which all threads share.
 //!
-//! Invariant **S1**: a site is accessed only under the latch of its stripe, and when its pages are accessible; the run of
-//! sites is never given back.
+//! A site has a cell of 128 bytes, with the sums that every site needs and room for nine counts of its histograms. What
+//! few sites have is in units that are taken when they are needed: see `site_units`.
+//!
+//! Invariant **S1**: a site is accessed only under the latch of its stripe, or under the latches of all lanes, without
+//! which nobody commits; and when its pages are accessible. The run of sites is never given back.
 
-use crate::profile::{self, BUCKETS};
+use super::curves::{CURVE_UNITS, CURVES_PER_STRIPE, Curve, Dated};
+use super::site_cell::{Directory, GROUP, GROUPS, SiteCell};
+use super::site_delta::{IN_SCOPE, RareSums, SiteDelta, Sums};
+use super::site_figures::SiteFigures;
+use super::site_units::{Unit, Units};
 use crate::sys::latch::Latch;
 use crate::sys::pages::{PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Maximum number of sites; further stacks share the last one. Limited memory reduces the number.
 pub(crate) const SITES_MAX: u32 = 1 << 20;
-/// Divisor of the region's pages: sites may occupy one quarter of the region.
-const REGION_SHARE: u32 = 4;
+/// Divisor of the region's pages: sites may occupy one eighth of the region, and their units another.
+const REGION_SHARE: u32 = 8;
 /// Number of latches of the sites: one for each residue of the site's number.
 const STRIPES: usize = 64;
-
 /// All sites. All zero bytes are a valid start; [`Sites::open`] takes the run of the sites.
 #[repr(C)]
 #[derive(Debug)]
@@ -25,190 +30,199 @@ pub(crate) struct Sites {
     capacity: AtomicU32,
     /// Number of the highest site in use, plus one.
     count: AtomicU32,
+    units: Units,
     stripes: [Latch; STRIPES],
+    /// First units of the curves, by stripe; 0 for a place without a curve.
+    curves: [[AtomicU32; CURVES_PER_STRIPE]; STRIPES],
 }
 
-/// Figures that a delta and a site have in common.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sums {
-    pub(crate) total_blocks: u64,
-    pub(crate) total_bytes: u64,
-    pub(crate) freed_blocks: u64,
-    pub(crate) freed_bytes: u64,
-    pub(crate) temporary_blocks: u64,
-    pub(crate) temporary_bytes: u64,
-    pub(crate) cross_thread_frees: u64,
-    pub(crate) reallocs: u64,
-    pub(crate) moved: u64,
-    pub(crate) copied_bytes: u64,
-    pub(crate) chains: u64,
-    pub(crate) chain_links: u64,
-}
-
-impl Sums {
-    fn add(&mut self, more: &Sums) {
-        // Wrapping: an allocation that is subtracted again adds the two's complement of one.
-        let pairs = [
-            (&mut self.total_blocks, more.total_blocks),
-            (&mut self.total_bytes, more.total_bytes),
-            (&mut self.freed_blocks, more.freed_blocks),
-            (&mut self.freed_bytes, more.freed_bytes),
-            (&mut self.temporary_blocks, more.temporary_blocks),
-            (&mut self.temporary_bytes, more.temporary_bytes),
-            (&mut self.cross_thread_frees, more.cross_thread_frees),
-            (&mut self.reallocs, more.reallocs),
-            (&mut self.moved, more.moved),
-            (&mut self.copied_bytes, more.copied_bytes),
-            (&mut self.chains, more.chains),
-            (&mut self.chain_links, more.chain_links),
-        ];
-        for (sum, value) in pairs {
-            *sum = sum.wrapping_add(value);
-        }
-    }
-
-    pub(crate) fn live_bytes(&self) -> i64 {
-        self.total_bytes.wrapping_sub(self.freed_bytes) as i64
-    }
-
-    pub(crate) fn live_blocks(&self) -> i64 {
-        self.total_blocks.wrapping_sub(self.freed_blocks) as i64
-    }
-}
-
-/// One site.
-#[repr(C)]
-pub(crate) struct SiteCell {
-    sums: Sums,
-    longest_chain: u64,
-    own_peak_bytes: i64,
-    /// Number of the peak at which `at_peak_bytes` were live.
-    peak_number: u64,
-    at_peak_bytes: i64,
-    at_peak_blocks: i64,
-    sizes: [u64; BUCKETS],
-    lifetimes: [u64; BUCKETS],
-}
-
-/// Mark in the stack number of a delta that belongs to a scope.
-pub(crate) const IN_SCOPE: u32 = 1 << 31;
-
-/// Events of one lane at one site between two commits. All zero bytes are a valid, empty delta of site 0.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct SiteDelta {
-    /// Number of the stack, marked with [`IN_SCOPE`] if the stack is in a scope.
-    pub(crate) stack: u32,
-    pub(crate) sums: Sums,
-    pub(crate) longest_chain: u64,
-    /// Highest live bytes of this delta, relative to the last commit.
-    pub(crate) high_water_bytes: i64,
-    /// Number of the lane's high-water mark at which `at_high_water_bytes` and `at_high_water_blocks` were live. See
-    /// `fold::high_water`.
-    pub(crate) high_water_number: u64,
-    pub(crate) at_high_water_bytes: i64,
-    pub(crate) at_high_water_blocks: i64,
-    /// Number of blocks by power of two of their size; each count is wide enough for the events between two commits.
-    pub(crate) sizes: [u32; BUCKETS],
-    pub(crate) lifetimes: [u32; BUCKETS],
-}
-
-impl SiteDelta {
-    /// Whether the delta has nothing to commit.
-    pub(crate) fn is_empty(&self) -> bool {
-        let sums = &self.sums;
-        // A block that was subtracted again leaves all these sums at zero.
-        sums.total_blocks | sums.freed_blocks | sums.reallocs | sums.chains | sums.cross_thread_frees == 0
-    }
-}
-
-fn pages_of(accounts: u32) -> u32 {
-    (accounts as usize * size_of::<SiteCell>()).div_ceil(PAGE_BYTES) as u32
-}
+const CELLS_PER_PAGE: u32 = (PAGE_BYTES / size_of::<SiteCell>()) as u32;
 
 impl Sites {
-    /// Takes the run of the sites, up to their share of the region. The run is address space only until the sites are
-    /// used.
+    /// Takes the runs of the sites and of their units, up to their shares of the region. The runs are address space only
+    /// until the sites are used. The last site, which others share, has all its units from the start.
     pub(crate) fn open(&self, pages: &Pages) -> bool {
         let mut capacity = SITES_MAX;
         // Runs have sizes of powers of two.
-        while pages_of(capacity).next_power_of_two() > pages.reserved() / REGION_SHARE && capacity > 1 {
+        while capacity.div_ceil(CELLS_PER_PAGE).next_power_of_two() > pages.reserved() / REGION_SHARE
+            && capacity > 1
+        {
             capacity /= 2;
         }
-        let Some(page) = pages.take_sparse(pages_of(capacity)) else {
+        let Some(page) = pages.take_sparse(capacity.div_ceil(CELLS_PER_PAGE)) else {
             return false;
         };
         // relaxed, both: published with the ledger.
         self.page.store(page, Ordering::Relaxed);
         self.capacity.store(capacity, Ordering::Relaxed);
-        let (first, count) = self.pages_of_site(capacity - 1);
-        pages.reach(first, count)
+        if !pages.reach(self.page_of(capacity - 1), 1) || !self.units.open(pages) {
+            return false;
+        }
+        // SAFETY: S1, nobody else knows of the sites yet.
+        let cell = unsafe { &mut *self.cell(pages, capacity - 1) };
+        self.rare(pages, cell).is_some() && (0..GROUPS).all(|group| self.group(pages, cell, group).is_some())
     }
 
-    /// Returns the first page of a site, and the number of its pages.
-    fn pages_of_site(&self, site: u32) -> (u32, u32) {
-        let page_of = |byte: usize| (byte / PAGE_BYTES) as u32;
-        let start = site as usize * size_of::<SiteCell>();
-        let (first, last) = (page_of(start), page_of(start + size_of::<SiteCell>() - 1));
+    /// Returns the page of a site.
+    fn page_of(&self, site: u32) -> u32 {
         // relaxed: written before the ledger was published.
-        (self.page.load(Ordering::Relaxed) + first, last - first + 1)
+        self.page.load(Ordering::Relaxed) + site / CELLS_PER_PAGE
     }
 
     /// Adds a delta to its site and empties it. `high_water_number` is the lane's latest mark, which stands for the
-    /// peak with the number `peak_number`.
+    /// peak with the number `peak_number`. `dated` is the date of the delta.
     pub(crate) fn commit(
         &self,
         pages: &Pages,
         delta: &mut SiteDelta,
-        high_water_number: u64,
-        peak_number: u64,
+        (high_water_number, peak_number): (u64, u64),
+        dated: Dated,
     ) {
         // relaxed: written before the ledger was published.
         let last = self.capacity.load(Ordering::Relaxed) - 1;
         let own = (delta.stack & !IN_SCOPE).min(last);
-        let (first, count) = self.pages_of_site(own);
         // Without memory for its site, a delta belongs to the last one.
-        let site = if pages.reach(first, count) { own } else { last };
+        let site = if pages.reach(self.page_of(own), 1) { own } else { last };
         // relaxed: a bound for readers, who look under the stripe's latch.
         if self.count.load(Ordering::Relaxed) <= site {
             self.count.fetch_max(site + 1, Ordering::Relaxed);
         }
-        let _taken = self.stripes[site as usize % STRIPES].take();
-        let cell = self.cell(pages, site);
-        // SAFETY: S1, the stripe's latch gives us the cell.
-        let cell = unsafe { &mut *cell };
-        let (bytes, blocks) = (cell.sums.live_bytes(), cell.sums.live_blocks());
-        if cell.peak_number != peak_number {
-            // Unchanged since the peak: the current figures are those of the peak.
-            (cell.at_peak_bytes, cell.at_peak_blocks) = (bytes, blocks);
-            cell.peak_number = peak_number;
-        }
-        // The delta too held its figures of that mark at the peak; all its figures, if it is unchanged since then.
-        let (more_bytes, more_blocks) = if delta.high_water_number == high_water_number {
-            (delta.at_high_water_bytes, delta.at_high_water_blocks)
-        } else {
-            (delta.sums.live_bytes(), delta.sums.live_blocks())
-        };
-        cell.at_peak_bytes += more_bytes;
-        cell.at_peak_blocks += more_blocks;
-        cell.own_peak_bytes = cell.own_peak_bytes.max(bytes + delta.high_water_bytes);
-        cell.sums.add(&delta.sums);
-        cell.longest_chain = cell.longest_chain.max(delta.longest_chain);
-        for (sums, counts) in
-            [(&mut cell.sizes, &mut delta.sizes), (&mut cell.lifetimes, &mut delta.lifetimes)]
-        {
-            for (sum, count) in sums.iter_mut().zip(counts.iter_mut()) {
-                // Sign-extended, for a block that was subtracted again.
-                *sum = sum.wrapping_add(*count as i32 as u64);
-                *count = 0;
-            }
+        if !self.add(pages, site, |cell| {
+            let is_new = cell.total_blocks == 0;
+            cell.add(delta, high_water_number, peak_number);
+            self.add_to_curve(pages, site, cell, &delta.sums, is_new, dated);
+            self.add_rest(pages, cell, delta)
+        }) {
+            // The units of the last site were taken at the start.
+            self.count.fetch_max(last + 1, Ordering::Relaxed);
+            self.add(pages, last, |cell| self.add_rest(pages, cell, delta));
         }
         delta.sums = Sums::default();
-        delta.longest_chain = 0;
         delta.high_water_bytes = 0;
         (delta.high_water_number, delta.at_high_water_bytes, delta.at_high_water_blocks) =
             (high_water_number, 0, 0);
+    }
+
+    /// Adds to a site under the latch of its stripe.
+    #[inline(always)]
+    fn add<R>(&self, pages: &Pages, site: u32, work: impl FnOnce(&mut SiteCell) -> R) -> R {
+        let _taken = self.stripes[site as usize % STRIPES].take();
+        // SAFETY: S1, the stripe's latch gives us the cell.
+        work(unsafe { &mut *self.cell(pages, site) })
+    }
+
+    /// Moves the rare sums and the counts of a delta to a site. Returns `false` if there were not units enough: what
+    /// stays behind is still in the delta.
+    fn add_rest(&self, pages: &Pages, cell: &mut SiteCell, delta: &mut SiteDelta) -> bool {
+        let mut is_whole = true;
+        let sums = &delta.sums;
+        if sums.cross_thread_frees | sums.reallocs | sums.chains | sums.chain_links | sums.moved != 0 {
+            match self.rare(pages, cell) {
+                // SAFETY: S2, the latch of the site is held.
+                Some(rare) => unsafe { &mut *rare }.add(&delta.take_rare()),
+                None => is_whole = false,
+            }
+        }
+        let groups = delta.sizes.chunks_exact_mut(GROUP).chain(delta.lifetimes.chunks_exact_mut(GROUP));
+        for (group, counts) in groups.enumerate() {
+            if counts.iter().fold(0, |any, count| any | *count) == 0 {
+                continue;
+            }
+            for (place, count) in counts.iter_mut().enumerate().filter(|(_, count)| **count != 0) {
+                // Sign-extended, for a block that was subtracted again.
+                let change = i64::from(*count as i32);
+                if cell.add_few(group * GROUP + place, change) {
+                    *count = 0;
+                } else if let Some(unit) = self.group(pages, cell, group) {
+                    // SAFETY: S2, as above.
+                    let sum = &mut unsafe { &mut *unit }[place];
+                    *sum = sum.wrapping_add(change as u64);
+                    *count = 0;
+                } else {
+                    is_whole = false;
+                }
+            }
+        }
+        is_whole
+    }
+
+    /// Adds a change of a site's live bytes to its curve. A large site without a curve gets one. The latch of the site's
+    /// stripe is held.
+    fn add_to_curve(
+        &self,
+        pages: &Pages,
+        site: u32,
+        cell: &mut SiteCell,
+        sums: &Sums,
+        is_new: bool,
+        dated: Dated,
+    ) {
+        let live = cell.live().0;
+        if cell.curve == 0 && live >= dated.large_bytes as i64 {
+            let (start_bytes, since_ns) =
+                if is_new { (0, 0) } else { (live - sums.live_bytes(), dated.at_ns) };
+            cell.curve = self.curve_for(pages, site, live).unwrap_or(0);
+            if let Some(curve) = self.curve(pages, cell.curve) {
+                curve.begin(site, start_bytes, since_ns);
+            }
+        }
+        if let Some(curve) = self.curve(pages, cell.curve) {
+            curve.add(dated.at_ns, sums.live_bytes());
+        }
+    }
+
+    /// Returns the units of a free curve, or of the smallest one of the stripe if the site is twice as large.
+    #[cold]
+    fn curve_for(&self, pages: &Pages, site: u32, live: i64) -> Option<u32> {
+        let curves = &self.curves[site as usize % STRIPES];
+        // relaxed, all: the latch of the stripe orders it.
+        if let Some(place) = curves.iter().find(|curve| curve.load(Ordering::Relaxed) == 0) {
+            let units = self.units.take(pages, CURVE_UNITS)?;
+            place.store(units, Ordering::Relaxed);
+            return Some(units);
+        }
+        let held = curves.iter().filter_map(|curve| {
+            let units = curve.load(Ordering::Relaxed);
+            let other = self.cell(pages, self.curve(pages, units)?.site());
+            // SAFETY: S1, the site is of the same stripe. It is not the caller's, which has no curve.
+            Some((unsafe { &*other }.live().0, units, other))
+        });
+        let (bytes, units, other) = held.min_by_key(|(bytes, ..)| *bytes)?;
+        if bytes.max(0) > live / 2 {
+            return None;
+        }
+        // SAFETY: as above.
+        unsafe { &mut *other }.curve = 0;
+        Some(units)
+    }
+
+    /// Returns the curve in these units, for the holder of its stripe's latch.
+    #[allow(clippy::mut_from_ref, reason = "the curve lies in the region, and the latch gives it to us")]
+    fn curve(&self, pages: &Pages, units: u32) -> Option<&mut Curve> {
+        // SAFETY: S2, the units were taken for a curve.
+        (units != 0).then(|| unsafe { &mut *self.units.at(pages, units).cast::<Curve>() })
+    }
+
+    /// Returns the unit of a site's rare sums. Takes it if there is none.
+    fn rare(&self, pages: &Pages, cell: &mut SiteCell) -> Option<*mut RareSums> {
+        if cell.rare == 0 {
+            cell.rare = self.units.take(pages, 1)?;
+        }
+        Some(self.units.at(pages, cell.rare).cast())
+    }
+
+    /// Returns the unit of a group of a site's buckets. Takes it if there is none.
+    fn group(&self, pages: &Pages, cell: &mut SiteCell, group: usize) -> Option<*mut Unit> {
+        if cell.directory == 0 {
+            cell.directory = self.units.take(pages, 1)?;
+        }
+        let directory = self.units.at(pages, cell.directory).cast::<Directory>();
+        // SAFETY: S2, the caller has the site.
+        let unit = &mut unsafe { &mut *directory }.groups[group];
+        if *unit == 0 {
+            *unit = self.units.take(pages, 1)?;
+        }
+        Some(self.units.at(pages, *unit))
     }
 
     /// Returns the number of sites in use.
@@ -217,25 +231,30 @@ impl Sites {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Copies the figures of a site into `into`. Allocates nothing.
-    pub(crate) fn read(&self, pages: &Pages, site: u32, into: &mut SiteFigures) {
-        let _taken = self.stripes[site as usize % STRIPES].take();
-        let (first, count) = self.pages_of_site(site);
-        // A site that is not accessible had no event.
-        *into = if pages.is_reached(first, count) {
-            // SAFETY: S1.
-            unsafe { &*self.cell(pages, site) }.figures()
-        } else {
-            SiteFigures::EMPTY
-        };
+    /// Returns the sums of a site without the rare ones, or `None` if it had no event.
+    pub(crate) fn sums(&self, pages: &Pages, site: u32) -> Option<Sums> {
+        pages.is_reached(self.page_of(site), 1).then(|| self.add(pages, site, |cell| cell.sums()))
     }
 
-    /// Returns the sums of a site, or `None` if it had no event.
-    pub(crate) fn sums(&self, pages: &Pages, site: u32) -> Option<Sums> {
-        let _taken = self.stripes[site as usize % STRIPES].take();
-        let (first, count) = self.pages_of_site(site);
-        // SAFETY: S1.
-        pages.is_reached(first, count).then(|| unsafe { &*self.cell(pages, site) }.sums)
+    /// Copies all sites and their units, if the vectors have room for them. The caller holds the latches of all lanes.
+    /// Allocates nothing.
+    pub(crate) fn copy(&self, pages: &Pages, into: &mut SitesCopy) -> bool {
+        let (count, units) = (self.count(), self.units.place().1);
+        if count as usize > into.cells.capacity() || units as usize > into.units.capacity() {
+            return false;
+        }
+        into.cells.extend((0..count).map(|site| {
+            // A site that is not accessible had no event.
+            if !pages.is_reached(self.page_of(site), 1) {
+                return SiteCell::default();
+            }
+            // SAFETY: S1, the latches of all lanes are held.
+            unsafe { *self.cell(pages, site) }
+        }));
+        into.units.push(Unit::default());
+        // SAFETY: S2, as above; the units that were taken are accessible.
+        into.units.extend((1..units).map(|unit| unsafe { *self.units.at(pages, unit) }));
+        true
     }
 
     /// Returns the page of the sites, the number of sites that fit, and the number of sites in use.
@@ -244,137 +263,57 @@ impl Sites {
         (self.page.load(Ordering::Relaxed), self.capacity.load(Ordering::Relaxed), self.count())
     }
 
+    /// Returns the first units of all curves.
+    pub(crate) fn curve_units(&self) -> impl Iterator<Item = u32> + '_ {
+        // relaxed: read from a file that nobody writes.
+        let units = self.curves.iter().flatten().map(|curve| curve.load(Ordering::Relaxed));
+        units.filter(|units| *units != 0)
+    }
+
+    /// Returns the units of the sites.
+    pub(crate) fn units(&self) -> &Units {
+        &self.units
+    }
+
+    /// Returns the bytes of the pages that hold sites or their units.
+    pub(crate) fn bytes(&self) -> u64 {
+        // The last site has a page from the start.
+        let pages = self.count().div_ceil(CELLS_PER_PAGE) + 1;
+        u64::from(pages) * PAGE_BYTES as u64 + self.units.bytes()
+    }
+
     fn cell(&self, pages: &Pages, site: u32) -> *mut SiteCell {
         // relaxed: written before the ledger was published.
         pages.at(self.page.load(Ordering::Relaxed)).cast::<SiteCell>().wrapping_add(site as usize)
     }
 }
 
-impl SiteCell {
-    pub(crate) fn figures(&self) -> SiteFigures {
-        SiteFigures {
-            sums: self.sums,
-            longest_chain: self.longest_chain,
-            own_peak_bytes: self.own_peak_bytes.max(0) as u64,
-            peak_number: self.peak_number,
-            at_peak: (self.at_peak_bytes.max(0) as u64, self.at_peak_blocks.max(0) as u64),
-            sizes: self.sizes,
-            lifetimes: self.lifetimes,
-        }
-    }
+/// A copy of all sites with their units.
+#[derive(Debug, Default)]
+pub(crate) struct SitesCopy {
+    cells: Vec<SiteCell>,
+    units: Vec<Unit>,
 }
 
-/// A copy of one site's figures.
-#[derive(Debug, Clone)]
-pub(crate) struct SiteFigures {
-    sums: Sums,
-    longest_chain: u64,
-    own_peak_bytes: u64,
-    peak_number: u64,
-    at_peak: (u64, u64),
-    sizes: [u64; BUCKETS],
-    lifetimes: [u64; BUCKETS],
-}
-
-impl SiteFigures {
-    pub(crate) const EMPTY: SiteFigures = SiteFigures {
-        sums: Sums {
-            total_blocks: 0,
-            total_bytes: 0,
-            freed_blocks: 0,
-            freed_bytes: 0,
-            temporary_blocks: 0,
-            temporary_bytes: 0,
-            cross_thread_frees: 0,
-            reallocs: 0,
-            moved: 0,
-            copied_bytes: 0,
-            chains: 0,
-            chain_links: 0,
-        },
-        longest_chain: 0,
-        own_peak_bytes: 0,
-        peak_number: 0,
-        at_peak: (0, 0),
-        sizes: [0; BUCKETS],
-        lifetimes: [0; BUCKETS],
-    };
-
-    /// Returns the site as the profile shows it. `peak_number` is that of the latest peak.
-    pub(crate) fn to_site(&self, stack: u32, peak_number: u64) -> profile::Site {
-        let sums = &self.sums;
-        let live = (sums.live_bytes().max(0) as u64, sums.live_blocks().max(0) as u64);
-        // Unchanged since the latest peak: the current figures are those of the peak.
-        let (at_peak_bytes, at_peak_blocks) =
-            if self.peak_number == peak_number { self.at_peak } else { live };
-        profile::Site {
-            stack,
-            total_blocks: sums.total_blocks,
-            total_bytes: sums.total_bytes,
-            freed_blocks: sums.freed_blocks,
-            freed_bytes: sums.freed_bytes,
-            own_peak_bytes: self.own_peak_bytes,
-            at_peak_bytes,
-            at_peak_blocks,
-            temporary_blocks: sums.temporary_blocks,
-            temporary_bytes: sums.temporary_bytes,
-            cross_thread_frees: sums.cross_thread_frees,
-            reallocs: profile::ReallocStats {
-                count: sums.reallocs,
-                moved: sums.moved,
-                copied_bytes: sums.copied_bytes,
-                chains: sums.chains,
-                chain_links: sums.chain_links,
-                longest_chain: self.longest_chain,
-            },
-            sizes: profile::Histogram::from_counts(&self.sizes),
-            lifetimes: profile::Histogram::from_counts(&self.lifetimes),
-        }
+impl SitesCopy {
+    /// Makes room for the sites of now, and for more.
+    pub(crate) fn reserve(&mut self, sites: &Sites, more: usize) {
+        self.cells.reserve(sites.count() as usize + more);
+        self.units.reserve(sites.units.place().1 as usize + 2 * more);
     }
 
-    /// Adds a delta that was not committed.
-    pub(crate) fn add(&mut self, delta: &SiteDelta) {
-        let live = self.sums.live_bytes();
-        self.own_peak_bytes =
-            self.own_peak_bytes.max(live.wrapping_add(delta.high_water_bytes).max(0) as u64);
-        self.sums.add(&delta.sums);
-        self.longest_chain = self.longest_chain.max(delta.longest_chain);
-        for (sums, counts) in [(&mut self.sizes, &delta.sizes), (&mut self.lifetimes, &delta.lifetimes)] {
-            for (sum, count) in sums.iter_mut().zip(counts) {
-                *sum = sum.wrapping_add(*count as i32 as u64);
-            }
-        }
+    /// Returns the curves of the sites that have one.
+    pub(crate) fn curves(&self) -> impl Iterator<Item = Curve> + '_ {
+        self.cells.iter().filter(|cell| cell.curve != 0).filter_map(|cell| {
+            let first = cell.curve as usize;
+            Curve::of_units(self.units.get(first..first + CURVE_UNITS as usize)?)
+        })
     }
 
-    /// Adds the birth of a block.
-    pub(crate) fn add_block(&mut self, size: u64) {
-        self.sums.total_blocks = self.sums.total_blocks.wrapping_add(1);
-        self.sums.total_bytes = self.sums.total_bytes.wrapping_add(size);
-        let bucket = &mut self.sizes[profile::bucket_of(size)];
-        *bucket = bucket.wrapping_add(1);
-        self.own_peak_bytes = self.own_peak_bytes.max(self.sums.live_bytes().max(0) as u64);
-    }
-
-    /// Adds the end of a block; `lifetime_ns` is `None` when a realloc ended it.
-    pub(crate) fn add_end(&mut self, size: u64, lifetime_ns: Option<u64>) {
-        self.sums.freed_blocks = self.sums.freed_blocks.wrapping_add(1);
-        self.sums.freed_bytes = self.sums.freed_bytes.wrapping_add(size);
-        if let Some(lifetime_ns) = lifetime_ns {
-            let bucket = &mut self.lifetimes[profile::bucket_of(lifetime_ns)];
-            *bucket = bucket.wrapping_add(1);
-        }
-    }
-
-    /// Adds a realloc; `copied_bytes` is `None` when the block did not move.
-    pub(crate) fn add_realloc(&mut self, copied_bytes: Option<u64>) {
-        self.sums.reallocs = self.sums.reallocs.wrapping_add(1);
-        if let Some(bytes) = copied_bytes {
-            self.sums.moved = self.sums.moved.wrapping_add(1);
-            self.sums.copied_bytes = self.sums.copied_bytes.wrapping_add(bytes);
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sums.total_blocks == 0 && self.sums.freed_blocks == 0
+    /// Returns the figures of all sites that had an event, with their numbers.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (u32, SiteFigures)> + '_ {
+        let unit = |number: u32| self.units.get(number as usize).copied();
+        let figures = self.cells.iter().map(move |cell| cell.figures(unit));
+        (0..).zip(figures).filter(|(_, figures)| !figures.is_empty())
     }
 }

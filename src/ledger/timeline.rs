@@ -13,7 +13,7 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// Number of intervals of the timeline; a power of two.
 pub(crate) const INTERVALS: usize = 512;
 /// Length of an interval at the start of the process, in nanoseconds.
-const INTERVAL_NS_MIN: u64 = 1_000_000;
+pub(super) const INTERVAL_NS_MIN: u64 = 1_000_000;
 
 /// Bound of the number of merges, after which an interval is longer than any process lives.
 const MERGES_BOUND: u64 = 40;
@@ -34,6 +34,8 @@ struct Slot {
     flow: [AtomicU64; 4],
     peak_bytes: AtomicU64,
     lost: AtomicU64,
+    /// Highest resident memory that was read in the interval; 0 if none was read.
+    resident_bytes: AtomicU64,
 }
 
 /// The part of a batch that lies in one interval.
@@ -67,6 +69,30 @@ impl Timeline {
         slot.lost.store(slot.lost.load(Ordering::Relaxed) + flow.lost, Ordering::Relaxed);
         slot.peak_bytes
             .store(slot.peak_bytes.load(Ordering::Relaxed).max(flow.peak_bytes), Ordering::Relaxed);
+    }
+
+    /// Adds a reading of the resident memory to the interval that holds `at_ns`.
+    pub(crate) fn note_resident(&self, at_ns: u64, bytes: u64) {
+        let _taken = self.latch.take();
+        while at_ns / self.interval_ns() >= INTERVALS as u64 {
+            self.merge();
+        }
+        let resident = &self.slots[(at_ns / self.interval_ns()) as usize].resident_bytes;
+        // relaxed, both: the latch orders it.
+        resident.store(resident.load(Ordering::Relaxed).max(bytes), Ordering::Relaxed);
+    }
+
+    /// Returns the highest resident memory of each interval, up to the last one with a reading; 0 for an interval
+    /// without.
+    pub(crate) fn resident_by_interval(&self) -> Vec<u64> {
+        let mut resident = Vec::with_capacity(INTERVALS);
+        {
+            let _taken = self.latch.take();
+            // relaxed: the latch orders it.
+            resident.extend(self.slots.iter().map(|slot| slot.resident_bytes.load(Ordering::Relaxed)));
+        }
+        resident.truncate(resident.iter().rposition(|bytes| *bytes != 0).map_or(0, |last| last + 1));
+        resident
     }
 
     /// Returns the number and the bounds of the interval that holds `at_ns`. A later merge may make it a part of a
@@ -128,6 +154,7 @@ impl Timeline {
         for half in 0..INTERVALS / 2 {
             let (a, b) = (&self.slots[2 * half], &self.slots[2 * half + 1]);
             let (peak_a, peak_b) = (take(&a.peak_bytes), take(&b.peak_bytes));
+            let resident = take(&a.resident_bytes).max(take(&b.resident_bytes));
             let lost = take(&a.lost).wrapping_add(take(&b.lost));
             let mut flow = [0u64; 4];
             for (sum, (a, b)) in flow.iter_mut().zip(a.flow.iter().zip(&b.flow)) {
@@ -139,6 +166,7 @@ impl Timeline {
             }
             slot.peak_bytes.store(peak_a.max(peak_b), Ordering::Relaxed);
             slot.lost.store(lost, Ordering::Relaxed);
+            slot.resident_bytes.store(resident, Ordering::Relaxed);
         }
         self.merges.store(self.merges.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }

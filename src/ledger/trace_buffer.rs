@@ -22,7 +22,7 @@
 
 use crate::ring::event::{self, TAG_ALLOC, TAG_FREE, TAG_MOVED, TAG_REFUSED, TAG_WIDE, Tag, record_words};
 use crate::sys::latch::Latch;
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Maximum number of chunks.
@@ -284,7 +284,7 @@ impl Pool {
             if made >= TRACE_CHUNKS_MAX {
                 return None;
             }
-            let page = pages.take(CHUNK_PAGES)?;
+            let page = pages.take(CHUNK_PAGES, For::Tables)?;
             self.made.store(made + 1, Ordering::Relaxed);
             page
         };

@@ -8,8 +8,10 @@
 
 mod by_scope;
 mod check;
+mod curves;
 mod histogram;
 mod loss;
+mod memory;
 mod model;
 mod names;
 mod quality;
@@ -21,15 +23,18 @@ pub mod tracked;
 mod triggers;
 
 pub use check::{Law, Violation, check, laws};
+pub use curves::SiteCurve;
 pub(crate) use histogram::bucket_of_narrow;
 pub use histogram::{BUCKETS, Histogram, bucket_of};
 pub use loss::{LossCounts, LossReason};
+pub use memory::{LARGE_BLOCK_BYTES, ProcessMemory};
 pub use model::{
     Change, ClockInfo, Event, EventKind, HeapStats, Interval, LiveBlock, Module, Peak, ProcessInfo, Profile,
     ReallocStats, RemoteFrees, Site, Stack, TEMPORARY_ALLOCS, ThreadRow, Timeline,
 };
 pub use quality::{
-    Anomalies, CompletenessTrend, Coverage, Estimate, Estimates, QualityIndicator, TURN_BUCKETS, TurnTimes,
+    Anomalies, CompletenessTrend, Coverage, Estimate, Estimates, OwnMemory, QualityIndicator, TURN_BUCKETS,
+    TurnTimes,
 };
 #[cfg(any(test, feature = "read"))]
 pub(crate) use references::{Table, lost_thread, references};

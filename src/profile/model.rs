@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::curves::SiteCurve;
 use super::histogram::Histogram;
 use super::loss::LossCounts;
+use super::memory::ProcessMemory;
 use super::quality::{Coverage, Estimates, QualityIndicator};
 use super::scopes::Scope;
 use super::settings::Settings;
@@ -395,6 +397,9 @@ pub struct Profile {
     pub peak: Peak,
     /// Figures by call stack.
     pub sites: Vec<Site>,
+    /// Live bytes over time of the largest sites, the largest first. Empty in files of earlier versions.
+    #[serde(default)]
+    pub curves: Vec<SiteCurve>,
     /// Figures by scope, for the scopes that the program has named. Empty if there are none.
     pub scopes: Vec<Scope>,
     /// Stacks. Stack 0 is the empty one.
@@ -414,6 +419,10 @@ pub struct Profile {
     pub crossings: Vec<RemoteFrees>,
     /// Allocations and frees over time.
     pub timeline: Timeline,
+    /// The memory of the process, as the system and the allocator below heapledger see it. Empty in files of earlier
+    /// versions.
+    #[serde(default)]
+    pub memory: ProcessMemory,
     /// The last events, oldest first.
     pub history: Vec<Event>,
     /// Changes of state, oldest first.

@@ -261,10 +261,37 @@ pub struct QualityIndicator {
     pub spare_segments: u64,
     /// Durations of the slow path of recording.
     pub turn_times: TurnTimes,
-    /// Memory that heapledger holds outside the program's heap, in bytes.
+    /// Memory that heapledger holds outside the program's heap, in bytes: the sum of [`own_memory`](Self::own_memory).
     pub own_bytes: u64,
+    /// The memory in `own_bytes`, by what it is for. All 0 in files of earlier versions.
+    #[serde(default)]
+    pub own_memory: OwnMemory,
     /// Processor time of the background thread, in nanoseconds. Booking in the threads of the program is not included.
     pub own_cpu_ns: u64,
+}
+
+/// Memory that heapledger holds, in bytes of whole pages. Memory that is reserved and not used is not counted, so the
+/// sum is what heapledger adds to the resident memory of the process, apart from the stacks of its own threads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnMemory {
+    /// Rings of threads, with their counters, and spare segments.
+    pub rings: u64,
+    /// The tables of live blocks.
+    pub live_blocks: u64,
+    /// The figures of sites, and sums on their way to them.
+    pub sites: u64,
+    /// The stacks, and the tables for walking them.
+    pub stacks: u64,
+    /// Everything else: the timeline, threads, scopes, buffers of a trace, and pages that are kept for the next table.
+    pub tables: u64,
+}
+
+impl OwnMemory {
+    /// Returns the sum.
+    pub fn total(&self) -> u64 {
+        let OwnMemory { rings, live_blocks, sites, stacks, tables } = *self;
+        [rings, live_blocks, sites, stacks, tables].into_iter().fold(0, u64::saturating_add)
+    }
 }
 
 impl QualityIndicator {

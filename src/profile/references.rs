@@ -15,6 +15,7 @@ pub(crate) enum Table {
 /// Calls `visit` for every number that refers to a row, together with the table of that row.
 pub(crate) fn references(profile: &mut Profile, mut visit: impl FnMut(Table, &mut u32)) {
     profile.sites.iter_mut().for_each(|site| visit(Table::Stacks, &mut site.stack));
+    profile.curves.iter_mut().for_each(|curve| visit(Table::Stacks, &mut curve.stack));
     for block in &mut profile.live {
         visit(Table::Stacks, &mut block.stack);
         visit(Table::Threads, &mut block.thread);

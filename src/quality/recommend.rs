@@ -293,6 +293,8 @@ mod tests {
             estimates: None,
             peak: Peak::default(),
             sites: Vec::new(),
+            curves: Vec::new(),
+            memory: Default::default(),
             scopes: Vec::new(),
             stacks: Vec::new(),
             stack_figures: Default::default(),

@@ -56,6 +56,8 @@ pub(crate) struct Options {
     /// Signals on which a dump is written, one bit each.
     pub(crate) signals: u32,
     pub(crate) triggers: Triggers,
+    /// Whether the inner allocator is known to be the C library's.
+    pub(crate) is_system_allocator: bool,
 }
 
 impl Options {
@@ -86,6 +88,7 @@ impl Options {
         on_request: false,
         signals: 0,
         triggers: Triggers::DEFAULT,
+        is_system_allocator: false,
     };
 }
 

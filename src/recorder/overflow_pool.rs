@@ -12,6 +12,7 @@ use crossbeam_queue::ArrayQueue;
 use super::process::PROCESS;
 use crate::ledger::Ledger;
 use crate::ring::lane::SEGMENT_PAGES;
+use crate::sys::pages::For;
 
 /// Number of segments in the pool.
 pub(crate) const POOL_SEGMENTS: usize = 64;
@@ -31,7 +32,7 @@ pub(crate) fn fill(ledger: &Ledger) {
     }
     let queue = Box::leak(Box::new(ArrayQueue::new(POOL_SEGMENTS)));
     for _ in 0..POOL_SEGMENTS {
-        if let Some(page) = ledger.pages.take(SEGMENT_PAGES) {
+        if let Some(page) = ledger.pages.take(SEGMENT_PAGES, For::Rings) {
             let _ = queue.push(page);
         }
     }
@@ -51,6 +52,6 @@ pub(super) fn give_back(ledger: &Ledger, page: u32) {
         None => Some(page),
     };
     if let Some(page) = refused {
-        ledger.pages.give_back(page, SEGMENT_PAGES);
+        ledger.pages.give_back(page, SEGMENT_PAGES, For::Rings);
     }
 }

@@ -2,11 +2,13 @@
 //! with the layout of its writer; the file's seal holds this number and the crate's version.
 
 use crate::ledger::Ledger;
+use crate::ledger::curves::Curve;
 use crate::ledger::entry::Entry;
 use crate::ledger::fold_state::LaneWithState;
 use crate::ledger::rows::Row;
 use crate::ledger::scopes::ScopeCell;
-use crate::ledger::sites::{SiteCell, SiteDelta};
+use crate::ledger::site_cell::SiteCell;
+use crate::ledger::site_delta::SiteDelta;
 use crate::ring::lane::{Cold, Folder, Lane, SEGMENT_SLOTS, SEGMENT_WORDS};
 use crate::stack::intern::{Node, Store};
 use crate::sys::pages::{PAGE_BYTES, Pages};
@@ -29,6 +31,7 @@ pub(crate) const LAYOUT: u64 = {
         size_of::<Row>() as u64,
         size_of::<SiteCell>() as u64,
         size_of::<SiteDelta>() as u64,
+        size_of::<Curve>() as u64,
         size_of::<ScopeCell>() as u64,
         size_of::<Node>() as u64,
         size_of::<Store>() as u64,

@@ -24,6 +24,7 @@ use crate::fold::batch::Part;
 use crate::ledger::Ledger;
 use crate::profile::{DataQualityMode, LossReason};
 use crate::ring::lane::{COSTLY_WORDS, Lane, SEGMENT_PAGES, SEGMENT_SLOTS, SEGMENT_WORDS, bump};
+use crate::sys::pages::For;
 use crate::sys::sync::Ordering;
 
 /// Bytes of stack that a fold may use. A thread with less, on a small stack of a signal handler or a coroutine, does not
@@ -65,7 +66,7 @@ pub(super) fn next_segment(
     loop {
         let held = lane.cold.segments_held.load(Ordering::Relaxed);
         if held < home
-            && let Some(page) = ledger.pages.take(SEGMENT_PAGES)
+            && let Some(page) = ledger.pages.take(SEGMENT_PAGES, For::Rings)
         {
             return enter(lane, ledger, number, page, held + 1);
         }
@@ -84,7 +85,7 @@ pub(super) fn next_segment(
             continue;
         }
         if held < offload
-            && let Some(page) = ledger.pages.take(SEGMENT_PAGES)
+            && let Some(page) = ledger.pages.take(SEGMENT_PAGES, For::Rings)
         {
             return enter(lane, ledger, number, page, held + 1);
         }
@@ -123,7 +124,10 @@ pub(super) fn next_segment(
 /// Makes a further segment of the region current, on a thread without the stack that a fold needs.
 fn further_segment(lane: &Lane, ledger: &Ledger, number: u64, held: u32) -> Result<(), LossReason> {
     let has_slot = u64::from(held) < SEGMENT_SLOTS - 1;
-    let page = has_slot.then(|| ledger.pages.take(SEGMENT_PAGES)).flatten().ok_or(LossReason::RingFull)?;
+    let page = has_slot
+        .then(|| ledger.pages.take(SEGMENT_PAGES, For::Rings))
+        .flatten()
+        .ok_or(LossReason::RingFull)?;
     enter(lane, ledger, number, page, held + 1)
 }
 

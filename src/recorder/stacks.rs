@@ -25,6 +25,7 @@ use crate::stack::{End, Frames, Hash, STACK_FRAMES_MAX, unwind, walk};
 use crate::sys::errno::KeptErrno;
 use crate::sys::frame::{self, Bounds, Registers};
 use crate::sys::latch::Patience;
+use crate::sys::pages::For;
 use crate::sys::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Maximum number of outer frames that a walk by frame pointers may lack: those of the C library that starts a thread.
@@ -90,7 +91,7 @@ fn open(lane: &'static Lane) {
     let Some(ledger) = state::ledger() else { return };
     let _own = InternalScope::on(lane);
     let store = store(ledger);
-    let rules = ledger.pages.take(TABLE_PAGES);
+    let rules = ledger.pages.take(TABLE_PAGES, For::Stacks);
     let (Some(store), Some(rules)) = (store, rules) else { return };
     unwind::refresh(ledger.clock.now_ns());
     let way = match state::options().stacks {

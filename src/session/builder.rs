@@ -32,7 +32,8 @@ fn reset_after_fork() {
 impl HeapLedger<System> {
     /// Returns a recorder around the allocator of the system.
     pub const fn system() -> Self {
-        HeapLedger::new(System)
+        let options = Options { is_system_allocator: true, ..Options::DEFAULT };
+        HeapLedger { inner: System, options, hooks: HOOKS }
     }
 }
 

@@ -14,7 +14,7 @@
 //! stacks agree in 52 bits is 1 in 9,000 over the life of a process; such stacks would be shown as one.
 
 use crate::ring::lane::Walker;
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Bits of the number of a stack.
@@ -105,11 +105,11 @@ impl<'a> Cache<'a> {
         }
         self.walker.cache_crowded.store(0, Ordering::Relaxed);
         let wanted = (entries * GROWTH).clamp(ENTRIES_MIN, CACHE_ENTRIES_MAX);
-        let Some(page) = pages.take(pages_of(wanted)) else { return };
+        let Some(page) = pages.take(pages_of(wanted), For::Stacks) else { return };
         let before = self.walker.set_cache(pages, page, u64::BITS - wanted.trailing_zeros());
         // The entries of the old table are found again in the store.
         if entries > 0 {
-            pages.give_back(before, pages_of(entries));
+            pages.give_back(before, pages_of(entries), For::Stacks);
         }
     }
 }

@@ -14,7 +14,7 @@
 //! given back, and items below the counts are accessible.
 
 use crate::sys::latch::{Latch, Patience};
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{For, PAGE_BYTES, Pages};
 use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Maximum number of distinct stacks; later ones are counted as `table_full` and belong to no site.
@@ -82,7 +82,7 @@ fn fitting(most: u32, bytes: usize, pages: u32) -> u32 {
 impl Store {
     /// Makes a store and returns the page of its head.
     pub(crate) fn open(pages: &Pages) -> Option<u32> {
-        let page = pages.take(1)?;
+        let page = pages.take(1, For::Stacks)?;
         let store = Store::at(pages, page);
         let share = (pages.reserved() / REGION_SHARE).max(1);
         let nodes = fitting(STACK_NODES_MAX, size_of::<Node>(), share);
@@ -198,7 +198,7 @@ impl Store {
             return Some(tables - 1);
         }
         let place = self.tables.get(tables)?;
-        place.store(pages.take(pages_of(slots_of(tables), 4))?, Ordering::Relaxed);
+        place.store(pages.take(pages_of(slots_of(tables), 4), For::Stacks)?, Ordering::Relaxed);
         self.newest_len.store(0, Ordering::Relaxed);
         Some(tables)
     }
@@ -306,7 +306,7 @@ fn hold_another(pages: &Pages, start: &AtomicU32, number: u32, bytes: usize) -> 
         if !pages.reach(start.load(Ordering::Relaxed) + number / per_page, 1) {
             return false;
         }
-        pages.hold(1);
+        pages.hold(1, For::Stacks);
     }
     true
 }

@@ -35,7 +35,7 @@
 use super::rules::{Rule, Rules, Stop};
 use super::{End, Hash};
 use crate::sys::frame::{Bounds, Registers, read};
-use crate::sys::pages::{PAGE_BYTES, Pages};
+use crate::sys::pages::{For, PAGE_BYTES, Pages};
 
 /// Maximum number of stack words that are kept of a walk: one or two per frame.
 pub(crate) const REPLAY_WORDS_MAX: usize = 232;
@@ -138,7 +138,7 @@ impl Replay {
     /// Makes room for the last walk of a thread, and returns its address, or 0 without memory.
     #[cold]
     pub(crate) fn open(pages: &Pages) -> u64 {
-        pages.take(REPLAY_PAGES).map_or(0, |page| pages.at(page).expose_provenance() as u64)
+        pages.take(REPLAY_PAGES, For::Stacks).map_or(0, |page| pages.at(page).expose_provenance() as u64)
     }
 
     /// Returns the room at an address that [`Replay::open`] returned.

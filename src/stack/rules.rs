@@ -249,13 +249,14 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::pages::For;
     use std::ptr::NonNull;
 
     fn with_rules(work: impl FnOnce(Rules)) {
         let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
         // SAFETY: until the release below.
         let pages = unsafe { region.as_ref() };
-        work(Rules::at(pages, pages.take(TABLE_PAGES).unwrap()));
+        work(Rules::at(pages, pages.take(TABLE_PAGES, For::Stacks).unwrap()));
         Pages::release(region);
     }
 

@@ -20,6 +20,7 @@
 //! | `compiler_barrier` | the order of stores that outlive the process | be used to order threads |
 //! | `tls` | the thread's slot and its exit hook | allocate or panic, at first touch or after destruction |
 //! | `platform` | process, threads, files, hooks | be called from the hot path |
+//! | `process_memory` | resident memory, and the figures of the C library's allocator | be called from an event |
 //! | `own_threads` | heapledger's threads: start, number, whether they are alone | start one from an event |
 //! | `program_name` | the program's name | allocate |
 //! | `path_pattern` | `%e`, `%p` and `%t` in paths | allocate |
@@ -28,8 +29,8 @@
 //! | `statics` | all state of the room that lies in statics, and its reset in a forked child | grow a second static |
 //! | `signals` | handlers that request a dump, and the wait for requests | write one |
 //!
-//! `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `own_threads`, `program_name`, `copies` and
-//! `signals` have two implementations each: one for Linux, through libc, and a portable one for all other systems, which
+//! `clock`, `address_space`, `box_file`, `errno`, `frame`, `tls`, `platform`, `process_memory`, `own_threads`,
+//! `program_name`, `copies` and `signals` have two implementations each: one for Linux, through libc, and a portable one for all other systems, which
 //! uses only std.
 //! `--cfg heapledger_portable` enables the portable one under Linux, where it is tested.
 
@@ -76,6 +77,9 @@ pub(crate) mod platform;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "hints at addresses")]
 pub(crate) mod prefetch;
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "asks the system and the C library")]
+pub(crate) mod process_memory;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "calls the system")]
 pub(crate) mod program_name;

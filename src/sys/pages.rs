@@ -21,7 +21,8 @@
 //! back a run of the size that the next table takes; a fresh page costs more than zeros; and a return to the system
 //! interrupts the other processors. Further runs are returned to the system and listed: their numbers are kept in the
 //! first page of another run of that size ([`Trunk`]). Untouched pages cost only address space. `held_bytes` counts all
-//! pages that are taken or kept, touched or not, so it is an upper bound of resident memory.
+//! pages that are taken or kept, touched or not, so it is an upper bound of resident memory. Large tables that are filled
+//! from the front count their pages themselves.
 //!
 //! Invariants: **P1** the head of a region is committed and zeroed before any thread sees it, and stays mapped until
 //! `release`. **P2** a run has one owner, or is in one list, or is kept, and never two of these.
@@ -53,6 +54,25 @@ const RESERVE_BYTES_MIN: usize = 1 << 20;
 
 const _: () = assert!(RESERVE_BYTES_MIN.is_multiple_of(COMMIT_PAGES as usize * PAGE_BYTES));
 
+/// What memory of a region is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Rings of threads, with their counters and state, and their spare segments.
+    Rings,
+    /// Live blocks: the shared table and the nurseries.
+    LiveBlocks,
+    /// Sums on their way to sites. The sites themselves count their pages.
+    Sites,
+    /// The store of stacks, and the tables of those who walk them.
+    Stacks,
+    /// Everything else.
+    Tables,
+}
+
+impl For {
+    pub(crate) const COUNT: usize = 5;
+}
+
 /// The directory of a region, at its start. The address of the directory is the address of page 0.
 #[repr(C)]
 #[derive(Debug)]
@@ -78,7 +98,8 @@ pub(crate) struct Pages {
     warm_large: AtomicU64,
     /// Resident bytes of runs that were given back: of kept runs, and of the trunks in the lists.
     warm_bytes: AtomicU64,
-    held_bytes: AtomicU64,
+    /// Bytes of the runs that are in use, by [`For`].
+    held_bytes: [AtomicU64; For::COUNT],
     refused: AtomicU64,
     sparse: Sparse,
 }
@@ -178,21 +199,21 @@ impl Pages {
         self.reserved_pages.store(reserved, Ordering::Relaxed);
         self.committed_pages.store(committed, Ordering::Relaxed);
         self.next_page.store(head, Ordering::Relaxed);
-        self.held_bytes.store(u64::from(head) * PAGE_BYTES as u64, Ordering::Relaxed);
+        self.held_bytes[For::Tables as usize].store(bytes_of(head), Ordering::Relaxed);
     }
 
     /// Takes a run of `pages` zeroed pages or more, and returns the number of the first; `None` when the region or the
     /// system has no more.
-    pub(crate) fn take(&self, pages: u32) -> Option<u32> {
+    pub(crate) fn take(&self, pages: u32, for_what: For) -> Option<u32> {
         let page = self.take_unheld(pages)?;
-        self.hold(pages);
+        self.hold(pages, for_what);
         Some(page)
     }
 
     /// Counts pages of an unheld run as in use.
-    pub(crate) fn hold(&self, pages: u32) {
+    pub(crate) fn hold(&self, pages: u32, for_what: For) {
         // relaxed: a figure for people.
-        self.held_bytes.fetch_add(bytes_of(pages), Ordering::Relaxed);
+        self.held_bytes[for_what as usize].fetch_add(bytes_of(pages), Ordering::Relaxed);
     }
 
     /// Takes a run without counting it, for large tables that are filled from the front: the caller counts the used
@@ -274,8 +295,8 @@ impl Pages {
     /// Takes a run that will be filled in random order, and populates its pages at once. Otherwise a page that is read
     /// before its first write maps the shared zero page, which the write then replaces: two faults, and an interruption
     /// of the other processors.
-    pub(crate) fn take_to_scatter(&self, pages: u32) -> Option<u32> {
-        let page = self.take(pages)?;
+    pub(crate) fn take_to_scatter(&self, pages: u32, for_what: For) -> Option<u32> {
+        let page = self.take(pages, for_what)?;
         if pages < LENT_AT_ONCE_MIN || !address_space::lend(self.at(page), pages as usize * PAGE_BYTES) {
             for page in page..page + pages {
                 // SAFETY: P2, the run is ours, it is zeroed, and no one else knows of it yet.
@@ -302,9 +323,9 @@ impl Pages {
     }
 
     /// Gives a run back. `pages` is the number of pages with which it was taken; no page behind these was written to.
-    pub(crate) fn give_back(&self, page: u32, pages: u32) {
+    pub(crate) fn give_back(&self, page: u32, pages: u32, for_what: For) {
         // relaxed: a figure for people.
-        self.held_bytes.fetch_sub(bytes_of(pages), Ordering::Relaxed);
+        self.held_bytes[for_what as usize].fetch_sub(bytes_of(pages), Ordering::Relaxed);
         let order = order_of(pages);
         let (cold, pages) = match self.warm_runs.get(order) {
             Some(_) if self.keep_small(page, pages, order) => return,
@@ -464,11 +485,19 @@ impl Pages {
         self.next_page.load(Ordering::Relaxed)
     }
 
+    /// Returns the bytes that are taken, by [`For`]. Kept runs and the head are tables.
+    pub(crate) fn held_bytes_by_use(&self) -> [u64; For::COUNT] {
+        // relaxed, both: figures for people. Of a killed process's region they may be anything.
+        let mut held = self.held_bytes.each_ref().map(|held| held.load(Ordering::Relaxed));
+        let tables = &mut held[For::Tables as usize];
+        *tables = tables.saturating_add(self.warm_bytes.load(Ordering::Relaxed));
+        held
+    }
+
     /// Returns the bytes that are taken or kept, including the head.
+    #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> u64 {
-        let (held, warm) = (&self.held_bytes, &self.warm_bytes);
-        // relaxed, both: a figure for people. Of a killed process's region it may be anything.
-        held.load(Ordering::Relaxed).saturating_add(warm.load(Ordering::Relaxed))
+        self.held_bytes_by_use().iter().sum()
     }
 
     /// Returns a whole region to the system. The caller has the only reference to it.

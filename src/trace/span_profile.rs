@@ -2,8 +2,8 @@
 
 use super::replay::Replay;
 use crate::profile::{
-    Anomalies, Interval, LossCounts, Peak, Profile, QualityIndicator, Stack, ThreadRow, Timeline,
-    TrackedReport,
+    Anomalies, Interval, LossCounts, Peak, ProcessMemory, Profile, QualityIndicator, Stack, ThreadRow,
+    Timeline, TrackedReport,
 };
 use crate::replay::BlockKind;
 
@@ -46,6 +46,11 @@ impl Replay {
         profile.peak = Peak { uncertainty_bytes: 0, ..peak };
         profile.estimates = None;
         profile.tracked = TrackedReport::default();
+        // A curve is of the whole run, and the figures of the system are of its end.
+        profile.curves = Vec::new();
+        if !self.span().is_whole() {
+            profile.memory = ProcessMemory::default();
+        }
         profile.sites = self.heap.sums.sites();
         profile.live = self.heap.blocks.live(|block| block.counted && block.kind == BlockKind::Program);
         profile.timeline = self.timeline();

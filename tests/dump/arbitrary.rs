@@ -6,8 +6,9 @@ use heapledger::profile::tracked::{
 };
 use heapledger::profile::{
     Anomalies, Change, ClockInfo, Estimate, Estimates, Event, EventKind, Histogram, Interval, LiveBlock,
-    Module, Peak, ProcessInfo, QualityIndicator, ReallocStats, RemoteFrees, Scope, Settings, Site, Stack,
-    StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport, TurnTimes,
+    Module, OwnMemory, Peak, ProcessInfo, ProcessMemory, QualityIndicator, ReallocStats, RemoteFrees, Scope,
+    Settings, Site, SiteCurve, Stack, StackFigures, SymbolFrame, Symbols, ThreadRow, Timeline, TrackedReport,
+    TurnTimes,
 };
 use heapledger::{
     ClockMode, CompletenessTrend, ConcurrencyConfig, Coverage, DataQualityMode, ForkPolicy, HeapStats,
@@ -80,6 +81,7 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
         own_bytes: n[17],
         own_cpu_ns: n[0],
         turn_times: TurnTimes::default(),
+        own_memory: OwnMemory { rings: n[1], live_blocks: n[2], sites: n[3], stacks: n[4], tables: n[5] },
     })
 }
 
@@ -402,6 +404,26 @@ fn symbols() -> impl Strategy<Value = Symbols> {
     })
 }
 
+fn curve_of(site: &Site) -> SiteCurve {
+    SiteCurve {
+        stack: site.stack,
+        interval_ns: site.total_bytes,
+        first_interval: site.total_blocks as u32,
+        live_bytes: vec![site.total_bytes, site.freed_bytes, site.own_peak_bytes],
+    }
+}
+
+fn memory_of(quality: &QualityIndicator, process: &ProcessInfo, stacks: &[Stack]) -> ProcessMemory {
+    ProcessMemory {
+        resident_by_interval: stacks.first().map(|stack| stack.frames.clone()).unwrap_or_default(),
+        resident_bytes: process.forked_from.map(u64::from),
+        highest_resident_bytes: Some(quality.attempted),
+        allocator: process.platform.clone(),
+        large_blocks_bytes: quality.lag_ns.checked_sub(9),
+        ..ProcessMemory::default()
+    }
+}
+
 /// Any profile.
 pub fn profile() -> impl Strategy<Value = Profile> {
     let clock = (text(), text(), number()).prop_map(|(source, why, longest_span_ns)| ClockInfo {
@@ -443,6 +465,8 @@ pub fn profile() -> impl Strategy<Value = Profile> {
             // A reader finds these numbers in the quality.
             let coverage = Coverage { recorded_events: quality.recorded, lost_events: quality.lost.total() };
             let totals = HeapStats { coverage, ..totals };
+            let curves = sites.iter().map(curve_of).collect();
+            let memory = memory_of(&quality, &process, &stacks);
             let estimates = estimates.map(|estimates| Estimates { coverage, ..estimates });
             Profile {
                 quality,
@@ -453,6 +477,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
                 estimates,
                 peak,
                 sites,
+                curves,
                 scopes,
                 stacks,
                 stack_figures: figures,
@@ -462,6 +487,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
                 crossings: if threads.is_empty() { Vec::new() } else { crossings },
                 threads,
                 timeline,
+                memory,
                 history,
                 changes,
                 tracked,

@@ -54,6 +54,8 @@ pub fn profile() -> Profile {
             Stack { frames: vec![0x5555_0000_1234, 0x5555_0000_2000, 0x7FFF_F7A0_0123], truncated: false },
             Stack { frames: vec![0x5555_0000_1234, u64::MAX, 1], truncated: true },
         ],
+        curves: Vec::new(),
+        memory: Default::default(),
         scopes: Vec::new(),
         stack_figures: Default::default(),
         modules: modules(),
@@ -103,6 +105,7 @@ fn quality() -> QualityIndicator {
         own_bytes: 1_048_576,
         own_cpu_ns: 77_000,
         turn_times: Default::default(),
+        own_memory: Default::default(),
     }
 }
 

@@ -30,6 +30,7 @@ mod memory;
 mod modes;
 mod occasions;
 mod order;
+mod own_memory;
 mod own_thread;
 mod places;
 mod program_files;
@@ -85,6 +86,7 @@ const CASES: &[&[case::Case]] = &[
     environment::CASES,
     modes::CASES,
     waits::CASES,
+    own_memory::CASES,
     own_thread::CASES,
     last_thread::CASES,
     tuning::CASES,

@@ -1,7 +1,7 @@
 //! Functions that scenarios share: threads that allocate nothing themselves, quiet points, memory sizes.
 
 use std::alloc::{Layout, alloc, dealloc};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::hint::black_box;
 use std::ptr::{null, null_mut, without_provenance_mut};
 
@@ -111,16 +111,21 @@ pub fn lost_only(quality: &QualityIndicator, reason: LossReason) -> u64 {
 /// Returns the resident memory of this process in bytes, without allocating. The source is the page tables, because the
 /// counters in `statm` are kept per processor and may be a megabyte behind.
 pub fn resident_bytes() -> u64 {
-    let mut text = [0u8; 1024];
+    status_bytes(c"/proc/self/smaps_rollup", b"Rss:")
+}
+
+/// Returns a figure in KiB of a file of the system, in bytes, without allocating.
+pub fn status_bytes(path: &CStr, name: &[u8]) -> u64 {
+    let mut text = [0u8; 4096];
     // SAFETY: the path is terminated, the buffer is valid for its length, the descriptor is ours to close.
     let length = unsafe {
-        let file = libc::open(c"/proc/self/smaps_rollup".as_ptr(), libc::O_RDONLY);
+        let file = libc::open(path.as_ptr(), libc::O_RDONLY);
         let length = libc::read(file, text.as_mut_ptr().cast(), text.len());
         libc::close(file);
-        usize::try_from(length).expect("smaps_rollup can be read")
+        usize::try_from(length).expect("the file can be read")
     };
     let mut lines = text[..length].split(|byte| *byte == b'\n');
-    let line = lines.find_map(|line| line.strip_prefix(b"Rss:")).expect("a line with the resident memory");
+    let line = lines.find_map(|line| line.strip_prefix(name)).expect("a line with the figure");
     let digits = line.iter().filter(|byte| byte.is_ascii_digit());
     digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')) * 1024
 }

@@ -93,6 +93,7 @@ const RELAXED: &[&str] = &[
     "src/ledger/history.rs",
     "src/ledger/peak.rs",
     "src/ledger/rows.rs",
+    "src/ledger/site_units.rs",
     "src/ledger/sites.rs",
     "src/ledger/trace_buffer.rs",
     "src/ledger/timeline.rs",

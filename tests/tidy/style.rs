@@ -52,6 +52,7 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     ("src/ledger/changes.rs", &["Vec"], "the list is copied for a snapshot, into room made before"),
     ("src/ledger/history.rs", &["Vec"], "the reading side of the history: filled before the latch is taken"),
+    ("src/ledger/sites.rs", &["Vec"], "sites are copied for a snapshot, into room made before"),
     ("src/ledger/timeline.rs", &["Vec"], "the snapshot makes the copy, with room, before"),
     (
         "src/recorder/options.rs",

@@ -4,6 +4,7 @@
 //! what is copied because it grows. A kind without a place worth a look has no finding. The thresholds only keep
 //! trifles out; every figure is in the tables as well.
 
+use super::course::{Course, CourseKind, courses};
 use super::growth::{Growth, growth};
 use super::retained::{Retained, retained};
 use super::{SiteBook, SiteOrder};
@@ -47,8 +48,10 @@ pub enum FindingKind {
         /// Live bytes of the process.
         of_bytes: u64,
     },
-    /// Live blocks of the place were allocated throughout the run.
-    KeepsGrowing(Retained),
+    /// The live bytes of the place rose throughout the run.
+    KeepsGrowing(Course),
+    /// Live blocks of the place were allocated throughout the run: what is known of a place without a curve.
+    AllocatedThroughout(Retained),
     /// The place allocated the most temporary blocks.
     Temporary {
         /// Temporary blocks of the place.
@@ -71,16 +74,12 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
         let value = order.value(&book.lines[line].account);
         (value >= ranking.total / SHARE).then_some((line, value, ranking.total))
     };
-    let growing: Vec<Retained> = retained(profile, book)
-        .into_iter()
-        .filter(|place| place.keeps_growing() && place.bytes >= profile.totals.live_bytes / GROWING_SHARE)
-        .take(GROWING_MAX)
-        .collect();
+    let growing = growing(profile, book);
     let largest_at_peak = first(SiteOrder::Peak);
     if let Some((line, bytes, of_bytes)) = largest_at_peak {
         found.push(Finding { line, kind: FindingKind::LargestAtPeak { bytes, of_bytes } });
     }
-    let grows = |line| growing.iter().any(|place| place.line == line);
+    let grows = |line| growing.iter().any(|finding| finding.line == line);
     // At the snapshot another place may be the largest one.
     if let Some((line, bytes, of_bytes)) = first(SiteOrder::Live)
         && Some(line) != largest_at_peak.map(|(line, ..)| line)
@@ -89,12 +88,7 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     {
         found.push(Finding { line, kind: FindingKind::LargestLive { bytes, of_bytes } });
     }
-    found.extend(
-        growing
-            .iter()
-            .cloned()
-            .map(|place| Finding { line: place.line, kind: FindingKind::KeepsGrowing(place) }),
-    );
+    found.extend(growing);
     if let Some((line, blocks, _)) = first(SiteOrder::Temporaries)
         && blocks >= TEMPORARY_BLOCKS_MIN
     {
@@ -106,6 +100,29 @@ pub fn findings(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
     found.extend(dearest.map(|place| Finding { line: place.line, kind: FindingKind::Capacity(place) }));
     found.truncate(FINDINGS_MAX);
     found
+}
+
+/// Returns the places that keep growing, those with the most live bytes first. A place whose sites are too small for
+/// curves is judged by the births of its live blocks.
+fn growing(profile: &Profile, book: &SiteBook) -> Vec<Finding> {
+    let courses = courses(profile, book);
+    let is_worth_it = |bytes: u64| bytes >= profile.totals.live_bytes / GROWING_SHARE;
+    let of_curves = courses.iter().filter(|course| course.kind == CourseKind::KeepsGrowing).map(|course| {
+        let kind = FindingKind::KeepsGrowing(course.clone());
+        (course.retained_bytes(), Finding { line: course.line, kind })
+    });
+    let has_curve = |place: &Retained| {
+        let course = courses.iter().find(|course| course.line == place.line);
+        course.is_some_and(|course| course.retained_bytes() >= place.bytes / 2)
+    };
+    let of_births =
+        retained(profile, book).into_iter().filter(|place| place.keeps_growing() && !has_curve(place));
+    let of_births = of_births.map(|place| {
+        (place.bytes, Finding { line: place.line, kind: FindingKind::AllocatedThroughout(place) })
+    });
+    let mut all: Vec<_> = of_curves.chain(of_births).filter(|(bytes, _)| is_worth_it(*bytes)).collect();
+    all.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    all.into_iter().take(GROWING_MAX).map(|(_, finding)| finding).collect()
 }
 
 #[cfg(test)]
@@ -152,7 +169,7 @@ mod tests {
         let name = |finding: &Finding| match finding.kind {
             FindingKind::LargestAtPeak { .. } => "peak",
             FindingKind::LargestLive { .. } => "live",
-            FindingKind::KeepsGrowing(_) => "grows",
+            FindingKind::KeepsGrowing(_) | FindingKind::AllocatedThroughout(_) => "grows",
             FindingKind::Temporary { .. } => "temporary",
             FindingKind::Capacity(_) => "capacity",
         };

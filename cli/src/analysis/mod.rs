@@ -16,6 +16,7 @@ pub mod book;
 pub mod call_tree;
 pub mod certainty;
 pub mod code_owner;
+pub mod course;
 pub mod diff;
 pub mod findings;
 pub mod frames;

@@ -6,6 +6,7 @@ use crate::ledger::fold_state::fold_state_of;
 use crate::profile::EventKind;
 use crate::ring::event::{self, RECORD_WORDS_MAX, Tag, Traits};
 use crate::ring::lane::{Lane, SEGMENT_PAGES, SEGMENT_WORDS};
+use crate::sys::pages::For;
 use crate::sys::sync::Ordering;
 
 pub(crate) struct Producer {
@@ -145,7 +146,7 @@ impl Producer {
     fn enter_segment(&mut self, number: u64) {
         let page = if self.segments < self.segments_max {
             self.segments += 1;
-            self.ledger.pages.take(SEGMENT_PAGES).unwrap()
+            self.ledger.pages.take(SEGMENT_PAGES, For::Rings).unwrap()
         } else {
             let oldest = self.lane.cold.oldest.own();
             if oldest + SEGMENT_WORDS > self.lane.folder.tail.observe() {

@@ -9,8 +9,8 @@ use crate::dump::format::{
 };
 use crate::profile::{
     Anomalies, Change, ClockInfo, ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode,
-    ForkPolicy, HeapStats, HistoryLimits, LossCounts, LossReason, Module, Peak, ProcessInfo, Profile,
-    QualityIndicator, Scope, Settings, StackFigures, Stacks, ThreadRow,
+    ForkPolicy, HeapStats, HistoryLimits, LossCounts, LossReason, Module, OwnMemory, Peak, ProcessInfo,
+    ProcessMemory, Profile, QualityIndicator, Scope, Settings, StackFigures, Stacks, ThreadRow,
 };
 
 coded! {
@@ -41,12 +41,41 @@ impl Wire for LossCounts {
     }
 }
 
-// Section `QUAL`. The recording times are in section `RECT`.
+// Section `QUAL`. The recording times are in section `RECT`, the kinds of own memory in `OWNM`.
 record!(QualityIndicator {
     installed, current_completeness, target_completeness, windowed_completeness, trend, recommendation, mode,
     attempted, recorded, in_flight, lost, sampled_out, retained, evicted, anomalies, own_events, lag_ns,
     ring_high_water_words, folds_at_home, folds_away, waits, spare_segments, own_bytes, own_cpu_ns,
-} without { turn_times });
+} without { turn_times, own_memory });
+
+// Section `MEMO`. The numbers by interval are a count and as many numbers.
+record!(ProcessMemory {
+    resident_by_interval,
+    resident_bytes,
+    anonymous_bytes,
+    highest_resident_bytes,
+    swapped_bytes,
+    allocator,
+    allocator_used_bytes,
+    allocator_free_bytes,
+    blocks_at_least_bytes,
+    blocks_at_most_bytes,
+    large_blocks_bytes,
+    large_blocks_resident_bytes,
+});
+
+impl Wire for Vec<u64> {
+    fn put(&self, out: &mut Vec<u8>, cuts: &mut Cuts) -> Result<(), CodecError> {
+        put_all(out, self, cuts)
+    }
+
+    fn get(from: &mut Cursor<'_>, faults: &mut Faults) -> Result<Self, CodecError> {
+        get_all(from, faults)
+    }
+}
+
+// Section `OWNM`: the memory in `own_bytes`, by what it is for.
+record!(OwnMemory { rings, live_blocks, sites, stacks, tables });
 record!(Anomalies { unmatched_frees, double_allocations, ambiguous_pairings, layout_mismatches });
 
 /// Section `CONT`: the number of rows of each table in the whole file. The section is written early, so that the reader
@@ -73,6 +102,7 @@ impl Contents {
             Tag::SYMBOL_FRAMES => profile.symbols.frames.len(),
             Tag::SYMBOL_NOTES => profile.symbols.notes.len(),
             Tag::SCOPES => profile.scopes.len(),
+            Tag::CURVES => profile.curves.len(),
             _ => 0,
         };
         let listed = Tag::TABLES.map(|tag| (tag, rows(tag) as u64)).into_iter();

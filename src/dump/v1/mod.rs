@@ -26,6 +26,8 @@ pub(in crate::dump) struct Cuts {
     pub(in crate::dump) stacks: u64,
     /// Number of histograms cut to their maximum number of buckets.
     pub(in crate::dump) histograms: u64,
+    /// Number of curves of sites cut to their maximum number of values.
+    pub(in crate::dump) curves: u64,
     /// Number of addresses whose inlined functions were cut to the maximum number.
     pub(in crate::dump) inlined: u64,
     /// Number of pairs of threads omitted from the section of remote frees.

@@ -7,12 +7,12 @@
 use super::{Cuts, Faults, Wire};
 use crate::dump::codec::{CodecError, Cursor, put_delta, put_varint};
 use crate::dump::format::{
-    EVENT_ALLOC, EVENT_ALLOC_ZEROED, EVENT_FREE, EVENT_REALLOC, EVENT_REALLOC_FAILED, EVENT_TRACKED,
-    FRAMES_PER_STACK_MAX, HISTOGRAM_BUCKETS_MAX, Tag, pointer_event_code, pointer_event_of,
+    CURVE_POINTS_MAX, EVENT_ALLOC, EVENT_ALLOC_ZEROED, EVENT_FREE, EVENT_REALLOC, EVENT_REALLOC_FAILED,
+    EVENT_TRACKED, FRAMES_PER_STACK_MAX, HISTOGRAM_BUCKETS_MAX, Tag, pointer_event_code, pointer_event_of,
 };
 use crate::profile::{
     Change, Event, EventKind, Histogram, INLINED_MAX, Interval, LiveBlock, Module, ReallocStats, Scope, Site,
-    Stack, SymbolFrame, ThreadRow,
+    SiteCurve, Stack, SymbolFrame, ThreadRow,
 };
 
 /// The previous values, to which deltas are relative. All are 0 at the start of a chunk.
@@ -20,6 +20,7 @@ use crate::profile::{
 pub(in crate::dump) struct Last {
     address: u64,
     ns: u64,
+    bytes: u64,
 }
 
 /// Conversion between the rows and the columns of a table.
@@ -235,6 +236,45 @@ impl Table for Intervals {
         let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes, peak_bytes, lost] =
             get_numbers(columns)?;
         Ok(Interval { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes, peak_bytes, lost })
+    }
+}
+
+/// The table of curves. Columns: stack · length of an interval · first interval · number of values · live bytes (deltas,
+/// also from one curve to the next).
+pub(in crate::dump) struct Curves;
+
+impl Table for Curves {
+    type Row = SiteCurve;
+    const TAG: Tag = Tag::CURVES;
+    const COLUMNS: usize = 5;
+    const FULL_COLUMNS: usize = 4;
+
+    fn put(
+        row: &SiteCurve,
+        last: &mut Last,
+        columns: &mut [Vec<u8>],
+        cuts: &mut Cuts,
+    ) -> Result<(), CodecError> {
+        let SiteCurve { stack, interval_ns, first_interval, live_bytes } = row;
+        let [numbers @ .., lengths, values] = columns else { return Err(NO_COLUMN) };
+        let kept = &live_bytes[..live_bytes.len().min(CURVE_POINTS_MAX)];
+        cuts.curves += u64::from(kept.len() < live_bytes.len());
+        put_numbers(numbers, &[u64::from(*stack), *interval_ns, u64::from(*first_interval)]);
+        put_varint(lengths, kept.len() as u64);
+        kept.iter().for_each(|bytes| put_delta(values, &mut last.bytes, *bytes));
+        Ok(())
+    }
+
+    fn get(columns: &mut [Cursor<'_>], last: &mut Last, _: &mut Faults) -> Result<SiteCurve, CodecError> {
+        let [numbers @ .., lengths, values] = columns else { return Err(NO_COLUMN) };
+        let [stack, interval_ns, first_interval] = get_numbers(numbers)?;
+        let length = lengths.count(Some(values), CURVE_POINTS_MAX, "number of values of a curve")?;
+        let mut live_bytes = Vec::with_capacity(length);
+        for _ in 0..length {
+            live_bytes.push(values.delta(&mut last.bytes)?);
+        }
+        let (stack, first_interval) = (word(stack, "stack")?, word(first_interval, "first interval")?);
+        Ok(SiteCurve { stack, interval_ns, first_interval, live_bytes })
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::stack::rules::TABLE_PAGES;
+use crate::sys::pages::For;
 use std::ptr::NonNull;
 
 /// Words of the simulated stack.
@@ -97,7 +98,7 @@ fn a_replayed_walk_is_the_walk_by_rules_whatever_was_called_and_returned_between
     let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
     // SAFETY: until the release below.
     let pages = unsafe { region.as_ref() };
-    let rules = Rules::at(pages, pages.take(TABLE_PAGES).unwrap());
+    let rules = Rules::at(pages, pages.take(TABLE_PAGES, For::Stacks).unwrap());
     let replay = Replay::open(pages);
     let mut words = vec![0u64; WORDS];
     let low = words.as_mut_ptr().expose_provenance() as u64;
@@ -144,7 +145,7 @@ fn a_frame_pointer_that_leads_elsewhere_is_followed() {
     let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
     // SAFETY: until the release below.
     let pages = unsafe { region.as_ref() };
-    let rules = Rules::at(pages, pages.take(TABLE_PAGES).unwrap());
+    let rules = Rules::at(pages, pages.take(TABLE_PAGES, For::Stacks).unwrap());
     // SAFETY: there is no other reference.
     let replay = unsafe { Replay::at(Replay::open(pages)) };
     // Function 1 is called at 2000, and function 2 at 3000 by a function that finds its caller by its frame pointer; 4
@@ -183,7 +184,7 @@ fn what_was_kept_is_forgotten_with_the_rules() {
     let region: NonNull<Pages> = Pages::reserve(1 << 24, size_of::<Pages>()).unwrap();
     // SAFETY: until the release below.
     let pages = unsafe { region.as_ref() };
-    let rules = Rules::at(pages, pages.take(TABLE_PAGES).unwrap());
+    let rules = Rules::at(pages, pages.take(TABLE_PAGES, For::Stacks).unwrap());
     let words = std::hint::black_box([0u64, 2_000, 0, 3_000]);
     let low = (&raw const words[0]).expose_provenance() as u64;
     let (start, bounds) =

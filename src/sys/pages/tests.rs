@@ -8,28 +8,28 @@ fn runs_are_zeroed_distinct_and_come_back() {
     // SAFETY: P1, the region lives until the end of the test.
     let pages = unsafe { region.as_ref() };
     let held = pages.held_bytes();
-    let (a, b) = (pages.take(3).unwrap(), pages.take(1).unwrap());
+    let (a, b) = (pages.take(3, For::Tables).unwrap(), pages.take(1, For::Tables).unwrap());
     assert!(b >= a + 4, "a run of 3 pages occupies 4");
     // SAFETY: the run is ours.
     unsafe {
         assert!((0..4 * PAGE_BYTES).all(|i| pages.at(a).add(i).read() == 0));
         pages.at(a).write_bytes(7, 3 * PAGE_BYTES);
     }
-    pages.give_back(a, 3);
-    assert_eq!(pages.take(4), Some(a));
+    pages.give_back(a, 3, For::Tables);
+    assert_eq!(pages.take(4, For::Tables), Some(a));
     // SAFETY: the run is ours again.
     assert!((0..4 * PAGE_BYTES).all(|i| unsafe { pages.at(a).add(i).read() } == 0));
-    pages.give_back(a, 4);
-    pages.give_back(b, 1);
+    pages.give_back(a, 4, For::Tables);
+    pages.give_back(b, 1, For::Tables);
     assert_eq!(pages.held_bytes(), held + 5 * PAGE_BYTES as u64, "both are kept");
-    assert_eq!((pages.take(4), pages.take(1)), (Some(a), Some(b)));
+    assert_eq!((pages.take(4, For::Tables), pages.take(1, For::Tables)), (Some(a), Some(b)));
     Pages::release(region);
 }
 
 /// Takes `runs` runs of a size, writes to them and gives them back, twice: the second time they are full of zeros.
 fn take_and_give_back(pages: &Pages, size: u32, runs: usize) {
     for _ in 0..2 {
-        let runs: Vec<u32> = (0..runs).map(|_| pages.take_to_scatter(size).unwrap()).collect();
+        let runs: Vec<u32> = (0..runs).map(|_| pages.take_to_scatter(size, For::Tables).unwrap()).collect();
         assert_eq!(runs.iter().collect::<HashSet<_>>().len(), runs.len());
         for &run in &runs {
             let bytes = size as usize * PAGE_BYTES;
@@ -39,7 +39,7 @@ fn take_and_give_back(pages: &Pages, size: u32, runs: usize) {
                 pages.at(run).write_bytes(7, bytes);
             }
         }
-        runs.into_iter().for_each(|run| pages.give_back(run, size));
+        runs.into_iter().for_each(|run| pages.give_back(run, size, For::Tables));
     }
 }
 
@@ -104,7 +104,7 @@ fn what_is_taken_to_be_filled_here_and_there_is_lent_already() {
     // SAFETY: P1, the region lives until the end of the test.
     let pages = unsafe { region.as_ref() };
     for size in [1, LENT_AT_ONCE_MIN - 1, LENT_AT_ONCE_MIN, 100] {
-        let lent = pages.take_to_scatter(size).unwrap();
+        let lent = pages.take_to_scatter(size, For::Tables).unwrap();
         let before = faults();
         for page in lent..lent + size {
             // SAFETY: the run is ours.
@@ -120,9 +120,9 @@ fn the_limit_is_a_refusal_not_a_crash() {
     let region = Pages::reserve(1 << 20, size_of::<Pages>()).unwrap();
     // SAFETY: P1.
     let pages = unsafe { region.as_ref() };
-    assert_eq!(pages.take(1 << 20), None);
+    assert_eq!(pages.take(1 << 20, For::Tables), None);
     let mut taken = 0;
-    while pages.take(16).is_some() {
+    while pages.take(16, For::Tables).is_some() {
         taken += 1;
     }
     assert!(taken >= 15, "{taken}");
@@ -142,7 +142,7 @@ fn a_sparse_run_is_accessible_where_it_was_reached_and_no_memory_elsewhere() {
     use_sparse_runs(pages);
     let ceiling = pages.reserved() - pages.sparse.pages();
     let mut last = 0;
-    while let Some(page) = pages.take(16) {
+    while let Some(page) = pages.take(16, For::Tables) {
         last = page;
         assert!(page + 16 <= ceiling, "{page} {ceiling}");
     }

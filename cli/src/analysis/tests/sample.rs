@@ -33,6 +33,8 @@ pub(crate) fn empty() -> Profile {
         estimates: None,
         peak: Peak::default(),
         sites: Vec::new(),
+        curves: Vec::new(),
+        memory: Default::default(),
         scopes: Vec::new(),
         stacks: vec![Stack::default()],
         stack_figures: StackFigures::default(),

@@ -79,6 +79,8 @@ fn document<'a, S: Serialize>(profile: &'a Profile, origin: &'a Origin, sites: V
         live: live(profile, LIVE_SIZES),
         stacks: &profile.stack_figures,
         scopes: &profile.scopes,
+        memory: &profile.memory,
+        curves: &profile.curves,
         frames: None,
         calls: None,
         sites,

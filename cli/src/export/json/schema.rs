@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::sites::{Call, CallsPart};
 use crate::analysis::{Bucket, LiveFinding};
 use heapledger::profile::{
-    Anomalies, Change, ClockInfo, CompletenessTrend, Estimate, Estimates, HeapStats, LossCounts, Peak,
-    ProcessInfo, QualityIndicator, ReallocStats, RemoteFrees, Scope, StackFigures, TrackedReport,
+    Anomalies, Change, ClockInfo, CompletenessTrend, Estimate, Estimates, HeapStats, LossCounts, OwnMemory,
+    Peak, ProcessInfo, ProcessMemory, QualityIndicator, ReallocStats, RemoteFrees, Scope, SiteCurve,
+    StackFigures, TrackedReport,
 };
 
 #[derive(Serialize)]
@@ -43,6 +44,8 @@ pub(super) struct Document<'a, S: Serialize> {
     /// Scopes; absent if the program has named none.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) scopes: &'a [Scope],
+    pub(super) memory: &'a ProcessMemory,
+    pub(super) curves: &'a [SiteCurve],
     /// Calls of all stacks; absent in version 1, whose sites hold their stacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) frames: Option<Vec<Call<'a>>>,
@@ -97,6 +100,7 @@ struct Quality {
     anomalies: Anomalies,
     own_events: u64,
     own_bytes: u64,
+    own_memory: OwnMemory,
     own_cpu_ns: u64,
     lag_ns: u64,
     ring_high_water_words: u64,

@@ -95,7 +95,18 @@ pub(in super::super) fn sentence(
             let part = share(*held, *of_bytes);
             ("still live", format!("{place} holds {} at the end: {part} of what is live", bytes(*held)))
         }
-        FindingKind::KeepsGrowing(place_of) => (
+        FindingKind::KeepsGrowing(course) => (
+            "keeps growing",
+            format!(
+                "{place} holds {} at the end; its live bytes rose in {} of {} intervals, {} a second; give it a bound, or \
+                 free what is no longer used",
+                bytes(course.retained_bytes()),
+                course.rises,
+                course.steps(),
+                bytes(course.slope_bytes_per_s.unsigned_abs()),
+            ),
+        ),
+        FindingKind::AllocatedThroughout(place_of) => (
             "keeps growing",
             format!(
                 "{place} holds {} in {} at the end, allocated in {} of {SPANS} equal parts of the run; give it a \

@@ -9,7 +9,7 @@ use super::super::units::{bytes, bytes_exact, count, counted, duration};
 use super::super::warnings::warnings;
 use super::subject::Subject;
 use crate::analysis::{LawState, Origin, Verification};
-use heapledger::profile::{Anomalies, CompletenessTrend, QualityIndicator, StackFigures};
+use heapledger::profile::{Anomalies, CompletenessTrend, OwnMemory, QualityIndicator, StackFigures};
 use heapledger::quality::completeness_percent;
 use heapledger::quality::display::share_percent;
 
@@ -145,7 +145,21 @@ fn file(page: &mut TextPage<'_>, origin: &Origin) -> io::Result<()> {
 fn cost(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
     let quality = &subject.profile.quality;
     let limit = bytes(subject.profile.settings.memory_limit_bytes);
-    page.fact("own memory", &format!("{} of at most {limit}", bytes_exact(quality.own_bytes)))?;
+    let OwnMemory { rings, live_blocks, sites, stacks, tables } = quality.own_memory;
+    let kinds = [
+        (live_blocks, "live blocks"),
+        (sites, "sites"),
+        (stacks, "stacks"),
+        (rings, "rings"),
+        (tables, "other tables"),
+    ];
+    let kinds: Vec<_> = kinds
+        .iter()
+        .filter(|(held, _)| *held > 0)
+        .map(|(held, of)| format!("{of} {}", bytes(*held)))
+        .collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
+    page.fact("own memory", &format!("{} of at most {limit}{kinds}", bytes_exact(quality.own_bytes)))?;
     let cpu = duration(quality.own_cpu_ns);
     page.fact(
         "own CPU",

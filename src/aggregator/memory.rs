@@ -1,0 +1,98 @@
+//! The memory of the process: readings of the background thread, and the figures of a snapshot.
+
+use crate::ledger::Ledger;
+use crate::ledger::entry::Entry;
+use crate::profile::{LARGE_BLOCK_BYTES, ProcessMemory};
+use crate::recorder::state;
+use crate::sys::platform::resident_bytes;
+use crate::sys::process_memory::{allocator_figures, process_figures, resident_bytes_of};
+
+/// Maximum share of the time that readings of the resident memory take: 50 µs a second.
+const SHARE: u64 = 20_000;
+/// Minimum time between two readings, in nanoseconds.
+const PAUSE_NS_MIN: u64 = 5_000_000;
+/// Maximum number of bytes of live blocks whose pages a snapshot looks at.
+const LOOKED_AT_BYTES_MAX: u64 = 16 << 30;
+/// Size from which glibc's allocator may give a block a mapping of its own. It raises its threshold as it runs, so a
+/// larger block may be a chunk as well.
+const MAPPED_BYTES_MIN: u64 = 128 << 10;
+const PAGE: u64 = 4096;
+
+/// The readings of the background thread.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    next_ns: u64,
+}
+
+impl Readings {
+    /// Reads the resident memory, if it is time to do so.
+    pub(super) fn read_if_due(&mut self, ledger: &Ledger, now_ns: u64) {
+        if now_ns >= self.next_ns {
+            note_resident(ledger);
+            let took_ns = ledger.clock.now_ns().saturating_sub(now_ns);
+            self.next_ns = now_ns + took_ns.saturating_mul(SHARE).max(PAUSE_NS_MIN);
+        }
+    }
+}
+
+/// Adds the resident memory of now to the timeline.
+pub(super) fn note_resident(ledger: &Ledger) {
+    if let Some(bytes) = resident_bytes() {
+        ledger.timeline.note_resident(ledger.clock.now_ns(), bytes);
+    }
+}
+
+/// Returns the figures of now. `live` are all live blocks, also heapledger's.
+pub(super) fn figures(ledger: &Ledger, live: &[Entry]) -> ProcessMemory {
+    let process = process_figures();
+    let allocator = allocator_figures();
+    let is_below = state::options().is_system_allocator && allocator.is_some();
+    let blocks = is_below.then(|| blocks_in_glibc(live));
+    let large = large_blocks(live);
+    ProcessMemory {
+        resident_by_interval: ledger.timeline.resident_by_interval(),
+        resident_bytes: process.resident,
+        anonymous_bytes: process.anonymous,
+        highest_resident_bytes: process.highest_resident,
+        swapped_bytes: process.swapped,
+        allocator: if allocator.is_some() { "glibc".to_owned() } else { String::new() },
+        allocator_used_bytes: allocator.map(|allocator| allocator.used),
+        allocator_free_bytes: allocator.map(|allocator| allocator.free),
+        blocks_at_least_bytes: blocks.map(|(least, _)| least),
+        blocks_at_most_bytes: blocks.map(|(_, most)| most),
+        large_blocks_bytes: large.map(|(bytes, _)| bytes),
+        large_blocks_resident_bytes: large.map(|(_, resident)| resident),
+    }
+}
+
+/// Returns the bytes that blocks take in glibc's allocator, at least and at most.
+fn blocks_in_glibc(live: &[Entry]) -> (u64, u64) {
+    live.iter().fold((0u64, 0u64), |(least, most), block| {
+        let chunk = block.size.saturating_add(8).saturating_add(15) & !15;
+        let chunk = chunk.max(32);
+        let align = 1u64 << block.meta.align_log2();
+        // An aligned block has a chunk of its own size, and what is cut off in front of it may be too small to be free.
+        let aligned = if align > 16 { 32 } else { 0 };
+        let mapped = if block.size >= MAPPED_BYTES_MIN { PAGE + align } else { 0 };
+        (
+            least.saturating_add(chunk),
+            most.saturating_add(chunk).saturating_add(aligned).saturating_add(mapped),
+        )
+    })
+}
+
+/// Returns the bytes of the large blocks, and how many of them are resident; `None` if the system does not say.
+fn large_blocks(live: &[Entry]) -> Option<(u64, u64)> {
+    let (mut bytes, mut resident) = (0u64, 0u64);
+    for block in live.iter().filter(|block| block.size >= LARGE_BLOCK_BYTES && !block.meta.is_own()) {
+        if bytes.saturating_add(block.size) > LOOKED_AT_BYTES_MAX {
+            continue;
+        }
+        // A block that was freed meanwhile is left out.
+        if let Some(of_block) = resident_bytes_of(block.address, block.size) {
+            bytes += block.size;
+            resident += of_block;
+        }
+    }
+    cfg!(all(target_os = "linux", not(heapledger_portable))).then_some((bytes, resident))
+}

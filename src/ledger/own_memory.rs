@@ -1,0 +1,20 @@
+//! The memory of the ledger, by what it is for.
+
+use super::Ledger;
+use crate::profile::OwnMemory;
+use crate::sys::pages::For;
+
+impl Ledger {
+    /// Returns the bytes of memory that the ledger has in use or keeps.
+    pub(crate) fn own_memory(&self) -> OwnMemory {
+        let held = self.pages.held_bytes_by_use();
+        let of = |what: For| held[what as usize];
+        OwnMemory {
+            rings: of(For::Rings),
+            live_blocks: of(For::LiveBlocks),
+            sites: of(For::Sites).saturating_add(self.sites.bytes()),
+            stacks: of(For::Stacks),
+            tables: of(For::Tables).saturating_add(self.scopes.bytes(self.sites.count())),
+        }
+    }
+}

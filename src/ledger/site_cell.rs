@@ -1,0 +1,159 @@
+//! The cell of one site: the sums that every site needs, and the first counts of its histograms.
+
+use super::site_delta::{SiteDelta, Sums};
+use super::site_figures::SiteFigures;
+use super::site_units::Unit;
+use crate::profile::BUCKETS;
+
+/// Number of counts that fit into a cell.
+const FEW: usize = 9;
+/// Bits of a count in a cell. Above them is its bucket, plus one.
+const COUNT_BITS: u32 = 25;
+const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
+/// Buckets of a group, which share a unit.
+pub(super) const GROUP: usize = 8;
+/// Groups of both histograms.
+pub(super) const GROUPS: usize = 2 * BUCKETS / GROUP;
+
+const _: () = assert!(BUCKETS.is_multiple_of(GROUP) && 2 * BUCKETS < 1 << (u32::BITS - COUNT_BITS));
+
+/// One site.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SiteCell {
+    pub(super) total_blocks: u64,
+    total_bytes: u64,
+    freed_blocks: u64,
+    freed_bytes: u64,
+    temporary_blocks: u64,
+    temporary_bytes: u64,
+    own_peak_bytes: i64,
+    /// Number of the peak at which `at_peak_bytes` were live.
+    peak_number: u64,
+    at_peak_bytes: i64,
+    at_peak_blocks: i64,
+    /// Unit of the rare sums, and of the directory; 0 while there is none.
+    pub(super) rare: u32,
+    pub(super) directory: u32,
+    /// First unit of the row of live bytes over time; 0 while there is none.
+    pub(crate) curve: u32,
+    /// Counts of the buckets that the site used first: sizes, then lifetimes.
+    few: [u32; FEW],
+}
+
+const _: () = assert!(size_of::<SiteCell>() == 128);
+
+/// The numbers of the units of a site's groups of buckets; 0 for a group without counts behind those in the cell.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Directory {
+    pub(super) groups: [u32; GROUPS],
+    unused: [u32; 4],
+}
+
+const _: () = assert!(size_of::<Directory>() == size_of::<Unit>());
+
+impl SiteCell {
+    pub(super) fn live(&self) -> (i64, i64) {
+        let live = |total: u64, freed: u64| total.wrapping_sub(freed) as i64;
+        (live(self.total_bytes, self.freed_bytes), live(self.total_blocks, self.freed_blocks))
+    }
+
+    /// Returns the sums of the site, without the rare ones.
+    pub(super) fn sums(&self) -> Sums {
+        Sums {
+            total_blocks: self.total_blocks,
+            total_bytes: self.total_bytes,
+            freed_blocks: self.freed_blocks,
+            freed_bytes: self.freed_bytes,
+            temporary_blocks: self.temporary_blocks,
+            temporary_bytes: self.temporary_bytes,
+            ..Sums::default()
+        }
+    }
+
+    /// Adds the sums of a delta, except for the rare ones.
+    pub(super) fn add(&mut self, delta: &SiteDelta, high_water_number: u64, peak_number: u64) {
+        let (bytes, blocks) = self.live();
+        if self.peak_number != peak_number {
+            // Unchanged since the peak: the current figures are those of the peak.
+            (self.at_peak_bytes, self.at_peak_blocks) = (bytes, blocks);
+            self.peak_number = peak_number;
+        }
+        // The delta too held its figures of that mark at the peak; all its figures, if it is unchanged since then.
+        let (more_bytes, more_blocks) = if delta.high_water_number == high_water_number {
+            (delta.at_high_water_bytes, delta.at_high_water_blocks)
+        } else {
+            (delta.sums.live_bytes(), delta.sums.live_blocks())
+        };
+        self.at_peak_bytes += more_bytes;
+        self.at_peak_blocks += more_blocks;
+        self.own_peak_bytes = self.own_peak_bytes.max(bytes + delta.high_water_bytes);
+        // Wrapping: an allocation that is subtracted again adds the two's complement of one.
+        for (sum, value) in [
+            (&mut self.total_blocks, delta.sums.total_blocks),
+            (&mut self.total_bytes, delta.sums.total_bytes),
+            (&mut self.freed_blocks, delta.sums.freed_blocks),
+            (&mut self.freed_bytes, delta.sums.freed_bytes),
+            (&mut self.temporary_blocks, delta.sums.temporary_blocks),
+            (&mut self.temporary_bytes, delta.sums.temporary_bytes),
+        ] {
+            *sum = sum.wrapping_add(value);
+        }
+    }
+
+    /// Adds to the count of a bucket in the cell. Returns `false` if the cell has no room for the bucket or for the
+    /// count.
+    pub(super) fn add_few(&mut self, bucket: usize, change: i64) -> bool {
+        let tag = (bucket as u32 + 1) << COUNT_BITS;
+        let found = self.few.iter_mut().find(|word| **word & !COUNT_MASK == tag || **word == 0);
+        let Some(word) = found else { return false };
+        let sum = i64::from(*word & COUNT_MASK) + change;
+        let fits = (0..=i64::from(COUNT_MASK)).contains(&sum);
+        if fits {
+            *word = tag | sum as u32;
+        }
+        fits
+    }
+
+    /// Returns the figures of the site. `unit` returns a unit by its number, which may be any number in a corrupt file.
+    pub(crate) fn figures(&self, unit: impl Fn(u32) -> Option<Unit>) -> SiteFigures {
+        let unit = |number: u32| if number == 0 { None } else { unit(number) };
+        let [cross_thread_frees, reallocs, moved, copied_bytes, chains, chain_links, longest_chain, _] =
+            unit(self.rare).unwrap_or_default();
+        let mut counts = [0u64; 2 * BUCKETS];
+        for word in self.few.iter().filter(|word| **word != 0) {
+            let bucket = (word >> COUNT_BITS) as usize;
+            if let Some(count) = bucket.checked_sub(1).and_then(|bucket| counts.get_mut(bucket)) {
+                *count = u64::from(word & COUNT_MASK);
+            }
+        }
+        let directory = unit(self.directory).unwrap_or_default();
+        for (group, counts) in counts.chunks_exact_mut(GROUP).enumerate() {
+            // Two numbers of units are in one word.
+            let both = directory[group / 2];
+            let number = if group % 2 == cfg!(target_endian = "big") as usize {
+                both as u32
+            } else {
+                (both >> 32) as u32
+            };
+            for (sum, count) in counts.iter_mut().zip(unit(number).unwrap_or_default()) {
+                *sum = sum.wrapping_add(count);
+            }
+        }
+        let (mut sizes, mut lifetimes) = ([0; BUCKETS], [0; BUCKETS]);
+        sizes.copy_from_slice(&counts[..BUCKETS]);
+        lifetimes.copy_from_slice(&counts[BUCKETS..]);
+        let rare =
+            Sums { cross_thread_frees, reallocs, moved, copied_bytes, chains, chain_links, ..self.sums() };
+        SiteFigures {
+            sums: rare,
+            longest_chain,
+            own_peak_bytes: self.own_peak_bytes.max(0) as u64,
+            peak_number: self.peak_number,
+            at_peak: (self.at_peak_bytes.max(0) as u64, self.at_peak_blocks.max(0) as u64),
+            sizes,
+            lifetimes,
+        }
+    }
+}
