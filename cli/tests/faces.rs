@@ -83,6 +83,7 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
             own_bytes: n[17],
             own_cpu_ns: n[18],
             turn_times: Default::default(),
+            own_memory: Default::default(),
         },
     )
 }
@@ -261,6 +262,8 @@ fn profile() -> impl Strategy<Value = Profile> {
             estimates: None,
             peak: Peak { bytes: n[1], blocks: n[2], at_ns: n[3], uncertainty_bytes: n[4] },
             sites,
+            curves: Vec::new(),
+            memory: Default::default(),
             scopes: (0..n[0] % 4).map(|row| scope(&text, row as u32, &n)).collect(),
             stacks,
             stack_figures: StackFigures {

@@ -128,13 +128,20 @@ mod tests {
 
     #[test]
     fn pages_count_as_resident_once_they_are_touched() {
-        let mut block = vec![0u8; 1 << 24];
-        let resident =
-            |block: &[u8]| resident_bytes_of(block.as_ptr().addr() as u64, block.len() as u64).unwrap();
-        assert!(resident(&block) < 1 << 20, "{}", resident(&block));
-        block[1 << 20..1 << 21].fill(1);
-        let touched = resident(&block);
-        assert!((1 << 20..1 << 23).contains(&touched), "{touched}");
+        const BYTES: usize = 1 << 24;
+        let (read_write, private) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, which is unmapped last.
+        let block = unsafe { libc::mmap(std::ptr::null_mut(), BYTES, read_write, private, -1, 0) };
+        let address = block.addr() as u64;
+        let resident = || resident_bytes_of(address, BYTES as u64).unwrap();
+        assert_eq!(resident(), 0);
+        // SAFETY: inside the mapping.
+        unsafe { block.cast::<u8>().add(1 << 20).write_bytes(1, 1 << 20) };
+        assert!((1 << 20..1 << 23).contains(&resident()), "{}", resident());
+        // SAFETY: the mapping of above.
+        unsafe { libc::munmap(block, BYTES) };
+        assert_eq!(resident_bytes_of(address, BYTES as u64), None);
         assert_eq!(resident_bytes_of(u64::MAX - 10, 100), None);
     }
 }
