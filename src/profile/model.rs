@@ -56,7 +56,7 @@ pub struct Peak {
     pub blocks: u64,
     /// Time of that moment, in nanoseconds since the start of the process's ledger.
     pub at_ns: u64,
-    /// Bytes by which the true peak can exceed `bytes`. They are the blocks of other threads that were not booked yet,
+    /// Bytes by which the true peak can exceed `bytes`; [`Profile::peak_bounds`] has both bounds. They are the blocks of other threads that were not booked yet,
     /// and all blocks that were sampled or sampled out. 0 means that the peak is exact.
     pub uncertainty_bytes: u64,
 }
@@ -432,6 +432,21 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Returns the bounds of the true peak, in bytes. They are equal if the peak is exact.
+    ///
+    /// The recorded peak is the maximum in the order in which threads booked their events. It can be too high, because a
+    /// thread had not booked its frees, and too low, because a thread had not booked its allocations
+    /// ([`Peak::uncertainty_bytes`]). The timeline has every event at its own time, so the true peak is no lower than the
+    /// most bytes at the end of an interval.
+    pub fn peak_bounds(&self) -> (u64, u64) {
+        let Peak { bytes, uncertainty_bytes, .. } = self.peak;
+        if uncertainty_bytes == 0 {
+            return (bytes, bytes);
+        }
+        let seen = self.timeline.live_bytes().into_iter().max().unwrap_or(bytes);
+        (seen.min(bytes), bytes.saturating_add(uncertainty_bytes))
+    }
+
     /// Copies the numbers of recorded and lost events from the quality to the totals and the estimates.
     pub(crate) fn set_coverage(&mut self) {
         let quality = &self.quality;

@@ -284,7 +284,9 @@ pub fn certainty(profile: &Profile, figure: FigureGroup) -> Certainty {
             certainty.weaken(mismatches, Grade::Uncertain)
         }
         FigureGroup::Peak => {
-            let unbooked = profile.peak.uncertainty_bytes;
+            let (least, most) = profile.peak_bounds();
+            let peak = profile.peak.bytes;
+            let unbooked = most.saturating_sub(peak).max(peak.saturating_sub(least));
             let certainty =
                 pairs(profile, missing(profile, exact, |_| Grade::Uncertain), |_| Grade::Uncertain);
             certainty.weaken(UncertaintyCause::UnbookedAtPeak(unbooked), Grade::Within(unbooked))

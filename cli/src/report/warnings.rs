@@ -34,7 +34,14 @@ pub fn warnings(profile: &Profile, verdict: &Verification, origin: &Origin) -> V
     let uncertain = profile.peak.uncertainty_bytes;
     warn(
         uncertain > 0,
-        format!("The peak may have been up to {} higher.", bytes(uncertain)),
+        {
+            let (least, most) = profile.peak_bounds();
+            format!(
+                "The peak may have been higher, up to {}, or lower, down to {}.",
+                bytes(most),
+                bytes(least)
+            )
+        },
         "Threads book in batches; what others had not booked yet is that much.",
         "Take it as a range; a single-threaded run gives it to the byte.".into(),
     );

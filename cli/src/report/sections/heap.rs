@@ -74,9 +74,9 @@ pub(in super::super) fn overview(page: &mut TextPage<'_>, subject: &Subject<'_>)
     page.fact("allocated", &line(totals.total_blocks, totals.total_bytes))?;
     page.fact("live at the end", &line(totals.live_blocks, totals.live_bytes))?;
     let peak = &found.peak;
-    let bound = match peak.uncertainty_bytes {
-        0 => String::new(),
-        more => format!(", up to {} more not counted", bytes(more)),
+    let bound = match subject.profile.peak_bounds() {
+        (least, most) if least == most => String::new(),
+        (least, most) => format!("; between {} and {}", bytes(least), bytes(most)),
     };
     page.fact("peak", &format!("{}, after {}{bound}", line(peak.blocks, peak.bytes), duration(peak.at_ns)))?;
     let part = share(found.temporary_blocks, totals.total_blocks);
@@ -94,9 +94,10 @@ pub(in super::super) fn peak(page: &mut TextPage<'_>, subject: &Subject<'_>) -> 
     let peak = &found.peak;
     let when = duration(peak.at_ns);
     page.fact("highest", &format!("{} in {}, after {when}", bytes_exact(peak.bytes), blocks(peak.blocks)))?;
-    if peak.uncertainty_bytes > 0 {
-        let most = peak.bytes.saturating_add(peak.uncertainty_bytes);
+    let (least, most) = subject.profile.peak_bounds();
+    if least < most {
         page.fact("at most", &format!("{}, counting what was made but not booked", bytes_exact(most)))?;
+        page.fact("at least", &format!("{}, the most at the end of an interval", bytes_exact(least)))?;
     }
     let remaining = share(found.totals.live_bytes, peak.bytes);
     page.fact("live at the end", &format!("{remaining} of it"))?;

@@ -43,6 +43,18 @@ pub(in super::super) fn timeline(page: &mut TextPage<'_>, subject: &Subject<'_>)
     page.line(&format!("{:>14} +{ruler}", ""))?;
     let gap = live.len().saturating_sub(1);
     page.line(&format!("{:>14} 0{end:>gap$}", ""))?;
+    let highest = found.columns.iter().map(|column| column.highest_bytes).max().unwrap_or(0);
+    let (least, most) = subject.profile.peak_bounds();
+    if highest != subject.profile.peak.bytes {
+        let text = format!(
+            "{} here, {} as booked; threads book in batches, and the peak lies between {} and {}",
+            bytes(highest),
+            bytes(subject.profile.peak.bytes),
+            bytes(least),
+            bytes(most),
+        );
+        page.fact("peak", &text)?;
+    }
     losses(page, &found)?;
     let column_ns = found.columns.iter().map(|column| column.length_ns).max().unwrap_or(0) / stretch as u64;
     page.fact(
