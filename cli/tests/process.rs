@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `stacks` | exact counts of known places in the code; stacks that are hard to walk |
 //! | `left_out` | the effect of sampling and of counting alone on each figure of each report |
+//! | `over_time` | what grows, and where the resident memory is |
 //! | `leaks` | blocks of the standard library, which are no leaks |
 //! | `pointers` | tracked pointers |
 //! | `trace_commands` | the commands on a trace |

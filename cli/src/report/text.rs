@@ -2,15 +2,15 @@
 //!
 //! The findings come first: their first line says how complete the data is, before any figure that depends on it. A
 //! short report has only what fits on two screens. A long one has every section, and an empty section says `none`, so
-//! that two reports can be compared line by line; only the sections on scopes and on tracked pointers are omitted if the program
-//! has none. The quality of the data, in detail, comes last.
+//! that two reports can be compared line by line; only the sections on scopes, on tracked pointers and on the memory of the process are
+//! omitted if there are none. The quality of the data, in detail, comes last.
 
 use std::io::{self, Write};
 
 use super::detail::Detail;
 use super::escape::escaped;
 use super::sections::subject::Subject;
-use super::sections::{findings, heap, quality, scopes, sites, tables, timeline, tracked};
+use super::sections::{findings, heap, memory, quality, scopes, sites, tables, timeline, tracked};
 use super::text_page::{Layout, TextPage, Tone};
 use super::units::duration;
 use crate::analysis::{GroupBy, Origin, grouped_book, verify};
@@ -98,6 +98,10 @@ pub fn write_report_with(
                     page.heading(scopes::HEADING)?;
                     scopes::scopes(page, &subject)?;
                 }
+            }
+            "Timeline" if !detail.overview && !profile.memory.is_empty() => {
+                page.heading(memory::HEADING)?;
+                memory::memory(page, &subject)?;
             }
             "Changes" if !profile.tracked.is_empty() => {
                 page.heading(tracked::HEADING)?;

@@ -22,6 +22,7 @@ mod inner;
 mod laws;
 mod leaks;
 mod left_out;
+mod over_time;
 mod pointers;
 #[cfg(feature = "parquet")]
 #[allow(dead_code, reason = "the tests of tables use all of it")]
@@ -49,7 +50,7 @@ const STACKS: &[case::Case] = stacks::CASES;
 const STACKS: &[case::Case] = &[];
 
 const CASES: &[&[case::Case]] =
-    &[leaks::CASES, left_out::CASES, pointers::CASES, STACKS, trace_commands::CASES];
+    &[leaks::CASES, left_out::CASES, over_time::CASES, pointers::CASES, STACKS, trace_commands::CASES];
 
 pub fn main() -> ExitCode {
     case::main(CASES)

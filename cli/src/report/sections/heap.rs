@@ -6,9 +6,10 @@ use super::super::text_page::TextPage;
 use super::super::units::{
     NOT_AVAILABLE, byte_rate, bytes, bytes_exact, count, counted, duration, hundredths, rate, share,
 };
+use super::memory::sentence;
 use super::places::ShownPath;
 use super::subject::{Subject, blocks, certainty, named_certainty};
-use crate::analysis::{FigureGroup, Growth, SiteBook, growth, reallocs as reallocs_of, summary};
+use crate::analysis::{FigureGroup, Growth, SiteBook, growth, memory, reallocs as reallocs_of, summary};
 use heapledger::profile::{Estimate, Estimates};
 
 pub(in super::super) fn totals(page: &mut TextPage<'_>, subject: &Subject<'_>) -> io::Result<()> {
@@ -79,6 +80,9 @@ pub(in super::super) fn overview(page: &mut TextPage<'_>, subject: &Subject<'_>)
         (least, most) => format!("; between {} and {}", bytes(least), bytes(most)),
     };
     page.fact("peak", &format!("{}, after {}{bound}", line(peak.blocks, peak.bytes), duration(peak.at_ns)))?;
+    if let Some(memory) = memory(subject.profile) {
+        page.fact("memory", &sentence(&memory))?;
+    }
     let part = share(found.temporary_blocks, totals.total_blocks);
     page.fact("temporary", &format!("{} ({part})", line(found.temporary_blocks, found.temporary_bytes)))?;
     let moved = reallocs_of(subject.profile).all;

@@ -3,6 +3,7 @@
 
 pub(super) mod findings;
 pub(super) mod heap;
+pub(super) mod memory;
 mod places;
 pub(super) mod quality;
 pub(super) mod scopes;
