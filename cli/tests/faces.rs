@@ -82,8 +82,7 @@ fn quality() -> impl Strategy<Value = QualityIndicator> {
             spare_segments: n[16],
             own_bytes: n[17],
             own_cpu_ns: n[18],
-            turn_times: Default::default(),
-            own_memory: Default::default(),
+            ..QualityIndicator::default()
         },
     )
 }
@@ -259,11 +258,8 @@ fn profile() -> impl Strategy<Value = Profile> {
             settings: settings(),
             clock: ClockInfo { source: text.clone(), why: text.clone(), longest_span_ns: n[0] },
             totals,
-            estimates: None,
             peak: Peak { bytes: n[1], blocks: n[2], at_ns: n[3], uncertainty_bytes: n[4] },
             sites,
-            curves: Vec::new(),
-            memory: Default::default(),
             scopes: (0..n[0] % 4).map(|row| scope(&text, row as u32, &n)).collect(),
             stacks,
             stack_figures: StackFigures {
@@ -286,6 +282,7 @@ fn profile() -> impl Strategy<Value = Profile> {
             history: Vec::new(),
             changes,
             tracked: Default::default(),
+            ..Profile::default()
         }
     })
 }
