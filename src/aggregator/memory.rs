@@ -42,13 +42,13 @@ pub(super) fn note_resident(ledger: &Ledger) {
     }
 }
 
-/// Returns the figures of now. `live` are all live blocks, also heapledger's.
-pub(super) fn figures(ledger: &Ledger, live: &[Entry]) -> ProcessMemory {
+/// Returns the figures of now. `live` are all live blocks, also heapledger's, or `None` if they are not known.
+pub(super) fn figures(ledger: &Ledger, live: Option<&[Entry]>) -> ProcessMemory {
     let process = process_figures();
     let allocator = allocator_figures();
     let is_below = state::options().is_system_allocator && allocator.is_some();
-    let blocks = is_below.then(|| blocks_in_glibc(live));
-    let large = large_blocks(live);
+    let blocks = live.filter(|_| is_below).map(blocks_in_glibc);
+    let large = live.and_then(large_blocks);
     ProcessMemory {
         resident_by_interval: ledger.timeline.resident_by_interval(),
         resident_bytes: process.resident,

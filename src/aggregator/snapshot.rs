@@ -5,12 +5,15 @@
 //! ring is full takes segments from the overflow pool. The memory for the copy is allocated before, because nothing may
 //! be allocated while a latch is held.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use super::counters::{self, estimates, peak, stats};
 use super::description::{changes_of, clock, process, settings};
 use super::history::{history, is_of_the_heap};
+use super::stacks::Stacks;
 use super::{background, memory, monitor, rows, scopes, stacks};
+use crate::dump::rows::Rows;
 use crate::fold::state::Fold;
 use crate::ledger::Ledger;
 use crate::ledger::entry::Entry;
@@ -18,9 +21,10 @@ use crate::ledger::fold_state::{LaneCounters, LaneFigures, fold_state_of, lane_c
 use crate::ledger::live::SHARDS;
 use crate::ledger::remote_frees::REMOTE_FREE_PAIRS_MAX;
 use crate::ledger::scopes::ScopeAccount;
+use crate::ledger::site_figures::SiteFigures;
 use crate::ledger::sites::SitesCopy;
 use crate::ledger::timeline::INTERVALS;
-use crate::profile::{Event, Profile, SiteCurve, Stack};
+use crate::profile::{Event, LiveBlock, Profile, Site, SiteCurve, Stack};
 use crate::quality::QualityCounters;
 use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::ring::lane::Lane;
@@ -32,17 +36,61 @@ const SLACK_BLOCKS: usize = 4096;
 /// Room, in rows, for rows of tables that are added between counting and freezing.
 const SLACK_ROWS: usize = 64;
 
-/// Returns the profile of the current moment. A snapshot with the reason `exit` also closes the trace.
+/// The recording at one moment. The rows of its large tables are made from compact copies when they are asked for, so that
+/// a dump needs little memory.
+pub(crate) struct Snapshot<'a> {
+    /// All parts but the large tables: stacks, sites and live blocks.
+    pub(crate) profile: Profile,
+    sites: SitesCopy,
+    live: Vec<Entry>,
+    peak_number: u64,
+    stacks: Stacks<'a>,
+}
+
+impl Snapshot<'_> {
+    /// Returns the whole profile.
+    pub(crate) fn into_profile(mut self) -> Profile {
+        let mut profile = std::mem::take(&mut self.profile);
+        profile.stacks = self.stacks.iter().collect();
+        profile.sites = self.sites().map(Cow::into_owned).collect();
+        profile.live = self.live().collect();
+        profile
+    }
+}
+
+impl Rows for Snapshot<'_> {
+    fn stacks(&self) -> Box<dyn Iterator<Item = Cow<'_, Stack>> + '_> {
+        Box::new(self.stacks.iter().map(Cow::Owned))
+    }
+
+    fn sites(&self) -> Box<dyn Iterator<Item = Cow<'_, Site>> + '_> {
+        let site =
+            |(stack, figures): (u32, SiteFigures)| Cow::Owned(figures.to_site(stack, self.peak_number));
+        Box::new(self.sites.figures().map(site))
+    }
+
+    fn live(&self) -> Box<dyn Iterator<Item = LiveBlock> + '_> {
+        Box::new(self.live.iter().map(Entry::live_block))
+    }
+}
+
+/// Returns the profile of the current moment.
 pub(crate) fn profile(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
+    snapshot(ledger, scope, reason).into_profile()
+}
+
+/// Takes a snapshot. One with the reason `exit` also closes the trace.
+pub(crate) fn snapshot<'a>(ledger: &'static Ledger, scope: &'a InternalScope, reason: &str) -> Snapshot<'a> {
     let _paused = background::pause();
     background::rename_threads(ledger, reason == "exit");
     background::flush(ledger, scope);
     let extent = if reason == "exit" { Extent::Last } else { Extent::Whole };
     let frozen = copy_frozen(ledger, scope, extent);
-    let mut profile = frozen.into_profile(ledger, history(ledger, scope), reason);
+    let history = history(ledger, scope);
     // The stacks come last: all rows that refer to a stack were copied before.
-    stacks::fill(ledger, scope, &mut profile);
-    profile
+    let mut snapshot = frozen.into_snapshot(ledger, history, reason, Stacks::count(ledger, scope));
+    stacks::describe(&snapshot.stacks, &mut snapshot.profile);
+    snapshot
 }
 
 /// Returns the profile of the current moment without its live blocks and history, for readers that ask often: what it
@@ -52,9 +100,9 @@ pub(crate) fn without_blocks(ledger: &'static Ledger, scope: &InternalScope, rea
     let _paused = background::pause();
     background::flush(ledger, scope);
     let frozen = copy_frozen(ledger, scope, Extent::WithoutBlocks);
-    let mut profile = frozen.into_profile(ledger, Vec::new(), reason);
-    stacks::fill(ledger, scope, &mut profile);
-    profile
+    let mut snapshot = frozen.into_snapshot(ledger, Vec::new(), reason, Stacks::count(ledger, scope));
+    stacks::describe(&snapshot.stacks, &mut snapshot.profile);
+    snapshot.into_profile()
 }
 
 /// What is copied.
@@ -201,7 +249,13 @@ impl Frozen {
     }
 
     /// Adds the other parts, which need allocations, to the copied ones.
-    fn into_profile(self, ledger: &Ledger, history: Vec<Event>, reason: &str) -> Profile {
+    fn into_snapshot<'a>(
+        self,
+        ledger: &Ledger,
+        history: Vec<Event>,
+        reason: &str,
+        stacks: Stacks<'a>,
+    ) -> Snapshot<'a> {
         let Frozen {
             mut profile,
             counters,
@@ -219,22 +273,20 @@ impl Frozen {
         profile.process = process(ledger, at_ns, reason);
         profile.settings = settings();
         profile.clock = clock(ledger, longest_span_ns);
-        profile.sites = sites.figures().map(|(stack, figures)| figures.to_site(stack, peak_number)).collect();
         let interval_ns = profile.timeline.interval_ns;
         profile.curves = sites.curves().map(|curve| curve.to_profile(interval_ns, at_ns)).collect();
         sort_curves(&mut profile.curves);
         profile.scopes = scopes::rows(ledger, &scopes);
-        profile.stacks = vec![Stack::default()];
         memory::note_resident(ledger);
-        profile.memory = memory::figures(ledger, &live);
+        // Without the blocks, the allocator's figures say nothing of what is the program's.
+        profile.memory = memory::figures(ledger, (!live.is_empty()).then_some(&live[..]));
         live.retain(|entry| !entry.meta.is_own());
-        profile.live = live.iter().map(Entry::live_block).collect();
-        profile.live.sort_unstable_by_key(|block| (block.born_ns, block.address));
+        live.sort_unstable_by_key(|block| (block.at_ns, block.address));
         profile.threads = rows::threads(ledger, profile.threads, &running);
         rows::finish_crossings(&mut profile.crossings, &mut profile.threads);
         profile.history = history;
         profile.changes = changes_of(&ledger.changes);
-        profile
+        Snapshot { profile, sites, live, peak_number, stacks }
     }
 }
 

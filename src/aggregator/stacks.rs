@@ -1,33 +1,55 @@
 //! The stacks of a snapshot, the figures of their recording, and the loaded objects.
 
 use crate::ledger::Ledger;
+use crate::ledger::scopes::SCOPE_DEPTH_MAX;
 use crate::profile::{Change, Module, Profile, Stack, StackFigures};
 use crate::recorder::internal::{InternalScope, RecordingPaused};
-use crate::recorder::stacks;
-use crate::stack::intern::{Store, frames_of};
-use crate::stack::{modules, unwind};
+use crate::recorder::stacks as recording;
+use crate::stack::intern::Store;
+use crate::stack::{STACK_FRAMES_MAX, modules, unwind};
 use crate::sys::sync::{AtomicU64, Ordering};
 
-/// Adds stacks and loaded objects to the profile. All rows that refer to a stack must be in the profile already, so
-/// that each of their stacks is found.
-pub(super) fn fill(ledger: &Ledger, scope: &InternalScope, profile: &mut Profile) {
-    profile.stack_figures = figures(ledger);
-    let Some((page, _)) = ledger.facts.stacks() else { return };
-    let store = Store::at(&ledger.pages, page);
-    let (count, node_count) = store.counts();
-    let (mut nodes, mut leaves) =
-        (Vec::with_capacity(node_count as usize), Vec::with_capacity(count as usize));
-    {
-        let _paused = RecordingPaused::enter(scope);
-        store.copy(&ledger.pages, &mut nodes, &mut leaves);
+/// The stacks that were numbered when they were counted, read one by one.
+#[derive(Clone, Copy)]
+pub(super) struct Stacks<'a> {
+    ledger: &'static Ledger,
+    scope: &'a InternalScope,
+    count: u32,
+}
+
+impl<'a> Stacks<'a> {
+    /// Counts the stacks. All rows that refer to a stack must have been copied before, so that each of their stacks is
+    /// found.
+    pub(super) fn count(ledger: &'static Ledger, scope: &'a InternalScope) -> Stacks<'a> {
+        let store = ledger.facts.stacks().map(|(page, _)| Store::at(&ledger.pages, page));
+        Stacks { ledger, scope, count: store.map_or(0, |store| store.counts().0) }
     }
-    profile.stacks.extend(leaves.iter().map(|leaf| {
-        let (frames, truncated) = frames_of(&nodes, *leaf);
-        Stack { frames, truncated }
-    }));
-    stacks::rescan_objects(ledger);
+
+    /// Returns all stacks, first the empty one.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Stack> + use<'a> {
+        let Stacks { ledger, scope, count } = *self;
+        let mut frames = vec![0; if count == 0 { 0 } else { STACK_FRAMES_MAX + SCOPE_DEPTH_MAX }];
+        let stacks = (1..=count).filter_map(move |number| {
+            let (page, _) = ledger.facts.stacks()?;
+            let (length, truncated) = {
+                let _paused = RecordingPaused::enter(scope);
+                Store::at(&ledger.pages, page).frames(&ledger.pages, number, &mut frames)
+            };
+            Some(Stack { frames: frames[..length].to_vec(), truncated })
+        });
+        std::iter::once(Stack::default()).chain(stacks)
+    }
+}
+
+/// Adds the figures of the stacks and the loaded objects to the profile.
+pub(super) fn describe(stacks: &Stacks<'_>, profile: &mut Profile) {
+    profile.stack_figures = figures(stacks.ledger);
+    if stacks.ledger.facts.stacks().is_none() {
+        return;
+    }
+    recording::rescan_objects(stacks.ledger);
     profile.modules = modules();
-    list_uncertain(profile);
+    list_uncertain(stacks, profile);
     list_gone(profile);
 }
 
@@ -71,10 +93,10 @@ fn numbered(module: &modules::Module) -> Module {
 
 /// Adds a change for each object that was loaded after the start, if stacks led through its addresses before it was
 /// found: then they may have led through another object, of which nothing is known.
-fn list_uncertain(profile: &mut Profile) {
+fn list_uncertain(stacks: &Stacks<'_>, profile: &mut Profile) {
     for module in unwind::modules().iter().filter(|module| module.number != 0) {
         let is_here = |address: &u64| (module.start..module.end).contains(&address.wrapping_sub(1));
-        let count = profile.stacks.iter().filter(|stack| stack.frames.iter().any(is_here)).count();
+        let count = stacks.iter().filter(|stack| stack.frames.iter().any(is_here)).count();
         if count > 0 {
             let what = format!(
                 "{} was first found here; {count} stacks through its addresses are older, and can be of a library that \
@@ -108,7 +130,7 @@ fn list_gone(profile: &mut Profile) {
 }
 
 pub(super) fn figures(ledger: &Ledger) -> StackFigures {
-    let (walker, why, checked, check_failed) = stacks::way();
+    let (walker, why, checked, check_failed) = recording::way();
     let mut figures = StackFigures {
         walker: walker.to_owned(),
         why: why.to_owned(),

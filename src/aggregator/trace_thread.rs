@@ -6,9 +6,9 @@
 
 use super::background::BACKGROUND;
 use super::diagnostic;
+use super::snapshot::Snapshot;
 use super::trace_writer::{CHUNKS_PER_STEP, TraceWriter};
 use crate::ledger::Ledger;
-use crate::profile::Profile;
 use crate::recorder::internal::InternalScope;
 use crate::recorder::{background_thread, state, thread};
 use crate::sys::{own_threads, platform};
@@ -52,11 +52,11 @@ pub(crate) fn is_on(ledger: &Ledger) -> bool {
     ledger.trace_buffer.is_open()
 }
 
-/// Writes the rest of the trace, followed by the dump. The snapshot `profile` must have closed the trace buffer.
-pub(crate) fn finish(ledger: &Ledger, profile: &Profile) {
+/// Writes the rest of the trace, followed by the dump. The snapshot must have closed the trace buffer.
+pub(crate) fn finish(ledger: &Ledger, snapshot: &Snapshot<'_>) {
     let mut dump = Vec::new();
     // Writing into memory cannot fail.
-    let _ = crate::dump::write_to(&mut dump, profile);
+    let _ = crate::dump::write_rows(&mut dump, &snapshot.profile, snapshot);
     let finish = |writer: &mut TraceWriter| platform::with_failing_writes(|| writer.finish(ledger, &dump));
     let done = with_writer(FINISH_ROUNDS_MAX, ledger, finish);
     if done.is_none() && state::options().trace_pattern().is_some() {

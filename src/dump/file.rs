@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use super::codec::Cursor;
 use super::error::{Occupant, ReadError, WriteError, WriteStep};
 use super::format::{FILE_BYTES_MAX, MAGIC, Tag};
+use super::rows::Rows;
 use super::section::{Found, Sections, unpack};
 use super::v1::{Faults, Wire};
 use super::writer::{Encoded, write_noted};
@@ -70,20 +71,25 @@ pub fn write(path: &Path, profile: &Profile) -> Result<Written, WriteError> {
 ///
 /// Returns an error under the same conditions as [`write()`].
 pub fn write_with_notes(path: &Path, profile: &Profile, notes: &[String]) -> Result<Written, WriteError> {
-    let encoded = place(path, |file| write_noted(file, profile, notes))?;
+    let encoded = place(path, |file| write_noted(file, profile, profile, notes))?;
     let Encoded { bytes, sections, broken_laws, notes } = encoded;
     Ok(Written { path: path.to_owned(), bytes, sections, broken_laws, notes })
 }
 
-/// Writes `profile`, the profile of this process, as a dump to `path`. Works as [`write()`], but replaces only an earlier
+/// Writes `profile`, the profile of this process, with the large tables of `rows` as a dump to `path`. Works as [`write()`], but replaces only an earlier
 /// dump of the same process. If `path` holds a dump of another process, that one stays, and the new one gets the first
 /// free name with a number: `app-2.hl`, `app-3.hl`, …
 ///
 /// # Errors
 ///
 /// Returns an error under the same conditions as [`write()`], and if no name is free.
-pub(crate) fn write_beside_others(path: &Path, profile: &Profile) -> Result<Written, WriteError> {
-    let (target, encoded) = place_beside(path, &profile.process, |file| write_noted(file, profile, &[]))?;
+pub(crate) fn write_beside_others(
+    path: &Path,
+    profile: &Profile,
+    rows: &dyn Rows,
+) -> Result<Written, WriteError> {
+    let write = |file: &mut File| write_noted(file, profile, rows, &[]);
+    let (target, encoded) = place_beside(path, &profile.process, write)?;
     let Encoded { bytes, sections, broken_laws, notes } = encoded;
     Ok(Written { path: target, bytes, sections, broken_laws, notes })
 }
@@ -363,7 +369,10 @@ mod tests {
     fn a_dump_of_another_process_with_the_same_id_is_kept_and_an_own_earlier_one_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("app.1.hl");
-        let write = |started_ns| write_beside_others(&target, &of_process(1, started_ns)).unwrap().path;
+        let write = |started_ns| {
+            let profile = of_process(1, started_ns);
+            write_beside_others(&target, &profile, &profile).unwrap().path
+        };
         let numbered = |name: &str| directory.path().join(name);
         // Twice, as a process writes its dumps.
         assert_eq!([write(10), write(10)], [target.clone(), target.clone()]);

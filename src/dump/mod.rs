@@ -36,6 +36,7 @@
 //! | `format` | magic, version, tags, limits, codes |
 //! | `varint`, `codec` | numbers and records to bytes and back |
 //! | `section` | headers, checksums, compression, the search for the next section |
+//! | `rows` | the rows of large tables, in memory or made as they are written |
 //! | `v1` | records and columns of version 1 |
 //! | `writer`, `file` | profile to bytes; bytes to a file |
 //! | `reader`, `references` | bytes to profile and damage; dangling references |
@@ -51,6 +52,7 @@ mod format;
 mod reader;
 #[cfg(any(test, feature = "read"))]
 mod references;
+pub(crate) mod rows;
 mod section;
 mod v1;
 pub(crate) mod varint;
@@ -64,6 +66,7 @@ pub use format::Version;
 pub use reader::{Dump, read, read_bytes, read_from};
 #[cfg(any(test, feature = "read"))]
 pub(crate) use references::redirect_dangling;
+pub(crate) use writer::write_rows;
 pub use writer::{Encoded, write_to};
 
 #[cfg(test)]

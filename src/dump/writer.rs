@@ -1,13 +1,15 @@
 //! Writes a profile as bytes into any `Write`, so a test can make every write fail.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::codec::{CodecError, put_u32, put_u64};
 use super::format::{CHUNK_CLOSE_BYTES, Tag};
+use super::rows::{Counted, Rows};
 use super::section::SectionWriter;
 use super::v1::meta::Contents;
 use super::v1::{Cuts, Wire, tables};
-use crate::profile::{OwnMemory, ProcessInfo, Profile, StackFigures, TurnTimes, Violation, check};
+use crate::profile::{OwnMemory, ProcessInfo, Profile, StackFigures, TurnTimes, Violation, check_rows};
 
 /// Describes the bytes that [`write_to`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,21 +41,32 @@ pub struct Encoded {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn write_to<W: Write>(out: W, profile: &Profile) -> io::Result<Encoded> {
-    write_noted(out, profile, &[])
+    write_noted(out, profile, profile, &[])
 }
 
-/// Writes `profile` as [`write_to`] does, and keeps `earlier`, the notes of the file that the profile was read from.
-pub(super) fn write_noted<W: Write>(out: W, profile: &Profile, earlier: &[String]) -> io::Result<Encoded> {
-    let broken_laws = check(profile);
+/// Writes a dump whose large tables have the rows of `rows`, and whose other parts are those of `profile`.
+pub(crate) fn write_rows<W: Write>(out: W, profile: &Profile, rows: &dyn Rows) -> io::Result<Encoded> {
+    write_noted(out, profile, rows, &[])
+}
+
+/// Writes a dump as [`write_rows`] does, and keeps `earlier`, the notes of the file that the profile was read from.
+pub(super) fn write_noted<W: Write>(
+    out: W,
+    profile: &Profile,
+    rows: &dyn Rows,
+    earlier: &[String],
+) -> io::Result<Encoded> {
+    let counted = Counted::of(rows, !profile.scopes.is_empty());
+    let broken_laws = check_rows(profile, &counted.sums);
     let mut writer = ProfileWriter { sections: SectionWriter::start(out)?, cuts: Cuts::default() };
-    writer.metadata(profile)?;
+    writer.metadata(profile, &counted)?;
     writer.table::<tables::Changes>(&profile.changes)?;
     writer.table::<tables::Modules>(&profile.modules)?;
     writer.table::<tables::Threads>(&profile.threads)?;
-    writer.table::<tables::Stacks>(&profile.stacks)?;
-    writer.table::<tables::Sites>(&profile.sites)?;
+    writer.rows::<tables::Stacks>(rows.stacks())?;
+    writer.rows::<tables::Sites>(rows.sites())?;
     writer.table::<tables::Intervals>(&profile.timeline.intervals)?;
-    writer.table::<tables::Live>(&profile.live)?;
+    writer.rows::<tables::Live>(rows.live().map(Cow::Owned))?;
     writer.table::<tables::History>(&profile.history)?;
     let names = &profile.symbols;
     writer.table::<tables::SymbolTexts>(&names.strings)?;
@@ -116,9 +129,9 @@ struct ProfileWriter<W> {
 }
 
 impl<W: Write> ProfileWriter<W> {
-    fn metadata(&mut self, profile: &Profile) -> io::Result<()> {
+    fn metadata(&mut self, profile: &Profile, counted: &Counted) -> io::Result<()> {
         self.record(Tag::QUALITY, &profile.quality)?;
-        self.record(Tag::CONTENTS, &Contents::of(profile))?;
+        self.record(Tag::CONTENTS, &Contents::of(profile, counted))?;
         self.record(Tag::PROCESS, &profile.process)?;
         self.record(Tag::SETTINGS, &profile.settings)?;
         self.record(Tag::CLOCK, &(profile.clock.clone(), profile.timeline.interval_ns))?;
@@ -160,13 +173,25 @@ impl<W: Write> ProfileWriter<W> {
         self.sections.put(tag, &plain)
     }
 
-    fn table<T: tables::Table>(&mut self, rows: &[T::Row]) -> io::Result<()> {
+    fn table<T: tables::Table>(&mut self, rows: &[T::Row]) -> io::Result<()>
+    where
+        T::Row: Clone,
+    {
+        self.rows::<T>(rows.iter().map(Cow::Borrowed))
+    }
+
+    /// Writes a table by chunks, one row after the other.
+    fn rows<'a, T: tables::Table>(&mut self, rows: impl Iterator<Item = Cow<'a, T::Row>>) -> io::Result<()>
+    where
+        T::Row: Clone + 'a,
+    {
         let mut columns = vec![Vec::new(); T::COLUMNS];
         let (mut last, mut first_row) = (tables::Last::default(), 0);
-        for (index, row) in rows.iter().enumerate() {
-            T::put(row, &mut last, &mut columns, &mut self.cuts).map_err(invalid)?;
+        let mut rows = rows.enumerate().peekable();
+        while let Some((index, row)) = rows.next() {
+            T::put(&row, &mut last, &mut columns, &mut self.cuts).map_err(invalid)?;
             let bytes: usize = columns.iter().map(Vec::len).sum();
-            if bytes >= CHUNK_CLOSE_BYTES || index + 1 == rows.len() {
+            if bytes >= CHUNK_CLOSE_BYTES || rows.peek().is_none() {
                 self.chunk(T::TAG, first_row, index + 1 - first_row, &mut columns)?;
                 first_row = index + 1;
                 last = tables::Last::default();

@@ -1,13 +1,19 @@
 //! Figures of a profile by scope.
 
-use super::model::{Profile, Site};
+use super::model::{Profile, Stack};
 use super::scopes::{Scope, scope_of_address};
+
+impl Stack {
+    /// Returns the number of the scope of the stack; 0 if it is in none.
+    pub(crate) fn scope(&self) -> u32 {
+        self.frames.iter().rev().map_while(|address| scope_of_address(*address)).last().unwrap_or(0)
+    }
+}
 
 impl Profile {
     /// Returns the number of the scope of a stack; 0 if the stack is in none.
     pub fn scope_of_stack(&self, stack: u32) -> u32 {
-        let frames = self.stacks.get(stack as usize).map_or(&[][..], |stack| &stack.frames);
-        frames.iter().rev().map_while(|address| scope_of_address(*address)).last().unwrap_or(0)
+        self.stacks.get(stack as usize).map_or(0, Stack::scope)
     }
 
     /// Returns the scope with this number.
@@ -49,12 +55,6 @@ impl Profile {
         }
     }
 
-    /// Returns the sum of a figure over the sites outside scopes.
-    pub(super) fn outside_scopes(&self, figure: impl Fn(&Site) -> u64) -> u128 {
-        let outside = self.sites.iter().filter(|site| self.scope_of_stack(site.stack) == 0);
-        outside.map(|site| u128::from(figure(site))).sum()
-    }
-
     /// Returns the sum of a figure over the scopes that are in no other scope.
     pub(super) fn over_scopes(&self, figure: impl Fn(&Scope) -> u64) -> u128 {
         self.scopes.iter().filter(|scope| scope.parent == 0).map(|scope| u128::from(figure(scope))).sum()
@@ -63,7 +63,6 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::Stack;
     use super::super::scopes::scope_address;
     use super::*;
 

@@ -28,8 +28,59 @@ impl fmt::Display for Violation {
 /// The laws of the counters hold at any time. The laws between the totals and the tables (`sites`, `live`, `threads`)
 /// have to hold only if no event was in flight, lost, sampled out or anomalous, so they are checked only then.
 pub fn check(profile: &Profile) -> Vec<Violation> {
-    let broken = laws(profile).into_iter().filter(|law| law.applies && law.left != law.right);
+    broken(laws(profile))
+}
+
+/// Returns the laws that a profile breaks whose large tables have these sums.
+pub(crate) fn check_rows(profile: &Profile, sums: &RowSums) -> Vec<Violation> {
+    broken(laws_of(profile, sums))
+}
+
+fn broken(laws: Vec<Law>) -> Vec<Violation> {
+    let broken = laws.into_iter().filter(|law| law.applies && law.left != law.right);
     broken.map(|Law { law, left, right, .. }| Violation { law, left, right }).collect()
+}
+
+/// Sums over the rows of the large tables, which a dump need not hold in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RowSums {
+    total_blocks: u128,
+    total_bytes: u128,
+    freed_blocks: u128,
+    freed_bytes: u128,
+    sizes: u128,
+    lifetimes: u128,
+    /// Sums over the sites outside scopes, in the order of [`SCOPE_LAWS`].
+    outside: [u128; SCOPE_LAWS.len()],
+    live_blocks: u128,
+    live_bytes: u128,
+}
+
+impl RowSums {
+    /// Adds a site, which is in a scope or in none.
+    pub(crate) fn add_site(&mut self, site: &Site, is_in_scope: bool) {
+        for (sum, figure) in [
+            (&mut self.total_blocks, site.total_blocks),
+            (&mut self.total_bytes, site.total_bytes),
+            (&mut self.freed_blocks, site.freed_blocks),
+            (&mut self.freed_bytes, site.freed_bytes),
+            (&mut self.sizes, site.sizes.total()),
+            (&mut self.lifetimes, site.lifetimes.total()),
+        ] {
+            *sum += u128::from(figure);
+        }
+        if !is_in_scope {
+            for (sum, (.., of_site)) in self.outside.iter_mut().zip(SCOPE_LAWS) {
+                *sum += u128::from(of_site(site));
+            }
+        }
+    }
+
+    /// Adds a live block.
+    pub(crate) fn add_live(&mut self, bytes: u64) {
+        self.live_blocks += 1;
+        self.live_bytes += u128::from(bytes);
+    }
 }
 
 /// A law of scopes: its equation, and its figure in the totals, in a scope and in a site.
@@ -77,10 +128,18 @@ pub struct Law {
 
 /// Returns every law with its values, including laws that hold and laws that do not apply to this profile.
 pub fn laws(profile: &Profile) -> Vec<Law> {
+    let mut sums = RowSums::default();
+    let has_scopes = !profile.scopes.is_empty();
+    for site in &profile.sites {
+        sums.add_site(site, has_scopes && profile.scope_of_stack(site.stack) != 0);
+    }
+    profile.live.iter().for_each(|block| sums.add_live(block.size));
+    laws_of(profile, &sums)
+}
+
+fn laws_of(profile: &Profile, sums: &RowSums) -> Vec<Law> {
     let mut laws = Laws { all: Vec::new(), applies: true };
     let (quality, totals) = (&profile.quality, &profile.totals);
-    let sum =
-        |field: fn(&Site) -> u64| profile.sites.iter().map(|site| u128::from(field(site))).sum::<u128>();
 
     laws.equal(
         "attempted = recorded + lost + in_flight",
@@ -107,29 +166,24 @@ pub fn laws(profile: &Profile) -> Vec<Law> {
         && quality.lost.total() == 0
         && quality.sampled_out == 0
         && quality.anomalies.total() == 0;
-    laws.equal("total_blocks = sum over sites", totals.total_blocks, sum(|site| site.total_blocks));
-    laws.equal("total_bytes = sum over sites", totals.total_bytes, sum(|site| site.total_bytes));
-    laws.equal("freed_blocks = sum over sites", totals.freed_blocks, sum(|site| site.freed_blocks));
-    laws.equal("freed_bytes = sum over sites", totals.freed_bytes, sum(|site| site.freed_bytes));
+    laws.equal("total_blocks = sum over sites", totals.total_blocks, sums.total_blocks);
+    laws.equal("total_bytes = sum over sites", totals.total_bytes, sums.total_bytes);
+    laws.equal("freed_blocks = sum over sites", totals.freed_blocks, sums.freed_blocks);
+    laws.equal("freed_bytes = sum over sites", totals.freed_bytes, sums.freed_bytes);
     if !profile.scopes.is_empty() {
-        for (law, total, of_scope, of_site) in SCOPE_LAWS {
-            let parts = profile.over_scopes(of_scope) + profile.outside_scopes(of_site);
+        for ((law, total, of_scope, _), outside) in SCOPE_LAWS.into_iter().zip(sums.outside) {
+            let parts = profile.over_scopes(of_scope) + outside;
             laws.equal(law, total(totals), parts);
         }
     }
-    laws.equal(
-        "total_blocks = sum over size histograms",
-        totals.total_blocks,
-        sum(|site| site.sizes.total()),
-    );
+    laws.equal("total_blocks = sum over size histograms", totals.total_blocks, sums.sizes);
     laws.equal(
         "freed_blocks = sum over lifetime histograms + reallocs",
         totals.freed_blocks,
-        sum(|site| site.lifetimes.total()) + u128::from(totals.reallocs),
+        sums.lifetimes + u128::from(totals.reallocs),
     );
-    laws.equal("live_blocks = number of live blocks", totals.live_blocks, profile.live.len() as u128);
-    let live_bytes = profile.live.iter().map(|block| u128::from(block.size)).sum();
-    laws.equal("live_bytes = sum over live blocks", totals.live_bytes, live_bytes);
+    laws.equal("live_blocks = number of live blocks", totals.live_blocks, sums.live_blocks);
+    laws.equal("live_bytes = sum over live blocks", totals.live_bytes, sums.live_bytes);
     let by_thread = profile.threads.iter().map(|row| u128::from(row.total_bytes)).sum();
     laws.equal("total_bytes = sum over threads", totals.total_bytes, by_thread);
     let over_time = |bytes: fn(&Interval) -> u64| {

@@ -23,6 +23,7 @@ pub mod tracked;
 mod triggers;
 
 pub use check::{Law, Violation, check, laws};
+pub(crate) use check::{RowSums, check_rows};
 pub use curves::SiteCurve;
 pub(crate) use histogram::bucket_of_narrow;
 pub use histogram::{BUCKETS, Histogram, bucket_of};

@@ -1,5 +1,6 @@
 //! The way from a public function to the ledger.
 
+use crate::aggregator::snapshot::Snapshot;
 use crate::aggregator::{counters, snapshot};
 use crate::ledger::Ledger;
 use crate::profile::Profile;
@@ -25,12 +26,21 @@ pub(super) fn internally<T>(work: impl FnOnce(&'static Ledger, &InternalScope) -
 
 /// Returns the whole profile, including the tracked pointers.
 pub(super) fn whole_profile(ledger: &'static Ledger, scope: &InternalScope, reason: &str) -> Profile {
-    let mut profile = snapshot::profile(ledger, scope, reason);
+    whole_snapshot(ledger, scope, reason).into_profile()
+}
+
+/// Takes a snapshot, including the tracked pointers.
+pub(super) fn whole_snapshot<'a>(
+    ledger: &'static Ledger,
+    scope: &'a InternalScope,
+    reason: &str,
+) -> Snapshot<'a> {
+    let mut snapshot = snapshot::snapshot(ledger, scope, reason);
     let tracked = tracked_report(ledger);
     if !tracked.is_empty() {
-        profile.tracked = tracked;
+        snapshot.profile.tracked = tracked;
     }
-    profile
+    snapshot
 }
 
 /// Returns the figures of the tracked pointers, including the number of their events that were booked.

@@ -1,6 +1,6 @@
 //! The end of the process: the last warning, the dump, and the end of the trace.
 
-use super::access::{internally, whole_profile};
+use super::access::{internally, whole_snapshot};
 use super::dumps::{self, DumpError};
 use super::{dump_thread, queries};
 use crate::aggregator::{alarm, diagnostic, live_page, trace_thread};
@@ -25,9 +25,10 @@ pub(super) fn dump_at_exit() {
         if path.is_none() && !is_traced {
             return;
         }
-        let profile = whole_profile(ledger, scope, "exit");
+        let snapshot = whole_snapshot(ledger, scope, "exit");
         if let Some(path) = path {
-            match platform::with_failing_writes(|| dump::write_beside_others(&path, &profile)) {
+            let write = || dump::write_beside_others(&path, &snapshot.profile, &snapshot);
+            match platform::with_failing_writes(write) {
                 Ok(written) => {
                     dumps::tell_other_name(&path, &written);
                     black_box::remove();
@@ -36,7 +37,7 @@ pub(super) fn dump_at_exit() {
             }
         }
         if is_traced {
-            trace_thread::finish(ledger, &profile);
+            trace_thread::finish(ledger, &snapshot);
         }
     });
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::access::{internally, whole_profile, with_ledger};
+use super::access::{internally, whole_snapshot, with_ledger};
 use crate::aggregator::naming::{self, expand};
 use crate::aggregator::{diagnostic, snapshot};
 use crate::dump::{self, WriteError, Written};
@@ -31,8 +31,9 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Written, DumpError> {
 
 pub(super) fn write_dump(path: &Path, reason: &str) -> Result<Written, DumpError> {
     with_ledger(|ledger, scope| {
-        let profile = whole_profile(ledger, scope, reason);
-        platform::with_failing_writes(|| dump::write_beside_others(path, &profile)).map_err(DumpError::Write)
+        let snapshot = whole_snapshot(ledger, scope, reason);
+        let write = || dump::write_beside_others(path, &snapshot.profile, &snapshot);
+        platform::with_failing_writes(write).map_err(DumpError::Write)
     })
     .unwrap_or(Err(DumpError::NotInstalled))
 }

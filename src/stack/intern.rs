@@ -30,8 +30,6 @@ const SLOTS_FIRST: u32 = (PAGE_BYTES / 4) as u32;
 const TABLES: usize = 8;
 /// The factor from the size of one table to the size of the next.
 const GROWTH: u32 = 4;
-/// Nodes that are copied under the latch at a time. Nodes never change, so the parts of a copy fit together.
-const COPIED_AT_ONCE: u32 = 1 << 14;
 /// The root of whole stacks; `ROOT_TRUNCATED` is the root of truncated stacks.
 const ROOT: u32 = 0;
 const ROOT_TRUNCATED: u32 = 1;
@@ -231,30 +229,6 @@ impl Store {
         (self.stacks.load(Ordering::Relaxed), self.nodes.load(Ordering::Relaxed))
     }
 
-    /// Copies all nodes, and the innermost node of each stack from number 1 on, up to the capacity of the vectors.
-    /// Allocates nothing.
-    pub(crate) fn copy(&self, pages: &Pages, nodes: &mut Vec<Node>, leaves: &mut Vec<u32>) {
-        let (stacks, count) = {
-            let _taken = self.latch.take();
-            self.counts()
-        };
-        let (stacks, count) = (stacks.min(leaves.capacity() as u32), count.min(nodes.capacity() as u32));
-        for first in (0..count).step_by(COPIED_AT_ONCE as usize) {
-            let _taken = self.latch.take();
-            for node in first..count.min(first + COPIED_AT_ONCE) {
-                // SAFETY: V1, nodes below the count are written.
-                nodes.push(unsafe { *self.node(pages, node) });
-            }
-        }
-        let _taken = self.latch.take();
-        for number in 1..=stacks {
-            // SAFETY: V1.
-            leaves.push(unsafe { *self.leaves(pages).add(number as usize) });
-        }
-    }
-}
-
-impl Store {
     /// Copies the innermost frames of one stack, up to the length of `into`. Returns their number, and whether outer
     /// frames are missing. Allocates nothing.
     pub(crate) fn frames(&self, pages: &Pages, number: u32, into: &mut [u64]) -> (usize, bool) {
@@ -276,7 +250,7 @@ impl Store {
 }
 
 /// Returns the frames of a stack, innermost first, and whether the stack was truncated. `nodes` and `leaf` come from
-/// [`Store::copy`].
+/// a black box.
 pub(crate) fn frames_of(nodes: &[Node], leaf: u32) -> (Vec<u64>, bool) {
     let (mut frames, mut at) = (Vec::new(), leaf);
     while at >= FIRST_NODE {
@@ -346,13 +320,12 @@ mod tests {
                 let expected = *known.entry(stack).or_insert(next);
                 assert_eq!(number, expected);
             }
-            let (stacks, count) = store.counts();
+            let (stacks, _) = store.counts();
             assert_eq!(stacks as usize, known.len());
-            let (mut nodes, mut leaves) =
-                (Vec::with_capacity(count as usize), Vec::with_capacity(stacks as usize));
-            store.copy(pages, &mut nodes, &mut leaves);
+            let mut frames = [0; 16];
             for (stack, number) in known {
-                assert_eq!(frames_of(&nodes, leaves[number as usize - 1]), stack);
+                let (count, truncated) = store.frames(pages, number, &mut frames);
+                assert_eq!((&frames[..count], truncated), (&stack.0[..], stack.1));
             }
         });
     }

@@ -86,7 +86,7 @@ fn compared(case: &Case) -> (Ended, u64, u64, u64) {
 
 #[cfg(target_arch = "x86_64")]
 fn stacks_are_counted(case: &Case) {
-    let (ended, own, given, _) = compared(case);
+    let (ended, own, given, dump) = compared(case);
     let profile = ended.quietly().dump();
     complete(&profile).unwrap();
     let kinds = profile.quality.own_memory;
@@ -96,9 +96,11 @@ fn stacks_are_counted(case: &Case) {
     assert_eq!(kinds.total(), profile.quality.own_bytes);
     let per_site = kinds.sites / profile.sites.len() as u64;
     assert!(per_site <= 200, "a site costs {per_site} bytes");
+    assert!(dump <= own, "a dump takes {dump} bytes");
 }
 
 fn blocks_are_counted(case: &Case) {
-    let (ended, ..) = compared(case);
+    let (ended, own, _, dump) = compared(case);
     complete(&ended.quietly().dump()).unwrap();
+    assert!(dump <= own, "a dump takes {dump} bytes");
 }

@@ -7,6 +7,7 @@ use crate::dump::format::{
     STACKS_OFF, STACKS_SAMPLED, TEXT_BYTES_MAX, Tag, clock_code, clock_of, fork_code, fork_of, loss_code,
     loss_of, mode_code, mode_of, trend_code, trend_of,
 };
+use crate::dump::rows::Counted;
 use crate::profile::{
     Anomalies, Change, ClockInfo, ClockMode, CompletenessTrend, ConcurrencyConfig, DataQualityMode,
     ForkPolicy, HeapStats, HistoryLimits, LossCounts, LossReason, Module, OwnMemory, Peak, ProcessInfo,
@@ -88,15 +89,15 @@ pub(in crate::dump) struct Contents {
 record!(Contents { rows });
 
 impl Contents {
-    pub(in crate::dump) fn of(profile: &Profile) -> Self {
+    pub(in crate::dump) fn of(profile: &Profile, counted: &Counted) -> Self {
         let rows = |tag| match tag {
             Tag::CHANGES => profile.changes.len(),
             Tag::MODULES => profile.modules.len(),
             Tag::THREADS => profile.threads.len(),
-            Tag::STACKS => profile.stacks.len(),
-            Tag::SITES => profile.sites.len(),
+            Tag::STACKS => counted.stacks as usize,
+            Tag::SITES => counted.sites as usize,
             Tag::TIMELINE => profile.timeline.intervals.len(),
-            Tag::LIVE => profile.live.len(),
+            Tag::LIVE => counted.live as usize,
             Tag::HISTORY => profile.history.len(),
             Tag::SYMBOL_TEXTS => profile.symbols.strings.len(),
             Tag::SYMBOL_FRAMES => profile.symbols.frames.len(),
