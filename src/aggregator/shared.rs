@@ -1,15 +1,25 @@
 //! A value that several threads of heapledger use, behind a latch for which every wait is limited.
 //!
-//! A thread that finds the latch taken continues without the value. So a query never waits long for another one. In a
-//! forked child the holder may not exist, so the value is reset there.
+//! A thread that finds the latch taken continues without the value. So a query never waits long for another one. A thread
+//! that takes the value again and again lets those that wait have it in between ([`Shared::let_others`]), because the latch
+//! is not fair. In a forked child the holder may not exist, so the value is reset there.
 
 use std::cell::UnsafeCell;
 
 use crate::sys::latch::{Latch, Taken};
+use crate::sys::platform;
+use crate::sys::sync::{AtomicU32, Ordering};
+
+/// Maximum number of pauses that a thread makes for those that wait.
+const PAUSES_MAX: u32 = 20;
+/// Length of such a pause, in nanoseconds: about that of a step of waiting.
+const PAUSE_NS: u64 = 50_000;
 
 /// A value behind a latch.
 pub(super) struct Shared<T> {
     latch: Latch,
+    /// Number of threads that wait for the value.
+    waiting: AtomicU32,
     value: UnsafeCell<T>,
 }
 
@@ -18,7 +28,7 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
     pub(super) const fn new(value: T) -> Self {
-        Shared { latch: Latch::new(), value: UnsafeCell::new(value) }
+        Shared { latch: Latch::new(), waiting: AtomicU32::new(0), value: UnsafeCell::new(value) }
     }
 
     /// Runs `work` on the value, if the latch can be taken within `rounds` steps of waiting.
@@ -30,16 +40,70 @@ impl<T> Shared<T> {
 
     /// Keeps other threads from the value while the result lives. Waits up to `rounds` steps for the holder.
     pub(super) fn pause(&self, rounds: u32) -> Option<Taken<'_>> {
-        self.latch.take_in_rounds(rounds)
+        if let Some(taken) = self.latch.try_take() {
+            return Some(taken);
+        }
+        // relaxed, both: a hint to the holder.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let taken = self.latch.take_in_rounds(rounds);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        taken
+    }
+
+    /// Pauses while other threads wait for the value, for a limited time. A thread calls it between two uses without a
+    /// pause of their own.
+    pub(super) fn let_others(&self) {
+        for _ in 0..PAUSES_MAX {
+            // relaxed: a hint. A thread that has given up meanwhile costs one pause.
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            platform::sleep_ns(PAUSE_NS);
+        }
     }
 
     /// Resets the value to `value` in a forked child. The old value is not dropped, because its holder may have been
     /// changing it.
     pub(super) fn reset_after_fork(&self, value: T) {
         self.latch.open();
+        // relaxed: there is one thread.
+        self.waiting.store(0, Ordering::Relaxed);
         if let Some(_taken) = self.latch.try_take() {
             // SAFETY: W1.
             unsafe { self.value.get().write(value) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The thread of a trace that was behind took its value again at once: each query waited for the whole of its limit, and
+    /// then went on without.
+    #[test]
+    fn a_thread_that_takes_the_value_all_the_time_lets_others_have_it() {
+        static VALUE: Shared<u64> = Shared::new(0);
+        static STOP: AtomicBool = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !STOP.load(SeqCst) {
+                    VALUE.with(1, |value| {
+                        *value += 1;
+                        std::thread::sleep(Duration::from_millis(2));
+                    });
+                    VALUE.let_others();
+                }
+            });
+            while VALUE.with(1, |value| *value) == Some(0) {
+                std::thread::yield_now();
+            }
+            let got = (0..20).filter(|_| VALUE.with(1_000, |value| *value).is_some()).count();
+            STOP.store(true, SeqCst);
+            assert_eq!(got, 20);
+        });
     }
 }

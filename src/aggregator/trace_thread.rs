@@ -41,7 +41,8 @@ fn run() {
             Some(0) if background_thread::is_program_over() => break,
             Some(0) | None => platform::sleep_ns(PAUSE_NS_IDLE),
             Some(few) if few < CHUNKS_PER_STEP => platform::sleep_ns(PAUSE_NS),
-            Some(_) => {}
+            // There is more to write, and others may wait to read.
+            Some(_) => BACKGROUND.trace.let_others(),
         }
     }
     ledger.trace_buffer.set_written(false);
