@@ -47,6 +47,7 @@
 //! | `HEAPLEDGER_DUMP` | path of the dump at exit, with `%e` (program), `%p` (process id), `%t` (seconds since 1970), or `off` |
 //! | `HEAPLEDGER_MODE` | `perfect`, `high`, `throughput`, `best-effort`: see [`DataQualityMode`] |
 //! | `HEAPLEDGER_STACKS` | `auto`, `fp`, `dwarf`, `sampled:BYTES`, `off`: see [`Stacks`] |
+//! | `HEAPLEDGER_INTERVAL` | pause of the background thread between two rounds, such as `100ms`, from `250us` to `1s`: see [`HeapLedger::interval`] |
 //! | `HEAPLEDGER_CLOCK` | `batched`, `per-event`, `monotonic`: see [`ClockMode`] |
 //! | `HEAPLEDGER_TRACE` | path of the trace, with the same `%` codes, or `off`: see [`Retention::Trace`] |
 //! | `HEAPLEDGER_BLACKBOX` | path of a file that survives any end of the process, or `off`: see [`HeapLedger::black_box`]; `HEAPLEDGER_BLACKBOX_BYTES` is its length |
@@ -108,7 +109,7 @@ mod aggregator;
 #[allow(unsafe_code, reason = "copies plain structs out of bytes")]
 mod blackbox;
 #[cfg(not(loom))]
-pub mod dump;
+mod dump;
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "state lies in raw pages")]
 mod fold;
@@ -191,8 +192,9 @@ pub use recorder::internal::is_internal;
 pub use scope::{Scope, measure};
 #[cfg(not(loom))]
 pub use session::{
-    DumpError, estimates, flush, history, is_installed, name_thread, quality, set_degradation, set_mode,
-    set_sampling_bytes, snapshot, stats, tracked, tuner_log,
+    BackgroundAggregator, DumpError, estimates, flush, history, is_installed, name_thread, on_quality,
+    quality, set_auto_tune, set_degradation, set_interval, set_mode, set_sampling_bytes, snapshot, stats,
+    tracked, tuner_log,
 };
 #[cfg(not(loom))]
 pub use tracked::{Tracked, TrackedReport};

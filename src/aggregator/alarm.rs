@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::background::BACKGROUND;
 use super::diagnostic;
+use super::requests::Callback;
 use crate::profile::QualityIndicator;
 use crate::quality::{QualityView, Threshold, ThresholdCrossing, ThresholdWatch};
 use crate::recorder::state;
@@ -15,7 +16,7 @@ use crate::recorder::state;
 /// Observes the windows of the monitor.
 pub(super) struct Alarm {
     watch: ThresholdWatch,
-    callback: Option<fn(&QualityIndicator)>,
+    callback: Option<Callback>,
     warns: bool,
     /// End of the last observed window, in nanoseconds.
     seen_ns: u64,
@@ -26,9 +27,20 @@ impl Alarm {
     pub(super) fn of_settings() -> Option<Alarm> {
         let options = state::options();
         let is_asked_for = options.on_quality.is_some() || options.warn;
-        let threshold = Threshold::at(options.concurrency.target_completeness);
-        let watch = is_asked_for.then(|| ThresholdWatch::new(threshold).ok()).flatten()?;
-        Some(Alarm { watch, callback: options.on_quality, warns: options.warn, seen_ns: 0 })
+        let callback = options.on_quality.map(|function| Box::new(function) as Callback);
+        if is_asked_for { Alarm::with(callback) } else { None }
+    }
+
+    /// Returns an alarm that calls `callback`.
+    pub(super) fn with(callback: Option<Callback>) -> Option<Alarm> {
+        let options = state::options();
+        let watch = ThresholdWatch::new(Threshold::at(options.concurrency.target_completeness)).ok()?;
+        Some(Alarm { watch, callback, warns: options.warn, seen_ns: 0 })
+    }
+
+    /// Replaces the callback.
+    pub(super) fn call(&mut self, callback: Callback) {
+        self.callback = Some(callback);
     }
 
     /// Observes the newest window, unless it was observed before. Returns the crossing of the threshold that the window
@@ -44,7 +56,7 @@ impl Alarm {
         if self.warns {
             print(&format!("{crossing}{}", advice(quality)), now_ns);
         }
-        if let Some(callback) = self.callback
+        if let Some(callback) = &mut self.callback
             && catch_unwind(AssertUnwindSafe(|| callback(quality))).is_err()
         {
             self.callback = None;

@@ -3,6 +3,7 @@
 
 use super::joined::{Joined, Snapshots};
 use super::live_file::LiveFile;
+use super::requests::Requests;
 use super::rows;
 use super::shared::Shared;
 use super::trace_writer::TraceWriter;
@@ -17,6 +18,9 @@ use crate::sys::sync::{AtomicU64, Ordering};
 /// current work.
 const PAUSE_ROUNDS_MAX: u32 = 2_000;
 
+/// Maximum number of steps that a request waits for the thread to take an earlier one.
+const REQUEST_ROUNDS_MAX: u32 = 200;
+
 /// Minimum time between two queries that read the names of all running threads, in nanoseconds.
 const NAMES_NS: u64 = 100_000_000;
 
@@ -27,6 +31,7 @@ pub(super) static BACKGROUND: Background = Background {
     monitor: Shared::new(QualityMonitor::EMPTY),
     lines: Shared::new(LineLimit::NEW),
     tuner: Shared::new(None),
+    requests: Shared::new(Requests::NONE),
     trace: Shared::new(None),
     live_file: Shared::new(None),
     flushes: Joined::new(),
@@ -47,6 +52,8 @@ pub(super) struct Background {
     pub(super) lines: Shared<LineLimit>,
     /// The tuner, if the settings ask for one.
     pub(super) tuner: Shared<Option<AutoTuner>>,
+    /// Settings that the program has changed and the background thread has not taken yet.
+    pub(super) requests: Shared<Requests>,
     /// The trace that is being written, if there is one.
     pub(super) trace: Shared<Option<TraceWriter>>,
     /// The file of the live page, if the page has its own.
@@ -95,11 +102,33 @@ pub(crate) fn snapshot(make: impl Fn() -> Profile) -> Profile {
     BACKGROUND.snapshots.take(make)
 }
 
+/// Leaves a request for the background thread. Returns whether it was left.
+pub(crate) fn leave_request(request: impl FnOnce(&mut Requests)) -> bool {
+    BACKGROUND.requests.with(REQUEST_ROUNDS_MAX, request).is_some()
+}
+
+/// Takes all requests, for the background thread.
+pub(super) fn take_requests() -> Requests {
+    let take = |requests: &mut Requests| std::mem::replace(requests, Requests::NONE);
+    BACKGROUND.requests.with(1, take).unwrap_or(Requests::NONE)
+}
+
 /// Resets the state in a forked child. The threads that used it do not exist there, and the file of the trace is the
 /// parent's.
 pub(crate) fn reset_after_fork() {
-    let Background { work, cpu_ns, named_ns, monitor, lines, tuner, trace, live_file, flushes, snapshots } =
-        &BACKGROUND;
+    let Background {
+        work,
+        cpu_ns,
+        named_ns,
+        monitor,
+        lines,
+        tuner,
+        requests,
+        trace,
+        live_file,
+        flushes,
+        snapshots,
+    } = &BACKGROUND;
     work.open();
     // relaxed, both: there is one thread.
     cpu_ns.store(0, Ordering::Relaxed);
@@ -107,6 +136,7 @@ pub(crate) fn reset_after_fork() {
     monitor.reset_after_fork(QualityMonitor::EMPTY);
     lines.reset_after_fork(LineLimit::NEW);
     tuner.reset_after_fork(None);
+    requests.reset_after_fork(Requests::NONE);
     trace.reset_after_fork(None);
     live_file.reset_after_fork(None);
     flushes.reset_after_fork();

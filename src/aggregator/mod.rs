@@ -35,6 +35,7 @@ pub(crate) mod monitor;
 pub(crate) mod naming;
 #[cfg(test)]
 pub(crate) mod oracle_tests;
+pub(crate) mod requests;
 mod rounds;
 pub(crate) mod rows;
 pub(crate) mod scopes;

@@ -11,7 +11,7 @@ use crate::sys::platform;
 use crate::sys::sync::{AtomicU32, Ordering};
 
 /// Maximum number of pauses that a thread makes for those that wait.
-const PAUSES_MAX: u32 = 20;
+const LET_PAUSES_MAX: u32 = 20;
 /// Length of such a pause, in nanoseconds: about that of a step of waiting.
 const PAUSE_NS: u64 = 50_000;
 
@@ -53,7 +53,7 @@ impl<T> Shared<T> {
     /// Pauses while other threads wait for the value, for a limited time. A thread calls it between two uses without a
     /// pause of their own.
     pub(super) fn let_others(&self) {
-        for _ in 0..PAUSES_MAX {
+        for _ in 0..LET_PAUSES_MAX {
             // relaxed: a hint. A thread that has given up meanwhile costs one pause.
             if self.waiting.load(Ordering::Relaxed) == 0 {
                 return;

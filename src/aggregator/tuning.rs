@@ -11,7 +11,7 @@ use super::rounds::Pace;
 use crate::ledger::Ledger;
 use crate::ledger::changes::{Changed, Subject};
 use crate::ledger::estimate::{mean_bytes, rate_of};
-use crate::profile::{Degradation, Stacks};
+use crate::profile::{Degradation, Stacks, TuningGoal};
 use crate::quality::{
     AutoTuner, ConfigAdjustment, Decision, DecisionLog, KnobBounds, Knobs, Pressure, QualityCounters,
     TrackingStats,
@@ -39,9 +39,8 @@ pub(super) struct Tuning {
 }
 
 impl Tuning {
-    /// Sets up the tuner, if the settings ask for one.
-    pub(super) fn of_settings(pace: &Pace) -> Option<Tuning> {
-        let goal = state::options().auto_tune?;
+    /// Sets up the tuner with a goal. A tuner that was there before is replaced, and its log with it.
+    pub(super) fn towards(goal: TuningGoal, pace: &Pace) -> Option<Tuning> {
         let bounds = KnobBounds { lowest: goal.lowest.max(knobs(pace).degradation), ..KnobBounds::DEFAULT };
         let budget = Duration::from_nanos(goal.budget_ns);
         let made = AutoTuner::with_knobs(goal.target_completeness, budget, knobs(pace), bounds).ok()?;
@@ -136,6 +135,14 @@ fn carry_out(adjustment: &ConfigAdjustment, ledger: &Ledger, now_ns: u64, pace: 
         ConfigAdjustment::Maintain
         | ConfigAdjustment::IncreaseThroughput
         | ConfigAdjustment::ReduceConcurrency => {}
+    }
+}
+
+/// Sets the minimum pause between two rounds, as the program asked for.
+pub(super) fn set_interval(ledger: &Ledger, now_ns: u64, to_ns: u64, pace: &mut Pace) {
+    let from_ns = std::mem::replace(&mut pace.floor_interval_ns, to_ns);
+    if from_ns != to_ns {
+        record(ledger, now_ns, Subject::FloorIntervalNs, narrow(from_ns), narrow(to_ns));
     }
 }
 

@@ -12,12 +12,12 @@ use super::live_page::LiveWriter;
 use super::memory::Readings;
 use super::rounds::Aggregator;
 use super::triggers::{ControlGroup, Pressure, Reading, TriggerRules};
-use super::tuning::Tuning;
+use super::tuning::{self, Tuning};
 use super::{counters, diagnostic, monitor, rows, trace_thread};
 use crate::ledger::Ledger;
 use crate::profile::QualityIndicator;
-use crate::quality::{Knobs, ThresholdCrossing};
-use crate::recorder::internal::InternalScope;
+use crate::quality::ThresholdCrossing;
+use crate::recorder::internal::{InternalScope, RecordingPaused};
 use crate::recorder::state::{self, Marks};
 use crate::recorder::{background_thread, black_box, overflow_pool, stacks, thread};
 use crate::ring::lane::add;
@@ -25,6 +25,8 @@ use crate::sys::{own_threads, platform, signals};
 
 /// Maximum pause between two rounds while no events are recorded, in nanoseconds.
 const PAUSE_NS_IDLE: u64 = 64_000_000;
+/// Pause after a round that did not come about because a snapshot is being made, in nanoseconds.
+const PAUSE_NS_TAKEN: u64 = 1_000_000;
 /// Minimum time between two samples of the quality counters, in nanoseconds.
 const SAMPLE_NS: u64 = 100_000_000;
 /// Number of threads whose names are read again at each sample, while a black box has to have them at any moment.
@@ -52,6 +54,7 @@ pub(crate) fn run() {
     black_box::write_metadata();
     trace_thread::start(ledger);
     let mut aggregator = Aggregator::new(may_offload);
+    aggregator.pace.floor_interval_ns = state::options().interval_ns;
     let mut supervision = Supervision::begin(&aggregator);
     let mut live = LiveWriter::begin(ledger);
     let (mut idle, mut cpu_before, mut watched_ns) = (0u32, 0, 0);
@@ -62,7 +65,7 @@ pub(crate) fn run() {
     while state::current().records() {
         state::tick();
         let Some(working) = BACKGROUND.work.try_take() else {
-            platform::sleep_ns(Knobs::DEFAULT.floor_interval_ns);
+            platform::sleep_ns(PAUSE_NS_TAKEN);
             continue;
         };
         let round = aggregator.round(ledger, ledger.clock.now_ns());
@@ -133,7 +136,8 @@ struct Supervision {
 
 impl Supervision {
     fn begin(aggregator: &Aggregator) -> Supervision {
-        let tuning = Tuning::of_settings(&aggregator.pace);
+        let goal = state::options().auto_tune;
+        let tuning = goal.and_then(|goal| Tuning::towards(goal, &aggregator.pace));
         let wanted = state::options().triggers;
         let control_group = wanted.memory_pressure.then(ControlGroup::of_this_process).flatten();
         if wanted.memory_pressure && control_group.is_none() {
@@ -147,6 +151,24 @@ impl Supervision {
             tuning,
             triggers,
             control_group,
+        }
+    }
+
+    /// Carries out what the program asked for since the last sample.
+    fn carry_out_requests(&mut self, ledger: &Ledger, scope: &InternalScope, aggregator: &mut Aggregator) {
+        let requests = background::take_requests();
+        if let Some(interval_ns) = requests.interval_ns {
+            let _paused = RecordingPaused::enter(scope);
+            tuning::set_interval(ledger, ledger.clock.now_ns(), interval_ns, &mut aggregator.pace);
+        }
+        if let Some(goal) = requests.tuner {
+            self.tuning = goal.and_then(|goal| Tuning::towards(goal, &aggregator.pace));
+        }
+        if let Some(callback) = requests.callback {
+            match &mut self.alarm {
+                Some(alarm) => alarm.call(callback),
+                None => self.alarm = Alarm::with(Some(callback)),
+            }
         }
     }
 
@@ -174,6 +196,7 @@ impl Supervision {
             return None;
         }
         self.sampled_ns = now_ns;
+        self.carry_out_requests(ledger, scope, aggregator);
         if state::options().black_box_pattern().is_some() {
             rows::rename_running(ledger, self.next_name, NAMES_PER_SAMPLE);
             self.next_name = self.next_name.wrapping_add(NAMES_PER_SAMPLE);

@@ -277,3 +277,18 @@ impl Default for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values that the first plan of the project gives.
+    #[test]
+    fn the_defaults_of_waits_are_those_of_the_plan() {
+        let ConcurrencyConfig { max_retries, base_delay_ns, enable_overflow_buffer, target_completeness } =
+            ConcurrencyConfig::default();
+        assert_eq!((max_retries, base_delay_ns, enable_overflow_buffer), (3, 100, true));
+        assert_eq!(target_completeness.to_bits(), 0.95f64.to_bits());
+        assert_eq!(ConcurrencyConfig::default(), ConcurrencyConfig::DEFAULT);
+    }
+}

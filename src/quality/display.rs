@@ -6,18 +6,35 @@
 //!   Recommendation: ring_full lost 5.8% of 1,000 events: use DataQualityMode::PerfectAccuracy …
 //! ```
 //!
+//! Where standard output is a terminal that shows them, the lines have pictures (📊 ✅ 💡), as [`WithEmoji`] prints always;
+//! `{:#}` never has.
+//!
 //! A percentage of completeness is always rounded **down**: 99.9999 % prints as 99.9 %, never as 100 %, because a
 //! reader takes 100 % to mean that no event is missing.
 
 use std::fmt;
+use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use crate::profile::{CompletenessTrend, Coverage, Estimate, Estimates, HeapStats, QualityIndicator};
 use crate::text::units::{bytes, grouped};
 
 impl fmt::Display for QualityIndicator {
+    /// Prints the indicator; with pictures if standard output is a terminal that shows them, and `{:#}` is not asked for.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_indicator(self, f, &PLAIN)
+        let has_pictures = !f.alternate() && stdout_shows_emoji();
+        write_indicator(self, f, if has_pictures { &PICTURES } else { &PLAIN })
     }
+}
+
+/// Whether standard output showed emoji when this was first asked.
+fn stdout_shows_emoji() -> bool {
+    static SHOWS: OnceLock<bool> = OnceLock::new();
+    *SHOWS.get_or_init(|| {
+        let variable = |name| std::env::var(name).ok();
+        let [all, ctype, lang] = ["LC_ALL", "LC_CTYPE", "LANG"].map(variable);
+        shows_emoji(std::io::stdout().is_terminal(), all.as_deref(), ctype.as_deref(), lang.as_deref())
+    })
 }
 
 impl fmt::Display for HeapStats {
@@ -65,7 +82,8 @@ fn write_loss(f: &mut fmt::Formatter<'_>, coverage: &Coverage, others: &str) -> 
     )
 }
 
-/// An indicator with emoji in its lines, for terminals and chats that show them.
+/// An indicator with emoji in its lines, for chats and pages that show them. On a terminal the indicator prints them by
+/// itself.
 ///
 /// ```
 /// use heapledger::{QualityIndicator, quality::WithEmoji};
@@ -77,7 +95,7 @@ fn write_loss(f: &mut fmt::Formatter<'_>, coverage: &Coverage, others: &str) -> 
 ///     ..QualityIndicator::default()
 /// };
 /// assert!(WithEmoji(&quality).to_string().starts_with("📊 Data quality: 94.2% ⚠️ (target: 95%)"));
-/// assert!(quality.to_string().starts_with("Data quality: 94.2% (target: 95%)"));
+/// assert!(format!("{quality:#}").starts_with("Data quality: 94.2% (target: 95%)"));
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct WithEmoji<'a>(
@@ -239,21 +257,26 @@ mod tests {
         }
     }
 
+    /// The text without pictures, also where the tests run on a terminal.
+    fn plain(quality: &QualityIndicator) -> String {
+        format!("{quality:#}")
+    }
+
     #[test]
     fn an_indicator_prints_as_promised() {
         let expected = "Data quality: 94.2% (target: 95%)\n  \
             recorded 942 of 1,000 events; 58 lost: ring_full 58; 0 in flight; trend degrading\n  \
             Recommendation: set HEAPLEDGER_MODE=perfect";
-        assert_eq!(seed_example().to_string(), expected);
+        assert_eq!(plain(&seed_example()), expected);
     }
 
     #[test]
     fn what_the_windows_say_is_shown_next_to_the_lifetime() {
         let mut quality = seed_example();
         quality.windowed_completeness = Some(0.9177);
-        assert!(quality.to_string().contains("; 0 in flight; lately 91.7%; trend degrading\n"));
+        assert!(plain(&quality).contains("; 0 in flight; lately 91.7%; trend degrading\n"));
         (quality.windowed_completeness, quality.trend) = (None, CompletenessTrend::Unknown);
-        assert!(quality.to_string().contains("; 0 in flight\n"), "nothing is said when nothing is known");
+        assert!(plain(&quality).contains("; 0 in flight\n"), "nothing is said when nothing is known");
     }
 
     #[test]
@@ -299,7 +322,7 @@ mod tests {
 
     #[test]
     fn nothing_is_claimed_when_no_ledger_is_installed() {
-        assert!(QualityIndicator::default().to_string().starts_with("Data quality: unknown"));
+        assert!(plain(&QualityIndicator::default()).starts_with("Data quality: unknown"));
     }
 
     #[test]

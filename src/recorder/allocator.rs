@@ -1,6 +1,7 @@
 //! [`HeapLedger`]: the global allocator that records, and its builder.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::time::Duration;
 
 use super::hot_path::{self, Pending};
 use super::options::{Background, Hooks, Opener, Options};
@@ -145,8 +146,9 @@ impl<A> HeapLedger<A> {
         self
     }
 
-    /// Sets the mean distance between two samples in the sampling modes, in bytes, rounded up to a power of two from 1
-    /// KiB to 16 MiB. Default: 512 KiB.
+    /// Sets the mean distance between two sampled *blocks*, in allocated bytes, for the modes and levels that leave blocks
+    /// out; rounded up to a power of two from 1 KiB to 16 MiB. Default: 512 KiB. It is not the distance between two *stacks*,
+    /// which [`Stacks::Sampled`] has: there every block is recorded, and some of them without a stack.
     pub const fn sampling_bytes(mut self, bytes: u64) -> Self {
         self.options.sampling_bytes = bytes;
         self
@@ -222,6 +224,24 @@ impl<A> HeapLedger<A> {
     /// `HEAPLEDGER_TRIGGERS` overrides this.
     pub const fn triggers(mut self, triggers: Triggers) -> Self {
         self.options.triggers = triggers;
+        self
+    }
+
+    /// Sets the least size of each thread's ring, in bytes, rounded up to segments of 8 KiB, from 32 to 384 KiB; a ring is
+    /// larger where the [`history`](Self::history) needs more, which is 48 KiB by default. Default: 0. Larger rings lose less in the modes that shed, and hold more history.
+    pub const fn ring_bytes(mut self, bytes: u64) -> Self {
+        self.options.ring_bytes = bytes;
+        self
+    }
+
+    /// Sets the interval of the background thread, which aggregates: the minimum pause between two of its rounds, from 250 µs
+    /// to 1 s. Default: 1 ms. `HEAPLEDGER_INTERVAL=100ms` overrides this, and `heapledger::set_interval` changes it.
+    ///
+    /// Nothing is lost with a longer interval, except in `BestEffort`, where only this thread books; event times and the
+    /// figures of idle threads are then as coarse as the interval.
+    pub const fn interval(mut self, interval: Duration) -> Self {
+        let ns = interval.as_nanos();
+        self.options.interval_ns = if ns > u64::MAX as u128 { u64::MAX } else { ns as u64 };
         self
     }
 

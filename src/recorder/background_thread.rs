@@ -257,6 +257,19 @@ pub(crate) fn start_if_needed() {
     }
 }
 
+/// Starts the background thread, because the program asked for it, unless it runs or must not. Returns whether it runs or
+/// is being started. Not called from an event.
+pub(crate) fn start_on_request() -> bool {
+    if state::options().background != Background::Never {
+        // relaxed: a hint.
+        let due = |state| (state < DUE).then_some(DUE);
+        let _ = PROCESS.control.background.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due);
+        start_if_due();
+    }
+    // relaxed: a hint.
+    matches!(PROCESS.control.background.load(Ordering::Relaxed), STARTING | TICKING | OFFLOADING)
+}
+
 /// Waits until the ledger is open: in a forked child, threads of heapledger start before the child's first event, which
 /// opens the ledger. Returns whether events are recorded.
 pub(crate) fn wait_for_ledger() -> bool {

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use super::diagnostic::{self, Printable};
-use super::options::{DUMP_PATH_BYTES_MAX, Options, StoredPath};
+use super::options::{DUMP_PATH_BYTES_MAX, INTERVAL_NS_MAX, INTERVAL_NS_MIN, Options, StoredPath};
 use crate::profile::{ClockMode, DataQualityMode, Signal, Stacks, Triggers};
 use crate::sys::platform::{is_set_user_id, with_env};
 
@@ -53,6 +53,7 @@ pub(super) fn apply(options: &mut Options) -> bool {
     choose(c"HEAPLEDGER_SIGNALS", "HUP, INT, TERM, USR1, USR2 or off", &mut options.signals, signals);
     const TRIGGERS: &str = "live:BYTES, growth:BYTES, peak, loss, pressure, keep:COUNT, pause:SECONDS or off";
     choose(c"HEAPLEDGER_TRIGGERS", TRIGGERS, &mut options.triggers, triggers);
+    choose(c"HEAPLEDGER_INTERVAL", "250us to 1s, such as 100ms", &mut options.interval_ns, interval_ns);
     choose(c"HEAPLEDGER_STACKS", "auto, fp, dwarf, sampled:BYTES or off", &mut options.stacks, stacks);
     true
 }
@@ -104,6 +105,19 @@ fn amount(text: &[u8]) -> Option<u64> {
     };
     let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
     number.checked_mul(1 << shift)
+}
+
+/// Parses the value of `HEAPLEDGER_INTERVAL`: a whole number and `us`, `ms` or `s`.
+fn interval_ns(value: &[u8]) -> Option<u64> {
+    let (digits, unit_ns) = if let Some(digits) = value.strip_suffix(b"us") {
+        (digits, 1_000)
+    } else if let Some(digits) = value.strip_suffix(b"ms") {
+        (digits, 1_000_000)
+    } else {
+        (value.strip_suffix(b"s")?, 1_000_000_000)
+    };
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    number.checked_mul(unit_ns).filter(|ns| (INTERVAL_NS_MIN..=INTERVAL_NS_MAX).contains(ns))
 }
 
 /// Parses the value of `HEAPLEDGER_STACKS`.

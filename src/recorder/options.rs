@@ -8,6 +8,13 @@ use crate::profile::{
 /// Maximum length of a path in an environment variable, in bytes.
 pub(super) const DUMP_PATH_BYTES_MAX: usize = 1000;
 
+/// Default pause between two rounds of the background thread, in nanoseconds.
+pub(super) const INTERVAL_NS_DEFAULT: u64 = 1_000_000;
+/// Minimum pause between two rounds of the background thread, in nanoseconds.
+pub(crate) const INTERVAL_NS_MIN: u64 = 250_000;
+/// Maximum pause between two rounds of the background thread, in nanoseconds.
+pub(crate) const INTERVAL_NS_MAX: u64 = 1_000_000_000;
+
 /// Functions of upper layers that the recorder calls. The fields are plain function pointers, so that a static can hold
 /// them.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) clock: ClockMode,
     pub(crate) retention: Retention,
     pub(crate) history: HistoryLimits,
+    /// Least size of each thread's ring, in bytes.
+    pub(crate) ring_bytes: u64,
     pub(crate) concurrency: ConcurrencyConfig,
     pub(crate) dump: DumpTarget,
     pub(crate) dump_override: StoredPath,
@@ -48,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) fork: ForkPolicy,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) background: Background,
+    /// Minimum pause between two rounds of the background thread, in nanoseconds.
+    pub(crate) interval_ns: u64,
     pub(crate) sampling_bytes: u64,
     pub(crate) auto_tune: Option<TuningGoal>,
     pub(crate) on_quality: Option<fn(&QualityIndicator)>,
@@ -67,6 +78,7 @@ impl Options {
         clock: ClockMode::Batched,
         retention: Retention::Ledger,
         history: HistoryLimits::DEFAULT,
+        ring_bytes: 0,
         concurrency: ConcurrencyConfig::DEFAULT,
         dump: DumpTarget::WorkingDirectory,
         dump_override: StoredPath::NONE,
@@ -81,6 +93,7 @@ impl Options {
         fork: ForkPolicy::Fresh,
         memory_limit_bytes: 16 << 30,
         background: Background::AsNeeded,
+        interval_ns: INTERVAL_NS_DEFAULT,
         sampling_bytes: 512 << 10,
         auto_tune: None,
         on_quality: None,

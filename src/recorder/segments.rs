@@ -180,17 +180,19 @@ fn enter(lane: &Lane, ledger: &Ledger, number: u64, page: u32, held: u32) -> Res
     Ok(())
 }
 
-/// Returns the number of segments that a lane keeps: the number set by [`ask_for_segments`], or enough for the lane's
-/// share of the history.
+/// Returns the number of segments that a lane keeps: the number set by [`ask_for_segments`], or that of the builder, or
+/// enough for the lane's share of the history.
 pub(crate) fn segments_home() -> u32 {
     let asked = PROCESS.control.segments_asked.load(Ordering::Relaxed);
     if asked != 0 {
         return asked;
     }
-    let limits = &state::options().history;
+    let options = state::options();
+    let limits = &options.history;
     // An event takes one and a half words on average.
     let words = limits.events.saturating_mul(3) / 2;
     let segments = words.div_ceil(SEGMENT_WORDS).min(limits.bytes / (SEGMENT_WORDS * 8));
+    let segments = segments.max(options.ring_bytes.div_ceil(SEGMENT_WORDS * 8));
     segments.clamp(u64::from(SEGMENTS_HOME), u64::from(SEGMENTS_MAX)) as u32
 }
 

@@ -5,7 +5,7 @@
 //! checks that both agree.
 
 use super::diagnostic::warn;
-use super::options::Options;
+use super::options::{INTERVAL_NS_MAX, INTERVAL_NS_MIN, Options};
 use crate::profile::{ConcurrencyConfig, Stacks, Triggers, TuningGoal};
 
 /// Replaces invalid options with defaults, and prints a diagnostic for each on standard error.
@@ -17,6 +17,13 @@ pub(super) fn replace_invalid(options: &mut Options) {
     );
     nonzero("memory_limit", &mut options.memory_limit_bytes, Options::DEFAULT.memory_limit_bytes);
     nonzero("sampling_bytes", &mut options.sampling_bytes, Options::DEFAULT.sampling_bytes);
+    if !(INTERVAL_NS_MIN..=INTERVAL_NS_MAX).contains(&options.interval_ns) {
+        let (value, default) = (options.interval_ns, Options::DEFAULT.interval_ns);
+        warn(format_args!(
+            "interval in ns is {value}: it takes {INTERVAL_NS_MIN} to {INTERVAL_NS_MAX}; {default} is used"
+        ));
+        options.interval_ns = default;
+    }
     if let Stacks::Sampled { bytes } = &mut options.stacks {
         nonzero("Stacks::Sampled bytes", bytes, Options::DEFAULT.sampling_bytes);
     }
@@ -53,6 +60,8 @@ fn nonzero(setting: &str, value: &mut u64, default: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::HeapLedger;
 
@@ -81,6 +90,9 @@ mod tests {
             (tuned(0.5, 0), false),
             (stacks(1), true),
             (stacks(0), false),
+            (HeapLedger::system().interval(Duration::from_millis(100)), true),
+            (HeapLedger::system().interval(Duration::from_micros(249)), false),
+            (HeapLedger::system().interval(Duration::MAX), false),
             (HeapLedger::system().memory_limit(1), true),
             (HeapLedger::system().memory_limit(0), false),
             (HeapLedger::system().sampling_bytes(1), true),

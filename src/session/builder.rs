@@ -2,6 +2,7 @@
 
 use std::alloc::System;
 
+use super::background::checked_interval_ns;
 use super::{at_exit, dump_thread, dumps};
 use crate::aggregator::{self, worker};
 use crate::profile;
@@ -67,6 +68,7 @@ impl<A> HeapLedger<A> {
         let nonzero =
             |setting, value| if value == 0 { Err(InvalidSetting::Zero { setting }) } else { Ok(()) };
         self.options.concurrency.validate()?;
+        checked_interval_ns(self.options.interval_ns)?;
         nonzero("memory_limit", self.options.memory_limit_bytes)?;
         nonzero("sampling_bytes", self.options.sampling_bytes)?;
         nonzero("triggers keep", u64::from(self.options.triggers.keep))?;

@@ -6,6 +6,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `builder` | constructors and checks of [`HeapLedger`](crate::HeapLedger) |
+//! | `background` | the background thread: its start, interval, tuner and callback while the program runs |
 //! | `queries` | figures of the running process, and its settings that can change |
 //! | `dumps` | dumps into files, and the metadata of a black box |
 //! | `dump_thread` | dumps on signals and triggers |
@@ -15,6 +16,7 @@
 
 mod access;
 mod at_exit;
+mod background;
 mod builder;
 mod dump_thread;
 mod dumps;
@@ -22,6 +24,7 @@ mod dumps;
 mod endpoint;
 mod queries;
 
+pub use background::{BackgroundAggregator, on_quality, set_auto_tune, set_interval};
 pub use dumps::{DumpError, dump};
 #[cfg(feature = "serve")]
 pub use endpoint::respond;

@@ -29,6 +29,14 @@ pub const CASES: &[Case] = &[
         own_blocks_stay_apart(ended);
     })
     .heap(Heap::Telling),
+    Case::new(
+        "a_crossing_calls_a_closure_that_the_program_set_at_run_time",
+        lose_until_a_closure_is_called,
+        |ended| {
+            own_blocks_stay_apart(ended.quietly());
+        },
+    )
+    .heap(Heap::Untuned),
     Case::new("a_call_that_panics_is_not_made_again_and_harms_nobody", lose_until_panicked, |ended| {
         assert!(ended.with_code(0).stderr.contains("the program's own mistake"), "{}", ended.stderr);
         assert_eq!(ended.said("calls"), 1);
@@ -117,6 +125,15 @@ fn lose_until_called() {
     STOP.store(true, SeqCst);
     loading.join().expect("the load ends");
     accounted_point();
+}
+
+fn lose_until_a_closure_is_called() {
+    let name = String::from("kept by the closure");
+    heapledger::on_quality(move |quality| {
+        assert_eq!(name, "kept by the closure");
+        on_quality(quality);
+    });
+    lose_until_called();
 }
 
 fn lose_until_panicked() {

@@ -55,6 +55,8 @@ pub enum Heap {
     Strict,
     /// A ledger that never helps, and whose tuner has a target near 1.
     Tuned,
+    /// A ledger that never helps, without tuner and callback.
+    Untuned,
     /// A ledger that never helps, and has a callback for crossings of the target.
     Telling,
     /// A ledger with invalid settings.
@@ -70,7 +72,7 @@ pub enum Heap {
 }
 
 impl Heap {
-    const ALL: [Heap; 22] = [
+    const ALL: [Heap; 23] = [
         Heap::Bare,
         Heap::Plain,
         Heap::Counted,
@@ -87,6 +89,7 @@ impl Heap {
         Heap::Dhat,
         Heap::Strict,
         Heap::Tuned,
+        Heap::Untuned,
         Heap::Telling,
         Heap::Senseless,
         Heap::OnRequest,
@@ -131,6 +134,10 @@ static STRICT: HeapLedger<Scripted> =
 static TUNED: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .mode(DataQualityMode::BestEffort)
     .auto_tune(TuningGoal { target_completeness: 0.9999, budget_ns: 1_000_000, ..TuningGoal::DEFAULT });
+static UNTUNED: HeapLedger<Scripted> = HeapLedger::new(Scripted)
+    .mode(DataQualityMode::BestEffort)
+    // Far fewer events than any ring holds, so that two readings under load agree.
+    .history(HistoryLimits { events: 64, ..HistoryLimits::DEFAULT });
 static TELLING: HeapLedger<Scripted> = HeapLedger::new(Scripted)
     .mode(DataQualityMode::BestEffort)
     // Far fewer events than any ring holds, so that two readings under load agree.
@@ -205,6 +212,7 @@ fn behind() -> &'static dyn GlobalAlloc {
         Heap::Dhat => &DHAT,
         Heap::Strict => &STRICT,
         Heap::Tuned => &TUNED,
+        Heap::Untuned => &UNTUNED,
         Heap::Telling => &TELLING,
         Heap::Senseless => &SENSELESS,
         Heap::OnRequest => &ON_REQUEST,

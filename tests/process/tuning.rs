@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use heapledger::quality::{ConfigAdjustment, DecisionLog, Pressure};
-use heapledger::{DataQualityMode, LossReason};
+use heapledger::{BackgroundAggregator, DataQualityMode, LossReason, TuningGoal};
 
 use super::case::{Case, Ended};
 use super::heap::{self, Heap};
@@ -13,6 +13,16 @@ use super::tools::{accounted_point, block, free, lossless_point, lost_only, thre
 
 pub const CASES: &[Case] = &[
     Case::new("a_tuner_turns_knobs_while_four_threads_allocate", tune, changes_are_told).heap(Heap::Tuned),
+    Case::new("a_tuner_is_switched_on_and_off_while_the_program_runs", switch_the_tuner, |ended| {
+        ended.quietly();
+    })
+    .heap(Heap::Untuned),
+    Case::new("the_background_thread_starts_on_request_with_its_interval", spawn_the_aggregator, |ended| {
+        let profile = ended.quietly().dump();
+        let lines: Vec<&str> = profile.changes.iter().map(|change| change.what.as_str()).collect();
+        assert_eq!(lines, ["floor interval in ns: 20000000 -> 5000000"], "{lines:?}");
+    })
+    .variables(&[("HEAPLEDGER_INTERVAL", "20ms")]),
     Case::new("settings_that_mean_nothing_are_told_once_and_replaced", fork_and_work, replaced)
         .heap(Heap::Senseless),
 ];
@@ -68,6 +78,46 @@ fn changes_are_told(ended: &Ended) {
     let times: Vec<u64> = profile.changes.iter().map(|change| change.at_ns).collect();
     assert!(times.is_sorted() && times[2] - times[1] >= 1_000_000_000, "a cooldown: {times:?}");
     assert!(profile.quality.turn_times.timed > 0, "{:?}", profile.quality);
+}
+
+/// Makes events, of which some are lost, until `done`.
+fn overload_until(mut done: impl FnMut() -> bool) {
+    STOP.store(false, SeqCst);
+    let loading = std::thread::spawn(|| threads::<4>(load));
+    while !done() {
+        // While a snapshot holds the books, rings fill and nobody can empty them.
+        drop(heapledger::snapshot());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    STOP.store(true, SeqCst);
+    loading.join().expect("the load ends");
+}
+
+fn switch_the_tuner() {
+    let goal = TuningGoal { target_completeness: 0.9999, budget_ns: 1_000_000, ..TuningGoal::DEFAULT };
+    assert!(heapledger::set_auto_tune(Some(TuningGoal { budget_ns: 0, ..goal })).is_err());
+    heapledger::set_auto_tune(Some(goal)).expect("a goal");
+    overload_until(|| !changes(&heapledger::tuner_log()).is_empty());
+    heapledger::set_auto_tune(None).expect("no goal");
+    // The thread takes the request at its next sample.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let count = changes(&heapledger::tuner_log()).len();
+    let began = std::time::Instant::now();
+    overload_until(|| began.elapsed() > std::time::Duration::from_millis(1_300));
+    assert_eq!(changes(&heapledger::tuner_log()).len(), count, "a tuner that is off decides nothing");
+    accounted_point();
+}
+
+fn spawn_the_aggregator() {
+    free(block(64), 64);
+    let aggregator = BackgroundAggregator::spawn(std::time::Duration::from_millis(5)).expect("an interval");
+    assert!(aggregator.is_some());
+    let own_cpu = || heapledger::quality().own_cpu_ns;
+    while own_cpu() == 0 || heapledger::snapshot().is_some_and(|profile| profile.changes.is_empty()) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(heapledger::set_interval(std::time::Duration::from_secs(2)).is_err());
+    lossless_point();
 }
 
 fn fork_and_work() {

@@ -76,6 +76,7 @@ const RELAXED: &[&str] = &[
     "src/live/page.rs",
     "src/aggregator/description.rs",
     "src/aggregator/rows.rs",
+    "src/aggregator/shared.rs",
     "src/aggregator/stacks.rs",
     "src/blackbox/lanes.rs",
     "src/blackbox/read.rs",

@@ -7,6 +7,7 @@ use super::{Finding, finding};
 /// listed twice.
 const STATICS: &[(&str, &str, &str)] = &[
     ("src/aggregator", "BACKGROUND", "reset by its file, which the hook of the fork calls"),
+    ("src/quality", "SHOWS", "kept: the child has the same standard output"),
     ("src/recorder", "AT_LOAD", "made once, never changed"),
     ("src/recorder", "PROCESS", "reset by its file, which the hook of the fork calls"),
     ("src/session", "ENDPOINT", "reset by its file, which the hook of the fork calls"),

@@ -60,7 +60,7 @@ pub struct KnobBounds {
     pub sampling_shift: (u32, u32),
     /// Bounds of [`Knobs::ring_segments`]. Default: the whole range of the knob.
     pub ring_segments: (u32, u32),
-    /// Bounds of [`Knobs::floor_interval_ns`], in nanoseconds. Default 0.25 to 64 ms.
+    /// Bounds of [`Knobs::floor_interval_ns`], in nanoseconds. Default 0.25 ms to 1 s.
     pub floor_interval_ns: (u64, u64),
     /// Bounds of [`Knobs::drain_threshold_words`], in words. Default 128 to 4,096.
     pub drain_threshold_words: (u64, u64),
@@ -72,7 +72,7 @@ impl KnobBounds {
         lowest: Degradation::CountersOnly,
         sampling_shift: (SAMPLING_SHIFT_MIN, SAMPLING_SHIFT_MAX),
         ring_segments: (RING_SEGMENTS_MIN, RING_SEGMENTS_MAX),
-        floor_interval_ns: (250_000, 64_000_000),
+        floor_interval_ns: (250_000, 1_000_000_000),
         drain_threshold_words: (128, 4_096),
     };
 

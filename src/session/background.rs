@@ -1,0 +1,125 @@
+//! The background thread in the program's hands: its start, its interval, its tuner and its callback, while the program
+//! runs.
+
+use std::time::Duration;
+
+use super::access::with_ledger;
+use crate::aggregator::background;
+use crate::aggregator::requests::Requests;
+use crate::profile::{QualityIndicator, TuningGoal};
+use crate::quality::InvalidSetting;
+use crate::recorder::background_thread;
+use crate::recorder::internal::InternalScope;
+use crate::recorder::options::{INTERVAL_NS_MAX, INTERVAL_NS_MIN};
+
+/// The thread that aggregates in the background: it books the rings of idle threads, advances the clock's epoch, and runs
+/// tuner, triggers and callback.
+///
+/// It starts by itself where it is needed ([`HeapLedger::background`](crate::HeapLedger::background)), so that a program
+/// need not spawn it. Nothing is lost without it.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// use heapledger::BackgroundAggregator;
+///
+/// let aggregator = BackgroundAggregator::spawn(Duration::from_millis(100))?;
+/// // This program has no HeapLedger, so there is nothing to aggregate.
+/// assert!(aggregator.is_none());
+/// assert!(BackgroundAggregator::spawn(Duration::ZERO).is_err());
+/// # Ok::<(), heapledger::InvalidSetting>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackgroundAggregator(());
+
+impl BackgroundAggregator {
+    /// Starts the background thread unless it runs, and sets its interval. Returns `None` if no
+    /// [`HeapLedger`](crate::HeapLedger) records, if the builder forbids the thread, or if no thread can be started.
+    /// Must not be called in a signal handler.
+    ///
+    /// # Errors
+    /// Returns an [`InvalidSetting`] for an interval below 250 µs or above one second.
+    pub fn spawn(interval: Duration) -> Result<Option<Self>, InvalidSetting> {
+        set_interval(interval)?;
+        let runs = with_ledger(|_, _| ()).is_some() && background_thread::start_on_request();
+        Ok(runs.then_some(Self(())))
+    }
+}
+
+/// Changes the interval of the background thread: the minimum pause between two of its rounds, from 250 µs to 1 s. The thread
+/// follows at its next sample, within the tenth of a second or the interval before. Every later dump has the change, with
+/// its time. [`HeapLedger::interval`](crate::HeapLedger::interval) says what depends on it.
+///
+/// # Errors
+/// Returns an [`InvalidSetting`] for an interval outside these bounds.
+///
+/// ```
+/// heapledger::set_interval(std::time::Duration::from_millis(100))?;
+/// # Ok::<(), heapledger::InvalidSetting>(())
+/// ```
+pub fn set_interval(interval: Duration) -> Result<(), InvalidSetting> {
+    let interval_ns = checked_interval_ns(u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX))?;
+    leave(|requests| requests.interval_ns = Some(interval_ns));
+    Ok(())
+}
+
+/// Returns an interval that the background thread can have.
+pub(super) fn checked_interval_ns(value: u64) -> Result<u64, InvalidSetting> {
+    let (setting, least, most) = ("interval in ns", INTERVAL_NS_MIN, INTERVAL_NS_MAX);
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(InvalidSetting::OutOfBounds { setting, value, least, most })
+    }
+}
+
+/// Switches the tuner on, with a goal, or off, while the program runs: see
+/// [`HeapLedger::auto_tune`](crate::HeapLedger::auto_tune). Without a tuner, the settings stay as they are at that moment.
+/// [`tuner_log`](crate::tuner_log) begins anew with each new tuner.
+///
+/// # Errors
+/// Returns an [`InvalidSetting`] if the goal is invalid.
+///
+/// ```
+/// use heapledger::TuningGoal;
+///
+/// heapledger::set_auto_tune(Some(TuningGoal { budget_ns: 50, ..TuningGoal::DEFAULT }))?;
+/// heapledger::set_auto_tune(None)?;
+/// # Ok::<(), heapledger::InvalidSetting>(())
+/// ```
+pub fn set_auto_tune(goal: Option<TuningGoal>) -> Result<(), InvalidSetting> {
+    goal.map_or(Ok(()), |goal| goal.validate())?;
+    leave(|requests| requests.tuner = Some(goal));
+    background_thread::start_on_request();
+    Ok(())
+}
+
+/// Calls a closure when the completeness of the last second crosses the target, in place of the function of
+/// [`HeapLedger::on_quality`](crate::HeapLedger::on_quality), which says when and on which thread. A `static` cannot hold a
+/// closure; this function can be called in `main`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// let crossings = Arc::new(AtomicU64::new(0));
+/// let counted = Arc::clone(&crossings);
+/// heapledger::on_quality(move |_quality| {
+///     counted.fetch_add(1, Ordering::Relaxed);
+/// });
+/// ```
+pub fn on_quality(callback: impl FnMut(&QualityIndicator) + Send + 'static) {
+    let callback = {
+        // The box lives as long as the program, and is none of its own blocks.
+        let _scope = InternalScope::enter();
+        Box::new(callback)
+    };
+    leave(|requests| requests.callback = Some(callback));
+    background_thread::start_on_request();
+}
+
+/// Leaves a request for the background thread, where there is a ledger.
+fn leave(request: impl FnOnce(&mut Requests)) {
+    with_ledger(|_, _| background::leave_request(request));
+}
