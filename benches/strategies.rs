@@ -10,12 +10,16 @@
 //!
 //! `HeapLedger` is used as an allocator value, and records two events per step: the allocation and the free.
 //!
+//! A second table sweeps rate and capacity: where each strategy reaches what was expected of it, and where it ends.
+//!
 //! The bench asserts conservation and order for each strategy, and 100.000 % for the rows of the default. Percentages
 //! are rounded down. `--quick` shortens the bench.
 
 #![allow(unsafe_code, reason = "calls allocators directly")]
 
 mod common;
+#[path = "strategies/sweep.rs"]
+mod sweep;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -267,4 +271,5 @@ fn main() {
     print_row("HeapLedger<System>, 2 events a step", &cells, true);
     assert!(cells.iter().all(|cell| cell.completeness == 100_000), "{cells:?}");
     println!("\nconservation and order hold in every cell; the last two rows lost nothing");
+    sweep::print(Effort::of_arguments());
 }

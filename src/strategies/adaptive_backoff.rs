@@ -17,9 +17,9 @@ use std::hint::spin_loop;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::books::{Books, Handle, History};
+use super::books::{Books, BoundedHistory, Handle};
 use super::collector::Collector;
-use super::event::{Event, LossCause, Outcome};
+use super::event::{AllocationInfo, Event, LossCause, Outcome};
 use super::limits::Limits;
 use crate::profile::ConcurrencyConfig;
 use crate::sys::clock::monotonic_ns;
@@ -48,7 +48,22 @@ impl AdaptiveBackoff {
         }
     }
 
-    fn book_overflow(&self, history: &mut History) {
+    /// Records an event: tries the lock with growing delays, then the overflow buffer. Returns whether the event is in the
+    /// history. `false` means that it is in the overflow buffer, or lost and counted if that was full.
+    ///
+    /// ```
+    /// use heapledger::strategies::{AdaptiveBackoff, AllocationInfo, Collector, Limits};
+    ///
+    /// let collector = AdaptiveBackoff::new(&Limits::default());
+    /// let mut producer = collector.register().expect("room for a producer");
+    /// assert!(collector.track_with_backoff(&mut producer, AllocationInfo::alloc(0x1000, 64)));
+    /// assert_eq!(collector.recorded(), 1);
+    /// ```
+    pub fn track_with_backoff(&self, handle: &mut Handle, data: AllocationInfo) -> bool {
+        self.record(handle, data) == Outcome::Recorded
+    }
+
+    fn book_overflow(&self, history: &mut BoundedHistory) {
         // The capacity bounds the loop: producers that keep pushing must not block the producer that books.
         for _ in 0..self.overflow.capacity() {
             match self.overflow.pop() {

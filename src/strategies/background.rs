@@ -6,18 +6,38 @@ use std::time::Duration;
 
 use crate::sys::sync::{AtomicU32, Ordering};
 
-/// A background thread. Dropping the value ends the thread.
+/// A background thread that aggregates: it drains queues at an interval, and when it is called. Dropping the value ends
+/// the thread.
+///
+/// A recorded program has its own: [`heapledger::BackgroundAggregator`](crate::BackgroundAggregator).
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use heapledger::strategies::BackgroundAggregator;
+///
+/// let rounds = Arc::new(AtomicU64::new(0));
+/// let counted = Arc::clone(&rounds);
+/// let aggregator = BackgroundAggregator::spawn(Duration::from_millis(100), move || {
+///     counted.fetch_add(1, Ordering::Relaxed);
+/// });
+/// aggregator.call();
+/// aggregator.stop();
+/// assert!(rounds.load(Ordering::Relaxed) >= 1);
+/// ```
 #[derive(Debug)]
-pub(super) struct Background {
+pub struct BackgroundAggregator {
     end: Arc<AtomicU32>,
     thread: Option<Thread>,
     join: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Background {
+impl BackgroundAggregator {
     /// Starts a thread that calls `round` at every interval and on request. If no thread can be started, queues are
     /// drained only at the end, and events that do not fit are counted as lost.
-    pub(super) fn start(interval: Duration, round: impl Fn() + Send + 'static) -> Background {
+    pub fn spawn(interval: Duration, round: impl Fn() + Send + 'static) -> BackgroundAggregator {
         let end = Arc::new(AtomicU32::new(0));
         let ended = Arc::clone(&end);
         let body = move || {
@@ -29,18 +49,18 @@ impl Background {
         };
         let join = thread::Builder::new().name("strategy".to_owned()).spawn(body).ok();
         let thread = join.as_ref().map(|join| join.thread().clone());
-        Background { end, thread, join: Mutex::new(join) }
+        BackgroundAggregator { end, thread, join: Mutex::new(join) }
     }
 
     /// Requests a round of the thread now.
-    pub(super) fn call(&self) {
+    pub fn call(&self) {
         if let Some(thread) = &self.thread {
             thread.unpark();
         }
     }
 
     /// Ends the thread and waits for it.
-    pub(super) fn stop(&self) {
+    pub fn stop(&self) {
         // Release: pairs with the acquire in the thread.
         self.end.store(1, Ordering::Release);
         self.call();
@@ -52,7 +72,7 @@ impl Background {
     }
 }
 
-impl Drop for Background {
+impl Drop for BackgroundAggregator {
     fn drop(&mut self) {
         self.stop();
     }

@@ -1,6 +1,6 @@
 //! The state that all strategies share: a bounded history under one lock, and counters per producer.
 //!
-//! The lock also serializes the consumers of queues: each queue is drained into the single [`History`], so a queue
+//! The lock also serializes the consumers of queues: each queue is drained into the single [`BoundedHistory`], so a queue
 //! never has two consumers at a time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -36,12 +36,15 @@ struct Line {
 pub struct Books {
     lines: Box<[Line]>,
     claimed: AtomicU64,
-    history: Mutex<History>,
+    history: Mutex<BoundedHistory>,
 }
 
-/// The history: the last booked events. Older events are evicted and counted.
+/// A history of the last booked events, bounded by [`Limits::history_events`]. Older events are evicted and counted.
+///
+/// A recorded program's history is [`heapledger::history`](crate::history), bounded by
+/// [`HistoryLimits`](crate::HistoryLimits) in events, bytes and age.
 #[derive(Debug)]
-pub(super) struct History {
+pub struct BoundedHistory {
     events: Box<[Event]>,
     recorded: u64,
     out_of_order: u64,
@@ -52,7 +55,7 @@ pub(super) struct History {
 impl Books {
     /// Allocates the state of a collector.
     pub fn new(limits: &Limits) -> Books {
-        let history = History {
+        let history = BoundedHistory {
             events: vec![Event::default(); limits.history_events.max(1)].into_boxed_slice(),
             recorded: 0,
             out_of_order: 0,
@@ -97,13 +100,13 @@ impl Books {
     }
 
     /// Locks the history.
-    pub(super) fn open(&self) -> MutexGuard<'_, History> {
+    pub(super) fn open(&self) -> MutexGuard<'_, BoundedHistory> {
         // No code panics while the lock is held; the counters would still be complete.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Locks the history if it is free; returns `None` if it is not.
-    pub(super) fn try_open(&self) -> Option<MutexGuard<'_, History>> {
+    pub(super) fn try_open(&self) -> Option<MutexGuard<'_, BoundedHistory>> {
         match self.history.try_lock() {
             Ok(history) => Some(history),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -138,10 +141,25 @@ impl Books {
         Account {
             recorded: history.recorded,
             retained,
-            evicted: history.recorded.saturating_sub(history.events.len() as u64),
+            evicted: history.evicted(),
             out_of_order: history.out_of_order,
             ..Account::default()
         }
+    }
+
+    /// Calls `read` with the history, which is locked meanwhile.
+    ///
+    /// ```
+    /// use heapledger::strategies::{Collector, Event, Limits, SharedLock};
+    ///
+    /// let collector = SharedLock::new(&Limits { history_events: 2, ..Limits::default() });
+    /// let mut producer = collector.register().expect("room for a producer");
+    /// (1..=3).for_each(|n| drop(collector.record(&mut producer, Event::alloc(n << 12, 64))));
+    /// let (recorded, evicted) = collector.books().history(|h| (h.recorded(), h.evicted()));
+    /// assert_eq!((recorded, evicted), (3, 1));
+    /// ```
+    pub fn history<R>(&self, read: impl FnOnce(&BoundedHistory) -> R) -> R {
+        read(&self.open())
     }
 
     /// Returns the retained events, oldest first.
@@ -150,7 +168,7 @@ impl Books {
     }
 }
 
-impl History {
+impl BoundedHistory {
     /// Books one event.
     #[inline]
     pub(super) fn book(&mut self, event: Event) {
@@ -162,7 +180,18 @@ impl History {
         *last = event.sequence.max(*last);
     }
 
-    fn retained(&self) -> impl Iterator<Item = &Event> {
+    /// Returns the number of events that were booked, evicted ones included.
+    pub const fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Returns the number of events that were evicted by newer ones.
+    pub const fn evicted(&self) -> u64 {
+        self.recorded.saturating_sub(self.events.len() as u64)
+    }
+
+    /// Returns the retained events, oldest first.
+    pub fn retained(&self) -> impl Iterator<Item = &Event> {
         let length = self.events.len() as u64;
         let (newer, older) = if self.recorded > length {
             self.events.split_at((self.recorded % length) as usize)

@@ -2,9 +2,10 @@
 //!
 //! # The selector
 //!
-//! A shared round-robin counter would be the most contended cache line, and would reorder the events of a producer.
-//! Here the producer's number and the kind of the event select the queue. The selection costs nothing and keeps the
-//! order.
+//! A round-robin counter that all producers advance would be the most contended cache line, and would reorder the events
+//! of a producer. Here the producer's number and the kind of the event select the queue of an event. The selection costs
+//! nothing and keeps the order. The round-robin counter, `queue_selector`, is on the side of the consumer: it selects the
+//! queues with which a round begins, so that no producer is always the last one whose queues are drained.
 //!
 //! # Order across two queues
 //!
@@ -15,7 +16,7 @@
 
 use std::sync::Arc;
 
-use super::background::Background;
+use super::background::BackgroundAggregator;
 use super::books::{Books, Handle};
 use super::collector::Collector;
 use super::event::{Event, LossCause, Outcome};
@@ -30,6 +31,8 @@ struct Queues {
     allocation_queues: Box<[Queue]>,
     smart_pointer_queues: Box<[Queue]>,
     sides: Box<[Side]>,
+    /// Number of rounds so far; modulo the number of producers, the producer whose queues the next round drains first.
+    queue_selector: AtomicU64,
 }
 
 /// The progress of a producer's pair of queues.
@@ -45,7 +48,7 @@ struct Side {
 #[derive(Debug)]
 pub struct DistributedCollector {
     queues: Arc<Queues>,
-    aggregator: Background,
+    aggregator: BackgroundAggregator,
 }
 
 impl Queues {
@@ -73,7 +76,10 @@ impl Queues {
     }
 
     fn drain_all(&self) {
-        for producer in 0..self.sides.len() {
+        let producers = self.sides.len();
+        // relaxed: rounds may overlap at the end; any producer is a valid first one.
+        let first = self.queue_selector.fetch_add(1, Ordering::Relaxed) as usize;
+        for producer in (0..producers).map(|n| first.wrapping_add(n) % producers) {
             if self.allocation_queues[producer].len() + self.smart_pointer_queues[producer].len() > 0 {
                 self.drain(producer);
             }
@@ -90,10 +96,23 @@ impl DistributedCollector {
             allocation_queues: queues(),
             smart_pointer_queues: queues(),
             sides: (0..limits.producers).map(|_| Side::default()).collect(),
+            queue_selector: AtomicU64::new(0),
         });
         let shared = Arc::clone(&queues);
-        let aggregator = Background::start(limits.interval, move || shared.drain_all());
+        let aggregator = BackgroundAggregator::spawn(limits.interval, move || shared.drain_all());
         DistributedCollector { queues, aggregator }
+    }
+
+    /// Returns the number of the producer whose queues the next round drains first.
+    pub fn queue_selector(&self) -> usize {
+        let rounds = self.queues.queue_selector.load(Ordering::Relaxed) as usize;
+        rounds % self.queues.sides.len().max(1)
+    }
+
+    /// Makes a round of the background thread in the calling thread.
+    #[cfg(test)]
+    pub(super) fn drain_now(&self) {
+        self.queues.drain_all();
     }
 
     /// Returns the queue of an event, by its kind and its producer.

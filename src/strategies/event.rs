@@ -49,6 +49,14 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// An event about a block: [`EventKind::Alloc`] or [`EventKind::Free`]. A recorded program has
+/// [`profile::Event`](crate::profile::Event).
+pub type AllocationInfo = Event;
+
+/// An event about a smart pointer: [`EventKind::PointerCloned`] or [`EventKind::PointerDropped`]. A recorded program has
+/// [`Tracked`](crate::Tracked) and [`profile::TrackedEvent`](crate::profile::TrackedEvent).
+pub type SmartPointerInfo = Event;
+
 /// Number of words of an event in a queue.
 pub(super) const EVENT_WORDS: usize = 4;
 

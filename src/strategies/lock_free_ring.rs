@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::background::Background;
+use super::background::BackgroundAggregator;
 use super::books::{Books, Handle};
 use super::collector::Collector;
 use super::event::{Event, Outcome};
@@ -16,15 +16,19 @@ use super::thread_local_buffers::Buffered;
 #[derive(Debug)]
 pub struct LockFreeRing {
     buffered: Arc<Buffered>,
-    aggregator: Background,
+    aggregator: BackgroundAggregator,
 }
+
+/// The ring in place of a history behind a lock: another name of [`LockFreeRing`]. The ring is in front of the
+/// [`BoundedHistory`](super::BoundedHistory), whose lock only the background thread takes.
+pub type LockFreeRingBuffer = LockFreeRing;
 
 impl LockFreeRing {
     /// Creates a collector within `limits` and starts its background thread.
     pub fn new(limits: &Limits) -> LockFreeRing {
         let buffered = Arc::new(Buffered::new(limits));
         let shared = Arc::clone(&buffered);
-        let aggregator = Background::start(limits.interval, move || shared.drain_all());
+        let aggregator = BackgroundAggregator::spawn(limits.interval, move || shared.drain_all());
         LockFreeRing { buffered, aggregator }
     }
 }

@@ -1,8 +1,10 @@
 //! Strategies for collecting events from many threads, to be compared on one workload.
 //!
-//! A [`HeapLedger`](crate::HeapLedger) uses none of these strategies: its recorder has a separate ring. Each strategy
-//! is reduced to its mechanism behind one trait, with the same events, the same bounded history and the same counters.
-//! `benches/strategies.rs` measures the strategies.
+//! The strategies are for comparison. A [`HeapLedger`](crate::HeapLedger) uses none of them: its recorder has a ring of
+//! its own, which works as [`RingWithHelp`] does, because that is the only one of them whose completeness does not depend
+//! on rate, capacity or the scheduling of another thread. `docs/QUALITY.md` has a sweep that shows where each of the others
+//! ends. Each strategy is reduced to its mechanism behind one trait, with the same events, the same bounded history and the same counters.
+//! `benches/strategies.rs` measures the strategies, at full speed and over rate and capacity.
 //!
 //! ```text
 //!  producer ── record ──► strategy ──► books: bounded history, count, order check
@@ -60,12 +62,13 @@ mod thread_local_buffers;
 
 pub use account::{Account, Broken};
 pub use adaptive_backoff::AdaptiveBackoff;
-pub use books::{Books, Handle};
+pub use background::BackgroundAggregator;
+pub use books::{Books, BoundedHistory, Handle};
 pub use collector::Collector;
 pub use distributed::DistributedCollector;
-pub use event::{Event, EventKind, LossCause, Losses, Outcome};
+pub use event::{AllocationInfo, Event, EventKind, LossCause, Losses, Outcome, SmartPointerInfo};
 pub use limits::Limits;
-pub use lock_free_ring::LockFreeRing;
+pub use lock_free_ring::{LockFreeRing, LockFreeRingBuffer};
 pub use ring_with_help::RingWithHelp;
 pub use shared_lock::SharedLock;
 pub use thread_local_buffers::ThreadLocalBuffers;

@@ -195,3 +195,47 @@ fn completeness_is_never_rounded_up() {
     assert_eq!(account(u64::MAX, u64::MAX).completeness_floor(), 100_000);
     assert_eq!(account(0, 0).completeness_floor(), 100_000);
 }
+
+/// With a fixed order the last producer's queues are always drained last.
+#[test]
+fn rounds_of_the_distributed_collector_begin_with_each_producer_in_turn() {
+    let limits = Limits { producers: 3, interval: Duration::from_secs(3_600), ..limits() };
+    let collector = DistributedCollector::new(&limits);
+    assert_eq!(collector.queue_selector(), 0);
+    let mut producers: Vec<_> = (0..3).map(|_| collector.register().expect("a place")).collect();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let first = collector.queue_selector();
+        for producer in &mut producers {
+            collector.record(producer, Event::alloc(64, 1));
+        }
+        let before = collector.books().retained().len();
+        collector.drain_now();
+        seen.push((first, collector.books().retained()[before].producer as usize));
+    }
+    assert!(seen.iter().all(|(selected, drained)| selected == drained), "{seen:?}");
+    assert_eq!(seen.iter().map(|(first, _)| *first).collect::<Vec<_>>(), [0, 1, 2, 0]);
+    collector.finish();
+    assert_eq!(collector.account().check(), Ok(()));
+}
+
+/// `true` is in the history, `false` in the overflow buffer or lost, and each is counted.
+#[test]
+fn tracking_with_backoff_says_whether_the_event_is_in_the_history() {
+    let concurrency = ConcurrencyConfig { max_retries: 1, ..ConcurrencyConfig::DEFAULT };
+    let collector = AdaptiveBackoff::new(&Limits { concurrency, overflow_events: 1, ..limits() });
+    let mut producer = collector.register().expect("a place");
+    assert!(collector.track_with_backoff(&mut producer, AllocationInfo::alloc(64, 8)));
+    {
+        let _held = collector.books().open();
+        assert!(!collector.track_with_backoff(&mut producer, AllocationInfo::alloc(128, 8)), "in the buffer");
+        assert!(!collector.track_with_backoff(&mut producer, AllocationInfo::alloc(192, 8)), "lost");
+    }
+    assert_eq!(collector.in_flight(), 1);
+    assert!(collector.track_with_backoff(&mut producer, SmartPointerInfo::pointer_cloned(64)));
+    let account = collector.account();
+    assert_eq!(
+        (account.recorded, account.lost.get(LossCause::OverflowFull), account.check()),
+        (3, 1, Ok(()))
+    );
+}

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::background::Background;
+use super::background::BackgroundAggregator;
 use super::books::{Books, Handle};
 use super::collector::Collector;
 use super::event::{Event, LossCause, Outcome};
@@ -58,7 +58,7 @@ impl Buffered {
 #[derive(Debug)]
 pub struct ThreadLocalBuffers {
     buffered: Arc<Buffered>,
-    background: Background,
+    background: BackgroundAggregator,
 }
 
 impl ThreadLocalBuffers {
@@ -66,7 +66,7 @@ impl ThreadLocalBuffers {
     pub fn new(limits: &Limits) -> ThreadLocalBuffers {
         let buffered = Arc::new(Buffered::new(limits));
         let shared = Arc::clone(&buffered);
-        let background = Background::start(limits.interval, move || shared.drain_all());
+        let background = BackgroundAggregator::spawn(limits.interval, move || shared.drain_all());
         ThreadLocalBuffers { buffered, background }
     }
 }
